@@ -1,0 +1,72 @@
+"""The names that the benchmark, the runner and every reader of their files agree on: the one home of each.
+
+Nothing here runs anything. train.py and prepare.py do not import it (they stay single files); a test holds their
+names and codes against these.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# ---------------------------------------------------------------------------------------------------------------
+# Environment variables
+
+ENV_HOME: Final = "AUTORESEARCH_HOME"  # where data and tokenizers live; default ~/.cache/autoresearch
+ENV_PROFILE: Final = "AUTORESEARCH_PROFILE"  # "official" or "pocket"
+ENV_SEED: Final = "AUTORESEARCH_SEED"  # the only source of a run's seed
+ENV_TIME_BUDGET: Final = "AUTORESEARCH_TIME_BUDGET"  # seconds of counted training
+ENV_RUN_DIR: Final = "AUTORESEARCH_RUN_DIR"  # the folder of this run, set by the runner
+
+DEFAULT_SEED: Final = 42
+
+# ---------------------------------------------------------------------------------------------------------------
+# The summary block that train.py prints after a line "---"
+
+SUMMARY_MARK: Final = "---"
+
+PUBLIC_KEYS: Final = (
+    "val_bpb",
+    "training_seconds",
+    "total_seconds",
+    "peak_vram_mb",
+    "mfu_percent",
+    "total_tokens_M",
+    "num_steps",
+    "num_params_M",
+    "depth",
+)
+"""The nine lines of the public contract, in their order."""
+
+INTEGER_KEYS: Final = frozenset({"num_steps", "depth"})
+
+OWN_KEYS: Final = (
+    "val_bpb_exact",
+    "epochs",
+    "contract",
+    "causal_check",
+    "loss_check",
+    "uncounted_seconds",
+)
+"""Our lines, after the nine. val_bpb_exact, epochs and uncounted_seconds are numbers; the others are words."""
+
+CHECK_KEYS: Final = ("causal_check", "loss_check")
+PASS: Final = "pass"
+FAIL: Final = "fail"
+
+# ---------------------------------------------------------------------------------------------------------------
+# Exit codes of train.py
+
+EXIT_SCORED: Final = 0
+EXIT_ERROR: Final = 1
+EXIT_NO_DATA: Final = 3
+EXIT_PROBE_FAILED: Final = 4
+EXIT_DIVERGED: Final = 5
+
+# ---------------------------------------------------------------------------------------------------------------
+# Files of a run
+
+SCORE_FILE: Final = "score.json"
+SCORE_SCHEMA: Final = "autoresearch.score/1"
+RUN_LOG: Final = "run.log"
+SCORED: Final = "scored"
+PROBE_FAILED: Final = "probe_failed"
