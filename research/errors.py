@@ -1,7 +1,8 @@
 """The errors a caller can treat differently, drawn as one tree.
 
     ResearchError               something a person can mend; carries what happened and what to type next
-    └── UsageError              the call itself is wrong (exit 2)
+    ├── UsageError              the call itself is wrong (exit 2)
+    └── ConfigurationError      a token, a package or data is missing (the runner's exit 78)
 
 The front door turns them into one clear line and an exit code; nothing here prints.
 """
@@ -29,3 +30,9 @@ class UsageError(ResearchError):
     """The command line cannot mean anything."""
 
     exit_code = 2
+
+
+class ConfigurationError(ResearchError):
+    """Something outside the experiment is missing: a token, a package, data (the runner exits 78)."""
+
+    exit_code = 78

@@ -1,0 +1,99 @@
+"""What a place to run train.py must offer, so that the runner treats a laptop, a cloud and a script alike.
+
+A backend launches one command, hands its output on as it is produced, and says how it ended. It records nothing and
+judges nothing: the runner does the first, the verdict the second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+EndKind = Literal["finished", "timeout", "interrupted", "infrastructure", "capacity", "configuration"]
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One command to run.
+
+    Attributes:
+        run: The run's name, YYYYMMDD-HHMMSS-<7 hex>-<4 hex>.
+        run_dir: Its folder (absolute); score.json is there when run() returns, if the command made one.
+        root: The work tree the command runs in (absolute).
+        commit: Full hash of the commit that runs, None for a command that is not recorded.
+        command: The inner command, word by word.
+        seed: Value of AUTORESEARCH_SEED for it.
+        gpu: The GPU asked for, as the user wrote it; "" where the backend has no choice.
+        timeout_s: Seconds the command may take; then it is ended, whole tree or sandbox, and its output is kept.
+        queue_timeout_s: Seconds to wait for a GPU, None without a bound.
+    """
+
+    run: str
+    run_dir: Path
+    root: Path
+    commit: str | None
+    command: tuple[str, ...]
+    seed: int
+    gpu: str
+    timeout_s: float
+    queue_timeout_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a launched command ended.
+
+    Attributes:
+        kind: "finished" when the command was seen to end by itself (whatever its exit code); "timeout" when the time
+            limit ended it; "interrupted" when a signal to the runner did; the others never say anything about the
+            candidate.
+        exit_code: What the runner exits with (the contract's table).
+        child_exit: The command's own exit code, 128+N for signal N; None where it was not seen.
+        why: One sentence for people; "" for an ordinary end.
+        phases_s: Seconds per phase (queue, build, upload, run, ...), as far as the backend knows them.
+        device: Name of the device the command really had, None if unknown.
+        cost_usd: Estimated cost, None where running costs nothing that we know of.
+        facts: Anything else worth keeping with the run (sandbox id, attempts, throttling), text to text.
+    """
+
+    kind: EndKind
+    exit_code: int
+    child_exit: int | None
+    why: str = ""
+    phases_s: Mapping[str, float] = field(default_factory=dict)
+    device: str | None = None
+    cost_usd: float | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+class StopRequest(Protocol):
+    """A signal to the runner, seen from inside a backend."""
+
+    def requested(self) -> int | None:
+        """The number of the signal that asks the run to end, None while nobody asked."""
+
+    def wait(self, seconds: float) -> int | None:
+        """Sleeps up to that long, less when a signal arrives; returns as requested()."""
+
+
+class Backend(Protocol):
+    """A place where a command can run."""
+
+    name: str
+
+    def check(self, launch: Launch) -> None:
+        """Raises research.errors.ConfigurationError when nothing could be launched (no token, no data)."""
+
+    def run(
+        self, launch: Launch, emit: Callable[[bytes], None], say: Callable[[str], None], stop: StopRequest
+    ) -> Ended:
+        """Runs the command to its end.
+
+        Args:
+            launch: What to run.
+            emit: Takes the command's output, stdout and stderr merged, in order, as it is produced.
+            say: Takes one line of the backend's own words for stderr.
+            stop: Asks the run to end; the backend then ends the whole tree or sandbox and returns "interrupted".
+        """
