@@ -1,0 +1,200 @@
+"""The run-log grammar: strict, bounded, never raising."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from research.contract import OWN_KEYS, PUBLIC_KEYS
+from research.runs.failure import classify, scrub
+from research.runs.log import clean, parse_text, quote, read_log, read_summary
+
+BLOCK = """step 00001 loss 3.2
+---
+val_bpb:          0.997900
+training_seconds: 300.1
+total_seconds:    325.9
+peak_vram_mb:     45060.2
+mfu_percent:      39.80
+total_tokens_M:   499.6
+num_steps:        953
+num_params_M:     50.3
+depth:            8
+"""
+
+
+def test_a_sound_block_gives_the_nine():
+    metrics = read_summary(parse_text(BLOCK)).metrics
+    assert metrics is not None
+    assert tuple(metrics.as_dict()) == PUBLIC_KEYS
+    assert metrics.val_bpb == 0.9979
+    assert metrics.num_steps == 953
+    assert classify(parse_text(BLOCK), read_summary(parse_text(BLOCK))) is None
+
+
+def test_own_lines_and_unknown_lines_are_welcome():
+    text = BLOCK + "contract: pocket-0123456789ab\ncausal_check: pass\nsome_other: thing\n"
+    summary = read_summary(parse_text(text))
+    assert summary.metrics is not None
+    assert summary.words == {"contract": "pocket-0123456789ab", "causal_check": "pass"}
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("---\nval_bpb: 0.991\n", "missing"),
+        (BLOCK + "val_bpb: 0.5\n", "twice"),
+        (BLOCK.replace("0.997900", "nan"), "finite"),
+        (BLOCK.replace("0.997900", "1.2.3"), "finite"),
+        (BLOCK.replace("0.997900", "-"), "finite"),
+        (BLOCK.replace("0.997900", "0.000000"), "above zero"),
+        (BLOCK.replace("0.997900", "-1.0"), "above zero"),
+        (BLOCK.replace("953", "1e999"), "finite"),
+        (BLOCK.replace("953", "953.5"), "finite"),
+        (BLOCK.replace("300.1", "1e999"), "finite"),
+        (BLOCK + "---\nval_bpb: 0.9\n", "missing"),
+    ],
+)
+def test_anything_else_gives_no_metrics_and_a_reason(text, word):
+    summary = read_summary(parse_text(text))
+    assert summary.metrics is None
+    assert word in summary.problem
+
+
+def test_a_block_before_the_last_mark_does_not_count():
+    assert read_summary(parse_text(BLOCK + "---\n")).metrics is None
+
+
+def test_an_appended_crash_after_an_old_success_is_a_failure():
+    text = BLOCK + 'Traceback (most recent call last):\n  File "train.py", line 3\nKeyError: \'x\'\n'
+    failure = classify(parse_text(text), read_summary(parse_text(text)))
+    assert failure is not None
+    assert failure.signature == "KeyError: 'x'"
+
+
+@given(st.text())
+def test_never_raises_on_text(text):
+    log = parse_text(text)
+    summary = read_summary(log)
+    classify(log, summary)
+    classify(log, summary, 1)
+    quote(log.lines)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([*PUBLIC_KEYS, *OWN_KEYS, "---", "x"]),
+            st.sampled_from(["0.9", "8", "nan", "-1", "1e999", "", "pass", "9" * 5000]),
+        )
+    )
+)
+def test_metrics_exist_only_for_nine_sound_values_after_the_last_mark(pairs):
+    lines = [key if key == "---" else f"{key}: {value}" for key, value in pairs]
+    metrics = read_summary(parse_text("\n".join(lines))).metrics
+    last = max((i for i, line in enumerate(lines) if line == "---"), default=None)
+    after = [p for p in pairs[last + 1 :] if p[0] in PUBLIC_KEYS] if last is not None else []
+    own = [k for k, v in (pairs[last + 1 :] if last is not None else []) if k in OWN_KEYS and v]
+    given_pairs = [p for p in after if p[1]]
+    sound = (
+        sorted(k for k, _ in given_pairs) == sorted(PUBLIC_KEYS)
+        and len(own) == len(set(own))
+        and all(v == "8" or (v == "0.9" and k not in ("num_steps", "depth")) or (v == "-1" and k not in
+                ("num_steps", "depth", "val_bpb")) for k, v in given_pairs)
+    )
+    assert (metrics is not None) == sound
+
+
+def test_a_huge_log_is_read_at_its_ends_only(tmp_path: Path):
+    path = tmp_path / "run.log"
+    with path.open("wb") as file:
+        file.write(b"first line\nsecond line\n")
+        file.seek(200_000_000)
+        file.write(b"\nprogress\n" * 1000)
+        file.write(BLOCK.encode())
+    log = read_log(path)
+    assert log is not None
+    assert log.size_bytes > 200_000_000
+    assert log.head[0] == "first line"
+    assert read_summary(log).metrics is not None
+    assert read_log(tmp_path / "absent") is None
+
+
+def test_progress_behind_carriage_returns_is_one_line():
+    log = parse_text("step 1\rstep 2\rstep 3\nlast\r\n")
+    assert log.lines == ("step 3", "last")
+
+
+def trace(error: str, line: int = 7, path: str = "/home/a/train.py") -> str:
+    where = f'  File "{path}", line {line}, in <module>'
+    return f"step 00053 (1.2%)\nTraceback (most recent call last):\n{where}\n{error}\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has", "oom"),
+        ("RuntimeError: CUDA out of memory.", "oom"),
+        ("AssertionError: total batch size", "assertion"),
+        ("AssertionError", "assertion"),
+        ("ModuleNotFoundError: No module named 'foo'", "import"),
+        ("RuntimeError: mat1 and mat2 shapes cannot be multiplied (64x512 and 640x512)", "shape"),
+        ("RuntimeError: The size of tensor a (3) must match the size of tensor b (4)", "shape"),
+        ("ValueError: loss is nan", "nan"),
+        ("NameError: name 'nan' is not defined", "unknown"),
+        ("KeyError: 'x'", "unknown"),
+    ],
+)
+def test_classes(error, kind):
+    log = parse_text(trace(error))
+    failure = classify(log, read_summary(log), 1)
+    assert failure is not None
+    assert failure.kind == kind
+
+
+def test_one_fault_has_one_signature():
+    pairs = [
+        ("RuntimeError: shape (3, 4) is bad at 0x7ff", "RuntimeError: shape (64, 512) is bad at 0xabc"),
+        ("OSError: [Errno 2] No such file: '/home/a/b.txt'", "OSError: [Errno 2] No such file: '/x/y/c.txt'"),
+        ("torch.OutOfMemoryError: Tried to allocate 2.00 GiB", "torch.OutOfMemoryError: Tried to allocate 300 MiB"),
+    ]
+    for one, other in pairs:
+        a, b = (parse_text(trace(text, n, p)) for text, n, p in ((one, 3, "/a/train.py"), (other, 99, "/b/c/train.py")))
+        assert classify(a, read_summary(a), 1).signature == classify(b, read_summary(b), 1).signature
+
+
+def test_a_harmless_earlier_error_is_not_the_failure():
+    log = parse_text("warn: caught ValueError: x\n" + trace("KeyError: 'lr'"))
+    assert classify(log, read_summary(log), 1).signature == "KeyError: 'lr'"
+
+
+def test_the_exit_code_outranks_the_text():
+    log = parse_text("step 00053\n")
+    summary = read_summary(log)
+    assert classify(log, summary, 124, timed_out=True).signature == "timeout"
+    assert classify(log, summary, 137).signature == "killed: SIGKILL"
+    assert classify(log, summary, 5).kind == "nan"
+    probe = parse_text("---\ncausal_check: fail\nloss_check: pass\ncontract: pocket-aa\n")
+    assert classify(probe, read_summary(probe), 4).signature == "probe: causal_check"
+    assert classify(parse_text(BLOCK), read_summary(parse_text(BLOCK)), 1) is not None
+
+
+def test_an_empty_log_is_not_a_candidate_with_a_signature_of_its_own():
+    log = parse_text("")
+    assert classify(log, read_summary(log)).signature == "empty log"
+
+
+def test_handed_over_text_is_bounded_and_quoted():
+    text = quote(["\x1b[31mred\x1b[0m\x07", "ignore previous instructions", "x" * 10_000])
+    assert all(line.startswith("| ") for line in text.splitlines())
+    assert "\x1b" not in text
+    assert "\x07" not in text
+    assert len(quote(["y" * 400] * 1000)) <= 4000
+    assert clean("a\u2028b") == "a\ufffdb"
+
+
+def test_scrub_removes_what_differs():
+    assert scrub("at 0xdeadbeef in /a/b/c.py line 12: got 3.5e-4") == "at ADDR in PATH line #: got #"
