@@ -1,0 +1,496 @@
+"""Trains a small GPT for a fixed time on one device and prints val_bpb, bits per byte, lower is better.
+
+    uv run train.py
+
+This is the one file an experiment edits: everything in it is fair game as long as it ends within the budget and the
+score is the model's own. prepare.py is fixed: data, tokenizer, loader, scoring.
+
+Notable:
+- rotary positions, QK norm, squared ReLU, value embeddings with gates, residual scalars, sliding windows, logit softcap
+- Muon (polar express, NorMuon) for the block matrices, which are stored stacked; AdamW for the rest
+- schedules run on the elapsed fraction of the budget; the first steps, which compile, are not counted
+"""
+
+import gc
+import math
+import sys
+import time
+from functools import partial
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+import prepare
+from prepare import DEVICE, MAX_SEQ_LEN, PROFILE, SEED, TIME_BUDGET, Tokenizer, evaluate_bpb, make_dataloader
+
+# ---------------------------------------------------------------------------------------------------------------
+# Settings. The pocket profile runs the same model, small.
+
+OFFICIAL = PROFILE.name == "official"
+T = MAX_SEQ_LEN
+
+# Model
+DEPTH = 9 if OFFICIAL else 4
+WIDTH = 640 if OFFICIAL else 128
+HEAD_DIM = 128 if OFFICIAL else 32
+MLP_RATIO = 4
+WINDOW_PATTERN = "SSSSL"  # repeated over the layers; the last is always L
+SHORT_WINDOW = T // 8  # tokens an S layer sees; an L layer sees all
+ROPE_BASE = 200_000
+NORM = "rms"  # rms or layer, both without weights
+QK_LAYERNORM_SHARE = 0.0  # of q and k's norm; the rest is RMS
+QK_NORM_FIRST = False  # norm q and k before the rotation instead of after
+QK_SCALE = 1.0  # on top of 1/sqrt(HEAD_DIM)
+GATE_CHANNELS = 32  # of the block input, read by the value embeddings' gates
+SOFTCAP = 15.0
+INIT_SCALE = 0.68  # of sqrt(3 / WIDTH), the bound of the uniform initial weights
+RESIDUAL_INIT = 1.0  # per layer: x = RESIDUAL * x + X0 * normed embedding
+X0_INIT = 0.05
+
+# Optimizer
+TOTAL_BATCH_SIZE = 2**18 if OFFICIAL else 2**12  # tokens a step
+DEVICE_BATCH_SIZE = 128 if OFFICIAL else 16  # rows a forward
+EMBEDDING_LR = 0.9  # Adam rates are for a width of 768 and scale with its inverse square root
+UNEMBEDDING_LR = 0.005
+SCALAR_LR = 0.5
+MATRIX_LR = 0.04
+MATRIX_WD = 0.2  # decays to 0 over the budget
+UNEMBEDDING_WD = 0.01
+EMBEDDING_WD = 0.001
+VALUE_EMBEDDING_WD = 0.003
+ADAM_BETAS = (0.8, 0.95)
+X0_BETAS = (0.96, 0.95)
+MUON_BETA2 = 0.95
+MUON_MOMENTUM = (0.85, 0.95)  # from, to
+MUON_MOMENTUM_STEPS = 200
+MUON_STEPS = 5  # polar-express iterations, at most 5
+WARMUP = 0.0  # fraction of the budget
+WARMDOWN = 0.75
+FINAL_LR_FRACTION = 0.05
+
+# Machine
+COMPILE = OFFICIAL and DEVICE.type == "cuda"  # elsewhere compiling costs longer than the budget
+DTYPE = torch.bfloat16 if DEVICE.type == "cuda" else torch.float32
+UNCOUNTED_STEPS = 11 if COMPILE else 1  # compilation and warm-up
+PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "B200": 2250e12, "4090": 165e12}  # dense bf16
+
+
+def compiled(function):
+    return torch.compile(function, dynamic=False, fullgraph=True) if COMPILE else function
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Attention: causal, each query sees itself and the `window` keys before it. q, k, v, out: (B, T, H, D)
+
+
+def sdpa_attention():
+    """torch's own, with an explicit mask for windows. Runs everywhere; the others are checked against it."""
+    masks = {}
+
+    def attend(q, k, v, window):
+        q, k, v = (t.transpose(1, 2) for t in (q, k, v))
+        size = q.size(2)
+        if window >= size:
+            return F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2)
+        if (size, window) not in masks:
+            behind = torch.arange(size, device=q.device)[:, None] - torch.arange(size, device=q.device)
+            masks[size, window] = (behind >= 0) & (behind <= window)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=masks[size, window]).transpose(1, 2)
+
+    return attend
+
+
+def choose_attention():
+    """(name, attend): on CUDA the first that can be had and agrees with torch's own, elsewhere torch's own."""
+    return "sdpa", sdpa_attention()
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Model
+
+
+def norm(x):
+    if NORM == "layer":
+        return F.layer_norm(x, (x.size(-1),))
+    return F.rms_norm(x, (x.size(-1),))
+
+
+def qk_norm(x):
+    if QK_LAYERNORM_SHARE == 0:
+        return F.rms_norm(x, (x.size(-1),))
+    rms, layer = F.rms_norm(x, (x.size(-1),)), F.layer_norm(x, (x.size(-1),))
+    return (1 - QK_LAYERNORM_SHARE) * rms + QK_LAYERNORM_SHARE * layer
+
+
+def rotate(x, cos, sin):
+    """Rotary positions (Su 2021) on x (B, T, H, D): the two halves of D are the planes' axes."""
+    a, b = x.chunk(2, dim=-1)
+    return torch.cat((a * cos + b * sin, b * cos - a * sin), dim=-1)
+
+
+def has_value_embedding(layer):
+    return layer % 2 == (DEPTH - 1) % 2
+
+
+class GPT(nn.Module):
+    """Weights of one kind are one stacked tensor: cast once, their gradients stacked, and updated together."""
+
+    def __init__(self, vocab_size, attend):
+        super().__init__()
+        self.attend = attend
+        heads, layers = WIDTH // HEAD_DIM, DEPTH
+        value_layers = sum(map(has_value_embedding, range(layers)))
+        bound = INIT_SCALE * math.sqrt(3 / WIDTH)
+
+        def uniform(*shape):
+            return nn.Parameter(torch.empty(*shape, device=DEVICE).uniform_(-bound, bound))
+
+        def normal(*shape, sd, dtype=torch.float32):
+            return nn.Parameter((torch.randn(*shape, device=DEVICE) * sd).to(dtype))
+
+        def full(value, *shape):
+            return nn.Parameter(torch.full(shape, float(value), device=DEVICE))
+
+        self.embedding = normal(vocab_size, WIDTH, sd=1.0, dtype=DTYPE)
+        self.values = nn.Parameter(uniform(vocab_size, value_layers * WIDTH).to(DTYPE))  # all layers' in one lookup
+        self.head = normal(vocab_size, WIDTH, sd=0.001)
+        self.attention = uniform(layers, 4, WIDTH, WIDTH)  # q, k, v, out
+        self.mlp_in = uniform(layers, MLP_RATIO * WIDTH, WIDTH)
+        self.mlp_out = full(0, layers, WIDTH, MLP_RATIO * WIDTH)
+        self.gates = full(0, value_layers, heads, GATE_CHANNELS)
+        self.residual = full(RESIDUAL_INIT, layers)
+        self.x0 = full(X0_INIT, layers)
+        with torch.no_grad():
+            self.attention[:, 3] = 0
+
+        frequencies = ROPE_BASE ** (-torch.arange(0, HEAD_DIM, 2, device=DEVICE).float() / HEAD_DIM)
+        angles = torch.outer(torch.arange(T, device=DEVICE).float(), frequencies)[:, None, :]  # (T, 1, D/2)
+        self.register_buffer("cos", angles.cos().to(DTYPE), persistent=False)
+        self.register_buffer("sin", angles.sin().to(DTYPE), persistent=False)
+        self.windows = [SHORT_WINDOW if WINDOW_PATTERN[i % len(WINDOW_PATTERN)] == "S" else T for i in range(layers)]
+        self.windows[-1] = T
+
+    def forward(self, tokens, targets=None, reduction="mean"):
+        """tokens, targets (B, T) int64: losses in nats reduced as asked, or without targets logits (B, T, V) fp32."""
+        B = tokens.size(0)
+        heads = WIDTH // HEAD_DIM
+        x0 = x = norm(F.embedding(tokens, self.embedding))  # (B, T, C)
+        values = iter(F.embedding(tokens, self.values).view(B, T, -1, heads, HEAD_DIM).unbind(2))
+        gates = iter(self.gates.to(DTYPE).unbind(0))
+        attention, mlp_in, mlp_out = (w.to(DTYPE).unbind(0) for w in (self.attention, self.mlp_in, self.mlp_out))
+        for i, window in enumerate(self.windows):
+            x = self.residual[i] * x + self.x0[i] * x0
+            h = norm(x)
+            q, k, v = F.linear(h, attention[i][:3].flatten(0, 1)).view(B, T, 3, heads, HEAD_DIM).unbind(2)
+            if has_value_embedding(i):
+                gate = 2 * torch.sigmoid(F.linear(h[..., :GATE_CHANNELS], next(gates)))  # (B, T, H)
+                v = v + gate.unsqueeze(-1) * next(values)
+            if QK_NORM_FIRST:
+                q, k = (rotate(qk_norm(z), self.cos, self.sin) for z in (q, k))
+            else:
+                q, k = (qk_norm(rotate(z, self.cos, self.sin)) for z in (q, k))
+            if QK_SCALE != 1:
+                q = q * QK_SCALE
+            y = self.attend(q, k, v, window)
+            x = x + F.linear(y.reshape(B, T, WIDTH), attention[i][3])
+            x = x + F.linear(F.relu(F.linear(norm(x), mlp_in[i])).square(), mlp_out[i])
+        logits = F.linear(norm(x), self.head.to(DTYPE)).float()
+        logits = SOFTCAP * torch.tanh(logits / SOFTCAP)
+        if targets is None:
+            return logits
+        return F.cross_entropy(logits.view(-1, logits.size(-1)), targets.view(-1), reduction=reduction)
+
+    def flops_per_token(self):
+        """Forward and backward: 6 a matrix weight, and attention's 12 * width * window a layer."""
+        matrices = sum(p.numel() for p in (self.attention, self.mlp_in, self.mlp_out, self.gates, self.head))
+        return 6 * matrices + sum(12 * WIDTH * window for window in self.windows)
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Optimizer. Hyperparameters reach the compiled updates as 0-dim tensors: a new value is no reason to compile again.
+
+# Polar Express (Amsel et al. 2025): the quintics of five steps, safety factor 1.02.
+POLAR_EXPRESS = [
+    (8.156554524902461, -22.48329292557795, 15.878769915207462),
+    (4.042929935166739, -2.808917465908714, 0.5000178451051316),
+    (3.8916678022926607, -2.772484153217685, 0.5060648178503393),
+    (3.285753657755655, -2.3681294933425376, 0.46449024233003106),
+    (2.3465413258596377, -1.7097828382687081, 0.42323551169305323),
+]
+
+
+def orthogonalize(g):
+    """The orthogonal factor of matrices g (N, rows, cols), by polynomial iterations in low precision."""
+    x = g.to(DTYPE)
+    tall = x.size(-2) > x.size(-1)
+    x = x.mT if tall else x
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) * 1.02 + 1e-6)
+    for a, b, c in POLAR_EXPRESS[:MUON_STEPS]:
+        s = x @ x.mT
+        x = a * x + (b * s + c * (s @ s)) @ x
+    return x.mT if tall else x
+
+
+@compiled
+def muon_update(p, g, momentum_buffer, second, lr, wd, momentum, beta2):
+    """Muon (Jordan 2024) with Nesterov momentum, NorMuon (Li et al. 2025) and cautious weight decay.
+
+    p, g, momentum_buffer: (N, rows, cols); second: (N, rows, 1) or (N, 1, cols), the shorter way to average.
+    """
+    momentum_buffer.lerp_(g, 1 - momentum)
+    u = orthogonalize(g.lerp(momentum_buffer, momentum)).float()
+    # NorMuon: divide each row (or column) by its running RMS, and keep the whole matrix's norm.
+    average = -1 if second.size(-1) == 1 else -2
+    mean_square = u.square().mean(dim=average, keepdim=True)
+    second.lerp_(mean_square, 1 - beta2)
+    scale = second.clamp_min(1e-10).rsqrt()
+    before = mean_square.sum(dim=(-2, -1), keepdim=True).sqrt()
+    after = (mean_square * scale.square()).sum(dim=(-2, -1), keepdim=True).sqrt()
+    u = u * scale * (before / after.clamp_min(1e-10))
+    p.sub_(lr * u + lr * wd * p * (u * p >= 0))
+
+
+@compiled
+def adam_update(p, g, m, v, step, lr, wd, beta1, beta2, eps):
+    """AdamW (Loshchilov and Hutter 2019) on a tensor of any shape; the moments are fp32 whatever p is."""
+    g = g.float()
+    m.lerp_(g, 1 - beta1)
+    v.lerp_(g.square(), 1 - beta2)
+    corrected = (v / (1 - beta2**step)).sqrt() + eps
+    p.copy_(p.float() * (1 - lr * wd) - lr / (1 - beta1**step) * m / corrected)
+
+
+class Optimizer:
+    """Muon for the block matrices, AdamW for the rest, each parameter with its own settings."""
+
+    def __init__(self, model):
+        adam_scale = (WIDTH / 768) ** -0.5
+        self.adam = [  # parameter, rate, weight decay, betas
+            (model.embedding, EMBEDDING_LR * adam_scale, EMBEDDING_WD, ADAM_BETAS),
+            (model.values, EMBEDDING_LR * adam_scale, VALUE_EMBEDDING_WD, ADAM_BETAS),
+            (model.head, UNEMBEDDING_LR * adam_scale, UNEMBEDDING_WD, ADAM_BETAS),
+            (model.residual, SCALAR_LR * 0.01, 0.0, ADAM_BETAS),
+            (model.x0, SCALAR_LR, 0.0, X0_BETAS),
+        ]
+        self.muon = [model.attention, model.mlp_in, model.mlp_out, model.gates]
+        self.moments = [tuple(torch.zeros_like(p, dtype=torch.float32) for _ in range(2)) for p, *_ in self.adam]
+        self.muon_state = []
+        for p in self.muon:
+            rows, cols = p.shape[-2:]
+            stack = p.numel() // (rows * cols)
+            second = (stack, rows, 1) if rows >= cols else (stack, 1, cols)
+            self.muon_state.append((torch.zeros(stack, rows, cols, device=DEVICE), torch.zeros(second, device=DEVICE)))
+        self.steps = 0
+
+    @torch.no_grad()
+    def step(self, lr_scale, wd_scale):
+        """One update; lr_scale multiplies all rates, wd_scale the matrices' weight decay."""
+        self.steps += 1
+        scalar = partial(torch.tensor, dtype=torch.float32)
+        for (p, lr, wd, betas), (m, v) in zip(self.adam, self.moments, strict=True):
+            settings = (self.steps, lr * lr_scale, wd, *betas, 1e-10)
+            adam_update(p, p.grad, m, v, *map(scalar, settings))
+            p.grad = None
+        momentum = MUON_MOMENTUM[0] + (MUON_MOMENTUM[1] - MUON_MOMENTUM[0]) * min(1, self.steps / MUON_MOMENTUM_STEPS)
+        for p, (buffer, second) in zip(self.muon, self.muon_state, strict=True):
+            lr = MATRIX_LR * lr_scale * max(1, p.size(-2) / p.size(-1)) ** 0.5
+            settings = (lr, MATRIX_WD * wd_scale, momentum, MUON_BETA2)
+            muon_update(p.view_as(buffer), p.grad.view_as(buffer), buffer, second, *map(scalar, settings))
+            p.grad = None
+
+
+def learning_rate_scale(progress):
+    """Warm-up, plateau, linear warm-down to FINAL_LR_FRACTION; progress is the elapsed fraction of the budget."""
+    if progress < WARMUP:
+        return progress / WARMUP
+    left = min(1.0, (1 - progress) / WARMDOWN) if WARMDOWN else 1.0
+    return left + (1 - left) * FINAL_LR_FRACTION
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Training
+
+
+class Progress:
+    """What a person sees: one line that rewrites itself on a terminal, else a plain line every few seconds."""
+
+    def __init__(self):
+        self.tty = sys.stdout.isatty()
+        self.every = 0.5 if self.tty else 5.0
+        self.due = 0.0
+
+    def show(self, step, elapsed, loss, tokens_per_s, last=False):
+        now = time.perf_counter()
+        if now < self.due and not last:
+            return
+        self.due = now + self.every
+        left = max(0.0, TIME_BUDGET - elapsed)
+        line = (
+            f"step {step:5d} {100 * min(1, elapsed / TIME_BUDGET):5.1f} %  loss {loss:7.4f}  "
+            f"{tokens_per_s:11,.0f} tok/s  {left:4.0f} s left"
+        )
+        print(f"\r{line}" if self.tty else line, end="" if self.tty and not last else "\n", flush=True)
+
+
+class LaggedLoss:
+    """The loss of the step before, read without making the GPU wait for the host."""
+
+    def __init__(self):
+        self.pending = None
+
+    def push(self, loss):
+        """Starts reading this step's loss and returns the last one's, None at first."""
+        if DEVICE.type != "cuda":
+            return loss.item()
+        before = self.pop()
+        host = torch.empty((), pin_memory=True).copy_(loss, non_blocking=True)
+        event = torch.cuda.Event()
+        event.record()
+        self.pending = (host, event)
+        return before
+
+    def pop(self):
+        if self.pending is None:
+            return None
+        host, event = self.pending
+        self.pending = None
+        event.synchronize()
+        return host.item()
+
+
+def synchronize():
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def check_settings():
+    tokens = DEVICE_BATCH_SIZE * T
+    if TOTAL_BATCH_SIZE % tokens:
+        below = max(tokens, TOTAL_BATCH_SIZE // tokens * tokens)
+        prepare.stop(
+            f"TOTAL_BATCH_SIZE = {TOTAL_BATCH_SIZE:,} is not a multiple of DEVICE_BATCH_SIZE * {T} = {tokens:,}: "
+            f"{below:,} and {below + tokens:,} are"
+        )
+    if WIDTH % HEAD_DIM or HEAD_DIM % 2:
+        prepare.stop(f"WIDTH = {WIDTH} must be a multiple of HEAD_DIM = {HEAD_DIM}, and HEAD_DIM even")
+    if not 1 <= MUON_STEPS <= len(POLAR_EXPRESS):
+        prepare.stop(f"MUON_STEPS = {MUON_STEPS} must be 1 to {len(POLAR_EXPRESS)}")
+
+
+def diverged(step, loss):
+    print("FAIL")
+    prepare.stop(f"the loss at step {step} is {loss:.4g}: training diverged; lower the learning rates", prepare.EXIT_DIVERGED)
+
+
+def train(model, optimizer, batches):
+    """Trains until the budget is spent. Returns counted seconds, steps in all, and the loss curve."""
+    accumulate = TOTAL_BATCH_SIZE // (DEVICE_BATCH_SIZE * T)
+    forward = compiled(model)
+    progress, lagged, curve = Progress(), LaggedLoss(), []
+    started = time.perf_counter()  # moved to the end of the last uncounted step
+    elapsed, step = 0.0, 0
+    while True:
+        for _ in range(accumulate):
+            x, y, _ = next(batches)
+            loss = forward(x, y)
+            (loss / accumulate).backward()
+        fraction = min(1.0, elapsed / TIME_BUDGET)
+        optimizer.step(learning_rate_scale(fraction), 1 - fraction)
+        before = lagged.push(loss.detach())
+        step += 1
+        if step == 1:
+            gc.collect()
+            gc.freeze()  # a collection in the middle of a step costs half a second
+            gc.disable()
+        if step <= UNCOUNTED_STEPS:
+            synchronize()
+            started = time.perf_counter()
+        elapsed = time.perf_counter() - started
+        if before is not None:
+            if not before <= 100:
+                diverged(step, before)
+            counted = step - UNCOUNTED_STEPS
+            curve.append((fraction, before))
+            progress.show(step, elapsed, before, max(0, counted) * TOTAL_BATCH_SIZE / elapsed if counted > 0 else 0.0)
+        if elapsed >= TIME_BUDGET:
+            break
+    last = lagged.pop()
+    synchronize()
+    elapsed = time.perf_counter() - started
+    last = before if last is None else last
+    if not last <= 100:
+        diverged(step, last)
+    counted = step - UNCOUNTED_STEPS
+    progress.show(step, elapsed, last, counted * TOTAL_BATCH_SIZE / elapsed, last=True)
+    return elapsed, step, curve
+
+
+def thinned(curve, points=100):
+    """About `points` (fraction, loss) pairs, each the mean of its stretch of steps."""
+    size = max(1, math.ceil(len(curve) / points))
+    stretches = [curve[i : i + size] for i in range(0, len(curve), size)]
+    return [tuple(round(sum(c) / len(s), 5) for c in zip(*s, strict=True)) for s in stretches]
+
+
+def main():
+    check_settings()
+    begin = time.perf_counter()
+    torch.manual_seed(SEED)
+    torch.set_float32_matmul_precision("high")
+    tokenizer = Tokenizer.from_directory()
+    attention, attend = choose_attention()
+    model = GPT(tokenizer.get_vocab_size(), attend)
+    parameters = sum(p.numel() for p in model.parameters())
+    print(f"{PROFILE.name} profile on {prepare.device_class()}, seed {SEED}, attention {attention}")
+    print(f"{DEPTH} layers, width {WIDTH}, {parameters / 1e6:.1f} M parameters, {TIME_BUDGET} s of training", flush=True)
+    batches = make_dataloader(tokenizer, DEVICE_BATCH_SIZE, T, "train")
+    optimizer = Optimizer(model)
+    ready = time.perf_counter()
+    seconds, steps, curve = train(model, optimizer, batches)
+    trained = time.perf_counter()
+    peak_mb = prepare.peak_vram_mb()
+    batches.close()
+    gc.enable()
+
+    model.eval()
+    val_bpb = evaluate_bpb(compiled(model), tokenizer, DEVICE_BATCH_SIZE)
+    end = time.perf_counter()
+
+    counted = steps - UNCOUNTED_STEPS
+    peak_flops = next((f for name, f in PEAK_FLOPS.items() if name in prepare.device_class()), 0)
+    flops = model.flops_per_token() * counted * TOTAL_BATCH_SIZE / seconds
+    summary = {
+        "val_bpb": f"{val_bpb:.6f}",
+        "training_seconds": f"{seconds:.1f}",
+        "total_seconds": f"{end - begin:.1f}",
+        "peak_vram_mb": f"{peak_mb:.1f}",
+        "mfu_percent": f"{100 * flops / peak_flops if peak_flops else 0:.2f}",
+        "total_tokens_M": f"{steps * TOTAL_BATCH_SIZE / 1e6:.1f}",
+        "num_steps": str(steps),
+        "num_params_M": f"{parameters / 1e6:.1f}",
+        "depth": str(DEPTH),
+    }
+    own = prepare.report(
+        uncounted_steps=UNCOUNTED_STEPS,
+        summary=summary,
+        attention=attention,
+        tokens_per_s=round(counted * TOTAL_BATCH_SIZE / seconds),
+        phases_s={
+            "start": round(ready - begin, 3),
+            "uncounted_steps": round(trained - ready - seconds, 3),
+            "training": round(seconds, 3),
+            "evaluation": round(end - trained, 3),
+        },
+        loss_curve=thinned(curve),
+    )
+    print("---")
+    for key, value in (summary | own).items():
+        print(f"{key + ':':<18}{value}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except torch.OutOfMemoryError as e:
+        prepare.stop(f"CUDA out of memory: lower DEVICE_BATCH_SIZE ({DEVICE_BATCH_SIZE}) in train.py. {str(e).splitlines()[0]}")
