@@ -1,0 +1,183 @@
+"""Takes the marked lines out of a sandbox's one output stream, and tells what they say.
+
+Only the wrapper's last line makes a result: without it a run was not seen to end, whatever the service reports.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from research.contract import SCORE_FILE
+from research.runs import modal_wrapper as wrapper
+
+
+@dataclass(frozen=True)
+class EndMark:
+    """What the wrapper said last.
+
+    Attributes:
+        code: The command's exit code as its shell saw it: 128+N for signal N.
+        took_s: Seconds the command took.
+        score_sha256: Of score.json, "none" without one, another word where it could not be sent.
+        score_lines: How many lines it was sent in.
+    """
+
+    code: int
+    took_s: float
+    score_sha256: str
+    score_lines: int
+
+
+@dataclass
+class Seen:
+    """What the marks have said so far."""
+
+    device: str | None = None
+    driver: str = ""
+    started: bool = False
+    fault: str = ""
+    end: EndMark | None = None
+    score_parts: dict[int, str] = field(default_factory=dict)
+
+
+class Parser:
+    """Cuts a stream of text into output and marks.
+
+    Args:
+        mark: The random mark of this sandbox.
+    """
+
+    def __init__(self, mark: str) -> None:
+        self.seen = Seen()
+        self._mark = mark
+        self._rest = ""
+
+    def feed(self, text: str) -> str:
+        """Takes the next piece of the stream; returns the output in it, as far as it is certain to be output."""
+        self._rest += text
+        lines = self._rest.split("\n")
+        self._rest = lines.pop()
+        return "".join(self._line(line, "\n") for line in lines)
+
+    def flush(self) -> str:
+        """Takes the end of the stream; returns the output that was held back."""
+        rest, self._rest = self._rest, ""
+        return self._line(rest, "") if rest else ""
+
+    def _line(self, line: str, newline: str) -> str:
+        if self.seen.end is not None:
+            return ""  # nothing that belongs to the command comes after its end
+        before, found, said = line.partition(self._mark + " ")
+        if not found:
+            # An unfinished mark is the sandbox's death in the middle of it, not output.
+            return "" if not newline and self._mark in line else line + newline
+        self._take(said)
+        return before
+
+    def _take(self, said: str) -> None:
+        word, _, rest = said.partition(" ")
+        words = rest.split()
+        if word == wrapper.DEVICE:
+            name, _, driver = rest.partition(",")
+            self.seen.device, self.seen.driver = name.strip() or None, driver.strip()
+        elif word == wrapper.STARTED:
+            self.seen.started = True
+        elif word == wrapper.FAULT:
+            self.seen.fault = rest
+        elif word == wrapper.SCORE and words and words[0].isdigit():
+            self.seen.score_parts[int(words[0])] = words[1] if len(words) > 1 else ""
+        elif word == wrapper.END and len(words) == 4 and all(words[i].isdigit() for i in (0, 1, 3)):
+            self.seen.end = EndMark(int(words[0]), int(words[1]) / 1e6, words[2], int(words[3]))
+
+
+def score_of(seen: Seen) -> bytes | None:
+    """The score.json that came with the stream, None if there was none or it is damaged."""
+    end = seen.end
+    if end is None or sorted(seen.score_parts) != list(range(end.score_lines)):
+        return None
+    try:
+        data = base64.b64decode("".join(seen.score_parts[i] for i in range(end.score_lines)), validate=True)
+    except binascii.Error:
+        return None
+    return data if hashlib.sha256(data).hexdigest() == end.score_sha256 else None
+
+
+def save_score(data: bytes, run_dir: Path) -> None:
+    """Writes score.json into a run's folder, whole or not at all.
+
+    Raises:
+        OSError: the disk is full or not writable.
+    """
+    run_dir.mkdir(parents=True, exist_ok=True)
+    temporary = run_dir / f".{SCORE_FILE}.{os.getpid()}.tmp"
+    temporary.write_bytes(data)
+    os.replace(temporary, run_dir / SCORE_FILE)
+
+
+class LogReader:
+    """Reads a sandbox's log in a thread of its own and hands it on by a queue.
+
+    A log stream that breaks is opened again from its beginning, and what was already handed on is skipped.
+
+    Args:
+        open_log: Opens the log from its beginning; may raise or block.
+        pause: Sleeps before it is opened again.
+    """
+
+    def __init__(self, open_log: Callable[[], Iterable[str]], pause: Callable[[], None]) -> None:
+        self._open = open_log
+        self._pause = pause
+        self._pieces: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._closing = threading.Event()
+        self._chars = 0
+        self._thread = threading.Thread(target=self._work, name="modal-log", daemon=True)
+        self.trouble = ""
+        """What went wrong last, for people."""
+        self.passes = 0
+        """How often the log was read to its end."""
+
+    def start(self) -> None:
+        """Begins to read."""
+        self._thread.start()
+
+    def take(self) -> str:
+        """What came since the last call."""
+        pieces = []
+        while True:
+            try:
+                pieces.append(self._pieces.get_nowait())
+            except queue.Empty:
+                return "".join(pieces)
+
+    def close(self, wait_s: float) -> None:
+        """Stops reading; waits up to that many seconds for the thread, which may hang in the network."""
+        self._closing.set()
+        if self._thread.is_alive():
+            self._thread.join(wait_s)
+
+    def _work(self) -> None:
+        while not self._closing.is_set():
+            try:
+                skip = self._chars
+                for text in self._open():
+                    if self._closing.is_set():
+                        return
+                    fresh, skip = text[skip:], max(0, skip - len(text))
+                    if fresh:
+                        self._chars += len(fresh)
+                        self._pieces.put(fresh)
+                self.trouble = ""
+                self.passes += 1
+            except Exception as error:
+                # Whatever the client raises here, the run goes on: the end mark or the deadline decides.
+                self.trouble = f"{type(error).__name__}: {error}"
+            if not self._closing.is_set():
+                self._pause()
