@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Literal, cast
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, cast
 
 Outcome = Literal[
     "scored",
@@ -70,3 +70,180 @@ class Failure:
     kind: FailureKind
     signature: str
     text: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """One launch of ``uv run train.py``, or one taken in from elsewhere.
+
+    Attributes:
+        run: Its name, YYYYMMDD-HHMMSS-<7 hex>-<4 hex> (import-<16 hex> for rows of foreign ledgers).
+        folder: Name of its folder under results/runs; "" without one.
+        origin: Who made it.
+        branch: Branch it was made on, "" on a detached HEAD or when unknown.
+        commit: Full hash of what ran, "" when unknown (foreign ledgers give seven digits).
+        parent: The commit's first parent, "".
+        subject: The commit's subject.
+        emitter: The name in its ``[emitter=...]`` tag.
+        seed: AUTORESEARCH_SEED of the run.
+        backend: Name of the backend.
+        gpu: The GPU asked for, "".
+        device: Name of the device it had.
+        fingerprint: Hash of train.py's syntax tree.
+        train_sha256: Hash of train.py's bytes.
+        harness: Hash of prepare.py and the harness files at the commit.
+        contract: Contract that the score belongs to; scores are compared within one only.
+        contract_key: What was known of the contract before launch (same key, same contract).
+        started_utc: ISO 8601, seconds.
+        finished_utc: ISO 8601, None while it runs.
+        outcome: How it ended, None while it runs.
+        exit_code: What the runner exited with.
+        child_exit: The command's own exit code, 128+N for signal N.
+        metrics: The printed summary.
+        val_bpb: The score, from score.json (lower is better); None without one.
+        val_bpb_exact: The score by true UTF-8 bytes.
+        audit_bpb: Score of the audit text: never printed, never in the ledger, never shown to an agent.
+        audit_bpb_exact: The same by true UTF-8 bytes.
+        peak_vram_mb: Peak memory in MiB.
+        failure: Why there is no score.
+        suspect: Reasons not to believe the score; a suspect run is never kept by a rule.
+        counted: Whether it is judged and has a ledger row.
+        why: One sentence for people: why it is not counted, or how it ended.
+        cost_usd: Estimated cost.
+        phases_s: Seconds per phase.
+        facts: Anything else worth keeping, text to text.
+        additions: Lines added to train.py against the parent.
+        deletions: Lines deleted.
+        plan: The plan it carried out.
+    """
+
+    run: str
+    folder: str
+    origin: Origin
+    branch: str
+    commit: str
+    started_utc: str
+    parent: str = ""
+    subject: str = ""
+    emitter: str | None = None
+    seed: int = 0
+    backend: str = ""
+    gpu: str = ""
+    device: str | None = None
+    fingerprint: str = ""
+    train_sha256: str = ""
+    harness: str = ""
+    contract: str | None = None
+    contract_key: str = ""
+    finished_utc: str | None = None
+    outcome: Outcome | None = None
+    exit_code: int | None = None
+    child_exit: int | None = None
+    metrics: Metrics | None = None
+    val_bpb: float | None = None
+    val_bpb_exact: float | None = None
+    audit_bpb: float | None = None
+    audit_bpb_exact: float | None = None
+    peak_vram_mb: float | None = None
+    failure: Failure | None = None
+    suspect: tuple[str, ...] = ()
+    counted: bool = True
+    why: str = ""
+    cost_usd: float | None = None
+    phases_s: Mapping[str, float] = field(default_factory=dict)
+    facts: Mapping[str, str] = field(default_factory=dict)
+    additions: int = 0
+    deletions: int = 0
+    plan: str | None = None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value that decides, with its spread: mean and interval in bpb, and the number of runs behind it."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a rule or a person decided about a run.
+
+    Attributes:
+        run: The run judged.
+        decision: "keep" makes its commit the tip, "discard" puts the incumbent back, "undecided" needs a replicate.
+        rule: Name of the rule, or "person".
+        why: One sentence.
+        created_utc: ISO 8601, seconds.
+        baseline: Whether the run is the baseline of its contract on its branch.
+        incumbent: Commit that a discard goes back to, "" without one.
+        p_better: Probability that it beats the incumbent, None where the rule knows none.
+        estimate: Its configuration's value, None for a crash.
+        terms: Terms of the score by name.
+        text: The review for people, "".
+        settled_utc: When git followed, None before.
+    """
+
+    run: str
+    decision: Decision
+    rule: str
+    why: str
+    created_utc: str
+    baseline: bool = False
+    incumbent: str = ""
+    p_better: float | None = None
+    estimate: Estimate | None = None
+    terms: Mapping[str, float] = field(default_factory=dict)
+    text: str = ""
+    settled_utc: str | None = None
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A finished run with the verdict that holds for it now, if any, and that verdict's place in time."""
+
+    run: Run
+    verdict: Verdict | None = None
+    order: int = 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One planned experiment.
+
+    Attributes:
+        plan: Its name.
+        created_utc: ISO 8601, seconds.
+        emitter: Who should propose, None leaves the agent free.
+        category: What to change, None leaves it open; may be "a+b".
+        parent: Commit to start from, None for the tip.
+        kind: "experiment" or "replicate".
+        reason: Why this one.
+        run: The run that carried it out, None while pending.
+        closed_utc: When it was carried out or dropped.
+        details: Anything else the planner keeps, text to text.
+    """
+
+    plan: str
+    created_utc: str
+    emitter: str | None
+    category: str | None
+    parent: str | None
+    kind: str
+    reason: str
+    run: str | None = None
+    closed_utc: str | None = None
+    details: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened, kept for good."""
+
+    seq: int
+    at_utc: str
+    kind: str
+    run: str | None
+    data: Mapping[str, Any]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from research.errors import ResearchError
@@ -63,3 +64,171 @@ def find_root(cwd: Path) -> Path:
             "Type: git config --global --add safe.directory '*'",
         )
     raise GitError(f"{cwd} is not inside a git repository.", "Change into the repository (or: git init).")
+
+
+def _ok(cwd: Path, *args: str, data: bytes | None = None) -> bytes:
+    """Output of a git call that has to work."""
+    done = _call(cwd, *args, data=data)
+    if done.returncode != 0:
+        lines = _text(done.stderr).strip().splitlines() or ["no message"]
+        raise GitError(f"git {args[0]} failed: {lines[-1]}", "Mend that in git and try again.")
+    return done.stdout
+
+
+@dataclass(frozen=True)
+class Head:
+    """Where the work tree stands: full hash (None in a repository without commits), branch ("" when detached)."""
+
+    commit: str | None
+    branch: str
+
+
+@dataclass(frozen=True)
+class Commit:
+    """One commit: full hash, first parent ("" for a root), subject."""
+
+    hash: str
+    parent: str
+    subject: str
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a commit did to one path against its first parent, in lines (0 and 0 for binary files)."""
+
+    path: str
+    additions: int
+    deletions: int
+
+
+def head(root: Path) -> Head:
+    """The commit and branch of the work tree."""
+    branch = _call(root, "symbolic-ref", "-q", "--short", "HEAD")
+    commit = _call(root, "rev-parse", "-q", "--verify", "HEAD^{commit}")
+    return Head(_text(commit.stdout).strip() or None, _text(branch.stdout).strip())
+
+
+def resolve(root: Path, rev: str) -> str | None:
+    """Full hash of the commit that a name means, None if it means none."""
+    if rev.startswith("-"):
+        return None
+    done = _call(root, "rev-parse", "-q", "--verify", f"{rev}^{{commit}}")
+    return _text(done.stdout).strip() if done.returncode == 0 else None
+
+
+def commit(root: Path, rev: str) -> Commit:
+    """Reads one commit."""
+    text = _text(_ok(root, "log", "-1", "--no-show-signature", "--format=%H%x00%P%x00%s", rev, "--"))
+    name, parents, subject = text.rstrip("\n").split("\x00", 2)
+    return Commit(name, parents.split(" ")[0], subject)
+
+
+def changes(root: Path, of: Commit) -> tuple[Change, ...]:
+    """What a commit changed against its first parent; a root commit changed everything it holds."""
+    base = [of.parent] if of.parent else [_text(_ok(root, "hash-object", "-t", "tree", "--stdin", data=b"")).strip()]
+    text = _text(_ok(root, "diff-tree", "-r", "-z", "--no-renames", "--numstat", *base, of.hash, "--"))
+    found = []
+    for line in filter(None, text.split("\x00")):
+        added, deleted, path = line.split("\t", 2)
+        found.append(Change(path, *(int(n) if n.isdigit() else 0 for n in (added, deleted))))
+    return tuple(found)
+
+
+def differing(root: Path, paths: tuple[str, ...]) -> tuple[str, ...]:
+    """Which of these files (or files under these folders) differ from HEAD, are staged, or hide from git.
+
+    Untracked Python files count, since they would be imported.
+    """
+    text = _text(_ok(root, "status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=all", "--", *paths))
+    found = [line[3:] for line in text.split("\x00") if line and (line[:2] != "??" or line.endswith(".py"))]
+    flags = _text(_ok(root, "ls-files", "-v", "-z", "--", *paths))
+    found += [line[2:] for line in flags.split("\x00") if line and line[0] != "H"]
+    return tuple(sorted(set(found)))
+
+
+def is_tracked(root: Path, path: str) -> bool:
+    """Whether HEAD's index knows this path."""
+    return _call(root, "ls-files", "--error-unmatch", "--", path).returncode == 0
+
+
+def blob(root: Path, rev: str, path: str) -> bytes | None:
+    """A file's content in a commit, None if it is not there."""
+    done = _call(root, "cat-file", "blob", f"{rev}:{path}")
+    return done.stdout if done.returncode == 0 else None
+
+
+def tree_listing(root: Path, rev: str, paths: tuple[str, ...]) -> bytes:
+    """Modes, hashes and names of files in a commit: the same listing means the same content."""
+    return _ok(root, "ls-tree", "-r", "-z", rev, "--", *paths)
+
+
+def keep_commit(root: Path, run: str, of: str) -> None:
+    """Keeps a run's commit reachable for good."""
+    _ok(root, "update-ref", RUN_REFS + run, of)
+
+
+def kept_commits(root: Path) -> dict[str, str]:
+    """Run name to full hash, for every run whose commit is kept."""
+    text = _text(_ok(root, "for-each-ref", "--format=%(refname) %(objectname)", RUN_REFS))
+    return {line.split(" ")[0][len(RUN_REFS) :]: line.split(" ")[1] for line in text.splitlines()}
+
+
+def branch_tip(root: Path, branch: str) -> str | None:
+    """Full hash of a branch's tip, None without such a branch."""
+    return resolve(root, f"refs/heads/{branch}")
+
+
+def changed_files(root: Path) -> tuple[str, ...]:
+    """Tracked files that differ from HEAD or are staged."""
+    text = _text(_ok(root, "status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=no"))
+    return tuple(line[3:] for line in text.split("\x00") if line)
+
+
+def unfinished(root: Path) -> str:
+    """The operation that git is in the middle of ("merge", "rebase", ...), "" without one."""
+    folder = Path(_text(_ok(root, "rev-parse", "--absolute-git-dir")).rstrip("\n"))
+    signs = {
+        "MERGE_HEAD": "merge",
+        "rebase-merge": "rebase",
+        "rebase-apply": "rebase",
+        "CHERRY_PICK_HEAD": "cherry-pick",
+        "REVERT_HEAD": "revert",
+        "BISECT_LOG": "bisect",
+    }
+    return next((what for name, what in signs.items() if (folder / name).exists()), "")
+
+
+def worktree_of(root: Path, branch: str) -> Path | None:
+    """The work tree that has this branch checked out, None if no one has."""
+    place: Path | None = None
+    for line in _text(_ok(root, "worktree", "list", "--porcelain", "-z")).split("\x00"):
+        if line.startswith("worktree "):
+            place = Path(line[len("worktree ") :])
+        elif line == f"branch refs/heads/{branch}":
+            return place
+    return None
+
+
+def move_branch(root: Path, branch: str, new: str, old: str) -> None:
+    """Sets a branch to a commit; where it is checked out here, the clean work tree follows.
+
+    Raises:
+        GitError: if the branch is no longer at old, or if git can't make the work tree follow.
+    """
+    if head(root).branch != branch:
+        _ok(root, "update-ref", "-m", "research settle", f"refs/heads/{branch}", new, old)
+        return
+    if branch_tip(root, branch) != old:
+        raise GitError(f"{branch} moved while it was being settled.", "Type: research settle")
+    _ok(root, "reset", "--quiet", "--keep", new)
+
+
+def add_worktree(root: Path, place: Path, rev: str) -> None:
+    """Checks a commit out, detached, into a new folder."""
+    _ok(root, "worktree", "add", "--quiet", "--detach", str(place), rev)
+
+
+def remove_worktree(root: Path, place: Path) -> None:
+    """Takes a work tree of ours away again, if it is there."""
+    _call(root, "worktree", "remove", "--force", str(place))
+    _call(root, "worktree", "prune")

@@ -52,12 +52,18 @@ class Settings:
     # Store --------------------------------------------------------------------------------------------------------
     busy_timeout_s: float = 30.0
     """Seconds a writer waits for another: a write takes milliseconds, a slow disk some seconds."""
-    description_chars: int = 400
-    """Length at which a commit subject is cut in views; the ledger keeps it whole."""
+    check_bytes: int = 16 * 1024 * 1024
+    """Size up to which memory.db is checked whole when opened: 10,000 runs, some 20 ms; above it, as pages are met."""
 
     # Scores -------------------------------------------------------------------------------------------------------
     printed_bpb_tolerance: float = 1e-6
     """Largest honest difference between the printed val_bpb (six decimals) and score.json's."""
+    least_budget_share: float = 0.5
+    """Below this share of its budget a run did not train what it says."""
+    most_budget_share: float = 1.1
+    """Above this share (and one slow step) a run trained longer than others may."""
+    last_step_s: float = 30.0
+    """Length of the slowest honest step: the last one may begin just before the budget ends."""
 
 
 SETTINGS = Settings()

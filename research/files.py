@@ -1,0 +1,159 @@
+"""Files that are whole or not there, and locks that die with their holder."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Replaces a file at once; a reader sees the old content or the new, also after a power cut.
+
+    Raises:
+        OSError: if it can't be written; the old file is then untouched.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns():x}")
+    try:
+        with draft.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            draft.unlink()
+        raise
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Replaces a file by one JSON object."""
+    write_whole(path, (json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode("utf-8", "replace"))
+
+
+def read_json(path: Path, limit_bytes: int = 8_388_608) -> dict[str, Any] | None:
+    """A JSON object; None when the file is missing, too large, torn, or something else."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(limit_bytes + 1)
+        value = json.loads(content.decode("utf-8", "replace")) if len(content) <= limit_bytes else None
+    except (OSError, ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def reserve(path: Path, size_bytes: int) -> None:
+    """Makes a file of blanks, so that fill_reserved() needs no free disk later.
+
+    Raises:
+        OSError: if there is no room now.
+    """
+    with path.open("wb") as file:
+        file.write(b" " * size_bytes)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def fill_reserved(path: Path, value: Mapping[str, Any]) -> None:
+    """Writes one JSON object into a reserved file, in place."""
+    content = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+    with path.open("r+b") as file:
+        room = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        file.write(content.ljust(room))
+        file.flush()
+        with contextlib.suppress(OSError):
+            os.fsync(file.fileno())
+
+
+class FileLock:
+    """An exclusive lock on a file that the kernel lets go when the last process that holds it ends.
+
+    A child that inherits fileno() holds it too.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._fd: int | None = None
+
+    def acquire(self, wait_s: float = 0.0) -> bool:
+        """Takes the lock; False if another holds it all that time.
+
+        Raises:
+            OSError: if the file can't be opened.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        deadline = time.monotonic() + wait_s
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                if error.errno not in (errno.EAGAIN, errno.EACCES):
+                    os.close(fd)
+                    raise
+                if time.monotonic() >= deadline:
+                    os.close(fd)
+                    return False
+                time.sleep(0.01)
+            else:
+                self._fd = fd
+                return True
+
+    def fileno(self) -> int:
+        """The descriptor that holds the lock."""
+        assert self._fd is not None
+        return self._fd
+
+    def note(self, text: str) -> None:
+        """Leaves a word for others about who holds it; a full disk does not matter."""
+        with contextlib.suppress(OSError):
+            os.ftruncate(self.fileno(), 0)
+            os.pwrite(self.fileno(), text.encode("utf-8", "replace"), 0)
+
+    def read_note(self) -> str:
+        """What the holder left."""
+        try:
+            return self.path.read_text("utf-8", "replace")[:1000].strip()
+        except OSError:
+            return ""
+
+    def release(self) -> None:
+        """Closes our descriptor; the lock goes when nobody else has it."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+
+@contextlib.contextmanager
+def held(path: Path, wait_s: float) -> Iterator[None]:
+    """Holds a lock for a moment.
+
+    Raises:
+        TimeoutError: if another holds it all that time.
+    """
+    lock = FileLock(path)
+    if not lock.acquire(wait_s):
+        raise TimeoutError(errno.ETIMEDOUT, f"another process holds it for over {wait_s:.0f} s", str(path))
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def is_held(path: Path) -> bool:
+    """Whether some process holds this lock; a missing file is held by nobody."""
+    if not path.exists():
+        return False
+    lock = FileLock(path)
+    if lock.acquire():
+        lock.release()
+        return False
+    return True

@@ -1,0 +1,127 @@
+"""Reads score.json, the one file that says what a run scored, and holds it against the log."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from research import contract
+from research.files import read_json
+from research.runs.log import Summary
+from research.settings import SETTINGS
+from research.store.rows import finite
+
+_CONTRACT = re.compile(r"[a-z]+[0-9.]*-[0-9a-f]{12}\Z")
+
+
+@dataclass(frozen=True)
+class Score:
+    """What score.json says.
+
+    Attributes:
+        status: "scored" or "probe_failed".
+        val_bpb: The score; None for a failed probe.
+        contract: The contract it belongs to.
+        seed: Seed of the run, None if not said.
+        commit: Full hash of HEAD when the run began, None outside git.
+        train_sha256: Hash of the train.py that ran.
+        device: Name or class of the device.
+        budget_s: Seconds of training that the contract gives, None if not said.
+        started_utc: When it began, "" if not said.
+        facts: Small things worth keeping, text to text.
+    """
+
+    status: str
+    val_bpb: float | None
+    val_bpb_exact: float | None
+    audit_bpb: float | None
+    audit_bpb_exact: float | None
+    contract: str
+    seed: int | None
+    commit: str | None
+    train_sha256: str | None
+    device: str | None
+    peak_vram_mb: float | None
+    budget_s: float | None
+    started_utc: str
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+def _text(value: object) -> str | None:
+    return value[:200] if isinstance(value, str) and value else None
+
+
+def _part(plain: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = plain.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def read_score(folder: Path) -> Score | None:
+    """The score of a run's folder; None when the file is missing, torn or not whole."""
+    plain = read_json(folder / contract.SCORE_FILE)
+    if plain is None or plain.get("schema") != contract.SCORE_SCHEMA:
+        return None
+    status, name = plain.get("status"), _text(plain.get("contract"))
+    val_bpb = finite(plain.get("val_bpb"))
+    if status not in (contract.SCORED, contract.PROBE_FAILED) or name is None or not _CONTRACT.match(name):
+        return None
+    if status == contract.SCORED and (val_bpb is None or val_bpb <= 0):
+        return None
+    device, clock, data = _part(plain, "device"), _part(plain, "clock"), _part(plain, "data")
+    facts = {"torch": _text(plain.get("torch")), "python": _text(plain.get("python"))}
+    facts["device_class"] = _text(device.get("class"))
+    for part, key in ((clock, "uncounted_s"), (data, "epochs"), (data, "waited_share")):
+        facts[key] = None if (value := finite(part.get(key))) is None else f"{value:g}"
+    if clock.get("suspicious") is True:
+        facts["uncounted"] = "more than start, compilation and warm-up explain"
+    seed = plain.get("seed")
+    return Score(
+        status=status,
+        val_bpb=val_bpb if status == contract.SCORED else None,
+        val_bpb_exact=finite(plain.get("val_bpb_exact")),
+        audit_bpb=finite(plain.get("audit_bpb")),
+        audit_bpb_exact=finite(plain.get("audit_bpb_exact")),
+        contract=name,
+        seed=seed if isinstance(seed, int) and not isinstance(seed, bool) else None,
+        commit=_text(plain.get("commit")),
+        train_sha256=_text(plain.get("train_py_sha256")),
+        device=_text(device.get("name")) or _text(device.get("class")),
+        peak_vram_mb=finite(plain.get("peak_vram_mb")),
+        budget_s=finite(_part(plain, "fingerprint").get("time_budget_s")),
+        started_utc=_text(plain.get("started_utc")) or "",
+        facts={key: value for key, value in facts.items() if value is not None},
+    )
+
+
+def disagreements(score: Score, summary: Summary, seed: int, train_sha256: str) -> tuple[str, ...]:
+    """Reasons not to believe a score: what the log, the launch or the budget say against it.
+
+    Args:
+        score: A score with status "scored".
+        summary: The log's summary.
+        seed: The seed that the run was given.
+        train_sha256: Hash of the train.py that was to run.
+    """
+    found = []
+    metrics, words = summary.metrics, summary.words
+    if metrics is None:
+        found.append(f"the log has no whole summary ({summary.problem or 'no block'})")
+    else:
+        if score.val_bpb is not None and abs(metrics.val_bpb - score.val_bpb) > SETTINGS.printed_bpb_tolerance:
+            found.append(f"the log says val_bpb {metrics.val_bpb:.6f}, score.json {score.val_bpb:.6f}")
+        low, high = SETTINGS.least_budget_share, SETTINGS.most_budget_share
+        budget = score.budget_s
+        if budget and not low * budget <= metrics.training_seconds <= high * budget + SETTINGS.last_step_s:
+            found.append(f"it trained for {metrics.training_seconds:g} s of a budget of {budget:g} s")
+    if words.get("contract", score.contract) != score.contract:
+        found.append("the log and score.json name different contracts")
+    if any(words.get(key, contract.PASS) != contract.PASS for key in contract.CHECK_KEYS):
+        found.append("the log says that a probe failed")
+    if score.seed is not None and score.seed != seed:
+        found.append(f"it ran with seed {score.seed}, not {seed}")
+    if score.train_sha256 is not None and train_sha256 and score.train_sha256 != train_sha256:
+        found.append("score.json was made by another train.py")
+    return tuple(found)

@@ -1,0 +1,125 @@
+"""Opening memory.db: migrated, in WAL mode, patient with other writers, and never trusted blindly."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from research.errors import ResearchError
+from research.settings import SETTINGS
+from research.store.schema import MIGRATIONS, Migration
+
+
+class StoreNewer(ResearchError):
+    """The file was written by a later version of this project."""
+
+
+class StoreDamaged(ResearchError):
+    """The file can't be read as a database."""
+
+
+class StoreBusy(ResearchError):
+    """Another process holds the write lock, or the disk refuses the write."""
+
+
+def _is_damage(error: sqlite3.DatabaseError) -> bool:
+    text = str(error)
+    return any(word in text for word in ("malformed", "not a database", "corrupt", "unsupported file format"))
+
+
+@contextlib.contextmanager
+def translated(path: Path | None) -> Iterator[None]:
+    """Turns sqlite3's errors into ours."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, (sqlite3.IntegrityError, sqlite3.ProgrammingError)):
+            raise
+        if _is_damage(error):
+            raise StoreDamaged(f"{path} is damaged ({error}).", "Type: research record (it is rebuilt).") from None
+        if "no such table" in str(error) or "no such column" in str(error):
+            raise StoreDamaged(f"{path} lacks what it should hold ({error}).", "Type: research record.") from None
+        raise StoreBusy(f"{path} could not be used: {error}.", "Free disk space or wait, and try again.") from None
+
+
+def _configure(db: sqlite3.Connection) -> None:
+    db.row_factory = sqlite3.Row
+    db.execute(f"PRAGMA busy_timeout = {int(SETTINGS.busy_timeout_s * 1000)}")
+    deadline = time.monotonic() + SETTINGS.busy_timeout_s
+    while True:
+        # Switching to WAL needs a moment alone, for which SQLite does not wait by itself.
+        try:
+            if db.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+                db.execute("PRAGMA journal_mode = WAL")
+            break
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+    db.execute("PRAGMA synchronous = FULL")
+    db.execute("PRAGMA foreign_keys = ON")
+
+
+@contextlib.contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """One write that happens wholly or not at all; may be entered inside itself."""
+    if db.in_transaction:
+        yield
+        return
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):
+            db.execute("ROLLBACK")
+        raise
+
+
+def schema_version(db: sqlite3.Connection) -> int:
+    """How many migrations the file has had."""
+    return int(db.execute("PRAGMA user_version").fetchone()[0])
+
+
+def migrate(db: sqlite3.Connection, path: Path | None, migrations: Sequence[Migration] = MIGRATIONS) -> None:
+    """Brings the file up to date, one transaction per step.
+
+    Raises:
+        StoreNewer: if it has had more steps than we know.
+    """
+    while (version := schema_version(db)) != len(migrations):
+        if version > len(migrations):
+            raise StoreNewer(
+                f"{path} was written by a newer version (schema {version}; this one knows {len(migrations)}).",
+                "Update this checkout, or move the file away to start anew.",
+            )
+        with transaction(db):
+            if schema_version(db) == version:
+                migrations[version](db)
+                db.execute(f"PRAGMA user_version = {version + 1}")
+
+
+def connect(path: Path | None, migrations: Sequence[Migration] = MIGRATIONS) -> sqlite3.Connection:
+    """Opens the file (or, for None, an empty memory that nobody else sees) and brings it up to date.
+
+    Raises:
+        StoreNewer, StoreDamaged, StoreBusy: as their names say.
+    """
+    with translated(path):
+        db = sqlite3.connect(
+            path if path else ":memory:", isolation_level=None, timeout=SETTINGS.busy_timeout_s, check_same_thread=False
+        )
+        try:
+            _configure(db)
+            if path and path.stat().st_size <= SETTINGS.check_bytes:
+                found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+                if found != "ok":
+                    raise StoreDamaged(f"{path} is damaged ({found}).", "Type: research record (it is rebuilt).")
+            migrate(db, path, migrations)
+        except BaseException:
+            db.close()
+            raise
+    return db

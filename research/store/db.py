@@ -1,0 +1,246 @@
+"""The memory's reads and writes: every statement that touches runs, verdicts, plans, events and ledger lines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from research.records import Event, Judged, Plan, Run, Verdict
+from research.store import ledger
+from research.store.connect import connect, transaction, translated
+from research.store.rows import event_from_row, from_row, to_row
+
+_LATEST = (
+    "SELECT runs.*, v.seq AS v_seq FROM runs LEFT JOIN"
+    " (SELECT run, MAX(seq) AS seq FROM verdicts GROUP BY run) v ON v.run = runs.run"
+)
+
+
+def _insert(table: str, row: Mapping[str, Any]) -> str:
+    columns = ", ".join(f'"{name}"' for name in row)
+    return f"INSERT INTO {table} ({columns}) VALUES ({', '.join(':' + name for name in row)})"
+
+
+class Store:
+    """One connection to the memory.
+
+    Args:
+        path: The file; None for an empty memory that is gone when closed (for reading where there is none yet).
+
+    Raises:
+        StoreNewer, StoreDamaged, StoreBusy: from every method, as their names say.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self._db = connect(path)
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._db.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextmanager
+    def write(self) -> Iterator[None]:
+        """Several writes that happen together or not at all."""
+        with translated(self.path), transaction(self._db):
+            yield
+
+    def _read(self, sql: str, *values: object) -> list[dict[str, Any]]:
+        with translated(self.path):
+            return [dict(row) for row in self._db.execute(sql, values)]
+
+    # Runs -----------------------------------------------------------------------------------------------------
+
+    def start_run(self, run: Run) -> None:
+        """Writes the start record.
+
+        Raises:
+            sqlite3.IntegrityError: if there is a run of that name or folder.
+        """
+        with self.write():
+            self._db.execute(_insert("runs", to_row(run)), to_row(run))
+
+    def finish_run(self, run: Run) -> bool:
+        """Writes the finish record and the ledger line of a run that was started.
+
+        Returns:
+            False if the run is finished already (nothing changes), or was never started.
+        """
+        row = to_row(run)
+        assert row["outcome"] is not None
+        columns = ", ".join(f'"{name}" = :{name}' for name in row if name != "run")
+        with self.write():
+            done = self._db.execute(f"UPDATE runs SET {columns} WHERE run = :run AND outcome IS NULL", row)
+            if done.rowcount != 1:
+                return False
+            self._add_line(run)
+        return True
+
+    def take_in_run(self, run: Run, line: bytes | None = None) -> bool:
+        """Writes a finished run that was not started here.
+
+        Args:
+            run: The run.
+            line: Its ledger line where it is somebody else's; by default the run's own, if it has one.
+
+        Returns:
+            False if a run of that name or folder is known.
+        """
+        with self.write():
+            known = self._db.execute(
+                "SELECT 1 FROM runs WHERE run = ? OR (folder = ? AND folder <> '')", (run.run, run.folder)
+            ).fetchone()
+            if known:
+                return False
+            self._db.execute(_insert("runs", to_row(run)), to_row(run))
+            if line is not None:
+                self._db.execute("INSERT INTO ledger (run, line) VALUES (?, ?)", (run.run, line))
+            else:
+                self._add_line(run)
+        return True
+
+    def _add_line(self, run: Run) -> None:
+        if ledger.has_row(run):
+            self._db.execute("INSERT INTO ledger (run, line) VALUES (?, ?)", (run.run, ledger.render_row(run, False)))
+
+    def run(self, name: str) -> Run | None:
+        """One run by its name."""
+        rows = self._read("SELECT * FROM runs WHERE run = ?", name)
+        return from_row(Run, rows[0]) if rows else None
+
+    def runs(self) -> list[Run]:
+        """Every run, in order of start."""
+        return [from_row(Run, row) for row in self._read("SELECT * FROM runs ORDER BY seq")]
+
+    def open_runs(self) -> list[Run]:
+        """Runs that were started and have no finish record."""
+        return [from_row(Run, row) for row in self._read("SELECT * FROM runs WHERE outcome IS NULL ORDER BY seq")]
+
+    def folders(self) -> frozenset[str]:
+        """Folders of results/runs that are known."""
+        return frozenset(row["folder"] for row in self._read("SELECT folder FROM runs WHERE folder <> ''"))
+
+    def runs_of(self, fingerprint: str) -> list[Run]:
+        """Finished runs of one train.py, by what it does."""
+        rows = self._read("SELECT * FROM runs WHERE fingerprint = ? AND outcome IS NOT NULL ORDER BY seq", fingerprint)
+        return [from_row(Run, row) for row in rows]
+
+    def latest_with_key(self, contract_key: str) -> Run | None:
+        """The latest run whose contract is known and was launched under this key."""
+        rows = self._read(
+            "SELECT * FROM runs WHERE contract_key = ? AND contract IS NOT NULL ORDER BY seq DESC LIMIT 1", contract_key
+        )
+        return from_row(Run, rows[0]) if rows else None
+
+    # Verdicts -------------------------------------------------------------------------------------------------
+
+    def add_verdict(self, verdict: Verdict) -> None:
+        """Writes a verdict; it holds from now on, the earlier ones stay on record. The ledger line follows."""
+        with self.write():
+            self._db.execute(_insert("verdicts", to_row(verdict)), to_row(verdict))
+            run = self.run(verdict.run)
+            if run and ledger.has_row(run) and run.origin != "import":
+                line = ledger.render_row(run, verdict.decision == "keep")
+                self._db.execute("UPDATE ledger SET line = ? WHERE run = ?", (line, verdict.run))
+
+    def settle(self, run: str, at_utc: str) -> None:
+        """Notes that git followed the verdict that holds."""
+        with self.write():
+            self._db.execute(
+                "UPDATE verdicts SET settled_utc = ? WHERE seq = (SELECT MAX(seq) FROM verdicts WHERE run = ?)"
+                " AND settled_utc IS NULL",
+                (at_utc, run),
+            )
+
+    def verdict(self, run: str) -> Verdict | None:
+        """The verdict that holds for a run."""
+        rows = self._read("SELECT * FROM verdicts WHERE run = ? ORDER BY seq DESC LIMIT 1", run)
+        return from_row(Verdict, rows[0]) if rows else None
+
+    def verdicts(self, run: str | None = None) -> list[Verdict]:
+        """Every verdict on a run, or on all, oldest first."""
+        if run is None:
+            return [from_row(Verdict, row) for row in self._read("SELECT * FROM verdicts ORDER BY seq")]
+        return [from_row(Verdict, row) for row in self._read("SELECT * FROM verdicts WHERE run = ? ORDER BY seq", run)]
+
+    def judged(self, branch: str | None = None) -> list[Judged]:
+        """Finished counted runs in order of start with the verdicts that hold, of one branch or of all."""
+        where = " WHERE outcome IS NOT NULL AND counted = 1"
+        where += " AND branch = ?" if branch is not None else ""
+        rows = self._read(_LATEST + where + " ORDER BY runs.seq", *([branch] if branch is not None else []))
+        holding = {row["seq"]: from_row(Verdict, row) for row in self._read("SELECT * FROM verdicts")}
+        return [Judged(from_row(Run, row), holding.get(row["v_seq"]), row["v_seq"] or 0) for row in rows]
+
+    # Plans and events -----------------------------------------------------------------------------------------
+
+    def add_plan(self, plan: Plan) -> None:
+        """Writes a plan."""
+        with self.write():
+            self._db.execute(_insert("plans", to_row(plan)), to_row(plan))
+
+    def close_plan(self, plan: str, at_utc: str, run: str | None) -> None:
+        """Notes that a plan was carried out by a run, or dropped (None)."""
+        with self.write():
+            self._db.execute(
+                "UPDATE plans SET closed_utc = ?, run = ? WHERE plan = ? AND closed_utc IS NULL", (at_utc, run, plan)
+            )
+
+    def pending_plan(self) -> Plan | None:
+        """The latest plan that is still open."""
+        rows = self._read("SELECT * FROM plans WHERE closed_utc IS NULL ORDER BY seq DESC LIMIT 1")
+        return from_row(Plan, rows[0]) if rows else None
+
+    def plans(self) -> list[Plan]:
+        """Every plan, oldest first."""
+        return [from_row(Plan, row) for row in self._read("SELECT * FROM plans ORDER BY seq")]
+
+    def add_event(self, at_utc: str, kind: str, run: str | None, data: Mapping[str, Any]) -> None:
+        """Writes an event."""
+        with self.write():
+            self._db.execute(
+                "INSERT INTO events (at_utc, kind, run, data) VALUES (?, ?, ?, ?)",
+                (at_utc, kind, run, json.dumps(dict(data), ensure_ascii=False)),
+            )
+
+    def events(self, kind: str | None = None) -> list[Event]:
+        """Every event, or those of one kind, oldest first."""
+        if kind is None:
+            return [event_from_row(row) for row in self._read("SELECT * FROM events ORDER BY seq")]
+        return [event_from_row(row) for row in self._read("SELECT * FROM events WHERE kind = ? ORDER BY seq", kind)]
+
+    def fact(self, name: str) -> str | None:
+        """A named value, such as the autonomy switch."""
+        rows = self._read("SELECT value FROM facts WHERE name = ?", name)
+        return str(rows[0]["value"]) if rows else None
+
+    def set_fact(self, name: str, value: str) -> None:
+        """Sets a named value."""
+        with self.write():
+            self._db.execute("INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)", (name, value))
+
+    # Ledger ---------------------------------------------------------------------------------------------------
+
+    def ledger_lines(self) -> list[bytes]:
+        """The lines of results.tsv, in order of finish."""
+        return [line for _, line in self.ledger_entries()]
+
+    def ledger_entries(self) -> list[tuple[str, bytes]]:
+        """Run and line, in order of finish."""
+        return [(row["run"], bytes(row["line"])) for row in self._read("SELECT run, line FROM ledger ORDER BY seq")]
+
+    def reorder_ledger(self, runs: Sequence[str]) -> None:
+        """Puts the lines of these runs into this order (after a rebuild)."""
+        with self.write():
+            lines = dict(self.ledger_entries())
+            self._db.execute("DELETE FROM ledger")
+            for run in [*(r for r in runs if r in lines), *(r for r in lines if r not in set(runs))]:
+                self._db.execute("INSERT INTO ledger (run, line) VALUES (?, ?)", (run, lines[run]))

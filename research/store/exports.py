@@ -1,0 +1,71 @@
+"""Everything the memory holds, as JSON lines, and back: for other tools, other machines and for keeps."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from research.errors import ResearchError
+from research.records import Plan, Run, Verdict
+from research.store.db import Store
+from research.store.rows import SECRET_FIELDS, from_plain, to_plain
+
+SCHEMA = "autoresearch.export/1"
+
+
+class NotAnExport(ResearchError):
+    """The text is not an export of ours."""
+
+
+def export_lines(store: Store) -> Iterator[dict[str, Any]]:
+    """Every record as one JSON object, the schema first; audit scores stay where they are."""
+    yield {"schema": SCHEMA}
+    lines = dict(store.ledger_entries())
+    for run in store.runs():
+        plain = {name: value for name, value in to_plain(run).items() if name not in SECRET_FIELDS}
+        line = lines.get(run.run)
+        yield {"type": "run", **plain, "line": base64.b64encode(line).decode() if line is not None else None}
+    for verdict in store.verdicts():
+        yield {"type": "verdict", **to_plain(verdict)}
+    for plan in store.plans():
+        yield {"type": "plan", **to_plain(plan)}
+    for event in store.events():
+        yield {"type": "event", "at_utc": event.at_utc, "kind": event.kind, "run": event.run, "data": dict(event.data)}
+
+
+def import_lines(store: Store, texts: Iterable[str]) -> list[str]:
+    """Takes an export in; what is known already is left alone. Returns the names of the new runs.
+
+    Raises:
+        NotAnExport: if the first line is not ours, or a line can't be read; then nothing is taken in.
+    """
+    new: set[str] = set()
+    order: list[str] = []
+    events = {(event.at_utc, event.kind, event.run, json.dumps(event.data, sort_keys=True)) for event in store.events()}
+    plans = {plan.plan for plan in store.plans()}
+    with store.write():
+        for number, text in enumerate(texts, 1):
+            try:
+                item = json.loads(text)
+                kind = item.get("type")
+                if number == 1 and item.get("schema") != SCHEMA:
+                    raise ValueError("the first line does not name the schema")
+                if kind == "run":
+                    line = base64.b64decode(item["line"]) if item.get("line") else None
+                    if store.take_in_run(from_plain(Run, item), line):
+                        new.add(item["run"])
+                        order.append(item["run"])
+                elif kind == "verdict" and item["run"] in new:
+                    store.add_verdict(from_plain(Verdict, item))
+                elif kind == "plan" and item["plan"] not in plans:
+                    store.add_plan(from_plain(Plan, item))
+                elif kind == "event":
+                    key = (item["at_utc"], item["kind"], item["run"], json.dumps(item["data"], sort_keys=True))
+                    if key not in events:
+                        store.add_event(item["at_utc"], item["kind"], item["run"], item["data"])
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                what = f"Line {number} is not part of an export: {error}."
+                raise NotAnExport(what, "Nothing was taken in.") from None
+    return order

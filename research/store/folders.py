@@ -1,0 +1,70 @@
+"""What a run's own folder keeps, so that the memory can be rebuilt from folders alone.
+
+    results/runs/RUN/
+        run.log, train.py, score.json   the output, the source, the score (made by the command)
+        start.json                      the start record
+        finish.json                     the finish record; blanks until then, reserved before launch
+        verdicts.json                   every verdict on the run
+        alive                           locked while the runner, or what it launched, lives
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from research.files import fill_reserved, is_held, read_json, reserve, write_json
+from research.records import Run, Verdict
+from research.settings import SETTINGS
+from research.store.rows import from_plain, to_plain
+
+START, FINISH, VERDICTS, ALIVE = "start.json", "finish.json", "verdicts.json", "alive"
+
+
+def write_start(folder: Path, run: Run) -> None:
+    """Leaves the start record and sets disk space aside for the finish record.
+
+    Raises:
+        OSError: if there is no room.
+    """
+    write_json(folder / START, to_plain(run))
+    reserve(folder / FINISH, SETTINGS.reserve_bytes)
+
+
+def write_finish(folder: Path, run: Run) -> None:
+    """Leaves the finish record, in the space set aside."""
+    fill_reserved(folder / FINISH, to_plain(run))
+
+
+def read_run(folder: Path) -> Run | None:
+    """The run as its folder tells it: finished if the finish record is whole, else as started; None without records."""
+    for name in (FINISH, START):
+        plain = read_json(folder / name)
+        if plain:
+            try:
+                return from_plain(Run, plain)
+            except ValueError:
+                continue
+    return None
+
+
+def write_verdicts(folder: Path, verdicts: Sequence[Verdict]) -> None:
+    """Leaves every verdict on the run, oldest first."""
+    write_json(folder / VERDICTS, {"verdicts": [to_plain(verdict) for verdict in verdicts]})
+
+
+def read_verdicts(folder: Path) -> list[Verdict]:
+    """The verdicts that the folder tells of."""
+    plain = read_json(folder / VERDICTS) or {}
+    found = []
+    for item in plain.get("verdicts", []):
+        try:
+            found.append(from_plain(Verdict, item))
+        except (ValueError, AttributeError, TypeError):
+            continue
+    return found
+
+
+def is_alive(folder: Path) -> bool:
+    """Whether the run's runner, or anything it launched, is still there."""
+    return is_held(folder / ALIVE)

@@ -1,0 +1,93 @@
+"""Keeps results.tsv equal to the store, and takes in the lines that others wrote into it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from research.files import held, write_whole
+from research.records import Run
+from research.settings import SETTINGS
+from research.store import ledger
+from research.store.db import Store
+
+_DIGESTS = "ledger_digests"  # of the file as we wrote it last, and as we are about to write it
+
+
+def foreign_run(line: bytes, occurrence: int, at_utc: str) -> Run:
+    """A ledger line of others as a run: kept and shown, never judged, since its contract is unknown.
+
+    Args:
+        line: The bytes.
+        occurrence: How many equal lines came before it; the same line twice is two runs.
+        at_utc: When it was taken in.
+    """
+    row = ledger.parse_row(line)
+    name = "import-" + hashlib.sha256(line + b"\n%d" % occurrence).hexdigest()[:16]
+    scored = row.val_bpb is not None and row.status != "crash"
+    return Run(
+        run=name,
+        folder="",
+        origin="import",
+        branch="",
+        commit=row.commit,
+        started_utc=at_utc,
+        finished_utc=at_utc,
+        subject=row.description,
+        outcome="scored" if scored else "crash",
+        val_bpb=row.val_bpb if scored else None,
+        peak_vram_mb=row.memory_gb * 1024 if scored and row.memory_gb is not None else None,
+        counted=False,
+        why="taken in from a ledger; its contract is unknown",
+        facts={"status": row.status},
+    )
+
+
+def take_in_lines(store: Store, lines: Iterable[bytes], at_utc: str) -> list[str]:
+    """Takes in the lines that the store does not hold, once; returns the names of the new runs."""
+    new: list[str] = []
+    with store.write():
+        known = store.ledger_lines()
+        counts = Counter(known)
+        for line in ledger.unknown_lines(tuple(lines), known):
+            run = foreign_run(line, counts[line], at_utc)
+            counts[line] += 1
+            if store.take_in_run(run, line):
+                new.append(run.run)
+    return new
+
+
+def sync_ledger(store: Store, path: Path, lock: Path, at_utc: str) -> list[str]:
+    """Makes the file what the store says; lines that others added to it are taken in first.
+
+    Args:
+        store: The memory.
+        path: results.tsv.
+        lock: A file to lock meanwhile.
+        at_utc: Now.
+
+    Returns:
+        Names of the runs taken in.
+
+    Raises:
+        OSError: if the file can't be written; the next call makes up for it.
+    """
+    new: list[str] = []
+    with held(lock, SETTINGS.busy_timeout_s):
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            content = b""
+        ours: list[str] = json.loads(store.fact(_DIGESTS) or "[]")
+        if content and ledger.digest(content) not in ours:
+            new = take_in_lines(store, ledger.split(content), at_utc)
+        lines = store.ledger_lines()
+        wanted = ledger.render(lines)
+        if wanted == content or (not lines and not content):
+            return new
+        store.set_fact(_DIGESTS, json.dumps([*ours[-1:], ledger.digest(wanted)]))
+        write_whole(path, wanted)
+    return new

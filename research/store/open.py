@@ -1,0 +1,110 @@
+"""Opens the memory of a checkout; a damaged one is set aside and rebuilt from the runs' folders and results.tsv."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from research.files import held
+from research.places import Places
+from research.records import Run, Verdict
+from research.settings import SETTINGS
+from research.store import folders, ledger
+from research.store.connect import StoreDamaged
+from research.store.db import Store
+from research.store.ledger_file import take_in_lines
+
+SetAside = Callable[[str], None]
+
+
+def read_store(places: Places) -> Store:
+    """The memory for reading: the file where there is one, else an empty one; makes no files.
+
+    Raises:
+        StoreNewer, StoreDamaged, StoreBusy: as their names say.
+    """
+    return Store(places.memory if places.memory.exists() else None)
+
+
+def open_store(places: Places, at_utc: str, tell: SetAside) -> Store:
+    """The memory for reading and writing, made, upgraded or rebuilt as needed.
+
+    Args:
+        places: The checkout.
+        at_utc: Now, for the dated name of a damaged file.
+        tell: Takes one sentence for the user, when something was rebuilt.
+
+    Raises:
+        StoreNewer, StoreBusy: as their names say.
+    """
+    places.discovery.mkdir(parents=True, exist_ok=True)
+    fresh = not places.memory.exists()
+    try:
+        if not fresh:
+            return Store(places.memory)
+    except StoreDamaged:
+        pass
+    with held(places.discovery / ".memory.lock", SETTINGS.busy_timeout_s):
+        try:
+            if places.memory.exists():
+                return Store(places.memory)  # somebody else made or mended it meanwhile
+        except StoreDamaged as damage:
+            aside = _set_aside(places.memory, at_utc)
+            tell(f"{damage.what} It is kept as {aside.name}; the memory is rebuilt from results/runs and results.tsv.")
+        draft = places.memory.with_name(".memory.new")
+        for stale in (draft, *_companions(draft)):
+            stale.unlink(missing_ok=True)
+        with Store(draft) as store:
+            count = rebuild(store, places, at_utc)
+        draft.replace(places.memory)  # closing the last connection has folded the log in
+    if count:
+        tell(f"Taken into the new memory: {count} runs.")
+    return Store(places.memory)
+
+
+def _companions(path: Path) -> tuple[Path, Path]:
+    return path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")
+
+
+def _set_aside(path: Path, at_utc: str) -> Path:
+    stamp = "".join(char for char in at_utc if char.isalnum())
+    aside = path.with_name(f"{path.name}.damaged-{stamp}")
+    number = 1
+    while aside.exists():
+        number += 1
+        aside = path.with_name(f"{path.name}.damaged-{stamp}-{number}")
+    for source, target in zip((*_companions(path), path), (*_companions(aside), aside), strict=True):
+        if source.exists():
+            source.replace(target)
+    return aside
+
+
+def rebuild(store: Store, places: Places, at_utc: str) -> int:
+    """Fills an empty store from the folders of the runs and the lines of results.tsv; returns how many runs."""
+    found: list[tuple[Run, Path]] = []
+    for folder in sorted(places.runs.iterdir()) if places.runs.is_dir() else []:
+        run = folders.read_run(folder)
+        if run and run.folder == folder.name:
+            found.append((run, folder))
+    lines = ledger.split(places.ledger.read_bytes()) if places.ledger.is_file() else ()
+    with store.write():
+        for run, folder in sorted(found, key=lambda item: item[0].finished_utc or "~"):
+            if run.outcome is None:
+                store.start_run(run)
+            else:
+                store.take_in_run(run)
+                for verdict in folders.read_verdicts(folder) or _verdict_of_line(run, lines):
+                    store.add_verdict(verdict)
+        take_in_lines(store, lines, at_utc)
+        place = {line: number for number, line in reversed(list(enumerate(lines)))}
+        entries = store.ledger_entries()  # in order of finish, which decides where the file says nothing
+        store.reorder_ledger([run for run, line in sorted(entries, key=lambda entry: place.get(entry[1], len(lines)))])
+    return len(store.runs())
+
+
+def _verdict_of_line(run: Run, lines: tuple[bytes, ...]) -> list[Verdict]:
+    """The verdict that only results.tsv still tells of."""
+    if not ledger.has_row(run) or ledger.render_row(run, True) not in lines:
+        return []
+    at_utc = run.finished_utc or run.started_utc
+    return [Verdict(run.run, "keep", "ledger", "results.tsv says keep", at_utc, settled_utc=at_utc)]

@@ -1,0 +1,93 @@
+"""Records as plain values and back: for the columns of the store, the files of a run's folder, and exports."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, TypeVar
+
+from research.records import Estimate, Event, Failure, Metrics, Plan, Run, Verdict
+
+Record = TypeVar("Record", Run, Verdict, Plan)
+
+SECRET_FIELDS = ("audit_bpb", "audit_bpb_exact")
+"""Never shown to anyone who chooses experiments."""
+
+_PARTS: dict[str, Any] = {"metrics": Metrics, "failure": Failure, "estimate": Estimate}
+_JSON_FIELDS = frozenset({*_PARTS, "suspect", "phases_s", "facts", "terms", "details"})
+_FLAGS = frozenset({"counted", "baseline"})
+
+
+def to_plain(record: Run | Verdict | Plan) -> dict[str, Any]:
+    """A record as JSON values."""
+    plain: dict[str, Any] = {}
+    for item in fields(record):
+        value = getattr(record, item.name)
+        if isinstance(value, Metrics):
+            value = value.as_dict()
+        elif isinstance(value, (Failure, Estimate)):
+            value = {part.name: getattr(value, part.name) for part in fields(value)}
+        elif isinstance(value, tuple):
+            value = list(value)
+        elif isinstance(value, Mapping):
+            value = dict(value)
+        plain[item.name] = value
+    return plain
+
+
+def from_plain(kind: type[Record], plain: Mapping[str, Any]) -> Record:
+    """A record from JSON values; unknown keys are left out, missing ones take their defaults.
+
+    Raises:
+        ValueError: if what is needed is missing or of the wrong kind.
+    """
+    values: dict[str, Any] = {}
+    for item in fields(kind):
+        if item.name not in plain:
+            continue
+        value = plain[item.name]
+        if item.name in _PARTS and value is not None:
+            value = _PARTS[item.name](**value)
+        elif item.name == "suspect":
+            value = tuple(value)
+        elif item.name in _FLAGS:
+            value = bool(value)
+        values[item.name] = value
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise ValueError(f"not a whole {kind.__name__.lower()}: {error}") from None
+
+
+def to_row(record: Run | Verdict | Plan) -> dict[str, Any]:
+    """A record as column values: mappings and parts become JSON text."""
+    plain = to_plain(record)
+    for name, value in plain.items():
+        if name in _JSON_FIELDS and value is not None:
+            plain[name] = json.dumps(value, ensure_ascii=False)
+        elif name in _FLAGS:
+            plain[name] = int(value)
+    return plain
+
+
+def from_row(kind: type[Record], row: Mapping[str, Any]) -> Record:
+    """A record from column values."""
+    plain = dict(row)
+    for name in _JSON_FIELDS & plain.keys():
+        if plain[name] is not None:
+            plain[name] = json.loads(plain[name])
+    return from_plain(kind, plain)
+
+
+def event_from_row(row: Mapping[str, Any]) -> Event:
+    """An event from column values."""
+    return Event(row["seq"], row["at_utc"], row["kind"], row["run"], json.loads(row["data"]))
+
+
+def finite(value: object) -> float | None:
+    """A number that can be compared, None for everything else (NaN, infinities, words, true)."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return None
+    return float(value)
