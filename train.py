@@ -70,6 +70,7 @@ WARMDOWN = 0.75
 FINAL_LR_FRACTION = 0.05
 
 # Machine
+ATTENTION = "auto"  # or one of ATTENTIONS below
 COMPILE = OFFICIAL and DEVICE.type == "cuda"  # elsewhere compiling costs longer than the budget
 DTYPE = torch.bfloat16 if DEVICE.type == "cuda" else torch.float32
 UNCOUNTED_STEPS = 11 if COMPILE else 1  # compilation and warm-up
@@ -77,33 +78,160 @@ PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "B200": 2250e12, "
 
 
 def compiled(function):
-    return torch.compile(function, dynamic=False, fullgraph=True) if COMPILE else function
+    return torch.compile(function, dynamic=False) if COMPILE else function
 
 
 # ---------------------------------------------------------------------------------------------------------------
 # Attention: causal, each query sees itself and the `window` keys before it. q, k, v, out: (B, T, H, D)
 
 
-def sdpa_attention():
+def sdpa_attention(windows):
     """torch's own, with an explicit mask for windows. Runs everywhere; the others are checked against it."""
-    masks = {}
+    behind = torch.arange(T, device=DEVICE)[:, None] - torch.arange(T, device=DEVICE)
+    masks = {w: (behind >= 0) & (behind <= w) for w in windows if w < T}
 
     def attend(q, k, v, window):
         q, k, v = (t.transpose(1, 2) for t in (q, k, v))
-        size = q.size(2)
-        if window >= size:
+        if window >= T:
             return F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2)
-        if (size, window) not in masks:
-            behind = torch.arange(size, device=q.device)[:, None] - torch.arange(size, device=q.device)
-            masks[size, window] = (behind >= 0) & (behind <= window)
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=masks[size, window]).transpose(1, 2)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=masks[window]).transpose(1, 2)
 
     return attend
 
 
-def choose_attention():
+def flex_attention(windows):
+    """FlexAttention (Dong et al. 2024): blocks outside the window are skipped. Needs torch.compile to be fast."""
+    from torch.nn.attention.flex_attention import create_block_mask, flex_attention
+
+    def mask_of(window):
+        def visible(b, h, q, k):
+            return (q >= k) & (q - k <= window)
+
+        return create_block_mask(visible, None, None, T, T, device=DEVICE)
+
+    masks = {w: mask_of(w) for w in windows}
+
+    def attend(q, k, v, window):
+        q, k, v = (t.transpose(1, 2) for t in (q, k, v))
+        return flex_attention(q, k, v, block_mask=masks[window]).transpose(1, 2)
+
+    return attend
+
+
+def fa3_attention(windows):
+    """FlashAttention-3 (Shah et al. 2024) for Hopper: the operators of its own package, else the kernel hub's."""
+    try:
+        import flash_attn_3._C  # noqa: F401  (registers torch.ops.flash_attn_3)
+    except ImportError:
+        from kernels import get_kernel
+
+        hub = get_kernel("kernels-community/flash-attn3", revision=FA3_REVISION)
+
+        def attend(q, k, v, window):
+            out = hub.flash_attn_func(q, k, v, causal=True, window_size=(window if window < T else -1, 0))
+            return out[0] if isinstance(out, tuple) else out
+
+        return attend
+
+    # As operators of our own they are one node each in the compiled graph.
+    fa3, scale = torch.ops.flash_attn_3, HEAD_DIM**-0.5
+
+    @torch.library.custom_op("train::fa3", mutates_args=())
+    def forward(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, window: int) -> tuple[torch.Tensor, torch.Tensor]:
+        out = fa3.fwd(q, k, v, softmax_scale=scale, is_causal=True, window_size_left=window, window_size_right=0,
+                      num_splits=1, pack_gqa=False)  # fmt: skip
+        return out[0], out[1]
+
+    @forward.register_fake
+    def _(q, k, v, window):
+        return torch.empty_like(q.contiguous()), q.new_empty((q.size(0), q.size(2), q.size(1)), dtype=torch.float32)
+
+    @torch.library.custom_op("train::fa3_backward", mutates_args=())
+    def backward(
+        dy: torch.Tensor, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, y: torch.Tensor, lse: torch.Tensor, window: int
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        grads = tuple(torch.empty(t.shape, dtype=t.dtype, device=t.device) for t in (q, k, v))
+        fa3.bwd(dy.contiguous(), q, k, v, y, lse, *grads, softmax_scale=scale, is_causal=True, window_size_left=window,
+                window_size_right=0)  # fmt: skip
+        return grads
+
+    @backward.register_fake
+    def _(dy, q, k, v, y, lse, window):
+        return tuple(t.new_empty(t.shape) for t in (q, k, v))
+
+    def save(ctx, inputs, output):
+        ctx.save_for_backward(*inputs[:3], *output)
+        ctx.window = inputs[3]
+
+    def differentiate(ctx, dy, _):
+        return *backward(dy, *ctx.saved_tensors, ctx.window), None
+
+    forward.register_autograd(differentiate, setup_context=save)
+    return lambda q, k, v, window: forward(q, k, v, window if window < T else -1)[0]
+
+
+def fa4_attention(windows):
+    """FlashAttention-4's CuTe kernels (package flash-attn-4)."""
+    from flash_attn.cute import flash_attn_func
+
+    @torch.compiler.disable  # it compiles its own kernels when first called
+    def attend(q, k, v, window):
+        return flash_attn_func(q, k, v, causal=True, window_size=(window if window < T else None, 0))[0]
+
+    return attend
+
+
+def cudnn_attention(windows):
+    """cuDNN's own graph, through the operators of package nvidia-cudnn-frontend; its windows count the query."""
+    import cudnn.sdpa.fwd.torch_op  # noqa: F401  (registers torch.ops.cudnn)
+
+    def attend(q, k, v, window):
+        q, k, v = (t.transpose(1, 2) for t in (q, k, v))
+        left = window + 1 if window < T else -1
+        out = torch.ops.cudnn.sdpa_fwd(q, k, v, HEAD_DIM**-0.5, is_causal=True, window_left=left)
+        return out[0].transpose(1, 2)
+
+    return attend
+
+
+ATTENTIONS = {  # fastest first
+    "fa3": fa3_attention,
+    "fa4": fa4_attention,
+    "cudnn": cudnn_attention,
+    "flex": flex_attention,
+    "sdpa": sdpa_attention,
+}
+FA3_REVISION = "cdde5f42030606c40df258eebc1d73216b117e93"  # kernels-community/flash-attn3
+ATTENTION_TOLERANCE = 0.02  # relative error of outputs and gradients; rounding to bf16 gives 0.003 to 0.006
+
+
+def choose_attention(windows):
     """(name, attend): on CUDA the first that can be had and agrees with torch's own, elsewhere torch's own."""
-    return "sdpa", sdpa_attention()
+    if not COMPILE:
+        return "sdpa", sdpa_attention(windows)
+    q, k, v, dy = torch.randn(4, 1, T, WIDTH // HEAD_DIM, HEAD_DIM, device=DEVICE).to(DTYPE)
+    reference = sdpa_attention(windows)
+
+    def answers(attend, window):
+        inputs = [t.clone().requires_grad_() for t in (q, k, v)]
+        out = attend(*inputs, window)
+        return [out, *torch.autograd.grad(out, inputs, dy)]
+
+    for name, make in ATTENTIONS.items():
+        if ATTENTION not in ("auto", name):
+            continue
+        try:
+            attend = make(windows)
+            for window in windows:
+                got = answers(compiled(attend), window)
+                wanted = answers(reference, window)
+                error = max((g - w).norm().item() / w.norm().item() for g, w in zip(got, wanted, strict=True))
+                if not error <= ATTENTION_TOLERANCE:
+                    raise ValueError(f"its answers differ from torch's own by {error:.3f}")
+            return name, attend
+        except Exception as e:  # any failure of an optional kernel means the next one
+            print(f"attention {name} is not used: {type(e).__name__}: {str(e).splitlines()[0][:150] if str(e) else ''}")
+    prepare.stop(f"no attention works here (ATTENTION = {ATTENTION!r}; one of auto, {', '.join(ATTENTIONS)})")
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -123,10 +251,64 @@ def qk_norm(x):
     return (1 - QK_LAYERNORM_SHARE) * rms + QK_LAYERNORM_SHARE * layer
 
 
+if COMPILE:
+    import triton
+    import triton.language as tl
+
+    @triton.jit
+    def sum_rows_kernel(grad, order, starts, out, width, BLOCK: tl.constexpr, ROWS: tl.constexpr):
+        """out[token] = the sum of the rows of grad (N, width) where that token stood; order sorts rows by token."""
+        token, columns = tl.program_id(0), tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+        begin, end = tl.load(starts + token), tl.load(starts + token + 1)
+        total = tl.zeros((BLOCK,), dtype=tl.float32)
+        for at in range(begin, end, ROWS):
+            rows = at + tl.arange(0, ROWS)
+            where = tl.load(order + rows, mask=rows < end, other=0)
+            inside = (rows < end)[:, None] & (columns < width)[None, :]
+            tile = tl.load(grad + where[:, None] * width + columns[None, :], mask=inside, other=0.0)
+            total += tl.sum(tile.to(tl.float32), axis=0)
+        tl.store(out + token * width + columns, total.to(out.dtype.element_ty), mask=columns < width)
+
+    @torch.library.custom_op("train::embedding_gradient", mutates_args=())
+    def embedding_gradient(grad: torch.Tensor, tokens: torch.Tensor, vocab_size: int) -> torch.Tensor:
+        """Sorted sums instead of atomic additions, which the frequent tokens make slow. grad (B, T, C) -> (V, C)."""
+        ordered, order = tokens.flatten().sort()
+        starts = torch.searchsorted(ordered, torch.arange(vocab_size + 1, device=grad.device))
+        width = grad.size(-1)
+        out = torch.empty(vocab_size, width, dtype=grad.dtype, device=grad.device)
+        sum_rows_kernel[(vocab_size, triton.cdiv(width, 128))](grad.contiguous(), order, starts, out, width, 128, 32)
+        return out
+
+    @embedding_gradient.register_fake
+    def _(grad, tokens, vocab_size):
+        return grad.new_empty(vocab_size, grad.size(-1))
+
+
+class Lookup(torch.autograd.Function):
+    """Embedding lookup: tokens (B, T), table (V, C) -> (B, T, C)."""
+
+    @staticmethod
+    def forward(ctx, tokens, table):
+        ctx.save_for_backward(tokens)
+        ctx.vocab_size = table.size(0)
+        return F.embedding(tokens, table)
+
+    @staticmethod
+    def backward(ctx, grad):
+        return None, embedding_gradient(grad, *ctx.saved_tensors, ctx.vocab_size)
+
+
+lookup = Lookup.apply if COMPILE else F.embedding
+
+
 def rotate(x, cos, sin):
     """Rotary positions (Su 2021) on x (B, T, H, D): the two halves of D are the planes' axes."""
     a, b = x.chunk(2, dim=-1)
     return torch.cat((a * cos + b * sin, b * cos - a * sin), dim=-1)
+
+
+def window_of(layer):
+    return SHORT_WINDOW if WINDOW_PATTERN[layer % len(WINDOW_PATTERN)] == "S" and layer < DEPTH - 1 else T
 
 
 def has_value_embedding(layer):
@@ -168,18 +350,16 @@ class GPT(nn.Module):
         angles = torch.outer(torch.arange(T, device=DEVICE).float(), frequencies)[:, None, :]  # (T, 1, D/2)
         self.register_buffer("cos", angles.cos().to(DTYPE), persistent=False)
         self.register_buffer("sin", angles.sin().to(DTYPE), persistent=False)
-        self.windows = [SHORT_WINDOW if WINDOW_PATTERN[i % len(WINDOW_PATTERN)] == "S" else T for i in range(layers)]
-        self.windows[-1] = T
 
     def forward(self, tokens, targets=None, reduction="mean"):
         """tokens, targets (B, T) int64: losses in nats reduced as asked, or without targets logits (B, T, V) fp32."""
         B = tokens.size(0)
         heads = WIDTH // HEAD_DIM
-        x0 = x = norm(F.embedding(tokens, self.embedding))  # (B, T, C)
-        values = iter(F.embedding(tokens, self.values).view(B, T, -1, heads, HEAD_DIM).unbind(2))
+        x0 = x = norm(lookup(tokens, self.embedding))  # (B, T, C)
+        values = iter(lookup(tokens, self.values).view(B, T, -1, heads, HEAD_DIM).unbind(2))
         gates = iter(self.gates.to(DTYPE).unbind(0))
         attention, mlp_in, mlp_out = (w.to(DTYPE).unbind(0) for w in (self.attention, self.mlp_in, self.mlp_out))
-        for i, window in enumerate(self.windows):
+        for i in range(DEPTH):
             x = self.residual[i] * x + self.x0[i] * x0
             h = norm(x)
             q, k, v = F.linear(h, attention[i][:3].flatten(0, 1)).view(B, T, 3, heads, HEAD_DIM).unbind(2)
@@ -192,11 +372,12 @@ class GPT(nn.Module):
                 q, k = (qk_norm(rotate(z, self.cos, self.sin)) for z in (q, k))
             if QK_SCALE != 1:
                 q = q * QK_SCALE
-            y = self.attend(q, k, v, window)
+            y = self.attend(q, k, v, window_of(i))
             x = x + F.linear(y.reshape(B, T, WIDTH), attention[i][3])
             x = x + F.linear(F.relu(F.linear(norm(x), mlp_in[i])).square(), mlp_out[i])
         logits = F.linear(norm(x), self.head.to(DTYPE)).float()
-        logits = SOFTCAP * torch.tanh(logits / SOFTCAP)
+        # SOFTCAP * tanh(logits / SOFTCAP) up to a constant, which a softmax does not see, and cheaper.
+        logits = 2 * SOFTCAP * torch.sigmoid(logits * (2 / SOFTCAP))
         if targets is None:
             return logits
         return F.cross_entropy(logits.view(-1, logits.size(-1)), targets.view(-1), reduction=reduction)
@@ -204,7 +385,7 @@ class GPT(nn.Module):
     def flops_per_token(self):
         """Forward and backward: 6 a matrix weight, and attention's 12 * width * window a layer."""
         matrices = sum(p.numel() for p in (self.attention, self.mlp_in, self.mlp_out, self.gates, self.head))
-        return 6 * matrices + sum(12 * WIDTH * window for window in self.windows)
+        return 6 * matrices + sum(12 * WIDTH * window_of(i) for i in range(DEPTH))
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -439,7 +620,7 @@ def main():
     torch.manual_seed(SEED)
     torch.set_float32_matmul_precision("high")
     tokenizer = Tokenizer.from_directory()
-    attention, attend = choose_attention()
+    attention, attend = choose_attention(sorted({window_of(i) for i in range(DEPTH)}))
     model = GPT(tokenizer.get_vocab_size(), attend)
     parameters = sum(p.numel() for p in model.parameters())
     print(f"{PROFILE.name} profile on {prepare.device_class()}, seed {SEED}, attention {attention}")
