@@ -143,9 +143,12 @@ class ModalBackend:
             for number in range(1, self._limits.attempts + 1):
                 last = number == self._limits.attempts
                 watched = session.attempt(cloud, number, image, volumes, sealed, emit)
-                if watched.kind != "lost" or watched.seen.started or last:
+                if watched.kind != "lost" or not watched.idle or last:
                     break
                 session.say(f"{watched.why}; trying a new sandbox")
+                if watched.seen.fault:
+                    with session.phase("upload"):
+                        volumes = session.upload(cloud, sealed, afresh=True)
         return watched
 
     def _judge_end(self, session: Session, watched: Watched) -> Ended:

@@ -219,8 +219,14 @@ class DataChangedError(Exception):
     """A file changed while it was uploaded."""
 
 
-def seal(volume: modal.Volume, manifest: Manifest, say: Callable[[str], None]) -> bool:
+def seal(volume: modal.Volume, manifest: Manifest, say: Callable[[str], None], afresh: bool = False) -> bool:
     """Puts the files into the volume under their digest, unless they are there.
+
+    Args:
+        volume: Which.
+        manifest: What.
+        say: Takes one line for people.
+        afresh: Puts them there in any case: what is there was found altered.
 
     Returns:
         Whether something was uploaded.
@@ -230,7 +236,7 @@ def seal(volume: modal.Volume, manifest: Manifest, say: Callable[[str], None]) -
     """
     folder = f"/{manifest.digest}"
     try:
-        if b"".join(volume.read_file(f"{folder}/{MANIFEST_FILE}")) == manifest.text:
+        if not afresh and b"".join(volume.read_file(f"{folder}/{MANIFEST_FILE}")) == manifest.text:
             return False
     except FileNotFoundError:
         pass

@@ -18,6 +18,7 @@ from research.runs import modal_data, modal_reap, modal_tree, modal_wrapper
 from research.runs import modal_settings as settings
 from research.runs.backend import Launch, StopRequest
 from research.runs.modal_cloud import (
+    NEXT_STEPS,
     Call,
     Cloud,
     CloudError,
@@ -100,8 +101,8 @@ class Session:
             sealed.append(Sealed(modal_data.manifest_of(kernels, cache), self.names.hf_volume, settings.HF_MOUNT))
         return tuple(sealed)
 
-    def upload(self, cloud: Cloud, sealed: tuple[Sealed, ...]) -> dict[str, Any]:
-        """Seals in the volumes what is not there yet.
+    def upload(self, cloud: Cloud, sealed: tuple[Sealed, ...], afresh: bool = False) -> dict[str, Any]:
+        """Seals in the volumes what is not there yet, or, afresh, whatever is there.
 
         Returns:
             Mount path to volume, read-only and at the digest's folder.
@@ -114,7 +115,7 @@ class Session:
             volumes = {}
             for item in sealed:
                 volume = cloud.volume(item.volume)
-                modal_data.seal(volume, item.manifest, self.say)
+                modal_data.seal(volume, item.manifest, self.say, afresh)
                 volumes[item.mount] = volume.with_mount_options(read_only=True, sub_path=f"/{item.manifest.digest}")
             return volumes
 
@@ -168,7 +169,8 @@ class Session:
             )
             return image.build(cloud.app)
 
-        return self._call(work, self.limits.build_s, "building the image")
+        hint = "An index that uv.lock names may be out of Modal's reach: move uv.lock away. " if spec.locked else ""
+        return self._call(work, self.limits.build_s, "building the image", hint)
 
     def sandbox_env(self, sealed: tuple[Sealed, ...]) -> dict[str, str]:
         """Environment of the sandbox, beyond what the wrapper sets itself."""
@@ -236,7 +238,7 @@ class Session:
         self.phases_s["run"] = watched.seen.end.took_s if watched.seen.end else watched.run_s
         return watched
 
-    def _call(self, work: Callable[[], T], limit_s: float, doing: str) -> T:
+    def _call(self, work: Callable[[], T], limit_s: float, doing: str, hint: str = "") -> T:
         try:
             return Call(work).wait(self.stop, limit_s, self.limits.tick_s)
         except (StoppedError, CloudError, modal_data.DataChangedError):
@@ -244,7 +246,9 @@ class Session:
         except LateError:
             raise CloudError("infrastructure", f"Modal was not done with {doing} after {limit_s:g} s.") from None
         except Exception as error:
-            raise CloudError(failure_kind(error), f"Modal failed while {doing} ({describe(error)}).") from error
+            kind = failure_kind(error)
+            what = f"Modal failed while {doing} ({describe(error)})."
+            raise CloudError(kind, what, hint + NEXT_STEPS[kind] if hint else "") from error
 
 
 def client_version() -> str:

@@ -29,6 +29,7 @@ class Watched:
         why: One sentence for people, "" for an end.
         signal: The signal's number.
         start_s: Seconds from the creation to the command's start, run_s from there to the end.
+        idle: Whether the command is known not to have begun, so that another sandbox repeats nothing.
     """
 
     kind: Literal["end", "timeout", "interrupted", "capacity", "lost"]
@@ -37,6 +38,7 @@ class Watched:
     signal: int | None = None
     start_s: float = 0.0
     run_s: float = 0.0
+    idle: bool = False
 
 
 class Poller:
@@ -134,7 +136,7 @@ class Watch:
             if seen.end is not None:
                 return self._done("end")
             if seen.fault:
-                return self._done("lost", f"{seen.fault}")
+                return self._done("lost", seen.fault, idle=True)
             if seen.started and self._command_began is None:
                 self._command_began = now
             if self._poller.code is None:
@@ -146,8 +148,9 @@ class Watch:
             elif sandbox_ended is None:
                 sandbox_ended, passes = now, self._reader.passes
             elif now - sandbox_ended > self._limits.drain_s or self._reader.passes > passes:
+                whole = self._reader.passes > passes
                 self._pump(emit)
-                return self._done("end") if self._parser.seen.end else self._mute_end(emit)
+                return self._done("end") if self._parser.seen.end else self._mute_end(emit, whole)
             number = stop.wait(self._limits.tick_s)
             if number is not None:
                 self._stop_and_drain(emit)
@@ -186,15 +189,18 @@ class Watch:
             return self._done("lost", f"Modal has not answered for {silent_s:.0f} s ({self._poller.trouble})")
         return self._done("timeout", f"not over {allowed - timeout_s:g} s after its time limit; the sandbox was ended")
 
-    def _mute_end(self, emit: Callable[[bytes], None]) -> Watched:
+    def _mute_end(self, emit: Callable[[bytes], None], whole: bool) -> Watched:
         self._flush(emit)
+        idle = whole and not self._parser.seen.started
         if self._poller.code == TIMEOUT_STATUS and self._parser.seen.started:
             return self._done("timeout", "the sandbox's own time limit ended it")
-        where = "in the middle of the command" if self._parser.seen.started else "before the command began"
-        trouble = f"; reading its log: {self._reader.trouble}" if self._reader.trouble else ""
-        return self._done(
-            "lost", f"the sandbox ended {where} without saying how (it reports {self._poller.code}{trouble})"
-        )
+        if self._parser.seen.started:
+            where = "in the middle of the command, or the end of its log is missing"
+        elif idle:
+            where = "before the command began"
+        else:
+            where = f"and its log could not be read {self._reader.trouble}".rstrip()
+        return self._done("lost", f"the sandbox ended {where} (it reports {self._poller.code})", idle=idle)
 
     def _stop_and_drain(self, emit: Callable[[bytes], None]) -> None:
         passes = self._reader.passes
@@ -215,8 +221,9 @@ class Watch:
         kind: Literal["end", "timeout", "interrupted", "capacity", "lost"],
         why: str = "",
         number: int | None = None,
+        idle: bool = False,
     ) -> Watched:
         now = time.monotonic()
         started = self._command_began or now
-        return Watched(kind, self._parser.seen, why, number, started - self._began, now - started)
+        return Watched(kind, self._parser.seen, why, number, started - self._began, now - started, idle)
 
