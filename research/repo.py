@@ -178,6 +178,11 @@ def branch_tip(root: Path, branch: str) -> str | None:
     return resolve(root, f"refs/heads/{branch}")
 
 
+def is_ancestor(root: Path, older: str, newer: str) -> bool:
+    """Whether one commit is the other, or lies behind it."""
+    return _call(root, "merge-base", "--is-ancestor", older, newer).returncode == 0
+
+
 def changed_files(root: Path) -> tuple[str, ...]:
     """Tracked files that differ from HEAD or are staged."""
     text = _text(_ok(root, "status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=no"))

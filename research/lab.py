@@ -1,0 +1,151 @@
+"""A checkout with its memory: what was run, taken in, judged and written to the ledger, always caught up with."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO
+
+from research import repo
+from research.clock import Clock, system_clock, utc
+from research.errors import ResearchError
+from research.places import Places
+from research.records import Run
+from research.runs import adoption, session
+from research.runs.backend import Backend
+from research.runs.backends import make_backend
+from research.store import folders, ledger
+from research.store.db import Store
+from research.store.ledger_file import sync_ledger
+from research.store.open import open_store
+from research.verdict import Judge, greedy, lineage
+
+
+class Lab:
+    """A checkout with its memory.
+
+    Args:
+        places: Where results and the ledger are.
+        work: The work tree that commands run in, by default the checkout's own.
+        branch: The branch that runs belong to, by default the work tree's.
+        environment: Variables of commands, by default this process's.
+        clock: The time.
+        token: Makes the four hex digits of a run's name.
+        judge: The rule.
+        stream: Where commands' output goes.
+        say: Takes a line for people.
+        backend: Makes a backend by its name.
+    """
+
+    def __init__(
+        self,
+        places: Places,
+        work: Path | None = None,
+        branch: str | None = None,
+        environment: Mapping[str, str] | None = None,
+        clock: Clock = system_clock,
+        token: Callable[[int], str] = secrets.token_hex,
+        judge: Judge = greedy,
+        stream: BinaryIO | None = None,
+        say: Callable[[str], None] | None = None,
+        backend: Callable[[str, Mapping[str, str]], Backend] = make_backend,
+    ) -> None:
+        self.places = places
+        self.work = work or places.root
+        self.branch = branch
+        self.environment = dict(os.environ if environment is None else environment)
+        self.clock, self.token, self.make_backend = clock, token, backend
+        self._judge = judge
+        self.stream = stream if stream is not None else sys.stdout.buffer
+        self.say = say or (lambda line: print(f"[run] {line}", file=sys.stderr, flush=True))
+
+    def now_utc(self) -> str:
+        """The time as records keep it."""
+        return utc(self.clock())
+
+    # Keeping the memory true ----------------------------------------------------------------------------------
+
+    def open(self) -> Store:
+        """The memory, up to date: runs without a runner closed, hand-made ones taken in, all judged, ledger written.
+
+        Raises:
+            StoreNewer, StoreBusy: see research.store.connect.
+        """
+        store = open_store(self.places, self.now_utc(), self.say)
+        try:
+            self.catch_up(store)
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    def catch_up(self, store: Store) -> list[str]:
+        """Takes in what happened while nobody looked; returns the names of the runs that are new or newly closed."""
+        found = []
+        for run in session.close_gone(store, self.places.runs, self.now_utc()):
+            self.say(f"{run.run} is closed as {run.outcome}: {run.why or 'its runner was gone after it ended'}")
+            found.append(run.run)
+        for folder in adoption.finished_folders(self.places.runs, store.folders()):
+            with contextlib.suppress(adoption.NothingToRecord):
+                found += self.take_in(store, adoption.adopt_folder(folder, self.places.root, self.now_utc()), folder)
+        self.judge_all(store)
+        self.sync(store)
+        return found
+
+    def take_in(self, store: Store, run: Run, folder: Path | None) -> list[str]:
+        """Takes a finished run in, once; returns its name if it is new."""
+        run = self.decide_counted(store, run)
+        if not store.take_in_run(run):
+            return []
+        if folder is not None:
+            with contextlib.suppress(OSError):
+                folders.write_start(folder, run)
+                folders.write_finish(folder, run)
+        if run.commit:
+            with contextlib.suppress(ResearchError):
+                repo.keep_commit(self.places.root, run.run, run.commit)
+        return [run.run]
+
+    def judge_all(self, store: Store) -> None:
+        """Judges every run that has a ledger row and no verdict yet."""
+        waiting = [item.run for item in store.judged() if item.verdict is None and ledger.has_row(item.run)]
+        for run in waiting:
+            self.judge(store, run)
+
+    def judge(self, store: Store, run: Run) -> None:
+        """Judges one run, if nobody has meanwhile."""
+        with store.write():
+            if store.verdict(run.run) is not None:
+                return
+            history = store.judged(run.branch)
+            known = replace(run, contract=lineage.contract_of(run, history))
+            store.add_verdict(self._judge(known, history, self.now_utc()))
+        self.write_verdicts(store, run)
+
+    def write_verdicts(self, store: Store, run: Run) -> None:
+        """Leaves a run's verdicts in its folder too."""
+        if run.folder and (self.places.runs / run.folder).is_dir():
+            with contextlib.suppress(OSError):
+                folders.write_verdicts(self.places.runs / run.folder, store.verdicts(run.run))
+
+    def sync(self, store: Store) -> None:
+        """Makes results.tsv what the memory says; a file that can't be written now is written by the next command."""
+        try:
+            sync_ledger(store, self.places.ledger, self.places.discovery / ".ledger.lock", self.now_utc())
+        except OSError as error:
+            self.say(f"results.tsv could not be written ({error.strerror or error}); the next command makes up for it")
+
+    def decide_counted(self, store: Store, run: Run) -> Run:
+        """Only a baseline and exp: commits are experiments, and repetitions of what was measured."""
+        if not run.counted or run.subject.startswith("exp:"):
+            return run
+        history = store.judged(run.branch)
+        began = lineage.baseline(lineage.of_contract(history, run.branch, lineage.contract_of(run, history)))
+        if began is None or any(lineage.is_same(item.run, run) for item in history):
+            return run
+        return replace(run, counted=False, why=f"not an exp: commit, and {began.run} is the baseline already")

@@ -1,0 +1,245 @@
+"""What is refused before anything costs GPU time, each with its reason and what to type next."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from research import repo, source
+from research.contract import ENV_PROFILE
+from research.errors import ConfigurationError, ResearchError
+from research.records import Run
+from research.runs.modules import is_installed
+from research.settings import SETTINGS
+
+TARGET = "train.py"
+FIXED = ("prepare.py", "research", "scripts", ".codex", "pyproject.toml")
+"""What experiments never touch: the benchmark, the harness and the environment."""
+
+COMMAND = ("uv", "run", "train.py")
+"""The one command that is recorded."""
+
+_EMITTER = re.compile(r"\[emitter=([A-Za-z_][\w-]*)\]")
+
+
+class Refused(ResearchError):
+    """Nothing was launched, because what would run is not what would be recorded."""
+
+    exit_code = 3
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What would run.
+
+    Attributes:
+        commit: HEAD's commit, None in a repository without commits.
+        branch: Its branch, "" when detached.
+        text: train.py as it lies in the work tree.
+        fingerprint: Hash of its syntax tree.
+        train_sha256: Hash of its bytes.
+        prepare_sha256: Hash of prepare.py's bytes, "" without one.
+        harness: Hash of prepare.py and the harness in the commit.
+        paths: Paths that the commit changed against its parent.
+        additions: Lines that it added to train.py.
+        deletions: Lines that it deleted from train.py.
+    """
+
+    commit: repo.Commit
+    branch: str
+    text: bytes
+    fingerprint: str
+    train_sha256: str
+    prepare_sha256: str
+    harness: str
+    paths: tuple[str, ...]
+    additions: int
+    deletions: int
+
+    @property
+    def is_experiment(self) -> bool:
+        """Whether the commit says that it is one."""
+        return self.commit.subject.startswith("exp:")
+
+    @property
+    def emitter(self) -> str | None:
+        """The name in the subject's [emitter=...] tag."""
+        match = _EMITTER.search(self.commit.subject)
+        return match[1] if match else None
+
+
+def harness_digest(root: Path, rev: str) -> str:
+    """Hash of prepare.py and the harness in a commit."""
+    return hashlib.sha256(repo.tree_listing(root, rev, FIXED)).hexdigest()
+
+
+def examine(root: Path, rev: str | None = None) -> Candidate:
+    """Reads what would run, without running any of it.
+
+    Args:
+        root: The work tree.
+        rev: A commit to read instead of the work tree's train.py at HEAD.
+
+    Raises:
+        Refused: if there is no commit, no train.py, or one that does not parse.
+        GitError: if git fails.
+    """
+    where = repo.head(root)
+    name = rev or where.commit
+    if name is None:
+        raise Refused("This repository has no commit yet.", "Commit train.py first: git add -A && git commit -m base")
+    commit = repo.commit(root, name)
+    text = repo.blob(root, commit.hash, TARGET) if rev else _read(root / TARGET)
+    if text is None:
+        raise Refused(f"There is no {TARGET} in {root}.", "Change into the repository that holds it.")
+    try:
+        fingerprint = source.fingerprint(text)
+    except SyntaxError as error:
+        line = f" in line {error.lineno}" if error.lineno else ""
+        raise Refused(f"{TARGET} does not parse: {error.msg}{line}.", "Mend it and amend the commit.") from None
+    changes = repo.changes(root, commit)
+    mine = next((change for change in changes if change.path == TARGET), repo.Change(TARGET, 0, 0))
+    prepare = repo.blob(root, commit.hash, "prepare.py") if rev else _read(root / "prepare.py")
+    return Candidate(
+        commit=commit,
+        branch=where.branch,
+        text=text,
+        fingerprint=fingerprint,
+        train_sha256=hashlib.sha256(text).hexdigest(),
+        prepare_sha256=hashlib.sha256(prepare).hexdigest() if prepare is not None else "",
+        harness=harness_digest(root, commit.hash),
+        paths=tuple(change.path for change in changes),
+        additions=mine.additions,
+        deletions=mine.deletions,
+    )
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
+
+
+def check_tree(root: Path, candidate: Candidate) -> None:
+    """What runs must be what the commit holds.
+
+    Raises:
+        Refused: if train.py, prepare.py or a harness file differs from HEAD or is staged.
+    """
+    changed = repo.differing(root, (TARGET, *FIXED))
+    for path, text in ((TARGET, candidate.text), ("prepare.py", _read(root / "prepare.py"))):
+        committed = repo.blob(root, candidate.commit.hash, path)
+        if _lines(committed) != _lines(text) and path not in changed:
+            changed = (*changed, path)  # git was told not to look at it
+    if changed:
+        shown = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
+        raise Refused(
+            f"{shown} {'differ' if len(changed) > 1 else 'differs'} from HEAD.",
+            "Commit it (git commit -am 'exp: ... [emitter=...]') or put it back "
+            "(git restore --staged --worktree PATH); --allow-dirty runs it unscored.",
+        )
+
+
+def _lines(content: bytes | None) -> bytes | None:
+    return None if content is None else content.replace(b"\r\n", b"\n")
+
+
+def check_commit(candidate: Candidate, baseline: Run | None, known: bool) -> None:
+    """An experiment changes train.py alone.
+
+    Args:
+        candidate: What would run.
+        baseline: The baseline that it would be compared with, None when it becomes the baseline itself.
+        known: Whether this very commit was measured before.
+
+    Raises:
+        Refused: if HEAD touches more, or its prepare.py or harness are not the baseline's.
+    """
+    others = [path for path in candidate.paths if path != TARGET]
+    if others and not known and (baseline or candidate.is_experiment):
+        raise Refused(
+            f"HEAD touches more than {TARGET}: {', '.join(others[:5])}.",
+            f"Make the experiment a commit of {TARGET} alone: git reset --soft HEAD^, then commit in two steps.",
+        )
+    if baseline and baseline.harness and baseline.harness != candidate.harness:
+        raise Refused(
+            f"prepare.py or the harness is not the baseline's ({baseline.run}).",
+            "Start a branch with a baseline of its own: git checkout -b autoresearch/<tag>, then run it as it is.",
+        )
+
+
+def check_imports(root: Path, candidate: Candidate, environment: Mapping[str, str]) -> None:
+    """What train.py imports in any case must be there.
+
+    Raises:
+        Refused: if a module, or a name of a local module, can't be found.
+    """
+    for item in source.imports(source.parse(candidate.text)):
+        top = item.module.split(".")[0]
+        local = next((path for path in (f"{top}.py", f"{top}/__init__.py") if (root / path).is_file()), None)
+        if local is None:
+            if not is_installed(root, top, environment):
+                raise Refused(
+                    f"{TARGET} line {item.line} imports {item.module}, which is not installed.",
+                    "Use what is there: experiments add no dependencies.",
+                )
+            continue
+        if not repo.is_tracked(root, local):
+            raise Refused(
+                f"{TARGET} line {item.line} imports {item.module} from {local}, which is not in the commit.",
+                f"Put its content into {TARGET}, or delete {local}.",
+            )
+        _check_names(root / local, item)
+
+
+def _check_names(path: Path, item: source.Import) -> None:
+    """The names taken from a local module must be defined there."""
+    if "." in item.module:
+        return
+    try:
+        names = source.defined_names(source.parse(path.read_bytes()))
+    except (OSError, SyntaxError):
+        return
+    if path.name == "__init__.py" or names is None:
+        return
+    missing = [name for name in item.names if name != "*" and name not in names]
+    if missing:
+        raise Refused(
+            f"{TARGET} line {item.line} imports {', '.join(missing)} from {item.module}, which has no such name.",
+            f"See what {path.name} offers: grep -n '^def\\|^[A-Z_]* =' {path.name}",
+        )
+
+
+def check_disk(folder: Path) -> None:
+    """There must be room for the run's files.
+
+    Raises:
+        ConfigurationError: if there is not.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < SETTINGS.min_free_bytes:
+        raise ConfigurationError(
+            f"Only {free / 2**20:.0f} MiB are free at {folder}; a run needs {SETTINGS.min_free_bytes / 2**20:.0f}.",
+            "Free some disk space and start again.",
+        )
+
+
+def check_data(home: Path, environment: Mapping[str, str], has_gpu: bool) -> None:
+    """The official profile needs its data and tokenizer; the pocket profile makes its own.
+
+    Raises:
+        ConfigurationError: if they are missing.
+    """
+    profile = environment.get(ENV_PROFILE) or ("official" if has_gpu else "pocket")
+    if profile != "official":
+        return
+    has_data = any((home / "data").glob("*.parquet"))
+    if not has_data or not (home / "tokenizer" / "tokenizer.json").is_file():
+        missing = "tokenizer" if has_data else "data"
+        what = f"The {missing} of the official profile is missing in {home}."
+        raise ConfigurationError(what, "Type: uv run prepare.py")

@@ -1,0 +1,145 @@
+"""One recorded launch: its folder, its locks, its start record, the command, its finish record."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO
+
+from research import repo
+from research.contract import RUN_LOG
+from research.errors import ConfigurationError, ResearchError
+from research.files import FileLock
+from research.records import Run
+from research.runs.backend import Backend, Ended, Launch, StopRequest
+from research.runs.local import LocalBackend
+from research.runs.preflight import TARGET
+from research.runs.recording import finished, interrupted
+from research.runs.tee import Tee
+from research.store import folders
+from research.store.db import Store
+
+
+@dataclass(frozen=True)
+class Wires:
+    """What connects a launch with the world: output, words for people, stop requests, and the time as text."""
+
+    stream: BinaryIO
+    say: Callable[[str], None]
+    stop: StopRequest
+    now_utc: Callable[[], str]
+
+
+def run_command(backend: Backend, launch: Launch, log: Path | None, wires: Wires, fds: tuple[int, ...]) -> Ended:
+    """Runs a command to its end, whatever goes wrong on our side of it.
+
+    Args:
+        backend: Where to run it.
+        launch: What to run.
+        log: Where its output is kept, None to keep none.
+        wires: The world.
+        fds: Locks that must be held until its last process is gone.
+    """
+    if isinstance(backend, LocalBackend):
+        backend.keep_fds = fds
+    tee = Tee(log, wires.stream)
+    try:
+        ended = backend.run(launch, tee.write, wires.say, wires.stop)
+    except ConfigurationError as error:
+        return Ended("configuration", 78, None, str(error))
+    except ResearchError as error:
+        return Ended("infrastructure", 75, None, str(error))
+    except (OSError, RuntimeError, ValueError) as error:
+        return Ended("infrastructure", 75, None, f"the {backend.name} backend failed: {error}")
+    finally:
+        tee.close()
+    if tee.log_problem:
+        return replace(ended, facts={**ended.facts, "log_problem": tee.log_problem})
+    return ended
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What a recorded launch leaves behind.
+
+    Attributes:
+        store: The memory.
+        start: The start record.
+        text: The train.py that runs.
+        locks: Locks to be held until the last process is gone.
+        complete: Adds to the finish record what only the caller knows.
+    """
+
+    store: Store
+    start: Run
+    text: bytes
+    locks: tuple[FileLock, ...]
+    complete: Callable[[Run], Run]
+
+
+def launch_recorded(recording: Recording, backend: Backend, launch: Launch, wires: Wires) -> Run:
+    """Launches a run that is recorded exactly once: a start record before, a finish record after.
+
+    Returns:
+        The finish record, stored.
+
+    Raises:
+        OSError: if there is no room for the start record; nothing was launched then.
+        StoreBusy: if a record can't be written; the folder keeps it for whoever looks next.
+    """
+    folder, start, store = launch.run_dir, recording.start, recording.store
+    folder.mkdir(parents=True)
+    alive = FileLock(folder / folders.ALIVE)
+    alive.acquire()
+    try:
+        (folder / TARGET).write_bytes(recording.text)
+        folders.write_start(folder, start)
+        store.start_run(start)
+        with contextlib.suppress(ResearchError):  # a run in a repository that can't keep refs is still a run
+            repo.keep_commit(launch.root, start.run, start.commit)
+        fds = tuple(lock.fileno() for lock in (alive, *recording.locks))
+        ended = run_command(backend, launch, folder / RUN_LOG, wires, fds)
+        record = recording.complete(_unless_disk_full(finished(start, ended, folder, wires.now_utc())))
+        with contextlib.suppress(OSError):
+            folders.write_finish(folder, record)
+        store.finish_run(record)
+        return record
+    finally:
+        alive.release()
+
+
+def _unless_disk_full(record: Run) -> Run:
+    """A command whose files could not be written says nothing about the candidate."""
+    problem = record.facts.get("log_problem")
+    if not problem or record.outcome != "crash":
+        return record
+    why = f"its files could not be written: {problem}"
+    return replace(record, outcome="infrastructure", exit_code=75, failure=None, why=why)
+
+
+def close_gone(store: Store, runs: Path, now_utc: str) -> list[Run]:
+    """Closes the runs whose runner is gone: as their folder says, or else as interrupted; returns them."""
+    closed = []
+    for run in store.open_runs():
+        folder = runs / run.folder
+        if folders.is_alive(folder):
+            continue
+        told = folders.read_run(folder)
+        record = told if told and told.run == run.run and told.outcome else interrupted(run, now_utc)
+        if store.finish_run(record):
+            closed.append(record)
+            with contextlib.suppress(OSError):
+                folders.write_finish(folder, record)
+    return closed
+
+
+def smoke_environment(environment: Mapping[str, str], budget_s: int) -> dict[str, str]:
+    """Variables that make train.py a matter of seconds: pocket data, a tiny budget, no GPU."""
+    return {
+        **environment,
+        "AUTORESEARCH_PROFILE": "pocket",
+        "AUTORESEARCH_TIME_BUDGET": str(budget_s),
+        "CUDA_VISIBLE_DEVICES": "",
+    }

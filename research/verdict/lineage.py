@@ -1,0 +1,50 @@
+"""Which configuration a branch stands on: the fold of its verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from research.records import Judged, Run
+
+
+def of_contract(history: Iterable[Judged], branch: str, contract: str | None) -> list[Judged]:
+    """The judged runs that can be compared: one branch, one contract."""
+    return [item for item in history if item.run.branch == branch and item.run.contract == contract]
+
+
+def contract_of(run: Run, history: Sequence[Judged]) -> str | None:
+    """A run's contract; for one that came to no score, the contract that its branch was kept in last."""
+    if run.contract is not None:
+        return run.contract
+    kept = [item for item in history if item.verdict and item.verdict.decision == "keep"]
+    return max(kept, key=lambda item: item.order).run.contract if kept else None
+
+
+def incumbent(history: Sequence[Judged]) -> Run | None:
+    """The run whose commit the branch stands on: the latest kept one that was not discarded after.
+
+    A discard of the configuration that stands puts back the one that was kept before it.
+    """
+    kept: list[Run] = []
+    for item in sorted((item for item in history if item.verdict), key=lambda item: item.order):
+        assert item.verdict is not None
+        kept = [run for run in kept if run.commit != item.run.commit]
+        if item.verdict.decision == "keep":
+            kept.append(item.run)
+    return kept[-1] if kept else None
+
+
+def baseline(history: Sequence[Judged]) -> Run | None:
+    """The run that the branch began with."""
+    return next((item.run for item in history if item.verdict and item.verdict.baseline), None)
+
+
+def scores(history: Sequence[Judged], run: Run) -> list[float]:
+    """Every believable val_bpb of a run's configuration, the run's own included, in order."""
+    same = [item.run for item in history if item.run.run != run.run and is_same(item.run, run)]
+    return [r.val_bpb for r in [*same, run] if r.outcome == "scored" and r.val_bpb is not None and not r.suspect]
+
+
+def is_same(one: Run, other: Run) -> bool:
+    """Whether two runs measured one configuration: the same commit, or code that does the same."""
+    return one.commit == other.commit or (bool(one.fingerprint) and one.fingerprint == other.fingerprint)
