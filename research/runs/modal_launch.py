@@ -67,8 +67,13 @@ class Launcher:
             CloudError: there is no sandbox.
         """
         deadline = None if queue_s is None else time.monotonic() + queue_s
-        why = ""
+        why, call = "", None
         for tried in range(1, self._limits.create_tries + 1):
+            number = self._stop.requested()
+            if number is not None:
+                if call is not None:
+                    self._end_creation(call, order.name)
+                raise StoppedError(number)
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             call = Call(lambda: self._cloud.create(order, image, volumes))
             try:
@@ -89,6 +94,8 @@ class Launcher:
                 self._say(f"the answer was lost ({why}); adopted the sandbox by its name {order.name}")
                 return Got(found, adopted=True)
             self._pause(tried)
+        if call is not None:
+            self._end_creation(call, order.name)
         raise CloudError("infrastructure", f"The sandbox could not be created ({why}).")
 
     def end(self, sandbox: Any, within_s: float | None = None) -> bool:

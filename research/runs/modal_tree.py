@@ -19,6 +19,7 @@ from typing import Any
 from research import repo
 from research.errors import ConfigurationError
 from research.runs import modal_settings as settings
+from research.runs.modal_cloud import load_modal
 
 LOCK_FILE = "uv.lock"
 PROJECT_FILE = "pyproject.toml"
@@ -145,8 +146,9 @@ def reduced_project(text: str) -> tuple[str, bool]:
         The reduced text, and whether it declares the extra with the kernels.
 
     Raises:
-        ConfigurationError: the text is no TOML, or has no project in it.
+        ConfigurationError: the text is no TOML, or has no project in it; or the modal package is missing.
     """
+    load_modal()
     import toml  # comes with modal; Python 3.10 has no reader of its own
 
     try:

@@ -123,5 +123,5 @@ def entrypoint(
         timeout_s: Seconds it may take; kill_after_s more until it is killed.
         data_list: sha256 of the data's list file, "" without data; hf_list the same for the kernels.
     """
-    limits = (f"{timeout_s:g}", f"{kill_after_s:g}", data_list, hf_list)
+    limits = (f"{timeout_s:.3f}", f"{kill_after_s:.3f}", data_list, hf_list)
     return ("bash", "-c", _OUTER, "sandbox", script(), mark, *limits, *command)

@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 
 import pytest
 from support.modal_faults import FOREVER
-from support.modal_kit import FAST, GOOD, GOOD_LINES, SLOW, Heard, Place, Stop, shared_standin
+from support.modal_kit import FAST, GOOD, GOOD_LINES, SLOW, Heard, Place, Stop
 from support.modal_standin import StandIn
+
+pytest_plugins = ("support.modal_fixtures",)
 
 LONG_DRAIN = dataclasses.replace(FAST, drain_s=8.0)
 QUICK = dataclasses.replace(FAST, drain_s=0.6)
@@ -181,16 +183,6 @@ CASES = (
     Case("TERM", "interrupted", 143, 3, train=SLOW, play={"stop": signal.SIGTERM}),
     Case("HUP", "interrupted", 129, 3, train=SLOW, play={"stop": signal.SIGHUP}),
 )
-
-
-@pytest.fixture
-def standin(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
-    shared = shared_standin()
-    for name, value in shared.env.items():
-        monkeypatch.setenv(name, value)
-    shared.reset()
-    yield shared
-    shared.reset()
 
 
 @pytest.fixture(scope="module")

@@ -305,6 +305,8 @@ def servicer(service: Service) -> Any:
             request = await stream.recv_message()
             if service.faults.refuse_token:
                 raise GRPCError(Status.UNAUTHENTICATED, "Token ID is malformed (played)")
+            if getattr(request, "sandbox_id", "") not in ("", *service.containers):
+                raise GRPCError(Status.NOT_FOUND, f"no sandbox {request.sandbox_id}")
             work = getattr(service, name, None)
             if work is None:
                 raise GRPCError(Status.UNIMPLEMENTED, f"the stand-in has no {name}")

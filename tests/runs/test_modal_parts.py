@@ -1,0 +1,281 @@
+"""The pure parts of the Modal backend: the stream's grammar, names, tags, prices, manifests."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import itertools
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from research.errors import ConfigurationError
+from research.runs import modal_cloud, modal_data, modal_reap, modal_tree, modal_wrapper
+from research.runs import modal_settings as settings
+from research.runs.modal import device_matches
+from research.runs.modal_stream import Parser, score_of
+
+MARK = "::autoresearch:00112233445566778899aabbccddeeff:"
+SCORE = b'{"val_bpb": 1.0}'
+STREAM = (
+    f"{MARK} device NVIDIA H100 80GB HBM3, 570.86\n{MARK} started\nstep 1\nhalf a line"
+    f"{MARK} score 0 {base64.b64encode(SCORE[:9]).decode()}\n{MARK} score 1 {base64.b64encode(SCORE[9:]).decode()}\n"
+    f"{MARK} end 3 1500000 {hashlib.sha256(SCORE).hexdigest()} 2\nlate\n"
+)
+
+
+@given(st.lists(st.integers(0, len(STREAM)), max_size=12))
+def test_a_stream_means_the_same_however_it_is_cut(cuts: list[int]) -> None:
+    parser, edges = Parser(MARK), [0, *sorted(cuts), len(STREAM)]
+    text = "".join(parser.feed(STREAM[a:b]) for a, b in itertools.pairwise(edges)) + parser.flush()
+    assert text == "step 1\nhalf a line"
+    assert parser.seen.device == "NVIDIA H100 80GB HBM3"
+    assert parser.seen.end is not None
+    assert (parser.seen.end.code, parser.seen.end.took_s) == (3, 1.5)
+    assert score_of(parser.seen) == SCORE
+
+
+@given(st.integers(0, STREAM.index("late") - 2))
+def test_a_stream_that_breaks_off_has_no_end_and_no_score(at: int) -> None:
+    parser = Parser(MARK)
+    parser.feed(STREAM[:at])
+    kept = parser.flush()
+    assert parser.seen.end is None
+    assert score_of(parser.seen) is None
+    assert MARK not in kept
+
+
+@given(st.text())
+def test_what_the_command_prints_is_no_mark(text: str) -> None:
+    parser = Parser(MARK)
+    shown = parser.feed(text + "\n" + "::autoresearch:0: end 0 1 none 0\n") + parser.flush()
+    assert shown == text + "\n" + "::autoresearch:0: end 0 1 none 0\n"
+    assert parser.seen.end is None
+
+
+@pytest.mark.parametrize("damage", ["score 0 !!!!", "score 1 AAAA", "score 0"])
+def test_a_damaged_score_is_no_score(damage: str) -> None:
+    parser = Parser(MARK)
+    parser.feed(f"{MARK} {damage}\n{MARK} end 0 1 {hashlib.sha256(SCORE).hexdigest()} 1\n")
+    assert score_of(parser.seen) is None
+
+
+def run_wrapper(*command: str, timeout_s: float = 20.0) -> tuple[str, Parser]:
+    mark = modal_wrapper.new_mark()
+    args = modal_wrapper.entrypoint(mark, command, timeout_s, 0.5, "", "")
+    done = subprocess.run(args, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    parser = Parser(mark)
+    return parser.feed(done.stdout) + parser.flush(), parser
+
+
+@pytest.mark.parametrize(
+    ("script", "code", "shown"),
+    [
+        ("echo a; exit 7", 7, "a\n"),
+        ("kill -SEGV $$", 139, ""),
+        ("printf part; exit 0", 0, "part"),
+        ("echo out; echo err >&2", 0, "out\nerr\n"),
+    ],
+)
+def test_the_wrapper_tells_the_commands_own_code(script: str, code: int, shown: str) -> None:
+    text, parser = run_wrapper("bash", "-c", script)
+    assert parser.seen.end is not None
+    assert (parser.seen.end.code, text) == (code, shown)
+
+
+def test_the_wrapper_passes_words_on_as_they_are() -> None:
+    words = ["a b", "$HOME", "'", '"', "*", "", "é\n"]
+    text, _ = run_wrapper("python3", "-c", "import sys; print(sys.argv[1:])", *words)
+    assert text == f"{words}\n"
+
+
+def test_a_command_that_does_not_exist_is_its_own_fault() -> None:
+    text, parser = run_wrapper("no-such-command")
+    assert parser.seen.end is not None
+    assert parser.seen.end.code == 127
+    assert "no-such-command" in text
+
+
+# Names, tags, orphans -------------------------------------------------------------------------------------------
+
+HERE = modal_reap.Process("box", "w1", 100, 5000)
+
+
+@pytest.mark.parametrize(
+    ("change", "birth", "orphan"),
+    [
+        ({}, 5000, False),
+        ({}, -1, True),
+        ({}, 7000, True),  # the number was given to another process
+        ({}, 0, False),  # somebody lives there, since when is not known
+        ({"host": "other"}, -1, False),
+        ({"world": "w2"}, -1, False),  # another boot or container: not to be judged from here
+        ({"pid": "x"}, -1, False),
+        ({"born": ""}, -1, False),
+    ],
+)
+def test_who_is_an_orphan(change: dict[str, str], birth: int, orphan: bool) -> None:
+    tags = modal_reap.tags_for("r", "c" * 40, HERE) | change
+    assert modal_reap.is_orphan(tags, HERE, lambda pid: birth) is orphan
+
+
+def test_this_process_lives_and_a_dead_one_does_not() -> None:
+    here = modal_reap.this_process()
+    assert modal_reap.birth_of(here.pid) == here.born
+    child = subprocess.Popen(["true"])
+    child.wait()
+    assert modal_reap.birth_of(child.pid) == -1
+
+
+def test_names_and_tags_are_such_as_modal_takes() -> None:
+    run = "20261123-101112-0123abc-4d5e"
+    name = modal_reap.sandbox_name("f" * 40, run, 1)
+    assert name == f"ffffffff-{run}-1"
+    assert len(name) <= 64
+    assert modal_reap.sandbox_name(None, run, 2) == f"worktree-{run}-2"
+    odd = modal_reap.tags_for("run of/mine", None, modal_reap.Process("höst name" * 20, "w", 1, 2))
+    assert all(0 < len(v) <= 63 and all(c.isascii() for c in v) for v in odd.values()) or odd["host"].startswith("h")
+    assert modal_reap.tag_text("höst name") == "h-st-name"
+    assert modal_reap.tag_text("") == "none"
+
+
+# Settings -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bad", ["", "none at all", "H100;rm", "H100:0", "-x"])
+def test_what_cannot_be_a_gpu(bad: str) -> None:
+    with pytest.raises(ConfigurationError, match="--gpu H100"):
+        settings.gpu_request(bad)
+
+
+@pytest.mark.parametrize(
+    ("asked", "request_"),
+    [("H100", "H100!"), ("h100:8", "H100!:8"), ("H200", "H200"), ("B200+", "B200+"), ("FUTURE-1", "FUTURE-1")],
+)
+def test_gpu_requests(asked: str, request_: str) -> None:
+    assert settings.gpu_request(asked) == request_
+
+
+def test_names_come_from_the_environment_given_even_an_empty_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(settings.ENV_APP, "from-outside")
+    assert settings.names_from({}).app == settings.DEFAULT_APP
+    names = settings.names_from({settings.ENV_APP: "mine", settings.ENV_DATA_VOLUME: "data-of-mine"})
+    assert (names.data_volume, names.hf_volume) == ("data-of-mine", "mine-hf-cache-v2")
+
+
+def test_prices() -> None:
+    one = settings.usd_per_hour("H100!", {})
+    assert one is not None
+    assert 5 < one < 7  # the GPU's 3.95, eight cores and 32 GiB
+    two = settings.usd_per_hour("H100!:2", {})
+    assert two is not None
+    assert two - one == pytest.approx(3.95)
+    assert settings.usd_per_hour("FUTURE-1", {}) is None
+    assert settings.cost_usd(1800, "FUTURE-1", {settings.ENV_USD_PER_HOUR: "4"}) == 2.0
+
+
+def test_the_sandbox_outlives_every_wait_for_it() -> None:
+    limits = settings.LIMITS
+    assert limits.sandbox_s(600) >= 600 + limits.start_s + limits.kill_after_s + limits.grace_s + limits.guard_s
+
+
+@pytest.mark.parametrize(
+    ("asked", "seen", "same"),
+    [
+        ("H100!", "NVIDIA H100 80GB HBM3", True),
+        ("H100!", "NVIDIA H200", False),
+        ("A100-80GB:2", "NVIDIA A100-SXM4-80GB", True),
+        ("RTX-PRO-6000", "NVIDIA RTX PRO 6000 Blackwell Server Edition", True),
+        ("T4", "Tesla T4", True),
+    ],
+)
+def test_device_names(asked: str, seen: str, same: bool) -> None:
+    assert device_matches(asked, seen) is same
+
+
+def test_every_failure_of_the_client_has_an_owner() -> None:
+    kinds = {
+        "AuthError": "configuration",
+        "InvalidError": "configuration",
+        "ResourceExhaustedError": "capacity",
+        "ConflictError": "infrastructure",
+        "ServiceError": "infrastructure",
+        "InternalError": "infrastructure",
+        "ConnectionError": "infrastructure",
+    }
+    for name, kind in kinds.items():
+        base = type("InvalidError", (Exception,), {}) if name == "ConflictError" else Exception
+        assert modal_cloud.failure_kind(type(name, (base,), {})("x")) == kind
+
+
+# Images and data ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "python"),
+    [("3.11\n", "3.11"), ("3.13.2", "3.13"), ("cpython-3.12.1", "3.12"), ("3.10", "3.12"), ("", "3.12")],
+)
+def test_the_images_python_is_one_that_modal_takes(text: str, python: str) -> None:
+    assert modal_tree.image_python(text) == python
+
+
+@pytest.mark.parametrize("text", ["not toml [", "[tool.x]\n", ""])
+def test_a_pyproject_that_cannot_be_used(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="pyproject"):
+        modal_tree.reduced_project(text)
+
+
+def files_below(home: Path, texts: dict[str, str]) -> None:
+    for name, text in texts.items():
+        path = home / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+def test_hashes_are_remembered_until_a_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files_below(tmp_path, {"a": "1", "b": "2"})
+    files = ((tmp_path / "a", "a"), (tmp_path / "b", "b"))
+    first = modal_data.manifest_of(files, modal_data.HashCache(tmp_path / "cache"))
+    read: list[Path] = []
+    real = modal_data._sha256
+    monkeypatch.setattr(modal_data, "_sha256", lambda path: read.append(path) or real(path))
+    again = modal_data.manifest_of(files, modal_data.HashCache(tmp_path / "cache"))
+    assert (again.digest, read) == (first.digest, [])
+    stat = (tmp_path / "b").stat()
+    (tmp_path / "b").write_text("3")
+    os.utime(tmp_path / "b", ns=(stat.st_atime_ns, stat.st_mtime_ns))  # same size, same time of change
+    changed = modal_data.manifest_of(files, modal_data.HashCache(tmp_path / "cache"))
+    assert (changed.digest != first.digest, read) == (True, [tmp_path / "b"])
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"x": 3}'])
+def test_a_damaged_hash_cache_costs_only_time(tmp_path: Path, text: str) -> None:
+    files_below(tmp_path, {"a": "1", "cache": text})
+    manifest = modal_data.manifest_of(((tmp_path / "a", "a"),), modal_data.HashCache(tmp_path / "cache"))
+    assert manifest.entries[0].sha256 == hashlib.sha256(b"1").hexdigest()
+
+
+def test_what_is_hashed_again_in_the_sandbox() -> None:
+    names = ("data/shard_00003.parquet", "tokens/0a/shard_00003.tokens.npy")
+    assert not any(modal_data.decides_metric(n) for n in names)
+    names = ("data/shard_06542.parquet", "tokens/0a/shard_06541.starts.npy", "tokenizer/tokenizer.json", "data/x.json")
+    assert all(modal_data.decides_metric(n) for n in names)
+
+
+def test_a_profile_has_its_own_data(tmp_path: Path) -> None:
+    files_below(tmp_path, {"data/s": "1", "tokenizer/t": "1", "pocket/data/s": "2", "pocket/tokenizer/t": "2"})
+    files_below(tmp_path, {"tokens/ab/m": "3", "other/x": "4", "tokens/.lock": "", "data/y.part": ""})
+    names = [name for _, name in modal_data.home_files(tmp_path, "official")]
+    assert names == ["data/s", "tokenizer/t", "tokens/ab/m"]
+    assert [name for _, name in modal_data.home_files(tmp_path, "pocket")] == ["pocket/data/s", "pocket/tokenizer/t"]
+
+
+def test_a_file_name_that_a_list_cannot_hold_is_refused(tmp_path: Path) -> None:
+    files_below(tmp_path, {"a\nb": "1"})
+    with pytest.raises(ConfigurationError, match="Rename it"):
+        modal_data.manifest_of(((tmp_path / "a\nb", "a\nb"),), modal_data.HashCache(tmp_path / "cache"))

@@ -1,0 +1,27 @@
+"""Fixtures of the Modal tests: the one stand-in, fresh for every test, and a repository with data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.modal_kit import Place, shared_standin
+from support.modal_standin import StandIn
+
+
+@pytest.fixture
+def standin(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
+    """The stand-in without faults, sandboxes or files; the client is pointed at it."""
+    shared = shared_standin()
+    for name, value in shared.env.items():
+        monkeypatch.setenv(name, value)
+    shared.reset()
+    yield shared
+    shared.reset()
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    """A repository with one commit to come, a data folder and a run folder."""
+    return Place(tmp_path)
