@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from research import cli_runs
+from research import cli_runs, cli_store
 from research.cli_kit import show_error
 from research.errors import ResearchError
 
@@ -23,6 +23,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 cli_runs.register(app)
+cli_store.register(app)
 
 
 @app.callback()

@@ -22,3 +22,8 @@ def show_error(what: str, next_step: str, as_json: bool) -> None:
         typer.echo(json.dumps({"error": {"what": what, "next": next_step}}, ensure_ascii=False))
     else:
         typer.echo(f"research: {what} {next_step}".rstrip(), err=True)
+
+
+def say_to_stderr(line: str) -> None:
+    """Words for people while a verb works."""
+    typer.echo(line, err=True)

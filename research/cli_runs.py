@@ -2,21 +2,49 @@
 
 from __future__ import annotations
 
+import json
+import sys
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from research.cli_kit import JsonFlag, show
+from research.cli_kit import JsonFlag, say_to_stderr, show
 from research.contract import RUN_LOG
+from research.lab import Lab
+from research.launching import Request
+from research.places import Places
+from research.replicating import replicate as replicate_commit
 from research.repo import find_root
 from research.runs.failure import classify
 from research.runs.log import read_log, read_summary
+from research.settings import SETTINGS
+from research.settling import Settled
+from research.settling import decide as decide_run
+from research.settling import settle as settle_run
+from research.taking_in import take_in
+
+
+class Choice(str, Enum):
+    """What a person can decide."""
+
+    keep = "keep"
+    discard = "discard"
 
 
 def register(app: typer.Typer) -> None:
     """Adds this module's verbs to the front door."""
     app.command("parse-run")(parse_run)
+    app.command("record")(record)
+    app.command("settle")(settle)
+    app.command("decide")(decide)
+    app.command("replicate")(replicate)
+
+
+def this_lab() -> Lab:
+    """The lab of the checkout that we are in; its words go to stderr."""
+    return Lab(Places(find_root(Path.cwd())), say=say_to_stderr)
 
 
 def parse_run(
@@ -51,3 +79,80 @@ def parse_run(
         lines.append(f"failure: {failure.kind} ({failure.signature})")
     lines += ["", "last lines:", *("| " + line for line in tail)]
     show("parse-run", data, "\n".join(lines), as_json)
+
+
+def record(
+    path: Annotated[
+        Path | None, typer.Argument(help="A run's folder or log; by default every finished hand-made run.")
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Take in finished runs that were made by hand."""
+    lab = this_lab()
+    with lab.open_as_it_is() as store:
+        new = lab.catch_up(store)
+        if path is not None:
+            new += take_in(lab, store, path)
+            lab.catch_up(store)
+        lines = []
+        for name in new:
+            run, verdict = store.run(name), store.verdict(name)
+            assert run is not None
+            score = f"{run.val_bpb:.6f}" if run.val_bpb is not None else str(run.outcome)
+            lines.append(f"{name}: {score}, {verdict.decision if verdict else run.why or 'not judged'}")
+    show("record", {"recorded": new}, "\n".join(lines) or "Nothing new to record.", as_json)
+
+
+def _show_settled(verb: str, done: Settled, as_json: bool) -> None:
+    data = {
+        "run": done.run.run if done.run else None,
+        "verdict": done.verdict.decision if done.verdict else None,
+        "tip": done.tip,
+        "rule": done.verdict.rule if done.verdict else None,
+        "why": done.verdict.why if done.verdict else None,
+        "say": done.say,
+    }
+    head = f"{done.run.run}: {done.verdict.decision} ({done.verdict.why})\n" if done.run and done.verdict else ""
+    show(verb, data, head + done.say, as_json)
+
+
+def settle(
+    run: Annotated[str | None, typer.Argument(help="A run; by default the oldest unsettled one.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Carry a verdict out in git: the branch goes to what is kept."""
+    lab = this_lab()
+    with lab.open() as store:
+        _show_settled("settle", settle_run(lab, store, run), as_json)
+
+
+def decide(
+    run: Annotated[str, typer.Argument(help="The run.")],
+    decision: Annotated[Choice, typer.Argument(help="What to do with it.")],
+    why: Annotated[str, typer.Option("--why", help="The reason, kept with the verdict.")],
+    as_json: JsonFlag = False,
+) -> None:
+    """Overrule a verdict, and carry that out in git."""
+    lab = this_lab()
+    with lab.open() as store:
+        _show_settled("decide", decide_run(lab, store, run, decision.value, why), as_json)
+
+
+def replicate(
+    commit: Annotated[str | None, typer.Argument(help="The commit; by default HEAD.")] = None,
+    backend: Annotated[str, typer.Option(help="Where to run it: local or modal.")] = "local",
+    gpu: Annotated[str, typer.Option(help="GPU of a remote backend.")] = "H100",
+    timeout: Annotated[
+        float, typer.Option(min=0, help="Time limit in minutes.")
+    ] = SETTINGS.default_timeout_minutes,
+    as_json: JsonFlag = False,
+) -> None:
+    """Run a commit again with the next unused seed."""
+    lab = this_lab()
+    if as_json:
+        lab.stream = sys.stderr.buffer  # stdout is for the object alone
+    request = Request(command=(), backend=backend, gpu=gpu, timeout_s=timeout * 60)
+    end = replicate_commit(lab, commit, request)
+    show("replicate", end.as_dict(), "end " + json.dumps(end.as_dict(), ensure_ascii=False), as_json)
+    if end.exit:
+        raise typer.Exit(1)

@@ -60,7 +60,7 @@ class Lab:
         self.branch = branch
         self.environment = dict(os.environ if environment is None else environment)
         self.clock, self.token, self.make_backend = clock, token, backend
-        self._judge = judge
+        self.judge_rule = judge
         self.stream = stream if stream is not None else sys.stdout.buffer
         self.say = say or (lambda line: print(f"[run] {line}", file=sys.stderr, flush=True))
 
@@ -71,12 +71,12 @@ class Lab:
     # Keeping the memory true ----------------------------------------------------------------------------------
 
     def open(self) -> Store:
-        """The memory, up to date: runs without a runner closed, hand-made ones taken in, all judged, ledger written.
+        """The memory, caught up; see catch_up().
 
         Raises:
             StoreNewer, StoreBusy: see research.store.connect.
         """
-        store = open_store(self.places, self.now_utc(), self.say)
+        store = self.open_as_it_is()
         try:
             self.catch_up(store)
         except BaseException:
@@ -84,12 +84,20 @@ class Lab:
             raise
         return store
 
+    def open_as_it_is(self) -> Store:
+        """The memory as the last command left it."""
+        return open_store(self.places, self.now_utc(), self.say)
+
     def catch_up(self, store: Store) -> list[str]:
-        """Takes in what happened while nobody looked; returns the names of the runs that are new or newly closed."""
+        """Takes in what happened while nobody looked: closes runs whose runner is gone, takes in hand-made ones,
+        judges what waits, and writes the ledger.
+
+        Returns:
+            Names of the hand-made runs that are new.
+        """
         found = []
         for run in session.close_gone(store, self.places.runs, self.now_utc()):
             self.say(f"{run.run} is closed as {run.outcome}: {run.why or 'its runner was gone after it ended'}")
-            found.append(run.run)
         for folder in adoption.finished_folders(self.places.runs, store.folders()):
             with contextlib.suppress(adoption.NothingToRecord):
                 found += self.take_in(store, adoption.adopt_folder(folder, self.places.root, self.now_utc()), folder)
@@ -124,7 +132,7 @@ class Lab:
                 return
             history = store.judged(run.branch)
             known = replace(run, contract=lineage.contract_of(run, history))
-            store.add_verdict(self._judge(known, history, self.now_utc()))
+            store.add_verdict(self.judge_rule(known, history, self.now_utc()))
         self.write_verdicts(store, run)
 
     def write_verdicts(self, store: Store, run: Run) -> None:

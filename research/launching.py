@@ -53,13 +53,14 @@ class End:
     """How a launch ended, as the runner's last line says it.
 
     Attributes:
-        run: The run's name; of a repeat, the run that it would repeat.
+        run: The run's name.
         outcome: See research.records.Outcome.
         exit: What the runner exits with.
         child_exit: The command's own exit code, None where it did not end or did not start.
         recorded: Whether the memory holds a finish record of it.
         counted: Whether it is judged and has a ledger row where it ended by itself or its time limit.
         why: One sentence, "" for an ordinary end.
+        repeats: The finished run that a repeat would repeat, "" for all else.
     """
 
     run: str
@@ -69,6 +70,7 @@ class End:
     recorded: bool = False
     counted: bool = False
     why: str = ""
+    repeats: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """The end line's object."""
@@ -297,7 +299,7 @@ def _hand_out(setting: _Setting, run: Run) -> End | None:
     except FileNotFoundError:
         return None
     why = f"the same code, contract and seed as {run.run}; --seed N measures it anew, --again runs it anyway"
-    return End(run.run, "repeat", run.exit_code or 0, run.child_exit, False, run.counted, why)
+    return End(setting.name, "repeat", run.exit_code or 0, run.child_exit, why=why, repeats=run.run)
 
 
 def _smoke(setting: _Setting, launch: Launch) -> None:

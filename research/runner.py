@@ -19,8 +19,6 @@ from research.runs.backends import BACKENDS
 from research.runs.identity import seed_of
 from research.settings import SETTINGS
 
-USAGE_EXIT = 2
-
 
 def parse(argv: Sequence[str], environment: dict[str, str]) -> tuple[Request | None, bool]:
     """Reads the command line; what follows ``--`` belongs to the command, its --help too.
@@ -131,8 +129,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command line; returns the exit code of the contract."""
     request, reaping = parse(sys.argv[1:] if argv is None else argv, dict(os.environ))
     root = _root()
-    if reaping and (code := _reap(root)) or request is None:
-        return code if reaping else USAGE_EXIT
+    if reaping:
+        code = _reap(root)
+        if code or request is None:
+            return code
+    assert request is not None
     end = launch(Lab(Places(root), say=say), request)
     say_end(end)
     return end.exit

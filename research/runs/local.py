@@ -88,9 +88,8 @@ class LocalBackend:
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         self._environment = dict(os.environ if environment is None else environment)
-        self.keep_fds: Sequence[int] = ()
-        """Descriptors that the guard holds open until the last process of the tree is gone (locks)."""
-        self.watch: Callable[[Mapping[str, str]], gpu.Watch] = gpu.watch
+        self.keep_fds: Sequence[int] = ()  # locks: the guard holds them until the tree's last process is gone
+        self.watch: Callable[[], gpu.Watch] = lambda: gpu.watch(self._environment)
 
     def check(self, launch: Launch) -> None:
         """Nothing can be missing here that the start itself does not tell."""
@@ -109,7 +108,7 @@ class LocalBackend:
         """
         began = time.monotonic()
         child = self._start(launch)
-        watch = self.watch(self._environment)
+        watch = self.watch()
         try:
             kind, number = _attend(child, launch, emit, stop, began + launch.timeout_s)
         finally:

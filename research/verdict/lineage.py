@@ -23,14 +23,17 @@ def contract_of(run: Run, history: Sequence[Judged]) -> str | None:
 def incumbent(history: Sequence[Judged]) -> Run | None:
     """The run whose commit the branch stands on: the latest kept one that was not discarded after.
 
-    A discard of the configuration that stands puts back the one that was kept before it.
+    A discard of the configuration that stands puts back the one that was kept before it; a discard of any other
+    (a replicate of an older one) leaves the branch where it is.
     """
     kept: list[Run] = []
     for item in sorted((item for item in history if item.verdict), key=lambda item: item.order):
         assert item.verdict is not None
-        kept = [run for run in kept if run.commit != item.run.commit]
         if item.verdict.decision == "keep":
+            kept = [run for run in kept if run.commit != item.run.commit]
             kept.append(item.run)
+        elif item.verdict.decision == "discard" and kept and kept[-1].commit == item.run.commit:
+            kept.pop()
     return kept[-1] if kept else None
 
 

@@ -1,0 +1,59 @@
+"""The verbs that move records: everything out as JSON lines, ledgers and older memories in."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from research.cli_kit import JsonFlag, show
+from research.cli_runs import this_lab
+from research.files import write_whole
+from research.store.exports import export_lines
+from research.store.imports import import_path
+from research.store.ledger import render
+
+
+def register(app: typer.Typer) -> None:
+    """Adds this module's verbs to the front door."""
+    app.command("export")(export)
+    app.command("import")(import_)
+
+
+def export(
+    ledger: Annotated[bool, typer.Option("--ledger", help="Rebuild results.tsv and print it instead.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", help="Write to this file instead of stdout.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Print everything that is remembered as JSON lines, audit scores left out."""
+    lab = this_lab()
+    with lab.open() as store:
+        if ledger:
+            lines = store.ledger_lines()
+            if lines:
+                lab.sync(store)
+            text = render(lines)
+            data = {"path": str(out or lab.places.ledger), "rows": len(lines)}
+        else:
+            items = list(export_lines(store))
+            text = "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in items).encode("utf-8", "replace")
+            data = {"path": str(out) if out else None, "rows": len(items) - 1}
+            if as_json and not out:
+                data["records"] = items[1:]
+    if out:
+        write_whole(out.absolute(), text)
+    show("export", data, f"{data['rows']} records in {out}" if out else text.decode("utf-8", "replace")[:-1], as_json)
+
+
+def import_(
+    path: Annotated[Path, typer.Argument(help="A results.tsv, an export, or an older discovery folder.")],
+    as_json: JsonFlag = False,
+) -> None:
+    """Take in a ledger, an export, or an older memory; doing it twice changes nothing."""
+    lab = this_lab()
+    with lab.open() as store:
+        new = import_path(store, path, lab.now_utc())
+        lab.sync(store)
+    show("import", {"imported": new, "count": len(new)}, f"{len(new)} runs taken in from {path}.", as_json)

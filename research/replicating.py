@@ -1,0 +1,67 @@
+"""Runs a commit again with the next unused seed; another commit than HEAD in a work tree of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from research import repo
+from research.contract import DEFAULT_SEED
+from research.errors import ResearchError
+from research.lab import Lab
+from research.launching import End, Request, launch
+from research.runs import identity, preflight
+from research.runs.preflight import COMMAND
+
+
+def replicate(lab: Lab, rev: str | None, request: Request) -> End:
+    """Measures a configuration once more.
+
+    Args:
+        lab: The lab; its work tree is left alone unless the commit is its HEAD.
+        rev: The commit, by default HEAD.
+        request: Backend and limits; command and seed are set here.
+
+    Raises:
+        ResearchError: if there is no such commit, or it has no readable train.py.
+    """
+    root = lab.places.root
+    commit = repo.resolve(root, rev or "HEAD")
+    if commit is None:
+        raise ResearchError(f"There is no commit {rev or 'HEAD'}.", "git log --oneline lists them.")
+    candidate = preflight.examine(root, commit)
+    with lab.open() as store:
+        runs = store.runs_of(candidate.fingerprint)
+        branch = next((run.branch for run in reversed(runs) if run.commit == commit and run.counted), None)
+    seed = identity.next_seed(runs, DEFAULT_SEED)
+    request = replace(request, command=COMMAND, seed=seed)
+    lab.say(f"replicate of {commit[:7]} with seed {seed}")
+    if commit == repo.head(root).commit and not repo.differing(root, (preflight.TARGET, *preflight.FIXED)):
+        return launch(lab, request)
+    with _checked_out(root, commit) as work:
+        environment = lab.environment
+        if (root / ".venv").is_dir():
+            environment = {"UV_PROJECT_ENVIRONMENT": str(root / ".venv"), **environment}
+        where = repo.head(root).branch if branch is None else branch
+        other = Lab(
+            lab.places, work, where, environment, lab.clock, lab.token, lab.judge_rule, lab.stream, lab.say,
+            lab.make_backend,
+        )  # fmt: skip
+        return launch(other, request)
+
+
+@contextmanager
+def _checked_out(root: Path, commit: str) -> Iterator[Path]:
+    """A commit in a work tree of its own, taken away again afterwards."""
+    place = root / "worktrees" / f"replicate-{commit[:12]}"
+    number = 1
+    while place.exists():
+        number += 1
+        place = root / "worktrees" / f"replicate-{commit[:12]}-{number}"
+    repo.add_worktree(root, place, commit)
+    try:
+        yield place
+    finally:
+        repo.remove_worktree(root, place)
