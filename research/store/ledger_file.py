@@ -46,13 +46,24 @@ def foreign_run(line: bytes, occurrence: int, at_utc: str) -> Run:
     )
 
 
-def take_in_lines(store: Store, lines: Iterable[bytes], at_utc: str) -> list[str]:
-    """Takes in the lines that the store does not hold, once; returns the names of the new runs."""
+def take_in_lines(store: Store, lines: Iterable[bytes], at_utc: str, edits: bool = False) -> list[str]:
+    """Takes in the lines that the store does not hold, once; returns the names of the new runs.
+
+    Args:
+        store: The memory.
+        lines: Lines of a ledger.
+        at_utc: Now.
+        edits: Whether a line about one of our own commits is an edit of our line, kept as an event, and no run.
+    """
     new: list[str] = []
     with store.write():
         known = store.ledger_lines()
+        ours = {run.commit[:7] for run in store.runs() if run.origin != "import" and run.commit} if edits else set()
         counts = Counter(known)
         for line in ledger.unknown_lines(tuple(lines), known):
+            if ledger.parse_row(line).commit[:7] in ours:
+                store.add_event(at_utc, "ledger_edit", None, {"line": line.decode("utf-8", "backslashreplace")})
+                continue
             run = foreign_run(line, counts[line], at_utc)
             counts[line] += 1
             if store.take_in_run(run, line):
@@ -83,7 +94,7 @@ def sync_ledger(store: Store, path: Path, lock: Path, at_utc: str) -> list[str]:
             content = b""
         ours: list[str] = json.loads(store.fact(_DIGESTS) or "[]")
         if content and ledger.digest(content) not in ours:
-            new = take_in_lines(store, ledger.split(content), at_utc)
+            new = take_in_lines(store, ledger.split(content), at_utc, edits=True)
         lines = store.ledger_lines()
         wanted = ledger.render(lines)
         if wanted == content or (not lines and not content):

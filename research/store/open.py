@@ -95,7 +95,7 @@ def rebuild(store: Store, places: Places, at_utc: str) -> int:
                 store.take_in_run(run)
                 for verdict in folders.read_verdicts(folder) or _verdict_of_line(run, lines):
                     store.add_verdict(verdict)
-        take_in_lines(store, lines, at_utc)
+        take_in_lines(store, lines, at_utc, edits=True)
         place = {line: number for number, line in reversed(list(enumerate(lines)))}
         entries = store.ledger_entries()  # in order of finish, which decides where the file says nothing
         store.reorder_ledger([run for run, line in sorted(entries, key=lambda entry: place.get(entry[1], len(lines)))])
