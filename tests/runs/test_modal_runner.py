@@ -1,0 +1,106 @@
+"""From the runner's command line through the real client to the stand-in and back into the ledger."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.labkit import CHECKOUT, Kit, Result, make_kit, wait_for
+from support.modal_standin import StandIn
+
+pytest_plugins = ("support.modal_fixtures",)
+
+OLDER = CHECKOUT / "scripts" / "modal_gpu.py"
+NEWER = CHECKOUT / "scripts" / "run_experiment.py"
+
+
+@pytest.fixture
+def lab(tmp_path: Path, standin: StandIn) -> Kit:
+    """A repository whose runner finds the stand-in, and pocket data."""
+    kit = make_kit(tmp_path)
+    kit.environment |= standin.env
+    for name in ("data/shard_06542.parquet", "tokenizer/tokenizer.json"):
+        path = Path(kit.environment["AUTORESEARCH_HOME"]) / "pocket" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+    return kit
+
+
+def start(lab: Kit, script: Path, *words: str) -> subprocess.Popen[bytes]:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen([sys.executable, str(script), *words], cwd=lab.root, env=lab.environment, **pipes)
+
+
+def finish(child: subprocess.Popen[bytes]) -> Result:
+    out, err = child.communicate(timeout=60)
+    return Result(child.returncode, out.decode(), err.decode())
+
+
+TRAIN = ("--", "uv", "run", "train.py")
+
+
+def test_a_run_at_modal_becomes_a_row_of_the_ledger(lab: Kit, standin: StandIn) -> None:
+    done = finish(start(lab, OLDER, "--gpu", "H100", *TRAIN))
+    assert (done.code, done.end["outcome"], done.end["recorded"]) == (0, "scored", True), done.err
+    assert "val_bpb: 0.990000" in done.out
+    assert [row[3] for row in lab.ledger()] == ["keep"]
+    (folder,) = lab.folders()
+    assert "val_bpb: 0.990000" in (folder / "run.log").read_text()
+    assert (folder / "score.json").exists()
+    assert standin.containers[0].name == f"{lab.head()[:8]}-{folder.name}-1"
+
+
+@pytest.mark.parametrize(
+    ("switches", "code", "outcome"),
+    [
+        ({"die_after_lines": 3}, 75, "infrastructure"),
+        ({"gpu_late_s": 60.0}, 69, "capacity"),
+        ({"refuse_token": True}, 78, "configuration"),
+    ],
+)
+def test_what_modal_gets_wrong_is_no_row(lab: Kit, standin: StandIn, switches, code: int, outcome: str) -> None:
+    for name, value in switches.items():
+        setattr(standin.faults, name, value)
+    done = finish(start(lab, NEWER, "--backend", "modal", "--queue-timeout", "0.02", *TRAIN))
+    assert (done.code, done.end["outcome"]) == (code, outcome), done.err
+    assert "Traceback" not in done.err
+    assert lab.ledger() == []
+
+
+def test_term_ends_the_sandbox_and_keeps_the_output(lab: Kit, standin: StandIn) -> None:
+    lab.write("sleep")
+    lab.git("commit", "-qam", "exp: sleep [emitter=local_tuner]")
+    child = start(lab, OLDER, *TRAIN)
+    wait_for(lambda: standin.containers and len(standin.containers[0].log) > 5)
+    child.send_signal(signal.SIGTERM)
+    done = finish(child)
+    assert (done.code, done.end["outcome"]) == (143, "interrupted"), done.err
+    assert "step 1" in done.out
+    assert standin.containers[0].status == "TERMINATED"
+    assert lab.ledger() == []
+
+
+def test_the_orphan_of_a_killed_runner_is_reaped(lab: Kit, standin: StandIn) -> None:
+    lab.write("sleep")
+    lab.git("commit", "-qam", "exp: sleep [emitter=local_tuner]")
+    child = start(lab, OLDER, *TRAIN)
+    wait_for(lambda: standin.containers and len(standin.containers[0].log) > 5)
+    os.kill(child.pid, signal.SIGKILL)
+    child.communicate()
+    assert standin.containers[0].status is None
+    done = finish(start(lab, NEWER, "--reap"))
+    assert done.code == 0, done.err
+    assert standin.containers[0].tags["run"] in done.err
+    assert standin.containers[0].status == "TERMINATED"
+
+
+def test_a_dry_run_tells_the_plan_and_makes_nothing(lab: Kit, standin: StandIn) -> None:
+    done = finish(start(lab, OLDER, "--dry-run", *TRAIN))
+    assert done.code == 0, done.err
+    assert "USD at most" in done.err
+    assert lab.head() in done.err
+    assert standin.containers == []
