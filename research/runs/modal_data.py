@@ -32,7 +32,7 @@ CHUNK_BYTES = 1 << 20
 
 OFFICIAL_ROOTS = ("data", "tokenizer", "tokens")
 POCKET_ROOTS = ("pocket",)
-PREPARE = "Type: uv run prepare.py"
+PREPARE = "Type: uv run prepare.py --profile"
 HF_REPOSITORIES = ("models--kernels-community--flash-attn3", "models--varunneal--flash-attention-3")
 """The FlashAttention 3 builds that train.py may ask the kernel hub for, as the Hugging Face cache names them."""
 
@@ -111,7 +111,7 @@ def home_files(home: Path, profile: str) -> tuple[tuple[Path, str], ...]:
     needed = ("pocket/data/", "pocket/tokenizer/") if profile == "pocket" else ("data/", "tokenizer/")
     for start in needed:
         if not any(name.startswith(start) for _, name in found):
-            command = PREPARE + (" --profile pocket" if profile == "pocket" else "")
+            command = f"{PREPARE} {profile}"
             raise ConfigurationError(f"There is no {start.rstrip('/')} in {home}.", command)
     return tuple(found)
 
@@ -200,7 +200,7 @@ def manifest_of(files: tuple[tuple[Path, str], ...], cache: HashCache) -> Manife
             stat = source.stat()
             entries.append(Entry(source, path, stat.st_size, cache.sha256(source), stat.st_mtime_ns))
         except OSError as error:
-            raise ConfigurationError(f"{source} cannot be read ({error.strerror}).", PREPARE) from None
+            raise ConfigurationError(f"{source} cannot be read ({error.strerror}).", "Mend its permissions.") from None
     cache.save()
     check_list = "".join(f"{e.sha256}  {e.path}\n" for e in entries if decides_metric(e.path))
     # prepare.py knows a shard that is tokenized already by its size and time of change.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+
 import pytest
 from support.modal_kit import FAST, GOOD, PROJECT, SCORE
 
@@ -54,6 +57,18 @@ def test_an_unfinished_or_altered_upload_is_made_whole(standin, place) -> None:
     assert (unfinished.exit_code, altered.exit_code) == (0, 0)
     assert volume.files[key] == b"validation"
     assert any("not what was uploaded" in line for line in heard.said)
+
+
+def test_bytes_arrive_as_they_are(standin, place) -> None:
+    """Zeros at the end, an empty file, and more than one block of 8 MiB."""
+    files = {"zeros": b"a" + bytes(100), "empty": b"", "large": os.urandom(9 << 20) + bytes(1000)}
+    for name, data in files.items():
+        (place.home / "tokenizer" / name).write_bytes(data)
+    train = "import hashlib, os\nf = os.environ['AUTORESEARCH_HOME'] + '/tokenizer/'\n"
+    train += f"for n in {sorted(files)}: print(hashlib.sha256(open(f + n, 'rb').read()).hexdigest())\n"
+    ended, heard = place.play(train + SCORE)
+    assert ended.exit_code == 0, ended
+    assert heard.lines == [hashlib.sha256(files[n]).hexdigest() for n in sorted(files)]
 
 
 def test_times_of_change_survive_the_journey(standin, place) -> None:

@@ -138,7 +138,7 @@ def test_a_refused_token_is_configuration(standin, place) -> None:
 @pytest.mark.parametrize(
     ("change", "word"),
     [
-        ({"env": {"AUTORESEARCH_HOME": "/nonexistent/home"}}, "uv run prepare.py"),
+        ({"env": {"AUTORESEARCH_HOME": "/nonexistent/home"}}, "uv run prepare.py --profile official"),
         ({"env": {"AUTORESEARCH_PROFILE": "pocket"}}, "--profile pocket"),
         ({"gpu": "none at all"}, "--gpu H100"),
         ({"gpu": ""}, "--gpu H100"),

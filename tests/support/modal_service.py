@@ -133,8 +133,9 @@ class Service:
         if not missing:
             volume = self.volumes[request.volume_id]
             for file in request.files:
-                data = b"".join(self.bytes.blocks[b.contents_sha256.hex()] for b in file.blocks)
-                volume.files[file.path.strip("/")] = data[: file.size]
+                # The client leaves a block's trailing zeros out.
+                blocks = [self.bytes.blocks[b.contents_sha256.hex()].ljust(BLOCK_BYTES, b"\0") for b in file.blocks]
+                volume.files[file.path.strip("/")] = b"".join(blocks)[: file.size]
         return pb.VolumePutFiles2Response(missing_blocks=missing)
 
     async def VolumeGetFile2(self, stream: Any, request: Any) -> Any:
