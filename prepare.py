@@ -15,6 +15,7 @@ Notable:
 from __future__ import annotations
 
 import argparse
+import atexit
 import base64
 import errno
 import fcntl
@@ -37,6 +38,7 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -116,7 +118,7 @@ SEED = number_from_env("AUTORESEARCH_SEED", 42, int)
 TIME_BUDGET = number_from_env("AUTORESEARCH_TIME_BUDGET", PROFILE.time_budget, float)
 if TIME_BUDGET == 0:
     stop("AUTORESEARCH_TIME_BUDGET=0 leaves no time to train: set it to a number of seconds, or unset it")
-TIME_BUDGET = int(TIME_BUDGET) if TIME_BUDGET == int(TIME_BUDGET) else TIME_BUDGET
+TIME_BUDGET = int(TIME_BUDGET) if int(TIME_BUDGET) == TIME_BUDGET else TIME_BUDGET
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 # Shards of the public data set karpathy/climbmix-400b-shuffle. HF_ENDPOINT names a mirror, as everywhere.
@@ -291,9 +293,8 @@ def download(profile, num_shards, workers):
     profile.data_dir.mkdir(parents=True, exist_ok=True)
     train = MAX_TRAIN_SHARDS if num_shards == -1 else num_shards
     wanted = [VAL_SHARD, AUDIT_SHARD, *range(train)]
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    failed = {}
-    with Progress(*columns, disable=not sys.stdout.isatty()) as progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, TimeRemainingColumn(), disable=not sys.stdout.isatty()) as progress:
 
         def work(index):
             task = progress.add_task(shard_name(index), total=None)
@@ -354,8 +355,8 @@ def documents_in(path):
         texts = pq.read_table(path, columns=["text"]).column("text").to_pylist()
     else:
         try:
-            raw = lzma.open(path).read() if path.suffix == ".xz" else path.read_bytes()
-            texts = raw.decode("utf-8").split("\0")
+            raw = path.read_bytes()
+            texts = (lzma.decompress(raw) if path.suffix == ".xz" else raw).decode("utf-8").split("\0")
         except (lzma.LZMAError, EOFError) as e:
             stop(f"{path} can't be unpacked ({e}): is it whole?")
         except UnicodeDecodeError as e:
@@ -578,9 +579,10 @@ def train_tokenizer(profile):
         stop("rustbpe is needed to train a tokenizer: pip install rustbpe, or carry a tokenizer.json made elsewhere")
     started = time.time()
     trainer = rustbpe.Tokenizer()
-    trainer.train_from_iterator(training_texts(profile), profile.vocab_size - len(SPECIAL_TOKENS), pattern=SPLIT_PATTERN)
+    ordinary = profile.vocab_size - len(SPECIAL_TOKENS)
+    trainer.train_from_iterator(training_texts(profile), ordinary, pattern=SPLIT_PATTERN)
     tokens = [bytes(token) for token, _ in sorted(trainer.get_mergeable_ranks(), key=lambda item: item[1])]
-    if len(tokens) + len(SPECIAL_TOKENS) != profile.vocab_size:
+    if len(tokens) != ordinary:
         stop(
             f"the training text is too little for a vocabulary of {profile.vocab_size:,}: it gives {len(tokens):,} "
             "tokens; add text"
@@ -744,17 +746,17 @@ class Split:
         """Digest of the split's content from the manifest, in shard order."""
         return sha256_of_json([[name, manifest[name]["sha256"]] for name in self.names])
 
-    def batches(self):
-        """Endless ([(tokens, start, length)], epoch): up to 128 documents that never cross a row group."""
-        epoch = 1
-        while True:
-            for shard in self.shards:
-                for first, last in zip(shard.groups[:-1].tolist(), shard.groups[1:].tolist(), strict=True):
-                    for at in range(first, last, DOCS_PER_BATCH):
-                        starts = shard.starts[at : min(at + DOCS_PER_BATCH, last) + 1].tolist()
-                        ends = starts[1:]
-                        yield [(shard.tokens, a, b - a) for a, b in zip(starts, ends, strict=False)], epoch
-            epoch += 1
+
+def document_batches(shards):
+    """Endless ([(tokens, start, length)], epoch): up to 128 documents that never cross a row group."""
+    epoch = 1
+    while True:
+        for shard in shards:
+            for first, last in pairwise(shard.groups.tolist()):
+                for at in range(first, last, DOCS_PER_BATCH):
+                    starts = shard.starts[at : min(at + DOCS_PER_BATCH, last) + 1].tolist()
+                    yield [(shard.tokens, start, end - start) for start, end in pairwise(starts)], epoch
+        epoch += 1
 
 
 class Packer:
@@ -845,16 +847,16 @@ def make_dataloader(tokenizer, B, T, split, buffer_size=1000):
     if split == "train":
         global _feed
         _feed = feed
-    return _handed_out(Packer(documents.batches(), T + 1, buffer_size), B, T, feed)
+    return _handed_out(Packer(document_batches(documents.shards), T + 1, buffer_size), B, T, feed)
 
 
 def _handed_out(packer, B, T, feed):
     cuda = DEVICE.type == "cuda"
-    free, ready = queue.SimpleQueue(), queue.SimpleQueue()
+    free, ready, done = queue.SimpleQueue(), queue.SimpleQueue(), threading.Event()
 
     def pack():
         try:
-            while (item := free.get()) is not None:
+            while (item := free.get()) is not None and not done.is_set():
                 rows, copied = item
                 if copied is not None:
                     copied.synchronize()
@@ -867,7 +869,15 @@ def _handed_out(packer, B, T, feed):
 
     for _ in range(READY_BATCHES):
         free.put((torch.empty((B, T + 1), dtype=torch.int32, pin_memory=cuda), None))
-    threading.Thread(target=pack, name="packer", daemon=True).start()
+    packing = threading.Thread(target=pack, name="packer", daemon=True)
+    packing.start()
+
+    def finish():
+        done.set()
+        free.put(None)
+        packing.join()
+
+    atexit.register(finish)  # a thread that is still packing while the interpreter ends would abort the process
     try:
         while True:
             asked = time.perf_counter()
@@ -893,7 +903,8 @@ def _handed_out(packer, B, T, feed):
             feed.epochs = epochs
             yield inputs, targets, epoch
     finally:
-        free.put(None)
+        finish()
+        atexit.unregister(finish)
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -1005,7 +1016,7 @@ def fingerprint(tokenizer):
         "prepare": hashlib.sha256(_prepare_source).hexdigest(),
         "device": device_class(),
     }
-    kind = PROFILE.name if TIME_BUDGET == PROFILE.time_budget else f"custom{TIME_BUDGET}"
+    kind = PROFILE.name if PROFILE.time_budget == TIME_BUDGET else f"custom{TIME_BUDGET}"
     return f"{kind}-{sha256_of_json(parts)[:12]}", parts
 
 
@@ -1028,7 +1039,7 @@ class ProbeError(Exception):
 
 def eval_batches(documents, rows, B, T):
     """(x, y, n): batches of (B, T) int64 in the loader's order; rows after the first n only fill up the shape."""
-    packer = Packer(documents.batches(), T + 1, 1000)
+    packer = Packer(document_batches(documents.shards), T + 1, 1000)
     for first in range(0, rows, B):
         n = min(B, rows - first)
         block = np.empty((B, T + 1), dtype=np.int64)
@@ -1071,7 +1082,8 @@ def score_split(model, tokenizer, split, B, keep=lambda batches: {}):
     manifest = read_manifest(tokens_folder(PROFILE, tokenizer))
     for name, shard in zip(documents.names, documents.shards, strict=True):
         if shard.sha256() != manifest[name]["sha256"]:
-            stop(f"the tokens of {name} are not those that were made from it: run {PREPARE_COMMAND} after deleting {tokens_folder(PROFILE, tokenizer)}")
+            folder = tokens_folder(PROFILE, tokenizer)
+            stop(f"the tokens of {name} were changed after they were made: delete {folder} and run {PREPARE_COMMAND}")
     T = MAX_SEQ_LEN
     rows = rows_scored(documents, T)
     if not rows:
@@ -1115,17 +1127,19 @@ def probe_causal(model, kept, rng, vocab_size):
     batch = kept["probed"]
     B, T = batch.x.shape
     strata = [T * i // CAUSAL_POSITIONS for i in range(CAUSAL_POSITIONS)] + [T - 1]
-    positions = [rng.randrange(a, b) for a, b in zip(strata, strata[1:], strict=False)] + [T - 2]
+    positions = [rng.randrange(a, b) for a, b in pairwise(strata)] + [T - 2]
     shifts = {}
+
+    def changed_after(p):
+        return torch.cat((batch.x[:, : p + 1], other_tokens(batch.x, rng, vocab_size)[:, p + 1 :]), dim=1)
+
     for p in positions:
-        x = batch.x.clone()
-        x[:, p + 1 :] = other_tokens(batch.x, rng, vocab_size)[:, p + 1 :]
-        shifts[f"after {p}"] = worst(reported_losses(model, x, batch.y)[:, : p + 1], batch.losses[:, : p + 1])
+        losses = reported_losses(model, changed_after(p), batch.y)
+        shifts[f"tokens after {p}"] = worst(losses[:, : p + 1], batch.losses[:, : p + 1])
     without_targets = own_losses(model, batch.x, batch.y)
     p = rng.randrange(T // 4, T - 1)
-    x = batch.x.clone()
-    x[:, p + 1 :] = other_tokens(batch.x, rng, vocab_size)[:, p + 1 :]
-    shifts[f"after {p}, logits"] = worst(own_losses(model, x, batch.y)[:, : p + 1], without_targets[:, : p + 1])
+    losses = own_losses(model, changed_after(p), batch.y)
+    shifts[f"tokens after {p}, targets not given"] = worst(losses[:, : p + 1], without_targets[:, : p + 1])
     row = rng.randrange(batch.scored)
     if B > 1:
         x = other_tokens(batch.x, rng, vocab_size)
@@ -1245,13 +1259,19 @@ def complaints(shifts, same_state, loss_mean, loss_token, trouble):
     moved = {where: shift for where, shift in shifts.items() if not shift <= CAUSAL_TOLERANCE_NATS}
     for where, shift in moved.items():
         if where == "first batch again":
-            yield f"causal probe: the first batch scored again gives other losses (by {shift:.3g} nats): the model keeps something from what it was scored on"
+            yield (
+                f"causal probe: the first batch scored again gives other losses (by {shift:.3g} nats): "
+                "the model keeps something from what it was scored on"
+            )
         else:
-            yield f"causal probe: replacing the tokens {where} moves losses that must not see them by {shift:.3g} nats"
+            yield f"causal probe: replacing all {where} moves losses that must not see them by {shift:.3g} nats"
     if not same_state:
         yield "causal probe: a parameter or buffer changed during the evaluation"
     if not loss_mean <= LOSS_MEAN_TOLERANCE_NATS or not loss_token <= LOSS_TOKEN_TOLERANCE_NATS:
-        yield f"loss probe: the reported losses are not the cross-entropy of model(x): off by {loss_mean:.3g} nats on average, {loss_token:.3g} at worst"
+        yield (
+            f"loss probe: the reported losses are not the cross-entropy of model(x): off by {loss_mean:.3g} nats on "
+            f"average, {loss_token:.3g} at worst"
+        )
 
 
 def clock_facts(wall_s, evaluation_s):
@@ -1315,8 +1335,8 @@ def report(uncounted_steps=None, **said):
         )
     if epochs > OVERFIT_EPOCHS:
         print(
-            f"warning: {epochs:.1f} epochs: the training text was repeated so often that the score measures overfitting; "
-            "add text or lower the budget",
+            f"warning: {epochs:.1f} epochs: the training text was repeated so often that the score measures "
+            "overfitting; add text or lower the budget",
             file=sys.stderr,
         )
     sys.stderr.flush()
@@ -1341,7 +1361,7 @@ def parse_arguments():
     parser.add_argument("--download-workers", type=int, default=8, help="shards fetched at a time (default 8)")
     parser.add_argument("--source", type=Path, metavar="DIR", help="build from *.parquet, *.txt, *.txt.xz in DIR")
     parser.add_argument("--force", action="store_true", help="with --source: replace the data that is there")
-    parser.add_argument("--contract", action="store_true", help="print this machine's contract as JSON, make nothing")
+    parser.add_argument("--contract", action="store_true", help="print the contract that a run would have now, as JSON")
     arguments = parser.parse_args()
     if arguments.num_shards != -1 and not 1 <= arguments.num_shards <= MAX_TRAIN_SHARDS:
         parser.error(f"--num-shards takes 1 to {MAX_TRAIN_SHARDS}, or -1 for all")
@@ -1368,7 +1388,7 @@ def main():
             if profile.name == "official" and not (profile.tokenizer_dir / "tokenizer.json").exists():
                 train_tokenizer(profile)
             elif arguments.source and arguments.force:
-                print(f"the tokenizer is kept; to train one on the new text, delete {profile.tokenizer_dir} and run this again")
+                print(f"the tokenizer is kept; for a new one delete {profile.tokenizer_dir} and run this again")
         make_ready(profile)
     print(f"{profile.name} profile ready in {profile.root}: now uv run train.py")
 

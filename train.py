@@ -148,7 +148,13 @@ def fa3_attention(windows):
 
     @torch.library.custom_op("train::fa3_backward", mutates_args=())
     def backward(
-        dy: torch.Tensor, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, y: torch.Tensor, lse: torch.Tensor, window: int
+        dy: torch.Tensor,
+        q: torch.Tensor,
+        k: torch.Tensor,
+        v: torch.Tensor,
+        y: torch.Tensor,
+        lse: torch.Tensor,
+        window: int,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         grads = tuple(torch.empty(t.shape, dtype=t.dtype, device=t.device) for t in (q, k, v))
         fa3.bwd(dy.contiguous(), q, k, v, y, lse, *grads, softmax_scale=scale, is_causal=True, window_size_left=window,
@@ -561,7 +567,8 @@ def check_settings():
 
 def diverged(step, loss):
     print("FAIL")
-    prepare.stop(f"the loss at step {step} is {loss:.4g}: training diverged; lower the learning rates", prepare.EXIT_DIVERGED)
+    what = f"the loss at step {step} is {loss:.4g}: training diverged; lower the learning rates"
+    prepare.stop(what, prepare.EXIT_DIVERGED)
 
 
 def train(model, optimizer, batches):
@@ -624,7 +631,7 @@ def main():
     model = GPT(tokenizer.get_vocab_size(), attend)
     parameters = sum(p.numel() for p in model.parameters())
     print(f"{PROFILE.name} profile on {prepare.device_class()}, seed {SEED}, attention {attention}")
-    print(f"{DEPTH} layers, width {WIDTH}, {parameters / 1e6:.1f} M parameters, {TIME_BUDGET} s of training", flush=True)
+    print(f"{DEPTH} layers of {WIDTH}, {parameters / 1e6:.1f} M parameters, {TIME_BUDGET} s of training", flush=True)
     batches = make_dataloader(tokenizer, DEVICE_BATCH_SIZE, T, "train")
     optimizer = Optimizer(model)
     ready = time.perf_counter()
@@ -674,4 +681,5 @@ if __name__ == "__main__":
     try:
         main()
     except torch.OutOfMemoryError as e:
-        prepare.stop(f"CUDA out of memory: lower DEVICE_BATCH_SIZE ({DEVICE_BATCH_SIZE}) in train.py. {str(e).splitlines()[0]}")
+        first_line = str(e).splitlines()[0]
+        prepare.stop(f"CUDA out of memory: lower DEVICE_BATCH_SIZE ({DEVICE_BATCH_SIZE}) in train.py. {first_line}")

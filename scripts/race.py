@@ -73,7 +73,8 @@ def run(arm: Arm, seed: int, budget: str, out: Path) -> dict[str, object]:
     }
     started = time.time()
     with open(folder / "run.log", "wb") as log:
-        code = subprocess.run([sys.executable, folder / "train.py"], cwd=ROOT, env=env, stdout=log, stderr=log).returncode
+        command = [sys.executable, folder / "train.py"]
+        code = subprocess.run(command, cwd=ROOT, env=env, stdout=log, stderr=log).returncode
     line: dict[str, object] = {"arm": arm.name, "seed": seed, "budget_s": budget, "exit": code}
     line["wall_s"] = round(time.time() - started, 1)
     try:
@@ -106,7 +107,8 @@ def show(line: dict[str, object]) -> None:
         print(f"{line['arm']:<16} {line['seed']:>4}  exit {line['exit']}  {line.get('error', '')}", flush=True)
         return
     print(
-        f"{line['arm']:<16} {line['seed']:>4}  {line['val_bpb']:.6f}  {(line['tokens_per_s'] or 0) / 1e6:6.3f} M tok/s  "
+        f"{line['arm']:<16} {line['seed']:>4}  {line['val_bpb']:.6f}  "
+        f"{(line['tokens_per_s'] or 0) / 1e6:6.3f} M tok/s  "
         f"MFU {line['mfu_percent']:5.2f}  {line['steps']:>5} steps  {line['epochs']:5.2f} epochs  "
         f"waited {100 * (line['waited_share'] or 0):5.2f} %  {line['peak_vram_mb']:7.0f} MB  "
         f"wall {line['wall_s']:.0f} s  {line['attention']}",

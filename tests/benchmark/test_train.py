@@ -1,0 +1,206 @@
+"""train.py from outside: what it prints, what it leaves behind, and how it ends when something is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from research import contract
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# A training script as other people write it against the public names: no report(), its own summary.
+FOREIGN = """
+import torch, torch.nn.functional as F
+from prepare import MAX_SEQ_LEN, TIME_BUDGET, Tokenizer, make_dataloader, evaluate_bpb
+
+tokenizer = Tokenizer.from_directory()
+V = tokenizer.get_vocab_size()
+
+class Bigram(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table = torch.nn.Embedding(V, V)
+    def forward(self, idx, targets=None, reduction="mean"):
+        logits = self.table(idx).float()
+        if targets is None:
+            return logits
+        return SCALE * F.cross_entropy(logits.view(-1, V), targets.view(-1), reduction=reduction)
+
+model = Bigram()
+loader = make_dataloader(tokenizer, 4, MAX_SEQ_LEN, "train")
+x, y, epoch = next(loader)
+model(x, y).backward()
+model.eval()
+print("---")
+print(f"val_bpb:          {evaluate_bpb(model, tokenizer, 32):.6f}")
+"""
+
+
+@pytest.fixture
+def environment(pocket_home: Path, tmp_path: Path) -> dict[str, str]:
+    """A machine without a GPU, the pocket data ready, two seconds to train."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("AUTORESEARCH_")}
+    return kept | {
+        "AUTORESEARCH_HOME": str(pocket_home),
+        "AUTORESEARCH_PROFILE": "pocket",
+        "AUTORESEARCH_TIME_BUDGET": "2",
+        "AUTORESEARCH_RUN_DIR": str(tmp_path / "run"),
+        "CUDA_VISIBLE_DEVICES": "",
+        "PYTHONPATH": str(ROOT),
+    }
+
+
+def run(script: Path, environment: dict[str, str], cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(script)]
+    return subprocess.run(command, env=environment, cwd=cwd, capture_output=True, text=True, timeout=240)
+
+
+def variant(tmp_path: Path, old: str, new: str) -> Path:
+    """A copy of train.py with one piece of text replaced."""
+    source = (ROOT / "train.py").read_text()
+    assert source.count(old) == 1
+    path = tmp_path / "train.py"
+    path.write_text(source.replace(old, new))
+    return path
+
+
+def summary_of(output: str) -> list[tuple[str, str]]:
+    lines = output.splitlines()
+    at = len(lines) - lines[::-1].index(contract.SUMMARY_MARK)
+    return [(key, value.strip()) for key, _, value in (line.partition(":") for line in lines[at:])]
+
+
+def test_a_run_prints_its_summary_and_leaves_its_score(environment, tmp_path):
+    done = run(ROOT / "train.py", environment)
+    assert done.returncode == contract.EXIT_SCORED, done.stderr
+    assert "\r" not in done.stdout
+    assert "audit" not in done.stdout
+    summary = summary_of(done.stdout)
+    assert tuple(key for key, _ in summary) == contract.PUBLIC_KEYS + contract.OWN_KEYS
+    values = dict(summary)
+    score = json.loads((tmp_path / "run" / contract.SCORE_FILE).read_text())
+    assert values["val_bpb"] == f"{score['val_bpb']:.6f}"
+    assert values["contract"] == score["contract"]
+    assert score["contract"].startswith("custom2-")
+    assert values["causal_check"] == values["loss_check"] == contract.PASS
+    assert score["schema"] == contract.SCORE_SCHEMA
+    assert score["status"] == contract.SCORED
+    assert score["seed"] == contract.DEFAULT_SEED
+    assert score["reported"]["summary"]["num_steps"] == values["num_steps"]
+    assert score["reported"]["loss_curve"]
+    assert score["data"]["epochs"] > 0
+    assert score["clock"]["suspicious"] is False
+    assert (tmp_path / "run" / "train.py").read_bytes() == (ROOT / "train.py").read_bytes()
+
+
+def test_the_seed_is_the_environments_alone(environment, tmp_path):
+    environment["AUTORESEARCH_SEED"] = "7"
+    done = run(ROOT / "train.py", environment)
+    assert "seed 7" in done.stdout
+    assert json.loads((tmp_path / "run" / "score.json").read_text())["seed"] == 7
+
+
+def test_a_terminal_gets_one_line_that_rewrites_itself(environment):
+    master, slave = pty.openpty()
+    child = subprocess.Popen([sys.executable, "train.py"], cwd=ROOT, env=environment, stdout=slave, stderr=slave)
+    os.close(slave)
+    output = b""
+    while True:
+        try:
+            output += os.read(master, 4096)
+        except OSError:  # the other end is closed
+            break
+    os.close(master)
+    assert child.wait() == 0
+    assert b"\rstep" in output
+    assert b"s left" in output
+
+
+def test_a_foreign_train_py_runs_and_is_scored(environment, tmp_path):
+    script = tmp_path / "foreign.py"
+    script.write_text(FOREIGN.replace("SCALE", "1.0"))
+    done = run(script, environment)
+    assert done.returncode == 0, done.stderr
+    score = json.loads((tmp_path / "run" / "score.json").read_text())
+    assert dict(summary_of(done.stdout))["val_bpb"] == f"{score['val_bpb']:.6f}"
+    assert "reported" not in score
+
+
+def test_a_foreign_train_py_that_cheats_ends_in_exit_4(environment, tmp_path):
+    script = tmp_path / "foreign.py"
+    script.write_text(FOREIGN.replace("SCALE", "0.99"))
+    done = run(script, environment)
+    assert done.returncode == contract.EXIT_PROBE_FAILED
+    assert dict(summary_of(done.stdout))["loss_check"] == contract.FAIL
+    assert "val_bpb" not in done.stdout
+
+
+def test_a_run_by_hand_gets_a_folder_of_its_own(environment, tmp_path):
+    clone = tmp_path / "clone"
+    clone.mkdir()
+    for name in ("train.py", "prepare.py", ".gitignore"):
+        (clone / name).write_bytes((ROOT / name).read_bytes())
+    identity = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
+    for command in (["init", "-q"], ["add", "-A"], [*identity, "commit", "-qm", "start"]):
+        subprocess.run(["git", *command], cwd=clone, check=True)
+    del environment["AUTORESEARCH_RUN_DIR"]
+    assert run(clone / "train.py", environment, clone).returncode == 0
+    (folder,) = (clone / "results" / "runs").iterdir()
+    assert folder.name.startswith("hand-")
+    assert {p.name for p in folder.iterdir()} == {"score.json", "train.py"}
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=clone, capture_output=True, text=True).stdout.strip()
+    assert json.loads((folder / "score.json").read_text())["commit"] == head
+
+
+def test_missing_data_ends_in_exit_3_and_names_the_command(environment, tmp_path):
+    environment |= {"AUTORESEARCH_PROFILE": "official", "AUTORESEARCH_HOME": str(tmp_path / "empty")}
+    done = run(ROOT / "train.py", environment)
+    assert done.returncode == contract.EXIT_NO_DATA
+    assert "run uv run prepare.py" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unknown_profile_is_one_clear_line(environment):
+    environment["AUTORESEARCH_PROFILE"] = "huge"
+    done = run(ROOT / "train.py", environment)
+    assert done.returncode == contract.EXIT_ERROR
+    assert done.stderr.splitlines() == [
+        "unknown profile 'huge': set AUTORESEARCH_PROFILE (or --profile) to official or pocket"
+    ]
+
+
+def test_a_batch_that_does_not_divide_says_which_do(environment, tmp_path):
+    script = variant(tmp_path, "DEVICE_BATCH_SIZE = 128 if OFFICIAL else 16", "DEVICE_BATCH_SIZE = 24")
+    done = run(script, environment)
+    assert done.returncode == contract.EXIT_ERROR
+    assert "24 * 256 = 6,144" in done.stderr.replace("DEVICE_BATCH_SIZE", "24")
+    assert "6,144 and 12,288 are" in done.stderr
+
+
+def test_divergence_ends_in_exit_5(environment, tmp_path):
+    script = variant(tmp_path, "SOFTCAP = 15.0", "SOFTCAP = float('nan')")
+    done = run(script, environment)
+    assert done.returncode == contract.EXIT_DIVERGED
+    assert "FAIL" in done.stdout
+    assert "training diverged" in done.stderr
+
+
+def test_out_of_memory_names_the_constant_to_lower(environment, tmp_path):
+    script = tmp_path / "short_of_memory.py"
+    script.write_text(
+        "import prepare, runpy, torch\n"
+        "def full(*_): raise torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 8 GiB')\n"
+        "prepare.make_dataloader = full\n"
+        f"runpy.run_path({str(ROOT / 'train.py')!r}, run_name='__main__')\n"
+    )
+    done = run(script, environment)
+    assert done.returncode == contract.EXIT_ERROR
+    assert "lower DEVICE_BATCH_SIZE (16)" in done.stderr
+    assert "Traceback" not in done.stderr
