@@ -9,7 +9,6 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -247,6 +246,6 @@ def alive(marker: str) -> list[int]:
 
 
 @pytest.fixture
-def kit(tmp_path: Path) -> Iterator[Kit]:
+def kit(tmp_path: Path) -> Kit:
     """A fresh repository."""
-    yield make_kit(tmp_path)
+    return make_kit(tmp_path)

@@ -1,0 +1,211 @@
+"""What is refused before launch: nothing runs, nothing is recorded, and the reason says what to type."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+import pytest
+from support.labkit import Kit, kit
+
+from research import source
+from research.errors import ConfigurationError
+from research.runs import preflight
+from research.runs.gpu import Gpu, Watch, chosen, crowd, gpus
+from research.runs.modules import is_installed
+
+__all__ = ["kit"]
+
+
+def refused(kit: Kit, word: str) -> None:
+    """Asserts that the runner refuses for a reason that holds a word."""
+    before = kit.folders()
+    result = kit.run()
+    assert (result.code, result.end["outcome"], result.end["recorded"]) == (3, "refused", False), result.err
+    assert word in result.err
+    assert result.out == ""
+    assert kit.folders() == before
+
+
+@pytest.mark.parametrize("stage", [False, True])
+@pytest.mark.parametrize("path", ["train.py", "prepare.py", "pyproject.toml"])
+def test_what_differs_from_head(kit: Kit, path, stage):
+    with (kit.root / path).open("a") as file:
+        file.write("\n# changed\n")
+    if stage:
+        kit.git("add", path)
+    refused(kit, path)
+    assert kit.run("--allow-dirty").code == 0
+
+
+def test_staged_and_put_back_in_the_tree_is_still_staged(kit: Kit):
+    text = (kit.root / "train.py").read_bytes()
+    (kit.root / "train.py").write_bytes(text + b"# x\n")
+    kit.git("add", "train.py")
+    (kit.root / "train.py").write_bytes(text)
+    refused(kit, "train.py")
+
+
+def test_a_change_that_git_was_told_to_overlook(kit: Kit):
+    kit.git("update-index", "--assume-unchanged", "prepare.py")
+    refused(kit, "prepare.py")
+
+
+def test_an_untracked_python_file_in_the_harness(kit: Kit):
+    (kit.root / "research").mkdir()
+    (kit.root / "research" / "new.py").write_text("x = 1\n")
+    refused(kit, "research/new.py")
+
+
+def test_other_files_do_not_matter(kit: Kit):
+    (kit.root / "notes.txt").write_text("hello")
+    assert kit.run().code == 0
+
+
+def test_an_experiment_touches_train_py_alone(kit: Kit):
+    (kit.root / "other.txt").write_text("x")
+    kit.git("add", "other.txt")
+    kit.commit("exp: two files [emitter=local_tuner]", val=0.9)
+    refused(kit, "other.txt")
+
+
+def test_the_baseline_may_be_any_commit_and_may_be_replicated(kit: Kit):
+    assert kit.run().code == 0
+    assert kit.run("--seed", "1").end["outcome"] == "scored"
+
+
+def test_a_changed_benchmark_needs_a_baseline_of_its_own(kit: Kit):
+    kit.run()
+    (kit.root / "prepare.py").write_text((kit.root / "prepare.py").read_text() + "TIME_BUDGET = 600\n")
+    kit.git("commit", "-qam", "bench: more time")
+    refused(kit, "prepare.py")
+    kit.commit("exp: on top [emitter=local_tuner]", val=0.5)
+    refused(kit, "baseline")
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("def broken(:\n", "does not parse"),
+        ("import prepare\nimport no_such_module_x\n", "no_such_module_x"),
+        ("from prepare import NOT_THERE\n", "NOT_THERE"),
+        ("from no_such.deep import x\n", "no_such.deep"),
+        ("x = " + "(" * 3000 + ")" * 3000 + "\n", "does not parse"),
+    ],
+)
+def test_a_train_py_that_could_not_run(kit: Kit, text, word):
+    (kit.root / "train.py").write_text(text)
+    kit.git("commit", "-qam", "exp: broken [emitter=local_tuner]")
+    refused(kit, word)
+
+
+def test_optional_imports_are_not_looked_at(kit: Kit):
+    text = (kit.root / "train.py").read_text()
+    (kit.root / "train.py").write_text("try:\n    import no_such_module_x\nexcept ImportError:\n    pass\n" + text)
+    kit.git("commit", "-qam", "base")
+    assert kit.run().code == 0
+
+
+def test_a_helper_outside_the_commit_is_refused(kit: Kit):
+    (kit.root / "helper.py").write_text("x = 1\n")
+    kit.commit("base", extra="import helper")
+    refused(kit, "helper.py")
+
+
+def test_a_missing_train_py_and_an_empty_repository(kit: Kit):
+    kit.git("rm", "-q", "train.py")
+    kit.git("commit", "-qm", "gone")
+    refused(kit, "no train.py")
+
+
+def test_a_second_run_on_the_device(kit: Kit):
+    kit.commit("base", mode="sleep")
+    first = kit.start()
+    assert first.stdout is not None
+    first.stdout.readline()
+    second = kit.run("--seed", "1")
+    assert (second.code, second.end["outcome"]) == (3, "refused")
+    assert "taken by" in second.err
+    first.terminate()
+    first.communicate(timeout=20)
+    locks = list((kit.home / "cache" / "locks").iterdir())
+    assert len(locks) == 1
+    with locks[0].open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # free again
+
+
+def test_too_little_disk(monkeypatch, tmp_path: Path):
+    usage = os.statvfs_result((1,) * 10)
+    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _: type("Usage", (), {"free": usage.f_bsize}))
+    with pytest.raises(ConfigurationError, match="free"):
+        preflight.check_disk(tmp_path)
+
+
+def test_modules_are_found_without_importing(tmp_path: Path):
+    site = tmp_path / ".venv" / "lib" / "python3.11" / "site-packages"
+    site.mkdir(parents=True)
+    (tmp_path / ".venv" / "pyvenv.cfg").write_text("include-system-site-packages = false\n")
+    (site / "single.py").write_text("raise SystemExit\n")
+    (site / "package").mkdir()
+    (site / "linked.pth").write_text(f"{tmp_path / 'editable'}\nimport evil\n")
+    (tmp_path / "editable" / "mine").mkdir(parents=True)
+    for name in ("single", "package", "mine", "os", "__future__"):
+        assert is_installed(tmp_path, name, {}), name
+    assert not is_installed(tmp_path, "absent", {})
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    (bare / "pyproject.toml").write_text('dependencies = [\n "torch_x>=2",\n]\n')
+    assert is_installed(bare, "torch_x", {})
+    assert not is_installed(bare, "absent", {})
+
+
+def test_the_gpu_that_a_run_gets():
+    listing = "0, GPU-aaa, NVIDIA H200, 5\n1, GPU-bbb, NVIDIA H200, 9000\n"
+    devices = gpus(lambda _: listing)
+    assert [d.index for d in devices] == ["0", "1"]
+    assert chosen(devices, {}) == devices[0]
+    assert chosen(devices, {"CUDA_VISIBLE_DEVICES": "1"}) == devices[1]
+    assert chosen(devices, {"CUDA_VISIBLE_DEVICES": "GPU-b"}) == devices[1]
+    assert chosen(devices, {"CUDA_VISIBLE_DEVICES": ""}) is None
+    assert crowd(devices[0]) == ""
+    assert "9000 MiB" in crowd(devices[1])
+    assert gpus(lambda _: None) == ()
+
+
+def test_throttling_is_seen():
+    lines = iter(["1980, 500, 60, 0x0000000000000000, 99\n", "900, 300, 85, 0x0000000000000020, 99\n"] * 50)
+    watch = Watch(Gpu("0", "GPU-aaa", "NVIDIA H200", 5.0), lambda _: next(lines), every_s=0.005)
+    while len(watch._samples) < 4:
+        pass
+    seen = watch.finish()
+    assert seen.device == "NVIDIA H200"
+    assert seen.facts["throttled"] == "yes"
+    assert "sm_clock_mhz" in seen.facts
+
+
+def same(one: str, other: str) -> bool:
+    """Whether two texts do the same."""
+    return source.fingerprint(one) == source.fingerprint(other)
+
+
+def test_fingerprints():
+    assert same("x = 1  # a\n", "x=1\n")
+    assert same('"""Doc."""\ndef f():\n    "doc"\n    return 1\n', "def f():\n    return 1\n")
+    assert same("torch.manual_seed(42)\n", "torch.manual_seed(1337)\n")
+    assert same("SEED = 42\n", "SEED = 7\n")
+    assert same('S = os.environ.get("AUTORESEARCH_SEED", "42")\n', 'S = os.environ.get("AUTORESEARCH_SEED", "1")\n')
+    assert not same("LR = 0.1\n", "LR = 0.2\n")
+    assert not same("x = 1\n", "x = 1.0\n")
+    assert not same("x = 1\n", "x = True\n")
+    assert not same("f(1)\n", "f(2)\n")
+    assert not same("speed = 1\n", "speed = 2\n")
+
+
+def test_constants():
+    assert source.constants(source.parse("A = 1\nB: float = -2.5\nc = 3\nD = 2**18 if x else 1\nE = (1, 2)\n")) == {
+        "A": 1,
+        "B": -2.5,
+        "D": "2 ** 18 if x else 1",
+        "E": (1, 2),
+    }
