@@ -10,8 +10,9 @@ from typing import Any
 
 from research.records import Event, Judged, Plan, Run, Verdict
 from research.store import ledger
-from research.store.connect import connect, transaction, translated
+from research.store.connect import StoreDamaged, connect, transaction, translated
 from research.store.rows import event_from_row, from_row, to_row
+from research.store.schema import TABLES
 
 _LATEST = (
     "SELECT runs.*, v.seq AS v_seq FROM runs LEFT JOIN"
@@ -37,6 +38,10 @@ class Store:
     def __init__(self, path: Path | None) -> None:
         self.path = path
         self._db = connect(path)
+        found = {row["name"] for row in self._read("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if missing := TABLES - found:
+            self._db.close()
+            raise StoreDamaged(f"{path} lacks {', '.join(sorted(missing))}.", "Type: research record (it is rebuilt).")
 
     def close(self) -> None:
         """Closes the connection."""

@@ -38,15 +38,14 @@ def open_store(places: Places, at_utc: str, tell: SetAside) -> Store:
         StoreNewer, StoreBusy: as their names say.
     """
     places.discovery.mkdir(parents=True, exist_ok=True)
-    fresh = not places.memory.exists()
     try:
-        if not fresh:
+        if _has_content(places.memory):
             return Store(places.memory)
     except StoreDamaged:
         pass
     with held(places.discovery / ".memory.lock", SETTINGS.busy_timeout_s):
         try:
-            if places.memory.exists():
+            if _has_content(places.memory):
                 return Store(places.memory)  # somebody else made or mended it meanwhile
         except StoreDamaged as damage:
             aside = _set_aside(places.memory, at_utc)
@@ -60,6 +59,11 @@ def open_store(places: Places, at_utc: str, tell: SetAside) -> Store:
     if count:
         tell(f"Taken into the new memory: {count} runs.")
     return Store(places.memory)
+
+
+def _has_content(path: Path) -> bool:
+    """Whether there is a file to open; ours is put in place whole, so an empty one was emptied by something else."""
+    return path.exists() and path.stat().st_size > 0
 
 
 def _companions(path: Path) -> tuple[Path, Path]:

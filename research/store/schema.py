@@ -125,3 +125,6 @@ def m002_ledger(db: sqlite3.Connection) -> None:
 
 
 MIGRATIONS: Sequence[Migration] = (m001_runs, m002_ledger)
+
+TABLES = frozenset({"runs", "verdicts", "plans", "events", "facts", "ledger"})
+"""What an up-to-date file holds."""

@@ -151,7 +151,8 @@ def test_many_labs_write_one_memory(kit: Kit):
     with ThreadPoolExecutor(8) as pool:
         seeds = [str(seed) for seed in range(8)]
         results = list(pool.map(lambda seed: kit.run("--backend", "scripted", "--seed", seed), seeds))
-    assert sorted(str(result.end["outcome"]) for result in results) == ["crash"] * 4 + ["infrastructure"] + ["scored"] * 3
+    outcomes = sorted(str(result.end["outcome"]) for result in results)
+    assert outcomes == ["crash"] * 4 + ["infrastructure"] + ["scored"] * 3
     runs = is_consistent(kit)
     assert len(runs) == 8
     assert len(kit.ledger()) == 7
