@@ -1,0 +1,167 @@
+"""Verdicts in git: the branch goes to what is kept, discarded work stays reachable, nothing dirty is touched."""
+
+from __future__ import annotations
+
+import pytest
+from support.labkit import Kit, Result, kit
+
+__all__ = ["kit"]
+
+
+def measured(kit: Kit, subject: str, val: float, mode: str = "ok") -> tuple[str, str]:
+    """Commits and runs an experiment; returns commit and run."""
+    commit = kit.commit(f"exp: {subject} [emitter=local_tuner]", mode, val)
+    return commit, str(kit.run().end["run"])
+
+
+def failed(result: Result, word: str) -> None:
+    """Asserts one clear line with a next step."""
+    assert result.code == 1
+    assert word in result.err
+    assert len(result.err.strip().splitlines()) == 1
+
+
+def test_keep_stays_and_discard_goes_back(kit: Kit):
+    kit.run()
+    base = kit.head()
+    better, kept = measured(kit, "better", 0.98)
+    worse, lost = measured(kit, "worse", 1.1)
+    assert kit.json("settle", kept) | {"why": 0, "rule": 0, "say": 0} == {
+        "schema": "autoresearch.settle/1", "run": kept, "verdict": "keep", "tip": better, "why": 0, "rule": 0, "say": 0,
+    }  # fmt: skip
+    done = kit.json("settle", lost)
+    assert (done["verdict"], done["tip"], kit.head()) == ("discard", better, better)
+    assert kit.json("settle", lost) == {**done, "say": f"autoresearch/try stands at {better[:7]}."}
+    kit.git("reflog", "expire", "--expire=now", "--all")
+    kit.git("gc", "-q", "--prune=now")
+    assert kit.git("cat-file", "-t", worse) == "commit"
+    assert kit.git("cat-file", "-t", base) == "commit"
+    assert "val_bpb" in (kit.root / "train.py").read_text()
+
+
+def test_without_a_run_the_oldest_of_this_branch(kit: Kit):
+    first = str(kit.run().end["run"])
+    _, second = measured(kit, "a", 0.98)
+    assert [kit.json("settle")["run"] for _ in range(3)] == [first, second, None]
+
+
+def test_a_crash_goes_back_to_the_incumbent(kit: Kit):
+    kit.run()
+    base = kit.head()
+    _, run = measured(kit, "crash", 0.5, "crash")
+    assert kit.json("settle", run)["tip"] == base == kit.head()
+
+
+def test_nothing_moves_while_the_tree_is_dirty(kit: Kit):
+    kit.run()
+    base = kit.head()
+    worse, run = measured(kit, "worse", 1.1)
+    (kit.root / "train.py").write_text("changed = True\n")
+    failed(kit.research("settle", run), "not clean")
+    assert (kit.root / "train.py").read_text() == "changed = True\n"
+    assert kit.head() == worse
+    kit.git("checkout", "-q", "train.py")
+    (kit.root / "untracked.txt").write_text("mine")
+    assert kit.json("settle", run)["tip"] == base
+    assert (kit.root / "untracked.txt").read_text() == "mine"
+
+
+def test_an_unmeasured_tip_is_not_dropped(kit: Kit):
+    kit.run()
+    _, run = measured(kit, "worse", 1.1)
+    kit.commit("exp: not measured yet [emitter=local_tuner]", val=0.9)
+    failed(kit.research("settle", run), "never measured")
+
+
+def test_clear_words(kit: Kit):
+    assert kit.json("settle")["run"] is None  # a fresh clone
+    failed(kit.research("settle", "20260101-000000-0000000-0000"), "no run")
+    kit.run()
+    _, run = measured(kit, "worse", 1.1)
+    kit.git("checkout", "-q", "--detach")
+    failed(kit.research("settle"), "detached")
+    assert kit.json("settle", run)["verdict"] == "discard"  # the branch is nowhere checked out: it moves alone
+    kit.git("checkout", "-q", "main")
+    kit.git("branch", "-D", "autoresearch/try")
+    failed(kit.research("decide", run, "keep", "--why", "x"), "no longer exists")
+
+
+def test_a_merge_in_progress(kit: Kit):
+    kit.run()
+    _, run = measured(kit, "worse", 1.1)
+    kit.git("checkout", "-qb", "other", "main")
+    (kit.root / "more.txt").write_text("x")
+    kit.git("add", "more.txt")
+    kit.git("commit", "-qm", "more")
+    kit.git("checkout", "-q", "autoresearch/try")
+    kit.git("merge", "-q", "--no-commit", "--no-ff", "other")
+    failed(kit.research("settle", run), "merge is in progress")
+
+
+def test_a_branch_checked_out_elsewhere(kit: Kit):
+    kit.run()
+    _, run = measured(kit, "worse", 1.1)
+    kit.git("checkout", "-q", "main")
+    kit.git("worktree", "add", "-q", str(kit.root.parent / "there"), "autoresearch/try")
+    failed(kit.research("settle", run), "checked out in")
+
+
+def test_branches_of_others_are_not_moved(kit: Kit):
+    kit.git("checkout", "-q", "main")
+    kit.run()
+    _, run = measured(kit, "worse", 1.1)
+    failed(kit.research("settle", run), "not an autoresearch/*")
+
+
+def test_a_person_overrules(kit: Kit):
+    kit.run()
+    base = kit.head()
+    worse, run = measured(kit, "worse", 1.1)
+    assert kit.json("settle", run)["tip"] == base
+    done = kit.json("decide", run, "keep", "--why", "it is simpler")
+    assert (done["verdict"], done["rule"], done["tip"], kit.head()) == ("keep", "person", worse, worse)
+    assert [row[3] for row in kit.ledger()] == ["keep", "keep"]
+    done = kit.json("decide", run, "discard", "--why", "after all")
+    assert (done["tip"], kit.head()) == (base, base)
+    assert [row[3] for row in kit.ledger()] == ["keep", "discard"]
+    assert kit.research("decide", run, "maybe", "--why", "x").code == 2
+
+
+def test_what_has_no_score_can_not_be_kept(kit: Kit):
+    kit.run()
+    _, run = measured(kit, "crash", 0.5, "crash")
+    failed(kit.research("decide", run, "keep", "--why", "x"), "can't be kept")
+
+
+def test_the_better_of_two_winners_is_kept(kit: Kit):
+    """Both were measured against one parent; the branch goes to the better one, fast-forward or not."""
+    kit.run()
+    base = kit.head()
+    _, first = measured(kit, "one", 0.98)
+    kit.git("reset", "-q", "--hard", base)
+    two, second = measured(kit, "two", 0.97)
+    assert kit.json("settle", first)["tip"] == two
+    assert kit.json("settle", second)["tip"] == two
+    kit.git("reset", "-q", "--hard", base)
+    _, third = measured(kit, "three", 0.975)
+    assert kit.json("settle", third)["tip"] == two == kit.head()
+    assert [row[3] for row in kit.ledger()] == ["keep", "keep", "keep", "discard"]
+
+
+@pytest.mark.parametrize("dirty", [False, True])
+def test_replicates(kit: Kit, dirty: bool):
+    kit.run()
+    base = kit.head()
+    measured(kit, "better", 0.98)
+    if dirty:
+        (kit.root / "train.py").write_text("not = committed")
+    here = kit.json("replicate")
+    assert (here["outcome"], here["recorded"]) == ("scored", True)
+    there = kit.json("replicate", base[:7])
+    assert there["outcome"] == "scored"
+    rows = kit.ledger()
+    assert [(row[0], row[3]) for row in rows][2:] == [(rows[1][0], "keep"), (base[:7], "discard")]
+    assert kit.git("worktree", "list").count("\n") == 0
+    exported = kit.research("export").out
+    assert '"seed": 43' in exported
+    failed(kit.research("replicate", "nowhere"), "no commit")
