@@ -1,24 +1,23 @@
-"""The one door to the modal package: imported late, called from threads that can be left behind, its errors sorted.
+"""The one door to the modal package: imported late, called in threads that can be left, its errors sorted.
 
-A call to the client can block for minutes and cannot be interrupted by a signal handler that only sets a flag, so
-every one runs in a thread of its own while the main thread looks at the stop request.
+A call to the client can take minutes, and a signal handler that only sets a flag does not end it. So every one runs in
+a thread of its own while the main thread looks at the stop request, and can be cancelled there.
 """
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
+from typing import Any, Final, Generic, Literal, TypeVar
 
 from research.errors import ConfigurationError, ResearchError
 from research.runs.backend import StopRequest
-
-if TYPE_CHECKING:
-    import modal
 
 T = TypeVar("T")
 
@@ -111,25 +110,48 @@ class LateError(Exception):
 
 
 class Call(Generic[T]):
-    """One blocking call in a thread that dies with the process.
+    """Something asynchronous, done in a thread of its own that dies with the process.
 
     Args:
-        work: What to call.
+        work: Makes what is to be awaited.
     """
 
-    def __init__(self, work: Callable[[], T]) -> None:
+    def __init__(self, work: Callable[[], Coroutine[Any, Any, T]]) -> None:
         self._work = work
         self._done = threading.Event()
+        self._lock = threading.Lock()
+        self._cancelled = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[Any] | None = None
         self._result: T | None = None
         self._error: BaseException | None = None
         threading.Thread(target=self._run, name="modal-call", daemon=True).start()
 
     def _run(self) -> None:
         try:
-            self._result = self._work()
+            self._result = asyncio.run(self._main())
         except BaseException as error:
             self._error = error
         self._done.set()
+
+    async def _main(self) -> T:
+        with self._lock:
+            self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
+            if self._cancelled:
+                raise asyncio.CancelledError
+        return await self._work()
+
+    def cancel(self, wait_s: float) -> None:
+        """Gives it up, and waits up to that many seconds until it has let go of the network.
+
+        What is still under way when the process ends leaves a traceback of the client's as its last words.
+        """
+        with self._lock:
+            self._cancelled = True
+            if self._loop is not None and self._task is not None:
+                with suppress(RuntimeError):  # it has just ended
+                    self._loop.call_soon_threadsafe(self._task.cancel)
+        self._done.wait(wait_s)
 
     def done(self) -> bool:
         """Whether it came back."""
@@ -182,7 +204,7 @@ class SandboxOrder:
 
 
 class Cloud:
-    """What this backend asks of Modal; every method blocks and raises what the client raises.
+    """What this backend asks of Modal; every method raises what the client raises.
 
     Args:
         app_name: The app that sandboxes belong to; made at first use.
@@ -193,23 +215,21 @@ class Cloud:
         self.app_name = app_name
         self._app: Any = None
 
-    @property
-    def app(self) -> Any:
+    async def app(self) -> Any:
         """The app, looked up once."""
         if self._app is None:
-            self._app = self.modal.App.lookup(self.app_name, create_if_missing=True)
+            self._app = await self.modal.App.lookup.aio(self.app_name, create_if_missing=True)
         return self._app
 
-    def volume(self, name: str) -> modal.Volume:
+    async def volume(self, name: str) -> Any:
         """A version 2 volume, made at first use."""
-        found: modal.Volume = self.modal.Volume.from_name(name, create_if_missing=True, version=2).hydrate()
-        return found
+        return await self.modal.Volume.from_name(name, create_if_missing=True, version=2).hydrate.aio()
 
-    def create(self, order: SandboxOrder, image: Any, volumes: Mapping[str, Any]) -> Any:
+    async def create(self, order: SandboxOrder, image: Any, volumes: Mapping[str, Any]) -> Any:
         """Creates a sandbox and waits until it has its GPU."""
-        return self.modal.Sandbox.create(
+        return await self.modal.Sandbox.create.aio(
             *order.entrypoint,
-            app=self.app,
+            app=await self.app(),
             name=order.name,
             tags=dict(order.tags),
             image=image,
@@ -222,17 +242,20 @@ class Cloud:
             volumes=dict(volumes),
         )
 
-    def find(self, name: str) -> Any | None:
+    async def find(self, name: str) -> Any | None:
         """The running sandbox of that name, None if there is none."""
         try:
-            return self.modal.Sandbox.from_name(self.app_name, name)
+            return await self.modal.Sandbox.from_name.aio(self.app_name, name)
         except self.modal.exception.NotFoundError:
             return None
 
-    def log(self, sandbox_id: str) -> Any:
+    async def log(self, sandbox_id: str) -> AsyncIterator[str]:
         """A sandbox's output from its beginning, piece by piece."""
-        return self.modal.Sandbox.from_id(sandbox_id).stdout
+        sandbox = await self.modal.Sandbox.from_id.aio(sandbox_id)
+        async for text in sandbox.stdout:
+            yield text
 
-    def running(self, tags: Mapping[str, str]) -> list[Any]:
+    async def running(self, tags: Mapping[str, str]) -> list[Any]:
         """The app's running sandboxes that carry these tags."""
-        return list(self.modal.Sandbox.list(app_id=self.app.app_id, tags=dict(tags)))
+        app = await self.app()
+        return [s async for s in self.modal.Sandbox.list.aio(app_id=app.app_id, tags=dict(tags))]

@@ -16,13 +16,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from research.errors import ConfigurationError
 from research.runs.modal_wrapper import LIST_FILE, TIMES_FILE
-
-if TYPE_CHECKING:
-    import modal
 
 MANIFEST_FILE = ".manifest.json"
 HASHES_FILE = ".sha256-cache.json"  # in $AUTORESEARCH_HOME
@@ -219,11 +216,11 @@ class DataChangedError(Exception):
     """A file changed while it was uploaded."""
 
 
-def seal(volume: modal.Volume, manifest: Manifest, say: Callable[[str], None], afresh: bool = False) -> bool:
+async def seal(volume: Any, manifest: Manifest, say: Callable[[str], None], afresh: bool = False) -> bool:
     """Puts the files into the volume under their digest, unless they are there.
 
     Args:
-        volume: Which.
+        volume: Which (a modal.Volume).
         manifest: What.
         say: Takes one line for people.
         afresh: Puts them there in any case: what is there was found altered.
@@ -236,14 +233,15 @@ def seal(volume: modal.Volume, manifest: Manifest, say: Callable[[str], None], a
     """
     folder = f"/{manifest.digest}"
     try:
-        if not afresh and b"".join(volume.read_file(f"{folder}/{MANIFEST_FILE}")) == manifest.text:
+        stored = [piece async for piece in volume.read_file.aio(f"{folder}/{MANIFEST_FILE}")]
+        if not afresh and b"".join(stored) == manifest.text:
             return False
     except FileNotFoundError:
         pass
     size = f"{len(manifest.entries)} files, {manifest.total_bytes / 1e9:.2f} GB"
     say(f"uploading what Modal does not have yet of {size}")
     before = {e.source: _stamp(e.source) for e in manifest.entries}
-    with volume.batch_upload(force=True) as batch:
+    async with volume.batch_upload(force=True) as batch:
         for entry in manifest.entries:
             batch.put_file(entry.source, f"{folder}/{entry.path}")
         for name, text in (
@@ -253,6 +251,6 @@ def seal(volume: modal.Volume, manifest: Manifest, say: Callable[[str], None], a
         ):
             batch.put_file(io.BytesIO(text), f"{folder}/{name}")
     if any(_stamp(e.source) != before[e.source] or e.mtime_ns != before[e.source][1] for e in manifest.entries):
-        volume.remove_file(folder, recursive=True)
+        await volume.remove_file.aio(folder, recursive=True)
         raise DataChangedError("a data file changed while it was uploaded")
     return True

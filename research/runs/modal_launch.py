@@ -89,6 +89,9 @@ class Launcher:
                 exists = type(error).__name__ == "AlreadyExistsError"
                 if kind != "infrastructure" and not exists:
                     raise CloudError(kind, f"Modal refuses the sandbox ({why}).") from error
+            except BaseException:
+                self._end_creation(call, order.name)
+                raise
             found = self._look_for(order.name)
             if found is not None:
                 self._say(f"the answer was lost ({why}); adopted the sandbox by its name {order.name}")
@@ -98,20 +101,20 @@ class Launcher:
             self._end_creation(call, order.name)
         raise CloudError("infrastructure", f"The sandbox could not be created ({why}).")
 
-    def end(self, sandbox: Any, within_s: float | None = None) -> bool:
+    def end(self, sandbox: Any, is_over: bool = False) -> bool:
         """Ends a sandbox, whatever the stop request says.
 
         Args:
             sandbox: Which.
-            within_s: Seconds to try.
+            is_over: Its command has ended, so that it is about to end by itself: no news if that is not confirmed.
 
         Returns:
             Whether Modal confirmed it; else people are told what becomes of it.
         """
-        deadline = time.monotonic() + (self._limits.abandon_s if within_s is None else within_s)
+        deadline = time.monotonic() + self._limits.abandon_s
         failures = 0
         while (left := deadline - time.monotonic()) > 0:
-            call = Call(sandbox.terminate)
+            call = Call(sandbox.terminate.aio)
             if call.wait_regardless(left):
                 try:
                     call.result()
@@ -119,7 +122,10 @@ class Launcher:
                 except Exception:
                     failures += 1
                     time.sleep(max(0.0, min(back_off(self._limits, failures), deadline - time.monotonic())))
-        self._say(f"could not confirm the end of {sandbox.object_id}: it ends at its own time limit, or by --reap")
+            else:
+                call.cancel(self._limits.let_go_s)
+        if not is_over:
+            self._say(f"could not confirm the end of {sandbox.object_id}: it ends at its own time limit, or by --reap")
         return False
 
     def _look_for(self, name: str) -> Any | None:
@@ -140,6 +146,13 @@ class Launcher:
 
     def _end_creation(self, call: Call[Any], name: str) -> None:
         """Ends what an abandoned creation made or still makes."""
+        try:
+            self._end_named(call, name)
+        finally:
+            if not call.done():
+                call.cancel(self._limits.let_go_s)
+
+    def _end_named(self, call: Call[Any], name: str) -> None:
         deadline = time.monotonic() + self._limits.abandon_s
         while (left := deadline - time.monotonic()) > 0:
             finished = call.done()

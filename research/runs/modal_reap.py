@@ -6,6 +6,7 @@ on the same machine, or types --reap, looks for such orphans.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import re
@@ -108,17 +109,17 @@ def is_orphan(tags: Mapping[str, str], here: Process, birth: Callable[[int], int
     return now == -1 or (now > 0 and int(born) > 0 and now != int(born))
 
 
-def reap_with(cloud: modal_cloud.Cloud, here: Process) -> list[str]:
+async def reap_with(cloud: modal_cloud.Cloud, here: Process) -> list[str]:
     """Ends every orphan of this machine; returns the names of their runs.
 
     Raises:
         Exception: whatever the client raises; what was ended stays ended.
     """
     ended = []
-    for sandbox in cloud.running({TOOL_TAG: TOOL, "host": here.host}):
-        tags = sandbox.get_tags()
+    for sandbox in await cloud.running({TOOL_TAG: TOOL, "host": here.host}):
+        tags = await sandbox.get_tags.aio()
         if is_orphan(tags, here, birth_of):
-            sandbox.terminate()
+            await sandbox.terminate.aio()
             ended.append(tags.get("run", sandbox.object_id))
     return ended
 
@@ -140,7 +141,7 @@ def reap(root: Path, env: Mapping[str, str] | None = None) -> list[str]:
     names = modal_settings.names_from(os.environ if env is None else env)
     modal_cloud.require_token()
     try:
-        return reap_with(modal_cloud.Cloud(names.app), this_process())
+        return asyncio.run(reap_with(modal_cloud.Cloud(names.app), this_process()))
     except Exception as error:
         what = f"Orphans could not be looked for ({modal_cloud.describe(error)})."
         raise modal_cloud.CloudError(modal_cloud.failure_kind(error), what) from error

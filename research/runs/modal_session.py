@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -111,11 +111,11 @@ class Session:
             StoppedError, CloudError
         """
 
-        def work() -> dict[str, Any]:
+        async def work() -> dict[str, Any]:
             volumes = {}
             for item in sealed:
-                volume = cloud.volume(item.volume)
-                modal_data.seal(volume, item.manifest, self.say, afresh)
+                volume = await cloud.volume(item.volume)
+                await modal_data.seal(volume, item.manifest, self.say, afresh)
                 volumes[item.mount] = volume.with_mount_options(read_only=True, sub_path=f"/{item.manifest.digest}")
             return volumes
 
@@ -132,7 +132,7 @@ class Session:
         Raises:
             StoppedError, CloudError
         """
-        self._call(lambda: cloud.app, self.limits.call_s, "looking up the app")
+        self._call(cloud.app, self.limits.call_s, "looking up the app")
         try:
             reaped = self._call(
                 lambda: modal_reap.reap_with(cloud, modal_reap.this_process()), self.limits.call_s, "reaping"
@@ -153,7 +153,7 @@ class Session:
         how = "uv.lock" if spec.locked else "the pins of pyproject.toml, resolved in the image"
         self.say(f"image {spec.key}: Python {spec.python}, {how} (minutes the first time, seconds after)")
 
-        def work() -> Any:
+        async def work() -> Any:
             image = (
                 cloud.modal.Image.debian_slim(python_version=spec.python)
                 .uv_sync(
@@ -167,7 +167,7 @@ class Session:
                 .dockerfile_commands("ENV PATH=/.uv:$PATH")
                 .add_local_dir(str(tree.folder), settings.APP_DIR, copy=False)
             )
-            return image.build(cloud.app)
+            return await image.build.aio(await cloud.app())
 
         hint = "An index that uv.lock names may be out of Modal's reach: move uv.lock away. " if spec.locked else ""
         return self._call(work, self.limits.build_s, "building the image", hint)
@@ -238,9 +238,10 @@ class Session:
         self.phases_s["run"] = watched.seen.end.took_s if watched.seen.end else watched.run_s
         return watched
 
-    def _call(self, work: Callable[[], T], limit_s: float, doing: str, hint: str = "") -> T:
+    def _call(self, work: Callable[[], Coroutine[Any, Any, T]], limit_s: float, doing: str, hint: str = "") -> T:
+        call = Call(work)
         try:
-            return Call(work).wait(self.stop, limit_s, self.limits.tick_s)
+            return call.wait(self.stop, limit_s, self.limits.tick_s)
         except (StoppedError, CloudError, modal_data.DataChangedError):
             raise
         except LateError:
@@ -249,6 +250,9 @@ class Session:
             kind = failure_kind(error)
             what = f"Modal failed while {doing} ({describe(error)})."
             raise CloudError(kind, what, hint + NEXT_STEPS[kind] if hint else "") from error
+        finally:
+            if not call.done():
+                call.cancel(self.limits.let_go_s)
 
 
 def client_version() -> str:

@@ -69,6 +69,8 @@ class Limits:
     """Pause before a broken log stream is opened again."""
     abandon_s: float = 10.0
     """Looking for a sandbox whose creation was cut short, to end it."""
+    let_go_s: float = 2.0
+    """Waiting for a call that was given up to leave the network: it takes milliseconds."""
     create_tries: int = 3
     """Creations, each four calls of the client's, before the control plane is given up."""
     attempts: int = 2

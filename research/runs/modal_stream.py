@@ -5,18 +5,19 @@ Only the wrapper's last line makes a result: without it a run was not seen to en
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hashlib
 import os
 import queue
-import threading
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from research.contract import SCORE_FILE
 from research.runs import modal_wrapper as wrapper
+from research.runs.modal_cloud import Call
 
 
 @dataclass(frozen=True)
@@ -128,25 +129,21 @@ class LogReader:
     A log stream that breaks is opened again from its beginning, and what was already handed on is skipped.
 
     Args:
-        open_log: Opens the log from its beginning; may raise or block.
-        pause: Sleeps before it is opened again.
+        open_log: Opens the log from its beginning; may raise or take its time.
+        pause_s: Seconds before it is opened again.
+        skip: Characters at its beginning that are known already.
     """
 
-    def __init__(self, open_log: Callable[[], Iterable[str]], pause: Callable[[], None]) -> None:
+    def __init__(self, open_log: Callable[[], AsyncIterator[str]], pause_s: float, skip: int = 0) -> None:
         self._open = open_log
-        self._pause = pause
+        self._pause_s = pause_s
         self._pieces: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self._closing = threading.Event()
-        self._chars = 0
-        self._thread = threading.Thread(target=self._work, name="modal-log", daemon=True)
+        self._chars = skip
         self.trouble = ""
         """What went wrong last, for people."""
         self.passes = 0
         """How often the log was read to its end."""
-
-    def start(self) -> None:
-        """Begins to read."""
-        self._thread.start()
+        self._call = Call(self._work)
 
     def take(self) -> str:
         """What came since the last call."""
@@ -158,18 +155,14 @@ class LogReader:
                 return "".join(pieces)
 
     def close(self, wait_s: float) -> None:
-        """Stops reading; waits up to that many seconds for the thread, which may hang in the network."""
-        self._closing.set()
-        if self._thread.is_alive():
-            self._thread.join(wait_s)
+        """Stops reading; waits up to that many seconds until the stream is let go."""
+        self._call.cancel(wait_s)
 
-    def _work(self) -> None:
-        while not self._closing.is_set():
+    async def _work(self) -> None:
+        while True:
             try:
                 skip = self._chars
-                for text in self._open():
-                    if self._closing.is_set():
-                        return
+                async for text in self._open():
                     fresh, skip = text[skip:], max(0, skip - len(text))
                     if fresh:
                         self._chars += len(fresh)
@@ -179,5 +172,4 @@ class LogReader:
             except Exception as error:
                 # Whatever the client raises here, the run goes on: the end mark or the deadline decides.
                 self.trouble = f"{type(error).__name__}: {error}"
-            if not self._closing.is_set():
-                self._pause()
+            await asyncio.sleep(self._pause_s)

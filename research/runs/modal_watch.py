@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from research.runs.backend import StopRequest
-from research.runs.modal_cloud import Cloud, describe
+from research.runs.modal_cloud import Call, Cloud, describe
 from research.runs.modal_launch import Launcher, back_off
 from research.runs.modal_settings import Limits
 from research.runs.modal_stream import LogReader, Parser, Seen
@@ -45,28 +45,27 @@ class Poller:
     """Asks in a thread whether the sandbox still runs; errors only make it ask more slowly.
 
     Args:
-        ask: Returns the sandbox's exit code, None while it runs.
+        ask: Tells the sandbox's exit code, None while it runs.
         limits: How often.
     """
 
-    def __init__(self, ask: Callable[[], int | None], limits: Limits) -> None:
+    def __init__(self, ask: Callable[[], Coroutine[Any, Any, int | None]], limits: Limits) -> None:
         self.code: int | None = None
         self.trouble = ""
         self.answered = time.monotonic()
         self._ask = ask
         self._limits = limits
-        self._closing = threading.Event()
-        threading.Thread(target=self._work, name="modal-poll", daemon=True).start()
+        self._call = Call(self._work)
 
     def close(self) -> None:
         """Stops asking."""
-        self._closing.set()
+        self._call.cancel(self._limits.let_go_s)
 
-    def _work(self) -> None:
+    async def _work(self) -> None:
         failures = 0
-        while not self._closing.is_set() and self.code is None:
+        while self.code is None:
             try:
-                self.code = self._ask()
+                self.code = await self._ask()
                 self.answered, self.trouble, failures = time.monotonic(), "", 0
             except Exception as error:
                 failures += 1
@@ -74,7 +73,7 @@ class Poller:
                 if type(error).__name__ == "SandboxTimeoutError":
                     self.code = TIMEOUT_STATUS
                 self.trouble = describe(error)
-            self._closing.wait(back_off(self._limits, failures) if failures else self._limits.poll_s)
+            await asyncio.sleep(back_off(self._limits, failures) if failures else self._limits.poll_s)
 
 
 class Watch:
@@ -96,9 +95,10 @@ class Watch:
         self._cloud = cloud
         self._fresh = True
         self._told_to_end = False
-        self._closing = threading.Event()
-        self._reader = LogReader(self._open_log, self._before_reopening)
-        self._poller = Poller(sandbox.poll, limits)
+        self._reader = LogReader(self._open_log, limits.reopen_s)
+        self._chars = 0
+        self._second_look = False
+        self._poller = Poller(sandbox.poll.aio, limits)
         self._began = time.monotonic()
         self._command_began: float | None = None
 
@@ -114,16 +114,14 @@ class Watch:
             queue_s: Seconds an adopted sandbox may wait for a GPU.
             adopted: Whether it may still wait for one.
         """
-        self._reader.start()
         try:
             return self._loop(emit, stop, timeout_s, queue_s if adopted else 0.0)
         except BrokenPipeError:
             return self._done("interrupted", "nobody reads the output any more", signal.SIGPIPE)
         finally:
             self._end_sandbox()
-            self._closing.set()
             self._poller.close()
-            self._reader.close(self._limits.reopen_s + 1.0)
+            self._reader.close(self._limits.let_go_s)
 
     def _loop(
         self, emit: Callable[[bytes], None], stop: StopRequest, timeout_s: float, queue_s: float | None
@@ -147,6 +145,9 @@ class Watch:
                     return self._done("end") if self._parser.seen.end else overdue
             elif sandbox_ended is None:
                 sandbox_ended, passes = now, self._reader.passes
+            elif self._reader.passes == passes and now - sandbox_ended > self._limits.drain_s and not self._second_look:
+                self._look_again()
+                sandbox_ended, passes = now, 0
             elif now - sandbox_ended > self._limits.drain_s or self._reader.passes > passes:
                 whole = self._reader.passes > passes
                 self._pump(emit)
@@ -156,20 +157,25 @@ class Watch:
                 self._stop_and_drain(emit)
                 return self._done("interrupted", f"ended by {signal.Signals(number).name}", number)
 
-    def _open_log(self) -> Any:
+    def _open_log(self) -> AsyncIterator[str]:
         fresh, self._fresh = self._fresh, False
-        return self._sandbox.stdout if fresh else self._cloud.log(self._sandbox.object_id)
+        return aiter(self._sandbox.stdout) if fresh else self._cloud.log(self._sandbox.object_id)
 
-    def _before_reopening(self) -> None:
-        self._closing.wait(self._limits.reopen_s)
+    def _look_again(self) -> None:
+        # A connection can be dead without an error; a new one reads the whole log of the dead sandbox at once.
+        self._second_look = True
+        self._reader.close(self._limits.let_go_s)
+        self._reader = LogReader(self._open_log, self._limits.reopen_s, self._chars)
 
     def _end_sandbox(self) -> None:
         if not self._told_to_end:
             self._told_to_end = True
-            self._launcher.end(self._sandbox)
+            self._launcher.end(self._sandbox, is_over=self._parser.seen.end is not None)
 
     def _pump(self, emit: Callable[[bytes], None]) -> None:
-        text = self._parser.feed(self._reader.take())
+        fresh = self._reader.take()
+        self._chars += len(fresh)
+        text = self._parser.feed(fresh)
         if text:
             emit(text.encode("utf-8", "surrogateescape"))
 

@@ -112,6 +112,7 @@ CASES = (
     Case(
         "logs: break every 4 lines", "finished", 0, GOOD_LINES, {"logs_break_every": 4}, 0, play={"limits": LONG_DRAIN}
     ),
+    Case("logs: fall silent, but stay open", "finished", 0, GOOD_LINES, {"logs_stall": 1}, 0, play={"limits": QUICK}),
     Case("logs: never end", "finished", 0, GOOD_LINES, {"logs_never_end": True}, 0),
     lost(
         "logs: never end, sandbox dies",

@@ -23,6 +23,7 @@ class Faults:
         logs_refused: Log streams that fail before the first line.
         logs_break_every: Lines after which each log stream breaks; 0 for never.
         logs_never_end: The log stream stays open after the sandbox's end.
+        logs_stall: Log streams that fall silent after five lines and stay open.
         log_lost: A line of the log that contains this never arrives, "" for none.
         die_after_lines: Lines of output after which the sandbox dies; None for never, 0 for before the first.
         die_times: How many sandboxes die so.
@@ -45,6 +46,7 @@ class Faults:
     logs_refused: int = 0
     logs_break_every: int = 0
     logs_never_end: bool = False
+    logs_stall: int = 0
     log_lost: str = ""
     die_after_lines: int | None = None
     die_times: int = FOREVER

@@ -13,6 +13,8 @@ from support.modal_standin import StandIn
 @pytest.fixture
 def standin(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
     """The stand-in without faults, sandboxes or files; the client is pointed at it."""
+    if not Path("/proc/self/stat").exists():
+        pytest.skip("the stand-in finds a sandbox's processes in /proc")
     shared = shared_standin()
     for name, value in shared.env.items():
         monkeypatch.setenv(name, value)

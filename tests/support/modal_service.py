@@ -22,6 +22,7 @@ from support.modal_containers import Container
 from support.modal_faults import Counts, Faults
 
 LOG_WAIT_S = 0.02  # between two looks at a sandbox's log
+STALL_LINES = 5  # lines that a stalling stream still sends
 LONG_POLL_S = 5.0  # longest a question after a sandbox's state is held
 
 
@@ -184,11 +185,15 @@ class Service:
         if self.faults.play("logs_refused"):
             raise _unavailable("SandboxGetLogs")
         container = self.containers[request.sandbox_id]
+        stalls = self.faults.play("logs_stall")
         at = int(request.last_entry_id or 0)
         sent, deadline = 0, time.monotonic() + request.timeout
         while time.monotonic() < deadline:
             ended = container.status is not None
             lines = container.log[at:]
+            if stalls and sent >= STALL_LINES:
+                await asyncio.sleep(LOG_WAIT_S)
+                continue
             for line in lines:
                 at += 1
                 if line.fd == request.file_descriptor:
