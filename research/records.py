@@ -202,11 +202,19 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Judged:
-    """A finished run with the verdict that holds for it now, if any, and that verdict's place in time."""
+    """A finished run with what was decided about it.
+
+    Attributes:
+        run: The run.
+        verdict: The verdict that holds now, None before the first.
+        order: That verdict's place among all verdicts.
+        earlier: Place and decision of the verdicts that it overrules, oldest first.
+    """
 
     run: Run
     verdict: Verdict | None = None
     order: int = 0
+    earlier: tuple[tuple[int, Decision], ...] = ()
 
 
 @dataclass(frozen=True)

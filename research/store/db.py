@@ -14,10 +14,12 @@ from research.store.connect import StoreDamaged, connect, transaction, translate
 from research.store.rows import event_from_row, from_row, to_row
 from research.store.schema import TABLES
 
-_LATEST = (
-    "SELECT runs.*, v.seq AS v_seq FROM runs LEFT JOIN"
-    " (SELECT run, MAX(seq) AS seq FROM verdicts GROUP BY run) v ON v.run = runs.run"
-)
+
+def _judged(run: Run, verdicts: list[tuple[int, Verdict]]) -> Judged:
+    if not verdicts:
+        return Judged(run)
+    order, verdict = verdicts[-1]
+    return Judged(run, verdict, order, tuple((place, past.decision) for place, past in verdicts[:-1]))
 
 
 def _insert(table: str, row: Mapping[str, Any]) -> str:
@@ -181,9 +183,11 @@ class Store:
         """Finished counted runs in order of start with the verdicts that hold, of one branch or of all."""
         where = " WHERE outcome IS NOT NULL AND counted = 1"
         where += " AND branch = ?" if branch is not None else ""
-        rows = self._read(_LATEST + where + " ORDER BY runs.seq", *([branch] if branch is not None else []))
-        holding = {row["seq"]: from_row(Verdict, row) for row in self._read("SELECT * FROM verdicts")}
-        return [Judged(from_row(Run, row), holding.get(row["v_seq"]), row["v_seq"] or 0) for row in rows]
+        rows = self._read("SELECT * FROM runs" + where + " ORDER BY seq", *([branch] if branch is not None else []))
+        known: dict[str, list[tuple[int, Verdict]]] = {}
+        for row in self._read("SELECT * FROM verdicts ORDER BY seq"):
+            known.setdefault(row["run"], []).append((row["seq"], from_row(Verdict, row)))
+        return [_judged(from_row(Run, row), known.get(row["run"], [])) for row in rows]
 
     # Plans and events -----------------------------------------------------------------------------------------
 

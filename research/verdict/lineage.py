@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from research.records import Judged, Run
+from research.records import Decision, Judged, Run
 
 
 def of_contract(history: Iterable[Judged], branch: str, contract: str | None) -> list[Judged]:
@@ -23,18 +23,23 @@ def contract_of(run: Run, history: Sequence[Judged]) -> str | None:
 def incumbent(history: Sequence[Judged]) -> Run | None:
     """The run whose commit the branch stands on: the latest kept one that was not discarded after.
 
-    A discard of the configuration that stands puts back the one that was kept before it; a discard of any other
-    (a replicate of an older one) leaves the branch where it is.
+    A discard of the configuration that stands puts back the one that was kept before it; a discard of an older one's
+    replicate leaves the branch where it is; a run whose own keep is taken back no longer counts as kept.
     """
+    decided = [(order, decision, item.run) for item in history for order, decision in _decisions(item)]
     kept: list[Run] = []
-    for item in sorted((item for item in history if item.verdict), key=lambda item: item.order):
-        assert item.verdict is not None
-        if item.verdict.decision == "keep":
-            kept = [run for run in kept if run.commit != item.run.commit]
-            kept.append(item.run)
-        elif item.verdict.decision == "discard" and kept and kept[-1].commit == item.run.commit:
-            kept.pop()
+    for _, decision, run in sorted(decided, key=lambda entry: entry[0]):
+        stands = bool(kept) and kept[-1].commit == run.commit
+        if decision == "keep":
+            kept = [*(other for other in kept if other.commit != run.commit), run]
+        elif decision == "discard" and (stands or any(other.run == run.run for other in kept)):
+            kept = [other for other in kept if other.commit != run.commit]
     return kept[-1] if kept else None
+
+
+def _decisions(item: Judged) -> tuple[tuple[int, Decision], ...]:
+    """Every decision about a run with its place in time."""
+    return (*item.earlier, (item.order, item.verdict.decision)) if item.verdict else ()
 
 
 def baseline(history: Sequence[Judged]) -> Run | None:

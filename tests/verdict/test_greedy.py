@@ -32,7 +32,9 @@ class Night:
         item = self.history[place]
         assert item.verdict is not None
         verdict = replace(item.verdict, decision=decision)  # type: ignore[arg-type]
-        self.history[place] = Judged(item.run, verdict, 100 + len(self.history))
+        earlier = (*item.earlier, (item.order, item.verdict.decision))
+        latest = max(max(other.order for other in self.history), 100)
+        self.history[place] = Judged(item.run, verdict, latest + 1, earlier)
 
     def tip(self) -> str:
         """Where the branch stands."""
