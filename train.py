@@ -49,8 +49,8 @@ RESIDUAL_INIT = 1.0  # per layer: x = RESIDUAL * x + X0 * normed embedding
 X0_INIT = 0.05
 
 # Optimizer
-TOTAL_BATCH_SIZE = 2**18 if OFFICIAL else 2**12  # tokens a step
-DEVICE_BATCH_SIZE = 128 if OFFICIAL else 16  # rows a forward
+TOTAL_BATCH_SIZE = 2**18 if OFFICIAL else 2**11  # tokens a step
+DEVICE_BATCH_SIZE = 128 if OFFICIAL else 8  # rows a forward
 EMBEDDING_LR = 0.9  # Adam rates are for a width of 768 and scale with its inverse square root
 UNEMBEDDING_LR = 0.005
 SCALAR_LR = 0.5

@@ -177,7 +177,7 @@ def test_an_unknown_profile_is_one_clear_line(environment):
 
 
 def test_a_batch_that_does_not_divide_says_which_do(environment, tmp_path):
-    script = variant(tmp_path, "DEVICE_BATCH_SIZE = 128 if OFFICIAL else 16", "DEVICE_BATCH_SIZE = 24")
+    script = variant(tmp_path, "DEVICE_BATCH_SIZE = 128 if OFFICIAL else 8", "DEVICE_BATCH_SIZE = 24")
     done = run(script, environment)
     assert done.returncode == contract.EXIT_ERROR
     assert "24 * 256 = 6,144" in done.stderr.replace("DEVICE_BATCH_SIZE", "24")
@@ -202,5 +202,5 @@ def test_out_of_memory_names_the_constant_to_lower(environment, tmp_path):
     )
     done = run(script, environment)
     assert done.returncode == contract.EXIT_ERROR
-    assert "lower DEVICE_BATCH_SIZE (16)" in done.stderr
+    assert "lower DEVICE_BATCH_SIZE (8)" in done.stderr
     assert "Traceback" not in done.stderr
