@@ -10,6 +10,7 @@ from research.errors import ResearchError
 from research.lab import Lab
 from research.records import Decision, Run, Verdict
 from research.store.db import Store
+from research.store.ledger import has_row
 from research.verdict import lineage
 
 BRANCHES = "autoresearch/"
@@ -119,9 +120,9 @@ def _check_move(root: Path, store: Store, run: Run, tip: str, target: str) -> No
         )
     if repo.resolve(root, target) is None:
         raise CannotSettle(f"The commit {target[:7]} is not in this repository.", "Fetch it, then settle again.")
-    if tip != run.commit and not any(known.commit == tip for known in store.runs()):
+    if tip != run.commit and not any(known.commit == tip and has_row(known) for known in store.runs()):
         raise CannotSettle(
-            f"The tip of {branch}, {tip[:7]}, was never measured, and moving the branch would drop it.",
+            f"The tip of {branch}, {tip[:7]}, was never measured to its end, and moving the branch would drop it.",
             f"Run it first, or give it a branch: git branch keep-{tip[:7]} {tip[:7]} && git reset --keep {target[:7]}",
         )
     place = repo.worktree_of(root, branch)

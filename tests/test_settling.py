@@ -71,6 +71,8 @@ def test_an_unmeasured_tip_is_not_dropped(kit: Kit):
     _, run = measured(kit, "worse", 1.1)
     kit.commit("exp: not measured yet [emitter=local_tuner]", val=0.9)
     failed(kit.research("settle", run), "never measured")
+    kit.run("--allow-dirty")
+    failed(kit.research("settle", run), "never measured")  # an unscored run is no measurement
 
 
 def test_clear_words(kit: Kit):

@@ -18,7 +18,7 @@ from research.settings import SETTINGS
 
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\Z")
 _INTEGER = re.compile(r"\d+\Z")
-_LINE = re.compile(r"\s*([A-Za-z_]\w*):\s+(\S.*?)\s*\Z")
+_LINE = re.compile(r"\s*([A-Za-z_]\w*):\s*(\S.*?)\s*\Z")
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(\x07|\x1b\\)?|\x1b.?")
 
 

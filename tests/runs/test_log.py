@@ -40,6 +40,7 @@ def test_own_lines_and_unknown_lines_are_welcome():
     summary = read_summary(parse_text(text))
     assert summary.metrics is not None
     assert summary.words == {"contract": "pocket-0123456789ab", "causal_check": "pass"}
+    assert read_summary(parse_text(BLOCK + "uncounted_seconds:3.4\n")).words == {"uncounted_seconds": "3.4"}
 
 
 @pytest.mark.parametrize(
