@@ -146,8 +146,9 @@ class Kit:
 
     def research(self, *arguments: str) -> Result:
         """Runs the command line."""
+        environment = {**self.environment, "PYTHONPATH": str(CHECKOUT)}  # whatever is installed: this checkout
         done = subprocess.run(
-            [sys.executable, "-m", "research", *arguments], cwd=self.root, env=self.environment, capture_output=True
+            [sys.executable, "-m", "research", *arguments], cwd=self.root, env=environment, capture_output=True
         )
         return Result(done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))
 
