@@ -1324,9 +1324,9 @@ def report(uncounted_steps=None, **said):
     if uncounted_steps is not None:
         clock["uncounted_steps"] = uncounted_steps
         clock["suspicious"] = clock["suspicious"] or uncounted_steps > UNCOUNTED_STEPS
-    _score["reported"] = said
-    save_score()
     epochs = _score["data"]["epochs"]
+    _score["reported"] = {"seed": SEED, "epochs": epochs, "uncounted_seconds": clock["uncounted_s"], **said}
+    save_score()
     if clock["suspicious"]:
         print(
             f"warning: {clock['uncounted_s']:.0f} s and {uncounted_steps} steps of this run were not counted; start, "

@@ -8,6 +8,7 @@ import math
 import os
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from research import repo
@@ -125,10 +126,23 @@ def _reap(root: Path) -> int:
     return 0
 
 
+def _go_where_modal_is(root: Path) -> None:
+    """Starts over in the project's own environment if only that one has Modal's client.
+
+    People type `python`, and that need not be the Python that `uv sync` installed into.
+    """
+    python = root / ".venv" / "bin" / "python"
+    elsewhere = Path(sys.prefix).resolve() != (root / ".venv").resolve()
+    if find_spec("modal") is None and elsewhere and python.exists():
+        os.execv(python, [str(python), *sys.argv])
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command line; returns the exit code of the contract."""
     request, reaping = parse(sys.argv[1:] if argv is None else argv, dict(os.environ))
     root = _root()
+    if reaping or (request is not None and request.backend == "modal"):
+        _go_where_modal_is(root)
     if reaping:
         code = _reap(root)
         if code or request is None:

@@ -173,7 +173,9 @@ class TestReport:
         assert list(lines) == [
             "val_bpb_exact", "epochs", "contract", "causal_check", "loss_check", "uncounted_seconds",
         ]  # fmt: skip
-        assert score_of(at_home)["reported"] == {"loss_curve": [[0.5, 2.0]]}
+        reported = score_of(at_home)["reported"]
+        assert set(reported) == {"seed", "epochs", "uncounted_seconds", "loss_curve"}
+        assert reported["loss_curve"] == [[0.5, 2.0]]
         assert not any("audit" in key for key in lines)
 
     def test_too_many_uncounted_steps_are_reported(self, at_home, capsys):
