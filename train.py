@@ -674,7 +674,7 @@ def main():
     )
     print("---")
     for key, value in (summary | own).items():
-        print(f"{key + ':':<18}{value}")
+        print(f"{key + ':':<17} {value}")
 
 
 if __name__ == "__main__":
