@@ -23,7 +23,12 @@ FailureKind = Literal[
     "oom", "assertion", "import", "shape", "nan", "probe", "timeout", "killed", "infrastructure", "unknown"
 ]
 
-Decision = Literal["keep", "discard", "undecided"]
+Decision = Literal["keep", "replicate", "investigate", "discard"]
+"""keep makes the commit the tip; discard puts the incumbent back; replicate needs another seed before either;
+investigate is too good to be believed yet: it needs a replicate and a look."""
+
+OPEN_DECISIONS: frozenset[Decision] = frozenset({"replicate", "investigate"})
+"""What git does not follow yet."""
 LedgerStatus = Literal["keep", "discard", "crash"]
 Origin = Literal["runner", "hand", "log", "import"]
 """Who made the run: the runner; a person, with a folder; a person, with a bare log; another lab's ledger."""
@@ -114,6 +119,10 @@ class Run:
         facts: Anything else worth keeping, text to text.
         additions: Lines added to train.py against the parent.
         deletions: Lines deleted.
+        category: What the change touched, by its syntax trees; "" when unknown.
+        delta: What changed: constants as "before -> after", functions as "changed", "added" or "removed".
+        statements_added: Statements of the syntax tree that the change added.
+        statements_removed: Statements that it removed.
         plan: The plan it carried out.
     """
 
@@ -154,6 +163,10 @@ class Run:
     facts: Mapping[str, str] = field(default_factory=dict)
     additions: int = 0
     deletions: int = 0
+    category: str = ""
+    delta: Mapping[str, str] = field(default_factory=dict)
+    statements_added: int = 0
+    statements_removed: int = 0
     plan: str | None = None
 
 
@@ -173,7 +186,7 @@ class Verdict:
 
     Attributes:
         run: The run judged.
-        decision: "keep" makes its commit the tip, "discard" puts the incumbent back, "undecided" needs a replicate.
+        decision: What to do with the run's configuration.
         rule: Name of the rule, or "person".
         why: One sentence.
         created_utc: ISO 8601, seconds.
@@ -181,6 +194,7 @@ class Verdict:
         incumbent: Commit that a discard goes back to, "" without one.
         p_better: Probability that it beats the incumbent, None where the rule knows none.
         estimate: Its configuration's value, None for a crash.
+        difference: Its configuration's value minus the incumbent's (below zero is better), None without both.
         terms: Terms of the score by name.
         text: The review for people, "".
         settled_utc: When git followed, None before.
@@ -195,9 +209,15 @@ class Verdict:
     incumbent: str = ""
     p_better: float | None = None
     estimate: Estimate | None = None
+    difference: Estimate | None = None
     terms: Mapping[str, float] = field(default_factory=dict)
     text: str = ""
     settled_utc: str | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether git has nothing to follow yet."""
+        return self.decision in OPEN_DECISIONS
 
 
 @dataclass(frozen=True)

@@ -47,8 +47,9 @@ def settle(lab: Lab, store: Store, name: str | None = None) -> Settled:
     if verdict is None:
         why = run.why or f"it ended as {run.outcome}"
         return Settled(run, None, repo.branch_tip(root, run.branch), f"{run.run} has no verdict: {why}.")
-    if verdict.decision == "undecided":
-        raise CannotSettle(f"{run.run} is undecided: {verdict.why}.", f"Type: research replicate {run.commit[:7]}")
+    if verdict.is_open:
+        what = f"{run.run} is not decided yet ({verdict.decision}: {verdict.why})."
+        raise CannotSettle(what, f"Type: research replicate {run.commit[:7]}")
     history = store.judged(run.branch)
     standing = lineage.incumbent(lineage.of_contract(history, run.branch, lineage.contract_of(run, history)))
     tip, say = _move(root, store, run, standing.commit if standing else None)
@@ -67,7 +68,7 @@ def _oldest(store: Store, root: Path) -> Run | None:
     waiting = [
         item.run
         for item in store.judged()
-        if item.verdict and item.verdict.settled_utc is None and item.verdict.decision != "undecided"
+        if item.verdict and item.verdict.settled_utc is None and not item.verdict.is_open
     ]
     if not waiting:
         return None

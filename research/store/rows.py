@@ -15,8 +15,8 @@ Record = TypeVar("Record", Run, Verdict, Plan)
 SECRET_FIELDS = ("audit_bpb", "audit_bpb_exact")
 """Never shown to anyone who chooses experiments."""
 
-_PARTS: dict[str, Any] = {"metrics": Metrics, "failure": Failure, "estimate": Estimate}
-_JSON_FIELDS = frozenset({*_PARTS, "suspect", "phases_s", "facts", "terms", "details"})
+_PARTS: dict[str, Any] = {"metrics": Metrics, "failure": Failure, "estimate": Estimate, "difference": Estimate}
+_JSON_FIELDS = frozenset({*_PARTS, "suspect", "phases_s", "facts", "delta", "terms", "details"})
 _FLAGS = frozenset({"counted", "baseline"})
 
 

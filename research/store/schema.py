@@ -124,7 +124,16 @@ def m002_ledger(db: sqlite3.Connection) -> None:
     )
 
 
-MIGRATIONS: Sequence[Migration] = (m001_runs, m002_ledger)
+def m003_changes(db: sqlite3.Connection) -> None:
+    """What a run's change was, and by how much a verdict tells two configurations apart."""
+    db.execute("ALTER TABLE runs ADD COLUMN category TEXT NOT NULL DEFAULT ''")
+    db.execute("ALTER TABLE runs ADD COLUMN delta TEXT NOT NULL DEFAULT '{}'")
+    db.execute("ALTER TABLE runs ADD COLUMN statements_added INTEGER NOT NULL DEFAULT 0")
+    db.execute("ALTER TABLE runs ADD COLUMN statements_removed INTEGER NOT NULL DEFAULT 0")
+    db.execute("ALTER TABLE verdicts ADD COLUMN difference TEXT")
+
+
+MIGRATIONS: Sequence[Migration] = (m001_runs, m002_ledger, m003_changes)
 
 TABLES = frozenset({"runs", "verdicts", "plans", "events", "facts", "ledger"})
 """What an up-to-date file holds."""

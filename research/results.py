@@ -1,0 +1,86 @@
+"""What a search knows of one measured configuration: the value that policies, memory and any simulator exchange."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+class Result(Protocol):
+    """Anything with these; a simulator brings its own.
+
+    Attributes:
+        index: Place in the history, from 0 (the baseline).
+        id: The run's configuration, or for a replicate its own name.
+        parent_id: The configuration it was made from, None for the baseline.
+        emitter: Who proposed it, None where the agent was free.
+        category: What it changed; may be "a+b".
+        val_bpb: The score, lower is better; None for a crash.
+        crash: A crash's signature, None without one.
+        peak_gb: Peak memory in GiB.
+        params_m: Parameters in millions.
+        additions: Statements (or lines) added against the parent.
+        deletions: Statements (or lines) removed.
+        diff_text: The change as text, may be "".
+        delta: What changed, by name; may be empty.
+        replicate_of: The id of the configuration that it repeats, None for a new one.
+        gpu_s: Seconds of GPU time it took.
+    """
+
+    @property
+    def index(self) -> int: ...
+    @property
+    def id(self) -> Hashable: ...
+    @property
+    def parent_id(self) -> Hashable | None: ...
+    @property
+    def emitter(self) -> str | None: ...
+    @property
+    def category(self) -> str | None: ...
+    @property
+    def val_bpb(self) -> float | None: ...
+    @property
+    def crash(self) -> str | None: ...
+    @property
+    def peak_gb(self) -> float | None: ...
+    @property
+    def params_m(self) -> float | None: ...
+    @property
+    def additions(self) -> int: ...
+    @property
+    def deletions(self) -> int: ...
+    @property
+    def diff_text(self) -> str: ...
+    @property
+    def delta(self) -> Mapping[str, Any]: ...
+    @property
+    def replicate_of(self) -> Hashable | None: ...
+    @property
+    def gpu_s(self) -> float: ...
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A Result of a real night; see Result for the fields."""
+
+    index: int
+    id: Hashable
+    parent_id: Hashable | None = None
+    emitter: str | None = None
+    category: str | None = None
+    val_bpb: float | None = None
+    crash: str | None = None
+    peak_gb: float | None = None
+    params_m: float | None = None
+    additions: int = 0
+    deletions: int = 0
+    diff_text: str = ""
+    delta: Mapping[str, Any] = field(default_factory=dict)
+    replicate_of: Hashable | None = None
+    gpu_s: float = 0.0
+
+
+def configuration(result: Result) -> Hashable:
+    """The configuration that a result measures: its own, or the one it repeats."""
+    return result.id if result.replicate_of is None else result.replicate_of
