@@ -48,7 +48,8 @@ def ended(run: Run, val_bpb: float | None = 0.99) -> Run:
 
 def keep(run: Run) -> Verdict:
     """A verdict that keeps."""
-    return Verdict(run.run, "keep", "greedy", "why", NOW, True, "", 0.9, Estimate(0.99, 0.98, 1.0, 1), {"fit": 1.0})
+    estimate, difference = Estimate(0.99, 0.98, 1.0, 1), Estimate(-0.01, -0.02, 0.0, 2)
+    return Verdict(run.run, "keep", "greedy", "why", NOW, True, "", 0.9, estimate, difference, {"fit": 1.0})
 
 
 def test_records_come_back_as_they_went(tmp_path: Path):
