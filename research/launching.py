@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from research.lab import Lab
 from research.places import machine_home
 from research.records import Judged, Outcome, Run
 from research.runs import gpu, identity, preflight, session
-from research.runs.backend import Backend, Launch
+from research.runs.backend import Backend, Launch, StopRequest
 from research.runs.local import LocalBackend
 from research.runs.lock import DeviceBusy, device_lock, take_device
 from research.runs.log import LogText, quote, read_log
@@ -129,15 +130,21 @@ class _Setting:
         return (lock,)
 
 
-def launch(lab: Lab, request: Request) -> End:
-    """Runs a command, and records it if it is ``uv run train.py``; says how it ended, whatever happens."""
+def launch(lab: Lab, request: Request, asked: StopRequest | None = None) -> End:
+    """Runs a command, and records it if it is ``uv run train.py``; says how it ended, whatever happens.
+
+    Args:
+        lab: The lab.
+        request: What to launch.
+        asked: Who may ask the run to end; by default the signals to this process.
+    """
     try:
         commit = repo.head(lab.work).commit
     except ResearchError:
         commit = None
     name = run_name(lab.clock(), commit, lab.token(2))
     lab.say(f"start {name}")
-    with Signals() as stop:
+    with Signals() if asked is None else contextlib.nullcontext(asked) as stop:
         try:
             backend = lab.make_backend(request.backend, lab.environment)
             device = gpu.chosen(gpu.gpus(), lab.environment) if backend.name == "local" else None

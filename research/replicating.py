@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 from research import repo
 from research.contract import DEFAULT_SEED
@@ -14,6 +11,7 @@ from research.lab import Lab
 from research.launching import End, Request, launch
 from research.runs import identity, preflight
 from research.runs.preflight import COMMAND
+from research.workplaces import checked_out, environment_beside
 
 
 def replicate(lab: Lab, rev: str | None, request: Request) -> End:
@@ -40,28 +38,11 @@ def replicate(lab: Lab, rev: str | None, request: Request) -> End:
     lab.say(f"replicate of {commit[:7]} with seed {seed}")
     if commit == repo.head(root).commit and not repo.differing(root, (preflight.TARGET, *preflight.FIXED)):
         return launch(lab, request)
-    with _checked_out(root, commit) as work:
-        environment = lab.environment
-        if (root / ".venv").is_dir():
-            environment = {"UV_PROJECT_ENVIRONMENT": str(root / ".venv"), **environment}
+    with checked_out(root, commit) as work:
+        environment = environment_beside(root, lab.environment)
         where = repo.head(root).branch if branch is None else branch
         other = Lab(
             lab.places, work, where, environment, lab.clock, lab.token, lab.judge_rule, lab.stream, lab.say,
             lab.make_backend,
         )  # fmt: skip
         return launch(other, request)
-
-
-@contextmanager
-def _checked_out(root: Path, commit: str) -> Iterator[Path]:
-    """A commit in a work tree of its own, taken away again afterwards."""
-    place = root / "worktrees" / f"replicate-{commit[:12]}"
-    number = 1
-    while place.exists():
-        number += 1
-        place = root / "worktrees" / f"replicate-{commit[:12]}-{number}"
-    repo.add_worktree(root, place, commit)
-    try:
-        yield place
-    finally:
-        repo.remove_worktree(root, place)

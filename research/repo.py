@@ -27,7 +27,9 @@ def _environment() -> Mapping[str, str]:
     return {k: v for k, v in os.environ.items() if k not in hidden} | {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
 
 
-def _call(cwd: Path, *args: str, data: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
+def _call(
+    cwd: Path, *args: str, data: bytes | None = None, extra: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[bytes]:
     try:
         return subprocess.run(
             ["git", "-C", str(cwd), *args],
@@ -35,7 +37,7 @@ def _call(cwd: Path, *args: str, data: bytes | None = None) -> subprocess.Comple
             stdin=subprocess.DEVNULL if data is None else None,
             capture_output=True,
             timeout=GIT_TIMEOUT_S,
-            env=_environment(),
+            env={**_environment(), **(extra or {})},
             check=False,
         )
     except FileNotFoundError:
@@ -66,9 +68,9 @@ def find_root(cwd: Path) -> Path:
     raise GitError(f"{cwd} is not inside a git repository.", "Change into the repository (or: git init).")
 
 
-def _ok(cwd: Path, *args: str, data: bytes | None = None) -> bytes:
+def _ok(cwd: Path, *args: str, data: bytes | None = None, extra: Mapping[str, str] | None = None) -> bytes:
     """Output of a git call that has to work."""
-    done = _call(cwd, *args, data=data)
+    done = _call(cwd, *args, data=data, extra=extra)
     if done.returncode != 0:
         lines = _text(done.stderr).strip().splitlines() or ["no message"]
         raise GitError(f"git {args[0]} failed: {lines[-1]}", "Mend that in git and try again.")
@@ -237,3 +239,57 @@ def remove_worktree(root: Path, place: Path) -> None:
     """Takes a work tree of ours away again, if it is there."""
     _call(root, "worktree", "remove", "--force", str(place))
     _call(root, "worktree", "prune")
+
+
+def switch_to_new_branch(root: Path, branch: str) -> None:
+    """Makes a branch at HEAD and goes there; files stay as they are."""
+    _ok(root, "switch", "--quiet", "--create", branch)
+
+
+def switch(root: Path, branch: str) -> None:
+    """Goes to a branch that there is."""
+    _ok(root, "switch", "--quiet", branch)
+
+
+def checkout_detached(place: Path, rev: str) -> None:
+    """Puts a work tree of ours at a commit, whatever lay in it."""
+    _ok(place, "checkout", "--quiet", "--force", "--detach", rev)
+    _ok(place, "clean", "-fdxq", "--exclude=.venv")
+
+
+def commit_file(root: Path, parent: str, path: str, content: bytes, message: str) -> str:
+    """Makes a commit that changes one top-level file of its parent, touching neither index nor work tree.
+
+    Returns:
+        Its full hash; the same content, parent and message within one second give the same one.
+    """
+    name = _text(_ok(root, "hash-object", "-w", "--stdin", data=content)).strip()
+    entries = [line for line in _ok(root, "ls-tree", "-z", parent).split(b"\x00") if line]
+    ending = b"\t" + path.encode()
+    mode = next((line.split(b" ")[0] for line in entries if line.endswith(ending)), b"100644")
+    others = [line for line in entries if not line.endswith(ending)]
+    listing = b"".join(line + b"\x00" for line in [*others, mode + b" blob " + name.encode() + ending])
+    tree = _text(_ok(root, "mktree", "-z", data=listing)).strip()
+    made = _ok(root, "commit-tree", tree, "-p", parent, data=message.encode(), extra=_author(root))
+    return _text(made).strip()
+
+
+def _author(root: Path) -> Mapping[str, str]:
+    """Who commits: whoever git knows, else this tool, so that a machine without an identity can run a night."""
+    if _call(root, "var", "GIT_COMMITTER_IDENT").returncode == 0 and _call(root, "config", "user.email").stdout:
+        return {}
+    roles = ("AUTHOR", "COMMITTER")
+    names = {f"GIT_{role}_NAME": "autoresearch" for role in roles}
+    return names | {f"GIT_{role}_EMAIL": "autoresearch@localhost" for role in roles}
+
+
+def is_work_tree(place: Path) -> bool:
+    """Whether a folder is the top of a work tree."""
+    done = _call(place, "rev-parse", "--show-toplevel") if place.is_dir() else None
+    return done is not None and done.returncode == 0 and Path(_text(done.stdout).rstrip("\n")) == place.resolve()
+
+
+def diff(root: Path, before: str, after: str, path: str) -> str:
+    """One file's change between two commits as unified text, "" where git has none."""
+    done = _call(root, "diff", "--no-ext-diff", "--no-color", before, after, "--", path)
+    return _text(done.stdout) if done.returncode == 0 else ""

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LINE_LIMIT = 400
 ROOMS = ("store", "runs", "verdict", "memory", "search", "lab", "agents", "views", "cli")
 """Leftward imports only: a room may import the nouns beside research/__init__.py and the rooms before it."""
-FILES_OF = {"lab": ("lab", "launching", "replicating", "runner", "settling", "taking_in")}
+FILES_OF = {"lab": ("lab", "launching", "planning", "replicating", "runner", "settling", "taking_in", "workplaces")}
 """Rooms that are files in research/ itself; cli is every cli*.py. The other files there are nouns."""
 
 SOURCES = sorted((ROOT / "research").rglob("*.py"))
