@@ -64,6 +64,25 @@ class Settings:
     """Above this share (and one slow step) a run trained longer than others may."""
     last_step_s: float = 30.0
     """Length of the slowest honest step: the last one may begin just before the budget ends."""
+    # Night --------------------------------------------------------------------------------------------------------
+    baseline_runs: int = 2
+    """Runs of the baseline before anything is changed: two are the fewest that show any noise."""
+    baseline_attempts: int = 3
+    """Failed baselines after which a night gives up: what was never changed fails for reasons of its own."""
+    failures_in_a_row: int = 5
+    """Infrastructure failures in a row after which a night ends: by then it is not a hiccup."""
+    backoff_first_s: float = 10.0
+    """Wait after the first infrastructure failure; it doubles each time."""
+    backoff_most_s: float = 600.0
+    """Longest such wait: twice a run's length, so that a night notices soon when things are back."""
+    refusals_in_a_row: int = 20
+    """Candidates in a row that came to no run (refused, repeated, none found) after which a night ends."""
+    stuck_runs: int = 30
+    """Runs without a keep after which --notify is told that the night is stuck: half an evening on one GPU."""
+    notify_timeout_s: float = 30.0
+    """Limit of the --notify command: a message takes seconds, and a night must not wait for it."""
+    poll_s: float = 0.05
+    """Seconds between two looks at workers and signals."""
 
 
 SETTINGS = Settings()
