@@ -86,7 +86,7 @@ class Settings:
 
     # Memory -------------------------------------------------------------------------------------------------------
     niche_params_m: tuple[float, ...] = (25.0, 75.0, 150.0)
-    """Millions of parameters at which a size bucket begins: models that fit the budget differ by factors, not percents."""
+    """Millions of parameters at which a size bucket begins: models differ by factors, not percents."""
     niche_memory_gb: tuple[float, ...] = (20.0, 40.0, 60.0)
     """GiB of peak memory at which a bucket begins: cards of 24, 48 and 80 GB, with some air."""
     near_miss_bpb: float = 0.0015
