@@ -38,6 +38,14 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     write_whole(path, (json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode("utf-8", "replace"))
 
 
+def append_line(path: Path, line: str) -> None:
+    """Adds a line to a log of ours; a log that can't be written is no reason to stop."""
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8", errors="replace") as file:
+            file.write(line.rstrip("\n") + "\n")
+
+
 def read_json(path: Path, limit_bytes: int = 8_388_608) -> dict[str, Any] | None:
     """A JSON object; None when the file is missing, too large, torn, or something else."""
     try:
