@@ -16,7 +16,8 @@ from research.runs.backend import Ended, Launch, StopRequest
 from research.runs.local import LocalBackend
 
 ENV_SCRIPT = "AUTORESEARCH_SCRIPT"
-"""A JSON file: a list of plays, each a kind or an object; how far it was played is kept next to it."""
+"""A JSON file: a list of plays, each a kind or an object, with how far it was played kept next to it; or an object
+with "surface", the response to train.py's constants (research.runs.surface)."""
 
 CONTRACT = "scripted-000000000000"
 RELATIVE = {"win": -0.002, "loss": 0.003, "noise": 0.0001}
@@ -126,6 +127,19 @@ class ScriptFile:
         return play
 
 
+def _player_of(path: Path) -> Player:
+    """What a script file holds: a list of plays, or a surface."""
+    from research.runs.surface import surface_of
+
+    value = read_json(path)
+    if value is None or "surface" not in value:
+        return ScriptFile(path)
+    try:
+        return surface_of(value["surface"])
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ConfigurationError(f"{path} describes no surface ({error}).", "See research/runs/surface.py.") from None
+
+
 def _play_of(item: Any) -> Play:
     play = Play(item) if isinstance(item, str) else Play(**item)
     if play.kind not in KINDS:
@@ -162,7 +176,7 @@ class ScriptedBackend(LocalBackend):
         self, launch: Launch, emit: Callable[[bytes], None], say: Callable[[str], None], stop: StopRequest
     ) -> Ended:
         """Plays the next outcome; see research.runs.backend."""
-        player = self._player or ScriptFile(Path(self._environment[ENV_SCRIPT]))
+        player = self._player or _player_of(Path(self._environment[ENV_SCRIPT]))
         self._play = player(launch)
         if self._play.kind == "infrastructure":
             return Ended("infrastructure", 75, None, "scripted: the infrastructure failed")
