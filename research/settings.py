@@ -124,6 +124,16 @@ class Settings:
     warnings_shown: int = 6
     """Warnings told at once."""
 
+    # Verdicts -----------------------------------------------------------------------------------------------------
+    noise_prior_sd_bpb: float = 0.0007
+    """Noise of one run before any replicate, in bpb: the one published seed pair on an H100 lies 0.00070 apart, and
+    the same code on three hosts spreads by 0.0003."""
+    noise_prior_n: float = 2.0
+    """Replicates that this guess is worth: it comes from a handful of runs, and at other sizes the noise is ten times
+    that, so a few replicates must outweigh it."""
+    interval_share: float = 0.95
+    """Share of belief inside every interval shown: what people expect an interval to be."""
+
 
 SETTINGS = Settings()
 """The values in use."""
