@@ -103,6 +103,8 @@ class Settings:
     """Weight, in configurations, of the assumed spread of effects: soon overruled, yet never zero after two."""
     spread_prior_bpb: float = 0.0015
     """Assumed sd of what one idea does: the published night's median effect is about 0.0020."""
+    plateau_stall: int = 5
+    """Configurations without a kept one that are a plateau: with a third of ideas gaining, one chance in eight."""
     conjectures_shown: int = 4
     """Conjectures that are told at once."""
     anomaly_sd: float = 3.5
@@ -133,6 +135,71 @@ class Settings:
     that, so a few replicates must outweigh it."""
     interval_share: float = 0.95
     """Share of belief inside every interval shown: what people expect an interval to be."""
+
+    # Views --------------------------------------------------------------------------------------------------------
+    chart_usual_share: float = 0.9
+    """Share of scores that a chart's height is made for: a wild run must not press the others flat."""
+    chart_stretch: float = 2.2
+    """How far above the best the height reaches, in times the way from the baseline to the best."""
+    chart_label_air: float = 5.0
+    """Air around a chart's label, in its own units: a third of a letter's height."""
+    pause_s: float = 1_800.0
+    """A gap between two runs above which nobody was working: proposing takes minutes, a night's break takes hours."""
+    diff_chars: int = 12_000
+    """Length of one difference on the page: 300 changed lines, more than an experiment has."""
+    diffs_chars: int = 3_000_000
+    """Length of all differences on the page: 1,000 usual ones fit, and a phone still opens it at once."""
+    bets_shown: int = 3
+    """Next bets on the page: what a person will look at before coffee."""
+    live_refresh_s: float = 1.0
+    """Seconds between two frames of watch: train.py itself prints every five seconds."""
+    live_verdicts: int = 5
+    """Latest verdicts in watch: they fit a terminal of 24 lines beside everything else."""
+    live_log_bytes: int = 262_144
+    """How much of the growing log watch reads: two hours of train.py's progress lines."""
+    low_disk_bytes: int = 2 * 1024**3
+    """Free disk below which doctor warns: a night of 1,000 runs leaves 1 GB."""
+    low_memory_bytes: int = 3 * 1024**3
+    """Free memory below which doctor warns: torch and a pocket run take about 2 GB."""
+    probe_timeout_s: float = 60.0
+    """Limit of asking torch in a process of its own: seconds when warm, long on a cold disk."""
+
+    # Search and decisions -----------------------------------------------------------------------------------------
+    keep_p: float = 0.88
+    """P(better) from which a change is kept: the mean over all kept ones then lies well above, so that fewer than one
+    kept change in twelve is not better."""
+    discard_p: float = 0.35
+    """P(better) below which a change is discarded without another run: it rarely comes back from there."""
+    replicates_most: int = 4
+    """Runs of one configuration that a near tie is worth; what is still undecided then differs by less than matters."""
+    tie_keep_p: float = 0.75
+    """P(better) from which a near tie is kept after its last replicate."""
+    simpler_margin_bpb: float = 0.0002
+    """How much worse a shorter program may be and still be kept: the public loop's own margin."""
+    simpler_p: float = 0.9
+    """P(no worse than that margin) that a shorter program needs."""
+    suspect_factor: float = 3.0
+    """A gain this many times the largest believed so far is looked at before it is believed."""
+    suspect_least_bpb: float = 0.015
+    """Gain below which nothing is suspected: the largest honest single gain that is published is 0.0119."""
+    effect_least_bpb: float = 0.0002
+    """Smallest scale of effects told apart from none: half the smallest noise ever measured."""
+    effect_scales: int = 10
+    """Scales, each twice the one before: from 0.0002 to 0.1 bpb, beyond any effect seen."""
+    effect_null_share: float = 0.1
+    """Share of ideas assumed to do nothing at all, before any was measured."""
+    effect_worse_share: float = 0.5
+    """Share of the others assumed to be for the worse rather than either way: one idea in five or six helps."""
+    effect_prior_n: float = 6.0
+    """Weight, in effects, of these assumptions."""
+    effect_sweeps: int = 20
+    """Sweeps of expectation and maximisation: later ones move no decision."""
+    effects_remembered: int = 300
+    """Effects that the distribution is learned from, the latest ones: later ideas are smaller than early ones."""
+    effect_least_weight: float = 1e-6
+    """Share below which a part of the mixture is left out of sums."""
+    rounding_bpb: float = 1e-7
+    """Noise of runs that repeat exactly: scores are printed with six decimals."""
 
 
 SETTINGS = Settings()

@@ -1,0 +1,115 @@
+"""The rule that decides: from the evidence for a change to keep, replicate, investigate or discard.
+
+The judge of real runs and the simulated policy ask this one function, so what was tuned in simulation is what decides
+at night. It weighs a change's gain against the distribution of all effects (research.verdict.effects), and calls for
+another run only between the two probabilities that decide by themselves (Wald's sequential test, 1945, with a limit).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+
+from research.records import Decision, Estimate
+from research.settings import SETTINGS, Settings
+from research.verdict.distributions import t_quantile
+from research.verdict.effects import Belief, Effects, believe, noise_sd, normal_cdf
+from research.verdict.evidence import Evidence
+
+NO_PARENTS: Mapping[Hashable, Hashable] = {}
+USUAL_EFFECTS = Effects()
+"""Effects as assumed before any was measured."""
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """What the rule decides about a configuration.
+
+    Attributes:
+        decision: What to do with it.
+        p_better: P(its true value is lower than the incumbent's).
+        difference: Its believed true value minus the incumbent's, in bpb, with a 95 % interval and the runs of both.
+        why: One sentence.
+    """
+
+    decision: Decision
+    p_better: float
+    difference: Estimate
+    why: str
+
+
+def weigh(
+    evidence: Evidence,
+    candidate: Hashable,
+    incumbent: Hashable,
+    *,
+    parents: Mapping[Hashable, Hashable] = NO_PARENTS,
+    effects: Effects = USUAL_EFFECTS,
+    statements_net: int = 0,
+    largest_gain: float = 0.0,
+    settings: Settings = SETTINGS,
+) -> Weighed:
+    """Decides about a configuration that has at least one score.
+
+    Args:
+        evidence: All runs of the contract.
+        candidate: The configuration to decide about.
+        incumbent: The one that stands.
+        parents: Parent of each configuration, as far as known. With the incumbent's ancestors the luck that it was
+            chosen for is taken off its value; without them its runs' mean stands for it.
+        effects: What ideas did so far.
+        statements_net: Statements that the candidate has more than its parent; below zero it is shorter.
+        largest_gain: Largest gain believed so far, in bpb, above zero.
+        settings: The thresholds.
+
+    Raises:
+        KeyError: if one of the two has no run.
+    """
+    held = believe(evidence, parents, incumbent, effects)
+    runs = evidence.n(candidate)
+    error = noise_sd(evidence) / math.sqrt(runs)
+    if parents.get(candidate, incumbent) == incumbent:
+        gap = (evidence.mean(candidate) - held.mean, math.hypot(held.sd, error))
+        effect, p_better = effects.posterior(gap), effects.p_better(gap)
+    else:  # made from something else: its own line says what to expect of it
+        one = believe(evidence, parents, candidate, effects)
+        effect = Belief(one.mean - held.mean, math.hypot(one.sd, held.sd))
+        gap = (effect.mean, effect.sd)
+        p_better = normal_cdf(-effect.mean / max(effect.sd, settings.rounding_bpb))
+    difference = _estimate(effect, evidence, runs + evidence.n(incumbent))
+    p_as_good = normal_cdf((settings.simpler_margin_bpb - gap[0]) / max(gap[1], settings.rounding_bpb))
+    suspect = -gap[0] > max(settings.suspect_factor * largest_gain, settings.suspect_least_bpb)
+    decision, why = _decide(p_better, p_as_good, suspect, runs, statements_net, settings)
+    return Weighed(decision, p_better, difference, f"{_told(difference, p_better, runs)}: {why}")
+
+
+def _decide(
+    p_better: float, p_as_good: float, suspect: bool, runs: int, statements_net: int, settings: Settings
+) -> tuple[Decision, str]:
+    """The decision and its reason."""
+    if suspect and runs == 1:
+        return "investigate", "far more than anything seen so far, so it is measured again before it is believed"
+    if p_better >= settings.keep_p:
+        return "keep", "better, as good as certainly"
+    if statements_net < 0 and p_as_good >= settings.simpler_p:
+        return "keep", f"as good within {settings.simpler_margin_bpb:.4f} and {-statements_net} statements shorter"
+    if p_better < settings.discard_p:
+        return "discard", "not better, as far as one can tell"
+    if runs < settings.replicates_most:
+        return "replicate", "too close to call, another seed decides"
+    if p_better >= settings.tie_keep_p:
+        return "keep", f"probably better after {runs} runs"
+    return "discard", f"still undecided after {runs} runs, so the gain is too small to matter"
+
+
+def _estimate(effect: Belief, evidence: Evidence, n: int) -> Estimate:
+    """An effect with its 95 % interval; Student's t allows for what is not known of the noise."""
+    reach = effect.sd * t_quantile(0.5 + 0.5 * SETTINGS.interval_share, evidence.noise().dof)
+    return Estimate(effect.mean, effect.mean - reach, effect.mean + reach, n)
+
+
+def _told(difference: Estimate, p_better: float, runs: int) -> str:
+    """The evidence in words."""
+    of = "1 run" if runs == 1 else f"{runs} runs"
+    return f"{difference.mean:+.6f} [{difference.low:+.6f}, {difference.high:+.6f}] from {of}, P(better) {p_better:.2f}"
