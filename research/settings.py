@@ -135,6 +135,12 @@ class Settings:
     that, so a few replicates must outweigh it."""
     interval_share: float = 0.95
     """Share of belief inside every interval shown: what people expect an interval to be."""
+    incumbent_stays_p: float = 0.5
+    """P(better than the one kept before) below which an incumbent that was measured again goes: an even chance, since
+    either must stand and the one before was measured as well."""
+    suspect_share: float = 0.025
+    """Share of the incumbent's val_bpb below which no gain is suspected: a whole published night gained 1.2 %, the best
+    known session 2.8 %; in absolute terms a small model's honest gains are larger than a large one's."""
 
     # Views --------------------------------------------------------------------------------------------------------
     chart_usual_share: float = 0.9
@@ -198,8 +204,56 @@ class Settings:
     """Effects that the distribution is learned from, the latest ones: later ideas are smaller than early ones."""
     effect_least_weight: float = 1e-6
     """Share below which a part of the mixture is left out of sums."""
+    learn_effects_every: int = 5
+    """Results between two lessons about effects in a night: one result changes little, and a lesson costs 1 ms."""
+    learn_effects_sweeps: int = 3
+    """Sweeps of each such lesson, which goes on where the last one ended."""
+    baseline_runs: int = 2
+    """Runs of the baseline before anything else: they tell the noise, and every gain is counted from it."""
+    threshold_margin_bpb: float = 0.0005
+    """Margin of the policy "threshold": about one standard deviation of a run at the published size."""
     rounding_bpb: float = 1e-7
     """Noise of runs that repeat exactly: scores are printed with six decimals."""
+
+    # Emitters and mutations ---------------------------------------------------------------------------------------
+    official_context: int = 2048
+    """Tokens of context of the official profile: prepare.py's, which the control plane does not import."""
+    pocket_context: int = 256
+    """The same of the pocket profile."""
+    most_growth: float = 2.0
+    """Factor by which one proposal may grow parameters or activations: more runs out of memory, or of time."""
+    most_shrinking: float = 4.0
+    """Factor by which it may shrink them: a much smaller model is another question."""
+    local_reach: float = 1.0
+    """How far the local tuner looks, in usual steps of a constant."""
+    wide_reach: float = 3.0
+    """How far everyone else looks: past the next optimum, short of nonsense."""
+    tpe_startup_trials: int = 4
+    """Values of a constant that are drawn evenly before the sampler models what is known: fewer show no shape."""
+    values_a_constant: int = 6
+    """Values drawn for one constant before another constant has its turn."""
+    least_move: float = 0.04
+    """Share of a usual step below which a value counts as the one already measured: noise hides smaller moves."""
+    crash_penalty_bpb: float = 0.02
+    """What a crash counts for the sampler, above the worst score known: it should go back, not far away."""
+    category_favour: float = 8.0
+    """How much oftener an idea is drawn that changes what the plan asks for."""
+    success_favour: float = 2.0
+    """How much oftener the local tuner draws a constant whose moves were gains so far."""
+    merges_tried: int = 12
+    """Pairs of recorded changes that the recombinator tries before it gives up: conflicts are usual, patience is not."""
+    anomalies_tried: int = 6
+    """Anomalies that are halved before giving up, for the same reason."""
+    trend_memory: int = 20
+    """Latest configurations that make a trend: a night's last hours."""
+    subject_chars: int = 100
+    """Longest commit subject: what a log shows in one line."""
+    brief_chars: int = 2_200
+    """Longest brief for an agent: about 550 tokens, facts first."""
+    brief_neighbours: int = 5
+    """Earlier results nearby that a brief tells: what an agent can weigh at once."""
+    quote_subject_chars: int = 90
+    """Length at which text of others (subjects, signatures) is cut in a brief."""
 
 
 SETTINGS = Settings()

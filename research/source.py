@@ -64,7 +64,7 @@ def _dump(node: object, digest: hashlib._Hash) -> None:
             if name in ("kind", "type_ignores", "ctx", "type_comment") or value == []:
                 continue
             digest.update(f" {name}=".encode())
-            _dump(_without_noise(node, name, value), digest)
+            _dump(without_noise(node, name, value), digest)
         digest.update(b")")
     elif isinstance(node, list):
         digest.update(b"[")
@@ -75,7 +75,7 @@ def _dump(node: object, digest: hashlib._Hash) -> None:
         digest.update(f"{type(node).__name__}:{node!r};".encode("utf-8", "backslashreplace"))
 
 
-def _without_noise(node: ast.AST, name: str, value: object) -> object:
+def without_noise(node: ast.AST, name: str, value: object) -> object:
     """A field without docstrings and seed literals."""
     if name == "body" and isinstance(value, list):
         first = value[0] if value else None

@@ -1,0 +1,51 @@
+"""Sentences that somebody should read before the next experiment, from what the history alone shows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from research.memory.view import Known
+from research.settings import SETTINGS
+
+
+def warnings_of(mine: Sequence[Known]) -> tuple[str, ...]:
+    """Warnings about a branch's configurations, oldest first."""
+    return tuple(filter(None, (_collapse(mine), _suspects(mine), _nothing_scores(mine))))
+
+
+def plan_warning(planned: str | None, tagged: str | None) -> str:
+    """What to say when HEAD names another emitter than the plan; the commit is what counts."""
+    if planned and tagged and planned != tagged:
+        return f"The plan asked for {planned}, HEAD's commit says {tagged}: the commit counts."
+    return ""
+
+
+def in_flight_warning(commit: str, subject: str, memory_known: bool) -> str:
+    """What to say of an exp: commit at HEAD that nobody has measured yet."""
+    if memory_known or not subject.startswith("exp:"):
+        return ""
+    return f"HEAD {commit[:7]} is an experiment without a result: run it before the next one."
+
+
+def _collapse(mine: Sequence[Known]) -> str:
+    latest = [one.emitter for one in mine if one.parent and one.emitter][-SETTINGS.collapse_window :]
+    for name, count in Counter(latest).most_common(1):
+        if count >= SETTINGS.collapse_count:
+            return f"Emitter collapse: {name} made {count} of the last {len(latest)} experiments."
+    return ""
+
+
+def _suspects(mine: Sequence[Known]) -> str:
+    open_ones = [one.commit[:7] for one in mine if one.suspect and one.estimate is None and not one.failure]
+    if not open_ones:
+        return ""
+    shown = ", ".join(open_ones[-3:])
+    return f"{len(open_ones)} results are not believed ({shown}): research last-review says why."
+
+
+def _nothing_scores(mine: Sequence[Known]) -> str:
+    latest = mine[-SETTINGS.phase_window :]
+    if len(latest) == SETTINGS.phase_window and all(one.failure for one in latest):
+        return f"None of the last {len(latest)} experiments came to a score."
+    return ""
