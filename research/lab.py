@@ -23,7 +23,8 @@ from research.store import folders, ledger
 from research.store.db import Store
 from research.store.ledger_file import sync_ledger
 from research.store.open import open_store
-from research.verdict import Judge, greedy, lineage
+from research.verdict import Judge, judge_of, lineage
+from research.verdict.consequences import consequences
 
 
 class Lab:
@@ -36,7 +37,7 @@ class Lab:
         environment: Variables of commands, by default this process's.
         clock: The time.
         token: Makes the four hex digits of a run's name.
-        judge: The rule.
+        judge: The rule, by default the one that AUTORESEARCH_JUDGE names, else "evidence".
         stream: Where commands' output goes.
         say: Takes a line for people.
         backend: Makes a backend by its name.
@@ -50,7 +51,7 @@ class Lab:
         environment: Mapping[str, str] | None = None,
         clock: Clock = system_clock,
         token: Callable[[int], str] = secrets.token_hex,
-        judge: Judge = greedy,
+        judge: Judge | None = None,
         stream: BinaryIO | None = None,
         say: Callable[[str], None] | None = None,
         backend: Callable[[str, Mapping[str, str]], Backend] = make_backend,
@@ -60,7 +61,7 @@ class Lab:
         self.branch = branch
         self.environment = dict(os.environ if environment is None else environment)
         self.clock, self.token, self.make_backend = clock, token, backend
-        self.judge_rule = judge
+        self.judge_rule = judge or judge_of(self.environment)
         self.stream = stream if stream is not None else sys.stdout.buffer
         self.say = say or (lambda line: print(f"[run] {line}", file=sys.stderr, flush=True))
 
@@ -130,10 +131,16 @@ class Lab:
         with store.write():
             if store.verdict(run.run) is not None:
                 return
-            history = store.judged(run.branch)
-            known = replace(run, contract=lineage.contract_of(run, history))
-            store.add_verdict(self.judge_rule(known, history, self.now_utc()))
-        self.write_verdicts(store, run)
+            history = store.judged()
+            mine = [item for item in history if item.run.branch == run.branch]
+            known = replace(run, contract=lineage.contract_of(run, mine))
+            verdict = self.judge_rule(known, history, self.now_utc())
+            others = consequences(known, verdict, history)
+            for each in (verdict, *others):
+                store.add_verdict(each)
+        for each in (verdict, *others):
+            if judged := store.run(each.run):
+                self.write_verdicts(store, judged)
 
     def write_verdicts(self, store: Store, run: Run) -> None:
         """Leaves a run's verdicts in its folder too."""

@@ -147,7 +147,7 @@ def test_the_better_of_two_winners_is_kept(kit: Kit):
     kit.git("reset", "-q", "--hard", base)
     _, third = measured(kit, "three", 0.975)
     assert kit.json("settle", third)["tip"] == two == kit.head()
-    assert [row[3] for row in kit.ledger()] == ["keep", "keep", "keep", "discard"]
+    assert [row[3] for row in kit.ledger()] == ["keep", "discard", "keep", "discard"]
 
 
 @pytest.mark.parametrize("dirty", [False, True])

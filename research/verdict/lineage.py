@@ -21,7 +21,13 @@ def contract_of(run: Run, history: Sequence[Judged]) -> str | None:
 
 
 def incumbent(history: Sequence[Judged]) -> Run | None:
-    """The run whose commit the branch stands on: the latest kept one that was not discarded after.
+    """The run whose commit the branch stands on: the latest kept one that was not discarded after; see line()."""
+    kept = line(history)
+    return kept[-1] if kept else None
+
+
+def line(history: Sequence[Judged]) -> list[Run]:
+    """The kept runs that a branch stands on, one for each configuration, the one that stands last.
 
     A discard of the configuration that stands puts back the one that was kept before it; a discard of an older one's
     replicate leaves the branch where it is; a run whose own keep is taken back no longer counts as kept.
@@ -29,12 +35,29 @@ def incumbent(history: Sequence[Judged]) -> Run | None:
     decided = [(order, decision, item.run) for item in history for order, decision in _decisions(item)]
     kept: list[Run] = []
     for _, decision, run in sorted(decided, key=lambda entry: entry[0]):
-        stands = bool(kept) and kept[-1].commit == run.commit
         if decision == "keep":
             kept = [*(other for other in kept if other.commit != run.commit), run]
-        elif decision == "discard" and (stands or any(other.run == run.run for other in kept)):
+        elif decision == "discard" and _takes_away(run, kept):
             kept = [other for other in kept if other.commit != run.commit]
-    return kept[-1] if kept else None
+    return kept
+
+
+def _takes_away(run: Run, kept: Sequence[Run]) -> bool:
+    """Whether a discarded run takes its configuration off the line."""
+    if any(other.run == run.run for other in kept):
+        return True
+    return bool(kept) and kept[-1].commit == run.commit and tells_of_its_code(run)
+
+
+def tells_of_its_code(run: Run) -> bool:
+    """Whether a run's failing says something about its configuration: a score does, and a probe that failed.
+
+    A crash, a time limit or a score that disagrees with its log may be the machine's doing; one such replicate does
+    not undo what other runs have shown.
+    """
+    if run.failure is not None and run.failure.kind == "probe":
+        return True
+    return run.outcome == "scored" and not run.suspect
 
 
 def _decisions(item: Judged) -> tuple[tuple[int, Decision], ...]:

@@ -48,6 +48,7 @@ def weigh(
     effects: Effects = USUAL_EFFECTS,
     statements_net: int = 0,
     largest_gain: float = 0.0,
+    held: Belief | None = None,
     settings: Settings = SETTINGS,
 ) -> Weighed:
     """Decides about a configuration that has at least one score.
@@ -61,12 +62,13 @@ def weigh(
         effects: What ideas did so far.
         statements_net: Statements that the candidate has more than its parent; below zero it is shorter.
         largest_gain: Largest gain believed so far, in bpb, above zero.
+        held: What is believed of the incumbent, where that is worked out already.
         settings: The thresholds.
 
     Raises:
         KeyError: if one of the two has no run.
     """
-    held = believe(evidence, parents, incumbent, effects)
+    held = held or believe(evidence, parents, incumbent, effects)
     runs = evidence.n(candidate)
     error = noise_sd(evidence) / math.sqrt(runs)
     if parents.get(candidate, incumbent) == incumbent:

@@ -1,0 +1,123 @@
+"""What a verdict means for other runs: a configuration's runs agree, and of two winners from one parent one remains.
+
+The ledger shows a line for every run and git follows the verdicts, so both are true only if what is decided about a
+configuration is decided about each of its open runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from research.records import Decision, Judged, Run, Verdict
+from research.verdict.comparable import Comparison, compare, is_believable
+from research.verdict.judge import PERSON, RULE
+from research.verdict.lineage import tells_of_its_code
+
+
+def consequences(run: Run, verdict: Verdict, history: Sequence[Judged]) -> list[Verdict]:
+    """The verdicts on other runs that follow from one, in the order in which they are to be written.
+
+    Args:
+        run: The run that was judged, with the contract that it counts for.
+        verdict: Its verdict; only those of the rule "evidence" have consequences.
+        history: The judged runs of the lab before that verdict.
+    """
+    if verdict.rule != RULE or verdict.is_open:
+        return []
+    case = compare(run, history)
+    found = [*_of_its_own(case, verdict)]
+    if verdict.decision == "keep":
+        found += _of_its_rival(case, verdict)
+    elif case.stands and tells_of_its_code(run):
+        found += _put_back(case, verdict)
+    return found
+
+
+def _of_its_own(case: Comparison, verdict: Verdict) -> Iterator[Verdict]:
+    """Open runs of the configuration are decided with it; a discarded incumbent's keeps are taken back."""
+    if verdict.decision == "discard" and not is_believable(case.run) and not _ends_it(case):
+        return
+    taken_back = verdict.decision == "discard" and case.stands and tells_of_its_code(case.run)
+    for item in case.siblings:
+        known = item.verdict
+        if known is None or known.rule == PERSON or not (known.is_open or (taken_back and known.decision == "keep")):
+            continue
+        yield replace(
+            known,
+            decision=verdict.decision,
+            why=f"decided by its replicate {case.run.run}: {verdict.why}",
+            created_utc=verdict.created_utc,
+            incumbent=verdict.incumbent,
+            p_better=verdict.p_better if verdict.p_better is not None else known.p_better,
+            estimate=verdict.estimate or known.estimate,
+            difference=verdict.difference or known.difference,
+            text=_later(known, verdict.decision, f"decided by its replicate {case.run.run}"),
+            settled_utc=None,
+        )
+
+
+def _ends_it(case: Comparison) -> bool:
+    """Whether a replicate without a believable score closes an open configuration: its own failure does.
+
+    A score that is not believed says nothing; the configuration stays open for another replicate.
+    """
+    return case.run.outcome != "scored"
+
+
+def _of_its_rival(case: Comparison, verdict: Verdict) -> Iterator[Verdict]:
+    """The incumbent becomes a near miss if the run that takes its place was made from the same parent."""
+    rival = case.standing
+    if rival is None or case.stands or not rival.parent or not case.run.parent:
+        return
+    if case.keys.of_commit(rival.parent) != case.keys.of_commit(case.run.parent):
+        return
+    for item in case.past:
+        known = item.verdict
+        if known is None or known.rule == PERSON or known.baseline or known.decision != "keep":
+            continue
+        if case.keys.of(item.run) == case.keys.of(rival):
+            yield replace(
+                known,
+                decision="discard",
+                why=f"a near miss: {case.run.commit[:7]}, made from the same parent, is better",
+                created_utc=verdict.created_utc,
+                incumbent=case.run.commit,
+                text=_later(known, "discard", f"a near miss, {case.run.commit[:7]} is better"),
+                settled_utc=None,
+            )
+
+
+def _put_back(case: Comparison, verdict: Verdict) -> Iterator[Verdict]:
+    """The near miss that had given way to a discarded incumbent stands again, if it beats what would stand."""
+    given_way = [
+        item
+        for item in case.past
+        if item.verdict is not None
+        and item.verdict.decision == "discard"
+        and item.verdict.rule == RULE
+        and item.verdict.incumbent == case.run.commit
+        and item.earlier
+        and item.earlier[-1][1] == "keep"
+        and case.keys.of(item.run) in case.evidence
+    ]
+    best = min(given_way, key=lambda item: case.evidence.mean(case.keys.of(item.run)), default=None)
+    if best is None or best.verdict is None:
+        return
+    key = case.keys.of(best.run)
+    if case.before is not None and case.evidence.mean(key) >= case.evidence.mean(case.keys.of(case.before)):
+        return
+    yield replace(
+        best.verdict,
+        decision="keep",
+        why=f"stands again: {case.run.commit[:7]}, which it had given way to, is not as good as it seemed",
+        created_utc=verdict.created_utc,
+        incumbent=case.before.commit if case.before else "",
+        text=_later(best.verdict, "keep", f"stands again, {case.run.commit[:7]} does not"),
+        settled_utc=None,
+    )
+
+
+def _later(known: Verdict, decision: Decision, why: str) -> str:
+    """A review with what was decided since."""
+    return f"{known.text.rstrip()}\nLater: {decision.upper()}, {why}.\n" if known.text else ""

@@ -1,0 +1,141 @@
+"""The rule "evidence": what a real run means, weighed against every comparable run before it.
+
+The first score of a branch under a contract is its baseline. After that a run is a piece of evidence about its
+configuration, and the verdict speaks of the configuration: research.verdict.rule weighs it against the incumbent,
+which is known by all its runs as well. Runs without a believable score are discarded and are no evidence. What a
+verdict means for other runs is said in research.verdict.consequences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from research.records import Decision, Estimate, Judged, Run, Verdict
+from research.settings import SETTINGS
+from research.verdict import lineage
+from research.verdict.comparable import Comparison, compare, is_believable
+from research.verdict.rule import Weighed, weigh
+
+RULE = "evidence"
+PERSON = "person"
+
+
+def judge(run: Run, history: Sequence[Judged], now_utc: str) -> Verdict:
+    """Judges a finished run.
+
+    Args:
+        run: The run.
+        history: The judged runs of the lab, in order of start, the run itself left out or not.
+        now_utc: When the verdict falls.
+    """
+    case = compare(run, history)
+    back_to = case.standing.commit if case.standing else ""
+    verdict = Verdict(run.run, "discard", RULE, "", now_utc, incumbent=back_to)
+    if run.outcome != "scored" or run.val_bpb is None:
+        return replace(verdict, why=_without_score(case))
+    if not is_believable(run):
+        return replace(verdict, why=f"not believed: {run.suspect[0] if run.suspect else 'measured elsewhere'}")
+    verdict = replace(verdict, estimate=case.evidence.estimate(case.key))
+    if (word := person_on(case)) is not None:
+        return replace(verdict, decision=word, why=f"a person decided to {word} this configuration")
+    if case.incumbent is None:
+        return _first(case, verdict)
+    if case.stands:
+        return _measured_again(case, verdict)
+    if any(case.keys.of(kept) == case.key for kept in case.line):
+        return _older(case, verdict, case.incumbent)
+    return _candidate(case, verdict, case.incumbent)
+
+
+def person_on(case: Comparison) -> Decision | None:
+    """What a person decided last about an earlier run of the configuration, None if nobody did."""
+    ruled = [item for item in case.siblings if item.verdict is not None and item.verdict.rule == PERSON]
+    latest = max(ruled, key=lambda item: item.order, default=None)
+    return latest.verdict.decision if latest and latest.verdict else None
+
+
+def _without_score(case: Comparison) -> str:
+    run = case.run
+    what = run.failure.signature if run.failure else run.outcome or "no end"
+    if case.stands and not lineage.tells_of_its_code(run):
+        return f"no score ({what}); the incumbent was measured before and stays"
+    return f"no score ({what})"
+
+
+def _first(case: Comparison, verdict: Verdict) -> Verdict:
+    """The first believable score: the baseline, or what takes the place of one that a person took away."""
+    began = lineage.baseline(case.past) is None
+    mean = case.evidence.mean(case.key)
+    why = f"the baseline: {mean:.6f}" if began else f"nothing else stands: {mean:.6f}"
+    return replace(verdict, decision="keep", why=why, baseline=began)
+
+
+def _measured_again(case: Comparison, verdict: Verdict) -> Verdict:
+    """Another run of the incumbent: it stays unless the one kept before it now looks better."""
+    mean, runs = case.evidence.mean(case.key), case.evidence.n(case.key)
+    known = f"the incumbent measured again: {mean:.6f} from {runs} runs"
+    if case.before is None:
+        return replace(verdict, decision="keep", why=known)
+    weighed = _weigh(case, case.key, case.keys.of(case.before), _net(case.run))
+    stays = weighed.p_better >= SETTINGS.incumbent_stays_p or (_net(case.run) < 0 and weighed.decision == "keep")
+    against = f"against {case.before.commit[:7]}, kept before it, P(better) {weighed.p_better:.2f}"
+    verdict = replace(verdict, p_better=weighed.p_better, difference=weighed.difference)
+    if stays:
+        return replace(verdict, decision="keep", why=f"{known}; {against}")
+    return replace(verdict, incumbent=case.before.commit, why=f"{known}; {against}, so that one stands again")
+
+
+def _older(case: Comparison, verdict: Verdict, incumbent: Run) -> Verdict:
+    """Another run of something that was kept earlier: the incumbent goes only if it no longer looks better."""
+    weighed = _weigh(case, case.keys.of(incumbent), case.key, 0)
+    gap = weighed.difference
+    verdict = replace(
+        verdict, p_better=1.0 - weighed.p_better, difference=Estimate(-gap.mean, -gap.high, -gap.low, gap.n)
+    )
+    told = (
+        f"kept earlier and measured again; P(better than the incumbent {incumbent.commit[:7]}) {verdict.p_better:.2f}"
+    )
+    if weighed.p_better >= SETTINGS.incumbent_stays_p:
+        return replace(verdict, why=told)
+    return replace(verdict, decision="keep", why=f"{told}, so it stands again")
+
+
+def _candidate(case: Comparison, verdict: Verdict, incumbent: Run) -> Verdict:
+    """Anything else: the rule decides."""
+    against = case.keys.of(incumbent)
+    is_child = case.parents.get(case.key, against) == against
+    weighed = _weigh(case, case.key, against, _net(case.run) if is_child else 0)
+    why = weighed.why
+    if weighed.decision == "discard" and _beats_parent(case, against):
+        why = f"a near miss: better than its parent {case.run.parent[:7]}, yet {weighed.why}"
+    return replace(
+        verdict, decision=weighed.decision, why=why, p_better=weighed.p_better, difference=weighed.difference
+    )
+
+
+def _beats_parent(case: Comparison, incumbent: str) -> bool:
+    """Whether the configuration is better than the one that it was made from, which is not the incumbent."""
+    parent = case.parents.get(case.key)
+    if parent is None or parent == incumbent:
+        return False
+    return case.evidence.p_better(case.key, parent) >= SETTINGS.keep_p
+
+
+def _weigh(case: Comparison, candidate: str, incumbent: str, statements_net: int) -> Weighed:
+    least = SETTINGS.suspect_share * case.evidence.mean(incumbent)
+    return weigh(
+        case.evidence,
+        candidate,
+        incumbent,
+        parents=case.parents,
+        effects=case.effects(),
+        statements_net=statements_net,
+        largest_gain=case.largest_gain,
+        settings=replace(SETTINGS, suspect_least_bpb=max(least, SETTINGS.suspect_least_bpb)),
+    )
+
+
+def _net(run: Run) -> int:
+    """Statements that a run's program has more than its parent's."""
+    return run.statements_added - run.statements_removed
