@@ -1,0 +1,347 @@
+"""Follows a command line without running it: what each command's words come to, where it would run, what flows in.
+
+Values that only running would tell are the character UNKNOWN inside a word, so that whoever judges can see them.
+"""
+
+from __future__ import annotations
+
+import os
+
+from research.agents.shell.commands import Group, Redirect, Simple, read
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from research.agents.shell.words import Word
+
+    Judge = Callable[["Act", "Walk"], "str | None"]
+
+UNKNOWN = "\0"
+_MARKS = {"*": "\ue000", "?": "\ue001", "[": "\ue002", "{": "\ue003", "}": "\ue004", ",": "\ue005"}
+_PLAIN = {mark: char for char, mark in _MARKS.items()}
+_DEPTH = 12
+"""Nested shells deeper than this are not followed: nobody writes them."""
+_FIELDS = 2000
+"""Words that one pattern may come to."""
+_DECLARE = ("export", "declare", "local", "readonly", "typeset")
+
+
+class Act:
+    """One command as it would run.
+
+    Attributes:
+        argv: Its words after every expansion; empty for a bare redirection.
+        redirects: Descriptor, operator, target and heredoc text of each redirection.
+        cwd: Where it would run, None when unknown.
+        stdin: What it would read, None when unknown.
+        background: Whether it would be sent to the background.
+        pipes: Whether its output would go into another command.
+    """
+
+    __slots__ = ("argv", "background", "cwd", "pipes", "redirects", "stdin")
+
+    def __init__(self, argv: list[str], cwd: str | None) -> None:
+        self.argv, self.cwd = argv, cwd
+        self.redirects: list[tuple[str, str, str, str | None]] = []
+        self.stdin: str | None = None
+        self.background = self.pipes = False
+
+    def like(self, argv: list[str]) -> Act:
+        """The same surroundings with other words."""
+        other = Act(argv, self.cwd)
+        other.redirects, other.stdin = self.redirects, self.stdin
+        other.background, other.pipes = self.background, self.pipes
+        return other
+
+
+class Walk:
+    """A walk through a command line.
+
+    Args:
+        judge: Looks at each command; what it returns ends the walk.
+        cwd: Where the line would run.
+        root: Top of the work tree.
+        environment: Variables of the shell, as far as known.
+
+    Attributes:
+        files: Texts that earlier commands of the line would have written, by path.
+        links: Targets of symbolic links that they would have made.
+        listing: Folders and name pattern of the last command that listed files into a pipe.
+        branch: The branch that they would have checked out, None for no change.
+    """
+
+    def __init__(self, judge: Judge, cwd: str | None, root: str, environment: dict[str, str]) -> None:
+        self.judge, self.cwd, self.root, self.environment = judge, cwd, root, environment
+        self.variables: dict[str, list[str]] = {}
+        self.files: dict[str, str] = {}
+        self.links: dict[str, str] = {}
+        self.branch: str | None = None
+        self.listing: tuple[list[str], str] | None = None
+        self.depth = 0
+        self.background = False
+        self._flow: str | None = None
+        self._inner: str | None = None
+
+    # Scripts --------------------------------------------------------------------------------------------------
+
+    def run(self, text: str) -> str | None:
+        """Follows a script; returns the first refusal."""
+        if self.depth >= _DEPTH:
+            return None
+        self.depth += 1
+        try:
+            return self._items(read(text))
+        finally:
+            self.depth -= 1
+
+    def apart(self, text: str, background: bool = False) -> str | None:
+        """Follows a script in a shell of its own: its cd and variables end with it."""
+        cwd, variables, before = self.cwd, dict(self.variables), self.background
+        self.background = before or background
+        try:
+            return self.run(text)
+        finally:
+            self.cwd, self.variables, self.background = cwd, variables, before
+
+    def _items(self, items: list[Simple | Group]) -> str | None:
+        for item in items:
+            flow = self._flow if item.piped else None
+            self._flow = None
+            found = self._group(item, flow) if isinstance(item, Group) else self._simple(item, flow)
+            if found:
+                return found
+        return None
+
+    def _group(self, group: Group, flow: str | None) -> str | None:
+        cwd, variables, before = self.cwd, dict(self.variables), self.background
+        self.background = before or group.background
+        self._flow = flow
+        found = self._items(group.body)
+        self.background = before
+        if group.subshell:
+            self.cwd, self.variables = cwd, variables
+        if found or not group.redirects:
+            return found
+        around = Act([], self.cwd)
+        around.redirects = [self._redirect(item) for item in group.redirects]
+        return self.judge(around, self)
+
+    def _simple(self, simple: Simple, flow: str | None) -> str | None:
+        self._inner = None
+        argv = [field for word in simple.words for field in self.expand(word)]
+        act = Act(argv, self.cwd)
+        act.redirects = [self._redirect(item) for item in simple.redirects]
+        if self._inner:
+            return self._inner
+        act.stdin = flow
+        for _, op, target, text in act.redirects:
+            if op in ("<<", "<<-"):
+                act.stdin = text
+            elif op == "<<<":
+                act.stdin = target + "\n"
+            elif op == "<":
+                act.stdin = self.text_of(target)
+        act.background, act.pipes = simple.background or self.background, simple.pipes
+        if simple.loop is not None:
+            self.variables[simple.loop] = argv[1:]
+            return None
+        self._assign(act)
+        found = self.judge(act, self)
+        if found:
+            return found
+        self._follow(act)
+        return None
+
+    def _redirect(self, redirect: Redirect) -> tuple[str, str, str, str | None]:
+        if redirect.op in ("<<", "<<-"):
+            return redirect.fd, redirect.op, "", self._heredoc(redirect)
+        return redirect.fd, redirect.op, " ".join(self.expand(redirect.target)), None
+
+    def _heredoc(self, redirect: Redirect) -> str:
+        text = redirect.text or ""
+        if any(part[2] for part in redirect.target) or ("$" not in text and "`" not in text):
+            return text
+        return "".join(self.expand(read('"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"')[0].words[0]))  # type: ignore[union-attr]
+
+    # State ----------------------------------------------------------------------------------------------------
+
+    def _assign(self, act: Act) -> None:
+        """Takes assignments off the front; without a command they last."""
+        taken = 0
+        for word in act.argv:
+            name, sign, value = word.partition("=")
+            if not sign or not name.rstrip("+").isidentifier():
+                break
+            self.variables[name.rstrip("+")] = [value]
+            taken += 1
+        act.argv = act.argv[taken:]
+
+    def _follow(self, act: Act) -> None:
+        """What a harmless command changes for those after it."""
+        name, arguments = (act.argv[0] if act.argv else ""), act.argv[1:]
+        if name in ("cd", "pushd"):
+            place = next((word for word in arguments if not word.startswith("-") or word == "-"), "~")
+            if place == "~":
+                place = self.environment.get("HOME", UNKNOWN)
+            self.cwd = None if UNKNOWN in place or place == "-" else self.path(place)
+        elif name == "popd":
+            self.cwd = None
+        elif name in _DECLARE:
+            for word in arguments:
+                variable, sign, value = word.partition("=")
+                if sign:
+                    self.variables[variable] = [value]
+        elif name == "ln" and len(places := [word for word in arguments if not word.startswith("-")]) == 2:
+            link, target = self.path(places[1]), self.path(places[0])
+            if link and target:
+                self.links[link] = target
+        output = self._output(act)
+        for fd, op, target, _ in act.redirects:
+            if op in (">", ">|", ">>") and fd in ("", "1") and output is not None and (path := self.path(target)):
+                self.files[path] = (self.files.get(path, "") if op == ">>" else "") + output
+        self._flow = output if act.pipes else None
+
+    def _output(self, act: Act) -> str | None:
+        """What a command would print, where that is plain from its words."""
+        name, arguments = (act.argv[0] if act.argv else ""), act.argv[1:]
+        if name == "echo":
+            words = [word for word in arguments if word not in ("-n", "-e", "-ne", "-en", "-E")]
+            return " ".join(words).replace("\\n", "\n" if len(words) < len(arguments) else "\\n") + "\n"
+        if name == "printf" and arguments:
+            text = arguments[0].replace("\\n", "\n").replace("\\t", "\t")
+            for word in arguments[1:]:
+                text = text.replace("%s", word, 1) if "%s" in text else text + word
+            return text
+        if name in ("cat", "tee") and all(word in ("-", "-a") for word in arguments[: 1 if name == "cat" else 0]):
+            return act.stdin
+        return None
+
+    # Words ----------------------------------------------------------------------------------------------------
+
+    def path(self, word: str) -> str | None:
+        """The absolute path that a word means, None where that is unknown."""
+        if UNKNOWN in word or not word:
+            return None
+        if not word.startswith("/"):
+            if self.cwd is None:
+                return None
+            word = self.cwd + "/" + word
+        return os.path.normpath(word)
+
+    def text_of(self, word: str) -> str | None:
+        """The text of a small file that is there, or that the line would have written."""
+        path = self.path(word)
+        if path is None:
+            return None
+        if path in self.files:
+            return self.files[path]
+        try:
+            if not os.path.isfile(path) or os.path.getsize(path) > 200_000:
+                return None
+            with open(path, encoding="utf-8", errors="replace") as file:
+                return file.read()
+        except OSError:
+            return None
+
+    def expand(self, word: Word) -> list[str]:
+        """The fields that a word comes to."""
+        fields = [""]
+        for number, (kind, text, quoted) in enumerate(word):
+            if kind == "lit":
+                values = [text if quoted else self._unquoted(text, number == 0)]
+            elif kind == "var":
+                values = self._value(text)
+                if not quoted and len(word) == 1:
+                    values = [part for value in values for part in value.split()]
+            else:
+                values = self._substituted(kind, text)
+            fields = [(field + value) for field in fields for value in values][:_FIELDS]
+        if not any(mark in field for field in fields for mark in _PLAIN):
+            return fields
+        return [name for field in fields for brace in _braces(field) for name in self._globbed(brace)][:_FIELDS]
+
+    def _unquoted(self, text: str, first: bool) -> str:
+        if first and text.startswith("~"):
+            user, slash, rest = text[1:].partition("/")
+            text = (UNKNOWN if user else self.environment.get("HOME", UNKNOWN)) + slash + rest
+        for char, mark in _MARKS.items():
+            if char in text:
+                text = text.replace(char, mark)
+        return text
+
+    def _value(self, text: str) -> list[str]:
+        name = text
+        for number, char in enumerate(text):
+            if not (char.isalnum() or char == "_"):
+                name = text[:number]
+                break
+        rest = text[len(name) :]
+        if name in self.variables:
+            known: list[str] | None = self.variables[name]
+        elif name == "PWD":
+            known = [self.cwd or UNKNOWN]
+        else:
+            known = [self.environment[name]] if name in self.environment else None
+        if rest[:2] in (":-", ":=") or rest[:1] in ("-", "="):
+            return known if known else [rest.lstrip(":-=")]
+        if rest and rest not in ("[@]", "[*]"):
+            return [UNKNOWN]
+        return [UNKNOWN] if known is None else known
+
+    def _substituted(self, kind: str, text: str) -> list[str]:
+        """Follows what is inside $(...), and says what it would print where that is plain."""
+        keep, flow = self._inner, self._flow
+        found = self.apart(text)
+        self._inner, self._flow = keep or found, flow
+        if kind == "process":
+            return ["/dev/fd/63"]
+        plain = " ".join(text.split())
+        if plain.startswith("git rev-parse --show-toplevel"):
+            return [self.root]
+        if plain == "pwd":
+            return [self.cwd or UNKNOWN]
+        if plain.startswith("mktemp"):
+            return ["/tmp/mktemp.0"]
+        items = read(text)
+        if len(items) == 1 and isinstance(items[0], Simple) and items[0].words and not items[0].background:
+            act = Act([field for word in items[0].words for field in self.expand(word)], self.cwd)
+            for redirect in items[0].redirects:
+                if redirect.op in ("<<", "<<-"):
+                    act.stdin = self._heredoc(redirect)
+            output = self._output(act)
+            if output is not None:
+                return [output.rstrip("\n")]
+        return [UNKNOWN]
+
+    def _globbed(self, field: str) -> list[str]:
+        if not any(mark in field for mark in ("\ue000", "\ue001", "\ue002")):
+            return [_plain(field)]
+        if UNKNOWN in field or (self.cwd is None and not field.startswith("/")):
+            return [_plain(field)]
+        from glob import iglob
+
+        pattern = "".join(_PLAIN.get(c, f"[{c}]" if c in "*?[" else c) for c in field)
+        found = []
+        for name in iglob(pattern, root_dir=self.cwd or "/"):
+            found.append(name)
+            if len(found) >= _FIELDS:
+                break
+        return found or [_plain(field)]
+
+
+def _plain(field: str) -> str:
+    for mark, char in _PLAIN.items():
+        field = field.replace(mark, char)
+    return field
+
+
+def _braces(field: str) -> list[str]:
+    """{a,b} written out; what is no such list stays as it is."""
+    start = field.find("\ue003")
+    stop = field.find("\ue004", start)
+    if start < 0 or stop < 0 or "\ue005" not in field[start:stop]:
+        return [field]
+    start = field.rfind("\ue003", 0, stop)
+    options = field[start + 1 : stop].split("\ue005")
+    return [more for option in options for more in _braces(field[:start] + option + field[stop + 1 :])][:_FIELDS]
