@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from research import cli_runs, cli_store
+from research import cli_runs, cli_store, cli_views
 from research.cli_kit import show_error
 from research.errors import ResearchError
 
@@ -24,6 +24,7 @@ app = typer.Typer(
 )
 cli_runs.register(app)
 cli_store.register(app)
+cli_views.register(app)
 
 
 @app.callback()

@@ -1,0 +1,155 @@
+"""Lays one picture of watch out for a terminal: 80 columns are enough, colours are a help and never the only sign."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from research.views.braille import plot
+from research.views.live_data import Flight, LiveView, Said, shares_text
+from research.views.live_log import Curve, loss_at
+from research.views.words import interval, plain, signed
+
+_STYLES = {
+    "keep": "bold green",
+    "baseline": "bold green",
+    "replicate": "yellow",
+    "investigate": "yellow",
+    "discard": "dim",
+    "crash": "red",
+}
+_CURVE_LINES = 5
+_FLIGHTS_SHOWN = 4  # more workers than that don't fit a screen; the rest are counted
+
+
+def frame(view: LiveView, width: int) -> RenderableType:
+    """The picture, at most this wide."""
+    parts: list[RenderableType] = [_head(view, width), _standing(view), Text()]
+    parts += _flights(view, width)
+    if view.verdicts:
+        parts += [Text(), Text("latest verdicts", style="bold"), _verdicts(view.verdicts)]
+    parts.append(Text())
+    parts.append(_facts(view))
+    return Group(*parts)
+
+
+def _one_line(text: Text) -> Text:
+    text.no_wrap, text.overflow = True, "ellipsis"
+    return text
+
+
+def _head(view: LiveView, width: int) -> RenderableType:
+    where = " · ".join(part for part in (view.branch or "no branch", view.contract) if part)
+    grid = Table.grid(expand=True)
+    grid.add_column(no_wrap=True, overflow="ellipsis")
+    grid.add_column(justify="right", no_wrap=True)
+    grid.add_row(Text(where, style="bold"), Text(view.now_utc[11:19] + " UTC", style="dim"))
+    grid.width = width
+    return grid
+
+
+def _standing(view: LiveView) -> Text:
+    counts = f"{view.runs} runs, {view.kept} kept, {view.crashed} crashed"
+    if view.best is None:
+        return Text(f"{counts}. Nothing has scored yet.")
+    text = Text(f"{counts}. Best ")
+    text.append(f"{interval(view.best, digits=5)}", style="bold green")
+    text.append(f", n = {view.best.n}")
+    if view.gain:
+        text.append(f", {signed(view.gain.mean)} against the baseline")
+    if view.best_title:
+        text.append(f": {view.best_title}", style="dim")
+    return text
+
+
+def _flights(view: LiveView, width: int) -> list[RenderableType]:
+    if not view.flights:
+        return [Text("No run is going on.", style="dim")]
+    parts: list[RenderableType] = []
+    several = len(view.flights) > 1
+    for flight in view.flights[:_FLIGHTS_SHOWN]:
+        parts += _flight(flight, view.incumbent_curve, width)
+    if len(view.flights) > _FLIGHTS_SHOWN:
+        parts.append(Text(f"and {len(view.flights) - _FLIGHTS_SHOWN} more", style="dim"))
+    if not several:
+        parts += _curves(view.flights[0].progress.curve, view.incumbent_curve, width)
+    return parts
+
+
+def _flight(flight: Flight, incumbent: Curve, width: int) -> list[RenderableType]:
+    progress = flight.progress
+    name = Text("now   ", style="bold").append(flight.title, style="not bold")
+    if flight.emitter:
+        name.append(f"  [{flight.emitter}]", style="dim")
+    phase = progress.phase if flight.alive else "its runner is gone; type: uv run research record"
+    words = f" {100 * progress.fraction:3.0f} %  {phase}, {_clock(flight.seconds)}"
+    line = Text("      ").append_text(bar(progress.fraction, max(10, width - 8 - len(words)))).append(words)
+    parts: list[RenderableType] = [_one_line(name), _one_line(line)]
+    if progress.loss is not None:
+        said = f"      step {progress.step:,}, loss {progress.loss:.4f}"
+        there = loss_at(incumbent, progress.fraction)
+        said += f" (what stands had {there:.4f} there)" if there is not None else ""
+        said += f", {progress.speed} tok/s" if progress.speed else ""
+        parts.append(_one_line(Text(said, style="dim")))
+    return parts
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+def bar(fraction: float, width: int) -> Text:
+    """A progress bar."""
+    done = round(min(1.0, max(0.0, fraction)) * width)
+    return Text("━" * done, style="green").append("─" * (width - done), style="dim")
+
+
+def _curves(mine: Curve, incumbent: Curve, width: int) -> list[RenderableType]:
+    """This run's loss over the budget, with that of what stands behind it."""
+    if len(mine) < 2 and not incumbent:
+        return []
+    styles = {-1: "", 0: "dim cyan", 1: "bold green"}
+    lines: list[RenderableType] = []
+    for cells in plot([incumbent, mine], max(20, width - 8), _CURVE_LINES):
+        line = Text("      ")
+        for letter, whose in cells:
+            line.append(letter, style=styles[whose])
+        lines.append(_one_line(line))
+    legend = Text("      loss: ", style="dim").append("this run", style="bold green")
+    if incumbent:
+        legend.append(", ", style="dim").append("what stands", style="cyan")
+    return [*lines, legend]
+
+
+def _verdicts(verdicts: tuple[Said, ...]) -> Table:
+    table = Table.grid(padding=(0, 1))
+    table.add_column(justify="right", style="dim", no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True, justify="right")
+    table.add_column(no_wrap=True, justify="right", style="dim")
+    table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+    for one in verdicts:
+        value = plain(one.val_bpb, 5) if one.val_bpb is not None else "–"
+        chance = f"P {one.p_better:.2f}" if one.p_better is not None else ""
+        decision = Text(one.decision, style=_STYLES.get(one.decision, ""))
+        table.add_row(f"#{one.number}", decision, value, chance, Text(one.title))
+    return table
+
+
+def _facts(view: LiveView) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    rows = [
+        ("next", view.next_up),
+        ("phase", view.phase),
+        ("lately", shares_text(view.shares)),
+        ("night", ", ".join(view.night)),
+    ]
+    for name, words in rows:
+        if words:
+            table.add_row(name, Text(words))
+    if not view.runs and not view.flights:
+        table.add_row("begin", Text("uv run research night --max-runs 5"))
+    return table

@@ -1,0 +1,295 @@
+"""Builds what the morning page says from the history and what the lab knows of it: one pure function, no reading."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from research.memory.recall import baseline_of
+from research.memory.view import Known, Memory
+from research.night_state import NightState
+from research.records import Estimate, Judged, Plan, Run, Verdict
+from research.settings import SETTINGS
+from research.verdict.evidence import Evidence
+from research.views import outlook
+from research.views.frontier import steps_of
+from research.views.report_data import (
+    Candidate,
+    Cell,
+    CrashLine,
+    EmitterLine,
+    Headline,
+    ReportData,
+    Row,
+    Status,
+)
+from research.views.words import changes_in_words, night_in_words, title_of
+
+MB_PER_GB = 1024.0
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a page is made of.
+
+    Attributes:
+        history: Finished counted runs of the branch and contract shown, in order.
+        verdicts: Every verdict on them, oldest first.
+        memory: What the lab knows of them.
+        made_utc: Now.
+        plan: The pending plan.
+        night: The latest night.
+        launches: Every run of the branch, counted or not.
+        elsewhere: Runs of other branches or contracts.
+        diffs: Commit to the difference that it made.
+    """
+
+    history: Sequence[Judged]
+    verdicts: Sequence[Verdict]
+    memory: Memory
+    made_utc: str
+    plan: Plan | None = None
+    night: NightState | None = None
+    launches: Sequence[Run] = ()
+    elsewhere: int = 0
+    diffs: Mapping[str, str] = field(default_factory=dict)
+
+
+def gather(material: Material) -> ReportData:
+    """Everything on the page."""
+    memory = material.memory
+    numbers = {item.run.run: number for number, item in enumerate(material.history, 1)}
+    known_of = {name: known for known in memory.known.values() for name in known.runs}
+    rows = tuple(_row(item, numbers, known_of) for item in material.history)
+    candidates = _candidates(material, numbers)
+    others = [c for c in candidates if c.number != _baseline_number(memory, numbers)]
+    kept = [c for c in others if c.decision == "keep"]
+    return ReportData(
+        branch=memory.branch,
+        contract=memory.contract or "",
+        made_utc=material.made_utc,
+        headline=_headline(material, rows, candidates, len(kept)),
+        noise=outlook.noise_in_words(memory),
+        phase=outlook.phase_in_words(material.plan),
+        rows=rows,
+        candidates=tuple(candidates),
+        steps=tuple(steps_of(material.history, material.verdicts, numbers)),
+        confirmed=tuple(c for c in kept if len(c.runs) > 1),
+        once=tuple(c for c in kept if len(c.runs) == 1),
+        looked_good=tuple(c for c in others if c.decision == "discard" and _was_promising(c, material)),
+        waiting=tuple(c for c in others if c.decision in ("replicate", "investigate")),
+        audited=tuple(c for c in kept if c.audit),
+        cells=_cells(memory),
+        emitters=tuple(_emitters(material.history, others)),
+        crashes=tuple(_crashes(material.history, numbers)),
+        conjectures=tuple(outlook.conjectures_in_words(memory)),
+        bets=tuple(outlook.bets(material.plan, memory, candidates)),
+        diffs=material.diffs,
+        notes=tuple(_notes(material)),
+    )
+
+
+def _baseline_number(memory: Memory, numbers: Mapping[str, int]) -> int:
+    return numbers.get(memory.baseline.run, 0) if memory.baseline else 0
+
+
+def _status(run: Run, known: Known | None) -> Status:
+    if run.val_bpb is None:
+        return "crash"
+    decision = known.decision if known else None
+    if decision in ("replicate", "investigate"):
+        return "open"
+    return "keep" if decision == "keep" else "discard"
+
+
+def _row(item: Judged, numbers: Mapping[str, int], known_of: Mapping[str, Known]) -> Row:
+    run, verdict = item.run, item.verdict
+    known = known_of.get(run.run)
+    first = min((numbers[name] for name in known.runs if name in numbers), default=0) if known else 0
+    words = "crash" if run.val_bpb is None else verdict.decision if verdict else "not judged"
+    params = run.metrics.num_params_M if run.metrics else None
+    return Row(
+        number=numbers[run.run],
+        run=run.run,
+        commit=run.commit,
+        parent=run.parent,
+        title=title_of(run.subject) or run.run,
+        emitter=run.emitter or "",
+        category=run.category,
+        status=_status(run, known),
+        decision="baseline" if verdict and verdict.baseline else words,
+        why=(verdict.why if verdict else "") or run.why,
+        val_bpb=run.val_bpb,
+        first=first or numbers[run.run],
+        p_better=verdict.p_better if verdict else None,
+        difference=verdict.difference if verdict else None,
+        seed=run.seed,
+        started_utc=run.started_utc,
+        minutes=seconds_of(run) / 60 or None,
+        peak_gb=run.peak_vram_mb / MB_PER_GB if run.peak_vram_mb is not None else None,
+        params_m=params,
+        lines=f"+{run.additions} −{run.deletions}" if run.additions or run.deletions else "",
+        changes=changes_in_words(run.delta),
+        signature=f"{run.failure.kind}: {run.failure.signature}" if run.failure else "",
+        doubt="; ".join(run.suspect),
+    )
+
+
+def seconds_of(run: Run) -> float:
+    """Wall-clock seconds of a run, 0.0 when unknown."""
+    begun, ended = moment(run.started_utc), moment(run.finished_utc or "")
+    return max(0.0, (ended - begun).total_seconds()) if begun and ended else 0.0
+
+
+def moment(at_utc: str) -> datetime | None:
+    """A record's time, None when it can't be read."""
+    try:
+        return datetime.fromisoformat(at_utc.replace("Z", "+00:00"))
+    except ValueError:
+        return None
+
+
+def _candidates(material: Material, numbers: Mapping[str, int]) -> list[Candidate]:
+    runs = {item.run.run: item for item in material.history}
+    base, audits = baseline_of(material.memory), Evidence()
+    for known in material.memory.known.values():
+        for run in (runs[name].run for name in known.runs if name in runs):
+            if run.audit_bpb is not None and not run.suspect:
+                audits.add(known.key, run.audit_bpb)
+    found = []
+    for known in material.memory.known.values():
+        mine = [runs[name] for name in known.runs if name in runs]
+        if mine:
+            found.append(_candidate(known, mine, numbers, audits, base))
+    return sorted(found, key=lambda c: c.number)
+
+
+def _candidate(
+    known: Known, mine: Sequence[Judged], numbers: Mapping[str, int], audits: Evidence, base: Known | None
+) -> Candidate:
+    verdict = max(mine, key=lambda item: item.order).verdict
+    both = base is not None and known.key != base.key
+    audited = base is not None and both and known.key in audits and base.key in audits
+    return Candidate(
+        number=min(numbers[item.run.run] for item in mine),
+        commit=known.commit,
+        title=title_of(known.subject) or known.commit[:7],
+        emitter=known.emitter or "",
+        runs=tuple(item.run.run for item in mine),
+        first_bpb=next((item.run.val_bpb for item in mine if item.run.val_bpb is not None), None),
+        estimate=known.estimate,
+        gain=verdict.difference if verdict else None,
+        p_better=verdict.p_better if verdict else None,
+        decision=known.decision or "",
+        audit=audits.difference(known.key, base.key) if audited and base else None,
+        against_baseline=apart(known.estimate, base.estimate) if both and base else None,
+    )
+
+
+def apart(one: Estimate | None, other: Estimate | None) -> Estimate | None:
+    """One value minus another, their spreads taken together; None without both."""
+    if one is None or other is None:
+        return None
+    mean, reach = one.mean - other.mean, math.hypot(one.high - one.low, other.high - other.low) / 2
+    return Estimate(mean, mean - reach, mean + reach, one.n + other.n)
+
+
+def _was_promising(candidate: Candidate, material: Material) -> bool:
+    """Whether some verdict on it was once other than discard."""
+    mine = set(candidate.runs)
+    return any(v.run in mine and v.decision != "discard" for v in material.verdicts)
+
+
+def _headline(material: Material, rows: Sequence[Row], candidates: Sequence[Candidate], kept: int) -> Headline:
+    memory = material.memory
+    standing = memory.best or memory.incumbent
+    best = next((c for c in candidates if standing and c.commit == standing.commit), None)
+    base_name = memory.baseline.run if memory.baseline else ""
+    base = next((c for c in candidates if base_name in c.runs), None)
+    gain = best.against_baseline if best else None
+    solid = [c for c in candidates if c.decision == "keep" and is_solid(c) and c.estimate]
+    wall_s = wall_seconds([item.run for item in material.history])
+    trained_s = sum(trained_seconds(item.run) for item in material.history)
+    spent = [run.cost_usd for run in material.launches if run.cost_usd is not None]
+    usd = sum(spent) if spent else material.night.usd if material.night and material.night.usd else None
+    return Headline(
+        gain=gain,
+        confirmed=bool(best and is_solid(best)),
+        solid=min(solid, key=lambda c: c.estimate.mean if c.estimate else 0.0, default=None),
+        best=best,
+        baseline=base,
+        runs=len(rows),
+        crashes=sum(row.val_bpb is None for row in rows),
+        kept=kept,
+        wall_hours=wall_s / 3600,
+        utilisation=trained_s / wall_s if wall_s and trained_s else None,
+        cost_usd=usd,
+        night=night_in_words(material.night) if material.night else "",
+    )
+
+
+def is_solid(candidate: Candidate) -> bool:
+    """Whether it was measured more than once and surely lies below the baseline."""
+    gain, value = candidate.against_baseline, candidate.estimate
+    return bool(gain and gain.high < 0 and value and value.n > 1)
+
+
+def trained_seconds(run: Run) -> float:
+    """Seconds that a run trained, as far as it said."""
+    return run.metrics.training_seconds if run.metrics else run.phases_s.get("training", 0.0)
+
+
+def wall_seconds(runs: Sequence[Run]) -> float:
+    """Seconds from the first start to the last end, without the pauses in which nobody worked."""
+    spans = [(b, e) for r in runs if (b := moment(r.started_utc)) and (e := moment(r.finished_utc or ""))]
+    total, until = 0.0, None
+    for begun, ended in sorted(spans):
+        gap = (begun - until).total_seconds() if until else 0.0
+        total += gap if 0 < gap <= SETTINGS.pause_s else 0.0
+        total += max(0.0, (ended - max(begun, until or begun)).total_seconds())
+        until = max(ended, until or ended)
+    return total
+
+
+def _cells(memory: Memory) -> tuple[Cell, ...]:
+    return tuple(
+        Cell(e.niche, title_of(e.description), e.mean, e.n, memory.archive.count(e.niche), e.emitter or "", str(e.id))
+        for e in memory.archive.elites
+    )
+
+
+def _emitters(history: Sequence[Judged], candidates: Sequence[Candidate]) -> list[EmitterLine]:
+    """What each did and earned, the busiest first; baselines and their replicates belong to nobody."""
+    emitter_of = {name: c.emitter or "free" for c in candidates for name in c.runs}
+    found = []
+    for name, count in Counter(emitter_of.values()).most_common():
+        runs = [item.run for item in history if emitter_of.get(item.run.run) == name]
+        kept = [c for c in candidates if (c.emitter or "free") == name and c.decision == "keep"]
+        earned = sum(max(0.0, -c.gain.mean) for c in kept if c.gain)
+        crashed = sum(run.val_bpb is None for run in runs)
+        found.append(EmitterLine(name, count, sum(map(seconds_of, runs)) / 60, len(kept), crashed, earned))
+    return found
+
+
+def _crashes(history: Sequence[Judged], numbers: Mapping[str, int]) -> list[CrashLine]:
+    groups: dict[tuple[str, str], list[Run]] = {}
+    for run in (item.run for item in history if item.run.val_bpb is None):
+        kind, signature = (run.failure.kind, run.failure.signature) if run.failure else (str(run.outcome), run.why)
+        groups.setdefault((kind, signature), []).append(run)
+    lines = [CrashLine(k, s, len(g), numbers[g[-1].run], g[-1].commit) for (k, s), g in groups.items()]
+    return sorted(lines, key=lambda line: (-line.count, -line.number))
+
+
+def _notes(material: Material) -> list[str]:
+    """What the numbers leave out, and what somebody should look at."""
+    apart = Counter(str(run.outcome) for run in material.launches if not run.counted and run.outcome)
+    found = list(material.memory.warnings)
+    if apart:
+        parts = ", ".join(f"{count} {what}" for what, count in apart.most_common())
+        found.append(f"Launches that say nothing about a candidate and are counted nowhere: {parts}.")
+    if material.elsewhere:
+        found.append(f"{material.elsewhere} runs of other branches or contracts are not shown: they can't be compared.")
+    return found

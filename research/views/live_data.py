@@ -1,0 +1,155 @@
+"""What watch shows, as values: the run in flight, what stands, the latest verdicts, the plan and what is left."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from research.memory.view import Memory
+from research.night_state import NightState
+from research.records import Estimate, Judged, Plan, Run
+from research.settings import SETTINGS
+from research.views.gather import apart, moment
+from research.views.live_log import Curve, LogProgress
+from research.views.outlook import phase_in_words, plan_title
+from research.views.words import money, title_of
+
+_SHARES_OF = 20  # latest runs that the emitters' shares are counted over: two hours of a night
+
+
+@dataclass(frozen=True)
+class Flight:
+    """A run in flight: its name and title, who proposed it, for how long it runs, how far it is, if it still lives."""
+
+    run: str
+    title: str
+    emitter: str
+    seconds: float
+    progress: LogProgress
+    alive: bool = True
+
+
+@dataclass(frozen=True)
+class Said:
+    """A verdict in a line."""
+
+    number: int
+    title: str
+    decision: str
+    val_bpb: float | None
+    p_better: float | None
+    why: str
+
+
+@dataclass(frozen=True)
+class LiveView:
+    """One picture."""
+
+    now_utc: str
+    branch: str
+    contract: str
+    runs: int
+    kept: int
+    crashed: int
+    best_title: str = ""
+    best: Estimate | None = None
+    gain: Estimate | None = None
+    flights: tuple[Flight, ...] = ()
+    incumbent_curve: Curve = ()
+    verdicts: tuple[Said, ...] = ()
+    phase: str = ""
+    next_up: str = ""
+    shares: tuple[tuple[str, float], ...] = ()
+    night: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """The picture as JSON values, without the curves' points."""
+        plain = asdict(self)
+        del plain["incumbent_curve"]
+        for flight in plain["flights"]:
+            del flight["progress"]["curve"]
+        return plain
+
+
+@dataclass(frozen=True)
+class Known:
+    """What changes with the memory only: it is made anew when that has changed."""
+
+    history: Sequence[Judged]
+    memory: Memory
+    open_runs: Sequence[Run]
+    plan: Plan | None = None
+    night: NightState | None = None
+    incumbent_curve: Curve = ()
+
+
+def view_of(known: Known, flights: Sequence[Flight], now: datetime, now_utc: str) -> LiveView:
+    """The picture of this moment."""
+    memory = known.memory
+    best = memory.best or memory.incumbent
+    base = memory.known.get(memory.baseline.fingerprint or memory.baseline.commit) if memory.baseline else None
+    numbered = list(enumerate(known.history, 1))
+    latest = [(n, item) for n, item in numbered if item.verdict][-SETTINGS.live_verdicts :]
+    return LiveView(
+        now_utc=now_utc,
+        branch=memory.branch,
+        contract=memory.contract or "",
+        runs=len(known.history),
+        kept=sum(one.decision == "keep" for one in memory.known.values()) - (base is not None),
+        crashed=sum(item.run.val_bpb is None for item in known.history),
+        best_title=title_of(best.subject) if best else "",
+        best=best.estimate if best else None,
+        gain=apart(best.estimate, base.estimate) if best and base and best.key != base.key else None,
+        flights=tuple(flights),
+        incumbent_curve=known.incumbent_curve,
+        verdicts=tuple(_said(n, item) for n, item in reversed(latest)),
+        phase=phase_in_words(known.plan),
+        next_up=f"{plan_title(known.plan)}: {known.plan.reason}" if known.plan else "",
+        shares=_shares(known.history),
+        night=tuple(budget_left(known.night, now)) if known.night else (),
+    )
+
+
+def _said(number: int, item: Judged) -> Said:
+    verdict, run = item.verdict, item.run
+    assert verdict is not None
+    decision = "crash" if run.val_bpb is None else "baseline" if verdict.baseline else verdict.decision
+    return Said(number, title_of(run.subject) or run.run, decision, run.val_bpb, verdict.p_better, verdict.why)
+
+
+def _shares(history: Sequence[Judged]) -> tuple[tuple[str, float], ...]:
+    """Who proposed the latest experiments, the busiest first."""
+    runs = [item.run for item in history if item.run.subject.startswith("exp:")][-_SHARES_OF:]
+    counts = Counter(run.emitter or "free" for run in runs)
+    return tuple((name, count / len(runs)) for name, count in counts.most_common())
+
+
+def budget_left(night: NightState, now: datetime) -> list[str]:
+    """What the night has used of what it may use, or how it ended."""
+    limits, begun = night.limits, moment(night.started_utc)
+    hours = (now - begun).total_seconds() / 3600 if begun else 0.0
+    if night.finished_utc:
+        return [f"ended: {night.stop_reason or 'no reason given'}", f"{night.runs} runs"]
+    parts = [f"{night.runs} of {limits.max_runs} runs" if limits.max_runs is not None else f"{night.runs} runs"]
+    parts.append(f"{hours:.1f} of {limits.hours:g} h" if limits.hours is not None else f"{hours:.1f} h")
+    if limits.max_usd is not None:
+        parts.append(f"{money(night.usd)} of {money(limits.max_usd)}")
+    elif night.usd:
+        parts.append(money(night.usd))
+    return parts
+
+
+def flight_of(run: Run, progress: LogProgress, now: datetime, alive: bool) -> Flight:
+    """A run in flight."""
+    begun = moment(run.started_utc)
+    seconds = max(0.0, (now - begun).total_seconds()) if begun else 0.0
+    return Flight(run.run, title_of(run.subject) or run.run, run.emitter or "", seconds, progress, alive)
+
+
+def shares_text(shares: Mapping[str, float] | Sequence[tuple[str, float]]) -> str:
+    """Shares in a line."""
+    items = shares.items() if isinstance(shares, Mapping) else shares
+    return ", ".join(f"{name} {100 * share:.0f} %" for name, share in items)

@@ -1,0 +1,303 @@
+"""The parts of the morning page above the table: what a person wants to know first comes first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from research.records import Estimate
+from research.views import canvas, charts
+from research.views.html import bullets, card, command, esc, more_or_less, pill, section, table
+from research.views.report_data import Bet, Candidate, Cell, Headline, ReportData
+from research.views.words import clock, interval, money, plain, signed, span
+
+_DECISIONS = {"keep": "keep", "discard": "drop", "replicate": "open", "investigate": "open"}
+
+
+def head(data: ReportData) -> str:
+    """The answer in one line, why it can be believed, and the night's figures."""
+    top = data.headline
+    where = " · ".join(part for part in (data.branch, data.contract, clock(data.made_utc)) if part)
+    title, lede = _answer(top)
+    night = f'<p class="say">{esc(top.night)}</p>' if top.night else ""
+    return (
+        f'<header><p class="where">{esc(where)}</p><h1>{title}</h1><p class="lede">{esc(lede)}</p>{night}'
+        f"</header>{_tiles(top)}"
+    )
+
+
+def _answer(top: Headline) -> tuple[str, str]:
+    """Headline (HTML) and the sentence under it (text)."""
+    if not top.runs:
+        return "No runs yet", "When the first run is over, this page says what it found."
+    if top.best is None or top.best.estimate is None or top.baseline is None:
+        return "No score yet", f"{top.runs} runs were made, and none came to a score that can be believed."
+    e = top.best.estimate
+    value = f"val_bpb {interval(e)}, from {_times(e.n)}"
+    if top.gain is None or top.best.number == top.baseline.number:
+        return "The baseline still stands", f"Nothing better is known yet than {value}."
+    solid, claim = top.solid, f"“{top.best.title}” stands at {value}, {interval(top.gain, True)} against the baseline"
+    if solid and solid.against_baseline:
+        size = plain(abs(solid.against_baseline.mean))
+        title = f'<span class="good"><span class="num">{size}</span> bpb better, confirmed</span>'
+        if top.confirmed:
+            return title, f"{claim} (95 %)."
+        sure = f"Confirmed is “{solid.title}”, {interval(solid.against_baseline, True)} (95 %)."
+        return title, f"{sure} Not confirmed yet: {claim}."
+    return "Nothing is confirmed yet", f"{claim} (95 %). Another run of it, and of the baseline, would tell."
+
+
+def _times(n: int) -> str:
+    return "one run" if n == 1 else f"{n} runs"
+
+
+def _tiles(top: Headline) -> str:
+    if not top.runs:
+        return ""
+    busy = f"{100 * top.utilisation:.0f} %" if top.utilisation is not None else "–"
+    cost = money(top.cost_usd) if top.cost_usd is not None else "–"
+    per_run = f"{top.wall_hours * 60 / top.runs:.1f} min a run" if top.wall_hours else ""
+    tiles = [
+        ("Runs", str(top.runs), f"{top.crashes} crashed" if top.crashes else "none crashed"),
+        ("Kept", str(top.kept), "changes, after the baseline"),
+        ("Working time", span(top.wall_hours) if top.wall_hours else "–", per_run),
+        ("Utilisation", busy, "training per wall-clock second"),
+        ("Cost", cost, "as the backend says" if top.cost_usd is not None else "nobody said"),
+    ]
+    return '<dl class="tiles">{}</dl>'.format(
+        "".join(
+            f'<div class="tile"><dt>{n}</dt><dd>{esc(v)}<span class="sub">{esc(s)}</span></dd></div>'
+            for n, v, s in tiles
+        )
+    )
+
+
+def start(data: ReportData) -> str:
+    """What to do in a lab without a run."""
+    if data.rows:
+        return ""
+    say = "Nothing else is needed: no GPU, no key, no data set."
+    return section("Begin", say, command("uv run research night --max-runs 5") + command("uv run research doctor"))
+
+
+def pictures(data: ReportData) -> str:
+    """Both charts, drawn for a desk and for a phone."""
+    if not data.rows:
+        return ""
+    progress = _figure(charts.progress(data), charts.progress(data, canvas.PHONE_PROGRESS))
+    frontier = _figure(charts.frontier(data), charts.frontier(data, canvas.PHONE_FRONTIER)) if data.steps else ""
+    say = "Every run in order; lower is better. Names mark what the branch moved to, with the step it took."
+    second = (
+        "What the branch stood on, with its 95 % interval. It rises where a replicate took an early draw's luck away."
+    )
+    return section("Progress", say, progress) + section("Frontier", second, frontier)
+
+
+def _figure(wide: str, narrow: str) -> str:
+    return f'<figure class="desk">{wide}</figure><figure class="phone">{narrow}</figure>'
+
+
+def findings(data: ReportData) -> str:
+    """What was confirmed, what was kept on one run, what only looked good, what is not decided."""
+    groups = [
+        ("Confirmed", "Kept, and measured more than once.", data.confirmed),
+        ("Kept on one run", "Far enough ahead to be kept at once; one more run would tell more.", data.once),
+        ("Only looked good", "Ahead at first, and not when measured again.", data.looked_good),
+        ("Not decided", "Too close to call, or too good to be believed.", data.waiting),
+    ]
+    inner = "".join(_finding(name, say, found) for name, say, found in groups if found)
+    if data.rows and not inner:
+        inner = '<p class="say">Nothing beat the baseline, not even for a moment.</p>'
+    say = data.noise
+    return section("What is true of it", say, inner) if data.rows else ""
+
+
+def _finding(name: str, say: str, found: Sequence[Candidate]) -> str:
+    heads = [("n", "#"), ("", "change"), ("n wide", "first run"), ("n", "mean"), ("n", "gain"), ("n wide", "P(better)")]
+    rows = [
+        [
+            ("n", str(one.number)),
+            ("t", f"{esc(one.title)}{_by(one)}"),
+            ("n wide", plain(one.first_bpb, 5) if one.first_bpb is not None else "–"),
+            ("n", _mean(one.estimate)),
+            ("n", more_or_less(one.gain, 5)),
+            ("n wide", f"{one.p_better:.2f}" if one.p_better is not None else "–"),
+        ]
+        for one in found
+    ]
+    return (
+        f"<h3>{esc(name)} <span class=soft>({len(found)})</span></h3>"
+        + card(table(heads, rows))
+        + f"<p class=say><small>{esc(say)}</small></p>"
+    )
+
+
+def _by(one: Candidate) -> str:
+    return f"<br><small>{esc(one.emitter or 'free')} · <code>{esc(one.commit[:7])}</code></small>"
+
+
+def _mean(estimate: Estimate | None) -> str:
+    return f"{plain(estimate.mean, 5)}<br><small>n = {estimate.n}</small>" if estimate else "–"
+
+
+def audit(data: ReportData) -> str:
+    """What text that no decision has seen says about the kept configurations."""
+    if not data.audited:
+        return ""
+    best = next((c for c in data.audited if data.headline.best and c.commit == data.headline.best.commit), None)
+    verdict = f"<p class=say>{esc(_audit_says(best))}</p>" if best and best.audit else ""
+    heads = [("n", "#"), ("", "kept change"), ("n", "val − baseline"), ("n", "audit − baseline")]
+    rows = [
+        [
+            ("n", str(c.number)),
+            ("t", esc(c.title)),
+            ("n", more_or_less(c.against_baseline, 5)),
+            ("n", more_or_less(c.audit, 5)),
+        ]
+        for c in data.audited
+    ]
+    say = (
+        "Every run is also scored on a text that no decision and no agent ever sees. It is told here and nowhere else."
+    )
+    return section("The audit", say, verdict + card(table(heads, rows)), "audit")
+
+
+def _audit_says(best: Candidate) -> str:
+    audit_, val = best.audit, best.against_baseline
+    assert audit_ is not None
+    seen = f" (on the validation text {signed(val.mean, 5)})" if val else ""
+    words = f"What stands is {interval(audit_, True, 5)} against the baseline on it{seen}: "
+    if audit_.high < 0:
+        return words + "the gain holds on text that nothing was chosen by."
+    if audit_.low > 0:
+        return words + "there it is worse than the baseline. Do not ship it."
+    return words + "that text can't tell them apart."
+
+
+def next_steps(data: ReportData) -> str:
+    """The next bets."""
+    inner = "".join(_bet(bet) for bet in data.bets)
+    say = "The planner's next experiment, and what is most likely to pay."
+    return section("Next bets", say, f'<div class="card"><ol class="bets">{inner}</ol></div>') if inner else ""
+
+
+def _bet(bet: Bet) -> str:
+    line = command(bet.command) if bet.command else ""
+    return f'<li><strong>{esc(bet.title)}</strong><br><span class="soft">{esc(bet.why)}</span>{line}</li>'
+
+
+def promotion(data: ReportData) -> str:
+    """The commands that take the result away or measure it again."""
+    best, base = data.headline.best, data.headline.baseline
+    if not best or not base or best.number == base.number or not best.commit:
+        return ""
+    name = data.branch.rsplit("/", 1)[-1] or "night"
+    kept = [c.commit[:12] for c in data.confirmed if c.commit]
+    parts = ["<h3>Take what stands under a name of its own</h3>", command(f"git branch best-{name} {best.commit[:12]}")]
+    if kept:
+        parts += [
+            "<h3>Take the confirmed changes alone onto the branch you are on</h3>",
+            command("git cherry-pick " + " ".join(kept)),
+        ]
+    parts += ["<h3>Measure it again with another seed</h3>", command(f"uv run research replicate {best.commit[:12]}")]
+    parts += ["<h3>Look at any run, kept or not</h3>", command(f"git show refs/research/runs/{best.runs[0]}")]
+    return section("Take it further", "", card("".join(parts)))
+
+
+def archive(data: ReportData) -> str:
+    """The archive as a grid: kinds of change down, size, memory and growth across."""
+    if not data.cells:
+        return ""
+    split = {cell.niche: ("/".join(cell.niche.split("/")[:1]), tuple(cell.niche.split("/")[1:])) for cell in data.cells}
+    kinds = list(dict.fromkeys(kind for kind, _ in sorted(split.values())))
+    columns = sorted({rest for _, rest in split.values()})
+    at = {split[cell.niche]: cell for cell in data.cells}
+    best = min(cell.mean for cell in data.cells)
+    heads = [("", "")] + [
+        ("", f"{esc(rest[0] if rest else '')}<span>{esc(', '.join(rest[1:]))}</span>") for rest in columns
+    ]
+    rows = [
+        [("none", f"<strong>{esc(kind)}</strong>"), *(_cell(at.get((kind, rest)), best) for rest in columns)]
+        for kind in kinds
+    ]
+    say = "The best of every niche: what a change touched, by parameters, memory and growth."
+    return section("Archive", say, card(table(heads, rows, "grid")))
+
+
+def _cell(cell: Cell | None, best: float) -> tuple[str, str]:
+    if cell is None:
+        return "none", ""
+    words = f'<span title="{esc(cell.title)}">{plain(cell.mean)}</span>'
+    who = cell.emitter or ("" if cell.niche.startswith("baseline") else "free")
+    tried = f"{cell.count} tried" if cell.count != 1 else "1 tried"
+    return (
+        "num best" if cell.mean == best else "num",
+        f"{words}<br><small>n = {cell.n} · {tried}<br>{esc(who)}</small>",
+    )
+
+
+def emitters(data: ReportData) -> str:
+    """Who was asked how often, and what came of it."""
+    total = sum(line.runs for line in data.emitters) or 1
+    rows = []
+    for line in data.emitters:
+        share = 100 * line.runs / total
+        hours = line.minutes / 60
+        rate = f"{line.earned_bpb / hours * 1e3:.2f}" if hours > 0.01 and line.earned_bpb else "–"
+        meter = f'<div class="meter"><i style="width:{share:.0f}%"></i></div>'
+        rows.append(
+            [
+                ("", f"<strong>{esc(line.name)}</strong>"),
+                ("n", f"{line.runs}"),
+                ("wide", meter),
+                ("n", str(line.kept)),
+                ("n wide", str(line.crashes)),
+                ("n", plain(line.earned_bpb, 5) if line.earned_bpb else "–"),
+                ("n wide", rate),
+            ]
+        )
+    heads = [
+        ("", "emitter"),
+        ("n", "runs"),
+        ("wide", "share"),
+        ("n", "kept"),
+        ("n wide", "crashed"),
+        ("n", "earned, bpb"),
+        ("n wide", "10⁻³ bpb an hour"),
+    ]
+    say = "Earned is what kept changes took off the val_bpb that stood before, by the means of all their runs."
+    return section("Who earned what", say, card(table(heads, rows))) if rows else ""
+
+
+def crashes(data: ReportData) -> str:
+    """Ways to fail, the most frequent first."""
+    rows = [
+        [
+            ("n", f"{line.count}×"),
+            ("t", f"{pill(line.kind, 'crash')} <code>{esc(line.signature)}</code>"),
+            ("n wide", f"#{line.number}"),
+            ("wide", f"<code>{esc(line.commit[:7])}</code>"),
+        ]
+        for line in data.crashes
+    ]
+    return (
+        section(
+            "Crashes", "", card(table([("n", ""), ("", "what failed"), ("n wide", "last"), ("wide", "commit")], rows))
+        )
+        if rows
+        else ""
+    )
+
+
+def beliefs(data: ReportData) -> str:
+    """What the lab believes by now."""
+    return section("What the evidence says", "", card(bullets(data.conjectures)))
+
+
+def notes(data: ReportData) -> str:
+    """What the numbers leave out."""
+    return section("Worth knowing", "", card(bullets(data.notes)))
+
+
+def decision_kind(decision: str, crashed: bool) -> str:
+    """The colour of a verdict's word."""
+    return "crash" if crashed else _DECISIONS.get(decision, "keep" if decision == "baseline" else "drop")
