@@ -103,6 +103,12 @@ class Settings:
     """Weight, in configurations, of the assumed spread of effects: soon overruled, yet never zero after two."""
     spread_prior_bpb: float = 0.0015
     """Assumed sd of what one idea does: the published night's median effect is about 0.0020."""
+    delta_entries: int = 40
+    """Parts of a change that a record names: one idea has a handful; records stay small after a rewrite."""
+    delta_chars: int = 200
+    """Length of one of them above which it is left out: a table of numbers is no single value that moved."""
+    digest_least_runs: int = 500
+    """Runs from which on the recollection is kept in the store: below it, folding takes less time than writing."""
     plateau_stall: int = 5
     """Configurations without a kept one that are a plateau: with a third of ideas gaining, one chance in eight."""
     conjectures_shown: int = 4
@@ -141,6 +147,36 @@ class Settings:
     suspect_share: float = 0.025
     """Share of the incumbent's val_bpb below which no gain is suspected: a whole published night gained 1.2 %, the best
     known session 2.8 %; in absolute terms a small model's honest gains are larger than a large one's."""
+    fitness_per_bpb: float = 100.0
+    """Score of one bpb gained: a good late gain, 0.001, then weighs 0.1, about as much as a term of novelty."""
+    fitness_simpler: float = 0.1
+    """Score of a change kept because it is shorter and as good: what a gain of 0.001 would have earned."""
+    novelty_niche: float = 0.35
+    """Novelty of a niche's first run; it falls with the root of the runs there, as a mean's error does."""
+    novelty_category: float = 0.2
+    """The same for a kind of change."""
+    novelty_emitter: float = 0.1
+    """The same for an emitter."""
+    information_category: float = 0.25
+    """Information of the first run of a kind of change; falls like novelty."""
+    information_stall: float = 0.1
+    """Information of any run in a plateau, where everything tells more than one more repetition would."""
+    information_stall_from: int = 4
+    """Runs without a keep from which it is a plateau."""
+    surprise_win: float = 0.2
+    """Surprise of a change that was predicted not to improve and is kept."""
+    complexity_per_statement: float = 0.02
+    """Cost of one statement more: fifty, a long function, cost as much as a gain of 0.01 earns."""
+    deletion_per_statement: float = 0.01
+    """Earning of one statement less, half of what one more costs, so that adding and deleting never pays."""
+    deletion_most: float = 0.1
+    """Most that deleting earns: no amount of it may outweigh a gain of 0.001."""
+    vram_share: float = 0.5
+    """Cost of using twice the baseline's peak memory; less in proportion."""
+    review_changes: int = 6
+    """Changes that a review lists: an experiment is one idea and rarely moves more."""
+    review_conjectures: int = 3
+    """Conjectures that a review repeats: the whole list is in the summary."""
 
     # Views --------------------------------------------------------------------------------------------------------
     chart_usual_share: float = 0.9
@@ -246,6 +282,8 @@ class Settings:
     """Anomalies that are halved before giving up, for the same reason."""
     trend_memory: int = 20
     """Latest configurations that make a trend: a night's last hours."""
+    fashion_share: float = 0.5
+    """Share of the latest experiments from which one kind of change is a fashion: half of them."""
     subject_chars: int = 100
     """Longest commit subject: what a log shows in one line."""
     brief_chars: int = 2_200
@@ -254,6 +292,28 @@ class Settings:
     """Earlier results nearby that a brief tells: what an agent can weigh at once."""
     quote_subject_chars: int = 90
     """Length at which text of others (subjects, signatures) is cut in a brief."""
+
+    # Agents -------------------------------------------------------------------------------------------------------
+    autonomy_hours: float = 24.0
+    """Hours after which the loop lets go unless another limit was set: a night and the day after it."""
+    idle_continuations: int = 3
+    """Continuations without a commit, a run or new words after which the loop ends: a fourth would change nothing."""
+    stuck_continuations: int = 12
+    """The same where the agent's words did change: waiting for one run at five minutes a poll takes two or three."""
+    order_words: int = 700
+    """Longest order, in words: about 1,000 tokens, so that a night of orders does not fill a context."""
+    context_chars: int = 6_000
+    """Longest text that a hook adds to a context: about 1,500 tokens; Codex itself cuts at some 10,000 characters."""
+    codex_minutes: float = 20.0
+    """Longest that one codex exec may take for one idea: reading, thinking and one edit take 2 to 10."""
+    codex_tokens: int = 2_000_000
+    """Tokens that one codex exec may use, read again at every step and mostly cached; more is an agent in circles."""
+    codex_attempts: int = 4
+    """Attempts at one idea before the night goes on without it."""
+    codex_backoff_s: float = 30.0
+    """First wait after a refused request; it doubles with every further one."""
+    codex_backoff_most_s: float = 1_800.0
+    """Longest wait: a rate limit of hours is tried twice an hour."""
 
 
 SETTINGS = Settings()

@@ -1,0 +1,120 @@
+"""What every emitter is: a name, a purpose, a precondition, and a brief made of facts from memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from research.memory.view import Known, Memory
+from research.records import Plan
+from research.search.emitters.quoting import quoted, said, told
+from research.settings import SETTINGS
+
+Ready = Callable[[Memory], "str | None"]
+Facts = Callable[[Plan, Memory], Iterable[str]]
+Details = Callable[[Memory], Mapping[str, str]]
+
+
+def always(memory: Memory) -> str | None:
+    """The precondition of those that need nothing but a parent."""
+    return None if memory.incumbent is not None else "nothing was measured yet"
+
+
+def no_details(memory: Memory) -> Mapping[str, str]:
+    """The details of those that pick nothing out of memory."""
+    return {}
+
+
+@dataclass(frozen=True)
+class Emitter:
+    """One kind of proposal.
+
+    Attributes:
+        name: Its name, as in a subject's [emitter=...] tag.
+        purpose: What it is for, in a few words.
+        order: What an agent is told to do; {category} is what to change.
+        predicted: The effect that is expected: improve, likely improve, flat, risky or uncertain.
+        ready: Why it makes no sense now, None if it does.
+        facts: Lines about what it works on, from memory.
+        details: What it picked out of memory, for the plan.
+    """
+
+    name: str
+    purpose: str
+    order: str
+    predicted: str
+    ready: Ready = always
+    facts: Facts = lambda plan, memory: ()
+    details: Details = no_details
+
+    def brief(self, plan: Plan, memory: Memory) -> str:
+        """What an agent is told: facts first, then the order; text of others is quoted and bounded."""
+        category = plan.category or "model"
+        tag = f" [emitter={self.name}]" if self.name else ""
+        title = f"Emitter {self.name}: {self.purpose}." if self.name else f"Free choice: {self.purpose}."
+        head = [f"{title} Predicted effect: {self.predicted}.", *_parent(plan, memory)]
+        order = [
+            f"Do: {self.order.format(category=category)}",
+            f"One idea, train.py alone, committed as: exp: <what> with before -> after{tag}",
+        ]
+        middle = [*self.facts(plan, memory), *_nearby(plan, memory), *_not_again(memory)]
+        return _bounded(head, middle, order)
+
+
+def _bounded(head: list[str], middle: list[str], order: list[str]) -> str:
+    """The lines within the limit; what is cut is cut from the middle's end."""
+    room = SETTINGS.brief_chars - sum(len(line) + 1 for line in (*head, *order))
+    kept: list[str] = []
+    for line in middle:
+        room -= len(line) + 1
+        if room < 0:
+            break
+        kept.append(line)
+    return "\n".join([*head, *kept, *order])
+
+
+def _parent(plan: Plan, memory: Memory) -> list[str]:
+    known = memory.of(plan.parent) if plan.parent else memory.incumbent
+    lines = []
+    if known is not None:
+        role = "the incumbent" if known is memory.incumbent else f"not the incumbent, chosen: {known.decision}"
+        lines.append(f"Parent: {known.commit[:7]} ({role}), val_bpb {said(known.estimate)}, {quoted(known.subject)}.")
+    if memory.incumbent is not None and known is not memory.incumbent:
+        lines.append(f"Incumbent: {memory.incumbent.commit[:7]}, val_bpb {said(memory.incumbent.estimate)}.")
+    noise = memory.noise
+    lines.append(f"Why: {plan.reason} One run scatters by sd {noise.sd:.4f} bpb; smaller gains need replicates.")
+    return lines
+
+
+def _nearby(plan: Plan, memory: Memory) -> list[str]:
+    """The latest results of this kind of change, the most telling first."""
+    wanted = set((plan.category or "").split("+")) - {""}
+    near = [known for known in reversed(memory.recent) if not wanted or known.category in wanted]
+    near = [known for known in near if known.gain is not None or known.failure][: SETTINGS.brief_neighbours]
+    return ["Tried nearby (newest first):", *(f"- {told(known)}" for known in near)] if near else []
+
+
+def _not_again(memory: Memory) -> list[str]:
+    lines = []
+    if memory.no_fly:
+        lines.append("Ways that failed; do not repeat:")
+        lines += [f"- {quoted(pattern.signature)}, {pattern.count} times" for pattern in memory.no_fly[:3]]
+    tried = [f"{name} {', '.join(values)}" for name, values in _values(memory).items()]
+    if tried:
+        lines.append("Values measured already: " + "; ".join(tried[:6]) + ".")
+    return lines
+
+
+def _values(memory: Memory) -> dict[str, list[str]]:
+    """Constants to the values tried lately, the busiest first."""
+    busy = sorted(memory.tried.items(), key=lambda item: (-len(item[1]), item[0]))[:6]
+    return {name: list(dict.fromkeys(_short(trial.after) for trial in trials[-6:])) for name, trials in busy}
+
+
+def _short(text: str) -> str:
+    return quoted(text)[1:-1][:40]
+
+
+def commits(known: Iterable[Known]) -> str:
+    """Short hashes, one after another."""
+    return ", ".join(one.commit[:7] for one in known)
