@@ -195,8 +195,8 @@ class Settings:
     """Next bets on the page: what a person will look at before coffee."""
     live_refresh_s: float = 1.0
     """Seconds between two frames of watch: train.py itself prints every five seconds."""
-    live_verdicts: int = 5
-    """Latest verdicts in watch: they fit a terminal of 24 lines beside everything else."""
+    live_verdicts: int = 12
+    """Latest verdicts in watch: what a high terminal has room for; a terminal of 24 lines shows four."""
     live_log_bytes: int = 262_144
     """How much of the growing log watch reads: two hours of train.py's progress lines."""
     low_disk_bytes: int = 2 * 1024**3
@@ -290,6 +290,10 @@ class Settings:
     """Longest brief for an agent: about 550 tokens, facts first."""
     brief_neighbours: int = 5
     """Earlier results nearby that a brief tells: what an agent can weigh at once."""
+    brief_diff_lines: int = 6
+    """Changed lines of a recorded diff that a brief shows: most experiments change fewer."""
+    in_flight_stride: int = 1_000_003
+    """Distance of the seeds that plans made side by side draw from: a prime, so that night seeds don't meet them."""
     quote_subject_chars: int = 90
     """Length at which text of others (subjects, signatures) is cut in a brief."""
 

@@ -1,0 +1,300 @@
+"""SessionStart, UserPromptSubmit, PostToolUse and Stop: what is known goes in, the next order comes out at the end."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from research.agents import autonomy
+from research.agents.hooks.before import SEEN, lab_options
+from research.agents.hooks.entry import context
+from research.agents.hooks.wire import dumps, loads
+from research.head import branch_of
+from research.store.glance import glance
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from research.agents.hooks.entry import Call
+    from research.store.glance import Glance
+
+HAND = "hand-"
+CONTEXT_CHARS = 6_000
+"""Where a text is cut without asking settings.py, whose loading an ordinary hook can't wait for; a test holds both
+together."""
+
+
+def _utc(now: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now))
+
+
+def _experimental(branch: str) -> bool:
+    return branch.startswith("autoresearch/")
+
+
+# News ---------------------------------------------------------------------------------------------------------------
+
+
+def news(call: Call) -> str:
+    """The review of a run that finished and that no hook has shown yet; whichever hook comes first shows it, once."""
+    branch = branch_of(call.root)
+    with glance(call.discovery) as store:
+        text = _news(store, branch) if store is not None and branch else ""
+    _looked(call)
+    return text[:CONTEXT_CHARS]
+
+
+def _looked(call: Call) -> None:
+    path = os.path.join(call.discovery, SEEN)
+    try:
+        with open(path, "a", encoding="utf-8"):
+            os.utime(path)
+    except OSError:
+        pass
+
+
+def _news(store: Glance, branch: str) -> str:
+    name = f"shown:{branch}"
+    shown = int(store.fact(name) or 0)
+    rows = store.verdicts_after(shown, branch)
+    if rows and store.advance(name, rows[0]["seq"]):
+        store.advance(f"told:{branch}", store.last("runs"))
+        return _review(rows[0])
+    if not rows and (last := store.last("verdicts")) > shown:
+        store.advance(name, last)
+    told = f"told:{branch}"
+    failed = store.failed_after(int(store.fact(told) or 0), branch)
+    if failed and store.advance(told, failed[0]["seq"]):
+        row = failed[0]
+        return (
+            f"Run {row['run']} ended as {row['outcome']} and says nothing about the idea: {str(row['why'])[:300]}. "
+            "It is not an experiment's result; mend the cause or run the same commit again."
+        )
+    return ""
+
+
+def _review(row: dict[str, Any]) -> str:
+    score = f", val_bpb {row['val_bpb']:.6f}" if row["val_bpb"] is not None else ""
+    head = f"Run {row['run']} has finished ({row['outcome']}{score}) and is recorded: {row['decision']}. {row['why']}"
+    step = (
+        "It needs another seed: uv run research replicate."
+        if row["decision"] in ("replicate", "investigate")
+        else "Carry it out in git: uv run research settle."
+    )
+    return f"{head}\n{str(row['text'] or '').strip()}\n{step} The ledger is written already."
+
+
+# Hand-made runs -----------------------------------------------------------------------------------------------------
+
+
+def take_in_hand_made(call: Call) -> None:
+    """Takes in finished runs that were made by hand, when the folder of runs changed since the last look."""
+    runs = os.path.join(call.root, "results", "runs")
+    note = os.path.join(call.discovery, ".hand-made")
+    try:
+        stamp = os.stat(runs).st_mtime_ns
+    except OSError:
+        return
+    try:
+        with open(note, encoding="utf-8") as file:
+            seen, *pending = file.read().split("\n")
+    except OSError:
+        seen, pending = "", []
+    if seen != str(stamp):
+        with os.scandir(runs) as entries:
+            names = [entry.name for entry in entries if entry.name.startswith(HAND)]
+        with glance(call.discovery) as store:
+            pending = [name for name in names if store is None or not store.knows_folder(name)]
+    done = [name for name in pending if name and os.path.exists(os.path.join(runs, name, "score.json"))]
+    if done:
+        from pathlib import Path
+
+        from research.lab import Lab
+        from research.places import Places
+
+        Lab(Places(Path(call.root)), say=call.log).open().close()
+        pending = [name for name in pending if name not in done]
+    if done or seen != str(stamp):
+        os.makedirs(call.discovery, exist_ok=True)
+        with open(note, "w", encoding="utf-8") as file:
+            file.write("\n".join([str(stamp), *pending]))
+
+
+# Contexts -----------------------------------------------------------------------------------------------------------
+
+
+def _summary(store: Glance | None, branch: str) -> str:
+    """What the lab knows: the text that was stored when the last run was judged, or what a glance tells."""
+    if store is None:
+        return "Nothing is recorded yet."
+    if stored := store.fact(f"summary:{branch}"):
+        return stored
+    lines = []
+    for row in store.recent(branch)[:5]:
+        score = f"{row['val_bpb']:.6f}" if row["val_bpb"] is not None else "crash"
+        lines.append(f"- {row['run']}: {score}, {row['decision']} @ {row['commit'][:7]}")
+    if not lines:
+        return "No run on this branch is recorded yet; the first scored one is its baseline."
+    return "Latest runs, newest first:\n" + "\n".join(lines)
+
+
+def session_start(call: Call) -> dict[str, Any] | None:
+    """Answers SessionStart: where the lab stands, also after a compaction or /clear."""
+    if call.driven:
+        return None
+    take_in_hand_made(call)
+    branch = branch_of(call.root)
+    with glance(call.discovery) as store:
+        on = store is not None and autonomy.load(store).enabled
+        parts = [
+            f"Autoresearch, session {call.text('source') or 'startup'}. Branch: {branch or '(detached)'}. "
+            f"Autonomy: {'on' if on else 'off'}.",
+            _summary(store, branch),
+        ]
+        if store is not None and _experimental(branch):
+            plan = store.pending_plan()
+            parts += [f"Pending plan: {plan['emitter'] or 'free'}: {str(plan['reason'])[:300]}"] if plan else []
+            parts.append(_news(store, branch))
+    parts.append(
+        "Protocol: program.md. `uv run research summary` says all of this and more. The memory in results/ and "
+        "results.tsv is the runner's: read it through the verbs, never write or commit it."
+    )
+    return context("SessionStart", "\n\n".join(part for part in parts if part)[:CONTEXT_CHARS])
+
+
+def prompt(call: Call) -> dict[str, Any] | None:
+    """Answers UserPromptSubmit: notes what the person says about going on, and says how things stand."""
+    if call.driven:
+        return None
+    take_in_hand_made(call)
+    branch = branch_of(call.root)
+    said = _note(call, branch)
+    with glance(call.discovery) as store:
+        on = store is not None and autonomy.load(store).enabled
+        parts = [said] if said else []
+        if _experimental(branch):
+            parts.append(
+                f"Autoresearch hooks are active on {branch}; autonomous continuation is {'on' if on else 'off'}. "
+                "Experiments change train.py alone, one `exp:` commit per idea; the runner records, judges and keeps "
+                f"the ledger. Launch: python scripts/run_experiment.py {lab_options(call.environment)} "
+                "-- uv run train.py > run.log 2>&1"
+            )
+            parts.append(_news(store, branch) if store is not None else "")
+    return context("UserPromptSubmit", "\n\n".join(part for part in parts if part)[:CONTEXT_CHARS])
+
+
+def _note(call: Call, branch: str) -> str:
+    """Turns the switch if the prompt says so; returns a sentence about it."""
+    from research.agents.phrases import intent, limits
+
+    text = call.text("prompt")
+    wish = intent(text)
+    if wish is None:
+        return ""
+    if wish != "off" and not os.path.exists(os.path.join(call.discovery, "memory.db")):
+        if wish == "resume":
+            return ""
+        _make_store(call)
+    now = time.time()
+    with glance(call.discovery) as store:
+        if store is None:
+            return ""
+        before = autonomy.load(store)
+        if wish == "resume" and not (before.by_itself and not before.enabled):
+            return ""
+        if wish == "off" and not before.enabled:
+            return ""
+        if wish == "off":
+            after = autonomy.turned_off(before, text, now)
+            said = "Autonomous continuation is now off: finish what was asked and end your turn."
+        else:
+            after = autonomy.turned_on(before, text, now, store.last("runs"), limits(text))
+            said = "Autonomous continuation is now on: go on from experiment to experiment without asking."
+            if not _experimental(branch):
+                said += " It works on autoresearch/* branches: create one first (program.md, set-up)."
+        autonomy.save(store, after)
+        store.add_event(_utc(now), "autonomy", dumps({"enabled": after.enabled, "prompt": text[:500]}))
+    return said if after.enabled != before.enabled else ""
+
+
+def _make_store(call: Call) -> None:
+    from pathlib import Path
+
+    from research.places import Places
+    from research.store.open import open_store
+
+    open_store(Places(Path(call.root)), _utc(time.time()), call.log).close()
+
+
+def after_tool(call: Call) -> dict[str, Any] | None:
+    """Answers PostToolUse: the review of a run that has finished, whatever command this was."""
+    if call.driven:
+        return None
+    take_in_hand_made(call)
+    return context("PostToolUse", news(call))
+
+
+# Stop ---------------------------------------------------------------------------------------------------------------
+
+
+def stop(call: Call) -> dict[str, Any] | None:
+    """Answers Stop: the next order, while autonomy is on, on a branch of experiments, within the limits."""
+    branch = branch_of(call.root)
+    if call.driven or not _experimental(branch):
+        return None
+    take_in_hand_made(call)
+    now = time.time()
+    with glance(call.discovery) as store:
+        if store is None:
+            return None
+        state = autonomy.load(store)
+        if not state.enabled:
+            return None
+        from research.settings import SETTINGS
+
+        launched = store.last("runs") - state.first_run
+        usd = store.spent_usd(state.first_run) if state.usd else 0.0
+        if reason := autonomy.reached(state, now, launched, usd, SETTINGS.autonomy_hours):
+            return _let_go(store, state, reason, now)
+        from research.agents.orders import next_order
+        from research.agents.situation import look
+
+        here = look(call.root, branch, store, lab_options(call.environment), call.environment)
+        order = next_order(here, SETTINGS.order_words)
+        if order.kind == "no-data":
+            store.set_fact("told_of_data", "1")
+        if not order.text:
+            return None
+        progress = f"{here.head} {store.last('runs')} {store.last('verdicts')}"
+        words = _digest(call.text("last_assistant_message"))
+        limits = SETTINGS.idle_continuations, SETTINGS.stuck_continuations
+        if reason := autonomy.went_on(state, progress, words, *limits):
+            return _let_go(store, state, reason, now)
+        autonomy.save(store, state)
+        text = "\n\n".join(part for part in (_news(store, branch), order.text) if part)
+        store.add_event(_utc(now), "stop_continue", dumps({"kind": order.kind, "order": text[:2000]}))
+    _looked(call)
+    return {"decision": "block", "reason": text[:CONTEXT_CHARS]}
+
+
+def _let_go(store: Glance, state: autonomy.Autonomy, reason: str, now: float) -> dict[str, Any]:
+    """Ends the loop with a message."""
+    autonomy.save(store, autonomy.turned_off(state, reason, now, by_itself=True))
+    store.add_event(_utc(now), "autonomy", dumps({"enabled": False, "reason": reason}))
+    return {"systemMessage": f"Autoresearch: the loop has ended. {reason} Say \"continue\" to go on."}
+
+
+def _digest(text: str) -> str:
+    from zlib import crc32
+
+    return f"{crc32(' '.join(text.split()).encode('utf-8', 'replace')):08x}-{len(text)}" if text.strip() else ""
+
+
+def plan_details(text: str) -> dict[str, Any]:
+    """A plan's details from their JSON text."""
+    try:
+        value = loads(text)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}

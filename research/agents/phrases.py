@@ -1,0 +1,156 @@
+"""What a prompt says about going on by itself: read by sentence and intent, not by a word anywhere.
+
+Quoted text, code and questions change nothing; a negated order is the opposite order; of several the last one counts.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+Intent = Literal["on", "off", "resume"]
+"""resume: a plain "continue", which only means something after the loop ended by itself."""
+
+_QUOTES = (
+    r"```.*?(?:```|\Z)", r"`[^`\n]*`", r"\"[^\"\n]*\"", r"“[^”\n]*”", r"«[^»\n]*»", r"(?m)^\s*>.*$",
+    r"(?<![\w'])'[^'\n]+'(?!\w)", r"‘[^’\n]*’(?!\w)",
+)  # fmt: skip
+_LEAD = (
+    r"(?:(?:please|pls|ok|okay|now|just|hey|hi|hello|codex|alright|actually|wait|hmm|well|no|yes|yeah|sure|thanks|"
+    r"thank you|great|good|enough|so|then|and|but|let'?s|let us|also|immediately|you (?:can|may|should|must|could) "
+    r"(?:now )?|i(?:'d| would) like you to|i want you to|we (?:can|should|must)|go ahead and|after that|from now on|"
+    r"from here(?: on)?|at this point|for now|simply|kindly|do)\W+)*"
+)
+_LOOP = (
+    r"(?:(?:the|this|your|our|a|an|new|autonomous|autoresearch|auto-research|experiment(?:s|al)?|research|night|"
+    r"overnight|nightly)\s+)*"
+)
+_ON = re.compile(
+    r"(?:(?:continue|go|run|work|proceed|operate|keep going|experiment)\s+"
+    r"(?:fully\s+|completely\s+)?autonomous(?:ly)?\b"
+    r"|(?:continue|resume|restart|start|begin|launch|enter|kick\s*off|run)\s+" + _LOOP + r"loop\b"
+    r"|kick\s*off\s+(?:a\s+|the\s+|some\s+)?(?:new\s+)?(?:experiment|experimentation|autoresearch)"
+    r"|(?:start|begin|resume)\s+experimenting\b"
+    r"|(?:keep|go on)\s+experimenting\b"
+    r"|(?:enable|turn on|switch on)\s+(?:the\s+)?(?:autonomy|autonomous mode|autonomous continuation)"
+    r"|autonom(?:y|ous mode)\s+on\b)",
+    re.I,
+)
+_RESUME = re.compile(
+    rf"^{_LEAD}(?:continue|go on|keep going|carry on|resume|proceed)\b[\s.!]*(?:please|now)?[\s.!]*$", re.I
+)
+_STOPPERS = r"(?:stop|halt|pause|quit|abort|cease|desist)"
+_OBJECT = (
+    r"(?:\s*$|\s+(?:now|here|there|please|immediately|everything|it|this|that|all|working|running|experimenting|continuing|"
+    r"going|looping|at once|right (?:now|here|there|away)|as soon as|for (?:now|today|tonight|the (?:day|night))|after|"
+    r"when|once|until|before|to ask|asking|between|because|since|thanks?|thank you|autonomous\w*|the autonomous\w*|"
+    r"autonomy|" + _LOOP + r"(?:loop|experiments?|research|autoresearch|runs?|night|work|session|search))\b)"
+)
+_STOP = re.compile(rf"^{_LEAD}(?:to\s+)?{_STOPPERS}(?!\s+asking){_OBJECT}", re.I)
+_OFF = re.compile(
+    rf"^{_LEAD}(?:(?:summari[sz]e only|only summari[sz]e|just summari[sz]e)\b|hold (?:here|on|off|it)\b|"
+    r"that'?s enough\b"
+    r"|(?:end|stop|shut down|kill|leave|exit|pause|halt) " + _LOOP + r"loop\b"
+    r"|(?:disable|turn off|switch off|deactivate)\s+(?:the\s+)?(?:autonomy|autonomous|loop)|autonomy off\b"
+    r"|(?:finish|complete) (?:this|the current|the last) (?:run|experiment) (?:and|then) (?:then )?stop\b|"
+    r"call it a (?:day|night)\b)",
+    re.I,
+)
+_NOT = r"(?:do not|don'?t|never|no need to|must not|mustn'?t|should not|shouldn'?t|cannot|can'?t|without|not to|not)"
+_NOT_STOP = re.compile(rf"\b{_NOT}\s+(?:ever\s+|just\s+|you\s+|dare\s+)?{_STOPPERS}(?:p?ing)?{_OBJECT}", re.I)
+_NOT_GO_ON = re.compile(rf"\b{_NOT}\s+(?:you\s+)?(?:continue|go on|keep going|carry on|proceed|resume)\b", re.I)
+_NEGATED = re.compile(rf"\b{_NOT}\b[^,;]*$", re.I)
+_REPORTED = re.compile(
+    r"\b(?:say|says|said|tell|told|explain|explains|describe|phrase|word|string|token|called|function|named|docs?|"
+    r"documentation|readme|comment|means?|grep|regex|tests?|pattern|what|why|how|whether|if|would|happen\w*|unless|"
+    r"document|define|rename|print|write|list|show|find|search|translate|prompt|when i)\b",
+    re.I,
+)
+_TALK = re.compile(
+    rf"^{_LEAD}(?:explain|describe|document|define|discuss|what|why|how|whether|if|unless|tell me|show|list|grep|"
+    r"search|find|rename|write|print|read|translate|add|implement|fix|change|remove|make|insert|put|set|use|increase|decrease)\b",
+    re.I,
+)
+_POLITE = re.compile(
+    rf"^{_LEAD}(?:can|could|would|will) you (?:please |just |kindly |now )*(?={_STOPPERS}\b|hold )", re.I
+)
+
+
+def _plain(prompt: str) -> str:
+    text = prompt.replace("’", "'").replace("‘", "‘").replace("\u02bc", "'")
+    for pattern in _QUOTES:
+        text = re.sub(pattern, " … ", text, flags=re.S)
+    return text
+
+
+def intent(prompt: str) -> Intent | None:
+    """What a prompt asks for.
+
+    Args:
+        prompt: What a person typed.
+
+    Returns:
+        The last order in it; None where it gives none.
+    """
+    found: Intent | None = None
+    for sentence in re.split(r"(?<=[.!?])\s+|\n+|;|(?<=\w) - |—", _plain(prompt)):
+        sentence = sentence.strip()
+        if sentence:
+            found = _of_sentence(sentence) or found
+    return found
+
+
+def _of_sentence(sentence: str) -> Intent | None:
+    if sentence.endswith("?"):
+        polite = _POLITE.match(sentence)
+        return "off" if polite and _STOP.match(sentence[polite.end() :].rstrip(" ?")) else None
+    sentence = sentence.rstrip(" .!:")
+    found: Intent | None = None
+    talk = False
+    for clause in re.split(r",\s*(?:and\s+|but\s+|then\s+)*|\s+and then\s+|\s+then\s+|\s+but\s+|\s+and\s+", sentence):
+        fresh = f" then {clause}" in sentence or f"but {clause}" in sentence
+        talk = (talk and not fresh) or bool(_TALK.match(clause))
+        if not talk:
+            found = _of_clause(clause) or found
+    return found
+
+
+def _of_clause(clause: str) -> Intent | None:
+    clause = clause.strip()
+    if "…" in clause and _REPORTED.search(clause):
+        return None
+    if _NOT_GO_ON.search(clause) and not _REPORTED.search(clause):
+        return "off"
+    if match := _NOT_STOP.search(clause):
+        return None if _REPORTED.search(clause[: match.start()]) else "on"
+    if match := _ON.search(clause):
+        before = clause[: match.start()]
+        if _NEGATED.search(before):
+            return "off" if not _REPORTED.search(before) else None
+        return None if _REPORTED.search(before) else "on"
+    if _OFF.match(clause) or _STOP.match(clause):
+        return "off"
+    return "resume" if _RESUME.match(clause) else None
+
+
+_LIMIT = re.compile(
+    r"\b(?:after|for|at most|up to|max(?:imum)?(?: of)?|no more than|within|until)\s+(\$?\s?\d+(?:\.\d+)?)\s*"
+    r"(?:more\s+|further\s+)?"
+    r"(runs?|experiments?|hours?|hrs?|h\b|dollars?|usd)?",
+    re.I,
+)
+
+
+def limits(prompt: str) -> dict[str, float]:
+    """Limits that an order names ("for 20 runs", "after 8 hours", "up to $50"): runs, hours, usd."""
+    found: dict[str, float] = {}
+    for number, unit in _LIMIT.findall(_plain(prompt)):
+        value = float(number.strip("$ "))
+        unit = unit.lower()
+        if number.startswith("$") or unit.startswith(("dollar", "usd")):
+            found["usd"] = value
+        elif unit.startswith(("run", "exp")):
+            found["runs"] = value
+        elif unit.startswith("h"):
+            found["hours"] = value
+    return found
