@@ -20,6 +20,7 @@ from research.places import machine_home
 from research.records import Judged, Outcome, Run
 from research.runs import gpu, identity, preflight, session
 from research.runs.backend import Backend, Launch, StopRequest
+from research.runs.changes import with_change
 from research.runs.local import LocalBackend
 from research.runs.lock import DeviceBusy, device_lock, take_device
 from research.runs.log import LogText, quote, read_log
@@ -252,7 +253,7 @@ def _start_record(setting: _Setting, candidate: Candidate, branch: str, key: str
     crowd = gpu.crowd(setting.device)
     if crowd:
         setting.lab.say(crowd)
-    return Run(
+    start = Run(
         run=setting.name,
         folder=setting.name,
         origin="runner",
@@ -276,6 +277,7 @@ def _start_record(setting: _Setting, candidate: Candidate, branch: str, key: str
         deletions=candidate.deletions,
         plan=request.plan,
     )
+    return with_change(start, setting.lab.work, candidate.text)
 
 
 def _after(lab: Lab, store: Store, run: Run) -> End:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from research.records import Decision, Failure, Judged, Run
 from research.store import ledger
+from research.verdict.comparable import is_believable
 from research.verdict.evidence import Evidence
 
 
@@ -92,7 +93,7 @@ def gather(history: Iterable[Judged], branch: str, contract: str | None) -> Gath
             config.run = run
         config.take(item)
         gain = None
-        if run.val_bpb is not None and run.outcome == "scored" and not run.suspect:
+        if run.val_bpb is not None and is_believable(run):
             evidence.add(key, run.val_bpb)
             parent = key_of.get(run.parent, "")
             if parent != key and parent in evidence:

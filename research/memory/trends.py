@@ -47,7 +47,7 @@ class Tally:
         dof = self.n - 1 + SETTINGS.spread_prior_n
         around = max(0.0, self.squares - self.n * self.mean**2)
         variance = (SETTINGS.spread_prior_n * SETTINGS.spread_prior_bpb**2 + around) / dof
-        return t_quantile(0.5 + 0.5 * SETTINGS.interval_share, dof) * math.sqrt(variance / self.n)
+        return _t(dof) * math.sqrt(variance / self.n)
 
     def says(self) -> int:
         """1 if its changes gain, -1 if they lose, 0 if the evidence does not tell."""
@@ -59,6 +59,12 @@ class Tally:
         """The tally as a value."""
         mean, reach = self.mean, self.reach()
         return Trend(*topic, self.n, mean, mean - reach, mean + reach, self.kept, self.crashed, self.latest)
+
+
+def _t(dof: float) -> float:
+    """How many standard errors the 95 % interval reaches; many degrees of freedom are rounded down to a few values."""
+    coarse = dof if dof < 100 else 100 * 2.0 ** math.floor(math.log2(dof / 100))
+    return t_quantile(0.5 + 0.5 * SETTINGS.interval_share, coarse)
 
 
 def topics_of(config: Config) -> list[Topic]:

@@ -10,6 +10,7 @@ from research import contract, repo
 from research.errors import ResearchError
 from research.records import Run
 from research.runs import preflight
+from research.runs.changes import with_change
 from research.runs.failure import classify
 from research.runs.log import LogText, read_log, read_summary
 from research.runs.recording import scored
@@ -108,7 +109,7 @@ def _with_source(run: Run, root: Path) -> Run:
     )
     if run.train_sha256 != candidate.train_sha256:
         return replace(run, counted=False, why="the train.py that ran is not the commit's")
-    return replace(run, fingerprint=candidate.fingerprint)
+    return with_change(replace(run, fingerprint=candidate.fingerprint), root, candidate.text)
 
 
 def _branch(root: Path, commit: str) -> str:
@@ -170,4 +171,3 @@ def _digest(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
-

@@ -65,6 +65,13 @@ class Store:
         with translated(self.path):
             return [dict(row) for row in self._db.execute(sql, values)]
 
+    def tuples(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        """Rows as plain tuples, for the other modules of this room that read a few columns of many rows."""
+        with translated(self.path):
+            cursor = self._db.cursor()
+            cursor.row_factory = None
+            return cursor.execute(sql, values).fetchall()
+
     # Runs -----------------------------------------------------------------------------------------------------
 
     def start_run(self, run: Run) -> None:
