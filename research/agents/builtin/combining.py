@@ -12,6 +12,7 @@ from research.agents.builtin.numbers import moved
 from research.agents.builtin.sampling import from_scale, rounded, to_scale, value_of
 from research.memory.view import Known
 from research.search.emitters.pairs import Pair, mergeable
+from research.search.emitters.seven import anomalies
 from research.settings import SETTINGS
 
 
@@ -58,7 +59,7 @@ def brought_over(bench: Bench, known: Known, onto: bytes) -> bytes | None:
 
 def halved(bench: Bench) -> list[Idea]:
     """Half of what crashed or surprised: pieces of a larger change, or half the way of a single number."""
-    anomalies = list(reversed(bench.memory.anomalies))[: SETTINGS.anomalies_tried]
+    found = anomalies(bench.memory)[: SETTINGS.anomalies_tried]
     planned = bench.plan.details.get("anomaly")
     return [
         Idea(
@@ -67,7 +68,7 @@ def halved(bench: Bench) -> list[Idea]:
             100.0 if known.commit == planned else 1.0 / (1 + place),
             lambda rng, known=known: _halves(bench, known, rng),  # type: ignore[misc]
         )
-        for place, known in enumerate(anomalies)
+        for place, known in enumerate(found)
     ]
 
 

@@ -47,8 +47,14 @@ class Emitter:
     facts: Facts = lambda plan, memory: ()
     details: Details = no_details
 
-    def brief(self, plan: Plan, memory: Memory) -> str:
-        """What an agent is told: facts first, then the order; text of others is quoted and bounded."""
+    def brief(self, plan: Plan, memory: Memory, more: Iterable[str] = ()) -> str:
+        """What an agent is told: facts first, then the order; text of others is quoted and bounded.
+
+        Args:
+            plan: The plan.
+            memory: What the lab knows.
+            more: Lines to follow what the emitter picked, such as the diffs of it.
+        """
         category = plan.category or "model"
         tag = f" [emitter={self.name}]" if self.name else ""
         title = f"Emitter {self.name}: {self.purpose}." if self.name else f"Free choice: {self.purpose}."
@@ -57,7 +63,7 @@ class Emitter:
             f"Do: {self.order.format(category=category)}",
             f"One idea, train.py alone, committed as: exp: <what> with before -> after{tag}",
         ]
-        middle = [*self.facts(plan, memory), *_nearby(plan, memory), *_not_again(memory)]
+        middle = [*self.facts(plan, memory), *more, *_nearby(plan, memory), *_not_again(memory)]
         return _bounded(head, middle, order)
 
 
