@@ -65,8 +65,6 @@ class Settings:
     last_step_s: float = 30.0
     """Length of the slowest honest step: the last one may begin just before the budget ends."""
     # Night --------------------------------------------------------------------------------------------------------
-    baseline_runs: int = 2
-    """Runs of the baseline before anything is changed: two are the fewest that show any noise."""
     baseline_attempts: int = 3
     """Failed baselines after which a night gives up: what was never changed fails for reasons of its own."""
     failures_in_a_row: int = 5
@@ -210,6 +208,9 @@ class Settings:
     keep_p: float = 0.88
     """P(better) from which a change is kept: the mean over all kept ones then lies well above, so that fewer than one
     kept change in twelve is not better."""
+    own_keep_p: float = 0.75
+    """P(its own last change is for the better) that a configuration made from an unkept one needs besides: it is not
+    kept for what its parent did."""
     discard_p: float = 0.35
     """P(better) below which a change is discarded without another run: it rarely comes back from there."""
     replicates_most: int = 4
@@ -268,7 +269,7 @@ class Settings:
     """Values of a constant that are drawn evenly before the sampler models what is known: fewer show no shape."""
     values_a_constant: int = 6
     """Values drawn for one constant before another constant has its turn."""
-    least_move: float = 0.04
+    least_move: float = 0.15
     """Share of a usual step below which a value counts as the one already measured: noise hides smaller moves."""
     crash_penalty_bpb: float = 0.02
     """What a crash counts for the sampler, above the worst score known: it should go back, not far away."""
@@ -278,6 +279,8 @@ class Settings:
     """How much oftener the local tuner draws a constant whose moves were gains so far."""
     merges_tried: int = 12
     """Pairs of recorded changes that the recombinator tries before it gives up: conflicts are usual, patience is not."""
+    looks_an_anomaly: int = 2
+    """Looks that one anomaly is worth before it is left alone."""
     anomalies_tried: int = 6
     """Anomalies that are halved before giving up, for the same reason."""
     trend_memory: int = 20

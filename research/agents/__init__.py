@@ -1,0 +1,1 @@
+"""Who edits train.py and what they are told."""

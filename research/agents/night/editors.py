@@ -1,0 +1,90 @@
+"""Who edits train.py in a night, seen alike by the loop: an order in, a commit out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from research import repo
+from research.agents.builtin import NothingToPropose, propose
+from research.lab import Lab
+from research.memory.recall import Memory
+from research.records import Plan
+from research.runs.backend import StopRequest
+from research.runs.preflight import TARGET
+
+
+@dataclass(frozen=True)
+class Order:
+    """What an editor is asked for.
+
+    Attributes:
+        plan: The plan; its details hold the brief.
+        memory: What is known.
+        seed: Seed of this attempt.
+        stop: Asks a slow editor to give up.
+    """
+
+    plan: Plan
+    memory: Memory
+    seed: int
+    stop: StopRequest
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A commit that changes train.py alone, with its subject."""
+
+    commit: str
+    subject: str
+
+
+class NoCandidate(Exception):
+    """The editor came to no commit.
+
+    Args:
+        why: One sentence.
+        is_failure: Whether the editor itself failed (no connection, a limit), so that waiting may help.
+    """
+
+    def __init__(self, why: str, is_failure: bool = False) -> None:
+        super().__init__(why)
+        self.why = why
+        self.is_failure = is_failure
+
+
+class Editor(Protocol):
+    """Makes commits."""
+
+    name: str
+
+    def edit(self, order: Order) -> Candidate:
+        """Carries an order out.
+
+        Raises:
+            NoCandidate: if it comes to no commit.
+        """
+
+
+class BuiltinEditor:
+    """Mutates train.py's own constants, switches and statements; needs no key and no network.
+
+    Args:
+        lab: The lab whose repository gets the commits.
+    """
+
+    name = "builtin"
+
+    def __init__(self, lab: Lab) -> None:
+        self._root = lab.places.root
+
+    def edit(self, order: Order) -> Candidate:
+        """See Editor."""
+        try:
+            proposal = propose(
+                order.plan, order.memory, lambda commit: repo.blob(self._root, commit, TARGET), order.seed
+            )
+        except NothingToPropose as nothing:
+            raise NoCandidate(str(nothing)) from None
+        commit = repo.commit_file(self._root, proposal.parent, TARGET, proposal.text, proposal.subject)
+        return Candidate(commit, proposal.subject)

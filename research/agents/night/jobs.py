@@ -1,0 +1,75 @@
+"""What a night runs next, before any new idea: the baseline, its replicate, open verdicts; values in, values out."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from research.records import Judged, Plan, Run
+from research.settings import SETTINGS
+from research.verdict import lineage
+
+JobKind = Literal["baseline", "replicate", "experiment"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run to make.
+
+    Attributes:
+        kind: What it is for.
+        commit: What runs.
+        what: Words for people.
+        plan: The plan that it carries out, None without one.
+    """
+
+    kind: JobKind
+    commit: str
+    what: str
+    plan: Plan | None = None
+
+
+class BaselineFails(Exception):
+    """What was never changed does not come to a score.
+
+    Args:
+        run: The latest attempt.
+    """
+
+    def __init__(self, run: Run) -> None:
+        why = run.failure.signature if run.failure else run.why or str(run.outcome)
+        super().__init__(f"the baseline does not come to a score ({why})")
+
+
+def owed(history: Sequence[Judged], tip: str, in_flight: Collection[str]) -> Job | None:
+    """The run that is due before anything new is tried, None if nothing is.
+
+    Args:
+        history: The judged runs of the branch under its contract.
+        tip: The branch's commit.
+        in_flight: Commits that are being run.
+
+    Raises:
+        BaselineFails: if the baseline failed too often.
+    """
+    baseline = lineage.baseline(history)
+    if baseline is None:
+        failed = [item.run for item in history if item.run.commit == tip]
+        if len(failed) >= SETTINGS.baseline_attempts:
+            raise BaselineFails(failed[-1])
+        return Job("baseline", tip, "baseline")
+    if len(lineage.scores(history, baseline)) < SETTINGS.baseline_runs and baseline.commit not in in_flight:
+        return Job("replicate", baseline.commit, "baseline again: a first look at the noise")
+    for item in reversed(history):
+        if item.verdict and item.verdict.is_open and item.run.commit not in in_flight:
+            return Job("replicate", item.run.commit, f"{item.verdict.decision}: {item.run.subject}")
+    known = {item.run.commit for item in history}
+    if tip not in known and tip not in in_flight:
+        return Job("experiment", tip, "the branch's tip, which was never measured")
+    return None
+
+
+def may_start(job: Job, busy: int) -> bool:
+    """Whether a job may run beside others: nothing can be compared before there is a baseline."""
+    return job.kind != "baseline" or busy == 0

@@ -1,0 +1,310 @@
+"""The loop of a night: owed runs first, then plans; every run judged and settled, every stop with a reason."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+from research.agents.night import limits, telling
+from research.agents.night.editors import Editor, NoCandidate, Order
+from research.agents.night.ground import Slot
+from research.agents.night.jobs import BaselineFails, Job, may_start, owed
+from research.agents.night.notify import Event, Notify, silent
+from research.contract import DEFAULT_SEED
+from research.errors import ResearchError
+from research.lab import Lab
+from research.launching import End, Request, launch
+from research.memory.recall import contract_of
+from research.night_state import FACT, NightState
+from research.planning import close_finished_plans, memory_of, next_plan
+from research.records import Judged, Plan
+from research.repo import branch_tip
+from research.runs import identity
+from research.runs.backend import StopRequest
+from research.runs.preflight import COMMAND
+from research.runs.stopping import Signals
+from research.settings import SETTINGS
+from research.settling import CannotSettle, settle
+from research.store.db import Store
+from research.verdict import lineage
+from research.workplaces import environment_beside, slot
+
+_BUSY_DEVICE = "The device is taken"
+
+
+@dataclass(frozen=True)
+class Going:
+    """A run that is going on: its job, its place, its seed, and its end to come."""
+
+    job: Job
+    slot: Slot
+    seed: int
+    end: Future[End]
+
+
+class Night:
+    """One night on one branch.
+
+    Args:
+        lab: The lab of the checkout.
+        state: Where the night stands.
+        editor: Who edits train.py.
+        places: One place a worker.
+        request: Backend, GPU and time limits of every run.
+        tell: Takes a line for people.
+        notify: Told of wins, of being stuck, and of the end.
+    """
+
+    def __init__(
+        self,
+        lab: Lab,
+        state: NightState,
+        editor: Editor,
+        places: Sequence[Slot],
+        request: Request,
+        tell: Callable[[str], None],
+        notify: Notify = silent,
+    ) -> None:
+        self.lab, self.state, self.editor, self.places = lab, state, editor, tuple(places)
+        self.request, self.tell, self._notify = request, tell, notify
+        self._going: list[Going] = []
+        self._failures = self._refusals = self._attempt = 0
+        self._not_before = 0.0
+        self._told_stuck = self._told_settle = False
+        self._reason: str | None = None
+
+    # The loop -------------------------------------------------------------------------------------------------
+
+    def run(self) -> NightState:
+        """Works until a limit is reached or nothing is left to do; every stop has its reason in the state."""
+        with Signals() as stop, self.lab.open() as store:
+            os.makedirs(self.lab.places.runs, exist_ok=True)
+            with ThreadPoolExecutor(len(self.places)) as pool:
+                self._catch_up(store)
+                while True:
+                    self._collect(store)
+                    self._reason = self._reason or self._why_stop(store, stop)
+                    if self._reason and not self._going:
+                        break
+                    if self._reason is None and self._seconds() >= self._not_before:
+                        self._start_more(store, stop, pool)
+                    stop.wait(SETTINGS.poll_s)
+            assert self._reason is not None
+            if not self._reason.startswith(_INTERRUPTED):
+                self._save(store, finished_utc=self.lab.now_utc())
+            self._save(store, stop_reason=self._reason)
+        self._tell("end", f"The night ended: {self._reason}. Runs: {self.state.runs}.")
+        return self.state
+
+    def _seconds(self) -> float:
+        return self.lab.clock().timestamp()
+
+    def _catch_up(self, store: Store) -> None:
+        """What a night that was cut off left undone."""
+        close_finished_plans(store, self.lab.now_utc())
+        self._settle(store)
+        self._save(store)
+
+    def _why_stop(self, store: Store, stop: StopRequest) -> str | None:
+        if (number := stop.requested()) is not None:
+            return f"{_INTERRUPTED} by signal {number}"
+        if self._refusals >= SETTINGS.refusals_in_a_row:
+            return f"{self._refusals} candidates in a row came to no run"
+        state = self.state
+        return limits.reached(
+            state.limits, state.started_utc, self.lab.clock(), state.runs, len(self._going), state.usd
+        ) or (self._reason if self._reason else None)
+
+    # Starting -------------------------------------------------------------------------------------------------
+
+    def _start_more(self, store: Store, stop: StopRequest, pool: ThreadPoolExecutor) -> None:
+        """Gives every free place something to do."""
+        for place in self._free():
+            try:
+                job = self._next_job(store, stop)
+            except BaselineFails as failed:
+                self._reason = str(failed)
+                return
+            except NoCandidate as nothing:
+                self._on_no_candidate(nothing)
+                return
+            if job is None or not may_start(job, len(self._going)):
+                return
+            runs = store.runs()
+            same = {run.fingerprint for run in runs if run.commit == job.commit}
+            used = [run for run in runs if run.commit == job.commit or run.fingerprint in same]
+            seed = identity.next_seed(used, DEFAULT_SEED) if job.kind != "experiment" else DEFAULT_SEED
+            end = pool.submit(self._launch, job, place, seed, stop)
+            self._going.append(Going(job, place, seed, end))
+            if self._why_stop(store, stop):
+                return
+
+    def _free(self) -> list[Slot]:
+        taken = {going.slot.number for going in self._going}
+        return [place for place in self.places if place.number not in taken]
+
+    def _next_job(self, store: Store, stop: StopRequest) -> Job | None:
+        """What is owed, else what is planned.
+
+        Raises:
+            BaselineFails, NoCandidate: as their names say.
+        """
+        branch = self.state.branch
+        tip = branch_tip(self.lab.places.root, branch)
+        assert tip is not None
+        busy = [going.job.commit for going in self._going]
+        job = owed(self._history(store), tip, busy)
+        if job is not None:
+            return None if job.kind == "baseline" and busy else job
+        if not self._has_baseline(store):
+            return None
+        return self._planned(store, stop)
+
+    def _planned(self, store: Store, stop: StopRequest) -> Job:
+        busy = tuple(going.job.plan for going in self._going if going.job.plan)
+        plan = next_plan(self.lab, store, self.state.branch, busy, self._attempt)
+        if plan.kind == "replicate" and plan.parent:
+            if any(going.job.commit == plan.parent for going in self._going):
+                self._drop(store, plan)
+                raise NoCandidate(f"{plan.parent[:7]} is being replicated already")
+            return Job("replicate", plan.parent, plan.reason, plan)
+        memory = memory_of(self.lab, store, self.state.branch)
+        order = Order(plan, memory, self.state.seed + 1000 * len(store.runs()) + self._attempt, stop)
+        try:
+            candidate = self.editor.edit(order)
+        except NoCandidate as nothing:
+            if not nothing.is_failure:
+                self._drop(store, plan)
+            raise
+        return Job("experiment", candidate.commit, candidate.subject, plan)
+
+    def _drop(self, store: Store, plan: Plan) -> None:
+        store.close_plan(plan.plan, self.lab.now_utc(), None)
+        self._attempt += 1
+
+    def _on_no_candidate(self, nothing: NoCandidate) -> None:
+        self.tell(f"no candidate: {nothing.why}")
+        if nothing.is_failure:
+            self._fail(f"the agent failed: {nothing.why}")
+        else:
+            self._refusals += 1
+
+    def _launch(self, job: Job, place: Slot, seed: int, stop: StopRequest) -> End:
+        """Runs a job in its place's work tree; in a worker's thread."""
+        lab = self.lab
+        work = slot(lab.places.root, place.number, job.commit)
+        environment = environment_beside(lab.places.root, place.environment)
+        beside = Lab(
+            lab.places, work, self.state.branch, environment, lab.clock, lab.token, lab.judge_rule, lab.stream,
+            lab.say, lab.make_backend,
+        )  # fmt: skip
+        plan = job.plan.plan if job.plan else None
+        return launch(beside, replace(self.request, command=COMMAND, seed=seed, plan=plan), stop)
+
+    # Ending ---------------------------------------------------------------------------------------------------
+
+    def _collect(self, store: Store) -> None:
+        """Takes in what has ended."""
+        for going in [going for going in self._going if going.end.done()]:
+            self._going.remove(going)
+            try:
+                end = going.end.result()
+            except (ResearchError, OSError) as error:
+                self._fail(str(error))
+                continue
+            self._on_end(store, going, end)
+
+    def _on_end(self, store: Store, going: Going, end: End) -> None:
+        if end.outcome in limits.LAUNCHED:
+            self._failures = self._refusals = self._attempt = 0
+            self._save(store)
+            self._report(store, end.run)
+            self._settle(store)
+        elif end.outcome == "configuration":
+            self._reason = f"configuration: {end.why}"
+        elif end.outcome in limits.FAILED or _BUSY_DEVICE in end.why:
+            self._fail(end.why or end.outcome)
+        elif end.outcome in ("refused", "repeat"):
+            self.tell(f"{end.outcome}: {end.why} ({going.job.what})")
+            self._refusals += 1
+            if going.job.plan:
+                self._drop(store, going.job.plan)
+
+    def _fail(self, why: str) -> None:
+        """Waits longer after every failure in a row, and ends the night after too many."""
+        self._failures += 1
+        if self._failures >= SETTINGS.failures_in_a_row:
+            self._reason = f"{self._failures} failures in a row, the last: {why}"
+            return
+        wait = limits.backoff_s(self._failures)
+        self._not_before = self._seconds() + wait
+        self.tell(f"failed ({why}); next try in {wait:.0f} s")
+
+    def _report(self, store: Store, name: str) -> None:
+        run, verdict = store.run(name), store.verdict(name)
+        if run is None:
+            return
+        self.tell(telling.line_of(self.state.runs, run, verdict))
+        history = self._history(store)
+        if verdict and verdict.decision == "keep" and not verdict.baseline and not _is_baseline(history, run.commit):
+            self._told_stuck = False
+            self._tell("win", telling.win(run, verdict))
+        elif not self._told_stuck and _since_keep(history) >= SETTINGS.stuck_runs:
+            self._told_stuck = True
+            self._tell("stuck", f"No change was kept in the last {_since_keep(history)} runs on {self.state.branch}.")
+
+    def _tell(self, event: Event, text: str) -> None:
+        if problem := self._notify(event, text):
+            self.tell(problem)
+
+    def _settle(self, store: Store) -> None:
+        """Carries out every decided verdict, oldest first."""
+        try:
+            while settle(self.lab, store).run is not None:
+                pass
+            self._told_settle = False
+        except CannotSettle as error:
+            if not self._told_settle:
+                self.tell(f"{error.what} {error.next} The night goes on; the branch follows when it can.")
+            self._told_settle = True
+
+    # The store ------------------------------------------------------------------------------------------------
+
+    def _history(self, store: Store) -> list[Judged]:
+        branch = self.state.branch
+        history = store.judged(branch)
+        return [item for item in history if item.run.contract in (contract_of(history, branch), None)]
+
+    def _has_baseline(self, store: Store) -> bool:
+        return lineage.baseline(self._history(store)) is not None
+
+    def _save(self, store: Store, **changes: str) -> None:
+        runs = limits.runs_of(self.state, store.runs())
+        usd = limits.cost_usd(runs, self.state.limits.usd_per_hour)
+        self.state = replace(self.state, runs=len(runs), usd=usd, **changes)  # type: ignore[arg-type]
+        store.set_fact(FACT, self.state.to_json())
+
+
+_INTERRUPTED = "interrupted"
+
+
+def is_cut_off(state: NightState) -> bool:
+    """Whether a night was killed or interrupted, and is to be taken up where it was."""
+    return state.finished_utc is None
+
+
+def _is_baseline(history: Sequence[Judged], commit: str) -> bool:
+    baseline = lineage.baseline(history)
+    return baseline is not None and baseline.commit == commit
+
+
+def _since_keep(history: Sequence[Judged]) -> int:
+    """Runs since the last kept one."""
+    count = 0
+    for item in reversed(history):
+        if item.verdict and item.verdict.decision == "keep":
+            return count
+        count += 1
+    return count

@@ -1,0 +1,158 @@
+"""The verb that works alone: a night of experiments, from nothing to a report."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from research.agents.night import ground
+from research.agents.night.loop import Night, is_cut_off
+from research.agents.night.notify import Command, silent
+from research.cli_kit import JsonFlag, say_to_stderr, show
+from research.clock import run_name, utc
+from research.files import append_line
+from research.lab import Lab
+from research.launching import Request
+from research.night_state import FACT, Limits, NightState, from_json
+from research.places import Places
+from research.planning import POLICY_FACT, SEED_FACT
+from research.repo import branch_tip, find_root
+from research.runs.backends import BACKENDS
+from research.settings import SETTINGS
+from research.store.db import Store
+from research.verdict import JUDGES
+from research.views.write_report import read_data, write_page
+from research.workplaces import remove_slots
+
+
+class Agent(str, Enum):
+    """Who edits train.py."""
+
+    builtin = "builtin"
+    codex = "codex"
+
+
+class Policy(str, Enum):
+    """Who plans and judges."""
+
+    discovery = "discovery"
+    greedy = "greedy"
+
+
+def register(app: typer.Typer) -> None:
+    """Adds this module's verb to the front door."""
+    app.command("night")(night)
+
+
+def night(
+    agent: Annotated[Agent, typer.Option(help="Who edits train.py.")] = Agent.builtin,
+    hours: Annotated[float | None, typer.Option(min=0, help="End after so many hours.")] = None,
+    max_runs: Annotated[int | None, typer.Option(min=1, help="End after so many runs, baselines included.")] = None,
+    max_usd: Annotated[float | None, typer.Option(min=0, help="End when so much is spent.")] = None,
+    usd_per_hour: Annotated[float, typer.Option(min=0, help="Price of an hour of running.")] = 0.0,
+    workers: Annotated[int, typer.Option(min=1, help="Candidates evaluated at once.")] = 1,
+    backend: Annotated[str, typer.Option(help=f"Where to run: {', '.join(BACKENDS)}.")] = "local",
+    gpu: Annotated[str, typer.Option(help="GPU of a remote backend.")] = "H100",
+    timeout: Annotated[
+        float, typer.Option(min=0, help="Time limit of a run in minutes.")
+    ] = SETTINGS.default_timeout_minutes,
+    notify: Annotated[str | None, typer.Option(help="Shell command told of wins, of being stuck, of the end.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of plans and of the built-in agent.")] = 0,
+    policy: Annotated[Policy, typer.Option(help="Who plans and judges; greedy keeps whatever is lower.")] = (
+        Policy.discovery
+    ),
+    as_json: JsonFlag = False,
+) -> None:
+    """Experiment alone until a limit is reached; Ctrl-C ends cleanly, the same command goes on."""
+    root = find_root(Path.cwd())
+    places = Places(root)
+    tell = say_to_stderr if as_json else typer.echo
+    limits = Limits(max_runs, hours, max_usd, usd_per_hour)
+    slots = ground.slots(workers, backend, os.environ)
+    with open(os.devnull, "wb") as nowhere:
+        lab = _quiet_lab(places, nowhere, policy)
+        with lab.open() as store:
+            state = _state(lab, store, limits, agent, backend, seed, workers, policy)
+        ground.provide_data(root, lab.environment, backend, tell)
+        tell(_opening(state))
+        request = Request((), backend=backend, gpu=gpu, timeout_s=timeout * 60)
+        loop = Night(lab, state, _editor(agent, lab), slots, request, tell, Command(notify) if notify else silent)
+        try:
+            state = loop.run()
+        finally:
+            remove_slots(root)
+    report = _report(lab, state.branch)
+    kept = _kept(lab, state)
+    text = f"Ended: {state.stop_reason}. {state.runs} runs, {kept} kept.\nThe morning page: {report}"
+    data = {"runs": state.runs, "kept": kept, "stop_reason": state.stop_reason, "report": str(report)}
+    show("night", data | {"branch": state.branch, "night": state.night, "usd": round(state.usd, 2)}, text, as_json)
+
+
+def _quiet_lab(places: Places, nowhere: Any, policy: Policy) -> Lab:
+    """A lab whose own words go to a file, since a night says what matters in one line per run."""
+
+    def note(line: str) -> None:
+        append_line(places.discovery / "night.log", line)
+
+    judge = JUDGES["greedy"] if policy is Policy.greedy else JUDGES["evidence"]
+    return Lab(places, stream=nowhere, say=note, judge=judge)
+
+
+def _state(
+    lab: Lab, store: Store, limits: Limits, agent: Agent, backend: str, seed: int, workers: int, policy: Policy
+) -> NightState:
+    """The night that was cut off, or a new one."""
+    now = lab.clock()
+    before = from_json(store.fact(FACT))
+    root = lab.places.root
+    if before and is_cut_off(before) and branch_tip(root, before.branch):
+        branch = ground.take_branch(root, before.branch, now)
+        return replace(before, limits=limits, workers=workers, stop_reason=None, resumed=before.resumed + 1)
+    branch = ground.take_branch(root, None, now)
+    store.set_fact(SEED_FACT, str(seed))
+    store.set_fact(POLICY_FACT, policy.value)
+    name = "night-" + run_name(now, None, "")[:15]
+    return NightState(name, branch, agent.value, backend, seed, workers, utc(now), limits)
+
+
+def _opening(state: NightState) -> str:
+    """What a person reads first."""
+    parts = [
+        f"{state.limits.max_runs} runs" if state.limits.max_runs is not None else "",
+        f"{state.limits.hours:g} h" if state.limits.hours is not None else "",
+        f"${state.limits.max_usd:g}" if state.limits.max_usd is not None else "",
+    ]
+    until = ", ".join(part for part in parts if part) or "Ctrl-C"
+    again = f" (taken up again after {state.runs} runs)" if state.resumed else ""
+    return f"{state.night} on {state.branch}, agent {state.agent}, until {until}{again}. Ctrl-C ends it cleanly."
+
+
+def _editor(agent: Agent, lab: Lab) -> Any:
+    if agent is Agent.codex:
+        from research.agents.night.codex_editor import CodexEditor
+
+        return CodexEditor(lab)
+    from research.agents.night.editors import BuiltinEditor
+
+    return BuiltinEditor(lab)
+
+
+def _report(lab: Lab, branch: str) -> Path:
+    """Writes the morning page; returns where it is."""
+    with lab.open_as_it_is() as store:
+        data = read_data(store, lab.places, lab.now_utc(), branch if store.judged(branch) else None)
+    return write_page(data, lab.places)
+
+
+def _kept(lab: Lab, state: NightState) -> int:
+    """Configurations that this night kept, the baseline left out."""
+    with lab.open_as_it_is() as store:
+        items = [item for item in store.judged(state.branch) if item.run.started_utc >= state.started_utc]
+    baseline = {item.run.commit for item in items if item.verdict and item.verdict.baseline}
+    kept = {item.run.commit for item in items if item.verdict and item.verdict.decision == "keep"}
+    return len(kept - baseline)

@@ -1,0 +1,158 @@
+"""Whole nights with the scripted backend: from nothing to a report, cut off at any moment, taken up again."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from research.places import Places
+from research.store.open import read_store
+from tests.support.labkit import alive, wait_for
+from tests.support.nightkit import NightKit, make_night_kit
+
+NIGHT = ("night", "--backend", "scripted")
+
+
+@pytest.fixture
+def kit(tmp_path: Path) -> NightKit:
+    return make_night_kit(tmp_path)
+
+
+def finished_runs(kit: NightKit) -> list[tuple[str, str, int]]:
+    """Fingerprint, outcome and seed of every finished run."""
+    with read_store(Places(kit.root)) as store:
+        return [(run.fingerprint, str(run.outcome), run.seed) for run in store.runs() if run.outcome]
+
+
+def test_a_night_from_nothing(kit: NightKit):
+    """No branch, no identity in git, no results: five runs, a ledger, a report, and a clean tree on a new branch."""
+    told = kit.research(*NIGHT, "--max-runs", "5")
+    assert told["runs"] == 5
+    assert "--max-runs" in told["stop_reason"]
+    assert Path(told["report"]).is_file()
+    rows = (kit.root / "results.tsv").read_text().splitlines()
+    assert len(rows) == 6
+    assert rows[1].split("\t")[3] == "keep"
+    assert kit.git("branch", "--show-current") == told["branch"]
+    assert told["branch"].startswith("autoresearch/")
+    assert kit.git("status", "--porcelain") == ""
+    assert not list((kit.root / "worktrees").glob("*"))
+    runs = finished_runs(kit)
+    assert runs[0][0] == runs[1][0]
+    assert runs[0][2] != runs[1][2], "the baseline is measured twice, with two seeds"
+    assert kit.research("summary")["best"]["n"] >= 1
+
+
+def test_the_branch_stands_on_what_is_kept(kit: NightKit):
+    told = kit.research(*NIGHT, "--max-runs", "40", "--seed", "3")
+    with read_store(Places(kit.root)) as store:
+        judged = store.judged(told["branch"])
+        kept = [item.run.commit for item in judged if item.verdict and item.verdict.decision == "keep"]
+    assert told["kept"] >= 1
+    assert kit.git("rev-parse", "HEAD") in kept
+    best = kit.research("summary")["best"]
+    baseline = kit.research("summary")["baseline"]
+    assert best["mean"] < baseline["mean"]
+
+
+def test_interrupted_it_goes_on_where_it_was(kit: NightKit):
+    night = kit.start(*NIGHT, "--max-runs", "12")
+    wait_for(lambda: (kit.root / "results.tsv").exists() and len(finished_runs(kit)) >= 3, 60)
+    night.send_signal(signal.SIGINT)
+    assert night.wait(30) == 0
+    assert len(finished_runs(kit)) < 12
+    told = kit.research(*NIGHT, "--max-runs", "12")
+    assert told["runs"] == 12
+    assert len([run for run in finished_runs(kit) if run[1] in ("scored", "crash")]) == 12
+
+
+def test_infrastructure_failures_end_a_night_without_being_counted(tmp_path: Path):
+    kit = make_night_kit(tmp_path, ["noise", "noise", *["no_data"] * 3])
+    told = kit.research(*NIGHT, "--max-runs", "9")
+    assert told["runs"] == 2
+    assert told["stop_reason"].startswith("configuration")
+
+
+def test_a_baseline_that_fails_ends_a_night(tmp_path: Path):
+    kit = make_night_kit(tmp_path, ["oom"] * 9)
+    told = kit.research(*NIGHT, "--max-runs", "9")
+    assert "baseline" in told["stop_reason"]
+    assert told["runs"] <= 3
+
+
+def test_notify_hears_of_the_end(kit: NightKit, tmp_path: Path):
+    heard = tmp_path / "heard"
+    kit.research(*NIGHT, "--max-runs", "2", "--notify", f'echo "$AUTORESEARCH_EVENT $AUTORESEARCH_TEXT" >> {heard}')
+    assert "end The night ended" in heard.read_text()
+
+
+def test_uncommitted_work_is_not_touched(kit: NightKit):
+    (kit.root / "train.py").write_text("# mine\n")
+    told = kit.research(*NIGHT, "--max-runs", "2", code=1)
+    assert "not clean" in told["error"]["what"]
+    assert (kit.root / "train.py").read_text() == "# mine\n"
+
+
+def test_workers_share_one_tip_and_record_each_run_once(kit: NightKit):
+    told = kit.research(*NIGHT, "--max-runs", "14", "--workers", "3")
+    assert told["runs"] == 14
+    runs = finished_runs(kit)
+    assert len({(print_, seed) for print_, _, seed in runs}) == len(runs)
+    rows = (kit.root / "results.tsv").read_text().splitlines()
+    assert len(rows) == 15
+    assert kit.git("status", "--porcelain") == ""
+
+
+def test_more_workers_than_devices_are_refused(kit: NightKit):
+    told = kit.research("night", "--backend", "local", "--workers", "2", "--max-runs", "2", code=2)
+    assert "GPUs" in told["error"]["what"]
+
+
+@pytest.mark.parametrize("draw", range(2))
+def test_killed_at_random_moments_nothing_is_lost_repeated_or_orphaned(kit: NightKit, draw: int):
+    """SIGKILL to the night alone, again and again; the guard ends what it leaves, the next start goes on."""
+    chance, want = random.Random(draw), 40
+    kills = 0
+    for _ in range(60):
+        night = kit.start(*NIGHT, "--max-runs", str(want))
+        try:
+            night.wait(chance.uniform(0.3, 4.0) if kills < 8 else 300)
+        except subprocess.TimeoutExpired:
+            os.kill(night.pid, signal.SIGKILL)
+            night.wait()
+            kills += 1
+            wait_for(lambda: not alive(str(kit.root / "results")), 20)
+            continue
+        break
+    assert kills > 0
+    state = json.loads(_night_fact(kit))
+    assert state["runs"] == want
+    assert state["finished_utc"]
+    runs = [run for run in finished_runs(kit) if run[1] in ("scored", "crash", "timeout")]
+    assert len(runs) == want
+    assert len(set(runs)) == len(runs)
+    rows = (kit.root / "results.tsv").read_text().splitlines()[1:]
+    assert len(rows) == want
+    with read_store(Places(kit.root)) as store:
+        assert not store.open_runs()
+        assert len(store.plans()) == len({plan.plan for plan in store.plans()})
+        assert all(store.verdict(run.run) for run in store.runs() if run.outcome in ("scored", "crash"))
+
+
+def _night_fact(kit: NightKit) -> str:
+    with read_store(Places(kit.root)) as store:
+        return store.fact("night") or "{}"
+
+
+def test_it_ends_when_its_hours_are_over(kit: NightKit):
+    began = time.monotonic()
+    told = kit.research(*NIGHT, "--hours", "0.0006")
+    assert "--hours" in told["stop_reason"]
+    assert time.monotonic() - began < 60

@@ -1,0 +1,93 @@
+"""A repository with the real train.py, and a made-up response to its constants: whole nights in seconds."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+SURFACE = {
+    "least": 1.9,
+    "sd": 0.001,
+    "pulls": {
+        "MATRIX_LR": {"best": 0.02, "weight": 0.01},
+        "EMBEDDING_LR": {"best": 0.5, "weight": 0.008},
+        "WARMDOWN": {"best": 0.5, "weight": 0.02},
+        "TOTAL_BATCH_SIZE": {"best": 4096, "weight": 0.01},
+        "ROPE_BASE": {"best": 30000, "weight": 0.003},
+        "DEPTH": {"best": 5, "weight": 0.05},
+        "INIT_SCALE": {"best": 1.0, "weight": 0.02},
+    },
+    "crash_above": {"WIDTH": 200},
+}
+
+
+@dataclass(frozen=True)
+class NightKit:
+    """One repository and the environment of its commands."""
+
+    root: Path
+    environment: dict[str, str]
+
+    def git(self, *args: str) -> str:
+        """Runs git there."""
+        done = subprocess.run(["git", *args], cwd=self.root, capture_output=True, text=True, env=self.environment)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def command(self, *words: str) -> list[str]:
+        """A research command line."""
+        return [sys.executable, "-m", "research", *words]
+
+    def research(self, *words: str, code: int = 0) -> Any:
+        """Runs a verb with --json and returns its object."""
+        done = subprocess.run(
+            self.command(*words, "--json"), cwd=self.root, capture_output=True, text=True, env=self.environment
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return json.loads(done.stdout)
+
+    def start(self, *words: str) -> subprocess.Popen[bytes]:
+        """Starts a verb in a process group of its own."""
+        with open(self.root / "night.out", "ab") as out:
+            return subprocess.Popen(
+                self.command(*words), cwd=self.root, env=self.environment, stdout=out, stderr=out,
+                start_new_session=True,
+            )  # fmt: skip
+
+
+def make_night_kit(folder: Path, script: Any = None) -> NightKit:
+    """A fresh repository on main.
+
+    Args:
+        folder: An empty folder.
+        script: What the scripted backend plays; by default SURFACE.
+    """
+    root, home = folder / "repo", folder / "home"
+    root.mkdir()
+    home.mkdir()
+    for name in ("train.py", "prepare.py", "pyproject.toml", ".gitignore"):
+        shutil.copyfile(CHECKOUT / name, root / name)
+    (root / ".gitignore").write_text((root / ".gitignore").read_text() + "\nscript.json*\nnight.out\n")
+    (root / "script.json").write_text(json.dumps({"surface": SURFACE} if script is None else script))
+    environment = {
+        **{key: value for key, value in os.environ.items() if not key.startswith(("GIT_", "AUTORESEARCH_"))},
+        "HOME": str(home),
+        "AUTORESEARCH_HOME": str(home / "cache"),
+        "AUTORESEARCH_SCRIPT": str(root / "script.json"),
+        "PYTHONPATH": str(CHECKOUT),
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_CONFIG_NOSYSTEM": "1",
+    }
+    kit = NightKit(root, environment)
+    kit.git("init", "-q", "-b", "main")
+    kit.git("add", "-A")
+    kit.git("-c", "user.name=Test", "-c", "user.email=test@example.org", "commit", "-q", "-m", "base")
+    return kit
