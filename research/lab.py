@@ -6,7 +6,7 @@ import contextlib
 import os
 import secrets
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
@@ -14,8 +14,10 @@ from typing import BinaryIO
 from research import repo
 from research.clock import Clock, system_clock, utc
 from research.errors import ResearchError
+from research.files import write_whole
+from research.memory.archive import niche_of
 from research.places import Places
-from research.records import Run
+from research.records import Judged, Run, Verdict
 from research.runs import adoption, session
 from research.runs.backend import Backend
 from research.runs.backends import make_backend
@@ -25,6 +27,7 @@ from research.store.ledger_file import sync_ledger
 from research.store.open import open_store
 from research.verdict import Judge, judge_of, lineage
 from research.verdict.consequences import consequences
+from research.verdict.review import reviewed
 
 
 class Lab:
@@ -134,13 +137,20 @@ class Lab:
             history = store.judged()
             mine = [item for item in history if item.run.branch == run.branch]
             known = replace(run, contract=lineage.contract_of(run, mine))
-            verdict = self.judge_rule(known, history, self.now_utc())
+            verdict = self._reviewed(store, known, self.judge_rule(known, history, self.now_utc()), history)
             others = consequences(known, verdict, history)
             for each in (verdict, *others):
                 store.add_verdict(each)
         for each in (verdict, *others):
             if judged := store.run(each.run):
                 self.write_verdicts(store, judged)
+        with contextlib.suppress(OSError):
+            write_whole(self.places.last_review, verdict.text.encode("utf-8", "replace"))
+
+    def _reviewed(self, store: Store, run: Run, verdict: Verdict, history: Sequence[Judged]) -> Verdict:
+        """A verdict with its score and review."""
+        plan = next((plan for plan in store.plans() if plan.plan == run.plan), None) if run.plan else None
+        return reviewed(run, verdict, history, niche_of_run, plan)
 
     def write_verdicts(self, store: Store, run: Run) -> None:
         """Leaves a run's verdicts in its folder too."""
@@ -164,3 +174,10 @@ class Lab:
         if began is None or any(lineage.is_same(item.run, run) for item in history):
             return run
         return replace(run, counted=False, why=f"not an exp: commit, and {began.run} is the baseline already")
+
+
+def niche_of_run(run: Run) -> str:
+    """The niche that a run was measured to be in."""
+    params_m = run.metrics.num_params_M if run.metrics else None
+    memory_gb = run.peak_vram_mb / 1024 if run.peak_vram_mb is not None else None
+    return niche_of(run.category, params_m, memory_gb, run.statements_added, run.statements_removed)

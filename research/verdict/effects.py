@@ -130,6 +130,16 @@ def likelihoods(gap: Gap) -> list[float]:
     return row
 
 
+def apart(one: Belief, other: Belief) -> Belief:
+    """One value minus another that is believed independently of it."""
+    return Belief(one.mean - other.mean, math.hypot(one.sd, other.sd))
+
+
+def p_below_zero(effect: Belief) -> float:
+    """P(an effect is for the better), taken as normal."""
+    return normal_cdf(-effect.mean / max(effect.sd, SETTINGS.rounding_bpb))
+
+
 def noise_sd(evidence: Evidence) -> float:
     """Standard deviation of one run, in bpb; that of rounding where every replicate gave the same score again."""
     noise = evidence.noise()
@@ -168,6 +178,51 @@ def believe(evidence: Evidence, parents: Mapping[Hashable, Hashable], config: Ha
         belief = child(belief, evidence.mean(line[-1]), sd / math.sqrt(evidence.n(line[-1])), effects)
         line.pop()
     return belief
+
+
+def ahead(
+    evidence: Evidence,
+    parents: Mapping[Hashable, Hashable],
+    config: Hashable,
+    ancestor: Hashable,
+    held: Belief,
+    effects: Effects,
+) -> Belief | None:
+    """What is believed of a configuration's true value minus that of one it descends from; None if it does not.
+
+    Both share what is not known of the ancestor, which so counts once and only as far as the runs between leave it.
+
+    Args:
+        evidence: All runs.
+        parents: Parent of each configuration that has one.
+        config: A configuration with runs.
+        ancestor: Another with runs.
+        held: What is believed of the ancestor's value.
+        effects: The distribution of effects.
+    """
+    line = [config]
+    while (parent := parents.get(line[-1])) != ancestor:
+        if parent is None or parent not in evidence or parent in line:
+            return None
+        line.append(parent)
+    sd, belief = noise_sd(evidence), held
+    shared = held.sd * held.sd
+    for each in reversed(line):
+        error = sd / math.sqrt(evidence.n(each))
+        gap = evidence.mean(each) - belief.mean, math.hypot(belief.sd, error)
+        shared *= _left_open(gap, error, effects)
+        belief = child(belief, evidence.mean(each), error, effects)
+    variance = belief.sd**2 + held.sd**2 - 2.0 * shared
+    return Belief(belief.mean - held.mean, math.sqrt(max(variance, 0.0)))
+
+
+def _left_open(gap: Gap, error: float, effects: Effects) -> float:
+    """Share of a parent's error that stays in its child's believed value after the child was measured."""
+    total, after = gap[1] * gap[1], effects.posterior(gap).sd ** 2
+    if after >= total:
+        return 0.0  # effects are so wide that the child's own runs say all
+    spread = 1.0 / max(1.0 / max(after, SETTINGS.rounding_bpb**2) - 1.0 / total, SETTINGS.rounding_bpb)
+    return error * error / (spread + total)
 
 
 def child(parent: Belief, mean: float, error: float, effects: Effects) -> Belief:

@@ -12,9 +12,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from research.records import Decision, Estimate, Judged, Run, Verdict
+from research.runs.log import clean
 from research.settings import SETTINGS
 from research.verdict import lineage
 from research.verdict.comparable import Comparison, compare, is_believable
+from research.verdict.review import as_data
 from research.verdict.rule import Weighed, weigh
 
 RULE = "evidence"
@@ -35,7 +37,7 @@ def judge(run: Run, history: Sequence[Judged], now_utc: str) -> Verdict:
     if run.outcome != "scored" or run.val_bpb is None:
         return replace(verdict, why=_without_score(case))
     if not is_believable(run):
-        return replace(verdict, why=f"not believed: {run.suspect[0] if run.suspect else 'measured elsewhere'}")
+        return replace(verdict, why=f"not believed: {_doubt(run)}")
     verdict = replace(verdict, estimate=case.evidence.estimate(case.key))
     if (word := person_on(case)) is not None:
         return replace(verdict, decision=word, why=f"a person decided to {word} this configuration")
@@ -57,10 +59,14 @@ def person_on(case: Comparison) -> Decision | None:
 
 def _without_score(case: Comparison) -> str:
     run = case.run
-    what = run.failure.signature if run.failure else run.outcome or "no end"
+    what = f"{run.failure.kind}: {as_data(run.failure.signature)}" if run.failure else run.outcome or "no end"
     if case.stands and not lineage.tells_of_its_code(run):
         return f"no score ({what}); the incumbent was measured before and stays"
     return f"no score ({what})"
+
+
+def _doubt(run: Run) -> str:
+    return clean(run.suspect[0]) if run.suspect else "measured elsewhere"
 
 
 def _first(case: Comparison, verdict: Verdict) -> Verdict:

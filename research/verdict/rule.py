@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from research.records import Decision, Estimate
 from research.settings import SETTINGS, Settings
 from research.verdict.distributions import t_quantile
-from research.verdict.effects import Belief, Effects, believe, noise_sd, normal_cdf
+from research.verdict.effects import Belief, Effects, ahead, apart, believe, noise_sd, normal_cdf, p_below_zero
 from research.verdict.evidence import Evidence
 
 NO_PARENTS: Mapping[Hashable, Hashable] = {}
@@ -71,31 +71,47 @@ def weigh(
     held = held or believe(evidence, parents, incumbent, effects)
     runs = evidence.n(candidate)
     error = noise_sd(evidence) / math.sqrt(runs)
+    own_p = 1.0
     if parents.get(candidate, incumbent) == incumbent:
         gap = (evidence.mean(candidate) - held.mean, math.hypot(held.sd, error))
         effect, p_better = effects.posterior(gap), effects.p_better(gap)
     else:  # made from something else: its own line says what to expect of it
-        one = believe(evidence, parents, candidate, effects)
-        effect = Belief(one.mean - held.mean, math.hypot(one.sd, held.sd))
+        effect = ahead(evidence, parents, candidate, incumbent, held, effects) or apart(
+            believe(evidence, parents, candidate, effects), held
+        )
         gap = (effect.mean, effect.sd)
-        p_better = normal_cdf(-effect.mean / max(effect.sd, settings.rounding_bpb))
+        p_better = p_below_zero(effect)
+        own_p = _own_p(evidence, parents, candidate, error, effects)
     difference = _estimate(effect, evidence, runs + evidence.n(incumbent))
     p_as_good = normal_cdf((settings.simpler_margin_bpb - gap[0]) / max(gap[1], settings.rounding_bpb))
     suspect = -gap[0] > max(settings.suspect_factor * largest_gain, settings.suspect_least_bpb)
-    decision, why = _decide(p_better, p_as_good, suspect, runs, statements_net, settings)
+    decision, why = _decide(p_better, own_p, p_as_good, suspect, runs, statements_net, settings)
     return Weighed(decision, p_better, difference, f"{_told(difference, p_better, runs)}: {why}")
 
 
+def _own_p(
+    evidence: Evidence, parents: Mapping[Hashable, Hashable], candidate: Hashable, error: float, effects: Effects
+) -> float:
+    """P(a configuration's last change alone is for the better)."""
+    parent = parents[candidate]
+    if parent not in evidence:
+        return 1.0
+    held = believe(evidence, parents, parent, effects)
+    return effects.p_better((evidence.mean(candidate) - held.mean, math.hypot(held.sd, error)))
+
+
 def _decide(
-    p_better: float, p_as_good: float, suspect: bool, runs: int, statements_net: int, settings: Settings
+    p_better: float, own_p: float, p_as_good: float, suspect: bool, runs: int, statements_net: int, settings: Settings
 ) -> tuple[Decision, str]:
     """The decision and its reason."""
     if suspect and runs == 1:
         return "investigate", "far more than anything seen so far, so it is measured again before it is believed"
-    if p_better >= settings.keep_p:
+    if p_better >= settings.keep_p and own_p >= settings.own_keep_p:
         return "keep", "better, as good as certainly"
     if statements_net < 0 and p_as_good >= settings.simpler_p:
         return "keep", f"as good within {settings.simpler_margin_bpb:.4f} and {-statements_net} statements shorter"
+    if p_better >= settings.keep_p:
+        return "discard", f"better, but by what it was made from (P(its own change is) {own_p:.2f})"
     if p_better < settings.discard_p:
         return "discard", "not better, as far as one can tell"
     if runs < settings.replicates_most:
