@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
 
+from research.change import ARROW
 from research.memory.view import Known, Memory
 
 
@@ -18,13 +19,21 @@ class Pair:
 
 
 def mergeable(memory: Memory) -> Iterator[Pair]:
-    """Pairs of near misses that touch nothing in common, those that promise most first."""
+    """Pairs of near misses that touch nothing in common and were not combined yet, those that promise most first."""
     found = []
+    done = {_moves(known) for known in memory.known.values() if len(known.delta) > 1}
     for one, other in combinations(memory.near_misses, 2):
-        if _is_disjoint(one, other) and one.estimate is not None and other.estimate is not None:
+        if not _is_disjoint(one, other) or _moves(one) | _moves(other) in done:
+            continue
+        if one.estimate is not None and other.estimate is not None:
             first, second = sorted((one, other), key=_rank)
             found.append(Pair(first, second))
     yield from sorted(found, key=lambda pair: (_rank(pair.first)[0] + _rank(pair.second)[0], pair.first.commit))
+
+
+def _moves(known: Known) -> frozenset[tuple[str, str]]:
+    """What a change led to, by name."""
+    return frozenset((name, text.rpartition(ARROW)[2]) for name, text in known.delta.items())
 
 
 def _rank(known: Known) -> tuple[float, str]:

@@ -10,6 +10,7 @@ from research.search.emitters.base import Emitter, always
 from research.search.emitters.directions import Lean, fashion, leans
 from research.search.emitters.pairs import Pair, mergeable
 from research.search.emitters.quoting import changed, gain_said, said, told
+from research.settings import SETTINGS
 
 # local_tuner ----------------------------------------------------------------------------------------------------
 
@@ -118,9 +119,11 @@ def _pair_details(memory: Memory) -> Mapping[str, str]:
 
 
 def anomalies(memory: Memory) -> tuple[Known, ...]:
-    """What asks for a closer look, the latest first: surprises, then what failed lately."""
+    """What asks for a closer look and had few, the latest first: surprises, then what failed lately."""
     failed = [known for known in memory.recent if known.failure and known not in memory.anomalies]
-    return (*reversed(memory.anomalies), *reversed(failed))
+    looks = " ".join(known.subject for known in memory.known.values() if known.emitter == "anomaly_chaser")
+    found = (*reversed(memory.anomalies), *reversed(failed))
+    return tuple(known for known in found if looks.count(known.commit[:7]) < SETTINGS.looks_an_anomaly)
 
 
 def _needs_anomaly(memory: Memory) -> str | None:
