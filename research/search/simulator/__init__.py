@@ -1,0 +1,16 @@
+"""Synthetic nights: landscapes whose truth is known, an agent that carries orders out, and what a policy makes of them.
+
+    landscape(family, seed)                 a landscape; families.FAMILIES, TUNING and HELD_OUT name them
+    play(policy, landscape, runs, seed)     a Night: what the policy saw and decided, and what was true
+    measure(night)                          its metrics
+
+It exists because a policy's worth can't be seen in one real night: its own noise hides it. Nothing here is imported by
+the code that plans real nights.
+"""
+
+from research.search.simulator.drawing import landscape
+from research.search.simulator.families import FAMILIES, HELD_OUT, TUNING, families_of
+from research.search.simulator.landscape import Landscape
+from research.search.simulator.night import Night, PolicyError, play
+
+__all__ = ["FAMILIES", "HELD_OUT", "TUNING", "Landscape", "Night", "PolicyError", "families_of", "landscape", "play"]
