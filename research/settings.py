@@ -107,6 +107,12 @@ class Settings:
     """Length of one of them above which it is left out: a table of numbers is no single value that moved."""
     digest_least_runs: int = 500
     """Runs from which on the recollection is kept in the store: below it, folding takes less time than writing."""
+    stabilize_crashes: int = 2
+    """Crashes among the latest few that call for steadiness before new ideas."""
+    explore_stall: int = 4
+    """Configurations without a kept one after which the neighbourhood counts as searched."""
+    recombine_stall: int = 6
+    """The same after which near misses are worth putting together."""
     plateau_stall: int = 5
     """Configurations without a kept one that are a plateau: with a third of ideas gaining, one chance in eight."""
     conjectures_shown: int = 4
@@ -247,6 +253,8 @@ class Settings:
     """Sweeps of each such lesson, which goes on where the last one ended."""
     baseline_runs: int = 2
     """Runs of the baseline before anything else: they tell the noise, and every gain is counted from it."""
+    work_runs: int = 1
+    """Runs of a configuration before others are made from it."""
     threshold_margin_bpb: float = 0.0005
     """Margin of the policy "threshold": about one standard deviation of a run at the published size."""
     rounding_bpb: float = 1e-7

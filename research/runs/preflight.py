@@ -68,8 +68,13 @@ class Candidate:
     @property
     def emitter(self) -> str | None:
         """The name in the subject's [emitter=...] tag."""
-        match = _EMITTER.search(self.commit.subject)
-        return match[1] if match else None
+        return emitter_of(self.commit.subject)
+
+
+def emitter_of(subject: str) -> str | None:
+    """The name in a subject's [emitter=...] tag."""
+    match = _EMITTER.search(subject)
+    return match[1] if match else None
 
 
 def harness_digest(root: Path, rev: str) -> str:

@@ -16,7 +16,7 @@ from research.store.db import Store
 _RUN = (
     'run, origin, branch, "commit", started_utc, parent, subject, emitter, seed, device, fingerprint, contract,'
     " finished_utc, outcome, metrics, val_bpb, peak_vram_mb, failure, suspect, additions, deletions, category, delta,"
-    " statements_added, statements_removed, plan"
+    " statements_added, statements_removed, plan, CASE WHEN metrics IS NULL THEN phases_s ELSE '{}' END"
 )
 _VERDICT = "seq, run, decision, rule, why, created_utc, baseline, incumbent, p_better"
 
@@ -39,7 +39,8 @@ def history(store: Store, branch: str | None = None) -> list[Judged]:
     """The same as Store.judged(), in the parts that memory, planner and judge read.
 
     Left at their defaults are: folder, backend, gpu, train_sha256, harness, contract_key, exit codes, the true-byte and
-    audit scores, why, cost, phases and facts of runs; estimate, difference, terms, text and settling of verdicts.
+    audit scores, why, cost and facts of runs, and the phases of those with metrics; estimate, difference, terms, text
+    and settling of verdicts.
     """
     where = " WHERE outcome IS NOT NULL AND counted = 1" + (" AND branch = ?" if branch is not None else "")
     rows = store.tuples(f"SELECT {_RUN} FROM runs{where} ORDER BY seq", *([branch] if branch is not None else []))
@@ -69,7 +70,7 @@ def _judged(run: Run, verdicts: _Verdicts) -> Judged:
 def _run(row: tuple[Any, ...]) -> Run:
     run, origin, branch, commit, started, parent, subject, emitter, seed, device, fingerprint, contract, *more = row
     finished, outcome, metrics, val_bpb, peak_vram_mb, failure, suspect, additions, deletions, *change = more
-    category, delta, statements_added, statements_removed, plan = change
+    category, delta, statements_added, statements_removed, plan, phases_s = change
     return Run(
         run,
         "",
@@ -98,6 +99,7 @@ def _run(row: tuple[Any, ...]) -> Run:
         statements_added=statements_added,
         statements_removed=statements_removed,
         plan=plan,
+        phases_s=json.loads(phases_s) if phases_s != "{}" else {},
     )
 
 
@@ -131,3 +133,26 @@ def scores(store: Store) -> list[Scored]:
 def decisions(store: Store) -> dict[str, Decision]:
     """The decision that holds for every judged run."""
     return dict(store.tuples("SELECT run, decision FROM verdicts ORDER BY seq"))
+
+
+def something_waits(store: Store) -> bool:
+    """Whether a run has no end or no verdict yet, so that somebody has to look after it."""
+    rows = store.tuples(
+        "SELECT 1 FROM runs WHERE outcome IS NULL UNION ALL SELECT 1 FROM runs WHERE counted = 1"
+        " AND outcome IN ('scored', 'crash', 'timeout') AND run NOT IN (SELECT run FROM verdicts) LIMIT 1"
+    )
+    return bool(rows)
+
+
+def is_measured(store: Store, commit: str) -> bool:
+    """Whether a run of a commit ended with a result."""
+    rows = store.tuples(
+        "SELECT 1 FROM runs WHERE \"commit\" = ? AND outcome IN ('scored', 'crash', 'timeout') LIMIT 1", commit
+    )
+    return bool(rows)
+
+
+def latest_reviewed(store: Store) -> str | None:
+    """The run that was reviewed last; what its verdict meant for earlier runs is no review of them."""
+    rows = store.tuples("SELECT run FROM verdicts WHERE text <> '' GROUP BY run ORDER BY MIN(seq) DESC LIMIT 1")
+    return str(rows[0][0]) if rows else None
