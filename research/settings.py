@@ -235,11 +235,11 @@ class Settings:
     """Smallest scale of effects told apart from none: half the smallest noise ever measured."""
     effect_scales: int = 10
     """Scales, each twice the one before: from 0.0002 to 0.1 bpb, beyond any effect seen."""
-    effect_null_share: float = 0.1
+    effect_null_share: float = 0.01
     """Share of ideas assumed to do nothing at all, before any was measured."""
     effect_worse_share: float = 0.5
     """Share of the others assumed to be for the worse rather than either way: one idea in five or six helps."""
-    effect_prior_n: float = 6.0
+    effect_prior_n: float = 20.0
     """Weight, in effects, of these assumptions."""
     effect_sweeps: int = 20
     """Sweeps of expectation and maximisation: later ones move no decision."""

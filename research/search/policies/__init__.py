@@ -1,0 +1,1 @@
+"""The search policies, one file each; research.search.policy makes them by name."""
