@@ -13,10 +13,10 @@ import typer
 from research import repo
 from research.cli_kit import JsonFlag, show
 from research.places import Places
-from research.records import Judged
 from research.repo import find_root
 from research.store.open import read_store
-from research.verdict.comparable import Keys, is_believable
+from research.store.reads import Scored, latest_reviewed, scores
+from research.verdict.comparable import Keys
 from research.verdict.evidence import Evidence
 from research.verdict.noise import Noise
 
@@ -51,16 +51,15 @@ class Group:
         return (self.contract, f"{known.sd:.6f}", interval, str(known.n), str(self.runs), str(self.configurations))
 
 
-def groups_of(history: Sequence[Judged]) -> list[Group]:
+def groups_of(runs: Sequence[Scored]) -> list[Group]:
     """The noise of every contract, in order of its first run."""
-    runs = [item.run for item in history if is_believable(item.run) and item.run.contract is not None]
     found = []
-    for contract in dict.fromkeys(run.contract for run in runs):
+    for contract in dict.fromkeys(run.contract for run in runs if run.contract is not None):
         mine = [run for run in runs if run.contract == contract]
         keys, evidence = Keys(mine), Evidence()
         for run in mine:
-            evidence.add(keys.of(run), run.val_bpb or 0.0)
-        found.append(Group(str(contract), evidence.noise(), len(mine), len(evidence)))
+            evidence.add(keys.of(run), run.val_bpb)
+        found.append(Group(contract, evidence.noise(), len(mine), len(evidence)))
     return found
 
 
@@ -68,11 +67,10 @@ def noise(as_json: JsonFlag = False) -> None:
     """Show how much runs of the same code differ."""
     root = find_root(Path.cwd())
     with read_store(Places(root)) as store:
-        history = store.judged()
-    groups = groups_of(history)
+        runs = [run for run in scores(store) if run.contract is not None]
+    groups = groups_of(runs)
     branch = repo.head(root).branch
-    scored = [item.run for item in history if is_believable(item.run) and item.run.contract is not None]
-    latest = next((run for run in reversed(scored) if run.branch == branch), scored[-1] if scored else None)
+    latest = next((run for run in reversed(runs) if run.branch == branch), runs[-1] if runs else None)
     current = next((group for group in groups if latest and group.contract == latest.contract), None)
     known = current.noise if current else Evidence().noise()
     data = {
@@ -114,9 +112,8 @@ def _show_table(groups: Sequence[Group]) -> None:
 def last_review(as_json: JsonFlag = False) -> None:
     """Show the review of the run that was judged last."""
     with read_store(Places(find_root(Path.cwd()))) as store:
-        verdicts = store.verdicts()
-    names = list(dict.fromkeys(verdict.run for verdict in verdicts if verdict.text))  # in order of the first review
-    mine = [verdict for verdict in verdicts if names and verdict.run == names[-1]]
+        name = latest_reviewed(store)
+        mine = store.verdicts(name) if name else []
     text = next((verdict.text for verdict in reversed(mine) if verdict.text), NO_REVIEW)
     data = {"run": mine[-1].run if mine else None, "verdict": mine[-1].decision if mine else None, "text": text}
     show("last-review", data, text.rstrip("\n"), as_json)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Protocol
 
 from research.records import Judged, Run
 from research.settings import SETTINGS
@@ -17,16 +18,27 @@ from research.verdict.evidence import Evidence
 from research.verdict.noise import PRIOR, Prior
 
 
+class Measured(Protocol):
+    """A run, or as much of one as names its configuration."""
+
+    @property
+    def run(self) -> str: ...
+    @property
+    def commit(self) -> str: ...
+    @property
+    def fingerprint(self) -> str: ...
+
+
 class Keys:
     """Names of configurations: what train.py does, or the commit where that is unknown."""
 
-    def __init__(self, runs: Iterable[Run]) -> None:
+    def __init__(self, runs: Iterable[Measured]) -> None:
         self._of_commit: dict[str, str] = {}
         for run in runs:
             if run.commit and run.fingerprint:
                 self._of_commit.setdefault(run.commit, run.fingerprint)
 
-    def of(self, run: Run) -> str:
+    def of(self, run: Measured) -> str:
         """A run's configuration."""
         return run.fingerprint or self.of_commit(run.commit) or run.run
 
