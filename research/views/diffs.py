@@ -68,13 +68,12 @@ def differences(runs: Iterable[Run], read: ReadSource) -> dict[str, str]:
 def difference(before: str, after: str, limit: int = SETTINGS.diff_chars) -> str:
     """A unified difference of two texts without its two head lines, cut where it is longer than the limit."""
     old, new = before.splitlines(), after.splitlines()
-    same = 0
-    for one, other in zip(old, new, strict=False):
-        if one != other:
-            break
-        same += 1
-    skip = max(0, same - _CONTEXT_LINES)  # a common beginning costs difflib most of its time
-    lines = list(difflib.unified_diff(old[skip:], new[skip:], n=_CONTEXT_LINES, lineterm=""))[2:]
+    # A common beginning and end cost difflib most of its time, and lines that repeat there mislead it.
+    head = _same(old, new)
+    tail = min(_same(old[::-1], new[::-1]), min(len(old), len(new)) - head)
+    skip, spare = max(0, head - _CONTEXT_LINES), max(0, tail - _CONTEXT_LINES)
+    old, new = old[skip : len(old) - spare], new[skip : len(new) - spare]
+    lines = list(difflib.unified_diff(old, new, n=_CONTEXT_LINES, lineterm=""))[2:]
     shown: list[str] = []
     size = 0
     for place, line in enumerate(lines):
@@ -84,6 +83,12 @@ def difference(before: str, after: str, limit: int = SETTINGS.diff_chars) -> str
             return "\n".join([*shown, f"@@ and {len(lines) - place} more lines @@"])
         shown.append(line)
     return "\n".join(shown)
+
+
+def _same(one: list[str], other: list[str]) -> int:
+    """How many lines two texts begin with alike."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((place for place, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 def _moved(head: str, by: int) -> str:

@@ -19,18 +19,22 @@ _STYLES = {
     "discard": "dim",
     "crash": "red",
 }
-_CURVE_LINES = 5
+_CURVE_LINES = (4, 10)  # the least that shows a bend, the most that says more
+_LOW = 24  # lines of the terminal that everything fits into
+_VERDICTS_IF_LOW = 4
 _FLIGHTS_SHOWN = 4  # more workers than that don't fit a screen; the rest are counted
 
 
-def frame(view: LiveView, width: int) -> RenderableType:
-    """The picture, at most this wide."""
-    parts: list[RenderableType] = [_head(view, width), _standing(view), Text()]
-    parts += _flights(view, width)
+def frame(view: LiveView, width: int, height: int = _LOW) -> RenderableType:
+    """The picture, at most this wide and, from 24 lines on, this high."""
+    spare = max(0, height - _LOW)
+    low, high = _CURVE_LINES
+    parts: list[RenderableType] = [_head(view, width), *_standing(view), Text()]
+    parts += _flights(view, width, min(high, low + spare // 2))
     if view.verdicts:
-        parts += [Text(), Text("latest verdicts", style="bold"), _verdicts(view.verdicts)]
-    parts.append(Text())
-    parts.append(_facts(view))
+        shown = view.verdicts[: _VERDICTS_IF_LOW + spare // 2]
+        parts += [Text(), Text("latest verdicts", style="bold"), _verdicts(shown)]
+    parts += [Text(), *_facts(view)]
     return Group(*parts)
 
 
@@ -49,31 +53,33 @@ def _head(view: LiveView, width: int) -> RenderableType:
     return grid
 
 
-def _standing(view: LiveView) -> Text:
+def _standing(view: LiveView) -> list[Text]:
+    """How far the night is, and what is best."""
+    night = (
+        [_one_line(Text("night ", style="bold").append(", ".join(view.night), style="not bold"))] if view.night else []
+    )
     counts = f"{view.runs} runs, {view.kept} kept, {view.crashed} crashed"
     if view.best is None:
-        return Text(f"{counts}. Nothing has scored yet.")
-    text = Text(f"{counts}. Best ")
+        return [Text(f"{counts}; nothing has scored yet"), *night]
+    text = Text("best  ", style="bold")
     text.append(f"{interval(view.best, digits=5)}", style="bold green")
-    text.append(f", n = {view.best.n}")
-    if view.gain:
-        text.append(f", {signed(view.gain.mean)} against the baseline")
-    if view.best_title:
-        text.append(f": {view.best_title}", style="dim")
-    return text
+    gain = f", {signed(view.gain.mean)} on the baseline" if view.gain else ""
+    text.append(f", n = {view.best.n}{gain}", style="not bold")
+    text.append(f"  {view.best_title}", style="not bold dim")
+    return [Text(counts), *night, _one_line(text)]
 
 
-def _flights(view: LiveView, width: int) -> list[RenderableType]:
-    if not view.flights:
-        return [Text("No run is going on.", style="dim")]
-    parts: list[RenderableType] = []
-    several = len(view.flights) > 1
-    for flight in view.flights[:_FLIGHTS_SHOWN]:
+def _flights(view: LiveView, width: int, lines: int) -> list[RenderableType]:
+    alive = [flight for flight in view.flights if flight.alive]
+    parts: list[RenderableType] = [] if alive else [Text("No run is going on.", style="dim")]
+    for flight in alive[:_FLIGHTS_SHOWN]:
         parts += _flight(flight, view.incumbent_curve, width)
-    if len(view.flights) > _FLIGHTS_SHOWN:
-        parts.append(Text(f"and {len(view.flights) - _FLIGHTS_SHOWN} more", style="dim"))
-    if not several:
-        parts += _curves(view.flights[0].progress.curve, view.incumbent_curve, width)
+    if len(alive) > _FLIGHTS_SHOWN:
+        parts.append(Text(f"and {len(alive) - _FLIGHTS_SHOWN} more", style="dim"))
+    if gone := len(view.flights) - len(alive):
+        parts.append(Text(f"{gone} begun and without a runner now; to close: uv run research record", style="yellow"))
+    if len(alive) == 1:
+        parts += _curves(alive[0].progress.curve, view.incumbent_curve, width, lines)
     return parts
 
 
@@ -82,8 +88,7 @@ def _flight(flight: Flight, incumbent: Curve, width: int) -> list[RenderableType
     name = Text("now   ", style="bold").append(flight.title, style="not bold")
     if flight.emitter:
         name.append(f"  [{flight.emitter}]", style="dim")
-    phase = progress.phase if flight.alive else "its runner is gone; type: uv run research record"
-    words = f" {100 * progress.fraction:3.0f} %  {phase}, {_clock(flight.seconds)}"
+    words = f" {100 * progress.fraction:3.0f} %  {progress.phase}, {_clock(flight.seconds)}"
     line = Text("      ").append_text(bar(progress.fraction, max(10, width - 8 - len(words)))).append(words)
     parts: list[RenderableType] = [_one_line(name), _one_line(line)]
     if progress.loss is not None:
@@ -105,13 +110,13 @@ def bar(fraction: float, width: int) -> Text:
     return Text("━" * done, style="green").append("─" * (width - done), style="dim")
 
 
-def _curves(mine: Curve, incumbent: Curve, width: int) -> list[RenderableType]:
+def _curves(mine: Curve, incumbent: Curve, width: int, height: int) -> list[RenderableType]:
     """This run's loss over the budget, with that of what stands behind it."""
     if len(mine) < 2 and not incumbent:
         return []
     styles = {-1: "", 0: "dim cyan", 1: "bold green"}
     lines: list[RenderableType] = []
-    for cells in plot([incumbent, mine], max(20, width - 8), _CURVE_LINES):
+    for cells in plot([incumbent, mine], max(20, width - 8), height):
         line = Text("      ")
         for letter, whose in cells:
             line.append(letter, style=styles[whose])
@@ -137,19 +142,11 @@ def _verdicts(verdicts: tuple[Said, ...]) -> Table:
     return table
 
 
-def _facts(view: LiveView) -> Table:
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    rows = [
-        ("next", view.next_up),
-        ("phase", view.phase),
-        ("lately", shares_text(view.shares)),
-        ("night", ", ".join(view.night)),
-    ]
-    for name, words in rows:
-        if words:
-            table.add_row(name, Text(words))
+def _facts(view: LiveView) -> list[RenderableType]:
+    lately = f"lately {shares_text(view.shares)}" if view.shares else ""
+    rows = [("next", view.next_up), ("phase", "; ".join(part for part in (view.phase, lately) if part))]
     if not view.runs and not view.flights:
-        table.add_row("begin", Text("uv run research night --max-runs 5"))
-    return table
+        rows.append(("begin", "uv run research night --max-runs 5"))
+    return [
+        _one_line(Text(f"{name:<6}", style="bold").append(words, style="not bold")) for name, words in rows if words
+    ]

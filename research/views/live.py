@@ -50,7 +50,7 @@ class Live:
 
     def print_once(self) -> None:
         """One picture, for pipes and scripts."""
-        self.console.print(frame(self.look(), self.console.width))
+        self.console.print(frame(self.look(), self.console.width, self.console.height))
 
     def follow(self) -> None:
         """Draws until Ctrl-C, which leaves the last picture on the terminal; without a terminal, one picture."""
@@ -60,7 +60,7 @@ class Live:
         try:
             with Screen(console=self.console, screen=True, auto_refresh=False) as screen:
                 while True:
-                    screen.update(frame(self.look(), self.console.width), refresh=True)
+                    screen.update(frame(self.look(), self.console.width, self.console.height), refresh=True)
                     time.sleep(SETTINGS.live_refresh_s)
         except KeyboardInterrupt:
             self.print_once()

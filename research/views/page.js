@@ -77,7 +77,8 @@
       row.hidden = !fits;
       shown += fits;
     }
-    count.textContent = shown === rows.length ? `${shown} runs` : `${shown} of ${rows.length} runs`;
+    const all = `${rows.length} ${rows.length === 1 ? "run" : "runs"}`;
+    count.textContent = shown === rows.length ? all : `${shown} of ${all}`;
   }
   for (const tool of [words, status, emitter]) tool.addEventListener("input", filter);
 

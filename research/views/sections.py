@@ -84,7 +84,9 @@ def pictures(data: ReportData) -> str:
     if not data.rows:
         return ""
     progress = _figure(charts.progress(data), charts.progress(data, canvas.PHONE_PROGRESS))
-    frontier = _figure(charts.frontier(data), charts.frontier(data, canvas.PHONE_FRONTIER)) if data.steps else ""
+    frontier = ""
+    if len(data.steps) > 1:
+        frontier = _figure(charts.frontier(data), charts.frontier(data, canvas.PHONE_FRONTIER))
     say = "Every run in order; lower is better. Names mark what the branch moved to, with the step it took."
     second = (
         "What the branch stood on, with its 95 % interval. It rises where a replicate took an early draw's luck away."
@@ -105,7 +107,7 @@ def findings(data: ReportData) -> str:
         ("Not decided", "Too close to call, or too good to be believed.", data.waiting),
     ]
     inner = "".join(_finding(name, say, found) for name, say, found in groups if found)
-    if data.rows and not inner:
+    if len(data.candidates) > 1 and not inner:
         inner = '<p class="say">Nothing beat the baseline, not even for a moment.</p>'
     say = data.noise
     return section("What is true of it", say, inner) if data.rows else ""
