@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +14,7 @@ from research.cli_kit import JsonFlag, show
 from research.cli_runs import this_lab
 from research.files import write_whole
 from research.store.exports import export_lines
-from research.store.imports import import_path
+from research.store.imports import Skipped, import_path
 from research.store.ledger import render
 
 
@@ -54,6 +56,24 @@ def import_(
     """Take in a ledger, an export, or an older memory; doing it twice changes nothing."""
     lab = this_lab()
     with lab.open() as store:
-        new = import_path(store, path, lab.now_utc())
+        found = import_path(store, path, lab.now_utc())
         lab.sync(store)
-    show("import", {"imported": new, "count": len(new)}, f"{len(new)} runs taken in from {path}.", as_json)
+    data = {
+        "imported": list(found.runs),
+        "count": len(found.runs),
+        "known": found.known,
+        "skipped": [asdict(one) for one in found.skipped],
+        "doubtful": [asdict(one) for one in found.doubtful],
+    }
+    lines = [f"{len(found.runs)} runs taken in from {path}; {found.known} were known already."]
+    lines += _listed("not taken in (kept as events)", found.skipped)
+    lines += _listed("taken in as they stand", found.doubtful)
+    show("import", data, "\n".join(lines), as_json)
+
+
+def _listed(what: str, items: Sequence[Skipped]) -> list[str]:
+    """A count and the first few."""
+    if not items:
+        return []
+    rest = [f"  and {len(items) - 10} more"] if len(items) > 10 else []
+    return [f"{len(items)} {what}:", *(f"  {one.where}: {one.why}" for one in items[:10]), *rest]

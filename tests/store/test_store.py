@@ -276,8 +276,8 @@ def test_an_export_comes_back(tmp_path: Path):
         text = "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in export_lines(one))
         assert "audit" not in text
         path = _file(tmp_path / "export.jsonl", text.encode())
-        assert len(import_path(two, path, NOW)) == 2
-        assert import_path(two, path, NOW) == []
+        assert len(import_path(two, path, NOW).runs) == 2
+        assert import_path(two, path, NOW).runs == ()
         assert two.run(run.run) == replace(run, audit_bpb=None)
         assert two.verdict(run.run) == keep(run)
         assert two.ledger_lines() == one.ledger_lines()
@@ -314,8 +314,8 @@ def test_an_older_memory_is_taken_in(tmp_path: Path):
     (folder / "events.jsonl").write_text("\n".join(lines))
     (folder / "state.json").write_text("{broken")
     with Store(None) as store:
-        assert len(import_path(store, folder, NOW)) == 2
-        assert import_path(store, folder, NOW) == []
+        assert len(import_path(store, folder, NOW).runs) == 2
+        assert import_path(store, folder, NOW).runs == ()
         runs = store.runs()
         assert (runs[0].val_bpb, runs[0].emitter, runs[0].metrics) == (0.99, "contrarian", METRICS)
         assert runs[1].failure == Failure("unknown", "RuntimeError: x", "RuntimeError: x")
