@@ -60,7 +60,7 @@ def _tiles(top: Headline) -> str:
         ("Runs", str(top.runs), f"{top.crashes} crashed" if top.crashes else "none crashed"),
         ("Kept", str(top.kept), "changes, after the baseline"),
         ("Working time", span(top.wall_hours) if top.wall_hours else "–", per_run),
-        ("Utilisation", busy, "training per wall-clock second"),
+        ("Utilisation", busy, "of working time spent training"),
         ("Cost", cost, "as the backend says" if top.cost_usd is not None else "nobody said"),
     ]
     return '<dl class="tiles">{}</dl>'.format(
@@ -101,7 +101,11 @@ def _figure(wide: str, narrow: str) -> str:
 def findings(data: ReportData) -> str:
     """What was confirmed, what was kept on one run, what only looked good, what is not decided."""
     groups = [
-        ("Confirmed", "Kept, and measured more than once.", data.confirmed),
+        (
+            "Confirmed",
+            "Kept, and measured more than once. A step whose interval holds zero may still be none.",
+            data.confirmed,
+        ),
         ("Kept on one run", "Far enough ahead to be kept at once; one more run would tell more.", data.once),
         ("Only looked good", "Ahead at first, and not when measured again.", data.looked_good),
         ("Not decided", "Too close to call, or too good to be believed.", data.waiting),
@@ -147,7 +151,7 @@ def audit(data: ReportData) -> str:
         return ""
     best = next((c for c in data.audited if data.headline.best and c.commit == data.headline.best.commit), None)
     verdict = f"<p class=say>{esc(_audit_says(best))}</p>" if best and best.audit else ""
-    heads = [("n", "#"), ("", "kept change"), ("n", "val − baseline"), ("n", "audit − baseline")]
+    heads = [("n", "#"), ("", "kept change"), ("n", "validation"), ("n", "audit")]
     rows = [
         [
             ("n", str(c.number)),
@@ -158,7 +162,7 @@ def audit(data: ReportData) -> str:
         for c in data.audited
     ]
     say = (
-        "Every run is also scored on a text that no decision and no agent ever sees. It is told here and nowhere else."
+        "A second text is scored that no decision and no agent ever sees. Told here only; values minus the baseline's."
     )
     return section("The audit", say, verdict + card(table(heads, rows)), "audit")
 
