@@ -1,7 +1,7 @@
 """The simulated agent: turns an order into one new configuration, with a skill that depends on the way and the hour.
 
 It draws several proposals in the ordered way; with the way's skill as probability it makes the truly best of them,
-else just one. Ordered nothing, it chooses a way by what it believes of itself.
+else the worse of two. Ordered nothing, it chooses a way by what it believes of itself.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from research.search.simulator.trial import MIXED, SIMPLIFICATION
 
 BELIEF_WEIGHT = 2.5
 """How strongly the free agent prefers what it believes to be good at: e to the 2.5 times from none to full skill."""
-POOR_AGAIN = 0.4
+POOR_AGAIN = 0.7
 """Probability of proposing a level once more for every time that it came out badly."""
+FREE_WAY = 1
+"""Proposals more that are compared when the way is left open: whoever may look around sees more."""
 DRAWS = 40
 """Draws for one set of proposals: in a small corner almost everything was tried after a while."""
 
@@ -64,19 +66,20 @@ class Agent:
         way = emitter if emitter in WAYS else self.rng.choices(EMITTERS, self._weights)[0]
         if category == SIMPLIFICATION:
             way = "simplifier"
-        found = self._found(way, self._allowed(category), parent, category == MIXED)
+        choice = self.landscape.family.choice + FREE_WAY * (emitter is None)
+        found = self._found(way, self._allowed(category), parent, category == MIXED, choice)
         if not found:
             return Proposal(self._something(parent), way)
         if len(found) > 1 and self.rng.random() < self.landscape.skill(way, elapsed):
             return Proposal(min(found, key=self._truth), way)
-        return Proposal(found[0], way)
+        return Proposal(max(found[:2], key=self._truth), way)
 
     def _allowed(self, category: str | None) -> Sequence[int]:
         """The ideas that an ordered category leaves."""
         places = [i for part in (category or "").split("+") for i in self._of.get(part.split("/")[0], ())]
         return places or self._all
 
-    def _found(self, way: str, allowed: Sequence[int], parent: Config, mixed: bool) -> list[Config]:
+    def _found(self, way: str, allowed: Sequence[int], parent: Config, mixed: bool, choice: int) -> list[Config]:
         """Different new proposals in a way; the first is a fair draw."""
         found: list[Config] = []
         for draw in range(DRAWS):
@@ -88,7 +91,7 @@ class Agent:
             if config is None or config in self.book.tried or config in found or not self._willing(parent, config):
                 continue
             found.append(config)
-            if len(found) == self.landscape.family.choice:
+            if len(found) == choice:
                 break
         return found
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 from random import Random
 
-from research.search.simulator.catalogue import CATALOGUE, Entry, Kind
+from research.search.simulator.catalogue import CATALOGUE, CATEGORIES, Entry, Kind
 from research.search.simulator.families import FAMILIES, Family
 from research.search.simulator.landscape import KNOB_REACH, Idea, Landscape, Pair
 from research.search.simulator.skills import draw_beliefs, draw_skills
@@ -18,12 +18,16 @@ BASE_GB = 45.0
 BASE_M = 50.0
 NULL_SHARE_OF_GOOD = 0.03
 """Size of a switch that does nothing worth measuring, against a helping one."""
-REMOVAL_GOOD = (0.25, 0.45)
+REMOVAL_GOOD = (0.1, 0.25)
 """Share of the baseline's features that it would be better without: people tried most of them before."""
 TILT = 0.8
 """Largest tilt of a pair of knobs, against 2, at which the valley would have no floor; a knob is in two at most."""
 SHIFT_STEPS = (0.5, 2.0)
 """How far a switch moves a knob's best value."""
+TUNED_STEPS = 0.25
+"""How far a knob that was tuned before stands from its best, sd in steps."""
+SHIFT_WORTH = (0.005, 0.03)
+"""Most that such a move is worth, as a share of the whole gain: a steep knob moves less."""
 BASIN_FIRST = (0.05, 0.09)
 """What every step into the basin pays, as a share of the whole gain."""
 BASIN_BLOCKED = (0.14, 0.22)
@@ -87,8 +91,13 @@ def _draw_ideas(family: Family, rng: Random) -> tuple[Idea, ...]:
     ]
     spread, away = rng.uniform(*family.spread), rng.uniform(*family.away)
     knob_weight = rng.uniform(*family.knob_share)
-    knobs = [_Shape(rng, spread, away) for _ in range(family.knobs)]
-    flips = [_flip_effect(family, entry, spread, rng) for entry in chosen[family.knobs :]]
+    weights = {category: rng.lognormvariate(0.0, family.uneven) for category in CATEGORIES}
+    tuned = rng.uniform(*family.tuned)
+    knobs = [
+        _Shape(rng, spread, TUNED_STEPS if rng.random() < tuned else away, weights[entry.category])
+        for entry in chosen[: family.knobs]
+    ]
+    flips = [_flip_effect(family, entry, spread, weights[entry.category], rng) for entry in chosen[family.knobs :]]
     knob_unit = knob_weight / sum(knob.to_gain for knob in knobs)
     flip_unit = (1 - knob_weight) / max(0.5, -sum(min(0.0, effect) for effect in flips))
     ideas = [_knob(family, e, k, knob_unit, rng) for e, k in zip(chosen[: family.knobs], knobs, strict=True)]
@@ -100,20 +109,20 @@ def _draw_ideas(family: Family, rng: Random) -> tuple[Idea, ...]:
 class _Shape:
     """A knob's parabola before scaling: where its best value lies, in steps, and how steep it is."""
 
-    def __init__(self, rng: Random, spread: float, away: float) -> None:
+    def __init__(self, rng: Random, spread: float, away: float, weight: float) -> None:
         self.best = rng.gauss(0.0, away)
-        self.steepness = rng.lognormvariate(0.0, spread)
+        self.steepness = weight * rng.lognormvariate(0.0, spread)
         self.to_gain = self.steepness * self.best**2
 
     def at(self, level: int) -> float:
         return self.steepness * ((level - self.best) ** 2 - self.best**2)
 
 
-def _flip_effect(family: Family, entry: Entry, spread: float, rng: Random) -> float:
+def _flip_effect(family: Family, entry: Entry, spread: float, weight: float, rng: Random) -> float:
     """Effect of changing a switch or taking a feature out; below zero is better."""
     size = rng.lognormvariate(0.0, spread)
     if rng.random() < rng.uniform(*(REMOVAL_GOOD if entry.kind == "removal" else family.good)):
-        return -size
+        return -size * weight
     if rng.random() < rng.uniform(*family.null):
         return size * rng.gauss(0.0, NULL_SHARE_OF_GOOD)
     return size * rng.uniform(*family.harm)
@@ -161,7 +170,9 @@ def _draw_pairs(family: Family, ideas: tuple[Idea, ...], rng: Random) -> tuple[P
             tilted[second] += 1
             bpb = rng.uniform(-TILT, TILT) * math.sqrt(_steepness(a) * _steepness(b))
         elif first in tilted or second in tilted:
-            bpb = 2 * _steepness(a if first in tilted else b) * rng.uniform(*SHIFT_STEPS) * rng.choice((-1, 1))
+            steep = _steepness(a if first in tilted else b)
+            shift = min(rng.uniform(*SHIFT_STEPS), math.sqrt(rng.uniform(*SHIFT_WORTH) / steep))
+            bpb = 2 * steep * shift * rng.choice((-1, 1))
         else:
             bpb = rng.uniform(-1, 1) * math.sqrt(abs(a.effect_bpb[1] * b.effect_bpb[1]))
         pairs[first, second] = bpb

@@ -29,6 +29,8 @@ class Family:
         removals: Number of ideas to take out.
         total_bpb: Gain that a search without noise and without a wrong step could reach.
         away: How far a knob's best value lies from the baseline's, sd in steps.
+        tuned: Share of knobs that stand at their best within a fraction of a step.
+        uneven: How unevenly the categories are worth looking at, sd of the natural logarithm of their weights.
         spread: Spread of the ideas' sizes, sd of the natural logarithm.
         good: Share of switches that help.
         null: Share of switches that do nothing worth measuring.
@@ -44,7 +46,7 @@ class Family:
         skill: Range of the emitters' skills.
         change: How the skills move.
         belief_sd: Error of the agent's own idea of its skills.
-        choice: Proposals that a skilled agent compares in its head before it makes one.
+        choice: Proposals that an agent under a full order compares in its head; freedom adds to them.
         saturation: Gain at which further gains shrink to 1/e, as a multiple of the total (above 1);
             0 for none.
         tail: Probability that a run's noise is TAIL_FACTOR times as large.
@@ -52,16 +54,18 @@ class Family:
 
     name: str
     why: str
-    knobs: int = 20
-    switches: int = 14
-    removals: int = 6
-    total_bpb: Range = (0.016, 0.028)
+    knobs: int = 14
+    switches: int = 18
+    removals: int = 8
+    total_bpb: Range = (0.016, 0.026)
     away: Range = (1.0, 2.0)
-    spread: Range = (0.7, 1.1)
-    good: Range = (0.12, 0.25)
-    null: Range = (0.2, 0.4)
+    tuned: Range = (0.8, 0.95)
+    uneven: float = 0.8
+    spread: Range = (0.5, 0.9)
+    good: Range = (0.1, 0.2)
+    null: Range = (0.0, 0.1)
     harm: Range = (1.0, 2.5)
-    knob_share: Range = (0.4, 0.7)
+    knob_share: Range = (0.3, 0.5)
     pairs: Range = (8, 20)
     synergies: Range = (1, 3)
     basin: int = 0
@@ -69,10 +73,10 @@ class Family:
     diverging: Range = (0.1, 0.3)
     headroom_gb: Range = (15.0, 35.0)
     slip: Range = (0.01, 0.04)
-    skill: Range = (0.05, 0.9)
+    skill: Range = (0.0, 0.65)
     change: Change = "switch"
     belief_sd: float = 0.25
-    choice: int = 4
+    choice: int = 2
     saturation: float = 0.0
     tail: float = 0.0
 
@@ -81,7 +85,11 @@ TAIL_FACTOR = 4.0
 """How much larger the noise of a run in the tail is: a throttled or disturbed GPU, seen now and then."""
 
 TUNING = (
-    Family("ordinary", "the usual mixture; greedy, random and a perfect order are calibrated on it"),
+    Family(
+        "ordinary",
+        "the usual mixture; greedy, random and a perfect order are calibrated on it",
+        total_bpb=(0.015, 0.018),
+    ),
     Family(
         "entangled",
         "many interactions and synergies, so that the order of steps matters",
@@ -96,6 +104,7 @@ TUNING = (
         change="drift",
         knobs=24,
         switches=10,
+        tuned=(0.4, 0.7),
         knob_share=(0.6, 0.8),
     ),
 )
@@ -122,11 +131,11 @@ HELD_OUT = (
         "few ideas help, and those by much",
         knobs=12,
         switches=19,
-        removals=8,
-        good=(0.08, 0.14),
+        good=(0.04, 0.09),
         null=(0.35, 0.55),
         spread=(1.0, 1.4),
         knob_share=(0.2, 0.4),
+        total_bpb=(0.018, 0.03),
     ),
     Family(
         "levelling",
@@ -141,9 +150,8 @@ HELD_OUT = (
         change="switch",
         skill=(0.0, 1.0),
         belief_sd=1.0,
-        knobs=16,
-        switches=16,
-        removals=8,
+        knobs=18,
+        tuned=(0.6, 0.8),
     ),
 )
 FAMILIES = {family.name: family for family in (*TUNING, *HELD_OUT)}

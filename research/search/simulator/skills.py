@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from random import Random
 
 from research.search.simulator.families import Family
@@ -19,6 +20,8 @@ SKILL_POINTS = 50
 """Moments of a night at which a skill is known: every second run of a hundred."""
 DRIFT_SD = 0.08
 """Step of a wandering skill from one moment to the next: about 0.5 over a night."""
+SKEW = 2.0
+"""Power of a uniform draw that a skill is: half of all skills are in the lowest quarter of their range."""
 SWITCHES = (1, 2)
 """Least and most sudden changes in a night."""
 
@@ -36,11 +39,16 @@ def draw_beliefs(family: Family, skills: dict[str, tuple[float, ...]], rng: Rand
 
 def _course(family: Family, rng: Random, switches: list[int]) -> tuple[float, ...]:
     low, high = family.skill
-    skill, course = rng.uniform(low, high), []
+    skill, course = _level(low, high, rng), []
     for moment in range(SKILL_POINTS):
         if family.change == "switch" and moment in switches:
-            skill = rng.uniform(low, high)
+            skill = _level(low, high, rng)
         if family.change == "drift":
             skill = min(high, max(low, skill + rng.gauss(0.0, DRIFT_SD)))
         course.append(skill)
     return tuple(course)
+
+
+def _level(low: float, high: float, rng: Random) -> float:
+    """A skill; most are low, few are high."""
+    return low + (high - low) * math.pow(rng.random(), SKEW)
