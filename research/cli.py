@@ -7,7 +7,17 @@ from typing import Any
 
 import typer
 
-from research import cli_autonomy, cli_memory, cli_next, cli_night, cli_runs, cli_simulate, cli_store, cli_verdict, cli_views
+from research import (
+    cli_autonomy,
+    cli_memory,
+    cli_next,
+    cli_night,
+    cli_runs,
+    cli_simulate,
+    cli_store,
+    cli_verdict,
+    cli_views,
+)
 from research.cli_kit import show_error
 from research.errors import ResearchError
 
