@@ -1,0 +1,65 @@
+"""Measures what a long history costs the verbs that answer: seconds over an empty store's, interleaved.
+
+    python scripts/bench_memory.py [RUNS] [TRIES] [VERB ...]
+
+Absolute times mean little on a busy machine; read the difference.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from research.store.db import Store  # noqa: E402
+from tests.support.histories import BRANCH, night  # noqa: E402
+
+VERBS = ("summary", "archive", "next", "last-review", "noise")
+
+
+def make_lab(place: Path, runs: int) -> Path:
+    """A repository with a store of so many judged runs."""
+    place.mkdir()
+    git = ["git", "-C", str(place), "-c", "user.name=bench", "-c", "user.email=bench@example.org"]
+    subprocess.run(["git", "init", "-q", "-b", BRANCH, str(place)], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "base"], check=True)
+    folder = place / "results" / "discovery"
+    folder.mkdir(parents=True)
+    with Store(folder / "memory.db") as store, store.write():
+        for item in night(runs) if runs else []:
+            store.take_in_run(item.run)
+            if item.verdict is not None:
+                store.add_verdict(item.verdict)
+    return place
+
+
+def seconds(lab: Path, verb: str) -> float:
+    """Wall-clock time of one verb."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "research", verb, "--json"], cwd=lab, env=environment, capture_output=True)
+    return time.perf_counter() - began
+
+
+def main(runs: int = 10_000, tries: int = 7, verbs: tuple[str, ...] = VERBS) -> None:
+    """Prints one line a verb: first call, then medians of interleaved calls."""
+    with tempfile.TemporaryDirectory(prefix="bench-memory-") as place:
+        empty, full = make_lab(Path(place) / "empty", 0), make_lab(Path(place) / "full", runs)
+        print(f"{runs} runs; seconds\n{'verb':<12} {'empty':>7} {'full':>7} {'over':>7} {'first over':>11}")
+        for verb in verbs:
+            first = seconds(full, verb) - seconds(empty, verb)
+            pairs = [(seconds(empty, verb), seconds(full, verb)) for _ in range(tries)]
+            low, high = (statistics.median(each) for each in zip(*pairs, strict=True))
+            print(f"{verb:<12} {low:7.3f} {high:7.3f} {high - low:+7.3f} {first:+11.3f}", flush=True)
+
+
+if __name__ == "__main__":
+    numbers, words = [int(a) for a in sys.argv[1:] if a.isdigit()], tuple(a for a in sys.argv[1:] if not a.isdigit())
+    main(*numbers, **({"verbs": words} if words else {}))

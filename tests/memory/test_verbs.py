@@ -1,0 +1,67 @@
+"""The verbs summary and archive, from the outside."""
+
+from __future__ import annotations
+
+from research.store.db import Store
+from tests.support.histories import night
+from tests.support.labkit import Kit, kit  # noqa: F401
+
+
+def fill(kit: Kit, runs: int = 60) -> None:  # noqa: F811
+    path = kit.root / "results" / "discovery" / "memory.db"
+    path.parent.mkdir(parents=True)
+    with Store(path) as store, store.write():
+        for item in night(runs):
+            store.take_in_run(item.run)
+            assert item.verdict is not None
+            store.add_verdict(item.verdict)
+
+
+def test_an_empty_lab_is_told_of_and_left_untouched(kit: Kit):  # noqa: F811
+    data = kit.json("summary")
+    assert data["branch"] == "autoresearch/try"
+    assert (data["autonomy"], data["baseline"], data["best"], data["plan"]) == (False, None, None, None)
+    assert (data["phase"], data["warnings"]) == ("baseline", [])
+    assert kit.json("archive")["niches"] == []
+    text = kit.research("summary").out
+    assert "no baseline yet" in text
+    assert "no best yet" in text
+    assert not (kit.root / "results").exists()
+
+
+def test_a_night_is_told_of(kit: Kit):  # noqa: F811
+    fill(kit)
+    data = kit.json("summary")
+    best = data["best"]
+    assert isinstance(best, dict)
+    assert best["low"] < best["mean"] < best["high"]
+    assert best["n"] >= 1
+    niches = kit.json("archive")["niches"]
+    assert isinstance(niches, list)
+    assert {"niche", "commit", "mean", "n", "emitter", "description"} <= niches[0].keys()
+    means = [niche["mean"] for niche in niches]
+    assert means == sorted(means)
+    text = kit.research("summary").out
+    for word in ("Branch:", "Autonomy:", "Baseline:", "Best:", "Phase:", "Elites:", "No-fly:"):
+        assert word in text
+    assert "\x1b" not in text
+
+
+def test_an_experiment_in_flight_is_warned_of(kit: Kit):  # noqa: F811
+    fill(kit)
+    kit.commit("exp: something new [emitter=simplifier]", val=0.5)
+    warnings = kit.json("summary")["warnings"]
+    assert isinstance(warnings, list)
+    assert any("without a result" in text for text in warnings)
+
+
+def test_a_run_records_what_its_commit_changed(kit: Kit):  # noqa: F811
+    assert kit.run().code == 0
+    kit.commit("exp: better [emitter=local_tuner]", val=0.9)
+    assert kit.run().code == 0
+    with Store(kit.root / "results" / "discovery" / "memory.db") as store:
+        first, second = store.runs()
+    assert (first.category, dict(first.delta)) == ("", {})
+    assert dict(second.delta) == {"VAL": "0.99 -> 0.9"}
+    assert (second.statements_added, second.statements_removed) == (1, 1)
+    assert second.category
