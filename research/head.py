@@ -28,6 +28,11 @@ def _folders(root: str) -> tuple[str, str]:
     return place, os.path.normpath(os.path.join(place, shared)) if shared else place
 
 
+def shared_folder(root: str) -> str:
+    """The git folder that all work trees of a repository share."""
+    return _folders(root)[1]
+
+
 def branch_of(root: str) -> str:
     """The branch, "" on a detached HEAD or without one."""
     line = _first_line(os.path.join(_folders(root)[0], "HEAD"))

@@ -44,11 +44,12 @@ class Autonomy:
         idle: Continuations since anything changed, words included.
         stuck: Continuations since a commit, a run or a verdict.
         continuations: Continuations since it was turned on.
+        idle_limit, stuck_limit, order_words: The settings of that name when it was turned on; 0 is as if never set.
     """
 
     __slots__ = (
-        "by_itself", "continuations", "enabled", "first_run", "hours", "idle", "progress", "reason", "runs", "since",
-        "stuck", "usd", "words",
+        "by_itself", "continuations", "enabled", "first_run", "hours", "idle", "idle_limit", "order_words", "progress",
+        "reason", "runs", "since", "stuck", "stuck_limit", "usd", "words",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -56,6 +57,7 @@ class Autonomy:
         self.reason = "never turned on"
         self.since = self.hours = self.usd = 0.0
         self.runs = self.first_run = self.idle = self.stuck = self.continuations = 0
+        self.idle_limit = self.stuck_limit = self.order_words = 0
         self.progress = self.words = ""
 
     def as_dict(self) -> dict[str, Any]:
@@ -87,12 +89,19 @@ def save(store: Facts, state: Autonomy) -> None:
 
 
 def turned_on(before: Autonomy, reason: str, now: float, last_run: int, limits: dict[str, float]) -> Autonomy:
-    """The switch turned on: limits not named are those that were set before it was last turned off by itself."""
+    """The switch turned on: limits not named are those that were set before it was last turned off by itself.
+
+    It takes the settings along, so that Stop need not load them at every turn's end.
+    """
+    from research.settings import SETTINGS
+
     state = Autonomy()
     state.enabled, state.reason, state.since, state.first_run = True, reason[:REASON_CHARS], now, last_run
     keeps = before.enabled or before.by_itself
     state.runs = int(limits.get("runs", before.runs if keeps else 0))
-    state.hours = float(limits.get("hours", before.hours if keeps else 0.0))
+    state.hours = float(limits.get("hours", before.hours if keeps else 0.0)) or SETTINGS.autonomy_hours
+    state.idle_limit, state.stuck_limit = SETTINGS.idle_continuations, SETTINGS.stuck_continuations
+    state.order_words = SETTINGS.order_words
     state.usd = float(limits.get("usd", before.usd if keeps else 0.0))
     if before.enabled and not limits:
         state.since, state.first_run = before.since, before.first_run
@@ -107,7 +116,7 @@ def turned_off(before: Autonomy, reason: str, now: float, by_itself: bool = Fals
     return state
 
 
-def reached(state: Autonomy, now: float, runs: int, usd: float, default_hours: float) -> str:
+def reached(state: Autonomy, now: float, runs: int, usd: float) -> str:
     """Which limit is reached, as a sentence; "" for none.
 
     Args:
@@ -115,35 +124,31 @@ def reached(state: Autonomy, now: float, runs: int, usd: float, default_hours: f
         now: Seconds since 1970.
         runs: Runs since it was turned on.
         usd: Their estimated cost.
-        default_hours: Hours where none were set.
     """
-    hours = state.hours or default_hours
     if state.runs and runs >= state.runs:
         return f"The limit of {state.runs} runs is reached."
-    if (now - state.since) / 3600 >= hours:
-        return f"The limit of {hours:g} hours is reached."
+    if (now - state.since) / 3600 >= state.hours > 0:
+        return f"The limit of {state.hours:g} hours is reached."
     if state.usd and usd >= state.usd:
         return f"The limit of ${state.usd:g} is reached (estimated)."
     return ""
 
 
-def went_on(state: Autonomy, progress: str, words: str, idle_limit: int, stuck_limit: int) -> str:
+def went_on(state: Autonomy, progress: str, words: str) -> str:
     """Counts one more continuation; returns why the loop has to end, "" if it may go on.
 
     Args:
         state: The switch; its counters change.
         progress: What the lab has now: commit, runs, verdicts.
         words: Digest of the agent's last words.
-        idle_limit: Continuations without anything new.
-        stuck_limit: Continuations with nothing new but words.
     """
     moved = progress != state.progress
     state.stuck = 0 if moved else state.stuck + 1
     state.idle = 0 if moved or words != state.words else state.idle + 1
     state.progress, state.words = progress, words
     state.continuations += 1
-    if state.idle >= idle_limit:
+    if state.idle >= state.idle_limit > 0:
         return f"Nothing changed in {state.idle} continuations: no commit, no run, no new words."
-    if state.stuck >= stuck_limit:
+    if state.stuck >= state.stuck_limit > 0:
         return f"No commit and no run in {state.stuck} continuations."
     return ""

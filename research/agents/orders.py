@@ -158,7 +158,8 @@ def _of_verdicts(here: Situation) -> Order | None:
 def _launch(here: Situation) -> str:
     return (
         f"Type, from the top of the repository and in the foreground: {here.command}\n"
-        f"Poll with {POLL} until it exits. Then read `uv run research last-review` and type `uv run research settle`."
+        f"Poll with {POLL} until it exits. Then read `uv run research last-review` and type `uv run research settle`. "
+        "(Where a sign is shown as an HTML entity, type the sign.)"
     )
 
 

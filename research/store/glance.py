@@ -23,7 +23,10 @@ LEAST_SCHEMA = 3
 
 
 class Glance:
-    """An open glance; rows are plain mappings."""
+    """An open glance; rows are plain mappings.
+
+    A "+" before a column keeps SQLite from walking a whole branch by its index: what is asked for is at the end.
+    """
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
@@ -80,15 +83,19 @@ class Glance:
         """The latest verdict on a branch given after a number, with its run; none or one."""
         return self._rows(
             "SELECT v.seq, v.run, v.decision, v.why, v.text, v.baseline, r.val_bpb, r.outcome, r.subject "
-            "FROM verdicts v JOIN runs r ON r.run = v.run WHERE v.seq > ? AND r.branch = ? AND v.rule <> 'person' "
+            "FROM verdicts v JOIN runs r ON r.run = v.run WHERE v.seq > ? AND +r.branch = ? AND v.rule <> 'person' "
             "ORDER BY v.seq DESC LIMIT 1",
             (seq, branch),
         )
 
     def failed_after(self, seq: int, branch: str) -> list[dict[str, Any]]:
-        """The latest finished run on a branch that was never judged, started after a number; none or one."""
+        """The latest finished run on a branch that was never judged, started after a number; none or one.
+
+        Only the latest runs are looked through: an older one is no news.
+        """
+        seq = max(seq, self.last("runs") - RECENT)
         return self._rows(
-            "SELECT seq, run, outcome, why FROM runs WHERE seq > ? AND branch = ? AND outcome IS NOT NULL "
+            "SELECT seq, run, outcome, why FROM runs WHERE seq > ? AND +branch = ? AND outcome IS NOT NULL "
             "AND NOT EXISTS (SELECT 1 FROM verdicts WHERE verdicts.run = runs.run) ORDER BY seq DESC LIMIT 1",
             (seq, branch),
         )
@@ -98,7 +105,7 @@ class Glance:
         return self._rows(
             "SELECT v.seq, v.run, v.decision, v.why, v.baseline, v.settled_utc, r.commit_ AS 'commit', r.fingerprint, "
             "r.val_bpb FROM (SELECT * FROM verdicts ORDER BY seq DESC LIMIT ?) v JOIN (SELECT run, branch, "
-            '"commit" AS commit_, fingerprint, val_bpb FROM runs) r ON r.run = v.run WHERE r.branch = ? '
+            '"commit" AS commit_, fingerprint, val_bpb FROM runs) r ON r.run = v.run WHERE +r.branch = ? '
             "ORDER BY v.seq DESC",
             (RECENT, branch),
         )
@@ -107,7 +114,7 @@ class Glance:
         """Whether a branch began."""
         return bool(
             self._rows(
-                "SELECT 1 FROM verdicts v JOIN runs r ON r.run = v.run WHERE v.baseline = 1 AND r.branch = ? "
+                "SELECT 1 FROM verdicts v JOIN runs r ON r.run = v.run WHERE v.baseline = 1 AND +r.branch = ? "
                 "ORDER BY v.seq LIMIT 1",
                 (branch,),
             )
@@ -117,7 +124,7 @@ class Glance:
         """The runs of a commit, by their names: run, outcome, counted, why."""
         return self._rows(
             "SELECT run, outcome, counted, why FROM runs WHERE run IN "
-            "(SELECT run FROM runs WHERE run LIKE ?) AND \"commit\" = ? ORDER BY seq",
+            '(SELECT run FROM runs WHERE run LIKE ?) AND "commit" = ? ORDER BY seq',
             (f"%-{commit[:7]}-%", commit),
         )
 

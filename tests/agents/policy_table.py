@@ -223,7 +223,7 @@ REFUSED = [
     ("jq .audit_bpb results/runs/*/score.json", "audit"),
     ("cp results/discovery/memory.db /tmp/m.db", "audit"),
     ("python -c \"import sqlite3; sqlite3.connect('results/discovery/memory.db')\"", "audit"),
-    ("python - <<'E'\nimport json\njson.load(open('results/runs/20260101-000000-abcdef0-1234/score.json'))\nE", "audit"),
+    ("python - <<'E'\nimport json\njson.load(open('results/runs/x/score.json'))\nE", "audit"),
     ("python -c 'from research.store.db import Store'", "audit"),
     ("grep -r audit_bpb results/", "audit"),
     ("head < results/runs/20260101-000000-abcdef0-1234/finish.json", "audit"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from research.agents.hooks.events import _SIGNS
 from research.agents.phrases import intent, limits
 
 ON = [
@@ -125,6 +126,11 @@ RESUMES = ["continue", "Continue.", "please continue", "Go on.", "ok, keep going
 @pytest.mark.parametrize("prompt", RESUMES)
 def test_a_plain_continue_only_resumes(prompt: str):
     assert intent(prompt) == "resume"
+
+
+def test_every_order_has_a_sign_that_the_hook_looks_for():
+    for prompt in (*ON, *OFF, *RESUMES):
+        assert any(sign in prompt.casefold() for sign in _SIGNS), prompt
 
 
 def test_the_table_is_large():

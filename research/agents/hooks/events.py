@@ -25,6 +25,15 @@ CONTEXT_CHARS = 6_000
 together."""
 
 
+ORDER_WORDS = 700
+"""Longest order where the switch does not say."""
+_SIGNS = (
+    "stop", "halt", "pause", "quit", "abort", "cease", "desist", "autonom", "loop", "continue", "resume", "go on",
+    "keep", "carry on", "proceed", "kick", "experiment", "summari", "hold", "enough", "call it",
+)  # fmt: skip
+"""Every order of the phrase book holds one of these; without one, the book need not be opened."""
+
+
 def _utc(now: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now))
 
@@ -186,9 +195,11 @@ def prompt(call: Call) -> dict[str, Any] | None:
 
 def _note(call: Call, branch: str) -> str:
     """Turns the switch if the prompt says so; returns a sentence about it."""
+    text = call.text("prompt")
+    if not any(word in text.casefold() for word in _SIGNS):
+        return ""
     from research.agents.phrases import intent, limits
 
-    text = call.text("prompt")
     wish = intent(text)
     if wish is None:
         return ""
@@ -251,25 +262,22 @@ def stop(call: Call) -> dict[str, Any] | None:
         state = autonomy.load(store)
         if not state.enabled:
             return None
-        from research.settings import SETTINGS
-
         launched = store.last("runs") - state.first_run
         usd = store.spent_usd(state.first_run) if state.usd else 0.0
-        if reason := autonomy.reached(state, now, launched, usd, SETTINGS.autonomy_hours):
+        if reason := autonomy.reached(state, now, launched, usd):
             return _let_go(store, state, reason, now)
         from research.agents.orders import next_order
         from research.agents.situation import look
 
         here = look(call.root, branch, store, lab_options(call.environment), call.environment)
-        order = next_order(here, SETTINGS.order_words)
+        order = next_order(here, state.order_words or ORDER_WORDS)
         if order.kind == "no-data":
             store.set_fact("told_of_data", "1")
         if not order.text:
             return None
         progress = f"{here.head} {store.last('runs')} {store.last('verdicts')}"
         words = _digest(call.text("last_assistant_message"))
-        limits = SETTINGS.idle_continuations, SETTINGS.stuck_continuations
-        if reason := autonomy.went_on(state, progress, words, *limits):
+        if reason := autonomy.went_on(state, progress, words):
             return _let_go(store, state, reason, now)
         autonomy.save(store, state)
         text = "\n\n".join(part for part in (_news(store, branch), order.text) if part)

@@ -1,0 +1,296 @@
+"""The five hooks as Codex runs them: real processes, fed payloads, in a real repository with real runs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from research.agents import autonomy
+from research.places import Places
+from research.records import Plan
+from research.store.open import open_store
+from tests.support.codexkit import EVENTS, context_of, denial_of, hook, make_codex_kit
+from tests.support.labkit import CHECKOUT, Kit, wait_for
+
+RUN = "python scripts/run_experiment.py --backend local -- uv run train.py > run.log 2>&1"
+OLD_PYTHONS = [str(p) for p in Path.home().glob(".pyenv/versions/3.[89].*/bin/python3")]
+
+
+@pytest.fixture
+def kit(tmp_path: Path) -> Kit:
+    """A repository with the hooks."""
+    return make_codex_kit(tmp_path)
+
+
+def order(kit: Kit, said: str = "") -> str:
+    """What Stop says."""
+    answer = hook(kit, "Stop", stop_hook_active=True, last_assistant_message=said or str(time.monotonic_ns()))
+    if answer is None:
+        return ""
+    assert set(answer) <= {"decision", "reason", "systemMessage"}
+    return str(answer.get("reason") or answer["systemMessage"])
+
+
+def turn_on(kit: Kit, *options: str) -> None:
+    """Turns autonomy on."""
+    assert kit.research("autonomy", "on", *options).code == 0
+
+
+def log(kit: Kit) -> str:
+    """hooks.log."""
+    path = kit.root / "results" / "discovery" / "hooks.log"
+    return path.read_text() if path.exists() else ""
+
+
+def test_a_night_of_orders(kit: Kit):
+    assert order(kit) == ""
+    answer = hook(kit, "UserPromptSubmit", prompt="Go autonomous. Never stop, do not pause to ask me.")
+    assert "now on" in context_of(answer)
+    assert "no baseline" in order(kit)
+    assert RUN in order(kit)
+    assert kit.run().code == 0
+    assert "Carry that out in git" in order(kit) or "settled" in order(kit) or "experiment" in order(kit)
+    kit.research("settle")
+    assert "choose it yourself" in order(kit) or "Next experiment" in order(kit)
+    kit.write(val=0.98)
+    assert "not committed" in order(kit)
+    kit.git("commit", "-qam", "exp: better [emitter=simplifier]")
+    text = order(kit)
+    assert "not measured yet" in text
+    assert '"exp: better [emitter=simplifier]"' in text
+    kit.run()
+    text = order(kit)
+    assert "replicate" in text or "settle" in text
+    assert log(kit) == ""
+
+
+def test_a_loser_that_was_reset_away_is_never_ordered_again(kit: Kit):
+    turn_on(kit)
+    kit.run()
+    kit.research("settle")
+    best = kit.commit("exp: good [emitter=simplifier]", val=0.90)
+    name = kit.run().end["run"]
+    kit.research("decide", str(name), "keep", "--why", "test")
+    kit.commit("exp: bad [emitter=contrarian]", val=1.5)
+    kit.run()
+    kit.git("reset", "-q", "--hard", best)
+    order(kit)  # tells of the run
+    texts = [order(kit) for _ in range(3)]
+    assert not any("not measured" in text for text in texts)
+    assert len(set(texts)) == 1  # and nothing is drawn anew
+
+
+def test_a_plan_with_its_brief_is_ordered_and_bounded(kit: Kit):
+    turn_on(kit)
+    kit.run()
+    kit.research("settle")
+    with open_store(Places(kit.root), "2026-01-01T00:00:00Z", print) as store:
+        if pending := store.pending_plan():
+            store.close_plan(pending.plan, "2026-01-01T00:00:00Z", None)
+        details = {"brief": "Facts first. " + "word " * 3000, "branch": "autoresearch/try"}
+        store.add_plan(
+            Plan("p1", "2026-01-01T00:00:00Z", "contrarian", "optimizer", None, "experiment", "why", details=details)
+        )
+    text = order(kit)
+    assert text.startswith("Facts first.") or "Facts first." in text
+    assert len(text.split()) * 1.4 < 1200
+
+
+def test_reviews_are_shown_once_by_whichever_hook_comes_first(kit: Kit):
+    kit.run()
+    answers = [
+        context_of(hook(kit, event, **payload))
+        for event, payload in (
+            ("PreToolUse", {"tool_name": "Bash", "tool_input": {"command": "ls"}}),
+            ("PostToolUse", {"tool_name": "Bash", "tool_input": {"command": "ls"}, "tool_response": ""}),
+            ("UserPromptSubmit", {"prompt": "hello"}),
+            ("SessionStart", {"source": "resume"}),
+        )
+    ]
+    shown = [number for number, text in enumerate(answers) if "has finished" in text]
+    assert shown == [0]
+
+
+def test_a_review_is_shown_once_to_hooks_that_run_at_once(kit: Kit):
+    kit.run()
+    command = json.loads((kit.root / ".codex/hooks.json").read_text())["hooks"]["PostToolUse"][0]["hooks"][0]["command"]
+    children = [
+        subprocess.Popen(["/bin/bash", "-c", command], cwd=kit.root, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                         env=kit.environment)
+        for _ in range(6)
+    ]  # fmt: skip
+    outputs = [child.communicate(b'{"tool_name": "Bash"}')[0] for child in children]
+    assert sum(b"has finished" in output for output in outputs) == 1
+
+
+def test_a_run_in_progress_is_waited_for_and_is_no_crash(kit: Kit):
+    turn_on(kit)
+    kit.write("sleep")
+    kit.git("commit", "-qam", "base: sleeps")
+    child = kit.start()
+    wait_for(lambda: (kit.root / "results/runs").is_dir() and any((kit.root / "results/runs").glob("*/run.log")))
+    try:
+        text = order(kit)
+        assert "still in progress" in text
+        assert "yield_time_ms 300000" in text
+        polled = {"tool_name": "Bash", "tool_input": {"command": RUN}, "tool_response": ""}
+        assert context_of(hook(kit, "PostToolUse", **polled)) == ""
+    finally:
+        child.terminate()
+        child.communicate()
+    assert "still in progress" not in order(kit)
+
+
+def test_hooks_leave_other_branches_alone(kit: Kit):
+    turn_on(kit)
+    assert order(kit) != ""
+    kit.git("checkout", "-q", "main")
+    assert order(kit) == ""
+    edit = {"tool_name": "Bash", "tool_input": {"command": "sed -i s/a/b/ research/settings.py"}}
+    assert denial_of(hook(kit, "PreToolUse", **edit)) != ""  # autonomy is on
+    hook(kit, "UserPromptSubmit", prompt="stop")
+    assert denial_of(hook(kit, "PreToolUse", **edit)) == ""
+    kit.git("checkout", "-q", "autoresearch/try")
+    assert denial_of(hook(kit, "PreToolUse", **edit)) != ""
+    kit.git("checkout", "-q", "--detach")
+    turn_on(kit)
+    assert order(kit) == ""
+
+
+def test_the_loop_ends_when_nothing_changes_and_continue_resumes_it(kit: Kit):
+    turn_on(kit)
+    texts = [order(kit, "the same words") for _ in range(6)]
+    assert "Nothing changed" in texts[3]
+    assert texts[4:] == ["", ""]
+    assert kit.json("autonomy", "status")["enabled"] is False
+    assert "now on" in context_of(hook(kit, "UserPromptSubmit", prompt="continue"))
+    assert "baseline" in order(kit, "the same words")
+
+
+def test_new_words_alone_do_not_keep_it_going_for_ever(kit: Kit):
+    turn_on(kit)
+    texts = [order(kit) for _ in range(16)]
+    assert "No commit and no run" in "".join(texts)
+    assert texts[-1] == ""
+
+
+def test_limits_let_go_with_a_reason(kit: Kit):
+    turn_on(kit, "--runs", "1")
+    kit.run()
+    assert "limit of 1 runs" in order(kit)
+    assert order(kit) == ""
+    state = autonomy.Autonomy()
+    state.enabled, state.hours, state.usd = True, 2.0, 5.0
+    assert "2 hours" in autonomy.reached(state, 7200.0, 0, 0.0)
+    assert "$5" in autonomy.reached(state, 0.0, 0, 5.1)
+
+
+def test_missing_data_is_told_once(kit: Kit):
+    turn_on(kit)
+    kit.environment["AUTORESEARCH_PROFILE"] = "official"
+    assert "prepare.py" in order(kit)
+    assert order(kit) == ""
+
+
+def test_the_backend_is_this_labs(kit: Kit):
+    turn_on(kit)
+    kit.environment |= {"AUTORESEARCH_BACKEND": "modal", "AUTORESEARCH_GPU": "A100"}
+    assert "--backend modal --gpu A100 -- uv run train.py" in order(kit)
+    kit.environment["AUTORESEARCH_BACKEND"] = "x; rm -rf /"
+    assert "--backend local --" in order(kit)
+
+
+def test_session_start_says_where_things_stand(kit: Kit):
+    kit.run()
+    for source in ("startup", "compact", "clear"):
+        text = context_of(hook(kit, "SessionStart", source=source))
+        assert f"session {source}" in text
+        assert "autoresearch/try" in text
+        assert "1.2345678" not in text
+    assert "1.2345678" not in context_of(hook(kit, "UserPromptSubmit", prompt="hi"))
+
+
+ODD = ["", "{", "[]", "null", '{"tool_input": 3}', '{"tool_name": "Bash", "cwd": 5}', "\xff"]
+
+
+@pytest.mark.parametrize("event", EVENTS)
+@pytest.mark.parametrize("text", ODD)
+def test_odd_payloads_do_no_harm(kit: Kit, event: str, text: str):
+    command = json.loads((kit.root / ".codex/hooks.json").read_text())["hooks"][event][0]["hooks"][0]["command"]
+    done = subprocess.run(
+        ["/bin/bash", "-c", command], cwd=kit.root, input=text.encode("latin-1"), capture_output=True,
+        env=kit.environment, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert done.stdout == b"" or isinstance(json.loads(done.stdout), dict)
+
+
+def _break_store(kit: Kit) -> None:
+    (kit.root / "results/discovery").mkdir(parents=True, exist_ok=True)
+    (kit.root / "results/discovery/memory.db").write_bytes(b"garbage" * 1000)
+
+
+def _break_package(kit: Kit) -> None:
+    (kit.root / "research/agents/hooks/entry.py").write_text("def (")
+
+
+def _remove_scripts(kit: Kit) -> None:
+    shutil.rmtree(kit.root / ".codex/hooks")
+
+
+def _no_python(kit: Kit) -> None:
+    tools = kit.root.parent / "few"
+    tools.mkdir()
+    for name in ("sh", "bash", "date", "mkdir", "git"):
+        (tools / name).symlink_to(str(shutil.which(name)))
+    kit.environment["PATH"] = str(tools)
+
+
+@pytest.mark.parametrize("harm", [_break_store, _break_package, _remove_scripts, _no_python])
+@pytest.mark.parametrize("event", EVENTS)
+def test_no_harm_to_the_lab_stops_the_agent(kit: Kit, event: str, harm):
+    commands = json.loads((kit.root / ".codex/hooks.json").read_text())["hooks"][event][0]["hooks"][0]["command"]
+    harm(kit)
+    payload = json.dumps({"tool_name": "Bash", "tool_input": {"command": "ls"}, "prompt": "go autonomous"})
+    done = subprocess.run(
+        ["/bin/bash", "-c", commands], cwd=kit.root, input=payload.encode(), capture_output=True,
+        env=kit.environment, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert done.stdout == b"" or isinstance(json.loads(done.stdout), dict)
+    if harm in (_break_package, _no_python):
+        assert done.stdout == b""
+        assert log(kit) != ""
+
+
+def test_hooks_work_from_a_subfolder(kit: Kit):
+    place = kit.root / "docs" / "deep"
+    place.mkdir(parents=True)
+    reason = denial_of(hook(kit, "PreToolUse", place, tool_name="Bash", tool_input={"command": "rm ../../prepare.py"}))
+    assert "benchmark" in reason
+
+
+@pytest.mark.parametrize("python", OLD_PYTHONS)
+def test_old_pythons_log_and_end_with_0(kit: Kit, python: str):
+    script = kit.root / ".codex/hooks/stop.py"
+    done = subprocess.run([python, "-SE", str(script)], input=b"{}", capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert "need 3.10" in log(kit)
+
+
+def test_the_hook_path_imports_the_standard_library_only():
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import research.agents.hooks.before;"
+        "import research.agents.hooks.events, research.agents.phrases,"
+        " research.agents.situation, research.agents.policy.code, research.settings;"
+        "print(sorted({m.split('.')[0] for m in sys.modules} - set(sys.stdlib_module_names) - {'research'}))"
+    )
+    command = [sys.executable, "-SE", "-c", code, str(CHECKOUT)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "['__main__']" or done.stdout.strip() == "[]"
