@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import random
 from collections.abc import Iterator
+from functools import lru_cache
 
-from research.agents.builtin.bench import Bench, Draft, Idea
+from research.agents.builtin.bench import Bench, Draft, Drafts, Idea
 from research.agents.builtin.evaluate import UNKNOWN, evaluate
 from research.agents.builtin.sweeping import remove_statement, swept
 from research.agents.builtin.text import Splice, Text, spliced, statements
@@ -20,15 +22,23 @@ def removal_ideas(bench: Bench) -> list[Idea]:
     """Everything that could be taken away, one idea each; all of them leave fewer statements or shorter ones."""
     found: list[Idea] = []
     for what, worth, splices in [*_dead(bench), *_steps(bench), *_terms(bench), *_ramps(bench)]:
-        content = _carried_out(bench.text, splices)
-        if content is not None and content != bench.text.content:
-            draft = Draft(what, content, parts=("removal",))
-            found.append(Idea(what, "simplification", worth, lambda rng, draft=draft: iter([draft])))  # type: ignore[misc]
+        found.append(Idea(what, "simplification", worth, _carrying_out(bench.text.content, what, tuple(splices))))
     return found
 
 
-def _carried_out(before: Text, splices: list[Splice]) -> bytes | None:
+def _carrying_out(before: bytes, what: str, splices: tuple[Splice, ...]) -> Drafts:
+    def drafts(rng: random.Random) -> Iterator[Draft]:
+        content = _carried_out(before, splices)
+        if content is not None and content != before:
+            yield Draft(what, content, parts=("removal",))
+
+    return drafts
+
+
+@lru_cache(maxsize=256)
+def _carried_out(original: bytes, splices: tuple[Splice, ...]) -> bytes | None:
     """The text without a part and all that only it needed; None if that cannot be had whole."""
+    before = Text(original)
     try:
         content = swept(spliced(before.content, splices), before)
         return content if content is not None and statements(Text(content).tree) <= statements(before.tree) else None

@@ -6,7 +6,7 @@ import ast
 import re
 from collections.abc import Iterator
 
-from research.agents.builtin.text import Splice, Text, spliced
+from research.agents.builtin.text import Splice, Text, reads, spliced
 
 _ROUNDS = 12
 """Rounds of sweeping: each may leave something else idle; real chains are three or four long."""
@@ -49,24 +49,16 @@ def remove_statement(text: Text, statement: ast.stmt) -> Splice:
     return text.removing(statement)
 
 
-def _loads(tree: ast.AST) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
-            found[node.id] = found.get(node.id, 0) + 1
-    return found
-
-
 def _idle_names(text: Text, before: Text) -> Iterator[Splice]:
     """Assignments in functions to names that are read nowhere in them, and were before."""
-    was = {_place(before, function): _loads(function) for function in before.functions()}
+    was = {_place(before, function): before.names_read[function] for function in before.functions()}
     for function in text.functions():
-        loads = _loads(function)
+        loads = text.names_read[function]
         for node in ast.walk(function):
             if not isinstance(node, ast.Assign) or len(node.targets) != 1 or not isinstance(node.targets[0], ast.Name):
                 continue
             name = node.targets[0].id
-            if loads.get(name, 0) == _loads(node.value).get(name, 0) and was.get(_place(text, function), {}).get(name):
+            if loads.get(name, 0) == reads(node.value).get(name, 0) and was.get(_place(text, function), {}).get(name):
                 yield remove_statement(text, node)
 
 
@@ -77,9 +69,9 @@ def _place(text: Text, function: ast.FunctionDef) -> tuple[str, str]:
 
 def _idle_arguments(text: Text, before: Text) -> bool:
     """Whether a forward no longer reads an argument: what is passed in would be left without a gradient."""
-    was = {_place(before, function): _loads(function) for function in before.functions()}
+    was = {_place(before, function): before.names_read[function] for function in before.functions()}
     return any(
-        was.get(_place(text, function), {}).get(argument.arg) and not _loads(function).get(argument.arg)
+        was.get(_place(text, function), {}).get(argument.arg) and not text.names_read[function].get(argument.arg)
         for function in text.functions()
         if function.name == "forward" and not _COPES.search(text.content.decode("utf-8", "replace"))
         for argument in function.args.args
@@ -88,7 +80,7 @@ def _idle_arguments(text: Text, before: Text) -> bool:
 
 def _idle_constants(text: Text, before: Text) -> Iterator[Splice]:
     """Constants and functions of the module that are read nowhere, and were before."""
-    loads, was = _loads(text.tree), _loads(before.tree)
+    loads, was = text.names_read[text.tree], before.names_read[before.tree]
     for statement in text.tree.body:
         name = ""
         if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
@@ -103,7 +95,7 @@ def _idle_constants(text: Text, before: Text) -> Iterator[Splice]:
 def _idle_weights(text: Text, before: Text) -> Iterator[Splice]:
     """Attributes that no forward reads any more: their making, and their places in lists of parameters."""
     for name in _stranded(text, before):
-        for node in ast.walk(text.tree):
+        for node in text.nodes:
             if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == f"self.{name}":
                 yield remove_statement(text, node)
             elif isinstance(node, (ast.List, ast.Tuple)) and isinstance(node.ctx, ast.Load):
@@ -113,7 +105,7 @@ def _idle_weights(text: Text, before: Text) -> Iterator[Splice]:
 def _stranded(text: Text, before: Text) -> frozenset[str]:
     """Weights that a forward read before and none reads now, where the optimizer cannot do without a gradient."""
     gone = _forward_reads(before) - _forward_reads(text)
-    still = {name for name in gone if any(_is_attribute(node, name) for node in ast.walk(text.tree))}
+    still = {name for name in gone if any(_is_attribute(node, name) for node in text.nodes)}
     return frozenset() if _COPES.search(text.content.decode("utf-8", "replace")) else frozenset(still)
 
 

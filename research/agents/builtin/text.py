@@ -107,9 +107,23 @@ class Text:
                     found.update(range(node.lineno + 1, node.end_lineno + 1))
         return frozenset(found)
 
+    @cached_property
+    def nodes(self) -> list[ast.AST]:
+        """Every node of the tree."""
+        return list(ast.walk(self.tree))
+
+    @cached_property
+    def _functions(self) -> list[ast.FunctionDef]:
+        return [node for node in self.nodes if isinstance(node, ast.FunctionDef)]
+
     def functions(self) -> Iterator[ast.FunctionDef]:
         """Every function and method, at any depth."""
-        return (node for node in ast.walk(self.tree) if isinstance(node, ast.FunctionDef))
+        return iter(self._functions)
+
+    @cached_property
+    def names_read(self) -> dict[ast.AST, dict[str, int]]:
+        """How often each function, and the whole, reads each name."""
+        return {scope: reads(scope) for scope in (self.tree, *self._functions)}
 
 
 def spliced(content: bytes, splices: Iterable[Splice]) -> bytes:
@@ -131,6 +145,15 @@ def spliced(content: bytes, splices: Iterable[Splice]) -> bytes:
 def statements(tree: ast.AST) -> int:
     """Statements of a syntax tree, docstrings left out."""
     return sum(isinstance(node, ast.stmt) and not _is_text(node) for node in ast.walk(tree))
+
+
+def reads(tree: ast.AST) -> dict[str, int]:
+    """How often each name is read."""
+    found: dict[str, int] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+            found[node.id] = found.get(node.id, 0) + 1
+    return found
 
 
 def _is_text(node: ast.AST) -> bool:
