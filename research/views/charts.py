@@ -150,7 +150,7 @@ def _lane(plane: Plane, rows: Sequence[Row]) -> list[str]:
     crashed = [row for row in rows if row.val_bpb is None]
     if not crashed:
         return []
-    y = plane.bottom + plane.canvas.font * 1.3
+    y = plane.bottom + plane.canvas.font * 1.8
     size = min(5.5, _radius(len(rows), plane.canvas))
     words = text("crash", plane.canvas.left - 12, y + plane.canvas.font * 0.35, "axis", "end")
     return [

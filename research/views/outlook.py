@@ -50,6 +50,12 @@ def bets(plan: Plan | None, memory: Memory, candidates: Sequence[Candidate]) -> 
             why = "Not decided yet: another seed tells." + _chance(one)
             found.append(Bet(f"Measure again: {one.title}", why, f"uv run research replicate {one.commit[:12]}"))
             named.add(one.commit)
+    best = memory.best.commit if memory.best else ""
+    for one in candidates:
+        if one.commit == best and one.decision == "keep" and len(one.runs) == 1 and best not in named:
+            why = "It stands, on one run only: another seed confirms it or takes it back."
+            found.append(Bet(f"Measure again: {one.title}", why, f"uv run research replicate {best[:12]}"))
+            named.add(best)
     near = {known.commit for known in memory.near_misses}
     for one in _likeliest(c for c in candidates if c.commit in near):
         if one.commit not in named:

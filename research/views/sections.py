@@ -43,7 +43,7 @@ def _answer(top: Headline) -> tuple[str, str]:
             return title, f"{claim} (95 %)."
         sure = f"Confirmed is “{solid.title}”, {interval(solid.against_baseline, True)} (95 %)."
         return title, f"{sure} Not confirmed yet: {claim}."
-    return "Nothing is confirmed yet", f"{claim} (95 %). Another run of it, and of the baseline, would tell."
+    return "Nothing is confirmed yet", f"{claim} (95 %). Another run of it would tell."
 
 
 def _times(n: int) -> str:
