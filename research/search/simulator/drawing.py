@@ -26,6 +26,10 @@ SHIFT_STEPS = (0.5, 2.0)
 """How far a switch moves a knob's best value."""
 TUNED_STEPS = 0.25
 """How far a knob that was tuned before stands from its best, sd in steps."""
+LEAST_GAIN = 0.2
+"""Least that the knobs could gain, as a share of their steepness: where all are tuned, a step is no disaster."""
+LEAST_STEEPNESS = 0.7
+"""Least steepness of a knob, the median being 1: knobs that nothing depends on are not worth a run."""
 SHIFT_WORTH = (0.005, 0.03)
 """Most that such a move is worth, as a share of the whole gain: a steep knob moves less."""
 BASIN_FIRST = (0.05, 0.09)
@@ -98,7 +102,7 @@ def _draw_ideas(family: Family, rng: Random) -> tuple[Idea, ...]:
         for entry in chosen[: family.knobs]
     ]
     flips = [_flip_effect(family, entry, spread, weights[entry.category], rng) for entry in chosen[family.knobs :]]
-    knob_unit = knob_weight / sum(knob.to_gain for knob in knobs)
+    knob_unit = knob_weight / max(sum(k.to_gain for k in knobs), LEAST_GAIN * sum(k.steepness for k in knobs))
     flip_unit = (1 - knob_weight) / max(0.5, -sum(min(0.0, effect) for effect in flips))
     ideas = [_knob(family, e, k, knob_unit, rng) for e, k in zip(chosen[: family.knobs], knobs, strict=True)]
     ideas += [_flip(e, bpb * flip_unit, rng) for e, bpb in zip(chosen[family.knobs :], flips, strict=True)]
@@ -111,7 +115,7 @@ class _Shape:
 
     def __init__(self, rng: Random, spread: float, away: float, weight: float) -> None:
         self.best = rng.gauss(0.0, away)
-        self.steepness = weight * rng.lognormvariate(0.0, spread)
+        self.steepness = weight * max(LEAST_STEEPNESS, rng.lognormvariate(0.0, spread))
         self.to_gain = self.steepness * self.best**2
 
     def at(self, level: int) -> float:

@@ -59,11 +59,11 @@ class Family:
     removals: int = 8
     total_bpb: Range = (0.016, 0.026)
     away: Range = (1.0, 2.0)
-    tuned: Range = (0.8, 0.95)
-    uneven: float = 0.8
+    tuned: Range = (0.7, 0.9)
+    uneven: float = 0.5
     spread: Range = (0.5, 0.9)
     good: Range = (0.1, 0.2)
-    null: Range = (0.0, 0.1)
+    null: Range = (0.0, 0.02)
     harm: Range = (1.0, 2.5)
     knob_share: Range = (0.3, 0.5)
     pairs: Range = (8, 20)
@@ -73,7 +73,7 @@ class Family:
     diverging: Range = (0.1, 0.3)
     headroom_gb: Range = (15.0, 35.0)
     slip: Range = (0.01, 0.04)
-    skill: Range = (0.0, 0.65)
+    skill: Range = (0.0, 0.7)
     change: Change = "switch"
     belief_sd: float = 0.25
     choice: int = 2
@@ -88,7 +88,7 @@ TUNING = (
     Family(
         "ordinary",
         "the usual mixture; greedy, random and a perfect order are calibrated on it",
-        total_bpb=(0.015, 0.018),
+        total_bpb=(0.015, 0.016),
     ),
     Family(
         "entangled",
