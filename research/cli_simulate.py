@@ -62,7 +62,10 @@ def simulate(
     if chart:
         title = f"{landscapes} synthetic nights of {runs} runs, noise {sigma:g} bpb"
         write_whole(chart.absolute(), draw_courses(answer.courses, title).encode())
-    show("simulate", _data(answer, chart), "" if as_json else _text(answer), as_json)
+    if as_json or not sys.stdout.isatty():
+        show("simulate", _data(answer, chart), _text(answer), as_json)
+    else:
+        _print_tables(answer)
 
 
 def _check(names: tuple[str, ...]) -> None:
@@ -142,22 +145,43 @@ def _spelled(e: Estimate, scale: float, digits: int) -> str:
     return f"{e.mean * scale:.{digits}f} [{e.low * scale:.{digits}f}, {e.high * scale:.{digits}f}]"
 
 
-def _text(answer: Comparison) -> str:
-    """The tables as plain text: all families, then each family's shipped gain."""
+def _notes(answer: Comparison) -> str:
+    """What the table's numbers are, and the question they answer."""
     q = answer.question
-    lines = _table([HEADER, *(_cells(row) for row in answer.rows)])
-    lines += [
-        "",
+    return (
         f"{q.landscapes} landscapes x {q.runs} runs, noise {q.sigma:g} bpb, seed {q.seed}; gains in 0.0001 bpb, "
-        "false keeps in %,",
-        "regret in bpb x minutes, [95 % intervals], differences paired by landscape.",
-        "",
-    ]
-    by_family = [
+        "false keeps in %,\nregret in bpb x minutes, [95 % intervals], differences paired by landscape."
+    )
+
+
+def _by_family(answer: Comparison) -> list[tuple[str, ...]]:
+    """Every family's shipped gain, the header first."""
+    rows = [
         (name, str(rows[0].gain_over_first.n), *(_spelled(r.values["shipped_bpb"], SCALE, 0) for r in rows))
         for name, rows in answer.by_family.items()
     ]
-    return "\n".join([*lines, *_table([("family", "n", *q.policies), *by_family])])
+    return [("family", "n", *answer.question.policies), *rows]
+
+
+def _text(answer: Comparison) -> str:
+    """The tables as plain text: all families, then each family's shipped gain."""
+    whole = [HEADER, *(_cells(row) for row in answer.rows)]
+    return "\n".join([*_table(whole), "", _notes(answer), "", *_table(_by_family(answer))])
+
+
+def _print_tables(answer: Comparison) -> None:
+    """The same for a terminal."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    for head, *rows in ([HEADER, *(_cells(row) for row in answer.rows)], _by_family(answer)):
+        table = Table(*head, box=box.SIMPLE_HEAD, padding=(0, 1))
+        for row in rows:
+            table.add_row(*(cell.replace("[", "\\[") for cell in row))
+        console.print(table)
+    console.print(_notes(answer), markup=False, highlight=False)
 
 
 def _table(rows: list[tuple[str, ...]]) -> list[str]:
