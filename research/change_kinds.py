@@ -150,7 +150,7 @@ class Item:
 
     def vote(self) -> str:
         """The kind that this statement speaks for, "" if it says nothing."""
-        votes: Counter[str] = Counter()
+        votes = dict.fromkeys((*KINDS, ""), 0.0)
         for weight, names in ((1.0, self.differs), (_CONTEXT_WEIGHT, self.beside)):
             strongest: Counter[str] = Counter()
             for name in names:
@@ -161,8 +161,8 @@ class Item:
         for part in self.scope.strip("<>").split("."):
             strength, kind = meaning(part)
             votes[kind] += _SCOPE_WEIGHT * strength
-        del votes[""]
-        return max(KINDS, key=lambda kind: votes[kind]) if votes and max(votes.values()) > 0 else ""
+        best = max(KINDS, key=lambda kind: votes[kind])
+        return best if votes[best] > 0 else ""
 
 
 def kind_of(items: Sequence[Item]) -> str:
