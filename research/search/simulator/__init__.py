@@ -11,6 +11,8 @@ the code that plans real nights.
 from research.search.simulator.drawing import landscape
 from research.search.simulator.families import FAMILIES, HELD_OUT, TUNING, families_of
 from research.search.simulator.landscape import Landscape
+from research.search.simulator.metrics import Measures, measure
 from research.search.simulator.night import Night, PolicyError, play
 
-__all__ = ["FAMILIES", "HELD_OUT", "TUNING", "Landscape", "Night", "PolicyError", "families_of", "landscape", "play"]
+__all__ = ["FAMILIES", "HELD_OUT", "TUNING", "Landscape", "Measures", "Night", "PolicyError"]
+__all__ += ["families_of", "landscape", "measure", "play"]
