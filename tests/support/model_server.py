@@ -101,10 +101,10 @@ def _item(step: Step, number: int, body: dict[str, Any]) -> dict[str, Any]:
     call = f"call_{number}"
     if isinstance(step, Say):
         content = [{"type": "output_text", "text": step.text, "annotations": []}]
-        return {"type": "message", "role": "assistant", "id": f"msg_{number}", "status": "completed", "content": content}
+        return {"type": "message", "role": "assistant", "id": f"m_{number}", "status": "completed", "content": content}
     if isinstance(step, Patch):
-        return {"type": "custom_tool_call", "id": f"c_{number}", "call_id": call, "name": "apply_patch", "input": step.text,
-                "status": "completed"}  # fmt: skip
+        return {"type": "custom_tool_call", "id": f"c_{number}", "call_id": call, "name": "apply_patch",
+                "input": step.text, "status": "completed"}  # fmt: skip
     if isinstance(step, Shell):
         name, arguments = "exec_command", {"cmd": step.command, "yield_time_ms": step.yield_ms}
     else:
