@@ -181,6 +181,8 @@ class CodexDriver:
                 break
             if trouble in WAITS:
                 self._world.sleep(wait_s)
+                if self._world.stop():
+                    raise CodexFailed(Trouble.stopped, "", number)
                 wait_s = min(2 * wait_s, SETTINGS.codex_backoff_most_s)
             else:
                 brief = f"{task.brief.strip()}\n\nAn earlier attempt failed: {trouble.value}. Avoid that."
