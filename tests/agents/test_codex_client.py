@@ -75,6 +75,15 @@ def test_a_long_run_is_waited_for_and_shown_at_the_poll(kit: Kit):
     assert len(kit.ledger()) == 1
 
 
+def test_the_summary_comes_back_after_a_compaction(kit: Kit):
+    with model_server([Shell("echo one", tokens=20_000), Say("a summary of it all"), Say("done")]) as model:
+        trust(kit, model.url)
+        assert codex_exec(kit, "hello", "-c", "model_auto_compact_token_limit=10000").returncode == 0
+        after = "\n".join(model.texts("developer"))
+    assert "session compact" in after
+    assert "autoresearch/try" in after
+
+
 def test_untrusted_hooks_do_not_run_and_the_bypass_does(kit: Kit):
     for options, refused in (((), False), (("--dangerously-bypass-hook-trust",), True)):
         with model_server([Shell("git push --dry-run nowhere"), Say("done")]) as model:

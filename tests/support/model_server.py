@@ -23,10 +23,11 @@ class Say:
 
 @dataclass(frozen=True)
 class Shell:
-    """A shell command, through exec_command."""
+    """A shell command, through exec_command; tokens is how full the context is said to be then."""
 
     command: str
     yield_ms: int = 10_000
+    tokens: int = 100
 
 
 @dataclass(frozen=True)
@@ -128,8 +129,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(step.status, "application/json", json.dumps({"error": {"message": step.message}}).encode())
             return
         item = _item(step, number, body)
-        usage = {"input_tokens": 100, "input_tokens_details": {"cached_tokens": 0}, "output_tokens": 10,
-                 "output_tokens_details": {"reasoning_tokens": 0}, "total_tokens": 110}  # fmt: skip
+        full = step.tokens if isinstance(step, Shell) else 100
+        usage = {"input_tokens": full, "input_tokens_details": {"cached_tokens": 0}, "output_tokens": 10,
+                 "output_tokens_details": {"reasoning_tokens": 0}, "total_tokens": full + 10}  # fmt: skip
         whole = {"id": f"resp_{number}", "object": "response", "status": "completed", "output": [item], "usage": usage}
         events = [
             {"type": "response.created", "response": {"id": whole["id"]}},
