@@ -32,16 +32,18 @@ def next_(
     root = lab.places.root
     branch = repo.head(root).branch
     with read_store(lab.places) as store:
-        history = reads.history(store, branch)
-        contract = contract_of(history, branch)
         pending = store.pending_plan() if seed is None else None
         if pending is not None and pending.details.get("branch", branch) != branch:
             pending = None
+        known = pending is not None and "brief" in pending.details
+        history = [] if known else reads.history(store, branch)
+        contract = contract_of(history, branch)
         chosen = plan_seed(store) if seed is None else seed
         policy = store.fact(POLICY_FACT) or "discovery"
     plan = pending or planner.plan_for(history, branch, contract, chosen, lab.now_utc(), policy=policy)
-    memory = recall(history, branch, contract)
-    prompt = plan.details.get("brief") or planner.prompt(plan, memory, lambda c: repo.blob(root, c, TARGET))
+    prompt = plan.details.get("brief") or planner.prompt(
+        plan, recall(history, branch, contract), lambda commit: repo.blob(root, commit, TARGET)
+    )
     data = {
         "plan": {
             "plan": plan.plan,

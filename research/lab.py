@@ -16,12 +16,13 @@ from research.clock import Clock, system_clock, utc
 from research.errors import ResearchError
 from research.files import write_whole
 from research.memory.archive import niche_of
+from research.memory.recall import recall
 from research.places import Places
 from research.records import Judged, Run, Verdict
 from research.runs import adoption, session
 from research.runs.backend import Backend
 from research.runs.backends import make_backend
-from research.store import folders, ledger
+from research.store import folders, ledger, reads
 from research.store.db import Store
 from research.store.ledger_file import sync_ledger
 from research.store.open import open_store
@@ -44,6 +45,7 @@ class Lab:
         stream: Where commands' output goes.
         say: Takes a line for people.
         backend: Makes a backend by its name.
+        plans: Whether the next experiment is planned when a run is judged; a night plans by itself.
     """
 
     def __init__(
@@ -58,12 +60,13 @@ class Lab:
         stream: BinaryIO | None = None,
         say: Callable[[str], None] | None = None,
         backend: Callable[[str, Mapping[str, str]], Backend] = make_backend,
+        plans: bool = True,
     ) -> None:
         self.places = places
         self.work = work or places.root
         self.branch = branch
         self.environment = dict(os.environ if environment is None else environment)
-        self.clock, self.token, self.make_backend = clock, token, backend
+        self.clock, self.token, self.make_backend, self.plans = clock, token, backend, plans
         self.judge_rule = judge or judge_of(self.environment)
         self.stream = stream if stream is not None else sys.stdout.buffer
         self.say = say or (lambda line: print(f"[run] {line}", file=sys.stderr, flush=True))
@@ -125,6 +128,8 @@ class Lab:
 
     def judge_all(self, store: Store) -> None:
         """Judges every run that has a ledger row and no verdict yet."""
+        if not reads.something_waits(store):
+            return
         waiting = [item.run for item in store.judged() if item.verdict is None and ledger.has_row(item.run)]
         for run in waiting:
             self.judge(store, run)
@@ -149,8 +154,10 @@ class Lab:
 
     def _reviewed(self, store: Store, run: Run, verdict: Verdict, history: Sequence[Judged]) -> Verdict:
         """A verdict with its score and review."""
-        plan = next((plan for plan in store.plans() if plan.plan == run.plan), None) if run.plan else None
-        return reviewed(run, verdict, history, niche_of_run, plan)
+        plan = store.plan(run.plan) if run.plan else None
+        known = recall(history, run.branch, run.contract).conjectures
+        told = [f"{one.text}{' (withdrawn)' if one.withdrawn else ''}" for one in known]
+        return reviewed(run, verdict, history, niche_of_run, plan, told)
 
     def write_verdicts(self, store: Store, run: Run) -> None:
         """Leaves a run's verdicts in its folder too."""

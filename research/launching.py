@@ -17,6 +17,7 @@ from research.errors import ConfigurationError, ResearchError
 from research.files import FileLock
 from research.lab import Lab
 from research.places import machine_home
+from research.planning import plan_ahead
 from research.records import Judged, Outcome, Run
 from research.runs import gpu, identity, preflight, session
 from research.runs.backend import Backend, Launch, StopRequest
@@ -286,6 +287,8 @@ def _after(lab: Lab, store: Store, run: Run) -> End:
         store.close_plan(run.plan, lab.now_utc(), run.run)
     lab.judge_all(store)
     lab.sync(store)
+    if lab.plans:
+        plan_ahead(lab, store, run.branch)
     for reason in run.suspect:
         lab.say(f"suspect: {reason}")
     if run.facts.get("throttled"):

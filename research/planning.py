@@ -6,14 +6,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from research import repo
+from research.errors import ResearchError
 from research.lab import Lab
+from research.memory.digest import remembered
 from research.memory.recall import Memory, contract_of, recall
-from research.records import Plan, Run
+from research.records import Plan
 from research.runs.preflight import TARGET
 from research.search import planner
+from research.store import reads
 from research.store.db import Store
-from research.verdict import lineage
 
+BRANCHES = "autoresearch/"
+"""Plans are made for branches under this."""
 SEED_FACT = "plan_seed"
 """Name of the store's fact that holds the seed of plans."""
 POLICY_FACT = "plan_policy"
@@ -33,7 +37,7 @@ def memory_of(lab: Lab, store: Store, branch: str) -> Memory:
 
 
 def next_plan(lab: Lab, store: Store, branch: str, in_flight: Sequence[Plan] = (), attempt: int = 0) -> Plan:
-    """The pending plan, or a new one that is put on record.
+    """The pending plan if it was made with all that is known now, else a new one that is put on record.
 
     Args:
         lab: The lab.
@@ -42,40 +46,41 @@ def next_plan(lab: Lab, store: Store, branch: str, in_flight: Sequence[Plan] = (
         in_flight: Plans that are being carried out.
         attempt: Number of plans dropped since the last run; another number gives another plan.
     """
+    history = reads.history(store, branch)
+    seen = str(len(history))
     busy = {plan.plan for plan in in_flight}
     pending = store.pending_plan()
-    if pending and pending.plan not in busy and pending.details.get("branch", branch) == branch:
-        return pending
-    history = store.judged(branch)
+    if pending and pending.plan not in busy:
+        if pending.details.get("branch") == branch and pending.details.get("seen") == seen:
+            return pending
+        store.close_plan(pending.plan, lab.now_utc(), None)
     contract = contract_of(history, branch)
+    policy = store.fact(POLICY_FACT) or "discovery"
     seed = plan_seed(store) + attempt
-    plan = planner.plan_for(
-        history, branch, contract, seed, lab.now_utc(), tuple(in_flight), store.fact(POLICY_FACT) or "discovery"
+    plan = planner.plan_for(history, branch, contract, seed, lab.now_utc(), tuple(in_flight), policy)
+    brief = planner.prompt(
+        plan, recall(history, branch, contract), lambda commit: repo.blob(lab.places.root, commit, TARGET)
     )
-    memory = recall(history, branch, contract)
-    brief = planner.prompt(plan, memory, lambda commit: repo.blob(lab.places.root, commit, TARGET))
-    plan = replace(plan, details={**plan.details, "brief": brief, "branch": branch})
-    if all(known.plan != plan.plan for known in store.plans()):
+    plan = replace(plan, details={**plan.details, "brief": brief, "branch": branch, "seen": seen})
+    if not store.has_plan(plan.plan):
         store.add_plan(plan)
     return plan
+
+
+def plan_ahead(lab: Lab, store: Store, branch: str) -> None:
+    """Plans after a verdict; a plan that can't be made is made by whoever asks for it, and costs no run its end."""
+    if not branch.startswith(BRANCHES):
+        return
+    try:
+        next_plan(lab, store, branch)
+        remembered(store, branch)
+    except (ResearchError, ArithmeticError, LookupError, ValueError, TypeError) as error:
+        lab.say(f"no plan could be made ({type(error).__name__}: {error}); research next says more")
 
 
 def close_finished_plans(store: Store, now_utc: str) -> None:
     """Closes plans whose run is on record: whoever was to close them may have been killed in between."""
     pending = store.pending_plan()
-    while pending and (run := _run_of(store, pending)):
-        store.close_plan(pending.plan, now_utc, run.run)
+    while pending and (run := store.run_of_plan(pending.plan)):
+        store.close_plan(pending.plan, now_utc, run)
         pending = store.pending_plan()
-
-
-def _run_of(store: Store, plan: Plan) -> Run | None:
-    return next((run for run in reversed(store.runs()) if run.plan == plan.plan and run.outcome in _ENDS), None)
-
-
-_ENDS = frozenset({"scored", "crash", "timeout"})
-
-
-def incumbent_of(store: Store, branch: str) -> Run | None:
-    """The run whose commit a branch stands on."""
-    history = store.judged(branch)
-    return lineage.incumbent(lineage.of_contract(history, branch, contract_of(history, branch)))

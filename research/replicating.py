@@ -43,6 +43,6 @@ def replicate(lab: Lab, rev: str | None, request: Request) -> End:
         where = repo.head(root).branch if branch is None else branch
         other = Lab(
             lab.places, work, where, environment, lab.clock, lab.token, lab.judge_rule, lab.stream, lab.say,
-            lab.make_backend,
+            lab.make_backend, lab.plans,
         )  # fmt: skip
         return launch(other, request)

@@ -215,6 +215,21 @@ class Store:
         rows = self._read("SELECT * FROM plans WHERE closed_utc IS NULL ORDER BY seq DESC LIMIT 1")
         return from_row(Plan, rows[0]) if rows else None
 
+    def has_plan(self, plan: str) -> bool:
+        """Whether a plan is on record."""
+        return bool(self._read("SELECT 1 FROM plans WHERE plan = ?", plan))
+
+    def run_of_plan(self, plan: str) -> str | None:
+        """The run that carried a plan out and ended by itself or its time limit."""
+        sql = "SELECT run FROM runs WHERE plan = ? AND outcome IN ('scored', 'crash', 'timeout') ORDER BY seq LIMIT 1"
+        rows = self._read(sql, plan)
+        return str(rows[0]["run"]) if rows else None
+
+    def plan(self, name: str) -> Plan | None:
+        """One plan by its name."""
+        rows = self._read("SELECT * FROM plans WHERE plan = ?", name)
+        return from_row(Plan, rows[0]) if rows else None
+
     def plans(self) -> list[Plan]:
         """Every plan, oldest first."""
         return [from_row(Plan, row) for row in self._read("SELECT * FROM plans ORDER BY seq")]

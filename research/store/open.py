@@ -92,13 +92,15 @@ def rebuild(store: Store, places: Places, at_utc: str) -> int:
             found.append((run, folder))
     lines = ledger.split(places.ledger.read_bytes()) if places.ledger.is_file() else ()
     with store.write():
+        verdicts: list[Verdict] = []
         for run, folder in sorted(found, key=lambda item: item[0].finished_utc or "~"):
             if run.outcome is None:
                 store.start_run(run)
             else:
                 store.take_in_run(run)
-                for verdict in folders.read_verdicts(folder) or _verdict_of_line(run, lines):
-                    store.add_verdict(verdict)
+                verdicts += folders.read_verdicts(folder) or _verdict_of_line(run, lines)
+        for verdict in sorted(verdicts, key=lambda one: one.created_utc):  # the branch stands on the latest that fell
+            store.add_verdict(verdict)
         take_in_lines(store, lines, at_utc, edits=True)
         place = {line: number for number, line in reversed(list(enumerate(lines)))}
         entries = store.ledger_entries()  # in order of finish, which decides where the file says nothing

@@ -198,7 +198,7 @@ class Night:
         environment = environment_beside(lab.places.root, place.environment)
         beside = Lab(
             lab.places, work, self.state.branch, environment, lab.clock, lab.token, lab.judge_rule, lab.stream,
-            lab.say, lab.make_backend,
+            lab.say, lab.make_backend, plans=False,
         )  # fmt: skip
         plan = job.plan.plan if job.plan else None
         return launch(beside, replace(self.request, command=COMMAND, seed=seed, plan=plan), stop)
