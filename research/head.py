@@ -38,7 +38,7 @@ def branch_of(root: str) -> str:
     line = _first_line(os.path.join(_folders(root)[0], "HEAD"))
     mark = "ref: refs/heads/"
     if line == f"{mark}.invalid":  # refs are kept elsewhere
-        return _ask(root).branch
+        return str(_ask(root).branch)
     return line[len(mark) :] if line.startswith(mark) else ""
 
 
@@ -47,7 +47,7 @@ def commit_of(root: str) -> str:
     own, shared = _folders(root)
     line = _first_line(os.path.join(own, "HEAD"))
     if not line.startswith("ref: "):
-        return line if len(line) in (40, 64) else _ask(root).commit or ""
+        return line if len(line) in (40, 64) else str(_ask(root).commit or "")
     name = line[len("ref: ") :]
     loose = _first_line(os.path.join(shared, name))
     if loose:
@@ -59,7 +59,7 @@ def commit_of(root: str) -> str:
                     return packed.split(" ", 1)[0]
     except OSError:
         pass
-    return _ask(root).commit or ""
+    return str(_ask(root).commit or "")
 
 
 def _ask(root: str):  # type: ignore[no-untyped-def]
@@ -129,7 +129,13 @@ def _entry(tree: bytes, path: bytes, size: int) -> str:
 
 
 def _blob_name(content: bytes, digits: int) -> str:
-    import hashlib
-
     text = b"blob %d\0" % len(content) + content
-    return (hashlib.sha1(text) if digits == 40 else hashlib.sha256(text)).hexdigest()
+    if digits != 40:
+        from hashlib import sha256
+
+        return sha256(text).hexdigest()
+    try:
+        from _sha1 import sha1  # type: ignore[import-not-found]  # OpenSSL loads slowly
+    except ImportError:
+        from hashlib import sha1
+    return str(sha1(text).hexdigest())
