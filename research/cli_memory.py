@@ -15,9 +15,9 @@ from research.cli_kit import JsonFlag, show
 from research.cli_runs import this_lab
 from research.errors import ResearchError
 from research.lab import Lab
-from research.memory.digest import Digest, Standing, phase_of, remembered
-from research.memory.view import Conjecture
+from research.memory.digest import Standing, remembered
 from research.memory.warnings import in_flight_warning, plan_warning
+from research.memory.words import Row, as_text, phase_shown, rows
 from research.records import Plan
 from research.runs.adoption import HAND
 from research.runs.log import clean
@@ -26,9 +26,6 @@ from research.settings import SETTINGS
 from research.store import reads
 from research.store.db import Store
 from research.store.open import read_store
-
-Row = tuple[str, str]
-"""A name, "" to go on with the one before, and what there is to say."""
 
 
 def register(app: typer.Typer) -> None:
@@ -57,7 +54,7 @@ def summary(as_json: JsonFlag = False) -> None:
         digest, plan = remembered(store, where.branch), store.pending_plan()
         switch = autonomy.load(store)
         warnings = (*_warnings_of_head(lab, store, where, plan), *digest.warnings)[: SETTINGS.warnings_shown]
-    phase = (plan.details.get("phase") if plan else "") or phase_of(digest.inputs)
+    phase = phase_shown(digest, plan)
     data = {
         "branch": where.branch or None,
         "autonomy": switch.enabled,
@@ -76,11 +73,12 @@ def summary(as_json: JsonFlag = False) -> None:
         "no_fly": [asdict(one) for one in digest.no_fly],
         "warnings": list(warnings),
     }
+    here = [("Branch", digest.branch or "(no branch)"), ("Autonomy", "on" if switch.enabled else "off")]
+    told = [*here, *rows(digest, plan, warnings)]
     if as_json or not sys.stdout.isatty():
-        text = "Autoresearch discovery state:\n" + _as_text(_rows(digest, switch.enabled, phase, plan, warnings))
-        show("summary", data, text, as_json)
+        show("summary", data, "Autoresearch discovery state:\n" + as_text(told), as_json)
     else:
-        _print_rows(list(_rows(digest, switch.enabled, phase, plan, warnings)))
+        _print_rows(told)
 
 
 def archive(as_json: JsonFlag = False) -> None:
@@ -90,15 +88,15 @@ def archive(as_json: JsonFlag = False) -> None:
         digest = remembered(store, repo.head(lab.work).branch)
     data = {"niches": [asdict(one) for one in digest.niches]}
     heads = ("niche", "mean", "n", "commit", "emitter", "tried", "what")
-    rows = [
+    lines = [
         (e.niche, f"{e.mean:.6f}", str(e.n), e.commit[:7], e.emitter or "-", str(e.count), clean(e.description))
         for e in digest.niches
     ]
     if as_json or not sys.stdout.isatty():
-        text = "\n".join("\t".join(row) for row in [heads, *rows]) if rows else "No niche holds a result yet."
+        text = "\n".join("\t".join(row) for row in [heads, *lines]) if lines else "No niche holds a result yet."
         show("archive", data, text, as_json)
     else:
-        _print_table(heads, rows)
+        _print_table(heads, lines)
 
 
 def _warnings_of_head(lab: Lab, store: Store, where: repo.Head, plan: Plan | None) -> Iterator[str]:
@@ -136,58 +134,6 @@ def _plan(plan: Plan | None) -> dict[str, object] | None:
         return None
     fields = ("plan", "emitter", "category", "parent", "kind", "reason", "created_utc")
     return {name: getattr(plan, name) for name in fields}
-
-
-def _one_line(one: Standing | None, none: str) -> str:
-    if one is None:
-        return none
-    value = one.estimate
-    spread = f"[{value.low:.6f}, {value.high:.6f}] n={value.n}"
-    return f"{value.mean:.6f} {spread} @ {one.commit[:7]}"
-
-
-def _of_plan(plan: Plan) -> str:
-    who = plan.emitter or "the agent is free"
-    what = f" on {plan.category}" if plan.category else ""
-    start = f" from {plan.parent[:7]}" if plan.parent else ""
-    head = (
-        f"replicate {plan.parent[:7] if plan.parent else 'the tip'}" if plan.kind == "replicate" else who + what + start
-    )
-    return f"{head}: {plan.reason}"
-
-
-def _of_conjecture(one: Conjecture) -> str:
-    return f"{clean(one.text)} ({one.mean:+.6f} [{one.low:+.6f}, {one.high:+.6f}], n={one.n})"
-
-
-def _rows(d: Digest, enabled: bool, phase: str, plan: Plan | None, warnings: tuple[str, ...]) -> Iterator[Row]:
-    """What the summary says, in the order in which one asks."""
-    yield "Branch", d.branch or "(no branch)"
-    yield "Autonomy", "on" if enabled else "off"
-    yield "Baseline", _one_line(d.baseline, "no baseline yet")
-    yield "Best", _one_line(d.best, "no best yet")
-    if d.best:
-        yield "", clean(d.best.subject)
-    if d.best and d.baseline and d.best.commit != d.baseline.commit:
-        yield "Gain", f"{d.baseline.estimate.mean - d.best.estimate.mean:+.6f} bpb over the baseline"
-    yield "Runs", f"{d.runs} recorded, {d.scored} scored; {d.kept} configurations kept; {d.inputs.stall} since the last"
-    yield "Noise", f"sd {d.noise_sd:.6f} bpb of one run, from {d.noise_n} replicates"
-    yield "Phase", phase
-    yield "Plan", _of_plan(plan) if plan else "none pending"
-    yield from _section("Conjectures", [_of_conjecture(one) for one in d.conjectures])
-    elites = d.niches[: SETTINGS.elites_shown]
-    yield from _section("Elites", [f"{e.mean:.6f} n={e.n} @ {e.commit[:7]} {e.niche}" for e in elites])
-    yield from _section("No-fly", [f"{p.count}x {clean(p.signature)}" for p in d.no_fly])
-    yield from _section("Warnings", [clean(text) for text in warnings])
-    yield "Memory", "results/discovery/ holds all of it; never commit it"
-
-
-def _section(name: str, lines: list[str]) -> Iterator[Row]:
-    yield from ((name if place == 0 else "", line) for place, line in enumerate(lines))
-
-
-def _as_text(rows: Iterator[Row]) -> str:
-    return "\n".join(f"{name + ':' if name else '':<13}{text}".rstrip() for name, text in rows)
 
 
 def _print_rows(rows: list[Row]) -> None:

@@ -10,6 +10,7 @@ from research.errors import ResearchError
 from research.lab import Lab
 from research.memory.digest import remembered
 from research.memory.recall import Memory, contract_of, recall
+from research.memory.words import SUMMARY_FACT, as_text, rows
 from research.records import Plan
 from research.runs.preflight import TARGET
 from research.search import planner
@@ -72,8 +73,9 @@ def plan_ahead(lab: Lab, store: Store, branch: str) -> None:
     if not branch.startswith(BRANCHES):
         return
     try:
-        next_plan(lab, store, branch)
-        remembered(store, branch)
+        plan = next_plan(lab, store, branch)
+        digest = remembered(store, branch)
+        store.set_fact(SUMMARY_FACT + branch, as_text(rows(digest, plan, digest.warnings)))
     except (ResearchError, ArithmeticError, LookupError, ValueError, TypeError) as error:
         lab.say(f"no plan could be made ({type(error).__name__}: {error}); research next says more")
 

@@ -164,7 +164,7 @@ def _delete(path: str, walk: Walk, where: Where) -> str | None:
     if any(place.startswith(root + "/") for place in (path, real) for root in where.roots):
         return None
     home = walk.environment.get("HOME", "").rstrip("/")
-    temporary = (*_TEMPORARY, walk.environment.get("TMPDIR", "").rstrip("/") or "/tmp")
+    temporary: tuple[str, ...] = (*_TEMPORARY, walk.environment.get("TMPDIR", "").rstrip("/") or "/tmp")
     if home and (path == home or path.startswith(home + "/") or home.startswith(path + "/")):
         temporary = tuple(place for place in temporary if place.startswith(home + "/"))
     return None if any(place.startswith(root + "/") for place in (path, real) for root in temporary) else _AWAY

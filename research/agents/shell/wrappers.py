@@ -161,7 +161,7 @@ def detached_script(argv: list[str]) -> str | None:
     """What tmux, screen, at or batch would run behind our back."""
     name = name_of(argv)
     if name == "tmux" and any(word in ("new", "new-session", "new-window", "send-keys") for word in argv):
-        valued = ("-s", "-n", "-t", "-c", "-x", "-y", "-F")
+        valued: tuple[str, ...] = ("-s", "-n", "-t", "-c", "-x", "-y", "-F")
     elif name == "screen" and any(word.startswith("-d") or "d" in word[1:] for word in argv if word[:1] == "-"):
         valued = ("-S", "-L", "-t", "-c", "-p", "-X")
     else:
