@@ -160,3 +160,28 @@ def test_it_ends_when_its_hours_are_over(kit: NightKit):
     told = kit.research(*NIGHT, "--hours", "0.0006")
     assert "--hours" in told["stop_reason"]
     assert time.monotonic() - began < 60
+
+
+CODEX = """#!/bin/sh
+# Stands in for codex exec: now and then it does nothing, else it halves a rate and commits, as it was asked to.
+cd "$(printf '%s\\n' "$@" | sed -n '/^-C$/{n;p;}')" || exit 9
+count=$(cat {count} 2>/dev/null || echo 0)
+echo $((count + 1)) > {count}
+[ $((count % 3)) = 1 ] && exit 0
+sed -i "s/^MATRIX_LR = .*/MATRIX_LR = 0.0$((39 - count))/" train.py
+git -c user.name=c -c user.email=c@localhost commit -qm "exp: matrix rate 0.0$((39 - count)) [emitter=free]" -- train.py
+"""
+
+
+def test_a_night_by_codex_exec(kit: NightKit, tmp_path: Path):
+    """The editor is asked for commits only; a time without one is retried, and everything else is the night's."""
+    codex = tmp_path / "codex"
+    codex.write_text(CODEX.replace("{count}", str(tmp_path / "count")))
+    codex.chmod(0o755)
+    kit.environment["AUTORESEARCH_CODEX"] = str(codex)
+    told = kit.research(*NIGHT, "--agent", "codex", "--max-runs", "6")
+    assert told["runs"] == 6
+    with read_store(Places(kit.root)) as store:
+        subjects = {run.subject for run in store.runs()}
+    assert any(subject.startswith("exp: matrix rate") for subject in subjects)
+    assert kit.git("status", "--porcelain") == ""
