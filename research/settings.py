@@ -93,6 +93,14 @@ class Settings:
     """Near misses that are remembered: enough for pairs to combine, few enough to read."""
     recent_kept: int = 20
     """Configurations that count as recent: one evening's worth."""
+    archive_stall: int = 8
+    """Experiments without an improvement after which an archive parent may have its turn."""
+    archive_share: float = 0.1
+    """Share of experiments that then start from the archive: a bounded price for leaving a basin."""
+    archive_reach: int = 5
+    """Places in the order of belief from which archive parents are drawn; later ones lie too far back."""
+    recombine_share: float = 0.1
+    """Share of experiments that go to the recombinator while the phase is recombine: it must not take the night over."""
     phase_window: int = 5
     """Latest configurations whose crashes and gains tell the phase of the search."""
     conjecture_least_n: int = 3
@@ -219,6 +227,11 @@ class Settings:
     kept for what its parent did."""
     discard_p: float = 0.35
     """P(better) below which a change is discarded without another run: it rarely comes back from there."""
+    replicate_ratio: float = 0.35
+    """Standard error of a near tie, in sizes of a typical effect, above which another seed is worth its run; below it
+    a new idea made from the undecided one tells more."""
+    effect_size_share: float = 0.75
+    """Share of effects, the smaller ones, whose size counts as typical: disasters are no measure of what is at stake."""
     replicates_most: int = 4
     """Runs of one configuration that a near tie is worth; what is still undecided then differs by less than matters."""
     tie_keep_p: float = 0.75
@@ -253,8 +266,51 @@ class Settings:
     """Sweeps of each such lesson, which goes on where the last one ended."""
     baseline_runs: int = 2
     """Runs of the baseline before anything else: they tell the noise, and every gain is counted from it."""
-    work_runs: int = 1
-    """Runs of a configuration before others are made from it."""
+    baseline_runs_most: int = 4
+    """Runs of the baseline at most, where noise is large against what ideas do."""
+    baseline_error_bpb: float = 0.0005
+    """Standard error up to which the baseline is known well enough: a small effect's size."""
+    work_ratio: float = 1.0
+    """Standard deviation of belief, in sizes of a typical effect, above which what is worked on is measured again."""
+    work_runs_most: int = 3
+    """Runs of one configuration for that reason at most."""
+    least_cost: float = 0.5
+    """Cost of the shortest crash, in usual runs: thinking of it took its time as well."""
+    most_cost: float = 2.0
+    """Cost of the longest run, in usual runs: nothing runs much longer than its budget."""
+    credit_fade: float = 0.97
+    """Share of a run's weight that is left after the next one: half after 23 runs, for skills change within a night."""
+    credit_most: float = 4.0
+    """Largest credit of one run, in recent averages: one lucky hit is no skill."""
+    emitter_start: float = 0.7
+    """What ordering an emitter is assumed to leave of a free agent's gain, before it was tried: in the public loop's
+    simulated nights random orders reach 83 % of free choice."""
+    mode_prior_n: float = 20.0
+    """Weight of that assumption, in runs."""
+    emitter_prior_n: float = 6.0
+    """Weight, in runs, of the assumption that emitters are equally good."""
+    category_prior_n: float = 6.0
+    """Weight, in runs, of the assumption that categories are equally good."""
+    category_share: float = 0.8
+    """Share of an even spread over the categories below which one is ordered: what the agent's taste leaves out."""
+    category_trust: float = 0.25
+    """Power of a category's factor in its share: at 0 all get the same, at 1 learning decides alone."""
+    emitter_floor: float = 0.02
+    """Share of orders that go to emitters whatever is known of them, so that each stays alive."""
+    order_p: float = 0.9
+    """P(ordering an emitter brings more than leaving the agent free) from which it is ordered."""
+    phase_window: int = 5
+    """Latest experiments that make a phase, as in the public loop."""
+    phase_crashes: int = 2
+    """Crashes among them from which the night is to be stabilized."""
+    phase_wins: int = 2
+    """Improvements among them from which there is something to exploit."""
+    phase_stall: int = 6
+    """Experiments without an improvement after which near misses are combined."""
+    near_miss_age: int = 25
+    """Experiments after which a near miss is too old to be combined: the tip has moved on."""
+    near_miss_p: float = 0.2
+    """P(better than the tip) from which a change that was not kept is a near miss."""
     threshold_margin_bpb: float = 0.0005
     """Margin of the policy "threshold": about one standard deviation of a run at the published size."""
     rounding_bpb: float = 1e-7
@@ -286,7 +342,7 @@ class Settings:
     success_favour: float = 2.0
     """How much oftener the local tuner draws a constant whose moves were gains so far."""
     merges_tried: int = 12
-    """Pairs of recorded changes that the recombinator tries before it gives up: conflicts are usual, patience is not."""
+    """Pairs of recorded changes that the recombinator tries before it gives up: conflicts are usual."""
     looks_an_anomaly: int = 2
     """Looks that one anomaly is worth before it is left alone."""
     anomalies_tried: int = 6

@@ -91,6 +91,18 @@ class Effects:
             weights = [count / total for count in counts]
         return Effects(weights)
 
+    @property
+    def size(self) -> float:
+        """Typical size of an effect, whatever its sign: the mixture's root mean square, the widest parts left out."""
+        known = sorted((part.mean**2 + part.sd**2, weight) for part, weight in zip(PARTS, self.weights, strict=True))
+        total = weights = 0.0
+        for square, weight in known:
+            if weights >= SETTINGS.effect_size_share:
+                break
+            total += square * weight
+            weights += weight
+        return math.sqrt(total / weights)
+
     def posterior(self, gap: Gap) -> Belief:
         """What is believed of an effect that was measured: its mean is free of the winner's curse."""
         mean = square = 0.0
@@ -138,6 +150,14 @@ def apart(one: Belief, other: Belief) -> Belief:
 def p_below_zero(effect: Belief) -> float:
     """P(an effect is for the better), taken as normal."""
     return normal_cdf(-effect.mean / max(effect.sd, SETTINGS.rounding_bpb))
+
+
+def expected_gain(effect: Belief) -> float:
+    """E[max(0, -effect)], taken as normal: the expected improvement (Mockus 1975), in bpb."""
+    if effect.sd <= 0.0:
+        return max(0.0, -effect.mean)
+    z = -effect.mean / effect.sd
+    return effect.sd * (z * normal_cdf(z) + math.exp(-0.5 * z * z) / math.sqrt(2.0 * math.pi))
 
 
 def noise_sd(evidence: Evidence) -> float:

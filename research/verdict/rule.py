@@ -85,7 +85,8 @@ def weigh(
     difference = _estimate(effect, evidence, runs + evidence.n(incumbent))
     p_as_good = normal_cdf((settings.simpler_margin_bpb - gap[0]) / max(gap[1], settings.rounding_bpb))
     suspect = -gap[0] > max(settings.suspect_factor * largest_gain, settings.suspect_least_bpb)
-    decision, why = _decide(p_better, own_p, p_as_good, suspect, runs, statements_net, settings)
+    noisy = error > settings.replicate_ratio * effects.size
+    decision, why = _decide(p_better, own_p, p_as_good, suspect, noisy, runs, statements_net, settings)
     return Weighed(decision, p_better, difference, f"{_told(difference, p_better, runs)}: {why}")
 
 
@@ -101,7 +102,14 @@ def _own_p(
 
 
 def _decide(
-    p_better: float, own_p: float, p_as_good: float, suspect: bool, runs: int, statements_net: int, settings: Settings
+    p_better: float,
+    own_p: float,
+    p_as_good: float,
+    suspect: bool,
+    noisy: bool,
+    runs: int,
+    statements_net: int,
+    settings: Settings,
 ) -> tuple[Decision, str]:
     """The decision and its reason."""
     if suspect and runs == 1:
@@ -114,7 +122,7 @@ def _decide(
         return "discard", f"better, but by what it was made from (P(its own change is) {own_p:.2f})"
     if p_better < settings.discard_p:
         return "discard", "not better, as far as one can tell"
-    if runs < settings.replicates_most:
+    if noisy and runs < settings.replicates_most:
         return "replicate", "too close to call, another seed decides"
     if p_better >= settings.tie_keep_p:
         return "keep", f"probably better after {runs} runs"

@@ -1,8 +1,9 @@
 """The planner and the recommendation rule of the public loop that this project follows, as it was, for comparison.
 
 Its formulas are kept with their faults (best moves to any lower number, crashes and deletions earn reward, near misses
-never age, the niche is the order's and not the change's), with one exception: emitters are gone through in sorted order,
-where it iterated over a set and so gave another plan each time. "investigate" counts as discard, as it did for the tip.
+never age, the niche is the order's and not the change's), with one exception: emitters are gone through in sorted
+order, where it iterated over a set and so gave another plan each time. "investigate" counts as discard, as it did for
+the tip.
 """
 
 from __future__ import annotations
@@ -120,7 +121,7 @@ class Classic:
             return "keep" if config == self._standing.tip else "discard"
         told = self._told(result)
         terms = score_terms(self._memory, told, self._niche)
-        answer = recommend(told, sum(terms.values()), -terms["complexity"])
+        answer = recommend(told, -terms["complexity"])
         learn(self._memory, told, self._niche, sum(terms.values()), answer == "keep")
         if result.val_bpb is not None:
             self._memory.best = min(self._memory.best, result.val_bpb)
@@ -189,7 +190,7 @@ def surprise(told: Told, gain: float) -> float:
     return 0.1 if abs(gain) > 0.0015 else 0.0
 
 
-def recommend(told: Told, score: float, complexity: float) -> Answer:
+def recommend(told: Told, complexity: float) -> Answer:
     """Its rule: what it calls investigate (a shorter draw, or a score of 0.5) is a discard here, like the rest."""
     if told.crash or told.gain is None:
         return "discard"

@@ -1,97 +1,244 @@
-"""The policy that plans real nights."""
+"""The policy that plans real nights: builds on what is probably better, keeps what certainly is, ships the best.
+
+Three habits, each with its reason:
+
+1. **Build ahead, keep behind.** A near win is neither kept (a fifth of such keeps would be false) nor run again (a run
+   for every doubt costs more progress than it saves). The next idea is simply made from it. What lasts shows in the
+   runs made from it, and is kept when the whole gain over the tip is certain; doubt is paid for by nobody.
+2. **Believe no winner as it reads.** Every value is a posterior: its runs, its parent's value, and what ideas usually
+   do (research.verdict.effects). So tips are not champions by luck, and claimed gains are true on average.
+3. **Order for a reason only.** See research.search.bandit: neglected categories, proven emitters, else free choice.
+
+Replicates are spent where noise is as large as what ideas do: on the baseline, on what is being built on, on near ties.
+"""
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 from research.results import Result, configuration
-from research.search.policies.base import REPLICATE, Answer, Order, Standing
+from research.search.bandit import CATEGORY, EMITTER, FREE, Bandit, Choice, Key
+from research.search.phases import Step, phase_of, stall_of
+from research.search.policies.base import CATEGORIES, EMITTERS, REPLICATE, Answer, Order, Standing
 from research.search.policies.knowledge import Knowledge
 from research.settings import SETTINGS, Settings
+from research.verdict.effects import expected_gain, noise_sd
 
 
 @dataclass(frozen=True)
 class Parts:
-    """Which of its parts are in use; ablations take one out."""
+    """Which of its parts are in use; ablations take one out each.
+
+    Attributes:
+        replicates: Measuring again; without it every decision is by single runs.
+        archive_parents: Starting from anything but the tip: what is built on ahead of it, and the archive.
+        bandit: Orders; without it the agent is always free.
+        forgetting: Old credit fading.
+    """
 
     replicates: bool = True
     archive_parents: bool = True
-    ahead: bool = True
     bandit: bool = True
     forgetting: bool = True
 
 
+ALL_PARTS = Parts()
+
+
 class Discovery:
-    def __init__(self, seed: int, parts: Parts = Parts(), settings: Settings = SETTINGS) -> None:
+    """See the module.
+
+    Args:
+        seed: Same seed and history, same orders.
+        parts: Which of its parts are in use.
+        settings: The thresholds.
+
+    Attributes:
+        reason: Why the last ask chose what it chose, one sentence.
+        knowledge: What it believes.
+    """
+
+    def __init__(self, seed: int, parts: Parts = ALL_PARTS, settings: Settings = SETTINGS) -> None:
+        self.reason = ""
+        self.knowledge = Knowledge(settings)
         self._random = random.Random(f"discovery-{seed}")
         self._settings = settings
         self._parts = parts
-        self.knowledge = Knowledge(settings)
-        self._forced: Hashable | None = None
-        self._largest = 0.0
+        self._bandit = Bandit(EMITTERS, CATEGORIES, settings, parts.forgetting)
+        self._steps: list[Step] = []
+        self._ordered = Choice(None, None, "")
+        self._wanted: Hashable | None = None
+        self._largest_gain = 0.0
 
     def start(self, baseline: Result) -> None:
+        """Begins the night; see Policy."""
+        self._baseline = baseline.id
         self._standing = Standing(baseline.id)
-        self._base = baseline.id
         self.knowledge.add(baseline)
 
+    # What to do next ---------------------------------------------------------------------------------------------
+
     def ask(self, history: Sequence[Result]) -> Order:
-        know = self.knowledge
-        if self._forced is not None:
-            return REPLICATE, None, self._forced
-        if self._parts.replicates and know.evidence.n(self._base) < self._settings.baseline_runs:
-            return REPLICATE, None, self._base
-        if not self._parts.ahead:
-            return None, None, None
-        work = self._best()
-        if know.evidence.n(work) < self._settings.work_runs:
-            return REPLICATE, None, work
-        return None, None, None if work == self._standing.tip else work
+        """The next experiment; see Policy."""
+        repeat, why = self._worth_repeating()
+        if repeat is not None:
+            self.reason = why
+            return REPLICATE, None, repeat
+        self._ordered = choice = self._choice()
+        parent, whence = self._parent()
+        self.reason = f"{choice.why[:1].upper()}{choice.why[1:]}; {whence}."
+        return choice.emitter, choice.category, None if parent == self._standing.tip else parent
+
+    def _worth_repeating(self) -> tuple[Hashable | None, str]:
+        """The configuration to run again before anything new, if there is one, and why."""
+        if self._wanted is not None:
+            return self._wanted, "Too close to call, or too good to be believed: another seed decides."
+        if not self._parts.replicates:
+            return None, ""
+        know, settings = self.knowledge, self._settings
+        if not self._baseline_known():
+            return self._baseline, "Every gain is counted from the baseline, and its repeats tell the noise."
+        best = self._best()
+        if (
+            best in know.evidence
+            and know.evidence.n(best) < settings.work_runs_most
+            and know.belief(best).sd > settings.work_ratio * know.effects.size
+        ):
+            return best, "What is built on is known less well than ideas differ, so it is measured again."
+        return None, ""
+
+    def _baseline_known(self) -> bool:
+        """Whether the baseline was run as often as the noise asks for."""
+        evidence, settings = self.knowledge.evidence, self._settings
+        runs = evidence.n(self._baseline)
+        if not self._parts.replicates or runs == 0:
+            return True
+        error = noise_sd(evidence) / math.sqrt(runs)
+        wants_more = runs < settings.baseline_runs_most and error > settings.baseline_error_bpb
+        return runs >= settings.baseline_runs and not wants_more
+
+    def _choice(self) -> Choice:
+        """Emitter and category of the next experiment."""
+        if not self._parts.bandit:
+            return Choice(None, None, "the agent is free")
+        if self.phase == "recombine" and self._random.random() < self._settings.recombine_share:
+            return Choice("recombinator", None, "nothing has improved for a while and there are near misses to combine")
+        return self._bandit.choose(self._random)
+
+    def _parent(self) -> tuple[Hashable, str]:
+        """What the next experiment is made from, and what that is."""
+        tip = self._standing.tip
+        if not self._parts.archive_parents:
+            return tip, "from the tip"
+        best = self._best()
+        if (
+            stall_of(self._steps) >= self._settings.archive_stall
+            and self._random.random() < self._settings.archive_share
+        ):
+            others = [config for config in self._ranked()[: self._settings.archive_reach] if config != best]
+            if others:
+                return self._random.choice(others), "from the archive, for nothing has improved for a while"
+        return best, "from the tip" if best == tip else "from what is probably better than the tip already"
+
+    def _ranked(self) -> list[Hashable]:
+        """Every measured configuration, the best believed first."""
+        return sorted(self.knowledge.evidence, key=lambda config: self.knowledge.belief(config).mean)
 
     def _best(self) -> Hashable:
-        return min(self.knowledge.evidence, key=lambda c: self.knowledge.belief(c).mean)
+        """The configuration with the lowest believed value; the tip while nothing has a score."""
+        evidence = self.knowledge.evidence
+        return min(evidence, key=lambda c: self.knowledge.belief(c).mean) if len(evidence) else self._standing.tip
+
+    # What a result means -----------------------------------------------------------------------------------------
 
     def tell(self, result: Result) -> Answer:
-        self.knowledge.add(result)
-        answer = self._answer(result)
-        self._apply(configuration(result), answer)
+        """Takes a result and decides; see Policy."""
+        self._learn(result)
+        answer = self._answer(configuration(result))
+        self._follow(result, answer)
         return answer
 
     def note(self, result: Result, decision: str) -> None:
-        self.knowledge.add(result)
-        self._apply(configuration(result), "replicate" if decision == "investigate" else decision)
+        """Takes a result that was decided about elsewhere: by the judge of a real night, or by a person."""
+        self._learn(result)
+        self._follow(result, "replicate" if decision == "investigate" else decision)
 
-    def _apply(self, config: Hashable, answer: str) -> None:
-        self._forced = config if answer == "replicate" else None
-        if answer == "keep" and config in self.knowledge.evidence:
-            gain = self.knowledge.belief(self._standing.tip).mean - self.knowledge.belief(config).mean
-            self._largest = max(self._largest, gain)
-        self._standing.decide(config, answer)
-
-    def _answer(self, result: Result) -> Answer:
-        config, tip = configuration(result), self._standing.tip
-        if config not in self.knowledge.evidence:
-            return "discard"
+    def _answer(self, config: Hashable) -> Answer:
+        know, tip = self.knowledge, self._standing.tip
+        if config not in know.evidence or tip not in know.evidence:
+            return "discard" if config not in know.evidence else "keep"
         if config == tip:
             before = self._standing.before
-            stays = before is None or self.knowledge.p_better(tip, before) >= self._settings.incumbent_stays_p
+            stays = before is None or know.p_better(tip, before) >= self._settings.incumbent_stays_p
             return "keep" if stays else "discard"
-        weighed = self.knowledge.weigh(config, tip, self._largest)
-        answer: Answer = "replicate" if weighed.decision == "investigate" else weighed.decision
-        if answer == "replicate" and not self._parts.replicates:
-            answer = "keep" if weighed.p_better >= self._settings.tie_keep_p else "discard"
-        return answer
+        if config in self._standing.line:  # kept earlier and measured again: it stands again only if the tip lost
+            return "discard" if know.p_better(tip, config) >= self._settings.incumbent_stays_p else "keep"
+        decision = know.weigh(config, tip, self._largest_gain).decision
+        if decision == "investigate" or decision == "replicate":
+            return "replicate" if self._parts.replicates else "discard"
+        return decision
 
-    phase = "explore"
-    reason = ""
-    shares: Mapping[str | None, float] = {}
+    def _learn(self, result: Result) -> None:
+        """Takes a result into beliefs and credit."""
+        know = self.knowledge
+        know.add(result)
+        self._wanted = None
+        if result.replicate_of is not None or result.parent_id is None:
+            return
+        gain = 0.0
+        if result.id in know.evidence and result.parent_id in know.evidence:
+            gain = expected_gain(know.effects.posterior(know.gap(result.id)))
+        choice = self._ordered
+        mode = EMITTER if choice.emitter else CATEGORY if choice.category else FREE
+        cost = result.gpu_s / know.usual_s if know.usual_s > 0.0 else 1.0
+        cost = min(max(cost, self._settings.least_cost), self._settings.most_cost)
+        self._bandit.add(Key(mode, result.emitter or choice.emitter, result.category), choice.category, gain, cost)
+        self._ordered = Choice(None, None, "")
+
+    def _follow(self, result: Result, decision: str) -> None:
+        """Takes a decision into the standing and the course of the night."""
+        config, know = configuration(result), self.knowledge
+        known = config in know.evidence
+        if decision == "keep" and known and self._standing.tip in know.evidence:
+            self._largest_gain = max(
+                self._largest_gain, know.belief(self._standing.tip).mean - know.belief(config).mean
+            )
+        self._wanted = config if decision == "replicate" and known else None
+        if result.replicate_of is None and result.parent_id is not None:
+            self._steps.append(self._step(result))
+        self._standing.decide(config, decision)
+
+    def _step(self, result: Result) -> Step:
+        """An experiment in the course of the night."""
+        know = self.knowledge
+        combined = result.emitter == "recombinator"
+        if result.id not in know.evidence or result.parent_id not in know.evidence:
+            return Step(crashed=result.id not in know.evidence, combined=combined)
+        p_better = know.effects.p_better(know.gap(result.id))
+        improved = p_better >= 0.5
+        return Step(False, improved, not improved and p_better >= self._settings.near_miss_p, combined)
+
+    # What it says ------------------------------------------------------------------------------------------------
+
+    @property
+    def phase(self) -> str:
+        """What the night is at: see research.search.phases."""
+        return phase_of(self._steps, self._baseline_known(), self._settings)
+
+    @property
+    def shares(self) -> Mapping[str | None, float]:
+        """What every emitter, and None for a free choice, is worth now, in shares of one."""
+        return self._bandit.shares()
 
     def final(self, history: Sequence[Result]) -> Hashable:
+        """The configuration with the lowest believed value; see Policy."""
         return self._best()
 
     def estimate(self, config: Hashable) -> float:
+        """The believed value of a configuration; see Policy."""
         return self.knowledge.belief(config).mean
 
 
@@ -105,3 +252,4 @@ ABLATIONS: Mapping[str, Callable[[int], Discovery]] = {
     "discovery-no-bandit": _without(bandit=False),
     "discovery-no-forgetting": _without(forgetting=False),
 }
+"""The policy with one of its parts taken out, by name."""

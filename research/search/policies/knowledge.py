@@ -1,4 +1,4 @@
-"""What a night's measurements say, kept up to date as they come: beliefs of values, effects so far, verdicts by the rule.
+"""What a night's measurements say, kept up to date as they come: beliefs of values, effects so far, verdicts.
 
 The real judge works the same out from the store's rows; here it has to cost less than a millisecond a run.
 """
@@ -30,6 +30,7 @@ class Knowledge:
         self.parents: dict[Hashable, Hashable] = {}
         self._beliefs: dict[Hashable, Belief] = {}
         self._unlearned = 0
+        self.usual_s = 0.0
 
     def add(self, result: Result) -> None:
         """Takes a result."""
@@ -37,6 +38,7 @@ class Knowledge:
         self.first.setdefault(config, result)
         if result.val_bpb is None:
             return
+        self.usual_s += (result.gpu_s - self.usual_s) / (1.0 + len(self.evidence))
         replicate = config in self.evidence
         self.evidence.add(config, result.val_bpb)
         if result.parent_id is not None and result.replicate_of is None:
