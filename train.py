@@ -40,7 +40,6 @@ SHORT_WINDOW = T // 8  # tokens an S layer sees; an L layer sees all
 ROPE_BASE = 200_000
 NORM = "rms"  # rms or layer, both without weights
 QK_LAYERNORM_SHARE = 0.0  # of q and k's norm; the rest is RMS
-QK_NORM_FIRST = False  # norm q and k before the rotation instead of after
 QK_SCALE = 1.0  # on top of 1/sqrt(HEAD_DIM)
 GATE_CHANNELS = 32  # of the block input, read by the value embeddings' gates
 SOFTCAP = 15.0
@@ -81,8 +80,21 @@ def compiled(function):
     return torch.compile(function, dynamic=False) if COMPILE else function
 
 
+def operator(schema, results):
+    """Makes a function one node of the compiled graph; results says the shapes that it gives."""
+
+    def make(function):
+        made = torch.library.custom_op(f"train::{function.__name__}", function, mutates_args=(), schema=schema)
+        made.register_fake(results)
+        return made
+
+    return make
+
+
 # ---------------------------------------------------------------------------------------------------------------
 # Attention: causal, each query sees itself and the `window` keys before it. q, k, v, out: (B, T, H, D)
+
+SCALE = QK_SCALE * HEAD_DIM**-0.5
 
 
 def sdpa_attention(windows):
@@ -93,8 +105,8 @@ def sdpa_attention(windows):
     def attend(q, k, v, window):
         q, k, v = (t.transpose(1, 2) for t in (q, k, v))
         if window >= T:
-            return F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2)
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=masks[window]).transpose(1, 2)
+            return F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=SCALE).transpose(1, 2)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=masks[window], scale=SCALE).transpose(1, 2)
 
     return attend
 
@@ -113,7 +125,7 @@ def flex_attention(windows):
 
     def attend(q, k, v, window):
         q, k, v = (t.transpose(1, 2) for t in (q, k, v))
-        return flex_attention(q, k, v, block_mask=masks[window]).transpose(1, 2)
+        return flex_attention(q, k, v, block_mask=masks[window], scale=SCALE).transpose(1, 2)
 
     return attend
 
@@ -128,82 +140,46 @@ def fa3_attention(windows):
         hub = get_kernel("kernels-community/flash-attn3", revision=FA3_REVISION)
 
         def attend(q, k, v, window):
-            out = hub.flash_attn_func(q, k, v, causal=True, window_size=(window if window < T else -1, 0))
+            left = window if window < T else -1
+            out = hub.flash_attn_func(q, k, v, softmax_scale=SCALE, causal=True, window_size=(left, 0))
             return out[0] if isinstance(out, tuple) else out
 
         return attend
 
-    # As operators of our own they are one node each in the compiled graph.
-    fa3, scale = torch.ops.flash_attn_3, HEAD_DIM**-0.5
+    fa3 = torch.ops.flash_attn_3
 
-    @torch.library.custom_op("train::fa3", mutates_args=())
-    def forward(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, window: int) -> tuple[torch.Tensor, torch.Tensor]:
-        out = fa3.fwd(q, k, v, softmax_scale=scale, is_causal=True, window_size_left=window, window_size_right=0,
+    @operator(
+        "(Tensor q, Tensor k, Tensor v, int window) -> (Tensor, Tensor)",
+        lambda q, k, v, window: (q.new_empty(q.shape), q.new_empty(q[..., 0].mT.shape, dtype=torch.float32)),
+    )
+    def fa3_forward(q, k, v, window):
+        out = fa3.fwd(q, k, v, softmax_scale=SCALE, is_causal=True, window_size_left=window, window_size_right=0,
                       num_splits=1, pack_gqa=False)  # fmt: skip
         return out[0], out[1]
 
-    @forward.register_fake
-    def _(q, k, v, window):
-        return torch.empty_like(q.contiguous()), q.new_empty((q.size(0), q.size(2), q.size(1)), dtype=torch.float32)
-
-    @torch.library.custom_op("train::fa3_backward", mutates_args=())
-    def backward(
-        dy: torch.Tensor,
-        q: torch.Tensor,
-        k: torch.Tensor,
-        v: torch.Tensor,
-        y: torch.Tensor,
-        lse: torch.Tensor,
-        window: int,
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        grads = tuple(torch.empty(t.shape, dtype=t.dtype, device=t.device) for t in (q, k, v))
-        fa3.bwd(dy.contiguous(), q, k, v, y, lse, *grads, softmax_scale=scale, is_causal=True, window_size_left=window,
-                window_size_right=0)  # fmt: skip
+    @operator(
+        "(Tensor dy, Tensor q, Tensor k, Tensor v, Tensor y, Tensor lse, int window) -> (Tensor, Tensor, Tensor)",
+        lambda dy, q, k, v, *_: tuple(t.new_empty(t.shape) for t in (q, k, v)),
+    )
+    def fa3_backward(dy, q, k, v, y, lse, window):
+        grads = tuple(t.new_empty(t.shape) for t in (q, k, v))
+        fa3.bwd(dy.contiguous(), q, k, v, y, lse, *grads, softmax_scale=SCALE, is_causal=True,
+                window_size_left=window, window_size_right=0)  # fmt: skip
         return grads
-
-    @backward.register_fake
-    def _(dy, q, k, v, y, lse, window):
-        return tuple(t.new_empty(t.shape) for t in (q, k, v))
 
     def save(ctx, inputs, output):
         ctx.save_for_backward(*inputs[:3], *output)
         ctx.window = inputs[3]
 
     def differentiate(ctx, dy, _):
-        return *backward(dy, *ctx.saved_tensors, ctx.window), None
+        return *fa3_backward(dy, *ctx.saved_tensors, ctx.window), None
 
-    forward.register_autograd(differentiate, setup_context=save)
-    return lambda q, k, v, window: forward(q, k, v, window if window < T else -1)[0]
-
-
-def fa4_attention(windows):
-    """FlashAttention-4's CuTe kernels (package flash-attn-4)."""
-    from flash_attn.cute import flash_attn_func
-
-    @torch.compiler.disable  # it compiles its own kernels when first called
-    def attend(q, k, v, window):
-        return flash_attn_func(q, k, v, causal=True, window_size=(window if window < T else None, 0))[0]
-
-    return attend
-
-
-def cudnn_attention(windows):
-    """cuDNN's own graph, through the operators of package nvidia-cudnn-frontend; its windows count the query."""
-    import cudnn.sdpa.fwd.torch_op  # noqa: F401  (registers torch.ops.cudnn)
-
-    def attend(q, k, v, window):
-        q, k, v = (t.transpose(1, 2) for t in (q, k, v))
-        left = window + 1 if window < T else -1
-        out = torch.ops.cudnn.sdpa_fwd(q, k, v, HEAD_DIM**-0.5, is_causal=True, window_left=left)
-        return out[0].transpose(1, 2)
-
-    return attend
+    fa3_forward.register_autograd(differentiate, setup_context=save)
+    return lambda q, k, v, window: fa3_forward(q, k, v, window if window < T else -1)[0]
 
 
 ATTENTIONS = {  # fastest first
     "fa3": fa3_attention,
-    "fa4": fa4_attention,
-    "cudnn": cudnn_attention,
     "flex": flex_attention,
     "sdpa": sdpa_attention,
 }
@@ -262,32 +238,58 @@ if COMPILE:
     import triton.language as tl
 
     @triton.jit
+    def load(at, mask):
+        return tl.load(at, mask=mask, other=0.0).to(tl.float32)
+
+    @triton.jit
     def sum_rows_kernel(grad, order, starts, out, width, BLOCK: tl.constexpr, ROWS: tl.constexpr):
         """out[token] = the sum of the rows of grad (N, width) where that token stood; order sorts rows by token."""
-        token, columns = tl.program_id(0), tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+        token, columns = tl.program_id(0).to(tl.int64), tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
         begin, end = tl.load(starts + token), tl.load(starts + token + 1)
         total = tl.zeros((BLOCK,), dtype=tl.float32)
         for at in range(begin, end, ROWS):
             rows = at + tl.arange(0, ROWS)
             where = tl.load(order + rows, mask=rows < end, other=0)
             inside = (rows < end)[:, None] & (columns < width)[None, :]
-            tile = tl.load(grad + where[:, None] * width + columns[None, :], mask=inside, other=0.0)
-            total += tl.sum(tile.to(tl.float32), axis=0)
-        tl.store(out + token * width + columns, total.to(out.dtype.element_ty), mask=columns < width)
+            total += tl.sum(load(grad + where[:, None] * width + columns[None, :], inside), axis=0)
+        tl.store(out + token * width + columns, total, mask=columns < width)
 
-    @torch.library.custom_op("train::embedding_gradient", mutates_args=())
-    def embedding_gradient(grad: torch.Tensor, tokens: torch.Tensor, vocab_size: int) -> torch.Tensor:
-        """Sorted sums instead of atomic additions, which the frequent tokens make slow. grad (B, T, C) -> (V, C)."""
-        ordered, order = tokens.flatten().sort()
-        starts = torch.searchsorted(ordered, torch.arange(vocab_size + 1, device=grad.device))
+    @operator("(Tensor grad, Tensor rows, int count) -> Tensor", lambda g, _, n: g.new_empty(n, g.size(-1)))
+    def embedding_gradient(grad, rows, count):
+        """Sorted sums instead of atomic additions, which the frequent rows make slow. grad (B, T, C) -> (count, C)."""
+        ordered, order = rows.flatten().sort()
+        starts = torch.searchsorted(ordered, torch.arange(count + 1, device=grad.device))
         width = grad.size(-1)
-        out = torch.empty(vocab_size, width, dtype=grad.dtype, device=grad.device)
-        sum_rows_kernel[(vocab_size, triton.cdiv(width, 128))](grad.contiguous(), order, starts, out, width, 128, 32)
+        out = grad.new_empty(count, width)
+        grid = (count, triton.cdiv(width, 128))
+        sum_rows_kernel[grid](grad.contiguous(), order, starts, out, width, 128, 16, num_warps=1)
         return out
 
-    @embedding_gradient.register_fake
-    def _(grad, tokens, vocab_size):
-        return grad.new_empty(vocab_size, grad.size(-1))
+    @triton.jit
+    def loss_kernel(logits, targets, losses, gradients, V: tl.constexpr, CAP: tl.constexpr, BLOCK: tl.constexpr):
+        """One row of logits: the loss after the soft cap, and its gradient with respect to what stands before it."""
+        row, column = tl.program_id(0).to(tl.int64), tl.arange(0, BLOCK)
+        target = tl.load(targets + row)
+        x = load(logits + row * V + column, column < V)
+        share = 1.0 / (1.0 + tl.exp2(x * (-2 * 1.4426950408889634 / CAP)))
+        powers = tl.exp2((share - 1) * (2 * 1.4426950408889634 * CAP))  # at most 1, so no maximum is needed
+        powers = tl.where(column < V, powers, 0.0) if V < BLOCK else powers
+        total = tl.sum(powers, axis=0)
+        own = tl.load(logits + row * V + target).to(tl.float32)
+        tl.store(losses + row, tl.log(total) - 2 * CAP * (tl.sigmoid(own * (2 / CAP)) - 1))
+        gradient = (powers * (1 / total) - tl.where(column == target, 1.0, 0.0)) * (4 * share * (1 - share))
+        tl.store(gradients + row * V + column, gradient, mask=column < V)
+
+    @operator(
+        "(Tensor logits, Tensor targets) -> (Tensor, Tensor)",
+        lambda x, _: (x.new_empty(x.size(0), dtype=torch.float32), torch.empty_like(x)),
+    )
+    def loss_and_gradient(logits, targets):
+        (rows, vocab_size), gradients = logits.shape, torch.empty_like(logits)
+        losses = torch.empty(rows, dtype=torch.float32, device=logits.device)
+        block = triton.next_power_of_2(vocab_size)
+        loss_kernel[(rows,)](logits, targets, losses, gradients, vocab_size, SOFTCAP, block, num_warps=16)
+        return losses, gradients
 
 
 class Lookup(torch.autograd.Function):
@@ -304,13 +306,29 @@ class Lookup(torch.autograd.Function):
         return None, embedding_gradient(grad, *ctx.saved_tensors, ctx.vocab_size)
 
 
-lookup = Lookup.apply if COMPILE else F.embedding
+class HeadLoss(torch.autograd.Function):
+    """Mean of plain losses; the gradient is computed with them, so the logits are read once."""
+
+    @staticmethod
+    def forward(ctx, x, head, targets):
+        losses, gradients = loss_and_gradient(x @ head.T, targets)
+        ctx.save_for_backward(x, head, gradients)
+        return losses.mean()
+
+    @staticmethod
+    def backward(ctx, dy):
+        x, head, gradients = ctx.saved_tensors
+        scale = dy / x.size(0)
+        return (gradients @ head) * scale.to(x.dtype), (gradients.T @ x) * scale.to(x.dtype), None
 
 
 def rotate(x, cos, sin):
     """Rotary positions (Su 2021) on x (B, T, H, D): the two halves of D are the planes' axes."""
     a, b = x.chunk(2, dim=-1)
     return torch.cat((a * cos + b * sin, b * cos - a * sin), dim=-1)
+
+
+lookup = Lookup.apply if COMPILE else F.embedding
 
 
 def window_of(layer):
@@ -372,16 +390,15 @@ class GPT(nn.Module):
             if has_value_embedding(i):
                 gate = 2 * torch.sigmoid(F.linear(h[..., :GATE_CHANNELS], next(gates)))  # (B, T, H)
                 v = v + gate.unsqueeze(-1) * next(values)
-            if QK_NORM_FIRST:
-                q, k = (rotate(qk_norm(z), self.cos, self.sin) for z in (q, k))
-            else:
-                q, k = (qk_norm(rotate(z, self.cos, self.sin)) for z in (q, k))
-            if QK_SCALE != 1:
-                q = q * QK_SCALE
+            q, k = (qk_norm(rotate(z, self.cos, self.sin)) for z in (q, k))
             y = self.attend(q, k, v, window_of(i))
             x = x + F.linear(y.reshape(B, T, WIDTH), attention[i][3])
             x = x + F.linear(F.relu(F.linear(norm(x), mlp_in[i])).square(), mlp_out[i])
-        logits = F.linear(norm(x), self.head.to(DTYPE)).float()
+        x = norm(x)
+        head = self.head.to(DTYPE)
+        if COMPILE and torch.is_grad_enabled() and targets is not None and reduction == "mean":
+            return HeadLoss.apply(x.flatten(0, 1), head, targets.flatten())
+        logits = F.linear(x, head).float()
         # SOFTCAP * tanh(logits / SOFTCAP) up to a constant, which a softmax does not see, and cheaper.
         logits = 2 * SOFTCAP * torch.sigmoid(logits * (2 / SOFTCAP))
         if targets is None:
@@ -523,26 +540,22 @@ class Progress:
 class LaggedLoss:
     """The loss of the step before, read without making the GPU wait for the host."""
 
-    def __init__(self):
-        self.pending = None
+    pending = None
 
     def push(self, loss):
         """Starts reading this step's loss and returns the last one's, None at first."""
         if DEVICE.type != "cuda":
             return loss.item()
-        before = self.pop()
-        host = torch.empty((), pin_memory=True).copy_(loss, non_blocking=True)
-        event = torch.cuda.Event()
-        event.record()
-        self.pending = (host, event)
+        before, read = self.pop(), torch.cuda.Event()
+        self.pending = torch.empty((), pin_memory=True).copy_(loss, non_blocking=True), read
+        read.record()
         return before
 
     def pop(self):
         if self.pending is None:
             return None
-        host, event = self.pending
-        self.pending = None
-        event.synchronize()
+        (host, read), self.pending = self.pending, None
+        read.synchronize()
         return host.item()
 
 

@@ -43,6 +43,33 @@ print(f"val_bpb:          {evaluate_bpb(model, tokenizer, 32):.6f}")
 """
 
 
+# train.py's kernels by Triton's interpreter, traced as torch.compile does, against the same model without them.
+KERNELS = """
+import importlib.util, sys, torch
+
+def load(path):
+    spec = importlib.util.spec_from_file_location(path.split("/")[-1][:-3], path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+def run(train):
+    torch.manual_seed(0)
+    model = train.GPT(500, train.sdpa_attention(sorted({train.window_of(i) for i in range(train.DEPTH)})))
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(torch.randn_like(p) * 0.02)
+    x, y = torch.randint(0, 500, (2, 2, train.T))
+    loss = train.compiled(model)(x, y)
+    loss.backward()
+    return [loss.detach(), *(p.grad for p in model.parameters())]
+
+for got, wanted in zip(*(run(load(path)) for path in sys.argv[1:]), strict=True):
+    assert (got - wanted).norm() <= 1e-5 * wanted.norm(), (got, wanted)
+print("equal")
+"""
+
+
 @pytest.fixture
 def environment(pocket_home: Path, tmp_path: Path) -> dict[str, str]:
     """A machine without a GPU, the pocket data ready, two seconds to train."""
@@ -204,3 +231,20 @@ def test_out_of_memory_names_the_constant_to_lower(environment, tmp_path):
     assert done.returncode == contract.EXIT_ERROR
     assert "lower DEVICE_BATCH_SIZE (8)" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_kernels_give_what_the_plain_model_gives(environment, tmp_path):
+    pytest.importorskip("triton")
+    (tmp_path / "plain.py").write_text((ROOT / "train.py").read_text())
+    fused = (ROOT / "train.py").read_text()
+    for old, new in (
+        ('COMPILE = OFFICIAL and DEVICE.type == "cuda"', "COMPILE = True"),
+        ("torch.compile(function, dynamic=False)", 'torch.compile(function, dynamic=False, backend="aot_eager")'),
+    ):
+        assert fused.count(old) == 1
+        fused = fused.replace(old, new)
+    (tmp_path / "fused.py").write_text(fused)
+    environment["TRITON_INTERPRET"] = "1"
+    command = [sys.executable, "-c", KERNELS, str(tmp_path / "fused.py"), str(tmp_path / "plain.py")]
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=240)
+    assert done.stdout.strip() == "equal", done.stderr
