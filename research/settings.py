@@ -227,7 +227,10 @@ class Settings:
     kept for what its parent did."""
     discard_p: float = 0.35
     """P(better) below which a change is discarded without another run: it rarely comes back from there."""
-    replicate_ratio: float = 0.35
+    noise_least_n: int = 3
+    """Degrees of freedom that the noise needs from replicates; before that a near tie is measured again in any case,
+    which tells the noise as well."""
+    replicate_ratio: float = 1.0
     """Standard error of a near tie, in sizes of a typical effect, above which another seed is worth its run; below it
     a new idea made from the undecided one tells more."""
     effect_size_share: float = 0.75

@@ -85,7 +85,7 @@ def weigh(
     difference = _estimate(effect, evidence, runs + evidence.n(incumbent))
     p_as_good = normal_cdf((settings.simpler_margin_bpb - gap[0]) / max(gap[1], settings.rounding_bpb))
     suspect = -gap[0] > max(settings.suspect_factor * largest_gain, settings.suspect_least_bpb)
-    noisy = error > settings.replicate_ratio * effects.size
+    noisy = evidence.noise().n < settings.noise_least_n or error > settings.replicate_ratio * effects.size
     decision, why = _decide(p_better, own_p, p_as_good, suspect, noisy, runs, statements_net, settings)
     return Weighed(decision, p_better, difference, f"{_told(difference, p_better, runs)}: {why}")
 
@@ -124,9 +124,11 @@ def _decide(
         return "discard", "not better, as far as one can tell"
     if noisy and runs < settings.replicates_most:
         return "replicate", "too close to call, another seed decides"
-    if p_better >= settings.tie_keep_p:
+    if runs > 1 and p_better >= settings.tie_keep_p:
         return "keep", f"probably better after {runs} runs"
-    return "discard", f"still undecided after {runs} runs, so the gain is too small to matter"
+    if runs > 1:
+        return "discard", f"still undecided after {runs} runs, so the gain is too small to matter"
+    return "discard", "too close to call and not worth another seed; what is made from it will tell"
 
 
 def _estimate(effect: Belief, evidence: Evidence, n: int) -> Estimate:
