@@ -100,7 +100,7 @@ class Settings:
     archive_reach: int = 5
     """Places in the order of belief from which archive parents are drawn; later ones lie too far back."""
     recombine_share: float = 0.1
-    """Share of experiments that go to the recombinator while the phase is recombine: it must not take the night over."""
+    """Share of experiments that go to the recombinator while the phase is recombine, so that others have their turn."""
     phase_window: int = 5
     """Latest configurations whose crashes and gains tell the phase of the search."""
     conjecture_least_n: int = 3
@@ -234,7 +234,7 @@ class Settings:
     """Standard error of a near tie, in sizes of a typical effect, above which another seed is worth its run; below it
     a new idea made from the undecided one tells more."""
     effect_size_share: float = 0.75
-    """Share of effects, the smaller ones, whose size counts as typical: disasters are no measure of what is at stake."""
+    """Share of effects, the smaller ones, whose size counts as typical: disasters don't measure what is at stake."""
     replicates_most: int = 4
     """Runs of one configuration that a near tie is worth; what is still undecided then differs by less than matters."""
     tie_keep_p: float = 0.75
@@ -298,12 +298,10 @@ class Settings:
     """Share of an even spread over the categories below which one is ordered: what the agent's taste leaves out."""
     category_trust: float = 0.25
     """Power of a category's factor in its share: at 0 all get the same, at 1 learning decides alone."""
-    emitter_floor: float = 0.02
-    """Share of orders that go to emitters whatever is known of them, so that each stays alive."""
+    emitter_floor: float = 0.04
+    """Share of orders that go to the emitter with the fewest runs lately, whatever is known of it: each stays alive."""
     order_p: float = 0.9
     """P(ordering an emitter brings more than leaving the agent free) from which it is ordered."""
-    phase_window: int = 5
-    """Latest experiments that make a phase, as in the public loop."""
     phase_crashes: int = 2
     """Crashes among them from which the night is to be stabilized."""
     phase_wins: int = 2

@@ -67,6 +67,7 @@ class Bandit:
         self._credit: dict[Key, float] = {}
         self._cost: dict[Key, float] = {}
         self._tries = dict.fromkeys(categories, 0.0)
+        self._turns = dict.fromkeys(emitters, 0.0)
         self._runs = 0.0
         self._mean_credit = self._mean_weight = 0.0
         self._factors: tuple[Gammas, Gammas, Gammas] | None = None
@@ -93,12 +94,14 @@ class Bandit:
         parts = {ordered, *(key.category or "").split("+")}
         for name in self.categories:
             self._tries[name] = self._fade * self._tries[name] + (name in parts)
+        for name in self.emitters:
+            self._turns[name] = self._fade * self._turns[name] + (name == key.emitter)
         self._factors = None
 
     def choose(self, rng: random.Random) -> Choice:
         """The next order."""
         if rng.random() < self._settings.emitter_floor:
-            emitter = rng.choices(self.emitters, [self._mean(1, name) for name in self.emitters])[0]
+            emitter = min(self.emitters, key=lambda name: (self._turns[name], rng.random()))
             return Choice(emitter, None, f"{emitter} has its turn, so that it stays known what it can do")
         emitter, p_best = self._best_emitter()
         if p_best >= self._settings.order_p:
@@ -165,9 +168,9 @@ class Bandit:
                     if name in shapes:
                         shapes[name] += credit
                         rates[name] += self._cost[key] * means[one].get(key[one], 1.0) * means[two].get(key[two], 1.0)
-                for name, shape in shapes.items():
-                    fitted[side][name] = (shape, rates[name])
-                    means[side][name] = shape / rates[name]
+                for part, shape in shapes.items():
+                    fitted[side][part] = (shape, rates[part])
+                    means[side][part] = shape / rates[part]
         return fitted
 
 

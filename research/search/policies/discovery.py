@@ -64,7 +64,7 @@ class Discovery:
     def __init__(self, seed: int, parts: Parts = ALL_PARTS, settings: Settings = SETTINGS) -> None:
         self.reason = ""
         self.knowledge = Knowledge(settings)
-        self._random = random.Random(f"discovery-{seed}")
+        self._seed = seed
         self._settings = settings
         self._parts = parts
         self._bandit = Bandit(EMITTERS, CATEGORIES, settings, parts.forgetting)
@@ -83,6 +83,8 @@ class Discovery:
 
     def ask(self, history: Sequence[Result]) -> Order:
         """The next experiment; see Policy."""
+        # Drawn anew from the history's length: a night that is replayed from its records asks only once, at its end.
+        self._random = random.Random(f"discovery-{self._seed}-{len(history)}")
         repeat, why = self._worth_repeating()
         if repeat is not None:
             self.reason = why
@@ -163,6 +165,7 @@ class Discovery:
 
     def note(self, result: Result, decision: str) -> None:
         """Takes a result that was decided about elsewhere: by the judge of a real night, or by a person."""
+        self._ordered = Choice(result.emitter, None, "")  # a real commit's tag names whom the plan ordered
         self._learn(result)
         self._follow(result, "replicate" if decision == "investigate" else decision)
 
