@@ -1,0 +1,100 @@
+"""A scripted history of 300 runs, driven by the real planner, memory and judge: every phase and every emitter."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from dataclasses import dataclass, field, replace
+
+from research.memory.digest import digest_of
+from research.memory.recall import recall
+from research.memory.words import as_text, rows
+from research.records import Failure, Judged, Metrics, Plan, Run
+from research.search import planner
+from research.search.emitters import EMITTERS
+from research.search.phases import PHASES
+from research.verdict import by_evidence
+
+BRANCH, CONTRACT = "autoresearch/whole", "official-0123456789ab"
+SCENES = ("luck", "crashes", "drought", "near")
+"""What stretches of the script are about: gains that come, candidates that crash, nothing at all, narrow losses."""
+CATEGORIES = ("optimizer", "architecture", "attention", "batch", "normalization", "regularization")
+
+
+@dataclass
+class Script:
+    """A branch whose candidates score as the script says."""
+
+    seed: int = 5
+    history: list[Judged] = field(default_factory=list)
+    true: dict[str, float] = field(default_factory=dict)
+    plans: list[Plan] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.chance = random.Random(self.seed)
+
+    def step(self) -> None:
+        """Plans and carries out."""
+        plan = planner.plan_for(self.history, BRANCH, CONTRACT, self.seed, "2026-01-01T00:00:00Z")
+        self.plans.append(plan)
+        number = len(self.history)
+        if not self.history:
+            self.true["0" * 40] = 0.9979
+            self.measure(Run("r0", "", "runner", BRANCH, "0" * 40, _time(0), subject="base", fingerprint="0" * 40))
+            return
+        if plan.kind == "replicate":
+            known = next(item.run for item in self.history if item.run.commit == plan.parent)
+            self.measure(replace(known, run=f"r{number}", started_utc=_time(number), plan=plan.plan, seed=42 + number))
+            return
+        self.experiment(plan, number)
+
+    def experiment(self, plan: Plan, number: int) -> None:
+        """A new candidate, as good as the scene has it."""
+        commit = hashlib.sha1(b"%d" % number).hexdigest()
+        parent = plan.parent or "0" * 40
+        scene = SCENES[number // 25 % len(SCENES)]
+        step = {"luck": -0.003, "crashes": 0.004, "drought": 0.006, "near": 0.0004}[scene]
+        self.true[commit] = self.true[parent] + step * self.chance.uniform(0.4, 1.2)
+        category = plan.category or self.chance.choice(CATEGORIES)
+        knob = self.chance.choice(("MATRIX_LR", "DEPTH", "WARMDOWN", "ROPE_BASE", "SOFTCAP"))
+        run = Run(
+            f"r{number}", "", "runner", BRANCH, commit, _time(number), parent, f"exp: {knob} moved", plan.emitter,
+            fingerprint=commit, category=category.split("+")[0], delta={knob: f"{number} -> {number + 1}"},
+            statements_added=1, statements_removed=1, plan=plan.plan,
+        )  # fmt: skip
+        self.measure(run, crashes=scene == "crashes" and self.chance.random() < 0.6)
+
+    def measure(self, run: Run, crashes: bool = False) -> None:
+        """Runs and judges."""
+        run = replace(run, finished_utc=run.started_utc, contract=CONTRACT)
+        if crashes:
+            failure = Failure("oom", "OutOfMemoryError: CUDA out of memory", "")
+            run = replace(run, outcome="crash", failure=failure, val_bpb=None, metrics=None)
+        else:
+            score = self.true[run.commit] + self.chance.gauss(0.0, 0.0004)
+            metrics = Metrics(score, 300.0, 330.0, 45000.0, 40.0, 400.0, 900, 60.0, 9)
+            run = replace(run, outcome="scored", val_bpb=score, metrics=metrics, peak_vram_mb=45000.0, failure=None)
+        verdict = by_evidence(run, self.history, run.started_utc)
+        self.history.append(Judged(run, verdict, len(self.history) + 1))
+
+
+def _time(number: int) -> str:
+    return f"2026-01-{1 + number // 200:02d}T{number // 10 % 20:02d}:{number % 10 * 6:02d}:00Z"
+
+
+def test_three_hundred_runs_reach_every_phase_and_every_emitter():
+    script = Script()
+    while len(script.history) < 300:
+        script.step()
+    assert {plan.details.get("phase") for plan in script.plans} >= set(PHASES)
+    assert {plan.emitter for plan in script.plans} >= set(EMITTERS)
+    assert {item.verdict.decision for item in script.history if item.verdict} >= {"keep", "replicate", "discard"}
+    memory = recall(script.history, BRANCH, CONTRACT)
+    text = as_text(rows(digest_of(memory), script.plans[-1], memory.warnings))
+    print(text)
+    for name in ("Baseline", "Best", "Gain", "Phase", "Plan", "Conjectures", "Elites", "No-fly"):
+        assert f"{name}:" in text
+    again = planner.plan_for(script.history, BRANCH, CONTRACT, 5, "2026-01-02T00:00:00Z")
+    assert again.plan == planner.plan_for(script.history, BRANCH, CONTRACT, 5, "2026-01-03T00:00:00Z").plan
+    others = {planner.plan_for(script.history, BRANCH, CONTRACT, seed, "").plan for seed in range(6, 26)}
+    assert len(others) > 1
