@@ -60,12 +60,14 @@ def new_name(root: Path, now: datetime) -> str:
 def provide_data(root: Path, environment: Mapping[str, str], backend: str, say: Callable[[str], None]) -> None:
     """Makes the official profile's data where it is missing; the pocket profile makes its own on first use.
 
+    Only runs at home need it here; a remote backend says itself what it lacks.
+
     Raises:
         ConfigurationError: if it can't be made.
     """
-    if backend == "scripted":
+    if backend != "local":
         return
-    has_gpu = backend == "modal" or gpu.chosen(gpu.gpus(), environment) is not None
+    has_gpu = gpu.chosen(gpu.gpus(), environment) is not None
     try:
         preflight.check_data(machine_home(environment), environment, has_gpu)
         return

@@ -163,7 +163,7 @@ class Night:
         return self._planned(store, stop)
 
     def _planned(self, store: Store, stop: StopRequest) -> Job:
-        busy = tuple(going.job.plan for going in self._going if going.job.plan)
+        busy = tuple(going.job.plan or _owed_plan(going.job, self.lab.now_utc()) for going in self._going)
         plan = next_plan(self.lab, store, self.state.branch, busy, self._attempt)
         if plan.kind == "replicate" and plan.parent:
             if any(going.job.commit == plan.parent for going in self._going):
@@ -293,6 +293,12 @@ _INTERRUPTED = "interrupted"
 def is_cut_off(state: NightState) -> bool:
     """Whether a night was killed or interrupted, and is to be taken up where it was."""
     return state.finished_utc is None
+
+
+def _owed_plan(job: Job, now_utc: str) -> Plan:
+    """What the planner is told of a run that nobody planned, so that it plans around it."""
+    kind = "experiment" if job.kind == "experiment" else "replicate"
+    return Plan(f"owed-{job.commit[:12]}", now_utc, None, None, job.commit, kind, job.what)
 
 
 def _is_baseline(history: Sequence[Judged], commit: str) -> bool:
