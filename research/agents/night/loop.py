@@ -12,7 +12,7 @@ from research.agents.night.editors import Editor, NoCandidate, Order
 from research.agents.night.ground import Slot
 from research.agents.night.jobs import BaselineFails, Job, may_start, owed
 from research.agents.night.notify import Event, Notify, silent
-from research.contract import DEFAULT_SEED
+from research.contract import DEFAULT_SEED, EXIT_NO_DATA
 from research.errors import ResearchError
 from research.lab import Lab
 from research.launching import End, Request, launch
@@ -222,11 +222,11 @@ class Night:
             self._save(store)
             self._report(store, end.run)
             self._settle(store)
-        elif end.outcome == "configuration":
+        elif end.outcome == "configuration" and not (end.child_exit == EXIT_NO_DATA and going.job.plan):
             self._reason = f"configuration: {end.why}"
         elif end.outcome in limits.FAILED or _BUSY_DEVICE in end.why:
             self._fail(end.why or end.outcome)
-        elif end.outcome in ("refused", "repeat"):
+        elif end.outcome in ("refused", "repeat", "configuration"):  # the last: what the candidate made of its data
             self.tell(f"{end.outcome}: {end.why} ({going.job.what})")
             self._refusals += 1
             if going.job.plan:
