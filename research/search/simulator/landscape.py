@@ -8,7 +8,7 @@ of knobs is a tilted valley and a switch moves a knob's best value.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import getitem
 from random import Random
@@ -176,7 +176,10 @@ class Landscape:
         return self._reach[0]
 
     def _descend(self, rng: Random) -> float:
-        """One noise-free descent, idea by idea in random order, until nothing helps: its gain in bpb."""
+        """One noise-free descent in random order, until nothing helps: its gain in bpb.
+
+        It goes by single ideas, and where those end by two that interact, since some help only together.
+        """
         here, order = self.baseline, list(range(len(self.ideas)))
         best, moved = self.value(here), True
         while moved:
@@ -186,7 +189,17 @@ class Landscape:
                 for there in self._steps(here, place):
                     if self.value(there) < best - TINY_BPB and self.crash(there) is None:
                         here, best, moved = there, self.value(there), True
+            for there in () if moved else self._pair_steps(here):
+                if self.value(there) < best - TINY_BPB and self.crash(there) is None:
+                    here, best, moved = there, self.value(there), True
+                    break
         return self.base_bpb - best
+
+    def _pair_steps(self, config: Config) -> Iterator[Config]:
+        """The neighbours of a configuration in two ideas that interact, one step away in each."""
+        for first, second, _ in self.pairs:
+            for near in self._steps(config, first):
+                yield from self._steps(near, second)
 
     def _steps(self, config: Config, place: int) -> Sequence[Config]:
         """The neighbours of a configuration in one idea, one step away."""
