@@ -20,7 +20,7 @@ from research.lab import Lab
 from research.launching import Request
 from research.night_state import FACT, Limits, NightState, from_json
 from research.places import Places
-from research.planning import POLICY_FACT, SEED_FACT
+from research.planning import POLICY_FACT, SEED_FACT, plan_ahead
 from research.repo import branch_tip, find_root
 from research.runs.backends import BACKENDS
 from research.settings import SETTINGS
@@ -86,6 +86,8 @@ def night(
             state = loop.run()
         finally:
             remove_slots(root)
+        with lab.open() as store:
+            plan_ahead(lab, store, state.branch)  # what whoever looks in the morning would do next
     report = _report(lab, state.branch)
     kept = _kept(lab, state)
     text = f"Ended: {state.stop_reason}. {state.runs} runs, {kept} kept.\nThe morning page: {report}"
