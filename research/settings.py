@@ -233,6 +233,9 @@ class Settings:
     replicate_ratio: float = 1.0
     """Standard error of a near tie, in sizes of a typical effect, above which another seed is worth its run; below it
     a new idea made from the undecided one tells more."""
+    replicates_share: float = 0.33
+    """Share of all runs that near ties may cost: where noise is as large as what ideas do, as on a busy laptop, more
+    of them would leave no runs for ideas."""
     effect_size_share: float = 0.75
     """Share of effects, the smaller ones, whose size counts as typical: disasters don't measure what is at stake."""
     replicates_most: int = 4

@@ -85,9 +85,17 @@ def weigh(
     difference = _estimate(effect, evidence, runs + evidence.n(incumbent))
     p_as_good = normal_cdf((settings.simpler_margin_bpb - gap[0]) / max(gap[1], settings.rounding_bpb))
     suspect = -gap[0] > max(settings.suspect_factor * largest_gain, settings.suspect_least_bpb)
-    noisy = evidence.noise().n < settings.noise_least_n or error > settings.replicate_ratio * effects.size
+    noisy = evidence.noise().n < settings.noise_least_n or (
+        error > settings.replicate_ratio * effects.size and may_repeat(evidence, settings)
+    )
     decision, why = _decide(p_better, own_p, p_as_good, suspect, noisy, runs, statements_net, settings)
     return Weighed(decision, p_better, difference, f"{_told(difference, p_better, runs)}: {why}")
+
+
+def may_repeat(evidence: Evidence, settings: Settings = SETTINGS) -> bool:
+    """Whether replicates took less than the share of all runs that they may take."""
+    repeats = evidence.noise().n
+    return repeats < settings.replicates_share * (repeats + len(evidence))
 
 
 def _own_p(

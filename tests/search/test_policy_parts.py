@@ -133,8 +133,9 @@ def test_clear_cases_are_decided_at_once():
 
 def test_near_ties_are_measured_again_only_where_that_pays():
     assert decide(0.9897) == "discard"
-    patient = replace(SETTINGS, replicate_ratio=0.1)
+    patient = replace(SETTINGS, replicate_ratio=0.1, replicates_share=1.0)
     assert decide(0.9897, settings=patient) == "replicate"
+    assert decide(0.9897, settings=replace(patient, replicates_share=0.33)) == "discard"  # three of five runs repeat
     unsure = weigh(evidence_of(a=[0.99], b=[0.989]), "b", "a", parents={"b": "a"})
     assert unsure.decision == "replicate"
 

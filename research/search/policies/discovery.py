@@ -26,6 +26,7 @@ from research.search.policies.base import CATEGORIES, EMITTERS, REPLICATE, Answe
 from research.search.policies.knowledge import Knowledge
 from research.settings import SETTINGS, Settings
 from research.verdict.effects import expected_gain, noise_sd
+from research.verdict.rule import may_repeat
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,7 @@ class Discovery:
         best = self._best()
         if (
             best in know.evidence
+            and may_repeat(know.evidence, settings)
             and know.evidence.n(best) < settings.work_runs_most
             and know.belief(best).sd > settings.work_ratio * know.effects.size
         ):
