@@ -18,7 +18,7 @@ from tests.support.labkit import alive, wait_for
 from tests.support.nightkit import NightKit, make_night_kit
 
 NIGHT = ("night", "--backend", "scripted")
-RUNS = int(os.environ.get("AUTORESEARCH_TEST_RUNS", "30"))
+RUNS = int(os.environ.get("AUTORESEARCH_TEST_RUNS", "20"))
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_a_night_from_nothing(kit: NightKit):
 
 
 def test_the_branch_stands_on_what_is_kept(kit: NightKit):
-    told = kit.research(*NIGHT, "--max-runs", "40", "--seed", "3")
+    told = kit.research(*NIGHT, "--max-runs", "24", "--seed", "3")
     with read_store(Places(kit.root)) as store:
         judged = store.judged(told["branch"])
         kept = [item.run.commit for item in judged if item.verdict and item.verdict.decision == "keep"]

@@ -112,16 +112,20 @@ class Night:
             return f"{_INTERRUPTED} by signal {number}"
         if self._refusals >= SETTINGS.refusals_in_a_row:
             return f"{self._refusals} candidates in a row came to no run"
+        return self._reached(0)
+
+    def _reached(self, in_flight: int) -> str | None:
+        """The limit that is reached, runs in flight counted or not: one of them may come to nothing."""
         state = self.state
-        return limits.reached(
-            state.limits, state.started_utc, self.lab.clock(), state.runs, len(self._going), state.usd
-        ) or (self._reason if self._reason else None)
+        return limits.reached(state.limits, state.started_utc, self.lab.clock(), state.runs, in_flight, state.usd)
 
     # Starting -------------------------------------------------------------------------------------------------
 
     def _start_more(self, store: Store, stop: StopRequest, pool: ThreadPoolExecutor) -> None:
         """Gives every free place something to do."""
         for place in self._free():
+            if self._reached(len(self._going)):
+                return
             try:
                 job = self._next_job(store, stop)
             except BaselineFails as failed:
@@ -138,8 +142,6 @@ class Night:
             seed = identity.next_seed(used, DEFAULT_SEED) if job.kind != "experiment" else DEFAULT_SEED
             end = pool.submit(self._launch, job, place, seed, stop)
             self._going.append(Going(job, place, seed, end))
-            if self._why_stop(store, stop):
-                return
 
     def _free(self) -> list[Slot]:
         taken = {going.slot.number for going in self._going}
