@@ -52,7 +52,7 @@ def test_a_night_from_nothing(kit: NightKit):
 
 
 def test_the_branch_stands_on_what_is_kept(kit: NightKit):
-    told = kit.research(*NIGHT, "--max-runs", "24", "--seed", "3")
+    told = kit.research(*NIGHT, "--max-runs", "40", "--seed", "3")
     with read_store(Places(kit.root)) as store:
         judged = store.judged(told["branch"])
         kept = [item.run.commit for item in judged if item.verdict and item.verdict.decision == "keep"]
