@@ -9,7 +9,7 @@ import typer
 from research import repo
 from research.cli_kit import JsonFlag, show
 from research.cli_runs import this_lab
-from research.memory.recall import contract_of, recall
+from research.memory.recall import recall
 from research.planning import POLICY_FACT, plan_seed
 from research.records import Plan
 from research.runs.preflight import TARGET
@@ -37,12 +37,12 @@ def next_(
             pending = None
         known = pending is not None and "brief" in pending.details
         history = [] if known else reads.history(store, branch)
-        contract = contract_of(history, branch)
         chosen = plan_seed(store) if seed is None else seed
         policy = store.fact(POLICY_FACT) or "discovery"
-    plan = pending or planner.plan_for(history, branch, contract, chosen, lab.now_utc(), policy=policy)
+    memory = recall(history, branch)
+    plan = pending or planner.plan_with(memory, history, chosen, lab.now_utc(), policy=policy)
     prompt = plan.details.get("brief") or planner.prompt(
-        plan, recall(history, branch, contract), lambda commit: repo.blob(root, commit, TARGET)
+        plan, memory, lambda commit: repo.blob(root, commit, TARGET)
     )
     data = {
         "plan": {

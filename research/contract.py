@@ -63,6 +63,12 @@ EXIT_PROBE_FAILED: Final = 4
 EXIT_DIVERGED: Final = 5
 
 # ---------------------------------------------------------------------------------------------------------------
+# Git
+
+BRANCHES: Final = "autoresearch/"
+"""Experiments belong on branches under this; only these are planned for and moved."""
+
+# ---------------------------------------------------------------------------------------------------------------
 # Files of a run
 
 SCORE_FILE: Final = "score.json"

@@ -71,6 +71,13 @@ class Lab:
         self.stream = stream if stream is not None else sys.stdout.buffer
         self.say = say or (lambda line: print(f"[run] {line}", file=sys.stderr, flush=True))
 
+    def beside(self, work: Path, branch: str | None, environment: Mapping[str, str], plans: bool) -> Lab:
+        """The same lab with another work tree: its runs are this lab's."""
+        return Lab(
+            self.places, work, branch, environment, self.clock, self.token, self.judge_rule, self.stream, self.say,
+            self.make_backend, plans,
+        )  # fmt: skip
+
     def now_utc(self) -> str:
         """The time as records keep it."""
         return utc(self.clock())

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from research import repo
+from research.contract import BRANCHES
 from research.errors import ResearchError
 from research.lab import Lab
 from research.memory.digest import remembered
-from research.memory.recall import Memory, contract_of, recall
+from research.memory.recall import Memory, recall
 from research.memory.words import SUMMARY_FACT, as_text, rows
 from research.records import Plan
 from research.runs.preflight import TARGET
@@ -17,8 +18,6 @@ from research.search import planner
 from research.store import reads
 from research.store.db import Store
 
-BRANCHES = "autoresearch/"
-"""Plans are made for branches under this."""
 SEED_FACT = "plan_seed"
 """Name of the store's fact that holds the seed of plans."""
 POLICY_FACT = "plan_policy"
@@ -55,13 +54,11 @@ def next_plan(lab: Lab, store: Store, branch: str, in_flight: Sequence[Plan] = (
         if pending.details.get("branch") == branch and pending.details.get("seen") == seen:
             return pending
         store.close_plan(pending.plan, lab.now_utc(), None)
-    contract = contract_of(history, branch)
+    memory = recall(history, branch)
     policy = store.fact(POLICY_FACT) or "discovery"
     seed = plan_seed(store) + attempt
-    plan = planner.plan_for(history, branch, contract, seed, lab.now_utc(), tuple(in_flight), policy)
-    brief = planner.prompt(
-        plan, recall(history, branch, contract), lambda commit: repo.blob(lab.places.root, commit, TARGET)
-    )
+    plan = planner.plan_with(memory, history, seed, lab.now_utc(), tuple(in_flight), policy)
+    brief = planner.prompt(plan, memory, lambda commit: repo.blob(lab.places.root, commit, TARGET))
     plan = replace(plan, details={**plan.details, "brief": brief, "branch": branch, "seen": seen})
     if not store.has_plan(plan.plan):
         store.add_plan(plan)

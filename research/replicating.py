@@ -41,8 +41,4 @@ def replicate(lab: Lab, rev: str | None, request: Request) -> End:
     with checked_out(root, commit) as work:
         environment = environment_beside(root, lab.environment)
         where = repo.head(root).branch if branch is None else branch
-        other = Lab(
-            lab.places, work, where, environment, lab.clock, lab.token, lab.judge_rule, lab.stream, lab.say,
-            lab.make_backend, lab.plans,
-        )  # fmt: skip
-        return launch(other, request)
+        return launch(lab.beside(work, where, environment, lab.plans), request)

@@ -6,15 +6,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from research import repo
+from research.contract import BRANCHES
 from research.errors import ResearchError
 from research.lab import Lab
 from research.records import Decision, Run, Verdict
 from research.store.db import Store
 from research.store.ledger import has_row
 from research.verdict import lineage
-
-BRANCHES = "autoresearch/"
-"""Only branches under this are moved."""
 
 
 class CannotSettle(ResearchError):

@@ -51,11 +51,22 @@ def plan_for(
         in_flight: Plans that are being carried out.
         policy: Name of the policy that plans.
     """
-    memory = recall(history, branch, contract)
+    return plan_with(recall(history, branch, contract), history, seed, now_utc, in_flight, policy)
+
+
+def plan_with(
+    memory: Memory,
+    history: Sequence[Judged],
+    seed: int,
+    now_utc: str,
+    in_flight: Sequence[Plan] = (),
+    policy: str = "discovery",
+) -> Plan:
+    """The next plan, for whoever has recalled the history already; see plan_for."""
     mine = [
         item
         for item in history
-        if item.run.branch == branch and (item.run.contract == contract or item.run.contract is None)
+        if item.run.branch == memory.branch and item.run.contract in (memory.contract, None)
     ]
     return next_plan(memory, results_of(mine), seed, now_utc, in_flight, policy)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from research import repo
 from research.checks import Check
-from research.contract import ENV_PROFILE
+from research.contract import BRANCHES, ENV_PROFILE
 from research.errors import ResearchError
 from research.places import Places, machine_home
 from research.runs import gpu
@@ -190,7 +190,7 @@ def _git(root: Path) -> Check:
         fix = "git commit -am 'what it is'   # or: git stash"
         names = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
         return Check("git", False, f"{where}; not committed: {names}. Runs of what differs are refused", fix)
-    if not head.branch.startswith("autoresearch/"):
+    if not head.branch.startswith(BRANCHES):
         say = f"{where}; clean. Experiments belong on a branch of their own (night makes one)"
         return Check("git", True, say, "git checkout -b autoresearch/mine")
     return Check("git", True, f"{where}; clean")

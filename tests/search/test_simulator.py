@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 import pytest
 
 from research.errors import UsageError
+from research.search.policies.base import EMITTERS
 from research.search.simulator.agent import Agent
 from research.search.simulator.chart import draw_courses
 from research.search.simulator.comparing import Question, compare
@@ -20,7 +21,6 @@ from research.search.simulator.landscape import FULL_RUN_S, Landscape
 from research.search.simulator.metrics import mean, measure, ratio
 from research.search.simulator.night import PolicyError, World, play
 from research.search.simulator.references import REFERENCES, FreeGreedy
-from research.search.simulator.skills import EMITTERS
 
 SIGMA = 0.0004
 

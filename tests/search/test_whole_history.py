@@ -13,12 +13,12 @@ from research.records import Failure, Judged, Metrics, Plan, Run
 from research.search import planner
 from research.search.emitters import EMITTERS
 from research.search.phases import PHASES
+from research.search.policies.base import CATEGORIES
 from research.verdict import by_evidence
 
 BRANCH, CONTRACT = "autoresearch/whole", "official-0123456789ab"
 SCENES = ("luck", "crashes", "drought", "near")
 """What stretches of the script are about: gains that come, candidates that crash, nothing at all, narrow losses."""
-CATEGORIES = ("optimizer", "architecture", "attention", "batch", "normalization", "regularization")
 
 
 @dataclass

@@ -9,10 +9,10 @@ from datetime import datetime
 from pathlib import Path
 
 from research import repo
+from research.contract import BRANCHES
 from research.errors import ConfigurationError, ResearchError, UsageError
 from research.places import machine_home
 from research.runs import gpu, preflight
-from research.settling import BRANCHES
 
 
 def take_branch(root: Path, wanted: str | None, now: datetime) -> str:

@@ -198,10 +198,7 @@ class Night:
         lab = self.lab
         work = slot(lab.places.root, place.number, job.commit)
         environment = environment_beside(lab.places.root, place.environment)
-        beside = Lab(
-            lab.places, work, self.state.branch, environment, lab.clock, lab.token, lab.judge_rule, lab.stream,
-            lab.say, lab.make_backend, plans=False,
-        )  # fmt: skip
+        beside = lab.beside(work, self.state.branch, environment, plans=False)
         plan = job.plan.plan if job.plan else None
         return launch(beside, replace(self.request, command=COMMAND, seed=seed, plan=plan), stop)
 
@@ -277,7 +274,8 @@ class Night:
     def _history(self, store: Store) -> list[Judged]:
         branch = self.state.branch
         history = store.judged(branch)
-        return [item for item in history if item.run.contract in (contract_of(history, branch), None)]
+        contract = contract_of(history, branch)
+        return [item for item in history if item.run.contract in (contract, None)]
 
     def _has_baseline(self, store: Store) -> bool:
         return lineage.baseline(self._history(store)) is not None

@@ -11,11 +11,10 @@ from collections.abc import Sequence
 from random import Random
 from typing import NamedTuple
 
-from research.search.simulator.catalogue import CATEGORIES
+from research.search.policies.base import CATEGORIES, EMITTERS
 from research.search.simulator.landscape import Config, Landscape
 from research.search.simulator.notebook import Notebook
 from research.search.simulator.proposing import WAYS, any_change
-from research.search.simulator.skills import EMITTERS
 from research.search.simulator.trial import MIXED, SIMPLIFICATION
 
 BELIEF_WEIGHT = 2.5

@@ -12,8 +12,6 @@ from typing import Literal
 Kind = Literal["knob", "switch", "removal"]
 """A number; something to add; something that the baseline has and that can be taken out."""
 
-CATEGORIES = ("optimizer", "architecture", "attention", "batch", "normalization", "regularization")
-
 
 @dataclass(frozen=True)
 class Entry:

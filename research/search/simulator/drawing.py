@@ -6,7 +6,8 @@ import math
 from dataclasses import replace
 from random import Random
 
-from research.search.simulator.catalogue import CATALOGUE, CATEGORIES, Entry, Kind
+from research.search.policies.base import CATEGORIES
+from research.search.simulator.catalogue import CATALOGUE, Entry, Kind
 from research.search.simulator.families import FAMILIES, Family
 from research.search.simulator.landscape import KNOB_REACH, Idea, Landscape, Pair
 from research.search.simulator.skills import draw_beliefs, draw_skills

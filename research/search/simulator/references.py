@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from random import Random
 
-from research.search.simulator.catalogue import CATEGORIES
+from research.search.policies.base import CATEGORIES, EMITTERS
 from research.search.simulator.night import World
-from research.search.simulator.skills import EMITTERS
 from research.search.simulator.trial import Trial
 
 

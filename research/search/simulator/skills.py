@@ -5,17 +5,9 @@ from __future__ import annotations
 import math
 from random import Random
 
+from research.search.policies.base import EMITTERS
 from research.search.simulator.families import Family
 
-EMITTERS = (
-    "local_tuner",
-    "optimizer_hacker",
-    "architecture_mutator",
-    "simplifier",
-    "contrarian",
-    "recombinator",
-    "anomaly_chaser",
-)
 SKILL_POINTS = 50
 """Moments of a night at which a skill is known: every second run of a hundred."""
 DRIFT_SD = 0.08
