@@ -54,6 +54,16 @@ def test_a_run_at_modal_becomes_a_row_of_the_ledger(lab: Kit, standin: StandIn) 
     assert standin.containers[0].name == f"{lab.head()[:8]}-{folder.name}-1"
 
 
+def test_a_candidate_that_leaves_no_score_is_a_crash_there_as_here(lab: Kit, standin: StandIn) -> None:
+    finish(start(lab, OLDER, *TRAIN))
+    lab.commit("exp: fake [emitter=contrarian]", mode="fake")
+    done = finish(start(lab, OLDER, *TRAIN))
+    assert (done.code, done.end["outcome"], done.end["child_exit"]) == (0, "crash", 0), done.err
+    assert [row[3] for row in lab.ledger()] == ["keep", "crash"]
+    assert "without a score.json" in done.err
+    assert len(standin.containers) == 2
+
+
 @pytest.mark.parametrize(
     ("switches", "code", "outcome"),
     [
