@@ -18,16 +18,14 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 RUNNER = CHECKOUT / "scripts" / "run_experiment.py"
 CONTRACT = "pocket-0123456789ab"
 
-# Plays what its MODE says; VAL is the score. Everything else is what a real train.py leaves.
-TRAIN = '''
+_HEAD = """
 import hashlib, json, os, pathlib, sys, time
 import prepare
 
 SEED = 42  # changed alone, this is a repeat
 VAL = {val}
-MODE = "{mode}"
-{extra}
-
+"""
+_ENDING = """
 def score(val, status="scored"):
     folder = os.environ.get("AUTORESEARCH_RUN_DIR")
     if not folder:
@@ -48,7 +46,8 @@ def summary(val):
             mfu_percent=0.0, total_tokens_M=0.1, num_steps=5, num_params_M=0.5, depth=2, contract=prepare.CONTRACT,
             causal_check="pass", loss_check="pass").items():
         print(f"{{key}}: {{value}}")
-
+"""
+_MODES = """
 
 print("hello from", MODE, flush=True)
 if MODE == "ok":
@@ -82,7 +81,20 @@ elif MODE == "sleep":
         time.sleep(0.1)
     score(VAL)
     summary(VAL)
-'''
+"""
+_KNOBS = """\
+MATRIX_LR = 0.04
+WEIGHT_DECAY = 0.1
+WARMDOWN = 0.5
+INIT_SCALE = 1.0
+DEPTH = 4
+"""
+
+# Plays what its MODE says; VAL is the score. Everything else is what a real train.py leaves.
+TRAIN = _HEAD + 'MODE = "{mode}"\n{extra}\n' + _ENDING + _MODES
+# Only ever scores. An agent that edits train.py takes the words that TRAIN compares its MODE with for ideas, and would
+# draw "sleep" or "no_data" in one night and not in the next.
+PLAIN = _HEAD + _KNOBS + "\n" + _ENDING + "\n\nscore(VAL)\nsummary(VAL)\n"
 
 PREPARE = f'''
 import json, sys
@@ -193,8 +205,13 @@ class Result:
         return value
 
 
-def make_kit(folder: Path) -> Kit:
-    """A repository on autoresearch/try with one commit, its baseline to be."""
+def make_kit(folder: Path, train: str = TRAIN) -> Kit:
+    """A repository on autoresearch/try with one commit, its baseline to be.
+
+    Args:
+        folder: Where; it gets a home and tools beside the repository.
+        train: Its train.py: TRAIN, or PLAIN for nights.
+    """
     root, home, tools = folder / "repo", folder / "home", folder / "bin"
     for place in (root, home, tools):
         place.mkdir(parents=True)
@@ -218,7 +235,7 @@ def make_kit(folder: Path) -> Kit:
     (root / "prepare.py").write_text(PREPARE)
     (root / ".gitignore").write_text("results/\nresults.tsv\nrun.log\n__pycache__/\nworktrees/\n")
     (root / "pyproject.toml").write_text('[project]\nname = "x"\ndependencies = ["torch"]\n')
-    kit.write()
+    (root / "train.py").write_text(train.format(val=0.99, mode="ok", extra="").lstrip())
     kit.git("add", "-A")
     kit.git("commit", "-q", "-m", "base")
     kit.git("checkout", "-q", "-b", "autoresearch/try")
