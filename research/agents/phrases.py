@@ -17,8 +17,8 @@ _QUOTES = (
 )  # fmt: skip
 _LEAD = (
     r"(?:(?:please|pls|ok|okay|now|just|hey|hi|hello|codex|alright|actually|wait|hmm|well|no|yes|yeah|sure|thanks|"
-    r"thank you|great|good|enough|so|then|and|but|let'?s|let us|also|immediately|you (?:can|may|should|must|could) "
-    r"(?:now )?|i(?:'d| would) like you to|i want you to|we (?:can|should|must)|go ahead and|after that|from now on|"
+    r"thank you|great|good|enough|so|then|and|but|let'?s|let us|also|immediately|you (?:can|may|should|must|could)"
+    r"(?: now)?|i said|i(?:'d| would) like you to|i want you to|we (?:can|should|must)|go ahead and|after that|from now on|"
     r"from here(?: on)?|at this point|for now|simply|kindly|do)\W+)*"
 )
 _LOOP = (
@@ -26,13 +26,16 @@ _LOOP = (
     r"overnight|nightly)\s+)*"
 )
 _ON = re.compile(
-    r"(?:(?:continue|go|run|work|proceed|operate|keep going|experiment)\s+"
+    r"(?:(?:continue|go|run|work|proceed|operate|keep going|carry on|experiment)\s+"
     r"(?:fully\s+|completely\s+)?autonomous(?:ly)?\b"
-    r"|(?:continue|resume|restart|start|begin|launch|enter|kick\s*off|run)\s+" + _LOOP + r"loop\b"
+    r"|(?:continue|resume|restart|start|begin|launch|enter|kick\s*off|run|turn on|switch on)\s+" + _LOOP + r"loop\b"
+    r"|(?:keep|let)\s+" + _LOOP + r"loop\s+(?:going|running|run|go on|continue)\b"
+    r"|(?:continue|resume|restart|start|begin)\s+(?:the\s+)?autonomous\s+(?:research|experiment\w*|work|mode)\b"
     r"|kick\s*off\s+(?:a\s+|the\s+|some\s+)?(?:new\s+)?(?:experiment|experimentation|autoresearch)"
     r"|(?:start|begin|resume)\s+experimenting\b"
     r"|(?:keep|go on)\s+experimenting\b"
     r"|(?:enable|turn on|switch on)\s+(?:the\s+)?(?:autonomy|autonomous mode|autonomous continuation)"
+    r"|(?:turn|switch)\s+" + _LOOP + r"(?:autonomy|mode|continuation|loop)\s+(?:back\s+)?on\b"
     r"|autonom(?:y|ous mode)\s+on\b)",
     re.I,
 )
@@ -47,10 +50,12 @@ _OBJECT = (
     r"autonomy|" + _LOOP + r"(?:loop|experiments?|research|autoresearch|runs?|night|work|session|search))\b)"
 )
 _STOP = re.compile(rf"^{_LEAD}(?:to\s+)?{_STOPPERS}(?!\s+asking){_OBJECT}", re.I)
+_NOW = r"(?:\s+(?:yet|now|please|today|tonight|for (?:now|today|tonight)|until|till|before|after)\b|\s*$)"
 _OFF = re.compile(
     rf"^{_LEAD}(?:(?:summari[sz]e only|only summari[sz]e|just summari[sz]e)\b|hold (?:here|on|off|it)\b|"
-    r"that'?s enough\b"
-    r"|(?:end|stop|shut down|kill|leave|exit|pause|halt) " + _LOOP + r"loop\b"
+    r"that'?s enough\b|no (?:more|further) (?:experiments?|runs?)" + _NOW +
+    r"|(?:end|stop|shut down|kill|leave|exit|pause|halt|cancel|interrupt|terminate) " + _LOOP + r"loop\b"
+    r"|(?:turn|switch) " + _LOOP + r"(?:autonomy|mode|continuation|loop) off\b"
     r"|(?:disable|turn off|switch off|deactivate)\s+(?:the\s+)?(?:autonomy|autonomous|loop)|autonomy off\b"
     r"|(?:finish|complete) (?:this|the current|the last) (?:run|experiment) (?:and|then) (?:then )?stop\b|"
     r"call it a (?:day|night)\b)",
@@ -59,6 +64,11 @@ _OFF = re.compile(
 _NOT = r"(?:do not|don'?t|never|no need to|must not|mustn'?t|should not|shouldn'?t|cannot|can'?t|without|not to|not)"
 _NOT_STOP = re.compile(rf"\b{_NOT}\s+(?:ever\s+|just\s+|you\s+|dare\s+)?{_STOPPERS}(?:p?ing)?{_OBJECT}", re.I)
 _NOT_GO_ON = re.compile(rf"\b{_NOT}\s+(?:you\s+)?(?:continue|go on|keep going|carry on|proceed|resume)\b", re.I)
+_NOT_RUN = re.compile(
+    rf"\b{_NOT}\s+(?:run|start|launch|begin|do|make|try)\s+(?:(?:any|a|an|another|more|new|further|other|the next)\s+)+"
+    r"(?:experiments?|runs?)" + _NOW,
+    re.I,
+)
 _NEGATED = re.compile(rf"\b{_NOT}\b[^,;]*$", re.I)
 _REPORTED = re.compile(
     r"\b(?:say|says|said|tell|told|explain|explains|describe|phrase|word|string|token|called|function|named|docs?|"
@@ -71,9 +81,8 @@ _TALK = re.compile(
     r"search|find|rename|write|print|read|translate|add|implement|fix|change|remove|make|insert|put|set|use|increase|decrease)\b",
     re.I,
 )
-_POLITE = re.compile(
-    rf"^{_LEAD}(?:can|could|would|will) you (?:please |just |kindly |now )*(?={_STOPPERS}\b|hold )", re.I
-)
+_POLITE = re.compile(rf"^{_LEAD}(?:can|could|would|will) you (?:please |just |kindly |now )*", re.I)
+_JUST_STOP = re.compile(rf"^{_STOPPERS}\W*$", re.I)
 
 
 def _plain(prompt: str) -> str:
@@ -103,15 +112,18 @@ def intent(prompt: str) -> Intent | None:
 def _of_sentence(sentence: str) -> Intent | None:
     if sentence.endswith("?"):
         polite = _POLITE.match(sentence)
-        return "off" if polite and _STOP.match(sentence[polite.end() :].rstrip(" ?")) else None
+        wish = sentence[polite.end() :].rstrip(" ?") if polite else ""
+        return _of_clause(wish) if any(order.match(wish) for order in (_STOP, _OFF, _ON)) else None
     sentence = sentence.rstrip(" .!:")
     found: Intent | None = None
-    talk = False
+    talk = bounded = False
     for clause in re.split(r",\s*(?:and\s+|but\s+|then\s+)*|\s+and then\s+|\s+then\s+|\s+but\s+|\s+and\s+", sentence):
         fresh = f" then {clause}" in sentence or f"but {clause}" in sentence
         talk = (talk and not fresh) or bool(_TALK.match(clause))
-        if not talk:
-            found = _of_clause(clause) or found
+        if talk or (bounded and found == "on" and _JUST_STOP.match(clause)):
+            continue  # "for 20 runs, then stop": a limit, not an end
+        found = _of_clause(clause) or found
+        bounded = bool(limits(clause))
     return found
 
 
@@ -119,7 +131,7 @@ def _of_clause(clause: str) -> Intent | None:
     clause = clause.strip()
     if "…" in clause and _REPORTED.search(clause):
         return None
-    if _NOT_GO_ON.search(clause) and not _REPORTED.search(clause):
+    if (_NOT_GO_ON.search(clause) or _NOT_RUN.search(clause)) and not _REPORTED.search(clause):
         return "off"
     if match := _NOT_STOP.search(clause):
         return None if _REPORTED.search(clause[: match.start()]) else "on"

@@ -37,6 +37,16 @@ ON = [
     "Use a larger batch first. Then continue the loop.",
     "go autonomous, stop asking",
     "Keep experimenting.",
+    "Can you start the autonomous experiment loop?",
+    "Could you please continue the loop?",
+    "Resume autonomous research",
+    "Let the loop run all night",
+    "Carry on autonomously please",
+    "Keep the loop going",
+    "turn on the loop",
+    "Turn autonomy on",
+    "Start the loop for 20 runs, then stop.",
+    "I'm going to bed. Never stop.",
 ]
 OFF = [
     "stop",
@@ -75,6 +85,17 @@ OFF = [
     "That's enough for today.",
     "Do not go autonomous.",
     "Write up the results. Stop experimenting.",
+    "I said stop.",
+    "You can stop now.",
+    "no more experiments",
+    "No more runs tonight.",
+    "Cancel the loop.",
+    "Interrupt the loop",
+    "Turn the loop off",
+    "switch autonomy off please",
+    "Do not run any more experiments.",
+    "Do not start a new experiment.",
+    "Will you stop now?",
 ]
 NOTHING = [
     "",
@@ -109,6 +130,15 @@ NOTHING = [
     "What does 'disable autonomy' do?",
     "Quit using Muon for embeddings",
     "I wonder whether we should go autonomous.",
+    "Can you explain how to start the loop?",
+    "Can you stop the warmup earlier?",
+    "No more runs should fail like that",
+    "Don't make any more changes to prepare.py",
+    "Keep the for loop short",
+    "Cancel the weight decay on norms",
+    "He told me never to stop the loop",
+    "Stop the docs from rendering twice",
+    "Tell me when the loop stops",
 ]
 
 

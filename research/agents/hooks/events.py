@@ -30,6 +30,7 @@ ORDER_WORDS = 700
 _SIGNS = (
     "stop", "halt", "pause", "quit", "abort", "cease", "desist", "autonom", "loop", "continue", "resume", "go on",
     "keep", "carry on", "proceed", "kick", "experiment", "summari", "hold", "enough", "call it",
+    "no more", "no further", "runs", "a run",
 )  # fmt: skip
 """Every order of the phrase book holds one of these; without one, the book need not be opened."""
 
