@@ -15,11 +15,12 @@ from typing import Any
 from research.memory.recall import recall
 from research.memory.view import Memory
 from research.records import Decision, Judged, Plan, Run
-from research.results import Measured
+from research.results import Measured, configuration
 from research.search.emitters import EMITTERS, FREE
 from research.search.emitters.quoting import quoted
 from research.search.policy import make_policy
 from research.settings import SETTINGS
+from research.verdict.comparable import is_believable
 
 ReadSource = Callable[[str], "bytes | None"]
 """Gives the train.py of a commit, None where there is none."""
@@ -77,7 +78,7 @@ def plan_with(
 def results_of(history: Sequence[Judged]) -> list[tuple[Measured, Decision]]:
     """The judged runs as a policy sees them, the baseline first; ids are commits.
 
-    What came before the baseline is left out: nothing was decided by it.
+    What came before the baseline is left out, scores that were not believed among it: nothing was decided by it.
     """
     decided = sorted((item for item in history if item.verdict), key=_first_order)
     found: list[tuple[Measured, Decision]] = []
@@ -86,7 +87,7 @@ def results_of(history: Sequence[Judged]) -> list[tuple[Measured, Decision]]:
     for item in decided:
         run, verdict = item.run, item.verdict
         assert verdict is not None
-        if not found and run.val_bpb is None:
+        if not found and not is_believable(run):
             continue
         known = ids.get(run.fingerprint) or ids.get(run.commit)
         parent = ids.get(run.parent) or tip or None
@@ -106,7 +107,7 @@ def _first_order(item: Judged) -> int:
 
 def _measured(run: Run, index: int, name: str, parent: str | None, known: str | None) -> Measured:
     sized = run.statements_added or run.statements_removed or run.category
-    scored = run.outcome == "scored" and run.val_bpb is not None and not run.suspect
+    scored = is_believable(run)
     failure = run.failure.signature if run.failure else run.outcome or "no score"
     return Measured(
         index=index,
@@ -126,6 +127,21 @@ def _measured(run: Run, index: int, name: str, parent: str | None, known: str | 
     )
 
 
+def within_reach(results: Results, memory: Memory) -> Results:
+    """The results that a plan can still turn on, so that planning costs the same however long the history is.
+
+    Those are the latest, the baseline, what was kept lately and the elites, each with all its runs. What a policy
+    learns of emitters and of effects fades within the latest anyway; a short history is left whole.
+    """
+    if len(results) <= SETTINGS.replay_runs:
+        return results
+    kept = [configuration(result) for result, decision in results if decision == "keep"]
+    names = {configuration(result) for result, _ in results[-SETTINGS.replay_runs :]}
+    names |= {configuration(results[0][0]), *kept[-SETTINGS.replay_before :]}
+    names |= {elite.id for elite in memory.archive.elites[: SETTINGS.replay_before]}
+    return [item for item in results if configuration(item[0]) in names]
+
+
 # The plan -------------------------------------------------------------------------------------------------------
 
 
@@ -141,7 +157,7 @@ def next_plan(
     if not results:
         reason = "Nothing was measured here yet: train.py runs as it is, and its first score is the baseline."
         return _named(Plan("", now_utc, None, None, None, REPLICATE, reason), results, seed, in_flight)
-    searcher, order = _asked(results, seed, len(in_flight), policy)
+    searcher, order = _asked(within_reach(results, memory), seed, len(in_flight), policy)
     emitter, category, target = order
     reason = str(getattr(searcher, "reason", "") or "")
     details = {"policy": policy, "seed": str(seed), "phase": str(getattr(searcher, "phase", "") or "")}

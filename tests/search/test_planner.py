@@ -6,8 +6,13 @@ from dataclasses import replace
 
 import pytest
 
+from research.memory.recall import recall
 from research.records import Plan
+from research.results import configuration
 from research.search import planner
+from research.settings import SETTINGS
+from tests.support import histories
+from tests.support.histories import night as made_up
 from tests.support.purenight import BRANCH, CONTRACT, PureNight
 
 NOW = "2026-01-01T00:00:00Z"
@@ -110,3 +115,25 @@ def test_a_replicates_prompt_is_one_command(night: PureNight):
     plan = Plan("p", NOW, None, None, night.first, "replicate", "It decides.")
     text = planner.prompt(plan, night.memory(), night.read_source)
     assert f"uv run research replicate {night.first[:12]}" in text
+
+
+def test_what_was_not_believed_is_no_baseline(night: PureNight):
+    first = night.history[0]
+    doubted = replace(first, run=replace(first.run, run="doubted", fingerprint="f", commit="c", suspect=("a doubt",)))
+    results = planner.results_of([replace(doubted, order=0), *night.history])
+    assert [result.id for result, _ in results] == [result.id for result, _ in planner.results_of(night.history)]
+
+
+def test_a_long_history_is_planned_from_what_a_plan_can_turn_on():
+    history = made_up(1200)
+    memory, results = recall(history, histories.BRANCH), planner.results_of(history)
+    reach = planner.within_reach(results, memory)
+    assert len(reach) < 700
+    assert reach[0] == results[0]
+    assert list(reach[-SETTINGS.replay_runs :]) == results[-SETTINGS.replay_runs :]
+    runs = [sum(configuration(result) == results[0][0].id for result, _ in some) for some in (reach, results)]
+    assert runs[0] == runs[1]
+    assert memory.incumbent is not None
+    assert memory.incumbent.commit in {configuration(result) for result, _ in reach}
+    short = planner.results_of(made_up(SETTINGS.replay_runs))
+    assert planner.within_reach(short, memory) == short
