@@ -18,8 +18,8 @@ _QUOTES = (
 _LEAD = (
     r"(?:(?:please|pls|ok|okay|now|just|hey|hi|hello|codex|alright|actually|wait|hmm|well|no|yes|yeah|sure|thanks|"
     r"thank you|great|good|enough|so|then|and|but|let'?s|let us|also|immediately|you (?:can|may|should|must|could)"
-    r"(?: now)?|i said|i(?:'d| would) like you to|i want you to|we (?:can|should|must)|go ahead and|after that|from now on|"
-    r"from here(?: on)?|at this point|for now|simply|kindly|do)\W+)*"
+    r"(?: now)?|i said|i(?:'d| would) like you to|i want you to|we (?:can|should|must)|go ahead and|after that|"
+    r"from now on|from here(?: on)?|at this point|for now|simply|kindly|do)\W+)*"
 )
 _LOOP = (
     r"(?:(?:the|this|your|our|a|an|new|autonomous|autoresearch|auto-research|experiment(?:s|al)?|research|night|"

@@ -21,7 +21,7 @@ from research.agents.policy.protected import (
     refusal,
 )
 from research.agents.shell.evaluate import UNKNOWN, Act, Walk
-from research.agents.shell.wrappers import detached_script, name_of, peel, script_of
+from research.agents.shell.wrappers import SHELLS, detached_script, name_of, parameters_of, peel, script_of
 
 _TEMPORARY = ("/tmp", "/var/tmp", "/private/tmp", "/dev/shm")
 _PATCH_MARKS = ("*** Update File: ", "*** Add File: ", "*** Delete File: ", "*** Move to: ")
@@ -88,6 +88,13 @@ def _judge(act: Act, walk: Walk, where: Where) -> str | None:
         walk.listing = _listed(inner)
     if not argv:
         return None
+    if argv[0] == "read" and act.piped and act.stdin is None and walk.listing:
+        found_by = [named_under(walk.path(start), walk.listing[1], where) for start in walk.listing[0]]
+        for variable in argv[1:]:
+            walk.variables[variable] = [path for paths in found_by for path in paths.values()] or [UNKNOWN]
+    fetched, walk.fetched = walk.fetched, act.pipes and name_of(argv) in ("curl", "wget")
+    if fetched and name_of(argv) in SHELLS and act.stdin is None:
+        return limit_rules.INSTALL
     found = limit_rules.refused(inner, argv, where) or launch_rules.refused(inner, argv, wrappers, walk, where)
     if found:
         return found
@@ -100,14 +107,14 @@ def _judge(act: Act, walk: Walk, where: Where) -> str | None:
         return _git(inner, walk, where)
     if name == "find":
         return _find(inner, walk, where)
-    script = detached_script(argv)
+    script = detached_script(inner)
     if script is not None:
         return walk.apart(script, background=True)
     script = script_of(inner, walk)
     if script is not None:
         if name in ("eval", "source", ".") and walk.depth < 10:
             return walk.run(script)
-        return walk.apart(script, background=act.background)
+        return walk.apart(script, act.background, parameters_of(inner))
     if found := _inline(inner, walk, where):
         return found
     for effect in of_program(inner, walk):
@@ -174,6 +181,11 @@ def _git(act: Act, walk: Walk, where: Where) -> str | None:
     if found := git_rules.refused(act, walk, where):
         return found
     for effect in git_rules.effects(act, walk):
+        if any(char in effect.word for char in "*?["):  # git reads patterns of its own
+            folder, _, pattern = effect.word.rpartition("/")
+            if area := next(iter(named_under(walk.path(folder or "."), pattern, where)), ""):
+                return refusal(area, where)
+            continue
         if effect.how == DELETE:
             effect.how = WRITE  # git only touches what it tracks
         if found := _effect(effect, walk, where):
@@ -197,11 +209,17 @@ def _listed(act: Act) -> tuple[list[str], str]:
     """The folders that find, ls or git ls-files would list, and the pattern of names."""
     words = act.argv[1:]
     if name_of(act.argv) != "find":
-        places = [word for word in words if not word.startswith("-") and word != "ls-files"]
+        places = [word for word in words if not word.startswith("-") and word not in ("ls-files", "grep")]
+        if len(places) == 1 and any(char in places[0] for char in "*?["):
+            folder, _, pattern = places[0].rpartition("/")
+            return [folder or "."], pattern
         return places or ["."], "*"
     first = next((place for place, word in enumerate(words) if word.startswith(("-", "(", "!"))), len(words))
     named = [words[i + 1] for i, w in enumerate(words[:-1]) if w in ("-name", "-iname", "-path", "-wholename")]
-    return words[:first] or ["."], (named or ["*"])[0].rsplit("/", 1)[-1]
+    pattern = (named or ["*"])[0].rsplit("/", 1)[-1]
+    if "-iname" in words:
+        pattern = "".join(f"[{char.lower()}{char.upper()}]" if char.isalpha() else char for char in pattern)
+    return words[:first] or ["."], pattern
 
 
 def _over_found(
@@ -211,29 +229,34 @@ def _over_found(
     for start in starts:
         path = walk.path(start)
         if not command:
-            if area := named_under(path, pattern, where):
+            if area := next(iter(named_under(path, pattern, where)), ""):
                 return refusal(area, where)
             if path and (found := _delete(path + "/x", walk, where)):
                 return found
             continue
-        words = [word.replace("{}", f"{start}/{pattern}") for word in command]
-        probe = act.like(words if "{}" in " ".join(command) else [*words, f"{start}/{pattern}"])
-        hits = [effect for effect in of_program(act.like(peel(probe.argv)[0]), walk) if effect.how != READ]
-        if hits and (area := named_under(path, pattern, where)):
-            return refusal(area, where)
-        if found := _judge(probe, walk, where):
-            return found
+        for name in (*named_under(path, pattern, where).values(), f"{start}/{pattern}"):
+            words = [word.replace("{}", name) for word in command]
+            if found := _judge(act.like(words if "{}" in " ".join(command) else [*words, name]), walk, where):
+                return found
     return None
 
 
 def _fed(act: Act, walk: Walk, where: Where) -> str | None:
     """xargs: the words that come through the pipe, where they are known."""
     if act.stdin is not None:
-        return _judge(act.like([*act.argv, *act.stdin.split()]), walk, where)
-    probe = act.like([*act.argv, "./*"])
-    if any(effect.how != READ for effect in of_program(probe, walk)):
-        starts, pattern = walk.listing or (["."], "*")
-        return _over_found(act.argv, starts, pattern, act, walk, where)
+        return _over_words(act, act.stdin.split(), walk, where)
+    starts, pattern = walk.listing or (["."], "*")
+    if walk.listing is None and all(effect.how == READ for effect in of_program(act.like([*act.argv, "./*"]), walk)):
+        return None
+    return _over_found(act.argv, starts, pattern, act, walk, where)
+
+
+def _over_words(act: Act, fed: list[str], walk: Walk, where: Where) -> str | None:
+    if "{}" not in " ".join(act.argv):
+        return _judge(act.like([*act.argv, *fed]), walk, where)
+    for name in fed:
+        if found := _judge(act.like([word.replace("{}", name) for word in act.argv]), walk, where):
+            return found
     return None
 
 
@@ -246,7 +269,7 @@ def _inline(act: Act, walk: Walk, where: Where) -> str | None:
             return None
         from research.agents.policy.code import of_python
 
-        return _found(of_python(text), act, walk, where)
+        return _found(of_python(text, act.argv), act, walk, where)
     if name not in _CODE:
         return None
     texts = [act.stdin] if act.stdin and not plain_words(act.argv) else []

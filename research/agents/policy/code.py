@@ -10,6 +10,10 @@ import ast
 from research.agents.policy.effects import DELETE, READ, WRITE, Effect
 from research.agents.shell.evaluate import UNKNOWN
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 _WRITERS = frozenset({"write_text", "write_bytes", "touch", "mkdir", "symlink_to", "hardlink_to", "chmod"})
 _DELETERS = frozenset({"unlink", "rmdir", "rename", "replace"})
 _FIRST = {
@@ -19,6 +23,7 @@ _FIRST = {
 _BOTH = frozenset({"rename", "replace", "renames", "move"})
 _SECOND = frozenset({"copy", "copy2", "copyfile", "copytree", "copymode", "symlink", "link"})
 _SHELLS = frozenset({"system", "popen", "run", "call", "check_call", "check_output", "Popen", "getoutput"})
+_RUNNING = frozenset({"exec", "run_path", "chdir", "kill", "killpg"})
 _STORE_MODULES = (
     "research.store", "research.lab", "research.settling", "research.taking_in", "research.launching",
     "research.replicating", "research.agents",
@@ -38,8 +43,8 @@ class Found:
         """Whether it writes something whose name only running would tell."""
 
 
-def of_python(text: str) -> Found:
-    """What a Python text would do."""
+def of_python(text: str, words: Sequence[str] = ()) -> Found:
+    """What a Python text would do; words is the command line that it may read."""
     found = Found()
     try:
         tree = ast.parse(text)
@@ -57,7 +62,10 @@ def of_python(text: str) -> Found:
     for text_ in known.strings:
         found.effects.append(Effect(READ, text_))
     if found.vague:
-        found.effects += [Effect(WRITE, text_) for text_ in known.strings]
+        found.effects += [Effect(WRITE, text_) for text_ in (*known.strings, *words[1:]) if "\n" not in text_]
+    for folder in known.folders:
+        inside = [Effect(e.how, f"{folder}/{e.word}", e.deep) for e in found.effects if not e.word.startswith("/")]
+        found.effects += inside
     return found
 
 
@@ -83,9 +91,11 @@ def _by_text(text: str, found: Found) -> None:
 
 
 class _Names:
-    """Constants of a text: what its names stand for, and every string in it."""
+    """Constants of a text: what its names stand for, every string in it, and where it would change to."""
 
     def __init__(self, tree: ast.AST) -> None:
+        self.folders: list[str] = []
+        self.imported: dict[str, tuple[str, str]] = {}
         self.values: dict[str, list[ast.expr]] = {}
         self.strings = [n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
         self.strings = [text for text in self.strings if 0 < len(text) < 300 and "\n" not in text]
@@ -101,6 +111,23 @@ class _Names:
                     self._bind(node.target, value)
             elif isinstance(node, ast.withitem) and node.optional_vars is not None:
                 self._bind(node.optional_vars, node.context_expr)
+            elif isinstance(node, ast.Import):
+                self.imported |= {alias.asname or alias.name: (alias.name, "") for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                self.imported |= {alias.asname or alias.name: (node.module, alias.name) for alias in node.names}
+
+    def called(self, function: ast.expr) -> tuple[str, str]:
+        """Module and name of what is called, whatever it was imported as; "" for no module."""
+        name = _name(function)
+        if isinstance(function, ast.Name):
+            module, original = self.imported.get(name, ("", ""))
+            return (module, original) if original else ("", name)
+        owner = function.value if isinstance(function, ast.Attribute) else None
+        if isinstance(owner, ast.Name):
+            return self.imported.get(owner.id, (owner.id, ""))[0], name
+        if isinstance(owner, ast.Call) and _name(owner.func) in ("__import__", "import_module") and owner.args:
+            return self.texts(owner.args[0])[0], name
+        return "", name
 
     def _bind(self, target: ast.expr, value: ast.expr) -> None:
         if isinstance(target, ast.Name):
@@ -161,10 +188,13 @@ def _name(function: ast.expr) -> str:
 
 def _call(node: ast.Call, known: _Names, found: Found) -> None:
     """Puts down what one call would do."""
-    name, arguments = _name(node.func), node.args
+    (module, name), arguments = known.called(node.func), node.args
     owner = node.func.value if isinstance(node.func, ast.Attribute) else None
-    module = owner.id if isinstance(owner, ast.Name) else ""
-    if name == "open" and module in ("", "io", "os", "codecs", "gzip", "builtins"):
+    if name in _RUNNING and arguments:
+        _run_inside(module, name, arguments, known, found)
+    elif module == "fileinput" and arguments and any(keyword.arg == "inplace" for keyword in node.keywords):
+        _add(found, WRITE, known.texts(arguments[0]))
+    elif name == "open" and (owner is None or module in ("io", "os", "codecs", "gzip", "builtins")):
         if arguments and _mode(node, 1):
             _add(found, WRITE, known.texts(arguments[0]))
     elif name == "open" and owner is not None:
@@ -178,7 +208,7 @@ def _call(node: ast.Call, known: _Names, found: Found) -> None:
     elif module in ("os", "shutil") and name in _SECOND and len(arguments) > 1:
         _add(found, READ, known.texts(arguments[0]))
         _add(found, WRITE, known.texts(arguments[1]))
-    elif name in _SHELLS and arguments and module in ("os", "subprocess", "sp", ""):
+    elif name in _SHELLS and arguments and module in ("os", "subprocess", ""):
         _command(arguments[0], known, found)
     elif owner is not None and name in _WRITERS and module not in ("os", "shutil"):
         _add(found, WRITE, known.texts(owner))
@@ -188,6 +218,26 @@ def _call(node: ast.Call, known: _Names, found: Found) -> None:
             _add(found, DELETE, texts)
         if name in ("rename", "replace") and arguments and _looks_like_a_path(texts):
             _add(found, WRITE, known.texts(arguments[0]))
+
+
+def _run_inside(module: str, name: str, arguments: list[ast.expr], known: _Names, found: Found) -> None:
+    """exec, runpy, chdir and kill."""
+    first = arguments[0]
+    if name == "chdir" and module in ("os", ""):
+        known.folders += [text for text in known.texts(first) if UNKNOWN not in text]
+    elif name in ("kill", "killpg") and module == "os":
+        number = ast.unparse(first)
+        if number.lstrip("-").isdigit():
+            found.commands.append(["kill", "--", number if name == "kill" else f"-{number}"])
+    elif name == "run_path":
+        found.commands += [["python", text] for text in known.texts(first)]
+    elif name == "exec" and isinstance(first, ast.Constant) and isinstance(first.value, str):
+        inner = of_python(first.value)
+        found.effects += inner.effects
+        found.commands += inner.commands
+        found.modules += inner.modules
+    elif name == "exec" and "train.py" in ast.unparse(first):
+        found.commands.append(["python", "train.py"])
 
 
 def _looks_like_a_path(texts: list[str]) -> bool:

@@ -112,6 +112,8 @@ def of_program(act: Act, walk: Walk) -> list[Effect]:
     if name in _LAST_WRITTEN:
         return _copied(argv, words, name)
     if name in _ALL_WRITTEN:
+        if name in ("vi", "vim", "nvim") and has_flag(argv, "R"):
+            return [Effect(READ, word) for word in words]
         skip = 1 if name in ("chmod", "chown", "chgrp", "chattr") else 0
         return [Effect(WRITE, word, has_flag(argv, "R", "--recursive")) for word in words[skip:]]
     if name == "dd":
@@ -139,6 +141,8 @@ def _copied(argv: list[str], words: list[str], name: str) -> list[Effect]:
     reads = [] if name == "ln" else [Effect(READ, word, True) for word in sources]
     if name == "install" and has_flag(argv, "d"):
         return [Effect(WRITE, word) for word in words]
+    if name == "rsync" and any(word.startswith("--delete") for word in argv):
+        return [*reads, *(Effect(WRITE, word, True) for word in words[-1:])]
     return [*reads, *_into(target or (words[-1:] or [""])[0], sources)]
 
 
@@ -204,20 +208,42 @@ def _curl(act: Act, _: Walk) -> list[Effect]:
     found = [Effect(READ, word.split("@", 1)[1].split(";")[0]) for word in argv if "@" in word and "://" not in word]
     options = ("-o", "--output") if name_of(argv) == "curl" else ("-O", "--output-document")
     target = value_of(argv, *options)
+    folder = value_of(argv, "-P", "--directory-prefix", "--output-dir") or "."
+    by_name = has_flag(argv, "O", "--remote-name") == (name_of(argv) == "curl")
+    if target is None and by_name:
+        urls = [word for word in argv[1:] if "://" in word]
+        found += [Effect(WRITE, f"{folder}/{url.split('?')[0].rsplit('/', 1)[-1]}") for url in urls]
     upload = value_of(argv, "-T", "--upload-file")
     found += [Effect(WRITE, target)] if target else []
     return found + ([Effect(READ, upload)] if upload else [])
 
 
-def _archive(act: Act, _: Walk) -> list[Effect]:
+def _archive(act: Act, walk: Walk) -> list[Effect]:
     argv = act.argv
     name = name_of(argv)
     folder = value_of(argv, "-C", "--directory") if name in ("tar", "bsdtar") else value_of(argv, "-d")
-    extracts = name == "unzip" or any("x" in word for word in argv[1:2]) or "--extract" in argv
-    words = plain_words(argv, frozenset({"-C", "-f", "-d"}))
+    lists = name == "unzip" and has_flag(argv, "lptvZz")
+    extracts = not lists and (name == "unzip" or any("x" in word for word in argv[1:2]) or "--extract" in argv)
+    words = plain_words(argv, frozenset({"-C", "-d"}))
+    if name in ("tar", "bsdtar"):
+        told = [word for word in argv[1:2] if not word.startswith("-")]
+        words = [word for word in words if word != (value_of(argv, "-f", "--file") or "") and word not in told]
+        words = ["", *words[1:]] if told and "f" in told[0] else ["", *_members(argv, words)]
+    if name == "cpio":
+        extracts, words = has_flag(argv, "i", "--extract"), ["", *words]
     if extracts:
-        return [Effect(WRITE, folder or "."), *(Effect(WRITE, f"{folder or '.'}/{word}") for word in words[1:])]
+        inside = f"{walk.path(folder or '.')}/".startswith(f"{walk.root}/")
+        whole = Effect(WRITE, folder or ".", inside and not words[1:])
+        return [whole, *(Effect(WRITE, f"{folder or '.'}/{word}") for word in words[1:])]
     return [Effect(READ, word, True) for word in words]
+
+
+def _members(argv: list[str], words: list[str]) -> list[str]:
+    """What tar is to take out, behind the archive's own name in options such as -xzf NAME."""
+    for place, word in enumerate(argv[:-1]):
+        if word[:1] == "-" and word[:2] != "--" and word.endswith("f"):
+            return [each for each in words if each != argv[place + 1]]
+    return words
 
 
 def _output_option(act: Act, _: Walk) -> list[Effect]:
@@ -260,6 +286,7 @@ def _finds_audit(pattern: str) -> bool:
 _SPECIAL = {
     "sed": _sed, "gsed": _sed, "perl": _perl_like, "ruby": _perl_like, "awk": _perl_like, "gawk": _perl_like,
     "mawk": _perl_like, "patch": _patch, "curl": _curl, "wget": _curl, "tar": _archive, "bsdtar": _archive,
-    "unzip": _archive, "sort": _output_option, "split": _output_option, "gcc": _output_option, "ruff": _ruff,
+    "unzip": _archive, "cpio": _archive, "sort": _output_option, "split": _output_option, "gcc": _output_option,
+    "ruff": _ruff,
     "grep": _grep, "egrep": _grep, "fgrep": _grep, "rg": _grep, "ag": _grep, "ack": _grep,
 }  # fmt: skip

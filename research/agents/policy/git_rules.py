@@ -25,7 +25,12 @@ def refused(act: Act, walk: Walk, where: Where) -> str | None:
     options, words = split(act.argv)
     verb = words[0] if words else ""
     alias = next((word for word in options if word.startswith("alias.")), "")
-    if verb in ("push", "send-pack") or "push" in alias or (alias and "!" in alias):
+    if {"--help", "-h"} & set(words):
+        return None
+    if verb == "config":
+        alias = " ".join(words[1:]) if any(word.startswith("alias.") for word in words) else ""
+    pushes = verb in ("push", "send-pack") or words[:2] in (["subtree", "push"], ["lfs", "push"], ["svn", "dcommit"])
+    if pushes or "push" in alias or (alias and "!" in alias):
         return "Nothing is pushed from here: a person looks at the night's commits and pushes them. Go on locally."
     if verb in ("request-pull", "send-email"):
         return "Nothing is published from here; a person does that. Go on locally."
@@ -40,7 +45,7 @@ def refused(act: Act, walk: Walk, where: Where) -> str | None:
         return "git clean -x would delete results/ and the lab's memory. Without -x it deletes untracked files only."
     if verb == "stash" and has_flag(words, "a", "--all"):
         return "git stash -a would take results/ and the lab's memory away. Use git stash, or git stash -u."
-    if verb == "update-ref" and any(word.startswith("refs/research") for word in words):
+    if verb == "update-ref" and any(word.startswith("refs/research") or word == "--stdin" for word in words):
         return "refs/research/ keeps every run's commit reachable; the runner writes it. Leave it alone."
     if verb in ("filter-branch", "filter-repo"):
         return "Rewriting history would take away commits that were measured. Add a commit instead."
@@ -62,13 +67,21 @@ def effects(act: Act, walk: Walk) -> list[Effect]:
     options, words = split(act.argv)
     verb = words[0] if words else ""
     folder = value_of(options, "-C")
-    found = [Effect(WRITE, place, True) for place in _written(verb, words, act, walk)]
+    found = [Effect(WRITE, _at_top(place, walk), True) for place in _written(verb, words, act, walk)]
     if verb in ("rm", "mv"):
         found += [Effect(DELETE, word, True) for word in words[1:] if not word.startswith("-")]
     if folder:
         for effect in found:
             effect.word = effect.word if effect.word.startswith("/") else f"{folder}/{effect.word}"
     return found
+
+
+def _at_top(word: str, walk: Walk) -> str:
+    """A path with git's marks for the top of the work tree taken off."""
+    for mark in (":/", ":(top)"):
+        if word.startswith(mark):
+            return f"{walk.root}/{word[len(mark) :]}".rstrip("/")
+    return word
 
 
 def _written(verb: str, words: list[str], act: Act, walk: Walk) -> list[str]:
@@ -96,7 +109,8 @@ def _written(verb: str, words: list[str], act: Act, walk: Walk) -> list[str]:
         return [place for place in (paths or _plain(words, ("-e",))) if place != "."]
     if verb in ("apply", "am"):
         text = (act.stdin or "") + "\n".join(walk.text_of(word) or "" for word in _plain(words, ("-p",)))
-        return patched(text)
+        below = value_of(words, "--directory")
+        return [f"{below}/{place}" if below else place for place in patched(text)]
     if verb == "rm" or verb == "mv":
         return _plain(words, ())
     if verb == "show" or verb == "diff" or verb == "archive":

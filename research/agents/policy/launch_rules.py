@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from research.agents.shell.evaluate import Act, Walk
 
 RUNNERS = ("run_experiment.py", "modal_gpu.py")
+_MODULES = ("scripts.run_experiment", "scripts.modal_gpu")
 _INTERPRETERS = ("python", "pypy", "torchrun", "accelerate", "deepspeed", "ipython")
 
 
@@ -32,7 +33,7 @@ def _script_at(argv: list[str]) -> int | None:
     while place < len(argv):
         word = argv[place]
         if word == "-m":
-            return place + 1 if argv[place + 1 : place + 2] == ["train"] else None
+            return place + 1 if argv[place + 1 : place + 2] in (["train"], *([module] for module in _MODULES)) else None
         if word == "-c" or word == "-" or (word.startswith("-") and word.endswith("c") and not word.startswith("--")):
             return None
         if word in ("-W", "-X"):
@@ -55,8 +56,10 @@ def refused(act: Act, argv: list[str], wrappers: list[str], walk: Walk, where: W
     """Why a launch is refused, None for everything else."""
     script = script_of(argv)
     base = script.rsplit("/", 1)[-1] if script else ""
-    if base in RUNNERS:
+    if base in RUNNERS or script in _MODULES:
         return _runner(act, argv, wrappers, walk, where)
+    if script is None and _reads_train(act, argv, walk):
+        script, base = "train.py", "train.py"
     if base != "train.py" and not (script == "train" and "-m" in argv):
         return None
     path = walk.path(script or "")
@@ -70,6 +73,13 @@ def refused(act: Act, argv: list[str], wrappers: list[str], walk: Walk, where: W
     if where.driven:
         return "The driver measures your commit; do not train. Edit train.py, commit it once, and end your turn."
     return f"train.py is launched by the runner, which records and judges it. Type: {run_command(where)}"
+
+
+def _reads_train(act: Act, argv: list[str], walk: Walk) -> bool:
+    """Whether a Python without a file gets train.py as its input."""
+    if not name_of(argv).startswith(_INTERPRETERS) or act.stdin is None or not set(argv[1:]) <= {"-", "-u"}:
+        return False
+    return act.stdin == walk.text_of(f"{walk.root}/train.py")
 
 
 def _runner(act: Act, argv: list[str], wrappers: list[str], walk: Walk, where: Where) -> str | None:

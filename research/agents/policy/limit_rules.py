@@ -37,7 +37,7 @@ _INSTALLERS: dict[str, tuple[str, ...]] = {
     "cargo": ("install",),
     "gem": ("install",),
 }
-_INSTALL = (
+INSTALL = (
     "Experiments add no packages: a result must come from train.py alone, in the environment that every run had. "
     "Do it with what is installed (torch, numpy, the standard library), or propose the package to the person."
 )
@@ -46,7 +46,13 @@ _PROCESS = (
     "Other processes on this machine may be somebody's runs. End only your own: Ctrl-C (\\u0003) through write_stdin "
     "in its session, or kill PID of a process that you started; the runner ends runs at their time limit by itself."
 )
-_GPU_SETTINGS = ("--gpu-reset", "--persistence-mode", "--power-limit", "--lock-gpu-clocks", "--compute-mode")
+_GPU_SETTINGS = frozenset({
+    "-r", "-pm", "-pl", "-lgc", "-rgc", "-lmc", "-rmc", "-ac", "-rac", "-mig", "-c", "-e", "-gom", "--gpu-reset",
+    "--persistence-mode", "--power-limit", "--lock-gpu-clocks", "--reset-gpu-clocks", "--lock-memory-clocks",
+    "--reset-memory-clocks", "--applications-clocks", "--compute-mode", "--multi-instance-gpu", "--ecc-config",
+})  # fmt: skip
+_UV_VALUED = frozenset({"--project", "--directory", "--config-file", "--cache-dir", "--color", "--python", "-p"})
+_PUBLISHERS = frozenset({"uv", "poetry", "pdm", "hatch", "flit", "npm", "yarn", "pnpm", "cargo"})
 _GH_READS = frozenset({"view", "list", "status", "diff", "checks", "browse"})
 
 
@@ -60,6 +66,8 @@ def refused(act: Act, argv: list[str], where: Where) -> str | None:
         if words[:1] in (["pr"], ["mr"], ["release"], ["repo"], ["issue"], ["gist"]):
             return _PUBLISH if words[1:2] and words[1] not in {*_GH_READS, "clone"} else None
         return _PUBLISH if words[:1] == ["pull-request"] or (words[:1] == ["api"] and has_flag(argv, "XfF")) else None
+    if name in _PUBLISHERS and plain_words(argv)[:1] == ["publish"]:
+        return _PUBLISH
     if name in ("twine", "huggingface-cli", "hf") and any(word.startswith("upload") for word in argv):
         return _PUBLISH
     if reason := _ends_processes(act, name, argv, where):
@@ -71,20 +79,22 @@ def _installs(act: Act, name: str, argv: list[str]) -> str | None:
     if name in ("python", "python3") or name.startswith("python3."):
         if "-m" in argv[:-1] and argv[argv.index("-m") + 1] in ("pip", "ensurepip", "easy_install", "conda"):
             return _installs(act, argv[argv.index("-m") + 1], argv[argv.index("-m") + 1 :])
-        return None
+        words = plain_words(argv)
+        setup = words[:1] and words[0].rsplit("/", 1)[-1] == "setup.py"
+        return INSTALL if setup and words[1:2] in (["install"], ["develop"]) else None
     if name.startswith("pip") and name[3:].replace(".", "").isdigit():
         name = "pip"
-    if name == "easy_install" or name == "ensurepip":
-        return _INSTALL
+    if name in ("easy_install", "ensurepip") or (name == "uvx" and plain_words(argv)):
+        return INSTALL
     if name == "uv" and argv[1:2] == ["run"]:
-        return _INSTALL if any(word.split("=")[0].startswith("--with") for word in argv) else None
+        return INSTALL if any(word.split("=")[0].startswith("--with") for word in argv) else None
     verbs = _INSTALLERS.get(name)
     if not verbs or "--help" in argv or "--dry-run" in argv:
         return None
-    words = plain_words(argv) if name != "pacman" else argv[1:]
+    words = plain_words(argv, _UV_VALUED if name == "uv" else frozenset()) if name != "pacman" else argv[1:]
     said = " ".join(words[:2])
     hit = any(said == verb or said.startswith(verb + " ") or words[:1] == [verb] for verb in verbs)
-    return _INSTALL if hit else None
+    return INSTALL if hit else None
 
 
 def _ends_processes(act: Act, name: str, argv: list[str], where: Where) -> str | None:
@@ -92,7 +102,7 @@ def _ends_processes(act: Act, name: str, argv: list[str], where: Where) -> str |
         return _PROCESS
     if name == "fuser" and has_flag(argv, "k", "--kill"):
         return _PROCESS
-    if name == "nvidia-smi" and {"-r", "-pm", "-pl", "-lgc", "-lmc", "-mig", "-c", *_GPU_SETTINGS} & set(argv):
+    if name == "nvidia-smi" and _GPU_SETTINGS & {word.split("=")[0] for word in argv[1:] if argv[1][:1] == "-"}:
         return "The GPU's settings are everybody's, and a reset ends every run on it. Leave them as they are."
     if name in ("shutdown", "reboot", "halt", "poweroff") or (name == "systemctl" and "reboot" in argv):
         return _PROCESS
@@ -124,9 +134,9 @@ def _overrules(argv: list[str], where: Where) -> str | None:
     """A person's verbs are a person's while experiments run."""
     name = name_of(argv)
     if name == "research":
-        verb = argv[1:2]
+        verb = plain_words(argv)[:1]
     elif name.startswith("python") and argv[1:3] == ["-m", "research"]:
-        verb = argv[3:4]
+        verb = plain_words(argv[2:])[:1]
     else:
         return None
     if where.guarded and verb in (["decide"], ["import"]):

@@ -129,12 +129,14 @@ def is_secret(path: str | None, where: Where, links: dict[str, str]) -> bool:
     return False
 
 
-def named_under(start: str | None, pattern: str, where: Where) -> str | None:
-    """A protected file below a folder whose name fits a pattern."""
+def named_under(start: str | None, pattern: str, where: Where) -> dict[str, str]:
+    """Protected files below a folder whose names fit a pattern: one an area, its secrets first."""
+    found: dict[str, str] = {}
     if start is None or not any(_within(root, start) or _within(start, root) for root in where.roots):
-        return None
+        return found
     if pattern in ("", "*"):
-        return area_of(start, where, {}) or areas_under(start, where, {})
+        area = area_of(start, where, {}) or areas_under(start, where, {})
+        return {area: start if area_of(start, where, {}) else f"{start}/{area}"} if area else found
     from fnmatch import fnmatchcase
 
     seen = 0
@@ -142,11 +144,13 @@ def named_under(start: str | None, pattern: str, where: Where) -> str | None:
         folders[:] = [name for name in folders if name not in (".git", ".venv", "__pycache__", "node_modules")]
         for name in (*files, *folders):
             seen += 1
-            if fnmatchcase(name, pattern) and (area := area_of(os.path.join(folder, name), where, {})):
-                return area
+            path = os.path.join(folder, name)
+            area = area_of(path, where, {}) if fnmatchcase(name, pattern) else None
+            if area and (area not in found or is_secret(path, where, {}) > is_secret(found[area], where, {})):
+                found[area] = path
         if seen > _LISTED:
-            return None
-    return None
+            break
+    return found
 
 
 def refusal(area: str, where: Where) -> str:

@@ -48,12 +48,12 @@ class Simple:
 
 
 class Group:
-    """A subshell or a braced part: what is inside, and the redirections and pipes around it."""
+    """A subshell, a braced part or a function's body: what is inside, and the redirections and pipes around it."""
 
-    __slots__ = ("background", "body", "piped", "pipes", "redirects", "subshell")
+    __slots__ = ("background", "body", "function", "piped", "pipes", "redirects", "subshell")
 
-    def __init__(self, body: list[Simple | Group], subshell: bool) -> None:
-        self.body, self.subshell = body, subshell
+    def __init__(self, body: list[Simple | Group], subshell: bool, function: str) -> None:
+        self.body, self.subshell, self.function = body, subshell, function
         self.redirects: list[Redirect] = []
         self.piped = self.pipes = self.background = False
 
@@ -76,6 +76,7 @@ class _Reader(Words):
         self.levels: list[list[Simple | Group]] = [[]]
         self.heredocs: list[tuple[Redirect, str, bool]] = []
         self.case_depth = 0
+        self.function = ""
 
     def done(self) -> list[Simple | Group]:
         """The outermost level, with what was unfinished inside it put in."""
@@ -170,6 +171,9 @@ class _Reader(Words):
                 return None
             self.at += 1
             return self.group(")", True)
+        if self.peek() == "{" and self.peek(1) in (" ", "\t", "\n"):
+            self.at += 1
+            return self.group("}", False)
         simple = Simple()
         while True:
             self.blanks()
@@ -203,7 +207,7 @@ class _Reader(Words):
                 return True
             if name == "function":
                 self.blanks()
-                self.word()
+                self.function = "".join(part[1] for part in self.word())
                 return True
             if name == "case":
                 self.blanks()
@@ -232,8 +236,9 @@ class _Reader(Words):
     def group(self, until: str, subshell: bool) -> Group:
         """Reads a group up to its closing character, then its redirections."""
         self.levels.append([])
+        function, self.function = self.function, ""
         self.script(until)
-        group = Group(self.levels.pop(), subshell)
+        group = Group(self.levels.pop(), subshell, function)
         while True:
             self.blanks()
             if not self.redirect(group.redirects):
@@ -245,6 +250,7 @@ class _Reader(Words):
         self.blanks()
         if self.peek() == ")":
             self.at += 1
+            self.function = "".join(part[1] for word in simple.words[:1] for part in word)
             simple.words.clear()
             return
         while True:

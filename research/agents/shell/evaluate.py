@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 
 from research.agents.shell.commands import Group, Redirect, Simple, read
+from research.agents.shell.plain import output_of, trimmed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,21 +38,22 @@ class Act:
         stdin: What it would read, None when unknown.
         background: Whether it would be sent to the background.
         pipes: Whether its output would go into another command.
+        piped: Whether another command's output would come in.
     """
 
-    __slots__ = ("argv", "background", "cwd", "pipes", "redirects", "stdin")
+    __slots__ = ("argv", "background", "cwd", "piped", "pipes", "redirects", "stdin")
 
     def __init__(self, argv: list[str], cwd: str | None) -> None:
         self.argv, self.cwd = argv, cwd
         self.redirects: list[tuple[str, str, str, str | None]] = []
         self.stdin: str | None = None
-        self.background = self.pipes = False
+        self.background = self.pipes = self.piped = False
 
     def like(self, argv: list[str]) -> Act:
         """The same surroundings with other words."""
         other = Act(argv, self.cwd)
         other.redirects, other.stdin = self.redirects, self.stdin
-        other.background, other.pipes = self.background, self.pipes
+        other.background, other.pipes, other.piped = self.background, self.pipes, self.piped
         return other
 
 
@@ -66,8 +68,10 @@ class Walk:
 
     Attributes:
         files: Texts that earlier commands of the line would have written, by path.
+        functions: Bodies of the functions that it defined, by name.
         links: Targets of symbolic links that they would have made.
         listing: Folders and name pattern of the last command that listed files into a pipe.
+        fetched: Whether the command before fetches something from the network into a pipe.
         branch: The branch that they would have checked out, None for no change.
     """
 
@@ -75,13 +79,16 @@ class Walk:
         self.judge, self.cwd, self.root, self.environment = judge, cwd, root, environment
         self.variables: dict[str, list[str]] = {}
         self.files: dict[str, str] = {}
+        self.functions: dict[str, list[Simple | Group]] = {}
         self.links: dict[str, str] = {}
         self.branch: str | None = None
         self.listing: tuple[list[str], str] | None = None
+        self.fetched = False
         self.depth = 0
         self.background = False
         self._flow: str | None = None
         self._inner: str | None = None
+        self._before: str | None = None
 
     # Scripts --------------------------------------------------------------------------------------------------
 
@@ -95,14 +102,36 @@ class Walk:
         finally:
             self.depth -= 1
 
-    def apart(self, text: str, background: bool = False) -> str | None:
-        """Follows a script in a shell of its own: its cd and variables end with it."""
+    def apart(self, text: str, background: bool = False, parameters: list[str] | None = None) -> str | None:
+        """Follows a script in a shell of its own, with its $0, $1 ...: its cd and variables end with it."""
         cwd, variables, before = self.cwd, dict(self.variables), self.background
         self.background = before or background
+        if parameters is not None:
+            self.set_parameters(parameters)
         try:
             return self.run(text)
         finally:
             self.cwd, self.variables, self.background = cwd, variables, before
+
+    def set_parameters(self, words: list[str]) -> None:
+        """Gives $0, $1 ... and $@ their values."""
+        for number, word in enumerate(words):
+            self.variables[str(number)] = [word]
+        self.variables["@"] = words[1:]
+
+    def _call(self, act: Act) -> str | None:
+        """Follows a function of this line's own."""
+        body = self.functions.get(act.argv[0]) if act.argv else None
+        if body is None or self.depth >= _DEPTH:
+            return None
+        variables = dict(self.variables)
+        self.depth += 1
+        self.set_parameters(act.argv)
+        try:
+            return self._items(body)
+        finally:
+            self.depth -= 1
+            self.variables = variables
 
     def _items(self, items: list[Simple | Group]) -> str | None:
         for item in items:
@@ -117,6 +146,8 @@ class Walk:
         cwd, variables, before = self.cwd, dict(self.variables), self.background
         self.background = before or group.background
         self._flow = flow
+        if group.function:
+            self.functions[group.function] = group.body
         found = self._items(group.body)
         self.background = before
         if group.subshell:
@@ -143,11 +174,12 @@ class Walk:
             elif op == "<":
                 act.stdin = self.text_of(target)
         act.background, act.pipes = simple.background or self.background, simple.pipes
+        act.piped = simple.piped
         if simple.loop is not None:
             self.variables[simple.loop] = argv[1:]
             return None
         self._assign(act)
-        found = self.judge(act, self)
+        found = self.judge(act, self) or self._call(act)
         if found:
             return found
         self._follow(act)
@@ -162,7 +194,10 @@ class Walk:
         text = redirect.text or ""
         if any(part[2] for part in redirect.target) or ("$" not in text and "`" not in text):
             return text
-        return "".join(self.expand(read('"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"')[0].words[0]))  # type: ignore[union-attr]
+        items = read('"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"')
+        if not items or not isinstance(items[0], Simple) or not items[0].words:
+            return text  # an unclosed bracket or backtick
+        return "".join(self.expand(items[0].words[0]))
 
     # State ----------------------------------------------------------------------------------------------------
 
@@ -184,7 +219,9 @@ class Walk:
             place = next((word for word in arguments if not word.startswith("-") or word == "-"), "~")
             if place == "~":
                 place = self.environment.get("HOME", UNKNOWN)
-            self.cwd = None if UNKNOWN in place or place == "-" else self.path(place)
+            here = self.cwd
+            self.cwd = self._before if place == "-" else None if UNKNOWN in place else self.path(place)
+            self._before = here
         elif name == "popd":
             self.cwd = None
         elif name in _DECLARE:
@@ -193,29 +230,25 @@ class Walk:
                 if sign:
                     self.variables[variable] = [value]
         elif name == "ln" and len(places := [word for word in arguments if not word.startswith("-")]) == 2:
-            link, target = self.path(places[1]), self.path(places[0])
-            if link and target:
-                self.links[link] = target
-        output = self._output(act)
+            self._link(places[0], places[1])
+        elif name == "read":
+            names = [word for word in arguments if word.isidentifier()]
+            line = act.stdin.split("\n")[0].split(None, len(names) - 1) if act.stdin and names else []
+            for number, variable in enumerate(names if act.stdin is not None else []):
+                self.variables[variable] = [line[number] if number < len(line) else UNKNOWN]
+        elif name == "set" and "--" in arguments:
+            self.set_parameters(["", *arguments[arguments.index("--") + 1 :]])
+        output = output_of(act, self)
         for fd, op, target, _ in act.redirects:
             if op in (">", ">|", ">>") and fd in ("", "1") and output is not None and (path := self.path(target)):
                 self.files[path] = (self.files.get(path, "") if op == ">>" else "") + output
         self._flow = output if act.pipes else None
 
-    def _output(self, act: Act) -> str | None:
-        """What a command would print, where that is plain from its words."""
-        name, arguments = (act.argv[0] if act.argv else ""), act.argv[1:]
-        if name == "echo":
-            words = [word for word in arguments if word not in ("-n", "-e", "-ne", "-en", "-E")]
-            return " ".join(words).replace("\\n", "\n" if len(words) < len(arguments) else "\\n") + "\n"
-        if name == "printf" and arguments:
-            text = arguments[0].replace("\\n", "\n").replace("\\t", "\t")
-            for word in arguments[1:]:
-                text = text.replace("%s", word, 1) if "%s" in text else text + word
-            return text
-        if name in ("cat", "tee") and all(word in ("-", "-a") for word in arguments[: 1 if name == "cat" else 0]):
-            return act.stdin
-        return None
+    def _link(self, target: str, link: str) -> None:
+        place, aim = self.path(link), self.path(target)
+        if place and aim:
+            beside = os.path.normpath(os.path.join(os.path.dirname(place), target))
+            self.links[place] = beside if os.path.lexists(beside) else aim
 
     # Words ----------------------------------------------------------------------------------------------------
 
@@ -252,10 +285,10 @@ class Walk:
                 values = [text if quoted else self._unquoted(text, number == 0)]
             elif kind == "var":
                 values = self._value(text)
-                if not quoted and len(word) == 1:
-                    values = [part for value in values for part in value.split()]
             else:
                 values = self._substituted(kind, text)
+            if kind in ("var", "sub") and not quoted and len(word) == 1:
+                values = [part for value in values for part in value.split()]
             fields = [(field + value) for field in fields for value in values][:_FIELDS]
         if not any(mark in field for field in fields for mark in _PLAIN):
             return fields
@@ -271,10 +304,13 @@ class Walk:
         return text
 
     def _value(self, text: str) -> list[str]:
-        name = text
+        if text[:1] == "!" and len(text) > 1:
+            names = [name if name.isidentifier() else UNKNOWN for name in self._value(text[1:])]
+            return [value for name in names for value in ([UNKNOWN] if name == UNKNOWN else self._value(name))]
+        name = text = "@" + text[1:] if text[:1] == "*" else text
         for number, char in enumerate(text):
             if not (char.isalnum() or char == "_"):
-                name = text[:number]
+                name = text[: number or 1]
                 break
         rest = text[len(name) :]
         if name in self.variables:
@@ -286,7 +322,7 @@ class Walk:
         if rest[:2] in (":-", ":=") or rest[:1] in ("-", "="):
             return known if known else [rest.lstrip(":-=")]
         if rest and rest not in ("[@]", "[*]"):
-            return [UNKNOWN]
+            return [trimmed(value, rest) or UNKNOWN for value in known or []] or [UNKNOWN]
         return [UNKNOWN] if known is None else known
 
     def _substituted(self, kind: str, text: str) -> list[str]:
@@ -295,7 +331,9 @@ class Walk:
         found = self.apart(text)
         self._inner, self._flow = keep or found, flow
         if kind == "process":
-            return ["/dev/fd/63"]
+            path = f"/dev/fd/{63 - sum(name.startswith('/dev/fd/') for name in self.files)}"
+            self.files[path] = self._printed(text) or ""
+            return [path]
         plain = " ".join(text.split())
         if plain.startswith("git rev-parse --show-toplevel"):
             return [self.root]
@@ -303,16 +341,20 @@ class Walk:
             return [self.cwd or UNKNOWN]
         if plain.startswith("mktemp"):
             return ["/tmp/mktemp.0"]
+        output = self._printed(text)
+        return [UNKNOWN] if output is None else [output.rstrip("\n")]
+
+    def _printed(self, text: str) -> str | None:
+        """What a script of one command would print, where that is plain."""
         items = read(text)
-        if len(items) == 1 and isinstance(items[0], Simple) and items[0].words and not items[0].background:
-            act = Act([field for word in items[0].words for field in self.expand(word)], self.cwd)
-            for redirect in items[0].redirects:
-                if redirect.op in ("<<", "<<-"):
-                    act.stdin = self._heredoc(redirect)
-            output = self._output(act)
-            if output is not None:
-                return [output.rstrip("\n")]
-        return [UNKNOWN]
+        if len(items) != 1 or not isinstance(items[0], Simple) or not items[0].words or items[0].background:
+            return None
+        act = Act([field for word in items[0].words for field in self.expand(word)], self.cwd)
+        act.pipes = True
+        for redirect in items[0].redirects:
+            if redirect.op in ("<<", "<<-"):
+                act.stdin = self._heredoc(redirect)
+        return output_of(act, self)
 
     def _globbed(self, field: str) -> list[str]:
         if not any(mark in field for mark in ("\ue000", "\ue001", "\ue002")):

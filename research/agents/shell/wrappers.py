@@ -44,6 +44,7 @@ _UV_RUN = frozenset({
     "--cache-dir", "--package", "--config-file", "-w", "--color",
 })  # fmt: skip
 
+_TMUX_VERBS = frozenset({"new", "new-session", "new-window", "neww", "split-window", "respawn-pane", "send-keys"})
 DETACHING = frozenset({"nohup", "setsid"})
 
 
@@ -139,9 +140,24 @@ def script_of(act: Act, walk: Walk) -> str | None:
         return _shell_script(act, walk)
     path = walk.path(act.argv[0]) if act.argv and "/" in act.argv[0] else None
     text = walk.text_of(act.argv[0]) if path and not path.endswith(".py") else None
-    if text and text.startswith("#!") and any(shell in text[: text.find("\n")] for shell in ("sh", "bash", "zsh")):
-        return text
-    return None
+    if not text or "\0" in text:
+        return None
+    first = text[: text.find("\n")] if text.startswith("#!") else ""
+    of_a_shell = any(shell in first for shell in ("sh", "bash", "zsh"))
+    return text if of_a_shell or (path in walk.files and not first) else None
+
+
+def parameters_of(act: Act) -> list[str]:
+    """$0, $1 ... of the script that a command would run."""
+    if name_of(act.argv) not in SHELLS:
+        return act.argv[1:] if name_of(act.argv) in ("source", ".") else act.argv
+    place = 1
+    while place < len(act.argv) and act.argv[place].startswith("-") and act.argv[place] != "-":
+        word = act.argv[place]
+        if not word.startswith("--") and "c" in word:
+            return act.argv[place + 2 :]
+        place += 2 if word in ("-o", "-O", "--rcfile", "--init-file") else 1
+    return act.argv[place:]
 
 
 def _shell_script(act: Act, walk: Walk) -> str | None:
@@ -157,20 +173,20 @@ def _shell_script(act: Act, walk: Walk) -> str | None:
     return act.stdin
 
 
-def detached_script(argv: list[str]) -> str | None:
+def detached_script(act: Act) -> str | None:
     """What tmux, screen, at or batch would run behind our back."""
-    name = name_of(argv)
-    if name == "tmux" and any(word in ("new", "new-session", "new-window", "send-keys") for word in argv):
+    argv, name = act.argv, name_of(act.argv)
+    if name in ("at", "batch"):
+        return act.stdin
+    if name == "tmux" and _TMUX_VERBS & set(argv):
         valued: tuple[str, ...] = ("-s", "-n", "-t", "-c", "-x", "-y", "-F")
     elif name == "screen" and any(word.startswith("-d") or "d" in word[1:] for word in argv if word[:1] == "-"):
         valued = ("-S", "-L", "-t", "-c", "-p", "-X")
     else:
         return None
-    words, place = [], 1
-    while place < len(argv):
-        if argv[place] in valued:
-            place += 1
-        elif not argv[place].startswith("-") and argv[place] not in ("new", "new-session", "new-window", "send-keys"):
-            words.append(argv[place])
-        place += 1
-    return " ".join(word for word in words if word not in ("Enter", "C-m"))
+    place = 1
+    while place < len(argv) and (argv[place].startswith("-") or argv[place] in _TMUX_VERBS):
+        word = argv[place]
+        place += 2 if word in valued or (name == "screen" and word[-1:] == "S") else 1
+    words = [word for word in argv[place:] if word not in ("Enter", "C-m")]
+    return words[0] if len(words) == 1 else " ".join(f"'{word}'" if " " in word else word for word in words)
