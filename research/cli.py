@@ -51,10 +51,14 @@ def _group() -> None:
 def run(argv: list[str]) -> int:
     """Runs one command line and returns its exit code; errors become one clear line or one JSON object."""
     as_json = "--json" in argv
+    if not argv:
+        app(["--help"], prog_name="research", standalone_mode=False)
+        return 2
     try:
         code = app(argv, prog_name="research", standalone_mode=False)
     except _UsageError as error:
-        show_error(error.format_message(), "research --help lists the verbs and options.", as_json)
+        of = error.ctx.command_path if error.ctx else "research"
+        show_error(_sentence(error.format_message()), f"{of} --help lists the options.", as_json)
         return 2
     except _ClickError as error:
         show_error(error.format_message(), "", as_json)
@@ -72,6 +76,12 @@ def run(argv: list[str]) -> int:
         show_error(f"{error.filename or 'The system'}: {error.strerror or error}.", "Mend that and try again.", as_json)
         return 1
     return code if isinstance(code, int) else 0
+
+
+def _sentence(text: str) -> str:
+    """A parser's words as a sentence."""
+    text = text.replace("Value error, ", "")
+    return text if text.endswith((".", "?", "!")) else f"{text}."
 
 
 def main() -> None:

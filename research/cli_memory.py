@@ -15,7 +15,7 @@ from research.cli_kit import JsonFlag, show
 from research.cli_runs import this_lab
 from research.errors import ResearchError
 from research.lab import Lab
-from research.memory.digest import Standing, remembered
+from research.memory.digest import Niche, Standing, remembered
 from research.memory.warnings import in_flight_warning, plan_warning
 from research.memory.words import Row, as_text, phase_shown, rows
 from research.records import Plan
@@ -25,7 +25,10 @@ from research.runs.preflight import emitter_of
 from research.settings import SETTINGS
 from research.store import reads
 from research.store.db import Store
+from research.store.foreign import Foreign, foreign
 from research.store.open import read_store
+
+NO_NICHE = "No niche holds a result yet."
 
 
 def register(app: typer.Typer) -> None:
@@ -52,7 +55,7 @@ def summary(as_json: JsonFlag = False) -> None:
     with open_memory(lab) as store:
         where = repo.head(lab.work)
         digest, plan = remembered(store, where.branch), store.pending_plan()
-        switch = autonomy.load(store)
+        switch, others = autonomy.load(store), foreign(store)
         warnings = (*_warnings_of_head(lab, store, where, plan), *digest.warnings)[: SETTINGS.warnings_shown]
     phase = phase_shown(digest, plan)
     data = {
@@ -65,6 +68,7 @@ def summary(as_json: JsonFlag = False) -> None:
         "runs": digest.runs,
         "scored": digest.scored,
         "kept": digest.kept,
+        "imported": asdict(others) if others else None,
         "noise": {"sd": digest.noise_sd, "n": digest.noise_n},
         "phase": phase,
         "plan": _plan(plan),
@@ -74,7 +78,7 @@ def summary(as_json: JsonFlag = False) -> None:
         "warnings": list(warnings),
     }
     here = [("Branch", digest.branch or "(no branch)"), ("Autonomy", "on" if switch.enabled else "off")]
-    told = [*here, *rows(digest, plan, warnings)]
+    told = [*here, *_of_others(others), *rows(digest, plan, warnings)]
     if as_json or not sys.stdout.isatty():
         show("summary", data, "Autoresearch discovery state:\n" + as_text(told), as_json)
     else:
@@ -87,16 +91,16 @@ def archive(as_json: JsonFlag = False) -> None:
     with open_memory(lab) as store:
         digest = remembered(store, repo.head(lab.work).branch)
     data = {"niches": [asdict(one) for one in digest.niches]}
-    heads = ("niche", "mean", "n", "commit", "emitter", "tried", "what")
-    lines = [
-        (e.niche, f"{e.mean:.6f}", str(e.n), e.commit[:7], e.emitter or "-", str(e.count), clean(e.description))
-        for e in digest.niches
-    ]
     if as_json or not sys.stdout.isatty():
-        text = "\n".join("\t".join(row) for row in [heads, *lines]) if lines else "No niche holds a result yet."
+        heads = ("niche", "mean", "n", "commit", "emitter", "tried", "what")
+        lines = [
+            (e.niche, f"{e.mean:.6f}", str(e.n), e.commit[:7], e.emitter or "-", str(e.count), clean(e.description))
+            for e in digest.niches
+        ]
+        text = "\n".join("\t".join(row) for row in [heads, *lines]) if lines else NO_NICHE
         show("archive", data, text, as_json)
     else:
-        _print_table(heads, lines)
+        _print_niches(digest.niches)
 
 
 def _warnings_of_head(lab: Lab, store: Store, where: repo.Head, plan: Plan | None) -> Iterator[str]:
@@ -112,6 +116,16 @@ def _warnings_of_head(lab: Lab, store: Store, where: repo.Head, plan: Plan | Non
         yield text
     if not measured and plan and (text := plan_warning(plan.emitter, emitter_of(head.subject))):
         yield text
+
+
+def _of_others(others: Foreign | None) -> Iterator[Row]:
+    """What was taken in from elsewhere, which is nowhere else in the summary."""
+    if others is None:
+        return
+    lowest = f", the lowest kept one {others.val_bpb:.6f} @ {others.commit[:7]}" if others.val_bpb is not None else ""
+    count = "1 row" if others.rows == 1 else f"{others.rows} rows"
+    yield "Imported", f"{count} from elsewhere, {others.scored} with a score{lowest}"
+    yield "", "in results.tsv and the charts, never judged: their contract is unknown"
 
 
 def _plain(one: Standing | None) -> dict[str, object] | None:
@@ -155,18 +169,22 @@ def _print_rows(rows: list[Row]) -> None:
     Console().print(table)
 
 
-def _print_table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+def _print_niches(niches: Sequence[Niche]) -> None:
+    """On a terminal: two lines a niche, so that a name of forty letters stays whole at 80 columns."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    if not rows:
-        Console().print("No niche holds a result yet.")
+    if not niches:
+        Console().print(NO_NICHE)
         return
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
-    for head in heads:
-        table.add_column(head, justify="right" if head in ("mean", "n", "tried") else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+    for head in ("mean", "n", "tried", "commit"):
+        table.add_column(head, justify="left" if head == "commit" else "right", no_wrap=True)
+    table.add_column("niche, and who made its elite how", overflow="fold")
+    for e in niches:
+        made = Text(f"{e.emitter or 'nobody named'}: {clean(e.description)}", style="dim")
+        told = Text("\n").join([Text(e.niche), made])
+        table.add_row(f"{e.mean:.6f}", str(e.n), str(e.count), e.commit[:7], told)
     Console().print(table)

@@ -12,6 +12,7 @@ import typer
 
 from research.cli_kit import JsonFlag, say_to_stderr, show
 from research.contract import RUN_LOG
+from research.errors import UsageError
 from research.lab import Lab
 from research.launching import Request
 from research.places import Places
@@ -133,6 +134,8 @@ def decide(
     as_json: JsonFlag = False,
 ) -> None:
     """Overrule a verdict, and carry that out in git."""
+    if not (why := " ".join(why.split())):
+        raise UsageError("The reason is empty.", f"Type: research decide {run} {decision.value} --why 'WHAT YOU KNOW'")
     lab = this_lab()
     with lab.open() as store:
         _show_settled("decide", decide_run(lab, store, run, decision.value, why), as_json)

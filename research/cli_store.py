@@ -16,6 +16,7 @@ from research.files import write_whole
 from research.store.exports import export_lines
 from research.store.imports import Skipped, import_path
 from research.store.ledger import render
+from research.store.open import read_store
 
 
 def register(app: typer.Typer) -> None:
@@ -31,13 +32,15 @@ def export(
 ) -> None:
     """Print everything that is remembered as JSON lines, audit scores left out."""
     lab = this_lab()
-    with lab.open() as store:
+    places = lab.places
+    is_new = not (places.memory.exists() or places.ledger.exists() or places.runs.is_dir())
+    with read_store(places) if is_new else lab.open() as store:
         if ledger:
             lines = store.ledger_lines()
             if lines:
                 lab.sync(store)
             text = render(lines)
-            data = {"path": str(out or lab.places.ledger), "rows": len(lines)}
+            data = {"path": str(out or places.ledger), "rows": len(lines)}
         else:
             items = list(export_lines(store))
             text = "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in items).encode("utf-8", "replace")
@@ -46,7 +49,10 @@ def export(
                 data["records"] = items[1:]
     if out:
         write_whole(out.absolute(), text)
-    show("export", data, f"{data['rows']} records in {out}" if out else text.decode("utf-8", "replace")[:-1], as_json)
+    if out or as_json:
+        show("export", data, f"{data['rows']} records in {out}", as_json)
+    else:
+        typer.echo(text, nl=False)  # as bytes: rows of others may be in any encoding
 
 
 def import_(

@@ -21,7 +21,7 @@ from research.verdict.evidence import Evidence
 from research.verdict.noise import Noise
 
 NO_REVIEW = "No review recorded yet."
-COLUMNS = ("contract", "sd", "95 % interval", "replicates", "runs", "configurations")
+COLUMNS = ("contract", "sd", "95 % interval", "n", "runs", "configs")
 
 
 def register(app: typer.Typer) -> None:
@@ -100,10 +100,11 @@ def _sentence(known: Noise) -> str:
 
 def _show_table(groups: Sequence[Group]) -> None:
     """The groups as a table, for a terminal."""
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(*COLUMNS, title="Noise of one run, in bpb")
+    table = Table(*COLUMNS, box=box.SIMPLE_HEAD, padding=(0, 1))
     for group in groups:
         table.add_row(*group.cells())
     Console().print(table)

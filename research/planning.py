@@ -26,8 +26,10 @@ POLICY_FACT = "plan_policy"
 
 def plan_seed(store: Store) -> int:
     """The seed of this lab's plans."""
-    text = store.fact(SEED_FACT) or ""
-    return int(text) if text.isdigit() else 0
+    try:
+        return int(store.fact(SEED_FACT) or 0)
+    except ValueError:
+        return 0
 
 
 def memory_of(lab: Lab, store: Store, branch: str) -> Memory:

@@ -115,8 +115,6 @@ class Settings:
     """Length of one of them above which it is left out: a table of numbers is no single value that moved."""
     replay_runs: int = 400
     """Latest runs that a plan is made from: effects are learned from 300, and an emitter's credit halves in 23."""
-    replay_before: int = 50
-    """Kept runs, and elites, from before them that it is made from too: what could stand again or be a parent."""
     digest_least_runs: int = 500
     """Runs from which on the recollection is kept in the store: below it, folding takes less time than writing."""
     stabilize_crashes: int = 2

@@ -49,7 +49,9 @@ def seconds(lab: Path, verb: str) -> float:
     """Wall-clock time of one verb."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     began = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "research", *verb.split(), "--json"], cwd=lab, env=environment, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "research", *verb.split(), "--json"], cwd=lab, env=environment, capture_output=True
+    )
     return time.perf_counter() - began
 
 

@@ -11,6 +11,7 @@ import pytest
 from support.labkit import Kit, kit
 
 from research.cli import app, run
+from research.store.ledger import render
 
 __all__ = ["kit"]
 
@@ -37,6 +38,20 @@ def test_wrong_usage_exits_2(arguments: list[str], capsys: pytest.CaptureFixture
     assert len(seen.err.strip().splitlines()) == 1
     assert run([*arguments, "--json"]) == 2
     assert set(json.loads(capsys.readouterr().out)["error"]) == {"what", "next"}
+
+
+def test_no_verb_shows_them_all(capsys: pytest.CaptureFixture[str]):
+    assert run([]) == 2
+    assert "summary" in capsys.readouterr().out
+
+
+def test_a_wrong_value_names_the_help_of_its_verb(capsys: pytest.CaptureFixture[str]):
+    assert run(["decide", "x", "maybe", "--why", "y"]) == 2
+    seen = capsys.readouterr().err
+    assert "research decide --help" in seen
+    assert "Value error" not in seen
+    assert run(["decide", "x", "keep", "--why", " "]) == 2
+    assert "reason" in capsys.readouterr().err
 
 
 def test_errors_are_one_object_or_one_line(tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture[str]):
@@ -89,11 +104,27 @@ def test_the_ledger_is_rebuilt(kit: Kit):
     assert (kit.root / "results.tsv").read_bytes() == before
 
 
+def test_a_ledger_in_another_encoding_is_printed_as_it_is(kit: Kit):
+    (kit.root / "results.tsv").write_bytes(render([b"aaaaaaa\t0.9\t1.0\tkeep\tL\xe4tin"]))
+    command = [sys.executable, "-m", "research", "export", "--ledger"]
+    done = subprocess.run(command, cwd=kit.root, env=kit.environment, capture_output=True)
+    assert done.stdout == (kit.root / "results.tsv").read_bytes()
+
+
+def test_an_export_of_nothing_leaves_nothing(kit: Kit):
+    assert kit.json("export")["records"] == []
+    assert not (kit.root / "results").exists()
+
+
 def test_a_foreign_ledger_is_taken_in_once(kit: Kit):
     ledger = kit.root.parent / "other.tsv"
     ledger.write_bytes(b'aaaaaaa\t\t\tkeep\t"quote\nbbbbbbb\t0.9\t1\tkeep\tL\xe4tin\nccccccc\tnan\tx\tcrash\t\n')
     assert kit.json("import", str(ledger))["count"] == 3
     assert kit.json("import", str(ledger))["count"] == 0
+    imported = kit.json("summary")["imported"]
+    assert isinstance(imported, dict)
+    assert (imported["rows"], imported["scored"], imported["commit"]) == (3, 1, "bbbbbbb")
+    assert "3 rows from elsewhere" in kit.research("summary").out
     assert ledger.read_bytes() in (kit.root / "results.tsv").read_bytes()
     kit.run()
     assert ledger.read_bytes() in (kit.root / "results.tsv").read_bytes()

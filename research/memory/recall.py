@@ -155,9 +155,9 @@ def _archive(mine: Iterable[Known]) -> Archive:
 
 
 def elite_of(known: Known) -> Elite | None:
-    """A configuration as the archive holds it, None if it has no believable score."""
+    """A configuration as the archive holds it, None if it has no believable score or is suspected of luck still."""
     value = known.estimate
-    if value is None:
+    if value is None or known.decision == "investigate":
         return None
     run = known.runs[0]
     text = known.subject

@@ -11,7 +11,7 @@ from research.settings import SETTINGS
 
 def warnings_of(mine: Sequence[Known]) -> tuple[str, ...]:
     """Warnings about a branch's configurations, oldest first."""
-    return tuple(filter(None, (_collapse(mine), _suspects(mine), _nothing_scores(mine))))
+    return tuple(filter(None, (_collapse(mine), _suspects(mine), _investigated(mine), _nothing_scores(mine))))
 
 
 def plan_warning(planned: str | None, tagged: str | None) -> str:
@@ -41,7 +41,17 @@ def _suspects(mine: Sequence[Known]) -> str:
     if not open_ones:
         return ""
     shown = ", ".join(open_ones[-3:])
-    return f"{len(open_ones)} results are not believed ({shown}): research last-review says why."
+    results = "1 result is" if len(open_ones) == 1 else f"{len(open_ones)} results are"
+    return f"{results} not believed ({shown}): research last-review says why."
+
+
+def _investigated(mine: Sequence[Known]) -> str:
+    for one in reversed(mine):
+        if one.decision == "investigate" and one.estimate is not None:
+            name = one.commit[:7]
+            read = f"{name} reads {one.estimate.mean:.6f}, which is not believed before it is measured again"
+            return f"{read}: research replicate {name}."
+    return ""
 
 
 def _nothing_scores(mine: Sequence[Known]) -> str:

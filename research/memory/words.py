@@ -49,7 +49,8 @@ def rows(digest: Digest, plan: Plan | None, warnings: Sequence[str]) -> Iterator
     if d.best and d.baseline and d.best.commit != d.baseline.commit:
         yield "Gain", f"{d.baseline.estimate.mean - d.best.estimate.mean:+.6f} bpb over the baseline"
     yield "Runs", f"{d.runs} recorded, {d.scored} scored; {d.kept} configurations kept; {d.inputs.stall} since the last"
-    yield "Noise", f"sd {d.noise_sd:.6f} bpb of one run, from {d.noise_n} replicates"
+    of = "1 replicate" if d.noise_n == 1 else f"{d.noise_n} replicates"
+    yield "Noise", f"sd {d.noise_sd:.6f} bpb of one run, from {of}"
     yield "Phase", phase
     yield "Plan", _of_plan(plan) if plan else "none pending"
     yield from _section("Conjectures", [_of_conjecture(one) for one in d.conjectures])

@@ -137,8 +137,8 @@ def within_reach(results: Results, memory: Memory) -> Results:
         return results
     kept = [configuration(result) for result, decision in results if decision == "keep"]
     names = {configuration(result) for result, _ in results[-SETTINGS.replay_runs :]}
-    names |= {configuration(results[0][0]), *kept[-SETTINGS.replay_before :]}
-    names |= {elite.id for elite in memory.archive.elites[: SETTINGS.replay_before]}
+    names |= {configuration(results[0][0]), *kept[-SETTINGS.recent_kept :]}
+    names |= {elite.id for elite in memory.archive.elites[: SETTINGS.recent_kept]}
     return [item for item in results if configuration(item[0]) in names]
 
 

@@ -15,7 +15,7 @@ from research.store import ledger
 from research.store.db import Store
 from research.store.exports import SCHEMA, import_lines
 from research.store.ledger_file import take_in_lines
-from research.store.old_folder import import_folder
+from research.store.old_folder import EVENTS, STATE, import_folder
 
 
 class NothingToImport(ResearchError):
@@ -56,7 +56,7 @@ def import_path(store: Store, path: Path, at_utc: str) -> Imported:
         OSError: if it can't be read.
     """
     if path.is_dir():
-        if not any((path / name).is_file() for name in ("events.jsonl", "state.json")):
+        if not any((path / name).is_file() for name in (EVENTS, STATE)):
             raise NothingToImport(f"{path} holds neither events.jsonl nor state.json.", "Give a discovery folder.")
         found = import_folder(store, path, at_utc)
         return Imported(found.runs, found.known, tuple(Skipped(*one) for one in found.skipped))
@@ -66,10 +66,13 @@ def import_path(store: Store, path: Path, at_utc: str) -> Imported:
     first = content[:200].lstrip()
     if first.startswith(b"{") and SCHEMA.encode() in first:
         return Imported(tuple(import_lines(store, content.decode("utf-8", "replace").rstrip("\n").split("\n"))))
-    lines = ledger.split(content)
-    if b"\x00" in content or not any(b"\t" in line for line in lines):
+    if path.name in (EVENTS, STATE):
+        raise NothingToImport(f"{path} is a part of a discovery folder.", f"Type: research import {path.parent}")
+    if b"\x00" in content:
+        raise NothingToImport(f"{path} holds zero bytes, so it is no UTF-8 text.", "Save it as UTF-8 and try again.")
+    if b"\t" not in content:
         raise NothingToImport(f"{path} has no tab-separated lines.", "Give a results.tsv or a discovery folder.")
-    return _import_ledger(store, content, lines, at_utc)
+    return _import_ledger(store, content, ledger.split(content), at_utc)
 
 
 def _import_ledger(store: Store, content: bytes, lines: Sequence[bytes], at_utc: str) -> Imported:

@@ -82,7 +82,7 @@ def _records(name: str, text: str) -> Iterator[tuple[Mapping[str, Any] | None, s
         yield None, "not whole JSON"
         return
     if not isinstance(value, dict):
-        yield None, f"a JSON object is expected, not {type(value).__name__}"
+        yield None, f"a JSON object is expected, not {_called(value)}"
     elif name == STATE:
         yield from _of_state(value)
     else:
@@ -94,13 +94,13 @@ def _of_state(state: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any] | No
     if recent is None:
         return
     if not isinstance(recent, list):
-        yield None, f"recent_experiments is {type(recent).__name__}, not a list"
+        yield None, f"recent_experiments is {_called(recent)}, not a list"
         return
     for place, record in enumerate(recent):
         if isinstance(record, dict):
             yield record, ""
         else:
-            yield None, f"recent_experiments[{place}] is {type(record).__name__}, not an object"
+            yield None, f"recent_experiments[{place}] is {_called(record)}, not an object"
 
 
 def _of_event(event: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any] | None, str]]:
@@ -111,11 +111,18 @@ def _of_event(event: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any] | No
     if isinstance(record, dict):
         yield record, ""
     else:
-        yield None, f"an experiment's record is {type(record).__name__}, not an object"
+        yield None, f"an experiment's record is {_called(record)}, not an object"
 
 
 def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
+    """A string that can be written anywhere: JSON may spell halves of characters, which no encoding has."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""
+
+
+def _called(value: object) -> str:
+    """What JSON calls a value."""
+    names = {type(None): "null", bool: "a truth value", str: "a string", list: "a list", dict: "an object"}
+    return names.get(type(value), "a number")
 
 
 def _run(record: Mapping[str, Any], at_utc: str) -> Run | None:
@@ -148,7 +155,7 @@ def _run(record: Mapping[str, Any], at_utc: str) -> Run | None:
         failure=None if scored else Failure("unknown", signature or "unknown", signature),
         counted=False,
         why="taken in from an older memory; its contract is unknown",
-        facts={key: str(record[key]) for key in _SCORE_FACTS if record.get(key) is not None},
+        facts={key: _text(str(record[key])) for key in _SCORE_FACTS if record.get(key) is not None},
     )
 
 

@@ -68,6 +68,15 @@ def test_suspect_scores_are_no_evidence():
     assert any("not believed" in text for text in memory.warnings)
 
 
+def test_what_is_suspected_is_no_elite_and_warned_of():
+    first, (_, lucky) = run(0), children([0.5])
+    assert lucky.verdict is not None
+    lucky = dataclasses.replace(lucky, verdict=dataclasses.replace(lucky.verdict, decision="investigate"))
+    memory = recalled([judged(first, 1, "keep", baseline=True), lucky])
+    assert [elite.id for elite in memory.archive.elites] == [name(0)]
+    assert any(f"research replicate {name(1)[:7]}" in text for text in memory.warnings)
+
+
 def test_near_misses_are_losses_within_margin_or_noise():
     memory = recalled(children([0.991, 1.2, None]))
     assert [one.commit for one in memory.near_misses] == [name(1)]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from research.store.db import Store
+from research.store.foreign import Foreign, foreign
 from research.store.imports import Imported, NothingToImport, import_path
 
 NOW = "2026-01-02T03:04:05Z"
@@ -49,6 +50,29 @@ def test_a_first_row_that_crashed_is_no_baseline(tmp_path: Path):
         taken(tmp_path / "other.tsv", HEADER + b"abc1234\t0.000000\t0.0\tcrash\tboom\n", store)
         (run,) = store.runs()
     assert (run.val_bpb, run.outcome, run.counted) == (None, "crash", False)
+
+
+def test_a_ledger_without_a_run_is_one(tmp_path: Path):
+    with Store(None) as store:
+        assert taken(tmp_path / "other.tsv", HEADER, store) == Imported(())
+
+
+def test_what_was_taken_in_is_told_in_a_line(tmp_path: Path):
+    rows = [b"abc1234\t0.90\t44.0\tdiscard\tlucky", b"bcd2345\t0.98\t44.0\tkeep\tfine", b"cde3456\t\t\tcrash\tx"]
+    with Store(None) as store:
+        assert foreign(store) is None
+        taken(tmp_path / "other.tsv", HEADER + b"\n".join(rows), store)
+        assert foreign(store) == Foreign(3, 2, "bcd2345", 0.98)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "word"),
+    [("state.json", b"{}", "folder"), ("u.tsv", "commit\tval".encode("utf-16"), "UTF-8"), ("c.tsv", b"a,b\n", "tab")],
+)
+def test_what_is_no_ledger_is_refused_by_name(tmp_path: Path, name: str, content: bytes, word: str):
+    with Store(None) as store, pytest.raises(NothingToImport) as caught:
+        taken(tmp_path / name, content, store)
+    assert word in caught.value.what
 
 
 def experiment(name: str, value: object, **more: object) -> dict[str, object]:
@@ -111,3 +135,12 @@ def test_a_state_of_the_wrong_shape_breaks_nothing(tmp_path: Path, state: bytes)
 def test_an_empty_folder_is_nothing(tmp_path: Path):
     with Store(None) as store, pytest.raises(NothingToImport):
         import_path(store, tmp_path, NOW)
+
+
+def test_halves_of_characters_are_taken_in(tmp_path: Path):
+    text = json.dumps(experiment("\ud800", 0.99, description="\ud800 x", status="ok\udfff")).encode()
+    folder = old_folder(tmp_path / "old", [b'{"type": "experiment_recorded", "record": ' + text + b"}"], None)
+    with Store(None) as store:
+        assert len(import_path(store, folder, NOW).runs) == 1
+        assert import_path(store, folder, NOW).known == 1
+        assert store.runs()[0].subject == "? x"
