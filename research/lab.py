@@ -22,7 +22,7 @@ from research.records import Judged, Run, Verdict
 from research.runs import adoption, session
 from research.runs.backend import Backend
 from research.runs.backends import make_backend
-from research.store import folders, ledger, reads
+from research.store import folders, reads
 from research.store.db import Store
 from research.store.ledger_file import sync_ledger
 from research.store.open import open_store
@@ -137,7 +137,7 @@ class Lab:
         """Judges every run that has a ledger row and no verdict yet."""
         if not reads.something_waits(store):
             return
-        waiting = [item.run for item in store.judged() if item.verdict is None and ledger.has_row(item.run)]
+        waiting = [item.run for item in store.judged() if item.verdict is None]
         for run in waiting:
             self.judge(store, run)
 

@@ -14,6 +14,9 @@ from research.store.connect import StoreDamaged, connect, transaction, translate
 from research.store.rows import event_from_row, from_row, to_row
 from research.store.schema import TABLES
 
+TELLING = " WHERE counted = 1 AND outcome IN ({})".format(", ".join(f"'{one}'" for one in sorted(ledger.ROW_OUTCOMES)))
+"""The runs that say something about a candidate: those of the ledger. An interrupted one is nobody's crash."""
+
 
 def _judged(run: Run, verdicts: list[tuple[int, Verdict]]) -> Judged:
     if not verdicts:
@@ -187,9 +190,8 @@ class Store:
         return [from_row(Verdict, row) for row in self._read("SELECT * FROM verdicts WHERE run = ? ORDER BY seq", run)]
 
     def judged(self, branch: str | None = None) -> list[Judged]:
-        """Finished counted runs in order of start with the verdicts that hold, of one branch or of all."""
-        where = " WHERE outcome IS NOT NULL AND counted = 1"
-        where += " AND branch = ?" if branch is not None else ""
+        """Counted runs that ended by themselves, in order of start, with their verdicts; of one branch or of all."""
+        where = TELLING + (" AND branch = ?" if branch is not None else "")
         rows = self._read("SELECT * FROM runs" + where + " ORDER BY seq", *([branch] if branch is not None else []))
         known: dict[str, list[tuple[int, Verdict]]] = {}
         for row in self._read("SELECT * FROM verdicts ORDER BY seq"):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from research.records import Decision, Failure, Judged, Metrics, Run, Verdict
-from research.store.db import Store
+from research.store.db import TELLING, Store
 
 _RUN = (
     'run, origin, branch, "commit", started_utc, parent, subject, emitter, seed, device, fingerprint, contract,'
@@ -42,7 +42,7 @@ def history(store: Store, branch: str | None = None) -> list[Judged]:
     audit scores, why, cost and facts of runs, and the phases of those with metrics; estimate, difference, terms, text
     and settling of verdicts.
     """
-    where = " WHERE outcome IS NOT NULL AND counted = 1" + (" AND branch = ?" if branch is not None else "")
+    where = TELLING + (" AND branch = ?" if branch is not None else "")
     rows = store.tuples(f"SELECT {_RUN} FROM runs{where} ORDER BY seq", *([branch] if branch is not None else []))
     verdicts = _verdicts(store)
     return [_judged(_run(row), verdicts) for row in rows]

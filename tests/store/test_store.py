@@ -17,7 +17,7 @@ from support.labkit import Kit, kit
 
 from research.places import Places
 from research.records import Estimate, Failure, Metrics, Plan, Run, Verdict
-from research.store import ledger
+from research.store import ledger, reads
 from research.store.connect import StoreNewer, connect, schema_version
 from research.store.db import Store
 from research.store.exports import export_lines, import_lines
@@ -237,6 +237,17 @@ def test_rows_look_as_agreed():
     for outcome in ("refused", "repeat", "interrupted", "infrastructure", "capacity", "configuration"):
         assert not ledger.has_row(replace(ended(a_run(1)), outcome=outcome))  # type: ignore[arg-type]
     assert not ledger.has_row(replace(ended(a_run(1)), counted=False))
+
+
+def test_what_nobody_let_end_is_not_judged(tmp_path: Path):
+    """Ctrl-C, a lost GPU and a missing token say nothing about a candidate; no reader of the history meets them."""
+    ends = ("scored", "crash", "timeout", "interrupted", "infrastructure", "capacity", "configuration")
+    with Store(tmp_path / "m.db") as store:
+        for number, outcome in enumerate(ends):
+            store.take_in_run(replace(ended(a_run(number)), outcome=outcome))  # type: ignore[arg-type]
+        store.take_in_run(replace(ended(a_run(20)), counted=False))
+        assert [item.run.outcome for item in store.judged()] == ["scored", "crash", "timeout"]
+        assert [item.run.outcome for item in reads.history(store)] == ["scored", "crash", "timeout"]
 
 
 def test_what_others_write_into_the_file_is_kept(tmp_path: Path):
