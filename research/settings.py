@@ -205,6 +205,8 @@ class Settings:
     """Length of one difference on the page: 300 changed lines, more than an experiment has."""
     diffs_chars: int = 3_000_000
     """Length of all differences on the page: 1,000 usual ones fit, and a phone still opens it at once."""
+    bet_p: float = 0.1
+    """Least P(better) of a near miss that the page proposes to build on: below it, it is a loss."""
     bets_shown: int = 3
     """Next bets on the page: what a person will look at before coffee."""
     live_refresh_s: float = 1.0

@@ -124,7 +124,7 @@ def axes(plane: Plane, what: str = "val_bpb, lower is better") -> list[str]:
         y = plane.y(value)
         parts.append(tag("path", class_="grid", d=f"M{canvas.left:g} {y:g}H{plane.right:g}"))
         parts.append(text(f"{value:.{digits}f}", canvas.left - 12, y + canvas.font * 0.35, "axis", "end"))
-    parts.append(text(what, canvas.left, canvas.top - 12, "axis"))
+    parts.append(text(what, canvas.left, canvas.top - 17, "axis"))
     foot = canvas.height - 18.0
     numbers = [int(n) for n in ticks(plane.first, plane.last, 12 if canvas.width > 1000 else 5) if n == int(n)]
     for number in dict.fromkeys([plane.first, *numbers, plane.last]):

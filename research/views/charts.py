@@ -108,7 +108,9 @@ def _symbol(kind: str, x: float, y: float) -> str:
 def _radius(count: int, canvas: Canvas) -> float:
     """Dots that shrink as runs crowd."""
     room = (canvas.width - canvas.left) / max(1, count)
-    return max(2.2 if canvas.width > 1000 else 3.0, min(6.5, room * 0.42))
+    if canvas.width > 1000:
+        return max(2.2, min(6.5, room * 0.42))
+    return max(4.0, min(9.0, room * 0.6))  # a phone shows half of it
 
 
 def _dot(plane: Plane, row: Row, size: float) -> str:

@@ -33,6 +33,7 @@ _TORCH = (
     " torch.cuda.get_device_name(0) if torch.cuda.is_available() else None]))"
 )
 _CUDA_WORKS = "CUDA works on"
+_GET_GIT = "xcode-select --install" if sys.platform == "darwin" else "sudo apt-get install git   # or as usual here"
 _HOOKS = "research.agents.codex_doctor"
 
 
@@ -49,7 +50,8 @@ def examine(cwd: Path, environment: Mapping[str, str], ask: gpu.Ask = gpu.ask_nv
     found = [python, _uv(), torch, *_gpus(ask, environment, cuda), _memory(), _disk(root or cwd, environment)]
     found += _data(profile, environment)
     if root is None:
-        return [*found, Check("git", False, trouble, "cd into the repository (or: git init)")]
+        fix = "cd into the repository (or: git init)" if shutil.which("git") else _GET_GIT
+        return [*found, Check("git", False, trouble, fix)]
     found += [_git(root), _store(Places(root)), _modal(environment)]
     return [*found, *_hooks(root, environment)]
 
@@ -76,7 +78,7 @@ def _uv() -> Check:
     place = shutil.which("uv")
     if place is None:
         say = "uv is not on PATH; the runner starts every run with it"
-        return Check("uv", False, say, f"{sys.executable} -m pip install uv")
+        return Check("uv", False, say, "curl -LsSf https://astral.sh/uv/install.sh | sh")  # a uv environment has no pip
     return Check("uv", True, (_output([place, "--version"]) or "uv").strip())
 
 
@@ -168,7 +170,7 @@ def _data(profile: str, environment: Mapping[str, str]) -> list[Check]:
     lacking = [what for name, what in held_out.items() if name not in shards]
     lacking += [] if any(name not in held_out for name in shards) else ["training"]
     if lacking:
-        data = Check("data", own, f"{profile}: no {' and '.join(lacking)} text yet{later}", "uv run prepare.py")
+        data = Check("data", own, f"{profile}: no text yet for {', '.join(lacking)}{later}", "uv run prepare.py")
     else:
         data = Check("data", True, f"{profile}: {len(shards)} shards in {root / 'data'}")
     if tokenizer:

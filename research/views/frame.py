@@ -9,7 +9,7 @@ from rich.text import Text
 from research.views.braille import plot
 from research.views.live_data import Flight, LiveView, Said, shares_text
 from research.views.live_log import Curve, loss_at
-from research.views.words import interval, plain, signed
+from research.views.words import count_of, interval, plain, signed
 
 _STYLES = {
     "keep": "bold green",
@@ -33,7 +33,7 @@ def frame(view: LiveView, width: int, height: int = _LOW) -> RenderableType:
     parts += _flights(view, width, min(high, low + spare // 2))
     if view.verdicts:
         shown = view.verdicts[: _VERDICTS_IF_LOW + spare // 2]
-        parts += [Text(), Text("latest verdicts", style="bold"), _verdicts(shown)]
+        parts += [Text(), Text("latest verdicts", style="bold"), *_verdicts(shown)]
     parts += [Text(), *_facts(view)]
     return Group(*parts)
 
@@ -58,7 +58,7 @@ def _standing(view: LiveView) -> list[Text]:
     night = (
         [_one_line(Text("night ", style="bold").append(", ".join(view.night), style="not bold"))] if view.night else []
     )
-    counts = f"{view.runs} runs, {view.kept} kept, {view.crashed} crashed"
+    counts = f"{count_of(view.runs, 'run')}, {view.kept} kept, {view.crashed} crashed"
     if view.best is None:
         return [Text(f"{counts}; nothing has scored yet"), *night]
     text = Text("best  ", style="bold")
@@ -127,19 +127,21 @@ def _curves(mine: Curve, incumbent: Curve, width: int, height: int) -> list[Rend
     return [*lines, legend]
 
 
-def _verdicts(verdicts: tuple[Said, ...]) -> Table:
-    table = Table.grid(padding=(0, 1))
-    table.add_column(justify="right", style="dim", no_wrap=True)
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True, justify="right")
-    table.add_column(no_wrap=True, justify="right", style="dim")
-    table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+def _verdicts(verdicts: tuple[Said, ...]) -> list[Text]:
+    """One line each, in columns of which only the last, the title, may be cut."""
+    rows = []
     for one in verdicts:
         value = plain(one.val_bpb, 5) if one.val_bpb is not None else "–"
         chance = f"P {one.p_better:.2f}" if one.p_better is not None else ""
-        decision = Text(one.decision, style=_STYLES.get(one.decision, ""))
-        table.add_row(f"#{one.number}", decision, value, chance, Text(one.title))
-    return table
+        rows.append((f"#{one.number}", one.decision, value, chance, one.title))
+    wide = [max((len(row[place]) for row in rows), default=0) for place in range(4)]
+    lines = []
+    for number, decision, value, chance, title in rows:
+        line = Text(f"{number:>{wide[0]}} ", style="dim")
+        line.append(f"{decision:<{wide[1]}}", style=_STYLES.get(decision, "not dim"))
+        line.append(f" {value:>{wide[2]}} ", style="not dim").append(f"{chance:>{wide[3]}} ")
+        lines.append(_one_line(line.append(title, style="not dim")))
+    return lines
 
 
 def _facts(view: LiveView) -> list[RenderableType]:

@@ -19,6 +19,8 @@ def steps_of(history: Sequence[Judged], verdicts: Sequence[Verdict], numbers: Ma
         numbers: Run to its number.
     """
     runs = {item.run.run: item.run for item in history}
+    began = lineage.baseline(history)
+    began_at = began.commit if began else ""
     past: dict[str, list[tuple[int, Verdict]]] = {}
     ever_kept: set[str] = set()
     standing: Run | None = None
@@ -32,7 +34,8 @@ def steps_of(history: Sequence[Judged], verdicts: Sequence[Verdict], numbers: Ma
             ever_kept.add(run.commit)
             standing = lineage.incumbent([_as_of(runs[name], told) for name, told in past.items()])
         if standing is not None and (verdict.decision == "keep" or lineage.is_same(run, standing) or steps):
-            _extend(steps, numbers[verdict.run], standing, _estimate(standing, verdict, run, past))
+            title = title_of(standing.subject, standing.commit == began_at) or standing.commit[:7]
+            _extend(steps, numbers[verdict.run], standing, title, _estimate(standing, verdict, run, past))
     return steps
 
 
@@ -54,7 +57,7 @@ def _estimate(
     return Estimate(standing.val_bpb, standing.val_bpb, standing.val_bpb, 1) if standing.val_bpb is not None else None
 
 
-def _extend(steps: list[Step], number: int, standing: Run, estimate: Estimate | None) -> None:
+def _extend(steps: list[Step], number: int, standing: Run, title: str, estimate: Estimate | None) -> None:
     last = steps[-1] if steps else None
     if last is not None and last.commit == standing.commit:
         # What is known of the same configuration moves only with a new run of it.
@@ -63,4 +66,4 @@ def _extend(steps: list[Step], number: int, standing: Run, estimate: Estimate | 
     elif estimate is None:
         return
     fresh = last is None or last.commit != standing.commit
-    steps.append(Step(number, standing.commit, title_of(standing.subject) or standing.commit[:7], estimate, fresh))
+    steps.append(Step(number, standing.commit, title, estimate, fresh))

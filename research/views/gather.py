@@ -6,16 +6,17 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 
 from research.memory.recall import baseline_of
 from research.memory.view import Known, Memory
 from research.night_state import NightState
 from research.records import Estimate, Judged, Plan, Run, Verdict
-from research.settings import SETTINGS
+from research.store.foreign import Foreign
+from research.store.ledger import has_row
 from research.verdict.evidence import Evidence
 from research.views import outlook
 from research.views.frontier import steps_of
+from research.views.hours import cost_of, seconds_of, utilisation, wall_seconds
 from research.views.report_data import (
     Candidate,
     Cell,
@@ -26,7 +27,7 @@ from research.views.report_data import (
     Row,
     Status,
 )
-from research.views.words import changes_in_words, night_in_words, title_of
+from research.views.words import changes_in_words, count_of, night_in_words, title_of
 
 MB_PER_GB = 1024.0
 
@@ -44,6 +45,7 @@ class Material:
         night: The latest night.
         launches: Every run of the branch, counted or not.
         elsewhere: Runs of other branches or contracts.
+        foreign: What was taken in from elsewhere, None if nothing was.
         diffs: Commit to the difference that it made.
     """
 
@@ -55,6 +57,7 @@ class Material:
     night: NightState | None = None
     launches: Sequence[Run] = ()
     elsewhere: int = 0
+    foreign: Foreign | None = None
     diffs: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -63,7 +66,8 @@ def gather(material: Material) -> ReportData:
     memory = material.memory
     numbers = {item.run.run: number for number, item in enumerate(material.history, 1)}
     known_of = {name: known for known in memory.known.values() for name in known.runs}
-    rows = tuple(_row(item, numbers, known_of) for item in material.history)
+    base = baseline_of(memory)
+    rows = tuple(_row(item, numbers, known_of, base) for item in material.history)
     candidates = _candidates(material, numbers)
     others = [c for c in candidates if c.number != _baseline_number(memory, numbers)]
     kept = [c for c in others if c.decision == "keep"]
@@ -77,8 +81,8 @@ def gather(material: Material) -> ReportData:
         rows=rows,
         candidates=tuple(candidates),
         steps=tuple(steps_of(material.history, material.verdicts, numbers)),
-        confirmed=tuple(c for c in kept if len(c.runs) > 1),
-        once=tuple(c for c in kept if len(c.runs) == 1),
+        confirmed=tuple(c for c in kept if is_confirmed(c)),
+        unsure=tuple(c for c in kept if not is_confirmed(c)),
         looked_good=tuple(c for c in others if c.decision == "discard" and _was_promising(c, material)),
         waiting=tuple(c for c in others if c.decision in ("replicate", "investigate")),
         audited=tuple(c for c in kept if c.audit),
@@ -105,9 +109,10 @@ def _status(run: Run, known: Known | None) -> Status:
     return "keep" if decision == "keep" else "discard"
 
 
-def _row(item: Judged, numbers: Mapping[str, int], known_of: Mapping[str, Known]) -> Row:
+def _row(item: Judged, numbers: Mapping[str, int], known_of: Mapping[str, Known], base: Known | None) -> Row:
     run, verdict = item.run, item.verdict
     known = known_of.get(run.run)
+    is_base = bool(known and base and known.key == base.key)
     first = min((numbers[name] for name in known.runs if name in numbers), default=0) if known else 0
     words = "crash" if run.val_bpb is None else verdict.decision if verdict else "not judged"
     params = run.metrics.num_params_M if run.metrics else None
@@ -116,7 +121,7 @@ def _row(item: Judged, numbers: Mapping[str, int], known_of: Mapping[str, Known]
         run=run.run,
         commit=run.commit,
         parent=run.parent,
-        title=title_of(run.subject) or run.run,
+        title=title_of(run.subject, is_base) or run.run,
         emitter=run.emitter or "",
         category=run.category,
         status=_status(run, known),
@@ -136,20 +141,6 @@ def _row(item: Judged, numbers: Mapping[str, int], known_of: Mapping[str, Known]
         signature=f"{run.failure.kind}: {run.failure.signature}" if run.failure else "",
         doubt="; ".join(run.suspect),
     )
-
-
-def seconds_of(run: Run) -> float:
-    """Wall-clock seconds of a run, 0.0 when unknown."""
-    begun, ended = moment(run.started_utc), moment(run.finished_utc or "")
-    return max(0.0, (ended - begun).total_seconds()) if begun and ended else 0.0
-
-
-def moment(at_utc: str) -> datetime | None:
-    """A record's time, None when it can't be read."""
-    try:
-        return datetime.fromisoformat(at_utc.replace("Z", "+00:00"))
-    except ValueError:
-        return None
 
 
 def _candidates(material: Material, numbers: Mapping[str, int]) -> list[Candidate]:
@@ -176,7 +167,7 @@ def _candidate(
     return Candidate(
         number=min(numbers[item.run.run] for item in mine),
         commit=known.commit,
-        title=title_of(known.subject) or known.commit[:7],
+        title=title_of(known.subject, base is not None and not both) or known.commit[:7],
         emitter=known.emitter or "",
         runs=tuple(item.run.run for item in mine),
         first_bpb=next((item.run.val_bpb for item in mine if item.run.val_bpb is not None), None),
@@ -211,10 +202,8 @@ def _headline(material: Material, rows: Sequence[Row], candidates: Sequence[Cand
     base = next((c for c in candidates if base_name in c.runs), None)
     gain = best.against_baseline if best else None
     solid = [c for c in candidates if c.decision == "keep" and is_solid(c) and c.estimate]
-    wall_s = wall_seconds([item.run for item in material.history])
-    trained_s = sum(trained_seconds(item.run) for item in material.history)
-    spent = [run.cost_usd for run in material.launches if run.cost_usd is not None]
-    usd = sum(spent) if spent else material.night.usd if material.night and material.night.usd else None
+    runs = [item.run for item in material.history]
+    usd, usd_from = cost_of(material.launches, material.night)
     return Headline(
         gain=gain,
         confirmed=bool(best and is_solid(best)),
@@ -224,11 +213,18 @@ def _headline(material: Material, rows: Sequence[Row], candidates: Sequence[Cand
         runs=len(rows),
         crashes=sum(row.val_bpb is None for row in rows),
         kept=kept,
-        wall_hours=wall_s / 3600,
-        utilisation=trained_s / wall_s if wall_s and trained_s else None,
+        wall_hours=wall_seconds(runs) / 3600,
+        utilisation=utilisation(runs),
         cost_usd=usd,
+        cost_from=usd_from,
         night=night_in_words(material.night) if material.night else "",
     )
+
+
+def is_confirmed(candidate: Candidate) -> bool:
+    """Whether a kept change was measured more than once and surely beats what stood before it."""
+    gain, value = candidate.gain, candidate.estimate
+    return bool(gain and gain.high < 0 and value and value.n > 1)
 
 
 def is_solid(candidate: Candidate) -> bool:
@@ -237,28 +233,12 @@ def is_solid(candidate: Candidate) -> bool:
     return bool(gain and gain.high < 0 and value and value.n > 1)
 
 
-def trained_seconds(run: Run) -> float:
-    """Seconds that a run trained, as far as it said."""
-    return run.metrics.training_seconds if run.metrics else run.phases_s.get("training", 0.0)
-
-
-def wall_seconds(runs: Sequence[Run]) -> float:
-    """Seconds from the first start to the last end, without the pauses in which nobody worked."""
-    spans = [(b, e) for r in runs if (b := moment(r.started_utc)) and (e := moment(r.finished_utc or ""))]
-    total, until = 0.0, None
-    for begun, ended in sorted(spans):
-        gap = (begun - until).total_seconds() if until else 0.0
-        total += gap if 0 < gap <= SETTINGS.pause_s else 0.0
-        total += max(0.0, (ended - max(begun, until or begun)).total_seconds())
-        until = max(ended, until or ended)
-    return total
-
-
 def _cells(memory: Memory) -> tuple[Cell, ...]:
-    return tuple(
-        Cell(e.niche, title_of(e.description), e.mean, e.n, memory.archive.count(e.niche), e.emitter or "", str(e.id))
-        for e in memory.archive.elites
-    )
+    found = []
+    for e in memory.archive.elites:
+        title = title_of(e.description, e.niche.startswith("baseline"))
+        found.append(Cell(e.niche, title, e.mean, e.n, memory.archive.count(e.niche), e.emitter or "", str(e.id)))
+    return tuple(found)
 
 
 def _emitters(history: Sequence[Judged], candidates: Sequence[Candidate]) -> list[EmitterLine]:
@@ -285,11 +265,14 @@ def _crashes(history: Sequence[Judged], numbers: Mapping[str, int]) -> list[Cras
 
 def _notes(material: Material) -> list[str]:
     """What the numbers leave out, and what somebody should look at."""
-    apart = Counter(str(run.outcome) for run in material.launches if not run.counted and run.outcome)
+    apart = Counter(str(run.outcome) for run in material.launches if run.outcome and not has_row(run))
     found = list(material.memory.warnings)
     if apart:
         parts = ", ".join(f"{count} {what}" for what, count in apart.most_common())
         found.append(f"Launches that say nothing about a candidate and are counted nowhere: {parts}.")
-    if material.elsewhere:
-        found.append(f"{material.elsewhere} runs of other branches or contracts are not shown: they can't be compared.")
+    if others := material.elsewhere:
+        found.append(f"Not shown, since not comparable: {count_of(others, 'run')} of other branches or contracts.")
+    if material.foreign:
+        rows = count_of(material.foreign.rows, "row")
+        found.append(f"{rows} taken in from elsewhere: in results.tsv, never judged, since their contract is unknown.")
     return found

@@ -26,7 +26,8 @@ def section(name: str, say: str, inner: str, anchor: str = "") -> str:
 
 def command(line: str) -> str:
     """A command to type, with a button that copies it."""
-    return f'<div class="cmd"><code>{esc(line)}</code><button data-copy>copy</button></div>'
+    words = " ".join(f"<span>{esc(word)}</span>" for word in line.split(" "))  # a narrow screen breaks between words
+    return f'<div class="cmd"><code>{words}</code><button data-copy>copy</button></div>'
 
 
 def pill(words: str, kind: str) -> str:
@@ -53,7 +54,7 @@ def more_or_less(estimate: Estimate | None, digits: int = 4, sign: bool = True) 
     if estimate is None:
         return '<span class="soft">–</span>'
     write = signed if sign else plain
-    bounds = f"{write(estimate.low, digits)} to {write(estimate.high, digits)}"
+    bounds = f"{write(estimate.low, digits)} to&nbsp;{write(estimate.high, digits)}"
     return f"{write(estimate.mean, digits)}<br><small>{bounds}</small>"
 
 

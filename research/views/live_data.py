@@ -12,7 +12,8 @@ from research.memory.view import Memory
 from research.night_state import NightState
 from research.records import Estimate, Judged, Plan, Run
 from research.settings import SETTINGS
-from research.views.gather import apart, moment
+from research.views.gather import apart
+from research.views.hours import moment
 from research.views.live_log import Curve, LogProgress
 from research.views.outlook import phase_in_words, plan_title
 from research.views.words import money, title_of
@@ -100,12 +101,12 @@ def view_of(known: Known, flights: Sequence[Flight], now: datetime, now_utc: str
         runs=len(known.history),
         kept=sum(one.decision == "keep" for one in memory.known.values()) - (base is not None),
         crashed=sum(item.run.val_bpb is None for item in known.history),
-        best_title=title_of(best.subject) if best else "",
+        best_title=title_of(best.subject, best is base) if best else "",
         best=best.estimate if best else None,
         gain=apart(best.estimate, base.estimate) if best and base and best.key != base.key else None,
         flights=tuple(flights),
         incumbent_curve=known.incumbent_curve,
-        verdicts=tuple(_said(n, item) for n, item in reversed(latest)),
+        verdicts=tuple(_said(n, item, memory.baseline) for n, item in reversed(latest)),
         phase=phase_in_words(known.plan),
         next_up=f"{plan_title(known.plan)}: {known.plan.reason}" if known.plan else "",
         shares=_shares(known.history),
@@ -113,11 +114,12 @@ def view_of(known: Known, flights: Sequence[Flight], now: datetime, now_utc: str
     )
 
 
-def _said(number: int, item: Judged) -> Said:
+def _said(number: int, item: Judged, baseline: Run | None) -> Said:
     verdict, run = item.verdict, item.run
     assert verdict is not None
     decision = "crash" if run.val_bpb is None else "baseline" if verdict.baseline else verdict.decision
-    return Said(number, title_of(run.subject) or run.run, decision, run.val_bpb, verdict.p_better, verdict.why)
+    title = title_of(run.subject, baseline is not None and run.commit == baseline.commit) or run.run
+    return Said(number, title, decision, run.val_bpb, verdict.p_better, verdict.why)
 
 
 def _shares(history: Sequence[Judged]) -> tuple[tuple[str, float], ...]:
@@ -146,7 +148,8 @@ def flight_of(run: Run, progress: LogProgress, now: datetime, alive: bool) -> Fl
     """A run in flight."""
     begun = moment(run.started_utc)
     seconds = max(0.0, (now - begun).total_seconds()) if begun else 0.0
-    return Flight(run.run, title_of(run.subject) or run.run, run.emitter or "", seconds, progress, alive)
+    # What a runner starts without being an experiment is the baseline.
+    return Flight(run.run, title_of(run.subject, baseline=True) or run.run, run.emitter or "", seconds, progress, alive)
 
 
 def shares_text(shares: Mapping[str, float] | Sequence[tuple[str, float]]) -> str:

@@ -8,7 +8,7 @@ from research.memory.view import Memory
 from research.records import Plan
 from research.settings import SETTINGS
 from research.views.report_data import Bet, Candidate
-from research.views.words import title_of
+from research.views.words import count_of, title_of
 
 
 def noise_in_words(memory: Memory) -> str:
@@ -17,7 +17,7 @@ def noise_in_words(memory: Memory) -> str:
     words = f"One run scatters by {noise.sd:.5f} bpb (95 %: {noise.low:.5f} to {noise.high:.5f})"
     if not noise.n:
         return f"{words}: a guess, since nothing was run twice yet."
-    return f"{words}, from {noise.n} repeats of {noise.groups} configurations."
+    return f"{words}, from {count_of(noise.n, 'repeat')} of {count_of(noise.groups, 'configuration')}."
 
 
 def phase_in_words(plan: Plan | None) -> str:
@@ -43,7 +43,7 @@ def plan_title(plan: Plan) -> str:
 
 def bets(plan: Plan | None, memory: Memory, candidates: Sequence[Candidate]) -> list[Bet]:
     """The most promising next steps: the plan, then what is undecided, then near misses, the likeliest first."""
-    found = [Bet(plan_title(plan), plan.reason)] if plan else []
+    found = [Bet(plan_title(plan), plan.reason, _command(plan))] if plan else []
     named = {plan.parent} if plan and plan.kind == "replicate" else set()
     for one in _likeliest(c for c in candidates if c.decision in ("replicate", "investigate")):
         if one.commit not in named:
@@ -58,11 +58,18 @@ def bets(plan: Plan | None, memory: Memory, candidates: Sequence[Candidate]) -> 
             named.add(best)
     near = {known.commit for known in memory.near_misses}
     for one in _likeliest(c for c in candidates if c.commit in near):
-        if one.commit not in named:
+        if one.commit not in named and (one.p_better is None or one.p_better >= SETTINGS.bet_p):
             why = "A near miss: it may be as good as what stands, and combine with it." + _chance(one)
             found.append(Bet(f"Build on: {title_of(one.title)}", why, f"git show {one.commit[:12]}"))
             named.add(one.commit)
     return found[: SETTINGS.bets_shown]
+
+
+def _command(plan: Plan) -> str:
+    """What carries the plan out."""
+    if plan.kind == "replicate" and plan.parent:
+        return f"uv run research replicate {plan.parent[:12]}"
+    return "uv run research night --max-runs 1"
 
 
 def _likeliest(candidates: Iterable[Candidate]) -> list[Candidate]:

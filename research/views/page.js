@@ -55,6 +55,15 @@
     } else {
       cell.append(element("p", "say", one.nodiff));
     }
+    for (const words of one.commands) {
+      const box = element("div", "cmd");
+      const code = element("code");
+      for (const word of words.split(" ")) code.append(code.firstChild ? " " : "", element("span", "", word));
+      const button = element("button", "", "copy");
+      button.dataset.copy = "";
+      box.append(code, button);
+      cell.append(box);
+    }
     row.after(line);
     row.querySelector(".more").setAttribute("aria-expanded", "true");
   }

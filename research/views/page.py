@@ -6,7 +6,7 @@ import base64
 import hashlib
 from pathlib import Path
 
-from research.views import sections
+from research.views import sections, steps
 from research.views.canvas import COLOURS, DARK_COLOURS, RULES
 from research.views.html import esc
 from research.views.report_data import ReportData
@@ -30,8 +30,8 @@ def render(data: ReportData) -> str:
         sections.pictures,
         sections.findings,
         sections.audit,
-        sections.next_steps,
-        sections.promotion,
+        steps.next_steps,
+        steps.promotion,
         sections.emitters,
         sections.archive,
         sections.crashes,

@@ -178,8 +178,9 @@ class Headline:
         crashes: Counted runs without a score.
         kept: Configurations kept after the baseline.
         wall_hours: Hours from the first start to the last finish, long pauses left out.
-        utilisation: Training seconds per wall-clock second, None when unknown.
+        utilisation: Share of the devices' working time spent training, None when unknown.
         cost_usd: Dollars, None when nobody said.
+        cost_from: Where that figure comes from, or why there is none.
         night: One line about the latest night, "".
     """
 
@@ -194,6 +195,7 @@ class Headline:
     wall_hours: float = 0.0
     utilisation: float | None = None
     cost_usd: float | None = None
+    cost_from: str = ""
     night: str = ""
 
 
@@ -211,7 +213,7 @@ class ReportData:
     candidates: tuple[Candidate, ...] = ()
     steps: tuple[Step, ...] = ()
     confirmed: tuple[Candidate, ...] = ()
-    once: tuple[Candidate, ...] = ()
+    unsure: tuple[Candidate, ...] = ()
     looked_good: tuple[Candidate, ...] = ()
     waiting: tuple[Candidate, ...] = ()
     audited: tuple[Candidate, ...] = ()

@@ -39,7 +39,8 @@ def run_table(data: ReportData) -> str:
 
 
 def _tools(data: ReportData) -> str:
-    states = [("keep", "kept"), ("open", "not decided"), ("discard", "discarded"), ("crash", "crashed")]
+    # A row's own verdict may differ: what was kept in the end was first to be measured again.
+    states = [("keep", "change kept"), ("open", "not decided"), ("discard", "change discarded"), ("crash", "crashed")]
     chosen = _options("every verdict", [s for s in states if any(row.status == s[0] for row in data.rows)])
     names = sorted({row.emitter for row in data.rows if row.emitter})
     return (
@@ -110,5 +111,8 @@ def _facts(row: Row) -> dict[str, Any]:
     elif row.decision == "baseline":
         nodiff = "The baseline: what everything is compared with."
     else:
-        nodiff = f"The difference is not in this page. Type: git show refs/research/runs/{row.run}"
-    return {"commit": row.commit, "facts": [pair for pair in pairs if pair[1]], "nodiff": nodiff}
+        nodiff = "The difference is not in this page; the last command shows it."
+    commands = [f"uv run research replicate {row.commit[:12]}"] if row.commit else []
+    commands.append(f"git show refs/research/runs/{row.run}")
+    facts = [pair for pair in pairs if pair[1]]
+    return {"commit": row.commit, "facts": facts, "nodiff": nodiff, "commands": commands}

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from research.records import Estimate
 from research.views import canvas, charts
 from research.views.html import bullets, card, command, esc, more_or_less, pill, section, table
-from research.views.report_data import Bet, Candidate, Cell, Headline, ReportData
+from research.views.report_data import Candidate, Cell, Headline, ReportData
+from research.views.steps import first_thing
 from research.views.words import clock, interval, money, plain, signed, span
 
 _DECISIONS = {"keep": "keep", "discard": "drop", "replicate": "open", "investigate": "open"}
@@ -20,9 +21,18 @@ def head(data: ReportData) -> str:
     title, lede = _answer(top)
     night = f'<p class="say">{esc(top.night)}</p>' if top.night else ""
     return (
-        f'<header><p class="where">{esc(where)}</p><h1>{title}</h1><p class="lede">{esc(lede)}</p>{night}'
-        f"</header>{_tiles(top)}"
+        f'<header><p class="where">{esc(where)}</p><h1>{title}</h1><p class="lede">{esc(lede)}</p>{_tally(data)}'
+        f"{first_thing(data)}</header>{_tiles(top)}{night}"
     )
+
+
+def _tally(data: ReportData) -> str:
+    """How many changes came to what, each a jump to where they are told."""
+    told = []
+    for name, anchor, _, found in _groups(data):
+        words = f"{len(found)} {esc(name.lower())}"
+        told.append(f'<a href="#{anchor}">{words}</a>' if found else f"<span>{words}</span>")
+    return f'<p class="tally">{"".join(told)}</p>' if len(data.candidates) > 1 else ""
 
 
 def _answer(top: Headline) -> tuple[str, str]:
@@ -60,8 +70,8 @@ def _tiles(top: Headline) -> str:
         ("Runs", str(top.runs), f"{top.crashes} crashed" if top.crashes else "none crashed"),
         ("Kept", str(top.kept), "changes, after the baseline"),
         ("Working time", span(top.wall_hours) if top.wall_hours else "–", per_run),
-        ("Utilisation", busy, "of working time spent training"),
-        ("Cost", cost, "as the backend says" if top.cost_usd is not None else "nobody said"),
+        ("Utilisation", busy, "of the device's time spent training"),
+        ("Cost", cost, top.cost_from),
     ]
     return '<dl class="tiles">{}</dl>'.format(
         "".join(
@@ -100,24 +110,28 @@ def _figure(wide: str, narrow: str) -> str:
 
 def findings(data: ReportData) -> str:
     """What was confirmed, what was kept on one run, what only looked good, what is not decided."""
-    groups = [
-        (
-            "Confirmed",
-            "Kept, and measured more than once. A step whose interval holds zero may still be none.",
-            data.confirmed,
-        ),
-        ("Kept on one run", "Far enough ahead to be kept at once; one more run would tell more.", data.once),
-        ("Only looked good", "Ahead at first, and not when measured again.", data.looked_good),
-        ("Not decided", "Too close to call, or too good to be believed.", data.waiting),
-    ]
-    inner = "".join(_finding(name, say, found) for name, say, found in groups if found)
+    inner = "".join(_finding(*group) for group in _groups(data) if group[-1])
     if len(data.candidates) > 1 and not inner:
-        inner = '<p class="say">Nothing beat the baseline, not even for a moment.</p>'
-    say = data.noise
-    return section("What is true of it", say, inner) if data.rows else ""
+        inner = '<p class="say">Nothing beat what stood, not even for a moment.</p>'
+    if inner and any(group[-1] for group in _groups(data)):
+        inner += (
+            '<p class="say"><small>Gain and P(better) are against what stood at the time, as far as they are believed: '
+            "a lucky draw counts for less than it shows.</small></p>"
+        )
+    return section("What is true of it", data.noise, inner) if data.rows else ""
 
 
-def _finding(name: str, say: str, found: Sequence[Candidate]) -> str:
+def _groups(data: ReportData) -> list[tuple[str, str, str, Sequence[Candidate]]]:
+    """What became of the changes: name, anchor, what that means, which."""
+    return [
+        ("Confirmed", "confirmed", "Kept, run more than once, and the whole interval is a gain.", data.confirmed),
+        ("Kept, not confirmed", "unsure", "Probably better: one run only, or zero within the interval.", data.unsure),
+        ("Only looked good", "looked-good", "Ahead at first, and not when measured again.", data.looked_good),
+        ("Not decided", "undecided", "Too close to call, or too good to be believed: run again.", data.waiting),
+    ]
+
+
+def _finding(name: str, anchor: str, say: str, found: Sequence[Candidate]) -> str:
     heads = [("n", "#"), ("", "change"), ("n wide", "first run"), ("n", "mean"), ("n", "gain"), ("n wide", "P(better)")]
     rows = [
         [
@@ -130,11 +144,8 @@ def _finding(name: str, say: str, found: Sequence[Candidate]) -> str:
         ]
         for one in found
     ]
-    return (
-        f"<h3>{esc(name)} <span class=soft>({len(found)})</span></h3>"
-        + card(table(heads, rows))
-        + f"<p class=say><small>{esc(say)}</small></p>"
-    )
+    head = f'<h3 id="{anchor}">{esc(name)} <span class=soft>({len(found)})</span></h3>'
+    return f"{head}<p class=say><small>{esc(say)}</small></p>{card(table(heads, rows))}"
 
 
 def _by(one: Candidate) -> str:
@@ -179,36 +190,6 @@ def _audit_says(best: Candidate) -> str:
     return words + "that text can't tell them apart."
 
 
-def next_steps(data: ReportData) -> str:
-    """The next bets."""
-    inner = "".join(_bet(bet) for bet in data.bets)
-    say = "The planner's next experiment, and what is most likely to pay."
-    return section("Next bets", say, f'<div class="card"><ol class="bets">{inner}</ol></div>') if inner else ""
-
-
-def _bet(bet: Bet) -> str:
-    line = command(bet.command) if bet.command else ""
-    return f'<li><strong>{esc(bet.title)}</strong><br><span class="soft">{esc(bet.why)}</span>{line}</li>'
-
-
-def promotion(data: ReportData) -> str:
-    """The commands that take the result away or measure it again."""
-    best, base = data.headline.best, data.headline.baseline
-    if not best or not base or best.number == base.number or not best.commit:
-        return ""
-    name = data.branch.rsplit("/", 1)[-1] or "night"
-    kept = [c.commit[:12] for c in data.confirmed if c.commit]
-    parts = ["<h3>Take what stands under a name of its own</h3>", command(f"git branch best-{name} {best.commit[:12]}")]
-    if kept:
-        parts += [
-            "<h3>Take the confirmed changes alone onto the branch you are on</h3>",
-            command("git cherry-pick " + " ".join(kept)),
-        ]
-    parts += ["<h3>Measure it again with another seed</h3>", command(f"uv run research replicate {best.commit[:12]}")]
-    parts += ["<h3>Look at any run, kept or not</h3>", command(f"git show refs/research/runs/{best.runs[0]}")]
-    return section("Take it further", "", card("".join(parts)))
-
-
 def archive(data: ReportData) -> str:
     """The archive as a grid: kinds of change down, size, memory and growth across."""
     if not data.cells:
@@ -221,23 +202,23 @@ def archive(data: ReportData) -> str:
     heads = [("", "")] + [
         ("", f"{esc(rest[0] if rest else '')}<span>{esc(', '.join(rest[1:]))}</span>") for rest in columns
     ]
-    rows = [
-        [("none", f"<strong>{esc(kind)}</strong>"), *(_cell(at.get((kind, rest)), best) for rest in columns)]
-        for kind in kinds
-    ]
+    rows = []
+    for kind in kinds:
+        cells = [_cell(at.get((kind, rest)), best, ", ".join(rest)) for rest in columns]
+        rows.append([("none", f"<strong>{esc(kind)}</strong>"), *cells])
     say = "The best of every niche: what a change touched, by parameters, memory and growth."
     return section("Archive", say, card(table(heads, rows, "grid")))
 
 
-def _cell(cell: Cell | None, best: float) -> tuple[str, str]:
+def _cell(cell: Cell | None, best: float, column: str) -> tuple[str, str]:
     if cell is None:
         return "none", ""
     words = f'<span title="{esc(cell.title)}">{plain(cell.mean)}</span>'
     who = cell.emitter or ("" if cell.niche.startswith("baseline") else "free")
-    tried = f"{cell.count} tried" if cell.count != 1 else "1 tried"
+    where = f'<small class="narrow">{esc(column)}</small>'  # a phone shows no column heads
     return (
         "num best" if cell.mean == best else "num",
-        f"{words}<br><small>n = {cell.n} · {tried}<br>{esc(who)}</small>",
+        f'{where}{words}<br><small>n = {cell.n}<span class="wide"> · {cell.count} tried</span><br> {esc(who)}</small>',
     )
 
 

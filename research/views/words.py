@@ -13,9 +13,16 @@ _TAG = re.compile(r"\s*\[emitter=[^\]]*\]\s*$")
 _CHANGES = 6  # changes named in one line; an experiment has one or two
 
 
-def title_of(subject: str) -> str:
-    """A commit's subject without prefix and tag."""
+def title_of(subject: str, baseline: bool = False) -> str:
+    """A commit's subject without prefix and tag; "baseline" for the one that was only begun with, whatever it says."""
+    if baseline and not _PREFIX.match(subject):
+        return "baseline"
     return _TAG.sub("", _PREFIX.sub("", subject)).strip()[:200]
+
+
+def count_of(number: int, one: str, many: str = "") -> str:
+    """How many of what, as people say it."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def changes_in_words(delta: Mapping[str, str]) -> str:
@@ -59,7 +66,8 @@ def clock(at_utc: str) -> str:
 
 def night_in_words(night: NightState) -> str:
     """The latest night in a line."""
-    ended = f"ended {clock(night.finished_utc)}" if night.finished_utc else "has no end on record"
-    reason = f" ({night.stop_reason})" if night.stop_reason else ""
+    ended = f"ended {clock(night.finished_utc)}" if night.finished_utc else "not ended; the same command goes on"
+    reason = f"; {night.stop_reason}" if night.stop_reason else ""
     workers = f", {night.workers} workers" if night.workers > 1 else ""
-    return f"Night of {clock(night.started_utc)}: agent {night.agent}{workers}, {night.runs} runs, {ended}{reason}."
+    runs = count_of(night.runs, "run")
+    return f"Latest night, begun {clock(night.started_utc)}: agent {night.agent}{workers}, {runs}, {ended}{reason}."

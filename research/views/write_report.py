@@ -12,6 +12,7 @@ from research.memory.recall import recall
 from research.places import Places
 from research.records import Judged
 from research.store.db import Store
+from research.store.foreign import foreign
 from research.views import charts
 from research.views.diffs import differences, source_reader
 from research.views.gather import Material, gather
@@ -65,6 +66,7 @@ def read_data(store: Store, places: Places, made_utc: str, wanted: str | None = 
             night=night if night and night.branch == branch else None,
             launches=launches,
             elsewhere=len(everything) - len(mine),
+            foreign=foreign(store),
             diffs=differences(runs, source_reader(places, runs)),
         )
     )

@@ -86,6 +86,17 @@ def test_outside_a_repository(tmp_path: Path, quick: None):
     assert not found["git"].ok
 
 
+def test_without_uv_and_git(kit: Kit, quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """What mends it must be there: an environment that uv made has no pip, and without git there is no git init."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    found = by_name(doctor.examine(kit.root, kit.environment, ask=lambda _: None))
+    assert not found["uv"].ok
+    assert "pip" not in found["uv"].fix
+    assert not found["git"].ok
+    assert "git is not installed" in found["git"].say
+    assert "cd " not in found["git"].fix
+
+
 def test_the_verb(kit: Kit):
     told = kit.json("doctor")
     assert told["schema"] == "autoresearch.doctor/1"

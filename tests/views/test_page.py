@@ -13,10 +13,13 @@ from pathlib import Path
 import pytest
 from support.labkit import Kit, kit
 
-from research.records import Estimate, Run
-from research.store.open import read_store
+from research.night_state import Limits, NightState
+from research.records import Estimate, Outcome, Run
+from research.store.imports import import_path
+from research.store.open import open_store, read_store
 from research.views.diffs import difference
-from research.views.gather import apart, wall_seconds
+from research.views.gather import apart
+from research.views.hours import cost_of, utilisation, wall_seconds
 from research.views.page import render
 from research.views.report_data import ReportData
 from research.views.write_report import NothingThere, choose_branch, page_path, read_data, write_page
@@ -38,7 +41,8 @@ class Shape(HTMLParser):
         self.loads: list[str] = []
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.loads += [f"{tag} {name}" for name, _ in attributes if name in ("src", "href", "action", "srcset", "data")]
+        loading = [(name, value) for name, value in attributes if name in ("src", "href", "action", "srcset", "data")]
+        self.loads += [f"{tag} {name}" for name, value in loading if not (value or "").startswith("#")]
         if tag not in VOID:
             self.open.append(tag)
 
@@ -86,7 +90,7 @@ def test_it_says_what_a_person_wants_to_know(sixty: ReportData):
     for words in (
         "confirmed", "60", "Utilisation", "Progress", "Frontier", "Only looked good", "The audit", "Next bets",
         "Who earned what", "Archive", "Crashes", "Every run", "git cherry-pick", "research replicate",
-        "git branch best-",
+        "git branch best-", "git checkout main && git merge", "research night --hours", "kept, not confirmed",
     ):  # fmt: skip
         assert words in shape.text, words
     gain = sixty.headline.gain
@@ -99,11 +103,14 @@ def test_the_numbers_are_the_stores(sixty: ReportData):
     assert sixty.headline.cost_usd == pytest.approx(60 * 0.31)
     assert 0.5 < (sixty.headline.utilisation or 0) < 1
     assert sum(line.count for line in sixty.crashes) == sixty.headline.crashes
-    assert all(c.decision == "keep" and len(c.runs) > 1 for c in sixty.confirmed)
+    assert all(c.decision == "keep" and c.estimate and c.estimate.n > 1 for c in sixty.confirmed)
+    assert all(c.gain and c.gain.high < 0 for c in sixty.confirmed)
+    assert sixty.unsure
+    assert {c.decision for c in sixty.unsure} == {"keep"}
     assert all(c.decision == "discard" for c in sixty.looked_good)
     assert {c.number for c in sixty.confirmed}.isdisjoint(c.number for c in sixty.looked_good)
     assert len(sixty.bets) <= 3
-    kept = sum(c.gain.mean for c in (*sixty.confirmed, *sixty.once) if c.gain)
+    kept = sum(c.gain.mean for c in (*sixty.confirmed, *sixty.unsure) if c.gain)
     assert sum(line.earned_bpb for line in sixty.emitters) == pytest.approx(-kept)
 
 
@@ -156,6 +163,16 @@ def test_a_lab_without_runs_says_what_to_do(tmp_path: Path):
     assert "uv run research night --max-runs 5" in text
 
 
+def test_what_was_taken_in_is_told(tmp_path: Path):
+    places = make_places(tmp_path / "lab")
+    (tmp_path / "old.tsv").write_text("commit\tval_bpb\tmemory_gb\tstatus\tdescription\naaaaaaa\t0.9\t1.0\tkeep\tb\n")
+    with open_store(places, NOW, lambda _: None) as store:
+        import_path(store, tmp_path / "old.tsv", NOW)
+        text = shape_of(render(read_data(store, places, NOW))).text
+    assert "No runs yet" in text
+    assert "1 row taken in from elsewhere" in text
+
+
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
 def test_small_labs(tmp_path: Path, count: int):
     assert "baseline" in shape_of(render(data_of(tmp_path / "lab", count))).text
@@ -180,6 +197,30 @@ def test_pauses_are_not_working_time():
     assert wall_seconds([run("01:00", "01:05"), run("01:10", "01:15")]) == 15 * 60
     assert wall_seconds([run("01:00", "01:05"), run("09:00", "09:05")]) == 10 * 60
     assert wall_seconds([run("01:00", "01:10"), run("01:05", "01:12")]) == 12 * 60  # two at once
+
+
+def test_two_workers_are_two_devices_to_be_used():
+    def run(begun: str, ended: str) -> Run:
+        end = f"2026-01-01T{ended}:00Z"
+        trained = {"training": 300.0}
+        return Run(begun, "", "runner", "b", "c", f"2026-01-01T{begun}:00Z", finished_utc=end, phases_s=trained)
+
+    alone = [run("01:00", "01:10"), run("01:10", "01:20")]
+    assert utilisation([]) is None
+    assert utilisation(alone) == pytest.approx(0.5)
+    assert utilisation([*alone, run("09:00", "09:10"), run("09:00", "09:10")]) == pytest.approx(0.5)
+
+
+def test_the_cost_says_where_it_comes_from():
+    def run(usd: float | None, outcome: Outcome = "scored") -> Run:
+        begun, ended = "2026-01-01T01:00:00Z", "2026-01-01T02:00:00Z"
+        return Run("r", "", "runner", "b", "c", begun, finished_utc=ended, outcome=outcome, cost_usd=usd)
+
+    night = NightState("n", "b", "builtin", "local", 1, 1, NOW, Limits(usd_per_hour=2.5))
+    assert cost_of([run(None)], None) == (None, "no price given (--usd-per-hour)")
+    assert cost_of([run(None), run(None, "infrastructure")], night) == (2.5, "at $2.5 an hour")
+    assert cost_of([run(4.0), run(None)], night) == (6.5, "as the backend says and at $2.5 an hour")
+    assert cost_of([run(4.0), run(None)], None) == (4.0, "as the backend says")
 
 
 def test_spreads_add_up_in_a_difference():

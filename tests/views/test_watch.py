@@ -20,8 +20,9 @@ from research.records import Run
 from research.store import folders
 from research.store.open import read_store
 from research.views.braille import plot
+from research.views.frame import frame
 from research.views.live import Live
-from research.views.live_data import budget_left
+from research.views.live_data import LiveView, Said, budget_left
 from research.views.live_log import finished_curve, loss_at, progress_of, read_progress
 from views.fabricate import BEGIN, BRANCH, make_lab, make_places
 
@@ -122,6 +123,28 @@ def test_a_run_in_flight_on_a_small_terminal(tmp_path: Path):
     assert "12 of 40 runs, 9.0 of 10 h, $3.50 of $20.00" in text
     assert "what stands had" in text
     assert any("\u2800" < char <= "\u28ff" for char in text)
+
+
+def test_only_titles_are_cut():
+    long = "a title that goes on and on until it is wider than any terminal that somebody looks at it with, and on"
+    told = (Said(12, long, "investigate", 2.76757, 0.27, ""), Said(1, "short", "baseline", 0.98, None, ""))
+    view = LiveView("2026-03-02T06:00:00Z", BRANCH, "pocket", 12, 0, 0, verdicts=told)
+    console = Console(file=io.StringIO(), width=80)
+    console.print(frame(view, 80))
+    assert isinstance(console.file, io.StringIO)
+    lines = console.file.getvalue().splitlines()
+    assert "#12 investigate 2.76757 P 0.27 a title that goes on" in "\n".join(lines)
+    assert " #1 baseline    0.98000        short" in [line.rstrip() for line in lines]
+    assert all(len(line) <= 80 for line in lines)
+
+
+def test_the_baseline_is_called_so(kit: Kit):
+    """Whatever the commit that was begun with says of itself, it is not what is being tried."""
+    kit.git("commit", "-q", "--amend", "-m", "Mend the fence")
+    kit.run()
+    shown = kit.research("watch", "--once").out
+    assert "#1 baseline 0.9" in shown
+    assert "Mend the fence" not in shown
 
 
 def test_a_run_without_a_runner_is_not_shown_as_going_on(tmp_path: Path):

@@ -222,7 +222,7 @@ class Night:
             self._report(store, end.run)
             self._settle(store)
         elif end.outcome == "configuration" and not (end.child_exit == EXIT_NO_DATA and going.job.plan):
-            self._reason = f"configuration: {end.why}"
+            self._reason = f"configuration: {end.why.rstrip('.')}"
         elif end.outcome in limits.FAILED or _BUSY_DEVICE in end.why:
             self._fail(end.why or end.outcome)
         elif end.outcome in ("refused", "repeat", "configuration"):  # the last: what the candidate made of its data
