@@ -73,14 +73,10 @@ def next_order(here: Situation, words: int) -> Order:
         here: Where the lab stands.
         words: Most words of the order.
     """
-    order = _first(here)
-    parts = order.text.split(" ")
-    if len(parts) > words:
-        order.text = " ".join(parts[:words]) + " …"
-    return order
+    return _first(here, words)
 
 
-def _first(here: Situation) -> Order:
+def _first(here: Situation, words: int) -> Order:
     if here.running:
         return Order(
             "wait",
@@ -117,7 +113,7 @@ def _first(here: Situation) -> Order:
         return Order(
             "run", f"HEAD {here.head[:7]} {quoted(here.subject, 90)} is not measured yet.{badly}\n{_launch(here)}"
         )
-    return _of_plan(here)
+    return _of_plan(here, words)
 
 
 def _of_verdicts(here: Situation) -> Order | None:
@@ -163,8 +159,8 @@ def _launch(here: Situation) -> str:
     )
 
 
-def _of_plan(here: Situation) -> Order:
-    """What the lab wants tried next."""
+def _of_plan(here: Situation, words: int) -> Order:
+    """What the lab wants tried next; of a long brief the end is left out, not what to type."""
     plan = here.plan or {}
     details = plan.get("details") or {}
     brief = details.get("brief") or details.get("prompt") if isinstance(details, dict) else None
@@ -190,8 +186,13 @@ def _of_plan(here: Situation) -> Order:
             "Next experiment: choose it yourself. `uv run research summary` says what is known, what nearly worked and "
             "what failed; take the idea with the best expected gain that was not tried."
         )
-    return Order(
-        "plan",
-        f"{what}\n\nOne idea, train.py only. Commit it before the run: `git commit -m 'exp: WHAT [emitter={emitter}]' "
-        f"-- train.py`.\n{_launch(here)}\nDo not ask for confirmation.",
+    rest = (
+        f"One idea, train.py only. Commit it before the run: `git commit -m 'exp: WHAT [emitter={emitter}]' "
+        f"-- train.py`.\n{_launch(here)}\nDo not ask for confirmation."
     )
+    return Order("plan", f"{_cut(what, words - len(rest.split(' ')))}\n\n{rest}")
+
+
+def _cut(text: str, words: int) -> str:
+    parts = text.split(" ")
+    return text if len(parts) <= words else " ".join(parts[:words]) + " … (`uv run research next` shows all of it)"

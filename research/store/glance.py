@@ -11,7 +11,7 @@ import sqlite3
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
 BUSY_MS = 2000
@@ -154,19 +154,36 @@ class _Nothing:
         return None
 
 
-def glance(discovery: str) -> Glance | _Nothing:
-    """Opens a glance into the memory in a folder, None (when entered) where there is none that can be read."""
+def glance(discovery: str, say: Callable[[str], None] | None = None) -> Glance | _Nothing:
+    """Opens a glance into the memory in a folder, None (when entered) where there is none that can be read.
+
+    Args:
+        discovery: The memory's folder.
+        say: Told why a memory that is there can't be read.
+    """
     path = os.path.join(discovery, "memory.db")
     try:
-        if os.path.getsize(path) == 0:
-            return _Nothing()
-        db = sqlite3.connect(path, isolation_level=None, timeout=BUSY_MS / 1000)
-    except (OSError, sqlite3.Error):
+        size = os.path.getsize(path)
+    except OSError:
         return _Nothing()
     try:
-        if int(db.execute("PRAGMA user_version").fetchone()[0]) >= LEAST_SCHEMA:
-            return Glance(db)
-    except sqlite3.Error:
-        pass
-    db.close()
+        db = sqlite3.connect(path, isolation_level=None, timeout=BUSY_MS / 1000)
+        try:
+            db.execute("PRAGMA synchronous = NORMAL")  # power lost takes the switch's last turn along, never a run
+            version = int(db.execute("PRAGMA user_version").fetchone()[0])
+            if size and version >= LEAST_SCHEMA:
+                return Glance(db)
+            why = f"it is of version {version}" if size else "it is empty"
+        except sqlite3.Error as error:
+            why = str(error)
+        db.close()
+    except sqlite3.Error as error:
+        why = str(error)
+    if say:
+        say(f"{path} can't be read ({why}); uv run research doctor says what to do")
     return _Nothing()
+
+
+def number_of(text: str | None) -> int:
+    """The number that a fact holds, 0 where it holds none."""
+    return int(text) if text and text.isdecimal() else 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
@@ -101,6 +102,28 @@ def test_a_plan_with_its_brief_is_ordered_and_bounded(kit: Kit):
     text = order(kit)
     assert text.startswith("Facts first.") or "Facts first." in text
     assert len(text.split()) * 1.4 < 1200
+    assert RUN in text  # the brief is what is cut
+    assert text.endswith("Do not ask for confirmation.")
+
+
+def test_an_order_stays_short_beside_a_review(kit: Kit):
+    turn_on(kit)
+    kit.run()
+    kit.research("settle")
+    kit.commit("exp: worse [emitter=contrarian]", val=1.5)
+    kit.run()
+    kit.research("settle")
+    with open_store(Places(kit.root), "2026-01-01T00:00:00Z", print) as store:
+        while pending := store.pending_plan():
+            store.close_plan(pending.plan, "2026-01-01T00:00:00Z", None)
+        details = {"brief": "long " * 3000, "branch": "autoresearch/try"}
+        at = "2026-01-01T00:00:00Z"
+        store.add_plan(Plan("p1", at, "contrarian", None, None, "experiment", "why", details=details))
+    text = order(kit)
+    assert "has finished" in text
+    if "long long" in text:  # else the baseline is to be measured again
+        assert RUN in text
+    assert len(text) < 4_000
 
 
 def test_reviews_are_shown_once_by_whichever_hook_comes_first(kit: Kit):
@@ -232,6 +255,29 @@ def test_odd_payloads_do_no_harm(kit: Kit, event: str, text: str):
     assert done.stdout == b"" or isinstance(json.loads(done.stdout), dict)
 
 
+def test_a_stop_that_can_not_be_noted_is_not_lost_in_silence(kit: Kit):
+    turn_on(kit)
+    with sqlite3.connect(kit.root / "results/discovery/memory.db", isolation_level=None) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        text = context_of(hook(kit, "UserPromptSubmit", prompt="stop"))
+        writer.execute("ROLLBACK")
+    assert "could not be turned" in text
+    assert "research autonomy" in text
+
+
+OTHERS = [
+    {"tool_name": "exec_command", "tool_input": {"cmd": "git push"}},
+    {"tool_name": "shell", "tool_input": {"command": ["bash", "-lc", "git push"]}},
+    {"tool_name": "Bash", "tool_input": "git push", "cwd": None, "new": {"field": 1}},
+    {"tool_name": "apply_patch", "tool_input": {"input": "*** Begin Patch\n*** Update File: prepare.py\n"}},
+]
+
+
+@pytest.mark.parametrize("payload", OTHERS)
+def test_payloads_of_other_versions_are_read_too(kit: Kit, payload: dict[str, object]):
+    assert denial_of(hook(kit, "PreToolUse", **payload)) != ""
+
+
 def _break_store(kit: Kit) -> None:
     (kit.root / "results/discovery").mkdir(parents=True, exist_ok=True)
     (kit.root / "results/discovery/memory.db").write_bytes(b"garbage" * 1000)
@@ -267,6 +313,7 @@ def test_no_harm_to_the_lab_stops_the_agent(kit: Kit, event: str, harm):
     assert done.stdout == b"" or isinstance(json.loads(done.stdout), dict)
     if harm in (_break_package, _no_python):
         assert done.stdout == b""
+    if harm is not _remove_scripts:
         assert log(kit) != ""
 
 

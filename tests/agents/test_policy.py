@@ -133,3 +133,15 @@ UNFINISHED = ["'", '"', "$(", "cat <<EOF", "`", "((", "case x in", "${", "a |", 
 def test_unfinished_lines_are_read_without_harm(text: str, repository: Path):
     assert judge(text, repository) is None
     assert judge(f"rm prepare.py; {text}", repository) is not None
+
+
+ENDLESS = [
+    "rm " + "{a,b}" * 40, "a=xx;" + "a=$a$a;" * 40 + "ls $a", "f() { f; f; f; }; f", "f() { g; g; }; g() { f; f; }; f",
+    "ls " + "$(echo " * 11 + "x" + ")" * 11, "$(" * 3000, "bash -c " * 300,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ENDLESS)
+def test_lines_that_would_never_end_are_given_up(text: str, repository: Path):
+    judge(text, repository)
+    assert judge(f"rm prepare.py; {text}", repository) is not None

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from research.agents.hooks.entry import Call
 
+_COMMAND = ("command", "cmd", "input", "patch")
+"""Names of what is typed or patched; versions of the client differ."""
 SEEN = ".hooks-seen"
 """Its time is that of the last look into the store."""
 
@@ -39,11 +41,15 @@ def _where(call: Call, branch: str, guarded: bool) -> Where:
     return Where(call.root, branch, guarded, call.driven, data, lab_options(call.environment))
 
 
+def _quoted(word: str) -> str:
+    return word if word.isalnum() else "'" + word.replace("'", "'\\''") + "'"
+
+
 def _judge(call: Call, where: Where) -> str | None:
     given = call.payload.get("tool_input")
-    command = given.get("command") if isinstance(given, dict) else given
-    if isinstance(command, list):
-        command = " ".join(str(word) for word in command)
+    if isinstance(given, dict):
+        given = next((given[name] for name in _COMMAND if given.get(name)), None)
+    command = " ".join(_quoted(str(word)) for word in given) if isinstance(given, list) else given
     if not isinstance(command, str):
         return None
     cwd = call.text("cwd") or call.root
@@ -56,7 +62,7 @@ def _autonomy_is_on(call: Call) -> bool:
     from research.agents.autonomy import load
     from research.store.glance import glance
 
-    with glance(call.discovery) as store:
+    with glance(call.discovery, call.log) as store:
         return store is not None and load(store).enabled
 
 

@@ -10,7 +10,7 @@ from research.agents.hooks.before import SEEN, lab_options
 from research.agents.hooks.entry import context
 from research.agents.hooks.wire import dumps, loads
 from research.head import branch_of
-from research.store.glance import glance
+from research.store.glance import glance, number_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from research.agents.hooks.entry import Call
     from research.store.glance import Glance
 
+_NOT_TURNED = "The person asked to turn autonomous continuation on or off, and the switch could not be turned"
+_BY_HAND = "Tell them to type `uv run research doctor`, then `uv run research autonomy on` or `off`."
 HAND = "hand-"
 CONTEXT_CHARS = 6_000
 """Where a text is cut without asking settings.py, whose loading an ordinary hook can't wait for; a test holds both
@@ -27,6 +29,10 @@ together."""
 
 ORDER_WORDS = 700
 """Longest order where the switch does not say."""
+LEAST_WORDS = 250
+"""What an order keeps beside a review: its own words, and the beginning of its brief."""
+WORD_CHARS = 4
+"""Letters of a review that count as a word of the order: it is full of numbers, which take more tokens."""
 _SIGNS = (
     "stop", "halt", "pause", "quit", "abort", "cease", "desist", "autonom", "loop", "continue", "resume", "go on",
     "keep", "carry on", "proceed", "kick", "experiment", "summari", "hold", "enough", "call it",
@@ -49,7 +55,7 @@ def _experimental(branch: str) -> bool:
 def news(call: Call) -> str:
     """The review of a run that finished and that no hook has shown yet; whichever hook comes first shows it, once."""
     branch = branch_of(call.root)
-    with glance(call.discovery) as store:
+    with glance(call.discovery, call.log) as store:
         text = _news(store, branch) if store is not None and branch else ""
     _looked(call)
     return text[:CONTEXT_CHARS]
@@ -66,7 +72,7 @@ def _looked(call: Call) -> None:
 
 def _news(store: Glance, branch: str) -> str:
     name = f"shown:{branch}"
-    shown = int(store.fact(name) or 0)
+    shown = number_of(store.fact(name))
     rows = store.verdicts_after(shown, branch)
     if rows and store.advance(name, rows[0]["seq"]):
         store.advance(f"told:{branch}", store.last("runs"))
@@ -74,7 +80,7 @@ def _news(store: Glance, branch: str) -> str:
     if not rows and (last := store.last("verdicts")) > shown:
         store.advance(name, last)
     told = f"told:{branch}"
-    failed = store.failed_after(int(store.fact(told) or 0), branch)
+    failed = store.failed_after(number_of(store.fact(told)), branch)
     if failed and store.advance(told, failed[0]["seq"]):
         row = failed[0]
         return (
@@ -114,7 +120,7 @@ def take_in_hand_made(call: Call) -> None:
     if seen != str(stamp):
         with os.scandir(runs) as entries:
             names = [entry.name for entry in entries if entry.name.startswith(HAND)]
-        with glance(call.discovery) as store:
+        with glance(call.discovery, call.log) as store:
             pending = [name for name in names if store is None or not store.knows_folder(name)]
     done = [name for name in pending if name and os.path.exists(os.path.join(runs, name, "score.json"))]
     if done:
@@ -155,7 +161,7 @@ def session_start(call: Call) -> dict[str, Any] | None:
         return None
     take_in_hand_made(call)
     branch = branch_of(call.root)
-    with glance(call.discovery) as store:
+    with glance(call.discovery, call.log) as store:
         on = store is not None and autonomy.load(store).enabled
         parts = [
             f"Autoresearch, session {call.text('source') or 'startup'}. Branch: {branch or '(detached)'}. "
@@ -179,8 +185,12 @@ def prompt(call: Call) -> dict[str, Any] | None:
         return None
     take_in_hand_made(call)
     branch = branch_of(call.root)
-    said = _note(call, branch)
-    with glance(call.discovery) as store:
+    try:
+        said = _note(call, branch)
+    except Exception as error:  # a stop that is not heard must be known of
+        call.log(f"the switch was not turned: {type(error).__name__}: {error}")
+        said = f"{_NOT_TURNED} now ({error}). {_BY_HAND}"
+    with glance(call.discovery, call.log) as store:
         on = store is not None and autonomy.load(store).enabled
         parts = [said] if said else []
         if _experimental(branch):
@@ -209,9 +219,10 @@ def _note(call: Call, branch: str) -> str:
             return ""
         _make_store(call)
     now = time.time()
-    with glance(call.discovery) as store:
+    with glance(call.discovery, call.log) as store:
         if store is None:
-            return ""
+            there = os.path.exists(os.path.join(call.discovery, "memory.db"))
+            return f"{_NOT_TURNED}: the lab's memory can't be read. {_BY_HAND}" if there else ""
         before = autonomy.load(store)
         if wish == "resume" and not (before.by_itself and not before.enabled):
             return ""
@@ -257,7 +268,7 @@ def stop(call: Call) -> dict[str, Any] | None:
         return None
     take_in_hand_made(call)
     now = time.time()
-    with glance(call.discovery) as store:
+    with glance(call.discovery, call.log) as store:
         if store is None:
             return None
         state = autonomy.load(store)
@@ -271,17 +282,19 @@ def stop(call: Call) -> dict[str, Any] | None:
         from research.agents.situation import look
 
         here = look(call.root, branch, store, lab_options(call.environment), call.environment)
-        order = next_order(here, state.order_words or ORDER_WORDS)
+        words = state.order_words or ORDER_WORDS
+        order = next_order(here, words)
         if order.kind == "no-data":
             store.set_fact("told_of_data", "1")
         if not order.text:
             return None
         progress = f"{here.head} {store.last('runs')} {store.last('verdicts')}"
-        words = _digest(call.text("last_assistant_message"))
-        if reason := autonomy.went_on(state, progress, words):
+        if reason := autonomy.went_on(state, progress, _digest(call.text("last_assistant_message"))):
             return _let_go(store, state, reason, now)
         autonomy.save(store, state)
-        text = "\n\n".join(part for part in (_news(store, branch), order.text) if part)
+        if review := _news(store, branch):
+            order = next_order(here, max(LEAST_WORDS, words - len(review) // WORD_CHARS))
+        text = "\n\n".join(part for part in (review, order.text) if part)
         store.add_event(_utc(now), "stop_continue", dumps({"kind": order.kind, "order": text[:2000]}))
     _looked(call)
     return {"decision": "block", "reason": text[:CONTEXT_CHARS]}

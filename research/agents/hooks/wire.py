@@ -41,7 +41,7 @@ def loads(text: str) -> Any:
     text = text.strip()
     try:
         value, end = make_scanner(_Rules)(text, 0)  # type: ignore[arg-type]
-    except StopIteration:
+    except (StopIteration, SystemError):  # the latter where it is cut off inside a text
         raise ValueError("not JSON") from None
     if end != len(text):
         raise ValueError("more than one JSON value")

@@ -63,7 +63,7 @@ def read(text: str) -> list[Simple | Group]:
     reader = _Reader(text.replace("\r\n", "\n").replace("\\\n", ""))
     try:  # noqa: SIM105 - contextlib is one more import
         reader.script("")
-    except End:
+    except (End, RecursionError):
         pass
     return reader.done()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from research.agents.shell.commands import Group, Redirect, Simple, read
-from research.agents.shell.plain import output_of, trimmed
+from research.agents.shell.plain import FIELDS, MARKS, PLAIN, braces, output_of, plain, trimmed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     Judge = Callable[["Act", "Walk"], "str | None"]
 
 UNKNOWN = "\0"
-_MARKS = {"*": "\ue000", "?": "\ue001", "[": "\ue002", "{": "\ue003", "}": "\ue004", ",": "\ue005"}
-_PLAIN = {mark: char for char, mark in _MARKS.items()}
 _DEPTH = 12
 """Nested shells deeper than this are not followed: nobody writes them."""
-_FIELDS = 2000
-"""Words that one pattern may come to."""
+_STEPS = 5000
+"""Commands that are followed: loops within loops of substitutions would keep the agent waiting."""
+_CHARS = 100_000
+"""Longest value of a variable; a longer one is as if unknown."""
 _DECLARE = ("export", "declare", "local", "readonly", "typeset")
 
 
@@ -84,7 +84,7 @@ class Walk:
         self.branch: str | None = None
         self.listing: tuple[list[str], str] | None = None
         self.fetched = False
-        self.depth = 0
+        self.depth = self.steps = 0
         self.background = False
         self._flow: str | None = None
         self._inner: str | None = None
@@ -121,16 +121,15 @@ class Walk:
 
     def _call(self, act: Act) -> str | None:
         """Follows a function of this line's own."""
-        body = self.functions.get(act.argv[0]) if act.argv else None
-        if body is None or self.depth >= _DEPTH:
+        body = self.functions.pop(act.argv[0], None) if act.argv else None
+        if body is None:
             return None
         variables = dict(self.variables)
-        self.depth += 1
         self.set_parameters(act.argv)
         try:
             return self._items(body)
         finally:
-            self.depth -= 1
+            self.functions[act.argv[0]] = body  # not there meanwhile: one that calls itself would never end
             self.variables = variables
 
     def _items(self, items: list[Simple | Group]) -> str | None:
@@ -159,6 +158,9 @@ class Walk:
         return self.judge(around, self)
 
     def _simple(self, simple: Simple, flow: str | None) -> str | None:
+        self.steps += 1
+        if self.steps > _STEPS:
+            return None
         self._inner = None
         argv = [field for word in simple.words for field in self.expand(word)]
         act = Act(argv, self.cwd)
@@ -208,7 +210,7 @@ class Walk:
             name, sign, value = word.partition("=")
             if not sign or not name.rstrip("+").isidentifier():
                 break
-            self.variables[name.rstrip("+")] = [value]
+            self.variables[name.rstrip("+")] = [value if len(value) <= _CHARS else UNKNOWN]
             taken += 1
         act.argv = act.argv[taken:]
 
@@ -289,16 +291,16 @@ class Walk:
                 values = self._substituted(kind, text)
             if kind in ("var", "sub") and not quoted and len(word) == 1:
                 values = [part for value in values for part in value.split()]
-            fields = [(field + value) for field in fields for value in values][:_FIELDS]
-        if not any(mark in field for field in fields for mark in _PLAIN):
+            fields = [(field + value) for field in fields for value in values][:FIELDS]
+        if not any(mark in field for field in fields for mark in PLAIN):
             return fields
-        return [name for field in fields for brace in _braces(field) for name in self._globbed(brace)][:_FIELDS]
+        return [name for field in fields for brace in braces(field) for name in self._globbed(brace)][:FIELDS]
 
     def _unquoted(self, text: str, first: bool) -> str:
         if first and text.startswith("~"):
             user, slash, rest = text[1:].partition("/")
             text = (UNKNOWN if user else self.environment.get("HOME", UNKNOWN)) + slash + rest
-        for char, mark in _MARKS.items():
+        for char, mark in MARKS.items():
             if char in text:
                 text = text.replace(char, mark)
         return text
@@ -334,12 +336,12 @@ class Walk:
             path = f"/dev/fd/{63 - sum(name.startswith('/dev/fd/') for name in self.files)}"
             self.files[path] = self._printed(text) or ""
             return [path]
-        plain = " ".join(text.split())
-        if plain.startswith("git rev-parse --show-toplevel"):
+        words = " ".join(text.split())
+        if words.startswith("git rev-parse --show-toplevel"):
             return [self.root]
-        if plain == "pwd":
+        if words == "pwd":
             return [self.cwd or UNKNOWN]
-        if plain.startswith("mktemp"):
+        if words.startswith("mktemp"):
             return ["/tmp/mktemp.0"]
         output = self._printed(text)
         return [UNKNOWN] if output is None else [output.rstrip("\n")]
@@ -358,32 +360,15 @@ class Walk:
 
     def _globbed(self, field: str) -> list[str]:
         if not any(mark in field for mark in ("\ue000", "\ue001", "\ue002")):
-            return [_plain(field)]
+            return [plain(field)]
         if UNKNOWN in field or (self.cwd is None and not field.startswith("/")):
-            return [_plain(field)]
+            return [plain(field)]
         from glob import iglob
 
-        pattern = "".join(_PLAIN.get(c, f"[{c}]" if c in "*?[" else c) for c in field)
+        pattern = "".join(PLAIN.get(c, f"[{c}]" if c in "*?[" else c) for c in field)
         found = []
         for name in iglob(pattern, root_dir=self.cwd or "/"):
             found.append(name)
-            if len(found) >= _FIELDS:
+            if len(found) >= FIELDS:
                 break
-        return found or [_plain(field)]
-
-
-def _plain(field: str) -> str:
-    for mark, char in _PLAIN.items():
-        field = field.replace(mark, char)
-    return field
-
-
-def _braces(field: str) -> list[str]:
-    """{a,b} written out; what is no such list stays as it is."""
-    start = field.find("\ue003")
-    stop = field.find("\ue004", start)
-    if start < 0 or stop < 0 or "\ue005" not in field[start:stop]:
-        return [field]
-    start = field.rfind("\ue003", 0, stop)
-    options = field[start + 1 : stop].split("\ue005")
-    return [more for option in options for more in _braces(field[:start] + option + field[stop + 1 :])][:_FIELDS]
+        return found or [plain(field)]

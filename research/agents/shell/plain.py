@@ -7,6 +7,13 @@ if TYPE_CHECKING:
     from research.agents.shell.evaluate import Act, Walk
 
 
+MARKS = {"*": "\ue000", "?": "\ue001", "[": "\ue002", "{": "\ue003", "}": "\ue004", ",": "\ue005"}
+"""What stands for an unquoted sign in a word."""
+PLAIN = {mark: char for char, mark in MARKS.items()}
+FIELDS = 2000
+"""Words that one pattern may come to."""
+
+
 def output_of(act: Act, walk: Walk) -> str | None:
     """What a command would print, where that is plain from its words."""
     name, arguments = (act.argv[0] if act.argv else ""), act.argv[1:]
@@ -37,3 +44,27 @@ def trimmed(value: str, rest: str) -> str | None:
         old, _, new = pattern.partition("/")
         return value.replace(old, new, -1 if rest[:2] == "//" else 1) if old else None
     return value.removeprefix(pattern) if sign == "#" else value.removesuffix(pattern)
+
+
+def plain(field: str) -> str:
+    """A word with its unquoted signs as they were typed."""
+    for mark, char in PLAIN.items():
+        field = field.replace(mark, char)
+    return field
+
+
+def braces(field: str) -> list[str]:
+    """{a,b} written out; what is no such list stays as it is."""
+    done: list[str] = []
+    waiting = [field]
+    while waiting and len(done) + len(waiting) < FIELDS:
+        field = waiting.pop()
+        start = field.find("\ue003")
+        stop = field.find("\ue004", start)
+        if start < 0 or stop < 0 or "\ue005" not in field[start:stop]:
+            done.append(field)
+            continue
+        start = field.rfind("\ue003", 0, stop)
+        options = field[start + 1 : stop].split("\ue005")
+        waiting += [field[:start] + option + field[stop + 1 :] for option in reversed(options)]
+    return done + waiting[::-1]
