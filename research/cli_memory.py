@@ -125,7 +125,7 @@ def _of_others(others: Foreign | None) -> Iterator[Row]:
     lowest = f", the lowest kept one {others.val_bpb:.6f} @ {others.commit[:7]}" if others.val_bpb is not None else ""
     count = "1 row" if others.rows == 1 else f"{others.rows} rows"
     yield "Imported", f"{count} from elsewhere, {others.scored} with a score{lowest}"
-    yield "", "in results.tsv, in no chart and never judged: their contract is unknown"
+    yield "", "remembered, in no chart and never judged: their contract is unknown"
 
 
 def _plain(one: Standing | None) -> dict[str, object] | None:

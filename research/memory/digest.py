@@ -72,9 +72,9 @@ class Digest:
 
 def digest_of(memory: Memory) -> Digest:
     """The short form of a recollection."""
-    told = memory.conjectures
-    standing = [one for one in told if not one.withdrawn][: SETTINGS.conjectures_shown]
-    withdrawn = [one for one in told if one.withdrawn][: max(1, SETTINGS.conjectures_shown - len(standing))]
+    withdrawn = [one for one in memory.conjectures if one.withdrawn]
+    most = SETTINGS.conjectures_shown - (1 if withdrawn else 0)  # what is withdrawn is said, whatever else stands
+    standing = [one for one in memory.conjectures if not one.withdrawn][:most]
     return Digest(
         branch=memory.branch,
         contract=memory.contract,

@@ -139,7 +139,11 @@ def conjectures(
     failures: Iterable[FailurePattern],
     stall: int,
 ) -> tuple[Conjecture, ...]:
-    """What the evidence supports, strongest first, then what was withdrawn while it is recent."""
+    """What the evidence supports, then what was withdrawn while it is recent.
+
+    First what gains and what loses most surely, then the habit of failing and the plateau, then the rest, the surest
+    first: most ideas lose, so that a list by strength alone would tell of nothing else.
+    """
     standing: list[tuple[float, Conjecture]] = []
     withdrawn: list[tuple[int, Conjecture]] = []
     said = _assertions(gathered, topics)
@@ -154,7 +158,11 @@ def conjectures(
             withdrawn.append((past.at, Conjecture(text, tally.n, mean, mean - reach, mean + reach, True)))
     standing.sort(key=lambda entry: (-entry[0], entry[1].text))
     withdrawn.sort(key=lambda entry: (-entry[0], entry[1].text))
-    told = [item for _, item in standing] + _of_failures(gathered, failures) + _of_stall(gathered, stall)
+    surest = [item for _, item in standing]
+    lead = [next((one for one in surest if one.mean > 0), None), next((one for one in surest if one.mean < 0), None)]
+    first = [one for one in lead if one is not None]
+    rest = [one for one in surest if one not in first]
+    told = (*first, *_of_failures(gathered, failures), *_of_stall(gathered, stall), *rest)
     return (*told, *(item for _, item in withdrawn))
 
 

@@ -104,6 +104,21 @@ def test_a_conjecture_carries_its_evidence_and_is_withdrawn_when_contradicted():
     assert told[0].text.startswith("Withdrawn: Raising ROPE_BASE loses")
 
 
+def test_a_habit_of_failing_and_a_plateau_are_told_among_many_losers():
+    losers: list[tuple[float | None, dict[str, object]]] = []
+    for kind in ("attention", "batch", "optimizer", "architecture", "normalization"):
+        losers += [(0.995 + 1e-4 * n, {"category": kind}) for n in range(4)]
+    turned = [(0.995, {"delta": {"DEPTH": "1 -> 2"}})] * 4 + [(0.98, {"delta": {"DEPTH": "1 -> 2"}})] * 4
+    history = [judged(run(0), 1, "keep", baseline=True)]
+    for number, (value, more) in enumerate([*losers, (None, {}), (None, {}), *turned], 1):
+        history.append(judged(run(number, name(0), value, **more), number + 1))
+    memory = recalled(history)
+    shown = digest_of(memory).conjectures
+    assert len(shown) == SETTINGS.conjectures_shown
+    for word in ("habit", "plateau", "Withdrawn"):
+        assert any(word in one.text for one in shown), word
+
+
 def test_what_is_far_from_its_neighbours_is_an_anomaly():
     usual = [0.991 + 0.0001 * n for n in range(8)]
     memory = recalled(children([*usual, 0.97], category="optimizer"))
