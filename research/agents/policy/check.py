@@ -16,6 +16,7 @@ from research.agents.policy.protected import (
     area_of,
     area_of_unknown,
     areas_under,
+    fits_a_secret,
     is_secret,
     named_under,
     refusal,
@@ -26,6 +27,18 @@ from research.agents.shell.wrappers import SHELLS, detached_script, name_of, par
 _TEMPORARY = ("/tmp", "/var/tmp", "/private/tmp", "/dev/shm")
 _PATCH_MARKS = ("*** Update File: ", "*** Add File: ", "*** Delete File: ", "*** Move to: ")
 _CODE = {"perl": "-eE", "ruby": "-e", "node": "-ep", "nodejs": "-ep", "php": "-r", "lua": "-e", "awk": "", "gawk": ""}
+_READERS = frozenset({
+    "grep", "egrep", "fgrep", "rg", "wc", "cat", "head", "tail", "less", "ls", "stat", "file", "du", "diff", "cut",
+    "md5sum", "sha256sum", "basename", "dirname", "echo",
+})  # fmt: skip
+"""What may be done to any files but those with audit scores, so that nobody need look which there are."""
+_NOTABLE = (
+    "prepare", "research", "scripts", "codex", "pyproject", "results", "cache", "argv", "subprocess", "system",
+    "popen", "spawn", "exec", "eval", "runpy", "run_path", "kill", "remove", "unlink", "rmdir", "rmtree", "rename",
+    "move", "copy", "link", "glob", "iterdir", "walk", "listdir", "scandir", "input", "chdir", "import_module",
+    "__import__", "join", "format", "chr(", "decode", "' +", '" +', "+ '", '+ "', "f'", 'f"', "~", "$",
+)  # fmt: skip
+"""Python code without any of these can't do what is refused: parsing it would take as long as all the rest."""
 _AWAY = (
     "Files outside this repository and the temporary folders are not yours to delete. Name the exact files to the "
     "person if they are in the way; scratch files belong under /tmp."
@@ -226,6 +239,8 @@ def _over_found(
     command: list[str], starts: list[str], pattern: str, act: Act, walk: Walk, where: Where
 ) -> str | None:
     """A command over files that only running would list: judged by what could be among them."""
+    if name_of(peel(command)[0]) in _READERS and not fits_a_secret(pattern):
+        return None
     for start in starts:
         path = walk.path(start)
         if not command:
@@ -265,7 +280,7 @@ def _inline(act: Act, walk: Walk, where: Where) -> str | None:
     name = name_of(act.argv)
     if name.startswith(("python", "pypy", "ipython")):
         text = _python_text(act, walk, where)
-        if text is None:
+        if text is None or not any(word in text for word in _NOTABLE):
             return None
         from research.agents.policy.code import of_python
 

@@ -275,10 +275,13 @@ def _grep(act: Act, _: Walk) -> list[Effect]:
 
 def _finds_audit(pattern: str) -> bool:
     """Whether a pattern would bring an audit score to light."""
+    line = '"audit_bpb": 0.987654, "audit_bpb_exact"'
+    if not any(char in pattern for char in "\\.*+?[](){}^$|"):
+        return pattern.casefold() in line
     import re
 
     try:
-        return re.search(pattern.replace("\\|", "|"), '"audit_bpb": 0.987654, "audit_bpb_exact"', re.I) is not None
+        return re.search(pattern.replace("\\|", "|"), line, re.I) is not None
     except re.error:
         return "audit" in pattern
 

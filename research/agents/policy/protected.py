@@ -129,6 +129,26 @@ def is_secret(path: str | None, where: Where, links: dict[str, str]) -> bool:
     return False
 
 
+def fits(name: str, pattern: str) -> bool:
+    """Whether a name fits a shell pattern; plain ones are judged without fnmatch, which loads slowly."""
+    if not any(char in pattern for char in "?["):
+        stars = pattern.count("*")
+        if stars == 0:
+            return name == pattern
+        if stars == 1 and pattern[0] == "*":
+            return name.endswith(pattern[1:])
+        if stars == 1 and pattern[-1] == "*":
+            return name.startswith(pattern[:-1])
+    from fnmatch import fnmatchcase
+
+    return fnmatchcase(name, pattern)
+
+
+def fits_a_secret(pattern: str) -> bool:
+    """Whether files with audit scores may be among those of a pattern."""
+    return any(fits(name, pattern) for name in (*_SECRET_NAMES, "memory.db", "memory.db-wal"))
+
+
 def named_under(start: str | None, pattern: str, where: Where) -> dict[str, str]:
     """Protected files below a folder whose names fit a pattern: one an area, its secrets first."""
     found: dict[str, str] = {}
@@ -137,15 +157,13 @@ def named_under(start: str | None, pattern: str, where: Where) -> dict[str, str]
     if pattern in ("", "*"):
         area = area_of(start, where, {}) or areas_under(start, where, {})
         return {area: start if area_of(start, where, {}) else f"{start}/{area}"} if area else found
-    from fnmatch import fnmatchcase
-
     seen = 0
     for folder, folders, files in os.walk(start):
         folders[:] = [name for name in folders if name not in (".git", ".venv", "__pycache__", "node_modules")]
         for name in (*files, *folders):
             seen += 1
             path = os.path.join(folder, name)
-            area = area_of(path, where, {}) if fnmatchcase(name, pattern) else None
+            area = area_of(path, where, {}) if fits(name, pattern) else None
             if area and (area not in found or is_secret(path, where, {}) > is_secret(found[area], where, {})):
                 found[area] = path
         if seen > _LISTED:
