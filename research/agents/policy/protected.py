@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 
 from research.agents.shell.evaluate import UNKNOWN
+from research.agents.shell.plain import fits
 
 HARNESS = ("prepare.py", "research", "scripts", ".codex", "pyproject.toml")
 STORE = ("results", "results.tsv")
@@ -127,21 +128,6 @@ def is_secret(path: str | None, where: Where, links: dict[str, str]) -> bool:
         if any(_within(spelling, f"{root}/results") for root in where.roots):
             return True
     return False
-
-
-def fits(name: str, pattern: str) -> bool:
-    """Whether a name fits a shell pattern; plain ones are judged without fnmatch, which loads slowly."""
-    if not any(char in pattern for char in "?["):
-        stars = pattern.count("*")
-        if stars == 0:
-            return name == pattern
-        if stars == 1 and pattern[0] == "*":
-            return name.endswith(pattern[1:])
-        if stars == 1 and pattern[-1] == "*":
-            return name.startswith(pattern[:-1])
-    from fnmatch import fnmatchcase
-
-    return fnmatchcase(name, pattern)
 
 
 def fits_a_secret(pattern: str) -> bool:

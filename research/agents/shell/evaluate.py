@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from research.agents.shell.commands import Group, Redirect, Simple, read
-from research.agents.shell.plain import FIELDS, MARKS, PLAIN, braces, output_of, plain, trimmed
+from research.agents.shell.plain import FIELDS, MARKS, PLAIN, braces, globbed, output_of, plain, trimmed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -363,12 +363,4 @@ class Walk:
             return [plain(field)]
         if UNKNOWN in field or (self.cwd is None and not field.startswith("/")):
             return [plain(field)]
-        from glob import iglob
-
-        pattern = "".join(PLAIN.get(c, f"[{c}]" if c in "*?[" else c) for c in field)
-        found = []
-        for name in iglob(pattern, root_dir=self.cwd or "/"):
-            found.append(name)
-            if len(found) >= FIELDS:
-                break
-        return found or [plain(field)]
+        return globbed(field, self.cwd or "/") or [plain(field)]

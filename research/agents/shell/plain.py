@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from research.agents.shell.evaluate import Act, Walk
@@ -68,3 +70,38 @@ def braces(field: str) -> list[str]:
         options = field[start + 1 : stop].split("\ue005")
         waiting += [field[:start] + option + field[stop + 1 :] for option in reversed(options)]
     return done + waiting[::-1]
+
+
+def fits(name: str, pattern: str) -> bool:
+    """Whether a name fits a shell pattern; plain ones are judged without fnmatch, which loads slowly."""
+    if not any(char in pattern for char in "?["):
+        stars = pattern.count("*")
+        if stars == 0:
+            return name == pattern
+        if stars == 1 and pattern[0] == "*":
+            return name.endswith(pattern[1:])
+        if stars == 1 and pattern[-1] == "*":
+            return name.startswith(pattern[:-1])
+    from fnmatch import fnmatchcase
+
+    return fnmatchcase(name, pattern)
+
+
+def globbed(field: str, cwd: str) -> list[str]:
+    """The files that a word with unquoted signs means, as a shell lists them."""
+    found = ["/" if field.startswith("/") else ""]
+    for segment in field.strip("/").split("/"):
+        name, places = plain(segment), found
+        if name == segment:
+            found = [os.path.join(place, name) for place in places]
+            continue
+        found = []
+        for place in places:
+            try:
+                names = sorted(os.listdir(os.path.join(cwd, place)))
+            except OSError:
+                continue
+            seen = [each for each in names if each[0] != "." or name[0] == "."]
+            found += [os.path.join(place, each) for each in seen if fits(each, name)]
+        found = found[:FIELDS]
+    return [each for each in found if os.path.lexists(os.path.join(cwd, each))]
