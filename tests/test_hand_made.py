@@ -112,3 +112,13 @@ def test_nothing_there(kit: Kit):
     result = kit.research("record", "absent.log")
     assert result.code == 1
     assert "no run log" in result.err
+
+
+def test_what_tells_of_no_run_is_none(kit: Kit):
+    for name in ("train.py", "progress.log"):
+        if name != "train.py":
+            (kit.root / name).write_text("step 00010 loss 3.1\nstep 00020 loss 3.0\n")
+        result = kit.research("record", name)
+        assert result.code == 1
+        assert "neither of a score" in result.err
+    assert kit.json("record")["recorded"] == []

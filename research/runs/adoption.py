@@ -11,7 +11,7 @@ from research.errors import ResearchError
 from research.records import Run
 from research.runs import preflight
 from research.runs.changes import with_change
-from research.runs.failure import classify
+from research.runs.failure import NO_SUMMARY, classify
 from research.runs.log import LogText, read_log, read_summary
 from research.runs.recording import scored
 from research.runs.score import Score, read_score
@@ -127,7 +127,7 @@ def adopt_log(path: Path, root: Path, now_utc: str) -> Run:
     """The record of a bare log: what it prints is all there is, so it is marked as unverified.
 
     Raises:
-        NothingToRecord: if there is no such log, or it is empty.
+        NothingToRecord: if there is no such log, it is empty, or it tells of no end.
         Refused: if the repository's HEAD has no readable train.py.
     """
     log = read_log(path)
@@ -136,6 +136,9 @@ def adopt_log(path: Path, root: Path, now_utc: str) -> Run:
     digest = _digest(path)
     summary = read_summary(log)
     failure = classify(log, summary)
+    if failure is not None and failure.signature == NO_SUMMARY:
+        what = f"{path} tells neither of a score nor of how a run failed."
+        raise NothingToRecord(what, "Give a finished run's log; research parse-run shows what is in it.")
     candidate = preflight.examine(root, "HEAD")
     measured = summary.metrics is not None and failure is None
     return Run(

@@ -10,6 +10,8 @@ from research.records import Failure, FailureKind
 from research.runs.log import LogText, Summary, clean
 from research.settings import SETTINGS
 
+NO_SUMMARY = "no summary"
+"""Signature of a log that tells neither of a score nor of a failure."""
 _EXCEPTION = re.compile(r"([A-Za-z_][\w.]*)(?::\s*(.*))?\Z")
 _TRACEBACK = "Traceback (most recent call last):"
 
@@ -114,7 +116,7 @@ def classify(log: LogText, summary: Summary, exit_code: int | None = None, timed
     if exit_code == 0 or (exit_code is None and summary.metrics and not after_summary):
         if summary.metrics:
             return None
-        return Failure("unknown", "no summary", summary.problem or "exit 0 without a summary block")
+        return Failure("unknown", NO_SUMMARY, summary.problem or "exit 0 without a summary block")
     if exception:
         return _of_exception(*exception)
     last = _last_words(log)
@@ -127,5 +129,5 @@ def classify(log: LogText, summary: Summary, exit_code: int | None = None, timed
     if match := re.match(r"(?:\w+\.)*\w*(?:Error|Exception)\b", last):
         return _of_exception(match[0].rsplit(".", 1)[-1], last[match.end() :].lstrip(": "))
     if exit_code is None:
-        return Failure("unknown", "no summary", "the log ends without a summary block: " + clean(last))
+        return Failure("unknown", NO_SUMMARY, "the log ends without a summary block: " + clean(last))
     return Failure("unknown", f"exit {exit_code}: {scrub(last)}", clean(last))
