@@ -33,7 +33,7 @@ def replicate(lab: Lab, rev: str | None, request: Request) -> End:
     with lab.open() as store:
         runs = store.runs_of(candidate.fingerprint)
         branch = next((run.branch for run in reversed(runs) if run.commit == commit and run.counted), None)
-    seed = identity.next_seed(runs, DEFAULT_SEED)
+    seed = identity.next_seed((run.seed for run in runs), DEFAULT_SEED)
     request = replace(request, command=COMMAND, seed=seed)
     lab.say(f"replicate of {commit[:7]} with seed {seed}")
     if commit == repo.head(root).commit and not repo.differing(root, (preflight.TARGET, *preflight.FIXED)):

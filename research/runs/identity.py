@@ -7,7 +7,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from research.contract import ENV_PROFILE, ENV_SEED, ENV_TIME_BUDGET
@@ -115,9 +115,9 @@ def find_repeat(
     return None, contract
 
 
-def next_seed(runs: Sequence[Run], first: int) -> int:
-    """The smallest seed from the first on that no run of this configuration has used."""
-    used = {run.seed for run in runs}
+def next_seed(taken: Iterable[int], first: int) -> int:
+    """The smallest seed from the first on that is not among those that runs of this configuration have used."""
+    used = set(taken)
     seed = first
     while seed in used:
         seed += 1

@@ -145,10 +145,11 @@ def _verdicts(verdicts: tuple[Said, ...]) -> list[Text]:
 
 
 def _facts(view: LiveView) -> list[RenderableType]:
-    lately = f"lately {shares_text(view.shares)}" if view.shares else ""
-    rows = [("next", view.next_up), ("phase", "; ".join(part for part in (view.phase, lately) if part))]
+    shares = shares_text(view.shares)
+    phase = f"{view.phase}; lately {shares}" if view.phase and shares else view.phase
+    rows = [("next", view.next_up), ("phase", phase), ("lately", "" if view.phase else shares)]
     if not view.runs and not view.flights:
         rows.append(("begin", "uv run research night --max-runs 5"))
     return [
-        _one_line(Text(f"{name:<6}", style="bold").append(words, style="not bold")) for name, words in rows if words
+        _one_line(Text(f"{name:<5} ", style="bold").append(words, style="not bold")) for name, words in rows if words
     ]

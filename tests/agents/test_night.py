@@ -8,11 +8,23 @@ import random
 import signal
 import subprocess
 import time
+from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from research.agents.night.editors import BuiltinEditor
+from research.agents.night.ground import slots
+from research.agents.night.jobs import Job
+from research.agents.night.loop import Going, Night
+from research.lab import Lab
+from research.launching import Request
+from research.night_state import FACT, from_json
 from research.places import Places
+from research.planning import next_plan
+from research.records import Plan
+from research.runs.stopping import Signals
 from research.store.open import read_store
 from tests.support.labkit import alive, wait_for
 from tests.support.nightkit import NightKit, make_night_kit
@@ -125,6 +137,26 @@ def test_workers_share_one_tip_and_record_each_run_once(kit: NightKit):
     rows = (kit.root / "results.tsv").read_text().splitlines()
     assert len(rows) == 15
     assert kit.git("status", "--porcelain") == ""
+
+
+def test_no_plan_is_given_to_two_workers(kit: NightKit):
+    """A plan turns on what is known and on how many are busy; both may be as they were when a busy one got its own."""
+    branch = kit.research(*NIGHT, "--max-runs", "2")["branch"]
+    lab = Lab(Places(kit.root), environment=kit.environment)
+    with lab.open() as store:
+        state = from_json(store.fact(FACT))
+        assert state is not None
+        night = Night(lab, state, BuiltinEditor(lab), slots(2, "scripted", {}), Request(()), print)
+        other = Plan("other", lab.now_utc(), None, None, None, "experiment", "Somebody else's.")
+        first = next_plan(lab, store, branch, (other,))
+        base = kit.git("rev-parse", "HEAD")
+        night._going.append(Going(Job("experiment", base, "", first), night.places[0], "f", 42, Future()))
+        job = night._planned(store, Signals())
+        assert job.plan is not None
+        assert job.plan.plan != first.plan
+        assert night._unused_seed(store, base, "f") == 44  # 42 and 43 were the baseline's
+        night._going[0] = replace(night._going[0], code=night._code_of(base), seed=44)
+        assert night._unused_seed(store, base, night._code_of(base)) == 45
 
 
 def test_more_workers_than_devices_are_refused(kit: NightKit):

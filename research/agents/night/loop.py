@@ -20,13 +20,14 @@ from research.memory.recall import contract_of
 from research.night_state import FACT, NightState
 from research.planning import close_finished_plans, memory_of, next_plan
 from research.records import Judged, Plan
-from research.repo import branch_tip
+from research.repo import blob, branch_tip
 from research.runs import identity
 from research.runs.backend import StopRequest
-from research.runs.preflight import COMMAND
+from research.runs.preflight import COMMAND, TARGET
 from research.runs.stopping import Signals
 from research.settings import SETTINGS
 from research.settling import CannotSettle, settle
+from research.source import fingerprint
 from research.store.db import Store
 from research.verdict import lineage
 from research.workplaces import environment_beside, slot
@@ -36,10 +37,11 @@ _BUSY_DEVICE = "The device is taken"
 
 @dataclass(frozen=True)
 class Going:
-    """A run that is going on: its job, its place, its seed, and its end to come."""
+    """A run that is going on: its job, its place, the fingerprint of its code, its seed, and its end to come."""
 
     job: Job
     slot: Slot
+    code: str
     seed: int
     end: Future[End]
 
@@ -136,12 +138,23 @@ class Night:
                 return
             if job is None or not may_start(job, len(self._going)):
                 return
-            runs = store.runs()
-            same = {run.fingerprint for run in runs if run.commit == job.commit}
-            used = [run for run in runs if run.commit == job.commit or run.fingerprint in same]
-            seed = identity.next_seed(used, DEFAULT_SEED) if job.kind != "experiment" else DEFAULT_SEED
+            code = self._code_of(job.commit)
+            seed = self._unused_seed(store, job.commit, code) if job.kind != "experiment" else DEFAULT_SEED
             end = pool.submit(self._launch, job, place, seed, stop)
-            self._going.append(Going(job, place, seed, end))
+            self._going.append(Going(job, place, code, seed, end))
+
+    def _code_of(self, commit: str) -> str:
+        """The fingerprint of a commit's train.py; the commit where there is none, which the runner then refuses."""
+        try:
+            text = blob(self.lab.places.root, commit, TARGET)
+            return commit if text is None else fingerprint(text)
+        except SyntaxError:
+            return commit
+
+    def _unused_seed(self, store: Store, commit: str, code: str) -> int:
+        """The next seed of a configuration; a run that has just been given one may not be on record yet."""
+        used = [run.seed for run in store.runs() if run.commit == commit or run.fingerprint == code]
+        return identity.next_seed([*used, *(going.seed for going in self._going if going.code == code)], DEFAULT_SEED)
 
     def _free(self) -> list[Slot]:
         taken = {going.slot.number for going in self._going}
@@ -167,12 +180,17 @@ class Night:
     def _planned(self, store: Store, stop: StopRequest) -> Job:
         busy = tuple(going.job.plan or _owed_plan(going.job, self.lab.now_utc()) for going in self._going)
         plan = next_plan(self.lab, store, self.state.branch, busy, self._attempt)
+        while any(plan.plan == other.plan for other in busy):  # planned when as much was known and as many were busy
+            self._attempt += 1
+            plan = next_plan(self.lab, store, self.state.branch, busy, self._attempt)
         if plan.kind == "replicate" and plan.parent:
             if any(going.job.commit == plan.parent for going in self._going):
                 self._drop(store, plan)
                 raise NoCandidate(f"{plan.parent[:7]} is being replicated already")
             return Job("replicate", plan.parent, plan.reason, plan)
         memory = memory_of(self.lab, store, self.state.branch)
+        codes = {going.code for going in self._going}
+        memory = replace(memory, fingerprints=memory.fingerprints | codes)
         order = Order(plan, memory, self.state.seed + 1000 * len(store.runs()) + self._attempt, stop)
         try:
             candidate = self.editor.edit(order)
@@ -180,6 +198,9 @@ class Night:
             if not nothing.is_failure:
                 self._drop(store, plan)
             raise
+        if self._code_of(candidate.commit) in codes:
+            self._drop(store, plan)
+            raise NoCandidate(f"{candidate.subject} is being run already")
         return Job("experiment", candidate.commit, candidate.subject, plan)
 
     def _drop(self, store: Store, plan: Plan) -> None:
