@@ -1,0 +1,56 @@
+"""Two workers: who proposes knows the code of the runs in flight, and a candidate that is one of them is not launched."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+
+from research.agents.night.editors import BuiltinEditor, Candidate, NoCandidate, Order
+from research.agents.night.ground import slots
+from research.agents.night.jobs import Job
+from research.agents.night.loop import Going, Night
+from research.lab import Lab
+from research.launching import Request
+from research.night_state import FACT, from_json
+from research.places import Places
+from research.runs.stopping import Signals
+from tests.support.nightkit import make_night_kit
+
+
+class Stubborn:
+    """Asks the built-in agent once, and gives that candidate again and again."""
+
+    name = "stubborn"
+
+    def __init__(self, lab: Lab) -> None:
+        self.editor, self.orders = BuiltinEditor(lab), list[Order]()
+        self.candidate: Candidate | None = None
+
+    def edit(self, order: Order) -> Candidate:
+        """See Editor."""
+        self.orders.append(order)
+        self.candidate = self.candidate or self.editor.edit(order)
+        return self.candidate
+
+
+def test_the_code_in_flight_is_known_and_not_run_twice(tmp_path: Path):
+    kit = make_night_kit(tmp_path)
+    kit.research("night", "--backend", "scripted", "--max-runs", "2")
+    lab = Lab(Places(kit.root), environment=kit.environment)
+    with lab.open() as store:
+        state = from_json(store.fact(FACT))
+        assert state is not None
+        editor = Stubborn(lab)
+        night = Night(lab, state, editor, slots(2, "scripted", {}), Request(()), print)
+        job = night._planned(store, Signals())
+        code = night._code_of(job.commit)
+        assert code not in editor.orders[0].memory.fingerprints
+        flying = Going(Job("experiment", job.commit, job.what, job.plan), night.places[0], code, 42, Future())
+        night._going.append(flying)
+        with pytest.raises(NoCandidate, match="being run already"):
+            night._planned(store, Signals())
+        assert code in editor.orders[1].memory.fingerprints
+        again = editor.editor.edit(editor.orders[1])
+        assert night._code_of(again.commit) != code
