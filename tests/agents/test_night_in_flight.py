@@ -1,4 +1,4 @@
-"""Two workers: who proposes knows the code of the runs in flight, and a candidate that is one of them is not launched."""
+"""Two workers: who proposes knows the code of the runs in flight, and a candidate that is one of them is refused."""
 
 from __future__ import annotations
 
