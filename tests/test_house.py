@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from research.agents.hooks.events import CONTEXT_CHARS
+from research.settings import SETTINGS, Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 LINE_LIMIT = 400
@@ -63,6 +67,27 @@ def test_files_are_short():
 
 def test_modules_say_why_they_exist():
     assert [p.name for p in SOURCES if not ast.get_docstring(ast.parse(p.read_text()))] == []
+
+
+def test_every_threshold_is_at_home_in_one_room_with_its_reason_and_is_used():
+    """A name in two files would win silently; a field nobody asks for would be tuned in vain."""
+    sources = "".join(p.read_text() for p in SOURCES if p.parent.name != "settings")
+    homes: dict[str, str] = {}
+    for path in sorted((ROOT / "research/settings").glob("[!_]*.py")):
+        assert path.stem in ROOMS
+        (part,) = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef)]
+        fields, reasons = part.body[1::2], part.body[2::2]
+        assert len(fields) == len(reasons)
+        for field, reason in zip(fields, reasons, strict=True):
+            assert isinstance(field, ast.AnnAssign)
+            assert isinstance(reason, ast.Expr)
+            assert isinstance(field.target, ast.Name)
+            name = field.target.id
+            assert name not in homes, f"{name} is in {homes[name]}.py and in {path.name}"
+            homes[name] = path.stem
+            assert re.search(rf"\.{name}\b", sources) or name == "context_chars", f"nothing asks for {name}"
+    assert CONTEXT_CHARS == SETTINGS.context_chars, "hooks have no time to load the settings and keep a copy"
+    assert set(homes) == set(Settings.__dataclass_fields__)
 
 
 @pytest.mark.parametrize("command", [["ruff", "check", "."], ["mypy"]], ids=lambda c: c[0])

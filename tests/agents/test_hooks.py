@@ -176,7 +176,7 @@ def test_hooks_leave_other_branches_alone(kit: Kit):
     assert order(kit) != ""
     kit.git("checkout", "-q", "main")
     assert order(kit) == ""
-    edit = {"tool_name": "Bash", "tool_input": {"command": "sed -i s/a/b/ research/settings.py"}}
+    edit = {"tool_name": "Bash", "tool_input": {"command": "sed -i s/a/b/ research/lab.py"}}
     assert denial_of(hook(kit, "PreToolUse", **edit)) != ""  # autonomy is on
     hook(kit, "UserPromptSubmit", prompt="stop")
     assert denial_of(hook(kit, "PreToolUse", **edit)) == ""

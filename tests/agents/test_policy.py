@@ -23,7 +23,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for folder in folders:
         (root / folder).mkdir(parents=True)
     for name in (
-        "train.py", "prepare.py", "results.tsv", "pyproject.toml", "program.md", "research/settings.py",
+        "train.py", "prepare.py", "results.tsv", "pyproject.toml", "program.md", "research/lab.py",
         "scripts/run_experiment.py", ".codex/hooks.json", "results/discovery/memory.db",
         f"results/runs/{RUN_NAME}/score.json", f"results/runs/{RUN_NAME}/finish.json",
     ):  # fmt: skip
@@ -64,7 +64,7 @@ def test_the_table_is_large_enough_and_has_no_doubles():
 
 
 HARNESS_WORK = [
-    "sed -i s/a/b/ research/settings.py",
+    "sed -i s/a/b/ research/lab.py",
     "uv run ruff format .",
     "git checkout -- research/",
     "sed -i 's/a/b/' prepare.py",

@@ -23,7 +23,7 @@ _NOT_TURNED = "The person asked to turn autonomous continuation on or off, and t
 _BY_HAND = "Tell them to type `uv run research doctor`, then `uv run research autonomy on` or `off`."
 HAND = "hand-"
 CONTEXT_CHARS = 6_000
-"""Where a text is cut without asking settings.py, whose loading an ordinary hook can't wait for; a test holds both
+"""Where a text is cut without asking the settings, whose loading an ordinary hook can't wait for; a test holds both
 together."""
 
 

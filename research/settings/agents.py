@@ -1,0 +1,82 @@
+"""Thresholds of who edits train.py: the night, the built-in agent's steps, autonomous continuation and Codex."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, init=False, repr=False, eq=False)
+class AgentSettings:
+    """What agents/ decides by."""
+
+    # Night ------------------------------------------------------------------------------------------------------------
+    baseline_attempts: int = 3
+    """Failed baselines after which a night gives up: what was never changed fails for reasons of its own."""
+    failures_in_a_row: int = 5
+    """Infrastructure failures in a row after which a night ends: by then it is not a hiccup."""
+    backoff_first_s: float = 10.0
+    """Wait after the first infrastructure failure; it doubles each time."""
+    backoff_most_s: float = 600.0
+    """Longest such wait: twice a run's length, so that a night notices soon when things are back."""
+    refusals_in_a_row: int = 20
+    """Candidates in a row that came to no run (refused, repeated, none found) after which a night ends."""
+    stuck_runs: int = 30
+    """Runs without a keep after which --notify is told that the night is stuck: half an evening on one GPU."""
+    notify_timeout_s: float = 30.0
+    """Limit of the --notify command: a message takes seconds, and a night must not wait for it."""
+    poll_s: float = 0.05
+    """Seconds between two looks at workers and signals."""
+
+    # The built-in agent -----------------------------------------------------------------------------------------------
+    official_context: int = 2048
+    """Tokens of context of the official profile: prepare.py's, which the control plane does not import."""
+    pocket_context: int = 256
+    """The same of the pocket profile."""
+    most_growth: float = 2.0
+    """Factor by which one proposal may grow parameters or activations: more runs out of memory, or of time."""
+    most_shrinking: float = 4.0
+    """Factor by which it may shrink them: a much smaller model is another question."""
+    local_reach: float = 1.0
+    """How far the local tuner looks, in usual steps of a constant."""
+    wide_reach: float = 3.0
+    """How far everyone else looks: past the next optimum, short of nonsense."""
+    tpe_startup_trials: int = 4
+    """Values of a constant that are drawn evenly before the sampler models what is known: fewer show no shape."""
+    values_a_constant: int = 6
+    """Values drawn for one constant before another constant has its turn."""
+    least_move: float = 0.15
+    """Share of a usual step below which a value counts as the one already measured: noise hides smaller moves."""
+    crash_penalty_bpb: float = 0.02
+    """What a crash counts for the sampler, above the worst score known: it should go back, not far away."""
+    category_favour: float = 8.0
+    """How much oftener an idea is drawn that changes what the plan asks for."""
+    success_favour: float = 2.0
+    """How much oftener the local tuner draws a constant whose moves were gains so far."""
+    merges_tried: int = 12
+    """Pairs of recorded changes that the recombinator tries before it gives up: conflicts are usual."""
+    anomalies_tried: int = 6
+    """Anomalies that are halved before giving up, for the same reason."""
+    subject_chars: int = 100
+    """Longest commit subject: what a log shows in one line."""
+
+    # Codex ------------------------------------------------------------------------------------------------------------
+    autonomy_hours: float = 24.0
+    """Hours after which the loop lets go unless another limit was set: a night and the day after it."""
+    idle_continuations: int = 3
+    """Continuations without a commit, a run or new words after which the loop ends: a fourth would change nothing."""
+    stuck_continuations: int = 12
+    """The same where the agent's words did change: waiting for one run at five minutes a poll takes two or three."""
+    order_words: int = 700
+    """Longest order, in words: about 1,000 tokens, so that a night of orders does not fill a context."""
+    context_chars: int = 6_000
+    """Longest text that a hook adds to a context: about 1,500 tokens; Codex itself cuts at some 10,000 characters."""
+    codex_minutes: float = 20.0
+    """Longest that one codex exec may take for one idea: reading, thinking and one edit take 2 to 10."""
+    codex_tokens: int = 2_000_000
+    """Tokens that one codex exec may use, read again at every step and mostly cached; more is an agent in circles."""
+    codex_attempts: int = 4
+    """Attempts at one idea before the night goes on without it."""
+    codex_backoff_s: float = 30.0
+    """First wait after a refused request; it doubles with every further one."""
+    codex_backoff_most_s: float = 1_800.0
+    """Longest wait: a rate limit of hours is tried twice an hour."""

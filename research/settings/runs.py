@@ -1,0 +1,64 @@
+"""Thresholds from a commit to numbers: reading logs, launching, samples of a GPU, what an honest score looks like."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, init=False, repr=False, eq=False)
+class RunSettings:
+    """What runs/ decides by, and the launcher above it."""
+
+    # Reading logs -----------------------------------------------------------------------------------------------------
+    log_head_bytes: int = 65_536
+    """How much of a log's beginning is read: the settings a train.py prints fit many times over."""
+    log_tail_bytes: int = 1_048_576
+    """How much of a log's end is read: a deep traceback with its causes is under 100 kB."""
+    tail_lines: int = 20
+    """Lines of a log that are shown: a traceback's end fits, a screen is not filled."""
+    line_chars: int = 300
+    """Length at which one shown log line is cut: progress bars and tensors are longer and say nothing."""
+    quote_chars: int = 4_000
+    """Log text handed to an agent at once: about a thousand tokens, so that a log can't flood a context."""
+    number_chars: int = 40
+    """Longest spelling of a number in a summary; Python would read a million digits, nobody prints them."""
+    signature_chars: int = 160
+    """Length of a failure signature: the message's beginning tells faults apart, its end repeats values."""
+
+    # Launching --------------------------------------------------------------------------------------------------------
+    default_timeout_minutes: float = 10.0
+    """Time limit of a run: the five-minute budget, compiling and scoring, and some air."""
+    kill_grace_s: float = 5.0
+    """Seconds between passing a signal on and killing: enough to write a file, short for someone waiting."""
+    drain_s: float = 2.0
+    """Seconds to read on after the command's end: what is in the pipe by then was written by it."""
+    min_free_bytes: int = 64 * 1024 * 1024
+    """Free disk below which nothing is launched: a run leaves about 1 MB, a full disk tears records."""
+    smoke_budget_s: int = 2
+    """Training seconds of --smoke: a few steps at pocket size on a CPU."""
+    smoke_timeout_s: float = 180.0
+    """Limit of the whole smoke run: pocket data may have to be made first."""
+    contract_query_timeout_s: float = 120.0
+    """Limit of asking prepare.py for its contract: it imports torch, seconds when warm, a minute on a cold disk."""
+    nvidia_smi_timeout_s: float = 10.0
+    """Limit of one nvidia-smi call: it takes 0.1 to 2 s, and hangs on a sick driver."""
+    sample_every_s: float = 5.0
+    """Seconds between two samples of the GPU: throttling lasts longer, and sampling must not disturb the run."""
+    throttle_fraction: float = 0.1
+    """Share of throttled samples at which a run is marked: single samples at start-up are usual."""
+
+    # Scores -----------------------------------------------------------------------------------------------------------
+    printed_bpb_tolerance: float = 1e-6
+    """Largest honest difference between the printed val_bpb (six decimals) and score.json's."""
+    least_budget_share: float = 0.5
+    """Below this share of its budget a run did not train what it says."""
+    most_budget_share: float = 1.1
+    """Above this share (and one slow step) a run trained longer than others may."""
+    last_step_s: float = 30.0
+    """Length of the slowest honest step: the last one may begin just before the budget ends."""
+
+    # Changes ----------------------------------------------------------------------------------------------------------
+    delta_entries: int = 40
+    """Parts of a change that a record names: one idea has a handful; records stay small after a rewrite."""
+    delta_chars: int = 200
+    """Length of one of them above which it is left out: a table of numbers is no single value that moved."""

@@ -1,0 +1,95 @@
+"""Thresholds of what is tried next: phases, what is measured again, credit, emitters and their briefs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, init=False, repr=False, eq=False)
+class SearchSettings:
+    """What search/ decides by."""
+
+    # Plans ------------------------------------------------------------------------------------------------------------
+    replay_runs: int = 400
+    """Latest runs that a plan is made from: effects are learned from 300, and an emitter's credit halves in 23."""
+    in_flight_stride: int = 1_000_003
+    """Distance of the seeds that plans made side by side draw from: a prime, so that night seeds don't meet them."""
+    learn_effects_every: int = 5
+    """Results between two lessons about effects in a night: one result changes little, and a lesson costs 1 ms."""
+    learn_effects_sweeps: int = 3
+    """Sweeps of each such lesson, which goes on where the last one ended."""
+    baseline_runs: int = 2
+    """Runs of the baseline before anything else: they tell the noise, and every gain is counted from it."""
+    baseline_runs_most: int = 4
+    """Runs of the baseline at most, where noise is large against what ideas do."""
+    baseline_error_bpb: float = 0.0005
+    """Standard error up to which the baseline is known well enough: a small effect's size."""
+    work_ratio: float = 1.0
+    """Standard deviation of belief, in sizes of a typical effect, above which what is worked on is measured again."""
+    work_runs_most: int = 3
+    """Runs of one configuration for that reason at most."""
+    threshold_margin_bpb: float = 0.0005
+    """Margin of the policy "threshold": about one standard deviation of a run at the published size."""
+
+    # Phases and near misses -------------------------------------------------------------------------------------------
+    phase_crashes: int = 2
+    """Crashes among them from which the night is to be stabilized."""
+    phase_wins: int = 2
+    """Improvements among them from which there is something to exploit."""
+    phase_stall: int = 6
+    """Experiments without an improvement after which near misses are combined."""
+    near_miss_age: int = 25
+    """Experiments after which a near miss is too old to be combined: the tip has moved on."""
+    near_miss_p: float = 0.2
+    """P(better than the tip) from which a change that was not kept is a near miss."""
+    archive_stall: int = 8
+    """Experiments without an improvement after which an archive parent may have its turn."""
+    archive_share: float = 0.1
+    """Share of experiments that then start from the archive: a bounded price for leaving a basin."""
+    archive_reach: int = 5
+    """Places in the order of belief from which archive parents are drawn; later ones lie too far back."""
+    recombine_share: float = 0.1
+    """Share of experiments that go to the recombinator while the phase is recombine, so that others have their turn."""
+
+    # Credit -----------------------------------------------------------------------------------------------------------
+    least_cost: float = 0.5
+    """Cost of the shortest crash, in usual runs: thinking of it took its time as well."""
+    most_cost: float = 2.0
+    """Cost of the longest run, in usual runs: nothing runs much longer than its budget."""
+    credit_fade: float = 0.97
+    """Share of a run's weight that is left after the next one: half after 23 runs, for skills change within a night."""
+    credit_most: float = 4.0
+    """Largest credit of one run, in recent averages: one lucky hit is no skill."""
+    emitter_start: float = 0.7
+    """What ordering an emitter is assumed to leave of a free agent's gain, before it was tried: in the public loop's
+    simulated nights random orders reach 83 % of free choice."""
+    mode_prior_n: float = 20.0
+    """Weight of that assumption, in runs."""
+    emitter_prior_n: float = 6.0
+    """Weight, in runs, of the assumption that emitters are equally good."""
+    category_prior_n: float = 6.0
+    """Weight, in runs, of the assumption that categories are equally good."""
+    category_share: float = 0.8
+    """Share of an even spread over the categories below which one is ordered: what the agent's taste leaves out."""
+    category_trust: float = 0.25
+    """Power of a category's factor in its share: at 0 all get the same, at 1 learning decides alone."""
+    emitter_floor: float = 0.04
+    """Share of orders that go to the emitter with the fewest runs lately, whatever is known of it: each stays alive."""
+    order_p: float = 0.9
+    """P(ordering an emitter brings more than leaving the agent free) from which it is ordered."""
+
+    # Emitters and briefs ----------------------------------------------------------------------------------------------
+    looks_an_anomaly: int = 2
+    """Looks that one anomaly is worth before it is left alone."""
+    trend_memory: int = 20
+    """Latest configurations that make a trend: a night's last hours."""
+    fashion_share: float = 0.5
+    """Share of the latest experiments from which one kind of change is a fashion: half of them."""
+    brief_chars: int = 2_200
+    """Longest brief for an agent: about 550 tokens, facts first."""
+    brief_neighbours: int = 5
+    """Earlier results nearby that a brief tells: what an agent can weigh at once."""
+    brief_diff_lines: int = 6
+    """Changed lines of a recorded diff that a brief shows: most experiments change fewer."""
+    quote_subject_chars: int = 90
+    """Length at which text of others (subjects, signatures) is cut in a brief."""

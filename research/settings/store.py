@@ -1,0 +1,17 @@
+"""The memory's thresholds: waiting for another writer, checking what is opened, what a full disk must not lose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, init=False, repr=False, eq=False)
+class StoreSettings:
+    """What store/ decides by."""
+
+    busy_timeout_s: float = 30.0
+    """Seconds a writer waits for another: a write takes milliseconds, a slow disk some seconds."""
+    check_bytes: int = 16 * 1024 * 1024
+    """Size up to which memory.db is checked whole when opened: 10,000 runs, some 20 ms; above it, as pages are met."""
+    reserve_bytes: int = 16_384
+    """Bytes set aside for a run's finish record before launch, so that a disk that fills up meanwhile can't lose it."""

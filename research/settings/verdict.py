@@ -1,0 +1,113 @@
+"""Thresholds from numbers to a judgement: the noise, the effects, the rule, the score and the review."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, init=False, repr=False, eq=False)
+class VerdictSettings:
+    """What verdict/ decides by."""
+
+    # Noise and intervals ----------------------------------------------------------------------------------------------
+    noise_prior_sd_bpb: float = 0.0007
+    """Noise of one run before any replicate, in bpb: the one published seed pair on an H100 lies 0.00070 apart, and
+    the same code on three hosts spreads by 0.0003."""
+    noise_prior_n: float = 2.0
+    """Replicates that this guess is worth: it comes from a handful of runs, and at other sizes the noise is ten times
+    that, so a few replicates must outweigh it."""
+    interval_share: float = 0.95
+    """Share of belief inside every interval shown: what people expect an interval to be."""
+    rounding_bpb: float = 1e-7
+    """Noise of runs that repeat exactly: scores are printed with six decimals."""
+
+    # The rule ---------------------------------------------------------------------------------------------------------
+    keep_p: float = 0.88
+    """P(better) from which a change is kept: the mean over all kept ones then lies well above, so that fewer than one
+    kept change in twelve is not better."""
+    own_keep_p: float = 0.75
+    """P(its own last change is for the better) that a configuration made from an unkept one needs besides: it is not
+    kept for what its parent did."""
+    discard_p: float = 0.35
+    """P(better) below which a change is discarded without another run: it rarely comes back from there."""
+    noise_least_n: int = 3
+    """Degrees of freedom that the noise needs from replicates; before that a near tie is measured again in any case,
+    which tells the noise as well."""
+    replicate_ratio: float = 1.0
+    """Standard error of a near tie, in sizes of a typical effect, above which another seed is worth its run; below it
+    a new idea made from the undecided one tells more."""
+    replicates_share: float = 0.33
+    """Share of all runs that near ties may cost: where noise is as large as what ideas do, as on a busy laptop, more
+    of them would leave no runs for ideas."""
+    replicates_most: int = 4
+    """Runs of one configuration that a near tie is worth; what is still undecided then differs by less than matters."""
+    tie_keep_p: float = 0.75
+    """P(better) from which a near tie is kept after its last replicate."""
+    simpler_margin_bpb: float = 0.0002
+    """How much worse a shorter program may be and still be kept: the public loop's own margin."""
+    simpler_p: float = 0.9
+    """P(no worse than that margin) that a shorter program needs."""
+    suspect_factor: float = 3.0
+    """A gain this many times the largest believed so far is looked at before it is believed."""
+    suspect_least_bpb: float = 0.015
+    """Gain below which nothing is suspected: the largest honest single gain that is published is 0.0119."""
+    suspect_share: float = 0.025
+    """Share of the incumbent's val_bpb below which no gain is suspected: a whole published night gained 1.2 %, the best
+    known session 2.8 %; in absolute terms a small model's honest gains are larger than a large one's."""
+    incumbent_stays_p: float = 0.5
+    """P(better than the one kept before) below which an incumbent that was measured again goes: an even chance, since
+    either must stand and the one before was measured as well."""
+
+    # Effects ----------------------------------------------------------------------------------------------------------
+    effect_size_share: float = 0.75
+    """Share of effects, the smaller ones, whose size counts as typical: disasters don't measure what is at stake."""
+    effect_least_bpb: float = 0.0002
+    """Smallest scale of effects told apart from none: half the smallest noise ever measured."""
+    effect_scales: int = 10
+    """Scales, each twice the one before: from 0.0002 to 0.1 bpb, beyond any effect seen."""
+    effect_null_share: float = 0.01
+    """Share of ideas assumed to do nothing at all, before any was measured."""
+    effect_worse_share: float = 0.5
+    """Share of the others assumed to be for the worse rather than either way: one idea in five or six helps."""
+    effect_prior_n: float = 20.0
+    """Weight, in effects, of these assumptions."""
+    effect_sweeps: int = 20
+    """Sweeps of expectation and maximisation: later ones move no decision."""
+    effects_remembered: int = 300
+    """Effects that the distribution is learned from, the latest ones: later ideas are smaller than early ones."""
+    effect_least_weight: float = 1e-6
+    """Share below which a part of the mixture is left out of sums."""
+
+    # Score ------------------------------------------------------------------------------------------------------------
+    fitness_per_bpb: float = 100.0
+    """Score of one bpb gained: a good late gain, 0.001, then weighs 0.1, about as much as a term of novelty."""
+    fitness_simpler: float = 0.1
+    """Score of a change kept because it is shorter and as good: what a gain of 0.001 would have earned."""
+    novelty_niche: float = 0.35
+    """Novelty of a niche's first run; it falls with the root of the runs there, as a mean's error does."""
+    novelty_category: float = 0.2
+    """The same for a kind of change."""
+    novelty_emitter: float = 0.1
+    """The same for an emitter."""
+    information_category: float = 0.25
+    """Information of the first run of a kind of change; falls like novelty."""
+    information_stall: float = 0.1
+    """Information of any run in a plateau, where everything tells more than one more repetition would."""
+    information_stall_from: int = 4
+    """Runs without a keep from which it is a plateau."""
+    surprise_win: float = 0.2
+    """Surprise of a change that was predicted not to improve and is kept."""
+    complexity_per_statement: float = 0.02
+    """Cost of one statement more: fifty, a long function, cost as much as a gain of 0.01 earns."""
+    deletion_per_statement: float = 0.01
+    """Earning of one statement less, half of what one more costs, so that adding and deleting never pays."""
+    deletion_most: float = 0.1
+    """Most that deleting earns: no amount of it may outweigh a gain of 0.001."""
+    vram_share: float = 0.5
+    """Cost of using twice the baseline's peak memory; less in proportion."""
+
+    # Review -----------------------------------------------------------------------------------------------------------
+    review_changes: int = 6
+    """Changes that a review lists: an experiment is one idea and rarely moves more."""
+    review_conjectures: int = 3
+    """Conjectures that a review repeats: the whole list is in the summary."""
