@@ -86,7 +86,7 @@ def test_every_threshold_is_at_home_in_one_room_with_its_reason_and_is_used():
             assert name not in homes, f"{name} is in {homes[name]}.py and in {path.name}"
             homes[name] = path.stem
             assert re.search(rf"\.{name}\b", sources) or name == "context_chars", f"nothing asks for {name}"
-    assert CONTEXT_CHARS == SETTINGS.context_chars, "hooks have no time to load the settings and keep a copy"
+    assert SETTINGS.context_chars == CONTEXT_CHARS, "hooks have no time to load the settings and keep a copy"
     assert set(homes) == set(Settings.__dataclass_fields__)
 
 
