@@ -41,10 +41,12 @@ BASIN_BLOCK = 0.6
 """Share of it that every step into the basin takes away."""
 DIVERGES_FROM = 3
 """Steps from the baseline at which a knob can make training diverge."""
+DRAWS = 100
+"""Landscapes drawn until one has something to gain: one in some thousand has not."""
 
 
 def landscape(family: str | Family, seed: int, sigma: float | None = None) -> Landscape:
-    """Draws a landscape; the same arguments give the same landscape.
+    """Draws a landscape with something to gain; the same arguments give the same landscape.
 
     Args:
         family: A family or its name.
@@ -53,14 +55,24 @@ def landscape(family: str | Family, seed: int, sigma: float | None = None) -> La
 
     Raises:
         KeyError: if there is no family of that name.
+        ValueError: if the family's ranges leave nothing to gain, however often one draws.
     """
     drawn = FAMILIES[family] if isinstance(family, str) else family
     rng = Random(f"{drawn.name}/{seed}")
+    for _ in range(DRAWS):
+        raw = _draw(drawn, seed, sigma, rng)
+        if raw.reachable() > 0:  # now and then every knob is tuned and every switch harms: no night to be had there
+            return _scaled(raw, rng.uniform(*drawn.total_bpb))
+    raise ValueError(f"{DRAWS} landscapes of {drawn.name!r} had nothing to gain: give it ideas that help.")
+
+
+def _draw(drawn: Family, seed: int, sigma: float | None, rng: Random) -> Landscape:
+    """A landscape in a unit of its own."""
     ideas = _draw_ideas(drawn, rng)
     pairs = _draw_pairs(drawn, ideas, rng)
     ideas, pairs = _draw_basin(drawn, ideas, pairs, rng)
     skills = draw_skills(drawn, rng)
-    raw = Landscape(
+    return Landscape(
         family=drawn,
         seed=seed,
         sigma=math.exp(rng.uniform(*map(math.log, SIGMA_RANGE))) if sigma is None else sigma,
@@ -75,7 +87,6 @@ def landscape(family: str | Family, seed: int, sigma: float | None = None) -> La
         skills=skills,
         beliefs=draw_beliefs(drawn, skills, rng),
     )
-    return _scaled(raw, rng.uniform(*drawn.total_bpb))
 
 
 def _scaled(raw: Landscape, total_bpb: float) -> Landscape:
