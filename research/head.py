@@ -16,26 +16,21 @@ def _first_line(path: str) -> str:
         return ""
 
 
-def _folders(root: str) -> tuple[str, str]:
+def git_folders(root: str) -> tuple[str, str]:
     """The work tree's own git folder, and the one that all work trees share."""
     place = os.path.join(root, ".git")
     if not os.path.isdir(place):
         line = _first_line(place)
         if not line.startswith("gitdir:"):
             return place, place
-        place = os.path.join(root, line[len("gitdir:") :].strip())
+        place = os.path.normpath(os.path.join(root, line[len("gitdir:") :].strip()))
     shared = _first_line(os.path.join(place, "commondir"))
     return place, os.path.normpath(os.path.join(place, shared)) if shared else place
 
 
-def shared_folder(root: str) -> str:
-    """The git folder that all work trees of a repository share."""
-    return _folders(root)[1]
-
-
 def branch_of(root: str) -> str:
     """The branch, "" on a detached HEAD or without one."""
-    line = _first_line(os.path.join(_folders(root)[0], "HEAD"))
+    line = _first_line(os.path.join(git_folders(root)[0], "HEAD"))
     mark = "ref: refs/heads/"
     if line == f"{mark}.invalid":  # refs are kept elsewhere
         return str(_ask(root).branch)
@@ -44,7 +39,7 @@ def branch_of(root: str) -> str:
 
 def commit_of(root: str) -> str:
     """HEAD's full hash, "" in a repository without commits."""
-    own, shared = _folders(root)
+    own, shared = git_folders(root)
     line = _first_line(os.path.join(own, "HEAD"))
     if not line.startswith("ref: "):
         return line if len(line) in (40, 64) else str(_ask(root).commit or "")
@@ -75,7 +70,7 @@ def _object(root: str, name: str) -> bytes | None:
     import zlib
 
     try:
-        with open(os.path.join(_folders(root)[1], "objects", name[:2], name[2:]), "rb") as file:
+        with open(os.path.join(git_folders(root)[1], "objects", name[:2], name[2:]), "rb") as file:
             return zlib.decompress(file.read()).split(b"\0", 1)[1]
     except (OSError, zlib.error, IndexError):
         return None

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from research import repo, source
-from research.head import shared_folder
+from research.head import git_folders
 from research.runs.preflight import TARGET
 from research.settings import SETTINGS
 
@@ -131,9 +131,9 @@ def prompt_of(task: Task) -> str:
     )
 
 
-def command_of(codex: str, place: Path, common: Path, options: Sequence[str] = ()) -> list[str]:
-    """The command line: the work tree and the git folder can be written, nothing else; nobody is asked."""
-    roots = json.dumps([str(common)])
+def command_of(codex: str, place: Path, folders: Sequence[str], options: Sequence[str] = ()) -> list[str]:
+    """The command line: the work tree and the git folders can be written, nothing else; nobody is asked."""
+    roots = json.dumps(list(folders))
     return [
         codex, "exec", "--json", "--skip-git-repo-check", "-C", str(place), "-s", "workspace-write",
         "-c", f"sandbox_workspace_write.writable_roots={roots}", "-c", 'approval_policy="never"', *options, "-",
@@ -190,7 +190,7 @@ class CodexDriver:
 
     def _once(self, codex: str, task: Task) -> Proposal | tuple[Trouble, str]:
         with _work_tree(self._root, task.parent) as place:
-            command = command_of(codex, place, Path(shared_folder(str(self._root))), self._options)
+            command = command_of(codex, place, git_folders(str(place)), self._options)
             limit_s = SETTINGS.codex_minutes * 60
             ended = self._world.launch(
                 command, place, prompt_of(task), self._environment, limit_s, self._world.stop

@@ -144,7 +144,9 @@ def test_a_commit_is_a_proposal_and_nothing_is_left_behind(kit: Kit):
     assert "Do not run train.py" in codex.prompts[0]
     command = " ".join(codex.commands[0])
     assert "-s workspace-write" in command
-    assert f'writable_roots=["{kit.root}/.git"]' in command
+    roots = command.split("writable_roots=")[1].split("]")[0]
+    assert roots.endswith(f', "{kit.root}/.git"')
+    assert roots.startswith(f'["{kit.root}/.git/worktrees/codex-')  # Codex guards this one apart from the other
 
 
 @pytest.mark.parametrize(
