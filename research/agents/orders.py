@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 POLL = "an empty write_stdin with yield_time_ms 300000"
+SIGNS = "(Where a sign is shown as an HTML entity, type the sign.)"
 QUOTED_CHARS = 160
 """How much of somebody else's text an order repeats."""
 
@@ -146,7 +147,7 @@ def _of_verdicts(here: Situation) -> Order | None:
             "replicate",
             f"Run {open_one['run']} is undecided ({quoted(open_one['why'])}): it needs another seed.{look}\n"
             f"Type: uv run research replicate {open_one['commit'][:7]}{' ' + gpu if gpu else ''} > run.log 2>&1\n"
-            f"Poll with {POLL} to its end; then `uv run research last-review`.",
+            f"Poll with {POLL} to its end; then `uv run research last-review`. {SIGNS}",
         )
     return None
 
@@ -155,7 +156,7 @@ def _launch(here: Situation) -> str:
     return (
         f"Type, from the top of the repository and in the foreground: {here.command}\n"
         f"Poll with {POLL} until it exits. Then read `uv run research last-review` and type `uv run research settle`. "
-        "(Where a sign is shown as an HTML entity, type the sign.)"
+        f"{SIGNS}"
     )
 
 
@@ -170,7 +171,7 @@ def _of_plan(here: Situation, words: int) -> Order:
             "replicate",
             f"Measure {commit[:7]} once more ({quoted(str(plan.get('reason', '')))}).\n"
             f"Type: uv run research replicate {commit[:7]} > run.log 2>&1\nPoll with {POLL} to its end; then "
-            "`uv run research last-review`.",
+            f"`uv run research last-review`. {SIGNS}",
         )
     emitter = plan.get("emitter") or "free"
     if brief:

@@ -99,7 +99,7 @@ def before_tool(call: Call) -> dict[str, Any] | None:
             "hookSpecificOutput": {
                 "hookEventName": "PreToolUse",
                 "permissionDecision": "deny",
-                "permissionDecisionReason": reason,
+                "permissionDecisionReason": reason.removesuffix("."),  # the client ends the sentence itself
             }
         }
     if call.driven or not store_changed(call):

@@ -170,13 +170,18 @@ def session_start(call: Call) -> dict[str, Any] | None:
         ]
         if store is not None and _experimental(branch):
             plan = store.pending_plan()
-            parts += [f"Pending plan: {plan['emitter'] or 'free'}: {str(plan['reason'])[:300]}"] if plan else []
+            parts += [f"Pending plan: {_aim(plan)}: {str(plan['reason'])[:300]}"] if plan else []
             parts.append(_news(store, branch))
     parts.append(
         "Protocol: program.md. `uv run research summary` says all of this and more. The memory in results/ and "
         "results.tsv is the runner's: read it through the verbs, never write or commit it."
     )
     return context("SessionStart", "\n\n".join(part for part in parts if part)[:CONTEXT_CHARS])
+
+
+def _aim(plan: dict[str, Any]) -> str:
+    """Whose idea a plan is, or that it is none."""
+    return str(plan["emitter"] or ("a repeat" if plan["kind"] == "replicate" else "free"))
 
 
 def prompt(call: Call) -> dict[str, Any] | None:
@@ -276,14 +281,15 @@ def stop(call: Call) -> dict[str, Any] | None:
             return None
         launched = store.last("runs") - state.first_run
         usd = store.spent_usd(state.first_run) if state.usd else 0.0
-        if reason := autonomy.reached(state, now, launched, usd):
-            return _let_go(store, state, reason, now)
+        reason = autonomy.reached(state, now, launched, usd)
         from research.agents.orders import next_order
         from research.agents.situation import look
 
         here = look(call.root, branch, store, lab_options(call.environment), call.environment)
         words = state.order_words or ORDER_WORDS
         order = next_order(here, words)
+        if reason and order.kind != "wait":  # codex exec ends a run in progress with the turn
+            return _let_go(store, state, reason, now)
         if order.kind == "no-data":
             store.set_fact("told_of_data", "1")
         if not order.text:

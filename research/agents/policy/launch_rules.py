@@ -72,7 +72,7 @@ def refused(act: Act, argv: list[str], wrappers: list[str], walk: Walk, where: W
         return None
     if where.driven:
         return "The driver measures your commit; do not train. Edit train.py, commit it once, and end your turn."
-    return f"train.py is launched by the runner, which records and judges it. Type: {run_command(where)}"
+    return f"train.py is launched by the runner, which records and judges it. Type: `{run_command(where)}`"
 
 
 def _reads_train(act: Act, argv: list[str], walk: Walk) -> bool:
@@ -91,11 +91,11 @@ def _runner(act: Act, argv: list[str], wrappers: list[str], walk: Walk, where: W
         return None
     if where.driven:
         return "The driver measures your commit; do not launch it. Commit train.py once, and end your turn."
-    right = f"Type: {run_command(where)}"
+    right = f"Type: `{run_command(where)}`"
     if act.background or DETACHING & set(wrappers):
         return (
             "A run stays in the foreground: what is sent to the background is ended with the command, and nobody "
-            f"sees its end. {right} - and poll its session with an empty write_stdin (yield_time_ms 300000)."
+            f"sees its end. {right} and poll its session with an empty write_stdin (yield_time_ms 300000)."
         )
     if command != ["uv", "run", "train.py"]:
         return f"Only `uv run train.py`, spelled so, is recorded. {right}"
