@@ -60,7 +60,8 @@ def _standing(view: LiveView) -> list[Text]:
     )
     counts = f"{count_of(view.runs, 'run')}, {view.kept} kept, {view.crashed} crashed"
     if view.best is None:
-        return [Text(f"{counts}; nothing has scored yet"), *night]
+        why = "no score is kept" if view.runs > view.crashed else "nothing has scored yet"
+        return [Text(f"{counts}; {why}"), *night]
     text = Text("best  ", style="bold")
     text.append(f"{interval(view.best, digits=5)}", style="bold green")
     gain = f", {signed(view.gain.mean)} on the baseline" if view.gain else ""

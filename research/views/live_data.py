@@ -99,7 +99,7 @@ def view_of(known: Known, flights: Sequence[Flight], now: datetime, now_utc: str
         branch=memory.branch,
         contract=memory.contract or "",
         runs=len(known.history),
-        kept=sum(one.decision == "keep" for one in memory.known.values()) - (base is not None),
+        kept=sum(one.decision == "keep" and one is not base for one in memory.known.values()),
         crashed=sum(item.run.val_bpb is None for item in known.history),
         best_title=title_of(best.subject, best is base) if best else "",
         best=best.estimate if best else None,

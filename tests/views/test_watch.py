@@ -147,6 +147,16 @@ def test_the_baseline_is_called_so(kit: Kit):
     assert "Mend the fence" not in shown
 
 
+def test_a_discarded_baseline_is_not_one_kept_less(kit: Kit):
+    """Whoever overrules the first verdict has measured something all the same."""
+    kit.run()
+    (folder,) = kit.folders()
+    assert kit.research("decide", folder.name, "discard", "--why", "the disk was full").code == 0
+    told = kit.json("watch")
+    assert (told["runs"], told["kept"]) == (1, 0)
+    assert "1 run, 0 kept, 0 crashed; no score is kept" in kit.research("watch", "--once").out
+
+
 def test_a_run_without_a_runner_is_not_shown_as_going_on(tmp_path: Path):
     places = make_lab(tmp_path / "lab", 10)
     fly(places, HEAD).release()
