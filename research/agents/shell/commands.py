@@ -77,6 +77,8 @@ class _Reader(Words):
         self.heredocs: list[tuple[Redirect, str, bool]] = []
         self.case_depth = 0
         self.function = ""
+        self.loops: list[int] = []
+        self.looped: int | None = None
 
     def done(self) -> list[Simple | Group]:
         """The outermost level, with what was unfinished inside it put in."""
@@ -193,15 +195,29 @@ class _Reader(Words):
             if simple.words and simple.words[0] == (("lit", "[[", False),):
                 self.skip_to("]]")
                 simple.words = [(("lit", "test", False),)]
+        if self.looped is not None:
+            self.feed(self.looped, simple.redirects)
+            self.looped = None
         return simple if simple.words or simple.redirects else None
+
+    def feed(self, start: int, redirects: list[Redirect]) -> None:
+        """What flows into a loop behind its ``done`` is what ``read`` reads in it."""
+        given = [each for each in redirects if each.op in ("<", "<<", "<<-", "<<<") and each.fd in ("", "0")]
+        for item in self.levels[-1][start:]:
+            if isinstance(item, Simple) and (("lit", "read", False),) in item.words[:3]:
+                item.redirects += given
 
     def keyword(self, simple: Simple, word: Word) -> bool:
         """Puts a word into the command, or acts on it as a keyword; False where the command ends with it."""
         name = word[0][1] if len(word) == 1 and word[0][0] == "lit" and not word[0][2] else ""
         if not simple.words:
+            if name in ("while", "until", "for", "select"):
+                self.loops.append(len(self.levels[-1]))
             if name in _KEYWORDS:
                 return True
             if name in _ENDINGS:
+                if name == "done" and self.loops:
+                    self.looped = self.loops.pop()
                 if name == "esac":
                     self.case_depth = max(0, self.case_depth - 1)
                 return True

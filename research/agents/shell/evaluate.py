@@ -235,9 +235,13 @@ class Walk:
             self._link(places[0], places[1])
         elif name == "read":
             names = [word for word in arguments if word.isidentifier()]
-            line = act.stdin.split("\n")[0].split(None, len(names) - 1) if act.stdin and names else []
-            for number, variable in enumerate(names if act.stdin is not None else []):
-                self.variables[variable] = [line[number] if number < len(line) else UNKNOWN]
+            lines = [line.strip() for line in (act.stdin or "").split("\n") if line.strip()]
+            if act.stdin is not None and len(names) == 1:
+                self.variables[names[0]] = lines or [UNKNOWN]  # one after the other, should this be in a loop
+            elif act.stdin is not None:
+                line = lines[0].split(None, len(names) - 1) if lines and names else []
+                for number, variable in enumerate(names):
+                    self.variables[variable] = [line[number] if number < len(line) else UNKNOWN]
         elif name == "set" and "--" in arguments:
             self.set_parameters(["", *arguments[arguments.index("--") + 1 :]])
         output = output_of(act, self)

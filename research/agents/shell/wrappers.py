@@ -138,6 +138,8 @@ def script_of(act: Act, walk: Walk) -> str | None:
         return arguments[arguments.index("-c") + 1]
     if name in SHELLS:
         return _shell_script(act, walk)
+    if name in ("make", "gmake"):
+        return _recipes(act, walk)
     path = walk.path(act.argv[0]) if act.argv and "/" in act.argv[0] else None
     text = walk.text_of(act.argv[0]) if path and not path.endswith(".py") else None
     if not text or "\0" in text:
@@ -171,6 +173,23 @@ def _shell_script(act: Act, walk: Walk) -> str | None:
     if place < len(words) and words[place] not in ("-", "/dev/stdin"):
         return walk.text_of(words[place])
     return act.stdin
+
+
+def _recipes(act: Act, walk: Walk) -> str | None:
+    """The recipes of a makefile that comes with the command itself; which ones of a file are run is not known here."""
+    words = act.argv
+    glued = [word[2:] for word in words if word.startswith("-f") and len(word) > 2]
+    named = [word.split("=", 1)[1] for word in words if word.startswith(("--file=", "--makefile="))]
+    behind = [words[place + 1] for place, word in enumerate(words[:-1]) if word in ("-f", "--file", "--makefile")]
+    texts = []
+    for name in (*glued, *named, *behind):
+        if name in ("-", "/dev/stdin"):
+            texts.append(act.stdin or "")
+        elif (path := walk.path(name)) is not None and path in walk.files:
+            texts.append(walk.files[path])
+    lines = [line for text in texts for line in text.split("\n")]
+    commands = [line if line.startswith("\t") else line.partition(";")[2] for line in lines]
+    return "\n".join(line.strip().lstrip("@-+ ").replace("$$", "$") for line in commands) if texts else None
 
 
 def detached_script(act: Act) -> str | None:
