@@ -53,7 +53,7 @@ def night(
     agent: Annotated[Agent, typer.Option(help="Who edits train.py.")] = Agent.builtin,
     hours: Annotated[float | None, typer.Option(min=0, help="End after so many hours.")] = None,
     max_runs: Annotated[int | None, typer.Option(min=1, help="End after so many runs, baselines included.")] = None,
-    max_usd: Annotated[float | None, typer.Option(min=0, help="End when so much is spent.")] = None,
+    max_usd: Annotated[float | None, typer.Option(min=0, help="End before a usual run would go beyond it.")] = None,
     usd_per_hour: Annotated[float, typer.Option(min=0, help="Price of an hour of running.")] = 0.0,
     workers: Annotated[int, typer.Option(min=1, help="Candidates evaluated at once.")] = 1,
     backend: Annotated[str, typer.Option(help=f"Where to run: {', '.join(BACKENDS)}.")] = "local",
@@ -61,7 +61,14 @@ def night(
     timeout: Annotated[
         float, typer.Option(min=0, help="Time limit of a run in minutes.")
     ] = SETTINGS.default_timeout_minutes,
-    notify: Annotated[str | None, typer.Option(help="Shell command told of wins, of being stuck, of the end.")] = None,
+    notify: Annotated[
+        str | None,
+        typer.Option(
+            help="Shell command that gets a sentence on its stdin and, in $AUTORESEARCH_EVENT, what it is: win (a gain"
+            " is confirmed: more than one run, the whole interval a gain), kept (a change is kept, not confirmed yet),"
+            f" stuck ({SETTINGS.stuck_runs} runs without a keep), end."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of plans and of the built-in agent.")] = 0,
     policy: Annotated[Policy, typer.Option(help="Who plans and judges; greedy keeps whatever is lower.")] = (
         Policy.discovery

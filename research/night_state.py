@@ -18,7 +18,7 @@ class Limits:
     Attributes:
         max_runs: Launched runs, baselines and replicates included.
         hours: Wall-clock hours since the night began.
-        max_usd: Dollars spent.
+        max_usd: Dollars spent, with the next run's as they usually are.
         usd_per_hour: Price of an hour of running, for runs whose backend names no cost.
     """
 

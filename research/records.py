@@ -219,6 +219,16 @@ class Verdict:
         """Whether git has nothing to follow yet."""
         return self.decision in OPEN_DECISIONS
 
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether it keeps a gain that is confirmed."""
+        return self.decision == "keep" and is_confirmed(self.difference, self.estimate)
+
+
+def is_confirmed(gain: Estimate | None, value: Estimate | None) -> bool:
+    """Whether a gain is confirmed, the same for everybody who says so: more than one run, the whole interval a gain."""
+    return bool(gain and gain.high < 0 and value and value.n > 1)
+
 
 @dataclass(frozen=True)
 class Judged:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from research import records
 from research.memory.recall import baseline_of
 from research.memory.view import Known, Memory
 from research.night_state import NightState
@@ -223,14 +224,12 @@ def _headline(material: Material, rows: Sequence[Row], candidates: Sequence[Cand
 
 def is_confirmed(candidate: Candidate) -> bool:
     """Whether a kept change was measured more than once and surely beats what stood before it."""
-    gain, value = candidate.gain, candidate.estimate
-    return bool(gain and gain.high < 0 and value and value.n > 1)
+    return records.is_confirmed(candidate.gain, candidate.estimate)
 
 
 def is_solid(candidate: Candidate) -> bool:
     """Whether it was measured more than once and surely lies below the baseline."""
-    gain, value = candidate.against_baseline, candidate.estimate
-    return bool(gain and gain.high < 0 and value and value.n > 1)
+    return records.is_confirmed(candidate.against_baseline, candidate.estimate)
 
 
 def _cells(memory: Memory) -> tuple[Cell, ...]:

@@ -119,10 +119,13 @@ def test_a_baseline_that_fails_ends_a_night(tmp_path: Path):
     assert told["runs"] <= 3
 
 
-def test_notify_hears_of_the_end(kit: NightKit, tmp_path: Path):
+def test_notify_hears_what_is_kept_and_of_the_end(tmp_path: Path):
     heard = tmp_path / "heard"
-    kit.research(*NIGHT, "--max-runs", "2", "--notify", f'echo "$AUTORESEARCH_EVENT $AUTORESEARCH_TEXT" >> {heard}')
-    assert "end The night ended" in heard.read_text()
+    kit = make_night_kit(tmp_path, ["noise", "noise", {"kind": "win", "by": -0.006}])
+    kit.research(*NIGHT, "--max-runs", "3", "--notify", f'echo "$AUTORESEARCH_EVENT $AUTORESEARCH_TEXT" >> {heard}')
+    kept, end = heard.read_text().splitlines()
+    assert kept.startswith("kept Kept, not confirmed (one run only): ")
+    assert end.startswith("end The night ended")
 
 
 def test_uncommitted_work_is_not_touched(kit: NightKit):
@@ -153,7 +156,7 @@ def test_no_plan_is_given_to_two_workers(kit: NightKit):
         other = Plan("other", lab.now_utc(), None, None, None, "experiment", "Somebody else's.")
         first = next_plan(lab, store, branch, (other,))
         base = kit.git("rev-parse", "HEAD")
-        night._going.append(Going(Job("experiment", base, "", first), night.places[0], "f", 42, Future()))
+        night._going.append(Going(Job("experiment", base, "", first), night.places[0], "f", 42, Future(), 0.0))
         job = night._planned(store, Signals())
         assert job.plan is not None
         assert job.plan.plan != first.plan

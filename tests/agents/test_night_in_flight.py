@@ -47,7 +47,7 @@ def test_the_code_in_flight_is_known_and_not_run_twice(tmp_path: Path):
         job = night._planned(store, Signals())
         code = night._code_of(job.commit)
         assert code not in editor.orders[0].memory.fingerprints
-        flying = Going(Job("experiment", job.commit, job.what, job.plan), night.places[0], code, 42, Future())
+        flying = Going(Job("experiment", job.commit, job.what, job.plan), night.places[0], code, 42, Future(), 0.0)
         night._going.append(flying)
         with pytest.raises(NoCandidate, match="being run already"):
             night._planned(store, Signals())

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from statistics import median
 
 from research.night_state import Limits, NightState
 from research.records import Run
@@ -13,6 +15,14 @@ LAUNCHED = frozenset({"scored", "crash", "timeout"})
 """Runs that count against a limit: those that said something about a candidate."""
 FAILED = frozenset({"infrastructure", "capacity"})
 """Ends that are nobody's fault: waited out, and never counted."""
+
+
+@dataclass(frozen=True)
+class UsualCost:
+    """What runs of this night cost: dollars of a usual one, and dollars a second."""
+
+    usd: float
+    usd_per_s: float
 
 
 def runs_of(state: NightState, runs: Sequence[Run]) -> list[Run]:
@@ -29,6 +39,15 @@ def cost_usd(runs: Sequence[Run], usd_per_hour: float) -> float:
     return sum(run.cost_usd if run.cost_usd is not None else seconds(run) / 3600 * usd_per_hour for run in runs)
 
 
+def usual_cost(runs: Sequence[Run], usd_per_hour: float) -> UsualCost:
+    """What a usual run costs: the median of the scored ones, of all where none has scored; 0 before the first."""
+    if not runs:
+        return UsualCost(0.0, usd_per_hour / 3600)
+    usual = [run for run in runs if run.outcome == "scored"] or runs
+    usd, length = [cost_usd([run], usd_per_hour) for run in usual], sum(map(seconds, usual))
+    return UsualCost(median(usd), sum(usd) / length if length else 0.0)
+
+
 def seconds(run: Run) -> float:
     """Wall-clock seconds of a finished run."""
     if run.finished_utc is None:
@@ -41,23 +60,41 @@ def moment(text: str) -> datetime:
     return datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
-def reached(limits: Limits, started_utc: str, now: datetime, runs: int, in_flight: int, usd: float) -> str | None:
+def reached(
+    limits: Limits,
+    started_utc: str,
+    now: datetime,
+    runs: int,
+    in_flight: Sequence[float],
+    usd: float,
+    usual: UsualCost,
+) -> str | None:
     """The limit that forbids launching another run, None if there is none.
+
+    Dollars are counted to the end of what would then be running: a run in flight costs a usual one, or what it has run
+    for where that is more, and so does the next. Only a run longer than usual can go beyond the limit.
 
     Args:
         limits: The night's limits.
         started_utc: When it began.
         now: Now.
         runs: Runs that count, finished.
-        in_flight: Runs that are going on.
-        usd: Dollars spent.
+        in_flight: Seconds for which each run that is going on has been running.
+        usd: Dollars spent on finished runs.
+        usual: What a run costs.
     """
-    if limits.max_runs is not None and runs + in_flight >= limits.max_runs:
+    if limits.max_runs is not None and runs + len(in_flight) >= limits.max_runs:
         return f"{limits.max_runs} runs were made (--max-runs)"
     if limits.hours is not None and (now - moment(started_utc)).total_seconds() >= limits.hours * 3600:
         return f"{limits.hours:g} hours are over (--hours)"
-    if limits.max_usd is not None and usd >= limits.max_usd:
-        return f"${usd:.2f} of ${limits.max_usd:.2f} are spent (--max-usd)"
+    if limits.max_usd is not None:
+        flying = sum(max(usual.usd, passed * usual.usd_per_s) for passed in in_flight)
+        if usd >= limits.max_usd:
+            return f"${usd:.2f} of ${limits.max_usd:.2f} are spent (--max-usd)"
+        if usd + flying + usual.usd > limits.max_usd:
+            running = f" and ${flying:.2f} are running" if in_flight else ""
+            another = f"another run would cost about ${usual.usd:.2f}"
+            return f"${usd:.2f} of ${limits.max_usd:.2f} are spent{running}; {another} (--max-usd)"
     return None
 
 

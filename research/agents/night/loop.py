@@ -37,13 +37,14 @@ _BUSY_DEVICE = "The device is taken"
 
 @dataclass(frozen=True)
 class Going:
-    """A run that is going on: its job, its place, the fingerprint of its code, its seed, and its end to come."""
+    """A run that is going on: its job, its place, the fingerprint of its code, its seed, its end to come, its begin."""
 
     job: Job
     slot: Slot
     code: str
     seed: int
     end: Future[End]
+    begun_s: float
 
 
 class Night:
@@ -56,7 +57,7 @@ class Night:
         places: One place a worker.
         request: Backend, GPU and time limits of every run.
         tell: Takes a line for people.
-        notify: Told of wins, of being stuck, and of the end.
+        notify: Told of changes kept and gains confirmed, of being stuck, and of the end.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Night:
         self.lab, self.state, self.editor, self.places = lab, state, editor, tuple(places)
         self.request, self.tell, self._notify = request, tell, notify
         self._going: list[Going] = []
+        self._usual = limits.usual_cost((), state.limits.usd_per_hour)
         self._failures = self._refusals = self._attempt = 0
         self._not_before = 0.0
         self._told_stuck = self._told_settle = False
@@ -114,19 +116,20 @@ class Night:
             return f"{_INTERRUPTED} by signal {number}"
         if self._refusals >= SETTINGS.refusals_in_a_row:
             return f"{self._refusals} candidates in a row came to no run"
-        return self._reached(0)
+        return self._reached(())
 
-    def _reached(self, in_flight: int) -> str | None:
+    def _reached(self, going: Sequence[Going]) -> str | None:
         """The limit that is reached, runs in flight counted or not: one of them may come to nothing."""
-        state = self.state
-        return limits.reached(state.limits, state.started_utc, self.lab.clock(), state.runs, in_flight, state.usd)
+        state, now = self.state, self.lab.clock()
+        in_flight = [now.timestamp() - one.begun_s for one in going]
+        return limits.reached(state.limits, state.started_utc, now, state.runs, in_flight, state.usd, self._usual)
 
     # Starting -------------------------------------------------------------------------------------------------
 
     def _start_more(self, store: Store, stop: StopRequest, pool: ThreadPoolExecutor) -> None:
         """Gives every free place something to do."""
         for place in self._free():
-            if self._reached(len(self._going)):
+            if self._reached(self._going):
                 return
             try:
                 job = self._next_job(store, stop)
@@ -141,7 +144,7 @@ class Night:
             code = self._code_of(job.commit)
             seed = self._unused_seed(store, job.commit, code) if job.kind != "experiment" else DEFAULT_SEED
             end = pool.submit(self._launch, job, place, seed, stop)
-            self._going.append(Going(job, place, code, seed, end))
+            self._going.append(Going(job, place, code, seed, end, self._seconds()))
 
     def _code_of(self, commit: str) -> str:
         """The fingerprint of a commit's train.py; the commit where there is none, which the runner then refuses."""
@@ -268,12 +271,12 @@ class Night:
             return
         self.tell(telling.line_of(self.state.runs, run, verdict))
         history = self._history(store)
-        if verdict and verdict.decision == "keep" and not verdict.baseline and not _is_baseline(history, run.commit):
-            self._told_stuck = False
-            self._tell("win", telling.win(run, verdict))
-        elif not self._told_stuck and _since_keep(history) >= SETTINGS.stuck_runs:
-            self._told_stuck = True
-            self._tell("stuck", f"No change was kept in the last {_since_keep(history)} runs on {self.state.branch}.")
+        dry = _since_keep(history)
+        if verdict and (event := telling.news(run, verdict, history)):
+            self._tell(event, telling.good_news(run, verdict))
+        elif not self._told_stuck and dry >= SETTINGS.stuck_runs:
+            self._tell("stuck", f"No change was kept in the last {dry} runs on {self.state.branch}.")
+        self._told_stuck = dry >= SETTINGS.stuck_runs
 
     def _tell(self, event: Event, text: str) -> None:
         if problem := self._notify(event, text):
@@ -304,6 +307,7 @@ class Night:
     def _save(self, store: Store, **changes: str) -> None:
         runs = limits.runs_of(self.state, store.runs())
         usd = limits.cost_usd(runs, self.state.limits.usd_per_hour)
+        self._usual = limits.usual_cost(runs, self.state.limits.usd_per_hour)
         self.state = replace(self.state, runs=len(runs), usd=usd, **changes)  # type: ignore[arg-type]
         store.set_fact(FACT, self.state.to_json())
 
@@ -320,11 +324,6 @@ def _owed_plan(job: Job, now_utc: str) -> Plan:
     """What the planner is told of a run that nobody planned, so that it plans around it."""
     kind = "experiment" if job.kind == "experiment" else "replicate"
     return Plan(f"owed-{job.commit[:12]}", now_utc, None, None, job.commit, kind, job.what)
-
-
-def _is_baseline(history: Sequence[Judged], commit: str) -> bool:
-    baseline = lineage.baseline(history)
-    return baseline is not None and baseline.commit == commit
 
 
 def _since_keep(history: Sequence[Judged]) -> int:

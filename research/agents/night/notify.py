@@ -9,7 +9,9 @@ from typing import Literal
 
 from research.settings import SETTINGS
 
-Event = Literal["win", "stuck", "end"]
+Event = Literal["win", "kept", "stuck", "end"]
+"""What is told of: a confirmed gain, a change that was kept and is not confirmed yet, a long time without either, the
+end."""
 Notify = Callable[[Event, str], str | None]
 """Takes an event and a sentence; returns what went wrong, None if nothing."""
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from research.records import Estimate, Run, Verdict
+from collections.abc import Sequence
+from typing import Literal
+
+from research.records import Estimate, Judged, Run, Verdict
+from research.verdict import lineage
 
 
 def line_of(number: int, run: Run, verdict: Verdict | None) -> str:
@@ -30,8 +34,28 @@ def _signed(difference: Estimate | None) -> str:
     return f"  {difference.mean:+.6f} [{difference.low:+.6f}, {difference.high:+.6f}]"
 
 
-def win(run: Run, verdict: Verdict) -> str:
-    """The sentence about a kept change."""
+def news(run: Run, verdict: Verdict, history: Sequence[Judged]) -> Literal["win", "kept"] | None:
+    """What a verdict is to somebody asleep: a gain now confirmed, a change now kept, or nothing new.
+
+    Args:
+        run: A finished run.
+        verdict: Its verdict.
+        history: The judged runs of the branch under its contract.
+    """
+    baseline = lineage.baseline(history)
+    if verdict.decision != "keep" or baseline is None or lineage.is_same(run, baseline):
+        return None
+    others = [item.verdict for item in history if item.run.run != run.run and lineage.is_same(item.run, run)]
+    told = [other for other in others if other and other.decision == "keep"]
+    if verdict.is_confirmed:
+        return None if any(other.is_confirmed for other in told) else "win"
+    return None if told else "kept"
+
+
+def good_news(run: Run, verdict: Verdict) -> str:
+    """The sentence about a kept change; it says whether that is confirmed."""
     estimate = verdict.estimate
     value = f"{estimate.mean:.6f} (n={estimate.n})" if estimate else "unknown"
-    return f"Kept: {_name(run)}; val_bpb {value}{_signed(verdict.difference)}"
+    why = "one run only" if estimate is None or estimate.n < 2 else "zero is within the interval"
+    head = "Confirmed" if verdict.is_confirmed else f"Kept, not confirmed ({why})"
+    return f"{head}: {_name(run)}; val_bpb {value}{_signed(verdict.difference)}"

@@ -1,0 +1,126 @@
+"""The night's pure parts: what its limits allow, and what is worth waking somebody for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from research.agents.night import limits, telling
+from research.night_state import Limits
+from research.records import Decision, Estimate, Judged, Run, Verdict
+from tests.support.histories import run
+
+BEGUN = "2026-01-01T00:00:00Z"
+NOW = datetime(2026, 1, 1, 1, 0, tzinfo=timezone.utc)
+
+
+def timed(minutes: float, usd: float | None = None, **more: object) -> Run:
+    """A finished run of some length."""
+    end = (NOW + timedelta(minutes=minutes)).isoformat()
+    return replace(run(1), started_utc=NOW.isoformat(), finished_utc=end, cost_usd=usd, **more)  # type: ignore[arg-type]
+
+
+# Limits ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_usual_run_is_a_scored_one():
+    runs = [timed(6), timed(6), timed(9), timed(0.2, outcome="crash")]
+    usual = limits.usual_cost(runs, 10.0)
+    assert usual.usd == pytest.approx(1.0)
+    assert usual.usd_per_s == pytest.approx(10 / 3600)
+    assert limits.usual_cost(runs[-1:], 10.0).usd == pytest.approx(10 * 0.2 / 60)
+    assert limits.usual_cost([timed(6, usd=3.0)], 10.0) == limits.UsualCost(3.0, 3.0 / 360)
+    assert limits.usual_cost([], 10.0) == limits.UsualCost(0.0, 10 / 3600)
+
+
+def test_dollars_are_counted_to_the_end_of_what_would_be_running():
+    usual = limits.UsualCost(1.0, 1 / 360)
+
+    def reached(usd: float, *in_flight: float) -> str | None:
+        return limits.reached(Limits(max_usd=10.0), BEGUN, NOW, 5, in_flight, usd, usual)
+
+    assert reached(9.0) is None
+    assert reached(9.01) == "$9.01 of $10.00 are spent; another run would cost about $1.00 (--max-usd)"
+    assert reached(10.0) == "$10.00 of $10.00 are spent (--max-usd)"
+    assert reached(7.5, 0.0) is None
+    assert "and $2.00 are running" in str(reached(7.5, 0.0, 100.0))
+    assert "and $2.50 are running" in str(reached(7.0, 900.0))  # it has run longer than usual already
+
+
+@given(
+    st.integers(1, 8),
+    st.floats(0.1, 5.0),
+    st.floats(0.0, 60.0),
+    st.lists(st.floats(0.5, 1.0), min_size=80, max_size=80),
+)
+def test_runs_no_longer_than_usual_never_go_beyond_the_dollars(
+    workers: int, usual_usd: float, most: float, lengths: list[float]
+):
+    """However many workers: each launch is asked for with everything that is still running."""
+    usual, lengths = limits.UsualCost(usual_usd, usual_usd / 300), list(lengths)
+    spent, flying, now = 0.0, list[tuple[float, float]](), 0.0
+    while lengths:
+        while lengths and len(flying) < workers:
+            passed = [now - begun for begun, _ in flying]
+            if limits.reached(Limits(max_usd=most), BEGUN, NOW, 0, passed, spent, usual):
+                break
+            flying.append((now, now + 300 * lengths.pop()))
+        if not flying:
+            break
+        first = min(flying, key=lambda one: one[1])
+        flying.remove(first)
+        now = first[1]
+        spent += (first[1] - first[0]) / 300 * usual_usd
+    spent += sum((end - begun) / 300 * usual_usd for begun, end in flying)
+    assert spent <= most + 1e-9
+
+
+# What --notify is told ------------------------------------------------------------------------------------------
+
+BETTER, MAYBE = Estimate(-0.003, -0.005, -0.001, 2), Estimate(-0.003, -0.007, 0.001, 2)
+
+
+def judged(number: int, item: Run, decision: Decision, gain: Estimate | None = None, n: int = 1) -> Judged:
+    """A run with its verdict, the first of them the baseline."""
+    value = Estimate(0.99, 0.98, 1.0, n)
+    verdict = Verdict(item.run, decision, "rule", "", BEGUN, number == 0, estimate=value, difference=gain)
+    return Judged(item, verdict, number)
+
+
+def told(*items: Judged) -> tuple[str | None, str]:
+    """The news of the last one, and its words."""
+    last = items[-1]
+    assert last.verdict is not None
+    return telling.news(last.run, last.verdict, items), telling.good_news(last.run, last.verdict)
+
+
+def test_a_win_is_confirmed_and_told_once():
+    base, one = judged(0, run(0), "keep"), run(1, "0")
+    once = judged(1, one, "keep", BETTER)
+    again = judged(2, replace(one, run="r1b", seed=43), "keep", BETTER, 2)
+    third = judged(3, replace(one, run="r1c", seed=44), "keep", BETTER, 3)
+    assert told(base, once) == ("kept", "Kept, not confirmed (one run only): idea 1; val_bpb 0.990000 (n=1)"
+                                "  -0.003000 [-0.005000, -0.001000]")  # fmt: skip
+    event, words = told(base, once, again)
+    assert event == "win"
+    assert words.startswith("Confirmed: idea 1;")
+    assert told(base, once, again, third)[0] is None
+
+
+def test_two_runs_with_zero_within_the_interval_confirm_nothing():
+    base, one = judged(0, run(0), "keep"), run(1, "0")
+    first = judged(1, one, "replicate", MAYBE)
+    event, words = told(base, first, judged(2, replace(one, run="r1b"), "keep", MAYBE, 2))
+    assert event == "kept"
+    assert words.startswith("Kept, not confirmed (zero is within the interval):")
+
+
+def test_the_baseline_and_what_is_not_kept_are_no_news():
+    base = judged(0, run(0), "keep")
+    assert told(base)[0] is None
+    assert told(base, judged(1, replace(run(0), run="r0b"), "keep", BETTER, 2))[0] is None
+    assert told(base, judged(1, run(1, "0"), "discard", BETTER, 2))[0] is None
