@@ -225,7 +225,7 @@ REFUSED = [
     ("while read f; do rm $f; done <<< prepare.py", "benchmark"),
     ("while IFS= read -r f; do rm \"$f\"; done <<'E'\nx.py\nprepare.py\nE", "benchmark"),
     ("printf 'x.py\\nprepare.py\\n' | while read f; do rm $f; done", "benchmark"),
-    ("for i in 1; do while read f; do wc $f; done; done <<< x; until read g; do rm $g; done <<< prepare.py", "benchmark"),
+    ("for i in 1; do while read f; do ls; done; done <<< x; until read g; do rm $g; done <<< prepare.py", "benchmark"),
     ("while read l; do echo $l; done < results/runs/20260101-000000-abcdef0-1234/score.json", "audit"),
     ("make -f - <<'E'\nall:\n\t@uv run train.py\nE", "run_experiment"),
     ("printf 'all: ; rm prepare.py\\n' | make -f-", "benchmark"),

@@ -2,6 +2,8 @@
 
 Made with codex-cli 0.169.0. One thing was seen here that its documentation does not say: the text of a Stop order
 reaches the model with <, > and & as HTML entities, which the orders therefore mention.
+
+With AUTORESEARCH_TRANSCRIPT=docs/codex-session.md the three sessions are written there as the model saw them.
 """
 
 from __future__ import annotations
@@ -9,18 +11,37 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from research.agents.codex_exec import CodexDriver, CodexFailed, Proposal, Task, Trouble, World, launch_process
-from tests.support.codexkit import CODEX, codex_exec, make_codex_kit, needs_codex, trust
+from tests.support.codexkit import CODED, CODEX, codex_exec, make_codex_kit, needs_codex, trust
 from tests.support.labkit import Kit
-from tests.support.model_server import Fail, Patch, Poll, Say, Shell, model_server
+from tests.support.model_server import Fail, Model, Patch, Poll, Say, Shell, Step, in_code_mode, model_server
+from tests.support.transcript import Names, entries, page
 
 pytestmark = needs_codex
 RUN = f"{sys.executable} scripts/run_experiment.py --backend local -- uv run train.py > run.log 2>&1"
 """With this very Python: a version manager's shim puts another uv in front of the stand-in."""
+SETTLE = f"{sys.executable} -m research settle"
+REPEAT = f"{sys.executable} -m research replicate $(git rev-parse --short HEAD) > run.log 2>&1"
+PATCH = "*** Begin Patch\n*** Update File: prepare.py\n@@\n-import json, sys\n+import json\n*** End Patch\n"
+HOOKS, CODE, DRIVER = "A session through the hooks", "A model in code mode", "Three experiments by the driver"
+
+_PAGE = """\
+# What a model is shown
+
+Everything that a model got to see from this repository: each context, refusal, review and order, as the model service
+received it, wrapped here at 120 columns. Recorded with {version} and a scripted model by
+
+    AUTORESEARCH_TRANSCRIPT=docs/codex-session.md uv run pytest tests/agents/test_codex_client.py
+
+The client's own instructions are left out. `RUN-1` and `COMMIT-1` stand for names that differ each time. `train.py` is
+a stand-in that takes seconds and scores its one constant, `VAL`; the model plays a script, mistakes included, and types
+`python -m research` for `uv run research`. In italics: what it does. What each hook is for: [hooks.md](hooks.md).
+"""
 
 
 @pytest.fixture
@@ -29,59 +50,83 @@ def kit(tmp_path: Path) -> Kit:
     return make_codex_kit(tmp_path)
 
 
-def edit(number: float) -> str:
+@pytest.fixture(scope="module")
+def book() -> Iterator[dict[str, str]]:
+    """The chapters of the transcript, written at the end where that is asked for."""
+    chapters: dict[str, str] = {}
+    yield chapters
+    target = os.environ.get("AUTORESEARCH_TRANSCRIPT")
+    if target and set(chapters) == {HOOKS, CODE, DRIVER}:
+        version = subprocess.run([str(CODEX), "--version"], capture_output=True, text=True, check=True).stdout.strip()
+        parts = [_PAGE.format(version=version), *(f"## {name}\n\n{chapters[name]}\n" for name in (HOOKS, CODE, DRIVER))]
+        Path(target).write_text("\n".join(parts))
+
+
+def chapter(model: Model, kit: Kit) -> str:
+    """What a model saw, with nothing of this machine in it."""
+    places = {str(kit.root): "REPO", str(kit.home): "HOME", sys.executable: "python"}
+    text = page(entries(model.requests), Names(places, kit.git("rev-list", "--all", "--reflog").split()))
+    assert str(kit.root.parent) not in text
+    assert str(Path.home()) not in text
+    return text
+
+
+def edit(number: float, emitter: str = "free") -> str:
     """A shell edit of train.py with its commit."""
-    return f"sed -i 's/^VAL = .*/VAL = {number}/' train.py && git commit -qam 'exp: {number} [emitter=local_tuner]'"
+    message = f"exp: VAL to {number} [emitter={emitter}]"
+    return f"sed -i 's/^VAL = .*/VAL = {number}/' train.py && git commit -qm '{message}' -- train.py"
 
 
-def test_a_session_of_experiments_with_refusals(kit: Kit):
-    patch = "*** Begin Patch\n*** Update File: prepare.py\n@@\n-import json, sys\n+import json\n*** End Patch\n"
-    steps = [
-        Shell("uv run train.py > run.log 2>&1"), Shell("sed -i s/a/b/ prepare.py"), Patch(patch),
-        Shell(RUN), Say("the baseline is measured"),
-        Shell(edit(0.90)), Shell(RUN), Say("one is measured"),
-        Shell(edit(1.50)), Shell(RUN), Say("two is measured"),
+def test_a_session_of_three_experiments(kit: Kit, book: dict[str, str]):
+    """The baseline and two ideas, with refusals, a long run polled late, a compaction, and a limit that ends it."""
+    kit.write("ok", extra="time.sleep(5 * (VAL == 0.99))  # the baseline is slow")
+    kit.git("commit", "-qam", "base: slow")
+    steps: list[Step] = [
+        Shell("uv run train.py > run.log 2>&1"), Shell("sed -i s/300/600/ prepare.py"), Patch(PATCH),
+        Shell(RUN, 1000), Say("The baseline is running."), Poll(), Say("The baseline is measured."),
+        Shell(SETTLE), Say("It is settled."),
+        Shell(REPEAT, 30_000), Shell(SETTLE), Say("The baseline is repeated."),
+        Shell(edit(0.985)), Shell(RUN, 30_000), Say("The first idea is measured."),
+        Shell(SETTLE, tokens=20_000), Say("A summary of it all."), Say("The first idea is settled."),
+        Shell(edit(1.01)), Shell(RUN, 30_000), Say("The second idea is measured."),
     ]  # fmt: skip
     prepare = (kit.root / "prepare.py").read_text()
-    with model_server([*steps, *[Say("that is all")] * 8]) as model:
+    with model_server([*steps, *[Say("That is all.")] * 8]) as model:
         trust(kit, model.url)
-        done = codex_exec(kit, "Go autonomous: start the loop.")
+        options = ("-c", "model_auto_compact_token_limit=10000")
+        done = codex_exec(kit, "Go autonomous: start the loop for 4 runs.", *options)
         assert done.returncode == 0, done.stderr
-        seen = model.seen()
-    assert seen.count("Command blocked by PreToolUse hook") >= 3
-    assert "fixed benchmark" in seen
+        seen, text = model.seen(), chapter(model, kit)
+    book[HOOKS] = f"{text}\n\n*The model ends its turn, and Stop lets it: its four runs are made.*"
+    assert text.count("### PreToolUse refuses") == 3
     assert (kit.root / "prepare.py").read_text() == prepare
-    assert len(kit.ledger()) == 3
-    assert "is now on" in seen  # the prompt
-    assert "session startup" in seen
-    developers = [text for text in model.texts("developer") if "has finished" in text]
-    assert len(developers) == 3  # each review once
-    orders = [text for text in model.texts("user") if "hook_prompt" in text]
-    assert len(orders) >= 3
-    assert kit.json("autonomy", "status")["enabled"] is False  # the breaker ended it
+    assert "fixed benchmark" in text
+    assert "is now on" in text  # the prompt
+    assert "session startup" in text
+    assert "still in progress" in text  # the run that was left
+    assert text.count("has finished") == len(kit.ledger()) == 4  # each review once
+    assert text.count("### Stop") == 6
+    after = text[text.index("begins a new one") :]
+    assert "session compact" in after
+    assert "autoresearch/try" in after
+    assert (kit.root / "program.md").read_text().splitlines()[0] in seen
+    assert kit.json("autonomy", "status")["enabled"] is False  # its four runs are made
     assert not (kit.root / "results/discovery/hooks.log").exists()
 
 
-def test_a_long_run_is_waited_for_and_shown_at_the_poll(kit: Kit):
-    kit.write("ok", extra="import time; time.sleep(4)")
-    kit.git("commit", "-qam", "base: slow")
-    with model_server([Shell(RUN, 1000), Say("it is running"), Poll(), Say("done")]) as model:
-        trust(kit, model.url)
-        kit.research("autonomy", "on")
-        assert codex_exec(kit, "Measure the baseline.").returncode == 0
-        seen = model.seen()
-    assert "still in progress" in seen
-    assert "has finished" in seen
-    assert len(kit.ledger()) == 1
-
-
-def test_the_summary_comes_back_after_a_compaction(kit: Kit):
-    with model_server([Shell("echo one", tokens=20_000), Say("a summary of it all"), Say("done")]) as model:
-        trust(kit, model.url)
-        assert codex_exec(kit, "hello", "-c", "model_auto_compact_token_limit=10000").returncode == 0
-        after = "\n".join(model.texts("developer"))
-    assert "session compact" in after
-    assert "autoresearch/try" in after
+def test_a_model_in_code_mode(kit: Kit, book: dict[str, str]):
+    """Newer models call tools from a script: a refusal ends the script, a review comes beside its output."""
+    steps = [Shell("sed -i s/300/600/ prepare.py"), Patch(PATCH), Shell(RUN, 30_000), Say("The baseline is measured.")]
+    prepare = (kit.root / "prepare.py").read_text()
+    with model_server(steps) as model:
+        trust(kit, model.url, CODED)
+        done = codex_exec(kit, "Measure the baseline.")
+        assert done.returncode == 0, done.stderr
+        assert in_code_mode(model.requests[0])
+        text = book[CODE] = chapter(model, kit)
+    assert text.count("### PreToolUse refuses") == 2
+    assert (kit.root / "prepare.py").read_text() == prepare
+    assert text.count("has finished") == len(kit.ledger()) == 1
 
 
 def test_untrusted_hooks_do_not_run_and_the_bypass_does(kit: Kit):
@@ -94,44 +139,49 @@ def test_untrusted_hooks_do_not_run_and_the_bypass_does(kit: Kit):
             assert ("blocked by PreToolUse" in model.seen()) == refused
 
 
+def _unguarded() -> list[str]:
+    """The option without which Codex runs nothing on a machine that lets it make no sandbox."""
+    done = subprocess.run([str(CODEX), "sandbox", "true"], capture_output=True, check=False)
+    return ["--dangerously-bypass-approvals-and-sandbox"] if done.returncode else []
+
+
 def driver(kit: Kit, waits: list[float] | None = None) -> CodexDriver:
     """The real driver with the real client."""
     environment = {**kit.environment, "AUTORESEARCH_CODEX": str(CODEX)}
-    options = ["--dangerously-bypass-approvals-and-sandbox"] if _no_sandbox() else []
     noted = [] if waits is None else waits
-    return CodexDriver(kit.root, environment, World(launch_process, noted.append), options)
+    return CodexDriver(kit.root, environment, World(launch_process, noted.append), _unguarded())
 
 
-def _no_sandbox() -> bool:
-    """Whether this machine lets Codex make no sandbox."""
-    done = subprocess.run(
-        [str(CODEX), "sandbox", "linux", "true"], capture_output=True, check=False, env=dict(os.environ)
-    )
-    return done.returncode != 0
-
-
-def test_the_driver_gets_three_proposals(kit: Kit):
-    before, found = kit.head(), []
-    for number in (0.5, 0.6, 0.7):
-        with model_server([Shell(edit(number)), Say("changed it")]) as model:
-            trust(kit, model.url)
-            found.append(driver(kit).propose(Task(before, "Try another value.", "local_tuner")))
-            assert "Carry out this one idea" in model.seen()
-            assert "Autoresearch hooks are active" not in model.seen()
-    assert all(isinstance(item, Proposal) and item.parent == before for item in found)
-    assert len({item.commit for item in found}) == 3
-    assert kit.head() == before
+@pytest.mark.skipif(CODEX is not None and bool(_unguarded()), reason="Codex can make no sandbox on this machine")
+def test_a_night_of_three_experiments(kit: Kit, book: dict[str, str]):
+    """The night measures its baseline twice; then Codex, in its sandbox, is asked for three commits."""
+    steps: list[Step] = []
+    for number in (0.985, 1.01, 0.98):
+        steps += [Shell(edit(number)), Say("I changed the value.")]
+    with model_server(steps) as model:
+        trust(kit, model.url)
+        kit.environment["AUTORESEARCH_CODEX"] = str(CODEX)
+        told = kit.json("night", "--agent", "codex", "--max-runs", "5")
+        text = book[DRIVER] = chapter(model, kit)
+    assert told["runs"] == 5
+    assert [row[1] for row in kit.ledger()] == ["0.990000", "0.990000", "0.985000", "1.010000", "0.980000"]
+    assert text.count("Carry out this one idea") == 3
+    assert "Autoresearch hooks are active" not in text
+    assert kit.git("status", "--porcelain") == ""
 
 
 def test_the_drivers_agent_can_not_train_and_limits_are_named(kit: Kit):
+    before = kit.head()
     with model_server([Shell("uv run train.py"), Shell(edit(0.5)), Say("changed it")]) as model:
         trust(kit, model.url)
-        driver(kit).propose(Task(kit.head(), "Try another value.", "local_tuner"))
+        found = driver(kit).propose(Task(before, "Try another value.", "local_tuner"))
         assert "driver measures your commit" in model.seen()
+    assert isinstance(found, Proposal)
+    assert found.parent == before == kit.head()
     waits: list[float] = []
     with model_server([Fail(429, "rate limit reached")] * 40) as model:
         trust(kit, model.url)
         with pytest.raises(CodexFailed) as failed:
-            driver(kit, waits).propose(Task(kit.head(), "x", "local_tuner"), attempts=2)
+            driver(kit, waits).propose(Task(before, "x", "local_tuner"), attempts=2)
     assert failed.value.trouble is Trouble.rate_limit
     assert waits == [30.0]

@@ -66,13 +66,17 @@ def denial_of(answer: dict[str, object] | None) -> str:
     return str(part.get("permissionDecisionReason", "")) if isinstance(part, dict) else ""
 
 
-def trust(kit: Kit, url: str) -> None:
+DIRECT, CODED = "gpt-5.5", "gpt-6.1-sol"
+"""A model that calls tools itself, and one that calls them from a script (code mode)."""
+
+
+def trust(kit: Kit, url: str, model: str = DIRECT) -> None:
     """A Codex home that trusts the project and its hooks, and asks the model server."""
     home = kit.home / "codex"
     home.mkdir(exist_ok=True)
     hooks = kit.root / ".codex" / "hooks.json"
     lines = [
-        'model = "gpt-5.5"', 'model_provider = "local"', "",
+        f'model = "{model}"', 'model_provider = "local"', "",
         "[model_providers.local]", 'name = "local"', f'base_url = "{url}"', 'wire_api = "responses"',
         "request_max_retries = 0", "stream_max_retries = 0", "",
         f'[projects."{kit.root}"]', 'trust_level = "trusted"', "",
@@ -95,7 +99,7 @@ def trusted_hash(event: str, group: dict[str, object]) -> str:
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
-def codex_exec(kit: Kit, prompt: str, *options: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+def codex_exec(kit: Kit, prompt: str, *options: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
     """One codex exec in the repository."""
     assert CODEX is not None
     command = [CODEX, "exec", "--json", "--dangerously-bypass-approvals-and-sandbox", *options, prompt]

@@ -1,6 +1,8 @@
 """A model service that plays a script: the Responses API as Codex speaks it, on a local port, every request kept.
 
-A script is a list of steps; each request takes the next one. When the script is used up, the model says "done".
+A script is a list of steps; each request takes the next one. When the script is used up, the model says "done". The
+same script plays in both of the ways in which Codex lets models call tools: directly, and in code mode, where the only
+tool is a JavaScript that calls the others.
 """
 
 from __future__ import annotations
@@ -98,18 +100,34 @@ def _session(body: dict[str, Any]) -> int:
     return found
 
 
+def in_code_mode(body: dict[str, Any]) -> bool:
+    """Whether the client offers the tools to a script only: they come as an input item then."""
+    return any(item.get("type") == "additional_tools" for item in body.get("input", []))
+
+
+def _script(step: Shell | Patch | Poll) -> str:
+    """The JavaScript of a call."""
+    if isinstance(step, Patch):
+        return f"text(await tools.apply_patch({json.dumps(step.text)}))"
+    assert isinstance(step, Shell), "no session is polled for in code mode: a script waits for its command"
+    given = json.dumps({"cmd": step.command, "yield_time_ms": step.yield_ms})
+    return f"text((await tools.exec_command({given})).output)"
+
+
 def _item(step: Step, number: int, body: dict[str, Any]) -> dict[str, Any]:
     call = f"call_{number}"
     if isinstance(step, Say):
         content = [{"type": "output_text", "text": step.text, "annotations": []}]
         return {"type": "message", "role": "assistant", "id": f"m_{number}", "status": "completed", "content": content}
-    if isinstance(step, Patch):
-        return {"type": "custom_tool_call", "id": f"c_{number}", "call_id": call, "name": "apply_patch",
-                "input": step.text, "status": "completed"}  # fmt: skip
+    assert isinstance(step, (Shell, Patch, Poll))
+    coded = in_code_mode(body)
+    if coded or isinstance(step, Patch):
+        name, text = ("exec", _script(step)) if coded else ("apply_patch", step.text)  # type: ignore[union-attr]
+        return {"type": "custom_tool_call", "id": f"c_{number}", "call_id": call, "name": name, "input": text,
+                "status": "completed"}  # fmt: skip
     if isinstance(step, Shell):
         name, arguments = "exec_command", {"cmd": step.command, "yield_time_ms": step.yield_ms}
     else:
-        assert isinstance(step, Poll)
         name, arguments = "write_stdin", {"session_id": _session(body), "chars": "", "yield_time_ms": step.yield_ms}
     return {"type": "function_call", "id": f"f_{number}", "call_id": call, "name": name,
             "arguments": json.dumps(arguments), "status": "completed"}  # fmt: skip
