@@ -21,8 +21,8 @@ from typing import NamedTuple
 
 from research.settings import SETTINGS, Settings
 
-FREE, EMITTER, CATEGORY = "free", "emitter", "category"
-"""The ways to order: nothing, who, or what."""
+FREE, EMITTER = "free", "emitter"
+"""Whether the agent chose who proposes, or was told."""
 
 Gammas = dict[Hashable, tuple[float, float]]
 """Shape and rate of the gamma posterior of each factor of one kind."""
@@ -150,7 +150,7 @@ class Bandit:
     def _fitted(self) -> tuple[Gammas, Gammas, Gammas]:
         """Each kind of factor in turn, given the means of the others."""
         s = self._settings
-        start: dict[Hashable, float] = {FREE: 1.0, EMITTER: s.emitter_start, CATEGORY: 1.0}
+        start: dict[Hashable, float] = {FREE: 1.0, EMITTER: s.emitter_start}
         priors: tuple[tuple[dict[Hashable, float], float], ...] = (
             (start, s.mode_prior_n),
             (dict.fromkeys(self.emitters, 1.0), s.emitter_prior_n),

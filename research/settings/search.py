@@ -23,7 +23,7 @@ class SearchSettings:
     baseline_runs_most: int = 4
     """Runs of the baseline at most, where noise is large against what ideas do."""
     baseline_error_bpb: float = 0.0005
-    """Standard error up to which the baseline is known well enough: a small effect's size."""
+    """Standard error up to which the baseline is known well enough, or a typical effect's size where that is larger."""
     work_ratio: float = 1.0
     """Standard deviation of belief, in sizes of a typical effect, above which what is worked on is measured again."""
     work_runs_most: int = 3
@@ -42,8 +42,9 @@ class SearchSettings:
     """Experiments after which a near miss is too old to be combined: the tip has moved on."""
     near_miss_p: float = 0.2
     """P(better than the tip) from which a change that was not kept is a near miss."""
-    archive_stall: int = 8
-    """Experiments without an improvement after which an archive parent may have its turn."""
+    archive_stall: int = 20
+    """Experiments without an improvement after which an archive parent may have its turn: that an idea in twenty helps
+    is usual, so less is no stall."""
     archive_share: float = 0.1
     """Share of experiments that then start from the archive: a bounded price for leaving a basin."""
     archive_reach: int = 5

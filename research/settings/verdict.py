@@ -10,9 +10,9 @@ class VerdictSettings:
     """What verdict/ decides by."""
 
     # Noise and intervals ----------------------------------------------------------------------------------------------
-    noise_prior_sd_bpb: float = 0.0007
-    """Noise of one run before any replicate, in bpb: the one published seed pair on an H100 lies 0.00070 apart, and
-    the same code on three hosts spreads by 0.0003."""
+    noise_prior_sd_bpb: float = 0.0004
+    """Noise of one run before any replicate, in bpb: a published seed pair on an H100 lies 0.00070 apart, and the same
+    code on three hosts at 0.997900, 0.997591 and 0.997426; pooled, with three degrees of freedom, 0.00035."""
     noise_prior_n: float = 2.0
     """Replicates that this guess is worth: it comes from a handful of runs, and at other sizes the noise is ten times
     that, so a few replicates must outweigh it."""
@@ -22,9 +22,9 @@ class VerdictSettings:
     """Noise of runs that repeat exactly: scores are printed with six decimals."""
 
     # The rule ---------------------------------------------------------------------------------------------------------
-    keep_p: float = 0.88
-    """P(better) from which a change is kept: the mean over all kept ones then lies well above, so that fewer than one
-    kept change in twelve is not better."""
+    keep_p: float = 0.7
+    """P(better) from which a change is kept: most kept ones lie far above it, so that in simulated nights one in
+    fifteen is not better; a stricter bar loses more true gains than false ones (docs/search.md, acceptance)."""
     own_keep_p: float = 0.75
     """P(its own last change is for the better) that a configuration made from an unkept one needs besides: it is not
     kept for what its parent did."""
@@ -41,7 +41,7 @@ class VerdictSettings:
     of them would leave no runs for ideas."""
     replicates_most: int = 4
     """Runs of one configuration that a near tie is worth; what is still undecided then differs by less than matters."""
-    tie_keep_p: float = 0.75
+    tie_keep_p: float = 0.7
     """P(better) from which a near tie is kept after its last replicate."""
     simpler_margin_bpb: float = 0.0002
     """How much worse a shorter program may be and still be kept: the public loop's own margin."""
@@ -61,15 +61,19 @@ class VerdictSettings:
     # Effects ----------------------------------------------------------------------------------------------------------
     effect_size_share: float = 0.75
     """Share of effects, the smaller ones, whose size counts as typical: disasters don't measure what is at stake."""
-    effect_least_bpb: float = 0.0002
+    effect_least_bpb: float = 0.0001
     """Smallest scale of effects told apart from none: half the smallest noise ever measured."""
-    effect_scales: int = 10
-    """Scales, each twice the one before: from 0.0002 to 0.1 bpb, beyond any effect seen."""
+    effect_scales: int = 13
+    """Scales, each twice the one before: from 0.0001 to 0.4 bpb, beyond any effect seen, on small models too."""
     effect_null_share: float = 0.01
     """Share of ideas assumed to do nothing at all, before any was measured."""
-    effect_worse_share: float = 0.5
-    """Share of the others assumed to be for the worse rather than either way: one idea in five or six helps."""
-    effect_prior_n: float = 20.0
+    effect_better_share: float = 0.2
+    """Share of the others assumed to be for the better: 22 of 125 runs of the best published session were kept."""
+    effect_better_bpb: float = 0.0004
+    """Assumed size of what helps: 14 of those 22 gains are below 0.0007, lucky ones among them."""
+    effect_worse_bpb: float = 0.0016
+    """Assumed size of what does not: the published night's median change is 0.0020 for the worse."""
+    effect_prior_n: float = 10.0
     """Weight, in effects, of these assumptions."""
     effect_sweeps: int = 20
     """Sweeps of expectation and maximisation: later ones move no decision."""

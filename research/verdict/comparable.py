@@ -13,7 +13,7 @@ from typing import Protocol
 from research.records import Judged, Run
 from research.settings import SETTINGS
 from research.verdict import lineage
-from research.verdict.effects import Effects, Gap
+from research.verdict.effects import Effects, Gap, assumed, noise_sd
 from research.verdict.evidence import Evidence
 from research.verdict.noise import PRIOR, Prior
 
@@ -107,7 +107,8 @@ class Comparison:
         for child, parent in self.parents.items():
             if child != self.key:
                 gaps.append(self.evidence.gap(child, parent))
-        return Effects().learned(gaps[-SETTINGS.effects_remembered :])
+        prior = assumed(noise_sd(self.evidence))
+        return Effects(prior, prior).learned(gaps[-SETTINGS.effects_remembered :])
 
 
 def compare(run: Run, history: Sequence[Judged], prior: Prior = PRIOR) -> Comparison:

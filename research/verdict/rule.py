@@ -123,7 +123,7 @@ def _decide(
     if suspect and runs == 1:
         return "investigate", "far more than anything seen so far, so it is measured again before it is believed"
     if p_better >= settings.keep_p and own_p >= settings.own_keep_p:
-        return "keep", "better, as good as certainly"
+        return "keep", "better, as good as certainly" if p_better >= settings.interval_share else "probably better"
     if statements_net < 0 and p_as_good >= settings.simpler_p:
         return "keep", f"as good within {settings.simpler_margin_bpb:.4f} and {-statements_net} statements shorter"
     if p_better >= settings.keep_p:
@@ -136,7 +136,7 @@ def _decide(
         return "keep", f"probably better after {runs} runs"
     if runs > 1:
         return "discard", f"still undecided after {runs} runs, so the gain is too small to matter"
-    return "discard", "too close to call and not worth another seed; what is made from it will tell"
+    return "discard", "too close to call, and a new idea is worth more than another seed"
 
 
 def _estimate(effect: Belief, evidence: Evidence, n: int) -> Estimate:

@@ -154,25 +154,42 @@ def test_a_person_may_overrule_it():
     assert policy.ask([]) == ("replicate", None, "c")
 
 
-def test_it_builds_on_a_near_win_without_keeping_it():
+def test_it_builds_on_what_stands_and_seldom_on_anything_else():
     driver = Driver("discovery", 2).night(100)
-    ahead = [o for o in driver.orders if o[0] != "replicate" and o[2] is not None]
-    assert len(ahead) > 20
+    elsewhere = [o for o in driver.orders if o[0] != "replicate" and o[2] is not None]
+    assert len(elsewhere) < 15
     assert driver.answers.count("replicate") < 15
 
 
-def test_exact_repeats_are_noticed_and_cost_one_run():
+def test_exact_repeats_are_noticed_and_cost_few_runs():
     driver = Driver("discovery", 4, sigma=0.0).night(80)
-    assert sum(r.replicate_of is not None for r in driver.history) == 1
+    assert sum(r.replicate_of is not None for r in driver.history) <= SETTINGS.noise_least_n
     shipped = driver.policy.final(driver.history)
     assert driver.truth[shipped] == min(driver.truth[configuration(r)] for r in driver.history if r.val_bpb is not None)
 
 
 def test_loud_noise_is_answered_by_replicates():
     def replicates(sigma: float) -> int:
-        return sum(r.replicate_of is not None for r in Driver("discovery", 6, sigma).night(80).history)
+        nights = (Driver("discovery", seed, sigma).night(80) for seed in range(5))
+        return sum(r.replicate_of is not None for night in nights for r in night.history)
 
-    assert replicates(0.004) > replicates(0.0002)
+    assert replicates(0.01) > replicates(0.0002)
+
+
+def test_a_score_that_comes_late_or_twice_ends_no_night():
+    """A crashed baseline, an id that comes again with another parent, a second night with the same object."""
+    for name in POLICIES:
+        policy = make_policy(name, 0)
+        for _ in range(2):
+            policy.start(Measured(0, "a", crash="OutOfMemoryError", gpu_s=30.0))
+            policy.ask([])
+            policy.tell(Measured(1, "b", "a", val_bpb=0.99, gpu_s=300.0))
+            policy.tell(Measured(2, "c", "b", val_bpb=0.98, gpu_s=300.0))
+            policy.tell(Measured(3, "b", "c", val_bpb=0.99, gpu_s=300.0))
+            policy.ask([])
+            if name != "classic":  # the public loop keeps nothing while it has no baseline to compare with
+                assert policy.final([]) in ("b", "c")
+            assert 0.9 < policy.estimate("c") < 1.0
 
 
 def test_a_miracle_is_measured_again_before_it_is_kept():

@@ -58,7 +58,7 @@ def test_the_settings_are_those_in_use():
 
 def test_the_arithmetic_by_hand():
     squares = 2 * 0.0003**2
-    sd = sqrt((2 * 0.0007**2 + squares) / 3)
+    sd = sqrt((2 * 0.0004**2 + squares) / 3)
     for number in (f"{squares:.8f}", f"{sd:.6f}", f"{0.9952 - 0.9982:.6f}".replace("-", "−"), f"{sd * sqrt(1.5):.6f}"):
         assert number in PAGE
     night = Night()

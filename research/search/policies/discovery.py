@@ -1,15 +1,14 @@
-"""The policy that plans real nights: builds on what is probably better, keeps what certainly is, ships the best.
+"""The policy that plans real nights: keeps what is probably better, builds on what stands, ships the best believed.
 
 Three habits, each with its reason:
 
-1. **Build ahead, keep behind.** A near win is neither kept (a fifth of such keeps would be false) nor, as a rule, run
-   again. The next idea is made from it, and the whole gain over the tip is kept when it is certain. In simulated
-   nights this neither helped nor hurt measurably against starting from the tip (docs/search.md, ablations).
-2. **Believe no winner as it reads.** Every value is a posterior: its runs, its parent's value, and what ideas usually
+1. **Believe no score as it reads.** Every value is a posterior: its runs, its parent's value, and what ideas usually
    do (research.verdict.effects). So tips are not champions by luck, and claimed gains are true on average.
+2. **Keep what is probably better, not what reads lower.** False keeps are what greedy loses most by; gains smaller than
+   the noise are hardly worth having (docs/search.md, acceptance).
 3. **Order for a reason only.** See research.search.bandit: neglected categories, proven emitters, else free choice.
 
-Replicates are spent where noise is as large as what ideas do: on the baseline, on what is being built on, on near ties.
+Replicates are spent where noise is as large as what ideas do: on the baseline, on the tip, on near ties.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 from research.results import Result, configuration
-from research.search.bandit import CATEGORY, EMITTER, FREE, Bandit, Choice, Key
+from research.search.bandit import EMITTER, FREE, Bandit, Choice, Key
 from research.search.phases import Step, phase_of, stall_of
 from research.search.policies.base import CATEGORIES, EMITTERS, REPLICATE, Answer, Order, Standing
 from research.search.policies.knowledge import Knowledge
@@ -35,7 +34,7 @@ class Parts:
 
     Attributes:
         replicates: Measuring again; without it every decision is by single runs.
-        archive_parents: Starting from anything but the tip: what is built on ahead of it, and the archive.
+        archive_parents: Starting from the archive now and then while nothing improves; else always from the tip.
         bandit: Orders; without it the agent is always free.
         forgetting: Old credit fading.
     """
@@ -63,19 +62,19 @@ class Discovery:
     """
 
     def __init__(self, seed: int, parts: Parts = ALL_PARTS, settings: Settings = SETTINGS) -> None:
-        self.reason = ""
-        self.knowledge = Knowledge(settings)
         self._seed = seed
         self._settings = settings
         self._parts = parts
-        self._bandit = Bandit(EMITTERS, CATEGORIES, settings, parts.forgetting)
+
+    def start(self, baseline: Result) -> None:
+        """Begins a night, forgetting any before it; see Policy."""
+        self.reason = ""
+        self.knowledge = Knowledge(self._settings)
+        self._bandit = Bandit(EMITTERS, CATEGORIES, self._settings, self._parts.forgetting)
         self._steps: list[Step] = []
         self._ordered = Choice(None, None, "")
         self._wanted: Hashable | None = None
         self._largest_gain = 0.0
-
-    def start(self, baseline: Result) -> None:
-        """Begins the night; see Policy."""
         self._baseline = baseline.id
         self._standing = Standing(baseline.id)
         self.knowledge.add(baseline)
@@ -104,14 +103,14 @@ class Discovery:
         know, settings = self.knowledge, self._settings
         if not self._baseline_known():
             return self._baseline, "Every gain is counted from the baseline, and its repeats tell the noise."
-        best = self._best()
+        tip = self._standing.tip
         if (
-            best in know.evidence
+            tip in know.evidence
             and may_repeat(know.evidence, settings)
-            and know.evidence.n(best) < settings.work_runs_most
-            and know.belief(best).sd > settings.work_ratio * know.effects.size
+            and know.evidence.n(tip) < settings.work_runs_most
+            and know.belief(tip).sd > settings.work_ratio * know.effects.size
         ):
-            return best, "What is built on is known less well than ideas differ, so it is measured again."
+            return tip, "What stands is known less well than ideas differ, so it is measured again."
         return None, ""
 
     def _baseline_known(self) -> bool:
@@ -121,7 +120,8 @@ class Discovery:
         if not self._parts.replicates or runs == 0:
             return True
         error = noise_sd(evidence) / math.sqrt(runs)
-        wants_more = runs < settings.baseline_runs_most and error > settings.baseline_error_bpb
+        enough = max(settings.baseline_error_bpb, settings.work_ratio * self.knowledge.effects.size)
+        wants_more = runs < settings.baseline_runs_most and error > enough
         return runs >= settings.baseline_runs and not wants_more
 
     def _choice(self) -> Choice:
@@ -134,18 +134,13 @@ class Discovery:
 
     def _parent(self) -> tuple[Hashable, str]:
         """What the next experiment is made from, and what that is."""
-        tip = self._standing.tip
-        if not self._parts.archive_parents:
-            return tip, "from the tip"
-        best = self._best()
-        if (
-            stall_of(self._steps) >= self._settings.archive_stall
-            and self._random.random() < self._settings.archive_share
-        ):
-            others = [config for config in self._ranked()[: self._settings.archive_reach] if config != best]
+        tip, settings = self._standing.tip, self._settings
+        stalled = stall_of(self._steps) >= settings.archive_stall
+        if self._parts.archive_parents and stalled and self._random.random() < settings.archive_share:
+            others = [config for config in self._ranked()[: settings.archive_reach] if config != tip]
             if others:
                 return self._random.choice(others), "from the archive, for nothing has improved for a while"
-        return best, "from the tip" if best == tip else "from what is probably better than the tip already"
+        return tip, "from the tip"
 
     def _ranked(self) -> list[Hashable]:
         """Every measured configuration, the best believed first."""
@@ -167,7 +162,8 @@ class Discovery:
 
     def note(self, result: Result, decision: str) -> None:
         """Takes a result that was decided about elsewhere: by the judge of a real night, or by a person."""
-        self._ordered = Choice(result.emitter, None, "")  # a real commit's tag names whom the plan ordered
+        if not self._ordered.why:  # it was not asked for this one: a real commit's tag names whom the plan ordered
+            self._ordered = Choice(result.emitter, None, "")
         self._learn(result)
         self._follow(result, "replicate" if decision == "investigate" else decision)
 
@@ -197,7 +193,7 @@ class Discovery:
         if result.id in know.evidence and result.parent_id in know.evidence:
             gain = expected_gain(know.effects.posterior(know.gap(result.id)))
         choice = self._ordered
-        mode = EMITTER if choice.emitter else CATEGORY if choice.category else FREE
+        mode = EMITTER if choice.emitter else FREE  # a record does not tell whether the category was ordered
         cost = result.gpu_s / know.usual_s if know.usual_s > 0.0 else 1.0
         cost = min(max(cost, self._settings.least_cost), self._settings.most_cost)
         self._bandit.add(Key(mode, result.emitter or choice.emitter, result.category), choice.category, gain, cost)

@@ -10,7 +10,7 @@ from collections.abc import Hashable
 
 from research.results import Result, configuration
 from research.settings import Settings
-from research.verdict.effects import Belief, Effects, ahead, apart, child, likelihoods, noise_sd, p_below_zero
+from research.verdict.effects import Belief, Effects, ahead, apart, assumed, child, likelihoods, noise_sd, p_below_zero
 from research.verdict.evidence import Evidence
 from research.verdict.rule import Weighed, weigh
 
@@ -44,9 +44,7 @@ class Knowledge:
         if result.parent_id is not None and result.replicate_of is None:
             self.parents[config] = result.parent_id
         self._unlearned += 1
-        if replicate:
-            self._beliefs.clear()
-        if self._unlearned >= self.settings.learn_effects_every:
+        if replicate or self._unlearned >= self.settings.learn_effects_every:
             self._learn()
 
     def belief(self, config: Hashable) -> Belief:
@@ -58,7 +56,7 @@ class Knowledge:
         known = self._beliefs.get(config)
         if known is None:
             line = [config]
-            while (parent := self.parents.get(line[-1])) in self.evidence and parent not in self._beliefs:
+            while (parent := self.parents.get(line[-1])) in self.evidence and parent not in {*self._beliefs, *line}:
                 line.append(parent)
             for each in reversed(line):
                 self._beliefs[each] = known = self._fresh(each)
@@ -96,14 +94,18 @@ class Knowledge:
         mean = self.evidence.mean(config)
         error = noise_sd(self.evidence) / math.sqrt(self.evidence.n(config))
         parent = self.parents.get(config)
-        if parent not in self.evidence:
+        if parent not in self._beliefs:  # nothing before it has a score, or it is said to descend from itself
             return Belief(mean, error)
         return child(self._beliefs[parent], mean, error, self.effects)
 
     def _learn(self) -> None:
         """Learns the distribution of effects again from the latest ones."""
         self._unlearned = 0
+        self._beliefs.clear()
         latest = list(self.parents)[-self.settings.effects_remembered :]
         rows = [likelihoods(self.gap(config)) for config in latest if self.parents[config] in self.evidence]
-        self.effects = self.effects.refined(rows, self.settings.learn_effects_sweeps)
+        start = Effects(self.effects.weights, assumed(noise_sd(self.evidence)))
+        self.effects = (
+            start.refined(rows, self.settings.learn_effects_sweeps) if rows else Effects(start.prior, start.prior)
+        )
         self._beliefs.clear()

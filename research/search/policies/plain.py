@@ -45,7 +45,7 @@ class Climber:
         self._take(result)
         tip = self._standing.tip
         answer: Answer = "keep" if config == tip else "discard"
-        if config != tip and config in self._scores and self.estimate(config) < self.estimate(tip) - self._margin:
+        if config != tip and config in self._scores and self._is_lower(config, tip):
             answer = "keep"
         self._standing.decide(config, answer)
         return answer
@@ -58,6 +58,10 @@ class Climber:
         """The mean of a configuration's scores: of the single one, as a rule; see Policy."""
         scores = self._scores[config]
         return sum(scores) / len(scores)
+
+    def _is_lower(self, config: Hashable, tip: Hashable) -> bool:
+        """Whether it reads lower than the tip by the margin; any score is lower than none, as of a crashed baseline."""
+        return tip not in self._scores or self.estimate(config) < self.estimate(tip) - self._margin
 
     def _take(self, result: Result) -> None:
         if result.val_bpb is not None:
