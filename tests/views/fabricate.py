@@ -16,9 +16,12 @@ from research.records import Decision, Failure, Metrics, Plan, Run, Verdict
 from research.store.db import Store
 from research.store.open import open_store
 from research.verdict.evidence import Evidence
+from research.verdict.noise import Prior
 
 BRANCH, CONTRACT = "autoresearch/made-up", "official-0123456789ab"
 NOISE = 0.0005
+BELIEVED = Prior(0.0007, 2.0)
+"""What is believed of the noise at first: fixed here, so that the same history is made whatever the settings say."""
 EMITTERS = ("local_tuner", "architect", "simplifier", "recombine", "wild_card", None)
 CATEGORIES = ("optimizer", "architecture", "attention", "batch", "normalization", "simplification")
 NAMES = ("MATRIX_LR", "WARMDOWN", "DEPTH", "WINDOW", "ROPE_BASE", "EMBEDDING_WD", "SOFTCAP", "TOTAL_BATCH_SIZE")
@@ -39,7 +42,7 @@ class MadeUp:
     places: Places
     chance: random.Random
     now: datetime = BEGIN
-    evidence: Evidence = field(default_factory=Evidence)
+    evidence: Evidence = field(default_factory=lambda: Evidence(BELIEVED))
     truth: dict[str, float] = field(default_factory=dict)
     source: dict[str, str] = field(default_factory=dict)
     about: dict[str, tuple[str, str | None, str, dict[str, str]]] = field(default_factory=dict)
