@@ -113,8 +113,8 @@ class Effects:
         return self.refined([likelihoods(gap) for gap in gaps], sweeps)
 
     def refined(self, rows: Sequence[Sequence[float]], sweeps: int) -> Effects:
-        """The same from likelihoods(gap) of each effect: for callers who keep them."""
-        weights: Sequence[float] = self.weights
+        """The same from likelihoods(gap) of each effect, for callers who keep them; without any, what was assumed."""
+        weights: Sequence[float] = self.weights if rows else self.prior
         seen = [SETTINGS.effect_prior_n * weight for weight in self.prior]
         for _ in range(sweeps if rows else 0):
             counts = seen

@@ -56,7 +56,9 @@ class Knowledge:
         known = self._beliefs.get(config)
         if known is None:
             line = [config]
-            while (parent := self.parents.get(line[-1])) in self.evidence and parent not in {*self._beliefs, *line}:
+            while (parent := self.parents.get(line[-1])) in self.evidence:
+                if parent in self._beliefs or parent in line:
+                    break
                 line.append(parent)
             for each in reversed(line):
                 self._beliefs[each] = known = self._fresh(each)
@@ -104,8 +106,6 @@ class Knowledge:
         self._beliefs.clear()
         latest = list(self.parents)[-self.settings.effects_remembered :]
         rows = [likelihoods(self.gap(config)) for config in latest if self.parents[config] in self.evidence]
-        start = Effects(self.effects.weights, assumed(noise_sd(self.evidence)))
-        self.effects = (
-            start.refined(rows, self.settings.learn_effects_sweeps) if rows else Effects(start.prior, start.prior)
-        )
+        known = Effects(self.effects.weights, assumed(noise_sd(self.evidence)))
+        self.effects = known.refined(rows, self.settings.learn_effects_sweeps)
         self._beliefs.clear()
