@@ -1,6 +1,6 @@
-"""The train.py that round 2 of docs/benchmark.md measured, kept so that its runs can be made again.
+"""The train.py that the rounds of docs/benchmark.md measured, with all that was tried behind constants, to run it again.
 
-    python scripts/race.py NAME=docs/history/record-round2.py:KEY=VALUE;KEY=VALUE
+    python scripts/race.py NAME=docs/history/record.py:KEY=VALUE;KEY=VALUE
 
 Trains a small GPT for a fixed time on one device and prints val_bpb, bits per byte, lower is better.
 
@@ -48,6 +48,10 @@ X0_INIT = 0.05
 NGRAMS = ()  # lengths of the hashed n-grams that have embeddings, added to every block's input
 NGRAM_ROWS = 2**17 if OFFICIAL else 2**12  # embeddings a length
 NGRAM_INIT = 0.1  # per layer, the embeddings' factor
+XSA = False  # take out of each attention output its component along the token's own value
+ATTENTION_GATES = False  # scale each head's output by a gate that reads the block input
+ROPE_SHARE = 1.0  # of the frequencies, the fast ones first, that rotate
+VALUE_EVERY = 2  # layers, counted from the last, to a value embedding
 SMEAR = False  # add the previous token's embedding, gated
 BACKOUT = False  # subtract a share of the middle layer's output at the end
 
@@ -63,6 +67,7 @@ UNEMBEDDING_WD = 0.01
 EMBEDDING_WD = 0.001
 NGRAM_LR = 0.5
 NGRAM_WD = 0.001
+NGRAM_BETAS = (0.8, 0.95)
 VALUE_EMBEDDING_WD = 0.003
 ADAM_BETAS = (0.8, 0.95)
 X0_BETAS = (0.96, 0.95)
@@ -522,7 +527,7 @@ def window_of(layer):
 
 
 def has_value_embedding(layer):
-    return layer % 2 == (DEPTH - 1) % 2
+    return layer % VALUE_EVERY == (DEPTH - 1) % VALUE_EVERY
 
 
 class GPT(nn.Module):
@@ -551,6 +556,7 @@ class GPT(nn.Module):
         self.mlp_in = uniform(layers, MLP_RATIO * WIDTH, WIDTH)
         self.mlp_out = full(0, layers, WIDTH, MLP_RATIO * WIDTH)
         self.gates = full(0, value_layers, heads, GATE_CHANNELS)
+        self.out_gates = full(0, layers if ATTENTION_GATES else 0, heads, GATE_CHANNELS)
         self.residual = full(RESIDUAL_INIT, layers)
         self.ngrams = nn.Parameter(torch.zeros(len(NGRAMS) * NGRAM_ROWS, WIDTH, device=DEVICE, dtype=DTYPE))
         self.ngram_factors = full(NGRAM_INIT, layers)
@@ -560,7 +566,8 @@ class GPT(nn.Module):
         with torch.no_grad():
             self.attention[:, 3] = 0
 
-        frequencies = ROPE_BASE ** (-torch.arange(0, HEAD_DIM, 2, device=DEVICE).float() / HEAD_DIM)
+        frequencies = ROPE_BASE ** (-torch.arange(0, HEAD_DIM, 2, device=DEVICE).float() / HEAD_DIM / ROPE_SHARE)
+        frequencies[round(HEAD_DIM / 2 * ROPE_SHARE) :] = 0
         angles = torch.outer(torch.arange(T, device=DEVICE).float(), frequencies)[:, None, :]  # (T, 1, D/2)
         self.register_buffer("cos", angles.cos().to(DTYPE), persistent=False)
         self.register_buffer("sin", angles.sin().to(DTYPE), persistent=False)
@@ -575,7 +582,7 @@ class GPT(nn.Module):
             x0 = x = x + gate * F.pad(x, (0, 0, 1, 0))[:, :-1]
         grams = sum(lookup(rows, self.ngrams) for rows in ngram_rows(tokens))
         values = iter(lookup(tokens, self.values).view(B, T, -1, heads, HEAD_DIM).unbind(2))
-        gates = iter(self.gates.to(DTYPE).unbind(0))
+        gates, out_gates = iter(self.gates.to(DTYPE).unbind(0)), self.out_gates.to(DTYPE)
         attention, mlp_in, mlp_out = (w.to(DTYPE).unbind(0) for w in (self.attention, self.mlp_in, self.mlp_out))
         for i in range(DEPTH):
             x = self.residual[i] * x + self.x0[i] * x0
@@ -588,7 +595,13 @@ class GPT(nn.Module):
             gate = value = None
             if has_value_embedding(i):
                 gate, value = 2 * torch.sigmoid(F.linear(h[..., :GATE_CHANNELS], next(gates))), next(values)
-            y = self.attend(*attention_inputs(qkv, self.cos, self.sin, gate, value), window_of(i))
+            q, k, v = attention_inputs(qkv, self.cos, self.sin, gate, value)
+            y = self.attend(q, k, v, window_of(i))
+            if XSA:
+                along = F.normalize(v.float(), dim=-1)
+                y = y - ((y * along).sum(-1, keepdim=True) * along).to(DTYPE)
+            if ATTENTION_GATES:
+                y = y * (2 * torch.sigmoid(F.linear(h[..., :GATE_CHANNELS], out_gates[i]))).unsqueeze(-1)
             x = x + F.linear(y.reshape(B, T, WIDTH), attention[i][3])
             x = x + mlp(norm(x).flatten(0, 1), mlp_in[i], mlp_out[i]).view_as(x)
         if BACKOUT:
@@ -677,13 +690,15 @@ class Optimizer:
             (model.x0, SCALAR_LR, 0.0, X0_BETAS),
         ]
         if NGRAMS:
-            self.adam.append((model.ngrams, NGRAM_LR * adam_scale, NGRAM_WD, ADAM_BETAS))
+            self.adam.append((model.ngrams, NGRAM_LR * adam_scale, NGRAM_WD, NGRAM_BETAS))
             self.adam.append((model.ngram_factors, SCALAR_LR * 0.01, 0.0, ADAM_BETAS))
         if SMEAR:
             self.adam.append((model.smear, SCALAR_LR * 0.4, 0.0, ADAM_BETAS))
         if BACKOUT:
             self.adam.append((model.backout, SCALAR_LR * 0.4, 0.0, ADAM_BETAS))
         self.muon = [model.attention, model.mlp_in, model.mlp_out, model.gates]
+        if ATTENTION_GATES:
+            self.muon.append(model.out_gates)
         self.moments = [tuple(torch.zeros_like(p, dtype=torch.float32) for _ in range(2)) for p, *_ in self.adam]
         self.muon_state = []
         for p in self.muon:
