@@ -40,24 +40,29 @@ SHORT_WINDOW = T // 8  # tokens an S layer sees; an L layer sees all
 ROPE_BASE = 200_000
 NORM = "rms"  # rms or layer, both without weights
 QK_LAYERNORM_SHARE = 0.0  # of q and k's norm; the rest is RMS
-QK_SCALE = 1.0  # on top of 1/sqrt(HEAD_DIM)
-GATE_CHANNELS = 32  # of the block input, read by the value embeddings' gates
+QK_SCALE = 1.5  # on top of 1/sqrt(HEAD_DIM)
+GATE_CHANNELS = 32  # of the block input, read by the gates of value embeddings and attention outputs
+OUTPUT_GATES = True  # scale each head's output by a gate (Qiu et al. 2025)
+PAIR_ROWS = 2**15 if OFFICIAL else 2**10  # embeddings of (token before, token), shared by a hash; 0 for none
+PAIR_INIT = 0.1  # per layer, the factor of the pair's embedding in the block's input
 SOFTCAP = 15.0
 INIT_SCALE = 0.68  # of sqrt(3 / WIDTH), the bound of the uniform initial weights
 RESIDUAL_INIT = 1.0  # per layer: x = RESIDUAL * x + X0 * normed embedding
 X0_INIT = 0.05
 
 # Optimizer
-TOTAL_BATCH_SIZE = 2**18 if OFFICIAL else 2**11  # tokens a step
-DEVICE_BATCH_SIZE = 128 if OFFICIAL else 8  # rows a forward
+TOTAL_BATCH_SIZE = 2**17 if OFFICIAL else 2**11  # tokens a step
+DEVICE_BATCH_SIZE = 64 if OFFICIAL else 8  # rows a forward
 EMBEDDING_LR = 0.9  # Adam rates are for a width of 768 and scale with its inverse square root
 UNEMBEDDING_LR = 0.005
 SCALAR_LR = 0.5
-MATRIX_LR = 0.04
+MATRIX_LR = 0.03 if OFFICIAL else 0.04
 MATRIX_WD = 0.2  # decays to 0 over the budget
 UNEMBEDDING_WD = 0.01
 EMBEDDING_WD = 0.001
 VALUE_EMBEDDING_WD = 0.003
+PAIR_LR = 0.5
+PAIR_WD = 0.001
 ADAM_BETAS = (0.8, 0.95)
 X0_BETAS = (0.96, 0.95)
 MUON_BETA2 = 0.95
@@ -220,17 +225,10 @@ def choose_attention(windows):
 # Model
 
 
-def norm(x):
-    if NORM == "layer":
-        return F.layer_norm(x, (x.size(-1),))
-    return F.rms_norm(x, (x.size(-1),))
-
-
-def qk_norm(x):
-    if QK_LAYERNORM_SHARE == 0:
-        return F.rms_norm(x, (x.size(-1),))
+def norm(x, layer_share=float(NORM == "layer")):
+    """RMS norm, layer norm or a mixture of the two over the last dimension, without weights."""
     rms, layer = F.rms_norm(x, (x.size(-1),)), F.layer_norm(x, (x.size(-1),))
-    return (1 - QK_LAYERNORM_SHARE) * rms + QK_LAYERNORM_SHARE * layer
+    return rms if layer_share == 0 else layer if layer_share == 1 else (1 - layer_share) * rms + layer_share * layer
 
 
 if COMPILE:
@@ -339,6 +337,12 @@ def has_value_embedding(layer):
     return layer % 2 == (DEPTH - 1) % 2
 
 
+def pair_rows(tokens):
+    """Rows of the pairs that end at each token, in the pairs' table: tokens (B, T) -> (B, T)."""
+    pair = tokens * 1_000_003 + F.pad(tokens, (1, 0))[:, :-1] + 1
+    return (pair * 2_654_435_761 >> 16) % PAIR_ROWS
+
+
 class GPT(nn.Module):
     """Weights of one kind are one stacked tensor: cast once, their gradients stacked, and updated together."""
 
@@ -365,6 +369,9 @@ class GPT(nn.Module):
         self.mlp_in = uniform(layers, MLP_RATIO * WIDTH, WIDTH)
         self.mlp_out = full(0, layers, WIDTH, MLP_RATIO * WIDTH)
         self.gates = full(0, value_layers, heads, GATE_CHANNELS)
+        self.output_gates = full(0, layers if OUTPUT_GATES else 0, heads, GATE_CHANNELS)
+        self.pairs = nn.Parameter(torch.zeros(PAIR_ROWS, WIDTH, device=DEVICE, dtype=DTYPE))
+        self.pair_factors = full(PAIR_INIT, layers)
         self.residual = full(RESIDUAL_INIT, layers)
         self.x0 = full(X0_INIT, layers)
         with torch.no_grad():
@@ -381,17 +388,22 @@ class GPT(nn.Module):
         heads = WIDTH // HEAD_DIM
         x0 = x = norm(lookup(tokens, self.embedding))  # (B, T, C)
         values = iter(lookup(tokens, self.values).view(B, T, -1, heads, HEAD_DIM).unbind(2))
-        gates = iter(self.gates.to(DTYPE).unbind(0))
+        pairs = lookup(pair_rows(tokens), self.pairs) if PAIR_ROWS else None
+        gates, output_gates = iter(self.gates.to(DTYPE).unbind(0)), self.output_gates.to(DTYPE)
         attention, mlp_in, mlp_out = (w.to(DTYPE).unbind(0) for w in (self.attention, self.mlp_in, self.mlp_out))
         for i in range(DEPTH):
             x = self.residual[i] * x + self.x0[i] * x0
+            if PAIR_ROWS:
+                x = x + self.pair_factors[i] * pairs
             h = norm(x)
             q, k, v = F.linear(h, attention[i][:3].flatten(0, 1)).view(B, T, 3, heads, HEAD_DIM).unbind(2)
             if has_value_embedding(i):
                 gate = 2 * torch.sigmoid(F.linear(h[..., :GATE_CHANNELS], next(gates)))  # (B, T, H)
                 v = v + gate.unsqueeze(-1) * next(values)
-            q, k = (qk_norm(rotate(z, self.cos, self.sin)) for z in (q, k))
+            q, k = (norm(rotate(z, self.cos, self.sin), QK_LAYERNORM_SHARE) for z in (q, k))
             y = self.attend(q, k, v, window_of(i))
+            if OUTPUT_GATES:
+                y = y * (2 * torch.sigmoid(F.linear(h[..., :GATE_CHANNELS], output_gates[i]))).unsqueeze(-1)
             x = x + F.linear(y.reshape(B, T, WIDTH), attention[i][3])
             x = x + F.linear(F.relu(F.linear(norm(x), mlp_in[i])).square(), mlp_out[i])
         x = norm(x)
@@ -477,7 +489,12 @@ class Optimizer:
             (model.residual, SCALAR_LR * 0.01, 0.0, ADAM_BETAS),
             (model.x0, SCALAR_LR, 0.0, X0_BETAS),
         ]
+        if PAIR_ROWS:
+            self.adam.append((model.pairs, PAIR_LR * adam_scale, PAIR_WD, ADAM_BETAS))
+            self.adam.append((model.pair_factors, SCALAR_LR * 0.01, 0.0, ADAM_BETAS))
         self.muon = [model.attention, model.mlp_in, model.mlp_out, model.gates]
+        if OUTPUT_GATES:
+            self.muon.append(model.output_gates)
         self.moments = [tuple(torch.zeros_like(p, dtype=torch.float32) for _ in range(2)) for p, *_ in self.adam]
         self.muon_state = []
         for p in self.muon:
