@@ -1,6 +1,6 @@
-"""The train.py that the rounds of docs/benchmark.md measured, with all that was tried behind constants, to run it again.
+"""The train.py that round 2 of docs/benchmark.md measured, kept so that its runs can be made again.
 
-    python scripts/race.py NAME=docs/history/record.py:KEY=VALUE;KEY=VALUE
+    python scripts/race.py NAME=docs/history/record-round2.py:KEY=VALUE;KEY=VALUE
 
 Trains a small GPT for a fixed time on one device and prints val_bpb, bits per byte, lower is better.
 
@@ -48,7 +48,7 @@ X0_INIT = 0.05
 NGRAMS = ()  # lengths of the hashed n-grams that have embeddings, added to every block's input
 NGRAM_ROWS = 2**17 if OFFICIAL else 2**12  # embeddings a length
 NGRAM_INIT = 0.1  # per layer, the embeddings' factor
-XSA = False  # take out of each attention output its component along the token's own value
+XSA = 0  # last layers that take out of each attention output its component along the token's own value
 ATTENTION_GATES = False  # scale each head's output by a gate that reads the block input
 ROPE_SHARE = 1.0  # of the frequencies, the fast ones first, that rotate
 VALUE_EVERY = 2  # layers, counted from the last, to a value embedding
@@ -488,6 +488,37 @@ class HeadLoss(torch.autograd.Function):
         return (gradients @ head) * scale.to(x.dtype), (gradients.T @ x) * scale.to(x.dtype), None
 
 
+class Exclusive(torch.autograd.Function):
+    """Attention outputs y (B, T, H, D) without their part along the own values v, times gate (B, T, H) or None.
+
+    Written out because autograd would keep intermediate results as large as y.
+    """
+
+    @staticmethod
+    def forward(ctx, y, v, gate):
+        ctx.save_for_backward(y, v, gate)
+        share = dot(y, v) / (dot(v, v) + 1e-6)
+        out = y.float() - share * v.float()
+        return (out if gate is None else out * gate.unsqueeze(-1).float()).to(y.dtype)
+
+    @staticmethod
+    def backward(ctx, dy):
+        y, v, gate = ctx.saved_tensors
+        norm2, dy, y32, v32 = dot(v, v) + 1e-6, dy.float(), y.float(), v.float()
+        share, dgate = dot(y, v) / norm2, None
+        if gate is not None:
+            dgate = (dy * (y32 - share * v32)).sum(-1).to(gate.dtype)
+            dy = dy * gate.unsqueeze(-1).float()
+        along = dot(dy, v) / norm2
+        dv = (2 * share * v32 - y32) * along - share * dy
+        return (dy - along * v32).to(y.dtype), dv.to(v.dtype), dgate
+
+
+def dot(a, b):
+    """Over the last dimension, kept, in fp32."""
+    return (a.float() * b.float()).sum(-1, keepdim=True)
+
+
 def rotate(x, cos, sin):
     """Rotary positions (Su 2021) on x (B, T, H, D): the two halves of D are the planes' axes."""
     a, b = x.chunk(2, dim=-1)
@@ -597,11 +628,11 @@ class GPT(nn.Module):
                 gate, value = 2 * torch.sigmoid(F.linear(h[..., :GATE_CHANNELS], next(gates))), next(values)
             q, k, v = attention_inputs(qkv, self.cos, self.sin, gate, value)
             y = self.attend(q, k, v, window_of(i))
-            if XSA:
-                along = F.normalize(v.float(), dim=-1)
-                y = y - ((y * along).sum(-1, keepdim=True) * along).to(DTYPE)
-            if ATTENTION_GATES:
-                y = y * (2 * torch.sigmoid(F.linear(h[..., :GATE_CHANNELS], out_gates[i]))).unsqueeze(-1)
+            if i >= DEPTH - XSA:
+                gate = None
+                if ATTENTION_GATES:
+                    gate = 2 * torch.sigmoid(F.linear(h[..., :GATE_CHANNELS], out_gates[i]))
+                y = Exclusive.apply(y, v, gate)
             x = x + F.linear(y.reshape(B, T, WIDTH), attention[i][3])
             x = x + mlp(norm(x).flatten(0, 1), mlp_in[i], mlp_out[i]).view_as(x)
         if BACKOUT:
