@@ -1,7 +1,8 @@
 """The simulated agent: turns an order into one new configuration, with a skill that depends on the way and the hour.
 
 It draws several proposals in the ordered way; with the way's skill as probability it makes the truly best of them,
-else the worse of two. Ordered nothing, it chooses a way by what it believes of itself.
+else the worse of two. Ordered nothing, it chooses a way by what it believes of itself. The less of an order is left
+open, the fewer proposals it has to compare.
 """
 
 from __future__ import annotations
@@ -19,10 +20,6 @@ from research.search.simulator.trial import MIXED, SIMPLIFICATION
 
 BELIEF_WEIGHT = 2.5
 """How strongly the free agent prefers what it believes to be good at: e to the 2.5 times from none to full skill."""
-POOR_AGAIN = 0.7
-"""Probability of proposing a level once more for every time that it came out badly."""
-FREE_WAY = 1
-"""Proposals more that are compared when the way is left open: whoever may look around sees more."""
 DRAWS = 40
 """Draws for one set of proposals: in a small corner almost everything was tried after a while."""
 
@@ -65,8 +62,9 @@ class Agent:
         way = emitter if emitter in WAYS else self.rng.choices(EMITTERS, self._weights)[0]
         if category == SIMPLIFICATION:
             way = "simplifier"
-        choice = self.landscape.family.choice + FREE_WAY * (emitter is None)
-        found = self._found(way, self._allowed(category), parent, category == MIXED, choice)
+        family, allowed = self.landscape.family, self._allowed(category)
+        choice = family.choice + family.open_way * (emitter is None) + family.open_category * (allowed is self._all)
+        found = self._found(way, allowed, parent, category == MIXED, choice)
         if not found:
             return Proposal(self._something(parent), way)
         if len(found) > 1 and self.rng.random() < self.landscape.skill(way, elapsed):
@@ -100,7 +98,7 @@ class Agent:
         for place, level in enumerate(config):
             if level != parent[place]:
                 times = poor.get((place, level), 0)
-                if times and self.rng.random() > POOR_AGAIN**times:
+                if times and self.rng.random() > self.landscape.family.again**times:
                     return False
         return True
 

@@ -9,6 +9,7 @@ from collections.abc import Hashable, Sequence
 from random import Random
 
 from research.search.policies.base import CATEGORIES, EMITTERS
+from research.search.policies.classic import Classic
 from research.search.simulator.night import World
 from research.search.simulator.trial import Trial
 
@@ -56,21 +57,24 @@ class RandomOrder(FreeGreedy):
 
 
 class ReplicateFirst(FreeGreedy):
-    """Runs every apparent improvement a second time before it keeps it."""
+    """Keeps nothing that did not read lower than the tip in every one of several runs."""
 
     ordered = False
+    more = 3
+    """Runs after the first; the first that does not read lower ends the matter."""
 
     def ask(self, history: Sequence[Trial]) -> tuple[str | None, str | None, Hashable | None]:
         return (self.rng.choice(EMITTERS), self.rng.choice(CATEGORIES), None) if self.ordered else (None, None, None)
 
     def tell(self, result: Trial) -> str:
-        self._note(result)
         assert self.best is not None
+        self._note(result)
         id = result.replicate_of or result.id
-        if result.val_bpb is None or self.estimate(id) >= self.estimate(self.best.id):
+        if result.val_bpb is None or result.val_bpb >= self.estimate(self.best.id):
             return "discard"
-        if len(self.values[id]) == 1:
+        if result.replicate_of is None:
             self._first = result
+        if len(self.values[id]) <= self.more:
             return "replicate"
         self.best = self._first
         return "keep"
@@ -95,6 +99,30 @@ class PerfectAcceptance(RandomOrder):
         if better:
             self.best = result
         return "keep" if better else "discard"
+
+
+class PerfectAcceptanceFree(PerfectAcceptance):
+    """The same with a free agent."""
+
+    def ask(self, history: Sequence[Trial]) -> tuple[str | None, str | None, Hashable | None]:
+        return None, None, None
+
+
+class Planner(FreeGreedy):
+    """Orders what the public loop's planner orders, and keeps whatever came out lower."""
+
+    def start(self, baseline: Trial) -> None:
+        super().start(baseline)
+        self.planner = Classic(0)
+        self.planner.start(baseline)
+
+    def ask(self, history: Sequence[Trial]) -> tuple[str | None, str | None, Hashable | None]:
+        emitter, category, _ = self.planner.ask(history)
+        return emitter, category, None
+
+    def tell(self, result: Trial) -> str:
+        self.planner.tell(result)
+        return super().tell(result)
 
 
 class OracleOrder(FreeGreedy):
@@ -128,6 +156,8 @@ REFERENCES = {
     "replicate-first": ReplicateFirst,
     "replicate-first-random": ReplicateFirstRandom,
     "perfect-acceptance": PerfectAcceptance,
+    "perfect-acceptance-free": PerfectAcceptanceFree,
+    "planner": Planner,
     "oracle-order": OracleOrder,
 }
 """The yardsticks by name."""
