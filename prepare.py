@@ -57,6 +57,7 @@ def stop(message, code=1):
 
 
 EXIT_NO_DATA, EXIT_PROBE_FAILED, EXIT_DIVERGED = 3, 4, 5
+LOSS_LIMIT = 100.0  # nats a token; an untrained model is at ln(vocabulary), 9
 
 
 @dataclass(frozen=True)
@@ -1174,8 +1175,7 @@ def evaluate_bpb(model, tokenizer, batch_size):
         model, tokenizer, "val", batch_size, lambda batches: {"first": 0, "probed": rng.randrange(batches)}
     )
     if not math.isfinite(val["bpb"]):
-        print("FAIL")
-        stop("the losses on the validation text are not finite: the model has diverged", EXIT_DIVERGED)
+        diverged("the losses on the validation text are not finite: the model has diverged")
     peak_mb = max(training_peak, peak_vram_mb())
     audit, _ = score_split(model, tokenizer, "audit", batch_size)
     evaluation_s = time.perf_counter() - started
@@ -1311,12 +1311,31 @@ def save_score():
         write_atomically(folder / "score.json", json.dumps(_score, indent=1) + "\n")
 
 
-def report(uncounted_steps=None, **said):
+def diverged(what):
+    print("FAIL")
+    stop(what, EXIT_DIVERGED)
+
+
+def check_loss(step, loss):
+    """Ends the run where a training loss (nats a token) is not a number or above LOSS_LIMIT."""
+    if not loss <= LOSS_LIMIT:
+        diverged(f"the loss at step {step} is {loss:.4g}: training diverged; lower the learning rates")
+
+
+def thinned(curve, points=100):
+    """About `points` (fraction, loss) pairs, each the mean of its stretch of the curve."""
+    size = max(1, math.ceil(len(curve) / points))
+    stretches = [curve[i : i + size] for i in range(0, len(curve), size)]
+    return [tuple(round(sum(c) / len(s), 5) for c in zip(*s, strict=True)) for s in stretches]
+
+
+def report(uncounted_steps=None, loss_curve=(), **said):
     """Adds to score.json what train.py says of itself, and returns the summary's own lines, {key: text}.
 
     Args:
         uncounted_steps: Optimizer steps before the clock started.
-        **said: Anything JSON holds: training_seconds, num_steps, loss_curve, phases_s, attention, ...
+        loss_curve: (elapsed fraction of the budget, loss in nats) of every step; kept as about 100 points.
+        **said: Anything JSON holds: training_seconds, num_steps, phases_s, attention, ...
     """
     if not _score:
         raise RuntimeError("report() is for after evaluate_bpb()")
@@ -1325,6 +1344,7 @@ def report(uncounted_steps=None, **said):
         clock["uncounted_steps"] = uncounted_steps
         clock["suspicious"] = clock["suspicious"] or uncounted_steps > UNCOUNTED_STEPS
     epochs = _score["data"]["epochs"]
+    said["loss_curve"] = thinned(loss_curve)
     _score["reported"] = {"seed": SEED, "epochs": epochs, "uncounted_seconds": clock["uncounted_s"], **said}
     save_score()
     if clock["suspicious"]:

@@ -31,7 +31,7 @@ OFFICIAL = PROFILE.name == "official"
 T = MAX_SEQ_LEN
 
 # Model
-DEPTH = 9 if OFFICIAL else 4
+DEPTH = 7 if OFFICIAL else 4
 WIDTH = 640 if OFFICIAL else 128
 HEAD_DIM = 128 if OFFICIAL else 32
 MLP_RATIO = 4
@@ -40,7 +40,7 @@ SHORT_WINDOW = T // 8  # tokens an S layer sees; an L layer sees all
 ROPE_BASE = 200_000
 NORM = "rms"  # rms or layer, both without weights
 QK_LAYERNORM_SHARE = 0.0  # of q and k's norm; the rest is RMS
-QK_SCALE = 1.5  # on top of 1/sqrt(HEAD_DIM)
+QK_SCALE = 1.5 if OFFICIAL else 1.0  # on top of 1/sqrt(HEAD_DIM)
 GATE_CHANNELS = 32  # of the block input, read by the gates of value embeddings and attention outputs
 OUTPUT_GATES = True  # scale each head's output by a gate (Qiu et al. 2025)
 PAIR_ROWS = 2**15 if OFFICIAL else 2**10  # embeddings of (token before, token), shared by a hash; 0 for none
@@ -56,7 +56,7 @@ DEVICE_BATCH_SIZE = 64 if OFFICIAL else 8  # rows a forward
 EMBEDDING_LR = 0.9  # Adam rates are for a width of 768 and scale with its inverse square root
 UNEMBEDDING_LR = 0.005
 SCALAR_LR = 0.5
-MATRIX_LR = 0.03 if OFFICIAL else 0.04
+MATRIX_LR = 0.03
 MATRIX_WD = 0.2  # decays to 0 over the budget
 UNEMBEDDING_WD = 0.01
 EMBEDDING_WD = 0.001
@@ -371,7 +371,7 @@ class GPT(nn.Module):
         self.gates = full(0, value_layers, heads, GATE_CHANNELS)
         self.output_gates = full(0, layers if OUTPUT_GATES else 0, heads, GATE_CHANNELS)
         self.pairs = nn.Parameter(torch.zeros(PAIR_ROWS, WIDTH, device=DEVICE, dtype=DTYPE))
-        self.pair_factors = full(PAIR_INIT, layers)
+        self.pair_factors = full(PAIR_INIT, layers if PAIR_ROWS else 0)
         self.residual = full(RESIDUAL_INIT, layers)
         self.x0 = full(X0_INIT, layers)
         with torch.no_grad():
@@ -488,13 +488,12 @@ class Optimizer:
             (model.head, UNEMBEDDING_LR * adam_scale, UNEMBEDDING_WD, ADAM_BETAS),
             (model.residual, SCALAR_LR * 0.01, 0.0, ADAM_BETAS),
             (model.x0, SCALAR_LR, 0.0, X0_BETAS),
+            (model.pairs, PAIR_LR * adam_scale, PAIR_WD, ADAM_BETAS),
+            (model.pair_factors, SCALAR_LR * 0.01, 0.0, ADAM_BETAS),
         ]
-        if PAIR_ROWS:
-            self.adam.append((model.pairs, PAIR_LR * adam_scale, PAIR_WD, ADAM_BETAS))
-            self.adam.append((model.pair_factors, SCALAR_LR * 0.01, 0.0, ADAM_BETAS))
-        self.muon = [model.attention, model.mlp_in, model.mlp_out, model.gates]
-        if OUTPUT_GATES:
-            self.muon.append(model.output_gates)
+        self.adam = [entry for entry in self.adam if entry[0].numel()]
+        muon = (model.attention, model.mlp_in, model.mlp_out, model.gates, model.output_gates)
+        self.muon = [p for p in muon if p.numel()]
         self.moments = [tuple(torch.zeros_like(p, dtype=torch.float32) for _ in range(2)) for p, *_ in self.adam]
         self.muon_state = []
         for p in self.muon:
@@ -595,12 +594,6 @@ def check_settings():
         prepare.stop(f"MUON_STEPS = {MUON_STEPS} must be 1 to {len(POLAR_EXPRESS)}")
 
 
-def diverged(step, loss):
-    print("FAIL")
-    what = f"the loss at step {step} is {loss:.4g}: training diverged; lower the learning rates"
-    prepare.stop(what, prepare.EXIT_DIVERGED)
-
-
 def train(model, optimizer, batches):
     """Trains until the budget is spent. Returns counted seconds, steps in all, and the loss curve."""
     accumulate = TOTAL_BATCH_SIZE // (DEVICE_BATCH_SIZE * T)
@@ -626,8 +619,7 @@ def train(model, optimizer, batches):
             started = time.perf_counter()
         elapsed = time.perf_counter() - started
         if before is not None:
-            if not before <= 100:
-                diverged(step, before)
+            prepare.check_loss(step, before)
             counted = step - UNCOUNTED_STEPS
             curve.append((fraction, before))
             progress.show(step, elapsed, before, max(0, counted) * TOTAL_BATCH_SIZE / elapsed if counted > 0 else 0.0)
@@ -637,18 +629,10 @@ def train(model, optimizer, batches):
     synchronize()
     elapsed = time.perf_counter() - started
     last = before if last is None else last
-    if not last <= 100:
-        diverged(step, last)
+    prepare.check_loss(step, last)
     counted = step - UNCOUNTED_STEPS
     progress.show(step, elapsed, last, counted * TOTAL_BATCH_SIZE / elapsed, last=True)
     return elapsed, step, curve
-
-
-def thinned(curve, points=100):
-    """About `points` (fraction, loss) pairs, each the mean of its stretch of steps."""
-    size = max(1, math.ceil(len(curve) / points))
-    stretches = [curve[i : i + size] for i in range(0, len(curve), size)]
-    return [tuple(round(sum(c) / len(s), 5) for c in zip(*s, strict=True)) for s in stretches]
 
 
 def main():
@@ -700,7 +684,7 @@ def main():
             "training": round(seconds, 3),
             "evaluation": round(end - trained, 3),
         },
-        loss_curve=thinned(curve),
+        loss_curve=curve,
     )
     print("---")
     for key, value in (summary | own).items():

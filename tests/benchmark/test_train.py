@@ -204,7 +204,7 @@ def test_an_unknown_profile_is_one_clear_line(environment):
 
 
 def test_a_batch_that_does_not_divide_says_which_do(environment, tmp_path):
-    script = variant(tmp_path, "DEVICE_BATCH_SIZE = 128 if OFFICIAL else 8", "DEVICE_BATCH_SIZE = 24")
+    script = variant(tmp_path, "DEVICE_BATCH_SIZE = 64 if OFFICIAL else 8", "DEVICE_BATCH_SIZE = 24")
     done = run(script, environment)
     assert done.returncode == contract.EXIT_ERROR
     assert "24 * 256 = 6,144" in done.stderr.replace("DEVICE_BATCH_SIZE", "24")
