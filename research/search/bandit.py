@@ -7,9 +7,9 @@ around 1 (a Poisson regression with conjugate priors), and old runs fade, for sk
 "Taming non-stationary bandits: a Bayesian approach"). Factors are shared: a free run whose author and category are
 known teaches about both, so learning goes on while the agent is free.
 
-An order restricts the agent, so one is given for a reason only: a category was neglected, measured by its fair share of
-the latest runs (stratified sampling: what a free agent's taste passes over is where unknown gains are left); or an
-emitter is better than leaving the agent free, as good as certainly; or, rarely, to keep an emitter known at all.
+An order restricts the agent, so one is given for a reason only: a category lies clearly behind its fair share of the
+latest runs (stratified sampling: what a free agent's taste passes over is where unknown gains are left); or an emitter
+is better than leaving the agent free, as good as certainly; or, rarely, to keep an emitter known at all.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ class Bandit:
             for name in self.categories
         }
         name = min(self.categories, key=lambda each: (behind[each], rng.random()))
-        return name if behind[name] < 0.0 else None
+        return name if behind[name] < -self._settings.category_margin else None
 
     def _best_emitter(self) -> tuple[str, float]:
         """The emitter with the best mean, and P(ordering it brings more than leaving the agent free)."""

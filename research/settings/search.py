@@ -42,6 +42,14 @@ class SearchSettings:
     """Experiments after which a near miss is too old to be combined: the tip has moved on."""
     near_miss_p: float = 0.2
     """P(better than the tip) from which a change that was not kept is a near miss."""
+    ahead_p: float = 0.5
+    """P(better than the tip) from which what is believed best is built upon before it is kept: an even chance, since
+    what comes of it is weighed against the tip as a whole."""
+    ahead_tries: int = 2
+    """Experiments made from it for that reason: more added nothing in simulated nights."""
+    ahead_share: float = 0.1
+    """Share of all experiments that may have been made from anything but the tip before another one is made from what
+    is not kept: a night that mostly stands on what nobody kept is hard to follow."""
     archive_stall: int = 20
     """Experiments without an improvement after which an archive parent may have its turn: that an idea in twenty helps
     is usual, so less is no stall."""
@@ -70,8 +78,11 @@ class SearchSettings:
     """Weight, in runs, of the assumption that emitters are equally good."""
     category_prior_n: float = 6.0
     """Weight, in runs, of the assumption that categories are equally good."""
-    category_share: float = 0.8
+    category_share: float = 1.0
     """Share of an even spread over the categories below which one is ordered: what the agent's taste leaves out."""
+    category_margin: float = 1.5
+    """Runs that a category must lie behind that share: an order costs the agent its choice, so it is for the clearly
+    neglected, never for the first of a night."""
     category_trust: float = 0.25
     """Power of a category's factor in its share: at 0 all get the same, at 1 learning decides alone."""
     emitter_floor: float = 0.04

@@ -175,6 +175,14 @@ def test_a_neglected_category_is_ordered():
     assert "share" in choice.why
 
 
+def test_no_category_is_ordered_before_it_clearly_lies_behind():
+    """Being told a category costs the agent its choice, and at first every spread is uneven."""
+    bandit, rng = Bandit(EMITTERS, CATEGORIES, replace(SETTINGS, emitter_floor=0.0)), random.Random(0)
+    for index in range(6):
+        assert bandit.choose(rng)[:2] == (None, None)
+        bandit.add(Key(FREE, None, CATEGORIES[index % 2]), None, 0.0001, 1.0)
+
+
 def test_an_even_spread_leaves_the_agent_free():
     bandit, rng = Bandit(EMITTERS, CATEGORIES, replace(SETTINGS, emitter_floor=0.0)), random.Random(0)
     for index in range(60):
