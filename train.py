@@ -62,7 +62,6 @@ UNEMBEDDING_WD = 0.01
 EMBEDDING_WD = 0.001
 VALUE_EMBEDDING_WD = 0.003
 PAIR_LR = 0.5
-PAIR_WD = 0.001
 ADAM_BETAS = (0.8, 0.95)
 X0_BETAS = (0.96, 0.95)
 MUON_BETA2 = 0.95
@@ -488,12 +487,10 @@ class Optimizer:
             (model.head, UNEMBEDDING_LR * adam_scale, UNEMBEDDING_WD, ADAM_BETAS),
             (model.residual, SCALAR_LR * 0.01, 0.0, ADAM_BETAS),
             (model.x0, SCALAR_LR, 0.0, X0_BETAS),
-            (model.pairs, PAIR_LR * adam_scale, PAIR_WD, ADAM_BETAS),
+            (model.pairs, PAIR_LR * adam_scale, EMBEDDING_WD, ADAM_BETAS),
             (model.pair_factors, SCALAR_LR * 0.01, 0.0, ADAM_BETAS),
         ]
-        self.adam = [entry for entry in self.adam if entry[0].numel()]
-        muon = (model.attention, model.mlp_in, model.mlp_out, model.gates, model.output_gates)
-        self.muon = [p for p in muon if p.numel()]
+        self.muon = [model.attention, model.mlp_in, model.mlp_out, model.gates, model.output_gates]
         self.moments = [tuple(torch.zeros_like(p, dtype=torch.float32) for _ in range(2)) for p, *_ in self.adam]
         self.muon_state = []
         for p in self.muon:
@@ -509,11 +506,15 @@ class Optimizer:
         self.steps += 1
         scalar = partial(torch.tensor, dtype=torch.float32)
         for (p, lr, wd, betas), (m, v) in zip(self.adam, self.moments, strict=True):
+            if p.grad is None:  # nothing uses it
+                continue
             settings = (self.steps, lr * lr_scale, wd, *betas, 1e-10)
             adam_update(p, p.grad, m, v, *map(scalar, settings))
             p.grad = None
         momentum = MUON_MOMENTUM[0] + (MUON_MOMENTUM[1] - MUON_MOMENTUM[0]) * min(1, self.steps / MUON_MOMENTUM_STEPS)
         for p, (buffer, second) in zip(self.muon, self.muon_state, strict=True):
+            if p.grad is None:
+                continue
             lr = MATRIX_LR * lr_scale * max(1, p.size(-2) / p.size(-1)) ** 0.5
             settings = (lr, MATRIX_WD * wd_scale, momentum, MUON_BETA2)
             muon_update(p.view_as(buffer), p.grad.view_as(buffer), buffer, second, *map(scalar, settings))

@@ -42,8 +42,8 @@ def night() -> PureNight:
     night = PureNight(seed=5, crash_share=0.0)
     night.run(night.first, "base", "", None)
     night.run(night.first, "base", "", None)
-    text = night.base.replace(b"MATRIX_LR = 0.04", b"MATRIX_LR = 0.03")
-    night.run(night.commit(text), "exp: MATRIX_LR 0.04 -> 0.03 [emitter=local_tuner]", night.first, "local_tuner")
+    text = night.base.replace(b"MATRIX_LR = 0.03", b"MATRIX_LR = 0.02")
+    night.run(night.commit(text), "exp: MATRIX_LR 0.03 -> 0.02 [emitter=local_tuner]", night.first, "local_tuner")
     return night
 
 
@@ -67,7 +67,7 @@ def test_results_hold_every_run_with_its_configuration(night: PureNight):
     assert again.replicate_of == night.first
     assert again.id != night.first
     assert (third.parent_id, third.emitter) == (night.first, "local_tuner")
-    assert third.delta == {"MATRIX_LR": "0.04 -> 0.03"}
+    assert third.delta == {"MATRIX_LR": "0.03 -> 0.02"}
 
 
 def test_the_policy_is_told_the_decisions_on_record(monkeypatch, night: PureNight):

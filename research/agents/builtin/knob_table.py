@@ -71,6 +71,8 @@ RULES: tuple[tuple[frozenset[str], Rule], ...] = tuple(
         ("QK SHARE", Rule("linear", 0.0, 1.0, 0.25, 0.4, "normalization", off=0.0)),
         ("QK SCALE", Rule("log", 0.5, 2.0, 1.12, 1.2, "attention", off=1.0)),
         ("SOFTCAP", Rule("log", 4.0, 100.0, 1.4, 0.7, "regularization")),
+        ("PAIR ROWS", Rule("power", 2**8, 2**20, 1, 1.0, "architecture", True, off=0.0)),
+        ("PAIR INIT", Rule("log", 0.01, 1.0, 1.6, 0.8, "architecture", off=0.0)),
         ("X0 INIT", Rule("log", 0.005, 1.0, 1.8, 1.0, "architecture", off=0.0)),
         ("RESIDUAL INIT", Rule("log", 0.3, 2.0, 1.1, 0.5, "architecture", off=1.0)),
         ("INIT", Rule("log", 0.05, 5.0, 1.2, 1.2, "architecture", off=1.0)),

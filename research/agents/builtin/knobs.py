@@ -39,7 +39,7 @@ class Knob:
 
     def spell(self, value: float) -> str:
         """A value as it would be written in this place."""
-        if self.power:
+        if self.power and value > 0:
             return f"2**{round(math.log2(value))}"
         if self.rule.integer and not isinstance(self.value, float):
             return f"{round(value):_}" if "_" in self.spelled else str(round(value))
