@@ -6,7 +6,7 @@ This is the one file an experiment edits: everything in it is fair game as long 
 score is the model's own. prepare.py is fixed: data, tokenizer, loader, scoring.
 
 Notable:
-- rotary positions, QK norm, squared ReLU, value embeddings with gates, residual scalars, sliding windows, logit softcap
+- rotary positions, QK norm, squared ReLU, sliding windows, gated outputs and value embeddings, hashed pair embeddings
 - Muon (polar express, NorMuon) for the block matrices, which are stored stacked; AdamW for the rest
 - schedules run on the elapsed fraction of the budget; the first steps, which compile, are not counted
 """
