@@ -628,11 +628,11 @@ class GPT(nn.Module):
                 gate, value = 2 * torch.sigmoid(F.linear(h[..., :GATE_CHANNELS], next(gates))), next(values)
             q, k, v = attention_inputs(qkv, self.cos, self.sin, gate, value)
             y = self.attend(q, k, v, window_of(i))
+            gate = 2 * torch.sigmoid(F.linear(h[..., :GATE_CHANNELS], out_gates[i])) if ATTENTION_GATES else None
             if i >= DEPTH - XSA:
-                gate = None
-                if ATTENTION_GATES:
-                    gate = 2 * torch.sigmoid(F.linear(h[..., :GATE_CHANNELS], out_gates[i]))
                 y = Exclusive.apply(y, v, gate)
+            elif ATTENTION_GATES:
+                y = y * gate.unsqueeze(-1)
             x = x + F.linear(y.reshape(B, T, WIDTH), attention[i][3])
             x = x + mlp(norm(x).flatten(0, 1), mlp_in[i], mlp_out[i]).view_as(x)
         if BACKOUT:
