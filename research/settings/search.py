@@ -42,14 +42,6 @@ class SearchSettings:
     """Experiments after which a near miss is too old to be combined: the tip has moved on."""
     near_miss_p: float = 0.2
     """P(better than the tip) from which a change that was not kept is a near miss."""
-    ahead_p: float = 0.5
-    """P(better than the tip) from which what is believed best is built upon before it is kept: an even chance, since
-    what comes of it is weighed against the tip as a whole."""
-    ahead_tries: int = 2
-    """Experiments made from it for that reason: more added nothing in simulated nights."""
-    ahead_share: float = 0.1
-    """Share of all experiments that may have been made from anything but the tip before another one is made from what
-    is not kept: a night that mostly stands on what nobody kept is hard to follow."""
     archive_stall: int = 20
     """Experiments without an improvement after which an archive parent may have its turn: that an idea in twenty helps
     is usual, so less is no stall."""

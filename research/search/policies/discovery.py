@@ -1,14 +1,12 @@
 """The policy that plans real nights: keeps what is probably better, builds on what stands, ships the best believed.
 
-Four habits, each with its reason:
+Three habits, each with its reason:
 
 1. **Believe no score as it reads.** Every value is a posterior: its runs, its parent's value, and what ideas usually
    do (research.verdict.effects). So tips are not champions by luck, and claimed gains are true on average.
 2. **Keep what is probably better, not what reads lower.** False keeps are what greedy loses most by; gains smaller than
    the noise are hardly worth having (docs/search.md, acceptance).
 3. **Order for a reason only.** See research.search.bandit: neglected categories, proven emitters, else free choice.
-4. **Build on a good bet at once, keep it when it is sure.** What is believed best gets a few experiments of its own;
-   what comes of them is weighed against the tip as a whole, so a doubtful step is kept together with a clear one.
 
 Replicates are spent where noise is as large as what ideas do: on the baseline, on the tip, on near ties.
 """
@@ -17,7 +15,6 @@ from __future__ import annotations
 
 import math
 import random
-from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -37,8 +34,7 @@ class Parts:
 
     Attributes:
         replicates: Measuring again; without it every decision is by single runs.
-        archive_parents: Starting from what is not kept: from the best believed for a few experiments, and from the
-            archive now and then while nothing improves; without it always from the tip.
+        archive_parents: Starting from the archive now and then while nothing improves; else always from the tip.
         bandit: Orders; without it the agent is always free.
         forgetting: Old credit fading.
     """
@@ -79,8 +75,6 @@ class Discovery:
         self._ordered = Choice(None, None, "")
         self._wanted: Hashable | None = None
         self._largest_gain = 0.0
-        self._built: Counter[Hashable] = Counter()
-        self._aside = 0
         self._baseline = baseline.id
         self._standing = Standing(baseline.id)
         self.knowledge.add(baseline)
@@ -140,15 +134,9 @@ class Discovery:
 
     def _parent(self) -> tuple[Hashable, str]:
         """What the next experiment is made from, and what that is."""
-        tip, settings, know = self._standing.tip, self._settings, self.knowledge
-        if not self._parts.archive_parents:
-            return tip, "from the tip"
-        best = self._best()
-        fresh = self._built[best] < settings.ahead_tries and self._aside <= settings.ahead_share * len(self._steps)
-        if fresh and best != tip and tip in know.evidence and know.p_better(best, tip) >= settings.ahead_p:
-            return best, "from what is believed best, though that is not sure enough to be kept"
+        tip, settings = self._standing.tip, self._settings
         stalled = stall_of(self._steps) >= settings.archive_stall
-        if stalled and self._random.random() < settings.archive_share:
+        if self._parts.archive_parents and stalled and self._random.random() < settings.archive_share:
             others = [config for config in self._ranked()[: settings.archive_reach] if config != tip]
             if others:
                 return self._random.choice(others), "from the archive, for nothing has improved for a while"
@@ -201,8 +189,6 @@ class Discovery:
         self._wanted = None
         if result.replicate_of is not None or result.parent_id is None:
             return
-        self._built[result.parent_id] += 1
-        self._aside += result.parent_id != self._standing.tip
         gain = 0.0
         if result.id in know.evidence and result.parent_id in know.evidence:
             gain = expected_gain(know.effects.posterior(know.gap(result.id)))
