@@ -41,9 +41,7 @@ def next_(
         policy = store.fact(POLICY_FACT) or "discovery"
     memory = recall(history, branch)
     plan = pending or planner.plan_with(memory, history, chosen, lab.now_utc(), policy=policy)
-    prompt = plan.details.get("brief") or planner.prompt(
-        plan, memory, lambda commit: repo.blob(root, commit, TARGET)
-    )
+    prompt = plan.details.get("brief") or planner.prompt(plan, memory, lambda commit: repo.blob(root, commit, TARGET))
     data = {
         "plan": {
             "plan": plan.plan,

@@ -145,9 +145,7 @@ def replicate(
     commit: Annotated[str | None, typer.Argument(help="The commit; by default HEAD.")] = None,
     backend: Annotated[str, typer.Option(help="Where to run it: local or modal.")] = "local",
     gpu: Annotated[str, typer.Option(help="GPU of a remote backend.")] = "H100",
-    timeout: Annotated[
-        float, typer.Option(min=0, help="Time limit in minutes.")
-    ] = SETTINGS.default_timeout_minutes,
+    timeout: Annotated[float, typer.Option(min=0, help="Time limit in minutes.")] = SETTINGS.default_timeout_minutes,
     as_json: JsonFlag = False,
 ) -> None:
     """Run a commit again with the next unused seed."""

@@ -73,4 +73,3 @@ def _take_in_folder(lab: Lab, store: Store, folder: Path) -> list[str]:
     if folder.name in store.folders():
         return []
     return lab.take_in(store, adoption.adopt_folder(folder, lab.places.root, lab.now_utc()), folder)
-

@@ -192,9 +192,7 @@ class CodexDriver:
         with _work_tree(self._root, task.parent) as place:
             command = command_of(codex, place, git_folders(str(place)), self._options)
             limit_s = SETTINGS.codex_minutes * 60
-            ended = self._world.launch(
-                command, place, prompt_of(task), self._environment, limit_s, self._world.stop
-            )
+            ended = self._world.launch(command, place, prompt_of(task), self._environment, limit_s, self._world.stop)
             tokens = tokens_of(ended.lines)
             found = _inspect(self._root, place, task.parent, tokens)
             if isinstance(found, Proposal):

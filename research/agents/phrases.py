@@ -53,8 +53,11 @@ _STOP = re.compile(rf"^{_LEAD}(?:to\s+)?{_STOPPERS}(?!\s+asking){_OBJECT}", re.I
 _NOW = r"(?:\s+(?:yet|now|please|today|tonight|for (?:now|today|tonight)|until|till|before|after)\b|\s*$)"
 _OFF = re.compile(
     rf"^{_LEAD}(?:(?:summari[sz]e only|only summari[sz]e|just summari[sz]e)\b|hold (?:here|on|off|it)\b|"
-    r"that'?s enough\b|no (?:more|further) (?:experiments?|runs?)" + _NOW +
-    r"|(?:end|stop|shut down|kill|leave|exit|pause|halt|cancel|interrupt|terminate) " + _LOOP + r"loop\b"
+    r"that'?s enough\b|no (?:more|further) (?:experiments?|runs?)"
+    + _NOW
+    + r"|(?:end|stop|shut down|kill|leave|exit|pause|halt|cancel|interrupt|terminate) "
+    + _LOOP
+    + r"loop\b"
     r"|(?:turn|switch) " + _LOOP + r"(?:autonomy|mode|continuation|loop) off\b"
     r"|(?:disable|turn off|switch off|deactivate)\s+(?:the\s+)?(?:autonomy|autonomous|loop)|autonomy off\b"
     r"|(?:finish|complete) (?:this|the current|the last) (?:run|experiment) (?:and|then) (?:then )?stop\b|"

@@ -132,9 +132,7 @@ class Launcher:
         # Twice: a name may be known a moment after its sandbox, and the control plane has just failed.
         for tried in (1, 2):
             try:
-                found = Call(lambda: self._cloud.find(name)).wait(
-                    self._stop, self._limits.call_s, self._limits.tick_s
-                )
+                found = Call(lambda: self._cloud.find(name)).wait(self._stop, self._limits.call_s, self._limits.tick_s)
             except (StoppedError, LateError):
                 return None
             except Exception:

@@ -232,4 +232,3 @@ class Watch:
         now = time.monotonic()
         started = self._command_began or now
         return Watched(kind, self._parser.seen, why, number, started - self._began, now - started, idle)
-

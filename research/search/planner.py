@@ -65,9 +65,7 @@ def plan_with(
 ) -> Plan:
     """The next plan, for whoever has recalled the history already; see plan_for."""
     mine = [
-        item
-        for item in history
-        if item.run.branch == memory.branch and item.run.contract in (memory.contract, None)
+        item for item in history if item.run.branch == memory.branch and item.run.contract in (memory.contract, None)
     ]
     return next_plan(memory, results_of(mine), seed, now_utc, in_flight, policy)
 

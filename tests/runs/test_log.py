@@ -70,7 +70,7 @@ def test_a_block_before_the_last_mark_does_not_count():
 
 
 def test_an_appended_crash_after_an_old_success_is_a_failure():
-    text = BLOCK + 'Traceback (most recent call last):\n  File "train.py", line 3\nKeyError: \'x\'\n'
+    text = BLOCK + "Traceback (most recent call last):\n  File \"train.py\", line 3\nKeyError: 'x'\n"
     failure = classify(parse_text(text), read_summary(parse_text(text)))
     assert failure is not None
     assert failure.signature == "KeyError: 'x'"
@@ -103,8 +103,12 @@ def test_metrics_exist_only_for_nine_sound_values_after_the_last_mark(pairs):
     sound = (
         sorted(k for k, _ in given_pairs) == sorted(PUBLIC_KEYS)
         and len(own) == len(set(own))
-        and all(v == "8" or (v == "0.9" and k not in ("num_steps", "depth")) or (v == "-1" and k not in
-                ("num_steps", "depth", "val_bpb")) for k, v in given_pairs)
+        and all(
+            v == "8"
+            or (v == "0.9" and k not in ("num_steps", "depth"))
+            or (v == "-1" and k not in ("num_steps", "depth", "val_bpb"))
+            for k, v in given_pairs
+        )
     )
     assert (metrics is not None) == sound
 

@@ -61,9 +61,7 @@ def test_every_ending(kit: Kit, mode, outcome, code, child, row):
     result = kit.run()
     assert (result.end["outcome"], result.code, result.end["child_exit"]) == (outcome, code, child)
     rows = kit.ledger()[1:]
-    assert rows == (
-        [[kit.head()[:7], "0.000000", "0.0", "crash", f"exp: {mode} [emitter=contrarian]"]] if row else []
-    )
+    assert rows == ([[kit.head()[:7], "0.000000", "0.0", "crash", f"exp: {mode} [emitter=contrarian]"]] if row else [])
     runs = [json.loads(line) for line in kit.research("export").out.splitlines() if '"type": "run"' in line]
     assert len(runs) == 2
     assert runs[1]["outcome"] == outcome

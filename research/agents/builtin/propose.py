@@ -44,9 +44,7 @@ class Proposal:
     note: str
 
 
-def propose(
-    plan: Plan, memory: Memory, read_source: ReadSource, seed: int, profile: str | None = None
-) -> Proposal:
+def propose(plan: Plan, memory: Memory, read_source: ReadSource, seed: int, profile: str | None = None) -> Proposal:
     """Makes the planned experiment.
 
     Args:

@@ -166,8 +166,6 @@ def _places(where: Range, observed: list[tuple[float, float]], seed: int) -> Ite
         for value, level in observed:
             place = to_scale(where.rule, value)
             if where.low <= place <= where.high:
-                study.add_trial(
-                    optuna.trial.create_trial(params={"place": place}, distributions=space, value=level)
-                )
+                study.add_trial(optuna.trial.create_trial(params={"place": place}, distributions=space, value=level))
         drawn = [study.ask(space).params["place"] for _ in range(SETTINGS.values_a_constant)]
     yield from drawn

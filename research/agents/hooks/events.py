@@ -310,7 +310,7 @@ def _let_go(store: Glance, state: autonomy.Autonomy, reason: str, now: float) ->
     """Ends the loop with a message."""
     autonomy.save(store, autonomy.turned_off(state, reason, now, by_itself=True))
     store.add_event(_utc(now), "autonomy", dumps({"enabled": False, "reason": reason}))
-    return {"systemMessage": f"Autoresearch: the loop has ended. {reason} Say \"continue\" to go on."}
+    return {"systemMessage": f'Autoresearch: the loop has ended. {reason} Say "continue" to go on.'}
 
 
 def _digest(text: str) -> str:

@@ -235,9 +235,7 @@ def _listed(act: Act) -> tuple[list[str], str]:
     return words[:first] or ["."], pattern
 
 
-def _over_found(
-    command: list[str], starts: list[str], pattern: str, act: Act, walk: Walk, where: Where
-) -> str | None:
+def _over_found(command: list[str], starts: list[str], pattern: str, act: Act, walk: Walk, where: Where) -> str | None:
     """A command over files that only running would list: judged by what could be among them."""
     if name_of(peel(command)[0]) in _READERS and not fits_a_secret(pattern):
         return None
