@@ -226,8 +226,8 @@ def choose_attention(windows):
 
 def norm(x, layer_share=float(NORM == "layer")):
     """RMS norm, layer norm or a mixture of the two over the last dimension, without weights."""
-    rms, layer = F.rms_norm(x, (x.size(-1),)), F.layer_norm(x, (x.size(-1),))
-    return rms if layer_share == 0 else layer if layer_share == 1 else (1 - layer_share) * rms + layer_share * layer
+    rms = F.rms_norm(x, x.shape[-1:])
+    return rms if layer_share == 0 else (1 - layer_share) * rms + layer_share * F.layer_norm(x, x.shape[-1:])
 
 
 if COMPILE:
