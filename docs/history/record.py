@@ -1,6 +1,6 @@
-"""The train.py that round 2 of docs/benchmark.md measured, kept so that its runs can be made again.
+"""The train.py that the rounds of docs/benchmark.md measured, all that was tried behind constants, to run it again.
 
-    python scripts/race.py NAME=docs/history/record-round2.py:KEY=VALUE;KEY=VALUE
+    python scripts/race.py NAME=docs/history/record.py:KEY=VALUE;KEY=VALUE
 
 Trains a small GPT for a fixed time on one device and prints val_bpb, bits per byte, lower is better.
 
