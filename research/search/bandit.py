@@ -122,10 +122,7 @@ class Bandit:
         """The category that lies furthest behind its share of the runs, if one lies far enough behind."""
         worth = {name: self._mean(2, name) ** self._settings.category_trust for name in self.categories}
         total = sum(worth.values())
-        behind = {
-            name: self._tries[name] - self._settings.category_share * self._runs * worth[name] / total
-            for name in self.categories
-        }
+        behind = {name: self._tries[name] - self._runs * worth[name] / total for name in self.categories}
         name = min(self.categories, key=lambda each: (behind[each], rng.random()))
         return name if behind[name] < -self._settings.category_margin else None
 

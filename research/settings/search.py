@@ -70,11 +70,9 @@ class SearchSettings:
     """Weight, in runs, of the assumption that emitters are equally good."""
     category_prior_n: float = 6.0
     """Weight, in runs, of the assumption that categories are equally good."""
-    category_share: float = 1.0
-    """Share of an even spread over the categories below which one is ordered: what the agent's taste leaves out."""
     category_margin: float = 1.5
-    """Runs that a category must lie behind that share: an order costs the agent its choice, so it is for the clearly
-    neglected, never for the first of a night."""
+    """Runs that a category must lie behind its share of all before it is ordered: an order costs the agent its choice,
+    so it is for the clearly neglected, never for the first of a night."""
     category_trust: float = 0.25
     """Power of a category's factor in its share: at 0 all get the same, at 1 learning decides alone."""
     emitter_floor: float = 0.04

@@ -59,12 +59,8 @@ class RandomOrder(FreeGreedy):
 class ReplicateFirst(FreeGreedy):
     """Keeps nothing that did not read lower than the tip in every one of several runs."""
 
-    ordered = False
     more = 3
     """Runs after the first; the first that does not read lower ends the matter."""
-
-    def ask(self, history: Sequence[Trial]) -> tuple[str | None, str | None, Hashable | None]:
-        return (self.rng.choice(EMITTERS), self.rng.choice(CATEGORIES), None) if self.ordered else (None, None, None)
 
     def tell(self, result: Trial) -> str:
         assert self.best is not None
@@ -80,14 +76,12 @@ class ReplicateFirst(FreeGreedy):
         return "keep"
 
 
-class ReplicateFirstRandom(ReplicateFirst):
+class ReplicateFirstRandom(RandomOrder, ReplicateFirst):
     """The same with random orders."""
 
-    ordered = True
 
-
-class PerfectAcceptance(RandomOrder):
-    """Random orders, but every decision is by the truth."""
+class PerfectAcceptanceFree(FreeGreedy):
+    """Leaves the agent free, and decides by the truth."""
 
     def look(self, world: World) -> None:
         self.world = world
@@ -101,11 +95,8 @@ class PerfectAcceptance(RandomOrder):
         return "keep" if better else "discard"
 
 
-class PerfectAcceptanceFree(PerfectAcceptance):
-    """The same with a free agent."""
-
-    def ask(self, history: Sequence[Trial]) -> tuple[str | None, str | None, Hashable | None]:
-        return None, None, None
+class PerfectAcceptance(RandomOrder, PerfectAcceptanceFree):
+    """The same with random orders."""
 
 
 class Planner(FreeGreedy):
