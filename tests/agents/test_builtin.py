@@ -138,7 +138,7 @@ def test_values_that_lost_pull_the_sampler_away():
     night = PureNight()
     night.run(night.first, "base", "", None)
     for value in ("0.08", "0.07", "0.06", "0.09", "0.1"):
-        text = night.base.replace(b"MATRIX_LR = 0.03", b"MATRIX_LR = " + value.encode())
+        text = night.changed("MATRIX_LR = 0.03", f"MATRIX_LR = {value}")
         night.run(night.commit(text), f"exp: MATRIX_LR 0.03 -> {value}", night.first, None)
     text = Text(night.base)
     known = constants_in_force(text.tree, "pocket")
@@ -187,8 +187,8 @@ def test_two_near_misses_are_combined_into_one_change():
     night = PureNight(crash_share=0.0, noise=0.0)
     night.run(night.first, "base", "", None)
     night.run(night.first, "base", "", None)
-    for old, new in ((b"SCALAR_LR = 0.5", b"SCALAR_LR = 0.4"), (b"ROPE_BASE = 200_000", b"ROPE_BASE = 100_000")):
-        night.run(night.commit(night.base.replace(old, new)), f"exp: {new.decode()}", night.first, None)
+    for old, new in (("SCALAR_LR = 0.5", "SCALAR_LR = 0.4"), ("ROPE_BASE = 200_000", "ROPE_BASE = 100_000")):
+        night.run(night.commit(night.changed(old, new)), f"exp: {new}", night.first, None)
     proposal = night.propose(experiment(night, "recombinator")) if len(night.memory().near_misses) == 2 else None
     if proposal is None:
         pytest.skip("the judge took these for clear losses")

@@ -42,7 +42,7 @@ def night() -> PureNight:
     night = PureNight(seed=5, crash_share=0.0)
     night.run(night.first, "base", "", None)
     night.run(night.first, "base", "", None)
-    text = night.base.replace(b"MATRIX_LR = 0.03", b"MATRIX_LR = 0.02")
+    text = night.changed("MATRIX_LR = 0.03", "MATRIX_LR = 0.02")
     night.run(night.commit(text), "exp: MATRIX_LR 0.03 -> 0.02 [emitter=local_tuner]", night.first, "local_tuner")
     return night
 

@@ -53,6 +53,11 @@ class PureNight:
         self.sources[name] = text
         return name
 
+    def changed(self, old: str, new: str) -> bytes:
+        """The base with a piece of its text replaced, which must stand there once."""
+        assert self.base.count(old.encode()) == 1, f"the base does not hold {old!r} once"
+        return self.base.replace(old.encode(), new.encode())
+
     def read_source(self, commit: str) -> bytes | None:
         """The text of a commit."""
         return self.sources.get(commit)
