@@ -54,6 +54,9 @@ ROPE_SHARE = 1.0  # of the frequencies, the fast ones first, that rotate
 VALUE_EVERY = 2  # layers, counted from the last, to a value embedding
 SMEAR = False  # add the previous token's embedding, gated
 BACKOUT = False  # subtract a share of the middle layer's output at the end
+CONV = 0  # tokens before each one that a filter a channel adds to what attention reads (Primer, Canon layers)
+CONV_MLP = 0  # the same for what the MLP reads
+SKIPS = False  # add the first half's outputs to the second half's inputs, last to first
 
 # Optimizer
 TOTAL_BATCH_SIZE = 2**18 if OFFICIAL else 2**11  # tokens a step
@@ -69,6 +72,7 @@ NGRAM_LR = 0.5
 NGRAM_WD = 0.001
 NGRAM_BETAS = (0.8, 0.95)
 VALUE_EMBEDDING_WD = 0.003
+CONV_LR = 0.01
 ADAM_BETAS = (0.8, 0.95)
 X0_BETAS = (0.96, 0.95)
 MUON_BETA2 = 0.95
@@ -553,6 +557,12 @@ def ngram_rows(tokens):
         yield (gram * 2_654_435_761 >> 16) % NGRAM_ROWS + i * NGRAM_ROWS
 
 
+def convolved(x, taps):
+    """x (B, T, C) plus the tokens before each one, times taps (N, C): a causal filter a channel."""
+    before = (F.pad(x, (0, 0, back, 0))[:, :-back] for back in range(1, len(taps) + 1))
+    return x + sum(tap * y for tap, y in zip(taps, before, strict=True)) if len(taps) else x
+
+
 def window_of(layer):
     return SHORT_WINDOW if WINDOW_PATTERN[layer % len(WINDOW_PATTERN)] == "S" and layer < DEPTH - 1 else T
 
@@ -593,6 +603,8 @@ class GPT(nn.Module):
         self.ngram_factors = full(NGRAM_INIT, layers)
         self.smear = full(0, 1 + 24)
         self.backout = full(0.2, 1)
+        self.taps, self.mlp_taps = full(0, layers, CONV, WIDTH), full(0, layers, CONV_MLP, WIDTH)
+        self.skips = full(0, layers if SKIPS else 0)
         self.x0 = full(X0_INIT, layers)
         with torch.no_grad():
             self.attention[:, 3] = 0
@@ -615,13 +627,17 @@ class GPT(nn.Module):
         values = iter(lookup(tokens, self.values).view(B, T, -1, heads, HEAD_DIM).unbind(2))
         gates, out_gates = iter(self.gates.to(DTYPE).unbind(0)), self.out_gates.to(DTYPE)
         attention, mlp_in, mlp_out = (w.to(DTYPE).unbind(0) for w in (self.attention, self.mlp_in, self.mlp_out))
+        taps, mlp_taps = self.taps.to(DTYPE), self.mlp_taps.to(DTYPE)
+        skips = []
         for i in range(DEPTH):
+            if SKIPS and i > (DEPTH - 1) / 2:
+                x = x + self.skips[i] * skips.pop()
             x = self.residual[i] * x + self.x0[i] * x0
             if NGRAMS:
                 x = x + self.ngram_factors[i] * grams
             if BACKOUT and i == DEPTH // 2 + 1:
                 middle = x
-            h = norm(x)
+            h = convolved(norm(x), taps[i])
             qkv = F.linear(h, attention[i][:3].flatten(0, 1)).view(B, T, 3, heads, HEAD_DIM)
             gate = value = None
             if has_value_embedding(i):
@@ -634,7 +650,9 @@ class GPT(nn.Module):
             elif ATTENTION_GATES:
                 y = y * gate.unsqueeze(-1)
             x = x + F.linear(y.reshape(B, T, WIDTH), attention[i][3])
-            x = x + mlp(norm(x).flatten(0, 1), mlp_in[i], mlp_out[i]).view_as(x)
+            x = x + mlp(convolved(norm(x), mlp_taps[i]).flatten(0, 1), mlp_in[i], mlp_out[i]).view_as(x)
+            if SKIPS and i < (DEPTH - 1) / 2:
+                skips.append(x)
         if BACKOUT:
             x = x - self.backout[0] * middle
         x = norm(x)
@@ -727,6 +745,9 @@ class Optimizer:
             self.adam.append((model.smear, SCALAR_LR * 0.4, 0.0, ADAM_BETAS))
         if BACKOUT:
             self.adam.append((model.backout, SCALAR_LR * 0.4, 0.0, ADAM_BETAS))
+        for used, p in ((CONV, model.taps), (CONV_MLP, model.mlp_taps), (SKIPS, model.skips)):
+            if used:
+                self.adam.append((p, CONV_LR, 0.0, ADAM_BETAS))
         self.muon = [model.attention, model.mlp_in, model.mlp_out, model.gates]
         if ATTENTION_GATES:
             self.muon.append(model.out_gates)
