@@ -19,6 +19,7 @@ import atexit
 import base64
 import errno
 import fcntl
+import gc
 import hashlib
 import heapq
 import json
@@ -1022,6 +1023,157 @@ def fingerprint(tokenizer):
 
 
 # ---------------------------------------------------------------------------------------------------------------
+# What a training script needs and no experiment changes
+
+
+def check_settings(total, rows, width, head_dim):
+    """Ends the program where a batch of `total` tokens is not whole forwards of `rows` rows, or a width not heads."""
+    tokens = rows * MAX_SEQ_LEN
+    if total % tokens:
+        below = max(tokens, total // tokens * tokens)
+        stop(
+            f"TOTAL_BATCH_SIZE = {total:,} is not a multiple of DEVICE_BATCH_SIZE * {MAX_SEQ_LEN} = {tokens:,}: "
+            f"{below:,} and {below + tokens:,} are"
+        )
+    if width % head_dim or head_dim % 2:
+        stop(f"WIDTH = {width} must be a multiple of HEAD_DIM = {head_dim}, and HEAD_DIM even")
+
+
+def operator(schema, results, backward=None):
+    """Makes a function of inputs and results, which it fills, one node of the compiled graph.
+
+    schema is torch.library's, results(*inputs) allocates, backward(*gradients, *inputs, *results) differentiates.
+    """
+
+    def make(fill):
+        def run(*inputs):
+            out = results(*inputs)
+            fill(*inputs, *(out if isinstance(out, tuple) else [out]))
+            return out
+
+        def save(ctx, inputs, output):
+            kept = (*inputs, *(output if isinstance(output, tuple) else [output]))
+            ctx.others = [None if torch.is_tensor(x) else x for x in kept]
+            ctx.save_for_backward(*(x if torch.is_tensor(x) else None for x in kept))
+
+        def differentiate(ctx, *grads):
+            kept = zip(ctx.saved_tensors, ctx.others, strict=True)
+            return backward(*grads, *(other if x is None else x for x, other in kept))
+
+        made = torch.library.custom_op(f"train::{fill.__name__}", run, mutates_args=(), schema=schema)
+        made.register_fake(results)
+        if backward:
+            made.register_autograd(differentiate, setup_context=save)
+        return made
+
+    return make
+
+
+def choose(what, makers, reference, inputs, choices, tolerance, compiled):
+    """(name, function) of the first way to compute something that can be had here and agrees with the reference.
+
+    Args:
+        what: The word for it in messages.
+        makers: {name: maker}; maker() gives the function, called with the inputs and a choice.
+        reference: The function that is trusted.
+        inputs: Tensors of one shape, stacked.
+        choices: What to call each function with.
+        tolerance: Of the relative error of results and gradients.
+        compiled: Compiles a function.
+    """
+    dy = torch.randn_like(inputs[0])
+
+    def answers(function, choice):
+        leaves = [t.clone().requires_grad_() for t in inputs]
+        out = function(*leaves, choice)
+        return [out, *torch.autograd.grad(out, leaves, dy)]
+
+    for name, make in makers.items():
+        try:
+            function = make()
+            for choice in choices:
+                got, wanted = answers(compiled(function), choice), answers(reference, choice)
+                error = max((g - w).norm().item() / w.norm().item() for g, w in zip(got, wanted, strict=True))
+                if not error <= tolerance:
+                    raise ValueError(f"its answers differ from torch's own by {error:.3f}")
+            return name, function
+        except Exception as e:  # any failure of an optional kernel means the next one
+            reason = str(e).splitlines()[0][:150] if str(e) else ""
+            print(f"{what} {name} is not used: {type(e).__name__}: {reason}")
+    stop(f"no {what} works here ({', '.join(makers) or 'none has the name that is set'})")
+
+
+def synchronize():
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+
+
+class Watch:
+    """A run while it trains: its losses, read a step late so that the GPU never waits for the host, and what a person
+    sees of it, one line that rewrites itself on a terminal, else a line every few seconds.
+
+    Python's garbage collector rests meanwhile: a collection in the middle of a step costs half a second.
+    """
+
+    def __init__(self, tokens_per_step, uncounted_steps):
+        self.tokens_per_step, self.uncounted_steps = tokens_per_step, uncounted_steps
+        self.curve = []  # (elapsed fraction of the budget, loss in nats) of every step
+        self.pending = None
+        self.tty = sys.stdout.isatty()
+        self.every = 0.5 if self.tty else 5.0  # seconds
+        self.due = 0.0
+
+    def read(self, step, fraction, loss):
+        """Starts reading a step's loss, and waits for the one before."""
+        if step == 1:
+            gc.collect()
+            gc.freeze()
+            gc.disable()
+        if DEVICE.type != "cuda":
+            self.add(step, fraction, loss.item())
+            return
+        before, done = self.pending, torch.cuda.Event()
+        host = torch.empty((), pin_memory=True).copy_(loss, non_blocking=True)
+        done.record()
+        self.pending = step, fraction, host, done
+        self.take(before)
+
+    def take(self, pending):
+        if pending is not None:
+            step, fraction, host, done = pending
+            done.synchronize()
+            self.add(step, fraction, host.item())
+
+    def add(self, step, fraction, loss):
+        """Keeps a loss; ends the run where it is not a number or above LOSS_LIMIT."""
+        if not loss <= LOSS_LIMIT:
+            diverged(f"the loss at step {step} is {loss:.4g}: training diverged; lower the learning rates")
+        self.curve.append((fraction, loss))
+
+    def show(self, step, elapsed, last=False):
+        now = time.perf_counter()
+        if not self.curve or (now < self.due and not last):
+            return
+        self.due = now + self.every
+        counted = max(0, step - self.uncounted_steps)
+        line = (
+            f"step {step:5d} {100 * min(1, elapsed / TIME_BUDGET):5.1f} %  loss {self.curve[-1][1]:7.4f}  "
+            f"{counted * self.tokens_per_step / elapsed if counted else 0:11,.0f} tok/s  "
+            f"{max(0.0, TIME_BUDGET - elapsed):4.0f} s left"
+        )
+        print(f"\r{line}" if self.tty else line, end="" if self.tty and not last else "\n", flush=True)
+
+    def end(self, step, started):
+        """Waits for the last step, shows the last line, and returns the seconds since `started`."""
+        synchronize()
+        elapsed = time.perf_counter() - started
+        self.take(self.pending)
+        self.show(step, elapsed, last=True)
+        gc.enable()
+        return elapsed
+
+
+# ---------------------------------------------------------------------------------------------------------------
 # Evaluation
 
 CAUSAL_POSITIONS = 4  # positions after which the input is replaced
@@ -1316,12 +1468,6 @@ def diverged(what):
     stop(what, EXIT_DIVERGED)
 
 
-def check_loss(step, loss):
-    """Ends the run where a training loss (nats a token) is not a number or above LOSS_LIMIT."""
-    if not loss <= LOSS_LIMIT:
-        diverged(f"the loss at step {step} is {loss:.4g}: training diverged; lower the learning rates")
-
-
 def thinned(curve, points=100):
     """About `points` (fraction, loss) pairs, each the mean of its stretch of the curve."""
     size = max(1, math.ceil(len(curve) / points))
@@ -1368,6 +1514,66 @@ def report(uncounted_steps=None, loss_curve=(), **said):
         "loss_check": _score["probes"]["loss"]["check"],
         "uncounted_seconds": f"{clock['uncounted_s']:.1f}",
     }
+
+
+PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "B200": 2250e12, "4090": 165e12}  # dense bf16
+
+
+def summarize(
+    val_bpb, parameters, depth, attention, steps, uncounted_steps, tokens_per_step, flops_per_token,
+    training_seconds, marks, peak_mb, loss_curve,
+):  # fmt: skip
+    """Prints a run's summary, and adds to score.json what it says.
+
+    Args:
+        val_bpb: What evaluate_bpb gave.
+        parameters: How many the model has.
+        steps: Optimizer steps in all, of which the first uncounted_steps were not on the clock.
+        flops_per_token: Floating-point operations, forward and backward.
+        training_seconds: The counted ones.
+        marks: time.perf_counter() at the start, before training, after it and after the evaluation.
+        peak_mb: Of the GPU's memory, while training.
+        loss_curve: As report() takes it.
+    """
+    tokens_per_s = (steps - uncounted_steps) * tokens_per_step / training_seconds
+    peak_flops = next((flops for name, flops in PEAK_FLOPS.items() if name in device_class()), math.inf)
+    start, ready, trained, end = marks
+    summary = {
+        "val_bpb": f"{val_bpb:.6f}",
+        "training_seconds": f"{training_seconds:.1f}",
+        "total_seconds": f"{end - start:.1f}",
+        "peak_vram_mb": f"{peak_mb:.1f}",
+        "mfu_percent": f"{100 * flops_per_token * tokens_per_s / peak_flops:.2f}",
+        "total_tokens_M": f"{steps * tokens_per_step / 1e6:.1f}",
+        "num_steps": str(steps),
+        "num_params_M": f"{parameters / 1e6:.1f}",
+        "depth": str(depth),
+    }
+    phases = {
+        "start": ready - start,
+        "uncounted_steps": trained - ready - training_seconds,
+        "training": training_seconds,
+        "evaluation": end - trained,
+    }
+    own = report(
+        uncounted_steps=uncounted_steps,
+        summary=summary,
+        attention=attention,
+        tokens_per_s=round(tokens_per_s),
+        phases_s={name: round(seconds, 3) for name, seconds in phases.items()},
+        loss_curve=loss_curve,
+    )
+    print("---")
+    for key, value in (summary | own).items():
+        print(f"{key + ':':<17} {value}")
+
+
+def run(main, rows):
+    """Calls main(), and where it runs out of GPU memory names the constant to lower, DEVICE_BATCH_SIZE, now `rows`."""
+    try:
+        main()
+    except torch.OutOfMemoryError as e:
+        stop(f"CUDA out of memory: lower DEVICE_BATCH_SIZE ({rows}) in train.py. {str(e).splitlines()[0]}")
 
 
 # ---------------------------------------------------------------------------------------------------------------

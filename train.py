@@ -6,14 +6,12 @@ This is the one file an experiment edits: everything in it is fair game as long 
 score is the model's own. prepare.py is fixed: data, tokenizer, loader, scoring.
 
 Notable:
-- rotary positions, QK norm, squared ReLU, sliding windows, gated outputs and value embeddings, hashed pair embeddings
+- rotary positions, QK norm, squared ReLU, sliding windows, gated value embeddings, filters over the last few tokens
 - Muon (polar express, NorMuon) for the block matrices, which are stored stacked; AdamW for the rest
 - schedules run on the elapsed fraction of the budget; the first steps, which compile, are not counted
 """
 
-import gc
 import math
-import sys
 import time
 from functools import partial
 
@@ -41,10 +39,8 @@ ROPE_BASE = 200_000
 NORM = "rms"  # rms or layer, both without weights
 QK_LAYERNORM_SHARE = 0.0  # of q and k's norm; the rest is RMS
 QK_SCALE = 1.5 if OFFICIAL else 1.0  # on top of 1/sqrt(HEAD_DIM)
-GATE_CHANNELS = 32  # of the block input, read by the gates of value embeddings and attention outputs
-OUTPUT_GATES = True  # scale each head's output by a gate (Qiu et al. 2025)
-PAIR_ROWS = 2**15 if OFFICIAL else 2**10  # embeddings of (token before, token), shared by a hash; 0 for none
-PAIR_INIT = 0.1  # per layer, the factor of the pair's embedding in the block's input
+GATE_CHANNELS = 32  # of the block input, read by the gates of value embeddings
+FILTER = 3  # tokens before each one that a filter a channel adds to what attention and MLP read
 SOFTCAP = 15.0
 INIT_SCALE = 0.68  # of sqrt(3 / WIDTH), the bound of the uniform initial weights
 RESIDUAL_INIT = 1.0  # per layer: x = RESIDUAL * x + X0 * normed embedding
@@ -61,9 +57,9 @@ MATRIX_WD = 0.2  # decays to 0 over the budget
 UNEMBEDDING_WD = 0.01
 EMBEDDING_WD = 0.001
 VALUE_EMBEDDING_WD = 0.003
-PAIR_LR = 0.5
 ADAM_BETAS = (0.8, 0.95)
 X0_BETAS = (0.96, 0.95)
+FILTER_LR = 0.01
 MUON_BETA2 = 0.95
 MUON_MOMENTUM = (0.85, 0.95)  # from, to
 MUON_MOMENTUM_STEPS = 200
@@ -75,24 +71,13 @@ FINAL_LR_FRACTION = 0.05
 # Machine
 ATTENTION = "auto"  # or one of ATTENTIONS below
 COMPILE = OFFICIAL and DEVICE.type == "cuda"  # elsewhere compiling costs longer than the budget
+FUSED = COMPILE  # Triton kernels for the loss, q k v, the MLP and gradients of embeddings
 DTYPE = torch.bfloat16 if DEVICE.type == "cuda" else torch.float32
 UNCOUNTED_STEPS = 11 if COMPILE else 1  # compilation and warm-up
-PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "B200": 2250e12, "4090": 165e12}  # dense bf16
 
 
 def compiled(function):
     return torch.compile(function, dynamic=False) if COMPILE else function
-
-
-def operator(schema, results):
-    """Makes a function one node of the compiled graph; results says the shapes that it gives."""
-
-    def make(function):
-        made = torch.library.custom_op(f"train::{function.__name__}", function, mutates_args=(), schema=schema)
-        made.register_fake(results)
-        return made
-
-    return make
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -108,9 +93,8 @@ def sdpa_attention(windows):
 
     def attend(q, k, v, window):
         q, k, v = (t.transpose(1, 2) for t in (q, k, v))
-        if window >= T:
-            return F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=SCALE).transpose(1, 2)
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=masks[window], scale=SCALE).transpose(1, 2)
+        mask = masks.get(window)
+        return F.scaled_dot_product_attention(q, k, v, mask, is_causal=mask is None, scale=SCALE).transpose(1, 2)
 
     return attend
 
@@ -120,10 +104,7 @@ def flex_attention(windows):
     from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
     def mask_of(window):
-        def visible(b, h, q, k):
-            return (q >= k) & (q - k <= window)
-
-        return create_block_mask(visible, None, None, T, T, device=DEVICE)
+        return create_block_mask(lambda b, h, q, k: (q >= k) & (q - k <= window), None, None, T, T, device=DEVICE)
 
     masks = {w: mask_of(w) for w in windows}
 
@@ -152,41 +133,27 @@ def fa3_attention(windows):
 
     fa3 = torch.ops.flash_attn_3
 
-    @operator(
-        "(Tensor q, Tensor k, Tensor v, int window) -> (Tensor, Tensor)",
-        lambda q, k, v, window: (q.new_empty(q.shape), q.new_empty(q[..., 0].mT.shape, dtype=torch.float32)),
-    )
-    def fa3_forward(q, k, v, window):
-        out = fa3.fwd(q, k, v, softmax_scale=SCALE, is_causal=True, window_size_left=window, window_size_right=0,
-                      num_splits=1, pack_gqa=False)  # fmt: skip
-        return out[0], out[1]
-
-    @operator(
-        "(Tensor dy, Tensor q, Tensor k, Tensor v, Tensor y, Tensor lse, int window) -> (Tensor, Tensor, Tensor)",
+    @prepare.operator(
+        "(Tensor dy, Tensor q, Tensor k, Tensor v, int window, Tensor y, Tensor lse) -> (Tensor, Tensor, Tensor)",
         lambda dy, q, k, v, *_: tuple(t.new_empty(t.shape) for t in (q, k, v)),
     )
-    def fa3_backward(dy, q, k, v, y, lse, window):
-        grads = tuple(t.new_empty(t.shape) for t in (q, k, v))
+    def fa3_backward(dy, q, k, v, window, y, lse, *grads):
         fa3.bwd(dy.contiguous(), q, k, v, y, lse, *grads, softmax_scale=SCALE, is_causal=True,
                 window_size_left=window, window_size_right=0)  # fmt: skip
-        return grads
 
-    def save(ctx, inputs, output):
-        ctx.save_for_backward(*inputs[:3], *output)
-        ctx.window = inputs[3]
+    @prepare.operator(
+        "(Tensor q, Tensor k, Tensor v, int window) -> (Tensor, Tensor)",
+        lambda q, k, v, window: (q.new_empty(q.shape), q.new_empty(q[..., 0].mT.shape, dtype=torch.float32)),
+        lambda dy, _, *kept: (*fa3_backward(dy, *kept), None),
+    )
+    def fa3_forward(q, k, v, window, y, lse):
+        lse.copy_(fa3.fwd(q, k, v, out=y, softmax_scale=SCALE, is_causal=True, window_size_left=window,
+                          window_size_right=0, num_splits=1, pack_gqa=False)[1])  # fmt: skip
 
-    def differentiate(ctx, dy, _):
-        return *fa3_backward(dy, *ctx.saved_tensors, ctx.window), None
-
-    fa3_forward.register_autograd(differentiate, setup_context=save)
     return lambda q, k, v, window: fa3_forward(q, k, v, window if window < T else -1)[0]
 
 
-ATTENTIONS = {  # fastest first
-    "fa3": fa3_attention,
-    "flex": flex_attention,
-    "sdpa": sdpa_attention,
-}
+ATTENTIONS = {"fa3": fa3_attention, "flex": flex_attention, "sdpa": sdpa_attention}  # fastest first
 FA3_REVISION = "cdde5f42030606c40df258eebc1d73216b117e93"  # kernels-community/flash-attn3
 ATTENTION_TOLERANCE = 0.02  # relative error of outputs and gradients; rounding to bf16 gives 0.003 to 0.006
 
@@ -195,29 +162,9 @@ def choose_attention(windows):
     """(name, attend): on CUDA the first that can be had and agrees with torch's own, elsewhere torch's own."""
     if not COMPILE:
         return "sdpa", sdpa_attention(windows)
-    q, k, v, dy = torch.randn(4, 1, T, WIDTH // HEAD_DIM, HEAD_DIM, device=DEVICE).to(DTYPE)
-    reference = sdpa_attention(windows)
-
-    def answers(attend, window):
-        inputs = [t.clone().requires_grad_() for t in (q, k, v)]
-        out = attend(*inputs, window)
-        return [out, *torch.autograd.grad(out, inputs, dy)]
-
-    for name, make in ATTENTIONS.items():
-        if ATTENTION not in ("auto", name):
-            continue
-        try:
-            attend = make(windows)
-            for window in windows:
-                got = answers(compiled(attend), window)
-                wanted = answers(reference, window)
-                error = max((g - w).norm().item() / w.norm().item() for g, w in zip(got, wanted, strict=True))
-                if not error <= ATTENTION_TOLERANCE:
-                    raise ValueError(f"its answers differ from torch's own by {error:.3f}")
-            return name, attend
-        except Exception as e:  # any failure of an optional kernel means the next one
-            print(f"attention {name} is not used: {type(e).__name__}: {str(e).splitlines()[0][:150] if str(e) else ''}")
-    prepare.stop(f"no attention works here (ATTENTION = {ATTENTION!r}; one of auto, {', '.join(ATTENTIONS)})")
+    wanted = {name: partial(make, windows) for name, make in ATTENTIONS.items() if ATTENTION in ("auto", name)}
+    qkv = torch.randn(3, 1, T, WIDTH // HEAD_DIM, HEAD_DIM, device=DEVICE).to(DTYPE)
+    return prepare.choose("attention", wanted, sdpa_attention(windows), qkv, windows, ATTENTION_TOLERANCE, compiled)
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -230,9 +177,12 @@ def norm(x, layer_share=float(NORM == "layer")):
     return rms if layer_share == 0 else (1 - layer_share) * rms + layer_share * F.layer_norm(x, x.shape[-1:])
 
 
-if COMPILE:
+if FUSED:
     import triton
     import triton.language as tl
+    from triton.tools.tensor_descriptor import TensorDescriptor
+
+    MULTIPROCESSORS = torch.cuda.get_device_properties(DEVICE).multi_processor_count if DEVICE.type == "cuda" else 1
 
     @triton.jit
     def load(at, mask):
@@ -251,16 +201,21 @@ if COMPILE:
             total += tl.sum(load(grad + where[:, None] * width + columns[None, :], inside), axis=0)
         tl.store(out + token * width + columns, total, mask=columns < width)
 
-    @operator("(Tensor grad, Tensor rows, int count) -> Tensor", lambda g, _, n: g.new_empty(n, g.size(-1)))
-    def embedding_gradient(grad, rows, count):
+    @prepare.operator("(Tensor grad, Tensor rows, int count) -> Tensor", lambda g, _, n: g.new_empty(n, g.size(-1)))
+    def embedding_gradient(grad, rows, count, out):
         """Sorted sums instead of atomic additions, which the frequent rows make slow. grad (B, T, C) -> (count, C)."""
         ordered, order = rows.flatten().sort()
         starts = torch.searchsorted(ordered, torch.arange(count + 1, device=grad.device))
-        width = grad.size(-1)
-        out = grad.new_empty(count, width)
-        grid = (count, triton.cdiv(width, 128))
+        grid, width = (count, triton.cdiv(grad.size(-1), 128)), grad.size(-1)
         sum_rows_kernel[grid](grad.contiguous(), order, starts, out, width, 128, 16, num_warps=1)
-        return out
+
+    @prepare.operator(
+        "(Tensor tokens, Tensor table) -> Tensor",
+        lambda tokens, table: table.new_empty(*tokens.shape, table.size(1)),
+        lambda dy, tokens, table, _: (None, embedding_gradient(dy, tokens, table.size(0))),
+    )
+    def fused_lookup(tokens, table, out):
+        torch.index_select(table, 0, tokens.flatten(), out=out.view(-1, table.size(1)))
 
     @triton.jit
     def loss_kernel(logits, targets, losses, gradients, V: tl.constexpr, CAP: tl.constexpr, BLOCK: tl.constexpr):
@@ -277,46 +232,198 @@ if COMPILE:
         gradient = (powers * (1 / total) - tl.where(column == target, 1.0, 0.0)) * (4 * share * (1 - share))
         tl.store(gradients + row * V + column, gradient, mask=column < V)
 
-    @operator(
-        "(Tensor logits, Tensor targets) -> (Tensor, Tensor)",
-        lambda x, _: (x.new_empty(x.size(0), dtype=torch.float32), torch.empty_like(x)),
+    def head_loss_backward(dy, _, x, head, targets, loss, gradients):
+        scale = (dy / x.size(0)).to(x.dtype)
+        return (gradients @ head) * scale, (gradients.T @ x) * scale, None
+
+    @prepare.operator(
+        "(Tensor x, Tensor head, Tensor targets) -> (Tensor, Tensor)",
+        lambda x, head, _: (x.new_empty((), dtype=torch.float32), x.new_empty(x.size(0), head.size(0))),
+        head_loss_backward,
     )
-    def loss_and_gradient(logits, targets):
-        (rows, vocab_size), gradients = logits.shape, torch.empty_like(logits)
-        losses = torch.empty(rows, dtype=torch.float32, device=logits.device)
-        block = triton.next_power_of_2(vocab_size)
-        loss_kernel[(rows,)](logits, targets, losses, gradients, vocab_size, SOFTCAP, block, num_warps=16)
-        return losses, gradients
+    def head_loss(x, head, targets, loss, gradients):
+        """Mean of plain losses; the gradient is computed with them, so the logits are read once. x (N, C)"""
+        logits, losses = x @ head.T, x.new_empty(x.size(0), dtype=torch.float32)
+        sizes = head.size(0), SOFTCAP, triton.next_power_of_2(head.size(0))
+        loss_kernel[(x.size(0),)](logits, targets, losses, gradients, *sizes, num_warps=16)
+        loss.copy_(losses.mean())
 
+    @triton.jit
+    def qkv_kernel(
+        qkv, cos, sin, gates, values, q, k, v, dqkv, dgates, dvalues, rows, values_stride, T: tl.constexpr,
+        HEADS: tl.constexpr, HALF: tl.constexpr, VALUED: tl.constexpr, BACKWARD: tl.constexpr, ROWS: tl.constexpr,
+    ):  # fmt: skip
+        """A row is a head of a token: q, k rotated and divided by their RMS, v + gate * value. Backward q, k and v
+        hold their gradients."""
+        row, column = tl.program_id(0) * ROWS + tl.arange(0, ROWS), tl.arange(0, HALF)[None, :]
+        token, inside = row // HEADS, (row < rows)[:, None]
+        head = (row % HEADS)[:, None] * (2 * HALF) + column
+        packed = token.to(tl.int64)[:, None] * (6 * HEADS * HALF) + head
+        alone = row.to(tl.int64)[:, None] * (2 * HALF) + column
+        angle = (token % T)[:, None] * HALF + column
+        c, s = load(cos + angle, inside), load(sin + angle, inside)
+        for part in tl.static_range(2):
+            at, to = packed + part * (2 * HEADS * HALF), (q if part == 0 else k) + alone
+            a, b = load(qkv + at, inside), load(qkv + at + HALF, inside)
+            scale = tl.rsqrt(tl.sum(a * a + b * b, axis=1) / (2 * HALF) + 1e-7)[:, None]
+            if BACKWARD:
+                x, y = load(to, inside), load(to + HALF, inside)
+                x, y = x * c - y * s, x * s + y * c
+                along = tl.sum(x * a + y * b, axis=1)[:, None] / (2 * HALF) * scale * scale
+                x, y = (x - along * a) * scale, (y - along * b) * scale
+                to = dqkv + at
+            else:
+                x, y = (a * c + b * s) * scale, (b * c - a * s) * scale
+            tl.store(to, x, mask=inside)
+            tl.store(to + HALF, y, mask=inside)
+        gate, dgate = load(gates + row, row < rows)[:, None] if VALUED else 0.0, tl.zeros((ROWS,), dtype=tl.float32)
+        for half in tl.static_range(2):
+            at, to = packed + 4 * HEADS * HALF + half * HALF, alone + half * HALF
+            x = load(v + to if BACKWARD else qkv + at, inside)
+            if VALUED:
+                value = load(values + token.to(tl.int64)[:, None] * values_stride + head + half * HALF, inside)
+                if BACKWARD:
+                    dgate += tl.sum(x * value, axis=1)
+                    tl.store(dvalues + to, gate * x, mask=inside)
+                else:
+                    x += gate * value
+            tl.store(dqkv + at if BACKWARD else v + to, x, mask=inside)
+        if VALUED and BACKWARD:
+            tl.store(dgates + row, dgate, mask=row < rows)
 
-class Lookup(torch.autograd.Function):
-    """Embedding lookup: tokens (B, T), table (V, C) -> (B, T, C)."""
+    def call_qkv_kernel(qkv, cos, sin, gate, value, q, k, v, dqkv=None, dgate=None, dvalue=None):
+        B, length, _, heads, dim = qkv.shape
+        rows, stride = B * length * heads, 0 if value is None else value.stride(1)
+        qkv_kernel[(triton.cdiv(rows, 16),)](
+            qkv, cos, sin, gate, value, q, k, v, dqkv, dgate, dvalue, rows, stride, length, heads, dim // 2,
+            value is not None, dqkv is not None, 16,
+        )  # fmt: skip
 
-    @staticmethod
-    def forward(ctx, tokens, table):
-        ctx.save_for_backward(tokens)
-        ctx.vocab_size = table.size(0)
-        return F.embedding(tokens, table)
+    @prepare.operator(
+        "(Tensor dq, Tensor dk, Tensor dv, Tensor qkv, Tensor cos, Tensor sin, Tensor? gate, Tensor? value)"
+        " -> (Tensor, Tensor, Tensor)",
+        lambda _q, _k, _v, x, _cos, _sin, *rest: tuple(x.new_empty(0 if t is None else t.shape) for t in (x, *rest)),
+    )
+    def qkv_backward(dq, dk, dv, qkv, cos, sin, gate, value, *results):
+        grads = (t.contiguous() for t in (dq, dk, dv))
+        call_qkv_kernel(qkv, cos, sin, gate, value, *grads, *results)
 
-    @staticmethod
-    def backward(ctx, grad):
-        return None, embedding_gradient(grad, *ctx.saved_tensors, ctx.vocab_size)
+    def fused_attention_inputs_backward(dq, dk, dv, qkv, cos, sin, gate, value, *_):
+        dqkv, dgate, dvalue = qkv_backward(dq, dk, dv, qkv, cos, sin, gate, value)
+        return dqkv, None, None, *((None, None) if value is None else (dgate, dvalue))
 
+    @prepare.operator(
+        "(Tensor qkv, Tensor cos, Tensor sin, Tensor? gate, Tensor? value) -> (Tensor, Tensor, Tensor)",
+        lambda qkv, *_: tuple(qkv.new_empty(qkv[:, :, 0].shape) for _ in range(3)),
+        fused_attention_inputs_backward,
+    )
+    def fused_attention_inputs(*inputs_and_results):
+        call_qkv_kernel(*inputs_and_results)
 
-class HeadLoss(torch.autograd.Function):
-    """Mean of plain losses; the gradient is computed with them, so the logits are read once."""
+    @triton.jit
+    def relu_squared_kernel(
+        left, right, before, out, rows, columns, inner, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
+        PROGRAMS: tl.constexpr, FORWARD: tl.constexpr,
+    ):  # fmt: skip
+        """out = relu(left @ right^T)^2, or (left @ right) times that function's slope, 2 * sqrt(before)."""
+        across = tl.cdiv(columns, BN)
+        done = tl.program_id(0) - PROGRAMS
+        for tile in tl.range(tl.program_id(0), tl.cdiv(rows, BM) * across, PROGRAMS, flatten=True):
+            m, n = tile // across * BM, tile % across * BN
+            total = tl.zeros((BM, BN), dtype=tl.float32)
+            for step in range(tl.cdiv(inner, BK)):
+                other = right.load([n, step * BK]).T if FORWARD else right.load([step * BK, n])
+                total = tl.dot(left.load([m, step * BK]), other, total)
+            done += PROGRAMS  # the tile's place computed anew, so that the next tile's loads can start before
+            m, n = done // across * BM, done % across * BN
+            halves = tl.split(tl.permute(tl.reshape(total, (BM, 2, BN // 2)), (0, 2, 1)))
+            for half in tl.static_range(2):
+                x, at = halves[half], n + half * (BN // 2)
+                if FORWARD:
+                    x = tl.maximum(x, 0.0)
+                    x = x * x
+                else:
+                    x *= 2 * tl.sqrt(before.load([m, at]).to(tl.float32))
+                out.store([m, at], x.to(out.dtype))
 
-    @staticmethod
-    def forward(ctx, x, head, targets):
-        losses, gradients = loss_and_gradient(x @ head.T, targets)
-        ctx.save_for_backward(x, head, gradients)
-        return losses.mean()
+    def call_relu_squared_kernel(left, right, before, out, forward):
+        (BM, BN, BK), block = (128, 256, 64), TensorDescriptor.from_tensor
+        relu_squared_kernel[(MULTIPROCESSORS,)](
+            block(left, [BM, BK]), block(right, [BN, BK] if forward else [BK, BN]), block(before, [BM, BN // 2]),
+            block(out, [BM, BN // 2]), *out.shape, left.size(1), BM, BN, BK, MULTIPROCESSORS, forward,
+            num_warps=8, num_stages=4 if forward else 3,
+        )  # fmt: skip
 
-    @staticmethod
-    def backward(ctx, dy):
-        x, head, gradients = ctx.saved_tensors
-        scale = dy / x.size(0)
-        return (gradients @ head) * scale.to(x.dtype), (gradients.T @ x) * scale.to(x.dtype), None
+    @prepare.operator("(Tensor dy, Tensor w, Tensor h) -> Tensor", lambda dy, w, h: torch.empty_like(h))
+    def relu_squared_backward(dy, w, h, out):
+        """dy (N, C), w (C, 4C), h = relu(x)^2 (N, 4C) -> the gradient of x (N, 4C)"""
+        call_relu_squared_kernel(dy.contiguous(), w, h, out, False)
+
+    def fused_mlp_backward(dy, _, x, w_in, w_out, out, h):
+        dh = relu_squared_backward(dy, w_out, h)
+        return dh @ w_in, dh.T @ x, dy.T @ h
+
+    @prepare.operator(
+        "(Tensor x, Tensor w_in, Tensor w_out) -> (Tensor, Tensor)",
+        lambda x, w_in, w_out: (x.new_empty(x.size(0), w_out.size(0)), x.new_empty(x.size(0), w_in.size(0))),
+        fused_mlp_backward,
+    )
+    def fused_mlp(x, w_in, w_out, out, h):
+        """The MLP, whose matrix products apply the squared ReLU and its slope to what they write."""
+        call_relu_squared_kernel(x, w_in, h, h, True)
+        torch.mm(h, w_out.T, out=out)
+
+    @triton.jit
+    def filter_kernel(
+        x, taps, out, dy, dtaps, rows, T: tl.constexpr, C: tl.constexpr, N: tl.constexpr, BACKWARD: tl.constexpr,
+        TILES: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr, MANY: tl.constexpr,
+    ):  # fmt: skip
+        """out[t] = u[t] + sum of taps[j] * u[t - 1 - j], u being x (rows, C) over its RMS. Backward out is the gradient
+        of x, and dtaps (programs, N, C) are sums over a program's rows."""
+        column, which = tl.arange(0, BLOCK)[None, :], tl.arange(0, MANY)[:, None]
+        totals = tl.zeros((MANY, BLOCK), dtype=tl.float32)
+        for tile in range(TILES):
+            row = ((tl.program_id(0) * TILES + tile) * ROWS + tl.arange(0, ROWS))[:, None]
+            at, inside = row.to(tl.int64) * C + column, (row < rows) & (column < C)
+            u = load(x + at, inside)
+            scale = tl.rsqrt(tl.sum(u * u, axis=1) / C + 1e-7)[:, None]
+            u *= scale
+            result = load(dy + at, inside) if BACKWARD else u
+            for j in tl.static_range(N):
+                tap = load(taps + j * C + column, column < C)
+                if BACKWARD:
+                    after = load(dy + at + (j + 1) * C, inside & (row % T < T - 1 - j))
+                    result += tap * after
+                    totals += tl.where(which == j, tl.sum(u * after, axis=0)[None, :], 0.0)
+                else:
+                    before = load(x + at - (j + 1) * C, inside & (row % T > j))
+                    result += tap * before * tl.rsqrt(tl.sum(before * before, axis=1) / C + 1e-7)[:, None]
+            if BACKWARD:
+                result = scale * (result - u * (tl.sum(result * u, axis=1) / C)[:, None])
+            tl.store(out + at, result, mask=inside)
+        if BACKWARD:
+            to = dtaps + (tl.program_id(0) * N + which) * C + column
+            tl.store(to, totals, mask=(which < N) & (column < C))
+
+    def call_filter_kernel(x, taps, out, dy=None, dtaps=None):
+        (B, length, width), n, power = x.shape, taps.size(0), triton.next_power_of_2
+        sizes = B * length, length, width, n, dy is not None, 16, 4, power(width), power(n)
+        filter_kernel[(triton.cdiv(B * length, 64),)](x, taps, out, dy, dtaps, *sizes)
+
+    @prepare.operator(
+        "(Tensor dy, Tensor x, Tensor taps) -> (Tensor, Tensor)",
+        lambda dy, x, taps: (torch.empty_like(x), x.new_empty(-(-x[..., 0].numel() // 64), *taps.shape)),
+    )
+    def filter_backward(dy, x, taps, dx, dtaps):
+        call_filter_kernel(x, taps, dx, dy.contiguous(), dtaps)
+
+    def fused_read_backward(dy, x, taps, _):
+        dx, dtaps = filter_backward(dy, x, taps)
+        return dx, dtaps.sum(0)
+
+    @prepare.operator("(Tensor x, Tensor taps) -> Tensor", lambda x, taps: torch.empty_like(x), fused_read_backward)
+    def fused_read(x, taps, out):
+        call_filter_kernel(x, taps, out)
 
 
 def rotate(x, cos, sin):
@@ -325,7 +432,30 @@ def rotate(x, cos, sin):
     return torch.cat((a * cos + b * sin, b * cos - a * sin), dim=-1)
 
 
-lookup = Lookup.apply if COMPILE else F.embedding
+def plain_attention_inputs(qkv, cos, sin, gate, value):
+    """qkv (B, T, 3, H, D), gate (B, T, H) and value (B, T, H, D) or None -> q, k, v (B, T, H, D)"""
+    q, k, v = qkv.unbind(2)
+    q, k = (norm(rotate(z, cos, sin), QK_LAYERNORM_SHARE) for z in (q, k))
+    return q, k, v if value is None else v + gate.unsqueeze(-1) * value
+
+
+def mlp(x, w_in, w_out):
+    """x (N, C), w_in (4C, C), w_out (C, 4C) -> (N, C)"""
+    if FUSED:
+        return fused_mlp(x, w_in, w_out)[0]
+    return F.linear(F.relu(F.linear(x, w_in)).square(), w_out)
+
+
+def plain_read(x, taps):
+    """What a layer reads of x (B, T, C): it normed, and the tokens before times taps (N, C), a causal filter."""
+    x = norm(x)
+    return x + sum(tap * F.pad(x, (0, 0, j + 1, 0))[:, : -j - 1] for j, tap in enumerate(taps))
+
+
+FUSED_QKV = FUSED and QK_LAYERNORM_SHARE == 0 and HEAD_DIM & (HEAD_DIM - 1) == 0
+attention_inputs = fused_attention_inputs if FUSED_QKV else plain_attention_inputs
+read = fused_read if FUSED and FILTER and NORM == "rms" else plain_read
+lookup = fused_lookup if FUSED else F.embedding
 
 
 def window_of(layer):
@@ -334,12 +464,6 @@ def window_of(layer):
 
 def has_value_embedding(layer):
     return layer % 2 == (DEPTH - 1) % 2
-
-
-def pair_rows(tokens):
-    """Rows of the pairs that end at each token, in the pairs' table: tokens (B, T) -> (B, T)."""
-    pair = tokens * 1_000_003 + F.pad(tokens, (1, 0))[:, :-1] + 1
-    return (pair * 2_654_435_761 >> 16) % PAIR_ROWS
 
 
 class GPT(nn.Module):
@@ -368,13 +492,10 @@ class GPT(nn.Module):
         self.mlp_in = uniform(layers, MLP_RATIO * WIDTH, WIDTH)
         self.mlp_out = full(0, layers, WIDTH, MLP_RATIO * WIDTH)
         self.gates = full(0, value_layers, heads, GATE_CHANNELS)
-        self.output_gates = full(0, layers if OUTPUT_GATES else 0, heads, GATE_CHANNELS)
-        self.pairs = nn.Parameter(torch.zeros(PAIR_ROWS, WIDTH, device=DEVICE, dtype=DTYPE))
-        self.pair_factors = full(PAIR_INIT, layers if PAIR_ROWS else 0)
+        self.taps = full(0, layers, 2, FILTER, WIDTH)  # of what attention and MLP read
         self.residual = full(RESIDUAL_INIT, layers)
         self.x0 = full(X0_INIT, layers)
-        with torch.no_grad():
-            self.attention[:, 3] = 0
+        self.attention.data[:, 3] = 0
 
         frequencies = ROPE_BASE ** (-torch.arange(0, HEAD_DIM, 2, device=DEVICE).float() / HEAD_DIM)
         angles = torch.outer(torch.arange(T, device=DEVICE).float(), frequencies)[:, None, :]  # (T, 1, D/2)
@@ -383,32 +504,25 @@ class GPT(nn.Module):
 
     def forward(self, tokens, targets=None, reduction="mean"):
         """tokens, targets (B, T) int64: losses in nats reduced as asked, or without targets logits (B, T, V) fp32."""
-        B = tokens.size(0)
-        heads = WIDTH // HEAD_DIM
+        B, heads = tokens.size(0), WIDTH // HEAD_DIM
         x0 = x = norm(lookup(tokens, self.embedding))  # (B, T, C)
         values = iter(lookup(tokens, self.values).view(B, T, -1, heads, HEAD_DIM).unbind(2))
-        pairs = lookup(pair_rows(tokens), self.pairs) if PAIR_ROWS else None
-        gates, output_gates = iter(self.gates.to(DTYPE).unbind(0)), self.output_gates.to(DTYPE)
+        gates, taps = iter(self.gates.to(DTYPE).unbind(0)), self.taps.to(DTYPE)
         attention, mlp_in, mlp_out = (w.to(DTYPE).unbind(0) for w in (self.attention, self.mlp_in, self.mlp_out))
         for i in range(DEPTH):
             x = self.residual[i] * x + self.x0[i] * x0
-            if PAIR_ROWS:
-                x = x + self.pair_factors[i] * pairs
-            h = norm(x)
-            q, k, v = F.linear(h, attention[i][:3].flatten(0, 1)).view(B, T, 3, heads, HEAD_DIM).unbind(2)
+            h = read(x, taps[i, 0])
+            qkv = F.linear(h, attention[i][:3].flatten(0, 1)).view(B, T, 3, heads, HEAD_DIM)
+            gate = value = None
             if has_value_embedding(i):
-                gate = 2 * torch.sigmoid(F.linear(h[..., :GATE_CHANNELS], next(gates)))  # (B, T, H)
-                v = v + gate.unsqueeze(-1) * next(values)
-            q, k = (norm(rotate(z, self.cos, self.sin), QK_LAYERNORM_SHARE) for z in (q, k))
+                gate, value = 2 * torch.sigmoid(F.linear(h[..., :GATE_CHANNELS], next(gates))), next(values)
+            q, k, v = attention_inputs(qkv, self.cos, self.sin, gate, value)
             y = self.attend(q, k, v, window_of(i))
-            if OUTPUT_GATES:
-                y = y * (2 * torch.sigmoid(F.linear(h[..., :GATE_CHANNELS], output_gates[i]))).unsqueeze(-1)
             x = x + F.linear(y.reshape(B, T, WIDTH), attention[i][3])
-            x = x + F.linear(F.relu(F.linear(norm(x), mlp_in[i])).square(), mlp_out[i])
-        x = norm(x)
-        head = self.head.to(DTYPE)
-        if COMPILE and torch.is_grad_enabled() and targets is not None and reduction == "mean":
-            return HeadLoss.apply(x.flatten(0, 1), head, targets.flatten())
+            x = x + mlp(read(x, taps[i, 1]).flatten(0, 1), mlp_in[i], mlp_out[i]).view_as(x)
+        x, head = norm(x), self.head.to(DTYPE)
+        if FUSED and torch.is_grad_enabled() and targets is not None and reduction == "mean":
+            return head_loss(x.flatten(0, 1), head, targets.flatten())[0]
         logits = F.linear(x, head).float()
         # SOFTCAP * tanh(logits / SOFTCAP) up to a constant, which a softmax does not see, and cheaper.
         logits = 2 * SOFTCAP * torch.sigmoid(logits * (2 / SOFTCAP))
@@ -487,10 +601,9 @@ class Optimizer:
             (model.head, UNEMBEDDING_LR * adam_scale, UNEMBEDDING_WD, ADAM_BETAS),
             (model.residual, SCALAR_LR * 0.01, 0.0, ADAM_BETAS),
             (model.x0, SCALAR_LR, 0.0, X0_BETAS),
-            (model.pairs, PAIR_LR * adam_scale, EMBEDDING_WD, ADAM_BETAS),
-            (model.pair_factors, SCALAR_LR * 0.01, 0.0, ADAM_BETAS),
+            *([(model.taps, FILTER_LR, 0.0, ADAM_BETAS)] if FILTER else []),
         ]
-        self.muon = [model.attention, model.mlp_in, model.mlp_out, model.gates, model.output_gates]
+        self.muon = [model.attention, model.mlp_in, model.mlp_out, model.gates]
         self.moments = [tuple(torch.zeros_like(p, dtype=torch.float32) for _ in range(2)) for p, *_ in self.adam]
         self.muon_state = []
         for p in self.muon:
@@ -506,15 +619,11 @@ class Optimizer:
         self.steps += 1
         scalar = partial(torch.tensor, dtype=torch.float32)
         for (p, lr, wd, betas), (m, v) in zip(self.adam, self.moments, strict=True):
-            if p.grad is None:  # nothing uses it
-                continue
             settings = (self.steps, lr * lr_scale, wd, *betas, 1e-10)
             adam_update(p, p.grad, m, v, *map(scalar, settings))
             p.grad = None
         momentum = MUON_MOMENTUM[0] + (MUON_MOMENTUM[1] - MUON_MOMENTUM[0]) * min(1, self.steps / MUON_MOMENTUM_STEPS)
         for p, (buffer, second) in zip(self.muon, self.muon_state, strict=True):
-            if p.grad is None:
-                continue
             lr = MATRIX_LR * lr_scale * max(1, p.size(-2) / p.size(-1)) ** 0.5
             settings = (lr, MATRIX_WD * wd_scale, momentum, MUON_BETA2)
             muon_update(p.view_as(buffer), p.grad.view_as(buffer), buffer, second, *map(scalar, settings))
@@ -533,111 +642,33 @@ def learning_rate_scale(progress):
 # Training
 
 
-class Progress:
-    """What a person sees: one line that rewrites itself on a terminal, else a plain line every few seconds."""
-
-    def __init__(self):
-        self.tty = sys.stdout.isatty()
-        self.every = 0.5 if self.tty else 5.0
-        self.due = 0.0
-
-    def show(self, step, elapsed, loss, tokens_per_s, last=False):
-        now = time.perf_counter()
-        if now < self.due and not last:
-            return
-        self.due = now + self.every
-        left = max(0.0, TIME_BUDGET - elapsed)
-        line = (
-            f"step {step:5d} {100 * min(1, elapsed / TIME_BUDGET):5.1f} %  loss {loss:7.4f}  "
-            f"{tokens_per_s:11,.0f} tok/s  {left:4.0f} s left"
-        )
-        print(f"\r{line}" if self.tty else line, end="" if self.tty and not last else "\n", flush=True)
-
-
-class LaggedLoss:
-    """The loss of the step before, read without making the GPU wait for the host."""
-
-    pending = None
-
-    def push(self, loss):
-        """Starts reading this step's loss and returns the last one's, None at first."""
-        if DEVICE.type != "cuda":
-            return loss.item()
-        before, read = self.pop(), torch.cuda.Event()
-        self.pending = torch.empty((), pin_memory=True).copy_(loss, non_blocking=True), read
-        read.record()
-        return before
-
-    def pop(self):
-        if self.pending is None:
-            return None
-        (host, read), self.pending = self.pending, None
-        read.synchronize()
-        return host.item()
-
-
-def synchronize():
-    if DEVICE.type == "cuda":
-        torch.cuda.synchronize()
-
-
-def check_settings():
-    tokens = DEVICE_BATCH_SIZE * T
-    if TOTAL_BATCH_SIZE % tokens:
-        below = max(tokens, TOTAL_BATCH_SIZE // tokens * tokens)
-        prepare.stop(
-            f"TOTAL_BATCH_SIZE = {TOTAL_BATCH_SIZE:,} is not a multiple of DEVICE_BATCH_SIZE * {T} = {tokens:,}: "
-            f"{below:,} and {below + tokens:,} are"
-        )
-    if WIDTH % HEAD_DIM or HEAD_DIM % 2:
-        prepare.stop(f"WIDTH = {WIDTH} must be a multiple of HEAD_DIM = {HEAD_DIM}, and HEAD_DIM even")
-    if not 1 <= MUON_STEPS <= len(POLAR_EXPRESS):
-        prepare.stop(f"MUON_STEPS = {MUON_STEPS} must be 1 to {len(POLAR_EXPRESS)}")
-
-
 def train(model, optimizer, batches):
     """Trains until the budget is spent. Returns counted seconds, steps in all, and the loss curve."""
     accumulate = TOTAL_BATCH_SIZE // (DEVICE_BATCH_SIZE * T)
     forward = compiled(model)
-    progress, lagged, curve = Progress(), LaggedLoss(), []
-    started = time.perf_counter()  # moved to the end of the last uncounted step
-    elapsed, step = 0.0, 0
-    while True:
+    watch = prepare.Watch(TOTAL_BATCH_SIZE, UNCOUNTED_STEPS)
+    started, elapsed, step = time.perf_counter(), 0.0, 0
+    while elapsed < TIME_BUDGET:
         for _ in range(accumulate):
             x, y, _ = next(batches)
             loss = forward(x, y)
             (loss / accumulate).backward()
-        fraction = min(1.0, elapsed / TIME_BUDGET)
+        fraction = elapsed / TIME_BUDGET
         optimizer.step(learning_rate_scale(fraction), 1 - fraction)
-        before = lagged.push(loss.detach())
         step += 1
-        if step == 1:
-            gc.collect()
-            gc.freeze()  # a collection in the middle of a step costs half a second
-            gc.disable()
+        watch.read(step, fraction, loss.detach())
         if step <= UNCOUNTED_STEPS:
-            synchronize()
+            prepare.synchronize()
             started = time.perf_counter()
         elapsed = time.perf_counter() - started
-        if before is not None:
-            prepare.check_loss(step, before)
-            counted = step - UNCOUNTED_STEPS
-            curve.append((fraction, before))
-            progress.show(step, elapsed, before, max(0, counted) * TOTAL_BATCH_SIZE / elapsed if counted > 0 else 0.0)
-        if elapsed >= TIME_BUDGET:
-            break
-    last = lagged.pop()
-    synchronize()
-    elapsed = time.perf_counter() - started
-    last = before if last is None else last
-    prepare.check_loss(step, last)
-    counted = step - UNCOUNTED_STEPS
-    progress.show(step, elapsed, last, counted * TOTAL_BATCH_SIZE / elapsed, last=True)
-    return elapsed, step, curve
+        watch.show(step, elapsed)
+    return watch.end(step, started), step, watch.curve
 
 
 def main():
-    check_settings()
+    prepare.check_settings(TOTAL_BATCH_SIZE, DEVICE_BATCH_SIZE, WIDTH, HEAD_DIM)
+    if not 1 <= MUON_STEPS <= len(POLAR_EXPRESS):
+        prepare.stop(f"MUON_STEPS = {MUON_STEPS} must be 1 to {len(POLAR_EXPRESS)}")
     begin = time.perf_counter()
     torch.manual_seed(SEED)
     torch.set_float32_matmul_precision("high")
@@ -654,47 +685,15 @@ def main():
     trained = time.perf_counter()
     peak_mb = prepare.peak_vram_mb()
     batches.close()
-    gc.enable()
 
     model.eval()
     val_bpb = evaluate_bpb(compiled(model), tokenizer, DEVICE_BATCH_SIZE)
-    end = time.perf_counter()
-
-    counted = steps - UNCOUNTED_STEPS
-    peak_flops = next((f for name, f in PEAK_FLOPS.items() if name in prepare.device_class()), 0)
-    flops = model.flops_per_token() * counted * TOTAL_BATCH_SIZE / seconds
-    summary = {
-        "val_bpb": f"{val_bpb:.6f}",
-        "training_seconds": f"{seconds:.1f}",
-        "total_seconds": f"{end - begin:.1f}",
-        "peak_vram_mb": f"{peak_mb:.1f}",
-        "mfu_percent": f"{100 * flops / peak_flops if peak_flops else 0:.2f}",
-        "total_tokens_M": f"{steps * TOTAL_BATCH_SIZE / 1e6:.1f}",
-        "num_steps": str(steps),
-        "num_params_M": f"{parameters / 1e6:.1f}",
-        "depth": str(DEPTH),
-    }
-    own = prepare.report(
-        uncounted_steps=UNCOUNTED_STEPS,
-        summary=summary,
-        attention=attention,
-        tokens_per_s=round(counted * TOTAL_BATCH_SIZE / seconds),
-        phases_s={
-            "start": round(ready - begin, 3),
-            "uncounted_steps": round(trained - ready - seconds, 3),
-            "training": round(seconds, 3),
-            "evaluation": round(end - trained, 3),
-        },
-        loss_curve=curve,
-    )
-    print("---")
-    for key, value in (summary | own).items():
-        print(f"{key + ':':<17} {value}")
+    prepare.summarize(
+        val_bpb, parameters=parameters, depth=DEPTH, attention=attention, steps=steps, uncounted_steps=UNCOUNTED_STEPS,
+        tokens_per_step=TOTAL_BATCH_SIZE, flops_per_token=model.flops_per_token(), training_seconds=seconds,
+        marks=(begin, ready, trained, time.perf_counter()), peak_mb=peak_mb, loss_curve=curve,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except torch.OutOfMemoryError as e:
-        first_line = str(e).splitlines()[0]
-        prepare.stop(f"CUDA out of memory: lower DEVICE_BATCH_SIZE ({DEVICE_BATCH_SIZE}) in train.py. {first_line}")
+    prepare.run(main, DEVICE_BATCH_SIZE)

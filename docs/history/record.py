@@ -56,6 +56,7 @@ SMEAR = False  # add the previous token's embedding, gated
 BACKOUT = False  # subtract a share of the middle layer's output at the end
 CONV = 0  # tokens before each one that a filter a channel adds to what attention reads (Primer, Canon layers)
 CONV_MLP = 0  # the same for what the MLP reads
+SHIFT = 0  # channels of what attention and MLP read that come from the token before
 SKIPS = False  # add the first half's outputs to the second half's inputs, last to first
 
 # Optimizer
@@ -73,6 +74,10 @@ NGRAM_WD = 0.001
 NGRAM_BETAS = (0.8, 0.95)
 VALUE_EMBEDDING_WD = 0.003
 CONV_LR = 0.01
+TABLE_DTYPE = None  # of the stored embeddings, None for the compute type
+VALUE_LR_SHARE = 1.0  # of EMBEDDING_LR, for value embeddings
+MOMENTUM_END = None  # Muon's momentum falls to this while the rates fall
+COSINE_WD = False  # in place of a linear fall of the matrices' weight decay
 ADAM_BETAS = (0.8, 0.95)
 X0_BETAS = (0.96, 0.95)
 MUON_BETA2 = 0.95
@@ -419,6 +424,62 @@ if COMPILE:
         )  # fmt: skip
         return out
 
+    @triton.jit
+    def filter_kernel(
+        x, taps, out, dy, dtaps, rows, T: tl.constexpr, C: tl.constexpr, N: tl.constexpr, BACKWARD: tl.constexpr,
+        TILES: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+    ):  # fmt: skip
+        """out[t] = u[t] + sum of taps[j] * u[t - 1 - j], u being x (rows, C) over its RMS. Backward out is the gradient
+        of x, and dtaps (programs, N, C) are sums over a program's rows."""
+        column, which = tl.arange(0, BLOCK)[None, :], tl.arange(0, 4)[:, None]
+        totals = tl.zeros((4, BLOCK), dtype=tl.float32)
+        for tile in range(TILES):
+            row = ((tl.program_id(0) * TILES + tile) * ROWS + tl.arange(0, ROWS))[:, None]
+            at, inside = row.to(tl.int64) * C + column, (row < rows) & (column < C)
+            u = load(x + at, inside)
+            scale = tl.rsqrt(tl.sum(u * u, axis=1) / C + 1e-7)[:, None]
+            u *= scale
+            result = load(dy + at, inside) if BACKWARD else u
+            for j in tl.static_range(N):
+                tap = load(taps + j * C + column, column < C)
+                if BACKWARD:
+                    after = load(dy + at + (j + 1) * C, inside & (row % T < T - 1 - j))
+                    result += tap * after
+                    totals += tl.where(which == j, tl.sum(u * after, axis=0)[None, :], 0.0)
+                else:
+                    before = load(x + at - (j + 1) * C, inside & (row % T > j))
+                    result += tap * before * tl.rsqrt(tl.sum(before * before, axis=1) / C + 1e-7)[:, None]
+            if BACKWARD:
+                result = scale * (result - u * (tl.sum(result * u, axis=1) / C)[:, None])
+            tl.store(out + at, result, mask=inside)
+        if BACKWARD:
+            to = dtaps + (tl.program_id(0) * N + which) * C + column
+            tl.store(to, totals, mask=(which < N) & (column < C))
+
+    FILTER_TILES, FILTER_ROWS = 16, 4
+
+    def call_filter_kernel(x, taps, out, dy=None, dtaps=None):
+        (B, length, width), n = x.shape, taps.size(0)
+        grid = (triton.cdiv(B * length, FILTER_TILES * FILTER_ROWS),)
+        filter_kernel[grid](x, taps, out, dy, dtaps, B * length, length, width, n, dy is not None, FILTER_TILES,
+                            FILTER_ROWS, triton.next_power_of_2(width))  # fmt: skip
+
+    @operator("(Tensor x, Tensor taps) -> Tensor", lambda x, taps: torch.empty_like(x))
+    def filter_forward(x, taps):
+        out = torch.empty_like(x)
+        call_filter_kernel(x, taps, out)
+        return out
+
+    def filter_results(dy, x, taps):
+        programs = -(-x.size(0) * x.size(1) // (FILTER_TILES * FILTER_ROWS))
+        return torch.empty_like(x), x.new_empty(programs, *taps.shape, dtype=torch.float32)
+
+    @operator("(Tensor dy, Tensor x, Tensor taps) -> (Tensor, Tensor)", filter_results)
+    def filter_backward(dy, x, taps):
+        dx, dtaps = filter_results(dy, x, taps)
+        call_filter_kernel(x, taps, dx, dy.contiguous(), dtaps)
+        return dx, dtaps
+
     @operator("(Tensor x, Tensor w) -> Tensor", lambda x, w: x.new_empty(x.size(0), w.size(0)))
     def relu_squared(x, w):
         """relu(x @ w^T)^2: x (M, K), w (N, K) -> (M, N)"""
@@ -523,6 +584,20 @@ def dot(a, b):
     return (a.float() * b.float()).sum(-1, keepdim=True)
 
 
+class Filter(torch.autograd.Function):
+    """RMS norm and filter in one kernel each way."""
+
+    @staticmethod
+    def forward(ctx, x, taps):
+        ctx.save_for_backward(x, taps)
+        return filter_forward(x, taps)
+
+    @staticmethod
+    def backward(ctx, dy):
+        dx, dtaps = filter_backward(dy, *ctx.saved_tensors)
+        return dx, dtaps.sum(0).to(dy.dtype)
+
+
 def rotate(x, cos, sin):
     """Rotary positions (Su 2021) on x (B, T, H, D): the two halves of D are the planes' axes."""
     a, b = x.chunk(2, dim=-1)
@@ -540,11 +615,23 @@ def plain_mlp(x, w_in, w_out):
     return F.linear(F.relu(F.linear(x, w_in)).square(), w_out)
 
 
+def flipped_attention_inputs(qkv, cos, sin, gate, value):
+    """plain_attention_inputs on q and k at once and without cat, which the compiler turns into fewer passes."""
+    qk, v = qkv[:, :, :2], qkv[:, :, 2]
+    halves = qk_norm(qk).unflatten(-1, (2, -1))  # (B, T, 2, H, 2, D/2)
+    cos, sin = cos[:, None, :, None], torch.stack((sin, -sin), dim=-2)[:, None]  # (T, 1, 1, 1 or 2, D/2)
+    q, k = (halves * cos + halves.flip(-2) * sin).flatten(-2).unbind(2)
+    return q, k, v if value is None else v + gate.unsqueeze(-1) * value
+
+
+FLIPPED = False
 FUSED_QKV = COMPILE and QK_LAYERNORM_SHARE == 0 and HEAD_DIM & (HEAD_DIM - 1) == 0
 FUSED_MLP = COMPILE
 FUSED_LOSS = COMPILE
 lookup = Lookup.apply if COMPILE else F.embedding
 attention_inputs = AttentionInputs.apply if FUSED_QKV else plain_attention_inputs
+if FLIPPED:
+    attention_inputs = flipped_attention_inputs
 mlp = MLP.apply if FUSED_MLP else plain_mlp
 
 
@@ -557,8 +644,16 @@ def ngram_rows(tokens):
         yield (gram * 2_654_435_761 >> 16) % NGRAM_ROWS + i * NGRAM_ROWS
 
 
-def convolved(x, taps):
-    """x (B, T, C) plus the tokens before each one, times taps (N, C): a causal filter a channel."""
+FUSED_FILTER = COMPILE and NORM == "rms"
+
+
+def read(x, taps):
+    """What a layer reads of x (B, T, C): it normed, and the tokens before, times taps (N, C), a causal filter."""
+    if FUSED_FILTER and len(taps):
+        return Filter.apply(x, taps)
+    x = norm(x)
+    if SHIFT:
+        return torch.cat((F.pad(x[..., :SHIFT], (0, 0, 1, 0))[:, :-1], x[..., SHIFT:]), dim=-1)
     before = (F.pad(x, (0, 0, back, 0))[:, :-back] for back in range(1, len(taps) + 1))
     return x + sum(tap * y for tap, y in zip(taps, before, strict=True)) if len(taps) else x
 
@@ -590,8 +685,9 @@ class GPT(nn.Module):
         def full(value, *shape):
             return nn.Parameter(torch.full(shape, float(value), device=DEVICE))
 
-        self.embedding = normal(vocab_size, WIDTH, sd=1.0, dtype=DTYPE)
-        self.values = nn.Parameter(uniform(vocab_size, value_layers * WIDTH).to(DTYPE))  # all layers' in one lookup
+        table_dtype = TABLE_DTYPE or DTYPE
+        self.embedding = normal(vocab_size, WIDTH, sd=1.0, dtype=table_dtype)
+        self.values = nn.Parameter(uniform(vocab_size, value_layers * WIDTH).to(table_dtype))  # one lookup for all
         self.head = normal(vocab_size, WIDTH, sd=0.001)
         self.attention = uniform(layers, 4, WIDTH, WIDTH)  # q, k, v, out
         self.mlp_in = uniform(layers, MLP_RATIO * WIDTH, WIDTH)
@@ -619,12 +715,12 @@ class GPT(nn.Module):
         """tokens, targets (B, T) int64: losses in nats reduced as asked, or without targets logits (B, T, V) fp32."""
         B = tokens.size(0)
         heads = WIDTH // HEAD_DIM
-        x0 = x = norm(lookup(tokens, self.embedding))  # (B, T, C)
+        x0 = x = norm(lookup(tokens, self.embedding.to(DTYPE)))  # (B, T, C)
         if SMEAR:
             gate = self.smear[0].to(DTYPE) * torch.sigmoid(F.linear(x[..., :24], self.smear[None, 1:].to(DTYPE)))
             x0 = x = x + gate * F.pad(x, (0, 0, 1, 0))[:, :-1]
         grams = sum(lookup(rows, self.ngrams) for rows in ngram_rows(tokens))
-        values = iter(lookup(tokens, self.values).view(B, T, -1, heads, HEAD_DIM).unbind(2))
+        values = iter(lookup(tokens, self.values.to(DTYPE)).view(B, T, -1, heads, HEAD_DIM).unbind(2))
         gates, out_gates = iter(self.gates.to(DTYPE).unbind(0)), self.out_gates.to(DTYPE)
         attention, mlp_in, mlp_out = (w.to(DTYPE).unbind(0) for w in (self.attention, self.mlp_in, self.mlp_out))
         taps, mlp_taps = self.taps.to(DTYPE), self.mlp_taps.to(DTYPE)
@@ -637,7 +733,7 @@ class GPT(nn.Module):
                 x = x + self.ngram_factors[i] * grams
             if BACKOUT and i == DEPTH // 2 + 1:
                 middle = x
-            h = convolved(norm(x), taps[i])
+            h = read(x, taps[i])
             qkv = F.linear(h, attention[i][:3].flatten(0, 1)).view(B, T, 3, heads, HEAD_DIM)
             gate = value = None
             if has_value_embedding(i):
@@ -650,7 +746,7 @@ class GPT(nn.Module):
             elif ATTENTION_GATES:
                 y = y * gate.unsqueeze(-1)
             x = x + F.linear(y.reshape(B, T, WIDTH), attention[i][3])
-            x = x + mlp(convolved(norm(x), mlp_taps[i]).flatten(0, 1), mlp_in[i], mlp_out[i]).view_as(x)
+            x = x + mlp(read(x, mlp_taps[i]).flatten(0, 1), mlp_in[i], mlp_out[i]).view_as(x)
             if SKIPS and i < (DEPTH - 1) / 2:
                 skips.append(x)
         if BACKOUT:
@@ -733,7 +829,7 @@ class Optimizer:
         adam_scale = (WIDTH / 768) ** -0.5
         self.adam = [  # parameter, rate, weight decay, betas
             (model.embedding, EMBEDDING_LR * adam_scale, EMBEDDING_WD, ADAM_BETAS),
-            (model.values, EMBEDDING_LR * adam_scale, VALUE_EMBEDDING_WD, ADAM_BETAS),
+            (model.values, EMBEDDING_LR * VALUE_LR_SHARE * adam_scale, VALUE_EMBEDDING_WD, ADAM_BETAS),
             (model.head, UNEMBEDDING_LR * adam_scale, UNEMBEDDING_WD, ADAM_BETAS),
             (model.residual, SCALAR_LR * 0.01, 0.0, ADAM_BETAS),
             (model.x0, SCALAR_LR, 0.0, X0_BETAS),
@@ -770,6 +866,8 @@ class Optimizer:
             adam_update(p, p.grad, m, v, *map(scalar, settings))
             p.grad = None
         momentum = MUON_MOMENTUM[0] + (MUON_MOMENTUM[1] - MUON_MOMENTUM[0]) * min(1, self.steps / MUON_MOMENTUM_STEPS)
+        if MOMENTUM_END is not None and lr_scale < 1:
+            momentum = MOMENTUM_END + (momentum - MOMENTUM_END) * lr_scale
         for p, (buffer, second) in zip(self.muon, self.muon_state, strict=True):
             lr = MATRIX_LR * lr_scale * max(1, p.size(-2) / p.size(-1)) ** 0.5
             settings = (lr, MATRIX_WD * wd_scale, momentum, MUON_BETA2)
@@ -874,7 +972,8 @@ def train(model, optimizer, batches):
             loss = forward(x, y)
             (loss / accumulate).backward()
         fraction = min(1.0, elapsed / TIME_BUDGET)
-        optimizer.step(learning_rate_scale(fraction), 1 - fraction)
+        decay = 0.5 + 0.5 * math.cos(math.pi * fraction) if COSINE_WD else 1 - fraction
+        optimizer.step(learning_rate_scale(fraction), decay)
         before = lagged.push(loss.detach())
         step += 1
         if step == 1:
