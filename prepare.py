@@ -35,6 +35,7 @@ import sys
 import sysconfig
 import threading
 import time
+import zlib
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -1039,10 +1040,15 @@ def check_settings(total, rows, width, head_dim):
         stop(f"WIDTH = {width} must be a multiple of HEAD_DIM = {head_dim}, and HEAD_DIM even")
 
 
+_operators_so_far = 0
+
+
 def operator(schema, results, backward=None):
     """Makes a function of inputs and results, which it fills, one node of the compiled graph.
 
     schema is torch.library's, results(*inputs) allocates, backward(*gradients, *inputs, *results) differentiates.
+    torch's cache of compiled graphs knows operators by name alone. So a name ends in a sum of what this operator and
+    those before it say, and an edited one is compiled anew, not run with the shapes or the backward of its old self.
     """
 
     def make(fill):
@@ -1060,13 +1066,23 @@ def operator(schema, results, backward=None):
             kept = zip(ctx.saved_tensors, ctx.others, strict=True)
             return backward(*grads, *(other if x is None else x for x, other in kept))
 
-        made = torch.library.custom_op(f"train::{fill.__name__}", run, mutates_args=(), schema=schema)
+        global _operators_so_far
+        said = schema, meaning(results.__code__), backward and meaning(backward.__code__)
+        _operators_so_far = zlib.crc32(repr(said).encode(), _operators_so_far)
+        name = f"train::{fill.__name__}_{_operators_so_far:08x}"
+        made = torch.library.custom_op(name, run, mutates_args=(), schema=schema)
         made.register_fake(results)
         if backward:
             made.register_autograd(differentiate, setup_context=save)
         return made
 
     return make
+
+
+def meaning(code):
+    """What a function's code does, without the file and the lines where it stands."""
+    inner = [meaning(x) if hasattr(x, "co_code") else x for x in code.co_consts]
+    return code.co_code, code.co_names, inner
 
 
 def choose(what, makers, reference, inputs, choices, tolerance, compiled):

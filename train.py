@@ -407,18 +407,18 @@ if FUSED:
 
     def call_filter_kernel(x, taps, out, dy=None, dtaps=None):
         (B, length, width), n, power = x.shape, taps.size(0), triton.next_power_of_2
-        sizes = B * length, length, width, n, dy is not None, 16, 4, power(width), power(n)
-        filter_kernel[(triton.cdiv(B * length, 64),)](x, taps, out, dy, dtaps, *sizes)
+        sizes = B * length, length, width, n, dy is not None, 16, 2, power(width), power(n)
+        filter_kernel[(triton.cdiv(B * length, 32),)](x, taps, out, dy, dtaps, *sizes, num_warps=1)
 
     @prepare.operator(
         "(Tensor dy, Tensor x, Tensor taps) -> (Tensor, Tensor)",
-        lambda dy, x, taps: (torch.empty_like(x), x.new_empty(-(-x[..., 0].numel() // 64), *taps.shape)),
+        lambda dy, x, taps: (torch.empty_like(x), x.new_empty(-(-x[..., 0].numel() // 32), *taps.shape)),
     )
-    def filter_backward(dy, x, taps, dx, dtaps):
+    def filter_gradients(dy, x, taps, dx, dtaps):
         call_filter_kernel(x, taps, dx, dy.contiguous(), dtaps)
 
     def fused_read_backward(dy, x, taps, _):
-        dx, dtaps = filter_backward(dy, x, taps)
+        dx, dtaps = filter_gradients(dy, x, taps)
         return dx, dtaps.sum(0)
 
     @prepare.operator("(Tensor x, Tensor taps) -> Tensor", lambda x, taps: torch.empty_like(x), fused_read_backward)

@@ -104,7 +104,7 @@ def operator(schema, results):
     """Makes a function one node of the compiled graph; results says the shapes that it gives."""
 
     def make(function):
-        made = torch.library.custom_op(f"train::{function.__name__}", function, mutates_args=(), schema=schema)
+        made = torch.library.custom_op(f"record::{function.__name__}", function, mutates_args=(), schema=schema)
         made.register_fake(results)
         return made
 
@@ -456,13 +456,13 @@ if COMPILE:
             to = dtaps + (tl.program_id(0) * N + which) * C + column
             tl.store(to, totals, mask=(which < N) & (column < C))
 
-    FILTER_TILES, FILTER_ROWS = 16, 4
+    FILTER_TILES, FILTER_ROWS = 16, 2
 
     def call_filter_kernel(x, taps, out, dy=None, dtaps=None):
         (B, length, width), n = x.shape, taps.size(0)
         grid = (triton.cdiv(B * length, FILTER_TILES * FILTER_ROWS),)
         filter_kernel[grid](x, taps, out, dy, dtaps, B * length, length, width, n, dy is not None, FILTER_TILES,
-                            FILTER_ROWS, triton.next_power_of_2(width))  # fmt: skip
+                            FILTER_ROWS, triton.next_power_of_2(width), num_warps=1)  # fmt: skip
 
     @operator("(Tensor x, Tensor taps) -> Tensor", lambda x, taps: torch.empty_like(x))
     def filter_forward(x, taps):
