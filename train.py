@@ -71,9 +71,10 @@ FINAL_LR_FRACTION = 0.05
 # Machine
 ATTENTION = "auto"  # or one of ATTENTIONS below
 COMPILE = OFFICIAL and DEVICE.type == "cuda"  # elsewhere compiling costs longer than the budget
-FUSED = COMPILE  # Triton kernels for the loss, q k v, the MLP and gradients of embeddings
+FUSED = COMPILE  # Triton kernels, where they do what the plain functions do
 DTYPE = torch.bfloat16 if DEVICE.type == "cuda" else torch.float32
 UNCOUNTED_STEPS = 11 if COMPILE else 1  # compilation and warm-up
+prepare.check_settings(TOTAL_BATCH_SIZE, DEVICE_BATCH_SIZE, WIDTH, HEAD_DIM)
 
 
 def compiled(function):
@@ -83,7 +84,7 @@ def compiled(function):
 # ---------------------------------------------------------------------------------------------------------------
 # Attention: causal, each query sees itself and the `window` keys before it. q, k, v, out: (B, T, H, D)
 
-SCALE = QK_SCALE * HEAD_DIM**-0.5
+SCALE, HEADS = QK_SCALE * HEAD_DIM**-0.5, WIDTH // HEAD_DIM
 
 
 def sdpa_attention(windows):
@@ -133,29 +134,24 @@ def fa3_attention(windows):
 
     fa3 = torch.ops.flash_attn_3
 
-    @prepare.operator(
-        "(Tensor dy, Tensor q, Tensor k, Tensor v, int window, Tensor y, Tensor lse) -> (Tensor, Tensor, Tensor)",
-        lambda dy, q, k, v, *_: tuple(t.new_empty(t.shape) for t in (q, k, v)),
-    )
-    def fa3_backward(dy, q, k, v, window, y, lse, *grads):
-        fa3.bwd(dy.contiguous(), q, k, v, y, lse, *grads, softmax_scale=SCALE, is_causal=True,
+    @prepare.operator(lambda dy, q, k, v, *_: tuple(t.new_empty(t.shape) for t in (q, k, v)))
+    def fa3_backward(dy, q, k, v, window: int, y, lse, /, dq, dk, dv):
+        fa3.bwd(dy.contiguous(), q, k, v, y, lse, dq, dk, dv, softmax_scale=SCALE, is_causal=True,
                 window_size_left=window, window_size_right=0)  # fmt: skip
 
     @prepare.operator(
-        "(Tensor q, Tensor k, Tensor v, int window) -> (Tensor, Tensor)",
         lambda q, k, v, window: (q.new_empty(q.shape), q.new_empty(q[..., 0].mT.shape, dtype=torch.float32)),
         lambda dy, _, *kept: (*fa3_backward(dy, *kept), None),
     )
-    def fa3_forward(q, k, v, window, y, lse):
-        lse.copy_(fa3.fwd(q, k, v, out=y, softmax_scale=SCALE, is_causal=True, window_size_left=window,
-                          window_size_right=0, num_splits=1, pack_gqa=False)[1])  # fmt: skip
+    def fa3_forward(q, k, v, window: int, /, y, _lse):
+        _lse.copy_(fa3.fwd(q, k, v, out=y, softmax_scale=SCALE, is_causal=True, window_size_left=window,
+                           window_size_right=0, num_splits=1, pack_gqa=False)[1])  # fmt: skip
 
-    return lambda q, k, v, window: fa3_forward(q, k, v, window if window < T else -1)[0]
+    return lambda q, k, v, window: fa3_forward(q, k, v, window if window < T else -1)
 
 
 ATTENTIONS = {"fa3": fa3_attention, "flex": flex_attention, "sdpa": sdpa_attention}  # fastest first
 FA3_REVISION = "cdde5f42030606c40df258eebc1d73216b117e93"  # kernels-community/flash-attn3
-ATTENTION_TOLERANCE = 0.02  # relative error of outputs and gradients; rounding to bf16 gives 0.003 to 0.006
 
 
 def choose_attention(windows):
@@ -163,8 +159,8 @@ def choose_attention(windows):
     if not COMPILE:
         return "sdpa", sdpa_attention(windows)
     wanted = {name: partial(make, windows) for name, make in ATTENTIONS.items() if ATTENTION in ("auto", name)}
-    qkv = torch.randn(3, 1, T, WIDTH // HEAD_DIM, HEAD_DIM, device=DEVICE).to(DTYPE)
-    return prepare.choose("attention", wanted, sdpa_attention(windows), qkv, windows, ATTENTION_TOLERANCE, compiled)
+    qkv = some(3, 1, T, HEADS, HEAD_DIM)
+    return prepare.choose("attention", wanted, sdpa_attention(windows), qkv, [(w,) for w in windows], compiled)
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -201,8 +197,8 @@ if FUSED:
             total += tl.sum(load(grad + where[:, None] * width + columns[None, :], inside), axis=0)
         tl.store(out + token * width + columns, total, mask=columns < width)
 
-    @prepare.operator("(Tensor grad, Tensor rows, int count) -> Tensor", lambda g, _, n: g.new_empty(n, g.size(-1)))
-    def embedding_gradient(grad, rows, count, out):
+    @prepare.operator(lambda grad, _, count: grad.new_empty(count, grad.size(-1)))
+    def embedding_gradient(grad, rows, count: int, /, out):
         """Sorted sums instead of atomic additions, which the frequent rows make slow. grad (B, T, C) -> (count, C)."""
         ordered, order = rows.flatten().sort()
         starts = torch.searchsorted(ordered, torch.arange(count + 1, device=grad.device))
@@ -210,11 +206,10 @@ if FUSED:
         sum_rows_kernel[grid](grad.contiguous(), order, starts, out, width, 128, 16, num_warps=1)
 
     @prepare.operator(
-        "(Tensor tokens, Tensor table) -> Tensor",
         lambda tokens, table: table.new_empty(*tokens.shape, table.size(1)),
         lambda dy, tokens, table, _: (None, embedding_gradient(dy, tokens, table.size(0))),
     )
-    def fused_lookup(tokens, table, out):
+    def fused_lookup(tokens, table, /, out):
         torch.index_select(table, 0, tokens.flatten(), out=out.view(-1, table.size(1)))
 
     @triton.jit
@@ -237,15 +232,14 @@ if FUSED:
         return (gradients @ head) * scale, (gradients.T @ x) * scale, None
 
     @prepare.operator(
-        "(Tensor x, Tensor head, Tensor targets) -> (Tensor, Tensor)",
         lambda x, head, _: (x.new_empty((), dtype=torch.float32), x.new_empty(x.size(0), head.size(0))),
         head_loss_backward,
     )
-    def head_loss(x, head, targets, loss, gradients):
+    def fused_head_loss(x, head, targets, /, loss, _gradients):
         """Mean of plain losses; the gradient is computed with them, so the logits are read once. x (N, C)"""
         logits, losses = x @ head.T, x.new_empty(x.size(0), dtype=torch.float32)
         sizes = head.size(0), SOFTCAP, triton.next_power_of_2(head.size(0))
-        loss_kernel[(x.size(0),)](logits, targets, losses, gradients, *sizes, num_warps=16)
+        loss_kernel[(x.size(0),)](logits, targets, losses, _gradients, *sizes, num_warps=16)
         loss.copy_(losses.mean())
 
     @triton.jit
@@ -300,25 +294,19 @@ if FUSED:
         )  # fmt: skip
 
     @prepare.operator(
-        "(Tensor dq, Tensor dk, Tensor dv, Tensor qkv, Tensor cos, Tensor sin, Tensor? gate, Tensor? value)"
-        " -> (Tensor, Tensor, Tensor)",
-        lambda _q, _k, _v, x, _cos, _sin, *rest: tuple(x.new_empty(0 if t is None else t.shape) for t in (x, *rest)),
+        lambda _q, _k, _v, x, _cos, _sin, *rest: tuple(x.new_empty(0 if t is None else t.shape) for t in (x, *rest))
     )
-    def qkv_backward(dq, dk, dv, qkv, cos, sin, gate, value, *results):
+    def qkv_backward(dq, dk, dv, qkv, cos, sin, gate, value, /, dqkv, dgate, dvalue):
         grads = (t.contiguous() for t in (dq, dk, dv))
-        call_qkv_kernel(qkv, cos, sin, gate, value, *grads, *results)
+        call_qkv_kernel(qkv, cos, sin, gate, value, *grads, dqkv, dgate, dvalue)
 
-    def fused_attention_inputs_backward(dq, dk, dv, qkv, cos, sin, gate, value, *_):
+    def fused_qkv_backward(dq, dk, dv, qkv, cos, sin, gate, value, *_):
         dqkv, dgate, dvalue = qkv_backward(dq, dk, dv, qkv, cos, sin, gate, value)
         return dqkv, None, None, *((None, None) if value is None else (dgate, dvalue))
 
-    @prepare.operator(
-        "(Tensor qkv, Tensor cos, Tensor sin, Tensor? gate, Tensor? value) -> (Tensor, Tensor, Tensor)",
-        lambda qkv, *_: tuple(qkv.new_empty(qkv[:, :, 0].shape) for _ in range(3)),
-        fused_attention_inputs_backward,
-    )
-    def fused_attention_inputs(*inputs_and_results):
-        call_qkv_kernel(*inputs_and_results)
+    @prepare.operator(lambda x, *_: tuple(x.new_empty(x[:, :, 0].shape) for _ in range(3)), fused_qkv_backward)
+    def fused_qkv(qkv, cos, sin, gate, value, /, q, k, v):
+        call_qkv_kernel(qkv, cos, sin, gate, value, q, k, v)
 
     @triton.jit
     def relu_squared_kernel(
@@ -354,24 +342,23 @@ if FUSED:
             num_warps=8, num_stages=4 if forward else 3,
         )  # fmt: skip
 
-    @prepare.operator("(Tensor dy, Tensor w, Tensor h) -> Tensor", lambda dy, w, h: torch.empty_like(h))
-    def relu_squared_backward(dy, w, h, out):
+    @prepare.operator(lambda dy, w, h: torch.empty_like(h))
+    def relu_squared_backward(dy, w, h, /, out):
         """dy (N, C), w (C, 4C), h = relu(x)^2 (N, 4C) -> the gradient of x (N, 4C)"""
         call_relu_squared_kernel(dy.contiguous(), w, h, out, False)
 
-    def fused_mlp_backward(dy, _, x, w_in, w_out, out, h):
+    def mlp_backward(dy, _, x, w_in, w_out, out, h):
         dh = relu_squared_backward(dy, w_out, h)
         return dh @ w_in, dh.T @ x, dy.T @ h
 
     @prepare.operator(
-        "(Tensor x, Tensor w_in, Tensor w_out) -> (Tensor, Tensor)",
         lambda x, w_in, w_out: (x.new_empty(x.size(0), w_out.size(0)), x.new_empty(x.size(0), w_in.size(0))),
-        fused_mlp_backward,
+        mlp_backward,
     )
-    def fused_mlp(x, w_in, w_out, out, h):
+    def fused_mlp(x, w_in, w_out, /, out, _h):
         """The MLP, whose matrix products apply the squared ReLU and its slope to what they write."""
-        call_relu_squared_kernel(x, w_in, h, h, True)
-        torch.mm(h, w_out.T, out=out)
+        call_relu_squared_kernel(x, w_in, _h, _h, True)
+        torch.mm(_h, w_out.T, out=out)
 
     @triton.jit
     def filter_kernel(
@@ -410,19 +397,16 @@ if FUSED:
         sizes = B * length, length, width, n, dy is not None, 16, 2, power(width), power(n)
         filter_kernel[(triton.cdiv(B * length, 32),)](x, taps, out, dy, dtaps, *sizes, num_warps=1)
 
-    @prepare.operator(
-        "(Tensor dy, Tensor x, Tensor taps) -> (Tensor, Tensor)",
-        lambda dy, x, taps: (torch.empty_like(x), x.new_empty(-(-x[..., 0].numel() // 32), *taps.shape)),
-    )
-    def filter_gradients(dy, x, taps, dx, dtaps):
+    @prepare.operator(lambda dy, x, taps: (torch.empty_like(x), x.new_empty(-(-x[..., 0].numel() // 32), *taps.shape)))
+    def filter_backward(dy, x, taps, /, dx, dtaps):
         call_filter_kernel(x, taps, dx, dy.contiguous(), dtaps)
 
-    def fused_read_backward(dy, x, taps, _):
-        dx, dtaps = filter_gradients(dy, x, taps)
+    def read_backward(dy, x, taps, _):
+        dx, dtaps = filter_backward(dy, x, taps)
         return dx, dtaps.sum(0)
 
-    @prepare.operator("(Tensor x, Tensor taps) -> Tensor", lambda x, taps: torch.empty_like(x), fused_read_backward)
-    def fused_read(x, taps, out):
+    @prepare.operator(lambda x, taps: torch.empty_like(x), read_backward)
+    def fused_read(x, taps, /, out):
         call_filter_kernel(x, taps, out)
 
 
@@ -432,17 +416,15 @@ def rotate(x, cos, sin):
     return torch.cat((a * cos + b * sin, b * cos - a * sin), dim=-1)
 
 
-def plain_attention_inputs(qkv, cos, sin, gate, value):
+def plain_qkv(qkv, cos, sin, gate, value):
     """qkv (B, T, 3, H, D), gate (B, T, H) and value (B, T, H, D) or None -> q, k, v (B, T, H, D)"""
     q, k, v = qkv.unbind(2)
     q, k = (norm(rotate(z, cos, sin), QK_LAYERNORM_SHARE) for z in (q, k))
     return q, k, v if value is None else v + gate.unsqueeze(-1) * value
 
 
-def mlp(x, w_in, w_out):
+def plain_mlp(x, w_in, w_out):
     """x (N, C), w_in (4C, C), w_out (C, 4C) -> (N, C)"""
-    if FUSED:
-        return fused_mlp(x, w_in, w_out)[0]
     return F.linear(F.relu(F.linear(x, w_in)).square(), w_out)
 
 
@@ -452,9 +434,36 @@ def plain_read(x, taps):
     return x + sum(tap * F.pad(x, (0, 0, j + 1, 0))[:, : -j - 1] for j, tap in enumerate(taps))
 
 
-FUSED_QKV = FUSED and QK_LAYERNORM_SHARE == 0 and HEAD_DIM & (HEAD_DIM - 1) == 0
-attention_inputs = fused_attention_inputs if FUSED_QKV else plain_attention_inputs
-read = fused_read if FUSED and FILTER and NORM == "rms" else plain_read
+def capped_logits(x, head):
+    """SOFTCAP * tanh(logits / SOFTCAP) up to a constant, which a softmax does not see, and cheaper."""
+    return 2 * SOFTCAP * torch.sigmoid(F.linear(x, head).float() * (2 / SOFTCAP))
+
+
+def plain_head_loss(x, head, targets, reduction="mean"):
+    """x (N, C), head (V, C), targets (N) -> losses in nats"""
+    return F.cross_entropy(capped_logits(x, head), targets, reduction=reduction)
+
+
+def rotary():
+    """cos and sin of the positions' angles, (T, 1, D/2) each."""
+    frequencies = ROPE_BASE ** (-torch.arange(0, HEAD_DIM, 2, device=DEVICE).float() / HEAD_DIM)
+    angles = torch.outer(torch.arange(T, device=DEVICE).float(), frequencies)[:, None, :]
+    return angles.cos().to(DTYPE), angles.sin().to(DTYPE)
+
+
+def agreeing(name, plain, kernel, *inputs):
+    """The kernel where it does what the plain function does, else that: so it is enough to edit the plain one."""
+    return prepare.choose(name, {"kernel": kernel, "plain": lambda: plain}, plain, inputs)[1] if FUSED else plain
+
+
+some = partial(torch.randn, device=DEVICE, dtype=DTYPE, requires_grad=True)
+x, hidden, taps = some(256, WIDTH), MLP_RATIO * WIDTH, some(FILTER, WIDTH)
+qkv, gate, value = some(1, T, 3, HEADS, HEAD_DIM), some(1, T, HEADS), some(1, T, HEADS, HEAD_DIM)
+head, targets = 10 * some(512, WIDTH) / WIDTH**0.5, torch.arange(256, device=DEVICE)
+mlp = agreeing("MLP", plain_mlp, lambda: fused_mlp, x, some(hidden, WIDTH), some(WIDTH, hidden))
+attention_inputs = agreeing("q k v", plain_qkv, lambda: fused_qkv, qkv, *rotary(), gate, value)
+read = agreeing("norm and filter", plain_read, lambda: fused_read, x[None], taps) if FILTER else plain_read
+head_loss = agreeing("loss", plain_head_loss, lambda: fused_head_loss, x, head, targets)
 lookup = fused_lookup if FUSED else F.embedding
 
 
@@ -472,8 +481,7 @@ class GPT(nn.Module):
     def __init__(self, vocab_size, attend):
         super().__init__()
         self.attend = attend
-        heads, layers = WIDTH // HEAD_DIM, DEPTH
-        value_layers = sum(map(has_value_embedding, range(layers)))
+        value_layers = sum(map(has_value_embedding, range(DEPTH)))
         bound = INIT_SCALE * math.sqrt(3 / WIDTH)
 
         def uniform(*shape):
@@ -488,47 +496,40 @@ class GPT(nn.Module):
         self.embedding = normal(vocab_size, WIDTH, sd=1.0, dtype=DTYPE)
         self.values = nn.Parameter(uniform(vocab_size, value_layers * WIDTH).to(DTYPE))  # all layers' in one lookup
         self.head = normal(vocab_size, WIDTH, sd=0.001)
-        self.attention = uniform(layers, 4, WIDTH, WIDTH)  # q, k, v, out
-        self.mlp_in = uniform(layers, MLP_RATIO * WIDTH, WIDTH)
-        self.mlp_out = full(0, layers, WIDTH, MLP_RATIO * WIDTH)
-        self.gates = full(0, value_layers, heads, GATE_CHANNELS)
-        self.taps = full(0, layers, 2, FILTER, WIDTH)  # of what attention and MLP read
-        self.residual = full(RESIDUAL_INIT, layers)
-        self.x0 = full(X0_INIT, layers)
+        self.attention = uniform(DEPTH, 4, WIDTH, WIDTH)  # q, k, v, out
+        self.mlp_in = uniform(DEPTH, MLP_RATIO * WIDTH, WIDTH)
+        self.mlp_out = full(0, DEPTH, WIDTH, MLP_RATIO * WIDTH)
+        self.gates = full(0, value_layers, HEADS, GATE_CHANNELS)
+        self.taps = full(0, DEPTH, 2, FILTER, WIDTH)  # of what attention and MLP read
+        self.residual = full(RESIDUAL_INIT, DEPTH)
+        self.x0 = full(X0_INIT, DEPTH)
         self.attention.data[:, 3] = 0
 
-        frequencies = ROPE_BASE ** (-torch.arange(0, HEAD_DIM, 2, device=DEVICE).float() / HEAD_DIM)
-        angles = torch.outer(torch.arange(T, device=DEVICE).float(), frequencies)[:, None, :]  # (T, 1, D/2)
-        self.register_buffer("cos", angles.cos().to(DTYPE), persistent=False)
-        self.register_buffer("sin", angles.sin().to(DTYPE), persistent=False)
+        self.cos, self.sin = rotary()
 
     def forward(self, tokens, targets=None, reduction="mean"):
         """tokens, targets (B, T) int64: losses in nats reduced as asked, or without targets logits (B, T, V) fp32."""
-        B, heads = tokens.size(0), WIDTH // HEAD_DIM
         x0 = x = norm(lookup(tokens, self.embedding))  # (B, T, C)
-        values = iter(lookup(tokens, self.values).view(B, T, -1, heads, HEAD_DIM).unbind(2))
+        values = iter(lookup(tokens, self.values).unflatten(-1, (-1, HEADS, HEAD_DIM)).unbind(2))
         gates, taps = iter(self.gates.to(DTYPE).unbind(0)), self.taps.to(DTYPE)
         attention, mlp_in, mlp_out = (w.to(DTYPE).unbind(0) for w in (self.attention, self.mlp_in, self.mlp_out))
         for i in range(DEPTH):
             x = self.residual[i] * x + self.x0[i] * x0
             h = read(x, taps[i, 0])
-            qkv = F.linear(h, attention[i][:3].flatten(0, 1)).view(B, T, 3, heads, HEAD_DIM)
+            qkv = F.linear(h, attention[i][:3].flatten(0, 1)).unflatten(-1, (3, HEADS, HEAD_DIM))
             gate = value = None
             if has_value_embedding(i):
                 gate, value = 2 * torch.sigmoid(F.linear(h[..., :GATE_CHANNELS], next(gates))), next(values)
             q, k, v = attention_inputs(qkv, self.cos, self.sin, gate, value)
             y = self.attend(q, k, v, window_of(i))
-            x = x + F.linear(y.reshape(B, T, WIDTH), attention[i][3])
+            x = x + F.linear(y.flatten(2), attention[i][3])
             x = x + mlp(read(x, taps[i, 1]).flatten(0, 1), mlp_in[i], mlp_out[i]).view_as(x)
         x, head = norm(x), self.head.to(DTYPE)
-        if FUSED and torch.is_grad_enabled() and targets is not None and reduction == "mean":
-            return head_loss(x.flatten(0, 1), head, targets.flatten())[0]
-        logits = F.linear(x, head).float()
-        # SOFTCAP * tanh(logits / SOFTCAP) up to a constant, which a softmax does not see, and cheaper.
-        logits = 2 * SOFTCAP * torch.sigmoid(logits * (2 / SOFTCAP))
         if targets is None:
-            return logits
-        return F.cross_entropy(logits.view(-1, logits.size(-1)), targets.view(-1), reduction=reduction)
+            return capped_logits(x, head)
+        if torch.is_grad_enabled() and reduction == "mean":
+            return head_loss(x.flatten(0, 1), head, targets.flatten())
+        return plain_head_loss(x.flatten(0, 1), head, targets.flatten(), reduction)
 
     def flops_per_token(self):
         """Forward and backward: 6 a matrix weight, and attention's 12 * width * window a layer."""
@@ -539,8 +540,7 @@ class GPT(nn.Module):
 # ---------------------------------------------------------------------------------------------------------------
 # Optimizer. Hyperparameters reach the compiled updates as 0-dim tensors: a new value is no reason to compile again.
 
-# Polar Express (Amsel et al. 2025): the quintics of five steps, safety factor 1.02.
-POLAR_EXPRESS = [
+POLAR_EXPRESS = [  # Amsel et al. 2025: the quintics of five steps, safety factor 1.02
     (8.156554524902461, -22.48329292557795, 15.878769915207462),
     (4.042929935166739, -2.808917465908714, 0.5000178451051316),
     (3.8916678022926607, -2.772484153217685, 0.5060648178503393),
@@ -666,7 +666,6 @@ def train(model, optimizer, batches):
 
 
 def main():
-    prepare.check_settings(TOTAL_BATCH_SIZE, DEVICE_BATCH_SIZE, WIDTH, HEAD_DIM)
     if not 1 <= MUON_STEPS <= len(POLAR_EXPRESS):
         prepare.stop(f"MUON_STEPS = {MUON_STEPS} must be 1 to {len(POLAR_EXPRESS)}")
     begin = time.perf_counter()

@@ -11,8 +11,8 @@ import prepare
 
 
 def doubled(shape):
-    @prepare.operator("(Tensor x) -> Tensor", shape, lambda dy, x, out: 2 * dy)
-    def double(x, out):
+    @prepare.operator(shape, lambda dy, x, out: 2 * dy)
+    def double(x, /, out):
         torch.mul(x, 2, out=out)
 
     return double
@@ -24,6 +24,20 @@ def test_an_operator_fills_what_it_allocates_and_differentiates():
     y.sum().backward()
     assert y.tolist() == [0, 2, 4]
     assert x.grad.tolist() == [2, 2, 2]
+
+
+def test_an_operator_keeps_what_only_its_backward_needs_to_itself():
+    @prepare.operator(
+        lambda x, n: (torch.empty_like(x), torch.empty_like(x)), lambda dy, _, x, n, out, slope: (dy * slope, None)
+    )
+    def power(x, n: int, /, out, _slope):
+        torch.pow(x, n, out=out)
+        torch.mul(x ** (n - 1), n, out=_slope)
+
+    x = torch.tensor([2.0], requires_grad=True)
+    y = power(x, 3)
+    y.backward()
+    assert (y.item(), x.grad.item()) == (8, 12)
 
 
 def test_an_operator_with_other_shapes_has_another_name_and_so_do_those_after_it(monkeypatch):
@@ -47,8 +61,8 @@ def test_an_operator_that_only_moved_keeps_its_name(monkeypatch):
 
 
 def chosen(makers):
-    inputs = torch.randn(2, 3, 4)
-    return prepare.choose("sum", makers, lambda a, b, k: a + k * b, inputs, (1, 2), 1e-3, lambda f: f)
+    inputs = torch.randn(2, 3, 4, requires_grad=True)
+    return prepare.choose("sum", makers, lambda a, b, k: a + k * b, inputs, [(1,), (2,)])
 
 
 def missing():
@@ -62,7 +76,7 @@ def test_the_first_way_that_agrees_is_chosen_and_the_others_say_why_not(capsys):
     assert function(1, 2, 3) == 7
     said = capsys.readouterr().out
     assert "sum missing is not used: ImportError: no such package" in said
-    assert "sum wrong is not used: ValueError: its answers differ from torch's own by" in said
+    assert "sum wrong is not used: ValueError: its answers differ from the reference's by" in said
 
 
 def test_a_way_with_wrong_gradients_is_not_chosen(capsys):
