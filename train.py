@@ -8,6 +8,7 @@ score is the model's own. prepare.py is fixed: data, tokenizer, loader, scoring.
 Notable:
 - rotary positions, QK norm, squared ReLU, sliding windows, gated value embeddings, filters over the last few tokens
 - Muon (polar express, NorMuon) for the block matrices, which are stored stacked; AdamW for the rest
+- Triton kernels (fused_...) stand in for plain_... functions where they give the same: edit the plain ones
 - schedules run on the elapsed fraction of the budget; the first steps, which compile, are not counted
 """
 
@@ -465,6 +466,7 @@ attention_inputs = agreeing("q k v", plain_qkv, lambda: fused_qkv, qkv, *rotary(
 read = agreeing("norm and filter", plain_read, lambda: fused_read, x[None], taps) if FILTER else plain_read
 head_loss = agreeing("loss", plain_head_loss, lambda: fused_head_loss, x, head, targets)
 lookup = fused_lookup if FUSED else F.embedding
+del x, hidden, taps, qkv, gate, value, head, targets
 
 
 def window_of(layer):

@@ -48,6 +48,7 @@ X0_INIT = 0.05
 NGRAMS = ()  # lengths of the hashed n-grams that have embeddings, added to every block's input
 NGRAM_ROWS = 2**17 if OFFICIAL else 2**12  # embeddings a length
 NGRAM_INIT = 0.1  # per layer, the embeddings' factor
+NGRAMS_IN_X0 = False  # add them to the embedding that every block's input gets a share of, not to each by itself
 XSA = 0  # last layers that take out of each attention output its component along the token's own value
 ATTENTION_GATES = False  # scale each head's output by a gate that reads the block input
 ROPE_SHARE = 1.0  # of the frequencies, the fast ones first, that rotate
@@ -720,6 +721,8 @@ class GPT(nn.Module):
             gate = self.smear[0].to(DTYPE) * torch.sigmoid(F.linear(x[..., :24], self.smear[None, 1:].to(DTYPE)))
             x0 = x = x + gate * F.pad(x, (0, 0, 1, 0))[:, :-1]
         grams = sum(lookup(rows, self.ngrams) for rows in ngram_rows(tokens))
+        if NGRAMS and NGRAMS_IN_X0:
+            x0 = x = x0 + self.ngram_factors[0] * grams
         values = iter(lookup(tokens, self.values.to(DTYPE)).view(B, T, -1, heads, HEAD_DIM).unbind(2))
         gates, out_gates = iter(self.gates.to(DTYPE).unbind(0)), self.out_gates.to(DTYPE)
         attention, mlp_in, mlp_out = (w.to(DTYPE).unbind(0) for w in (self.attention, self.mlp_in, self.mlp_out))
@@ -729,7 +732,7 @@ class GPT(nn.Module):
             if SKIPS and i > (DEPTH - 1) / 2:
                 x = x + self.skips[i] * skips.pop()
             x = self.residual[i] * x + self.x0[i] * x0
-            if NGRAMS:
+            if NGRAMS and not NGRAMS_IN_X0:
                 x = x + self.ngram_factors[i] * grams
             if BACKOUT and i == DEPTH // 2 + 1:
                 middle = x
