@@ -72,10 +72,12 @@ def _run_dir(pid: int) -> str:
 
 
 def test_sigkill_at_many_instants(kit: Kit):
-    """From before the launch to after the end: 24 instants over the half second that a run takes here."""
+    """From before the launch to after the end: instants over the half second that a run takes here, 24 of them or more,
+    where the machine is so slow or so fast that they all fell on one side."""
     rng = random.Random(7)
     kit.run()
-    for number in range(24):
+    outcomes: set[str] = set()
+    for number in range(96):
         kit.commit(f"exp: {number} [emitter=local_tuner]", val=0.9 + number / 1000)
         child = kit.start(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(rng.uniform(0.05, 0.75))
@@ -83,10 +85,10 @@ def test_sigkill_at_many_instants(kit: Kit):
         child.wait()
         if number % 6 == 5:
             wait_for(lambda: not any(_run_dir(pid).startswith(str(kit.root)) for pid in _pids()))
-            is_consistent(kit)
-    runs = is_consistent(kit)
-    outcomes = {run.outcome for run in runs}
-    assert outcomes <= {"scored", "interrupted"}
+            outcomes = {run.outcome for run in is_consistent(kit)}
+            assert outcomes <= {"scored", "interrupted"}
+            if number >= 23 and len(outcomes) == 2:
+                break
     assert outcomes == {"scored", "interrupted"}
 
 
