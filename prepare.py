@@ -1103,7 +1103,7 @@ def meaning(code):
 AGREEMENT = 0.02  # relative error of results and gradients; rounding to bf16 gives 0.003 to 0.006
 
 
-def choose(what, makers, reference, inputs, choices=((),), compiled=lambda function: function):
+def choose(what, makers, reference, inputs, choices=((),), compiled=lambda function: function, otherwise=None):
     """(name, function) of the first way to compute something that can be had here and agrees with the reference.
 
     Args:
@@ -1113,6 +1113,7 @@ def choose(what, makers, reference, inputs, choices=((),), compiled=lambda funct
         inputs: Tensors; those that require a gradient are differentiated.
         choices: Tuples of further arguments to call each function with.
         compiled: Compiles a function.
+        otherwise: What to take where none agrees; without it the program ends.
     """
 
     def answers(function, choice):
@@ -1135,7 +1136,9 @@ def choose(what, makers, reference, inputs, choices=((),), compiled=lambda funct
         except Exception as e:  # any failure of an optional kernel means the next one
             reason = str(e).splitlines()[0][:150] if str(e) else ""
             print(f"{what} {name} is not used: {type(e).__name__}: {reason}")
-    stop(f"no {what} works here ({', '.join(makers) or 'none has the name that is set'})")
+    if otherwise is None:
+        stop(f"no {what} works here ({', '.join(makers) or 'none has the name that is set'})")
+    return "otherwise", otherwise
 
 
 def synchronize():

@@ -454,7 +454,7 @@ def rotary():
 
 def agreeing(name, plain, kernel, *inputs):
     """The kernel where it does what the plain function does, else that: so it is enough to edit the plain one."""
-    return prepare.choose(name, {"kernel": kernel, "plain": lambda: plain}, plain, inputs)[1] if FUSED else plain
+    return prepare.choose(name, {"kernel": kernel}, plain, inputs, otherwise=plain)[1] if FUSED else plain
 
 
 some = partial(torch.randn, device=DEVICE, dtype=DTYPE, requires_grad=True)

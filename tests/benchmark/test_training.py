@@ -94,6 +94,20 @@ def test_a_way_with_wrong_gradients_is_not_chosen(capsys):
     assert "no sum works here (wrong)" in capsys.readouterr().err
 
 
+def test_a_reference_that_takes_other_inputs_is_taken_itself(capsys):
+    """As when somebody gives the plain function weights of another shape than the kernel knows."""
+
+    def reference(a):
+        return a.reshape(5, 5)
+
+    right = {"kernel": lambda: lambda a: a}
+    assert (
+        prepare.choose("sum", right, reference, torch.ones(1, 3, requires_grad=True), otherwise=reference)[1]
+        is reference
+    )
+    assert "sum kernel is not used: RuntimeError: shape '[5, 5]' is invalid" in capsys.readouterr().out
+
+
 def test_a_watch_keeps_every_loss_and_ends_a_run_that_diverges(capsys, request):
     watch = prepare.Watch(tokens_per_step=10, uncounted_steps=1)
     request.addfinalizer(gc.enable)
