@@ -130,7 +130,7 @@ def test_only_the_arm_of_the_profile_that_runs_is_changed():
 def test_the_machine_and_the_contract_are_left_alone():
     text = Text(OURS.read_bytes())
     names = {knob.constant for knob in knobs(text, constants_in_force(text.tree, "official"))}
-    assert not names & {"PEAK_FLOPS", "UNCOUNTED_STEPS", "ATTENTION_TOLERANCE", "FA3_REVISION", "COMPILE", "DTYPE", "T"}
+    assert not names & {"UNCOUNTED_STEPS", "FA3_REVISION", "COMPILE", "FUSED", "DTYPE", "HEADS", "SCALE", "T"}
     assert {"TOTAL_BATCH_SIZE", "DEVICE_BATCH_SIZE", "WIDTH", "ADAM_BETAS", "SHORT_WINDOW"} <= names
 
 
