@@ -69,7 +69,8 @@ def run(train):
     return [loss.detach(), *(p.grad for p in model.parameters())]
 
 for got, wanted in zip(*map(run, modules), strict=True):
-    assert (got - wanted).norm() <= 1e-4 * wanted.norm(), (got, wanted)
+    # The floor is for gradients that all but cancel, such as 1e-5 for a residual factor.
+    assert (got - wanted).norm() <= 1e-5 * wanted.norm() + 1e-8, (got, wanted)
 print("equal")
 """
 
