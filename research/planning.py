@@ -62,8 +62,7 @@ def next_plan(lab: Lab, store: Store, branch: str, in_flight: Sequence[Plan] = (
     plan = planner.plan_with(memory, history, seed, lab.now_utc(), tuple(in_flight), policy)
     brief = planner.prompt(plan, memory, lambda commit: repo.blob(lab.places.root, commit, TARGET))
     plan = replace(plan, details={**plan.details, "brief": brief, "branch": branch, "seen": seen})
-    if not store.has_plan(plan.plan):
-        store.add_plan(plan)
+    store.add_plan(plan)
     return plan
 
 

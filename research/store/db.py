@@ -200,10 +200,16 @@ class Store:
 
     # Plans and events -----------------------------------------------------------------------------------------
 
-    def add_plan(self, plan: Plan) -> None:
-        """Writes a plan."""
+    def add_plan(self, plan: Plan) -> bool:
+        """Writes a plan.
+
+        Returns:
+            False if a plan of that name is on record, and nothing changes: whoever plans beside us from the same
+            memory makes the same plan.
+        """
         with self.write():
-            self._db.execute(_insert("plans", to_row(plan)), to_row(plan))
+            sql = _insert("plans", to_row(plan)) + " ON CONFLICT (plan) DO NOTHING"
+            return self._db.execute(sql, to_row(plan)).rowcount == 1
 
     def close_plan(self, plan: str, at_utc: str, run: str | None) -> None:
         """Notes that a plan was carried out by a run, or dropped (None)."""
@@ -216,10 +222,6 @@ class Store:
         """The latest plan that is still open."""
         rows = self._read("SELECT * FROM plans WHERE closed_utc IS NULL ORDER BY seq DESC LIMIT 1")
         return from_row(Plan, rows[0]) if rows else None
-
-    def has_plan(self, plan: str) -> bool:
-        """Whether a plan is on record."""
-        return bool(self._read("SELECT 1 FROM plans WHERE plan = ?", plan))
 
     def run_of_plan(self, plan: str) -> str | None:
         """The run that carried a plan out and ended by itself or its time limit."""

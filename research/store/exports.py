@@ -44,7 +44,6 @@ def import_lines(store: Store, texts: Iterable[str]) -> list[str]:
     new: set[str] = set()
     order: list[str] = []
     events = {(event.at_utc, event.kind, event.run, json.dumps(event.data, sort_keys=True)) for event in store.events()}
-    plans = {plan.plan for plan in store.plans()}
     with store.write():
         for number, text in enumerate(texts, 1):
             try:
@@ -59,7 +58,7 @@ def import_lines(store: Store, texts: Iterable[str]) -> list[str]:
                         order.append(item["run"])
                 elif kind == "verdict" and item["run"] in new:
                     store.add_verdict(from_plain(Verdict, item))
-                elif kind == "plan" and item["plan"] not in plans:
+                elif kind == "plan":
                     store.add_plan(from_plain(Plan, item))
                 elif kind == "event":
                     key = (item["at_utc"], item["kind"], item["run"], json.dumps(item["data"], sort_keys=True))
