@@ -1,18 +1,18 @@
-"""The train.py that the rounds of docs/benchmark.md measured, all that was tried behind constants, to run it again.
+"""train.py with what is being tried for it behind constants, each off by default, for the races of docs/benchmark.md.
 
     python scripts/race.py NAME=docs/history/record.py:KEY=VALUE;KEY=VALUE
 
-Trains a small GPT for a fixed time on one device and prints val_bpb, bits per byte, lower is better.
+With every option off it is train.py. Options of earlier rounds are in this file at the commits that their rows of
+record.jsonl name.
 
 Notable:
-- rotary positions, QK norm, squared ReLU, value embeddings with gates, residual scalars, sliding windows, logit softcap
+- rotary positions, QK norm, squared ReLU, sliding windows, gated value embeddings, filters over the last few tokens
 - Muon (polar express, NorMuon) for the block matrices, which are stored stacked; AdamW for the rest
+- Triton kernels (fused_...) stand in for plain_... functions where they give the same: edit the plain ones
 - schedules run on the elapsed fraction of the budget; the first steps, which compile, are not counted
 """
 
-import gc
 import math
-import sys
 import time
 from functools import partial
 
@@ -30,7 +30,7 @@ OFFICIAL = PROFILE.name == "official"
 T = MAX_SEQ_LEN
 
 # Model
-DEPTH = 9 if OFFICIAL else 4
+DEPTH = 7 if OFFICIAL else 4
 WIDTH = 640 if OFFICIAL else 128
 HEAD_DIM = 128 if OFFICIAL else 32
 MLP_RATIO = 4
@@ -39,48 +39,35 @@ SHORT_WINDOW = T // 8  # tokens an S layer sees; an L layer sees all
 ROPE_BASE = 200_000
 NORM = "rms"  # rms or layer, both without weights
 QK_LAYERNORM_SHARE = 0.0  # of q and k's norm; the rest is RMS
-QK_SCALE = 1.0  # on top of 1/sqrt(HEAD_DIM)
-GATE_CHANNELS = 32  # of the block input, read by the value embeddings' gates
+QK_SCALE = 1.5 if OFFICIAL else 1.0  # on top of 1/sqrt(HEAD_DIM)
+GATE_CHANNELS = 32  # of the block input, read by the gates of value embeddings
+FILTER = 3  # tokens before each one that a filter a channel adds to what attention and MLP read
+OUT_GATES = False  # scale each head's output by a gate that reads the block input (Qiu et al. 2025)
+PAIR_ROWS = 0  # embeddings of hashed pairs of tokens
+PAIRS_IN_X0 = True  # add them to the embedding, which every block's input gets a share of, not to each block's input
+PAIR_INIT = 0.1  # their factor
+SKIPS = False  # add the first half's outputs to the second half's inputs, last to first
 SOFTCAP = 15.0
 INIT_SCALE = 0.68  # of sqrt(3 / WIDTH), the bound of the uniform initial weights
 RESIDUAL_INIT = 1.0  # per layer: x = RESIDUAL * x + X0 * normed embedding
 X0_INIT = 0.05
-NGRAMS = ()  # lengths of the hashed n-grams that have embeddings, added to every block's input
-NGRAM_ROWS = 2**17 if OFFICIAL else 2**12  # embeddings a length
-NGRAM_INIT = 0.1  # per layer, the embeddings' factor
-NGRAMS_IN_X0 = False  # add them to the embedding that every block's input gets a share of, not to each by itself
-XSA = 0  # last layers that take out of each attention output its component along the token's own value
-ATTENTION_GATES = False  # scale each head's output by a gate that reads the block input
-ROPE_SHARE = 1.0  # of the frequencies, the fast ones first, that rotate
-VALUE_EVERY = 2  # layers, counted from the last, to a value embedding
-SMEAR = False  # add the previous token's embedding, gated
-BACKOUT = False  # subtract a share of the middle layer's output at the end
-CONV = 0  # tokens before each one that a filter a channel adds to what attention reads (Primer, Canon layers)
-CONV_MLP = 0  # the same for what the MLP reads
-SHIFT = 0  # channels of what attention and MLP read that come from the token before
-SKIPS = False  # add the first half's outputs to the second half's inputs, last to first
 
 # Optimizer
-TOTAL_BATCH_SIZE = 2**18 if OFFICIAL else 2**11  # tokens a step
-DEVICE_BATCH_SIZE = 128 if OFFICIAL else 8  # rows a forward
+TOTAL_BATCH_SIZE = 2**17 if OFFICIAL else 2**11  # tokens a step
+DEVICE_BATCH_SIZE = 64 if OFFICIAL else 8  # rows a forward
 EMBEDDING_LR = 0.9  # Adam rates are for a width of 768 and scale with its inverse square root
 UNEMBEDDING_LR = 0.005
 SCALAR_LR = 0.5
-MATRIX_LR = 0.04
+MATRIX_LR = 0.03
 MATRIX_WD = 0.2  # decays to 0 over the budget
 UNEMBEDDING_WD = 0.01
 EMBEDDING_WD = 0.001
-NGRAM_LR = 0.5
-NGRAM_WD = 0.001
-NGRAM_BETAS = (0.8, 0.95)
 VALUE_EMBEDDING_WD = 0.003
-CONV_LR = 0.01
-TABLE_DTYPE = None  # of the stored embeddings, None for the compute type
-VALUE_LR_SHARE = 1.0  # of EMBEDDING_LR, for value embeddings
-MOMENTUM_END = None  # Muon's momentum falls to this while the rates fall
-COSINE_WD = False  # in place of a linear fall of the matrices' weight decay
 ADAM_BETAS = (0.8, 0.95)
 X0_BETAS = (0.96, 0.95)
+FILTER_LR = 0.01  # of skips too
+PAIR_LR = 0.5
+PAIR_WD = 0.001
 MUON_BETA2 = 0.95
 MUON_MOMENTUM = (0.85, 0.95)  # from, to
 MUON_MOMENTUM_STEPS = 200
@@ -92,30 +79,26 @@ FINAL_LR_FRACTION = 0.05
 # Machine
 ATTENTION = "auto"  # or one of ATTENTIONS below
 COMPILE = OFFICIAL and DEVICE.type == "cuda"  # elsewhere compiling costs longer than the budget
+FUSED = COMPILE  # Triton kernels, where they do what the plain functions do
+FP8_HEAD = ""  # "logits", or "both": their gradient with respect to x as well (e4m3, Micikevicius et al. 2022)
 DTYPE = torch.bfloat16 if DEVICE.type == "cuda" else torch.float32
+TUNED = False  # let the compiler try other tilings of its own kernels, which takes it a minute or two more
 UNCOUNTED_STEPS = 11 if COMPILE else 1  # compilation and warm-up
-PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "B200": 2250e12, "4090": 165e12}  # dense bf16
+prepare.check_settings(TOTAL_BATCH_SIZE, DEVICE_BATCH_SIZE, WIDTH, HEAD_DIM)
+if TUNED:
+    import torch._inductor.config
+
+    torch._inductor.config.coordinate_descent_tuning = True
 
 
 def compiled(function):
     return torch.compile(function, dynamic=False) if COMPILE else function
 
 
-def operator(schema, results):
-    """Makes a function one node of the compiled graph; results says the shapes that it gives."""
-
-    def make(function):
-        made = torch.library.custom_op(f"record::{function.__name__}", function, mutates_args=(), schema=schema)
-        made.register_fake(results)
-        return made
-
-    return make
-
-
 # ---------------------------------------------------------------------------------------------------------------
 # Attention: causal, each query sees itself and the `window` keys before it. q, k, v, out: (B, T, H, D)
 
-SCALE = QK_SCALE * HEAD_DIM**-0.5
+SCALE, HEADS = QK_SCALE * HEAD_DIM**-0.5, WIDTH // HEAD_DIM
 
 
 def sdpa_attention(windows):
@@ -125,9 +108,8 @@ def sdpa_attention(windows):
 
     def attend(q, k, v, window):
         q, k, v = (t.transpose(1, 2) for t in (q, k, v))
-        if window >= T:
-            return F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=SCALE).transpose(1, 2)
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=masks[window], scale=SCALE).transpose(1, 2)
+        mask = masks.get(window)
+        return F.scaled_dot_product_attention(q, k, v, mask, is_causal=mask is None, scale=SCALE).transpose(1, 2)
 
     return attend
 
@@ -137,10 +119,7 @@ def flex_attention(windows):
     from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
     def mask_of(window):
-        def visible(b, h, q, k):
-            return (q >= k) & (q - k <= window)
-
-        return create_block_mask(visible, None, None, T, T, device=DEVICE)
+        return create_block_mask(lambda b, h, q, k: (q >= k) & (q - k <= window), None, None, T, T, device=DEVICE)
 
     masks = {w: mask_of(w) for w in windows}
 
@@ -169,95 +148,51 @@ def fa3_attention(windows):
 
     fa3 = torch.ops.flash_attn_3
 
-    @operator(
-        "(Tensor q, Tensor k, Tensor v, int window) -> (Tensor, Tensor)",
-        lambda q, k, v, window: (q.new_empty(q.shape), q.new_empty(q[..., 0].mT.shape, dtype=torch.float32)),
-    )
-    def fa3_forward(q, k, v, window):
-        out = fa3.fwd(q, k, v, softmax_scale=SCALE, is_causal=True, window_size_left=window, window_size_right=0,
-                      num_splits=1, pack_gqa=False)  # fmt: skip
-        return out[0], out[1]
-
-    @operator(
-        "(Tensor dy, Tensor q, Tensor k, Tensor v, Tensor y, Tensor lse, int window) -> (Tensor, Tensor, Tensor)",
-        lambda dy, q, k, v, *_: tuple(t.new_empty(t.shape) for t in (q, k, v)),
-    )
-    def fa3_backward(dy, q, k, v, y, lse, window):
-        grads = tuple(t.new_empty(t.shape) for t in (q, k, v))
-        fa3.bwd(dy.contiguous(), q, k, v, y, lse, *grads, softmax_scale=SCALE, is_causal=True,
+    @prepare.operator(lambda dy, q, k, v, *_: tuple(t.new_empty(t.shape) for t in (q, k, v)))
+    def fa3_backward(dy, q, k, v, window: int, y, lse, /, dq, dk, dv):
+        fa3.bwd(dy.contiguous(), q, k, v, y, lse, dq, dk, dv, softmax_scale=SCALE, is_causal=True,
                 window_size_left=window, window_size_right=0)  # fmt: skip
-        return grads
 
-    def save(ctx, inputs, output):
-        ctx.save_for_backward(*inputs[:3], *output)
-        ctx.window = inputs[3]
+    @prepare.operator(
+        lambda q, k, v, window: (q.new_empty(q.shape), q.new_empty(q[..., 0].mT.shape, dtype=torch.float32)),
+        lambda dy, _, *kept: (*fa3_backward(dy, *kept), None),
+    )
+    def fa3_forward(q, k, v, window: int, /, y, _lse):
+        _lse.copy_(fa3.fwd(q, k, v, out=y, softmax_scale=SCALE, is_causal=True, window_size_left=window,
+                           window_size_right=0, num_splits=1, pack_gqa=False)[1])  # fmt: skip
 
-    def differentiate(ctx, dy, _):
-        return *fa3_backward(dy, *ctx.saved_tensors, ctx.window), None
-
-    fa3_forward.register_autograd(differentiate, setup_context=save)
-    return lambda q, k, v, window: fa3_forward(q, k, v, window if window < T else -1)[0]
+    return lambda q, k, v, window: fa3_forward(q, k, v, window if window < T else -1)
 
 
-ATTENTIONS = {  # fastest first
-    "fa3": fa3_attention,
-    "flex": flex_attention,
-    "sdpa": sdpa_attention,
-}
+ATTENTIONS = {"fa3": fa3_attention, "flex": flex_attention, "sdpa": sdpa_attention}  # fastest first
 FA3_REVISION = "cdde5f42030606c40df258eebc1d73216b117e93"  # kernels-community/flash-attn3
-ATTENTION_TOLERANCE = 0.02  # relative error of outputs and gradients; rounding to bf16 gives 0.003 to 0.006
 
 
 def choose_attention(windows):
     """(name, attend): on CUDA the first that can be had and agrees with torch's own, elsewhere torch's own."""
     if not COMPILE:
         return "sdpa", sdpa_attention(windows)
-    q, k, v, dy = torch.randn(4, 1, T, WIDTH // HEAD_DIM, HEAD_DIM, device=DEVICE).to(DTYPE)
-    reference = sdpa_attention(windows)
-
-    def answers(attend, window):
-        inputs = [t.clone().requires_grad_() for t in (q, k, v)]
-        out = attend(*inputs, window)
-        return [out, *torch.autograd.grad(out, inputs, dy)]
-
-    for name, make in ATTENTIONS.items():
-        if ATTENTION not in ("auto", name):
-            continue
-        try:
-            attend = make(windows)
-            for window in windows:
-                got = answers(compiled(attend), window)
-                wanted = answers(reference, window)
-                error = max((g - w).norm().item() / w.norm().item() for g, w in zip(got, wanted, strict=True))
-                if not error <= ATTENTION_TOLERANCE:
-                    raise ValueError(f"its answers differ from torch's own by {error:.3f}")
-            return name, attend
-        except Exception as e:  # any failure of an optional kernel means the next one
-            print(f"attention {name} is not used: {type(e).__name__}: {str(e).splitlines()[0][:150] if str(e) else ''}")
-    prepare.stop(f"no attention works here (ATTENTION = {ATTENTION!r}; one of auto, {', '.join(ATTENTIONS)})")
+    wanted = {name: partial(make, windows) for name, make in ATTENTIONS.items() if ATTENTION in ("auto", name)}
+    qkv = some(3, 1, T, HEADS, HEAD_DIM)
+    return prepare.choose("attention", wanted, sdpa_attention(windows), qkv, [(w,) for w in windows], compiled)
 
 
 # ---------------------------------------------------------------------------------------------------------------
 # Model
 
 
-def norm(x):
-    if NORM == "layer":
-        return F.layer_norm(x, (x.size(-1),))
-    return F.rms_norm(x, (x.size(-1),))
+def norm(x, layer_share=float(NORM == "layer")):
+    """RMS norm, layer norm or a mixture of the two over the last dimension, without weights."""
+    rms = F.rms_norm(x, x.shape[-1:])
+    return rms if layer_share == 0 else (1 - layer_share) * rms + layer_share * F.layer_norm(x, x.shape[-1:])
 
 
-def qk_norm(x):
-    if QK_LAYERNORM_SHARE == 0:
-        return F.rms_norm(x, (x.size(-1),))
-    rms, layer = F.rms_norm(x, (x.size(-1),)), F.layer_norm(x, (x.size(-1),))
-    return (1 - QK_LAYERNORM_SHARE) * rms + QK_LAYERNORM_SHARE * layer
-
-
-if COMPILE:
+if FUSED:
     import triton
     import triton.language as tl
     from triton.tools.tensor_descriptor import TensorDescriptor
+
+    MULTIPROCESSORS = torch.cuda.get_device_properties(DEVICE).multi_processor_count if DEVICE.type == "cuda" else 1
 
     @triton.jit
     def load(at, mask):
@@ -276,16 +211,78 @@ if COMPILE:
             total += tl.sum(load(grad + where[:, None] * width + columns[None, :], inside), axis=0)
         tl.store(out + token * width + columns, total, mask=columns < width)
 
-    @operator("(Tensor grad, Tensor rows, int count) -> Tensor", lambda g, _, n: g.new_empty(n, g.size(-1)))
-    def embedding_gradient(grad, rows, count):
+    @prepare.operator(lambda grad, _, count: grad.new_empty(count, grad.size(-1)))
+    def embedding_gradient(grad, rows, count: int, /, out):
         """Sorted sums instead of atomic additions, which the frequent rows make slow. grad (B, T, C) -> (count, C)."""
         ordered, order = rows.flatten().sort()
         starts = torch.searchsorted(ordered, torch.arange(count + 1, device=grad.device))
-        width = grad.size(-1)
-        out = grad.new_empty(count, width)
-        grid = (count, triton.cdiv(width, 128))
+        grid, width = (count, triton.cdiv(grad.size(-1), 128)), grad.size(-1)
         sum_rows_kernel[grid](grad.contiguous(), order, starts, out, width, 128, 16, num_warps=1)
-        return out
+
+    @prepare.operator(
+        lambda tokens, table: table.new_empty(*tokens.shape, table.size(1)),
+        lambda dy, tokens, table, _: (None, embedding_gradient(dy, tokens, table.size(0))),
+    )
+    def fused_lookup(tokens, table, /, out):
+        torch.index_select(table, 0, tokens.flatten(), out=out.view(-1, table.size(1)))
+
+    @triton.jit
+    def loss_kernel(
+        logits, targets, losses, gradients, gradients8, V: tl.constexpr, CAP: tl.constexpr, BLOCK: tl.constexpr,
+        BOTH: tl.constexpr,
+    ):  # fmt: skip
+        """One row of logits: the loss after the soft cap, and its gradient with respect to what stands before it."""
+        row, column = tl.program_id(0).to(tl.int64), tl.arange(0, BLOCK)
+        target = tl.load(targets + row)
+        x = load(logits + row * V + column, column < V)
+        share = 1.0 / (1.0 + tl.exp2(x * (-2 * 1.4426950408889634 / CAP)))
+        powers = tl.exp2((share - 1) * (2 * 1.4426950408889634 * CAP))  # at most 1, so no maximum is needed
+        powers = tl.where(column < V, powers, 0.0) if V < BLOCK else powers
+        total = tl.sum(powers, axis=0)
+        own = tl.load(logits + row * V + target).to(tl.float32)
+        tl.store(losses + row, tl.log(total) - 2 * CAP * (tl.sigmoid(own * (2 / CAP)) - 1))
+        gradient = (powers * (1 / total) - tl.where(column == target, 1.0, 0.0)) * (4 * share * (1 - share))
+        tl.store(gradients + row * V + column, gradient, mask=column < V)
+        if BOTH:
+            tl.store(gradients8 + row * V + column, (gradient * 256).to(tl.float8e4nv), mask=column < V)
+
+    def in_fp8(x, largest):
+        """x (N, C) as e4m3, and the factor that gives it back. largest: of its magnitudes, a 0-dim tensor in fp32"""
+        factor = largest.clamp_min(1e-12) / 448
+        return (x * (1 / factor)).to(torch.float8_e4m3fn), factor
+
+    def fp8_product(a, a_factor, b, b_factor):
+        """a (N, K), b (M, K) -> a @ b^T (N, M)"""
+        return torch._scaled_mm(a, b.T, scale_a=a_factor, scale_b=b_factor, out_dtype=DTYPE, use_fast_accum=True)
+
+    @prepare.operator(lambda gradients8, head: head.new_empty(gradients8.size(0), head.size(1)))
+    def fp8_head_backward(gradients8, head, /, dx):
+        head8, factor = in_fp8(head.T.contiguous(), head.abs().max().float())
+        dx.copy_(fp8_product(gradients8, torch.full_like(factor, 1 / 256), head8, factor))
+
+    def head_loss_backward(dy, _, _8, x, head, targets, loss, gradients, gradients8):
+        scale = (dy / x.size(0)).to(x.dtype)
+        dx = fp8_head_backward(gradients8, head) if FP8_HEAD == "both" else gradients @ head
+        return dx * scale, (gradients.T @ x) * scale, None
+
+    def head_loss_results(x, head, _):
+        shape = x.size(0), head.size(0)
+        gradients8 = x.new_empty(shape if FP8_HEAD == "both" else 0, dtype=torch.float8_e4m3fn)
+        return x.new_empty((), dtype=torch.float32), x.new_empty(shape), gradients8
+
+    @prepare.operator(head_loss_results, head_loss_backward)
+    def fused_head_loss(x, head, targets, /, loss, _gradients, _gradients8):
+        """Mean of plain losses; the gradient is computed with them, so the logits are read once. x (N, C)"""
+        if FP8_HEAD:
+            # An RMS norm's result has no magnitude above sqrt(C).
+            x8 = in_fp8(x, torch.full((), x.size(1) ** 0.5, device=x.device))
+            logits = fp8_product(*x8, *in_fp8(head, head.abs().max().float()))
+        else:
+            logits = x @ head.T
+        losses = x.new_empty(x.size(0), dtype=torch.float32)
+        sizes = head.size(0), SOFTCAP, triton.next_power_of_2(head.size(0)), FP8_HEAD == "both"
+        loss_kernel[(x.size(0),)](logits, targets, losses, _gradients, _gradients8, *sizes, num_warps=16)
+        loss.copy_(losses.mean())
 
     @triton.jit
     def qkv_kernel(
@@ -338,58 +335,25 @@ if COMPILE:
             value is not None, dqkv is not None, 16,
         )  # fmt: skip
 
-    @operator(
-        "(Tensor qkv, Tensor cos, Tensor sin, Tensor? gate, Tensor? value) -> (Tensor, Tensor, Tensor)",
-        lambda qkv, *_: tuple(qkv.new_empty(qkv[:, :, 0].shape) for _ in range(3)),
+    @prepare.operator(
+        lambda _q, _k, _v, x, _cos, _sin, *rest: tuple(x.new_empty(0 if t is None else t.shape) for t in (x, *rest))
     )
-    def qkv_forward(qkv, *rest):
-        out = tuple(qkv.new_empty(qkv[:, :, 0].shape) for _ in range(3))
-        call_qkv_kernel(qkv, *rest, *out)
-        return out
+    def qkv_backward(dq, dk, dv, qkv, cos, sin, gate, value, /, dqkv, dgate, dvalue):
+        grads = (t.contiguous() for t in (dq, dk, dv))
+        call_qkv_kernel(qkv, cos, sin, gate, value, *grads, dqkv, dgate, dvalue)
 
-    def qkv_gradients(dq, dk, dv, qkv, cos, sin, gate, value):
-        return tuple(qkv.new_empty(0 if t is None else t.shape) for t in (qkv, gate, value))
+    def fused_qkv_backward(dq, dk, dv, qkv, cos, sin, gate, value, *_):
+        dqkv, dgate, dvalue = qkv_backward(dq, dk, dv, qkv, cos, sin, gate, value)
+        return dqkv, None, None, *((None, None) if value is None else (dgate, dvalue))
 
-    @operator(
-        "(Tensor dq, Tensor dk, Tensor dv, Tensor qkv, Tensor cos, Tensor sin, Tensor? gate, Tensor? value)"
-        " -> (Tensor, Tensor, Tensor)",
-        qkv_gradients,
-    )
-    def qkv_backward(dq, dk, dv, *rest):
-        out = qkv_gradients(dq, dk, dv, *rest)
-        call_qkv_kernel(*rest, dq.contiguous(), dk.contiguous(), dv.contiguous(), *out)
-        return out
-
-    @triton.jit
-    def loss_kernel(logits, targets, losses, gradients, V: tl.constexpr, CAP: tl.constexpr, BLOCK: tl.constexpr):
-        """One row of logits: the loss after the soft cap, and its gradient with respect to what stands before it."""
-        row, column = tl.program_id(0).to(tl.int64), tl.arange(0, BLOCK)
-        target = tl.load(targets + row)
-        x = load(logits + row * V + column, column < V)
-        share = 1.0 / (1.0 + tl.exp2(x * (-2 * 1.4426950408889634 / CAP)))
-        powers = tl.exp2((share - 1) * (2 * 1.4426950408889634 * CAP))  # at most 1, so no maximum is needed
-        powers = tl.where(column < V, powers, 0.0) if V < BLOCK else powers
-        total = tl.sum(powers, axis=0)
-        own = tl.load(logits + row * V + target).to(tl.float32)
-        tl.store(losses + row, tl.log(total) - 2 * CAP * (tl.sigmoid(own * (2 / CAP)) - 1))
-        gradient = (powers * (1 / total) - tl.where(column == target, 1.0, 0.0)) * (4 * share * (1 - share))
-        tl.store(gradients + row * V + column, gradient, mask=column < V)
-
-    @operator(
-        "(Tensor logits, Tensor targets) -> (Tensor, Tensor)",
-        lambda x, _: (x.new_empty(x.size(0), dtype=torch.float32), torch.empty_like(x)),
-    )
-    def loss_and_gradient(logits, targets):
-        (rows, vocab_size), gradients = logits.shape, torch.empty_like(logits)
-        losses = torch.empty(rows, dtype=torch.float32, device=logits.device)
-        block = triton.next_power_of_2(vocab_size)
-        loss_kernel[(rows,)](logits, targets, losses, gradients, vocab_size, SOFTCAP, block, num_warps=16)
-        return losses, gradients
+    @prepare.operator(lambda x, *_: tuple(x.new_empty(x[:, :, 0].shape) for _ in range(3)), fused_qkv_backward)
+    def fused_qkv(qkv, cos, sin, gate, value, /, q, k, v):
+        call_qkv_kernel(qkv, cos, sin, gate, value, q, k, v)
 
     @triton.jit
     def relu_squared_kernel(
         left, right, before, out, rows, columns, inner, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
-        PROGRAMS: tl.constexpr, FORWARD: tl.constexpr, ROOT: tl.constexpr,
+        PROGRAMS: tl.constexpr, FORWARD: tl.constexpr,
     ):  # fmt: skip
         """out = relu(left @ right^T)^2, or (left @ right) times that function's slope, 2 * sqrt(before)."""
         across = tl.cdiv(columns, BN)
@@ -407,33 +371,46 @@ if COMPILE:
                 x, at = halves[half], n + half * (BN // 2)
                 if FORWARD:
                     x = tl.maximum(x, 0.0)
-                    if not ROOT:
-                        before.store([m, at], x.to(out.dtype))
                     x = x * x
                 else:
-                    slope = before.load([m, at]).to(tl.float32)
-                    x *= 2 * (tl.sqrt(slope) if ROOT else slope)
+                    x *= 2 * tl.sqrt(before.load([m, at]).to(tl.float32))
                 out.store([m, at], x.to(out.dtype))
 
     def call_relu_squared_kernel(left, right, before, out, forward):
         (BM, BN, BK), block = (128, 256, 64), TensorDescriptor.from_tensor
-        programs = torch.cuda.get_device_properties(left.device).multi_processor_count
-        relu_squared_kernel[(programs,)](
+        relu_squared_kernel[(MULTIPROCESSORS,)](
             block(left, [BM, BK]), block(right, [BN, BK] if forward else [BK, BN]), block(before, [BM, BN // 2]),
-            block(out, [BM, BN // 2]), *out.shape, left.size(1), BM, BN, BK, programs, forward, True,
+            block(out, [BM, BN // 2]), *out.shape, left.size(1), BM, BN, BK, MULTIPROCESSORS, forward,
             num_warps=8, num_stages=4 if forward else 3,
         )  # fmt: skip
-        return out
+
+    @prepare.operator(lambda dy, w, h: torch.empty_like(h))
+    def relu_squared_backward(dy, w, h, /, out):
+        """dy (N, C), w (C, 4C), h = relu(x)^2 (N, 4C) -> the gradient of x (N, 4C)"""
+        call_relu_squared_kernel(dy.contiguous(), w, h, out, False)
+
+    def mlp_backward(dy, _, x, w_in, w_out, out, h):
+        dh = relu_squared_backward(dy, w_out, h)
+        return dh @ w_in, dh.T @ x, dy.T @ h
+
+    @prepare.operator(
+        lambda x, w_in, w_out: (x.new_empty(x.size(0), w_out.size(0)), x.new_empty(x.size(0), w_in.size(0))),
+        mlp_backward,
+    )
+    def fused_mlp(x, w_in, w_out, /, out, _h):
+        """The MLP, whose matrix products apply the squared ReLU and its slope to what they write."""
+        call_relu_squared_kernel(x, w_in, _h, _h, True)
+        torch.mm(_h, w_out.T, out=out)
 
     @triton.jit
     def filter_kernel(
         x, taps, out, dy, dtaps, rows, T: tl.constexpr, C: tl.constexpr, N: tl.constexpr, BACKWARD: tl.constexpr,
-        TILES: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+        TILES: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr, MANY: tl.constexpr,
     ):  # fmt: skip
         """out[t] = u[t] + sum of taps[j] * u[t - 1 - j], u being x (rows, C) over its RMS. Backward out is the gradient
         of x, and dtaps (programs, N, C) are sums over a program's rows."""
-        column, which = tl.arange(0, BLOCK)[None, :], tl.arange(0, 4)[:, None]
-        totals = tl.zeros((4, BLOCK), dtype=tl.float32)
+        column, which = tl.arange(0, BLOCK)[None, :], tl.arange(0, MANY)[:, None]
+        totals = tl.zeros((MANY, BLOCK), dtype=tl.float32)
         for tile in range(TILES):
             row = ((tl.program_id(0) * TILES + tile) * ROWS + tl.arange(0, ROWS))[:, None]
             at, inside = row.to(tl.int64) * C + column, (row < rows) & (column < C)
@@ -457,146 +434,22 @@ if COMPILE:
             to = dtaps + (tl.program_id(0) * N + which) * C + column
             tl.store(to, totals, mask=(which < N) & (column < C))
 
-    FILTER_TILES, FILTER_ROWS = 16, 2
-
     def call_filter_kernel(x, taps, out, dy=None, dtaps=None):
-        (B, length, width), n = x.shape, taps.size(0)
-        grid = (triton.cdiv(B * length, FILTER_TILES * FILTER_ROWS),)
-        filter_kernel[grid](x, taps, out, dy, dtaps, B * length, length, width, n, dy is not None, FILTER_TILES,
-                            FILTER_ROWS, triton.next_power_of_2(width), num_warps=1)  # fmt: skip
+        (B, length, width), n, power = x.shape, taps.size(0), triton.next_power_of_2
+        sizes = B * length, length, width, n, dy is not None, 16, 2, power(width), power(n)
+        filter_kernel[(triton.cdiv(B * length, 32),)](x, taps, out, dy, dtaps, *sizes, num_warps=1)
 
-    @operator("(Tensor x, Tensor taps) -> Tensor", lambda x, taps: torch.empty_like(x))
-    def filter_forward(x, taps):
-        out = torch.empty_like(x)
-        call_filter_kernel(x, taps, out)
-        return out
-
-    def filter_results(dy, x, taps):
-        programs = -(-x.size(0) * x.size(1) // (FILTER_TILES * FILTER_ROWS))
-        return torch.empty_like(x), x.new_empty(programs, *taps.shape, dtype=torch.float32)
-
-    @operator("(Tensor dy, Tensor x, Tensor taps) -> (Tensor, Tensor)", filter_results)
-    def filter_backward(dy, x, taps):
-        dx, dtaps = filter_results(dy, x, taps)
+    @prepare.operator(lambda dy, x, taps: (torch.empty_like(x), x.new_empty(-(-x[..., 0].numel() // 32), *taps.shape)))
+    def filter_backward(dy, x, taps, /, dx, dtaps):
         call_filter_kernel(x, taps, dx, dy.contiguous(), dtaps)
-        return dx, dtaps
 
-    @operator("(Tensor x, Tensor w) -> Tensor", lambda x, w: x.new_empty(x.size(0), w.size(0)))
-    def relu_squared(x, w):
-        """relu(x @ w^T)^2: x (M, K), w (N, K) -> (M, N)"""
-        out = x.new_empty(x.size(0), w.size(0))
-        return call_relu_squared_kernel(x, w, out, out, True)
+    def read_backward(dy, x, taps, _):
+        dx, dtaps = filter_backward(dy, x, taps)
+        return dx, dtaps.sum(0)
 
-    @operator("(Tensor dy, Tensor w, Tensor out) -> Tensor", lambda dy, w, out: torch.empty_like(out))
-    def relu_squared_backward(dy, w, out):
-        """dy (M, K), w (K, N) and relu_squared's out (M, N) -> the gradient before it (M, N)"""
-        return call_relu_squared_kernel(dy.contiguous(), w, out, torch.empty_like(out), False)
-
-
-class Lookup(torch.autograd.Function):
-    """Embedding lookup: tokens (B, T), table (V, C) -> (B, T, C)."""
-
-    @staticmethod
-    def forward(ctx, tokens, table):
-        ctx.save_for_backward(tokens)
-        ctx.vocab_size = table.size(0)
-        return F.embedding(tokens, table)
-
-    @staticmethod
-    def backward(ctx, grad):
-        return None, embedding_gradient(grad, *ctx.saved_tensors, ctx.vocab_size)
-
-
-class AttentionInputs(torch.autograd.Function):
-    """plain_attention_inputs in one kernel each way."""
-
-    @staticmethod
-    def forward(ctx, qkv, cos, sin, gate, value):
-        ctx.save_for_backward(qkv, cos, sin, gate, value)
-        return qkv_forward(qkv, cos, sin, gate, value)
-
-    @staticmethod
-    def backward(ctx, dq, dk, dv):
-        saved = ctx.saved_tensors
-        dqkv, dgate, dvalue = qkv_backward(dq, dk, dv, *saved)
-        return (dqkv, None, None, None, None) if saved[4] is None else (dqkv, None, None, dgate, dvalue)
-
-
-class MLP(torch.autograd.Function):
-    """plain_mlp, whose matrix products apply the squared ReLU and its slope to what they write."""
-
-    @staticmethod
-    def forward(ctx, x, w_in, w_out):
-        h = relu_squared(x, w_in)
-        ctx.save_for_backward(x, h, w_in, w_out)
-        return h @ w_out.T
-
-    @staticmethod
-    def backward(ctx, dy):
-        x, h, w_in, w_out = ctx.saved_tensors
-        dh = relu_squared_backward(dy, w_out, h)
-        return dh @ w_in, dh.T @ x, dy.T @ h
-
-
-class HeadLoss(torch.autograd.Function):
-    """Mean of plain losses; the gradient is computed with them, so the logits are read once."""
-
-    @staticmethod
-    def forward(ctx, x, head, targets):
-        losses, gradients = loss_and_gradient(x @ head.T, targets)
-        ctx.save_for_backward(x, head, gradients)
-        return losses.mean()
-
-    @staticmethod
-    def backward(ctx, dy):
-        x, head, gradients = ctx.saved_tensors
-        scale = dy / x.size(0)
-        return (gradients @ head) * scale.to(x.dtype), (gradients.T @ x) * scale.to(x.dtype), None
-
-
-class Exclusive(torch.autograd.Function):
-    """Attention outputs y (B, T, H, D) without their part along the own values v, times gate (B, T, H) or None.
-
-    Written out because autograd would keep intermediate results as large as y.
-    """
-
-    @staticmethod
-    def forward(ctx, y, v, gate):
-        ctx.save_for_backward(y, v, gate)
-        share = dot(y, v) / (dot(v, v) + 1e-6)
-        out = y.float() - share * v.float()
-        return (out if gate is None else out * gate.unsqueeze(-1).float()).to(y.dtype)
-
-    @staticmethod
-    def backward(ctx, dy):
-        y, v, gate = ctx.saved_tensors
-        norm2, dy, y32, v32 = dot(v, v) + 1e-6, dy.float(), y.float(), v.float()
-        share, dgate = dot(y, v) / norm2, None
-        if gate is not None:
-            dgate = (dy * (y32 - share * v32)).sum(-1).to(gate.dtype)
-            dy = dy * gate.unsqueeze(-1).float()
-        along = dot(dy, v) / norm2
-        dv = (2 * share * v32 - y32) * along - share * dy
-        return (dy - along * v32).to(y.dtype), dv.to(v.dtype), dgate
-
-
-def dot(a, b):
-    """Over the last dimension, kept, in fp32."""
-    return (a.float() * b.float()).sum(-1, keepdim=True)
-
-
-class Filter(torch.autograd.Function):
-    """RMS norm and filter in one kernel each way."""
-
-    @staticmethod
-    def forward(ctx, x, taps):
-        ctx.save_for_backward(x, taps)
-        return filter_forward(x, taps)
-
-    @staticmethod
-    def backward(ctx, dy):
-        dx, dtaps = filter_backward(dy, *ctx.saved_tensors)
-        return dx, dtaps.sum(0).to(dy.dtype)
+    @prepare.operator(lambda x, taps: torch.empty_like(x), read_backward)
+    def fused_read(x, taps, /, out):
+        call_filter_kernel(x, taps, out)
 
 
 def rotate(x, cos, sin):
@@ -605,58 +458,65 @@ def rotate(x, cos, sin):
     return torch.cat((a * cos + b * sin, b * cos - a * sin), dim=-1)
 
 
-def plain_attention_inputs(qkv, cos, sin, gate, value):
+def plain_qkv(qkv, cos, sin, gate, value):
     """qkv (B, T, 3, H, D), gate (B, T, H) and value (B, T, H, D) or None -> q, k, v (B, T, H, D)"""
     q, k, v = qkv.unbind(2)
-    q, k = (qk_norm(rotate(z, cos, sin)) for z in (q, k))
+    q, k = (norm(rotate(z, cos, sin), QK_LAYERNORM_SHARE) for z in (q, k))
     return q, k, v if value is None else v + gate.unsqueeze(-1) * value
 
 
 def plain_mlp(x, w_in, w_out):
+    """x (N, C), w_in (4C, C), w_out (C, 4C) -> (N, C)"""
     return F.linear(F.relu(F.linear(x, w_in)).square(), w_out)
 
 
-def flipped_attention_inputs(qkv, cos, sin, gate, value):
-    """plain_attention_inputs on q and k at once and without cat, which the compiler turns into fewer passes."""
-    qk, v = qkv[:, :, :2], qkv[:, :, 2]
-    halves = qk_norm(qk).unflatten(-1, (2, -1))  # (B, T, 2, H, 2, D/2)
-    cos, sin = cos[:, None, :, None], torch.stack((sin, -sin), dim=-2)[:, None]  # (T, 1, 1, 1 or 2, D/2)
-    q, k = (halves * cos + halves.flip(-2) * sin).flatten(-2).unbind(2)
-    return q, k, v if value is None else v + gate.unsqueeze(-1) * value
-
-
-FLIPPED = False
-FUSED_QKV = COMPILE and QK_LAYERNORM_SHARE == 0 and HEAD_DIM & (HEAD_DIM - 1) == 0
-FUSED_MLP = COMPILE
-FUSED_LOSS = COMPILE
-lookup = Lookup.apply if COMPILE else F.embedding
-attention_inputs = AttentionInputs.apply if FUSED_QKV else plain_attention_inputs
-if FLIPPED:
-    attention_inputs = flipped_attention_inputs
-mlp = MLP.apply if FUSED_MLP else plain_mlp
-
-
-def ngram_rows(tokens):
-    """Rows of the n-grams that end at each token: tokens (B, T) -> (B, T) for each length, equal grams equal rows."""
-    for i, length in enumerate(NGRAMS):
-        gram = tokens
-        for back in range(1, length):
-            gram = gram * 1_000_003 + F.pad(tokens, (back, 0))[:, :-back] + 1
-        yield (gram * 2_654_435_761 >> 16) % NGRAM_ROWS + i * NGRAM_ROWS
-
-
-FUSED_FILTER = COMPILE and NORM == "rms"
-
-
-def read(x, taps):
-    """What a layer reads of x (B, T, C): it normed, and the tokens before, times taps (N, C), a causal filter."""
-    if FUSED_FILTER and len(taps):
-        return Filter.apply(x, taps)
+def plain_read(x, taps):
+    """What a layer reads of x (B, T, C): it normed, and the tokens before times taps (N, C), a causal filter."""
     x = norm(x)
-    if SHIFT:
-        return torch.cat((F.pad(x[..., :SHIFT], (0, 0, 1, 0))[:, :-1], x[..., SHIFT:]), dim=-1)
-    before = (F.pad(x, (0, 0, back, 0))[:, :-back] for back in range(1, len(taps) + 1))
-    return x + sum(tap * y for tap, y in zip(taps, before, strict=True)) if len(taps) else x
+    return x + sum(tap * F.pad(x, (0, 0, j + 1, 0))[:, : -j - 1] for j, tap in enumerate(taps))
+
+
+def capped_logits(x, head):
+    """SOFTCAP * tanh(logits / SOFTCAP) up to a constant, which a softmax does not see, and cheaper."""
+    return 2 * SOFTCAP * torch.sigmoid(F.linear(x, head).float() * (2 / SOFTCAP))
+
+
+def plain_head_loss(x, head, targets, reduction="mean"):
+    """x (N, C), head (V, C), targets (N) -> losses in nats"""
+    return F.cross_entropy(capped_logits(x, head), targets, reduction=reduction)
+
+
+def rotary():
+    """cos and sin of the positions' angles, (T, 1, D/2) each."""
+    frequencies = ROPE_BASE ** (-torch.arange(0, HEAD_DIM, 2, device=DEVICE).float() / HEAD_DIM)
+    angles = torch.outer(torch.arange(T, device=DEVICE).float(), frequencies)[:, None, :]
+    return angles.cos().to(DTYPE), angles.sin().to(DTYPE)
+
+
+def agreeing(name, plain, kernel, *inputs):
+    """The kernel where it does what the plain function does, else that: so it is enough to edit the plain one."""
+    return prepare.choose(name, {"kernel": kernel}, plain, inputs, otherwise=plain)[1] if FUSED else plain
+
+
+some = partial(torch.randn, device=DEVICE, dtype=DTYPE, requires_grad=True)
+x, hidden, taps = some(256, WIDTH), MLP_RATIO * WIDTH, some(FILTER, WIDTH)
+qkv, gate, value = some(1, T, 3, HEADS, HEAD_DIM), some(1, T, HEADS), some(1, T, HEADS, HEAD_DIM)
+head, targets = 10 * some(512, WIDTH) / WIDTH**0.5, torch.arange(256, device=DEVICE)
+mlp = agreeing("MLP", plain_mlp, lambda: fused_mlp, x, some(hidden, WIDTH), some(WIDTH, hidden))
+attention_inputs = agreeing("q k v", plain_qkv, lambda: fused_qkv, qkv, *rotary(), gate, value)
+read = agreeing("norm and filter", plain_read, lambda: fused_read, x[None], taps) if FILTER else plain_read
+if FUSED and FP8_HEAD:
+    head_loss = fused_head_loss  # further from the plain loss than agreeing() allows
+else:
+    head_loss = agreeing("loss", plain_head_loss, lambda: fused_head_loss, x, head, targets)
+lookup = fused_lookup if FUSED else F.embedding
+del x, hidden, taps, qkv, gate, value, head, targets
+
+
+def pair_rows(tokens):
+    """The embedding's row of the pair that ends at each token (B, T)."""
+    pair = tokens * 1_000_003 + F.pad(tokens, (1, 0))[:, :-1] + 1
+    return (pair * 2_654_435_761 >> 16) % PAIR_ROWS
 
 
 def window_of(layer):
@@ -664,7 +524,7 @@ def window_of(layer):
 
 
 def has_value_embedding(layer):
-    return layer % VALUE_EVERY == (DEPTH - 1) % VALUE_EVERY
+    return layer % 2 == (DEPTH - 1) % 2
 
 
 class GPT(nn.Module):
@@ -673,8 +533,7 @@ class GPT(nn.Module):
     def __init__(self, vocab_size, attend):
         super().__init__()
         self.attend = attend
-        heads, layers = WIDTH // HEAD_DIM, DEPTH
-        value_layers = sum(map(has_value_embedding, range(layers)))
+        value_layers = sum(map(has_value_embedding, range(DEPTH)))
         bound = INIT_SCALE * math.sqrt(3 / WIDTH)
 
         def uniform(*shape):
@@ -686,84 +545,60 @@ class GPT(nn.Module):
         def full(value, *shape):
             return nn.Parameter(torch.full(shape, float(value), device=DEVICE))
 
-        table_dtype = TABLE_DTYPE or DTYPE
-        self.embedding = normal(vocab_size, WIDTH, sd=1.0, dtype=table_dtype)
-        self.values = nn.Parameter(uniform(vocab_size, value_layers * WIDTH).to(table_dtype))  # one lookup for all
+        self.embedding = normal(vocab_size, WIDTH, sd=1.0, dtype=DTYPE)
+        self.values = nn.Parameter(uniform(vocab_size, value_layers * WIDTH).to(DTYPE))  # all layers' in one lookup
         self.head = normal(vocab_size, WIDTH, sd=0.001)
-        self.attention = uniform(layers, 4, WIDTH, WIDTH)  # q, k, v, out
-        self.mlp_in = uniform(layers, MLP_RATIO * WIDTH, WIDTH)
-        self.mlp_out = full(0, layers, WIDTH, MLP_RATIO * WIDTH)
-        self.gates = full(0, value_layers, heads, GATE_CHANNELS)
-        self.out_gates = full(0, layers if ATTENTION_GATES else 0, heads, GATE_CHANNELS)
-        self.residual = full(RESIDUAL_INIT, layers)
-        self.ngrams = nn.Parameter(torch.zeros(len(NGRAMS) * NGRAM_ROWS, WIDTH, device=DEVICE, dtype=DTYPE))
-        self.ngram_factors = full(NGRAM_INIT, layers)
-        self.smear = full(0, 1 + 24)
-        self.backout = full(0.2, 1)
-        self.taps, self.mlp_taps = full(0, layers, CONV, WIDTH), full(0, layers, CONV_MLP, WIDTH)
-        self.skips = full(0, layers if SKIPS else 0)
-        self.x0 = full(X0_INIT, layers)
-        with torch.no_grad():
-            self.attention[:, 3] = 0
+        self.attention = uniform(DEPTH, 4, WIDTH, WIDTH)  # q, k, v, out
+        self.mlp_in = uniform(DEPTH, MLP_RATIO * WIDTH, WIDTH)
+        self.mlp_out = full(0, DEPTH, WIDTH, MLP_RATIO * WIDTH)
+        self.gates = full(0, value_layers, HEADS, GATE_CHANNELS)
+        self.taps = full(0, DEPTH, 2, FILTER, WIDTH)  # of what attention and MLP read
+        self.residual = full(RESIDUAL_INIT, DEPTH)
+        self.x0 = full(X0_INIT, DEPTH)
+        self.attention.data[:, 3] = 0
+        self.out_gates = full(0, DEPTH, HEADS, GATE_CHANNELS) if OUT_GATES else None
+        self.pairs = normal(PAIR_ROWS, WIDTH, sd=0.0, dtype=DTYPE) if PAIR_ROWS else None
+        self.pair_factors = full(PAIR_INIT, 1 if PAIRS_IN_X0 else DEPTH) if PAIR_ROWS else None
+        self.skips = full(0, DEPTH) if SKIPS else None
 
-        frequencies = ROPE_BASE ** (-torch.arange(0, HEAD_DIM, 2, device=DEVICE).float() / HEAD_DIM / ROPE_SHARE)
-        frequencies[round(HEAD_DIM / 2 * ROPE_SHARE) :] = 0
-        angles = torch.outer(torch.arange(T, device=DEVICE).float(), frequencies)[:, None, :]  # (T, 1, D/2)
-        self.register_buffer("cos", angles.cos().to(DTYPE), persistent=False)
-        self.register_buffer("sin", angles.sin().to(DTYPE), persistent=False)
+        self.cos, self.sin = rotary()
 
     def forward(self, tokens, targets=None, reduction="mean"):
         """tokens, targets (B, T) int64: losses in nats reduced as asked, or without targets logits (B, T, V) fp32."""
-        B = tokens.size(0)
-        heads = WIDTH // HEAD_DIM
-        x0 = x = norm(lookup(tokens, self.embedding.to(DTYPE)))  # (B, T, C)
-        if SMEAR:
-            gate = self.smear[0].to(DTYPE) * torch.sigmoid(F.linear(x[..., :24], self.smear[None, 1:].to(DTYPE)))
-            x0 = x = x + gate * F.pad(x, (0, 0, 1, 0))[:, :-1]
-        grams = sum(lookup(rows, self.ngrams) for rows in ngram_rows(tokens))
-        if NGRAMS and NGRAMS_IN_X0:
-            x0 = x = x0 + self.ngram_factors[0] * grams
-        values = iter(lookup(tokens, self.values.to(DTYPE)).view(B, T, -1, heads, HEAD_DIM).unbind(2))
-        gates, out_gates = iter(self.gates.to(DTYPE).unbind(0)), self.out_gates.to(DTYPE)
+        x0 = x = norm(lookup(tokens, self.embedding))  # (B, T, C)
+        if PAIR_ROWS:
+            pairs = lookup(pair_rows(tokens), self.pairs)
+            if PAIRS_IN_X0:
+                x0 = x = x0 + self.pair_factors[0] * pairs
+        values = iter(lookup(tokens, self.values).unflatten(-1, (-1, HEADS, HEAD_DIM)).unbind(2))
+        gates, taps = iter(self.gates.to(DTYPE).unbind(0)), self.taps.to(DTYPE)
+        out_gates, kept = self.out_gates.to(DTYPE) if OUT_GATES else None, []
         attention, mlp_in, mlp_out = (w.to(DTYPE).unbind(0) for w in (self.attention, self.mlp_in, self.mlp_out))
-        taps, mlp_taps = self.taps.to(DTYPE), self.mlp_taps.to(DTYPE)
-        skips = []
         for i in range(DEPTH):
             if SKIPS and i > (DEPTH - 1) / 2:
-                x = x + self.skips[i] * skips.pop()
+                x = x + self.skips[i] * kept.pop()
             x = self.residual[i] * x + self.x0[i] * x0
-            if NGRAMS and not NGRAMS_IN_X0:
-                x = x + self.ngram_factors[i] * grams
-            if BACKOUT and i == DEPTH // 2 + 1:
-                middle = x
-            h = read(x, taps[i])
-            qkv = F.linear(h, attention[i][:3].flatten(0, 1)).view(B, T, 3, heads, HEAD_DIM)
+            if PAIR_ROWS and not PAIRS_IN_X0:
+                x = x + self.pair_factors[i] * pairs
+            h = read(x, taps[i, 0])
+            qkv = F.linear(h, attention[i][:3].flatten(0, 1)).unflatten(-1, (3, HEADS, HEAD_DIM))
             gate = value = None
             if has_value_embedding(i):
                 gate, value = 2 * torch.sigmoid(F.linear(h[..., :GATE_CHANNELS], next(gates))), next(values)
             q, k, v = attention_inputs(qkv, self.cos, self.sin, gate, value)
             y = self.attend(q, k, v, window_of(i))
-            gate = 2 * torch.sigmoid(F.linear(h[..., :GATE_CHANNELS], out_gates[i])) if ATTENTION_GATES else None
-            if i >= DEPTH - XSA:
-                y = Exclusive.apply(y, v, gate)
-            elif ATTENTION_GATES:
-                y = y * gate.unsqueeze(-1)
-            x = x + F.linear(y.reshape(B, T, WIDTH), attention[i][3])
-            x = x + mlp(read(x, mlp_taps[i]).flatten(0, 1), mlp_in[i], mlp_out[i]).view_as(x)
+            if OUT_GATES:
+                y = y * (2 * torch.sigmoid(F.linear(h[..., :GATE_CHANNELS], out_gates[i]))).unsqueeze(-1)
+            x = x + F.linear(y.flatten(2), attention[i][3])
+            x = x + mlp(read(x, taps[i, 1]).flatten(0, 1), mlp_in[i], mlp_out[i]).view_as(x)
             if SKIPS and i < (DEPTH - 1) / 2:
-                skips.append(x)
-        if BACKOUT:
-            x = x - self.backout[0] * middle
-        x = norm(x)
-        head = self.head.to(DTYPE)
-        if FUSED_LOSS and torch.is_grad_enabled() and targets is not None and reduction == "mean":
-            return HeadLoss.apply(x.flatten(0, 1), head, targets.flatten())
-        logits = F.linear(x, head).float()
-        # SOFTCAP * tanh(logits / SOFTCAP) up to a constant, which a softmax does not see, and cheaper.
-        logits = 2 * SOFTCAP * torch.sigmoid(logits * (2 / SOFTCAP))
+                kept.append(x)
+        x, head = norm(x), self.head.to(DTYPE)
         if targets is None:
-            return logits
-        return F.cross_entropy(logits.view(-1, logits.size(-1)), targets.view(-1), reduction=reduction)
+            return capped_logits(x, head)
+        if torch.is_grad_enabled() and reduction == "mean":
+            return head_loss(x.flatten(0, 1), head, targets.flatten())
+        return plain_head_loss(x.flatten(0, 1), head, targets.flatten(), reduction)
 
     def flops_per_token(self):
         """Forward and backward: 6 a matrix weight, and attention's 12 * width * window a layer."""
@@ -774,8 +609,7 @@ class GPT(nn.Module):
 # ---------------------------------------------------------------------------------------------------------------
 # Optimizer. Hyperparameters reach the compiled updates as 0-dim tensors: a new value is no reason to compile again.
 
-# Polar Express (Amsel et al. 2025): the quintics of five steps, safety factor 1.02.
-POLAR_EXPRESS = [
+POLAR_EXPRESS = [  # Amsel et al. 2025: the quintics of five steps, safety factor 1.02
     (8.156554524902461, -22.48329292557795, 15.878769915207462),
     (4.042929935166739, -2.808917465908714, 0.5000178451051316),
     (3.8916678022926607, -2.772484153217685, 0.5060648178503393),
@@ -832,23 +666,17 @@ class Optimizer:
         adam_scale = (WIDTH / 768) ** -0.5
         self.adam = [  # parameter, rate, weight decay, betas
             (model.embedding, EMBEDDING_LR * adam_scale, EMBEDDING_WD, ADAM_BETAS),
-            (model.values, EMBEDDING_LR * VALUE_LR_SHARE * adam_scale, VALUE_EMBEDDING_WD, ADAM_BETAS),
+            (model.values, EMBEDDING_LR * adam_scale, VALUE_EMBEDDING_WD, ADAM_BETAS),
             (model.head, UNEMBEDDING_LR * adam_scale, UNEMBEDDING_WD, ADAM_BETAS),
             (model.residual, SCALAR_LR * 0.01, 0.0, ADAM_BETAS),
             (model.x0, SCALAR_LR, 0.0, X0_BETAS),
+            *([(model.taps, FILTER_LR, 0.0, ADAM_BETAS)] if FILTER else []),
+            *([(model.pairs, PAIR_LR * adam_scale, PAIR_WD, ADAM_BETAS)] if PAIR_ROWS else []),
+            *([(model.pair_factors, SCALAR_LR * 0.01, 0.0, ADAM_BETAS)] if PAIR_ROWS else []),
+            *([(model.skips, FILTER_LR, 0.0, ADAM_BETAS)] if SKIPS else []),
         ]
-        if NGRAMS:
-            self.adam.append((model.ngrams, NGRAM_LR * adam_scale, NGRAM_WD, NGRAM_BETAS))
-            self.adam.append((model.ngram_factors, SCALAR_LR * 0.01, 0.0, ADAM_BETAS))
-        if SMEAR:
-            self.adam.append((model.smear, SCALAR_LR * 0.4, 0.0, ADAM_BETAS))
-        if BACKOUT:
-            self.adam.append((model.backout, SCALAR_LR * 0.4, 0.0, ADAM_BETAS))
-        for used, p in ((CONV, model.taps), (CONV_MLP, model.mlp_taps), (SKIPS, model.skips)):
-            if used:
-                self.adam.append((p, CONV_LR, 0.0, ADAM_BETAS))
         self.muon = [model.attention, model.mlp_in, model.mlp_out, model.gates]
-        if ATTENTION_GATES:
+        if OUT_GATES:
             self.muon.append(model.out_gates)
         self.moments = [tuple(torch.zeros_like(p, dtype=torch.float32) for _ in range(2)) for p, *_ in self.adam]
         self.muon_state = []
@@ -869,8 +697,6 @@ class Optimizer:
             adam_update(p, p.grad, m, v, *map(scalar, settings))
             p.grad = None
         momentum = MUON_MOMENTUM[0] + (MUON_MOMENTUM[1] - MUON_MOMENTUM[0]) * min(1, self.steps / MUON_MOMENTUM_STEPS)
-        if MOMENTUM_END is not None and lr_scale < 1:
-            momentum = MOMENTUM_END + (momentum - MOMENTUM_END) * lr_scale
         for p, (buffer, second) in zip(self.muon, self.muon_state, strict=True):
             lr = MATRIX_LR * lr_scale * max(1, p.size(-2) / p.size(-1)) ** 0.5
             settings = (lr, MATRIX_WD * wd_scale, momentum, MUON_BETA2)
@@ -890,131 +716,32 @@ def learning_rate_scale(progress):
 # Training
 
 
-class Progress:
-    """What a person sees: one line that rewrites itself on a terminal, else a plain line every few seconds."""
-
-    def __init__(self):
-        self.tty = sys.stdout.isatty()
-        self.every = 0.5 if self.tty else 5.0
-        self.due = 0.0
-
-    def show(self, step, elapsed, loss, tokens_per_s, last=False):
-        now = time.perf_counter()
-        if now < self.due and not last:
-            return
-        self.due = now + self.every
-        left = max(0.0, TIME_BUDGET - elapsed)
-        line = (
-            f"step {step:5d} {100 * min(1, elapsed / TIME_BUDGET):5.1f} %  loss {loss:7.4f}  "
-            f"{tokens_per_s:11,.0f} tok/s  {left:4.0f} s left"
-        )
-        print(f"\r{line}" if self.tty else line, end="" if self.tty and not last else "\n", flush=True)
-
-
-class LaggedLoss:
-    """The loss of the step before, read without making the GPU wait for the host."""
-
-    def __init__(self):
-        self.pending = None
-
-    def push(self, loss):
-        """Starts reading this step's loss and returns the last one's, None at first."""
-        if DEVICE.type != "cuda":
-            return loss.item()
-        before = self.pop()
-        host = torch.empty((), pin_memory=True).copy_(loss, non_blocking=True)
-        event = torch.cuda.Event()
-        event.record()
-        self.pending = (host, event)
-        return before
-
-    def pop(self):
-        if self.pending is None:
-            return None
-        host, event = self.pending
-        self.pending = None
-        event.synchronize()
-        return host.item()
-
-
-def synchronize():
-    if DEVICE.type == "cuda":
-        torch.cuda.synchronize()
-
-
-def check_settings():
-    tokens = DEVICE_BATCH_SIZE * T
-    if TOTAL_BATCH_SIZE % tokens:
-        below = max(tokens, TOTAL_BATCH_SIZE // tokens * tokens)
-        prepare.stop(
-            f"TOTAL_BATCH_SIZE = {TOTAL_BATCH_SIZE:,} is not a multiple of DEVICE_BATCH_SIZE * {T} = {tokens:,}: "
-            f"{below:,} and {below + tokens:,} are"
-        )
-    if WIDTH % HEAD_DIM or HEAD_DIM % 2:
-        prepare.stop(f"WIDTH = {WIDTH} must be a multiple of HEAD_DIM = {HEAD_DIM}, and HEAD_DIM even")
-    if not 1 <= MUON_STEPS <= len(POLAR_EXPRESS):
-        prepare.stop(f"MUON_STEPS = {MUON_STEPS} must be 1 to {len(POLAR_EXPRESS)}")
-
-
-def diverged(step, loss):
-    print("FAIL")
-    what = f"the loss at step {step} is {loss:.4g}: training diverged; lower the learning rates"
-    prepare.stop(what, prepare.EXIT_DIVERGED)
-
-
 def train(model, optimizer, batches):
     """Trains until the budget is spent. Returns counted seconds, steps in all, and the loss curve."""
     accumulate = TOTAL_BATCH_SIZE // (DEVICE_BATCH_SIZE * T)
     forward = compiled(model)
-    progress, lagged, curve = Progress(), LaggedLoss(), []
-    started = time.perf_counter()  # moved to the end of the last uncounted step
-    elapsed, step = 0.0, 0
-    while True:
+    watch = prepare.Watch(TOTAL_BATCH_SIZE, UNCOUNTED_STEPS)
+    started, elapsed, step = time.perf_counter(), 0.0, 0
+    while elapsed < TIME_BUDGET:
         for _ in range(accumulate):
             x, y, _ = next(batches)
             loss = forward(x, y)
             (loss / accumulate).backward()
-        fraction = min(1.0, elapsed / TIME_BUDGET)
-        decay = 0.5 + 0.5 * math.cos(math.pi * fraction) if COSINE_WD else 1 - fraction
-        optimizer.step(learning_rate_scale(fraction), decay)
-        before = lagged.push(loss.detach())
+        fraction = elapsed / TIME_BUDGET
+        optimizer.step(learning_rate_scale(fraction), 1 - fraction)
         step += 1
-        if step == 1:
-            gc.collect()
-            gc.freeze()  # a collection in the middle of a step costs half a second
-            gc.disable()
+        watch.read(step, fraction, loss.detach())
         if step <= UNCOUNTED_STEPS:
-            synchronize()
+            prepare.synchronize()
             started = time.perf_counter()
         elapsed = time.perf_counter() - started
-        if before is not None:
-            if not before <= 100:
-                diverged(step, before)
-            counted = step - UNCOUNTED_STEPS
-            curve.append((fraction, before))
-            progress.show(step, elapsed, before, max(0, counted) * TOTAL_BATCH_SIZE / elapsed if counted > 0 else 0.0)
-        if elapsed >= TIME_BUDGET:
-            break
-    last = lagged.pop()
-    synchronize()
-    elapsed = time.perf_counter() - started
-    last = before if last is None else last
-    if not last <= 100:
-        diverged(step, last)
-    counted = step - UNCOUNTED_STEPS
-    progress.show(step, elapsed, last, counted * TOTAL_BATCH_SIZE / elapsed, last=True)
-    return elapsed, step, curve
-
-
-def thinned(curve, points=100):
-    """About `points` (fraction, loss) pairs, each the mean of its stretch of steps."""
-    size = max(1, math.ceil(len(curve) / points))
-    stretches = [curve[i : i + size] for i in range(0, len(curve), size)]
-    return [tuple(round(sum(c) / len(s), 5) for c in zip(*s, strict=True)) for s in stretches]
+        watch.show(step, elapsed)
+    return watch.end(step, started), step, watch.curve
 
 
 def main():
-    check_settings()
+    if not 1 <= MUON_STEPS <= len(POLAR_EXPRESS):
+        prepare.stop(f"MUON_STEPS = {MUON_STEPS} must be 1 to {len(POLAR_EXPRESS)}")
     begin = time.perf_counter()
     torch.manual_seed(SEED)
     torch.set_float32_matmul_precision("high")
@@ -1031,47 +758,15 @@ def main():
     trained = time.perf_counter()
     peak_mb = prepare.peak_vram_mb()
     batches.close()
-    gc.enable()
 
     model.eval()
     val_bpb = evaluate_bpb(compiled(model), tokenizer, DEVICE_BATCH_SIZE)
-    end = time.perf_counter()
-
-    counted = steps - UNCOUNTED_STEPS
-    peak_flops = next((f for name, f in PEAK_FLOPS.items() if name in prepare.device_class()), 0)
-    flops = model.flops_per_token() * counted * TOTAL_BATCH_SIZE / seconds
-    summary = {
-        "val_bpb": f"{val_bpb:.6f}",
-        "training_seconds": f"{seconds:.1f}",
-        "total_seconds": f"{end - begin:.1f}",
-        "peak_vram_mb": f"{peak_mb:.1f}",
-        "mfu_percent": f"{100 * flops / peak_flops if peak_flops else 0:.2f}",
-        "total_tokens_M": f"{steps * TOTAL_BATCH_SIZE / 1e6:.1f}",
-        "num_steps": str(steps),
-        "num_params_M": f"{parameters / 1e6:.1f}",
-        "depth": str(DEPTH),
-    }
-    own = prepare.report(
-        uncounted_steps=UNCOUNTED_STEPS,
-        summary=summary,
-        attention=attention,
-        tokens_per_s=round(counted * TOTAL_BATCH_SIZE / seconds),
-        phases_s={
-            "start": round(ready - begin, 3),
-            "uncounted_steps": round(trained - ready - seconds, 3),
-            "training": round(seconds, 3),
-            "evaluation": round(end - trained, 3),
-        },
-        loss_curve=thinned(curve),
-    )
-    print("---")
-    for key, value in (summary | own).items():
-        print(f"{key + ':':<17} {value}")
+    prepare.summarize(
+        val_bpb, parameters=parameters, depth=DEPTH, attention=attention, steps=steps, uncounted_steps=UNCOUNTED_STEPS,
+        tokens_per_step=TOTAL_BATCH_SIZE, flops_per_token=model.flops_per_token(), training_seconds=seconds,
+        marks=(begin, ready, trained, time.perf_counter()), peak_mb=peak_mb, loss_curve=curve,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except torch.OutOfMemoryError as e:
-        first_line = str(e).splitlines()[0]
-        prepare.stop(f"CUDA out of memory: lower DEVICE_BATCH_SIZE ({DEVICE_BATCH_SIZE}) in train.py. {first_line}")
+    prepare.run(main, DEVICE_BATCH_SIZE)

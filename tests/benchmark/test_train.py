@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from research import contract
+from scripts.race import with_constants
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -72,6 +73,26 @@ for got, wanted in zip(*map(run, modules), strict=True):
     # The floor is for gradients that all but cancel, such as 1e-5 for a residual factor.
     assert (got - wanted).norm() <= 1e-5 * wanted.norm() + 1e-8, (got, wanted)
 print("equal")
+"""
+
+# New options multiply by one or add nothing, whatever the other weights are; then all are trained.
+FIRST_LOSSES = """
+names = [name for name, _ in modules[0].GPT(500, None).named_parameters()]
+for train in modules:
+    torch.manual_seed(0)
+    model = train.GPT(500, train.sdpa_attention(sorted({train.window_of(i) for i in range(train.DEPTH)})))
+    torch.manual_seed(1)
+    before = dict(model.named_parameters())
+    with torch.no_grad():
+        for name in names:
+            before[name].add_(torch.randn_like(before[name]) * 0.02)
+    x, y = torch.randint(0, 500, (2, 2, train.T))
+    loss = model(x, y)
+    loss.backward()
+    before = {name: p.detach().clone() for name, p in before.items()}
+    train.Optimizer(model).step(1.0, 1.0)
+    still = [name for name, p in model.named_parameters() if torch.equal(p, before[name])]
+    print(f"{loss.item():.5f}", *still)
 """
 
 
@@ -264,6 +285,26 @@ def test_the_kernels_give_what_the_plain_model_gives(environment, tmp_path):
     command = [sys.executable, "-c", LOAD + MODELS, fused, tmp_path / "plain.py"]
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=240)
     assert done.stdout.strip() == "equal", done.stdout + done.stderr
+
+
+def test_the_file_for_races_starts_as_train_py_with_its_options_off_and_on(environment, tmp_path):
+    races = (ROOT / "docs" / "history" / "record.py").read_text()
+    options = {"OUT_GATES": "True", "PAIR_ROWS": "2**10", "SKIPS": "True"}
+    everything = with_constants(races, options | {"PAIRS_IN_X0": "False"})
+    (tmp_path / "everything.py").write_text(everything)
+    (tmp_path / "in_x0.py").write_text(with_constants(everything, {"PAIRS_IN_X0": "True"}))
+    files = (
+        ROOT / "train.py",
+        ROOT / "docs" / "history" / "record.py",
+        tmp_path / "everything.py",
+        tmp_path / "in_x0.py",
+    )
+    command = [sys.executable, "-c", LOAD + FIRST_LOSSES, *map(str, files)]
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=240)
+    losses, untrained = zip(*((line.split()[0], line.split()[1:]) for line in done.stdout.splitlines()), strict=True)
+    assert len(losses) == 4, done.stdout + done.stderr
+    assert len(set(losses)) == 1, done.stdout
+    assert untrained == ([], [], ["pair_factors"], ["pair_factors"])  # times embeddings that are zero at first
 
 
 def test_edits_of_plain_functions_are_heard_where_kernels_stand_for_them(environment, tmp_path):
