@@ -46,6 +46,10 @@ OUT_GATES = False  # scale each head's output by a gate that reads the block inp
 PAIR_ROWS = 0  # embeddings of hashed pairs of tokens
 PAIRS_IN_X0 = True  # add them to the embedding, which every block's input gets a share of, not to each block's input
 PAIR_INIT = 0.1  # their factor
+GRAMS = ()  # lengths of hashed n-grams that have rows of their own, which learn by Adagrad
+GRAM_ROWS = 2**20  # a length
+GRAMS_IN = "values"  # length i's row is added to head i of every value embedding, or "x0": to the embedding
+AHEAD = False  # train on the tokens one and two further on as well, with weights that fall to 0 (Gloeckle et al. 2024)
 SKIPS = False  # add the first half's outputs to the second half's inputs, last to first
 SOFTCAP = 15.0
 INIT_SCALE = 0.68  # of sqrt(3 / WIDTH), the bound of the uniform initial weights
@@ -68,6 +72,7 @@ X0_BETAS = (0.96, 0.95)
 FILTER_LR = 0.01  # of skips too
 PAIR_LR = 0.5
 PAIR_WD = 0.001
+GRAM_LR = 0.1
 MUON_BETA2 = 0.95
 MUON_MOMENTUM = (0.85, 0.95)  # from, to
 MUON_MOMENTUM_STEPS = 200
@@ -228,8 +233,8 @@ if FUSED:
 
     @triton.jit
     def loss_kernel(
-        logits, targets, losses, gradients, gradients8, V: tl.constexpr, CAP: tl.constexpr, BLOCK: tl.constexpr,
-        BOTH: tl.constexpr,
+        logits, targets, losses, gradients, gradients8, ahead, V: tl.constexpr, CAP: tl.constexpr, BLOCK: tl.constexpr,
+        BOTH: tl.constexpr, AHEAD: tl.constexpr, T: tl.constexpr,
     ):  # fmt: skip
         """One row of logits: the loss after the soft cap, and its gradient with respect to what stands before it."""
         row, column = tl.program_id(0).to(tl.int64), tl.arange(0, BLOCK)
@@ -241,7 +246,12 @@ if FUSED:
         total = tl.sum(powers, axis=0)
         own = tl.load(logits + row * V + target).to(tl.float32)
         tl.store(losses + row, tl.log(total) - 2 * CAP * (tl.sigmoid(own * (2 / CAP)) - 1))
-        gradient = (powers * (1 / total) - tl.where(column == target, 1.0, 0.0)) * (4 * share * (1 - share))
+        gradient = powers * (1 / total) - tl.where(column == target, 1.0, 0.0)
+        for i in tl.static_range(2 if AHEAD else 0):
+            there = row % T < T - 1 - i
+            other, weight = tl.load(targets + row + 1 + i, there, other=0), tl.where(there, tl.load(ahead + i), 0.0)
+            gradient += weight * (powers * (1 / total) - tl.where(column == other, 1.0, 0.0))
+        gradient *= 4 * share * (1 - share)
         tl.store(gradients + row * V + column, gradient, mask=column < V)
         if BOTH:
             tl.store(gradients8 + row * V + column, (gradient * 256).to(tl.float8e4nv), mask=column < V)
@@ -260,19 +270,20 @@ if FUSED:
         head8, factor = in_fp8(head.T.contiguous(), head.abs().max().float())
         dx.copy_(fp8_product(gradients8, torch.full_like(factor, 1 / 256), head8, factor))
 
-    def head_loss_backward(dy, _, _8, x, head, targets, loss, gradients, gradients8):
+    def head_loss_backward(dy, _, _8, x, head, targets, ahead, loss, gradients, gradients8):
         scale = (dy / x.size(0)).to(x.dtype)
         dx = fp8_head_backward(gradients8, head) if FP8_HEAD == "both" else gradients @ head
-        return dx * scale, (gradients.T @ x) * scale, None
+        return dx * scale, (gradients.T @ x) * scale, None, None
 
-    def head_loss_results(x, head, _):
+    def head_loss_results(x, head, *_):
         shape = x.size(0), head.size(0)
         gradients8 = x.new_empty(shape if FP8_HEAD == "both" else 0, dtype=torch.float8_e4m3fn)
         return x.new_empty((), dtype=torch.float32), x.new_empty(shape), gradients8
 
     @prepare.operator(head_loss_results, head_loss_backward)
-    def fused_head_loss(x, head, targets, /, loss, _gradients, _gradients8):
-        """Mean of plain losses; the gradient is computed with them, so the logits are read once. x (N, C)"""
+    def fused_head_loss(x, head, targets, ahead, /, loss, _gradients, _gradients8):
+        """Mean of plain losses; the gradient is computed with them, so the logits are read once. x (N, C). With ahead,
+        weights of the losses on the next targets but one and but two, the gradient is of all three."""
         if FP8_HEAD:
             # An RMS norm's result has no magnitude above sqrt(C).
             x8 = in_fp8(x, torch.full((), x.size(1) ** 0.5, device=x.device))
@@ -280,8 +291,8 @@ if FUSED:
         else:
             logits = x @ head.T
         losses = x.new_empty(x.size(0), dtype=torch.float32)
-        sizes = head.size(0), SOFTCAP, triton.next_power_of_2(head.size(0)), FP8_HEAD == "both"
-        loss_kernel[(x.size(0),)](logits, targets, losses, _gradients, _gradients8, *sizes, num_warps=16)
+        sizes = head.size(0), SOFTCAP, triton.next_power_of_2(head.size(0)), FP8_HEAD == "both", ahead is not None, T
+        loss_kernel[(x.size(0),)](logits, targets, losses, _gradients, _gradients8, ahead, *sizes, num_warps=16)
         loss.copy_(losses.mean())
 
     @triton.jit
@@ -486,6 +497,26 @@ def plain_head_loss(x, head, targets, reduction="mean"):
     return F.cross_entropy(capped_logits(x, head), targets, reduction=reduction)
 
 
+AHEAD_START = torch.tensor([0.5, 0.25], device=DEVICE) if AHEAD else None
+
+
+def ahead_weights(progress):
+    """Of the losses on the next token but one and but two: one third each of three, two and one target."""
+    return 0.5 * min(1.0, max(0.0, 2 - 3 * progress)), 0.25 * max(0.0, 1 - 3 * progress)
+
+
+def plain_head_loss_ahead(x, head, targets, ahead):
+    """The mean of plain_head_loss, with the gradient of the losses on the tokens ahead added."""
+    loss = plain_head_loss(x, head, targets)
+    if ahead is None:
+        return loss
+    place = torch.arange(len(targets), device=DEVICE) % T
+    for i, weight in enumerate(ahead):
+        losses = plain_head_loss(x, head, targets.roll(-1 - i), "none") * (place < T - 1 - i)
+        loss = loss + weight * (losses.mean() - losses.mean().detach())
+    return loss
+
+
 def rotary():
     """cos and sin of the positions' angles, (T, 1, D/2) each."""
     frequencies = ROPE_BASE ** (-torch.arange(0, HEAD_DIM, 2, device=DEVICE).float() / HEAD_DIM)
@@ -508,7 +539,7 @@ read = agreeing("norm and filter", plain_read, lambda: fused_read, x[None], taps
 if FUSED and FP8_HEAD:
     head_loss = fused_head_loss  # further from the plain loss than agreeing() allows
 else:
-    head_loss = agreeing("loss", plain_head_loss, lambda: fused_head_loss, x, head, targets)
+    head_loss = agreeing("loss", plain_head_loss_ahead, lambda: fused_head_loss, x, head, targets, AHEAD_START)
 lookup = fused_lookup if FUSED else F.embedding
 del x, hidden, taps, qkv, gate, value, head, targets
 
@@ -517,6 +548,17 @@ def pair_rows(tokens):
     """The embedding's row of the pair that ends at each token (B, T)."""
     pair = tokens * 1_000_003 + F.pad(tokens, (1, 0))[:, :-1] + 1
     return (pair * 2_654_435_761 >> 16) % PAIR_ROWS
+
+
+def gram_rows(tokens):
+    """Rows of the n-grams that end at each token (B, T, lengths): equal n-grams have equal rows."""
+    rows = []
+    for i, length in enumerate(GRAMS):
+        gram = tokens
+        for back in range(1, length):
+            gram = gram * 1_000_003 + F.pad(tokens, (back, 0))[:, :-back] + 1
+        rows.append((gram * 2_654_435_761 >> 16) % GRAM_ROWS + i * GRAM_ROWS)
+    return torch.stack(rows, dim=-1)
 
 
 def window_of(layer):
@@ -560,6 +602,9 @@ class GPT(nn.Module):
         self.pairs = normal(PAIR_ROWS, WIDTH, sd=0.0, dtype=DTYPE) if PAIR_ROWS else None
         self.pair_factors = full(PAIR_INIT, 1 if PAIRS_IN_X0 else DEPTH) if PAIR_ROWS else None
         self.skips = full(0, DEPTH) if SKIPS else None
+        gram_width = HEAD_DIM if GRAMS_IN == "values" else WIDTH
+        self.grams = normal(len(GRAMS) * GRAM_ROWS, gram_width, sd=0.0, dtype=DTYPE) if GRAMS else None
+        self.ahead = AHEAD_START
 
         self.cos, self.sin = rotary()
 
@@ -570,7 +615,14 @@ class GPT(nn.Module):
             pairs = lookup(pair_rows(tokens), self.pairs)
             if PAIRS_IN_X0:
                 x0 = x = x0 + self.pair_factors[0] * pairs
-        values = iter(lookup(tokens, self.values).unflatten(-1, (-1, HEADS, HEAD_DIM)).unbind(2))
+        values = lookup(tokens, self.values).unflatten(-1, (-1, HEADS, HEAD_DIM))
+        if GRAMS:
+            grams = lookup(gram_rows(tokens).flatten(1), self.grams).unflatten(1, (-1, len(GRAMS)))
+            if GRAMS_IN == "x0":
+                x0 = x = x0 + grams.sum(2)
+            else:
+                values = values + F.pad(grams, (0, 0, 0, HEADS - len(GRAMS))).unsqueeze(2)
+        values = iter(values.unbind(2))
         gates, taps = iter(self.gates.to(DTYPE).unbind(0)), self.taps.to(DTYPE)
         out_gates, kept = self.out_gates.to(DTYPE) if OUT_GATES else None, []
         attention, mlp_in, mlp_out = (w.to(DTYPE).unbind(0) for w in (self.attention, self.mlp_in, self.mlp_out))
@@ -597,7 +649,7 @@ class GPT(nn.Module):
         if targets is None:
             return capped_logits(x, head)
         if torch.is_grad_enabled() and reduction == "mean":
-            return head_loss(x.flatten(0, 1), head, targets.flatten())
+            return head_loss(x.flatten(0, 1), head, targets.flatten(), self.ahead)
         return plain_head_loss(x.flatten(0, 1), head, targets.flatten(), reduction)
 
     def flops_per_token(self):
@@ -659,6 +711,14 @@ def adam_update(p, g, m, v, step, lr, wd, beta1, beta2, eps):
     p.copy_(p.float() * (1 - lr * wd) - lr / (1 - beta1**step) * m / corrected)
 
 
+@compiled
+def adagrad_update(p, g, second, lr):
+    """Adagrad (Duchi et al. 2011) with a sum of squares a row: p, g (N, C), second (N, 1). Untouched rows stay."""
+    g = g.float()
+    second.add_(g.square().mean(dim=-1, keepdim=True))
+    p.copy_(p.float() - lr * g * second.clamp_min(1e-30).rsqrt())
+
+
 class Optimizer:
     """Muon for the block matrices, AdamW for the rest, each parameter with its own settings."""
 
@@ -686,6 +746,8 @@ class Optimizer:
             second = (stack, rows, 1) if rows >= cols else (stack, 1, cols)
             self.muon_state.append((torch.zeros(stack, rows, cols, device=DEVICE), torch.zeros(second, device=DEVICE)))
         self.steps = 0
+        self.grams = model.grams
+        self.gram_squares = torch.zeros(len(GRAMS) * GRAM_ROWS, 1, device=DEVICE)
 
     @torch.no_grad()
     def step(self, lr_scale, wd_scale):
@@ -696,6 +758,9 @@ class Optimizer:
             settings = (self.steps, lr * lr_scale, wd, *betas, 1e-10)
             adam_update(p, p.grad, m, v, *map(scalar, settings))
             p.grad = None
+        if GRAMS:
+            adagrad_update(self.grams, self.grams.grad, self.gram_squares, scalar(GRAM_LR * lr_scale))
+            self.grams.grad = None
         momentum = MUON_MOMENTUM[0] + (MUON_MOMENTUM[1] - MUON_MOMENTUM[0]) * min(1, self.steps / MUON_MOMENTUM_STEPS)
         for p, (buffer, second) in zip(self.muon, self.muon_state, strict=True):
             lr = MATRIX_LR * lr_scale * max(1, p.size(-2) / p.size(-1)) ** 0.5
@@ -728,6 +793,8 @@ def train(model, optimizer, batches):
             loss = forward(x, y)
             (loss / accumulate).backward()
         fraction = elapsed / TIME_BUDGET
+        if AHEAD:
+            model.ahead.copy_(torch.tensor(ahead_weights(fraction)), non_blocking=True)
         optimizer.step(learning_rate_scale(fraction), 1 - fraction)
         step += 1
         watch.read(step, fraction, loss.detach())

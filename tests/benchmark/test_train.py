@@ -266,11 +266,11 @@ FUSED = (
 """What lets Triton's interpreter run the kernels, traced, on a CPU."""
 
 
-def interpreted(environment, path: Path, *changes: tuple[str, str]) -> Path:
-    """A copy of train.py that runs its kernels without a GPU, with pieces of text replaced."""
+def interpreted(environment, path: Path, *changes: tuple[str, str], source: str = "") -> Path:
+    """A copy of train.py, or of the source, that runs its kernels without a GPU, with pieces of text replaced."""
     pytest.importorskip("triton")
     environment["TRITON_INTERPRET"] = "1"
-    source = (ROOT / "train.py").read_text()
+    source = source or (ROOT / "train.py").read_text()
     for old, new in (*FUSED, *changes):
         assert source.count(old) == 1, old
         source = source.replace(old, new)
@@ -278,27 +278,27 @@ def interpreted(environment, path: Path, *changes: tuple[str, str]) -> Path:
     return path
 
 
-def test_the_kernels_give_what_the_plain_model_gives(environment, tmp_path):
-    small = "DEPTH = 7 if OFFICIAL else 4", "DEPTH = 2"  # the interpreter takes its time
-    fused = interpreted(environment, tmp_path / "fused.py", small)
-    (tmp_path / "plain.py").write_text((ROOT / "train.py").read_text().replace(*small))
+RACES = ROOT / "docs" / "history" / "record.py"
+OPTIONS = {"OUT_GATES": "True", "PAIR_ROWS": "2**9", "SKIPS": "True", "GRAMS": "(2, 3)", "GRAM_ROWS": "2**9"}
+"""Everything that the file for races can add to a model, in small."""
+
+
+@pytest.mark.parametrize("options", [None, OPTIONS | {"AHEAD": "True"}], ids=["train.py", "races"])
+def test_the_kernels_give_what_the_plain_model_gives(environment, tmp_path, options):
+    small = ("DEPTH = 7 if OFFICIAL else 4", "DEPTH = 2")  # the interpreter takes its time
+    source = (ROOT / "train.py").read_text() if options is None else with_constants(RACES.read_text(), options)
+    fused = interpreted(environment, tmp_path / "fused.py", small, source=source)
+    (tmp_path / "plain.py").write_text(source.replace(*small))
     command = [sys.executable, "-c", LOAD + MODELS, fused, tmp_path / "plain.py"]
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=240)
     assert done.stdout.strip() == "equal", done.stdout + done.stderr
 
 
 def test_the_file_for_races_starts_as_train_py_with_its_options_off_and_on(environment, tmp_path):
-    races = (ROOT / "docs" / "history" / "record.py").read_text()
-    options = {"OUT_GATES": "True", "PAIR_ROWS": "2**10", "SKIPS": "True"}
-    everything = with_constants(races, options | {"PAIRS_IN_X0": "False"})
-    (tmp_path / "everything.py").write_text(everything)
-    (tmp_path / "in_x0.py").write_text(with_constants(everything, {"PAIRS_IN_X0": "True"}))
-    files = (
-        ROOT / "train.py",
-        ROOT / "docs" / "history" / "record.py",
-        tmp_path / "everything.py",
-        tmp_path / "in_x0.py",
-    )
+    files = [ROOT / "train.py", RACES]
+    for places in ({"PAIRS_IN_X0": "False", "AHEAD": "True"}, {"GRAMS_IN": '"x0"'}):
+        files.append(tmp_path / f"{len(files)}.py")
+        files[-1].write_text(with_constants(RACES.read_text(), OPTIONS | places))
     command = [sys.executable, "-c", LOAD + FIRST_LOSSES, *map(str, files)]
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=240)
     losses, untrained = zip(*((line.split()[0], line.split()[1:]) for line in done.stdout.splitlines()), strict=True)
