@@ -47,7 +47,7 @@ PAIR_ROWS = 0  # embeddings of hashed pairs of tokens
 PAIRS_IN_X0 = True  # add them to the embedding, which every block's input gets a share of, not to each block's input
 PAIR_INIT = 0.1  # their factor
 GRAMS = ()  # lengths of hashed n-grams that have rows of their own, which learn by Adagrad
-GRAM_ROWS = 2**20  # a length
+GRAM_ROWS = 2**22  # a length
 GRAMS_IN = "values"  # length i's row is added to head i of every value embedding, or "x0": to the embedding
 AHEAD = False  # train on the tokens one and two further on as well, with weights that fall to 0 (Gloeckle et al. 2024)
 SKIPS = False  # add the first half's outputs to the second half's inputs, last to first
@@ -215,6 +215,29 @@ if FUSED:
             inside = (rows < end)[:, None] & (columns < width)[None, :]
             total += tl.sum(load(grad + where[:, None] * width + columns[None, :], inside), axis=0)
         tl.store(out + token * width + columns, total, mask=columns < width)
+
+    @triton.jit
+    def grams_kernel(
+        rows, order, grads, table, squares, lr, count, C: tl.constexpr, BLOCK: tl.constexpr, MANY: tl.constexpr
+    ):
+        """Adagrad on the rows of table (.., C): rows (count) are sorted, order says where in grads (count, C) each is
+        from. A program takes all of one row; those after the first of equal rows have nothing to do."""
+        at, column = tl.program_id(0), tl.arange(0, BLOCK)
+        row = tl.load(rows + at)
+        if row != tl.load(rows + at - 1, at > 0, other=-1):
+            total, alike = tl.zeros((BLOCK,), dtype=tl.float32), MANY
+            while alike == MANY:
+                next_ones = at + tl.arange(0, MANY)
+                same = tl.load(rows + next_ones, next_ones < count, other=-1) == row
+                where = tl.load(order + next_ones, same, other=0)
+                inside = same[:, None] & (column < C)[None, :]
+                total += tl.sum(load(grads + where[:, None] * C + column[None, :], inside), axis=0)
+                at, alike = at + MANY, tl.sum(same.to(tl.int32), axis=0)
+            square = tl.load(squares + row) + tl.sum(total * total, axis=0) / C
+            tl.store(squares + row, square)
+            step = lr * total * tl.rsqrt(tl.maximum(square, 1e-30))
+            to = table + row * C + column
+            tl.store(to, load(to, column < C) - step, mask=column < C)
 
     @prepare.operator(lambda grad, _, count: grad.new_empty(count, grad.size(-1)))
     def embedding_gradient(grad, rows, count: int, /, out):
@@ -524,9 +547,9 @@ def rotary():
     return angles.cos().to(DTYPE), angles.sin().to(DTYPE)
 
 
-def agreeing(name, plain, kernel, *inputs):
+def agreeing(name, plain, kernel, *inputs, choices=((),)):
     """The kernel where it does what the plain function does, else that: so it is enough to edit the plain one."""
-    return prepare.choose(name, {"kernel": kernel}, plain, inputs, otherwise=plain)[1] if FUSED else plain
+    return prepare.choose(name, {"kernel": kernel}, plain, inputs, choices, otherwise=plain)[1] if FUSED else plain
 
 
 some = partial(torch.randn, device=DEVICE, dtype=DTYPE, requires_grad=True)
@@ -539,7 +562,8 @@ read = agreeing("norm and filter", plain_read, lambda: fused_read, x[None], taps
 if FUSED and FP8_HEAD:
     head_loss = fused_head_loss  # further from the plain loss than agreeing() allows
 else:
-    head_loss = agreeing("loss", plain_head_loss_ahead, lambda: fused_head_loss, x, head, targets, AHEAD_START)
+    ahead = ((AHEAD_START,),)
+    head_loss = agreeing("loss", plain_head_loss_ahead, lambda: fused_head_loss, x, head, targets, choices=ahead)
 lookup = fused_lookup if FUSED else F.embedding
 del x, hidden, taps, qkv, gate, value, head, targets
 
@@ -550,6 +574,7 @@ def pair_rows(tokens):
     return (pair * 2_654_435_761 >> 16) % PAIR_ROWS
 
 
+@compiled
 def gram_rows(tokens):
     """Rows of the n-grams that end at each token (B, T, lengths): equal n-grams have equal rows."""
     rows = []
@@ -603,13 +628,17 @@ class GPT(nn.Module):
         self.pair_factors = full(PAIR_INIT, 1 if PAIRS_IN_X0 else DEPTH) if PAIR_ROWS else None
         self.skips = full(0, DEPTH) if SKIPS else None
         gram_width = HEAD_DIM if GRAMS_IN == "values" else WIDTH
-        self.grams = normal(len(GRAMS) * GRAM_ROWS, gram_width, sd=0.0, dtype=DTYPE) if GRAMS else None
+        self.grams = (
+            normal(len(GRAMS) * GRAM_ROWS, gram_width, sd=0.0, dtype=DTYPE).requires_grad_(False) if GRAMS else None
+        )
+        self.gram_squares = torch.zeros(len(GRAMS) * GRAM_ROWS, device=DEVICE)
         self.ahead = AHEAD_START
 
         self.cos, self.sin = rotary()
 
-    def forward(self, tokens, targets=None, reduction="mean"):
-        """tokens, targets (B, T) int64: losses in nats reduced as asked, or without targets logits (B, T, V) fp32."""
+    def forward(self, tokens, targets=None, reduction="mean", grams=None):
+        """tokens, targets (B, T) int64: losses in nats reduced as asked, or without targets logits (B, T, V) fp32.
+        grams: F.embedding(gram_rows(tokens), self.grams), from whoever wants their gradient."""
         x0 = x = norm(lookup(tokens, self.embedding))  # (B, T, C)
         if PAIR_ROWS:
             pairs = lookup(pair_rows(tokens), self.pairs)
@@ -617,7 +646,7 @@ class GPT(nn.Module):
                 x0 = x = x0 + self.pair_factors[0] * pairs
         values = lookup(tokens, self.values).unflatten(-1, (-1, HEADS, HEAD_DIM))
         if GRAMS:
-            grams = lookup(gram_rows(tokens).flatten(1), self.grams).unflatten(1, (-1, len(GRAMS)))
+            grams = F.embedding(gram_rows(tokens), self.grams) if grams is None else grams  # (B, T, lengths, width)
             if GRAMS_IN == "x0":
                 x0 = x = x0 + grams.sum(2)
             else:
@@ -711,12 +740,22 @@ def adam_update(p, g, m, v, step, lr, wd, beta1, beta2, eps):
     p.copy_(p.float() * (1 - lr * wd) - lr / (1 - beta1**step) * m / corrected)
 
 
-@compiled
-def adagrad_update(p, g, second, lr):
-    """Adagrad (Duchi et al. 2011) with a sum of squares a row: p, g (N, C), second (N, 1). Untouched rows stay."""
-    g = g.float()
-    second.add_(g.square().mean(dim=-1, keepdim=True))
-    p.copy_(p.float() - lr * g * second.clamp_min(1e-30).rsqrt())
+@torch.no_grad()
+def learn_grams(model, rows, grads, lr):
+    """Adagrad (Duchi et al. 2011) with one sum of squares a row, on the rows that were looked up alone, so that a table
+    may be large. rows (B, T, lengths), grads (B, T, lengths, C)"""
+    rows, grads = rows.flatten(), grads.flatten(0, 2)
+    if FUSED:
+        ordered, order = rows.sort()
+        sizes, block = grads.shape, triton.next_power_of_2(grads.size(1))
+        state = model.grams, model.gram_squares
+        grams_kernel[(len(rows),)](ordered, order, grads, *state, lr, *sizes, block, 16, num_warps=max(1, block // 256))
+        return
+    touched, which = rows.unique(return_inverse=True)
+    total = torch.zeros(len(touched), grads.size(1), device=DEVICE).index_add_(0, which, grads.float())
+    model.gram_squares[touched] += total.square().mean(dim=1)
+    step = lr * total * model.gram_squares[touched].clamp_min(1e-30).rsqrt()[:, None]
+    model.grams[touched] = (model.grams[touched].float() - step).to(DTYPE)
 
 
 class Optimizer:
@@ -746,8 +785,6 @@ class Optimizer:
             second = (stack, rows, 1) if rows >= cols else (stack, 1, cols)
             self.muon_state.append((torch.zeros(stack, rows, cols, device=DEVICE), torch.zeros(second, device=DEVICE)))
         self.steps = 0
-        self.grams = model.grams
-        self.gram_squares = torch.zeros(len(GRAMS) * GRAM_ROWS, 1, device=DEVICE)
 
     @torch.no_grad()
     def step(self, lr_scale, wd_scale):
@@ -758,9 +795,6 @@ class Optimizer:
             settings = (self.steps, lr * lr_scale, wd, *betas, 1e-10)
             adam_update(p, p.grad, m, v, *map(scalar, settings))
             p.grad = None
-        if GRAMS:
-            adagrad_update(self.grams, self.grams.grad, self.gram_squares, scalar(GRAM_LR * lr_scale))
-            self.grams.grad = None
         momentum = MUON_MOMENTUM[0] + (MUON_MOMENTUM[1] - MUON_MOMENTUM[0]) * min(1, self.steps / MUON_MOMENTUM_STEPS)
         for p, (buffer, second) in zip(self.muon, self.muon_state, strict=True):
             lr = MATRIX_LR * lr_scale * max(1, p.size(-2) / p.size(-1)) ** 0.5
@@ -790,8 +824,11 @@ def train(model, optimizer, batches):
     while elapsed < TIME_BUDGET:
         for _ in range(accumulate):
             x, y, _ = next(batches)
-            loss = forward(x, y)
+            grams = F.embedding(rows := gram_rows(x), model.grams).requires_grad_() if GRAMS else None
+            loss = forward(x, y, grams=grams)
             (loss / accumulate).backward()
+            if GRAMS:
+                learn_grams(model, rows, grams.grad, GRAM_LR * learning_rate_scale(elapsed / TIME_BUDGET))
         fraction = elapsed / TIME_BUDGET
         if AHEAD:
             model.ahead.copy_(torch.tensor(ahead_weights(fraction)), non_blocking=True)

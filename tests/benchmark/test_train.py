@@ -67,7 +67,7 @@ def run(train):
     x, y = torch.randint(0, 500, (2, 2, train.T))
     loss = train.compiled(model)(x, y)
     loss.backward()
-    return [loss.detach(), *(p.grad for p in model.parameters())]
+    return [loss.detach(), *(p.grad for p in model.parameters() if p.requires_grad)]
 
 for got, wanted in zip(*map(run, modules), strict=True):
     # The floor is for gradients that all but cancel, such as 1e-5 for a residual factor.
@@ -93,6 +93,26 @@ for train in modules:
     train.Optimizer(model).step(1.0, 1.0)
     still = [name for name, p in model.named_parameters() if torch.equal(p, before[name])]
     print(f"{loss.item():.5f}", *still)
+"""
+
+# Rows that are looked up once, many times and never.
+LEARNT = """
+from types import SimpleNamespace
+
+def learn(train):
+    torch.manual_seed(0)
+    model = SimpleNamespace(grams=torch.randn(128, train.HEAD_DIM), gram_squares=torch.zeros(128))
+    untouched = model.grams[100:].clone()
+    for _ in range(3):
+        rows = torch.randint(0, 100, (2, 70, 2))
+        rows[0, :40] = 7
+        train.learn_grams(model, rows, torch.randn(2, 70, 2, train.HEAD_DIM), 0.1)
+    assert torch.equal(model.grams[100:], untouched)
+    return model.grams, model.gram_squares
+
+for got, wanted in zip(*map(learn, modules), strict=True):
+    assert torch.allclose(got, wanted, rtol=1e-5, atol=1e-5), (got, wanted)
+print("equal")
 """
 
 
@@ -304,7 +324,17 @@ def test_the_file_for_races_starts_as_train_py_with_its_options_off_and_on(envir
     losses, untrained = zip(*((line.split()[0], line.split()[1:]) for line in done.stdout.splitlines()), strict=True)
     assert len(losses) == 4, done.stdout + done.stderr
     assert len(set(losses)) == 1, done.stdout
-    assert untrained == ([], [], ["pair_factors"], ["pair_factors"])  # times embeddings that are zero at first
+    # Factors of embeddings that are zero at first; n-grams learn by themselves.
+    assert untrained == ([], [], ["pair_factors", "grams"], ["pair_factors", "grams"])
+
+
+def test_the_kernel_that_learns_n_grams_does_what_the_plain_code_does(environment, tmp_path):
+    source = with_constants(RACES.read_text(), {"GRAMS": "(2, 3)", "GRAM_ROWS": "64"})
+    fused = interpreted(environment, tmp_path / "fused.py", source=source)
+    (tmp_path / "plain.py").write_text(source)
+    command = [sys.executable, "-c", LOAD + LEARNT, fused, tmp_path / "plain.py"]
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=240)
+    assert done.stdout.strip() == "equal", done.stdout + done.stderr
 
 
 def test_edits_of_plain_functions_are_heard_where_kernels_stand_for_them(environment, tmp_path):
