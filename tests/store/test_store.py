@@ -6,8 +6,6 @@ import json
 import random
 import sqlite3
 import string
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,26 +50,6 @@ def keep(run: Run) -> Verdict:
     """A verdict that keeps."""
     estimate, difference = Estimate(0.99, 0.98, 1.0, 1), Estimate(-0.01, -0.02, 0.0, 2)
     return Verdict(run.run, "keep", "greedy", "why", NOW, True, "", 0.9, estimate, difference, {"fit": 1.0})
-
-
-def test_labs_that_make_the_same_plan_at_once_have_it_on_record_once(tmp_path: Path):
-    path, labs = tmp_path / "m.db", 8
-    Store(path).close()
-    start = threading.Barrier(labs)
-    plan = Plan("p1", NOW, "contrarian", None, None, "experiment", "because", details={"seen": "3"})
-
-    def add(_: int) -> bool:
-        with Store(path) as store:
-            start.wait()
-            return store.add_plan(plan)
-
-    with ThreadPoolExecutor(labs) as pool:
-        added = list(pool.map(add, range(labs)))
-    assert sorted(added) == [False] * (labs - 1) + [True]
-    with Store(path) as store:
-        store.close_plan("p1", NOW, "r1")
-        assert not store.add_plan(plan)
-        assert [known.run for known in store.plans()] == ["r1"]
 
 
 def test_records_come_back_as_they_went(tmp_path: Path):
