@@ -51,7 +51,8 @@ def open_store(places: Places, at_utc: str, tell: SetAside) -> Store:
             aside = _set_aside(places.memory, at_utc)
             tell(f"{damage.what} It is kept as {aside.name}; the memory is rebuilt from results/runs and results.tsv.")
         draft = places.memory.with_name(".memory.new")
-        for stale in (draft, *_companions(draft)):
+        # A killed process leaves the log of a memory that is gone, which SQLite would play into the new one.
+        for stale in (draft, *_companions(draft), *_companions(places.memory)):
             stale.unlink(missing_ok=True)
         with Store(draft) as store:
             count = rebuild(store, places, at_utc)
