@@ -66,10 +66,15 @@ class Autonomy:
 
 
 def load(store: Facts) -> Autonomy:
-    """The switch as the memory has it; anything unreadable in it is as if it was never set."""
+    """The switch as the memory has it."""
+    return read(store.fact(FACT))
+
+
+def read(text: str | None) -> Autonomy:
+    """The switch as the fact's text has it; anything unreadable in it is as if it was never set."""
     state = Autonomy()
     try:
-        value = loads(store.fact(FACT) or "{}")
+        value = loads(text or "{}")
     except ValueError:
         value = {}
     if isinstance(value, dict):

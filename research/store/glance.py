@@ -55,6 +55,11 @@ class Glance:
         else:
             self._db.execute("INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)", (name, value))
 
+    def exchange(self, name: str, held: str | None, value: str) -> bool:
+        """Sets a named value that still is what it was when it was read; else False, and nothing changes."""
+        done = self._db.execute("UPDATE facts SET value = ? WHERE name = ? AND value = ?", (value, name, held))
+        return done.rowcount == 1
+
     def advance(self, name: str, value: int) -> bool:
         """Raises a number; True for the one caller, of all at once, that raised it to this value."""
         done = self._db.execute(

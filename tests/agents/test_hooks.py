@@ -265,6 +265,25 @@ def test_a_stop_that_can_not_be_noted_is_not_lost_in_silence(kit: Kit):
     assert "research autonomy" in text
 
 
+@pytest.mark.parametrize("end", [[], ["--runs", "1"]], ids=["goes on", "has come to its limit"])
+def test_a_switch_turned_off_while_stop_looks_around_stays_off(kit: Kit, end: list[str]):
+    turn_on(kit, *end)
+    kit.run()
+    kit.git("gc", "-q")  # what is packed is asked of git, which here takes as long as a person needs
+    mark, git = kit.home / "asked", Path(kit.environment["PATH"].split(":")[0]) / "git"
+    git.write_text(
+        f"#!/bin/sh\nif mkdir {mark} 2> /dev/null; then\n"
+        f"    PYTHONPATH={CHECKOUT} {sys.executable} -m research autonomy off > /dev/null\n"
+        f'fi\nexec {shutil.which("git")} "$@"\n'
+    )
+    git.chmod(0o755)
+    assert order(kit) == ""
+    assert mark.exists()
+    told = kit.json("autonomy", "status")
+    assert (told["enabled"], told["reason"], told["ended_by_itself"]) == (False, "research autonomy off", False)
+    assert log(kit) == ""
+
+
 OTHERS = [
     {"tool_name": "exec_command", "tool_input": {"cmd": "git push"}},
     {"tool_name": "shell", "tool_input": {"command": ["bash", "-lc", "git push"]}},

@@ -276,7 +276,8 @@ def stop(call: Call) -> dict[str, Any] | None:
     with glance(call.discovery, call.log) as store:
         if store is None:
             return None
-        state = autonomy.load(store)
+        held = store.fact(autonomy.FACT)
+        state = autonomy.read(held)
         if not state.enabled:
             return None
         launched = store.last("runs") - state.first_run
@@ -289,15 +290,16 @@ def stop(call: Call) -> dict[str, Any] | None:
         words = state.order_words or ORDER_WORDS
         order = next_order(here, words)
         if reason and order.kind != "wait":  # codex exec ends a run in progress with the turn
-            return _let_go(store, state, reason, now)
-        if order.kind == "no-data":
-            store.set_fact("told_of_data", "1")
+            return _let_go(call, store, held, state, reason, now)
         if not order.text:
             return None
         progress = f"{here.head} {store.last('runs')} {store.last('verdicts')}"
         if reason := autonomy.went_on(state, progress, _digest(call.text("last_assistant_message"))):
-            return _let_go(store, state, reason, now)
-        autonomy.save(store, state)
+            return _let_go(call, store, held, state, reason, now)
+        if not store.exchange(autonomy.FACT, held, dumps(state.as_dict())):
+            return stop(call)  # the switch was turned meanwhile: what it says now is what holds
+        if order.kind == "no-data":
+            store.set_fact("told_of_data", "1")
         if review := _news(store, branch):
             order = next_order(here, max(LEAST_WORDS, words - len(review) // WORD_CHARS))
         text = "\n\n".join(part for part in (review, order.text) if part)
@@ -306,9 +308,13 @@ def stop(call: Call) -> dict[str, Any] | None:
     return {"decision": "block", "reason": text[:CONTEXT_CHARS]}
 
 
-def _let_go(store: Glance, state: autonomy.Autonomy, reason: str, now: float) -> dict[str, Any]:
-    """Ends the loop with a message."""
-    autonomy.save(store, autonomy.turned_off(state, reason, now, by_itself=True))
+def _let_go(
+    call: Call, store: Glance, held: str | None, state: autonomy.Autonomy, reason: str, now: float
+) -> dict[str, Any] | None:
+    """Ends the loop with a message, unless the switch was turned meanwhile."""
+    after = autonomy.turned_off(state, reason, now, by_itself=True)
+    if not store.exchange(autonomy.FACT, held, dumps(after.as_dict())):
+        return stop(call)
     store.add_event(_utc(now), "autonomy", dumps({"enabled": False, "reason": reason}))
     return {"systemMessage": f'Autoresearch: the loop has ended. {reason} Say "continue" to go on.'}
 
