@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -203,10 +202,8 @@ def _recorded(setting: _Setting) -> End:
             preflight.check_data(machine_home(lab.environment), lab.environment, setting.device is not None)
         setting.backend.check(launch)
         if not request.allow_dirty:
-            runs = [] if request.again else store.runs_of(candidate.fingerprint)
-            by_key = store.latest_with_key(key)
-            repeat, contract = identity.find_repeat(runs, request.seed, key, by_key, _asker(lab))
-            if repeat and (end := _hand_out(setting, repeat)):
+            end, contract = _repeated(setting, store, candidate, key, None)
+            if end:
                 return end
         preflight.check_disk(lab.places.discovery)
         if request.dry_run:
@@ -223,6 +220,10 @@ def _recorded(setting: _Setting) -> End:
         try:
             if asked := setting.wires.stop.requested():
                 return End(setting.name, "interrupted", 128 + asked, why="stopped before launch")
+            if not request.allow_dirty:  # whoever had the device until now may have made this very run
+                end, contract = _repeated(setting, store, candidate, key, contract)
+                if end:
+                    return end
             plan = session.Recording(store, start, candidate.text, locks, complete)
             done = session.launch_recorded(plan, setting.backend, launch, setting.wires)
         finally:
@@ -231,8 +232,17 @@ def _recorded(setting: _Setting) -> End:
         return _after(lab, store, done)
 
 
-def _asker(lab: Lab) -> Callable[[], str | None]:
-    return lambda: identity.ask_contract(lab.work, lab.environment)
+def _repeated(
+    setting: _Setting, store: Store, candidate: Candidate, key: str, contract: str | None
+) -> tuple[End | None, str | None]:
+    """The end of a launch that would only repeat a finished run, None for any other; and its contract, if known."""
+    lab, request = setting.lab, setting.request
+    runs = [] if request.again else store.runs_of(candidate.fingerprint)
+    by_key = store.latest_with_key(key)
+    repeat, contract = identity.find_repeat(
+        runs, request.seed, key, by_key, lambda: contract or identity.ask_contract(lab.work, lab.environment)
+    )
+    return (_hand_out(setting, repeat) if repeat else None), contract
 
 
 def _refuse(setting: _Setting, store: Store, candidate: Candidate, history: list[Judged], key: str) -> None:
