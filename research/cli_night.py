@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
@@ -15,7 +17,8 @@ from research.agents.night.loop import Night, is_cut_off
 from research.agents.night.notify import Command, silent
 from research.cli_kit import JsonFlag, say_to_stderr, show
 from research.clock import run_name, utc
-from research.files import append_line
+from research.errors import ResearchError
+from research.files import FileLock, append_line
 from research.lab import Lab
 from research.launching import Request
 from research.night_state import FACT, Limits, NightState, from_json
@@ -81,7 +84,7 @@ def night(
     tell = say_to_stderr if as_json else typer.echo
     limits = Limits(max_runs, hours, max_usd, usd_per_hour)
     slots = ground.slots(workers, backend, os.environ)
-    with open(os.devnull, "wb") as nowhere:
+    with _alone(places), open(os.devnull, "wb") as nowhere:
         lab = _quiet_lab(places, nowhere, policy)
         with lab.open() as store:
             state = _state(lab, store, limits, agent, backend, seed, workers, policy)
@@ -100,6 +103,23 @@ def night(
     text = f"Ended: {state.stop_reason}. {state.runs} runs, {kept} kept.\nThe morning page: {report}"
     data = {"runs": state.runs, "kept": kept, "stop_reason": state.stop_reason, "report": str(report)}
     show("night", data | {"branch": state.branch, "night": state.night, "usd": round(state.usd, 2)}, text, as_json)
+
+
+@contextmanager
+def _alone(places: Places) -> Iterator[None]:
+    """Keeps a second night away: it would take the first one for cut off, and its work trees from under its runs.
+
+    Raises:
+        ResearchError: if a night is going on in this checkout.
+    """
+    lock = FileLock(places.discovery / ".night.lock")
+    if not lock.acquire():
+        what = "A night is going on in this checkout."
+        raise ResearchError(what, "Watch it: research watch. Or work in another clone of the repository.")
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _quiet_lab(places: Places, nowhere: Any, policy: Policy) -> Lab:
