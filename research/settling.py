@@ -105,8 +105,12 @@ def _move(root: Path, store: Store, run: Run, target: str | None) -> tuple[str |
         return tip, f"{branch} stands at {target[:7]}."
     if tip is None:
         raise CannotSettle(f"The branch {branch} no longer exists.", f"Type: git branch {branch} {target[:7]}")
-    _check_move(root, store, run, tip, target)
-    repo.move_branch(root, branch, target, tip)
+    try:
+        _check_move(root, store, run, tip, target)
+        repo.move_branch(root, branch, target, tip)
+    except repo.GitError as error:  # such as the lock of somebody else's git, which is at work here
+        what = f"{branch} was not moved: {error.what}"
+        raise CannotSettle(what, "When that is over, type: research settle") from None
     return target, f"{branch} moved from {tip[:7]} to {target[:7]}."
 
 
