@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from pathlib import Path
@@ -65,11 +66,23 @@ def _take_in_folder(lab: Lab, store: Store, folder: Path) -> list[str]:
         if not place.exists():
             if not (folder / contract.SCORE_FILE).is_file():
                 raise adoption.NothingToRecord(f"{folder} holds no score.json.", "Give a finished run's folder.")
-            place.mkdir(parents=True)
-            for part in (contract.RUN_LOG, "train.py", contract.SCORE_FILE):
-                if (folder / part).is_file():
-                    shutil.copyfile(folder / part, place / part)
+            _copy(folder, place)
         folder = place
     if folder.name in store.folders():
         return []
     return lab.take_in(store, adoption.adopt_folder(folder, lab.places.root, lab.now_utc()), folder)
+
+
+def _copy(folder: Path, place: Path) -> None:
+    """Copies a run's folder, whole or not at all: a copy that was cut off would be taken for the run ever after."""
+    draft = place.with_name(f".{place.name}.{os.getpid()}")
+    draft.mkdir(parents=True, exist_ok=True)
+    try:
+        for part in (contract.RUN_LOG, "train.py", contract.SCORE_FILE):
+            if (folder / part).is_file():
+                shutil.copyfile(folder / part, draft / part)
+        draft.rename(place)
+    except OSError:
+        shutil.rmtree(draft, ignore_errors=True)
+        if not place.exists():  # else another lab was faster
+            raise

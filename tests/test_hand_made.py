@@ -108,6 +108,16 @@ def test_a_folder_from_elsewhere(kit: Kit, tmp_path: Path):
     assert "audit" not in json.dumps(kit.json("export"))
 
 
+def test_a_folder_whose_copy_was_cut_off_is_taken_in_the_next_time(kit: Kit, tmp_path: Path):
+    """The log can't be read: the copy ends as it does where it is killed, or where the disk is full."""
+    folder = by_hand(kit).rename(tmp_path / "brought")
+    (folder / "run.log").symlink_to("/proc/self/mem")  # its beginning can't be read
+    assert kit.research("record", str(folder)).code == 1
+    (folder / "run.log").unlink()
+    assert len(kit.json("record", str(folder))["recorded"]) == 1  # type: ignore[arg-type]
+    assert [place.name for place in kit.folders()] == ["hand-brought"]
+
+
 def test_nothing_there(kit: Kit):
     result = kit.research("record", "absent.log")
     assert result.code == 1
