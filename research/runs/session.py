@@ -101,7 +101,10 @@ def launch_recorded(recording: Recording, backend: Backend, launch: Launch, wire
             repo.keep_commit(launch.root, start.run, start.commit)
         fds = tuple(lock.fileno() for lock in (alive, *recording.locks))
         ended = run_command(backend, launch, folder / RUN_LOG, wires, fds)
-        record = recording.complete(_unless_disk_full(finished(start, ended, folder, wires.now_utc())))
+        record = _unless_disk_full(finished(start, ended, folder, wires.now_utc()))
+        with contextlib.suppress(OSError):  # at once: completing it asks git and the memory, which may fail
+            folders.write_finish(folder, record)
+        record = recording.complete(record)
         with contextlib.suppress(OSError):
             folders.write_finish(folder, record)
         store.finish_run(record)

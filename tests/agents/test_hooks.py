@@ -265,6 +265,16 @@ def test_a_stop_that_can_not_be_noted_is_not_lost_in_silence(kit: Kit):
     assert "research autonomy" in text
 
 
+def test_runs_by_hand_that_can_not_be_taken_in_keep_no_hook_from_its_work(kit: Kit):
+    turn_on(kit)
+    kit.run()
+    (kit.root / "results" / "discovery" / ".hand-made").mkdir()
+    assert order(kit) != ""
+    hook(kit, "UserPromptSubmit", prompt="stop")
+    assert kit.json("autonomy", "status")["enabled"] is False
+    assert "were not taken in: IsADirectoryError" in log(kit)
+
+
 @pytest.mark.parametrize("end", [[], ["--runs", "1"]], ids=["goes on", "has come to its limit"])
 def test_a_switch_turned_off_while_stop_looks_around_stays_off(kit: Kit, end: list[str]):
     turn_on(kit, *end)

@@ -105,7 +105,15 @@ def _review(row: dict[str, Any]) -> str:
 
 
 def take_in_hand_made(call: Call) -> None:
-    """Takes in finished runs that were made by hand, when the folder of runs changed since the last look."""
+    """Takes in finished runs that were made by hand; what can't be now is at the next look, and keeps no hook."""
+    try:
+        _take_in(call)
+    except Exception as error:
+        call.log(f"runs made by hand were not taken in: {type(error).__name__}: {error}")
+
+
+def _take_in(call: Call) -> None:
+    """Looks for them when the folder of runs changed since the last look."""
     runs = os.path.join(call.root, "results", "runs")
     note = os.path.join(call.discovery, ".hand-made")
     try:
@@ -188,13 +196,13 @@ def prompt(call: Call) -> dict[str, Any] | None:
     """Answers UserPromptSubmit: notes what the person says about going on, and says how things stand."""
     if call.driven:
         return None
-    take_in_hand_made(call)
     branch = branch_of(call.root)
     try:
         said = _note(call, branch)
     except Exception as error:  # a stop that is not heard must be known of
         call.log(f"the switch was not turned: {type(error).__name__}: {error}")
         said = f"{_NOT_TURNED} now ({error}). {_BY_HAND}"
+    take_in_hand_made(call)
     with glance(call.discovery, call.log) as store:
         on = store is not None and autonomy.load(store).enabled
         parts = [said] if said else []
