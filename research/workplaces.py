@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from research import repo
@@ -35,13 +36,19 @@ def checked_out(root: Path, commit: str) -> Iterator[Path]:
 
 
 def slot(root: Path, number: int, commit: str) -> Path:
-    """The work tree of a worker of the night, put at a commit; it stays for the next one."""
+    """The work tree of a worker of the night, put at a commit; it stays for the next one.
+
+    Raises:
+        GitError: if there can be none, nor a new one in its place.
+    """
     place = root / "worktrees" / f"night-{number}"
     if repo.is_work_tree(place):
-        repo.checkout_detached(place, commit)
-    else:
-        repo.remove_worktree(root, place)
-        repo.add_worktree(root, place, commit)
+        with suppress(repo.GitError):  # such as the lock of a git that was killed here: made anew, below
+            repo.checkout_detached(place, commit)
+            return place
+    repo.remove_worktree(root, place)
+    shutil.rmtree(place, ignore_errors=True)  # what a killed git had made of one
+    repo.add_worktree(root, place, commit)
     return place
 
 

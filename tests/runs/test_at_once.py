@@ -2,24 +2,63 @@
 
 from __future__ import annotations
 
-import time
+import io
 
-from support.labkit import Kit, kit
+import pytest
+from support.labkit import Kit, kit, wait_for
 
+from research.lab import Lab
+from research.launching import launch
 from research.places import Places
+from research.records import Run
+from research.runner import parse
+from research.store.connect import StoreBusy
+from research.store.db import Store
 from research.store.open import read_store
+from research.workplaces import slot
 
 __all__ = ["kit"]
 
 
 def test_a_run_that_ended_while_its_repeat_was_being_prepared_is_not_made_again(kit: Kit):
     """The second launch looks for a repeat while the first one runs, and takes the device when that has ended."""
-    kit.commit("base", extra="time.sleep(2 if 'AUTORESEARCH_TIME_BUDGET' in os.environ else 0.7)")
+    kit.commit("base", extra="time.sleep(3 if 'AUTORESEARCH_TIME_BUDGET' in os.environ else 2)")
     first = kit.start()
-    time.sleep(0.35)
+    wait_for(lambda: any((kit.root / "results" / "runs").glob("*")))
     second = kit.run("--smoke")
     out, _ = first.communicate(timeout=60)
     with read_store(Places(kit.root)) as store:
         (run,) = store.runs()
     assert (second.end["outcome"], second.end["repeats"], second.code) == ("repeat", run.run, 0)
     assert second.out.encode() == out
+
+
+class BusyAtTheEnd(Lab):
+    """Another process writes for very long when a run has ended."""
+
+    def decide_counted(self, store: Store, run: Run) -> Run:
+        raise StoreBusy("The memory is busy.", "Try again.")
+
+
+def test_a_run_whose_record_can_not_be_completed_is_not_lost(kit: Kit):
+    request, _ = parse(["--", "uv", "run", "train.py"], kit.environment)
+    lab = BusyAtTheEnd(Places(kit.root), environment=kit.environment, stream=io.BytesIO(), say=lambda _: None)
+    assert request is not None
+    assert launch(lab, request).outcome == "infrastructure"
+    with Lab(Places(kit.root), say=lambda _: None).open() as store:
+        assert [run.outcome for run in store.runs()] == ["scored"]
+
+
+@pytest.mark.parametrize("left", ["a lock", "half a tree"])
+def test_what_a_killed_git_left_in_a_nights_work_tree_is_made_anew(kit: Kit, left: str):
+    first, second = kit.commit("base"), kit.commit("exp: next")
+    place = kit.root / "worktrees" / "night-1"
+    if left == "a lock":
+        slot(kit.root, 1, first)
+        (kit.root / ".git" / "worktrees" / "night-1" / "index.lock").touch()
+    else:
+        place.mkdir(parents=True)
+        (place / "train.py").write_text("half of it")
+    assert slot(kit.root, 1, second) == place
+    assert kit.git("-C", str(place), "rev-parse", "HEAD") == second
+    assert kit.git("-C", str(place), "status", "--porcelain") == ""
