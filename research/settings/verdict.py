@@ -82,6 +82,22 @@ class VerdictSettings:
     effect_least_weight: float = 1e-6
     """Share below which a part of the mixture is left out of sums."""
 
+    # What parents hear of their children ------------------------------------------------------------------------------
+    heard_trust: float = 0.5
+    """Power of what each child says of its parent's value (0: nothing, 1: as if children were drawn independently):
+    those of one parent fail together, late in a night or in a barren place, and taken at their word they talk a good
+    incumbent down, which doubles the false keeps at small noise (docs/search.md)."""
+    heard_most: int = 100
+    """Latest configurations that are heard: what stands has its children among them, and a plan for a long history
+    replays it, so that it must not hear all of it over and over."""
+    heard_points: int = 33
+    """Possible values of a parent that are told apart."""
+    heard_reach: float = 5.0
+    """How far they lie from the mean of its runs at most, in standard errors: further off nothing is luck any more."""
+    heard_step: float = 0.125
+    """Distance of the tabulated densities of effects, in asinh of standard errors: between them the logarithm bends by
+    less than 0.002."""
+
     # Score ------------------------------------------------------------------------------------------------------------
     fitness_per_bpb: float = 100.0
     """Score of one bpb gained: a good late gain, 0.001, then weighs 0.1, about as much as a term of novelty."""

@@ -13,7 +13,8 @@ from typing import Protocol
 from research.records import Judged, Run
 from research.settings import SETTINGS
 from research.verdict import lineage
-from research.verdict.effects import Effects, Gap, assumed, noise_sd
+from research.verdict.beliefs import Beliefs
+from research.verdict.effects import Effects, assumed, noise_sd
 from research.verdict.evidence import Evidence
 from research.verdict.noise import PRIOR, Prior
 
@@ -101,14 +102,21 @@ class Comparison:
         means = [self.evidence.mean(key) for run in self.line if (key := self.keys.of(run)) in self.evidence]
         return max((one - two for one, two in pairwise(means)), default=0.0)
 
-    def effects(self) -> Effects:
-        """What single ideas of this contract did so far, the judged one left out: it must not vouch for itself."""
-        gaps: list[Gap] = []
-        for child, parent in self.parents.items():
-            if child != self.key:
-                gaps.append(self.evidence.gap(child, parent))
+    def beliefs(self) -> Beliefs:
+        """What is believed of values, with what ideas of this contract did so far.
+
+        Effects are learned twice, from the gaps as measured and from those to the parents' values as then believed,
+        for a lucky parent makes all its children look bad. The judged configuration is left out: it must not vouch for
+        itself.
+        """
         prior = assumed(noise_sd(self.evidence))
-        return Effects(prior, prior).learned(gaps[-SETTINGS.effects_remembered :])
+        latest = [*self.parents][-SETTINGS.effects_remembered :]
+        heard = latest[-SETTINGS.heard_most :]
+        others = [child for child in latest if child != self.key]
+        as_measured = [self.evidence.gap(child, self.parents[child]) for child in others]
+        first = Beliefs(self.evidence, self.parents, Effects(prior, prior).learned(as_measured), heard)
+        effects = Effects(prior, prior).learned([first.gap(child) for child in others])
+        return Beliefs(self.evidence, self.parents, effects, heard)
 
 
 def compare(run: Run, history: Sequence[Judged], prior: Prior = PRIOR) -> Comparison:

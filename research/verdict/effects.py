@@ -14,7 +14,7 @@ Effects are true values of a child minus those of its parent in bpb: below zero 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -225,95 +225,3 @@ def noise_sd(evidence: Evidence) -> float:
 def normal_cdf(z: float) -> float:
     """P(Z <= z) for a standard normal."""
     return 0.5 * math.erfc(-z / math.sqrt(2.0))
-
-
-def believe(evidence: Evidence, parents: Mapping[Hashable, Hashable], config: Hashable, effects: Effects) -> Belief:
-    """What is believed of a configuration's true value: its runs, and its parent's value with a typical effect.
-
-    The line of ancestors is followed from the first measured one on (its runs alone count there), each being the prior
-    of the next. Children do not inform their parents: that gains little and costs the simple order.
-
-    Args:
-        evidence: All runs.
-        parents: Parent of each configuration that has one.
-        config: A configuration with runs.
-        effects: The distribution of effects.
-
-    Raises:
-        KeyError: if the configuration has no run.
-    """
-    line = [config]
-    sd = noise_sd(evidence)
-    while (parent := parents.get(line[-1])) is not None and parent in evidence and parent not in line:
-        line.append(parent)
-    root = line.pop()
-    belief = Belief(evidence.mean(root), sd / math.sqrt(evidence.n(root)))
-    while line:
-        belief = child(belief, evidence.mean(line[-1]), sd / math.sqrt(evidence.n(line[-1])), effects)
-        line.pop()
-    return belief
-
-
-def ahead(
-    evidence: Evidence,
-    parents: Mapping[Hashable, Hashable],
-    config: Hashable,
-    ancestor: Hashable,
-    held: Belief,
-    effects: Effects,
-) -> Belief | None:
-    """What is believed of a configuration's true value minus that of one it descends from; None if it does not.
-
-    Both share what is not known of the ancestor, which so counts once and only as far as the runs between leave it.
-
-    Args:
-        evidence: All runs.
-        parents: Parent of each configuration that has one.
-        config: A configuration with runs.
-        ancestor: Another with runs.
-        held: What is believed of the ancestor's value.
-        effects: The distribution of effects.
-    """
-    line = [config]
-    while (parent := parents.get(line[-1])) != ancestor:
-        if parent is None or parent not in evidence or parent in line:
-            return None
-        line.append(parent)
-    sd, belief = noise_sd(evidence), held
-    shared = held.sd * held.sd
-    for each in reversed(line):
-        error = sd / math.sqrt(evidence.n(each))
-        gap = evidence.mean(each) - belief.mean, math.hypot(belief.sd, error)
-        shared *= _left_open(gap, error, effects)
-        belief = child(belief, evidence.mean(each), error, effects)
-    variance = belief.sd**2 + held.sd**2 - 2.0 * shared
-    return Belief(belief.mean - held.mean, math.sqrt(max(variance, 0.0)))
-
-
-def _left_open(gap: Gap, error: float, effects: Effects) -> float:
-    """Share of a parent's error that stays in its child's believed value after the child was measured."""
-    total, after = gap[1] * gap[1], effects.posterior(gap).sd ** 2
-    if after >= total:
-        return 0.0  # effects are so wide that the child's own runs say all
-    spread = 1.0 / max(1.0 / max(after, SETTINGS.rounding_bpb**2) - 1.0 / total, SETTINGS.rounding_bpb)
-    return error * error / (spread + total)
-
-
-def child(parent: Belief, mean: float, error: float, effects: Effects) -> Belief:
-    """What is believed of a child's true value.
-
-    Args:
-        parent: What is believed of the parent's.
-        mean: The child's measured mean, in bpb.
-        error: Its standard error.
-        effects: The distribution of effects.
-    """
-    spread = math.hypot(parent.sd, error)
-    if spread <= 0.0:
-        return Belief(mean, 0.0)
-    effect = effects.posterior((mean - parent.mean, spread))
-    # The effect is known up to the parent's error; of what the measurement leaves open between parent and effect, the
-    # parent's share is parent.sd^2 / spread^2.
-    share = (parent.sd / spread) ** 2
-    value = parent.mean + share * (mean - parent.mean - effect.mean) + effect.mean
-    return Belief(value, math.sqrt(share * error * error + ((1.0 - share) * effect.sd) ** 2))

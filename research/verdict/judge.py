@@ -131,11 +131,9 @@ def _beats_parent(case: Comparison, incumbent: str) -> bool:
 def _weigh(case: Comparison, candidate: str, incumbent: str, statements_net: int) -> Weighed:
     least = SETTINGS.suspect_share * case.evidence.mean(incumbent)
     return weigh(
-        case.evidence,
+        case.beliefs(),
         candidate,
         incumbent,
-        parents=case.parents,
-        effects=case.effects(),
         statements_net=statements_net,
         largest_gain=case.largest_gain,
         settings=replace(SETTINGS, suspect_least_bpb=max(least, SETTINGS.suspect_least_bpb)),

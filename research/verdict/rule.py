@@ -8,18 +8,15 @@ another run only between the two probabilities that decide by themselves (Wald's
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 from research.records import Decision, Estimate
 from research.settings import SETTINGS, Settings
+from research.verdict.beliefs import Beliefs
 from research.verdict.distributions import t_quantile
-from research.verdict.effects import Belief, Effects, ahead, apart, believe, noise_sd, normal_cdf, p_below_zero
+from research.verdict.effects import Belief, noise_sd, normal_cdf, p_below_zero
 from research.verdict.evidence import Evidence
-
-NO_PARENTS: Mapping[Hashable, Hashable] = {}
-USUAL_EFFECTS = Effects()
-"""Effects as assumed before any was measured."""
 
 
 @dataclass(frozen=True)
@@ -40,48 +37,40 @@ class Weighed:
 
 
 def weigh(
-    evidence: Evidence,
+    beliefs: Beliefs,
     candidate: Hashable,
     incumbent: Hashable,
     *,
-    parents: Mapping[Hashable, Hashable] = NO_PARENTS,
-    effects: Effects = USUAL_EFFECTS,
     statements_net: int = 0,
     largest_gain: float = 0.0,
-    held: Belief | None = None,
     settings: Settings = SETTINGS,
 ) -> Weighed:
     """Decides about a configuration that has at least one score.
 
     Args:
-        evidence: All runs of the contract.
+        beliefs: All runs of the contract, and what they say of values and effects. With the incumbent's ancestors the
+            luck that it was chosen for is taken off its value, with its other children the luck that they deny.
         candidate: The configuration to decide about.
         incumbent: The one that stands.
-        parents: Parent of each configuration, as far as known. With the incumbent's ancestors the luck that it was
-            chosen for is taken off its value; without them its runs' mean stands for it.
-        effects: What ideas did so far.
         statements_net: Statements that the candidate has more than its parent; below zero it is shorter.
         largest_gain: Largest gain believed so far, in bpb, above zero.
-        held: What is believed of the incumbent, where that is worked out already.
         settings: The thresholds.
 
     Raises:
         KeyError: if one of the two has no run.
     """
-    held = held or believe(evidence, parents, incumbent, effects)
+    evidence, effects = beliefs.evidence, beliefs.effects
     runs = evidence.n(candidate)
     error = noise_sd(evidence) / math.sqrt(runs)
     own_p = 1.0
-    if parents.get(candidate, incumbent) == incumbent:
-        gap = (evidence.mean(candidate) - held.mean, math.hypot(held.sd, error))
+    if beliefs.parents.get(candidate, incumbent) == incumbent:
+        gap = beliefs.over(candidate, incumbent)
         effect, p_better = effects.posterior(gap), effects.p_better(gap)
     else:  # made from something else: its own line says what to expect of it
-        effect = ahead(evidence, parents, candidate, incumbent, held, effects) or apart(
-            believe(evidence, parents, candidate, effects), held
-        )
+        effect = beliefs.apart(candidate, incumbent)
         gap = (effect.mean, effect.sd)
         p_better = p_below_zero(effect)
-        own_p = _own_p(evidence, parents, candidate, error, effects)
+        own_p = effects.p_better(beliefs.gap(candidate)) if beliefs.parent(candidate) is not None else 1.0
     difference = _estimate(effect, evidence, runs + evidence.n(incumbent))
     p_as_good = normal_cdf((settings.simpler_margin_bpb - gap[0]) / max(gap[1], settings.rounding_bpb))
     suspect = -gap[0] > max(settings.suspect_factor * largest_gain, settings.suspect_least_bpb)
@@ -96,17 +85,6 @@ def may_repeat(evidence: Evidence, settings: Settings = SETTINGS) -> bool:
     """Whether replicates took less than the share of all runs that they may take."""
     repeats = evidence.noise().n
     return repeats < settings.replicates_share * (repeats + len(evidence))
-
-
-def _own_p(
-    evidence: Evidence, parents: Mapping[Hashable, Hashable], candidate: Hashable, error: float, effects: Effects
-) -> float:
-    """P(a configuration's last change alone is for the better)."""
-    parent = parents[candidate]
-    if parent not in evidence:
-        return 1.0
-    held = believe(evidence, parents, parent, effects)
-    return effects.p_better((evidence.mean(candidate) - held.mean, math.hypot(held.sd, error)))
 
 
 def _decide(

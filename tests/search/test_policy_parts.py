@@ -15,7 +15,8 @@ from research.search.bandit import EMITTER, FREE, Bandit, Key
 from research.search.phases import Step, open_near_misses, phase_of, stall_of
 from research.search.policies.base import CATEGORIES, EMITTERS
 from research.settings import SETTINGS
-from research.verdict.effects import ASSUMED, Belief, Effects, ahead, believe, child, expected_gain, noise_sd
+from research.verdict.beliefs import Beliefs, child
+from research.verdict.effects import ASSUMED, Belief, Effects, expected_gain, noise_sd
 from research.verdict.evidence import Evidence
 from research.verdict.rule import weigh
 
@@ -83,24 +84,10 @@ def test_learning_finds_small_effects_where_effects_are_small():
 
 def test_a_child_is_known_no_better_than_its_runs_and_no_worse_than_its_parent_allows():
     parent = Belief(0.99, 0.0003)
-    one = child(parent, 0.985, 0.0004, Effects())
+    one = child(parent, (0.985, 0.0004), Effects())
     assert 0.985 < one.mean < 0.99
     assert one.sd <= math.hypot(parent.sd, 0.0004)
-    assert child(Belief(0.99, 0.0), 0.98, 0.0, Effects()) == Belief(0.98, 0.0)
-
-
-def test_a_line_is_believed_from_its_root_on():
-    evidence = evidence_of(a=[0.99, 0.9904], b=[0.987], c=[0.9862])
-    parents = {"b": "a", "c": "b"}
-    effects = Effects()
-    assert believe(evidence, parents, "a", effects).mean == pytest.approx(0.9902)
-    c = believe(evidence, parents, "c", effects)
-    held = believe(evidence, parents, "a", effects)
-    gap = ahead(evidence, parents, "c", "a", held, effects)
-    assert gap is not None
-    assert gap.mean == pytest.approx(c.mean - held.mean)
-    assert gap.sd <= math.hypot(c.sd, held.sd)
-    assert ahead(evidence, parents, "a", "c", c, effects) is None
+    assert child(Belief(0.99, 0.0), (0.98, 0.0), Effects()) == Belief(0.98, 0.0)
 
 
 def test_exact_repeats_leave_no_noise():
@@ -123,7 +110,7 @@ KNOWN = [0.99, 0.9904, 0.9897, 0.9901]
 
 def decide(value: float, **options: object) -> str:
     evidence = evidence_of(a=KNOWN, b=[value])
-    return weigh(evidence, "b", "a", parents={"b": "a"}, **options).decision  # type: ignore[arg-type]
+    return weigh(Beliefs(evidence, {"b": "a"}, Effects()), "b", "a", **options).decision  # type: ignore[arg-type]
 
 
 def test_clear_cases_are_decided_at_once():
@@ -137,19 +124,20 @@ def test_near_ties_are_measured_again_only_where_that_pays():
     patient = replace(SETTINGS, replicate_ratio=0.1, replicates_share=1.0)
     assert decide(0.9897, settings=patient) == "replicate"
     assert decide(0.9897, settings=replace(patient, replicates_share=0.33)) == "discard"  # three of five runs repeat
-    unsure = weigh(evidence_of(a=[0.99], b=[0.9893]), "b", "a", parents={"b": "a"})
+    unsure = weigh(Beliefs(evidence_of(a=[0.99], b=[0.9893]), {"b": "a"}, Effects()), "b", "a")
     assert unsure.decision == "replicate"
 
 
 def test_a_shorter_program_is_kept_when_it_is_surely_as_good():
     evidence = evidence_of(a=[0.99, 0.99002] * 6, b=[0.99, 0.99002] * 6)
-    assert weigh(evidence, "b", "a", parents={"b": "a"}).decision == "discard"
-    assert weigh(evidence, "b", "a", parents={"b": "a"}, statements_net=-5).decision == "keep"
+    beliefs = Beliefs(evidence, {"b": "a"}, Effects())
+    assert weigh(beliefs, "b", "a").decision == "discard"
+    assert weigh(beliefs, "b", "a", statements_net=-5).decision == "keep"
 
 
 def test_nothing_is_kept_for_what_it_was_made_from():
     evidence = evidence_of(a=KNOWN, b=[0.985], c=[0.98505])
-    weighed = weigh(evidence, "c", "a", parents={"b": "a", "c": "b"})
+    weighed = weigh(Beliefs(evidence, {"b": "a", "c": "b"}, Effects()), "c", "a")
     assert weighed.p_better > SETTINGS.keep_p
     assert weighed.decision == "discard"
     assert "made from" in weighed.why
@@ -158,8 +146,8 @@ def test_nothing_is_kept_for_what_it_was_made_from():
 @given(st.floats(0.97, 1.0), st.floats(0.97, 1.0))
 def test_verdicts_are_monotone_in_the_gain(one: float, other: float):
     low, high = sorted((one, other))
-    of = {value: weigh(evidence_of(a=KNOWN, b=[value]), "b", "a", parents={"b": "a"}).p_better for value in (low, high)}
-    assert of[low] >= of[high] - 1e-6
+    p = [weigh(Beliefs(evidence_of(a=KNOWN, b=[v]), {"b": "a"}, Effects()), "b", "a").p_better for v in (low, high)]
+    assert p[0] >= p[1] - 1e-6
 
 
 # The bandit -----------------------------------------------------------------------------------------------------

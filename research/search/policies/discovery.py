@@ -8,7 +8,8 @@ Three habits, each with its reason:
    the noise are hardly worth having (docs/search.md, acceptance).
 3. **Order for a reason only.** See research.search.bandit: neglected categories, proven emitters, else free choice.
 
-Replicates are spent where noise is as large as what ideas do: on the baseline, on the tip, on near ties.
+Replicates are spent where noise is as large as what ideas do (on the baseline, on the tip, on near ties), and on a tip
+whose children say that it was lucky.
 """
 
 from __future__ import annotations
@@ -104,13 +105,12 @@ class Discovery:
         if not self._baseline_known():
             return self._baseline, "Every gain is counted from the baseline, and its repeats tell the noise."
         tip = self._standing.tip
-        if (
-            tip in know.evidence
-            and may_repeat(know.evidence, settings)
-            and know.evidence.n(tip) < settings.work_runs_most
-            and know.belief(tip).sd > settings.work_ratio * know.effects.size
-        ):
-            return tip, "What stands is known less well than ideas differ, so it is measured again."
+        runs = know.evidence.n(tip)
+        if 0 < runs < settings.work_runs_most and may_repeat(know.evidence, settings):
+            if know.belief(tip).sd > settings.work_ratio * know.effects.size:
+                return tip, "What stands is known less well than ideas differ, so it is measured again."
+            if know.doubt(tip) > settings.doubt_errors:
+                return tip, "What was made from it says that what stands is worse than it read; another seed decides."
         return None, ""
 
     def _baseline_known(self) -> bool:

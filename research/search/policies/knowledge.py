@@ -1,6 +1,6 @@
 """What a night's measurements say, kept up to date as they come: beliefs of values, effects so far, verdicts.
 
-The real judge works the same out from the store's rows; here it has to cost less than a millisecond a run.
+The real judge works the same out from the store's rows; here it has to cost a millisecond or two a run.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from collections.abc import Hashable
 
 from research.results import Result, configuration
 from research.settings import Settings
-from research.verdict.effects import Belief, Effects, ahead, apart, assumed, child, likelihoods, noise_sd, p_below_zero
+from research.verdict.beliefs import Beliefs
+from research.verdict.effects import Belief, Effects, Gap, assumed, likelihoods, noise_sd, p_below_zero
 from research.verdict.evidence import Evidence
 from research.verdict.rule import Weighed, weigh
 
@@ -28,7 +29,7 @@ class Knowledge:
         self.effects = Effects()
         self.first: dict[Hashable, Result] = {}
         self.parents: dict[Hashable, Hashable] = {}
-        self._beliefs: dict[Hashable, Belief] = {}
+        self._beliefs = Beliefs(self.evidence, self.parents, self.effects)
         self._unlearned = 0
         self.usual_s = 0.0
 
@@ -44,68 +45,51 @@ class Knowledge:
         if result.parent_id is not None and result.replicate_of is None:
             self.parents[config] = result.parent_id
         self._unlearned += 1
+        if not replicate:
+            self._beliefs.hear(config)
         if replicate or self._unlearned >= self.settings.learn_effects_every:
-            self._learn()
+            self._learn(noise_is_new=replicate)
 
     def belief(self, config: Hashable) -> Belief:
-        """What is believed of a configuration's true value, its ancestors' values and typical effects considered.
+        """What is believed of a configuration's true value, its kin's values and typical effects considered.
 
         Raises:
             KeyError: if it has no run.
         """
-        known = self._beliefs.get(config)
-        if known is None:
-            line = [config]
-            while (parent := self.parents.get(line[-1])) in self.evidence:
-                if parent in self._beliefs or parent in line:
-                    break
-                line.append(parent)
-            for each in reversed(line):
-                self._beliefs[each] = known = self._fresh(each)
-        assert known is not None
-        return known
+        return self._beliefs.value(config)
 
-    def gap(self, config: Hashable) -> tuple[float, float]:
-        """A configuration's measured value minus its parent's believed one, and the standard error, in bpb."""
-        held = self.belief(self.parents[config])
+    def doubt(self, config: Hashable) -> float:
+        """How much worse a configuration is believed to be than its runs read, in their standard errors.
+
+        Raises:
+            KeyError: if it has no run.
+        """
         error = noise_sd(self.evidence) / math.sqrt(self.evidence.n(config))
-        return self.evidence.mean(config) - held.mean, math.hypot(held.sd, error)
+        return (self.belief(config).mean - self.evidence.mean(config)) / error
+
+    def gap(self, config: Hashable) -> Gap:
+        """A configuration's value minus its parent's believed one, and the standard error, in bpb."""
+        return self._beliefs.gap(config)
 
     def weigh(self, config: Hashable, tip: Hashable, largest_gain: float) -> Weighed:
         """The rule's decision about a configuration against the tip."""
-        return weigh(
-            self.evidence,
-            config,
-            tip,
-            parents=self.parents,
-            effects=self.effects,
-            largest_gain=largest_gain,
-            held=self.belief(tip),
-            settings=self.settings,
-        )
+        return weigh(self._beliefs, config, tip, largest_gain=largest_gain, settings=self.settings)
 
     def p_better(self, config: Hashable, other: Hashable) -> float:
         """P(a configuration's true value is lower than another's)."""
         if self.parents.get(config) == other:
             return self.effects.p_better(self.gap(config))
-        held = self.belief(other)
-        effect = ahead(self.evidence, self.parents, config, other, held, self.effects)
-        return p_below_zero(effect or apart(self.belief(config), held))
+        return p_below_zero(self._beliefs.apart(config, other))
 
-    def _fresh(self, config: Hashable) -> Belief:
-        mean = self.evidence.mean(config)
-        error = noise_sd(self.evidence) / math.sqrt(self.evidence.n(config))
-        parent = self.parents.get(config)
-        if parent not in self._beliefs:  # nothing before it has a score, or it is said to descend from itself
-            return Belief(mean, error)
-        return child(self._beliefs[parent], mean, error, self.effects)
-
-    def _learn(self) -> None:
+    def _learn(self, noise_is_new: bool) -> None:
         """Learns the distribution of effects again from the latest ones."""
         self._unlearned = 0
-        self._beliefs.clear()
-        latest = list(self.parents)[-self.settings.effects_remembered :]
-        rows = [likelihoods(self.gap(config)) for config in latest if self.parents[config] in self.evidence]
+        latest = [config for config in self.parents if self.parents[config] in self.evidence]
+        latest = latest[-self.settings.effects_remembered :]
+        heard = latest[-self.settings.heard_most :]
+        if noise_is_new:
+            self._beliefs = Beliefs(self.evidence, self.parents, self.effects, heard)
+        rows = [likelihoods(self.gap(config)) for config in latest]
         known = Effects(self.effects.weights, assumed(noise_sd(self.evidence)))
         self.effects = known.refined(rows, self.settings.learn_effects_sweeps)
-        self._beliefs.clear()
+        self._beliefs = Beliefs(self.evidence, self.parents, self.effects, heard)
