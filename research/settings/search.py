@@ -28,7 +28,7 @@ class SearchSettings:
     """Standard deviation of belief, in sizes of a typical effect, above which what is worked on is measured again."""
     work_runs_most: int = 3
     """Runs of one configuration for that reason at most."""
-    doubt_errors: float = 2.0
+    doubt_errors: float = 1.5
     """Standard errors of its runs by which what stands must be believed worse than it read to be measured again: its
     children then contradict it, or the noise is larger than known, and one run tells which."""
     threshold_margin_bpb: float = 0.0005

@@ -61,7 +61,7 @@ class Beliefs:
         self._sd = noise_sd(evidence)
         self._said: dict[Hashable, dict[Hashable, list[float]]] = {}
         self._sums: dict[Hashable, list[float]] = {}
-        self._tables: dict[float, _Table] = {}
+        self._tables: dict[int, _Table] = {}
         self._values: dict[tuple[Hashable, Hashable | None], Belief] = {}
         for config in reversed([*heard]):
             self.hear(config)
@@ -72,9 +72,10 @@ class Beliefs:
         if parent is None:
             return
         mean, error = self.seen(config)
-        table = self._tables.get(error)
+        level = round(math.log2(error) * SETTINGS.heard_errors)
+        table = self._tables.get(level)
         if table is None:
-            table = self._tables[error] = _Table(self.effects, error)
+            table = self._tables[level] = _Table(self.effects, level)
         middle, unit = self._runs(parent)
         said = [self._trust * table.log_density(mean - middle - unit * place) for place in _PLACES]
         siblings = self._said.setdefault(parent, {})
@@ -229,10 +230,15 @@ class _Table:
     """Logarithms of the density of an effect measured with one error; only what is asked for is worked out.
 
     Its places lie evenly in asinh(value / error): dense where the error decides, wider apart the farther out.
+
+    Args:
+        effects: The distribution of effects.
+        level: Which of the errors for which densities are worked out; see heard_errors.
     """
 
-    def __init__(self, effects: Effects, error: float) -> None:
-        self._weights, self._error = effects.weights, error
+    def __init__(self, effects: Effects, level: int) -> None:
+        self._weights, self._level = effects.weights, level
+        self._error = _error(level)
         self._known: dict[int, float] = {}
 
     def log_density(self, value: float) -> float:
@@ -245,12 +251,17 @@ class _Table:
     def _at(self, place: int) -> float:
         known = self._known.get(place)
         if known is None:
-            density = sum(map(mul, self._weights, _densities(place, self._error)))
+            density = sum(map(mul, self._weights, _densities(place, self._level)))
             known = self._known[place] = math.log(max(density, _LEAST_DENSITY))
         return known
 
 
-@lru_cache(maxsize=4096)
-def _densities(place: int, error: float) -> list[float]:
-    """Density of a measured effect under each part, at a place of a table: the same until the noise is known better."""
+def _error(level: int) -> float:
+    return 2.0 ** (level / SETTINGS.heard_errors)
+
+
+@lru_cache(maxsize=8192)
+def _densities(place: int, level: int) -> list[float]:
+    """Density of a measured effect under each part, at a place of a table: the same whatever effects are like."""
+    error = _error(level)
     return likelihoods((math.sinh(place * SETTINGS.heard_step) * error, error))

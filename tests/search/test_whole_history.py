@@ -25,7 +25,7 @@ SCENES = ("luck", "crashes", "drought", "near")
 class Script:
     """A branch whose candidates score as the script says."""
 
-    seed: int = 7
+    seed: int = 5
     history: list[Judged] = field(default_factory=list)
     true: dict[str, float] = field(default_factory=dict)
     plans: list[Plan] = field(default_factory=list)
