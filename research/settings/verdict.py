@@ -24,7 +24,7 @@ class VerdictSettings:
     # The rule ---------------------------------------------------------------------------------------------------------
     keep_p: float = 0.7
     """P(better) from which a change is kept: most kept ones lie far above it, so that in simulated nights one in
-    fifteen is not better; a stricter bar loses more true gains than false ones (docs/search.md, acceptance)."""
+    fourteen is not better; a stricter bar loses more true gains than false ones (docs/search.md, acceptance)."""
     own_keep_p: float = 0.75
     """P(its own last change is for the better) that a configuration made from an unkept one needs besides: it is not
     kept for what its parent did."""
