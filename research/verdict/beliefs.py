@@ -257,7 +257,7 @@ class _Table:
 
 
 def _error(level: int) -> float:
-    return 2.0 ** (level / SETTINGS.heard_errors)
+    return math.pow(2.0, level / SETTINGS.heard_errors)
 
 
 @lru_cache(maxsize=8192)
