@@ -143,6 +143,7 @@ class LogReader:
         """What went wrong last, for people."""
         self.passes = 0
         """How often the log was read to its end."""
+        self._closed = False
         self._call = Call(self._work)
 
     def take(self) -> str:
@@ -154,12 +155,14 @@ class LogReader:
             except queue.Empty:
                 return "".join(pieces)
 
-    def close(self, wait_s: float) -> None:
-        """Stops reading; waits up to that many seconds until the stream is let go."""
+    def close(self, wait_s: float) -> bool:
+        """Stops reading; waits up to that many seconds until the stream is let go, and returns whether it is."""
+        self._closed = True
         self._call.cancel(wait_s)
+        return self._call.done()
 
     async def _work(self) -> None:
-        while True:
+        while not self._closed:  # a client may make an error of its own of a cancellation
             try:
                 skip = self._chars
                 async for text in self._open():

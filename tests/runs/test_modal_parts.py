@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import itertools
 import os
 import subprocess
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,7 @@ from research.errors import ConfigurationError
 from research.runs import modal_cloud, modal_data, modal_reap, modal_tree, modal_wrapper
 from research.runs import modal_settings as settings
 from research.runs.modal import device_matches
-from research.runs.modal_stream import Parser, score_of
+from research.runs.modal_stream import LogReader, Parser, score_of
 
 MARK = "::autoresearch:00112233445566778899aabbccddeeff:"
 SCORE = b'{"val_bpb": 1.0}'
@@ -279,3 +281,21 @@ def test_a_file_name_that_a_list_cannot_hold_is_refused(tmp_path: Path) -> None:
     files_below(tmp_path, {"a\nb": "1"})
     with pytest.raises(ConfigurationError, match="Rename it"):
         modal_data.manifest_of(((tmp_path / "a\nb", "a\nb"),), modal_data.HashCache(tmp_path / "cache"))
+
+
+def test_a_log_is_let_go_of_even_where_the_client_makes_an_error_of_a_cancellation() -> None:
+    """It was opened again and again until the process ended, and the client's traceback was its last words."""
+
+    async def opened() -> AsyncIterator[str]:
+        yield "a line\n"
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            raise ConnectionError("the client was closed") from None
+
+    reader = LogReader(opened, pause_s=0.01)
+    text = ""
+    while not text:
+        text = reader.take()
+    assert reader.close(10.0)
+    assert reader.trouble == "ConnectionError: the client was closed"
