@@ -568,22 +568,18 @@ lookup = fused_lookup if FUSED else F.embedding
 del x, hidden, taps, qkv, gate, value, head, targets
 
 
-def pair_rows(tokens):
-    """The embedding's row of the pair that ends at each token (B, T)."""
-    pair = tokens * 1_000_003 + F.pad(tokens, (1, 0))[:, :-1] + 1
-    return (pair * 2_654_435_761 >> 16) % PAIR_ROWS
+def hashed_grams(tokens, length, rows):
+    """Which of so many rows the n-gram has that ends at each token (B, T): equal n-grams have equal rows."""
+    gram = tokens
+    for back in range(1, length):
+        gram = gram * 1_000_003 + F.pad(tokens, (back, 0))[:, :-back] + 1
+    return (gram * 2_654_435_761 >> 16) % rows
 
 
 @compiled
 def gram_rows(tokens):
-    """Rows of the n-grams that end at each token (B, T, lengths): equal n-grams have equal rows."""
-    rows = []
-    for i, length in enumerate(GRAMS):
-        gram = tokens
-        for back in range(1, length):
-            gram = gram * 1_000_003 + F.pad(tokens, (back, 0))[:, :-back] + 1
-        rows.append((gram * 2_654_435_761 >> 16) % GRAM_ROWS + i * GRAM_ROWS)
-    return torch.stack(rows, dim=-1)
+    """Rows of the n-grams that end at each token (B, T, lengths), a table after another."""
+    return torch.stack([hashed_grams(tokens, n, GRAM_ROWS) + i * GRAM_ROWS for i, n in enumerate(GRAMS)], dim=-1)
 
 
 def window_of(layer):
@@ -641,7 +637,7 @@ class GPT(nn.Module):
         grams: F.embedding(gram_rows(tokens), self.grams), from whoever wants their gradient."""
         x0 = x = norm(lookup(tokens, self.embedding))  # (B, T, C)
         if PAIR_ROWS:
-            pairs = lookup(pair_rows(tokens), self.pairs)
+            pairs = lookup(hashed_grams(tokens, 2, PAIR_ROWS), self.pairs)
             if PAIRS_IN_X0:
                 x0 = x = x0 + self.pair_factors[0] * pairs
         values = lookup(tokens, self.values).unflatten(-1, (-1, HEADS, HEAD_DIM))
