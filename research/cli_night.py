@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
@@ -18,7 +18,7 @@ from research.agents.night.notify import Command, silent
 from research.cli_kit import JsonFlag, say_to_stderr, show
 from research.clock import run_name, utc
 from research.errors import ResearchError
-from research.files import FileLock, append_line
+from research.files import append_line, held
 from research.lab import Lab
 from research.launching import Request
 from research.night_state import FACT, Limits, NightState, from_json
@@ -112,14 +112,13 @@ def _alone(places: Places) -> Iterator[None]:
     Raises:
         ResearchError: if a night is going on in this checkout.
     """
-    lock = FileLock(places.discovery / ".night.lock")
-    if not lock.acquire():
-        what = "A night is going on in this checkout."
-        raise ResearchError(what, "Watch it: research watch. Or work in another clone of the repository.")
-    try:
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(held(places.discovery / ".night.lock", 0.0))
+        except TimeoutError:
+            what = "A night is going on in this checkout."
+            raise ResearchError(what, "Watch it: research watch. Or work in another clone of the repository.") from None
         yield
-    finally:
-        lock.release()
 
 
 def _quiet_lab(places: Places, nowhere: Any, policy: Policy) -> Lab:
