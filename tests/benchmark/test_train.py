@@ -328,7 +328,8 @@ def test_the_file_for_races_starts_as_train_py_with_its_options_off_and_on(envir
 
 def test_the_kernels_of_the_file_for_races_do_what_its_plain_code_does(environment, tmp_path):
     """The file itself leaves out, and says so, a kernel that differs; the one that learns n-grams is compared here."""
-    source = with_constants(RACES.read_text(), {"GRAMS": "(2, 3)", "GRAM_ROWS": "64", "AHEAD": "True"})
+    options = {"GRAMS": "(2, 3)", "GRAM_ROWS": "64", "AHEAD": "True", "RELU_EARLY": "True"}
+    source = with_constants(RACES.read_text(), options)
     fused = interpreted(environment, tmp_path / "fused.py", source=source)
     (tmp_path / "plain.py").write_text(source)
     command = [sys.executable, "-c", LOAD + LEARNT, fused, tmp_path / "plain.py"]
