@@ -575,8 +575,8 @@ head, targets = 10 * some(512, WIDTH) / WIDTH**0.5, torch.arange(256, device=DEV
 mlp = agreeing("MLP", plain_mlp, lambda: fused_mlp, x, some(hidden, WIDTH), some(WIDTH, hidden))
 attention_inputs = agreeing("q k v", plain_qkv, lambda: fused_qkv, qkv, *rotary(), gate, value)
 read = agreeing("norm and filter", plain_read, lambda: fused_read, x[None], taps) if FILTER else plain_read
-if FUSED and FP8_HEAD:
-    head_loss = fused_head_loss  # further from the plain loss than agreeing() allows
+if FUSED and (FP8_HEAD or AHEAD):
+    head_loss = fused_head_loss  # fp8 is further from the plain loss than agreeing() allows; ahead, 256 rows are too few
 else:
     ahead = ((AHEAD_START,),)
     head_loss = agreeing("loss", plain_head_loss_ahead, lambda: fused_head_loss, x, head, targets, choices=ahead)
