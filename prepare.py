@@ -1102,6 +1102,65 @@ def meaning(code):
     return code.co_code, code.co_names, inner
 
 
+FA3_REVISION = "cdde5f42030606c40df258eebc1d73216b117e93"  # kernels-community/flash-attn3
+
+
+def flash_attention_3(windows, scale):
+    """FlashAttention-3 (Shah et al. 2024) for Hopper: the operators of its own package, else the kernel hub's."""
+    try:
+        import flash_attn_3._C  # noqa: F401  (registers torch.ops.flash_attn_3)
+    except ImportError:
+        from kernels import get_kernel
+
+        hub = get_kernel("kernels-community/flash-attn3", revision=FA3_REVISION)
+
+        def attend(q, k, v, window):
+            left = window if window < MAX_SEQ_LEN else -1
+            out = hub.flash_attn_func(q, k, v, softmax_scale=scale, causal=True, window_size=(left, 0))
+            return out[0] if isinstance(out, tuple) else out
+
+        return attend
+
+    fa3 = torch.ops.flash_attn_3
+
+    @operator(lambda dy, q, k, v, *_: tuple(t.new_empty(t.shape) for t in (q, k, v)))
+    def fa3_backward(dy, q, k, v, window: int, y, lse, /, dq, dk, dv):
+        fa3.bwd(dy.contiguous(), q, k, v, y, lse, dq, dk, dv, softmax_scale=scale, is_causal=True,
+                window_size_left=window, window_size_right=0)  # fmt: skip
+
+    @operator(
+        lambda q, k, v, window: (q.new_empty(q.shape), q.new_empty(q[..., 0].mT.shape, dtype=torch.float32)),
+        lambda dy, _, *kept: (*fa3_backward(dy, *kept), None),
+    )
+    def fa3_forward(q, k, v, window: int, /, y, _lse):
+        _lse.copy_(fa3.fwd(q, k, v, out=y, softmax_scale=scale, is_causal=True, window_size_left=window,
+                           window_size_right=0, num_splits=1, pack_gqa=False)[1])  # fmt: skip
+
+    return lambda q, k, v, window: fa3_forward(q, k, v, window if window < MAX_SEQ_LEN else -1)
+
+
+def flex_attention(windows, scale):
+    """FlexAttention (Dong et al. 2024): blocks outside the window are skipped. Needs torch.compile to be fast."""
+    from torch.nn.attention.flex_attention import create_block_mask, flex_attention
+
+    def mask_of(window):
+        size = MAX_SEQ_LEN, MAX_SEQ_LEN
+        return create_block_mask(lambda b, h, q, k: (q >= k) & (q - k <= window), None, None, *size, device=DEVICE)
+
+    masks = {w: mask_of(w) for w in windows}
+
+    def attend(q, k, v, window):
+        q, k, v = (t.transpose(1, 2) for t in (q, k, v))
+        return flex_attention(q, k, v, block_mask=masks[window], scale=scale).transpose(1, 2)
+
+    return attend
+
+
+FAST_ATTENTIONS = {"fa3": flash_attention_3, "flex": flex_attention}
+"""Causal attention, fastest first: make(windows, scale) gives attend(q, k, v, window), q, k, v and out (B, T, H, D), in
+which a query sees itself and the `window` keys before it."""
+
+
 AGREEMENT = 0.02  # relative error of results and gradients; rounding to bf16 gives 0.003 to 0.006
 
 

@@ -6,7 +6,8 @@ This is the one file an experiment edits: everything in it is fair game as long 
 score is the model's own. prepare.py is fixed: data, tokenizer, loader, scoring.
 
 Notable:
-- rotary positions, QK norm, squared ReLU, sliding windows, gated value embeddings, filters over the last few tokens
+- rotary positions, QK norm, squared ReLU, sliding windows, gated heads and value embeddings, filters over the last few
+  tokens, embeddings of pairs of tokens; targets further ahead teach at first
 - Muon (polar express, NorMuon) for the block matrices, which are stored stacked; AdamW for the rest
 - Triton kernels (fused_...) stand in for plain_... functions where they give the same: edit the plain ones
 - schedules run on the elapsed fraction of the budget; the first steps, which compile, are not counted
@@ -40,8 +41,11 @@ ROPE_BASE = 200_000
 NORM = "rms"  # rms or layer, both without weights
 QK_LAYERNORM_SHARE = 0.0  # of q and k's norm; the rest is RMS
 QK_SCALE = 1.5 if OFFICIAL else 1.0  # on top of 1/sqrt(HEAD_DIM)
-GATE_CHANNELS = 32  # of the block input, read by the gates of value embeddings
+GATE_CHANNELS = 32  # of the block input, read by gates
+OUT_GATES = True  # scale each head's output by a gate that reads the block input (Qiu et al. 2025)
 FILTER = 3  # tokens before each one that a filter a channel adds to what attention and MLP read
+PAIR_ROWS = 2**15 if OFFICIAL else 2**11  # embeddings of hashed pairs of tokens
+AHEAD = (0.5, 0.25)  # weights at first of the losses on the tokens one and two further on (Gloeckle et al. 2024)
 SOFTCAP = 15.0
 INIT_SCALE = 0.68  # of sqrt(3 / WIDTH), the bound of the uniform initial weights
 RESIDUAL_INIT = 1.0  # per layer: x = RESIDUAL * x + X0 * normed embedding
@@ -58,6 +62,8 @@ MATRIX_WD = 0.2  # decays to 0 over the budget
 UNEMBEDDING_WD = 0.01
 EMBEDDING_WD = 0.001
 VALUE_EMBEDDING_WD = 0.003
+PAIR_LR = 0.5
+PAIR_WD = 0.001
 ADAM_BETAS = (0.8, 0.95)
 X0_BETAS = (0.96, 0.95)
 FILTER_LR = 0.01
@@ -88,7 +94,7 @@ def compiled(function):
 SCALE, HEADS = QK_SCALE * HEAD_DIM**-0.5, WIDTH // HEAD_DIM
 
 
-def sdpa_attention(windows):
+def sdpa_attention(windows, scale=SCALE):
     """torch's own, with an explicit mask for windows. Runs everywhere; the others are checked against it."""
     behind = torch.arange(T, device=DEVICE)[:, None] - torch.arange(T, device=DEVICE)
     masks = {w: (behind >= 0) & (behind <= w) for w in windows if w < T}
@@ -96,72 +102,22 @@ def sdpa_attention(windows):
     def attend(q, k, v, window):
         q, k, v = (t.transpose(1, 2) for t in (q, k, v))
         mask = masks.get(window)
-        return F.scaled_dot_product_attention(q, k, v, mask, is_causal=mask is None, scale=SCALE).transpose(1, 2)
+        return F.scaled_dot_product_attention(q, k, v, mask, is_causal=mask is None, scale=scale).transpose(1, 2)
 
     return attend
 
 
-def flex_attention(windows):
-    """FlexAttention (Dong et al. 2024): blocks outside the window are skipped. Needs torch.compile to be fast."""
-    from torch.nn.attention.flex_attention import create_block_mask, flex_attention
-
-    def mask_of(window):
-        return create_block_mask(lambda b, h, q, k: (q >= k) & (q - k <= window), None, None, T, T, device=DEVICE)
-
-    masks = {w: mask_of(w) for w in windows}
-
-    def attend(q, k, v, window):
-        q, k, v = (t.transpose(1, 2) for t in (q, k, v))
-        return flex_attention(q, k, v, block_mask=masks[window], scale=SCALE).transpose(1, 2)
-
-    return attend
-
-
-def fa3_attention(windows):
-    """FlashAttention-3 (Shah et al. 2024) for Hopper: the operators of its own package, else the kernel hub's."""
-    try:
-        import flash_attn_3._C  # noqa: F401  (registers torch.ops.flash_attn_3)
-    except ImportError:
-        from kernels import get_kernel
-
-        hub = get_kernel("kernels-community/flash-attn3", revision=FA3_REVISION)
-
-        def attend(q, k, v, window):
-            left = window if window < T else -1
-            out = hub.flash_attn_func(q, k, v, softmax_scale=SCALE, causal=True, window_size=(left, 0))
-            return out[0] if isinstance(out, tuple) else out
-
-        return attend
-
-    fa3 = torch.ops.flash_attn_3
-
-    @prepare.operator(lambda dy, q, k, v, *_: tuple(t.new_empty(t.shape) for t in (q, k, v)))
-    def fa3_backward(dy, q, k, v, window: int, y, lse, /, dq, dk, dv):
-        fa3.bwd(dy.contiguous(), q, k, v, y, lse, dq, dk, dv, softmax_scale=SCALE, is_causal=True,
-                window_size_left=window, window_size_right=0)  # fmt: skip
-
-    @prepare.operator(
-        lambda q, k, v, window: (q.new_empty(q.shape), q.new_empty(q[..., 0].mT.shape, dtype=torch.float32)),
-        lambda dy, _, *kept: (*fa3_backward(dy, *kept), None),
-    )
-    def fa3_forward(q, k, v, window: int, /, y, _lse):
-        _lse.copy_(fa3.fwd(q, k, v, out=y, softmax_scale=SCALE, is_causal=True, window_size_left=window,
-                           window_size_right=0, num_splits=1, pack_gqa=False)[1])  # fmt: skip
-
-    return lambda q, k, v, window: fa3_forward(q, k, v, window if window < T else -1)
-
-
-ATTENTIONS = {"fa3": fa3_attention, "flex": flex_attention, "sdpa": sdpa_attention}  # fastest first
-FA3_REVISION = "cdde5f42030606c40df258eebc1d73216b117e93"  # kernels-community/flash-attn3
+ATTENTIONS = prepare.FAST_ATTENTIONS | {"sdpa": sdpa_attention}  # fastest first
 
 
 def choose_attention(windows):
     """(name, attend): on CUDA the first that can be had and agrees with torch's own, elsewhere torch's own."""
+    plain = sdpa_attention(windows)
     if not COMPILE:
-        return "sdpa", sdpa_attention(windows)
-    wanted = {name: partial(make, windows) for name, make in ATTENTIONS.items() if ATTENTION in ("auto", name)}
+        return "sdpa", plain
+    wanted = {name: partial(make, windows, SCALE) for name, make in ATTENTIONS.items() if ATTENTION in ("auto", name)}
     qkv = some(3, 1, T, HEADS, HEAD_DIM)
-    return prepare.choose("attention", wanted, sdpa_attention(windows), qkv, [(w,) for w in windows], compiled)
+    return prepare.choose("attention", wanted, plain, qkv, [(w,) for w in windows], compiled)
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -214,8 +170,12 @@ if FUSED:
         torch.index_select(table, 0, tokens.flatten(), out=out.view(-1, table.size(1)))
 
     @triton.jit
-    def loss_kernel(logits, targets, losses, gradients, V: tl.constexpr, CAP: tl.constexpr, BLOCK: tl.constexpr):
-        """One row of logits: the loss after the soft cap, and its gradient with respect to what stands before it."""
+    def loss_kernel(
+        logits, targets, ahead, losses, gradients, T: tl.constexpr, V: tl.constexpr, CAP: tl.constexpr,
+        BLOCK: tl.constexpr, AHEAD: tl.constexpr,
+    ):  # fmt: skip
+        """One row of logits: the loss after the soft cap, and the gradient with respect to what stands before it, of
+        the losses on targets ahead too."""
         row, column = tl.program_id(0).to(tl.int64), tl.arange(0, BLOCK)
         target = tl.load(targets + row)
         x = load(logits + row * V + column, column < V)
@@ -225,22 +185,27 @@ if FUSED:
         total = tl.sum(powers, axis=0)
         own = tl.load(logits + row * V + target).to(tl.float32)
         tl.store(losses + row, tl.log(total) - 2 * CAP * (tl.sigmoid(own * (2 / CAP)) - 1))
-        gradient = (powers * (1 / total) - tl.where(column == target, 1.0, 0.0)) * (4 * share * (1 - share))
-        tl.store(gradients + row * V + column, gradient, mask=column < V)
+        powers *= 1 / total
+        gradient = powers - tl.where(column == target, 1.0, 0.0)
+        for i in tl.static_range(AHEAD):
+            there = row % T < T - 1 - i
+            further, weight = tl.load(targets + row + 1 + i, there, other=0), tl.where(there, tl.load(ahead + i), 0.0)
+            gradient += weight * (powers - tl.where(column == further, 1.0, 0.0))
+        tl.store(gradients + row * V + column, gradient * (4 * share * (1 - share)), mask=column < V)
 
-    def head_loss_backward(dy, _, x, head, targets, loss, gradients):
+    def head_loss_backward(dy, _, x, head, targets, ahead, loss, gradients):
         scale = (dy / x.size(0)).to(x.dtype)
-        return (gradients @ head) * scale, (gradients.T @ x) * scale, None
+        return (gradients @ head) * scale, (gradients.T @ x) * scale, None, None
 
     @prepare.operator(
-        lambda x, head, _: (x.new_empty((), dtype=torch.float32), x.new_empty(x.size(0), head.size(0))),
+        lambda x, head, *_: (x.new_empty((), dtype=torch.float32), x.new_empty(x.size(0), head.size(0))),
         head_loss_backward,
     )
-    def fused_head_loss(x, head, targets, /, loss, _gradients):
-        """Mean of plain losses; the gradient is computed with them, so the logits are read once. x (N, C)"""
+    def fused_head_loss(x, head, targets, ahead, /, loss, _gradients):
+        """The gradient is computed with the losses, so the logits are read once."""
         logits, losses = x @ head.T, x.new_empty(x.size(0), dtype=torch.float32)
-        sizes = head.size(0), SOFTCAP, triton.next_power_of_2(head.size(0))
-        loss_kernel[(x.size(0),)](logits, targets, losses, _gradients, *sizes, num_warps=16)
+        sizes = T, head.size(0), SOFTCAP, triton.next_power_of_2(head.size(0)), ahead.size(0)
+        loss_kernel[(x.size(0),)](logits, targets, ahead, losses, _gradients, *sizes, num_warps=16)
         loss.copy_(losses.mean())
 
     @triton.jit
@@ -440,9 +405,28 @@ def capped_logits(x, head):
     return 2 * SOFTCAP * torch.sigmoid(F.linear(x, head).float() * (2 / SOFTCAP))
 
 
-def plain_head_loss(x, head, targets, reduction="mean"):
-    """x (N, C), head (V, C), targets (N) -> losses in nats"""
-    return F.cross_entropy(capped_logits(x, head), targets, reduction=reduction)
+def plain_head_loss(x, head, targets, ahead):
+    """x (N, C), head (V, C), targets (N) -> the mean loss in nats. Its gradient is also that of the losses on the
+    tokens further on, times their weights ahead."""
+    logits = capped_logits(x, head)
+    loss = F.cross_entropy(logits, targets)
+    for i, weight in enumerate(ahead):
+        further = F.pad(targets.view(-1, T)[:, i + 1 :], (0, i + 1), value=-100).flatten()  # cross_entropy skips -100
+        more = F.cross_entropy(logits, further, reduction="sum") / len(targets)
+        loss = loss + weight * (more - more.detach())
+    return loss
+
+
+def ahead_weights(progress):
+    """Targets further on leave one after another, the last first, at equal times; each fades before it is gone."""
+    left = (len(AHEAD) + 1) * (1 - progress) - 1
+    return [weight * min(1.0, max(0.0, left - i)) for i, weight in enumerate(AHEAD)]
+
+
+def hashed_pairs(tokens):
+    """The row of the pair that ends at each token (B, T): equal pairs have equal rows."""
+    pairs = tokens * 1_000_003 + F.pad(tokens, (1, 0))[:, :-1] + 1
+    return (pairs * 2_654_435_761 >> 16) % PAIR_ROWS
 
 
 def rotary():
@@ -458,15 +442,16 @@ def agreeing(name, plain, kernel, *inputs):
 
 
 some = partial(torch.randn, device=DEVICE, dtype=DTYPE, requires_grad=True)
-x, hidden, taps = some(256, WIDTH), MLP_RATIO * WIDTH, some(FILTER, WIDTH)
+x, hidden, taps = some(T, WIDTH), MLP_RATIO * WIDTH, some(FILTER, WIDTH)
 qkv, gate, value = some(1, T, 3, HEADS, HEAD_DIM), some(1, T, HEADS), some(1, T, HEADS, HEAD_DIM)
-head, targets = 10 * some(512, WIDTH) / WIDTH**0.5, torch.arange(256, device=DEVICE)
+head, targets = 10 * some(512, WIDTH) / WIDTH**0.5, torch.arange(T, device=DEVICE) % 512
+ahead = torch.tensor(AHEAD, device=DEVICE)
 mlp = agreeing("MLP", plain_mlp, lambda: fused_mlp, x, some(hidden, WIDTH), some(WIDTH, hidden))
 attention_inputs = agreeing("q k v", plain_qkv, lambda: fused_qkv, qkv, *rotary(), gate, value)
 read = agreeing("norm and filter", plain_read, lambda: fused_read, x[None], taps) if FILTER else plain_read
-head_loss = agreeing("loss", plain_head_loss, lambda: fused_head_loss, x, head, targets)
+head_loss = agreeing("loss", plain_head_loss, lambda: fused_head_loss, x, head, targets, ahead)
 lookup = fused_lookup if FUSED else F.embedding
-del x, hidden, taps, qkv, gate, value, head, targets
+del x, hidden, taps, qkv, gate, value, head, targets, ahead
 
 
 def window_of(layer):
@@ -502,19 +487,25 @@ class GPT(nn.Module):
         self.mlp_in = uniform(DEPTH, MLP_RATIO * WIDTH, WIDTH)
         self.mlp_out = full(0, DEPTH, WIDTH, MLP_RATIO * WIDTH)
         self.gates = full(0, value_layers, HEADS, GATE_CHANNELS)
+        self.out_gates = full(0, DEPTH, HEADS, GATE_CHANNELS) if OUT_GATES else None
+        self.pairs = normal(PAIR_ROWS, WIDTH, sd=0.0, dtype=DTYPE) if PAIR_ROWS else None
+        self.pair_factor = full(0.1) if PAIR_ROWS else None
         self.taps = full(0, DEPTH, 2, FILTER, WIDTH)  # of what attention and MLP read
         self.residual = full(RESIDUAL_INIT, DEPTH)
         self.x0 = full(X0_INIT, DEPTH)
         self.attention.data[:, 3] = 0
 
         self.cos, self.sin = rotary()
+        self.ahead = torch.tensor(AHEAD, device=DEVICE)
 
     def forward(self, tokens, targets=None, reduction="mean"):
         """tokens, targets (B, T) int64: losses in nats reduced as asked, or without targets logits (B, T, V) fp32."""
-        x0 = x = norm(lookup(tokens, self.embedding))  # (B, T, C)
+        x0 = norm(lookup(tokens, self.embedding))  # (B, T, C)
+        x = x0 = x0 + self.pair_factor * lookup(hashed_pairs(tokens), self.pairs) if PAIR_ROWS else x0
         values = iter(lookup(tokens, self.values).unflatten(-1, (-1, HEADS, HEAD_DIM)).unbind(2))
         gates, taps = iter(self.gates.to(DTYPE).unbind(0)), self.taps.to(DTYPE)
         attention, mlp_in, mlp_out = (w.to(DTYPE).unbind(0) for w in (self.attention, self.mlp_in, self.mlp_out))
+        out_gates = self.out_gates.to(DTYPE) if OUT_GATES else None
         for i in range(DEPTH):
             x = self.residual[i] * x + self.x0[i] * x0
             h = read(x, taps[i, 0])
@@ -524,14 +515,16 @@ class GPT(nn.Module):
                 gate, value = 2 * torch.sigmoid(F.linear(h[..., :GATE_CHANNELS], next(gates))), next(values)
             q, k, v = attention_inputs(qkv, self.cos, self.sin, gate, value)
             y = self.attend(q, k, v, window_of(i))
+            if OUT_GATES:
+                y = y * (2 * torch.sigmoid(F.linear(h[..., :GATE_CHANNELS], out_gates[i]))).unsqueeze(-1)
             x = x + F.linear(y.flatten(2), attention[i][3])
             x = x + mlp(read(x, taps[i, 1]).flatten(0, 1), mlp_in[i], mlp_out[i]).view_as(x)
         x, head = norm(x), self.head.to(DTYPE)
         if targets is None:
             return capped_logits(x, head)
         if torch.is_grad_enabled() and reduction == "mean":
-            return head_loss(x.flatten(0, 1), head, targets.flatten())
-        return plain_head_loss(x.flatten(0, 1), head, targets.flatten(), reduction)
+            return head_loss(x.flatten(0, 1), head, targets.flatten(), self.ahead)
+        return F.cross_entropy(capped_logits(x.flatten(0, 1), head), targets.flatten(), reduction=reduction)
 
     def flops_per_token(self):
         """Forward and backward: 6 a matrix weight, and attention's 12 * width * window a layer."""
@@ -604,8 +597,11 @@ class Optimizer:
             (model.residual, SCALAR_LR * 0.01, 0.0, ADAM_BETAS),
             (model.x0, SCALAR_LR, 0.0, X0_BETAS),
             *([(model.taps, FILTER_LR, 0.0, ADAM_BETAS)] if FILTER else []),
+            *([(model.pairs, PAIR_LR * adam_scale, PAIR_WD, ADAM_BETAS)] if PAIR_ROWS else []),
+            *([(model.pair_factor, SCALAR_LR * 0.01, 0.0, ADAM_BETAS)] if PAIR_ROWS else []),
         ]
         self.muon = [model.attention, model.mlp_in, model.mlp_out, model.gates]
+        self.muon += [model.out_gates] if OUT_GATES else []
         self.moments = [tuple(torch.zeros_like(p, dtype=torch.float32) for _ in range(2)) for p, *_ in self.adam]
         self.muon_state = []
         for p in self.muon:
@@ -658,6 +654,7 @@ def train(model, optimizer, batches):
         fraction = elapsed / TIME_BUDGET
         optimizer.step(learning_rate_scale(fraction), 1 - fraction)
         step += 1
+        model.ahead.copy_(torch.tensor(ahead_weights(fraction)), non_blocking=True)
         watch.read(step, fraction, loss.detach())
         if step <= UNCOUNTED_STEPS:
             prepare.synchronize()

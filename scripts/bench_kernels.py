@@ -62,12 +62,12 @@ def pairs() -> dict[str, tuple[Callable, Callable, tuple, tuple]]:
     vocabulary = t.PROFILE.vocab_size
     x, shape = t.some(tokens, t.WIDTH), (rows, t.T, t.HEADS)
     ids = torch.randint(0, vocabulary, (rows, t.T), device=t.DEVICE)
-    head = t.some(vocabulary, t.WIDTH)
+    head, ahead = t.some(vocabulary, t.WIDTH), torch.tensor(t.AHEAD, device=t.DEVICE)
     qkv, gate, value = t.some(*shape[:2], 3, t.HEADS, t.HEAD_DIM), t.some(*shape), t.some(*shape, t.HEAD_DIM)
     found = {
         "MLP": (t.plain_mlp, t.fused_mlp, (x, t.some(hidden, t.WIDTH), t.some(t.WIDTH, hidden)), ()),
         "q k v": (t.plain_qkv, t.fused_qkv, (qkv, *t.rotary(), gate, value), ()),
-        "loss": (t.plain_head_loss, t.fused_head_loss, (x, head), (ids.flatten(),)),
+        "loss": (t.plain_head_loss, t.fused_head_loss, (x, head), (ids.flatten(), ahead)),
         "embedding": (lambda w, i: t.F.embedding(i, w), lambda w, i: t.fused_lookup(i, w), (head,), (ids,)),
     }
     if t.FILTER:

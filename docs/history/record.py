@@ -6,7 +6,8 @@ With every option off it is train.py. Options of earlier rounds are in this file
 record.jsonl name.
 
 Notable:
-- rotary positions, QK norm, squared ReLU, sliding windows, gated value embeddings, filters over the last few tokens
+- rotary positions, QK norm, squared ReLU, sliding windows, gated heads and value embeddings, filters over the last few
+  tokens, embeddings of pairs of tokens; targets further ahead teach at first
 - Muon (polar express, NorMuon) for the block matrices, which are stored stacked; AdamW for the rest
 - Triton kernels (fused_...) stand in for plain_... functions where they give the same: edit the plain ones
 - schedules run on the elapsed fraction of the budget; the first steps, which compile, are not counted
@@ -40,16 +41,11 @@ ROPE_BASE = 200_000
 NORM = "rms"  # rms or layer, both without weights
 QK_LAYERNORM_SHARE = 0.0  # of q and k's norm; the rest is RMS
 QK_SCALE = 1.5 if OFFICIAL else 1.0  # on top of 1/sqrt(HEAD_DIM)
-GATE_CHANNELS = 32  # of the block input, read by the gates of value embeddings
+GATE_CHANNELS = 32  # of the block input, read by gates
+OUT_GATES = True  # scale each head's output by a gate that reads the block input (Qiu et al. 2025)
 FILTER = 3  # tokens before each one that a filter a channel adds to what attention and MLP read
-OUT_GATES = False  # scale each head's output by a gate that reads the block input (Qiu et al. 2025)
-PAIR_ROWS = 0  # embeddings of hashed pairs of tokens
-PAIRS_IN_X0 = True  # add them to the embedding, which every block's input gets a share of, not to each block's input
-PAIR_INIT = 0.1  # their factor
-GRAMS = ()  # lengths of hashed n-grams that have rows of their own, which learn by Adagrad
-GRAM_ROWS = 2**22  # a length
-GRAMS_IN = "values"  # length i's row is added to head i of every value embedding, or "x0": to the embedding
-AHEAD = False  # train on the tokens one and two further on as well, with weights that fall to 0 (Gloeckle et al. 2024)
+PAIR_ROWS = 2**15 if OFFICIAL else 2**11  # embeddings of hashed pairs of tokens
+AHEAD = (0.5, 0.25)  # weights at first of the losses on the tokens one and two further on (Gloeckle et al. 2024)
 SKIPS = False  # add the first half's outputs to the second half's inputs, last to first
 SOFTCAP = 15.0
 INIT_SCALE = 0.68  # of sqrt(3 / WIDTH), the bound of the uniform initial weights
@@ -58,6 +54,7 @@ X0_INIT = 0.05
 
 # Optimizer
 TOTAL_BATCH_SIZE = 2**17 if OFFICIAL else 2**11  # tokens a step
+HALF_UNTIL = 0.0  # fraction of the budget with half as many (two forwards at least): tokens/s then says too much
 DEVICE_BATCH_SIZE = 64 if OFFICIAL else 8  # rows a forward
 EMBEDDING_LR = 0.9  # Adam rates are for a width of 768 and scale with its inverse square root
 UNEMBEDDING_LR = 0.005
@@ -67,12 +64,11 @@ MATRIX_WD = 0.2  # decays to 0 over the budget
 UNEMBEDDING_WD = 0.01
 EMBEDDING_WD = 0.001
 VALUE_EMBEDDING_WD = 0.003
+PAIR_LR = 0.5
+PAIR_WD = 0.001
 ADAM_BETAS = (0.8, 0.95)
 X0_BETAS = (0.96, 0.95)
 FILTER_LR = 0.01  # of skips too
-PAIR_LR = 0.5
-PAIR_WD = 0.001
-GRAM_LR = 0.1
 MUON_BETA2 = 0.95
 MUON_MOMENTUM = (0.85, 0.95)  # from, to
 MUON_MOMENTUM_STEPS = 200
@@ -85,10 +81,8 @@ FINAL_LR_FRACTION = 0.05
 ATTENTION = "auto"  # or one of ATTENTIONS below
 COMPILE = OFFICIAL and DEVICE.type == "cuda"  # elsewhere compiling costs longer than the budget
 FUSED = COMPILE  # Triton kernels, where they do what the plain functions do
-FP8_HEAD = ""  # "logits", or "both": their gradient with respect to x as well (e4m3, Micikevicius et al. 2022)
-DTYPE = torch.bfloat16 if DEVICE.type == "cuda" else torch.float32
-RELU_EARLY = False  # read what the squared ReLU's slope is made of before the product; half its roots by Newton
 TUNED = False  # let the compiler try other tilings of its own kernels, which takes it a minute or two more
+DTYPE = torch.bfloat16 if DEVICE.type == "cuda" else torch.float32
 UNCOUNTED_STEPS = 11 if COMPILE else 1  # compilation and warm-up
 prepare.check_settings(TOTAL_BATCH_SIZE, DEVICE_BATCH_SIZE, WIDTH, HEAD_DIM)
 if TUNED:
@@ -107,7 +101,7 @@ def compiled(function):
 SCALE, HEADS = QK_SCALE * HEAD_DIM**-0.5, WIDTH // HEAD_DIM
 
 
-def sdpa_attention(windows):
+def sdpa_attention(windows, scale=SCALE):
     """torch's own, with an explicit mask for windows. Runs everywhere; the others are checked against it."""
     behind = torch.arange(T, device=DEVICE)[:, None] - torch.arange(T, device=DEVICE)
     masks = {w: (behind >= 0) & (behind <= w) for w in windows if w < T}
@@ -115,72 +109,22 @@ def sdpa_attention(windows):
     def attend(q, k, v, window):
         q, k, v = (t.transpose(1, 2) for t in (q, k, v))
         mask = masks.get(window)
-        return F.scaled_dot_product_attention(q, k, v, mask, is_causal=mask is None, scale=SCALE).transpose(1, 2)
+        return F.scaled_dot_product_attention(q, k, v, mask, is_causal=mask is None, scale=scale).transpose(1, 2)
 
     return attend
 
 
-def flex_attention(windows):
-    """FlexAttention (Dong et al. 2024): blocks outside the window are skipped. Needs torch.compile to be fast."""
-    from torch.nn.attention.flex_attention import create_block_mask, flex_attention
-
-    def mask_of(window):
-        return create_block_mask(lambda b, h, q, k: (q >= k) & (q - k <= window), None, None, T, T, device=DEVICE)
-
-    masks = {w: mask_of(w) for w in windows}
-
-    def attend(q, k, v, window):
-        q, k, v = (t.transpose(1, 2) for t in (q, k, v))
-        return flex_attention(q, k, v, block_mask=masks[window], scale=SCALE).transpose(1, 2)
-
-    return attend
-
-
-def fa3_attention(windows):
-    """FlashAttention-3 (Shah et al. 2024) for Hopper: the operators of its own package, else the kernel hub's."""
-    try:
-        import flash_attn_3._C  # noqa: F401  (registers torch.ops.flash_attn_3)
-    except ImportError:
-        from kernels import get_kernel
-
-        hub = get_kernel("kernels-community/flash-attn3", revision=FA3_REVISION)
-
-        def attend(q, k, v, window):
-            left = window if window < T else -1
-            out = hub.flash_attn_func(q, k, v, softmax_scale=SCALE, causal=True, window_size=(left, 0))
-            return out[0] if isinstance(out, tuple) else out
-
-        return attend
-
-    fa3 = torch.ops.flash_attn_3
-
-    @prepare.operator(lambda dy, q, k, v, *_: tuple(t.new_empty(t.shape) for t in (q, k, v)))
-    def fa3_backward(dy, q, k, v, window: int, y, lse, /, dq, dk, dv):
-        fa3.bwd(dy.contiguous(), q, k, v, y, lse, dq, dk, dv, softmax_scale=SCALE, is_causal=True,
-                window_size_left=window, window_size_right=0)  # fmt: skip
-
-    @prepare.operator(
-        lambda q, k, v, window: (q.new_empty(q.shape), q.new_empty(q[..., 0].mT.shape, dtype=torch.float32)),
-        lambda dy, _, *kept: (*fa3_backward(dy, *kept), None),
-    )
-    def fa3_forward(q, k, v, window: int, /, y, _lse):
-        _lse.copy_(fa3.fwd(q, k, v, out=y, softmax_scale=SCALE, is_causal=True, window_size_left=window,
-                           window_size_right=0, num_splits=1, pack_gqa=False)[1])  # fmt: skip
-
-    return lambda q, k, v, window: fa3_forward(q, k, v, window if window < T else -1)
-
-
-ATTENTIONS = {"fa3": fa3_attention, "flex": flex_attention, "sdpa": sdpa_attention}  # fastest first
-FA3_REVISION = "cdde5f42030606c40df258eebc1d73216b117e93"  # kernels-community/flash-attn3
+ATTENTIONS = prepare.FAST_ATTENTIONS | {"sdpa": sdpa_attention}  # fastest first
 
 
 def choose_attention(windows):
     """(name, attend): on CUDA the first that can be had and agrees with torch's own, elsewhere torch's own."""
+    plain = sdpa_attention(windows)
     if not COMPILE:
-        return "sdpa", sdpa_attention(windows)
-    wanted = {name: partial(make, windows) for name, make in ATTENTIONS.items() if ATTENTION in ("auto", name)}
+        return "sdpa", plain
+    wanted = {name: partial(make, windows, SCALE) for name, make in ATTENTIONS.items() if ATTENTION in ("auto", name)}
     qkv = some(3, 1, T, HEADS, HEAD_DIM)
-    return prepare.choose("attention", wanted, sdpa_attention(windows), qkv, [(w,) for w in windows], compiled)
+    return prepare.choose("attention", wanted, plain, qkv, [(w,) for w in windows], compiled)
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -217,29 +161,6 @@ if FUSED:
             total += tl.sum(load(grad + where[:, None] * width + columns[None, :], inside), axis=0)
         tl.store(out + token * width + columns, total, mask=columns < width)
 
-    @triton.jit
-    def grams_kernel(
-        rows, order, grads, table, squares, lr, count, C: tl.constexpr, BLOCK: tl.constexpr, MANY: tl.constexpr
-    ):
-        """Adagrad on the rows of table (.., C): rows (count) are sorted, order says where in grads (count, C) each is
-        from. A program takes all of one row; those after the first of equal rows have nothing to do."""
-        at, column = tl.program_id(0), tl.arange(0, BLOCK)
-        row = tl.load(rows + at)
-        if row != tl.load(rows + at - 1, at > 0, other=-1):
-            total, alike = tl.zeros((BLOCK,), dtype=tl.float32), MANY
-            while alike == MANY:
-                next_ones = at + tl.arange(0, MANY)
-                same = tl.load(rows + next_ones, next_ones < count, other=-1) == row
-                where = tl.load(order + next_ones, same, other=0)
-                inside = same[:, None] & (column < C)[None, :]
-                total += tl.sum(load(grads + where[:, None] * C + column[None, :], inside), axis=0)
-                at, alike = at + MANY, tl.sum(same.to(tl.int32), axis=0)
-            square = tl.load(squares + row) + tl.sum(total * total, axis=0) / C
-            tl.store(squares + row, square)
-            step = lr * total * tl.rsqrt(tl.maximum(square, 1e-30))
-            to = table + row * C + column
-            tl.store(to, load(to, column < C) - step, mask=column < C)
-
     @prepare.operator(lambda grad, _, count: grad.new_empty(count, grad.size(-1)))
     def embedding_gradient(grad, rows, count: int, /, out):
         """Sorted sums instead of atomic additions, which the frequent rows make slow. grad (B, T, C) -> (count, C)."""
@@ -257,10 +178,11 @@ if FUSED:
 
     @triton.jit
     def loss_kernel(
-        logits, targets, losses, gradients, gradients8, ahead, V: tl.constexpr, CAP: tl.constexpr, BLOCK: tl.constexpr,
-        BOTH: tl.constexpr, AHEAD: tl.constexpr, T: tl.constexpr,
+        logits, targets, ahead, losses, gradients, T: tl.constexpr, V: tl.constexpr, CAP: tl.constexpr,
+        BLOCK: tl.constexpr, AHEAD: tl.constexpr,
     ):  # fmt: skip
-        """One row of logits: the loss after the soft cap, and its gradient with respect to what stands before it."""
+        """One row of logits: the loss after the soft cap, and the gradient with respect to what stands before it, of
+        the losses on targets ahead too."""
         row, column = tl.program_id(0).to(tl.int64), tl.arange(0, BLOCK)
         target = tl.load(targets + row)
         x = load(logits + row * V + column, column < V)
@@ -270,53 +192,27 @@ if FUSED:
         total = tl.sum(powers, axis=0)
         own = tl.load(logits + row * V + target).to(tl.float32)
         tl.store(losses + row, tl.log(total) - 2 * CAP * (tl.sigmoid(own * (2 / CAP)) - 1))
-        gradient = powers * (1 / total) - tl.where(column == target, 1.0, 0.0)
-        for i in tl.static_range(2 if AHEAD else 0):
+        powers *= 1 / total
+        gradient = powers - tl.where(column == target, 1.0, 0.0)
+        for i in tl.static_range(AHEAD):
             there = row % T < T - 1 - i
-            other, weight = tl.load(targets + row + 1 + i, there, other=0), tl.where(there, tl.load(ahead + i), 0.0)
-            gradient += weight * (powers * (1 / total) - tl.where(column == other, 1.0, 0.0))
-        gradient *= 4 * share * (1 - share)
-        tl.store(gradients + row * V + column, gradient, mask=column < V)
-        if BOTH:
-            tl.store(gradients8 + row * V + column, (gradient * 256).to(tl.float8e4nv), mask=column < V)
+            further, weight = tl.load(targets + row + 1 + i, there, other=0), tl.where(there, tl.load(ahead + i), 0.0)
+            gradient += weight * (powers - tl.where(column == further, 1.0, 0.0))
+        tl.store(gradients + row * V + column, gradient * (4 * share * (1 - share)), mask=column < V)
 
-    def in_fp8(x, largest):
-        """x (N, C) as e4m3, and the factor that gives it back. largest: of its magnitudes, a 0-dim tensor in fp32"""
-        factor = largest.clamp_min(1e-12) / 448
-        return (x * (1 / factor)).to(torch.float8_e4m3fn), factor
-
-    def fp8_product(a, a_factor, b, b_factor):
-        """a (N, K), b (M, K) -> a @ b^T (N, M)"""
-        return torch._scaled_mm(a, b.T, scale_a=a_factor, scale_b=b_factor, out_dtype=DTYPE, use_fast_accum=True)
-
-    @prepare.operator(lambda gradients8, head: head.new_empty(gradients8.size(0), head.size(1)))
-    def fp8_head_backward(gradients8, head, /, dx):
-        head8, factor = in_fp8(head.T.contiguous(), head.abs().max().float())
-        dx.copy_(fp8_product(gradients8, torch.full_like(factor, 1 / 256), head8, factor))
-
-    def head_loss_backward(dy, _, _8, x, head, targets, ahead, loss, gradients, gradients8):
+    def head_loss_backward(dy, _, x, head, targets, ahead, loss, gradients):
         scale = (dy / x.size(0)).to(x.dtype)
-        dx = fp8_head_backward(gradients8, head) if FP8_HEAD == "both" else gradients @ head
-        return dx * scale, (gradients.T @ x) * scale, None, None
+        return (gradients @ head) * scale, (gradients.T @ x) * scale, None, None
 
-    def head_loss_results(x, head, *_):
-        shape = x.size(0), head.size(0)
-        gradients8 = x.new_empty(shape if FP8_HEAD == "both" else 0, dtype=torch.float8_e4m3fn)
-        return x.new_empty((), dtype=torch.float32), x.new_empty(shape), gradients8
-
-    @prepare.operator(head_loss_results, head_loss_backward)
-    def fused_head_loss(x, head, targets, ahead, /, loss, _gradients, _gradients8):
-        """Mean of plain losses; the gradient is computed with them, so the logits are read once. x (N, C). With ahead,
-        weights of the losses on the next targets but one and but two, the gradient is of all three."""
-        if FP8_HEAD:
-            # An RMS norm's result has no magnitude above sqrt(C).
-            x8 = in_fp8(x, torch.full((), x.size(1) ** 0.5, device=x.device))
-            logits = fp8_product(*x8, *in_fp8(head, head.abs().max().float()))
-        else:
-            logits = x @ head.T
-        losses = x.new_empty(x.size(0), dtype=torch.float32)
-        sizes = head.size(0), SOFTCAP, triton.next_power_of_2(head.size(0)), FP8_HEAD == "both", ahead is not None, T
-        loss_kernel[(x.size(0),)](logits, targets, losses, _gradients, _gradients8, ahead, *sizes, num_warps=16)
+    @prepare.operator(
+        lambda x, head, *_: (x.new_empty((), dtype=torch.float32), x.new_empty(x.size(0), head.size(0))),
+        head_loss_backward,
+    )
+    def fused_head_loss(x, head, targets, ahead, /, loss, _gradients):
+        """The gradient is computed with the losses, so the logits are read once."""
+        logits, losses = x @ head.T, x.new_empty(x.size(0), dtype=torch.float32)
+        sizes = T, head.size(0), SOFTCAP, triton.next_power_of_2(head.size(0)), ahead.size(0)
+        loss_kernel[(x.size(0),)](logits, targets, ahead, losses, _gradients, *sizes, num_warps=16)
         loss.copy_(losses.mean())
 
     @triton.jit
@@ -386,52 +282,37 @@ if FUSED:
         call_qkv_kernel(qkv, cos, sin, gate, value, q, k, v)
 
     @triton.jit
-    def doubled_root(h, ADDED: tl.constexpr):
-        """2 * sqrt(h), or by one Newton step, on the units that add and multiply, at most 0.2 % less."""
-        if ADDED:
-            guess = (0x5F3759DF - (h.to(tl.int32, bitcast=True) >> 1)).to(tl.float32, bitcast=True)
-            return h * guess * (3.0 - h * guess * guess)
-        return 2 * tl.sqrt(h)
-
-    @triton.jit
     def relu_squared_kernel(
-        left, right, before, before_at, out, rows, columns, inner, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
-        PROGRAMS: tl.constexpr, FORWARD: tl.constexpr, EARLY: tl.constexpr,
+        left, right, before, out, rows, columns, inner, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
+        PROGRAMS: tl.constexpr, FORWARD: tl.constexpr,
     ):  # fmt: skip
         """out = relu(left @ right^T)^2, or (left @ right) times that function's slope, 2 * sqrt(before)."""
         across = tl.cdiv(columns, BN)
         done = tl.program_id(0) - PROGRAMS
-        for tile in tl.range(tl.program_id(0), tl.cdiv(rows, BM) * across, PROGRAMS, flatten=not EARLY):
+        for tile in tl.range(tl.program_id(0), tl.cdiv(rows, BM) * across, PROGRAMS, flatten=True):
             m, n = tile // across * BM, tile % across * BN
-            if EARLY:
-                row, column = m + tl.arange(0, BM)[:, None], n + tl.arange(0, BN // 2)[None, :]
-                at = before_at + row.to(tl.int64) * columns + column
-                h0, h1 = tl.load(at), tl.load(at + BN // 2)
             total = tl.zeros((BM, BN), dtype=tl.float32)
             for step in range(tl.cdiv(inner, BK)):
                 other = right.load([n, step * BK]).T if FORWARD else right.load([step * BK, n])
                 total = tl.dot(left.load([m, step * BK]), other, total)
-            if not EARLY:
-                done += PROGRAMS  # the tile's place computed anew, so that the next tile's loads can start before
-                m, n = done // across * BM, done % across * BN
+            done += PROGRAMS  # the tile's place computed anew, so that the next tile's loads can start before
+            m, n = done // across * BM, done % across * BN
             halves = tl.split(tl.permute(tl.reshape(total, (BM, 2, BN // 2)), (0, 2, 1)))
             for half in tl.static_range(2):
-                x, to = halves[half], n + half * (BN // 2)
+                x, at = halves[half], n + half * (BN // 2)
                 if FORWARD:
                     x = tl.maximum(x, 0.0)
                     x = x * x
-                elif EARLY:
-                    x *= doubled_root((h0 if half == 0 else h1).to(tl.float32), half == 1)
                 else:
-                    x *= 2 * tl.sqrt(before.load([m, to]).to(tl.float32))
-                out.store([m, to], x.to(out.dtype))
+                    x *= 2 * tl.sqrt(before.load([m, at]).to(tl.float32))
+                out.store([m, at], x.to(out.dtype))
 
     def call_relu_squared_kernel(left, right, before, out, forward):
         (BM, BN, BK), block = (128, 256, 64), TensorDescriptor.from_tensor
         relu_squared_kernel[(MULTIPROCESSORS,)](
             block(left, [BM, BK]), block(right, [BN, BK] if forward else [BK, BN]), block(before, [BM, BN // 2]),
-            before, block(out, [BM, BN // 2]), *out.shape, left.size(1), BM, BN, BK, MULTIPROCESSORS, forward,
-            RELU_EARLY and not forward, num_warps=8, num_stages=4 if forward else 3,
+            block(out, [BM, BN // 2]), *out.shape, left.size(1), BM, BN, BK, MULTIPROCESSORS, forward,
+            num_warps=8, num_stages=4 if forward else 3,
         )  # fmt: skip
 
     @prepare.operator(lambda dy, w, h: torch.empty_like(h))
@@ -531,29 +412,28 @@ def capped_logits(x, head):
     return 2 * SOFTCAP * torch.sigmoid(F.linear(x, head).float() * (2 / SOFTCAP))
 
 
-def plain_head_loss(x, head, targets, reduction="mean"):
-    """x (N, C), head (V, C), targets (N) -> losses in nats"""
-    return F.cross_entropy(capped_logits(x, head), targets, reduction=reduction)
-
-
-AHEAD_START = torch.tensor([0.5, 0.25], device=DEVICE) if AHEAD else None
+def plain_head_loss(x, head, targets, ahead):
+    """x (N, C), head (V, C), targets (N) -> the mean loss in nats. Its gradient is also that of the losses on the
+    tokens further on, times their weights ahead."""
+    logits = capped_logits(x, head)
+    loss = F.cross_entropy(logits, targets)
+    for i, weight in enumerate(ahead):
+        further = F.pad(targets.view(-1, T)[:, i + 1 :], (0, i + 1), value=-100).flatten()  # cross_entropy skips -100
+        more = F.cross_entropy(logits, further, reduction="sum") / len(targets)
+        loss = loss + weight * (more - more.detach())
+    return loss
 
 
 def ahead_weights(progress):
-    """Of the losses on the next token but one and but two: one third each of three, two and one target."""
-    return 0.5 * min(1.0, max(0.0, 2 - 3 * progress)), 0.25 * max(0.0, 1 - 3 * progress)
+    """Targets further on leave one after another, the last first, at equal times; each fades before it is gone."""
+    left = (len(AHEAD) + 1) * (1 - progress) - 1
+    return [weight * min(1.0, max(0.0, left - i)) for i, weight in enumerate(AHEAD)]
 
 
-def plain_head_loss_ahead(x, head, targets, ahead):
-    """The mean of plain_head_loss, with the gradient of the losses on the tokens ahead added."""
-    loss = plain_head_loss(x, head, targets)
-    if ahead is None:
-        return loss
-    place = torch.arange(len(targets), device=DEVICE) % T
-    for i, weight in enumerate(ahead):
-        losses = plain_head_loss(x, head, targets.roll(-1 - i), "none") * (place < T - 1 - i)
-        loss = loss + weight * (losses.mean() - losses.mean().detach())
-    return loss
+def hashed_pairs(tokens):
+    """The row of the pair that ends at each token (B, T): equal pairs have equal rows."""
+    pairs = tokens * 1_000_003 + F.pad(tokens, (1, 0))[:, :-1] + 1
+    return (pairs * 2_654_435_761 >> 16) % PAIR_ROWS
 
 
 def rotary():
@@ -563,39 +443,22 @@ def rotary():
     return angles.cos().to(DTYPE), angles.sin().to(DTYPE)
 
 
-def agreeing(name, plain, kernel, *inputs, choices=((),)):
+def agreeing(name, plain, kernel, *inputs):
     """The kernel where it does what the plain function does, else that: so it is enough to edit the plain one."""
-    return prepare.choose(name, {"kernel": kernel}, plain, inputs, choices, otherwise=plain)[1] if FUSED else plain
+    return prepare.choose(name, {"kernel": kernel}, plain, inputs, otherwise=plain)[1] if FUSED else plain
 
 
 some = partial(torch.randn, device=DEVICE, dtype=DTYPE, requires_grad=True)
-x, hidden, taps = some(256, WIDTH), MLP_RATIO * WIDTH, some(FILTER, WIDTH)
+x, hidden, taps = some(T, WIDTH), MLP_RATIO * WIDTH, some(FILTER, WIDTH)
 qkv, gate, value = some(1, T, 3, HEADS, HEAD_DIM), some(1, T, HEADS), some(1, T, HEADS, HEAD_DIM)
-head, targets = 10 * some(512, WIDTH) / WIDTH**0.5, torch.arange(256, device=DEVICE)
+head, targets = 10 * some(512, WIDTH) / WIDTH**0.5, torch.arange(T, device=DEVICE) % 512
+ahead = torch.tensor(AHEAD, device=DEVICE)
 mlp = agreeing("MLP", plain_mlp, lambda: fused_mlp, x, some(hidden, WIDTH), some(WIDTH, hidden))
 attention_inputs = agreeing("q k v", plain_qkv, lambda: fused_qkv, qkv, *rotary(), gate, value)
 read = agreeing("norm and filter", plain_read, lambda: fused_read, x[None], taps) if FILTER else plain_read
-if FUSED and (FP8_HEAD or AHEAD):
-    head_loss = fused_head_loss  # fp8 is further from the plain loss than agreeing() allows; ahead, 256 rows are too few
-else:
-    ahead = ((AHEAD_START,),)
-    head_loss = agreeing("loss", plain_head_loss_ahead, lambda: fused_head_loss, x, head, targets, choices=ahead)
+head_loss = agreeing("loss", plain_head_loss, lambda: fused_head_loss, x, head, targets, ahead)
 lookup = fused_lookup if FUSED else F.embedding
-del x, hidden, taps, qkv, gate, value, head, targets
-
-
-def hashed_grams(tokens, length, rows):
-    """Which of so many rows the n-gram has that ends at each token (B, T): equal n-grams have equal rows."""
-    gram = tokens
-    for back in range(1, length):
-        gram = gram * 1_000_003 + F.pad(tokens, (back, 0))[:, :-back] + 1
-    return (gram * 2_654_435_761 >> 16) % rows
-
-
-@compiled
-def gram_rows(tokens):
-    """Rows of the n-grams that end at each token (B, T, lengths), a table after another."""
-    return torch.stack([hashed_grams(tokens, n, GRAM_ROWS) + i * GRAM_ROWS for i, n in enumerate(GRAMS)], dim=-1)
+del x, hidden, taps, qkv, gate, value, head, targets, ahead
 
 
 def window_of(layer):
@@ -631,48 +494,30 @@ class GPT(nn.Module):
         self.mlp_in = uniform(DEPTH, MLP_RATIO * WIDTH, WIDTH)
         self.mlp_out = full(0, DEPTH, WIDTH, MLP_RATIO * WIDTH)
         self.gates = full(0, value_layers, HEADS, GATE_CHANNELS)
+        self.out_gates = full(0, DEPTH, HEADS, GATE_CHANNELS) if OUT_GATES else None
+        self.pairs = normal(PAIR_ROWS, WIDTH, sd=0.0, dtype=DTYPE) if PAIR_ROWS else None
+        self.pair_factor = full(0.1) if PAIR_ROWS else None
+        self.skips = full(0, DEPTH) if SKIPS else None
         self.taps = full(0, DEPTH, 2, FILTER, WIDTH)  # of what attention and MLP read
         self.residual = full(RESIDUAL_INIT, DEPTH)
         self.x0 = full(X0_INIT, DEPTH)
         self.attention.data[:, 3] = 0
-        self.out_gates = full(0, DEPTH, HEADS, GATE_CHANNELS) if OUT_GATES else None
-        self.pairs = normal(PAIR_ROWS, WIDTH, sd=0.0, dtype=DTYPE) if PAIR_ROWS else None
-        self.pair_factors = full(PAIR_INIT, 1 if PAIRS_IN_X0 else DEPTH) if PAIR_ROWS else None
-        self.skips = full(0, DEPTH) if SKIPS else None
-        gram_width = HEAD_DIM if GRAMS_IN == "values" else WIDTH
-        self.grams = (
-            normal(len(GRAMS) * GRAM_ROWS, gram_width, sd=0.0, dtype=DTYPE).requires_grad_(False) if GRAMS else None
-        )
-        self.gram_squares = torch.zeros(len(GRAMS) * GRAM_ROWS, device=DEVICE)
-        self.ahead = AHEAD_START
 
         self.cos, self.sin = rotary()
+        self.ahead = torch.tensor(AHEAD, device=DEVICE)
 
-    def forward(self, tokens, targets=None, reduction="mean", grams=None):
-        """tokens, targets (B, T) int64: losses in nats reduced as asked, or without targets logits (B, T, V) fp32.
-        grams: F.embedding(gram_rows(tokens), self.grams), from whoever wants their gradient."""
-        x0 = x = norm(lookup(tokens, self.embedding))  # (B, T, C)
-        if PAIR_ROWS:
-            pairs = lookup(hashed_grams(tokens, 2, PAIR_ROWS), self.pairs)
-            if PAIRS_IN_X0:
-                x0 = x = x0 + self.pair_factors[0] * pairs
-        values = lookup(tokens, self.values).unflatten(-1, (-1, HEADS, HEAD_DIM))
-        if GRAMS:
-            grams = F.embedding(gram_rows(tokens), self.grams) if grams is None else grams  # (B, T, lengths, width)
-            if GRAMS_IN == "x0":
-                x0 = x = x0 + grams.sum(2)
-            else:
-                values = values + F.pad(grams, (0, 0, 0, HEADS - len(GRAMS))).unsqueeze(2)
-        values = iter(values.unbind(2))
+    def forward(self, tokens, targets=None, reduction="mean"):
+        """tokens, targets (B, T) int64: losses in nats reduced as asked, or without targets logits (B, T, V) fp32."""
+        x0 = norm(lookup(tokens, self.embedding))  # (B, T, C)
+        x = x0 = x0 + self.pair_factor * lookup(hashed_pairs(tokens), self.pairs) if PAIR_ROWS else x0
+        values = iter(lookup(tokens, self.values).unflatten(-1, (-1, HEADS, HEAD_DIM)).unbind(2))
         gates, taps = iter(self.gates.to(DTYPE).unbind(0)), self.taps.to(DTYPE)
-        out_gates, kept = self.out_gates.to(DTYPE) if OUT_GATES else None, []
         attention, mlp_in, mlp_out = (w.to(DTYPE).unbind(0) for w in (self.attention, self.mlp_in, self.mlp_out))
+        out_gates, kept = self.out_gates.to(DTYPE) if OUT_GATES else None, []
         for i in range(DEPTH):
             if SKIPS and i > (DEPTH - 1) / 2:
                 x = x + self.skips[i] * kept.pop()
             x = self.residual[i] * x + self.x0[i] * x0
-            if PAIR_ROWS and not PAIRS_IN_X0:
-                x = x + self.pair_factors[i] * pairs
             h = read(x, taps[i, 0])
             qkv = F.linear(h, attention[i][:3].flatten(0, 1)).unflatten(-1, (3, HEADS, HEAD_DIM))
             gate = value = None
@@ -691,7 +536,7 @@ class GPT(nn.Module):
             return capped_logits(x, head)
         if torch.is_grad_enabled() and reduction == "mean":
             return head_loss(x.flatten(0, 1), head, targets.flatten(), self.ahead)
-        return plain_head_loss(x.flatten(0, 1), head, targets.flatten(), reduction)
+        return F.cross_entropy(capped_logits(x.flatten(0, 1), head), targets.flatten(), reduction=reduction)
 
     def flops_per_token(self):
         """Forward and backward: 6 a matrix weight, and attention's 12 * width * window a layer."""
@@ -752,24 +597,6 @@ def adam_update(p, g, m, v, step, lr, wd, beta1, beta2, eps):
     p.copy_(p.float() * (1 - lr * wd) - lr / (1 - beta1**step) * m / corrected)
 
 
-@torch.no_grad()
-def learn_grams(model, rows, grads, lr):
-    """Adagrad (Duchi et al. 2011) with one sum of squares a row, on the rows that were looked up alone, so that a table
-    may be large. rows (B, T, lengths), grads (B, T, lengths, C)"""
-    rows, grads = rows.flatten(), grads.flatten(0, 2)
-    if FUSED:
-        ordered, order = rows.sort()
-        sizes, block = grads.shape, triton.next_power_of_2(grads.size(1))
-        state = model.grams, model.gram_squares
-        grams_kernel[(len(rows),)](ordered, order, grads, *state, lr, *sizes, block, 16, num_warps=max(1, block // 256))
-        return
-    touched, which = rows.unique(return_inverse=True)
-    total = torch.zeros(len(touched), grads.size(1), device=DEVICE).index_add_(0, which, grads.float())
-    model.gram_squares[touched] += total.square().mean(dim=1)
-    step = lr * total * model.gram_squares[touched].clamp_min(1e-30).rsqrt()[:, None]
-    model.grams[touched] = (model.grams[touched].float() - step).to(DTYPE)
-
-
 class Optimizer:
     """Muon for the block matrices, AdamW for the rest, each parameter with its own settings."""
 
@@ -783,12 +610,11 @@ class Optimizer:
             (model.x0, SCALAR_LR, 0.0, X0_BETAS),
             *([(model.taps, FILTER_LR, 0.0, ADAM_BETAS)] if FILTER else []),
             *([(model.pairs, PAIR_LR * adam_scale, PAIR_WD, ADAM_BETAS)] if PAIR_ROWS else []),
-            *([(model.pair_factors, SCALAR_LR * 0.01, 0.0, ADAM_BETAS)] if PAIR_ROWS else []),
-            *([(model.skips, FILTER_LR, 0.0, ADAM_BETAS)] if SKIPS else []),
+            *([(model.pair_factor, SCALAR_LR * 0.01, 0.0, ADAM_BETAS)] if PAIR_ROWS else []),
         ]
+        self.adam += [(model.skips, FILTER_LR, 0.0, ADAM_BETAS)] if SKIPS else []
         self.muon = [model.attention, model.mlp_in, model.mlp_out, model.gates]
-        if OUT_GATES:
-            self.muon.append(model.out_gates)
+        self.muon += [model.out_gates] if OUT_GATES else []
         self.moments = [tuple(torch.zeros_like(p, dtype=torch.float32) for _ in range(2)) for p, *_ in self.adam]
         self.muon_state = []
         for p in self.muon:
@@ -829,23 +655,20 @@ def learning_rate_scale(progress):
 
 def train(model, optimizer, batches):
     """Trains until the budget is spent. Returns counted seconds, steps in all, and the loss curve."""
-    accumulate = TOTAL_BATCH_SIZE // (DEVICE_BATCH_SIZE * T)
+    most = TOTAL_BATCH_SIZE // (DEVICE_BATCH_SIZE * T)
     forward = compiled(model)
     watch = prepare.Watch(TOTAL_BATCH_SIZE, UNCOUNTED_STEPS)
     started, elapsed, step = time.perf_counter(), 0.0, 0
     while elapsed < TIME_BUDGET:
+        accumulate = most // 2 if elapsed < HALF_UNTIL * TIME_BUDGET else most
         for _ in range(accumulate):
             x, y, _ = next(batches)
-            grams = F.embedding(rows := gram_rows(x), model.grams).requires_grad_() if GRAMS else None
-            loss = forward(x, y, grams=grams)
+            loss = forward(x, y)
             (loss / accumulate).backward()
-            if GRAMS:
-                learn_grams(model, rows, grams.grad, GRAM_LR * learning_rate_scale(elapsed / TIME_BUDGET))
         fraction = elapsed / TIME_BUDGET
-        if AHEAD:
-            model.ahead.copy_(torch.tensor(ahead_weights(fraction)), non_blocking=True)
         optimizer.step(learning_rate_scale(fraction), 1 - fraction)
         step += 1
+        model.ahead.copy_(torch.tensor(ahead_weights(fraction)), non_blocking=True)
         watch.read(step, fraction, loss.detach())
         if step <= UNCOUNTED_STEPS:
             prepare.synchronize()
