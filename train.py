@@ -489,7 +489,7 @@ class GPT(nn.Module):
         self.gates = full(0, value_layers, HEADS, GATE_CHANNELS)
         self.out_gates = full(0, DEPTH, HEADS, GATE_CHANNELS) if OUT_GATES else None
         self.pairs = normal(PAIR_ROWS, WIDTH, sd=0.0, dtype=DTYPE) if PAIR_ROWS else None
-        self.pair_factor = full(0.1) if PAIR_ROWS else None
+        self.pair_factor = nn.Parameter(torch.tensor(0.1, device=DEVICE)) if PAIR_ROWS else None
         self.taps = full(0, DEPTH, 2, FILTER, WIDTH)  # of what attention and MLP read
         self.residual = full(RESIDUAL_INIT, DEPTH)
         self.x0 = full(X0_INIT, DEPTH)
@@ -601,7 +601,7 @@ class Optimizer:
             *([(model.pair_factor, SCALAR_LR * 0.01, 0.0, ADAM_BETAS)] if PAIR_ROWS else []),
         ]
         self.muon = [model.attention, model.mlp_in, model.mlp_out, model.gates]
-        self.muon += [model.out_gates] if OUT_GATES else []
+        self.muon = [*self.muon, *([model.out_gates] if OUT_GATES else [])]
         self.moments = [tuple(torch.zeros_like(p, dtype=torch.float32) for _ in range(2)) for p, *_ in self.adam]
         self.muon_state = []
         for p in self.muon:

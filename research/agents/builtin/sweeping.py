@@ -99,7 +99,9 @@ def _idle_weights(text: Text, before: Text) -> Iterator[Splice]:
             if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == f"self.{name}":
                 yield remove_statement(text, node)
             elif isinstance(node, (ast.List, ast.Tuple)) and isinstance(node.ctx, ast.Load):
-                yield from _without(text, node, name)
+                is_item = isinstance(text.parents.get(node), (ast.List, ast.Tuple))
+                if not (is_item and _about(node, name)):  # else it goes as a whole, from the list that it is in
+                    yield from _without(text, node, name)
 
 
 def _stranded(text: Text, before: Text) -> frozenset[str]:
@@ -144,6 +146,9 @@ def _without(text: Text, display: ast.List | ast.Tuple, name: str) -> Iterator[S
 
 
 def _about(item: ast.expr, name: str) -> bool:
-    """Whether an item of a list is a weight, or a tuple that begins with it."""
+    """Whether an item of a list is a weight, a tuple that begins with it, or ``*([such items] if SETTING else [])``."""
+    if isinstance(item, ast.Starred):
+        inner = item.value.body if isinstance(item.value, ast.IfExp) else item.value
+        return isinstance(inner, (ast.List, ast.Tuple)) and all(_about(one, name) for one in inner.elts)
     first = item.elts[0] if isinstance(item, ast.Tuple) and item.elts else item
     return _is_attribute(first, name)
