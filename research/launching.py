@@ -25,7 +25,7 @@ from research.runs.local import LocalBackend
 from research.runs.lock import DeviceBusy, device_lock, take_device
 from research.runs.log import LogText, quote, read_log
 from research.runs.preflight import COMMAND, Candidate, Refused
-from research.runs.session import Wires
+from research.runs.session import GoingOn, Wires
 from research.runs.stopping import Signals
 from research.settings import SETTINGS
 from research.store.connect import StoreBusy
@@ -62,7 +62,7 @@ class End:
         recorded: Whether the memory holds a finish record of it.
         counted: Whether it is judged and has a ledger row where it ended by itself or its time limit.
         why: One sentence, "" for an ordinary end.
-        repeats: The finished run that a repeat would repeat, "" for all else.
+        repeats: The run that a repeat would repeat, or that a refused one would make a second time, "" for all else.
     """
 
     run: str
@@ -155,7 +155,7 @@ def launch(lab: Lab, request: Request, asked: StopRequest | None = None) -> End:
             setting = _Setting(lab, request, name, backend, device, wires)
             return _recorded(setting) if request.command == COMMAND else _unrecorded(setting)
         except (Refused, DeviceBusy) as error:
-            return End(name, "refused", 3, why=str(error))
+            return End(name, "refused", 3, why=str(error), repeats=error.run if isinstance(error, GoingOn) else "")
         except StoreBusy as error:
             return End(name, "infrastructure", 75, why=str(error))
         except ConfigurationError as error:
@@ -224,7 +224,8 @@ def _recorded(setting: _Setting) -> End:
                 end, contract = _repeated(setting, store, candidate, key, contract)
                 if end:
                     return end
-            plan = session.Recording(store, start, candidate.text, locks, complete)
+            alone = not (request.again or request.allow_dirty)
+            plan = session.Recording(store, start, candidate.text, locks, complete, alone)
             done = session.launch_recorded(plan, setting.backend, launch, setting.wires)
         finally:
             for lock in locks:

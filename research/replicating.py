@@ -30,12 +30,21 @@ def replicate(lab: Lab, rev: str | None, request: Request) -> End:
     if commit is None:
         raise ResearchError(f"There is no commit {rev or 'HEAD'}.", "git log --oneline lists them.")
     candidate = preflight.examine(root, commit)
-    with lab.open() as store:
-        runs = store.runs_of(candidate.fingerprint)
+    while True:
+        with lab.open() as store:
+            runs = store.runs_of(candidate.fingerprint)
+            going = [run for run in store.open_runs() if run.fingerprint == candidate.fingerprint]
         branch = next((run.branch for run in reversed(runs) if run.commit == commit and run.counted), None)
-    seed = identity.next_seed((run.seed for run in runs), DEFAULT_SEED)
-    request = replace(request, command=COMMAND, seed=seed)
-    lab.say(f"replicate of {commit[:7]} with seed {seed}")
+        seed = identity.next_seed((run.seed for run in [*runs, *going]), DEFAULT_SEED)
+        lab.say(f"replicate of {commit[:7]} with seed {seed}")
+        end = _measure(lab, commit, branch, replace(request, command=COMMAND, seed=seed))
+        if not end.repeats:  # else somebody else has just measured with that seed, or does
+            return end
+
+
+def _measure(lab: Lab, commit: str, branch: str | None, request: Request) -> End:
+    """Runs a commit where it is checked out, or in a work tree of its own, on the branch where it was run before."""
+    root = lab.places.root
     if commit == repo.head(root).commit and not repo.differing(root, (preflight.TARGET, *preflight.FIXED)):
         return launch(lab, request)
     with checked_out(root, commit) as work:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from research.files import FileLock
 from research.records import Run
 from research.runs.backend import Backend, Ended, Launch, StopRequest
 from research.runs.local import LocalBackend
-from research.runs.preflight import TARGET
+from research.runs.preflight import TARGET, Refused
 from research.runs.recording import finished, interrupted
 from research.runs.tee import Tee
 from research.store import folders
@@ -70,6 +71,7 @@ class Recording:
         text: The train.py that runs.
         locks: Locks to be held until the last process is gone.
         complete: Adds to the finish record what only the caller knows.
+        alone: Whether a run of the same code, contract and seed that is going on forbids this one.
     """
 
     store: Store
@@ -77,6 +79,15 @@ class Recording:
     text: bytes
     locks: tuple[FileLock, ...]
     complete: Callable[[Run], Run]
+    alone: bool = True
+
+
+class GoingOn(Refused):
+    """The same run is being made. Attributes: run, its name."""
+
+    def __init__(self, run: str) -> None:
+        super().__init__(f"The same code, contract and seed is being run as {run}.", "Wait for it, or choose --seed N.")
+        self.run = run
 
 
 def launch_recorded(recording: Recording, backend: Backend, launch: Launch, wires: Wires) -> Run:
@@ -86,6 +97,7 @@ def launch_recorded(recording: Recording, backend: Backend, launch: Launch, wire
         The finish record, stored.
 
     Raises:
+        GoingOn: if another process is making this run; nothing is left behind then.
         OSError: if there is no room for the start record; nothing was launched then.
         StoreBusy: if a record can't be written; the folder keeps it for whoever looks next.
     """
@@ -96,7 +108,9 @@ def launch_recorded(recording: Recording, backend: Backend, launch: Launch, wire
     try:
         (folder / TARGET).write_bytes(recording.text)
         folders.write_start(folder, start)
-        store.start_run(start)
+        if going := store.start_run(start, recording.alone):
+            shutil.rmtree(folder)
+            raise GoingOn(going)
         with contextlib.suppress(ResearchError):  # a run in a repository that can't keep refs is still a run
             repo.keep_commit(launch.root, start.run, start.commit)
         fds = tuple(lock.fileno() for lock in (alive, *recording.locks))

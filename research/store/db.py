@@ -77,14 +77,26 @@ class Store:
 
     # Runs -----------------------------------------------------------------------------------------------------
 
-    def start_run(self, run: Run) -> None:
+    def start_run(self, run: Run, alone: bool = False) -> str | None:
         """Writes the start record.
+
+        Args:
+            run: The run.
+            alone: Whether only if no run that counts, of the same code, contract and seed, is going on.
+
+        Returns:
+            The name of the one that is going on, where nothing was written for it.
 
         Raises:
             sqlite3.IntegrityError: if there is a run of that name or folder.
         """
+        row = to_row(run)
+        same = "SELECT run FROM runs WHERE fingerprint = :fingerprint AND seed = :seed AND contract_key = :contract_key"
         with self.write():
-            self._db.execute(_insert("runs", to_row(run)), to_row(run))
+            going = self._db.execute(f"{same} AND counted AND outcome IS NULL", row).fetchone() if alone else None
+            if going is None:
+                self._db.execute(_insert("runs", row), row)
+        return going["run"] if going else None
 
     def finish_run(self, run: Run) -> bool:
         """Writes the finish record and the ledger line of a run that was started.

@@ -12,6 +12,9 @@ import pytest
 from support.labkit import CHECKOUT, Kit, Result, make_kit, wait_for
 from support.modal_standin import StandIn
 
+from research.places import Places
+from research.store.open import read_store
+
 pytest_plugins = ("support.modal_fixtures",)
 
 OLDER = CHECKOUT / "scripts" / "modal_gpu.py"
@@ -106,6 +109,30 @@ def test_the_orphan_of_a_killed_runner_is_reaped(lab: Kit, standin: StandIn) -> 
     assert done.code == 0, done.err
     assert standin.containers[0].tags["run"] in done.err
     assert standin.containers[0].status == "TERMINATED"
+
+
+def test_the_same_run_is_made_there_once_at_a_time(lab: Kit, standin: StandIn) -> None:
+    lab.commit("base", extra="time.sleep(3)")
+    children = [start(lab, NEWER, "--backend", "modal", *TRAIN) for _ in range(2)]
+    refused, scored = sorted(map(finish, children), key=lambda done: str(done.end["outcome"]))
+    assert (refused.code, refused.end["outcome"], scored.end["outcome"]) == (3, "refused", "scored"), refused.err
+    assert refused.end["repeats"] == scored.end["run"]
+    assert f"is being run as {scored.end['run']}. Wait for it" in refused.err
+    assert [folder.name for folder in lab.folders()] == [scored.end["run"]]
+    assert len(standin.containers) == 1
+
+
+def test_replicates_begun_there_at_the_same_moment_have_seeds_of_their_own(lab: Kit, standin: StandIn) -> None:
+    lab.commit("base", extra="time.sleep(3)")
+    finish(start(lab, NEWER, "--backend", "modal", *TRAIN))
+    environment = {**lab.environment, "PYTHONPATH": str(CHECKOUT)}
+    command = [sys.executable, "-m", "research", "replicate", "--backend", "modal"]
+    children = [subprocess.Popen(command, cwd=lab.root, env=environment, stdout=-1, stderr=-1) for _ in range(3)]
+    done = [finish(child) for child in children]
+    assert [one.code for one in done] == [0, 0, 0], done
+    with read_store(Places(lab.root)) as store:
+        assert sorted(run.seed for run in store.runs()) == [42, 43, 44, 45]
+    assert len(standin.containers) == 4
 
 
 def test_a_dry_run_tells_the_plan_and_makes_nothing(lab: Kit, standin: StandIn) -> None:
