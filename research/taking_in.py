@@ -40,9 +40,10 @@ def take_in(lab: Lab, store: Store, path: Path) -> list[str]:
         return []
     run = adoption.adopt_log(path, lab.places.root, lab.now_utc())
     digest = run.facts["log_sha256"]
-    if any(other.facts.get("log_sha256") == digest for other in store.runs()):
-        return []
-    new = lab.take_in(store, run, None)
+    with store.write():  # whoever takes in the same log at this moment waits, and then sees it
+        if any(other.facts.get("log_sha256") == digest for other in store.runs()):
+            return []
+        new = lab.take_in(store, run, None)
     if new:
         place = lab.places.runs / run.run
         place.mkdir(parents=True, exist_ok=True)

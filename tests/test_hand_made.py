@@ -6,11 +6,17 @@ import hashlib
 import json
 import os
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
+from threading import Barrier
 
 from support.labkit import CONTRACT, Kit, kit
 
 from research.files import write_json
+from research.lab import Lab
+from research.places import Places
+from research.taking_in import take_in
 
 __all__ = ["kit"]
 
@@ -132,3 +138,21 @@ def test_what_tells_of_no_run_is_none(kit: Kit):
         assert result.code == 1
         assert "neither of a score" in result.err
     assert kit.json("record")["recorded"] == []
+
+
+def test_a_bare_log_that_two_take_in_at_once_is_one_run(kit: Kit):
+    """A name holds the second in which it was given, so names do not tell that it is the same log."""
+    log, barrier = kit.root / "run.log", Barrier(2)
+
+    def one(second: int) -> list[str]:
+        clock = datetime(2026, 1, 2, 3, 4, second, tzinfo=UTC)
+        lab = Lab(Places(kit.root), environment=kit.environment, clock=lambda: clock, say=lambda _: None)
+        with lab.open() as store:
+            barrier.wait()
+            return take_in(lab, store, log)
+
+    with ThreadPoolExecutor(2) as pool:
+        for number in range(10):
+            log.write_text(f"run {number}\n---\nval_bpb: 0.990000\ntraining_seconds: 1.0\npeak_vram_mb: 1.0\n")
+            first, second = pool.map(one, (2 * number, 2 * number + 1))
+            assert len(first + second) == 1
