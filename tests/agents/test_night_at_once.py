@@ -1,10 +1,21 @@
-"""What others do in the checkout while a night works there: another night, a person's git."""
+"""What others do in the checkout while a night works there: another night, a person's git or sqlite3."""
 
 from __future__ import annotations
 
+import sqlite3
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
+from threading import Timer
 
+from research.agents.night.editors import BuiltinEditor
+from research.agents.night.ground import slots
+from research.agents.night.loop import Night
+from research.lab import Lab
+from research.launching import Request
+from research.night_state import FACT, Limits, from_json
 from research.places import Places
+from research.store.db import Store
 from research.store.open import read_store
 from tests.support.labkit import wait_for
 from tests.support.nightkit import make_night_kit
@@ -43,3 +54,43 @@ def test_a_night_goes_on_while_a_persons_git_holds_the_index(tmp_path: Path):
         pass
     assert kit.git("rev-parse", "HEAD") != base
     assert kit.git("status", "--porcelain") == ""
+
+
+class Impatient(Lab):
+    """Its own connection waits for others a moment only, where the usual one waits half a minute."""
+
+    def open(self) -> Store:
+        """See Lab."""
+        store = super().open()
+        store._db.execute("PRAGMA busy_timeout = 50")
+        return store
+
+
+def test_a_night_goes_on_when_the_memory_was_locked_for_long(tmp_path: Path):
+    kit = make_night_kit(tmp_path)
+    kit.research(*NIGHT, "--max-runs", "1")
+    begin, told = datetime.now(UTC), list[str]()
+    places = Places(kit.root)
+
+    def quick() -> datetime:  # a wait of 10 s takes half a second
+        return begin + (datetime.now(UTC) - begin) * 20
+
+    def tell(line: str) -> None:
+        told.append(line)
+        if len(told) == 1:  # a run has ended; what is to be run next is planned when the memory is locked
+            shell = sqlite3.connect(places.memory, check_same_thread=False, isolation_level=None)
+            shell.execute("BEGIN IMMEDIATE")
+            Timer(1.0, shell.close).start()
+
+    with open("/dev/null", "wb") as nowhere:
+        lab = Impatient(places, environment=kit.environment, clock=quick, stream=nowhere, say=lambda _: None)
+        with lab.open() as store:
+            state = from_json(store.fact(FACT))
+        assert state is not None
+        state = replace(state, limits=Limits(4), finished_utc=None, stop_reason=None)
+        request = Request((), backend="scripted")
+        ended = Night(lab, state, BuiltinEditor(lab), slots(1, "scripted", kit.environment), request, tell).run()
+    assert any("could not be used: database is locked" in line and "next try in" in line for line in told), told
+    assert (ended.runs, ended.stop_reason) == (4, "4 runs were made (--max-runs)")
+    with read_store(places) as store:
+        assert [run.outcome for run in store.runs()] == ["scored"] * 4

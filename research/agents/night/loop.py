@@ -28,6 +28,7 @@ from research.runs.stopping import Signals
 from research.settings import SETTINGS
 from research.settling import CannotSettle, settle
 from research.source import fingerprint
+from research.store.connect import StoreBusy
 from research.store.db import Store
 from research.verdict import lineage
 from research.workplaces import environment_beside, slot
@@ -87,13 +88,7 @@ class Night:
             os.makedirs(self.lab.places.runs, exist_ok=True)
             with ThreadPoolExecutor(len(self.places)) as pool:
                 self._catch_up(store)
-                while True:
-                    self._collect(store)
-                    self._reason = self._reason or self._why_stop(store, stop)
-                    if self._reason and not self._going:
-                        break
-                    if self._reason is None and self._seconds() >= self._not_before:
-                        self._start_more(store, stop, pool)
+                while not self._is_over(store, stop, pool):
                     stop.wait(SETTINGS.poll_s)
             assert self._reason is not None
             if not self._reason.startswith(_INTERRUPTED):
@@ -101,6 +96,19 @@ class Night:
             self._save(store, stop_reason=self._reason)
         self._tell("end", f"The night ended: {self._reason}. Runs: {self.state.runs}.")
         return self.state
+
+    def _is_over(self, store: Store, stop: StopRequest, pool: ThreadPoolExecutor) -> bool:
+        """Takes in what has ended and starts what may start; whether there is nothing left to wait for."""
+        try:
+            self._collect(store)
+            self._reason = self._reason or self._why_stop(store, stop)
+            if self._reason and not self._going:
+                return True
+            if self._reason is None and self._seconds() >= self._not_before:
+                self._start_more(store, stop, pool)
+        except StoreBusy as error:  # a backup or a person's shell has it; what is on record is seen at the next look
+            self._fail(str(error))
+        return False
 
     def _seconds(self) -> float:
         return self.lab.clock().timestamp()
