@@ -146,24 +146,32 @@ def launch(lab: Lab, request: Request, asked: StopRequest | None = None) -> End:
     name = run_name(lab.clock(), commit, lab.token(2))
     lab.say(f"start {name}")
     with Signals() if asked is None else contextlib.nullcontext(asked) as stop:
-        try:
-            backend = lab.make_backend(request.backend, lab.environment)
-            device = gpu.chosen(gpu.gpus(), lab.environment) if backend.name == "local" else None
-            if isinstance(backend, LocalBackend):
-                backend.watch = lambda: gpu.Watch(device)
-            wires = Wires(lab.stream, lab.say, stop, lab.now_utc)
-            setting = _Setting(lab, request, name, backend, device, wires)
-            return _recorded(setting) if request.command == COMMAND else _unrecorded(setting)
-        except (Refused, DeviceBusy) as error:
-            return End(name, "refused", 3, why=str(error), repeats=error.run if isinstance(error, GoingOn) else "")
-        except StoreBusy as error:
-            return End(name, "infrastructure", 75, why=str(error))
-        except ConfigurationError as error:
-            return End(name, "configuration", 78, why=str(error))
-        except ResearchError as error:
-            return End(name, "configuration", error.exit_code if error.exit_code == 2 else 78, why=str(error))
-        except OSError as error:
-            return End(name, "infrastructure", 75, why=f"{error.filename or 'the system'}: {error.strerror or error}")
+        end = _launched(lab, request, name, stop)
+        # Ctrl-C reaches the git that looks at the tree, and the smoke run: their failure says nothing then.
+        if end.outcome in ("refused", "configuration") and (number := stop.requested()) is not None:
+            return End(name, "interrupted", 128 + number, why="stopped before launch")
+    return end
+
+
+def _launched(lab: Lab, request: Request, name: str, stop: StopRequest) -> End:
+    try:
+        backend = lab.make_backend(request.backend, lab.environment)
+        device = gpu.chosen(gpu.gpus(), lab.environment) if backend.name == "local" else None
+        if isinstance(backend, LocalBackend):
+            backend.watch = lambda: gpu.Watch(device)
+        wires = Wires(lab.stream, lab.say, stop, lab.now_utc)
+        setting = _Setting(lab, request, name, backend, device, wires)
+        return _recorded(setting) if request.command == COMMAND else _unrecorded(setting)
+    except (Refused, DeviceBusy) as error:
+        return End(name, "refused", 3, why=str(error), repeats=error.run if isinstance(error, GoingOn) else "")
+    except StoreBusy as error:
+        return End(name, "infrastructure", 75, why=str(error))
+    except ConfigurationError as error:
+        return End(name, "configuration", 78, why=str(error))
+    except ResearchError as error:
+        return End(name, "configuration", error.exit_code if error.exit_code == 2 else 78, why=str(error))
+    except OSError as error:
+        return End(name, "infrastructure", 75, why=f"{error.filename or 'the system'}: {error.strerror or error}")
 
 
 def _unrecorded(setting: _Setting) -> End:

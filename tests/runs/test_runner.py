@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
 
 import pytest
-from support.labkit import CHECKOUT, CONTRACT, Kit, kit, wait_for
+from support.labkit import CHECKOUT, CONTRACT, Kit, Result, kit, wait_for
 
 __all__ = ["kit"]
 
@@ -236,6 +238,19 @@ def test_dry_run_and_smoke(kit: Kit):
     assert len(kit.folders()) == 1
     kit.commit("exp: sound [emitter=local_tuner]", val=0.8)
     assert kit.run("--smoke").end["outcome"] == "scored"
+
+
+def test_ctrl_c_while_the_smoke_run_goes_on_is_no_refusal(kit: Kit):
+    kit.commit("base", extra="time.sleep(30)")
+    child = kit.start("--smoke", start_new_session=True)
+    assert child.stderr is not None
+    while b"smoke:" not in child.stderr.readline():
+        pass
+    os.killpg(child.pid, signal.SIGINT)  # as a terminal does it
+    _, err = child.communicate(timeout=60)
+    result = Result(child.returncode, "", err.decode())
+    assert (result.code, result.end["outcome"]) == (130, "interrupted"), result.err
+    assert "Mend train.py" not in result.err.splitlines()[-1]
 
 
 def test_only_exp_commits_count_after_the_baseline(kit: Kit):
