@@ -126,5 +126,6 @@ def _doubt(line: bytes) -> str:
 def _keep(store: Store, line: bytes, why: str, at_utc: str) -> None:
     """Keeps a line that is no row, once."""
     text = line.decode("utf-8", "backslashreplace")
-    if all(event.data.get("line") != text for event in store.events("import_skipped")):
-        store.add_event(at_utc, "import_skipped", None, {"line": text, "why": why})
+    with store.write():  # another import of the same file may be at the same line
+        if all(event.data.get("line") != text for event in store.events("import_skipped")):
+            store.add_event(at_utc, "import_skipped", None, {"line": text, "why": why})

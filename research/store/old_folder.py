@@ -42,8 +42,8 @@ def import_folder(store: Store, folder: Path, at_utc: str) -> OldFolder:
         OSError: if a file of it can't be read.
     """
     found = OldFolder()
-    kept = {event.data.get("sha256") for event in store.events("import")}
     with store.write():
+        kept = {event.data.get("sha256") for event in store.events("import")}
         for where, text in _texts(folder):
             name = where.split(" ")[0]
             digest = hashlib.sha256(f"{name}\n{text}".encode("utf-8", "replace")).hexdigest()
