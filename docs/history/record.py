@@ -46,6 +46,7 @@ OUT_GATES = True  # scale each head's output by a gate that reads the block inpu
 FILTER = 3  # tokens before each one that a filter a channel adds to what attention and MLP read
 PAIR_ROWS = 2**15 if OFFICIAL else 2**11  # embeddings of hashed pairs of tokens
 AHEAD = (0.5, 0.25)  # weights at first of the losses on the tokens one and two further on (Gloeckle et al. 2024)
+NO_ATTENTION = ()  # layers that are an MLP alone, of those without value embeddings; MFU then says too much
 SKIPS = False  # add the first half's outputs to the second half's inputs, last to first
 SOFTCAP = 15.0
 INIT_SCALE = 0.68  # of sqrt(3 / WIDTH), the bound of the uniform initial weights
@@ -518,16 +519,17 @@ class GPT(nn.Module):
             if SKIPS and i > (DEPTH - 1) / 2:
                 x = x + self.skips[i] * kept.pop()
             x = self.residual[i] * x + self.x0[i] * x0
-            h = read(x, taps[i, 0])
-            qkv = F.linear(h, attention[i][:3].flatten(0, 1)).unflatten(-1, (3, HEADS, HEAD_DIM))
-            gate = value = None
-            if has_value_embedding(i):
-                gate, value = 2 * torch.sigmoid(F.linear(h[..., :GATE_CHANNELS], next(gates))), next(values)
-            q, k, v = attention_inputs(qkv, self.cos, self.sin, gate, value)
-            y = self.attend(q, k, v, window_of(i))
-            if OUT_GATES:
-                y = y * (2 * torch.sigmoid(F.linear(h[..., :GATE_CHANNELS], out_gates[i]))).unsqueeze(-1)
-            x = x + F.linear(y.flatten(2), attention[i][3])
+            if i not in NO_ATTENTION:
+                h = read(x, taps[i, 0])
+                qkv = F.linear(h, attention[i][:3].flatten(0, 1)).unflatten(-1, (3, HEADS, HEAD_DIM))
+                gate = value = None
+                if has_value_embedding(i):
+                    gate, value = 2 * torch.sigmoid(F.linear(h[..., :GATE_CHANNELS], next(gates))), next(values)
+                q, k, v = attention_inputs(qkv, self.cos, self.sin, gate, value)
+                y = self.attend(q, k, v, window_of(i))
+                if OUT_GATES:
+                    y = y * (2 * torch.sigmoid(F.linear(h[..., :GATE_CHANNELS], out_gates[i]))).unsqueeze(-1)
+                x = x + F.linear(y.flatten(2), attention[i][3])
             x = x + mlp(read(x, taps[i, 1]).flatten(0, 1), mlp_in[i], mlp_out[i]).view_as(x)
             if SKIPS and i < (DEPTH - 1) / 2:
                 kept.append(x)
