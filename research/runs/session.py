@@ -108,7 +108,10 @@ def launch_recorded(recording: Recording, backend: Backend, launch: Launch, wire
     try:
         (folder / TARGET).write_bytes(recording.text)
         folders.write_start(folder, start)
-        if going := store.start_run(start, recording.alone):
+        going = store.start_run(start, recording.alone)
+        if going and close_gone(store, folder.parent, wires.now_utc()):  # killed since this launch looked
+            going = store.start_run(start, recording.alone)
+        if going:
             shutil.rmtree(folder)
             raise GoingOn(going)
         with contextlib.suppress(ResearchError):  # a run in a repository that can't keep refs is still a run

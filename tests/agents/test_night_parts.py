@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from research.agents.night import limits, telling
-from research.night_state import Limits
+from research.night_state import Limits, NightState
 from research.records import Decision, Estimate, Judged, Run, Verdict
 from tests.support.histories import run
 
@@ -35,6 +35,16 @@ def test_a_usual_run_is_a_scored_one():
     assert limits.usual_cost(runs[-1:], 10.0).usd == pytest.approx(10 * 0.2 / 60)
     assert limits.usual_cost([timed(6, usd=3.0)], 10.0) == limits.UsualCost(3.0, 3.0 / 360)
     assert limits.usual_cost([], 10.0) == limits.UsualCost(0.0, 10 / 3600)
+
+
+def test_a_clock_that_is_set_back_lifts_no_limit():
+    state = NightState("n", run(1).branch, "builtin", "local", 0, 1, BEGUN, Limits(max_runs=2))
+    yesterday, earlier = "2025-12-31T23:59:00Z", replace(run(3), started_utc="2025-12-31T23:58:00Z")
+    own, elsewhere = replace(run(2), started_utc=yesterday), replace(run(4), branch="main")
+    failed = replace(run(5), outcome="infrastructure", started_utc=yesterday)
+    runs = [earlier, replace(run(1), started_utc=NOW.isoformat()), own, elsewhere, failed]
+    assert [one.run for one in limits.runs_of(state, runs)] == ["r1"]
+    assert [one.run for one in limits.runs_of(state, runs, {"r2", "r4", "r5"})] == ["r1", "r2"]
 
 
 def test_dollars_are_counted_to_the_end_of_what_would_be_running():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from statistics import median
@@ -25,12 +25,21 @@ class UsualCost:
     usd_per_s: float
 
 
-def runs_of(state: NightState, runs: Sequence[Run]) -> list[Run]:
-    """The runs of a night that count: on its branch, since its beginning."""
+def runs_of(state: NightState, runs: Sequence[Run], launched: Collection[str] = ()) -> list[Run]:
+    """The runs of a night that count: on its branch, since its beginning.
+
+    Args:
+        state: The night.
+        runs: Every run.
+        launched: Names of runs known to be the night's, whatever their time: a clock that is set back must not lift a
+            limit.
+    """
     return [
         run
         for run in runs
-        if run.branch == state.branch and run.started_utc >= state.started_utc and run.outcome in LAUNCHED
+        if run.branch == state.branch
+        and (run.started_utc >= state.started_utc or run.run in launched)
+        and run.outcome in LAUNCHED
     ]
 
 

@@ -74,6 +74,7 @@ class Night:
         self.lab, self.state, self.editor, self.places = lab, state, editor, tuple(places)
         self.request, self.tell, self._notify = request, tell, notify
         self._going: list[Going] = []
+        self._launched: set[str] = set()
         self._usual = limits.usual_cost((), state.limits.usd_per_hour)
         self._failures = self._refusals = self._attempt = 0
         self._not_before = 0.0
@@ -248,6 +249,7 @@ class Night:
             self._on_end(store, going, end)
 
     def _on_end(self, store: Store, going: Going, end: End) -> None:
+        self._launched.add(end.run)
         if end.outcome in limits.LAUNCHED:
             self._failures = self._refusals = self._attempt = 0
             self._save(store)
@@ -313,7 +315,7 @@ class Night:
         return lineage.baseline(self._history(store)) is not None
 
     def _save(self, store: Store, **changes: str) -> None:
-        runs = limits.runs_of(self.state, store.runs())
+        runs = limits.runs_of(self.state, store.runs(), self._launched)
         usd = limits.cost_usd(runs, self.state.limits.usd_per_hour)
         self._usual = limits.usual_cost(runs, self.state.limits.usd_per_hour)
         self.state = replace(self.state, runs=len(runs), usd=usd, **changes)  # type: ignore[arg-type]
