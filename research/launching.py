@@ -154,6 +154,7 @@ def launch(lab: Lab, request: Request, asked: StopRequest | None = None) -> End:
 
 
 def _launched(lab: Lab, request: Request, name: str, stop: StopRequest) -> End:
+    """The launch, its errors turned into ends."""
     try:
         backend = lab.make_backend(request.backend, lab.environment)
         device = gpu.chosen(gpu.gpus(), lab.environment) if backend.name == "local" else None
