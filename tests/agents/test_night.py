@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import time
@@ -143,6 +144,13 @@ def test_workers_share_one_tip_and_record_each_run_once(kit: NightKit):
     rows = (kit.root / "results.tsv").read_text().splitlines()
     assert len(rows) == 15
     assert kit.git("status", "--porcelain") == ""
+
+
+def test_runs_that_end_together_are_told_by_numbers_of_their_own(kit: NightKit):
+    assert kit.start(*NIGHT, "--max-runs", "12", "--workers", "3").wait(timeout=120) == 0
+    lines = (kit.root / "night.out").read_text().splitlines()
+    numbers = [int(line.split()[0]) for line in lines if re.match(r" +\d+  \d\d:\d\d  ", line)]
+    assert numbers == list(range(1, 13))
 
 
 def test_no_plan_is_given_to_two_workers(kit: NightKit):
