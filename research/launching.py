@@ -149,8 +149,13 @@ def launch(lab: Lab, request: Request, asked: StopRequest | None = None) -> End:
         end = _launched(lab, request, name, stop)
         # Ctrl-C reaches the git that looks at the tree, and the smoke run: their failure says nothing then.
         if end.outcome in ("refused", "configuration") and (number := stop.requested()) is not None:
-            return End(name, "interrupted", 128 + number, why="stopped before launch")
+            return _stopped(name, number)
     return end
+
+
+def _stopped(name: str, number: int) -> End:
+    """The end of a launch that a signal was faster than."""
+    return End(name, "interrupted", 128 + number, why="stopped before launch")
 
 
 def _launched(lab: Lab, request: Request, name: str, stop: StopRequest) -> End:
@@ -228,7 +233,7 @@ def _recorded(setting: _Setting) -> End:
         locks = setting.take_device()
         try:
             if asked := setting.wires.stop.requested():
-                return End(setting.name, "interrupted", 128 + asked, why="stopped before launch")
+                return _stopped(setting.name, asked)
             if not request.allow_dirty:  # whoever had the device until now may have made this very run
                 end, contract = _repeated(setting, store, candidate, key, contract)
                 if end:

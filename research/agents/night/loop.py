@@ -75,7 +75,7 @@ class Night:
         self.request, self.tell, self._notify = request, tell, notify
         self._going: list[Going] = []
         self._launched: set[str] = set()
-        self._told = 0
+        self._lines = 0
         self._usual = limits.usual_cost((), state.limits.usd_per_hour)
         self._failures = self._refusals = self._attempt = 0
         self._not_before = 0.0
@@ -120,7 +120,7 @@ class Night:
         close_finished_plans(store, self.lab.now_utc())
         self._settle(store)
         self._save(store)
-        self._told = self.state.runs
+        self._lines = self.state.runs
 
     def _why_stop(self, store: Store, stop: StopRequest) -> str | None:
         if (number := stop.requested()) is not None:
@@ -281,8 +281,8 @@ class Night:
         run, verdict = store.run(name), store.verdict(name)
         if run is None:
             return
-        self._told += 1  # not the runs on record: of two that ended together both are
-        self.tell(telling.line_of(self._told, run, verdict))
+        self._lines += 1  # not the runs on record: of two that ended together both are
+        self.tell(telling.line_of(self._lines, run, verdict))
         history = self._history(store)
         dry = _since_keep(history)
         if verdict and (event := telling.news(run, verdict, history)):
