@@ -61,7 +61,8 @@ def pairs() -> dict[str, tuple[Callable, Callable, tuple, tuple]]:
     rows, tokens, hidden = t.DEVICE_BATCH_SIZE, t.DEVICE_BATCH_SIZE * t.T, t.MLP_RATIO * t.WIDTH
     vocabulary = t.PROFILE.vocab_size
     x, shape = t.some(tokens, t.WIDTH), (rows, t.T, t.HEADS)
-    ids = torch.randint(0, vocabulary, (rows, t.T), device=t.DEVICE)
+    frequency = 1 / torch.arange(1, vocabulary + 1, device=t.DEVICE)  # Zipf's, as in text
+    ids = torch.multinomial(frequency, tokens, replacement=True).view(rows, t.T)
     head, ahead = t.some(vocabulary, t.WIDTH), torch.tensor(t.AHEAD, device=t.DEVICE)
     qkv, gate, value = t.some(*shape[:2], 3, t.HEADS, t.HEAD_DIM), t.some(*shape), t.some(*shape, t.HEAD_DIM)
     found = {
