@@ -47,6 +47,10 @@ def test_a_clock_that_is_set_back_lifts_no_limit():
     assert [one.run for one in limits.runs_of(state, runs, {"r2", "r4", "r5"})] == ["r1", "r2"]
 
 
+def test_a_clock_that_is_set_back_ends_a_wait():
+    assert [limits.is_over(30.0, passed) for passed in (-3600.0, 0.0, 29.9, 30.0)] == [True, False, False, True]
+
+
 def test_dollars_are_counted_to_the_end_of_what_would_be_running():
     usual = limits.UsualCost(1.0, 1 / 360)
 

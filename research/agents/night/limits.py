@@ -110,3 +110,8 @@ def reached(
 def backoff_s(failures: int) -> float:
     """Seconds to wait after so many failures in a row."""
     return min(SETTINGS.backoff_most_s, SETTINGS.backoff_first_s * 2.0 ** max(0, failures - 1))
+
+
+def is_over(wait_s: float, passed_s: float) -> bool:
+    """Whether a wait is over; a clock that is set back ends it, as it might last for hours then."""
+    return not 0 <= passed_s < wait_s

@@ -78,7 +78,7 @@ class Night:
         self._lines = 0
         self._usual = limits.usual_cost((), state.limits.usd_per_hour)
         self._failures = self._refusals = self._attempt = 0
-        self._not_before = 0.0
+        self._failed_s = self._wait_s = 0.0
         self._told_stuck = self._told_settle = False
         self._reason: str | None = None
 
@@ -106,7 +106,7 @@ class Night:
             self._reason = self._reason or self._why_stop(store, stop)
             if self._reason and not self._going:
                 return True
-            if self._reason is None and self._seconds() >= self._not_before:
+            if self._reason is None and limits.is_over(self._wait_s, self._seconds() - self._failed_s):
                 self._start_more(store, stop, pool)
         except StoreBusy as error:  # a backup or a person's shell has it; what is on record is seen at the next look
             self._fail(str(error))
@@ -273,9 +273,8 @@ class Night:
         if self._failures >= SETTINGS.failures_in_a_row:
             self._reason = f"{self._failures} failures in a row, the last: {why}"
             return
-        wait = limits.backoff_s(self._failures)
-        self._not_before = self._seconds() + wait
-        self.tell(f"failed ({why}); next try in {wait:.0f} s")
+        self._failed_s, self._wait_s = self._seconds(), limits.backoff_s(self._failures)
+        self.tell(f"failed ({why}); next try in {self._wait_s:.0f} s")
 
     def _report(self, store: Store, name: str) -> None:
         run, verdict = store.run(name), store.verdict(name)
