@@ -89,12 +89,12 @@ def run(event: str, root: str) -> None:
     try:
         text = sys.stdin.buffer.read().decode("utf-8", "replace")
         try:
-            payload = loads(text) if text.strip() else {}
+            payload = loads(text)
         except (ValueError, RecursionError):
-            payload = {}
-            log(root, event, f"the payload is no JSON ({len(text)} characters); nothing is done")
+            payload = None
         if not isinstance(payload, dict):
-            payload = {}
+            log(root, event, f"the payload is no JSON object ({len(text)} characters); nothing is done")
+            return
         answer = handler(event)(Call(event, root, payload, dict(os.environ)))
         if answer:
             sys.stdout.write(dumps(answer) + "\n")
