@@ -15,13 +15,12 @@ from research.cli_kit import JsonFlag, show
 from research.cli_runs import this_lab
 from research.errors import ResearchError
 from research.lab import Lab
+from research.memory.current import Row, as_text, head_warnings
 from research.memory.digest import Niche, Standing, remembered
-from research.memory.warnings import in_flight_warning, plan_warning
-from research.memory.words import Row, as_text, phase_shown, rows
+from research.memory.words import phase_shown, rows
 from research.records import Plan
 from research.runs.adoption import HAND
 from research.runs.log import clean
-from research.runs.preflight import emitter_of
 from research.settings import SETTINGS
 from research.store import reads
 from research.store.db import Store
@@ -112,10 +111,7 @@ def _warnings_of_head(lab: Lab, store: Store, where: repo.Head, plan: Plan | Non
     except ResearchError:
         return
     measured = reads.is_measured(store, head.hash)
-    if text := in_flight_warning(head.hash, head.subject, measured):
-        yield text
-    if not measured and plan and (text := plan_warning(plan.emitter, emitter_of(head.subject))):
-        yield text
+    yield from head_warnings(head.hash, head.subject, measured, plan.emitter if plan else None)
 
 
 def _of_others(others: Foreign | None) -> Iterator[Row]:

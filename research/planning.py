@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -9,9 +10,10 @@ from research import repo
 from research.contract import BRANCHES
 from research.errors import ResearchError
 from research.lab import Lab
+from research.memory.current import SUMMARY_FACT
 from research.memory.digest import remembered
 from research.memory.recall import Memory, recall
-from research.memory.words import SUMMARY_FACT, as_text, rows
+from research.memory.words import rows
 from research.records import Plan
 from research.runs.preflight import TARGET
 from research.search import planner
@@ -71,9 +73,10 @@ def plan_ahead(lab: Lab, store: Store, branch: str) -> None:
     if not branch.startswith(BRANCHES):
         return
     try:
-        plan = next_plan(lab, store, branch)
+        next_plan(lab, store, branch)
         digest = remembered(store, branch)
-        store.set_fact(SUMMARY_FACT + branch, as_text(rows(digest, plan, digest.warnings)))
+        told = list(rows(digest, None, digest.warnings))
+        store.set_fact(SUMMARY_FACT + branch, json.dumps(told, ensure_ascii=False))
     except (ResearchError, ArithmeticError, LookupError, ValueError, TypeError) as error:
         lab.say(f"no plan could be made ({type(error).__name__}: {error}); research next says more")
 

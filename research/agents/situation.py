@@ -36,9 +36,9 @@ def look(root: str, branch: str, store: Glance, options: str, environment: dict[
         store.set_fact("told_of_data", None)
     here.plan = store.pending_plan()
     if here.plan:
-        from research.agents.hooks.events import plan_details
+        from research.agents.hooks.wire import mapping
 
-        details = here.plan["details"] = plan_details(str(here.plan["details"]))
+        details = here.plan["details"] = mapping(str(here.plan["details"]))
         if details.get("branch", branch) != branch:
             here.plan = None
     return here

@@ -14,20 +14,6 @@ def warnings_of(mine: Sequence[Known]) -> tuple[str, ...]:
     return tuple(filter(None, (_collapse(mine), _suspects(mine), _investigated(mine), _nothing_scores(mine))))
 
 
-def plan_warning(planned: str | None, tagged: str | None) -> str:
-    """What to say when HEAD names another emitter than the plan; the commit is what counts."""
-    if planned and tagged and planned != tagged:
-        return f"The plan asked for {planned}, HEAD's commit says {tagged}: the commit counts."
-    return ""
-
-
-def in_flight_warning(commit: str, subject: str, memory_known: bool) -> str:
-    """What to say of an exp: commit at HEAD that nobody has measured yet."""
-    if memory_known or not subject.startswith("exp:"):
-        return ""
-    return f"HEAD {commit[:7]} is an experiment without a result: run it before the next one."
-
-
 def _collapse(mine: Sequence[Known]) -> str:
     latest = [one.emitter for one in mine if one.parent and one.emitter][-SETTINGS.collapse_window :]
     for name, count in Counter(latest).most_common(1):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from research.errors import ConfigurationError, ResearchError
 from research.records import Run
 from research.runs.modules import is_installed
 from research.settings import SETTINGS
+from research.subjects import emitter_of
 
 TARGET = "train.py"
 FIXED = ("prepare.py", "research", "scripts", ".codex", "pyproject.toml")
@@ -22,8 +22,6 @@ FIXED = ("prepare.py", "research", "scripts", ".codex", "pyproject.toml")
 
 COMMAND = ("uv", "run", "train.py")
 """The one command that is recorded."""
-
-_EMITTER = re.compile(r"\[emitter=([A-Za-z_][\w-]*)\]")
 
 
 class Refused(ResearchError):
@@ -69,12 +67,6 @@ class Candidate:
     def emitter(self) -> str | None:
         """The name in the subject's [emitter=...] tag."""
         return emitter_of(self.commit.subject)
-
-
-def emitter_of(subject: str) -> str | None:
-    """The name in a subject's [emitter=...] tag."""
-    match = _EMITTER.search(subject)
-    return match[1] if match else None
 
 
 def harness_digest(root: Path, rev: str) -> str:

@@ -8,7 +8,7 @@ import time
 from research.agents import autonomy
 from research.agents.hooks.before import SEEN, lab_options
 from research.agents.hooks.entry import context
-from research.agents.hooks.wire import dumps, loads
+from research.agents.hooks.wire import dumps
 from research.head import branch_of
 from research.store.glance import glance, number_of
 
@@ -148,25 +148,12 @@ def _take_in(call: Call) -> None:
 # Contexts -----------------------------------------------------------------------------------------------------------
 
 
-def _summary(store: Glance | None, branch: str) -> str:
-    """What the lab knows: the text that was stored when the last run was judged, or what a glance tells."""
-    if store is None:
-        return "Nothing is recorded yet."
-    if stored := store.fact(f"summary:{branch}"):
-        return stored
-    lines = []
-    for row in store.recent(branch)[:5]:
-        score = f"{row['val_bpb']:.6f}" if row["val_bpb"] is not None else "crash"
-        lines.append(f"- {row['run']}: {score}, {row['decision']} @ {row['commit'][:7]}")
-    if not lines:
-        return "No run on this branch is recorded yet; the first scored one is its baseline."
-    return "Latest runs, newest first:\n" + "\n".join(lines)
-
-
 def session_start(call: Call) -> dict[str, Any] | None:
     """Answers SessionStart: where the lab stands, also after a compaction or /clear."""
     if call.driven:
         return None
+    from research.agents.hooks.standing import summary
+
     take_in_hand_made(call)
     branch = branch_of(call.root)
     with glance(call.discovery, call.log) as store:
@@ -174,22 +161,15 @@ def session_start(call: Call) -> dict[str, Any] | None:
         parts = [
             f"Autoresearch, session {call.text('source') or 'startup'}. Branch: {branch or '(detached)'}. "
             f"Autonomy: {'on' if on else 'off'}.",
-            _summary(store, branch),
+            summary(call, store, branch),
         ]
         if store is not None and _experimental(branch):
-            plan = store.pending_plan()
-            parts += [f"Pending plan: {_aim(plan)}: {str(plan['reason'])[:300]}"] if plan else []
             parts.append(_news(store, branch))
     parts.append(
         "Protocol: program.md. `uv run research summary` says all of this and more. The memory in results/ and "
         "results.tsv is the runner's: read it through the verbs, never write or commit it."
     )
     return context("SessionStart", "\n\n".join(part for part in parts if part)[:CONTEXT_CHARS])
-
-
-def _aim(plan: dict[str, Any]) -> str:
-    """Whose idea a plan is, or that it is none."""
-    return str(plan["emitter"] or ("a repeat" if plan["kind"] == "replicate" else "free"))
 
 
 def prompt(call: Call) -> dict[str, Any] | None:
@@ -207,11 +187,15 @@ def prompt(call: Call) -> dict[str, Any] | None:
         on = store is not None and autonomy.load(store).enabled
         parts = [said] if said else []
         if _experimental(branch):
+            from research.agents.hooks.standing import in_short
+
             parts.append(
-                f"Autoresearch hooks are active on {branch}; autonomous continuation is {'on' if on else 'off'}. "
-                "Experiments change train.py alone, one `exp:` commit per idea; the runner records, judges and keeps "
-                f"the ledger. Launch: python scripts/run_experiment.py {lab_options(call.environment)} "
-                "-- uv run train.py > run.log 2>&1"
+                f"Autoresearch hooks are active on {branch}; autonomous continuation is "
+                f"{'on' if on else 'off until the person starts it'}. {in_short(store, branch)}\n"
+                "Experiments change train.py alone; runner fixes go in separate infrastructure commits. One run : one "
+                "`exp:` commit : one row of results.tsv, the public ledger, which the runner writes (a replicate is "
+                "one more row). Trust its review. Launch: "
+                f"python scripts/run_experiment.py {lab_options(call.environment)} -- uv run train.py > run.log 2>&1"
             )
             parts.append(_news(store, branch) if store is not None else "")
     return context("UserPromptSubmit", "\n\n".join(part for part in parts if part)[:CONTEXT_CHARS])
@@ -331,12 +315,3 @@ def _digest(text: str) -> str:
     from zlib import crc32
 
     return f"{crc32(' '.join(text.split()).encode('utf-8', 'replace')):08x}-{len(text)}" if text.strip() else ""
-
-
-def plan_details(text: str) -> dict[str, Any]:
-    """A plan's details from their JSON text."""
-    try:
-        value = loads(text)
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}

@@ -48,6 +48,15 @@ def loads(text: str) -> Any:
     return value
 
 
+def mapping(text: str) -> dict[str, Any]:
+    """The object of a JSON text, empty where it is none."""
+    try:
+        value = loads(text)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
 def dumps(value: Any) -> str:
     """A value of objects, lists, texts, numbers and true, as one line of ASCII."""
     if isinstance(value, dict):

@@ -1,0 +1,188 @@
+"""What hooks tell of where the lab stands, and what they leave alone: real processes in a real repository."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from research.places import Places
+from research.records import Plan
+from research.settings import SETTINGS
+from research.store.db import Store
+from research.store.open import open_store
+from tests.support.codexkit import EVENTS, context_of, hook, make_codex_kit
+from tests.support.labkit import Kit
+
+AT = "2026-01-01T00:00:00Z"
+BRANCH = "autoresearch/try"
+
+
+@pytest.fixture
+def kit(tmp_path: Path) -> Kit:
+    """A repository with the hooks."""
+    return make_codex_kit(tmp_path)
+
+
+def memory(kit: Kit) -> Store:
+    """The lab's memory."""
+    return open_store(Places(kit.root), AT, print)
+
+
+def replan(kit: Kit, plan: Plan) -> None:
+    """Puts another plan in the place of those that are open."""
+    with memory(kit) as store:
+        while pending := store.pending_plan():
+            store.close_plan(pending.plan, AT, None)
+        store.add_plan(plan)
+
+
+def a_plan(name: str = "p1", emitter: str = "contrarian", phase: str = "recombine", branch: str = BRANCH) -> Plan:
+    """A pending plan."""
+    details = {"branch": branch, "phase": phase, "brief": "do it"}
+    return Plan(name, AT, emitter, "optimizer", None, "experiment", "because of this", details=details)
+
+
+def feed(kit: Kit, event: str, text: bytes) -> bytes:
+    """Feeds a hook any text; what it prints."""
+    command = json.loads((kit.root / ".codex/hooks.json").read_text())["hooks"][event][0]["hooks"][0]["command"]
+    done = subprocess.run(
+        ["/bin/bash", "-c", command], cwd=kit.root, input=text, capture_output=True, env=kit.environment, check=False
+    )
+    assert done.returncode == 0
+    return done.stdout
+
+
+def started(kit: Kit) -> str:
+    """What SessionStart says."""
+    return context_of(hook(kit, "SessionStart", source="startup"))
+
+
+def warnings_in(text: str) -> list[str]:
+    """The lines of the section Warnings."""
+    lines = text.split("\n")
+    start = next((place for place, line in enumerate(lines) if line.startswith("Warnings:")), None)
+    if start is None:
+        return []
+    found = [lines[start].removeprefix("Warnings:").strip()]
+    for line in lines[start + 1 :]:
+        if not line.startswith("  "):
+            break
+        found.append(line.strip())
+    return found
+
+
+# SessionStart -------------------------------------------------------------------------------------------------------
+
+
+def test_a_session_begins_with_the_plan_that_is_pending_now(kit: Kit):
+    kit.run()
+    replan(kit, a_plan())
+    text = started(kit)
+    shown = [line for line in text.split("\n") if line.startswith("Plan:")]
+    assert shown == ["Plan:        contrarian on optimizer: because of this"]
+    assert "Phase:       recombine" in text
+    assert shown[0] in kit.research("summary").out
+    with memory(kit) as store:
+        store.close_plan("p1", AT, None)
+    assert "Plan:        none pending" in started(kit)
+    replan(kit, a_plan("p2", branch="autoresearch/other"))
+    assert "Plan:        none pending" in started(kit)
+
+
+def test_a_session_begins_with_the_warnings_that_the_summary_prints(kit: Kit):
+    kit.run()
+    kit.research("settle")
+    assert warnings_in(started(kit)) == []
+    replan(kit, a_plan())
+    kit.commit("exp: something [emitter=simplifier]", val=0.98)
+    told = kit.json("summary")["warnings"]
+    assert isinstance(told, list)
+    assert len(told) == 2
+    assert warnings_in(started(kit)) == told
+    kit.run()
+    assert warnings_in(started(kit)) == kit.json("summary")["warnings"]
+
+
+def test_warnings_of_the_history_stay_behind_those_of_head(kit: Kit):
+    kit.run()
+    rows = [
+        ["Best", "0.5"],
+        ["Plan", "old"],
+        ["Warnings", "one"],
+        *[["", name] for name in "abcdefg"],
+        ["Memory", "here"],
+    ]
+    with memory(kit) as store:
+        store.set_fact(f"summary:{BRANCH}", json.dumps(rows))
+    kit.commit("exp: something [emitter=simplifier]", val=0.98)
+    text = started(kit)
+    told = warnings_in(text)
+    assert "without a result" in told[0]
+    assert told[told.index("one") :] == ["one", *"abcdefg"][: SETTINGS.warnings_shown - told.index("one")]
+    assert len(told) == SETTINGS.warnings_shown
+    assert "old" not in text
+    assert "Memory:      here" in text
+
+
+def test_a_summary_of_an_earlier_form_is_as_none(kit: Kit):
+    kit.run()
+    with memory(kit) as store:
+        store.set_fact(f"summary:{BRANCH}", "Baseline:    0.9\nPlan: old")
+    text = started(kit)
+    assert "Latest runs:" in text
+    assert "old" not in text
+    assert "0.990000" in text
+
+
+def test_a_fresh_lab_says_that_there_is_no_baseline_and_no_best_yet(kit: Kit):
+    text = started(kit)
+    for words in ("no baseline yet", "no best yet", "Phase:       baseline"):
+        assert words in text
+    assert kit.research("autonomy", "on").code == 0  # a memory without a run
+    again = started(kit)
+    for words in ("no baseline yet", "no best yet", "Phase:       baseline"):
+        assert words in again
+    kit.commit("exp: before any run [emitter=simplifier]", val=0.98)
+    assert warnings_in(started(kit)) == kit.json("summary")["warnings"] != []
+
+
+# UserPromptSubmit ---------------------------------------------------------------------------------------------------
+
+
+def test_a_prompt_gets_the_best_the_phase_and_the_rules(kit: Kit):
+    fresh = context_of(hook(kit, "UserPromptSubmit", prompt="hello"))
+    assert "no best yet" in fresh
+    assert "Phase: baseline" in fresh
+    assert "off until" in fresh
+    kit.run()
+    started(kit)  # shows the review
+    replan(kit, a_plan())
+    text = context_of(hook(kit, "UserPromptSubmit", prompt="hello"))
+    best = kit.json("summary")["best"]
+    assert isinstance(best, dict)
+    assert f"Best: {best['mean']:.6f} [" in text
+    assert "Phase: recombine" in text
+    for rule in (
+        "separate infrastructure commits", "Trust its review", "results.tsv, the public ledger",
+        "One run : one `exp:` commit : one row", "scripts/run_experiment.py",
+    ):  # fmt: skip
+        assert rule in text
+    assert len(text) < 900
+
+
+# Payloads -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", [b"{", b"", b"[]", b"null", b"\xff", b'"go autonomous"'])
+def test_nothing_is_done_with_what_is_no_object_and_the_log_says_so(kit: Kit, text: bytes):
+    assert kit.research("autonomy", "on").code == 0
+    for event in EVENTS:
+        assert feed(kit, event, text) == b""
+    assert kit.json("autonomy", "status")["continuations"] == 0
+    log = (kit.root / "results/discovery/hooks.log").read_text().splitlines()
+    assert len(log) == len(EVENTS)
+    assert all(line.endswith("nothing is done") for line in log)
+    assert json.loads(feed(kit, "Stop", b"{}"))["decision"] == "block"
