@@ -8,9 +8,11 @@ from typing import Annotated
 
 import typer
 
+from research import repo
 from research.agents.autonomy import Autonomy, load, save, turned_off, turned_on
 from research.cli_kit import JsonFlag, show
 from research.cli_runs import this_lab
+from research.planning import plan_again
 from research.store.db import Store
 from research.store.glance import glance
 from research.store.open import read_store
@@ -46,6 +48,8 @@ def autonomy(
             with glance(str(lab.places.discovery)) as seen:
                 last = seen.last("runs") if seen else 0
             state = _turn(store, way, {"runs": runs, "hours": hours, "usd": usd}, last, lab.now_utc())
+            if state.enabled:
+                plan_again(lab, store, repo.head(lab.work).branch)
     data = {
         "enabled": state.enabled,
         "reason": state.reason,
@@ -62,6 +66,7 @@ def _turn(store: Store, way: Way, limits: dict[str, float], last: int, at_utc: s
         before, now = load(store), time.time()
         if way is Way.off:
             state = turned_off(before, "research autonomy off", now)
+            store.drop_plans(at_utc)
         else:
             named = {name: value for name, value in limits.items() if value}
             state = turned_on(before, "research autonomy on", now, last, named)

@@ -62,6 +62,9 @@ def next_plan(lab: Lab, store: Store, branch: str, in_flight: Sequence[Plan] = (
     policy = store.fact(POLICY_FACT) or "discovery"
     seed = plan_seed(store) + attempt
     plan = planner.plan_with(memory, history, seed, lab.now_utc(), tuple(in_flight), policy)
+    while (known := store.plan(plan.plan)) and known.closed_utc and not known.run:  # dropped: the same would never pend
+        seed += 1
+        plan = planner.plan_with(memory, history, seed, lab.now_utc(), tuple(in_flight), policy)
     brief = planner.prompt(plan, memory, lambda commit: repo.blob(lab.places.root, commit, TARGET))
     plan = replace(plan, details={**plan.details, "brief": brief, "branch": branch, "seen": seen})
     store.add_plan(plan)
@@ -79,6 +82,12 @@ def plan_ahead(lab: Lab, store: Store, branch: str) -> None:
         store.set_fact(SUMMARY_FACT + branch, json.dumps(told, ensure_ascii=False))
     except (ResearchError, ArithmeticError, LookupError, ValueError, TypeError) as error:
         lab.say(f"no plan could be made ({type(error).__name__}: {error}); research next says more")
+
+
+def plan_again(lab: Lab, store: Store, branch: str) -> None:
+    """Plans for a loop that begins: when it was turned off, its plan was dropped."""
+    if reads.history(store, branch) and store.pending_plan() is None:
+        plan_ahead(lab, store, branch)
 
 
 def close_finished_plans(store: Store, now_utc: str) -> None:

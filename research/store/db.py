@@ -11,6 +11,7 @@ from typing import Any
 from research.records import Event, Judged, Plan, Run, Verdict
 from research.store import ledger
 from research.store.connect import StoreDamaged, connect, transaction, translated
+from research.store.glance import DROP_PLANS
 from research.store.rows import event_from_row, from_row, to_row
 from research.store.schema import TABLES
 
@@ -229,6 +230,11 @@ class Store:
             self._db.execute(
                 "UPDATE plans SET closed_utc = ?, run = ? WHERE plan = ? AND closed_utc IS NULL", (at_utc, run, plan)
             )
+
+    def drop_plans(self, at_utc: str) -> None:
+        """Closes every plan that nobody carries out."""
+        with self.write():
+            self._db.execute(DROP_PLANS, (at_utc,))
 
     def pending_plan(self) -> Plan | None:
         """The latest plan that is still open."""

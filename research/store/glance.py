@@ -20,6 +20,12 @@ RECENT = 64
 """Verdicts and plans that are looked through: what is unsettled is recent."""
 LEAST_SCHEMA = 3
 """The first version of the memory that has every column read here."""
+DROP_PLANS = (
+    "UPDATE plans SET closed_utc = ? WHERE closed_utc IS NULL "
+    f"AND seq IN (SELECT seq FROM plans ORDER BY seq DESC LIMIT {RECENT}) "
+    "AND plan NOT IN (SELECT plan FROM runs WHERE outcome IS NULL AND plan IS NOT NULL)"
+)
+"""Closes what is pending without a run; a plan that a run in progress carries out is closed when that ends."""
 
 
 class Glance:
@@ -143,6 +149,10 @@ class Glance:
             "SELECT * FROM (SELECT * FROM plans ORDER BY seq DESC LIMIT ?) WHERE closed_utc IS NULL LIMIT 1", (RECENT,)
         )
         return rows[0] if rows else None
+
+    def drop_plans(self, at_utc: str) -> None:
+        """Closes every plan that nobody carries out."""
+        self._db.execute(DROP_PLANS, (at_utc,))
 
     def spent_usd(self, seq: int) -> float:
         """Estimated cost of the runs started after a number."""

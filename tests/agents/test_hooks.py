@@ -365,6 +365,7 @@ def test_the_hook_path_imports_the_standard_library_only():
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); import research.agents.hooks.before;"
         "import research.agents.hooks.events, research.agents.phrases,"
+        " research.planning, research.agents.hooks.standing,"
         " research.agents.situation, research.agents.policy.code, research.settings;"
         "print(sorted({m.split('.')[0] for m in sys.modules} - set(sys.stdlib_module_names) - {'research'}))"
     )

@@ -1,0 +1,95 @@
+"""The loop's switch and the plan: turned off, the lab drops what is pending; turned on, it plans anew."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from research.places import Places
+from research.records import Plan
+from research.store.db import Store
+from research.store.open import open_store
+from tests.support.codexkit import context_of, hook, make_codex_kit
+from tests.support.labkit import Kit
+
+AT = "2026-01-01T00:00:00Z"
+
+
+@pytest.fixture
+def kit(tmp_path: Path) -> Kit:
+    """A repository with the hooks, autonomy on, a run and the plan that followed it."""
+    kit = make_codex_kit(tmp_path)
+    assert kit.research("autonomy", "on").code == 0
+    kit.run()
+    kit.research("settle")
+    assert pending(kit) is not None
+    return kit
+
+
+def memory(kit: Kit) -> Store:
+    """The lab's memory."""
+    return open_store(Places(kit.root), AT, print)
+
+
+def pending(kit: Kit) -> Plan | None:
+    """The pending plan."""
+    with memory(kit) as store:
+        return store.pending_plan()
+
+
+def turn(kit: Kit, way: str, how: str) -> None:
+    """Turns the switch by a phrase in a prompt or by the verb."""
+    if how == "verb":
+        assert kit.research("autonomy", way).code == 0
+    else:
+        prompt = {"on": "start the loop", "off": "stop the loop"}[way]
+        assert f"now {way}" in context_of(hook(kit, "UserPromptSubmit", prompt=prompt))
+    assert kit.json("autonomy", "status")["enabled"] is (way == "on")
+
+
+@pytest.mark.parametrize("how", ["phrase", "verb"])
+def test_turned_off_the_plan_is_dropped_and_turned_on_another_is_made(kit: Kit, how: str):
+    first = pending(kit)
+    assert first is not None
+    with memory(kit) as store:
+        store.add_plan(Plan("second", AT, "contrarian", None, None, "experiment", "why"))
+    turn(kit, "off", how)
+    assert pending(kit) is None
+    assert kit.json("next")["plan"]["pending"] is False  # type: ignore[index]
+    assert kit.json("summary")["plan"] is None
+    with memory(kit) as store:
+        closed = {plan.plan: plan for plan in store.plans()}
+    assert closed[first.plan].closed_utc
+    assert closed[first.plan].run is None
+    assert closed["second"].closed_utc
+    turn(kit, "on", how)
+    after = pending(kit)
+    assert after is not None
+    assert after.plan not in closed
+    assert kit.json("next")["plan"]["plan"] == after.plan  # type: ignore[index]
+    turn(kit, "on" if how == "verb" else "off", how)
+    assert (pending(kit) == after) is (how == "verb")
+
+
+@pytest.mark.parametrize("how", ["phrase", "verb"])
+def test_a_plan_that_is_being_carried_out_is_left_to_its_run(kit: Kit, how: str):
+    plan = pending(kit)
+    assert plan is not None
+    with sqlite3.connect(kit.root / "results/discovery/memory.db") as db:
+        db.execute("UPDATE runs SET outcome = NULL, plan = ?", (plan.plan,))
+    db.close()
+    turn(kit, "off", how)
+    with memory(kit) as store:
+        assert [held.closed_utc for held in store.plans() if held.plan == plan.plan] == [None]
+
+
+def test_a_stop_is_heard_where_the_plan_can_not_be_dropped(kit: Kit):
+    with sqlite3.connect(kit.root / "results/discovery/memory.db") as db:
+        db.execute("CREATE TRIGGER held BEFORE UPDATE ON plans BEGIN SELECT RAISE(ABORT, 'held'); END")
+    db.close()
+    turn(kit, "off", "phrase")
+    log = (kit.root / "results/discovery/hooks.log").read_text()
+    assert "the plan was left as it is" in log
+    assert "held" in log
