@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from research.records import Decision, Failure, Judged, Run
 from research.store import ledger
+from research.verdict import lineage
 from research.verdict.comparable import is_believable
 from research.verdict.evidence import Evidence
 
@@ -20,6 +21,7 @@ class Config:
     on_branch: bool
     runs: list[str] = field(default_factory=list)
     decision: Decision | None = None
+    decided_by: str = ""
     order: int = -1
     why: str = ""
     failure: Failure | None = None
@@ -39,8 +41,11 @@ class Config:
             self.peak_vram_mb = run.peak_vram_mb
         if run.metrics is not None:
             self.params_m = run.metrics.num_params_M
-        if verdict is not None and item.order > self.order:
-            self.order, self.decision, self.why = item.order, verdict.decision, verdict.why
+        if verdict is None or item.order <= self.order:
+            return
+        # The crash of one replicate takes away nothing that other runs have shown.
+        if self.decided_by in ("", run.run) or verdict.decision == "keep" or lineage.tells_of_its_code(run):
+            self.order, self.decision, self.why, self.decided_by = item.order, verdict.decision, verdict.why, run.run
 
 
 @dataclass(frozen=True)

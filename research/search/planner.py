@@ -20,6 +20,7 @@ from research.search.emitters import EMITTERS, FREE
 from research.search.emitters.quoting import quoted
 from research.search.policy import make_policy
 from research.settings import SETTINGS
+from research.verdict import lineage
 from research.verdict.comparable import is_believable
 
 ReadSource = Callable[[str], "bytes | None"]
@@ -81,6 +82,7 @@ def results_of(history: Sequence[Judged]) -> list[tuple[Measured, Decision]]:
     decided = sorted((item for item in history if item.verdict), key=_first_order)
     found: list[tuple[Measured, Decision]] = []
     ids: dict[str, str] = {}
+    decisions: dict[str, Decision] = {}
     tip = ""
     for item in decided:
         run, verdict = item.run, item.verdict
@@ -90,12 +92,16 @@ def results_of(history: Sequence[Judged]) -> list[tuple[Measured, Decision]]:
         known = ids.get(run.fingerprint) or ids.get(run.commit)
         parent = ids.get(run.parent) or tip or None
         name = run.run if known else run.commit or run.run
-        found.append((_measured(run, len(found), name, None if known else parent, known), verdict.decision))
+        decision = verdict.decision
+        if known and decision != "keep" and not lineage.tells_of_its_code(run):
+            decision = decisions.get(known, decision)  # it came to no score: what was decided before stands
+        decisions[known or name] = decision
+        found.append((_measured(run, len(found), name, None if known else parent, known), decision))
         if run.commit:
             ids.setdefault(run.commit, known or name)
         if run.fingerprint:
             ids.setdefault(run.fingerprint, known or name)
-        tip = (known or name) if verdict.decision == "keep" else tip or name
+        tip = (known or name) if decision == "keep" else tip or name
     return found
 
 

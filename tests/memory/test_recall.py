@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from research.memory.digest import digest_of, phase_of
 from research.memory.recall import recall
 from research.memory.view import Memory, PhaseInputs
-from research.records import Judged
+from research.records import Failure, Judged
 from research.settings import SETTINGS
 from tests.support.histories import BRANCH, CONTRACT, judged, name, night, run, swapped
 
@@ -179,3 +179,28 @@ def test_the_order_of_two_independent_runs_does_not_change_the_archive(seed: int
 @given(st.integers(0, 10_000))
 def test_the_same_history_gives_the_same_digest(seed: int):
     assert digest_of(recalled(night(80, seed))) == digest_of(recalled(night(80, seed)))
+
+
+def test_a_replicate_without_a_score_takes_nothing_away():
+    kept = [judged(run(0), 1, "keep", baseline=True), judged(run(1, name(0), 0.98), 2, "keep")]
+    crash = dataclasses.replace(run(1, name(0), None), run="r2", folder="r2", seed=43)
+    doubted = dataclasses.replace(run(1, name(0), 0.5), run="r3", folder="r3", suspect=("the log says 0.6",))
+    for history in (
+        [*kept, judged(crash, 3)],
+        [*kept, judged(doubted, 3)],
+        [*kept, judged(crash, 3), judged(doubted, 4)],
+    ):
+        memory = recalled(history)
+        assert memory.best is memory.incumbent is memory.known[name(1)]
+        assert (memory.known[name(1)].decision, memory.kept) == ("keep", 2)
+
+
+def test_a_replicate_that_says_something_of_its_code_does():
+    kept = [judged(run(0), 1, "keep", baseline=True), judged(run(1, name(0), 0.98), 2, "keep")]
+    worse = dataclasses.replace(run(1, name(0), 0.999), run="r2", folder="r2", seed=43)
+    cheat = dataclasses.replace(
+        run(1, name(0), None), run="r2", folder="r2", failure=Failure("probe", "causal", "fail")
+    )
+    for again in (worse, cheat):
+        memory = recalled([*kept, judged(again, 3)])
+        assert memory.best is memory.incumbent is memory.known[name(0)]

@@ -137,3 +137,13 @@ def test_a_long_history_is_planned_from_what_a_plan_can_turn_on():
     assert memory.incumbent.commit in {configuration(result) for result, _ in reach}
     short = planner.results_of(made_up(SETTINGS.replay_runs))
     assert planner.within_reach(short, memory) == short
+
+
+def test_a_replicate_that_crashed_leaves_what_was_decided_before():
+    first, kept = histories.run(0), histories.run(1, histories.name(0), 0.98)
+    crash = replace(histories.run(1, histories.name(0), None), run="r2", folder="r2", seed=43)
+    history = [histories.judged(first, 1, "keep", baseline=True), histories.judged(kept, 2, "keep")]
+    told = planner.results_of([*history, histories.judged(crash, 3)])
+    assert [decision for _, decision in told] == ["keep", "keep", "keep"]
+    worse = replace(crash, outcome="scored", val_bpb=0.999, failure=None)
+    assert [decision for _, decision in planner.results_of([*history, histories.judged(worse, 3)])][-1] == "discard"

@@ -1,8 +1,8 @@
 """The seven kinds of proposal: what each is for, when it makes sense, and what an agent is told to do.
 
-    EMITTERS    the seven by name, in the order in which they are listed everywhere
-    Emitter     one of them: name, purpose, predicted, ready(memory), details(memory), brief(plan, memory)
-    FREE        the arm without an order: the agent chooses
+EMITTERS    the seven by name, in the order in which they are listed everywhere
+Emitter     one of them: name, purpose, predicted, ready(memory), details(memory), brief(plan, memory)
+FREE        the arm without an order: the agent chooses
 """
 
 from research.search.emitters.base import Emitter
