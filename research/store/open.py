@@ -23,7 +23,11 @@ def read_store(places: Places) -> Store:
     Raises:
         StoreNewer, StoreDamaged, StoreBusy: as their names say.
     """
-    return Store(places.memory if places.memory.exists() else None)
+    if not places.memory.exists():
+        return Store(None)
+    if not _has_content(places.memory):  # SQLite would take it for a new one and write its tables, which look like ours
+        raise StoreDamaged(f"{places.memory} is empty (0 bytes).", "Type: research record (it is rebuilt).")
+    return Store(places.memory)
 
 
 def open_store(places: Places, at_utc: str, tell: SetAside) -> Store:

@@ -157,6 +157,8 @@ def test_a_damaged_file_is_set_aside_and_rebuilt(kit: Kit, damage: str):
         path.write_bytes(content[:4096] + b"\xa5" * (len(content) - 8192) + content[-4096:])
     elif damage == "empty":
         path.write_bytes(b"")
+        assert kit.research("summary").code == 1
+        assert path.read_bytes() == b""  # looking at it makes no new memory of it
     else:
         path.write_bytes(b"")
         db = sqlite3.connect(path)

@@ -63,10 +63,11 @@ def test_a_gpu_that_torch_does_not_see(kit: Kit, quick: None):
     assert "driver 470.1" in found["gpu"].say
 
 
-def test_a_damaged_memory(kit: Kit, quick: None):
+@pytest.mark.parametrize("content", [b"not a database" * 100, b""])
+def test_a_damaged_memory(kit: Kit, quick: None, content: bytes):
     memory = kit.root / "results" / "discovery" / "memory.db"
     memory.parent.mkdir(parents=True)
-    memory.write_bytes(b"not a database" * 100)
+    memory.write_bytes(content)
     found = by_name(doctor.examine(kit.root, kit.environment, ask=lambda _: None))
     assert not found["memory.db"].ok
     assert "research record" in found["memory.db"].fix
