@@ -16,8 +16,8 @@ from research.errors import ConfigurationError, ResearchError
 from research.files import FileLock
 from research.lab import Lab
 from research.places import machine_home
-from research.planning import plan_ahead
-from research.records import Judged, Outcome, Run
+from research.planning import carried_out, plan_ahead
+from research.records import Judged, Outcome, Plan, Run
 from research.runs import gpu, identity, preflight, session
 from research.runs.backend import Backend, Launch, StopRequest
 from research.runs.changes import with_change
@@ -224,7 +224,8 @@ def _recorded(setting: _Setting) -> End:
             return _plan(setting, launch)
         if request.smoke:
             _smoke(setting, launch)
-        start = _start_record(setting, candidate, branch, key)
+        planned = carried_out(store, branch, candidate) if lab.plans and not request.allow_dirty else None
+        start = _start_record(setting, candidate, branch, key, planned)
 
         def complete(record: Run) -> Run:
             record = replace(record, contract=record.contract or contract, contract_key=setting.contract_key(candidate))
@@ -274,7 +275,7 @@ def _refuse(setting: _Setting, store: Store, candidate: Candidate, history: list
         lab.say("HEAD is not an exp: commit; unless it repeats what was measured, it is not counted")
 
 
-def _start_record(setting: _Setting, candidate: Candidate, branch: str, key: str) -> Run:
+def _start_record(setting: _Setting, candidate: Candidate, branch: str, key: str, planned: Plan | None) -> Run:
     request = setting.request
     crowd = gpu.crowd(setting.device)
     if crowd:
@@ -288,7 +289,7 @@ def _start_record(setting: _Setting, candidate: Candidate, branch: str, key: str
         started_utc=setting.lab.now_utc(),
         parent=candidate.commit.parent,
         subject=candidate.commit.subject,
-        emitter=candidate.emitter,
+        emitter=candidate.emitter or (planned.emitter if planned else None),
         seed=request.seed,
         backend=setting.backend.name,
         gpu="" if setting.is_local else request.gpu,
@@ -301,7 +302,7 @@ def _start_record(setting: _Setting, candidate: Candidate, branch: str, key: str
         facts={"contended": crowd} if crowd else {},
         additions=candidate.additions,
         deletions=candidate.deletions,
-        plan=request.plan,
+        plan=request.plan or (planned.plan if planned else None),
     )
     return with_change(start, setting.lab.work, candidate.text)
 

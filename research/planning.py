@@ -15,10 +15,12 @@ from research.memory.digest import remembered
 from research.memory.recall import Memory, recall
 from research.memory.words import rows
 from research.records import Plan
+from research.runs import preflight
 from research.runs.preflight import TARGET
 from research.search import planner
 from research.store import reads
 from research.store.db import Store
+from research.subjects import FREE, tag_of
 
 SEED_FACT = "plan_seed"
 """Name of the store's fact that holds the seed of plans."""
@@ -88,6 +90,18 @@ def plan_again(lab: Lab, store: Store, branch: str) -> None:
     """Plans for a loop that begins: when it was turned off, its plan was dropped."""
     if reads.history(store, branch) and store.pending_plan() is None:
         plan_ahead(lab, store, branch)
+
+
+def carried_out(store: Store, branch: str, candidate: preflight.Candidate) -> Plan | None:
+    """The pending plan that a commit carries out; None where it does something else, as an agent may."""
+    plan, commit = store.pending_plan(), candidate.commit
+    if plan is None or plan.details.get("branch") != branch:
+        return None
+    if plan.kind == planner.REPLICATE:
+        return plan if plan.parent in (None, commit.hash) else None
+    if not candidate.is_experiment or plan.parent not in (None, commit.parent) or reads.is_measured(store, commit.hash):
+        return None
+    return plan if tag_of(commit.subject) in (None, plan.emitter or FREE) else None
 
 
 def close_finished_plans(store: Store, now_utc: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from research.subjects import EXPERIMENT, emitter_of
+from research.subjects import EXPERIMENT, tag_of
 
 Row = tuple[str, str]
 """A name, "" to go on with the one before, and what there is to say."""
@@ -43,7 +43,7 @@ def head_warnings(commit: str, subject: str, measured: bool, planned: str | None
     found = []
     if subject.startswith(EXPERIMENT):
         found.append(f"HEAD {commit[:7]} is an experiment without a result: run it before the next one.")
-    tagged = emitter_of(subject)
+    tagged = tag_of(subject)
     if planned and tagged and planned != tagged:
         found.append(f"The plan asked for {planned}, HEAD's commit says {tagged}: the commit counts.")
     return found

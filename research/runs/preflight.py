@@ -65,7 +65,7 @@ class Candidate:
 
     @property
     def emitter(self) -> str | None:
-        """The name in the subject's [emitter=...] tag."""
+        """The emitter that the subject's tag names."""
         return emitter_of(self.commit.subject)
 
 
