@@ -53,7 +53,7 @@ def summary(as_json: JsonFlag = False) -> None:
     lab = this_lab()
     with open_memory(lab) as store:
         where = repo.head(lab.work)
-        digest, plan = remembered(store, where.branch), store.pending_plan()
+        digest, plan = remembered(store, where.branch), reads.plan_of(store, where.branch)
         switch, others = autonomy.load(store), foreign(store)
         warnings = (*_warnings_of_head(lab, store, where, plan), *digest.warnings)[: SETTINGS.warnings_shown]
     phase = phase_shown(digest, plan)

@@ -32,9 +32,7 @@ def next_(
     root = lab.places.root
     branch = repo.head(root).branch
     with read_store(lab.places) as store:
-        pending = store.pending_plan() if seed is None else None
-        if pending is not None and pending.details.get("branch", branch) != branch:
-            pending = None
+        pending = reads.plan_of(store, branch) if seed is None else None
         known = pending is not None and "brief" in pending.details
         history = [] if known else reads.history(store, branch)
         chosen = plan_seed(store) if seed is None else seed

@@ -94,8 +94,8 @@ def plan_again(lab: Lab, store: Store, branch: str) -> None:
 
 def carried_out(store: Store, branch: str, candidate: preflight.Candidate) -> Plan | None:
     """The pending plan that a commit carries out; None where it does something else, as an agent may."""
-    plan, commit = store.pending_plan(), candidate.commit
-    if plan is None or plan.details.get("branch") != branch:
+    plan, commit = reads.plan_of(store, branch), candidate.commit
+    if plan is None:
         return None
     if plan.kind == planner.REPLICATE:
         return plan if plan.parent in (None, commit.hash) else None

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from research.records import Decision, Failure, Judged, Metrics, Run, Verdict
+from research.records import Decision, Failure, Judged, Metrics, Plan, Run, Verdict
 from research.store.db import TELLING, Store
 
 _RUN = (
@@ -150,6 +150,12 @@ def is_measured(store: Store, commit: str) -> bool:
         "SELECT 1 FROM runs WHERE \"commit\" = ? AND outcome IN ('scored', 'crash', 'timeout') LIMIT 1", commit
     )
     return bool(rows)
+
+
+def plan_of(store: Store, branch: str) -> Plan | None:
+    """The pending plan of a branch, None where what is pending is another's."""
+    plan = store.pending_plan()
+    return plan if plan and plan.details.get("branch", branch) == branch else None
 
 
 def latest_reviewed(store: Store) -> str | None:

@@ -15,7 +15,7 @@ from research.lab import Lab
 from research.memory.recall import recall
 from research.records import Run
 from research.settings import SETTINGS
-from research.store import folders
+from research.store import folders, reads
 from research.store.db import Store
 from research.store.open import read_store
 from research.views.frame import frame
@@ -101,7 +101,7 @@ class Live:
         branch = choose_branch(everything, next(iter(going)) if len(going) == 1 else here)
         memory = recall(everything, branch)
         mine = [i for i in everything if i.run.branch == branch and i.run.contract in (memory.contract, None)]
-        plan, night = store.pending_plan(), night_state.from_json(store.fact(night_state.FACT))
+        plan, night = reads.plan_of(store, branch), night_state.from_json(store.fact(night_state.FACT))
         curve: Curve = ()
         standing = memory.incumbent or memory.best
         names = {run.run: run.folder for item in mine for run in (item.run,)}

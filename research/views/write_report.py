@@ -11,6 +11,7 @@ from research.files import write_whole
 from research.memory.recall import recall
 from research.places import Places
 from research.records import Judged
+from research.store import reads
 from research.store.db import Store
 from research.store.foreign import foreign
 from research.views import charts
@@ -62,7 +63,7 @@ def read_data(store: Store, places: Places, made_utc: str, wanted: str | None = 
             verdicts=[verdict for verdict in store.verdicts() if verdict.run in names],
             memory=memory,
             made_utc=made_utc,
-            plan=store.pending_plan(),
+            plan=reads.plan_of(store, branch),
             night=night if night and night.branch == branch else None,
             launches=launches,
             elsewhere=len(everything) - len(mine),

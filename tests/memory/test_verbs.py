@@ -65,3 +65,14 @@ def test_a_run_records_what_its_commit_changed(kit: Kit):  # noqa: F811
     assert dict(second.delta) == {"VAL": "0.99 -> 0.9"}
     assert (second.statements_added, second.statements_removed) == (1, 1)
     assert second.category
+
+
+def test_another_branch_has_no_plan_of_this_one(kit: Kit):
+    kit.run()
+    kit.commit("exp: a", val=0.98)
+    kit.run()
+    assert kit.json("summary")["plan"] is not None
+    for place in (("-b", "autoresearch/other"), ("main",), ("--detach", "main")):
+        kit.git("checkout", "-q", *place)
+        seen = kit.json("summary")
+        assert (seen["plan"], seen["phase"]) == (None, "baseline"), place
