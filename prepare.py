@@ -38,10 +38,11 @@ import sys
 import sysconfig
 import threading
 import time
+import weakref
 import zlib
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -111,8 +112,8 @@ def number_from_env(name, default, kind):
         value = kind(text)
     except ValueError:
         value = -1
-    if not 0 <= value < math.inf:
-        stop(f"{name}={text!r} is not a number that can be used: set it to 0 or more, or unset it")
+    if not 0 <= value < 2**63:
+        stop(f"{name}={text!r} is not a number that can be used: set it to 0 or more, below 2^63, or unset it")
     return value
 
 
@@ -164,13 +165,16 @@ def clear_errors(doing):
             stop(f"no space left while {doing}: free some, or point AUTORESEARCH_HOME to another disk")
         if e.errno in (errno.EACCES, errno.EROFS):
             stop(f"not allowed to write while {doing} ({e.filename}): point AUTORESEARCH_HOME to a folder of yours")
+        if e.errno in (errno.ENOENT, errno.ENOTDIR, errno.EEXIST):
+            stop(f"{doing} failed, {e.strerror} ({e.filename}): point AUTORESEARCH_HOME to a folder that can be made")
         raise
 
 
 @contextmanager
 def one_at_a_time(profile):
     """Only one process makes a profile's data; the others wait for it. The kernel releases the lock with its owner."""
-    profile.root.mkdir(parents=True, exist_ok=True)
+    with clear_errors(f"preparing {profile.root}"):
+        profile.root.mkdir(parents=True, exist_ok=True)
     with open(profile.root / ".lock", "w") as f:
         fcntl.flock(f, fcntl.LOCK_EX)
         yield
@@ -832,7 +836,8 @@ class Feed:
     last: float = 0.0
 
 
-_feed = Feed()
+_feed = Feed()  # of the training loader that was made last
+_feeds = {"train": [], "val": []}  # of all loaders by split
 
 
 def make_dataloader(tokenizer, B, T, split, buffer_size=1000):
@@ -850,6 +855,7 @@ def make_dataloader(tokenizer, B, T, split, buffer_size=1000):
             "lower DEVICE_BATCH_SIZE or add text"
         )
     feed = Feed(docs=documents.docs)
+    _feeds[split].append(feed)
     if split == "train":
         global _feed
         _feed = feed
@@ -974,6 +980,30 @@ _train_source = _main_source()
 _commit = _git_head()
 _score = {}  # what score.json holds once evaluate_bpb has run
 _folder = []  # the run's folder (or None), once it is known
+
+
+def launched_with():
+    """The environment that this process was launched with, whatever it has become; {} where the system hides it."""
+    try:
+        pairs = Path("/proc/self/environ").read_bytes().split(b"\0")
+    except OSError:
+        return {}
+    return dict(pair.decode("utf-8", "surrogateescape").partition("=")[::2] for pair in pairs)  # as os.environ has it
+
+
+_fixed = {name: globals()[name] for name in ("PROFILE", "MAX_SEQ_LEN", "VOCAB_SIZE", "EVAL_TOKENS", "TIME_BUDGET")}
+
+
+def check_untouched():
+    """Ends a recorded run whose train.py changed the contract that it was launched under."""
+    launched = launched_with()
+    if "AUTORESEARCH_RUN_DIR" not in launched:
+        return
+    moved = [f"prepare.{name}" for name, value in _fixed.items() if globals()[name] != value]
+    for name in ("AUTORESEARCH_PROFILE", "AUTORESEARCH_TIME_BUDGET", "AUTORESEARCH_SEED"):
+        moved += [name] if os.environ.get(name, "") != launched.get(name, "") else []
+    if moved:
+        stop(f"train.py changed {', '.join(moved)}: a run is scored under the contract that it was launched under")
 
 
 def run_dir():
@@ -1276,7 +1306,6 @@ class Watch:
 # ---------------------------------------------------------------------------------------------------------------
 # Evaluation
 
-CAUSAL_POSITIONS = 4  # positions after which the input is replaced
 # Nats by which a loss may move when only what it must not see has changed. Honest models give exactly 0: the same
 # kernel on the same shape computes each row and position alone (docs/benchmark.md, measured in fp32 and bf16).
 CAUSAL_TOLERANCE_NATS = 1e-5
@@ -1284,6 +1313,9 @@ CAUSAL_TOLERANCE_NATS = 1e-5
 # kernels, so in bf16 single tokens differ by rounding; the mean does not (docs/benchmark.md).
 LOSS_MEAN_TOLERANCE_NATS = 1e-4
 LOSS_TOKEN_TOLERANCE_NATS = 0.1
+
+
+_failed = weakref.WeakSet()  # models that failed the probes
 
 
 class ProbeError(Exception):
@@ -1311,12 +1343,15 @@ def reported_losses(model, x, y):
     return losses.detach().reshape(y.shape).to(torch.float32, copy=True)
 
 
+_cross_entropy = F.cross_entropy  # as torch has it: a library that puts its own in place changes the model's alone
+
+
 def own_losses(model, x, y):
     """Cross-entropies of the logits that the model gives without knowing the targets, (B, T) float32 nats."""
     logits = model(x)
     if not isinstance(logits, torch.Tensor) or logits.shape[:-1] != y.shape:
         raise ProbeError("model(x) must give logits of shape (B, T, vocabulary)")
-    return torch.stack([F.cross_entropy(row.float(), y[i], reduction="none") for i, row in enumerate(logits)])
+    return torch.stack([_cross_entropy(row.float(), y[i], reduction="none") for i, row in enumerate(logits)])
 
 
 @dataclass
@@ -1374,25 +1409,33 @@ def worst(a, b):
 def probe_causal(model, kept, rng, vocab_size):
     """Changes what a loss must not depend on and sees whether it moves: later tokens, then other rows.
 
-    Targets stay, so a model can't be told apart from itself by them; one position is also tried without targets.
-    Returns the largest shift in nats per trial, and where it was tried.
+    Every position is tried once, each row of a trial at its own, so that a model which sees ahead in a few places only
+    is found too. Targets stay, so a model can't be told apart from itself by them; one trial is also made without.
+    Returns the largest shift in nats of each kind, and where it was.
     """
     batch = kept["probed"]
     B, T = batch.x.shape
-    strata = [T * i // CAUSAL_POSITIONS for i in range(CAUSAL_POSITIONS)] + [T - 1]
-    positions = [rng.randrange(a, b) for a, b in pairwise(strata)] + [T - 2]
-    shifts = {}
+    place = torch.arange(T, device=batch.x.device)
+    order = rng.sample(range(T - 1), T - 1)
+    order += rng.choices(order, k=-len(order) % B)
 
-    def changed_after(p):
-        return torch.cat((batch.x[:, : p + 1], other_tokens(batch.x, rng, vocab_size)[:, p + 1 :]), dim=1)
+    def shift(answer, positions, before):
+        """The largest of each row, (B,): its tokens after its position replaced, the losses up to there looked at."""
+        seen = place <= torch.tensor(positions, device=place.device)[:, None]
+        losses = answer(torch.where(seen, batch.x, other_tokens(batch.x, rng, vocab_size)))
+        moved = torch.where(seen, losses - before, 0.0).abs().amax(dim=1)
+        return torch.where(moved.isfinite(), moved, math.inf)
 
-    for p in positions:
-        losses = reported_losses(model, changed_after(p), batch.y)
-        shifts[f"tokens after {p}"] = worst(losses[:, : p + 1], batch.losses[:, : p + 1])
+    def reported(x):
+        return reported_losses(model, x, batch.y)
+
+    moved = [shift(reported, order[i : i + B], batch.losses) for i in range(0, len(order), B)]
+    most, where = torch.cat(moved).max(dim=0)
+    shifts = {f"tokens after position {order[where]}": most.item()}
     without_targets = own_losses(model, batch.x, batch.y)
-    p = rng.randrange(T // 4, T - 1)
-    losses = own_losses(model, changed_after(p), batch.y)
-    shifts[f"tokens after {p}, targets not given"] = worst(losses[:, : p + 1], without_targets[:, : p + 1])
+    positions = rng.choices(range(T // 4, T - 1), k=B)
+    most, where = shift(lambda x: own_losses(model, x, batch.y), positions, without_targets).max(dim=0)
+    shifts[f"tokens after position {positions[where]}, targets not given"] = most.item()
     row = rng.randrange(batch.scored)
     if B > 1:
         x = other_tokens(batch.x, rng, vocab_size)
@@ -1419,6 +1462,11 @@ def evaluate_bpb(model, tokenizer, batch_size):
         model: model(x, y, reduction="none") gives per-token losses in nats, model(x) logits; x, y are (B, T) int64.
         batch_size: B; the rows scored do not depend on it.
     """
+    itself = getattr(model, "_orig_mod", model)  # of a compiled one
+    if itself in _failed:  # what it learnt from being scored might pass the second time
+        print("this model has failed the probes before: it has no score", file=sys.stderr, flush=True)
+        raise SystemExit(EXIT_PROBE_FAILED)
+    check_untouched()
     wall_s, training_peak = _clock.elapsed_s(), peak_vram_mb()
     rng = random.SystemRandom()
     before = state_of(model)
@@ -1482,6 +1530,8 @@ def evaluate_bpb(model, tokenizer, batch_size):
     )
     save_score()
     if not passed:
+        with suppress(TypeError):  # what takes no weak reference is not remembered
+            _failed.add(itself)
         for line in complaints(shifts, same_state, loss_mean, loss_token, trouble):
             print(line, file=sys.stderr)
         sys.stderr.flush()
@@ -1545,6 +1595,8 @@ def feed_facts():
     return {
         "batches": _feed.batches,
         "tokens": _feed.tokens,
+        "handed_tokens": sum(feed.tokens for feed in _feeds["train"]),
+        "held_out_tokens": sum(feed.tokens for feed in _feeds["val"]),  # the scoring has a reader of its own
         "epochs": round(_feed.epochs, 4),
         "waited_s": round(_feed.waited_s, 4),
         "waited_share": round(_feed.waited_s / seconds, 6) if seconds > 0 else None,
@@ -1702,6 +1754,8 @@ def main():
     arguments = parse_arguments()
     profile = PROFILES[arguments.profile] if arguments.profile else PROFILE
     if arguments.contract:
+        if profile is not PROFILE:
+            stop(f"the contract is this machine's: AUTORESEARCH_PROFILE={profile.name} python prepare.py --contract")
         name, parts = fingerprint(make_ready(PROFILE))
         print(json.dumps({"contract": name, "fingerprint": parts}))
         return

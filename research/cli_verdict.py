@@ -19,6 +19,7 @@ from research.store.reads import Scored, latest_reviewed, scores
 from research.verdict.comparable import Keys
 from research.verdict.evidence import Evidence
 from research.verdict.noise import Noise
+from research.verdict.review import as_it_stands
 
 NO_REVIEW = "No review recorded yet."
 COLUMNS = ("contract", "sd", "95 % interval", "n", "runs", "configs")
@@ -115,6 +116,6 @@ def last_review(as_json: JsonFlag = False) -> None:
     with read_store(Places(find_root(Path.cwd()))) as store:
         name = latest_reviewed(store)
         mine = store.verdicts(name) if name else []
-    text = next((verdict.text for verdict in reversed(mine) if verdict.text), NO_REVIEW)
+    text = next((as_it_stands(verdict) for verdict in reversed(mine) if verdict.text), NO_REVIEW)
     data = {"run": mine[-1].run if mine else None, "verdict": mine[-1].decision if mine else None, "text": text}
     show("last-review", data, text.rstrip("\n"), as_json)

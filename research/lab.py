@@ -8,6 +8,7 @@ import secrets
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,7 +16,7 @@ from research import repo
 from research.clock import Clock, system_clock, utc
 from research.errors import ResearchError
 from research.files import write_whole
-from research.memory.archive import niche_of
+from research.memory.archive import NO_CHANGE, niche_of
 from research.memory.recall import recall
 from research.places import Places
 from research.records import Judged, Run, Verdict
@@ -164,7 +165,8 @@ class Lab:
         plan = store.plan(run.plan) if run.plan else None
         known = recall(history, run.branch, run.contract).conjectures
         told = [f"{one.text}{' (withdrawn)' if one.withdrawn else ''}" for one in known]
-        return reviewed(run, verdict, history, niche_of_run, plan, told)
+        began = run if verdict.baseline else lineage.baseline(lineage.of_contract(history, run.branch, run.contract))
+        return reviewed(run, verdict, history, partial(niche_of_run, baseline=began), plan, told)
 
     def write_verdicts(self, store: Store, run: Run) -> None:
         """Leaves a run's verdicts in its folder too."""
@@ -190,8 +192,10 @@ class Lab:
         return replace(run, counted=False, why=f"not an exp: commit, and {began.run} is the baseline already")
 
 
-def niche_of_run(run: Run) -> str:
-    """The niche that a run was measured to be in."""
+def niche_of_run(run: Run, baseline: Run | None = None) -> str:
+    """The niche that a run was measured to be in; the baseline's own code changes nothing."""
     params_m = run.metrics.num_params_M if run.metrics else None
     memory_gb = run.peak_vram_mb / 1024 if run.peak_vram_mb is not None else None
+    if baseline is not None and lineage.is_same(run, baseline):
+        return niche_of(NO_CHANGE, params_m, memory_gb, 0, 0)
     return niche_of(run.category, params_m, memory_gb, run.statements_added, run.statements_removed)

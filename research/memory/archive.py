@@ -15,6 +15,8 @@ from research.settings import SETTINGS
 PARAMETER_BUCKETS = ("tiny", "small", "medium", "large")
 MEMORY_BUCKETS = ("lean", "balanced", "heavy", "extreme")
 UNKNOWN = "unknown"
+NO_CHANGE = "baseline"
+"""What stands for the kind of change in the niche of a baseline, which is none."""
 
 
 class Added(IntEnum):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from research.memory.archive import Archive, Elite, niche_of
+from research.memory.archive import NO_CHANGE, Archive, Elite, niche_of
 from research.memory.gather import Config, Gathered, gather
 from research.memory.surprise import surprises
 from research.memory.trends import conjectures, topics_of, trends
@@ -16,9 +16,6 @@ from research.settings import SETTINGS
 from research.verdict import lineage
 
 __all__ = ["Memory", "recall"]
-
-_NO_CHANGE = "baseline"
-"""What stands for the kind of change in the niche of a baseline, which is none."""
 
 
 def recall(
@@ -143,7 +140,7 @@ def _niche(config: Config, is_baseline: bool) -> str:
     if is_baseline:
         size = (0, 0)
     memory_gb = config.peak_vram_mb / 1024 if config.peak_vram_mb is not None else None
-    return niche_of(_NO_CHANGE if is_baseline else run.category, config.params_m, memory_gb, *size)
+    return niche_of(NO_CHANGE if is_baseline else run.category, config.params_m, memory_gb, *size)
 
 
 def _archive(mine: Iterable[Known]) -> Archive:

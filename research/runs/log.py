@@ -92,7 +92,8 @@ def read_log(path: Path) -> LogText | None:
             tail = split_lines(file.read(tail_bytes))
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return LogText(tail[1:], head[:-1], size)  # the lines at the two cuts are torn
+    # The lines at the two cuts are torn; of a single one, a progress bar's, the last state is whole.
+    return LogText(tail[1:] or tail, head[:-1], size)
 
 
 def parse_text(text: str) -> LogText:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from research import contract
 from research.files import read_json
+from research.records import Metrics
 from research.runs.log import Summary
 from research.settings import SETTINGS
 from research.store.rows import finite
@@ -30,6 +31,8 @@ class Score:
         train_sha256: Hash of the train.py that ran.
         device: Name or class of the device.
         budget_s: Seconds of training that the contract gives, None if not said.
+        handed_tokens: Training tokens that prepare.py handed out, None if not said.
+        held_out_tokens: Tokens of the validation text that it handed to train.py.
         started_utc: When it began, "" if not said.
         facts: Small things worth keeping, text to text.
     """
@@ -47,6 +50,8 @@ class Score:
     peak_vram_mb: float | None
     budget_s: float | None
     started_utc: str
+    handed_tokens: float | None = None
+    held_out_tokens: float = 0.0
     facts: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -92,8 +97,22 @@ def read_score(folder: Path) -> Score | None:
         peak_vram_mb=finite(plain.get("peak_vram_mb")),
         budget_s=finite(_part(plain, "fingerprint").get("time_budget_s")),
         started_utc=_text(plain.get("started_utc")) or "",
+        handed_tokens=finite(data.get("handed_tokens")),
+        held_out_tokens=finite(data.get("held_out_tokens")) or 0.0,
         facts={key: value for key, value in facts.items() if value is not None},
     )
+
+
+def _overdone(score: Score, metrics: Metrics) -> Iterator[str]:
+    """What a summary tells of training that the budget or the loader did not give."""
+    budget, seconds, steps = score.budget_s, metrics.training_seconds, max(1, metrics.num_steps)
+    if budget:
+        most = budget * SETTINGS.most_budget_share + SETTINGS.last_steps * seconds / steps
+        if not SETTINGS.least_budget_share * budget <= seconds <= most:
+            yield f"it trained for {seconds:g} s of a budget of {budget:g} s"
+    handed, said = score.handed_tokens, metrics.total_tokens_M * 1e6
+    if handed is not None and handed < SETTINGS.least_handed_share * said:
+        yield f"it says that it trained on {said:,.0f} tokens; prepare.py handed out {handed:,.0f} of training text"
 
 
 def disagreements(score: Score, summary: Summary, seed: int, train_sha256: str) -> tuple[str, ...]:
@@ -112,10 +131,9 @@ def disagreements(score: Score, summary: Summary, seed: int, train_sha256: str) 
     else:
         if score.val_bpb is not None and abs(metrics.val_bpb - score.val_bpb) > SETTINGS.printed_bpb_tolerance:
             found.append(f"the log says val_bpb {metrics.val_bpb:.6f}, score.json {score.val_bpb:.6f}")
-        low, high = SETTINGS.least_budget_share, SETTINGS.most_budget_share
-        budget = score.budget_s
-        if budget and not low * budget <= metrics.training_seconds <= high * budget + SETTINGS.last_step_s:
-            found.append(f"it trained for {metrics.training_seconds:g} s of a budget of {budget:g} s")
+        found += _overdone(score, metrics)
+    if score.held_out_tokens:
+        found.append(f"train.py read {score.held_out_tokens:,.0f} tokens of the validation text")
     if words.get("contract", score.contract) != score.contract:
         found.append("the log and score.json name different contracts")
     if any(words.get(key, contract.PASS) != contract.PASS for key in contract.CHECK_KEYS):

@@ -57,6 +57,10 @@ def reviewed(
     return replace(verdict, text="\n".join(lines) + "\n")
 
 
+_SETTLE_COMMAND = "uv run research settle"
+_SETTLE = f"Next: {_SETTLE_COMMAND}"
+
+
 def as_data(text: str, chars: int = SETTINGS.line_chars) -> str:
     """Text of others on one line: cleaned, cut, in quotation marks that it can't close."""
     return json.dumps(clean(" ".join(text.split()), chars), ensure_ascii=False)
@@ -72,7 +76,16 @@ def next_command(run: Run, verdict: Verdict) -> str:
     """What to type after this verdict."""
     if verdict.is_open:
         return f"uv run research replicate {run.commit[:7]}"
-    return f"uv run research settle {run.run}"
+    return f"{_SETTLE_COMMAND} {run.run}"
+
+
+def as_it_stands(verdict: Verdict) -> str:
+    """A review's text with what is left to do: nothing more once git has followed."""
+    if verdict.settled_utc is None:
+        return verdict.text
+    lines = verdict.text.split("\n")
+    done = f"Next: nothing more here; the branch followed at {verdict.settled_utc}"
+    return "\n".join(done if line.startswith(_SETTLE) else line for line in lines)
 
 
 def _measured(run: Run) -> Iterator[str]:

@@ -56,6 +56,24 @@ def test_a_cheat_is_caught(tokenizer, at_home, capsys, cheat):
     assert score["audit_bpb"] is None
 
 
+def test_a_failed_evaluation_is_not_mended_by_another(tokenizer, at_home, capsys):
+    model = cheats.RemembersBatches(tokenizer.get_vocab_size())
+    for scored in (model, torch.compile(model, backend="eager")):
+        with pytest.raises(SystemExit) as end:
+            prepare.evaluate_bpb(scored, tokenizer, 32)
+        assert end.value.code == 4
+        assert score_of(at_home)["status"] == "probe_failed"
+    assert "has failed the probes before" in capsys.readouterr().err
+
+
+def test_a_cross_entropy_that_is_put_in_place_of_torchs_is_seen(tokenizer, at_home, monkeypatch):
+    honest = F.cross_entropy
+    monkeypatch.setattr(F, "cross_entropy", lambda *args, **options: honest(*args, **options) - 0.02)
+    with pytest.raises(SystemExit):
+        prepare.evaluate_bpb(cheats.Honest(tokenizer.get_vocab_size()), tokenizer, 32)
+    assert score_of(at_home)["probes"]["loss"]["check"] == "fail"
+
+
 @pytest.mark.parametrize("cheat", [cheats.ScalesLoss, cheats.AnswersWithTheTargets])
 def test_a_loss_cheat_alone_does_not_fail_the_causal_check(tokenizer, at_home, cheat):
     with pytest.raises(SystemExit):

@@ -195,6 +195,22 @@ def test_a_foreign_train_py_that_cheats_ends_in_exit_4(environment, tmp_path):
     assert "val_bpb" not in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("what", "change"),
+    [
+        ("prepare.EVAL_TOKENS", "import prepare; prepare.EVAL_TOKENS = 4096"),
+        ("AUTORESEARCH_TIME_BUDGET", "import os; os.environ['AUTORESEARCH_TIME_BUDGET'] = '7'"),
+    ],
+)
+def test_a_train_py_that_changes_its_contract_is_not_scored(environment, tmp_path, what, change):
+    script = tmp_path / "foreign.py"
+    script.write_text(f"{change}\n{FOREIGN.replace('SCALE', '1.0')}")
+    done = run(script, environment)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(f"train.py changed {what}: a run is scored under")
+    assert "val_bpb" not in done.stdout
+
+
 def test_a_run_by_hand_gets_a_folder_of_its_own(environment, tmp_path):
     clone = tmp_path / "clone"
     clone.mkdir()

@@ -67,7 +67,7 @@ def test_a_run_records_what_its_commit_changed(kit: Kit):  # noqa: F811
     assert second.category
 
 
-def test_another_branch_has_no_plan_of_this_one(kit: Kit):
+def test_another_branch_has_no_plan_of_this_one(kit: Kit):  # noqa: F811
     kit.run()
     kit.commit("exp: a", val=0.98)
     kit.run()

@@ -203,3 +203,11 @@ def test_handed_over_text_is_bounded_and_quoted():
 
 def test_scrub_removes_what_differs():
     assert scrub("at 0xdeadbeef in /a/b/c.py line 12: got 3.5e-4") == "at ADDR in PATH line #: got #"
+
+
+def test_a_log_of_one_endless_line_has_a_tail(tmp_path: Path):
+    path = tmp_path / "run.log"
+    path.write_bytes(b"step 1 loss 2\r" * 200_000 + b"step 2 loss 3")
+    log = read_log(path)
+    assert log is not None
+    assert list(log.tail()) == ["step 2 loss 3"]

@@ -137,6 +137,18 @@ class CheatsOnlyUnprobed(PeeksOneAhead):
         return torch.ones(size, size, dtype=torch.bool).tril(diagonal=0 if self.probed else 1)
 
 
+class PeeksAtTheSeams(Honest):
+    """Attention in chunks that overlap by one: only the last position of a chunk sees the next token."""
+
+    chunk = 64
+
+    def mask(self, size: int) -> torch.Tensor:
+        mask = torch.ones(size, size, dtype=torch.bool).tril()
+        last = torch.arange(self.chunk - 1, size - 1, self.chunk)
+        mask[last, last + 1] = True
+        return mask
+
+
 class GivesNoLogits(Honest):
     """model(x) is not what it should be."""
 
@@ -153,5 +165,6 @@ CAUSAL_CHEATS = (
     AdaptsDuringEvaluation,
     RemembersBatches,
     CheatsOnlyUnprobed,
+    PeeksAtTheSeams,
 )
 LOSS_CHEATS = (ScalesLoss, AnswersWithTheTargets, ShiftsSomeLosses, GivesNoLogits)

@@ -138,6 +138,7 @@ def test_the_last_review(kit: Kit):
     assert not (kit.root / "results").exists()
     first = kit.run().end["run"]
     assert kit.json("last-review")["run"] == first
+    assert "niche baseline/" in str(kit.json("last-review")["text"])
     kit.commit("exp: near [emitter=local_tuner]", val=0.9893)
     second = kit.run().end["run"]
     assert kit.json("last-review")["verdict"] == "replicate"
@@ -146,6 +147,10 @@ def test_the_last_review(kit: Kit):
     assert (seen["run"], seen["verdict"]) == (third, "keep")
     assert (kit.root / "results" / "discovery" / "last_review.md").read_text() == seen["text"]
     assert kit.json("settle", str(second))["verdict"] == "keep"
+    assert kit.json("settle", str(third))["verdict"] == "keep"
+    after = str(kit.json("last-review")["text"])
+    assert "\nNext: nothing more here; the branch followed at 2" in after
+    assert len(after.splitlines()) == len(str(seen["text"]).splitlines())
     assert [row[3] for row in kit.ledger()] == ["keep", "keep", "keep"]
 
 
