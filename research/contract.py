@@ -12,7 +12,8 @@ from typing import Final
 # Environment variables
 
 ENV_HOME: Final = "AUTORESEARCH_HOME"  # where data and tokenizers live; default ~/.cache/autoresearch
-ENV_PROFILE: Final = "AUTORESEARCH_PROFILE"  # "official" or "pocket"
+ENV_PROFILE: Final = "AUTORESEARCH_PROFILE"  # one of PROFILES
+PROFILES: Final = ("official", "pocket")
 ENV_SEED: Final = "AUTORESEARCH_SEED"  # the only source of a run's seed
 ENV_TIME_BUDGET: Final = "AUTORESEARCH_TIME_BUDGET"  # seconds of counted training
 ENV_RUN_DIR: Final = "AUTORESEARCH_RUN_DIR"  # the folder of this run, set by the runner

@@ -212,6 +212,7 @@ def _recorded(setting: _Setting) -> End:
             launch = replace(launch, commit=None)
         else:
             _refuse(setting, store, candidate, store.judged(branch), key)
+        preflight.check_environment(lab.environment)
         if setting.is_local:
             preflight.check_data(machine_home(lab.environment), lab.environment, setting.device is not None)
         setting.backend.check(launch)

@@ -82,18 +82,31 @@ def without_noise(node: ast.AST, name: str, value: object) -> object:
         if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
             return value[1:]
     if isinstance(node, ast.Call) and name == "args" and isinstance(value, list) and _called(node) in _SEEDERS:
-        return [ast.Constant("seed") if _is_integer(arg) else arg for arg in value]
+        return [ast.Constant("seed") if _is_seed(arg) else arg for arg in value]
     if isinstance(node, ast.Call) and name == "args" and isinstance(value, list) and _asks_for_seed(value):
         return [value[0], *(ast.Constant("seed") for _ in value[1:])]
-    if isinstance(node, (ast.Assign, ast.AnnAssign)) and name == "value" and _names_a_seed(node) and _is_integer(value):
+    if isinstance(node, (ast.Assign, ast.AnnAssign)) and name == "value" and _names_a_seed(node) and _is_seed(value):
         return ast.Constant("seed")
-    if isinstance(node, ast.keyword) and name == "value" and "seed" in (node.arg or "") and _is_integer(value):
+    if isinstance(node, ast.keyword) and name == "value" and "seed" in (node.arg or "") and _is_seed(value):
         return ast.Constant("seed")
     return value
 
 
 def _called(node: ast.Call) -> str:
     return getattr(node.func, "attr", getattr(node.func, "id", ""))
+
+
+def _is_seed(node: object) -> bool:
+    """Whether an expression is a seed and nothing else: integers, names of seeds, arithmetic with both."""
+    if isinstance(node, ast.BinOp):
+        return _is_seed(node.left) and _is_seed(node.right)
+    if isinstance(node, (ast.Name, ast.Attribute)):
+        return _is_name_of_a_seed(node.id if isinstance(node, ast.Name) else node.attr)
+    return _is_integer(node)
+
+
+def _is_name_of_a_seed(name: str) -> bool:
+    return "seed" in name.lower().split("_")
 
 
 def _is_integer(node: object) -> bool:
@@ -110,7 +123,7 @@ def _asks_for_seed(args: list[ast.AST]) -> bool:
 
 def _names_a_seed(node: ast.Assign | ast.AnnAssign) -> bool:
     targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-    return all(isinstance(target, ast.Name) and "seed" in target.id.lower().split("_") for target in targets)
+    return all(isinstance(target, ast.Name) and _is_name_of_a_seed(target.id) for target in targets)
 
 
 def imports(tree: ast.Module) -> tuple[Import, ...]:

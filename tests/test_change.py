@@ -40,6 +40,9 @@ def test_layout_comments_and_docstrings_are_no_change():
 
 def test_a_seed_is_no_change():
     assert between("SEED = 42\nseed(1)\n", "SEED = 43\nseed(2)\n") == NO_CHANGE
+    for seed in ("SEED + 1", "7", "prepare.SEED", "2 * (SEED - 1)"):
+        assert between("manual_seed(SEED)\n", f"manual_seed({seed})\n") == NO_CHANGE, seed
+    assert between("manual_seed(SEED)\n", "manual_seed(best(SEED))\n") != NO_CHANGE
 
 
 def test_moved_code_costs_nothing():

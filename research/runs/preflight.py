@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from research import repo, source
-from research.contract import ENV_PROFILE
+from research.contract import ENV_HOME, ENV_PROFILE, ENV_SEED, ENV_TIME_BUDGET, PROFILES
 from research.errors import ConfigurationError, ResearchError
 from research.records import Run
 from research.runs.modules import is_installed
@@ -226,12 +227,42 @@ def check_disk(folder: Path) -> None:
         )
 
 
+def check_environment(environment: Mapping[str, str]) -> None:
+    """What train.py would only say as a crash, which would then count against the candidate.
+
+    Raises:
+        ConfigurationError: if a variable can't be used.
+    """
+    profile, budget, seed = (environment.get(name, "") for name in (ENV_PROFILE, ENV_TIME_BUDGET, ENV_SEED))
+    if profile not in ("", *PROFILES):
+        raise _unusable(f"{ENV_PROFILE}={profile} is no profile", " or ".join(PROFILES))
+    if budget and not _is_seconds(budget):
+        raise _unusable(f"{ENV_TIME_BUDGET}={budget} is no number of seconds above 0", "one")
+    if seed and not (seed.isdigit() and int(seed) < 2**63):
+        raise _unusable(f"{ENV_SEED}={seed} is no seed", "a whole number from 0")
+
+
+def _unusable(what: str, better: str) -> ConfigurationError:
+    return ConfigurationError(f"{what}.", f"Set it to {better}, or unset it.")
+
+
+def _is_seconds(text: str) -> bool:
+    try:
+        return 0 < float(text) < math.inf
+    except ValueError:
+        return False
+
+
 def check_data(home: Path, environment: Mapping[str, str], has_gpu: bool) -> None:
     """The official profile needs its data and tokenizer; the pocket profile makes its own.
 
     Raises:
-        ConfigurationError: if they are missing.
+        ConfigurationError: if they are missing, or can't be made there.
     """
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unusable(f"{ENV_HOME}={home} can't be used ({error.strerror or error})", "a folder of yours") from None
     profile = environment.get(ENV_PROFILE) or ("official" if has_gpu else "pocket")
     if profile != "official":
         return

@@ -209,3 +209,23 @@ def test_constants():
         "D": "2 ** 18 if x else 1",
         "E": (1, 2),
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("AUTORESEARCH_PROFILE", "foo"),
+        ("AUTORESEARCH_TIME_BUDGET", "foo"),
+        ("AUTORESEARCH_TIME_BUDGET", "0"),
+        ("AUTORESEARCH_TIME_BUDGET", "nan"),
+        ("AUTORESEARCH_SEED", "foo"),
+        ("AUTORESEARCH_HOME", "/proc/nope"),
+    ],
+)
+def test_a_variable_that_cannot_be_used_is_a_configuration_fault_and_not_the_candidates(kit: Kit, name, value):
+    kit.environment[name] = value
+    done = kit.run()
+    assert (done.code, done.end["outcome"], done.end["recorded"]) == (78, "configuration", False)
+    assert f"{name}={value}" in done.err
+    assert "unset it" in done.err
+    assert kit.folders() == []
