@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from research.agents.night import ground
-from research.agents.night.loop import Night, is_cut_off
+from research.agents.night import ground, taking_up
+from research.agents.night.loop import Night
 from research.agents.night.notify import Command, silent
 from research.cli_kit import JsonFlag, say_to_stderr, show
 from research.clock import run_name, utc
@@ -21,7 +20,7 @@ from research.errors import ResearchError
 from research.files import append_line, held
 from research.lab import Lab
 from research.launching import Request
-from research.night_state import FACT, Limits, NightState, from_json
+from research.night_state import FACT, Limits, NightState, from_json, is_cut_off
 from research.places import Places
 from research.planning import POLICY_FACT, SEED_FACT, plan_ahead
 from research.repo import branch_tip, find_root
@@ -89,7 +88,7 @@ def night(
         with lab.open() as store:
             state = _state(lab, store, limits, agent, backend, seed, workers, policy)
         ground.provide_data(root, lab.environment, backend, tell)
-        tell(_opening(state))
+        tell(taking_up.opening(state, lab.clock()))
         request = Request((), backend=backend, gpu=gpu, timeout_s=timeout * 60)
         loop = Night(lab, state, _editor(agent, lab), slots, request, tell, Command(notify) if notify else silent)
         try:
@@ -140,24 +139,12 @@ def _state(
     root = lab.places.root
     if before and is_cut_off(before) and branch_tip(root, before.branch):
         branch = ground.take_branch(root, before.branch, now)
-        return replace(before, limits=limits, workers=workers, stop_reason=None, resumed=before.resumed + 1)
+        return taking_up.taken_up(before, limits, workers, store.runs(), now)
     branch = ground.take_branch(root, None, now)
     store.set_fact(SEED_FACT, str(seed))
     store.set_fact(POLICY_FACT, policy.value)
     name = "night-" + run_name(now, None, "")[:15]
     return NightState(name, branch, agent.value, backend, seed, workers, utc(now), limits)
-
-
-def _opening(state: NightState) -> str:
-    """What a person reads first."""
-    parts = [
-        f"{state.limits.max_runs} runs" if state.limits.max_runs is not None else "",
-        f"{state.limits.hours:g} h" if state.limits.hours is not None else "",
-        f"${state.limits.max_usd:g}" if state.limits.max_usd is not None else "",
-    ]
-    until = ", ".join(part for part in parts if part) or "Ctrl-C"
-    again = f" (taken up again after {state.runs} runs)" if state.resumed else ""
-    return f"{state.night} on {state.branch}, agent {state.agent}, until {until}{again}. Ctrl-C ends it cleanly."
 
 
 def _editor(agent: Agent, lab: Lab) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from datetime import datetime
 from typing import Any
 
 FACT = "night"
@@ -17,7 +18,7 @@ class Limits:
 
     Attributes:
         max_runs: Launched runs, baselines and replicates included.
-        hours: Wall-clock hours since the night began.
+        hours: Hours that the night was at work, pauses between an interruption and the next start left out.
         max_usd: Dollars spent, with the next run's as they usually are.
         usd_per_hour: Price of an hour of running, for runs whose backend names no cost.
     """
@@ -46,6 +47,8 @@ class NightState:
         stop_reason: Why it ended, None while it goes on (or when it was killed).
         finished_utc: When it ended, None before.
         resumed: How often it was taken up again.
+        alive_utc: When it last wrote this, None where an older version did.
+        paused_s: Seconds in which nobody worked, from when it was last alive to when it was taken up again.
     """
 
     night: str
@@ -61,6 +64,8 @@ class NightState:
     stop_reason: str | None = None
     finished_utc: str | None = None
     resumed: int = 0
+    alive_utc: str | None = None
+    paused_s: float = 0.0
 
     def to_json(self) -> str:
         """The state as JSON text."""
@@ -78,3 +83,18 @@ def from_json(text: str | None) -> NightState | None:
         return replace(NightState(**{k: v for k, v in values.items() if k in known}), limits=limits)
     except (ValueError, TypeError, KeyError):
         return None
+
+
+def is_cut_off(state: NightState) -> bool:
+    """Whether a night was killed or interrupted, and is to be taken up where it was."""
+    return state.finished_utc is None
+
+
+def worked_s(state: NightState, now: datetime) -> float:
+    """Seconds for which a night was at work, if it is at work now."""
+    return (now - moment(state.started_utc)).total_seconds() - state.paused_s
+
+
+def moment(text: str) -> datetime:
+    """A record's time."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))

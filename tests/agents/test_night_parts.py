@@ -55,7 +55,7 @@ def test_dollars_are_counted_to_the_end_of_what_would_be_running():
     usual = limits.UsualCost(1.0, 1 / 360)
 
     def reached(usd: float, *in_flight: float) -> str | None:
-        return limits.reached(Limits(max_usd=10.0), BEGUN, NOW, 5, in_flight, usd, usual)
+        return limits.reached(Limits(max_usd=10.0), 3600.0, 5, in_flight, usd, usual)
 
     assert reached(9.0) is None
     assert reached(9.01) == "$9.01 of $10.00 are spent; another run would cost about $1.00 (--max-usd)"
@@ -80,7 +80,7 @@ def test_runs_no_longer_than_usual_never_go_beyond_the_dollars(
     while lengths:
         while lengths and len(flying) < workers:
             passed = [now - begun for begun, _ in flying]
-            if limits.reached(Limits(max_usd=most), BEGUN, NOW, 0, passed, spent, usual):
+            if limits.reached(Limits(max_usd=most), 3600.0, 0, passed, spent, usual):
                 break
             flying.append((now, now + 300 * lengths.pop()))
         if not flying:

@@ -73,3 +73,19 @@ def owed(history: Sequence[Judged], tip: str, in_flight: Collection[str]) -> Job
 def may_start(job: Job, busy: int) -> bool:
     """Whether a job may run beside others: nothing can be compared before there is a baseline."""
     return job.kind != "baseline" or busy == 0
+
+
+def owed_plan(job: Job, now_utc: str) -> Plan:
+    """What the planner is told of a run that nobody planned, so that it plans around it."""
+    kind = "experiment" if job.kind == "experiment" else "replicate"
+    return Plan(f"owed-{job.commit[:12]}", now_utc, None, None, job.commit, kind, job.what)
+
+
+def since_keep(history: Sequence[Judged]) -> int:
+    """Runs since the last kept one."""
+    count = 0
+    for item in reversed(history):
+        if item.verdict and item.verdict.decision == "keep":
+            return count
+        count += 1
+    return count

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from statistics import median
 
-from research.night_state import Limits, NightState
+from research.night_state import Limits, NightState, moment
 from research.records import Run
 from research.settings import SETTINGS
 
@@ -64,15 +63,9 @@ def seconds(run: Run) -> float:
     return max(0.0, (moment(run.finished_utc) - moment(run.started_utc)).total_seconds())
 
 
-def moment(text: str) -> datetime:
-    """A record's time."""
-    return datetime.fromisoformat(text.replace("Z", "+00:00"))
-
-
 def reached(
     limits: Limits,
-    started_utc: str,
-    now: datetime,
+    worked_s: float,
     runs: int,
     in_flight: Sequence[float],
     usd: float,
@@ -85,16 +78,16 @@ def reached(
 
     Args:
         limits: The night's limits.
-        started_utc: When it began.
-        now: Now.
+        worked_s: Seconds for which it was at work.
         runs: Runs that count, finished.
         in_flight: Seconds for which each run that is going on has been running.
         usd: Dollars spent on finished runs.
         usual: What a run costs.
     """
     if limits.max_runs is not None and runs + len(in_flight) >= limits.max_runs:
-        return f"{limits.max_runs} runs were made (--max-runs)"
-    if limits.hours is not None and (now - moment(started_utc)).total_seconds() >= limits.hours * 3600:
+        made = "1 run was" if limits.max_runs == 1 else f"{limits.max_runs} runs were"
+        return f"{made} made (--max-runs)"
+    if limits.hours is not None and worked_s >= limits.hours * 3600:
         return f"{limits.hours:g} hours are over (--hours)"
     if limits.max_usd is not None:
         flying = sum(max(usual.usd, passed * usual.usd_per_s) for passed in in_flight)

@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 from research.agents.night import limits, telling
 from research.agents.night.editors import Editor, NoCandidate, Order
 from research.agents.night.ground import Slot
-from research.agents.night.jobs import BaselineFails, Job, may_start, owed
+from research.agents.night.jobs import BaselineFails, Job, may_start, owed, owed_plan, since_keep
 from research.agents.night.notify import Event, Notify, silent
 from research.contract import DEFAULT_SEED, EXIT_NO_DATA
 from research.errors import ResearchError
 from research.lab import Lab
 from research.launching import End, Request, launch
 from research.memory.recall import contract_of
-from research.night_state import FACT, NightState
+from research.night_state import FACT, NightState, worked_s
 from research.planning import close_finished_plans, memory_of, next_plan
 from research.records import Judged, Plan
 from research.repo import blob, branch_tip
@@ -34,6 +34,7 @@ from research.verdict import lineage
 from research.workplaces import environment_beside, slot
 
 _BUSY_DEVICE = "The device is taken"
+_INTERRUPTED = "interrupted"
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ class Night:
         """The limit that is reached, runs in flight counted or not: one of them may come to nothing."""
         state, now = self.state, self.lab.clock()
         in_flight = [now.timestamp() - one.begun_s for one in going]
-        return limits.reached(state.limits, state.started_utc, now, state.runs, in_flight, state.usd, self._usual)
+        return limits.reached(state.limits, worked_s(state, now), state.runs, in_flight, state.usd, self._usual)
 
     # Starting -------------------------------------------------------------------------------------------------
 
@@ -156,6 +157,7 @@ class Night:
             seed = self._unused_seed(store, job.commit, code) if job.kind != "experiment" else DEFAULT_SEED
             end = pool.submit(self._launch, job, place, seed, stop)
             self._going.append(Going(job, place, code, seed, end, self._seconds()))
+            self._save(store)  # killed in a long run, it was at work until that began
 
     def _code_of(self, commit: str) -> str:
         """The fingerprint of a commit's train.py; the commit where there is none, which the runner then refuses."""
@@ -192,7 +194,7 @@ class Night:
         return self._planned(store, stop)
 
     def _planned(self, store: Store, stop: StopRequest) -> Job:
-        busy = tuple(going.job.plan or _owed_plan(going.job, self.lab.now_utc()) for going in self._going)
+        busy = tuple(going.job.plan or owed_plan(going.job, self.lab.now_utc()) for going in self._going)
         plan = next_plan(self.lab, store, self.state.branch, busy, self._attempt)
         while any(plan.plan == other.plan for other in busy):  # planned when as much was known and as many were busy
             self._attempt += 1
@@ -283,7 +285,7 @@ class Night:
         self._lines += 1  # not the runs on record: of two that ended together both are
         self.tell(telling.line_of(self._lines, run, verdict))
         history = self._history(store)
-        dry = _since_keep(history)
+        dry = since_keep(history)
         if verdict and (event := telling.news(run, verdict, history)):
             self._tell(event, telling.good_news(run, verdict))
         elif not self._told_stuck and dry >= SETTINGS.stuck_runs:
@@ -320,29 +322,6 @@ class Night:
         runs = limits.runs_of(self.state, store.runs(), self._launched)
         usd = limits.cost_usd(runs, self.state.limits.usd_per_hour)
         self._usual = limits.usual_cost(runs, self.state.limits.usd_per_hour)
-        self.state = replace(self.state, runs=len(runs), usd=usd, **changes)  # type: ignore[arg-type]
+        seen = {"alive_utc": self.lab.now_utc(), **changes}
+        self.state = replace(self.state, runs=len(runs), usd=usd, **seen)  # type: ignore[arg-type]
         store.set_fact(FACT, self.state.to_json())
-
-
-_INTERRUPTED = "interrupted"
-
-
-def is_cut_off(state: NightState) -> bool:
-    """Whether a night was killed or interrupted, and is to be taken up where it was."""
-    return state.finished_utc is None
-
-
-def _owed_plan(job: Job, now_utc: str) -> Plan:
-    """What the planner is told of a run that nobody planned, so that it plans around it."""
-    kind = "experiment" if job.kind == "experiment" else "replicate"
-    return Plan(f"owed-{job.commit[:12]}", now_utc, None, None, job.commit, kind, job.what)
-
-
-def _since_keep(history: Sequence[Judged]) -> int:
-    """Runs since the last kept one."""
-    count = 0
-    for item in reversed(history):
-        if item.verdict and item.verdict.decision == "keep":
-            return count
-        count += 1
-    return count

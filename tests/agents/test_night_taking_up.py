@@ -1,0 +1,115 @@
+"""A night that was interrupted: what counts as its time, which command takes it up, what that says."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+from dataclasses import asdict, replace
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+
+from research.agents.night import limits, taking_up
+from research.lab import Lab
+from research.night_state import FACT, Limits, NightState, from_json, worked_s
+from research.places import Places
+from tests.support.histories import run
+from tests.support.labkit import alive, wait_for
+from tests.support.nightkit import NightKit, make_night_kit
+
+NIGHT = ("night", "--backend", "scripted")
+BEGUN = "2026-01-01T00:00:00Z"
+AT_2 = datetime(2026, 1, 1, 2, 0, tzinfo=timezone.utc)
+NEXT_DAY = AT_2 + timedelta(hours=20)
+CUT = NightState("night-1", run(1).branch, "builtin", "local", 0, 1, BEGUN, Limits(hours=8.0), runs=2)
+NO_COST = limits.UsualCost(0.0, 0.0)
+
+
+def resumed(before: NightState, wanted: Limits) -> NightState:
+    """A night that is taken up on the next day, two runs on record."""
+    times = {"started_utc": "2026-01-01T01:00:00Z", "finished_utc": "2026-01-01T01:30:00Z"}
+    runs = [replace(run(number), **times) for number in (1, 2)]
+    return taking_up.taken_up(before, wanted, 1, runs, NEXT_DAY)
+
+
+def stop(kit: NightKit, number: signal.Signals, *words: str, rows: int = 2) -> None:
+    """Starts a night and ends it by a signal once so many runs are in the ledger."""
+    night = kit.start(*NIGHT, *words)
+    ledger = kit.root / "results.tsv"
+    wait_for(lambda: ledger.exists() and ledger.read_text().count("\n") > rows, 60)
+    os.kill(night.pid, number)
+    night.wait(30)
+    wait_for(lambda: not alive(str(kit.root / "results")), 20)
+
+
+def stored(kit: NightKit, **changes: object) -> NightState:
+    """The night on record, changed where asked."""
+    with Lab(Places(kit.root), environment=kit.environment).open_as_it_is() as store:
+        state = from_json(store.fact(FACT))
+        assert state is not None
+        if changes:
+            state = replace(state, **changes)  # type: ignore[arg-type]
+            store.set_fact(FACT, state.to_json())
+    return state
+
+
+def said(kit: NightKit, *words: str) -> str:
+    """The first line of a night."""
+    out = kit.root / "night.out"
+    before = len(out.read_text()) if out.exists() else 0
+    assert kit.start(*NIGHT, *words).wait(timeout=120) == 0
+    return out.read_text()[before:].splitlines()[0]
+
+
+# Its time -------------------------------------------------------------------------------------------------------
+
+
+def test_a_pause_is_not_counted_as_work():
+    state = resumed(replace(CUT, alive_utc="2026-01-01T02:12:00Z"), Limits(hours=8.0))
+    assert worked_s(state, NEXT_DAY) == pytest.approx(2.2 * 3600)
+    assert limits.reached(state.limits, worked_s(state, NEXT_DAY), 2, (), 0.0, NO_COST) is None
+    assert "(taken up again after 2 runs, 5.8 hours left)" in taking_up.opening(state, NEXT_DAY)
+    again = taking_up.taken_up(state, state.limits, 1, [], NEXT_DAY + timedelta(hours=1))
+    assert worked_s(again, NEXT_DAY + timedelta(hours=2)) == pytest.approx(3.2 * 3600)
+    over = NEXT_DAY + timedelta(hours=5.9)
+    assert limits.reached(state.limits, worked_s(state, over), 2, (), 0.0, NO_COST) == "8 hours are over (--hours)"
+
+
+def test_a_night_of_an_older_version_was_last_alive_at_the_end_of_its_last_run():
+    old = {key: value for key, value in asdict(CUT).items() if key not in ("alive_utc", "paused_s")}
+    before = from_json(json.dumps(old))
+    assert before is not None
+    assert (before.alive_utc, before.paused_s) == (None, 0.0)
+    assert worked_s(resumed(before, Limits(hours=8.0)), NEXT_DAY) == pytest.approx(1.5 * 3600)
+
+
+def test_a_clock_that_is_set_back_makes_no_pause():
+    ahead = replace(CUT, alive_utc="2026-02-01T00:00:00Z")
+    assert resumed(ahead, Limits(hours=8.0)).paused_s == 0.0
+
+
+def test_what_is_left_is_told_for_every_limit():
+    state = replace(resumed(replace(CUT, alive_utc=BEGUN), Limits(3, 0.5, 20.0)), usd=1.5)
+    assert "(taken up again after 2 runs, 1 run and 30 minutes and $18.50 left)" in taking_up.opening(state, NEXT_DAY)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_taken_up_a_day_later_it_has_its_hours_left(tmp_path: Path, number: signal.Signals):
+    kit = make_night_kit(tmp_path)
+    stop(kit, number, "--hours", "1")
+    state = stored(kit)
+    assert state.alive_utc is not None
+    day = timedelta(days=1)
+
+    def earlier(at: str) -> str:
+        return (datetime.fromisoformat(at.replace("Z", "+00:00")) - day).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    stored(kit, started_utc=earlier(state.started_utc), alive_utc=earlier(state.alive_utc))
+    first = said(kit, "--hours", "1", "--max-runs", str(state.runs + 3))
+    assert re.search(r"taken up again after \d runs, \d runs and (59|60) minutes left", first), first
+    ended = stored(kit)
+    assert ended.runs == state.runs + 3
+    assert "--max-runs" in str(ended.stop_reason)
