@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
@@ -85,11 +86,16 @@ def night(
     slots = ground.slots(workers, backend, os.environ)
     with _alone(places), open(os.devnull, "wb") as nowhere:
         lab = _quiet_lab(places, nowhere, policy)
-        with lab.open() as store:
-            state = _state(lab, store, limits, agent, backend, seed, workers, policy)
-        ground.provide_data(root, lab.environment, backend, tell)
-        tell(taking_up.opening(state, lab.clock()))
         request = Request((), backend=backend, gpu=gpu, timeout_s=timeout * 60)
+        now = lab.clock()
+        wanted = NightState(
+            "night-" + run_name(now, None, "")[:15], "", agent.value, backend, seed, workers, utc(now), limits,
+            gpu=gpu, timeout_s=request.timeout_s, policy=policy.value,
+        )  # fmt: skip
+        with lab.open() as store:
+            state, instead = _begin(lab, store, wanted)
+        ground.provide_data(root, lab.environment, backend, tell)
+        tell(taking_up.opening(state, lab.clock(), instead))
         loop = Night(lab, state, _editor(agent, lab), slots, request, tell, Command(notify) if notify else silent)
         try:
             state = loop.run()
@@ -130,21 +136,20 @@ def _quiet_lab(places: Places, nowhere: Any, policy: Policy) -> Lab:
     return Lab(places, stream=nowhere, say=note, judge=judge)
 
 
-def _state(
-    lab: Lab, store: Store, limits: Limits, agent: Agent, backend: str, seed: int, workers: int, policy: Policy
-) -> NightState:
-    """The night that was cut off, or a new one."""
-    now = lab.clock()
+def _begin(lab: Lab, store: Store, wanted: NightState) -> tuple[NightState, str]:
+    """The night that was cut off, or a new one, on its branch; and the one that was left for it, with the reason."""
+    now, root, instead = lab.clock(), lab.places.root, ""
     before = from_json(store.fact(FACT))
-    root = lab.places.root
-    if before and is_cut_off(before) and branch_tip(root, before.branch):
-        branch = ground.take_branch(root, before.branch, now)
-        return taking_up.taken_up(before, limits, workers, store.runs(), now)
-    branch = ground.take_branch(root, None, now)
-    store.set_fact(SEED_FACT, str(seed))
-    store.set_fact(POLICY_FACT, policy.value)
-    name = "night-" + run_name(now, None, "")[:15]
-    return NightState(name, branch, agent.value, backend, seed, workers, utc(now), limits)
+    if before and is_cut_off(before):
+        gone = None if branch_tip(root, before.branch) else f"was on {before.branch}, which is gone"
+        if why := gone or taking_up.why_new(before, wanted, store.runs(), now):
+            instead = f"{before.night}, interrupted after {taking_up.count(before.runs)}, {why}"
+        else:
+            wanted = taking_up.taken_up(before, wanted, store.runs(), now)
+    branch = ground.take_branch(root, wanted.branch or None, now)
+    store.set_fact(SEED_FACT, str(wanted.seed))
+    store.set_fact(POLICY_FACT, wanted.policy)
+    return replace(wanted, branch=branch), instead
 
 
 def _editor(agent: Agent, lab: Lab) -> Any:

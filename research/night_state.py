@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 
+from research.settings import SETTINGS
+
 FACT = "night"
 """Name of the store's fact that holds the latest night as JSON."""
 
@@ -49,6 +51,9 @@ class NightState:
         resumed: How often it was taken up again.
         alive_utc: When it last wrote this, None where an older version did.
         paused_s: Seconds in which nobody worked, from when it was last alive to when it was taken up again.
+        gpu: GPU of a remote backend.
+        timeout_s: Time limit of a run.
+        policy: Who plans and judges.
     """
 
     night: str
@@ -66,6 +71,9 @@ class NightState:
     resumed: int = 0
     alive_utc: str | None = None
     paused_s: float = 0.0
+    gpu: str = "H100"
+    timeout_s: float = SETTINGS.default_timeout_minutes * 60
+    policy: str = "discovery"
 
     def to_json(self) -> str:
         """The state as JSON text."""

@@ -16,6 +16,7 @@ from research.agents.night import limits, taking_up
 from research.lab import Lab
 from research.night_state import FACT, Limits, NightState, from_json, worked_s
 from research.places import Places
+from research.planning import POLICY_FACT, SEED_FACT
 from tests.support.histories import run
 from tests.support.labkit import alive, wait_for
 from tests.support.nightkit import NightKit, make_night_kit
@@ -32,7 +33,7 @@ def resumed(before: NightState, wanted: Limits) -> NightState:
     """A night that is taken up on the next day, two runs on record."""
     times = {"started_utc": "2026-01-01T01:00:00Z", "finished_utc": "2026-01-01T01:30:00Z"}
     runs = [replace(run(number), **times) for number in (1, 2)]
-    return taking_up.taken_up(before, wanted, 1, runs, NEXT_DAY)
+    return taking_up.taken_up(before, replace(before, limits=wanted), runs, NEXT_DAY)
 
 
 def stop(kit: NightKit, number: signal.Signals, *words: str, rows: int = 2) -> None:
@@ -72,7 +73,7 @@ def test_a_pause_is_not_counted_as_work():
     assert worked_s(state, NEXT_DAY) == pytest.approx(2.2 * 3600)
     assert limits.reached(state.limits, worked_s(state, NEXT_DAY), 2, (), 0.0, NO_COST) is None
     assert "(taken up again after 2 runs, 5.8 hours left)" in taking_up.opening(state, NEXT_DAY)
-    again = taking_up.taken_up(state, state.limits, 1, [], NEXT_DAY + timedelta(hours=1))
+    again = taking_up.taken_up(state, state, [], NEXT_DAY + timedelta(hours=1))
     assert worked_s(again, NEXT_DAY + timedelta(hours=2)) == pytest.approx(3.2 * 3600)
     over = NEXT_DAY + timedelta(hours=5.9)
     assert limits.reached(state.limits, worked_s(state, over), 2, (), 0.0, NO_COST) == "8 hours are over (--hours)"
@@ -113,3 +114,60 @@ def test_taken_up_a_day_later_it_has_its_hours_left(tmp_path: Path, number: sign
     ended = stored(kit)
     assert ended.runs == state.runs + 3
     assert "--max-runs" in str(ended.stop_reason)
+
+
+# Which command takes it up --------------------------------------------------------------------------------------
+
+
+def why(wanted: NightState, before: NightState = CUT) -> str | None:
+    """Why a command that wants this begins a night of its own."""
+    return taking_up.why_new(replace(before, alive_utc="2026-01-01T02:12:00Z"), wanted, [], NEXT_DAY)
+
+
+def test_another_agent_backend_policy_or_seed_is_another_night():
+    assert why(CUT) is None
+    assert why(replace(CUT, workers=3, timeout_s=60.0)) is None
+    assert why(replace(CUT, agent="codex")) == "had --agent builtin"
+    assert why(replace(CUT, backend="modal")) == "had --backend local"
+    assert why(replace(CUT, policy="greedy")) == "had --policy discovery"
+    assert why(replace(CUT, seed=9)) == "had --seed 0"
+    assert why(replace(CUT, gpu="H200")) is None, "runs at home choose no GPU by it"
+    remote = replace(CUT, backend="modal")
+    assert why(replace(remote, gpu="H200"), remote) == "had --gpu H100"
+
+
+def test_other_limits_are_the_same_night_while_they_leave_something_to_do():
+    four = replace(CUT, limits=Limits(max_runs=4), runs=4)
+    assert why(four, four) is None, "a finished count ends at once"
+    assert why(replace(four, limits=Limits()), four) is None
+    assert why(replace(four, limits=Limits(max_runs=5)), four) is None
+    one = "has nothing left to do under these limits: 1 run was made (--max-runs)"
+    assert why(replace(four, limits=Limits(max_runs=1)), four) == one
+    assert why(replace(CUT, limits=Limits(hours=3.0))) is None
+    assert "2 hours are over" in str(why(replace(CUT, limits=Limits(hours=2.0))))
+    assert "--max-runs" in str(why(replace(CUT, limits=Limits(2, 8.0))))
+
+
+def test_a_command_for_one_run_makes_it_after_a_longer_night_was_interrupted(tmp_path: Path):
+    kit = make_night_kit(tmp_path)
+    stop(kit, signal.SIGINT, "--max-runs", "12")
+    before = stored(kit)
+    first = said(kit, "--max-runs", "1")
+    assert f"(a new night: {before.night}, interrupted after {before.runs} runs, has nothing left to do" in first
+    ended = stored(kit)
+    assert (ended.runs, ended.branch) == (1, before.branch)
+    assert ended.night != before.night
+
+
+def test_policy_and_seed_apply_to_the_whole_of_a_night(tmp_path: Path):
+    """One rule that plans and another one that judges would be no policy at all."""
+    kit = make_night_kit(tmp_path)
+    stop(kit, signal.SIGINT, "--max-runs", "12")
+    before = stored(kit)
+    assert f"(a new night: {before.night}" in said(kit, "--max-runs", "1", "--policy", "greedy", "--seed", "9")
+    ended = stored(kit, finished_utc=None)
+    assert (ended.policy, ended.seed) == ("greedy", 9)
+    again = ("--max-runs", "3", "--policy", "greedy", "--seed", "9")
+    assert "taken up again after 1 run, 2 runs left" in said(kit, *again)
+    with Lab(Places(kit.root), environment=kit.environment).open_as_it_is() as store:
+        assert (store.fact(POLICY_FACT), store.fact(SEED_FACT)) == ("greedy", "9")
