@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from research.agents.night import ground, taking_up
-from research.agents.night.loop import Night
+from research.agents.night.loop import CONFIGURATION, Night
 from research.agents.night.notify import Command, silent
 from research.cli_kit import JsonFlag, say_to_stderr, show
 from research.clock import run_name, utc
@@ -87,21 +87,25 @@ def night(
     with _alone(places), open(os.devnull, "wb") as nowhere:
         lab = _quiet_lab(places, nowhere, policy)
         request = Request((), backend=backend, gpu=gpu, timeout_s=timeout * 60)
+        ground.check_backend(lab, request)
+        editor = _editor(agent, lab)
         now = lab.clock()
         wanted = NightState(
             "night-" + run_name(now, None, "")[:15], "", agent.value, backend, seed, workers, utc(now), limits,
             gpu=gpu, timeout_s=request.timeout_s, policy=policy.value,
         )  # fmt: skip
         with lab.open() as store:
-            state, instead = _begin(lab, store, wanted)
+            before = store.fact(FACT)
+            begun, instead = _begin(lab, store, wanted)
         ground.provide_data(root, lab.environment, backend, tell)
-        tell(taking_up.opening(state, lab.clock(), instead))
-        loop = Night(lab, state, _editor(agent, lab), slots, request, tell, Command(notify) if notify else silent)
+        tell(taking_up.opening(begun, lab.clock(), instead))
+        loop = Night(lab, begun, editor, slots, request, tell, Command(notify) if notify else silent)
         try:
             state = loop.run()
         finally:
             remove_slots(root)
         with lab.open() as store:
+            _refuse_nothing(store, state, begun, before)
             plan_ahead(lab, store, state.branch)  # what whoever looks in the morning would do next
     report = _report(lab, state.branch)
     kept = _kept(lab, state)
@@ -150,6 +154,20 @@ def _begin(lab: Lab, store: Store, wanted: NightState) -> tuple[NightState, str]
     store.set_fact(SEED_FACT, str(wanted.seed))
     store.set_fact(POLICY_FACT, wanted.policy)
     return replace(wanted, branch=branch), instead
+
+
+def _refuse_nothing(store: Store, state: NightState, begun: NightState, before: str | None) -> None:
+    """A start that came to no run for want of something is none; an interrupted night can still be taken up.
+
+    Raises:
+        ResearchError: if this is one.
+    """
+    kind, _, why = (state.stop_reason or "").partition(": ")
+    if kind != CONFIGURATION or state.runs > begun.runs:
+        return
+    if before and (known := from_json(before)) and is_cut_off(known):
+        store.set_fact(FACT, before)
+    raise ResearchError(f"The night made no run: {why}.", "When that is mended, type the same command again.")
 
 
 def _editor(agent: Agent, lab: Lab) -> Any:

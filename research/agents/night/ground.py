@@ -11,8 +11,11 @@ from pathlib import Path
 from research import repo
 from research.contract import BRANCHES
 from research.errors import ConfigurationError, ResearchError, UsageError
+from research.lab import Lab
+from research.launching import Request
 from research.places import machine_home
 from research.runs import gpu, preflight
+from research.runs.backend import Launch
 
 
 def take_branch(root: Path, wanted: str | None, now: datetime) -> str:
@@ -55,6 +58,26 @@ def new_name(root: Path, now: datetime) -> str:
         number += 1
         name = f"{day}-{number}"
     return name
+
+
+def check_backend(lab: Lab, request: Request) -> None:
+    """Looks for what would keep every run from its launch, before anything is begun.
+
+    Raises:
+        UsageError: if there is no such backend.
+        ConfigurationError: if it lacks something: a package, a token, a script.
+    """
+    launch = Launch(
+        run="",
+        run_dir=lab.places.runs,
+        root=lab.places.root,
+        commit=None,
+        command=preflight.COMMAND,
+        seed=request.seed,
+        gpu=request.gpu,
+        timeout_s=request.timeout_s,
+    )
+    lab.make_backend(request.backend, lab.environment).check(launch)
 
 
 def provide_data(root: Path, environment: Mapping[str, str], backend: str, say: Callable[[str], None]) -> None:

@@ -35,6 +35,8 @@ from research.workplaces import environment_beside, slot
 
 _BUSY_DEVICE = "The device is taken"
 _INTERRUPTED = "interrupted"
+CONFIGURATION = "configuration"
+"""How the reason begins of a night that ended for want of something: a token, a package, data."""
 
 
 @dataclass(frozen=True)
@@ -260,7 +262,7 @@ class Night:
             self._report(store, end.run)
             self._settle(store)
         elif end.outcome == "configuration" and not (end.child_exit == EXIT_NO_DATA and going.job.plan):
-            self._reason = f"configuration: {end.why.rstrip('.')}"
+            self._reason = f"{CONFIGURATION}: {end.why.rstrip('.')}"
         elif end.outcome in limits.FAILED or _BUSY_DEVICE in end.why:
             self._fail(end.why or end.outcome)
         elif end.outcome in ("refused", "repeat", "configuration"):  # the last: what the candidate made of its data

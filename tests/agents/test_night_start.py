@@ -1,0 +1,64 @@
+"""How a night begins and what it says then and at its end: what keeps it from beginning is a clear error."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from research.lab import Lab
+from research.night_state import FACT, Limits, NightState, from_json
+from research.places import Places
+from tests.support.nightkit import NightKit, make_night_kit
+
+NIGHT = ("night", "--backend", "scripted")
+
+
+@pytest.fixture
+def kit(tmp_path: Path) -> NightKit:
+    return make_night_kit(tmp_path)
+
+
+def out_of(kit: NightKit, *words: str) -> list[str]:
+    """The lines of a night that comes to its end."""
+    done = subprocess.run(
+        kit.command(*NIGHT, *words), cwd=kit.root, capture_output=True, text=True, env=kit.environment
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.splitlines()
+
+
+# What keeps it from beginning -----------------------------------------------------------------------------------
+
+
+def test_an_unknown_backend_is_refused_before_anything_is_begun(kit: NightKit):
+    told = kit.research("night", "--backend", "foo", "--max-runs", "1", code=2)
+    assert "There is no backend 'foo'" in told["error"]["what"]
+    assert kit.git("branch", "--show-current") == "main"
+
+
+def test_a_backend_that_lacks_something_is_an_error(kit: NightKit):
+    kit.environment.pop("AUTORESEARCH_SCRIPT")
+    told = kit.research(*NIGHT, "--max-runs", "1", code=1)
+    assert "no script" in told["error"]["what"]
+    for name in [name for name in kit.environment if name.startswith("MODAL_")]:
+        del kit.environment[name]
+    kit.environment["MODAL_CONFIG_PATH"] = str(kit.root / "none.toml")
+    told = kit.research("night", "--backend", "modal", "--max-runs", "1", code=1)
+    assert "no Modal token" in told["error"]["what"]
+    assert kit.git("branch", "--show-current") == "main"
+
+
+def test_a_night_without_a_run_for_want_of_data_is_an_error_and_takes_no_interrupted_one_away(tmp_path: Path):
+    kit = make_night_kit(tmp_path, ["noise", "no_data", "noise"])
+    branch = kit.research(*NIGHT, "--max-runs", "1")["branch"]
+    with Lab(Places(kit.root), environment=kit.environment).open_as_it_is() as store:
+        state = from_json(store.fact(FACT))
+        assert state is not None
+        cut = NightState("cut", branch, "builtin", "scripted", 0, 1, state.started_utc, Limits(2), runs=1)
+        store.set_fact(FACT, cut.to_json())
+    told = kit.research(*NIGHT, "--max-runs", "2", code=1)
+    assert told["error"]["what"].startswith("The night made no run: ")
+    told = kit.research(*NIGHT, "--max-runs", "2")
+    assert (told["night"], told["runs"]) == ("cut", 2)
