@@ -99,6 +99,8 @@ def night(
             begun, instead = _begin(lab, store, wanted)
         ground.provide_data(root, lab.environment, backend, tell)
         tell(taking_up.opening(begun, lab.clock(), instead))
+        if unseen := ground.uncommitted(root):
+            tell(unseen)
         loop = Night(lab, begun, editor, slots, request, tell, Command(notify) if notify else silent)
         try:
             state = loop.run()

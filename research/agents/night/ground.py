@@ -60,6 +60,14 @@ def new_name(root: Path, now: datetime) -> str:
     return name
 
 
+def uncommitted(root: Path) -> str:
+    """What a person is told whose edits of train.py no run will see, "" without any."""
+    if not repo.differing(root, (preflight.TARGET,)):
+        return ""
+    tip = (repo.head(root).commit or "")[:7]
+    return f"train.py has uncommitted edits: the night measures HEAD {tip}; commit them to have them measured."
+
+
 def check_backend(lab: Lab, request: Request) -> None:
     """Looks for what would keep every run from its launch, before anything is begun.
 

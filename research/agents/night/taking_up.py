@@ -11,7 +11,6 @@ from research.clock import utc
 from research.night_state import NightState, moment, worked_s
 from research.records import Run
 
-
 _SAME = ("agent", "backend", "gpu", "policy", "seed")
 """What makes a command another one: half of a night planned or judged in one way, half in another, is neither."""
 
