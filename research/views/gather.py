@@ -91,9 +91,10 @@ def gather(material: Material) -> ReportData:
         emitters=tuple(_emitters(material.history, others)),
         crashes=tuple(_crashes(material.history, numbers)),
         conjectures=tuple(outlook.conjectures_in_words(memory)),
-        bets=tuple(outlook.bets(material.plan, memory, candidates)),
+        bets=tuple(outlook.bets(material.plan, memory, candidates, material.night)),
         diffs=material.diffs,
         notes=tuple(_notes(material)),
+        night=material.night,
     )
 
 

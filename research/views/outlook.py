@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from research.memory.view import Memory
+from research.night_command import one_run, replicate_command
+from research.night_state import NightState
 from research.records import Plan
 from research.settings import SETTINGS
 from research.views.report_data import Bet, Candidate
@@ -41,20 +43,29 @@ def plan_title(plan: Plan) -> str:
     return f"{plan.emitter or 'The agent, left free,'} tries {what}{start}"
 
 
-def bets(plan: Plan | None, memory: Memory, candidates: Sequence[Candidate]) -> list[Bet]:
-    """The most promising next steps: the plan, then what is undecided, then near misses, the likeliest first."""
-    found = [Bet(plan_title(plan), plan.reason, _command(plan))] if plan else []
+def bets(
+    plan: Plan | None, memory: Memory, candidates: Sequence[Candidate], night: NightState | None = None
+) -> list[Bet]:
+    """The most promising next steps: the plan, then what is undecided, then near misses, the likeliest first.
+
+    Args:
+        plan: The pending plan.
+        memory: What the lab knows.
+        candidates: The configurations of the page.
+        night: The latest night: commands make runs as it did.
+    """
+    found = [Bet(plan_title(plan), plan.reason, _command(plan, night))] if plan else []
     named = {plan.parent} if plan and plan.kind == "replicate" else set()
     for one in _likeliest(c for c in candidates if c.decision in ("replicate", "investigate")):
         if one.commit not in named:
             why = "Not decided yet: another seed tells." + _chance(one)
-            found.append(Bet(f"Measure again: {one.title}", why, f"uv run research replicate {one.commit[:12]}"))
+            found.append(Bet(f"Measure again: {one.title}", why, replicate_command(one.commit, night)))
             named.add(one.commit)
     best = memory.best.commit if memory.best else ""
     for one in candidates:
         if one.commit == best and one.decision == "keep" and len(one.runs) == 1 and best not in named:
             why = "It stands, on one run only: another seed confirms it or takes it back."
-            found.append(Bet(f"Measure again: {one.title}", why, f"uv run research replicate {best[:12]}"))
+            found.append(Bet(f"Measure again: {one.title}", why, replicate_command(best, night)))
             named.add(best)
     near = {known.commit for known in memory.near_misses}
     for one in _likeliest(c for c in candidates if c.commit in near):
@@ -65,11 +76,11 @@ def bets(plan: Plan | None, memory: Memory, candidates: Sequence[Candidate]) -> 
     return found[: SETTINGS.bets_shown]
 
 
-def _command(plan: Plan) -> str:
+def _command(plan: Plan, night: NightState | None) -> str:
     """What carries the plan out."""
     if plan.kind == "replicate" and plan.parent:
-        return f"uv run research replicate {plan.parent[:12]}"
-    return "uv run research night --max-runs 1"
+        return replicate_command(plan.parent, night)
+    return one_run(night)
 
 
 def _likeliest(candidates: Iterable[Candidate]) -> list[Candidate]:

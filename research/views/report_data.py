@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from research.night_state import NightState
 from research.records import Estimate
 
 Status = Literal["keep", "open", "discard", "crash"]
@@ -224,3 +225,4 @@ class ReportData:
     bets: tuple[Bet, ...] = ()
     diffs: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    night: NightState | None = None

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from research import night_command
+from research.night_state import is_cut_off
 from research.views.html import card, command, esc, section
 from research.views.report_data import Bet, Candidate, ReportData
-
-NIGHT = "uv run research night --hours 8"
-"""Another night on the branch that the checkout stands on."""
 
 
 def first_thing(data: ReportData) -> str:
@@ -24,17 +23,17 @@ def _first(data: ReportData) -> tuple[str, str]:
         return "See what is missing:", "uv run research doctor"
     moved = bool(top.baseline and top.best.number != top.baseline.number)
     if moved and not top.confirmed:
-        return "Next, measure what stands once more:", replicate(top.best)
+        return "Next, measure what stands once more:", replicate(top.best, data)
     if moved:
         return "Next, take it, with all that it builds on:", merge(top.best)
     if data.waiting:
-        return "Next, measure again what is not decided:", replicate(data.waiting[0])
-    return "Next, go on where this ended:", NIGHT
+        return "Next, measure again what is not decided:", replicate(data.waiting[0], data)
+    return "Next, go on where this ended:", night_command.night_command(data.night)
 
 
-def replicate(one: Candidate) -> str:
-    """The command that runs a configuration once more."""
-    return f"uv run research replicate {one.commit[:12]}"
+def replicate(one: Candidate, data: ReportData) -> str:
+    """The command that runs a configuration once more, where the night's runs were made."""
+    return night_command.replicate_command(one.commit, data.night)
 
 
 def merge(one: Candidate) -> str:
@@ -67,12 +66,14 @@ def promotion(data: ReportData) -> str:
         parts += [
             (f"Take {sure}, with all that it builds on, onto main", merge(take)),
             ("Give it a name of its own", f"git branch best-{name} {take.commit[:12]}"),
-            ("Measure what stands again with another seed", replicate(top.best)),
+            ("Measure what stands again with another seed", replicate(top.best, data)),
         ]
         if data.confirmed and data.unsure:
             single = " ".join(c.commit[:12] for c in data.confirmed)
             parts.append(("Or the confirmed changes alone, a mix that nobody measured", f"git cherry-pick {single}"))
-    parts.append(("Go on with another night on this branch", NIGHT))
+    cut = data.night is not None and is_cut_off(data.night)
+    what = "Go on with the night that was interrupted" if cut else "Go on with another night on this branch"
+    parts.append((what, night_command.night_command(data.night)))
     latest = data.rows[-1]
     parts.append(("Look at any run, kept or not", f"git show refs/research/runs/{latest.run}"))
     inner = "".join(f"<h3>{esc(head)}</h3>{command(line)}" for head, line in parts)

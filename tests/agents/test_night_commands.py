@@ -1,0 +1,69 @@
+"""The commands that the morning page prints: they go on as the night did, elsewhere and by whom it was."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from views.fabricate import make_lab
+
+from research.agents.night import taking_up
+from research.night_command import night_command, one_run, replicate_command
+from research.night_state import FACT, Limits, NightState
+from research.store.open import open_store, read_store
+from research.views.page import render
+from research.views.write_report import read_data
+
+BEGUN, NOW = "2026-03-01T22:00:00Z", "2026-03-02T06:00:00Z"
+ENDED = NightState("n", "autoresearch/made-up", "builtin", "local", 0, 1, BEGUN, Limits(5), finished_utc=NOW)
+REMOTE = replace(
+    ENDED, agent="codex", backend="modal", workers=4, gpu="H200", timeout_s=1200.0, limits=Limits(None, 6.0, 40.0, 2.5)
+)
+PLACE = "--backend modal --gpu H200 --timeout 20"
+
+
+def test_a_plain_night_has_plain_commands():
+    for night in (None, ENDED):
+        assert night_command(night) == "uv run research night --hours 8"
+        assert one_run(night) == "uv run research night --max-runs 1"
+        assert replicate_command("0123456789abcdef", night) == "uv run research replicate 0123456789ab"
+
+
+def test_another_night_is_by_the_same_agent_at_the_same_place():
+    how = f"--agent codex {PLACE} --workers 4 --usd-per-hour 2.5"
+    assert night_command(REMOTE) == f"uv run research night --hours 6 --max-usd 40 {how}"
+    assert one_run(REMOTE) == f"uv run research night --max-runs 1 {how}"
+    assert replicate_command("0123456789abcdef", REMOTE) == f"uv run research replicate 0123456789ab {PLACE}"
+
+
+@pytest.mark.parametrize("limits", [Limits(), Limits(12), Limits(12, 8.0, 20.0, 1.5)])
+def test_of_an_interrupted_night_it_is_the_very_command_that_goes_on(limits: Limits):
+    cut = replace(REMOTE, limits=limits, finished_utc=None, policy="greedy", seed=9)
+    words = night_command(cut).split()[4:]
+    told = dict(zip(words[::2], words[1::2], strict=True))
+    asked = Limits(
+        int(told["--max-runs"]) if "--max-runs" in told else None,
+        float(told["--hours"]) if "--hours" in told else None,
+        float(told["--max-usd"]) if "--max-usd" in told else None,
+        float(told.get("--usd-per-hour", 0.0)),
+    )
+    assert asked == limits
+    assert (told["--policy"], told["--seed"], told["--agent"]) == ("greedy", "9", "codex")
+    assert taking_up.why_new(cut, replace(cut, limits=asked), [], taking_up.moment(NOW)) is None
+
+
+def test_the_page_prints_them(tmp_path: Path):
+    places = make_lab(tmp_path / "lab", 60)
+    pages = []
+    for night in (REMOTE, replace(REMOTE, finished_utc=None)):
+        with open_store(places, NOW, lambda _: None) as store:
+            store.set_fact(FACT, night.to_json())
+        with read_store(places) as store:
+            pages.append(re.sub("</?span>", "", render(read_data(store, places, NOW))))
+    for page, night in zip(pages, (REMOTE, replace(REMOTE, finished_utc=None)), strict=True):
+        assert night_command(night) in page
+        assert re.search(rf"research replicate \w{{12}} {PLACE}", page)
+    assert "Go on with another night on this branch" in pages[0]
+    assert "Go on with the night that was interrupted" in pages[1]
