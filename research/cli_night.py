@@ -14,7 +14,7 @@ import typer
 
 from research.agents.night import ground, taking_up
 from research.agents.night.loop import CONFIGURATION, Night
-from research.agents.night.notify import Command, silent
+from research.agents.night.notify import Command, require_command, silent
 from research.cli_kit import JsonFlag, say_to_stderr, show
 from research.clock import run_name, utc
 from research.errors import ResearchError
@@ -83,6 +83,8 @@ def night(
     places = Places(root)
     tell = say_to_stderr if as_json else typer.echo
     limits = Limits(max_runs, hours, max_usd, usd_per_hour)
+    if notify:
+        require_command(notify)
     slots = ground.slots(workers, backend, os.environ)
     with _alone(places), open(os.devnull, "wb") as nowhere:
         lab = _quiet_lab(places, nowhere, policy)
@@ -111,9 +113,11 @@ def night(
             plan_ahead(lab, store, state.branch)  # what whoever looks in the morning would do next
     report = _report(lab, state.branch)
     kept = _kept(lab, state)
-    text = f"Ended: {state.stop_reason}. {state.runs} runs, {kept} kept.\nThe morning page: {report}"
-    data = {"runs": state.runs, "kept": kept, "stop_reason": state.stop_reason, "report": str(report)}
-    show("night", data | {"branch": state.branch, "night": state.night, "usd": round(state.usd, 2)}, text, as_json)
+    end = f"Ended: {state.stop_reason}. {taking_up.count(state.runs)}, {kept} kept. {loop.found}".rstrip()
+    text = f"{end}\nThe morning page: {report}"
+    data: dict[str, Any] = {"runs": state.runs, "kept": kept, "stop_reason": state.stop_reason, "report": str(report)}
+    data |= {"branch": state.branch, "night": state.night, "usd": round(state.usd, 2), "found": loop.found}
+    show("night", data, text, as_json)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from research import records
 from research.memory.recall import baseline_of
 from research.memory.view import Known, Memory
 from research.night_state import NightState
-from research.records import Estimate, Judged, Plan, Run, Verdict
+from research.records import Judged, Plan, Run, Verdict, apart
 from research.store.foreign import Foreign
 from research.store.ledger import has_row
 from research.verdict.evidence import Evidence
@@ -180,14 +179,6 @@ def _candidate(
         audit=audits.difference(known.key, base.key) if audited and base else None,
         against_baseline=apart(known.estimate, base.estimate) if both and base else None,
     )
-
-
-def apart(one: Estimate | None, other: Estimate | None) -> Estimate | None:
-    """One value minus another, their spreads taken together; None without both."""
-    if one is None or other is None:
-        return None
-    mean, reach = one.mean - other.mean, math.hypot(one.high - one.low, other.high - other.low) / 2
-    return Estimate(mean, mean - reach, mean + reach, one.n + other.n)
 
 
 def _was_promising(candidate: Candidate, material: Material) -> bool:

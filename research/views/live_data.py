@@ -10,9 +10,8 @@ from typing import Any
 
 from research.memory.view import Memory
 from research.night_state import NightState
-from research.records import Estimate, Judged, Plan, Run
+from research.records import Estimate, Judged, Plan, Run, apart
 from research.settings import SETTINGS
-from research.views.gather import apart
 from research.views.hours import moment
 from research.views.live_log import Curve, LogProgress
 from research.views.outlook import phase_in_words, plan_title

@@ -25,7 +25,7 @@ NIGHT = ("night", "--backend", "scripted")
 
 def test_a_second_night_is_refused_while_one_goes_on(tmp_path: Path):
     """It would go on with the first one's state, in its work trees, and take them away when it ends."""
-    kit = make_night_kit(tmp_path, script=[{"kind": "noise", "steps": 10, "step_s": 0.1}] * 3)
+    kit = make_night_kit(tmp_path, script=[{"kind": "noise", "steps": 10, "step_s": 0.1}] * 4)
     first = kit.start(*NIGHT, "--max-runs", "3")
     wait_for(lambda: (kit.root / "worktrees" / "night-1").exists())
     told = kit.research(*NIGHT, "--max-runs", "1", code=1)
@@ -77,7 +77,7 @@ def test_a_night_goes_on_when_the_memory_was_locked_for_long(tmp_path: Path):
 
     def tell(line: str) -> None:
         told.append(line)
-        if len(told) == 1:  # a run has ended; what is to be run next is planned when the memory is locked
+        if len(told) == 2:  # a run has ended; what is to be run next is planned when the memory is locked
             shell = sqlite3.connect(places.memory, check_same_thread=False, isolation_level=None)
             shell.execute("BEGIN IMMEDIATE")
             Timer(1.0, shell.close).start()

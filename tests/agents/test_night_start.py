@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from research.agents.night.notify import require_command
 from research.lab import Lab
 from research.night_state import FACT, Limits, NightState, from_json
 from research.places import Places
@@ -76,3 +78,52 @@ def test_it_says_that_uncommitted_edits_are_not_measured(kit: NightKit):
     said = f"train.py has uncommitted edits: the night measures HEAD {tip[:7]}; commit them to have them measured."
     assert said in lines[:2]
     assert train.read_text().endswith("# mine\n")
+
+
+def test_it_says_that_the_first_run_is_going_on(kit: NightKit):
+    lines = out_of(kit, "--max-runs", "3")
+    assert lines[1] == "running: baseline; every run gets its line when it ends"
+    assert sum(line.startswith("running") for line in lines) == 1
+
+
+def test_its_end_says_what_was_found(tmp_path: Path):
+    heard = tmp_path / "heard"
+    kit = make_night_kit(tmp_path, ["noise", "noise", *[{"kind": "win", "by": -0.05}] * 2])
+    tell = f'[ "$AUTORESEARCH_EVENT" != end ] || cat >> {heard}'
+    assert "beats the baseline yet" in out_of(kit, "--max-runs", "2", "--notify", tell)[-2]
+    end = out_of(kit, "--max-runs", "2", "--notify", tell)[-2]
+    assert end.startswith("Ended: 2 runs were made (--max-runs). 2 runs, ")
+    best = end[end.index("Best on the branch: ") :]
+    assert re.fullmatch(r".+; val_bpb [\d.]+ \(n=\d\), -0\.\d+ \[.+\] against the baseline, (not )?confirmed\.", best)
+    assert [line.split("Runs: 2. ")[1] for line in heard.read_text().splitlines()] == [
+        "Nothing on the branch beats the baseline yet.",
+        best,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "why"), [("no-such-command-here -s night", "there is no command"), ("echo 'oh", "the shell can't read")]
+)
+def test_a_notify_that_could_never_run_is_refused(kit: NightKit, line: str, why: str):
+    told = kit.research(*NIGHT, "--max-runs", "1", "--notify", line, code=2)
+    assert why in told["error"]["what"]
+    assert kit.git("branch", "--show-current") == "main"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "cat >> ~/night.txt",
+        "A=1 B='x y' tell me",
+        "A=1 cat",
+        '[ "$AUTORESEARCH_EVENT" = kept ] || cat',
+        "if true; then cat; fi",
+        "tell() { cat; }; tell",
+        "(cat; date) > /dev/null",
+        "/bin/cat",
+        "cat|cat",
+        ": nothing",
+    ],
+)
+def test_any_other_line_of_shell_is_taken(line: str):
+    require_command(line)

@@ -14,11 +14,10 @@ import pytest
 from support.labkit import Kit, kit
 
 from research.night_state import Limits, NightState
-from research.records import Estimate, Outcome, Run
+from research.records import Estimate, Outcome, Run, apart
 from research.store.imports import import_path
 from research.store.open import open_store, read_store
 from research.views.diffs import difference
-from research.views.gather import apart
 from research.views.hours import cost_of, utilisation, wall_seconds
 from research.views.page import render
 from research.views.report_data import ReportData

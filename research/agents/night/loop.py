@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from research.agents.night import limits, telling
 from research.agents.night.editors import Editor, NoCandidate, Order
+from research.agents.night.found import found, title
 from research.agents.night.ground import Slot
 from research.agents.night.jobs import BaselineFails, Job, may_start, owed, owed_plan, since_keep
 from research.agents.night.notify import Event, Notify, silent
@@ -82,8 +83,9 @@ class Night:
         self._usual = limits.usual_cost((), state.limits.usd_per_hour)
         self._failures = self._refusals = self._attempt = 0
         self._failed_s = self._wait_s = 0.0
-        self._told_stuck = self._told_settle = False
+        self._told_stuck = self._told_settle = self._told_launch = False
         self._reason: str | None = None
+        self.found = ""
 
     # The loop -------------------------------------------------------------------------------------------------
 
@@ -99,7 +101,8 @@ class Night:
             if not self._reason.startswith(_INTERRUPTED):
                 self._save(store, finished_utc=self.lab.now_utc())
             self._save(store, stop_reason=self._reason)
-        self._tell("end", f"The night ended: {self._reason}. Runs: {self.state.runs}.")
+            self.found = found(memory_of(self.lab, store, self.state.branch))
+        self._tell("end", f"The night ended: {self._reason}. Runs: {self.state.runs}. {self.found}".rstrip())
         return self.state
 
     def _is_over(self, store: Store, stop: StopRequest, pool: ThreadPoolExecutor) -> bool:
@@ -159,6 +162,9 @@ class Night:
             seed = self._unused_seed(store, job.commit, code) if job.kind != "experiment" else DEFAULT_SEED
             end = pool.submit(self._launch, job, place, seed, stop)
             self._going.append(Going(job, place, code, seed, end, self._seconds()))
+            if not self._told_launch:  # minutes pass on a GPU before the first line
+                self.tell(f"running: {title(job.what)}; every run gets its line when it ends")
+                self._told_launch = True
             self._save(store)  # killed in a long run, it was at work until that began
 
     def _code_of(self, commit: str) -> str:

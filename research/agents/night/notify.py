@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Callable
 from typing import Literal
 
+from research.errors import UsageError
 from research.settings import SETTINGS
 
 Event = Literal["win", "kept", "stuck", "end"]
@@ -19,6 +21,31 @@ Notify = Callable[[Event, str], str | None]
 def silent(event: Event, text: str) -> str | None:
     """Tells nobody."""
     return None
+
+
+_FIRST_WORD = re.compile(r"\s*(?:[A-Za-z_]\w*=\S*\s+)*([\w~./+-]+)(?=[\s;|&<>]|$)")
+"""The command of a line of shell, after its assignments; of other lines nothing is said beforehand."""
+
+
+def require_command(command: str) -> None:
+    """Looks whether a line of shell could run at all: better at once than never to be told of anything.
+
+    Raises:
+        UsageError: if it can't be read, or begins with a command that is not there.
+    """
+    first = _FIRST_WORD.match(command)
+    if _shell("-n", "-c", command) != 0:
+        raise UsageError(f"--notify: the shell can't read {command!r}.", "Mend the quotes or brackets in it.")
+    if first and _shell("-c", 'command -v "$1"', "sh", os.path.expanduser(first[1])) != 0:
+        raise UsageError(f"--notify: there is no command {first[1]!r}.", "Give one that runs in sh, or its whole path.")
+
+
+def _shell(*words: str) -> int:
+    """How sh ends; 0 where there is none, which is told when there is something to tell."""
+    try:
+        return subprocess.run(["sh", *words], stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode
+    except OSError:
+        return 0
 
 
 class Command:
