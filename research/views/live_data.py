@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from research.memory.view import Memory
-from research.night_state import NightState
+from research.night_state import NightState, worked_s
 from research.records import Estimate, Judged, Plan, Run, apart
 from research.settings import SETTINGS
 from research.views.hours import moment
@@ -130,8 +130,7 @@ def _shares(history: Sequence[Judged]) -> tuple[tuple[str, float], ...]:
 
 def budget_left(night: NightState, now: datetime) -> list[str]:
     """What the night has used of what it may use, or how it ended."""
-    limits, begun = night.limits, moment(night.started_utc)
-    hours = (now - begun).total_seconds() / 3600 if begun else 0.0
+    limits, hours = night.limits, max(0.0, worked_s(night, now)) / 3600
     if night.finished_utc:
         return [f"ended: {night.stop_reason or 'no reason given'}", f"{night.runs} runs"]
     parts = [f"{night.runs} of {limits.max_runs} runs" if limits.max_runs is not None else f"{night.runs} runs"]

@@ -17,6 +17,7 @@ from research.lab import Lab
 from research.night_state import FACT, Limits, NightState, from_json, worked_s
 from research.places import Places
 from research.planning import POLICY_FACT, SEED_FACT
+from research.views.live_data import budget_left
 from tests.support.histories import run
 from tests.support.labkit import alive, wait_for
 from tests.support.nightkit import NightKit, make_night_kit
@@ -90,6 +91,11 @@ def test_a_night_of_an_older_version_was_last_alive_at_the_end_of_its_last_run()
 def test_a_clock_that_is_set_back_makes_no_pause():
     ahead = replace(CUT, alive_utc="2026-02-01T00:00:00Z")
     assert resumed(ahead, Limits(hours=8.0)).paused_s == 0.0
+
+
+def test_watch_shows_the_hours_at_work():
+    state = resumed(replace(CUT, alive_utc="2026-01-01T02:12:00Z"), Limits(hours=8.0))
+    assert budget_left(state, NEXT_DAY) == ["2 runs", "2.2 of 8 h"]
 
 
 def test_what_is_left_is_told_for_every_limit():
