@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from research.agents.night import limits, telling
+from research.agents.night import jobs, limits, telling
 from research.night_state import Limits, NightState
 from research.records import Decision, Estimate, Judged, Run, Verdict
 from tests.support.histories import run
@@ -138,3 +138,16 @@ def test_the_baseline_and_what_is_not_kept_are_no_news():
     assert told(base)[0] is None
     assert told(base, judged(1, replace(run(0), run="r0b"), "keep", BETTER, 2))[0] is None
     assert told(base, judged(1, run(1, "0"), "discard", BETTER, 2))[0] is None
+
+
+# What is due ----------------------------------------------------------------------------------------------------
+
+
+def test_a_baseline_that_failed_in_an_earlier_night_is_tried_again():
+    crashes = [run(0, val_bpb=None, run=f"c{n}", started_utc=f"2026-01-01T00:0{n}:00Z") for n in range(3)]
+    history = [Judged(one, Verdict(one.run, "discard", "evidence", "so", BEGUN), n) for n, one in enumerate(crashes)]
+    with pytest.raises(jobs.BaselineFails):
+        jobs.owed(history, crashes[0].commit, (), BEGUN)
+    job = jobs.owed(history, crashes[0].commit, (), "2026-01-02T00:00:00Z")
+    assert job is not None
+    assert job.kind == "baseline"

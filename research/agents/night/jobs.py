@@ -42,20 +42,21 @@ class BaselineFails(Exception):
         super().__init__(f"the baseline does not come to a score ({why})")
 
 
-def owed(history: Sequence[Judged], tip: str, in_flight: Collection[str]) -> Job | None:
+def owed(history: Sequence[Judged], tip: str, in_flight: Collection[str], since_utc: str = "") -> Job | None:
     """The run that is due before anything new is tried, None if nothing is.
 
     Args:
         history: The judged runs of the branch under its contract.
         tip: The branch's commit.
         in_flight: Commits that are being run.
+        since_utc: When the night began: what ended an earlier one may be mended.
 
     Raises:
         BaselineFails: if the baseline failed too often.
     """
     baseline = lineage.baseline(history)
     if baseline is None:
-        failed = [item.run for item in history if item.run.commit == tip]
+        failed = [item.run for item in history if item.run.commit == tip and item.run.started_utc >= since_utc]
         if len(failed) >= SETTINGS.baseline_attempts:
             raise BaselineFails(failed[-1])
         return Job("baseline", tip, "baseline")

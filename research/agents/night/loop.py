@@ -194,7 +194,7 @@ class Night:
         tip = branch_tip(self.lab.places.root, branch)
         assert tip is not None
         busy = [going.job.commit for going in self._going]
-        job = owed(self._history(store), tip, busy)
+        job = owed(self._history(store), tip, busy, self.state.started_utc)
         if job is not None:
             return None if job.kind == "baseline" and busy else job
         if not self._has_baseline(store):
