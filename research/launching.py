@@ -328,15 +328,17 @@ def _after(lab: Lab, store: Store, run: Run) -> End:
 
 
 def _hand_out(setting: _Setting, run: Run) -> End | None:
-    """Writes out the log of the run that this launch would repeat; None if there is none any more."""
+    """Writes out the log of the run that this launch would repeat, of one made by hand its summary; None without."""
     stream = setting.wires.stream
     try:
         with (setting.lab.places.runs / run.folder / RUN_LOG).open("rb") as file:
             while block := file.read(1 << 16):
                 stream.write(block)
-            stream.flush()
     except FileNotFoundError:
-        return None
+        if run.metrics is None:
+            return None
+        stream.write(run.metrics.as_block().encode())
+    stream.flush()
     why = f"the same code, contract and seed as {run.run}; --seed N measures it anew, --again runs it anyway"
     return End(setting.name, "repeat", run.exit_code or 0, run.child_exit, why=why, repeats=run.run)
 

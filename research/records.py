@@ -62,6 +62,11 @@ class Metrics:
         """The nine as a plain mapping, in the public order."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
+    def as_block(self) -> str:
+        """The nine as train.py prints them."""
+        values = {**self.as_dict(), "val_bpb": f"{self.val_bpb:.6f}"}
+        return "".join(["---\n", *(f"{key + ':':<18}{value}\n" for key, value in values.items())])
+
 
 @dataclass(frozen=True)
 class Failure:

@@ -13,6 +13,7 @@ from threading import Barrier
 
 from support.labkit import CONTRACT, Kit, kit
 
+from research.contract import PUBLIC_KEYS
 from research.files import write_json
 from research.lab import Lab
 from research.places import Places
@@ -55,6 +56,23 @@ def test_the_next_run_takes_it_in_and_is_its_repeat(kit: Kit):
     assert result.end["outcome"] == "repeat"
     assert result.out == "a log\n"
     assert len(kit.ledger()) == 1
+
+
+def test_without_a_log_its_summary_is_handed_out(kit: Kit):
+    nine = dict.fromkeys(PUBLIC_KEYS, "8") | {"val_bpb": "0.950000", "training_seconds": "30.1"}
+    by_hand(kit, reported={"summary": nine})
+    assert kit.json("summary")["best"] is not None
+    result = kit.run()
+    assert result.end["outcome"] == "repeat"
+    assert result.out.splitlines()[:3] == ["---", "val_bpb:          0.950000", "training_seconds: 30.1"]
+    assert len(kit.ledger()) == 1
+
+
+def test_what_its_summary_says_against_it_is_heard(kit: Kit):
+    nine = dict.fromkeys(PUBLIC_KEYS, "8") | {"val_bpb": "0.950000", "training_seconds": "99.0"}
+    by_hand(kit, reported={"summary": nine}, fingerprint={"time_budget_s": 30})
+    assert kit.json("summary")["best"] is None
+    assert "it trained for 99 s of a budget of 30 s" in kit.research("export").out
 
 
 def test_unfinished_torn_and_foreign_folders_are_left_alone(kit: Kit):

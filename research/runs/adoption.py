@@ -12,7 +12,7 @@ from research.records import Run
 from research.runs import preflight
 from research.runs.changes import with_change
 from research.runs.failure import NO_SUMMARY, classify
-from research.runs.log import LogText, read_log, read_summary
+from research.runs.log import LogText, parse_text, read_log, read_summary
 from research.runs.recording import scored
 from research.runs.score import Score, read_score
 
@@ -80,8 +80,9 @@ def adopt_folder(folder: Path, root: Path, now_utc: str) -> Run:
     if score.status != contract.SCORED:
         lines = log or _NO_LOG
         return replace(run, failure=classify(lines, read_summary(lines), contract.EXIT_PROBE_FAILED))
-    measured = scored(run, score, read_summary(log or _NO_LOG))
-    return measured if log else replace(measured, suspect=_without_log(score, run))
+    known = log or (parse_text(score.told) if score.told else None)
+    measured = scored(run, score, read_summary(known or _NO_LOG))
+    return measured if known else replace(measured, suspect=_without_log(score, run))
 
 
 def _without_log(score: Score, run: Run) -> tuple[str, ...]:

@@ -33,6 +33,7 @@ class Score:
         budget_s: Seconds of training that the contract gives, None if not said.
         handed_tokens: Training tokens that prepare.py handed out, None if not said.
         held_out_tokens: Tokens of the validation text that it handed to train.py.
+        told: The summary that train.py reported, as it printed it; "" if it reported none.
         started_utc: When it began, "" if not said.
         facts: Small things worth keeping, text to text.
     """
@@ -52,6 +53,7 @@ class Score:
     started_utc: str
     handed_tokens: float | None = None
     held_out_tokens: float = 0.0
+    told: str = ""
     facts: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -62,6 +64,12 @@ def _text(value: object) -> str | None:
 def _part(plain: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     value = plain.get(name)
     return value if isinstance(value, dict) else {}
+
+
+def _block(summary: Mapping[str, Any]) -> str:
+    """A summary as lines, its nine keys at most."""
+    lines = [f"{key}: {_text(summary[key])}" for key in contract.PUBLIC_KEYS if key in summary]
+    return "\n".join([contract.SUMMARY_MARK, *lines]) if lines else ""
 
 
 def read_score(folder: Path) -> Score | None:
@@ -99,6 +107,7 @@ def read_score(folder: Path) -> Score | None:
         started_utc=_text(plain.get("started_utc")) or "",
         handed_tokens=finite(data.get("handed_tokens")),
         held_out_tokens=finite(data.get("held_out_tokens")) or 0.0,
+        told=_block(_part(_part(plain, "reported"), "summary")),
         facts={key: value for key, value in facts.items() if value is not None},
     )
 
