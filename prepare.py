@@ -1768,7 +1768,10 @@ def main():
             if profile.name == "official" and not (profile.tokenizer_dir / "tokenizer.json").exists():
                 train_tokenizer(profile)
             elif arguments.source and arguments.force:
-                print(f"the tokenizer is kept; for a new one delete {profile.tokenizer_dir} and run this again")
+                print(
+                    f"the tokenizer is kept; if it may have been trained on text that is held out now, delete "
+                    f"{profile.tokenizer_dir} and run this again"
+                )
         make_ready(profile)
     print(f"{profile.name} profile ready in {profile.root}: now uv run train.py")
 

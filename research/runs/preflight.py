@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -136,11 +136,15 @@ def check_tree(root: Path, candidate: Candidate) -> None:
             changed = (*changed, path)  # git was told not to look at it
     if changed:
         shown = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
-        raise Refused(
-            f"{shown} {'differ' if len(changed) > 1 else 'differs'} from HEAD.",
-            "Commit it (git commit -am 'exp: ... [emitter=...]') or put it back "
-            "(git restore --staged --worktree PATH); --allow-dirty runs it unscored.",
-        )
+        raise Refused(f"{shown} {'differ' if len(changed) > 1 else 'differs'} from HEAD.", _mended(changed))
+
+
+def _mended(changed: Sequence[str]) -> str:
+    """What to type about files that differ: only train.py may be an experiment."""
+    back, unscored = "git restore --staged --worktree PATH", "--allow-dirty runs it unscored."
+    if set(changed) == {TARGET}:
+        return f"Commit it (git commit -am 'exp: ... [emitter=...]') or put it back ({back}); {unscored}"
+    return f"Put it back ({back}; move away what git does not know), or commit it, not as exp:; {unscored}"
 
 
 def _lines(content: bytes | None) -> bytes | None:

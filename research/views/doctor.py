@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import platform
 import shutil
 import subprocess
@@ -148,10 +149,21 @@ def _free_memory_bytes() -> int | None:
 
 def _disk(root: Path, environment: Mapping[str, str]) -> Check:
     places = {"here": root, "data": _existing(machine_home(environment))}
+    if closed := next((place for place in _written(root) if not os.access(place, os.W_OK | os.X_OK)), None):
+        what = "can't be written to" if closed.is_dir() else "is no folder"
+        return Check(
+            "disk", False, f"{closed} {what}: nothing could be recorded", f"ls -ld {closed}; mount | grep ' ro'"
+        )
     free = {name: shutil.disk_usage(place).free for name, place in places.items()}
     good = min(free.values()) >= SETTINGS.low_disk_bytes
     say = f"{free['here'] / GIB:.1f} GiB of disk free here, {free['data'] / GIB:.1f} where data lies"
     return Check("disk", good, say, "" if good else f"du -xh -d2 {root} | sort -h | tail")
+
+
+def _written(root: Path) -> tuple[Path, ...]:
+    """The folders that runs and the memory are written to, as far as they are there."""
+    places = Places(root)
+    return tuple(dict.fromkeys(_existing(place) for place in (places.runs, places.discovery)))
 
 
 def _existing(path: Path) -> Path:

@@ -105,3 +105,10 @@ def test_the_verb(kit: Kit):
     assert isinstance(checks, list)
     assert {"name", "ok", "say", "fix"} == set(checks[0])
     assert kit.research("doctor").code == 0
+
+
+def test_where_nothing_can_be_recorded(kit: Kit, quick: None):
+    (kit.root / "results").write_text("in the way\n")
+    found = by_name(doctor.examine(kit.root, kit.environment, ask=lambda _: None))
+    assert not found["disk"].ok
+    assert "results is no folder" in found["disk"].say

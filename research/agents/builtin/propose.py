@@ -21,6 +21,7 @@ from research.memory.view import Memory
 from research.records import Plan
 from research.settings import SETTINGS
 from research.source import fingerprint
+from research.subjects import FREE
 
 
 class NothingToPropose(Exception):
@@ -83,7 +84,7 @@ def propose(plan: Plan, memory: Memory, read_source: ReadSource, seed: int, prof
 
 def subject(what: str, emitter: str | None) -> str:
     """A commit's subject in one line."""
-    tag = f" [emitter={emitter}]" if emitter else ""
+    tag = f" [emitter={emitter or FREE}]"
     room = SETTINGS.subject_chars - len("exp: ") - len(tag)
     what = " ".join(what.split())
     return f"exp: {what if len(what) <= room else what[: room - 3] + '...'}{tag}"

@@ -9,6 +9,7 @@ from research.memory.view import Known, Memory
 from research.records import Plan
 from research.search.emitters.quoting import quoted, said, told
 from research.settings import SETTINGS
+from research.subjects import FREE
 
 Ready = Callable[[Memory], "str | None"]
 Facts = Callable[[Plan, Memory], Iterable[str]]
@@ -56,7 +57,7 @@ class Emitter:
             more: Lines to follow what the emitter picked, such as the diffs of it.
         """
         category = plan.category or "model"
-        tag = f" [emitter={self.name}]" if self.name else ""
+        tag = f" [emitter={self.name or FREE}]"
         title = f"Emitter {self.name}: {self.purpose}." if self.name else f"Free choice: {self.purpose}."
         head = [f"{title} Predicted effect: {self.predicted}.", *_parent(plan, memory)]
         order = [
