@@ -9,7 +9,7 @@ from research.records import Estimate
 from research.settings import SETTINGS
 from research.views.report_data import ReportData, Row, Step
 from research.views.svg import decimals, tag, text, ticks, width_of
-from research.views.words import signed
+from research.views.words import interval
 
 COLOURS = """
 --ink:#1d2329;--soft:#5c6670;--line:#e3e6e9;--paper:#ffffff;--keep:#0b7a57;--drop:#a5adb6;--bad:#c0392b;--open:#b7791f;
@@ -164,11 +164,11 @@ def stats_line(data: ReportData) -> str:
     """The night in one line."""
     head = data.headline
     parts = [f"{head.runs} runs", f"{head.kept} kept", f"{head.crashes} crashed"]
-    if head.best and head.best.estimate:
-        best = head.best.estimate
-        parts.append(f"best {best.mean:.4f} [{best.low:.4f}, {best.high:.4f}], n = {best.n}")
-    if head.gain and head.gain.n:
-        parts.append(f"{signed(head.gain.mean)} against the baseline")
+    best, gain = head.best, head.gain
+    if best and best.estimate and best.measured is not None:
+        parts.append(f"best {best.measured:.4f} as measured, n = {best.estimate.n}")
+    if gain and gain.n:
+        parts.append(f"believed {interval(gain, True)} against the baseline")
     return " · ".join(parts)
 
 

@@ -21,8 +21,8 @@ _LEGEND = (
     ("discard", "discarded"),
     ("open", "not decided"),
     ("again", "replicate"),
-    ("bar", "mean of several runs, 95 %"),
-    ("front", "what the branch stood on, 95 %"),
+    ("bar", "believed from several runs, 95 %"),
+    ("front", "what the branch stood on, as measured by then, 95 %"),
     ("crash", "crash"),
 )
 
@@ -167,14 +167,16 @@ def _bar_path(x: float, top: float, bottom: float, mean: float, half: float = 5.
 
 
 def _bar(plane: Plane, candidate: Candidate) -> str:
-    """Mean and interval of a configuration that ran more than once, at its first run."""
+    """What is believed of a configuration that ran more than once, with its interval, at its first run."""
     e = candidate.estimate
     assert e is not None
     if not plane.holds(e.mean):
         return ""
     kind = {"keep": "keep", "discard": "discard"}.get(candidate.decision, "open")
     half = max(2.5, min(5.0, (plane.right - plane.canvas.left) / plane.last * 0.4))
-    words = title(f"#{candidate.number} mean {e.mean:.6f} [{e.low:.6f}, {e.high:.6f}] of {e.n}: {candidate.title}")
+    words = title(
+        f"#{candidate.number} believed {e.mean:.6f} [{e.low:.6f}, {e.high:.6f}] of {e.n} runs: {candidate.title}"
+    )
     shape = _bar_path(plane.x(candidate.number), plane.y(e.high), plane.y(e.low), plane.y(e.mean), half)
     return tag("path", words, class_=f"bar {kind}", d=shape)
 
@@ -249,10 +251,9 @@ def _line_boxes(plane: Plane, steps: Sequence[Step]) -> list[Box]:
 def _labels(plane: Plane, steps: Sequence[Step], boxes: Sequence[Box]) -> list[str]:
     """Names of the frontier's commits, the largest steps first, where there is room; no two overlap."""
     canvas = plane.canvas
-    named = [(step, _gain(steps, place_)) for place_, step in enumerate(steps) if step.fresh and place_]
-    named = sorted(named, key=lambda item: item[1])[: canvas.labels]
-    words = [f"{cut(step.title, canvas.label_chars)} {signed(gain)}" for step, gain in named]
-    spots = [_spot(plane, step) for step, _ in named]
+    named = sorted((step for step in _moves(steps)), key=_change)[: canvas.labels]
+    words = [_named(step, steps, canvas) for step in named]
+    spots = [_spot(plane, step) for step in named]
     sizes = [surface.label_width(word, canvas) for word in words]
     anchors = [Anchor(x, y, wide, canvas.font) for (x, y), wide in zip(spots, sizes, strict=True)]
     area = Box(canvas.left + 4, canvas.top, plane.right, plane.bottom - 4)
@@ -268,6 +269,18 @@ def _labels(plane: Plane, steps: Sequence[Step], boxes: Sequence[Box]) -> list[s
     return parts
 
 
-def _gain(steps: Sequence[Step], place_: int) -> float:
-    before = steps[place_ - 1].estimate.mean if place_ else steps[0].estimate.mean
-    return steps[place_].estimate.mean - before
+def _moves(steps: Sequence[Step]) -> list[Step]:
+    """Where the branch moved to something; what it began with has a line of its own."""
+    return [step for step in steps[1:] if step.fresh]
+
+
+def _change(step: Step) -> float:
+    return step.gain.mean if step.gain else 0.0
+
+
+def _named(step: Step, steps: Sequence[Step], canvas: Canvas) -> str:
+    """A move in words; what had stood before brings nothing for a second time."""
+    name = cut(step.title, canvas.label_chars)
+    if any(other.commit == step.commit and other.number < step.number for other in steps):
+        return f"back to {name}"
+    return f"{name} {signed(step.gain.mean)}" if step.gain else name

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from research import records
 from research.memory.recall import baseline_of
 from research.memory.view import Known, Memory
 from research.night_state import NightState
-from research.records import Judged, Plan, Run, Verdict, apart
+from research.records import Estimate, Judged, Plan, Run, Verdict
 from research.store.foreign import Foreign
 from research.store.ledger import has_row
+from research.verdict.comparable import is_believable
 from research.verdict.evidence import Evidence
 from research.views import outlook
 from research.views.frontier import steps_of
+from research.views.gains import Gain, against_baseline, gains_of
 from research.views.hours import cost_of, seconds_of, utilisation, wall_seconds
 from research.views.report_data import (
     Candidate,
@@ -69,6 +71,9 @@ def gather(material: Material) -> ReportData:
     base = baseline_of(memory)
     rows = tuple(_row(item, numbers, known_of, base) for item in material.history)
     candidates = _candidates(material, numbers)
+    change_of = {run: c.gain for c in candidates for run in c.runs}
+    commit_of = {item.run.commit: change_of.get(item.run.run) for item in material.history}
+    steps = steps_of(material.history, material.verdicts, numbers)
     others = [c for c in candidates if c.number != _baseline_number(memory, numbers)]
     kept = [c for c in others if c.decision == "keep"]
     return ReportData(
@@ -80,7 +85,7 @@ def gather(material: Material) -> ReportData:
         phase=outlook.phase_in_words(material.plan),
         rows=rows,
         candidates=tuple(candidates),
-        steps=tuple(steps_of(material.history, material.verdicts, numbers)),
+        steps=tuple(replace(step, gain=commit_of.get(step.commit)) for step in steps),
         confirmed=tuple(c for c in kept if is_confirmed(c)),
         unsure=tuple(c for c in kept if not is_confirmed(c)),
         looked_good=tuple(c for c in others if c.decision == "discard" and _was_promising(c, material)),
@@ -145,40 +150,49 @@ def _row(item: Judged, numbers: Mapping[str, int], known_of: Mapping[str, Known]
 
 
 def _candidates(material: Material, numbers: Mapping[str, int]) -> list[Candidate]:
-    runs = {item.run.run: item for item in material.history}
-    base, audits = baseline_of(material.memory), Evidence()
-    for known in material.memory.known.values():
+    memory, runs = material.memory, {item.run.run: item for item in material.history}
+    gains = gains_of(material.history, material.verdicts)
+    scores, audits = Evidence(), Evidence()
+    for known in memory.known.values():
         for run in (runs[name].run for name in known.runs if name in runs):
+            if run.val_bpb is not None and is_believable(run):
+                scores.add(known.key, run.val_bpb)
             if run.audit_bpb is not None and not run.suspect:
                 audits.add(known.key, run.audit_bpb)
     found = []
-    for known in material.memory.known.values():
+    for known in memory.known.values():
         mine = [runs[name] for name in known.runs if name in runs]
         if mine:
-            found.append(_candidate(known, mine, numbers, audits, base))
+            one = _candidate(known, mine, numbers, gains.get(known.key), baseline_of(memory))
+            audit = _audit(known, audits, memory)
+            measured = scores.mean(known.key) if known.key in scores else None
+            since = against_baseline(known, memory, gains)
+            found.append(replace(one, measured=measured, audit=audit, against_baseline=since))
     return sorted(found, key=lambda c: c.number)
 
 
 def _candidate(
-    known: Known, mine: Sequence[Judged], numbers: Mapping[str, int], audits: Evidence, base: Known | None
+    known: Known, mine: Sequence[Judged], numbers: Mapping[str, int], gain: Gain | None, base: Known | None
 ) -> Candidate:
-    verdict = max(mine, key=lambda item: item.order).verdict
-    both = base is not None and known.key != base.key
-    audited = base is not None and both and known.key in audits and base.key in audits
     return Candidate(
         number=min(numbers[item.run.run] for item in mine),
         commit=known.commit,
-        title=title_of(known.subject, base is not None and not both) or known.commit[:7],
+        title=title_of(known.subject, base is not None and known.key == base.key) or known.commit[:7],
         emitter=known.emitter or "",
         runs=tuple(item.run.run for item in mine),
         first_bpb=next((item.run.val_bpb for item in mine if item.run.val_bpb is not None), None),
         estimate=known.estimate,
-        gain=verdict.difference if verdict else None,
-        p_better=verdict.p_better if verdict else None,
+        gain=gain.change if gain else None,
+        p_better=gain.p_better if gain else None,
         decision=known.decision or "",
-        audit=audits.difference(known.key, base.key) if audited and base else None,
-        against_baseline=apart(known.estimate, base.estimate) if both and base else None,
     )
+
+
+def _audit(known: Known, audits: Evidence, memory: Memory) -> Estimate | None:
+    """Its audit score minus the baseline's, as measured."""
+    base = baseline_of(memory)
+    both = base is not None and known.key != base.key and known.key in audits and base.key in audits
+    return audits.difference(known.key, base.key) if both and base else None
 
 
 def _was_promising(candidate: Candidate, material: Material) -> bool:

@@ -107,4 +107,4 @@ class Live:
         names = {run.run: run.folder for item in mine for run in (item.run,)}
         for name in reversed(standing.runs if standing else ()):
             curve = curve or (finished_curve(self.lab.places.runs / names[name]) if names.get(name) else ())
-        return Known(mine, memory, open_runs, plan, night, curve)
+        return Known(mine, memory, open_runs, plan, night, curve, store.verdicts())

@@ -10,8 +10,9 @@ from typing import Any
 
 from research.memory.view import Memory
 from research.night_state import NightState, worked_s
-from research.records import Estimate, Judged, Plan, Run, apart
+from research.records import Estimate, Judged, Plan, Run, Verdict
 from research.settings import SETTINGS
+from research.views.gains import against_baseline, gains_of
 from research.views.hours import moment
 from research.views.live_log import Curve, LogProgress
 from research.views.outlook import phase_in_words, plan_title
@@ -84,6 +85,7 @@ class Known:
     plan: Plan | None = None
     night: NightState | None = None
     incumbent_curve: Curve = ()
+    verdicts: Sequence[Verdict] = ()
 
 
 def view_of(known: Known, flights: Sequence[Flight], now: datetime, now_utc: str) -> LiveView:
@@ -102,7 +104,7 @@ def view_of(known: Known, flights: Sequence[Flight], now: datetime, now_utc: str
         crashed=sum(item.run.val_bpb is None for item in known.history),
         best_title=title_of(best.subject, best is base) if best else "",
         best=best.estimate if best else None,
-        gain=apart(best.estimate, base.estimate) if best and base and best.key != base.key else None,
+        gain=against_baseline(best, memory, gains_of(known.history, known.verdicts)) if best else None,
         flights=tuple(flights),
         incumbent_curve=known.incumbent_curve,
         verdicts=tuple(_said(n, item, memory.baseline) for n, item in reversed(latest)),

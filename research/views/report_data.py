@@ -79,12 +79,13 @@ class Candidate:
         emitter: Who proposed it, "".
         runs: Names of its runs.
         first_bpb: Score of its first run.
-        estimate: What is known of its value now.
-        gain: Its value minus that of the incumbent it was measured against (below zero is better).
+        estimate: What is believed of its value now.
+        gain: Its value minus that of what stood when it was decided, as believed (below zero is better); see gains.
         p_better: Probability that it beats that incumbent.
         decision: What was decided last.
-        audit: Its audit score minus the baseline's, None without both.
-        against_baseline: Its value minus the baseline's.
+        audit: Its audit score minus the baseline's, as measured; None without both.
+        against_baseline: Its value minus the baseline's, as believed.
+        measured: The mean of its runs as they are.
     """
 
     number: int
@@ -99,6 +100,7 @@ class Candidate:
     decision: str = ""
     audit: Estimate | None = None
     against_baseline: Estimate | None = None
+    measured: float | None = None
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,7 @@ class Step:
         title: What it is.
         estimate: What was known of its value then.
         fresh: Whether another configuration stood before (else its estimate moved).
+        gain: What is believed of its change now, None where nothing is.
     """
 
     number: int
@@ -118,11 +121,12 @@ class Step:
     title: str
     estimate: Estimate
     fresh: bool
+    gain: Estimate | None = None
 
 
 @dataclass(frozen=True)
 class EmitterLine:
-    """What one emitter did and earned: bpb taken off the incumbent by what is kept, never by single draws."""
+    """What one emitter did and earned: bpb that its kept changes took off, as believed."""
 
     name: str
     runs: int
@@ -170,7 +174,7 @@ class Headline:
     """The numbers on top.
 
     Attributes:
-        gain: The best minus the baseline (below zero is better), None without both.
+        gain: The best minus the baseline, as believed (below zero is better); None without both.
         confirmed: Whether the best was measured more than once and the gain's interval lies below zero.
         solid: The best of those of which both hold; the best itself where it is confirmed.
         best: The best configuration, None before the first score.

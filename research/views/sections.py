@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from research.records import Estimate
 from research.views import canvas, charts
 from research.views.html import bullets, card, command, esc, more_or_less, pill, section, table
 from research.views.report_data import Candidate, Cell, Headline, ReportData
@@ -41,19 +40,31 @@ def _answer(top: Headline) -> tuple[str, str]:
         return "No runs yet", "When the first run is over, this page says what it found."
     if top.best is None or top.best.estimate is None or top.baseline is None:
         return "No score yet", f"{top.runs} runs were made, and none came to a score that can be believed."
-    e = top.best.estimate
-    value = f"val_bpb {interval(e)}, from {_times(e.n)}"
     if top.gain is None or top.best.number == top.baseline.number:
+        value = f"val_bpb {interval(top.best.estimate)}, from {_times(top.best.estimate.n)}"
         return "The baseline still stands", f"Nothing better is known yet than {value}."
-    solid, claim = top.solid, f"“{top.best.title}” stands at {value}, {interval(top.gain, True)} against the baseline"
+    solid, claim = top.solid, f"“{top.best.title}” stands, {interval(top.gain, True)} against the baseline as believed"
     if solid and solid.against_baseline:
         size = plain(abs(solid.against_baseline.mean))
         title = f'<span class="good"><span class="num">{size}</span> bpb better, confirmed</span>'
         if top.confirmed:
-            return title, f"{claim} (95 %)."
+            return title, f"{claim} (95 %); {_measured(top)}."
         sure = f"Confirmed is “{solid.title}”, {interval(solid.against_baseline, True)} (95 %)."
-        return title, f"{sure} Not confirmed yet: {claim}."
-    return "Nothing is confirmed yet", f"{claim} (95 %). Another run of it would tell."
+        return title, f"{sure} Not confirmed yet: {claim}; {_measured(top)}."
+    return "Nothing is confirmed yet", f"{claim} (95 %); {_measured(top)}. Another run of it would tell."
+
+
+def _measured(top: Headline) -> str:
+    """The runs behind a headline's claim as they are: their means differ by more than is believed of them."""
+    assert top.best is not None
+    told = [(what, one) for what, one in (("its", top.best), ("the baseline's", top.baseline)) if one]
+    parts = [f"{plain(c.measured)} {what} {_mean_of(c)}" for what, c in told if c.measured is not None]
+    return f"as measured, val_bpb {', '.join(parts)}"
+
+
+def _mean_of(one: Candidate) -> str:
+    n = one.estimate.n if one.estimate else 0
+    return "one run" if n == 1 else f"mean of {n} runs"
 
 
 def _times(n: int) -> str:
@@ -97,9 +108,13 @@ def pictures(data: ReportData) -> str:
     frontier = ""
     if len(data.steps) > 1:
         frontier = _figure(charts.frontier(data), charts.frontier(data, canvas.PHONE_FRONTIER))
-    say = "Every run in order; lower is better. Names mark what the branch moved to, with the step it took."
+    say = (
+        "Every run in order, as measured; lower is better. Names mark what the branch moved to, with the change in "
+        "val_bpb that is believed of it by now."
+    )
     second = (
-        "What the branch stood on, with its 95 % interval. It rises where a replicate took an early draw's luck away."
+        "What the branch stood on, as measured by then, with its 95 % interval. It rises where a replicate took an "
+        "early draw's luck away; the changes beside the names are those believed by now."
     )
     return section("Progress", say, progress) + section("Frontier", second, frontier)
 
@@ -115,8 +130,9 @@ def findings(data: ReportData) -> str:
         inner = '<p class="say">Nothing beat what stood, not even for a moment.</p>'
     if inner and any(group[-1] for group in _groups(data)):
         inner += (
-            '<p class="say"><small>Gain and P(better) are against what stood at the time, as far as they are believed: '
-            "a lucky draw counts for less than it shows.</small></p>"
+            '<p class="say"><small>Change: what is believed of the difference in val_bpb from what stood then, − is '
+            "better. Believed: shrunk towards what most changes do, so a lucky draw counts for less than it shows. "
+            "As measured: the plain mean of all runs, as in last-review.</small></p>"
         )
     return section("What is true of it", data.noise, inner) if data.rows else ""
 
@@ -132,13 +148,20 @@ def _groups(data: ReportData) -> list[tuple[str, str, str, Sequence[Candidate]]]
 
 
 def _finding(name: str, anchor: str, say: str, found: Sequence[Candidate]) -> str:
-    heads = [("n", "#"), ("", "change"), ("n wide", "first run"), ("n", "mean"), ("n", "gain"), ("n wide", "P(better)")]
+    heads = [
+        ("n", "#"),
+        ("", "what"),
+        ("n wide", "first run"),
+        ("n", "as measured"),
+        ("n", "change"),
+        ("n wide", "P(better)"),
+    ]
     rows = [
         [
             ("n", str(one.number)),
             ("t", f"{esc(one.title)}{_by(one)}"),
             ("n wide", plain(one.first_bpb, 5) if one.first_bpb is not None else "–"),
-            ("n", _mean(one.estimate)),
+            ("n", _mean(one)),
             ("n", more_or_less(one.gain, 5)),
             ("n wide", f"{one.p_better:.2f}" if one.p_better is not None else "–"),
         ]
@@ -152,8 +175,9 @@ def _by(one: Candidate) -> str:
     return f"<br><small>{esc(one.emitter or 'free')} · <code>{esc(one.commit[:7])}</code></small>"
 
 
-def _mean(estimate: Estimate | None) -> str:
-    return f"{plain(estimate.mean, 5)}<br><small>n = {estimate.n}</small>" if estimate else "–"
+def _mean(one: Candidate) -> str:
+    n = one.estimate.n if one.estimate else 0
+    return f"{plain(one.measured, 5)}<br><small>n = {n}</small>" if one.measured is not None else "–"
 
 
 def audit(data: ReportData) -> str:
@@ -162,7 +186,7 @@ def audit(data: ReportData) -> str:
         return ""
     best = next((c for c in data.audited if data.headline.best and c.commit == data.headline.best.commit), None)
     verdict = f"<p class=say>{esc(_audit_says(best))}</p>" if best and best.audit else ""
-    heads = [("n", "#"), ("", "kept change"), ("n", "validation"), ("n", "audit")]
+    heads = [("n", "#"), ("", "kept change"), ("n", "validation, believed"), ("n", "audit, as measured")]
     rows = [
         [
             ("n", str(c.number)),
@@ -173,7 +197,8 @@ def audit(data: ReportData) -> str:
         for c in data.audited
     ]
     say = (
-        "A second text is scored that no decision and no agent ever sees. Told here only; values minus the baseline's."
+        "A second text is scored that no decision and no agent ever sees. Told here only; values minus the baseline's, "
+        "− is better."
     )
     return section("The audit", say, verdict + card(table(heads, rows)), "audit")
 
@@ -181,8 +206,8 @@ def audit(data: ReportData) -> str:
 def _audit_says(best: Candidate) -> str:
     audit_, val = best.audit, best.against_baseline
     assert audit_ is not None
-    seen = f" (on the validation text {signed(val.mean, 5)})" if val else ""
-    words = f"What stands is {interval(audit_, True, 5)} against the baseline on it{seen}: "
+    seen = f" (believed of it on the validation text: {signed(val.mean, 5)})" if val else ""
+    words = f"What stands measures {interval(audit_, True, 5)} against the baseline on it{seen}: "
     if audit_.high < 0:
         return words + "the gain holds on text that nothing was chosen by."
     if audit_.low > 0:
@@ -251,7 +276,7 @@ def emitters(data: ReportData) -> str:
         ("n", "earned, bpb"),
         ("n wide", "10⁻³ bpb an hour"),
     ]
-    say = "Earned is what kept changes took off the val_bpb that stood before, by the means of all their runs."
+    say = "Earned is what kept changes took off the val_bpb that stood before, as far as it is believed."
     return section("Who earned what", say, card(table(heads, rows))) if rows else ""
 
 
