@@ -22,10 +22,10 @@ def said(estimate: Estimate | None) -> str:
 
 
 def gain_said(gain: Estimate | None) -> str:
-    """What a change brought against its parent, above zero is better."""
+    """What a change did to its parent's val_bpb, - is better as everywhere in text; a gain is better above zero."""
     if gain is None:
-        return "gain unknown"
-    return f"gain {gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]"
+        return "change in val_bpb unknown"
+    return f"change in val_bpb {-gain.mean:+.4f} [{-gain.high:+.4f}, {-gain.low:+.4f}]"
 
 
 def changed(known: Known) -> str:

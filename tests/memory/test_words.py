@@ -1,0 +1,54 @@
+"""The summary in words: a lower val_bpb looks better, beliefs are called so, and the baseline is no change."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from research.memory.digest import digest_of
+from research.memory.recall import recall
+from research.memory.words import BELIEVED, HABIT, as_text, rows
+from research.records import Judged
+from research.search.emitters.quoting import gain_said
+from tests.support.histories import BRANCH, CONTRACT, judged, name, run
+
+
+def summary(history: Sequence[Judged]) -> str:
+    """The text of a history."""
+    return as_text(rows(digest_of(recall(history, BRANCH, CONTRACT)), None, ()))
+
+
+def test_better_is_said_in_words_and_the_baseline_is_no_kept_change():
+    text = summary([judged(run(0), 1, "keep", baseline=True), judged(run(1, name(0), 0.9), 2, "keep")])
+    assert "better by 0.089998 than the baseline" in text
+    assert "+0.0" not in text
+    assert "2 recorded, 2 scored; 1 change kept; 0 configurations since the last" in text
+    assert text.count(BELIEVED) == 1
+    (best,) = [line for line in text.splitlines() if line.startswith("Best:")]
+    assert "] believed n=1 @" in best
+
+
+def test_a_baseline_alone_is_what_was_measured():
+    text = summary([judged(run(0), 1, "keep", baseline=True)])
+    assert "0 changes kept" in text
+    (best,) = [line for line in text.splitlines() if line.startswith("Best:")]
+    assert "believed" not in best
+    assert "Gain" not in text
+
+
+def test_what_loses_raises_val_bpb():
+    change: dict[str, object] = {"delta": {"ROPE_BASE": "1 -> 2"}}
+    history = [judged(run(0), 1, "keep", baseline=True)]
+    history += [judged(run(n, name(0), 0.995 + n * 1e-5, **change), n + 1) for n in range(1, 5)]
+    history += [judged(run(n, name(0), None), n + 1) for n in range(5, 8)]
+    lines = summary(history).splitlines()
+    (loses,) = [line for line in lines if "Raising ROPE_BASE loses" in line]
+    assert "(change in val_bpb +0.005025 [+0.00" in loses
+    (habit,) = [line for line in lines if HABIT in line]
+    assert "(share of crashes 0.42 [" in habit
+
+
+def test_an_agent_reads_the_same_sign():
+    memory = recall([judged(run(0), 1, "keep", baseline=True), judged(run(1, name(0), 1.0444), 2)], BRANCH, CONTRACT)
+    words = gain_said(memory.known[name(1)].gain)
+    assert words.startswith("change in val_bpb +0.0544 [+0.05")
+    assert gain_said(None) == "change in val_bpb unknown"
