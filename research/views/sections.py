@@ -126,8 +126,8 @@ def _figure(wide: str, narrow: str) -> str:
 def findings(data: ReportData) -> str:
     """What was confirmed, what was kept on one run, what only looked good, what is not decided."""
     inner = "".join(_finding(*group) for group in _groups(data) if group[-1])
-    if len(data.candidates) > 1 and not inner:
-        inner = '<p class="say">Nothing beat what stood, not even for a moment.</p>'
+    if len(data.candidates) > 1 and data.steps and not inner:
+        inner = f'<p class="say">{esc(_nothing(data))}</p>'
     if inner and any(group[-1] for group in _groups(data)):
         inner += (
             '<p class="say"><small>Change: what is believed of the difference in val_bpb from what stood then, − is '
@@ -135,6 +135,20 @@ def findings(data: ReportData) -> str:
             "As measured: the plain mean of all runs, as in last-review.</small></p>"
         )
     return section("What is true of it", data.noise, inner) if data.rows else ""
+
+
+def _nothing(data: ReportData) -> str:
+    """That no change was believed for a moment, and which runs looked better all the same."""
+    base = data.headline.baseline.number if data.headline.baseline else 0
+    lower = []
+    for row in data.rows:
+        stood = [step.estimate.mean for step in data.steps if step.number < row.number]
+        if row.val_bpb is not None and row.first != base and stood and row.val_bpb < stood[-1]:
+            lower.append(f"#{row.number}")
+    if not lower:
+        return "Nothing beat what stood, not even for a moment."
+    what = f"Run {lower[0]} scored better" if len(lower) == 1 else f"Runs {', '.join(lower)} scored better"
+    return f"{what} than what stood, and not by as much as can be believed: the table of every run says why."
 
 
 def _groups(data: ReportData) -> list[tuple[str, str, str, Sequence[Candidate]]]:

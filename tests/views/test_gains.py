@@ -102,3 +102,11 @@ def test_later_runs_of_a_step_count_and_what_is_no_step_does_not():
         name(1): (name(0), -0.0045),
         name(2): (name(1), -0.003),
     }
+
+
+@pytest.mark.parametrize(("score", "said_so"), [(0.9899, False), (0.9901, True)])
+def test_that_nothing_was_better_is_said_where_it_is_true(score: float, said_so: bool):
+    base, one = run(0, val_bpb=0.99), run(1, name(0), score)
+    page = render(page_of([base, one], [said(base, "keep", 9, first=True), said(one, "discard", 0, 0.0001)]))
+    assert ("Nothing beat what stood, not even for a moment." in page) == said_so
+    assert ("Run #2 scored better than what stood" in page) == (not said_so)
