@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.live import Live as Screen
 
 from research import night_state
 from research.contract import RUN_LOG
+from research.files import is_held
 from research.lab import Lab
 from research.memory.recall import recall
 from research.records import Run
@@ -25,6 +27,7 @@ from research.views.write_report import branch_here, choose_branch
 
 _PIPE_COLUMNS = 80  # width of a picture that no terminal asks for
 _YOUNG_S = 10.0  # a run's lock is not probed before, so that a probe can't meet the moment in which it is taken
+_NIGHT_LOCK = ".night.lock"  # in the memory's folder; whoever runs a night holds it
 
 
 class Live:
@@ -40,13 +43,14 @@ class Live:
         self.console = console or Console(width=None if sys.stdout.isatty() else _PIPE_COLUMNS, highlight=False)
         self._known: Known | None = None
         self._seen: tuple[object, ...] = ()
+        self._is_cut_off = False
 
     def look(self) -> LiveView:
         """The picture of this moment."""
         known = self._read()
         now = self.lab.clock()
         flights = [self._flight(run) for run in known.open_runs]
-        return view_of(known, flights, now, self.lab.now_utc())
+        return view_of(known, flights, now, self.lab.now_utc(), self._night_goes_on(known, flights))
 
     def print_once(self) -> None:
         """One picture, for pipes and scripts."""
@@ -65,6 +69,20 @@ class Live:
         except KeyboardInterrupt:
             self.print_once()
 
+    def _night_goes_on(self, known: Known, flights: Sequence[Flight]) -> bool:
+        """Whether somebody holds the night's lock; asked for once after each change of the memory when nobody does.
+
+        A probe takes a free lock for a moment, and the night that is just being started would find it taken.
+        """
+        if known.night is None or known.night.finished_utc or any(flight.alive for flight in flights):
+            return True
+        if not self._is_cut_off:
+            try:
+                self._is_cut_off = not is_held(self.lab.places.discovery / _NIGHT_LOCK)
+            except OSError:
+                return True
+        return not self._is_cut_off
+
     def _flight(self, run: Run) -> Flight:
         folder = self.lab.places.runs / run.folder
         now = self.lab.clock()
@@ -79,7 +97,7 @@ class Live:
         if self._known is None or seen != self._seen:
             with read_store(self.lab.places) as store:
                 self._known = self._known_of(store)
-            self._seen = seen
+            self._seen, self._is_cut_off = seen, False
         return self._known
 
     def _stamp(self) -> tuple[object, ...]:

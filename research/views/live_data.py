@@ -65,6 +65,7 @@ class LiveView:
     next_up: str = ""
     shares: tuple[tuple[str, float], ...] = ()
     night: tuple[str, ...] = ()
+    go_on: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """The picture as JSON values, without the curves' points."""
@@ -88,9 +89,12 @@ class Known:
     verdicts: Sequence[Verdict] = ()
 
 
-def view_of(known: Known, flights: Sequence[Flight], now: datetime, now_utc: str) -> LiveView:
+def view_of(
+    known: Known, flights: Sequence[Flight], now: datetime, now_utc: str, night_goes_on: bool = True
+) -> LiveView:
     """The picture of this moment."""
-    memory = known.memory
+    memory, night = known.memory, known.night
+    cut_off = night is not None and night.finished_utc is None and not night_goes_on
     best = memory.best or memory.incumbent
     base = memory.known.get(memory.baseline.fingerprint or memory.baseline.commit) if memory.baseline else None
     numbered = list(enumerate(known.history, 1))
@@ -111,7 +115,8 @@ def view_of(known: Known, flights: Sequence[Flight], now: datetime, now_utc: str
         phase=phase_in_words(known.plan),
         next_up=f"{plan_title(known.plan)}: {known.plan.reason}" if known.plan else "",
         shares=_shares(known.history),
-        night=tuple(budget_left(known.night, now)) if known.night else (),
+        night=tuple(cut_off_in_words(night) if cut_off else budget_left(night, now)) if night else (),
+        go_on=go_on(night) if night and cut_off else "",
     )
 
 
@@ -142,6 +147,30 @@ def budget_left(night: NightState, now: datetime) -> list[str]:
     elif night.usd:
         parts.append(money(night.usd))
     return parts
+
+
+def cut_off_in_words(night: NightState) -> list[str]:
+    """What became of a night that neither ended nor goes on; a killed one could not say why."""
+    of = f" of {night.limits.max_runs}" if night.limits.max_runs is not None else ""
+    return [night.stop_reason or "cut off, without a word why", f"after {night.runs}{of} runs"]
+
+
+def go_on(night: NightState) -> str:
+    """The command that takes a night up again; the limits are those that it had."""
+    limits = night.limits
+    options = [
+        ("agent", night.agent if night.agent != "builtin" else None),
+        ("max-runs", limits.max_runs),
+        ("hours", limits.hours),
+        ("max-usd", limits.max_usd),
+        ("usd-per-hour", limits.usd_per_hour or None),
+        ("workers", night.workers if night.workers > 1 else None),
+        ("backend", night.backend if night.backend != "local" else None),
+    ]
+    given = [
+        f"--{name} {value:g}" if isinstance(value, float) else f"--{name} {value}" for name, value in options if value
+    ]
+    return " ".join(["uv run research night", *given])
 
 
 def flight_of(run: Run, progress: LogProgress, now: datetime, alive: bool) -> Flight:

@@ -165,6 +165,24 @@ def test_a_run_without_a_runner_is_not_shown_as_going_on(tmp_path: Path):
     assert "uv run research record" in text
 
 
+@pytest.mark.parametrize(
+    ("reason", "words"), [(None, "cut off, without a word why"), ("interrupted by signal 2", "interrupted by signal 2")]
+)
+def test_a_night_that_was_cut_off_is_called_so(tmp_path: Path, reason: str | None, words: str):
+    places = make_lab(tmp_path / "lab", 10)
+    night = NightState("n", BRANCH, "codex", "local", 1, 1, utc(BEGIN), Limits(20, 0.5), 4, stop_reason=reason)
+    with read_store(places) as store:
+        store.set_fact(FACT, night.to_json())
+    lines = picture(places)
+    assert f"night {words}, after 4 of 20 runs" in lines
+    assert "to go on: uv run research night --agent codex --max-runs 20 --hours 0.5" in lines
+    lock = FileLock(places.discovery / ".night.lock")
+    assert lock.acquire()
+    assert "night 4 of 20 runs, 9.0 of 0.5 h" in picture(places)
+    lock.release()
+    assert f"night {words}, after 4 of 20 runs" in picture(places)
+
+
 def test_a_lab_without_runs(tmp_path: Path):
     places = make_places(tmp_path / "lab")
     text = "\n".join(picture(places))
