@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,30 @@ def test_nothing_is_wider_than_the_screen(browser: Any, page_file: Path, size: d
         tab.locator("#runs tbody tr[data-status=discard]").first.click()
         assert tab.locator("pre.diff").is_visible()
         assert tab.evaluate("document.documentElement.scrollWidth") <= size["width"]
+
+
+@pytest.fixture(scope="module")
+def long_lines(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page whose differences have lines far wider than a phone."""
+    places = make_lab(tmp_path_factory.mktemp("wide") / "lab", 12)
+    with read_store(places) as store:
+        data = read_data(store, places, "2026-03-02T06:00:00Z")
+    long = "@@ -1,1 +1,1 @@\n-" + "a = first(b) + " * 20 + "1\n+" + "a = second(b) + " * 20 + "1"
+    return write_page(replace(data, diffs=dict.fromkeys(data.diffs, long)), places)
+
+
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+def test_a_wide_difference_scrolls_in_its_own_box(browser: Any, long_lines: Path, size: dict[str, int]):
+    for tab in visit(browser, long_lines, size):
+        wide = 'document.querySelector("#runs").closest(".scroll").scrollWidth'
+        before = tab.evaluate(wide)
+        tab.locator("#runs tbody tr:not([data-status=crash])").last.click()
+        assert tab.evaluate(wide) == before
+        box = tab.locator("pre.diff")
+        assert box.evaluate("box => box.scrollWidth > box.clientWidth")
+        assert box.bounding_box()["width"] <= size["width"]
+        spans = box.evaluate("box => Array.from(box.children, one => one.getBoundingClientRect().width)")
+        assert len(set(spans)) == 1  # a line's ground reaches as far as the longest line
 
 
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
