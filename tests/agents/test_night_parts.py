@@ -151,3 +151,28 @@ def test_a_baseline_that_failed_in_an_earlier_night_is_tried_again():
     job = jobs.owed(history, crashes[0].commit, (), "2026-01-02T00:00:00Z")
     assert job is not None
     assert job.kind == "baseline"
+
+
+# What a night prints --------------------------------------------------------------------------------------------
+
+
+@given(st.text("ab ->_.0123456789", min_size=1, max_size=150), st.floats(-9, 9), st.floats(0, 9))
+def test_a_line_is_no_wider_than_a_terminal_and_tears_no_number(what: str, mean: float, reach: float):
+    gap = Estimate(mean, mean - reach, mean + reach, 2)
+    one = replace(run(1, "0"), subject=f"exp: {what} [emitter=local_tuner]")
+    verdict = Verdict(one.run, "investigate", "evidence", "", BEGUN, p_better=0.97, difference=gap)
+    lines = telling.line_of(123, one, verdict).split("\n")
+    assert all(len(line) <= 80 for line in lines)
+    assert lines[-1].endswith(f"{mean:+.6f} [{gap.low:+.6f}, {gap.high:+.6f}] P 0.97")
+    assert all(line.startswith(" " * 36) for line in lines[1:])
+
+
+def test_a_baseline_is_called_so_whatever_made_it():
+    """A change that was merged is where the next night begins."""
+    began = replace(run(1, "0"), subject="exp: wider [emitter=architect]")
+    first = Verdict(began.run, "keep", "evidence", "", BEGUN, True, estimate=Estimate(0.99, 0.98, 1.0, 1))
+    again = replace(first, baseline=False, incumbent=began.commit, estimate=Estimate(0.99, 0.98, 1.0, 2))
+    change = replace(again, incumbent="0", difference=BETTER)
+    for verdict, words in ((first, True), (again, True), (change, False)):
+        assert (f"baseline {began.commit[:7]}: wider" in telling.line_of(1, began, verdict)) == words
+    assert telling.line_of(1, run(0), first).endswith(f"keep         baseline {run(0).commit[:7]}")

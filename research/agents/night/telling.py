@@ -1,31 +1,49 @@
-"""One line per run for the person who watches a night, and the sentences that --notify gets."""
+"""A line per run for the person who watches a night, as narrow as a terminal, and the sentences that --notify gets."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import Literal
 
 from research.records import Estimate, Judged, Run, Verdict
 from research.verdict import lineage
+from research.verdict.judge import RULE as EVIDENCE
+
+_COLUMNS = 80
 
 
 def line_of(number: int, run: Run, verdict: Verdict | None) -> str:
-    """A finished run in one line: number, time, what it was, score, verdict."""
+    """A finished run: number, time, score, verdict, what it was, its change in val_bpb as believed (- is better).
+
+    What is wider than a terminal goes on below, under what it was, so that no number is torn apart.
+    """
     score = f"{run.val_bpb:.6f}" if run.val_bpb is not None else f"{run.outcome:>8}"
-    what = _name(run)
-    head = f"{number:4d}  {(run.finished_utc or '')[11:16]}  {score}"
-    if verdict is None:
-        return f"{head}  {'':11}  {what}"
-    gain = _signed(verdict.difference)
-    sure = f" P {verdict.p_better:.2f}" if verdict.p_better is not None else ""
-    return f"{head}  {verdict.decision:<11}  {what}{gain}{sure}"
+    head = f"{number:4d}  {(run.finished_utc or '')[11:16]}  {score}  {verdict.decision if verdict else '':<11}  "
+    room = _COLUMNS - len(head)
+    lines = textwrap.wrap(_name(run, verdict), room, break_on_hyphens=False) or [""]
+    if verdict is not None and verdict.difference is not None:
+        sure = f" P {verdict.p_better:.2f}" if verdict.p_better is not None else ""
+        change = f"{_signed(verdict.difference)}{sure}"
+        if len(lines[-1]) + len(change) <= room:
+            lines[-1] += change
+        else:
+            lines.append(change.strip())
+    return f"\n{'':{len(head)}}".join([head + lines[0], *lines[1:]])
 
 
-def _name(run: Run) -> str:
+def _name(run: Run, verdict: Verdict | None = None) -> str:
     """The change without prefix and tag; of what is none, that it is the baseline, whatever its commit says."""
+    change = run.subject.removeprefix("exp:").split(" [emitter=")[0].strip()
     if not run.subject.startswith("exp:"):
         return f"baseline {run.commit[:7]}"
-    return run.subject.removeprefix("exp:").split(" [emitter=")[0].strip()
+    return f"baseline {run.commit[:7]}: {change}" if verdict and _is_of_baseline(run, verdict) else change
+
+
+def _is_of_baseline(run: Run, verdict: Verdict) -> bool:
+    """Whether a run measured what its branch began with, which another night may have made as an experiment."""
+    again = verdict.rule == EVIDENCE and verdict.decision == "keep" and verdict.incumbent == run.commit
+    return verdict.baseline or (again and verdict.difference is None)  # none stood before, to compare with
 
 
 def _signed(difference: Estimate | None) -> str:
