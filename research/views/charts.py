@@ -26,14 +26,19 @@ _LEGEND = (
     ("crash", "crash"),
 )
 
+_OFF = (("off", "off the scale"),)
+
 
 def progress(data: ReportData, canvas: Canvas = surface.WIDE_PROGRESS, alone: bool = False) -> str:
     """Every run in order: dots by what became of them, crosses for crashes, intervals of replicated ones, frontier."""
     means = [c.estimate for c in data.candidates if c.estimate and c.estimate.n > 1 and c.decision == "keep"]
     must = [step.estimate.mean for step in data.steps] + [e.high for e in means]
     must += [data.headline.best.estimate.low] if data.headline.best and data.headline.best.estimate else []
-    head, canvas = _head(canvas, data, "val_bpb since the beginning", alone, _LEGEND)
-    plane = surface.plane_for(canvas, len(data.rows), surface.believed(data.rows), must, 0.20 if data.steps else 0.0)
+    room = 0.20 if data.steps else 0.0
+    plane = surface.plane_for(canvas, len(data.rows), surface.believed(data.rows), must, room)
+    off = any(row.val_bpb is not None and not plane.holds(row.val_bpb) for row in data.rows)
+    head, canvas = _head(canvas, data, "val_bpb since the beginning", alone, (*_LEGEND, *(_OFF if off else ())))
+    plane = replace(plane, canvas=canvas)
     parts = list(head)
     parts += surface.axes(plane) + _lane(plane, data.rows) + _baseline(plane, data)
     parts += surface.frontier_line(plane, data.steps)
@@ -42,6 +47,7 @@ def progress(data: ReportData, canvas: Canvas = surface.WIDE_PROGRESS, alone: bo
     parts += [_dot(plane, row, size) for row in data.rows if row.val_bpb is not None]
     boxes = [_around(plane, row, size) for row in data.rows if row.val_bpb is not None]
     boxes += [_bar_box(plane, c) for c in data.candidates if c.estimate and c.estimate.n > 1]
+    boxes += _line_boxes(plane, data.steps)
     parts += _latest(plane, data.rows, size, boxes)
     parts += _labels(plane, data.steps, boxes)
     return surface.whole(canvas, parts, "val_bpb of every run", alone)
@@ -60,6 +66,7 @@ def frontier(data: ReportData, canvas: Canvas = surface.WIDE_FRONTIER, alone: bo
         for s in fresh
     ]
     boxes = [Box(x - 8, y - 8, x + 8, y + 8) for s in fresh for x, y in [_spot(plane, s)]]
+    boxes += _line_boxes(plane, data.steps)
     parts += _labels(plane, data.steps, boxes)
     return surface.whole(canvas, parts, "the val_bpb that the branch stood on", alone)
 
@@ -102,6 +109,8 @@ def _symbol(kind: str, x: float, y: float) -> str:
         return band + tag("path", class_="front", d=f"M{x - 11:g} {y:g}h22")
     if kind == "bar":
         return tag("path", class_="bar keep", d=_bar_path(x, y - 9, y + 9, y))
+    if kind == "off":
+        return tag("path", class_="discard", d=_triangle(x, y - 4, 5.5, -1))
     return tag("circle", class_="again discard" if kind == "again" else kind, cx=x, cy=y, r=5.5)
 
 
@@ -118,12 +127,15 @@ def _dot(plane: Plane, row: Row, size: float) -> str:
     x, y, words = plane.x(row.number), plane.y(row.val_bpb), title(_row_said(row))
     if not plane.holds(row.val_bpb):
         sign = 1 if row.val_bpb < plane.low else -1
-        return tag(
-            "path", words, class_=row.status, d=f"M{x - size:g} {y:g}h{2 * size:g}l{-size:g} {sign * size * 1.5:g}z"
-        )
+        return tag("path", words, class_=row.status, d=_triangle(x, y, size, sign))
     if row.first != row.number:
         return tag("circle", words, class_=f"again {row.status}", cx=x, cy=y, r=size * 0.8)
     return tag("circle", words, class_=row.status, cx=x, cy=y, r=size * (1.15 if row.status == "keep" else 0.85))
+
+
+def _triangle(x: float, y: float, size: float, sign: int) -> str:
+    """It points to where a run lies that is off the scale: 1 down, -1 up."""
+    return f"M{x - size:g} {y:g}h{2 * size:g}l{-size:g} {sign * size * 1.5:g}z"
 
 
 def _row_said(row: Row) -> str:
@@ -257,8 +269,7 @@ def _labels(plane: Plane, steps: Sequence[Step], boxes: Sequence[Box]) -> list[s
     sizes = [surface.label_width(word, canvas) for word in words]
     anchors = [Anchor(x, y, wide, canvas.font) for (x, y), wide in zip(spots, sizes, strict=True)]
     area = Box(canvas.left + 4, canvas.top, plane.right, plane.bottom - 4)
-    taken = [*boxes, *_line_boxes(plane, steps)]
-    found = place(anchors, area, taken, SETTINGS.chart_label_air, canvas.label_reach)
+    found = place(anchors, area, boxes, SETTINGS.chart_label_air, canvas.label_reach)
     parts = []
     for (x, y), word, box in zip(spots, words, found, strict=True):
         if box:

@@ -64,8 +64,9 @@ def _standing(view: LiveView) -> list[Text]:
         return [Text(f"{counts}; {why}"), *night]
     text = Text("best  ", style="bold")
     text.append(f"{interval(view.best, digits=5)}", style="bold green")
-    gain = f", {signed(view.gain.mean)} on baseline" if view.gain else ""
-    text.append(f" believed, n = {view.best.n}{gain}", style="not bold")
+    # A baseline is as it was measured: nothing stood before that it could be held against.
+    believed, gain = (" believed", f", {signed(view.gain.mean)} on baseline") if view.gain else ("", "")
+    text.append(f"{believed}, n = {view.best.n}{gain}", style="not bold")
     text.append(f"  {view.best_title}", style="not bold dim")
     return [Text(counts), *night, _one_line(text)]
 

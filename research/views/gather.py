@@ -128,7 +128,7 @@ def _row(item: Judged, numbers: Mapping[str, int], known_of: Mapping[str, Known]
         commit=run.commit,
         parent=run.parent,
         title=title_of(run.subject, is_base) or run.run,
-        emitter=run.emitter or "",
+        emitter=run.emitter or ("" if is_base else "free"),
         category=run.category,
         status=_status(run, known),
         decision="baseline" if verdict and verdict.baseline else words,

@@ -23,7 +23,7 @@ class Row:
         commit: Full hash, "" when unknown.
         parent: The commit's first parent, "".
         title: The commit's subject without its prefix and tag.
-        emitter: Who proposed it, "" where nobody is named.
+        emitter: Who proposed it, "free" where nobody is named, "" for the baseline.
         category: What it changed, "".
         status: See Status; that of its configuration.
         decision: The verdict on the run in a word, "crash" without a score.
@@ -31,7 +31,7 @@ class Row:
         val_bpb: Its score, None without one.
         first: Number of the first run of its configuration; its own unless it is a replicate.
         p_better: Probability that its configuration beats the incumbent of the time.
-        difference: Its configuration against that incumbent.
+        difference: Its configuration against that incumbent, as its verdict believed.
         seed: Its seed.
         started_utc: ISO 8601.
         minutes: Wall-clock minutes, None when unknown.
@@ -101,6 +101,11 @@ class Candidate:
     audit: Estimate | None = None
     against_baseline: Estimate | None = None
     measured: float | None = None
+
+    @property
+    def n(self) -> int:
+        """Runs that tell its value."""
+        return self.estimate.n if self.estimate else 0
 
 
 @dataclass(frozen=True)

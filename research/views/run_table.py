@@ -14,9 +14,9 @@ from research.views.words import clock, interval, plain, signed
 _HEADS = (
     ("n", "#"),
     ("n", "val_bpb"),
-    ("n wide", "vs. best"),
+    ("n wide", "vs. what stood"),
     ("wide", "verdict"),
-    ("", "change"),
+    ("", "what"),
     ("wide", "emitter"),
     ("wide", "touched"),
     ("n wide", "GB"),
@@ -32,7 +32,10 @@ def run_table(data: ReportData) -> str:
     head = "".join(f'<th class="{k}">{f"<button>{n}</button>" if n else ""}</th>' for k, n in _HEADS)
     body = "".join(_row(row) for row in data.rows)
     table = f'<table id="runs"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
-    say = "Click a column to sort, a row to see what it changed and why it was judged so."
+    say = (
+        "Click a column to sort, a row to see what it changed and why it was judged so. Vs. what stood: the change in "
+        "val_bpb as its verdict believed it, − is better."
+    )
     return section(
         "Every run", say, f'{_tools(data)}<div class="card"><div class="scroll">{table}</div></div>', "every-run"
     )
@@ -96,7 +99,7 @@ def _facts(row: Row) -> dict[str, Any]:
         ("failure", row.signature),
         ("changed", row.changes),
         ("lines", row.lines),
-        ("difference", f"{interval(row.difference, True, 5)} against what stood" if row.difference else ""),
+        ("change", f"{interval(row.difference, True, 5)} against what stood, as believed" if row.difference else ""),
         ("P(better)", f"{row.p_better:.3f}" if row.p_better is not None else ""),
         ("emitter", row.emitter),
         ("touched", row.category),

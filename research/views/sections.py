@@ -48,23 +48,17 @@ def _answer(top: Headline) -> tuple[str, str]:
         size = plain(abs(solid.against_baseline.mean))
         title = f'<span class="good"><span class="num">{size}</span> bpb better, confirmed</span>'
         if top.confirmed:
-            return title, f"{claim} (95 %); {_measured(top)}."
+            return title, f"{claim} (95 %), {_measured(top)}."
         sure = f"Confirmed is “{solid.title}”, {interval(solid.against_baseline, True)} (95 %)."
-        return title, f"{sure} Not confirmed yet: {claim}; {_measured(top)}."
-    return "Nothing is confirmed yet", f"{claim} (95 %); {_measured(top)}. Another run of it would tell."
+        return title, f"{sure} Not confirmed yet: {claim}, {_measured(top)}."
+    return "Nothing is confirmed yet", f"{claim} (95 %), {_measured(top)}. Another run of it would tell."
 
 
 def _measured(top: Headline) -> str:
     """The runs behind a headline's claim as they are: their means differ by more than is believed of them."""
-    assert top.best is not None
-    told = [(what, one) for what, one in (("its", top.best), ("the baseline's", top.baseline)) if one]
-    parts = [f"{plain(c.measured)} {what} {_mean_of(c)}" for what, c in told if c.measured is not None]
-    return f"as measured, val_bpb {', '.join(parts)}"
-
-
-def _mean_of(one: Candidate) -> str:
-    n = one.estimate.n if one.estimate else 0
-    return "one run" if n == 1 else f"mean of {n} runs"
+    told = [(whose, one) for whose, one in (("val_bpb ", top.best), ("the baseline's ", top.baseline)) if one]
+    parts = [f"{whose}{plain(c.measured)}, {_times(c.n)}" for whose, c in told if c.measured is not None]
+    return f"as measured: {'; '.join(parts)}"
 
 
 def _times(n: int) -> str:
@@ -190,8 +184,7 @@ def _by(one: Candidate) -> str:
 
 
 def _mean(one: Candidate) -> str:
-    n = one.estimate.n if one.estimate else 0
-    return f"{plain(one.measured, 5)}<br><small>n = {n}</small>" if one.measured is not None else "–"
+    return f"{plain(one.measured, 5)}<br><small>n = {one.n}</small>" if one.measured is not None else "–"
 
 
 def audit(data: ReportData) -> str:
@@ -200,7 +193,7 @@ def audit(data: ReportData) -> str:
         return ""
     best = next((c for c in data.audited if data.headline.best and c.commit == data.headline.best.commit), None)
     verdict = f"<p class=say>{esc(_audit_says(best))}</p>" if best and best.audit else ""
-    heads = [("n", "#"), ("", "kept change"), ("n", "validation, believed"), ("n", "audit, as measured")]
+    heads = [("n", "#"), ("", "kept change"), ("n", "validation,<br>believed"), ("n", "audit, as<br>measured")]
     rows = [
         [
             ("n", str(c.number)),
@@ -237,7 +230,7 @@ def archive(data: ReportData) -> str:
     kinds = list(dict.fromkeys(kind for kind, _ in sorted(split.values())))
     columns = sorted({rest for _, rest in split.values()})
     at = {split[cell.niche]: cell for cell in data.cells}
-    best = min(cell.mean for cell in data.cells)
+    best = data.headline.best.commit if data.headline.best else ""
     heads = [("", "")] + [
         ("", f"{esc(rest[0] if rest else '')}<span>{esc(', '.join(rest[1:]))}</span>") for rest in columns
     ]
@@ -245,18 +238,21 @@ def archive(data: ReportData) -> str:
     for kind in kinds:
         cells = [_cell(at.get((kind, rest)), best, ", ".join(rest)) for rest in columns]
         rows.append([("none", f"<strong>{esc(kind)}</strong>"), *cells])
-    say = "The best of every niche: what a change touched, by parameters, memory and growth."
+    say = (
+        "The best of every niche, kept or not, with its val_bpb as believed: what a change touched, by parameters, "
+        "memory and growth. What stands is green."
+    )
     return section("Archive", say, card(table(heads, rows, "grid")))
 
 
-def _cell(cell: Cell | None, best: float, column: str) -> tuple[str, str]:
+def _cell(cell: Cell | None, best: str, column: str) -> tuple[str, str]:
     if cell is None:
         return "none", ""
     words = f'<span title="{esc(cell.title)}">{plain(cell.mean)}</span>'
     who = cell.emitter or ("" if cell.niche.startswith("baseline") else "free")
     where = f'<small class="narrow">{esc(column)}</small>'  # a phone shows no column heads
     return (
-        "num best" if cell.mean == best else "num",
+        "num best" if best and cell.commit == best else "num",
         f'{where}{words}<br><small>n = {cell.n}<span class="wide"> · {cell.count} tried</span><br> {esc(who)}</small>',
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -51,6 +52,34 @@ def test_every_run_is_on_the_progress_chart(tmp_path: Path):
     assert "latest: #60" in words
     assert "60 runs" in words
     assert "kept" in words
+
+
+def test_what_is_off_the_scale_is_in_the_legend_where_there_is_any(tmp_path: Path):
+    data = data_of(tmp_path / "lab", 20)
+    far = replace(data, rows=(*data.rows[:-1], replace(data.rows[-1], val_bpb=9.9, status="discard", doubt="too far")))
+    assert "off the scale" in charts.progress(far)
+    near = [row for row in data.rows if row.val_bpb is not None and row.val_bpb < 0.9985]
+    assert "off the scale" not in charts.progress(replace(data, rows=tuple(near)))
+
+
+def test_no_label_is_struck_through_by_the_frontier(tmp_path: Path):
+    """The latest run lies above what stands, by so little that its label would lie on the line."""
+    data = data_of(tmp_path / "lab", 60)
+    shown = 0
+    for above in range(1, 12):
+        value = data.steps[-1].estimate.mean + above * 1e-4
+        rows = (*data.rows[:-1], replace(data.rows[-1], val_bpb=value))
+        picture = charts.progress(replace(data, rows=rows), alone=True)
+        path = drawn(picture, "path", "front")[-1].get("d", "")
+        levels = [tuple(map(float, numbers)) for numbers in re.findall(r"([\d.]+) ([\d.]+)H([\d.]+)", path)]
+        assert levels
+        for label in drawn(picture, "text", "nowlabel"):
+            shown += 1
+            x, y, wide = float(label.get("x", "0")), float(label.get("y", "0")), 8.0 * len(label.text or "")
+            left = {"end": x - wide, "middle": x - wide / 2}.get(label.get("text-anchor", ""), x)
+            for begin, level, end in levels:
+                assert not (y - 12 < level < y and begin < left + wide and end > left), (begin, level, end)
+    assert shown > 5
 
 
 def test_the_frontier_alone(tmp_path: Path):

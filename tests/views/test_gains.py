@@ -51,7 +51,7 @@ def test_a_lucky_change_has_one_believed_gain_on_the_whole_page():
     assert page.count("−0.0062") >= 4
     assert "−0.0100" not in page
     words = re.sub(r"<[^>]*>", " ", page)
-    assert "as measured, val_bpb 0.9800 its one run, 0.9900 the baseline&#x27;s one run" in words
+    assert "as measured: val_bpb 0.9800, one run; the baseline&#x27;s 0.9900, one run" in words
 
 
 def test_what_stands_is_the_sum_of_its_steps():

@@ -19,6 +19,7 @@ from research.store.imports import import_path
 from research.store.open import open_store, read_store
 from research.views.diffs import difference
 from research.views.hours import cost_of, utilisation, wall_seconds
+from research.views.html import esc
 from research.views.page import render
 from research.views.report_data import ReportData
 from research.views.write_report import NothingThere, choose_branch, page_path, read_data, write_page
@@ -111,6 +112,25 @@ def test_the_numbers_are_the_stores(sixty: ReportData):
     assert len(sixty.bets) <= 3
     kept = sum(c.gain.mean for c in (*sixty.confirmed, *sixty.unsure) if c.gain)
     assert sum(line.earned_bpb for line in sixty.emitters) == pytest.approx(-kept)
+
+
+def test_whoever_was_free_is_called_so_and_can_be_chosen(sixty: ReportData):
+    page = render(sixty)
+    assert '<option value="free">free</option>' in page
+    baseline = sixty.headline.baseline
+    assert baseline is not None
+    assert {row.emitter for row in sixty.rows if row.first == baseline.number} == {""}
+    assert all(row.emitter for row in sixty.rows if row.first != baseline.number)
+
+
+def test_green_in_the_archive_is_what_stands(sixty: ReportData):
+    """Not the lowest value, which may be a discarded configuration's."""
+    best = sixty.headline.best
+    assert best is not None
+    cells = tuple(replace(cell, mean=0.5) if cell.commit != best.commit else cell for cell in sixty.cells)
+    assert any(cell.commit == best.commit for cell in cells)
+    page = render(replace(sixty, cells=cells))
+    assert re.findall(r'class="num best">.*?title="([^"]*)"', page) == [esc(best.title)]
 
 
 def test_what_others_wrote_stays_text(sixty: ReportData):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -145,6 +146,12 @@ def test_the_baseline_is_called_so(kit: Kit):
     shown = kit.research("watch", "--once").out
     assert "#1 baseline 0.9" in shown
     assert "Mend the fence" not in shown
+
+
+def test_what_is_best_is_believed_and_the_baseline_as_it_was_measured(tmp_path: Path):
+    assert "believed" not in "\n".join(picture(make_lab(tmp_path / "one", 2)))
+    (best,) = [line for line in picture(make_lab(tmp_path / "lab", 60), 120) if line.startswith("best")]
+    assert re.search(r"\] believed, n = \d+, −0\.0\d+ on baseline  ", best)
 
 
 def test_a_discarded_baseline_is_not_one_kept_less(kit: Kit):
