@@ -75,7 +75,7 @@ def _flights(view: LiveView, width: int, lines: int) -> list[RenderableType]:
     alive = [flight for flight in view.flights if flight.alive]
     parts: list[RenderableType] = [] if alive else [Text("No run is going on.", style="dim")]
     if view.go_on:
-        parts.append(Text("to go on: ", style="yellow").append(view.go_on, style="not dim"))
+        parts += [Text("To go on:", style="yellow"), Text(view.go_on)]  # a line of its own is copied whole
     for flight in alive[:_FLIGHTS_SHOWN]:
         parts += _flight(flight, view.incumbent_curve, width)
     if len(alive) > _FLIGHTS_SHOWN:

@@ -15,6 +15,7 @@ from research.contract import RUN_LOG
 from research.files import is_held
 from research.lab import Lab
 from research.memory.recall import recall
+from research.planning import POLICY_FACT
 from research.records import Run
 from research.settings import SETTINGS
 from research.store import folders, reads
@@ -125,4 +126,5 @@ class Live:
         names = {run.run: run.folder for item in mine for run in (item.run,)}
         for name in reversed(standing.runs if standing else ()):
             curve = curve or (finished_curve(self.lab.places.runs / names[name]) if names.get(name) else ())
-        return Known(mine, memory, open_runs, plan, night, curve, store.verdicts())
+        policy = store.fact(POLICY_FACT) or ""
+        return Known(mine, memory, open_runs, plan, night, curve, store.verdicts(), policy)

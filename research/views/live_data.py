@@ -87,6 +87,7 @@ class Known:
     night: NightState | None = None
     incumbent_curve: Curve = ()
     verdicts: Sequence[Verdict] = ()
+    policy: str = ""
 
 
 def view_of(
@@ -116,7 +117,7 @@ def view_of(
         next_up=f"{plan_title(known.plan)}: {known.plan.reason}" if known.plan else "",
         shares=_shares(known.history),
         night=tuple(cut_off_in_words(night) if cut_off else budget_left(night, now)) if night else (),
-        go_on=go_on(night) if night and cut_off else "",
+        go_on=go_on(night, known.policy) if night and cut_off else "",
     )
 
 
@@ -155,8 +156,8 @@ def cut_off_in_words(night: NightState) -> list[str]:
     return [night.stop_reason or "cut off, without a word why", f"after {night.runs}{of} runs"]
 
 
-def go_on(night: NightState) -> str:
-    """The command that takes a night up again; the limits are those that it had."""
+def go_on(night: NightState, policy: str = "") -> str:
+    """The command that takes a night up again, with what is on record of the one that began it."""
     limits = night.limits
     options = [
         ("agent", night.agent if night.agent != "builtin" else None),
@@ -166,6 +167,7 @@ def go_on(night: NightState) -> str:
         ("usd-per-hour", limits.usd_per_hour or None),
         ("workers", night.workers if night.workers > 1 else None),
         ("backend", night.backend if night.backend != "local" else None),
+        ("policy", policy if policy != "discovery" else None),
     ]
     given = [
         f"--{name} {value:g}" if isinstance(value, float) else f"--{name} {value}" for name, value in options if value

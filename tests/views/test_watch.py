@@ -17,6 +17,7 @@ from research.files import FileLock
 from research.lab import Lab
 from research.night_state import FACT, Limits, NightState
 from research.places import Places
+from research.planning import POLICY_FACT
 from research.records import Run
 from research.store import folders
 from research.store.open import read_store
@@ -180,9 +181,10 @@ def test_a_night_that_was_cut_off_is_called_so(tmp_path: Path, reason: str | Non
     night = NightState("n", BRANCH, "codex", "local", 1, 1, utc(BEGIN), Limits(20, 0.5), 4, stop_reason=reason)
     with read_store(places) as store:
         store.set_fact(FACT, night.to_json())
+        store.set_fact(POLICY_FACT, "greedy")
     lines = picture(places)
     assert f"night {words}, after 4 of 20 runs" in lines
-    assert "to go on: uv run research night --agent codex --max-runs 20 --hours 0.5" in lines
+    assert "uv run research night --agent codex --max-runs 20 --hours 0.5 --policy greedy" in lines
     lock = FileLock(places.discovery / ".night.lock")
     assert lock.acquire()
     assert "night 4 of 20 runs, 9.0 of 0.5 h" in picture(places)
