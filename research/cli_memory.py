@@ -17,7 +17,7 @@ from research.errors import ResearchError
 from research.lab import Lab
 from research.memory.current import Row, as_text, head_warnings
 from research.memory.digest import Niche, Standing, remembered
-from research.memory.words import phase_shown, rows
+from research.memory.words import BELIEVED, phase_shown, rows
 from research.records import Plan
 from research.runs.adoption import HAND
 from research.runs.log import clean
@@ -91,13 +91,13 @@ def archive(as_json: JsonFlag = False) -> None:
         digest = remembered(store, repo.head(lab.work).branch)
     data = {"niches": [asdict(one) for one in digest.niches]}
     if as_json or not sys.stdout.isatty():
-        heads = ("niche", "mean", "n", "commit", "emitter", "tried", "what")
+        heads = ("niche", "believed", "n", "commit", "emitter", "tried", "what")
         lines = [
             (e.niche, f"{e.mean:.6f}", str(e.n), e.commit[:7], e.emitter or "-", str(e.count), clean(e.description))
             for e in digest.niches
         ]
         text = "\n".join("\t".join(row) for row in [heads, *lines]) if lines else NO_NICHE
-        show("archive", data, text, as_json)
+        show("archive", data, f"{text}\n{BELIEVED}" if lines else text, as_json)
     else:
         _print_niches(digest.niches)
 
@@ -176,7 +176,7 @@ def _print_niches(niches: Sequence[Niche]) -> None:
         Console().print(NO_NICHE)
         return
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
-    for head in ("mean", "n", "tried", "commit"):
+    for head in ("believed", "n", "tried", "commit"):
         table.add_column(head, justify="left" if head == "commit" else "right", no_wrap=True)
     table.add_column("niche, and who made its elite how", overflow="fold")
     for e in niches:
@@ -184,3 +184,4 @@ def _print_niches(niches: Sequence[Niche]) -> None:
         told = Text("\n").join([Text(e.niche), made])
         table.add_row(f"{e.mean:.6f}", str(e.n), str(e.count), e.commit[:7], told)
     Console().print(table)
+    Console().print(BELIEVED)

@@ -21,7 +21,7 @@ from research.errors import ResearchError
 from research.files import append_line, held
 from research.lab import Lab
 from research.launching import Request
-from research.night_state import FACT, Limits, NightState, from_json, is_cut_off
+from research.night_state import FACT, LOCK, Limits, NightState, from_json, is_cut_off
 from research.places import Places
 from research.planning import POLICY_FACT, SEED_FACT, plan_ahead
 from research.repo import branch_tip, find_root
@@ -129,7 +129,7 @@ def _alone(places: Places) -> Iterator[None]:
     """
     with ExitStack() as stack:
         try:
-            stack.enter_context(held(places.discovery / ".night.lock", 0.0))
+            stack.enter_context(held(places.discovery / LOCK, 0.0))
         except TimeoutError:
             what = "A night is going on in this checkout."
             raise ResearchError(what, "Watch it: research watch. Or work in another clone of the repository.") from None

@@ -164,7 +164,7 @@ class Lab:
         """A verdict with its score and review."""
         plan = store.plan(run.plan) if run.plan else None
         known = recall(history, run.branch, run.contract).conjectures
-        told = [f"{one.text}{' (withdrawn)' if one.withdrawn else ''}" for one in known]
+        told = [one.text for one in known]
         began = run if verdict.baseline else lineage.baseline(lineage.of_contract(history, run.branch, run.contract))
         return reviewed(run, verdict, history, partial(niche_of_run, baseline=began), plan, told)
 

@@ -10,6 +10,8 @@ from typing import Any
 
 from research.settings import SETTINGS
 
+LOCK = ".night.lock"
+"""File in the memory's folder that whoever runs a night holds."""
 FACT = "night"
 """Name of the store's fact that holds the latest night as JSON."""
 

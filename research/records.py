@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, cast
@@ -234,14 +233,6 @@ class Verdict:
 def is_confirmed(gain: Estimate | None, value: Estimate | None) -> bool:
     """Whether a gain is confirmed, the same for everybody who says so: more than one run, the whole interval a gain."""
     return bool(gain and gain.high < 0 and value and value.n > 1)
-
-
-def apart(one: Estimate | None, other: Estimate | None) -> Estimate | None:
-    """One value minus another, their spreads taken together; None without both."""
-    if one is None or other is None:
-        return None
-    mean, reach = one.mean - other.mean, math.hypot(one.high - one.low, other.high - other.low) / 2
-    return Estimate(mean, mean - reach, mean + reach, one.n + other.n)
 
 
 @dataclass(frozen=True)

@@ -154,7 +154,8 @@ def conjectures(
             text = _phrase(topic, sign) + "."
             standing.append((abs(mean) / reach, Conjecture(text, tally.n, mean, mean - reach, mean + reach)))
         if past and past.sign != sign and len(gathered.steps) - past.at <= SETTINGS.recent_kept:
-            text = f"Withdrawn: {_phrase(topic, past.sign)} (it seemed so after {past.n}, by {past.mean:+.6f})."
+            seemed = f"it seemed so after {past.n}, by {-past.mean:+.6f} in val_bpb"
+            text = f"Withdrawn: {_phrase(topic, past.sign)} ({seemed})."
             withdrawn.append((past.at, Conjecture(text, tally.n, mean, mean - reach, mean + reach, True)))
     standing.sort(key=lambda entry: (-entry[0], entry[1].text))
     withdrawn.sort(key=lambda entry: (-entry[0], entry[1].text))

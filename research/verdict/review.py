@@ -103,6 +103,8 @@ def _measured(run: Run) -> Iterator[str]:
     yield ", ".join([*parts, f"seed {run.seed}"])
     for reason in run.suspect:
         yield f"suspect: {as_data(reason)}"
+    if hidden := run.facts.get("uncounted"):
+        yield f"uncounted: {clean(run.facts.get('uncounted_s', '?'))} s, {clean(hidden)}"
 
 
 def _compared(case: Comparison, verdict: Verdict) -> Iterator[str]:

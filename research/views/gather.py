@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from research import records
+from research.memory.gains import Gain, against_baseline, gains_of
 from research.memory.recall import baseline_of
 from research.memory.view import Known, Memory
 from research.night_state import NightState
@@ -17,7 +18,6 @@ from research.verdict.comparable import is_believable
 from research.verdict.evidence import Evidence
 from research.views import outlook
 from research.views.frontier import steps_of
-from research.views.gains import Gain, against_baseline, gains_of
 from research.views.hours import cost_of, seconds_of, utilisation, wall_seconds
 from research.views.report_data import (
     Candidate,

@@ -28,7 +28,6 @@ from research.views.write_report import branch_here, choose_branch
 
 _PIPE_COLUMNS = 80  # width of a picture that no terminal asks for
 _YOUNG_S = 10.0  # a run's lock is not probed before, so that a probe can't meet the moment in which it is taken
-_NIGHT_LOCK = ".night.lock"  # in the memory's folder; whoever runs a night holds it
 
 
 class Live:
@@ -79,7 +78,7 @@ class Live:
             return True
         if not self._is_cut_off:
             try:
-                self._is_cut_off = not is_held(self.lab.places.discovery / _NIGHT_LOCK)
+                self._is_cut_off = not is_held(self.lab.places.discovery / night_state.LOCK)
             except OSError:
                 return True
         return not self._is_cut_off

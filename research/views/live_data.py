@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
+from research.memory.gains import against_baseline, gains_of
 from research.memory.view import Memory
 from research.night_state import NightState, worked_s
 from research.records import Estimate, Judged, Plan, Run, Verdict
 from research.settings import SETTINGS
-from research.views.gains import against_baseline, gains_of
 from research.views.hours import moment
 from research.views.live_log import Curve, LogProgress
 from research.views.outlook import phase_in_words, plan_title

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from research.memory.current import as_text
 from research.memory.digest import digest_of
 from research.memory.recall import recall
-from research.memory.words import BELIEVED, HABIT, as_text, rows
+from research.memory.words import BELIEVED, HABIT, rows
 from research.records import Judged
 from research.search.emitters.quoting import gain_said
 from tests.support.histories import BRANCH, CONTRACT, judged, name, run

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import pytest
 
+from research.memory.gains import against_baseline, apart, gains_of
 from research.memory.recall import recall
 from research.records import Decision, Estimate, Judged, Run, Verdict
-from research.views.gains import against_baseline, apart, gains_of
 from research.views.gather import Material, gather
 from research.views.page import render
 from research.views.report_data import ReportData

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from support.labkit import Kit, kit
 
+from research.memory.gains import apart
 from research.night_state import Limits, NightState
-from research.records import Estimate, Outcome, Run, apart
+from research.records import Estimate, Outcome, Run
 from research.store.imports import import_path
 from research.store.open import open_store, read_store
 from research.views.diffs import difference

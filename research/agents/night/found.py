@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from research.memory.gains import Gain, against_baseline
 from research.memory.recall import baseline_of
 from research.memory.view import Memory
-from research.records import apart, is_confirmed
+from research.records import is_confirmed
 
 
-def found(memory: Memory) -> str:
+def found(memory: Memory, gains: Mapping[str, Gain]) -> str:
     """The best that is kept on the branch, and how far it lies from the baseline; "" before the first score.
 
     Args:
         memory: What is known of the branch.
+        gains: What verdicts believe of changes.
     """
     best, base = memory.best or memory.incumbent, baseline_of(memory)
     if best is None or base is None or best.estimate is None:
         return ""
     if best.key == base.key:
         return "Nothing on the branch beats the baseline yet."
-    value, gain = best.estimate, apart(best.estimate, base.estimate)
+    value, gain = best.estimate, against_baseline(best, memory, gains)
     far = f", {gain.mean:+.6f} [{gain.low:+.6f}, {gain.high:+.6f}] against the baseline" if gain else ""
     sure = "confirmed" if is_confirmed(gain, value) else "not confirmed"
     return f"Best on the branch: {title(best.subject)}; val_bpb {value.mean:.6f} (n={value.n}){far}, {sure}."

@@ -17,6 +17,7 @@ from research.contract import DEFAULT_SEED, EXIT_NO_DATA
 from research.errors import ResearchError
 from research.lab import Lab
 from research.launching import End, Request, launch
+from research.memory.gains import gains_of
 from research.memory.recall import contract_of
 from research.night_state import FACT, NightState, worked_s
 from research.planning import close_finished_plans, memory_of, next_plan
@@ -101,7 +102,8 @@ class Night:
             if not self._reason.startswith(_INTERRUPTED):
                 self._save(store, finished_utc=self.lab.now_utc())
             self._save(store, stop_reason=self._reason)
-            self.found = found(memory_of(self.lab, store, self.state.branch))
+            gains = gains_of(self._history(store), store.verdicts())
+            self.found = found(memory_of(self.lab, store, self.state.branch), gains)
         self._tell("end", f"The night ended: {self._reason}. Runs: {self.state.runs}. {self.found}".rstrip())
         return self.state
 

@@ -21,7 +21,7 @@ def _gains(plan: Plan, memory: Memory) -> Iterator[str]:
         key=lambda trend: (-trend.mean, trend.name),
     )
     for trend in best[:3]:
-        yield f"Moving {trend.name} {trend.direction} gained {trend.mean:+.4f} on average (n={trend.n})."
+        yield f"Moving {trend.name} {trend.direction} changed val_bpb by {-trend.mean:+.4f} on average (n={trend.n})."
 
 
 # optimizer_hacker -----------------------------------------------------------------------------------------------
@@ -31,8 +31,8 @@ def _schedules(plan: Plan, memory: Memory) -> Iterator[str]:
     trend = memory.trend.get("optimizer")
     if trend is not None and trend.n:
         yield (
-            f"Optimizer changes so far: mean gain {trend.mean:+.4f} [{trend.low:+.4f}, {trend.high:+.4f}], "
-            f"n={trend.n}, {trend.kept} kept, {trend.crashed} crashed."
+            f"Optimizer changes so far: mean change in val_bpb {-trend.mean:+.4f} "
+            f"[{-trend.high:+.4f}, {-trend.low:+.4f}], n={trend.n}, {trend.kept} kept, {trend.crashed} crashed."
         )
 
 
@@ -65,7 +65,7 @@ def _needs_lean(memory: Memory) -> str | None:
 def _lean_said(lean: Lean) -> str:
     other = "down" if lean.way == "up" else "up"
     known = (
-        f"{other} was tried {lean.opposite.n} times, mean gain {lean.opposite.mean:+.4f}"
+        f"{other} was tried {lean.opposite.n} times, mean change in val_bpb {-lean.opposite.mean:+.4f}"
         if lean.opposite
         else f"{other} was never tried"
     )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from research.memory.recall import baseline_of
 from research.memory.view import Known, Memory
-from research.records import Estimate, Judged, Verdict, apart
+from research.records import Estimate, Judged, Verdict
 from research.verdict.comparable import Keys
 
 
@@ -79,3 +79,11 @@ def against_baseline(one: Known, memory: Memory, gains: Mapping[str, Gain]) -> E
         reach = min(reach, (ends.high - ends.low) / 2)
     mean = sum(step.mean for step in steps)
     return Estimate(mean, mean - reach, mean + reach, ends.n if ends else steps[0].n)
+
+
+def apart(one: Estimate | None, other: Estimate | None) -> Estimate | None:
+    """One value minus another, their spreads taken together; None without both."""
+    if one is None or other is None:
+        return None
+    mean, reach = one.mean - other.mean, math.hypot(one.high - one.low, other.high - other.low) / 2
+    return Estimate(mean, mean - reach, mean + reach, one.n + other.n)
