@@ -6,9 +6,10 @@ import hashlib
 import random
 from dataclasses import dataclass, field, replace
 
+from research.memory.current import as_text
 from research.memory.digest import digest_of
 from research.memory.recall import recall
-from research.memory.words import as_text, rows
+from research.memory.words import rows
 from research.records import Failure, Judged, Metrics, Plan, Run
 from research.search import planner
 from research.search.emitters import EMITTERS
