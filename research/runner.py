@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import os
@@ -73,17 +74,17 @@ def parse(argv: Sequence[str], environment: dict[str, str]) -> tuple[Request | N
 
 
 def _minutes(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError("minutes are a number from 0")
-    return value
+    with contextlib.suppress(ValueError):
+        if 0 <= (value := float(text)) < math.inf:
+            return value
+    raise argparse.ArgumentTypeError(f"{text!r}: minutes are a number from 0")
 
 
 def _seed(text: str) -> int:
-    value = int(text)
-    if not 0 <= value < 2**63:
-        raise argparse.ArgumentTypeError("a seed is a whole number from 0")
-    return value
+    with contextlib.suppress(ValueError):
+        if 0 <= (value := int(text)) < 2**63:
+            return value
+    raise argparse.ArgumentTypeError(f"{text!r}: a seed is a whole number from 0")
 
 
 def say(line: str) -> None:

@@ -89,6 +89,10 @@ def examine(root: Path, rev: str | None = None) -> Candidate:
     where = repo.head(root)
     name = rev or where.commit
     if name is None:
+        try:
+            repo.find_root(root)
+        except repo.GitError as error:
+            raise Refused(error.what, error.next) from None
         raise Refused("This repository has no commit yet.", "Commit train.py first: git add -A && git commit -m base")
     commit = repo.commit(root, name)
     text = repo.blob(root, commit.hash, TARGET) if rev else _read(root / TARGET)

@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from research.night_command import replicate_command
+from research.night_state import NightState
 from research.views.html import esc, pill, section
 from research.views.report_data import ReportData, Row
 from research.views.sections import decision_kind
@@ -87,12 +89,12 @@ def _cell(kind: str, words: str, value: float | None) -> str:
 
 def page_data(data: ReportData) -> str:
     """What the rows unfold to, as JSON that can stand inside a script element."""
-    value: dict[str, Any] = {"runs": {row.run: _facts(row) for row in data.rows}, "diffs": dict(data.diffs)}
+    value: dict[str, Any] = {"runs": {row.run: _facts(row, data.night) for row in data.rows}, "diffs": dict(data.diffs)}
     text = json.dumps(value, ensure_ascii=True, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _facts(row: Row) -> dict[str, Any]:
+def _facts(row: Row, night: NightState | None) -> dict[str, Any]:
     pairs = [
         ("why", row.why),
         ("not believed", row.doubt),
@@ -115,7 +117,7 @@ def _facts(row: Row) -> dict[str, Any]:
         nodiff = "The baseline: what everything is compared with."
     else:
         nodiff = "The difference is not in this page; the last command shows it."
-    commands = [f"uv run research replicate {row.commit[:12]}"] if row.commit else []
+    commands = [replicate_command(row.commit, night)] if row.commit else []
     commands.append(f"git show refs/research/runs/{row.run}")
     facts = [pair for pair in pairs if pair[1]]
     return {"commit": row.commit, "facts": facts, "nodiff": nodiff, "commands": commands}
