@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from research.errors import ResearchError
+from research.memory.gains import against_baseline, gains_of
 from research.memory.recall import baseline_of, recall
 from research.memory.view import Conjecture, FailurePattern, Known, Memory, PhaseInputs
-from research.records import Estimate
+from research.records import Estimate, Judged
 from research.settings import SETTINGS
 from research.store import reads
 from research.store.db import Store
 
-_FORM = 2
+_FORM = 3
 """Number of this form; another one makes every kept digest stale."""
 _FACT = "digest:"
 
@@ -51,7 +52,7 @@ class Niche:
 
 @dataclass(frozen=True)
 class Digest:
-    """What summary and archive show of a branch; fields as in Memory."""
+    """What summary and archive show of a branch; fields as in Memory, and what is believed of best minus baseline."""
 
     branch: str
     contract: str | None
@@ -68,6 +69,7 @@ class Digest:
     runs: int
     scored: int
     kept: int
+    change: Estimate | None = None
 
 
 def digest_of(memory: Memory) -> Digest:
@@ -109,7 +111,9 @@ def remembered(store: Store, branch: str) -> Digest:
     kept = _read(store.fact(_FACT + branch), key)
     if kept is not None:
         return kept
-    digest = digest_of(recall(reads.history(store), branch))
+    history = reads.history(store)
+    memory = recall(history, branch)
+    digest = replace(digest_of(memory), change=_change(store, history, memory))
     if digest.runs >= SETTINGS.digest_least_runs:
         text = json.dumps({"key": key, "digest": asdict(digest)}, ensure_ascii=False)
         try:
@@ -117,6 +121,15 @@ def remembered(store: Store, branch: str) -> Digest:
         except ResearchError:
             return digest  # somebody else is writing, or the disk is full: the next one keeps it
     return digest
+
+
+def _change(store: Store, history: Sequence[Judged], memory: Memory) -> Estimate | None:
+    """What verdicts believe of best minus baseline; only those of what was kept are read, which are few."""
+    if memory.best is None:
+        return None
+    kept = {name for one in memory.known.values() if one.decision == "keep" for name in one.runs}
+    verdicts = sorted((one for name in kept for one in store.verdicts(name)), key=lambda one: one.created_utc)
+    return against_baseline(memory.best, memory, gains_of([i for i in history if i.run.run in kept], verdicts))
 
 
 def _key(store: Store) -> str:
@@ -144,6 +157,7 @@ def _from_plain(plain: Mapping[str, Any]) -> Digest:
     values["no_fly"] = tuple(FailurePattern(**one) for one in values["no_fly"])
     values["warnings"] = tuple(values["warnings"])
     values["inputs"] = PhaseInputs(**values["inputs"])
+    values["change"] = Estimate(**values["change"]) if values["change"] else None
     return Digest(**values)
 
 

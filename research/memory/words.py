@@ -38,11 +38,6 @@ def _one_line(one: Standing | None, none: str, mark: str = "") -> str:
     return f"{value.mean:.6f} {spread} @ {one.commit[:7]}"
 
 
-def _than(gain: float) -> str:
-    """A difference whose sign nobody has to know."""
-    return f"{'better' if gain >= 0 else 'worse'} by {abs(gain):.6f}"
-
-
 def _of_conjecture(one: Conjecture) -> str:
     if one.text.startswith(HABIT):
         return f"{clean(one.text)} (share of crashes {one.mean:.2f} [{one.low:.2f}, {one.high:.2f}], n={one.n})"
@@ -58,8 +53,9 @@ def rows(digest: Digest, plan: Plan | None, warnings: Sequence[str]) -> Iterator
     yield BEST, _one_line(d.best, NO_BEST, " believed" if moved else "")
     if d.best:
         yield "", clean(d.best.subject)
-    if d.best and d.baseline and moved:
-        yield "Gain", f"{_than(d.baseline.estimate.mean - d.best.estimate.mean)} than the baseline, by these two values"
+    if moved and d.change:
+        by = f"{d.change.mean:+.6f} [{d.change.low:+.6f}, {d.change.high:+.6f}]"
+        yield "Change", f"{by} against the baseline, as verdicts believe; - is better"
     kept = max(0, d.kept - (d.baseline is not None))  # the baseline is where changes begin, and none itself
     changes = "1 change" if kept == 1 else f"{kept} changes"
     yield (

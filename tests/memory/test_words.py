@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from research.memory.current import as_text
 from research.memory.digest import digest_of
 from research.memory.recall import recall
 from research.memory.words import BELIEVED, HABIT, rows
-from research.records import Judged
+from research.records import Estimate, Judged
 from research.search.emitters.quoting import gain_said
 from tests.support.histories import BRANCH, CONTRACT, judged, name, run
 
 
 def summary(history: Sequence[Judged]) -> str:
     """The text of a history."""
-    return as_text(rows(digest_of(recall(history, BRANCH, CONTRACT)), None, ()))
+    short = digest_of(recall(history, BRANCH, CONTRACT))
+    return as_text(rows(replace(short, change=Estimate(-0.08, -0.1, -0.06, 2)), None, ()))
 
 
 def test_better_is_said_in_words_and_the_baseline_is_no_kept_change():
     text = summary([judged(run(0), 1, "keep", baseline=True), judged(run(1, name(0), 0.9), 2, "keep")])
-    assert "better by 0.089998 than the baseline" in text
+    assert (
+        "Change:      -0.080000 [-0.100000, -0.060000] against the baseline, as verdicts believe; - is better" in text
+    )
     assert "+0.0" not in text
     assert "2 recorded, 2 scored; 1 change kept; 0 configurations since the last" in text
     assert text.count(BELIEVED) == 1
@@ -33,7 +37,7 @@ def test_a_baseline_alone_is_what_was_measured():
     assert "0 changes kept" in text
     (best,) = [line for line in text.splitlines() if line.startswith("Best:")]
     assert "believed" not in best
-    assert "Gain" not in text
+    assert "Change" not in text
 
 
 def test_what_loses_raises_val_bpb():
