@@ -235,27 +235,12 @@ def _note(call: Call, branch: str) -> str:
                 said += " It works on autoresearch/* branches: create one first (program.md, set-up)."
         autonomy.save(store, after)
         store.add_event(_utc(now), "autonomy", dumps({"enabled": after.enabled, "prompt": text[:500]}))
-        try:
-            _turn_plan(call, store, branch, after.enabled)
-        except Exception as error:  # the switch has turned, which is what was asked
-            call.log(f"the plan was left as it is: {type(error).__name__}: {error}")
+        if not after.enabled:
+            try:
+                store.drop_plans(_utc(now))
+            except Exception as error:  # the switch has turned, which is what was asked
+                call.log(f"the plan was left as it is: {type(error).__name__}: {error}")
     return said if after.enabled != before.enabled else ""
-
-
-def _turn_plan(call: Call, store: Glance, branch: str, enabled: bool) -> None:
-    """A loop that is turned off drops its plan; one that is turned on where there is none makes one."""
-    if not enabled:
-        store.drop_plans(_utc(time.time()))
-    elif _experimental(branch) and store.has_baseline(branch) and store.pending_plan() is None:
-        from pathlib import Path
-
-        from research.lab import Lab
-        from research.places import Places
-        from research.planning import plan_again
-
-        lab = Lab(Places(Path(call.root)), say=call.log)
-        with lab.open_as_it_is() as memory:
-            plan_again(lab, memory, branch)
 
 
 def _make_store(call: Call) -> None:
