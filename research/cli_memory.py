@@ -15,7 +15,7 @@ from research.cli_kit import JsonFlag, show
 from research.cli_runs import this_lab
 from research.errors import ResearchError
 from research.lab import Lab
-from research.memory.current import Row, as_text, head_warnings
+from research.memory.current import WARNINGS_SHOWN, Row, as_text, head_warnings
 from research.memory.digest import Niche, Standing, remembered
 from research.memory.words import BELIEVED, phase_shown, rows
 from research.records import Plan
@@ -55,7 +55,7 @@ def summary(as_json: JsonFlag = False) -> None:
         where = repo.head(lab.work)
         digest, plan = remembered(store, where.branch), reads.plan_of(store, where.branch)
         switch, others = autonomy.load(store), foreign(store)
-        warnings = (*_warnings_of_head(lab, store, where, plan), *digest.warnings)[: SETTINGS.warnings_shown]
+        warnings = (*_warnings_of_head(lab, store, where, plan), *digest.warnings)[:WARNINGS_SHOWN]
     phase = phase_shown(digest, plan)
     data = {
         "branch": where.branch or None,

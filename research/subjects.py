@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import re
-
 EXPERIMENT = "exp:"
 """How the subject of an experiment begins."""
 FREE = "free"
 """What a tag says where no emitter was asked for."""
-_EMITTER = re.compile(r"\[emitter=([A-Za-z_][\w-]*)\]")
+_TAG = "[emitter="
 
 
 def tag_of(subject: str) -> str | None:
     """The name in a subject's [emitter=...] tag, FREE where the agent was free; None without a tag."""
-    match = _EMITTER.search(subject)
-    return match[1] if match else None
+    for text in subject.split(_TAG)[1:]:  # no pattern: a hook would wait for their module
+        name, closed, _ = text.partition("]")
+        if closed and name.replace("-", "_").isidentifier() and name[0] != "-":
+            return name
+    return None
 
 
 def emitter_of(subject: str) -> str | None:

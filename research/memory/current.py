@@ -16,6 +16,8 @@ Row = tuple[str, str]
 SUMMARY_FACT = "summary:"
 """With a branch's name behind it, the store's fact that holds the rows of its summary, as a JSON list of pairs."""
 BEST, PHASE, PLAN, WARNINGS, MEMORY = "Best", "Phase", "Plan", "Warnings", "Memory"
+WARNINGS_SHOWN = 6
+"""Warnings told at once. Here and not among the settings, which take a hook longer to load than everything else."""
 NO_BASELINE, NO_BEST, NO_PLAN = "no baseline yet", "no best yet", "none pending"
 
 
@@ -59,9 +61,7 @@ def as_text(rows: Iterable[Row]) -> str:
     return "\n".join(f"{name + ':' if name else '':<13}{text}".rstrip() for name, text in rows)
 
 
-def brought_up_to_date(
-    stored: Iterable[Row], plan: str, phase: str, warnings: Sequence[str], warnings_shown: int
-) -> list[Row]:
+def brought_up_to_date(stored: Iterable[Row], plan: str, phase: str, warnings: Sequence[str]) -> list[Row]:
     """Stored rows with what holds now.
 
     Args:
@@ -69,7 +69,6 @@ def brought_up_to_date(
         plan: The pending plan in one line, "" without one.
         phase: Its phase, "" where it says none.
         warnings: Those about HEAD, which come first.
-        warnings_shown: Most warnings.
     """
     now = {PLAN: plan or NO_PLAN, PHASE: phase}
     kept: list[Row] = []
@@ -82,4 +81,4 @@ def brought_up_to_date(
             warned.append(text)
         else:
             (last if name == MEMORY else kept).append((word, now.get(word) or text))
-    return [*kept, *section(WARNINGS, warned[:warnings_shown]), *last]
+    return [*kept, *section(WARNINGS, warned[:WARNINGS_SHOWN]), *last]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from research.memory.archive import NO_CHANGE, Archive, Elite, niche_of
+from research.memory.current import WARNINGS_SHOWN
 from research.memory.gather import Config, Gathered, gather
 from research.memory.surprise import surprises
 from research.memory.trends import conjectures, topics_of, trends
@@ -59,7 +60,7 @@ def recall(
         constant_trends={topic: one for topic, one in told.items() if topic[1]},
         anomalies=tuple(one for one in mine if _is_anomaly(one))[-SETTINGS.anomalies_kept :],
         tried=_tried(known.values()),
-        warnings=(*extra_warnings, *warnings_of(mine))[: SETTINGS.warnings_shown],
+        warnings=(*extra_warnings, *warnings_of(mine))[:WARNINGS_SHOWN],
         fingerprints=frozenset(item.run.fingerprint for item in history if item.run.fingerprint),
         known={one.key: one for one in mine},
         runs=len(gathered.items),

@@ -55,5 +55,3 @@ class MemorySettings:
     """How many of them by one emitter are a collapse."""
     elites_shown: int = 4
     """Elites in the summary; the archive shows all."""
-    warnings_shown: int = 6
-    """Warnings told at once."""

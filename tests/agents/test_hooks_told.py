@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from research.memory.current import WARNINGS_SHOWN
 from research.places import Places
 from research.records import Plan
-from research.settings import SETTINGS
 from research.store.db import Store
 from research.store.open import open_store
 from tests.support.codexkit import EVENTS, context_of, hook, make_codex_kit
@@ -121,8 +121,8 @@ def test_warnings_of_the_history_stay_behind_those_of_head(kit: Kit):
     text = started(kit)
     told = warnings_in(text)
     assert "without a result" in told[0]
-    assert told[told.index("one") :] == ["one", *"abcdefg"][: SETTINGS.warnings_shown - told.index("one")]
-    assert len(told) == SETTINGS.warnings_shown
+    assert told[told.index("one") :] == ["one", *"abcdefg"][: WARNINGS_SHOWN - told.index("one")]
+    assert len(told) == WARNINGS_SHOWN
     assert "old" not in text
     assert "Memory:      here" in text
 

@@ -70,15 +70,13 @@ def _glanced(store: Glance | None, branch: str) -> list[current.Row]:
 
 def summary(call: Call, store: Glance | None, branch: str) -> str:
     """What the lab knows of a branch, with the plan that is pending and the warnings about HEAD."""
-    from research.settings import SETTINGS
-
     plan, phase = pending_plan(store, branch)
     line = ""
     if plan:
         reason = str(plan["reason"])[:REASON_CHARS]
         line = current.plan_line(plan["emitter"], plan["category"], plan["parent"], plan["kind"], reason)
     warnings = _of_head(call.root, store, plan.get("emitter"))
-    rows = current.brought_up_to_date(stored_rows(store, branch), line, phase, warnings, SETTINGS.warnings_shown)
+    rows = current.brought_up_to_date(stored_rows(store, branch), line, phase, warnings)
     return current.as_text(rows)
 
 
