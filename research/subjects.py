@@ -22,3 +22,8 @@ def emitter_of(subject: str) -> str | None:
     """The emitter that a subject's tag names, None without one and where the agent was free."""
     tag = tag_of(subject)
     return None if tag == FREE else tag
+
+
+def idea_of(subject: str) -> str:
+    """What a subject says of the change, without prefix and tag, in single blanks."""
+    return " ".join(subject.removeprefix(EXPERIMENT).split(_TAG)[0].split())

@@ -14,12 +14,12 @@ from research.memory.view import Known
 from research.search.emitters.pairs import Pair, mergeable
 from research.search.emitters.seven import anomalies
 from research.settings import SETTINGS
+from research.subjects import idea_of
 
 
 def what_of(known: Known) -> str:
     """What a recorded change was, in a few words."""
-    subject = known.subject.removeprefix("exp:").split("[emitter=")[0]
-    return " ".join(subject.split()) or known.commit[:7]
+    return idea_of(known.subject) or known.commit[:7]
 
 
 def combinations(bench: Bench) -> list[Idea]:

@@ -8,6 +8,7 @@ from research.memory.gains import Gain, against_baseline
 from research.memory.recall import baseline_of
 from research.memory.view import Memory
 from research.records import is_confirmed
+from research.subjects import idea_of
 
 
 def found(memory: Memory, gains: Mapping[str, Gain]) -> str:
@@ -25,9 +26,4 @@ def found(memory: Memory, gains: Mapping[str, Gain]) -> str:
     value, gain = best.estimate, against_baseline(best, memory, gains)
     far = f", {gain.mean:+.6f} [{gain.low:+.6f}, {gain.high:+.6f}] against the baseline" if gain else ""
     sure = "confirmed" if is_confirmed(gain, value) else "not confirmed"
-    return f"Best on the branch: {title(best.subject)}; val_bpb {value.mean:.6f} (n={value.n}){far}, {sure}."
-
-
-def title(subject: str) -> str:
-    """A commit's subject without prefix and tag."""
-    return subject.removeprefix("exp:").split(" [emitter=")[0].strip()
+    return f"Best on the branch: {idea_of(best.subject)}; val_bpb {value.mean:.6f} (n={value.n}){far}, {sure}."

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from research.agents.night import limits, telling
 from research.agents.night.editors import Editor, NoCandidate, Order
-from research.agents.night.found import found, title
+from research.agents.night.found import found
 from research.agents.night.ground import Slot
 from research.agents.night.jobs import BaselineFails, Job, may_start, owed, owed_plan, since_keep
 from research.agents.night.notify import Event, Notify, silent
@@ -32,6 +32,7 @@ from research.settling import CannotSettle, settle
 from research.source import fingerprint
 from research.store.connect import StoreBusy
 from research.store.db import Store
+from research.subjects import idea_of
 from research.verdict import lineage
 from research.workplaces import environment_beside, slot
 
@@ -165,7 +166,7 @@ class Night:
             end = pool.submit(self._launch, job, place, seed, stop)
             self._going.append(Going(job, place, code, seed, end, self._seconds()))
             if not self._told_launch:  # minutes pass on a GPU before the first line
-                self.tell(f"running: {title(job.what)}; every run gets its line when it ends")
+                self.tell(f"running: {idea_of(job.what)}; every run gets its line when it ends")
                 self._told_launch = True
             self._save(store)  # killed in a long run, it was at work until that began
 

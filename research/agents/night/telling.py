@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from research.records import Estimate, Judged, Run, Verdict
+from research.subjects import idea_of
 from research.verdict import lineage
 from research.verdict.judge import RULE as EVIDENCE
 
@@ -34,7 +35,7 @@ def line_of(number: int, run: Run, verdict: Verdict | None) -> str:
 
 def _name(run: Run, verdict: Verdict | None = None) -> str:
     """The change without prefix and tag; of what is none, that it is the baseline, whatever its commit says."""
-    change = run.subject.removeprefix("exp:").split(" [emitter=")[0].strip()
+    change = idea_of(run.subject)
     if not run.subject.startswith("exp:"):
         return f"baseline {run.commit[:7]}"
     return f"baseline {run.commit[:7]}: {change}" if verdict and _is_of_baseline(run, verdict) else change
