@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, cast
 
+from research.contract import SUMMARY_MARK
+
 Outcome = Literal[
     "scored",
     "crash",
@@ -64,7 +66,7 @@ class Metrics:
     def as_block(self) -> str:
         """The nine as train.py prints them."""
         values = {**self.as_dict(), "val_bpb": f"{self.val_bpb:.6f}"}
-        return "".join(["---\n", *(f"{key + ':':<18}{value}\n" for key, value in values.items())])
+        return "".join([f"{SUMMARY_MARK}\n", *(f"{key + ':':<18}{value}\n" for key, value in values.items())])
 
 
 @dataclass(frozen=True)

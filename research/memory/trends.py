@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from research.change import direction
 from research.memory.gather import Config, Gathered
-from research.memory.view import Conjecture, FailurePattern, Trend
+from research.memory.view import HABIT, Conjecture, FailurePattern, Trend
 from research.settings import SETTINGS
 from research.verdict.distributions import t_quantile
 
@@ -174,7 +174,7 @@ def _of_failures(gathered: Gathered, failures: Iterable[FailurePattern]) -> list
         return []
     n = len(gathered.configs)
     share, reach = _share(worst.count, n)
-    text = f"Failing with {worst.signature!r} is a habit, last when {worst.category or 'something'} was changed."
+    text = f"{HABIT}{worst.signature!r} is a habit, last when {worst.category or 'something'} was changed."
     return [Conjecture(text, n, share, max(0.0, share - reach), min(1.0, share + reach))]
 
 

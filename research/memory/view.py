@@ -87,6 +87,10 @@ class FailurePattern:
     last_seen: str
 
 
+HABIT = "Failing with "
+"""What a conjecture begins with whose numbers are a share of crashes, not a gain."""
+
+
 @dataclass(frozen=True)
 class Conjecture:
     """A sentence that the evidence supports, or supported and no longer does.

@@ -18,16 +18,13 @@ from research.memory.current import (
     section,
 )
 from research.memory.digest import Digest, Standing, phase_of
-from research.memory.view import Conjecture
+from research.memory.view import HABIT, Conjecture
 from research.records import Plan
 from research.runs.log import clean
 from research.settings import SETTINGS
 
 BELIEVED = "Believed: shrunk towards what most changes do; last-review shows the plain mean, as measured."
 """What the values of elites are, which no run has shown as they are."""
-
-HABIT = "Failing with "
-"""What a conjecture begins with whose numbers are a share of crashes, not a gain."""
 
 
 def _one_line(one: Standing | None, none: str, mark: str = "") -> str:

@@ -127,4 +127,4 @@ def next_seed(taken: Iterable[int], first: int) -> int:
 def seed_of(environment: Mapping[str, str], default: int) -> int:
     """The seed that the environment asks for."""
     text = environment.get(ENV_SEED, "")
-    return int(text) if text.isdigit() else default
+    return int(text) if text.isdecimal() else default

@@ -246,7 +246,7 @@ def check_environment(environment: Mapping[str, str]) -> None:
         raise _unusable(f"{ENV_PROFILE}={profile} is no profile", " or ".join(PROFILES))
     if budget and not _is_seconds(budget):
         raise _unusable(f"{ENV_TIME_BUDGET}={budget} is no number of seconds above 0", "one")
-    if seed and not (seed.isdigit() and int(seed) < 2**63):
+    if seed and not (seed.isdecimal() and int(seed) < 2**63):
         raise _unusable(f"{ENV_SEED}={seed} is no seed", "a whole number from 0")
 
 

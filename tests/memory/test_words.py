@@ -8,7 +8,8 @@ from dataclasses import replace
 from research.memory.current import as_text
 from research.memory.digest import digest_of
 from research.memory.recall import recall
-from research.memory.words import BELIEVED, HABIT, rows
+from research.memory.view import HABIT
+from research.memory.words import BELIEVED, rows
 from research.records import Estimate, Judged
 from research.search.emitters.quoting import gain_said
 from tests.support.histories import BRANCH, CONTRACT, judged, name, run
