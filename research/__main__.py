@@ -1,5 +1,5 @@
 """``python -m research`` is the ``research`` command."""
 
-from research.cli import main
+from research.cli.main import main
 
 main()

@@ -24,8 +24,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from research.agents import autonomy  # noqa: E402
-from research.places import Places  # noqa: E402
-from research.records import Estimate, Metrics, Run, Verdict  # noqa: E402
+from research.core.paths import Places  # noqa: E402
+from research.core.records import Estimate, Metrics, Run, Verdict  # noqa: E402
 from research.store.open import open_store  # noqa: E402
 
 BRANCH = "autoresearch/bench"

@@ -19,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from research.records import Plan  # noqa: E402
+from research.core.records import Plan  # noqa: E402
 from research.store.db import Store  # noqa: E402
 from tests.support.histories import BRANCH, night  # noqa: E402
 

@@ -17,7 +17,7 @@ from typer.core import TyperArgument
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # this checkout's verbs, whatever is installed
 
-from research.cli import app  # noqa: E402
+from research.cli.main import app  # noqa: E402
 
 PAGE = ROOT / "docs" / "cli.md"
 PIPE = "\\|"  # as tables want it

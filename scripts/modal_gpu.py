@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The older spelling of ``run_experiment.py --backend modal``: the same options, the same command after ``--``.
 
-    python scripts/modal_gpu.py --gpu H100 --timeout 10 -- uv run train.py > run.log 2>&1
+python scripts/modal_gpu.py --gpu H100 --timeout 10 -- uv run train.py > run.log 2>&1
 """
 
 import sys
@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from research.runner import main
+from research.lab.runner import main
 
 if __name__ == "__main__":
     sys.exit(main(["--backend", "modal", *sys.argv[1:]]))

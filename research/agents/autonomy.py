@@ -98,7 +98,7 @@ def turned_on(before: Autonomy, reason: str, now: float, last_run: int, limits: 
 
     It takes the settings along, so that Stop need not load them at every turn's end.
     """
-    from research.settings import SETTINGS
+    from research.core.settings import SETTINGS
 
     state = Autonomy()
     state.enabled, state.reason, state.since, state.first_run = True, reason[:REASON_CHARS], now, last_run

@@ -84,7 +84,7 @@ class Backend(Protocol):
     name: str
 
     def check(self, launch: Launch) -> None:
-        """Raises research.errors.ConfigurationError when nothing could be launched (no token, no data)."""
+        """Raises research.core.errors.ConfigurationError when nothing could be launched (no token, no data)."""
 
     def run(
         self, launch: Launch, emit: Callable[[bytes], None], say: Callable[[str], None], stop: StopRequest

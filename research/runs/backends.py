@@ -5,12 +5,12 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 
-from research.errors import UsageError
+from research.core.errors import UsageError
 from research.runs.backend import Backend
 
 _HOMES = {
     "local": ("research.runs.local", "LocalBackend"),
-    "modal": ("research.runs.modal", "ModalBackend"),
+    "modal": ("research.runs.modal.backend", "ModalBackend"),
     "scripted": ("research.runs.scripted", "ScriptedBackend"),
 }
 

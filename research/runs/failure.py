@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import signal
 
-from research import contract
-from research.records import Failure, FailureKind
+from research.core import contract
+from research.core.records import Failure, FailureKind
+from research.core.settings import SETTINGS
 from research.runs.log import LogText, Summary, clean
-from research.settings import SETTINGS
 
 NO_SUMMARY = "no summary"
 """Signature of a log that tells neither of a score nor of a failure."""

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from research.settings import SETTINGS
+from research.core.settings import SETTINGS
 
 Ask = Callable[[tuple[str, ...]], str | None]
 """Runs nvidia-smi with these arguments; None where there is none, or it does not answer."""

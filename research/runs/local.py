@@ -13,11 +13,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from research.contract import ENV_RUN_DIR, ENV_SEED
-from research.errors import ConfigurationError
+from research.core.contract import ENV_RUN_DIR, ENV_SEED
+from research.core.errors import ConfigurationError
+from research.core.settings import SETTINGS
 from research.runs import gpu
 from research.runs.backend import Ended, EndKind, Launch, StopRequest
-from research.settings import SETTINGS
 
 _GUARD = Path(__file__).with_name("guard.py")
 _POLL_S = 0.1  # how long a stop request may go unnoticed; a person does not see it

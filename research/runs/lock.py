@@ -6,8 +6,8 @@ import hashlib
 import platform
 from pathlib import Path
 
-from research.errors import ResearchError
-from research.files import FileLock
+from research.core.errors import ResearchError
+from research.core.files import FileLock
 from research.runs.gpu import Gpu
 
 

@@ -12,9 +12,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from research import contract
-from research.records import Metrics
-from research.settings import SETTINGS
+from research.core import contract
+from research.core.records import Metrics
+from research.core.settings import SETTINGS
 
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\Z")
 _INTEGER = re.compile(r"\d+\Z")

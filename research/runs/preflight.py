@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from research import repo, source
-from research.contract import ENV_HOME, ENV_PROFILE, ENV_SEED, ENV_TIME_BUDGET, PROFILES
-from research.errors import ConfigurationError, ResearchError
-from research.records import Run
+from research.code import fingerprint as source
+from research.core import git
+from research.core.commit_message import emitter_of
+from research.core.contract import ENV_HOME, ENV_PROFILE, ENV_SEED, ENV_TIME_BUDGET, PROFILES
+from research.core.errors import ConfigurationError, ResearchError
+from research.core.records import Run
+from research.core.settings import SETTINGS
 from research.runs.modules import is_installed
-from research.settings import SETTINGS
-from research.subjects import emitter_of
 
 TARGET = "train.py"
 FIXED = ("prepare.py", "research", "scripts", ".codex", "pyproject.toml")
@@ -48,7 +49,7 @@ class Candidate:
         deletions: Lines that it deleted from train.py.
     """
 
-    commit: repo.Commit
+    commit: git.Commit
     branch: str
     text: bytes
     fingerprint: str
@@ -72,7 +73,7 @@ class Candidate:
 
 def harness_digest(root: Path, rev: str) -> str:
     """Hash of prepare.py and the harness in a commit."""
-    return hashlib.sha256(repo.tree_listing(root, rev, FIXED)).hexdigest()
+    return hashlib.sha256(git.tree_listing(root, rev, FIXED)).hexdigest()
 
 
 def examine(root: Path, rev: str | None = None) -> Candidate:
@@ -86,16 +87,16 @@ def examine(root: Path, rev: str | None = None) -> Candidate:
         Refused: if there is no commit, no train.py, or one that does not parse.
         GitError: if git fails.
     """
-    where = repo.head(root)
+    where = git.head(root)
     name = rev or where.commit
     if name is None:
         try:
-            repo.find_root(root)
-        except repo.GitError as error:
+            git.find_root(root)
+        except git.GitError as error:
             raise Refused(error.what, error.next) from None
         raise Refused("This repository has no commit yet.", "Commit train.py first: git add -A && git commit -m base")
-    commit = repo.commit(root, name)
-    text = repo.blob(root, commit.hash, TARGET) if rev else _read(root / TARGET)
+    commit = git.commit(root, name)
+    text = git.blob(root, commit.hash, TARGET) if rev else _read(root / TARGET)
     if text is None:
         raise Refused(f"There is no {TARGET} in {root}.", "Change into the repository that holds it.")
     try:
@@ -103,9 +104,9 @@ def examine(root: Path, rev: str | None = None) -> Candidate:
     except SyntaxError as error:
         line = f" in line {error.lineno}" if error.lineno else ""
         raise Refused(f"{TARGET} does not parse: {error.msg}{line}.", "Mend it and amend the commit.") from None
-    changes = repo.changes(root, commit)
-    mine = next((change for change in changes if change.path == TARGET), repo.Change(TARGET, 0, 0))
-    prepare = repo.blob(root, commit.hash, "prepare.py") if rev else _read(root / "prepare.py")
+    changes = git.changes(root, commit)
+    mine = next((change for change in changes if change.path == TARGET), git.Change(TARGET, 0, 0))
+    prepare = git.blob(root, commit.hash, "prepare.py") if rev else _read(root / "prepare.py")
     return Candidate(
         commit=commit,
         branch=where.branch,
@@ -133,9 +134,9 @@ def check_tree(root: Path, candidate: Candidate) -> None:
     Raises:
         Refused: if train.py, prepare.py or a harness file differs from HEAD or is staged.
     """
-    changed = repo.differing(root, (TARGET, *FIXED))
+    changed = git.differing(root, (TARGET, *FIXED))
     for path, text in ((TARGET, candidate.text), ("prepare.py", _read(root / "prepare.py"))):
-        committed = repo.blob(root, candidate.commit.hash, path)
+        committed = git.blob(root, candidate.commit.hash, path)
         if _lines(committed) != _lines(text) and path not in changed:
             changed = (*changed, path)  # git was told not to look at it
     if changed:
@@ -195,7 +196,7 @@ def check_imports(root: Path, candidate: Candidate, environment: Mapping[str, st
                     "Use what is there: experiments add no dependencies.",
                 )
             continue
-        if not repo.is_tracked(root, local):
+        if not git.is_tracked(root, local):
             raise Refused(
                 f"{TARGET} line {item.line} imports {item.module} from {local}, which is not in the commit.",
                 f"Put its content into {TARGET}, or delete {local}.",

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from research import contract
-from research.files import read_json
-from research.records import Metrics
+from research.core import contract
+from research.core.files import read_json
+from research.core.records import Metrics
+from research.core.settings import SETTINGS
 from research.runs.log import Summary
-from research.settings import SETTINGS
 from research.store.rows import finite
 
 _CONTRACT = re.compile(r"[a-z]+[0-9.]*-[0-9a-f]{12}\Z")

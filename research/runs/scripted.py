@@ -9,15 +9,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from research.errors import ConfigurationError
-from research.files import held, read_json, write_json
+from research.core.errors import ConfigurationError
+from research.core.files import held, read_json, write_json
 from research.runs import gpu
 from research.runs.backend import Ended, Launch, StopRequest
 from research.runs.local import LocalBackend
 
 ENV_SCRIPT = "AUTORESEARCH_SCRIPT"
 """A JSON file: a list of plays, each a kind or an object, with how far it was played kept next to it; or an object
-with "surface", the response to train.py's constants (research.runs.surface)."""
+with "surface", the response to train.py's constants (research.runs.scripted_surface)."""
 
 CONTRACT = "scripted-000000000000"
 RELATIVE = {"win": -0.002, "loss": 0.003, "noise": 0.0001}
@@ -29,7 +29,7 @@ KINDS = (
 )  # fmt: skip
 
 _START_BPB = 1.0
-_PLAYER = Path(__file__).with_name("player.py")
+_PLAYER = Path(__file__).with_name("scripted_player.py")
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class ScriptFile:
 
 def _player_of(path: Path) -> Player:
     """What a script file holds: a list of plays, or a surface."""
-    from research.runs.surface import surface_of
+    from research.runs.scripted_surface import surface_of
 
     value = read_json(path)
     if value is None or "surface" not in value:

@@ -9,15 +9,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from research import repo
-from research.contract import RUN_LOG
-from research.errors import ConfigurationError, ResearchError
-from research.files import FileLock
-from research.records import Run
+from research.core import git
+from research.core.contract import RUN_LOG
+from research.core.errors import ConfigurationError, ResearchError
+from research.core.files import FileLock
+from research.core.records import Run
 from research.runs.backend import Backend, Ended, Launch, StopRequest
 from research.runs.local import LocalBackend
 from research.runs.preflight import TARGET, Refused
-from research.runs.recording import finished, interrupted
+from research.runs.record import finished, interrupted
 from research.runs.tee import Tee
 from research.store import folders
 from research.store.db import Store
@@ -115,7 +115,7 @@ def launch_recorded(recording: Recording, backend: Backend, launch: Launch, wire
             shutil.rmtree(folder)
             raise GoingOn(going)
         with contextlib.suppress(ResearchError):  # a run in a repository that can't keep refs is still a run
-            repo.keep_commit(launch.root, start.run, start.commit)
+            git.keep_commit(launch.root, start.run, start.commit)
         fds = tuple(lock.fileno() for lock in (alive, *recording.locks))
         ended = run_command(backend, launch, folder / RUN_LOG, wires, fds)
         record = _unless_disk_full(finished(start, ended, folder, wires.now_utc()))

@@ -19,7 +19,7 @@ import random
 from collections.abc import Hashable, Mapping, Sequence
 from typing import NamedTuple
 
-from research.settings import SETTINGS, Settings
+from research.core.settings import SETTINGS, Settings
 
 FREE, EMITTER = "free", "emitter"
 """Whether the agent chose who proposes, or was told."""

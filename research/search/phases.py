@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from research.settings import SETTINGS, Settings
+from research.core.settings import SETTINGS, Settings
 
 PHASES = ("baseline", "explore", "exploit", "recombine", "stabilize")
 

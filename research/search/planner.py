@@ -12,16 +12,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from research.memory.recall import recall
-from research.memory.view import Memory
-from research.records import Decision, Judged, Plan, Run
-from research.results import Measured, configuration
+from research.core.records import Decision, Judged, Plan, Run
+from research.core.settings import SETTINGS
 from research.search.emitters import EMITTERS, FREE
-from research.search.emitters.quoting import quoted
+from research.search.emitters.text import quoted
+from research.search.observation import Measured, configuration
 from research.search.policy import make_policy
-from research.settings import SETTINGS
 from research.verdict import lineage
 from research.verdict.comparable import is_believable
+from research.verdict.models import Memory
+from research.verdict.recall import recall
 
 ReadSource = Callable[[str], "bytes | None"]
 """Gives the train.py of a commit, None where there is none."""

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from research.search.policies import plain
+from research.search.policies import baselines
 from research.search.policies.base import Answer, Order, Policy
 from research.search.policies.classic import Classic
 from research.search.policies.discovery import ABLATIONS, Discovery
 
 POLICIES: Mapping[str, Callable[[int], Policy]] = {
-    "greedy": plain.greedy,
-    "random": plain.dice,
-    "threshold": plain.threshold,
+    "greedy": baselines.greedy,
+    "random": baselines.dice,
+    "threshold": baselines.threshold,
     "classic": Classic,
     "discovery": Discovery,
     **ABLATIONS,

@@ -8,8 +8,8 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from research.errors import ResearchError
-from research.settings import SETTINGS
+from research.core.errors import ResearchError
+from research.core.settings import SETTINGS
 from research.store.schema import MIGRATIONS, Migration
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from research.records import Event, Judged, Plan, Run, Verdict
+from research.core.records import Event, Judged, Plan, Run, Verdict
 from research.store import ledger
 from research.store.connect import StoreDamaged, connect, transaction, translated
 from research.store.glance import DROP_PLANS

@@ -7,8 +7,8 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from research.errors import ResearchError
-from research.records import Plan, Run, Verdict
+from research.core.errors import ResearchError
+from research.core.records import Plan, Run, Verdict
 from research.store.db import Store
 from research.store.rows import SECRET_FIELDS, from_plain, to_plain
 

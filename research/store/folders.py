@@ -1,11 +1,11 @@
 """What a run's own folder keeps, so that the memory can be rebuilt from folders alone.
 
-    results/runs/RUN/
-        run.log, train.py, score.json   the output, the source, the score (made by the command)
-        start.json                      the start record
-        finish.json                     the finish record; blanks until then, reserved before launch
-        verdicts.json                   every verdict on the run
-        alive                           locked while the runner, or what it launched, lives
+results/runs/RUN/
+    run.log, train.py, score.json   the output, the source, the score (made by the command)
+    start.json                      the start record
+    finish.json                     the finish record; blanks until then, reserved before launch
+    verdicts.json                   every verdict on the run
+    alive                           locked while the runner, or what it launched, lives
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from research.files import fill_reserved, is_held, read_json, reserve, write_json
-from research.records import Run, Verdict
-from research.settings import SETTINGS
+from research.core.files import fill_reserved, is_held, read_json, reserve, write_json
+from research.core.records import Run, Verdict
+from research.core.settings import SETTINGS
 from research.store.rows import from_plain, to_plain
 
 START, FINISH, VERDICTS, ALIVE = "start.json", "finish.json", "verdicts.json", "alive"

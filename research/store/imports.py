@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from research.errors import ResearchError
+from research.core.errors import ResearchError
 from research.store import ledger
 from research.store.db import Store
 from research.store.exports import SCHEMA, import_lines

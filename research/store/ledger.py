@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from research.records import LedgerStatus, Run
+from research.core.records import LedgerStatus, Run
 
 HEADER = b"commit\tval_bpb\tmemory_gb\tstatus\tdescription"
 ROW_OUTCOMES = frozenset({"scored", "crash", "timeout"})

@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from research.files import held, write_whole
-from research.records import Run
-from research.settings import SETTINGS
+from research.core.files import held, write_whole
+from research.core.records import Run
+from research.core.settings import SETTINGS
 from research.store import ledger
 from research.store.db import Store
 

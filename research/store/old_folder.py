@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from research.records import Failure, Metrics, Run
+from research.core.records import Failure, Metrics, Run
 from research.store.db import Store
 from research.store.rows import finite
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from research.files import held
-from research.places import Places
-from research.records import Run, Verdict
-from research.settings import SETTINGS
+from research.core.files import held
+from research.core.paths import Places
+from research.core.records import Run, Verdict
+from research.core.settings import SETTINGS
 from research.store import folders, ledger
 from research.store.connect import StoreDamaged
 from research.store.db import Store

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from research.records import Decision, Failure, Judged, Metrics, Plan, Run, Verdict
+from research.core.records import Decision, Failure, Judged, Metrics, Plan, Run, Verdict
 from research.store.db import TELLING, Store
 
 _RUN = (

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, TypeVar
 
-from research.records import Estimate, Event, Failure, Metrics, Plan, Run, Verdict
+from research.core.records import Estimate, Event, Failure, Metrics, Plan, Run, Verdict
 
 Record = TypeVar("Record", Run, Verdict, Plan)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from research.errors import ConfigurationError
-from research.records import Judged, Run, Verdict
+from research.core.errors import ConfigurationError
+from research.core.records import Judged, Run, Verdict
 from research.verdict.greedy import judge as greedy
 from research.verdict.judge import judge as by_evidence
 

@@ -20,7 +20,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from functools import lru_cache
 from operator import add, mul, sub
 
-from research.settings import SETTINGS, Settings
+from research.core.settings import SETTINGS, Settings
 from research.verdict.effects import Belief, Effects, Gap, apart, likelihoods, noise_sd
 from research.verdict.evidence import Evidence
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
 
-from research.records import Judged, Run
-from research.settings import SETTINGS
+from research.core.records import Judged, Run
+from research.core.settings import SETTINGS
 from research.verdict import lineage
 from research.verdict.beliefs import Beliefs
 from research.verdict.effects import Effects, assumed, noise_sd

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from research.records import Decision, Judged, Run, Verdict
+from research.core.records import Decision, Judged, Run, Verdict
 from research.verdict.comparable import Comparison, compare, is_believable
 from research.verdict.judge import PERSON, RULE
 from research.verdict.lineage import tells_of_its_code

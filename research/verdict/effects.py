@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-from research.settings import SETTINGS
+from research.core.settings import SETTINGS
 from research.verdict.evidence import Evidence
 
 Gap = tuple[float, float]

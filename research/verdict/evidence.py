@@ -15,7 +15,7 @@ import math
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 
-from research.records import Estimate
+from research.core.records import Estimate
 from research.verdict.distributions import t_cdf
 from research.verdict.noise import PRIOR, Noise, Prior, from_sums
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from research.records import Estimate, Judged, Run, Verdict
+from research.core.records import Estimate, Judged, Run, Verdict
 from research.verdict import lineage
 
 RULE = "greedy"

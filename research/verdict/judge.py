@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from research.records import Decision, Estimate, Judged, Run, Verdict
+from research.core.records import Decision, Estimate, Judged, Run, Verdict
+from research.core.settings import SETTINGS
 from research.runs.log import clean
-from research.settings import SETTINGS
 from research.verdict import lineage
 from research.verdict.comparable import Comparison, compare, is_believable
 from research.verdict.review import as_data

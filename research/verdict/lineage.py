@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from research.records import Decision, Judged, Run
+from research.core.records import Decision, Judged, Run
 
 
 def of_contract(history: Iterable[Judged], branch: str, contract: str | None) -> list[Judged]:

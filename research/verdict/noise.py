@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from research.settings import SETTINGS
+from research.core.settings import SETTINGS
 from research.verdict.distributions import chi2_quantile, t_quantile
 
 

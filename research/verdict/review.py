@@ -10,9 +10,9 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from research.records import Estimate, Judged, Plan, Run, Verdict
+from research.core.records import Estimate, Judged, Plan, Run, Verdict
+from research.core.settings import SETTINGS
 from research.runs.log import clean
-from research.settings import SETTINGS
 from research.verdict import lineage
 from research.verdict.comparable import Comparison, compare
 from research.verdict.score import COSTS, TOTAL, Niche, facts_of, score

@@ -11,8 +11,8 @@ import math
 from collections.abc import Hashable
 from dataclasses import dataclass
 
-from research.records import Decision, Estimate
-from research.settings import SETTINGS, Settings
+from research.core.records import Decision, Estimate
+from research.core.settings import SETTINGS, Settings
 from research.verdict.beliefs import Beliefs
 from research.verdict.distributions import t_quantile
 from research.verdict.effects import Belief, noise_sd, normal_cdf, p_below_zero

@@ -11,8 +11,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from research.records import Judged, Run, Verdict
-from research.settings import SETTINGS
+from research.core.records import Judged, Run, Verdict
+from research.core.settings import SETTINGS
 from research.verdict import lineage
 from research.verdict.comparable import Comparison, is_believable
 

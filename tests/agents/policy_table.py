@@ -28,7 +28,7 @@ ALLOWED = [
     "rg 'results.tsv' research",
     "sed -n '1,80p' prepare.py",
     "cat prepare.py | head -n 50",
-    "cat research/lab.py",
+    "cat research/lab/lab.py",
     "diff train.py prepare.py",
     "wc -l research/*.py > /tmp/lines.txt",
     "ls -la results/runs",

@@ -8,19 +8,19 @@ import random
 
 import pytest
 
-from research import change
 from research.agents.builtin import NothingToPropose
-from research.agents.builtin.bench import Bench
 from research.agents.builtin.constraints import broken_by, violations
+from research.agents.builtin.context import Bench
 from research.agents.builtin.evaluate import constants_in_force
 from research.agents.builtin.knobs import knobs
 from research.agents.builtin.merging import Conflict, merged
 from research.agents.builtin.removals import removal_ideas
 from research.agents.builtin.sampling import draw
 from research.agents.builtin.text import Text, statements
-from research.records import Plan
+from research.code import diff
+from research.code.fingerprint import fingerprint
+from research.core.records import Plan
 from research.search.emitters import EMITTERS
-from research.source import fingerprint
 from tests.support.purenight import OURS, PUBLIC, PureNight
 
 KINDS = (None, *EMITTERS)
@@ -75,7 +75,7 @@ def test_a_hundred_proposals_are_new_sound_and_one_idea_each(night: PureNight):
         assert proposal.subject.startswith("exp: ")
         assert len(proposal.subject) <= 100
         assert (f"[emitter={emitter}]" in proposal.subject) == (emitter is not None)
-        delta = change.between(before, proposal.text).delta()
+        delta = diff.between(before, proposal.text).delta()
         if emitter in ("local_tuner", "optimizer_hacker", "architecture_mutator", "contrarian"):
             constants = [name for name in delta if name.isupper()]
             assert len(constants) <= 1, (proposal.subject, delta)
@@ -192,7 +192,7 @@ def test_two_near_misses_are_combined_into_one_change():
     proposal = night.propose(experiment(night, "recombinator")) if len(night.memory().near_misses) == 2 else None
     if proposal is None:
         pytest.skip("the judge took these for clear losses")
-    assert set(change.between(night.base, proposal.text).delta()) == {"SCALAR_LR", "ROPE_BASE"}
+    assert set(diff.between(night.base, proposal.text).delta()) == {"SCALAR_LR", "ROPE_BASE"}
 
 
 def test_merging_keeps_both_and_refuses_the_same_line():

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from research.agents.builtin.bench import Bench
+from research.agents.builtin.context import Bench
 from research.agents.builtin.removals import removal_ideas
 from research.agents.builtin.shapes import model_ideas, schedule_ideas, word_ideas
 from research.agents.builtin.text import Text
-from research.records import Plan
+from research.core.records import Plan
 from tests.support.purenight import OURS, PureNight
 
 STEP = """

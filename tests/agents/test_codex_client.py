@@ -16,7 +16,15 @@ from pathlib import Path
 
 import pytest
 
-from research.agents.codex_exec import CodexDriver, CodexFailed, Proposal, Task, Trouble, World, launch_process
+from research.agents.clients.codex.driver import (
+    CodexDriver,
+    CodexFailed,
+    Proposal,
+    Task,
+    Trouble,
+    World,
+    launch_process,
+)
 from tests.support.codexkit import CODED, CODEX, codex_exec, make_codex_kit, needs_codex, trust
 from tests.support.labkit import Kit
 from tests.support.model_server import Fail, Model, Patch, Poll, Say, Shell, Step, in_code_mode, model_server

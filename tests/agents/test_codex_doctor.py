@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from research.agents.codex_doctor import ask_codex, checks, trusted_hash
-from research.checks import Check
+from research.agents.clients.codex.doctor import ask_codex, checks, trusted_hash
+from research.core.check import Check
 from tests.support import codexkit
 from tests.support.labkit import Kit
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from research.agents.codex_exec import (
+from research.agents.clients.codex.driver import (
     CodexDriver,
     CodexFailed,
     Ended,

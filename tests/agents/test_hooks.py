@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from research.agents import autonomy
-from research.places import Places
-from research.records import Plan
+from research.core.paths import Places
+from research.core.records import Plan
 from research.store.open import open_store
 from tests.support.codexkit import EVENTS, context_of, denial_of, hook, make_codex_kit
 from tests.support.labkit import CHECKOUT, Kit, wait_for
@@ -176,7 +176,7 @@ def test_hooks_leave_other_branches_alone(kit: Kit):
     assert order(kit) != ""
     kit.git("checkout", "-q", "main")
     assert order(kit) == ""
-    edit = {"tool_name": "Bash", "tool_input": {"command": "sed -i s/a/b/ research/lab.py"}}
+    edit = {"tool_name": "Bash", "tool_input": {"command": "sed -i s/a/b/ research/lab/lab.py"}}
     assert denial_of(hook(kit, "PreToolUse", **edit)) != ""  # autonomy is on
     hook(kit, "UserPromptSubmit", prompt="stop")
     assert denial_of(hook(kit, "PreToolUse", **edit)) == ""
@@ -363,10 +363,10 @@ def test_old_pythons_log_and_end_with_0(kit: Kit, python: str):
 
 def test_the_hook_path_imports_the_standard_library_only():
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import research.agents.hooks.before;"
-        "import research.agents.hooks.events, research.agents.phrases,"
-        " research.planning, research.agents.hooks.standing,"
-        " research.agents.situation, research.agents.policy.code, research.settings;"
+        "import sys; sys.path.insert(0, sys.argv[1]); import research.agents.hooks.pre_tool_use;"
+        "import research.agents.hooks.events, research.agents.intent,"
+        " research.lab.plan, research.agents.hooks.session_context,"
+        " research.agents.state, research.agents.policy.code, research.core.settings;"
         "print(sorted({m.split('.')[0] for m in sys.modules} - set(sys.stdlib_module_names) - {'research'}))"
     )
     command = [sys.executable, "-SE", "-c", code, str(CHECKOUT)]

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from research.memory.current import WARNINGS_SHOWN
-from research.places import Places
-from research.records import Plan
+from research.core.paths import Places
+from research.core.records import Plan
 from research.store.db import Store
 from research.store.open import open_store
+from research.verdict.summary_rows import WARNINGS_SHOWN
 from tests.support.codexkit import EVENTS, context_of, hook, make_codex_kit
 from tests.support.labkit import Kit
 

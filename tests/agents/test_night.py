@@ -16,16 +16,16 @@ from pathlib import Path
 import pytest
 
 from research.agents.night.editors import BuiltinEditor
-from research.agents.night.ground import slots
 from research.agents.night.jobs import Job
 from research.agents.night.loop import Going, Night
-from research.lab import Lab
-from research.launching import Request
-from research.night_state import FACT, from_json
-from research.places import Places
-from research.planning import next_plan
-from research.records import Plan
-from research.runs.stopping import Signals
+from research.agents.night.setup import slots
+from research.agents.night.state import FACT, from_json
+from research.core.paths import Places
+from research.core.records import Plan
+from research.lab.lab import Lab
+from research.lab.launch import Request
+from research.lab.plan import next_plan
+from research.runs.signals import Signals
 from research.store.open import read_store
 from tests.support.labkit import alive, wait_for
 from tests.support.nightkit import NightKit, make_night_kit

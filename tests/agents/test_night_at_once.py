@@ -9,12 +9,12 @@ from pathlib import Path
 from threading import Timer
 
 from research.agents.night.editors import BuiltinEditor
-from research.agents.night.ground import slots
 from research.agents.night.loop import Night
-from research.lab import Lab
-from research.launching import Request
-from research.night_state import FACT, Limits, from_json
-from research.places import Places
+from research.agents.night.setup import slots
+from research.agents.night.state import FACT, Limits, from_json
+from research.core.paths import Places
+from research.lab.lab import Lab
+from research.lab.launch import Request
 from research.store.db import Store
 from research.store.open import read_store
 from tests.support.labkit import wait_for

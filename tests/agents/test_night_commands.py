@@ -7,14 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from views.fabricate import make_lab
 
-from research.agents.night import taking_up
-from research.night_command import night_command, one_run, replicate_command
-from research.night_state import FACT, Limits, NightState
+from research.agents.night import resume
+from research.agents.night.command import night_command, one_run, replicate_command
+from research.agents.night.state import FACT, Limits, NightState
+from research.report.page import render
+from research.report.write import read_data
 from research.store.open import open_store, read_store
-from research.views.page import render
-from research.views.write_report import read_data
+from tests.support.fabricate import make_lab
 
 BEGUN, NOW = "2026-03-01T22:00:00Z", "2026-03-02T06:00:00Z"
 ENDED = NightState("n", "autoresearch/made-up", "builtin", "local", 0, 1, BEGUN, Limits(5), finished_utc=NOW)
@@ -51,7 +51,7 @@ def test_of_an_interrupted_night_it_is_the_very_command_that_goes_on(limits: Lim
     )
     assert asked == limits
     assert (told["--policy"], told["--seed"], told["--agent"]) == ("greedy", "9", "codex")
-    assert taking_up.why_new(cut, replace(cut, limits=asked), [], taking_up.moment(NOW)) is None
+    assert resume.why_new(cut, replace(cut, limits=asked), [], resume.moment(NOW)) is None
 
 
 def test_the_page_prints_them(tmp_path: Path):

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from research.agents.night.editors import BuiltinEditor, Candidate, NoCandidate, Order
-from research.agents.night.ground import slots
 from research.agents.night.jobs import Job
 from research.agents.night.loop import Going, Night
-from research.lab import Lab
-from research.launching import Request
-from research.night_state import FACT, from_json
-from research.places import Places
-from research.runs.stopping import Signals
+from research.agents.night.setup import slots
+from research.agents.night.state import FACT, from_json
+from research.core.paths import Places
+from research.lab.lab import Lab
+from research.lab.launch import Request
+from research.runs.signals import Signals
 from tests.support.nightkit import make_night_kit
 
 

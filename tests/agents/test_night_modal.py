@@ -14,7 +14,7 @@ from support.modal_standin import StandIn
 from support.purenight import PureNight
 
 from research.agents.builtin import NothingToPropose
-from research.records import Plan
+from research.core.records import Plan
 from research.search.emitters import EMITTERS
 
 pytest_plugins = ("support.modal_fixtures",)

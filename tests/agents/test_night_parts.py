@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from research.agents.night import jobs, limits, telling
-from research.night_state import Limits, NightState
-from research.records import Decision, Estimate, Judged, Run, Verdict
+from research.agents.night import jobs, limits, progress
+from research.agents.night.state import Limits, NightState
+from research.core.records import Decision, Estimate, Judged, Run, Verdict
 from tests.support.histories import run
 
 BEGUN = "2026-01-01T00:00:00Z"
@@ -109,7 +109,7 @@ def told(*items: Judged) -> tuple[str | None, str]:
     """The news of the last one, and its words."""
     last = items[-1]
     assert last.verdict is not None
-    return telling.news(last.run, last.verdict, items), telling.good_news(last.run, last.verdict)
+    return progress.news(last.run, last.verdict, items), progress.good_news(last.run, last.verdict)
 
 
 def test_a_win_is_confirmed_and_told_once():
@@ -161,7 +161,7 @@ def test_a_line_is_no_wider_than_a_terminal_and_tears_no_number(what: str, mean:
     gap = Estimate(mean, mean - reach, mean + reach, 2)
     one = replace(run(1, "0"), subject=f"exp: {what} [emitter=local_tuner]")
     verdict = Verdict(one.run, "investigate", "evidence", "", BEGUN, p_better=0.97, difference=gap)
-    lines = telling.line_of(123, one, verdict).split("\n")
+    lines = progress.line_of(123, one, verdict).split("\n")
     assert all(len(line) <= 80 for line in lines)
     assert lines[-1].endswith(f"{mean:+.6f} [{gap.low:+.6f}, {gap.high:+.6f}] P 0.97")
     assert all(line.startswith(" " * 36) for line in lines[1:])
@@ -174,5 +174,5 @@ def test_a_baseline_is_called_so_whatever_made_it():
     again = replace(first, baseline=False, incumbent=began.commit, estimate=Estimate(0.99, 0.98, 1.0, 2))
     change = replace(again, incumbent="0", difference=BETTER)
     for verdict, words in ((first, True), (again, True), (change, False)):
-        assert (f"baseline {began.commit[:7]}: wider" in telling.line_of(1, began, verdict)) == words
-    assert telling.line_of(1, run(0), first).endswith(f"keep         baseline {run(0).commit[:7]}")
+        assert (f"baseline {began.commit[:7]}: wider" in progress.line_of(1, began, verdict)) == words
+    assert progress.line_of(1, run(0), first).endswith(f"keep         baseline {run(0).commit[:7]}")

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from research.agents.night.notify import require_command
-from research.lab import Lab
-from research.night_state import FACT, Limits, NightState, from_json
-from research.places import Places
+from research.agents.night.state import FACT, Limits, NightState, from_json
+from research.core.paths import Places
+from research.lab.lab import Lab
 from tests.support.nightkit import NightKit, make_night_kit
 
 NIGHT = ("night", "--backend", "scripted")

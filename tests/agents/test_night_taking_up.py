@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from research.agents.night import limits, taking_up
-from research.lab import Lab
-from research.night_state import FACT, Limits, NightState, from_json, worked_s
-from research.places import Places
-from research.planning import POLICY_FACT, SEED_FACT
-from research.views.live_data import budget_left
+from research.agents.night import limits, resume
+from research.agents.night.state import FACT, Limits, NightState, from_json, worked_s
+from research.core.paths import Places
+from research.lab.lab import Lab
+from research.lab.plan import POLICY_FACT, SEED_FACT
+from research.report.watch_data import budget_left
 from tests.support.histories import run
 from tests.support.labkit import alive, wait_for
 from tests.support.nightkit import NightKit, make_night_kit
@@ -34,7 +34,7 @@ def resumed(before: NightState, wanted: Limits) -> NightState:
     """A night that is taken up on the next day, two runs on record."""
     times = {"started_utc": "2026-01-01T01:00:00Z", "finished_utc": "2026-01-01T01:30:00Z"}
     runs = [replace(run(number), **times) for number in (1, 2)]
-    return taking_up.taken_up(before, replace(before, limits=wanted), runs, NEXT_DAY)
+    return resume.taken_up(before, replace(before, limits=wanted), runs, NEXT_DAY)
 
 
 def stop(kit: NightKit, number: signal.Signals, *words: str, rows: int = 2) -> None:
@@ -73,8 +73,8 @@ def test_a_pause_is_not_counted_as_work():
     state = resumed(replace(CUT, alive_utc="2026-01-01T02:12:00Z"), Limits(hours=8.0))
     assert worked_s(state, NEXT_DAY) == pytest.approx(2.2 * 3600)
     assert limits.reached(state.limits, worked_s(state, NEXT_DAY), 2, (), 0.0, NO_COST) is None
-    assert "(taken up again after 2 runs, 5.8 hours left)" in taking_up.opening(state, NEXT_DAY)
-    again = taking_up.taken_up(state, state, [], NEXT_DAY + timedelta(hours=1))
+    assert "(taken up again after 2 runs, 5.8 hours left)" in resume.opening(state, NEXT_DAY)
+    again = resume.taken_up(state, state, [], NEXT_DAY + timedelta(hours=1))
     assert worked_s(again, NEXT_DAY + timedelta(hours=2)) == pytest.approx(3.2 * 3600)
     over = NEXT_DAY + timedelta(hours=5.9)
     assert limits.reached(state.limits, worked_s(state, over), 2, (), 0.0, NO_COST) == "8 hours are over (--hours)"
@@ -100,7 +100,7 @@ def test_watch_shows_the_hours_at_work():
 
 def test_what_is_left_is_told_for_every_limit():
     state = replace(resumed(replace(CUT, alive_utc=BEGUN), Limits(3, 0.5, 20.0)), usd=1.5)
-    assert "(taken up again after 2 runs, 1 run and 30 minutes and $18.50 left)" in taking_up.opening(state, NEXT_DAY)
+    assert "(taken up again after 2 runs, 1 run and 30 minutes and $18.50 left)" in resume.opening(state, NEXT_DAY)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
@@ -127,7 +127,7 @@ def test_taken_up_a_day_later_it_has_its_hours_left(tmp_path: Path, number: sign
 
 def why(wanted: NightState, before: NightState = CUT) -> str | None:
     """Why a command that wants this begins a night of its own."""
-    return taking_up.why_new(replace(before, alive_utc="2026-01-01T02:12:00Z"), wanted, [], NEXT_DAY)
+    return resume.why_new(replace(before, alive_utc="2026-01-01T02:12:00Z"), wanted, [], NEXT_DAY)
 
 
 def test_another_agent_backend_policy_or_seed_is_another_night():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from research.agents.hooks.events import _SIGNS
-from research.agents.phrases import intent, limits
+from research.agents.intent import intent, limits
 
 ON = [
     "Continue autonomously.",

@@ -19,11 +19,19 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with every protected part, a link to one, and a home."""
     top = tmp_path_factory.mktemp("place")
     root = top / "autoresearch-evo"
-    folders = ("research/verdict", "scripts", ".codex/hooks", "docs", f"results/runs/{RUN_NAME}", "results/discovery")
+    folders = (
+        "research/verdict",
+        "research/lab",
+        "scripts",
+        ".codex/hooks",
+        "docs",
+        f"results/runs/{RUN_NAME}",
+        "results/discovery",
+    )
     for folder in folders:
         (root / folder).mkdir(parents=True)
     for name in (
-        "train.py", "prepare.py", "results.tsv", "pyproject.toml", "program.md", "research/lab.py",
+        "train.py", "prepare.py", "results.tsv", "pyproject.toml", "program.md", "research/lab/lab.py",
         "scripts/run_experiment.py", ".codex/hooks.json", "results/discovery/memory.db",
         f"results/runs/{RUN_NAME}/score.json", f"results/runs/{RUN_NAME}/finish.json",
     ):  # fmt: skip
@@ -64,7 +72,7 @@ def test_the_table_is_large_enough_and_has_no_doubles():
 
 
 HARNESS_WORK = [
-    "sed -i s/a/b/ research/lab.py",
+    "sed -i s/a/b/ research/lab/lab.py",
     "uv run ruff format .",
     "git checkout -- research/",
     "sed -i 's/a/b/' prepare.py",

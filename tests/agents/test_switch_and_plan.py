@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from research.places import Places
-from research.records import Plan
+from research.core.paths import Places
+from research.core.records import Plan
 from research.store.db import Store
 from research.store.open import open_store
 from tests.support.codexkit import context_of, hook, make_codex_kit

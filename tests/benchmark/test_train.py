@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from research import contract
+from research.core import contract
 from scripts.race import with_constants
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -7,15 +7,15 @@ import io
 import pytest
 from support.labkit import Kit, kit, wait_for
 
-from research.lab import Lab
-from research.launching import launch
-from research.places import Places
-from research.records import Run
-from research.runner import parse
+from research.core.paths import Places
+from research.core.records import Run
+from research.lab.lab import Lab
+from research.lab.launch import launch
+from research.lab.runner import parse
+from research.lab.worktrees import slot
 from research.store.connect import StoreBusy
 from research.store.db import Store
 from research.store.open import read_store
-from research.workplaces import slot
 
 __all__ = ["kit"]
 

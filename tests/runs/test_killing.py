@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from support.labkit import CHECKOUT, Kit, alive, kit, wait_for
 
-from research.places import Places
-from research.records import Run
+from research.core.paths import Places
+from research.core.records import Run
 from research.store.db import Store
 from research.store.open import open_store
 

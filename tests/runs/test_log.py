@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from research.contract import OWN_KEYS, PUBLIC_KEYS
+from research.core.contract import OWN_KEYS, PUBLIC_KEYS
 from research.runs.failure import classify, scrub
 from research.runs.log import clean, parse_text, quote, read_log, read_summary
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from support.modal_kit import FAST, GOOD, RUN, SCORE, SLOW, Heard, Stop
 
-from research.runs import modal_reap
-from research.runs.modal import ModalBackend
+from research.runs.modal import reap
+from research.runs.modal.backend import ModalBackend
 
 pytest_plugins = ("support.modal_fixtures",)
 
@@ -127,7 +127,7 @@ def test_the_sandbox_is_asked_for_with_everything_that_matters(standin, place) -
     assert container.name == f"{commit[:8]}-{RUN}-1"
     assert container.tags["run"] == RUN
     assert container.tags["commit"] == commit
-    assert container.tags["host"] == modal_reap.this_process().host
+    assert container.tags["host"] == reap.this_process().host
     assert container.tags["pid"] == str(os.getpid())
 
 

@@ -8,7 +8,7 @@ import os
 import pytest
 from support.modal_kit import FAST, GOOD, PROJECT, SCORE
 
-from research.runs.modal import ModalBackend
+from research.runs.modal.backend import ModalBackend
 
 pytest_plugins = ("support.modal_fixtures",)
 

@@ -15,11 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from research.errors import ConfigurationError
-from research.runs import modal_cloud, modal_data, modal_reap, modal_tree, modal_wrapper
-from research.runs import modal_settings as settings
-from research.runs.modal import device_matches
-from research.runs.modal_stream import LogReader, Parser, score_of
+from research.core.errors import ConfigurationError
+from research.runs.modal import client, data, reap, settings, tree, wrapper
+from research.runs.modal.backend import device_matches
+from research.runs.modal.stream import LogReader, Parser, score_of
 
 MARK = "::autoresearch:00112233445566778899aabbccddeeff:"
 SCORE = b'{"val_bpb": 1.0}'
@@ -67,8 +66,8 @@ def test_a_damaged_score_is_no_score(damage: str) -> None:
 
 
 def run_wrapper(*command: str, timeout_s: float = 20.0) -> tuple[str, Parser]:
-    mark = modal_wrapper.new_mark()
-    args = modal_wrapper.entrypoint(mark, command, timeout_s, 0.5, "", "")
+    mark = wrapper.new_mark()
+    args = wrapper.entrypoint(mark, command, timeout_s, 0.5, "", "")
     done = subprocess.run(args, capture_output=True, text=True, check=False)
     assert done.stderr == ""
     parser = Parser(mark)
@@ -105,7 +104,7 @@ def test_a_command_that_does_not_exist_is_its_own_fault() -> None:
 
 # Names, tags, orphans -------------------------------------------------------------------------------------------
 
-HERE = modal_reap.Process("box", "w1", 100, 5000)
+HERE = reap.Process("box", "w1", 100, 5000)
 
 
 @pytest.mark.parametrize(
@@ -122,28 +121,28 @@ HERE = modal_reap.Process("box", "w1", 100, 5000)
     ],
 )
 def test_who_is_an_orphan(change: dict[str, str], birth: int, orphan: bool) -> None:
-    tags = modal_reap.tags_for("r", "c" * 40, HERE) | change
-    assert modal_reap.is_orphan(tags, HERE, lambda pid: birth) is orphan
+    tags = reap.tags_for("r", "c" * 40, HERE) | change
+    assert reap.is_orphan(tags, HERE, lambda pid: birth) is orphan
 
 
 def test_this_process_lives_and_a_dead_one_does_not() -> None:
-    here = modal_reap.this_process()
-    assert modal_reap.birth_of(here.pid) == here.born
+    here = reap.this_process()
+    assert reap.birth_of(here.pid) == here.born
     child = subprocess.Popen(["true"])
     child.wait()
-    assert modal_reap.birth_of(child.pid) == -1
+    assert reap.birth_of(child.pid) == -1
 
 
 def test_names_and_tags_are_such_as_modal_takes() -> None:
     run = "20261123-101112-0123abc-4d5e"
-    name = modal_reap.sandbox_name("f" * 40, run, 1)
+    name = reap.sandbox_name("f" * 40, run, 1)
     assert name == f"ffffffff-{run}-1"
     assert len(name) <= 64
-    assert modal_reap.sandbox_name(None, run, 2) == f"worktree-{run}-2"
-    odd = modal_reap.tags_for("run of/mine", None, modal_reap.Process("höst name" * 20, "w", 1, 2))
+    assert reap.sandbox_name(None, run, 2) == f"worktree-{run}-2"
+    odd = reap.tags_for("run of/mine", None, reap.Process("höst name" * 20, "w", 1, 2))
     assert all(0 < len(v) <= 63 and all(c.isascii() for c in v) for v in odd.values()) or odd["host"].startswith("h")
-    assert modal_reap.tag_text("höst name") == "h-st-name"
-    assert modal_reap.tag_text("") == "none"
+    assert reap.tag_text("höst name") == "h-st-name"
+    assert reap.tag_text("") == "none"
 
 
 # Settings -------------------------------------------------------------------------------------------------------
@@ -212,7 +211,7 @@ def test_every_failure_of_the_client_has_an_owner() -> None:
     }
     for name, kind in kinds.items():
         base = type("InvalidError", (Exception,), {}) if name == "ConflictError" else Exception
-        assert modal_cloud.failure_kind(type(name, (base,), {})("x")) == kind
+        assert client.failure_kind(type(name, (base,), {})("x")) == kind
 
 
 # Images and data ------------------------------------------------------------------------------------------------
@@ -223,13 +222,13 @@ def test_every_failure_of_the_client_has_an_owner() -> None:
     [("3.11\n", "3.11"), ("3.13.2", "3.13"), ("cpython-3.12.1", "3.12"), ("3.10", "3.12"), ("", "3.12")],
 )
 def test_the_images_python_is_one_that_modal_takes(text: str, python: str) -> None:
-    assert modal_tree.image_python(text) == python
+    assert tree.image_python(text) == python
 
 
 @pytest.mark.parametrize("text", ["not toml [", "[tool.x]\n", ""])
 def test_a_pyproject_that_cannot_be_used(text: str) -> None:
     with pytest.raises(ConfigurationError, match="pyproject"):
-        modal_tree.reduced_project(text)
+        tree.reduced_project(text)
 
 
 def files_below(home: Path, texts: dict[str, str]) -> None:
@@ -242,45 +241,45 @@ def files_below(home: Path, texts: dict[str, str]) -> None:
 def test_hashes_are_remembered_until_a_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files_below(tmp_path, {"a": "1", "b": "2"})
     files = ((tmp_path / "a", "a"), (tmp_path / "b", "b"))
-    first = modal_data.manifest_of(files, modal_data.HashCache(tmp_path / "cache"))
+    first = data.manifest_of(files, data.HashCache(tmp_path / "cache"))
     read: list[Path] = []
-    real = modal_data._sha256
-    monkeypatch.setattr(modal_data, "_sha256", lambda path: read.append(path) or real(path))
-    again = modal_data.manifest_of(files, modal_data.HashCache(tmp_path / "cache"))
+    real = data._sha256
+    monkeypatch.setattr(data, "_sha256", lambda path: read.append(path) or real(path))
+    again = data.manifest_of(files, data.HashCache(tmp_path / "cache"))
     assert (again.digest, read) == (first.digest, [])
     stat = (tmp_path / "b").stat()
     (tmp_path / "b").write_text("3")
     os.utime(tmp_path / "b", ns=(stat.st_atime_ns, stat.st_mtime_ns))  # same size, same time of change
-    changed = modal_data.manifest_of(files, modal_data.HashCache(tmp_path / "cache"))
+    changed = data.manifest_of(files, data.HashCache(tmp_path / "cache"))
     assert (changed.digest != first.digest, read) == (True, [tmp_path / "b"])
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"x": 3}'])
 def test_a_damaged_hash_cache_costs_only_time(tmp_path: Path, text: str) -> None:
     files_below(tmp_path, {"a": "1", "cache": text})
-    manifest = modal_data.manifest_of(((tmp_path / "a", "a"),), modal_data.HashCache(tmp_path / "cache"))
+    manifest = data.manifest_of(((tmp_path / "a", "a"),), data.HashCache(tmp_path / "cache"))
     assert manifest.entries[0].sha256 == hashlib.sha256(b"1").hexdigest()
 
 
 def test_what_is_hashed_again_in_the_sandbox() -> None:
     names = ("data/shard_00003.parquet", "tokens/0a/shard_00003.tokens.npy")
-    assert not any(modal_data.decides_metric(n) for n in names)
+    assert not any(data.decides_metric(n) for n in names)
     names = ("data/shard_06542.parquet", "tokens/0a/shard_06541.starts.npy", "tokenizer/tokenizer.json", "data/x.json")
-    assert all(modal_data.decides_metric(n) for n in names)
+    assert all(data.decides_metric(n) for n in names)
 
 
 def test_a_profile_has_its_own_data(tmp_path: Path) -> None:
     files_below(tmp_path, {"data/s": "1", "tokenizer/t": "1", "pocket/data/s": "2", "pocket/tokenizer/t": "2"})
     files_below(tmp_path, {"tokens/ab/m": "3", "other/x": "4", "tokens/.lock": "", "data/y.part": ""})
-    names = [name for _, name in modal_data.home_files(tmp_path, "official")]
+    names = [name for _, name in data.home_files(tmp_path, "official")]
     assert names == ["data/s", "tokenizer/t", "tokens/ab/m"]
-    assert [name for _, name in modal_data.home_files(tmp_path, "pocket")] == ["pocket/data/s", "pocket/tokenizer/t"]
+    assert [name for _, name in data.home_files(tmp_path, "pocket")] == ["pocket/data/s", "pocket/tokenizer/t"]
 
 
 def test_a_file_name_that_a_list_cannot_hold_is_refused(tmp_path: Path) -> None:
     files_below(tmp_path, {"a\nb": "1"})
     with pytest.raises(ConfigurationError, match="Rename it"):
-        modal_data.manifest_of(((tmp_path / "a\nb", "a\nb"),), modal_data.HashCache(tmp_path / "cache"))
+        data.manifest_of(((tmp_path / "a\nb", "a\nb"),), data.HashCache(tmp_path / "cache"))
 
 
 def test_a_log_is_let_go_of_even_where_the_client_makes_an_error_of_a_cancellation() -> None:

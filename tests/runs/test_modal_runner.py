@@ -12,7 +12,7 @@ import pytest
 from support.labkit import CHECKOUT, Kit, Result, make_kit, wait_for
 from support.modal_standin import StandIn
 
-from research.places import Places
+from research.core.paths import Places
 from research.store.open import read_store
 
 pytest_plugins = ("support.modal_fixtures",)

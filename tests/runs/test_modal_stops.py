@@ -14,7 +14,7 @@ import pytest
 from support.modal_kit import FAST, GOOD, GOOD_LINES, RUN, SLOW, Heard, Place, Stop, orphan_script
 from support.modal_standin import StandIn
 
-from research.runs.modal import ModalBackend, reap
+from research.runs.modal.backend import ModalBackend, reap
 
 pytest_plugins = ("support.modal_fixtures",)
 
@@ -96,8 +96,8 @@ def test_without_modal_the_module_loads_and_the_backend_says_what_to_install(tmp
     text = (
         "import sys\nsys.modules['modal'] = None\n"
         "from pathlib import Path\nfrom research.runs.backend import Launch\n"
-        "from research.runs.modal import ModalBackend\n"
-        "from research.errors import ConfigurationError\n"
+        "from research.runs.modal.backend import ModalBackend\n"
+        "from research.core.errors import ConfigurationError\n"
         "launch = Launch('r', Path('.'), Path('.'), None, ('true',), 42, 'H100', 60.0)\n"
         "try: ModalBackend().check(launch)\nexcept ConfigurationError as e: print(e)\n"
         "print(ModalBackend().run(launch, print, print, None).exit_code)\n"
@@ -110,14 +110,14 @@ def test_without_modal_the_module_loads_and_the_backend_says_what_to_install(tmp
 
 
 def test_importing_the_backend_does_not_import_modal(tmp_path) -> None:
-    text = "import sys, research.runs.modal, research.runs.modal_reap\nprint('modal' in sys.modules)"
+    text = "import sys, research.runs.modal.backend, research.runs.modal.reap\nprint('modal' in sys.modules)"
     assert run_python(text, {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}).stdout == "False\n"
 
 
 def test_without_a_token_one_line_says_what_to_type(tmp_path) -> None:
     text = (
         "from pathlib import Path\nfrom research.runs.backend import Launch\n"
-        "from research.runs.modal import ModalBackend\n"
+        "from research.runs.modal.backend import ModalBackend\n"
         "launch = Launch('r', Path('.'), Path('.'), None, ('true',), 42, 'H100', 60.0)\n"
         "ended = ModalBackend().run(launch, print, print, None)\nprint(ended.kind, ended.exit_code, ended.why)\n"
     )

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from support.labkit import Kit, kit
 
-from research import source
-from research.errors import ConfigurationError
+from research.code import fingerprint
+from research.core.errors import ConfigurationError
 from research.runs import preflight
 from research.runs.gpu import Gpu, Watch, chosen, crowd, gpus
 from research.runs.modules import is_installed
@@ -186,7 +186,7 @@ def test_throttling_is_seen():
 
 def same(one: str, other: str) -> bool:
     """Whether two texts do the same."""
-    return source.fingerprint(one) == source.fingerprint(other)
+    return fingerprint.fingerprint(one) == fingerprint.fingerprint(other)
 
 
 def test_fingerprints():
@@ -203,7 +203,9 @@ def test_fingerprints():
 
 
 def test_constants():
-    assert source.constants(source.parse("A = 1\nB: float = -2.5\nc = 3\nD = 2**18 if x else 1\nE = (1, 2)\n")) == {
+    assert fingerprint.constants(
+        fingerprint.parse("A = 1\nB: float = -2.5\nc = 3\nD = 2**18 if x else 1\nE = (1, 2)\n")
+    ) == {
         "A": 1,
         "B": -2.5,
         "D": "2 ** 18 if x else 1",

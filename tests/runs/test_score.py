@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from research.contract import SCORE_FILE
+from research.core.contract import SCORE_FILE
 from research.runs.log import parse_text, read_summary
 from research.runs.score import disagreements, read_score
 from tests.runs.test_log import BLOCK

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from research.records import Plan
+from research.core.records import Plan
 from research.search import planner
 from research.search.emitters import EMITTERS, FREE
-from research.search.emitters.quoting import quoted
+from research.search.emitters.text import quoted
 from research.search.policies.base import EMITTERS as ORDERED
 from tests.support.purenight import PureNight
 

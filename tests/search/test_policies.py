@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from research.results import Measured, configuration
+from research.core.settings import SETTINGS
+from research.search.observation import Measured, configuration
 from research.search.policies.base import CATEGORIES, EMITTERS, Standing
 from research.search.policies.discovery import Discovery
 from research.search.policy import POLICIES, make_policy
-from research.settings import SETTINGS
 
 
 class Driver:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from research.results import Measured
+from research.search.observation import Measured
 from research.search.policies.base import REPLICATE
 from research.search.policies.discovery import Discovery
 

@@ -6,7 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from research.records import Plan
+from research.core.records import Plan
 from research.store.db import Store
 from research.store.imports import import_path
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from support.labkit import Kit, kit
 
-from research.places import Places
-from research.records import Run
+from research.core.paths import Places
+from research.core.records import Run
 from research.store.db import Store
 
 __all__ = ["kit"]

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from support.labkit import Kit, kit
 
-from research.places import Places
-from research.records import Estimate, Failure, Metrics, Plan, Run, Verdict
+from research.core.paths import Places
+from research.core.records import Estimate, Failure, Metrics, Plan, Run, Verdict
 from research.store import ledger, reads
 from research.store.connect import StoreNewer, connect, schema_version
 from research.store.db import Store

@@ -6,7 +6,7 @@ import dataclasses
 import random
 from collections.abc import Sequence
 
-from research.records import Decision, Failure, Judged, Metrics, Run, Verdict
+from research.core.records import Decision, Failure, Judged, Metrics, Run, Verdict
 
 BRANCH = "autoresearch/try"
 CONTRACT = "official-0123456789ab"

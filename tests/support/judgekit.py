@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from research.records import Decision, Failure, Judged, Run, Verdict
+from research.core.records import Decision, Failure, Judged, Run, Verdict
 from research.verdict import by_evidence, lineage
 from research.verdict.consequences import consequences
 

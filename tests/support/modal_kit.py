@@ -13,8 +13,8 @@ from pathlib import Path
 from support.modal_standin import StandIn
 
 from research.runs.backend import Ended, Launch
-from research.runs.modal import ModalBackend
-from research.runs.modal_settings import Limits
+from research.runs.modal.backend import ModalBackend
+from research.runs.modal.settings import Limits
 
 FAST = Limits(
     tick_s=0.02,
@@ -190,7 +190,7 @@ def orphan_script(place: Place, commit: str) -> str:
         "from pathlib import Path\n"
         "from support.modal_kit import FAST, Heard, Stop\n"
         "from research.runs.backend import Launch\n"
-        "from research.runs.modal import ModalBackend\n"
+        "from research.runs.modal.backend import ModalBackend\n"
         f"launch = Launch({RUN!r}, Path({str(place.run_dir)!r}), Path({str(place.root)!r}), {commit!r},\n"
         "    ('uv', 'run', 'train.py'), 42, 'H100', 50.0, None)\n"
         "def emit(data):\n    print('ready', flush=True)\n"

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from research import change
 from research.agents.builtin import NothingToPropose, Proposal, propose
 from research.agents.builtin.evaluate import constants_in_force
-from research.memory.recall import Memory, recall
-from research.records import Failure, Judged, Metrics, Plan, Run
+from research.code import diff
+from research.code.fingerprint import fingerprint, parse
+from research.core.records import Failure, Judged, Metrics, Plan, Run
 from research.search import planner
-from research.source import fingerprint, parse
 from research.verdict import by_evidence
+from research.verdict.recall import Memory, recall
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = ROOT / "train.py"
@@ -79,7 +79,7 @@ class PureNight:
         """Measures a commit, judges it, and remembers both."""
         text = self.sources[commit]
         number = len(self.history)
-        difference = change.between(self.sources[parent], text) if parent else change.NO_CHANGE
+        difference = diff.between(self.sources[parent], text) if parent else diff.NO_CHANGE
         started = self.now()
         run = Run(
             run=f"20260101-000000-{commit[:7]}-{number:04x}",

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from research.settings import SETTINGS
+from research.core.settings import SETTINGS
 from research.verdict.beliefs import Beliefs
 from research.verdict.effects import PARTS, Effects, noise_sd
 from research.verdict.evidence import Evidence

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from research.records import Judged, Run, Verdict
+from research.core.records import Judged, Run, Verdict
 from research.verdict import greedy, lineage
 
 NOW = "2026-01-02T03:04:05Z"

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.judgekit import PROBE, Night
 
-from research.errors import ConfigurationError
-from research.records import Decision
-from research.settings import SETTINGS
+from research.core.errors import ConfigurationError
+from research.core.records import Decision
+from research.core.settings import SETTINGS
 from research.verdict import JUDGES, greedy, judge_of
 
 RANK: dict[Decision, int] = {"discard": 0, "replicate": 1, "keep": 2, "investigate": 2}

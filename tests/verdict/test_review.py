@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from support.judgekit import CRASH, Night
 from support.labkit import Kit, kit
 
-from research.records import Judged, Metrics, Plan, Run, Verdict
+from research.core.records import Judged, Metrics, Plan, Run, Verdict
 from research.verdict.review import as_data, reviewed
 from research.verdict.score import Facts, score
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from support.judgekit import Night
 
-from research.settings import SETTINGS
+from research.core.settings import SETTINGS
 from research.verdict.comparable import compare
 from research.verdict.score import Facts, score
 

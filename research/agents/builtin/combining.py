@@ -6,15 +6,15 @@ import random
 from collections.abc import Iterator
 from itertools import islice
 
-from research.agents.builtin.bench import Bench, Draft, Idea
+from research.agents.builtin.context import Bench, Draft, Idea
 from research.agents.builtin.merging import Conflict, applied, halves, hunks, merged
 from research.agents.builtin.numbers import moved
 from research.agents.builtin.sampling import from_scale, rounded, to_scale, value_of
-from research.memory.view import Known
+from research.core.commit_message import idea_of
+from research.core.settings import SETTINGS
 from research.search.emitters.pairs import Pair, mergeable
 from research.search.emitters.seven import anomalies
-from research.settings import SETTINGS
-from research.subjects import idea_of
+from research.verdict.models import Known
 
 
 def what_of(known: Known) -> str:

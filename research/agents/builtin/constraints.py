@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from research.agents.builtin.evaluate import constants_in_force, surroundings
-from research.settings import SETTINGS
+from research.core.settings import SETTINGS
 
 Values = Mapping[str, Any]
 

@@ -7,7 +7,7 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from research.settings import SETTINGS
+from research.core.settings import SETTINGS
 
 UNKNOWN = object()
 """What an expression comes to that needs more than constants."""

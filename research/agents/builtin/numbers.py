@@ -6,12 +6,12 @@ import math
 import random
 from collections.abc import Iterator
 
-from research.agents.builtin.bench import Bench, Draft, Drafts, Idea
+from research.agents.builtin.context import Bench, Draft, Drafts, Idea
 from research.agents.builtin.knobs import Knob
 from research.agents.builtin.sampling import draw
 from research.agents.builtin.text import spliced
-from research.memory.view import Trial
-from research.settings import SETTINGS
+from research.core.settings import SETTINGS
+from research.verdict.models import Trial
 
 
 def number_ideas(bench: Bench, reach: float, local: bool = False) -> list[Idea]:

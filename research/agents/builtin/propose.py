@@ -9,19 +9,19 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from research.agents.builtin.bench import Bench, Draft, Idea, ReadSource, profile_of
 from research.agents.builtin.combining import combinations, halved
 from research.agents.builtin.constraints import broken_by
+from research.agents.builtin.context import Bench, Draft, Idea, ReadSource, profile_of
 from research.agents.builtin.numbers import number_ideas, switched_off
 from research.agents.builtin.removals import removal_ideas
 from research.agents.builtin.reversal import reversals
 from research.agents.builtin.shapes import model_ideas, schedule_ideas, word_ideas
 from research.agents.builtin.text import Text
-from research.memory.view import Memory
-from research.records import Plan
-from research.settings import SETTINGS
-from research.source import fingerprint
-from research.subjects import FREE
+from research.code.fingerprint import fingerprint
+from research.core.commit_message import FREE
+from research.core.records import Plan
+from research.core.settings import SETTINGS
+from research.verdict.models import Memory
 
 
 class NothingToPropose(Exception):

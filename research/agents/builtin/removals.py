@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator
 from functools import lru_cache
 
-from research.agents.builtin.bench import Bench, Draft, Drafts, Idea
+from research.agents.builtin.context import Bench, Draft, Drafts, Idea
 from research.agents.builtin.evaluate import UNKNOWN, evaluate
 from research.agents.builtin.sweeping import remove_statement, swept
 from research.agents.builtin.text import Splice, Text, spliced, statements

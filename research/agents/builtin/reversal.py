@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
-from research.agents.builtin.bench import Bench, Draft, Drafts, Idea
+from research.agents.builtin.context import Bench, Draft, Drafts, Idea
 from research.agents.builtin.knobs import Knob
 from research.agents.builtin.numbers import moved, number_ideas
 from research.agents.builtin.sampling import from_scale, rounded, to_scale, usual_step
-from research.search.emitters.directions import Lean, fashion, leans
-from research.settings import SETTINGS
+from research.core.settings import SETTINGS
+from research.search.emitters.trend import Lean, fashion, leans
 
 _STRIDES = (1.0, 2.0, 0.5, 3.0)
 """Lengths of a move the other way, in usual steps."""

@@ -16,8 +16,8 @@ from typing import Any
 from research.agents.builtin.evaluate import UNKNOWN, evaluate
 from research.agents.builtin.knob_table import Rule
 from research.agents.builtin.knobs import Knob
-from research.memory.view import Trial
-from research.settings import SETTINGS
+from research.core.settings import SETTINGS
+from research.verdict.models import Trial
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import ast
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 
-from research.agents.builtin.bench import Bench, Draft, Drafts, Idea
+from research.agents.builtin.context import Bench, Draft, Drafts, Idea
 from research.agents.builtin.evaluate import assigned_name
 from research.agents.builtin.knob_table import FIXED
 from research.agents.builtin.text import Splice, spliced

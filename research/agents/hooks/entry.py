@@ -71,7 +71,7 @@ def log(root: str, event: str, text: str) -> None:
 def handler(event: str) -> Handler:
     """The function of an event."""
     if event == "PreToolUse":
-        from research.agents.hooks.before import before_tool
+        from research.agents.hooks.pre_tool_use import before_tool
 
         return before_tool
     from research.agents.hooks import events

@@ -6,10 +6,10 @@ import os
 import time
 
 from research.agents import autonomy
-from research.agents.hooks.before import SEEN, lab_options
 from research.agents.hooks.entry import context
+from research.agents.hooks.git_fast import branch_of
+from research.agents.hooks.pre_tool_use import SEEN, lab_options
 from research.agents.hooks.wire import dumps
-from research.head import branch_of
 from research.store.glance import glance, number_of
 
 TYPE_CHECKING = False
@@ -134,8 +134,8 @@ def _take_in(call: Call) -> None:
     if done:
         from pathlib import Path
 
-        from research.lab import Lab
-        from research.places import Places
+        from research.core.paths import Places
+        from research.lab.lab import Lab
 
         Lab(Places(Path(call.root)), say=call.log).open().close()
         pending = [name for name in pending if name not in done]
@@ -152,7 +152,7 @@ def session_start(call: Call) -> dict[str, Any] | None:
     """Answers SessionStart: where the lab stands, also after a compaction or /clear."""
     if call.driven:
         return None
-    from research.agents.hooks.standing import summary
+    from research.agents.hooks.session_context import summary
 
     take_in_hand_made(call)
     branch = branch_of(call.root)
@@ -187,7 +187,7 @@ def prompt(call: Call) -> dict[str, Any] | None:
         on = store is not None and autonomy.load(store).enabled
         parts = [said] if said else []
         if _experimental(branch):
-            from research.agents.hooks.standing import in_short
+            from research.agents.hooks.session_context import in_short
 
             parts.append(
                 f"Autoresearch hooks are active on {branch}; autonomous continuation is "
@@ -206,7 +206,7 @@ def _note(call: Call, branch: str) -> str:
     text = call.text("prompt")
     if not any(word in text.casefold() for word in _SIGNS):
         return ""
-    from research.agents.phrases import intent, limits
+    from research.agents.intent import intent, limits
 
     wish = intent(text)
     if wish is None:
@@ -246,7 +246,7 @@ def _note(call: Call, branch: str) -> str:
 def _make_store(call: Call) -> None:
     from pathlib import Path
 
-    from research.places import Places
+    from research.core.paths import Places
     from research.store.open import open_store
 
     open_store(Places(Path(call.root)), _utc(time.time()), call.log).close()
@@ -280,8 +280,8 @@ def stop(call: Call) -> dict[str, Any] | None:
         launched = store.last("runs") - state.first_run
         usd = store.spent_usd(state.first_run) if state.usd else 0.0
         reason = autonomy.reached(state, now, launched, usd)
-        from research.agents.orders import next_order
-        from research.agents.situation import look
+        from research.agents.next_step import next_order
+        from research.agents.state import look
 
         here = look(call.root, branch, store, lab_options(call.environment), call.environment)
         words = state.order_words or ORDER_WORDS

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from research import repo
 from research.agents.builtin import NothingToPropose, propose
-from research.lab import Lab
-from research.memory.recall import Memory
-from research.records import Plan
+from research.core import git
+from research.core.records import Plan
+from research.lab.lab import Lab
 from research.runs.backend import StopRequest
 from research.runs.preflight import TARGET
+from research.verdict.recall import Memory
 
 
 @dataclass(frozen=True)
@@ -82,9 +82,9 @@ class BuiltinEditor:
         """See Editor."""
         try:
             proposal = propose(
-                order.plan, order.memory, lambda commit: repo.blob(self._root, commit, TARGET), order.seed
+                order.plan, order.memory, lambda commit: git.blob(self._root, commit, TARGET), order.seed
             )
         except NothingToPropose as nothing:
             raise NoCandidate(str(nothing)) from None
-        commit = repo.commit_file(self._root, proposal.parent, TARGET, proposal.text, proposal.subject)
+        commit = git.commit_file(self._root, proposal.parent, TARGET, proposal.text, proposal.subject)
         return Candidate(commit, proposal.subject)

@@ -6,8 +6,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from research.records import Judged, Plan, Run
-from research.settings import SETTINGS
+from research.core.records import Judged, Plan, Run
+from research.core.settings import SETTINGS
 from research.verdict import lineage
 
 JobKind = Literal["baseline", "replicate", "experiment"]

@@ -6,9 +6,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from research.night_state import Limits, NightState, moment
-from research.records import Run
-from research.settings import SETTINGS
+from research.agents.night.state import Limits, NightState, moment
+from research.core.records import Run
+from research.core.settings import SETTINGS
 
 LAUNCHED = frozenset({"scored", "crash", "timeout"})
 """Runs that count against a limit: those that said something about a candidate."""

@@ -7,34 +7,34 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from research.agents.night import limits, telling
+from research.agents.night import limits, progress
 from research.agents.night.editors import Editor, NoCandidate, Order
-from research.agents.night.found import found
-from research.agents.night.ground import Slot
 from research.agents.night.jobs import BaselineFails, Job, may_start, owed, owed_plan, since_keep
 from research.agents.night.notify import Event, Notify, silent
-from research.contract import DEFAULT_SEED, EXIT_NO_DATA
-from research.errors import ResearchError
-from research.lab import Lab
-from research.launching import End, Request, launch
-from research.memory.gains import gains_of
-from research.memory.recall import contract_of
-from research.night_state import FACT, NightState, worked_s
-from research.planning import close_finished_plans, memory_of, next_plan
-from research.records import Judged, Plan
-from research.repo import blob, branch_tip
-from research.runs import identity
+from research.agents.night.result import found
+from research.agents.night.setup import Slot
+from research.agents.night.state import FACT, NightState, worked_s
+from research.code.fingerprint import fingerprint
+from research.core.commit_message import idea_of
+from research.core.contract import DEFAULT_SEED, EXIT_NO_DATA
+from research.core.errors import ResearchError
+from research.core.git import blob, branch_tip
+from research.core.records import Judged, Plan
+from research.core.settings import SETTINGS
+from research.lab.apply_verdict import CannotSettle, settle
+from research.lab.lab import Lab
+from research.lab.launch import End, Request, launch
+from research.lab.plan import close_finished_plans, memory_of, next_plan
+from research.lab.worktrees import environment_beside, slot
+from research.runs import repeat
 from research.runs.backend import StopRequest
 from research.runs.preflight import COMMAND, TARGET
-from research.runs.stopping import Signals
-from research.settings import SETTINGS
-from research.settling import CannotSettle, settle
-from research.source import fingerprint
+from research.runs.signals import Signals
 from research.store.connect import StoreBusy
 from research.store.db import Store
-from research.subjects import idea_of
 from research.verdict import lineage
-from research.workplaces import environment_beside, slot
+from research.verdict.gains import gains_of
+from research.verdict.recall import contract_of
 
 _BUSY_DEVICE = "The device is taken"
 _INTERRUPTED = "interrupted"
@@ -181,7 +181,7 @@ class Night:
     def _unused_seed(self, store: Store, commit: str, code: str) -> int:
         """The next seed of a configuration; a run that has just been given one may not be on record yet."""
         used = [run.seed for run in store.runs() if run.commit == commit or run.fingerprint == code]
-        return identity.next_seed([*used, *(going.seed for going in self._going if going.code == code)], DEFAULT_SEED)
+        return repeat.next_seed([*used, *(going.seed for going in self._going if going.code == code)], DEFAULT_SEED)
 
     def _free(self) -> list[Slot]:
         taken = {going.slot.number for going in self._going}
@@ -294,11 +294,11 @@ class Night:
         if run is None:
             return
         self._lines += 1  # not the runs on record: of two that ended together both are
-        self.tell(telling.line_of(self._lines, run, verdict))
+        self.tell(progress.line_of(self._lines, run, verdict))
         history = self._history(store)
         dry = since_keep(history)
-        if verdict and (event := telling.news(run, verdict, history)):
-            self._tell(event, telling.good_news(run, verdict))
+        if verdict and (event := progress.news(run, verdict, history)):
+            self._tell(event, progress.good_news(run, verdict))
         elif not self._told_stuck and dry >= SETTINGS.stuck_runs:
             self._tell("stuck", f"No change was kept in the last {dry} runs on {self.state.branch}.")
         self._told_stuck = dry >= SETTINGS.stuck_runs

@@ -8,8 +8,8 @@ import subprocess
 from collections.abc import Callable
 from typing import Literal
 
-from research.errors import UsageError
-from research.settings import SETTINGS
+from research.core.errors import UsageError
+from research.core.settings import SETTINGS
 
 Event = Literal["win", "kept", "stuck", "end"]
 """What is told of: a confirmed gain, a change that was kept and is not confirmed yet, a long time without either, the

@@ -25,8 +25,9 @@ _SECOND = frozenset({"copy", "copy2", "copyfile", "copytree", "copymode", "symli
 _SHELLS = frozenset({"system", "popen", "run", "call", "check_call", "check_output", "Popen", "getoutput"})
 _RUNNING = frozenset({"exec", "run_path", "chdir", "kill", "killpg"})
 _STORE_MODULES = (
-    "research.store", "research.lab", "research.settling", "research.taking_in", "research.launching",
-    "research.replicating", "research.agents",
+    "research.store", "research.lab.lab", "research.lab.apply_verdict", "research.lab.import_run",
+    "research.lab.launch",
+    "research.lab.replicate", "research.agents",
 )  # fmt: skip
 
 

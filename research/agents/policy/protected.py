@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 
 from research.agents.shell.evaluate import UNKNOWN
-from research.agents.shell.plain import fits
+from research.agents.shell.expansion import fits
 
 HARNESS = ("prepare.py", "research", "scripts", ".codex", "pyproject.toml")
 STORE = ("results", "results.tsv")

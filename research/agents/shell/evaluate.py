@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from research.agents.shell.commands import Group, Redirect, Simple, read
-from research.agents.shell.plain import FIELDS, MARKS, PLAIN, braces, globbed, output_of, plain, trimmed
+from research.agents.shell.expansion import FIELDS, MARKS, PLAIN, braces, globbed, output_of, plain, trimmed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

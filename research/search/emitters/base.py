@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from research.memory.view import Known, Memory
-from research.records import Plan
-from research.search.emitters.quoting import quoted, said, told
-from research.settings import SETTINGS
-from research.subjects import FREE
+from research.core.commit_message import FREE
+from research.core.records import Plan
+from research.core.settings import SETTINGS
+from research.search.emitters.text import quoted, said, told
+from research.verdict.models import Known, Memory
 
 Ready = Callable[[Memory], "str | None"]
 Facts = Callable[[Plan, Memory], Iterable[str]]

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
 
-from research.change import ARROW
-from research.memory.view import Known, Memory
+from research.code.diff import ARROW
+from research.verdict.models import Known, Memory
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from research.memory.view import Known, Memory
-from research.records import Plan
+from research.core.records import Plan
+from research.core.settings import SETTINGS
 from research.search.emitters.base import Emitter, always
-from research.search.emitters.directions import Lean, fashion, leans
 from research.search.emitters.pairs import Pair, mergeable
-from research.search.emitters.quoting import changed, gain_said, said, told
-from research.settings import SETTINGS
+from research.search.emitters.text import changed, gain_said, said, told
+from research.search.emitters.trend import Lean, fashion, leans
+from research.verdict.models import Known, Memory
 
 # local_tuner ----------------------------------------------------------------------------------------------------
 

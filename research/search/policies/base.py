@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import Literal, Protocol
 
-from research.results import Result
+from research.search.observation import Result
 
 Order = tuple[str | None, str | None, Hashable | None]
 """Emitter, category and parent of the next experiment, None leaving each to the agent (the parent then is the tip);
@@ -36,7 +36,7 @@ CATEGORIES = ("optimizer", "architecture", "attention", "batch", "normalization"
 
 
 class Policy(Protocol):
-    """One night's searcher; see research.results.Result for what it is told."""
+    """One night's searcher; see research.search.observation.Result for what it is told."""
 
     def start(self, baseline: Result) -> None:
         """Begins the night with the baseline, which is index 0 of every history."""

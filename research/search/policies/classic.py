@@ -13,7 +13,7 @@ from collections import Counter, deque
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from research.results import Result, configuration
+from research.search.observation import Result, configuration
 from research.search.policies.base import CATEGORIES, EMITTERS, Answer, Order, Standing
 
 BIASES: Mapping[str, Mapping[str, float]] = {

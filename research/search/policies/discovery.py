@@ -19,12 +19,12 @@ import random
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
-from research.results import Result, configuration
+from research.core.settings import SETTINGS, Settings
 from research.search.bandit import EMITTER, FREE, Bandit, Choice, Key
+from research.search.observation import Result, configuration
 from research.search.phases import Step, phase_of, stall_of
 from research.search.policies.base import CATEGORIES, EMITTERS, REPLICATE, Answer, Order, Standing
 from research.search.policies.knowledge import Knowledge
-from research.settings import SETTINGS, Settings
 from research.verdict.effects import expected_gain, noise_sd
 from research.verdict.rule import may_repeat
 

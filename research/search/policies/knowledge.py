@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable
 
-from research.results import Result, configuration
-from research.settings import Settings
+from research.core.settings import Settings
+from research.search.observation import Result, configuration
 from research.verdict.beliefs import Beliefs
 from research.verdict.effects import Belief, Effects, Gap, assumed, likelihoods, noise_sd, p_below_zero
 from research.verdict.evidence import Evidence

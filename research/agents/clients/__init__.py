@@ -1,0 +1,1 @@
+"""Coding agents that can edit train.py, each behind the same interface."""

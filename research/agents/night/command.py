@@ -1,0 +1,57 @@
+"""The commands that go on as a night did: a copied one must not start local runs after a night elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+from research.agents.night.state import NightState, is_cut_off
+
+_DEFAULTS = {field.name: field.default for field in fields(NightState)} | {
+    "agent": "builtin",
+    "backend": "local",
+    "seed": 0,
+    "workers": 1,
+}
+_USUAL_HOURS = 8.0
+"""Hours of a night that is begun before bed."""
+
+
+def night_command(night: NightState | None) -> str:
+    """Another night like this one; of one that was cut off, the very command that goes on with it."""
+    hours = night.limits.hours if night else None
+    if hours is None and not (night and is_cut_off(night)):
+        hours = _USUAL_HOURS
+    words = [f"--hours {hours:g}"] if hours is not None else []
+    if night and night.limits.max_usd is not None:
+        words.append(f"--max-usd {night.limits.max_usd:g}")
+    if night and is_cut_off(night) and night.limits.max_runs is not None:
+        words.append(f"--max-runs {night.limits.max_runs}")
+    return " ".join(["uv run research night", *words, *_how(night)])
+
+
+def one_run(night: NightState | None) -> str:
+    """One run, made as those of the night were."""
+    return " ".join(["uv run research night --max-runs 1", *_how(night)])
+
+
+def replicate_command(commit: str, night: NightState | None) -> str:
+    """A commit run once more where the night's runs were made."""
+    return " ".join([f"uv run research replicate {commit[:12]}", *(_where(night) if night else [])])
+
+
+def _how(night: NightState | None) -> list[str]:
+    """Who works, where and at what price, as far as that is not what it is without a word."""
+    if night is None:
+        return []
+    price = night.limits.usd_per_hour
+    names = ("agent", "policy", "seed")
+    words = [f"--{name} {getattr(night, name)}" for name in names if getattr(night, name) != _DEFAULTS[name]]
+    words += _where(night)
+    words += [f"--workers {night.workers}"] if night.workers != _DEFAULTS["workers"] else []
+    return [*words, *([f"--usd-per-hour {price:g}"] if price else [])]
+
+
+def _where(night: NightState) -> list[str]:
+    words = [f"--backend {night.backend}"] if night.backend != _DEFAULTS["backend"] else []
+    words += [f"--gpu {night.gpu}"] if words and night.gpu != _DEFAULTS["gpu"] else []
+    return [*words, *([f"--timeout {night.timeout_s / 60:g}"] if night.timeout_s != _DEFAULTS["timeout_s"] else [])]

@@ -1,0 +1,103 @@
+"""Whether a command takes an interrupted night up or begins one, and what is left of it: values in, values out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from research.agents.night import limits
+from research.agents.night.state import NightState, moment, worked_s
+from research.core.clock import utc
+from research.core.records import Run
+
+_SAME = ("agent", "backend", "gpu", "policy", "seed")
+"""What makes a command another one: half of a night planned or judged in one way, half in another, is neither."""
+
+
+def why_new(before: NightState, wanted: NightState, runs: Sequence[Run], now: datetime) -> str | None:
+    """Why a command does not go on with an interrupted night, in words that follow its name; None where it does.
+
+    Args:
+        before: The night as it was last seen.
+        wanted: The night that the command would begin.
+        runs: Every run.
+        now: Now.
+    """
+    for name in _SAME:
+        was = getattr(before, name)
+        if was != getattr(wanted, name) and (name != "gpu" or wanted.backend != "local"):
+            return f"had --{name} {was}"
+    old, new = before.limits, wanted.limits
+    given = ((old.max_runs, new.max_runs), (old.hours, new.hours), (old.max_usd, new.max_usd))
+    if all(asked in (None, was) for was, asked in given):
+        return None
+    state, mine = taken_up(before, wanted, runs, now), limits.runs_of(before, runs)
+    usual = limits.usual_cost(mine, new.usd_per_hour)
+    over = limits.reached(new, worked_s(state, now), state.runs, (), state.usd, usual)
+    return f"has nothing left to do under these limits: {over}" if over else None
+
+
+def taken_up(before: NightState, wanted: NightState, runs: Sequence[Run], now: datetime) -> NightState:
+    """An interrupted night that goes on as it is wanted now: the time since it was last alive is a pause.
+
+    Args:
+        before: The night as it was last seen.
+        wanted: The night that the command would begin.
+        runs: Every run; some may have ended after the night was killed.
+        now: Now.
+    """
+    mine = limits.runs_of(before, runs)
+    seen = before.alive_utc or max([before.started_utc, *(run.finished_utc or "" for run in mine)])
+    return replace(
+        wanted,
+        night=before.night,
+        branch=before.branch,
+        started_utc=before.started_utc,
+        runs=max(before.runs, len(mine)),
+        usd=limits.cost_usd(mine, wanted.limits.usd_per_hour),
+        resumed=before.resumed + 1,
+        alive_utc=utc(now),
+        paused_s=before.paused_s + max(0.0, (now - moment(seen)).total_seconds()),
+    )
+
+
+def opening(state: NightState, now: datetime, instead: str = "") -> str:
+    """What a person reads first.
+
+    Args:
+        state: The night that begins or goes on.
+        now: Now.
+        instead: The interrupted night that it does not go on with, and why, "" without one.
+    """
+    most = state.limits
+    parts = [
+        count(most.max_runs) if most.max_runs is not None else "",
+        f"{most.hours:g} h" if most.hours is not None else "",
+        f"${most.max_usd:g}" if most.max_usd is not None else "",
+    ]
+    until = ", ".join(part for part in parts if part) or "Ctrl-C"
+    again = f" (a new night: {instead})" if instead else ""
+    again = f" (taken up again after {count(state.runs)}{_left(state, now)})" if state.resumed else again
+    return f"{state.night} on {state.branch}, agent {state.agent}, until {until}{again}. Ctrl-C ends it cleanly."
+
+
+def _left(state: NightState, now: datetime) -> str:
+    """What the limits leave, "" without one."""
+    most = state.limits
+    parts = [
+        count(max(0, most.max_runs - state.runs)) if most.max_runs is not None else "",
+        _hours(most.hours - worked_s(state, now) / 3600) if most.hours is not None else "",
+        f"${max(0.0, most.max_usd - state.usd):.2f}" if most.max_usd is not None else "",
+    ]
+    left = " and ".join(part for part in parts if part)
+    return f", {left} left" if left else ""
+
+
+def count(runs: int) -> str:
+    """So many runs."""
+    return f"{runs} run" if runs == 1 else f"{runs} runs"
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:.1f} hours" if hours >= 1 else f"{max(0.0, hours) * 60:.0f} minutes"

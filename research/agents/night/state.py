@@ -1,0 +1,110 @@
+"""What a night is told and how far it came: the value that the loop writes after every run and that views read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import datetime
+from typing import Any
+
+from research.core.settings import SETTINGS
+
+LOCK = ".night.lock"
+"""File in the memory's folder that whoever runs a night holds."""
+FACT = "night"
+"""Name of the store's fact that holds the latest night as JSON."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What ends a night; None is no limit.
+
+    Attributes:
+        max_runs: Launched runs, baselines and replicates included.
+        hours: Hours that the night was at work, pauses between an interruption and the next start left out.
+        max_usd: Dollars spent, with the next run's as they usually are.
+        usd_per_hour: Price of an hour of running, for runs whose backend names no cost.
+    """
+
+    max_runs: int | None = None
+    hours: float | None = None
+    max_usd: float | None = None
+    usd_per_hour: float = 0.0
+
+
+@dataclass(frozen=True)
+class NightState:
+    """One night.
+
+    Attributes:
+        night: Its name.
+        branch: The branch it works on.
+        agent: Who edits train.py.
+        backend: Where runs are made.
+        seed: Seed of its plans.
+        workers: Candidates evaluated at once.
+        started_utc: ISO 8601, seconds.
+        limits: What ends it.
+        runs: Launched runs so far.
+        usd: Dollars spent so far.
+        stop_reason: Why it ended, None while it goes on (or when it was killed).
+        finished_utc: When it ended, None before.
+        resumed: How often it was taken up again.
+        alive_utc: When it last wrote this, None where an older version did.
+        paused_s: Seconds in which nobody worked, from when it was last alive to when it was taken up again.
+        gpu: GPU of a remote backend.
+        timeout_s: Time limit of a run.
+        policy: Who plans and judges.
+    """
+
+    night: str
+    branch: str
+    agent: str
+    backend: str
+    seed: int
+    workers: int
+    started_utc: str
+    limits: Limits
+    runs: int = 0
+    usd: float = 0.0
+    stop_reason: str | None = None
+    finished_utc: str | None = None
+    resumed: int = 0
+    alive_utc: str | None = None
+    paused_s: float = 0.0
+    gpu: str = "H100"
+    timeout_s: float = SETTINGS.default_timeout_minutes * 60
+    policy: str = "discovery"
+
+    def to_json(self) -> str:
+        """The state as JSON text."""
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+
+def from_json(text: str | None) -> NightState | None:
+    """The state from JSON text; None for nothing or for what can't be read."""
+    try:
+        values: Any = json.loads(text) if text else None
+        if not isinstance(values, Mapping):
+            return None
+        known = {f.name for f in fields(NightState)}
+        limits = Limits(**{f.name: values["limits"][f.name] for f in fields(Limits) if f.name in values["limits"]})
+        return replace(NightState(**{k: v for k, v in values.items() if k in known}), limits=limits)
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def is_cut_off(state: NightState) -> bool:
+    """Whether a night was killed or interrupted, and is to be taken up where it was."""
+    return state.finished_utc is None
+
+
+def worked_s(state: NightState, now: datetime) -> float:
+    """Seconds for which a night was at work, if it is at work now."""
+    return (now - moment(state.started_utc)).total_seconds() - state.paused_s
+
+
+def moment(text: str) -> datetime:
+    """A record's time."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))

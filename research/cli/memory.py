@@ -1,0 +1,187 @@
+"""The verbs that tell what the lab knows: where the search stands, and the best of every niche. They change nothing."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+
+import typer
+
+from research.agents import autonomy
+from research.cli.kit import JsonFlag, show
+from research.cli.runs import this_lab
+from research.core import git
+from research.core.errors import ResearchError
+from research.core.records import Plan
+from research.core.settings import SETTINGS
+from research.lab.lab import Lab
+from research.runs.hand_made import HAND
+from research.runs.log import clean
+from research.store import reads
+from research.store.db import Store
+from research.store.foreign import Foreign, foreign
+from research.store.open import read_store
+from research.verdict.summary_cache import Niche, Standing, remembered
+from research.verdict.summary_rows import WARNINGS_SHOWN, Row, as_text, head_warnings
+from research.verdict.summary_text import BELIEVED, phase_shown, rows
+
+NO_NICHE = "No niche holds a result yet."
+
+
+def register(app: typer.Typer) -> None:
+    """Adds this module's verbs to the front door."""
+    app.command("summary")(summary)
+    app.command("archive")(archive)
+
+
+def open_memory(lab: Lab) -> Store:
+    """The memory, caught up if anything waits for that; where nothing was ever recorded, no file is made."""
+    runs = lab.places.runs
+    by_hand = runs.is_dir() and any(entry.name.startswith(HAND) for entry in os.scandir(runs))
+    if not lab.places.memory.exists():
+        return lab.open() if by_hand or lab.places.ledger.exists() else read_store(lab.places)
+    store = read_store(lab.places)
+    if by_hand or reads.something_waits(store):
+        lab.catch_up(store)
+    return store
+
+
+def summary(as_json: JsonFlag = False) -> None:
+    """Show where the search stands: baseline, best, plan, conjectures, elites, what to avoid, warnings."""
+    lab = this_lab()
+    with open_memory(lab) as store:
+        where = git.head(lab.work)
+        digest, plan = remembered(store, where.branch), reads.plan_of(store, where.branch)
+        switch, others = autonomy.load(store), foreign(store)
+        warnings = (*_warnings_of_head(lab, store, where, plan), *digest.warnings)[:WARNINGS_SHOWN]
+    phase = phase_shown(digest, plan)
+    data = {
+        "branch": where.branch or None,
+        "autonomy": switch.enabled,
+        "contract": digest.contract,
+        "baseline": _plain(digest.baseline),
+        "best": _plain(digest.best),
+        "incumbent": _plain(digest.incumbent),
+        "runs": digest.runs,
+        "scored": digest.scored,
+        "kept": digest.kept,
+        "imported": asdict(others) if others else None,
+        "noise": {"sd": digest.noise_sd, "n": digest.noise_n},
+        "phase": phase,
+        "plan": _plan(plan),
+        "conjectures": [asdict(one) for one in digest.conjectures],
+        "elites": [asdict(one) for one in digest.niches[: SETTINGS.elites_shown]],
+        "no_fly": [asdict(one) for one in digest.no_fly],
+        "warnings": list(warnings),
+    }
+    here = [("Branch", digest.branch or "(no branch)"), ("Autonomy", "on" if switch.enabled else "off")]
+    told = [*here, *_of_others(others), *rows(digest, plan, warnings)]
+    if as_json or not sys.stdout.isatty():
+        show("summary", data, "Autoresearch discovery state:\n" + as_text(told), as_json)
+    else:
+        _print_rows(told)
+
+
+def archive(as_json: JsonFlag = False) -> None:
+    """Show the best configuration of every niche, the lowest mean first."""
+    lab = this_lab()
+    with open_memory(lab) as store:
+        digest = remembered(store, git.head(lab.work).branch)
+    data = {"niches": [asdict(one) for one in digest.niches]}
+    if as_json or not sys.stdout.isatty():
+        heads = ("niche", "believed", "n", "commit", "emitter", "tried", "what")
+        lines = [
+            (e.niche, f"{e.mean:.6f}", str(e.n), e.commit[:7], e.emitter or "-", str(e.count), clean(e.description))
+            for e in digest.niches
+        ]
+        text = "\n".join("\t".join(row) for row in [heads, *lines]) if lines else NO_NICHE
+        show("archive", data, f"{text}\n{BELIEVED}" if lines else text, as_json)
+    else:
+        _print_niches(digest.niches)
+
+
+def _warnings_of_head(lab: Lab, store: Store, where: git.Head, plan: Plan | None) -> Iterator[str]:
+    """Warnings that need the repository."""
+    if where.commit is None:
+        return
+    try:
+        head = git.commit(lab.work, where.commit)
+    except ResearchError:
+        return
+    measured = reads.is_measured(store, head.hash)
+    yield from head_warnings(head.hash, head.subject, measured, plan.emitter if plan else None)
+
+
+def _of_others(others: Foreign | None) -> Iterator[Row]:
+    """What was taken in from elsewhere, which is nowhere else in the summary."""
+    if others is None:
+        return
+    lowest = f", the lowest kept one {others.val_bpb:.6f} @ {others.commit[:7]}" if others.val_bpb is not None else ""
+    count = "1 row" if others.rows == 1 else f"{others.rows} rows"
+    yield "Imported", f"{count} from elsewhere, {others.scored} with a score{lowest}"
+    yield "", "remembered, in no chart and never judged: their contract is unknown"
+
+
+def _plain(one: Standing | None) -> dict[str, object] | None:
+    if one is None:
+        return None
+    value = one.estimate
+    return {
+        "commit": one.commit,
+        "mean": value.mean,
+        "low": value.low,
+        "high": value.high,
+        "n": value.n,
+        "emitter": one.emitter,
+        "description": one.subject,
+    }
+
+
+def _plan(plan: Plan | None) -> dict[str, object] | None:
+    if plan is None:
+        return None
+    fields = ("plan", "emitter", "category", "parent", "kind", "reason", "created_utc")
+    return {name: getattr(plan, name) for name in fields}
+
+
+def _print_rows(rows: list[Row]) -> None:
+    """On a terminal: two columns, wrapped at its width."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    colours = {"Best": "bold green", "Gain": "green", "Warnings": "yellow", "No-fly": "red", "Memory": "dim"}
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True, style="bold")
+    table.add_column(overflow="fold")
+    name = ""
+    for word, text in rows:
+        if word in ("Conjectures", "Elites", "No-fly", "Warnings", "Memory"):
+            table.add_row("", "")
+        name = word or name
+        table.add_row(word, Text(text, style=colours.get(name, "")))
+    Console().print(table)
+
+
+def _print_niches(niches: Sequence[Niche]) -> None:
+    """On a terminal: two lines a niche, so that a name of forty letters stays whole at 80 columns."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    if not niches:
+        Console().print(NO_NICHE)
+        return
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
+    for head in ("believed", "n", "tried", "commit"):
+        table.add_column(head, justify="left" if head == "commit" else "right", no_wrap=True)
+    table.add_column("niche, and who made its elite how", overflow="fold")
+    for e in niches:
+        made = Text(f"{e.emitter or 'nobody named'}: {clean(e.description)}", style="dim")
+        told = Text("\n").join([Text(e.niche), made])
+        table.add_row(f"{e.mean:.6f}", str(e.n), str(e.count), e.commit[:7], told)
+    Console().print(table)
+    Console().print(BELIEVED)

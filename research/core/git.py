@@ -1,0 +1,295 @@
+"""The only caller of git: what the repository holds, and the few moves the control plane makes in it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from research.core.errors import ResearchError
+
+GIT_TIMEOUT_S = 60.0
+"""Limit of one git call: the slowest here takes well under a second; a network file system may take some."""
+
+RUN_REFS = "refs/research/runs/"
+"""Every run's commit stays reachable under this."""
+
+
+class GitError(ResearchError):
+    """git is missing, refuses this repository, or failed."""
+
+
+def _environment() -> Mapping[str, str]:
+    # Hooks and aliases of an outer git command must not point us at another repository.
+    hidden = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY"}
+    return {k: v for k, v in os.environ.items() if k not in hidden} | {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
+
+
+def _call(
+    cwd: Path, *args: str, data: bytes | None = None, extra: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    try:
+        return subprocess.run(
+            ["git", "-C", str(cwd), *args],
+            input=data,
+            stdin=subprocess.DEVNULL if data is None else None,
+            capture_output=True,
+            timeout=GIT_TIMEOUT_S,
+            env={**_environment(), **(extra or {})},
+            check=False,
+        )
+    except FileNotFoundError:
+        raise GitError("git is not installed or not on PATH.", "Install git and try again.") from None
+    except subprocess.TimeoutExpired:
+        raise GitError(f"git {args[0]} did not answer within {GIT_TIMEOUT_S:.0f} s.", "Try again.") from None
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "replace")
+
+
+def find_root(cwd: Path) -> Path:
+    """The top of the work tree that holds cwd.
+
+    Raises:
+        GitError: outside a repository, or where git refuses it.
+    """
+    done = _call(cwd, "rev-parse", "--show-toplevel")
+    if done.returncode == 0:
+        return Path(_text(done.stdout).rstrip("\n"))
+    message = _text(done.stderr).strip()
+    if "dubious ownership" in message:
+        raise GitError(
+            f"git refuses the repository at {cwd}: another user owns it.",
+            "Type: git config --global --add safe.directory '*'",
+        )
+    raise GitError(f"{cwd} is not inside a git repository.", "Change into the repository (or: git init).")
+
+
+def _ok(cwd: Path, *args: str, data: bytes | None = None, extra: Mapping[str, str] | None = None) -> bytes:
+    """Output of a git call that has to work."""
+    done = _call(cwd, *args, data=data, extra=extra)
+    if done.returncode != 0:
+        lines = _text(done.stderr).strip().splitlines() or ["no message"]
+        raise GitError(f"git {args[0]} failed: {lines[-1]}", "Mend that in git and try again.")
+    return done.stdout
+
+
+@dataclass(frozen=True)
+class Head:
+    """Where the work tree stands: full hash (None in a repository without commits), branch ("" when detached)."""
+
+    commit: str | None
+    branch: str
+
+
+@dataclass(frozen=True)
+class Commit:
+    """One commit: full hash, first parent ("" for a root), subject."""
+
+    hash: str
+    parent: str
+    subject: str
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a commit did to one path against its first parent, in lines (0 and 0 for binary files)."""
+
+    path: str
+    additions: int
+    deletions: int
+
+
+def head(root: Path) -> Head:
+    """The commit and branch of the work tree."""
+    branch = _call(root, "symbolic-ref", "-q", "--short", "HEAD")
+    commit = _call(root, "rev-parse", "-q", "--verify", "HEAD^{commit}")
+    return Head(_text(commit.stdout).strip() or None, _text(branch.stdout).strip())
+
+
+def resolve(root: Path, rev: str) -> str | None:
+    """Full hash of the commit that a name means, None if it means none."""
+    if rev.startswith("-"):
+        return None
+    done = _call(root, "rev-parse", "-q", "--verify", f"{rev}^{{commit}}")
+    return _text(done.stdout).strip() if done.returncode == 0 else None
+
+
+def commit(root: Path, rev: str) -> Commit:
+    """Reads one commit."""
+    text = _text(_ok(root, "log", "-1", "--no-show-signature", "--format=%H%x00%P%x00%s", rev, "--"))
+    name, parents, subject = text.rstrip("\n").split("\x00", 2)
+    return Commit(name, parents.split(" ")[0], subject)
+
+
+def changes(root: Path, of: Commit) -> tuple[Change, ...]:
+    """What a commit changed against its first parent; a root commit changed everything it holds."""
+    base = [of.parent] if of.parent else [_text(_ok(root, "hash-object", "-t", "tree", "--stdin", data=b"")).strip()]
+    text = _text(_ok(root, "diff-tree", "-r", "-z", "--no-renames", "--numstat", *base, of.hash, "--"))
+    found = []
+    for line in filter(None, text.split("\x00")):
+        added, deleted, path = line.split("\t", 2)
+        found.append(Change(path, *(int(n) if n.isdigit() else 0 for n in (added, deleted))))
+    return tuple(found)
+
+
+def differing(root: Path, paths: tuple[str, ...]) -> tuple[str, ...]:
+    """Which of these files (or files under these folders) differ from HEAD, are staged, or hide from git.
+
+    Untracked Python files count, since they would be imported.
+    """
+    text = _text(_ok(root, "status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=all", "--", *paths))
+    found = [line[3:] for line in text.split("\x00") if line and (line[:2] != "??" or line.endswith(".py"))]
+    flags = _text(_ok(root, "ls-files", "-v", "-z", "--", *paths))
+    found += [line[2:] for line in flags.split("\x00") if line and line[0] != "H"]
+    return tuple(sorted(set(found)))
+
+
+def is_tracked(root: Path, path: str) -> bool:
+    """Whether HEAD's index knows this path."""
+    return _call(root, "ls-files", "--error-unmatch", "--", path).returncode == 0
+
+
+def blob(root: Path, rev: str, path: str) -> bytes | None:
+    """A file's content in a commit, None if it is not there."""
+    done = _call(root, "cat-file", "blob", f"{rev}:{path}")
+    return done.stdout if done.returncode == 0 else None
+
+
+def tree_listing(root: Path, rev: str, paths: tuple[str, ...]) -> bytes:
+    """Modes, hashes and names of files in a commit: the same listing means the same content."""
+    return _ok(root, "ls-tree", "-r", "-z", rev, "--", *paths)
+
+
+def keep_commit(root: Path, run: str, of: str) -> None:
+    """Keeps a run's commit reachable for good."""
+    _ok(root, "update-ref", RUN_REFS + run, of)
+
+
+def kept_commits(root: Path) -> dict[str, str]:
+    """Run name to full hash, for every run whose commit is kept."""
+    text = _text(_ok(root, "for-each-ref", "--format=%(refname) %(objectname)", RUN_REFS))
+    return {line.split(" ")[0][len(RUN_REFS) :]: line.split(" ")[1] for line in text.splitlines()}
+
+
+def branch_tip(root: Path, branch: str) -> str | None:
+    """Full hash of a branch's tip, None without such a branch."""
+    return resolve(root, f"refs/heads/{branch}")
+
+
+def is_ancestor(root: Path, older: str, newer: str) -> bool:
+    """Whether one commit is the other, or lies behind it."""
+    return _call(root, "merge-base", "--is-ancestor", older, newer).returncode == 0
+
+
+def changed_files(root: Path) -> tuple[str, ...]:
+    """Tracked files that differ from HEAD or are staged."""
+    text = _text(_ok(root, "status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=no"))
+    return tuple(line[3:] for line in text.split("\x00") if line)
+
+
+def unfinished(root: Path) -> str:
+    """The operation that git is in the middle of ("merge", "rebase", ...), "" without one."""
+    folder = Path(_text(_ok(root, "rev-parse", "--absolute-git-dir")).rstrip("\n"))
+    signs = {
+        "MERGE_HEAD": "merge",
+        "rebase-merge": "rebase",
+        "rebase-apply": "rebase",
+        "CHERRY_PICK_HEAD": "cherry-pick",
+        "REVERT_HEAD": "revert",
+        "BISECT_LOG": "bisect",
+    }
+    return next((what for name, what in signs.items() if (folder / name).exists()), "")
+
+
+def worktree_of(root: Path, branch: str) -> Path | None:
+    """The work tree that has this branch checked out, None if no one has."""
+    place: Path | None = None
+    for line in _text(_ok(root, "worktree", "list", "--porcelain", "-z")).split("\x00"):
+        if line.startswith("worktree "):
+            place = Path(line[len("worktree ") :])
+        elif line == f"branch refs/heads/{branch}":
+            return place
+    return None
+
+
+def move_branch(root: Path, branch: str, new: str, old: str) -> None:
+    """Sets a branch to a commit; where it is checked out here, the clean work tree follows.
+
+    Raises:
+        GitError: if the branch is no longer at old, or if git can't make the work tree follow.
+    """
+    if head(root).branch != branch:
+        _ok(root, "update-ref", "-m", "research settle", f"refs/heads/{branch}", new, old)
+        return
+    if branch_tip(root, branch) != old:
+        raise GitError(f"{branch} moved while it was being settled.", "Type: research settle")
+    _ok(root, "reset", "--quiet", "--keep", new)
+
+
+def add_worktree(root: Path, place: Path, rev: str) -> None:
+    """Checks a commit out, detached, into a new folder."""
+    _ok(root, "worktree", "add", "--quiet", "--detach", str(place), rev)
+
+
+def remove_worktree(root: Path, place: Path) -> None:
+    """Takes a work tree of ours away again, if it is there."""
+    _call(root, "worktree", "remove", "--force", str(place))
+    _call(root, "worktree", "prune")
+
+
+def switch_to_new_branch(root: Path, branch: str) -> None:
+    """Makes a branch at HEAD and goes there; files stay as they are."""
+    _ok(root, "switch", "--quiet", "--create", branch)
+
+
+def switch(root: Path, branch: str) -> None:
+    """Goes to a branch that there is."""
+    _ok(root, "switch", "--quiet", branch)
+
+
+def checkout_detached(place: Path, rev: str) -> None:
+    """Puts a work tree of ours at a commit, whatever lay in it."""
+    _ok(place, "checkout", "--quiet", "--force", "--detach", rev)
+    _ok(place, "clean", "-fdxq", "--exclude=.venv")
+
+
+def commit_file(root: Path, parent: str, path: str, content: bytes, message: str) -> str:
+    """Makes a commit that changes one top-level file of its parent, touching neither index nor work tree.
+
+    Returns:
+        Its full hash; the same content, parent and message within one second give the same one.
+    """
+    name = _text(_ok(root, "hash-object", "-w", "--stdin", data=content)).strip()
+    entries = [line for line in _ok(root, "ls-tree", "-z", parent).split(b"\x00") if line]
+    ending = b"\t" + path.encode()
+    mode = next((line.split(b" ")[0] for line in entries if line.endswith(ending)), b"100644")
+    others = [line for line in entries if not line.endswith(ending)]
+    listing = b"".join(line + b"\x00" for line in [*others, mode + b" blob " + name.encode() + ending])
+    tree = _text(_ok(root, "mktree", "-z", data=listing)).strip()
+    made = _ok(root, "commit-tree", tree, "-p", parent, data=message.encode(), extra=_author(root))
+    return _text(made).strip()
+
+
+def _author(root: Path) -> Mapping[str, str]:
+    """Who commits: whoever git knows, else this tool, so that a machine without an identity can run a night."""
+    if _call(root, "var", "GIT_COMMITTER_IDENT").returncode == 0 and _call(root, "config", "user.email").stdout:
+        return {}
+    roles = ("AUTHOR", "COMMITTER")
+    names = {f"GIT_{role}_NAME": "autoresearch" for role in roles}
+    return names | {f"GIT_{role}_EMAIL": "autoresearch@localhost" for role in roles}
+
+
+def is_work_tree(place: Path) -> bool:
+    """Whether a folder is the top of a work tree."""
+    done = _call(place, "rev-parse", "--show-toplevel") if place.is_dir() else None
+    return done is not None and done.returncode == 0 and Path(_text(done.stdout).rstrip("\n")) == place.resolve()
+
+
+def diff(root: Path, before: str, after: str, path: str) -> str:
+    """One file's change between two commits as unified text, "" where git has none."""
+    done = _call(root, "diff", "--no-ext-diff", "--no-color", before, after, "--", path)
+    return _text(done.stdout) if done.returncode == 0 else ""

@@ -1,0 +1,57 @@
+"""Where things lie in a checkout and on this machine: the one home of every path that the control plane uses."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from research.core.contract import ENV_HOME, RUN_LOG
+
+
+@dataclass(frozen=True)
+class Places:
+    """The paths of one checkout.
+
+    Attributes:
+        root: Top of the work tree whose results/ and results.tsv are used (absolute).
+    """
+
+    root: Path
+
+    @property
+    def runs(self) -> Path:
+        """One folder per run."""
+        return self.root / "results" / "runs"
+
+    @property
+    def discovery(self) -> Path:
+        """The memory and what hooks write."""
+        return self.root / "results" / "discovery"
+
+    @property
+    def memory(self) -> Path:
+        """The SQLite file."""
+        return self.discovery / "memory.db"
+
+    @property
+    def last_review(self) -> Path:
+        """The last run's review."""
+        return self.discovery / "last_review.md"
+
+    @property
+    def ledger(self) -> Path:
+        """The public ledger."""
+        return self.root / "results.tsv"
+
+    @property
+    def run_log(self) -> Path:
+        """The agent's redirected output."""
+        return self.root / RUN_LOG
+
+
+def machine_home(environment: Mapping[str, str] | None = None) -> Path:
+    """$AUTORESEARCH_HOME: data, tokenizers and device locks of this machine."""
+    values = os.environ if environment is None else environment
+    return Path(values.get(ENV_HOME) or "~/.cache/autoresearch").expanduser().absolute()

@@ -1,0 +1,39 @@
+"""Thresholds of what people see: the page, its charts, watch and doctor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, init=False, repr=False, eq=False)
+class ReportSettings:
+    """What report/ decides by."""
+
+    chart_usual_share: float = 0.9
+    """Share of scores that a chart's height is made for: a wild run must not press the others flat."""
+    chart_stretch: float = 2.2
+    """How far above the best the height reaches, in times the way from the baseline to the best."""
+    chart_label_air: float = 5.0
+    """Air around a chart's label, in its own units: a third of a letter's height."""
+    pause_s: float = 1_800.0
+    """A gap between two runs above which nobody was working: proposing takes minutes, a night's break takes hours."""
+    diff_chars: int = 12_000
+    """Length of one difference on the page: 300 changed lines, more than an experiment has."""
+    diffs_chars: int = 3_000_000
+    """Length of all differences on the page: 1,000 usual ones fit, and a phone still opens it at once."""
+    bet_p: float = 0.1
+    """Least P(better) of a near miss that the page proposes to build on: below it, it is a loss."""
+    bets_shown: int = 3
+    """Next bets on the page: what a person will look at before coffee."""
+    live_refresh_s: float = 1.0
+    """Seconds between two frames of watch: train.py itself prints every five seconds."""
+    live_verdicts: int = 12
+    """Latest verdicts in watch: what a high terminal has room for; a terminal of 24 lines shows four."""
+    live_log_bytes: int = 262_144
+    """How much of the growing log watch reads: two hours of train.py's progress lines."""
+    low_disk_bytes: int = 2 * 1024**3
+    """Free disk below which doctor warns: a night of 1,000 runs leaves 1 GB."""
+    low_memory_bytes: int = 3 * 1024**3
+    """Free memory below which doctor warns: torch and a pocket run take about 2 GB."""
+    probe_timeout_s: float = 60.0
+    """Limit of asking torch in a process of its own: seconds when warm, long on a cold disk."""

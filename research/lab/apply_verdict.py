@@ -1,0 +1,173 @@
+"""Carries verdicts out in git: the branch goes to what is kept, and nothing of anybody's is lost on the way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from research.core import git
+from research.core.contract import BRANCHES
+from research.core.errors import ResearchError
+from research.core.records import Decision, Run, Verdict
+from research.lab.lab import Lab
+from research.store.db import Store
+from research.store.ledger import has_row
+from research.verdict import lineage
+
+
+class CannotSettle(ResearchError):
+    """Git is not in a state in which the verdict could be carried out."""
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What settling did: the run, the verdict that holds, the branch's tip now, and a sentence."""
+
+    run: Run | None
+    verdict: Verdict | None
+    tip: str | None
+    say: str
+
+
+def settle(lab: Lab, store: Store, name: str | None = None) -> Settled:
+    """Carries out a run's verdict; without a name, that of the oldest unsettled run of the current branch.
+
+    Raises:
+        CannotSettle: if it can't be done now; nothing was moved.
+    """
+    root = lab.places.root
+    run = find_run(store, name) if name else _oldest(store, root)
+    if run is None:
+        return Settled(None, None, git.head(root).commit, "Nothing to settle.")
+    if run.outcome is None:
+        raise CannotSettle(f"{run.run} has not ended.", "Wait for its end line, then type: research settle")
+    verdict = store.verdict(run.run)
+    if verdict is None:
+        why = run.why or f"it ended as {run.outcome}"
+        return Settled(run, None, git.branch_tip(root, run.branch), f"{run.run} has no verdict: {why}.")
+    if verdict.is_open:
+        what = f"{run.run} is not decided yet ({verdict.decision}: {verdict.why})."
+        raise CannotSettle(what, f"Type: research replicate {run.commit[:7]}")
+    history = store.judged(run.branch)
+    standing = lineage.incumbent(lineage.of_contract(history, run.branch, lineage.contract_of(run, history)))
+    tip, say = _move(root, store, run, standing.commit if standing else None)
+    if verdict.settled_utc is None:
+        store.settle(run.run, lab.now_utc())
+        lab.write_verdicts(store, run)
+    return Settled(run, store.verdict(run.run), tip, say)
+
+
+def _oldest(store: Store, root: Path) -> Run | None:
+    """The oldest run of the current branch whose verdict git has not followed.
+
+    Raises:
+        CannotSettle: on a detached HEAD.
+    """
+    waiting = [
+        item.run
+        for item in store.judged()
+        if item.verdict and item.verdict.settled_utc is None and not item.verdict.is_open
+    ]
+    if not waiting:
+        return None
+    branch = git.head(root).branch
+    if not branch:
+        raise CannotSettle(
+            "HEAD is detached, so there is no branch to move.", f"Type: git checkout {waiting[0].branch or 'BRANCH'}"
+        )
+    return next((run for run in waiting if run.branch == branch), None)
+
+
+def find_run(store: Store, name: str) -> Run:
+    """The run of that name, or the only one that begins with it.
+
+    Raises:
+        ResearchError: if there is none, or several.
+    """
+    if run := store.run(name):
+        return run
+    found = [run for run in store.runs() if run.run.startswith(name)] if name else []
+    if len(found) == 1:
+        return found[0]
+    what = f"{len(found)} runs begin with {name}." if found else f"There is no run {name}."
+    raise ResearchError(what, "The names are in results/runs and in the runner's start lines.")
+
+
+def _move(root: Path, store: Store, run: Run, target: str | None) -> tuple[str | None, str]:
+    """Sets the run's branch to the target, if that is safe; returns its tip and a sentence."""
+    branch = run.branch
+    if not branch:
+        return None, f"{run.run} was made on no branch; nothing to move."
+    tip = git.branch_tip(root, branch)
+    if target is None:
+        return tip, f"{branch} has no incumbent yet; it stays where it is."
+    if tip == target:
+        return tip, f"{branch} stands at {target[:7]}."
+    if tip is None:
+        raise CannotSettle(f"The branch {branch} no longer exists.", f"Type: git branch {branch} {target[:7]}")
+    try:
+        _check_move(root, store, run, tip, target)
+        git.move_branch(root, branch, target, tip)
+    except git.GitError as error:  # such as the lock of somebody else's git, which is at work here
+        what = f"{branch} was not moved: {error.what}"
+        raise CannotSettle(what, "When that is over, type: research settle") from None
+    return target, f"{branch} moved from {tip[:7]} to {target[:7]}."
+
+
+def _check_move(root: Path, store: Store, run: Run, tip: str, target: str) -> None:
+    """Raises CannotSettle for everything that a move could lose."""
+    branch = run.branch
+    if not branch.startswith(BRANCHES):
+        raise CannotSettle(
+            f"{branch} is not an {BRANCHES}* branch and is not moved.", f"Type: git checkout -b {BRANCHES}<tag>"
+        )
+    if git.resolve(root, target) is None:
+        raise CannotSettle(f"The commit {target[:7]} is not in this repository.", "Fetch it, then settle again.")
+    if tip != run.commit and not any(known.commit == tip and has_row(known) for known in store.runs()):
+        raise CannotSettle(
+            f"The tip of {branch}, {tip[:7]}, was never measured to its end, and moving the branch would drop it.",
+            f"Run it first, or give it a branch: git branch keep-{tip[:7]} {tip[:7]} && git reset --keep {target[:7]}",
+        )
+    place = git.worktree_of(root, branch)
+    if place is None:
+        return
+    if git.head(root).branch != branch:
+        raise CannotSettle(f"{branch} is checked out in {place}.", "Settle it there.")
+    if doing := git.unfinished(root):
+        raise CannotSettle(f"A {doing} is in progress.", f"Finish it, or type: git {doing} --abort")
+    if changed := git.changed_files(root):
+        shown = ", ".join(changed[:5])
+        raise CannotSettle(
+            f"The work tree is not clean ({shown}), and moving {branch} would touch it.",
+            "Commit or stash the changes (git stash), then type: research settle",
+        )
+
+
+def decide(lab: Lab, store: Store, name: str, decision: Decision, why: str) -> Settled:
+    """A person's verdict, which overrules the rule's, carried out at once.
+
+    Raises:
+        ResearchError: if the run can't be kept or is unknown.
+        CannotSettle: if git can't follow now; the verdict is stored nevertheless.
+    """
+    run = find_run(store, name)
+    if run.outcome is None:
+        raise CannotSettle(f"{run.run} has not ended.", "Wait for its end line.")
+    if decision == "keep" and (run.outcome != "scored" or run.origin == "import"):
+        raise ResearchError(f"{run.run} can't be kept: it has no score of this lab.", "Choose another run.")
+    if not run.counted and run.origin != "import":
+        raise ResearchError(f"{run.run} is not counted: {run.why}.", "Run the commit again: research replicate.")
+    before = store.verdict(run.run)
+    if before is None or (before.decision, before.rule, before.why) != (decision, "person", why):
+        fresh = before or Verdict(run.run, decision, "person", why, lab.now_utc())
+        store.add_verdict(
+            replace(
+                fresh, decision=decision, rule="person", why=why, created_utc=lab.now_utc(), text="", settled_utc=None
+            )
+        )
+        lab.write_verdicts(store, run)
+        lab.sync(store)
+    try:
+        return settle(lab, store, run.run)
+    except CannotSettle as error:
+        raise CannotSettle(f"The verdict is stored. {error.what}", error.next) from None

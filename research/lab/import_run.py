@@ -1,0 +1,89 @@
+"""Takes in what a person points at: a finished run's folder, or a bare log."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+from research.core import contract
+from research.lab.lab import Lab
+from research.runs import hand_made
+from research.runs.log import LogText, read_log
+from research.store.db import Store
+
+_START = re.compile(r"\[run\] start (\S+)\s*\Z")
+
+
+def take_in(lab: Lab, store: Store, path: Path) -> list[str]:
+    """Takes a finished run in; what is known already is left alone.
+
+    Args:
+        lab: The lab.
+        store: Its memory.
+        path: A run's folder, a file in it, or a log that stands alone.
+
+    Returns:
+        The names of the runs that are new.
+
+    Raises:
+        ResearchError: if the path holds no finished run.
+        OSError: if it can't be read.
+    """
+    folder = path if path.is_dir() else path.absolute().parent
+    if path.is_dir() or (folder / contract.SCORE_FILE).is_file():
+        return _take_in_folder(lab, store, folder.absolute())
+    log = read_log(path)
+    if log is not None and (known := _runner_of(log)) and store.run(known):
+        lab.say(f"{path} is the output of {known}, which is recorded")
+        return []
+    run = hand_made.adopt_log(path, lab.places.root, lab.now_utc())
+    digest = run.facts["log_sha256"]
+    with store.write():  # whoever takes in the same log at this moment waits, and then sees it
+        if any(other.facts.get("log_sha256") == digest for other in store.runs()):
+            return []
+        new = lab.take_in(store, run, None)
+    if new:
+        place = lab.places.runs / run.run
+        place.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, place / contract.RUN_LOG)
+    return new
+
+
+def _runner_of(log: LogText) -> str | None:
+    """The run whose runner wrote this log's start line."""
+    for line in (*log.head, *log.lines):
+        if match := _START.match(line):
+            return match[1]
+    return None
+
+
+def _take_in_folder(lab: Lab, store: Store, folder: Path) -> list[str]:
+    name = folder.name
+    if folder.parent != lab.places.runs:
+        name = name if name.startswith(hand_made.HAND) else f"{hand_made.HAND}{name}"
+        place = lab.places.runs / name
+        if not place.exists():
+            if not (folder / contract.SCORE_FILE).is_file():
+                raise hand_made.NothingToRecord(f"{folder} holds no score.json.", "Give a finished run's folder.")
+            _copy(folder, place)
+        folder = place
+    if folder.name in store.folders():
+        return []
+    return lab.take_in(store, hand_made.adopt_folder(folder, lab.places.root, lab.now_utc()), folder)
+
+
+def _copy(folder: Path, place: Path) -> None:
+    """Copies a run's folder, whole or not at all: a copy that was cut off would be taken for the run ever after."""
+    draft = place.with_name(f".{place.name}.{os.getpid()}")
+    draft.mkdir(parents=True, exist_ok=True)
+    try:
+        for part in (contract.RUN_LOG, "train.py", contract.SCORE_FILE):
+            if (folder / part).is_file():
+                shutil.copyfile(folder / part, draft / part)
+        draft.rename(place)
+    except OSError:
+        shutil.rmtree(draft, ignore_errors=True)
+        if not place.exists():  # else another lab was faster
+            raise

@@ -1,0 +1,201 @@
+"""A checkout with its memory: what was run, taken in, judged and written to the ledger, always caught up with."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+from research.core import git
+from research.core.clock import Clock, system_clock, utc
+from research.core.errors import ResearchError
+from research.core.files import write_whole
+from research.core.paths import Places
+from research.core.records import Judged, Run, Verdict
+from research.runs import hand_made, session
+from research.runs.backend import Backend
+from research.runs.backends import make_backend
+from research.store import folders, reads
+from research.store.db import Store
+from research.store.ledger_file import sync_ledger
+from research.store.open import open_store
+from research.verdict import Judge, judge_of, lineage
+from research.verdict.archive import NO_CHANGE, niche_of
+from research.verdict.consequences import consequences
+from research.verdict.recall import recall
+from research.verdict.review import reviewed
+
+
+class Lab:
+    """A checkout with its memory.
+
+    Args:
+        places: Where results and the ledger are.
+        work: The work tree that commands run in, by default the checkout's own.
+        branch: The branch that runs belong to, by default the work tree's.
+        environment: Variables of commands, by default this process's.
+        clock: The time.
+        token: Makes the four hex digits of a run's name.
+        judge: The rule, by default the one that AUTORESEARCH_JUDGE names, else "evidence".
+        stream: Where commands' output goes.
+        say: Takes a line for people.
+        backend: Makes a backend by its name.
+        plans: Whether the next experiment is planned when a run is judged; a night plans by itself.
+    """
+
+    def __init__(
+        self,
+        places: Places,
+        work: Path | None = None,
+        branch: str | None = None,
+        environment: Mapping[str, str] | None = None,
+        clock: Clock = system_clock,
+        token: Callable[[int], str] = secrets.token_hex,
+        judge: Judge | None = None,
+        stream: BinaryIO | None = None,
+        say: Callable[[str], None] | None = None,
+        backend: Callable[[str, Mapping[str, str]], Backend] = make_backend,
+        plans: bool = True,
+    ) -> None:
+        self.places = places
+        self.work = work or places.root
+        self.branch = branch
+        self.environment = dict(os.environ if environment is None else environment)
+        self.clock, self.token, self.make_backend, self.plans = clock, token, backend, plans
+        self.judge_rule = judge or judge_of(self.environment)
+        self.stream = stream if stream is not None else sys.stdout.buffer
+        self.say = say or (lambda line: print(f"[run] {line}", file=sys.stderr, flush=True))
+
+    def beside(self, work: Path, branch: str | None, environment: Mapping[str, str], plans: bool) -> Lab:
+        """The same lab with another work tree: its runs are this lab's."""
+        return Lab(
+            self.places, work, branch, environment, self.clock, self.token, self.judge_rule, self.stream, self.say,
+            self.make_backend, plans,
+        )  # fmt: skip
+
+    def now_utc(self) -> str:
+        """The time as records keep it."""
+        return utc(self.clock())
+
+    # Keeping the memory true ----------------------------------------------------------------------------------
+
+    def open(self) -> Store:
+        """The memory, caught up; see catch_up().
+
+        Raises:
+            StoreNewer, StoreBusy: see research.store.connect.
+        """
+        store = self.open_as_it_is()
+        try:
+            self.catch_up(store)
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    def open_as_it_is(self) -> Store:
+        """The memory as the last command left it."""
+        return open_store(self.places, self.now_utc(), self.say)
+
+    def catch_up(self, store: Store) -> list[str]:
+        """Takes in what happened while nobody looked: closes runs whose runner is gone, takes in hand-made ones,
+        judges what waits, and writes the ledger.
+
+        Returns:
+            Names of the hand-made runs that are new.
+        """
+        found = []
+        for run in session.close_gone(store, self.places.runs, self.now_utc()):
+            self.say(f"{run.run} is closed as {run.outcome}: {run.why or 'its runner was gone after it ended'}")
+        for folder in hand_made.finished_folders(self.places.runs, store.folders()):
+            with contextlib.suppress(hand_made.NothingToRecord):
+                found += self.take_in(store, hand_made.adopt_folder(folder, self.places.root, self.now_utc()), folder)
+        self.judge_all(store)
+        self.sync(store)
+        return found
+
+    def take_in(self, store: Store, run: Run, folder: Path | None) -> list[str]:
+        """Takes a finished run in, once; returns its name if it is new."""
+        run = self.decide_counted(store, run)
+        if not store.take_in_run(run):
+            return []
+        if folder is not None:
+            with contextlib.suppress(OSError):
+                folders.write_start(folder, run)
+                folders.write_finish(folder, run)
+        if run.commit:
+            with contextlib.suppress(ResearchError):
+                git.keep_commit(self.places.root, run.run, run.commit)
+        return [run.run]
+
+    def judge_all(self, store: Store) -> None:
+        """Judges every run that has a ledger row and no verdict yet."""
+        if not reads.something_waits(store):
+            return
+        waiting = [item.run for item in store.judged() if item.verdict is None]
+        for run in waiting:
+            self.judge(store, run)
+
+    def judge(self, store: Store, run: Run) -> None:
+        """Judges one run, if nobody has meanwhile."""
+        with store.write():
+            if store.verdict(run.run) is not None:
+                return
+            history = store.judged()
+            mine = [item for item in history if item.run.branch == run.branch]
+            known = replace(run, contract=lineage.contract_of(run, mine))
+            verdict = self._reviewed(store, known, self.judge_rule(known, history, self.now_utc()), history)
+            others = consequences(known, verdict, history)
+            for each in (verdict, *others):
+                store.add_verdict(each)
+        for each in (verdict, *others):
+            if judged := store.run(each.run):
+                self.write_verdicts(store, judged)
+        with contextlib.suppress(OSError):
+            write_whole(self.places.last_review, verdict.text.encode("utf-8", "replace"))
+
+    def _reviewed(self, store: Store, run: Run, verdict: Verdict, history: Sequence[Judged]) -> Verdict:
+        """A verdict with its score and review."""
+        plan = store.plan(run.plan) if run.plan else None
+        known = recall(history, run.branch, run.contract).conjectures
+        told = [one.text for one in known]
+        began = run if verdict.baseline else lineage.baseline(lineage.of_contract(history, run.branch, run.contract))
+        return reviewed(run, verdict, history, partial(niche_of_run, baseline=began), plan, told)
+
+    def write_verdicts(self, store: Store, run: Run) -> None:
+        """Leaves a run's verdicts in its folder too."""
+        if run.folder and (self.places.runs / run.folder).is_dir():
+            with contextlib.suppress(OSError):
+                folders.write_verdicts(self.places.runs / run.folder, store.verdicts(run.run))
+
+    def sync(self, store: Store) -> None:
+        """Makes results.tsv what the memory says; a file that can't be written now is written by the next command."""
+        try:
+            sync_ledger(store, self.places.ledger, self.places.discovery / ".ledger.lock", self.now_utc())
+        except OSError as error:
+            self.say(f"results.tsv could not be written ({error.strerror or error}); the next command makes up for it")
+
+    def decide_counted(self, store: Store, run: Run) -> Run:
+        """Only a baseline and exp: commits are experiments, and repetitions of what was measured."""
+        if not run.counted or run.subject.startswith("exp:"):
+            return run
+        history = store.judged(run.branch)
+        began = lineage.baseline(lineage.of_contract(history, run.branch, lineage.contract_of(run, history)))
+        if began is None or any(lineage.is_same(item.run, run) for item in history):
+            return run
+        return replace(run, counted=False, why=f"not an exp: commit, and {began.run} is the baseline already")
+
+
+def niche_of_run(run: Run, baseline: Run | None = None) -> str:
+    """The niche that a run was measured to be in; the baseline's own code changes nothing."""
+    params_m = run.metrics.num_params_M if run.metrics else None
+    memory_gb = run.peak_vram_mb / 1024 if run.peak_vram_mb is not None else None
+    if baseline is not None and lineage.is_same(run, baseline):
+        return niche_of(NO_CHANGE, params_m, memory_gb, 0, 0)
+    return niche_of(run.category, params_m, memory_gb, run.statements_added, run.statements_removed)

@@ -1,0 +1,112 @@
+"""Keeps the next experiment on record: planned when a run is judged, so that whoever asks later only reads it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+
+from research.core import git
+from research.core.commit_message import FREE, tag_of
+from research.core.contract import BRANCHES
+from research.core.errors import ResearchError
+from research.core.records import Plan
+from research.lab.lab import Lab
+from research.runs import preflight
+from research.runs.preflight import TARGET
+from research.search import planner
+from research.store import reads
+from research.store.db import Store
+from research.verdict.recall import Memory, recall
+from research.verdict.summary_cache import remembered
+from research.verdict.summary_rows import SUMMARY_FACT
+from research.verdict.summary_text import rows
+
+SEED_FACT = "plan_seed"
+"""Name of the store's fact that holds the seed of plans."""
+POLICY_FACT = "plan_policy"
+"""Name of the store's fact that holds the policy that plans."""
+
+
+def plan_seed(store: Store) -> int:
+    """The seed of this lab's plans."""
+    try:
+        return int(store.fact(SEED_FACT) or 0)
+    except ValueError:
+        return 0
+
+
+def memory_of(lab: Lab, store: Store, branch: str) -> Memory:
+    """What is known of a branch under its present contract."""
+    history = store.judged(branch)
+    return recall(history, branch)
+
+
+def next_plan(lab: Lab, store: Store, branch: str, in_flight: Sequence[Plan] = (), attempt: int = 0) -> Plan:
+    """The pending plan if it was made with all that is known now, else a new one that is put on record.
+
+    Args:
+        lab: The lab.
+        store: Its memory.
+        branch: The branch that is worked on.
+        in_flight: Plans that are being carried out.
+        attempt: Number of plans dropped since the last run; another number gives another plan.
+    """
+    history = reads.history(store, branch)
+    seen = str(len(history))
+    busy = {plan.plan for plan in in_flight}
+    pending = store.pending_plan()
+    if pending and pending.plan not in busy:
+        if pending.details.get("branch") == branch and pending.details.get("seen") == seen:
+            return pending
+        store.close_plan(pending.plan, lab.now_utc(), None)
+    memory = recall(history, branch)
+    policy = store.fact(POLICY_FACT) or "discovery"
+    seed = plan_seed(store) + attempt
+    plan = planner.plan_with(memory, history, seed, lab.now_utc(), tuple(in_flight), policy)
+    while (known := store.plan(plan.plan)) and known.closed_utc and not known.run:  # dropped: the same would never pend
+        seed += 1
+        plan = planner.plan_with(memory, history, seed, lab.now_utc(), tuple(in_flight), policy)
+    brief = planner.prompt(plan, memory, lambda commit: git.blob(lab.places.root, commit, TARGET))
+    plan = replace(plan, details={**plan.details, "brief": brief, "branch": branch, "seen": seen})
+    store.add_plan(plan)
+    return plan
+
+
+def plan_ahead(lab: Lab, store: Store, branch: str) -> None:
+    """Plans after a verdict; a plan that can't be made is made by whoever asks for it, and costs no run its end."""
+    if not branch.startswith(BRANCHES):
+        return
+    try:
+        next_plan(lab, store, branch)
+        digest = remembered(store, branch)
+        told = list(rows(digest, None, digest.warnings))
+        store.set_fact(SUMMARY_FACT + branch, json.dumps(told, ensure_ascii=False))
+    except (ResearchError, ArithmeticError, LookupError, ValueError, TypeError) as error:
+        lab.say(f"no plan could be made ({type(error).__name__}: {error}); research next says more")
+
+
+def plan_again(lab: Lab, store: Store, branch: str) -> None:
+    """Plans for a loop that begins: when it was turned off, its plan was dropped."""
+    if reads.history(store, branch) and store.pending_plan() is None:
+        plan_ahead(lab, store, branch)
+
+
+def carried_out(store: Store, branch: str, candidate: preflight.Candidate) -> Plan | None:
+    """The pending plan that a commit carries out; None where it does something else, as an agent may."""
+    plan, commit = reads.plan_of(store, branch), candidate.commit
+    if plan is None:
+        return None
+    if plan.kind == planner.REPLICATE:
+        return plan if plan.parent in (None, commit.hash) else None
+    if not candidate.is_experiment or plan.parent not in (None, commit.parent) or reads.is_measured(store, commit.hash):
+        return None
+    return plan if tag_of(commit.subject) in (None, plan.emitter or FREE) else None
+
+
+def close_finished_plans(store: Store, now_utc: str) -> None:
+    """Closes plans whose run is on record: whoever was to close them may have been killed in between."""
+    pending = store.pending_plan()
+    while pending and (run := store.run_of_plan(pending.plan)):
+        store.close_plan(pending.plan, now_utc, run)
+        pending = store.pending_plan()

@@ -1,0 +1,154 @@
+"""The runner's command line: ``scripts/run_experiment.py [options] -- COMMAND...``, standard library only."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import math
+import os
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from research.core import git
+from research.core.errors import ResearchError
+from research.core.paths import Places
+from research.core.settings import SETTINGS
+from research.lab.lab import Lab
+from research.lab.launch import End, Request, launch
+from research.runs.backends import BACKENDS
+from research.runs.repeat import seed_of
+
+
+def parse(argv: Sequence[str], environment: dict[str, str]) -> tuple[Request | None, bool]:
+    """Reads the command line; what follows ``--`` belongs to the command, its --help too.
+
+    Returns:
+        The launch that is asked for (None without a command), and whether orphans are to be reaped.
+
+    Raises:
+        SystemExit: 2 for a wrong usage, 0 after --help.
+    """
+    words = list(argv)
+    own, command = (words[: words.index("--")], words[words.index("--") + 1 :]) if "--" in words else (words, [])
+    parser = argparse.ArgumentParser(
+        prog="run_experiment.py",
+        usage="%(prog)s [options] -- COMMAND...",
+        description="Runs COMMAND; `uv run train.py` is recorded, judged and written to results.tsv.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--backend", choices=BACKENDS, default="local")
+    parser.add_argument("--gpu", default="H100", help="GPU of a remote backend (default %(default)s)")
+    parser.add_argument(
+        "--timeout", type=_minutes, default=SETTINGS.default_timeout_minutes, metavar="MINUTES",
+        help="time limit of the run (default %(default)g)",
+    )  # fmt: skip
+    parser.add_argument("--queue-timeout", type=_minutes, metavar="MINUTES", help="longest wait for a remote GPU")
+    parser.add_argument("--seed", type=_seed, help="seed of the run (default: AUTORESEARCH_SEED, else 42)")
+    parser.add_argument("--again", action="store_true", help="run even what would only repeat a finished run")
+    parser.add_argument("--smoke", action="store_true", help="first a few steps at tiny size on the CPU")
+    parser.add_argument("--dry-run", action="store_true", help="check everything and launch nothing")
+    parser.add_argument("--allow-dirty", action="store_true", help="run uncommitted changes, unscored")
+    parser.add_argument("--reap", action="store_true", help="end remote runs whose launcher is gone")
+    options = parser.parse_args(own)
+    if not command:
+        if options.reap:
+            return None, True
+        parser.error("no COMMAND; the usual one is: -- uv run train.py")
+    seed = options.seed if options.seed is not None else seed_of(environment, 42)
+    request = Request(
+        command=tuple(command),
+        backend=options.backend,
+        gpu=options.gpu,
+        timeout_s=options.timeout * 60,
+        queue_timeout_s=None if options.queue_timeout is None else options.queue_timeout * 60,
+        seed=seed,
+        again=options.again,
+        smoke=options.smoke,
+        dry_run=options.dry_run,
+        allow_dirty=options.allow_dirty,
+    )
+    return request, options.reap
+
+
+def _minutes(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 <= (value := float(text)) < math.inf:
+            return value
+    raise argparse.ArgumentTypeError(f"{text!r}: minutes are a number from 0")
+
+
+def _seed(text: str) -> int:
+    with contextlib.suppress(ValueError):
+        if 0 <= (value := int(text)) < 2**63:
+            return value
+    raise argparse.ArgumentTypeError(f"{text!r}: a seed is a whole number from 0")
+
+
+def say(line: str) -> None:
+    """The runner's own words, apart from the command's output."""
+    text = "".join(f"[run] {part}\n" for part in line.split("\n"))
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        pass
+
+
+def say_end(end: End) -> None:
+    """The last line."""
+    if end.why:
+        say(f"{end.outcome}: {end.why}")
+    say("end " + json.dumps(end.as_dict(), ensure_ascii=False))
+
+
+def _root() -> Path:
+    try:
+        return git.find_root(Path.cwd())
+    except ResearchError:
+        return Path.cwd()
+
+
+def _reap(root: Path) -> int:
+    """Ends what dead launchers left at Modal."""
+    try:
+        from research.runs.modal.backend import reap
+
+        ended = reap(root)
+    except ImportError as error:
+        say(f"{error.name} is not installed; type: uv sync")
+        return 78
+    except ResearchError as error:
+        say(str(error))
+        return 78 if error.exit_code == 78 else 75
+    say(f"reaped: {', '.join(ended) or 'nothing'}")
+    return 0
+
+
+def _go_where_modal_is(root: Path) -> None:
+    """Starts over in the project's own environment if only that one has Modal's client.
+
+    People type `python`, and that need not be the Python that `uv sync` installed into.
+    """
+    python = root / ".venv" / "bin" / "python"
+    elsewhere = Path(sys.prefix).resolve() != (root / ".venv").resolve()
+    if find_spec("modal") is None and elsewhere and python.exists():
+        os.execv(python, [str(python), *sys.argv])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command line; returns the exit code of the contract."""
+    request, reaping = parse(sys.argv[1:] if argv is None else argv, dict(os.environ))
+    root = _root()
+    if reaping or (request is not None and request.backend == "modal"):
+        _go_where_modal_is(root)
+    if reaping:
+        code = _reap(root)
+        if code or request is None:
+            return code
+    assert request is not None
+    end = launch(Lab(Places(root), say=say), request)
+    say_end(end)
+    return end.exit

@@ -1,0 +1,58 @@
+"""Work trees beside the checkout, in which commits other than its HEAD are run."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from research.core import git
+
+
+def environment_beside(root: Path, environment: Mapping[str, str]) -> dict[str, str]:
+    """Variables with which ``uv run`` in another work tree uses the checkout's packages as they are.
+
+    Without them uv would make a second environment there, or point the first one at a tree that is going away.
+    """
+    if not (root / ".venv").is_dir():
+        return dict(environment)
+    return {"UV_PROJECT_ENVIRONMENT": str(root / ".venv"), "UV_NO_SYNC": "1", **environment}
+
+
+@contextmanager
+def checked_out(root: Path, commit: str) -> Iterator[Path]:
+    """A commit in a work tree of its own, taken away again afterwards."""
+    place = root / "worktrees" / f"replicate-{commit[:12]}"
+    number = 1
+    while place.exists():
+        number += 1
+        place = root / "worktrees" / f"replicate-{commit[:12]}-{number}"
+    git.add_worktree(root, place, commit)
+    try:
+        yield place
+    finally:
+        git.remove_worktree(root, place)
+
+
+def slot(root: Path, number: int, commit: str) -> Path:
+    """The work tree of a worker of the night, put at a commit; it stays for the next one.
+
+    Raises:
+        GitError: if there can be none, nor a new one in its place.
+    """
+    place = root / "worktrees" / f"night-{number}"
+    if git.is_work_tree(place):
+        with suppress(git.GitError):  # such as the lock of a git that was killed here: made anew, below
+            git.checkout_detached(place, commit)
+            return place
+    git.remove_worktree(root, place)
+    shutil.rmtree(place, ignore_errors=True)  # what a killed git had made of one
+    git.add_worktree(root, place, commit)
+    return place
+
+
+def remove_slots(root: Path) -> None:
+    """Takes the night's work trees away."""
+    for place in sorted((root / "worktrees").glob("night-*")):
+        git.remove_worktree(root, place)

@@ -1,0 +1,45 @@
+"""Puts on a run's record what its commit changed in train.py, against the parent that git knows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from research.code import diff
+from research.core import git
+from research.core.errors import ResearchError
+from research.core.records import Run
+from research.core.settings import SETTINGS
+from research.runs.preflight import TARGET
+
+
+def with_change(run: Run, root: Path, text: bytes) -> Run:
+    """A run with category, delta and statement counts; as it was where there is nothing to compare with.
+
+    Args:
+        run: The run, with its parent.
+        root: A work tree of the repository that holds the parent.
+        text: The train.py that runs.
+    """
+    if not run.parent:
+        return run
+    try:
+        before = git.blob(root, run.parent, TARGET)
+        if before is None:
+            return run
+        found = diff.between(before, text)
+    except (ResearchError, SyntaxError):  # a parent that nobody can read says nothing
+        return run
+    return replace(
+        run,
+        category=found.category,
+        delta=_bounded(found.delta()),
+        statements_added=found.statements_added,
+        statements_removed=found.statements_removed,
+    )
+
+
+def _bounded(delta: dict[str, str]) -> dict[str, str]:
+    """The first of the changes: a rewrite of everything is told by its size, not by its parts."""
+    entries = list(delta.items())[: SETTINGS.delta_entries]
+    return {name: text for name, text in entries if len(text) <= SETTINGS.delta_chars}

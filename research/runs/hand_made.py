@@ -1,0 +1,177 @@
+"""Takes in runs that were made by hand: finished folders that train.py left, and bare logs on request."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+from research.core import contract, git
+from research.core.errors import ResearchError
+from research.core.records import Run
+from research.runs import preflight
+from research.runs.code_change import with_change
+from research.runs.failure import NO_SUMMARY, classify
+from research.runs.log import LogText, parse_text, read_log, read_summary
+from research.runs.record import scored
+from research.runs.score import Score, read_score
+
+HAND = "hand-"
+_NO_LOG = LogText(())
+
+
+class NothingToRecord(ResearchError):
+    """The path holds no finished run."""
+
+
+def run_name(stamp: str, commit: str, identity: str) -> str:
+    """A run's name that is the same whenever the same run is taken in.
+
+    Args:
+        stamp: YYYYMMDD-HHMMSS.
+        commit: Full hash, or "".
+        identity: What tells the run from every other.
+    """
+    digest = hashlib.sha256(identity.encode("utf-8", "replace")).hexdigest()
+    return f"{stamp}-{(commit or '0' * 7)[:7]}-{digest[:4]}"
+
+
+def finished_folders(runs: Path, known: frozenset[str]) -> list[Path]:
+    """Folders made by hand that hold a whole score.json and are not known yet, oldest first."""
+    if not runs.is_dir():
+        return []
+    found = [path for path in runs.iterdir() if path.name.startswith(HAND) and path.name not in known]
+    return sorted(path for path in found if path.is_dir() and read_score(path) is not None)
+
+
+def adopt_folder(folder: Path, root: Path, now_utc: str) -> Run:
+    """The record of a finished folder.
+
+    The printed lines of such a run are not in the folder, so score.json stands alone.
+
+    Raises:
+        NothingToRecord: if the folder holds no whole score.json.
+    """
+    score = read_score(folder)
+    if score is None:
+        raise NothingToRecord(f"{folder} holds no whole score.json.", "Only a run that finished can be recorded.")
+    stamp = _stamp(score.started_utc) or _stamp(folder.name[len(HAND) :]) or _stamp(now_utc) or "00000000-000000"
+    commit = (git.resolve(root, score.commit) if score.commit else None) or ""
+    run = Run(
+        run=run_name(stamp, commit, folder.name),
+        folder=folder.name,
+        origin="hand",
+        branch=_branch(root, commit),
+        commit=commit,
+        started_utc=score.started_utc or now_utc,
+        finished_utc=now_utc,
+        seed=score.seed if score.seed is not None else contract.DEFAULT_SEED,
+        backend="local",
+        device=score.device,
+        train_sha256=score.train_sha256 or "",
+        contract=score.contract,
+        outcome="scored" if score.status == contract.SCORED else "crash",
+        exit_code=0 if score.status == contract.SCORED else contract.EXIT_PROBE_FAILED,
+        child_exit=0 if score.status == contract.SCORED else contract.EXIT_PROBE_FAILED,
+        facts=score.facts,
+    )
+    run = _with_source(run, root)
+    log = read_log(folder / contract.RUN_LOG)
+    if score.status != contract.SCORED:
+        lines = log or _NO_LOG
+        return replace(run, failure=classify(lines, read_summary(lines), contract.EXIT_PROBE_FAILED))
+    known = log or (parse_text(score.told) if score.told else None)
+    measured = scored(run, score, read_summary(known or _NO_LOG))
+    return measured if known else replace(measured, suspect=_without_log(score, run))
+
+
+def _without_log(score: Score, run: Run) -> tuple[str, ...]:
+    if score.train_sha256 is not None and run.train_sha256 and score.train_sha256 != run.train_sha256:
+        return ("score.json was made by another train.py",)
+    return ()
+
+
+def _with_source(run: Run, root: Path) -> Run:
+    """What the commit says of the run; a train.py that the commit does not hold makes it uncounted."""
+    if not run.commit:
+        return replace(run, counted=False, why="the commit that ran is unknown")
+    try:
+        candidate = preflight.examine(root, run.commit)
+    except preflight.Refused as refusal:
+        return replace(run, counted=False, why=refusal.what)
+    run = replace(
+        run,
+        parent=candidate.commit.parent,
+        subject=candidate.commit.subject,
+        emitter=candidate.emitter,
+        harness=candidate.harness,
+        additions=candidate.additions,
+        deletions=candidate.deletions,
+    )
+    if run.train_sha256 != candidate.train_sha256:
+        return replace(run, counted=False, why="the train.py that ran is not the commit's")
+    return with_change(replace(run, fingerprint=candidate.fingerprint), root, candidate.text)
+
+
+def _branch(root: Path, commit: str) -> str:
+    """The branch that we are on, if the commit is its tip or lies behind it."""
+    where = git.head(root)
+    return where.branch if commit and where.commit and git.is_ancestor(root, commit, where.commit) else ""
+
+
+def _stamp(text: str) -> str:
+    digits = "".join(char for char in text[:24] if char.isdigit())
+    return f"{digits[:8]}-{digits[8:14]}" if len(digits) >= 14 else ""
+
+
+def adopt_log(path: Path, root: Path, now_utc: str) -> Run:
+    """The record of a bare log: what it prints is all there is, so it is marked as unverified.
+
+    Raises:
+        NothingToRecord: if there is no such log, it is empty, or it tells of no end.
+        Refused: if the repository's HEAD has no readable train.py.
+    """
+    log = read_log(path)
+    if log is None or not log.lines:
+        raise NothingToRecord(f"There is no run log at {path}.", "Give the path of a run's log or folder.")
+    digest = _digest(path)
+    summary = read_summary(log)
+    failure = classify(log, summary)
+    if failure is not None and failure.signature == NO_SUMMARY:
+        what = f"{path} tells neither of a score nor of how a run failed."
+        raise NothingToRecord(what, "Give a finished run's log; research parse-run shows what is in it.")
+    candidate = preflight.examine(root, "HEAD")
+    measured = summary.metrics is not None and failure is None
+    return Run(
+        run=run_name(_stamp(now_utc), candidate.commit.hash, digest),
+        folder="",
+        origin="log",
+        branch=candidate.branch,
+        commit=candidate.commit.hash,
+        started_utc=now_utc,
+        finished_utc=now_utc,
+        parent=candidate.commit.parent,
+        subject=candidate.commit.subject,
+        emitter=candidate.emitter,
+        seed=contract.DEFAULT_SEED,
+        fingerprint="",  # what really ran is unknown
+        harness=candidate.harness,
+        contract=summary.words.get("contract"),
+        outcome="scored" if measured else "crash",
+        metrics=summary.metrics if measured else None,
+        val_bpb=summary.metrics.val_bpb if measured and summary.metrics else None,
+        peak_vram_mb=summary.metrics.peak_vram_mb if measured and summary.metrics else None,
+        failure=failure,
+        suspect=("unverified: a bare log without a run folder",),
+        facts={"log_sha256": digest},
+        additions=candidate.additions,
+        deletions=candidate.deletions,
+    )
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

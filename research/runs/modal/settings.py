@@ -1,0 +1,175 @@
+"""What the Modal backend is allowed to wait for, ask for and call things: every name, limit and price, in one place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from research.core.errors import ConfigurationError
+
+ENV_APP: Final = "AUTORESEARCH_MODAL_APP_NAME"
+ENV_DATA_VOLUME: Final = "AUTORESEARCH_MODAL_DATA_VOLUME_NAME"
+ENV_HF_VOLUME: Final = "AUTORESEARCH_MODAL_HF_VOLUME_NAME"
+ENV_USD_PER_HOUR: Final = "AUTORESEARCH_MODAL_USD_PER_HOUR"  # price of one sandbox hour, all in, instead of the table
+
+DEFAULT_APP: Final = "autoresearch-gpu-runner"
+
+APP_DIR: Final = "/app"  # where the shipped commit lies in the sandbox
+HOME_MOUNT: Final = "/root/.cache/autoresearch"  # the sealed data
+HF_MOUNT: Final = "/root/.cache/huggingface"  # the sealed kernels
+VENV_DIR: Final = "/.uv/.venv"  # where Image.uv_sync puts the environment
+
+UV_VERSION: Final = "0.13.9"
+"""uv inside the image: the version the wrapper's UV_* switches were tried with."""
+OLDEST_PYTHON: Final = (3, 11)
+"""Modal 1.7 refuses images with an older Python."""
+FALLBACK_PYTHON: Final = "3.12"
+"""Python of the image where .python-version names none that Modal takes."""
+
+CPU_CORES: Final = 8.0
+"""Physical cores reserved: unset, the loader shares about four, and a time-budgeted metric depends on neighbours."""
+MEMORY_MIB: Final = 32 * 1024
+"""Host memory reserved: the data and torch.compile's workers need about half of it."""
+MAX_SANDBOX_S: Final = 24 * 3600
+"""The longest life Modal gives a sandbox."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long to wait for what; seconds, reasons next to the values."""
+
+    tick_s: float = 0.1
+    """Pause between two looks at the stream: the age of a line when it is shown."""
+    poll_s: float = 2.0
+    """Pause between two questions whether the sandbox still runs: the end mark is faster, this is for the mute end."""
+    back_off_s: float = 0.5
+    """First pause after a control-plane error; doubles with each further one."""
+    back_off_max_s: float = 5.0
+    """Longest such pause: an outage of minutes is asked about a dozen times a minute."""
+    call_s: float = 120.0
+    """Limit of one control-plane call other than building, uploading and queueing; the client retries inside it."""
+    build_s: float = 1800.0
+    """Limit of building the image: a cold one with torch takes 3 to 6 minutes."""
+    upload_s: float = 3600.0
+    """Limit of a first upload: 2.5 GB over 10 Mbit/s take half of it."""
+    start_s: float = 180.0
+    """From the container's start to the command: a large image is pulled, the data is hashed."""
+    kill_after_s: float = 10.0
+    """From the polite end of a command at its time limit to the forced one."""
+    grace_s: float = 20.0
+    """Beyond that, until the wrapper is no longer believed to end by itself."""
+    guard_s: float = 60.0
+    """Life the sandbox has beyond all of the above: the last guard when the launcher is gone."""
+    drain_s: float = 10.0
+    """Reading on after the sandbox's end, for lines still on their way."""
+    reopen_s: float = 1.0
+    """Pause before a broken log stream is opened again."""
+    abandon_s: float = 10.0
+    """Looking for a sandbox whose creation was cut short, to end it."""
+    let_go_s: float = 2.0
+    """Waiting for a call that was given up to leave the network: it takes milliseconds."""
+    create_tries: int = 3
+    """Creations, each four calls of the client's, before the control plane is given up."""
+    attempts: int = 2
+    """Whole sandboxes per run; a second one only when the first died before the command began."""
+
+    def sandbox_s(self, timeout_s: float) -> int:
+        """Life of a sandbox in seconds for a command that may take timeout_s."""
+        return int(timeout_s + self.start_s + self.kill_after_s + self.grace_s + self.guard_s + 0.5)
+
+
+LIMITS = Limits()
+"""The limits in use."""
+
+
+@dataclass(frozen=True)
+class Names:
+    """What things are called at Modal."""
+
+    app: str
+    data_volume: str
+    hf_volume: str
+
+
+def names_from(env: Mapping[str, str]) -> Names:
+    """The app and the volumes, from the environment; an empty variable counts as unset."""
+    app = env.get(ENV_APP) or DEFAULT_APP
+    return Names(
+        app=app,
+        data_volume=env.get(ENV_DATA_VOLUME) or f"{app}-autoresearch-cache-v2",
+        hf_volume=env.get(ENV_HF_VOLUME) or f"{app}-hf-cache-v2",
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# GPUs and prices
+
+GPU_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+-]*!?(:[1-9][0-9]?)?")
+
+
+def gpu_request(asked: str) -> str:
+    """What Modal is asked for: the user's own word, but H100 pinned, since a plain H100 may be served an H200.
+
+    Raises:
+        ConfigurationError: the word cannot be a GPU's name.
+    """
+    if not GPU_NAME.fullmatch(asked):
+        raise ConfigurationError(f"{asked!r} is no name of a GPU.", "Type --gpu H100, or another name Modal lists.")
+    name, colon, count = asked.partition(":")
+    return ("H100!" if name.upper() == "H100" else name) + colon + count
+
+
+PRICES_FROM: Final = "modal.com/pricing as quoted by third parties in May and June 2026"
+GPU_USD_PER_HOUR: Final[Mapping[str, float]] = MappingProxyType(
+    {
+        "T4": 0.59,
+        "L4": 0.80,
+        "A10": 1.10,
+        "A10G": 1.10,
+        "L40S": 1.95,
+        "A100": 2.10,
+        "A100-40GB": 2.10,
+        "A100-80GB": 2.50,
+        "RTX-PRO-6000": 3.03,
+        "H100": 3.95,
+        "H200": 4.54,
+        "B200": 6.25,
+        "B200+": 6.25,
+    }
+)
+CPU_USD_PER_CORE_HOUR: Final = 3 * 0.0000131 * 3600
+"""A sandbox's core costs three times a function's."""
+MEMORY_USD_PER_GIB_HOUR: Final = 3 * 0.00000222 * 3600
+"""The same factor, for want of a quoted one."""
+
+
+def usd_per_hour(gpu: str, env: Mapping[str, str]) -> float | None:
+    """Price of one sandbox hour with this GPU, cores and memory included; None where the table does not know it.
+
+    Raises:
+        ConfigurationError: the user's own price is no number.
+    """
+    own = env.get(ENV_USD_PER_HOUR)
+    if own:
+        try:
+            price = float(own)
+        except ValueError:
+            price = -1.0
+        if not 0 <= price < float("inf"):
+            raise ConfigurationError(f"{ENV_USD_PER_HOUR}={own!r} is no price.", "Set it to dollars an hour, as 5.9.")
+        return price
+    name, _, count = gpu.upper().partition(":")
+    each = GPU_USD_PER_HOUR.get(name.rstrip("!"))
+    if each is None:
+        return None
+    rest = CPU_CORES * CPU_USD_PER_CORE_HOUR + MEMORY_MIB / 1024 * MEMORY_USD_PER_GIB_HOUR
+    return each * int(count or 1) + rest
+
+
+def cost_usd(seconds: float, gpu: str, env: Mapping[str, str]) -> float | None:
+    """Estimated cost of a sandbox that lived that many seconds; None without a price."""
+    hourly = usd_per_hour(gpu, env)
+    return None if hourly is None else round(hourly * seconds / 3600, 4)

@@ -1,0 +1,130 @@
+"""What makes two launches the same measurement: what train.py does, the contract, and the seed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from research.core.contract import ENV_PROFILE, ENV_SEED, ENV_TIME_BUDGET
+from research.core.records import Run
+from research.core.settings import SETTINGS
+
+AskContract = Callable[[], str | None]
+
+_DATA_FOLDERS = ("data", "tokenizer", "tokens", "pocket/data", "pocket/tokenizer", "pocket/tokens")
+
+
+def data_state(home: Path) -> str:
+    """Hash of names, sizes and times of the data and tokenizer files of this machine; contents are not read."""
+    digest = hashlib.sha256()
+    for name in _DATA_FOLDERS:
+        for folder, folders, files in os.walk(home / name):
+            folders.sort()
+            for file in sorted(files):
+                try:
+                    stat = os.stat(os.path.join(folder, file))
+                except OSError:
+                    continue
+                digest.update(f"{folder}/{file} {stat.st_size} {stat.st_mtime_ns}\n".encode("utf-8", "replace"))
+    return digest.hexdigest()
+
+
+def contract_key(
+    prepare_sha256: str, root: Path, home: Path, backend: str, gpu: str, device: str, environment: Mapping[str, str]
+) -> str:
+    """Hash of everything that decides a contract and is cheap to know before a launch.
+
+    The same key means the same contract; another key may mean the same too.
+    """
+    try:
+        interpreter = (root / ".venv" / "pyvenv.cfg").read_text("utf-8", "replace")
+    except OSError:
+        interpreter = ""
+    parts = {
+        "prepare": prepare_sha256,
+        "profile": environment.get(ENV_PROFILE, ""),
+        "budget": environment.get(ENV_TIME_BUDGET, ""),
+        "visible": environment.get("CUDA_VISIBLE_DEVICES", ""),
+        "data": data_state(home),
+        "home": str(home),
+        "host": platform.node(),
+        "backend": backend,
+        "gpu": gpu,
+        "device": device,
+        "interpreter": interpreter,
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def ask_contract(root: Path, environment: Mapping[str, str]) -> str | None:
+    """Asks prepare.py for the contract; None when it can't tell (no data, no answer in time)."""
+    try:
+        done = subprocess.run(
+            ["uv", "run", "prepare.py", "--contract"],
+            cwd=root,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=SETTINGS.contract_query_timeout_s,
+            check=False,
+        )
+        answer = json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 and done.stdout.strip() else {}
+    except (OSError, subprocess.TimeoutExpired, ValueError):
+        return None
+    name = answer.get("contract") if isinstance(answer, dict) else None
+    return name if isinstance(name, str) else None
+
+
+def ended_by_itself(run: Run) -> bool:
+    """Whether the command came to its own end: the same again would give the same."""
+    if run.outcome not in ("scored", "crash") or run.origin not in ("runner", "hand") or not run.counted:
+        return False
+    return run.child_exit is None or run.child_exit < 128
+
+
+def find_repeat(
+    runs: Sequence[Run], seed: int, key: str, by_key: Run | None, ask: AskContract
+) -> tuple[Run | None, str | None]:
+    """The finished run that a launch would only repeat.
+
+    Args:
+        runs: Finished runs of the same fingerprint.
+        seed: Seed of the launch.
+        key: Its contract key.
+        by_key: The latest run launched under that key whose contract is known.
+        ask: Asks for the contract at a price; called only if the answer can matter.
+
+    Returns:
+        The run, and the launch's contract as far as it is known.
+    """
+    contract = by_key.contract if by_key else None
+    same = [run for run in runs if run.seed == seed and ended_by_itself(run)]
+    for run in reversed(same):
+        if run.contract_key == key or (contract is not None and run.contract == contract):
+            return run, run.contract or contract
+    if contract is None and any(run.contract for run in same):
+        contract = ask()
+        for run in reversed(same):
+            if contract is not None and run.contract == contract:
+                return run, contract
+    return None, contract
+
+
+def next_seed(taken: Iterable[int], first: int) -> int:
+    """The smallest seed from the first on that is not among those that runs of this configuration have used."""
+    used = set(taken)
+    seed = first
+    while seed in used:
+        seed += 1
+    return seed
+
+
+def seed_of(environment: Mapping[str, str], default: int) -> int:
+    """The seed that the environment asks for."""
+    text = environment.get(ENV_SEED, "")
+    return int(text) if text.isdecimal() else default

@@ -1,0 +1,184 @@
+"""The families of landscapes: what shapes a search may meet, each a set of ranges from which a seed draws.
+
+Two sets, by name: policies may be tuned on TUNING and are reported on HELD_OUT, which has other structures, not only
+other numbers. Nothing here knows a policy.
+
+What the agent is like (skill, choice, open_way, open_category, again) is calibrated on TUNING: with these numbers the
+yardsticks stand to each other as in the public loop's simulated nights (docs/search.md). How much of the price of an
+order is the way's and how much the category's, those nights do not tell; it is split evenly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from research.core.errors import UsageError
+
+Change = Literal["steady", "drift", "switch"]
+"""How the agent's skills move during a night: not at all, slowly, or at once."""
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Family:
+    """Ranges of one kind of landscape; a pair (low, high) is drawn uniformly by seed.
+
+    Attributes:
+        name: Its name.
+        why: What it is there for, one sentence.
+        knobs: Number of numeric ideas.
+        switches: Number of ideas to switch on.
+        removals: Number of ideas to take out.
+        total_bpb: Gain that a search without noise and without a wrong step could reach.
+        away: How far a knob's best value lies from the baseline's, sd in steps.
+        tuned: Share of knobs that stand at their best within a fraction of a step.
+        uneven: How unevenly the categories are worth looking at, sd of the natural logarithm of their weights.
+        spread: Spread of the ideas' sizes, sd of the natural logarithm.
+        good: Share of switches that help.
+        null: Share of switches that do nothing worth measuring.
+        harm: Size of a harmful switch, as a multiple of a helping one.
+        knob_share: Weight of the knobs against the switches in the whole gain.
+        pairs: Number of random pairwise interactions.
+        synergies: Number of pairs that hurt alone and help together.
+        basin: Number of steps that pay first and then block better ones; 0 for none.
+        crash_pairs: Number of pairs that crash together.
+        diverging: Share of knobs whose ends diverge.
+        headroom_gb: Memory left above the baseline.
+        slip: Probability that a proposal has a bug and crashes.
+        skill: Range of the emitters' skills.
+        change: How the skills move.
+        belief_sd: Error of the agent's own idea of its skills.
+        choice: Proposals that the agent compares in its head when both the way and the category are ordered.
+        open_way: Proposals more where the way is left open: whoever may look around sees more.
+        open_category: Proposals more where the category is left open, for the same reason.
+        again: Probability of proposing a level once more for every time that it came out badly.
+        saturation: Gain at which further gains shrink to 1/e, as a multiple of the total (above 1);
+            0 for none.
+        tail: Probability that a run's noise is TAIL_FACTOR times as large.
+    """
+
+    name: str
+    why: str
+    knobs: int = 14
+    switches: int = 18
+    removals: int = 8
+    total_bpb: Range = (0.016, 0.026)
+    away: Range = (1.0, 2.0)
+    tuned: Range = (0.7, 0.9)
+    uneven: float = 0.5
+    spread: Range = (0.5, 0.9)
+    good: Range = (0.1, 0.2)
+    null: Range = (0.0, 0.02)
+    harm: Range = (1.0, 2.5)
+    knob_share: Range = (0.3, 0.5)
+    pairs: Range = (8, 20)
+    synergies: Range = (1, 3)
+    basin: int = 0
+    crash_pairs: Range = (2, 5)
+    diverging: Range = (0.1, 0.3)
+    headroom_gb: Range = (15.0, 35.0)
+    slip: Range = (0.01, 0.04)
+    skill: Range = (0.15, 0.85)
+    change: Change = "switch"
+    belief_sd: float = 0.25
+    choice: int = 2
+    open_way: int = 1
+    open_category: int = 1
+    again: float = 0.55
+    saturation: float = 0.0
+    tail: float = 0.0
+
+
+TAIL_FACTOR = 4.0
+"""How much larger the noise of a run in the tail is: a throttled or disturbed GPU, seen now and then."""
+
+TUNING = (
+    Family(
+        "ordinary",
+        "the usual mixture; greedy, random and a perfect order are calibrated on it",
+        total_bpb=(0.015, 0.016),
+    ),
+    Family(
+        "entangled",
+        "many interactions and synergies, so that the order of steps matters",
+        pairs=(25, 40),
+        synergies=(4, 7),
+        knob_share=(0.3, 0.5),
+    ),
+    Family("steady", "skills that stay, so that learning them pays", change="steady", skill=(0.1, 1.0), belief_sd=0.5),
+    Family(
+        "drifting",
+        "skills that wander, on knobs mostly",
+        change="drift",
+        knobs=24,
+        switches=10,
+        tuned=(0.4, 0.7),
+        knob_share=(0.6, 0.8),
+    ),
+)
+HELD_OUT = (
+    Family("separable", "no interaction at all", pairs=(0, 0), synergies=(0, 0), crash_pairs=(0, 0), change="drift"),
+    Family(
+        "basin",
+        "three steps that pay first and block a better region",
+        basin=3,
+        pairs=(5, 15),
+        synergies=(1, 2),
+    ),
+    Family(
+        "fragile",
+        "little memory, many crashes, noise with heavy tails",
+        crash_pairs=(8, 14),
+        diverging=(0.3, 0.6),
+        headroom_gb=(4.0, 10.0),
+        slip=(0.04, 0.08),
+        tail=0.04,
+    ),
+    Family(
+        "sparse",
+        "few ideas help, and those by much",
+        knobs=12,
+        switches=19,
+        good=(0.04, 0.09),
+        null=(0.35, 0.55),
+        spread=(1.0, 1.4),
+        knob_share=(0.2, 0.4),
+        total_bpb=(0.018, 0.03),
+    ),
+    Family(
+        "levelling",
+        "gains that shrink as the whole gets better, skills that stay",
+        saturation=1.15,
+        total_bpb=(0.012, 0.02),
+        change="steady",
+    ),
+    Family(
+        "misjudged",
+        "an agent that is wrong about itself, and changes twice",
+        change="switch",
+        skill=(0.1, 1.0),
+        belief_sd=1.0,
+        knobs=18,
+        tuned=(0.6, 0.8),
+    ),
+)
+FAMILIES = {family.name: family for family in (*TUNING, *HELD_OUT)}
+
+
+def families_of(names: str) -> tuple[Family, ...]:
+    """The families that a comma-separated list means: names, "tuning", "held-out" or "all".
+
+    Raises:
+        UsageError: if a name is unknown.
+    """
+    sets = {"tuning": TUNING, "held-out": HELD_OUT, "all": (*TUNING, *HELD_OUT)}
+    found: list[Family] = []
+    for name in (part.strip() for part in names.split(",") if part.strip()):
+        if name not in sets and name not in FAMILIES:
+            raise UsageError(f"No family {name!r}.", f"Known: {', '.join([*sets, *FAMILIES])}.")
+        found += [f for f in sets.get(name, (FAMILIES.get(name),)) if f is not None and f not in found]
+    if not found:
+        raise UsageError("No family named.", "Leave --families out for the held-out set.")
+    return tuple(found)

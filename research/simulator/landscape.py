@@ -1,0 +1,213 @@
+"""A synthetic research landscape: what every configuration is truly worth, what it costs, and whether it crashes.
+
+A configuration is a tuple with one whole number per idea: steps of a knob from the baseline, or 1 where a switch is
+changed. Its value is a sum over ideas and over pairs: a knob's term is quadratic, and a pair's bilinear, so that a pair
+of knobs is a tilted valley and a switch moves a knob's best value.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from operator import getitem
+from random import Random
+from typing import NamedTuple
+
+from research.simulator.catalogue import Entry
+from research.simulator.families import TAIL_FACTOR, Family
+
+Config = tuple[int, ...]
+
+KNOB_REACH = 5
+"""Steps a knob can go from the baseline, either way: beyond, nobody tries."""
+FULL_RUN_S = 300.0
+"""GPU seconds of a run that ends by itself."""
+MEMORY_LIMIT_GB = 80.0
+"""Memory of the GPU."""
+
+
+class Pair(NamedTuple):
+    """An interaction: the product of the two changes, times bpb."""
+
+    first: int
+    second: int
+    bpb: float
+
+
+class Crash(NamedTuple):
+    """Why a configuration does not run, and the share of a full run that it costs to see it."""
+
+    signature: str
+    share: float
+
+
+@dataclass(frozen=True)
+class Idea:
+    """One idea with its drawn effects.
+
+    Attributes:
+        entry: Its name, category and kind.
+        levels: Where it can stand, 0 being the baseline.
+        effect_bpb: Its term at every level, indexed by the level itself: negative levels count from the end, as
+            Python's indices do.
+        step_gb: Memory that one level adds, in GiB.
+        step_m: Parameters that one level adds, in millions.
+        statements: Statements that a switch or removal is made of.
+        diverges: Levels at which training diverges.
+    """
+
+    entry: Entry
+    levels: tuple[int, ...]
+    effect_bpb: tuple[float, ...]
+    step_gb: float
+    step_m: float
+    statements: int
+    diverges: frozenset[int] = frozenset()
+
+    def spelled(self, level: int) -> str:
+        """The value at a level, as a script would spell it."""
+        if self.entry.kind == "knob":
+            return f"{self.entry.start * self.entry.factor**level:.4g}"
+        return "on" if (level == 0) == (self.entry.kind == "removal") else "off"
+
+
+@dataclass(frozen=True)
+class Landscape:
+    """One landscape; everything about it is drawn once, by seed.
+
+    Attributes:
+        family: What kind it is.
+        seed: The seed it was drawn with.
+        sigma: Noise of one run, sd in bpb.
+        ideas: The ideas.
+        pairs: Their interactions.
+        crash_pairs: Pairs that crash when both are changed.
+        base_bpb: True value of the baseline.
+        base_gb: Peak memory of the baseline.
+        base_m: Parameters of the baseline, in millions.
+        saturation_bpb: Gain at which further gains shrink to 1/e; 0 for none.
+        slip: Probability that a proposal has a bug.
+        skills: Emitter to its skill at SKILL_POINTS moments of the night, evenly spaced.
+        beliefs: Emitter to the skill that the agent believes it has.
+    """
+
+    family: Family
+    seed: int
+    sigma: float
+    ideas: tuple[Idea, ...]
+    pairs: tuple[Pair, ...]
+    crash_pairs: frozenset[tuple[int, int]]
+    base_bpb: float
+    base_gb: float
+    base_m: float
+    saturation_bpb: float
+    slip: float
+    skills: dict[str, tuple[float, ...]]
+    beliefs: dict[str, float]
+    _tables: tuple[tuple[float, ...], ...] = field(init=False, repr=False, compare=False)
+    _values: dict[Config, float] = field(init=False, repr=False, compare=False, default_factory=dict)
+    _reach: list[float] = field(init=False, repr=False, compare=False, default_factory=list)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_tables", tuple(idea.effect_bpb for idea in self.ideas))
+
+    @property
+    def baseline(self) -> Config:
+        """The configuration that every night starts from."""
+        return (0,) * len(self.ideas)
+
+    def value(self, config: Config) -> float:
+        """True val_bpb of a configuration, whether or not it crashes; lower is better."""
+        known = self._values.get(config)
+        if known is None:
+            change = sum(map(getitem, self._tables, config))
+            for first, second, bpb in self.pairs:
+                if config[first] and config[second]:
+                    change += bpb * config[first] * config[second]
+            if self.saturation_bpb and change < 0:
+                change = -self.saturation_bpb * (1 - math.exp(change / self.saturation_bpb))
+            known = self._values[config] = self.base_bpb + change
+        return known
+
+    def gain(self, config: Config) -> float:
+        """How much better than the baseline it truly is, in bpb; above zero is better."""
+        return self.base_bpb - self.value(config)
+
+    def peak_gb(self, config: Config) -> float:
+        """Peak memory of a configuration, in GiB."""
+        return self.base_gb + sum(idea.step_gb * level for idea, level in zip(self.ideas, config, strict=True) if level)
+
+    def params_m(self, config: Config) -> float:
+        """Parameters of a configuration, in millions."""
+        return self.base_m + sum(idea.step_m * level for idea, level in zip(self.ideas, config, strict=True) if level)
+
+    def crash(self, config: Config) -> Crash | None:
+        """How a configuration fails, None when it runs to its end."""
+        changed = [i for i, level in enumerate(config) if level]
+        for place, first in enumerate(changed):
+            idea = self.ideas[first]
+            if config[first] in idea.diverges:
+                return Crash(f"FAIL: loss is nan ({idea.entry.category})", 0.4)
+            for second in changed[place + 1 :]:
+                if (first, second) in self.crash_pairs:
+                    names = f"{idea.entry.name} with {self.ideas[second].entry.name}"
+                    return Crash(f"RuntimeError: shapes do not match: {names}", 0.1)
+        if self.peak_gb(config) > MEMORY_LIMIT_GB:
+            return Crash("OutOfMemoryError: CUDA out of memory", 0.15)
+        return None
+
+    def measure(self, config: Config, rng: Random) -> float:
+        """One noisy run of a configuration that does not crash: val_bpb."""
+        sd = self.sigma
+        if self.family.tail and rng.random() < self.family.tail:
+            sd *= TAIL_FACTOR
+        return self.value(config) + rng.gauss(0.0, sd)
+
+    def skill(self, emitter: str, elapsed: float) -> float:
+        """An emitter's skill in [0, 1] after a share of the night."""
+        points = self.skills[emitter]
+        return points[min(int(elapsed * len(points)), len(points) - 1)]
+
+    def reachable(self) -> float:
+        """Gain of the best configuration that a search without noise finds, in bpb: the yardstick of regret."""
+        if not self._reach:
+            self._reach.append(max(self._descend(Random(start)) for start in range(DESCENTS)))
+        return self._reach[0]
+
+    def _descend(self, rng: Random) -> float:
+        """One noise-free descent in random order, until nothing helps: its gain in bpb.
+
+        It goes by single ideas, and where those end by two that interact, since some help only together.
+        """
+        here, order = self.baseline, list(range(len(self.ideas)))
+        best, moved = self.value(here), True
+        while moved:
+            moved = False
+            rng.shuffle(order)
+            for place in order:
+                for there in self._steps(here, place):
+                    if self.value(there) < best - TINY_BPB and self.crash(there) is None:
+                        here, best, moved = there, self.value(there), True
+            for there in () if moved else self._pair_steps(here):
+                if self.value(there) < best - TINY_BPB and self.crash(there) is None:
+                    here, best, moved = there, self.value(there), True
+                    break
+        return self.base_bpb - best
+
+    def _pair_steps(self, config: Config) -> Iterator[Config]:
+        """The neighbours of a configuration in two ideas that interact, one step away in each."""
+        for first, second, _ in self.pairs:
+            for near in self._steps(config, first):
+                yield from self._steps(near, second)
+
+    def _steps(self, config: Config, place: int) -> Sequence[Config]:
+        """The neighbours of a configuration in one idea, one step away."""
+        level, levels = config[place], self.ideas[place].levels
+        return [(*config[:place], near, *config[place + 1 :]) for near in (level - 1, level + 1) if near in levels]
+
+
+DESCENTS = 3
+"""Descents behind reachable(), in different orders: a basin swallows some of them."""
+TINY_BPB = 1e-9
+"""Differences below this are rounding."""

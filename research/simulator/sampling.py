@@ -1,0 +1,224 @@
+"""From a family and a seed to one landscape: every effect, interaction, crash and skill is drawn here."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from random import Random
+
+from research.search.policies.base import CATEGORIES
+from research.simulator.catalogue import CATALOGUE, Entry, Kind
+from research.simulator.families import FAMILIES, Family
+from research.simulator.landscape import KNOB_REACH, Idea, Landscape, Pair
+from research.simulator.skills import draw_beliefs, draw_skills
+
+SIGMA_RANGE = (0.0002, 0.002)
+"""Noise sd of one run, in bpb, where none is asked for: what people measured on several GPUs."""
+BASE_BPB = (0.985, 1.005)
+BASE_GB = 45.0
+BASE_M = 50.0
+NULL_SHARE_OF_GOOD = 0.03
+"""Size of a switch that does nothing worth measuring, against a helping one."""
+REMOVAL_GOOD = (0.1, 0.25)
+"""Share of the baseline's features that it would be better without: people tried most of them before."""
+TILT = 0.8
+"""Largest tilt of a pair of knobs, against 2, at which the valley would have no floor; a knob is in two at most."""
+SHIFT_STEPS = (0.5, 2.0)
+"""How far a switch moves a knob's best value."""
+TUNED_STEPS = 0.25
+"""How far a knob that was tuned before stands from its best, sd in steps."""
+LEAST_GAIN = 0.2
+"""Least that the knobs could gain, as a share of their steepness: where all are tuned, a step is no disaster."""
+LEAST_STEEPNESS = 0.7
+"""Least steepness of a knob, the median being 1: knobs that nothing depends on are not worth a run."""
+SHIFT_WORTH = (0.005, 0.03)
+"""Most that such a move is worth, as a share of the whole gain: a steep knob moves less."""
+BASIN_FIRST = (0.05, 0.09)
+"""What every step into the basin pays, as a share of the whole gain."""
+BASIN_BLOCKED = (0.14, 0.22)
+"""What every blocked step would have paid."""
+BASIN_BLOCK = 0.6
+"""Share of it that every step into the basin takes away."""
+DIVERGES_FROM = 3
+"""Steps from the baseline at which a knob can make training diverge."""
+DRAWS = 100
+"""Landscapes drawn until one has something to gain: one in some thousand has not."""
+
+
+def landscape(family: str | Family, seed: int, sigma: float | None = None) -> Landscape:
+    """Draws a landscape with something to gain; the same arguments give the same landscape.
+
+    Args:
+        family: A family or its name.
+        seed: Any whole number.
+        sigma: Noise sd of one run in bpb; None draws it too.
+
+    Raises:
+        KeyError: if there is no family of that name.
+        ValueError: if the family's ranges leave nothing to gain, however often one draws.
+    """
+    drawn = FAMILIES[family] if isinstance(family, str) else family
+    rng = Random(f"{drawn.name}/{seed}")
+    for _ in range(DRAWS):
+        raw = _draw(drawn, seed, sigma, rng)
+        if raw.reachable() > 0:  # now and then every knob is tuned and every switch harms: no night to be had there
+            return _scaled(raw, rng.uniform(*drawn.total_bpb))
+    raise ValueError(f"{DRAWS} landscapes of {drawn.name!r} had nothing to gain: give it ideas that help.")
+
+
+def _draw(drawn: Family, seed: int, sigma: float | None, rng: Random) -> Landscape:
+    """A landscape in a unit of its own."""
+    ideas = _draw_ideas(drawn, rng)
+    pairs = _draw_pairs(drawn, ideas, rng)
+    ideas, pairs = _draw_basin(drawn, ideas, pairs, rng)
+    skills = draw_skills(drawn, rng)
+    return Landscape(
+        family=drawn,
+        seed=seed,
+        sigma=math.exp(rng.uniform(*map(math.log, SIGMA_RANGE))) if sigma is None else sigma,
+        ideas=ideas,
+        pairs=pairs,
+        crash_pairs=_draw_crash_pairs(drawn, len(ideas), rng),
+        base_bpb=rng.uniform(*BASE_BPB),
+        base_gb=BASE_GB + 35.0 - rng.uniform(*drawn.headroom_gb),
+        base_m=BASE_M,
+        saturation_bpb=0.0,
+        slip=rng.uniform(*drawn.slip),
+        skills=skills,
+        beliefs=draw_beliefs(drawn, skills, rng),
+    )
+
+
+def _scaled(raw: Landscape, total_bpb: float) -> Landscape:
+    """The same shape with every effect in proportion, so that the reachable gain is total_bpb."""
+    saturation = raw.family.saturation * total_bpb
+    before = -saturation * math.log(1 - total_bpb / saturation) if saturation else total_bpb
+    by = before / raw.reachable()
+    ideas = tuple(replace(idea, effect_bpb=tuple(by * bpb for bpb in idea.effect_bpb)) for idea in raw.ideas)
+    pairs = tuple(Pair(first, second, by * bpb) for first, second, bpb in raw.pairs)
+    return replace(raw, ideas=ideas, pairs=pairs, saturation_bpb=saturation)
+
+
+def _draw_ideas(family: Family, rng: Random) -> tuple[Idea, ...]:
+    """Draws the ideas with their own effects, in a unit that is fixed later."""
+    counts: dict[Kind, int] = {"knob": family.knobs, "switch": family.switches, "removal": family.removals}
+    chosen = [
+        entry for kind, count in counts.items() for entry in rng.sample([e for e in CATALOGUE if e.kind == kind], count)
+    ]
+    spread, away = rng.uniform(*family.spread), rng.uniform(*family.away)
+    knob_weight = rng.uniform(*family.knob_share)
+    weights = {category: rng.lognormvariate(0.0, family.uneven) for category in CATEGORIES}
+    tuned = rng.uniform(*family.tuned)
+    knobs = [
+        _Shape(rng, spread, TUNED_STEPS if rng.random() < tuned else away, weights[entry.category])
+        for entry in chosen[: family.knobs]
+    ]
+    flips = [_flip_effect(family, entry, spread, weights[entry.category], rng) for entry in chosen[family.knobs :]]
+    knob_unit = knob_weight / max(sum(k.to_gain for k in knobs), LEAST_GAIN * sum(k.steepness for k in knobs))
+    flip_unit = (1 - knob_weight) / max(0.5, -sum(min(0.0, effect) for effect in flips))
+    ideas = [_knob(family, e, k, knob_unit, rng) for e, k in zip(chosen[: family.knobs], knobs, strict=True)]
+    ideas += [_flip(e, bpb * flip_unit, rng) for e, bpb in zip(chosen[family.knobs :], flips, strict=True)]
+    rng.shuffle(ideas)
+    return tuple(ideas)
+
+
+class _Shape:
+    """A knob's parabola before scaling: where its best value lies, in steps, and how steep it is."""
+
+    def __init__(self, rng: Random, spread: float, away: float, weight: float) -> None:
+        self.best = rng.gauss(0.0, away)
+        self.steepness = weight * max(LEAST_STEEPNESS, rng.lognormvariate(0.0, spread))
+        self.to_gain = self.steepness * self.best**2
+
+    def at(self, level: int) -> float:
+        return self.steepness * ((level - self.best) ** 2 - self.best**2)
+
+
+def _flip_effect(family: Family, entry: Entry, spread: float, weight: float, rng: Random) -> float:
+    """Effect of changing a switch or taking a feature out; below zero is better."""
+    size = rng.lognormvariate(0.0, spread)
+    if rng.random() < rng.uniform(*(REMOVAL_GOOD if entry.kind == "removal" else family.good)):
+        return -size * weight
+    if rng.random() < rng.uniform(*family.null):
+        return size * rng.gauss(0.0, NULL_SHARE_OF_GOOD)
+    return size * rng.uniform(*family.harm)
+
+
+def _sizes(entry: Entry, rng: Random) -> tuple[float, float]:
+    """Memory (GiB) and parameters (millions) that one level of an idea adds."""
+    sign = -1.0 if entry.kind == "removal" else 1.0
+    return sign * entry.size_gb * rng.uniform(0.5, 1.5), sign * entry.size_m * rng.uniform(0.5, 1.5)
+
+
+def _knob(family: Family, entry: Entry, shape: _Shape, unit: float, rng: Random) -> Idea:
+    levels = (*range(KNOB_REACH + 1), *range(-KNOB_REACH, 0))
+    diverges: frozenset[int] = frozenset()
+    if rng.random() < rng.uniform(*family.diverging):
+        edge, sign = rng.randint(DIVERGES_FROM, KNOB_REACH), rng.choice((-1, 1))
+        diverges = frozenset(sign * level for level in range(edge, KNOB_REACH + 1))
+    gb, m = _sizes(entry, rng)
+    return Idea(entry, levels, tuple(unit * shape.at(level) for level in levels), gb, m, 1, diverges)
+
+
+def _flip(entry: Entry, bpb: float, rng: Random) -> Idea:
+    gb, m = _sizes(entry, rng)
+    return Idea(entry, (0, 1), (0.0, bpb), gb, m, rng.randint(2, 14))
+
+
+def _steepness(idea: Idea) -> float:
+    """Half the second difference of a knob's term: the bpb of one step away from its best."""
+    return (idea.effect_bpb[1] + idea.effect_bpb[-1] - 2 * idea.effect_bpb[0]) / 2
+
+
+def _draw_pairs(family: Family, ideas: tuple[Idea, ...], rng: Random) -> tuple[Pair, ...]:
+    """Draws interactions and synergies: tilted valleys, moved optima, switches that help or spoil each other."""
+    knobs = [i for i, idea in enumerate(ideas) if idea.entry.kind == "knob"]
+    flips = [i for i, idea in enumerate(ideas) if idea.entry.kind != "knob"]
+    tilted = dict.fromkeys(knobs, 0)
+    pairs: dict[tuple[int, int], float] = {}
+    for _ in range(rng.randint(int(family.pairs[0]), int(family.pairs[1]))):
+        first, second = sorted(rng.sample(range(len(ideas)), 2))
+        a, b = ideas[first], ideas[second]
+        if first in tilted and second in tilted:
+            if max(tilted[first], tilted[second]) >= 2:
+                continue
+            tilted[first] += 1
+            tilted[second] += 1
+            bpb = rng.uniform(-TILT, TILT) * math.sqrt(_steepness(a) * _steepness(b))
+        elif first in tilted or second in tilted:
+            steep = _steepness(a if first in tilted else b)
+            shift = min(rng.uniform(*SHIFT_STEPS), math.sqrt(rng.uniform(*SHIFT_WORTH) / steep))
+            bpb = 2 * steep * shift * rng.choice((-1, 1))
+        else:
+            bpb = rng.uniform(-1, 1) * math.sqrt(abs(a.effect_bpb[1] * b.effect_bpb[1]))
+        pairs[first, second] = bpb
+    for _ in range(rng.randint(int(family.synergies[0]), int(family.synergies[1]))):
+        first, second = sorted(rng.sample(flips, 2))
+        alone = max(0.0, ideas[first].effect_bpb[1]) + max(0.0, ideas[second].effect_bpb[1])
+        pairs[first, second] = -alone - rng.uniform(*SYNERGY)
+    return tuple(Pair(first, second, bpb) for (first, second), bpb in pairs.items())
+
+
+SYNERGY = (0.04, 0.12)
+"""What a synergy pays beyond what its halves cost alone, in the unit in which the whole is about 1."""
+
+
+def _draw_basin(
+    family: Family, ideas: tuple[Idea, ...], pairs: tuple[Pair, ...], rng: Random
+) -> tuple[tuple[Idea, ...], tuple[Pair, ...]]:
+    """Puts a basin in: switches that pay at once, and others that pay more, but not any longer after them."""
+    if not family.basin:
+        return ideas, pairs
+    switches = [i for i, idea in enumerate(ideas) if idea.entry.kind == "switch"]
+    chosen = rng.sample(switches, 2 * family.basin)
+    first, blocked = chosen[: family.basin], chosen[family.basin :]
+    effect = {i: -rng.uniform(*BASIN_FIRST) for i in first} | {i: -rng.uniform(*BASIN_BLOCKED) for i in blocked}
+    ideas = tuple(replace(a, effect_bpb=(0.0, effect[i])) if i in effect else a for i, a in enumerate(ideas))
+    walls = tuple(Pair(min(i, j), max(i, j), -BASIN_BLOCK * effect[j]) for i in first for j in blocked)
+    return ideas, (*(p for p in pairs if not {p.first, p.second} & set(chosen)), *walls)
+
+
+def _draw_crash_pairs(family: Family, count: int, rng: Random) -> frozenset[tuple[int, int]]:
+    low, high = family.crash_pairs
+    picks = (sorted(rng.sample(range(count), 2)) for _ in range(rng.randint(int(low), int(high))))
+    return frozenset((first, second) for first, second in picks)

@@ -1,0 +1,130 @@
+"""The front door: help, JSON and clear errors for every verb, from any folder of the repository."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.labkit import Kit, kit
+
+from research.cli.main import app, run
+from research.store.ledger import render
+
+__all__ = ["kit"]
+
+VERBS = sorted(command.name or "" for command in app.registered_commands)
+
+
+def test_the_verbs_are_there():
+    assert {"decide", "export", "import", "parse-run", "record", "replicate", "settle"} <= set(VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help_and_json(verb: str, capsys: pytest.CaptureFixture[str]):
+    assert run([verb, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert "--json" in text
+    assert len(text.splitlines()) > 3
+
+
+@pytest.mark.parametrize("arguments", [["nonsense"], ["settle", "--nonsense"], ["decide"], ["decide", "x", "maybe"]])
+def test_wrong_usage_exits_2(arguments: list[str], capsys: pytest.CaptureFixture[str]):
+    assert run(arguments) == 2
+    seen = capsys.readouterr()
+    assert seen.out == ""
+    assert len(seen.err.strip().splitlines()) == 1
+    assert run([*arguments, "--json"]) == 2
+    assert set(json.loads(capsys.readouterr().out)["error"]) == {"what", "next"}
+
+
+def test_no_verb_shows_them_all(capsys: pytest.CaptureFixture[str]):
+    assert run([]) == 2
+    assert "summary" in capsys.readouterr().out
+
+
+def test_a_wrong_value_names_the_help_of_its_verb(capsys: pytest.CaptureFixture[str]):
+    assert run(["decide", "x", "maybe", "--why", "y"]) == 2
+    seen = capsys.readouterr().err
+    assert "research decide --help" in seen
+    assert "Value error" not in seen
+    assert run(["decide", "x", "keep", "--why", " "]) == 2
+    assert "reason" in capsys.readouterr().err
+
+
+def test_errors_are_one_object_or_one_line(tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert run(["settle", "--json"]) == 1
+    assert "git" in json.loads(capsys.readouterr().out)["error"]["what"]
+    assert run(["settle"]) == 1
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_parse_run_from_below(kit: Kit):
+    kit.run()
+    log = kit.folders()[0] / "run.log"
+    (kit.root / "run.log").write_bytes(log.read_bytes())
+    below = kit.root / "docs"
+    below.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-m", "research", "parse-run", "--json"], cwd=below, env=kit.environment, capture_output=True
+    )
+    value = json.loads(done.stdout)
+    assert next(iter(value)) == "schema"
+    assert value["metrics"]["val_bpb"] == 0.99
+    assert len(value["metrics"]) == 9
+    assert value["failure"] is None
+    assert value["tail"][-1] == "loss_check: pass"
+
+
+def test_parse_run_without_a_log(kit: Kit):
+    value = kit.json("parse-run")
+    assert (value["metrics"], value["tail"], value["failure"]) == (None, [], None)
+    assert kit.folders() == []
+    assert not (kit.root / "results").exists()
+
+
+def test_every_json_object_begins_with_its_schema(kit: Kit):
+    kit.run()
+    ledger = kit.root.parent / "other.tsv"
+    ledger.write_text("abcdef1\t0.9\t1.0\tkeep\tsomething\n")
+    for verb in (["record"], ["settle"], ["export"], ["export", "--ledger"], ["import", str(ledger)], ["parse-run"]):
+        assert next(iter(kit.json(*verb))) == "schema", verb
+
+
+def test_the_ledger_is_rebuilt(kit: Kit):
+    kit.run()
+    before = (kit.root / "results.tsv").read_bytes()
+    (kit.root / "results.tsv").unlink()
+    result = kit.research("export", "--ledger")
+    assert result.out.encode() == before
+    assert (kit.root / "results.tsv").read_bytes() == before
+
+
+def test_a_ledger_in_another_encoding_is_printed_as_it_is(kit: Kit):
+    (kit.root / "results.tsv").write_bytes(render([b"aaaaaaa\t0.9\t1.0\tkeep\tL\xe4tin"]))
+    command = [sys.executable, "-m", "research", "export", "--ledger"]
+    done = subprocess.run(command, cwd=kit.root, env=kit.environment, capture_output=True)
+    assert done.stdout == (kit.root / "results.tsv").read_bytes()
+
+
+def test_an_export_of_nothing_leaves_nothing(kit: Kit):
+    assert kit.json("export")["records"] == []
+    assert not (kit.root / "results").exists()
+
+
+def test_a_foreign_ledger_is_taken_in_once(kit: Kit):
+    ledger = kit.root.parent / "other.tsv"
+    ledger.write_bytes(b'aaaaaaa\t\t\tkeep\t"quote\nbbbbbbb\t0.9\t1\tkeep\tL\xe4tin\nccccccc\tnan\tx\tcrash\t\n')
+    assert kit.json("import", str(ledger))["count"] == 3
+    assert kit.json("import", str(ledger))["count"] == 0
+    imported = kit.json("summary")["imported"]
+    assert isinstance(imported, dict)
+    assert (imported["rows"], imported["scored"], imported["commit"]) == (3, 1, "bbbbbbb")
+    assert "3 rows from elsewhere" in kit.research("summary").out
+    assert ledger.read_bytes() in (kit.root / "results.tsv").read_bytes()
+    kit.run()
+    assert ledger.read_bytes() in (kit.root / "results.tsv").read_bytes()

@@ -1,0 +1,88 @@
+"""Plans and the runs that carry them out: tied together where the commit does what was planned, and only there."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from support.labkit import Kit, kit
+
+from research.core.records import Plan, Run
+from research.store.db import Store
+
+__all__ = ["kit"]
+
+
+def stored(kit: Kit) -> Store:
+    return Store(kit.root / "results" / "discovery" / "memory.db")
+
+
+def planned(kit: Kit, **changes: object) -> Plan:
+    """The pending plan, put on record anew with changes."""
+    kit.json("next")
+    with stored(kit) as store:
+        plan = store.pending_plan()
+        assert plan is not None
+        store.close_plan(plan.plan, plan.created_utc, None)
+        plan = dataclasses.replace(plan, plan="f" * 12, kind="experiment", **changes)  # type: ignore[arg-type]
+        store.add_plan(plan)
+    return plan
+
+
+def ran(kit: Kit, *options: str) -> tuple[Run, Plan | None]:
+    """Runs HEAD; its record, and the plan that was pending."""
+    end = kit.run(*options).end
+    with stored(kit) as store:
+        run = store.run(str(end["run"]))
+        assert run is not None
+        return run, store.plan("f" * 12)
+
+
+@pytest.mark.parametrize(
+    ("emitter", "tag", "is_carried_out", "recorded"),
+    [
+        ("simplifier", " [emitter=simplifier]", True, "simplifier"),
+        ("simplifier", "", True, "simplifier"),
+        ("simplifier", " [emitter=contrarian]", False, "contrarian"),
+        ("simplifier", " [emitter=free]", False, None),
+        (None, " [emitter=free]", True, None),
+        (None, " [emitter=simplifier]", False, "simplifier"),
+    ],
+)
+def test_a_commit_that_does_what_was_planned_carries_it_out(kit, emitter, tag, is_carried_out, recorded):
+    kit.run()
+    planned(kit, emitter=emitter, parent=kit.head())
+    kit.commit(f"exp: a{tag}", val=0.98)
+    run, plan = ran(kit)
+    assert run.emitter == recorded
+    assert (run.plan == "f" * 12) is is_carried_out
+    assert plan is not None
+    assert (plan.run == run.run) is is_carried_out
+    assert (", phase " in str(kit.json("last-review")["text"])) is is_carried_out
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_a_commit_from_elsewhere_and_what_was_measured_before_carry_nothing_out(kit: Kit, is_new: bool):
+    kit.run()
+    base = kit.head()
+    kit.commit("exp: a", val=0.98)
+    kit.run()
+    planned(kit, emitter=None, parent=base)
+    if is_new:
+        kit.commit("exp: b", val=0.97)
+    run, plan = ran(kit, "--seed", "7")
+    assert plan is not None
+    assert run.plan is plan.run is None
+
+
+def test_a_replicate_that_was_planned_is_tied_to_its_run(kit: Kit):
+    kit.run()
+    with stored(kit) as store:
+        plan = store.pending_plan()
+    assert plan is not None
+    assert (plan.kind, plan.parent) == ("replicate", kit.head())
+    end = kit.json("replicate")
+    with stored(kit) as store:
+        run = store.run(str(end["run"]))
+        assert run is not None
+        assert run.plan == plan.plan

@@ -1,0 +1,195 @@
+"""The morning page in a real browser, as wide as a desk and as a phone: it sorts, filters and shows differences."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from research.report.write import read_data, write_page
+from research.store.open import read_store
+from tests.support.fabricate import make_lab, make_places
+
+PROGRAM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+
+try:
+    from playwright.sync_api import sync_playwright
+except ImportError:
+    sync_playwright = None
+
+pytestmark = [
+    pytest.mark.skipif(PROGRAM is None, reason="no chromium on PATH: install Debian's package chromium"),
+    pytest.mark.skipif(sync_playwright is None, reason="no playwright package: uv sync --group dev"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A browser of its own, with a fresh profile."""
+    with sync_playwright() as driver:
+        profile = tmp_path_factory.mktemp("profile")
+        context = driver.chromium.launch_persistent_context(str(profile), executable_path=PROGRAM, args=list(FLAGS))
+        yield context
+        context.close()
+
+
+@pytest.fixture(scope="module")
+def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of 60 runs."""
+    places = make_lab(tmp_path_factory.mktemp("lab") / "lab", 60)
+    with read_store(places) as store:
+        return write_page(read_data(store, places, "2026-03-02T06:00:00Z"), places)
+
+
+@pytest.fixture
+def opened(browser: Any, page_file: Path) -> Iterator[Any]:
+    """The page, opened; errors and requests for anything else fail the test."""
+    yield from visit(browser, page_file, DESK)
+
+
+def visit(browser: Any, file: Path, size: dict[str, int]) -> Iterator[Any]:
+    """Opens a file, and holds it to silence when the test is over."""
+    tab = browser.new_page()
+    tab.set_viewport_size(size)
+    trouble: list[str] = []
+    tab.on("pageerror", lambda error: trouble.append(str(error)))
+    tab.on("console", lambda line: trouble.append(line.text))
+    tab.on("request", lambda asked: trouble.append(asked.url) if asked.url != file.as_uri() else None)
+    tab.goto(file.as_uri())
+    yield tab
+    tab.close()
+    assert trouble == []
+
+
+def column(tab: Any, place: int) -> list[str]:
+    """The texts of a column's visible cells."""
+    found: list[str] = tab.eval_on_selector_all(
+        "#runs tbody tr[data-run]",
+        "(rows, place) => rows.filter(r => !r.hidden).map(r => r.cells[place].textContent)",
+        place,
+    )
+    return found
+
+
+def test_it_sorts(opened: Any):
+    assert column(opened, 0) == [str(n) for n in range(1, 61)]
+    opened.click("#runs th:nth-child(2) button")
+    scores = [float(text) for text in column(opened, 1) if text != "–"]
+    assert scores == sorted(scores)
+    assert column(opened, 1)[-1] == "–"  # crashes last, whichever way
+    opened.click("#runs th:nth-child(2) button")
+    scores = [float(text) for text in column(opened, 1) if text != "–"]
+    assert scores == sorted(scores, reverse=True)
+    assert column(opened, 1)[-1] == "–"
+    opened.click("#runs th:nth-child(6) button")
+    names = [text for text in column(opened, 5) if text]
+    assert names == sorted(names)
+
+
+def test_it_filters(opened: Any):
+    opened.select_option("#status", "crash")
+    crashed = column(opened, 3)
+    assert crashed
+    assert set(crashed) == {"crash"}
+    assert opened.text_content("#count") == f"{len(crashed)} of 60 runs"
+    opened.select_option("#status", "")
+    opened.fill("#words", "DEPTH lower")
+    assert column(opened, 4)
+    assert all("lower depth" in text for text in column(opened, 4))
+    opened.fill("#words", "no such words")
+    assert column(opened, 0) == []
+    opened.fill("#words", "")
+    assert len(column(opened, 0)) == 60
+
+
+def test_it_shows_a_difference(opened: Any):
+    row = opened.locator("#runs tbody tr[data-status=discard]").first
+    assert opened.locator("#runs pre.diff").count() == 0
+    row.locator("button.more").click()
+    assert row.locator("button.more").get_attribute("aria-expanded") == "true"
+    diff = opened.locator("#runs pre.diff")
+    assert diff.locator(".add").count() == 1
+    assert diff.locator(".del").count() == 1
+    assert "P(better)" in opened.locator("#runs .detail").inner_text()
+    row.locator("button.more").click()
+    assert opened.locator("#runs .detail").count() == 0
+
+
+def test_a_difference_is_closed_by_sorting_and_filtering(opened: Any):
+    opened.locator("#runs tbody tr[data-status=discard]").first.click()
+    assert opened.locator("#runs .detail").count() == 1
+    opened.click("#runs th:nth-child(1) button")
+    assert opened.locator("#runs .detail").count() == 0
+
+
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_is_wider_than_the_screen(browser: Any, page_file: Path, size: dict[str, int], scheme: str):
+    for tab in visit(browser, page_file, size):
+        tab.emulate_media(color_scheme=scheme)
+        assert tab.evaluate("document.documentElement.scrollWidth") <= size["width"]
+        ground = tab.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (ground == "rgb(246, 247, 248)") == (scheme == "light")
+        shown = tab.locator("figure:visible")
+        assert shown.count() == 2
+        tab.locator("#runs tbody tr[data-status=discard]").first.click()
+        assert tab.locator("pre.diff").is_visible()
+        assert tab.evaluate("document.documentElement.scrollWidth") <= size["width"]
+
+
+@pytest.fixture(scope="module")
+def long_lines(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page whose differences have lines far wider than a phone."""
+    places = make_lab(tmp_path_factory.mktemp("wide") / "lab", 12)
+    with read_store(places) as store:
+        data = read_data(store, places, "2026-03-02T06:00:00Z")
+    long = "@@ -1,1 +1,1 @@\n-" + "a = first(b) + " * 20 + "1\n+" + "a = second(b) + " * 20 + "1"
+    return write_page(replace(data, diffs=dict.fromkeys(data.diffs, long)), places)
+
+
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+def test_a_wide_difference_scrolls_in_its_own_box(browser: Any, long_lines: Path, size: dict[str, int]):
+    for tab in visit(browser, long_lines, size):
+        wide = 'document.querySelector("#runs").closest(".scroll").scrollWidth'
+        before = tab.evaluate(wide)
+        tab.locator("#runs tbody tr:not([data-status=crash])").last.click()
+        assert tab.evaluate(wide) == before
+        box = tab.locator("pre.diff")
+        assert box.evaluate("box => box.scrollWidth > box.clientWidth")
+        assert box.bounding_box()["width"] <= size["width"]
+        spans = box.evaluate("box => Array.from(box.children, one => one.getBoundingClientRect().width)")
+        assert len(set(spans)) == 1  # a line's ground reaches as far as the longest line
+
+
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+def test_labels_of_the_charts_do_not_overlap(browser: Any, page_file: Path, size: dict[str, int]):
+    for tab in visit(browser, page_file, size):
+        clashes = tab.evaluate(
+            """() => Array.from(document.querySelectorAll("figure svg")).flatMap(svg => {
+                const boxes = Array.from(svg.querySelectorAll("text.label, text.nowlabel"))
+                    .map(t => t.getBoundingClientRect()).filter(b => b.width);
+                const outer = svg.getBoundingClientRect();
+                const out = boxes.filter(b => b.right > outer.right + 1 || b.left < outer.left - 1);
+                const meets = (a, b) => a.left < b.right - 2 && b.left < a.right - 2
+                    && a.top < b.bottom - 3 && b.top < a.bottom - 3;
+                return out.concat(boxes.filter((a, i) => boxes.slice(0, i).some(b => meets(a, b))))
+            }).length"""
+        )
+        assert clashes == 0
+
+
+def test_an_empty_lab(browser: Any, tmp_path: Path):
+    places = make_places(tmp_path / "lab")
+    with read_store(places) as store:
+        file = write_page(read_data(store, places, "2026-03-02T06:00:00Z"), places)
+    for tab in visit(browser, file, PHONE):
+        assert "uv run research night --max-runs 5" in tab.inner_text("main")

@@ -1,0 +1,290 @@
+"""The morning page: true to the store, safe against what others wrote, whole for a lab of any size."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import time
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from support.labkit import Kit, kit
+
+from research.agents.night.state import Limits, NightState
+from research.core.records import Estimate, Outcome, Run
+from research.report.data import ReportData
+from research.report.diffs import difference
+from research.report.hours import cost_of, utilisation, wall_seconds
+from research.report.html import esc
+from research.report.page import render
+from research.report.write import NothingThere, choose_branch, page_path, read_data, write_page
+from research.store.imports import import_path
+from research.store.open import open_store, read_store
+from research.verdict.gains import apart
+from tests.support.fabricate import make_lab, make_places
+
+__all__ = ["kit"]
+
+NOW = "2026-03-02T06:00:00Z"
+VOID = {"meta", "input", "br", "link", "img", "hr"}
+
+
+class Shape(HTMLParser):
+    """Whether elements close in order; and the text of the page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.words: list[str] = []
+        self.loads: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        loading = [(name, value) for name, value in attributes if name in ("src", "href", "action", "srcset", "data")]
+        self.loads += [f"{tag} {name}" for name, value in loading if not (value or "").startswith("#")]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        pass
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if not {"script", "style"} & set(self.open):
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        """The text that is read."""
+        return " ".join(" ".join(self.words).split())
+
+
+def shape_of(page: str) -> Shape:
+    """A page, read to its end."""
+    shape = Shape()
+    shape.feed(page)
+    assert shape.open == []
+    return shape
+
+
+def data_of(root: Path, count: int) -> ReportData:
+    """What the page of a made-up lab says."""
+    places = make_lab(root, count) if count else make_places(root)
+    with read_store(places) as store:
+        return read_data(store, places, NOW)
+
+
+@pytest.fixture(scope="module")
+def sixty(tmp_path_factory: pytest.TempPathFactory) -> ReportData:
+    """A lab of 60 runs."""
+    return data_of(tmp_path_factory.mktemp("sixty") / "lab", 60)
+
+
+def test_it_says_what_a_person_wants_to_know(sixty: ReportData):
+    shape = shape_of(render(sixty))
+    assert shape.loads == []
+    for words in (
+        "confirmed", "60", "Utilisation", "Progress", "Frontier", "Only looked good", "The audit", "Next bets",
+        "Who earned what", "Archive", "Crashes", "Every run", "git cherry-pick", "research replicate",
+        "git branch best-", "git checkout main && git merge", "research night --hours", "kept, not confirmed",
+    ):  # fmt: skip
+        assert words in shape.text, words
+    gain = sixty.headline.gain
+    assert gain is not None
+    assert f"{abs(gain.mean):.4f} bpb better" in shape.text
+
+
+def test_the_numbers_are_the_stores(sixty: ReportData):
+    assert [row.number for row in sixty.rows] == list(range(1, 61))
+    assert sixty.headline.cost_usd == pytest.approx(60 * 0.31)
+    assert 0.5 < (sixty.headline.utilisation or 0) < 1
+    assert sum(line.count for line in sixty.crashes) == sixty.headline.crashes
+    assert all(c.decision == "keep" and c.estimate and c.estimate.n > 1 for c in sixty.confirmed)
+    assert all(c.gain and c.gain.high < 0 for c in sixty.confirmed)
+    assert sixty.unsure
+    assert {c.decision for c in sixty.unsure} == {"keep"}
+    assert all(c.decision == "discard" for c in sixty.looked_good)
+    assert {c.number for c in sixty.confirmed}.isdisjoint(c.number for c in sixty.looked_good)
+    assert len(sixty.bets) <= 3
+    kept = sum(c.gain.mean for c in (*sixty.confirmed, *sixty.unsure) if c.gain)
+    assert sum(line.earned_bpb for line in sixty.emitters) == pytest.approx(-kept)
+
+
+def test_whoever_was_free_is_called_so_and_can_be_chosen(sixty: ReportData):
+    page = render(sixty)
+    assert '<option value="free">free</option>' in page
+    baseline = sixty.headline.baseline
+    assert baseline is not None
+    assert {row.emitter for row in sixty.rows if row.first == baseline.number} == {""}
+    assert all(row.emitter for row in sixty.rows if row.first != baseline.number)
+
+
+def test_green_in_the_archive_is_what_stands(sixty: ReportData):
+    """Not the lowest value, which may be a discarded configuration's."""
+    best = sixty.headline.best
+    assert best is not None
+    cells = tuple(replace(cell, mean=0.5) if cell.commit != best.commit else cell for cell in sixty.cells)
+    assert any(cell.commit == best.commit for cell in cells)
+    page = render(replace(sixty, cells=cells))
+    assert re.findall(r'class="num best">.*?title="([^"]*)"', page) == [esc(best.title)]
+
+
+def test_what_others_wrote_stays_text(sixty: ReportData):
+    nasty = "</script><script>alert(1)</script><img src=x onerror=alert(2)> & \"'\u2028"
+    rows = tuple(replace(row, title=nasty, why=nasty, signature=nasty, emitter=nasty) for row in sixty.rows)
+    steps = tuple(replace(step, title=nasty) for step in sixty.steps)
+    kept = tuple(replace(c, title=nasty, emitter=nasty) for c in sixty.confirmed)
+    bad = replace(
+        sixty, rows=rows, steps=steps, confirmed=kept, branch=nasty, notes=(nasty,), conjectures=(nasty,),
+        diffs={rows[3].commit: nasty},
+    )  # fmt: skip
+    page = render(bad)
+    shape = shape_of(page)
+    assert shape.loads == []
+    assert page.count("<script") == 2
+    assert "<img" not in page
+
+
+def test_the_page_may_load_nothing(sixty: ReportData):
+    page = render(sixty)
+    assert "default-src &#x27;none&#x27;" in page
+    assert not re.search(r"https?://", page)
+
+
+def test_differences_are_there(sixty: ReportData):
+    data = json.loads(re.search(r'id="data">(.*?)</script>', render(sixty), re.DOTALL)[1])  # type: ignore[index]
+    experiments = [row for row in sixty.rows if row.decision != "baseline" and row.parent]
+    assert experiments
+    for row in experiments:
+        lines = data["diffs"][row.commit].split("\n")
+        assert lines[0].startswith("@@ ")
+        assert sum(line.startswith("+") for line in lines) == 1
+    assert set(data["runs"]) == {row.run for row in sixty.rows}
+
+
+def test_a_difference_is_bounded_and_counts_its_lines():
+    old = [f"line {n}" for n in range(100)]
+    new = [*old[:50], "other", *old[51:]]
+    assert difference("\n".join(old), "\n".join(new)).split("\n")[0] == "@@ -48,7 +48,7 @@"
+    long = difference("", "\n".join(old), limit=200)
+    assert len(long) < 300
+    assert long.endswith("more lines @@")
+    assert difference("same", "same") == ""
+
+
+def test_a_lab_without_runs_says_what_to_do(tmp_path: Path):
+    text = shape_of(render(data_of(tmp_path / "lab", 0))).text
+    assert "No runs yet" in text
+    assert "uv run research night --max-runs 5" in text
+
+
+def test_what_was_taken_in_is_told(tmp_path: Path):
+    places = make_places(tmp_path / "lab")
+    (tmp_path / "old.tsv").write_text("commit\tval_bpb\tmemory_gb\tstatus\tdescription\naaaaaaa\t0.9\t1.0\tkeep\tb\n")
+    with open_store(places, NOW, lambda _: None) as store:
+        import_path(store, tmp_path / "old.tsv", NOW)
+        text = shape_of(render(read_data(store, places, NOW))).text
+    assert "No runs yet" in text
+    assert "1 row taken in from elsewhere" in text
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_small_labs(tmp_path: Path, count: int):
+    assert "baseline" in shape_of(render(data_of(tmp_path / "lab", count))).text
+
+
+def test_a_thousand_runs_in_seconds_and_megabytes(tmp_path: Path):
+    places = make_lab(tmp_path / "lab", 1000)
+    begun = time.monotonic()
+    with read_store(places) as store:
+        data = read_data(store, places, NOW)
+    path = write_page(data, places)
+    assert time.monotonic() - begun < 20  # it takes half a second; machines differ
+    assert path.stat().st_size < 5_000_000
+    shape_of(path.read_text())
+
+
+def test_pauses_are_not_working_time():
+    def run(begun: str, ended: str) -> Run:
+        return Run(begun, "", "runner", "b", "c", f"2026-01-01T{begun}:00Z", finished_utc=f"2026-01-01T{ended}:00Z")
+
+    assert wall_seconds([]) == 0
+    assert wall_seconds([run("01:00", "01:05"), run("01:10", "01:15")]) == 15 * 60
+    assert wall_seconds([run("01:00", "01:05"), run("09:00", "09:05")]) == 10 * 60
+    assert wall_seconds([run("01:00", "01:10"), run("01:05", "01:12")]) == 12 * 60  # two at once
+
+
+def test_two_workers_are_two_devices_to_be_used():
+    def run(begun: str, ended: str) -> Run:
+        end = f"2026-01-01T{ended}:00Z"
+        trained = {"training": 300.0}
+        return Run(begun, "", "runner", "b", "c", f"2026-01-01T{begun}:00Z", finished_utc=end, phases_s=trained)
+
+    alone = [run("01:00", "01:10"), run("01:10", "01:20")]
+    assert utilisation([]) is None
+    assert utilisation(alone) == pytest.approx(0.5)
+    assert utilisation([*alone, run("09:00", "09:10"), run("09:00", "09:10")]) == pytest.approx(0.5)
+
+
+def test_the_cost_says_where_it_comes_from():
+    def run(usd: float | None, outcome: Outcome = "scored") -> Run:
+        begun, ended = "2026-01-01T01:00:00Z", "2026-01-01T02:00:00Z"
+        return Run("r", "", "runner", "b", "c", begun, finished_utc=ended, outcome=outcome, cost_usd=usd)
+
+    night = NightState("n", "b", "builtin", "local", 1, 1, NOW, Limits(usd_per_hour=2.5))
+    assert cost_of([run(None)], None) == (None, "no price given (--usd-per-hour)")
+    assert cost_of([run(None), run(None, "infrastructure")], night) == (2.5, "at $2.5 an hour")
+    assert cost_of([run(4.0), run(None)], night) == (6.5, "as the backend says and at $2.5 an hour")
+    assert cost_of([run(4.0), run(None)], None) == (4.0, "as the backend says")
+
+
+def test_spreads_add_up_in_a_difference():
+    gap = apart(Estimate(0.98, 0.977, 0.983, 2), Estimate(0.99, 0.986, 0.994, 1))
+    assert gap is not None
+    assert (gap.mean, gap.low, gap.high, gap.n) == pytest.approx((-0.01, -0.015, -0.005, 3))
+    assert apart(None, gap) is None
+
+
+def test_the_branch_that_is_shown(tmp_path: Path):
+    with read_store(make_lab(tmp_path / "lab", 3)) as store:
+        history = store.judged()
+    assert choose_branch(history, "main") == "autoresearch/made-up"
+    assert choose_branch([], "main") == "main"
+    with pytest.raises(NothingThere):
+        choose_branch(history, "main", "autoresearch/other")
+
+
+def test_the_verb(kit: Kit):
+    kit.run()
+    kit.commit("exp: lower it [emitter=local_tuner]", val=0.95)
+    kit.run()
+    told = kit.json("report", "--figures", "figures")
+    assert told["schema"] == "autoresearch.report/1"
+    path = Path(str(told["path"]))
+    assert path == kit.root / "results" / "report.html"
+    text = shape_of(path.read_text()).text
+    assert "lower it" in text
+    assert sorted(p.name for p in (kit.root / "figures").iterdir()) == [
+        "val_bpb_frontier.svg",
+        "val_bpb_since_inception.svg",
+    ]
+    assert kit.research("report", "--branch", "nowhere").code == 1
+
+
+def test_the_verb_in_a_lab_without_runs_makes_the_page_and_nothing_else(kit: Kit):
+    assert kit.research("report").code == 0
+    found = [p.relative_to(kit.root).as_posix() for p in (kit.root / "results").rglob("*")]
+    assert found == ["results/report.html"]
+    assert not (kit.root / "results.tsv").exists()
+
+
+def test_the_page_lies_where_the_contract_says(tmp_path: Path):
+    places = make_places(tmp_path / "lab")
+    assert page_path(places) == tmp_path / "lab" / "results" / "report.html"
+    done = subprocess.run(["git", "status", "--short"], cwd=places.root, capture_output=True, text=True, check=True)
+    assert done.stdout == ""

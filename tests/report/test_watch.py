@@ -1,0 +1,227 @@
+"""The live view: what a growing log says, and pictures that fit a terminal, with a run in flight and without."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from support.labkit import Kit, kit
+
+from research.agents.night.state import FACT, Limits, NightState
+from research.core.clock import utc
+from research.core.files import FileLock
+from research.core.paths import Places
+from research.core.records import Run
+from research.lab.lab import Lab
+from research.lab.plan import POLICY_FACT
+from research.report.braille import plot
+from research.report.frame import frame
+from research.report.watch import Live
+from research.report.watch_data import LiveView, Said, budget_left
+from research.report.watch_log import finished_curve, loss_at, progress_of, read_progress
+from research.store import folders
+from research.store.open import read_store
+from tests.support.fabricate import BEGIN, BRANCH, make_lab, make_places
+
+__all__ = ["kit"]
+
+HEAD = "official profile on NVIDIA H100, seed 42\n8 layers of 512, 50.3 M parameters, 300 s of training\n"
+NOW = BEGIN + timedelta(hours=9)
+
+
+def step(number: int, percent: float, loss: float) -> str:
+    """A line of train.py's progress."""
+    return f"step {number:5d} {percent:5.1f} %  loss {loss:7.4f}  {1_200_000:11,.0f} tok/s  {120:4.0f} s left\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "phase", "fraction"),
+    [
+        ("", "starting", 0.0),
+        ("Traceback: step 3 was nice\n", "starting", 0.0),
+        (HEAD, "compiling", 0.0),
+        (HEAD + step(3, 0.0, 9.1), "compiling", 0.0),
+        (HEAD + step(3, 0.0, 9.1) + step(90, 42.0, 3.5), "training", 0.42),
+        (HEAD + step(90, 42.0, 3.5) + "step    91  43.", "training", 0.42),
+        (HEAD + step(90, 100.0, 3.5), "scoring", 1.0),
+        (HEAD + step(90, 100.0, 3.5) + "---\nval_bpb: 0.9\n", "ending", 1.0),
+        (step(90, 10.0, 3.5).replace("\n", "\r") + step(91, 11.0, 3.4), "training", 0.11),
+    ],
+)
+def test_phases(text: str, phase: str, fraction: float):
+    found = progress_of(text)
+    assert (found.phase, found.fraction) == (phase, fraction)
+
+
+def test_progress_of_a_log():
+    found = progress_of(HEAD + step(3, 0.0, 9.1) + step(90, 42.0, 3.5))
+    assert (found.step, found.loss, found.speed, found.left_s) == (90, 3.5, "1,200,000", 120)
+    assert found.curve == ((0.0, 9.1), (0.42, 3.5))
+
+
+def test_a_missing_log_is_a_start(tmp_path: Path):
+    assert read_progress(tmp_path / "none").phase == "starting"
+
+
+def test_the_curve_of_a_finished_run(tmp_path: Path):
+    points = [[0.1, 5.0], [0.2, 4.0], ["x", 1], [0.3], [0.4, float("nan")], [7, 1.0]]
+    (tmp_path / "score.json").write_text(json.dumps({"reported": {"loss_curve": points}}))
+    curve = finished_curve(tmp_path)
+    assert curve == ((0.1, 5.0), (0.2, 4.0))
+    assert loss_at(curve, 0.15) == pytest.approx(4.5)
+    assert loss_at(curve, 0.9) is None
+    assert finished_curve(tmp_path / "none") == ()
+
+
+def test_a_plot_falls_from_left_to_right():
+    lines = plot([((0.1, 5.0), (0.5, 3.0), (1.0, 2.0))], 20, 4)
+    assert [len(line) for line in lines] == [20] * 4
+    tops = [next(row for row in range(4) if lines[row][x][1] == 0) for x in range(3, 19)]
+    assert tops == sorted(tops)
+    assert all(letter == "\u2800" for line in plot([(), ()], 5, 2) for letter, _ in line)
+
+
+def picture(places: Places, width: int = 80, height: int = 24) -> list[str]:
+    """What a terminal of this size shows."""
+    console = Console(file=io.StringIO(), width=width, height=height, force_terminal=False)
+    Live(Lab(places, clock=lambda: NOW, environment={}), console).print_once()
+    out = console.file
+    assert isinstance(out, io.StringIO)
+    return [line.rstrip() for line in out.getvalue().splitlines()]
+
+
+def fly(places: Places, log: str, seconds: float = 100) -> FileLock:
+    """A run in flight, as long as the lock is held."""
+    begun = utc(NOW - timedelta(seconds=seconds))
+    subject = "exp: widen the short window to half the context and see what comes of that [emitter=architect]"
+    run = Run("flying", "flying", "runner", BRANCH, "a" * 40, begun, subject=subject, emitter="architect")
+    folder = places.runs / "flying"
+    folder.mkdir()
+    (folder / "run.log").write_text(log)
+    lock = FileLock(folder / folders.ALIVE)
+    assert lock.acquire()
+    with read_store(places) as store:
+        store.start_run(run)
+        night = NightState("n", BRANCH, "builtin", "local", 1, 1, utc(BEGIN), Limits(40, 10.0, 20.0), 12, 3.5)
+        store.set_fact(FACT, night.to_json())
+    return lock
+
+
+def test_a_run_in_flight_on_a_small_terminal(tmp_path: Path):
+    places = make_lab(tmp_path / "lab", 60)
+    lock = fly(places, HEAD + "".join(step(n, n / 2, 3 + 6 / n) for n in range(1, 84)))
+    lines = picture(places)
+    lock.release()
+    assert len(lines) <= 24
+    assert all(len(line) <= 80 for line in lines)
+    text = "\n".join(lines)
+    for words in ("60 runs", "best", "widen the short window", "training, 1:40", " 42 %", "latest verdicts", "#60"):
+        assert words in text, words
+    assert "12 of 40 runs, 9.0 of 10 h, $3.50 of $20.00" in text
+    assert "what stands had" in text
+    assert any("\u2800" < char <= "\u28ff" for char in text)
+
+
+def test_only_titles_are_cut():
+    long = "a title that goes on and on until it is wider than any terminal that somebody looks at it with, and on"
+    told = (Said(12, long, "investigate", 2.76757, 0.27, ""), Said(1, "short", "baseline", 0.98, None, ""))
+    view = LiveView("2026-03-02T06:00:00Z", BRANCH, "pocket", 12, 0, 0, verdicts=told)
+    console = Console(file=io.StringIO(), width=80)
+    console.print(frame(view, 80))
+    assert isinstance(console.file, io.StringIO)
+    lines = console.file.getvalue().splitlines()
+    assert "#12 investigate 2.76757 P 0.27 a title that goes on" in "\n".join(lines)
+    assert " #1 baseline    0.98000        short" in [line.rstrip() for line in lines]
+    assert all(len(line) <= 80 for line in lines)
+
+
+def test_the_baseline_is_called_so(kit: Kit):
+    """Whatever the commit that was begun with says of itself, it is not what is being tried."""
+    kit.git("commit", "-q", "--amend", "-m", "Mend the fence")
+    kit.run()
+    shown = kit.research("watch", "--once").out
+    assert "#1 baseline 0.9" in shown
+    assert "Mend the fence" not in shown
+
+
+def test_what_is_best_is_believed_and_the_baseline_as_it_was_measured(tmp_path: Path):
+    assert "believed" not in "\n".join(picture(make_lab(tmp_path / "one", 2)))
+    (best,) = [line for line in picture(make_lab(tmp_path / "lab", 60), 120) if line.startswith("best")]
+    assert re.search(r"\] believed, n = \d+, −0\.0\d+ on baseline  ", best)
+
+
+def test_a_discarded_baseline_is_not_one_kept_less(kit: Kit):
+    """Whoever overrules the first verdict has measured something all the same."""
+    kit.run()
+    (folder,) = kit.folders()
+    assert kit.research("decide", folder.name, "discard", "--why", "the disk was full").code == 0
+    told = kit.json("watch")
+    assert (told["runs"], told["kept"]) == (1, 0)
+    assert "1 run, 0 kept, 0 crashed; no score is kept" in kit.research("watch", "--once").out
+
+
+def test_a_run_without_a_runner_is_not_shown_as_going_on(tmp_path: Path):
+    places = make_lab(tmp_path / "lab", 10)
+    fly(places, HEAD).release()
+    text = "\n".join(picture(places))
+    assert "No run is going on." in text
+    assert "uv run research record" in text
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"), [(None, "cut off, without a word why"), ("interrupted by signal 2", "interrupted by signal 2")]
+)
+def test_a_night_that_was_cut_off_is_called_so(tmp_path: Path, reason: str | None, words: str):
+    places = make_lab(tmp_path / "lab", 10)
+    night = NightState("n", BRANCH, "codex", "local", 1, 1, utc(BEGIN), Limits(20, 0.5), 4, stop_reason=reason)
+    with read_store(places) as store:
+        store.set_fact(FACT, night.to_json())
+        store.set_fact(POLICY_FACT, "greedy")
+    lines = picture(places)
+    assert f"night {words}, after 4 of 20 runs" in lines
+    assert "uv run research night --agent codex --max-runs 20 --hours 0.5 --policy greedy" in lines
+    lock = FileLock(places.discovery / ".night.lock")
+    assert lock.acquire()
+    assert "night 4 of 20 runs, 9.0 of 0.5 h" in picture(places)
+    lock.release()
+    assert f"night {words}, after 4 of 20 runs" in picture(places)
+
+
+def test_a_lab_without_runs(tmp_path: Path):
+    places = make_places(tmp_path / "lab")
+    text = "\n".join(picture(places))
+    assert "No run is going on." in text
+    assert "uv run research night --max-runs 5" in text
+    assert not (places.root / "results").exists()
+
+
+def test_a_large_terminal_shows_more(tmp_path: Path):
+    places = make_lab(tmp_path / "lab", 60)
+    assert sum(line.startswith("#") for line in picture(places)) == 4
+    assert sum(line.startswith("#") for line in picture(places, 120, 50)) == 12
+
+
+def test_what_is_left_of_a_night():
+    night = NightState("n", BRANCH, "builtin", "local", 1, 1, utc(BEGIN), Limits(), 3)
+    assert budget_left(night, BEGIN + timedelta(hours=2)) == ["3 runs", "2.0 h"]
+    ended = NightState("n", BRANCH, "builtin", "local", 1, 1, utc(BEGIN), Limits(5), 5, 0.0, "5 runs made", utc(NOW))
+    assert budget_left(ended, NOW) == ["ended: 5 runs made", "5 runs"]
+
+
+def test_the_verb(kit: Kit):
+    before = sorted(kit.root.rglob("*"))
+    assert "No run is going on." in kit.research("watch", "--once").out
+    assert sorted(kit.root.rglob("*")) == before
+    kit.run()
+    shown = kit.research("watch")  # without a terminal: one picture
+    assert shown.code == 0
+    assert "#1 baseline" in shown.out
+    told = kit.json("watch")
+    assert told["schema"] == "autoresearch.watch/1"
+    assert told["runs"] == 1
+    assert "audit" not in json.dumps(told)

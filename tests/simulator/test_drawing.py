@@ -1,0 +1,43 @@
+"""Every landscape that is drawn has something to gain, whatever the family and the seed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from research.simulator.families import FAMILIES
+from research.simulator.landscape import Landscape
+from research.simulator.sampling import landscape
+
+HOPELESS = (("separable", 70152, None), ("separable", 70289, 0.0005), ("steady", 70070, 0.0005),
+            ("misjudged", 70423, None))  # fmt: skip
+"""Arguments whose first draw has every knob tuned and every other idea harmful."""
+
+
+def is_worth_a_night(shape: Landscape) -> bool:
+    """Whether the family's promised gain can be reached, to the rounding of what a descent counts as a step."""
+    low, high = shape.family.total_bpb
+    return 0.9 * low <= shape.reachable() <= 1.1 * high
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(sorted(FAMILIES)), st.integers(0, 10**6), st.sampled_from([None, 0.0005]))
+def test_there_is_something_to_gain(family: str, seed: int, sigma: float | None):
+    assert is_worth_a_night(landscape(family, seed, sigma))
+
+
+@pytest.mark.parametrize(("family", "seed", "sigma"), HOPELESS)
+def test_what_was_hopeless_is_drawn_again_and_stays_its_seed_s(family: str, seed: int, sigma: float | None):
+    shape = landscape(family, seed, sigma)
+    assert is_worth_a_night(shape)
+    assert shape == landscape(family, seed, sigma)
+    assert shape.seed == seed
+
+
+def test_a_family_with_nothing_to_gain_is_refused():
+    nothing = replace(FAMILIES["separable"], headroom_gb=(-100.0, -100.0))  # every change runs out of memory
+    with pytest.raises(ValueError, match="nothing to gain"):
+        landscape(nothing, 1)

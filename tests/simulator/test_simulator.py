@@ -1,0 +1,232 @@
+"""The simulator: landscapes, the agent, the driver and the measures hold what they promise.
+
+Run alone with ``uv run pytest tests/search/test_simulator.py``.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from xml.etree import ElementTree
+
+import pytest
+
+from research.core.errors import UsageError
+from research.search.policies.base import EMITTERS
+from research.simulator.agent import Agent
+from research.simulator.chart import draw_courses
+from research.simulator.comparison import Question, compare
+from research.simulator.families import FAMILIES, HELD_OUT, TUNING, families_of
+from research.simulator.landscape import FULL_RUN_S, Landscape
+from research.simulator.metrics import mean, measure, ratio
+from research.simulator.night import PolicyError, World, play
+from research.simulator.references import REFERENCES, FreeGreedy
+from research.simulator.sampling import landscape
+
+SIGMA = 0.0004
+
+
+@pytest.fixture(scope="module")
+def shape() -> Landscape:
+    return landscape("ordinary", 7, SIGMA)
+
+
+class Scripted(FreeGreedy):
+    """Answers tell from a list, then discards; orders from a list, then leaves the agent free."""
+
+    def __init__(self, tells=(), asks=()):
+        super().__init__()
+        self.tells, self.asks, self.seen = list(tells), list(asks), []
+
+    def ask(self, history):
+        return self.asks.pop(0) if self.asks else (None, None, None)
+
+    def tell(self, result):
+        self._note(result)
+        self.seen.append(result)
+        return self.tells.pop(0) if self.tells else "discard"
+
+
+def sound(shape: Landscape, seed: int = 0) -> int:
+    """A seed under which the first runs of a scripted night don't crash."""
+    while any(t.crash for t in play(Scripted(), shape, 5, seed).trials):
+        seed += 1
+    return seed
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_landscape_is_its_seed_s_and_within_the_promised_sizes(family: str):
+    drawn, again, other = landscape(family, 3), landscape(family, 3), landscape(family, 4)
+    assert drawn == again != other
+    assert 0.0002 <= drawn.sigma <= 0.002
+    assert len(drawn.ideas) in range(36, 45)
+    assert {idea.entry.category for idea in drawn.ideas} >= {"optimizer", "architecture", "attention"}
+    low, high = FAMILIES[family].total_bpb
+    assert 0.9 * low <= drawn.reachable() <= 1.6 * high  # descents stop at different places after rescaling
+    assert drawn.crash(drawn.baseline) is None
+    assert drawn.gain(drawn.baseline) == 0
+
+
+def test_tuning_and_held_out_share_nothing():
+    assert not {f.name for f in TUNING} & {f.name for f in HELD_OUT}
+    assert len(FAMILIES) >= 6
+
+
+def test_the_separable_family_has_no_interaction():
+    shape = landscape("separable", 1)
+    rng = Random(0)
+    for _ in range(50):
+        a, b = rng.sample(range(len(shape.ideas)), 2)
+        one, two, both = list(shape.baseline), list(shape.baseline), list(shape.baseline)
+        one[a] = both[a] = 1
+        two[b] = both[b] = 1
+        assert shape.gain(tuple(both)) == pytest.approx(shape.gain(tuple(one)) + shape.gain(tuple(two)), abs=1e-12)
+
+
+def test_a_basin_s_first_steps_pay_and_then_block_better_ones():
+    shape = landscape("basin", 2)
+    walls = [p for p in shape.pairs if p.bpb > 0 and shape.ideas[p.first].effect_bpb[1] < 0]
+    assert walls
+
+    def at(*places: int) -> float:
+        return shape.gain(tuple(int(i in places) for i in range(len(shape.ideas))))
+
+    assert any(
+        at(p.first) > 0 and at(p.second) > 0 and at(p.first, p.second) < at(p.first) + at(p.second) for p in walls
+    )
+
+
+@pytest.mark.parametrize("emitter", [None, *EMITTERS])
+@pytest.mark.parametrize("category", [None, "attention", "batch+optimizer", "mixed", "simplification", "nonsense"])
+def test_the_agent_answers_every_order_with_something_new(shape: Landscape, emitter, category):
+    agent = Agent(shape, Random(1))
+    for _ in range(15):
+        proposal = agent.propose(emitter, category, shape.baseline, 0.5)
+        assert proposal.config not in agent.book.tried
+        agent.book.write(shape.baseline, proposal.config, 1.0, 0.999, 0.999)
+
+
+def test_an_ordered_category_is_what_is_changed(shape: Landscape):
+    world = World(shape, 100, 0)
+    world.run_baseline()
+    categories = [world.try_new("local_tuner", "optimizer", None).category for _ in range(10)]
+    assert categories.count("optimizer") >= 8
+
+
+def test_an_ordered_emitter_is_named_and_the_parent_is_where_it_starts(shape: Landscape):
+    policy = Scripted(asks=[("simplifier", None, None), (None, "attention", "c1")])
+    night = play(policy, shape, 4, 0)
+    assert night.trials[1].emitter == "simplifier"
+    assert night.trials[1].deletions > night.trials[1].additions
+    assert night.trials[2].parent_id == "c1"
+    assert night.trials[2].emitter in EMITTERS
+
+
+def test_keep_moves_the_tip_and_a_later_discard_puts_back_what_was_kept_before(shape: Landscape):
+    seed = sound(shape)
+    asks = [(None, None, None), (None, None, None), ("replicate", None, "c2"), (None, None, None)]
+    night = play(Scripted(["keep", "keep", "discard"], asks), shape, 5, seed)
+    gains = night.tip_gains_bpb
+    assert gains[0] == 0
+    assert gains[1] == gains[3] == gains[4] == shape.gain(night.trials[1].config)
+    assert gains[2] == shape.gain(night.trials[2].config)
+    assert night.trials[4].parent_id == "c1"
+    assert night.trials[3].replicate_of == "c2"
+
+
+def test_replicate_repeats_the_configuration_and_costs_a_run(shape: Landscape):
+    night = play(Scripted(["replicate", "replicate", "keep"]), shape, 5, sound(shape))
+    first, second, third = night.trials[1:4]
+    assert (first.replicate_of, second.replicate_of, third.replicate_of) == (None, first.id, first.id)
+    assert first.config == second.config == third.config
+    assert len({first.val_bpb, second.val_bpb, third.val_bpb}) == 3
+    assert measure(night).replicate_share == pytest.approx(2 / 5)
+    assert len(night.keeps) == 1
+
+
+def test_the_tip_and_the_baseline_can_be_repeated(shape: Landscape):
+    night = play(Scripted(asks=[("replicate", None, "c0")]), shape, 3, 0)
+    assert night.trials[1].replicate_of == "c0"
+
+
+def test_crashes_cost_a_fraction_and_have_no_score():
+    crashes = [
+        trial
+        for seed in range(4)
+        for trial in play(FreeGreedy(), landscape("fragile", seed), 60, seed).trials
+        if trial.crash is not None
+    ]
+    assert crashes
+    assert all(t.val_bpb is None and 0 < t.gpu_s < FULL_RUN_S for t in crashes)
+
+
+def test_gpu_time_ends_a_night_too(shape: Landscape):
+    assert len(play(FreeGreedy(), shape, 100, 0, gpu_s=10 * FULL_RUN_S).trials) < 25
+
+
+@pytest.mark.parametrize(
+    ("asks", "tells", "words"),
+    [
+        ([("local_tuner",)], [], "ask answered"),
+        ([(None, None, "c99")], [], "never ran"),
+        ([("replicate", None, None)], [], "never ran"),
+        ([(3, None, None)], [], "names or None"),
+        ([], ["maybe"], "tell answered"),
+    ],
+)
+def test_nonsense_is_refused_with_words(shape: Landscape, asks, tells, words):
+    with pytest.raises(PolicyError, match=words):
+        play(Scripted(tells, asks), shape, 5, 0)
+
+
+def test_a_night_is_its_seeds(shape: Landscape):
+    one, two = (play(FreeGreedy(), shape, 30, 5) for _ in range(2))
+    assert one.trials == two.trials
+    assert one.trials != play(FreeGreedy(), shape, 30, 6).trials
+
+
+def test_results_are_honest(shape: Landscape):
+    for trial in play(FreeGreedy(), shape, 40, 2).trials[1:]:
+        assert trial.delta
+        assert all(" -> " in text for text in trial.delta.values())
+        assert trial.diff_text.count("@@") == 2 * len(trial.delta)
+        assert trial.crash is not None or abs(trial.val_bpb - shape.value(trial.config)) < 6 * SIGMA
+
+
+def test_perfect_acceptance_keeps_nothing_false(shape: Landscape):
+    night = play(REFERENCES["perfect-acceptance"](1), shape, 60, 1)
+    assert night.keeps
+    assert all(keep.effect_bpb < 0 for keep in night.keeps)
+    assert measure(night).tip_bpb > 0
+
+
+def test_without_noise_greedy_keeps_nothing_false_and_claims_the_truth():
+    night = play(FreeGreedy(), landscape("ordinary", 11, 0.0), 60, 1)
+    measures = measure(night)
+    assert measures.false_keeps == 0
+    assert measures.claimed_bpb == pytest.approx(measures.shipped_bpb)
+    assert measures.regret > 0
+
+
+def test_a_comparison_is_the_same_whatever_the_number_of_processes():
+    question = Question(("free", "random-order"), families_of("ordinary,basin"), 4, 15, SIGMA, 3)
+    assert compare(question, 1) == compare(question, 2)
+
+
+def test_families_by_name():
+    assert families_of("held-out") == HELD_OUT
+    assert [f.name for f in families_of("basin,tuning")] == ["basin", *(f.name for f in TUNING)]
+    with pytest.raises(UsageError, match="nowhere"):
+        families_of("nowhere")
+
+
+def test_intervals():
+    assert mean([1.0, 3.0]).mean == 2
+    assert mean([1.0, 3.0]).low < 1
+    assert ratio([2.0, 4.0], [1.0, 2.0]).mean == 2
+    assert ratio([2.0, 4.0], [1.0, 2.0]).high == pytest.approx(2)
+
+
+def test_the_chart_is_one_picture_with_every_name():
+    text = draw_courses({"a<b": [0.0, 0.001], "c": [0.0, 0.002]}, "A & B")
+    ElementTree.fromstring(text)
+    assert "a&lt;b" in text

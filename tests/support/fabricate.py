@@ -1,0 +1,189 @@
+"""Labs that never were: stores of any size made through the real Store, with wins, luck, crashes and replicates."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from hashlib import sha256
+from pathlib import Path
+
+from research.core.clock import utc
+from research.core.paths import Places
+from research.core.records import Decision, Failure, Metrics, Plan, Run, Verdict
+from research.store.db import Store
+from research.store.open import open_store
+from research.verdict.evidence import Evidence
+from research.verdict.noise import Prior
+
+BRANCH, CONTRACT = "autoresearch/made-up", "official-0123456789ab"
+NOISE = 0.0005
+BELIEVED = Prior(0.0007, 2.0)
+"""What is believed of the noise at first: fixed here, so that the same history is made whatever the settings say."""
+EMITTERS = ("local_tuner", "architect", "simplifier", "recombine", "wild_card", None)
+CATEGORIES = ("optimizer", "architecture", "attention", "batch", "normalization", "simplification")
+NAMES = ("MATRIX_LR", "WARMDOWN", "DEPTH", "WINDOW", "ROPE_BASE", "EMBEDDING_WD", "SOFTCAP", "TOTAL_BATCH_SIZE")
+FAULTS = (
+    Failure("oom", "OutOfMemoryError: CUDA out of memory", "CUDA out of memory. Tried to allocate 2.1 GiB"),
+    Failure("shape", "RuntimeError: shape is invalid for <b>input</b>", "shape '[4, 8]' is invalid"),
+    Failure("nan", "FAIL: the loss is not a number", "FAIL"),
+)
+BASE = "".join(f"{name} = {number}\n" for number, name in enumerate(NAMES)) + "# the model\n" * 200
+BEGIN = datetime(2026, 3, 1, 22, 0, 0, tzinfo=timezone.utc)
+
+
+@dataclass
+class MadeUp:
+    """A store being filled: the true values behind it, and what a simple rule decides."""
+
+    store: Store
+    places: Places
+    chance: random.Random
+    now: datetime = BEGIN
+    evidence: Evidence = field(default_factory=lambda: Evidence(BELIEVED))
+    truth: dict[str, float] = field(default_factory=dict)
+    source: dict[str, str] = field(default_factory=dict)
+    about: dict[str, tuple[str, str | None, str, dict[str, str]]] = field(default_factory=dict)
+    tip: str = ""
+    again: list[str] = field(default_factory=list)
+
+    def commit(self, parent: str, title: str, emitter: str | None, category: str, name: str, better: float) -> str:
+        """A new configuration: its text, its true value."""
+        value = str(self.chance.randrange(10, 99_999))
+        text = self.source[parent].splitlines() if parent else BASE.splitlines()
+        place = NAMES.index(name)
+        before, text[place] = text[place], f"{name} = {value}"
+        self.source[made := sha256("\n".join(text).encode()).hexdigest()[:40]] = "\n".join(text) + "\n"
+        self.truth[made] = self.truth[parent] + better if parent else 0.9979
+        tag = f" [emitter={emitter}]" if emitter else ""
+        delta = {name: f"{before.split(' = ')[1]} -> {value}"}
+        self.about[made] = (f"exp: {title}{tag}" if parent else "baseline", emitter, category, delta)
+        self.folder_parent = parent
+        return made
+
+    def run(self, commit: str, parent: str, fails: Failure | None = None) -> Run:
+        """One run, stored with its folder, judged."""
+        subject, emitter, category, delta = self.about[commit]
+        begun = self.now + timedelta(seconds=self.chance.randrange(5, 60))
+        self.now = begun + timedelta(seconds=self.chance.randrange(20, 60) if fails else 335)
+        seed = 42 + self.evidence.n(commit)
+        name = f"{begun:%Y%m%d-%H%M%S}-{commit[:7]}-{self.chance.randrange(65536):04x}"
+        score = None if fails else round(self.truth[commit] + self.chance.gauss(0, NOISE), 6)
+        start = Run(
+            name, name, "runner", BRANCH, commit, utc(begun), parent=parent, subject=subject, emitter=emitter,
+            seed=seed, backend="local", device="NVIDIA H100", fingerprint=sha256(commit.encode()).hexdigest(),
+            contract_key="k", additions=3, deletions=1, category=category,
+            delta=delta if parent else {},
+            statements_added=self.chance.choice([0, 1, 3]), statements_removed=self.chance.choice([0, 1, 2]),
+        )  # fmt: skip
+        folder = self.places.runs / name
+        folder.mkdir(parents=True)
+        (folder / "train.py").write_text(self.source[commit])
+        (folder / "score.json").write_text(json.dumps({"reported": {"loss_curve": curve(self.chance)}}))
+        self.store.start_run(start)
+        peak = self.chance.choice([22_000.0, 45_060.2, 61_000.0])
+        metrics = None if score is None else Metrics(score, 300.1, 331.0, peak, 41.2, 350.0, 1000, 50.3, 8)
+        done = {
+            **vars(start), "finished_utc": utc(self.now), "outcome": "crash" if fails else "scored",
+            "exit_code": 1 if fails else 0, "contract": None if fails else CONTRACT, "metrics": metrics,
+            "val_bpb": score, "audit_bpb": None if score is None else score + 0.02 + self.chance.gauss(0, NOISE / 2),
+            "peak_vram_mb": None if fails else peak, "failure": fails, "cost_usd": 0.31,
+        }  # fmt: skip
+        finished = Run(**done)
+        self.store.finish_run(finished)
+        self.judge(finished)
+        return finished
+
+    def judge(self, run: Run) -> None:
+        """Keep what is surely better, measure again what may be, discard the rest."""
+        if run.val_bpb is None:
+            return self.say(run, "discard", "no score")
+        self.evidence.add(run.commit, run.val_bpb)
+        if not self.tip:
+            self.tip = run.commit
+            return self.say(run, "keep", "baseline", baseline=True)
+        if run.commit == self.tip:
+            return self.say(run, "keep", "a replicate of what stands")
+        p, n = self.evidence.p_better(run.commit, self.tip), self.evidence.n(run.commit)
+        if (p > 0.95 and n > 1) or p > 0.995:
+            self.say(run, "keep", f"P(better) = {p:.3f} with n = {n}", p)
+            self.tip = run.commit
+        elif p > 0.5 and n < 4:
+            self.again.append(run.commit)
+            self.say(run, "replicate", f"P(better) = {p:.3f} with n = {n}: another seed tells", p)
+        else:
+            self.say(run, "discard", f"P(better) = {p:.3f} with n = {n}", p)
+        return None
+
+    def say(self, run: Run, decision: Decision, why: str, p: float | None = None, baseline: bool = False) -> None:
+        """Stores a verdict."""
+        known = run.commit in self.evidence and run.val_bpb is not None
+        estimate = self.evidence.estimate(run.commit) if known else None
+        other = known and self.tip and run.commit != self.tip
+        difference = self.evidence.difference(run.commit, self.tip) if other else None
+        at = utc(self.now)
+        self.store.add_verdict(
+            Verdict(run.run, decision, "made-up", why, at, baseline, self.tip, p, estimate, difference, {}, "", at)
+        )
+
+
+def curve(chance: random.Random) -> list[list[float]]:
+    """A loss that falls."""
+    return [[i / 100, round(2.6 + 6 / (1 + i / 4) + chance.gauss(0, 0.02), 4)] for i in range(1, 101)]
+
+
+def make_places(root: Path) -> Places:
+    """An empty repository."""
+    root.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["git", "init", "-q", "-b", BRANCH, str(root)], check=True)
+    return Places(root)
+
+
+def make_lab(root: Path, count: int, seed: int = 1) -> Places:
+    """A repository whose memory holds this many runs."""
+    places = make_places(root)
+    with open_store(places, utc(BEGIN), lambda _: None) as store, store.write():
+        fill(MadeUp(store, places, random.Random(seed)), count)
+    return places
+
+
+def fill(made: MadeUp, count: int) -> None:
+    """Runs, judges and plans until there are so many runs."""
+    chance = made.chance
+    parent_of = {}
+    first = made.commit("", "baseline", None, "", "MATRIX_LR", 0.0)
+    parent_of[first] = ""
+    for number in range(count):
+        if number < 2 and count > 1:
+            made.run(first, "")
+        elif made.again:
+            commit = made.again.pop()
+            made.run(commit, parent_of[commit])
+        elif number:
+            name, category = chance.choice(NAMES), chance.choice(CATEGORIES)
+            room = max(0.0, made.truth[made.tip] - 0.9690) / 0.029
+            better = -abs(chance.gauss(0, 0.003)) * room if chance.random() < 0.15 else abs(chance.gauss(0, 0.003))
+            title = f"{chance.choice(['raise', 'lower', 'halve', 'drop', 'schedule'])} {name.lower()} <{number}> & see"
+            tip = made.tip
+            commit = made.commit(tip, title, chance.choice(EMITTERS), category, name, better)
+            parent_of[commit] = tip
+            made.run(commit, tip, chance.choice(FAULTS) if chance.random() < 0.08 else None)
+        else:
+            made.run(first, "")
+    if count > 1:
+        details = {"phase": "exploit"}
+        plan = Plan(
+            "p1",
+            utc(made.now),
+            "recombine",
+            "attention",
+            made.tip,
+            "experiment",
+            "Two near misses.",
+            None,
+            None,
+            details,
+        )
+        made.store.add_plan(plan)
