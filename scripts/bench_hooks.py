@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from research.agents import autonomy  # noqa: E402
-from research.core.paths import Places  # noqa: E402
+from research.core.paths import LabPaths  # noqa: E402
 from research.core.records import Estimate, Metrics, Run, Verdict  # noqa: E402
 from research.store.open import open_store  # noqa: E402
 
@@ -56,7 +56,7 @@ def make(folder: Path, runs: int) -> Path:
     git(root, "add", "-A")
     git(root, "commit", "-qm", "base")
     head = git(root, "rev-parse", "HEAD")
-    with open_store(Places(root), "2026-01-01T00:00:00Z", print) as store, store.write():
+    with open_store(LabPaths(root), "2026-01-01T00:00:00Z", print) as store, store.write():
         for number in range(runs):
             name = f"20260101-{number:06d}-{number:07x}-{number % 65536:04x}"
             metrics = Metrics(0.99, 300.0, 320.0, 40000.0, 40.0, 500.0, 950, 50.3, 8)
@@ -66,7 +66,7 @@ def make(folder: Path, runs: int) -> Path:
                 subject=f"exp: idea {number} [emitter=local_tuner]", metrics=metrics, val_bpb=0.99, contract="x",
                 fingerprint=f"{number:064x}",
             )  # fmt: skip
-            store.take_in_run(run)
+            store.add_run(run)
             estimate = Estimate(0.99, 0.98, 1.0, 1)
             store.add_verdict(
                 Verdict(name, "discard", "evidence", "not better", "2026-01-01T00:06:00Z", baseline=number == 0,

@@ -37,7 +37,7 @@ def make_lab(place: Path, runs: int) -> Path:
     folder.mkdir(parents=True)
     with Store(folder / "memory.db") as store, store.write():
         for item in night(runs) if runs else []:
-            store.take_in_run(item.run)
+            store.add_run(item.run)
             if item.verdict is not None:
                 store.add_verdict(item.verdict)
         if runs:

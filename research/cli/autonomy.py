@@ -41,11 +41,11 @@ def autonomy(
     """Turn the loop that Codex's Stop hook keeps going on or off, or show how it stands."""
     lab = this_lab()
     if way is Way.status:
-        with read_store(lab.places) as store:
+        with read_store(lab.paths) as store:
             state = load(store)
     else:
         with lab.open_as_it_is() as store:
-            with glance(str(lab.places.discovery)) as seen:
+            with glance(str(lab.paths.discovery)) as seen:
                 last = seen.last("runs") if seen else 0
             state = _turn(store, way, {"runs": runs, "hours": hours, "usd": usd}, last, lab.now_utc())
             if state.enabled:

@@ -38,11 +38,11 @@ def register(app: typer.Typer) -> None:
 
 def open_memory(lab: Lab) -> Store:
     """The memory, caught up if anything waits for that; where nothing was ever recorded, no file is made."""
-    runs = lab.places.runs
+    runs = lab.paths.runs
     by_hand = runs.is_dir() and any(entry.name.startswith(HAND) for entry in os.scandir(runs))
-    if not lab.places.memory.exists():
-        return lab.open() if by_hand or lab.places.ledger.exists() else read_store(lab.places)
-    store = read_store(lab.places)
+    if not lab.paths.memory.exists():
+        return lab.open() if by_hand or lab.paths.ledger.exists() else read_store(lab.paths)
+    store = read_store(lab.paths)
     if by_hand or reads.something_waits(store):
         lab.catch_up(store)
     return store

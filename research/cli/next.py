@@ -29,9 +29,9 @@ def next_(
 ) -> None:
     """Show the next plan and the prompt that an agent would get; nothing is changed."""
     lab = this_lab()
-    root = lab.places.root
+    root = lab.paths.root
     branch = git.head(root).branch
-    with read_store(lab.places) as store:
+    with read_store(lab.paths) as store:
         pending = reads.plan_of(store, branch) if seed is None else None
         known = pending is not None and "brief" in pending.details
         history = [] if known else reads.history(store, branch)

@@ -21,12 +21,12 @@ from research.core.clock import run_name, utc
 from research.core.errors import ResearchError
 from research.core.files import append_line, held
 from research.core.git import branch_tip, find_root
-from research.core.paths import Places
+from research.core.paths import LabPaths
 from research.core.settings import SETTINGS
 from research.lab.lab import Lab
 from research.lab.launch import Request
 from research.lab.plan import POLICY_FACT, SEED_FACT, plan_ahead
-from research.lab.worktrees import remove_slots
+from research.lab.worktrees import remove_worker_trees
 from research.report.write import read_data, write_page
 from research.runs.backends import BACKENDS
 from research.store.db import Store
@@ -80,14 +80,14 @@ def night(
 ) -> None:
     """Experiment alone until a limit is reached; Ctrl-C ends cleanly, the same command goes on."""
     root = find_root(Path.cwd())
-    places = Places(root)
+    paths = LabPaths(root)
     tell = say_to_stderr if as_json else typer.echo
     limits = Limits(max_runs, hours, max_usd, usd_per_hour)
     if notify:
         require_command(notify)
     slots = setup.slots(workers, backend, os.environ)
-    with _alone(places), open(os.devnull, "wb") as nowhere:
-        lab = _quiet_lab(places, nowhere, policy)
+    with _alone(paths), open(os.devnull, "wb") as nowhere:
+        lab = _quiet_lab(paths, nowhere, policy)
         request = Request((), backend=backend, gpu=gpu, timeout_s=timeout * 60)
         setup.check_backend(lab, request)
         editor = _editor(agent, lab)
@@ -107,7 +107,7 @@ def night(
         try:
             state = loop.run()
         finally:
-            remove_slots(root)
+            remove_worker_trees(root)
         with lab.open() as store:
             _refuse_nothing(store, state, begun, before)
             plan_ahead(lab, store, state.branch)  # what whoever looks in the morning would do next
@@ -121,7 +121,7 @@ def night(
 
 
 @contextmanager
-def _alone(places: Places) -> Iterator[None]:
+def _alone(paths: LabPaths) -> Iterator[None]:
     """Keeps a second night away: it would take the first one for cut off, and its work trees from under its runs.
 
     Raises:
@@ -129,26 +129,26 @@ def _alone(places: Places) -> Iterator[None]:
     """
     with ExitStack() as stack:
         try:
-            stack.enter_context(held(places.discovery / LOCK, 0.0))
+            stack.enter_context(held(paths.discovery / LOCK, 0.0))
         except TimeoutError:
             what = "A night is going on in this checkout."
             raise ResearchError(what, "Watch it: research watch. Or work in another clone of the repository.") from None
         yield
 
 
-def _quiet_lab(places: Places, nowhere: Any, policy: Policy) -> Lab:
+def _quiet_lab(paths: LabPaths, nowhere: Any, policy: Policy) -> Lab:
     """A lab whose own words go to a file, since a night says what matters in one line per run."""
 
     def note(line: str) -> None:
-        append_line(places.discovery / "night.log", line)
+        append_line(paths.discovery / "night.log", line)
 
     judge = JUDGES["greedy"] if policy is Policy.greedy else JUDGES["evidence"]
-    return Lab(places, stream=nowhere, say=note, judge=judge)
+    return Lab(paths, stream=nowhere, say=note, judge=judge)
 
 
 def _begin(lab: Lab, store: Store, wanted: NightState) -> tuple[NightState, str]:
     """The night that was cut off, or a new one, on its branch; and the one that was left for it, with the reason."""
-    now, root, instead = lab.clock(), lab.places.root, ""
+    now, root, instead = lab.clock(), lab.paths.root, ""
     before = from_json(store.fact(FACT))
     if before and is_cut_off(before):
         gone = None if branch_tip(root, before.branch) else f"was on {before.branch}, which is gone"
@@ -189,8 +189,8 @@ def _editor(agent: Agent, lab: Lab) -> Any:
 def _report(lab: Lab, branch: str) -> Path:
     """Writes the morning page; returns where it is."""
     with lab.open_as_it_is() as store:
-        data = read_data(store, lab.places, lab.now_utc(), branch if store.judged(branch) else None)
-    return write_page(data, lab.places)
+        data = read_data(store, lab.paths, lab.now_utc(), branch if store.judged(branch) else None)
+    return write_page(data, lab.paths)
 
 
 def _kept(lab: Lab, state: NightState) -> int:

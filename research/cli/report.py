@@ -27,8 +27,8 @@ def register(app: typer.Typer) -> None:
 
 def _memory(lab: Lab) -> Store:
     """The memory, caught up where there is anything to catch up with; a lab without a run is left untouched."""
-    there = lab.places.memory.exists() or lab.places.runs.exists() or lab.places.ledger.exists()
-    return lab.open() if there else read_store(lab.places)
+    there = lab.paths.memory.exists() or lab.paths.runs.exists() or lab.paths.ledger.exists()
+    return lab.open() if there else read_store(lab.paths)
 
 
 def report(
@@ -44,8 +44,8 @@ def report(
     """Write the morning page, results/report.html: what was found, how sure that is, and what to do next."""
     lab = this_lab()
     with _memory(lab) as store:
-        data = read_data(store, lab.places, lab.now_utc(), branch)
-    path = write_page(data, lab.places)
+        data = read_data(store, lab.paths, lab.now_utc(), branch)
+    path = write_page(data, lab.paths)
     pictures = write_figures(data, figures.absolute()) if figures else []
     if open_it:
         webbrowser.open(path.as_uri())

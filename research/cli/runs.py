@@ -14,12 +14,12 @@ from research.cli.kit import JsonFlag, say_to_stderr, show
 from research.core.contract import RUN_LOG
 from research.core.errors import UsageError
 from research.core.git import find_root
-from research.core.paths import Places
+from research.core.paths import LabPaths
 from research.core.settings import SETTINGS
 from research.lab.apply_verdict import Settled
 from research.lab.apply_verdict import decide as decide_run
 from research.lab.apply_verdict import settle as settle_run
-from research.lab.import_run import take_in
+from research.lab.import_run import import_run
 from research.lab.lab import Lab
 from research.lab.launch import Request
 from research.lab.replicate import replicate as replicate_commit
@@ -45,7 +45,7 @@ def register(app: typer.Typer) -> None:
 
 def this_lab() -> Lab:
     """The lab of the checkout that we are in; its words go to stderr."""
-    return Lab(Places(find_root(Path.cwd())), say=say_to_stderr)
+    return Lab(LabPaths(find_root(Path.cwd())), say=say_to_stderr)
 
 
 def parse_run(
@@ -93,7 +93,7 @@ def record(
     with lab.open_as_it_is() as store:
         new = lab.catch_up(store)
         if path is not None:
-            new += take_in(lab, store, path)
+            new += import_run(lab, store, path)
             lab.catch_up(store)
         lines = []
         for name in new:

@@ -32,15 +32,15 @@ def export(
 ) -> None:
     """Print everything that is remembered as JSON lines, audit scores left out."""
     lab = this_lab()
-    places = lab.places
-    is_new = not (places.memory.exists() or places.ledger.exists() or places.runs.is_dir())
-    with read_store(places) if is_new else lab.open() as store:
+    paths = lab.paths
+    is_new = not (paths.memory.exists() or paths.ledger.exists() or paths.runs.is_dir())
+    with read_store(paths) if is_new else lab.open() as store:
         if ledger:
             lines = store.ledger_lines()
             if lines:
                 lab.sync(store)
             text = render(lines)
-            data = {"path": str(out or places.ledger), "rows": len(lines)}
+            data = {"path": str(out or paths.ledger), "rows": len(lines)}
         else:
             items = list(export_lines(store))
             text = "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in items).encode("utf-8", "replace")

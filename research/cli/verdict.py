@@ -13,7 +13,7 @@ import typer
 from research.cli.kit import JsonFlag, show
 from research.core import git
 from research.core.git import find_root
-from research.core.paths import Places
+from research.core.paths import LabPaths
 from research.store.open import read_store
 from research.store.reads import Scored, latest_reviewed, scores
 from research.verdict.comparable import Keys
@@ -67,7 +67,7 @@ def groups_of(runs: Sequence[Scored]) -> list[Group]:
 def noise(as_json: JsonFlag = False) -> None:
     """Show how much runs of the same code differ."""
     root = find_root(Path.cwd())
-    with read_store(Places(root)) as store:
+    with read_store(LabPaths(root)) as store:
         runs = [run for run in scores(store) if run.contract is not None]
     groups = groups_of(runs)
     branch = git.head(root).branch
@@ -113,7 +113,7 @@ def _show_table(groups: Sequence[Group]) -> None:
 
 def last_review(as_json: JsonFlag = False) -> None:
     """Show the review of the run that was judged last."""
-    with read_store(Places(find_root(Path.cwd()))) as store:
+    with read_store(LabPaths(find_root(Path.cwd()))) as store:
         name = latest_reviewed(store)
         mine = store.verdicts(name) if name else []
     text = next((as_it_stands(verdict) for verdict in reversed(mine) if verdict.text), NO_REVIEW)

@@ -11,7 +11,7 @@ from research.core.contract import ENV_HOME, RUN_LOG
 
 
 @dataclass(frozen=True)
-class Places:
+class LabPaths:
     """The paths of one checkout.
 
     Attributes:

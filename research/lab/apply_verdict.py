@@ -35,7 +35,7 @@ def settle(lab: Lab, store: Store, name: str | None = None) -> Settled:
     Raises:
         CannotSettle: if it can't be done now; nothing was moved.
     """
-    root = lab.places.root
+    root = lab.paths.root
     run = find_run(store, name) if name else _oldest(store, root)
     if run is None:
         return Settled(None, None, git.head(root).commit, "Nothing to settle.")

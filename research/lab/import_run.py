@@ -16,7 +16,7 @@ from research.store.db import Store
 _START = re.compile(r"\[run\] start (\S+)\s*\Z")
 
 
-def take_in(lab: Lab, store: Store, path: Path) -> list[str]:
+def import_run(lab: Lab, store: Store, path: Path) -> list[str]:
     """Takes a finished run in; what is known already is left alone.
 
     Args:
@@ -33,19 +33,19 @@ def take_in(lab: Lab, store: Store, path: Path) -> list[str]:
     """
     folder = path if path.is_dir() else path.absolute().parent
     if path.is_dir() or (folder / contract.SCORE_FILE).is_file():
-        return _take_in_folder(lab, store, folder.absolute())
+        return _import_folder(lab, store, folder.absolute())
     log = read_log(path)
     if log is not None and (known := _runner_of(log)) and store.run(known):
         lab.say(f"{path} is the output of {known}, which is recorded")
         return []
-    run = hand_made.adopt_log(path, lab.places.root, lab.now_utc())
+    run = hand_made.adopt_log(path, lab.paths.root, lab.now_utc())
     digest = run.facts["log_sha256"]
     with store.write():  # whoever takes in the same log at this moment waits, and then sees it
         if any(other.facts.get("log_sha256") == digest for other in store.runs()):
             return []
-        new = lab.take_in(store, run, None)
+        new = lab.import_run(store, run, None)
     if new:
-        place = lab.places.runs / run.run
+        place = lab.paths.runs / run.run
         place.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, place / contract.RUN_LOG)
     return new
@@ -59,11 +59,11 @@ def _runner_of(log: LogText) -> str | None:
     return None
 
 
-def _take_in_folder(lab: Lab, store: Store, folder: Path) -> list[str]:
+def _import_folder(lab: Lab, store: Store, folder: Path) -> list[str]:
     name = folder.name
-    if folder.parent != lab.places.runs:
+    if folder.parent != lab.paths.runs:
         name = name if name.startswith(hand_made.HAND) else f"{hand_made.HAND}{name}"
-        place = lab.places.runs / name
+        place = lab.paths.runs / name
         if not place.exists():
             if not (folder / contract.SCORE_FILE).is_file():
                 raise hand_made.NothingToRecord(f"{folder} holds no score.json.", "Give a finished run's folder.")
@@ -71,7 +71,7 @@ def _take_in_folder(lab: Lab, store: Store, folder: Path) -> list[str]:
         folder = place
     if folder.name in store.folders():
         return []
-    return lab.take_in(store, hand_made.adopt_folder(folder, lab.places.root, lab.now_utc()), folder)
+    return lab.import_run(store, hand_made.adopt_folder(folder, lab.paths.root, lab.now_utc()), folder)
 
 
 def _copy(folder: Path, place: Path) -> None:

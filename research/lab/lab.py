@@ -16,7 +16,7 @@ from research.core import git
 from research.core.clock import Clock, system_clock, utc
 from research.core.errors import ResearchError
 from research.core.files import write_whole
-from research.core.paths import Places
+from research.core.paths import LabPaths
 from research.core.records import Judged, Run, Verdict
 from research.runs import hand_made, session
 from research.runs.backend import Backend
@@ -36,7 +36,7 @@ class Lab:
     """A checkout with its memory.
 
     Args:
-        places: Where results and the ledger are.
+        paths: Where results and the ledger are.
         work: The work tree that commands run in, by default the checkout's own.
         branch: The branch that runs belong to, by default the work tree's.
         environment: Variables of commands, by default this process's.
@@ -51,7 +51,7 @@ class Lab:
 
     def __init__(
         self,
-        places: Places,
+        paths: LabPaths,
         work: Path | None = None,
         branch: str | None = None,
         environment: Mapping[str, str] | None = None,
@@ -63,8 +63,8 @@ class Lab:
         backend: Callable[[str, Mapping[str, str]], Backend] = make_backend,
         plans: bool = True,
     ) -> None:
-        self.places = places
-        self.work = work or places.root
+        self.paths = paths
+        self.work = work or paths.root
         self.branch = branch
         self.environment = dict(os.environ if environment is None else environment)
         self.clock, self.token, self.make_backend, self.plans = clock, token, backend, plans
@@ -75,7 +75,7 @@ class Lab:
     def beside(self, work: Path, branch: str | None, environment: Mapping[str, str], plans: bool) -> Lab:
         """The same lab with another work tree: its runs are this lab's."""
         return Lab(
-            self.places, work, branch, environment, self.clock, self.token, self.judge_rule, self.stream, self.say,
+            self.paths, work, branch, environment, self.clock, self.token, self.judge_rule, self.stream, self.say,
             self.make_backend, plans,
         )  # fmt: skip
 
@@ -101,7 +101,7 @@ class Lab:
 
     def open_as_it_is(self) -> Store:
         """The memory as the last command left it."""
-        return open_store(self.places, self.now_utc(), self.say)
+        return open_store(self.paths, self.now_utc(), self.say)
 
     def catch_up(self, store: Store) -> list[str]:
         """Takes in what happened while nobody looked: closes runs whose runner is gone, takes in hand-made ones,
@@ -111,19 +111,19 @@ class Lab:
             Names of the hand-made runs that are new.
         """
         found = []
-        for run in session.close_gone(store, self.places.runs, self.now_utc()):
+        for run in session.close_gone(store, self.paths.runs, self.now_utc()):
             self.say(f"{run.run} is closed as {run.outcome}: {run.why or 'its runner was gone after it ended'}")
-        for folder in hand_made.finished_folders(self.places.runs, store.folders()):
+        for folder in hand_made.finished_folders(self.paths.runs, store.folders()):
             with contextlib.suppress(hand_made.NothingToRecord):
-                found += self.take_in(store, hand_made.adopt_folder(folder, self.places.root, self.now_utc()), folder)
+                found += self.import_run(store, hand_made.adopt_folder(folder, self.paths.root, self.now_utc()), folder)
         self.judge_all(store)
         self.sync(store)
         return found
 
-    def take_in(self, store: Store, run: Run, folder: Path | None) -> list[str]:
+    def import_run(self, store: Store, run: Run, folder: Path | None) -> list[str]:
         """Takes a finished run in, once; returns its name if it is new."""
         run = self.decide_counted(store, run)
-        if not store.take_in_run(run):
+        if not store.add_run(run):
             return []
         if folder is not None:
             with contextlib.suppress(OSError):
@@ -131,7 +131,7 @@ class Lab:
                 folders.write_finish(folder, run)
         if run.commit:
             with contextlib.suppress(ResearchError):
-                git.keep_commit(self.places.root, run.run, run.commit)
+                git.keep_commit(self.paths.root, run.run, run.commit)
         return [run.run]
 
     def judge_all(self, store: Store) -> None:
@@ -158,7 +158,7 @@ class Lab:
             if judged := store.run(each.run):
                 self.write_verdicts(store, judged)
         with contextlib.suppress(OSError):
-            write_whole(self.places.last_review, verdict.text.encode("utf-8", "replace"))
+            write_whole(self.paths.last_review, verdict.text.encode("utf-8", "replace"))
 
     def _reviewed(self, store: Store, run: Run, verdict: Verdict, history: Sequence[Judged]) -> Verdict:
         """A verdict with its score and review."""
@@ -170,14 +170,14 @@ class Lab:
 
     def write_verdicts(self, store: Store, run: Run) -> None:
         """Leaves a run's verdicts in its folder too."""
-        if run.folder and (self.places.runs / run.folder).is_dir():
+        if run.folder and (self.paths.runs / run.folder).is_dir():
             with contextlib.suppress(OSError):
-                folders.write_verdicts(self.places.runs / run.folder, store.verdicts(run.run))
+                folders.write_verdicts(self.paths.runs / run.folder, store.verdicts(run.run))
 
     def sync(self, store: Store) -> None:
         """Makes results.tsv what the memory says; a file that can't be written now is written by the next command."""
         try:
-            sync_ledger(store, self.places.ledger, self.places.discovery / ".ledger.lock", self.now_utc())
+            sync_ledger(store, self.paths.ledger, self.paths.discovery / ".ledger.lock", self.now_utc())
         except OSError as error:
             self.say(f"results.tsv could not be written ({error.strerror or error}); the next command makes up for it")
 

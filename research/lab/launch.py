@@ -52,7 +52,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class End:
+class LaunchResult:
     """How a launch ended, as the runner's last line says it.
 
     Attributes:
@@ -132,7 +132,7 @@ class _Setting:
         return (lock,)
 
 
-def launch(lab: Lab, request: Request, asked: StopRequest | None = None) -> End:
+def launch(lab: Lab, request: Request, asked: StopRequest | None = None) -> LaunchResult:
     """Runs a command, and records it if it is ``uv run train.py``; says how it ended, whatever happens.
 
     Args:
@@ -154,12 +154,12 @@ def launch(lab: Lab, request: Request, asked: StopRequest | None = None) -> End:
     return end
 
 
-def _stopped(name: str, number: int) -> End:
+def _stopped(name: str, number: int) -> LaunchResult:
     """The end of a launch that a signal was faster than."""
-    return End(name, "interrupted", 128 + number, why="stopped before launch")
+    return LaunchResult(name, "interrupted", 128 + number, why="stopped before launch")
 
 
-def _launched(lab: Lab, request: Request, name: str, stop: StopRequest) -> End:
+def _launched(lab: Lab, request: Request, name: str, stop: StopRequest) -> LaunchResult:
     """The launch, its errors turned into ends."""
     try:
         backend = lab.make_backend(request.backend, lab.environment)
@@ -170,18 +170,20 @@ def _launched(lab: Lab, request: Request, name: str, stop: StopRequest) -> End:
         setting = _Setting(lab, request, name, backend, device, wires)
         return _recorded(setting) if request.command == COMMAND else _unrecorded(setting)
     except (Refused, DeviceBusy) as error:
-        return End(name, "refused", 3, why=str(error), repeats=error.run if isinstance(error, GoingOn) else "")
+        return LaunchResult(name, "refused", 3, why=str(error), repeats=error.run if isinstance(error, GoingOn) else "")
     except StoreBusy as error:
-        return End(name, "infrastructure", 75, why=str(error))
+        return LaunchResult(name, "infrastructure", 75, why=str(error))
     except ConfigurationError as error:
-        return End(name, "configuration", 78, why=str(error))
+        return LaunchResult(name, "configuration", 78, why=str(error))
     except ResearchError as error:
-        return End(name, "configuration", error.exit_code if error.exit_code == 2 else 78, why=str(error))
+        return LaunchResult(name, "configuration", error.exit_code if error.exit_code == 2 else 78, why=str(error))
     except OSError as error:
-        return End(name, "infrastructure", 75, why=f"{error.filename or 'the system'}: {error.strerror or error}")
+        return LaunchResult(
+            name, "infrastructure", 75, why=f"{error.filename or 'the system'}: {error.strerror or error}"
+        )
 
 
-def _unrecorded(setting: _Setting) -> End:
+def _unrecorded(setting: _Setting) -> LaunchResult:
     """Any other command: the same care, no record."""
     with tempfile.TemporaryDirectory(prefix="autoresearch-") as folder:
         launch = setting.launch(Path(folder), None)
@@ -197,10 +199,10 @@ def _unrecorded(setting: _Setting) -> End:
                 lock.release()
     outcome: Outcome = ended.kind if ended.kind != "finished" else "scored" if ended.exit_code == 0 else "crash"
     why = ended.why or f"not recorded: only {' '.join(COMMAND)} is"
-    return End(setting.name, outcome, ended.exit_code, ended.child_exit, why=why)
+    return LaunchResult(setting.name, outcome, ended.exit_code, ended.child_exit, why=why)
 
 
-def _recorded(setting: _Setting) -> End:
+def _recorded(setting: _Setting) -> LaunchResult:
     """``uv run train.py``."""
     lab, request = setting.lab, setting.request
     with lab.open() as store:
@@ -208,7 +210,7 @@ def _recorded(setting: _Setting) -> End:
         branch = candidate.branch if lab.branch is None else lab.branch
         key = setting.contract_key(candidate)
         contract = None
-        launch = setting.launch(lab.places.runs / setting.name, candidate.commit.hash)
+        launch = setting.launch(lab.paths.runs / setting.name, candidate.commit.hash)
         if request.allow_dirty:
             launch = replace(launch, commit=None)
         else:
@@ -221,7 +223,7 @@ def _recorded(setting: _Setting) -> End:
             end, contract = _repeated(setting, store, candidate, key, None)
             if end:
                 return end
-        preflight.check_disk(lab.places.discovery)
+        preflight.check_disk(lab.paths.discovery)
         if request.dry_run:
             return _plan(setting, launch)
         if request.smoke:
@@ -252,7 +254,7 @@ def _recorded(setting: _Setting) -> End:
 
 def _repeated(
     setting: _Setting, store: Store, candidate: Candidate, key: str, contract: str | None
-) -> tuple[End | None, str | None]:
+) -> tuple[LaunchResult | None, str | None]:
     """The end of a launch that would only repeat a finished run, None for any other; and its contract, if known."""
     lab, request = setting.lab, setting.request
     runs = [] if request.again else store.runs_of(candidate.fingerprint)
@@ -309,7 +311,7 @@ def _start_record(setting: _Setting, candidate: Candidate, branch: str, key: str
     return with_change(start, setting.lab.work, candidate.text)
 
 
-def _after(lab: Lab, store: Store, run: Run) -> End:
+def _after(lab: Lab, store: Store, run: Run) -> LaunchResult:
     """Judges the run and brings plan and ledger up to date; what fails here is made up for by the next look."""
     if run.plan:
         store.close_plan(run.plan, lab.now_utc(), run.run)
@@ -325,14 +327,14 @@ def _after(lab: Lab, store: Store, run: Run) -> End:
         lab.say(f"{verdict.decision} ({verdict.rule}): {verdict.why}")
     assert run.outcome is not None
     code = run.exit_code if run.exit_code is not None else 75
-    return End(run.run, run.outcome, code, run.child_exit, True, run.counted, run.why)
+    return LaunchResult(run.run, run.outcome, code, run.child_exit, True, run.counted, run.why)
 
 
-def _hand_out(setting: _Setting, run: Run) -> End | None:
+def _hand_out(setting: _Setting, run: Run) -> LaunchResult | None:
     """Writes out the log of the run that this launch would repeat, of one made by hand its summary; None without."""
     stream = setting.wires.stream
     try:
-        with (setting.lab.places.runs / run.folder / RUN_LOG).open("rb") as file:
+        with (setting.lab.paths.runs / run.folder / RUN_LOG).open("rb") as file:
             while block := file.read(1 << 16):
                 stream.write(block)
     except FileNotFoundError:
@@ -341,7 +343,7 @@ def _hand_out(setting: _Setting, run: Run) -> End | None:
         stream.write(run.metrics.as_block().encode())
     stream.flush()
     why = f"the same code, contract and seed as {run.run}; --seed N measures it anew, --again runs it anyway"
-    return End(setting.name, "repeat", run.exit_code or 0, run.child_exit, why=why, repeats=run.run)
+    return LaunchResult(setting.name, "repeat", run.exit_code or 0, run.child_exit, why=why, repeats=run.run)
 
 
 def _smoke(setting: _Setting, launch: Launch) -> None:
@@ -364,9 +366,9 @@ def _smoke(setting: _Setting, launch: Launch) -> None:
         raise Refused(f"The smoke run failed ({ended.why or f'exit {ended.exit_code}'}).", "Mend train.py first.")
 
 
-def _plan(setting: _Setting, launch: Launch) -> End:
+def _plan(setting: _Setting, launch: Launch) -> LaunchResult:
     """Says what would be launched."""
     plain = (f"{' '.join(launch.command)} in {launch.root}, at most {launch.timeout_s / 60:g} min",)
     for line in getattr(setting.backend, "plan", lambda _: plain)(launch):
         setting.lab.say(f"would run: {line}")
-    return End(setting.name, "refused", 0, why="--dry-run: nothing was launched")
+    return LaunchResult(setting.name, "refused", 0, why="--dry-run: nothing was launched")

@@ -67,7 +67,7 @@ def next_plan(lab: Lab, store: Store, branch: str, in_flight: Sequence[Plan] = (
     while (known := store.plan(plan.plan)) and known.closed_utc and not known.run:  # dropped: the same would never pend
         seed += 1
         plan = planner.plan_with(memory, history, seed, lab.now_utc(), tuple(in_flight), policy)
-    brief = planner.prompt(plan, memory, lambda commit: git.blob(lab.places.root, commit, TARGET))
+    brief = planner.prompt(plan, memory, lambda commit: git.blob(lab.paths.root, commit, TARGET))
     plan = replace(plan, details={**plan.details, "brief": brief, "branch": branch, "seen": seen})
     store.add_plan(plan)
     return plan

@@ -8,13 +8,13 @@ from research.core import git
 from research.core.contract import DEFAULT_SEED
 from research.core.errors import ResearchError
 from research.lab.lab import Lab
-from research.lab.launch import End, Request, launch
+from research.lab.launch import LaunchResult, Request, launch
 from research.lab.worktrees import checked_out, environment_beside
 from research.runs import preflight, repeat
 from research.runs.preflight import COMMAND
 
 
-def replicate(lab: Lab, rev: str | None, request: Request) -> End:
+def replicate(lab: Lab, rev: str | None, request: Request) -> LaunchResult:
     """Measures a configuration once more.
 
     Args:
@@ -25,7 +25,7 @@ def replicate(lab: Lab, rev: str | None, request: Request) -> End:
     Raises:
         ResearchError: if there is no such commit, or it has no readable train.py.
     """
-    root = lab.places.root
+    root = lab.paths.root
     commit = git.resolve(root, rev or "HEAD")
     if commit is None:
         raise ResearchError(f"There is no commit {rev or 'HEAD'}.", "git log --oneline lists them.")
@@ -42,9 +42,9 @@ def replicate(lab: Lab, rev: str | None, request: Request) -> End:
             return end
 
 
-def _measure(lab: Lab, commit: str, branch: str | None, request: Request) -> End:
+def _measure(lab: Lab, commit: str, branch: str | None, request: Request) -> LaunchResult:
     """Runs a commit where it is checked out, or in a work tree of its own, on the branch where it was run before."""
-    root = lab.places.root
+    root = lab.paths.root
     if commit == git.head(root).commit and not git.differing(root, (preflight.TARGET, *preflight.FIXED)):
         return launch(lab, request)
     with checked_out(root, commit) as work:

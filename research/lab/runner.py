@@ -14,10 +14,10 @@ from pathlib import Path
 
 from research.core import git
 from research.core.errors import ResearchError
-from research.core.paths import Places
+from research.core.paths import LabPaths
 from research.core.settings import SETTINGS
 from research.lab.lab import Lab
-from research.lab.launch import End, Request, launch
+from research.lab.launch import LaunchResult, Request, launch
 from research.runs.backends import BACKENDS
 from research.runs.repeat import seed_of
 
@@ -97,7 +97,7 @@ def say(line: str) -> None:
         pass
 
 
-def say_end(end: End) -> None:
+def print_result(end: LaunchResult) -> None:
     """The last line."""
     if end.why:
         say(f"{end.outcome}: {end.why}")
@@ -149,6 +149,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         if code or request is None:
             return code
     assert request is not None
-    end = launch(Lab(Places(root), say=say), request)
-    say_end(end)
+    end = launch(Lab(LabPaths(root), say=say), request)
+    print_result(end)
     return end.exit

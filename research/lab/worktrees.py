@@ -35,7 +35,7 @@ def checked_out(root: Path, commit: str) -> Iterator[Path]:
         git.remove_worktree(root, place)
 
 
-def slot(root: Path, number: int, commit: str) -> Path:
+def worker_tree(root: Path, number: int, commit: str) -> Path:
     """The work tree of a worker of the night, put at a commit; it stays for the next one.
 
     Raises:
@@ -52,7 +52,7 @@ def slot(root: Path, number: int, commit: str) -> Path:
     return place
 
 
-def remove_slots(root: Path) -> None:
+def remove_worker_trees(root: Path) -> None:
     """Takes the night's work trees away."""
     for place in sorted((root / "worktrees").glob("night-*")):
         git.remove_worktree(root, place)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from research.core import git
 from research.core.errors import ResearchError
-from research.core.paths import Places
+from research.core.paths import LabPaths
 from research.core.records import Run
 from research.core.settings import SETTINGS
 from research.runs.preflight import TARGET
@@ -21,17 +21,17 @@ _CONTEXT_LINES = 3
 _SOURCE_BYTES = 2_000_000  # a train.py is 30 kB; what is a hundred times that is not read onto a page
 
 
-def source_reader(places: Places, runs: Iterable[Run]) -> ReadSource:
+def source_reader(paths: LabPaths, runs: Iterable[Run]) -> ReadSource:
     """Reads a commit's train.py from the folder of a run of it, else from git."""
     folder_of = {run.commit: run.folder for run in runs if run.commit and run.folder}
 
     @lru_cache(maxsize=256)
     def read(commit: str) -> str | None:
         folder = folder_of.get(commit)
-        content = _read_file(places.runs / folder / TARGET) if folder else None
+        content = _read_file(paths.runs / folder / TARGET) if folder else None
         if content is None and commit:
             try:
-                content = git.blob(places.root, commit, TARGET)
+                content = git.blob(paths.root, commit, TARGET)
             except ResearchError:
                 content = None
         return content.decode("utf-8", "replace") if content is not None else None

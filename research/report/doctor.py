@@ -19,7 +19,7 @@ from research.core import git
 from research.core.check import Check
 from research.core.contract import BRANCHES, ENV_PROFILE
 from research.core.errors import ResearchError
-from research.core.paths import Places, machine_home
+from research.core.paths import LabPaths, machine_home
 from research.core.settings import SETTINGS
 from research.runs import gpu
 from research.store.connect import StoreDamaged
@@ -53,7 +53,7 @@ def examine(cwd: Path, environment: Mapping[str, str], ask: gpu.Ask = gpu.ask_nv
     if root is None:
         fix = "cd into the repository (or: git init)" if shutil.which("git") else _GET_GIT
         return [*found, Check("git", False, trouble, fix)]
-    found += [_git(root), _store(Places(root)), _modal(environment)]
+    found += [_git(root), _store(LabPaths(root)), _modal(environment)]
     return [*found, *_hooks(root, environment)]
 
 
@@ -162,8 +162,8 @@ def _disk(root: Path, environment: Mapping[str, str]) -> Check:
 
 def _written(root: Path) -> tuple[Path, ...]:
     """The folders that runs and the memory are written to, as far as they are there."""
-    places = Places(root)
-    return tuple(dict.fromkeys(_existing(place) for place in (places.runs, places.discovery)))
+    paths = LabPaths(root)
+    return tuple(dict.fromkeys(_existing(place) for place in (paths.runs, paths.discovery)))
 
 
 def _existing(path: Path) -> Path:
@@ -210,17 +210,17 @@ def _git(root: Path) -> Check:
     return Check("git", True, f"{where}; clean")
 
 
-def _store(places: Places) -> Check:
-    if not places.memory.exists():
+def _store(paths: LabPaths) -> Check:
+    if not paths.memory.exists():
         return Check("memory.db", True, "nothing recorded yet")
     try:
-        with read_store(places) as store:
+        with read_store(paths) as store:
             runs, waiting = len(store.runs()), len(store.open_runs())
     except StoreDamaged as error:
         return Check("memory.db", False, error.what, "uv run research record   # it is rebuilt from results/runs")
     except ResearchError as error:
         return Check("memory.db", False, error.what, error.next)
-    size = places.memory.stat().st_size / 1024**2
+    size = paths.memory.stat().st_size / 1024**2
     tail = f", {waiting} in flight or left open" if waiting else ""
     return Check("memory.db", True, f"{runs} runs, {size:.1f} MiB, sound{tail}")
 

@@ -78,13 +78,13 @@ class Live:
             return True
         if not self._is_cut_off:
             try:
-                self._is_cut_off = not is_held(self.lab.places.discovery / state.LOCK)
+                self._is_cut_off = not is_held(self.lab.paths.discovery / state.LOCK)
             except OSError:
                 return True
         return not self._is_cut_off
 
     def _flight(self, run: Run) -> Flight:
-        folder = self.lab.places.runs / run.folder
+        folder = self.lab.paths.runs / run.folder
         now = self.lab.clock()
         flight = flight_of(run, read_progress(folder / RUN_LOG), now, alive=True)
         if flight.seconds > _YOUNG_S and not folders.is_alive(folder):
@@ -95,14 +95,14 @@ class Live:
         """What the memory says; read again only when its files have changed, since reading costs what runs need."""
         seen = self._stamp()
         if self._known is None or seen != self._seen:
-            with read_store(self.lab.places) as store:
+            with read_store(self.lab.paths) as store:
                 self._known = self._known_of(store)
             self._seen, self._is_cut_off = seen, False
         return self._known
 
     def _stamp(self) -> tuple[object, ...]:
         stamps: list[object] = []
-        memory = self.lab.places.memory
+        memory = self.lab.paths.memory
         for path in (memory, memory.with_name(memory.name + "-wal")):
             try:
                 status = os.stat(path)
@@ -114,7 +114,7 @@ class Live:
     def _known_of(self, store: Store) -> Known:
         everything = store.judged()
         open_runs = store.open_runs()
-        here = branch_here(self.lab.places)
+        here = branch_here(self.lab.paths)
         going = {run.branch for run in open_runs}
         branch = choose_branch(everything, next(iter(going)) if len(going) == 1 else here)
         memory = recall(everything, branch)
@@ -124,6 +124,6 @@ class Live:
         standing = memory.incumbent or memory.best
         names = {run.run: run.folder for item in mine for run in (item.run,)}
         for name in reversed(standing.runs if standing else ()):
-            curve = curve or (finished_curve(self.lab.places.runs / names[name]) if names.get(name) else ())
+            curve = curve or (finished_curve(self.lab.paths.runs / names[name]) if names.get(name) else ())
         policy = store.fact(POLICY_FACT) or ""
         return Known(mine, memory, open_runs, plan, night, curve, store.verdicts(), policy)

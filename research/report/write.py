@@ -9,7 +9,7 @@ from research.agents.night import state
 from research.core import git
 from research.core.errors import ResearchError
 from research.core.files import write_whole
-from research.core.paths import Places
+from research.core.paths import LabPaths
 from research.core.records import Judged
 from research.report import charts
 from research.report.data import ReportData
@@ -26,9 +26,9 @@ class NothingThere(ResearchError):
     """The branch asked for has no runs."""
 
 
-def page_path(places: Places) -> Path:
+def page_path(paths: LabPaths) -> Path:
     """Where the morning page lies."""
-    return places.root / "results" / "report.html"
+    return paths.root / "results" / "report.html"
 
 
 def choose_branch(history: Sequence[Judged], here: str, wanted: str | None = None) -> str:
@@ -48,10 +48,10 @@ def choose_branch(history: Sequence[Judged], here: str, wanted: str | None = Non
     return branches[-1]
 
 
-def read_data(store: Store, places: Places, made_utc: str, wanted: str | None = None) -> ReportData:
+def read_data(store: Store, paths: LabPaths, made_utc: str, wanted: str | None = None) -> ReportData:
     """What the page says, from the memory as it is."""
     everything = store.judged()
-    branch = choose_branch(everything, branch_here(places), wanted)
+    branch = choose_branch(everything, branch_here(paths), wanted)
     memory = recall(everything, branch)
     mine = [item for item in everything if item.run.branch == branch and item.run.contract in (memory.contract, None)]
     names = {item.run.run for item in mine}
@@ -69,26 +69,26 @@ def read_data(store: Store, places: Places, made_utc: str, wanted: str | None = 
             launches=launches,
             elsewhere=len(everything) - len(mine),
             foreign=foreign(store),
-            diffs=differences(runs, source_reader(places, runs)),
+            diffs=differences(runs, source_reader(paths, runs)),
         )
     )
 
 
-def branch_here(places: Places) -> str:
+def branch_here(paths: LabPaths) -> str:
     """The branch that is checked out, "" without one."""
     try:
-        return git.head(places.root).branch
+        return git.head(paths.root).branch
     except ResearchError:
         return ""
 
 
-def write_page(data: ReportData, places: Places) -> Path:
+def write_page(data: ReportData, paths: LabPaths) -> Path:
     """Writes the page; returns where it is.
 
     Raises:
         OSError: if it can't be written.
     """
-    path = page_path(places)
+    path = page_path(paths)
     write_whole(path, render(data).encode("utf-8", "replace"))
     return path
 

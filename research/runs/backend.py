@@ -42,7 +42,7 @@ class Launch:
 
 
 @dataclass(frozen=True)
-class Ended:
+class CommandResult:
     """How a launched command ended.
 
     Attributes:
@@ -88,7 +88,7 @@ class Backend(Protocol):
 
     def run(
         self, launch: Launch, emit: Callable[[bytes], None], say: Callable[[str], None], stop: StopRequest
-    ) -> Ended:
+    ) -> CommandResult:
         """Runs the command to its end.
 
         Args:

@@ -17,7 +17,7 @@ from research.core.contract import ENV_RUN_DIR, ENV_SEED
 from research.core.errors import ConfigurationError
 from research.core.settings import SETTINGS
 from research.runs import gpu
-from research.runs.backend import Ended, EndKind, Launch, StopRequest
+from research.runs.backend import CommandResult, EndKind, Launch, StopRequest
 
 _GUARD = Path(__file__).with_name("guard.py")
 _POLL_S = 0.1  # how long a stop request may go unnoticed; a person does not see it
@@ -100,7 +100,7 @@ class LocalBackend:
 
     def run(
         self, launch: Launch, emit: Callable[[bytes], None], say: Callable[[str], None], stop: StopRequest
-    ) -> Ended:
+    ) -> CommandResult:
         """Runs the command to its end; see research.runs.backend.
 
         Raises:
@@ -123,14 +123,14 @@ class LocalBackend:
         device, facts = observed.device, observed.facts
         if kind == "timeout":
             why = f"ended by the time limit of {launch.timeout_s / 60:g} min"
-            return Ended("timeout", 124, child.code, why, phases, device, facts=facts)
+            return CommandResult("timeout", 124, child.code, why, phases, device, facts=facts)
         if kind == "interrupted":
             why = f"ended by {signal.Signals(number).name}"
-            return Ended("interrupted", 128 + number, child.code, why, phases, device, facts=facts)
+            return CommandResult("interrupted", 128 + number, child.code, why, phases, device, facts=facts)
         if child.code is None:
             why = "the process that watches the command was killed"
-            return Ended("infrastructure", 75, None, why, phases, device, facts=facts)
-        return Ended("finished", child.code, child.code, "", phases, device, facts=facts)
+            return CommandResult("infrastructure", 75, None, why, phases, device, facts=facts)
+        return CommandResult("finished", child.code, child.code, "", phases, device, facts=facts)
 
     def _start(self, launch: Launch) -> _Child:
         environment = self._environment | {

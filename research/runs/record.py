@@ -7,7 +7,7 @@ from pathlib import Path
 
 from research.core import contract
 from research.core.records import Failure, Outcome, Run
-from research.runs.backend import Ended
+from research.runs.backend import CommandResult
 from research.runs.failure import classify
 from research.runs.log import LogText, Summary, read_log, read_summary
 from research.runs.score import Score, disagreements, read_score
@@ -15,7 +15,7 @@ from research.runs.score import Score, disagreements, read_score
 _OUR_SIGNALS = (129, 130, 143)  # HUP, INT, TERM: somebody ended it; a candidate does not do that to itself
 
 
-def outcome_of(ended: Ended, score: Score | None, log: LogText) -> tuple[Outcome, int, str]:
+def outcome_of(ended: CommandResult, score: Score | None, log: LogText) -> tuple[Outcome, int, str]:
     """What a command's end means for a run of train.py.
 
     Returns:
@@ -45,7 +45,7 @@ def _is_uv_failure(code: int, log: LogText) -> bool:
     return code == 2 and any(line.startswith("error: ") for line in words) and not any(line == "---" for line in words)
 
 
-def finished(run: Run, ended: Ended, folder: Path, now_utc: str, expected_contract: str | None = None) -> Run:
+def finished(run: Run, ended: CommandResult, folder: Path, now_utc: str, expected_contract: str | None = None) -> Run:
     """The finish record of a run that was launched.
 
     Args:
@@ -81,7 +81,9 @@ def finished(run: Run, ended: Ended, folder: Path, now_utc: str, expected_contra
     return scored(record, score, summary) if outcome == "scored" and score else record
 
 
-def _failure(outcome: Outcome, ended: Ended, score: Score | None, log: LogText, summary: Summary) -> Failure | None:
+def _failure(
+    outcome: Outcome, ended: CommandResult, score: Score | None, log: LogText, summary: Summary
+) -> Failure | None:
     if outcome == "timeout":
         return classify(log, summary, ended.child_exit or 0, timed_out=True)
     if ended.exit_code == 0 and score is not None:

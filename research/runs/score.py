@@ -116,11 +116,11 @@ def _overdone(score: Score, metrics: Metrics) -> Iterator[str]:
     """What a summary tells of training that the budget or the loader did not give."""
     budget, seconds, steps = score.budget_s, metrics.training_seconds, max(1, metrics.num_steps)
     if budget:
-        most = budget * SETTINGS.most_budget_share + SETTINGS.last_steps * seconds / steps
-        if not SETTINGS.least_budget_share * budget <= seconds <= most:
+        most = budget * SETTINGS.max_budget_share + SETTINGS.last_steps * seconds / steps
+        if not SETTINGS.min_budget_share * budget <= seconds <= most:
             yield f"it trained for {seconds:g} s of a budget of {budget:g} s"
     handed, said = score.handed_tokens, metrics.total_tokens_M * 1e6
-    if handed is not None and handed < SETTINGS.least_handed_share * said:
+    if handed is not None and handed < SETTINGS.min_handed_share * said:
         yield f"it says that it trained on {said:,.0f} tokens; prepare.py handed out {handed:,.0f} of training text"
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from research.core.errors import ConfigurationError
 from research.core.files import held, read_json, write_json
 from research.runs import gpu
-from research.runs.backend import Ended, Launch, StopRequest
+from research.runs.backend import CommandResult, Launch, StopRequest
 from research.runs.local import LocalBackend
 
 ENV_SCRIPT = "AUTORESEARCH_SCRIPT"
@@ -174,14 +174,14 @@ class ScriptedBackend(LocalBackend):
 
     def run(
         self, launch: Launch, emit: Callable[[bytes], None], say: Callable[[str], None], stop: StopRequest
-    ) -> Ended:
+    ) -> CommandResult:
         """Plays the next outcome; see research.runs.backend."""
         player = self._player or _player_of(Path(self._environment[ENV_SCRIPT]))
         self._play = player(launch)
         if self._play.kind == "infrastructure":
-            return Ended("infrastructure", 75, None, "scripted: the infrastructure failed")
+            return CommandResult("infrastructure", 75, None, "scripted: the infrastructure failed")
         if self._play.kind == "capacity":
-            return Ended("capacity", 69, None, "scripted: no GPU within the queue timeout")
+            return CommandResult("capacity", 69, None, "scripted: no GPU within the queue timeout")
         if self._play.limit_s is not None:
             launch = replace(launch, timeout_s=self._play.limit_s)
         return super().run(launch, emit, say, stop)

@@ -14,7 +14,7 @@ from research.core.contract import RUN_LOG
 from research.core.errors import ConfigurationError, ResearchError
 from research.core.files import FileLock
 from research.core.records import Run
-from research.runs.backend import Backend, Ended, Launch, StopRequest
+from research.runs.backend import Backend, CommandResult, Launch, StopRequest
 from research.runs.local import LocalBackend
 from research.runs.preflight import TARGET, Refused
 from research.runs.record import finished, interrupted
@@ -33,7 +33,9 @@ class Wires:
     now_utc: Callable[[], str]
 
 
-def run_command(backend: Backend, launch: Launch, log: Path | None, wires: Wires, fds: tuple[int, ...]) -> Ended:
+def run_command(
+    backend: Backend, launch: Launch, log: Path | None, wires: Wires, fds: tuple[int, ...]
+) -> CommandResult:
     """Runs a command to its end, whatever goes wrong on our side of it.
 
     Args:
@@ -49,11 +51,11 @@ def run_command(backend: Backend, launch: Launch, log: Path | None, wires: Wires
     try:
         ended = backend.run(launch, tee.write, wires.say, wires.stop)
     except ConfigurationError as error:
-        return Ended("configuration", 78, None, str(error))
+        return CommandResult("configuration", 78, None, str(error))
     except ResearchError as error:
-        return Ended("infrastructure", 75, None, str(error))
+        return CommandResult("infrastructure", 75, None, str(error))
     except (OSError, RuntimeError, ValueError) as error:
-        return Ended("infrastructure", 75, None, f"the {backend.name} backend failed: {error}")
+        return CommandResult("infrastructure", 75, None, f"the {backend.name} backend failed: {error}")
     finally:
         tee.close()
     if tee.log_problem:

@@ -84,7 +84,7 @@ class Bandit:
         self._mean_credit = self._settings.credit_fade * self._mean_credit + improvement
         self._mean_weight = self._settings.credit_fade * self._mean_weight + cost
         scale = self._mean_credit / self._mean_weight
-        credit = min(improvement / scale, self._settings.credit_most) if scale > 0.0 else 0.0
+        credit = min(improvement / scale, self._settings.max_credit) if scale > 0.0 else 0.0
         for table in (self._credit, self._cost):
             for known in table:
                 table[known] *= self._fade

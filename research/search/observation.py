@@ -61,7 +61,7 @@ class Result(Protocol):
 
 
 @dataclass(frozen=True)
-class Measured:
+class Observation:
     """A Result of a real night; see Result for the fields."""
 
     index: int

@@ -16,7 +16,7 @@ from research.core.records import Decision, Judged, Plan, Run
 from research.core.settings import SETTINGS
 from research.search.emitters import EMITTERS, FREE
 from research.search.emitters.text import quoted
-from research.search.observation import Measured, configuration
+from research.search.observation import Observation, configuration
 from research.search.policy import make_policy
 from research.verdict import lineage
 from research.verdict.comparable import is_believable
@@ -26,7 +26,7 @@ from research.verdict.recall import recall
 ReadSource = Callable[[str], "bytes | None"]
 """Gives the train.py of a commit, None where there is none."""
 
-Results = Sequence[tuple[Measured, Decision]]
+Results = Sequence[tuple[Observation, Decision]]
 """What was measured, in order of the verdicts, with what was decided about it."""
 
 REPLICATE = "replicate"
@@ -74,13 +74,13 @@ def plan_with(
 # From records to what a policy sees -----------------------------------------------------------------------------
 
 
-def results_of(history: Sequence[Judged]) -> list[tuple[Measured, Decision]]:
+def results_of(history: Sequence[Judged]) -> list[tuple[Observation, Decision]]:
     """The judged runs as a policy sees them, the baseline first; ids are commits.
 
     What came before the baseline is left out, scores that were not believed among it: nothing was decided by it.
     """
     decided = sorted((item for item in history if item.verdict), key=_first_order)
-    found: list[tuple[Measured, Decision]] = []
+    found: list[tuple[Observation, Decision]] = []
     ids: dict[str, str] = {}
     decisions: dict[str, Decision] = {}
     tip = ""
@@ -93,7 +93,7 @@ def results_of(history: Sequence[Judged]) -> list[tuple[Measured, Decision]]:
         parent = ids.get(run.parent) or tip or None
         name = run.run if known else run.commit or run.run
         decision = verdict.decision
-        if known and decision != "keep" and not lineage.tells_of_its_code(run):
+        if known and decision != "keep" and not lineage.is_about_candidate(run):
             decision = decisions.get(known, decision)  # it came to no score: what was decided before stands
         decisions[known or name] = decision
         found.append((_measured(run, len(found), name, None if known else parent, known), decision))
@@ -109,11 +109,11 @@ def _first_order(item: Judged) -> int:
     return min([item.order, *(order for order, _ in item.earlier)])
 
 
-def _measured(run: Run, index: int, name: str, parent: str | None, known: str | None) -> Measured:
+def _measured(run: Run, index: int, name: str, parent: str | None, known: str | None) -> Observation:
     sized = run.statements_added or run.statements_removed or run.category
     scored = is_believable(run)
     failure = run.failure.signature if run.failure else run.outcome or "no score"
-    return Measured(
+    return Observation(
         index=index,
         id=name,
         parent_id=parent,

@@ -73,8 +73,8 @@ class Agent:
 
     def _allowed(self, category: str | None) -> Sequence[int]:
         """The ideas that an ordered category leaves."""
-        places = [i for part in (category or "").split("+") for i in self._of.get(part.split("/")[0], ())]
-        return places or self._all
+        paths = [i for part in (category or "").split("+") for i in self._of.get(part.split("/")[0], ())]
+        return paths or self._all
 
     def _found(self, way: str, allowed: Sequence[int], parent: Config, mixed: bool, choice: int) -> list[Config]:
         """Different new proposals in a way; the first is a fair draw."""

@@ -65,15 +65,15 @@ def compare(question: Question, workers: int = 1, say: Callable[[int], None] = l
         workers: Processes.
         say: Told the number of landscapes done, from time to time.
     """
-    places = range(question.landscapes)
+    paths = range(question.landscapes)
     played: list[Nights] = []
     if workers <= 1:
-        for place in places:
+        for place in paths:
             played.append(_play_all(question, place))
             say(len(played))
     else:
         with ProcessPoolExecutor(workers) as pool:
-            for nights in pool.map(_play_all, [question] * len(places), places, chunksize=2):
+            for nights in pool.map(_play_all, [question] * len(paths), paths, chunksize=2):
                 played.append(nights)
                 say(len(played))
     count = len(question.families)

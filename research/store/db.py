@@ -115,7 +115,7 @@ class Store:
             self._add_line(run)
         return True
 
-    def take_in_run(self, run: Run, line: bytes | None = None) -> bool:
+    def add_run(self, run: Run, line: bytes | None = None) -> bool:
         """Writes a finished run that was not started here.
 
         Args:

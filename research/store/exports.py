@@ -53,7 +53,7 @@ def import_lines(store: Store, texts: Iterable[str]) -> list[str]:
                     raise ValueError("the first line does not name the schema")
                 if kind == "run":
                     line = base64.b64decode(item["line"]) if item.get("line") else None
-                    if store.take_in_run(from_plain(Run, item), line):
+                    if store.add_run(from_plain(Run, item), line):
                         new.add(item["run"])
                         order.append(item["run"])
                 elif kind == "verdict" and item["run"] in new:

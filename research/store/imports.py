@@ -14,7 +14,7 @@ from research.core.errors import ResearchError
 from research.store import ledger
 from research.store.db import Store
 from research.store.exports import SCHEMA, import_lines
-from research.store.ledger_file import take_in_lines
+from research.store.ledger_file import import_ledger_lines
 from research.store.old_folder import EVENTS, STATE, import_folder
 
 
@@ -90,7 +90,7 @@ def _import_ledger(store: Store, content: bytes, lines: Sequence[bytes], at_utc:
         rows.append(line)
         if why := _doubt(line):
             doubtful.append(Skipped(where, why))
-    new = take_in_lines(store, rows, at_utc)
+    new = import_ledger_lines(store, rows, at_utc)
     return Imported(tuple(new), len(rows) - len(new), tuple(skipped), tuple(doubtful))
 
 

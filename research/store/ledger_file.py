@@ -46,7 +46,7 @@ def foreign_run(line: bytes, occurrence: int, at_utc: str) -> Run:
     )
 
 
-def take_in_lines(store: Store, lines: Iterable[bytes], at_utc: str, edits: bool = False) -> list[str]:
+def import_ledger_lines(store: Store, lines: Iterable[bytes], at_utc: str, edits: bool = False) -> list[str]:
     """Takes in the lines that the store does not hold, once; returns the names of the new runs.
 
     Args:
@@ -66,7 +66,7 @@ def take_in_lines(store: Store, lines: Iterable[bytes], at_utc: str, edits: bool
                 continue
             run = foreign_run(line, counts[line], at_utc)
             counts[line] += 1
-            if store.take_in_run(run, line):
+            if store.add_run(run, line):
                 new.append(run.run)
     return new
 
@@ -94,7 +94,7 @@ def sync_ledger(store: Store, path: Path, lock: Path, at_utc: str) -> list[str]:
             content = b""
         ours: list[str] = json.loads(store.fact(_DIGESTS) or "[]")
         if content and ledger.digest(content) not in ours:
-            new = take_in_lines(store, ledger.split(content), at_utc, edits=True)
+            new = import_ledger_lines(store, ledger.split(content), at_utc, edits=True)
         lines = store.ledger_lines()
         wanted = ledger.render(lines)
         if wanted == content or (not lines and not content):

@@ -54,7 +54,7 @@ def import_folder(store: Store, folder: Path, at_utc: str) -> OldFolder:
                 run = _run(record, at_utc) if record is not None else None
                 if why or run is None:
                     found.skipped.append((where, why or "an experiment without an id"))
-                elif store.take_in_run(run):
+                elif store.add_run(run):
                     found.new.append(run.run)
                 else:
                     found.known += 1

@@ -6,64 +6,64 @@ from collections.abc import Callable
 from pathlib import Path
 
 from research.core.files import held
-from research.core.paths import Places
+from research.core.paths import LabPaths
 from research.core.records import Run, Verdict
 from research.core.settings import SETTINGS
 from research.store import folders, ledger
 from research.store.connect import StoreDamaged
 from research.store.db import Store
-from research.store.ledger_file import take_in_lines
+from research.store.ledger_file import import_ledger_lines
 
 SetAside = Callable[[str], None]
 
 
-def read_store(places: Places) -> Store:
+def read_store(paths: LabPaths) -> Store:
     """The memory for reading: the file where there is one, else an empty one; makes no files.
 
     Raises:
         StoreNewer, StoreDamaged, StoreBusy: as their names say.
     """
-    if not places.memory.exists():
+    if not paths.memory.exists():
         return Store(None)
-    if not _has_content(places.memory):  # SQLite would take it for a new one and write its tables, which look like ours
-        raise StoreDamaged(f"{places.memory} is empty (0 bytes).", "Type: research record (it is rebuilt).")
-    return Store(places.memory)
+    if not _has_content(paths.memory):  # SQLite would take it for a new one and write its tables, which look like ours
+        raise StoreDamaged(f"{paths.memory} is empty (0 bytes).", "Type: research record (it is rebuilt).")
+    return Store(paths.memory)
 
 
-def open_store(places: Places, at_utc: str, tell: SetAside) -> Store:
+def open_store(paths: LabPaths, at_utc: str, tell: SetAside) -> Store:
     """The memory for reading and writing, made, upgraded or rebuilt as needed.
 
     Args:
-        places: The checkout.
+        paths: The checkout.
         at_utc: Now, for the dated name of a damaged file.
         tell: Takes one sentence for the user, when something was rebuilt.
 
     Raises:
         StoreNewer, StoreBusy: as their names say.
     """
-    places.discovery.mkdir(parents=True, exist_ok=True)
+    paths.discovery.mkdir(parents=True, exist_ok=True)
     try:
-        if _has_content(places.memory):
-            return Store(places.memory)
+        if _has_content(paths.memory):
+            return Store(paths.memory)
     except StoreDamaged:
         pass
-    with held(places.discovery / ".memory.lock", SETTINGS.busy_timeout_s):
+    with held(paths.discovery / ".memory.lock", SETTINGS.busy_timeout_s):
         try:
-            if _has_content(places.memory):
-                return Store(places.memory)  # somebody else made or mended it meanwhile
+            if _has_content(paths.memory):
+                return Store(paths.memory)  # somebody else made or mended it meanwhile
         except StoreDamaged as damage:
-            aside = _set_aside(places.memory, at_utc)
+            aside = _set_aside(paths.memory, at_utc)
             tell(f"{damage.what} It is kept as {aside.name}; the memory is rebuilt from results/runs and results.tsv.")
-        draft = places.memory.with_name(".memory.new")
+        draft = paths.memory.with_name(".memory.new")
         # A killed process leaves the log of a memory that is gone, which SQLite would play into the new one.
-        for stale in (draft, *_companions(draft), *_companions(places.memory)):
+        for stale in (draft, *_companions(draft), *_companions(paths.memory)):
             stale.unlink(missing_ok=True)
         with Store(draft) as store:
-            count = rebuild(store, places, at_utc)
-        draft.replace(places.memory)  # closing the last connection has folded the log in
+            count = rebuild(store, paths, at_utc)
+        draft.replace(paths.memory)  # closing the last connection has folded the log in
     if count:
         tell(f"Taken into the new memory: {count} runs.")
-    return Store(places.memory)
+    return Store(paths.memory)
 
 
 def _has_content(path: Path) -> bool:
@@ -88,25 +88,25 @@ def _set_aside(path: Path, at_utc: str) -> Path:
     return aside
 
 
-def rebuild(store: Store, places: Places, at_utc: str) -> int:
+def rebuild(store: Store, paths: LabPaths, at_utc: str) -> int:
     """Fills an empty store from the folders of the runs and the lines of results.tsv; returns how many runs."""
     found: list[tuple[Run, Path]] = []
-    for folder in sorted(places.runs.iterdir()) if places.runs.is_dir() else []:
+    for folder in sorted(paths.runs.iterdir()) if paths.runs.is_dir() else []:
         run = folders.read_run(folder)
         if run and run.folder == folder.name:
             found.append((run, folder))
-    lines = ledger.split(places.ledger.read_bytes()) if places.ledger.is_file() else ()
+    lines = ledger.split(paths.ledger.read_bytes()) if paths.ledger.is_file() else ()
     with store.write():
         verdicts: list[Verdict] = []
         for run, folder in sorted(found, key=lambda item: item[0].finished_utc or "~"):
             if run.outcome is None:
                 store.start_run(run)
             else:
-                store.take_in_run(run)
+                store.add_run(run)
                 verdicts += folders.read_verdicts(folder) or _verdict_of_line(run, lines)
         for verdict in sorted(verdicts, key=lambda one: one.created_utc):  # the branch stands on the latest that fell
             store.add_verdict(verdict)
-        take_in_lines(store, lines, at_utc, edits=True)
+        import_ledger_lines(store, lines, at_utc, edits=True)
         place = {line: number for number, line in reversed(list(enumerate(lines)))}
         entries = store.ledger_entries()  # in order of finish, which decides where the file says nothing
         store.reorder_ledger([run for run, line in sorted(entries, key=lambda entry: place.get(entry[1], len(lines)))])

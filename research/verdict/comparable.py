@@ -111,7 +111,7 @@ class Comparison:
         """
         prior = assumed(noise_sd(self.evidence))
         latest = [*self.parents][-SETTINGS.effects_remembered :]
-        heard = latest[-SETTINGS.heard_most :]
+        heard = latest[-SETTINGS.max_children :]
         others = [child for child in latest if child != self.key]
         as_measured = [self.evidence.gap(child, self.parents[child]) for child in others]
         first = Beliefs(self.evidence, self.parents, Effects(prior, prior).learned(as_measured), heard)

@@ -44,7 +44,7 @@ class Config:
         if verdict is None or item.order <= self.order:
             return
         # The crash of one replicate takes away nothing that other runs have shown.
-        if self.decided_by in ("", run.run) or verdict.decision == "keep" or lineage.tells_of_its_code(run):
+        if self.decided_by in ("", run.run) or verdict.decision == "keep" or lineage.is_about_candidate(run):
             self.order, self.decision, self.why, self.decided_by = item.order, verdict.decision, verdict.why, run.run
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from research.core.records import Decision, Judged, Run, Verdict
 from research.verdict.comparable import Comparison, compare, is_believable
 from research.verdict.judge import PERSON, RULE
-from research.verdict.lineage import tells_of_its_code
+from research.verdict.lineage import is_about_candidate
 
 
 def consequences(run: Run, verdict: Verdict, history: Sequence[Judged]) -> list[Verdict]:
@@ -29,7 +29,7 @@ def consequences(run: Run, verdict: Verdict, history: Sequence[Judged]) -> list[
     found = [*_of_its_own(case, verdict)]
     if verdict.decision == "keep":
         found += _of_its_rival(case, verdict)
-    elif case.stands and tells_of_its_code(run):
+    elif case.stands and is_about_candidate(run):
         found += _put_back(case, verdict)
     return found
 
@@ -38,7 +38,7 @@ def _of_its_own(case: Comparison, verdict: Verdict) -> Iterator[Verdict]:
     """Open runs of the configuration are decided with it; a discarded incumbent's keeps are taken back."""
     if verdict.decision == "discard" and not is_believable(case.run) and not _ends_it(case):
         return
-    taken_back = verdict.decision == "discard" and case.stands and tells_of_its_code(case.run)
+    taken_back = verdict.decision == "discard" and case.stands and is_about_candidate(case.run)
     for item in case.siblings:
         known = item.verdict
         if known is None or known.rule == PERSON or not (known.is_open or (taken_back and known.decision == "keep")):

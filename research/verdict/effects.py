@@ -47,7 +47,7 @@ class Part:
     sd: float
 
 
-_SCALES = tuple(SETTINGS.effect_least_bpb * 2.0**step for step in range(SETTINGS.effect_scales))
+_SCALES = tuple(SETTINGS.min_effect_bpb * 2.0**step for step in range(SETTINGS.effect_scales))
 PARTS = (
     Part(0, 0.0),
     *(Part(-1, scale) for scale in _SCALES),
@@ -146,7 +146,7 @@ class Effects:
             return Belief(gap[0], gap[1])
         mean = square = 0.0
         for weight, part in zip(joint, PARTS, strict=True):
-            if part.side and weight > total * SETTINGS.effect_least_weight:
+            if part.side and weight > total * SETTINGS.min_effect_weight:
                 centre, variance = _half_posterior(part, gap)
                 mean += weight / total * centre
                 square += weight / total * (variance + centre * centre)
@@ -218,7 +218,7 @@ def noise_sd(evidence: Evidence) -> float:
     """Standard deviation of one run, in bpb; that of rounding where replicates, more than two, all gave the same."""
     noise = evidence.noise()
     of_prior = noise.prior_n * noise.prior_sd**2 / noise.dof
-    repeats_exactly = noise.n >= SETTINGS.noise_least_n and noise.sd**2 - of_prior < SETTINGS.rounding_bpb**2
+    repeats_exactly = noise.n >= SETTINGS.min_noise_n and noise.sd**2 - of_prior < SETTINGS.rounding_bpb**2
     return SETTINGS.rounding_bpb if repeats_exactly else noise.sd
 
 

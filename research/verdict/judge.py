@@ -60,7 +60,7 @@ def person_on(case: Comparison) -> Decision | None:
 def _without_score(case: Comparison) -> str:
     run = case.run
     what = f"{run.failure.kind}: {as_data(run.failure.signature)}" if run.failure else run.outcome or "no end"
-    if case.stands and not lineage.tells_of_its_code(run):
+    if case.stands and not lineage.is_about_candidate(run):
         return f"no score ({what}); the incumbent was measured before and stays"
     return f"no score ({what})"
 
@@ -136,7 +136,7 @@ def _weigh(case: Comparison, candidate: str, incumbent: str, statements_net: int
         incumbent,
         statements_net=statements_net,
         largest_gain=case.largest_gain,
-        settings=replace(SETTINGS, suspect_least_bpb=max(least, SETTINGS.suspect_least_bpb)),
+        settings=replace(SETTINGS, min_suspect_bpb=max(least, SETTINGS.min_suspect_bpb)),
     )
 
 

@@ -46,10 +46,10 @@ def _takes_away(run: Run, kept: Sequence[Run]) -> bool:
     """Whether a discarded run takes its configuration off the line."""
     if any(other.run == run.run for other in kept):
         return True
-    return bool(kept) and kept[-1].commit == run.commit and tells_of_its_code(run)
+    return bool(kept) and kept[-1].commit == run.commit and is_about_candidate(run)
 
 
-def tells_of_its_code(run: Run) -> bool:
+def is_about_candidate(run: Run) -> bool:
     """Whether a run's failing says something about its configuration: a score does, and a probe that failed.
 
     A crash, a time limit or a score that disagrees with its log may be the machine's doing; one such replicate does

@@ -151,7 +151,7 @@ def _score(verdict: Verdict) -> str:
 def _best(case: Comparison, verdict: Verdict) -> Iterator[str]:
     """What stands after this verdict."""
     stands = case.run if verdict.decision == "keep" else case.incumbent
-    if verdict.decision == "discard" and case.stands and lineage.tells_of_its_code(case.run):
+    if verdict.decision == "discard" and case.stands and lineage.is_about_candidate(case.run):
         stands = case.before
     if stands is not None and (key := case.keys.of(stands)) in case.evidence:
         yield f"current best: {told(case.evidence.estimate(key))} @ {stands.commit[:7]}"

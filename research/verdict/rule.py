@@ -73,8 +73,8 @@ def weigh(
         own_p = effects.p_better(beliefs.gap(candidate)) if beliefs.parent(candidate) is not None else 1.0
     difference = _estimate(effect, evidence, runs + evidence.n(incumbent))
     p_as_good = normal_cdf((settings.simpler_margin_bpb - gap[0]) / max(gap[1], settings.rounding_bpb))
-    suspect = -gap[0] > max(settings.suspect_factor * largest_gain, settings.suspect_least_bpb)
-    noisy = evidence.noise().n < settings.noise_least_n or (
+    suspect = -gap[0] > max(settings.suspect_factor * largest_gain, settings.min_suspect_bpb)
+    noisy = evidence.noise().n < settings.min_noise_n or (
         error > settings.replicate_ratio * effects.size and may_repeat(evidence, settings)
     )
     decision, why = _decide(p_better, own_p, p_as_good, suspect, noisy, runs, statements_net, settings)
@@ -108,7 +108,7 @@ def _decide(
         return "discard", f"better, but by what it was made from (P(its own change is) {own_p:.2f})"
     if p_better < settings.discard_p:
         return "discard", "not better, as far as one can tell"
-    if noisy and runs < settings.replicates_most:
+    if noisy and runs < settings.max_replicates:
         return "replicate", "too close to call, another seed decides"
     if runs > 1 and p_better >= settings.tie_keep_p:
         return "keep", f"probably better after {runs} runs"

@@ -88,7 +88,7 @@ def complexity(facts: Facts) -> float:
     net = facts.statements_added - facts.statements_removed
     if net >= 0:
         return SETTINGS.complexity_per_statement * net
-    return -facts.p_near * min(SETTINGS.deletion_most, SETTINGS.deletion_per_statement * -net)
+    return -facts.p_near * min(SETTINGS.max_deletion, SETTINGS.deletion_per_statement * -net)
 
 
 def vram(facts: Facts) -> float:

@@ -114,7 +114,7 @@ def remembered(store: Store, branch: str) -> Digest:
     history = reads.history(store)
     memory = recall(history, branch)
     digest = replace(digest_of(memory), change=_change(store, history, memory))
-    if digest.runs >= SETTINGS.digest_least_runs:
+    if digest.runs >= SETTINGS.min_cached_runs:
         text = json.dumps({"key": key, "digest": asdict(digest)}, ensure_ascii=False)
         try:
             store.set_fact(_FACT + branch, text)

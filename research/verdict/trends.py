@@ -51,7 +51,7 @@ class Tally:
 
     def says(self) -> int:
         """1 if its changes gain, -1 if they lose, 0 if the evidence does not tell."""
-        if self.n < SETTINGS.conjecture_least_n or abs(self.mean) <= self.reach():
+        if self.n < SETTINGS.min_conjecture_n or abs(self.mean) <= self.reach():
             return 0
         return 1 if self.mean > 0 else -1
 

@@ -72,8 +72,8 @@ def book() -> Iterator[dict[str, str]]:
 
 def chapter(model: Model, kit: Kit) -> str:
     """What a model saw, with nothing of this machine in it."""
-    places = {str(kit.root): "REPO", str(kit.home): "HOME", sys.executable: "python"}
-    text = page(entries(model.requests), Names(places, kit.git("rev-list", "--all", "--reflog").split()))
+    paths = {str(kit.root): "REPO", str(kit.home): "HOME", sys.executable: "python"}
+    text = page(entries(model.requests), Names(paths, kit.git("rev-list", "--all", "--reflog").split()))
     assert str(kit.root.parent) not in text
     assert str(Path.home()) not in text
     return text

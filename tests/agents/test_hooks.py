@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from research.agents import autonomy
-from research.core.paths import Places
+from research.core.paths import LabPaths
 from research.core.records import Plan
 from research.store.open import open_store
 from tests.support.codexkit import EVENTS, context_of, denial_of, hook, make_codex_kit
@@ -92,7 +92,7 @@ def test_a_plan_with_its_brief_is_ordered_and_bounded(kit: Kit):
     turn_on(kit)
     kit.run()
     kit.research("settle")
-    with open_store(Places(kit.root), "2026-01-01T00:00:00Z", print) as store:
+    with open_store(LabPaths(kit.root), "2026-01-01T00:00:00Z", print) as store:
         if pending := store.pending_plan():
             store.close_plan(pending.plan, "2026-01-01T00:00:00Z", None)
         details = {"brief": "Facts first. " + "word " * 3000, "branch": "autoresearch/try"}
@@ -113,7 +113,7 @@ def test_an_order_stays_short_beside_a_review(kit: Kit):
     kit.commit("exp: worse [emitter=contrarian]", val=1.5)
     kit.run()
     kit.research("settle")
-    with open_store(Places(kit.root), "2026-01-01T00:00:00Z", print) as store:
+    with open_store(LabPaths(kit.root), "2026-01-01T00:00:00Z", print) as store:
         while pending := store.pending_plan():
             store.close_plan(pending.plan, "2026-01-01T00:00:00Z", None)
         details = {"brief": "long " * 3000, "branch": "autoresearch/try"}

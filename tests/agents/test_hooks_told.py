@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from research.core.paths import Places
+from research.core.paths import LabPaths
 from research.core.records import Plan
 from research.store.db import Store
 from research.store.open import open_store
@@ -28,7 +28,7 @@ def kit(tmp_path: Path) -> Kit:
 
 def memory(kit: Kit) -> Store:
     """The lab's memory."""
-    return open_store(Places(kit.root), AT, print)
+    return open_store(LabPaths(kit.root), AT, print)
 
 
 def replan(kit: Kit, plan: Plan) -> None:

@@ -20,7 +20,7 @@ from research.agents.night.jobs import Job
 from research.agents.night.loop import Going, Night
 from research.agents.night.setup import slots
 from research.agents.night.state import FACT, from_json
-from research.core.paths import Places
+from research.core.paths import LabPaths
 from research.core.records import Plan
 from research.lab.lab import Lab
 from research.lab.launch import Request
@@ -41,7 +41,7 @@ def kit(tmp_path: Path) -> NightKit:
 
 def finished_runs(kit: NightKit) -> list[tuple[str, str, int]]:
     """Fingerprint, outcome and seed of every finished run."""
-    with read_store(Places(kit.root)) as store:
+    with read_store(LabPaths(kit.root)) as store:
         return [(run.fingerprint, str(run.outcome), run.seed) for run in store.runs() if run.outcome]
 
 
@@ -69,7 +69,7 @@ def test_the_branch_stands_on_what_is_kept(tmp_path: Path):
     thus from the clock, and on a made-up response to train.py's constants a night now and then found nothing."""
     kit = make_night_kit(tmp_path, ["noise", "noise", *["loss", {"kind": "win", "by": -0.006}, "loss"] * 6])
     told = kit.research(*NIGHT, "--max-runs", "16", "--seed", "3")
-    with read_store(Places(kit.root)) as store:
+    with read_store(LabPaths(kit.root)) as store:
         judged = store.judged(told["branch"])
         kept = [item.run.commit for item in judged if item.verdict and item.verdict.decision == "keep"]
     assert told["kept"] >= 3
@@ -156,7 +156,7 @@ def test_runs_that_end_together_are_told_by_numbers_of_their_own(kit: NightKit):
 def test_no_plan_is_given_to_two_workers(kit: NightKit):
     """A plan turns on what is known and on how many are busy; both may be as they were when a busy one got its own."""
     branch = kit.research(*NIGHT, "--max-runs", "2")["branch"]
-    lab = Lab(Places(kit.root), environment=kit.environment)
+    lab = Lab(LabPaths(kit.root), environment=kit.environment)
     with lab.open() as store:
         state = from_json(store.fact(FACT))
         assert state is not None
@@ -164,7 +164,7 @@ def test_no_plan_is_given_to_two_workers(kit: NightKit):
         other = Plan("other", lab.now_utc(), None, None, None, "experiment", "Somebody else's.")
         first = next_plan(lab, store, branch, (other,))
         base = kit.git("rev-parse", "HEAD")
-        night._going.append(Going(Job("experiment", base, "", first), night.places[0], "f", 42, Future(), 0.0))
+        night._going.append(Going(Job("experiment", base, "", first), night.slots[0], "f", 42, Future(), 0.0))
         job = night._planned(store, Signals())
         assert job.plan is not None
         assert job.plan.plan != first.plan
@@ -205,14 +205,14 @@ def test_killed_at_random_moments_nothing_is_lost_repeated_or_orphaned(kit: Nigh
     assert len(set(runs)) == len(runs)
     rows = (kit.root / "results.tsv").read_text().splitlines()[1:]
     assert len(rows) == want
-    with read_store(Places(kit.root)) as store:
+    with read_store(LabPaths(kit.root)) as store:
         assert not store.open_runs()
         assert len(store.plans()) == len({plan.plan for plan in store.plans()})
         assert all(store.verdict(run.run) for run in store.runs() if run.outcome in ("scored", "crash"))
 
 
 def _night_fact(kit: NightKit) -> str:
-    with read_store(Places(kit.root)) as store:
+    with read_store(LabPaths(kit.root)) as store:
         return store.fact("night") or "{}"
 
 
@@ -242,7 +242,7 @@ def test_a_night_by_codex_exec(kit: NightKit, tmp_path: Path):
     kit.environment["AUTORESEARCH_CODEX"] = str(codex)
     told = kit.research(*NIGHT, "--agent", "codex", "--max-runs", "6")
     assert told["runs"] == 6
-    with read_store(Places(kit.root)) as store:
+    with read_store(LabPaths(kit.root)) as store:
         subjects = {run.subject for run in store.runs()}
     assert any(subject.startswith("exp: matrix rate") for subject in subjects)
     assert kit.git("status", "--porcelain") == ""

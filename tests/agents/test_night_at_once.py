@@ -12,7 +12,7 @@ from research.agents.night.editors import BuiltinEditor
 from research.agents.night.loop import Night
 from research.agents.night.setup import slots
 from research.agents.night.state import FACT, Limits, from_json
-from research.core.paths import Places
+from research.core.paths import LabPaths
 from research.lab.lab import Lab
 from research.lab.launch import Request
 from research.store.db import Store
@@ -32,7 +32,7 @@ def test_a_second_night_is_refused_while_one_goes_on(tmp_path: Path):
     assert "going on" in told["error"]["what"]
     assert (kit.root / "worktrees" / "night-1").exists()
     assert first.wait(timeout=120) == 0
-    with read_store(Places(kit.root)) as store:
+    with read_store(LabPaths(kit.root)) as store:
         assert [run.outcome for run in store.runs()] == ["scored"] * 3
     kit.research(*NIGHT, "--max-runs", "1")  # the first one has let go
 
@@ -70,7 +70,7 @@ def test_a_night_goes_on_when_the_memory_was_locked_for_long(tmp_path: Path):
     kit = make_night_kit(tmp_path)
     kit.research(*NIGHT, "--max-runs", "1")
     begin, told = datetime.now(UTC), list[str]()
-    places = Places(kit.root)
+    places = LabPaths(kit.root)
 
     def quick() -> datetime:  # a wait of 10 s takes half a second
         return begin + (datetime.now(UTC) - begin) * 20

@@ -55,13 +55,13 @@ def test_of_an_interrupted_night_it_is_the_very_command_that_goes_on(limits: Lim
 
 
 def test_the_page_prints_them(tmp_path: Path):
-    places = make_lab(tmp_path / "lab", 60)
+    paths = make_lab(tmp_path / "lab", 60)
     pages = []
     for night in (REMOTE, replace(REMOTE, finished_utc=None)):
-        with open_store(places, NOW, lambda _: None) as store:
+        with open_store(paths, NOW, lambda _: None) as store:
             store.set_fact(FACT, night.to_json())
-        with read_store(places) as store:
-            pages.append(re.sub("</?span>", "", render(read_data(store, places, NOW))))
+        with read_store(paths) as store:
+            pages.append(re.sub("</?span>", "", render(read_data(store, paths, NOW))))
     for page, night in zip(pages, (REMOTE, replace(REMOTE, finished_utc=None)), strict=True):
         assert night_command(night) in page
         assert re.search(rf"research replicate \w{{12}} {PLACE}", page)

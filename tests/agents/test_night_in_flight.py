@@ -12,7 +12,7 @@ from research.agents.night.jobs import Job
 from research.agents.night.loop import Going, Night
 from research.agents.night.setup import slots
 from research.agents.night.state import FACT, from_json
-from research.core.paths import Places
+from research.core.paths import LabPaths
 from research.lab.lab import Lab
 from research.lab.launch import Request
 from research.runs.signals import Signals
@@ -38,7 +38,7 @@ class Stubborn:
 def test_the_code_in_flight_is_known_and_not_run_twice(tmp_path: Path):
     kit = make_night_kit(tmp_path)
     kit.research("night", "--backend", "scripted", "--max-runs", "2")
-    lab = Lab(Places(kit.root), environment=kit.environment)
+    lab = Lab(LabPaths(kit.root), environment=kit.environment)
     with lab.open() as store:
         state = from_json(store.fact(FACT))
         assert state is not None
@@ -47,7 +47,7 @@ def test_the_code_in_flight_is_known_and_not_run_twice(tmp_path: Path):
         job = night._planned(store, Signals())
         code = night._code_of(job.commit)
         assert code not in editor.orders[0].memory.fingerprints
-        flying = Going(Job("experiment", job.commit, job.what, job.plan), night.places[0], code, 42, Future(), 0.0)
+        flying = Going(Job("experiment", job.commit, job.what, job.plan), night.slots[0], code, 42, Future(), 0.0)
         night._going.append(flying)
         with pytest.raises(NoCandidate, match="being run already"):
             night._planned(store, Signals())

@@ -11,7 +11,7 @@ import pytest
 
 from research.agents.night.notify import require_command
 from research.agents.night.state import FACT, Limits, NightState, from_json
-from research.core.paths import Places
+from research.core.paths import LabPaths
 from research.lab.lab import Lab
 from tests.support.nightkit import NightKit, make_night_kit
 
@@ -56,7 +56,7 @@ def test_a_backend_that_lacks_something_is_an_error(kit: NightKit):
 def test_a_night_without_a_run_for_want_of_data_is_an_error_and_takes_no_interrupted_one_away(tmp_path: Path):
     kit = make_night_kit(tmp_path, ["noise", "no_data", "noise"])
     branch = kit.research(*NIGHT, "--max-runs", "1")["branch"]
-    with Lab(Places(kit.root), environment=kit.environment).open_as_it_is() as store:
+    with Lab(LabPaths(kit.root), environment=kit.environment).open_as_it_is() as store:
         state = from_json(store.fact(FACT))
         assert state is not None
         cut = NightState("cut", branch, "builtin", "scripted", 0, 1, state.started_utc, Limits(2), runs=1)

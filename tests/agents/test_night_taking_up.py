@@ -14,7 +14,7 @@ import pytest
 
 from research.agents.night import limits, resume
 from research.agents.night.state import FACT, Limits, NightState, from_json, worked_s
-from research.core.paths import Places
+from research.core.paths import LabPaths
 from research.lab.lab import Lab
 from research.lab.plan import POLICY_FACT, SEED_FACT
 from research.report.watch_data import budget_left
@@ -49,7 +49,7 @@ def stop(kit: NightKit, number: signal.Signals, *words: str, rows: int = 2) -> N
 
 def stored(kit: NightKit, **changes: object) -> NightState:
     """The night on record, changed where asked."""
-    with Lab(Places(kit.root), environment=kit.environment).open_as_it_is() as store:
+    with Lab(LabPaths(kit.root), environment=kit.environment).open_as_it_is() as store:
         state = from_json(store.fact(FACT))
         assert state is not None
         if changes:
@@ -175,5 +175,5 @@ def test_policy_and_seed_apply_to_the_whole_of_a_night(tmp_path: Path):
     assert (ended.policy, ended.seed) == ("greedy", 9)
     again = ("--max-runs", "3", "--policy", "greedy", "--seed", "9")
     assert "taken up again after 1 run, 2 runs left" in said(kit, *again)
-    with Lab(Places(kit.root), environment=kit.environment).open_as_it_is() as store:
+    with Lab(LabPaths(kit.root), environment=kit.environment).open_as_it_is() as store:
         assert (store.fact(POLICY_FACT), store.fact(SEED_FACT)) == ("greedy", "9")

@@ -15,8 +15,8 @@ from support.labkit import CONTRACT, Kit, kit
 
 from research.core.contract import PUBLIC_KEYS
 from research.core.files import write_json
-from research.core.paths import Places
-from research.lab.import_run import take_in
+from research.core.paths import LabPaths
+from research.lab.import_run import import_run
 from research.lab.lab import Lab
 
 __all__ = ["kit"]
@@ -164,10 +164,10 @@ def test_a_bare_log_that_two_take_in_at_once_is_one_run(kit: Kit):
 
     def one(second: int) -> list[str]:
         clock = datetime(2026, 1, 2, 3, 4, second, tzinfo=UTC)
-        lab = Lab(Places(kit.root), environment=kit.environment, clock=lambda: clock, say=lambda _: None)
+        lab = Lab(LabPaths(kit.root), environment=kit.environment, clock=lambda: clock, say=lambda _: None)
         with lab.open() as store:
             barrier.wait()
-            return take_in(lab, store, log)
+            return import_run(lab, store, log)
 
     with ThreadPoolExecutor(2) as pool:
         for number in range(10):

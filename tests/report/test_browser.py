@@ -45,9 +45,9 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of 60 runs."""
-    places = make_lab(tmp_path_factory.mktemp("lab") / "lab", 60)
-    with read_store(places) as store:
-        return write_page(read_data(store, places, "2026-03-02T06:00:00Z"), places)
+    paths = make_lab(tmp_path_factory.mktemp("lab") / "lab", 60)
+    with read_store(paths) as store:
+        return write_page(read_data(store, paths, "2026-03-02T06:00:00Z"), paths)
 
 
 @pytest.fixture
@@ -149,11 +149,11 @@ def test_nothing_is_wider_than_the_screen(browser: Any, page_file: Path, size: d
 @pytest.fixture(scope="module")
 def long_lines(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page whose differences have lines far wider than a phone."""
-    places = make_lab(tmp_path_factory.mktemp("wide") / "lab", 12)
-    with read_store(places) as store:
-        data = read_data(store, places, "2026-03-02T06:00:00Z")
+    paths = make_lab(tmp_path_factory.mktemp("wide") / "lab", 12)
+    with read_store(paths) as store:
+        data = read_data(store, paths, "2026-03-02T06:00:00Z")
     long = "@@ -1,1 +1,1 @@\n-" + "a = first(b) + " * 20 + "1\n+" + "a = second(b) + " * 20 + "1"
-    return write_page(replace(data, diffs=dict.fromkeys(data.diffs, long)), places)
+    return write_page(replace(data, diffs=dict.fromkeys(data.diffs, long)), paths)
 
 
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
@@ -188,8 +188,8 @@ def test_labels_of_the_charts_do_not_overlap(browser: Any, page_file: Path, size
 
 
 def test_an_empty_lab(browser: Any, tmp_path: Path):
-    places = make_places(tmp_path / "lab")
-    with read_store(places) as store:
-        file = write_page(read_data(store, places, "2026-03-02T06:00:00Z"), places)
+    paths = make_places(tmp_path / "lab")
+    with read_store(paths) as store:
+        file = write_page(read_data(store, paths, "2026-03-02T06:00:00Z"), paths)
     for tab in visit(browser, file, PHONE):
         assert "uv run research night --max-runs 5" in tab.inner_text("main")

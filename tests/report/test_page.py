@@ -74,9 +74,9 @@ def shape_of(page: str) -> Shape:
 
 def data_of(root: Path, count: int) -> ReportData:
     """What the page of a made-up lab says."""
-    places = make_lab(root, count) if count else make_places(root)
-    with read_store(places) as store:
-        return read_data(store, places, NOW)
+    paths = make_lab(root, count) if count else make_places(root)
+    with read_store(paths) as store:
+        return read_data(store, paths, NOW)
 
 
 @pytest.fixture(scope="module")
@@ -184,11 +184,11 @@ def test_a_lab_without_runs_says_what_to_do(tmp_path: Path):
 
 
 def test_what_was_taken_in_is_told(tmp_path: Path):
-    places = make_places(tmp_path / "lab")
+    paths = make_places(tmp_path / "lab")
     (tmp_path / "old.tsv").write_text("commit\tval_bpb\tmemory_gb\tstatus\tdescription\naaaaaaa\t0.9\t1.0\tkeep\tb\n")
-    with open_store(places, NOW, lambda _: None) as store:
+    with open_store(paths, NOW, lambda _: None) as store:
         import_path(store, tmp_path / "old.tsv", NOW)
-        text = shape_of(render(read_data(store, places, NOW))).text
+        text = shape_of(render(read_data(store, paths, NOW))).text
     assert "No runs yet" in text
     assert "1 row taken in from elsewhere" in text
 
@@ -199,11 +199,11 @@ def test_small_labs(tmp_path: Path, count: int):
 
 
 def test_a_thousand_runs_in_seconds_and_megabytes(tmp_path: Path):
-    places = make_lab(tmp_path / "lab", 1000)
+    paths = make_lab(tmp_path / "lab", 1000)
     begun = time.monotonic()
-    with read_store(places) as store:
-        data = read_data(store, places, NOW)
-    path = write_page(data, places)
+    with read_store(paths) as store:
+        data = read_data(store, paths, NOW)
+    path = write_page(data, paths)
     assert time.monotonic() - begun < 20  # it takes half a second; machines differ
     assert path.stat().st_size < 5_000_000
     shape_of(path.read_text())
@@ -284,7 +284,7 @@ def test_the_verb_in_a_lab_without_runs_makes_the_page_and_nothing_else(kit: Kit
 
 
 def test_the_page_lies_where_the_contract_says(tmp_path: Path):
-    places = make_places(tmp_path / "lab")
-    assert page_path(places) == tmp_path / "lab" / "results" / "report.html"
-    done = subprocess.run(["git", "status", "--short"], cwd=places.root, capture_output=True, text=True, check=True)
+    paths = make_places(tmp_path / "lab")
+    assert page_path(paths) == tmp_path / "lab" / "results" / "report.html"
+    done = subprocess.run(["git", "status", "--short"], cwd=paths.root, capture_output=True, text=True, check=True)
     assert done.stdout == ""

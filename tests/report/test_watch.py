@@ -15,7 +15,7 @@ from support.labkit import Kit, kit
 from research.agents.night.state import FACT, Limits, NightState
 from research.core.clock import utc
 from research.core.files import FileLock
-from research.core.paths import Places
+from research.core.paths import LabPaths
 from research.core.records import Run
 from research.lab.lab import Lab
 from research.lab.plan import POLICY_FACT
@@ -86,7 +86,7 @@ def test_a_plot_falls_from_left_to_right():
     assert all(letter == "\u2800" for line in plot([(), ()], 5, 2) for letter, _ in line)
 
 
-def picture(places: Places, width: int = 80, height: int = 24) -> list[str]:
+def picture(places: LabPaths, width: int = 80, height: int = 24) -> list[str]:
     """What a terminal of this size shows."""
     console = Console(file=io.StringIO(), width=width, height=height, force_terminal=False)
     Live(Lab(places, clock=lambda: NOW, environment={}), console).print_once()
@@ -95,7 +95,7 @@ def picture(places: Places, width: int = 80, height: int = 24) -> list[str]:
     return [line.rstrip() for line in out.getvalue().splitlines()]
 
 
-def fly(places: Places, log: str, seconds: float = 100) -> FileLock:
+def fly(places: LabPaths, log: str, seconds: float = 100) -> FileLock:
     """A run in flight, as long as the lock is held."""
     begun = utc(NOW - timedelta(seconds=seconds))
     subject = "exp: widen the short window to half the context and see what comes of that [emitter=architect]"

@@ -7,12 +7,12 @@ import io
 import pytest
 from support.labkit import Kit, kit, wait_for
 
-from research.core.paths import Places
+from research.core.paths import LabPaths
 from research.core.records import Run
 from research.lab.lab import Lab
 from research.lab.launch import launch
 from research.lab.runner import parse
-from research.lab.worktrees import slot
+from research.lab.worktrees import worker_tree
 from research.store.connect import StoreBusy
 from research.store.db import Store
 from research.store.open import read_store
@@ -27,7 +27,7 @@ def test_a_run_that_ended_while_its_repeat_was_being_prepared_is_not_made_again(
     wait_for(lambda: any((kit.root / "results" / "runs").glob("*")))
     second = kit.run("--smoke")
     out, _ = first.communicate(timeout=60)
-    with read_store(Places(kit.root)) as store:
+    with read_store(LabPaths(kit.root)) as store:
         (run,) = store.runs()
     assert (second.end["outcome"], second.end["repeats"], second.code) == ("repeat", run.run, 0)
     assert second.out.encode() == out
@@ -42,10 +42,10 @@ class BusyAtTheEnd(Lab):
 
 def test_a_run_whose_record_can_not_be_completed_is_not_lost(kit: Kit):
     request, _ = parse(["--", "uv", "run", "train.py"], kit.environment)
-    lab = BusyAtTheEnd(Places(kit.root), environment=kit.environment, stream=io.BytesIO(), say=lambda _: None)
+    lab = BusyAtTheEnd(LabPaths(kit.root), environment=kit.environment, stream=io.BytesIO(), say=lambda _: None)
     assert request is not None
     assert launch(lab, request).outcome == "infrastructure"
-    with Lab(Places(kit.root), say=lambda _: None).open() as store:
+    with Lab(LabPaths(kit.root), say=lambda _: None).open() as store:
         assert [run.outcome for run in store.runs()] == ["scored"]
 
 
@@ -54,11 +54,11 @@ def test_what_a_killed_git_left_in_a_nights_work_tree_is_made_anew(kit: Kit, lef
     first, second = kit.commit("base"), kit.commit("exp: next")
     place = kit.root / "worktrees" / "night-1"
     if left == "a lock":
-        slot(kit.root, 1, first)
+        worker_tree(kit.root, 1, first)
         (kit.root / ".git" / "worktrees" / "night-1" / "index.lock").touch()
     else:
         place.mkdir(parents=True)
         (place / "train.py").write_text("half of it")
-    assert slot(kit.root, 1, second) == place
+    assert worker_tree(kit.root, 1, second) == place
     assert kit.git("-C", str(place), "rev-parse", "HEAD") == second
     assert kit.git("-C", str(place), "status", "--porcelain") == ""

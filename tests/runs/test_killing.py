@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from support.labkit import CHECKOUT, Kit, alive, kit, wait_for
 
-from research.core.paths import Places
+from research.core.paths import LabPaths
 from research.core.records import Run
 from research.store.db import Store
 from research.store.open import open_store
@@ -220,7 +220,7 @@ def test_a_full_disk(kit: Kit, tmp_path: Path, when: str):
 def test_a_finish_record_in_the_folder_outlives_the_runner(kit: Kit):
     """The store was not reached, but the folder says how the run ended: that holds, and not "interrupted"."""
     kit.run()
-    places = Places(kit.root)
+    places = LabPaths(kit.root)
     with open_store(places, "2026-01-01T00:00:00Z", print) as store, store.write():
         store._db.execute("DELETE FROM verdicts")
         store._db.execute("DELETE FROM ledger")

@@ -12,7 +12,7 @@ import pytest
 from support.labkit import CHECKOUT, Kit, Result, make_kit, wait_for
 from support.modal_standin import StandIn
 
-from research.core.paths import Places
+from research.core.paths import LabPaths
 from research.store.open import read_store
 
 pytest_plugins = ("support.modal_fixtures",)
@@ -130,7 +130,7 @@ def test_replicates_begun_there_at_the_same_moment_have_seeds_of_their_own(lab: 
     children = [subprocess.Popen(command, cwd=lab.root, env=environment, stdout=-1, stderr=-1) for _ in range(3)]
     done = [finish(child) for child in children]
     assert [one.code for one in done] == [0, 0, 0], done
-    with read_store(Places(lab.root)) as store:
+    with read_store(LabPaths(lab.root)) as store:
         assert sorted(run.seed for run in store.runs()) == [42, 43, 44, 45]
     assert len(standin.containers) == 4
 

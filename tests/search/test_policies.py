@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from research.core.settings import SETTINGS
-from research.search.observation import Measured, configuration
+from research.search.observation import Observation, configuration
 from research.search.policies.base import CATEGORIES, EMITTERS, Standing
 from research.search.policies.discovery import Discovery
 from research.search.policy import POLICIES, make_policy
@@ -24,7 +24,7 @@ class Driver:
         self.sigma, self.tagged = sigma, tagged
         self.truth: dict[Any, float] = {("c", 0): 0.99}
         self.kept: list[Any] = [("c", 0)]
-        self.history = [Measured(0, ("c", 0), val_bpb=self.read(("c", 0)), gpu_s=300.0)]
+        self.history = [Observation(0, ("c", 0), val_bpb=self.read(("c", 0)), gpu_s=300.0)]
         self.orders: list[Any] = []
         self.answers: list[str] = []
         self.policy.start(self.history[0])
@@ -38,13 +38,13 @@ class Driver:
         self.orders.append(order)
         if order[0] == "replicate":
             assert order[1] is None
-            result = Measured(index, ("r", index), val_bpb=self.read(order[2]), replicate_of=order[2], gpu_s=300.0)
+            result = Observation(index, ("r", index), val_bpb=self.read(order[2]), replicate_of=order[2], gpu_s=300.0)
         else:
             parent = order[2] if order[2] is not None else self.kept[-1]
             config = ("c", index)
             self.truth[config] = self.truth[parent] + self.rng.choice((-0.0008, -0.0002, 0.0005, 0.001, 0.003))
             crashed = self.rng.random() < 0.1
-            result = Measured(
+            result = Observation(
                 index,
                 config,
                 parent,
@@ -106,9 +106,11 @@ def test_another_seed_gives_other_orders():
 def test_plain_policies_keep_what_reads_lower(name: str):
     margin = SETTINGS.threshold_margin_bpb if name == "threshold" else 0.0
     policy = make_policy(name, 0)
-    policy.start(Measured(0, "a", val_bpb=0.99))
-    assert policy.tell(Measured(1, "b", "a", val_bpb=0.99 - 0.9 * margin - 1e-9)) == ("discard" if margin else "keep")
-    assert policy.tell(Measured(2, "c", "a", val_bpb=0.98)) == "keep"
+    policy.start(Observation(0, "a", val_bpb=0.99))
+    assert policy.tell(Observation(1, "b", "a", val_bpb=0.99 - 0.9 * margin - 1e-9)) == (
+        "discard" if margin else "keep"
+    )
+    assert policy.tell(Observation(2, "c", "a", val_bpb=0.98)) == "keep"
     assert policy.final([]) == "c"
 
 
@@ -146,11 +148,11 @@ def test_replaying_its_own_decisions_gives_the_same_plan():
 
 def test_a_person_may_overrule_it():
     policy = Discovery(0)
-    policy.start(Measured(0, "a", val_bpb=0.99, gpu_s=300.0))
-    policy.note(Measured(1, "b", "a", val_bpb=0.97, gpu_s=300.0), "discard")
+    policy.start(Observation(0, "a", val_bpb=0.99, gpu_s=300.0))
+    policy.note(Observation(1, "b", "a", val_bpb=0.97, gpu_s=300.0), "discard")
     assert policy.ask([])[0] == "replicate"  # the baseline, which everything is counted from
-    policy.note(Measured(2, "r", val_bpb=0.9901, replicate_of="a", gpu_s=300.0), "keep")
-    policy.note(Measured(3, "c", "a", val_bpb=0.985, gpu_s=300.0), "investigate")
+    policy.note(Observation(2, "r", val_bpb=0.9901, replicate_of="a", gpu_s=300.0), "keep")
+    policy.note(Observation(3, "c", "a", val_bpb=0.985, gpu_s=300.0), "investigate")
     assert policy.ask([]) == ("replicate", None, "c")
 
 
@@ -163,7 +165,7 @@ def test_it_builds_on_what_stands_and_seldom_on_anything_else():
 
 def test_exact_repeats_are_noticed_and_cost_few_runs():
     driver = Driver("discovery", 4, sigma=0.0).night(80)
-    assert sum(r.replicate_of is not None for r in driver.history) <= SETTINGS.noise_least_n
+    assert sum(r.replicate_of is not None for r in driver.history) <= SETTINGS.min_noise_n
     shipped = driver.policy.final(driver.history)
     assert driver.truth[shipped] == min(driver.truth[configuration(r)] for r in driver.history if r.val_bpb is not None)
 
@@ -181,11 +183,11 @@ def test_a_score_that_comes_late_or_twice_ends_no_night():
     for name in POLICIES:
         policy = make_policy(name, 0)
         for _ in range(2):
-            policy.start(Measured(0, "a", crash="OutOfMemoryError", gpu_s=30.0))
+            policy.start(Observation(0, "a", crash="OutOfMemoryError", gpu_s=30.0))
             policy.ask([])
-            policy.tell(Measured(1, "b", "a", val_bpb=0.99, gpu_s=300.0))
-            policy.tell(Measured(2, "c", "b", val_bpb=0.98, gpu_s=300.0))
-            policy.tell(Measured(3, "b", "c", val_bpb=0.99, gpu_s=300.0))
+            policy.tell(Observation(1, "b", "a", val_bpb=0.99, gpu_s=300.0))
+            policy.tell(Observation(2, "c", "b", val_bpb=0.98, gpu_s=300.0))
+            policy.tell(Observation(3, "b", "c", val_bpb=0.99, gpu_s=300.0))
             policy.ask([])
             if name != "classic":  # the public loop keeps nothing while it has no baseline to compare with
                 assert policy.final([]) in ("b", "c")
@@ -194,11 +196,11 @@ def test_a_score_that_comes_late_or_twice_ends_no_night():
 
 def test_a_miracle_is_measured_again_before_it_is_kept():
     policy = Discovery(0)
-    policy.start(Measured(0, "a", val_bpb=0.99, gpu_s=300.0))
-    assert policy.tell(Measured(1, "r", val_bpb=0.9904, replicate_of="a", gpu_s=300.0)) == "keep"
-    assert policy.tell(Measured(2, "b", "a", val_bpb=0.93, gpu_s=300.0)) == "replicate"
+    policy.start(Observation(0, "a", val_bpb=0.99, gpu_s=300.0))
+    assert policy.tell(Observation(1, "r", val_bpb=0.9904, replicate_of="a", gpu_s=300.0)) == "keep"
+    assert policy.tell(Observation(2, "b", "a", val_bpb=0.93, gpu_s=300.0)) == "replicate"
     assert policy.ask([]) == ("replicate", None, "b")
-    assert policy.tell(Measured(3, "s", val_bpb=0.9895, replicate_of="b", gpu_s=300.0)) != "replicate"
+    assert policy.tell(Observation(3, "s", val_bpb=0.9895, replicate_of="b", gpu_s=300.0)) != "replicate"
 
 
 def test_it_says_what_it_is_at_and_why():

@@ -91,7 +91,7 @@ def test_a_child_is_known_no_better_than_its_runs_and_no_worse_than_its_parent_a
 
 
 def test_exact_repeats_leave_no_noise():
-    assert noise_sd(evidence_of(a=[0.99] * (1 + SETTINGS.noise_least_n))) == SETTINGS.rounding_bpb
+    assert noise_sd(evidence_of(a=[0.99] * (1 + SETTINGS.min_noise_n))) == SETTINGS.rounding_bpb
     assert noise_sd(evidence_of(a=[0.99, 0.99])) > 1e-4  # one pair may be chance
     assert noise_sd(evidence_of(a=[0.99, 0.9901])) > 1e-5
     assert noise_sd(evidence_of(a=[0.99])) == SETTINGS.noise_prior_sd_bpb

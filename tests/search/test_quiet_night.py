@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from research.search.observation import Measured
+from research.search.observation import Observation
 from research.search.policies.base import REPLICATE
 from research.search.policies.discovery import Discovery
 
@@ -17,9 +17,9 @@ CLAIMED, TRUE = -0.277, -0.245
 """Its gain over the baseline: as it was claimed when no child was heard, and by fresh runs."""
 
 
-def records() -> list[tuple[Measured, str]]:
+def records() -> list[tuple[Observation, str]]:
     """The night's runs with what was decided; what was made from what is read off the order of the ledger."""
-    found: list[tuple[Measured, str]] = []
+    found: list[tuple[Observation, str]] = []
     known: set[str] = set()
     tip = None
     with LEDGER.open() as lines:
@@ -27,7 +27,7 @@ def records() -> list[tuple[Measured, str]]:
             commit, again = row["commit"], row["commit"] in known
             parent, repeats = (None, commit) if again else (tip, None)
             name, value = f"{commit}-{index}" if again else commit, float(row["val_bpb"])
-            run = Measured(index, name, parent, val_bpb=value, gpu_s=30.0, replicate_of=repeats)
+            run = Observation(index, name, parent, val_bpb=value, gpu_s=30.0, replicate_of=repeats)
             found.append((run, row["status"]))
             known.add(commit)
             tip = commit if row["status"] == "keep" else tip

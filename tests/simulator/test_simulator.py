@@ -87,8 +87,8 @@ def test_a_basin_s_first_steps_pay_and_then_block_better_ones():
     walls = [p for p in shape.pairs if p.bpb > 0 and shape.ideas[p.first].effect_bpb[1] < 0]
     assert walls
 
-    def at(*places: int) -> float:
-        return shape.gain(tuple(int(i in places) for i in range(len(shape.ideas))))
+    def at(*paths: int) -> float:
+        return shape.gain(tuple(int(i in paths) for i in range(len(shape.ideas))))
 
     assert any(
         at(p.first) > 0 and at(p.second) > 0 and at(p.first, p.second) < at(p.first) + at(p.second) for p in walls

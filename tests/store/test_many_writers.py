@@ -43,13 +43,13 @@ def test_imports_of_the_same_thing_at_once_keep_it_once(tmp_path: Path):
     Store(path).close()
     start = threading.Barrier(labs)
 
-    def take_in(_: int) -> None:
+    def import_run(_: int) -> None:
         with Store(path) as store:
             start.wait()
             import_path(store, old, NOW)
             import_path(store, ledger, NOW)
 
     with ThreadPoolExecutor(labs) as pool:
-        list(pool.map(take_in, range(labs)))
+        list(pool.map(import_run, range(labs)))
     with Store(path) as store:
         assert len(store.events("import")) == len(store.events("import_skipped")) == 20

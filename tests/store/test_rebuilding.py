@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from support.labkit import Kit, kit
 
-from research.core.paths import Places
+from research.core.paths import LabPaths
 from research.core.records import Run
 from research.store.db import Store
 
@@ -21,7 +21,7 @@ NOW = "2026-01-02T03:04:05Z"
 def test_the_log_of_a_memory_that_is_gone_is_not_played_into_the_new_one(kit: Kit, tmp_path: Path, harm):
     """A process that was killed leaves memory.db-wal behind, and then memory.db is moved away or emptied."""
     name = str(kit.run().end["run"])
-    memory = Places(kit.root).memory
+    memory = LabPaths(kit.root).memory
     log = memory.with_name(memory.name + "-wal")
     with Store(memory) as store:
         for number in range(60):

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from support.labkit import Kit, kit
 
-from research.core.paths import Places
+from research.core.paths import LabPaths
 from research.core.records import Estimate, Failure, Metrics, Plan, Run, Verdict
 from research.store import ledger, reads
 from research.store.connect import StoreNewer, connect, schema_version
 from research.store.db import Store
-from research.store.exports import export_lines, import_lines
+from research.store.exports import export_lines, import_ledger_lines
 from research.store.imports import NothingToImport, import_path
 from research.store.ledger_file import sync_ledger
 from research.store.open import open_store, read_store
@@ -63,7 +63,7 @@ def test_records_come_back_as_they_went(tmp_path: Path):
         counted=False,
     )
     with Store(tmp_path / "m.db") as store:
-        store.take_in_run(run)
+        store.add_run(run)
         store.add_verdict(keep(run))
         plan = Plan("p1", NOW, "contrarian", "a+b", None, "experiment", "because", details={"x": "y"})
         store.add_plan(plan)
@@ -86,7 +86,7 @@ def test_a_run_is_started_once_and_finished_once(tmp_path: Path):
         assert store.finish_run(ended(a_run(1)))
         assert not store.finish_run(ended(a_run(1), None))
         assert not store.finish_run(ended(a_run(2)))
-        assert not store.take_in_run(ended(a_run(1)))
+        assert not store.add_run(ended(a_run(1)))
         assert len(store.ledger_lines()) == 1
 
 
@@ -124,12 +124,12 @@ def test_a_newer_file_is_refused_and_left_alone(tmp_path: Path):
     db.close()
     before = path.read_bytes()
     with pytest.raises(StoreNewer, match="newer version"):
-        open_store(Places(tmp_path), NOW, print)
+        open_store(LabPaths(tmp_path), NOW, print)
     assert path.read_bytes() == before
 
 
 def test_reading_makes_no_files(tmp_path: Path):
-    with read_store(Places(tmp_path)) as store:
+    with read_store(LabPaths(tmp_path)) as store:
         assert store.runs() == []
     assert list(tmp_path.iterdir()) == []
 
@@ -213,9 +213,9 @@ def test_foreign_lines_are_taken_in_once_and_never_lost(first: list[bytes], seco
     with Store(None) as store:
         import_all = [first, first + second, first, second]
         for lines in import_all:
-            from research.store.ledger_file import take_in_lines
+            from research.store.ledger_file import import_ledger_lines
 
-            take_in_lines(store, lines, NOW)
+            import_ledger_lines(store, lines, NOW)
         kept = store.ledger_lines()
         for line in {*first, *second}:
             assert kept.count(line) == max((first + second).count(line), first.count(line))
@@ -246,8 +246,8 @@ def test_what_nobody_let_end_is_not_judged(tmp_path: Path):
     ends = ("scored", "crash", "timeout", "interrupted", "infrastructure", "capacity", "configuration")
     with Store(tmp_path / "m.db") as store:
         for number, outcome in enumerate(ends):
-            store.take_in_run(replace(ended(a_run(number)), outcome=outcome))  # type: ignore[arg-type]
-        store.take_in_run(replace(ended(a_run(20)), counted=False))
+            store.add_run(replace(ended(a_run(number)), outcome=outcome))  # type: ignore[arg-type]
+        store.add_run(replace(ended(a_run(20)), counted=False))
         assert [item.run.outcome for item in store.judged()] == ["scored", "crash", "timeout"]
         assert [item.run.outcome for item in reads.history(store)] == ["scored", "crash", "timeout"]
 
@@ -255,7 +255,7 @@ def test_what_nobody_let_end_is_not_judged(tmp_path: Path):
 def test_what_others_write_into_the_file_is_kept(tmp_path: Path):
     path, lock = tmp_path / "results.tsv", tmp_path / "lock"
     with Store(tmp_path / "m.db") as store:
-        store.take_in_run(ended(a_run(0xABCDEF123456789)))
+        store.add_run(ended(a_run(0xABCDEF123456789)))
         sync_ledger(store, path, lock, NOW)
         ours = path.read_bytes()
         path.write_bytes(ours + b'1111111\t\t\tkeep\t"open quote\n2222222\t0.9\t1\tkeep\tL\xe4tin\r\n')
@@ -282,7 +282,7 @@ def test_what_others_write_into_the_file_is_kept(tmp_path: Path):
 def test_an_export_comes_back(tmp_path: Path):
     with Store(tmp_path / "a.db") as one, Store(tmp_path / "b.db") as two:
         run = replace(ended(a_run(1)), audit_bpb=1.5, metrics=METRICS, subject="exp: \u2028 odd")
-        one.take_in_run(run)
+        one.add_run(run)
         one.add_verdict(keep(run))
         one.add_event(NOW, "x", None, {"a": 1})
         import_path(one, _file(tmp_path / "f.tsv", b"1234567\t0.9\t1\tkeep\t\xff\n"), NOW)
@@ -300,7 +300,7 @@ def test_an_export_comes_back(tmp_path: Path):
 def test_a_broken_export_changes_nothing(tmp_path: Path):
     with Store(None) as store:
         with pytest.raises(Exception, match="Line 2"):
-            import_lines(store, ['{"schema": "autoresearch.export/1"}', '{"type": "run"}'])
+            import_ledger_lines(store, ['{"schema": "autoresearch.export/1"}', '{"type": "run"}'])
         assert store.runs() == []
 
 
@@ -368,7 +368,7 @@ class Exactly(RuleBasedStateMachine):
         assert self.store.finish_run(done)
         if twice:
             assert not self.store.finish_run(done)
-            assert not self.store.take_in_run(done)
+            assert not self.store.add_run(done)
         self.rows += outcome in ledger.ROW_OUTCOMES
         if outcome in ledger.ROW_OUTCOMES:
             self.store.add_verdict(keep(run))

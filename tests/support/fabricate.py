@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from research.core.clock import utc
-from research.core.paths import Places
+from research.core.paths import LabPaths
 from research.core.records import Decision, Failure, Metrics, Plan, Run, Verdict
 from research.store.db import Store
 from research.store.open import open_store
@@ -39,7 +39,7 @@ class MadeUp:
     """A store being filled: the true values behind it, and what a simple rule decides."""
 
     store: Store
-    places: Places
+    places: LabPaths
     chance: random.Random
     now: datetime = BEGIN
     evidence: Evidence = field(default_factory=lambda: Evidence(BELIEVED))
@@ -78,7 +78,7 @@ class MadeUp:
             delta=delta if parent else {},
             statements_added=self.chance.choice([0, 1, 3]), statements_removed=self.chance.choice([0, 1, 2]),
         )  # fmt: skip
-        folder = self.places.runs / name
+        folder = self.paths.runs / name
         folder.mkdir(parents=True)
         (folder / "train.py").write_text(self.source[commit])
         (folder / "score.json").write_text(json.dumps({"reported": {"loss_curve": curve(self.chance)}}))
@@ -134,14 +134,14 @@ def curve(chance: random.Random) -> list[list[float]]:
     return [[i / 100, round(2.6 + 6 / (1 + i / 4) + chance.gauss(0, 0.02), 4)] for i in range(1, 101)]
 
 
-def make_places(root: Path) -> Places:
+def make_places(root: Path) -> LabPaths:
     """An empty repository."""
     root.mkdir(parents=True, exist_ok=True)
     subprocess.run(["git", "init", "-q", "-b", BRANCH, str(root)], check=True)
-    return Places(root)
+    return LabPaths(root)
 
 
-def make_lab(root: Path, count: int, seed: int = 1) -> Places:
+def make_lab(root: Path, count: int, seed: int = 1) -> LabPaths:
     """A repository whose memory holds this many runs."""
     places = make_places(root)
     with open_store(places, utc(BEGIN), lambda _: None) as store, store.write():

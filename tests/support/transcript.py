@@ -32,14 +32,14 @@ class Names:
         commits: Full hashes of the repository's commits.
     """
 
-    places: Mapping[str, str]
+    paths: Mapping[str, str]
     commits: Sequence[str]
     _given: dict[str, str] = field(default_factory=dict)
 
     def scrub(self, text: str) -> str:
         """The text with stable names."""
-        for place in sorted(self.places, key=len, reverse=True):
-            text = text.replace(place, self.places[place])
+        for place in sorted(self.paths, key=len, reverse=True):
+            text = text.replace(place, self.paths[place])
         text = _RUN.sub(lambda found: self._name(found.group(), "RUN"), text)
         text = _HEX.sub(lambda found: self._commit(found.group()), text)
         return _TIME.sub("TIME", text)

@@ -20,14 +20,14 @@ from tests.support.histories import BRANCH, judged, name, night, run
 
 @pytest.fixture(autouse=True)
 def _always_kept(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(summary_cache, "SETTINGS", Settings(digest_least_runs=1))
+    monkeypatch.setattr(summary_cache, "SETTINGS", Settings(min_cached_runs=1))
 
 
 def filled(path: Path | None, runs: int, seed: int = 0) -> Store:
     store = Store(path)
     with store.write():
         for item in night(runs, seed):
-            store.take_in_run(item.run)
+            store.add_run(item.run)
             assert item.verdict is not None
             store.add_verdict(item.verdict)
     return store
@@ -61,7 +61,7 @@ def test_a_digest_moves_on_with_the_rows():
         before = remembered(store, BRANCH)
         key = reads.state_key(store)
         new = judged(run(99, name(0), 0.5), 99, "keep")
-        store.take_in_run(new.run)
+        store.add_run(new.run)
         assert reads.state_key(store) != key
         assert reads.something_waits(store)
         assert new.verdict is not None

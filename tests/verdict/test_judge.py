@@ -140,7 +140,7 @@ def test_suspect_and_foreign_scores_are_neither_kept_nor_counted():
 
 def test_shorter_and_as_good_is_kept():
     night = Night()
-    for _ in range(1 + SETTINGS.noise_least_n):
+    for _ in range(1 + SETTINGS.min_noise_n):
         night.run("a", 0.99)
     assert night.run("b", 0.99, "a").decision == "discard"
     verdict = night.run("c", 0.99, "a", statements_removed=3)
@@ -190,7 +190,7 @@ def test_one_value_over_and_over():
     verdict = night.run("near", 1.8999, "a")
     assert verdict.difference is not None
     assert verdict.difference.low < 0 < verdict.difference.high  # two equal scores may be chance
-    for _ in range(SETTINGS.noise_least_n - 1):
+    for _ in range(SETTINGS.min_noise_n - 1):
         night.run("a", 1.9)
     assert night.run("b", 1.899, "a").decision == "keep"
     assert night.run("c", 1.899, "b").decision == "discard"
@@ -210,7 +210,7 @@ def test_more_gain_is_never_decided_worse(gain: float, more: float, replicates: 
     assert RANK[seen[0].decision] <= RANK[seen[1].decision]
     assert seen[0].p_better is not None
     assert seen[1].p_better is not None
-    left_out = 10 * SETTINGS.effect_least_weight  # parts of the mixture that are too small to be summed
+    left_out = 10 * SETTINGS.min_effect_weight  # parts of the mixture that are too small to be summed
     assert seen[0].p_better <= seen[1].p_better + left_out
 
 

@@ -12,7 +12,7 @@ def fill(kit: Kit, runs: int = 60) -> None:  # noqa: F811
     path.parent.mkdir(parents=True)
     with Store(path) as store, store.write():
         for item in night(runs):
-            store.take_in_run(item.run)
+            store.add_run(item.run)
             assert item.verdict is not None
             store.add_verdict(item.verdict)
 

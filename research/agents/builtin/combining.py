@@ -99,9 +99,9 @@ def _half_way(bench: Bench, known: Known) -> Iterator[Draft]:
             if old is None or new is None or old == new or min(old, new) < 0:
                 continue
             won = known.gain is not None and known.gain.mean > 0
-            places = [to_scale(knob.rule, value) for value in (old, new)]
+            paths = [to_scale(knob.rule, value) for value in (old, new)]
             share = 1.5 if won else 0.5
-            value = rounded(knob.rule, from_scale(knob.rule, places[0] + share * (places[1] - places[0])))
+            value = rounded(knob.rule, from_scale(knob.rule, paths[0] + share * (paths[1] - paths[0])))
             if knob.spell(value) not in (knob.spelled, knob.spell(new)):
                 draft = moved(bench, knob, value)
                 way = "further than" if won else "half as far as"

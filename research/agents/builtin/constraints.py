@@ -30,7 +30,7 @@ def broken_by(before: ast.Module, after: ast.Module, profile: str) -> tuple[str,
     was, becomes = constants_in_force(before, profile), constants_in_force(after, profile)
     for what, size in (("parameters", parameters), ("activations", activations)):
         ratio = size(becomes) / max(size(was), 1e-9)
-        if ratio > SETTINGS.most_growth or ratio < 1 / SETTINGS.most_shrinking:
+        if ratio > SETTINGS.max_growth or ratio < 1 / SETTINGS.max_shrinking:
             new.append(f"{what} would be {ratio:.1f} times what they are")
     return tuple(new)
 

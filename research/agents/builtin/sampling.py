@@ -150,7 +150,7 @@ def _is_a_move(knob: Knob, value: float) -> bool:
     if knob.rule.integer or knob.value <= 0:
         return value != knob.value
     apart = abs(to_scale(knob.rule, value) - to_scale(knob.rule, knob.value))
-    return apart >= SETTINGS.least_move * usual_step(knob.rule)
+    return apart >= SETTINGS.min_move * usual_step(knob.rule)
 
 
 def _places(where: Range, observed: list[tuple[float, float]], seed: int) -> Iterator[float]:

@@ -104,15 +104,15 @@ def _review(row: dict[str, Any]) -> str:
 # Hand-made runs -----------------------------------------------------------------------------------------------------
 
 
-def take_in_hand_made(call: Call) -> None:
+def import_hand_made(call: Call) -> None:
     """Takes in finished runs that were made by hand; what can't be now is at the next look, and keeps no hook."""
     try:
-        _take_in(call)
+        _import_hand_made(call)
     except Exception as error:
         call.log(f"runs made by hand were not taken in: {type(error).__name__}: {error}")
 
 
-def _take_in(call: Call) -> None:
+def _import_hand_made(call: Call) -> None:
     """Looks for them when the folder of runs changed since the last look."""
     runs = os.path.join(call.root, "results", "runs")
     note = os.path.join(call.discovery, ".hand-made")
@@ -134,10 +134,10 @@ def _take_in(call: Call) -> None:
     if done:
         from pathlib import Path
 
-        from research.core.paths import Places
+        from research.core.paths import LabPaths
         from research.lab.lab import Lab
 
-        Lab(Places(Path(call.root)), say=call.log).open().close()
+        Lab(LabPaths(Path(call.root)), say=call.log).open().close()
         pending = [name for name in pending if name not in done]
     if done or seen != str(stamp):
         os.makedirs(call.discovery, exist_ok=True)
@@ -154,7 +154,7 @@ def session_start(call: Call) -> dict[str, Any] | None:
         return None
     from research.agents.hooks.session_context import summary
 
-    take_in_hand_made(call)
+    import_hand_made(call)
     branch = branch_of(call.root)
     with glance(call.discovery, call.log) as store:
         on = store is not None and autonomy.load(store).enabled
@@ -182,7 +182,7 @@ def prompt(call: Call) -> dict[str, Any] | None:
     except Exception as error:  # a stop that is not heard must be known of
         call.log(f"the switch was not turned: {type(error).__name__}: {error}")
         said = f"{_NOT_TURNED} now ({error}). {_BY_HAND}"
-    take_in_hand_made(call)
+    import_hand_made(call)
     with glance(call.discovery, call.log) as store:
         on = store is not None and autonomy.load(store).enabled
         parts = [said] if said else []
@@ -246,17 +246,17 @@ def _note(call: Call, branch: str) -> str:
 def _make_store(call: Call) -> None:
     from pathlib import Path
 
-    from research.core.paths import Places
+    from research.core.paths import LabPaths
     from research.store.open import open_store
 
-    open_store(Places(Path(call.root)), _utc(time.time()), call.log).close()
+    open_store(LabPaths(Path(call.root)), _utc(time.time()), call.log).close()
 
 
 def after_tool(call: Call) -> dict[str, Any] | None:
     """Answers PostToolUse: the review of a run that has finished, whatever command this was."""
     if call.driven:
         return None
-    take_in_hand_made(call)
+    import_hand_made(call)
     return context("PostToolUse", news(call))
 
 
@@ -268,7 +268,7 @@ def stop(call: Call) -> dict[str, Any] | None:
     branch = branch_of(call.root)
     if call.driven or not _experimental(branch):
         return None
-    take_in_hand_made(call)
+    import_hand_made(call)
     now = time.time()
     with glance(call.discovery, call.log) as store:
         if store is None:

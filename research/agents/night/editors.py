@@ -76,7 +76,7 @@ class BuiltinEditor:
     name = "builtin"
 
     def __init__(self, lab: Lab) -> None:
-        self._root = lab.places.root
+        self._root = lab.paths.root
 
     def edit(self, order: Order) -> Candidate:
         """See Editor."""

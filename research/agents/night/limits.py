@@ -102,7 +102,7 @@ def reached(
 
 def backoff_s(failures: int) -> float:
     """Seconds to wait after so many failures in a row."""
-    return min(SETTINGS.backoff_most_s, SETTINGS.backoff_first_s * 2.0 ** max(0, failures - 1))
+    return min(SETTINGS.max_backoff_s, SETTINGS.backoff_first_s * 2.0 ** max(0, failures - 1))
 
 
 def is_over(wait_s: float, passed_s: float) -> bool:

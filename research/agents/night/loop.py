@@ -23,9 +23,9 @@ from research.core.records import Judged, Plan
 from research.core.settings import SETTINGS
 from research.lab.apply_verdict import CannotSettle, settle
 from research.lab.lab import Lab
-from research.lab.launch import End, Request, launch
+from research.lab.launch import LaunchResult, Request, launch
 from research.lab.plan import close_finished_plans, memory_of, next_plan
-from research.lab.worktrees import environment_beside, slot
+from research.lab.worktrees import environment_beside, worker_tree
 from research.runs import repeat
 from research.runs.backend import StopRequest
 from research.runs.preflight import COMMAND, TARGET
@@ -50,7 +50,7 @@ class Going:
     slot: Slot
     code: str
     seed: int
-    end: Future[End]
+    end: Future[LaunchResult]
     begun_s: float
 
 
@@ -61,7 +61,7 @@ class Night:
         lab: The lab of the checkout.
         state: Where the night stands.
         editor: Who edits train.py.
-        places: One place a worker.
+        slots: One for each worker.
         request: Backend, GPU and time limits of every run.
         tell: Takes a line for people.
         notify: Told of changes kept and gains confirmed, of being stuck, and of the end.
@@ -72,12 +72,12 @@ class Night:
         lab: Lab,
         state: NightState,
         editor: Editor,
-        places: Sequence[Slot],
+        slots: Sequence[Slot],
         request: Request,
         tell: Callable[[str], None],
         notify: Notify = silent,
     ) -> None:
-        self.lab, self.state, self.editor, self.places = lab, state, editor, tuple(places)
+        self.lab, self.state, self.editor, self.slots = lab, state, editor, tuple(slots)
         self.request, self.tell, self._notify = request, tell, notify
         self._going: list[Going] = []
         self._launched: set[str] = set()
@@ -94,8 +94,8 @@ class Night:
     def run(self) -> NightState:
         """Works until a limit is reached or nothing is left to do; every stop has its reason in the state."""
         with Signals() as stop, self.lab.open() as store:
-            os.makedirs(self.lab.places.runs, exist_ok=True)
-            with ThreadPoolExecutor(len(self.places)) as pool:
+            os.makedirs(self.lab.paths.runs, exist_ok=True)
+            with ThreadPoolExecutor(len(self.slots)) as pool:
                 self._catch_up(store)
                 while not self._is_over(store, stop, pool):
                     stop.wait(SETTINGS.poll_s)
@@ -173,7 +173,7 @@ class Night:
     def _code_of(self, commit: str) -> str:
         """The fingerprint of a commit's train.py; the commit where there is none, which the runner then refuses."""
         try:
-            text = blob(self.lab.places.root, commit, TARGET)
+            text = blob(self.lab.paths.root, commit, TARGET)
             return commit if text is None else fingerprint(text)
         except SyntaxError:
             return commit
@@ -185,7 +185,7 @@ class Night:
 
     def _free(self) -> list[Slot]:
         taken = {going.slot.number for going in self._going}
-        return [place for place in self.places if place.number not in taken]
+        return [place for place in self.slots if place.number not in taken]
 
     def _next_job(self, store: Store, stop: StopRequest) -> Job | None:
         """What is owed, else what is planned.
@@ -194,7 +194,7 @@ class Night:
             BaselineFails, NoCandidate: as their names say.
         """
         branch = self.state.branch
-        tip = branch_tip(self.lab.places.root, branch)
+        tip = branch_tip(self.lab.paths.root, branch)
         assert tip is not None
         busy = [going.job.commit for going in self._going]
         job = owed(self._history(store), tip, busy, self.state.started_utc)
@@ -241,11 +241,11 @@ class Night:
         else:
             self._refusals += 1
 
-    def _launch(self, job: Job, place: Slot, seed: int, stop: StopRequest) -> End:
+    def _launch(self, job: Job, place: Slot, seed: int, stop: StopRequest) -> LaunchResult:
         """Runs a job in its place's work tree; in a worker's thread."""
         lab = self.lab
-        work = slot(lab.places.root, place.number, job.commit)
-        environment = environment_beside(lab.places.root, place.environment)
+        work = worker_tree(lab.paths.root, place.number, job.commit)
+        environment = environment_beside(lab.paths.root, place.environment)
         beside = lab.beside(work, self.state.branch, environment, plans=False)
         plan = job.plan.plan if job.plan else None
         return launch(beside, replace(self.request, command=COMMAND, seed=seed, plan=plan), stop)
@@ -263,7 +263,7 @@ class Night:
                 continue
             self._on_end(store, going, end)
 
-    def _on_end(self, store: Store, going: Going, end: End) -> None:
+    def _on_end(self, store: Store, going: Going, end: LaunchResult) -> None:
         self._launched.add(end.run)
         if end.outcome in limits.LAUNCHED:
             self._failures = self._refusals = self._attempt = 0

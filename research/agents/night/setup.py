@@ -77,8 +77,8 @@ def check_backend(lab: Lab, request: Request) -> None:
     """
     launch = Launch(
         run="",
-        run_dir=lab.places.runs,
-        root=lab.places.root,
+        run_dir=lab.paths.runs,
+        root=lab.paths.root,
         commit=None,
         command=preflight.COMMAND,
         seed=request.seed,

@@ -231,8 +231,8 @@ class Walk:
                 variable, sign, value = word.partition("=")
                 if sign:
                     self.variables[variable] = [value]
-        elif name == "ln" and len(places := [word for word in arguments if not word.startswith("-")]) == 2:
-            self._link(places[0], places[1])
+        elif name == "ln" and len(paths := [word for word in arguments if not word.startswith("-")]) == 2:
+            self._link(paths[0], paths[1])
         elif name == "read":
             names = [word for word in arguments if word.isidentifier()]
             lines = [line.strip() for line in (act.stdin or "").split("\n") if line.strip()]

@@ -91,12 +91,12 @@ def globbed(field: str, cwd: str) -> list[str]:
     """The files that a word with unquoted signs means, as a shell lists them."""
     found = ["/" if field.startswith("/") else ""]
     for segment in field.strip("/").split("/"):
-        name, places = plain(segment), found
+        name, paths = plain(segment), found
         if name == segment:
-            found = [os.path.join(place, name) for place in places]
+            found = [os.path.join(place, name) for place in paths]
             continue
         found = []
-        for place in places:
+        for place in paths:
             try:
                 names = sorted(os.listdir(os.path.join(cwd, place)))
             except OSError:

@@ -16,7 +16,7 @@ class AgentSettings:
     """Infrastructure failures in a row after which a night ends: by then it is not a hiccup."""
     backoff_first_s: float = 10.0
     """Wait after the first infrastructure failure; it doubles each time."""
-    backoff_most_s: float = 600.0
+    max_backoff_s: float = 600.0
     """Longest such wait: twice a run's length, so that a night notices soon when things are back."""
     refusals_in_a_row: int = 20
     """Candidates in a row that came to no run (refused, repeated, none found) after which a night ends."""
@@ -32,9 +32,9 @@ class AgentSettings:
     """Tokens of context of the official profile: prepare.py's, which the control plane does not import."""
     pocket_context: int = 256
     """The same of the pocket profile."""
-    most_growth: float = 2.0
+    max_growth: float = 2.0
     """Factor by which one proposal may grow parameters or activations: more runs out of memory, or of time."""
-    most_shrinking: float = 4.0
+    max_shrinking: float = 4.0
     """Factor by which it may shrink them: a much smaller model is another question."""
     local_reach: float = 1.0
     """How far the local tuner looks, in usual steps of a constant."""
@@ -44,7 +44,7 @@ class AgentSettings:
     """Values of a constant that are drawn evenly before the sampler models what is known: fewer show no shape."""
     values_a_constant: int = 6
     """Values drawn for one constant before another constant has its turn."""
-    least_move: float = 0.15
+    min_move: float = 0.15
     """Share of a usual step below which a value counts as the one already measured: noise hides smaller moves."""
     crash_penalty_bpb: float = 0.02
     """What a crash counts for the sampler, above the worst score known: it should go back, not far away."""
@@ -78,5 +78,5 @@ class AgentSettings:
     """Attempts at one idea before the night goes on without it."""
     codex_backoff_s: float = 30.0
     """First wait after a refused request; it doubles with every further one."""
-    codex_backoff_most_s: float = 1_800.0
+    max_codex_backoff_s: float = 1_800.0
     """Longest wait: a rate limit of hours is tried twice an hour."""

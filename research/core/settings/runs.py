@@ -50,13 +50,13 @@ class RunSettings:
     # Scores -----------------------------------------------------------------------------------------------------------
     printed_bpb_tolerance: float = 1e-6
     """Largest honest difference between the printed val_bpb (six decimals) and score.json's."""
-    least_budget_share: float = 0.5
+    min_budget_share: float = 0.5
     """Below this share of its budget a run did not train what it says."""
-    most_budget_share: float = 1.1
+    max_budget_share: float = 1.1
     """Above this share (and a few steps) a run trained longer than others may."""
     last_steps: float = 5.0
     """Usual steps that the last one may take: it may begin just before the budget ends, on a machine that is busy."""
-    least_handed_share: float = 0.1
+    min_handed_share: float = 0.1
     """Below this share of the tokens that a run says it trained on, its text was not prepare.py's. Going over a batch
     a few times is a recipe; a loader of one's own, which can read any text, has a share of 0."""
 

@@ -20,13 +20,13 @@ class SearchSettings:
     """Sweeps of each such lesson, which goes on where the last one ended."""
     baseline_runs: int = 2
     """Runs of the baseline before anything else: they tell the noise, and every gain is counted from it."""
-    baseline_runs_most: int = 4
+    max_baseline_runs: int = 4
     """Runs of the baseline at most, where noise is large against what ideas do."""
     baseline_error_bpb: float = 0.0005
     """Standard error up to which the baseline is known well enough, or a typical effect's size where that is larger."""
     work_ratio: float = 1.0
     """Standard deviation of belief, in sizes of a typical effect, above which what is worked on is measured again."""
-    work_runs_most: int = 3
+    max_work_runs: int = 3
     """Runs of one configuration for that reason at most."""
     doubt_errors: float = 1.5
     """Standard errors of its runs by which what stands must be believed worse than it read to be measured again: its
@@ -56,13 +56,13 @@ class SearchSettings:
     """Share of experiments that go to the recombinator while the phase is recombine, so that others have their turn."""
 
     # Credit -----------------------------------------------------------------------------------------------------------
-    least_cost: float = 0.5
+    min_cost: float = 0.5
     """Cost of the shortest crash, in usual runs: thinking of it took its time as well."""
-    most_cost: float = 2.0
+    max_cost: float = 2.0
     """Cost of the longest run, in usual runs: nothing runs much longer than its budget."""
     credit_fade: float = 0.97
     """Share of a run's weight that is left after the next one: half after 23 runs, for skills change within a night."""
-    credit_most: float = 4.0
+    max_credit: float = 4.0
     """Largest credit of one run, in recent averages: one lucky hit is no skill."""
     emitter_start: float = 0.7
     """What ordering an emitter is assumed to leave of a free agent's gain, before it was tried: in the public loop's

@@ -30,7 +30,7 @@ class VerdictSettings:
     kept for what its parent did."""
     discard_p: float = 0.35
     """P(better) below which a change is discarded without another run: it rarely comes back from there."""
-    noise_least_n: int = 3
+    min_noise_n: int = 3
     """Degrees of freedom that the noise needs from replicates; before that a near tie is measured again in any case,
     which tells the noise as well."""
     replicate_ratio: float = 1.0
@@ -39,7 +39,7 @@ class VerdictSettings:
     replicates_share: float = 0.33
     """Share of all runs that near ties may cost: where noise is as large as what ideas do, as on a busy laptop, more
     of them would leave no runs for ideas."""
-    replicates_most: int = 4
+    max_replicates: int = 4
     """Runs of one configuration that a near tie is worth; what is still undecided then differs by less than matters."""
     tie_keep_p: float = 0.7
     """P(better) from which a near tie is kept after its last replicate."""
@@ -49,7 +49,7 @@ class VerdictSettings:
     """P(no worse than that margin) that a shorter program needs."""
     suspect_factor: float = 3.0
     """A gain this many times the largest believed so far is looked at before it is believed."""
-    suspect_least_bpb: float = 0.015
+    min_suspect_bpb: float = 0.015
     """Gain below which nothing is suspected: the largest honest single gain that is published is 0.0119."""
     suspect_share: float = 0.025
     """Share of the incumbent's val_bpb below which no gain is suspected: a whole published night gained 1.2 %, the best
@@ -61,7 +61,7 @@ class VerdictSettings:
     # Effects ----------------------------------------------------------------------------------------------------------
     effect_size_share: float = 0.75
     """Share of effects, the smaller ones, whose size counts as typical: disasters don't measure what is at stake."""
-    effect_least_bpb: float = 0.0001
+    min_effect_bpb: float = 0.0001
     """Smallest scale of effects told apart from none: half the smallest noise ever measured."""
     effect_scales: int = 13
     """Scales, each twice the one before: from 0.0001 to 0.4 bpb, beyond any effect seen, on small models too."""
@@ -79,7 +79,7 @@ class VerdictSettings:
     """Sweeps of expectation and maximisation: later ones move no decision."""
     effects_remembered: int = 300
     """Effects that the distribution is learned from, the latest ones: later ideas are smaller than early ones."""
-    effect_least_weight: float = 1e-6
+    min_effect_weight: float = 1e-6
     """Share below which a part of the mixture is left out of sums."""
 
     # What parents hear of their children ------------------------------------------------------------------------------
@@ -87,7 +87,7 @@ class VerdictSettings:
     """Power of what each child says of its parent's value (0: nothing, 1: as if children were drawn independently):
     those of one parent fail together, late in a night or in a barren place, and taken at their word they talk a good
     incumbent down, which doubles the false keeps at small noise (docs/search.md)."""
-    heard_most: int = 100
+    max_children: int = 100
     """Latest configurations that are heard: what stands has its children among them, and a plan for a long history
     replays it, so that it must not hear all of it over and over."""
     heard_points: int = 33
@@ -124,7 +124,7 @@ class VerdictSettings:
     """Cost of one statement more: fifty, a long function, cost as much as a gain of 0.01 earns."""
     deletion_per_statement: float = 0.01
     """Earning of one statement less, half of what one more costs, so that adding and deleting never pays."""
-    deletion_most: float = 0.1
+    max_deletion: float = 0.1
     """Most that deleting earns: no amount of it may outweigh a gain of 0.001."""
     vram_share: float = 0.5
     """Cost of using twice the baseline's peak memory; less in proportion."""
@@ -149,13 +149,13 @@ class VerdictSettings:
     """Configurations that count as recent: one evening's worth."""
     phase_window: int = 5
     """Latest configurations whose crashes and gains tell the phase of the search."""
-    conjecture_least_n: int = 3
+    min_conjecture_n: int = 3
     """Configurations behind a conjecture: two agree by accident half the time."""
     spread_prior_n: float = 2.0
     """Weight, in configurations, of the assumed spread of effects: soon overruled, yet never zero after two."""
     spread_prior_bpb: float = 0.0015
     """Assumed sd of what one idea does: the published night's median effect is about 0.0020."""
-    digest_least_runs: int = 500
+    min_cached_runs: int = 500
     """Runs from which on the recollection is kept in the store: below it, folding takes less time than writing."""
     stabilize_crashes: int = 2
     """Crashes among the latest few that call for steadiness before new ideas."""

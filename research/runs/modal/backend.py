@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from research.core.errors import ConfigurationError, ResearchError
-from research.runs.backend import Ended, EndKind, Launch, StopRequest
+from research.runs.backend import CommandResult, EndKind, Launch, StopRequest
 from research.runs.modal import client, data, settings
 from research.runs.modal import reap as modal_reap
 from research.runs.modal import tree as modal_tree
@@ -98,13 +98,13 @@ class ModalBackend:
 
     def run(
         self, launch: Launch, emit: Callable[[bytes], None], say: Callable[[str], None], stop: StopRequest
-    ) -> Ended:
+    ) -> CommandResult:
         """Runs the command in a sandbox to its end; see the protocol. Raises what emit raises, a broken pipe aside."""
         try:
             self.check(launch)
             session = Session(launch, self._env, self._limits, stop, say)
         except ConfigurationError as error:
-            return Ended("configuration", EXIT_CONFIGURATION, None, str(error))
+            return CommandResult("configuration", EXIT_CONFIGURATION, None, str(error))
         try:
             watched = self._run(session, emit)
         except StoppedError as error:
@@ -152,7 +152,7 @@ class ModalBackend:
                         volumes = session.upload(cloud, sealed, afresh=True)
         return watched
 
-    def _judge_end(self, session: Session, watched: Watched) -> Ended:
+    def _judge_end(self, session: Session, watched: Watched) -> CommandResult:
         seen = watched.seen
         if seen.device:
             session.facts["gpu_seen"] = seen.device
@@ -176,7 +176,7 @@ class ModalBackend:
             why += f"; if the same commit does it again, it may need more than {settings.MEMORY_MIB // 1024} GiB"
         return self._ended(session, "infrastructure", EXIT_INFRASTRUCTURE, None, why, seen.device)
 
-    def _finished(self, session: Session, watched: Watched, end: EndMark) -> Ended:
+    def _finished(self, session: Session, watched: Watched, end: EndMark) -> CommandResult:
         launch, seen = session.launch, watched.seen
         score = score_of(seen) if end.score_sha256 != NO_SCORE else None
         if score is not None:
@@ -200,11 +200,11 @@ class ModalBackend:
         child_exit: int | None,
         why: str,
         device: str | None = None,
-    ) -> Ended:
+    ) -> CommandResult:
         cost = settings.cost_usd(session.billed_s, session.gpu, self._env)
         session.facts |= {"billed_s": f"{session.billed_s:.1f}", "prices": self._price_source()}
         phases = {name: round(seconds, 3) for name, seconds in session.phases_s.items()}
-        return Ended(kind, exit_code, child_exit, why, phases, device, cost, dict(session.facts))
+        return CommandResult(kind, exit_code, child_exit, why, phases, device, cost, dict(session.facts))
 
     def _price_source(self) -> str:
         return settings.ENV_USD_PER_HOUR if self._env.get(settings.ENV_USD_PER_HOUR) else settings.PRICES_FROM

@@ -106,7 +106,7 @@ class Discovery:
             return self._baseline, "Every gain is counted from the baseline, and its repeats tell the noise."
         tip = self._standing.tip
         runs = know.evidence.n(tip)
-        if 0 < runs < settings.work_runs_most and may_repeat(know.evidence, settings):
+        if 0 < runs < settings.max_work_runs and may_repeat(know.evidence, settings):
             if know.belief(tip).sd > settings.work_ratio * know.effects.size:
                 return tip, "What stands is known less well than ideas differ, so it is measured again."
             if know.doubt(tip) > settings.doubt_errors:
@@ -121,7 +121,7 @@ class Discovery:
             return True
         error = noise_sd(evidence) / math.sqrt(runs)
         enough = max(settings.baseline_error_bpb, settings.work_ratio * self.knowledge.effects.size)
-        wants_more = runs < settings.baseline_runs_most and error > enough
+        wants_more = runs < settings.max_baseline_runs and error > enough
         return runs >= settings.baseline_runs and not wants_more
 
     def _choice(self) -> Choice:
@@ -195,7 +195,7 @@ class Discovery:
         choice = self._ordered
         mode = EMITTER if choice.emitter else FREE  # a record does not tell whether the category was ordered
         cost = result.gpu_s / know.usual_s if know.usual_s > 0.0 else 1.0
-        cost = min(max(cost, self._settings.least_cost), self._settings.most_cost)
+        cost = min(max(cost, self._settings.min_cost), self._settings.max_cost)
         self._bandit.add(Key(mode, result.emitter or choice.emitter, result.category), choice.category, gain, cost)
         self._ordered = Choice(None, None, "")
 

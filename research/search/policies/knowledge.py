@@ -86,7 +86,7 @@ class Knowledge:
         self._unlearned = 0
         latest = [config for config in self.parents if self.parents[config] in self.evidence]
         latest = latest[-self.settings.effects_remembered :]
-        heard = latest[-self.settings.heard_most :]
+        heard = latest[-self.settings.max_children :]
         if noise_is_new:
             self._beliefs = Beliefs(self.evidence, self.parents, self.effects, heard)
         rows = [likelihoods(self.gap(config)) for config in latest]

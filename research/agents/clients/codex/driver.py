@@ -184,7 +184,7 @@ class CodexDriver:
                 self._world.sleep(wait_s)
                 if self._world.stop():
                     raise CodexFailed(Trouble.stopped, "", number)
-                wait_s = min(2 * wait_s, SETTINGS.codex_backoff_most_s)
+                wait_s = min(2 * wait_s, SETTINGS.max_codex_backoff_s)
             else:
                 brief = f"{task.brief.strip()}\n\nAn earlier attempt failed: {trouble.value}. Avoid that."
         raise CodexFailed(trouble, detail, attempts)

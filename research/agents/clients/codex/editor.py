@@ -45,7 +45,7 @@ class CodexEditor:
 
     def edit(self, order: Order) -> Candidate:
         """See Editor."""
-        plan, memory, root = order.plan, order.memory, self._lab.places.root
+        plan, memory, root = order.plan, order.memory, self._lab.paths.root
         known = memory.incumbent or memory.baseline
         parent = git.resolve(root, plan.parent or (known.commit if known else "HEAD"))
         if parent is None:
