@@ -1,226 +1,290 @@
-"""What a prompt says about going on by itself: read by sentence and intent, not by a word anywhere.
+"""Read what a person's prompt says about the loop: go on by itself, end, or nothing.
 
-Quoted text, code and questions change nothing; a negated order is the opposite order; of several the last one counts.
+A message of at most five words ends the loop if it holds a usual word for ending, mistyped or not, without a negation
+or a question. A longer one does if one of its sentences asks for it, and the last order counts. An order to start that
+names a limit ("start the loop and stop after 5 runs") is a start. Quoted text, code and questions change nothing, but
+for polite ones ("can you stop?"). In doubt nothing is read: a person who was not understood says it again, or types
+`uv run research autonomy off`.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import Literal
-
-from research.agents.intent_joined import TALKS, stands_alone
 
 Intent = Literal["on", "off", "resume"]
 """resume: a plain "continue", which only means something after the loop ended by itself."""
 
-_QUOTES = (
-    r"```.*?(?:```|\Z)", r"`[^`\n]*`", r"\"[^\"\n]*\"", r"“[^”\n]*”", r"«[^»\n]*»", r"(?m)^\s*>.*$",
-    r"(?<![\w'])'[^'\n]+'(?!\w)", r"‘[^’\n]*’(?!\w)",
-)  # fmt: skip
+SHORT_WORDS = 5
+"""Words of a message in which one word for ending is enough."""
+MIN_TYPO_LETTERS = 4
+"""Letters of a word that may be mistyped; a shorter one is too near to others."""
+MAX_SENTENCE_CHARS = 1_000
+"""Longest sentence that is read: what is longer is a pasted log, and would take long."""
+
+# Words, in lower case and without accents -----------------------------------------------------------------------------
+
+_END = """
+stop halt pause quit abort cease desist
+stopp stoppe stoppen anhalten aufhoren aufhoeren abbrechen beenden beende pausieren pausiere schluss
+arrete arretes arretez arreter stoppez cesse cessez halte
+parar paralo detente deten detener detenlo basta pausa terminar
+"""
+"""Usual words for ending: English, German, French, Spanish."""
+_OTHER = """
+top tops step steps stops stopped shop slop stomp stoop strop stow atop spot alt hat hate half salt hall halo hale halts
+halted halter halve haul hart hilt haft holt walt shalt malt parse cause clause paused pauses passe quiet quite suit
+quilt quits quiz quid quip about aborts aborted case ease chase lease ceases ceased tease crease resist para param baste
+pasta causa messe detent
+"""
+"""Words of their own that lie one slip away from one for ending."""
+_END_WORDS, _OTHER_WORDS = frozenset(_END.split()), frozenset(_OTHER.split())
+_STOP = "(?:" + "|".join(sorted(_END_WORDS, key=len, reverse=True)) + ")"
+_AUTONOMOUS = r"auton[a-z]{0,2}m\w*"
+_ARTICLES = (
+    r"(?:(?:the|this|that|your|our|my|a|an|any|all|new|more|with|current|last|autoresearch|auto-research|research|night|"
+    rf"experiment(?:s|al)?|overnight|nightly|der|die|das|den|dem|le|la|les|el|los|las|de|{_AUTONOMOUS})\s+)*"
+)
+_OF_A_PROGRAM = (
+    r"\s+(?:tests?|hooks?|code|functions?|modules?|docs?|logic|buttons?|flags?|commands?|features?|phrases?|words?|"
+    r"variables?|counters?|index|body|conditions?|over (?:the|all|each|every)|with \w(?= =)|"
+    r"at (?:\d+\s*$|index|step)|from \w+ing)\b"
+)
+"""What follows a loop in a program, not the lab's."""
+_LOOP = rf"{_ARTICLES}(?:loop|schleife|boucle|bucle)\b(?!{_OF_A_PROGRAM})"
+_WORK = rf"{_ARTICLES}(?:experiment\w*|experience\w*|versuche\w*|runs?|autoresearch|research|night|work|session)\b"
 _LEAD = (
-    r"(?:(?:please|pls|ok|okay|now|just|hey|hi|hello|codex|alright|actually|wait|hmm|well|no|yes|yeah|sure|thanks|"
-    r"thank you|great|good|enough|so|then|and|but|let'?s|let us|also|immediately|you (?:can|may|should|must|could)"
-    r"(?: now)?|i said|i(?:'d| would) like (?:you )?to|i (?:want|need) (?:you )?to|we (?:can|should|must|need to)|"
-    r"i think (?:we|you) should|(?:it'?s |it is |i think it'?s )?time (?:for you )?to|go ahead and|after that|"
-    r"from now on|from here(?: on)?|at this point|for now|simply|kindly|do)\W+)*"
-)
-_LOOP = (
-    r"(?:(?:the|this|your|our|a|an|new|autonomous|autoresearch|auto-research|experiment(?:s|al)?|research|night|"
-    r"overnight|nightly)\s+)*"
-)
-_THE_LOOP = (
-    r"loop\b(?!\s+(?:tests?|hooks?|code|functions?|modules?|docs?|logic|buttons?|flags?|commands?|features?|phrases?|"
-    r"variables?|counters?|index(?:es)?|bod(?:y|ies)|conditions?|over (?:the|all|each|every)|with \w|"
-    r"alone|early|as it is|unchanged|"
-    r"at (?:\d+\s*$|index|step|zero|one)|from \w+ing)\b)"
-)
-"""The loop itself: neither one in a program nor what only bears its name."""
-_ON = re.compile(
-    r"(?:(?:continue|go|run|work|proceed|operate|keep going|carry on|experiment)\s+"
-    r"(?:fully\s+|completely\s+)?autonomous(?:ly)?\b"
-    r"|(?:continue|resume|restart|start|begin|launch|enter|kick\s*off|run|turn on|switch on)\s+"
-    + _LOOP
-    + _THE_LOOP
-    + r"|(?:keep|let)\s+"
-    + _LOOP
-    + r"loop\s+(?:going|running|run|go on|continue)\b"
-    r"|(?:continue|resume|restart|start|begin)\s+(?:the\s+)?autonomous\s+(?:research|experiment\w*|work|mode)\b"
-    r"|kick\s*off\s+(?:a\s+|the\s+|some\s+)?(?:new\s+)?(?:experiment|experimentation|autoresearch)"
-    r"|(?:start|begin|resume)\s+experimenting\b"
-    r"|(?:keep|go on)\s+experimenting\b"
-    r"|(?:enable|turn on|switch on)\s+(?:the\s+)?(?:autonomy|autonomous mode|autonomous continuation)"
-    r"|(?:turn|switch)\s+" + _LOOP + r"(?:autonomy|mode|continuation|loop)\s+(?:back\s+)?on\b"
-    r"|autonom(?:y|ous mode)\s+on\b)",
-    re.I,
-)
-_RESUME = re.compile(
-    rf"^{_LEAD}(?:continue|go on|keep going|carry on|resume|proceed)\b[\s.!]*(?:please|now)?[\s.!]*$", re.I
-)
-_STOPPERS = r"(?:stop|halt|pause|quit|abort|cease|desist)"
-_OBJECT = (
-    r"(?:\s*$|\s+(?:now|here|there|please|immediately|everything|it|this|that|all|working|running|experimenting|continuing|"
-    r"going|looping|at once|right (?:now|here|there|away)|as soon as|for (?:now|today|tonight|the (?:day|night))|after|"
-    r"when|once|until|before|to ask|asking|between|because|since|thanks?|thank you|autonomous\w*|the autonomous\w*|"
-    r"autonomy|"
-    + _LOOP
-    + r"(?:"
-    + _THE_LOOP
-    + r"|experiments?|research|autoresearch|runs?|night|work|session|search))\b)"
-)
-_STOP = re.compile(rf"^{_LEAD}(?:to\s+)?{_STOPPERS}(?!\s+asking|\s+between\s+(?!experiments|runs)){_OBJECT}", re.I)
-_NOW = r"(?:\s+(?:yet|now|please|today|tonight|for (?:now|today|tonight)|until|till|before|after)\b|\s*$)"
-_OFF = re.compile(
-    rf"^{_LEAD}(?:(?:summari[sz]e only|only summari[sz]e|just summari[sz]e)\b|hold (?:here|on|off|it)\b|"
-    r"that'?s enough\b|no (?:more|further) (?:experiments?|runs?)"
-    + _NOW
-    + r"|(?:end|stop|shut down|kill|leave|exit|pause|halt|cancel|interrupt|terminate) "
-    + _LOOP
-    + _THE_LOOP
-    + r"|(?:turn|switch) "
-    + _LOOP
-    + r"(?:autonomy|mode|continuation|loop) off\b"
-    r"|(?:disable|turn off|switch off|deactivate)\s+(?:the\s+)?(?:autonomy|autonomous|loop)|autonomy off\b"
-    r"|(?:finish|complete) (?:this|the current|the last) (?:run|experiment) (?:and|then) (?:then )?stop\b|"
-    r"call it a (?:day|night)\b)",
-    re.I,
+    r"(?:(?:please|pls|plz|ok|okay|now|just|hey|hi|hello|codex|claude|alright|actually|wait|hmm|well|no|yes|yeah|sure|"
+    r"thanks|thank you|great|good|enough|so|then|and|but|let'?s|let us|also|immediately|i said|simply|kindly|do|to|"
+    r"you (?:can|may|should|must|could)(?: now)?|i(?:'d| would) like (?:you )?to|i (?:want|need) (?:you )?to|"
+    r"we (?:can|should|must|need to)|i think (?:we|you) should|(?:it'?s |it is |i think it'?s )?time (?:for you )?to|"
+    r"go ahead and|after that|from (?:now|here)(?: on)?|at this point|for now|bitte|jetzt|mal|svp|maintenant|"
+    r"s'il (?:te|vous) plait|por favor|ahora|ya)\W+)*"
 )
 _NOT = r"(?:do not|don'?t|never|no need to|must not|mustn'?t|should not|shouldn'?t|cannot|can'?t|without|not to|not)"
-_NOT_STOP = re.compile(rf"\b{_NOT}\s+(?:ever\s+|just\s+|you\s+|dare\s+)?{_STOPPERS}(?:p?ing)?{_OBJECT}", re.I)
-_NOT_GO_ON = re.compile(rf"\b{_NOT}\s+(?:you\s+)?(?:continue|go on|keep going|carry on|proceed|resume)\b", re.I)
-_NOT_RUN = re.compile(
-    rf"\b{_NOT}\s+(?:run|start|launch|begin|do|make|try)\s+(?:(?:any|a|an|another|more|new|further|other|the next)\s+)+"
-    r"(?:experiments?|runs?)" + _NOW,
-    re.I,
+_NEGATION = re.compile(
+    rf"\b(?:{_NOT}|\w+n't|nicht|nie|niemals|kein\w*|ohne|ne|n'\w+|pas|jamais|sans|nunca|no (?=te |par|det|term))\b"
 )
-_NEGATED = re.compile(rf"\b{_NOT}\b[^,;]*$", re.I)
+
+# Orders ---------------------------------------------------------------------------------------------------------------
+
+_OBJECT = (
+    r"(?:[\s!,]*$|\s+(?:now|here|there|please|pls|immediately|everything|it|this|that|all|asap|alles|alle|tout|todo|"
+    r"(?:working|running|experimenting|continuing|going|looping|training)|at once|right (?:now|here|there|away)|"
+    r"as soon as|for (?:now|today|tonight|the (?:day|night))|after|when|once|until|before|to ask|between|because|"
+    rf"asking|since|thanks?|thank you|jetzt|sofort|bitte|maintenant|ahora|ya|{_AUTONOMOUS}|the {_AUTONOMOUS}|"
+    rf"{_LOOP}|{_WORK})\b)"
+)
+_SOON = r"(?:\s+(?:yet|now|please|today|tonight|for (?:now|today|tonight)|until|till|before|after)\b|\s*$)"
+_BEGIN = (
+    r"(?:continue|resume|restart|start|begin|launch|enter|kick\s*off|run|turn on|switch on|starte|beginne|lance[rz]?|"
+    r"demarre[rz]?|commence[rz]?|inicia|empieza|arranca|continua)\s+(?:bitte |jetzt )?"
+)
+_ON = re.compile(
+    r"(?:(?:continue|go|run|work|proceed|operate|keep going|carry on|experiment|weiter|arbeite|travaille|trabaja)\s+"
+    rf"(?:fully |completely |jetzt |de forma |de maniere )?{_AUTONOMOUS}|{_AUTONOMOUS} weiter"
+    rf"|{_BEGIN}(?:{_LOOP}|{_ARTICLES}(?:experiments|experimente|experiences|experimentos)\b|"
+    r"autonomous (?:research|work|mode)\b|experimenting\b)"
+    rf"|(?:keep|let)\s+(?:{_LOOP}|it)\s+(?:going|running|run|go on|continue)\b"
+    r"|(?:kick\s*off|begin|start)\s+(?:a\s+|the\s+|some\s+)?(?:new\s+)?(?:experiment|autoresearch)\b"
+    r"|(?:keep|go on|start)\s+(?:experimenting|running experiments)\b"
+    r"|(?:run|do) \d+ (?:more )?experiments\b|(?:run|work|go on|continue) (?:overnight|(?:all|through the) night)\b"
+    rf"|(?:enable|turn on|switch on)\s+(?:the\s+)?(?:autonomy|{_AUTONOMOUS} (?:mode|continuation))"
+    rf"|(?:turn|switch)\s+(?:{_LOOP}|{_ARTICLES}(?:autonomy|mode|continuation))\s+(?:back\s+)?on\b"
+    r"|autonom(?:y|ous mode)\s+on\b)"
+)
+_OFF = re.compile(
+    rf"{_LEAD}(?:{_STOP}(?!\s+between\s+(?!experiments|runs)){_OBJECT}"
+    r"|(?:only |just )?summari[sz]e only\b|(?:only|just) summari[sz]e\b|hold (?:here|on|off|it)\b"
+    r"|(?:that'?s|this is|it'?s)? ?enough(?: for (?:now|today|tonight)| already)?\W*$|that'?s (?:enough|all)\b"
+    r"|(?:we(?:'re| are) )?done(?: here| for (?:now|today|tonight))?\W*$"
+    rf"|no (?:more|further) (?:experiments?|runs?){_SOON}"
+    r"|(?:end|stop|shut down|kill|leave|exit|pause|halt|cancel|interrupt|terminate|finish)"
+    rf"(?:\s+{_LOOP}|\s+{_ARTICLES}mode\b|(?: it| this| all| everything| now| please)*\W*$)"
+    rf"|(?:end|exit|cancel|terminate|interrupt)\s+{_WORK}"
+    r"|shut (?:it|this|that|everything) down\b|wrap (?:it |this )?up\b|call it a (?:day|night)\b"
+    rf"|(?:turn|switch)\s+(?:(?:{_LOOP}|it|{_ARTICLES}(?:autonomy|mode|continuation))\s+)?off\W*(?:(?:please|now)\W*)?$"
+    rf"|(?:disable|turn off|switch off|deactivate)\s+(?:the\s+)?(?:{_AUTONOMOUS}|loop)|autonomy off\b|deja de \w+"
+    r"|(?:finish|complete) (?:this|the current|the last) (?:run|experiment) (?:and|then) (?:then )?stop\b"
+    r"|hor(?:e|en|t)?\b[\w\s]*\bauf\b|brich\b[\w\s]*\bab\b|mach\w*\b[\w\s]*\b(?:schluss|pause|aus)\b"
+    r"|(?:es|das) reicht\b|genug\b|(?:schalt|mach|stell)\w*\b[\w\s]*\b(?:ab|aus)\b|halt\w*\b[\w\s]*\ban\b"
+    rf"|(?:ca|cela) suffit\b|assez\b|mets?\b[\w\s]*\ben pause\b|(?:termine[rz]?|para|alto|termina|suficiente){_OBJECT})"
+)
+_NOT_STOP = re.compile(
+    rf"\b{_NOT}\s+(?:ever\s+|just\s+|you\s+|dare\s+)?{_STOP}(?:p?ing)?{_OBJECT}"
+    r"|\bhor\w* (?:\w+ )?nicht auf\b|\b(?:nicht|nie|niemals) (?:auf ?hor\w+|stopp\w+|anhalten|pausieren)\b"
+    r"|\b(?:ne |n'|t'|jamais )+\s*arrete\w*|\barrete\w* (?:pas|jamais)\b|\b(?:no|nunca) (?:te )?(?:par|det[ei]n)\w+"
+)
+_NOT_GO_ON = re.compile(
+    rf"\b{_NOT}\s+(?:you\s+)?(?:(?:continue|go on|keep going|carry on|proceed|resume)\b|"
+    r"(?:run|start|launch|begin|do|make|try)\s+(?:(?:any|a|an|another|more|new|further|other|the next)\s+)+"
+    rf"(?:experiments?|runs?){_SOON}|(?:run|start|launch|begin) anything\b)"
+    r"|\b(?:mach\w*|geh\w*) nicht weiter\b|\bne continue\w* pas\b|\bno (?:continues|sigas)\b"
+)
+_RESUME = re.compile(
+    rf"{_LEAD}(?:continue|go on|keep going|carry on|resume|proceed|mach weiter|weiter|continua)\W*"
+    r"(?:(?:please|now)\W*)?$"
+)
+
+# What only talks of orders --------------------------------------------------------------------------------------------
+
+_LOOKS = r"explain|describe|discuss|tell me|show|list|grep|search|find|print|read|translate|document|rename"
+_EDITS = r"write|add|implement|make|insert|put|define|fix|change|remove|set|use|increase|decrease|rename|replace"
+_TALKS = re.compile(
+    rf"{_LEAD}(?:{_LOOKS}|{_EDITS}|what|why|how|whether|if|unless|which|did|does|is|are|warum|"
+    r"when(?! (?:the|this) (?:current |last )?(?:run|experiment)))\b"
+)
+_EDITS_FIRST = re.compile(rf"{_LEAD}(?:{_EDITS})\b")
 _REPORTED = re.compile(
-    r"\b(?:say|says|said|tell|told|explain|explains|describe|phrase|word|string|token|called|function|named|docs?|"
-    r"documentation|readme|comment|means?|grep|regex|tests?|pattern|what|why|how|whether|if|would|happen\w*|unless|"
-    r"document|define|rename|print|write|list|show|find|search|translate|prompt|when i)\b",
-    re.I,
+    rf"\b(?:{_LOOKS}|says?|said|told?|explains|phrase|word|string|token|called|function|named|docs?|documentation|readme|"
+    r"comment|means?|regex|tests?|pattern|what|why|how|whether|if|would|happen\w*|unless|define|prompt|when i)\b"
 )
-_LEADS = re.compile(rf"^{_LEAD}", re.I)
-_TALK = re.compile(rf"^{_LEAD}(?:{TALKS})\b", re.I)
 _POLITE = re.compile(
-    rf"^{_LEAD}(?:can|could|would|will) you (?!rather|prefer|say|think|recommend|suggest)"
-    r"(?:please |just |kindly |now )*",
-    re.I,
+    rf"{_LEAD}(?:(?:can|could|would|will) you (?!rather|prefer|say|think|recommend|suggest)|k[ao]nn(?:te)?st du|"
+    r"(?:peux|pourrais)-tu|pouvez-vous|puedes|podrias)\W*(?:please |just |kindly |now |bitte )*"
 )
-_STARTS = re.compile(rf"^{_LEAD}{_ON.pattern}", re.I)
-_OPENS = re.compile(
-    rf"^{_LEAD}(?:{_NOT}\s+(?:ever\s+)?{_STOPPERS}{_OBJECT}|{_NOT_GO_ON.pattern}|{_NOT_RUN.pattern})", re.I
+_CONTROL = r"(?:start|stop|paus|resum|restart|continu|halt|quit|play|cancel|abort|exit|end)(?:s|e|es|ing|ping|ting)?"
+_OPEN = re.compile(
+    rf"(?<!\bthe )(?<!\bon )\b{_CONTROL}$|\bto {_CONTROL}\b|\b(?:function|script|button|hook|flag)s? (?:to|that)\b"
+    r"|(?:\b(?:how|what|why|which|whether|if|when|so|that|says|a prompt like)\b|:)"
+    r"(?!$|.*\b(?:\w+ed|went|did|was|were|have|has|it works|fails|crash)$)"
 )
-_FORBIDS = re.compile(
-    rf"^{_LEAD}{_NOT}\s+(?!(?:ever\s+)?(?:ask\w*|wait\w*|hesitat\w*|bother|worry|{_STOPPERS}\w*|forget)\b)", re.I
+"""What an "and" may carry on: "explain how to start" and stop; not so "show me how it went"."""
+_IN_A_PROGRAM = re.compile(
+    r"\b(?:when|whenever|if|unless|because|early|alone|exit|leave|with \w|at \d|before|on (?:errors?|failure|nan)|"
+    r"stop the run|after \d+ (?!runs?|experiments?|hours?))\b"
 )
-_ANEW = re.compile(rf"^\W*(?:just|please|instead|simply|rather|{_NOT})\b", re.I)
-_JOINTS = re.compile(r"(,\s*(?:and\s+|but\s+|then\s+)*|\s+and then\s+|\s+then\s+|\s+but\s+|\s+and\s+)")
-_JUST_STOP = re.compile(rf"^{_STOPPERS}\W*$", re.I)
-
-
-def _plain(prompt: str) -> str:
-    text = prompt.replace("’", "'").replace("‘", "‘").replace("\u02bc", "'")
-    for pattern in _QUOTES:
-        text = re.sub(pattern, " … ", text, flags=re.S)
-    return text
+_ANOTHER_USE = re.compile(
+    rf"\b{_STOP}\s+(?:words?|tokens?|buttons?|features?|codons?|signals?|conditions?|criteri\w+|gradients?|"
+    r"(?!training|running|experimenting|working|going|looping|continuing|everything|doing|launching|starting|being)"
+    rf"\w+ing)\b|\bloop{_OF_A_PROGRAM}"
+)
+_QUOTES = (
+    r"```.*?(?:```|\Z)", r"`[^`\n]*`", r'"[^"\n]*"', r"“[^”\n]*”", r"«[^»\n]*»", r"(?m)^\s*>.*$",
+    r"(?<![\w'])'[^'\n]+'(?!\w)", r"‘[^’\n]*’(?!\w)",
+)  # fmt: skip
+_JOINTS = re.compile(
+    r"(,\s*(?:and\s+|but\s+|then\s+|und\s+|et\s+|y\s+)*|\s+(?:and then|then|but|and|und|dann|et|puis|y|luego)\s+)"
+)
+_LIMIT = re.compile(
+    r"(?:\b(?:after|for|at most|up to|max(?:imum)?(?: of)?|no more than|within|until|run|do|only|just|budget(?: of)?|"
+    r"or|and|limit(?: of)?|nach|apres|tras)|[,;:(.]|^)[\s:]*(\$?\s?\d{1,6}(?:\.\d+)?)\s*(?:more\s+|further\s+)?"
+    r"(runs?|experiment\w*|times|laufe\w*|hours?|hrs?|h\b|stunden?|heures?|horas?|minutes?|dollars?|usd|\$)?"
+)
 
 
 def intent(prompt: str) -> Intent | None:
-    """What a prompt asks for.
-
-    Args:
-        prompt: What a person typed.
-
-    Returns:
-        The last order in it; None where it gives none.
-    """
+    """Return what a prompt asks for: the last order in it, None where it gives none."""
+    text = _plain(prompt)
     found: Intent | None = None
-    for sentence in re.split(r"(?<=[.!?])\s+|\n+|;|(?<=\w) - |—", _plain(prompt)):
-        sentence = sentence.strip()
-        if sentence:
-            found = _of_sentence(sentence) or found
-    return found
-
-
-def _of_sentence(sentence: str) -> Intent | None:
-    if sentence.endswith("?"):
-        polite = _POLITE.match(sentence)
-        wish = sentence[polite.end() :].rstrip(" ?") if polite else ""
-        if any(order.match(wish) for order in (_STOP, _OFF, _ON)):
-            return _of_clause(wish)
-        asked = _of_statement(wish, talk=True) if wish else None
-        return None if asked == "resume" else asked
-    return _of_statement(sentence.rstrip(" .!:"))
-
-
-def _of_statement(sentence: str, talk: bool = False) -> Intent | None:
-    """The last order of a sentence.
-
-    Args:
-        sentence: Without its end.
-        talk: Whether it asks for something else first, so that an order in it has to stand on its own.
-    """
-    found: Intent | None = None
-    bounded = forbidden = False
-    before = ""
-    parts = _JOINTS.split(sentence)
-    for joint, clause in zip(["", *parts[1::2]], parts[::2], strict=True):
-        if "but" in joint or ("then" in joint and "and" not in joint):
-            talk, before = False, ""
-        stands, before = not talk or _is_order(before, clause), before + joint + clause
-        talk = not stands or bool(_TALK.match(clause))
-        forbidden = forbidden and joint.strip() in ("and", "and then") and not _ANEW.match(clause)
-        if not talk and not forbidden and not (bounded and found == "on" and _JUST_STOP.match(clause)):
-            found = _of_clause(clause) or found  # else "for 20 runs, then stop": a limit, not an end
-            bounded = bool(limits(clause))
-        forbidden = forbidden or bool(_FORBIDS.match(clause))
-    return found
-
-
-def _is_order(before: str, clause: str) -> bool:
-    """Whether a clause behind other words is an order of its own."""
-    starts = bool(_STARTS.match(clause))
-    if not before or not (starts or any(order.match(clause) for order in (_OPENS, _OFF, _STOP))):
-        return False
-    return stands_alone(_LEADS.sub("", before), clause, starts)
-
-
-def _of_clause(clause: str) -> Intent | None:
-    clause = clause.strip()
-    if "…" in clause and _REPORTED.search(clause):
-        return None
-    if (_NOT_GO_ON.search(clause) or _NOT_RUN.search(clause)) and not _REPORTED.search(clause):
-        return "off"
-    if match := _NOT_STOP.search(clause):
-        return None if _REPORTED.search(clause[: match.start()]) else "on"
-    if match := _ON.search(clause):
-        before = clause[: match.start()]
-        if _NEGATED.search(before):
-            return "off" if not _REPORTED.search(before) else None
-        return None if _REPORTED.search(before) else "on"
-    if _OFF.match(clause) or _STOP.match(clause):
-        return "off"
-    return "resume" if _RESUME.match(clause) else None
-
-
-_LIMIT = re.compile(
-    r"\b(?:after|for|at most|up to|max(?:imum)?(?: of)?|no more than|within|until)\s+(\$?\s?\d+(?:\.\d+)?)\s*"
-    r"(?:more\s+|further\s+)?"
-    r"(runs?|experiments?|hours?|hrs?|h\b|dollars?|usd)?",
-    re.I,
-)
+    for sentence in map(str.strip, re.split(r"(?<=[.!?])\s+|\n+|;|(?<=\w) - |—", text)):
+        wish = _of_sentence(sentence) if len(sentence) <= MAX_SENTENCE_CHARS else None
+        if wish and not (wish == "off" and found == "on" and limits(sentence)):
+            found = wish
+    return found or ("off" if len(text) <= MAX_SENTENCE_CHARS and _is_short_end(text) else None)
 
 
 def limits(prompt: str) -> dict[str, float]:
-    """Limits that an order names ("for 20 runs", "after 8 hours", "up to $50"): runs, hours, usd."""
+    """Return the limits that an order names ("for 20 runs", "after 8 hours", "up to $50"): runs, hours, usd."""
     found: dict[str, float] = {}
     for number, unit in _LIMIT.findall(_plain(prompt)):
         value = float(number.strip("$ "))
-        unit = unit.lower()
-        if number.startswith("$") or unit.startswith(("dollar", "usd")):
+        if number.startswith("$") or unit.startswith(("dollar", "usd", "$")):
             found["usd"] = value
-        elif unit.startswith(("run", "exp")):
+        elif unit.startswith(("run", "exp", "time", "lau")):
             found["runs"] = value
-        elif unit.startswith("h"):
-            found["hours"] = value
+        elif unit:
+            found["hours"] = value / 60 if unit.startswith("min") else value
     return found
+
+
+def _plain(prompt: str) -> str:
+    """Return a prompt in lower case, without accents, its quotes replaced by an ellipsis."""
+    text = re.sub("[’\u02bc]", "'", prompt).replace("¿", "").replace("¡", "")
+    for pattern in _QUOTES:
+        text = re.sub(pattern, " … ", text, flags=re.S)
+    letters = unicodedata.normalize("NFKD", text.casefold().replace("…", "\0"))
+    return "".join(char for char in letters if not unicodedata.combining(char)).replace("\0", "…")
+
+
+def _is_short_end(text: str) -> bool:
+    words = re.findall(r"\w+", text)
+    if not 0 < len(words) <= SHORT_WORDS or _NEGATION.search(text) or _ANOTHER_USE.search(text):
+        return False
+    polite = _POLITE.match(text)
+    if _TALKS.match(text) or ("?" in text and not polite):
+        return False
+    return any(_is_end_word(word) for word in words)
+
+
+def _is_end_word(word: str) -> bool:
+    """Return whether a word is one for ending, or one slip away from it and no other word."""
+    word = re.sub(r"(.)\1{2,}", r"\1", word)
+    if word in _END_WORDS or word in _OTHER_WORDS:
+        return word in _END_WORDS
+    return any(len(end) >= MIN_TYPO_LETTERS and _is_one_slip(word, end) for end in _END_WORDS)
+
+
+def _is_one_slip(typed: str, meant: str) -> bool:
+    """Return whether two words differ by one letter too many, too few or wrong, or by two neighbours swapped."""
+    if abs(len(typed) - len(meant)) > 1:
+        return False
+    start = next((i for i, (one, other) in enumerate(zip(typed, meant, strict=False)) if one != other), len(meant))
+    one, other = typed[start:], meant[start:]
+    swapped = one[:2] == other[:2][::-1] and one[2:] == other[2:]
+    return one[1:] == other[1:] or one[1:] == other or one == other[1:] or swapped
+
+
+def _of_sentence(sentence: str) -> Intent | None:
+    if not sentence.endswith("?"):
+        return _of_statement(sentence.rstrip(" .!:"))
+    polite = _POLITE.match(sentence)
+    wish = sentence[polite.end() :].rstrip(" ?") if polite else ""
+    if _OFF.match(wish) or _ON.match(wish):
+        return _of_clause(wish)
+    found = _of_statement(wish, talks=True) if wish else None
+    return None if found == "resume" else found
+
+
+def _of_statement(sentence: str, talks: bool = False) -> Intent | None:
+    """Return the last order of a sentence; one that begins with talk has to hold an order that can stand on its own."""
+    found: Intent | None = None
+    before, forbidden = "", False
+    parts = _JOINTS.split(sentence)
+    for joint, clause in zip(["", *parts[1::2]], parts[::2], strict=True):
+        if "but" in joint or joint.strip() in ("then", "dann", "puis", "luego"):
+            talks, before, forbidden = False, "", False
+        if (not talks or _stands_alone(before, clause)) and not forbidden:
+            wish = _of_clause(clause)
+            found = found if wish == "off" and found == "on" and limits(sentence) else wish or found
+        before += joint + clause
+        talks = talks or bool(_TALKS.match(clause))
+        forbidden = bool(re.match(rf"{_LEAD}{_NOT}\s+(?!ask|wait|{_STOP})", clause))
+    return found
+
+
+def _stands_alone(before: str, clause: str) -> bool:
+    """Return whether an order behind other words is one: it is in "read it and start the loop"."""
+    rest = re.sub(rf"^{_LEAD}", "", clause)
+    if not (_OFF.match(rest) or _ON.match(rest) or _NOT_STOP.match(rest) or _NOT_GO_ON.match(rest)):
+        return False
+    if _EDITS_FIRST.match(before) and _IN_A_PROGRAM.search(clause):
+        return False
+    return not _OPEN.search(before.strip().rstrip(","))
+
+
+def _of_clause(clause: str) -> Intent | None:
+    if "…" in clause and _REPORTED.search(clause):
+        return None
+    if match := _NOT_GO_ON.search(clause):
+        return None if _REPORTED.search(clause) else "off"
+    for pattern in (_NOT_STOP, _ON):
+        if match := pattern.search(clause):
+            before = clause[: match.start()]
+            if _REPORTED.search(before):
+                return None
+            return "off" if pattern is _ON and (_NEGATION.search(before) or " nicht" in clause) else "on"
+    if _OFF.match(clause) and not _ANOTHER_USE.search(clause):
+        return "off"
+    return "resume" if _RESUME.match(clause) else None

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+import time
 
-from research.agents.hooks.events import _SIGNS
-from research.agents.intent import intent, limits
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from research.agents.intent import SHORT_WORDS, intent, limits
 
 ON = [
     "Continue autonomously.",
@@ -244,7 +247,6 @@ JOINED_NOTHING = [
     "Add the sentence on how we pause and stop the loop",
     "Show how people resume and never stop",
     "If the loss is NaN, print it and stop the loop",
-    "Maybe we should pause",
     "Fix prepare.py and leave the loop alone",
     "Use a break and exit the loop",
     "Change the index and start the loop with i = 1",
@@ -266,7 +268,91 @@ JOINED_NOTHING = [
     "Show an example prompt: read program.md and start the loop",
 ]
 """Orders behind "and" and commas, and what only looks like one there."""
-ON, OFF, NOTHING = [*ON, *JOINED_ON], [*OFF, *JOINED_OFF], [*NOTHING, *JOINED_NOTHING]
+
+
+SHORT_OFF = [
+    "stop pls", "stop stop stop", "stop asap", "stop training", "stop what you're doing", "exit autonomous mode",
+    "shut it down", "Stopp", "Hör bitte auf", "please stopp", "arrête-toi", "sotp", "stpo", "stp", "STOPP!!!",
+    "stooop", "pasue", "puase please", "hlat", "qiut", "please haltt now", "arrête", "arrêtez !", "arrête tout",
+    "arrête la boucle", "ça suffit", "stop s'il te plaît", "mets en pause", "para", "para ya", "para el bucle",
+    "detente", "detén todo", "basta", "ya basta", "pausa por favor", "aufhören", "hör auf", "bitte aufhören",
+    "hör jetzt sofort auf", "halt an", "Schluss jetzt", "mach Schluss für heute", "das reicht", "beende die Schleife",
+    "stopp die Schleife bitte", "Kannst du bitte aufhören?", "Peux-tu arrêter ?", "¿Puedes parar?",
+    "can you stop pls?", "ok stop", "stop now thanks", "no, stop", "nooo stop", "stop!!", "enough",
+    "that's all for today", "we should pause now", "I want you to stop", "let's stop here", "stop everything",
+    "end it", "kill it", "cancel it", "quit it", "turn it off", "wrap it up", "stop after this run", "I'm back. stop",
+    "cancel everything", "terminate", "exit please", "end the session", "switch off",
+    "disable autonomous mode please", "leave autonomous mode", "stop being autonomous",
+    "Kannst du die Schleife stoppen?", "Pourrais-tu arrêter la boucle ?", "para los experimentos por favor", "¡Para!",
+    "deja de experimentar", "Maybe we should pause",
+]  # fmt: skip
+"""At most five words, one of them a usual one for ending, in four languages, with slips."""
+LONG_OFF = [
+    "Thanks, this was great work so far. Please stop now.",
+    "Das war sehr gut bis hierher, danke. Bitte hör jetzt auf.",
+    "Merci beaucoup pour ton travail. Arrête la boucle maintenant.",
+    "Muchas gracias por todo el trabajo. Detén el bucle ahora.",
+    "I have seen enough results for tonight, so please stop the loop now.",
+    "The last three runs all crashed and I want to look at them first. Pause the experiments.",
+    "When you have finished this run, write a summary. Then stop.",
+    "The GPU is needed for something else, stop after this run.",
+    "Let the current run finish and then stop the loop please.", "you can stop the loop now, I am back at my desk",
+    "stop the experiments and show me the results", "Please summarize what you have and stop the loop.",
+    "hey, could you please stop the experiments now? I need the GPU", "ok thats enough for today, good work",
+    "stop here and give me a summary of the best results", "I need my GPU back, stop please",
+    "we are done here, shut down the loop", "please stop running experiments", "stop launching new runs",
+    "stop the current run and wait for me", "When the current experiment is done, stop.",
+    "don't run any more experiments please", "please do not launch anything else",
+    "Stopp die Experimente, ich brauche die GPU",
+]  # fmt: skip
+"""Longer messages of which one sentence asks for it."""
+MORE_ON = [
+    "Start the loop. Stop after 5 runs.", "start the loop but stop after 5 runs", "run 20 experiments and then stop",
+    "Start experimenting now. Stop after 30 runs or 6 hours.", "go autonomous for 20 runs, then stop",
+    "Start the loop, 4 runs, budget $20, stop at 6am.", "go autonmous pls, ill be back tomorrow mornign",
+    "keep running experiments all night", "yes please continue with the loop, that looks good",
+    "start the loop and stop after 8 hours", "Start the loop for 3 runs and stop", "never stop", "do not pause",
+    "don't stop", "do not stop until morning", "nicht aufhören", "hör nicht auf", "n'arrête pas", "ne t'arrête pas",
+    "no pares", "no te detengas", "Starte die Schleife", "starte bitte die Schleife", "lance la boucle",
+    "inicia el bucle", "arbeite autonom weiter", "stop asking me, go autonomous", "keep it running",
+    "Start the autonomous loop and don't stop until I tell you to.", "please begin the research loop; I'll be asleep",
+    "let's go, start experimenting!", "Run autonomously until I say stop.",
+    "keep going autonomously and stop only when I say so", "start the loop with a budget of $20",
+    "Resume experiments", "run overnight", "Starte den autonomen Loop", "Lance les expériences en autonomie",
+    "Inicia el bucle autónomo",
+]  # fmt: skip
+"""Starts, also with a limit, and what must not be taken for an end."""
+FORBIDDEN = [
+    "don't start the loop", "do not start the loop yet", "please don't go autonomous",
+    "Starte die Schleife noch nicht",
+]  # fmt: skip
+"""Starts that are forbidden."""
+MORE_NOTHING = [
+    "should I stop?", "why did you stop", "did it stop?", "what does stop do", "step back", "shop around first",
+    "look at the top results", "that is quite good", "what about the loss", "it is about the loss",
+    "how is it going?", "quiet please", "use half the batch", "the lease case", "I paused the video",
+    "it stops too early", "stop words", "pause tokens", "stop using dropout", "quit using Muon for embeddings",
+    "explain the pause token", "add a stop button", "implement a pause feature", "Fix the halt in the loader",
+    "use early stopping", "show me the results", "not now", "what happened in the last run?",
+    "The run was stopped by the time limit, why is that?",
+    "Please look at the last run and tell me why it was so slow.",
+    "I would like to understand how the loop decides when to stop.",
+    "Try a higher learning rate, and pause the warmup after 100 steps.",
+    "the loss stopped going down after step 300, look at the schedule",
+    "please continue with the optimizer idea that you had", "para la próxima vez usa muon",
+    "Can you stop the warmup earlier in the schedule?", "don't use stop tokens", "Should we stop after the next run?",
+    "Quelle est la meilleure perte ?", "Was ist der beste Lauf bisher?", "hello", "thanks", "ok",
+    "Could you make training stop when it diverges?", "stop gradient through the router", "use stop_gradient here",
+    "what's a good stopping point?", "how do I stop it", "the run halts at step 200",
+    "I stopped the other job, the GPU is free now", "Do not stop the other process", "start with a smaller model",
+    "run the tests", "exit code 75 means what", "cancel out the bias term", "turn off torch.compile",
+    "hold the learning rate constant", "enough about lr, try the batch size", "finish the refactoring first",
+    "leave the optimizer alone", "shut down dropout at the end", "no more dropout", "make the loop faster",
+]  # fmt: skip
+"""Other words, other uses of the words, and questions."""
+ON = [*ON, *JOINED_ON, *MORE_ON]
+OFF = [*OFF, *JOINED_OFF, *SHORT_OFF, *LONG_OFF, *FORBIDDEN]
+NOTHING = [*NOTHING, *JOINED_NOTHING, *MORE_NOTHING]
 
 
 @pytest.mark.parametrize(
@@ -277,21 +363,77 @@ def test_prompts_are_read_by_intent(prompt: str, wish: str | None):
     assert intent(prompt) == wish
 
 
-RESUMES = ["continue", "Continue.", "please continue", "Go on.", "ok, keep going", "carry on!"]
+def test_the_table_is_large_and_has_no_doubles():
+    assert len({*ON, *OFF, *NOTHING}) == len(ON) + len(OFF) + len(NOTHING) >= 400
 
 
-@pytest.mark.parametrize("prompt", RESUMES)
+@pytest.mark.parametrize(
+    "prompt", ["continue", "Continue.", "please continue", "Go on.", "ok, keep going", "carry on!"]
+)
 def test_a_plain_continue_only_resumes(prompt: str):
     assert intent(prompt) == "resume"
 
 
-def test_every_order_has_a_sign_that_the_hook_looks_for():
-    for prompt in (*ON, *OFF, *RESUMES):
-        assert any(sign in prompt.casefold() for sign in _SIGNS), prompt
+FILLERS = [
+    "please",
+    "pls",
+    "now",
+    "ok",
+    "thanks",
+    "codex",
+    "asap",
+    "everything",
+    "it",
+    "bitte",
+    "jetzt",
+    "maintenant",
+    "ya",
+]
+ENDINGS = [
+    "stop",
+    "halt",
+    "pause",
+    "quit",
+    "abort",
+    "stopp",
+    "aufhören",
+    "anhalten",
+    "arrête",
+    "arrêtez",
+    "detente",
+    "basta",
+]
 
 
-def test_the_table_is_large():
-    assert len({*ON, *OFF, *NOTHING}) == len(ON) + len(OFF) + len(NOTHING) >= 95
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(ENDINGS), st.lists(st.sampled_from(FILLERS), max_size=SHORT_WORDS - 1), st.data())
+def test_a_word_for_ending_among_a_few_others_ends_the_loop(word: str, others: list[str], data: st.DataObject):
+    place = data.draw(st.integers(0, len(others)))
+    words = [*others[:place], word, *others[place:]]
+    assert intent(" ".join(words)) == "off"
+    assert intent("don't " + " ".join(words[:4])) != "off"
+    assert intent("why " + " ".join(words[:4]) + "?") is None
+
+
+@pytest.mark.parametrize("word", ["stop", "pause", "quit", "abort", "arrete"])
+def test_one_slip_in_a_word_is_understood(word: str):
+    swapped = [word[:i] + word[i + 1] + word[i] + word[i + 2 :] for i in range(len(word) - 1)]
+    doubled = [word[: i + 1] + word[i:] for i in range(1, len(word))]
+    for typed in {*swapped, *doubled} - {"stoop"}:
+        assert intent(typed) == "off", typed
+
+
+def test_common_words_are_no_slips():
+    common = (
+        "the a of and to in is it you that was for on are with as his they be at one have this from or had by hot "
+        "word but what some we can out other were all there when up use your how said an each she which do their time "
+        "if will way about many then them write would like so these her long make thing see him two has look more day "
+        "could go come did number sound no most people my over know water than call first who may down side been now "
+        "find any new work part take get place made live where after back little only round man year came show every "
+        "good me give our under name step shop stoop spot half hall salt cause parse quite quiet suit case lease "
+        "resist param pasta please table paste "
+    )
+    assert [word for word in common.split() if intent(word) == "off"] == []
 
 
 @pytest.mark.parametrize(
@@ -301,7 +443,39 @@ def test_the_table_is_large():
         ("continue autonomously for at most 8 hours and up to $30", {"hours": 8, "usd": 30}),
         ("Go autonomous.", {}),
         ("start the loop, max 12 experiments", {"runs": 12}),
+        ("Start the loop. Stop after 5 runs.", {"runs": 5}),
+        ("Start experimenting now. Stop after 30 runs or 6 hours.", {"runs": 30, "hours": 6}),
+        ("Start the loop, 4 runs, budget $20, stop at 6am.", {"runs": 4, "usd": 20}),
+        ("run 20 experiments and then stop", {"runs": 20}),
+        ("go autonomous, 5 times, 90 minutes", {"runs": 5, "hours": 1.5}),
+        ("start the loop with a budget of $20", {"usd": 20}),
+        ("The last 20 runs were slow, start the loop", {}),
     ],
 )
 def test_limits_are_read(prompt: str, named: dict[str, float]):
     assert limits(prompt) == named
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.one_of(
+        st.text(max_size=200), st.lists(st.sampled_from(" ".join([*ON, *OFF]).split()), max_size=40).map(" ".join)
+    )
+)
+def test_no_prompt_makes_it_fail(prompt: str):
+    assert intent(prompt) in ("on", "off", "resume", None)
+    limits(prompt)
+
+
+LONG = [
+    "stop the words and so on, how to " * 5000, "no " * 30000, "continue" + "!" * 50000 + "x", "'a " * 30000,
+    "explain how it went," * 1500 + " and stop", "the loop stopped at step 3, loss 2.1\n" * 4000,
+    "enough" + " " * 20000 + "x",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("prompt", LONG, ids=range(len(LONG)))
+def test_pasted_logs_take_no_time(prompt: str):
+    started = time.process_time()
+    intent(prompt)
+    assert time.process_time() - started < 1.0
