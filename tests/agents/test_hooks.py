@@ -366,7 +366,7 @@ def test_the_hook_path_imports_the_standard_library_only():
         "import sys; sys.path.insert(0, sys.argv[1]); import research.agents.hooks.pre_tool_use;"
         "import research.agents.hooks.events, research.agents.intent,"
         " research.lab.plan, research.agents.hooks.session_context,"
-        " research.agents.state, research.agents.policy.code, research.core.settings;"
+        " research.agents.state, research.core.settings;"
         "print(sorted({m.split('.')[0] for m in sys.modules} - set(sys.stdlib_module_names) - {'research'}))"
     )
     command = [sys.executable, "-SE", "-c", code, str(CHECKOUT)]

@@ -1,66 +1,44 @@
-"""The command policy, by a table of command lines in a repository that looks like a real one."""
+"""The command policy: a table of what agents type, patches and edits, and the check of what changed all the same."""
 
 from __future__ import annotations
 
 import os
+import re
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from research.agents.policy.check import check_command, check_patch
-from research.agents.policy.protected import Where
+from research.agents.policy.check import EDITED_FILE, check_command, check_edit, check_patch
+from research.agents.policy.protected import Where, protected_changes, restore_advice
 from tests.agents.policy_table import ALLOWED, REFUSED, RIGHT, RUN
 
-RUN_NAME = "20260101-000000-abcdef0-1234"
-
-
-@pytest.fixture(scope="module")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with every protected part, a link to one, and a home."""
-    top = tmp_path_factory.mktemp("place")
-    root = top / "autoresearch-evo"
-    folders = (
-        "research/verdict",
-        "research/lab",
-        "scripts",
-        ".codex/hooks",
-        "docs",
-        f"results/runs/{RUN_NAME}",
-        "results/discovery",
-    )
-    for folder in folders:
-        (root / folder).mkdir(parents=True)
-    for name in (
-        "train.py", "prepare.py", "results.tsv", "pyproject.toml", "program.md", "research/lab/lab.py",
-        "scripts/run_experiment.py", ".codex/hooks.json", "results/discovery/memory.db",
-        f"results/runs/{RUN_NAME}/score.json", f"results/runs/{RUN_NAME}/finish.json",
-    ):  # fmt: skip
-        (root / name).write_text("x\n")
-    (root / "link.py").symlink_to("prepare.py")
-    (top / "home/.cache/autoresearch").mkdir(parents=True)
-    return root
+ROOT = Path("/home/someone/autoresearch-evo")
+HOME = "/home/someone"
 
 
 def where_in(root: Path, branch: str = "autoresearch/try", guarded: bool = True, driven: bool = False) -> Where:
-    """The surroundings of a command."""
-    data = str(root.parent / "home/.cache/autoresearch")
-    return Where(str(root), branch, guarded, driven, data, "--backend local")
+    """Return the surroundings of a command."""
+    return Where(str(root), branch, guarded, driven, f"{HOME}/.cache/autoresearch", "--backend local")
 
 
-def judge(command: str, root: Path, **options: object) -> str | None:
-    """What the policy says."""
-    environment = {"HOME": str(root.parent / "home"), "PATH": os.environ["PATH"]}
+def judge(command: str, root: Path = ROOT, **options: object) -> str | None:
+    """Return what the policy answers."""
+    environment = {"HOME": HOME, "PATH": os.environ["PATH"]}
     return check_command(command, str(root), where_in(root, **options), environment)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("command", ALLOWED)
-def test_harmless_commands_pass(command: str, repository: Path):
-    assert judge(command, repository) is None
+def test_harmless_commands_pass(command: str):
+    assert judge(command) is None
 
 
 @pytest.mark.parametrize(("command", "word"), REFUSED)
-def test_the_rest_is_refused_with_what_to_do_instead(command: str, word: str, repository: Path):
-    reason = judge(command, repository)
+def test_the_rest_is_refused_with_what_to_do_instead(command: str, word: str):
+    reason = judge(command)
     assert reason is not None
     assert word in reason
     assert 40 < len(reason) < 500
@@ -68,42 +46,54 @@ def test_the_rest_is_refused_with_what_to_do_instead(command: str, word: str, re
 
 def test_the_table_is_large_enough_and_has_no_doubles():
     commands = [*ALLOWED, *(command for command, _ in REFUSED)]
-    assert len(commands) == len(set(commands)) >= 200
+    assert len(commands) == len(set(commands)) >= 300
 
 
-HARNESS_WORK = [
-    "sed -i s/a/b/ research/lab/lab.py",
-    "uv run ruff format .",
-    "git checkout -- research/",
-    "sed -i 's/a/b/' prepare.py",
-    "git restore .",
-]
-
-
-@pytest.mark.parametrize("command", HARNESS_WORK)
-def test_the_harness_can_be_worked_on_where_no_experiments_run(command: str, repository: Path):
-    assert judge(command, repository, branch="main", guarded=False) is None
-    assert judge(command, repository, branch="main", guarded=True) is not None
+@pytest.mark.parametrize(
+    "command", ["sed -i s/a/b/ research/lab/lab.py", "uv run ruff format .", "sed -i 's/a/b/' prepare.py",
+                "git checkout HEAD~1 -- .", "uv run research decide R1 keep --why x"],
+)  # fmt: skip
+def test_the_harness_can_be_worked_on_where_no_experiments_run(command: str):
+    assert judge(command, branch="main", guarded=False) is None
+    assert judge(command, branch="main", guarded=True) is not None
 
 
 @pytest.mark.parametrize(
     "command", ["rm -rf results", "echo x >> results.tsv", "git push", "pip install x", "uv run train.py",
                 "git reset --hard HEAD~1", "rm -rf ~", "sqlite3 results/discovery/memory.db .dump"],
 )  # fmt: skip
-def test_other_rules_hold_on_every_branch(command: str, repository: Path):
-    assert judge(command, repository, branch="main", guarded=False) is not None
+def test_other_rules_hold_on_every_branch(command: str):
+    assert judge(command, branch="main", guarded=False) is not None
 
 
-def test_reset_follows_a_checkout_on_the_same_line(repository: Path):
-    assert judge("git reset --hard HEAD", repository, branch="main") is not None
-    assert judge("git checkout -q -b autoresearch/new && git reset --hard HEAD", repository, branch="main") is None
-    assert judge("git checkout main && git reset --hard HEAD~1", repository) is not None
+def test_reset_follows_a_checkout_on_the_same_line():
+    assert judge("git reset --hard HEAD", branch="main") is not None
+    assert judge("git checkout -q -b autoresearch/new && git reset --hard HEAD", branch="main") is None
+    assert judge("git checkout main && git reset --hard HEAD~1") is not None
 
 
-def test_a_driven_agent_neither_trains_nor_settles(repository: Path):
+def test_a_driven_agent_neither_trains_nor_settles():
     for command in (RIGHT, RUN, "uv run train.py", "uv run research settle", "uv run research night --hours 1"):
-        assert "driver" in str(judge(command, repository, driven=True)).lower()
-    assert judge("git commit -am 'exp: x [emitter=simplifier]'", repository, driven=True) is None
+        assert "driver" in str(judge(command, driven=True)).lower()
+    assert judge("git commit -am 'exp: x [emitter=simplifier]'", driven=True) is None
+
+
+def test_a_process_of_this_checkout_may_be_ended_and_another_not(tmp_path: Path):
+    with subprocess.Popen(["sleep", "60"], cwd=tmp_path) as own, subprocess.Popen(["sleep", "60"], cwd="/") as other:
+        assert judge(f"kill -9 {own.pid}", tmp_path) is None
+        assert judge(f"kill {own.pid}", tmp_path.parent) is None
+        assert "processes" in str(judge(f"kill {other.pid}", tmp_path))
+        own.kill()
+        other.kill()
+    assert judge(f"kill -TERM {own.pid}", tmp_path) is None  # it is gone
+
+
+def test_a_folder_that_is_spelled_through_a_link_is_the_same_folder(tmp_path: Path):
+    (tmp_path / "lab").mkdir()
+    (tmp_path / "link").symlink_to("lab")
+    where = where_in(tmp_path / "lab")
+    assert check_command("rm run.log", str(tmp_path / "link"), where, {"HOME": str(tmp_path)}) is None
+    assert check_command("rm prepare.py", str(tmp_path / "link"), where, {}) is not None
 
 
 @pytest.mark.parametrize(
@@ -117,19 +107,26 @@ def test_a_driven_agent_neither_trains_nor_settles(repository: Path):
         ("*** Begin Patch\n*** Add File: .codex/hooks/x.py\n+1\n*** End Patch\n", False),
         ("*** Begin Patch\n*** Delete File: results.tsv\n*** End Patch\n", False),
         ("*** Begin Patch\n*** Update File: train.py\n*** Move to: research/x.py\n@@\n*** End Patch\n", False),
-        ("*** Begin Patch\n*** Update File: link.py\n@@\n*** End Patch\n", False),
     ],
 )
-def test_patches_are_judged_by_their_headers(patch: str, ok: bool, repository: Path):
-    assert (check_patch(patch, str(repository), where_in(repository)) is None) == ok
+def test_patches_are_judged_by_their_headers(patch: str, ok: bool):
+    assert (check_patch(patch, str(ROOT), where_in(ROOT)) is None) == ok
 
 
-def test_a_linked_work_tree_guards_the_main_one_too(repository: Path, tmp_path: Path):
-    linked = repository / "worktrees" / "one"
-    linked.mkdir(parents=True, exist_ok=True)
-    (linked / ".git").write_text(f"gitdir: {repository}/.git/worktrees/one\n")
+def test_edits_are_judged_by_the_file_that_they_name():
+    assert set(EDITED_FILE) == {"Edit", "MultiEdit", "Write", "NotebookEdit"}
+    for path in ("prepare.py", str(ROOT / "research/lab/lab.py"), ".claude/settings.json", "results/runs/x/note.ipynb"):
+        assert check_edit(path, str(ROOT), where_in(ROOT)) is not None
+    for path in ("train.py", str(ROOT / "notes.ipynb"), "/tmp/prepare.py", "docs/research.md"):
+        assert check_edit(path, str(ROOT), where_in(ROOT)) is None
+
+
+def test_a_linked_work_tree_guards_the_main_one_too(tmp_path: Path):
+    linked = tmp_path / "worktrees" / "one"
+    linked.mkdir(parents=True)
+    (linked / ".git").write_text(f"gitdir: {tmp_path}/.git/worktrees/one\n")
     where = Where(str(linked), "", True, True)
-    assert check_command(f"rm -rf {repository}/results", str(linked), where, {}) is not None
+    assert check_command(f"rm -rf {tmp_path}/results", str(linked), where, {}) is not None
     assert check_command("echo > ../../prepare.py", str(linked), where, {}) is not None
     assert check_command("echo > train.py", str(linked), where, {}) is None
 
@@ -138,18 +135,141 @@ UNFINISHED = ["'", '"', "$(", "cat <<EOF", "`", "((", "case x in", "${", "a |", 
 
 
 @pytest.mark.parametrize("text", UNFINISHED)
-def test_unfinished_lines_are_read_without_harm(text: str, repository: Path):
-    assert judge(text, repository) is None
-    assert judge(f"rm prepare.py; {text}", repository) is not None
+def test_unfinished_lines_are_read_without_harm(text: str):
+    assert judge(text) is None
+    assert judge(f"rm prepare.py; {text}") is not None
 
 
-ENDLESS = [
-    "rm " + "{a,b}" * 40, "a=xx;" + "a=$a$a;" * 40 + "ls $a", "f() { f; f; f; }; f", "f() { g; g; }; g() { f; f; }; f",
-    "ls " + "$(echo " * 11 + "x" + ")" * 11, "$(" * 3000, "bash -c " * 300,
+PIECES = (
+    "rm|prepare.py|git|checkout|--|HEAD~1|>|$(|)|{|}|'|\"|\\|\n|*|[|python|-c|open('prepare.py','w')|<<E|E|kill|uv|run|find|"
+    "train.py|env|-C|=|~|$HOME|cd|-exec|-name|-|\0|\ue000|\ud800|é|bash|uvx|-m|sed|-i|../..|results/x/score.json|restore|"
+    "-s|2>&1|&|nvidia-smi|autonomy|research|apply_patch|dd|of=|;|ruff|format|add|-f"
+)
+
+LINES = st.one_of(st.lists(st.sampled_from([*PIECES.split("|"), "|"]), max_size=25).map(" ".join), st.text(max_size=80))
+
+
+@settings(max_examples=300, deadline=None)
+@given(LINES, st.booleans())
+def test_no_line_makes_the_policy_fail_or_take_long(line: str, driven: bool):
+    """Ten milliseconds of processor time, since a hook runs before every command; at the third try at the latest."""
+    for _ in range(3):
+        started = time.process_time()
+        judge(line, driven=driven)
+        check_patch(line, str(ROOT), where_in(ROOT))
+        if time.process_time() - started < 0.010:
+            return
+    pytest.fail("it takes more than 10 ms")
+
+
+LONG = [
+    "rm " + "a* " * 3000, "a;" * 3000, "$(" * 3000, "bash -c " * 300, "cat <<A\n" * 2000, "'\"" * 5000,
+    "python - <<'E'\n" + "p='prepare.py';open(p)\n" * 3000 + "E",
+    "python - <<'E'\n" + "open( prepare.py\n" * 5000 + "E",
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("text", ENDLESS)
-def test_lines_that_would_never_end_are_given_up(text: str, repository: Path):
-    judge(text, repository)
-    assert judge(f"rm prepare.py; {text}", repository) is not None
+@pytest.mark.parametrize("line", LONG, ids=range(len(LONG)))
+def test_very_long_lines_are_given_up_in_time(line: str):
+    started = time.process_time()
+    judge(line)
+    assert time.process_time() - started < 0.1
+    assert judge(f"rm prepare.py; {line}") is not None
+
+
+# What changed all the same -------------------------------------------------------------------------------------------
+
+
+def git(root: Path, *words: str) -> str:
+    """Run git in a repository."""
+    return subprocess.run(["git", *words], cwd=root, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """Return a repository with a train.py and some fixed files."""
+    root = tmp_path / "it's a lab"
+    for name in ("train.py", "prepare.py", "pyproject.toml", "research/lab/lab.py", "scripts/x.py", "docs/a.md"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("x\n")
+    git(root, "init", "-q", "-b", "autoresearch/try")
+    git(root, "config", "user.name", "T")
+    git(root, "config", "user.email", "t@example.org")
+    git(root, "add", "-A")
+    git(root, "commit", "-qm", "base")
+    return root
+
+
+def follow(root: Path, advice: str, where: Where) -> None:
+    """Type the commands of an advice, each of which the policy must let pass."""
+    commands = re.findall(r"git (?:restore|commit) [^,]+", advice.removesuffix("."))
+    assert commands
+    for command in commands:
+        assert check_command(command, str(root), where, {}) is None
+        subprocess.run(["bash", "-c", command], cwd=root, check=True, capture_output=True)
+
+
+def test_an_untouched_tree_and_edits_of_train_py_are_no_change(repository: Path):
+    (repository / "train.py").write_text("y\n")
+    (repository / "docs/a.md").write_text("y\n")
+    (repository / "new.txt").write_text("y\n")
+    assert protected_changes(repository) == []
+    assert restore_advice([]) == ""
+
+
+def test_changes_in_work_tree_and_index_are_found_and_the_advice_mends_them(repository: Path):
+    (repository / "prepare.py").write_text("y\n")
+    (repository / "pyproject.toml").unlink()
+    (repository / "research/lab/lab.py").write_text("y\n")
+    (repository / "scripts/new one.py").write_text("y\n")
+    git(repository, "add", "research", "scripts")
+    (repository / "research/lab/lab.py").write_text("x\n")
+    changed = protected_changes(str(repository))
+    assert changed == ["prepare.py", "pyproject.toml", "research/lab/lab.py", "scripts/new one.py"]
+    advice = restore_advice(changed)
+    assert "prepare.py" in advice
+    follow(repository, advice, where_in(repository))
+    assert protected_changes(repository) == []
+
+
+def test_what_head_changed_against_the_baseline_is_found_and_the_advice_mends_it(repository: Path):
+    baseline = git(repository, "rev-parse", "HEAD")
+    (repository / "prepare.py").write_text("y\n")
+    (repository / "research/new.py").write_text("y\n")
+    git(repository, "add", "-A")
+    git(repository, "commit", "-qm", "exp: cheats [emitter=free]")
+    (repository / "train.py").write_text("y\n")
+    git(repository, "commit", "-qam", "exp: more [emitter=free]")
+    assert protected_changes(repository) == []
+    changed = protected_changes(repository, baseline)
+    assert changed == ["prepare.py", "research/new.py"]
+    where = Where(str(repository), "autoresearch/try", True, baseline=baseline)
+    follow(repository, restore_advice(changed, baseline), where)
+    assert protected_changes(repository, baseline) == []
+    assert check_command(f"git restore --source={baseline[:12]} prepare.py", str(repository), where, {}) is None
+
+
+def test_an_advice_names_a_few_files_and_stays_short(repository: Path):
+    names = [f"research/lab/{number}.py" for number in range(40)]
+    for name in names:
+        (repository / name).write_text("x\n")
+    git(repository, "add", "-A")
+    git(repository, "commit", "-qm", "infra: more")
+    for name in names:
+        (repository / name).write_text("y\n")
+    advice = restore_advice(protected_changes(repository))
+    assert "and 35 more" in advice
+    assert len(advice) < 400
+    follow(repository, advice, where_in(repository))
+    assert protected_changes(repository) == []
+
+
+def test_the_check_takes_one_git_call(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    tools, log = tmp_path / "tools", tmp_path / "calls"
+    tools.mkdir()
+    real = subprocess.run(["sh", "-c", "command -v git"], capture_output=True, text=True, check=True).stdout.strip()
+    (tools / "git").write_text(f'#!/bin/sh\necho call >> "{log}"\nexec {real} "$@"\n')
+    (tools / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    protected_changes(repository)
+    assert log.read_text().count("call") == 1

@@ -1,1 +1,1 @@
-"""What an agent may type: judged by parsed shell words, each refusal with what to do instead."""
+"""The command policy: what a coding agent may type and edit here, each refusal with what to do instead."""

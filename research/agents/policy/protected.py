@@ -1,191 +1,212 @@
-"""What is protected, and what to say to whoever would change it.
+"""What experiments must not change, what to say about it, and a check of what has changed all the same.
 
-Three areas. The *store* (results/, results.tsv) is written by the runner and the verbs, on every branch. The *harness*
-(prepare.py, research/, scripts/, .codex/, pyproject.toml and the machine's data folder) is fixed while experiments run:
-on autoresearch/* branches, and anywhere while autonomy is on; elsewhere people and their agents work on it. *Secrets*
-(memory.db, and score.json and finish.json of a run's folder) hold audit scores, which nobody who chooses
-experiments may see.
+Records (results.tsv, results/discovery, results/runs) are written by the runner and the verbs, on every branch. The
+fixed files (prepare.py, research/, scripts/ and the rest of FIXED, and the machine's data folder) are fixed while
+experiments run: on autoresearch/* branches, and anywhere while autonomy is on.
 """
 
 from __future__ import annotations
 
 import os
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cached_property
+from typing import Literal
 
-from research.agents.shell.evaluate import UNKNOWN
-from research.agents.shell.expansion import fits
+Reach = Literal["file", "tracked", "all"]
 
-HARNESS = ("prepare.py", "research", "scripts", ".codex", "pyproject.toml")
-STORE = ("results", "results.tsv")
-_SECRET_NAMES = frozenset({"score.json", "finish.json"})
-_LISTED = 4000
-"""Files of a folder that are looked through for a name."""
-
-
-class Where:
-    """Where a command would run, and what is guarded there.
-
-    Attributes:
-        root: Top of the work tree.
-        roots: The same with links resolved, and the main work tree's top where this is a linked one.
-        branch: The branch, "" when detached.
-        guarded: Whether the harness is protected.
-        driven: Whether a driver started the agent, which then only edits and commits.
-        data: The machine's folder of data and tokenizers.
-        backend: Words after the runner's name that this lab uses.
-    """
-
-    __slots__ = ("backend", "branch", "data", "driven", "guarded", "root", "roots")
-
-    def __init__(
-        self, root: str, branch: str, guarded: bool, driven: bool = False, data: str = "", backend: str = ""
-    ) -> None:
-        self.root, self.branch, self.guarded, self.driven = root, branch, guarded, driven
-        self.roots = list(dict.fromkeys((os.path.normpath(root), os.path.realpath(root), *_main_tree(root))))
-        self.data, self.backend = data, backend
-
-    @property
-    def is_experimental(self) -> bool:
-        """Whether the branch is one of experiments."""
-        return self.branch.startswith("autoresearch/")
-
-
-def _main_tree(root: str) -> tuple[str, ...]:
-    """The main work tree of a linked one."""
-    try:
-        with open(os.path.join(root, ".git"), encoding="utf-8") as file:
-            text = file.read(4096)
-    except OSError:
-        return ()
-    place = text.removeprefix("gitdir:").strip()
-    mark = "/.git/worktrees/"
-    return (place[: place.index(mark)],) if mark in place else ()
-
-
-def _guarded(where: Where) -> tuple[str, ...]:
-    return STORE + HARNESS if where.guarded else STORE
-
-
-def _within(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(folder.rstrip("/") + "/")
-
-
-def _spellings(path: str, links: dict[str, str]) -> list[str]:
-    """A path, what links on the command line make of it, and where links on disk lead."""
-    found = [path]
-    for link, target in links.items():
-        if _within(path, link):
-            found.append(target + path[len(link) :])
-    found += [os.path.realpath(each) for each in list(found)]
-    return list(dict.fromkeys(found))
-
-
-def area_of(path: str | None, where: Where, links: dict[str, str]) -> str | None:
-    """The protected part that a path is, lies in, or None; a path whose beginning is unknown counts by its end."""
-    if path is None:
-        return None
-    for spelling in _spellings(path, links):
-        for root in where.roots:
-            for name in _guarded(where):
-                if _within(spelling, f"{root}/{name}"):
-                    return name
-        if where.guarded and where.data and _within(spelling, where.data):
-            return where.data
-    return None
-
-
-def area_of_unknown(word: str, where: Where) -> str | None:
-    """The protected part that a word with an unknown beginning would probably be."""
-    tail = word.rsplit(UNKNOWN, 1)[-1].lstrip("/")
-    parts = [part for part in tail.split("/") if part]
-    if not parts or UNKNOWN not in word:
-        return None
-    return parts[0] if parts[0] in _guarded(where) and not word.startswith(("/tmp/", "/var/tmp/")) else None
-
-
-def areas_under(path: str | None, where: Where, links: dict[str, str], with_store: bool = True) -> str | None:
-    """A protected part that lies inside a folder; the store only where what git ignores is meant too."""
-    if path is None:
-        return None
-    for spelling in _spellings(path, links):
-        for root in where.roots:
-            for name in _guarded(where):
-                if not with_store and name in STORE:
-                    continue
-                place = f"{root}/{name}"
-                if _within(place, spelling) and os.path.lexists(place):
-                    return name
-    return None
-
-
-def is_secret(path: str | None, where: Where, links: dict[str, str]) -> bool:
-    """Whether a file holds audit scores."""
-    if path is None:
-        return False
-    for spelling in _spellings(path, links):
-        base = os.path.basename(spelling)
-        if not (base in _SECRET_NAMES or base.startswith(("memory.db", ".memory"))):
-            continue
-        if any(_within(spelling, f"{root}/results") for root in where.roots):
-            return True
-    return False
-
-
-def fits_a_secret(pattern: str) -> bool:
-    """Whether files with audit scores may be among those of a pattern."""
-    return any(fits(name, pattern) for name in (*_SECRET_NAMES, "memory.db", "memory.db-wal"))
-
-
-def named_under(start: str | None, pattern: str, where: Where) -> dict[str, str]:
-    """Protected files below a folder whose names fit a pattern: one an area, its secrets first."""
-    found: dict[str, str] = {}
-    if start is None or not any(_within(root, start) or _within(start, root) for root in where.roots):
-        return found
-    if pattern in ("", "*"):
-        area = area_of(start, where, {}) or areas_under(start, where, {})
-        return {area: start if area_of(start, where, {}) else f"{start}/{area}"} if area else found
-    seen = 0
-    for folder, folders, files in os.walk(start):
-        folders[:] = [name for name in folders if name not in (".git", ".venv", "__pycache__", "node_modules")]
-        for name in (*files, *folders):
-            seen += 1
-            path = os.path.join(folder, name)
-            area = area_of(path, where, {}) if fits(name, pattern) else None
-            if area and (area not in found or is_secret(path, where, {}) > is_secret(found[area], where, {})):
-                found[area] = path
-        if seen > _LISTED:
-            break
-    return found
-
-
-def refusal(area: str, where: Where) -> str:
-    """What to say to whoever would change a protected part."""
-    if area == "results.tsv":
-        return (
-            "results.tsv is the lab's ledger: the runner writes it. Run experiments through the runner, and type "
-            "`uv run research settle` to carry a verdict out; to overrule one a person types `research decide`."
-        )
-    if area == "results":
-        return (
-            "results/ is the lab's memory: the runner and the verbs write it. Put scratch files under /tmp; "
-            "`uv run research --help` lists the verbs that change records."
-        )
-    if area == where.data:
-        return (
-            "The data folder is the benchmark's and must not change between runs. If data is missing, ask the "
-            "person to type `uv run prepare.py`."
-        )
-    if area == "prepare.py":
-        return (
-            "prepare.py is the fixed benchmark: changed, no score could be compared any more. Edit train.py only; "
-            "what is needed from prepare.py can be done in train.py, or proposed to the person."
-        )
-    return (
-        f"{area} belongs to the harness, which is fixed while experiments run. Edit train.py only; if the harness "
-        "itself is broken, tell the person, who mends it on another branch with autonomy off."
-    )
-
+FIXED = (
+    "prepare.py", "research", "scripts", ".codex", ".claude", "pyproject.toml", "uv.lock", ".venv", "program.md",
+    "AGENTS.md", "CLAUDE.md",
+)  # fmt: skip
+RECORDS = ("results.tsv", "results/discovery", "results/runs")
+_CACHES = frozenset({"__pycache__", ".pytest_cache", ".ruff_cache", ".mypy_cache"})
+_TEMPORARY = ("/tmp", "/var/tmp", "/private/tmp", "/dev/shm")
+_NAMED_FILES = 5
+"""Changed files that a sentence names one by one."""
 
 SECRET = (
     "This file holds audit scores, which nobody who chooses experiments may see. Use `uv run research last-review`, "
     "`uv run research summary --json`, results.tsv, or the run's run.log."
 )
+_AWAY = (
+    "Files outside this repository and the temporary folders are not yours to delete. Name the exact files to the "
+    "person if they are in the way; scratch files belong under /tmp."
+)
+_WHOLE_TREE = "That would delete the repository itself. Name the files that you made: rm FILE, or git clean -fd."
+_HISTORY = "The repository's history is in .git. Leave it alone; git has commands for what is to change."
+
+
+@dataclass(frozen=True)
+class Where:
+    """Where a command would run, and what is protected there.
+
+    Attributes:
+        root: Top of the work tree.
+        branch: The branch, "" when detached.
+        guarded: Whether the fixed files are protected, besides the records.
+        driven: Whether a driver started the agent, which then only edits and commits.
+        data: The machine's folder of data and tokenizers, "" where it is unknown.
+        backend: The runner's options for the backend that this lab uses.
+        baseline: The commit of the branch's baseline, "" where it is unknown.
+    """
+
+    root: str
+    branch: str
+    guarded: bool
+    driven: bool = False
+    data: str = ""
+    backend: str = ""
+    baseline: str = ""
+
+    @cached_property
+    def roots(self) -> tuple[str, ...]:
+        """The top as it is spelled, with links resolved, and that of the main work tree of a linked one."""
+        return tuple(dict.fromkeys((os.path.normpath(self.root), os.path.realpath(self.root), *_main_tree(self.root))))
+
+    @cached_property
+    def protected(self) -> dict[str, list[str]]:
+        """The paths below the top that are protected, with their parts."""
+        return {name: name.split("/") for name in (*RECORDS, *(FIXED if self.guarded else ()))}
+
+    def below(self, path: str) -> list[str] | None:
+        """Return a path's parts below the top, [] for the top or a folder above it, None for other places."""
+        for root in self.roots:
+            if is_inside(root, path):
+                return []
+            if is_inside(path, root):
+                return path[len(root) + 1 :].split("/")
+        return None
+
+
+def is_inside(path: str, folder: str) -> bool:
+    """Return whether a path is a folder or lies in it."""
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+def _main_tree(root: str) -> tuple[str, ...]:
+    """Return the top of the main work tree of a linked one."""
+    try:
+        with open(os.path.join(root, ".git"), encoding="utf-8", errors="replace") as file:
+            text = file.read()
+    except OSError:
+        return ()
+    main, mark, _ = text.removeprefix("gitdir:").strip().partition("/.git/worktrees/")
+    return (main,) if mark else ()
+
+
+def protected_part(path: str, where: Where, reach: Reach = "file") -> str:
+    """Return the protected part that a path is, lies in, or reaches, "" for none.
+
+    Args:
+        path: An absolute path, "" where it is unknown; it may hold `*`, `?` and `[...]`.
+        where: The checkout.
+        reach: What is meant: the path itself, all tracked files below it, or everything below it.
+    """
+    parts = where.below(path) if path else None
+    if parts is None:
+        return where.data if path and where.guarded and where.data and is_inside(path, where.data) else ""
+    if set(parts) & _CACHES or (parts and parts[-1].endswith(".pyc")):
+        return ""
+    for name, wanted in where.protected.items():
+        fits = all(one == other or fnmatchcase(other, one) for one, other in zip(parts, wanted, strict=False))
+        if fits and (len(parts) >= len(wanted) or reach == "all" or (reach == "tracked" and name not in RECORDS)):
+            return name
+    return ""
+
+
+def refuse_change(path: str, where: Where, reach: Reach = "file") -> str | None:
+    """Return why a path must not be written, None where it may be."""
+    part = protected_part(path, where, reach)
+    if not part:
+        return None
+    return ("" if protected_part(path, where) else f"This covers {part}. ") + _reason(part, where)
+
+
+def _reason(part: str, where: Where) -> str:
+    if part == "results.tsv":
+        return (
+            "results.tsv is the lab's ledger: the runner writes it. Run experiments through the runner, and type "
+            "`uv run research settle` to carry a verdict out; to overrule one a person types `research decide`."
+        )
+    if part in RECORDS:
+        return (
+            "results/ is the lab's memory: the runner and the verbs write it. Put scratch files under /tmp; "
+            "`uv run research --help` lists the verbs that change records."
+        )
+    if part == where.data:
+        return (
+            "The data folder is the benchmark's and must not change between runs. If data is missing, ask the "
+            "person to type `uv run prepare.py`."
+        )
+    if part == "prepare.py":
+        return (
+            "prepare.py is the fixed benchmark: changed, no score could be compared any more. Edit train.py only; "
+            "what is needed from prepare.py can be done in train.py, or proposed to the person."
+        )
+    return (
+        f"{part} belongs to the harness, which is fixed while experiments run. Edit train.py only; if the harness "
+        "itself is broken, tell the person, who mends it on another branch with autonomy off."
+    )
+
+
+def refuse_deletion(path: str, where: Where, environment: Mapping[str, str]) -> str | None:
+    """Return why a path must not be deleted, protected or not; None where it may be."""
+    if not path:
+        return None
+    parts = where.below(path)
+    if parts == []:
+        return _WHOLE_TREE if path in where.roots else _AWAY
+    if parts is not None:
+        return _HISTORY if parts[0] == ".git" and parts[-1] != "index.lock" else None
+    home, temporary = environment.get("HOME", "").rstrip("/"), [*_TEMPORARY, environment.get("TMPDIR", "/tmp")]
+    if home and is_inside(path, home):  # which may itself lie in a temporary folder
+        temporary = [place for place in temporary if is_inside(place, home)]
+    return None if any(path.startswith(place.rstrip("/") + "/") for place in temporary) else _AWAY
+
+
+def protected_changes(root: str | os.PathLike[str], baseline: str = "") -> list[str]:
+    """Return the protected files that were changed all the same, by whatever way the command policy does not see.
+
+    Args:
+        root: Top of the work tree.
+        baseline: The commit of the branch's baseline, if it is known.
+
+    Returns:
+        Tracked protected files whose content in the work tree or the index differs from HEAD's, and with a baseline
+        those that HEAD changed against it, sorted. One git call takes a few milliseconds; a baseline needs a second.
+
+    Raises:
+        GitError: if git fails.
+    """
+    from pathlib import Path
+
+    from research.core import git  # slow to load, and not needed before a command
+
+    changed = set(git.changed_files(Path(root)))
+    if baseline:
+        changed |= {change.path for change in git.changes(Path(root), git.Commit("HEAD", baseline, ""))}
+    return sorted(path for path in changed if any(is_inside(path, name) for name in (*FIXED, *RECORDS)))
+
+
+def restore_advice(changed: list[str], baseline: str = "") -> str:
+    """Return one sentence that names changed protected files and the command that puts them back, "" for none.
+
+    Args:
+        changed: What protected_changes returned.
+        baseline: The baseline that was given to it.
+    """
+    if not changed:
+        return ""
+    few = changed if len(changed) <= _NAMED_FILES else sorted({path.split("/")[0] for path in changed})
+    names = ", ".join(changed[:_NAMED_FILES]) + (f" and {len(changed) - _NAMED_FILES} more" if few != changed else "")
+    paths = " ".join(shlex.quote(path) for path in few)
+    source = f"--source={baseline[:12]} " if baseline else ""
+    commit = f", and if HEAD holds the change, commit that: git commit -m 'infra: put back' -- {paths}"
+    return (
+        f"{names} {'differs' if len(changed) == 1 else 'differ'} from what experiments are measured with, and no run "
+        f"starts until you put {'it' if len(changed) == 1 else 'them'} back: git restore {source}--staged --worktree "
+        f"{paths}{commit if baseline else ''}."
+    )
