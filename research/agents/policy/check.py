@@ -19,7 +19,7 @@ from research.agents.policy import rules
 from research.agents.policy.command import Command, read_line, script_of
 from research.agents.policy.protected import Where, refuse_change
 
-MAX_COMMANDS = 200
+MAX_COMMANDS = 100
 """Commands of a line that are judged, for the same reason as MAX_TOKENS."""
 EDITED_FILE = {"Edit": "file_path", "MultiEdit": "file_path", "Write": "file_path", "NotebookEdit": "notebook_path"}
 """Editing tools of clients, and the field that names the file."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 
-MAX_TOKENS = 500
+MAX_TOKENS = 400
 """Tokens of a line that are read: more than people type, few enough to take milliseconds; the rest is not judged."""
 _SHELLS = frozenset({"bash", "sh", "dash", "zsh"})
 _RESERVED = frozenset({"if", "then", "elif", "else", "do", "while", "until", "!", "{", "}", "fi", "done"})
@@ -109,8 +109,9 @@ class Command:
 
     def path(self, word: str) -> str:
         """Return the absolute path that a word names, "" where only a shell could tell."""
-        known = {**self.environment, "PWD": self.cwd or "$"} if "$" in word else {}
-        word = _VARIABLE.sub(lambda found: known.get(found[1] or found[2], "$"), word)
+        if "$" in word:
+            known = {**self.environment, "PWD": self.cwd or "$"}
+            word = _VARIABLE.sub(lambda found: known.get(found[1] or found[2], "$"), word)
         if word == "~" or word.startswith("~/"):
             word = self.environment.get("HOME", "$") + word[1:]
         if "$" in word or "`" in word or not word or (self.cwd is None and not word.startswith("/")):

@@ -110,8 +110,10 @@ def protected_part(path: str, where: Where, reach: Reach = "file") -> str:
         return where.data if path and where.guarded and where.data and is_inside(path, where.data) else ""
     if set(parts) & _CACHES or (parts and parts[-1].endswith(".pyc")):
         return ""
+    is_pattern = any(sign in path for sign in "*?[")
     for name, wanted in where.protected.items():
-        fits = all(one == other or fnmatchcase(other, one) for one, other in zip(parts, wanted, strict=False))
+        pairs = zip(parts, wanted, strict=False)
+        fits = all(one == other or (is_pattern and fnmatchcase(other, one)) for one, other in pairs)
         if fits and (len(parts) >= len(wanted) or reach == "all" or (reach == "tracked" and name not in RECORDS)):
             return name
     return ""

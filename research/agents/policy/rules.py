@@ -99,7 +99,7 @@ _WRITE_CALLS = tuple(
 """Calls that write or delete, each with what names the file."""
 _SHELL_CALLS = re.compile(r"\b(?:system|popen|Popen|run|call|check_\w+|run_path|exec\w*Sync)\(([^()]*)")
 _SCORE_CALLS = re.compile(r"(?:open|connect|Path|glob|load|read)\([^\n]{0,100}(?:score\.json|finish\.json|memory\.db)")
-_CODE_CHARS = 20_000
+_CODE_CHARS = 10_000
 """How much of a program is looked through."""
 _CODE_OPTIONS = {"python": "c", "perl": "eE", "ruby": "e", "node": "ep"}
 
