@@ -1,1 +1,1 @@
-"""What a train.py is and what an edit of it changed, read from syntax trees. Nothing is executed."""
+"""Reads what a train.py is and what an edit of it changed from syntax trees. Nothing is executed."""

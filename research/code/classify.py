@@ -1,27 +1,27 @@
-"""Which kind of change an edit is: a table of what words mean, and where in the program the edit sits.
+"""The category of an edit: a table of what words mean, and where in the program the edit is.
 
 Identifiers are split into whole words (EMBEDDING_LR is "embedding" and "lr", MuonAdamW "muon" and "adam"), and the
-word that says most decides what the identifier is: a learning rate of the embedding is a matter of the optimizer.
-What differs between the old and the new form counts most, then the function that holds it, then what stands beside it.
+strongest word decides what the identifier is: a learning rate of the embedding is a matter of the optimizer. What
+differs between the old and the new form counts most, then the function that holds it, then what both forms share.
 
 optimizer: rates, betas, momentum, schedules, weight decay, clipping. architecture: depth, width, MLP, activations,
 embeddings, residuals, initial weights, the output head. attention: windows, rotary positions, queries and keys, heads,
-kernels. batch: batch sizes, accumulation, the loader. normalization: norms and where they stand. regularization:
-dropout, label smoothing, stochastic depth, z-loss (weight decay is the optimizer's). simplification: something removed
-and nothing new in its place. mixed: two kinds or more, none of them the clear majority; or nothing to recognize.
+kernels. batch: batch sizes, accumulation, the loader. normalization: norms and their place. regularization: dropout,
+label smoothing, stochastic depth, z-loss (weight decay is the optimizer's). simplification: something removed and
+nothing new in its place. mixed: two categories or more, none with a clear majority; or nothing to recognize.
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from research.code.ast_diff import Statement, difference_of_names
+from research.code.ast_diff import Statement, names_that_differ
 
-KINDS = (
+CATEGORIES = (
     "optimizer",
     "architecture",
     "attention",
@@ -31,10 +31,10 @@ KINDS = (
     "simplification",
     "mixed",
 )
-"""Every kind, in the order that decides between equals."""
+"""Every category, in the order that decides between equals."""
 
 _WORDS: dict[str, dict[int, str]] = {
-    # How much a word says: 4 settles it whatever stands beside it, 1 is a hint.
+    # By strength: 4 settles the category whatever else is in the statement, 1 is a hint.
     "optimizer": {
         4: "lr wd warmup warmdown cooldown beta betas beta1 beta2 weight-decay learning-rate clip-grad grad-clip"
         " grad-norm lr-scale ema decay anneal",
@@ -75,40 +75,41 @@ _WORDS: dict[str, dict[int, str]] = {
     },
 }
 _STRENGTH: dict[tuple[str, ...], tuple[int, str]] = {
-    tuple(phrase.split("-")): (strength, kind)
-    for kind, levels in _WORDS.items()
+    tuple(phrase.split("-")): (strength, category)
+    for category, levels in _WORDS.items()
     for strength, text in levels.items()
     for phrase in text.split()
 }
-_LONGEST = max(map(len, _STRENGTH))
+_MAX_WORDS = max(map(len, _STRENGTH))
 _SPLIT = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_NUMBERED = re.compile(r"[a-z]+\d+|[A-Z]+\d+")
+"""x0, BETA2 and fa3 are one word each."""
 
-_SCOPE_WEIGHT = 0.6
-"""What the surrounding function says, against what differs: less, but it decides where the difference says nothing."""
-_CONTEXT_WEIGHT = 0.4
-"""What stands unchanged beside the difference."""
-_MAJORITY = 0.6
-"""Share of the votes that makes one kind the kind of the whole change."""
+SCOPE_WEIGHT = 0.6
+"""Weight of the surrounding function against that of what differs, 1: it decides where the difference says nothing."""
+SHARED_WEIGHT = 0.4
+"""Weight of what both forms of an edited statement share."""
+MIN_MAJORITY = 0.6
+"""Share of the statements from which one category is that of the whole change."""
 
 
-@lru_cache(maxsize=8192)
-def words_of(name: str) -> tuple[str, ...]:
-    """The words of an identifier, in lower case: split at _, at case changes, and before digits of their own."""
+def _words(name: str) -> tuple[str, ...]:
+    """Return the words of an identifier in lower case, split at _ and at case changes."""
     words: list[str] = []
-    for part in name.split("_"):
-        if re.fullmatch(r"[a-z]+\d+|[A-Z]+\d+", part):  # x0, BETA2, fa3
-            words.append(part.lower())
-        else:
-            words += [word.lower() for word in _SPLIT.findall(part.replace("AdamW", "Adam"))]
+    for part in name.replace("AdamW", "Adam").split("_"):
+        words += [part.lower()] if _NUMBERED.fullmatch(part) else map(str.lower, _SPLIT.findall(part))
     return tuple(words)
 
 
 @lru_cache(maxsize=8192)
-def meaning(name: str) -> tuple[int, str]:
-    """How much an identifier says, and of which kind it speaks; (0, "") if it says nothing."""
-    words = words_of(name)
+def _meaning(name: str) -> tuple[int, str]:
+    """Return strength and category of an identifier's strongest word; (0, "") without one.
+
+    Longer phrases come first; of single words that are equally strong the last one decides, as in English.
+    """
+    words = _words(name)
     best = (0, "")
-    for length in range(min(_LONGEST, len(words)), 0, -1):
+    for length in range(min(_MAX_WORDS, len(words)), 0, -1):
         for start in range(len(words) - length + 1):
             found = _STRENGTH.get(words[start : start + length])
             if found is None and length == 1:
@@ -118,67 +119,66 @@ def meaning(name: str) -> tuple[int, str]:
     return best
 
 
+def category_of_name(name: str) -> str:
+    """Return the category of a change of what an identifier names, "" where its words say nothing."""
+    return _meaning(name)[1]
+
+
 @dataclass(frozen=True)
 class Item:
     """One edited, added or removed statement.
 
     Attributes:
         scope: The function that holds it.
-        differs: Identifiers that only one of its forms has, or all of an added or removed one.
-        beside: Identifiers that both forms have.
-        is_edit: Whether both forms are there.
-        brings: Whether the child reads or holds something there that the parent does not.
+        differing: Identifiers that only one of its forms has, or all of an added or removed one.
+        shared: Identifiers that both forms have.
+        is_removal: Whether the statement is gone.
+        adds: Whether the child has anything there that the parent has not.
     """
 
     scope: str
-    differs: tuple[str, ...]
-    beside: tuple[str, ...]
-    is_edit: bool
-    brings: bool
+    differing: tuple[str, ...]
+    shared: tuple[str, ...] = ()
+    is_removal: bool = False
+    adds: bool = True
 
     @classmethod
-    def of_pair(cls, old: Statement, new: Statement) -> Item:
-        """An edited statement."""
-        differs, beside = difference_of_names(old, new)
-        less = Counter(new.names) < Counter(old.names)
-        return cls(old.scope, differs, beside, True, not less)
+    def of_edited(cls, old: Statement, new: Statement) -> Item:
+        """Return the item of an edited statement."""
+        return cls(old.scope, *names_that_differ(old, new), adds=not Counter(new.names) < Counter(old.names))
 
     @classmethod
-    def of_one(cls, one: Statement, is_new: bool) -> Item:
-        """An added or removed statement."""
-        return cls(one.scope, one.names, (), False, is_new)
+    def of_added(cls, new: Statement) -> Item:
+        """Return the item of a new statement."""
+        return cls(new.scope, new.names)
 
-    def vote(self) -> str:
-        """The kind that this statement speaks for, "" if it says nothing."""
-        votes = dict.fromkeys((*KINDS, ""), 0.0)
-        for weight, names in ((1.0, self.differs), (_CONTEXT_WEIGHT, self.beside)):
-            strongest: Counter[str] = Counter()
-            for name in names:
-                strength, kind = meaning(name)
-                strongest[kind] = max(strongest[kind], strength)
-            for kind, strength in strongest.items():
-                votes[kind] += weight * strength
+    @classmethod
+    def of_removed(cls, old: Statement) -> Item:
+        """Return the item of a statement that is gone."""
+        return cls(old.scope, old.names, is_removal=True, adds=False)
+
+    def category(self) -> str:
+        """Return the category that this statement alone would have, "" for none."""
+        votes: dict[str, float] = defaultdict(float)
+        for weight, names in ((1.0, self.differing), (SHARED_WEIGHT, self.shared)):
+            strongest: dict[str, int] = {}
+            for strength, category in map(_meaning, names):
+                strongest[category] = max(strongest.get(category, 0), strength)
+            for category, strength in strongest.items():
+                votes[category] += weight * strength
         for part in self.scope.strip("<>").split("."):
-            strength, kind = meaning(part)
-            votes[kind] += _SCOPE_WEIGHT * strength
-        best = max(KINDS, key=lambda kind: votes[kind])
+            strength, category = _meaning(part)
+            votes[category] += SCOPE_WEIGHT * strength
+        best = max(CATEGORIES, key=lambda category: votes[category])
         return best if votes[best] > 0 else ""
 
 
-def kind_of(items: Sequence[Item]) -> str:
-    """The kind of a change, "" for none."""
+def category_of(items: Sequence[Item]) -> str:
+    """Return the category of a change, "" for no change."""
     if not items:
         return ""
-    if _only_removes(items):
+    if any(item.is_removal for item in items) and not any(item.adds for item in items):
         return "simplification"
-    votes = Counter(filter(None, (item.vote() for item in items)))
-    if not votes:
-        return "mixed"
-    kind, count = votes.most_common(1)[0]
-    return kind if count >= _MAJORITY * sum(votes.values()) else "mixed"
-
-
-def _only_removes(items: Iterable[Item]) -> bool:
-    """Whether statements are gone and nothing new stands anywhere: what was edited reads less than before."""
-    removed = [item for item in items if not item.is_edit and not item.brings]
-    return bool(removed) and not any(item.brings for item in items)
+    votes = Counter(filter(None, (item.category() for item in items)))
+    category, count = votes.most_common(1)[0] if votes else ("mixed", 0)
+    return category if count >= MIN_MAJORITY * votes.total() else "mixed"

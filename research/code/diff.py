@@ -1,19 +1,17 @@
-"""What an experiment changed, read from the syntax trees of parent and child.
-
-Substrings and hunk headers say what lies near a change; the trees say what it is. Layout, comments, docstrings and
-moved code cost nothing; a seed is no change. Nothing is executed.
+"""The difference of two train.py, read from their syntax trees: layout, comments, docstrings, seeds and moved code
+are no difference. Nothing is executed.
 """
 
 from __future__ import annotations
 
 import ast
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from difflib import SequenceMatcher
+from functools import lru_cache
 
-from research.code.ast_diff import Statement, literal_changes, module_constants, same_shape, scopes_of
-from research.code.classify import Item, kind_of
+from research.code.ast_diff import Pairs, compare, literal_changes, scopes_of
+from research.code.classify import Item, category_of
+from research.code.constants import as_number, constant_texts, evaluate
 from research.code.fingerprint import parse
 
 ARROW = " -> "
@@ -52,7 +50,7 @@ class Change:
     category: str = ""
 
     def delta(self) -> dict[str, str]:
-        """What changed, by name: constants as "before -> after", the rest as "changed", "added" or "removed"."""
+        """Return what changed, by name: constants as "before -> after", the rest as "changed", "added", "removed"."""
         found: dict[str, str] = {}
         for item in self.constants:
             moved = bool(item.before and item.after)
@@ -62,7 +60,8 @@ class Change:
             ("added", self.functions_added),
             ("removed", self.functions_removed),
         ):
-            found.update((name, word) for name in names if name not in found)
+            for name in names:
+                found.setdefault(name, word)
         return found
 
 
@@ -71,7 +70,7 @@ NO_CHANGE = Change()
 
 
 def between(parent: bytes | str, child: bytes | str) -> Change:
-    """The difference of two train.py.
+    """Return the difference of two train.py.
 
     Raises:
         SyntaxError: if one of them does not parse.
@@ -84,156 +83,51 @@ def between(parent: bytes | str, child: bytes | str) -> Change:
 
 def _between(parent: ast.Module, child: ast.Module) -> Change:
     before, after = scopes_of(parent), scopes_of(child)
-    removed, added, touched = _differences(before, after)
-    pairs, removed, added = _paired(removed, added)
-    constants = _constants(module_constants(parent), module_constants(child), pairs)
-    items = [Item.of_pair(old, new) for old, new in pairs]
-    items += [Item.of_one(one, False) for one in removed] + [Item.of_one(one, True) for one in added]
+    found = compare(before, after)
+    items = [Item.of_edited(old, new) for old, new in found.edited]
+    items += [Item.of_removed(one) for one in found.removed] + [Item.of_added(one) for one in found.added]
     if not items:  # the same statements in another order
-        items = [Item.of_one(one, True) for scope in touched for one in after.get(scope, ())[:1]]
-    functions = [name for name in (*after, *before) if not name.startswith("<")]
+        items = [Item.of_added(one) for scope in after if scope in found.scopes for one in after[scope][:1]]
+    old_functions, functions = ([name for name in side if not name.startswith("<")] for side in (before, after))
     return Change(
-        constants=constants,
-        functions_changed=tuple(n for n in dict.fromkeys(functions) if n in touched and n in before and n in after),
-        functions_added=tuple(n for n in after if n not in before and not n.startswith("<")),
-        functions_removed=tuple(n for n in before if n not in after and not n.startswith("<")),
-        statements_added=len(pairs) + len(added),
-        statements_removed=len(pairs) + len(removed),
-        category=kind_of(items),
+        constants=_constants(constant_texts(parent), constant_texts(child), found.edited),
+        functions_changed=tuple(name for name in functions if name in found.scopes and name in before),
+        functions_added=tuple(name for name in functions if name not in before),
+        functions_removed=tuple(name for name in old_functions if name not in after),
+        statements_added=len(found.edited) + len(found.added),
+        statements_removed=len(found.edited) + len(found.removed),
+        category=category_of(items),
     )
 
 
-Scopes = Mapping[str, Sequence[Statement]]
-
-
-def _differences(before: Scopes, after: Scopes) -> tuple[list[Statement], list[Statement], set[str]]:
-    """Statements that are gone and that are new, moved ones left out, and the scopes that differ at all."""
-    removed: list[Statement] = []
-    added: list[Statement] = []
-    touched: set[str] = set()
-    for scope in dict.fromkeys((*before, *after)):
-        old, new = before.get(scope, ()), after.get(scope, ())
-        matcher = SequenceMatcher(None, [s.key for s in old], [s.key for s in new], autojunk=False)
-        for what, i, j, k, m in matcher.get_opcodes():
-            if what != "equal":
-                removed += old[i:j]
-                added += new[k:m]
-                touched.add(scope)
-    moved = Counter(s.key for s in removed) & Counter(s.key for s in added)
-    return list(_without(removed, moved)), list(_without(added, moved)), touched
-
-
-def _without(statements: Sequence[Statement], moved: Counter[str]) -> Iterator[Statement]:
-    left = Counter(moved)
-    for statement in statements:
-        if left[statement.key] > 0:
-            left[statement.key] -= 1
-        else:
-            yield statement
-
-
-def _paired(
-    removed: Sequence[Statement], added: Sequence[Statement]
-) -> tuple[list[tuple[Statement, Statement]], list[Statement], list[Statement]]:
-    """Old and new form of the statements that were edited, and what is left over on either side."""
-    pairs: list[tuple[Statement, Statement]] = []
-    old_left, new_left = list(removed), list(added)
-    for is_pair in (same_shape, _alike):
-        for old in list(old_left):
-            near = [new for new in new_left if new.scope == old.scope and is_pair(old, new)]
-            if near:
-                new = max(near, key=lambda one: _likeness(old, one))
-                pairs.append((old, new))
-                old_left.remove(old)
-                new_left.remove(new)
-    return pairs, old_left, new_left
-
-
-def _alike(old: Statement, new: Statement) -> bool:
-    """Whether one may be an edit of the other: both of one kind, with half of what they read in common."""
-    return old.kind == new.kind and _likeness(old, new) >= 0.5
-
-
-def _likeness(old: Statement, new: Statement) -> float:
-    common = sum((Counter(old.names) & Counter(new.names)).values())
-    return 2 * common / max(1, len(old.names) + len(new.names))
-
-
-def _constants(
-    before: Mapping[str, str], after: Mapping[str, str], pairs: Sequence[tuple[Statement, Statement]]
-) -> tuple[ConstantChange, ...]:
-    """Module constants that moved, then the literals inside edited statements."""
+def _constants(before: Mapping[str, str], after: Mapping[str, str], edited: Pairs) -> tuple[ConstantChange, ...]:
+    """Return module constants that moved, then the literals inside edited statements."""
     names = dict.fromkeys((*before, *after))
-    found = [ConstantChange(n, before.get(n, ""), after.get(n, "")) for n in names if before.get(n) != after.get(n)]
-    known = {item.name for item in found}
-    for old, new in pairs:
+    found = {n: ConstantChange(n, before.get(n, ""), after.get(n, "")) for n in names if before.get(n) != after.get(n)}
+    for old, new in edited:
         for name, one, other in literal_changes(old, new):
-            if name not in known and name not in names:
-                known.add(name)
-                found.append(ConstantChange(name, one, other))
-    return tuple(found)
+            if name not in names:
+                found.setdefault(name, ConstantChange(name, one, other))
+    return tuple(found.values())
 
 
-def number(text: str) -> float | None:
-    """The value of a constant's source text: a number, or sums, products and powers of numbers; None for all else."""
-    try:
-        return float(text)
-    except ValueError:
-        pass
-    try:
-        return _number(ast.parse(text, mode="eval").body)
-    except (SyntaxError, ValueError, ArithmeticError, RecursionError, MemoryError):
-        return None
-
-
-def _number(node: ast.expr) -> float | None:
-    if isinstance(node, ast.Constant) and type(node.value) in (int, float):
-        return float(node.value)  # type: ignore[arg-type]
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        value = _number(node.operand)
-        return None if value is None else -value
-    if not isinstance(node, ast.BinOp):
-        return None
-    left, right = _number(node.left), _number(node.right)
-    if left is None or right is None:
-        return None
-    if isinstance(node.op, ast.Pow):
-        power = left**right if abs(right) <= 1000 else None
-        return float(power) if isinstance(power, (int, float)) else None
-    if isinstance(node.op, ast.Add):
-        return left + right
-    if isinstance(node.op, ast.Sub):
-        return left - right
-    if isinstance(node.op, ast.Mult):
-        return left * right
-    return left / right if isinstance(node.op, (ast.Div, ast.FloorDiv)) else None
-
-
+@lru_cache(maxsize=4096)
 def direction(before: str, after: str) -> str:
-    """Which way a value moved: "up", "down", or "" where that can't be said; of "9 if OFFICIAL else 4" either part."""
-    ways = {way for old, new in _parts(before, after) if (way := _way(number(old), number(new)))}
-    return ways.pop() if len(ways) == 1 else ""
+    """Return which way a value moved, "up" or "down"; "" where that can't be said.
 
-
-def _way(old: float | None, new: float | None) -> str:
-    if old is None or new is None or old == new:
-        return ""
-    return "up" if new > old else "down"
-
-
-def _parts(before: str, after: str) -> list[tuple[str, str]]:
-    """The pairs of values to compare: the text itself, the branches of a conditional, the members of a tuple, or what
-    divides one thing by another."""
-    if " " not in before and "(" not in before:
-        return [(before, after)]
+    Both arms of "9 if OFFICIAL else 4" and all members of a tuple count; they must not move in opposite ways.
+    """
     try:
-        old, new = ast.parse(before, mode="eval").body, ast.parse(after, mode="eval").body
+        old, new = (ast.parse(text.strip(), mode="eval").body for text in (before, after))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return []
-    return [(ast.unparse(one), ast.unparse(other)) for one, other in _matched(old, new)]
+        return ""
+    moves = [(as_number(evaluate(one, {})), as_number(evaluate(other, {}))) for one, other in _matched(old, new)]
+    rises = {b > a for a, b in moves if a is not None and b is not None and a != b}
+    return "" if len(rises) != 1 else "up" if rises.pop() else "down"
 
 
 def _matched(old: ast.expr, new: ast.expr) -> Iterator[tuple[ast.expr, ast.expr]]:
+    """Yield the pairs of expressions to compare."""
     if isinstance(old, ast.IfExp) and isinstance(new, ast.IfExp):
         yield from ((old.body, new.body), (old.orelse, new.orelse))
     elif isinstance(old, ast.Tuple) and isinstance(new, ast.Tuple) and len(old.elts) == len(new.elts):

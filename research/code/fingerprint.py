@@ -1,14 +1,18 @@
-"""What a train.py is, read from its syntax tree and never executed: its fingerprint, imports and constants."""
+"""The identity of a train.py, read from its syntax tree: its fingerprint, its imports, and the names it defines."""
 
 from __future__ import annotations
 
 import ast
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
-Literal = int | float | complex | str | bytes | bool | None | tuple[object, ...]
+from research.code.constants import is_seed_name
 
 _SEEDERS = frozenset({"seed", "manual_seed", "manual_seed_all", "default_rng", "Random"})
+_UNIMPORTANT = frozenset({"ctx", "kind", "type_comment", "type_ignores"})
+_SEED = ast.Constant("seed")
+_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class Import:
 
 
 def parse(text: str | bytes) -> ast.Module:
-    """Parses a train.py.
+    """Parse a train.py.
 
     Raises:
         SyntaxError: if it does not parse (with a line number where there is one).
@@ -39,56 +43,59 @@ def parse(text: str | bytes) -> ast.Module:
 
 
 def fingerprint(text: str | bytes) -> str:
-    """Hash of what the code does: comments, layout, docstrings and the literals that only seed are left out.
-
-    The dump is our own, so that every Python gives the same hash for the same code.
+    """Return a hash of what the code does: comments, layout, docstrings and literals that only seed are left out.
 
     Raises:
         SyntaxError: if it does not parse.
     """
-    digest = hashlib.sha256()
     try:
-        _dump(parse(text), digest)
+        text = dump(parse(text))
     except RecursionError:
         raise SyntaxError("nested too deeply") from None
-    return digest.hexdigest()
+    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
 
 
-def _dump(node: object, digest: hashlib._Hash) -> None:
+def dump(node: object) -> str:
+    """Return a tree as text, which is the same on every Python (ast.dump's is not)."""
+    pieces: list[str] = []
+    _dump(node, pieces.append)
+    return "".join(pieces)
+
+
+def _dump(node: object, write: Callable[[str], None]) -> None:
     if isinstance(node, ast.AST):
-        digest.update(f"({type(node).__name__}".encode())
+        write(f"({type(node).__name__}")
         for name in node._fields:
             value = getattr(node, name, None)
-            if value is None and not isinstance(node, ast.Constant):
+            if name in _UNIMPORTANT or value == [] or (value is None and not isinstance(node, ast.Constant)):
                 continue
-            if name in ("kind", "type_ignores", "ctx", "type_comment") or value == []:
-                continue
-            digest.update(f" {name}=".encode())
-            _dump(without_noise(node, name, value), digest)
-        digest.update(b")")
+            write(f" {name}=")
+            _dump(without_noise(node, name, value), write)
+        write(")")
     elif isinstance(node, list):
-        digest.update(b"[")
+        write("[")
         for item in node:
-            _dump(item, digest)
-        digest.update(b"]")
+            _dump(item, write)
+        write("]")
     else:
-        digest.update(f"{type(node).__name__}:{node!r};".encode("utf-8", "backslashreplace"))
+        write(f"{type(node).__name__}:{node!r};")
 
 
-def without_noise(node: ast.AST, name: str, value: object) -> object:
-    """A field without docstrings and seed literals."""
-    if name == "body" and isinstance(value, list):
-        first = value[0] if value else None
-        if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
-            return value[1:]
-    if isinstance(node, ast.Call) and name == "args" and isinstance(value, list) and _called(node) in _SEEDERS:
-        return [ast.Constant("seed") if _is_seed(arg) else arg for arg in value]
-    if isinstance(node, ast.Call) and name == "args" and isinstance(value, list) and _asks_for_seed(value):
-        return [value[0], *(ast.Constant("seed") for _ in value[1:])]
-    if isinstance(node, (ast.Assign, ast.AnnAssign)) and name == "value" and _names_a_seed(node) and _is_seed(value):
-        return ast.Constant("seed")
-    if isinstance(node, ast.keyword) and name == "value" and "seed" in (node.arg or "") and _is_seed(value):
-        return ast.Constant("seed")
+def is_docstring(node: object) -> bool:
+    """Return whether a statement is a text and nothing else."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def without_noise(node: ast.AST, field: str, value: object) -> object:
+    """Return the value of a node's field without a docstring, and with every seed literal replaced by one word."""
+    if field == "body" and isinstance(value, list) and value and is_docstring(value[0]):
+        return value[1:]
+    if isinstance(node, ast.Call) and field == "args" and isinstance(value, list):
+        if _called(node) in _SEEDERS:
+            return [_SEED if _is_seed(argument) else argument for argument in value]
+        return [value[0], *(_SEED for _ in value[1:])] if _reads_seed_variable(value) else value
+    if field == "value" and _is_for_seed(node) and _is_seed(value):
+        return _SEED
     return value
 
 
@@ -97,37 +104,32 @@ def _called(node: ast.Call) -> str:
 
 
 def _is_seed(node: object) -> bool:
-    """Whether an expression is a seed and nothing else: integers, names of seeds, arithmetic with both."""
+    """Return whether an expression is a seed and nothing else: integers, names of seeds, arithmetic with both."""
     if isinstance(node, ast.BinOp):
         return _is_seed(node.left) and _is_seed(node.right)
-    if isinstance(node, (ast.Name, ast.Attribute)):
-        return _is_name_of_a_seed(node.id if isinstance(node, ast.Name) else node.attr)
-    return _is_integer(node)
-
-
-def _is_name_of_a_seed(name: str) -> bool:
-    return "seed" in name.lower().split("_")
-
-
-def _is_integer(node: object) -> bool:
+    if isinstance(node, ast.Name | ast.Attribute):
+        return is_seed_name(node.id if isinstance(node, ast.Name) else node.attr)
     if isinstance(node, ast.UnaryOp):
         node = node.operand
     return isinstance(node, ast.Constant) and type(node.value) in (int, str) and str(node.value).lstrip("-").isdigit()
 
 
-def _asks_for_seed(args: list[ast.AST]) -> bool:
-    """Whether this is os.environ.get("..._SEED", default)."""
+def _reads_seed_variable(args: list[ast.AST]) -> bool:
+    """Return whether these are the arguments of os.environ.get("..._SEED", default)."""
     first = args[0] if args else None
     return isinstance(first, ast.Constant) and isinstance(first.value, str) and first.value.endswith("_SEED")
 
 
-def _names_a_seed(node: ast.Assign | ast.AnnAssign) -> bool:
-    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-    return all(isinstance(target, ast.Name) and _is_name_of_a_seed(target.id) for target in targets)
+def _is_for_seed(node: ast.AST) -> bool:
+    """Return whether a node gives its value to a seed: an assignment or a keyword argument."""
+    if isinstance(node, ast.Assign | ast.AnnAssign):
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        return all(isinstance(target, ast.Name) and is_seed_name(target.id) for target in targets)
+    return isinstance(node, ast.keyword) and "seed" in (node.arg or "")
 
 
 def imports(tree: ast.Module) -> tuple[Import, ...]:
-    """The imports that run whatever happens: those of the module's own body, not of branches or functions."""
+    """Return the imports that run whatever happens: those of the module's own body, not of branches or functions."""
     found: list[Import] = []
     for node in tree.body:
         if isinstance(node, ast.Import):
@@ -138,40 +140,19 @@ def imports(tree: ast.Module) -> tuple[Import, ...]:
 
 
 def defined_names(tree: ast.Module) -> frozenset[str] | None:
-    """Every name a module's body may define, at any depth outside functions and classes; None if that is open."""
+    """Return the names that a module's body may define outside functions and classes; None if it may define any."""
     names: set[str] = set()
     pending: list[ast.AST] = list(tree.body)
     while pending:
         node = pending.pop()
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            if node.name == "__getattr__":
-                return None
+        if isinstance(node, _DEFINITIONS):
             names.add(node.name)
             continue
-        if isinstance(node, (ast.Import, ast.ImportFrom)):
-            if any(alias.name == "*" for alias in node.names):
-                return None
+        if isinstance(node, ast.Import | ast.ImportFrom):
             names.update((alias.asname or alias.name).split(".")[0] for alias in node.names)
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             names.add(node.id)
         elif isinstance(node, ast.Call) and _called(node) in {"globals", "setattr", "exec"}:
             return None
         pending.extend(ast.iter_child_nodes(node))
-    return frozenset(names)
-
-
-def constants(tree: ast.Module) -> dict[str, Literal]:
-    """The module's own ALL_CAPS names with a literal value, sums and products of literals included as text."""
-    found: dict[str, Literal] = {}
-    for node in tree.body:
-        target = node.targets[0] if isinstance(node, ast.Assign) and len(node.targets) == 1 else None
-        if isinstance(node, ast.AnnAssign):
-            target = node.target
-        value = getattr(node, "value", None)
-        if not isinstance(target, ast.Name) or not target.id.isupper() or value is None:
-            continue
-        try:
-            found[target.id] = ast.literal_eval(value)
-        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-            found[target.id] = ast.unparse(value)
-    return found
+    return None if names & {"__getattr__", "*"} else frozenset(names)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -272,6 +273,15 @@ def commit_file(root: Path, parent: str, path: str, content: bytes, message: str
     tree = _text(_ok(root, "mktree", "-z", data=listing)).strip()
     made = _ok(root, "commit-tree", tree, "-p", parent, data=message.encode(), extra=_author(root))
     return _text(made).strip()
+
+
+def merge_file(base: bytes, ours: bytes, theirs: bytes) -> bytes | None:
+    """Return two changes of a text together, None where they conflict."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in (("ours", ours), ("base", base), ("theirs", theirs)):
+            (Path(folder) / name).write_bytes(content)
+        done = _call(Path(folder), "merge-file", "--stdout", "--quiet", "ours", "base", "theirs")
+    return done.stdout if done.returncode == 0 else None
 
 
 def _author(root: Path) -> Mapping[str, str]:

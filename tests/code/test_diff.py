@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from research.code.diff import NO_CHANGE, ConstantChange, between, direction, number
+from research.code.constants import number
+from research.code.diff import NO_CHANGE, ConstantChange, between, direction
 from tests.support.change_cases import BASES, CASES, HELD_OUT, Case
 
 LAB = (BASES / "lab.txt").read_text()

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from support.labkit import Kit, kit
 
-from research.code import fingerprint
 from research.core.errors import ConfigurationError
 from research.runs import preflight
 from research.runs.gpu import Gpu, Watch, chosen, crowd, gpus
@@ -182,35 +181,6 @@ def test_throttling_is_seen():
     assert seen.device == "NVIDIA H200"
     assert seen.facts["throttled"] == "yes"
     assert "sm_clock_mhz" in seen.facts
-
-
-def same(one: str, other: str) -> bool:
-    """Whether two texts do the same."""
-    return fingerprint.fingerprint(one) == fingerprint.fingerprint(other)
-
-
-def test_fingerprints():
-    assert same("x = 1  # a\n", "x=1\n")
-    assert same('"""Doc."""\ndef f():\n    "doc"\n    return 1\n', "def f():\n    return 1\n")
-    assert same("torch.manual_seed(42)\n", "torch.manual_seed(1337)\n")
-    assert same("SEED = 42\n", "SEED = 7\n")
-    assert same('S = os.environ.get("AUTORESEARCH_SEED", "42")\n', 'S = os.environ.get("AUTORESEARCH_SEED", "1")\n')
-    assert not same("LR = 0.1\n", "LR = 0.2\n")
-    assert not same("x = 1\n", "x = 1.0\n")
-    assert not same("x = 1\n", "x = True\n")
-    assert not same("f(1)\n", "f(2)\n")
-    assert not same("speed = 1\n", "speed = 2\n")
-
-
-def test_constants():
-    assert fingerprint.constants(
-        fingerprint.parse("A = 1\nB: float = -2.5\nc = 3\nD = 2**18 if x else 1\nE = (1, 2)\n")
-    ) == {
-        "A": 1,
-        "B": -2.5,
-        "D": "2 ** 18 if x else 1",
-        "E": (1, 2),
-    }
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from research.agents.builtin import NothingToPropose, Proposal, propose
-from research.agents.builtin.evaluate import constants_in_force
+from research.agents.builtin.source import Source
 from research.code import diff
-from research.code.fingerprint import fingerprint, parse
+from research.code.fingerprint import fingerprint
 from research.core.records import Failure, Judged, Metrics, Plan, Run
 from research.search import planner
 from research.verdict import by_evidence
@@ -68,7 +68,7 @@ class PureNight:
 
     def true_bpb(self, text: bytes) -> float:
         """What a text would score without noise."""
-        known = constants_in_force(parse(text), "pocket")
+        known = Source(text, "pocket").values
         value = 1.9 + 0.004 * (int(hashlib.sha1(text).hexdigest(), 16) % 100) / 100
         for name, best in BEST.items():
             if isinstance(known.get(name), (int, float)) and known[name] > 0:

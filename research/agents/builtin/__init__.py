@@ -1,8 +1,8 @@
-"""The built-in agent: edits train.py's own constants, forms and parts, so that a night runs with no key and no network.
+"""The built-in agent: edits the settings of any train.py, so that a night runs with no key and no network.
 
 propose(plan, memory, read_source, seed) -> Proposal     raises NothingToPropose
 """
 
-from research.agents.builtin.propose import NothingToPropose, Proposal, propose
+from research.agents.builtin.proposal import NothingToPropose, Proposal, propose
 
 __all__ = ["NothingToPropose", "Proposal", "propose"]

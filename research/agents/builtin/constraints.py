@@ -1,132 +1,118 @@
-"""What must hold between the constants of a train.py for it to run at all, and how far one step may grow it."""
+"""What must hold between the constants of a train.py for it to run at all, and how far one change may grow it."""
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from research.agents.builtin.evaluate import constants_in_force, surroundings
+from research.agents.builtin.hyperparameters import HEAD_SIZES
+from research.agents.builtin.source import Source
+from research.code.constants import as_number
 from research.core.settings import SETTINGS
 
 Values = Mapping[str, Any]
 
 _WIDTHS = ("WIDTH", "MODEL_DIM", "N_EMBD", "D_MODEL")
-_DEPTHS = ("DEPTH", "N_LAYER", "N_LAYERS", "NUM_LAYERS")
+DEPTHS = ("DEPTH", "N_LAYER", "N_LAYERS", "NUM_LAYERS")
 _ITERATIONS = ("MUON_STEPS", "NS_STEPS")
-_MOST_ITERATIONS = 5
-"""Coefficients of the polar express that the public scripts carry."""
+MAX_ITERATIONS = 5
+"""Steps of Muon's iteration for which the public scripts carry coefficients."""
 
 
-def violations(tree: ast.Module, profile: str) -> frozenset[str]:
-    """What a train.py breaks, one sentence each."""
-    known = constants_in_force(tree, profile)
-    return frozenset(sentence for sentence, holds in _RULES.items() if not _holds(holds, known))
+def violations(source: Source) -> frozenset[str]:
+    """Return the constraints that a train.py breaks."""
+    return frozenset(text for text, holds in _CONSTRAINTS.items() if not _holds(holds, source.values))
 
 
-def broken_by(before: ast.Module, after: ast.Module, profile: str) -> tuple[str, ...]:
-    """What a change breaks that held before, growth included."""
-    new = sorted(violations(after, profile) - violations(before, profile))
-    was, becomes = constants_in_force(before, profile), constants_in_force(after, profile)
+def new_violations(before: Source, after: Source) -> list[str]:
+    """Return the constraints that a change breaks and that held before, growth included."""
+    found = sorted(violations(after) - violations(before))
     for what, size in (("parameters", parameters), ("activations", activations)):
-        ratio = size(becomes) / max(size(was), 1e-9)
-        if ratio > SETTINGS.max_growth or ratio < 1 / SETTINGS.max_shrinking:
-            new.append(f"{what} would be {ratio:.1f} times what they are")
-    return tuple(new)
+        ratio = size(after.values) / max(size(before.values), 1e-9)
+        if not 1 / SETTINGS.max_shrinking <= ratio <= SETTINGS.max_growth:
+            found.append(f"{what} would be {ratio:.1f} times what they are")
+    return found
 
 
-def parameters(known: Values) -> float:
-    """A number that grows like the block parameters."""
-    return _first(known, _DEPTHS) * _width(known) ** 2 * (4 + 2 * _number(known, "MLP_RATIO", 4))
+def parameters(values: Values) -> float:
+    """Return a number that grows like the block parameters."""
+    return _first(values, DEPTHS) * _width(values) ** 2 * (4 + 2 * _first(values, ("MLP_RATIO",), 4))
 
 
-def activations(known: Values) -> float:
-    """A number that grows like the memory of one forward."""
-    rows = _number(known, "DEVICE_BATCH_SIZE", 1)
-    return rows * _first(known, _DEPTHS) * _width(known) * (8 + 2 * _number(known, "MLP_RATIO", 4))
+def activations(values: Values) -> float:
+    """Return a number that grows like the memory of one forward."""
+    size = _first(values, DEPTHS) * _width(values) * (8 + 2 * _first(values, ("MLP_RATIO",), 4))
+    return _first(values, ("DEVICE_BATCH_SIZE",)) * size
 
 
-def _width(known: Values) -> float:
-    width = _first(known, _WIDTHS, 0.0)
-    return width or _first(known, _DEPTHS) * _number(known, "ASPECT_RATIO", 1)
+def _width(values: Values) -> float:
+    return _first(values, _WIDTHS, 0.0) or _first(values, DEPTHS) * _first(values, ("ASPECT_RATIO",))
 
 
-def _first(known: Values, names: tuple[str, ...], default: float = 1.0) -> float:
-    return next((float(known[n]) for n in names if isinstance(known.get(n), (int, float))), default)
+def _first(values: Values, names: Sequence[str], default: float = 1.0) -> float:
+    return next(numbers_of(values, names), default)
 
 
-def _number(known: Values, name: str, default: float) -> float:
-    value = known.get(name, default)
-    return float(value) if isinstance(value, (int, float)) else default
+def numbers_of(values: Values, names: Sequence[str]) -> Iterator[float]:
+    """Yield the values of those constants that are there and are numbers."""
+    for name in names:
+        if (value := as_number(values.get(name))) is not None:
+            yield value
 
 
-def _holds(rule: Callable[[Values], bool], known: Values) -> bool:
+def _named(values: Values, words: str) -> Iterator[float]:
+    """Yield the numbers, those in tuples too, of the constants whose names hold one of some words."""
+    for name, value in values.items():
+        parts = set(name.split("_"))
+        if parts & set(words.split()) and not parts & {"STEP", "STEPS"}:
+            for item in value if isinstance(value, tuple) else (value,):
+                if (found := as_number(item)) is not None:
+                    yield found
+
+
+def _holds(constraint: Callable[[Values], bool], values: Values) -> bool:
     try:
-        return rule(known)
+        return constraint(values)
     except (KeyError, ValueError):
         return True  # a constant that is not there, or that needs more than constants
     except (TypeError, ArithmeticError):
         return False
 
 
-def _heads(known: Values) -> bool:
-    head = known["HEAD_DIM"]
-    widths = [known[name] for name in _WIDTHS if name in known]
-    return head > 0 and head % 2 == 0 and all(width > 0 and width % head == 0 for width in widths)
-
-
-def _batches(known: Values) -> bool:
-    rows, total = known["DEVICE_BATCH_SIZE"], known["TOTAL_BATCH_SIZE"]
-    return bool(rows > 0 and total > 0 and total % (rows * known["MAX_SEQ_LEN"]) == 0)
-
-
-def _fractions(known: Values) -> bool:
-    return all(
-        0 <= value <= 1
-        for name, value in known.items()
-        if name.startswith(("WARMUP", "WARMDOWN", "COOLDOWN")) or "FRAC" in name.split("_") or "FRACTION" in name
-        if isinstance(value, (int, float)) and "STEPS" not in name
+def _heads(values: Values) -> bool:
+    sizes, widths = list(numbers_of(values, HEAD_SIZES)), list(numbers_of(values, _WIDTHS))
+    return all(size > 0 and width > 0 and width % size == 0 for size in sizes for width in widths) and (
+        values.get("HEAD_DIM", 2) % 2 == 0
     )
 
 
-def _ramps(known: Values) -> bool:
-    up = _number(known, "WARMUP", _number(known, "WARMUP_RATIO", 0))
-    down = _number(known, "WARMDOWN", _number(known, "WARMDOWN_RATIO", 0))
+def _batches(values: Values) -> bool:
+    rows, total = values["DEVICE_BATCH_SIZE"], values["TOTAL_BATCH_SIZE"]
+    return bool(rows > 0 and total > 0 and total % (rows * values["MAX_SEQ_LEN"]) == 0)
+
+
+def _ramps(values: Values) -> bool:
+    up, down = (_first(values, names, 0) for names in (("WARMUP", "WARMUP_RATIO"), ("WARMDOWN", "WARMDOWN_RATIO")))
     return up + down <= 1 + 1e-9
 
 
-def _momenta(known: Values) -> bool:
-    names = [n for n in known if n.isupper() and any(word in n for word in ("BETA", "MOMENTUM")) and "STEPS" not in n]
-    values = [known[name] for name in names]
-    flat = [v for value in values for v in (value if isinstance(value, tuple) else (value,))]
-    return all(0 <= value < 1 for value in flat)
+_FRACTIONS = "WARMUP WARMDOWN COOLDOWN FRAC FRACTION DROPOUT"
+_MOMENTA = "BETA BETAS BETA1 BETA2 MOMENTUM"
 
-
-_RULES: dict[str, Callable[[Values], bool]] = {
-    "the width must be a multiple of HEAD_DIM, and HEAD_DIM even": _heads,
+_CONSTRAINTS: Mapping[str, Callable[[Values], bool]] = {
+    "the width must be a multiple of the heads, and HEAD_DIM even": _heads,
     "TOTAL_BATCH_SIZE must be a multiple of DEVICE_BATCH_SIZE times the context": _batches,
-    "fractions lie between 0 and 1": _fractions,
-    "warm-up and warm-down fit into the budget": _ramps,
-    "momenta and betas lie below 1": _momenta,
-    "there are at least two layers": lambda known: min(known[n] for n in _DEPTHS if n in known) >= 2,
-    "Muon's iterations have coefficients": lambda known: all(
-        1 <= known[name] <= _MOST_ITERATIONS for name in _ITERATIONS if name in known
+    "fractions must lie between 0 and 1": lambda v: all(0 <= value <= 1 for value in _named(v, _FRACTIONS)),
+    "warm-up and warm-down must fit into the budget": _ramps,
+    "momenta and betas must lie below 1": lambda v: all(0 <= value < 1 for value in _named(v, _MOMENTA)),
+    "there must be at least two layers": lambda v: min(numbers_of(v, DEPTHS)) >= 2,
+    "Muon's iterations must have coefficients": lambda v: all(
+        1 <= value <= MAX_ITERATIONS for value in numbers_of(v, _ITERATIONS)
     ),
-    "rates and decays are not negative": lambda known: all(
-        value >= 0
-        for name, value in known.items()
-        if {"LR", "WD", "DECAY"} & set(name.split("_")) and isinstance(value, (int, float))
+    "rates and decays must not be negative": lambda v: all(value >= 0 for value in _named(v, "LR WD DECAY")),
+    "windows must be written with S and L": lambda v: (
+        bool(v["WINDOW_PATTERN"]) and set(v["WINDOW_PATTERN"].upper()) <= set("SL")
     ),
-    "windows are written with S and L": lambda known: (
-        bool(known["WINDOW_PATTERN"]) and set(known["WINDOW_PATTERN"].upper()) <= set("SL")
-    ),
-    "the gates read channels that exist": lambda known: (
-        0 < known["GATE_CHANNELS"] <= min(known[name] for name in _WIDTHS if name in known)
-    ),
-    "a window holds at least one token": lambda known: known["SHORT_WINDOW"] >= 1,
+    "gates must read channels that exist": lambda v: 0 < v["GATE_CHANNELS"] <= min(numbers_of(v, _WIDTHS)),
+    "a window must hold at least one token": lambda v: v["SHORT_WINDOW"] >= 1,
 }
-
-
-def context_of(profile: str) -> int:
-    """Tokens of context of a profile."""
-    return int(surroundings(profile)["MAX_SEQ_LEN"])

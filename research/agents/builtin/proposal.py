@@ -1,0 +1,163 @@
+"""The built-in agent's one act: an idea of the planned kind, carried out on the planned parent, never made before."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from research.agents.builtin.constraints import new_violations
+from research.agents.builtin.ideas import (
+    Draft,
+    EditContext,
+    Idea,
+    ReadSource,
+    choice_ideas,
+    half_ideas,
+    merge_ideas,
+    number_ideas,
+    off_ideas,
+    reversal_ideas,
+)
+from research.agents.builtin.source import Source
+from research.code.fingerprint import fingerprint
+from research.core.commit_message import FREE
+from research.core.records import Plan
+from research.core.settings import SETTINGS
+from research.verdict.models import Memory
+
+
+class NothingToPropose(Exception):
+    """No idea of the planned kind is left that is new and can run; the message has the reason."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """One experiment, ready to be committed.
+
+    Attributes:
+        text: The whole train.py.
+        subject: The commit's subject.
+        parent: The commit that it changes.
+        note: One sentence for people: what was chosen and why.
+    """
+
+    text: bytes
+    subject: str
+    parent: str
+    note: str
+
+
+def propose(plan: Plan, memory: Memory, read_source: ReadSource, seed: int, profile: str | None = None) -> Proposal:
+    """Make the planned experiment.
+
+    Args:
+        plan: What was planned, an experiment.
+        memory: What the lab knows; a train.py that does the same as an earlier one is never proposed.
+        read_source: Returns the train.py of a commit.
+        seed: Same plan, memory and seed, same proposal.
+        profile: Name of the profile that runs, by default the contract's.
+
+    Raises:
+        NothingToPropose: if no idea is left, with the reason.
+    """
+    if plan.kind != "experiment":
+        raise NothingToPropose(f"a {plan.kind} is run, not proposed")
+    parent = plan.parent or (memory.incumbent.commit if memory.incumbent else "")
+    content = read_source(parent) if parent else None
+    if content is None:
+        raise NothingToPropose(f"there is no train.py at {parent[:7] or 'the parent'}")
+    try:
+        source = Source(content, profile or profile_of(memory))
+    except SyntaxError as error:
+        raise NothingToPropose(f"the train.py of {parent[:7]} does not parse: {error.msg}") from None
+    context = EditContext(plan, memory, read_source, parent, source)
+    rng = random.Random(f"{seed}/{plan.plan}/{plan.emitter}/{parent}")
+    refused: Counter[str] = Counter()
+    done = {fingerprint(content): "would change nothing"}
+    done |= dict.fromkeys(memory.fingerprints, "measured already")
+    for idea, draft in _drafts(_IDEAS.get(plan.emitter, _any)(context), plan.category, rng):
+        problem = _problem(source, draft, done)
+        if problem is None:
+            note = f"{idea.name} ({idea.category}), one of {plan.emitter or 'the free'} agent's ideas"
+            return Proposal(draft.content, _subject(draft.what, plan.emitter), parent, note)
+        refused[problem] += 1
+    why = ", ".join(f"{count} {problem}" for problem, count in refused.most_common(3)) or "it has no idea here"
+    raise NothingToPropose(f"{plan.emitter or 'the free agent'} has nothing new for {parent[:7]}: {why}")
+
+
+def profile_of(memory: Memory) -> str:
+    """Return the profile of a memory's contract; of a custom contract by the device of its baseline."""
+    name = (memory.contract or "").split("-")[0]
+    if name in ("official", "pocket"):
+        return name
+    device = (memory.baseline.device or "").lower() if memory.baseline else ""
+    return "official" if any(word in device for word in ("nvidia", "cuda", "gpu")) else "pocket"
+
+
+def _drafts(ideas: Sequence[Idea], category: str | None, rng: random.Random) -> Iterator[tuple[Idea, Draft]]:
+    """Yield every way of every idea: ideas in an order drawn by weight, those of the planned category oftener."""
+    wanted = (category or "").split("+")
+
+    def key(idea: Idea) -> float:
+        weight = idea.weight * (SETTINGS.category_favour if idea.category in wanted else 1.0)
+        return -math.log(1 - rng.random()) / max(weight, 1e-9)
+
+    for idea in sorted(ideas, key=key):
+        for draft in idea.drafts(rng):
+            yield idea, draft
+
+
+def _problem(parent: Source, draft: Draft, done: Mapping[str, str]) -> str | None:
+    """Return why a draft is not to be run, None if it is."""
+    try:
+        source = Source(draft.content, parent.profile)
+        known = done.get(fingerprint(draft.content))
+    except SyntaxError:
+        return "would not parse"
+    broken = new_violations(parent, source)
+    return known or (f"refused: {broken[0]}" if broken else None)
+
+
+def _subject(what: str, emitter: str | None) -> str:
+    """Return a commit's subject in one line."""
+    tag = f" [emitter={emitter or FREE}]"
+    room = SETTINGS.subject_chars - len("exp: ") - len(tag)
+    what = " ".join(what.split())
+    return f"exp: {what if len(what) <= room else what[: room - 3] + '...'}{tag}"
+
+
+# The emitters -----------------------------------------------------------------------------------------------------
+
+_OPTIMIZER = ("optimizer", "batch", "regularization")
+"""Categories of the optimizer hacker; all others are the architecture mutator's."""
+
+
+def _tuner(context: EditContext) -> list[Idea]:
+    return number_ideas(context, SETTINGS.local_reach, prefer_gains=True)
+
+
+def _any(context: EditContext) -> list[Idea]:
+    return [*number_ideas(context, SETTINGS.wide_reach), *choice_ideas(context)]
+
+
+def _optimizer(context: EditContext) -> list[Idea]:
+    return [idea for idea in _any(context) if idea.category in _OPTIMIZER]
+
+
+def _architecture(context: EditContext) -> list[Idea]:
+    return [idea for idea in _any(context) if idea.category not in _OPTIMIZER]
+
+
+_IDEAS: Mapping[str | None, Callable[[EditContext], list[Idea]]] = {
+    "local_tuner": _tuner,
+    "optimizer_hacker": _optimizer,
+    "architecture_mutator": _architecture,
+    "simplifier": off_ideas,
+    "contrarian": reversal_ideas,
+    "recombinator": merge_ideas,
+    "anomaly_chaser": half_ideas,
+}
+"""Every emitter's ideas; a free agent may do anything."""
