@@ -39,7 +39,7 @@ class MadeUp:
     """A store being filled: the true values behind it, and what a simple rule decides."""
 
     store: Store
-    places: LabPaths
+    paths: LabPaths
     chance: random.Random
     now: datetime = BEGIN
     evidence: Evidence = field(default_factory=lambda: Evidence(BELIEVED))
