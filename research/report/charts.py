@@ -97,10 +97,9 @@ class Text:
 
 @dataclass(frozen=True)
 class Chart:
-    """A drawing: its name and figures, the size of its marks, and what is drawn where."""
+    """A drawing: its name, the size of its marks, and what is drawn where."""
 
     name: str
-    figures: str
     size: Size
     radius: float
     has_legend: bool
@@ -162,18 +161,12 @@ def _chart(
     has_legend: bool,
 ) -> Chart:
     """Add what both charts have."""
-    head, radius = data.headline, (scale.right - scale.left) / max(1, scale.runs) * 0.42
-    figures = [data.branch, f"{head.runs} runs", f"{head.kept} kept", f"{head.crashes} crashed"]
-    if head.best and head.best.measured is not None:
-        figures.append(f"best {head.best.measured:.4f} as measured, n = {head.best.n}")
-    if head.gain and head.gain.n:
-        figures.append(f"{interval(head.gain, True)} against the baseline")
+    radius = (scale.right - scale.left) / max(1, scale.runs) * 0.42
     return Chart(
         name=name,
-        figures=" · ".join(filter(None, [*figures, data.contract])),
         size=size,
-        has_legend=has_legend,
         radius=round(max(size.em * 0.2, min(size.em * 0.38, radius)), 1),
+        has_legend=has_legend,
         lines=tuple(_lines(scale, size, data)),
         marks=tuple(marks),
         texts=(*_axes(scale, size), *_ends(scale, size, data), *texts),

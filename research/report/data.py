@@ -252,11 +252,8 @@ class Material:
         judged: Finished counted runs of every branch and contract, in order.
         verdicts: Every verdict, oldest first.
         branch: The branch to show.
-        made_utc: Now.
-        plan: The pending plan.
-        night: The latest night.
         launches: Every run of the branch, counted or not.
-        foreign: What was taken in from elsewhere, None if nothing was.
+        foreign: What was taken in from elsewhere.
     """
 
     judged: Sequence[Judged]
@@ -277,12 +274,8 @@ class _History:
     judged: Sequence[Judged]
     verdicts: Sequence[Verdict]
     numbers: Mapping[str, int]
+    known: Sequence[Known]
     baseline: Known | None
-
-    @property
-    def known(self) -> Sequence[Known]:
-        """Every configuration of the branch."""
-        return list(self.memory.known.values())
 
 
 def page_data(material: Material) -> PageData:
@@ -327,7 +320,7 @@ def _history_of(material: Material) -> _History:
     shown = [i for i in material.judged if i.run.branch == material.branch and i.run.contract in contracts]
     numbers = {item.run.run: number for number, item in enumerate(shown, 1)}
     verdicts = [verdict for verdict in material.verdicts if verdict.run in numbers]
-    return _History(memory, shown, verdicts, numbers, baseline_of(memory))
+    return _History(memory, shown, verdicts, numbers, tuple(memory.known.values()), baseline_of(memory))
 
 
 def _rows(history: _History) -> tuple[Row, ...]:

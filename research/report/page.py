@@ -86,9 +86,9 @@ def figures(data: PageData) -> dict[str, str]:
     from markupsafe import Markup
 
     style = Markup((_TEMPLATES / "chart.css").read_text("utf-8"))
-    drawn = (charts.progress(data, is_file=True), charts.frontier(data, is_file=True))
+    drawn = zip(FIGURES, (charts.progress(data, is_file=True), charts.frontier(data, is_file=True)), strict=True)
     template = _environment().get_template("figure.svg.j2")
-    return {name: template.render(chart=chart, style=style) for name, chart in zip(FIGURES, drawn, strict=True)}
+    return {name: template.render(chart=chart, data=data, style=style) for name, chart in drawn}
 
 
 def _groups(data: PageData) -> list[tuple[str, str, str, Sequence[Candidate]]]:

@@ -69,14 +69,14 @@ def _standing(view: LiveView) -> list[Text]:
         counts.append("; no score is kept" if top.runs > top.crashes else "; nothing has scored yet")
         return lines
     text = Text("best  ", style="bold").append(interval(top.best.estimate, digits=5), style="bold green")
-    gain = f", {signed(top.gain.mean)} against the baseline" if top.gain else ""
+    gain = f", {signed(top.gain.mean)} on baseline" if top.gain else ""
     text.append(f", n = {top.best.n}{gain}", style="not bold")
     text.append(f"  {top.best.title}", style="not bold dim")
     return [*lines, _one_line(text)]
 
 
 def _flights(view: LiveView, width: int, lines: int) -> list[RenderableType]:
-    alive = [flight for flight in view.flights if flight.is_alive]
+    alive = [flight for flight in view.flights if flight.alive]
     parts: list[RenderableType] = [] if alive else [Text("No run is going on.", style="dim")]
     if view.go_on:
         parts += [Text("To go on:", style="yellow"), Text(view.go_on)]  # a line of its own is copied whole

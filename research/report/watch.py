@@ -45,7 +45,7 @@ class Flight:
     emitter: str
     seconds: float
     progress: Progress
-    is_alive: bool = True
+    alive: bool = True
 
 
 @dataclass(frozen=True)
@@ -193,7 +193,7 @@ class Live:
 
         A probe takes a free lock for a moment, and a night that is just being started would find it taken.
         """
-        if night.finished_utc or any(flight.is_alive for flight in flights):
+        if night.finished_utc or any(flight.alive for flight in flights):
             return True
         if not self._is_cut_off:
             try:

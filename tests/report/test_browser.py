@@ -156,8 +156,8 @@ def test_words_and_marks_stand_out_from_the_page(browser: Any, page_file: Path, 
                 };
                 return {
                     words: [["--ink", "--ground"], ["--soft", "--ground"], ["--soft", "--paper"], ["--soft", "--wash"],
-                        ["--label", "--wash"], ["--keep", "--keepwash"], ["--bad", "--badwash"], ["--open", "--openwash"],
-                        ["--keep", "--ground"]].map(pair => ratio(...pair)),
+                        ["--label", "--wash"], ["--keep", "--keepwash"], ["--bad", "--badwash"],
+                        ["--open", "--openwash"], ["--keep", "--ground"]].map(pair => ratio(...pair)),
                     marks: ["--keep", "--drop", "--open", "--bad"].map(name => ratio(name, "--paper")),
                 };
             }"""

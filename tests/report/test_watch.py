@@ -157,9 +157,9 @@ def test_the_baseline_is_called_so(kit: Kit):
 
 
 def test_the_best_is_shown_against_the_baseline_with_its_interval(tmp_path: Path):
-    assert "against the baseline" not in "\n".join(picture(make_lab(tmp_path / "one", 2)))
+    assert "on baseline" not in "\n".join(picture(make_lab(tmp_path / "one", 2)))
     (best,) = [line for line in picture(make_lab(tmp_path / "lab", 60), 120) if line.startswith("best")]
-    assert re.search(r"\d \[0\.\d+, 0\.\d+\], n = \d+, −0\.0\d+ against the baseline  ", best)
+    assert re.search(r"\d \[0\.\d+, 0\.\d+\], n = \d+, −0\.0\d+ on baseline  ", best)
 
 
 def test_watch_and_the_page_say_the_same(tmp_path: Path):
