@@ -30,6 +30,7 @@ WIDE, NARROW, FILE = Size(1060, 560, 12.5), Size(350, 440, 11.5), Size(1600, 920
 WIDE_FRONTIER, NARROW_FRONTIER, FILE_FRONTIER = Size(1060, 380, 12.5), Size(350, 300, 11.5), Size(1600, 620, 18.0)
 
 _LEFT_EM, _RIGHT_EM = 4.8, 5.4  # margins for values and for the names of lines
+_TITLE_EM, _HEAD_EM = 7.3, 2.5  # room above a file's plot and a page's, without a legend
 _CHAR_EM = 0.63  # width of a letter, rather too wide than too narrow: a label must not leave the plot
 _LINE_EM = 1.3  # least distance of two lines of text
 _LABEL_CHARS = (16, 52)  # a shorter label names nothing, a longer one hides the plot
@@ -40,13 +41,27 @@ _NAMED_RUNS = 300  # with more runs, marks tell a number and a score only: names
 class Scale:
     """Where runs and scores lie in the plot; y grows downward, a lower val_bpb lies lower."""
 
+    size: Size
     runs: int
     low: float
     high: float
-    left: float
-    right: float
     top: float
     bottom: float
+
+    @property
+    def left(self) -> float:
+        """Return the left edge of the plot."""
+        return self.size.em * _LEFT_EM
+
+    @property
+    def right(self) -> float:
+        """Return the right edge of the plot."""
+        return self.size.width - self.size.em * _RIGHT_EM
+
+    @property
+    def levels(self) -> list[float]:
+        """Return the scores that have a grid line."""
+        return ticks(self.low, self.high, 5 if self.size.is_narrow else 7)
 
     def x(self, number: float) -> float:
         """Return the place of a run's number."""
@@ -122,55 +137,44 @@ def progress(data: PageData, size: Size = FILE, is_file: bool = False) -> Chart:
     must += [one.estimate.high for one in repeated if one.estimate and one.decision == "keep"]
     must += [best.estimate.low] if best and best.estimate else []
     trusted = [row.val_bpb for row in data.rows if row.val_bpb is not None and not row.run.suspect]
-    legend_em = 6.0 if size.is_narrow else 3.0
-    scale = _scale(data, size, _limits(trusted, must, 0.2), legend_em + (7.3 if is_file else 2.5), 4.0)
+    top_em = (6.0 if size.is_narrow else 3.0) + (_TITLE_EM if is_file else _HEAD_EM)
+    scale = Scale(size, len(data.rows), *_limits(trusted, must, 0.2), size.em * top_em, size.height - size.em * 4.0)
     has_names = len(data.rows) <= _NAMED_RUNS and not size.is_narrow
     bars = [mark for one in repeated if (mark := _bar(scale, one))]
-    runs = [_mark(scale, size, row, has_names) for row in data.rows]
+    runs = [_mark(scale, row, has_names) for row in data.rows]
     scored = [mark for mark in runs if mark.shape != "crash"]
     texts = []
     if scored:
         last = scored[-1]
         runs.append(replace(last, kind="ring", shape="ring"))
-        texts.append(_latest(scale, size, last, f"{data.rows[last.row - 1].val_bpb:.4f}", data.steps))
-    texts += _labels(scale, size, data.steps, texts)
+        texts.append(_latest(scale, last, f"{data.rows[last.row - 1].val_bpb:.4f}", data.steps))
+    texts += _labels(scale, data.steps, texts)
     if len(scored) < len(data.rows):
         texts.append(Text(scale.left - size.em * 0.6, scale.bottom + size.em * 1.85, "crash", anchor="end"))
-    return _chart("val_bpb since the beginning", data, size, scale, [*bars, *runs], texts, has_legend=True)
+    return _chart("val_bpb since the beginning", data, scale, [*bars, *runs], texts, has_legend=True)
 
 
 def frontier(data: PageData, size: Size = FILE_FRONTIER, is_file: bool = False) -> Chart:
     """Draw the best so far, run by run, with its interval and the names of what brought it."""
     must = [value for step in data.steps for value in (step.estimate.mean, step.estimate.low, step.estimate.high)]
-    scale = _scale(data, size, _limits([], must, 0.3), 7.3 if is_file else 2.5, 2.2)
+    top_em = _TITLE_EM if is_file else _HEAD_EM
+    scale = Scale(size, len(data.rows), *_limits([], must, 0.3), size.em * top_em, size.height - size.em * 2.2)
     marks = []
     for step in data.steps:
         if step.is_new:
             title = f"#{step.number} {interval(step.estimate, digits=6)}, n = {step.estimate.n}: {step.title}"
             marks.append(Mark(scale.x(step.number), scale.y(step.estimate.mean), "keep", "keep", title, step.number))
-    return _chart("val_bpb frontier", data, size, scale, marks, _labels(scale, size, data.steps, []), has_legend=False)
+    return _chart("val_bpb frontier", data, scale, marks, _labels(scale, data.steps, []), has_legend=False)
 
 
 def _chart(
-    name: str,
-    data: PageData,
-    size: Size,
-    scale: Scale,
-    marks: Sequence[Mark],
-    texts: Sequence[Text],
-    has_legend: bool,
+    name: str, data: PageData, scale: Scale, marks: Sequence[Mark], texts: Sequence[Text], has_legend: bool
 ) -> Chart:
     """Add what both charts have."""
-    radius = (scale.right - scale.left) / max(1, scale.runs) * 0.42
-    return Chart(
-        name=name,
-        size=size,
-        radius=round(max(size.em * 0.2, min(size.em * 0.38, radius)), 1),
-        has_legend=has_legend,
-        lines=tuple(_lines(scale, size, data)),
-        marks=tuple(marks),
-        texts=(*_axes(scale, size), *_ends(scale, size, data), *texts),
-    )
+    em, radius = scale.size.em, (scale.right - scale.left) / max(1, scale.runs) * 0.42
+    radius = round(max(em * 0.2, min(em * 0.38, radius)), 1)
+    lines, around = tuple(_lines(scale, data)), (*_axes(scale), *_ends(scale, data))
+    return Chart(name, scale.size, radius, has_legend, lines, tuple(marks), (*around, *texts))
 
 
 def _limits(values: Sequence[float], must: Sequence[float], room: float) -> tuple[float, float]:
@@ -190,20 +194,10 @@ def _limits(values: Sequence[float], must: Sequence[float], room: float) -> tupl
     return low - span * (0.04 + room), high + span * 0.06
 
 
-def _scale(data: PageData, size: Size, limits: tuple[float, float], top_em: float, bottom_em: float) -> Scale:
-    em = size.em
-    edges = (em * _LEFT_EM, size.width - em * _RIGHT_EM, em * top_em, size.height - em * bottom_em)
-    return Scale(len(data.rows), *limits, *edges)
-
-
-def _levels(scale: Scale, size: Size) -> list[float]:
-    return ticks(scale.low, scale.high, 5 if size.is_narrow else 7)
-
-
-def _lines(scale: Scale, size: Size, data: PageData) -> list[Line]:
+def _lines(scale: Scale, data: PageData) -> list[Line]:
     """Draw the grid, the baseline, and the best so far as a step line with its interval as a band around it."""
     across = f"H{scale.right:g}"
-    found = [Line("grid", f"M{scale.left:g} {scale.y(level):g}{across}") for level in _levels(scale, size)]
+    found = [Line("grid", f"M{scale.left:g} {scale.y(level):g}{across}") for level in scale.levels]
     base = data.headline.baseline
     if base and base.estimate and scale.holds(base.estimate.mean):
         found.append(Line("base", f"M{scale.left:g} {scale.y(base.estimate.mean):g}{across}"))
@@ -216,13 +210,13 @@ def _lines(scale: Scale, size: Size, data: PageData) -> list[Line]:
     return [*found, Line("front", path)] if path else found
 
 
-def _mark(scale: Scale, size: Size, row: Row, has_name: bool) -> Mark:
+def _mark(scale: Scale, row: Row, has_name: bool) -> Mark:
     """Draw a run; one without a score lies in a lane of its own below."""
     x, bpb = scale.x(row.number), row.val_bpb
     if bpb is None:
         failure = row.run.failure.signature if row.run.failure else row.run.why
         title = f"#{row.number} crash" + (f": {row.title}: {failure}" if has_name else "")
-        return Mark(x, round(scale.bottom + size.em * 1.5, 1), "crash", "crash", title, row.number)
+        return Mark(x, round(scale.bottom + scale.size.em * 1.5, 1), "crash", "crash", title, row.number)
     title = f"#{row.number} {bpb:.6f} {row.decision}" + (f": {row.title}" if has_name else "")
     if not scale.holds(bpb):
         return Mark(x, scale.y(bpb), "off", "above" if bpb > scale.high else "below", title, row.number)
@@ -241,22 +235,22 @@ def _bar(scale: Scale, one: Candidate) -> Mark | None:
     return Mark(x, y, f"{kind} bar", "bar", title, one.number, scale.y(e.high), scale.y(e.low))
 
 
-def _axes(scale: Scale, size: Size) -> list[Text]:
+def _axes(scale: Scale) -> list[Text]:
     """Write values at the left, and numbers of runs below."""
-    em, levels = size.em, _levels(scale, size)
+    em, levels = scale.size.em, scale.levels
     digits = decimals(levels)
     texts = [Text(scale.left, scale.top - em * 0.8, "val_bpb, lower is better")]
     texts += [Text(scale.left - em * 0.6, scale.y(v) + em * 0.35, f"{v:.{digits}f}", anchor="end") for v in levels]
-    last, near, foot = max(1, scale.runs), em * 2.6, size.height - em * 0.7
-    inner = [int(n) for n in ticks(1, last, 5 if size.is_narrow else 12) if n == int(n)]
+    last, near, foot = max(1, scale.runs), em * 2.6, scale.size.height - em * 0.7
+    inner = [int(n) for n in ticks(1, last, 5 if scale.size.is_narrow else 12) if n == int(n)]
     free = [n for n in inner if min(scale.x(n) - scale.x(1), scale.x(last) - scale.x(n)) > near]
     texts += [Text(scale.x(n), foot, str(n), anchor="middle") for n in sorted({1, *free, last})]
     return [*texts, Text(scale.right + em, foot, "run")]
 
 
-def _ends(scale: Scale, size: Size, data: PageData) -> list[Text]:
+def _ends(scale: Scale, data: PageData) -> list[Text]:
     """Name the baseline and the best so far beside the plot, where no mark lies."""
-    base, best, em = data.headline.baseline, data.headline.best, size.em
+    base, best, em = data.headline.baseline, data.headline.best, scale.size.em
     at, texts = [], []
     if best and best is not base and data.steps:
         at.append(scale.y(data.steps[-1].estimate.mean))
@@ -269,21 +263,21 @@ def _ends(scale: Scale, size: Size, data: PageData) -> list[Text]:
     return texts
 
 
-def _latest(scale: Scale, size: Size, mark: Mark, score: str, steps: Sequence[Step]) -> Text:
+def _latest(scale: Scale, mark: Mark, score: str, steps: Sequence[Step]) -> Text:
     """Name the latest score on the side that the line of the best does not take."""
-    em, words = size.em, f"latest: #{mark.row} {score}"
+    em, words = scale.size.em, f"latest: #{mark.row} {score}"
     is_below = bool(steps and mark.y > scale.y(steps[-1].estimate.mean)) or mark.y - em * 1.8 < scale.top
     is_left = mark.x - scale.left > len(words) * em * _CHAR_EM
     y = mark.y + em * (1.7 if is_below else -0.9)
     return Text(mark.x + em * (0.5 if is_left else -0.5), y, words, "strong label", "end" if is_left else "start")
 
 
-def _labels(scale: Scale, size: Size, steps: Sequence[Step], taken: Sequence[Text]) -> list[Text]:
+def _labels(scale: Scale, steps: Sequence[Step], taken: Sequence[Text]) -> list[Text]:
     """Name what became the best, the present one first, then the largest gains: to the left below, where no run is.
 
     One name stands in a line of text, and none where there is no room.
     """
-    em, texts = size.em, list(taken)
+    em, texts = scale.size.em, list(taken)
     moves = [step for step in steps[1:] if step.is_new]
     for step in [*moves[-1:], *sorted(moves[:-1], key=lambda s: s.gain.mean if s.gain else 0.0)]:
         x, middle = scale.x(step.number), scale.y(step.estimate.mean)

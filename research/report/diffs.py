@@ -24,7 +24,7 @@ def differences(root: Path, data: PageData) -> dict[str, str]:
     except ResearchError:
         return {}
     found: dict[str, str] = {}
-    left = SETTINGS.diffs_chars
+    left = max(SETTINGS.diffs_chars, SETTINGS.page_chars - SETTINGS.row_chars * len(data.rows))
     for commit in filter(patches.get, wanted):
         found[commit] = bounded(patches[commit].splitlines())
         left -= len(found[commit])

@@ -1,6 +1,6 @@
 """Turns what a page says into one self-contained HTML file and the charts' files, by the templates beside this file.
 
-Templates lay out; sentences and commands that depend on the results are chosen here.
+Values come from data.py, commands from the night's own module; the templates hold the words.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING
 from research.agents.night.command import night_command, replicate_command
 from research.agents.night.state import is_cut_off
 from research.report import charts, text
-from research.report.data import Candidate, PageData, Row
+from research.report.data import PageData, Row
 from research.report.text import changes_in_words, clock, interval
 from research.report.usage import seconds_of
 
@@ -55,8 +54,6 @@ def _clean(value: object) -> object:
 
 def render(data: PageData) -> str:
     """Return the page."""
-    from markupsafe import Markup
-
     style = "".join((_TEMPLATES / name).read_text("utf-8") for name in ("chart.css", "page.css"))
     script = (_TEMPLATES / "page.js").read_text("utf-8")
     # Only this script may run, and nothing may be loaded: not even text that escaped the escaping could.
@@ -66,10 +63,9 @@ def render(data: PageData) -> str:
         data=data,
         top=data.headline,
         policy=f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{allowed}'; base-uri 'none'",
-        style=Markup(style),
-        script=Markup(script),
-        details=Markup(details(data)),
-        groups=_groups(data),
+        style=style,
+        script=script,
+        details=details(data),
         lucky=_lucky(data),
         audited=[c for c in data.candidates if c.decision == "keep" and c.audit],
         progress=[charts.progress(data, size) for size in (charts.WIDE, charts.NARROW)],
@@ -83,24 +79,10 @@ def render(data: PageData) -> str:
 
 def figures(data: PageData) -> dict[str, str]:
     """Return the two charts as SVG files of their own, by their names."""
-    from markupsafe import Markup
-
-    style = Markup((_TEMPLATES / "chart.css").read_text("utf-8"))
+    style = (_TEMPLATES / "chart.css").read_text("utf-8")
     drawn = zip(FIGURES, (charts.progress(data, is_file=True), charts.frontier(data, is_file=True)), strict=True)
     template = _environment().get_template("figure.svg.j2")
     return {name: template.render(chart=chart, data=data, style=style) for name, chart in drawn}
-
-
-def _groups(data: PageData) -> list[tuple[str, str, str, Sequence[Candidate]]]:
-    """Sort changes by what became of them: name, anchor on the page, meaning, and which they are."""
-    sure = "Kept, measured more than once, and the whole interval is a gain."
-    unsure = "Probably better: measured once, or zero lies within the interval."
-    return [
-        ("Confirmed", "confirmed", sure, data.confirmed),
-        ("Kept, not confirmed", "unconfirmed", unsure, data.unconfirmed),
-        ("Only looked good", "looked-good", "Ahead at first, and not when measured again.", data.looked_good),
-        ("Not decided", "undecided", "Too close to call, or too good to be true: measure again.", data.undecided),
-    ]
 
 
 def _lucky(data: PageData) -> list[str]:

@@ -19,8 +19,12 @@ class ReportSettings:
     """Length of one difference on the page: 300 changed lines, more than an experiment has."""
     diffs_latest: int = 100
     """Latest runs whose difference is on the page, beside kept changes and near misses: a night's work."""
-    diffs_chars: int = 250_000
-    """Length of all differences on the page: 300 usual ones, so that a page of 1,000 runs stays below a megabyte."""
+    diffs_chars: int = 120_000
+    """Length of all differences on a long page: 100 usual ones, kept changes first."""
+    page_chars: int = 950_000
+    """Length of a page up to which more differences are shown: a phone opens a megabyte at once."""
+    row_chars: int = 900
+    """Length of what a page says of a run besides its difference, in table, details and two charts, as measured."""
     bet_p: float = 0.1
     """Least P(better) of a near miss that the page proposes to build on: below it, it is a loss."""
     bets_shown: int = 3

@@ -87,6 +87,11 @@
     row.after(line);
     mark(row, true);
   }
+  for (const row of rows) {
+    const button = element("button", "", "diff");
+    button.setAttribute("aria-expanded", "false");
+    row.cells[row.cells.length - 1].append(button);
+  }
   body.addEventListener("click", event => {
     const row = event.target.closest("tr[id]");
     if (!row || getSelection().toString()) return;
