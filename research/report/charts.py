@@ -171,7 +171,7 @@ def _chart(
     name: str, data: PageData, scale: Scale, marks: Sequence[Mark], texts: Sequence[Text], has_legend: bool
 ) -> Chart:
     """Add what both charts have."""
-    em, radius = scale.size.em, (scale.right - scale.left) / max(1, scale.runs) * 0.42
+    em, radius = scale.size.em, (scale.right - scale.left) / max(1, len(marks)) * 0.42
     radius = round(max(em * 0.2, min(em * 0.38, radius)), 1)
     lines, around = tuple(_lines(scale, data)), (*_axes(scale), *_ends(scale, data))
     return Chart(name, scale.size, radius, has_legend, lines, tuple(marks), (*around, *texts))
