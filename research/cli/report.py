@@ -57,7 +57,7 @@ def watch(
     once: Annotated[bool, typer.Option("--once", help="Print one picture and end.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Watch a night live: the run in flight, the latest verdicts, what stands and what is left; Ctrl-C leaves."""
+    """Watch a night live: the run in flight, the latest verdicts, the best so far and what is left; Ctrl-C leaves."""
     from research.report.watch import Live  # it draws with rich, for which no other verb should wait
 
     live = Live(this_lab())
@@ -69,7 +69,12 @@ def watch(
         live.follow()
 
 
-def doctor(as_json: JsonFlag = False) -> None:
+def doctor(
+    clients: Annotated[
+        bool, typer.Option("--clients", help="Also ask the coding agents about themselves and their hooks (seconds).")
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
     """Say what is missing or wrong here, and the command that mends it; changes nothing."""
-    checks = examine(Path.cwd(), os.environ)
+    checks = examine(Path.cwd(), os.environ, clients)
     show("doctor", {"checks": [check.as_dict() for check in checks]}, in_words(checks), as_json)

@@ -1,297 +1,314 @@
-"""The two charts: every run in order with what is known of each, and the frontier alone; for the page and as files."""
+"""The two charts as values: every run in order, and the best so far alone. The template chart.svg.j2 draws both."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 
 from research.core.settings import SETTINGS
-from research.report import canvas as surface
-from research.report.canvas import Canvas, Plane
-from research.report.data import Candidate, ReportData, Row, Step
-from research.report.labels import Anchor, Box, place
-from research.report.svg import cut, tag, text, title
-from research.report.text import signed
-
-FILES = ("val_bpb_since_inception.svg", "val_bpb_frontier.svg")
-"""The files of ``research report --figures``."""
-
-_LEGEND = (
-    ("keep", "kept"),
-    ("discard", "discarded"),
-    ("open", "not decided"),
-    ("again", "replicate"),
-    ("bar", "believed from several runs, 95 %"),
-    ("front", "what the branch stood on, as measured by then, 95 %"),
-    ("crash", "crash"),
-)
-
-_OFF = (("off", "off the scale"),)
+from research.report.data import Candidate, PageData, Row, Step
+from research.report.text import cut, interval, signed
 
 
-def progress(data: ReportData, canvas: Canvas = surface.WIDE_PROGRESS, alone: bool = False) -> str:
-    """Every run in order: dots by what became of them, crosses for crashes, intervals of replicated ones, frontier."""
-    means = [c.estimate for c in data.candidates if c.estimate and c.estimate.n > 1 and c.decision == "keep"]
-    must = [step.estimate.mean for step in data.steps] + [e.high for e in means]
-    must += [data.headline.best.estimate.low] if data.headline.best and data.headline.best.estimate else []
-    room = 0.20 if data.steps else 0.0
-    plane = surface.plane_for(canvas, len(data.rows), surface.believed(data.rows), must, room)
-    off = any(row.val_bpb is not None and not plane.holds(row.val_bpb) for row in data.rows)
-    head, canvas = _head(canvas, data, "val_bpb since the beginning", alone, (*_LEGEND, *(_OFF if off else ())))
-    plane = replace(plane, canvas=canvas)
-    parts = list(head)
-    parts += surface.axes(plane) + _lane(plane, data.rows) + _baseline(plane, data)
-    parts += surface.frontier_line(plane, data.steps)
-    parts += [_bar(plane, c) for c in data.candidates if c.estimate and c.estimate.n > 1]
-    size = _radius(len(data.rows), canvas)
-    parts += [_dot(plane, row, size) for row in data.rows if row.val_bpb is not None]
-    boxes = [_around(plane, row, size) for row in data.rows if row.val_bpb is not None]
-    boxes += [_bar_box(plane, c) for c in data.candidates if c.estimate and c.estimate.n > 1]
-    boxes += _line_boxes(plane, data.steps)
-    parts += _latest(plane, data.rows, size, boxes)
-    parts += _labels(plane, data.steps, boxes)
-    return surface.whole(canvas, parts, "val_bpb of every run", alone)
+@dataclass(frozen=True)
+class Size:
+    """Width, height and letters of a drawing, in its own units."""
+
+    width: int
+    height: int
+    em: float
+
+    @property
+    def is_narrow(self) -> bool:
+        """Return whether it is drawn for a phone: fewer ticks and columns."""
+        return self.width < 600
 
 
-def frontier(data: ReportData, canvas: Canvas = surface.WIDE_FRONTIER, alone: bool = False) -> str:
-    """What the branch stood on, run by run, with its interval and names."""
+WIDE, NARROW, FILE = Size(1060, 560, 12.5), Size(350, 440, 11.5), Size(1600, 920, 18.0)
+WIDE_FRONTIER, NARROW_FRONTIER, FILE_FRONTIER = Size(1060, 380, 12.5), Size(350, 300, 11.5), Size(1600, 620, 18.0)
+
+_LEFT_EM, _RIGHT_EM = 4.8, 5.4  # margins for values and for the names of lines
+_TITLE_EM, _HEAD_EM = 7.3, 2.5  # room above a file's plot and a page's, without a legend
+_CHAR_EM = 0.63  # width of a letter, rather too wide than too narrow: a label must not leave the plot
+_LINE_EM = 1.3  # least distance of two lines of text
+_LABEL_CHARS = (16, 52)  # a shorter label names nothing, a longer one hides the plot
+_NAMED_RUNS = 300  # with more runs, marks tell a number and a score only: names would make the page too large
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Where runs and scores lie in the plot; y grows downward, a lower val_bpb lies lower."""
+
+    size: Size
+    runs: int
+    low: float
+    high: float
+    top: float
+    bottom: float
+
+    @property
+    def left(self) -> float:
+        """Return the left edge of the plot."""
+        return self.size.em * _LEFT_EM
+
+    @property
+    def right(self) -> float:
+        """Return the right edge of the plot."""
+        return self.size.width - self.size.em * _RIGHT_EM
+
+    @property
+    def levels(self) -> list[float]:
+        """Return the scores that have a grid line."""
+        return ticks(self.low, self.high, 5 if self.size.is_narrow else 7)
+
+    def x(self, number: float) -> float:
+        """Return the place of a run's number."""
+        return round(self.left + (number - 0.5) / max(1, self.runs) * (self.right - self.left), 1)
+
+    def y(self, bpb: float) -> float:
+        """Return the height of a score, held within the plot."""
+        share = min(1.0, max(0.0, (self.high - bpb) / (self.high - self.low)))
+        return round(self.top + share * (self.bottom - self.top), 1)
+
+    def holds(self, bpb: float) -> bool:
+        """Return whether a score lies within the plot."""
+        return self.low <= bpb <= self.high
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line or a band: its class and its path."""
+
+    kind: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A point: its class, its shape, what a pointer on it reads, the row that it leads to; ends of an interval."""
+
+    x: float
+    y: float
+    kind: str
+    shape: str
+    title: str
+    row: int
+    top: float = 0.0
+    bottom: float = 0.0
+
+
+@dataclass(frozen=True)
+class Text:
+    """Words at a place: their class, and which end of them lies there ("start", "middle", "end")."""
+
+    x: float
+    y: float
+    words: str
+    kind: str = "axis"
+    anchor: str = "start"
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A drawing: its name, the size of its marks, and what is drawn where."""
+
+    name: str
+    size: Size
+    radius: float
+    has_legend: bool
+    lines: tuple[Line, ...]
+    marks: tuple[Mark, ...]
+    texts: tuple[Text, ...]
+
+
+def progress(data: PageData, size: Size = FILE, is_file: bool = False) -> Chart:
+    """Draw every run in order: marks by what became of them, intervals of repeated ones, and the best so far.
+
+    Args:
+        data: What the page says.
+        size: The drawing's size.
+        is_file: Whether it is a file of its own, with a title.
+    """
+    best = data.headline.best
+    repeated = [one for one in data.candidates if one.estimate and one.estimate.n > 1]
+    must = [step.estimate.mean for step in data.steps]
+    must += [one.estimate.high for one in repeated if one.estimate and one.decision == "keep"]
+    must += [best.estimate.low] if best and best.estimate else []
+    trusted = [row.val_bpb for row in data.rows if row.val_bpb is not None and not row.run.suspect]
+    top_em = (6.0 if size.is_narrow else 3.0) + (_TITLE_EM if is_file else _HEAD_EM)
+    scale = Scale(size, len(data.rows), *_limits(trusted, must, 0.2), size.em * top_em, size.height - size.em * 4.0)
+    has_names = len(data.rows) <= _NAMED_RUNS and not size.is_narrow
+    bars = [mark for one in repeated if (mark := _bar(scale, one))]
+    runs = [_mark(scale, row, has_names) for row in data.rows]
+    scored = [mark for mark in runs if mark.shape != "crash"]
+    texts = []
+    if scored:
+        last = scored[-1]
+        runs.append(replace(last, kind="ring", shape="ring"))
+        texts.append(_latest(scale, last, f"{data.rows[last.row - 1].val_bpb:.4f}", data.steps))
+    texts += _labels(scale, data.steps, texts)
+    if len(scored) < len(data.rows):
+        texts.append(Text(scale.left - size.em * 0.6, scale.bottom + size.em * 1.85, "crash", anchor="end"))
+    return _chart("val_bpb since the beginning", data, scale, [*bars, *runs], texts, has_legend=True)
+
+
+def frontier(data: PageData, size: Size = FILE_FRONTIER, is_file: bool = False) -> Chart:
+    """Draw the best so far, run by run, with its interval and the names of what brought it."""
     must = [value for step in data.steps for value in (step.estimate.mean, step.estimate.low, step.estimate.high)]
-    head, canvas = _head(canvas, data, "val_bpb frontier", alone, ())
-    plane = surface.plane_for(canvas, len(data.rows), [], must, 0.30 if data.steps else 0.0)
-    parts = [*head, *surface.axes(plane), *_baseline(plane, data)]
-    parts += surface.frontier_line(plane, data.steps)
-    fresh = [step for step in data.steps if step.fresh]
-    parts += [
-        tag("circle", title(_said(s)), class_="keep", cx=plane.x(s.number), cy=plane.y(s.estimate.mean), r=6.0)
-        for s in fresh
-    ]
-    boxes = [Box(x - 8, y - 8, x + 8, y + 8) for s in fresh for x, y in [_spot(plane, s)]]
-    boxes += _line_boxes(plane, data.steps)
-    parts += _labels(plane, data.steps, boxes)
-    return surface.whole(canvas, parts, "the val_bpb that the branch stood on", alone)
+    top_em = _TITLE_EM if is_file else _HEAD_EM
+    scale = Scale(size, len(data.rows), *_limits([], must, 0.3), size.em * top_em, size.height - size.em * 2.2)
+    marks = []
+    for step in data.steps:
+        if step.is_new:
+            title = f"#{step.number} {interval(step.estimate, digits=6)}, n = {step.estimate.n}: {step.title}"
+            marks.append(Mark(scale.x(step.number), scale.y(step.estimate.mean), "keep", "keep", title, step.number))
+    return _chart("val_bpb frontier", data, scale, marks, _labels(scale, data.steps, []), has_legend=False)
 
 
-def _head(
-    canvas: Canvas, data: ReportData, words: str, alone: bool, legend: Sequence[tuple[str, str]]
-) -> tuple[list[str], Canvas]:
-    """Title (a file's only; the page has its own), legend, and the canvas with as much room above as they need."""
-    parts, y = [], canvas.font * 0.6
-    if alone:
-        where = f" · {data.branch}" if data.branch else ""
-        stats = f"{surface.stats_line(data)} · {data.contract}"
-        parts, y = [text(words + where, 28.0, 44.0, "title"), text(stats, 28.0, 74.0, "stats")], 80.0
-    if legend:
-        found, y = _legend(canvas, legend, y + canvas.font * 1.3)
-        parts += found
-    top = y + canvas.font * 2.7
-    height = canvas.height if alone else round(canvas.height - canvas.top + top)
-    return parts, replace(canvas, top=top, height=height)
+def _chart(
+    name: str, data: PageData, scale: Scale, marks: Sequence[Mark], texts: Sequence[Text], has_legend: bool
+) -> Chart:
+    """Add what both charts have."""
+    em, radius = scale.size.em, (scale.right - scale.left) / max(1, len(marks)) * 0.42
+    radius = round(max(em * 0.2, min(em * 0.38, radius)), 1)
+    lines, around = tuple(_lines(scale, data)), (*_axes(scale), *_ends(scale, data))
+    return Chart(name, scale.size, radius, has_legend, lines, tuple(marks), (*around, *texts))
 
 
-def _legend(canvas: Canvas, entries: Sequence[tuple[str, str]], y: float) -> tuple[list[str], float]:
-    """Symbols with their words, in as many lines as they need; the last line's height."""
-    x = left = canvas.left if canvas.width > 1000 else 24.0
-    parts = []
-    for kind, words in entries:
-        need = 28 + surface.label_width(words, canvas)
-        if x + need > canvas.width - 8:
-            x, y = left, y + canvas.font * 1.45
-        parts += [_symbol(kind, x + 10, y - canvas.font * 0.34), text(words, x + 28, y, "axis")]
-        x += need + canvas.font
-    return parts, y
+def _limits(values: Sequence[float], must: Sequence[float], room: float) -> tuple[float, float]:
+    """Return limits within which what must be seen is seen and far outliers are not.
+
+    Args:
+        values: Every trusted score.
+        must: Values that must lie within (the best so far, intervals).
+        room: Share of the height to leave free below, for labels.
+    """
+    everything = sorted([*values, *must]) or [0.0, 1.0]
+    low, anchors = everything[0], list(must) or everything
+    usual = everything[min(len(everything) - 1, int(len(everything) * SETTINGS.chart_usual_share))]
+    improvement = max(anchors) - low
+    high = max(max(anchors), min(usual, low + improvement * SETTINGS.chart_stretch if improvement > 0 else usual))
+    span = max(high - low, abs(low) * 1e-4, 1e-6)
+    return low - span * (0.04 + room), high + span * 0.06
 
 
-def _symbol(kind: str, x: float, y: float) -> str:
-    if kind == "crash":
-        return _cross(x, y, 5.0)
-    if kind == "front":
-        band = tag("rect", class_="band", x=x - 11, y=y - 7, width=22.0, height=14.0)
-        return band + tag("path", class_="front", d=f"M{x - 11:g} {y:g}h22")
-    if kind == "bar":
-        return tag("path", class_="bar keep", d=_bar_path(x, y - 9, y + 9, y))
-    if kind == "off":
-        return tag("path", class_="discard", d=_triangle(x, y - 4, 5.5, -1))
-    return tag("circle", class_="again discard" if kind == "again" else kind, cx=x, cy=y, r=5.5)
-
-
-def _radius(count: int, canvas: Canvas) -> float:
-    """Dots that shrink as runs crowd."""
-    room = (canvas.width - canvas.left) / max(1, count)
-    if canvas.width > 1000:
-        return max(2.2, min(6.5, room * 0.42))
-    return max(4.0, min(9.0, room * 0.6))  # a phone shows half of it
-
-
-def _dot(plane: Plane, row: Row, size: float) -> str:
-    assert row.val_bpb is not None
-    x, y, words = plane.x(row.number), plane.y(row.val_bpb), title(_row_said(row))
-    if not plane.holds(row.val_bpb):
-        sign = 1 if row.val_bpb < plane.low else -1
-        return tag("path", words, class_=row.status, d=_triangle(x, y, size, sign))
-    if row.first != row.number:
-        return tag("circle", words, class_=f"again {row.status}", cx=x, cy=y, r=size * 0.8)
-    return tag("circle", words, class_=row.status, cx=x, cy=y, r=size * (1.15 if row.status == "keep" else 0.85))
-
-
-def _triangle(x: float, y: float, size: float, sign: int) -> str:
-    """It points to where a run lies that is off the scale: 1 down, -1 up."""
-    return f"M{x - size:g} {y:g}h{2 * size:g}l{-size:g} {sign * size * 1.5:g}z"
-
-
-def _row_said(row: Row) -> str:
-    value = f"{row.val_bpb:.6f}" if row.val_bpb is not None else "crash"
-    return f"#{row.number} {value} {row.decision}: {row.title}"
-
-
-def _said(step: Step) -> str:
-    e = step.estimate
-    return f"#{step.number} {e.mean:.6f} [{e.low:.6f}, {e.high:.6f}], n = {e.n}: {step.title}"
-
-
-def _around(plane: Plane, row: Row, size: float) -> Box:
-    assert row.val_bpb is not None
-    x, y = plane.x(row.number), plane.y(row.val_bpb)
-    return Box(x - size, y - size, x + size, y + size)
-
-
-def _cross(x: float, y: float, size: float, words: str = "") -> str:
-    shape = f"M{x - size:g} {y - size:g}l{2 * size:g} {2 * size:g}m0 {-2 * size:g}l{-2 * size:g} {2 * size:g}"
-    return tag("path", words, class_="crash", d=shape)
-
-
-def _lane(plane: Plane, rows: Sequence[Row]) -> list[str]:
-    """Crashes have no height; they lie in a lane of their own below."""
-    crashed = [row for row in rows if row.val_bpb is None]
-    if not crashed:
-        return []
-    y = plane.bottom + plane.canvas.font * 1.8
-    size = min(5.5, _radius(len(rows), plane.canvas))
-    words = text("crash", plane.canvas.left - 12, y + plane.canvas.font * 0.35, "axis", "end")
-    return [
-        words,
-        *(_cross(plane.x(row.number), y, size, title(f"{_row_said(row)}: {row.signature}")) for row in crashed),
-    ]
-
-
-def _bar_path(x: float, top: float, bottom: float, mean: float, half: float = 5.0) -> str:
-    ends = f"M{x - half:g} {top:g}h{2 * half:g}M{x - half:g} {bottom:g}h{2 * half:g}"
-    return f"M{x:g} {top:g}V{bottom:g}{ends}M{x - half * 1.4:g} {mean:g}h{2.8 * half:g}"
-
-
-def _bar(plane: Plane, candidate: Candidate) -> str:
-    """What is believed of a configuration that ran more than once, with its interval, at its first run."""
-    e = candidate.estimate
-    assert e is not None
-    if not plane.holds(e.mean):
-        return ""
-    kind = {"keep": "keep", "discard": "discard"}.get(candidate.decision, "open")
-    half = max(2.5, min(5.0, (plane.right - plane.canvas.left) / plane.last * 0.4))
-    words = title(
-        f"#{candidate.number} believed {e.mean:.6f} [{e.low:.6f}, {e.high:.6f}] of {e.n} runs: {candidate.title}"
-    )
-    shape = _bar_path(plane.x(candidate.number), plane.y(e.high), plane.y(e.low), plane.y(e.mean), half)
-    return tag("path", words, class_=f"bar {kind}", d=shape)
-
-
-def _bar_box(plane: Plane, candidate: Candidate) -> Box:
-    assert candidate.estimate is not None
-    x, half = plane.x(candidate.number), 5.0
-    return Box(x - half, plane.y(candidate.estimate.high), x + half, plane.y(candidate.estimate.low))
-
-
-def _baseline(plane: Plane, data: ReportData) -> list[str]:
+def _lines(scale: Scale, data: PageData) -> list[Line]:
+    """Draw the grid, the baseline, and the best so far as a step line with its interval as a band around it."""
+    across = f"H{scale.right:g}"
+    found = [Line("grid", f"M{scale.left:g} {scale.y(level):g}{across}") for level in scale.levels]
     base = data.headline.baseline
-    if not base or not base.estimate or not plane.holds(base.estimate.mean):
-        return []
-    y = plane.y(base.estimate.mean)
-    line = tag("path", class_="base", d=f"M{plane.canvas.left:g} {y:g}H{plane.right:g}")
-    return [line, text("baseline", plane.right, y - 8, "axis", "end")]
+    if base and base.estimate and scale.holds(base.estimate.mean):
+        found.append(Line("base", f"M{scale.left:g} {scale.y(base.estimate.mean):g}{across}"))
+    path = ""
+    for step, after in zip_longest(data.steps, data.steps[1:]):
+        left, e = scale.x(step.number), step.estimate
+        right = scale.x(after.number if after else scale.runs + 0.5)
+        path += f"{'L' if path else 'M'}{left:g} {scale.y(e.mean):g}H{right:g}"
+        found.append(Line("band", f"M{left:g} {scale.y(e.high):g}H{right:g}V{scale.y(e.low):g}H{left:g}z"))
+    return [*found, Line("front", path)] if path else found
 
 
-def _latest(plane: Plane, rows: Sequence[Row], size: float, boxes: list[Box]) -> list[str]:
-    """A ring around the last run with its number and score; its place is taken for labels."""
-    last = next((row for row in reversed(rows) if row.val_bpb is not None), None)
-    if last is None or last.val_bpb is None:
-        return []
-    x, y = plane.x(last.number), plane.y(last.val_bpb)
-    words = f"latest: #{last.number} {last.val_bpb:.4f}"
-    wide = surface.label_width(words, plane.canvas) * 1.08  # it is bold
-    anchor = Anchor(x, y, wide, plane.canvas.font)
-    area = Box(plane.canvas.left, plane.canvas.top, plane.right, plane.bottom)
-    box = place([anchor], area, boxes, SETTINGS.chart_label_air, plane.canvas.label_reach)[0]
-    ring = tag("circle", class_="now", cx=x, cy=y, r=size + 4.5)
-    if box is None:
-        return [ring]
-    boxes.append(box)
-    return [ring, _beside(words, x, box, plane.canvas, "nowlabel")]
+def _mark(scale: Scale, row: Row, has_name: bool) -> Mark:
+    """Draw a run; one without a score lies in a lane of its own below."""
+    x, bpb = scale.x(row.number), row.val_bpb
+    if bpb is None:
+        failure = row.run.failure.signature if row.run.failure else row.run.why
+        title = f"#{row.number} crash" + (f": {row.title}: {failure}" if has_name else "")
+        return Mark(x, round(scale.bottom + scale.size.em * 1.5, 1), "crash", "crash", title, row.number)
+    title = f"#{row.number} {bpb:.6f} {row.decision}" + (f": {row.title}" if has_name else "")
+    if not scale.holds(bpb):
+        return Mark(x, scale.y(bpb), "off", "above" if bpb > scale.high else "below", title, row.number)
+    kind = row.status if row.first == row.number else f"{row.status} again"
+    return Mark(x, scale.y(bpb), kind, row.status, title, row.number)
 
 
-def _beside(words: str, x: float, box: Box, canvas: Canvas, kind: str) -> str:
-    """A label in its box, held at the side that is next to its point, whatever the letters' true width."""
-    y = box.bottom - canvas.font * 0.2
-    if box.right <= x:
-        return text(words, box.right, y, kind, "end")
-    if box.left >= x:
-        return text(words, box.left, y, kind)
-    at_edge = box.right >= canvas.width - canvas.right - 1
-    return (
-        text(words, box.right, y, kind, "end")
-        if at_edge
-        else text(words, (box.left + box.right) / 2, y, kind, "middle")
-    )
+def _bar(scale: Scale, one: Candidate) -> Mark | None:
+    """Draw a configuration's value, which more than one run has measured, with its interval, at its first run."""
+    e = one.estimate
+    if e is None or not scale.holds(e.mean):
+        return None
+    kind = one.decision if one.decision in ("keep", "discard") else "open"
+    title = f"#{one.number} {interval(e, digits=6)} by {e.n} runs: {one.title}"
+    x, y = scale.x(one.number), scale.y(e.mean)
+    return Mark(x, y, f"{kind} bar", "bar", title, one.number, scale.y(e.high), scale.y(e.low))
 
 
-def _spot(plane: Plane, step: Step) -> tuple[float, float]:
-    return plane.x(step.number), plane.y(step.estimate.mean)
+def _axes(scale: Scale) -> list[Text]:
+    """Write values at the left, and numbers of runs below."""
+    em, levels = scale.size.em, scale.levels
+    digits = decimals(levels)
+    texts = [Text(scale.left, scale.top - em * 0.8, "val_bpb, lower is better")]
+    texts += [Text(scale.left - em * 0.6, scale.y(v) + em * 0.35, f"{v:.{digits}f}", anchor="end") for v in levels]
+    last, near, foot = max(1, scale.runs), em * 2.6, scale.size.height - em * 0.7
+    inner = [int(n) for n in ticks(1, last, 5 if scale.size.is_narrow else 12) if n == int(n)]
+    free = [n for n in inner if min(scale.x(n) - scale.x(1), scale.x(last) - scale.x(n)) > near]
+    texts += [Text(scale.x(n), foot, str(n), anchor="middle") for n in sorted({1, *free, last})]
+    return [*texts, Text(scale.right + em, foot, "run")]
 
 
-def _line_boxes(plane: Plane, steps: Sequence[Step]) -> list[Box]:
-    """The frontier line as thin boxes, so that labels keep off it."""
-    found: list[Box] = []
-    if not steps:
-        return found
-    ends = [*(s.number for s in steps[1:]), plane.last + 0.5]
-    for place_, (step, end) in enumerate(zip(steps, ends, strict=True)):
-        (x, y), right = _spot(plane, step), plane.x(end)
-        found.append(Box(x - 2, y - 4, right + 2, y + 4))
-        if place_:
-            before = plane.y(steps[place_ - 1].estimate.mean)
-            found.append(Box(x - 3, min(before, y), x + 3, max(before, y)))
-    return found
+def _ends(scale: Scale, data: PageData) -> list[Text]:
+    """Name the baseline and the best so far beside the plot, where no mark lies."""
+    base, best, em = data.headline.baseline, data.headline.best, scale.size.em
+    at, texts = [], []
+    if best and best is not base and data.steps:
+        at.append(scale.y(data.steps[-1].estimate.mean))
+        texts.append(Text(scale.right + em * 0.5, at[0] + em * 0.35, "best", "strong"))
+    if base and base.estimate and scale.holds(base.estimate.mean):
+        y = scale.y(base.estimate.mean)
+        if at and abs(y - at[0]) < em * _LINE_EM:
+            y = at[0] + em * _LINE_EM * (-1 if y <= at[0] else 1)
+        texts.append(Text(scale.right + em * 0.5, y + em * 0.35, "baseline"))
+    return texts
 
 
-def _labels(plane: Plane, steps: Sequence[Step], boxes: Sequence[Box]) -> list[str]:
-    """Names of the frontier's commits, the largest steps first, where there is room; no two overlap."""
-    canvas = plane.canvas
-    named = sorted((step for step in _moves(steps)), key=_change)[: canvas.labels]
-    words = [_named(step, steps, canvas) for step in named]
-    spots = [_spot(plane, step) for step in named]
-    sizes = [surface.label_width(word, canvas) for word in words]
-    anchors = [Anchor(x, y, wide, canvas.font) for (x, y), wide in zip(spots, sizes, strict=True)]
-    area = Box(canvas.left + 4, canvas.top, plane.right, plane.bottom - 4)
-    found = place(anchors, area, boxes, SETTINGS.chart_label_air, canvas.label_reach)
-    parts = []
-    for (x, y), word, box in zip(spots, words, found, strict=True):
-        if box:
-            end_y = box.top if box.top > y else box.bottom
-            end_x = min(max(x, box.left), box.right)
-            parts.append(tag("path", class_="lead", d=f"M{x:g} {y:g}L{end_x:g} {end_y:g}"))
-            parts.append(_beside(word, x, box, canvas, "label"))
-    return parts
+def _latest(scale: Scale, mark: Mark, score: str, steps: Sequence[Step]) -> Text:
+    """Name the latest score on the side that the line of the best does not take."""
+    em, words = scale.size.em, f"latest: #{mark.row} {score}"
+    is_below = bool(steps and mark.y > scale.y(steps[-1].estimate.mean)) or mark.y - em * 1.8 < scale.top
+    is_left = mark.x - scale.left > len(words) * em * _CHAR_EM
+    y = mark.y + em * (1.7 if is_below else -0.9)
+    return Text(mark.x + em * (0.5 if is_left else -0.5), y, words, "strong label", "end" if is_left else "start")
 
 
-def _moves(steps: Sequence[Step]) -> list[Step]:
-    """Where the branch moved to something; what it began with has a line of its own."""
-    return [step for step in steps[1:] if step.fresh]
+def _labels(scale: Scale, steps: Sequence[Step], taken: Sequence[Text]) -> list[Text]:
+    """Name what became the best, the present one first, then the largest gains: to the left below, where no run is.
+
+    One name stands in a line of text, and none where there is no room.
+    """
+    em, texts = scale.size.em, list(taken)
+    moves = [step for step in steps[1:] if step.is_new]
+    for step in [*moves[-1:], *sorted(moves[:-1], key=lambda s: s.gain.mean if s.gain else 0.0)]:
+        x, middle = scale.x(step.number), scale.y(step.estimate.mean)
+        y = min(max(scale.y(step.estimate.low) + em, middle + em * 1.25), middle + em * 3, scale.bottom - em * 0.3)
+        room = int((x - scale.left) / em / _CHAR_EM)
+        if room >= _LABEL_CHARS[0] and all(abs(y - other.y) >= em * _LINE_EM for other in texts):
+            words = _named(step, steps, min(room, _LABEL_CHARS[1]))
+            texts.append(Text(x - em * 0.4, y, words, "label", "end"))
+    return texts[len(taken) :]
 
 
-def _change(step: Step) -> float:
-    return step.gain.mean if step.gain else 0.0
-
-
-def _named(step: Step, steps: Sequence[Step], canvas: Canvas) -> str:
-    """A move in words; what had stood before brings nothing for a second time."""
-    name = cut(step.title, canvas.label_chars)
+def _named(step: Step, steps: Sequence[Step], max_chars: int) -> str:
+    """Describe a move in so many letters; what was the best before brings nothing for a second time."""
     if any(other.commit == step.commit and other.number < step.number for other in steps):
-        return f"back to {name}"
-    return f"{name} {signed(step.gain.mean)}" if step.gain else name
+        return cut(f"back to {step.title}", max_chars)
+    gain = f" {signed(step.gain.mean)}" if step.gain else ""
+    return cut(step.title, max_chars - len(gain)) + gain
+
+
+def ticks(low: float, high: float, about: int) -> list[float]:
+    """Return round values within a range: steps of 1, 2, 2.5 or 5 times a power of ten."""
+    if not high > low:
+        return [low]
+    rough = (high - low) / max(1, about)
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * 0.999)
+    first = math.ceil(low / step - 1e-9)
+    return [round(place * step, 12) for place in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def decimals(values: Sequence[float]) -> int:
+    """Return the digits after the point that tell neighbouring ticks apart."""
+    step = abs(values[1] - values[0]) if len(values) > 1 else 1e-4
+    return next((n for n in range(7) if abs(round(step, n) - step) < step * 1e-6), 6)

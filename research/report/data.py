@@ -1,91 +1,93 @@
-"""What the morning page says, as values: everything is decided here, so that drawing and writing only lay it out."""
+"""What the morning page and the live view say, as frozen values, built from the memory by one pure function.
+
+This is the one file of the room that reads verdicts: what is kept, how good it is, and what was confirmed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from research.agents.night.command import one_run, replicate_command
 from research.agents.night.state import NightState
-from research.core.records import Estimate
+from research.core import records
+from research.core.commit_message import FREE
+from research.core.records import Estimate, Judged, Plan, Run, Verdict
+from research.core.settings import SETTINGS
+from research.report.text import count_of, title_of
+from research.report.usage import cost_of, seconds_of, utilisation, wall_seconds
+from research.store.foreign import Foreign
+from research.store.ledger import has_row
+from research.verdict import lineage
+from research.verdict.archive import NO_CHANGE
+from research.verdict.comparable import is_believable
+from research.verdict.evidence import Evidence
+from research.verdict.gains import Gain, against_baseline, gains_of
+from research.verdict.models import Known, Memory
+from research.verdict.recall import baseline_of, recall
+from research.verdict.summary_cache import phase_of
 
 Status = Literal["keep", "open", "discard", "crash"]
-"""How a dot is drawn: its configuration was kept; waits for a replicate or a look; was not kept; has no score."""
+"""What became of a configuration: kept; waits for a replicate or a look; not kept; has no score."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One counted run: a dot of the chart and a row of the table.
+    """One counted run: a mark of the chart and a row of the table.
 
     Attributes:
         number: Its place in the history shown, from 1.
-        run: Its name.
-        commit: Full hash, "" when unknown.
-        parent: The commit's first parent, "".
-        title: The commit's subject without its prefix and tag.
-        emitter: Who proposed it, "free" where nobody is named, "" for the baseline.
-        category: What it changed, "".
-        status: See Status; that of its configuration.
-        decision: The verdict on the run in a word, "crash" without a score.
-        why: The verdict's sentence.
-        val_bpb: Its score, None without one.
+        run: The run.
+        verdict: Its verdict, None before.
+        title: What its commit says of the change.
+        emitter: Who proposed it, "free" where the agent chose by itself, "" for the baseline.
+        status: What became of its configuration.
         first: Number of the first run of its configuration; its own unless it is a replicate.
-        p_better: Probability that its configuration beats the incumbent of the time.
-        difference: Its configuration against that incumbent, as its verdict believed.
-        seed: Its seed.
-        started_utc: ISO 8601.
-        minutes: Wall-clock minutes, None when unknown.
-        peak_gb: Peak memory in GiB.
-        params_m: Parameters in millions.
-        lines: Lines added and removed, as "+3 -1".
-        changes: Constants and functions changed, one line.
-        signature: The crash's signature, "".
-        doubt: Why the score is not believed, "".
     """
 
     number: int
-    run: str
-    commit: str
-    parent: str
+    run: Run
+    verdict: Verdict | None
     title: str
     emitter: str
-    category: str
     status: Status
-    decision: str
-    why: str
-    val_bpb: float | None
     first: int
-    p_better: float | None = None
-    difference: Estimate | None = None
-    seed: int = 0
-    started_utc: str = ""
-    minutes: float | None = None
-    peak_gb: float | None = None
-    params_m: float | None = None
-    lines: str = ""
-    changes: str = ""
-    signature: str = ""
-    doubt: str = ""
+
+    @property
+    def val_bpb(self) -> float | None:
+        """Its score, None without one."""
+        return self.run.val_bpb
+
+    @property
+    def decision(self) -> str:
+        """The verdict on the run in a word, "crash" without a score."""
+        if self.run.val_bpb is None:
+            return "crash"
+        if self.verdict is None:
+            return "not judged"
+        return "baseline" if self.verdict.baseline else self.verdict.decision
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One configuration with all its runs.
+    """One configuration with all its runs; a difference below zero is better.
 
     Attributes:
         number: Number of its first run.
-        commit: Full hash.
-        title: What it is.
-        emitter: Who proposed it, "".
+        emitter: Who proposed it, "" where the agent chose by itself.
         runs: Names of its runs.
         first_bpb: Score of its first run.
-        estimate: What is believed of its value now.
-        gain: Its value minus that of what stood when it was decided, as believed (below zero is better); see gains.
-        p_better: Probability that it beats that incumbent.
-        decision: What was decided last.
-        audit: Its audit score minus the baseline's, as measured; None without both.
-        against_baseline: Its value minus the baseline's, as believed.
         measured: The mean of its runs as they are.
+        estimate: Its value with what is known of other configurations.
+        gain: Its value minus that of the best when it was decided.
+        against_baseline: Its value minus the baseline's.
+        audit: Its audit score minus the baseline's, as measured; None without both.
+        p_better: Probability that it beats the best of the time.
+        decision: What was decided last.
+        is_near_miss: Whether it was discarded, and may be as good as the best.
     """
 
     number: int
@@ -93,45 +95,53 @@ class Candidate:
     title: str
     emitter: str
     runs: tuple[str, ...]
-    first_bpb: float | None
-    estimate: Estimate | None
+    first_bpb: float | None = None
+    measured: float | None = None
+    estimate: Estimate | None = None
     gain: Estimate | None = None
+    against_baseline: Estimate | None = None
+    audit: Estimate | None = None
     p_better: float | None = None
     decision: str = ""
-    audit: Estimate | None = None
-    against_baseline: Estimate | None = None
-    measured: float | None = None
+    is_near_miss: bool = False
 
     @property
     def n(self) -> int:
-        """Runs that tell its value."""
+        """Runs that its value is estimated from."""
         return self.estimate.n if self.estimate else 0
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether it was measured more than once and surely beats the best of the time."""
+        return records.is_confirmed(self.gain, self.estimate)
+
+    @property
+    def beats_baseline(self) -> bool:
+        """Whether it was measured more than once and surely beats the baseline."""
+        return records.is_confirmed(self.against_baseline, self.estimate)
 
 
 @dataclass(frozen=True)
 class Step:
-    """From one run on, what the branch stood on: the frontier's corner.
+    """The best so far from a run on: a corner of the frontier.
 
     Attributes:
-        number: Number of the run after which it stood.
-        commit: Full hash of what stood.
-        title: What it is.
         estimate: What was known of its value then.
-        fresh: Whether another configuration stood before (else its estimate moved).
-        gain: What is believed of its change now, None where nothing is.
+        is_new: Whether another configuration was the best before (else its estimate moved).
+        gain: Its change by what is known now, None where nothing is.
     """
 
     number: int
     commit: str
     title: str
     estimate: Estimate
-    fresh: bool
+    is_new: bool
     gain: Estimate | None = None
 
 
 @dataclass(frozen=True)
 class EmitterLine:
-    """What one emitter did and earned: bpb that its kept changes took off, as believed."""
+    """What one emitter did and earned: bpb that its kept changes took off."""
 
     name: str
     runs: int
@@ -154,9 +164,10 @@ class CrashLine:
 
 @dataclass(frozen=True)
 class Cell:
-    """A niche of the archive's grid."""
+    """The best of a niche of the archive, which has a kind of change and a place; and how many fell into it."""
 
-    niche: str
+    kind: str
+    place: tuple[str, ...]
     title: str
     mean: float
     n: int
@@ -167,38 +178,30 @@ class Cell:
 
 @dataclass(frozen=True)
 class Bet:
-    """Something to try next: what, why, and the command that does it ("" where the planner will)."""
+    """Something to try next: what, why, and the command that does it."""
 
     title: str
     why: str
-    command: str = ""
+    command: str
 
 
 @dataclass(frozen=True)
 class Headline:
-    """The numbers on top.
+    """The figures on top; None where nothing is known.
 
     Attributes:
-        gain: The best minus the baseline, as believed (below zero is better); None without both.
-        confirmed: Whether the best was measured more than once and the gain's interval lies below zero.
-        solid: The best of those of which both hold; the best itself where it is confirmed.
-        best: The best configuration, None before the first score.
+        best: The best configuration that is kept.
         baseline: The configuration that the branch began with.
-        runs: Counted runs.
-        crashes: Counted runs without a score.
+        proven: The best of those that surely beat the baseline; the best itself where it does.
         kept: Configurations kept after the baseline.
         wall_hours: Hours from the first start to the last finish, long pauses left out.
-        utilisation: Share of the devices' working time spent training, None when unknown.
-        cost_usd: Dollars, None when nobody said.
-        cost_from: Where that figure comes from, or why there is none.
-        night: One line about the latest night, "".
+        utilisation: Share of the devices' working time spent training.
+        cost_from: Where the cost comes from, or why there is none.
     """
 
-    gain: Estimate | None = None
-    confirmed: bool = False
-    solid: Candidate | None = None
     best: Candidate | None = None
     baseline: Candidate | None = None
+    proven: Candidate | None = None
     runs: int = 0
     crashes: int = 0
     kept: int = 0
@@ -206,12 +209,16 @@ class Headline:
     utilisation: float | None = None
     cost_usd: float | None = None
     cost_from: str = ""
-    night: str = ""
+
+    @property
+    def gain(self) -> Estimate | None:
+        """The best minus the baseline (below zero is better); None without both."""
+        return self.best.against_baseline if self.best else None
 
 
 @dataclass(frozen=True)
-class ReportData:
-    """Everything on the page; see the parts. Lists are in the order in which they are shown."""
+class PageData:
+    """Everything that a page or a live view says of a branch. Lists are in the order in which they are shown."""
 
     branch: str
     contract: str
@@ -219,19 +226,345 @@ class ReportData:
     headline: Headline = field(default_factory=Headline)
     noise: str = ""
     phase: str = ""
+    plan: Bet | None = None
+    night: NightState | None = None
     rows: tuple[Row, ...] = ()
     candidates: tuple[Candidate, ...] = ()
     steps: tuple[Step, ...] = ()
     confirmed: tuple[Candidate, ...] = ()
-    unsure: tuple[Candidate, ...] = ()
+    unconfirmed: tuple[Candidate, ...] = ()
     looked_good: tuple[Candidate, ...] = ()
-    waiting: tuple[Candidate, ...] = ()
-    audited: tuple[Candidate, ...] = ()
+    undecided: tuple[Candidate, ...] = ()
     cells: tuple[Cell, ...] = ()
     emitters: tuple[EmitterLine, ...] = ()
     crashes: tuple[CrashLine, ...] = ()
     conjectures: tuple[str, ...] = ()
     bets: tuple[Bet, ...] = ()
-    diffs: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    diffs: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Material:
+    """What is read of the memory for a page.
+
+    Attributes:
+        judged: Finished counted runs of every branch and contract, in order.
+        verdicts: Every verdict, oldest first.
+        branch: The branch to show.
+        launches: Every run of the branch, counted or not.
+        foreign: What was taken in from elsewhere.
+    """
+
+    judged: Sequence[Judged]
+    verdicts: Sequence[Verdict]
+    branch: str
+    made_utc: str
+    plan: Plan | None = None
     night: NightState | None = None
+    launches: Sequence[Run] = ()
+    foreign: Foreign | None = None
+
+
+@dataclass(frozen=True)
+class _History:
+    """The runs of the branch and contract shown, numbered, with what is known of their configurations."""
+
+    memory: Memory
+    judged: Sequence[Judged]
+    verdicts: Sequence[Verdict]
+    numbers: Mapping[str, int]
+    known: Sequence[Known]
+    baseline: Known | None
+
+
+def page_data(material: Material) -> PageData:
+    """Return everything that a page says, without the differences of train.py."""
+    history = _history_of(material)
+    memory = history.memory
+    rows = _rows(history)
+    candidates = _candidates(history)
+    began = memory.baseline.run if memory.baseline else ""
+    baseline = next((c for c in candidates if began in c.runs), None)
+    changes = [c for c in candidates if c is not baseline]
+    kept = [c for c in changes if c.decision == "keep"]
+    plan = _plan_bet(material.plan, material.night) if material.plan else None
+    return PageData(
+        branch=memory.branch,
+        contract=memory.contract or "",
+        made_utc=material.made_utc,
+        headline=_headline(material, history, candidates, baseline, len(kept)),
+        noise=_noise_in_words(memory),
+        phase=(material.plan.details.get("phase") if material.plan else "") or phase_of(memory.inputs),
+        plan=plan,
+        night=material.night,
+        rows=rows,
+        candidates=tuple(candidates),
+        steps=_steps(history, candidates),
+        confirmed=tuple(c for c in kept if c.is_confirmed),
+        unconfirmed=tuple(c for c in kept if not c.is_confirmed),
+        looked_good=tuple(c for c in changes if c.decision == "discard" and _was_promising(c, history)),
+        undecided=tuple(c for c in changes if c.decision in ("replicate", "investigate")),
+        cells=_cells(memory),
+        emitters=_emitters(history, changes),
+        crashes=_crashes(history),
+        conjectures=tuple(_conjectures(memory)),
+        bets=_bets(material, memory, candidates, plan),
+        notes=tuple(_notes(material, history)),
+    )
+
+
+def _history_of(material: Material) -> _History:
+    memory = recall(material.judged, material.branch)
+    contracts = (memory.contract, None)
+    shown = [i for i in material.judged if i.run.branch == material.branch and i.run.contract in contracts]
+    numbers = {item.run.run: number for number, item in enumerate(shown, 1)}
+    verdicts = [verdict for verdict in material.verdicts if verdict.run in numbers]
+    return _History(memory, shown, verdicts, numbers, tuple(memory.known.values()), baseline_of(memory))
+
+
+def _rows(history: _History) -> tuple[Row, ...]:
+    known_of = {name: known for known in history.known for name in known.runs}
+    return tuple(_row(item, known_of.get(item.run.run), history) for item in history.judged)
+
+
+def _row(item: Judged, known: Known | None, history: _History) -> Row:
+    run, numbers = item.run, history.numbers
+    is_baseline = bool(known and history.baseline and known.key == history.baseline.key)
+    return Row(
+        number=numbers[run.run],
+        run=run,
+        verdict=item.verdict,
+        title=title_of(run.subject, is_baseline) or run.run,
+        emitter=run.emitter or ("" if is_baseline else FREE),
+        status=_status(run, known),
+        first=min([numbers[name] for name in known.runs if name in numbers] if known else [numbers[run.run]]),
+    )
+
+
+def _status(run: Run, known: Known | None) -> Status:
+    if run.val_bpb is None:
+        return "crash"
+    decision = known.decision if known else None
+    if decision in ("replicate", "investigate"):
+        return "open"
+    return "keep" if decision == "keep" else "discard"
+
+
+def _candidates(history: _History) -> list[Candidate]:
+    """Return every configuration of the branch, in the order of its first run."""
+    runs = {item.run.run: item.run for item in history.judged}
+    gains = gains_of(history.judged, history.verdicts)
+    runs_of = {known.key: [runs[name] for name in known.runs if name in runs] for known in history.known}
+    audits = Evidence()
+    for key, mine in runs_of.items():
+        for run in mine:
+            if run.audit_bpb is not None and not run.suspect:
+                audits.add(key, run.audit_bpb)
+    found = [_candidate(known, runs_of[known.key], gains, audits, history) for known in history.known]
+    return sorted((one for one in found if one.runs), key=lambda one: one.number)
+
+
+def _candidate(
+    known: Known, mine: Sequence[Run], gains: Mapping[str, Gain], audits: Evidence, history: _History
+) -> Candidate:
+    base, gain = history.baseline, gains.get(known.key)
+    is_baseline = base is not None and known.key == base.key
+    has_audits = base is not None and not is_baseline and known.key in audits and base.key in audits
+    scores = [run.val_bpb for run in mine if run.val_bpb is not None and is_believable(run)]
+    return Candidate(
+        number=min((history.numbers[run.run] for run in mine), default=0),
+        commit=known.commit,
+        title=title_of(known.subject, is_baseline) or known.commit[:7],
+        emitter=known.emitter or "",
+        runs=tuple(run.run for run in mine),
+        first_bpb=next((run.val_bpb for run in mine if run.val_bpb is not None), None),
+        measured=statistics.fmean(scores) if scores else None,
+        estimate=known.estimate,
+        gain=gain.change if gain else None,
+        against_baseline=against_baseline(known, history.memory, gains),
+        audit=audits.difference(known.key, base.key) if has_audits and base else None,
+        p_better=gain.p_better if gain else None,
+        decision=known.decision or "",
+        is_near_miss=any(known.key == one.key for one in history.memory.near_misses),
+    )
+
+
+def _was_promising(candidate: Candidate, history: _History) -> bool:
+    """Return whether some verdict on it was once other than discard."""
+    return any(v.run in candidate.runs and v.decision != "discard" for v in history.verdicts)
+
+
+def _headline(
+    material: Material, history: _History, candidates: Sequence[Candidate], baseline: Candidate | None, kept: int
+) -> Headline:
+    known = history.memory.best or history.memory.incumbent
+    proven = [(c.estimate.mean, c) for c in candidates if c.decision == "keep" and c.beats_baseline and c.estimate]
+    runs = [item.run for item in history.judged]
+    cost_usd, cost_from = cost_of(material.launches, material.night)
+    return Headline(
+        best=next((c for c in candidates if known and c.commit == known.commit), None),
+        baseline=baseline,
+        proven=min(proven, key=lambda pair: pair[0])[1] if proven else None,
+        runs=len(runs),
+        crashes=sum(run.val_bpb is None for run in runs),
+        kept=kept,
+        wall_hours=wall_seconds(runs) / 3600,
+        utilisation=utilisation(runs),
+        cost_usd=cost_usd,
+        cost_from=cost_from,
+    )
+
+
+def _steps(history: _History, candidates: Sequence[Candidate]) -> tuple[Step, ...]:
+    """Return the frontier: the best after every verdict, replayed by the one rule in verdict/lineage."""
+    runs = {item.run.run: item.run for item in history.judged}
+    gain_of = {run: c.gain for c in candidates for run in c.runs}
+    began = lineage.baseline(history.judged)
+    past: dict[str, list[tuple[int, Verdict]]] = {}
+    ever_kept: set[str] = set()
+    best: Run | None = None
+    steps: list[Step] = []
+    for order, verdict in enumerate(history.verdicts, 1):
+        run = runs[verdict.run]
+        past.setdefault(verdict.run, []).append((order, verdict))
+        if verdict.decision == "keep" or run.commit in ever_kept:
+            ever_kept.add(run.commit)
+            of_kept = {name: seen for name, seen in past.items() if runs[name].commit in ever_kept}
+            best = lineage.incumbent([_as_of(runs[name], seen) for name, seen in of_kept.items()])
+        if best is None or not (steps or verdict.decision == "keep"):
+            continue
+        estimate = _estimate_then(best, run, verdict, past)
+        last = steps[-1] if steps else None
+        is_new = last is None or last.commit != best.commit
+        # What is known of the same configuration moves only with a new run of it.
+        if estimate and (is_new or last is None or estimate.n > last.estimate.n):
+            title = title_of(best.subject, began is not None and best.commit == began.commit) or best.commit[:7]
+            number = history.numbers[verdict.run]
+            steps.append(Step(number, best.commit, title, estimate, is_new, gain_of.get(best.run)))
+    return tuple(steps)
+
+
+def _as_of(run: Run, seen: Sequence[tuple[int, Verdict]]) -> Judged:
+    """Return a run with the verdicts that had been made by then."""
+    order, verdict = seen[-1]
+    return Judged(run, verdict, order, tuple((place, v.decision) for place, v in seen[:-1]))
+
+
+def _estimate_then(
+    best: Run, run: Run, verdict: Verdict, past: Mapping[str, Sequence[tuple[int, Verdict]]]
+) -> Estimate | None:
+    """Return what was known of the best: this verdict's estimate if it is of the best, else the last one that is."""
+    if verdict.estimate and lineage.is_same(run, best):
+        return verdict.estimate
+    seen = past.get(best.run, ())
+    if seen and seen[-1][1].estimate:
+        return seen[-1][1].estimate
+    return Estimate(best.val_bpb, best.val_bpb, best.val_bpb, 1) if best.val_bpb is not None else None
+
+
+def _cells(memory: Memory) -> tuple[Cell, ...]:
+    found = []
+    for elite in memory.archive.elites:
+        kind, *place = elite.niche.split("/")
+        emitter = elite.emitter or ("" if kind == NO_CHANGE else FREE)
+        title, count = title_of(elite.description, kind == NO_CHANGE), memory.archive.count(elite.niche)
+        found.append(Cell(kind, tuple(place), title, elite.mean, elite.n, count, emitter, str(elite.id)))
+    return tuple(found)
+
+
+def _emitters(history: _History, changes: Sequence[Candidate]) -> tuple[EmitterLine, ...]:
+    """Return what each did and earned, the busiest first; baselines and their replicates belong to nobody."""
+    emitter_of = {name: c.emitter or FREE for c in changes for name in c.runs}
+    found = []
+    for name, count in Counter(emitter_of.values()).most_common():
+        runs = [item.run for item in history.judged if emitter_of.get(item.run.run) == name]
+        kept = [c for c in changes if (c.emitter or FREE) == name and c.decision == "keep"]
+        earned = sum(max(0.0, -c.gain.mean) for c in kept if c.gain)
+        crashes = sum(run.val_bpb is None for run in runs)
+        found.append(EmitterLine(name, count, sum(map(seconds_of, runs)) / 60, len(kept), crashes, earned))
+    return tuple(found)
+
+
+def _crashes(history: _History) -> tuple[CrashLine, ...]:
+    """Return ways to fail, the most frequent first."""
+    groups: dict[tuple[str, str], list[Run]] = {}
+    for run in (item.run for item in history.judged if item.run.val_bpb is None):
+        kind, signature = (run.failure.kind, run.failure.signature) if run.failure else (str(run.outcome), run.why)
+        groups.setdefault((kind, signature), []).append(run)
+    lines = [CrashLine(k, s, len(g), history.numbers[g[-1].run], g[-1].commit) for (k, s), g in groups.items()]
+    return tuple(sorted(lines, key=lambda line: (-line.count, -line.number)))
+
+
+def _noise_in_words(memory: Memory) -> str:
+    """Say how much one run scatters, and how that is known."""
+    noise = memory.noise
+    words = f"One run scatters by {noise.sd:.5f} bpb (95 %: {noise.low:.5f} to {noise.high:.5f})"
+    if not noise.n:
+        return f"{words}: a guess, since nothing was measured twice yet."
+    return f"{words}, from {count_of(noise.n, 'repeat')} of {count_of(noise.groups, 'configuration')}."
+
+
+def _conjectures(memory: Memory) -> Iterable[str]:
+    """Yield what the evidence supports, then what it no longer does."""
+    for item in memory.conjectures:
+        mark = "Withdrawn: " if item.withdrawn and not item.text.startswith("Withdrawn") else ""
+        yield mark + item.text
+
+
+def _plan_bet(plan: Plan, night: NightState | None) -> Bet:
+    """Return the pending plan in words, with the command that carries it out."""
+    if plan.kind == "replicate":
+        title = f"Run {(plan.parent or 'the tip')[:7]} again with another seed"
+        return Bet(title, plan.reason, replicate_command(plan.parent, night) if plan.parent else one_run(night))
+    what = f"something in {plan.category}" if plan.category else "whatever it likes"
+    start = f", starting from {plan.parent[:7]}" if plan.parent else ""
+    title = f"{plan.emitter or 'The agent, left free,'} tries {what}{start}"
+    return Bet(title, plan.reason, one_run(night))
+
+
+def _bets(material: Material, memory: Memory, candidates: Sequence[Candidate], plan: Bet | None) -> tuple[Bet, ...]:
+    """Return the next steps: the plan, what is undecided, a best measured once, near misses; the likeliest first."""
+    night = material.night
+    found = [plan] if plan else []
+    named = {material.plan.parent} if material.plan and material.plan.kind == "replicate" else set()
+
+    def add(one: Candidate, verb: str, why: str, command: str) -> None:
+        if one.commit not in named:
+            named.add(one.commit)
+            found.append(Bet(f"{verb}: {one.title}", why, command))
+
+    for one in _likeliest(c for c in candidates if c.decision in ("replicate", "investigate")):
+        why = f"Not decided yet: another seed tells.{_chance(one)}"
+        add(one, "Measure again", why, replicate_command(one.commit, night))
+    for one in candidates:
+        if memory.best and one.commit == memory.best.commit and one.decision == "keep" and len(one.runs) == 1:
+            why = "It is the best so far, measured once: another seed confirms it or takes it back."
+            add(one, "Measure again", why, replicate_command(one.commit, night))
+    for one in _likeliest(c for c in candidates if c.is_near_miss):
+        if one.p_better is None or one.p_better >= SETTINGS.bet_p:
+            why = f"A near miss: it may be as good as the best so far, and combine with it.{_chance(one)}"
+            add(one, "Build on", why, f"git show {one.commit[:12]}")
+    return tuple(found[: SETTINGS.bets_shown])
+
+
+def _likeliest(candidates: Iterable[Candidate]) -> list[Candidate]:
+    return sorted(candidates, key=lambda c: -(c.p_better if c.p_better is not None else -1.0))
+
+
+def _chance(candidate: Candidate) -> str:
+    return f" P(better) = {candidate.p_better:.2f}." if candidate.p_better is not None else ""
+
+
+def _notes(material: Material, history: _History) -> Iterable[str]:
+    """Yield what the numbers leave out, and what somebody should look at."""
+    yield from history.memory.warnings
+    uncounted = Counter(str(run.outcome) for run in material.launches if run.outcome and not has_row(run))
+    if uncounted:
+        parts = ", ".join(f"{count} {what}" for what, count in uncounted.most_common())
+        yield f"Launches that say nothing about a candidate and are counted nowhere: {parts}."
+    if elsewhere := len(material.judged) - len(history.judged):
+        yield f"Not shown, since not comparable: {count_of(elsewhere, 'run')} of other branches or contracts."
+    if material.foreign:
+        rows = count_of(material.foreign.rows, "row")
+        yield f"{rows} taken in from elsewhere: in results.tsv, never judged, since their contract is unknown."

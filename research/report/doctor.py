@@ -1,14 +1,16 @@
 """Looks at this machine and this checkout: what a night needs, what is missing, and the command that mends it.
 
-It changes nothing and makes no file. Torch is asked in a process of its own: the control plane never imports it.
+It changes nothing, makes no file, and answers in a second: torch, which takes several to import, is read on disk, and
+coding agents are asked only where somebody wants that.
 """
 
 from __future__ import annotations
 
-import importlib
-import json
+import ctypes
+import importlib.util
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -26,39 +28,58 @@ from research.store.connect import StoreDamaged
 from research.store.open import read_store
 
 GIB = 1024.0**3
-OLDEST_PYTHON = (3, 10)
+MIN_PYTHON = (3, 10)
 """As pyproject.toml says."""
 
-_TORCH = (
-    "import json, torch; print(json.dumps([torch.__version__, torch.version.cuda,"
-    " torch.cuda.get_device_name(0) if torch.cuda.is_available() else None]))"
-)
-_CUDA_WORKS = "CUDA works on"
 _GET_GIT = "xcode-select --install" if sys.platform == "darwin" else "sudo apt-get install git   # or as usual here"
-_HOOKS = "research.agents.clients.codex.doctor"
+_HELD_OUT = {"shard_06542.parquet": "validation", "shard_06541.parquet": "audit"}
 
 
-def examine(cwd: Path, environment: Mapping[str, str], ask: gpu.Ask = gpu.ask_nvidia_smi) -> list[Check]:
-    """Everything that was looked at, in the order in which a newcomer would mend it."""
+def ask_driver() -> tuple[int, int] | None:
+    """Return the version of CUDA that NVIDIA's driver runs, None without a driver or a device."""
+    count, version = ctypes.c_int(), ctypes.c_int()
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+        failed = driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count))
+        failed = failed or driver.cuDriverGetVersion(ctypes.byref(version))
+    except (OSError, AttributeError):
+        return None
+    return None if failed or not count.value else (version.value // 1000, version.value % 1000 // 10)
+
+
+def examine(
+    cwd: Path,
+    environment: Mapping[str, str],
+    clients: bool = False,
+    ask: gpu.Ask = gpu.ask_nvidia_smi,
+    driver: Callable[[], tuple[int, int] | None] = ask_driver,
+) -> list[Check]:
+    """Look at everything, in the order in which a newcomer would mend it.
+
+    Args:
+        cwd: Where we are.
+        environment: Variables of commands.
+        clients: Whether coding agents are asked too, which takes seconds.
+        ask: Asks nvidia-smi.
+        driver: Asks the driver.
+    """
     try:
         root: Path | None = git.find_root(cwd)
         trouble = ""
     except ResearchError as error:
         root, trouble = None, str(error)
-    python, torch = _python(), _torch(environment)
-    cuda = torch.ok and _CUDA_WORKS in torch.say
-    profile = environment.get(ENV_PROFILE) or ("official" if cuda else "pocket")
-    found = [python, _uv(), torch, *_gpus(ask, environment, cuda), _memory(), _disk(root or cwd, environment)]
-    found += _data(profile, environment)
+    torch, has_cuda = _torch(driver())
+    found = [_python(), _uv(), torch, _gpu(ask, environment, has_cuda), _memory(), _disk(root or cwd, environment)]
+    found += _data(environment.get(ENV_PROFILE) or ("official" if has_cuda else "pocket"), environment)
     if root is None:
         fix = "cd into the repository (or: git init)" if shutil.which("git") else _GET_GIT
         return [*found, Check("git", False, trouble, fix)]
     found += [_git(root), _store(LabPaths(root)), _modal(environment)]
-    return [*found, *_hooks(root, environment)]
+    return [*found, *(_clients(root, environment) if clients else [_unasked()])]
 
 
 def in_words(checks: Sequence[Check]) -> str:
-    """One line a check; what is wrong with the command that mends it underneath."""
+    """Write one line a check; what is wrong with the command that mends it underneath."""
     lines = []
     for check in checks:
         lines.append(f"{'ok  ' if check.ok else 'MEND'}  {check.name:<10} {check.say}")
@@ -70,100 +91,84 @@ def in_words(checks: Sequence[Check]) -> str:
 
 
 def _python() -> Check:
-    good = sys.version_info >= OLDEST_PYTHON
+    good = sys.version_info >= MIN_PYTHON
     say = f"Python {platform.python_version()} at {sys.executable}"
     return Check("python", good, say, "" if good else "uv python install 3.12")
 
 
 def _uv() -> Check:
-    place = shutil.which("uv")
-    if place is None:
+    if (place := shutil.which("uv")) is None:
         say = "uv is not on PATH; the runner starts every run with it"
         return Check("uv", False, say, "curl -LsSf https://astral.sh/uv/install.sh | sh")  # a uv environment has no pip
-    return Check("uv", True, (_output([place, "--version"]) or "uv").strip())
-
-
-def _output(command: Sequence[str], environment: Mapping[str, str] | None = None) -> str | None:
-    """What a command prints, None if it fails or hangs."""
     try:
-        done = subprocess.run(
-            list(command),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=SETTINGS.probe_timeout_s,
-            env=None if environment is None else dict(environment),
-            check=False,
+        say = subprocess.check_output(
+            [place, "--version"], stdin=subprocess.DEVNULL, text=True, timeout=SETTINGS.probe_timeout_s
         )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else None
+    except (OSError, subprocess.SubprocessError):
+        return Check("uv", False, f"{place} does not start", "uv self update")
+    return Check("uv", True, say.strip() or "uv")
 
 
-def _torch(environment: Mapping[str, str]) -> Check:
-    text = _output([sys.executable, "-c", _TORCH], environment)
+def _torch(driver: tuple[int, int] | None) -> tuple[Check, bool]:
+    """Check torch; return too whether it can use a GPU: a driver runs CUDA of its own major version and older ones."""
+    spec = importlib.util.find_spec("torch")
     try:
-        version, cuda, device = json.loads((text or "").strip().splitlines()[-1])
-    except (ValueError, IndexError, TypeError):
-        return Check("torch", False, "torch can't be imported", "uv sync")
-    built = f"built for CUDA {cuda}" if cuda else "built without CUDA"
-    seen = f"{_CUDA_WORKS} {device}" if device else "no CUDA device: runs use the small pocket profile"
-    return Check("torch", True, f"torch {version}, {built}; {seen}")
+        text = Path(spec.origin if spec and spec.origin else "").with_name("version.py").read_text("utf-8")
+    except (OSError, ValueError):
+        return Check("torch", False, "torch is not installed", "uv sync"), False
+    version = re.search(r"__version__ = '([^']+)'", text)
+    cuda = re.search(r"^cuda\b.*= '([\d.]+)'", text, re.MULTILINE)
+    built = f"built for CUDA {cuda[1]}" if cuda else "built without CUDA"
+    good = bool(cuda and driver and driver[0] >= int(cuda[1].split(".")[0]))
+    if good:
+        seen = "a CUDA device is here"
+    elif driver:
+        seen = f"the driver runs CUDA {driver[0]}.{driver[1]} at most"
+    else:
+        seen = "no CUDA device: runs use the small pocket profile"
+    return Check("torch", True, f"torch {version[1] if version else 'of unknown version'}, {built}; {seen}"), good
 
 
-def _gpus(ask: gpu.Ask, environment: Mapping[str, str], cuda: bool) -> list[Check]:
+def _gpu(ask: gpu.Ask, environment: Mapping[str, str], has_cuda: bool) -> Check:
     devices = gpu.gpus(ask)
     if not devices:
-        return [Check("gpu", True, "none (nvidia-smi finds no NVIDIA GPU); everything works, on the pocket profile")]
+        return Check("gpu", True, "none (nvidia-smi finds no NVIDIA GPU); everything works, on the pocket profile")
     names = ", ".join(f"{d.index}: {d.name}" for d in devices)
     text = ask(("--query-gpu=driver_version,memory.total,memory.free", "--format=csv,noheader")) or ""
     driver, total, free = ([part.strip() for part in text.splitlines()[0].split(",")] if text else []) or ["?"] * 3
     say = f"{names}; driver {driver}, {free} of {total} free on the first"
-    if not cuda:
+    if not has_cuda:
         fix = "uv sync --reinstall-package torch"
-        return [Check("gpu", False, f"{say}; but torch does not see it (driver too old, or torch without CUDA)", fix)]
-    busy = gpu.crowd(gpu.chosen(devices, environment))
-    if busy:
+        return Check("gpu", False, f"{say}; but torch can't use it (driver too old, or torch without CUDA)", fix)
+    if busy := gpu.crowd(gpu.chosen(devices, environment)):
         fix = "nvidia-smi --query-compute-apps=pid,name,used_memory --format=csv"
-        return [Check("gpu", False, f"{say}; {busy}, so runs are slower", fix)]
-    return [Check("gpu", True, say)]
+        return Check("gpu", False, f"{say}; {busy}, so runs are slower", fix)
+    return Check("gpu", True, say)
 
 
 def _memory() -> Check:
-    free = _free_memory_bytes()
-    if free is None:
+    try:
+        found = re.search(r"^MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
+    except OSError:
+        found = None
+    if found is None:
         return Check("memory", True, "free memory is not known on this system")
+    free = int(found[1]) * 1024
     good = free >= SETTINGS.low_memory_bytes
     say = f"{free / GIB:.1f} GiB of memory free"
     return Check("memory", good, say, "" if good else "ps aux --sort=-rss | head   # and end what you can spare")
 
 
-def _free_memory_bytes() -> int | None:
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except (OSError, ValueError, IndexError):
-        pass
-    return None
-
-
 def _disk(root: Path, environment: Mapping[str, str]) -> Check:
-    places = {"here": root, "data": _existing(machine_home(environment))}
-    if closed := next((place for place in _written(root) if not os.access(place, os.W_OK | os.X_OK)), None):
-        what = "can't be written to" if closed.is_dir() else "is no folder"
-        return Check(
-            "disk", False, f"{closed} {what}: nothing could be recorded", f"ls -ld {closed}; mount | grep ' ro'"
-        )
-    free = {name: shutil.disk_usage(place).free for name, place in places.items()}
-    good = min(free.values()) >= SETTINGS.low_disk_bytes
-    say = f"{free['here'] / GIB:.1f} GiB of disk free here, {free['data'] / GIB:.1f} where data lies"
+    for place in map(_existing, (LabPaths(root).runs, LabPaths(root).discovery)):
+        if not os.access(place, os.W_OK | os.X_OK):
+            what = "can't be written to" if place.is_dir() else "is no folder"
+            fix = f"ls -ld {place}; mount | grep ' ro'"
+            return Check("disk", False, f"{place} {what}: nothing could be recorded", fix)
+    here, data = (shutil.disk_usage(place).free for place in (root, _existing(machine_home(environment))))
+    good = min(here, data) >= SETTINGS.low_disk_bytes
+    say = f"{here / GIB:.1f} GiB of disk free here, {data / GIB:.1f} where data lies"
     return Check("disk", good, say, "" if good else f"du -xh -d2 {root} | sort -h | tail")
-
-
-def _written(root: Path) -> tuple[Path, ...]:
-    """The folders that runs and the memory are written to, as far as they are there."""
-    paths = LabPaths(root)
-    return tuple(dict.fromkeys(_existing(place) for place in (paths.runs, paths.discovery)))
 
 
 def _existing(path: Path) -> Path:
@@ -171,23 +176,20 @@ def _existing(path: Path) -> Path:
 
 
 def _data(profile: str, environment: Mapping[str, str]) -> list[Check]:
-    """Data and tokenizer of the profile that a run would get; the pocket profile makes both itself."""
+    """Check data and tokenizer of the profile that a run would get; the pocket profile makes both itself."""
     home = machine_home(environment)
     root = home if profile == "official" else home / profile
-    shards = sorted(path.name for path in (root / "data").glob("shard_*.parquet"))
-    tokenizer = (root / "tokenizer" / "tokenizer.json").is_file()
-    own = profile == "pocket"
-    later = "; the first run makes it in seconds" if own else ""
-    held_out = {"shard_06542.parquet": "validation", "shard_06541.parquet": "audit"}
-    lacking = [what for name, what in held_out.items() if name not in shards]
-    lacking += [] if any(name not in held_out for name in shards) else ["training"]
-    if lacking:
-        data = Check("data", own, f"{profile}: no text yet for {', '.join(lacking)}{later}", "uv run prepare.py")
-    else:
-        data = Check("data", True, f"{profile}: {len(shards)} shards in {root / 'data'}")
-    if tokenizer:
+    shards = {path.name for path in (root / "data").glob("shard_*.parquet")}
+    is_own = profile == "pocket"
+    later = "; the first run makes it in seconds" if is_own else ""
+    missing = [what for name, what in _HELD_OUT.items() if name not in shards]
+    missing += [] if shards - set(_HELD_OUT) else ["training"]
+    data = Check("data", True, f"{profile}: {len(shards)} shards in {root / 'data'}")
+    if missing:
+        data = Check("data", is_own, f"{profile}: no text yet for {', '.join(missing)}{later}", "uv run prepare.py")
+    if (root / "tokenizer" / "tokenizer.json").is_file():
         return [data, Check("tokenizer", True, f"{profile}: {root / 'tokenizer'}")]
-    return [data, Check("tokenizer", own, f"{profile}: no tokenizer yet{later}", "uv run prepare.py")]
+    return [data, Check("tokenizer", is_own, f"{profile}: no tokenizer yet{later}", "uv run prepare.py")]
 
 
 def _git(root: Path) -> Check:
@@ -226,7 +228,7 @@ def _store(paths: LabPaths) -> Check:
 
 
 def _modal(environment: Mapping[str, str]) -> Check:
-    """Whether there is a token, not what it is: nobody reads it here."""
+    """Check whether there is a token, without reading it."""
     config = Path(environment.get("MODAL_CONFIG_PATH") or "~/.modal.toml").expanduser()
     if environment.get("MODAL_TOKEN_ID") and environment.get("MODAL_TOKEN_SECRET"):
         return Check("modal", True, "a token is in the environment")
@@ -235,12 +237,16 @@ def _modal(environment: Mapping[str, str]) -> Check:
     return Check("modal", True, "no token: only --backend modal needs one", "uv run modal setup")
 
 
-def _hooks(root: Path, environment: Mapping[str, str]) -> list[Check]:
-    """What the agent's room has to say about its hooks, if it has."""
+def _unasked() -> Check:
+    say = "not asked, which takes seconds; to see whether they are installed and run our hooks:"
+    return Check("clients", True, f"{say} uv run research doctor --clients")
+
+
+def _clients(root: Path, environment: Mapping[str, str]) -> list[Check]:
+    """Ask the coding agents about themselves and their hooks."""
+    from research.agents.clients.codex.doctor import checks
+
     try:
-        checks: Callable[[Path, Mapping[str, str]], list[Check]] = importlib.import_module(_HOOKS).checks
-        return list(checks(root, environment))
-    except (ImportError, AttributeError):
-        return []
+        return checks(root, environment)
     except (OSError, ResearchError, ValueError) as error:
         return [Check("hooks", False, f"they could not be looked at: {error}", "git status .codex")]

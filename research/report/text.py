@@ -1,73 +1,78 @@
-"""Records in words for people: titles, changes, spans of time and money, all bounded."""
+"""Numbers, times and titles in words for people, all bounded in length."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
-from research.agents.night.state import NightState
+from research.core.commit_message import EXPERIMENT, idea_of
 from research.core.records import Estimate
 
-_PREFIX = re.compile(r"^exp:\s*")
-_TAG = re.compile(r"\s*\[emitter=[^\]]*\]\s*$")
-_CHANGES = 6  # changes named in one line; an experiment has one or two
+_MAX_TITLE_CHARS = 200
+_MAX_CHANGES = 6  # changes named in one line; an experiment has one or two
+_MAX_CHANGE_CHARS = 120
 
 
-def title_of(subject: str, baseline: bool = False) -> str:
-    """A commit's subject without prefix and tag; "baseline" for the one that was only begun with, whatever it says."""
-    if baseline and not _PREFIX.match(subject):
+def title_of(subject: str, is_baseline: bool = False) -> str:
+    """Return what a commit's subject says of the change; "baseline" where a branch began with a commit of any words."""
+    if is_baseline and not subject.startswith(EXPERIMENT):
         return "baseline"
-    return _TAG.sub("", _PREFIX.sub("", subject)).strip()[:200]
+    return idea_of(subject)[:_MAX_TITLE_CHARS]
 
 
-def count_of(number: int, one: str, many: str = "") -> str:
-    """How many of what, as people say it."""
-    return f"{number} {one if number == 1 else many or one + 's'}"
+def count_of(number: int, one: str) -> str:
+    """Return how many of what: "1 run", "2 runs"."""
+    return f"{number} {one if number == 1 else one + 's'}"
 
 
 def changes_in_words(delta: Mapping[str, str]) -> str:
-    """What changed, one line."""
-    parts = [f"{name} {what}"[:120] for name, what in list(delta.items())[:_CHANGES]]
+    """Return what changed by name, one line."""
+    parts = [f"{name} {what}"[:_MAX_CHANGE_CHARS] for name, what in list(delta.items())[:_MAX_CHANGES]]
     left = len(delta) - len(parts)
     return "; ".join([*parts, *([f"and {left} more"] if left else [])])
 
 
 def signed(value: float, digits: int = 4) -> str:
-    """A difference with its sign; a true minus, so that columns line up."""
+    """Format a difference with its sign; a true minus, so that columns line up."""
     return f"{value:+.{digits}f}".replace("-", "−")
 
 
 def plain(value: float, digits: int = 4) -> str:
-    """A number with a true minus."""
+    """Format a number, with a true minus."""
     return f"{value:.{digits}f}".replace("-", "−")
 
 
+def short(value: float) -> str:
+    """Format a coordinate of a drawing, to a tenth."""
+    return f"{round(value, 1):g}"
+
+
 def interval(estimate: Estimate, sign: bool = False, digits: int = 4) -> str:
-    """Mean with its 95 % interval."""
+    """Format a mean with its 95 % interval."""
     write = signed if sign else plain
     return f"{write(estimate.mean, digits)} [{write(estimate.low, digits)}, {write(estimate.high, digits)}]"
 
 
+def times(n: int) -> str:
+    """Say how often something was done."""
+    return {1: "once", 2: "twice"}.get(n, f"{n} times")
+
+
 def span(hours: float) -> str:
-    """Hours as people say them."""
+    """Format hours as people say them."""
     minutes = round(hours * 60)
     return f"{minutes} min" if minutes < 90 else f"{hours:.1f} h"
 
 
 def money(usd: float) -> str:
-    """Dollars."""
+    """Format dollars."""
     return f"${usd:.2f}"
 
 
 def clock(at_utc: str) -> str:
-    """A record's time, to the minute."""
+    """Format a record's time, to the minute."""
     return at_utc[:16].replace("T", " ") + " UTC" if at_utc else ""
 
 
-def night_in_words(night: NightState) -> str:
-    """The latest night in a line."""
-    ended = f"ended {clock(night.finished_utc)}" if night.finished_utc else "not ended; the same command goes on"
-    reason = f"; {night.stop_reason}" if night.stop_reason else ""
-    workers = f", {night.workers} workers" if night.workers > 1 else ""
-    runs = count_of(night.runs, "run")
-    return f"Latest night, begun {clock(night.started_utc)}: agent {night.agent}{workers}, {runs}, {ended}{reason}."
+def cut(words: str, length: int) -> str:
+    """Shorten a text to at most this many characters."""
+    return words if len(words) <= length else words[: max(0, length - 1)].rstrip() + "…"

@@ -5,29 +5,129 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
-
-from rich.console import Console
-from rich.live import Live as Screen
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 from research.agents.night import state
+from research.agents.night.command import night_command
+from research.agents.night.state import NightState, worked_s
 from research.core.contract import RUN_LOG
 from research.core.files import is_held
 from research.core.records import Run
 from research.core.settings import SETTINGS
 from research.lab.lab import Lab
-from research.lab.plan import POLICY_FACT
-from research.report.frame import frame
-from research.report.watch_data import Flight, Known, LiveView, flight_of, view_of
-from research.report.watch_log import Curve, finished_curve, read_progress
-from research.report.write import branch_here, choose_branch
-from research.store import folders, reads
+from research.report.data import PageData, Row
+from research.report.progress import Curve, Progress, read_curve, read_progress
+from research.report.text import count_of, money, title_of
+from research.report.usage import moment
+from research.report.write import branch_here, choose_branch, data_of_branch
+from research.store import folders
 from research.store.db import Store
 from research.store.open import read_store
-from research.verdict.recall import recall
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _PIPE_COLUMNS = 80  # width of a picture that no terminal asks for
 _YOUNG_S = 10.0  # a run's lock is not probed before, so that a probe can't meet the moment in which it is taken
+_SHARES_OF = 20  # latest runs that the emitters' shares are counted over: two hours of a night
+
+
+@dataclass(frozen=True)
+class Flight:
+    """A run in flight: its name and title, who proposed it, for how long it runs, how far it is, if it still lives."""
+
+    run: str
+    title: str
+    emitter: str
+    seconds: float
+    progress: Progress
+    alive: bool = True
+
+
+@dataclass(frozen=True)
+class LiveView:
+    """One picture.
+
+    Attributes:
+        now_utc: The time.
+        data: What the page says.
+        flights: The runs in flight.
+        best_curve: The loss of the best so far, () where it is not known.
+        night: What is left of the night, or how it ended, in parts.
+        go_on: The command that goes on with a night that was cut off, "" where none was.
+    """
+
+    now_utc: str
+    data: PageData
+    flights: tuple[Flight, ...] = ()
+    best_curve: Curve = ()
+    night: tuple[str, ...] = ()
+    go_on: str = ""
+
+    @property
+    def verdicts(self) -> list[Row]:
+        """The latest judged runs, newest first."""
+        judged = [row for row in self.data.rows if row.decision != "not judged"]
+        return judged[: -SETTINGS.live_verdicts - 1 : -1]
+
+    @property
+    def shares(self) -> list[tuple[str, float]]:
+        """Who proposed the latest experiments, the busiest first."""
+        names = [row.emitter for row in self.data.rows if row.emitter][-_SHARES_OF:]
+        return [(name, count / len(names)) for name, count in Counter(names).most_common()]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the picture as JSON values, without the curves' points."""
+        data, top = self.data, self.data.headline
+        best, gain, plan = top.best and top.best.estimate, top.gain, data.plan
+        flights = [asdict(flight) for flight in self.flights]
+        for flight in flights:
+            del flight["progress"]["curve"]
+        verdicts = [
+            {"number": row.number, "title": row.title, "decision": row.decision, "val_bpb": row.val_bpb,
+             "p_better": row.verdict and row.verdict.p_better, "why": row.verdict.why if row.verdict else ""}
+            for row in self.verdicts
+        ]  # fmt: skip
+        return {
+            "now_utc": self.now_utc, "branch": data.branch, "contract": data.contract, "runs": top.runs,
+            "kept": top.kept, "crashed": top.crashes, "best_title": top.best.title if top.best else "",
+            "best": best and asdict(best), "gain": gain and asdict(gain), "flights": flights, "verdicts": verdicts,
+            "phase": data.phase, "next_up": f"{plan.title}: {plan.why}" if plan else "", "shares": self.shares,
+            "night": self.night, "go_on": self.go_on,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What is on record: it is read again only when the memory has changed."""
+
+    data: PageData
+    open_runs: Sequence[Run]
+    best_curve: Curve
+
+
+def budget_left(night: NightState, now: datetime) -> list[str]:
+    """Say what a night has used of what it may use, or how it ended."""
+    limits, hours = night.limits, max(0.0, worked_s(night, now)) / 3600
+    if night.finished_utc:
+        return [f"ended: {night.stop_reason or 'no reason given'}", count_of(night.runs, "run")]
+    parts = [f"{night.runs} of {limits.max_runs} runs" if limits.max_runs is not None else f"{night.runs} runs"]
+    parts.append(f"{hours:.1f} of {limits.hours:g} h" if limits.hours is not None else f"{hours:.1f} h")
+    if limits.max_usd is not None:
+        parts.append(f"{money(night.usd)} of {money(limits.max_usd)}")
+    elif night.usd:
+        parts.append(money(night.usd))
+    return parts
+
+
+def cut_off_in_words(night: NightState) -> list[str]:
+    """Say what became of a night that neither ended nor goes on; a killed one could not say why."""
+    of = f" of {night.limits.max_runs}" if night.limits.max_runs is not None else ""
+    return [night.stop_reason or "cut off, no reason recorded", f"after {night.runs}{of} runs"]
 
 
 class Live:
@@ -35,29 +135,48 @@ class Live:
 
     Args:
         lab: The lab; only its places and its clock are used.
-        console: Where to draw.
+        console: Where to draw, by default the terminal.
     """
 
     def __init__(self, lab: Lab, console: Console | None = None) -> None:
         self.lab = lab
-        self.console = console or Console(width=None if sys.stdout.isatty() else _PIPE_COLUMNS, highlight=False)
-        self._known: Known | None = None
-        self._seen: tuple[object, ...] = ()
+        self._console = console
+        self._recorded: Recorded | None = None
+        self._stamp_read: tuple[object, ...] = ()
         self._is_cut_off = False
 
+    @property
+    def console(self) -> Console:
+        """Return where to draw."""
+        if self._console is None:
+            from rich.console import Console
+
+            self._console = Console(width=None if sys.stdout.isatty() else _PIPE_COLUMNS, highlight=False)
+        return self._console
+
     def look(self) -> LiveView:
-        """The picture of this moment."""
-        known = self._read()
-        now = self.lab.clock()
-        flights = [self._flight(run) for run in known.open_runs]
-        return view_of(known, flights, now, self.lab.now_utc(), self._night_goes_on(known, flights))
+        """Return the picture of this moment."""
+        recorded = self._read()
+        flights = [self._flight(run) for run in recorded.open_runs]
+        night, in_words, go_on = recorded.data.night, [], ""
+        if night and self._is_alive(night, flights):
+            in_words = budget_left(night, self.lab.clock())
+        elif night:
+            in_words, go_on = cut_off_in_words(night), night_command(night)
+        return LiveView(self.lab.now_utc(), recorded.data, tuple(flights), recorded.best_curve, tuple(in_words), go_on)
 
     def print_once(self) -> None:
-        """One picture, for pipes and scripts."""
+        """Draw one picture, for pipes and scripts."""
+        from research.report.screen import frame
+
         self.console.print(frame(self.look(), self.console.width, self.console.height))
 
     def follow(self) -> None:
-        """Draws until Ctrl-C, which leaves the last picture on the terminal; without a terminal, one picture."""
+        """Draw until Ctrl-C, which leaves the last picture on the terminal; without a terminal, one picture."""
+        from rich.live import Live as Screen
+
+        from research.report.screen import frame
+
         if not self.console.is_terminal:
             self.print_once()
             return
@@ -69,12 +188,12 @@ class Live:
         except KeyboardInterrupt:
             self.print_once()
 
-    def _night_goes_on(self, known: Known, flights: Sequence[Flight]) -> bool:
-        """Whether somebody holds the night's lock; asked for once after each change of the memory when nobody does.
+    def _is_alive(self, night: NightState, flights: Sequence[Flight]) -> bool:
+        """Return whether a night has ended as it should or its lock is held; probed once after each change on record.
 
-        A probe takes a free lock for a moment, and the night that is just being started would find it taken.
+        A probe takes a free lock for a moment, and a night that is just being started would find it taken.
         """
-        if known.night is None or known.night.finished_utc or any(flight.alive for flight in flights):
+        if night.finished_utc or any(flight.alive for flight in flights):
             return True
         if not self._is_cut_off:
             try:
@@ -85,20 +204,22 @@ class Live:
 
     def _flight(self, run: Run) -> Flight:
         folder = self.lab.paths.runs / run.folder
-        now = self.lab.clock()
-        flight = flight_of(run, read_progress(folder / RUN_LOG), now, alive=True)
-        if flight.seconds > _YOUNG_S and not folders.is_alive(folder):
-            return flight_of(run, flight.progress, now, alive=False)
-        return flight
+        begun = moment(run.started_utc)
+        seconds = max(0.0, (self.lab.clock() - begun).total_seconds()) if begun else 0.0
+        progress = read_progress(folder / RUN_LOG)
+        # What a runner starts without being an experiment is the baseline.
+        title = title_of(run.subject, is_baseline=True) or run.run
+        is_alive = seconds <= _YOUNG_S or folders.is_alive(folder)
+        return Flight(run.run, title, run.emitter or "", seconds, progress, is_alive)
 
-    def _read(self) -> Known:
-        """What the memory says; read again only when its files have changed, since reading costs what runs need."""
-        seen = self._stamp()
-        if self._known is None or seen != self._seen:
+    def _read(self) -> Recorded:
+        """Return what is on record; read again only when the files have changed, since reading costs what runs need."""
+        stamp = self._stamp()
+        if self._recorded is None or stamp != self._stamp_read:
             with read_store(self.lab.paths) as store:
-                self._known = self._known_of(store)
-            self._seen, self._is_cut_off = seen, False
-        return self._known
+                self._recorded = self._recorded_in(store)
+            self._stamp_read, self._is_cut_off = stamp, False
+        return self._recorded
 
     def _stamp(self) -> tuple[object, ...]:
         stamps: list[object] = []
@@ -111,19 +232,13 @@ class Live:
                 stamps.append(None)
         return tuple(stamps)
 
-    def _known_of(self, store: Store) -> Known:
-        everything = store.judged()
-        open_runs = store.open_runs()
-        here = branch_here(self.lab.paths)
+    def _recorded_in(self, store: Store) -> Recorded:
+        judged, open_runs = store.judged(), store.open_runs()
         going = {run.branch for run in open_runs}
-        branch = choose_branch(everything, next(iter(going)) if len(going) == 1 else here)
-        memory = recall(everything, branch)
-        mine = [i for i in everything if i.run.branch == branch and i.run.contract in (memory.contract, None)]
-        plan, night = reads.plan_of(store, branch), state.from_json(store.fact(state.FACT))
+        branch = choose_branch(judged, next(iter(going)) if len(going) == 1 else branch_here(self.lab.paths))
+        data = data_of_branch(store, judged, branch, self.lab.now_utc())
+        folder_of = {item.run.run: item.run.folder for item in judged}
         curve: Curve = ()
-        standing = memory.incumbent or memory.best
-        names = {run.run: run.folder for item in mine for run in (item.run,)}
-        for name in reversed(standing.runs if standing else ()):
-            curve = curve or (finished_curve(self.lab.paths.runs / names[name]) if names.get(name) else ())
-        policy = store.fact(POLICY_FACT) or ""
-        return Known(mine, memory, open_runs, plan, night, curve, store.verdicts(), policy)
+        for name in reversed(data.headline.best.runs if data.headline.best else ()):
+            curve = curve or (read_curve(self.lab.paths.runs / folder_of[name]) if folder_of.get(name) else ())
+        return Recorded(data, open_runs, curve)

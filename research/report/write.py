@@ -1,8 +1,9 @@
-"""Reads the memory and writes the morning page and the two charts: the one place of views that makes files."""
+"""Reads the memory and writes the morning page and the charts: the one place of this room that makes files."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from research.agents.night import state
@@ -11,96 +12,92 @@ from research.core.errors import ResearchError
 from research.core.files import write_whole
 from research.core.paths import LabPaths
 from research.core.records import Judged
-from research.report import charts
-from research.report.data import ReportData
-from research.report.diffs import differences, source_reader
-from research.report.gather import Material, gather
-from research.report.page import render
+from research.report.data import Material, PageData, page_data
+from research.report.diffs import differences
 from research.store import reads
 from research.store.db import Store
 from research.store.foreign import foreign
-from research.verdict.recall import recall
 
 
-class NothingThere(ResearchError):
+class NoRuns(ResearchError):
     """The branch asked for has no runs."""
 
 
 def page_path(paths: LabPaths) -> Path:
-    """Where the morning page lies."""
+    """Return where the morning page lies."""
     return paths.root / "results" / "report.html"
 
 
 def choose_branch(history: Sequence[Judged], here: str, wanted: str | None = None) -> str:
-    """The branch to show: the one asked for, else the one we are on if it has runs, else that of the latest run.
+    """Return the branch to show: the one asked for, else the one that we are on if it has runs, else the latest run's.
 
     Raises:
-        NothingThere: if the one asked for has no runs.
+        NoRuns: if the one asked for has no runs.
     """
     branches = [item.run.branch for item in history]
     if wanted is not None:
         if wanted not in branches:
             known = ", ".join(dict.fromkeys(branches)) or "none"
-            raise NothingThere(f"There are no runs on {wanted}.", f"Branches with runs: {known}.")
+            raise NoRuns(f"There are no runs on {wanted}.", f"Branches with runs: {known}.")
         return wanted
-    if here in branches or not branches:
-        return here
-    return branches[-1]
-
-
-def read_data(store: Store, paths: LabPaths, made_utc: str, wanted: str | None = None) -> ReportData:
-    """What the page says, from the memory as it is."""
-    everything = store.judged()
-    branch = choose_branch(everything, branch_here(paths), wanted)
-    memory = recall(everything, branch)
-    mine = [item for item in everything if item.run.branch == branch and item.run.contract in (memory.contract, None)]
-    names = {item.run.run for item in mine}
-    runs = [item.run for item in mine]
-    launches = [run for run in store.runs() if run.branch == branch]
-    night = state.from_json(store.fact(state.FACT))
-    return gather(
-        Material(
-            history=mine,
-            verdicts=[verdict for verdict in store.verdicts() if verdict.run in names],
-            memory=memory,
-            made_utc=made_utc,
-            plan=reads.plan_of(store, branch),
-            night=night if night and night.branch == branch else None,
-            launches=launches,
-            elsewhere=len(everything) - len(mine),
-            foreign=foreign(store),
-            diffs=differences(runs, source_reader(paths, runs)),
-        )
-    )
+    return here if here in branches or not branches else branches[-1]
 
 
 def branch_here(paths: LabPaths) -> str:
-    """The branch that is checked out, "" without one."""
+    """Return the branch that is checked out, "" without one."""
     try:
         return git.head(paths.root).branch
     except ResearchError:
         return ""
 
 
-def write_page(data: ReportData, paths: LabPaths) -> Path:
-    """Writes the page; returns where it is.
+def read_data(store: Store, paths: LabPaths, made_utc: str, wanted: str | None = None) -> PageData:
+    """Read what the page says, from the memory as it is."""
+    judged = store.judged()
+    data = data_of_branch(store, judged, choose_branch(judged, branch_here(paths), wanted), made_utc)
+    return replace(data, diffs=differences(paths.root, data))
+
+
+def data_of_branch(store: Store, judged: Sequence[Judged], branch: str, made_utc: str) -> PageData:
+    """Read what a page says of a branch, without the differences of train.py."""
+    night = state.from_json(store.fact(state.FACT))
+    return page_data(
+        Material(
+            judged=judged,
+            verdicts=store.verdicts(),
+            branch=branch,
+            made_utc=made_utc,
+            plan=reads.plan_of(store, branch),
+            night=night if night and night.branch == branch else None,
+            launches=[run for run in store.runs() if run.branch == branch],
+            foreign=foreign(store),
+        )
+    )
+
+
+def write_page(data: PageData, paths: LabPaths) -> Path:
+    """Write the page; return where it is.
 
     Raises:
         OSError: if it can't be written.
     """
+    from research.report.page import render  # it loads the templates' library, for which no reading verb should wait
+
     path = page_path(paths)
     write_whole(path, render(data).encode("utf-8", "replace"))
     return path
 
 
-def write_figures(data: ReportData, folder: Path) -> list[Path]:
-    """Writes the two charts as files of their own; returns where they are.
+def write_figures(data: PageData, folder: Path) -> list[Path]:
+    """Write the two charts as files of their own; return where they are.
 
     Raises:
         OSError: if they can't be written.
     """
-    pictures = (charts.progress(data, alone=True), charts.frontier(data, alone=True))
-    paths = [folder / name for name in charts.FILES]
-    for path, picture in zip(paths, pictures, strict=True):
-        write_whole(path, picture.encode("utf-8", "replace"))
+    from research.report.page import figures
+
+    paths = []
+    for name, picture in figures(data).items():
+        paths.append(folder / name)
+        write_whole(paths[-1], picture.encode("utf-8", "replace"))
     return paths

@@ -17,7 +17,7 @@ from research.agents.night.state import FACT, Limits, NightState, from_json, wor
 from research.core.paths import LabPaths
 from research.lab.lab import Lab
 from research.lab.plan import POLICY_FACT, SEED_FACT
-from research.report.watch_data import budget_left
+from research.report.watch import budget_left
 from tests.support.histories import run
 from tests.support.labkit import alive, wait_for
 from tests.support.nightkit import NightKit, make_night_kit

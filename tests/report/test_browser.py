@@ -1,4 +1,4 @@
-"""The morning page in a real browser, as wide as a desk and as a phone: it sorts, filters and shows differences."""
+"""The morning page in a real browser, as wide as a desk and as a phone: it sorts, filters and unfolds its rows."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def visit(browser: Any, file: Path, size: dict[str, int]) -> Iterator[Any]:
 def column(tab: Any, place: int) -> list[str]:
     """The texts of a column's visible cells."""
     found: list[str] = tab.eval_on_selector_all(
-        "#runs tbody tr[data-run]",
+        "#runs tbody tr[id]",
         "(rows, place) => rows.filter(r => !r.hidden).map(r => r.cells[place].textContent)",
         place,
     )
@@ -114,14 +114,56 @@ def test_it_filters(opened: Any):
 def test_it_shows_a_difference(opened: Any):
     row = opened.locator("#runs tbody tr[data-status=discard]").first
     assert opened.locator("#runs pre.diff").count() == 0
-    row.locator("button.more").click()
-    assert row.locator("button.more").get_attribute("aria-expanded") == "true"
+    row.locator("button").click()
+    assert row.locator("button").get_attribute("aria-expanded") == "true"
     diff = opened.locator("#runs pre.diff")
     assert diff.locator(".add").count() == 1
     assert diff.locator(".del").count() == 1
     assert "P(better)" in opened.locator("#runs .detail").inner_text()
-    row.locator("button.more").click()
+    row.locator("button").click()
     assert opened.locator("#runs .detail").count() == 0
+
+
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+def test_a_mark_of_the_chart_leads_to_its_row(browser: Any, page_file: Path, size: dict[str, int]):
+    for tab in visit(browser, page_file, size):
+        tab.fill("#words", "no such words")
+        tab.locator('figure:visible a[href="#r6"]').first.click()
+        assert tab.locator("#runs .detail").count() == 1
+        assert tab.locator("#r6").is_visible()
+        assert tab.locator("#r6 button").get_attribute("aria-expanded") == "true"
+        assert len(column(tab, 0)) == 60
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_words_and_marks_stand_out_from_the_page(browser: Any, page_file: Path, scheme: str):
+    """At least 4.5 to 1 for words, 3 to 1 for marks, as accessibility guidelines ask."""
+    for tab in visit(browser, page_file, DESK):
+        tab.emulate_media(color_scheme=scheme)
+        ratios = tab.evaluate(
+            """() => {
+                const style = getComputedStyle(document.documentElement);
+                const light = name => {
+                    const hex = style.getPropertyValue(name).trim().replace("#", "");
+                    const full = hex.length === 3 ? [...hex].map(c => c + c).join("") : hex;
+                    const parts = [0, 2, 4].map(at => parseInt(full.slice(at, at + 2), 16) / 255)
+                        .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+                    return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2];
+                };
+                const ratio = (a, b) => {
+                    const [high, low] = [light(a), light(b)].sort((x, y) => y - x);
+                    return (high + 0.05) / (low + 0.05);
+                };
+                return {
+                    words: [["--ink", "--ground"], ["--soft", "--ground"], ["--soft", "--paper"], ["--soft", "--wash"],
+                        ["--label", "--wash"], ["--keep", "--keepwash"], ["--bad", "--badwash"],
+                        ["--open", "--openwash"], ["--keep", "--ground"]].map(pair => ratio(...pair)),
+                    marks: ["--keep", "--drop", "--open", "--bad"].map(name => ratio(name, "--paper")),
+                };
+            }"""
+        )
+        assert min(ratios["words"]) >= 4.5
+        assert min(ratios["marks"]) >= 3
 
 
 def test_a_difference_is_closed_by_sorting_and_filtering(opened: Any):

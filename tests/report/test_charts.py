@@ -1,137 +1,169 @@
-"""The two charts as files: whole SVG of the right size, every run on them, labels that cover nothing."""
+"""The two charts: every run with its words and its row, names that cover no others, whole files of the right size."""
 
 from __future__ import annotations
 
-import random
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
-from research.report import charts
-from research.report.data import ReportData
-from research.report.labels import Anchor, Box, place
-from research.report.svg import cut, decimals, text, ticks
+from research.report import charts, page
+from research.report.charts import Chart, Text
+from research.report.data import PageData
+from research.report.text import cut
 from research.report.write import read_data, write_figures
 from research.store.open import read_store
 from tests.support.fabricate import make_lab, make_places
 
 NOW = "2026-03-02T06:00:00Z"
 SVG = "{http://www.w3.org/2000/svg}"
+SIZES = (charts.WIDE, charts.NARROW, charts.FILE)
 
 
-def data_of(root: Path, count: int) -> ReportData:
+def data_of(root: Path, count: int) -> PageData:
     """What the page of a made-up lab says."""
     places = make_lab(root, count) if count else make_places(root)
     with read_store(places) as store:
         return read_data(store, places, NOW)
 
 
-def drawn(picture: str, name: str, kind: str) -> list[ElementTree.Element]:
-    """The elements of a name that are of a class."""
-    root = ElementTree.fromstring(picture)
-    return [e for e in root.iter(SVG + name) if kind in e.get("class", "").split()]
+@pytest.fixture(scope="module")
+def sixty(tmp_path_factory: pytest.TempPathFactory) -> PageData:
+    """A lab of 60 runs."""
+    return data_of(tmp_path_factory.mktemp("sixty") / "lab", 60)
 
 
-def test_every_run_is_on_the_progress_chart(tmp_path: Path):
-    data = data_of(tmp_path / "lab", 60)
-    picture = charts.progress(data, alone=True)
-    root = ElementTree.fromstring(picture)
-    assert root.get("viewBox") == "0 0 1600 920"
-    titles = [e.text or "" for e in root.iter(SVG + "title")]
-    for row in data.rows:
-        assert any(said.startswith(f"#{row.number} ") for said in titles), row
-    crashes = sum(row.val_bpb is None for row in data.rows)
-    assert crashes > 0
-    assert len(drawn(picture, "path", "crash")) == crashes + 1  # and one in the legend
-    replicated = [c for c in data.candidates if c.estimate and c.estimate.n > 1]
-    assert 0 < len(drawn(picture, "path", "bar")) - 1 <= len(replicated)
-    words = " ".join(e.text or "" for e in root.iter(SVG + "text"))
+def box(text: Text, size: charts.Size) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom of words, about."""
+    wide = len(text.words) * size.em * 0.6
+    left = text.x - {"start": 0, "middle": wide / 2, "end": wide}[text.anchor]
+    return left, text.y - size.em * 0.8, left + wide, text.y + size.em * 0.2
+
+
+def labels(chart: Chart) -> list[Text]:
+    """The names in the plot."""
+    return [text for text in chart.texts if "label" in text.kind]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_every_run_is_on_the_progress_chart_and_leads_to_its_row(sixty: PageData, size: charts.Size):
+    chart = charts.progress(sixty, size)
+    runs = {mark.row: mark for mark in chart.marks if mark.shape not in ("bar", "ring")}
+    assert sorted(runs) == list(range(1, 61))
+    for row in sixty.rows:
+        mark = runs[row.number]
+        assert mark.title.startswith(f"#{row.number} ")
+        assert row.decision in mark.title
+        assert (mark.shape == "crash") == (row.val_bpb is None)
+        assert mark.kind.endswith("again") == (
+            row.first != row.number and mark.shape not in ("above", "below", "crash")
+        )
+    assert 0 < sum(mark.shape == "bar" for mark in chart.marks) <= sum(c.n > 1 for c in sixty.candidates)
+    assert [mark.row for mark in chart.marks if mark.shape == "ring"] == [60]
+    words = " ".join(text.words for text in chart.texts)
     assert "latest: #60" in words
-    assert "60 runs" in words
-    assert "kept" in words
+    assert "baseline" in words
 
 
-def test_what_is_off_the_scale_is_in_the_legend_where_there_is_any(tmp_path: Path):
-    data = data_of(tmp_path / "lab", 20)
-    far = replace(data, rows=(*data.rows[:-1], replace(data.rows[-1], val_bpb=9.9, status="discard", doubt="too far")))
-    assert "off the scale" in charts.progress(far)
-    near = [row for row in data.rows if row.val_bpb is not None and row.val_bpb < 0.9985]
-    assert "off the scale" not in charts.progress(replace(data, rows=tuple(near)))
+def test_a_shape_tells_what_became_of_a_run(sixty: PageData):
+    rows = tuple(
+        replace(row, status=status) for row, status in zip(sixty.rows, ("keep", "open", "discard"), strict=False)
+    )
+    shapes = [mark.shape for mark in charts.progress(replace(sixty, rows=rows, candidates=())).marks]
+    assert shapes[:3] == ["keep", "open", "discard"]
 
 
-def test_no_label_is_struck_through_by_the_frontier(tmp_path: Path):
-    """The latest run lies above what stands, by so little that its label would lie on the line."""
-    data = data_of(tmp_path / "lab", 60)
-    shown = 0
-    for above in range(1, 12):
-        value = data.steps[-1].estimate.mean + above * 1e-4
-        rows = (*data.rows[:-1], replace(data.rows[-1], val_bpb=value))
-        picture = charts.progress(replace(data, rows=rows), alone=True)
-        path = drawn(picture, "path", "front")[-1].get("d", "")
+def test_what_is_off_the_scale_is_in_the_legend_where_there_is_any(sixty: PageData):
+    far = replace(sixty.rows[-1], run=replace(sixty.rows[-1].run, val_bpb=9.9, suspect=("too far",)))
+    assert "off the scale" in page.figures(replace(sixty, rows=(*sixty.rows[:-1], far)))[page.FIGURES[0]]
+    close = [row for row in sixty.rows if row.val_bpb is not None and row.val_bpb < 0.9985]
+    near = tuple(replace(row, number=number) for number, row in enumerate(close, 1))
+    assert "off the scale" not in page.figures(replace(sixty, rows=near))[page.FIGURES[0]]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_latest_is_never_named_on_the_line_of_the_best(sixty: PageData, size: charts.Size):
+    """The latest run lies above the best, by so little that its name would lie on the line."""
+    last = sixty.rows[-1]
+    for above in range(-12, 12):
+        value = sixty.steps[-1].estimate.mean + above * 1e-4
+        data = replace(sixty, rows=(*sixty.rows[:-1], replace(last, run=replace(last.run, val_bpb=value))))
+        chart = charts.progress(data, size)
+        (path,) = [line.path for line in chart.lines if line.kind == "front"]
         levels = [tuple(map(float, numbers)) for numbers in re.findall(r"([\d.]+) ([\d.]+)H([\d.]+)", path)]
-        assert levels
-        for label in drawn(picture, "text", "nowlabel"):
-            shown += 1
-            x, y, wide = float(label.get("x", "0")), float(label.get("y", "0")), 8.0 * len(label.text or "")
-            left = {"end": x - wide, "middle": x - wide / 2}.get(label.get("text-anchor", ""), x)
-            for begin, level, end in levels:
-                assert not (y - 12 < level < y and begin < left + wide and end > left), (begin, level, end)
-    assert shown > 5
+        (name,) = [text for text in chart.texts if text.words.startswith("latest")]
+        left, top, right, bottom = box(name, size)
+        for begin, level, end in levels[-1:]:
+            assert not (top < level < bottom and begin < right and end > left), (above, begin, level, end)
 
 
-def test_the_frontier_alone(tmp_path: Path):
-    data = data_of(tmp_path / "lab", 60)
-    picture = charts.frontier(data, alone=True)
-    assert ElementTree.fromstring(picture).get("viewBox") == "0 0 1600 620"
-    assert len(drawn(picture, "circle", "keep")) == sum(step.fresh for step in data.steps)
-    labels = drawn(picture, "text", "label")
-    assert len(labels) == sum(step.fresh for step in data.steps) - 1  # the baseline has a line of its own
+def crowds(texts: Sequence[Text], size: charts.Size) -> int:
+    """How many pairs of words lie on each other."""
+    boxes = [box(text, size) for text in texts]
+    pairs = [(a, b) for place, a in enumerate(boxes) for b in boxes[:place]]
+    return sum(a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3] for a, b in pairs)
 
 
-def test_the_frontier_ends_at_what_stands(tmp_path: Path):
-    data = data_of(tmp_path / "lab", 60)
-    assert data.headline.best is not None
-    assert data.steps[-1].commit == data.headline.best.commit
-    assert [step.number for step in data.steps] == sorted(step.number for step in data.steps)
+@pytest.mark.parametrize("count", [5, 60, 200])
+@pytest.mark.parametrize("size", SIZES)
+def test_names_cover_no_others_and_stay_in_the_drawing(tmp_path: Path, count: int, size: charts.Size):
+    data = data_of(tmp_path / "lab", count)
+    for chart in (charts.progress(data, size), charts.frontier(data, size)):
+        assert crowds(labels(chart), size) == 0
+        assert crowds([t for t in chart.texts if t.words in ("best", "baseline")], size) == 0
+        for text in chart.texts:
+            left, _, right, bottom = box(text, size)
+            assert left >= -1
+            assert right <= size.width + 1
+            assert bottom <= size.height
+
+
+def test_the_best_so_far_is_named_first(sixty: PageData):
+    words = [text.words for text in labels(charts.frontier(sixty))]
+    assert sixty.headline.best is not None
+    assert words[0].startswith(sixty.headline.best.title[:10])
+    assert 1 < len(words) < sum(step.is_new for step in sixty.steps)  # the baseline has a line of its own
+
+
+def test_the_frontier_ends_at_the_best_so_far(sixty: PageData):
+    assert sixty.headline.best is not None
+    assert sixty.steps[-1].commit == sixty.headline.best.commit
+    assert [step.number for step in sixty.steps] == sorted(step.number for step in sixty.steps)
+    assert len(charts.frontier(sixty).marks) == sum(step.is_new for step in sixty.steps)
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 1000])
 def test_figures_of_any_lab_are_whole(tmp_path: Path, count: int):
     paths = write_figures(data_of(tmp_path / "lab", count), tmp_path / "figures")
     assert [path.name for path in paths] == ["val_bpb_since_inception.svg", "val_bpb_frontier.svg"]
-    for path in paths:
-        ElementTree.parse(path)
+    for path, box_ in zip(paths, ("0 0 1600 920", "0 0 1600 620"), strict=True):
+        root = ElementTree.parse(path).getroot()
+        assert root.get("viewBox") == box_
+        assert all(element.tag.startswith(SVG) for element in root.iter())
         drawing = re.sub(r"<(title|text)\b.*?</\1>", "", path.read_text())
         assert not re.search(r"nan|inf\b|href|script", drawing)
+        assert "prefers-color-scheme:dark" in drawing
+        assert f"{count} runs · " in path.read_text()
 
 
-def test_the_audit_is_not_on_the_charts(tmp_path: Path):
-    data = data_of(tmp_path / "lab", 60)
-    assert "audit" not in charts.progress(data, alone=True) + charts.frontier(data, alone=True)
+def test_text_of_others_is_harmless(sixty: PageData):
+    nasty = '<b>&"\x07\x00\ud800'
+    rows = tuple(replace(row, title=nasty) for row in sixty.rows)
+    picture = page.figures(replace(sixty, rows=rows, branch=nasty))[page.FIGURES[0]]
+    titles = [e.text or "" for e in ElementTree.fromstring(picture).iter(SVG + "title")]
+    assert sum('<b>&"   ' in title for title in titles) >= 60 - 3
 
 
-def test_labels_cover_nothing():
-    chance = random.Random(3)
-    area = Box(0, 0, 1000, 500)
-    taken = [Box(x, y, x + 8, y + 8) for x, y in [(chance.uniform(0, 990), chance.uniform(0, 490)) for _ in range(150)]]
-    anchors = [Anchor(chance.uniform(0, 1000), chance.uniform(0, 500), chance.uniform(60, 220), 16) for _ in range(30)]
-    boxes = [box for box in place(anchors, area, taken, air=5, reach=430) if box]
-    assert len(boxes) > 5
-    for number, box in enumerate(boxes):
-        assert box.within(area)
-        assert not any(box.meets(other) for other in [*taken, *boxes[:number]])
+def test_the_audit_is_not_on_the_charts(sixty: PageData):
+    assert "audit" not in "".join(page.figures(sixty).values())
 
 
 def test_ticks_are_round():
-    assert ticks(0.9831, 0.9994, 5) == [0.985, 0.99, 0.995]
-    assert decimals([0.985, 0.99, 0.995]) == 3
-    assert ticks(1, 60, 12)[:3] == [5, 10, 15]
-    assert ticks(1.0, 1.0, 5) == [1.0]
-
-
-def test_text_of_others_is_harmless():
-    assert text('<b>&"\x07', 1, 2, "label").endswith(">&lt;b&gt;&amp;&quot; </text>")
+    assert charts.ticks(0.9831, 0.9994, 5) == [0.985, 0.99, 0.995]
+    assert charts.decimals([0.985, 0.99, 0.995]) == 3
+    assert charts.ticks(1, 60, 12)[:3] == [5, 10, 15]
+    assert charts.ticks(1.0, 1.0, 5) == [1.0]
     assert cut("a longer title", 8) == "a longe…"

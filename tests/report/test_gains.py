@@ -1,4 +1,4 @@
-"""One difference for one change: what its verdicts believe, wherever it is shown, and the sum of them for a line."""
+"""One difference for one change, wherever it is shown: its verdicts' estimate, and the sum of them for a line."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from collections.abc import Sequence
 import pytest
 
 from research.core.records import Decision, Estimate, Judged, Run, Verdict
-from research.report.data import ReportData
-from research.report.gather import Material, gather
+from research.report.data import Material, PageData, page_data
 from research.report.page import render
 from research.verdict.gains import against_baseline, apart, gains_of
 from research.verdict.recall import recall
@@ -32,18 +31,18 @@ def again(of: Run, number: int, val_bpb: float) -> Run:
     return run(number, of.parent, val_bpb, commit=of.commit, fingerprint=of.fingerprint, subject=of.subject, seed=43)
 
 
-def page_of(runs: Sequence[Run], verdicts: Sequence[Verdict]) -> ReportData:
+def page_of(runs: Sequence[Run], verdicts: Sequence[Verdict]) -> PageData:
     """What the page says of them."""
     order = {verdict.run: (place, verdict) for place, verdict in enumerate(verdicts, 1)}
     history = [Judged(one, order[one.run][1], order[one.run][0]) for one in runs]
-    return gather(Material(history, verdicts, recall(history, BRANCH, CONTRACT), NOW))
+    return page_data(Material(history, verdicts, BRANCH, NOW))
 
 
-def test_a_lucky_change_has_one_believed_gain_on_the_whole_page():
-    """Its one run lies 0.0100 below the baseline, of which its verdict believes 0.0062."""
+def test_a_lucky_change_has_one_gain_on_the_whole_page():
+    """Its one run lies 0.0100 below the baseline, of which its verdict credits 0.0062."""
     base, lucky = run(0, val_bpb=0.99), run(1, name(0), 0.98)
     data = page_of([base, lucky], [said(base, "keep", 9, first=True), said(lucky, "keep", 0, -0.0062, 0.004)])
-    (one,) = data.unsure
+    (one,) = data.unconfirmed
     assert data.headline.gain == one.gain == one.against_baseline
     assert data.emitters[0].earned_bpb == pytest.approx(0.0062)
     assert [step.gain.mean for step in data.steps if step.gain] == [-0.0062]
@@ -51,10 +50,10 @@ def test_a_lucky_change_has_one_believed_gain_on_the_whole_page():
     assert page.count("−0.0062") >= 4
     assert "−0.0100" not in page
     words = re.sub(r"<[^>]*>", " ", page)
-    assert "as measured: val_bpb 0.9800, one run; the baseline&#x27;s 0.9900, one run" in words
+    assert "val_bpb as measured: 0.9800 (once); the baseline 0.9900 (once)." in " ".join(words.split())
 
 
-def test_what_stands_is_the_sum_of_its_steps():
+def test_the_best_is_the_sum_of_its_steps():
     runs = [run(0, val_bpb=0.99), run(1, name(0), 0.98), run(2, name(1), 0.97)]
     verdicts = [
         said(runs[0], "keep", 9, first=True),
@@ -108,5 +107,5 @@ def test_later_runs_of_a_step_count_and_what_is_no_step_does_not():
 def test_that_nothing_was_better_is_said_where_it_is_true(score: float, said_so: bool):
     base, one = run(0, val_bpb=0.99), run(1, name(0), score)
     page = render(page_of([base, one], [said(base, "keep", 9, first=True), said(one, "discard", 0, 0.0001)]))
-    assert ("Nothing beat what stood, not even for a moment." in page) == said_so
-    assert ("Run #2 scored better than what stood" in page) == (not said_so)
+    assert ("Nothing beat the best so far, not even for a moment." in page) == said_so
+    assert ("Run #2 scored better than the best of the time" in page) == (not said_so)

@@ -12,18 +12,18 @@ import pytest
 from rich.console import Console
 from support.labkit import Kit, kit
 
+from research.agents.night.command import night_command
 from research.agents.night.state import FACT, Limits, NightState
 from research.core.clock import utc
 from research.core.files import FileLock
 from research.core.paths import LabPaths
-from research.core.records import Run
+from research.core.records import Decision, Run, Verdict
 from research.lab.lab import Lab
-from research.lab.plan import POLICY_FACT
-from research.report.braille import plot
-from research.report.frame import frame
-from research.report.watch import Live
-from research.report.watch_data import LiveView, Said, budget_left
-from research.report.watch_log import finished_curve, loss_at, progress_of, read_progress
+from research.report.data import PageData, Row
+from research.report.progress import loss_at, progress_of, read_curve, read_progress
+from research.report.screen import frame, plot
+from research.report.watch import Live, LiveView, budget_left
+from research.report.write import read_data
 from research.store import folders
 from research.store.open import read_store
 from tests.support.fabricate import BEGIN, BRANCH, make_lab, make_places
@@ -71,11 +71,11 @@ def test_a_missing_log_is_a_start(tmp_path: Path):
 def test_the_curve_of_a_finished_run(tmp_path: Path):
     points = [[0.1, 5.0], [0.2, 4.0], ["x", 1], [0.3], [0.4, float("nan")], [7, 1.0]]
     (tmp_path / "score.json").write_text(json.dumps({"reported": {"loss_curve": points}}))
-    curve = finished_curve(tmp_path)
+    curve = read_curve(tmp_path)
     assert curve == ((0.1, 5.0), (0.2, 4.0))
     assert loss_at(curve, 0.15) == pytest.approx(4.5)
     assert loss_at(curve, 0.9) is None
-    assert finished_curve(tmp_path / "none") == ()
+    assert read_curve(tmp_path / "none") == ()
 
 
 def test_a_plot_falls_from_left_to_right():
@@ -123,14 +123,21 @@ def test_a_run_in_flight_on_a_small_terminal(tmp_path: Path):
     for words in ("60 runs", "best", "widen the short window", "training, 1:40", " 42 %", "latest verdicts", "#60"):
         assert words in text, words
     assert "12 of 40 runs, 9.0 of 10 h, $3.50 of $20.00" in text
-    assert "what stands had" in text
+    assert "the best so far had" in text
     assert any("\u2800" < char <= "\u28ff" for char in text)
+
+
+def judged(number: int, title: str, decision: Decision, val_bpb: float, p_better: float | None) -> Row:
+    """A row of a judged run."""
+    run = Run(str(number), "", "runner", BRANCH, "a" * 40, utc(BEGIN), val_bpb=val_bpb)
+    verdict = Verdict(run.run, decision, "evidence", "", utc(BEGIN), baseline=p_better is None, p_better=p_better)
+    return Row(number, run, verdict, title, "", "keep", number)
 
 
 def test_only_titles_are_cut():
     long = "a title that goes on and on until it is wider than any terminal that somebody looks at it with, and on"
-    told = (Said(12, long, "investigate", 2.76757, 0.27, ""), Said(1, "short", "baseline", 0.98, None, ""))
-    view = LiveView("2026-03-02T06:00:00Z", BRANCH, "pocket", 12, 0, 0, verdicts=told)
+    rows = (judged(1, "short", "keep", 0.98, None), judged(12, long, "investigate", 2.76757, 0.27))
+    view = LiveView("2026-03-02T06:00:00Z", PageData(BRANCH, "pocket", utc(BEGIN), rows=rows))
     console = Console(file=io.StringIO(), width=80)
     console.print(frame(view, 80))
     assert isinstance(console.file, io.StringIO)
@@ -141,7 +148,7 @@ def test_only_titles_are_cut():
 
 
 def test_the_baseline_is_called_so(kit: Kit):
-    """Whatever the commit that was begun with says of itself, it is not what is being tried."""
+    """The subject of the commit that a branch began with is not what is being tried."""
     kit.git("commit", "-q", "--amend", "-m", "Mend the fence")
     kit.run()
     shown = kit.research("watch", "--once").out
@@ -149,14 +156,26 @@ def test_the_baseline_is_called_so(kit: Kit):
     assert "Mend the fence" not in shown
 
 
-def test_what_is_best_is_believed_and_the_baseline_as_it_was_measured(tmp_path: Path):
-    assert "believed" not in "\n".join(picture(make_lab(tmp_path / "one", 2)))
+def test_the_best_is_shown_against_the_baseline_with_its_interval(tmp_path: Path):
+    assert "on baseline" not in "\n".join(picture(make_lab(tmp_path / "one", 2)))
     (best,) = [line for line in picture(make_lab(tmp_path / "lab", 60), 120) if line.startswith("best")]
-    assert re.search(r"\] believed, n = \d+, −0\.0\d+ on baseline  ", best)
+    assert re.search(r"\d \[0\.\d+, 0\.\d+\], n = \d+, −0\.0\d+ on baseline  ", best)
+
+
+def test_watch_and_the_page_say_the_same(tmp_path: Path):
+    """Both are made of the same values."""
+    places = make_lab(tmp_path / "lab", 60)
+    told = Live(Lab(places, clock=lambda: NOW, environment={})).look().as_dict()
+    with read_store(places) as store:
+        top = read_data(store, places, utc(NOW)).headline
+    assert (told["runs"], told["kept"], told["crashed"]) == (top.runs, top.kept, top.crashes)
+    assert top.best is not None
+    assert top.gain is not None
+    assert (told["best_title"], told["gain"]["mean"]) == (top.best.title, top.gain.mean)
 
 
 def test_a_discarded_baseline_is_not_one_kept_less(kit: Kit):
-    """Whoever overrules the first verdict has measured something all the same."""
+    """The run was measured, whatever a person decided about it later."""
     kit.run()
     (folder,) = kit.folders()
     assert kit.research("decide", folder.name, "discard", "--why", "the disk was full").code == 0
@@ -174,17 +193,19 @@ def test_a_run_without_a_runner_is_not_shown_as_going_on(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("reason", "words"), [(None, "cut off, without a word why"), ("interrupted by signal 2", "interrupted by signal 2")]
+    ("reason", "words"), [(None, "cut off, no reason recorded"), ("interrupted by signal 2", "interrupted by signal 2")]
 )
 def test_a_night_that_was_cut_off_is_called_so(tmp_path: Path, reason: str | None, words: str):
     places = make_lab(tmp_path / "lab", 10)
-    night = NightState("n", BRANCH, "codex", "local", 1, 1, utc(BEGIN), Limits(20, 0.5), 4, stop_reason=reason)
+    night = NightState(
+        "n", BRANCH, "codex", "local", 7, 2, utc(BEGIN), Limits(20, 0.5), 4, stop_reason=reason, policy="greedy"
+    )
     with read_store(places) as store:
         store.set_fact(FACT, night.to_json())
-        store.set_fact(POLICY_FACT, "greedy")
     lines = picture(places)
     assert f"night {words}, after 4 of 20 runs" in lines
-    assert "uv run research night --agent codex --max-runs 20 --hours 0.5 --policy greedy" in lines
+    assert night_command(night) in " ".join(lines)
+    assert "--seed 7 --workers 2" in " ".join(lines)
     lock = FileLock(places.discovery / ".night.lock")
     assert lock.acquire()
     assert "night 4 of 20 runs, 9.0 of 0.5 h" in picture(places)

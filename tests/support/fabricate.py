@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import random
 import subprocess
+import zlib
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from hashlib import sha256
+from hashlib import sha1, sha256
 from pathlib import Path
 
 from research.core.clock import utc
@@ -39,7 +40,7 @@ class MadeUp:
     """A store being filled: the true values behind it, and what a simple rule decides."""
 
     store: Store
-    places: LabPaths
+    paths: LabPaths
     chance: random.Random
     now: datetime = BEGIN
     evidence: Evidence = field(default_factory=lambda: Evidence(BELIEVED))
@@ -55,13 +56,30 @@ class MadeUp:
         text = self.source[parent].splitlines() if parent else BASE.splitlines()
         place = NAMES.index(name)
         before, text[place] = text[place], f"{name} = {value}"
-        self.source[made := sha256("\n".join(text).encode()).hexdigest()[:40]] = "\n".join(text) + "\n"
-        self.truth[made] = self.truth[parent] + better if parent else 0.9979
         tag = f" [emitter={emitter}]" if emitter else ""
+        made = self.store_commit("\n".join(text) + "\n", parent, f"exp: {title}{tag}" if parent else "baseline")
+        self.source[made] = "\n".join(text) + "\n"
+        self.truth[made] = self.truth[parent] + better if parent else 0.9979
         delta = {name: f"{before.split(' = ')[1]} -> {value}"}
         self.about[made] = (f"exp: {title}{tag}" if parent else "baseline", emitter, category, delta)
-        self.folder_parent = parent
         return made
+
+    def store_commit(self, text: str, parent: str, message: str) -> str:
+        """Write a commit of this train.py into the repository, and return its hash."""
+        tree = self.store_object("tree", b"100644 train.py\0" + bytes.fromhex(self.store_object("blob", text.encode())))
+        head = [f"tree {tree}", *([f"parent {parent}"] if parent else [])]
+        who = f"Made Up <made@up.invalid> {int(BEGIN.timestamp())} +0000"
+        content = "\n".join([*head, f"author {who}", f"committer {who}", "", message, ""])
+        return self.store_object("commit", content.encode())
+
+    def store_object(self, kind: str, content: bytes) -> str:
+        """Write a loose object as git does, without a process of its own."""
+        data = f"{kind} {len(content)}\0".encode() + content
+        name = sha1(data).hexdigest()
+        path = self.paths.root / ".git" / "objects" / name[:2] / name[2:]
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(zlib.compress(data, 1))
+        return name
 
     def run(self, commit: str, parent: str, fails: Failure | None = None) -> Run:
         """One run, stored with its folder, judged."""

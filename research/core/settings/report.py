@@ -13,14 +13,18 @@ class ReportSettings:
     """Share of scores that a chart's height is made for: a wild run must not press the others flat."""
     chart_stretch: float = 2.2
     """How far above the best the height reaches, in times the way from the baseline to the best."""
-    chart_label_air: float = 5.0
-    """Air around a chart's label, in its own units: a third of a letter's height."""
     pause_s: float = 1_800.0
     """A gap between two runs above which nobody was working: proposing takes minutes, a night's break takes hours."""
     diff_chars: int = 12_000
     """Length of one difference on the page: 300 changed lines, more than an experiment has."""
-    diffs_chars: int = 3_000_000
-    """Length of all differences on the page: 1,000 usual ones fit, and a phone still opens it at once."""
+    diffs_latest: int = 100
+    """Latest runs whose difference is on the page, beside kept changes and near misses: a night's work."""
+    diffs_chars: int = 120_000
+    """Length of all differences on a long page: 100 usual ones, kept changes first."""
+    page_chars: int = 950_000
+    """Length of a page up to which more differences are shown: a phone opens a megabyte at once."""
+    row_chars: int = 900
+    """Length of what a page says of a run besides its difference, in table, details and two charts, as measured."""
     bet_p: float = 0.1
     """Least P(better) of a near miss that the page proposes to build on: below it, it is a loss."""
     bets_shown: int = 3
@@ -35,5 +39,5 @@ class ReportSettings:
     """Free disk below which doctor warns: a night of 1,000 runs leaves 1 GB."""
     low_memory_bytes: int = 3 * 1024**3
     """Free memory below which doctor warns: torch and a pocket run take about 2 GB."""
-    probe_timeout_s: float = 60.0
-    """Limit of asking torch in a process of its own: seconds when warm, long on a cold disk."""
+    probe_timeout_s: float = 20.0
+    """Limit of asking uv for its version: a tenth of a second when warm, longer on a cold disk."""

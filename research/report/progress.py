@@ -1,4 +1,4 @@
-"""Reads a run's log while it grows: how far the run is, and its loss so far. Only known forms are taken."""
+"""Reads a run's log while it grows: how far the run is, and its loss so far. Only known forms are read."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MODEL = re.compile(r"\d+ layers of \d+, [\d.]+ M parameters")
 
 
 @dataclass(frozen=True)
-class LogProgress:
+class Progress:
     """How far a run is, by its log.
 
     Attributes:
@@ -31,8 +31,8 @@ class LogProgress:
         fraction: Share of the training budget that is over, 0 to 1.
         step: Optimizer steps, 0 before the first line.
         loss: The latest loss, None before the first.
-        speed: Tokens per second, "" when not said.
-        left_s: Seconds of training left, None when not said.
+        speed: Tokens per second as printed, "" when not printed.
+        left_s: Seconds of training left, None when not printed.
         curve: The losses so far.
     """
 
@@ -45,42 +45,45 @@ class LogProgress:
     curve: Curve = ()
 
 
-def read_progress(path: Path) -> LogProgress:
-    """The progress that the log at this path tells of; "starting" without one."""
+def read_progress(path: Path) -> Progress:
+    """Read how far a run is from its log; "starting" without one."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, 2)
             file.seek(max(0, size - SETTINGS.live_log_bytes))
             return progress_of(file.read().decode("utf-8", "replace"))
     except OSError:
-        return LogProgress()
+        return Progress()
 
 
-def progress_of(text: str) -> LogProgress:
-    """The progress that a log's text tells of."""
+def progress_of(text: str) -> Progress:
+    """Return how far a run is by its log's text."""
     found = list(_STEP.finditer(text))
     if not found:
-        return LogProgress("compiling" if _MODEL.search(text) else "starting")
+        return Progress("compiling" if _MODEL.search(text) else "starting")
     last = found[-1]
-    fraction = min(1.0, float(last["percent"]) / 100)
-    after = text[last.end() :]
-    ended = any(line.strip() == SUMMARY_MARK for line in after.splitlines())
-    phase = "ending" if ended else "scoring" if fraction >= 1.0 else "training" if fraction > 0 else "compiling"
-    return LogProgress(
-        phase=phase,
+    fraction = _fraction(last)
+    has_summary = any(line.strip() == SUMMARY_MARK for line in text[last.end() :].splitlines())
+    phase = "scoring" if fraction >= 1.0 else "training" if fraction > 0 else "compiling"
+    return Progress(
+        phase="ending" if has_summary else phase,
         fraction=fraction,
         step=int(last["step"]),
         loss=float(last["loss"]),
         speed=last["speed"] or "",
         left_s=int(last["left"]) if last["left"] else None,
-        curve=tuple((min(1.0, float(m["percent"]) / 100), float(m["loss"])) for m in found),
+        curve=tuple((_fraction(line), float(line["loss"])) for line in found),
     )
 
 
-def finished_curve(folder: Path) -> Curve:
-    """The loss curve that a finished run's score.json reports, () without one."""
-    said = (read_json(folder / SCORE_FILE) or {}).get("reported")
-    points = said.get("loss_curve") if isinstance(said, dict) else None
+def _fraction(line: re.Match[str]) -> float:
+    return min(1.0, float(line["percent"]) / 100)
+
+
+def read_curve(folder: Path) -> Curve:
+    """Read the loss curve that a finished run's score.json reports, () without one."""
+    reported = (read_json(folder / SCORE_FILE) or {}).get("reported")
+    points = reported.get("loss_curve") if isinstance(reported, dict) else None
     found = []
     for point in points if isinstance(points, list) else []:
         if isinstance(point, list) and len(point) == 2:
@@ -91,7 +94,7 @@ def finished_curve(folder: Path) -> Curve:
 
 
 def loss_at(curve: Curve, fraction: float) -> float | None:
-    """A curve's loss at a fraction of the budget, between its neighbours; None outside."""
+    """Return a curve's loss at a fraction of the budget, between its neighbours; None outside."""
     for (x0, y0), (x1, y1) in pairwise(curve):
         if x0 <= fraction <= x1:
             return y0 if x1 == x0 else y0 + (y1 - y0) * (fraction - x0) / (x1 - x0)

@@ -1,0 +1,86 @@
+"""Time and money of runs: how long was worked, what share of it trained, what it cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from research.agents.night import state
+from research.agents.night.state import NightState
+from research.core.records import Run
+from research.core.settings import SETTINGS
+from research.store.ledger import has_row
+
+_Span = tuple[datetime, datetime]
+
+
+def moment(at_utc: str | None) -> datetime | None:
+    """Return a record's time, None when it can't be read."""
+    try:
+        return state.moment(at_utc or "")
+    except ValueError:
+        return None
+
+
+def seconds_of(run: Run) -> float:
+    """Return the wall-clock seconds of a run, 0.0 when unknown."""
+    begun, ended = moment(run.started_utc), moment(run.finished_utc)
+    return max(0.0, (ended - begun).total_seconds()) if begun and ended else 0.0
+
+
+def wall_seconds(runs: Sequence[Run]) -> float:
+    """Return the seconds from the first start to the last end, without the pauses in which nothing ran."""
+    return sum(map(_length, _blocks(runs)))
+
+
+def utilisation(runs: Sequence[Run]) -> float | None:
+    """Return the share of the devices' working time that was spent training, None when unknown.
+
+    Where several runs went on at once, as many devices were there to be used: two workers at best reach 1, not 2.
+    """
+    lent = sum(_length(block) * _max_at_once(block) for block in _blocks(runs))
+    trained = sum(r.metrics.training_seconds if r.metrics else r.phases_s.get("training", 0.0) for r in runs)
+    return min(1.0, trained / lent) if lent and trained else None
+
+
+def _blocks(runs: Sequence[Run]) -> Iterator[list[_Span]]:
+    """Yield stretches of work with the runs in them, separated by pauses."""
+    spans = sorted((b, e) for run in runs if (b := moment(run.started_utc)) and (e := moment(run.finished_utc)))
+    block: list[_Span] = []
+    for begun, ended in spans:
+        if block and (begun - max(end for _, end in block)).total_seconds() > SETTINGS.pause_s:
+            yield block
+            block = []
+        block.append((begun, max(begun, ended)))
+    if block:
+        yield block
+
+
+def _length(block: Sequence[_Span]) -> float:
+    return (max(end for _, end in block) - block[0][0]).total_seconds()
+
+
+def _max_at_once(block: Sequence[_Span]) -> int:
+    """Return how many runs went on at the same time; one that begins as another ends takes its place."""
+    going = most = 0
+    for _, change in sorted([(begun, 1) for begun, _ in block] + [(ended, -1) for _, ended in block]):
+        going += change
+        most = max(most, going)
+    return max(1, most)
+
+
+def cost_of(launches: Sequence[Run], night: NightState | None) -> tuple[float | None, str]:
+    """Return the dollars spent on a branch, None when nobody named a price, and where the figure comes from.
+
+    Args:
+        launches: Every run of the branch, counted or not.
+        night: The latest night: its price an hour is taken for runs whose backend names no cost.
+    """
+    named = [run.cost_usd for run in launches if run.cost_usd is not None]
+    price = night.limits.usd_per_hour if night else 0.0
+    unnamed = [run for run in launches if run.cost_usd is None and has_row(run)] if price else []
+    if not named and not unnamed:
+        return None, "no price given (--usd-per-hour)"
+    usd = sum(named) + sum(map(seconds_of, unnamed)) / 3600 * price
+    sources = ["as the backend says"] * bool(named) + [f"at ${price:g} an hour"] * bool(unnamed)
+    return usd, " and ".join(sources)
