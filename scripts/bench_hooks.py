@@ -2,9 +2,10 @@
 
     python scripts/bench_hooks.py [--runs 10000] [--repeat 40]
 
-Prints milliseconds (median) and the ratio to `python3 -c ''` started through the same shell, interleaved. `python3` is
-whatever is first on PATH; where that is a version manager's shim, put the interpreter itself in front, since the shim's
-own time hides everything else.
+Prints milliseconds of processor time (median, so that what else runs on the machine counts little) and the ratio to
+`python3 -c ''` started through the same shell, interleaved. HEAD is packed, as in a fresh clone. Hooks start with this
+checkout's .venv where it has one, else with the first `python3` on PATH, and so does the bare start; where that is a
+version manager's shim, put the interpreter itself in front, since the shim's own time hides everything else.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import shutil
 import statistics
 import subprocess
@@ -51,11 +53,13 @@ def make(folder: Path, runs: int) -> Path:
     for part in (".codex", "research"):
         shutil.copytree(ROOT / part, root / part, ignore=shutil.ignore_patterns("__pycache__"))
     (root / "train.py").write_text("x = 1\n")
-    (root / ".gitignore").write_text("results/\nresults.tsv\n__pycache__/\n")
+    (root / ".gitignore").write_text("results/\nresults.tsv\n__pycache__/\n.venv\n")
     git(root, "init", "-q", "-b", BRANCH)
     git(root, "add", "-A")
     git(root, "commit", "-qm", "base")
-    head = git(root, "rev-parse", "HEAD")
+    git(root, "gc", "-q")
+    if (ROOT / ".venv").exists():
+        (root / ".venv").symlink_to(ROOT / ".venv")
     with open_store(LabPaths(root), "2026-01-01T00:00:00Z", print) as store, store.write():
         for number in range(runs):
             name = f"20260101-{number:06d}-{number:07x}-{number % 65536:04x}"
@@ -77,18 +81,22 @@ def make(folder: Path, runs: int) -> Path:
         autonomy.save(store, state)
     for number in range(runs):
         (root / "results" / "runs" / f"20260101-{number:06d}-{number:07x}-{number % 65536:04x}").mkdir(parents=True)
-    assert head
     return root
 
 
+def processor_s() -> float:
+    """Return the processor seconds of all children so far."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def once(command: str, root: Path, payload: dict[str, object]) -> float:
-    """Seconds of one call."""
+    """Return the processor seconds of one call."""
     text = json.dumps({"cwd": str(root), "session_id": "bench", **payload}).encode()
-    start = time.perf_counter()
+    start = processor_s()
     done = subprocess.run(["/bin/bash", "-c", command], cwd=root, input=text, capture_output=True, check=False)
-    taken = time.perf_counter() - start
     assert done.returncode == 0, done
-    return taken
+    return processor_s() - start
 
 
 def main() -> None:
@@ -99,13 +107,14 @@ def main() -> None:
     options = parser.parse_args()
     hooks = json.loads((ROOT / ".codex" / "hooks.json").read_text())["hooks"]
     commands = {event: groups[0]["hooks"][0]["command"] for event, groups in hooks.items()}
+    python = ".venv/bin/python" if (ROOT / ".venv").exists() else "python3"
     with tempfile.TemporaryDirectory(prefix="bench-hooks-") as place:
         roots = {runs: make(Path(place), runs) for runs in (0, options.runs)}
         times: dict[tuple[str, int], list[float]] = {}
         for number in range(options.repeat + 3):
             for runs, root in roots.items():
                 for event in ("bare", *commands):
-                    command = "python3 -c ''" if event == "bare" else commands[event]
+                    command = f"{python} -c ''" if event == "bare" else commands[event]
                     payload = {} if event == "bare" else {**PAYLOADS[event], "hook_event_name": event}
                     if event == "Stop":
                         payload["last_assistant_message"] = f"done {number}"
@@ -117,7 +126,7 @@ def main() -> None:
             log = root / "results" / "discovery" / "hooks.log"
             if log.exists():
                 print(log.read_text()[:2000])
-    print(f"python3: {shutil.which('python3')}, load {os.getloadavg()[0]:.1f}")
+    print(f"{python}, load {os.getloadavg()[0]:.1f}")
     print(f"{'':18}{'0 runs':>10}{'ratio':>8}{f'{options.runs} runs':>14}{'ratio':>8}{'growth':>9}")
     for event in ("bare", *commands):
         few, many = (statistics.median(times[event, runs]) * 1e3 for runs in roots)

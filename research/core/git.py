@@ -205,6 +205,12 @@ def unfinished(root: Path) -> str:
     return next((what for name, what in signs.items() if (folder / name).exists()), "")
 
 
+def folders(root: Path) -> tuple[Path, Path]:
+    """Return the work tree's own git folder, and the one that all work trees share."""
+    own, shared = _text(_ok(root, "rev-parse", "--absolute-git-dir", "--git-common-dir")).splitlines()
+    return Path(own), (root / shared).resolve()
+
+
 def worktree_of(root: Path, branch: str) -> Path | None:
     """The work tree that has this branch checked out, None if no one has."""
     place: Path | None = None
@@ -270,12 +276,12 @@ def commit_file(root: Path, parent: str, path: str, content: bytes, message: str
     others = [line for line in entries if not line.endswith(ending)]
     listing = b"".join(line + b"\x00" for line in [*others, mode + b" blob " + name.encode() + ending])
     tree = _text(_ok(root, "mktree", "-z", data=listing)).strip()
-    made = _ok(root, "commit-tree", tree, "-p", parent, data=message.encode(), extra=_author(root))
+    made = _ok(root, "commit-tree", tree, "-p", parent, data=message.encode(), extra=author(root))
     return _text(made).strip()
 
 
-def _author(root: Path) -> Mapping[str, str]:
-    """Who commits: whoever git knows, else this tool, so that a machine without an identity can run a night."""
+def author(root: Path) -> Mapping[str, str]:
+    """Return the variables that name this tool as author, none where git knows one: a night needs no identity."""
     if _call(root, "var", "GIT_COMMITTER_IDENT").returncode == 0 and _call(root, "config", "user.email").stdout:
         return {}
     roles = ("AUTHOR", "COMMITTER")

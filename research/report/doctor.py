@@ -35,7 +35,7 @@ _TORCH = (
 )
 _CUDA_WORKS = "CUDA works on"
 _GET_GIT = "xcode-select --install" if sys.platform == "darwin" else "sudo apt-get install git   # or as usual here"
-_HOOKS = "research.agents.clients.codex.doctor"
+_HOOKS = "research.agents.clients.doctor"
 
 
 def examine(cwd: Path, environment: Mapping[str, str], ask: gpu.Ask = gpu.ask_nvidia_smi) -> list[Check]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from research.agents.hooks.events import _SIGNS
 from research.agents.intent import intent, limits
 
 ON = [
@@ -283,11 +282,6 @@ RESUMES = ["continue", "Continue.", "please continue", "Go on.", "ok, keep going
 @pytest.mark.parametrize("prompt", RESUMES)
 def test_a_plain_continue_only_resumes(prompt: str):
     assert intent(prompt) == "resume"
-
-
-def test_every_order_has_a_sign_that_the_hook_looks_for():
-    for prompt in (*ON, *OFF, *RESUMES):
-        assert any(sign in prompt.casefold() for sign in _SIGNS), prompt
 
 
 def test_the_table_is_large():
