@@ -13,7 +13,6 @@ from research.core import git
 from research.core.errors import ConfigurationError
 from research.core.paths import LabPaths, machine_home
 from research.core.records import Plan, Run
-from research.runs.preflight import TARGET, check_data
 from research.store import reads
 from research.store.db import Store
 from research.store.folders import is_alive
@@ -75,7 +74,7 @@ def read_situation(
         measured=measured,
         not_counted=(last.why or last.outcome or "") if last else "",
         refusal=refusal_in(paths.run_log),
-        dirty=bool(commit) and bool(git.differing(paths.root, (TARGET,))),
+        dirty=bool(commit) and bool(git.differing(paths.root, ("train.py",))),
         missing_data=missing_data(options, environment),
         told_of_data=bool(store.fact(DATA_FACT)),
         plan=reads.plan_of(store, head.branch),
@@ -96,7 +95,7 @@ def _is_name(word: str) -> bool:
 
 def launch_command(options: str) -> str:
     """Return the command line of a launch."""
-    return f"python scripts/run_experiment.py {options} -- uv run {TARGET} > run.log 2>&1"
+    return f"python scripts/run_experiment.py {options} -- uv run train.py > run.log 2>&1"
 
 
 def open_runs(paths: LabPaths, store: Store) -> tuple[list[Run], list[Run]]:
@@ -107,6 +106,8 @@ def open_runs(paths: LabPaths, store: Store) -> tuple[list[Run], list[Run]]:
 
 def missing_data(options: str, environment: Mapping[str, str]) -> str:
     """Return what the official profile lacks on this machine, as a sentence; "" where nothing, or on pocket."""
+    from research.runs.preflight import check_data  # loads what no other hook needs
+
     try:
         check_data(machine_home(environment), environment, "modal" in options or os.path.exists("/dev/nvidia0"))
     except ConfigurationError as error:

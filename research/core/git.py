@@ -104,10 +104,14 @@ class Change:
 
 
 def head(root: Path) -> Head:
-    """The commit and branch of the work tree."""
-    branch = _call(root, "symbolic-ref", "-q", "--short", "HEAD")
-    commit = _call(root, "rev-parse", "-q", "--verify", "HEAD^{commit}")
-    return Head(_text(commit.stdout).strip() or None, _text(branch.stdout).strip())
+    """Return the commit and branch of the work tree."""
+    prefix = "refs/heads/"
+    done = _call(root, "rev-parse", "HEAD", "--symbolic-full-name", "HEAD")
+    if done.returncode == 0:
+        commit, name = _text(done.stdout).splitlines()
+        return Head(commit, name.removeprefix(prefix) if name.startswith(prefix) else "")
+    name = _text(_call(root, "symbolic-ref", "-q", "HEAD").stdout).strip()  # no commit yet, or no repository
+    return Head(None, name.removeprefix(prefix))
 
 
 def resolve(root: Path, rev: str) -> str | None:

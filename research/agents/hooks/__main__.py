@@ -4,9 +4,11 @@ Whatever goes wrong is a line in hooks.log; the process ends with 0 and at most 
 runs on Pythons that are too old for the rest, to say so.
 """
 
+import gc
 import os
 import sys
 
+gc.disable()  # a hook lives for a tenth of a second: looking for garbage would be a tenth of that
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 LOG_BYTES = 1000000
 """Size at which hooks.log is started anew; the one before is kept as hooks.log.1."""

@@ -13,11 +13,12 @@ from typing import Any
 
 from research.agents.clients import client_of
 from research.agents.clients.base import Client
+from research.core.clock import system_clock, utc
 from research.core.errors import ResearchError
 from research.core.paths import LabPaths
 from research.core.settings import SETTINGS
 from research.store.db import Store
-from research.store.open import read_store
+from research.store.open import open_store, read_store
 
 EVENTS = {
     "session_start": "SessionStart",
@@ -69,6 +70,11 @@ class Call:
         except ResearchError as error:
             self.log(f"the memory can't be read: {error}")
             return Store(None)
+
+    def make_memory(self) -> None:
+        """Make the memory where nothing was recorded yet and there is something to note."""
+        if not self.paths.memory.exists():
+            open_store(self.paths, utc(system_clock()), self.log).close()
 
 
 def run(name: str, root: str, log: Callable[[str], None]) -> None:

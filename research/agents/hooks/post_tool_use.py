@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 from typing import Any
 
 from research.agents import autonomy
 from research.agents.hooks.entry import Call, context
 from research.agents.hooks.reviews import open_current_memory, unseen_review
 from research.core import git
-from research.core.clock import system_clock, utc
 from research.core.contract import BRANCHES
 from research.runs.preflight import FIXED
 from research.store.db import Store
-from research.store.open import open_store
 
 _FACT = "protected_shown:"
 """With a branch's name behind it, the store's fact that holds the changed files that were shown, a line each."""
-_SHOWN = 5
-"""Files that are named; git status names the rest."""
+_NAMED = 5
+"""Changed files that are named one by one."""
 
 
 def answer(call: Call) -> dict[str, Any] | None:
@@ -32,30 +31,30 @@ def answer(call: Call) -> dict[str, Any] | None:
         return context(call, changes, unseen_review(store, branch))
 
 
-def protected_changes(call: Call) -> tuple[str, ...]:
-    """Return the fixed files that differ from HEAD."""
-    return git.differing(call.paths.root, FIXED)
-
-
 def _unseen_changes(call: Call, store: Store, branch: str) -> str:
     """Return what to do about fixed files that differ from HEAD, "" where that was said of these files already."""
-    changed = protected_changes(call)
+    changed = protected_changes(call.paths.root)
     fact, state = _FACT + branch, "\n".join(changed)
     if state == (store.fact(fact) or ""):
         return ""
-    if store.path is None:  # nothing was recorded yet, so there is no memory to note it in
-        with open_store(call.paths, utc(system_clock()), call.log) as made:
-            made.set_fact(fact, state)
-    else:
-        store.set_fact(fact, state)
+    call.make_memory()
+    with call.open_memory() as kept:
+        kept.set_fact(fact, state)
+    return restore_advice(changed)
+
+
+def protected_changes(root: Path) -> list[str]:
+    """Return the fixed files whose content in the work tree or the index differs from HEAD's."""
+    return [path for path in git.changed_files(root) if path.split("/")[0] in FIXED]
+
+
+def restore_advice(changed: list[str]) -> str:
+    """Return a sentence that names changed fixed files and the command that restores them, "" for none."""
     if not changed:
         return ""
-    names = shlex.join(changed[:_SHOWN]) + (f" and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else "")
-    known = [path for path in changed if git.is_tracked(call.paths.root, path)]
-    new = [path for path in changed if path not in known]
-    commands = [f"`git restore --staged --worktree -- {shlex.join(known)}`"] if known else []
-    commands += [f"`rm -- {shlex.join(new)}`"] if new else []
+    few = changed if len(changed) <= _NAMED else sorted({path.split("/")[0] for path in changed})
+    names = ", ".join(changed[:_NAMED]) + (f" and {len(changed) - _NAMED} more" if few != changed else "")
     return (
-        f"Fixed files differ from HEAD: {names}. No run is launched while they do. "
-        f"Put them back: {' and '.join(commands)}. Experiments change train.py alone."
+        f"Fixed files differ from HEAD: {names}. No run is launched while they do; experiments change train.py alone. "
+        f"Put them back: git restore --staged --worktree -- {shlex.join(few)}"
     )

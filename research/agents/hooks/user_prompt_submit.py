@@ -18,7 +18,7 @@ from research.core.contract import BRANCHES
 from research.core.settings import SETTINGS
 from research.store import reads
 from research.store.db import Store
-from research.store.open import open_store, read_store
+from research.store.open import read_store
 
 _NOT_TURNED = (
     "The person asked to turn autonomous continuation on or off, and the switch could not be turned now ({error}). "
@@ -41,7 +41,7 @@ def answer(call: Call) -> dict[str, Any] | None:
     with open_current_memory(call) as store:
         if not branch.startswith(BRANCHES):
             return context(call, turned)
-        on = "on" if autonomy.load(store).enabled else "off until the person starts it"
+        on = "on until the person types `stop`" if autonomy.load(store).enabled else "off until the person starts it"
         rules = (
             f"Autoresearch hooks are active on {branch}; autonomous continuation is {on}. "
             f"{best_and_phase(store, branch)}\n"
@@ -58,8 +58,7 @@ def _turn_switch(call: Call, branch: str) -> str:
     wish = intent(text)
     if wish is None or (wish != "on" and not call.paths.memory.exists()):
         return ""
-    if not call.paths.memory.exists():
-        open_store(call.paths, utc(system_clock()), call.log).close()
+    call.make_memory()
     with read_store(call.paths, SETTINGS.hook_wait_s) as store:
         with store.write():
             before = autonomy.load(store)

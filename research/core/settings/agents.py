@@ -80,8 +80,6 @@ class AgentSettings:
     """How much of a prompt, a plan's reason or a failed run's reason is kept or shown: enough to recognise it by."""
     hook_wait_s: float = 2.0
     """Seconds a hook waits for another writer of the memory: a write takes milliseconds, and an agent waits too."""
-    hook_log_bytes: int = 1_000_000
-    """Size at which hooks.log is started anew; the one before is kept as hooks.log.1."""
     client_minutes: float = 20.0
     """Longest that a coding client may take for one idea: reading, thinking and one edit take 2 to 10."""
     client_tokens: int = 2_000_000

@@ -1,4 +1,4 @@
-"""What hooks tell of where the lab stands, and what they leave alone: real processes in a real repository."""
+"""What hooks show of the lab, and what they leave alone: real processes in a real repository."""
 
 from __future__ import annotations
 
