@@ -12,7 +12,7 @@ from research.agents.state import LOCAL, Situation, launch_command
 from research.core.commit_message import EXPERIMENT, FREE
 from research.core.records import OPEN_DECISIONS, Plan
 from research.core.settings import SETTINGS
-from research.store.reads import RecentVerdict
+from research.store.recent import RecentVerdict
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def _verdict_order(here: Situation) -> Order | None:
     """Return the order to carry out the oldest verdict that git has not followed, else to measure an open one again."""
     by_run: dict[str, RecentVerdict] = {}
     by_code: dict[str, RecentVerdict] = {}
-    for verdict in here.recent:
+    for verdict in here.verdicts:
         by_run.setdefault(verdict.run, verdict)
         by_code.setdefault(verdict.fingerprint or verdict.commit, verdict)
     waiting = [v for v in by_run.values() if not v.settled_utc and v.decision not in OPEN_DECISIONS]

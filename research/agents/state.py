@@ -13,7 +13,7 @@ from research.core import git
 from research.core.errors import ConfigurationError
 from research.core.paths import LabPaths, machine_home
 from research.core.records import Plan, Run
-from research.store import reads
+from research.store import reads, recent
 from research.store.db import Store
 from research.store.folders import is_alive
 
@@ -39,7 +39,7 @@ class Situation:
     options: str = LOCAL  # the runner's, for this lab's backend and GPU
     running: Sequence[Run] = ()
     gone: Sequence[Run] = ()  # runs without an end whose runner and command are gone
-    recent: Sequence[reads.RecentVerdict] = ()  # newest first
+    verdicts: Sequence[recent.RecentVerdict] = ()  # newest first
     has_baseline: bool = False
     measured: bool = False  # whether HEAD was measured to an end
     not_counted: str = ""  # why the last launch of HEAD says nothing about it
@@ -56,11 +56,11 @@ def read_situation(
     """Read the situation of a work tree; the environment names backend, GPU, profile and data folder."""
     options = runner_options(environment)
     commit = head.commit or ""
-    launches = reads.launches_of(store, commit) if commit else []
+    launches = recent.launches_of(store, commit) if commit else []
     measured = any(launch.counted and launch.outcome in RESULTS for launch in launches)
     last = launches[-1] if launches and not measured else None
     alive, gone = open_runs(paths, store)
-    recent = reads.recent_verdicts(store, head.branch)
+    verdicts = recent.recent_verdicts(store, head.branch)
     return Situation(
         client=client,
         branch=head.branch,
@@ -69,8 +69,8 @@ def read_situation(
         options=options,
         running=alive,
         gone=gone,
-        recent=recent,
-        has_baseline=any(verdict.baseline for verdict in recent) or reads.has_baseline(store, head.branch),
+        verdicts=verdicts,
+        has_baseline=any(verdict.baseline for verdict in verdicts) or recent.has_baseline(store, head.branch),
         measured=measured,
         not_counted=(last.why or last.outcome or "") if last else "",
         refusal=refusal_in(paths.run_log),

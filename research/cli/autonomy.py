@@ -15,7 +15,7 @@ from research.core import git
 from research.lab.plan import plan_again
 from research.store.db import Store
 from research.store.open import read_store
-from research.store.reads import last_run
+from research.store.recent import last_run
 
 
 class Way(str, Enum):

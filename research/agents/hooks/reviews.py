@@ -8,7 +8,7 @@ from research.agents.hooks.entry import Call
 from research.core.contract import HAND, SCORE_FILE
 from research.core.records import OPEN_DECISIONS, Run, Verdict
 from research.core.settings import SETTINGS
-from research.store import reads
+from research.store import recent
 from research.store.db import Store
 
 
@@ -33,7 +33,7 @@ def _has_new_hand_made(call: Call, store: Store) -> bool:
     with os.scandir(call.paths.runs) as entries:
         names = [entry.name for entry in entries if entry.name.startswith(HAND)]
     return any(
-        (call.paths.runs / name / SCORE_FILE).exists() and not reads.is_folder_known(store, name) for name in names
+        (call.paths.runs / name / SCORE_FILE).exists() and not recent.is_folder_known(store, name) for name in names
     )
 
 
@@ -53,21 +53,21 @@ def unseen_review(store: Store, branch: str) -> str:
 def _newly_judged(store: Store, branch: str) -> str | None:
     """Return the run that was judged since the last look, to one caller of all that ask at once."""
     fact = f"shown:{branch}"
-    if reads.last_verdict(store) <= _number(store.fact(fact)):
+    if recent.last_verdict(store) <= _number(store.fact(fact)):
         return None
     with store.write():
-        seen, last = _number(store.fact(fact)), reads.last_verdict(store)
-        name = reads.newly_judged(store, branch, seen) if last > seen else None
+        seen, last = _number(store.fact(fact)), recent.last_verdict(store)
+        name = recent.newly_judged(store, branch, seen) if last > seen else None
         store.set_fact(fact, str(max(seen, last)))
         if name:  # a failure before it is no news any more
-            store.set_fact(f"told:{branch}", str(reads.last_run(store)))
+            store.set_fact(f"told:{branch}", str(recent.last_run(store)))
     return name
 
 
 def _newly_failed(store: Store, branch: str) -> str | None:
     """Return the run that ended without a verdict since the last look, to one caller of all that ask at once."""
     fact = f"told:{branch}"
-    failed = reads.newly_failed(store, branch, _number(store.fact(fact)))
+    failed = recent.newly_failed(store, branch, _number(store.fact(fact)))
     if failed is None:
         return None
     with store.write():

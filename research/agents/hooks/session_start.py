@@ -15,7 +15,7 @@ from research.agents.state import RESULTS, open_runs
 from research.core import git
 from research.core.contract import BRANCHES
 from research.core.settings import SETTINGS
-from research.store import reads
+from research.store import reads, recent
 from research.store.db import Store
 from research.verdict import summary_rows
 from research.verdict.summary_rows import BEST, NO_BASELINE, NO_BEST, NO_PLAN, PHASE, PLAN, SUMMARY_FACT, Row
@@ -69,7 +69,7 @@ def _warnings(call: Call, store: Store, commit: str | None, planned: str | None)
         for run in alive
     ]
     if commit:
-        measured = any(launch.outcome in RESULTS for launch in reads.launches_of(store, commit))
+        measured = any(launch.outcome in RESULTS for launch in recent.launches_of(store, commit))
         known = measured or any(run.commit == commit for run in alive)
         found += summary_rows.head_warnings(commit, git.commit(call.paths.root, commit).subject, known, planned)
     return found
@@ -83,7 +83,7 @@ def stored_rows(store: Store, branch: str) -> list[Row]:
         kept = []
     if kept:
         return kept
-    if not reads.recent_verdicts(store, branch) and not reads.has_baseline(store, branch):
+    if not recent.recent_verdicts(store, branch) and not recent.has_baseline(store, branch):
         return _FRESH
     from research.verdict.summary_cache import remembered
     from research.verdict.summary_text import rows

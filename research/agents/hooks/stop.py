@@ -16,7 +16,7 @@ from research.core import git
 from research.core.clock import system_clock, utc
 from research.core.contract import BRANCHES
 from research.core.settings import SETTINGS
-from research.store import reads
+from research.store import recent
 from research.store.db import Store
 
 _EVENT_CHARS = 2000
@@ -47,7 +47,7 @@ def _continue(call: Call, store: Store, here: Situation, state: Autonomy) -> dic
         store.set_fact(DATA_FACT, "")
     if not order.text:
         return None
-    progress = f"{here.head} {reads.last_run(store)} {reads.last_verdict(store)}"
+    progress = f"{here.head} {recent.last_run(store)} {recent.last_verdict(store)}"
     after, reason = autonomy.continued(state, progress, _digest(call.text("last_assistant_message")))
     if reason:
         return _end_loop(store, state, reason)
@@ -64,8 +64,8 @@ def _continue(call: Call, store: Store, here: Situation, state: Autonomy) -> dic
 
 
 def _reached_limit(store: Store, state: Autonomy) -> str:
-    launched = reads.last_run(store) - state.first_run
-    return autonomy.reached_limit(state, time.time(), launched, reads.spent_usd(store, state.first_run))
+    launched = recent.last_run(store) - state.first_run
+    return autonomy.reached_limit(state, time.time(), launched, recent.spent_usd(store, state.first_run))
 
 
 def _end_loop(store: Store, state: Autonomy, reason: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from research.core import git
 from research.core.clock import system_clock, utc
 from research.core.contract import BRANCHES
 from research.core.settings import SETTINGS
-from research.store import reads
+from research.store import recent
 from research.store.db import Store
 from research.store.open import read_store
 
@@ -62,7 +62,7 @@ def _turn_switch(call: Call, branch: str) -> str:
     with read_store(call.paths, SETTINGS.hook_wait_s) as store:
         with store.write():
             before = autonomy.load(store)
-            after = _after(before, wish, text, reads.last_run(store))
+            after = _after(before, wish, text, recent.last_run(store))
             if after is None:
                 return ""
             autonomy.save(store, after)
