@@ -16,11 +16,10 @@ from research.core.records import Plan, Run
 from research.store import reads, recent
 from research.store.db import Store
 from research.store.folders import is_alive
+from research.store.ledger import ROW_OUTCOMES
 
 LOCAL = "--backend local"
 """The runner's options where a lab names no backend."""
-RESULTS = ("scored", "crash", "timeout")
-"""Outcomes that say something about a commit."""
 DATA_FACT = "told_of_data"
 """Name of the store's fact that holds "1" once the person was told that data is missing."""
 _REFUSALS = ("refused", "configuration")
@@ -57,7 +56,7 @@ def read_situation(
     options = runner_options(environment)
     commit = head.commit or ""
     launches = recent.launches_of(store, commit) if commit else []
-    measured = any(launch.counted and launch.outcome in RESULTS for launch in launches)
+    measured = any(launch.counted and launch.outcome in ROW_OUTCOMES for launch in launches)
     last = launches[-1] if launches and not measured else None
     alive, gone = open_runs(paths, store)
     verdicts = recent.recent_verdicts(store, head.branch)

@@ -172,7 +172,7 @@ def test_changed_fixed_files_are_named_once_with_the_command_that_restores_them(
     (kit.root / "research" / "__init__.py").write_text("x = 1\n")
     text = after_tool(kit)
     assert "research/__init__.py" in text
-    command = text.split("Put them back: ")[1]
+    command = text[text.index("git restore") :].split("\n")[0].rstrip(".")
     subprocess.run(["/bin/bash", "-c", command], cwd=kit.root, env=kit.environment, check=True)
     assert kit.git("status", "--porcelain") == ""
     assert after_tool(kit) == ""
@@ -320,7 +320,7 @@ def test_a_stop_that_can_not_be_noted_is_not_lost_in_silence(kit: Kit):
     assert "research autonomy" in text
 
 
-def test_runs_by_hand_that_can_not_be_taken_in_keep_no_hook_from_its_work(kit: Kit):
+def test_runs_by_hand_that_can_not_be_recorded_keep_no_hook_from_its_work(kit: Kit):
     turn_on(kit)
     kit.run()
     folder = kit.root / "results" / "runs" / "hand-20260101T000000Z-1"
@@ -331,7 +331,7 @@ def test_runs_by_hand_that_can_not_be_taken_in_keep_no_hook_from_its_work(kit: K
     hook(kit, "UserPromptSubmit", prompt="stop")
     with open_store(LabPaths(kit.root), "2026-01-01T00:00:00Z", print) as store:
         assert not autonomy.load(store).enabled
-    assert "were not taken in: SyntaxError" in log(kit)
+    assert "were not recorded: SyntaxError" in log(kit)
 
 
 @pytest.mark.parametrize("end", [[], ["--runs", "1"]], ids=["goes on", "has come to its limit"])

@@ -11,6 +11,9 @@ from typing import Protocol
 
 from research.core.check import Check
 
+ENV_DRIVEN = "AUTORESEARCH_DRIVEN"
+"""Tells the hooks that a driver runs, judges and settles."""
+
 
 class Trouble(str, Enum):
     """Why an attempt at an idea came to no candidate."""

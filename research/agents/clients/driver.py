@@ -18,15 +18,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
-from research.agents.clients.base import Client, SessionEnd, Trouble
+from research.agents.clients.base import ENV_DRIVEN, Client, SessionEnd, Trouble
 from research.code import fingerprint
 from research.core import git
 from research.core.commit_message import EXPERIMENT
 from research.core.settings import SETTINGS
 from research.runs.preflight import TARGET
 
-ENV_DRIVEN = "AUTORESEARCH_DRIVEN"
-"""Tells the hooks that a driver runs, judges and settles."""
 WAITS = frozenset({Trouble.rate_limit, Trouble.crash})
 """Failures of the service, for which waiting may help."""
 HOPELESS = frozenset({Trouble.missing, Trouble.login, Trouble.stopped})

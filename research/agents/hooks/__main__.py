@@ -39,7 +39,8 @@ def refuse_old_python(name: str) -> None:
         text = (
             f"Autoresearch: {what}. Tell the person to type `uv sync`, which makes .venv, where hooks find a newer one."
         )
-        print(json.dumps({"hookSpecificOutput": {"hookEventName": "SessionStart", "additionalContext": text}}))
+        answer = {"hookSpecificOutput": {"hookEventName": "SessionStart", "additionalContext": text}}
+        print(json.dumps(answer), flush=True)
 
 
 def main(name: str) -> None:
@@ -60,3 +61,4 @@ def main(name: str) -> None:
 
 if __name__ == "__main__":
     main(sys.argv[1])
+    os._exit(0)  # everything is written and closed; taking the interpreter down would be another tenth of the time

@@ -1,4 +1,4 @@
-"""The way in of every hook: a payload in, at most one JSON object out."""
+"""Reads a hook's payload, calls the hook, and prints its answer: at most one JSON object."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from research.agents.clients import client_of
-from research.agents.clients.base import Client
+from research.agents.clients.base import ENV_DRIVEN, Client
 from research.core.clock import system_clock, utc
 from research.core.errors import ResearchError
 from research.core.paths import LabPaths
@@ -56,7 +56,7 @@ class Call:
     @property
     def is_driven(self) -> bool:
         """Whether a driver of ours started the agent: it runs, judges and settles, so hooks only guard."""
-        return bool(self.environment.get("AUTORESEARCH_DRIVEN"))
+        return bool(self.environment.get(ENV_DRIVEN))
 
     @property
     def client(self) -> Client:
@@ -96,7 +96,7 @@ def run(name: str, root: str, log: Callable[[str], None]) -> None:
     hook = importlib.import_module(f"research.agents.hooks.{name}")
     answer = hook.answer(Call(EVENTS[name], LabPaths(Path(root)), payload, dict(os.environ), log))
     if answer:
-        sys.stdout.write(json.dumps(answer) + "\n")
+        print(json.dumps(answer), flush=True)
 
 
 def context(call: Call, *parts: str) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ from research.store.db import Store
 
 
 def open_current_memory(call: Call) -> Store:
-    """Open the memory, finished runs by hand taken in first; those that can't be now are at the next look."""
+    """Record finished runs that were made by hand, then open the memory; a later hook tries again what fails now."""
     store = call.open_memory()
     try:
         if not _has_new_hand_made(call, store):
@@ -22,7 +22,7 @@ def open_current_memory(call: Call) -> Store:
 
         Lab(call.paths, say=call.log).open().close()
     except Exception as error:
-        call.log(f"runs made by hand were not taken in: {type(error).__name__}: {error}")
+        call.log(f"runs made by hand were not recorded: {type(error).__name__}: {error}")
     store.close()
     return call.open_memory()
 

@@ -11,12 +11,13 @@ from typing import Any
 from research.agents import autonomy
 from research.agents.hooks.entry import Call, context
 from research.agents.hooks.reviews import open_current_memory, unseen_review
-from research.agents.state import RESULTS, open_runs
+from research.agents.state import open_runs
 from research.core import git
 from research.core.contract import BRANCHES
 from research.core.settings import SETTINGS
 from research.store import reads, recent
 from research.store.db import Store
+from research.store.ledger import ROW_OUTCOMES
 from research.verdict import summary_rows
 from research.verdict.summary_rows import BEST, NO_BASELINE, NO_BEST, NO_PLAN, PHASE, PLAN, SUMMARY_FACT, Row
 
@@ -69,7 +70,7 @@ def _warnings(call: Call, store: Store, commit: str | None, planned: str | None)
         for run in alive
     ]
     if commit:
-        measured = any(launch.outcome in RESULTS for launch in recent.launches_of(store, commit))
+        measured = any(launch.outcome in ROW_OUTCOMES for launch in recent.launches_of(store, commit))
         known = measured or any(run.commit == commit for run in alive)
         found += summary_rows.head_warnings(commit, git.commit(call.paths.root, commit).subject, known, planned)
     return found
