@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from research.agents.hooks.events import CONTEXT_CHARS
-from research.core.settings import SETTINGS, Settings
+from research.core.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = (
@@ -72,8 +71,7 @@ def test_every_threshold_is_at_home_in_one_room_with_its_reason_and_is_used():
             name = field.target.id
             assert name not in homes, f"{name} is in {homes[name]}.py and in {path.name}"
             homes[name] = path.stem
-            assert re.search(rf"\.{name}\b", sources) or name == "context_chars", f"nothing asks for {name}"
-    assert SETTINGS.context_chars == CONTEXT_CHARS, "hooks have no time to load the settings and keep a copy"
+            assert re.search(rf"\.{name}\b", sources), f"nothing asks for {name}"
     assert set(homes) == set(Settings.__dataclass_fields__)
 
 

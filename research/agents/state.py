@@ -1,81 +1,126 @@
-"""Looks where a lab stands, for the next order: the memory at a glance, git's own files, and the locks of runs."""
+"""Reads the situation of a lab, from which the next order is written: memory, git, locks of runs, data, run.log."""
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
-from research.agents.hooks.git_fast import commit_of, differs, subject_of
-from research.agents.next_step import Situation
+from research.agents.clients.base import Client
+from research.core import git
+from research.core.errors import ConfigurationError
+from research.core.paths import LabPaths, machine_home
+from research.core.records import Plan, Run
+from research.store import reads, recent
+from research.store.db import Store
+from research.store.folders import is_alive
+from research.store.ledger import ROW_OUTCOMES
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from research.store.glance import Glance
-
-TARGET = "train.py"
-_ENDED = ("scored", "crash", "timeout")
-"""Outcomes that say something about a commit."""
-
-
-def look(root: str, branch: str, store: Glance, options: str, environment: dict[str, str]) -> Situation:
-    """The situation of a work tree."""
-    head = commit_of(root)
-    here = Situation(branch, head, subject_of(root, head) if head else "", options)
-    for run in store.open_runs():
-        (here.running if _is_alive(root, run["folder"]) else here.gone).append(run["run"])
-    here.recent = store.recent(branch)
-    here.has_baseline = any(row["baseline"] for row in here.recent) or store.has_baseline(branch)
-    here.dirty = bool(head) and differs(root, head, TARGET)
-    if head and here.subject.startswith("exp:"):
-        runs = store.runs_of(head)
-        here.measured = any(run["counted"] and run["outcome"] in _ENDED for run in runs)
-        if runs and not here.measured and runs[-1]["outcome"]:
-            here.ended_badly = runs[-1]["why"] or runs[-1]["outcome"]
-    here.missing_data = missing_data(options, environment)
-    here.told_of_data = bool(store.fact("told_of_data"))
-    if here.told_of_data and not here.missing_data:
-        store.set_fact("told_of_data", None)
-    here.plan = store.pending_plan()
-    if here.plan:
-        from research.agents.hooks.wire import mapping
-
-        details = here.plan["details"] = mapping(str(here.plan["details"]))
-        if details.get("branch", branch) != branch:
-            here.plan = None
-    return here
+LOCAL = "--backend local"
+"""The runner's options where a lab names no backend."""
+DATA_FACT = "told_of_data"
+"""Name of the store's fact that holds "1" once the person was told that data is missing."""
+_REFUSALS = ("refused", "configuration")
+_LOG_END_BYTES = 4096
+"""The runner's last two lines fit twice."""
 
 
-def _is_alive(root: str, folder: str) -> bool:
-    """Whether a run's runner, or anything it launched, still holds its lock."""
-    import fcntl
+@dataclass(frozen=True)
+class Situation:
+    """What the next order depends on."""
+
+    client: Client
+    branch: str
+    head: str = ""  # full hash, "" without commits
+    subject: str = ""  # HEAD's
+    options: str = LOCAL  # the runner's, for this lab's backend and GPU
+    running: Sequence[Run] = ()
+    gone: Sequence[Run] = ()  # runs without an end whose runner and command are gone
+    verdicts: Sequence[recent.RecentVerdict] = ()  # newest first
+    has_baseline: bool = False
+    measured: bool = False  # whether HEAD was measured to an end
+    not_counted: str = ""  # why the last launch of HEAD says nothing about it
+    refusal: str = ""  # why the launch that wrote run.log was refused
+    dirty: bool = False  # whether train.py differs from HEAD
+    missing_data: str = ""  # what is missing, as a sentence
+    told_of_data: bool = False  # whether the person was told that
+    plan: Plan | None = None  # the pending one
+
+
+def read_situation(
+    paths: LabPaths, head: git.Head, store: Store, client: Client, environment: Mapping[str, str]
+) -> Situation:
+    """Read the situation of a work tree; the environment names backend, GPU, profile and data folder."""
+    options = runner_options(environment)
+    commit = head.commit or ""
+    launches = recent.launches_of(store, commit) if commit else []
+    measured = any(launch.counted and launch.outcome in ROW_OUTCOMES for launch in launches)
+    last = launches[-1] if launches and not measured else None
+    alive, gone = open_runs(paths, store)
+    verdicts = recent.recent_verdicts(store, head.branch)
+    return Situation(
+        client=client,
+        branch=head.branch,
+        head=commit,
+        subject=git.commit(paths.root, commit).subject if commit else "",
+        options=options,
+        running=alive,
+        gone=gone,
+        verdicts=verdicts,
+        has_baseline=any(verdict.baseline for verdict in verdicts) or recent.has_baseline(store, head.branch),
+        measured=measured,
+        not_counted=(last.why or last.outcome or "") if last else "",
+        refusal=refusal_in(paths.run_log),
+        dirty=bool(commit) and bool(git.differing(paths.root, ("train.py",))),
+        missing_data=missing_data(options, environment),
+        told_of_data=bool(store.fact(DATA_FACT)),
+        plan=reads.plan_of(store, head.branch),
+    )
+
+
+def runner_options(environment: Mapping[str, str]) -> str:
+    """Return the runner's options for the backend and GPU that this lab uses, names of other signs left out."""
+    backend, gpu = environment.get("AUTORESEARCH_BACKEND") or "local", environment.get("AUTORESEARCH_GPU") or ""
+    if not _is_name(backend) or backend == "local":
+        return LOCAL
+    return f"--backend {backend} --gpu {gpu}" if _is_name(gpu) else f"--backend {backend}"
+
+
+def _is_name(word: str) -> bool:
+    return word.replace("-", "").replace("!", "").isalnum()
+
+
+def launch_command(options: str) -> str:
+    """Return the command line of a launch."""
+    return f"python scripts/run_experiment.py {options} -- uv run train.py > run.log 2>&1"
+
+
+def open_runs(paths: LabPaths, store: Store) -> tuple[list[Run], list[Run]]:
+    """Return the runs without an end: those in progress, and those whose runner and command are gone."""
+    runs = [(run, is_alive(paths.runs / run.folder)) for run in store.open_runs()]
+    return [run for run, alive in runs if alive], [run for run, alive in runs if not alive]
+
+
+def missing_data(options: str, environment: Mapping[str, str]) -> str:
+    """Return what the official profile lacks on this machine, as a sentence; "" where nothing, or on pocket."""
+    from research.runs.preflight import check_data  # loads what no other hook needs
 
     try:
-        fd = os.open(os.path.join(root, "results", "runs", folder, "alive"), os.O_RDWR)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(fd)
-    return False
-
-
-def missing_data(options: str, environment: dict[str, str]) -> str:
-    """What the official profile lacks on this machine, as a sentence; "" where nothing, or where pocket is in use."""
-    profile = environment.get("AUTORESEARCH_PROFILE")
-    if not profile:
-        official = "modal" in options or os.path.exists("/dev/nvidia0")
-        profile = "official" if official else "pocket"
-    if profile != "official":
-        return ""
-    home = os.path.expanduser(environment.get("AUTORESEARCH_HOME") or "~/.cache/autoresearch")
-    try:
-        has_data = any(name.endswith(".parquet") for name in os.listdir(os.path.join(home, "data")))
-    except OSError:
-        has_data = False
-    if not has_data:
-        return f"The data of the official profile is missing in {home}."
-    if not os.path.isfile(os.path.join(home, "tokenizer", "tokenizer.json")):
-        return f"The tokenizer of the official profile is missing in {home}."
+        check_data(machine_home(environment), environment, "modal" in options or os.path.exists("/dev/nvidia0"))
+    except ConfigurationError as error:
+        return error.what
     return ""
+
+
+def refusal_in(run_log: Path) -> str:
+    """Return why the launch that wrote a log was refused, "" if it was not; the memory holds no refused runs."""
+    try:
+        with run_log.open("rb") as file:
+            file.seek(max(0, run_log.stat().st_size - _LOG_END_BYTES))
+            lines = [line for line in file.read().decode("utf-8", "replace").splitlines() if line.startswith("[run] ")]
+        outcome = json.loads(lines[-1].removeprefix("[run] end "))["outcome"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return ""
+    return lines[-2].removeprefix("[run] ") if outcome in _REFUSALS and len(lines) > 1 else ""

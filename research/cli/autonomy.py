@@ -8,14 +8,14 @@ from typing import Annotated
 
 import typer
 
-from research.agents.autonomy import Autonomy, load, save, turned_off, turned_on
+from research.agents.autonomy import Autonomy, limits_in_words, load, save, turned_off, turned_on
 from research.cli.kit import JsonFlag, show
 from research.cli.runs import this_lab
 from research.core import git
 from research.lab.plan import plan_again
 from research.store.db import Store
-from research.store.glance import glance
 from research.store.open import read_store
+from research.store.recent import last_run
 
 
 class Way(str, Enum):
@@ -45,9 +45,7 @@ def autonomy(
             state = load(store)
     else:
         with lab.open_as_it_is() as store:
-            with glance(str(lab.paths.discovery)) as seen:
-                last = seen.last("runs") if seen else 0
-            state = _turn(store, way, {"runs": runs, "hours": hours, "usd": usd}, last, lab.now_utc())
+            state = _turn(store, way, {"runs": runs, "hours": hours, "usd": usd}, lab.now_utc())
             if state.enabled:
                 plan_again(lab, store, git.head(lab.work).branch)
     data = {
@@ -61,7 +59,7 @@ def autonomy(
     show("autonomy", data, _words(state), as_json)
 
 
-def _turn(store: Store, way: Way, limits: dict[str, float], last: int, at_utc: str) -> Autonomy:
+def _turn(store: Store, way: Way, limits: dict[str, float], at_utc: str) -> Autonomy:
     with store.write():
         before, now = load(store), time.time()
         if way is Way.off:
@@ -69,19 +67,14 @@ def _turn(store: Store, way: Way, limits: dict[str, float], last: int, at_utc: s
             store.drop_plans(at_utc)
         else:
             named = {name: value for name, value in limits.items() if value}
-            state = turned_on(before, "research autonomy on", now, last, named)
+            state = turned_on(before, "research autonomy on", now, last_run(store), named)
         save(store, state)
         store.add_event(at_utc, "autonomy", None, {"enabled": state.enabled, "reason": state.reason})
     return state
 
 
 def _words(state: Autonomy) -> str:
-    limits = [
-        f"{state.runs} runs" if state.runs else "",
-        f"{state.hours:g} hours" if state.hours else "",
-        f"${state.usd:g}" if state.usd else "",
-    ]
-    until = ", ".join(part for part in limits if part)
+    until = limits_in_words(state)
     if state.enabled:
-        return f"Autonomy is on ({state.reason})" + (f"; it lets go after {until}." if until else ".")
+        return f"Autonomy is on ({state.reason})" + (f"; it ends after {until}." if until else ".")
     return f"Autonomy is off ({state.reason})."

@@ -177,10 +177,11 @@ def _refuse_nothing(store: Store, state: NightState, begun: NightState, before: 
 
 
 def _editor(agent: Agent, lab: Lab) -> Any:
-    if agent is Agent.codex:
-        from research.agents.clients.codex.editor import CodexEditor
+    if agent is not Agent.builtin:
+        from research.agents.clients import CLIENTS
+        from research.agents.clients.editor import ClientEditor
 
-        return CodexEditor(lab)
+        return ClientEditor(CLIENTS[agent.value], lab)
     from research.agents.night.editors import BuiltinEditor
 
     return BuiltinEditor(lab)

@@ -72,6 +72,8 @@ BRANCHES: Final = "autoresearch/"
 # ---------------------------------------------------------------------------------------------------------------
 # Files of a run
 
+HAND: Final = "hand-"
+"""How the folder of a run by hand, without the runner, begins under results/runs."""
 SCORE_FILE: Final = "score.json"
 SCORE_SCHEMA: Final = "autoresearch.score/1"
 RUN_LOG: Final = "run.log"

@@ -105,10 +105,14 @@ class Change:
 
 
 def head(root: Path) -> Head:
-    """The commit and branch of the work tree."""
-    branch = _call(root, "symbolic-ref", "-q", "--short", "HEAD")
-    commit = _call(root, "rev-parse", "-q", "--verify", "HEAD^{commit}")
-    return Head(_text(commit.stdout).strip() or None, _text(branch.stdout).strip())
+    """Return the commit and branch of the work tree."""
+    prefix = "refs/heads/"
+    done = _call(root, "rev-parse", "HEAD", "--symbolic-full-name", "HEAD")
+    if done.returncode == 0:
+        commit, name = _text(done.stdout).splitlines()
+        return Head(commit, name.removeprefix(prefix) if name.startswith(prefix) else "")
+    name = _text(_call(root, "symbolic-ref", "-q", "HEAD").stdout).strip()  # no commit yet, or no repository
+    return Head(None, name.removeprefix(prefix))
 
 
 def resolve(root: Path, rev: str) -> str | None:
@@ -206,6 +210,12 @@ def unfinished(root: Path) -> str:
     return next((what for name, what in signs.items() if (folder / name).exists()), "")
 
 
+def folders(root: Path) -> tuple[Path, Path]:
+    """Return the work tree's own git folder, and the one that all work trees share."""
+    own, shared = _text(_ok(root, "rev-parse", "--absolute-git-dir", "--git-common-dir")).splitlines()
+    return Path(own), (root / shared).resolve()
+
+
 def worktree_of(root: Path, branch: str) -> Path | None:
     """The work tree that has this branch checked out, None if no one has."""
     place: Path | None = None
@@ -271,7 +281,7 @@ def commit_file(root: Path, parent: str, path: str, content: bytes, message: str
     others = [line for line in entries if not line.endswith(ending)]
     listing = b"".join(line + b"\x00" for line in [*others, mode + b" blob " + name.encode() + ending])
     tree = _text(_ok(root, "mktree", "-z", data=listing)).strip()
-    made = _ok(root, "commit-tree", tree, "-p", parent, data=message.encode(), extra=_author(root))
+    made = _ok(root, "commit-tree", tree, "-p", parent, data=message.encode(), extra=author(root))
     return _text(made).strip()
 
 
@@ -284,8 +294,8 @@ def merge_file(base: bytes, ours: bytes, theirs: bytes) -> bytes | None:
     return done.stdout if done.returncode == 0 else None
 
 
-def _author(root: Path) -> Mapping[str, str]:
-    """Who commits: whoever git knows, else this tool, so that a machine without an identity can run a night."""
+def author(root: Path) -> Mapping[str, str]:
+    """Return the variables that name this tool as author, none where git knows one: a night needs no identity."""
     if _call(root, "var", "GIT_COMMITTER_IDENT").returncode == 0 and _call(root, "config", "user.email").stdout:
         return {}
     roles = ("AUTHOR", "COMMITTER")

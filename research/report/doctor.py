@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from research.agents.clients.doctor import check_clients, check_hooks
 from research.core import git
 from research.core.check import Check
 from research.core.contract import BRANCHES, ENV_PROFILE
@@ -74,7 +75,7 @@ def examine(
     if root is None:
         fix = "cd into the repository (or: git init)" if shutil.which("git") else _GET_GIT
         return [*found, Check("git", False, trouble, fix)]
-    found += [_git(root), _store(LabPaths(root)), _modal(environment)]
+    found += [_git(root), _store(LabPaths(root)), _modal(environment), *check_hooks(root, environment)]
     return [*found, *(_clients(root, environment) if clients else [_unasked()])]
 
 
@@ -244,9 +245,7 @@ def _unasked() -> Check:
 
 def _clients(root: Path, environment: Mapping[str, str]) -> list[Check]:
     """Ask the coding agents about themselves and their hooks."""
-    from research.agents.clients.codex.doctor import checks
-
     try:
-        return checks(root, environment)
+        return check_clients(root, environment)
     except (OSError, ResearchError, ValueError) as error:
-        return [Check("hooks", False, f"they could not be looked at: {error}", "git status .codex")]
+        return [Check("clients", False, f"they could not be asked: {error}", "git status .codex")]

@@ -16,7 +16,7 @@ from research.runs.log import LogText, parse_text, read_log, read_summary
 from research.runs.record import scored
 from research.runs.score import Score, read_score
 
-HAND = "hand-"
+HAND = contract.HAND
 _NO_LOG = LogText(())
 
 

@@ -45,10 +45,10 @@ def translated(path: Path | None) -> Iterator[None]:
         raise StoreBusy(f"{path} could not be used: {error}.", "Free disk space or wait, and try again.") from None
 
 
-def _configure(db: sqlite3.Connection) -> None:
+def _configure(db: sqlite3.Connection, wait_s: float) -> None:
     db.row_factory = sqlite3.Row
-    db.execute(f"PRAGMA busy_timeout = {int(SETTINGS.busy_timeout_s * 1000)}")
-    deadline = time.monotonic() + SETTINGS.busy_timeout_s
+    db.execute(f"PRAGMA busy_timeout = {int(wait_s * 1000)}")
+    deadline = time.monotonic() + wait_s
     while True:
         # Switching to WAL needs a moment alone, for which SQLite does not wait by itself.
         try:
@@ -102,18 +102,25 @@ def migrate(db: sqlite3.Connection, path: Path | None, migrations: Sequence[Migr
                 db.execute(f"PRAGMA user_version = {version + 1}")
 
 
-def connect(path: Path | None, migrations: Sequence[Migration] = MIGRATIONS) -> sqlite3.Connection:
-    """Opens the file (or, for None, an empty memory that nobody else sees) and brings it up to date.
+def connect(
+    path: Path | None, migrations: Sequence[Migration] = MIGRATIONS, wait_s: float = SETTINGS.busy_timeout_s
+) -> sqlite3.Connection:
+    """Open the file (or, for None, an empty memory that nobody else sees) and bring it up to date.
+
+    Args:
+        path: The file.
+        migrations: The steps that bring it up to date.
+        wait_s: Longest wait for another writer, here and at every later statement.
 
     Raises:
         StoreNewer, StoreDamaged, StoreBusy: as their names say.
     """
     with translated(path):
         db = sqlite3.connect(
-            path if path else ":memory:", isolation_level=None, timeout=SETTINGS.busy_timeout_s, check_same_thread=False
+            path if path else ":memory:", isolation_level=None, timeout=wait_s, check_same_thread=False
         )
         try:
-            _configure(db)
+            _configure(db, wait_s)
             if path and path.stat().st_size <= SETTINGS.check_bytes:
                 found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
                 if found != "ok":

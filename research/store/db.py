@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from research.core.records import Event, Judged, Plan, Run, Verdict
+from research.core.settings import SETTINGS
 from research.store import ledger
 from research.store.connect import StoreDamaged, connect, transaction, translated
-from research.store.glance import DROP_PLANS
 from research.store.rows import event_from_row, from_row, to_row
 from research.store.schema import TABLES
 
@@ -36,14 +36,15 @@ class Store:
 
     Args:
         path: The file; None for an empty memory that is gone when closed (for reading where there is none yet).
+        wait_s: Longest wait for another writer.
 
     Raises:
         StoreNewer, StoreDamaged, StoreBusy: from every method, as their names say.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, wait_s: float = SETTINGS.busy_timeout_s) -> None:
         self.path = path
-        self._db = connect(path)
+        self._db = connect(path, wait_s=wait_s)
         found = {row["name"] for row in self._read("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if missing := TABLES - found:
             self._db.close()
@@ -232,9 +233,13 @@ class Store:
             )
 
     def drop_plans(self, at_utc: str) -> None:
-        """Closes every plan that nobody carries out."""
+        """Close every plan that no run in progress carries out; theirs are closed when they end."""
         with self.write():
-            self._db.execute(DROP_PLANS, (at_utc,))
+            self._db.execute(
+                "UPDATE plans SET closed_utc = ? WHERE closed_utc IS NULL AND plan NOT IN"
+                " (SELECT plan FROM runs WHERE outcome IS NULL AND plan IS NOT NULL)",
+                (at_utc,),
+            )
 
     def pending_plan(self) -> Plan | None:
         """The latest plan that is still open."""

@@ -17,8 +17,12 @@ from research.store.ledger_file import import_ledger_lines
 SetAside = Callable[[str], None]
 
 
-def read_store(paths: LabPaths) -> Store:
-    """The memory for reading: the file where there is one, else an empty one; makes no files.
+def read_store(paths: LabPaths, wait_s: float = SETTINGS.busy_timeout_s) -> Store:
+    """Open the memory as it is: the file where there is one, else an empty one; makes no files.
+
+    Args:
+        paths: The checkout.
+        wait_s: Longest wait for another writer.
 
     Raises:
         StoreNewer, StoreDamaged, StoreBusy: as their names say.
@@ -27,7 +31,7 @@ def read_store(paths: LabPaths) -> Store:
         return Store(None)
     if not _has_content(paths.memory):  # SQLite would take it for a new one and write its tables, which look like ours
         raise StoreDamaged(f"{paths.memory} is empty (0 bytes).", "Type: research record (it is rebuilt).")
-    return Store(paths.memory)
+    return Store(paths.memory, wait_s)
 
 
 def open_store(paths: LabPaths, at_utc: str, tell: SetAside) -> Store:

@@ -16,15 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from research.agents.clients.codex.driver import (
-    CodexDriver,
-    CodexFailed,
-    Proposal,
-    Task,
-    Trouble,
-    World,
-    launch_process,
-)
+from research.agents.clients import CLIENTS
+from research.agents.clients.base import Trouble
+from research.agents.clients.driver import Driver, NoProposal, Proposal, Task, World, launch_process
 from tests.support.codexkit import CODED, CODEX, codex_exec, make_codex_kit, needs_codex, trust
 from tests.support.labkit import Kit
 from tests.support.model_server import Fail, Model, Patch, Poll, Say, Shell, Step, in_code_mode, model_server
@@ -153,11 +147,11 @@ def _unguarded() -> list[str]:
     return ["--dangerously-bypass-approvals-and-sandbox"] if done.returncode else []
 
 
-def driver(kit: Kit, waits: list[float] | None = None) -> CodexDriver:
+def driver(kit: Kit, waits: list[float] | None = None) -> Driver:
     """The real driver with the real client."""
     environment = {**kit.environment, "AUTORESEARCH_CODEX": str(CODEX)}
     noted = [] if waits is None else waits
-    return CodexDriver(kit.root, environment, World(launch_process, noted.append), _unguarded())
+    return Driver(CLIENTS["codex"], kit.root, environment, World(launch_process, noted.append), _unguarded())
 
 
 @pytest.mark.skipif(CODEX is not None and bool(_unguarded()), reason="Codex can make no sandbox on this machine")
@@ -189,7 +183,7 @@ def test_the_drivers_agent_can_not_train_and_limits_are_named(kit: Kit):
     waits: list[float] = []
     with model_server([Fail(429, "rate limit reached")] * 40) as model:
         trust(kit, model.url)
-        with pytest.raises(CodexFailed) as failed:
+        with pytest.raises(NoProposal) as failed:
             driver(kit, waits).propose(Task(before, "x", "local_tuner"), attempts=2)
     assert failed.value.trouble is Trouble.rate_limit
     assert waits == [30.0]

@@ -1,15 +1,20 @@
-"""Doctor's lines about Codex: by the user's configuration, and by asking the installed client."""
+"""Doctor's lines about hooks and about Codex: by what the client lists, scripted and as the installed one does."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
-from research.agents.clients.codex.doctor import ask_codex, checks, trusted_hash
+from research.agents.clients import doctor
+from research.agents.clients.codex.client import CODEX
+from research.agents.clients.codex.doctor import ask_codex, checks
 from research.core.check import Check
 from tests.support import codexkit
 from tests.support.labkit import Kit
+
+NAMES = ("sessionStart", "userPromptSubmit", "preToolUse", "postToolUse", "stop")
 
 
 @pytest.fixture
@@ -23,54 +28,90 @@ def kit(tmp_path: Path) -> Kit:
     return kit
 
 
+def listed(trust: str = "trusted", **change: object) -> list[dict[str, object]]:
+    """Five hooks as Codex lists them, the last one changed."""
+    hook = {"command": "sh -c '... .codex/hooks/hook.sh stop'".replace(" .codex", " /.codex"), "enabled": True}
+    hooks: list[dict[str, object]] = [{**hook, "eventName": name, "trustStatus": trust} for name in NAMES]
+    hooks[-1] |= change
+    return hooks
+
+
+def hooks_line(kit: Kit, answer: list[dict[str, object]] | None) -> Check:
+    """The line about Codex's hooks, for what Codex answers."""
+    return next(c for c in checks(CODEX, kit.root, kit.environment, lambda *_: answer) if c.name == "codex hooks")
+
+
+@pytest.mark.parametrize(
+    ("answer", "say", "fix"),
+    [
+        (None, "did not say", "install"),
+        ([], "neither .codex nor program.md", "trust the folder"),
+        (listed("untrusted"), "stop untrusted", "Trust all"),
+        (listed(trustStatus="modified"), "stop modified", "Trust all"),
+        (listed(enabled=False), "stop switched off", "enabled = false"),
+        (listed()[:4], "4 of five", "git restore"),
+    ],
+)
+def test_what_keeps_codex_from_running_the_hooks_is_named_with_its_cure(
+    kit: Kit, answer: list[dict[str, object]] | None, say: str, fix: str
+):
+    line = hooks_line(kit, answer)
+    assert not line.ok
+    assert say in line.say
+    assert fix in line.fix
+    assert hooks_line(kit, listed()).ok
+
+
 def lines(kit: Kit) -> dict[str, Check]:
-    """The lines by name, Codex not asked."""
-    return {check.name: check for check in checks(kit.root, kit.environment, lambda *_: None)}
+    """Doctor's lines by name."""
+    return {check.name: check for check in doctor.checks(kit.root, kit.environment)}
 
 
-def test_without_trust_every_step_is_named(kit: Kit):
+def test_lost_files_and_a_missing_codex_are_said(kit: Kit):
+    kit.environment["PATH"] = "/nowhere"
     found = lines(kit)
     assert found["codex"].ok
     assert found["hook files"].ok
-    assert not found["codex project"].ok
-    assert "untrusted" in found["codex hooks"].say
-    assert found["codex hooks"].fix
-
-
-def test_trust_change_and_switch_are_told_apart(kit: Kit):
-    codexkit.trust(kit, "http://127.0.0.1:9/v1")
-    assert all(check.ok for check in lines(kit).values())
-    config = kit.home / "codex" / "config.toml"
-    text = config.read_text()
-    config.write_text(text.replace('stop:0:0"]\n', 'stop:0:0"]\nenabled = false\n'))
-    assert "Stop off" in lines(kit)["codex hooks"].say
-    config.write_text(text)
-    hooks = kit.root / ".codex" / "hooks.json"
-    hooks.write_text(hooks.read_text().replace('"timeout": 15', '"timeout": 16'))
-    assert "PreToolUse modified" in lines(kit)["codex hooks"].say
-    hooks.write_text("{")
+    assert "no Python" in found["hook python"].say
+    (kit.root / ".codex/hooks/hook.sh").unlink()
+    assert "hook.sh" in lines(kit)["hook files"].say
+    (kit.root / ".codex/hooks.json").write_text("{")
     assert not lines(kit)["hook files"].ok
 
 
-def test_a_lost_script_and_a_missing_codex_are_said(kit: Kit):
-    (kit.root / ".codex/hooks/stop.py").unlink()
-    assert "stop" in lines(kit)["hook files"].say
-    kit.environment["PATH"] = "/nowhere"
-    assert lines(kit)["codex"].ok
+def test_the_python_that_hooks_start_with_is_looked_at(kit: Kit):
+    kit.environment["PATH"] = str(kit.root.parent / "bin")
+    python = kit.root.parent / "bin" / "python3"
+    python.write_text("#!/bin/sh\necho 3.8\n")
+    python.chmod(0o755)
+    assert "is 3.8" in lines(kit)["hook python"].say
+    own = kit.root / ".venv" / "bin" / "python"
+    own.parent.mkdir(parents=True)
+    own.symlink_to(sys.executable)
+    assert lines(kit)["hook python"].ok
 
 
-def test_both_makers_of_hashes_agree():
-    group = {"matcher": "Bash", "hooks": [{"type": "command", "command": "x", "timeout": 5}]}
-    assert trusted_hash("pre_tool_use", group) == codexkit.trusted_hash("pre_tool_use", group)
+def test_the_last_line_of_the_hooks_log_is_shown(kit: Kit):
+    assert "hooks.log" not in lines(kit)
+    (kit.root / "results/discovery").mkdir(parents=True)
+    (kit.root / "results/discovery/hooks.log").write_text("one\ntwo\n")
+    assert lines(kit)["hooks.log"].say == "last line: two"
 
 
 @codexkit.needs_codex
 def test_the_installed_codex_says_what_will_run(kit: Kit):
+    kit.environment["AUTORESEARCH_CODEX"] = str(codexkit.CODEX)
+    kit.environment["CODEX_HOME"] = str(kit.home / "codex")
+    (kit.home / "codex").mkdir()
+    assert "trust the folder" in lines(kit)["codex hooks"].fix
     codexkit.trust(kit, "http://127.0.0.1:9/v1")
-    environment = {**kit.environment, "AUTORESEARCH_CODEX": str(codexkit.CODEX)}
-    listed = ask_codex(str(codexkit.CODEX), kit.root, environment)
-    assert listed is not None
-    assert len(listed) == 5
-    found = {check.name: check for check in checks(kit.root, environment)}
-    assert found["codex hooks"].ok, found["codex hooks"]
-    assert "Codex says" in found["codex hooks"].say
+    answer = ask_codex(str(codexkit.CODEX), kit.root, kit.environment)
+    assert answer is not None
+    assert len(answer) == 5
+    assert lines(kit)["codex hooks"].ok
+    config = kit.home / "codex" / "config.toml"
+    text = config.read_text()
+    config.write_text(text + "\n[features]\nhooks = false\n")
+    assert "hooks = false" in lines(kit)["codex hooks"].say
+    config.write_text(text.replace('stop:0:0"]\n', 'stop:0:0"]\nenabled = false\n'))
+    assert "stop switched off" in lines(kit)["codex hooks"].say

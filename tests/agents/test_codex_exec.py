@@ -1,30 +1,32 @@
-"""The codex exec driver, with a launcher that plays what Codex might do in its work tree."""
+"""The driver of a coding client, with a launcher that plays what codex exec might do in its work tree."""
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
-from research.agents.clients.codex.driver import (
-    CodexDriver,
-    CodexFailed,
-    Ended,
+from research.agents.clients.base import SessionEnd, Trouble
+from research.agents.clients.codex.client import CODEX
+from research.agents.clients.driver import (
+    Driver,
+    GiveUp,
+    NoProposal,
     Proposal,
+    Session,
     Task,
-    Trouble,
     World,
     launch_process,
     prompt_of,
-    tokens_of,
 )
 from tests.support.labkit import Kit, make_kit
 
-Play = Callable[[Path, Kit], Ended]
-FINE = Ended(0, ('{"type": "turn.completed", "usage": {"input_tokens": 900, "output_tokens": 100}}',), "")
+Play = Callable[[Path, Kit], SessionEnd]
+FINE = SessionEnd(0, ('{"type": "turn.completed", "usage": {"input_tokens": 900, "output_tokens": 100}}',), "")
 
 
 def git(place: Path, kit: Kit, *words: str) -> None:
@@ -39,46 +41,46 @@ def commit(place: Path, kit: Kit, subject: str = "exp: idea [emitter=simplifier]
     git(place, kit, "commit", "-qam", subject)
 
 
-def good(place: Path, kit: Kit) -> Ended:
+def good(place: Path, kit: Kit) -> SessionEnd:
     """What is asked for."""
     commit(place, kit)
     return FINE
 
 
-def nothing(place: Path, kit: Kit) -> Ended:
+def nothing(place: Path, kit: Kit) -> SessionEnd:
     """An edit that is not committed."""
     (place / "train.py").write_text("x = 1\n")
     return FINE
 
 
-def two(place: Path, kit: Kit) -> Ended:
+def two(place: Path, kit: Kit) -> SessionEnd:
     """Two commits."""
     commit(place, kit)
     commit(place, kit, number=0.6)
     return FINE
 
 
-def other(place: Path, kit: Kit) -> Ended:
+def other(place: Path, kit: Kit) -> SessionEnd:
     """Another file too."""
     (place / "prepare.py").write_text("x = 1\n")
     commit(place, kit)
     return FINE
 
 
-def unnamed(place: Path, kit: Kit) -> Ended:
+def unnamed(place: Path, kit: Kit) -> SessionEnd:
     """No exp: subject."""
     commit(place, kit, "improve things")
     return FINE
 
 
-def comment(place: Path, kit: Kit) -> Ended:
+def comment(place: Path, kit: Kit) -> SessionEnd:
     """A change that changes nothing."""
     (place / "train.py").write_text((place / "train.py").read_text() + "\n# a comment\n")
     git(place, kit, "commit", "-qam", "exp: comment [emitter=simplifier]")
     return FINE
 
 
-def broken(place: Path, kit: Kit) -> Ended:
+def broken(place: Path, kit: Kit) -> SessionEnd:
     """A text that does not parse."""
     (place / "train.py").write_text("def (\n")
     git(place, kit, "commit", "-qam", "exp: broken [emitter=simplifier]")
@@ -90,7 +92,7 @@ def ended(
 ) -> Play:
     """An end without a commit."""
     lines = (json.dumps(event),) if event else ()
-    return lambda place, kit: Ended(code, lines, stderr, killed)
+    return lambda place, kit: SessionEnd(code, lines, stderr, killed)
 
 
 LIMIT = ended(1, {"type": "turn.failed", "error": {"message": "You've hit your usage limit."}})
@@ -113,14 +115,11 @@ class Codex:
         self.commands: list[list[str]] = []
         self.waits: list[float] = []
 
-    def __call__(
-        self, command: Sequence[str], cwd: Path, stdin: str, environment: Mapping[str, str], limit_s: float,
-        stop: Callable[[], bool],
-    ) -> Ended:  # fmt: skip
-        assert environment["AUTORESEARCH_DRIVEN"] == "1"
-        self.prompts.append(stdin)
-        self.commands.append(list(command))
-        return self.scenes.pop(0)(cwd, self.kit)
+    def __call__(self, session: Session, give_up: GiveUp) -> SessionEnd:
+        assert session.environment["AUTORESEARCH_DRIVEN"] == "1"
+        self.prompts.append(session.prompt)
+        self.commands.append(list(session.command))
+        return self.scenes.pop(0)(session.place, self.kit)
 
 
 def propose(kit: Kit, *scenes: Play, attempts: int = 4) -> tuple[Proposal, Codex]:
@@ -129,7 +128,7 @@ def propose(kit: Kit, *scenes: Play, attempts: int = 4) -> tuple[Proposal, Codex
     (tools / "codex").write_text("#!/bin/sh\n")
     (tools / "codex").chmod(0o755)
     codex = Codex(kit, *scenes)
-    driver = CodexDriver(kit.root, kit.environment, World(codex, codex.waits.append))
+    driver = Driver(CODEX, kit.root, kit.environment, World(codex, codex.waits.append))
     return driver.propose(Task(kit.head(), "Facts. Try something.", "simplifier"), attempts), codex
 
 
@@ -146,7 +145,7 @@ def test_a_commit_is_a_proposal_and_nothing_is_left_behind(kit: Kit):
     assert "-s workspace-write" in command
     roots = command.split("writable_roots=")[1].split("]")[0]
     assert roots.endswith(f', "{kit.root}/.git"')
-    assert roots.startswith(f'["{kit.root}/.git/worktrees/codex-')  # Codex guards this one apart from the other
+    assert roots.startswith(f'["{kit.root}/.git/worktrees/client-')  # Codex guards this one apart from the other
 
 
 @pytest.mark.parametrize(
@@ -157,7 +156,7 @@ def test_a_commit_is_a_proposal_and_nothing_is_left_behind(kit: Kit):
      (ended(None, killed=Trouble.timeout), Trouble.timeout), (ended(None, killed=Trouble.tokens), Trouble.tokens)],
 )  # fmt: skip
 def test_failures_are_named_and_retried(kit: Kit, scene: Play, trouble: Trouble):
-    with pytest.raises(CodexFailed) as failed:
+    with pytest.raises(NoProposal) as failed:
         propose(kit, scene, scene, attempts=2)
     assert (failed.value.trouble, failed.value.attempts) == (trouble, 2)
     found, codex = propose(kit, scene, good)
@@ -170,7 +169,7 @@ STOPPED = ended(None, killed=Trouble.stopped)
 
 @pytest.mark.parametrize(("scene", "trouble"), [(LOGIN, Trouble.login), (STOPPED, Trouble.stopped)])
 def test_what_would_only_repeat_is_not_retried(kit: Kit, scene: Play, trouble: Trouble):
-    with pytest.raises(CodexFailed) as failed:
+    with pytest.raises(NoProposal) as failed:
         propose(kit, scene, good)
     assert (failed.value.trouble, failed.value.attempts) == (trouble, 1)
 
@@ -182,30 +181,67 @@ def test_waits_double_and_have_an_end(kit: Kit):
 
 
 def test_a_right_commit_counts_however_codex_ended(kit: Kit):
-    def late(place: Path, kit: Kit) -> Ended:
+    def late(place: Path, kit: Kit) -> SessionEnd:
         commit(place, kit)
-        return Ended(None, (), "", Trouble.timeout)
+        return SessionEnd(None, (), "", Trouble.timeout)
 
     assert propose(kit, late)[0].subject.startswith("exp:")
 
 
 def test_without_codex_there_is_a_clear_word(kit: Kit):
     kit.environment["PATH"] = "/nowhere"
-    with pytest.raises(CodexFailed, match="npm install") as failed:
-        CodexDriver(kit.root, kit.environment).propose(Task("HEAD", "x", "simplifier"))
+    with pytest.raises(NoProposal, match="npm install") as failed:
+        Driver(CODEX, kit.root, kit.environment).propose(Task("HEAD", "x", "simplifier"))
     assert failed.value.trouble is Trouble.missing
 
 
 def test_the_launcher_reads_all_and_ends_groups(tmp_path: Path):
-    path = {"PATH": "/bin:/usr/bin"}
-    done = launch_process(["sh", "-c", "cat; echo err >&2; exit 3"], tmp_path, "in\n", path, 20, lambda: False)
-    assert done == Ended(3, ("in",), "err", None)
-    done = launch_process(["sh", "-c", "sleep 600"], tmp_path, "", path, 0.3, lambda: False)
-    assert done.killed is Trouble.timeout
-    done = launch_process(["sh", "-c", "sleep 600"], tmp_path, "", path, 60, lambda: True)
-    assert done.killed is Trouble.stopped
+    def launch(script: str, give_up: GiveUp) -> SessionEnd:
+        return launch_process(Session(["sh", "-c", script], tmp_path, "in\n", {"PATH": "/bin:/usr/bin"}), give_up)
+
+    assert launch("cat; echo err >&2; exit 3", lambda lines: None) == SessionEnd(3, ("in",), "err", None)
+    done = launch("cat; sleep 600", lambda lines: Trouble.tokens if lines else None)
+    assert done == SessionEnd(None, ("in",), "", Trouble.tokens)
+
+
+def test_a_session_is_given_up_for_its_time_its_tokens_and_the_nights_end(kit: Kit):
+    asked: list[Trouble | None] = []
+
+    def launch(session: Session, give_up: GiveUp) -> SessionEnd:
+        asked.append(give_up(FINE.lines))
+        asked.append(give_up([FINE.lines[0].replace("900", "9000000")]))
+        return SessionEnd(None, (), "", Trouble.stopped)
+
+    (kit.root.parent / "bin" / "codex").write_text("#!/bin/sh\n")
+    (kit.root.parent / "bin" / "codex").chmod(0o755)
+    for is_asked_to_stop in (False, True):
+        driver = Driver(CODEX, kit.root, kit.environment, World(launch, stop=lambda: is_asked_to_stop))  # noqa: B023
+        with pytest.raises(NoProposal):
+            driver.propose(Task(kit.head(), "x", "simplifier"))
+    assert asked == [None, Trouble.tokens, Trouble.stopped, Trouble.stopped]
+
+
+def test_without_a_git_identity_the_driver_lends_one(kit: Kit, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    for role in ("AUTHOR", "COMMITTER"):
+        del kit.environment[f"GIT_{role}_NAME"], kit.environment[f"GIT_{role}_EMAIL"]
+    seen: list[Mapping[str, str]] = []
+
+    def launch(session: Session, give_up: GiveUp) -> SessionEnd:
+        seen.append(session.environment)
+        text = (session.place / "train.py").read_text()
+        (session.place / "train.py").write_text(text + "\nIDEA = 1\n")
+        command = ["git", "commit", "-qam", "exp: idea [emitter=simplifier]"]
+        subprocess.run(command, cwd=session.place, env=dict(session.environment), check=True)
+        return FINE
+
+    (kit.root.parent / "bin" / "codex").write_text("#!/bin/sh\n")
+    (kit.root.parent / "bin" / "codex").chmod(0o755)
+    assert Driver(CODEX, kit.root, kit.environment, World(launch)).propose(Task(kit.head(), "x", "simplifier"))
+    assert seen[0]["GIT_AUTHOR_NAME"] == "autoresearch"
 
 
 def test_prompts_are_short_and_tokens_are_counted():
     assert len(prompt_of(Task("x", "", "simplifier")).split()) < 120
-    assert tokens_of((*FINE.lines, "noise", *FINE.lines)) == 2000
+    assert CODEX.tokens((*FINE.lines, "noise", *FINE.lines)) == 2000

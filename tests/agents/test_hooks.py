@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from tests.support.codexkit import EVENTS, context_of, denial_of, hook, make_cod
 from tests.support.labkit import CHECKOUT, Kit, wait_for
 
 RUN = "python scripts/run_experiment.py --backend local -- uv run train.py > run.log 2>&1"
-OLD_PYTHONS = [str(p) for p in Path.home().glob(".pyenv/versions/3.[89].*/bin/python3")]
+OLD_PYTHONS = [str(p) for p in Path.home().glob(".pyenv/versions/3.[6789].*/bin/python3")]
 
 
 @pytest.fixture
@@ -153,6 +154,59 @@ def test_a_review_is_shown_once_to_hooks_that_run_at_once(kit: Kit):
     assert sum(b"has finished" in output for output in outputs) == 1
 
 
+def after_tool(kit: Kit) -> str:
+    """What PostToolUse says."""
+    payload = {"tool_name": "Bash", "tool_input": {"command": "ls"}, "tool_response": ""}
+    return context_of(hook(kit, "PostToolUse", **payload))
+
+
+@pytest.mark.parametrize("recorded", [True, False], ids=["with a memory", "without"])
+def test_changed_fixed_files_are_named_once_with_the_command_that_restores_them(kit: Kit, recorded: bool):
+    if recorded:
+        turn_on(kit)
+    assert after_tool(kit) == ""
+    (kit.root / "prepare.py").write_text("x = 1\n")
+    text = after_tool(kit)
+    assert "prepare.py" in text
+    assert after_tool(kit) == ""  # once
+    (kit.root / "research" / "__init__.py").write_text("x = 1\n")
+    text = after_tool(kit)
+    assert "research/__init__.py" in text
+    command = text[text.index("git restore") :].split("\n")[0].rstrip(".")
+    subprocess.run(["/bin/bash", "-c", command], cwd=kit.root, env=kit.environment, check=True)
+    assert kit.git("status", "--porcelain") == ""
+    assert after_tool(kit) == ""
+    (kit.root / "prepare.py").write_text("x = 1\n")
+    assert "prepare.py" in after_tool(kit)  # again, since they were restored in between
+    kit.git("checkout", "-q", "main")
+    if recorded:
+        hook(kit, "UserPromptSubmit", prompt="stop")
+    assert after_tool(kit) == ""
+
+
+def test_a_run_shows_its_own_review_where_its_verdict_changes_an_earlier_one_too(kit: Kit):
+    first, second = kit.run().end["run"], None
+    after_tool(kit)
+    kit.commit("exp: other [emitter=simplifier]", val=0.98)
+    second = kit.run().end["run"]
+    with open_store(LabPaths(kit.root), "2026-01-01T00:00:00Z", print) as store:
+        verdict = store.verdict(str(first))
+        assert verdict is not None
+        store.add_verdict(replace(verdict, decision="discard", text=verdict.text + "\nLater: discard."))
+    assert f"Run {second} has finished" in after_tool(kit)
+    assert after_tool(kit) == ""
+
+
+def test_a_refused_launch_is_named_in_the_next_order(kit: Kit):
+    turn_on(kit)
+    (kit.root / "prepare.py").write_text("x = 1\n")
+    refused = kit.run()
+    assert refused.code == 3
+    (kit.root / "run.log").write_text(refused.out + refused.err)
+    assert "The last launch was refused" in order(kit)
+    assert "prepare.py differs from HEAD" in order(kit)
+
+
 def test_a_run_in_progress_is_waited_for_and_is_no_crash(kit: Kit):
     turn_on(kit, "--runs", "1")
     kit.write("sleep")
@@ -162,9 +216,11 @@ def test_a_run_in_progress_is_waited_for_and_is_no_crash(kit: Kit):
     try:
         text = order(kit)
         assert "still in progress" in text  # beyond the limit too
+        began = context_of(hook(kit, "SessionStart", source="compact"))
+        assert "is in progress: start nothing else" in began
+        assert "without a result" not in began
         assert "yield_time_ms 300000" in text
-        polled = {"tool_name": "Bash", "tool_input": {"command": RUN}, "tool_response": ""}
-        assert context_of(hook(kit, "PostToolUse", **polled)) == ""
+        assert after_tool(kit) == ""
     finally:
         child.terminate()
         child.communicate()
@@ -209,10 +265,9 @@ def test_limits_let_go_with_a_reason(kit: Kit):
     kit.run()
     assert "limit of 1 runs" in order(kit)
     assert order(kit) == ""
-    state = autonomy.Autonomy()
-    state.enabled, state.hours, state.usd = True, 2.0, 5.0
-    assert "2 hours" in autonomy.reached(state, 7200.0, 0, 0.0)
-    assert "$5" in autonomy.reached(state, 0.0, 0, 5.1)
+    state = autonomy.Autonomy(enabled=True, hours=2.0, usd=5.0)
+    assert "2 hours" in autonomy.reached_limit(state, 7200.0, 0, 0.0)
+    assert "$5" in autonomy.reached_limit(state, 0.0, 0, 5.1)
 
 
 def test_missing_data_is_told_once(kit: Kit):
@@ -265,21 +320,24 @@ def test_a_stop_that_can_not_be_noted_is_not_lost_in_silence(kit: Kit):
     assert "research autonomy" in text
 
 
-def test_runs_by_hand_that_can_not_be_taken_in_keep_no_hook_from_its_work(kit: Kit):
+def test_runs_by_hand_that_can_not_be_recorded_keep_no_hook_from_its_work(kit: Kit):
     turn_on(kit)
     kit.run()
-    (kit.root / "results" / "discovery" / ".hand-made").mkdir()
+    folder = kit.root / "results" / "runs" / "hand-20260101T000000Z-1"
+    folder.mkdir()
+    shutil.copy(next((kit.root / "results" / "runs").glob("*/score.json")), folder)
+    (kit.root / "research/lab/lab.py").write_text("def (")
     assert order(kit) != ""
     hook(kit, "UserPromptSubmit", prompt="stop")
-    assert kit.json("autonomy", "status")["enabled"] is False
-    assert "were not taken in: IsADirectoryError" in log(kit)
+    with open_store(LabPaths(kit.root), "2026-01-01T00:00:00Z", print) as store:
+        assert not autonomy.load(store).enabled
+    assert "were not recorded: SyntaxError" in log(kit)
 
 
 @pytest.mark.parametrize("end", [[], ["--runs", "1"]], ids=["goes on", "has come to its limit"])
 def test_a_switch_turned_off_while_stop_looks_around_stays_off(kit: Kit, end: list[str]):
     turn_on(kit, *end)
     kit.run()
-    kit.git("gc", "-q")  # what is packed is asked of git, which here takes as long as a person needs
     mark, git = kit.home / "asked", Path(kit.environment["PATH"].split(":")[0]) / "git"
     git.write_text(
         f"#!/bin/sh\nif mkdir {mark} 2> /dev/null; then\n"
@@ -353,22 +411,37 @@ def test_hooks_work_from_a_subfolder(kit: Kit):
     assert "benchmark" in reason
 
 
-@pytest.mark.parametrize("python", OLD_PYTHONS)
-def test_old_pythons_log_and_end_with_0(kit: Kit, python: str):
-    script = kit.root / ".codex/hooks/stop.py"
-    done = subprocess.run([python, "-SE", str(script)], input=b"{}", capture_output=True, check=False)
-    assert (done.returncode, done.stdout) == (0, b"")
-    assert "need 3.10" in log(kit)
+@pytest.mark.parametrize("python", OLD_PYTHONS, ids=lambda path: path.split("/")[-3])
+def test_an_old_python_is_logged_and_said_once(kit: Kit, python: str):
+    tools = kit.root.parent / "old"
+    tools.mkdir()
+    (tools / "python3").symlink_to(python)
+    kit.environment["PATH"] = f"{tools}:{kit.environment['PATH']}"
+    assert "need 3.10" in context_of(hook(kit, "SessionStart", source="startup"))
+    assert [hook(kit, event, prompt="stop") for event in EVENTS[1:]] == [None] * 4
+    assert log(kit).count("need 3.10") == 5
 
 
-def test_the_hook_path_imports_the_standard_library_only():
+def test_hooks_start_with_the_projects_own_python(kit: Kit):
+    python = kit.root / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\ntouch {kit.home}/started\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    assert context_of(hook(kit, "SessionStart", source="startup")) != ""
+    assert (kit.home / "started").exists()
+
+
+def test_no_hook_loads_more_than_the_standard_library(kit: Kit):
+    turn_on(kit)
+    kit.run()
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import research.agents.hooks.pre_tool_use;"
-        "import research.agents.hooks.events, research.agents.intent,"
-        " research.lab.plan, research.agents.hooks.session_context,"
-        " research.agents.state, research.core.settings;"
+        "import io, sys; sys.path.insert(0, sys.argv[1]); from research.agents.hooks.entry import EVENTS, run\n"
+        "for name in EVENTS:\n"
+        '    text = b\'{"tool_name": "Bash", "tool_input": {"command": "ls"}, "prompt": "stop"}\'\n'
+        "    sys.stdin = io.TextIOWrapper(io.BytesIO(text)); run(name, sys.argv[1], sys.exit)\n"
         "print(sorted({m.split('.')[0] for m in sys.modules} - set(sys.stdlib_module_names) - {'research'}))"
     )
-    command = [sys.executable, "-SE", "-c", code, str(CHECKOUT)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "['__main__']" or done.stdout.strip() == "[]"
+    command = [sys.executable, "-SE", "-c", code, str(kit.root)]
+    done = subprocess.run(command, capture_output=True, text=True, env=kit.environment, check=True)
+    assert "has finished" in done.stdout
+    assert done.stdout.splitlines()[-1] in ("['__main__']", "[]")

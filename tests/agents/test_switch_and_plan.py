@@ -97,3 +97,13 @@ def test_a_stop_is_heard_where_the_plan_can_not_be_dropped(kit: Kit):
     log = (kit.root / "results/discovery/hooks.log").read_text()
     assert "the plan was left as it is" in log
     assert "held" in log
+
+
+def test_what_limits_hold_is_said_when_the_switch_or_they_change(kit: Kit):
+    def said(prompt: str) -> str:
+        return context_of(hook(kit, "UserPromptSubmit", prompt=prompt)).split("\n")[0]
+
+    turn(kit, "off", "verb")
+    assert said("start the loop for 20 runs").endswith("Limits: 20 runs, 24 hours.")
+    assert said("start the loop for 30 runs") == "The limits of the loop are now: 30 runs, 24 hours."
+    assert "limits" not in said("start the loop")

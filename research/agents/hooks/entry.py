@@ -1,112 +1,105 @@
-"""The way in of every hook: payload in, at most one JSON object out, and never anything that could stop the agent."""
+"""Reads a hook's payload, calls the hook, and prints its answer: at most one JSON object."""
 
 from __future__ import annotations
 
+import importlib
+import json
 import os
 import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from research.agents.hooks.wire import dumps, loads
+from research.agents.clients import client_of
+from research.agents.clients.base import ENV_DRIVEN, Client
+from research.core.clock import system_clock, utc
+from research.core.errors import ResearchError
+from research.core.paths import LabPaths
+from research.core.settings import SETTINGS
+from research.store.db import Store
+from research.store.open import open_store, read_store
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
+EVENTS = {
+    "session_start": "SessionStart",
+    "user_prompt_submit": "UserPromptSubmit",
+    "pre_tool_use": "PreToolUse",
+    "post_tool_use": "PostToolUse",
+    "stop": "Stop",
+}
+"""The hooks by the names of their modules here, with the client's names."""
 
-    Handler = Callable[["Any"], "dict[str, Any] | None"]
 
-LOG_BYTES = 1_000_000
-"""Size at which hooks.log is started anew; the one before is kept as hooks.log.1."""
-
-
+@dataclass(frozen=True)
 class Call:
     """One hook call.
 
     Attributes:
-        event: Its name.
-        root: Top of the work tree that holds the hook.
-        payload: What Codex sent.
-        environment: Variables of Codex's process.
+        event: The client's name of the event.
+        paths: The checkout that holds the hook.
+        payload: What the client sent.
+        environment: Variables of the client's process.
+        log: Adds a line to hooks.log.
     """
 
-    __slots__ = ("environment", "event", "payload", "root")
-
-    def __init__(self, event: str, root: str, payload: dict[str, Any], environment: dict[str, str]) -> None:
-        self.event, self.root, self.payload, self.environment = event, root, payload, environment
+    event: str
+    paths: LabPaths
+    payload: Mapping[str, Any]
+    environment: Mapping[str, str]
+    log: Callable[[str], None]
 
     def text(self, name: str) -> str:
-        """A text of the payload, "" where it is missing or something else."""
+        """Return a text of the payload, "" where it is missing or something else."""
         value = self.payload.get(name)
         return value if isinstance(value, str) else ""
 
     @property
-    def discovery(self) -> str:
-        """Where the memory is."""
-        return os.path.join(self.root, "results", "discovery")
+    def is_driven(self) -> bool:
+        """Whether a driver of ours started the agent: it runs, judges and settles, so hooks only guard."""
+        return bool(self.environment.get(ENV_DRIVEN))
 
     @property
-    def driven(self) -> bool:
-        """Whether a driver of ours started the agent."""
-        return bool(self.environment.get("AUTORESEARCH_DRIVEN"))
+    def client(self) -> Client:
+        """The client."""
+        return client_of(self.environment)
 
-    def log(self, line: str) -> None:
-        """Writes to hooks.log."""
-        log(self.root, self.event, line)
-
-
-def log(root: str, event: str, text: str) -> None:
-    """Writes to hooks.log, if that is possible at all."""
-    from time import gmtime, strftime
-
-    path = os.path.join(root, "results", "discovery", "hooks.log")
-    try:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        if os.path.exists(path) and os.path.getsize(path) > LOG_BYTES:
-            os.replace(path, path + ".1")
-        with open(path, "a", encoding="utf-8", errors="replace") as file:
-            file.write(f"{strftime('%Y-%m-%dT%H:%M:%SZ', gmtime())} {event}: {text.rstrip()}\n")
-    except OSError:
-        pass
-
-
-def handler(event: str) -> Handler:
-    """The function of an event."""
-    if event == "PreToolUse":
-        from research.agents.hooks.pre_tool_use import before_tool
-
-        return before_tool
-    from research.agents.hooks import events
-
-    return {
-        "SessionStart": events.session_start,
-        "UserPromptSubmit": events.prompt,
-        "PostToolUse": events.after_tool,
-        "Stop": events.stop,
-    }[event]
-
-
-def run(event: str, root: str) -> None:
-    """Answers one hook call; whatever goes wrong is a line in hooks.log and no answer."""
-    try:
-        text = sys.stdin.buffer.read().decode("utf-8", "replace")
+    def open_memory(self) -> Store:
+        """Open the memory as it is; an empty one where there is none, or none that can be read, which is logged."""
         try:
-            payload = loads(text)
-        except (ValueError, RecursionError):
-            payload = None
-        if not isinstance(payload, dict):
-            log(root, event, f"the payload is no JSON object ({len(text)} characters); nothing is done")
-            return
-        answer = handler(event)(Call(event, root, payload, dict(os.environ)))
-        if answer:
-            sys.stdout.write(dumps(answer) + "\n")
-            sys.stdout.flush()
-    except Exception:
-        from traceback import format_exc
+            return read_store(self.paths, SETTINGS.hook_wait_s)
+        except ResearchError as error:
+            self.log(f"the memory can't be read: {error}")
+            return Store(None)
 
-        log(root, event, format_exc())
+    def make_memory(self) -> None:
+        """Make the memory where nothing was recorded yet and there is something to note."""
+        if not self.paths.memory.exists():
+            open_store(self.paths, utc(system_clock()), self.log).close()
 
 
-def context(event: str, text: str) -> dict[str, Any] | None:
-    """The answer that gives the model something to know."""
-    if not text:
-        return None
-    return {"hookSpecificOutput": {"hookEventName": event, "additionalContext": text}}
+def run(name: str, root: str, log: Callable[[str], None]) -> None:
+    """Answer one hook call.
+
+    Args:
+        name: The hook's module.
+        root: Top of the checkout that holds it.
+        log: Adds a line to hooks.log.
+    """
+    text = sys.stdin.buffer.read().decode("utf-8", "replace")
+    try:
+        payload = json.loads(text)
+    except (ValueError, RecursionError):
+        payload = None
+    if not isinstance(payload, dict):
+        log(f"the payload is no JSON object ({len(text)} characters); nothing is done")
+        return
+    hook = importlib.import_module(f"research.agents.hooks.{name}")
+    answer = hook.answer(Call(EVENTS[name], LabPaths(Path(root)), payload, dict(os.environ), log))
+    if answer:
+        print(json.dumps(answer), flush=True)
+
+
+def context(call: Call, *parts: str) -> dict[str, Any] | None:
+    """Return the answer that gives the agent something to know, None where there is nothing."""
+    text = "\n\n".join(part for part in parts if part)[: SETTINGS.context_chars]
+    return {"hookSpecificOutput": {"hookEventName": call.event, "additionalContext": text}} if text else None

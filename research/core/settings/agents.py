@@ -59,24 +59,36 @@ class AgentSettings:
     subject_chars: int = 100
     """Longest commit subject: what a log shows in one line."""
 
-    # Codex ------------------------------------------------------------------------------------------------------------
+    # Hooks and coding clients -----------------------------------------------------------------------------------------
     autonomy_hours: float = 24.0
-    """Hours after which the loop lets go unless another limit was set: a night and the day after it."""
+    """Hours after which the loop ends unless another limit was set: a night and the day after it."""
     idle_continuations: int = 3
     """Continuations without a commit, a run or new words after which the loop ends: a fourth would change nothing."""
     stuck_continuations: int = 12
     """The same where the agent's words did change: waiting for one run at five minutes a poll takes two or three."""
     order_words: int = 700
     """Longest order, in words: about 1,000 tokens, so that a night of orders does not fill a context."""
+    min_order_words: int = 250
+    """What an order keeps beside a review: what to type, and the beginning of the plan's brief."""
+    review_word_chars: int = 4
+    """Letters of a review that count as one word of an order: it is full of numbers, which take more tokens."""
     context_chars: int = 6_000
     """Longest text that a hook adds to a context: about 1,500 tokens; Codex itself cuts at some 10,000 characters."""
-    codex_minutes: float = 20.0
-    """Longest that one codex exec may take for one idea: reading, thinking and one edit take 2 to 10."""
-    codex_tokens: int = 2_000_000
-    """Tokens that one codex exec may use, read again at every step and mostly cached; more is an agent in circles."""
-    codex_attempts: int = 4
+    quoted_chars: int = 160
+    """How much of somebody else's text (a subject, a reason, a log's line) an order repeats: one line of a terminal."""
+    reason_chars: int = 240
+    """How much of a prompt, a plan's reason or a failed run's reason is kept or shown: enough to recognise it by."""
+    hook_wait_s: float = 2.0
+    """Seconds a hook waits for another writer of the memory: a write takes milliseconds, and an agent waits too."""
+    client_minutes: float = 20.0
+    """Longest that a coding client may take for one idea: reading, thinking and one edit take 2 to 10."""
+    client_tokens: int = 2_000_000
+    """Tokens that it may use for one idea, read again at every step and mostly cached; more is an agent in circles."""
+    client_poll_s: float = 0.2
+    """Seconds between two looks at a client's output for its tokens: reading it all again takes milliseconds."""
+    client_attempts: int = 4
     """Attempts at one idea before the night goes on without it."""
-    codex_backoff_s: float = 30.0
+    client_backoff_s: float = 30.0
     """First wait after a refused request; it doubles with every further one."""
-    max_codex_backoff_s: float = 1_800.0
+    max_client_backoff_s: float = 1_800.0
     """Longest wait: a rate limit of hours is tried twice an hour."""

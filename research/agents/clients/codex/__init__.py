@@ -1,1 +1,1 @@
-"""The Codex command line as a client: its driver, its editor for a night, and its checks for doctor."""
+"""The Codex command line as a client."""

@@ -1,0 +1,101 @@
+"""SessionStart: what is known of the branch, also after a compaction or /clear.
+
+The rows of the summary were stored with the last verdict; the plan, HEAD and runs in progress are looked up now.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from research.agents import autonomy
+from research.agents.hooks.entry import Call, context
+from research.agents.hooks.reviews import open_current_memory, unseen_review
+from research.agents.state import open_runs
+from research.core import git
+from research.core.contract import BRANCHES
+from research.core.settings import SETTINGS
+from research.store import reads, recent
+from research.store.db import Store
+from research.store.ledger import ROW_OUTCOMES
+from research.verdict import summary_rows
+from research.verdict.summary_rows import BEST, NO_BASELINE, NO_BEST, NO_PLAN, PHASE, PLAN, SUMMARY_FACT, Row
+
+_FRESH: list[Row] = [
+    ("Baseline", f"{NO_BASELINE}; the first scored run is it"),
+    (BEST, NO_BEST),
+    ("Runs", "none recorded"),
+    (PHASE, "baseline"),
+    (PLAN, NO_PLAN),
+]
+_PROTOCOL = (
+    "Protocol: program.md. `uv run research summary` says all of this and more. The memory in results/ and results.tsv "
+    "is the runner's: read it through the verbs, never write or commit it."
+)
+
+
+def answer(call: Call) -> dict[str, Any] | None:
+    """Answer SessionStart."""
+    if call.is_driven:
+        return None
+    head = git.head(call.paths.root)
+    with open_current_memory(call) as store:
+        on = "on" if autonomy.load(store).enabled else "off"
+        where = (
+            f"Autoresearch, session {call.text('source') or 'startup'}. Branch: {head.branch or '(detached)'}. "
+            f"Autonomy: {on}."
+        )
+        review = unseen_review(store, head.branch) if head.branch.startswith(BRANCHES) else ""
+        return context(call, where, _summary(call, store, head), review, _PROTOCOL)
+
+
+def _summary(call: Call, store: Store, head: git.Head) -> str:
+    """Return the summary's rows with the plan that is pending now and warnings about HEAD and runs in progress."""
+    plan = reads.plan_of(store, head.branch)
+    line = ""
+    if plan:
+        reason = plan.reason[: SETTINGS.reason_chars]
+        line = summary_rows.plan_line(plan.emitter, plan.category, plan.parent, plan.kind, reason)
+    phase = plan.details.get("phase", "") if plan else ""
+    warnings = _warnings(call, store, head.commit, plan.emitter if plan else None)
+    rows = summary_rows.brought_up_to_date(stored_rows(store, head.branch), line, phase, warnings)
+    return summary_rows.as_text(rows)
+
+
+def _warnings(call: Call, store: Store, commit: str | None, planned: str | None) -> list[str]:
+    alive, _ = open_runs(call.paths, store)
+    found = [
+        f"Run {run.run} is in progress: start nothing else. Poll its session with {call.client.wait}, or wait with "
+        "`sleep 60` and look at `tail -n 3 run.log`."
+        for run in alive
+    ]
+    if commit:
+        measured = any(launch.outcome in ROW_OUTCOMES for launch in recent.launches_of(store, commit))
+        known = measured or any(run.commit == commit for run in alive)
+        found += summary_rows.head_warnings(commit, git.commit(call.paths.root, commit).subject, known, planned)
+    return found
+
+
+def stored_rows(store: Store, branch: str) -> list[Row]:
+    """Return a branch's summary as it was stored with the last verdict; made anew where none is stored."""
+    try:
+        kept = [(str(name), str(text)) for name, text in json.loads(store.fact(SUMMARY_FACT + branch) or "[]")]
+    except (ValueError, TypeError):  # of an earlier form
+        kept = []
+    if kept:
+        return kept
+    if not recent.recent_verdicts(store, branch) and not recent.has_baseline(store, branch):
+        return _FRESH
+    from research.verdict.summary_cache import remembered
+    from research.verdict.summary_text import rows
+
+    digest = remembered(store, branch)
+    return list(rows(digest, None, digest.warnings))
+
+
+def best_and_phase(store: Store, branch: str) -> str:
+    """Return the best configuration and the phase, in one line."""
+    rows = dict(stored_rows(store, branch))
+    plan = reads.plan_of(store, branch)
+    phase = (plan.details.get("phase") if plan else None) or rows.get(PHASE)
+    return f"Best: {rows[BEST]}." + (f" Phase: {phase}." if phase else "")

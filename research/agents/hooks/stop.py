@@ -1,0 +1,80 @@
+"""Stop: the next order, while autonomy is on, on a branch of experiments, within the limits."""
+
+from __future__ import annotations
+
+import time
+import zlib
+from typing import Any
+
+from research.agents import autonomy
+from research.agents.autonomy import Autonomy
+from research.agents.hooks.entry import Call
+from research.agents.hooks.reviews import open_current_memory, unseen_review
+from research.agents.next_step import next_order
+from research.agents.state import DATA_FACT, Situation, read_situation
+from research.core import git
+from research.core.clock import system_clock, utc
+from research.core.contract import BRANCHES
+from research.core.settings import SETTINGS
+from research.store import recent
+from research.store.db import Store
+
+_EVENT_CHARS = 2000
+"""How much of an order the memory's event keeps."""
+
+
+def answer(call: Call) -> dict[str, Any] | None:
+    """Answer Stop."""
+    head = git.head(call.paths.root)
+    if call.is_driven or not head.branch.startswith(BRANCHES):
+        return None
+    with open_current_memory(call) as store:
+        if not autonomy.load(store).enabled:
+            return None
+        here = read_situation(call.paths, head, store, call.client, call.environment)
+        with store.write():  # looking around takes a moment, in which the switch may have been turned off
+            state = autonomy.load(store)
+            return _continue(call, store, here, state) if state.enabled else None
+
+
+def _continue(call: Call, store: Store, here: Situation, state: Autonomy) -> dict[str, Any] | None:
+    """Return the order to go on, or end the loop at a limit or where nothing moves any more."""
+    order = next_order(here, SETTINGS.order_words)
+    reason = _reached_limit(store, state)
+    if reason and order.kind != "wait":  # a client may end a run in progress with the turn
+        return _end_loop(store, state, reason)
+    if here.told_of_data and not here.missing_data:
+        store.set_fact(DATA_FACT, "")
+    if not order.text:
+        return None
+    progress = f"{here.head} {recent.last_run(store)} {recent.last_verdict(store)}"
+    after, reason = autonomy.continued(state, progress, _digest(call.text("last_assistant_message")))
+    if reason:
+        return _end_loop(store, state, reason)
+    autonomy.save(store, after)
+    if order.kind == "no-data":
+        store.set_fact(DATA_FACT, "1")
+    if review := unseen_review(store, here.branch):
+        left = SETTINGS.order_words - len(review) // SETTINGS.review_word_chars
+        order = next_order(here, max(SETTINGS.min_order_words, left))
+    text = f"{review}\n\n{order.text}".strip()
+    event = {"kind": order.kind, "order": text[:_EVENT_CHARS]}
+    store.add_event(utc(system_clock()), "stop_continue", None, event)
+    return {"decision": "block", "reason": text[: SETTINGS.context_chars]}
+
+
+def _reached_limit(store: Store, state: Autonomy) -> str:
+    launched = recent.last_run(store) - state.first_run
+    return autonomy.reached_limit(state, time.time(), launched, recent.spent_usd(store, state.first_run))
+
+
+def _end_loop(store: Store, state: Autonomy, reason: str) -> dict[str, Any]:
+    """Turn the switch off and say why."""
+    autonomy.save(store, autonomy.turned_off(state, reason, time.time(), by_itself=True))
+    store.add_event(utc(system_clock()), "autonomy", None, {"enabled": False, "reason": reason})
+    return {"systemMessage": f'Autoresearch: the loop has ended. {reason} Say "continue" to go on.'}
+
+
+def _digest(text: str) -> str:
+    """Return a short text that differs where words differ, "" without words."""
+    return f"{zlib.crc32(' '.join(text.split()).encode('utf-8', 'replace')):08x}-{len(text)}" if text.strip() else ""

@@ -1,0 +1,101 @@
+"""UserPromptSubmit: turns the switch when a person asks for it, and gives the rules and the state of the branch."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from research.agents import autonomy
+from research.agents.autonomy import Autonomy, limits_in_words
+from research.agents.hooks.entry import Call, context
+from research.agents.hooks.reviews import open_current_memory, unseen_review
+from research.agents.hooks.session_start import best_and_phase
+from research.agents.intent import intent, limits
+from research.agents.state import launch_command, runner_options
+from research.core import git
+from research.core.clock import system_clock, utc
+from research.core.contract import BRANCHES
+from research.core.settings import SETTINGS
+from research.store import recent
+from research.store.db import Store
+from research.store.open import read_store
+
+_NOT_TURNED = (
+    "The person asked to turn autonomous continuation on or off, and the switch could not be turned now ({error}). "
+    "Tell them to type `uv run research doctor`, then `uv run research autonomy on` or `off`."
+)
+_PROMPT_CHARS = 500
+"""How much of a prompt the memory's event keeps."""
+
+
+def answer(call: Call) -> dict[str, Any] | None:
+    """Answer UserPromptSubmit."""
+    if call.is_driven:
+        return None
+    branch = git.head(call.paths.root).branch
+    try:
+        turned = _turn_switch(call, branch)
+    except Exception as error:  # the person must learn of a stop that was not carried out
+        call.log(f"the switch was not turned: {type(error).__name__}: {error}")
+        turned = _NOT_TURNED.format(error=error)
+    with open_current_memory(call) as store:
+        if not branch.startswith(BRANCHES):
+            return context(call, turned)
+        on = "on until the person types `stop`" if autonomy.load(store).enabled else "off until the person starts it"
+        rules = (
+            f"Autoresearch hooks are active on {branch}; autonomous continuation is {on}. "
+            f"{best_and_phase(store, branch)}\n"
+            "Experiments change train.py alone; runner fixes go in separate infrastructure commits. One run : one "
+            "`exp:` commit : one row of results.tsv, the public ledger, which the runner writes (a replicate is "
+            "one more row). Trust its review. Launch: " + launch_command(runner_options(call.environment))
+        )
+        return context(call, turned, rules, unseen_review(store, branch))
+
+
+def _turn_switch(call: Call, branch: str) -> str:
+    """Turn the switch if the prompt asks for it; return a sentence about it, "" where nothing changed."""
+    text = call.text("prompt")
+    wish = intent(text)
+    if wish is None or (wish != "on" and not call.paths.memory.exists()):
+        return ""
+    call.make_memory()
+    with read_store(call.paths, SETTINGS.hook_wait_s) as store:
+        with store.write():
+            before = autonomy.load(store)
+            after = _after(before, wish, text, recent.last_run(store))
+            if after is None:
+                return ""
+            autonomy.save(store, after)
+            event = {"enabled": after.enabled, "prompt": text[:_PROMPT_CHARS]}
+            store.add_event(utc(system_clock()), "autonomy", None, event)
+        if not after.enabled:
+            _drop_plans(call, store)
+    return _sentence(before, after, branch)
+
+
+def _after(before: Autonomy, wish: str, text: str, last_run: int) -> Autonomy | None:
+    """Return the switch as a prompt wants it, None where it wants no change."""
+    if wish == "off":
+        return autonomy.turned_off(before, text, time.time()) if before.enabled else None
+    if wish == "resume" and (before.enabled or not before.by_itself):
+        return None
+    return autonomy.turned_on(before, text, time.time(), last_run, limits(text))
+
+
+def _drop_plans(call: Call, store: Store) -> None:
+    try:
+        store.drop_plans(utc(system_clock()))
+    except Exception as error:  # the switch has turned, which is what was asked
+        call.log(f"the plan was left as it is: {type(error).__name__}: {error}")
+
+
+def _sentence(before: Autonomy, after: Autonomy, branch: str) -> str:
+    limits = limits_in_words(after)
+    if not after.enabled:
+        return "Autonomous continuation is now off: finish what was asked and end your turn."
+    if before.enabled:
+        return f"The limits of the loop are now: {limits}." if limits != limits_in_words(before) else ""
+    text = f"Autonomous continuation is now on: go on from experiment to experiment without asking. Limits: {limits}."
+    if not branch.startswith(BRANCHES):
+        text += f" It works on {BRANCHES}* branches: create one first (program.md, set-up)."
+    return text

@@ -1,0 +1,116 @@
+"""Narrow, indexed reads of the latest rows, for hooks: what an agent waits for must not grow with the history.
+
+A "+" before a column keeps SQLite from walking a whole branch by its index: what is asked for is at the end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from research.core.records import Decision, Outcome
+from research.core.settings import SETTINGS
+from research.store.db import Store
+
+
+@dataclass(frozen=True)
+class RecentVerdict:
+    """One of the latest verdicts on a branch, with the code that it is about."""
+
+    run: str
+    decision: Decision
+    why: str
+    settled_utc: str | None
+    baseline: bool
+    commit: str
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class LaunchEnd:
+    """How one launch of a commit ended: outcome (None while it runs), whether it counts, and why not."""
+
+    outcome: Outcome | None
+    counted: bool
+    why: str
+
+
+def last_run(store: Store) -> int:
+    """Return the number of the run that was started last, 0 without one."""
+    return int(store.tuples("SELECT MAX(seq) FROM runs")[0][0] or 0)
+
+
+def last_verdict(store: Store) -> int:
+    """Return the number of the verdict that was made last, 0 without one."""
+    return int(store.tuples("SELECT MAX(seq) FROM verdicts")[0][0] or 0)
+
+
+def recent_verdicts(store: Store, branch: str) -> list[RecentVerdict]:
+    """Return the latest verdicts on a branch, newest first."""
+    rows = store.tuples(
+        'SELECT v.run, v.decision, v.why, v.settled_utc, v.baseline, r."commit", r.fingerprint'
+        " FROM (SELECT * FROM verdicts ORDER BY seq DESC LIMIT ?) v JOIN runs r ON r.run = v.run"
+        " WHERE +r.branch = ? ORDER BY v.seq DESC",
+        SETTINGS.recent_rows, branch,
+    )  # fmt: skip
+    return [
+        RecentVerdict(run, decision, why, settled_utc, bool(baseline), commit, fingerprint)
+        for run, decision, why, settled_utc, baseline, commit, fingerprint in rows
+    ]
+
+
+def has_baseline(store: Store, branch: str) -> bool:
+    """Check whether a branch has a baseline."""
+    return bool(
+        store.tuples(
+            "SELECT 1 FROM verdicts v JOIN runs r ON r.run = v.run WHERE v.baseline = 1 AND +r.branch = ?"
+            " ORDER BY v.seq LIMIT 1",
+            branch,
+        )
+    )
+
+
+def newly_judged(store: Store, branch: str, after: int) -> str | None:
+    """Return the run on a branch that a rule judged last, if that was after a verdict's number.
+
+    What a verdict changes about earlier runs is no news of them, so only a run's first verdict counts.
+    """
+    rows = store.tuples(
+        "SELECT v.run FROM verdicts v JOIN runs r ON r.run = v.run WHERE v.seq > ? AND +r.branch = ?"
+        " AND v.rule <> 'person' AND NOT EXISTS (SELECT 1 FROM verdicts e WHERE e.run = v.run AND e.seq < v.seq)"
+        " ORDER BY v.seq DESC LIMIT 1",
+        after, branch,
+    )  # fmt: skip
+    return str(rows[0][0]) if rows else None
+
+
+def newly_failed(store: Store, branch: str, after: int) -> tuple[int, str] | None:
+    """Return number and name of the latest run on a branch that ended without a verdict, if it began after a number."""
+    rows = store.tuples(
+        "SELECT seq, run FROM runs WHERE seq > ? AND +branch = ? AND outcome IS NOT NULL"
+        " AND NOT EXISTS (SELECT 1 FROM verdicts WHERE verdicts.run = runs.run) ORDER BY seq DESC LIMIT 1",
+        max(after, last_run(store) - SETTINGS.recent_rows), branch,
+    )  # fmt: skip
+    return (int(rows[0][0]), str(rows[0][1])) if rows else None
+
+
+def launches_of(store: Store, commit: str) -> list[LaunchEnd]:
+    """Return how the launches of a commit ended, in order of start.
+
+    They are found by their names, which hold the commit's digits: the names have an index, commits have none.
+    """
+    rows = store.tuples(
+        "SELECT outcome, counted, why FROM runs WHERE run IN (SELECT run FROM runs WHERE run LIKE ?)"
+        ' AND "commit" = ? ORDER BY seq',
+        f"%-{commit[:7]}-%", commit,
+    )  # fmt: skip
+    return [LaunchEnd(outcome, bool(counted), why) for outcome, counted, why in rows]
+
+
+def is_folder_known(store: Store, folder: str) -> bool:
+    """Check whether the run of a folder is on record."""
+    return bool(store.tuples("SELECT 1 FROM runs WHERE folder = ? AND folder <> ''", folder))
+
+
+def spent_usd(store: Store, after: int) -> float:
+    """Return the estimated cost of the runs that were started after a number."""
+    return float(store.tuples("SELECT SUM(cost_usd) FROM runs WHERE seq > ?", after)[0][0] or 0.0)
