@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 import prepare
+from research.benchmark import corpus
 from tests.support import cheats
 from tests.support.reference_loader import reference_rows
 
@@ -172,11 +173,20 @@ def test_the_contract_changes_with_what_a_score_depends_on(tokenizer, at_home, m
     name, parts = prepare.fingerprint(tokenizer)
     assert name.startswith("pocket-")
     assert len(name.removeprefix("pocket-")) == 12
-    assert set(parts) == {"profile", "time_budget_s", "data", "tokenizer", "rows", "prepare", "device"}
+    wanted = {"profile", "time_budget_s", "data", "tokenizer", "rows", "prepare", "benchmark", "torch", "device"}
+    assert set(parts) == wanted
     monkeypatch.setattr(prepare, "TIME_BUDGET", 7)
     other, _ = prepare.fingerprint(tokenizer)
     assert other.startswith("custom7-")
     assert other.removeprefix("custom7-") != name.removeprefix("pocket-")
+
+
+def test_the_contract_covers_every_file_of_the_benchmark(tokenizer, monkeypatch):
+    folder = Path(corpus.__file__).parent
+    assert set(prepare._benchmark_sources) == {path.name for path in folder.glob("*.py")}
+    name, _ = prepare.fingerprint(tokenizer)
+    monkeypatch.setitem(prepare._benchmark_sources, "kernels.py", "")
+    assert prepare.fingerprint(tokenizer)[0] != name
 
 
 class TestReport:
@@ -192,7 +202,8 @@ class TestReport:
             "val_bpb_exact", "epochs", "contract", "causal_check", "loss_check", "uncounted_seconds",
         ]  # fmt: skip
         reported = score_of(at_home)["reported"]
-        assert set(reported) == {"seed", "epochs", "uncounted_seconds", "loss_curve"}
+        parts = {"seed", "epochs", "uncounted_seconds", "loss_curve", "kernels", "initial_values"}
+        assert set(reported) == parts
         assert reported["loss_curve"] == [[0.5, 2.0]]
         assert not any("audit" in key for key in lines)
 
