@@ -261,10 +261,10 @@ class GPT(nn.Module):
         x0 = norm(kernels.embedding(tokens, self.embedding))  # (B, T, C)
         if PAIR_ROWS:
             x0 = x0 + self.pair_factor * kernels.embedding(hashed_pairs(tokens), self.pairs)
-        x, attention, mlp = x0, self.attention(tokens), self.mlp()
+        x, attn, mlp = x0, self.attention(tokens), self.mlp()
         for i in range(DEPTH):
             x = self.residual[i] * x + self.x0[i] * x0
-            x = x + attention(i, x)
+            x = x + attn(i, x)
             x = x + mlp(i, x)
         x, head = norm(x), self.head.to(DTYPE)
         if targets is None:
