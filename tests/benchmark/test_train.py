@@ -193,6 +193,23 @@ def test_what_can_be_switched_off_starts_as_nothing():
     assert untrained == [[], ["pair_factor"]]  # the factor of embeddings that are zero at first
 
 
+@pytest.mark.parametrize("recipe", ["baseline", "fork", "published"])
+def test_other_peoples_recipes_are_constants_of_it(recipe):
+    recipes = json.loads((ROOT / "docs" / "recipes.json").read_text())
+    sizes = {"DEPTH": "2", "WIDTH": "64", "HEAD_DIM": "32", "T": "32"}
+    batch = {"TOTAL_BATCH_SIZE": "64", "DEVICE_BATCH_SIZE": "2"}
+    train = load_train(TRAIN, recipes[recipe] | sizes | batch)
+    model = model_of(train)
+    optimizer = train.Optimizer(model)
+    x, y = torch.randint(0, 61, (2, 2, train.T), generator=torch.Generator().manual_seed(1))
+    losses = []
+    for _ in range(3):
+        losses.append(model(x, y))
+        losses[-1].backward()
+        optimizer.step(1.0, 1.0)
+    assert losses[2] < losses[0]
+
+
 def test_a_parameter_that_the_optimizer_would_not_train_is_named(capsys):
     train = load_train(TRAIN, TINY)
     model = model_of(train)
