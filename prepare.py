@@ -121,7 +121,7 @@ initial = InitialValues(SEED, DEVICE)
 
 
 def shards_of(profile, split):
-    """Paths of a split's shards, in training order; empty where they are missing."""
+    """Return the paths of a split's shards, in training order; none where they are missing."""
     return corpus.shards_in(profile.data_dir, split)
 
 
@@ -166,7 +166,7 @@ class Tokenizer:
 
     @classmethod
     def from_directory(cls, tokenizer_dir=None):
-        """The tokenizer of a folder; by default of this run's profile, which is made ready first."""
+        """Return the tokenizer of a folder; by default of this run's profile, which is made ready first."""
         if tokenizer_dir is None:
             return make_ready(PROFILE)
         path = Path(tokenizer_dir) / "tokenizer.json"
@@ -187,7 +187,7 @@ class Tokenizer:
         return self.bos_token_id
 
     def encode(self, text, prepend=None, num_threads=8):
-        """Token ids of a text, or a list of them for a list of texts; `prepend` is an id or a special token."""
+        """Return a text's token ids, or a list of them for a list of texts; `prepend` is an id or a special token."""
         if isinstance(prepend, str):
             prepend = self.enc.encode_single_token(prepend)
         head = [] if prepend is None else [prepend]
@@ -199,7 +199,7 @@ class Tokenizer:
         return self.enc.decode(ids)
 
     def byte_table(self, exact):
-        """Bytes a token stands for, (vocab,) int64; 0 for special tokens, which are never scored.
+        """Return the bytes of each token, (vocab,) int64; 0 for special tokens, which are never scored.
 
         Public definition: the length of the token decoded alone, where a byte that is no UTF-8 by itself counts as
         the 3 of U+FFFD. Exact: its true bytes.
@@ -213,7 +213,7 @@ class Tokenizer:
 
 
 def get_token_bytes(device="cpu"):
-    """The public byte table, (vocab,) int64."""
+    """Return the public byte table, (vocab,) int64."""
     return Tokenizer.from_directory().byte_table(exact=False).to(device)
 
 
@@ -222,7 +222,7 @@ def tokenizer_digest(pattern, tokens):
 
 
 def train_tokenizer(profile):
-    """Trains and saves a profile's tokenizer."""
+    """Train and save a profile's tokenizer."""
     try:
         import rustbpe
     except ImportError:
@@ -285,7 +285,7 @@ class TokenShard:
 
 
 def tokenize_shard(path, tokenizer, pool):
-    """Tokenizes a parquet shard, row group by row group."""
+    """Tokenize a parquet shard, row group by row group."""
     import pyarrow.parquet as pq
 
     encode, bos = tokenizer.enc.encode_to_numpy, tokenizer.get_bos_token_id()
@@ -311,7 +311,7 @@ def tokens_folder(profile, tokenizer):
 
 
 def read_manifest(folder):
-    """What is known of the tokenized shards, {shard name: facts}; empty where nothing is."""
+    """Return the facts of the tokenized shards, {shard name: facts}; {} where there are none."""
     try:
         return json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -319,7 +319,7 @@ def read_manifest(folder):
 
 
 def tokenize(profile, tokenizer):
-    """Brings the tokenized shards in line with the data folder."""
+    """Bring the tokenized shards in line with the data folder."""
     folder = tokens_folder(profile, tokenizer)
     folder.mkdir(parents=True, exist_ok=True)
     known, manifest = read_manifest(folder), {}
@@ -350,7 +350,7 @@ def tokenize(profile, tokenizer):
 
 
 def make_ready(profile):
-    """Data, tokenizer and tokens of a profile, made where they can be made; returns the tokenizer.
+    """Make data, tokenizer and tokens of a profile where they can be made; return the tokenizer.
 
     Only the pocket profile makes its own data: the official one's takes a network and minutes, so it is asked for.
     """
@@ -394,12 +394,12 @@ class Split:
             stop(f"no {split} tokens in {folder}: run {PREPARE_COMMAND}", EXIT_NO_DATA)
 
     def sha256(self, manifest):
-        """Digest of the split's content from the manifest, in shard order."""
+        """Return a hash of the split's content from the manifest, in shard order."""
         return sha256_of_json([[name, manifest[name]["sha256"]] for name in self.names])
 
 
 def document_batches(shards):
-    """Endless ([(tokens, start, length)], epoch): up to 128 documents that never cross a row group."""
+    """Yield ([(tokens, start, length)], epoch) without end: up to 128 documents that never cross a row group."""
     epoch = 1
     while True:
         for shard in shards:
@@ -411,7 +411,7 @@ def document_batches(shards):
 
 
 class Packer:
-    """Fills rows with documents: the longest that fits, the first in among equals; none fits: the shortest, cropped.
+    """Fill rows with documents: the longest that fits, the first in among equals; none fits: the shortest, cropped.
 
     The same rows as a linear scan over the buffer (tests compare them), but the buffer is kept as one queue per
     length, and a bit per non-empty queue makes both searches one operation on an integer.
@@ -445,7 +445,7 @@ class Packer:
         return document
 
     def fill(self, row):
-        """Writes one row, (capacity,) of any integer type."""
+        """Write one row, (capacity,) of any integer type."""
         at = 0
         while at < self.capacity:
             while self.buffered < self.buffer_size:
@@ -482,7 +482,7 @@ _feeds = {"train": [], "val": []}  # of all loaders by split
 
 
 def make_dataloader(tokenizer, B, T, split, buffer_size=1000):
-    """Endless (inputs, targets, epoch): two (B, T) int64 tensors on the device, untouched until the next next().
+    """Yield (inputs, targets, epoch) without end: two (B, T) int64 tensors on the device, untouched until the next one.
 
     A background thread packs ahead into pinned buffers. A buffer is packed again only after the copy out of it has
     finished on the GPU; `epoch` counts from 1 and is that of the last refill of the packing buffer.
@@ -578,7 +578,7 @@ _fixed = {name: globals()[name] for name in ("PROFILE", "MAX_SEQ_LEN", "VOCAB_SI
 
 
 def check_untouched():
-    """Ends a recorded run whose train.py changed the contract that it was launched under."""
+    """End a recorded run whose train.py changed the contract that it was launched under."""
     launched = process.launch_environment()
     if "AUTORESEARCH_RUN_DIR" not in launched:
         return
@@ -596,12 +596,12 @@ def device_class():
 
 
 def rows_scored(documents, T):
-    """Rows of T targets that a split is scored on, whatever the batch size."""
+    """Return the number of rows of T targets that a split is scored on, whatever the batch size."""
     return min(EVAL_TOKENS // T, documents.tokens // (T + 1))
 
 
 def fingerprint(tokenizer):
-    """(name, parts): what a score depends on besides train.py. Runs compare only where the name is the same."""
+    """Return (name, parts) of what a score depends on besides train.py; runs of different names are not compared."""
     manifest = read_manifest(tokens_folder(PROFILE, tokenizer))
     splits = {split: Split(PROFILE, tokenizer, split) for split in ("train", "val", "audit")}
     parts = {
@@ -637,7 +637,7 @@ class ProbeError(Exception):
 
 
 def eval_batches(documents, rows, B, T):
-    """(x, y, n): batches of (B, T) int64 in the loader's order; rows after the first n only fill up the shape."""
+    """Yield (x, y, n), batches of (B, T) int64 in the loader's order; rows after the first n only fill up the shape."""
     packer = Packer(document_batches(documents.shards), T + 1, 1000)
     for first in range(0, rows, B):
         n = min(B, rows - first)
@@ -650,7 +650,7 @@ def eval_batches(documents, rows, B, T):
 
 
 def reported_losses(model, x, y):
-    """Losses that the model reports, (B, T) float32 nats, in memory of their own."""
+    """Return the losses that the model reports, (B, T) float32 nats, in memory of their own."""
     losses = model(x, y, reduction="none")
     if losses.numel() != y.numel():
         raise ProbeError(f"model(x, y, reduction='none') gives {losses.numel():,} losses for {y.numel():,} targets")
@@ -661,7 +661,7 @@ _cross_entropy = F.cross_entropy  # as torch has it: a library that puts its own
 
 
 def own_losses(model, x, y):
-    """Cross-entropies of the logits that the model gives without knowing the targets, (B, T) float32 nats."""
+    """Return cross-entropies of the logits that the model gives without the targets, (B, T) float32 nats."""
     logits = model(x)
     if not isinstance(logits, torch.Tensor) or logits.shape[:-1] != y.shape:
         raise ProbeError("model(x) must give logits of shape (B, T, vocabulary)")
@@ -679,7 +679,7 @@ class Kept:
 
 
 def score_split(model, tokenizer, split, B, keep=lambda batches: {}):
-    """Scores a split: ({"bpb", "bpb_exact", "rows"}, {name: Kept}); keep(batches) names batches to hold on to."""
+    """Return ({"bpb", "bpb_exact", "rows"} of a split, {name: Kept}); keep(batches) names the batches to keep."""
     documents = Split(PROFILE, tokenizer, split)
     manifest = read_manifest(tokens_folder(PROFILE, tokenizer))
     for name, shard in zip(documents.names, documents.shards, strict=True):
@@ -708,20 +708,20 @@ def score_split(model, tokenizer, split, B, keep=lambda batches: {}):
 
 
 def other_tokens(x, rng, vocab_size):
-    """Real text of other rows in place of x, (B, T), different from it everywhere."""
+    """Return real text of other rows to put in place of x, (B, T), different from it everywhere."""
     B, T = x.shape
     other = x.roll(rng.randrange(1, B), 0) if B > 1 else x.roll(rng.randrange(1, T), 1)
     return torch.where(other == x, (x + 1) % vocab_size, other)
 
 
 def worst(a, b):
-    """Largest difference between two tensors of losses; infinite where it can't be told."""
+    """Return the largest difference between two tensors of losses; infinite where it is not finite."""
     difference = (a - b).abs().max().item()
     return difference if math.isfinite(difference) else math.inf
 
 
 def probe_causal(model, kept, rng, vocab_size):
-    """Changes what a loss must not depend on and sees whether it moves: later tokens, then other rows.
+    """Change what a loss must not depend on and measure how far it moves: later tokens, then other rows.
 
     Every position is tried once, each row of a trial at its own, so that a model which sees ahead in a few places only
     is found too. Targets stay, so a model can't be told apart from itself by them; one trial is also made without.
@@ -734,7 +734,7 @@ def probe_causal(model, kept, rng, vocab_size):
     order += rng.choices(order, k=-len(order) % B)
 
     def shift(answer, positions, before):
-        """The largest of each row, (B,): its tokens after its position replaced, the losses up to there looked at."""
+        """Return the largest of each row, (B,): of losses up to its position, the tokens after it replaced."""
         seen = place <= torch.tensor(positions, device=place.device)[:, None]
         losses = answer(torch.where(seen, batch.x, other_tokens(batch.x, rng, vocab_size)))
         moved = torch.where(seen, losses - before, 0.0).abs().amax(dim=1)
@@ -761,13 +761,13 @@ def probe_causal(model, kept, rng, vocab_size):
 
 
 def state_of(model):
-    """Copies of all parameters and buffers in host memory, where they don't count against the run's peak."""
+    """Return copies of all parameters and buffers in host memory, where they don't count against the run's peak."""
     tensors = [*getattr(model, "parameters", list)(), *getattr(model, "buffers", list)()]
     return [t.detach().to("cpu", copy=True) for t in tensors]
 
 
 def probe(model, kept, before, rng, vocab_size):
-    """Finds out whether the losses are the model's own: summary.Probes. `before` is its state when scoring began."""
+    """Probe a model whose state was `before` when scoring began: summary.Probes."""
     trouble, shifts, loss_mean, loss_token = "", {}, math.inf, math.inf
     try:
         shifts, without_targets = probe_causal(model, kept, rng, vocab_size)
@@ -781,7 +781,7 @@ def probe(model, kept, before, rng, vocab_size):
 
 
 def checks_of(found):
-    """{check: pass or fail} of what the probes found."""
+    """Return {check: pass or fail} of what the probes found."""
     causal = bool(found.shifts) and max(found.shifts.values()) <= TOLERANCE_NATS["causal"] and found.same_state
     honest = found.loss_mean <= TOLERANCE_NATS["loss_mean"] and found.loss_token <= TOLERANCE_NATS["loss_token"]
     return {name: "pass" if passed else "fail" for name, passed in (("causal", causal), ("loss", honest))}
@@ -789,7 +789,7 @@ def checks_of(found):
 
 @torch.no_grad()
 def evaluate_bpb(model, tokenizer, batch_size):
-    """Scores a model on the validation text in bits per byte, and finds out whether the score is its own.
+    """Score a model on the validation text in bits per byte, and probe whether the score is its own.
 
     Writes score.json. A failed probe ends the program with exit code 4: there is no score then.
 
@@ -833,7 +833,7 @@ def evaluate_bpb(model, tokenizer, batch_size):
 
 
 def reject(found, checks):
-    """Says why a model has no score, and ends the program."""
+    """Print why a model has no score, and end the program."""
     for line in summary.complaints(found, TOLERANCE_NATS):
         print(line, file=sys.stderr)
     lines = [*(f"{name}_check: {check}" for name, check in checks.items()), f"contract: {_score['contract']}"]
@@ -846,7 +846,7 @@ def reject(found, checks):
 
 
 def scores_of(val, audit, batch_size, passed):
-    """The scores; what a model that failed the probes would have had is kept apart from them."""
+    """Return the scores; those of a model that failed the probes are under `rejected` alone."""
     scores = {"val_bpb": val["bpb"], "val_bpb_exact": val["bpb_exact"]}
     scores |= {"audit_bpb": audit["bpb"], "audit_bpb_exact": audit["bpb_exact"]}
     return {
@@ -859,7 +859,7 @@ def scores_of(val, audit, batch_size, passed):
 
 
 def run_facts(tokenizer):
-    """What was scored, under which contract, and where."""
+    """Return facts of what was scored, under which contract, and where."""
     contract, parts = fingerprint(tokenizer)
     return {
         "contract": contract,
@@ -879,7 +879,7 @@ def peak_vram_mb():
 
 
 def clock_facts(wall_s, evaluation_s):
-    """Seconds of this run. What is neither budget nor data preparation is uncounted, whatever train.py says."""
+    """Return this run's seconds; what is neither budget nor data preparation is uncounted, whatever train.py says."""
     uncounted = max(0.0, wall_s - _clock.preparing_s - TIME_BUDGET)
     return {
         "wall_before_evaluation_s": round(wall_s, 3),
@@ -892,7 +892,7 @@ def clock_facts(wall_s, evaluation_s):
 
 
 def feed_facts():
-    """What the loader handed out. waited_share is of the time between the first batch and the last."""
+    """Return what the loader handed out. waited_share is of the time between the first batch and the last."""
     seconds = _feed.last - _feed.first
     return {
         "batches": _feed.batches,
@@ -918,7 +918,7 @@ def save_score():
 
 
 def report(uncounted_steps=None, loss_curve=(), **said):
-    """Adds to score.json what train.py says of itself, and returns the summary's own lines, {key: text}.
+    """Add to score.json what train.py reports of itself, and return the summary's own lines, {key: text}.
 
     Args:
         uncounted_steps: Optimizer steps before the clock started.
@@ -936,7 +936,7 @@ def report(uncounted_steps=None, loss_curve=(), **said):
 
 
 def summarize(val_bpb, **facts):
-    """Prints a run's summary, and adds to score.json what it says; `facts` are those of summary.Facts."""
+    """Print a run's summary, and add its facts to score.json; `facts` are those of summary.Facts."""
     facts = summary.Facts(**facts)
     lines = facts.public_lines(val_bpb, device_class())
     own = report(

@@ -1,4 +1,4 @@
-"""Trains a small GPT for a fixed time on one device and prints val_bpb, bits per byte, lower is better.
+"""Train a small GPT for a fixed time on one device and print val_bpb, bits per byte, lower is better.
 
     uv run train.py
 
@@ -102,14 +102,14 @@ BOUND = INIT_SCALE * math.sqrt(3 / WIDTH)  # of uniform initial values
 
 
 def adam(values, lr, wd=0.0, betas=ADAM_BETAS, dtype=torch.float32):
-    """A parameter of any shape that AdamW trains, with a rate, a weight decay and betas of its own."""
+    """Return a parameter of any shape that AdamW trains, with a rate, a weight decay and betas of its own."""
     p = nn.Parameter(values.to(dtype))
     p.rule = (lr, wd, betas)
     return p
 
 
 def muon(values):
-    """A parameter of stacked matrices (..., rows, cols) that Muon trains."""
+    """Return a parameter of stacked matrices (..., rows, cols) that Muon trains."""
     p = nn.Parameter(values)
     p.rule = "muon"
     return p
@@ -120,13 +120,14 @@ def zeros(*shape):
 
 
 def per_layer(p):
-    """A stacked parameter in the forward's precision, one tensor a layer."""
+    """Return a stacked parameter in the forward's precision, one tensor a layer."""
     return p.to(DTYPE).unbind(0)
 
 
 # ---------------------------------------------------------------------------------------------------------------
-# Layers. A module holds the weights of all layers. Its forward, called once a step, casts them and returns the function
-# of one layer: layer(i, x), x (B, T, C).
+# Layers. A module holds what all layers have of one part. Its forward, called once a step, casts the weights and
+# returns the function of one layer: layer(i, x) -> what is added to the residual stream, both (B, T, C). So a new
+# weight needs lines in its module only: declare it, cast it, use it. A comment at a kernel says what it computes.
 
 
 def window_of(layer):
@@ -147,14 +148,16 @@ def norm(x, layer_share=float(NORM == "layer")):
 
 
 def read(x, taps):
-    """What attention or MLP reads of x (B, T, C): normed, and filtered by taps (FILTER, C) over the tokens before."""
+    """Return what attention and MLP read: x (B, T, C) normed, and filtered by taps (FILTER, C) over the tokens before."""
     if taps is None:
         return norm(x)
-    return kernels.norm_filter(x, taps) if NORM == "rms" else kernels.causal_filter(norm(x), taps)
+    if NORM == "rms":
+        return kernels.norm_filter(x, taps)  # the next line
+    return kernels.causal_filter(norm(x), taps)  # x plus the sum over j of taps[j] times the token j + 1 before
 
 
 def rotary():
-    """cos and sin of the positions' angles, (T, 1, D/2) each."""
+    """Return cos and sin of the positions' angles, (T, 1, D/2) each."""
     frequencies = ROPE_BASE ** (-torch.arange(0, HEAD_DIM, 2, device=DEVICE).float() / HEAD_DIM)
     angles = torch.outer(torch.arange(T, device=DEVICE).float(), frequencies)[:, None, :]
     return angles.cos().to(DTYPE), angles.sin().to(DTYPE)
@@ -163,7 +166,7 @@ def rotary():
 def split_heads(qkv, cos, sin, gate, value):
     """qkv (B, T, 3, H, D), gate (B, T, H) and value (B, T, H, D) or None -> q, k rotated and normed, v (B, T, H, D)"""
     if QK_LAYERNORM_SHARE == 0:
-        return kernels.qkv(qkv, cos, sin, gate, value)
+        return kernels.qkv(qkv, cos, sin, gate, value)  # the next lines
     q, k, v = qkv.unbind(2)
     q, k = (norm(kernels.rotate(z, cos, sin), QK_LAYERNORM_SHARE) for z in (q, k))
     return q, k, v if value is None else v + gate.unsqueeze(-1) * value
@@ -181,7 +184,7 @@ class Attention(nn.Module):
         super().__init__()
         self.attend = attend
         self.qkvo = muon(initial.uniform("attention", (4, WIDTH, WIDTH), BOUND, layers=range(DEPTH)))
-        self.qkvo.data[:, 3] = 0  # out
+        self.qkvo.data[:, 3] = 0  # the out-projection: a new layer adds nothing
         values = initial.uniform("values", (vocab_size, WIDTH), BOUND, layers=VALUED)
         values = values.transpose(0, 1).flatten(1)  # (V, layers * C): all layers' in one lookup
         self.values = adam(values, EMBEDDING_LR * ADAM_SCALE, VALUE_EMBEDDING_WD, dtype=DTYPE)
@@ -226,7 +229,8 @@ class MLP(nn.Module):
 
         def layer(i, x):
             h = read(x, taps[i]).flatten(0, 1)
-            return kernels.mlp(h, w_in[i], w_out[i]).view_as(x)
+            y = kernels.mlp(h, w_in[i], w_out[i])  # F.linear(F.relu(F.linear(h, w_in[i])).square(), w_out[i])
+            return y.view_as(x)
 
         return layer
 
@@ -236,7 +240,7 @@ class MLP(nn.Module):
 
 
 def hashed_pairs(tokens):
-    """The row of the pair that ends at each token (B, T): equal pairs have equal rows."""
+    """Return the row of the pair that ends at each token (B, T): equal pairs have equal rows."""
     pairs = tokens * 1_000_003 + F.pad(tokens, (1, 0))[:, :-1] + 1
     return (pairs * 2_654_435_761 >> 16) % PAIR_ROWS
 
@@ -257,7 +261,7 @@ class GPT(nn.Module):
         self.ahead = torch.tensor(AHEAD, device=DEVICE)
 
     def forward(self, tokens, targets=None, reduction="mean"):
-        """tokens, targets (B, T) int64: losses in nats reduced as asked, or without targets logits (B, T, V) fp32."""
+        """Return losses in nats of targets (B, T), reduced as asked, or without targets logits (B, T, V) fp32."""
         x0 = norm(kernels.embedding(tokens, self.embedding))  # (B, T, C)
         if PAIR_ROWS:
             x0 = x0 + self.pair_factor * kernels.embedding(hashed_pairs(tokens), self.pairs)
@@ -271,11 +275,12 @@ class GPT(nn.Module):
             return kernels.capped_logits(x, head, SOFTCAP)
         x = x.flatten(0, 1)  # (N, C), N = B * T
         if torch.is_grad_enabled() and reduction == "mean":
-            return kernels.head_loss(x, head, targets, self.ahead, SOFTCAP)  # the same, teaching tokens ahead too
+            # The cross-entropy below, with the gradient of the losses on tokens further ahead added to its own.
+            return kernels.head_loss(x, head, targets, self.ahead, SOFTCAP)
         return F.cross_entropy(kernels.capped_logits(x, head, SOFTCAP), targets.flatten(), reduction=reduction)
 
     def flops_per_token(self):
-        """Forward and backward: 6 a matrix weight, and attention's 12 * width * window a layer."""
+        """Return those of forward and backward: 6 a matrix weight, and attention's 12 * width * window a layer."""
         matrices = self.attention.qkvo, self.attention.gates, self.mlp.w_in, self.mlp.w_out, self.head
         return 6 * sum(p.numel() for p in matrices) + sum(12 * WIDTH * window_of(i) for i in range(DEPTH))
 
@@ -293,7 +298,7 @@ POLAR_EXPRESS = [  # Amsel et al. 2025: the quintics of five steps, safety facto
 
 
 def orthogonalize(g):
-    """The orthogonal factor of matrices g (N, rows, cols), by polynomial iterations in low precision."""
+    """Return the orthogonal factor of matrices g (N, rows, cols), by polynomial iterations in low precision."""
     x = g.to(DTYPE)
     tall = x.size(-2) > x.size(-1)
     x = x.mT if tall else x
@@ -359,7 +364,7 @@ class Optimizer:
 
     @torch.no_grad()
     def step(self, lr_scale, wd_scale):
-        """One update; lr_scale multiplies all rates, wd_scale the matrices' weight decay."""
+        """Update all parameters; lr_scale multiplies all rates, wd_scale the matrices' weight decay."""
         self.steps += 1
         scalar = partial(torch.tensor, dtype=torch.float32)
         for p, master, m, v, (lr, wd, betas) in self.adam:
@@ -379,7 +384,7 @@ class Optimizer:
 
 
 def learning_rate_scale(progress):
-    """Warm-up, plateau, linear warm-down to FINAL_LR_FRACTION."""
+    """Return the factor of all rates: warm-up, plateau, linear warm-down to FINAL_LR_FRACTION."""
     if progress < WARMUP:
         return progress / WARMUP
     left = min(1.0, (1 - progress) / WARMDOWN) if WARMDOWN else 1.0
@@ -387,7 +392,7 @@ def learning_rate_scale(progress):
 
 
 def ahead_weights(progress):
-    """Targets further on leave one after another, the last first, at equal times; each fades before it is gone."""
+    """Return the weights of targets ahead: they leave one after another, the last first, each fading at its time."""
     left = (len(AHEAD) + 1) * (1 - progress) - 1
     return [weight * min(1.0, max(0.0, left - i)) for i, weight in enumerate(AHEAD)]
 
@@ -397,14 +402,14 @@ def ahead_weights(progress):
 
 
 def choose_attention(windows):
-    """The name and the function of the attention that is used: attend(q, k, v, window), q, k, v (B, T, H, D)."""
+    """Return the name and the function of the attention: attend(q, k, v, window), q, k, v (B, T, H, D)."""
     qkv = torch.randn(3, 1, T, HEADS, HEAD_DIM, device=DEVICE, dtype=DTYPE)
     scale = QK_SCALE * HEAD_DIM**-0.5
     return attention.choose(ATTENTION if COMPILE else "sdpa", windows, scale, qkv, compiled)
 
 
 def train(model, optimizer, batches):
-    """Trains until the budget is spent. Returns counted seconds, steps in all, and the loss curve."""
+    """Train until the budget is spent. Return counted seconds, steps in all, and the loss curve."""
     accumulate = TOTAL_BATCH_SIZE // (DEVICE_BATCH_SIZE * T)
     forward = compiled(model)
     progress = Progress(TOTAL_BATCH_SIZE, UNCOUNTED_STEPS, TIME_BUDGET)
