@@ -148,7 +148,7 @@ def norm(x, layer_share=float(NORM == "layer")):
 
 
 def read(x, taps):
-    """Return what attention and MLP read: x (B, T, C) normed, and filtered by taps (FILTER, C) over the tokens before."""
+    """Return what attention and MLP read: x (B, T, C) normed, and filtered by taps (FILTER, C) over tokens before."""
     if taps is None:
         return norm(x)
     if NORM == "rms":
