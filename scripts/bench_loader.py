@@ -16,6 +16,7 @@ import statistics
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -25,6 +26,7 @@ os.environ.setdefault("AUTORESEARCH_PROFILE", "pocket")
 import torch  # noqa: E402
 
 import prepare  # noqa: E402
+from research.benchmark import corpus  # noqa: E402
 
 MEAN_DOC_CHARS = 3000  # of the made documents; lengths are log-normal, as in web text
 MADE_CHARS = 60_000_000
@@ -66,7 +68,7 @@ class PlainLoader:
 
 def made_documents() -> list[str]:
     """Documents of very different lengths from the pocket training text."""
-    text = "".join(prepare.training_texts(prepare.PROFILE))
+    text = "".join(corpus.first_texts(prepare.shards_of(prepare.PROFILE, "train"), MADE_CHARS, MADE_CHARS))
     random_ = random.Random(0)
     documents, chars = [], 0
     while chars < MADE_CHARS:
@@ -97,9 +99,9 @@ def main() -> None:
     documents = made_documents()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "made.parquet"
-        prepare.write_shard(path, documents)
+        corpus.write_shard(path, documents)
         started = time.perf_counter()
-        with prepare.ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
             shard = prepare.tokenize_shard(path, tokenizer, pool)
         tokenize_s = time.perf_counter() - started
     packer = prepare.Packer(prepare.document_batches([shard]), T + 1, 1000)

@@ -94,6 +94,7 @@ def run(arm: Arm, seed: int, budget: str, out: Path) -> dict[str, object]:
         "waited_share": score["data"]["waited_share"],
         "uncounted_s": score["clock"]["uncounted_s"],
         "attention": said.get("attention"),
+        "kernels": said.get("kernels"),
         "phases_s": said.get("phases_s"),
         "device": score["device"]["class"],
         "torch": score["torch"],

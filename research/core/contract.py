@@ -1,7 +1,7 @@
 """The names that the benchmark, the runner and every reader of their files agree on: the one home of each.
 
-Nothing here runs anything. train.py and prepare.py do not import it (they stay single files); a test holds their
-names and codes against these.
+Nothing here runs anything. train.py, prepare.py and research/benchmark do not import it, so that a contract's
+fingerprint covers all that a score depends on; a test holds their names and codes against these.
 """
 
 from __future__ import annotations

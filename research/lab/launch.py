@@ -114,7 +114,7 @@ class _Setting:
         """What is known now of the contract, cheaply."""
         environment = self.lab.environment
         return identity.contract_key(
-            candidate.prepare_sha256,
+            candidate.benchmark_sha256,
             self.lab.work,
             machine_home(environment),
             self.backend.name,

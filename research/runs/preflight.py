@@ -19,6 +19,9 @@ from research.core.settings import SETTINGS
 from research.runs.modules import is_installed
 
 TARGET = "train.py"
+BENCHMARK = ("prepare.py", "research/benchmark")
+"""What a contract's fingerprint covers: scores are compared only where these are the same."""
+
 FIXED = ("prepare.py", "research", "scripts", ".codex", "pyproject.toml")
 """What experiments never touch: the benchmark, the harness and the environment."""
 
@@ -42,7 +45,7 @@ class Candidate:
         text: train.py as it lies in the work tree.
         fingerprint: Hash of its syntax tree.
         train_sha256: Hash of its bytes.
-        prepare_sha256: Hash of prepare.py's bytes, "" without one.
+        benchmark_sha256: Hash of prepare.py and research/benchmark, "" without either.
         harness: Hash of prepare.py and the harness in the commit.
         paths: Paths that the commit changed against its parent.
         additions: Lines that it added to train.py.
@@ -54,7 +57,7 @@ class Candidate:
     text: bytes
     fingerprint: str
     train_sha256: str
-    prepare_sha256: str
+    benchmark_sha256: str
     harness: str
     paths: tuple[str, ...]
     additions: int
@@ -106,19 +109,40 @@ def examine(root: Path, rev: str | None = None) -> Candidate:
         raise Refused(f"{TARGET} does not parse: {error.msg}{line}.", "Mend it and amend the commit.") from None
     changes = git.changes(root, commit)
     mine = next((change for change in changes if change.path == TARGET), git.Change(TARGET, 0, 0))
-    prepare = git.blob(root, commit.hash, "prepare.py") if rev else _read(root / "prepare.py")
     return Candidate(
         commit=commit,
         branch=where.branch,
         text=text,
         fingerprint=fingerprint,
         train_sha256=hashlib.sha256(text).hexdigest(),
-        prepare_sha256=hashlib.sha256(prepare).hexdigest() if prepare is not None else "",
+        benchmark_sha256=_digest(_committed(root, commit.hash) if rev else _present(root)),
         harness=harness_digest(root, commit.hash),
         paths=tuple(change.path for change in changes),
         additions=mine.additions,
         deletions=mine.deletions,
     )
+
+
+def _committed(root: Path, rev: str) -> dict[str, bytes]:
+    """Read the files of the benchmark in a commit."""
+    entries = git.tree_listing(root, rev, BENCHMARK).decode("utf-8", "surrogateescape").split("\0")
+    paths = [entry.partition("\t")[2] for entry in entries if entry]
+    return {path: git.blob(root, rev, path) or b"" for path in paths}
+
+
+def _present(root: Path) -> dict[str, bytes]:
+    """Read the files of the benchmark as they are in the work tree."""
+    found = [root / name for name in BENCHMARK if (root / name).is_file()]
+    found += [path for name in BENCHMARK for path in sorted((root / name).rglob("*.py"))]
+    return {path.relative_to(root).as_posix(): _read(path) or b"" for path in found}
+
+
+def _digest(files: Mapping[str, bytes]) -> str:
+    """Return a hash of files' names and contents, "" for none."""
+    digest = hashlib.sha256()
+    for path, content in sorted(files.items()):
+        digest.update(f"{path} {hashlib.sha256(content).hexdigest()}\n".encode())
+    return digest.hexdigest() if files else ""
 
 
 def _read(path: Path) -> bytes | None:
@@ -135,9 +159,10 @@ def check_tree(root: Path, candidate: Candidate) -> None:
         Refused: if train.py, prepare.py or a harness file differs from HEAD or is staged.
     """
     changed = git.differing(root, (TARGET, *FIXED))
-    for path, text in ((TARGET, candidate.text), ("prepare.py", _read(root / "prepare.py"))):
-        committed = git.blob(root, candidate.commit.hash, path)
-        if _lines(committed) != _lines(text) and path not in changed:
+    committed = {TARGET: git.blob(root, candidate.commit.hash, TARGET), **_committed(root, candidate.commit.hash)}
+    present = {TARGET: candidate.text, **_present(root)}
+    for path in sorted({*committed, *present}):
+        if _lines(committed.get(path)) != _lines(present.get(path)) and path not in changed:
             changed = (*changed, path)  # git was told not to look at it
     if changed:
         shown = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")

@@ -35,7 +35,7 @@ def data_state(home: Path) -> str:
 
 
 def contract_key(
-    prepare_sha256: str, root: Path, home: Path, backend: str, gpu: str, device: str, environment: Mapping[str, str]
+    benchmark_sha256: str, root: Path, home: Path, backend: str, gpu: str, device: str, environment: Mapping[str, str]
 ) -> str:
     """Hash of everything that decides a contract and is cheap to know before a launch.
 
@@ -46,7 +46,7 @@ def contract_key(
     except OSError:
         interpreter = ""
     parts = {
-        "prepare": prepare_sha256,
+        "benchmark": benchmark_sha256,
         "profile": environment.get(ENV_PROFILE, ""),
         "budget": environment.get(ENV_TIME_BUDGET, ""),
         "visible": environment.get("CUDA_VISIBLE_DEVICES", ""),

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-import prepare
+from research.benchmark import corpus, download
+from research.benchmark.corpus import AUDIT_SHARD, VAL_SHARD, shard_name
 from tests.support.shard_server import Shelf, serving, shard_bytes
 
 TEXTS = [f"document {i} " * 40 for i in range(300)]
@@ -17,16 +18,16 @@ URL = "/shard_00003.parquet"
 @pytest.fixture
 def shelf(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shelf]:
     shelf = Shelf(files={URL: shard_bytes(TEXTS)})
-    monkeypatch.setattr(prepare, "TIMEOUT_S", (2, 0.4))
-    monkeypatch.setattr(prepare, "CHUNK_BYTES", 256)
+    monkeypatch.setattr(download, "TIMEOUT_S", (2, 0.4))
+    monkeypatch.setattr(download, "CHUNK_BYTES", 256)
     with serving(shelf) as base:
-        monkeypatch.setattr(prepare, "BASE_URL", base)
+        monkeypatch.setattr(download, "BASE_URL", base)
         yield shelf
 
 
 def fetch(folder: Path) -> str | None:
     folder.mkdir(exist_ok=True)
-    return prepare.download_shard(3, folder, sleep=lambda seconds: None)
+    return download.download_shard(3, folder, sleep=lambda seconds: None)
 
 
 def assert_whole(folder: Path) -> None:
@@ -89,7 +90,7 @@ def test_a_corrupt_footer_is_fetched_again_and_then_given_up(shelf: Shelf, tmp_p
     why = fetch(tmp_path)
     assert why is not None
     assert "not a whole parquet file" in why
-    assert len(shelf.requests) == prepare.ATTEMPTS
+    assert len(shelf.requests) == download.ATTEMPTS
     assert not (tmp_path / "shard_00003.parquet").exists()
 
 
@@ -121,33 +122,32 @@ class TestAllShards:
 
     @pytest.fixture(autouse=True)
     def official(self, shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shelf:
-        monkeypatch.setenv("AUTORESEARCH_HOME", str(tmp_path))
-        monkeypatch.setattr(prepare, "BACKOFF_S", 0.01)
-        for index in (0, 1, 2, prepare.AUDIT_SHARD, prepare.VAL_SHARD):
-            shelf.files[f"/{prepare.shard_name(index)}"] = shard_bytes([f"{index} {t}" for t in TEXTS])
+        monkeypatch.setattr(download, "BACKOFF_S", 0.01)
+        for index in (0, 1, 2, AUDIT_SHARD, VAL_SHARD):
+            shelf.files[f"/{shard_name(index)}"] = shard_bytes([f"{index} {t}" for t in TEXTS])
         return shelf
 
     def test_all_come(self, tmp_path: Path):
-        prepare.download(prepare.PROFILES["official"], num_shards=3, workers=4)
+        download.download(tmp_path / "data", num_shards=3, workers=4)
         names = sorted(p.name for p in (tmp_path / "data").iterdir())
-        assert names == [prepare.shard_name(i) for i in (0, 1, 2, 6541, 6542)]
-        assert [p.name for p in prepare.shards_of(prepare.PROFILES["official"], "train")] == names[:3]
+        assert names == [shard_name(i) for i in (0, 1, 2, 6541, 6542)]
+        assert [p.name for p in corpus.shards_in(tmp_path / "data", "train")] == names[:3]
 
     def test_one_that_fails_is_named_and_the_rest_is_kept(self, official: Shelf, tmp_path: Path, capsys):
         del official.files["/shard_00001.parquet"]
         with pytest.raises(SystemExit) as end:
-            prepare.download(prepare.PROFILES["official"], num_shards=3, workers=2)
+            download.download(tmp_path / "data", num_shards=3, workers=2)
         assert end.value.code == 1
         err = capsys.readouterr().err
         assert "1 of 5 shards" in err
         assert "shard_00001.parquet: the server answers 404" in err
         assert (tmp_path / "data" / "shard_00002.parquet").exists()
 
-    def test_no_space_left_is_one_clear_line(self, monkeypatch: pytest.MonkeyPatch, capsys):
+    def test_no_space_left_is_one_clear_line(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
         def full(*args: object) -> None:
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(prepare, "fetch_once", full)
+        monkeypatch.setattr(download, "fetch_once", full)
         with pytest.raises(SystemExit):
-            prepare.download(prepare.PROFILES["official"], num_shards=1, workers=1)
+            download.download(tmp_path / "data", num_shards=1, workers=1)
         assert "no space left while downloading" in capsys.readouterr().err

@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import prepare
+from research.benchmark import corpus
 from tests.support.reference_loader import reference_rows
 
 GROUPS = st.lists(st.lists(st.integers(1, 60), min_size=1, max_size=300), min_size=1, max_size=4)
@@ -80,7 +81,7 @@ def test_rows_from_parquet_equal_the_linear_scan_over_the_same_file(
     with pq.ParquetWriter(data / "shard_00000.parquet", pa.schema([("text", pa.string())])) as writer:
         for first, last in ((0, 300), (300, 310), (310, 700)):
             writer.write_table(pa.table({"text": texts[first:last]}), row_group_size=1000)
-    for name in (prepare.VAL_NAME, prepare.AUDIT_NAME):
+    for name in (corpus.VAL_NAME, corpus.AUDIT_NAME):
         pq.write_table(pa.table({"text": texts[:50]}), data / name)
     (tmp_path / "pocket" / "tokenizer").symlink_to(pocket_home / "pocket" / "tokenizer")
     monkeypatch.setenv("AUTORESEARCH_HOME", str(tmp_path))

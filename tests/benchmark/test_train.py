@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import gc
+import itertools
 import json
-import os
-import pty
+import shutil
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+import torch
 
 from research.core import contract
-from scripts.race import with_constants
+from tests.benchmark.conftest import ROOT, run
+from tests.support.trainer import load_train
 
-ROOT = Path(__file__).resolve().parents[2]
+TRAIN = ROOT / "train.py"
 
 # A training script as other people write it against the public names: no report(), its own summary.
 FOREIGN = """
-import torch, torch.nn.functional as F
-from prepare import MAX_SEQ_LEN, TIME_BUDGET, Tokenizer, make_dataloader, evaluate_bpb
+import os, torch, torch.nn.functional as F
+from prepare import DATA_DIR, TOKENIZER_DIR, MAX_SEQ_LEN, TIME_BUDGET, Tokenizer, make_dataloader, evaluate_bpb
 
 tokenizer = Tokenizer.from_directory()
 V = tokenizer.get_vocab_size()
+assert os.path.exists(DATA_DIR) and os.path.exists(TOKENIZER_DIR)
 
 class Bigram(torch.nn.Module):
     def __init__(self):
@@ -32,7 +34,7 @@ class Bigram(torch.nn.Module):
         logits = self.table(idx).float()
         if targets is None:
             return logits
-        return SCALE * F.cross_entropy(logits.view(-1, V), targets.view(-1), reduction=reduction)
+        return F.cross_entropy(logits.view(-1, V), targets.view(-1), reduction=reduction)
 
 model = Bigram()
 loader = make_dataloader(tokenizer, 4, MAX_SEQ_LEN, "train")
@@ -44,86 +46,6 @@ print(f"val_bpb:          {evaluate_bpb(model, tokenizer, 32):.6f}")
 """
 
 
-LOAD = """
-import importlib.util, sys, torch
-
-def load(path):
-    spec = importlib.util.spec_from_file_location(path.split("/")[-1][:-3], path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-modules = [load(path) for path in sys.argv[1:]]
-"""
-
-# train.py's kernels by Triton's interpreter, traced as torch.compile does, against the same model without them.
-MODELS = """
-def run(train):
-    torch.manual_seed(0)
-    model = train.GPT(500, train.sdpa_attention(sorted({train.window_of(i) for i in range(train.DEPTH)})))
-    with torch.no_grad():
-        for p in model.parameters():
-            p.add_(torch.randn_like(p) * 0.02)
-    x, y = torch.randint(0, 500, (2, 2, train.T))
-    loss = train.compiled(model)(x, y)
-    loss.backward()
-    return [loss.detach(), *(p.grad for p in model.parameters())]
-
-for got, wanted in zip(*map(run, modules), strict=True):
-    # The floor is for gradients that all but cancel, such as 1e-5 for a residual factor.
-    assert (got - wanted).norm() <= 1e-5 * wanted.norm() + 1e-8, (got, wanted)
-print("equal")
-"""
-
-# New options multiply by one or add nothing, whatever the other weights are; then all are trained.
-FIRST_LOSSES = """
-names = [name for name, _ in modules[0].GPT(500, None).named_parameters()]
-for train in modules:
-    torch.manual_seed(0)
-    model = train.GPT(500, train.sdpa_attention(sorted({train.window_of(i) for i in range(train.DEPTH)})))
-    torch.manual_seed(1)
-    before = dict(model.named_parameters())
-    with torch.no_grad():
-        for name in names:
-            before[name].add_(torch.randn_like(before[name]) * 0.02)
-    x, y = torch.randint(0, 500, (2, 2, train.T))
-    loss = model(x, y)
-    loss.backward()
-    before = {name: p.detach().clone() for name, p in before.items()}
-    train.Optimizer(model).step(1.0, 1.0)
-    still = [name for name, p in model.named_parameters() if torch.equal(p, before[name])]
-    print(f"{loss.item():.5f}", *still)
-"""
-
-
-@pytest.fixture
-def environment(pocket_home: Path, tmp_path: Path) -> dict[str, str]:
-    """A machine without a GPU, the pocket data ready, two seconds to train."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("AUTORESEARCH_")}
-    return kept | {
-        "AUTORESEARCH_HOME": str(pocket_home),
-        "AUTORESEARCH_PROFILE": "pocket",
-        "AUTORESEARCH_TIME_BUDGET": "2",
-        "AUTORESEARCH_RUN_DIR": str(tmp_path / "run"),
-        "CUDA_VISIBLE_DEVICES": "",
-        "PYTHONPATH": str(ROOT),
-    }
-
-
-def run(script: Path, environment: dict[str, str], cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(script)]
-    return subprocess.run(command, env=environment, cwd=cwd, capture_output=True, text=True, timeout=240)
-
-
-def variant(tmp_path: Path, old: str, new: str) -> Path:
-    """A copy of train.py with one piece of text replaced."""
-    source = (ROOT / "train.py").read_text()
-    assert source.count(old) == 1
-    path = tmp_path / "train.py"
-    path.write_text(source.replace(old, new))
-    return path
-
-
 def summary_of(output: str) -> list[tuple[str, str]]:
     lines = output.splitlines()
     at = len(lines) - lines[::-1].index(contract.SUMMARY_MARK)
@@ -131,10 +53,11 @@ def summary_of(output: str) -> list[tuple[str, str]]:
 
 
 def test_a_run_prints_its_summary_and_leaves_its_score(environment, tmp_path):
-    done = run(ROOT / "train.py", environment)
+    done = run(TRAIN, environment | {"AUTORESEARCH_SEED": "7"})
     assert done.returncode == contract.EXIT_SCORED, done.stderr
     assert "\r" not in done.stdout
     assert "audit" not in done.stdout
+    assert "seed 7" in done.stdout
     summary = summary_of(done.stdout)
     assert tuple(key for key, _ in summary) == contract.PUBLIC_KEYS + contract.OWN_KEYS
     values = dict(summary)
@@ -145,82 +68,64 @@ def test_a_run_prints_its_summary_and_leaves_its_score(environment, tmp_path):
     assert values["causal_check"] == values["loss_check"] == contract.PASS
     assert score["schema"] == contract.SCORE_SCHEMA
     assert score["status"] == contract.SCORED
-    assert score["seed"] == contract.DEFAULT_SEED
-    assert score["reported"]["summary"]["num_steps"] == values["num_steps"]
-    assert score["reported"]["loss_curve"]
+    assert score["seed"] == 7
     assert score["data"]["epochs"] > 0
-    assert score["clock"]["suspicious"] is False
-    assert (tmp_path / "run" / "train.py").read_bytes() == (ROOT / "train.py").read_bytes()
-
-
-def test_the_seed_is_the_environments_alone(environment, tmp_path):
-    environment["AUTORESEARCH_SEED"] = "7"
-    done = run(ROOT / "train.py", environment)
-    assert "seed 7" in done.stdout
-    assert json.loads((tmp_path / "run" / "score.json").read_text())["seed"] == 7
-
-
-def test_a_terminal_gets_one_line_that_rewrites_itself(environment):
-    master, slave = pty.openpty()
-    child = subprocess.Popen([sys.executable, "train.py"], cwd=ROOT, env=environment, stdout=slave, stderr=slave)
-    os.close(slave)
-    output = b""
-    while True:
-        try:
-            output += os.read(master, 4096)
-        except OSError:  # the other end is closed
-            break
-    os.close(master)
-    assert child.wait() == 0
-    assert b"\rstep" in output
-    assert b"s left" in output
+    assert (tmp_path / "run" / "train.py").read_bytes() == TRAIN.read_bytes()
+    reported = score["reported"]
+    assert reported["summary"]["num_steps"] == values["num_steps"]
+    assert reported["loss_curve"]
+    assert (reported["attention"], reported["kernels"]) == ("sdpa", [])
+    assert {"embedding", "attention.qkvo", "mlp.w_in", "head"} < set(reported["initial_values"])
 
 
 def test_a_foreign_train_py_runs_and_is_scored(environment, tmp_path):
     script = tmp_path / "foreign.py"
-    script.write_text(FOREIGN.replace("SCALE", "1.0"))
+    script.write_text(FOREIGN)
     done = run(script, environment)
     assert done.returncode == 0, done.stderr
     score = json.loads((tmp_path / "run" / "score.json").read_text())
     assert dict(summary_of(done.stdout))["val_bpb"] == f"{score['val_bpb']:.6f}"
+    assert score["seed"] == contract.DEFAULT_SEED
     assert "reported" not in score
 
 
-def test_a_foreign_train_py_that_cheats_ends_in_exit_4(environment, tmp_path):
+CHANGES = """
+import os, prepare
+for name, value in (("EVAL_TOKENS", 4096), ("EVAL_TOKENS", prepare.EVAL_TOKENS)):
+    prepare.EVAL_TOKENS = value
+    try:
+        prepare.evaluate_bpb(object(), None, 32)
+    except SystemExit as end:
+        print(end.code)
+    os.environ["AUTORESEARCH_TIME_BUDGET"] = "7"
+"""
+
+
+def test_a_train_py_that_changes_its_contract_is_not_scored(environment, tmp_path):
     script = tmp_path / "foreign.py"
-    script.write_text(FOREIGN.replace("SCALE", "0.99"))
+    script.write_text(CHANGES)
     done = run(script, environment)
-    assert done.returncode == contract.EXIT_PROBE_FAILED
-    assert dict(summary_of(done.stdout))["loss_check"] == contract.FAIL
-    assert "val_bpb" not in done.stdout
+    assert done.stdout.split() == ["1", "1"], done.stderr
+    end = "a run is scored under the contract that it was launched under"
+    assert done.stderr.splitlines() == [
+        f"train.py changed prepare.EVAL_TOKENS: {end}", f"train.py changed AUTORESEARCH_TIME_BUDGET: {end}",
+    ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("what", "change"),
-    [
-        ("prepare.EVAL_TOKENS", "import prepare; prepare.EVAL_TOKENS = 4096"),
-        ("AUTORESEARCH_TIME_BUDGET", "import os; os.environ['AUTORESEARCH_TIME_BUDGET'] = '7'"),
-    ],
-)
-def test_a_train_py_that_changes_its_contract_is_not_scored(environment, tmp_path, what, change):
-    script = tmp_path / "foreign.py"
-    script.write_text(f"{change}\n{FOREIGN.replace('SCALE', '1.0')}")
-    done = run(script, environment)
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith(f"train.py changed {what}: a run is scored under")
-    assert "val_bpb" not in done.stdout
-
-
-def test_a_run_by_hand_gets_a_folder_of_its_own(environment, tmp_path):
+def test_a_run_by_hand_in_a_clean_clone_gets_a_folder_of_its_own(environment, tmp_path):
     clone = tmp_path / "clone"
     clone.mkdir()
-    for name in ("train.py", "prepare.py", ".gitignore"):
-        (clone / name).write_bytes((ROOT / name).read_bytes())
+    for name in ("train.py", "prepare.py", ".gitignore", "research/__init__.py"):
+        (clone / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, clone / name)
+    skipped = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "research" / "benchmark", clone / "research" / "benchmark", ignore=skipped)
     identity = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
     for command in (["init", "-q"], ["add", "-A"], [*identity, "commit", "-qm", "start"]):
         subprocess.run(["git", *command], cwd=clone, check=True)
-    del environment["AUTORESEARCH_RUN_DIR"]
-    assert run(clone / "train.py", environment, clone).returncode == 0
+    del environment["AUTORESEARCH_RUN_DIR"], environment["PYTHONPATH"]
+    done = run(clone / "train.py", environment, cwd=clone)
+    assert done.returncode == 0, done.stderr
     (folder,) = (clone / "results" / "runs").iterdir()
     assert folder.name.startswith("hand-")
     assert {p.name for p in folder.iterdir()} == {"score.json", "train.py"}
@@ -228,104 +133,112 @@ def test_a_run_by_hand_gets_a_folder_of_its_own(environment, tmp_path):
     assert json.loads((folder / "score.json").read_text())["commit"] == head
 
 
-def test_missing_data_ends_in_exit_3_and_names_the_command(environment, tmp_path):
-    environment |= {"AUTORESEARCH_PROFILE": "official", "AUTORESEARCH_HOME": str(tmp_path / "empty")}
-    done = run(ROOT / "train.py", environment)
-    assert done.returncode == contract.EXIT_NO_DATA
-    assert "run uv run prepare.py" in done.stderr
-    assert "Traceback" not in done.stderr
+# ---------------------------------------------------------------------------------------------------------------
+# The model and its optimizer, in this process
+
+TINY = {"DEPTH": "2", "T": "32", "PAIR_ROWS": "64"}
 
 
-def test_an_unknown_profile_is_one_clear_line(environment):
-    environment["AUTORESEARCH_PROFILE"] = "huge"
-    done = run(ROOT / "train.py", environment)
-    assert done.returncode == contract.EXIT_ERROR
-    assert done.stderr.splitlines() == [
-        "unknown profile 'huge': set AUTORESEARCH_PROFILE (or --profile) to official or pocket"
-    ]
+def model_of(train, vocab_size=61):
+    torch.manual_seed(0)
+    return train.GPT(vocab_size, train.choose_attention(sorted({train.window_of(i) for i in range(train.DEPTH)}))[1])
 
 
-def test_a_batch_that_does_not_divide_says_which_do(environment, tmp_path):
-    script = variant(tmp_path, "DEVICE_BATCH_SIZE = 64 if OFFICIAL else 8", "DEVICE_BATCH_SIZE = 24")
-    done = run(script, environment)
-    assert done.returncode == contract.EXIT_ERROR
-    assert "24 * 256 = 6,144" in done.stderr.replace("DEVICE_BATCH_SIZE", "24")
-    assert "6,144 and 12,288 are" in done.stderr
+def test_what_can_be_switched_off_starts_as_nothing():
+    """New options multiply by one or add nothing, whatever the other weights are; then all are trained."""
+    losses, untrained = [], []
+    for constants in ({"OUT_GATES": "False", "PAIR_ROWS": "0", "AHEAD": "()", "FILTER": "0"}, {}):
+        train = load_train(TRAIN, TINY | constants)
+        model = model_of(train)
+        new = ("out_gates", "pair", "taps")
+        torch.manual_seed(1)
+        with torch.no_grad():
+            for name, p in model.named_parameters():
+                if not any(word in name for word in new):
+                    p.add_(torch.randn_like(p) * 0.02)
+        before = {name: p.detach().clone() for name, p in model.named_parameters()}
+        x, y = torch.randint(0, 61, (2, 2, train.T))
+        loss = model(x, y)
+        loss.backward()
+        train.Optimizer(model).step(1.0, 1.0)
+        losses.append(f"{loss.item():.5f}")
+        untrained.append([name for name, p in model.named_parameters() if torch.equal(p, before[name])])
+    assert losses[0] == losses[1]
+    assert untrained == [[], ["pair_factor"]]  # the factor of embeddings that are zero at first
 
 
-def test_divergence_ends_in_exit_5(environment, tmp_path):
-    script = variant(tmp_path, "SOFTCAP = 15.0", "SOFTCAP = float('nan')")
-    done = run(script, environment)
-    assert done.returncode == contract.EXIT_DIVERGED
-    assert "FAIL" in done.stdout
-    assert "training diverged" in done.stderr
+def test_divergence_ends_in_exit_5(capsys, request):
+    request.addfinalizer(gc.enable)
+    batch = {"TOTAL_BATCH_SIZE": "128", "DEVICE_BATCH_SIZE": "2"}  # two micro-batches
+    train = load_train(TRAIN, TINY | batch | {"SOFTCAP": "float('nan')"})
+    model = model_of(train)
+    batches = ((x, x, 1) for x in itertools.repeat(torch.zeros(2, train.T, dtype=torch.long)))
+    with pytest.raises(SystemExit) as ended:
+        train.train(model, train.Optimizer(model), batches)
+    gc.unfreeze()
+    assert ended.value.code == contract.EXIT_DIVERGED
+    said = capsys.readouterr()
+    assert said.out == "FAIL\n"
+    assert "the loss at step 1 is nan: training diverged" in said.err
 
 
-def test_out_of_memory_names_the_constant_to_lower(environment, tmp_path):
-    script = tmp_path / "short_of_memory.py"
-    script.write_text(
-        "import prepare, runpy, torch\n"
-        "def full(*_): raise torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 8 GiB')\n"
-        "prepare.make_dataloader = full\n"
-        f"runpy.run_path({str(ROOT / 'train.py')!r}, run_name='__main__')\n"
-    )
-    done = run(script, environment)
-    assert done.returncode == contract.EXIT_ERROR
-    assert "lower DEVICE_BATCH_SIZE (8)" in done.stderr
-    assert "Traceback" not in done.stderr
+@pytest.mark.parametrize("recipe", ["baseline", "fork", "published"])
+def test_other_peoples_recipes_are_constants_of_it(recipe):
+    recipes = json.loads((ROOT / "docs" / "recipes.json").read_text())
+    sizes = {"DEPTH": "2", "WIDTH": "64", "HEAD_DIM": "32", "T": "32"}
+    batch = {"TOTAL_BATCH_SIZE": "64", "DEVICE_BATCH_SIZE": "2"}
+    train = load_train(TRAIN, recipes[recipe] | sizes | batch)
+    model = model_of(train)
+    optimizer = train.Optimizer(model)
+    x, y = torch.randint(0, 61, (2, 2, train.T), generator=torch.Generator().manual_seed(1))
+    losses = []
+    for _ in range(3):
+        losses.append(model(x, y))
+        losses[-1].backward()
+        optimizer.step(1.0, 1.0)
+    assert losses[2] < losses[0]
 
 
-FUSED = (
-    ('COMPILE = OFFICIAL and DEVICE.type == "cuda"', "COMPILE = True"),
-    ("torch.compile(function, dynamic=False)", 'torch.compile(function, dynamic=False, backend="aot_eager")'),
-)
-"""What lets Triton's interpreter run the kernels, traced, on a CPU."""
+def test_a_parameter_that_the_optimizer_would_not_train_is_named(capsys):
+    train = load_train(TRAIN, TINY)
+    model = model_of(train)
+    model.mlp.gain = torch.nn.Parameter(torch.ones(2))
+    with pytest.raises(SystemExit):
+        train.Optimizer(model)
+    said = capsys.readouterr().err
+    assert said == "no group of the optimizer holds mlp.gain: declare it with adam(...) or muon(...)\n"
 
 
-def interpreted(environment, path: Path, *changes: tuple[str, str]) -> Path:
-    """A copy of train.py that runs its kernels without a GPU, with pieces of text replaced."""
-    pytest.importorskip("triton")
-    environment["TRITON_INTERPRET"] = "1"
-    source = (ROOT / "train.py").read_text()
-    for old, new in (*FUSED, *changes):
-        assert source.count(old) == 1, old
-        source = source.replace(old, new)
-    path.write_text(source)
-    return path
+def test_parts_that_change_leave_the_initial_values_of_the_others_alone():
+    hashes = {}
+    for name, constants in {"base": {}, "deeper": {"DEPTH": "4"}, "wider": {"MLP_RATIO": "2"}}.items():
+        train = load_train(TRAIN, TINY | constants)
+        model = model_of(train)
+        train.initial.record(model)
+        hashes[name] = dict(train.initial.hashes)
+        if name == "deeper":
+            deeper = model
+        elif name == "base":
+            base = model
+    changed = {name for name in hashes["base"] if hashes["base"][name] != hashes["wider"][name]}
+    assert changed == {"mlp.w_in", "mlp.w_out"}
+    assert hashes["base"]["embedding"] == hashes["deeper"]["embedding"]
+    assert torch.equal(base.attention.qkvo, deeper.attention.qkvo[:2])
+    assert torch.equal(base.attention.values[:, :128], deeper.attention.values[:, :128])  # layer 1's, of 1 and 3
 
 
-def test_the_kernels_give_what_the_plain_model_gives(environment, tmp_path):
-    small = "DEPTH = 7 if OFFICIAL else 4", "DEPTH = 2"  # the interpreter takes its time
-    fused = interpreted(environment, tmp_path / "fused.py", small)
-    (tmp_path / "plain.py").write_text((ROOT / "train.py").read_text().replace(*small))
-    command = [sys.executable, "-c", LOAD + MODELS, fused, tmp_path / "plain.py"]
-    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=240)
-    assert done.stdout.strip() == "equal", done.stdout + done.stderr
-
-
-def test_what_can_be_switched_off_starts_as_nothing(environment, tmp_path):
-    off = tmp_path / "off.py"
-    nothing = {"OUT_GATES": "False", "PAIR_ROWS": "0", "AHEAD": "()"}
-    off.write_text(with_constants((ROOT / "train.py").read_text(), nothing))
-    command = [sys.executable, "-c", LOAD + FIRST_LOSSES, off, ROOT / "train.py"]
-    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=240)
-    losses, untrained = zip(*((line.split()[0], line.split()[1:]) for line in done.stdout.splitlines()), strict=True)
-    assert len(losses) == 2, done.stdout
-    assert losses[0] == losses[1], done.stdout
-    # The factor of embeddings that are zero at first.
-    assert untrained == ([], ["pair_factor"]), done.stdout + done.stderr
-
-
-def test_edits_of_plain_functions_are_heard_where_kernels_stand_for_them(environment, tmp_path):
-    edits = {
-        "MLP": ("F.relu(F.linear(x, w_in)).square()", "F.gelu(F.linear(x, w_in))"),
-        "q k v": ("b * cos - a * sin", "b * cos + a * sin"),
-        "norm and filter": ("tap * F.pad", "2 * tap * F.pad"),
-        "loss": ("(F.linear(x, head).float() * (2 / SOFTCAP))", "(F.linear(x, head).float() * (3 / SOFTCAP))"),
-    }
-    command = [sys.executable, "-c", LOAD, interpreted(environment, tmp_path / "fused.py", *edits.values())]
-    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=240)
-    said = done.stdout.splitlines()
-    assert len(said) == len(edits), done.stdout + done.stderr
-    for line, kernel in zip(said, edits, strict=True):
-        assert line.startswith(f"{kernel} kernel is not used: ValueError: its answers differ")
+def test_steps_too_small_for_a_bf16_table_are_kept_in_its_fp32_master():
+    train = load_train(TRAIN, TINY | {"DTYPE": "torch.bfloat16"})
+    model = model_of(train)
+    optimizer = train.Optimizer(model)
+    p, master, *_ = next(group for group in optimizer.adam if group[0] is model.embedding)
+    assert (p.dtype, master.dtype) == (torch.bfloat16, torch.float32)
+    before = master.clone()
+    zero = torch.zeros_like(master)
+    settings = [torch.tensor(x) for x in (1.0, 0.9, 0.001, 0.8, 0.95, 1e-10)]  # half an ulp of bf16 is 0.002
+    with torch.no_grad():
+        for _ in range(10):
+            train.adam_update(p, master, zero, zero.clone(), zero.clone(), *settings)
+    assert torch.allclose(master, before * (1 - 0.0009) ** 10)
+    assert torch.equal(p, master.bfloat16())
+    assert not torch.equal(p, before.bfloat16())

@@ -51,6 +51,21 @@ def test_a_change_that_git_was_told_to_overlook(kit: Kit):
     refused(kit, "prepare.py")
 
 
+def test_a_change_of_the_benchmarks_folder_that_git_was_told_to_overlook(kit: Kit):
+    before = preflight.examine(kit.root)
+    path = kit.root / "research" / "benchmark" / "kernels.py"
+    path.parent.mkdir(parents=True)
+    path.write_text("x = 1\n")
+    kit.git("add", "research")
+    kit.git("commit", "-qm", "infra: a benchmark of two files")
+    after = preflight.examine(kit.root)
+    assert len({before.harness, after.harness}) == len({before.benchmark_sha256, after.benchmark_sha256}) == 2
+    assert preflight.examine(kit.root, "HEAD").benchmark_sha256 == after.benchmark_sha256
+    kit.git("update-index", "--assume-unchanged", "research/benchmark/kernels.py")
+    path.write_text("x = 2\n")
+    refused(kit, "research/benchmark/kernels.py")
+
+
 def test_an_untracked_python_file_in_the_harness(kit: Kit):
     (kit.root / "research").mkdir()
     (kit.root / "research" / "new.py").write_text("x = 1\n")

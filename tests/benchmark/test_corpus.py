@@ -10,14 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 
 import prepare
+from research.benchmark import corpus
 
-OFFICIAL = prepare.PROFILES["official"]
 
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("AUTORESEARCH_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return tmp_path / "home" / "data"
 
 
 @pytest.fixture
@@ -28,14 +26,15 @@ def source(tmp_path: Path) -> Path:
 
 
 def build(source: Path, force: bool = False) -> dict[str, list[str]]:
-    """Builds the official layout and reads it back: {split: documents in order}."""
-    prepare.build_from_source(OFFICIAL, source, force)
-    return documents_of(OFFICIAL)
+    """Builds a data folder and reads it back: {split: documents in order}."""
+    data = source.parent / "home" / "data"
+    corpus.build_from_source(data, source, force)
+    return documents_of(data)
 
 
-def documents_of(profile: prepare.Profile) -> dict[str, list[str]]:
+def documents_of(data: Path) -> dict[str, list[str]]:
     return {
-        split: [t for p in prepare.shards_of(profile, split) for t in pq.read_table(p).column("text").to_pylist()]
+        split: [t for p in corpus.shards_in(data, split) for t in pq.read_table(p).column("text").to_pylist()]
         for split in ("train", "val", "audit")
     }
 
@@ -77,7 +76,7 @@ def test_the_same_documents_give_the_same_shards_whatever_the_files(source: Path
     assert build(source, force=True) == first
 
 
-def test_parquet_keeps_its_order_and_row_groups(source: Path):
+def test_parquet_keeps_its_order_and_row_groups(source: Path, data: Path):
     texts = [f"t{i}" for i in range(90)]
     table = pa.table({"id": list(range(90)), "text": texts})
     pq.write_table(table, source / "shard_00000.parquet", row_group_size=40)
@@ -87,7 +86,7 @@ def test_parquet_keeps_its_order_and_row_groups(source: Path):
     assert got["train"] == texts
     assert got["val"] == ["shard_06542.parquet", "more"]
     assert got["audit"] == ["shard_06541.parquet", "more"]
-    written = pq.ParquetFile(prepare.shards_of(OFFICIAL, "train")[0])
+    written = pq.ParquetFile(corpus.shards_in(data, "train")[0])
     assert [written.metadata.row_group(i).num_rows for i in range(written.num_row_groups)] == [40, 40, 10]
 
 
@@ -108,14 +107,14 @@ def test_existing_data_is_replaced_only_with_force(source: Path, capsys: pytest.
     assert build(source, force=True)["train"] == ["two"]
 
 
-def test_a_failed_build_leaves_the_old_data(source: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_failed_build_leaves_the_old_data(source: Path, data: Path, capsys: pytest.CaptureFixture[str]):
     (source / "a.txt").write_text("one")
     (source / "val.txt").write_text("v1\0v2")
     build(source)
     (source / "b.txt").write_bytes(b"\xff\xfe not utf-8")
     assert "is not UTF-8 text" in refused(source, capsys, force=True)
-    assert [p.name for p in OFFICIAL.root.iterdir()] == ["data"]
-    assert pq.read_table(prepare.shards_of(OFFICIAL, "train")[0]).column("text").to_pylist() == ["one"]
+    assert [p.name for p in data.parent.iterdir()] == ["data"]
+    assert pq.read_table(corpus.shards_in(data, "train")[0]).column("text").to_pylist() == ["one"]
 
 
 @pytest.mark.parametrize(
@@ -140,9 +139,9 @@ def test_a_shard_without_text_is_named(source: Path, capsys: pytest.CaptureFixtu
     assert "no column `text`" in refused(source, capsys)
 
 
-def test_the_pocket_corpus_is_split_by_file(pocket_home: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("AUTORESEARCH_HOME", str(pocket_home))
-    texts = documents_of(prepare.PROFILE)
+def test_the_pocket_corpus_is_split_by_file(data: Path):
+    corpus.build_pocket(data)
+    texts = documents_of(data)
     assert sum(map(len, texts["train"])) > 3_000_000
     assert all(sum(map(len, texts[split])) > 250_000 for split in ("val", "audit"))
     assert not set(texts["train"]) >= set(texts["val"])

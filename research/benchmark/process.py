@@ -1,0 +1,97 @@
+"""Facts about the process that runs: its age, script, commit, environment at launch, folder and lock."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from research.benchmark.exits import explained_os_errors
+
+
+def age_s() -> float:
+    """Return the seconds since this process started, import of torch included; 0 where the system does not tell."""
+    try:
+        with open("/proc/self/stat") as stat, open("/proc/uptime") as uptime:
+            ticks = int(stat.read().rpartition(")")[2].split()[19])
+            return max(0.0, float(uptime.read().split()[0]) - ticks / os.sysconf("SC_CLK_TCK"))
+    except (OSError, ValueError, IndexError):
+        return 0.0
+
+
+class Clock:
+    """When this process started, and how long it made data, which is nobody's training."""
+
+    def __init__(self) -> None:
+        self.started = time.perf_counter() - age_s()
+        self.started_utc = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - age_s()))
+        self.preparing_s = 0.0
+
+    def elapsed_s(self) -> float:
+        """Return the seconds since the process started."""
+        return time.perf_counter() - self.started
+
+
+def launch_environment() -> dict[str, str]:
+    """Return the environment that this process was launched with, whatever it is now; {} where the system hides it."""
+    try:
+        pairs = Path("/proc/self/environ").read_bytes().split(b"\0")
+    except OSError:
+        return {}
+    return dict(pair.decode("utf-8", "surrogateescape").split("=", 1) for pair in pairs if b"=" in pair)
+
+
+def main_source() -> bytes | None:
+    """Return the text of the script that runs, as it is now: it may be edited while it trains."""
+    path = getattr(sys.modules.get("__main__"), "__file__", None)
+    try:
+        return Path(path).read_bytes() if path else None
+    except OSError:
+        return None
+
+
+def git_head(root: Path) -> str | None:
+    """Return the hash of the commit that a repository is at, None outside git."""
+    done = _git(root, "rev-parse", "HEAD")
+    return done.stdout.strip() if done and done.returncode == 0 else None
+
+
+def _git(root: Path, *words: str) -> subprocess.CompletedProcess[str] | None:
+    try:
+        return subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+
+
+def run_folder(root: Path) -> Path | None:
+    """Return the folder of this run, made if need be; None where nothing may be left behind.
+
+    The runner names one. A run by hand gets one of its own, but only in a repository that expects it.
+    """
+    named = os.environ.get("AUTORESEARCH_RUN_DIR")
+    if named:
+        folder = Path(named)
+    else:
+        results = root / "results"
+        if not results.exists():
+            ignored = _git(root, "check-ignore", "-q", "results/")
+            if not ignored or ignored.returncode != 0:
+                return None
+        folder = results / "runs" / f"hand-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.getpid()}"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """Make the other processes that want to prepare a folder wait; the kernel releases the lock with its owner."""
+    with explained_os_errors(f"preparing {folder}"):
+        folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "w") as f:
+        fcntl.flock(f, fcntl.LOCK_EX)
+        yield
