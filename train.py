@@ -54,13 +54,15 @@ SOFTCAP = 15.0
 INIT_SCALE = 0.68  # of sqrt(3 / WIDTH), the bound of the uniform initial weights
 RESIDUAL_INIT = 1.0  # per layer: x = RESIDUAL * x + X0 * normed embedding
 X0_INIT = 0.05
+KEY_INIT_SHARE = 0.5  # of its query weights in a head's first key weights: at first it looks at tokens like its own
 
 # Optimizer
 TOTAL_BATCH_SIZE = 2**17 if OFFICIAL else 2**11  # tokens a step
 DEVICE_BATCH_SIZE = 64 if OFFICIAL else 8  # rows a forward
 EMBEDDING_LR = 0.9  # Adam rates are for a width of 768 and scale with its inverse square root
 UNEMBEDDING_LR = 0.005
-SCALAR_LR = 0.5
+SCALAR_LR = 0.005  # of the factors of residual stream and pairs
+X0_LR = 0.025  # at 0.5 the first gradient's sign threw X0 to -5 or +3, a different one for each seed
 MATRIX_LR = 0.03
 MATRIX_WD = 0.2  # decays to 0 over the budget
 UNEMBEDDING_WD = 0.01
@@ -184,6 +186,8 @@ class Attention(nn.Module):
         super().__init__()
         self.attend = attend
         self.qkvo = muon(initial.uniform("attention", (4, WIDTH, WIDTH), BOUND, layers=range(DEPTH)))
+        query, key = self.qkvo.data[:, 0], self.qkvo.data[:, 1]
+        key.copy_(KEY_INIT_SHARE * query + (1 - KEY_INIT_SHARE**2) ** 0.5 * key)  # as large as before (Trockman 2023)
         self.qkvo.data[:, 3] = 0  # the out-projection: a new layer adds nothing
         values = initial.uniform("values", (vocab_size, WIDTH), BOUND, layers=VALUED)
         values = values.transpose(0, 1).flatten(1)  # (V, layers * C): all layers' in one lookup
@@ -251,9 +255,9 @@ class GPT(nn.Module):
         values = initial.normal("embedding", (vocab_size, WIDTH), sd=1.0)
         self.embedding = adam(values, EMBEDDING_LR * ADAM_SCALE, EMBEDDING_WD, dtype=DTYPE)
         self.pairs = adam(zeros(PAIR_ROWS, WIDTH), PAIR_LR * ADAM_SCALE, PAIR_WD, dtype=DTYPE) if PAIR_ROWS else None
-        self.pair_factor = adam(zeros() + 0.1, SCALAR_LR * 0.01) if PAIR_ROWS else None
-        self.residual = adam(zeros(DEPTH) + RESIDUAL_INIT, SCALAR_LR * 0.01)
-        self.x0 = adam(zeros(DEPTH) + X0_INIT, SCALAR_LR, betas=X0_BETAS)
+        self.pair_factor = adam(zeros() + 0.1, SCALAR_LR) if PAIR_ROWS else None
+        self.residual = adam(zeros(DEPTH) + RESIDUAL_INIT, SCALAR_LR)
+        self.x0 = adam(zeros(DEPTH) + X0_INIT, X0_LR, betas=X0_BETAS)
         self.attention = Attention(vocab_size, attend)
         self.mlp = MLP()
         values = initial.normal("head", (vocab_size, WIDTH), sd=0.001)

@@ -229,12 +229,12 @@ def test_two_near_misses_are_combined_into_one_change():
     night = PureNight(crash_share=0.0, noise=0.0)
     night.run(night.first, "base", "", None)
     night.run(night.first, "base", "", None)
-    for old, new in (("SCALAR_LR = 0.5", "SCALAR_LR = 0.4"), ("UNEMBEDDING_LR = 0.005", "UNEMBEDDING_LR = 0.004")):
+    for old, new in (("MATRIX_WD = 0.2", "MATRIX_WD = 0.19"), ("UNEMBEDDING_LR = 0.005", "UNEMBEDDING_LR = 0.004")):
         night.run(night.commit(night.changed(old, new)), f"exp: {new}", night.first, None)
     proposal = night.propose(experiment(night, "recombinator")) if len(night.memory().near_misses) == 2 else None
     if proposal is None:
         pytest.skip("the judge took these for clear losses")
-    assert set(diff.between(night.base, proposal.text).delta()) == {"SCALAR_LR", "UNEMBEDDING_LR"}
+    assert set(diff.between(night.base, proposal.text).delta()) == {"MATRIX_WD", "UNEMBEDDING_LR"}
 
 
 def test_merging_keeps_changes_of_adjacent_lines_and_refuses_those_of_one_line():

@@ -25,7 +25,7 @@ for path in sys.argv[2:]:
     exec(compile(open(path, "rb").read(), path, "exec"), space)
     torch.manual_seed(0)
     windows = sorted({space["window_of"](i) for i in range(space["DEPTH"])})
-    model = space["GPT"](64, space["sdpa_attention"](windows))
+    model = space["GPT"](64, space["choose_attention"](windows)[1])
     optimizer = space["Optimizer"](model)
     tokens = torch.randint(64, (1, space["T"]))
     model(tokens, tokens).backward()

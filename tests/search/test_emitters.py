@@ -21,7 +21,7 @@ def night() -> PureNight:
     night = PureNight(seed=3, crash_share=0.0)
     night.run(night.first, "base", "", None)
     night.run(night.first, "base", "", None)
-    values = [("SCALAR_LR = 0.5", "0.45"), ("ROPE_BASE = 200_000", "150_000"), ("MATRIX_LR = 0.03", "0.05")]
+    values = [("SCALAR_LR = 0.005", "0.0045"), ("ROPE_BASE = 200_000", "150_000"), ("MATRIX_LR = 0.03", "0.05")]
     for line, new in values:
         text = night.changed(line, f"{line.split(' = ')[0]} = {new}")
         night.run(night.commit(text), f"exp: {line} -> {new} [emitter=local_tuner]", night.first, "local_tuner")

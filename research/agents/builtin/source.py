@@ -80,16 +80,13 @@ class Source:
             elif isinstance(node, ast.Compare) and isinstance(node.left, ast.Name):
                 texts = (evaluate(other, {}) for other in node.comparators)
                 compared.setdefault(node.left.id, set()).update(text for text in texts if isinstance(text, str))
+        found = {name: value for name, value in assignments(self.tree.body) if name.isupper() and len(name) > 1}
         return tuple(
-            Setting(
-                name,
-                arm_in_force(value, self.values),
-                self._comment_behind(value),
-                name in tested,
-                frozenset(compared.get(name, ())),
-            )
-            for name, value in assignments(self.tree.body)
-            if name.isupper() and len(name) > 1 and not set(name.split("_")) & _NOT_RESEARCH
+            Setting(name, arm, self._comment_behind(value), name in tested, frozenset(compared.get(name, ())))
+            for name, value in found.items()
+            if not set(name.split("_")) & _NOT_RESEARCH
+            # What is worked out from other settings, such as HEADS = WIDTH // HEAD_DIM, follows them.
+            and not _names(arm := arm_in_force(value, self.values)) & found.keys()
         )
 
     def _comment_behind(self, node: ast.expr) -> str:
@@ -119,6 +116,10 @@ def arm_in_force(node: ast.expr, values: dict[str, Any]) -> ast.expr:
     while isinstance(node, ast.IfExp) and (test := evaluate(node.test, values)) is not UNKNOWN:
         node = node.body if test else node.orelse
     return node
+
+
+def _names(node: ast.expr) -> set[str]:
+    return {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
 
 
 def _tested_names(test: ast.expr) -> Iterator[str]:
