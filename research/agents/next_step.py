@@ -64,9 +64,9 @@ def _verdict_order(here: Situation) -> Order | None:
             "do that first.",
         )
     undecided = next((v for v in by_code.values() if v.decision in OPEN_DECISIONS), None)
-    if undecided is None:
+    if undecided is None or here.plan is not None:  # the plan knows which seed tells most, and of which configuration
         return None
-    look = " It is too good to be believed yet, so look at its diff too." * (undecided.decision == "investigate")
+    look = " It gains far more than anything before, so look at its diff too." * (undecided.decision == "investigate")
     text = f"Run {undecided.run} is undecided ({quoted(undecided.why)}): it needs another seed.{look}"
     return Order("replicate", f"{text}\n{_replicate(here, undecided.commit)}")
 

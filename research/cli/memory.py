@@ -23,9 +23,8 @@ from research.store import reads
 from research.store.db import Store
 from research.store.foreign import Foreign, foreign
 from research.store.open import read_store
-from research.verdict.summary_cache import Niche, Standing, remembered
+from research.verdict.summary import ESTIMATED, Niche, Standing, phase_shown, remembered, rows
 from research.verdict.summary_rows import WARNINGS_SHOWN, Row, as_text, head_warnings
-from research.verdict.summary_text import BELIEVED, phase_shown, rows
 
 NO_NICHE = "No niche holds a result yet."
 
@@ -68,7 +67,7 @@ def summary(as_json: JsonFlag = False) -> None:
         "scored": digest.scored,
         "kept": digest.kept,
         "imported": asdict(others) if others else None,
-        "noise": {"sd": digest.noise_sd, "n": digest.noise_n},
+        "noise": asdict(digest.noise),
         "phase": phase,
         "plan": _plan(plan),
         "conjectures": [asdict(one) for one in digest.conjectures],
@@ -91,13 +90,13 @@ def archive(as_json: JsonFlag = False) -> None:
         digest = remembered(store, git.head(lab.work).branch)
     data = {"niches": [asdict(one) for one in digest.niches]}
     if as_json or not sys.stdout.isatty():
-        heads = ("niche", "believed", "n", "commit", "emitter", "tried", "what")
+        heads = ("niche", "estimate", "n", "commit", "emitter", "tried", "what")
         lines = [
             (e.niche, f"{e.mean:.6f}", str(e.n), e.commit[:7], e.emitter or "-", str(e.count), clean(e.description))
             for e in digest.niches
         ]
         text = "\n".join("\t".join(row) for row in [heads, *lines]) if lines else NO_NICHE
-        show("archive", data, f"{text}\n{BELIEVED}" if lines else text, as_json)
+        show("archive", data, f"{text}\n{ESTIMATED}" if lines else text, as_json)
     else:
         _print_niches(digest.niches)
 
@@ -176,7 +175,7 @@ def _print_niches(niches: Sequence[Niche]) -> None:
         Console().print(NO_NICHE)
         return
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
-    for head in ("believed", "n", "tried", "commit"):
+    for head in ("estimate", "n", "tried", "commit"):
         table.add_column(head, justify="left" if head == "commit" else "right", no_wrap=True)
     table.add_column("niche, and who made its elite how", overflow="fold")
     for e in niches:
@@ -184,4 +183,4 @@ def _print_niches(niches: Sequence[Niche]) -> None:
         told = Text("\n").join([Text(e.niche), made])
         table.add_row(f"{e.mean:.6f}", str(e.n), str(e.count), e.commit[:7], told)
     Console().print(table)
-    Console().print(BELIEVED)
+    Console().print(ESTIMATED)

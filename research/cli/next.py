@@ -15,7 +15,7 @@ from research.runs.preflight import TARGET
 from research.search import planner
 from research.store import reads
 from research.store.open import read_store
-from research.verdict.recall import recall
+from research.verdict.memory import recall
 
 
 def register(app: typer.Typer) -> None:

@@ -30,7 +30,7 @@ from research.lab.worktrees import remove_worker_trees
 from research.report.write import read_data, write_page
 from research.runs.backends import BACKENDS
 from research.store.db import Store
-from research.verdict import JUDGES
+from research.verdict.rules import JUDGES
 
 
 class Agent(str, Enum):

@@ -25,11 +25,13 @@ from research.store import folders, reads
 from research.store.db import Store
 from research.store.ledger_file import sync_ledger
 from research.store.open import open_store
-from research.verdict import Judge, judge_of, lineage
+from research.verdict import lineage
 from research.verdict.archive import NO_CHANGE, niche_of
+from research.verdict.comparison import Comparison, compare
 from research.verdict.consequences import consequences
-from research.verdict.recall import recall
+from research.verdict.memory import recall
 from research.verdict.review import reviewed
+from research.verdict.rules import Judge, judge_of
 
 
 class Lab:
@@ -150,8 +152,9 @@ class Lab:
             history = store.judged()
             mine = [item for item in history if item.run.branch == run.branch]
             known = replace(run, contract=lineage.contract_of(run, mine))
-            verdict = self._reviewed(store, known, self.judge_rule(known, history, self.now_utc()), history)
-            others = consequences(known, verdict, history)
+            case = compare(known, history)
+            verdict = self._reviewed(store, case, self.judge_rule(case, self.now_utc()), history)
+            others = consequences(case, verdict)
             for each in (verdict, *others):
                 store.add_verdict(each)
         for each in (verdict, *others):
@@ -160,13 +163,13 @@ class Lab:
         with contextlib.suppress(OSError):
             write_whole(self.paths.last_review, verdict.text.encode("utf-8", "replace"))
 
-    def _reviewed(self, store: Store, run: Run, verdict: Verdict, history: Sequence[Judged]) -> Verdict:
-        """A verdict with its score and review."""
+    def _reviewed(self, store: Store, case: Comparison, verdict: Verdict, history: Sequence[Judged]) -> Verdict:
+        """Return a verdict with its score and review."""
+        run = case.run
         plan = store.plan(run.plan) if run.plan else None
-        known = recall(history, run.branch, run.contract).conjectures
-        told = [one.text for one in known]
-        began = run if verdict.baseline else lineage.baseline(lineage.of_contract(history, run.branch, run.contract))
-        return reviewed(run, verdict, history, partial(niche_of_run, baseline=began), plan, told)
+        known = recall(history, run.branch, run.contract, belief=case.belief).conjectures
+        began = run if verdict.baseline else lineage.baseline(case.past)
+        return reviewed(case, verdict, partial(niche_of_run, baseline=began), plan, [one.text for one in known])
 
     def write_verdicts(self, store: Store, run: Run) -> None:
         """Leaves a run's verdicts in its folder too."""

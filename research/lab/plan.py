@@ -17,10 +17,10 @@ from research.runs.preflight import TARGET
 from research.search import planner
 from research.store import reads
 from research.store.db import Store
-from research.verdict.recall import Memory, recall
-from research.verdict.summary_cache import remembered
+from research.verdict.memory import recall
+from research.verdict.models import Memory
+from research.verdict.summary import remembered, rows
 from research.verdict.summary_rows import SUMMARY_FACT
-from research.verdict.summary_text import rows
 
 SEED_FACT = "plan_seed"
 """Name of the store's fact that holds the seed of plans."""

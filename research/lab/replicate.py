@@ -1,17 +1,23 @@
-"""Runs a commit again with the next unused seed; another commit than HEAD in a work tree of its own."""
+"""Runs a commit again, with the seed that tells most; another commit than HEAD in a work tree of its own."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from research.core import git
 from research.core.contract import DEFAULT_SEED
 from research.core.errors import ResearchError
+from research.core.records import Judged, Run
 from research.lab.lab import Lab
 from research.lab.launch import LaunchResult, Request, launch
 from research.lab.worktrees import checked_out, environment_beside
-from research.runs import preflight, repeat
+from research.runs import preflight
 from research.runs.preflight import COMMAND
+from research.runs.repeat import next_seed
+from research.verdict import lineage
+from research.verdict.evidence import Keys, belief_of
+from research.verdict.seeds import replicate_seed
 
 
 def replicate(lab: Lab, rev: str | None, request: Request) -> LaunchResult:
@@ -34,12 +40,24 @@ def replicate(lab: Lab, rev: str | None, request: Request) -> LaunchResult:
         with lab.open() as store:
             runs = store.runs_of(candidate.fingerprint)
             going = [run for run in store.open_runs() if run.fingerprint == candidate.fingerprint]
+            seed = _seed(store.judged(), [*runs, *going])
         branch = next((run.branch for run in reversed(runs) if run.commit == commit and run.counted), None)
-        seed = repeat.next_seed((run.seed for run in [*runs, *going]), DEFAULT_SEED)
         lab.say(f"replicate of {commit[:7]} with seed {seed}")
         end = _measure(lab, commit, branch, replace(request, command=COMMAND, seed=seed))
         if not end.repeats:  # else somebody else has just measured with that seed, or does
             return end
+
+
+def _seed(history: Sequence[Judged], runs: Sequence[Run]) -> int:
+    """Return the seed for another run of what these runs measured: first what the branch's best has and it has not."""
+    latest = next((run for run in reversed(runs) if run.contract is not None), None)
+    used = {run.seed for run in runs}
+    if latest is None:
+        return next_seed(used, DEFAULT_SEED)
+    comparable = [item.run for item in history if item.run.contract == latest.contract]
+    keys = Keys(comparable)
+    tip = lineage.incumbent(lineage.of_contract(history, latest.branch, latest.contract))
+    return replicate_seed(belief_of(comparable, keys), keys.of(latest), keys.of(tip) if tip else None, used)
 
 
 def _measure(lab: Lab, commit: str, branch: str | None, request: Request) -> LaunchResult:

@@ -147,6 +147,10 @@ class Belief:
         self._centre = float(self._cells.mean.mean()) if self.runs else 0.0
         doublings = effects.usual_doublings(self.variances.paired_sd, OFFICIAL.paired_sd)
         self._prior_weights = effects.prior_weights(doublings)
+        self._weights: Array
+        self._factors: _Factors
+        self._solution: _Solution
+        self._cavity: tuple[Array, Array]
         self._fit(previous)
 
     @classmethod
@@ -220,10 +224,9 @@ class Belief:
         return tuple(dict.fromkeys(score.condition.seed for score in self._scores.get(config, ())))
 
     def shared_seeds(self, config: Hashable, other: Hashable) -> tuple[int, ...]:
-        """Return the seeds under which both ran with the same initial values on the same machine, in order."""
-        theirs = {score.condition for score in self._scores.get(other, ())}
-        mine = dict.fromkeys(one.condition for one in self._scores.get(config, ()))
-        return tuple(dict.fromkeys(condition.seed for condition in mine if condition in theirs))
+        """Return the seeds that both ran with, in the order in which the first did."""
+        theirs = set(self.seeds(other))
+        return tuple(seed for seed in self.seeds(config) if seed in theirs)
 
     def parent(self, config: Hashable) -> Hashable | None:
         """Return the scored configuration that one was made from, None without one."""
@@ -264,9 +267,16 @@ class Belief:
         Raises:
             KeyError: if one has no score.
         """
-        known = self._difference(config, other)
-        low, high = known.interval(SETTINGS.interval_share)
-        return Estimate(float(known.mean), float(low), float(high), self.n(config) + self.n(other))
+        one, two, n = self._number[config], self._number[other], self.n(config) + self.n(other)
+        if self._tree.parent[one] == two:
+            mean, low, high, _ = self._effect(one)
+            return Estimate(mean, low, high, n)
+        if self._tree.parent[two] == one:
+            mean, low, high, _ = self._effect(two)
+            return Estimate(-mean, -high, -low, n)
+        known = self._apart(one, two)
+        ends = known.interval(SETTINGS.interval_share)
+        return Estimate(float(known.mean), float(ends[0]), float(ends[1]), n)
 
     def p_better(self, config: Hashable, other: Hashable, margin: float = 0.0) -> float:
         """Return P(a configuration's value is lower than another's by more than a margin in bpb).
@@ -274,7 +284,10 @@ class Belief:
         Raises:
             KeyError: if one has no score.
         """
-        return float(self._difference(config, other).cdf(-margin))
+        one, two = self._number[config], self._number[other]
+        if not margin and self._tree.parent[one] == two:
+            return self._effect(one)[3]
+        return float(self._difference(one, two).cdf(-margin))
 
     def effect(self, config: Hashable) -> Estimate | None:
         """Return what a configuration's change did to its parent's value, in bpb; None without a scored parent.
@@ -287,11 +300,7 @@ class Belief:
 
     def expected_gain(self, config: Hashable, other: Hashable) -> float:
         """Return E[max(0, other's value minus the configuration's)], the expected improvement, in bpb."""
-        return float(self._difference(config, other).expected_gain())
-
-    def is_surprising(self, config: Hashable) -> bool:
-        """Return whether a change's effect lies further out than nearly all of what changes usually do."""
-        return abs(self.surprise(config)) >= SETTINGS.anomaly_sd
+        return float(self._difference(self._number[config], self._number[other]).expected_gain())
 
     def surprise(self, config: Hashable) -> float:
         """Return how many standard deviations a change's measured effect lies from what changes usually do.
@@ -333,17 +342,37 @@ class Belief:
         low, high = known.interval(SETTINGS.interval_share)
         return known.mean, low, high
 
-    def _difference(self, config: Hashable, other: Hashable) -> Mixture:
+    @cached_property
+    def _effects(self) -> tuple[Array, Array, Array, Array]:
+        """Means, ends of the 95 % intervals, and P(better) of all changes' effects.
+
+        An interval takes each stratum's posterior as normal; a probability takes it as it is.
+        """
+        known = effects.posterior(self._weights[:, None, :], *self._cavity)  # components by strata by children
+        share = self.variances.weights[:, None]
+        means, sds = known.mean, known.sd
+        low, high = Mixture(np.broadcast_to(share, means.shape), means, sds).interval(SETTINGS.interval_share)
+        return (share * means).sum(0), low, high, (share * known.cdf(0.0)).sum(0)
+
+    def _effect(self, child: int) -> tuple[float, float, float, float]:
+        at = child - self._tree.children.start
+        mean, low, high, p_better = (float(each[at]) for each in self._effects)
+        return mean, low, high, p_better
+
+    def _difference(self, one: int, two: int) -> Mixture:
         """Return the posterior of one value minus another's; for a child and its parent that of the change."""
-        one, two = self._number[config], self._number[other]
         if self._tree.parent[one] == two:
             return self._change(one, 1.0)
         if self._tree.parent[two] == one:
             return self._change(two, -1.0)
+        return self._apart(one, two)
+
+    def _apart(self, one: int, two: int) -> Mixture:
+        """Return the posterior of one value minus another's from their joint normal distribution."""
         solution = self._solution
         variance = solution.own[:, one] + solution.own[:, two] - 2.0 * self._covariance(one, two)
-        apart = solution.slope[:, one] - solution.slope[:, two]
-        variance = variance + np.einsum("ks,kst,kt->k", apart, solution.conditions, apart)
+        slope = solution.slope[:, one] - solution.slope[:, two]
+        variance = variance + np.einsum("ks,kst,kt->k", slope, solution.conditions, slope)
         means = solution.mean[:, one] - solution.mean[:, two]
         return Mixture(self.variances.weights, means, np.sqrt(np.maximum(variance, SETTINGS.rounding_bpb**2)))
 
@@ -394,25 +423,27 @@ def _tells_the_same(cells: Cells, before: Cells) -> bool:
 
 
 def _tree_of(configs: Sequence[Hashable], parents: Mapping[Hashable, Hashable]) -> tuple[tuple[Hashable, ...], _Tree]:
-    """Return the configurations in breadth-first order, and the tree; links in a circle are left out."""
+    """Return the configurations in breadth-first order, and the tree; a link that closes a circle is left out."""
+    parents = dict(parents)
+    for config in configs:
+        path, place = {config}, parents.get(config)
+        while place is not None and place not in path and len(path) <= SETTINGS.max_circle:
+            path.add(place)
+            place = parents.get(place)
+        if place == config:
+            del parents[config]
     below: dict[Hashable, list[Hashable]] = {}
     for config in configs:
-        if (parent := parents.get(config)) is not None:
-            below.setdefault(parent, []).append(config)
-    level = [config for config in configs if config not in parents]
-    order, bounds, above, met = [], [0], [], set()
-    waiting = iter(configs)
-    while len(order) < len(configs):
-        if not level:  # what is left hangs on a circle: its first member becomes a root
-            level = [next(config for config in waiting if config not in met)]
-            return _tree_of(configs, {child: parent for child, parent in parents.items() if child != level[0]})
-        place = {config: len(order) + at for at, config in enumerate(level)}
-        above += [bounds[-2] + before[parents[config]] if len(bounds) > 1 else -1 for config in level]
+        if config in parents:
+            below.setdefault(parents[config], []).append(config)
+    order: list[Hashable] = []
+    bounds, level = [0], [config for config in configs if config not in parents]
+    while level:
         order += level
-        met.update(level)
         bounds.append(len(order))
-        before = {config: at - bounds[-2] for config, at in place.items()}
         level = [child for config in level for child in below.get(config, ())]
+    place_of = {config: place for place, config in enumerate(order)}
+    above = [place_of[parents[config]] if config in parents else -1 for config in order]
     return tuple(order), _Tree(np.array(above, dtype=np.intp), tuple(bounds))
 
 
@@ -455,7 +486,8 @@ def _solve(tree: _Tree, cells: Cells, known: Variances, factors: _Factors, centr
     by_condition = np.stack([scaled[:, cells.condition == each].sum(1) for each in range(width)], axis=1)
     vector = by_condition - (design.transpose(0, 2, 1) @ right[:, :, None])[:, :, 0]
     conditions = covariance @ vector[:, :, None]
-    return _Solution(right - (slope @ conditions)[:, :, 0], own, carry, slope, covariance)
+    mean: Array = right - (slope @ conditions)[:, :, 0]
+    return _Solution(mean, own, carry, slope, np.asarray(covariance, dtype=np.float64))
 
 
 def _changes(solution: _Solution, tree: _Tree) -> tuple[Array, Array]:

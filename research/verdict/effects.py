@@ -23,7 +23,7 @@ _SIZES = SETTINGS.min_effect_bpb * 3.0 ** np.arange(SETTINGS.effect_scales)
 CENTRES: Array = np.concatenate([[0.0], -_SIZES, _SIZES])
 """Centres of the components in bpb: none, helping, harming; each size is three times the one before."""
 SDS: Array = np.concatenate([[SETTINGS.rounding_bpb], 0.5 * _SIZES, 0.5 * _SIZES])
-"""Their standard deviations in bpb: half of the size, so that neighbours overlap and few effects have the wrong sign."""
+"""Their standard deviations in bpb: half of the size, so that neighbours overlap and few have the wrong sign."""
 
 
 @lru_cache

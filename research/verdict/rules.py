@@ -1,16 +1,17 @@
-"""Names the rules that can judge a run: the interface ``judge(run, history, now_utc) -> Verdict``."""
+"""Names the rules that can judge a run: the interface ``judge(comparison, now_utc) -> Verdict``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from research.core.errors import ConfigurationError
-from research.core.records import Judged, Run, Verdict
+from research.core.records import Verdict
+from research.verdict.comparison import Comparison
 from research.verdict.greedy import judge as greedy
 from research.verdict.judge import judge as by_evidence
 
-Judge = Callable[[Run, Sequence[Judged], str], Verdict]
-"""Takes a finished run, the judged runs of the lab (itself left out or not), and now; gives a verdict."""
+Judge = Callable[[Comparison, str], Verdict]
+"""Takes a finished run among those that it can be compared with, and now; gives a verdict."""
 
 JUDGES: dict[str, Judge] = {"evidence": by_evidence, "greedy": greedy}
 """The rules by name; the first is the usual one."""

@@ -14,6 +14,7 @@ Elsewhere the two effects are correlated; the correlation has a wide prior of it
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -151,7 +152,10 @@ def cells_of(scores: Sequence[tuple[int, Condition, float]]) -> Cells:
     keys = sorted(groups)
     means = [math.fsum(groups[key]) / len(groups[key]) for key in keys]
     squares = math.fsum(
-        (value - mean) ** 2 for key, mean in zip(keys, means, strict=True) if len(groups[key]) > 1 for value in groups[key]
+        (value - mean) ** 2
+        for key, mean in zip(keys, means, strict=True)
+        if len(groups[key]) > 1
+        for value in groups[key]
     )
     return Cells(
         np.array([config for config, _ in keys], dtype=np.intp),
@@ -241,8 +245,7 @@ def _restricted(cells: Cells, repeat: Array, interaction: Array, seed: Array, co
     centred = design / total[..., None]
     matrix = np.einsum("...cs,cs->...s", design, np.ones((groups, count)))[..., None] * np.eye(count)
     matrix = matrix - np.einsum("...cs,...ct->...st", design, centred)
-    by_condition = np.zeros((*variance.shape[:2], count))
-    np.add.at(by_condition, (slice(None), slice(None), cells.condition), precision * y)
+    by_condition = np.stack([(precision * y)[..., cells.condition == each].sum(-1) for each in range(count)], axis=-1)
     vector = by_condition - np.einsum("...cs,...c->...s", centred, weighted)
     found = np.empty(shape)
     for place, correlation in enumerate(correlations):

@@ -7,12 +7,12 @@ import re
 from collections.abc import Sequence
 
 import pytest
+from research.verdict.gains import against_baseline, apart, gains_of
+from research.verdict.recall import recall
 
 from research.core.records import Decision, Estimate, Judged, Run, Verdict
 from research.report.data import Material, PageData, page_data
 from research.report.page import render
-from research.verdict.gains import against_baseline, apart, gains_of
-from research.verdict.recall import recall
 from tests.support.histories import BRANCH, CONTRACT, name, run
 
 NOW = "2026-03-02T06:00:00Z"

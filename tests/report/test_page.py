@@ -12,6 +12,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from research.verdict.gains import apart
 from support.labkit import Kit, kit
 
 from research.agents.night.state import Limits, NightState
@@ -23,7 +24,6 @@ from research.report.usage import cost_of, utilisation, wall_seconds
 from research.report.write import NoRuns, choose_branch, page_path, read_data, write_page
 from research.store.imports import import_path
 from research.store.open import open_store, read_store
-from research.verdict.gains import apart
 from tests.support.fabricate import make_lab, make_places
 
 __all__ = ["kit"]

@@ -10,12 +10,12 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from research.search.phases import Step, open_near_misses, phase_of, stall_of
+from research.verdict.beliefs import Beliefs, child
 
 from research.core.settings import SETTINGS
 from research.search.bandit import EMITTER, FREE, Bandit, Key
-from research.search.phases import Step, open_near_misses, phase_of, stall_of
 from research.search.policies.base import CATEGORIES, EMITTERS
-from research.verdict.beliefs import Beliefs, child
 from research.verdict.effects import ASSUMED, Belief, Effects, expected_gain, noise_sd
 from research.verdict.evidence import Evidence
 from research.verdict.rule import weigh

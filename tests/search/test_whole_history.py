@@ -6,16 +6,17 @@ import hashlib
 import random
 from dataclasses import dataclass, field, replace
 
+from research.search.phases import PHASES
+from research.verdict.recall import recall
+from research.verdict.summary_cache import digest_of
+from research.verdict.summary_text import rows
+
 from research.core.records import Failure, Judged, Metrics, Plan, Run
 from research.search import planner
 from research.search.emitters import EMITTERS
-from research.search.phases import PHASES
 from research.search.policies.base import CATEGORIES
 from research.verdict import by_evidence
-from research.verdict.recall import recall
-from research.verdict.summary_cache import digest_of
 from research.verdict.summary_rows import as_text
-from research.verdict.summary_text import rows
 
 BRANCH, CONTRACT = "autoresearch/whole", "official-0123456789ab"
 SCENES = ("luck", "crashes", "drought", "near")

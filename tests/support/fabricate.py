@@ -11,13 +11,14 @@ from datetime import datetime, timedelta, timezone
 from hashlib import sha1, sha256
 from pathlib import Path
 
+from research.verdict.noise import Prior
+
 from research.core.clock import utc
 from research.core.paths import LabPaths
 from research.core.records import Decision, Failure, Metrics, Plan, Run, Verdict
 from research.store.db import Store
 from research.store.open import open_store
 from research.verdict.evidence import Evidence
-from research.verdict.noise import Prior
 
 BRANCH, CONTRACT = "autoresearch/made-up", "official-0123456789ab"
 NOISE = 0.0005

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+from research.verdict.recall import Memory, recall
+
 from research.agents.builtin import NothingToPropose, Proposal, propose
 from research.agents.builtin.source import Source
 from research.code import diff
@@ -16,7 +18,6 @@ from research.code.fingerprint import fingerprint
 from research.core.records import Failure, Judged, Metrics, Plan, Run
 from research.search import planner
 from research.verdict import by_evidence
-from research.verdict.recall import Memory, recall
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = ROOT / "train.py"

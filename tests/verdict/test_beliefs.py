@@ -10,12 +10,12 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from research.verdict.beliefs import Beliefs
+from research.verdict.noise import Prior
 
 from research.core.settings import SETTINGS
-from research.verdict.beliefs import Beliefs
 from research.verdict.effects import PARTS, Effects, noise_sd
 from research.verdict.evidence import Evidence
-from research.verdict.noise import Prior
 
 SD = 0.001
 """Noise of one run in these tests, in bpb; replicates say the same as the prior, which outweighs them."""

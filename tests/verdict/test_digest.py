@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from research.verdict.recall import recall
+from research.verdict.summary_cache import digest_of, remembered
 
 from research.core.settings import Settings
 from research.store import reads
 from research.store.db import Store
 from research.verdict import summary_cache
-from research.verdict.recall import recall
-from research.verdict.summary_cache import digest_of, remembered
 from tests.support.histories import BRANCH, judged, name, night, run
 
 

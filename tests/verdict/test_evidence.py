@@ -7,9 +7,9 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from research.verdict.noise import PRIOR, fit
 
 from research.verdict.evidence import Evidence
-from research.verdict.noise import PRIOR, fit
 
 SCORES = st.floats(0.5, 3.0)
 RUNS = st.lists(st.tuples(st.sampled_from("abcd"), SCORES), min_size=1, max_size=20)

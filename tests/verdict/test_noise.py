@@ -7,7 +7,6 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from research.verdict.distributions import chi2_cdf, chi2_quantile, t_cdf, t_quantile
 from research.verdict.noise import PRIOR, Prior, fit
 

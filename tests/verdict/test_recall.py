@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from research.verdict.recall import recall
+from research.verdict.summary_cache import digest_of, phase_of
 
 from research.core.records import Failure, Judged
 from research.core.settings import SETTINGS
 from research.verdict.models import Memory, PhaseInputs
-from research.verdict.recall import recall
-from research.verdict.summary_cache import digest_of, phase_of
 from tests.support.histories import BRANCH, CONTRACT, judged, name, night, run, swapped
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from research.verdict.recall import recall
+from research.verdict.summary_cache import digest_of
+from research.verdict.summary_text import BELIEVED, rows
+
 from research.core.records import Estimate, Judged
 from research.search.emitters.text import gain_said
 from research.verdict.models import HABIT
-from research.verdict.recall import recall
-from research.verdict.summary_cache import digest_of
 from research.verdict.summary_rows import as_text
-from research.verdict.summary_text import BELIEVED, rows
 from tests.support.histories import BRANCH, CONTRACT, judged, name, run
 
 

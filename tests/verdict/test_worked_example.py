@@ -7,10 +7,10 @@ from dataclasses import asdict
 from math import sqrt
 from pathlib import Path
 
+from research.verdict.comparable import compare
 from support.judgekit import Night
 
 from research.core.settings import SETTINGS
-from research.verdict.comparable import compare
 from research.verdict.score import Facts, score
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "how-it-decides.md").read_text()

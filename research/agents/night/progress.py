@@ -15,7 +15,7 @@ _COLUMNS = 80
 
 
 def line_of(number: int, run: Run, verdict: Verdict | None) -> str:
-    """A finished run: number, time, score, verdict, what it was, its change in val_bpb as believed (- is better).
+    """A finished run: number, time, score, verdict, what it was, its change in val_bpb (- is better).
 
     What is wider than a terminal goes on below, under what it was, so that no number is torn apart.
     """

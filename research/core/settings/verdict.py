@@ -43,6 +43,8 @@ class VerdictSettings:
     """Parts into which the posterior is cut by what a paired difference scatters by, which decides most."""
     seed_strata: int = 2
     """Parts into which each of them is cut by the sd of seeds."""
+    kept_values_share: float = 0.5
+    """Share of its parent's tensors that a configuration must begin with alike to share the effects of its seeds."""
     interval_share: float = 0.95
     """Share of the probability inside every interval shown: what people expect an interval to be."""
     rounding_bpb: float = 1e-6
@@ -102,6 +104,8 @@ class VerdictSettings:
     """Share of each sweep's update that is taken, so that neighbours that correct each other do not swing."""
     sweep_tolerance_bpb: float = 2e-5
     """Largest move of any effect's mean at which the sweeps end: a hundredth of the noise of repeats."""
+    max_circle: int = 10_000
+    """Ancestors that are followed to see whether links of parents close a circle, as damaged records might."""
     least_information: float = 1e-4
     """Smallest precision of a factor in shares of what all else says: factors must stay normal distributions."""
 
@@ -146,7 +150,9 @@ class VerdictSettings:
     niche_memory_gb: tuple[float, ...] = (20.0, 40.0, 60.0)
     """GiB of peak memory at which a bucket begins: cards of 24, 48 and 80 GB, with some air."""
     near_miss_bpb: float = 0.0015
-    """How far above the incumbent a loss is still near: about two sd of one run at the official profile."""
+    """Loss against the incumbent up to which the score's novelty and information count: the public loop's."""
+    near_miss_p: float = 0.2
+    """P(better than the incumbent) from which a discarded change is a near miss."""
     near_misses_kept: int = 12
     """Near misses that are remembered: enough for pairs to combine, few enough to read."""
     recent_kept: int = 20
@@ -159,24 +165,24 @@ class VerdictSettings:
     """Weight, in configurations, of the assumed spread of effects: soon overruled, yet never zero after two."""
     spread_prior_bpb: float = 0.0015
     """Assumed sd of what one idea does: the published night's median effect is about 0.0020."""
-    min_cached_runs: int = 500
-    """Runs from which on the recollection is kept in the store: below it, folding takes less time than writing."""
     stabilize_crashes: int = 2
     """Crashes among the latest few that call for steadiness before new ideas."""
     explore_stall: int = 4
     """Configurations without a kept one after which the neighbourhood counts as searched."""
     recombine_stall: int = 6
     """The same after which near misses are worth putting together."""
+    exploit_keeps: int = 2
+    """Kept changes among the latest few from which there is something to exploit."""
     plateau_stall: int = 5
     """Configurations without a kept one that are a plateau: with a third of ideas gaining, one chance in eight."""
     conjectures_shown: int = 4
     """Conjectures that are told at once."""
     anomaly_sd: float = 3.5
-    """How many sd from its neighbours makes a result surprising: one honest result in two thousand."""
+    """How many sd from what changes usually do makes a result surprising: one honest result in two thousand."""
     anomalies_kept: int = 8
     """Anomalies that are remembered; older ones were looked at or will not be."""
     anomaly_neighbours: int = 4
-    """Neighbours without which nothing can be called surprising."""
+    """Changes without which no failure can be called surprising."""
     rare_crash_share: float = 0.1
     """Share of crashes in a kind of change below which one more is a surprise."""
     no_fly_shown: int = 3

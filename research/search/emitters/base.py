@@ -88,8 +88,8 @@ def _parent(plan: Plan, memory: Memory) -> list[str]:
         lines.append(f"Parent: {known.commit[:7]} ({role}), val_bpb {said(known.estimate)}, {quoted(known.subject)}.")
     if memory.incumbent is not None and known is not memory.incumbent:
         lines.append(f"Incumbent: {memory.incumbent.commit[:7]}, val_bpb {said(memory.incumbent.estimate)}.")
-    noise = memory.noise
-    lines.append(f"Why: {plan.reason} One run scatters by sd {noise.sd:.4f} bpb; smaller gains need replicates.")
+    noise = memory.belief.variances
+    lines.append(f"Why: {plan.reason} Runs of one seed scatter by sd {noise.paired_sd:.4f} bpb; smaller gains need another seed.")
     return lines
 
 

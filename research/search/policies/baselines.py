@@ -10,7 +10,7 @@ from collections.abc import Hashable, Sequence
 
 from research.core.settings import SETTINGS
 from research.search.observation import Result, configuration
-from research.search.policies.base import CATEGORIES, EMITTERS, Answer, Order, Standing
+from research.search.policies.base import CATEGORIES, EMITTERS, Answer, KeptChain, Order
 
 
 class Climber:
@@ -29,7 +29,7 @@ class Climber:
 
     def start(self, baseline: Result) -> None:
         """Begins the night; see Policy."""
-        self._standing = Standing(baseline.id)
+        self._chain = KeptChain(baseline.id)
         self._scores: dict[Hashable, list[float]] = {}
         self._take(baseline)
 
@@ -43,16 +43,16 @@ class Climber:
         """Keeps what reads lower than the tip, by the margin; see Policy."""
         config = configuration(result)
         self._take(result)
-        tip = self._standing.tip
+        tip = self._chain.tip
         answer: Answer = "keep" if config == tip else "discard"
         if config != tip and config in self._scores and self._is_lower(config, tip):
             answer = "keep"
-        self._standing.decide(config, answer)
+        self._chain.decide(config, answer)
         return answer
 
     def final(self, history: Sequence[Result]) -> Hashable:
         """The tip; see Policy."""
-        return self._standing.tip
+        return self._chain.tip
 
     def estimate(self, config: Hashable) -> float:
         """The mean of a configuration's scores: of the single one, as a rule; see Policy."""
