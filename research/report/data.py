@@ -361,9 +361,7 @@ def _candidates(history: _History) -> list[Candidate]:
     return sorted((one for one in found if one.runs), key=lambda one: one.number)
 
 
-def _candidate(
-    known: Known, mine: Sequence[Run], of_baseline: Mapping[int, float], history: _History
-) -> Candidate:
+def _candidate(known: Known, mine: Sequence[Run], of_baseline: Mapping[int, float], history: _History) -> Candidate:
     base = history.baseline
     is_baseline = base is not None and known.key == base.key
     scores = [run.val_bpb for run in mine if run.val_bpb is not None and is_evidence(run)]

@@ -244,9 +244,7 @@ class Belief:
         """
         place = self._number[config]
         one = self._values
-        return Estimate(
-            float(one[0][place]), float(one[1][place]), float(one[2][place]), len(self._scores[config])
-        )
+        return Estimate(float(one[0][place]), float(one[1][place]), float(one[2][place]), len(self._scores[config]))
 
     def mean(self, config: Hashable) -> float:
         """Return the posterior mean of a configuration's val_bpb.
@@ -425,13 +423,17 @@ def _tells_the_same(cells: Cells, before: Cells) -> bool:
 def _tree_of(configs: Sequence[Hashable], parents: Mapping[Hashable, Hashable]) -> tuple[tuple[Hashable, ...], _Tree]:
     """Return the configurations in breadth-first order, and the tree; a link that closes a circle is left out."""
     parents = dict(parents)
+    rooted: set[Hashable] = set()
     for config in configs:
-        path, place = {config}, parents.get(config)
-        while place is not None and place not in path and len(path) <= SETTINGS.max_circle:
-            path.add(place)
-            place = parents.get(place)
-        if place == config:
-            del parents[config]
+        line, met, place = [config], {config}, config
+        while place not in rooted and place in parents:
+            place = parents[place]
+            if place in met:
+                del parents[line[-1]]
+                break
+            line.append(place)
+            met.add(place)
+        rooted.update(line)
     below: dict[Hashable, list[Hashable]] = {}
     for config in configs:
         if config in parents:

@@ -235,8 +235,8 @@ def rows(digest: Digest, plan: Plan | None, warnings: Sequence[str]) -> Iterator
         f"{d.runs} recorded, {d.scored} scored; {changes} kept; {d.inputs.stall} configurations since the last",
     )
     noise = d.noise
-    parts = f"{noise.repeat.sd:.5f} of repeats, {noise.seed.sd:.5f} of seeds, {noise.interaction.sd:.5f} of change x seed"
-    yield "Noise", f"sd {parts}"
+    parts = (f"{noise.repeat.sd:.5f} of repeats", f"{noise.seed.sd:.5f} of seeds")
+    yield "Noise", f"sd {', '.join(parts)}, {noise.interaction.sd:.5f} of change x seed"
     yield PHASE, phase
     yield PLAN, plan_shown(plan) or NO_PLAN
     yield from section("Conjectures", [_of_conjecture(one) for one in d.conjectures])

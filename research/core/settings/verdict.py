@@ -104,8 +104,6 @@ class VerdictSettings:
     """Share of each sweep's update that is taken, so that neighbours that correct each other do not swing."""
     sweep_tolerance_bpb: float = 2e-5
     """Largest move of any effect's mean at which the sweeps end: a hundredth of the noise of repeats."""
-    max_circle: int = 10_000
-    """Ancestors that are followed to see whether links of parents close a circle, as damaged records might."""
     least_information: float = 1e-4
     """Smallest precision of a factor in shares of what all else says: factors must stay normal distributions."""
 

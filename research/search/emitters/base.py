@@ -89,7 +89,8 @@ def _parent(plan: Plan, memory: Memory) -> list[str]:
     if memory.incumbent is not None and known is not memory.incumbent:
         lines.append(f"Incumbent: {memory.incumbent.commit[:7]}, val_bpb {said(memory.incumbent.estimate)}.")
     noise = memory.belief.variances
-    lines.append(f"Why: {plan.reason} Runs of one seed scatter by sd {noise.paired_sd:.4f} bpb; smaller gains need another seed.")
+    scatter = f"Runs of one seed scatter by sd {noise.paired_sd:.4f} bpb; smaller gains need another seed."
+    lines.append(f"Why: {plan.reason} {scatter}")
     return lines
 
 
