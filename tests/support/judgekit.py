@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from research.core.contract import DEFAULT_SEED
 from research.core.records import Decision, Failure, Judged, Run, Verdict
-from research.verdict import by_evidence, lineage
+from research.verdict import lineage
+from research.verdict.comparison import Comparison, compare
 from research.verdict.consequences import consequences
+from research.verdict.rules import Judge, by_evidence
 
 NOW = "2026-01-02T03:04:05Z"
 CRASH = Failure("shape", "RuntimeError: sizes differ", "RuntimeError: sizes differ")
@@ -19,31 +21,38 @@ class Night:
 
     Args:
         judge: The rule.
+
+    Attributes:
+        history: The judged runs.
+        cases: What each run was compared with when it was judged.
     """
 
-    def __init__(self, judge: Callable[[Run, Sequence[Judged], str], Verdict] = by_evidence) -> None:
+    def __init__(self, judge: Judge = by_evidence) -> None:
         self.judge = judge
         self.history: list[Judged] = []
+        self.cases: list[Comparison] = []
         self.order = 0
 
     def run(self, commit: str, val_bpb: float | None, parent: str = "", **more: object) -> Verdict:
-        """Judges one run; None is a crash."""
+        """Judge one run; None is a crash. Each run of a commit takes the next seed, from 42, if none is named."""
+        earlier = sum(item.run.commit == commit for item in self.history)
         run = Run(
             run=f"r{len(self.history)}", folder="", origin="runner", branch="b", commit=commit, started_utc=NOW,
-            parent=parent, contract="pocket-0", outcome="scored" if val_bpb else "crash", val_bpb=val_bpb,
+            parent=parent, contract="official-0", outcome="scored" if val_bpb else "crash", val_bpb=val_bpb,
             fingerprint=commit, subject=f"exp: {commit}", failure=None if val_bpb else CRASH, peak_vram_mb=2048.0,
+            seed=DEFAULT_SEED + earlier,
         )  # fmt: skip
-        run = replace(run, **more)  # type: ignore[arg-type]
-        before = list(self.history)
-        verdict = self.judge(run, before, NOW)
+        case = compare(replace(run, **more), self.history)  # type: ignore[arg-type]
+        verdict = self.judge(case, NOW)
         self.order += 1
-        self.history.append(Judged(run, verdict, self.order))
-        for other in consequences(run, verdict, before):
+        self.history.append(Judged(case.run, verdict, self.order))
+        self.cases.append(case)
+        for other in consequences(case, verdict):
             self.overrule(other)
         return verdict
 
     def overrule(self, verdict: Verdict) -> None:
-        """Puts a later verdict on an earlier run."""
+        """Put a later verdict on an earlier run."""
         place = next(n for n, item in enumerate(self.history) if item.run.run == verdict.run)
         item = self.history[place]
         assert item.verdict is not None
@@ -52,16 +61,16 @@ class Night:
         self.history[place] = Judged(item.run, verdict, self.order, earlier)
 
     def person(self, place: int, decision: Decision) -> None:
-        """A person's word on a run."""
+        """Let a person decide about a run."""
         known = self.history[place].verdict
         assert known is not None
         self.overrule(replace(known, decision=decision, rule="person"))
 
     def decisions(self) -> list[str]:
-        """What holds for each run."""
+        """Return what holds for each run."""
         return [item.verdict.decision for item in self.history if item.verdict]
 
     def tip(self) -> str:
-        """Where the branch stands."""
-        standing = lineage.incumbent(self.history)
-        return standing.commit if standing else ""
+        """Return the commit that the branch is on."""
+        incumbent = lineage.incumbent(self.history)
+        return incumbent.commit if incumbent else ""

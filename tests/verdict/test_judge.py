@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.judgekit import PROBE, Night
+from tests.support.judgekit import PROBE, Night
 
 from research.core.errors import ConfigurationError
 from research.core.records import Decision
 from research.core.settings import SETTINGS
-from research.verdict import JUDGES, greedy, judge_of
+from research.verdict.rules import JUDGES, greedy, judge_of
 
 RANK: dict[Decision, int] = {"discard": 0, "replicate": 1, "keep": 2, "investigate": 2}
 """Better is higher; what is investigated is a keep that must be confirmed."""
