@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from research.core.records import Estimate, Judged
-from research.search.emitters.text import gain_said
+from research.search.emitters.text import format_gain
 from research.verdict.models import HABIT
 from research.verdict.recall import recall
 from research.verdict.summary_cache import digest_of
@@ -55,6 +55,6 @@ def test_what_loses_raises_val_bpb():
 
 def test_an_agent_reads_the_same_sign():
     memory = recall([judged(run(0), 1, "keep", baseline=True), judged(run(1, name(0), 1.0444), 2)], BRANCH, CONTRACT)
-    words = gain_said(memory.known[name(1)].gain)
+    words = format_gain(memory.known[name(1)].gain)
     assert words.startswith("change in val_bpb +0.0544 [+0.05")
-    assert gain_said(None) == "change in val_bpb unknown"
+    assert format_gain(None) == "change in val_bpb unknown"
