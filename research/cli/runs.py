@@ -146,14 +146,15 @@ def replicate(
     backend: Annotated[str, typer.Option(help="Where to run it: local or modal.")] = "local",
     gpu: Annotated[str, typer.Option(help="GPU of a remote backend.")] = "H100",
     timeout: Annotated[float, typer.Option(min=0, help="Time limit in minutes.")] = SETTINGS.default_timeout_minutes,
+    seed: Annotated[int | None, typer.Option(help="The seed, used before or not; by default what tells most.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Run a commit again with the next unused seed."""
+    """Run a commit again, with the first seed that the best so far has and it has not, else the next unused one."""
     lab = this_lab()
     if as_json:
         lab.stream = sys.stderr.buffer  # stdout is for the object alone
     request = Request(command=(), backend=backend, gpu=gpu, timeout_s=timeout * 60)
-    end = replicate_commit(lab, commit, request)
+    end = replicate_commit(lab, commit, request, seed)
     show("replicate", end.as_dict(), "end " + json.dumps(end.as_dict(), ensure_ascii=False), as_json)
     if end.exit:
         raise typer.Exit(1)

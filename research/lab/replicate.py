@@ -20,13 +20,14 @@ from research.verdict.evidence import Keys, belief_of
 from research.verdict.seeds import replicate_seed
 
 
-def replicate(lab: Lab, rev: str | None, request: Request) -> LaunchResult:
+def replicate(lab: Lab, rev: str | None, request: Request, seed: int | None = None) -> LaunchResult:
     """Measures a configuration once more.
 
     Args:
         lab: The lab; its work tree is left alone unless the commit is its HEAD.
         rev: The commit, by default HEAD.
         request: Backend and limits; command and seed are set here.
+        seed: The seed, which may be one that the commit ran with already; by default the one that tells most.
 
     Raises:
         ResearchError: if there is no such commit, or it has no readable train.py.
@@ -40,10 +41,11 @@ def replicate(lab: Lab, rev: str | None, request: Request) -> LaunchResult:
         with lab.open() as store:
             runs = store.runs_of(candidate.fingerprint)
             going = [run for run in store.open_runs() if run.fingerprint == candidate.fingerprint]
-            seed = _seed(store.judged(), [*runs, *going])
+            chosen = _seed(store.judged(), [*runs, *going]) if seed is None else seed
         branch = next((run.branch for run in reversed(runs) if run.commit == commit and run.counted), None)
-        lab.say(f"replicate of {commit[:7]} with seed {seed}")
-        end = _measure(lab, commit, branch, replace(request, command=COMMAND, seed=seed))
+        lab.say(f"replicate of {commit[:7]} with seed {chosen}")
+        wanted = replace(request, command=COMMAND, seed=chosen, again=seed is not None)
+        end = _measure(lab, commit, branch, wanted)
         if not end.repeats:  # else somebody else has just measured with that seed, or does
             return end
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from research.core.records import Decision, Judged, Plan, Run
+from research.core.records import RUN_SEED, Decision, Judged, Plan, Run
 from research.core.settings import SETTINGS
 from research.search.emitters import EMITTERS, FREE
 from research.search.emitters.text import quoted
@@ -30,8 +30,6 @@ Results = Sequence[tuple[Observation, Decision]]
 """What was measured, in order of the verdicts, with what was decided about it."""
 
 REPLICATE = "replicate"
-RUN_SEED = "run_seed"
-"""Name of the plan's detail that holds the seed of its run."""
 EXPERIMENT = "experiment"
 
 
@@ -234,8 +232,9 @@ def prompt(plan: Plan, memory: Memory, read_source: ReadSource) -> str:
         read_source: Gives the train.py of a commit, for the diffs that the plan is about.
     """
     if plan.kind == REPLICATE:
+        seed = f" --seed {plan.run_seed}" if plan.run_seed is not None else ""
         what = f"uv run research replicate {plan.parent[:12]}" if plan.parent else "uv run research replicate"
-        return f"Replicate: {plan.reason}\nEdit nothing. Run: {what}"
+        return f"Replicate: {plan.reason}\nEdit nothing. Run: {what}{seed}"
     about = [plan.details[key] for key in ("first", "second", "anomaly") if key in plan.details]
     more = [line for commit in about for line in _diff(memory, commit, read_source)]
     emitter = EMITTERS.get(plan.emitter, FREE) if plan.emitter else FREE

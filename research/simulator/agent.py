@@ -15,7 +15,7 @@ from typing import NamedTuple
 from research.search.policies.base import CATEGORIES, EMITTERS
 from research.simulator.landscape import Config, Landscape
 from research.simulator.notebook import Notebook
-from research.simulator.proposals import WAYS, any_change
+from research.simulator.proposals import any_change, way_of
 from research.simulator.trial import MIXED, SIMPLIFICATION
 
 BELIEF_WEIGHT = 2.5
@@ -59,7 +59,7 @@ class Agent:
             parent: The configuration to start from.
             elapsed: Share of the night that is over, in [0, 1).
         """
-        way = emitter if emitter in WAYS else self.rng.choices(EMITTERS, self._weights)[0]
+        way = emitter if emitter in EMITTERS else self.rng.choices(EMITTERS, self._weights)[0]
         if category == SIMPLIFICATION:
             way = "simplifier"
         family, allowed = self.landscape.family, self._allowed(category)
@@ -80,7 +80,7 @@ class Agent:
         """Different new proposals in a way; the first is a fair draw."""
         found: list[Config] = []
         for draw in range(DRAWS):
-            config = WAYS[way](parent, allowed, self.book, self.rng)
+            config = way_of(way)(parent, allowed, self.book, self.rng)
             if config is None or draw >= DRAWS // 2:  # this corner is empty: anything in the category is closest
                 config = any_change(parent, allowed, self.book, self.rng)
             if config is not None and mixed:

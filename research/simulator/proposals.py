@@ -7,8 +7,10 @@ decided here: see agent.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from random import Random
 
+from research.search.emitters.registry import EMITTERS
 from research.simulator.landscape import KNOB_REACH, Config, Landscape
 from research.simulator.notebook import Move, Notebook
 
@@ -21,8 +23,6 @@ WARM_TRUST = 0.75
 """How often it goes on in the direction that paid."""
 STEP_WEIGHTS = (5, 3, 2)
 """How often a change of a knob is one, two or three steps."""
-STRUCTURAL = frozenset({"architecture", "attention", "normalization"})
-"""Categories of the architecture mutator."""
 
 
 def moved(config: Config, place: int, level: int) -> Config:
@@ -62,25 +62,6 @@ def local_tuner(config: Config, allowed: Sequence[int], book: Notebook, rng: Ran
     if not direction or rng.random() >= WARM_TRUST:
         direction = 1 if rng.random() < 0.5 else -1
     return turn(config, place, direction)
-
-
-def optimizer_hacker(config: Config, allowed: Sequence[int], book: Notebook, rng: Random) -> Config | None:
-    """Any change of the optimizer."""
-    ideas = book.landscape.ideas
-    return any_change(config, [p for p in allowed if ideas[p].entry.category == "optimizer"], book, rng)
-
-
-def architecture_mutator(config: Config, allowed: Sequence[int], book: Notebook, rng: Random) -> Config | None:
-    """A structural feature switched on, or a size changed."""
-    ideas = book.landscape.ideas
-    fitting = [
-        p
-        for p in allowed
-        if ideas[p].entry.category in STRUCTURAL
-        and (config[p] == 0 or ideas[p].entry.kind == "knob")
-        and ideas[p].entry.kind != "removal"
-    ]
-    return any_change(config, fitting, book, rng)
 
 
 def simplifier(config: Config, allowed: Sequence[int], book: Notebook, rng: Random) -> Config | None:
@@ -132,10 +113,20 @@ def anomaly_chaser(config: Config, allowed: Sequence[int], book: Notebook, rng: 
     return any_change(changed, [p for p in range(len(config)) if p != move.place], book, rng)
 
 
-WAYS: dict[str, Way] = {
+def way_of(emitter: str) -> Way:
+    """Return an emitter's way: one of its own, else any change of the kind that the emitter declares."""
+    return _WAYS.get(emitter) or partial(_any_of_its_kind, emitter)
+
+
+def _any_of_its_kind(
+    emitter: str, config: Config, allowed: Sequence[int], book: Notebook, rng: Random
+) -> Config | None:
+    covers, ideas = EMITTERS[emitter].covers, [idea.entry for idea in book.landscape.ideas]
+    return any_change(config, [p for p in allowed if covers(ideas[p].name, ideas[p].category)], book, rng)
+
+
+_WAYS: dict[str, Way] = {
     "local_tuner": local_tuner,
-    "optimizer_hacker": optimizer_hacker,
-    "architecture_mutator": architecture_mutator,
     "simplifier": simplifier,
     "contrarian": contrarian,
     "recombinator": recombinator,

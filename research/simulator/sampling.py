@@ -10,7 +10,7 @@ from research.search.policies.base import CATEGORIES
 from research.simulator.catalogue import CATALOGUE, Entry, Kind
 from research.simulator.families import FAMILIES, Family
 from research.simulator.landscape import KNOB_REACH, Idea, Landscape, Pair
-from research.simulator.skills import draw_beliefs, draw_skills
+from research.simulator.skills import draw_self_image, draw_skills
 
 SIGMA_RANGE = (0.0002, 0.002)
 """Noise sd of one run, in bpb, where none is asked for: what people measured on several GPUs."""
@@ -71,7 +71,7 @@ def _draw(drawn: Family, seed: int, sigma: float | None, rng: Random) -> Landsca
     ideas = _draw_ideas(drawn, rng)
     pairs = _draw_pairs(drawn, ideas, rng)
     ideas, pairs = _draw_basin(drawn, ideas, pairs, rng)
-    skills = draw_skills(drawn, rng)
+    skills = draw_skills(drawn, seed)
     return Landscape(
         family=drawn,
         seed=seed,
@@ -85,7 +85,7 @@ def _draw(drawn: Family, seed: int, sigma: float | None, rng: Random) -> Landsca
         saturation_bpb=0.0,
         slip=rng.uniform(*drawn.slip),
         skills=skills,
-        beliefs=draw_beliefs(drawn, skills, rng),
+        beliefs=draw_self_image(drawn, skills, seed),
     )
 
 

@@ -18,15 +18,20 @@ SWITCHES = (1, 2)
 """Least and most sudden changes in a night."""
 
 
-def draw_skills(family: Family, rng: Random) -> dict[str, tuple[float, ...]]:
-    """Draws every emitter's skill over a night."""
+def draw_skills(family: Family, seed: int) -> dict[str, tuple[float, ...]]:
+    """Draw every emitter's skill over a night, each from a generator of its own: another emitter changes no other's."""
+    rng = Random(f"{family.name}/{seed}/switches")
     switches = sorted(rng.randrange(10, SKILL_POINTS - 5) for _ in range(rng.randint(*SWITCHES)))
-    return {emitter: _course(family, rng, switches) for emitter in EMITTERS}
+    return {emitter: _course(family, Random(f"{family.name}/{seed}/{emitter}"), switches) for emitter in EMITTERS}
 
 
-def draw_beliefs(family: Family, skills: dict[str, tuple[float, ...]], rng: Random) -> dict[str, float]:
-    """What the agent believes of itself: its skill at the beginning, seen through an error."""
-    return {emitter: min(1.0, max(0.0, rng.gauss(skills[emitter][0], family.belief_sd))) for emitter in EMITTERS}
+def draw_self_image(family: Family, skills: dict[str, tuple[float, ...]], seed: int) -> dict[str, float]:
+    """Draw what the agent thinks its skills are: those of the beginning, each with an error."""
+    image = {}
+    for emitter, course in skills.items():
+        error = Random(f"{family.name}/{seed}/{emitter}/self").gauss(0.0, family.belief_sd)
+        image[emitter] = min(1.0, max(0.0, course[0] + error))
+    return image
 
 
 def _course(family: Family, rng: Random, switches: list[int]) -> tuple[float, ...]:

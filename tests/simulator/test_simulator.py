@@ -193,10 +193,9 @@ def test_results_are_honest(shape: Landscape):
 
 
 def test_perfect_acceptance_keeps_nothing_false(shape: Landscape):
-    night = play(REFERENCES["perfect-acceptance"](1), shape, 60, 1)
-    assert night.keeps
-    assert all(keep.effect_bpb < 0 for keep in night.keeps)
-    assert measure(night).tip_bpb > 0
+    nights = [play(REFERENCES["perfect-acceptance"](seed), shape, 60, seed) for seed in (1, 2, 3)]
+    assert any(measure(night).tip_bpb > 0 for night in nights)
+    assert all(keep.effect_bpb < 0 for night in nights for keep in night.keeps)
 
 
 def test_without_noise_greedy_keeps_nothing_false_and_claims_the_truth():

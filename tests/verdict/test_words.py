@@ -10,7 +10,7 @@ from research.verdict.summary_cache import digest_of
 from research.verdict.summary_text import BELIEVED, rows
 
 from research.core.records import Estimate, Judged
-from research.search.emitters.text import gain_said
+from research.search.emitters.text import format_gain
 from research.verdict.models import HABIT
 from research.verdict.summary_rows import as_text
 from tests.support.histories import BRANCH, CONTRACT, judged, name, run
@@ -56,6 +56,6 @@ def test_what_loses_raises_val_bpb():
 
 def test_an_agent_reads_the_same_sign():
     memory = recall([judged(run(0), 1, "keep", baseline=True), judged(run(1, name(0), 1.0444), 2)], BRANCH, CONTRACT)
-    words = gain_said(memory.known[name(1)].gain)
+    words = format_gain(memory.known[name(1)].gain)
     assert words.startswith("change in val_bpb +0.0544 [+0.05")
-    assert gain_said(None) == "change in val_bpb unknown"
+    assert format_gain(None) == "change in val_bpb unknown"

@@ -30,7 +30,6 @@ from research.runs import repeat
 from research.runs.backend import StopRequest
 from research.runs.preflight import COMMAND, TARGET
 from research.runs.signals import Signals
-from research.search.planner import RUN_SEED
 from research.store.connect import StoreBusy
 from research.store.db import Store
 from research.verdict import lineage
@@ -178,8 +177,8 @@ class Night:
 
     def _seed_of(self, store: Store, job: Job, code: str) -> int:
         """Return the seed of a job's run: the one that was planned, else an unused one of what was run before."""
-        if job.plan is not None and (planned := job.plan.details.get(RUN_SEED)):
-            return int(planned)
+        if job.plan is not None and job.plan.run_seed is not None:
+            return job.plan.run_seed
         return DEFAULT_SEED if job.kind == "experiment" else self._unused_seed(store, job.commit, code)
 
     def _unused_seed(self, store: Store, commit: str, code: str) -> int:

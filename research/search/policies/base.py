@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import Literal, Protocol
 
+from research.search.emitters import registry
 from research.search.observation import Result
 
 Order = tuple[str | None, str | None, Hashable | None]
@@ -20,15 +21,7 @@ Answer = Literal["keep", "discard", "replicate"]
 
 REPLICATE = "replicate"
 
-EMITTERS = (
-    "local_tuner",
-    "optimizer_hacker",
-    "architecture_mutator",
-    "simplifier",
-    "contrarian",
-    "recombinator",
-    "anomaly_chaser",
-)
+EMITTERS = tuple(registry.EMITTERS)
 """Names of the emitters that can be ordered."""
 
 CATEGORIES = ("optimizer", "architecture", "attention", "batch", "normalization", "regularization")

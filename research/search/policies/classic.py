@@ -13,6 +13,7 @@ from collections import Counter, deque
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from research.search.emitters import registry
 from research.search.observation import Result, configuration
 from research.search.policies.base import CATEGORIES, EMITTERS, Answer, KeptChain, Order
 
@@ -22,15 +23,6 @@ BIASES: Mapping[str, Mapping[str, float]] = {
     "explore": {"architecture_mutator": 0.35, "contrarian": 0.25, "optimizer_hacker": 0.1},
     "recombine": {"recombinator": 0.4, "contrarian": 0.2, "architecture_mutator": 0.1},
     "stabilize": {"anomaly_chaser": 0.4, "simplifier": 0.2, "local_tuner": 0.1},
-}
-PREDICTED: Mapping[str, str] = {
-    "local_tuner": "likely improve",
-    "optimizer_hacker": "improve",
-    "architecture_mutator": "risky",
-    "simplifier": "flat",
-    "contrarian": "uncertain",
-    "recombinator": "improve",
-    "anomaly_chaser": "uncertain",
 }
 FIRST_CATEGORIES = ("optimizer", "architecture", "attention", "batch", "normalization")
 ALL_CATEGORIES = (*CATEGORIES, "mixed", "simplification")
@@ -180,7 +172,7 @@ def score_terms(memory: Memory, told: Told, niche: str) -> dict[str, float]:
 
 def surprise(told: Told, gain: float) -> float:
     """Its bonus for results that its emitter's prediction did not foresee."""
-    predicted = PREDICTED.get(told.emitter, "uncertain")
+    predicted = registry.EMITTERS[told.emitter].predicted if told.emitter in registry.EMITTERS else "uncertain"
     if told.crash:
         return 0.15
     if gain > 0.0 and predicted in ("flat", "uncertain", "risky"):
