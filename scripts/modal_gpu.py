@@ -9,7 +9,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from research.lab.runner import main
+from research.lab.environment import enter_environment
 
 if __name__ == "__main__":
+    if not enter_environment(Path(__file__).resolve().parent.parent, "numpy"):
+        sys.stderr.write("[run] numpy is not installed for this Python; type: uv sync\n")
+        sys.exit(78)
+    from research.lab.runner import main
+
     sys.exit(main(["--backend", "modal", *sys.argv[1:]]))

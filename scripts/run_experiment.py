@@ -3,7 +3,7 @@
 
     python scripts/run_experiment.py --backend local -- uv run train.py > run.log 2>&1
 
-Works with any Python from 3.10 on, without this project installed.
+Works with any Python from 3.10 on: it starts itself over in .venv, where `uv sync` put what judging needs.
 """
 
 import sys
@@ -11,7 +11,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from research.lab.runner import main
+from research.lab.environment import enter_environment
 
 if __name__ == "__main__":
+    if not enter_environment(Path(__file__).resolve().parent.parent, "numpy"):
+        sys.stderr.write("[run] numpy is not installed for this Python; type: uv sync\n")
+        sys.exit(78)
+    from research.lab.runner import main
+
     sys.exit(main())
