@@ -3,20 +3,21 @@
 
     python scripts/run_experiment.py --backend local -- uv run train.py > run.log 2>&1
 
-Works with any Python from 3.10 on: it starts itself over in .venv, where `uv sync` put what judging needs.
+Works with any Python from 3.10 on, without this project installed: where the .venv of `uv sync` is there it runs in that,
+else it records the run, and the next `uv run research` judges it.
 """
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
 
-from research.lab.environment import enter_environment
+from research.core.interpreter import use_project_python
+
+use_project_python(ROOT)
+
+from research.lab.runner import main  # noqa: E402
 
 if __name__ == "__main__":
-    if not enter_environment(Path(__file__).resolve().parent.parent, "numpy"):
-        sys.stderr.write("[run] numpy is not installed for this Python; type: uv sync\n")
-        sys.exit(78)
-    from research.lab.runner import main
-
     sys.exit(main())

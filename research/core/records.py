@@ -254,6 +254,8 @@ class Judged:
     earlier: tuple[tuple[int, Decision], ...] = ()
 
 
+EXPERIMENT, REPLICATE = "experiment", "replicate"
+"""Kinds of plans: something new, or another run of what was measured."""
 RUN_SEED = "run_seed"
 """Name of a plan's detail that holds the seed of its run."""
 

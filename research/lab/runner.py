@@ -1,4 +1,4 @@
-"""The runner's command line: ``scripts/run_experiment.py [options] -- COMMAND...``."""
+"""The runner's command line: ``scripts/run_experiment.py [options] -- COMMAND...``, standard library only."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import math
 import os
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from research.core import git
 from research.core.errors import ResearchError
 from research.core.paths import LabPaths
 from research.core.settings import SETTINGS
-from research.lab.environment import enter_environment
 from research.lab.lab import Lab
 from research.lab.launch import LaunchResult, Request, launch
 from research.runs.backends import BACKENDS
@@ -127,12 +127,23 @@ def _reap(root: Path) -> int:
     return 0
 
 
+def _go_where_modal_is(root: Path) -> None:
+    """Starts over in the project's own environment if only that one has Modal's client.
+
+    People type `python`, and that need not be the Python that `uv sync` installed into.
+    """
+    python = root / ".venv" / "bin" / "python"
+    elsewhere = Path(sys.prefix).resolve() != (root / ".venv").resolve()
+    if find_spec("modal") is None and elsewhere and python.exists():
+        os.execv(python, [str(python), *sys.argv])
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command line; returns the exit code of the contract."""
     request, reaping = parse(sys.argv[1:] if argv is None else argv, dict(os.environ))
     root = _root()
     if reaping or (request is not None and request.backend == "modal"):
-        enter_environment(root, "modal")
+        _go_where_modal_is(root)
     if reaping:
         code = _reap(root)
         if code or request is None:

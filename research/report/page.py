@@ -39,7 +39,17 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    words = (text.signed, text.plain, text.interval, text.span, text.money, text.clock, text.times, text.count_of, text.seeds)
+    words = (
+        text.signed,
+        text.plain,
+        text.interval,
+        text.span,
+        text.money,
+        text.clock,
+        text.times,
+        text.count_of,
+        text.seeds,
+    )
     for write in (*words, text.short, seconds_of):
         environment.filters[write.__name__] = write
     return environment

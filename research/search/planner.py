@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from research.core.records import RUN_SEED, Decision, Judged, Plan, Run
+from research.core.records import EXPERIMENT, REPLICATE, RUN_SEED, Decision, Judged, Plan, Run
 from research.core.settings import SETTINGS
 from research.search.emitters import EMITTERS, FREE
 from research.search.emitters.text import quoted
@@ -28,9 +28,6 @@ ReadSource = Callable[[str], "bytes | None"]
 
 Results = Sequence[tuple[Observation, Decision]]
 """What was measured, in order of the verdicts, with what was decided about it."""
-
-REPLICATE = "replicate"
-EXPERIMENT = "experiment"
 
 
 def plan_for(

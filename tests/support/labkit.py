@@ -141,7 +141,7 @@ class Kit:
 
     def command(self, *options: str, command: tuple[str, ...] = ("uv", "run", "train.py")) -> list[str]:
         """The runner's command line."""
-        return [sys.executable, "-S", str(RUNNER), *options, "--", *command]
+        return [sys.executable, str(RUNNER), *options, "--", *command]
 
     def start(
         self, *options: str, command: tuple[str, ...] = ("uv", "run", "train.py"), **more: object

@@ -12,24 +12,25 @@ class VerdictSettings:
     # Noise and intervals ----------------------------------------------------------------------------------------------
     repeat_sd_bpb: float = 0.0003
     """Prior median of the sd of two runs of one code and one seed, in bpb: ten repeats on two H200 at 60 s."""
-    repeat_log_sd: float = 0.7
-    """Prior sd of its logarithm: within a factor of four as good as certainly, whatever the card."""
+    repeat_log_sd: float = 0.5
+    """Prior sd of its logarithm: within a factor of 2.7 as good as certainly, whatever the card."""
     seed_sd_bpb: float = 0.002
     """Prior median of the sd of seeds, in bpb: 0.004 at 60 s, 0.0008 to 0.0033 at 120 s."""
     seed_log_sd: float = 1.0
     """Prior sd of its logarithm: between a seventh and seven times of it."""
     interaction_sd_bpb: float = 0.0008
     """Prior median of the sd of what a change does differently on each seed, in bpb: 0.001 for two changes at 60 s."""
-    interaction_log_sd: float = 0.9
-    """Prior sd of its logarithm."""
-    pocket_repeat_sd_bpb: float = 0.003
-    """The same median for repeats in the pocket profile, in bpb: steps are few, so that one step more or less shows."""
+    interaction_log_sd: float = 0.6
+    """Prior sd of its logarithm: within a factor of 3.3 as good as certainly."""
+    pocket_repeat_sd_bpb: float = 0.01
+    """The same median for repeats in the pocket profile, in bpb: steps are few, so that one step more or less shows; six
+    runs of one configuration in a recorded night scattered by 0.019, seeds included."""
     pocket_seed_sd_bpb: float = 0.015
-    """For seeds in the pocket profile: some ten times a GPU's, as is everything that a small model does."""
-    pocket_interaction_sd_bpb: float = 0.006
+    """For seeds in the pocket profile: the rest of those 0.019."""
+    pocket_interaction_sd_bpb: float = 0.008
     """For a change from seed to seed in the pocket profile."""
-    pocket_log_sd: float = 1.2
-    """Prior sd of the logarithms in the pocket profile: machines differ by a factor of ten."""
+    pocket_log_sd: float = 0.8
+    """Prior sd of the logarithms in the pocket profile: machines differ by a factor of four."""
     sd_grid_points: int = 11
     """Values of each standard deviation that are told apart: neighbours differ by less than the data can tell."""
     sd_grid_reach: float = 2.5
