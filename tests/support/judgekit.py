@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from research.core.contract import DEFAULT_SEED
@@ -9,7 +10,7 @@ from research.core.records import Decision, Failure, Judged, Run, Verdict
 from research.verdict import lineage
 from research.verdict.comparison import Comparison, compare
 from research.verdict.consequences import consequences
-from research.verdict.rules import Judge, by_evidence
+from research.verdict.judge import judge as by_evidence
 
 NOW = "2026-01-02T03:04:05Z"
 CRASH = Failure("shape", "RuntimeError: sizes differ", "RuntimeError: sizes differ")
@@ -29,7 +30,7 @@ class Night:
         cases: What each run was compared with when it was judged.
     """
 
-    def __init__(self, judge: Judge = by_evidence) -> None:
+    def __init__(self, judge: Callable[[Comparison, str], Verdict] = by_evidence) -> None:
         self.judge = judge
         self.history: list[Judged] = []
         self.cases: list[Comparison] = []

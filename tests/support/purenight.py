@@ -17,9 +17,9 @@ from research.core.contract import DEFAULT_SEED
 from research.core.records import Failure, Judged, Metrics, Plan, Run
 from research.search import planner
 from research.verdict.comparison import compare
+from research.verdict.judge import judge as by_evidence
 from research.verdict.memory import recall
 from research.verdict.models import Memory
-from research.verdict.rules import by_evidence
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = ROOT / "train.py"

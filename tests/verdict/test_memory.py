@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from research.core.records import Failure, Judged
 from research.core.settings import SETTINGS
 from research.verdict.memory import baseline_of, change_of_best, recall
