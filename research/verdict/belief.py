@@ -148,6 +148,7 @@ class Belief:
         doublings = effects.usual_doublings(self.variances.paired_sd, OFFICIAL.paired_sd)
         self._prior_weights = effects.prior_weights(doublings)
         self._weights: Array
+        self._others_weights: Array  # for each change what the other changes taught, shape (strata, children, parts)
         self._factors: _Factors
         self._solution: _Solution
         self._cavity: tuple[Array, Array]
@@ -184,19 +185,23 @@ class Belief:
             factors.precision[:, mine] = previous._factors.precision[:, theirs]
             factors.shift[:, mine] = previous._factors.shift[:, theirs]
         latest = [at - first for one in self._scores if (at := self._number[one]) >= first]
-        latest = latest[-SETTINGS.effects_remembered :]
+        latest, older = latest[-SETTINGS.effects_remembered :], latest[: -SETTINGS.effects_remembered]
+        others = np.repeat(self._weights[:, None, :], count - first, axis=1)
         solution = _solve(tree, self._cells, known, factors, self._centre)
         cavity = _cavity(*_changes(solution, tree), factors, children)
         for sweep in range(SETTINGS.max_sweeps if latest else 0):
             log = effects.likelihoods(cavity[0][:, latest], cavity[1][:, latest])
             self._weights = effects.learned(self._weights, self._prior_weights, log, SETTINGS.learning_steps)
-            tilted = effects.posterior(self._weights[:, None, :], *cavity)
+            others[:, latest] = effects.without_own(self._weights, self._prior_weights, log)
+            others[:, older] = self._weights[:, None, :]
+            tilted = effects.posterior(others, *cavity)
             factors = _updated(factors, children, cavity, tilted, SETTINGS.damping if sweep else 1.0)
             solution = _solve(tree, self._cells, known, factors, self._centre)
             before, cavity = cavity, _cavity(*_changes(solution, tree), factors, children)
             if np.abs(cavity[0] - before[0]).max() < SETTINGS.sweep_tolerance_bpb:
                 break
         self._factors, self._solution, self._cavity = factors, solution, cavity
+        self._others_weights = others
 
     # What was measured ---------------------------------------------------------------------------------------------
 
@@ -344,7 +349,7 @@ class Belief:
 
         An interval takes each stratum's posterior as normal; a probability takes it as it is.
         """
-        known = effects.posterior(self._weights[:, None, :], *self._cavity)  # components by strata by children
+        known = effects.posterior(self._others_weights, *self._cavity)  # components by strata by children
         share = self.variances.weights[:, None]
         means, sds = known.mean, known.sd
         low, high = Mixture(np.broadcast_to(share, means.shape), means, sds).interval(SETTINGS.interval_share)
@@ -375,7 +380,7 @@ class Belief:
     def _change(self, child: int, sign: float) -> Mixture:
         """Return the posterior of one change's effect, times a sign: components by strata, in one axis."""
         at = child - self._tree.children.start
-        known = effects.posterior(self._weights, self._cavity[0][:, at], self._cavity[1][:, at])
+        known = effects.posterior(self._others_weights[:, at], self._cavity[0][:, at], self._cavity[1][:, at])
         weights = known.weights * self.variances.weights
         used = weights > SETTINGS.min_effect_weight
         return Mixture(weights[used] / weights[used].sum(), sign * known.means[used], known.sds[used])
