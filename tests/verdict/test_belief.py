@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -308,6 +309,22 @@ def test_the_pocket_profile_expects_more_noise_and_larger_effects():
     assert pocket.variances.of_repeat.sd > 3 * official.variances.of_repeat.sd
     assert pocket.effect_size > official.effect_size
     assert pocket.p_better("b", "a") < official.p_better("b", "a")
+
+
+def test_ten_thousand_runs_take_little_time():
+    rng = np.random.default_rng(0)
+    scores = [
+        Score(f"c{n}", f"c{rng.integers(n)}" if n else None, Condition(42 + int(rng.integers(3))), float(value))
+        for n, value in enumerate(0.99 + rng.normal(0.0, 0.002, 10_000))
+    ]
+    began = time.process_time()
+    known = Belief.from_history(scores)
+    taken = time.process_time() - began
+    assert known.runs == 10_000
+    assert taken < 5.0  # about half a second on a free core; loaded machines are slower
+    began = time.process_time()
+    Belief.from_history([*scores, Score("new", "c0", Condition(42), 0.99)], previous=known)
+    assert time.process_time() - began < 5.0
 
 
 def test_the_best_of_many_tries_is_not_taken_at_its_word():

@@ -102,23 +102,3 @@ def test_cells_hold_mean_count_and_scatter():
     assert cells.n.tolist() == [1.0, 2.0, 1.0]
     assert cells.mean.tolist() == pytest.approx([2.0, 1.1, 3.0])
     assert cells.squares == pytest.approx(0.02)
-
-
-def test_ten_thousand_runs_take_little_time():
-    import time
-
-    from research.verdict.belief import Belief, Score
-
-    rng = np.random.default_rng(0)
-    scores = [
-        Score(f"c{n}", f"c{rng.integers(n)}" if n else None, Condition(42 + int(rng.integers(3))), float(value))
-        for n, value in enumerate(0.99 + rng.normal(0.0, 0.002, 10_000))
-    ]
-    began = time.process_time()
-    known = Belief.from_history(scores)
-    taken = time.process_time() - began
-    assert known.runs == 10_000
-    assert taken < 5.0  # about half a second on a free core; loaded machines are slower
-    began = time.process_time()
-    Belief.from_history([*scores, Score("new", "c0", Condition(42), 0.99)], previous=known)
-    assert time.process_time() - began < 5.0
