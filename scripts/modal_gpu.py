@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from research.core.interpreter import use_project_python
+from research.core.interpreter import use_project_python  # noqa: E402
 
 use_project_python(ROOT)
 

@@ -3,8 +3,8 @@
 
     python scripts/run_experiment.py --backend local -- uv run train.py > run.log 2>&1
 
-Works with any Python from 3.10 on, without this project installed: where the .venv of `uv sync` is there it runs in that,
-else it records the run, and the next `uv run research` judges it.
+Works with any Python from 3.10 on, without this project installed: it runs in the .venv of `uv sync` where that is
+there, else it records the run, and the next `uv run research` judges it.
 """
 
 import sys
@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from research.core.interpreter import use_project_python
+from research.core.interpreter import use_project_python  # noqa: E402
 
 use_project_python(ROOT)
 

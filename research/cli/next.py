@@ -9,7 +9,7 @@ import typer
 from research.cli.kit import JsonFlag, show
 from research.cli.runs import this_lab
 from research.core import git
-from research.core.records import Plan
+from research.core.records import REPLICATE, Plan
 from research.lab.plan import POLICY_FACT, plan_seed
 from research.runs.preflight import TARGET
 from research.search import planner
@@ -57,9 +57,9 @@ def next_(
 
 
 def _text(plan: Plan, is_pending: bool, prompt: str) -> str:
-    what = "a replicate" if plan.kind == planner.REPLICATE else plan.emitter or "a free choice"
-    of = f" of {plan.parent[:7]}" if plan.kind == planner.REPLICATE and plan.parent else ""
-    on = f" on {plan.parent[:7]}" if plan.kind != planner.REPLICATE and plan.parent else ""
+    what = "a replicate" if plan.kind == REPLICATE else plan.emitter or "a free choice"
+    of = f" of {plan.parent[:7]}" if plan.kind == REPLICATE and plan.parent else ""
+    on = f" on {plan.parent[:7]}" if plan.kind != REPLICATE and plan.parent else ""
     about = f" ({plan.category})" if plan.category else ""
     state = "pending" if is_pending else "would be planned now"
     return f"{what}{about}{of}{on}, {state}\n{plan.reason}\n\nThe agent would get:\n\n{prompt}"

@@ -488,7 +488,9 @@ def _solve(tree: _Tree, cells: Cells, known: Variances, factors: _Factors, centr
     information = np.linalg.inv(prior) / known.seed[:, None, None] ** 2
     information += design.sum(1)[:, :, None] * np.eye(width) - design.transpose(0, 2, 1) @ slope
     covariance = np.linalg.inv(information)
-    by_condition = scaled @ np.eye(width)[cells.condition]
+    by_condition = np.empty((strata, width))
+    for each in range(width):
+        by_condition[:, each] = scaled[:, cells.condition == each].sum(1)
     vector = by_condition - (design.transpose(0, 2, 1) @ right[:, :, None])[:, :, 0]
     conditions = covariance @ vector[:, :, None]
     mean: Array = right - (slope @ conditions)[:, :, 0]

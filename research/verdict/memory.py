@@ -82,7 +82,8 @@ def recall(
     items = [item for item in history if _is_comparable(item.run, branch, contract)]
     runs = [item.run for item in items]
     keys = Keys(runs)
-    belief = belief or belief_of([run for run in runs if run.contract == contract], keys)
+    if belief is None:
+        belief = belief_of([run for run in runs if run.contract == contract], keys)
     groups = _groups(items, keys, branch)
     on_branch = [item for item in items if item.run.branch == branch]
     baseline = lineage.baseline(on_branch)

@@ -16,7 +16,7 @@ import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 RUNNER = CHECKOUT / "scripts" / "run_experiment.py"
-CONTRACT = "pocket-0123456789ab"
+CONTRACT = "official-0123456789ab"  # so that differences of a hundredth are far beyond the noise
 
 _HEAD = """
 import hashlib, json, os, pathlib, sys, time

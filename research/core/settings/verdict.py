@@ -13,18 +13,18 @@ class VerdictSettings:
     repeat_sd_bpb: float = 0.0003
     """Prior median of the sd of two runs of one code and one seed, in bpb: ten repeats on two H200 at 60 s."""
     repeat_log_sd: float = 0.5
-    """Prior sd of its logarithm: within a factor of 2.7 as good as certainly, whatever the card."""
+    """Prior sd of its logarithm: within a factor of 2.7 as good as certainly."""
     seed_sd_bpb: float = 0.002
     """Prior median of the sd of seeds, in bpb: 0.004 at 60 s, 0.0008 to 0.0033 at 120 s."""
-    seed_log_sd: float = 1.0
-    """Prior sd of its logarithm: between a seventh and seven times of it."""
+    seed_log_sd: float = 0.7
+    """Prior sd of its logarithm: within a factor of four as good as certainly."""
     interaction_sd_bpb: float = 0.0008
     """Prior median of the sd of what a change does differently on each seed, in bpb: 0.001 for two changes at 60 s."""
     interaction_log_sd: float = 0.6
     """Prior sd of its logarithm: within a factor of 3.3 as good as certainly."""
     pocket_repeat_sd_bpb: float = 0.01
-    """The same median for repeats in the pocket profile, in bpb: steps are few, so that one step more or less shows; six
-    runs of one configuration in a recorded night scattered by 0.019, seeds included."""
+    """The same median for repeats in the pocket profile: six runs of one configuration in a recorded night, each
+    with a seed of its own, scattered by 0.019."""
     pocket_seed_sd_bpb: float = 0.015
     """For seeds in the pocket profile: the rest of those 0.019."""
     pocket_interaction_sd_bpb: float = 0.008
