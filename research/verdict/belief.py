@@ -303,7 +303,10 @@ class Belief:
 
     def expected_gain(self, config: Hashable, other: Hashable) -> float:
         """Return E[max(0, other's value minus the configuration's)], the expected improvement, in bpb."""
-        return float(self._difference(self._number[config], self._number[other]).expected_gain())
+        one, two = self._number[config], self._number[other]
+        if self._tree.parent[one] == two:
+            return float(self._gains[one - self._tree.children.start])
+        return float(self._difference(one, two).expected_gain())
 
     def surprise(self, config: Hashable) -> float:
         """Return a change's measured effect in standard deviations of what changes usually do and of the measurement.
@@ -354,6 +357,13 @@ class Belief:
         means, sds = known.mean, known.sd
         low, high = Mixture(np.broadcast_to(share, means.shape), means, sds).interval(SETTINGS.interval_share)
         return (share * means).sum(0), low, high, (share * known.cdf(0.0)).sum(0)
+
+    @cached_property
+    def _gains(self) -> Array:
+        """Expected improvements of all children over their parents: a search asks for those of a whole night."""
+        known = effects.posterior(self._others_weights, *self._cavity)
+        found: Array = (self.variances.weights[:, None] * known.expected_gain()).sum(0)
+        return found
 
     def _effect(self, child: int) -> tuple[float, float, float, float]:
         at = child - self._tree.children.start
