@@ -124,7 +124,7 @@ class _Solution:
 
 @dataclass(frozen=True)
 class _Effects:
-    """What all changes did: means, ends of the 95 % intervals, P(better) and expected improvement, shape (children,)."""
+    """What all changes did: means, ends of the 95 % intervals, P(better) and expected gain, shape (children,)."""
 
     mean: Array
     low: Array

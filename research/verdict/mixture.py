@@ -1,4 +1,4 @@
-"""Computes probabilities, intervals and expectations of mixtures of normal distributions, as every posterior here is."""
+"""Computes probabilities, intervals and expectations of mixtures of normals, as every posterior here is one."""
 
 from __future__ import annotations
 
