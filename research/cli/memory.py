@@ -39,7 +39,7 @@ def register(app: typer.Typer) -> None:
 def open_memory(lab: Lab) -> Store:
     """The memory, caught up if anything waits for that; where nothing was ever recorded, no file is made."""
     runs = lab.paths.runs
-    by_hand = runs.is_dir() and any(entry.name.startswith(HAND) for entry in os.scandir(runs))
+    by_hand = runs.is_dir() and any(name.startswith(HAND) for name in os.listdir(runs))
     if not lab.paths.memory.exists():
         return lab.open() if by_hand or lab.paths.ledger.exists() else read_store(lab.paths)
     store = read_store(lab.paths)

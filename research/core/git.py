@@ -238,6 +238,8 @@ def move_branch(root: Path, branch: str, new: str, old: str) -> None:
         return
     if branch_tip(root, branch) != old:
         raise GitError(f"{branch} moved while it was being settled.", "Type: research settle")
+    # To reset, a file that was saved unchanged or copied with its folder is an edited one until git has looked into it.
+    _call(root, "update-index", "-q", "--refresh")
     _ok(root, "reset", "--quiet", "--keep", new)
 
 

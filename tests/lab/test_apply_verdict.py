@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from support.labkit import Kit, Result, kit
 
@@ -50,6 +52,16 @@ def test_a_crash_goes_back_to_the_incumbent(kit: Kit):
     base = kit.head()
     _, run = measured(kit, "crash", 0.5, "crash")
     assert kit.json("settle", run)["tip"] == base == kit.head()
+
+
+def test_a_file_that_was_only_touched_is_not_dirty(kit: Kit):
+    """Saved without a change, or copied with the whole checkout: git has another time for it in its index."""
+    kit.measure()
+    base = kit.head()
+    _, run = measured(kit, "worse", 1.1)
+    os.utime(kit.root / "train.py", (1, 1))
+    assert kit.json("settle", run)["tip"] == base == kit.head()
+    assert kit.git("status", "--porcelain") == ""
 
 
 def test_nothing_moves_while_the_tree_is_dirty(kit: Kit):
