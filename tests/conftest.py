@@ -1,4 +1,7 @@
-"""What every test may rely on: Ctrl-C means Ctrl-C to the processes that tests start, and none compiles anew."""
+"""What every test may rely on: Ctrl-C means Ctrl-C to the processes that tests start, and none compiles anew.
+
+Also the order of the tests: ruff and mypy, the long ones, groups that share a fixture, the others as they come.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import os
 import signal
 import sys
 from pathlib import Path
+
+import pytest
 
 # A shell that starts the tests in the background hands SIGINT on as ignored, and children inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -18,3 +23,14 @@ if sys.dont_write_bytecode:
     sys.pycache_prefix = str(Path(__file__).resolve().parent.parent / ".pytest_cache" / "bytecode")
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long, or else one worker would still be busy with it when the others have nothing left."""
+    items.sort(key=_place)
+
+
+def _place(item: pytest.Item) -> int:
+    if item.path.name == "test_house.py":
+        return 0
+    return next((place for place, name in enumerate(("long", "xdist_group"), 1) if item.get_closest_marker(name)), 3)
