@@ -8,7 +8,7 @@ import hashlib
 import itertools
 import os
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from research.core.errors import ConfigurationError
-from research.runs.modal import client, data, reap, settings, tree, wrapper
+from research.runs.modal import client, reap, settings, shipment, stream
 from research.runs.modal.backend import device_matches
 from research.runs.modal.stream import LogReader, Parser, score_of
 
@@ -66,8 +66,8 @@ def test_a_damaged_score_is_no_score(damage: str) -> None:
 
 
 def run_wrapper(*command: str, timeout_s: float = 20.0) -> tuple[str, Parser]:
-    mark = wrapper.new_mark()
-    args = wrapper.entrypoint(mark, command, timeout_s, 0.5, "", "")
+    mark = stream.new_mark()
+    args = stream.entrypoint(mark, command, timeout_s, 0.5, "", "")
     done = subprocess.run(args, capture_output=True, text=True, check=False)
     assert done.stderr == ""
     parser = Parser(mark)
@@ -222,13 +222,13 @@ def test_every_failure_of_the_client_has_an_owner() -> None:
     [("3.11\n", "3.11"), ("3.13.2", "3.13"), ("cpython-3.12.1", "3.12"), ("3.10", "3.12"), ("", "3.12")],
 )
 def test_the_images_python_is_one_that_modal_takes(text: str, python: str) -> None:
-    assert tree.image_python(text) == python
+    assert shipment.image_python(text) == python
 
 
 @pytest.mark.parametrize("text", ["not toml [", "[tool.x]\n", ""])
 def test_a_pyproject_that_cannot_be_used(text: str) -> None:
     with pytest.raises(ConfigurationError, match="pyproject"):
-        tree.reduced_project(text)
+        shipment.reduced_project(text)
 
 
 def files_below(home: Path, texts: dict[str, str]) -> None:
@@ -238,63 +238,72 @@ def files_below(home: Path, texts: dict[str, str]) -> None:
         path.write_text(text)
 
 
-def test_hashes_are_remembered_until_a_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def manifest(files: tuple[tuple[Path, str], ...], cache: shipment.HashCache) -> shipment.Manifest:
+    return shipment.manifest_of(files, cache, "volume", "/mount")
+
+
+def test_hashes_are_remembered_until_a_file_changes(tmp_path: Path) -> None:
     files_below(tmp_path, {"a": "1", "b": "2"})
     files = ((tmp_path / "a", "a"), (tmp_path / "b", "b"))
-    first = data.manifest_of(files, data.HashCache(tmp_path / "cache"))
+    first = manifest(files, shipment.HashCache(tmp_path / "cache"))
     read: list[Path] = []
-    real = data._sha256
-    monkeypatch.setattr(data, "_sha256", lambda path: read.append(path) or real(path))
-    again = data.manifest_of(files, data.HashCache(tmp_path / "cache"))
+
+    def hash_file(path: Path) -> str:
+        read.append(path)
+        return shipment.hash_file(path)
+
+    again = manifest(files, shipment.HashCache(tmp_path / "cache", hash_file))
     assert (again.digest, read) == (first.digest, [])
     stat = (tmp_path / "b").stat()
     (tmp_path / "b").write_text("3")
     os.utime(tmp_path / "b", ns=(stat.st_atime_ns, stat.st_mtime_ns))  # same size, same time of change
-    changed = data.manifest_of(files, data.HashCache(tmp_path / "cache"))
+    changed = manifest(files, shipment.HashCache(tmp_path / "cache", hash_file))
     assert (changed.digest != first.digest, read) == (True, [tmp_path / "b"])
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"x": 3}'])
 def test_a_damaged_hash_cache_costs_only_time(tmp_path: Path, text: str) -> None:
     files_below(tmp_path, {"a": "1", "cache": text})
-    manifest = data.manifest_of(((tmp_path / "a", "a"),), data.HashCache(tmp_path / "cache"))
-    assert manifest.entries[0].sha256 == hashlib.sha256(b"1").hexdigest()
+    made = manifest(((tmp_path / "a", "a"),), shipment.HashCache(tmp_path / "cache"))
+    assert made.entries[0].sha256 == hashlib.sha256(b"1").hexdigest()
 
 
 def test_what_is_hashed_again_in_the_sandbox() -> None:
     names = ("data/shard_00003.parquet", "tokens/0a/shard_00003.tokens.npy")
-    assert not any(data.decides_metric(n) for n in names)
+    assert not any(shipment.decides_metric(n) for n in names)
     names = ("data/shard_06542.parquet", "tokens/0a/shard_06541.starts.npy", "tokenizer/tokenizer.json", "data/x.json")
-    assert all(data.decides_metric(n) for n in names)
+    assert all(shipment.decides_metric(n) for n in names)
 
 
 def test_a_profile_has_its_own_data(tmp_path: Path) -> None:
     files_below(tmp_path, {"data/s": "1", "tokenizer/t": "1", "pocket/data/s": "2", "pocket/tokenizer/t": "2"})
     files_below(tmp_path, {"tokens/ab/m": "3", "other/x": "4", "tokens/.lock": "", "data/y.part": ""})
-    names = [name for _, name in data.home_files(tmp_path, "official")]
+    names = [name for _, name in shipment.home_files(tmp_path, "official")]
     assert names == ["data/s", "tokenizer/t", "tokens/ab/m"]
-    assert [name for _, name in data.home_files(tmp_path, "pocket")] == ["pocket/data/s", "pocket/tokenizer/t"]
+    assert [name for _, name in shipment.home_files(tmp_path, "pocket")] == ["pocket/data/s", "pocket/tokenizer/t"]
 
 
 def test_a_file_name_that_a_list_cannot_hold_is_refused(tmp_path: Path) -> None:
     files_below(tmp_path, {"a\nb": "1"})
     with pytest.raises(ConfigurationError, match="Rename it"):
-        data.manifest_of(((tmp_path / "a\nb", "a\nb"),), data.HashCache(tmp_path / "cache"))
+        manifest(((tmp_path / "a\nb", "a\nb"),), shipment.HashCache(tmp_path / "cache"))
 
 
 def test_a_log_is_let_go_of_even_where_the_client_makes_an_error_of_a_cancellation() -> None:
     """It was opened again and again until the process ended, and the client's traceback was its last words."""
 
-    async def opened() -> AsyncIterator[str]:
+    async def opened() -> AsyncGenerator[str, None]:
         yield "a line\n"
         try:
             await asyncio.sleep(60)
         except asyncio.CancelledError:
             raise ConnectionError("the client was closed") from None
 
-    reader = LogReader(opened, pause_s=0.01)
-    text = ""
-    while not text:
-        text = reader.take()
-    assert reader.close(10.0)
-    assert reader.trouble == "ConnectionError: the client was closed"
+    async def read_and_close() -> str:
+        reader = LogReader(opened, pause_s=0.01)
+        await reader.news.wait()
+        assert reader.take() == "a line\n"
+        assert await reader.close(10.0)
+        return reader.trouble
+
+    assert asyncio.run(read_and_close()) == "ConnectionError: the client was closed"

@@ -1,7 +1,7 @@
 """Names and tags that let a sandbox be found again, and the end of those whose launcher is gone.
 
-A launcher that was killed cannot end its sandbox, which then bills on until its own time limit. Whoever launches next
-on the same machine, or types --reap, looks for such orphans.
+A launcher that was killed cannot end its sandbox, which then bills on until its own time limit. The next launch on
+the same machine, or --reap, looks for such orphans.
 """
 
 from __future__ import annotations
@@ -42,29 +42,27 @@ class Process:
 
 
 def tag_text(text: str) -> str:
-    """A text as Modal takes it for a tag's value."""
+    """Return a text as Modal takes it for a tag's value."""
     return re.sub(r"[^A-Za-z0-9._-]", "-", text)[:TAG_CHARS] or "none"
 
 
 def birth_of(pid: int) -> int:
-    """When a process began, in ticks since boot; 0 where that cannot be read, -1 where there is no such process."""
-    try:
+    """Return when a process began, in ticks since boot: 0 where that cannot be read, -1 without such a process."""
+    with suppress(OSError, ValueError, IndexError):
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
         fields = text.rpartition(")")[2].split()
         return -1 if fields[0] in ("Z", "X") else int(fields[19])
-    except (OSError, ValueError, IndexError):
-        pass
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return -1
     except OSError:
-        return 0
+        pass
     return 0
 
 
 def this_process() -> Process:
-    """The process that runs this."""
+    """Describe the process that runs this."""
     world = hashlib.sha256()
     with suppress(OSError):
         world.update(Path("/proc/sys/kernel/random/boot_id").read_bytes())
@@ -74,12 +72,12 @@ def this_process() -> Process:
 
 
 def sandbox_name(commit: str | None, run: str, attempt: int) -> str:
-    """<commit8>-<run>-<attempt>; "worktree" stands for a run without a commit."""
+    """Name a sandbox <commit8>-<run>-<attempt>; "worktree" stands for a run without a commit."""
     return tag_text(f"{(commit or 'worktree')[:8]}-{run}-{attempt}")
 
 
 def tags_for(run: str, commit: str | None, by: Process) -> dict[str, str]:
-    """Tags of a sandbox: whose it is, and by what its launcher is known."""
+    """Return a sandbox's tags: whose it is, and how to recognise its launcher."""
     return {
         TOOL_TAG: TOOL,
         "run": tag_text(run),
@@ -92,7 +90,7 @@ def tags_for(run: str, commit: str | None, by: Process) -> dict[str, str]:
 
 
 def is_orphan(tags: Mapping[str, str], here: Process, birth: Callable[[int], int]) -> bool:
-    """Whether the launcher that these tags name is gone.
+    """Say whether the launcher that these tags name is gone.
 
     A launcher that cannot be judged from here (another machine, another boot, another container) counts as alive: its
     sandbox ends by itself at its time limit.
@@ -109,12 +107,13 @@ def is_orphan(tags: Mapping[str, str], here: Process, birth: Callable[[int], int
     return now == -1 or (now > 0 and int(born) > 0 and now != int(born))
 
 
-async def reap_with(cloud: client.Cloud, here: Process) -> list[str]:
-    """Ends every orphan of this machine; returns the names of their runs.
+async def end_orphans(cloud: client.Cloud) -> list[str]:
+    """End every orphan of this machine; return the names of their runs.
 
     Raises:
         Exception: whatever the client raises; what was ended stays ended.
     """
+    here = this_process()
     ended = []
     for sandbox in await cloud.running({TOOL_TAG: TOOL, "host": here.host}):
         tags = await sandbox.get_tags.aio()
@@ -125,7 +124,7 @@ async def reap_with(cloud: client.Cloud, here: Process) -> list[str]:
 
 
 def reap(root: Path, env: Mapping[str, str] | None = None) -> list[str]:
-    """Ends sandboxes whose launcher on this machine is gone; for the runner's --reap.
+    """End sandboxes whose launcher on this machine is gone; for the runner's --reap.
 
     Args:
         root: The work tree (an app is looked at as a whole, whatever tree its sandboxes were launched from).
@@ -141,7 +140,7 @@ def reap(root: Path, env: Mapping[str, str] | None = None) -> list[str]:
     names = settings.names_from(os.environ if env is None else env)
     client.require_token()
     try:
-        return asyncio.run(reap_with(client.Cloud(names.app), this_process()))
+        return asyncio.run(end_orphans(client.Cloud(names.app)))
     except Exception as error:
         what = f"Orphans could not be looked for ({client.describe(error)})."
         raise client.CloudError(client.failure_kind(error), what) from error

@@ -55,6 +55,11 @@ class Limits:
     """Limit of building the image: a cold one with torch takes 3 to 6 minutes."""
     upload_s: float = 3600.0
     """Limit of a first upload: 2.5 GB over 10 Mbit/s take half of it."""
+    storage_silent_s: float = 45.0
+    """How long a few bytes sent beside an upload may need, until the storage counts as out of reach: the client tries
+    them six times meanwhile, and a slow line that is busy with the upload still passes them within seconds."""
+    probe_pause_s: float = 10.0
+    """Pause between two such probes: a few hundred of them in the longest upload."""
     start_s: float = 180.0
     """From the container's start to the command: a large image is pulled, the data is hashed."""
     kill_after_s: float = 10.0
@@ -80,6 +85,13 @@ class Limits:
         """Life of a sandbox in seconds for a command that may take timeout_s."""
         return int(timeout_s + self.start_s + self.kill_after_s + self.grace_s + self.guard_s + 0.5)
 
+
+UPLOAD_ADVICE: Final = (
+    "Look whether a proxy or firewall here stops HTTPS uploads to storage hosts, and at https://status.modal.com; "
+    "then type the same command again."
+)
+CLIENT_QUEUE_S: Final = 21 * 60.0
+"""How long the client itself waits for a GPU: the bound without --queue-timeout."""
 
 LIMITS = Limits()
 """The limits in use."""
@@ -173,3 +185,8 @@ def cost_usd(seconds: float, gpu: str, env: Mapping[str, str]) -> float | None:
     """Estimated cost of a sandbox that lived that many seconds; None without a price."""
     hourly = usd_per_hour(gpu, env)
     return None if hourly is None else round(hourly * seconds / 3600, 4)
+
+
+def price_source(env: Mapping[str, str]) -> str:
+    """Say where the prices come from."""
+    return ENV_USD_PER_HOUR if env.get(ENV_USD_PER_HOUR) else PRICES_FROM
