@@ -451,11 +451,9 @@ async def _until_done(upload: asyncio.Future[None], volume: Any, limits: setting
     """
     arrived, trouble = time.monotonic(), ""
     while not upload.done():
-        left = arrived + limits.storage_silent_s - time.monotonic()
-        if left <= 0:
-            raise _storage_out_of_reach(limits, trouble)
         probe = asyncio.ensure_future(_put(volume, {f"/{PROBE_FILE}": io.BytesIO(secrets.token_bytes(32))}))
         try:
+            left = arrived + limits.storage_silent_s - time.monotonic()
             await asyncio.wait({upload, probe}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
             if probe.done() and (error := probe.exception()) is not None:
                 trouble = f" ({describe(error)})"
@@ -463,7 +461,10 @@ async def _until_done(upload: asyncio.Future[None], volume: Any, limits: setting
                 arrived = time.monotonic()
         finally:
             await let_go(probe, limits.let_go_s)
-        await asyncio.wait({upload}, timeout=min(limits.probe_pause_s, left))
+        left = arrived + limits.storage_silent_s - time.monotonic()
+        if left <= 0 and not upload.done():
+            raise _storage_out_of_reach(limits, trouble)
+        await asyncio.wait({upload}, timeout=min(limits.probe_pause_s, max(0.0, left)))
     upload.result()
 
 
