@@ -10,7 +10,6 @@ import asyncio
 import signal
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -50,13 +49,7 @@ def back_off(limits: Limits, failures: int) -> float:
 
 
 class Launcher:
-    """Creates and ends sandboxes.
-
-    Args:
-        cloud: Modal.
-        caller: Awaits its answers.
-        say: Takes one line for people.
-    """
+    """Creates and ends sandboxes; tells people by say what it could not confirm."""
 
     def __init__(self, cloud: Cloud, caller: Caller, say: Callable[[str], None]) -> None:
         self._cloud = cloud
@@ -67,12 +60,7 @@ class Launcher:
     async def create(
         self, words: tuple[str, ...], options: Mapping[str, Any], queue_timeout_s: float | None
     ) -> Created:
-        """Create a sandbox and wait for its GPU.
-
-        Args:
-            words: What it runs.
-            options: What it is created with, its unique name among them.
-            queue_timeout_s: Seconds to wait for a GPU; None leaves the bound to the client (21 minutes).
+        """Create a sandbox that runs these words and wait for its GPU.
 
         Raises:
             StoppedError: the runner was asked to end; what was created is ended.
@@ -94,7 +82,8 @@ class Launcher:
                 kind, why = failure_kind(error), describe(error)
                 if kind != "infrastructure" and type(error).__name__ != "AlreadyExistsError":
                     raise CloudError(kind, f"Modal refuses the sandbox ({why}).") from error
-            if (found := await self._look_for(name)) is not None:
+            found, _ = await self._find(name)
+            if found is not None:
                 self._say(f"the answer was lost ({why}); adopted the sandbox by its name {name}")
                 return Created(found, max(self._limits.tick_s, deadline - time.monotonic()))
             await asyncio.sleep(back_off(self._limits, tried))
@@ -102,61 +91,52 @@ class Launcher:
         raise CloudError("infrastructure", f"The sandbox could not be created ({why}).")
 
     async def end(self, sandbox: Any, is_over: bool = False) -> None:
-        """End a sandbox, whatever the stop request says; where that cannot be confirmed, tell what becomes of it.
-
-        Args:
-            sandbox: The client's handle.
-            is_over: Its command has ended, so that it is about to end by itself: no news if that is not confirmed.
-        """
-        deadline = time.monotonic() + self._limits.abandon_s
-        failures = 0
+        """End a sandbox, whatever the stop request says; one that is over anyway is no news if that fails."""
+        deadline, failures = time.monotonic() + self._limits.abandon_s, 0
         while (left := deadline - time.monotonic()) > 0:
             try:
                 await asyncio.wait_for(sandbox.terminate.aio(), left)
                 return
             except Exception:
                 failures += 1
-                await asyncio.sleep(max(0.0, min(back_off(self._limits, failures), deadline - time.monotonic())))
+                await asyncio.sleep(min(back_off(self._limits, failures), max(0.0, deadline - time.monotonic())))
         if not is_over:
             self._say(f"could not confirm the end of {sandbox.object_id}: it ends at its own time limit, or by --reap")
 
-    async def _look_for(self, name: str) -> Any | None:
-        """Look twice: a name may be known a moment after its sandbox, and the control plane has just failed."""
-        for tried in (1, 2):
+    async def _find(self, name: str) -> tuple[Any | None, bool]:
+        """Look for a sandbox by its name; return it, or else None and whether it is certain that there is none.
+
+        Two answers make it certain: a name may be known a moment after its sandbox, and the control plane just failed.
+        """
+        deadline, missed = time.monotonic() + self._limits.abandon_s, 0
+        while (left := deadline - time.monotonic()) > 0:
             try:
-                found = await self._caller.result(self._cloud.find(name), self._limits.call_s)
-            except (StoppedError, LateError):
-                return None
+                if (found := await asyncio.wait_for(self._cloud.find(name), left)) is not None:
+                    return found, True
+                missed += 1
             except Exception:
-                found = None
-            if found is not None:
-                return found
-            await asyncio.sleep(back_off(self._limits, tried))
-        return None
+                missed = 0
+            if missed == 2:
+                return None, True
+            await asyncio.sleep(min(self._limits.back_off_s, left))
+        return None, False
 
     async def _end_named(self, name: str) -> None:
         """End what a creation that was given up has made, or may still make a moment later."""
-        deadline = time.monotonic() + self._limits.abandon_s
-        missed = 0
-        while (left := deadline - time.monotonic()) > 0:
-            try:
-                found = await asyncio.wait_for(self._cloud.find(name), left)
-                if found is not None:
-                    await self.end(found)
-                    return
-                missed += 1
-                if missed == 2:
-                    return  # it failed, or the client ended it
-            except Exception:
-                missed = 0
-            await asyncio.sleep(min(self._limits.back_off_s, max(0.0, deadline - time.monotonic())))
-        self._say(f"a sandbox named {name} may still come to life: it ends at its own time limit, or by --reap")
+        found, certain = await self._find(name)
+        if found is not None:
+            await self.end(found)
+        elif not certain:
+            self._say(f"a sandbox named {name} may still come to life: it ends at its own time limit, or by --reap")
 
 
 def no_gpu(gpu: str, queue_timeout_s: float | None) -> CloudError:
     """Return the error of a queue timeout."""
     waited_s = CLIENT_QUEUE_S if queue_timeout_s is None else queue_timeout_s
     return CloudError("capacity", f"No {gpu} within {waited_s / 60:g} minutes.")
+
+
+WatchKind = Literal["end", "timeout", "interrupted", "capacity", "lost"]
 
 
 @dataclass(frozen=True)
@@ -173,45 +153,13 @@ class Watched:
         idle: Whether the command is known not to have begun, so that another sandbox repeats nothing.
     """
 
-    kind: Literal["end", "timeout", "interrupted", "capacity", "lost"]
+    kind: WatchKind
     seen: Seen
-    why: str = ""
-    signal: int | None = None
-    start_s: float = 0.0
-    run_s: float = 0.0
-    idle: bool = False
-
-
-class Poller:
-    """Asks whether a sandbox still runs; errors only make it ask more slowly.
-
-    Args:
-        sandbox: The client's handle.
-        limits: How often.
-    """
-
-    def __init__(self, sandbox: Any, limits: Limits) -> None:
-        self.code: int | None = None
-        self.trouble = ""
-        self.answered = time.monotonic()
-        self._sandbox = sandbox
-        self._limits = limits
-        self._task = asyncio.ensure_future(self._ask())
-
-    async def close(self) -> None:
-        """Stop asking."""
-        await let_go(self._task, self._limits.let_go_s)
-
-    async def _ask(self) -> None:
-        failures = 0
-        while self.code is None:
-            try:
-                self.code = await self._sandbox.poll.aio()
-                self.answered, self.trouble, failures = time.monotonic(), "", 0
-            except Exception as error:
-                failures += 1
-                self.trouble = describe(error)
-            await asyncio.sleep(back_off(self._limits, failures) if failures else self._limits.poll_s)
+    why: str
+    signal: int | None
+    start_s: float
+    run_s: float
+    idle: bool
 
 
 class Watch:
@@ -248,11 +196,13 @@ class Watch:
         self._parser = Parser(mark)
         self._log_opened = False
         self._told_to_end = False
-        self._reader = LogReader(self._open_log, self._limits.reopen_s)
-        self._poller = Poller(self._sandbox, self._limits)
         self._began = time.monotonic()
         self._container_began: float | None = None if created.queue_s else self._began
         self._command_began: float | None = None
+        self._code: int | None = None  # as the service reports it; None while the sandbox lives
+        self._answered, self._trouble = self._began, ""  # when the service last did, and what went wrong since
+        self._reader = LogReader(self._open_log, self._limits.reopen_s)
+        self._poller = asyncio.ensure_future(self._poll())
 
     async def follow(self) -> Watched:
         """Hand output on until the sandbox's end."""
@@ -262,7 +212,8 @@ class Watch:
             return self._done("interrupted", "nobody reads the output any more", signal.SIGPIPE)
         finally:
             await self._end_sandbox()
-            await asyncio.gather(self._poller.close(), self._reader.close(self._limits.let_go_s))
+            let_go_s = self._limits.let_go_s
+            await asyncio.gather(let_go(self._poller, let_go_s), self._reader.close(let_go_s))
 
     async def _follow(self) -> Watched:
         sandbox_ended: float | None = None
@@ -275,14 +226,17 @@ class Watch:
                 return self._done("end")
             if seen.fault:
                 return self._done("lost", seen.fault, idle=True)
-            if self._poller.code is None:
+            if (number := self._stop.requested()) is not None:
+                await self._stop_and_drain()
+                return self._done("interrupted", f"ended by {signal.Signals(number).name}", number)
+            if self._code is None:
                 if (overdue := self._overdue(now)) is not None:
                     await self._stop_and_drain()
                     # The end mark may have been on its way.
-                    return self._done("end") if self._parser.seen.end else overdue
+                    return self._done("end") if seen.end else overdue
             elif sandbox_ended is None:
                 sandbox_ended, passes = now, self._reader.passes
-            elif self._reader.passes > passes:  # the whole log of a dead sandbox is known, and has no end mark
+            elif self._reader.passes > passes:  # the whole log of a dead sandbox is known
                 return self._mute_end(is_whole=True)
             elif now - sandbox_ended > self._limits.drain_s and not looked_again:
                 # A connection can be dead without an error; a new one reads the whole log of the dead sandbox at once.
@@ -290,14 +244,7 @@ class Watch:
                 await self._reader.reopen(self._limits.let_go_s)
             elif now - sandbox_ended > self._limits.drain_s:
                 return self._mute_end(is_whole=False)
-            if (number := self._stop.requested()) is not None:
-                await self._stop_and_drain()
-                return self._done("interrupted", f"ended by {signal.Signals(number).name}", number)
-            await self._news(self._limits.tick_s)
-
-    async def _news(self, longest_s: float) -> None:
-        with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._reader.news.wait(), longest_s)
+            await self._reader.news_within(self._limits.tick_s)
 
     def _open_log(self) -> AsyncGenerator[str, None]:
         if self._log_opened:
@@ -305,6 +252,18 @@ class Watch:
         self._log_opened = True
         log: AsyncGenerator[str, None] = aiter(self._sandbox.stdout)
         return log
+
+    async def _poll(self) -> None:
+        """Ask whether the sandbox still runs; errors only make it ask more slowly."""
+        failures = 0
+        while self._code is None:
+            try:
+                self._code = await self._sandbox.poll.aio()
+                self._answered, failures = time.monotonic(), 0
+            except Exception as error:
+                failures += 1
+                self._trouble = describe(error)
+            await asyncio.sleep(back_off(self._limits, failures) if failures else self._limits.poll_s)
 
     async def _end_sandbox(self) -> None:
         if not self._told_to_end:
@@ -317,7 +276,7 @@ class Watch:
         deadline = time.monotonic() + self._limits.drain_s
         while self._reader.passes == passes and time.monotonic() < deadline:
             self._pump()
-            await self._news(self._limits.tick_s)
+            await self._reader.news_within(self._limits.tick_s)
         self._pump(is_last=True)
 
     def _pump(self, is_last: bool = False) -> None:
@@ -333,28 +292,26 @@ class Watch:
     def _overdue(self, now: float) -> Watched | None:
         limits = self._limits
         if self._container_began is None:
-            if now - self._began <= self._queue_s:
-                return None
-            return self._done("capacity", idle=True)
+            return self._done("capacity") if now - self._began > self._queue_s else None
         if self._command_began is None:
             if now - self._container_began <= limits.start_s:
                 return None
             return self._done("lost", f"the command did not start within {limits.start_s:g} s of the container")
-        allowed = self._timeout_s + limits.kill_after_s + limits.grace_s
-        if now - self._command_began <= allowed:
+        late_s = limits.kill_after_s + limits.grace_s
+        if now - self._command_began <= self._timeout_s + late_s:
             return None
-        silent_s = now - self._poller.answered
+        silent_s = now - self._answered
         if silent_s > limits.grace_s:
-            return self._done("lost", f"Modal has not answered for {silent_s:.0f} s ({self._poller.trouble})")
-        late_s = allowed - self._timeout_s
+            return self._done("lost", f"Modal has not answered for {silent_s:.0f} s ({self._trouble})")
         return self._done("timeout", f"not over {late_s:g} s after its time limit; the sandbox was ended")
 
     def _mute_end(self, is_whole: bool) -> Watched:
+        """Judge a sandbox that ended without an end mark, unless that was among the last lines."""
         self._pump(is_last=True)
-        seen, code = self._parser.seen, self._poller.code
+        seen = self._parser.seen
         if seen.end is not None:
             return self._done("end")
-        if code == TIMEOUT_STATUS and seen.started:
+        if self._code == TIMEOUT_STATUS and seen.started:
             return self._done("timeout", "the sandbox's own time limit ended it")
         if seen.started:
             where = "in the middle of the command, or the end of its log is missing"
@@ -362,16 +319,10 @@ class Watch:
             where = "before the command began"
         else:
             where = f"and its log could not be read {self._reader.trouble}".rstrip()
-        why = f"the sandbox ended {where} (it reports {code})"
+        why = f"the sandbox ended {where} (it reports {self._code})"
         return self._done("lost", why, idle=is_whole and not seen.started)
 
-    def _done(
-        self,
-        kind: Literal["end", "timeout", "interrupted", "capacity", "lost"],
-        why: str = "",
-        number: int | None = None,
-        idle: bool = False,
-    ) -> Watched:
+    def _done(self, kind: WatchKind, why: str = "", number: int | None = None, idle: bool = False) -> Watched:
         now = time.monotonic()
         started = self._command_began or now
         return Watched(kind, self._parser.seen, why, number, started - self._began, now - started, idle)

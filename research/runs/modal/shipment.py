@@ -20,7 +20,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -58,7 +58,7 @@ UNFINISHED: Final = (".tmp", ".part", ".incomplete", ".etag", ".lock")
 
 @dataclass(frozen=True)
 class Tree:
-    """Everything of a commit that is shipped, and what decides how its image is built.
+    """The files of a commit, and what decides how their image is built.
 
     Attributes:
         folder: Holds the files that run (absolute).
@@ -67,7 +67,7 @@ class Tree:
         image_folder: Holds pyproject.toml, reduced to what the environment depends on, and uv.lock if there is one.
         python: The image's version, as "3.11".
         extras: Extras of the project to install.
-        locked: Whether uv.lock is there; else the pins of pyproject.toml are resolved in the image.
+        locked: Whether uv.lock is there.
         image_key: The same key means the same image.
     """
 
@@ -88,12 +88,7 @@ class Tree:
 
 
 def pack(root: Path, commit: str | None, work: Path) -> Tree:
-    """Fill an empty folder with what is to run and what its image depends on.
-
-    Args:
-        root: The work tree.
-        commit: Ships this commit's files; None ships the tracked files as they lie in the work tree.
-        work: Where to; it exists and is empty.
+    """Fill an empty folder with a commit's files, or without one the tracked files as they lie, and the image's.
 
     Raises:
         GitError: git does not know the commit, or fails.
@@ -102,55 +97,28 @@ def pack(root: Path, commit: str | None, work: Path) -> Tree:
     folder, image = work / "tree", work / "image"
     folder.mkdir()
     image.mkdir()
-    label = f"work tree {_copy_tracked(root, folder)[:12]}" if commit is None else f"commit {commit}"
-    if commit is not None:
-        archive = _git(root, "archive", "--format=tar", commit)
-        # tar keeps the commit's time: Modal refuses files that look younger than the start of its build.
-        subprocess.run(["tar", "-x", "-C", str(folder)], input=archive, check=True)
-    lock = folder / LOCK_FILE
+    shipped = commit or git.snapshot(root)
+    # tar keeps the commit's time: Modal refuses files that look younger than the start of its build.
+    subprocess.run(["tar", "-x", "-C", str(folder)], input=git.archive(root, shipped), check=True)
+    lock, project, version = (folder / name for name in (LOCK_FILE, PROJECT_FILE, ".python-version"))
     if not lock.exists() and (root / LOCK_FILE).is_file():
-        _copy(root / LOCK_FILE, lock)
-    if not (folder / PROJECT_FILE).is_file():
+        shutil.copyfile(root / LOCK_FILE, lock)
+        os.utime(lock, (0, 0))
+    if not project.is_file():
         raise ConfigurationError(f"The commit has no {PROJECT_FILE}.", "Commit one: the image is built from it.")
-    project, has_kernels = reduced_project((folder / PROJECT_FILE).read_text(encoding="utf-8"))
-    (image / PROJECT_FILE).write_text(project, encoding="utf-8")
-    os.utime(image / PROJECT_FILE, (0, 0))
+    reduced, has_kernels = reduced_project(project.read_text(encoding="utf-8"))
+    (image / PROJECT_FILE).write_text(reduced, encoding="utf-8")
     if lock.exists():
-        _copy(lock, image / LOCK_FILE)
-    version = folder / ".python-version"
+        shutil.copyfile(lock, image / LOCK_FILE)
     python = image_python(version.read_text(encoding="utf-8") if version.is_file() else "")
     key = hashlib.sha256(f"{python} {settings.UV_VERSION}\0".encode())
-    for name in (PROJECT_FILE, LOCK_FILE):
-        if (image / name).exists():
-            key.update(hash_file(image / name).encode())
+    for path in sorted(image.iterdir()):
+        os.utime(path, (0, 0))
+        key.update(hash_file(path).encode())
     sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
+    label = f"commit {commit}" if commit else f"work tree {shipped[:12]}"
     extras = (KERNELS_EXTRA,) if has_kernels else ()
     return Tree(folder, label, len(sizes), sum(sizes), image, python, extras, lock.exists(), key.hexdigest()[:12])
-
-
-def _git(root: Path, *args: str) -> bytes:
-    done = subprocess.run(["git", "-C", str(root), *args], stdin=subprocess.DEVNULL, capture_output=True, check=False)
-    if done.returncode != 0:
-        lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["no message"]
-        raise git.GitError(f"git {args[0]} failed: {lines[-1]}", "Mend that in git and try again.")
-    return done.stdout
-
-
-def _copy(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
-    target.chmod(source.stat().st_mode & 0o777)
-    os.utime(target, (0, 0))
-
-
-def _copy_tracked(root: Path, folder: Path) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(filter(None, _git(root, "ls-files", "-z").decode("utf-8", "surrogateescape").split("\0"))):
-        if not (root / name).is_file():
-            continue  # deleted in the work tree, or a submodule
-        _copy(root / name, folder / name)
-        digest.update(f"{name}\0{hash_file(folder / name)}".encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
 
 
 def image_python(text: str) -> str:
@@ -204,24 +172,17 @@ class Entry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Everything that is sealed together.
+    """Files that are put into a volume together.
 
     Attributes:
-        volume: Name of the volume it goes to.
-        mount: Where its folder is mounted in the sandbox, read-only.
-        entries: By path.
-        digest: Names the folder in the volume.
-        check_list: Text of the list that the sandbox hashes again; its own sha256 is check_sha256.
-        times: Text of the list of files whose time of change is restored in the sandbox.
+        volume: Name of the volume.
+        mount: Where their folder is mounted in the sandbox, read-only.
+        entries: The files, by path.
     """
 
     volume: str
     mount: str
     entries: tuple[Entry, ...]
-    digest: str
-    check_list: str
-    check_sha256: str
-    times: str
 
     @property
     def total_bytes(self) -> int:
@@ -233,6 +194,27 @@ class Manifest:
         """Return the manifest as it is stored: the same bytes mean the same files."""
         rows = {e.path: [e.size, e.sha256, e.mtime_ns] for e in self.entries}
         return json.dumps(rows, sort_keys=True, separators=(",", ":")).encode()
+
+    @property
+    def check_list(self) -> bytes:
+        """Return the list of what the sandbox hashes again, in sha256sum's own format."""
+        return "".join(f"{e.sha256}  {e.path}\n" for e in self.entries if decides_metric(e.path)).encode()
+
+    @property
+    def check_sha256(self) -> str:
+        """Return the hash of that list."""
+        return hashlib.sha256(self.check_list).hexdigest()
+
+    @property
+    def times(self) -> bytes:
+        """Return the times of change to restore: prepare.py knows a shard that is tokenized already by its time."""
+        timed = [e for e in self.entries if "data" in e.path.split("/")[:-1]]
+        return "".join(f"{e.mtime_ns // 10**9}.{e.mtime_ns % 10**9:09d} {e.path}\n" for e in timed).encode()
+
+    @property
+    def digest(self) -> str:
+        """Return the name of the folder in the volume."""
+        return hashlib.sha256(self.text + self.check_sha256.encode()).hexdigest()[:DIGEST_CHARS]
 
 
 def manifests(env: Mapping[str, str]) -> tuple[Manifest, ...]:
@@ -351,13 +333,7 @@ class HashCache:
 
 
 def manifest_of(files: tuple[tuple[Path, str], ...], cache: HashCache, volume: str, mount: str) -> Manifest:
-    """Hash files.
-
-    Args:
-        files: (local path, path in the folder).
-        cache: Hashes known already; saved afterwards.
-        volume: Name of the volume they go to.
-        mount: Where they are mounted.
+    """Hash files, given as (local path, path in the folder), and save the cache of their hashes.
 
     Raises:
         ConfigurationError: a file cannot be read, or its name cannot be listed.
@@ -372,14 +348,7 @@ def manifest_of(files: tuple[tuple[Path, str], ...], cache: HashCache, volume: s
         except OSError as error:
             raise ConfigurationError(f"{source} cannot be read ({error.strerror}).", "Mend its permissions.") from None
     cache.save()
-    check_list = "".join(f"{e.sha256}  {e.path}\n" for e in entries if decides_metric(e.path))
-    # prepare.py knows a shard that is tokenized already by its size and time of change.
-    timed = [e for e in entries if "data" in e.path.split("/")[:-1]]
-    times = "".join(f"{e.mtime_ns // 10**9}.{e.mtime_ns % 10**9:09d} {e.path}\n" for e in timed)
-    check_sha256 = hashlib.sha256(check_list.encode()).hexdigest()
-    whole = Manifest(volume, mount, tuple(entries), "", check_list, check_sha256, times)
-    digest = hashlib.sha256(whole.text + whole.check_sha256.encode()).hexdigest()[:DIGEST_CHARS]
-    return replace(whole, digest=digest)
+    return Manifest(volume, mount, tuple(entries))
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -389,14 +358,7 @@ def manifest_of(files: tuple[tuple[Path, str], ...], cache: HashCache, volume: s
 async def seal(
     volume: Any, manifest: Manifest, limits: settings.Limits, say: Callable[[str], None], afresh: bool = False
 ) -> None:
-    """Put the files into the volume under their digest, unless they are there.
-
-    Args:
-        volume: A modal.Volume.
-        manifest: What is put there.
-        limits: When an upload counts as failed.
-        say: Takes one line for people.
-        afresh: Puts them there in any case: what is there was found altered.
+    """Put the files into the volume under their digest, unless they are there and nobody found them altered.
 
     Raises:
         CloudError: the storage takes nothing, or a file changed meanwhile; what was uploaded is taken away again then.
@@ -413,12 +375,8 @@ async def seal(
     say(f"uploading what Modal does not have yet of {size}")
     before = {e.source: _stamp(e.source) for e in manifest.entries}
     files: dict[str, Path | io.BytesIO] = {f"{folder}/{e.path}": e.source for e in manifest.entries}
-    for name, text in (
-        (LIST_FILE, manifest.check_list.encode()),
-        (TIMES_FILE, manifest.times.encode()),
-        (MANIFEST_FILE, manifest.text),
-    ):
-        files[f"{folder}/{name}"] = io.BytesIO(text)
+    own = {LIST_FILE: manifest.check_list, TIMES_FILE: manifest.times, MANIFEST_FILE: manifest.text}
+    files |= {f"{folder}/{name}": io.BytesIO(text) for name, text in own.items()}
     upload = asyncio.ensure_future(_put(volume, files))
     try:
         await _until_done(upload, volume, limits)

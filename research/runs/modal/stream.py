@@ -18,7 +18,7 @@ import hashlib
 import os
 import secrets
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -269,8 +269,7 @@ class LogReader:
         """What went wrong last, for people."""
         self.passes = 0
         """How often the log was read to its end."""
-        self.news = asyncio.Event()
-        """Set when there is something to take, or a pass ended."""
+        self._news = asyncio.Event()
         self._open = open_log
         self._pause_s = pause_s
         self._pieces: list[str] = []
@@ -279,10 +278,15 @@ class LogReader:
 
     def take(self) -> str:
         """Return what came since the last call."""
-        self.news.clear()
+        self._news.clear()
         text = "".join(self._pieces)
         self._pieces.clear()
         return text
+
+    async def news_within(self, longest_s: float) -> None:
+        """Wait until there is something to take or a pass ended, at most that many seconds."""
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._news.wait(), longest_s)
 
     async def reopen(self, wait_s: float) -> None:
         """Leave the connection as it is, which may be dead without an error, and read on by a new one."""
@@ -308,10 +312,10 @@ class LogReader:
                         if fresh:
                             self._chars += len(fresh)
                             self._pieces.append(fresh)
-                            self.news.set()
+                            self._news.set()
                 self.trouble = ""
                 self.passes += 1
-                self.news.set()
+                self._news.set()
             except Exception as error:
                 # Whatever the client raises here, the run goes on: the end mark or the deadline decides.
                 self.trouble = f"{type(error).__name__}: {error}"
