@@ -8,8 +8,11 @@ import hashlib
 import itertools
 import os
 import subprocess
-from collections.abc import AsyncGenerator
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -287,6 +290,77 @@ def test_a_file_name_that_a_list_cannot_hold_is_refused(tmp_path: Path) -> None:
     files_below(tmp_path, {"a\nb": "1"})
     with pytest.raises(ConfigurationError, match="Rename it"):
         manifest(((tmp_path / "a\nb", "a\nb"),), shipment.HashCache(tmp_path / "cache"))
+
+
+# Uploads --------------------------------------------------------------------------------------------------------
+
+
+class Storage:
+    """A volume without files whose uploads, given by their paths, end when they are said to have arrived."""
+
+    def __init__(self, arrived: Callable[[list[str]], bool]) -> None:
+        self.removed: list[str] = []
+        self._arrived = arrived
+        self.read_file = SimpleNamespace(aio=self._read)
+        self.remove_file = SimpleNamespace(aio=self._remove)
+
+    async def _read(self, path: str) -> AsyncGenerator[bytes, None]:
+        raise FileNotFoundError(path)
+        yield b""
+
+    async def _remove(self, path: str, recursive: bool) -> None:
+        self.removed.append(path)
+
+    @asynccontextmanager
+    async def batch_upload(self, force: bool) -> AsyncGenerator[Storage, None]:
+        paths: list[str] = []
+        yield SimpleNamespace(put_file=lambda source, path: paths.append(path))  # type: ignore[misc]
+        while not self._arrived(paths):
+            await asyncio.sleep(0.01)
+
+
+def upload(tmp_path: Path, storage: Storage) -> None:
+    """Seals one file; what the storage does not let arrive fails within half a second."""
+    files_below(tmp_path, {"a": "1"})
+    made = manifest(((tmp_path / "a", "a"),), shipment.HashCache(tmp_path / "cache"))
+    limits = settings.Limits(storage_silent_s=0.4, probe_pause_s=0.05)
+    asyncio.run(shipment.seal(storage, made, limits, print))
+
+
+def is_probe(paths: list[str]) -> bool:
+    return paths == [f"/{shipment.PROBE_FILE}"]
+
+
+def test_an_upload_whose_storage_still_answers_may_take_its_time(tmp_path: Path) -> None:
+    began = time.monotonic()
+    upload(tmp_path, Storage(lambda paths: is_probe(paths) or time.monotonic() > began + 1.0))
+
+
+def test_an_upload_that_fails_in_its_middle_says_so(tmp_path: Path) -> None:
+    began = time.monotonic()
+    with pytest.raises(client.CloudError, match="storage hosts") as caught:
+        upload(tmp_path, Storage(lambda paths: is_probe(paths) and time.monotonic() < began + 0.5))
+    assert (caught.value.kind, caught.value.exit_code) == ("infrastructure", 75)
+    assert 0.8 < time.monotonic() - began < 3.0
+
+
+def test_data_that_changes_while_it_is_uploaded_is_taken_away_again(tmp_path: Path) -> None:
+    def arrived(paths: list[str]) -> bool:
+        if not is_probe(paths):
+            (tmp_path / "a").write_text("2")
+        return True
+
+    storage = Storage(arrived)
+    with pytest.raises(client.CloudError, match=r"prepare\.py") as caught:
+        upload(tmp_path, storage)
+    assert caught.value.kind == "configuration"
+    assert len(storage.removed) == 1
+
+
+def test_a_dead_upload_is_told_within_a_minute() -> None:
+    limits = settings.LIMITS
+    assert limits.storage_silent_s + 2 * limits.let_go_s < 60
+    assert limits.probe_pause_s < limits.storage_silent_s / 2
 
 
 def test_a_log_is_let_go_of_even_where_the_client_makes_an_error_of_a_cancellation() -> None:

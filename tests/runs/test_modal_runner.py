@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.labkit import CHECKOUT, Kit, Result, make_kit, wait_for
+from support.modal_faults import FOREVER
 from support.modal_standin import StandIn
 
 from research.core.paths import LabPaths
@@ -82,6 +83,28 @@ def test_what_modal_gets_wrong_is_no_row(lab: Kit, standin: StandIn, switches, c
     assert (done.code, done.end["outcome"]) == (code, outcome), done.err
     assert "Traceback" not in done.err
     assert lab.ledger() == []
+
+
+CLIENT_GIVES_UP = (
+    "import sys; import modal._utils.async_utils as utils; utils.RETRY_N_ATTEMPTS_OVERRIDE = 2\n"
+    "from research.lab.runner import main; sys.exit(main(sys.argv[1:]))"
+)
+"""The runner with a client that tries a block twice, not for more than eight minutes."""
+
+
+def test_the_end_line_is_the_last_even_where_the_client_leaves_failed_uploads(lab: Kit, standin: StandIn) -> None:
+    """Each block is a task of the client's; the first that fails ends the upload, the others were reported at exit."""
+    for number in range(6):
+        home = Path(lab.environment["AUTORESEARCH_HOME"])
+        (home / f"pocket/data/shard_0000{number}.parquet").write_bytes(os.urandom(1000))
+    standin.faults.block_put_fails = FOREVER
+    words = [sys.executable, "-c", CLIENT_GIVES_UP, "--backend", "modal", *TRAIN]
+    environment = lab.environment | {"PYTHONPATH": str(CHECKOUT)}
+    done = finish(subprocess.Popen(words, cwd=lab.root, env=environment, stdout=-1, stderr=-1))
+    assert (done.code, done.end["outcome"]) == (75, "infrastructure"), done.err
+    assert done.err.splitlines()[-1].startswith("[run] end {"), done.err
+    assert "Traceback" not in done.err
+    assert "storage hosts" in str(done.end["why"])
 
 
 def test_term_ends_the_sandbox_and_keeps_the_output(lab: Kit, standin: StandIn) -> None:
