@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
+from support.labkit import wait_for
 from support.modal_faults import FOREVER
 from support.modal_kit import FAST, GOOD, GOOD_LINES, SLOW, Heard, Place, Stop
 from support.modal_standin import StandIn
@@ -238,5 +239,6 @@ def test_fault(case: Case, standin: StandIn, tmp_path, table) -> None:
     assert len(heard.lines) == case.lines, heard.text
     assert len(standin.containers) == case.sandboxes
     assert all(c.status is not None for c in standin.containers) or "terminate_fails" in case.switches
-    assert all(not c.processes() for c in standin.containers) or "terminate_fails" in case.switches
+    if "terminate_fails" not in case.switches:  # a process that was killed takes the kernel a moment
+        wait_for(lambda: not any(c.processes() for c in standin.containers), 5.0)
     table.append((case.fault, ended.kind, ended.exit_code, len(heard.lines)))
