@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +57,6 @@ class ModalBackend:
             ConfigurationError: no modal package, no token, no data, or a GPU, price or time limit that cannot be.
         """
         client.require_token()
-        self._check_offline(launch)
-
-    def _check_offline(self, launch: Launch) -> None:
         settings.usd_per_hour(settings.gpu_request(launch.gpu), self._env)
         longest_s = settings.MAX_SANDBOX_S - self._limits.sandbox_s(0.0)
         if not 0 < launch.timeout_s <= longest_s:
@@ -69,12 +67,7 @@ class ModalBackend:
         shipment.home_files(shipment.home_from(self._env), self._env.get(ENV_PROFILE) or "official")
 
     def plan(self, launch: Launch) -> tuple[str, ...]:
-        """Tell what a launch would upload, create and cost at most, line by line; ask nothing of the network.
-
-        Raises:
-            ResearchError: it could not be launched.
-        """
-        self._check_offline(launch)
+        """Tell what a checked launch would upload, create and cost at most, without asking the network."""
         with tempfile.TemporaryDirectory(prefix="autoresearch-modal-") as work:
             tree = shipment.pack(launch.root, launch.commit, Path(work))
         manifests = shipment.manifests(self._env)
@@ -117,28 +110,25 @@ class ModalBackend:
             return run.ended("configuration", client.EXIT_CODES["configuration"], str(error))
 
 
+@dataclass
 class _Run:
     """The steps of one launch, and what they took."""
 
-    def __init__(
-        self,
-        launch: Launch,
-        env: Mapping[str, str],
-        caller: Caller,
-        emit: Callable[[bytes], None],
-        say: Callable[[str], None],
-    ) -> None:
-        self.launch = launch
-        self.env = env
-        self.caller = caller
-        self.limits = caller.limits
-        self.emit = emit
-        self.say = say
-        self.gpu = settings.gpu_request(launch.gpu)
-        self.phases_s: dict[str, float] = {}
-        self.facts = {"gpu_asked": self.gpu, "modal": str(importlib.import_module("modal").__version__)}
-        self.billed_s = 0.0
-        self.device: str | None = None
+    launch: Launch
+    env: Mapping[str, str]
+    caller: Caller
+    emit: Callable[[bytes], None]
+    say: Callable[[str], None]
+    device: str | None = None
+    billed_s: float = 0.0
+    phases_s: dict[str, float] = field(default_factory=dict)
+    facts: dict[str, str] = field(default_factory=dict)
+    check_lists: tuple[str, str] = ("", "")  # hashes of what data and kernels must be in the sandbox
+
+    def __post_init__(self) -> None:
+        self.limits = self.caller.limits
+        self.gpu = settings.gpu_request(self.launch.gpu)
+        self.facts |= {"gpu_asked": self.gpu, "modal": str(importlib.import_module("modal").__version__)}
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -159,6 +149,7 @@ class _Run:
             tree = shipment.pack(self.launch.root, self.launch.commit, work)
             manifests = shipment.manifests(self.env)
         self.facts |= {"shipped": tree.label, "data": manifests[0].digest, "image_key": tree.image_key}
+        self.check_lists = (manifests[0].check_sha256, manifests[1].check_sha256 if manifests[1:] else "")
         self.say(f"shipping {tree.label}, {tree.files} files")
         return asyncio.run(self._make(tree, manifests))
 
@@ -172,7 +163,7 @@ class _Run:
         with self.phase("build"):
             image = await self._build(cloud, tree)
         for attempt in range(1, self.limits.attempts + 1):
-            watched = await self._attempt(cloud, attempt, image, volumes, manifests)
+            watched = await self._attempt(cloud, attempt, image, volumes)
             if watched.kind != "lost" or not watched.idle or attempt == self.limits.attempts:
                 break
             self.say(f"{watched.why}; trying a new sandbox")
@@ -191,73 +182,55 @@ class _Run:
             self.say(f"ended {len(ended)} orphaned sandbox(es) of dead launchers: {', '.join(ended)}")
 
     async def _upload(self, cloud: Cloud, manifests: tuple[Manifest, ...], afresh: bool = False) -> dict[str, Any]:
-        """Seal in the volumes what is not there yet, or, afresh, whatever is there; return mount path to volume."""
+        """Put into the volumes what is not there yet, or, afresh, whatever is there; return mount path to volume."""
 
         async def work() -> dict[str, Any]:
             volumes = {}
             for manifest in manifests:
                 volume = await cloud.volume(manifest.volume)
                 await shipment.seal(volume, manifest, self.limits, self.say, afresh)
-                folder = volume.with_mount_options(read_only=True, sub_path=f"/{manifest.digest}")
-                volumes[manifest.mount] = folder
+                volumes[manifest.mount] = volume.with_mount_options(read_only=True, sub_path=f"/{manifest.digest}")
             return volumes
 
         return await self.caller.finish(work(), self.limits.upload_s, "uploading the data", settings.UPLOAD_ADVICE)
 
     async def _build(self, cloud: Cloud, tree: Tree) -> Any:
-        image = f"image {tree.image_key}: Python {tree.python}, {tree.packages}"
-        self.say(f"{image} (minutes the first time, seconds after)")
-
-        async def work() -> Any:
-            image = (
-                cloud.modal.Image.debian_slim(python_version=tree.python)
-                .uv_sync(
-                    str(tree.image_folder),
-                    extras=list(tree.extras),
-                    frozen=tree.locked,
-                    extra_options="--no-default-groups",
-                    uv_version=settings.UV_VERSION,
-                )
-                # uv_sync puts only the environment's programs on the path, and the command begins with uv.
-                .dockerfile_commands("ENV PATH=/.uv:$PATH")
-                .add_local_dir(str(tree.folder), settings.APP_DIR, copy=False)
+        how = f"Python {tree.python}, {tree.packages} (minutes the first time, seconds after)"
+        self.say(f"image {tree.image_key}: {how}")
+        image = (
+            cloud.modal.Image.debian_slim(python_version=tree.python)
+            .uv_sync(
+                str(tree.image_folder),
+                extras=list(tree.extras),
+                frozen=tree.locked,
+                extra_options="--no-default-groups",
+                uv_version=settings.UV_VERSION,
             )
-            return await image.build.aio(await cloud.app())
-
-        advice = "An index that uv.lock names may be out of Modal's reach: move uv.lock away." if tree.locked else ""
-        return await self.caller.finish(work(), self.limits.build_s, "building the image", advice)
-
-    async def _attempt(
-        self,
-        cloud: Cloud,
-        number: int,
-        image: Any,
-        volumes: Mapping[str, Any],
-        manifests: tuple[Manifest, ...],
-    ) -> Watched:
-        """Create one sandbox and follow it to its end."""
-        launch, mark, name = self.launch, new_mark(), orphans.sandbox_name(self.launch.commit, self.launch.run, number)
-        lists = {m.mount: m.check_sha256 for m in manifests}
-        words = entrypoint(
-            mark,
-            launch.command,
-            launch.timeout_s,
-            self.limits.kill_after_s,
-            lists.get(settings.HOME_MOUNT, ""),
-            lists.get(settings.HF_MOUNT, ""),
+            # uv_sync puts only the environment's programs on the path, and the command begins with uv.
+            .dockerfile_commands("ENV PATH=/.uv:$PATH")
+            .add_local_dir(str(tree.folder), settings.APP_DIR, copy=False)
         )
+        advice = settings.LOCK_ADVICE if tree.locked else ""
+        build = image.build.aio(await cloud.app())
+        return await self.caller.finish(build, self.limits.build_s, "building the image", advice)
+
+    async def _attempt(self, cloud: Cloud, number: int, image: Any, volumes: Mapping[str, Any]) -> Watched:
+        """Create one sandbox and follow it to its end."""
+        launch, limits, mark = self.launch, self.limits, new_mark()
+        name = orphans.sandbox_name(launch.commit, launch.run, number)
         options = {
             "name": name,
-            "tags": orphans.tags_for(launch.run, launch.commit, orphans.this_process()),
+            "tags": orphans.tags_for(launch.run, launch.commit, orphans.launcher_tags()),
             "env": self._sandbox_env(volumes),
             "gpu": self.gpu,
             "cpu": settings.CPU_CORES,
             "memory": settings.MEMORY_MIB,
-            "timeout": self.limits.sandbox_s(launch.timeout_s),
+            "timeout": limits.sandbox_s(launch.timeout_s),
             "workdir": settings.APP_DIR,
             "image": image,
             "volumes": volumes,
         }
+        words = entrypoint(mark, launch.command, launch.timeout_s, limits.kill_after_s, *self.check_lists)
         self.facts |= {"attempts": str(number), "sandbox_name": name}
         launcher = Launcher(cloud, self.caller, self.say)
         self.say(f"asking for {self.gpu}, sandbox {name}")
@@ -268,11 +241,12 @@ class _Run:
             self.say(f"sandbox {created.sandbox.object_id} has its GPU after {self.phases_s['queue']:.1f} s")
         began = time.monotonic()
         try:
-            watched = await Watch(cloud, launcher, self.caller, created, mark, self.emit, launch.timeout_s).follow()
+            watched = await Watch(launcher, created, mark, self.emit, launch.timeout_s).follow()
         finally:
-            self.billed_s += time.monotonic() - began
+            lived_s = time.monotonic() - began
+            self.billed_s += lived_s
         if watched.kind == "capacity":
-            self.billed_s = 0.0
+            self.billed_s -= lived_s  # what never had its GPU costs nothing
             raise no_gpu(self.gpu, launch.queue_timeout_s)
         self.phases_s["start"] = self.phases_s.get("start", 0.0) + watched.start_s
         self.phases_s["run"] = watched.seen.end.took_s if watched.seen.end else watched.run_s
@@ -281,7 +255,7 @@ class _Run:
     def _sandbox_env(self, volumes: Mapping[str, Any]) -> dict[str, str]:
         env = {
             ENV_SEED: str(self.launch.seed),
-            ENV_SEALED: settings.HOME_MOUNT if settings.HOME_MOUNT in volumes else "",
+            ENV_SEALED: settings.HOME_MOUNT,
             ENV_SEALED_HF: settings.HF_MOUNT if settings.HF_MOUNT in volumes else "",
             "UV_NO_SYNC": "1",
             "UV_FROZEN": "1",

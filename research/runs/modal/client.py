@@ -9,7 +9,6 @@ import time
 from collections.abc import AsyncGenerator, Coroutine, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, Final, Literal, TypeVar
 
 from research.core.errors import ConfigurationError, ResearchError
@@ -20,26 +19,16 @@ T = TypeVar("T")
 
 FailureKind = Literal["infrastructure", "capacity", "configuration"]
 
-EXIT_CODES: Final[Mapping[FailureKind, int]] = MappingProxyType(
-    {"infrastructure": 75, "capacity": 69, "configuration": 78}
-)
-NEXT_STEPS: Final[Mapping[FailureKind, str]] = MappingProxyType(
-    {
-        "infrastructure": "Try again; https://status.modal.com tells of outages.",
-        "capacity": "Try again later, ask for another --gpu, or wait longer with --queue-timeout.",
-        "configuration": "Mend that and try again.",
-    }
-)
+EXIT_CODES: Final[Mapping[FailureKind, int]] = {"infrastructure": 75, "capacity": 69, "configuration": 78}
+NEXT_STEPS: Final[Mapping[FailureKind, str]] = {
+    "infrastructure": "Try again; https://status.modal.com tells of outages.",
+    "capacity": "Try again later, ask for another --gpu, or wait longer with --queue-timeout.",
+    "configuration": "Mend that and try again.",
+}
 
 
 class CloudError(ResearchError):
-    """A call to Modal that failed for good.
-
-    Args:
-        kind: Whose fault it is; never the candidate's.
-        what: What happened, in one sentence.
-        next: What to do, where the kind alone does not say it.
-    """
+    """A call to Modal that failed for good; the kind says whose fault it is, never the candidate's."""
 
     def __init__(self, kind: FailureKind, what: str, next: str = "") -> None:
         super().__init__(what, next or NEXT_STEPS[kind])
@@ -106,8 +95,8 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {text[:300]}"
 
 
-async def let_go(task: asyncio.Task[Any], wait_s: float) -> None:
-    """Cancel a task and wait, up to that many seconds, until it has let go of the network.
+async def let_go(task: asyncio.Future[Any], wait_s: float) -> bool:
+    """Cancel a task and wait, up to that many seconds, until it has let go of the network; return whether it has.
 
     What is still under way when the process ends would leave a traceback of the client's as its last words.
     """
@@ -116,6 +105,7 @@ async def let_go(task: asyncio.Task[Any], wait_s: float) -> None:
         await asyncio.wait({task}, timeout=wait_s)
     if task.done() and not task.cancelled():
         task.exception()  # looked at, so that asyncio does not report it
+    return task.done()
 
 
 @dataclass(frozen=True)
@@ -131,11 +121,7 @@ class Caller:
     limits: Limits
 
     async def result(self, work: Coroutine[Any, Any, T], limit_s: float | None) -> T:
-        """Await a call; it is cancelled when it is given up.
-
-        Args:
-            work: The call.
-            limit_s: Seconds to wait, None without a bound.
+        """Await a call, for ever without a limit; it is cancelled when it is given up.
 
         Raises:
             StoppedError: the runner was asked to end.
@@ -156,14 +142,7 @@ class Caller:
             await let_go(task, self.limits.let_go_s)
 
     async def finish(self, work: Coroutine[Any, Any, T], limit_s: float, doing: str, hint: str = "") -> T:
-        """Await a call like result(), every failure of it told as a CloudError.
-
-        Args:
-            work: The call.
-            limit_s: Seconds to wait.
-            doing: What it does, as in "building the image".
-            hint: What to do about a failure, before the general advice.
-        """
+        """Await a call as result() does; tell a failure as a CloudError, the hint before the general advice."""
         try:
             return await self.result(work, limit_s)
         except (StoppedError, CloudError):
@@ -177,11 +156,7 @@ class Caller:
 
 
 class Cloud:
-    """Asks Modal what this backend needs; every method raises what the client raises.
-
-    Args:
-        app_name: The app that sandboxes belong to; made at first use.
-    """
+    """Asks Modal what this backend needs, for one app; every method raises what the client raises."""
 
     def __init__(self, app_name: str) -> None:
         self.modal = load_modal()
@@ -189,7 +164,7 @@ class Cloud:
         self._app: Any = None
 
     async def app(self) -> Any:
-        """Look the app up, once."""
+        """Look the app up, once; it is made at first use."""
         if self._app is None:
             self._app = await self.modal.App.lookup.aio(self.app_name, create_if_missing=True)
         return self._app

@@ -48,14 +48,13 @@ def back_off(limits: Limits, failures: int) -> float:
     return min(limits.back_off_max_s, limits.back_off_s * 2.0 ** (failures - 1))
 
 
+@dataclass(frozen=True)
 class Launcher:
     """Creates and ends sandboxes; tells people by say what it could not confirm."""
 
-    def __init__(self, cloud: Cloud, caller: Caller, say: Callable[[str], None]) -> None:
-        self._cloud = cloud
-        self._caller = caller
-        self._limits = caller.limits
-        self._say = say
+    cloud: Cloud
+    caller: Caller
+    say: Callable[[str], None]
 
     async def create(
         self, words: tuple[str, ...], options: Mapping[str, Any], queue_timeout_s: float | None
@@ -68,10 +67,10 @@ class Launcher:
         """
         name, why = options["name"], ""
         deadline = time.monotonic() + (CLIENT_QUEUE_S if queue_timeout_s is None else queue_timeout_s)
-        for tried in range(1, self._limits.create_tries + 1):
+        for tried in range(1, self.caller.limits.create_tries + 1):
             left = None if queue_timeout_s is None else max(0.0, deadline - time.monotonic())
             try:
-                return Created(await self._caller.result(self._cloud.create(words, options), left))
+                return Created(await self.caller.result(self.cloud.create(words, options), left))
             except LateError:
                 await self._end_named(name)
                 raise no_gpu(options["gpu"], queue_timeout_s) from None
@@ -84,41 +83,41 @@ class Launcher:
                     raise CloudError(kind, f"Modal refuses the sandbox ({why}).") from error
             found, _ = await self._find(name)
             if found is not None:
-                self._say(f"the answer was lost ({why}); adopted the sandbox by its name {name}")
-                return Created(found, max(self._limits.tick_s, deadline - time.monotonic()))
-            await asyncio.sleep(back_off(self._limits, tried))
+                self.say(f"the answer was lost ({why}); adopted the sandbox by its name {name}")
+                return Created(found, max(self.caller.limits.tick_s, deadline - time.monotonic()))
+            await asyncio.sleep(back_off(self.caller.limits, tried))
         await self._end_named(name)
         raise CloudError("infrastructure", f"The sandbox could not be created ({why}).")
 
     async def end(self, sandbox: Any, is_over: bool = False) -> None:
         """End a sandbox, whatever the stop request says; one that is over anyway is no news if that fails."""
-        deadline, failures = time.monotonic() + self._limits.abandon_s, 0
+        deadline, failures = time.monotonic() + self.caller.limits.abandon_s, 0
         while (left := deadline - time.monotonic()) > 0:
             try:
                 await asyncio.wait_for(sandbox.terminate.aio(), left)
                 return
             except Exception:
                 failures += 1
-                await asyncio.sleep(min(back_off(self._limits, failures), max(0.0, deadline - time.monotonic())))
+                await asyncio.sleep(min(back_off(self.caller.limits, failures), max(0.0, deadline - time.monotonic())))
         if not is_over:
-            self._say(f"could not confirm the end of {sandbox.object_id}: it ends at its own time limit, or by --reap")
+            self.say(f"could not confirm the end of {sandbox.object_id}: it ends at its own time limit, or by --reap")
 
     async def _find(self, name: str) -> tuple[Any | None, bool]:
         """Look for a sandbox by its name; return it, or else None and whether it is certain that there is none.
 
         Two answers make it certain: a name may be known a moment after its sandbox, and the control plane just failed.
         """
-        deadline, missed = time.monotonic() + self._limits.abandon_s, 0
+        deadline, missed = time.monotonic() + self.caller.limits.abandon_s, 0
         while (left := deadline - time.monotonic()) > 0:
             try:
-                if (found := await asyncio.wait_for(self._cloud.find(name), left)) is not None:
+                if (found := await asyncio.wait_for(self.cloud.find(name), left)) is not None:
                     return found, True
                 missed += 1
             except Exception:
                 missed = 0
             if missed == 2:
                 return None, True
-            await asyncio.sleep(min(self._limits.back_off_s, left))
+            await asyncio.sleep(min(self.caller.limits.back_off_s, left))
         return None, False
 
     async def _end_named(self, name: str) -> None:
@@ -127,7 +126,7 @@ class Launcher:
         if found is not None:
             await self.end(found)
         elif not certain:
-            self._say(f"a sandbox named {name} may still come to life: it ends at its own time limit, or by --reap")
+            self.say(f"a sandbox named {name} may still come to life: it ends at its own time limit, or by --reap")
 
 
 def no_gpu(gpu: str, queue_timeout_s: float | None) -> CloudError:
@@ -166,9 +165,7 @@ class Watch:
     """Follows one sandbox.
 
     Args:
-        cloud: Modal.
         launcher: Ends the sandbox when that is due.
-        caller: Knows the stop request and the limits.
         created: The sandbox.
         mark: Its random mark.
         emit: Takes output; what it raises ends the sandbox, a broken pipe as an interruption.
@@ -176,28 +173,18 @@ class Watch:
     """
 
     def __init__(
-        self,
-        cloud: Cloud,
-        launcher: Launcher,
-        caller: Caller,
-        created: Created,
-        mark: str,
-        emit: Callable[[bytes], None],
-        timeout_s: float,
+        self, launcher: Launcher, created: Created, mark: str, emit: Callable[[bytes], None], timeout_s: float
     ) -> None:
-        self._cloud = cloud
         self._launcher = launcher
-        self._stop = caller.stop
-        self._limits = caller.limits
+        self._created = created
         self._sandbox = created.sandbox
-        self._queue_s = created.queue_s
         self._emit = emit
         self._timeout_s = timeout_s
+        self._limits = launcher.caller.limits
         self._parser = Parser(mark)
-        self._log_opened = False
-        self._told_to_end = False
+        self._log_opened = self._told_to_end = False
         self._began = time.monotonic()
-        self._container_began: float | None = None if created.queue_s else self._began
+        self._container_began = None if created.queue_s else self._began
         self._command_began: float | None = None
         self._code: int | None = None  # as the service reports it; None while the sandbox lives
         self._answered, self._trouble = self._began, ""  # when the service last did, and what went wrong since
@@ -226,7 +213,7 @@ class Watch:
                 return self._done("end")
             if seen.fault:
                 return self._done("lost", seen.fault, idle=True)
-            if (number := self._stop.requested()) is not None:
+            if (number := self._launcher.caller.stop.requested()) is not None:
                 await self._stop_and_drain()
                 return self._done("interrupted", f"ended by {signal.Signals(number).name}", number)
             if self._code is None:
@@ -248,7 +235,7 @@ class Watch:
 
     def _open_log(self) -> AsyncGenerator[str, None]:
         if self._log_opened:
-            return self._cloud.log(self._sandbox.object_id)
+            return self._launcher.cloud.log(self._sandbox.object_id)
         self._log_opened = True
         log: AsyncGenerator[str, None] = aiter(self._sandbox.stdout)
         return log
@@ -292,7 +279,7 @@ class Watch:
     def _overdue(self, now: float) -> Watched | None:
         limits = self._limits
         if self._container_began is None:
-            return self._done("capacity") if now - self._began > self._queue_s else None
+            return self._done("capacity") if now - self._began > self._created.queue_s else None
         if self._command_began is None:
             if now - self._container_began <= limits.start_s:
                 return None

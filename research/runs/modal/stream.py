@@ -31,17 +31,9 @@ SCORE_LIMIT_BYTES: Final = 8 * 1024 * 1024
 SCORE_LINE_CHARS: Final = 1024
 """base64 characters a line: well under what a pipe writes in one piece, so no other output cuts a line in two."""
 
-ENV_SEALED: Final = "AUTORESEARCH_SEALED"  # the read-only data, "" for none
+ENV_SEALED: Final = "AUTORESEARCH_SEALED"  # the read-only data, "" for none; the script below knows both names
 ENV_SEALED_HF: Final = "AUTORESEARCH_SEALED_HF"  # the read-only kernels, "" for none
-
-# Words after the mark.
-DEVICE: Final = "device"
-STARTED: Final = "started"
-FAULT: Final = "fault"
-SCORE: Final = "score"
-END: Final = "end"
 NO_SCORE: Final = "none"
-
 LIST_FILE: Final = ".verify"  # what to hash again in the sandbox, in sha256sum's own format
 TIMES_FILE: Final = ".times"  # "SECONDS.NANOSECONDS path" of files whose time of change must survive the journey
 
@@ -50,13 +42,13 @@ TIMES_FILE: Final = ".times"  # "SECONDS.NANOSECONDS path" of files whose time o
 
 _OUTER: Final = 'inner=$1 mark=$2; shift 2; exec bash -c "$inner" sandbox "$@" 3<<<"$mark" 2>&1'
 
-_INNER: Final = r"""
+_SCRIPT = r"""
 read -r mark <&3; exec 3<&-
 limit=$1 kill_after=$2 data_list=$3 hf_list=$4; shift 4
 say() { printf '%s %s\n' "$mark" "$*"; }
-give_up() { say "@FAULT@ $*"; exit 75; }
+give_up() { say "fault $*"; exit 75; }
 
-say "@DEVICE@ $(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2>/dev/null | head -n 1)"
+say "device $(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2>/dev/null | head -n 1)"
 
 # A writable folder of links to sealed files: what the command adds or replaces stays in this sandbox.
 unseal() {
@@ -69,18 +61,20 @@ unseal() {
   done < "$sealed/@TIMES@"
   printf '%s' "$open"
 }
-if [ -n "$@ENV_SEALED@" ]; then
-  AUTORESEARCH_HOME=$(unseal "$@ENV_SEALED@" "$data_list") || give_up "the data in the sandbox is not what was uploaded"
+if [ -n "$AUTORESEARCH_SEALED" ]; then
+  AUTORESEARCH_HOME=$(unseal "$AUTORESEARCH_SEALED" "$data_list") ||
+    give_up "the data in the sandbox is not what was uploaded"
   export AUTORESEARCH_HOME
 fi
-if [ -n "$@ENV_SEALED_HF@" ]; then
-  HF_HOME=$(unseal "$@ENV_SEALED_HF@" "$hf_list") || give_up "the kernels in the sandbox are not what was uploaded"
+if [ -n "$AUTORESEARCH_SEALED_HF" ]; then
+  HF_HOME=$(unseal "$AUTORESEARCH_SEALED_HF" "$hf_list") ||
+    give_up "the kernels in the sandbox are not what was uploaded"
   export HF_HOME HF_HUB_OFFLINE=1 HF_HUB_DISABLE_IMPLICIT_TOKEN=1
 fi
 AUTORESEARCH_RUN_DIR=$(mktemp -d) || give_up "the sandbox has no writable folder"
 export AUTORESEARCH_RUN_DIR PYTHONUNBUFFERED=1
 
-say "@STARTED@"
+say "started"
 began=${EPOCHREALTIME/[.,]/}
 timeout -k "$kill_after" "$limit" "$@" < /dev/null &
 child=$!
@@ -89,40 +83,26 @@ took=$(( ${EPOCHREALTIME/[.,]/} - began ))
 # timeout leads the command's process group; what the command left behind must not write on.
 kill -KILL -- "-$child" 2> /dev/null
 
-file=$AUTORESEARCH_RUN_DIR/score.json sum=@NO_SCORE@ lines=0
+file=$AUTORESEARCH_RUN_DIR/score.json sum=none lines=0
 if [ -f "$file" ]; then
   sum=oversize
   if [ "$(stat -L -c %s "$file")" -le @LIMIT@ ]; then
     sum=$(sha256sum < "$file" | cut -c 1-64)
     while IFS= read -r line; do
-      say "@SCORE@ $lines $line"; lines=$((lines + 1))
+      say "score $lines $line"; lines=$((lines + 1))
     done < <(base64 -w @CHARS@ "$file")
   fi
 fi
-say "@END@ $code $took $sum $lines"
+say "end $code $took $sum $lines"
 exit "$code"
 """
-
-
-def script() -> str:
-    """Return the bash text that prepares the sandbox, runs the command and prints the marks."""
-    text = _INNER
-    for name, value in (
-        ("ENV_SEALED_HF", ENV_SEALED_HF),
-        ("ENV_SEALED", ENV_SEALED),
-        ("DEVICE", DEVICE),
-        ("STARTED", STARTED),
-        ("FAULT", FAULT),
-        ("NO_SCORE", NO_SCORE),
-        ("SCORE", SCORE),
-        ("END", END),
-        ("LIST", LIST_FILE),
-        ("TIMES", TIMES_FILE),
-        ("LIMIT", str(SCORE_LIMIT_BYTES)),
-        ("CHARS", str(SCORE_LINE_CHARS)),
-    ):
-        text = text.replace(f"@{name}@", value)
-    return text
+for _name, _value in (
+    ("@LIST@", LIST_FILE),
+    ("@TIMES@", TIMES_FILE),
+    ("@LIMIT@", str(SCORE_LIMIT_BYTES)),
+    ("@CHARS@", str(SCORE_LINE_CHARS)),
+):
+    _SCRIPT = _SCRIPT.replace(_name, _value)
 
 
 def new_mark() -> str:
@@ -133,16 +113,9 @@ def new_mark() -> str:
 def entrypoint(
     mark: str, command: tuple[str, ...], timeout_s: float, kill_after_s: float, data_list: str, hf_list: str
 ) -> tuple[str, ...]:
-    """Return the sandbox's arguments.
-
-    Args:
-        mark: From new_mark().
-        command: The command, word by word.
-        timeout_s: Seconds it may take; kill_after_s more until it is killed.
-        data_list: sha256 of the data's list file, "" without data; hf_list the same for the kernels.
-    """
+    """Return the sandbox's arguments; the lists are sha256 of the list files of data and kernels, "" without any."""
     limits = (f"{timeout_s:.3f}", f"{kill_after_s:.3f}", data_list, hf_list)
-    return ("bash", "-c", _OUTER, "sandbox", script(), mark, *limits, *command)
+    return ("bash", "-c", _OUTER, "sandbox", _SCRIPT, mark, *limits, *command)
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -180,11 +153,7 @@ class Seen:
 
 
 class Parser:
-    """Cuts a stream of text into the command's output and our marks.
-
-    Args:
-        mark: The random mark of this sandbox.
-    """
+    """Cuts a stream of text into the command's output and our marks."""
 
     def __init__(self, mark: str) -> None:
         self.seen = Seen()
@@ -217,16 +186,16 @@ class Parser:
         self.seen.alive = True
         word, _, rest = said.partition(" ")
         words = rest.split()
-        if word == DEVICE:
+        if word == "device":
             name, _, driver = rest.partition(",")
             self.seen.device, self.seen.driver = name.strip() or None, driver.strip()
-        elif word == STARTED:
+        elif word == "started":
             self.seen.started = True
-        elif word == FAULT:
+        elif word == "fault":
             self.seen.fault = rest
-        elif word == SCORE and words and words[0].isdigit():
+        elif word == "score" and words and words[0].isdigit():
             self.seen.score_parts[int(words[0])] = words[1] if len(words) > 1 else ""
-        elif word == END and len(words) == 4 and all(words[i].isdigit() for i in (0, 1, 3)):
+        elif word == "end" and len(words) == 4 and all(words[i].isdigit() for i in (0, 1, 3)):
             self.seen.end = EndMark(int(words[0]), int(words[1]) / 1e6, words[2], int(words[3]))
 
 
@@ -296,10 +265,7 @@ class LogReader:
     async def close(self, wait_s: float) -> bool:
         """Stop reading; wait up to that many seconds until the stream is let go, and return whether it is."""
         task, self._task = self._task, None
-        if task is None:
-            return True
-        await let_go(task, wait_s)
-        return task.done()
+        return task is None or await let_go(task, wait_s)
 
     async def _read(self) -> None:
         me = asyncio.current_task()
@@ -308,6 +274,8 @@ class LogReader:
                 skip = self._chars
                 async with aclosing(self._open()) as pieces:
                     async for text in pieces:
+                        if self._task is not me:
+                            return
                         fresh, skip = text[skip:], max(0, skip - len(text))
                         if fresh:
                             self._chars += len(fresh)
