@@ -18,15 +18,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from research.core.contract import ENV_PROFILE, ENV_SEED, ENV_TIME_BUDGET
+from research.core.contract import ENV_PROFILE, ENV_SEED, ENV_TIME_BUDGET, SCORE_FILE
 from research.core.errors import ConfigurationError, ResearchError
+from research.core.files import write_whole
+from research.core.paths import machine_home
 from research.runs.backend import CommandResult, EndKind, Launch, StopRequest
 from research.runs.modal import client, settings, shipment
 from research.runs.modal import reap as orphans
 from research.runs.modal.client import Caller, Cloud, CloudError, StoppedError
 from research.runs.modal.sandbox import Launcher, Watch, Watched, no_gpu
 from research.runs.modal.shipment import Manifest, Tree
-from research.runs.modal.stream import ENV_SEALED, ENV_SEALED_HF, NO_SCORE, entrypoint, new_mark, save_score, score_of
+from research.runs.modal.stream import ENV_SEALED, ENV_SEALED_HF, NO_SCORE, entrypoint, new_mark, score_of
 
 EXIT_TIMEOUT = 124
 ENDED_BY_LIMIT = (124, 137)  # what timeout(1) exits with when it ended the command politely, or by force
@@ -64,7 +66,7 @@ class ModalBackend:
                 f"A time limit of {launch.timeout_s / 60:g} minutes cannot be had at Modal.",
                 f"Type --timeout with at most {longest_s // 60:g}.",
             )
-        shipment.home_files(shipment.home_from(self._env), self._env.get(ENV_PROFILE) or "official")
+        shipment.home_files(machine_home(self._env), self._env.get(ENV_PROFILE) or "official")
 
     def plan(self, launch: Launch) -> tuple[str, ...]:
         """Tell what a checked launch would upload, create and cost at most, without asking the network."""
@@ -292,7 +294,7 @@ class _Run:
         assert end is not None
         score = score_of(watched.seen) if end.score_sha256 != NO_SCORE else None
         if score is not None:
-            save_score(score, launch.run_dir)
+            write_whole(launch.run_dir / SCORE_FILE, score)
         if end.code in ENDED_BY_LIMIT and end.took_s >= launch.timeout_s:
             return self.ended("timeout", EXIT_TIMEOUT, f"the time limit of {launch.timeout_s / 60:g} minutes ended it")
         if score is None and end.score_sha256 != NO_SCORE:

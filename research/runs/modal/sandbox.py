@@ -224,13 +224,13 @@ class Watch:
             elif sandbox_ended is None:
                 sandbox_ended, passes = now, self._reader.passes
             elif self._reader.passes > passes:  # the whole log of a dead sandbox is known
-                return self._mute_end(is_whole=True)
+                return self._ended_without_mark(is_whole=True)
             elif now - sandbox_ended > self._limits.drain_s and not looked_again:
                 # A connection can be dead without an error; a new one reads the whole log of the dead sandbox at once.
                 looked_again, sandbox_ended = True, now
                 await self._reader.reopen(self._limits.let_go_s)
             elif now - sandbox_ended > self._limits.drain_s:
-                return self._mute_end(is_whole=False)
+                return self._ended_without_mark(is_whole=False)
             await self._reader.news_within(self._limits.tick_s)
 
     def _open_log(self) -> AsyncGenerator[str, None]:
@@ -292,7 +292,7 @@ class Watch:
             return self._done("lost", f"Modal has not answered for {silent_s:.0f} s ({self._trouble})")
         return self._done("timeout", f"not over {late_s:g} s after its time limit; the sandbox was ended")
 
-    def _mute_end(self, is_whole: bool) -> Watched:
+    def _ended_without_mark(self, is_whole: bool) -> Watched:
         """Judge a sandbox that ended without an end mark, unless that was among the last lines."""
         self._pump(is_last=True)
         seen = self._parser.seen

@@ -43,7 +43,7 @@ class Limits:
     tick_s: float = 0.1
     """Pause between two looks at the stream: the age of a line when it is shown."""
     poll_s: float = 2.0
-    """Pause between two questions whether the sandbox still runs: the end mark is faster, this is for the mute end."""
+    """Pause between two questions whether the sandbox still runs: the end mark is faster, this is for an end without one."""
     back_off_s: float = 0.5
     """First pause after a control-plane error; doubles with each further one."""
     back_off_max_s: float = 5.0
@@ -64,7 +64,7 @@ class Limits:
     kill_after_s: float = 10.0
     """From the polite end of a command at its time limit to the forced one."""
     grace_s: float = 20.0
-    """Beyond that, until the wrapper is no longer believed to end by itself."""
+    """Beyond that, until the sandbox is ended from here."""
     guard_s: float = 60.0
     """Life the sandbox has beyond all of the above: the last guard when the launcher is gone."""
     drain_s: float = 10.0

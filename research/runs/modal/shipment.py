@@ -25,8 +25,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from research.core import git
-from research.core.contract import ENV_HOME, ENV_PROFILE
+from research.core.contract import ENV_PROFILE
 from research.core.errors import ConfigurationError
+from research.core.files import read_json, write_json
+from research.core.paths import machine_home
 from research.runs.modal import settings
 from research.runs.modal.client import CloudError, describe, let_go, load_modal
 from research.runs.modal.stream import LIST_FILE, TIMES_FILE
@@ -223,18 +225,13 @@ def manifests(env: Mapping[str, str]) -> tuple[Manifest, ...]:
     Raises:
         ConfigurationError: there is no data, or a file cannot be shipped.
     """
-    names, home = settings.names_from(env), home_from(env)
+    names, home = settings.names_from(env), machine_home(env)
     cache = HashCache(home / HASHES_FILE)
     data = home_files(home, env.get(ENV_PROFILE) or "official")
     found = [manifest_of(data, cache, names.data_volume, settings.HOME_MOUNT)]
     if kernels := hf_files(hf_hub_from(env)):
         found.append(manifest_of(kernels, cache, names.hf_volume, settings.HF_MOUNT))
     return tuple(found)
-
-
-def home_from(env: Mapping[str, str]) -> Path:
-    """Return $AUTORESEARCH_HOME, by default ~/.cache/autoresearch."""
-    return Path(env.get(ENV_HOME) or "~/.cache/autoresearch").expanduser().absolute()
 
 
 def hf_hub_from(env: Mapping[str, str]) -> Path:
@@ -308,28 +305,22 @@ class HashCache:
     def __init__(self, file: Path, hash_file: Callable[[Path], str] = hash_file) -> None:
         self._file = file
         self._hash_file = hash_file
-        self._known: dict[str, list[object]] = {}
-        with suppress(OSError, ValueError):
-            known = json.loads(file.read_text(encoding="utf-8"))
-            if isinstance(known, dict):
-                self._known = {k: v for k, v in known.items() if isinstance(v, list) and len(v) == 2}
+        self._known: dict[str, Any] = read_json(file) or {}
 
     def sha256(self, path: Path) -> str:
         """Return a file's sha256, in hex."""
-        stamp = _stamp(path)
-        known = self._known.get(str(path))
-        if known and known[0] == stamp and isinstance(known[1], str):
-            return known[1]
+        match self._known.get(str(path)):
+            case [stamp, str(digest)] if stamp == _stamp(path):
+                return digest
+        stamp = _stamp(path)  # before: a file that changes meanwhile is hashed again next time
         digest = self._hash_file(path)
         self._known[str(path)] = [stamp, digest]
         return digest
 
     def save(self) -> None:
         """Keep what was learned."""
-        temporary = self._file.with_name(f"{self._file.name}.{os.getpid()}.tmp")
         with suppress(OSError):
-            temporary.write_text(json.dumps(self._known), encoding="utf-8")
-            os.replace(temporary, self._file)
+            write_json(self._file, self._known)
 
 
 def manifest_of(files: tuple[tuple[Path, str], ...], cache: HashCache, volume: str, mount: str) -> Manifest:

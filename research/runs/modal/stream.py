@@ -15,15 +15,12 @@ import asyncio
 import base64
 import binascii
 import hashlib
-import os
 import secrets
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
-from research.core.contract import SCORE_FILE
 from research.runs.modal.client import let_go
 
 SCORE_LIMIT_BYTES: Final = 8 * 1024 * 1024
@@ -209,18 +206,6 @@ def score_of(seen: Seen) -> bytes | None:
     except binascii.Error:
         return None
     return data if hashlib.sha256(data).hexdigest() == end.score_sha256 else None
-
-
-def save_score(data: bytes, run_dir: Path) -> None:
-    """Write score.json into a run's folder, whole or not at all.
-
-    Raises:
-        OSError: the disk is full or not writable.
-    """
-    run_dir.mkdir(parents=True, exist_ok=True)
-    temporary = run_dir / f".{SCORE_FILE}.{os.getpid()}.tmp"
-    temporary.write_bytes(data)
-    os.replace(temporary, run_dir / SCORE_FILE)
 
 
 class LogReader:
