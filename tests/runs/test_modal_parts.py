@@ -375,7 +375,7 @@ def test_a_log_is_let_go_of_even_where_the_client_makes_an_error_of_a_cancellati
 
     async def read_and_close() -> str:
         reader = LogReader(opened, pause_s=0.01)
-        await reader.news_within(10.0)
+        await reader.wait_for_more(10.0)
         assert reader.take() == "a line\n"
         assert await reader.close(10.0)
         return reader.trouble

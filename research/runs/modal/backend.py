@@ -1,4 +1,4 @@
-"""Runs a command on a GPU at Modal as if it ran here: live output, honest ends, nothing left behind.
+"""Runs a command on a GPU at Modal as if it ran here: live output, the same kinds of ends, nothing left behind.
 
 One launch, step by step on one event loop: pack the commit, hash the data, upload it, build the image, create a
 sandbox, follow it to its end. This file holds the order of the steps and the table of ends.

@@ -142,7 +142,7 @@ class Caller:
             await let_go(task, self.limits.let_go_s)
 
     async def finish(self, work: Coroutine[Any, Any, T], limit_s: float, doing: str, hint: str = "") -> T:
-        """Await a call as result() does; tell a failure as a CloudError, the hint before the general advice."""
+        """Await a call as result() does; raise CloudError for any failure, with the hint before the general advice."""
         try:
             return await self.result(work, limit_s)
         except (StoppedError, CloudError):

@@ -1,7 +1,7 @@
 """One sandbox from its creation to its end, whatever the control plane and the log do meanwhile.
 
 An answer that was lost is not a creation that failed: the name is unique, so it is looked for before another is made.
-Output goes out as it comes. A sandbox of ours has ended, or was told to, whenever this returns or raises.
+Output goes out as it comes. Whenever this returns or raises, the sandbox has ended or Modal was asked to end it.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def back_off(limits: Limits, failures: int) -> float:
 
 @dataclass(frozen=True)
 class Launcher:
-    """Creates and ends sandboxes; tells people by say what it could not confirm."""
+    """Creates and ends sandboxes; reports by say what it could not confirm."""
 
     cloud: Cloud
     caller: Caller
@@ -65,17 +65,25 @@ class Launcher:
             StoppedError: the runner was asked to end; what was created is ended.
             CloudError: there is no sandbox.
         """
+        try:
+            return await self._create(words, options, queue_timeout_s)
+        except LateError:
+            await self._end_named(options["name"])
+            raise no_gpu(options["gpu"], queue_timeout_s) from None
+        except (StoppedError, asyncio.CancelledError):
+            await self._end_named(options["name"])
+            raise
+
+    async def _create(
+        self, words: tuple[str, ...], options: Mapping[str, Any], queue_timeout_s: float | None
+    ) -> Created:
         name, why = options["name"], ""
         deadline = time.monotonic() + (CLIENT_QUEUE_S if queue_timeout_s is None else queue_timeout_s)
         for tried in range(1, self.caller.limits.create_tries + 1):
             left = None if queue_timeout_s is None else max(0.0, deadline - time.monotonic())
             try:
                 return Created(await self.caller.result(self.cloud.create(words, options), left))
-            except LateError:
-                await self._end_named(name)
-                raise no_gpu(options["gpu"], queue_timeout_s) from None
-            except (StoppedError, asyncio.CancelledError):
-                await self._end_named(name)
+            except (LateError, StoppedError):
                 raise
             except Exception as error:
                 kind, why = failure_kind(error), describe(error)
@@ -90,7 +98,7 @@ class Launcher:
         raise CloudError("infrastructure", f"The sandbox could not be created ({why}).")
 
     async def end(self, sandbox: Any, is_over: bool = False) -> None:
-        """End a sandbox, whatever the stop request says; one that is over anyway is no news if that fails."""
+        """End a sandbox, whatever the stop request says; a failure is reported unless the sandbox is over anyway."""
         deadline, failures = time.monotonic() + self.caller.limits.abandon_s, 0
         while (left := deadline - time.monotonic()) > 0:
             try:
@@ -182,7 +190,7 @@ class Watch:
         self._timeout_s = timeout_s
         self._limits = launcher.caller.limits
         self._parser = Parser(mark)
-        self._log_opened = self._told_to_end = False
+        self._log_opened = self._asked_to_end = False
         self._began = time.monotonic()
         self._container_began = None if created.queue_s else self._began
         self._command_began: float | None = None
@@ -231,7 +239,7 @@ class Watch:
                 await self._reader.reopen(self._limits.let_go_s)
             elif now - sandbox_ended > self._limits.drain_s:
                 return self._ended_without_mark(is_whole=False)
-            await self._reader.news_within(self._limits.tick_s)
+            await self._reader.wait_for_more(self._limits.tick_s)
 
     def _open_log(self) -> AsyncGenerator[str, None]:
         if self._log_opened:
@@ -253,8 +261,8 @@ class Watch:
             await asyncio.sleep(back_off(self._limits, failures) if failures else self._limits.poll_s)
 
     async def _end_sandbox(self) -> None:
-        if not self._told_to_end:
-            self._told_to_end = True
+        if not self._asked_to_end:
+            self._asked_to_end = True
             await self._launcher.end(self._sandbox, is_over=self._parser.seen.end is not None)
 
     async def _stop_and_drain(self) -> None:
@@ -263,13 +271,13 @@ class Watch:
         deadline = time.monotonic() + self._limits.drain_s
         while self._reader.passes == passes and time.monotonic() < deadline:
             self._pump()
-            await self._reader.news_within(self._limits.tick_s)
+            await self._reader.wait_for_more(self._limits.tick_s)
         self._pump(is_last=True)
 
     def _pump(self, is_last: bool = False) -> None:
         text = self._parser.feed(self._reader.take()) + (self._parser.flush() if is_last else "")
         now = time.monotonic()
-        if self._parser.seen.alive and self._container_began is None:
+        if self._parser.seen.container and self._container_began is None:
             self._container_began = now
         if self._parser.seen.started and self._command_began is None:
             self._command_began = now

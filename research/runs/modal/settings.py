@@ -43,7 +43,7 @@ class Limits:
     tick_s: float = 0.1
     """Pause between two looks at the stream: the age of a line when it is shown."""
     poll_s: float = 2.0
-    """Pause between two questions whether the sandbox still runs: the end mark is faster, this is for an end without one."""
+    """Pause between two questions whether the sandbox still runs: only an end without its mark waits for the answer."""
     back_off_s: float = 0.5
     """First pause after a control-plane error; doubles with each further one."""
     back_off_max_s: float = 5.0

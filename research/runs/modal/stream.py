@@ -3,7 +3,7 @@
 The wrapper is a bash text that prints marked lines among the command's output. It names no place by itself: folders
 come by environment variables and the working directory, so that the same text runs in a container and, in tests, in a
 temporary folder. The mark is random and reaches the script by a pipe that is read empty before the command starts: it
-stands in no argument list and no environment that the command could read. A command that reads its parent's memory can
+is in no argument list and no environment that the command could read. A command that reads its parent's memory can
 still find it; this guards against accidents, not against attackers.
 
 Only the wrapper's last line makes a result: without it a run was not seen to end, whatever the service reports.
@@ -121,7 +121,7 @@ def entrypoint(
 
 @dataclass(frozen=True)
 class EndMark:
-    """The wrapper's last words.
+    """The wrapper's last line.
 
     Attributes:
         code: The command's exit code as its shell saw it: 128+N for signal N.
@@ -140,7 +140,7 @@ class EndMark:
 class Seen:
     """Everything the marks have said so far."""
 
-    alive: bool = False  # the container runs
+    container: bool = False  # whether it runs
     device: str | None = None
     driver: str = ""
     started: bool = False
@@ -180,7 +180,7 @@ class Parser:
         return before
 
     def _take(self, said: str) -> None:
-        self.seen.alive = True
+        self.seen.container = True
         word, _, rest = said.partition(" ")
         words = rest.split()
         if word == "device":
@@ -223,7 +223,7 @@ class LogReader:
         """What went wrong last, for people."""
         self.passes = 0
         """How often the log was read to its end."""
-        self._news = asyncio.Event()
+        self._more = asyncio.Event()
         self._open = open_log
         self._pause_s = pause_s
         self._pieces: list[str] = []
@@ -232,15 +232,15 @@ class LogReader:
 
     def take(self) -> str:
         """Return what came since the last call."""
-        self._news.clear()
+        self._more.clear()
         text = "".join(self._pieces)
         self._pieces.clear()
         return text
 
-    async def news_within(self, longest_s: float) -> None:
+    async def wait_for_more(self, longest_s: float) -> None:
         """Wait until there is something to take or a pass ended, at most that many seconds."""
         with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._news.wait(), longest_s)
+            await asyncio.wait_for(self._more.wait(), longest_s)
 
     async def reopen(self, wait_s: float) -> None:
         """Leave the connection as it is, which may be dead without an error, and read on by a new one."""
@@ -265,10 +265,10 @@ class LogReader:
                         if fresh:
                             self._chars += len(fresh)
                             self._pieces.append(fresh)
-                            self._news.set()
+                            self._more.set()
                 self.trouble = ""
                 self.passes += 1
-                self._news.set()
+                self._more.set()
             except Exception as error:
                 # Whatever the client raises here, the run goes on: the end mark or the deadline decides.
                 self.trouble = f"{type(error).__name__}: {error}"
