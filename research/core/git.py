@@ -169,6 +169,17 @@ def tree_listing(root: Path, rev: str, paths: tuple[str, ...]) -> bytes:
     return _ok(root, "ls-tree", "-r", "-z", rev, "--", *paths)
 
 
+def archive(root: Path, rev: str) -> bytes:
+    """Return the files of a commit as a tar archive."""
+    return _ok(root, "archive", "--format=tar", rev, "--")
+
+
+def snapshot(root: Path) -> str:
+    """Return a tree that holds the tracked files as they lie in the work tree; no branch and no file moves."""
+    made = _text(_ok(root, "stash", "create", extra=author(root))).strip() or "HEAD"  # "" without changes
+    return _text(_ok(root, "rev-parse", f"{made}^{{tree}}")).strip()
+
+
 def keep_commit(root: Path, run: str, of: str) -> None:
     """Keeps a run's commit reachable for good."""
     _ok(root, "update-ref", RUN_REFS + run, of)
