@@ -1,4 +1,4 @@
-"""The verbs that tell what the lab knows: where the search stands, and the best of every niche. They change nothing."""
+"""The verbs summary and archive: the state of the search, and the best of every niche. They change nothing."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
-import typer
+import click
 
 from research.agents import autonomy
-from research.cli.kit import JsonFlag, show
-from research.cli.runs import this_lab
+from research.cli.kit import json_option, show, this_lab
 from research.core import git
 from research.core.errors import ResearchError
 from research.core.records import Plan
@@ -30,12 +29,6 @@ from research.verdict.summary_text import BELIEVED, phase_shown, rows
 NO_NICHE = "No niche holds a result yet."
 
 
-def register(app: typer.Typer) -> None:
-    """Adds this module's verbs to the front door."""
-    app.command("summary")(summary)
-    app.command("archive")(archive)
-
-
 def open_memory(lab: Lab) -> Store:
     """The memory, caught up if anything waits for that; where nothing was ever recorded, no file is made."""
     runs = lab.paths.runs
@@ -48,8 +41,10 @@ def open_memory(lab: Lab) -> Store:
     return store
 
 
-def summary(as_json: JsonFlag = False) -> None:
-    """Show where the search stands: baseline, best, plan, conjectures, elites, what to avoid, warnings."""
+@click.command("summary")
+@json_option
+def summary(as_json: bool) -> None:
+    """Shows the state of the search."""
     lab = this_lab()
     with open_memory(lab) as store:
         where = git.head(lab.work)
@@ -84,8 +79,10 @@ def summary(as_json: JsonFlag = False) -> None:
         _print_rows(told)
 
 
-def archive(as_json: JsonFlag = False) -> None:
-    """Show the best configuration of every niche, the lowest mean first."""
+@click.command("archive")
+@json_option
+def archive(as_json: bool) -> None:
+    """Shows the best configuration of every niche."""
     lab = this_lab()
     with open_memory(lab) as store:
         digest = remembered(store, git.head(lab.work).branch)
