@@ -7,7 +7,7 @@ import click
 from research.cli.kit import Amount, here, json_option, say_to_stderr, show
 from research.core.clock import system_clock, utc
 from research.core.settings import SETTINGS
-from research.runs.backends import BACKENDS
+from research.runs.backends import BACKENDS, DEFAULT_BACKEND, DEFAULT_GPU
 from research.store.open import read_store
 
 NOTIFY = (
@@ -24,8 +24,8 @@ NOTIFY = (
 @click.option("--max-usd", type=Amount(), help="End before a usual run would go beyond it.")
 @click.option("--usd-per-hour", type=Amount(), default=0.0, help="Price of an hour of running.")
 @click.option("--workers", type=click.IntRange(min=1), default=1, help="Candidates evaluated at once.")
-@click.option("--backend", default="local", help=f"Where to run: {', '.join(BACKENDS)}.")
-@click.option("--gpu", default="H100", help="GPU of a remote backend.")
+@click.option("--backend", default=DEFAULT_BACKEND, help=f"Where to run: {', '.join(BACKENDS)}.")
+@click.option("--gpu", default=DEFAULT_GPU, help="GPU of a remote backend.")
 @click.option(
     "--timeout", type=Amount(), default=SETTINGS.default_timeout_minutes, help="Time limit of a run in minutes."
 )

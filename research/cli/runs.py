@@ -14,7 +14,7 @@ from research.core.contract import RUN_LOG
 from research.core.errors import UsageError
 from research.core.records import Decision
 from research.core.settings import SETTINGS
-from research.runs.backends import BACKENDS
+from research.runs.backends import BACKENDS, DEFAULT_BACKEND, DEFAULT_GPU
 from research.runs.failure import classify
 from research.runs.log import read_log, read_summary
 
@@ -123,8 +123,8 @@ def decide(run: str, decision: Decision, why: str, as_json: bool) -> None:
 
 @click.command("replicate")
 @click.argument("commit", required=False, help="The commit; by default HEAD.")
-@click.option("--backend", default="local", help=f"Where to run it: {', '.join(BACKENDS)}.")
-@click.option("--gpu", default="H100", help="GPU of a remote backend.")
+@click.option("--backend", default=DEFAULT_BACKEND, help=f"Where to run it: {', '.join(BACKENDS)}.")
+@click.option("--gpu", default=DEFAULT_GPU, help="GPU of a remote backend.")
 @click.option("--timeout", type=Amount(), default=SETTINGS.default_timeout_minutes, help="Time limit in minutes.")
 @json_option
 def replicate(commit: str | None, backend: str, gpu: str, timeout: float, as_json: bool) -> None:

@@ -10,6 +10,7 @@ from research.core import contract, git
 from research.core.errors import ResearchError
 from research.core.records import Run
 from research.runs import preflight
+from research.runs.backends import DEFAULT_BACKEND
 from research.runs.code_change import with_change
 from research.runs.failure import NO_SUMMARY, classify
 from research.runs.log import LogText, parse_text, read_log, read_summary
@@ -66,7 +67,7 @@ def adopt_folder(folder: Path, root: Path, now_utc: str) -> Run:
         started_utc=score.started_utc or now_utc,
         finished_utc=now_utc,
         seed=score.seed if score.seed is not None else contract.DEFAULT_SEED,
-        backend="local",
+        backend=DEFAULT_BACKEND,
         device=score.device,
         train_sha256=score.train_sha256 or "",
         contract=score.contract,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -12,8 +13,8 @@ from typing import Any
 from research.core.errors import ConfigurationError
 from research.core.files import held, read_json, write_json
 from research.runs import gpu
-from research.runs.backend import CommandResult, Launch, StopRequest
-from research.runs.local import LocalBackend
+from research.runs.backend import Backend, CommandResult, Launch, StopRequest
+from research.runs.local import run_process
 
 ENV_SCRIPT = "AUTORESEARCH_SCRIPT"
 """A JSON file: a list of plays, each a kind or an object, with how far it was played kept next to it; or an object
@@ -137,7 +138,8 @@ def _player_of(path: Path) -> Player:
     try:
         return surface_of(value["surface"])
     except (TypeError, ValueError, AttributeError) as error:
-        raise ConfigurationError(f"{path} describes no surface ({error}).", "See research/runs/surface.py.") from None
+        what = f"{path} describes no surface ({error})."
+        raise ConfigurationError(what, "See research/runs/scripted_surface.py.") from None
 
 
 def _play_of(item: Any) -> Play:
@@ -147,7 +149,7 @@ def _play_of(item: Any) -> Play:
     return play
 
 
-class ScriptedBackend(LocalBackend):
+class ScriptedBackend(Backend):
     """Plays outcomes instead of running the command.
 
     Args:
@@ -158,30 +160,25 @@ class ScriptedBackend(LocalBackend):
     name = "scripted"
 
     def __init__(self, environment: Mapping[str, str] | None = None, player: Player | None = None) -> None:
-        super().__init__(environment)
-        self.watch = lambda: gpu.Watch(None)
+        self._environment = dict(os.environ if environment is None else environment)
         self._player = player
-        self._play = Play("error")
 
     def check(self, launch: Launch) -> None:
         """Raises ConfigurationError without a script."""
         if self._player is None and not self._environment.get(ENV_SCRIPT):
             raise ConfigurationError("There is no script to play.", f"Set {ENV_SCRIPT} to a JSON list of plays.")
 
-    def command(self, launch: Launch) -> tuple[str, ...]:
-        """The player with the play at hand."""
-        return (sys.executable, "-I", "-S", str(_PLAYER), json.dumps(asdict(self._play)))
-
     def run(
         self, launch: Launch, emit: Callable[[bytes], None], say: Callable[[str], None], stop: StopRequest
     ) -> CommandResult:
         """Plays the next outcome; see research.runs.backend."""
         player = self._player or _player_of(Path(self._environment[ENV_SCRIPT]))
-        self._play = player(launch)
-        if self._play.kind == "infrastructure":
+        play = player(launch)
+        if play.kind == "infrastructure":
             return CommandResult("infrastructure", 75, None, "scripted: the infrastructure failed")
-        if self._play.kind == "capacity":
+        if play.kind == "capacity":
             return CommandResult("capacity", 69, None, "scripted: no GPU within the queue timeout")
-        if self._play.limit_s is not None:
-            launch = replace(launch, timeout_s=self._play.limit_s)
-        return super().run(launch, emit, say, stop)
+        if play.limit_s is not None:
+            launch = replace(launch, timeout_s=play.limit_s)
+        command = (sys.executable, "-I", "-S", str(_PLAYER), json.dumps(asdict(play)))
+        return run_process(launch, command, self._environment, lambda: gpu.Watch(None), emit, stop)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import fields
 
 from research.agents.night.state import NightState, is_cut_off
+from research.runs.backends import DEFAULT_BACKEND
 
 _DEFAULTS = {field.name: field.default for field in fields(NightState)} | {
     "agent": "builtin",
-    "backend": "local",
+    "backend": DEFAULT_BACKEND,
     "seed": 0,
     "workers": 1,
 }

@@ -10,6 +10,7 @@ from research.agents.night import limits
 from research.agents.night.state import NightState, moment, worked_s
 from research.core.clock import utc
 from research.core.records import Run
+from research.runs.backends import is_remote
 
 _SAME = ("agent", "backend", "gpu", "policy", "seed")
 """What makes a command another one: half of a night planned or judged in one way, half in another, is neither."""
@@ -26,7 +27,7 @@ def why_new(before: NightState, wanted: NightState, runs: Sequence[Run], now: da
     """
     for name in _SAME:
         was = getattr(before, name)
-        if was != getattr(wanted, name) and (name != "gpu" or wanted.backend != "local"):
+        if was != getattr(wanted, name) and (name != "gpu" or is_remote(wanted.backend)):
             return f"had --{name} {was}"
     old, new = before.limits, wanted.limits
     given = ((old.max_runs, new.max_runs), (old.hours, new.hours), (old.max_usd, new.max_usd))

@@ -22,6 +22,7 @@ from research.lab.lab import Lab
 from research.lab.launch import Request
 from research.lab.plan import POLICY_FACT, SEED_FACT, plan_ahead
 from research.lab.worktrees import remove_worker_trees
+from research.runs.preflight import COMMAND
 from research.store.db import Store
 from research.verdict import JUDGES
 
@@ -63,16 +64,16 @@ def run_night(paths: LabPaths, options: Options, say: Callable[[str], None]) -> 
     """
     if options.notify:
         require_command(options.notify)
-    slots = setup.slots(options.workers, options.backend, os.environ)
     with _alone(paths), open(os.devnull, "wb") as nowhere:
         lab = _quiet_lab(paths, nowhere, options.policy)
-        request = Request((), backend=options.backend, gpu=options.gpu, timeout_s=options.timeout_s)
-        setup.check_backend(lab, request)
+        request = Request(COMMAND, backend=options.backend, gpu=options.gpu, timeout_s=options.timeout_s)
+        backend = lab.make_backend(options.backend, lab.environment)
+        slots = setup.slots(options.workers, backend, lab.environment)
+        setup.prepare_backend(backend, request.launch("", paths.runs, paths.root, None), say)
         editor = editor_of(options.agent, lab)
         with lab.open() as store:
             before = store.fact(FACT)
             begun, instead = _begin(lab, store, _new_night(lab, options))
-        setup.provide_data(paths.root, lab.environment, options.backend, say)
         say(resume.opening(begun, lab.clock(), instead))
         if unseen := setup.uncommitted(paths.root):
             say(unseen)

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from research.core.settings import SETTINGS
+from research.runs.backends import DEFAULT_GPU
 
 LOCK = ".night.lock"
 """File in the memory's folder that whoever runs a night holds."""
@@ -73,7 +74,7 @@ class NightState:
     resumed: int = 0
     alive_utc: str | None = None
     paused_s: float = 0.0
-    gpu: str = "H100"
+    gpu: str = DEFAULT_GPU
     timeout_s: float = SETTINGS.default_timeout_minutes * 60
     policy: str = "discovery"
 

@@ -11,8 +11,9 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from research.core.check import Check
 from research.core.errors import ConfigurationError, ResearchError
-from research.runs.backend import CommandResult, EndKind, Launch, StopRequest
+from research.runs.backend import Backend, CommandResult, EndKind, Launch, StopRequest
 from research.runs.modal import client, data, settings
 from research.runs.modal import reap as modal_reap
 from research.runs.modal import tree as modal_tree
@@ -28,11 +29,8 @@ EXIT_CAPACITY = 69
 EXIT_CONFIGURATION = 78
 ENDED_BY_LIMIT = (124, 137)  # what timeout(1) exits with when it ended the command politely, or by force
 
-reap = modal_reap.reap
-"""Ends sandboxes whose launcher on this machine is gone; for the runner's --reap."""
 
-
-class ModalBackend:
+class ModalBackend(Backend):
     """The backend "modal".
 
     Args:
@@ -119,6 +117,16 @@ class ModalBackend:
     def reap(self, root: Path) -> list[str]:
         """Ends sandboxes whose launcher on this machine is gone; see modal_reap.reap."""
         return modal_reap.reap(root, self._env)
+
+    @staticmethod
+    def examine(environment: Mapping[str, str]) -> Check:
+        """Checks whether there is a token, without reading it."""
+        config = Path(environment.get("MODAL_CONFIG_PATH") or "~/.modal.toml").expanduser()
+        if environment.get("MODAL_TOKEN_ID") and environment.get("MODAL_TOKEN_SECRET"):
+            return Check("modal", True, "a token is in the environment")
+        if config.is_file():
+            return Check("modal", True, f"a token is in {config}")
+        return Check("modal", True, "no token: only --backend modal needs one", "uv run modal setup")
 
     def _pack(self, launch: Launch, work: Path) -> tuple[modal_tree.Tree, modal_tree.ImageSpec]:
         for name in ("tree", "image"):
