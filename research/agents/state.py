@@ -97,11 +97,6 @@ def _is_name(word: str) -> bool:
     return word.replace("-", "").replace("!", "").isalnum()
 
 
-def launch_command(options: str) -> str:
-    """Return the command line of a launch."""
-    return f"python scripts/run_experiment.py {options} -- uv run train.py > run.log 2>&1"
-
-
 def open_runs(paths: LabPaths, store: Store) -> tuple[list[Run], list[Run]]:
     """Return the runs without an end: those in progress, and those whose runner and command are gone."""
     runs = [(run, is_alive(paths.runs / run.folder)) for run in store.open_runs()]

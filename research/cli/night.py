@@ -7,6 +7,7 @@ import click
 from research.cli.kit import Amount, here, json_option, say_to_stderr, show
 from research.core.clock import system_clock, utc
 from research.core.settings import SETTINGS
+from research.core.text import count_of
 from research.runs.backends import BACKENDS, DEFAULT_BACKEND, DEFAULT_GPU
 from research.store.open import read_store
 
@@ -54,7 +55,6 @@ def night(
     as_json: bool,
 ) -> None:
     """Works until a limit is reached, then writes the morning page."""
-    from research.agents.night.resume import count
     from research.agents.night.start import Options, run_night
     from research.agents.night.state import Limits
     from research.report.write import read_data, write_page
@@ -67,7 +67,7 @@ def night(
     with read_store(paths) as store:
         page = read_data(store, paths, utc(system_clock()), state.branch if store.judged(state.branch) else None)
     report = write_page(page, paths)
-    end = f"Ended: {state.stop_reason}. {count(state.runs)}, {done.kept} kept. {done.found}".rstrip()
+    end = f"Ended: {state.stop_reason}. {count_of(state.runs, 'run')}, {done.kept} kept. {done.found}".rstrip()
     data = {
         "runs": state.runs,
         "kept": done.kept,

@@ -115,7 +115,7 @@ def decide(run: str, decision: Decision, why: str, as_json: bool) -> None:
     from research.lab import apply_verdict
 
     if not (why := " ".join(why.split())):
-        raise UsageError("The reason is empty.", f"Type: research decide {run} {decision} --why 'WHAT YOU KNOW'")
+        raise UsageError("The reason is empty.", f"Type: uv run research decide {run} {decision} --why 'WHAT YOU KNOW'")
     lab = this_lab()
     with lab.open() as store:
         _show_settled("decide", apply_verdict.decide(lab, store, run, decision, why), as_json)

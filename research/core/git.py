@@ -237,7 +237,7 @@ def move_branch(root: Path, branch: str, new: str, old: str) -> None:
         _ok(root, "update-ref", "-m", "research settle", f"refs/heads/{branch}", new, old)
         return
     if branch_tip(root, branch) != old:
-        raise GitError(f"{branch} moved while it was being settled.", "Type: research settle")
+        raise GitError(f"{branch} moved while it was being settled.", "Type: uv run research settle")
     _ok(root, "reset", "--quiet", "--keep", new)
 
 

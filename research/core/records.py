@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, cast
 
+from research.core.clock import seconds_between
 from research.core.contract import SUMMARY_MARK
 
 Outcome = Literal[
@@ -176,6 +177,11 @@ class Run:
     statements_removed: int = 0
     plan: str | None = None
 
+    @property
+    def wall_s(self) -> float:
+        """Seconds from start to end, 0 while it runs."""
+        return seconds_between(self.started_utc, self.finished_utc)
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -185,6 +191,10 @@ class Estimate:
     low: float
     high: float
     n: int
+
+    def in_words(self, sign: str = "") -> str:
+        """Writes the mean with its interval; sign "+" writes that of a gain too."""
+        return f"{self.mean:{sign}.6f} [{self.low:{sign}.6f}, {self.high:{sign}.6f}]"
 
 
 @dataclass(frozen=True)
@@ -252,6 +262,12 @@ class Judged:
     verdict: Verdict | None = None
     order: int = 0
     earlier: tuple[tuple[int, Decision], ...] = ()
+
+
+def runs_since_keep(history: Sequence[Judged]) -> int:
+    """Counts the runs after the last kept one, all of them where none was kept."""
+    kept = (n for n, item in enumerate(reversed(history)) if item.verdict and item.verdict.decision == "keep")
+    return next(kept, len(history))
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from research.core import git
+from research.core.commands import replicate_command
 from research.core.contract import BRANCHES
 from research.core.errors import ResearchError
 from research.core.records import Decision, Run, Verdict
@@ -40,14 +41,14 @@ def settle(lab: Lab, store: Store, name: str | None = None) -> Settled:
     if run is None:
         return Settled(None, None, git.head(root).commit, "Nothing to settle.")
     if run.outcome is None:
-        raise CannotSettle(f"{run.run} has not ended.", "Wait for its end line, then type: research settle")
+        raise CannotSettle(f"{run.run} has not ended.", "Wait for its end line, then type: uv run research settle")
     verdict = store.verdict(run.run)
     if verdict is None:
         why = run.why or f"it ended as {run.outcome}"
         return Settled(run, None, git.branch_tip(root, run.branch), f"{run.run} has no verdict: {why}.")
     if verdict.is_open:
         what = f"{run.run} is not decided yet ({verdict.decision}: {verdict.why})."
-        raise CannotSettle(what, f"Type: research replicate {run.commit[:7]}")
+        raise CannotSettle(what, f"Type: {replicate_command(run.commit[:7])}")
     history = store.judged(run.branch)
     standing = lineage.incumbent(lineage.of_contract(history, run.branch, lineage.contract_of(run, history)))
     tip, say = _move(root, store, run, standing.commit if standing else None)
@@ -110,7 +111,7 @@ def _move(root: Path, store: Store, run: Run, target: str | None) -> tuple[str |
         git.move_branch(root, branch, target, tip)
     except git.GitError as error:  # such as the lock of somebody else's git, which is at work here
         what = f"{branch} was not moved: {error.what}"
-        raise CannotSettle(what, "When that is over, type: research settle") from None
+        raise CannotSettle(what, "When that is over, type: uv run research settle") from None
     return target, f"{branch} moved from {tip[:7]} to {target[:7]}."
 
 
@@ -139,7 +140,7 @@ def _check_move(root: Path, store: Store, run: Run, tip: str, target: str) -> No
         shown = ", ".join(changed[:5])
         raise CannotSettle(
             f"The work tree is not clean ({shown}), and moving {branch} would touch it.",
-            "Commit or stash the changes (git stash), then type: research settle",
+            "Commit or stash the changes (git stash), then type: uv run research settle",
         )
 
 

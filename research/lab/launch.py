@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from research.core import git
-from research.core.clock import run_name
+from research.core.clock import run_name, stamp
 from research.core.contract import DEFAULT_SEED, RUN_LOG
 from research.core.errors import ResearchError, UsageError
 from research.core.files import FileLock
@@ -150,7 +150,7 @@ def launch(lab: Lab, request: Request, asked: StopRequest | None = None) -> Laun
         commit = git.head(lab.work).commit
     except ResearchError:
         commit = None
-    name = run_name(lab.clock(), commit, lab.token(2))
+    name = run_name(stamp(lab.clock()), commit, lab.token(2))
     lab.say(f"start {name}")
     with Signals() if asked is None else contextlib.nullcontext(asked) as stop:
         end = _launched(lab, request, name, stop)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from research.core import contract, git
+from research.core.clock import run_name
 from research.core.errors import ResearchError
 from research.core.records import Run
 from research.runs import preflight
@@ -25,16 +26,9 @@ class NothingToRecord(ResearchError):
     """The path holds no finished run."""
 
 
-def run_name(stamp: str, commit: str, identity: str) -> str:
-    """A run's name that is the same whenever the same run is taken in.
-
-    Args:
-        stamp: YYYYMMDD-HHMMSS.
-        commit: Full hash, or "".
-        identity: What tells the run from every other.
-    """
-    digest = hashlib.sha256(identity.encode("utf-8", "replace")).hexdigest()
-    return f"{stamp}-{(commit or '0' * 7)[:7]}-{digest[:4]}"
+def _name(at: str, commit: str, identity: str) -> str:
+    """Names a run by what tells it from every other, so that it has the same name whenever it is imported."""
+    return run_name(at, commit, hashlib.sha256(identity.encode("utf-8", "replace")).hexdigest())
 
 
 def finished_folders(runs: Path, known: frozenset[str]) -> list[Path]:
@@ -59,7 +53,7 @@ def adopt_folder(folder: Path, root: Path, now_utc: str) -> Run:
     stamp = _stamp(score.started_utc) or _stamp(folder.name[len(HAND) :]) or _stamp(now_utc) or "00000000-000000"
     commit = (git.resolve(root, score.commit) if score.commit else None) or ""
     run = Run(
-        run=run_name(stamp, commit, folder.name),
+        run=_name(stamp, commit, folder.name),
         folder=folder.name,
         origin="hand",
         branch=_branch(root, commit),
@@ -144,7 +138,7 @@ def adopt_log(path: Path, root: Path, now_utc: str) -> Run:
     candidate = preflight.examine(root, "HEAD")
     measured = summary.metrics is not None and failure is None
     return Run(
-        run=run_name(_stamp(now_utc), candidate.commit.hash, digest),
+        run=_name(_stamp(now_utc), candidate.commit.hash, digest),
         folder="",
         origin="log",
         branch=candidate.branch,

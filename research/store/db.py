@@ -48,7 +48,7 @@ class Store:
         found = {row["name"] for row in self._read("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if missing := TABLES - found:
             self._db.close()
-            raise StoreDamaged(f"{path} lacks {', '.join(sorted(missing))}.", "Type: research record (it is rebuilt).")
+            raise StoreDamaged(f"{path} lacks {', '.join(sorted(missing))}.")
 
     def close(self) -> None:
         """Closes the connection."""

@@ -67,7 +67,7 @@ def import_path(store: Store, path: Path, at_utc: str) -> Imported:
     if first.startswith(b"{") and SCHEMA.encode() in first:
         return Imported(tuple(import_lines(store, content.decode("utf-8", "replace").rstrip("\n").split("\n"))))
     if path.name in (EVENTS, STATE):
-        raise NothingToImport(f"{path} is a part of a discovery folder.", f"Type: research import {path.parent}")
+        raise NothingToImport(f"{path} is a part of a discovery folder.", f"Type: uv run research import {path.parent}")
     if b"\x00" in content:
         raise NothingToImport(f"{path} holds zero bytes, so it is no UTF-8 text.", "Save it as UTF-8 and try again.")
     if b"\t" not in content:

@@ -30,7 +30,7 @@ def read_store(paths: LabPaths, wait_s: float = SETTINGS.busy_timeout_s) -> Stor
     if not paths.memory.exists():
         return Store(None)
     if not _has_content(paths.memory):  # SQLite would take it for a new one and write its tables, which look like ours
-        raise StoreDamaged(f"{paths.memory} is empty (0 bytes).", "Type: research record (it is rebuilt).")
+        raise StoreDamaged(f"{paths.memory} is empty (0 bytes).")
     return Store(paths.memory, wait_s)
 
 

@@ -6,9 +6,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from research.agents.night.state import Limits, NightState, moment
+from research.agents.night.state import Limits, NightState
 from research.core.records import Run
 from research.core.settings import SETTINGS
+from research.core.text import count_of
 
 LAUNCHED = frozenset({"scored", "crash", "timeout"})
 """Runs that count against a limit: those that said something about a candidate."""
@@ -44,7 +45,7 @@ def runs_of(state: NightState, runs: Sequence[Run], launched: Collection[str] = 
 
 def cost_usd(runs: Sequence[Run], usd_per_hour: float) -> float:
     """What runs cost: as their backend said, else their seconds at the given price."""
-    return sum(run.cost_usd if run.cost_usd is not None else seconds(run) / 3600 * usd_per_hour for run in runs)
+    return sum(run.cost_usd if run.cost_usd is not None else run.wall_s / 3600 * usd_per_hour for run in runs)
 
 
 def usual_cost(runs: Sequence[Run], usd_per_hour: float) -> UsualCost:
@@ -52,15 +53,8 @@ def usual_cost(runs: Sequence[Run], usd_per_hour: float) -> UsualCost:
     if not runs:
         return UsualCost(0.0, usd_per_hour / 3600)
     usual = [run for run in runs if run.outcome == "scored"] or runs
-    usd, length = [cost_usd([run], usd_per_hour) for run in usual], sum(map(seconds, usual))
+    usd, length = [cost_usd([run], usd_per_hour) for run in usual], sum(run.wall_s for run in usual)
     return UsualCost(median(usd), sum(usd) / length if length else 0.0)
-
-
-def seconds(run: Run) -> float:
-    """Wall-clock seconds of a finished run."""
-    if run.finished_utc is None:
-        return 0.0
-    return max(0.0, (moment(run.finished_utc) - moment(run.started_utc)).total_seconds())
 
 
 def reached(
@@ -85,8 +79,7 @@ def reached(
         usual: What a run costs.
     """
     if limits.max_runs is not None and runs + len(in_flight) >= limits.max_runs:
-        made = "1 run was" if limits.max_runs == 1 else f"{limits.max_runs} runs were"
-        return f"{made} made (--max-runs)"
+        return f"{count_of(limits.max_runs, 'run')} {'was' if limits.max_runs == 1 else 'were'} made (--max-runs)"
     if limits.hours is not None and worked_s >= limits.hours * 3600:
         return f"{limits.hours:g} hours are over (--hours)"
     if limits.max_usd is not None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from research.core.commit_message import idea_of
-from research.core.records import Estimate, Judged, Run, Verdict
+from research.core.records import Judged, Run, Verdict
 from research.verdict import lineage
 from research.verdict.judge import RULE as EVIDENCE
 
@@ -25,7 +25,7 @@ def line_of(number: int, run: Run, verdict: Verdict | None) -> str:
     lines = textwrap.wrap(_name(run, verdict), room, break_on_hyphens=False) or [""]
     if verdict is not None and verdict.difference is not None:
         sure = f" P {verdict.p_better:.2f}" if verdict.p_better is not None else ""
-        change = f"{_signed(verdict.difference)}{sure}"
+        change = f"  {verdict.difference.in_words('+')}{sure}"
         if len(lines[-1]) + len(change) <= room:
             lines[-1] += change
         else:
@@ -45,12 +45,6 @@ def _is_of_baseline(run: Run, verdict: Verdict) -> bool:
     """Whether a run measured what its branch began with, which another night may have made as an experiment."""
     again = verdict.rule == EVIDENCE and verdict.decision == "keep" and verdict.incumbent == run.commit
     return verdict.baseline or (again and verdict.difference is None)  # none stood before, to compare with
-
-
-def _signed(difference: Estimate | None) -> str:
-    if difference is None:
-        return ""
-    return f"  {difference.mean:+.6f} [{difference.low:+.6f}, {difference.high:+.6f}]"
 
 
 def news(run: Run, verdict: Verdict, history: Sequence[Judged]) -> Literal["win", "kept"] | None:
@@ -77,4 +71,5 @@ def good_news(run: Run, verdict: Verdict) -> str:
     value = f"{estimate.mean:.6f} (n={estimate.n})" if estimate else "unknown"
     why = "one run only" if estimate is None or estimate.n < 2 else "zero is within the interval"
     head = "Confirmed" if verdict.is_confirmed else f"Kept, not confirmed ({why})"
-    return f"{head}: {_name(run)}; val_bpb {value}{_signed(verdict.difference)}"
+    gain = f"  {verdict.difference.in_words('+')}" if verdict.difference else ""
+    return f"{head}: {_name(run)}; val_bpb {value}{gain}"

@@ -24,7 +24,7 @@ def found(memory: Memory, gains: Mapping[str, Gain]) -> str:
     if best.key == base.key:
         return "Nothing on the branch beats the baseline yet."
     value, gain = best.estimate, against_baseline(best, memory, gains)
-    far = f", {gain.mean:+.6f} [{gain.low:+.6f}, {gain.high:+.6f}] against the baseline" if gain else ""
+    far = f", {gain.in_words('+')} against the baseline" if gain else ""
     sure = "confirmed" if is_confirmed(gain, value) else "not confirmed"
     return f"Best on the branch: {idea_of(best.subject)}; val_bpb {value.mean:.6f} (n={value.n}){far}, {sure}."
 

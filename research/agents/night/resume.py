@@ -7,9 +7,10 @@ from dataclasses import replace
 from datetime import datetime
 
 from research.agents.night import limits
-from research.agents.night.state import NightState, moment, worked_s
-from research.core.clock import utc
+from research.agents.night.state import NightState, worked_s
+from research.core.clock import moment, utc
 from research.core.records import Run
+from research.core.text import count_of
 from research.runs.backends import is_remote
 
 _SAME = ("agent", "backend", "gpu", "policy", "seed")
@@ -73,13 +74,13 @@ def opening(state: NightState, now: datetime, instead: str = "") -> str:
     """
     most = state.limits
     parts = [
-        count(most.max_runs) if most.max_runs is not None else "",
+        count_of(most.max_runs, "run") if most.max_runs is not None else "",
         f"{most.hours:g} h" if most.hours is not None else "",
         f"${most.max_usd:g}" if most.max_usd is not None else "",
     ]
     until = ", ".join(part for part in parts if part) or "Ctrl-C"
     again = f" (a new night: {instead})" if instead else ""
-    again = f" (taken up again after {count(state.runs)}{_left(state, now)})" if state.resumed else again
+    again = f" (taken up again after {count_of(state.runs, 'run')}{_left(state, now)})" if state.resumed else again
     return f"{state.night} on {state.branch}, agent {state.agent}, until {until}{again}. Ctrl-C ends it cleanly."
 
 
@@ -87,17 +88,12 @@ def _left(state: NightState, now: datetime) -> str:
     """What the limits leave, "" without one."""
     most = state.limits
     parts = [
-        count(max(0, most.max_runs - state.runs)) if most.max_runs is not None else "",
+        count_of(max(0, most.max_runs - state.runs), "run") if most.max_runs is not None else "",
         _hours(most.hours - worked_s(state, now) / 3600) if most.hours is not None else "",
         f"${max(0.0, most.max_usd - state.usd):.2f}" if most.max_usd is not None else "",
     ]
     left = " and ".join(part for part in parts if part)
     return f", {left} left" if left else ""
-
-
-def count(runs: int) -> str:
-    """So many runs."""
-    return f"{runs} run" if runs == 1 else f"{runs} runs"
 
 
 def _hours(hours: float) -> str:

@@ -13,11 +13,12 @@ from research.agents.night.editors import editor_of
 from research.agents.night.loop import CONFIGURATION, Night
 from research.agents.night.notify import Command, require_command, silent
 from research.agents.night.state import FACT, LOCK, Limits, NightState, from_json, is_cut_off
-from research.core.clock import run_name, utc
+from research.core.clock import stamp, utc
 from research.core.errors import ResearchError
 from research.core.files import append_line, held
 from research.core.git import branch_tip
 from research.core.paths import LabPaths
+from research.core.text import count_of
 from research.lab.lab import Lab
 from research.lab.launch import Request
 from research.lab.plan import POLICY_FACT, SEED_FACT, plan_ahead
@@ -100,8 +101,8 @@ def _alone(paths: LabPaths) -> Iterator[None]:
         try:
             stack.enter_context(held(paths.discovery / LOCK, 0.0))
         except TimeoutError:
-            what = "A night is going on in this checkout."
-            raise ResearchError(what, "Watch it: research watch. Or work in another clone of the repository.") from None
+            step = "Watch it: uv run research watch. Or work in another clone of the repository."
+            raise ResearchError("A night is going on in this checkout.", step) from None
         yield
 
 
@@ -119,7 +120,7 @@ def _new_night(lab: Lab, options: Options) -> NightState:
     """Returns the state of a night that begins now; its branch is chosen later."""
     now = lab.clock()
     return NightState(
-        night="night-" + run_name(now, None, "")[:15],
+        night=f"night-{stamp(now)}",
         branch="",
         agent=options.agent,
         backend=options.backend,
@@ -144,7 +145,7 @@ def _begin(lab: Lab, store: Store, wanted: NightState) -> tuple[NightState, str]
     if before and is_cut_off(before):
         gone = None if branch_tip(root, before.branch) else f"was on {before.branch}, which is gone"
         if why := gone or resume.why_new(before, wanted, store.runs(), now):
-            instead = f"{before.night}, interrupted after {resume.count(before.runs)}, {why}"
+            instead = f"{before.night}, interrupted after {count_of(before.runs, 'run')}, {why}"
         else:
             wanted = resume.taken_up(before, wanted, store.runs(), now)
     branch = setup.take_branch(root, wanted.branch or None, now)

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 
+from research.core.clock import moment
 from research.core.settings import SETTINGS
 from research.runs.backends import DEFAULT_GPU
 
@@ -104,8 +105,3 @@ def is_cut_off(state: NightState) -> bool:
 def worked_s(state: NightState, now: datetime) -> float:
     """Seconds for which a night was at work, if it is at work now."""
     return (now - moment(state.started_utc)).total_seconds() - state.paused_s
-
-
-def moment(text: str) -> datetime:
-    """A record's time."""
-    return datetime.fromisoformat(text.replace("Z", "+00:00"))
