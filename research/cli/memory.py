@@ -20,8 +20,8 @@ from research.runs.hand_made import HAND
 from research.runs.log import clean
 from research.store import reads
 from research.store.db import Store
-from research.store.foreign import Foreign, foreign
 from research.store.open import read_store
+from research.store.reads import Foreign, foreign
 from research.verdict.summary_cache import Niche, Standing, remembered
 from research.verdict.summary_rows import WARNINGS_SHOWN, Row, as_text, head_warnings
 from research.verdict.summary_text import BELIEVED, phase_shown, rows

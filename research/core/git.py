@@ -174,12 +174,6 @@ def keep_commit(root: Path, run: str, of: str) -> None:
     _ok(root, "update-ref", RUN_REFS + run, of)
 
 
-def kept_commits(root: Path) -> dict[str, str]:
-    """Run name to full hash, for every run whose commit is kept."""
-    text = _text(_ok(root, "for-each-ref", "--format=%(refname) %(objectname)", RUN_REFS))
-    return {line.split(" ")[0][len(RUN_REFS) :]: line.split(" ")[1] for line in text.splitlines()}
-
-
 def branch_tip(root: Path, branch: str) -> str | None:
     """Full hash of a branch's tip, None without such a branch."""
     return resolve(root, f"refs/heads/{branch}")

@@ -20,8 +20,8 @@ from research.core.settings import SETTINGS
 from research.core.text import count_of
 from research.report.text import title_of
 from research.report.usage import cost_of, utilisation, wall_seconds
-from research.store.foreign import Foreign
 from research.store.ledger import has_row
+from research.store.reads import Foreign
 from research.verdict import lineage
 from research.verdict.archive import NO_CHANGE
 from research.verdict.comparable import is_believable

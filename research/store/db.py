@@ -15,8 +15,8 @@ from research.store.connect import StoreDamaged, connect, transaction, translate
 from research.store.rows import event_from_row, from_row, to_row
 from research.store.schema import TABLES
 
-TELLING = " WHERE counted = 1 AND outcome IN ({})".format(", ".join(f"'{one}'" for one in sorted(ledger.ROW_OUTCOMES)))
-"""The runs that say something about a candidate: those of the ledger. An interrupted one is nobody's crash."""
+RESULTS = " WHERE counted = 1 AND outcome IN ({})".format(", ".join(f"'{one}'" for one in sorted(ledger.ROW_OUTCOMES)))
+"""The runs that are results of a candidate, as in the ledger. An interrupted one is nobody's crash."""
 
 
 def _judged(run: Run, verdicts: list[tuple[int, Verdict]]) -> Judged:
@@ -203,12 +203,19 @@ class Store:
             return [from_row(Verdict, row) for row in self._read("SELECT * FROM verdicts ORDER BY seq")]
         return [from_row(Verdict, row) for row in self._read("SELECT * FROM verdicts WHERE run = ? ORDER BY seq", run)]
 
-    def judged(self, branch: str | None = None) -> list[Judged]:
-        """Counted runs that ended by themselves, in order of start, with their verdicts; of one branch or of all."""
-        where = TELLING + (" AND branch = ?" if branch is not None else "")
-        rows = self._read("SELECT * FROM runs" + where + " ORDER BY seq", *([branch] if branch is not None else []))
+    def judged(self, branch: str | None = None, run_columns: str = "*", verdict_columns: str = "*") -> list[Judged]:
+        """Reads the counted runs that ended by themselves with their verdicts, in order of start.
+
+        Args:
+            branch: Their branch, None for all.
+            run_columns: Columns of runs, where not all are needed; the other fields take their defaults.
+            verdict_columns: Columns of verdicts, likewise; seq and run among them.
+        """
+        where = RESULTS + (" AND branch = ?" if branch is not None else "")
+        branches = [branch] if branch is not None else []
+        rows = self._read(f"SELECT {run_columns} FROM runs{where} ORDER BY seq", *branches)
         known: dict[str, list[tuple[int, Verdict]]] = {}
-        for row in self._read("SELECT * FROM verdicts ORDER BY seq"):
+        for row in self._read(f"SELECT {verdict_columns} FROM verdicts ORDER BY seq"):
             known.setdefault(row["run"], []).append((row["seq"], from_row(Verdict, row)))
         return [_judged(from_row(Run, row), known.get(row["run"], [])) for row in rows]
 

@@ -43,22 +43,20 @@ def from_plain(kind: type[Record], plain: Mapping[str, Any]) -> Record:
     Raises:
         ValueError: if what is needed is missing or of the wrong kind.
     """
-    values: dict[str, Any] = {}
-    for item in fields(kind):
-        if item.name not in plain:
-            continue
-        value = plain[item.name]
-        if item.name in _PARTS and value is not None:
-            value = _PARTS[item.name](**value)
-        elif item.name == "suspect":
-            value = tuple(value)
-        elif item.name in _FLAGS:
-            value = bool(value)
-        values[item.name] = value
+    known = kind.__dataclass_fields__
     try:
-        return kind(**values)
+        return kind(**{name: _value(name, value) for name, value in plain.items() if name in known})
     except TypeError as error:
         raise ValueError(f"not a whole {kind.__name__.lower()}: {error}") from None
+
+
+def _value(name: str, value: Any) -> Any:
+    """Returns a field's value from its JSON value."""
+    if name in _PARTS and value is not None:
+        return _PARTS[name](**value)
+    if name == "suspect":
+        return tuple(value)
+    return bool(value) if name in _FLAGS else value
 
 
 def to_row(record: Run | Verdict | Plan) -> dict[str, Any]:
@@ -73,11 +71,8 @@ def to_row(record: Run | Verdict | Plan) -> dict[str, Any]:
 
 
 def from_row(kind: type[Record], row: Mapping[str, Any]) -> Record:
-    """A record from column values."""
-    plain = dict(row)
-    for name in _JSON_FIELDS & plain.keys():
-        if plain[name] is not None:
-            plain[name] = json.loads(plain[name])
+    """Reads a record from column values."""
+    plain = {name: json.loads(v) if v is not None and name in _JSON_FIELDS else v for name, v in row.items()}
     return from_plain(kind, plain)
 
 
