@@ -19,7 +19,7 @@ VERBS = {
     "import": ("store", "Import a ledger, an export, or an older memory; doing it twice changes nothing."),
     "last-review": ("verdict", "Show the review of the run that was judged last."),
     "next": ("next", "Show the next plan and the prompt that an agent would get; nothing is changed."),
-    "night": ("night", "Experiment alone until a limit is reached; Ctrl-C ends cleanly, the same command goes on."),
+    "night": ("night", "Experiment alone until a limit is reached; Ctrl-C ends cleanly, the same command resumes."),
     "noise": ("verdict", "Show how much runs of the same code differ."),
     "parse-run": ("runs", "Show the metrics, the failure and the last lines of a run log."),
     "record": ("runs", "Record finished runs that were made by hand."),
@@ -105,5 +105,5 @@ def _sentence(text: str) -> str:
 
 
 def main() -> None:
-    """The console script."""
+    """Runs the console script."""
     sys.exit(run(sys.argv[1:]))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def _memory(lab: Lab) -> Store:
-    """The memory, caught up where there is anything to catch up with; a lab without a run is left untouched."""
+    """Opens the memory, caught up where there is anything to catch up with; makes no file in a new lab."""
     there = lab.paths.memory.exists() or lab.paths.runs.exists() or lab.paths.ledger.exists()
     return lab.open() if there else read_store(lab.paths)
 

@@ -104,7 +104,7 @@ def _check(names: tuple[str, ...]) -> None:
 
 
 def _progress(total: int) -> Any:
-    """Words for someone waiting at a terminal, none in a pipe."""
+    """Returns what reports progress at a terminal, and nothing in a pipe."""
 
     def say(done: int) -> None:
         if sys.stderr.isatty() and done % SAY_EVERY == 0:
@@ -140,13 +140,13 @@ def _row_data(row: Row) -> dict[str, Any]:
 
 
 def _estimate_data(e: Estimate) -> dict[str, float | int | None]:
-    """An estimate for JSON, which has no infinity."""
+    """Returns an estimate for JSON, which has no infinity."""
     mean, low, high = (json.loads(json.dumps(x)) if abs(x) < float("inf") else None for x in (e.mean, e.low, e.high))
     return {"mean": mean, "low": low, "high": high, "n": e.n}
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    """One row of the table; gains in 0.0001 bpb with their 95 % intervals."""
+    """Returns one row of the table; gains in 0.0001 bpb with their 95 % intervals."""
     values = row.values
     return (
         row.policy,
@@ -166,7 +166,7 @@ def _spelled(e: Estimate, scale: float, digits: int) -> str:
 
 
 def _notes(answer: Comparison) -> str:
-    """What the table's numbers are, and the question they answer."""
+    """Explains the table's numbers and the question they answer."""
     q = answer.question
     return (
         f"{q.landscapes} landscapes x {q.runs} runs, noise {q.sigma:g} bpb, seed {q.seed}; gains in 0.0001 bpb, "
@@ -175,7 +175,7 @@ def _notes(answer: Comparison) -> str:
 
 
 def _by_family(answer: Comparison) -> list[tuple[str, ...]]:
-    """Every family's shipped gain, the header first."""
+    """Returns every family's shipped gain, the header first."""
     rows = [
         (name, str(rows[0].gain_over_first.n), *(_spelled(r.values["shipped_bpb"], SCALE, 0) for r in rows))
         for name, rows in answer.by_family.items()
@@ -184,13 +184,13 @@ def _by_family(answer: Comparison) -> list[tuple[str, ...]]:
 
 
 def _text(answer: Comparison) -> str:
-    """The tables as plain text: all families, then each family's shipped gain."""
+    """Writes the tables as plain text: all families, then each family's shipped gain."""
     whole = [HEADER, *(_cells(row) for row in answer.rows)]
     return "\n".join([*_table(whole), "", _notes(answer), "", *_table(_by_family(answer))])
 
 
 def _print_tables(answer: Comparison) -> None:
-    """The same for a terminal."""
+    """Prints the tables at a terminal."""
     from rich import box
     from rich.console import Console
     from rich.table import Table

@@ -63,14 +63,14 @@ def import_(path: Path, as_json: bool) -> None:
         "skipped": [asdict(one) for one in found.skipped],
         "doubtful": [asdict(one) for one in found.doubtful],
     }
-    lines = [f"{len(found.runs)} runs taken in from {path}; {found.known} were known already."]
-    lines += _listed("not taken in (kept as events)", found.skipped)
-    lines += _listed("taken in as they stand", found.doubtful)
+    lines = [f"{len(found.runs)} runs imported from {path}; {found.known} were known already."]
+    lines += _listed("not imported (kept as events)", found.skipped)
+    lines += _listed("imported with fields that could not be read", found.doubtful)
     show("import", data, "\n".join(lines), as_json)
 
 
 def _listed(what: str, items: Sequence[Skipped]) -> list[str]:
-    """A count and the first few."""
+    """Returns a count and the first few."""
     if not items:
         return []
     rest = [f"  and {len(items) - 10} more"] if len(items) > 10 else []

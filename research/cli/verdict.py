@@ -32,19 +32,19 @@ class Group:
     configurations: int
 
     def as_dict(self) -> dict[str, Any]:
-        """The group as JSON values."""
+        """Returns the group as JSON values."""
         numbers = {"sd": self.noise.sd, "low": self.noise.low, "high": self.noise.high, "n": self.noise.n}
         return {"contract": self.contract, **numbers, "runs": self.runs, "configurations": self.configurations}
 
     def cells(self) -> tuple[str, ...]:
-        """The group as a table's row."""
+        """Returns the group as a table's row."""
         known = self.noise
         interval = f"{known.low:.6f} to {known.high:.6f}"
         return (self.contract, f"{known.sd:.6f}", interval, str(known.n), str(self.runs), str(self.configurations))
 
 
 def groups_of(runs: Sequence[Scored]) -> list[Group]:
-    """The noise of every contract, in order of its first run."""
+    """Returns the noise of every contract, in order of its first run."""
     found = []
     for contract in dict.fromkeys(run.contract for run in runs if run.contract is not None):
         mine = [run for run in runs if run.contract == contract]
@@ -85,15 +85,15 @@ def noise(as_json: bool) -> None:
 
 
 def _sentence(known: Noise) -> str:
-    """The noise in words."""
-    told = f"One run has a standard deviation of {known.sd:.6f} bpb [{known.low:.6f}, {known.high:.6f}]"
-    said = f"{known.n} replicates" if known.n != 1 else "1 replicate"
+    """Writes the noise in words."""
+    spread = f"One run has a standard deviation of {known.sd:.6f} bpb [{known.low:.6f}, {known.high:.6f}]"
+    replicates = f"{known.n} replicates" if known.n != 1 else "1 replicate"
     assumed = f"and the assumption of {known.prior_sd:.4f}, which counts as {known.prior_n:g}"
-    return f"{told}, from {said} {assumed}."
+    return f"{spread}, from {replicates} {assumed}."
 
 
 def _show_table(groups: Sequence[Group]) -> None:
-    """The groups as a table, for a terminal."""
+    """Prints the groups as a table at a terminal."""
     from rich import box
     from rich.console import Console
     from rich.table import Table

@@ -28,7 +28,7 @@ FailureKind = Literal[
 
 Decision = Literal["keep", "replicate", "investigate", "discard"]
 """keep makes the commit the tip; discard puts the incumbent back; replicate needs another seed before either;
-investigate is too good to be believed yet: it needs a replicate and a look."""
+investigate is too good to be trusted after one run: it needs a replicate and a look."""
 
 OPEN_DECISIONS: frozenset[Decision] = frozenset({"replicate", "investigate"})
 """What git does not follow yet."""
@@ -65,7 +65,7 @@ class Metrics:
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
     def as_block(self) -> str:
-        """The nine as train.py prints them."""
+        """Writes the nine as train.py prints them."""
         values = {**self.as_dict(), "val_bpb": f"{self.val_bpb:.6f}"}
         return "".join([f"{SUMMARY_MARK}\n", *(f"{key + ':':<18}{value}\n" for key, value in values.items())])
 
@@ -87,7 +87,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Run:
-    """One launch of ``uv run train.py``, or one taken in from elsewhere.
+    """One launch of ``uv run train.py``, or one imported from elsewhere.
 
     Attributes:
         run: Its name, YYYYMMDD-HHMMSS-<7 hex>-<4 hex> (import-<16 hex> for rows of foreign ledgers).
@@ -119,7 +119,7 @@ class Run:
         audit_bpb_exact: The same by true UTF-8 bytes.
         peak_vram_mb: Peak memory in MiB.
         failure: Why there is no score.
-        suspect: Reasons not to believe the score; a suspect run is never kept by a rule.
+        suspect: Reasons not to trust the score; a suspect run is never kept by a rule.
         counted: Whether it is judged and has a ledger row.
         why: One sentence for people: why it is not counted, or how it ended.
         cost_usd: Estimated cost.

@@ -59,7 +59,7 @@ def settle(lab: Lab, store: Store, name: str | None = None) -> Settled:
 
 
 def _oldest(store: Store, root: Path) -> Run | None:
-    """The oldest run of the current branch whose verdict git has not followed.
+    """Finds the oldest run of the current branch whose verdict git has not followed.
 
     Raises:
         CannotSettle: on a detached HEAD.
@@ -80,7 +80,7 @@ def _oldest(store: Store, root: Path) -> Run | None:
 
 
 def find_run(store: Store, name: str) -> Run:
-    """The run of that name, or the only one that begins with it.
+    """Finds the run of that name, or the only one that begins with it.
 
     Raises:
         ResearchError: if there is none, or several.
@@ -103,7 +103,7 @@ def _move(root: Path, store: Store, run: Run, target: str | None) -> tuple[str |
     if target is None:
         return tip, f"{branch} has no incumbent yet; it stays where it is."
     if tip == target:
-        return tip, f"{branch} stands at {target[:7]}."
+        return tip, f"{branch} is at {target[:7]}."
     if tip is None:
         raise CannotSettle(f"The branch {branch} no longer exists.", f"Type: git branch {branch} {target[:7]}")
     try:
@@ -145,7 +145,7 @@ def _check_move(root: Path, store: Store, run: Run, tip: str, target: str) -> No
 
 
 def decide(lab: Lab, store: Store, name: str, decision: Decision, why: str) -> Settled:
-    """A person's verdict, which overrules the rule's, carried out at once.
+    """Stores a person's verdict, which overrules the rule's, and carries it out at once.
 
     Raises:
         ResearchError: if the run can't be kept or is unknown.

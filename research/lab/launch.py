@@ -91,7 +91,7 @@ class LaunchResult:
     repeats: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """The end line's object."""
+        """Returns the end line's object."""
         return dict(vars(self))
 
 

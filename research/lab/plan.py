@@ -29,7 +29,7 @@ POLICY_FACT = "plan_policy"
 
 
 def plan_seed(store: Store) -> int:
-    """The seed of this lab's plans."""
+    """Reads the seed of this lab's plans."""
     try:
         return int(store.fact(SEED_FACT) or 0)
     except ValueError:
@@ -37,13 +37,13 @@ def plan_seed(store: Store) -> int:
 
 
 def memory_of(lab: Lab, store: Store, branch: str) -> Memory:
-    """What is known of a branch under its present contract."""
+    """Returns what is known of a branch under its present contract."""
     history = store.judged(branch)
     return recall(history, branch)
 
 
 def next_plan(lab: Lab, store: Store, branch: str, in_flight: Sequence[Plan] = (), attempt: int = 0) -> Plan:
-    """The pending plan if it was made with all that is known now, else a new one that is put on record.
+    """Returns the pending plan if it was made with all that is known now, else records a new one.
 
     Args:
         lab: The lab.
@@ -80,8 +80,8 @@ def plan_ahead(lab: Lab, store: Store, branch: str) -> None:
     try:
         next_plan(lab, store, branch)
         digest = remembered(store, branch)
-        told = list(rows(digest, None, digest.warnings))
-        store.set_fact(SUMMARY_FACT + branch, json.dumps(told, ensure_ascii=False))
+        shown = list(rows(digest, None, digest.warnings))
+        store.set_fact(SUMMARY_FACT + branch, json.dumps(shown, ensure_ascii=False))
     except (ResearchError, ArithmeticError, LookupError, ValueError, TypeError) as error:
         lab.say(f"no plan could be made ({type(error).__name__}: {error}); research next says more")
 
@@ -93,7 +93,7 @@ def plan_again(lab: Lab, store: Store, branch: str) -> None:
 
 
 def carried_out(store: Store, branch: str, candidate: preflight.Candidate) -> Plan | None:
-    """The pending plan that a commit carries out; None where it does something else, as an agent may."""
+    """Finds the pending plan that a commit carries out; None where it does something else, as an agent may."""
     plan, commit = reads.plan_of(store, branch), candidate.commit
     if plan is None:
         return None

@@ -78,7 +78,7 @@ class StopRequest(Protocol):
     """A signal to the runner, seen from inside a backend."""
 
     def requested(self) -> int | None:
-        """The number of the signal that asks the run to end, None while nobody asked."""
+        """Returns the number of the signal that asks the run to end, None while nobody asked."""
 
     def wait(self, seconds: float) -> int | None:
         """Sleeps up to that long, less when a signal arrives; returns as requested()."""

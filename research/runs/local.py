@@ -30,7 +30,7 @@ _CHUNK = 65_536
 
 @dataclass
 class _Child:
-    """A guarded command: its pipes, and what the guard has said of it."""
+    """A guarded command: its pipes, and what the guard has reported of it."""
 
     guard: subprocess.Popen[bytes]
     output: int
@@ -39,13 +39,13 @@ class _Child:
     code: int | None = None
     failed: int | None = None
     group: int | None = None
-    heard: bytes = field(default=b"")
+    unread: bytes = field(default=b"")
 
-    def listen(self) -> bool:
-        """Takes in what the guard says; False when it has ended."""
+    def read_reports(self) -> bool:
+        """Reads the guard's reports; False when it has ended."""
         data = os.read(self.status, _CHUNK)
-        self.heard += data
-        *lines, self.heard = self.heard.split(b"\n")
+        self.unread += data
+        *lines, self.unread = self.unread.split(b"\n")
         for line in lines:
             word, _, number = line.partition(b" ")
             if word == b"exit" and self.code is None:
@@ -256,7 +256,7 @@ def _attend(
         while ready.get_map() and child.failed is None:
             for key, _ in ready.select(_POLL_S):
                 if key.fd == child.status:
-                    if not child.listen():
+                    if not child.read_reports():
                         ready.unregister(child.status)
                 elif data := os.read(child.output, _CHUNK):
                     emit(data)

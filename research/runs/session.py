@@ -127,7 +127,7 @@ def launch_recorded(recording: Recording, backend: Backend, launch: Launch, wire
 
 
 def _unless_disk_full(record: Run) -> Run:
-    """A command whose files could not be written says nothing about the candidate."""
+    """Clears the candidate where its files could not be written."""
     problem = record.facts.get("log_problem")
     if not problem or record.outcome != "crash":
         return record
@@ -142,8 +142,8 @@ def close_gone(store: Store, runs: Path, now_utc: str) -> list[Run]:
         folder = runs / run.folder
         if folders.is_alive(folder):
             continue
-        told = folders.read_run(folder)
-        record = told if told and told.run == run.run and told.outcome else interrupted(run, now_utc)
+        left = folders.read_run(folder)
+        record = left if left and left.run == run.run and left.outcome else interrupted(run, now_utc)
         if store.finish_run(record):
             closed.append(record)
             with contextlib.suppress(OSError):
@@ -152,7 +152,7 @@ def close_gone(store: Store, runs: Path, now_utc: str) -> list[Run]:
 
 
 def smoke_environment(environment: Mapping[str, str], budget_s: int) -> dict[str, str]:
-    """Variables that make train.py a matter of seconds: pocket data, a tiny budget, no GPU."""
+    """Returns variables with which train.py takes seconds: pocket data, a tiny budget, no GPU."""
     return {
         **environment,
         "AUTORESEARCH_PROFILE": "pocket",

@@ -68,7 +68,7 @@ def _configure(db: sqlite3.Connection, wait_s: float) -> None:
 
 @contextlib.contextmanager
 def transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """One write that happens wholly or not at all; may be entered inside itself."""
+    """Makes writes happen together or not at all; may be entered inside itself."""
     if db.in_transaction:
         yield
         return
@@ -83,7 +83,7 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
 
 
 def schema_version(db: sqlite3.Connection) -> int:
-    """How many migrations the file has had."""
+    """Returns how many migrations the file has had."""
     return int(db.execute("PRAGMA user_version").fetchone()[0])
 
 

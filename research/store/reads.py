@@ -23,7 +23,7 @@ _VERDICT = "seq, run, decision, rule, why, created_utc, baseline, incumbent, p_b
 
 @dataclass(frozen=True)
 class Scored:
-    """One believable score and whose it is."""
+    """One sound score and its run."""
 
     run: str
     branch: str
@@ -39,7 +39,7 @@ def history(store: Store, branch: str | None = None) -> list[Judged]:
 
 
 def state_key(store: Store) -> str:
-    """A text that changes whenever a run starts, ends or is judged."""
+    """Returns a text that changes whenever a run starts, ends or is judged."""
     row = store.tuples(
         "SELECT (SELECT MAX(seq) FROM runs), (SELECT COUNT(*) FROM runs WHERE outcome IS NULL),"
         " (SELECT MAX(seq) FROM verdicts)"
@@ -48,7 +48,7 @@ def state_key(store: Store) -> str:
 
 
 def scores(store: Store) -> list[Scored]:
-    """Every believable score of this lab, in order of start: what the noise is fitted to."""
+    """Reads every sound score of this lab, in order of start: what the noise is fitted to."""
     rows = store.tuples(
         "SELECT run, branch, contract, \"commit\", fingerprint, val_bpb FROM runs WHERE outcome = 'scored'"
         " AND counted = 1 AND val_bpb IS NOT NULL AND suspect = '[]' AND origin <> 'import' ORDER BY seq"
@@ -57,7 +57,7 @@ def scores(store: Store) -> list[Scored]:
 
 
 def something_waits(store: Store) -> bool:
-    """Whether a run has no end or no verdict yet, so that somebody has to look after it."""
+    """Checks whether a run has no end or no verdict yet, so that somebody has to look after it."""
     rows = store.tuples(
         "SELECT 1 FROM runs WHERE outcome IS NULL UNION ALL SELECT 1 FROM runs WHERE counted = 1"
         " AND outcome IN ('scored', 'crash', 'timeout') AND run NOT IN (SELECT run FROM verdicts) LIMIT 1"
@@ -66,7 +66,7 @@ def something_waits(store: Store) -> bool:
 
 
 def is_measured(store: Store, commit: str) -> bool:
-    """Whether a run of a commit ended with a result."""
+    """Checks whether a run of a commit ended with a result."""
     rows = store.tuples(
         "SELECT 1 FROM runs WHERE \"commit\" = ? AND outcome IN ('scored', 'crash', 'timeout') LIMIT 1", commit
     )
@@ -74,20 +74,20 @@ def is_measured(store: Store, commit: str) -> bool:
 
 
 def plan_of(store: Store, branch: str) -> Plan | None:
-    """The pending plan of a branch, None where what is pending is another's."""
+    """Reads the pending plan of a branch, None where what is pending is another's."""
     plan = store.pending_plan()
     return plan if plan and plan.details.get("branch", branch) == branch else None
 
 
 def latest_reviewed(store: Store) -> str | None:
-    """The run that was reviewed last; what its verdict meant for earlier runs is no review of them."""
+    """Finds the run that was reviewed last; what its verdict meant for earlier runs is no review of them."""
     rows = store.tuples("SELECT run FROM verdicts WHERE text <> '' GROUP BY run ORDER BY MIN(seq) DESC LIMIT 1")
     return str(rows[0][0]) if rows else None
 
 
 @dataclass(frozen=True)
 class Foreign:
-    """Rows of other ledgers and memories.
+    """Rows of other ledgers and memories, which are never judged.
 
     Attributes:
         rows: How many.
@@ -103,7 +103,7 @@ class Foreign:
 
 
 def foreign(store: Store) -> Foreign | None:
-    """What was taken in, None if nothing was."""
+    """Counts what was imported, None if nothing was."""
     ((rows, scored),) = store.tuples("SELECT COUNT(*), COUNT(val_bpb) FROM runs WHERE origin = 'import'")
     if not rows:
         return None

@@ -21,7 +21,7 @@ _FLAGS = frozenset({"counted", "baseline"})
 
 
 def to_plain(record: Run | Verdict | Plan) -> dict[str, Any]:
-    """A record as JSON values."""
+    """Turns a record into JSON values."""
     plain: dict[str, Any] = {}
     for item in fields(record):
         value = getattr(record, item.name)
@@ -38,7 +38,7 @@ def to_plain(record: Run | Verdict | Plan) -> dict[str, Any]:
 
 
 def from_plain(kind: type[Record], plain: Mapping[str, Any]) -> Record:
-    """A record from JSON values; unknown keys are left out, missing ones take their defaults.
+    """Makes a record of JSON values; unknown keys are left out, missing ones take their defaults.
 
     Raises:
         ValueError: if what is needed is missing or of the wrong kind.
@@ -60,7 +60,7 @@ def _value(name: str, value: Any) -> Any:
 
 
 def to_row(record: Run | Verdict | Plan) -> dict[str, Any]:
-    """A record as column values: mappings and parts become JSON text."""
+    """Turns a record into column values: mappings and parts become JSON text."""
     plain = to_plain(record)
     for name, value in plain.items():
         if name in _JSON_FIELDS and value is not None:
@@ -77,12 +77,12 @@ def from_row(kind: type[Record], row: Mapping[str, Any]) -> Record:
 
 
 def event_from_row(row: Mapping[str, Any]) -> Event:
-    """An event from column values."""
+    """Makes an event of column values."""
     return Event(row["seq"], row["at_utc"], row["kind"], row["run"], json.loads(row["data"]))
 
 
 def finite(value: object) -> float | None:
-    """A number that can be compared, None for everything else (NaN, infinities, words, true)."""
+    """Returns a number that can be compared, None for everything else (NaN, infinities, words, true)."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         return None
     return float(value)

@@ -1,4 +1,4 @@
-"""Whether a command takes an interrupted night up or begins one, and what is left of it: values in, values out."""
+"""Decides whether a command resumes an interrupted night, and what is left of it: values in, values out."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SAME = ("agent", "backend", "gpu", "policy", "seed")
 
 
 def why_new(before: NightState, wanted: NightState, runs: Sequence[Run], now: datetime) -> str | None:
-    """Why a command does not go on with an interrupted night, in words that follow its name; None where it does.
+    """Says why a command does not continue an interrupted night, in words that follow its name; None where it does.
 
     Args:
         before: The night as it was last seen.
@@ -34,14 +34,14 @@ def why_new(before: NightState, wanted: NightState, runs: Sequence[Run], now: da
     given = ((old.max_runs, new.max_runs), (old.hours, new.hours), (old.max_usd, new.max_usd))
     if all(asked in (None, was) for was, asked in given):
         return None
-    state, mine = taken_up(before, wanted, runs, now), limits.runs_of(before, runs)
+    state, mine = resumed(before, wanted, runs, now), limits.runs_of(before, runs)
     usual = limits.usual_cost(mine, new.usd_per_hour)
     over = limits.reached(new, worked_s(state, now), state.runs, (), state.usd, usual)
     return f"has nothing left to do under these limits: {over}" if over else None
 
 
-def taken_up(before: NightState, wanted: NightState, runs: Sequence[Run], now: datetime) -> NightState:
-    """An interrupted night that goes on as it is wanted now: the time since it was last alive is a pause.
+def resumed(before: NightState, wanted: NightState, runs: Sequence[Run], now: datetime) -> NightState:
+    """Returns an interrupted night as it continues: the time since it was last alive becomes a pause.
 
     Args:
         before: The night as it was last seen.
@@ -65,12 +65,12 @@ def taken_up(before: NightState, wanted: NightState, runs: Sequence[Run], now: d
 
 
 def opening(state: NightState, now: datetime, instead: str = "") -> str:
-    """What a person reads first.
+    """Writes the line that a person reads first.
 
     Args:
-        state: The night that begins or goes on.
+        state: The night that begins or is resumed.
         now: Now.
-        instead: The interrupted night that it does not go on with, and why, "" without one.
+        instead: The interrupted night that it does not resume, and why, "" without one.
     """
     most = state.limits
     parts = [
@@ -80,12 +80,12 @@ def opening(state: NightState, now: datetime, instead: str = "") -> str:
     ]
     until = ", ".join(part for part in parts if part) or "Ctrl-C"
     again = f" (a new night: {instead})" if instead else ""
-    again = f" (taken up again after {count_of(state.runs, 'run')}{_left(state, now)})" if state.resumed else again
+    again = f" (resumed after {count_of(state.runs, 'run')}{_left(state, now)})" if state.resumed else again
     return f"{state.night} on {state.branch}, agent {state.agent}, until {until}{again}. Ctrl-C ends it cleanly."
 
 
 def _left(state: NightState, now: datetime) -> str:
-    """What the limits leave, "" without one."""
+    """Says what the limits leave, "" without one."""
     most = state.limits
     parts = [
         count_of(max(0, most.max_runs - state.runs), "run") if most.max_runs is not None else "",

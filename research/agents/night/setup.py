@@ -15,7 +15,7 @@ from research.runs.backend import Backend, Launch
 
 
 def take_branch(root: Path, wanted: str | None, now: datetime) -> str:
-    """The autoresearch/* branch that the checkout stands on; makes one, or goes back to the wanted one.
+    """Returns the autoresearch/* branch to work on: the current one, the wanted one, or a new one, checked out.
 
     Args:
         root: The checkout.
@@ -47,7 +47,7 @@ def take_branch(root: Path, wanted: str | None, now: datetime) -> str:
 
 
 def new_name(root: Path, now: datetime) -> str:
-    """A branch of today that does not exist yet: autoresearch/nov25, autoresearch/nov25-2, ..."""
+    """Returns a branch of today that does not exist yet: autoresearch/nov25, autoresearch/nov25-2, ..."""
     day = BRANCHES + f"{now:%b%d}".lower()
     name, number = day, 1
     while git.branch_tip(root, name):
@@ -57,7 +57,7 @@ def new_name(root: Path, now: datetime) -> str:
 
 
 def uncommitted(root: Path) -> str:
-    """What a person is told whose edits of train.py no run will see, "" without any."""
+    """Warns of edits of train.py that no run will see, "" without any."""
     if not git.differing(root, (preflight.TARGET,)):
         return ""
     tip = (git.head(root).commit or "")[:7]

@@ -147,7 +147,7 @@ def _begin(lab: Lab, store: Store, wanted: NightState) -> tuple[NightState, str]
         if why := gone or resume.why_new(before, wanted, store.runs(), now):
             instead = f"{before.night}, interrupted after {count_of(before.runs, 'run')}, {why}"
         else:
-            wanted = resume.taken_up(before, wanted, store.runs(), now)
+            wanted = resume.resumed(before, wanted, store.runs(), now)
     branch = setup.take_branch(root, wanted.branch or None, now)
     store.set_fact(SEED_FACT, str(wanted.seed))
     store.set_fact(POLICY_FACT, wanted.policy)

@@ -1,4 +1,4 @@
-"""What a night is told and how far it came: the value that the loop writes after every run and that views read."""
+"""Defines a night's options and progress: the value that the loop writes after every run and that views read."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class NightState:
         limits: What ends it.
         runs: Launched runs so far.
         usd: Dollars spent so far.
-        stop_reason: Why it ended, None while it goes on (or when it was killed).
+        stop_reason: Why it ended, None while it runs (or when it was killed).
         finished_utc: When it ended, None before.
         resumed: How often it was taken up again.
         alive_utc: When it last wrote this, None where an older version did.
@@ -80,12 +80,12 @@ class NightState:
     policy: str = "discovery"
 
     def to_json(self) -> str:
-        """The state as JSON text."""
+        """Returns the state as JSON text."""
         return json.dumps(asdict(self), ensure_ascii=False)
 
 
 def from_json(text: str | None) -> NightState | None:
-    """The state from JSON text; None for nothing or for what can't be read."""
+    """Reads the state from JSON text; None for nothing or for what can't be read."""
     try:
         values: Any = json.loads(text) if text else None
         if not isinstance(values, Mapping):
@@ -98,10 +98,10 @@ def from_json(text: str | None) -> NightState | None:
 
 
 def is_cut_off(state: NightState) -> bool:
-    """Whether a night was killed or interrupted, and is to be taken up where it was."""
+    """Checks whether a night was killed or interrupted, and is to be resumed."""
     return state.finished_utc is None
 
 
 def worked_s(state: NightState, now: datetime) -> float:
-    """Seconds for which a night was at work, if it is at work now."""
+    """Returns the seconds for which a night was at work, if it is at work now."""
     return (now - moment(state.started_utc)).total_seconds() - state.paused_s
