@@ -88,7 +88,7 @@ def archive(as_json: bool) -> None:
         digest = remembered(store, git.head(lab.work).branch)
     data = {"niches": [asdict(one) for one in digest.niches]}
     if as_json or not sys.stdout.isatty():
-        heads = ("niche", "mean", "n", "commit", "emitter", "tried", "what")
+        heads = ("niche", "estimate", "n", "commit", "emitter", "tried", "what")
         lines = [
             (e.niche, f"{e.mean:.6f}", str(e.n), e.commit[:7], e.emitter or "-", str(e.count), clean(e.description))
             for e in digest.niches
@@ -173,7 +173,7 @@ def _print_niches(niches: Sequence[Niche]) -> None:
         Console().print(NO_NICHE)
         return
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
-    for head in ("mean", "n", "tried", "commit"):
+    for head in ("estimate", "n", "tried", "commit"):
         table.add_column(head, justify="left" if head == "commit" else "right", no_wrap=True)
     table.add_column("niche, and who made its elite how", overflow="fold")
     for e in niches:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, cast
 
@@ -262,12 +262,6 @@ class Judged:
     verdict: Verdict | None = None
     order: int = 0
     earlier: tuple[tuple[int, Decision], ...] = ()
-
-
-def runs_since_keep(history: Sequence[Judged]) -> int:
-    """Counts the runs after the last kept one, all of them where none was kept."""
-    kept = (n for n, item in enumerate(reversed(history)) if item.verdict and item.verdict.decision == "keep")
-    return next(kept, len(history))
 
 
 @dataclass(frozen=True)

@@ -161,7 +161,7 @@ class Lab:
             write_whole(self.paths.last_review, verdict.text.encode("utf-8", "replace"))
 
     def _reviewed(self, store: Store, run: Run, verdict: Verdict, history: Sequence[Judged]) -> Verdict:
-        """Adds score and review to a verdict."""
+        """A verdict with its score and review."""
         plan = store.plan(run.plan) if run.plan else None
         known = recall(history, run.branch, run.contract).conjectures
         told = [one.text for one in known]

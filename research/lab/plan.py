@@ -37,7 +37,7 @@ def plan_seed(store: Store) -> int:
 
 
 def memory_of(lab: Lab, store: Store, branch: str) -> Memory:
-    """Returns what is known of a branch under its present contract."""
+    """What is known of a branch under its present contract."""
     history = store.judged(branch)
     return recall(history, branch)
 
@@ -80,8 +80,8 @@ def plan_ahead(lab: Lab, store: Store, branch: str) -> None:
     try:
         next_plan(lab, store, branch)
         digest = remembered(store, branch)
-        shown = list(rows(digest, None, digest.warnings))
-        store.set_fact(SUMMARY_FACT + branch, json.dumps(shown, ensure_ascii=False))
+        told = list(rows(digest, None, digest.warnings))
+        store.set_fact(SUMMARY_FACT + branch, json.dumps(told, ensure_ascii=False))
     except (ResearchError, ArithmeticError, LookupError, ValueError, TypeError) as error:
         lab.say(f"no plan could be made ({type(error).__name__}: {error}); research next says more")
 

@@ -80,3 +80,13 @@ def owed_plan(job: Job, now_utc: str) -> Plan:
     """Makes a plan for a run that nobody planned, so that the planner plans around it."""
     kind = "experiment" if job.kind == "experiment" else "replicate"
     return Plan(f"owed-{job.commit[:12]}", now_utc, None, None, job.commit, kind, job.what)
+
+
+def since_keep(history: Sequence[Judged]) -> int:
+    """Runs since the last kept one."""
+    count = 0
+    for item in reversed(history):
+        if item.verdict and item.verdict.decision == "keep":
+            return count
+        count += 1
+    return count

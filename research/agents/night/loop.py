@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from research.agents.night import limits, progress
 from research.agents.night.editors import Editor, NoCandidate, Order
-from research.agents.night.jobs import BaselineFails, Job, may_start, owed, owed_plan
+from research.agents.night.jobs import BaselineFails, Job, may_start, owed, owed_plan, since_keep
 from research.agents.night.notify import Event, Notify, silent
 from research.agents.night.result import found
 from research.agents.night.setup import Slot
@@ -19,7 +19,7 @@ from research.core.commit_message import idea_of
 from research.core.contract import DEFAULT_SEED, EXIT_NO_DATA
 from research.core.errors import ResearchError
 from research.core.git import blob, branch_tip
-from research.core.records import Judged, Plan, runs_since_keep
+from research.core.records import Judged, Plan
 from research.core.settings import SETTINGS
 from research.lab.apply_verdict import CannotSettle, settle
 from research.lab.lab import Lab
@@ -296,7 +296,7 @@ class Night:
         self._lines += 1  # not the runs on record: of two that ended together both are
         self.say(progress.line_of(self._lines, run, verdict))
         history = self._history(store)
-        dry = runs_since_keep(history)
+        dry = since_keep(history)
         if verdict and (event := progress.news(run, verdict, history)):
             self._send(event, progress.good_news(run, verdict))
         elif not self._said_stuck and dry >= SETTINGS.stuck_runs:

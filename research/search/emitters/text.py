@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from research.core.records import Estimate
 from research.core.settings import SETTINGS
-from research.core.text import quoted as text_as_data
 from research.verdict.models import Known
 
 
 def quoted(text: str) -> str:
-    """Quotes a subject or a failure, cut to a few words."""
-    return text_as_data(text, SETTINGS.quote_subject_chars)
+    """Text of others as data: one line, bounded, in quotation marks that it cannot close."""
+    line = " ".join("".join(char if char.isprintable() else " " for char in text).split()).replace('"', "'")
+    most = SETTINGS.quote_subject_chars
+    return '"' + (line if len(line) <= most else line[: most - 3] + "...") + '"'
 
 
 def said(estimate: Estimate | None) -> str:
