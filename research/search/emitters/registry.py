@@ -20,6 +20,7 @@ NAMES = (
     "contrarian",
     "recombinator",
     "anomaly_chaser",
+    "schedule",
 )
 """Names of the emitters, which are those of their files."""
 
