@@ -20,7 +20,6 @@ NAMES = (
     "contrarian",
     "recombinator",
     "anomaly_chaser",
-    "schedule",
 )
 """Names of the emitters, which are those of their files."""
 
