@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -44,10 +45,23 @@ def register(app: typer.Typer) -> None:
 def simulate(
     policies: Annotated[
         str, typer.Option(help="Names, comma-separated; the others are compared with the first.")
-    ] = "greedy,random,threshold,classic,discovery",
+    ] = "greedy,threshold,paired,classic,discovery",
     landscapes: Annotated[int, typer.Option(min=1, help="Landscapes, each played once by every policy.")] = 200,
     runs: Annotated[int, typer.Option(min=2, help="Runs of a night, baseline, replicates and crashes included.")] = 100,
-    sigma: Annotated[float, typer.Option(min=0.0, help="Noise of one run, sd in bpb.")] = 0.0004,
+    sigma: Annotated[
+        float | None,
+        typer.Option(min=0.0, help="Sd of repeats of one seed, in bpb; without it the family's own, usually 0.0003."),
+    ] = None,
+    seed_sd: Annotated[
+        float | None, typer.Option(min=0.0, help="Sd of seeds, in bpb; without it the family's own, usually 0.002.")
+    ] = None,
+    interaction_sd: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            help="Sd of change x seed, in bpb; without it the family's own, usually 0.0008.",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of landscapes, agent and noise.")] = 0,
     families: Annotated[str, typer.Option(help="tuning, held-out, all, or families' names.")] = "held-out",
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0 takes one for every core.")] = 0,
@@ -57,10 +71,13 @@ def simulate(
     """Compare search policies on synthetic nights whose truth is known."""
     names = tuple(dict.fromkeys(name.strip() for name in policies.split(",") if name.strip()))
     _check(names)
-    question = Question(names, families_of(families), landscapes, runs, sigma, seed)
+    sds = {"repeat": sigma, "seed": seed_sd, "interaction": interaction_sd}
+    given = {name: sd for name, sd in sds.items() if sd is not None}
+    drawn = tuple(replace(family, noise=replace(family.noise, **given)) for family in families_of(families))
+    question = Question(names, drawn, landscapes, runs, seed)
     answer = compare(question, workers or os.cpu_count() or 1, _progress(landscapes))
     if chart:
-        title = f"{landscapes} synthetic nights of {runs} runs, noise {sigma:g} bpb"
+        title = f"{landscapes} synthetic nights of {runs} runs, {_noise(question)}"
         write_whole(chart.absolute(), draw_courses(answer.courses, title).encode())
     if as_json or not sys.stdout.isatty():
         show("simulate", _data(answer, chart), _text(answer), as_json)
@@ -98,9 +115,8 @@ def _data(answer: Comparison, chart: Path | None) -> dict[str, Any]:
     return {
         "landscapes": q.landscapes,
         "runs": q.runs,
-        "sigma": q.sigma,
         "seed": q.seed,
-        "families": [family.name for family in q.families],
+        "families": [{"name": family.name, "noise": asdict(family.noise)} for family in q.families],
         "rows": [_row_data(row) for row in answer.rows],
         "by_family": {name: [_row_data(row) for row in rows] for name, rows in answer.by_family.items()},
         "chart": str(chart) if chart else None,
@@ -149,9 +165,18 @@ def _notes(answer: Comparison) -> str:
     """What the table's numbers are, and the question they answer."""
     q = answer.question
     return (
-        f"{q.landscapes} landscapes x {q.runs} runs, noise {q.sigma:g} bpb, seed {q.seed}; gains in 0.0001 bpb, "
+        f"{q.landscapes} landscapes x {q.runs} runs, {_noise(q)}, seed {q.seed}; gains in 0.0001 bpb, "
         "false keeps in %,\nregret in bpb x minutes, [95 % intervals], differences paired by landscape."
     )
+
+
+def _noise(question: Question) -> str:
+    """Return the sds of the families' noise, in one phrase."""
+    phrases = []
+    for name in ("repeat", "seed", "interaction"):
+        sds = sorted({getattr(family.noise, name) for family in question.families})
+        phrases.append(f"{name} sd {' to '.join(f'{sd:g}' for sd in dict.fromkeys((sds[0], sds[-1])))}")
+    return ", ".join(phrases) + " bpb"
 
 
 def _by_family(answer: Comparison) -> list[tuple[str, ...]]:
