@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from research.core.files import write_whole
 from research.core.records import Estimate
 
 if TYPE_CHECKING:
-    from research.simulator.comparison import Comparison
+    from research.simulator.comparison import Comparison, Question
     from research.simulator.metrics import Row
 
 SCALE = 1e4
@@ -39,7 +40,7 @@ HEADER = (
 @click.command("simulate")
 @click.option(
     "--policies",
-    default="greedy,random,threshold,classic,discovery",
+    default="greedy,threshold,paired,classic,discovery",
     help="Names, comma-separated; the others are compared with the first.",
 )
 @click.option(
@@ -51,7 +52,9 @@ HEADER = (
     default=100,
     help="Runs of a night, baseline, replicates and crashes included.",
 )
-@click.option("--sigma", type=Amount(), default=0.0004, help="Noise of one run, sd in bpb.")
+@click.option("--sigma", type=Amount(), help="Sd of repeats of one seed, in bpb; by default the family's own.")
+@click.option("--seed-sd", type=Amount(), help="Sd of seeds, in bpb; by default the family's own.")
+@click.option("--interaction-sd", type=Amount(), help="Sd of change x seed, in bpb; by default the family's own.")
 @click.option("--seed", default=0, help="Seed of landscapes, agent and noise.")
 @click.option("--families", default="held-out", help="tuning, held-out, all, or families' names.")
 @click.option("--workers", type=click.IntRange(min=0), default=0, help="Processes; 0 takes one for every core.")
@@ -61,7 +64,9 @@ def simulate(
     policies: str,
     landscapes: int,
     runs: int,
-    sigma: float,
+    sigma: float | None,
+    seed_sd: float | None,
+    interaction_sd: float | None,
     seed: int,
     families: str,
     workers: int,
@@ -75,10 +80,13 @@ def simulate(
 
     names = tuple(dict.fromkeys(name.strip() for name in policies.split(",") if name.strip()))
     _check(names)
-    question = Question(names, families_of(families), landscapes, runs, sigma, seed)
+    sds = {"repeat": sigma, "seed": seed_sd, "interaction": interaction_sd}
+    given = {name: sd for name, sd in sds.items() if sd is not None}
+    drawn = tuple(replace(family, noise=replace(family.noise, **given)) for family in families_of(families))
+    question = Question(names, drawn, landscapes, runs, seed)
     answer = compare(question, workers or os.cpu_count() or 1, _progress(landscapes))
     if chart:
-        title = f"{landscapes} synthetic nights of {runs} runs, noise {sigma:g} bpb"
+        title = f"{landscapes} synthetic nights of {runs} runs, {_noise(question)}"
         write_whole(chart.absolute(), draw_courses(answer.courses, title).encode())
     if as_json or not sys.stdout.isatty():
         show("simulate", _data(answer, chart), _text(answer), as_json)
@@ -118,9 +126,8 @@ def _data(answer: Comparison, chart: Path | None) -> dict[str, Any]:
     return {
         "landscapes": q.landscapes,
         "runs": q.runs,
-        "sigma": q.sigma,
         "seed": q.seed,
-        "families": [family.name for family in q.families],
+        "families": [{"name": family.name, "noise": asdict(family.noise)} for family in q.families],
         "rows": [_row_data(row) for row in answer.rows],
         "by_family": {name: [_row_data(row) for row in rows] for name, rows in answer.by_family.items()},
         "chart": str(chart) if chart else None,
@@ -169,9 +176,18 @@ def _notes(answer: Comparison) -> str:
     """Explains the table's numbers and the question they answer."""
     q = answer.question
     return (
-        f"{q.landscapes} landscapes x {q.runs} runs, noise {q.sigma:g} bpb, seed {q.seed}; gains in 0.0001 bpb, "
+        f"{q.landscapes} landscapes x {q.runs} runs, {_noise(q)}, seed {q.seed}; gains in 0.0001 bpb, "
         "false keeps in %,\nregret in bpb x minutes, [95 % intervals], differences paired by landscape."
     )
+
+
+def _noise(question: Question) -> str:
+    """Return the sds of the families' noise, in one phrase."""
+    phrases = []
+    for name in ("repeat", "seed", "interaction"):
+        sds = sorted({getattr(family.noise, name) for family in question.families})
+        phrases.append(f"{name} sd {' to '.join(f'{sd:g}' for sd in dict.fromkeys((sds[0], sds[-1])))}")
+    return ", ".join(phrases) + " bpb"
 
 
 def _by_family(answer: Comparison) -> list[tuple[str, ...]]:
