@@ -163,6 +163,7 @@ class Belief:
         doublings = effects.usual_doublings(self.variances.paired_sd, OFFICIAL.paired_sd)
         self._prior_weights = effects.prior_weights(doublings)
         self._weights: Array
+        self._others_weights: Array  # for each change what the other changes taught, shape (strata, children, parts)
         self._factors: _Factors
         self._solution: _Solution
         self._cavity: tuple[Array, Array]
@@ -199,19 +200,23 @@ class Belief:
             factors.precision[:, mine] = previous._factors.precision[:, theirs]
             factors.shift[:, mine] = previous._factors.shift[:, theirs]
         latest = [at - first for one in self._scores if (at := self._number[one]) >= first]
-        latest = latest[-SETTINGS.effects_remembered :]
+        latest, older = latest[-SETTINGS.effects_remembered :], latest[: -SETTINGS.effects_remembered]
+        others = np.repeat(self._weights[:, None, :], count - first, axis=1)
         solution = _solve(tree, self._cells, known, factors, self._centre)
         cavity = _cavity(*_changes(solution, tree), factors, children)
         for sweep in range(SETTINGS.max_sweeps if latest else 0):
             log = effects.likelihoods(cavity[0][:, latest], cavity[1][:, latest])
             self._weights = effects.learned(self._weights, self._prior_weights, log, SETTINGS.learning_steps)
-            tilted = effects.posterior(self._weights[:, None, :], *cavity)
+            others[:, latest] = effects.without_own(self._weights, self._prior_weights, log)
+            others[:, older] = self._weights[:, None, :]
+            tilted = effects.posterior(others, *cavity)
             factors = _updated(factors, children, cavity, tilted, SETTINGS.damping if sweep else 1.0)
             solution = _solve(tree, self._cells, known, factors, self._centre)
             before, cavity = cavity, _cavity(*_changes(solution, tree), factors, children)
             if np.abs(cavity[0] - before[0]).max() < SETTINGS.sweep_tolerance_bpb:
                 break
         self._factors, self._solution, self._cavity = factors, solution, cavity
+        self._others_weights = others
 
     # What was measured ---------------------------------------------------------------------------------------------
 
@@ -322,18 +327,16 @@ class Belief:
         return place - int(self._tree.children.start)
 
     def surprise(self, config: Hashable) -> float:
-        """Return how many standard deviations a change's measured effect lies from what changes usually do.
+        """Return a change's measured effect in standard deviations of what changes usually do and of the measurement.
 
-        Above zero for a gain; 0 where there is no scored parent.
+        Above zero for a gain; 0 where there is no scored parent. The usual size leaves out the largest effects, which
+        are what is to be noticed.
         """
         at = self._number.get(config, -1) - self._tree.children.start
         if at < 0:
             return 0.0
         mean, variance = (each[:, at] for each in self._cavity)
-        share = self._weights
-        centre = (share * effects.CENTRES).sum(-1)
-        spread = (share * (effects.CENTRES**2 + effects.SDS**2)).sum(-1) - centre**2
-        return float((self.variances.weights * (centre - mean) / np.sqrt(spread + variance)).sum())
+        return float((self.variances.weights * -mean / np.sqrt(self.effect_size**2 + variance)).sum())
 
     @property
     def effect_size(self) -> float:
@@ -364,7 +367,7 @@ class Belief:
     @cached_property
     def _effects(self) -> _Effects:
         """What all changes did, from the exact posterior of each given all else."""
-        known = effects.posterior(self._weights[:, None, :], *self._cavity)  # components by strata by children
+        known = effects.posterior(self._others_weights, *self._cavity)  # components by strata by children
         share = self.variances.weights[:, None]
         means = known.mean
         over_strata = Mixture(np.broadcast_to(share, means.shape), means, known.sd)
@@ -392,7 +395,7 @@ class Belief:
     def _change(self, child: int, sign: float) -> Mixture:
         """Return the posterior of one change's effect, times a sign: components by strata, in one axis."""
         at = self._child(child)
-        known = effects.posterior(self._weights, self._cavity[0][:, at], self._cavity[1][:, at])
+        known = effects.posterior(self._others_weights[:, at], self._cavity[0][:, at], self._cavity[1][:, at])
         weights = known.weights * self.variances.weights
         used = weights > SETTINGS.min_effect_weight
         return Mixture(weights[used] / weights[used].sum(), sign * known.means[used], known.sds[used])
