@@ -30,7 +30,7 @@ from research.lab.worktrees import remove_worker_trees
 from research.report.write import read_data, write_page
 from research.runs.backends import BACKENDS
 from research.store.db import Store
-from research.verdict.rules import JUDGES
+from research.verdict.rules import ENV_JUDGE, judge_of
 
 
 class Agent(str, Enum):
@@ -142,7 +142,7 @@ def _quiet_lab(paths: LabPaths, nowhere: Any, policy: Policy) -> Lab:
     def note(line: str) -> None:
         append_line(paths.discovery / "night.log", line)
 
-    judge = JUDGES["greedy"] if policy is Policy.greedy else JUDGES["evidence"]
+    judge = judge_of({ENV_JUDGE: "greedy" if policy is Policy.greedy else "evidence"})
     return Lab(paths, stream=nowhere, say=note, judge=judge)
 
 

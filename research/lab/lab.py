@@ -27,6 +27,7 @@ from research.store.ledger_file import sync_ledger
 from research.store.open import open_store
 from research.verdict import lineage
 from research.verdict.archive import NO_CHANGE, niche_of
+from research.verdict.rules import judge_of, rule_name
 
 if TYPE_CHECKING:  # they load numpy, which a bare Python that only records may lack
     from research.verdict.comparison import Comparison
@@ -69,6 +70,8 @@ class Lab:
         self.branch = branch
         self.environment = dict(os.environ if environment is None else environment)
         self.clock, self.token, self.make_backend, self.plans = clock, token, backend, plans
+        if judge is None:
+            rule_name(self.environment)  # a wrong name is refused before anything runs
         self.judge_rule = judge
         self.stream = stream if stream is not None else sys.stdout.buffer
         self.say = say or (lambda line: print(f"[run] {line}", file=sys.stderr, flush=True))
@@ -148,11 +151,11 @@ class Lab:
         try:
             from research.verdict.comparison import compare
             from research.verdict.consequences import consequences
-            from research.verdict.rules import judge_of
+
+            rule = self.judge_rule or judge_of(self.environment)
         except ModuleNotFoundError as missing:
             self.say(f"{run.run} is recorded, not judged yet ({missing.name} is missing here): uv run research summary")
             return
-        rule = self.judge_rule or judge_of(self.environment)
         with store.write():
             if store.verdict(run.run) is not None:
                 return

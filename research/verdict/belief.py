@@ -301,18 +301,16 @@ class Belief:
         return float(self._difference(self._number[config], self._number[other]).expected_gain())
 
     def surprise(self, config: Hashable) -> float:
-        """Return how many standard deviations a change's measured effect lies from what changes usually do.
+        """Return a change's measured effect in standard deviations of what changes usually do and of the measurement.
 
-        Above zero for a gain; 0 where there is no scored parent.
+        Above zero for a gain; 0 where there is no scored parent. The usual size leaves out the largest effects, which
+        are what is to be noticed.
         """
         at = self._number.get(config, -1) - self._tree.children.start
         if at < 0:
             return 0.0
         mean, variance = (each[:, at] for each in self._cavity)
-        share = self._weights
-        centre = (share * effects.CENTRES).sum(-1)
-        spread = (share * (effects.CENTRES**2 + effects.SDS**2)).sum(-1) - centre**2
-        return float((self.variances.weights * (centre - mean) / np.sqrt(spread + variance)).sum())
+        return float((self.variances.weights * -mean / np.sqrt(self.effect_size**2 + variance)).sum())
 
     @property
     def effect_size(self) -> float:
