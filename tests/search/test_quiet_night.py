@@ -1,4 +1,4 @@
-"""The quiet night of docs/a-night.md replayed: a lucky run became the incumbent, and 25 ideas were held to it."""
+"""The quiet night of docs/history/nights.md replayed: a lucky run became the incumbent, 25 ideas were held to it."""
 
 from __future__ import annotations
 
