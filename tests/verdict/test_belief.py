@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -76,21 +77,23 @@ def test_the_order_of_runs_means_nothing(number: int):
 
 
 @FEW
-@given(SEEDS, st.floats(-0.01, 0.01))
+@given(SEEDS, st.floats(-0.003, 0.003))
 def test_what_a_seed_does_to_all_cancels_where_two_configurations_share_it(number: int, shift: float):
-    lab = Lab(np.random.default_rng(number))
+    """Seed 43 scores 0.01 higher than seed 42, for both; another 0.003 hardly moves their difference."""
+    lab = Lab(np.random.default_rng(number), seed=0.0)
     lab.make("a")
     lab.make("b", "a", -0.001)
     for seed in (42, 43):
         for config in ("a", "b"):
             lab.run(config, seed)
-    moved = [
-        Score(s.config, s.parent, s.condition, s.val_bpb + (shift if s.condition.seed == 43 else 0.0))
-        for s in lab.scores
-    ]
-    one, two = (Belief.from_history(each).difference("b", "a") for each in (lab.scores, moved))
-    assert two.mean == pytest.approx(one.mean, abs=2e-4)
-    assert two.high - two.low == pytest.approx(one.high - one.low, rel=0.2)
+
+    def with_seed_43_at(extra: float) -> Belief:
+        moved = [replace(s, val_bpb=s.val_bpb + extra) if s.condition.seed == 43 else s for s in lab.scores]
+        return Belief.from_history(moved)
+
+    one, two = (with_seed_43_at(extra).difference("b", "a") for extra in (0.01, 0.01 + shift))
+    assert two.mean == pytest.approx(one.mean, abs=1e-4)
+    assert two.high - two.low == pytest.approx(one.high - one.low, rel=0.1)
 
 
 def test_shared_seeds_tell_far_more_than_others():
