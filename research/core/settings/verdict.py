@@ -54,7 +54,7 @@ class VerdictSettings:
     # The rule ---------------------------------------------------------------------------------------------------------
     sure_p: float = 0.97
     """P(better) from which a change is kept on one seed's word: the interaction hardly explains it any more."""
-    confirm_p: float = 0.6
+    confirm_p: float = 0.3
     """P(better) from which a change is worth a second seed: chosen by simulation (docs/search.md)."""
     keep_p: float = 0.75
     """P(better) from which a change is kept after its second seed: chosen by simulation (docs/search.md)."""
