@@ -14,7 +14,8 @@ import pytest
 from support.modal_kit import FAST, GOOD, GOOD_LINES, RUN, SLOW, Heard, Place, Stop, orphan_script
 from support.modal_standin import StandIn
 
-from research.runs.modal.backend import ModalBackend, reap
+from research.runs.modal.backend import ModalBackend
+from research.runs.modal.reap import reap
 
 pytest_plugins = ("support.modal_fixtures",)
 

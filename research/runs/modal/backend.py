@@ -18,11 +18,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from research.core.check import Check
 from research.core.contract import ENV_PROFILE, ENV_SEED, ENV_TIME_BUDGET, SCORE_FILE
 from research.core.errors import ConfigurationError, ResearchError
 from research.core.files import write_whole
 from research.core.paths import machine_home
-from research.runs.backend import CommandResult, EndKind, Launch, StopRequest
+from research.runs.backend import Backend, CommandResult, EndKind, Launch, StopRequest
 from research.runs.modal import client, settings, shipment
 from research.runs.modal import reap as orphans
 from research.runs.modal.client import Caller, Cloud, CloudError, StoppedError
@@ -35,10 +36,8 @@ ENDED_BY_LIMIT = (124, 137)  # what timeout(1) exits with when it ended the comm
 FORWARDED = (ENV_PROFILE, ENV_TIME_BUDGET)
 """Switches of prepare.py that reach the sandbox as they are set here."""
 
-reap = orphans.reap
 
-
-class ModalBackend:
+class ModalBackend(Backend):
     """The backend "modal".
 
     Args:
@@ -110,6 +109,20 @@ class ModalBackend:
             return run.ended(error.kind, error.exit_code, str(error))
         except ResearchError as error:
             return run.ended("configuration", client.EXIT_CODES["configuration"], str(error))
+
+    def reap(self, root: Path) -> list[str]:
+        """End sandboxes whose launcher on this machine is gone; returns their names."""
+        return orphans.reap(root, self._env)
+
+    @staticmethod
+    def examine(environment: Mapping[str, str]) -> Check:
+        """Check whether there is a token, without reading it."""
+        config = Path(environment.get("MODAL_CONFIG_PATH") or "~/.modal.toml").expanduser()
+        if environment.get("MODAL_TOKEN_ID") and environment.get("MODAL_TOKEN_SECRET"):
+            return Check("modal", True, "a token is in the environment")
+        if config.is_file():
+            return Check("modal", True, f"a token is in {config}")
+        return Check("modal", True, "no token: only --backend modal needs one", "uv run modal setup")
 
 
 @dataclass
