@@ -75,6 +75,11 @@ class VerdictSettings:
     """P(better than the one kept before) below which an incumbent that was measured again goes: an even chance, since
     one of the two must be the incumbent and the one before was measured as well."""
 
+    throughput_tolerance: float = 0.05
+    """Share by which the tokens per second of two runs of one shape may differ: on one GPU they agree within 1 %."""
+    shape_tolerance: float = 0.01
+    """Share by which size, tokens of a step and memory may differ between programs of one shape."""
+
     # Effects ----------------------------------------------------------------------------------------------------------
     effect_size_share: float = 0.75
     """Share of effects, the smaller ones, whose size counts as typical: disasters don't measure what is at stake."""
