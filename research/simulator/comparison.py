@@ -31,7 +31,6 @@ class Question:
         families: Families to draw from, in turn.
         landscapes: Number of landscapes.
         runs: Runs of a night.
-        sigma: Noise sd of one run in bpb; None draws one for every landscape.
         seed: Seed of everything.
     """
 
@@ -39,7 +38,6 @@ class Question:
     families: tuple[Family, ...]
     landscapes: int
     runs: int
-    sigma: float | None
     seed: int
 
 
@@ -93,7 +91,7 @@ def make(name: str, seed: int) -> Any:
 def _play_all(question: Question, place: int) -> Nights:
     """Every policy's night on one landscape."""
     seed = question.seed * SEED_STRIDE + place
-    shape = landscape(question.families[place % len(question.families)], seed, question.sigma)
+    shape = landscape(question.families[place % len(question.families)], seed)
     nights = (play(make(name, seed), shape, question.runs, seed) for name in question.policies)
     return [(measure(night), night.tip_gains_bpb) for night in nights]
 

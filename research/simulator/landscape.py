@@ -15,7 +15,7 @@ from random import Random
 from typing import NamedTuple
 
 from research.simulator.catalogue import Entry
-from research.simulator.families import TAIL_FACTOR, Family
+from research.simulator.families import Family
 
 Config = tuple[int, ...]
 
@@ -79,7 +79,6 @@ class Landscape:
     Attributes:
         family: What kind it is.
         seed: The seed it was drawn with.
-        sigma: Noise of one run, sd in bpb.
         ideas: The ideas.
         pairs: Their interactions.
         crash_pairs: Pairs that crash when both are changed.
@@ -94,7 +93,6 @@ class Landscape:
 
     family: Family
     seed: int
-    sigma: float
     ideas: tuple[Idea, ...]
     pairs: tuple[Pair, ...]
     crash_pairs: frozenset[tuple[int, int]]
@@ -156,13 +154,6 @@ class Landscape:
         if self.peak_gb(config) > MEMORY_LIMIT_GB:
             return Crash("OutOfMemoryError: CUDA out of memory", 0.15)
         return None
-
-    def measure(self, config: Config, rng: Random) -> float:
-        """One noisy run of a configuration that does not crash: val_bpb."""
-        sd = self.sigma
-        if self.family.tail and rng.random() < self.family.tail:
-            sd *= TAIL_FACTOR
-        return self.value(config) + rng.gauss(0.0, sd)
 
     def skill(self, emitter: str, elapsed: float) -> float:
         """An emitter's skill in [0, 1] after a share of the night."""

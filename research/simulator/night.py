@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from random import Random
 from typing import Any, Protocol
 
+from research.core.contract import DEFAULT_SEED
 from research.core.errors import ResearchError
 from research.simulator.agent import Agent
 from research.simulator.landscape import FULL_RUN_S, Config, Crash, Landscape
+from research.simulator.noise import NightNoise
 from research.simulator.trial import Trial, edit_between
 
 DECISIONS = ("keep", "discard", "replicate")
@@ -75,7 +78,7 @@ def play(policy: Policy, landscape: Landscape, runs: int, seed: int, gpu_s: floa
         policy: The policy; it is used up.
         landscape: Where.
         runs: Runs of the night, the baseline, replicates and crashes included.
-        seed: Seed of the agent's and the noise's dice.
+        seed: Seed of the agent and of the night's noise: every policy that plays it meets the same.
         gpu_s: GPU seconds of the night; None leaves only the number of runs.
 
     Raises:
@@ -90,9 +93,9 @@ def play(policy: Policy, landscape: Landscape, runs: int, seed: int, gpu_s: floa
     while len(world.trials) < runs and (gpu_s is None or spent_s < gpu_s):
         if repeat is None:
             order = _checked_order(policy.ask(world.trials), world)
-            trial = world.repeat(order[2]) if order[0] == "replicate" else world.try_new(*order)
-        else:
-            trial = world.repeat(repeat)
+            repeat = order[2] if order[0] == "replicate" else None
+        seed = _next_seed(policy, world, repeat)
+        trial = world.try_new(*order, seed) if repeat is None else world.repeat(repeat, seed)
         spent_s += trial.gpu_s
         decision = policy.tell(trial)
         if decision not in DECISIONS:
@@ -116,7 +119,8 @@ class World:
         self._crashes: dict[Hashable, Crash | None] = {}
         self._firsts: dict[Hashable, Trial] = {}
         self._kept: list[Hashable] = []
-        self._noise = Random(f"noise/{seed}")
+        self._noise = NightNoise(seed, landscape.family.noise, landscape.family.interactions, landscape.family.tail)
+        self._seeds: dict[Hashable, set[int]] = {}
         self._slips = Random(f"slips/{seed}")
 
     @property
@@ -126,21 +130,29 @@ class World:
 
     def run_baseline(self) -> Trial:
         """The first run."""
-        trial = self._run("c0", None, None, None, self.landscape.baseline)
+        trial = self._run("c0", None, None, None, self.landscape.baseline, DEFAULT_SEED)
         self._kept.append(trial.id)
         self.tip_gains.append(0.0)
         return trial
 
-    def repeat(self, id: Hashable) -> Trial:
-        """Runs a known configuration again, with another seed."""
-        first = self._firsts[id]
-        return self._run(f"r{len(self.trials)}", first, first.emitter, None, first.config)
+    def measure(self, config: Config, seed: int) -> float:
+        """Return the score of one more run of a configuration on a seed; see research.simulator.noise."""
+        return self.landscape.value(config) + self._noise.draw(config, seed)
 
-    def try_new(self, emitter: Any, category: Any, parent_id: Any) -> Trial:
-        """Lets the agent carry out an order."""
+    def unused_seed(self, id: Hashable) -> int:
+        """Return the first seed, from the usual one upwards, on which a configuration has not run."""
+        return next(seed for seed in count(DEFAULT_SEED) if seed not in self._seeds[id])
+
+    def repeat(self, id: Hashable, seed: int) -> Trial:
+        """Run a known configuration again."""
+        first = self._firsts[id]
+        return self._run(f"r{len(self.trials)}", first, first.emitter, None, first.config, seed)
+
+    def try_new(self, emitter: Any, category: Any, parent_id: Any, seed: int = DEFAULT_SEED) -> Trial:
+        """Let the agent carry out an order, and run what it proposes."""
         parent = self.tip if parent_id is None else parent_id
         proposal = self.agent.propose(emitter, category, self.configs[parent], len(self.trials) / self.runs)
-        trial = self._run(f"c{len(self.trials)}", None, emitter or proposal.emitter, parent, proposal.config)
+        trial = self._run(f"c{len(self.trials)}", None, emitter or proposal.emitter, parent, proposal.config, seed)
         parent_bpb, tip_bpb = (self._firsts[id].val_bpb for id in (parent, self.tip))
         known = tip_bpb if tip_bpb is not None else 0.0
         self.agent.book.write(
@@ -176,7 +188,7 @@ class World:
         self.agent.book.tip = self.configs[self.tip]
 
     def _run(
-        self, id: str, repeats: Trial | None, emitter: str | None, parent: Hashable | None, config: Config
+        self, id: str, repeats: Trial | None, emitter: str | None, parent: Hashable | None, config: Config, seed: int
     ) -> Trial:
         shape, index = self.landscape, len(self.trials)
         if repeats is None:
@@ -193,7 +205,7 @@ class World:
             parent_id=repeats.parent_id if repeats else (None if parent is None else str(parent)),
             emitter=emitter,
             category=repeats.category if repeats else (edit.category if parent is not None else None),
-            val_bpb=None if crash else shape.measure(config, self._noise),
+            val_bpb=None if crash else self.measure(config, seed),
             crash=crash.signature if crash else None,
             peak_gb=None if crash else shape.peak_gb(config),
             params_m=shape.params_m(config),
@@ -204,7 +216,9 @@ class World:
             replicate_of=repeats.id if repeats else None,
             gpu_s=FULL_RUN_S * (crash.share if crash else 1.0),
             config=config,
+            seed=seed,
         )
+        self._seeds.setdefault(of, set()).add(seed)
         self.trials.append(trial)
         if repeats is None:
             self._firsts[id] = trial
@@ -225,6 +239,21 @@ def _checked_order(order: Any, world: World) -> tuple[Any, Any, Any]:
     if not all(part is None or isinstance(part, str) for part in (emitter, category)):
         raise PolicyError(f"ask answered {order!r}.", "Emitter and category are names or None.")
     return emitter, category, parent
+
+
+def _next_seed(policy: Policy, world: World, repeat: Hashable | None) -> int:
+    """Return the seed of the next run: the policy's, or the usual one, or for a repeat the next unused one.
+
+    Raises:
+        PolicyError: if the policy answers something else than a whole number.
+    """
+    ask = getattr(policy, "next_seed", None)
+    if ask is None:
+        return DEFAULT_SEED if repeat is None else world.unused_seed(repeat)
+    seed = ask()
+    if not isinstance(seed, int) or isinstance(seed, bool):
+        raise PolicyError(f"next_seed answered {seed!r}.", "It answers a whole number.")
+    return seed
 
 
 def _closed(policy: Policy, world: World) -> Night:

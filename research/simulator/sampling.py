@@ -12,8 +12,6 @@ from research.simulator.families import FAMILIES, Family
 from research.simulator.landscape import KNOB_REACH, Idea, Landscape, Pair
 from research.simulator.skills import draw_self_image, draw_skills
 
-SIGMA_RANGE = (0.0002, 0.002)
-"""Noise sd of one run, in bpb, where none is asked for: what people measured on several GPUs."""
 BASE_BPB = (0.985, 1.005)
 BASE_GB = 45.0
 BASE_M = 50.0
@@ -45,13 +43,12 @@ DRAWS = 100
 """Landscapes drawn until one has something to gain: one in some thousand has not."""
 
 
-def landscape(family: str | Family, seed: int, sigma: float | None = None) -> Landscape:
+def landscape(family: str | Family, seed: int) -> Landscape:
     """Draws a landscape with something to gain; the same arguments give the same landscape.
 
     Args:
         family: A family or its name.
         seed: Any whole number.
-        sigma: Noise sd of one run in bpb; None draws it too.
 
     Raises:
         KeyError: if there is no family of that name.
@@ -60,13 +57,13 @@ def landscape(family: str | Family, seed: int, sigma: float | None = None) -> La
     drawn = FAMILIES[family] if isinstance(family, str) else family
     rng = Random(f"{drawn.name}/{seed}")
     for _ in range(DRAWS):
-        raw = _draw(drawn, seed, sigma, rng)
+        raw = _draw(drawn, seed, rng)
         if raw.reachable() > 0:  # now and then every knob is tuned and every switch harms: no night to be had there
             return _scaled(raw, rng.uniform(*drawn.total_bpb))
     raise ValueError(f"{DRAWS} landscapes of {drawn.name!r} had nothing to gain: give it ideas that help.")
 
 
-def _draw(drawn: Family, seed: int, sigma: float | None, rng: Random) -> Landscape:
+def _draw(drawn: Family, seed: int, rng: Random) -> Landscape:
     """A landscape in a unit of its own."""
     ideas = _draw_ideas(drawn, rng)
     pairs = _draw_pairs(drawn, ideas, rng)
@@ -75,7 +72,6 @@ def _draw(drawn: Family, seed: int, sigma: float | None, rng: Random) -> Landsca
     return Landscape(
         family=drawn,
         seed=seed,
-        sigma=math.exp(rng.uniform(*map(math.log, SIGMA_RANGE))) if sigma is None else sigma,
         ideas=ideas,
         pairs=pairs,
         crash_pairs=_draw_crash_pairs(drawn, len(ideas), rng),

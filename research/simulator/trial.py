@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from research.core.contract import DEFAULT_SEED
 from research.simulator.landscape import Config, Landscape
 
 
@@ -33,6 +34,8 @@ class Trial:
     replicate_of: str | None
     gpu_s: float
     config: Config
+    seed: int = DEFAULT_SEED
+    stopped_at: float | None = None
 
 
 class Edit(NamedTuple):

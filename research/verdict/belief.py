@@ -122,6 +122,21 @@ class _Solution:
     conditions: Array
 
 
+@dataclass(frozen=True)
+class _Effects:
+    """What all changes did: means, ends of the 95 % intervals, P(better) and expected gain, shape (children,)."""
+
+    mean: Array
+    low: Array
+    high: Array
+    p_better: Array
+    gain: Array
+
+    def estimate(self, at: int, n: int) -> Estimate:
+        """Return one of them, with the runs behind it."""
+        return Estimate(float(self.mean[at]), float(self.low[at]), float(self.high[at]), n)
+
+
 class Belief:
     """The posterior; make one by from_history().
 
@@ -148,6 +163,7 @@ class Belief:
         doublings = effects.usual_doublings(self.variances.paired_sd, OFFICIAL.paired_sd)
         self._prior_weights = effects.prior_weights(doublings)
         self._weights: Array
+        self._others_weights: Array  # for each change what the other changes taught, shape (strata, children, parts)
         self._factors: _Factors
         self._solution: _Solution
         self._cavity: tuple[Array, Array]
@@ -184,19 +200,23 @@ class Belief:
             factors.precision[:, mine] = previous._factors.precision[:, theirs]
             factors.shift[:, mine] = previous._factors.shift[:, theirs]
         latest = [at - first for one in self._scores if (at := self._number[one]) >= first]
-        latest = latest[-SETTINGS.effects_remembered :]
+        latest, older = latest[-SETTINGS.effects_remembered :], latest[: -SETTINGS.effects_remembered]
+        others = np.repeat(self._weights[:, None, :], count - first, axis=1)
         solution = _solve(tree, self._cells, known, factors, self._centre)
         cavity = _cavity(*_changes(solution, tree), factors, children)
         for sweep in range(SETTINGS.max_sweeps if latest else 0):
             log = effects.likelihoods(cavity[0][:, latest], cavity[1][:, latest])
             self._weights = effects.learned(self._weights, self._prior_weights, log, SETTINGS.learning_steps)
-            tilted = effects.posterior(self._weights[:, None, :], *cavity)
+            others[:, latest] = effects.without_own(self._weights, self._prior_weights, log)
+            others[:, older] = self._weights[:, None, :]
+            tilted = effects.posterior(others, *cavity)
             factors = _updated(factors, children, cavity, tilted, SETTINGS.damping if sweep else 1.0)
             solution = _solve(tree, self._cells, known, factors, self._centre)
             before, cavity = cavity, _cavity(*_changes(solution, tree), factors, children)
             if np.abs(cavity[0] - before[0]).max() < SETTINGS.sweep_tolerance_bpb:
                 break
         self._factors, self._solution, self._cavity = factors, solution, cavity
+        self._others_weights = others
 
     # What was measured ---------------------------------------------------------------------------------------------
 
@@ -267,11 +287,10 @@ class Belief:
         """
         one, two, n = self._number[config], self._number[other], self.n(config) + self.n(other)
         if self._tree.parent[one] == two:
-            mean, low, high, _ = self._effect(one)
-            return Estimate(mean, low, high, n)
+            return self._effects.estimate(self._child(one), n)
         if self._tree.parent[two] == one:
-            mean, low, high, _ = self._effect(two)
-            return Estimate(-mean, -high, -low, n)
+            back = self._effects.estimate(self._child(two), n)
+            return Estimate(-back.mean, -back.high, -back.low, n)
         known = self._apart(one, two)
         ends = known.interval(SETTINGS.interval_share)
         return Estimate(float(known.mean), float(ends[0]), float(ends[1]), n)
@@ -284,7 +303,7 @@ class Belief:
         """
         one, two = self._number[config], self._number[other]
         if not margin and self._tree.parent[one] == two:
-            return self._effect(one)[3]
+            return float(self._effects.p_better[self._child(one)])
         return float(self._difference(one, two).cdf(-margin))
 
     def effect(self, config: Hashable) -> Estimate | None:
@@ -298,7 +317,14 @@ class Belief:
 
     def expected_gain(self, config: Hashable, other: Hashable) -> float:
         """Return E[max(0, other's value minus the configuration's)], the expected improvement, in bpb."""
-        return float(self._difference(self._number[config], self._number[other]).expected_gain())
+        one, two = self._number[config], self._number[other]
+        if self._tree.parent[one] == two:
+            return float(self._effects.gain[self._child(one)])
+        return float(self._difference(one, two).expected_gain())
+
+    def _child(self, place: int) -> int:
+        """Return where a configuration stands among those that have a parent."""
+        return place - int(self._tree.children.start)
 
     def surprise(self, config: Hashable) -> float:
         """Return a change's measured effect in standard deviations of what changes usually do and of the measurement.
@@ -339,21 +365,15 @@ class Belief:
         return known.mean, low, high
 
     @cached_property
-    def _effects(self) -> tuple[Array, Array, Array, Array]:
-        """Means, ends of the 95 % intervals, and P(better) of all changes' effects.
-
-        An interval takes each stratum's posterior as normal; a probability takes it as it is.
-        """
-        known = effects.posterior(self._weights[:, None, :], *self._cavity)  # components by strata by children
+    def _effects(self) -> _Effects:
+        """What all changes did, from the exact posterior of each given all else."""
+        known = effects.posterior(self._others_weights, *self._cavity)  # components by strata by children
         share = self.variances.weights[:, None]
-        means, sds = known.mean, known.sd
-        low, high = Mixture(np.broadcast_to(share, means.shape), means, sds).interval(SETTINGS.interval_share)
-        return (share * means).sum(0), low, high, (share * known.cdf(0.0)).sum(0)
-
-    def _effect(self, child: int) -> tuple[float, float, float, float]:
-        at = child - self._tree.children.start
-        mean, low, high, p_better = (float(each[at]) for each in self._effects)
-        return mean, low, high, p_better
+        means = known.mean
+        over_strata = Mixture(np.broadcast_to(share, means.shape), means, known.sd)
+        low, high = over_strata.interval(SETTINGS.interval_share)
+        gain = (share * known.expected_gain()).sum(0)
+        return _Effects(over_strata.mean, low, high, (share * known.cdf(0.0)).sum(0), gain)
 
     def _difference(self, one: int, two: int) -> Mixture:
         """Return the posterior of one value minus another's; for a child and its parent that of the change."""
@@ -374,8 +394,8 @@ class Belief:
 
     def _change(self, child: int, sign: float) -> Mixture:
         """Return the posterior of one change's effect, times a sign: components by strata, in one axis."""
-        at = child - self._tree.children.start
-        known = effects.posterior(self._weights, self._cavity[0][:, at], self._cavity[1][:, at])
+        at = self._child(child)
+        known = effects.posterior(self._others_weights[:, at], self._cavity[0][:, at], self._cavity[1][:, at])
         weights = known.weights * self.variances.weights
         used = weights > SETTINGS.min_effect_weight
         return Mixture(weights[used] / weights[used].sum(), sign * known.means[used], known.sds[used])

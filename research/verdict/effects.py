@@ -89,6 +89,25 @@ def learned(weights: Array, prior: Array, log: Array, steps: int) -> Array:
     return weights
 
 
+def without_own(weights: Array, prior: Array, log: Array) -> Array:
+    """Return for each measured effect the components' weights as they are without it, so that none speaks for itself.
+
+    Args:
+        weights: learned() weights, shape (strata, components).
+        prior: The weights before any effect, shape (components,).
+        log: likelihoods() of the measured effects, shape (strata, effects, components).
+
+    Returns:
+        Weights, shape (strata, effects, components).
+    """
+    joint = weights[:, None, :] * np.exp(log - log.max(-1, keepdims=True))
+    joint /= joint.sum(-1, keepdims=True)
+    assumed = SETTINGS.effect_prior_n * prior
+    counts = np.maximum((log.shape[1] + SETTINGS.effect_prior_n) * weights[:, None, :] - joint, assumed)
+    left: Array = counts / counts.sum(-1, keepdims=True)
+    return left
+
+
 def posterior(weights: Array, means: Array, variances: Array) -> Mixture:
     """Return the posterior of effects that were measured, with the components along the first axis.
 

@@ -169,7 +169,8 @@ def test_no_plan_is_given_to_two_workers(kit: NightKit):
     with lab.open() as store:
         state = from_json(store.fact(FACT))
         assert state is not None
-        night = Night(lab, state, BuiltinEditor(lab), slots(2, "scripted", {}), Request(()), print)
+        places = slots(2, lab.make_backend("scripted", {}), {})
+        night = Night(lab, state, BuiltinEditor(lab), places, Request(()), print)
         other = Plan("other", lab.now_utc(), None, None, None, "experiment", "Somebody else's.")
         first = next_plan(lab, store, branch, (other,))
         base = kit.git("rev-parse", "HEAD")
@@ -187,6 +188,7 @@ def test_more_workers_than_devices_are_refused(kit: NightKit):
     assert "GPUs" in told["error"]["what"]
 
 
+@pytest.mark.long
 def test_killed_at_random_moments_nothing_is_lost_repeated_or_orphaned(kit: NightKit):
     """SIGKILL to the night alone, again and again; the guard ends what it leaves, the next start goes on.
 

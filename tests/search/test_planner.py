@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from research.verdict.recall import recall
 
 from research.core.records import Plan
 from research.core.settings import SETTINGS
 from research.search import planner
-from research.search.observation import configuration
+from research.verdict.memory import recall
 from tests.support import histories
 from tests.support.histories import night as made_up
 from tests.support.purenight import BRANCH, CONTRACT, PureNight

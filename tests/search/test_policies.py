@@ -10,7 +10,7 @@ import pytest
 
 from research.core.settings import SETTINGS
 from research.search.observation import Observation, configuration
-from research.search.policies.base import CATEGORIES, EMITTERS, Standing
+from research.search.policies.base import CATEGORIES, EMITTERS, KeptChain
 from research.search.policies.discovery import Discovery
 from research.search.policy import POLICIES, make_policy
 

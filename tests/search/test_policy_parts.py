@@ -182,7 +182,7 @@ def test_a_proven_emitter_is_ordered_and_forgotten_when_it_fades():
     settings = replace(SETTINGS, emitter_floor=0.0)
     bandit, rng = Bandit(EMITTERS, CATEGORIES, settings), random.Random(0)
     for index in range(60):
-        name = EMITTERS[index % len(EMITTERS)]
+        name = ("simplifier", *EMITTERS)[index % 7]
         bandit.add(Key(EMITTER, name, CATEGORIES[index % 6]), None, 0.002 if name == "simplifier" else 0.0, 1.0)
         bandit.add(Key(FREE, None, CATEGORIES[index % 6]), None, 0.0001, 1.0)
     assert bandit.choose(rng).emitter == "simplifier"

@@ -194,8 +194,16 @@ class Discovery:
     def tell(self, result: Result) -> Answer:
         """Take a result and decide; see Policy."""
         self._past.append(_Past(result, self._ordered, "discard"))
-        answer = self._answer(configuration(result))
+        config = configuration(result)
+        answer = self._answer(config)
         self._follow(answer)
+        if answer != REPLICATE:
+            return answer
+        # Another run of it may come at once; if the tip gets that seed first or ideas come first, ask() remembers it.
+        again = self._worth_repeating()
+        if again is None or again[0] != config:
+            return "discard"
+        _, self._next_seed, self.reason = again
         return answer
 
     def note(self, result: Result, decision: str) -> None:
