@@ -15,6 +15,7 @@ from research.store.ledger import render
 
 __all__ = ["kit"]
 
+
 def test_the_verbs_are_there():
     assert {"decide", "export", "import", "parse-run", "record", "replicate", "settle"} <= VERBS.keys()
 
