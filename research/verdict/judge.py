@@ -15,7 +15,6 @@ from research.core.settings import SETTINGS
 from research.runs.log import clean
 from research.verdict import lineage
 from research.verdict.comparison import Comparison
-from research.verdict.evidence import is_evidence
 from research.verdict.review import as_data
 from research.verdict.rule import Judgement, weigh
 from research.verdict.throughput import unexplained
@@ -36,7 +35,7 @@ def judge(case: Comparison, now_utc: str) -> Verdict:
     verdict = Verdict(run.run, "discard", RULE, "", now_utc, incumbent=back_to)
     if run.outcome != "scored" or run.val_bpb is None:
         return replace(verdict, why=_without_score(case))
-    if not is_evidence(run):
+    if not lineage.is_evidence(run):
         return replace(verdict, why=f"not counted: {_doubt(run)}")
     verdict = replace(verdict, estimate=case.belief.value(case.key))
     if (word := person_on(case)) is not None:
