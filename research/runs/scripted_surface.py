@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from research.code import fingerprint
+from research.code.fingerprint import fingerprint
+from research.code.syntax_tree import parse
 from research.runs.backend import Launch
 from research.runs.preflight import TARGET
 from research.runs.scripted import Play
@@ -49,14 +50,14 @@ class Surface:
     def __call__(self, launch: Launch) -> Play:
         """The play of a launch."""
         text = (launch.root / TARGET).read_bytes()
-        values = numbers(fingerprint.parse(text))
+        values = numbers(parse(text))
         if any(values.get(name, 0.0) > limit for name, limit in self.crash_above.items()):
             return Play("oom")
         true = self.least
         for name, pull in self.pulls.items():
             value = values.get(name, pull.best)
             true += pull.weight * (math.log(max(value, 1e-9) / pull.best) ** 2)
-        seed = hashlib.sha256(f"{fingerprint.fingerprint(text)} {launch.seed}".encode()).digest()
+        seed = hashlib.sha256(f"{fingerprint(text)} {launch.seed}".encode()).digest()
         noise = random.Random(seed).gauss(0.0, self.sd)
         return Play("score", val_bpb=round(true + noise, 6), peak_vram_mb=1000.0 * values.get("DEPTH", 4.0))
 
