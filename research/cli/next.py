@@ -1,13 +1,10 @@
-"""The verb next: what the lab would do now, and what an agent would be told; looks only, changes nothing."""
+"""The verb next: the next plan, and the prompt that an agent would get; changes nothing."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import click
 
-import typer
-
-from research.cli.kit import JsonFlag, show
-from research.cli.runs import this_lab
+from research.cli.kit import json_option, show, this_lab
 from research.core import git
 from research.core.records import Plan
 from research.lab.plan import POLICY_FACT, plan_seed
@@ -18,16 +15,11 @@ from research.store.open import read_store
 from research.verdict.recall import recall
 
 
-def register(app: typer.Typer) -> None:
-    """Adds this module's verb to the front door."""
-    app.command("next")(next_)
-
-
-def next_(
-    seed: Annotated[int | None, typer.Option("--seed", help="Plan anew with this seed, whatever is pending.")] = None,
-    as_json: JsonFlag = False,
-) -> None:
-    """Show the next plan and the prompt that an agent would get; nothing is changed."""
+@click.command("next")
+@click.option("--seed", type=int, help="Plan anew with this seed, whatever is pending.")
+@json_option
+def next_(seed: int | None, as_json: bool) -> None:
+    """Shows the pending plan, or the one that would be made now."""
     lab = this_lab()
     root = lab.paths.root
     branch = git.head(root).branch

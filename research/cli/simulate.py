@@ -1,4 +1,4 @@
-"""The verb simulate: compares search policies on synthetic nights and prints what they are worth."""
+"""The verb simulate: compares search policies on synthetic nights."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
+import click
 
-from research.cli.kit import JsonFlag, say_to_stderr, show
+from research.cli.kit import FILE, Amount, json_option, say_to_stderr, show
 from research.core.errors import UsageError
 from research.core.files import write_whole
 from research.core.records import Estimate
-from research.simulator.chart import draw_courses
-from research.simulator.comparison import Comparison, Question, compare, make
-from research.simulator.families import families_of
-from research.simulator.metrics import Row
+
+if TYPE_CHECKING:
+    from research.simulator.comparison import Comparison
+    from research.simulator.metrics import Row
 
 SCALE = 1e4
 """Gains are printed in units of 0.0001 bpb."""
@@ -36,25 +36,43 @@ HEADER = (
 )
 
 
-def register(app: typer.Typer) -> None:
-    """Adds this module's verb to the front door."""
-    app.command("simulate")(simulate)
-
-
+@click.command("simulate")
+@click.option(
+    "--policies",
+    default="greedy,random,threshold,classic,discovery",
+    help="Names, comma-separated; the others are compared with the first.",
+)
+@click.option(
+    "--landscapes", type=click.IntRange(min=1), default=200, help="Landscapes, each played once by every policy."
+)
+@click.option(
+    "--runs",
+    type=click.IntRange(min=2),
+    default=100,
+    help="Runs of a night, baseline, replicates and crashes included.",
+)
+@click.option("--sigma", type=Amount(), default=0.0004, help="Noise of one run, sd in bpb.")
+@click.option("--seed", default=0, help="Seed of landscapes, agent and noise.")
+@click.option("--families", default="held-out", help="tuning, held-out, all, or families' names.")
+@click.option("--workers", type=click.IntRange(min=0), default=0, help="Processes; 0 takes one for every core.")
+@click.option("--chart", type=FILE, help="Write the course of the true gain to this SVG.")
+@json_option
 def simulate(
-    policies: Annotated[
-        str, typer.Option(help="Names, comma-separated; the others are compared with the first.")
-    ] = "greedy,random,threshold,classic,discovery",
-    landscapes: Annotated[int, typer.Option(min=1, help="Landscapes, each played once by every policy.")] = 200,
-    runs: Annotated[int, typer.Option(min=2, help="Runs of a night, baseline, replicates and crashes included.")] = 100,
-    sigma: Annotated[float, typer.Option(min=0.0, help="Noise of one run, sd in bpb.")] = 0.0004,
-    seed: Annotated[int, typer.Option(help="Seed of landscapes, agent and noise.")] = 0,
-    families: Annotated[str, typer.Option(help="tuning, held-out, all, or families' names.")] = "held-out",
-    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 takes one for every core.")] = 0,
-    chart: Annotated[Path | None, typer.Option(help="Write the course of the true gain to this SVG.")] = None,
-    as_json: JsonFlag = False,
+    policies: str,
+    landscapes: int,
+    runs: int,
+    sigma: float,
+    seed: int,
+    families: str,
+    workers: int,
+    chart: Path | None,
+    as_json: bool,
 ) -> None:
-    """Compare search policies on synthetic nights whose truth is known."""
+    """Plays the nights and prints what each policy is worth."""
+    from research.simulator.chart import draw_courses
+    from research.simulator.comparison import Question, compare
+    from research.simulator.families import families_of
+
     names = tuple(dict.fromkeys(name.strip() for name in policies.split(",") if name.strip()))
     _check(names)
     question = Question(names, families_of(families), landscapes, runs, sigma, seed)
@@ -74,6 +92,8 @@ def _check(names: tuple[str, ...]) -> None:
     Raises:
         UsageError: if there is none, or a name is unknown.
     """
+    from research.simulator.comparison import make
+
     if not names:
         raise UsageError("No policy named.", "Leave --policies out for the usual five.")
     for name in names:
@@ -84,7 +104,7 @@ def _check(names: tuple[str, ...]) -> None:
 
 
 def _progress(total: int) -> Any:
-    """Words for someone waiting at a terminal, none in a pipe."""
+    """Returns what reports progress at a terminal, and nothing in a pipe."""
 
     def say(done: int) -> None:
         if sys.stderr.isatty() and done % SAY_EVERY == 0:
@@ -120,13 +140,13 @@ def _row_data(row: Row) -> dict[str, Any]:
 
 
 def _estimate_data(e: Estimate) -> dict[str, float | int | None]:
-    """An estimate for JSON, which has no infinity."""
+    """Returns an estimate for JSON, which has no infinity."""
     mean, low, high = (json.loads(json.dumps(x)) if abs(x) < float("inf") else None for x in (e.mean, e.low, e.high))
     return {"mean": mean, "low": low, "high": high, "n": e.n}
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    """One row of the table; gains in 0.0001 bpb with their 95 % intervals."""
+    """Returns one row of the table; gains in 0.0001 bpb with their 95 % intervals."""
     values = row.values
     return (
         row.policy,
@@ -146,7 +166,7 @@ def _spelled(e: Estimate, scale: float, digits: int) -> str:
 
 
 def _notes(answer: Comparison) -> str:
-    """What the table's numbers are, and the question they answer."""
+    """Explains the table's numbers and the question they answer."""
     q = answer.question
     return (
         f"{q.landscapes} landscapes x {q.runs} runs, noise {q.sigma:g} bpb, seed {q.seed}; gains in 0.0001 bpb, "
@@ -155,7 +175,7 @@ def _notes(answer: Comparison) -> str:
 
 
 def _by_family(answer: Comparison) -> list[tuple[str, ...]]:
-    """Every family's shipped gain, the header first."""
+    """Returns every family's shipped gain, the header first."""
     rows = [
         (name, str(rows[0].gain_over_first.n), *(_spelled(r.values["shipped_bpb"], SCALE, 0) for r in rows))
         for name, rows in answer.by_family.items()
@@ -164,13 +184,13 @@ def _by_family(answer: Comparison) -> list[tuple[str, ...]]:
 
 
 def _text(answer: Comparison) -> str:
-    """The tables as plain text: all families, then each family's shipped gain."""
+    """Writes the tables as plain text: all families, then each family's shipped gain."""
     whole = [HEADER, *(_cells(row) for row in answer.rows)]
     return "\n".join([*_table(whole), "", _notes(answer), "", *_table(_by_family(answer))])
 
 
 def _print_tables(answer: Comparison) -> None:
-    """The same for a terminal."""
+    """Prints the tables at a terminal."""
     from rich import box
     from rich.console import Console
     from rich.table import Table

@@ -1,19 +1,16 @@
-"""The verbs about judgement: how noisy runs are, and what the last review said. Both only read."""
+"""The verbs noise and last-review: how much runs of the same code differ, and the last review. Both only read."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import typer
+import click
 
-from research.cli.kit import JsonFlag, show
+from research.cli.kit import here, json_option, show
 from research.core import git
-from research.core.git import find_root
-from research.core.paths import LabPaths
 from research.store.open import read_store
 from research.store.reads import Scored, latest_reviewed, scores
 from research.verdict.comparable import Keys
@@ -23,12 +20,6 @@ from research.verdict.review import as_it_stands
 
 NO_REVIEW = "No review recorded yet."
 COLUMNS = ("contract", "sd", "95 % interval", "n", "runs", "configs")
-
-
-def register(app: typer.Typer) -> None:
-    """Adds this module's verbs to the front door."""
-    app.command("noise")(noise)
-    app.command("last-review")(last_review)
 
 
 @dataclass(frozen=True)
@@ -41,19 +32,19 @@ class Group:
     configurations: int
 
     def as_dict(self) -> dict[str, Any]:
-        """The group as JSON values."""
+        """Returns the group as JSON values."""
         numbers = {"sd": self.noise.sd, "low": self.noise.low, "high": self.noise.high, "n": self.noise.n}
         return {"contract": self.contract, **numbers, "runs": self.runs, "configurations": self.configurations}
 
     def cells(self) -> tuple[str, ...]:
-        """The group as a table's row."""
+        """Returns the group as a table's row."""
         known = self.noise
         interval = f"{known.low:.6f} to {known.high:.6f}"
         return (self.contract, f"{known.sd:.6f}", interval, str(known.n), str(self.runs), str(self.configurations))
 
 
 def groups_of(runs: Sequence[Scored]) -> list[Group]:
-    """The noise of every contract, in order of its first run."""
+    """Returns the noise of every contract, in order of its first run."""
     found = []
     for contract in dict.fromkeys(run.contract for run in runs if run.contract is not None):
         mine = [run for run in runs if run.contract == contract]
@@ -64,13 +55,15 @@ def groups_of(runs: Sequence[Scored]) -> list[Group]:
     return found
 
 
-def noise(as_json: JsonFlag = False) -> None:
-    """Show how much runs of the same code differ."""
-    root = find_root(Path.cwd())
-    with read_store(LabPaths(root)) as store:
+@click.command("noise")
+@json_option
+def noise(as_json: bool) -> None:
+    """Shows the noise of every contract."""
+    paths = here()
+    with read_store(paths) as store:
         runs = [run for run in scores(store) if run.contract is not None]
     groups = groups_of(runs)
-    branch = git.head(root).branch
+    branch = git.head(paths.root).branch
     latest = next((run for run in reversed(runs) if run.branch == branch), runs[-1] if runs else None)
     current = next((group for group in groups if latest and group.contract == latest.contract), None)
     known = current.noise if current else Evidence().noise()
@@ -92,15 +85,15 @@ def noise(as_json: JsonFlag = False) -> None:
 
 
 def _sentence(known: Noise) -> str:
-    """The noise in words."""
-    told = f"One run has a standard deviation of {known.sd:.6f} bpb [{known.low:.6f}, {known.high:.6f}]"
-    said = f"{known.n} replicates" if known.n != 1 else "1 replicate"
+    """Writes the noise in words."""
+    spread = f"One run has a standard deviation of {known.sd:.6f} bpb [{known.low:.6f}, {known.high:.6f}]"
+    replicates = f"{known.n} replicates" if known.n != 1 else "1 replicate"
     assumed = f"and the assumption of {known.prior_sd:.4f}, which counts as {known.prior_n:g}"
-    return f"{told}, from {said} {assumed}."
+    return f"{spread}, from {replicates} {assumed}."
 
 
 def _show_table(groups: Sequence[Group]) -> None:
-    """The groups as a table, for a terminal."""
+    """Prints the groups as a table at a terminal."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -111,9 +104,11 @@ def _show_table(groups: Sequence[Group]) -> None:
     Console().print(table)
 
 
-def last_review(as_json: JsonFlag = False) -> None:
-    """Show the review of the run that was judged last."""
-    with read_store(LabPaths(find_root(Path.cwd()))) as store:
+@click.command("last-review")
+@json_option
+def last_review(as_json: bool) -> None:
+    """Shows the review of the run that was judged last."""
+    with read_store(here()) as store:
         name = latest_reviewed(store)
         mine = store.verdicts(name) if name else []
     text = next((as_it_stands(verdict) for verdict in reversed(mine) if verdict.text), NO_REVIEW)

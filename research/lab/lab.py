@@ -1,4 +1,4 @@
-"""A checkout with its memory: what was run, taken in, judged and written to the ledger, always caught up with."""
+"""Keeps a checkout and its memory in step: what was run is recorded, imported, judged and written to the ledger."""
 
 from __future__ import annotations
 
@@ -73,20 +73,20 @@ class Lab:
         self.say = say or (lambda line: print(f"[run] {line}", file=sys.stderr, flush=True))
 
     def beside(self, work: Path, branch: str | None, environment: Mapping[str, str], plans: bool) -> Lab:
-        """The same lab with another work tree: its runs are this lab's."""
+        """Returns the same lab with another work tree: its runs are this lab's."""
         return Lab(
             self.paths, work, branch, environment, self.clock, self.token, self.judge_rule, self.stream, self.say,
             self.make_backend, plans,
         )  # fmt: skip
 
     def now_utc(self) -> str:
-        """The time as records keep it."""
+        """Returns the time as records keep it."""
         return utc(self.clock())
 
     # Keeping the memory true ----------------------------------------------------------------------------------
 
     def open(self) -> Store:
-        """The memory, caught up; see catch_up().
+        """Opens the memory, caught up; see catch_up().
 
         Raises:
             StoreNewer, StoreBusy: see research.store.connect.
@@ -100,12 +100,12 @@ class Lab:
         return store
 
     def open_as_it_is(self) -> Store:
-        """The memory as the last command left it."""
+        """Opens the memory as the last command left it."""
         return open_store(self.paths, self.now_utc(), self.say)
 
     def catch_up(self, store: Store) -> list[str]:
-        """Takes in what happened while nobody looked: closes runs whose runner is gone, takes in hand-made ones,
-        judges what waits, and writes the ledger.
+        """Records what happened meanwhile: closes runs whose runner is gone, imports hand-made ones, judges what
+        waits, and writes the ledger.
 
         Returns:
             Names of the hand-made runs that are new.
@@ -121,7 +121,7 @@ class Lab:
         return found
 
     def import_run(self, store: Store, run: Run, folder: Path | None) -> list[str]:
-        """Takes a finished run in, once; returns its name if it is new."""
+        """Imports a finished run, once; returns its name if it is new."""
         run = self.decide_counted(store, run)
         if not store.add_run(run):
             return []
@@ -182,7 +182,7 @@ class Lab:
             self.say(f"results.tsv could not be written ({error.strerror or error}); the next command makes up for it")
 
     def decide_counted(self, store: Store, run: Run) -> Run:
-        """Only a baseline and exp: commits are experiments, and repetitions of what was measured."""
+        """Marks a run that is no experiment as not counted: neither baseline, nor exp: commit, nor a repetition."""
         if not run.counted or run.subject.startswith("exp:"):
             return run
         history = store.judged(run.branch)
@@ -193,7 +193,7 @@ class Lab:
 
 
 def niche_of_run(run: Run, baseline: Run | None = None) -> str:
-    """The niche that a run was measured to be in; the baseline's own code changes nothing."""
+    """Returns the niche that a run was measured to be in; the baseline's own code changes nothing."""
     params_m = run.metrics.num_params_M if run.metrics else None
     memory_gb = run.peak_vram_mb / 1024 if run.peak_vram_mb is not None else None
     if baseline is not None and lineage.is_same(run, baseline):

@@ -29,7 +29,7 @@ POLICY_FACT = "plan_policy"
 
 
 def plan_seed(store: Store) -> int:
-    """The seed of this lab's plans."""
+    """Reads the seed of this lab's plans."""
     try:
         return int(store.fact(SEED_FACT) or 0)
     except ValueError:
@@ -43,7 +43,7 @@ def memory_of(lab: Lab, store: Store, branch: str) -> Memory:
 
 
 def next_plan(lab: Lab, store: Store, branch: str, in_flight: Sequence[Plan] = (), attempt: int = 0) -> Plan:
-    """The pending plan if it was made with all that is known now, else a new one that is put on record.
+    """Returns the pending plan if it was made with all that is known now, else records a new one.
 
     Args:
         lab: The lab.
@@ -93,7 +93,7 @@ def plan_again(lab: Lab, store: Store, branch: str) -> None:
 
 
 def carried_out(store: Store, branch: str, candidate: preflight.Candidate) -> Plan | None:
-    """The pending plan that a commit carries out; None where it does something else, as an agent may."""
+    """Finds the pending plan that a commit carries out; None where it does something else, as an agent may."""
     plan, commit = reads.plan_of(store, branch), candidate.commit
     if plan is None:
         return None

@@ -17,10 +17,11 @@ from research.core import records
 from research.core.commit_message import FREE
 from research.core.records import Estimate, Judged, Plan, Run, Verdict
 from research.core.settings import SETTINGS
-from research.report.text import count_of, title_of
-from research.report.usage import cost_of, seconds_of, utilisation, wall_seconds
-from research.store.foreign import Foreign
+from research.core.text import count_of
+from research.report.text import title_of
+from research.report.usage import cost_of, utilisation, wall_seconds
 from research.store.ledger import has_row
+from research.store.reads import Foreign
 from research.verdict import lineage
 from research.verdict.archive import NO_CHANGE
 from research.verdict.comparable import is_believable
@@ -482,7 +483,7 @@ def _emitters(history: _History, changes: Sequence[Candidate]) -> tuple[EmitterL
         kept = [c for c in changes if (c.emitter or FREE) == name and c.decision == "keep"]
         earned = sum(max(0.0, -c.gain.mean) for c in kept if c.gain)
         crashes = sum(run.val_bpb is None for run in runs)
-        found.append(EmitterLine(name, count, sum(map(seconds_of, runs)) / 60, len(kept), crashes, earned))
+        found.append(EmitterLine(name, count, sum(run.wall_s for run in runs) / 60, len(kept), crashes, earned))
     return tuple(found)
 
 

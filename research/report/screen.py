@@ -9,9 +9,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from research.core.text import count_of
 from research.report.data import Row
 from research.report.progress import Curve, loss_at
-from research.report.text import count_of, interval, plain, signed
+from research.report.text import interval, plain, signed
 from research.report.watch import Flight, LiveView
 
 _STYLES = {

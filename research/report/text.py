@@ -19,11 +19,6 @@ def title_of(subject: str, is_baseline: bool = False) -> str:
     return idea_of(subject)[:_MAX_TITLE_CHARS]
 
 
-def count_of(number: int, one: str) -> str:
-    """Return how many of what: "1 run", "2 runs"."""
-    return f"{number} {one if number == 1 else one + 's'}"
-
-
 def changes_in_words(delta: Mapping[str, str]) -> str:
     """Return what changed by name, one line."""
     parts = [f"{name} {what}"[:_MAX_CHANGE_CHARS] for name, what in list(delta.items())[:_MAX_CHANGES]]

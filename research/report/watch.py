@@ -18,10 +18,11 @@ from research.core.contract import RUN_LOG
 from research.core.files import is_held
 from research.core.records import Run
 from research.core.settings import SETTINGS
+from research.core.text import count_of
 from research.lab.lab import Lab
 from research.report.data import PageData, Row
 from research.report.progress import Curve, Progress, read_curve, read_progress
-from research.report.text import count_of, money, title_of
+from research.report.text import money, title_of
 from research.report.usage import moment
 from research.report.write import branch_here, choose_branch, data_of_branch
 from research.store import folders

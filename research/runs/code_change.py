@@ -14,7 +14,7 @@ from research.runs.preflight import TARGET
 
 
 def with_change(run: Run, root: Path, text: bytes) -> Run:
-    """A run with category, delta and statement counts; as it was where there is nothing to compare with.
+    """Adds category, delta and statement counts to a run; leaves it where there is nothing to compare with.
 
     Args:
         run: The run, with its parent.
@@ -40,6 +40,6 @@ def with_change(run: Run, root: Path, text: bytes) -> Run:
 
 
 def _bounded(delta: dict[str, str]) -> dict[str, str]:
-    """The first of the changes: a rewrite of everything is told by its size, not by its parts."""
+    """Keeps the first of the changes: of a rewrite the size matters, not its parts."""
     entries = list(delta.items())[: SETTINGS.delta_entries]
     return {name: text for name, text in entries if len(text) <= SETTINGS.delta_chars}

@@ -1,4 +1,4 @@
-"""What nvidia-smi tells of the GPUs here: which one a run gets, who else uses it, and whether it was throttled."""
+"""Asks nvidia-smi about the GPUs here: which one a run gets, who else uses it, and whether it was throttled."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Observed:
 
 
 def ask_nvidia_smi(arguments: tuple[str, ...]) -> str | None:
-    """One call of nvidia-smi."""
+    """Calls nvidia-smi once."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return None
@@ -67,7 +67,7 @@ def _number(text: str) -> float | None:
 
 
 def gpus(ask: Ask = ask_nvidia_smi) -> tuple[Gpu, ...]:
-    """The machine's GPUs, () without any."""
+    """Lists the machine's GPUs, () without any."""
     found = []
     for line in (ask(_LISTING) or "").splitlines():
         parts = [part.strip() for part in line.split(",")]
@@ -77,7 +77,7 @@ def gpus(ask: Ask = ask_nvidia_smi) -> tuple[Gpu, ...]:
 
 
 def chosen(devices: tuple[Gpu, ...], environment: Mapping[str, str]) -> Gpu | None:
-    """The GPU that a run gets: the first that CUDA_VISIBLE_DEVICES names, else the first."""
+    """Returns the GPU that a run gets: the first that CUDA_VISIBLE_DEVICES names, else the first."""
     visible = environment.get("CUDA_VISIBLE_DEVICES")
     if visible is None:
         return devices[0] if devices else None
@@ -88,7 +88,7 @@ def chosen(devices: tuple[Gpu, ...], environment: Mapping[str, str]) -> Gpu | No
 
 
 def crowd(device: Gpu | None) -> str:
-    """A sentence about others on the device before we start, "" if it is free."""
+    """Describes in a sentence who else uses the device before we start, "" if it is free."""
     if device is None or device.used_mb <= _FOREIGN_MB:
         return ""
     return f"{device.used_mb:.0f} MiB of GPU {device.index} ({device.name}) are in use by others"

@@ -1,4 +1,4 @@
-"""What is refused before anything costs GPU time, each with its reason and what to type next."""
+"""Refuses, before anything costs GPU time, what must not run, each with its reason and what to type next."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Candidate:
 
     @property
     def is_experiment(self) -> bool:
-        """Whether the commit says that it is one."""
+        """Whether the commit's subject marks it as one."""
         return self.commit.subject.startswith("exp:")
 
     @property
@@ -76,7 +76,7 @@ class Candidate:
 
 
 def harness_digest(root: Path, rev: str) -> str:
-    """Hash of prepare.py and the harness in a commit."""
+    """Hashes prepare.py and the harness in a commit."""
     return hashlib.sha256(git.tree_listing(root, rev, FIXED)).hexdigest()
 
 
@@ -154,7 +154,7 @@ def _read(path: Path) -> bytes | None:
 
 
 def check_tree(root: Path, candidate: Candidate) -> None:
-    """What runs must be what the commit holds.
+    """Checks that what runs is what the commit holds.
 
     Raises:
         Refused: if train.py, prepare.py or a harness file differs from HEAD or is staged.
@@ -164,14 +164,14 @@ def check_tree(root: Path, candidate: Candidate) -> None:
     present = {TARGET: candidate.text, **_present(root)}
     for path in sorted({*committed, *present}):
         if _lines(committed.get(path)) != _lines(present.get(path)) and path not in changed:
-            changed = (*changed, path)  # git was told not to look at it
+            changed = (*changed, path)  # git has been set not to look at it
     if changed:
         shown = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
         raise Refused(f"{shown} {'differ' if len(changed) > 1 else 'differs'} from HEAD.", _mended(changed))
 
 
 def _mended(changed: Sequence[str]) -> str:
-    """What to type about files that differ: only train.py may be an experiment."""
+    """Says what to type about files that differ: only train.py may be an experiment."""
     back, unscored = "git restore --staged --worktree PATH", "--allow-dirty runs it unscored."
     if set(changed) == {TARGET}:
         return f"Commit it (git commit -am 'exp: ... [emitter=...]') or put it back ({back}); {unscored}"
@@ -183,7 +183,7 @@ def _lines(content: bytes | None) -> bytes | None:
 
 
 def check_commit(candidate: Candidate, baseline: Run | None, known: bool) -> None:
-    """An experiment changes train.py alone.
+    """Checks that an experiment changes train.py alone.
 
     Args:
         candidate: What would run.
@@ -207,7 +207,7 @@ def check_commit(candidate: Candidate, baseline: Run | None, known: bool) -> Non
 
 
 def check_imports(root: Path, candidate: Candidate, environment: Mapping[str, str]) -> None:
-    """What train.py imports in any case must be there.
+    """Checks that what train.py imports in any case is there.
 
     Raises:
         Refused: if a module, or a name of a local module, can't be found.
@@ -231,7 +231,7 @@ def check_imports(root: Path, candidate: Candidate, environment: Mapping[str, st
 
 
 def _check_names(path: Path, item: source.Import) -> None:
-    """The names taken from a local module must be defined there."""
+    """Checks that the names taken from a local module are defined there."""
     if "." in item.module:
         return
     try:
@@ -249,7 +249,7 @@ def _check_names(path: Path, item: source.Import) -> None:
 
 
 def check_disk(folder: Path) -> None:
-    """There must be room for the run's files.
+    """Checks that there is room for the run's files.
 
     Raises:
         ConfigurationError: if there is not.
@@ -263,7 +263,7 @@ def check_disk(folder: Path) -> None:
 
 
 def check_environment(environment: Mapping[str, str]) -> None:
-    """What train.py would only say as a crash, which would then count against the candidate.
+    """Checks the variables with which train.py would crash, which would then count against the candidate.
 
     Raises:
         ConfigurationError: if a variable can't be used.
@@ -289,7 +289,7 @@ def _is_seconds(text: str) -> bool:
 
 
 def check_data(home: Path, environment: Mapping[str, str], has_gpu: bool) -> None:
-    """The official profile needs its data and tokenizer; the pocket profile makes its own.
+    """Checks for the official profile's data and tokenizer; the pocket profile makes its own.
 
     Raises:
         ConfigurationError: if they are missing, or can't be made there.

@@ -16,7 +16,7 @@ _OUR_SIGNALS = (129, 130, 143)  # HUP, INT, TERM: somebody ended it; a candidate
 
 
 def outcome_of(ended: CommandResult, score: Score | None, log: LogText) -> tuple[Outcome, int, str]:
-    """What a command's end means for a run of train.py.
+    """Decides what a command's end means for a run of train.py.
 
     Returns:
         Outcome, the runner's exit code, and one sentence ("" for an ordinary end).
@@ -40,13 +40,13 @@ def outcome_of(ended: CommandResult, score: Score | None, log: LogText) -> tuple
 
 
 def _is_uv_failure(code: int, log: LogText) -> bool:
-    """Whether uv itself failed (no network, broken environment), so that train.py never ran."""
+    """Checks whether uv itself failed (no network, broken environment), so that train.py never ran."""
     words = [line.strip().lower() for line in (*log.head, *log.lines) if line.strip()]
     return code == 2 and any(line.startswith("error: ") for line in words) and not any(line == "---" for line in words)
 
 
 def finished(run: Run, ended: CommandResult, folder: Path, now_utc: str, expected_contract: str | None = None) -> Run:
-    """The finish record of a run that was launched.
+    """Makes the finish record of a run that was launched.
 
     Args:
         run: Its start record.
@@ -94,7 +94,7 @@ def _failure(
 
 
 def scored(run: Run, score: Score, summary: Summary) -> Run:
-    """A run with what was measured, and with every reason not to believe it."""
+    """Adds to a run what was measured, and every reason not to trust it."""
     return replace(
         run,
         metrics=summary.metrics,
@@ -112,5 +112,5 @@ def _printed_memory(summary: Summary) -> float | None:
 
 
 def interrupted(run: Run, now_utc: str) -> Run:
-    """The finish record of a run whose runner is gone."""
+    """Makes the finish record of a run whose runner is gone."""
     return replace(run, finished_utc=now_utc, outcome="interrupted", why="its runner was gone before it ended")

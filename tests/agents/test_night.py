@@ -157,7 +157,8 @@ def test_no_plan_is_given_to_two_workers(kit: NightKit):
     with lab.open() as store:
         state = from_json(store.fact(FACT))
         assert state is not None
-        night = Night(lab, state, BuiltinEditor(lab), slots(2, "scripted", {}), Request(()), print)
+        places = slots(2, lab.make_backend("scripted", {}), {})
+        night = Night(lab, state, BuiltinEditor(lab), places, Request(()), print)
         other = Plan("other", lab.now_utc(), None, None, None, "experiment", "Somebody else's.")
         first = next_plan(lab, store, branch, (other,))
         base = kit.git("rev-parse", "HEAD")

@@ -33,7 +33,7 @@ def test_keep_stays_and_discard_goes_back(kit: Kit):
     }  # fmt: skip
     done = kit.json("settle", lost)
     assert (done["verdict"], done["tip"], kit.head()) == ("discard", better, better)
-    assert kit.json("settle", lost) == {**done, "say": f"autoresearch/try stands at {better[:7]}."}
+    assert kit.json("settle", lost) == {**done, "say": f"autoresearch/try is at {better[:7]}."}
     kit.git("reflog", "expire", "--expire=now", "--all")
     kit.git("gc", "-q", "--prune=now")
     assert kit.git("cat-file", "-t", worse) == "commit"

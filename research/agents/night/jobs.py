@@ -43,7 +43,7 @@ class BaselineFails(Exception):
 
 
 def owed(history: Sequence[Judged], tip: str, in_flight: Collection[str], since_utc: str = "") -> Job | None:
-    """The run that is due before anything new is tried, None if nothing is.
+    """Returns the run that is due before anything new is tried, None if nothing is.
 
     Args:
         history: The judged runs of the branch under its contract.
@@ -72,12 +72,12 @@ def owed(history: Sequence[Judged], tip: str, in_flight: Collection[str], since_
 
 
 def may_start(job: Job, busy: int) -> bool:
-    """Whether a job may run beside others: nothing can be compared before there is a baseline."""
+    """Checks whether a job may run beside others: nothing can be compared before there is a baseline."""
     return job.kind != "baseline" or busy == 0
 
 
 def owed_plan(job: Job, now_utc: str) -> Plan:
-    """What the planner is told of a run that nobody planned, so that it plans around it."""
+    """Makes a plan for a run that nobody planned, so that the planner plans around it."""
     kind = "experiment" if job.kind == "experiment" else "replicate"
     return Plan(f"owed-{job.commit[:12]}", now_utc, None, None, job.commit, kind, job.what)
 

@@ -23,7 +23,7 @@ class RunSettings:
     number_chars: int = 40
     """Longest spelling of a number in a summary; Python would read a million digits, nobody prints them."""
     signature_chars: int = 160
-    """Length of a failure signature: the message's beginning tells faults apart, its end repeats values."""
+    """Length of a failure signature: the message's beginning names the fault, its end repeats values."""
 
     # Launching --------------------------------------------------------------------------------------------------------
     default_timeout_minutes: float = 10.0
