@@ -9,10 +9,8 @@ from research.core import git
 from research.core.records import REPLICATE, Plan
 from research.lab.plan import POLICY_FACT, plan_seed
 from research.runs.preflight import TARGET
-from research.search import planner
 from research.store import reads
 from research.store.open import read_store
-from research.verdict.memory import recall
 
 
 @click.command("next")
@@ -29,9 +27,15 @@ def next_(seed: int | None, as_json: bool) -> None:
         history = [] if known else reads.history(store, branch)
         chosen = plan_seed(store) if seed is None else seed
         policy = store.fact(POLICY_FACT) or "discovery"
-    memory = recall(history, branch)
-    plan = pending or planner.plan_with(memory, history, chosen, lab.now_utc(), policy=policy)
-    prompt = plan.details.get("brief") or planner.prompt(plan, memory, lambda commit: git.blob(root, commit, TARGET))
+    if pending is not None and known:
+        plan, prompt = pending, pending.details["brief"]
+    else:
+        from research.search import planner  # loads numpy, which a plan that is on record does without
+        from research.verdict.memory import recall
+
+        memory = recall(history, branch)
+        plan = pending or planner.plan_with(memory, history, chosen, lab.now_utc(), policy=policy)
+        prompt = planner.prompt(plan, memory, lambda commit: git.blob(root, commit, TARGET))
     data = {
         "plan": {
             "plan": plan.plan,

@@ -24,7 +24,6 @@ from research.store.ledger import has_row
 from research.store.reads import Foreign
 from research.verdict import lineage
 from research.verdict.archive import NO_CHANGE
-from research.verdict.evidence import is_evidence
 from research.verdict.memory import against_baseline, baseline_of, recall
 from research.verdict.models import Known, Memory
 from research.verdict.phase import phase_of
@@ -365,7 +364,7 @@ def _candidates(history: _History) -> list[Candidate]:
 def _candidate(known: Known, mine: Sequence[Run], of_baseline: Mapping[int, float], history: _History) -> Candidate:
     base = history.baseline
     is_baseline = base is not None and known.key == base.key
-    scores = [run.val_bpb for run in mine if run.val_bpb is not None and is_evidence(run)]
+    scores = [run.val_bpb for run in mine if run.val_bpb is not None and lineage.is_evidence(run)]
     return Candidate(
         number=min((history.numbers[run.run] for run in mine), default=0),
         commit=known.commit,

@@ -19,7 +19,7 @@ from research.search.emitters.text import quoted
 from research.search.observation import Observation
 from research.search.policy import make_policy
 from research.verdict import lineage
-from research.verdict.evidence import Keys, is_evidence
+from research.verdict.evidence import Keys
 from research.verdict.memory import recall
 from research.verdict.models import Memory
 
@@ -84,7 +84,7 @@ def results_of(history: Sequence[Judged]) -> list[tuple[Observation, Decision]]:
     for item in decided:
         run, verdict = item.run, item.verdict
         assert verdict is not None
-        if not found and not is_evidence(run):
+        if not found and not lineage.is_evidence(run):
             continue
         key, known = keys.of(run), keys.of(run) in decisions
         parent = keys.of_commit(run.parent) if run.parent else ""
@@ -105,7 +105,7 @@ def _first_order(item: Judged) -> int:
 
 def _measured(run: Run, index: int, name: str, parent: str | None, known: str | None) -> Observation:
     sized = run.statements_added or run.statements_removed or run.category
-    scored = is_evidence(run)
+    scored = lineage.is_evidence(run)
     failure = run.failure.signature if run.failure else run.outcome or "no score"
     return Observation(
         index=index,

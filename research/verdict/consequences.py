@@ -11,9 +11,8 @@ from dataclasses import replace
 
 from research.core.records import Decision, Verdict
 from research.verdict.comparison import Comparison
-from research.verdict.evidence import is_evidence
 from research.verdict.judge import PERSON, RULE
-from research.verdict.lineage import is_about_candidate
+from research.verdict.lineage import is_about_candidate, is_evidence
 
 
 def consequences(case: Comparison, verdict: Verdict) -> list[Verdict]:

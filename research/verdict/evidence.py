@@ -10,6 +10,7 @@ from research.core.contract import PROFILES
 from research.core.records import Judged, Run
 from research.core.settings import SETTINGS
 from research.verdict.belief import Belief, Score
+from research.verdict.lineage import is_evidence
 from research.verdict.variances import OFFICIAL, POCKET, Condition, NoisePrior
 
 INITIAL_VALUES = "initial_values"
@@ -44,11 +45,6 @@ class Keys:
     def of_commit(self, commit: str) -> str:
         """Return a commit's configuration; the commit itself where no run of it is known."""
         return self._of_commit.get(commit, commit)
-
-
-def is_evidence(run: Run) -> bool:
-    """Return whether a run's score counts: measured by this lab, under a known contract, without a reason to doubt."""
-    return run.outcome == "scored" and run.val_bpb is not None and not run.suspect and run.origin != "import"
 
 
 def scores_of(runs: Sequence[Run], keys: Keys) -> list[Score]:

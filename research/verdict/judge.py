@@ -15,9 +15,9 @@ from research.core.settings import SETTINGS
 from research.runs.log import clean
 from research.verdict import lineage
 from research.verdict.comparison import Comparison
-from research.verdict.evidence import is_evidence
 from research.verdict.review import as_data
 from research.verdict.rule import Judgement, weigh
+from research.verdict.throughput import unexplained
 
 RULE = "evidence"
 PERSON = "person"
@@ -35,7 +35,7 @@ def judge(case: Comparison, now_utc: str) -> Verdict:
     verdict = Verdict(run.run, "discard", RULE, "", now_utc, incumbent=back_to)
     if run.outcome != "scored" or run.val_bpb is None:
         return replace(verdict, why=_without_score(case))
-    if not is_evidence(run):
+    if not lineage.is_evidence(run):
         return replace(verdict, why=f"not counted: {_doubt(run)}")
     verdict = replace(verdict, estimate=case.belief.value(case.key))
     if (word := person_on(case)) is not None:
@@ -112,12 +112,14 @@ def _candidate(case: Comparison, verdict: Verdict, incumbent: Run) -> Verdict:
     against = case.keys.of(incumbent)
     is_child = case.belief.parent(case.key) in (None, against)
     weighed = _weigh(case, case.key, against, _net(case.run) if is_child else 0)
+    verdict = replace(verdict, p_better=weighed.p_better, difference=weighed.difference)
+    if case.belief.n(case.key) == 1 and (speed := unexplained(case.run, case.parent_runs)):
+        why = f"{speed}, which its change does not explain, so it is measured again first ({weighed.why})"
+        return replace(verdict, decision="investigate", why=why)
     why = weighed.why
     if weighed.decision == "discard" and _beats_parent(case, against):
         why = f"a near miss: better than its parent {case.run.parent[:7]}, yet {weighed.why}"
-    return replace(
-        verdict, decision=weighed.decision, why=why, p_better=weighed.p_better, difference=weighed.difference
-    )
+    return replace(verdict, decision=weighed.decision, why=why)
 
 
 def _beats_parent(case: Comparison, incumbent: str) -> bool:

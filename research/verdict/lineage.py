@@ -7,6 +7,11 @@ from collections.abc import Iterable, Sequence
 from research.core.records import Decision, Judged, Run
 
 
+def is_evidence(run: Run) -> bool:
+    """Return whether a run's score counts: measured by this lab, under a known contract, without a reason to doubt."""
+    return run.outcome == "scored" and run.val_bpb is not None and not run.suspect and run.origin != "import"
+
+
 def of_contract(history: Iterable[Judged], branch: str, contract: str | None) -> list[Judged]:
     """Return the judged runs of one branch under one contract."""
     return [item for item in history if item.run.branch == branch and item.run.contract == contract]

@@ -10,12 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from research.core.records import Run, Verdict
 from research.core.settings import SETTINGS
 from research.verdict import lineage
-from research.verdict.comparison import Comparison
-from research.verdict.evidence import is_evidence
+
+if TYPE_CHECKING:  # it loads numpy, which a review on record is read without
+    from research.verdict.comparison import Comparison
 
 Niche = Callable[[Run], str]
 """Names the niche of a run."""
@@ -130,7 +132,7 @@ def facts_of(case: Comparison, verdict: Verdict, niche: Niche, predicted: str | 
         predicted: What its plan predicted.
     """
     run = case.run
-    if not is_evidence(run):
+    if not lineage.is_evidence(run):
         return Facts(counted=False)
     began = lineage.baseline(case.past)
     past = [item.run for item in case.past]

@@ -168,7 +168,7 @@ def remembered(store: Store, branch: str) -> Digest:
 
 def _key(store: Store) -> str:
     """What a digest is made from: the rows, the thresholds, and this form."""
-    settings = hashlib.sha256(repr(SETTINGS).encode()).hexdigest()[:12]
+    settings = hashlib.sha256(repr(sorted(vars(SETTINGS).items())).encode()).hexdigest()[:12]
     return f"{_FORM}/{settings}/{reads.state_key(store)}"
 
 
