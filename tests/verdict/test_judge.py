@@ -149,9 +149,16 @@ def test_a_crash_is_no_evidence():
     assert night.run("b", None, "a").decision == "discard"
     assert night.tip() == "b"
     assert night.run("b", 0.9801, "a").estimate.n == 3  # type: ignore[union-attr]
-    assert night.run("c", 0.9755, "b", seed=42).is_open
-    night.run("c", None, "b")
-    assert night.decisions()[-2:] == ["discard", "discard"]
+
+
+def test_a_crash_of_its_replicate_closes_what_was_open_and_a_doubted_score_does_not():
+    night = Night()
+    night.both("a", 0.99)
+    assert night.run("b", near(), "a").is_open
+    night.run("b", 0.5, "a", suspect=("odd",))
+    assert night.decisions()[-2:] == ["replicate", "discard"]
+    night.run("b", None, "a")
+    assert night.decisions()[-3:] == ["discard", "discard", "discard"]
 
 
 def test_a_probe_that_fails_later_takes_the_incumbent_away():

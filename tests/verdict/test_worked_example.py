@@ -44,7 +44,10 @@ def belief_after(seeds: tuple[int, ...]) -> Belief:
 
 def example() -> str:
     """The table of the page, recomputed."""
-    rows = ["| change | after | as measured | estimated difference | P(better) | decision |", "|---|---|---|---|---|---|"]
+    rows = [
+        "| change | after | as measured | estimated difference | P(better) | decision |",
+        "|---|---|---|---|---|---|",
+    ]
     for change in CHANGES:
         for seeds in ((42,), (42, 43), SEEDS):
             belief = belief_after(seeds)
