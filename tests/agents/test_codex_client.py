@@ -3,7 +3,7 @@
 Made with codex-cli 0.169.0. One thing was seen here that its documentation does not say: the text of a Stop order
 reaches the model with <, > and & as HTML entities, which the orders therefore mention.
 
-With AUTORESEARCH_TRANSCRIPT=docs/codex-session.md the three sessions are written there as the model saw them.
+With AUTORESEARCH_TRANSCRIPT=docs/history/codex-session.md the three sessions are written there as the model saw them.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ _PAGE = """\
 Everything that a model got to see from this repository: each context, refusal, review and order, as the model service
 received it, wrapped here at 120 columns. Recorded with {version} and a scripted model by
 
-    AUTORESEARCH_TRANSCRIPT=docs/codex-session.md uv run pytest tests/agents/test_codex_client.py
+    AUTORESEARCH_TRANSCRIPT=docs/history/codex-session.md uv run pytest tests/agents/test_codex_client.py
 
 The client's own instructions are left out. `RUN-1` and `COMMIT-1` stand for names that differ each time. `train.py` is
 a stand-in that takes seconds and scores its one constant, `VAL`; the model plays a script, mistakes included, and types
-`python -m research` for `uv run research`. In italics: what it does. What each hook is for: [hooks.md](hooks.md).
+`python -m research` for `uv run research`. In italics: what it does. What each hook is for: [hooks.md](../hooks.md).
 """
 
 

@@ -1,4 +1,4 @@
-"""The quiet night of docs/a-night.md replayed: 25 ideas were held against one lucky run, and now it is heard."""
+"""The quiet night of docs/history/nights.md replayed: 25 ideas were held against one lucky run, and now it is heard."""
 
 from __future__ import annotations
 

@@ -20,9 +20,9 @@ from research.core.records import Estimate, Failure, Metrics, Plan, Run, Verdict
 from research.store import ledger, reads
 from research.store.connect import StoreNewer, connect, schema_version
 from research.store.db import Store
-from research.store.exports import export_lines, import_ledger_lines
+from research.store.exports import export_lines, import_lines
 from research.store.imports import NothingToImport, import_path
-from research.store.ledger_file import sync_ledger
+from research.store.ledger_file import import_ledger_lines, sync_ledger
 from research.store.open import open_store, read_store
 from research.store.rows import from_plain, to_plain
 from research.store.schema import MIGRATIONS
@@ -213,8 +213,6 @@ def test_foreign_lines_are_taken_in_once_and_never_lost(first: list[bytes], seco
     with Store(None) as store:
         import_all = [first, first + second, first, second]
         for lines in import_all:
-            from research.store.ledger_file import import_ledger_lines
-
             import_ledger_lines(store, lines, NOW)
         kept = store.ledger_lines()
         for line in {*first, *second}:
@@ -300,7 +298,7 @@ def test_an_export_comes_back(tmp_path: Path):
 def test_a_broken_export_changes_nothing(tmp_path: Path):
     with Store(None) as store:
         with pytest.raises(Exception, match="Line 2"):
-            import_ledger_lines(store, ['{"schema": "autoresearch.export/1"}', '{"type": "run"}'])
+            import_lines(store, ['{"schema": "autoresearch.export/1"}', '{"type": "run"}'])
         assert store.runs() == []
 
 

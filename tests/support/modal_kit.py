@@ -12,7 +12,7 @@ from pathlib import Path
 
 from support.modal_standin import StandIn
 
-from research.runs.backend import Ended, Launch
+from research.runs.backend import CommandResult, Launch
 from research.runs.modal.backend import ModalBackend
 from research.runs.modal.settings import Limits
 
@@ -173,7 +173,7 @@ class Place:
         queue_s: float | None = None,
         gpu: str = "H100",
         recorded: bool = True,
-    ) -> tuple[Ended, Heard]:
+    ) -> tuple[CommandResult, Heard]:
         """Commits a train.py and runs it on the stand-in."""
         commit = self.commit(train)
         heard = heard or Heard()
