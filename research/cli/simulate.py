@@ -80,10 +80,7 @@ def simulate(
     if chart:
         title = f"{landscapes} synthetic nights of {runs} runs, noise {sigma:g} bpb"
         write_whole(chart.absolute(), draw_courses(answer.courses, title).encode())
-    if as_json or not sys.stdout.isatty():
-        show("simulate", _data(answer, chart), _text(answer), as_json)
-    else:
-        _print_tables(answer)
+    show("simulate", _data(answer, chart), _text(answer), as_json)
 
 
 def _check(names: tuple[str, ...]) -> None:
@@ -187,21 +184,6 @@ def _text(answer: Comparison) -> str:
     """Writes the tables as plain text: all families, then each family's shipped gain."""
     whole = [HEADER, *(_cells(row) for row in answer.rows)]
     return "\n".join([*_table(whole), "", _notes(answer), "", *_table(_by_family(answer))])
-
-
-def _print_tables(answer: Comparison) -> None:
-    """Prints the tables at a terminal."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
-    for head, *rows in ([HEADER, *(_cells(row) for row in answer.rows)], _by_family(answer)):
-        table = Table(*head, box=box.SIMPLE_HEAD, padding=(0, 1))
-        for row in rows:
-            table.add_row(*(cell.replace("[", "\\[") for cell in row))
-        console.print(table)
-    console.print(_notes(answer), markup=False, highlight=False)
 
 
 def _table(rows: list[tuple[str, ...]]) -> list[str]:

@@ -20,11 +20,11 @@ from research.core.records import Outcome, Run
 from research.core.settings import SETTINGS
 from research.lab.lab import Lab
 from research.lab.plan import carried_out, plan_ahead
-from research.runs import preflight, session
+from research.runs import preflight, requirements, session
 from research.runs import repeat as identity
 from research.runs.backend import Backend, Launch, StopRequest
 from research.runs.backends import DEFAULT_BACKEND, DEFAULT_GPU, is_remote, make_backend
-from research.runs.code_change import with_change
+from research.runs.code_change import with_change, with_commit
 from research.runs.lock import DeviceBusy
 from research.runs.log import LogText, quote, read_log
 from research.runs.preflight import COMMAND, Candidate, Refused
@@ -208,12 +208,12 @@ def _recorded(setting: _Setting) -> LaunchResult:
             launch = replace(launch, commit=None)
         else:
             attempt.check_record()
-        preflight.check_environment(lab.environment)
+        requirements.check_environment(lab.environment)
         backend.check(launch)
         end, contract = attempt.find_repeat(None)
         if end:
             return end
-        preflight.check_disk(lab.paths.discovery)
+        requirements.check_disk(lab.paths.discovery)
         if request.dry_run:
             return _say_plan(setting, launch)
         if request.smoke:
@@ -299,24 +299,19 @@ class _Attempt:
             branch=self.branch,
             commit=candidate.commit.hash,
             started_utc=setting.lab.now_utc(),
-            parent=candidate.commit.parent,
-            subject=candidate.commit.subject,
-            emitter=candidate.emitter or (planned.emitter if planned else None),
+            emitter=planned.emitter if planned else None,
             seed=request.seed,
             backend=setting.backend.name,
             gpu=setting.gpu,
             fingerprint=candidate.fingerprint,
             train_sha256=candidate.train_sha256,
-            harness=candidate.harness,
             contract_key=self.contract_key,
             counted=not request.allow_dirty,
             why="run with --allow-dirty: unscored" if request.allow_dirty else "",
             facts={"contended": crowd} if crowd else {},
-            additions=candidate.additions,
-            deletions=candidate.deletions,
             plan=request.plan or (planned.plan if planned else None),
         )
-        return with_change(start, setting.lab.work, candidate.text)
+        return with_change(with_commit(start, candidate), setting.lab.work, candidate.text)
 
     def run(self, launch: Launch, start: Run, locks: tuple[FileLock, ...], contract: str | None) -> Run:
         """Runs and records the launch; returns the finish record."""

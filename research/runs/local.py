@@ -19,7 +19,7 @@ from research.core.errors import ConfigurationError, UsageError
 from research.core.files import FileLock
 from research.core.paths import machine_home
 from research.core.settings import SETTINGS
-from research.runs import gpu, preflight
+from research.runs import gpu, preflight, requirements
 from research.runs.backend import Backend, CommandResult, EndKind, Launch, StopRequest
 from research.runs.lock import device_lock, take_device
 
@@ -100,7 +100,7 @@ class LocalBackend(Backend):
     def check(self, launch: Launch) -> None:
         """Looks for the data of train.py; what else is missing shows when the command is started."""
         if launch.command == preflight.COMMAND:
-            preflight.check_data(machine_home(self._environment), self._environment, self._gpu is not None)
+            requirements.check_data(machine_home(self._environment), self._environment, self._gpu is not None)
 
     def device(self) -> str:
         """Returns the GPU's uuid, "" without one."""
@@ -136,7 +136,7 @@ class LocalBackend(Backend):
         """Makes the official profile's data; the pocket profile makes its own on first use."""
         home, has_gpu = machine_home(self._environment), self._gpu is not None
         try:
-            preflight.check_data(home, self._environment, has_gpu)
+            requirements.check_data(home, self._environment, has_gpu)
             return
         except ConfigurationError as missing:
             say(f"{missing.what} Getting it: uv run prepare.py")
@@ -148,7 +148,7 @@ class LocalBackend(Backend):
         if code != 0:
             what = f"The data could not be made (uv run prepare.py: {code})."
             raise ConfigurationError(what, "Type: uv run prepare.py, and read what it says.")
-        preflight.check_data(home, self._environment, has_gpu)
+        requirements.check_data(home, self._environment, has_gpu)
 
     def run(
         self, launch: Launch, emit: Callable[[bytes], None], say: Callable[[str], None], stop: StopRequest

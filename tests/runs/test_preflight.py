@@ -10,7 +10,7 @@ import pytest
 from support.labkit import Kit, kit
 
 from research.core.errors import ConfigurationError
-from research.runs import preflight
+from research.runs import preflight, requirements
 from research.runs.gpu import Gpu, Watch, chosen, crowd, gpus
 from research.runs.modules import is_installed
 
@@ -153,7 +153,7 @@ def test_too_little_disk(monkeypatch, tmp_path: Path):
     usage = os.statvfs_result((1,) * 10)
     monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _: type("Usage", (), {"free": usage.f_bsize}))
     with pytest.raises(ConfigurationError, match="free"):
-        preflight.check_disk(tmp_path)
+        requirements.check_disk(tmp_path)
 
 
 def test_modules_are_found_without_importing(tmp_path: Path):
