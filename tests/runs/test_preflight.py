@@ -151,7 +151,7 @@ def test_a_second_run_on_the_device(kit: Kit):
 
 def test_too_little_disk(monkeypatch, tmp_path: Path):
     usage = os.statvfs_result((1,) * 10)
-    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _: type("Usage", (), {"free": usage.f_bsize}))
+    monkeypatch.setattr(requirements.shutil, "disk_usage", lambda _: type("Usage", (), {"free": usage.f_bsize}))
     with pytest.raises(ConfigurationError, match="free"):
         requirements.check_disk(tmp_path)
 
