@@ -32,7 +32,7 @@ NO_NICHE = "No niche holds a result yet."
 def open_memory(lab: Lab) -> Store:
     """Opens the memory, caught up if anything waits for that; makes no file where nothing was ever recorded."""
     runs = lab.paths.runs
-    by_hand = runs.is_dir() and any(entry.name.startswith(HAND) for entry in os.scandir(runs))
+    by_hand = runs.is_dir() and any(name.startswith(HAND) for name in os.listdir(runs))
     if not lab.paths.memory.exists():
         return lab.open() if by_hand or lab.paths.ledger.exists() else read_store(lab.paths)
     store = read_store(lab.paths)

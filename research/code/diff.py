@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from research.code.ast_diff import Pairs, compare, literal_changes, scopes_of
+from research.code.ast_diff import Pairs, Scopes, compare, literal_changes, scopes_of
 from research.code.classify import Item, category_of
 from research.code.constants import as_number, constant_texts, evaluate
 from research.code.fingerprint import parse
@@ -76,13 +76,20 @@ def between(parent: bytes | str, child: bytes | str) -> Change:
         SyntaxError: if one of them does not parse.
     """
     try:
-        return _between(parse(parent), parse(child))
+        return _between(_read(parent), _read(child))
     except RecursionError:
         raise SyntaxError("nested too deeply") from None
 
 
-def _between(parent: ast.Module, child: ast.Module) -> Change:
-    before, after = scopes_of(parent), scopes_of(child)
+@lru_cache(maxsize=8)  # a night compares one child after the other with the same parent
+def _read(text: bytes | str) -> tuple[ast.Module, Scopes]:
+    """Return a text's tree and its scopes."""
+    tree = parse(text)
+    return tree, scopes_of(tree)
+
+
+def _between(one: tuple[ast.Module, Scopes], other: tuple[ast.Module, Scopes]) -> Change:
+    (parent, before), (child, after) = one, other
     found = compare(before, after)
     items = [Item.of_edited(old, new) for old, new in found.edited]
     items += [Item.of_removed(one) for one in found.removed] + [Item.of_added(one) for one in found.added]

@@ -6,6 +6,7 @@ import ast
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from research.code.constants import is_seed_name
 
@@ -42,6 +43,7 @@ def parse(text: str | bytes) -> ast.Module:
         raise SyntaxError(str(error) or "nested too deeply") from None
 
 
+@lru_cache(maxsize=256)  # one launch asks for the same text several times, a proposal for that of its parent
 def fingerprint(text: str | bytes) -> str:
     """Return a hash of what the code does: comments, layout, docstrings and literals that only seed are left out.
 

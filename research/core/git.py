@@ -169,6 +169,17 @@ def tree_listing(root: Path, rev: str, paths: tuple[str, ...]) -> bytes:
     return _ok(root, "ls-tree", "-r", "-z", rev, "--", *paths)
 
 
+def archive(root: Path, rev: str) -> bytes:
+    """Return the files of a commit as a tar archive."""
+    return _ok(root, "archive", "--format=tar", rev, "--")
+
+
+def snapshot(root: Path) -> str:
+    """Return a tree that holds the tracked files as they lie in the work tree; no branch and no file moves."""
+    made = _text(_ok(root, "stash", "create", extra=author(root))).strip() or "HEAD"  # "" without changes
+    return _text(_ok(root, "rev-parse", f"{made}^{{tree}}")).strip()
+
+
 def keep_commit(root: Path, run: str, of: str) -> None:
     """Keeps a run's commit reachable for good."""
     _ok(root, "update-ref", RUN_REFS + run, of)
@@ -232,6 +243,8 @@ def move_branch(root: Path, branch: str, new: str, old: str) -> None:
         return
     if branch_tip(root, branch) != old:
         raise GitError(f"{branch} moved while it was being settled.", "Type: uv run research settle")
+    # To reset, a file that was saved unchanged or copied with its folder is an edited one until git has looked into it.
+    _call(root, "update-index", "-q", "--refresh")
     _ok(root, "reset", "--quiet", "--keep", new)
 
 

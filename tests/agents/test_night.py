@@ -179,6 +179,7 @@ def test_more_workers_than_devices_are_refused(kit: NightKit):
     assert "GPUs" in told["error"]["what"]
 
 
+@pytest.mark.long
 def test_killed_at_random_moments_nothing_is_lost_repeated_or_orphaned(kit: NightKit):
     """SIGKILL to the night alone, again and again; the guard ends what it leaves, the next start goes on.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import time
 from pathlib import Path
 
@@ -25,11 +24,9 @@ def kit(tmp_path: Path) -> NightKit:
 
 def out_of(kit: NightKit, *words: str) -> list[str]:
     """The lines of a night that comes to its end."""
-    done = subprocess.run(
-        kit.command(*NIGHT, *words), cwd=kit.root, capture_output=True, text=True, env=kit.environment
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout.splitlines()
+    done = kit.printed(*NIGHT, *words)
+    assert done.code == 0, done.out + done.err
+    return done.out.splitlines()
 
 
 # What keeps it from beginning -----------------------------------------------------------------------------------

@@ -86,7 +86,7 @@ def test_errors_are_one_object_or_one_line(tmp_path: Path, monkeypatch, capsys: 
 
 
 def test_parse_run_from_below(kit: Kit):
-    kit.run()
+    kit.measure()
     log = kit.folders()[0] / "run.log"
     (kit.root / "run.log").write_bytes(log.read_bytes())
     below = kit.root / "docs"
@@ -110,7 +110,7 @@ def test_parse_run_without_a_log(kit: Kit):
 
 
 def test_every_json_object_begins_with_its_schema(kit: Kit):
-    kit.run()
+    kit.measure()
     ledger = kit.root.parent / "other.tsv"
     ledger.write_text("abcdef1\t0.9\t1.0\tkeep\tsomething\n")
     for verb in (["record"], ["settle"], ["export"], ["export", "--ledger"], ["import", str(ledger)], ["parse-run"]):
@@ -118,7 +118,7 @@ def test_every_json_object_begins_with_its_schema(kit: Kit):
 
 
 def test_the_ledger_is_rebuilt(kit: Kit):
-    kit.run()
+    kit.measure()
     before = (kit.root / "results.tsv").read_bytes()
     (kit.root / "results.tsv").unlink()
     result = kit.research("export", "--ledger")
@@ -148,5 +148,5 @@ def test_a_foreign_ledger_is_taken_in_once(kit: Kit):
     assert (imported["rows"], imported["scored"], imported["commit"]) == (3, 1, "bbbbbbb")
     assert "3 rows from elsewhere" in kit.research("summary").out
     assert ledger.read_bytes() in (kit.root / "results.tsv").read_bytes()
-    kit.run()
+    kit.measure()
     assert ledger.read_bytes() in (kit.root / "results.tsv").read_bytes()

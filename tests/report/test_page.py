@@ -270,9 +270,9 @@ def test_the_branch_that_is_shown(tmp_path: Path):
 
 
 def test_the_verb(kit: Kit):
-    kit.run()
+    kit.measure()
     kit.commit("exp: lower it [emitter=local_tuner]", val=0.95)
-    kit.run()
+    kit.measure()
     told = kit.json("report", "--figures", "figures")
     assert told["schema"] == "autoresearch.report/1"
     path = Path(str(told["path"]))

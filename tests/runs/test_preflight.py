@@ -74,7 +74,7 @@ def test_an_untracked_python_file_in_the_harness(kit: Kit):
 
 def test_other_files_do_not_matter(kit: Kit):
     (kit.root / "notes.txt").write_text("hello")
-    assert kit.run().code == 0
+    assert kit.measure().code == 0
 
 
 def test_an_experiment_touches_train_py_alone(kit: Kit):
@@ -85,12 +85,12 @@ def test_an_experiment_touches_train_py_alone(kit: Kit):
 
 
 def test_the_baseline_may_be_any_commit_and_may_be_replicated(kit: Kit):
-    assert kit.run().code == 0
-    assert kit.run("--seed", "1").end["outcome"] == "scored"
+    assert kit.measure().code == 0
+    assert kit.measure("--seed", "1").end["outcome"] == "scored"
 
 
 def test_a_changed_benchmark_needs_a_baseline_of_its_own(kit: Kit):
-    kit.run()
+    kit.measure()
     (kit.root / "prepare.py").write_text((kit.root / "prepare.py").read_text() + "TIME_BUDGET = 600\n")
     kit.git("commit", "-qam", "bench: more time")
     refused(kit, "prepare.py")
@@ -118,7 +118,7 @@ def test_optional_imports_are_not_looked_at(kit: Kit):
     text = (kit.root / "train.py").read_text()
     (kit.root / "train.py").write_text("try:\n    import no_such_module_x\nexcept ImportError:\n    pass\n" + text)
     kit.git("commit", "-qam", "base")
-    assert kit.run().code == 0
+    assert kit.measure().code == 0
 
 
 def test_a_helper_outside_the_commit_is_refused(kit: Kit):

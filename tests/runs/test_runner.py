@@ -1,4 +1,5 @@
-"""The runner from outside: real git, real processes, a stand-in train.py."""
+"""The runner from outside: real git, real processes, a stand-in train.py; runs that only have to be there are measured
+without a process for the runner."""
 
 from __future__ import annotations
 
@@ -58,7 +59,7 @@ def test_the_audit_score_stays_where_it_is(kit: Kit):
     ],
 )
 def test_every_ending(kit: Kit, mode, outcome, code, child, row):
-    kit.run()
+    kit.measure()
     kit.commit(f"exp: {mode} [emitter=contrarian]", mode=mode)
     result = kit.run()
     assert (result.end["outcome"], result.code, result.end["child_exit"]) == (outcome, code, child)
@@ -70,7 +71,7 @@ def test_every_ending(kit: Kit, mode, outcome, code, child, row):
 
 
 def test_a_printed_value_that_disagrees_is_suspect_and_never_kept(kit: Kit):
-    kit.run()
+    kit.measure()
     kit.commit("exp: lie [emitter=contrarian]", mode="lie", val=0.9)
     result = kit.run()
     assert "suspect: the log says val_bpb 0.100000, score.json 0.900000" in result.err
@@ -102,7 +103,7 @@ def test_a_signal_ends_the_run_and_is_no_crash(kit: Kit, number, code):
     assert kit.ledger() == []
     assert b"step" in seen
     assert b"step" in (kit.folders()[0] / "run.log").read_bytes()
-    assert kit.run("--timeout", "0.01").end["outcome"] == "timeout"
+    assert kit.measure("--timeout", "0.01").end["outcome"] == "timeout"
 
 
 def test_the_time_limit_keeps_the_output_and_gives_a_row(kit: Kit):
@@ -115,56 +116,56 @@ def test_the_time_limit_keeps_the_output_and_gives_a_row(kit: Kit):
 
 
 def test_repeats_launch_nothing(kit: Kit):
-    first = kit.run()
-    again = kit.run()
+    first = kit.measure()
+    again = kit.measure()
     assert again.end["outcome"] == "repeat"
     assert again.end["repeats"] == first.end["run"]
     assert again.out == first.out
     assert again.code == 0
     kit.commit("exp: a comment [emitter=simplifier]", extra="# only a comment")
-    assert kit.run().end["outcome"] == "repeat"
+    assert kit.measure().end["outcome"] == "repeat"
     kit.git("commit", "-q", "--allow-empty", "-m", "exp: the seed alone [emitter=local_tuner]")
     text = (kit.root / "train.py").read_text().replace("SEED = 42", "SEED = 43")
     (kit.root / "train.py").write_text(text)
     kit.git("commit", "-qam", "exp: seed [emitter=local_tuner]")
-    assert kit.run().end["outcome"] == "repeat"
+    assert kit.measure().end["outcome"] == "repeat"
     assert len(kit.folders()) == 1
-    assert kit.run("--seed", "43").end["outcome"] == "scored"
-    assert kit.run("--again").end["outcome"] == "scored"
+    assert kit.measure("--seed", "43").end["outcome"] == "scored"
+    assert kit.measure("--again").end["outcome"] == "scored"
     assert len(kit.ledger()) == 3
 
 
 def test_a_repeated_crash_exits_as_it_did(kit: Kit):
-    kit.run()
+    kit.measure()
     kit.commit("exp: crash [emitter=local_tuner]", mode="crash")
-    assert kit.run().code == 1
-    again = kit.run()
+    assert kit.measure().code == 1
+    again = kit.measure()
     assert (again.end["outcome"], again.code) == ("repeat", 1)
     assert "RuntimeError" in again.out
 
 
 def test_a_timeout_may_be_tried_again(kit: Kit):
     kit.commit("base", mode="sleep")
-    assert kit.run("--timeout", "0.005").code == 124
-    assert kit.run("--timeout", "0.005").code == 124
+    assert kit.measure("--timeout", "0.005").code == 124
+    assert kit.measure("--timeout", "0.005").code == 124
 
 
 def test_another_contract_is_no_repeat(kit: Kit):
-    kit.run()
+    kit.measure()
     text = (kit.root / "prepare.py").read_text().replace(CONTRACT, "pocket-ba9876543210")
     (kit.root / "prepare.py").write_text(text)
     kit.git("checkout", "-qb", "autoresearch/other")
     kit.git("commit", "-qam", "bench: another contract")
-    assert kit.run().end["outcome"] == "scored"
+    assert kit.measure().end["outcome"] == "scored"
     assert [row[3] for row in kit.ledger()] == ["keep", "keep"]
 
 
 def test_the_contract_is_asked_for_when_files_have_changed(kit: Kit):
-    kit.run()
+    kit.measure()
     data = kit.home / "cache" / "pocket" / "data"
     data.mkdir(parents=True)
     (data / "x.parquet").write_text("new files, same contract")
-    assert kit.run().end["outcome"] == "repeat"
+    assert kit.measure().end["outcome"] == "repeat"
 
 
 @pytest.mark.parametrize(
@@ -216,28 +217,28 @@ def test_works_with_a_bare_python_from_a_subdirectory(kit: Kit):
 
 
 def test_dirty_runs_are_unscored(kit: Kit):
-    kit.run()
+    kit.measure()
     kit.write(val=0.5)
     result = kit.run("--allow-dirty")
     assert result.end["outcome"] == "scored"
     assert result.end["counted"] is False
     assert len(kit.ledger()) == 1
     kit.git("commit", "-qam", "exp: now committed [emitter=local_tuner]")
-    assert kit.run().end["outcome"] == "scored"
+    assert kit.measure().end["outcome"] == "scored"
     assert len(kit.ledger()) == 2
 
 
 def test_dry_run_and_smoke(kit: Kit):
     assert kit.run("--dry-run").code == 0
     assert kit.folders() == []
-    kit.run()
+    kit.measure()
     kit.commit("exp: broken [emitter=local_tuner]", mode="crash")
     result = kit.run("--smoke")
     assert (result.code, result.end["outcome"]) == (3, "refused")
     assert "RuntimeError: shape" in result.err
     assert len(kit.folders()) == 1
     kit.commit("exp: sound [emitter=local_tuner]", val=0.8)
-    assert kit.run("--smoke").end["outcome"] == "scored"
+    assert kit.measure("--smoke").end["outcome"] == "scored"
 
 
 def test_ctrl_c_while_the_smoke_run_goes_on_is_no_refusal(kit: Kit):
@@ -254,7 +255,7 @@ def test_ctrl_c_while_the_smoke_run_goes_on_is_no_refusal(kit: Kit):
 
 
 def test_only_exp_commits_count_after_the_baseline(kit: Kit):
-    kit.run()
+    kit.measure()
     kit.commit("tune: not an experiment", val=0.7)
     result = kit.run()
     assert result.end["counted"] is False

@@ -6,6 +6,8 @@ import hashlib
 import random
 from dataclasses import dataclass, field, replace
 
+import pytest
+
 from research.core.records import Failure, Judged, Metrics, Plan, Run
 from research.search import planner
 from research.search.emitters import EMITTERS
@@ -83,6 +85,7 @@ def _time(number: int) -> str:
     return f"2026-01-{1 + number // 200:02d}T{number // 10 % 20:02d}:{number % 10 * 6:02d}:00Z"
 
 
+@pytest.mark.long
 def test_three_hundred_runs_reach_every_phase_and_every_emitter():
     script = Script()
     while len(script.history) < 300:
