@@ -95,7 +95,7 @@ class LocalBackend(Backend):
 
     @cached_property
     def _gpu(self) -> gpu.Gpu | None:
-        return gpu.chosen(gpu.gpus(), self._environment)
+        return gpu.choose_gpu(gpu.list_gpus(), self._environment)
 
     def check(self, launch: Launch) -> None:
         """Looks for the data of train.py; what else is missing shows when the command is started."""
@@ -108,7 +108,7 @@ class LocalBackend(Backend):
 
     def contention(self) -> str:
         """Describes how much of the GPU's memory others use."""
-        return gpu.crowd(self._gpu)
+        return gpu.contention(self._gpu)
 
     def reserve(self, run: str, root: Path) -> tuple[FileLock, ...]:
         """Takes the device's lock."""
@@ -120,7 +120,7 @@ class LocalBackend(Backend):
         """Gives every worker a GPU; a single one takes what there is."""
         if workers == 1:
             return [{}]
-        devices = gpu.gpus()
+        devices = gpu.list_gpus()
         visible = self._environment.get("CUDA_VISIBLE_DEVICES")
         if visible is not None:
             names = [name.strip() for name in visible.split(",") if name.strip()]
