@@ -12,7 +12,7 @@ from typing import Any
 
 from research.core import git
 from research.core.clock import run_name, stamp
-from research.core.contract import DEFAULT_SEED, RUN_LOG
+from research.core.contract import DEFAULT_SEED, RUN_LOG, RUNNER_EXITS
 from research.core.errors import ResearchError, UsageError
 from research.core.files import FileLock
 from research.core.paths import machine_home
@@ -171,15 +171,22 @@ def _launched(lab: Lab, request: Request, name: str, stop: StopRequest) -> Launc
         backend = lab.make_backend(request.backend, lab.environment)
         setting = _Setting(lab, request, name, backend, Wires(lab.stream, lab.say, stop, lab.now_utc))
         return _recorded(setting) if request.command == COMMAND else _unrecorded(setting)
+    except GoingOn as error:
+        return replace(_failed(name, "refused", str(error)), repeats=error.run)
     except (Refused, DeviceBusy) as error:
-        return LaunchResult(name, "refused", 3, why=str(error), repeats=error.run if isinstance(error, GoingOn) else "")
+        return _failed(name, "refused", str(error))
     except StoreBusy as error:
-        return LaunchResult(name, "infrastructure", 75, why=str(error))
+        return _failed(name, "infrastructure", str(error))
+    except UsageError as error:
+        return replace(_failed(name, "configuration", str(error)), exit=error.exit_code)
     except ResearchError as error:
-        return LaunchResult(name, "configuration", 2 if isinstance(error, UsageError) else 78, why=str(error))
+        return _failed(name, "configuration", str(error))
     except OSError as error:
-        why = f"{error.filename or 'the system'}: {error.strerror or error}"
-        return LaunchResult(name, "infrastructure", 75, why=why)
+        return _failed(name, "infrastructure", f"{error.filename or 'the system'}: {error.strerror or error}")
+
+
+def _failed(name: str, outcome: Outcome, why: str) -> LaunchResult:
+    return LaunchResult(name, outcome, RUNNER_EXITS[outcome], why=why)
 
 
 def _unrecorded(setting: _Setting) -> LaunchResult:
@@ -342,7 +349,7 @@ def _after(lab: Lab, store: Store, run: Run) -> LaunchResult:
     if verdict := store.verdict(run.run):
         lab.say(f"{verdict.decision} ({verdict.rule}): {verdict.why}")
     assert run.outcome is not None
-    code = run.exit_code if run.exit_code is not None else 75
+    code = run.exit_code if run.exit_code is not None else RUNNER_EXITS["infrastructure"]
     return LaunchResult(run.run, run.outcome, code, run.child_exit, True, run.counted, run.why)
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from research.core.contract import ENV_RUN_DIR, ENV_SEED
+from research.core.contract import ENV_RUN_DIR, ENV_SEED, RUNNER_EXITS
 from research.core.errors import ConfigurationError, UsageError
 from research.core.files import FileLock
 from research.core.paths import machine_home
@@ -197,11 +197,12 @@ def run_process(
         )
     why = ""
     if kind == "timeout":
-        exit_code, why = 124, f"ended by the time limit of {launch.timeout_s / 60:g} min"
+        exit_code, why = RUNNER_EXITS["timeout"], f"ended by the time limit of {launch.timeout_s / 60:g} min"
     elif kind == "interrupted":
         exit_code, why = 128 + number, f"ended by {signal.Signals(number).name}"
     elif child.code is None:
-        kind, exit_code, why = "infrastructure", 75, "the process that watches the command was killed"
+        kind, why = "infrastructure", "the process that watches the command was killed"
+        exit_code = RUNNER_EXITS[kind]
     else:
         exit_code = child.code
     phases = {"run": round(time.monotonic() - began, 3)}
