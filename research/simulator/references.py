@@ -24,12 +24,12 @@ class ReplicateFirst(Climber):
     def tell(self, result: Result) -> Answer:
         """Ask for another run until one does not read lower, or all have; see Policy."""
         config = configuration(result)
-        is_lower = result.val_bpb is not None and result.val_bpb < self.estimate(self._standing.tip)
+        is_lower = result.val_bpb is not None and result.val_bpb < self.estimate(self._chain.tip)
         self._take(result)
         answer: Answer = "discard"
         if is_lower:
             answer = "keep" if len(self._scores[config]) > self.more else "replicate"
-        self._standing.decide(config, answer)
+        self._chain.decide(config, answer)
         return answer
 
 
