@@ -181,9 +181,9 @@ class ScriptedBackend(Backend):
         """Plays the next outcome; see research.runs.backend."""
         play = _play_for(Path(self._environment[ENV_SCRIPT]), launch)
         if play.kind == "infrastructure":
-            return CommandResult("infrastructure", 75, None, "scripted: the infrastructure failed")
+            return CommandResult.failed("infrastructure", "scripted: the infrastructure failed")
         if play.kind == "capacity":
-            return CommandResult("capacity", 69, None, "scripted: no GPU within the queue timeout")
+            return CommandResult.failed("capacity", "scripted: no GPU within the queue timeout")
         if play.limit_s is not None:
             launch = replace(launch, timeout_s=play.limit_s)
         command = (sys.executable, "-I", "-S", str(_PLAYER), json.dumps(asdict(play)))
