@@ -330,6 +330,24 @@ def test_ten_thousand_runs_take_little_time():
     assert time.process_time() - began < 5.0
 
 
+def test_a_disaster_of_a_child_says_next_to_nothing_of_its_parent():
+    rows = [score("a", 0.99), score("b", 0.985, "a")]
+    alone = Belief.from_history(rows)
+    for value in (1.1, 1.5, 9.0):
+        told = Belief.from_history([*rows, score("c", value, "b")])
+        assert told.mean("b") == pytest.approx(alone.mean("b"), abs=1e-3)  # one more loss teaches what is usual
+        assert told.p_better("b", "a") == pytest.approx(alone.p_better("b", "a"), abs=0.05)
+        assert told.p_better("c", "b") < 0.01
+
+
+def test_children_that_all_come_out_worse_say_that_their_parent_was_lucky():
+    rows = [score("a", 0.99), score("b", 0.987, "a")]
+    alone = Belief.from_history(rows)
+    children = [score(f"c{n}", 0.9905 + 0.0002 * (n % 5), "b") for n in range(20)]
+    told = Belief.from_history([*rows, *children])
+    assert told.mean("b") > alone.mean("b")
+
+
 def test_the_best_of_many_tries_is_not_taken_at_its_word():
     """The winner's curse: of many noisy tries the best reads far better than it is, its estimate does not."""
     read = claimed = true = 0.0
