@@ -237,6 +237,32 @@ def test_no_run_at_all():
         known.value("a")
 
 
+ROWS = st.tuples(
+    st.integers(0, 7),
+    st.one_of(st.none(), st.integers(0, 9)),
+    st.sampled_from([1e-6, 0.5, 0.99, 0.9900001, 0.9931, 1.0, 100.0]),
+    st.integers(42, 45),
+    st.sampled_from(["", "other"]),
+    st.sampled_from(["", "moved"]),
+)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(ROWS, min_size=1, max_size=20))
+def test_any_history_gives_finite_numbers(rows: list[tuple[int, int | None, float, int, str, str]]):
+    known = Belief.from_history(
+        [Score(config, parent, Condition(*where), value) for config, parent, value, *where in rows]
+    )
+    for one in known.configs:
+        value = known.value(one)
+        assert -1e6 < value.low <= value.mean <= value.high < 1e6
+        for other in known.configs:
+            apart = known.difference(one, other)
+            assert -1e6 < apart.low <= apart.mean <= apart.high < 1e6
+            assert -1e-6 <= known.p_better(one, other) <= 1.0 + 1e-6
+            assert 0.0 <= known.expected_gain(one, other) < 1e6
+
+
 def test_one_run_alone_is_what_it_scored_give_or_take_its_seed():
     known = Belief.from_history([score("a", 0.99)])
     value = known.value("a")
