@@ -106,7 +106,7 @@ def open_runs(paths: LabPaths, store: Store) -> tuple[list[Run], list[Run]]:
 def missing_data(environment: Mapping[str, str]) -> str:
     """Return what the official profile lacks on this machine, as a sentence; "" where nothing, or on pocket."""
     has_gpu = is_remote(_backend_of(environment)) or os.path.exists("/dev/nvidia0")
-    from research.runs.preflight import check_data  # loads what no other hook needs
+    from research.runs.requirements import check_data  # loads what no other hook needs
 
     try:
         check_data(machine_home(environment), environment, has_gpu)

@@ -12,7 +12,7 @@ from typing import Any
 
 from research.core import git
 from research.core.clock import run_name, stamp
-from research.core.contract import DEFAULT_SEED, RUN_LOG
+from research.core.contract import DEFAULT_SEED, RUN_LOG, RUNNER_EXITS
 from research.core.errors import ResearchError, UsageError
 from research.core.files import FileLock
 from research.core.paths import machine_home
@@ -20,11 +20,11 @@ from research.core.records import Outcome, Run
 from research.core.settings import SETTINGS
 from research.lab.lab import Lab
 from research.lab.plan import carried_out, plan_ahead
-from research.runs import preflight, session
+from research.runs import preflight, requirements, session
 from research.runs import repeat as identity
 from research.runs.backend import Backend, Launch, StopRequest
 from research.runs.backends import DEFAULT_BACKEND, DEFAULT_GPU, is_remote, make_backend
-from research.runs.code_change import with_change
+from research.runs.code_change import with_change, with_commit
 from research.runs.lock import DeviceBusy
 from research.runs.log import LogText, quote, read_log
 from research.runs.preflight import COMMAND, Candidate, Refused
@@ -171,15 +171,22 @@ def _launched(lab: Lab, request: Request, name: str, stop: StopRequest) -> Launc
         backend = lab.make_backend(request.backend, lab.environment)
         setting = _Setting(lab, request, name, backend, Wires(lab.stream, lab.say, stop, lab.now_utc))
         return _recorded(setting) if request.command == COMMAND else _unrecorded(setting)
+    except GoingOn as error:
+        return replace(_failed(name, "refused", str(error)), repeats=error.run)
     except (Refused, DeviceBusy) as error:
-        return LaunchResult(name, "refused", 3, why=str(error), repeats=error.run if isinstance(error, GoingOn) else "")
+        return _failed(name, "refused", str(error))
     except StoreBusy as error:
-        return LaunchResult(name, "infrastructure", 75, why=str(error))
+        return _failed(name, "infrastructure", str(error))
+    except UsageError as error:
+        return replace(_failed(name, "configuration", str(error)), exit=error.exit_code)
     except ResearchError as error:
-        return LaunchResult(name, "configuration", 2 if isinstance(error, UsageError) else 78, why=str(error))
+        return _failed(name, "configuration", str(error))
     except OSError as error:
-        why = f"{error.filename or 'the system'}: {error.strerror or error}"
-        return LaunchResult(name, "infrastructure", 75, why=why)
+        return _failed(name, "infrastructure", f"{error.filename or 'the system'}: {error.strerror or error}")
+
+
+def _failed(name: str, outcome: Outcome, why: str) -> LaunchResult:
+    return LaunchResult(name, outcome, RUNNER_EXITS[outcome], why=why)
 
 
 def _unrecorded(setting: _Setting) -> LaunchResult:
@@ -208,12 +215,12 @@ def _recorded(setting: _Setting) -> LaunchResult:
             launch = replace(launch, commit=None)
         else:
             attempt.check_record()
-        preflight.check_environment(lab.environment)
+        requirements.check_environment(lab.environment)
         backend.check(launch)
         end, contract = attempt.find_repeat(None)
         if end:
             return end
-        preflight.check_disk(lab.paths.discovery)
+        requirements.check_disk(lab.paths.discovery)
         if request.dry_run:
             return _say_plan(setting, launch)
         if request.smoke:
@@ -299,24 +306,19 @@ class _Attempt:
             branch=self.branch,
             commit=candidate.commit.hash,
             started_utc=setting.lab.now_utc(),
-            parent=candidate.commit.parent,
-            subject=candidate.commit.subject,
-            emitter=candidate.emitter or (planned.emitter if planned else None),
+            emitter=planned.emitter if planned else None,
             seed=request.seed,
             backend=setting.backend.name,
             gpu=setting.gpu,
             fingerprint=candidate.fingerprint,
             train_sha256=candidate.train_sha256,
-            harness=candidate.harness,
             contract_key=self.contract_key,
             counted=not request.allow_dirty,
             why="run with --allow-dirty: unscored" if request.allow_dirty else "",
             facts={"contended": crowd} if crowd else {},
-            additions=candidate.additions,
-            deletions=candidate.deletions,
             plan=request.plan or (planned.plan if planned else None),
         )
-        return with_change(start, setting.lab.work, candidate.text)
+        return with_change(with_commit(start, candidate), setting.lab.work, candidate.text)
 
     def run(self, launch: Launch, start: Run, locks: tuple[FileLock, ...], contract: str | None) -> Run:
         """Runs and records the launch; returns the finish record."""
@@ -347,7 +349,7 @@ def _after(lab: Lab, store: Store, run: Run) -> LaunchResult:
     if verdict := store.verdict(run.run):
         lab.say(f"{verdict.decision} ({verdict.rule}): {verdict.why}")
     assert run.outcome is not None
-    code = run.exit_code if run.exit_code is not None else 75
+    code = run.exit_code if run.exit_code is not None else RUNNER_EXITS["infrastructure"]
     return LaunchResult(run.run, run.outcome, code, run.child_exit, True, run.counted, run.why)
 
 

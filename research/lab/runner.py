@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from research.core import git
+from research.core.contract import DEFAULT_SEED, RUNNER_EXITS
 from research.core.errors import ConfigurationError, ResearchError
 from research.core.paths import LabPaths
 from research.core.settings import SETTINGS
@@ -57,7 +58,7 @@ def parse(argv: Sequence[str], environment: dict[str, str]) -> tuple[Request | N
         if options.reap:
             return None, True
         parser.error("no COMMAND; the usual one is: -- uv run train.py")
-    seed = options.seed if options.seed is not None else seed_of(environment, 42)
+    seed = options.seed if options.seed is not None else seed_of(environment, DEFAULT_SEED)
     request = Request(
         command=tuple(command),
         backend=options.backend,
@@ -119,7 +120,7 @@ def _reap(root: Path, environment: Mapping[str, str]) -> int:
             ended += make_backend(backend, environment).reap(root)
         except ResearchError as error:
             say(str(error))
-            code = 78 if isinstance(error, ConfigurationError) else 75
+            code = RUNNER_EXITS["configuration" if isinstance(error, ConfigurationError) else "infrastructure"]
     if ended or not code:
         say(f"reaped: {', '.join(ended) or 'nothing'}")
     return code

@@ -132,7 +132,7 @@ def _torch(driver: tuple[int, int] | None) -> tuple[Check, bool]:
 
 
 def _gpu(ask: gpu.Ask, environment: Mapping[str, str], has_cuda: bool) -> Check:
-    devices = gpu.gpus(ask)
+    devices = gpu.list_gpus(ask)
     if not devices:
         return Check("gpu", True, "none (nvidia-smi finds no NVIDIA GPU); everything works, on the pocket profile")
     names = ", ".join(f"{d.index}: {d.name}" for d in devices)
@@ -142,7 +142,7 @@ def _gpu(ask: gpu.Ask, environment: Mapping[str, str], has_cuda: bool) -> Check:
     if not has_cuda:
         fix = "uv sync --reinstall-package torch"
         return Check("gpu", False, f"{say}; but torch can't use it (driver too old, or torch without CUDA)", fix)
-    if busy := gpu.crowd(gpu.chosen(devices, environment)):
+    if busy := gpu.contention(gpu.choose_gpu(devices, environment)):
         fix = "nvidia-smi --query-compute-apps=pid,name,used_memory --format=csv"
         return Check("gpu", False, f"{say}; {busy}, so runs are slower", fix)
     return Check("gpu", True, say)

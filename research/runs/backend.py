@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import ClassVar, Literal, Protocol
 
 from research.core.check import Check
+from research.core.contract import RUNNER_EXITS
 from research.core.files import FileLock
 
 EndKind = Literal["finished", "timeout", "interrupted", "infrastructure", "capacity", "configuration"]
@@ -72,6 +73,11 @@ class CommandResult:
     device: str | None = None
     cost_usd: float | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def failed(cls, kind: EndKind, why: str) -> CommandResult:
+        """Returns the end of a command that came to nothing, for a reason that is not the candidate's."""
+        return cls(kind, RUNNER_EXITS[kind], None, why)
 
 
 class StopRequest(Protocol):

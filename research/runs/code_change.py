@@ -1,4 +1,4 @@
-"""Puts on a run's record what its commit changed in train.py, against the parent that git knows."""
+"""Adds to a run's record what its commit says, and what it changed in train.py against its parent."""
 
 from __future__ import annotations
 
@@ -10,7 +10,21 @@ from research.core import git
 from research.core.errors import ResearchError
 from research.core.records import Run
 from research.core.settings import SETTINGS
-from research.runs.preflight import TARGET
+from research.runs.preflight import TARGET, Candidate
+
+
+def with_commit(run: Run, candidate: Candidate) -> Run:
+    """Adds parent, subject, emitter, harness and size of the change to a run; an emitter that it has stays."""
+    return replace(
+        run,
+        commit=candidate.commit.hash,
+        parent=candidate.commit.parent,
+        subject=candidate.commit.subject,
+        emitter=candidate.emitter or run.emitter,
+        harness=candidate.harness,
+        additions=candidate.additions,
+        deletions=candidate.deletions,
+    )
 
 
 def with_change(run: Run, root: Path, text: bytes) -> Run:

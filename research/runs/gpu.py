@@ -66,7 +66,7 @@ def _number(text: str) -> float | None:
         return None
 
 
-def gpus(ask: Ask = ask_nvidia_smi) -> tuple[Gpu, ...]:
+def list_gpus(ask: Ask = ask_nvidia_smi) -> tuple[Gpu, ...]:
     """Lists the machine's GPUs, () without any."""
     found = []
     for line in (ask(_LISTING) or "").splitlines():
@@ -76,7 +76,7 @@ def gpus(ask: Ask = ask_nvidia_smi) -> tuple[Gpu, ...]:
     return tuple(found)
 
 
-def chosen(devices: tuple[Gpu, ...], environment: Mapping[str, str]) -> Gpu | None:
+def choose_gpu(devices: tuple[Gpu, ...], environment: Mapping[str, str]) -> Gpu | None:
     """Returns the GPU that a run gets: the first that CUDA_VISIBLE_DEVICES names, else the first."""
     visible = environment.get("CUDA_VISIBLE_DEVICES")
     if visible is None:
@@ -87,7 +87,7 @@ def chosen(devices: tuple[Gpu, ...], environment: Mapping[str, str]) -> Gpu | No
     return next((d for d in devices if d.index == first or d.uuid.startswith(first)), None)
 
 
-def crowd(device: Gpu | None) -> str:
+def contention(device: Gpu | None) -> str:
     """Describes in a sentence who else uses the device before we start, "" if it is free."""
     if device is None or device.used_mb <= _FOREIGN_MB:
         return ""
@@ -138,8 +138,3 @@ class Watch:
             if share >= SETTINGS.throttle_fraction:
                 facts["throttled"] = "yes"
         return Observed(self._device.name, facts)
-
-
-def watch(environment: Mapping[str, str]) -> Watch:
-    """Watches the GPU that a command with this environment gets."""
-    return Watch(chosen(gpus(), environment))

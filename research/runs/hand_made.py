@@ -12,7 +12,7 @@ from research.core.errors import ResearchError
 from research.core.records import Run
 from research.runs import preflight
 from research.runs.backends import DEFAULT_BACKEND
-from research.runs.code_change import with_change
+from research.runs.code_change import with_change, with_commit
 from research.runs.failure import NO_SUMMARY, classify
 from research.runs.log import LogText, parse_text, read_log, read_summary
 from research.runs.record import scored
@@ -94,15 +94,7 @@ def _with_source(run: Run, root: Path) -> Run:
         candidate = preflight.examine(root, run.commit)
     except preflight.Refused as refusal:
         return replace(run, counted=False, why=refusal.what)
-    run = replace(
-        run,
-        parent=candidate.commit.parent,
-        subject=candidate.commit.subject,
-        emitter=candidate.emitter,
-        harness=candidate.harness,
-        additions=candidate.additions,
-        deletions=candidate.deletions,
-    )
+    run = with_commit(run, candidate)
     if run.train_sha256 != candidate.train_sha256:
         return replace(run, counted=False, why="the train.py that ran is not the commit's")
     return with_change(replace(run, fingerprint=candidate.fingerprint), root, candidate.text)
@@ -134,10 +126,10 @@ def adopt_log(path: Path, root: Path, now_utc: str) -> Run:
     failure = classify(log, summary)
     if failure is not None and failure.signature == NO_SUMMARY:
         what = f"{path} shows neither a score nor how a run failed."
-        raise NothingToRecord(what, "Give a finished run's log; research parse-run shows what is in it.")
+        raise NothingToRecord(what, "Give a finished run's log; uv run research parse-run shows what is in it.")
     candidate = preflight.examine(root, "HEAD")
     measured = summary.metrics is not None and failure is None
-    return Run(
+    run = Run(
         run=_name(_stamp(now_utc), candidate.commit.hash, digest),
         folder="",
         origin="log",
@@ -145,12 +137,7 @@ def adopt_log(path: Path, root: Path, now_utc: str) -> Run:
         commit=candidate.commit.hash,
         started_utc=now_utc,
         finished_utc=now_utc,
-        parent=candidate.commit.parent,
-        subject=candidate.commit.subject,
-        emitter=candidate.emitter,
         seed=contract.DEFAULT_SEED,
-        fingerprint="",  # what really ran is unknown
-        harness=candidate.harness,
         contract=summary.words.get("contract"),
         outcome="scored" if measured else "crash",
         metrics=summary.metrics if measured else None,
@@ -159,9 +146,8 @@ def adopt_log(path: Path, root: Path, now_utc: str) -> Run:
         failure=failure,
         suspect=("unverified: a bare log without a run folder",),
         facts={"log_sha256": digest},
-        additions=candidate.additions,
-        deletions=candidate.deletions,
     )
+    return with_commit(run, candidate)  # without a fingerprint: what really ran is unknown
 
 
 def _digest(path: Path) -> str:

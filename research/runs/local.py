@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from research.core.contract import ENV_RUN_DIR, ENV_SEED
+from research.core.contract import ENV_RUN_DIR, ENV_SEED, RUNNER_EXITS
 from research.core.errors import ConfigurationError, UsageError
 from research.core.files import FileLock
 from research.core.paths import machine_home
 from research.core.settings import SETTINGS
-from research.runs import gpu, preflight
+from research.runs import gpu, preflight, requirements
 from research.runs.backend import Backend, CommandResult, EndKind, Launch, StopRequest
 from research.runs.lock import device_lock, take_device
 
@@ -95,12 +95,12 @@ class LocalBackend(Backend):
 
     @cached_property
     def _gpu(self) -> gpu.Gpu | None:
-        return gpu.chosen(gpu.gpus(), self._environment)
+        return gpu.choose_gpu(gpu.list_gpus(), self._environment)
 
     def check(self, launch: Launch) -> None:
         """Looks for the data of train.py; what else is missing shows when the command is started."""
         if launch.command == preflight.COMMAND:
-            preflight.check_data(machine_home(self._environment), self._environment, self._gpu is not None)
+            requirements.check_data(machine_home(self._environment), self._environment, self._gpu is not None)
 
     def device(self) -> str:
         """Returns the GPU's uuid, "" without one."""
@@ -108,7 +108,7 @@ class LocalBackend(Backend):
 
     def contention(self) -> str:
         """Describes how much of the GPU's memory others use."""
-        return gpu.crowd(self._gpu)
+        return gpu.contention(self._gpu)
 
     def reserve(self, run: str, root: Path) -> tuple[FileLock, ...]:
         """Takes the device's lock."""
@@ -120,7 +120,7 @@ class LocalBackend(Backend):
         """Gives every worker a GPU; a single one takes what there is."""
         if workers == 1:
             return [{}]
-        devices = gpu.gpus()
+        devices = gpu.list_gpus()
         visible = self._environment.get("CUDA_VISIBLE_DEVICES")
         if visible is not None:
             names = [name.strip() for name in visible.split(",") if name.strip()]
@@ -136,7 +136,7 @@ class LocalBackend(Backend):
         """Makes the official profile's data; the pocket profile makes its own on first use."""
         home, has_gpu = machine_home(self._environment), self._gpu is not None
         try:
-            preflight.check_data(home, self._environment, has_gpu)
+            requirements.check_data(home, self._environment, has_gpu)
             return
         except ConfigurationError as missing:
             say(f"{missing.what} Getting it: uv run prepare.py")
@@ -148,7 +148,7 @@ class LocalBackend(Backend):
         if code != 0:
             what = f"The data could not be made (uv run prepare.py: {code})."
             raise ConfigurationError(what, "Type: uv run prepare.py, and read what it says.")
-        preflight.check_data(home, self._environment, has_gpu)
+        requirements.check_data(home, self._environment, has_gpu)
 
     def run(
         self, launch: Launch, emit: Callable[[bytes], None], say: Callable[[str], None], stop: StopRequest
@@ -197,11 +197,12 @@ def run_process(
         )
     why = ""
     if kind == "timeout":
-        exit_code, why = 124, f"ended by the time limit of {launch.timeout_s / 60:g} min"
+        exit_code, why = RUNNER_EXITS["timeout"], f"ended by the time limit of {launch.timeout_s / 60:g} min"
     elif kind == "interrupted":
         exit_code, why = 128 + number, f"ended by {signal.Signals(number).name}"
     elif child.code is None:
-        kind, exit_code, why = "infrastructure", 75, "the process that watches the command was killed"
+        kind, why = "infrastructure", "the process that watches the command was killed"
+        exit_code = RUNNER_EXITS[kind]
     else:
         exit_code = child.code
     phases = {"run": round(time.monotonic() - began, 3)}

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from research.core import contract
+from research.core.contract import RUNNER_EXITS
 from research.core.records import Failure, Outcome, Run
 from research.runs.backend import CommandResult
 from research.runs.failure import classify
@@ -29,13 +30,13 @@ def outcome_of(ended: CommandResult, score: Score | None, log: LogText) -> tuple
             return "crash", 0, "it ended without a score.json"
         return ("scored", 0, "") if score.status == contract.SCORED else ("crash", 0, "a probe failed")
     if code == contract.EXIT_NO_DATA:
-        return "configuration", 78, "data or tokenizer are missing; the log says which"
+        return "configuration", RUNNER_EXITS["configuration"], "data or tokenizer are missing; the log says which"
     if code in _OUR_SIGNALS:
         return "interrupted", code, f"the command was ended by signal {code - 128}"
-    if code == 124:
-        return "timeout", 124, "the command ended itself at a time limit"
+    if code == RUNNER_EXITS["timeout"]:
+        return "timeout", code, "the command ended itself at a time limit"
     if _is_uv_failure(code, log):
-        return "infrastructure", 75, "uv could not start train.py; the log says why"
+        return "infrastructure", RUNNER_EXITS["infrastructure"], "uv could not start train.py; the log says why"
     return "crash", code, ""
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from research.core import git
-from research.core.contract import RUN_LOG
+from research.core.contract import RUN_LOG, RUNNER_EXITS
 from research.core.errors import ConfigurationError, ResearchError
 from research.core.files import FileLock
 from research.core.records import Run
@@ -45,11 +45,11 @@ def run_command(backend: Backend, launch: Launch, log: Path | None, wires: Wires
     try:
         ended = backend.run(launch, tee.write, wires.say, wires.stop)
     except ConfigurationError as error:
-        return CommandResult("configuration", 78, None, str(error))
+        return CommandResult.failed("configuration", str(error))
     except ResearchError as error:
-        return CommandResult("infrastructure", 75, None, str(error))
+        return CommandResult.failed("infrastructure", str(error))
     except (OSError, RuntimeError, ValueError) as error:
-        return CommandResult("infrastructure", 75, None, f"the {backend.name} backend failed: {error}")
+        return CommandResult.failed("infrastructure", f"the {backend.name} backend failed: {error}")
     finally:
         tee.close()
     if tee.log_problem:
@@ -132,7 +132,8 @@ def _unless_disk_full(record: Run) -> Run:
     if not problem or record.outcome != "crash":
         return record
     why = f"its files could not be written: {problem}"
-    return replace(record, outcome="infrastructure", exit_code=75, failure=None, why=why)
+    exit_code = RUNNER_EXITS["infrastructure"]
+    return replace(record, outcome="infrastructure", exit_code=exit_code, failure=None, why=why)
 
 
 def close_gone(store: Store, runs: Path, now_utc: str) -> list[Run]:

@@ -3,9 +3,8 @@
 Three sets, by name: policies may be tuned on TUNING and are reported on HELD_OUT, which has other structures, not only
 other numbers, and on SEEDS, which has the structure of "ordinary" and other noise. Nothing here knows a policy.
 
-What the agent is like (skill, choice, open_way, open_category, again) is calibrated on TUNING: with these numbers the
-yardsticks stand to each other as in the public loop's simulated nights (docs/search.md). How much of the price of an
-order is the way's and how much the category's, those nights do not tell; it is split evenly.
+What the agent is like (skill here, the constants in agent) is calibrated on TUNING: with these numbers the yardsticks
+stand to each other as in the public loop's simulated nights (docs/search.md).
 """
 
 from __future__ import annotations
@@ -50,11 +49,7 @@ class Family:
         slip: Probability that a proposal has a bug and crashes.
         skill: Range of the emitters' skills.
         change: How the skills move.
-        belief_sd: Error of the agent's own idea of its skills.
-        choice: Proposals that the agent compares in its head when both the way and the category are ordered.
-        open_way: Proposals more where the way is left open: whoever may look around sees more.
-        open_category: Proposals more where the category is left open, for the same reason.
-        again: Probability of proposing a level once more for every time that it came out badly.
+        self_image_sd: Error of what the agent thinks its skills are.
         saturation: Gain at which further gains shrink to 1/e, as a multiple of the total (above 1);
             0 for none.
         noise: What scores scatter by.
@@ -85,11 +80,7 @@ class Family:
     slip: Range = (0.01, 0.04)
     skill: Range = (0.15, 0.85)
     change: Change = "switch"
-    belief_sd: float = 0.25
-    choice: int = 2
-    open_way: int = 1
-    open_category: int = 1
-    again: float = 0.55
+    self_image_sd: float = 0.25
     saturation: float = 0.0
     noise: Noise = USUAL_NOISE
     interactions: Interactions = "change"
@@ -109,7 +100,9 @@ TUNING = (
         synergies=(4, 7),
         knob_share=(0.3, 0.5),
     ),
-    Family("steady", "skills that stay, so that learning them pays", change="steady", skill=(0.1, 1.0), belief_sd=0.5),
+    Family(
+        "steady", "skills that stay, so that learning them pays", change="steady", skill=(0.1, 1.0), self_image_sd=0.5
+    ),
     Family(
         "drifting",
         "skills that wander, on knobs mostly; every configuration does something else on every seed",
@@ -164,7 +157,7 @@ HELD_OUT = (
         interactions="configuration",
         change="switch",
         skill=(0.1, 1.0),
-        belief_sd=1.0,
+        self_image_sd=1.0,
         knobs=18,
         tuned=(0.6, 0.8),
     ),

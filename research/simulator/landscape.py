@@ -88,7 +88,7 @@ class Landscape:
         saturation_bpb: Gain at which further gains shrink to 1/e; 0 for none.
         slip: Probability that a proposal has a bug.
         skills: Emitter to its skill at SKILL_POINTS moments of the night, evenly spaced.
-        beliefs: Emitter to the skill that the agent believes it has.
+        self_image: Emitter to the skill that the agent thinks it has.
     """
 
     family: Family
@@ -102,7 +102,7 @@ class Landscape:
     saturation_bpb: float
     slip: float
     skills: dict[str, tuple[float, ...]]
-    beliefs: dict[str, float]
+    self_image: dict[str, float]
     _tables: tuple[tuple[float, ...], ...] = field(init=False, repr=False, compare=False)
     _values: dict[Config, float] = field(init=False, repr=False, compare=False, default_factory=dict)
     _reach: list[float] = field(init=False, repr=False, compare=False, default_factory=list)

@@ -12,7 +12,7 @@ from research.core.records import Event, Judged, Plan, Run, Verdict
 from research.core.settings import SETTINGS
 from research.store import ledger
 from research.store.connect import StoreDamaged, connect, transaction, translated
-from research.store.rows import event_from_row, from_row, to_row
+from research.store.rows import Record, event_from_row, from_row, to_row
 from research.store.schema import TABLES
 
 RESULTS = " WHERE counted = 1 AND outcome IN ({})".format(", ".join(f"'{one}'" for one in sorted(ledger.ROW_OUTCOMES)))
@@ -69,6 +69,12 @@ class Store:
     def _read(self, sql: str, *values: object) -> list[dict[str, Any]]:
         with translated(self.path):
             return [dict(row) for row in self._db.execute(sql, values)]
+
+    def _all(self, kind: type[Record], sql: str, *values: object) -> list[Record]:
+        return [from_row(kind, row) for row in self._read(sql, *values)]
+
+    def _one(self, kind: type[Record], sql: str, *values: object) -> Record | None:
+        return next(iter(self._all(kind, sql, *values)), None)
 
     def tuples(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         """Reads rows as plain tuples, for the other modules of this room that need a few columns of many rows."""
@@ -145,16 +151,15 @@ class Store:
 
     def run(self, name: str) -> Run | None:
         """Reads one run by its name."""
-        rows = self._read("SELECT * FROM runs WHERE run = ?", name)
-        return from_row(Run, rows[0]) if rows else None
+        return self._one(Run, "SELECT * FROM runs WHERE run = ?", name)
 
     def runs(self) -> list[Run]:
         """Reads every run, in order of start."""
-        return [from_row(Run, row) for row in self._read("SELECT * FROM runs ORDER BY seq")]
+        return self._all(Run, "SELECT * FROM runs ORDER BY seq")
 
     def open_runs(self) -> list[Run]:
         """Reads the runs that were started and have no finish record."""
-        return [from_row(Run, row) for row in self._read("SELECT * FROM runs WHERE outcome IS NULL ORDER BY seq")]
+        return self._all(Run, "SELECT * FROM runs WHERE outcome IS NULL ORDER BY seq")
 
     def folders(self) -> frozenset[str]:
         """Reads the folders of results/runs that are known."""
@@ -162,15 +167,13 @@ class Store:
 
     def runs_of(self, fingerprint: str) -> list[Run]:
         """Reads the finished runs of one train.py, by its fingerprint."""
-        rows = self._read("SELECT * FROM runs WHERE fingerprint = ? AND outcome IS NOT NULL ORDER BY seq", fingerprint)
-        return [from_row(Run, row) for row in rows]
+        sql = "SELECT * FROM runs WHERE fingerprint = ? AND outcome IS NOT NULL ORDER BY seq"
+        return self._all(Run, sql, fingerprint)
 
     def latest_with_key(self, contract_key: str) -> Run | None:
         """Reads the latest run that was launched under this key and whose contract is known."""
-        rows = self._read(
-            "SELECT * FROM runs WHERE contract_key = ? AND contract IS NOT NULL ORDER BY seq DESC LIMIT 1", contract_key
-        )
-        return from_row(Run, rows[0]) if rows else None
+        sql = "SELECT * FROM runs WHERE contract_key = ? AND contract IS NOT NULL ORDER BY seq DESC LIMIT 1"
+        return self._one(Run, sql, contract_key)
 
     # Verdicts -------------------------------------------------------------------------------------------------
 
@@ -194,14 +197,13 @@ class Store:
 
     def verdict(self, run: str) -> Verdict | None:
         """Reads the verdict that holds for a run."""
-        rows = self._read("SELECT * FROM verdicts WHERE run = ? ORDER BY seq DESC LIMIT 1", run)
-        return from_row(Verdict, rows[0]) if rows else None
+        return self._one(Verdict, "SELECT * FROM verdicts WHERE run = ? ORDER BY seq DESC LIMIT 1", run)
 
     def verdicts(self, run: str | None = None) -> list[Verdict]:
         """Reads every verdict on a run, or on all, oldest first."""
         if run is None:
-            return [from_row(Verdict, row) for row in self._read("SELECT * FROM verdicts ORDER BY seq")]
-        return [from_row(Verdict, row) for row in self._read("SELECT * FROM verdicts WHERE run = ? ORDER BY seq", run)]
+            return self._all(Verdict, "SELECT * FROM verdicts ORDER BY seq")
+        return self._all(Verdict, "SELECT * FROM verdicts WHERE run = ? ORDER BY seq", run)
 
     def judged(self, branch: str | None = None, run_columns: str = "*", verdict_columns: str = "*") -> list[Judged]:
         """Reads the counted runs that ended by themselves with their verdicts, in order of start.
@@ -250,8 +252,7 @@ class Store:
 
     def pending_plan(self) -> Plan | None:
         """Reads the latest plan that is still open."""
-        rows = self._read("SELECT * FROM plans WHERE closed_utc IS NULL ORDER BY seq DESC LIMIT 1")
-        return from_row(Plan, rows[0]) if rows else None
+        return self._one(Plan, "SELECT * FROM plans WHERE closed_utc IS NULL ORDER BY seq DESC LIMIT 1")
 
     def run_of_plan(self, plan: str) -> str | None:
         """Finds the run that carried a plan out and ended by itself or its time limit."""
@@ -261,12 +262,11 @@ class Store:
 
     def plan(self, name: str) -> Plan | None:
         """Reads one plan by its name."""
-        rows = self._read("SELECT * FROM plans WHERE plan = ?", name)
-        return from_row(Plan, rows[0]) if rows else None
+        return self._one(Plan, "SELECT * FROM plans WHERE plan = ?", name)
 
     def plans(self) -> list[Plan]:
         """Reads every plan, oldest first."""
-        return [from_row(Plan, row) for row in self._read("SELECT * FROM plans ORDER BY seq")]
+        return self._all(Plan, "SELECT * FROM plans ORDER BY seq")
 
     def add_event(self, at_utc: str, kind: str, run: str | None, data: Mapping[str, Any]) -> None:
         """Writes an event."""

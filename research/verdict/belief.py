@@ -33,6 +33,7 @@ from research.verdict.variances import (
     Ints,
     NoisePrior,
     Variances,
+    cell_variance,
     cells_of,
     estimate,
     prior_covariance,
@@ -470,7 +471,7 @@ def _tree_of(configs: Sequence[Hashable], parents: Mapping[Hashable, Hashable]) 
 def _solve(tree: _Tree, cells: Cells, known: Variances, factors: _Factors, centre: float) -> _Solution:
     """Solve for the joint normal posterior: elimination along the tree, then of the conditions' effects."""
     strata, count, width = len(known.weights), len(tree.parent), len(cells.conditions)
-    weight = 1.0 / (known.interaction[:, None] ** 2 + known.repeat[:, None] ** 2 / cells.n)  # (strata, cells)
+    weight = 1.0 / cell_variance(known.repeat[:, None], known.interaction[:, None], cells.n)  # (strata, cells)
     scaled = weight * (cells.mean - centre)
     tau, children = factors.precision, tree.children
     # Columns of the system: each condition's, then the right-hand side, then the pivots.

@@ -13,7 +13,7 @@ from itertools import pairwise
 from research.core.records import Judged, Run
 from research.verdict import lineage
 from research.verdict.belief import Belief
-from research.verdict.evidence import Keys, belief_of
+from research.verdict.evidence import Keys, belief_of, is_evidence
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,13 @@ class Comparison:
     def siblings(self) -> tuple[Judged, ...]:
         """Return the earlier runs of the same configuration on this branch."""
         return tuple(item for item in self.past if self.keys.of(item.run) == self.key)
+
+    @property
+    def parent_runs(self) -> tuple[Run, ...]:
+        """Return the runs of what the configuration was made from that count as evidence, on this branch, in order."""
+        parent = self.belief.parent(self.key)
+        runs = (item.run for item in self.past)
+        return tuple(run for run in runs if parent is not None and self.keys.of(run) == parent and is_evidence(run))
 
     @property
     def largest_gain(self) -> float:

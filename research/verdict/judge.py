@@ -17,6 +17,7 @@ from research.verdict import lineage
 from research.verdict.comparison import Comparison
 from research.verdict.review import as_data
 from research.verdict.rule import Judgement, weigh
+from research.verdict.throughput import unexplained
 
 RULE = "evidence"
 PERSON = "person"
@@ -111,12 +112,14 @@ def _candidate(case: Comparison, verdict: Verdict, incumbent: Run) -> Verdict:
     against = case.keys.of(incumbent)
     is_child = case.belief.parent(case.key) in (None, against)
     weighed = _weigh(case, case.key, against, _net(case.run) if is_child else 0)
+    verdict = replace(verdict, p_better=weighed.p_better, difference=weighed.difference)
+    if case.belief.n(case.key) == 1 and (speed := unexplained(case.run, case.parent_runs)):
+        why = f"{speed}, which its change does not explain, so it is measured again first ({weighed.why})"
+        return replace(verdict, decision="investigate", why=why)
     why = weighed.why
     if weighed.decision == "discard" and _beats_parent(case, against):
         why = f"a near miss: better than its parent {case.run.parent[:7]}, yet {weighed.why}"
-    return replace(
-        verdict, decision=weighed.decision, why=why, p_better=weighed.p_better, difference=weighed.difference
-    )
+    return replace(verdict, decision=weighed.decision, why=why)
 
 
 def _beats_parent(case: Comparison, incumbent: str) -> bool:

@@ -17,6 +17,7 @@ from research.core.text import listed
 from research.runs.log import clean
 from research.verdict import lineage
 from research.verdict.score import COSTS, TOTAL, Niche, facts_of, score
+from research.verdict.throughput import lost_kernels
 
 if TYPE_CHECKING:  # it loads numpy, which a review on record is read without
     from research.verdict.comparison import Comparison
@@ -45,7 +46,7 @@ def reviewed(
     verdict = replace(verdict, terms=score(facts_of(case, verdict, niche, details.get("predicted"))))
     lines = [
         f"Review of {run.run}",
-        *_measured(run),
+        *_measured(case),
         *_compared(case, verdict),
         *_kind(run, niche, details.get("phase")),
         *_change(run),
@@ -90,8 +91,9 @@ def as_it_stands(verdict: Verdict) -> str:
     return "\n".join(done if line.startswith(_SETTLE) else line for line in lines)
 
 
-def _measured(run: Run) -> Iterator[str]:
+def _measured(case: Comparison) -> Iterator[str]:
     """The metrics, or why there are none."""
+    run = case.run
     if run.outcome != "scored" or run.val_bpb is None:
         failure = run.failure
         yield f"no score: {run.outcome}{f', {failure.kind} {as_data(failure.signature)}' if failure else ''}"
@@ -102,9 +104,12 @@ def _measured(run: Run) -> Iterator[str]:
     if run.metrics is not None:
         more = run.metrics
         parts += [f"mfu {more.mfu_percent:.2f}", f"params_M {more.num_params_M:.1f}", f"depth {more.depth}"]
+        parts += [f"steps {more.num_steps}", f"tokens_M {more.total_tokens_M:.1f}"]
     yield ", ".join([*parts, f"seed {run.seed}"])
     for reason in run.suspect:
         yield f"suspect: {as_data(reason)}"
+    if cost := lost_kernels(run, case.parent_runs):
+        yield cost
     if hidden := run.facts.get("uncounted"):
         yield f"uncounted: {clean(run.facts.get('uncounted_s', '?'))} s, {clean(hidden)}"
 

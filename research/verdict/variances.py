@@ -60,7 +60,7 @@ class NoisePrior:
     @property
     def paired_sd(self) -> float:
         """Return the standard deviation of one run of a known seed at the medians, in bpb."""
-        return math.hypot(self.repeat.median, self.interaction.median)
+        return _paired_sd(self.repeat.median, self.interaction.median)
 
 
 OFFICIAL = NoisePrior(
@@ -95,7 +95,7 @@ class Variances:
         weights: Share of each stratum, shape (strata,).
         repeat: Standard deviation of repeats in each, in bpb, same shape.
         seed: Standard deviation of the effects of seeds, same.
-        interaction: Standard deviation of configuration x seed, same.
+        interaction: Standard deviation of what a change does differently from seed to seed, same.
         correlation: Correlation of a seed's effects under two conditions, same.
         of_repeat: The posterior of the first in one line.
         of_seed: Of the second.
@@ -114,7 +114,7 @@ class Variances:
     @property
     def paired_sd(self) -> float:
         """Return the standard deviation of one run whose seed's effect is known, in bpb."""
-        return math.hypot(self.of_repeat.sd, self.of_interaction.sd)
+        return _paired_sd(self.of_repeat.sd, self.of_interaction.sd)
 
 
 @dataclass(frozen=True)
@@ -136,6 +136,20 @@ class Cells:
     mean: Array
     squares: float
     conditions: tuple[Condition, ...]
+
+
+def cell_variance(repeat: Array, interaction: Array, n: Array) -> Array:
+    """Return the variance of the mean of n runs of one configuration under one condition whose effect is known.
+
+    The interaction is what a change does differently from seed to seed, which is a difference of two configurations,
+    so that each of them has half of its variance.
+    """
+    found: Array = 0.5 * interaction**2 + repeat**2 / n
+    return found
+
+
+def _paired_sd(repeat: float, interaction: float) -> float:
+    return math.sqrt(float(cell_variance(np.array(repeat), np.array(interaction), np.ones(()))))
 
 
 def cells_of(scores: Sequence[tuple[int, Condition, float]]) -> Cells:
@@ -232,7 +246,7 @@ def _restricted(cells: Cells, repeat: Array, interaction: Array, seed: Array, co
         return np.zeros(shape)
     _, starts, config = np.unique(cells.config, return_index=True, return_inverse=True)
     y = cells.mean - (np.add.reduceat(cells.mean, starts) / np.diff([*starts, len(cells.mean)]))[config]
-    variance = interaction[None, :, None] ** 2 + repeat[:, None, None] ** 2 / cells.n  # (repeat, interaction, cells)
+    variance = cell_variance(repeat[:, None, None], interaction[None, :, None], cells.n)  # (repeat, interaction, cells)
     precision = 1.0 / variance
     total = np.add.reduceat(precision, starts, axis=-1)
     weighted = np.add.reduceat(precision * y, starts, axis=-1)
@@ -270,7 +284,7 @@ def _strata(
         correlations[:, None, None, None], repeat[None, :, None, None], interaction[None, None, :, None], seed
     )
     w, rho, one, two, three = (each.ravel() for each in (weights, *axes))
-    paired = _stratum(one**2 + two**2, w, SETTINGS.paired_strata)
+    paired = _stratum(cell_variance(one, two, np.ones(1)), w, SETTINGS.paired_strata)
     number = paired * SETTINGS.seed_strata
     for each in range(SETTINGS.paired_strata):
         mine = paired == each

@@ -10,8 +10,8 @@ import pytest
 from support.labkit import Kit, kit
 
 from research.core.errors import ConfigurationError
-from research.runs import preflight
-from research.runs.gpu import Gpu, Watch, chosen, crowd, gpus
+from research.runs import preflight, requirements
+from research.runs.gpu import Gpu, Watch, choose_gpu, contention, list_gpus
 from research.runs.modules import is_installed
 
 __all__ = ["kit"]
@@ -151,9 +151,9 @@ def test_a_second_run_on_the_device(kit: Kit):
 
 def test_too_little_disk(monkeypatch, tmp_path: Path):
     usage = os.statvfs_result((1,) * 10)
-    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _: type("Usage", (), {"free": usage.f_bsize}))
+    monkeypatch.setattr(requirements.shutil, "disk_usage", lambda _: type("Usage", (), {"free": usage.f_bsize}))
     with pytest.raises(ConfigurationError, match="free"):
-        preflight.check_disk(tmp_path)
+        requirements.check_disk(tmp_path)
 
 
 def test_modules_are_found_without_importing(tmp_path: Path):
@@ -176,15 +176,15 @@ def test_modules_are_found_without_importing(tmp_path: Path):
 
 def test_the_gpu_that_a_run_gets():
     listing = "0, GPU-aaa, NVIDIA H200, 5\n1, GPU-bbb, NVIDIA H200, 9000\n"
-    devices = gpus(lambda _: listing)
+    devices = list_gpus(lambda _: listing)
     assert [d.index for d in devices] == ["0", "1"]
-    assert chosen(devices, {}) == devices[0]
-    assert chosen(devices, {"CUDA_VISIBLE_DEVICES": "1"}) == devices[1]
-    assert chosen(devices, {"CUDA_VISIBLE_DEVICES": "GPU-b"}) == devices[1]
-    assert chosen(devices, {"CUDA_VISIBLE_DEVICES": ""}) is None
-    assert crowd(devices[0]) == ""
-    assert "9000 MiB" in crowd(devices[1])
-    assert gpus(lambda _: None) == ()
+    assert choose_gpu(devices, {}) == devices[0]
+    assert choose_gpu(devices, {"CUDA_VISIBLE_DEVICES": "1"}) == devices[1]
+    assert choose_gpu(devices, {"CUDA_VISIBLE_DEVICES": "GPU-b"}) == devices[1]
+    assert choose_gpu(devices, {"CUDA_VISIBLE_DEVICES": ""}) is None
+    assert contention(devices[0]) == ""
+    assert "9000 MiB" in contention(devices[1])
+    assert list_gpus(lambda _: None) == ()
 
 
 def test_throttling_is_seen():

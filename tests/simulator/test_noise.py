@@ -8,11 +8,11 @@ from statistics import fmean, stdev
 import pytest
 
 from research.search.observation import Observation
+from research.search.policies.baselines import Climber
 from research.search.policy import make_policy
 from research.simulator.families import FAMILIES, SEEDS
 from research.simulator.night import PolicyError, World, play
 from research.simulator.noise import NightNoise, Noise, normal
-from research.simulator.references import FreeGreedy
 from research.simulator.sampling import landscape
 
 SDS = Noise(repeat=0.001, seed=0.01, interaction=0.003)
@@ -74,11 +74,11 @@ def test_the_families_of_seeds_reach_from_none_to_ten_times_the_repeat_noise():
     assert {family.interactions for family in SEEDS} == {"change", "configuration"}
 
 
-class Seeded(FreeGreedy):
+class Seeded(Climber):
     """Asks for the seeds of a list; repeats its first experiment as often as it is told to."""
 
     def __init__(self, seeds, repeats=0):
-        super().__init__()
+        super().__init__(0)
         self.seeds, self.repeats = list(seeds), repeats
 
     def next_seed(self):
@@ -91,7 +91,7 @@ class Seeded(FreeGreedy):
 
 def test_a_policy_chooses_the_seed_of_every_run():
     night = play(Seeded([7, 42, 7, 9], 2), landscape("separable", 2), 5, 1)
-    assert [trial.seed for trial in night.trials] == [42, 7, 42, 7, 9]
+    assert [trial.seed for trial in night.history] == [42, 7, 42, 7, 9]
 
 
 def test_without_a_choice_experiments_run_on_the_usual_seed_and_repeats_on_the_next_unused():
@@ -100,7 +100,7 @@ def test_without_a_choice_experiments_run_on_the_usual_seed_and_repeats_on_the_n
 
     shape = landscape("separable", 2)
     night = play(Plain([], 2), shape, 5, 1)
-    assert [trial.seed for trial in night.trials] == [42, 42, 43, 44, 42]
+    assert [trial.seed for trial in night.history] == [42, 42, 43, 44, 42]
 
 
 @pytest.mark.parametrize("answer", [None, 1.5, "42", True])
@@ -110,7 +110,7 @@ def test_a_seed_that_is_no_whole_number_is_refused(answer):
 
 
 def test_greedy_runs_everything_on_one_seed():
-    assert {trial.seed for trial in play(make_policy("greedy", 0), landscape("ordinary", 1), 30, 1).trials} == {42}
+    assert {trial.seed for trial in play(make_policy("greedy", 0), landscape("ordinary", 1), 30, 1).history} == {42}
 
 
 # The paired rule ------------------------------------------------------------------------------------------------

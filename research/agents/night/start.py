@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
@@ -15,7 +15,7 @@ from research.agents.night.notify import Command, require_command, silent
 from research.agents.night.state import FACT, LOCK, Limits, NightState, from_json, is_cut_off
 from research.core.clock import stamp, utc
 from research.core.errors import ResearchError
-from research.core.files import append_line, held
+from research.core.files import FileLock, append_line
 from research.core.git import branch_tip
 from research.core.paths import LabPaths
 from research.core.text import count_of
@@ -97,13 +97,14 @@ def _alone(paths: LabPaths) -> Iterator[None]:
     Raises:
         ResearchError: if a night is running in this checkout.
     """
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(held(paths.discovery / LOCK, 0.0))
-        except TimeoutError:
-            step = "Watch it: uv run research watch. Or work in another clone of the repository."
-            raise ResearchError("A night is going on in this checkout.", step) from None
+    lock = FileLock(paths.discovery / LOCK)
+    if not lock.acquire():
+        step = "Watch it: uv run research watch. Or work in another clone of the repository."
+        raise ResearchError("A night is going on in this checkout.", step)
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def _quiet_lab(paths: LabPaths, nowhere: BinaryIO, policy: str) -> Lab:

@@ -54,7 +54,7 @@ class VerdictSettings:
     # The rule ---------------------------------------------------------------------------------------------------------
     sure_p: float = 0.97
     """P(better) from which a change is kept on one seed's word: the interaction hardly explains it any more."""
-    confirm_p: float = 0.6
+    confirm_p: float = 0.3
     """P(better) from which a change is worth a second seed: chosen by simulation (docs/search.md)."""
     keep_p: float = 0.75
     """P(better) from which a change is kept after its second seed: chosen by simulation (docs/search.md)."""
@@ -74,6 +74,11 @@ class VerdictSettings:
     incumbent_stays_p: float = 0.5
     """P(better than the one kept before) below which an incumbent that was measured again goes: an even chance, since
     one of the two must be the incumbent and the one before was measured as well."""
+
+    throughput_tolerance: float = 0.05
+    """Share by which the tokens per second of two runs of one shape may differ: on one GPU they agree within 1 %."""
+    shape_tolerance: float = 0.01
+    """Share by which size, tokens of a step and memory may differ between programs of one shape."""
 
     # Effects ----------------------------------------------------------------------------------------------------------
     effect_size_share: float = 0.75

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from research.core.check import Check
-from research.core.contract import ENV_PROFILE, ENV_SEED, ENV_TIME_BUDGET, SCORE_FILE
+from research.core.contract import ENV_PROFILE, ENV_SEED, ENV_TIME_BUDGET, RUNNER_EXITS, SCORE_FILE
 from research.core.errors import ConfigurationError, ResearchError
 from research.core.files import write_whole
 from research.core.paths import machine_home
@@ -31,7 +31,6 @@ from research.runs.modal.sandbox import Launcher, Watch, Watched, no_gpu
 from research.runs.modal.shipment import Manifest, Tree
 from research.runs.modal.stream import ENV_SEALED, ENV_SEALED_HF, NO_SCORE, entrypoint, new_mark, score_of
 
-EXIT_TIMEOUT = 124
 ENDED_BY_LIMIT = (124, 137)  # what timeout(1) exits with when it ended the command politely, or by force
 FORWARDED = (ENV_PROFILE, ENV_TIME_BUDGET)
 """Switches of prepare.py that reach the sandbox as they are set here."""
@@ -108,7 +107,7 @@ class ModalBackend(Backend):
         except CloudError as error:
             return run.ended(error.kind, error.exit_code, str(error))
         except ResearchError as error:
-            return run.ended("configuration", client.EXIT_CODES["configuration"], str(error))
+            return run.ended("configuration", RUNNER_EXITS["configuration"], str(error))
 
     def reap(self, root: Path) -> list[str]:
         """End sandboxes whose launcher on this machine is gone; returns their names."""
@@ -295,12 +294,12 @@ class _Run:
         if watched.kind == "interrupted":
             return self.ended("interrupted", 128 + (watched.signal or signal.SIGTERM), watched.why)
         if watched.kind == "timeout":
-            return self.ended("timeout", EXIT_TIMEOUT, watched.why)
+            return self.ended("timeout", RUNNER_EXITS["timeout"], watched.why)
         why = watched.why
         if seen.started:
             self.facts["suspect"] = "memory"
             why += f"; if the same commit does it again, it may need more than {settings.MEMORY_MIB // 1024} GiB"
-        return self.ended("infrastructure", client.EXIT_CODES["infrastructure"], why)
+        return self.ended("infrastructure", RUNNER_EXITS["infrastructure"], why)
 
     def _judge_end(self, watched: Watched) -> CommandResult:
         launch, end = self.launch, watched.seen.end
@@ -309,12 +308,13 @@ class _Run:
         if score is not None:
             write_whole(launch.run_dir / SCORE_FILE, score)
         if end.code in ENDED_BY_LIMIT and end.took_s >= launch.timeout_s:
-            return self.ended("timeout", EXIT_TIMEOUT, f"the time limit of {launch.timeout_s / 60:g} minutes ended it")
+            why = f"the time limit of {launch.timeout_s / 60:g} minutes ended it"
+            return self.ended("timeout", RUNNER_EXITS["timeout"], why)
         if score is None and end.score_sha256 != NO_SCORE:
             self.facts["score"] = "damaged"
             if end.code == 0:
                 why = "score.json did not come back whole"
-                return self.ended("infrastructure", client.EXIT_CODES["infrastructure"], why, 0)
+                return self.ended("infrastructure", RUNNER_EXITS["infrastructure"], why, 0)
         # An end mark that names no score was written after looking for one: nothing was lost, the command left none.
         return self.ended("finished", end.code, "", end.code)
 

@@ -11,6 +11,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeVar
 
+from research.core.contract import RUNNER_EXITS
 from research.core.errors import ConfigurationError, ResearchError
 from research.runs.backend import StopRequest
 from research.runs.modal.settings import Limits
@@ -19,7 +20,6 @@ T = TypeVar("T")
 
 FailureKind = Literal["infrastructure", "capacity", "configuration"]
 
-EXIT_CODES: Final[Mapping[FailureKind, int]] = {"infrastructure": 75, "capacity": 69, "configuration": 78}
 NEXT_STEPS: Final[Mapping[FailureKind, str]] = {
     "infrastructure": "Try again; https://status.modal.com tells of outages.",
     "capacity": "Try again later, ask for another --gpu, or wait longer with --queue-timeout.",
@@ -33,7 +33,7 @@ class CloudError(ResearchError):
     def __init__(self, kind: FailureKind, what: str, next: str = "") -> None:
         super().__init__(what, next or NEXT_STEPS[kind])
         self.kind: FailureKind = kind
-        self.exit_code = EXIT_CODES[kind]
+        self.exit_code = RUNNER_EXITS[kind]
 
 
 class StoppedError(Exception):

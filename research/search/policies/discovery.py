@@ -16,6 +16,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from research.core.contract import DEFAULT_SEED
+from research.core.records import OPEN_DECISIONS
 from research.core.settings import SETTINGS, Settings
 from research.search.bandit import EMITTER, FREE, Bandit, Choice, Key
 from research.search.observation import Result, configuration
@@ -47,6 +48,9 @@ class Parts:
 
 
 ALL_PARTS = Parts()
+
+
+INVESTIGATE = "investigate"
 
 
 class _Past(NamedTuple):
@@ -127,8 +131,8 @@ class Discovery:
             return None
         ideas = sum(past.result.replicate_of is None for past in self._past) - 1
         for config in self._undecided():
-            alone = belief.n(config) == 1 and weigh(belief, config, tip, largest_gain=self._largest_gain())
-            if ideas < settings.ideas_before_replicates and not (alone and alone.decision == "investigate"):
+            large = weigh(belief, config, tip, largest_gain=self._largest_gain()).decision == INVESTIGATE
+            if ideas < settings.ideas_before_replicates and not large:
                 continue
             which, seed = next_replicate(belief, config, tip)
             why = "too close to call, or too large a gain to be kept on one seed's word"
@@ -146,12 +150,16 @@ class Discovery:
         last: dict[Hashable, str] = {}
         for past in self._past:
             last[configuration(past.result)] = past.decision
-        waiting = [config for config, decision in last.items() if decision == REPLICATE and config in belief]
+        waiting = [config for config, decision in last.items() if decision in OPEN_DECISIONS and config in belief]
         gain = self._largest_gain()
         return [
             config
             for config in waiting
-            if config != tip and weigh(belief, config, tip, largest_gain=gain).decision in (REPLICATE, "investigate")
+            if config != tip
+            and (
+                last[config] == INVESTIGATE  # the judge of a real night may know more than the scores
+                or weigh(belief, config, tip, largest_gain=gain).decision in OPEN_DECISIONS
+            )
         ]
 
     def _choice(self) -> Choice:
@@ -210,7 +218,7 @@ class Discovery:
         """Take a result that was decided about elsewhere: by the judge of a real night, or by a person."""
         # A real commit's tag names whom the plan ordered.
         self._past.append(_Past(result, Choice(result.emitter, None, ""), decision))
-        self._follow(REPLICATE if decision == "investigate" else decision)
+        self._follow(decision)
 
     def _answer(self, config: Hashable) -> Answer:
         belief, tip = self.belief, self._chain.tip
