@@ -13,7 +13,7 @@ from itertools import pairwise
 from research.core.records import Judged, Run
 from research.verdict import lineage
 from research.verdict.belief import Belief
-from research.verdict.evidence import Keys, belief_of, is_evidence
+from research.verdict.evidence import Keys, belief_of
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,9 @@ class Comparison:
         """Return the runs of what the configuration was made from that count as evidence, on this branch, in order."""
         parent = self.belief.parent(self.key)
         runs = (item.run for item in self.past)
-        return tuple(run for run in runs if parent is not None and self.keys.of(run) == parent and is_evidence(run))
+        return tuple(
+            run for run in runs if parent is not None and self.keys.of(run) == parent and lineage.is_evidence(run)
+        )
 
     @property
     def largest_gain(self) -> float:

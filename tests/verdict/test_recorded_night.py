@@ -1,4 +1,4 @@
-"""A night that was measured on two H200 is judged again: what helped goes on, what harmed is left, nothing is run thrice.
+"""A night that was measured on two H200 is judged again: what helped goes on, what harmed is left.
 
 Nine changes at 60 s; what each scored against the run that it was made from, on the same seed.
 """

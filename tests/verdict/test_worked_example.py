@@ -44,18 +44,19 @@ def belief_after(seeds: tuple[int, ...]) -> Belief:
 
 def example() -> str:
     """The table of the page, recomputed."""
-    rows = ["| change | after | as measured | estimated difference | P(better) | decision |", "|---|---|---|---|---|---|"]
+    heads = ("change", "after", "as measured", "estimated difference", "P(better)", "decision")
+    rows = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for change in CHANGES:
         for seeds in ((42,), (42, 43), SEEDS):
             belief = belief_after(seeds)
             raw = fmean(fmean(MEASURED[change][seed]) - fmean(MEASURED[BASE][seed]) for seed in seeds)
             found = weigh(belief, change, BASE)
-            rows.append(
-                f"| `{change}` | {listed('seed', seeds)} | {raw:+.4f} | {found.difference.mean:+.4f} "
-                f"[{found.difference.low:+.4f}, {found.difference.high:+.4f}] | {found.p_better:.2f} | {found.decision} |"
-            )
-    known = belief_after(SEEDS).variances
-    for name, one in (("repeat", known.of_repeat), ("seed", known.of_seed), ("interaction", known.of_interaction)):
+            known = found.difference
+            change_in_words = f"{known.mean:+.4f} [{known.low:+.4f}, {known.high:+.4f}]"
+            cells = (f"`{change}`", listed("seed", seeds), f"{raw:+.4f}", change_in_words, f"{found.p_better:.2f}")
+            rows.append(f"| {' | '.join(cells)} | {found.decision} |")
+    spread = belief_after(SEEDS).variances
+    for name, one in (("repeat", spread.of_repeat), ("seed", spread.of_seed), ("interaction", spread.of_interaction)):
         rows.append(f"{'' if name != 'repeat' else chr(10)}{name}: {one.sd:.5f} [{one.low:.5f}, {one.high:.5f}]  ")
     return "\n".join(rows)
 
