@@ -154,7 +154,7 @@ def test_what_tells_of_no_run_is_none(kit: Kit):
             (kit.root / name).write_text("step 00010 loss 3.1\nstep 00020 loss 3.0\n")
         result = kit.research("record", name)
         assert result.code == 1
-        assert "neither of a score" in result.err
+        assert "neither a score" in result.err
     assert kit.json("record")["recorded"] == []
 
 
