@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from research.runs.gpu import gpus
+from research.runs.gpu import list_gpus
 
 RUNNER = Path(__file__).resolve().parent / "run_experiment.py"
 LIMIT_S = 0.5
@@ -68,7 +68,7 @@ def main() -> int:
             bare.append(timed(["uv", "run", "train.py"], root, environment))
             with_runner.append(timed(runner, root, environment))
         began = time.perf_counter()
-        devices = gpus()
+        devices = list_gpus()
         smi_s = time.perf_counter() - began if devices else 0.0
     overhead = statistics.median(with_runner) - statistics.median(bare) - smi_s
     print(f"child alone   {statistics.median(bare):.3f} s (median of {options.runs})")

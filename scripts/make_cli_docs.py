@@ -7,12 +7,9 @@ uv run scripts/make_cli_docs.py --check    say whether it is current (exit 1 if 
 from __future__ import annotations
 
 import sys
-from enum import Enum
 from pathlib import Path
-from typing import Any, get_args
 
-import typer
-from typer.core import TyperArgument
+import click
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # this checkout's verbs, whatever is installed
@@ -21,7 +18,6 @@ from research.cli.main import app  # noqa: E402
 
 PAGE = ROOT / "docs" / "cli.md"
 PIPE = "\\|"  # as tables want it
-PLAIN_KINDS = ("str", "int", "float", "Path", "value")
 HEAD = """# The command line
 
 `uv run research VERB`, or `python -m research VERB`. This page is made from the verbs themselves by
@@ -32,78 +28,46 @@ Every verb knows `--help`, and `--json`: one object on stdout, its `schema` firs
 """
 
 
-def page(application: typer.Typer = app) -> str:
-    """The whole page."""
-    group: Any = typer.main.get_command(application)
-    verbs = {name: group.commands[name] for name in sorted(group.commands)}
+def page() -> str:
+    """Returns the whole page."""
+    context = click.Context(app, info_name="research")
+    verbs = {name: app.get_command(context, name) for name in app.list_commands(context)}
     parts = [HEAD, "| verb | |\n|---|---|"]
-    rows = [f"| [`{name}`](#{name}) | {first_line(verb)} |" for name, verb in verbs.items()]
+    rows = [f"| [`{name}`](#{name}) | {clean(verb.help or '')} |" for name, verb in verbs.items()]
     parts[-1] += "\n" + "\n".join(rows) + "\n"
-    parts += [section(name, verb) for name, verb in verbs.items()]
+    parts += [section(verb, click.Context(verb, context, name)) for name, verb in verbs.items()]
     return "\n".join(parts)
 
 
-def first_line(verb: Any) -> str:
-    """A verb's sentence."""
-    return clean((verb.help or "").strip().split("\n")[0])
-
-
-def section(name: str, verb: Any) -> str:
-    """One verb: what it does, how it is called, what it takes."""
-    shown = [p for p in verb.params if not p.hidden and not {"--help", "--json"} & set(p.opts)]
-    arguments = [p for p in shown if isinstance(p, TyperArgument)]
-    options = [p for p in shown if not isinstance(p, TyperArgument)]
-    usage = " ".join(["research", name, *map(argument_in_usage, arguments), *(["[OPTIONS]"] if options else [])])
-    text = "\n\n".join(" ".join(part.split()) for part in (verb.help or "").strip().split("\n\n"))
-    lines = [f"## {name}\n", f"{clean(text)}\n", f"```\n{usage}\n```\n"]
-    rows = [f"| `{argument_in_usage(p).replace('|', PIPE)}` | {words(p)} |" for p in arguments]
-    rows += [f"| {names(p)} | {words(p)} |" for p in options]
+def section(verb: click.Command, context: click.Context) -> str:
+    """Describes one verb: what it does, how it is called, what it takes."""
+    shown = [p for p in verb.params if p.name != "as_json"]
+    arguments = [p for p in shown if isinstance(p, click.Argument)]
+    options = [p for p in shown if isinstance(p, click.Option)]
+    usage = [context.command_path, *(p.make_metavar(context) for p in arguments), *(["[OPTIONS]"] if options else [])]
+    lines = [f"## {context.info_name}\n", f"{clean(verb.help or '')}\n", f"```\n{' '.join(usage)}\n```\n"]
+    rows = [f"| `{clean(p.make_metavar(context))}` | {words(p)} |" for p in arguments]
+    rows += [f"| {names(p, context)} | {words(p)} |" for p in options]
     if rows:
         lines.append("| | |\n|---|---|\n" + "\n".join(rows) + "\n")
     return "\n".join(lines)
 
 
-def bare(parameter: Any) -> Any:
-    """The type of a parameter's value, without the None of one that may be left out."""
-    kind = parameter.type_descriptor.annotation
-    rest = [part for part in get_args(kind) if part is not type(None)]
-    return rest[0] if rest else kind
+def names(option: click.Option, context: click.Context) -> str:
+    """Lists an option's spellings with what follows them."""
+    value = "" if option.is_flag else " " + option.make_metavar(context).removesuffix(" RANGE").strip("[]{}")
+    return ", ".join(f"`{clean(name + value)}`" for name in option.opts)
 
 
-def choices(parameter: Any) -> str:
-    """The words that a parameter takes, "" where it takes others too."""
-    kind = bare(parameter)
-    values = list(kind) if isinstance(kind, type) and issubclass(kind, Enum) else get_args(kind)
-    return "|".join(str(getattr(value, "value", value)) for value in values)
-
-
-def argument_in_usage(parameter: Any) -> str:
-    """An argument as usage lines have it."""
-    name = choices(parameter) or str(parameter.metavar or parameter.name).upper()
-    name += "..." if parameter.nargs == -1 else ""
-    return name if parameter.required else f"[{name}]"
-
-
-def names(parameter: Any) -> str:
-    """An option's spellings."""
-    spelled = [*parameter.opts, *parameter.secondary_opts]
-    kind = choices(parameter).replace("|", PIPE) or str(
-        parameter.metavar or getattr(bare(parameter), "__name__", "value")
-    )
-    value = "" if parameter.is_flag else f" {kind.upper() if kind in PLAIN_KINDS else kind}"
-    return ", ".join(f"`{name}{value}`" for name in spelled)
-
-
-def words(parameter: Any) -> str:
-    """What a parameter is for, with its default where it has one."""
+def words(parameter: click.Argument | click.Option) -> str:
+    """Returns what a parameter is for, with its default where it has one."""
     default = parameter.default
-    default = getattr(default, "value", default)
     plain = isinstance(default, (str, int, float)) and not isinstance(default, bool) and default != ""
     return clean(parameter.help or "") + (f" Default: `{default}`." if plain else "")
 
 
 def clean(text: str) -> str:
-    """Text that can stand in a table."""
+    """Puts a text into one line that a table can hold."""
     return " ".join(text.split()).replace("|", PIPE)
 
 

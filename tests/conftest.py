@@ -1,9 +1,36 @@
-"""What every test may rely on: Ctrl-C means Ctrl-C to the processes that tests start."""
+"""What every test may rely on: Ctrl-C means Ctrl-C to the processes that tests start, and none compiles anew.
+
+Also the order of the tests: ruff and mypy, the long ones, groups that share a fixture, the others as they come.
+"""
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
+from pathlib import Path
+
+import pytest
 
 # A shell that starts the tests in the background hands SIGINT on as ignored, and children inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# The tests start thousands of processes. Where bytecode must not be written, each of them would compile all that it
+# imports, which is most of its work: it is written all the same, to a place of the tests' own.
+if sys.dont_write_bytecode:
+    sys.dont_write_bytecode = False
+    sys.pycache_prefix = str(Path(__file__).resolve().parent.parent / ".pytest_cache" / "bytecode")
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long, or else one worker would still be busy with it when the others have nothing left."""
+    items.sort(key=_place)
+
+
+def _place(item: pytest.Item) -> int:
+    if item.path.name == "test_house.py":
+        return 0
+    return next((place for place, name in enumerate(("long", "xdist_group"), 1) if item.get_closest_marker(name)), 3)

@@ -76,6 +76,7 @@ def test_every_threshold_is_at_home_in_one_room_with_its_reason_and_is_used():
     assert set(homes) == set(Settings.__dataclass_fields__)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("command", [["ruff", "check", "."], ["mypy"]], ids=lambda c: c[0])
 def test_clean(command: list[str]):
     done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True)

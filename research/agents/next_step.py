@@ -8,10 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from research.agents.state import LOCAL, Situation, launch_command
+from research.agents.state import LOCAL, Situation
+from research.core.commands import launch_command, replicate_command
 from research.core.commit_message import EXPERIMENT, FREE
+from research.core.contract import DEFAULT_SEED
 from research.core.records import OPEN_DECISIONS, Plan
 from research.core.settings import SETTINGS
+from research.core.text import quoted
 from research.store.recent import RecentVerdict
 
 
@@ -21,12 +24,6 @@ class Order:
 
     kind: Literal["wait", "settle", "replicate", "no-data", "dirty", "baseline", "run", "plan"]
     text: str
-
-
-def quoted(text: str, chars: int = SETTINGS.quoted_chars) -> str:
-    """Return somebody else's text as data: one line, bounded, in quotes."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return '"' + (line if len(line) <= chars else line[: chars - 1] + "…").replace('"', "'") + '"'
 
 
 def next_order(here: Situation, words: int) -> Order:
@@ -59,15 +56,15 @@ def _verdict_order(here: Situation) -> Order | None:
         verdict = waiting[-1]
         return Order(
             "settle",
-            f"Run {verdict.run} is judged: {verdict.decision} ({quoted(verdict.why)}). Carry that out in git: "
+            f"Run {verdict.run} is judged: {verdict.decision} ({_quoted(verdict.why)}). Carry that out in git: "
             "`uv run research settle`. It moves the branch only where nothing is lost; if it says what is in the way, "
             "do that first.",
         )
     undecided = next((v for v in by_code.values() if v.decision in OPEN_DECISIONS), None)
-    if undecided is None:
+    if undecided is None or here.plan is not None:  # the plan knows which seed tells most, and of which configuration
         return None
-    look = " It is too good to be believed yet, so look at its diff too." * (undecided.decision == "investigate")
-    text = f"Run {undecided.run} is undecided ({quoted(undecided.why)}): it needs another seed.{look}"
+    look = " It gains far more than anything before, so look at its diff too." * (undecided.decision == "investigate")
+    text = f"Run {undecided.run} is undecided ({_quoted(undecided.why)}): it needs another seed.{look}"
     return Order("replicate", f"{text}\n{_replicate(here, undecided.commit)}")
 
 
@@ -86,29 +83,41 @@ def _work_tree_order(here: Situation) -> Order | None:
             f"`git commit -m '{EXPERIMENT} WHAT [emitter=NAME]' -- train.py`. If not, drop them: "
             "`git restore train.py`.",
         )
-    refusal = f" The last launch was refused: {quoted(here.refusal)}. Mend that first." if here.refusal else ""
+    refusal = f" The last launch was refused: {_quoted(here.refusal)}. Mend that first." if here.refusal else ""
     if not here.has_baseline:
         text = f"This branch has no baseline yet.{refusal} Measure train.py as it is:\n{_launch(here)}"
         return Order("baseline", text)
     if here.subject.startswith(EXPERIMENT) and not here.measured:
-        lost = f" Its last launch did not count: {quoted(here.not_counted)}." if here.not_counted else ""
+        lost = f" Its last launch did not count: {_quoted(here.not_counted)}." if here.not_counted else ""
         text = f"HEAD {here.head[:7]} {quoted(here.subject, 90)} is not measured yet.{lost or refusal}\n{_launch(here)}"
         return Order("run", text)
     return None
 
 
+def _quoted(text: str) -> str:
+    return quoted(text, SETTINGS.quoted_chars)
+
+
 def _launch(here: Situation) -> str:
     return (
-        f"Type, from the top of the repository and in the foreground: {launch_command(here.options)}\n"
+        f"Type, from the top of the repository and in the foreground: {launch_command(_options(here))}\n"
         f"Poll with {here.client.wait} until it exits. Then read `uv run research last-review` and type "
         f"`uv run research settle`. {here.client.advice}"
     )
 
 
+def _options(here: Situation) -> str:
+    """Return the runner's options, with the seed of the plan where that is another than the usual one."""
+    seed = here.plan.run_seed if here.plan and here.plan.kind != "replicate" else None
+    return here.options if seed in (None, DEFAULT_SEED) else f"{here.options} --seed {seed}"
+
+
 def _replicate(here: Situation, commit: str) -> str:
-    options = "" if here.options == LOCAL else f"{here.options} "
+    options = "" if here.options == LOCAL else here.options
+    if here.plan and here.plan.run_seed is not None and here.plan.parent == commit:
+        options = f"--seed {here.plan.run_seed} {options}".rstrip()
     return (
-        f"Type: uv run research replicate {commit[:7]} {options}> run.log 2>&1\n"
+        f"Type: {replicate_command(commit[:7], options)} > run.log 2>&1\n"
         f"Poll with {here.client.wait} to its end; then `uv run research last-review`. {here.client.advice}"
     )
 
@@ -117,7 +126,7 @@ def _plan_order(here: Situation, words: int) -> Order:
     """Return what the lab wants tried next; of a long brief the end is left out, not what to type."""
     plan = here.plan
     if plan and plan.kind == "replicate" and plan.parent:
-        text = f"Measure {plan.parent[:7]} once more ({quoted(plan.reason)}).\n{_replicate(here, plan.parent)}"
+        text = f"Measure {plan.parent[:7]} once more ({_quoted(plan.reason)}).\n{_replicate(here, plan.parent)}"
         return Order("replicate", text)
     emitter = (plan.emitter if plan else None) or FREE
     rest = (
@@ -137,7 +146,7 @@ def _idea(plan: Plan | None, emitter: str, head: str) -> str:
         return brief
     start = plan.parent[:7] if plan.parent and plan.parent != head else ""
     reset = f", from {start} (git reset --keep {start})" if start else ""
-    return f"Next experiment: {emitter}, category {plan.category or 'any'}{reset}. Why: {quoted(plan.reason)}."
+    return f"Next experiment: {emitter}, category {plan.category or 'any'}{reset}. Why: {_quoted(plan.reason)}."
 
 
 def _cut(text: str, words: int) -> str:

@@ -13,12 +13,13 @@ from research.core import git
 from research.core.errors import ConfigurationError
 from research.core.paths import LabPaths, machine_home
 from research.core.records import Plan, Run
+from research.runs.backends import DEFAULT_BACKEND, is_remote
 from research.store import reads, recent
 from research.store.db import Store
 from research.store.folders import is_alive
 from research.store.ledger import ROW_OUTCOMES
 
-LOCAL = "--backend local"
+LOCAL = f"--backend {DEFAULT_BACKEND}"
 """The runner's options where a lab names no backend."""
 DATA_FACT = "told_of_data"
 """Name of the store's fact that holds "1" once the person was told that data is missing."""
@@ -74,7 +75,7 @@ def read_situation(
         not_counted=(last.why or last.outcome or "") if last else "",
         refusal=refusal_in(paths.run_log),
         dirty=bool(commit) and bool(git.differing(paths.root, ("train.py",))),
-        missing_data=missing_data(options, environment),
+        missing_data=missing_data(environment),
         told_of_data=bool(store.fact(DATA_FACT)),
         plan=reads.plan_of(store, head.branch),
     )
@@ -82,19 +83,18 @@ def read_situation(
 
 def runner_options(environment: Mapping[str, str]) -> str:
     """Return the runner's options for the backend and GPU that this lab uses, names of other signs left out."""
-    backend, gpu = environment.get("AUTORESEARCH_BACKEND") or "local", environment.get("AUTORESEARCH_GPU") or ""
-    if not _is_name(backend) or backend == "local":
+    backend, gpu = _backend_of(environment), environment.get("AUTORESEARCH_GPU") or ""
+    if not _is_name(backend) or backend == DEFAULT_BACKEND:
         return LOCAL
     return f"--backend {backend} --gpu {gpu}" if _is_name(gpu) else f"--backend {backend}"
 
 
+def _backend_of(environment: Mapping[str, str]) -> str:
+    return environment.get("AUTORESEARCH_BACKEND") or DEFAULT_BACKEND
+
+
 def _is_name(word: str) -> bool:
     return word.replace("-", "").replace("!", "").isalnum()
-
-
-def launch_command(options: str) -> str:
-    """Return the command line of a launch."""
-    return f"python scripts/run_experiment.py {options} -- uv run train.py > run.log 2>&1"
 
 
 def open_runs(paths: LabPaths, store: Store) -> tuple[list[Run], list[Run]]:
@@ -103,12 +103,13 @@ def open_runs(paths: LabPaths, store: Store) -> tuple[list[Run], list[Run]]:
     return [run for run, alive in runs if alive], [run for run, alive in runs if not alive]
 
 
-def missing_data(options: str, environment: Mapping[str, str]) -> str:
+def missing_data(environment: Mapping[str, str]) -> str:
     """Return what the official profile lacks on this machine, as a sentence; "" where nothing, or on pocket."""
-    from research.runs.preflight import check_data  # loads what no other hook needs
+    has_gpu = is_remote(_backend_of(environment)) or os.path.exists("/dev/nvidia0")
+    from research.runs.requirements import check_data  # loads what no other hook needs
 
     try:
-        check_data(machine_home(environment), environment, "modal" in options or os.path.exists("/dev/nvidia0"))
+        check_data(machine_home(environment), environment, has_gpu)
     except ConfigurationError as error:
         return error.what
     return ""

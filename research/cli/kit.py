@@ -1,29 +1,71 @@
-"""What every verb of the command line shares: one JSON object or plain text, one clear line for an error."""
+"""What the verbs share: their --json option and number types, how a result or an error is printed, the lab they use."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Annotated, Any
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import typer
+import click
 
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+from research.core.git import find_root
+from research.core.paths import LabPaths
+
+if TYPE_CHECKING:
+    from research.lab.lab import Lab
+
+Verb = TypeVar("Verb", bound=Callable[..., Any])
+
+
+def json_option(verb: Verb) -> Verb:
+    """Gives a verb its --json option."""
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")(verb)
+
+
+class Amount(click.FloatRange):
+    """A number from 0: hours, minutes, dollars."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0.0)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Reads the number; "nan" would pass every comparison that a limit makes."""
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return number
+
+
+FILE = click.Path(path_type=Path)
+
+
+def here() -> LabPaths:
+    """Return the paths of the checkout that we are in."""
+    return LabPaths(find_root(Path.cwd()))
+
+
+def this_lab() -> Lab:
+    """Return the lab of the checkout that we are in; its words go to stderr."""
+    from research.lab.lab import Lab
+
+    return Lab(here(), say=say_to_stderr)
 
 
 def show(verb: str, data: Mapping[str, Any], text: str, as_json: bool) -> None:
     """Prints a verb's result: the object with its schema first, or the text."""
-    typer.echo(json.dumps({"schema": f"autoresearch.{verb}/1", **data}, ensure_ascii=False) if as_json else text)
+    click.echo(json.dumps({"schema": f"autoresearch.{verb}/1", **data}, ensure_ascii=False) if as_json else text)
 
 
 def show_error(what: str, next_step: str, as_json: bool) -> None:
     """Prints an error: as an object on stdout, or as one line on stderr."""
     if as_json:
-        typer.echo(json.dumps({"error": {"what": what, "next": next_step}}, ensure_ascii=False))
+        click.echo(json.dumps({"error": {"what": what, "next": next_step}}, ensure_ascii=False))
     else:
-        typer.echo(f"research: {what} {next_step}".rstrip(), err=True)
+        click.echo(f"research: {what} {next_step}".rstrip(), err=True)
 
 
 def say_to_stderr(line: str) -> None:
-    """Words for people while a verb works."""
-    typer.echo(line, err=True)
+    """Prints a line for people while a verb works."""
+    click.echo(line, err=True)

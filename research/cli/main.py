@@ -1,59 +1,87 @@
-"""The front door: ``research VERB``, thin over the rooms; every verb has --help and --json, and exits 0, 1 or 2."""
+"""The command line ``research VERB``: the list of verbs, each imported when it is named, and the exit codes 0, 1, 2."""
 
 from __future__ import annotations
 
+import importlib
 import sys
-from typing import Any
 
-import typer
+import click
 
-from research.cli import autonomy, memory, next, night, report, runs, simulate, store, verdict
 from research.cli.kit import show_error
 from research.core.errors import ResearchError
 
-_UsageError: Any = typer.BadParameter.__bases__[0]
-_ClickError: Any = _UsageError.__bases__[0]
+VERBS = {
+    "archive": ("memory", "Show the best configuration of every niche, the lowest mean first."),
+    "autonomy": ("autonomy", "Turn autonomous continuation by a coding agent's Stop hook on or off, or show it."),
+    "decide": ("runs", "Overrule a verdict, and carry that out in git."),
+    "doctor": ("report", "Say what is missing or wrong here, and the command that mends it; changes nothing."),
+    "export": ("store", "Print everything that is remembered as JSON lines, audit scores left out."),
+    "import": ("store", "Import a ledger, an export, or an older memory; doing it twice changes nothing."),
+    "last-review": ("verdict", "Show the review of the run that was judged last."),
+    "next": ("next", "Show the next plan and the prompt that an agent would get; nothing is changed."),
+    "night": ("night", "Experiment alone until a limit is reached; Ctrl-C ends cleanly, the same command resumes."),
+    "noise": ("verdict", "Show how much runs of the same code differ."),
+    "parse-run": ("runs", "Show the metrics, the failure and the last lines of a run log."),
+    "record": ("runs", "Record finished runs that were made by hand."),
+    "replicate": ("runs", "Run a commit again with the next unused seed."),
+    "report": (
+        "report",
+        "Write the morning page, results/report.html: what was found, how sure that is, and what to do next.",
+    ),
+    "settle": ("runs", "Carry a verdict out in git: the branch goes to what is kept."),
+    "simulate": ("simulate", "Compare search policies on synthetic nights whose truth is known."),
+    "summary": ("memory", "Show the state of the search: baseline, best, plan, conjectures, elites, warnings."),
+    "watch": (
+        "report",
+        "Watch a night live: the run in flight, the latest verdicts, the best so far, what is left; Ctrl-C leaves.",
+    ),
+}
+"""Every verb: its module in research/cli, and what it does in a sentence. Help is printed from here, so that asking for
+it imports no module."""
 
-app = typer.Typer(
-    name="research",
-    help="Run, judge, remember and choose experiments on train.py.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-runs.register(app)
-night.register(app)
-store.register(app)
-autonomy.register(app)
-memory.register(app)
-next.register(app)
-report.register(app)
-verdict.register(app)
-simulate.register(app)
+
+class Verbs(click.Group):
+    """A group of commands that imports a verb's module when the verb is named, and no other."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names every verb."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Imports a verb; None for an unknown name."""
+        if cmd_name not in VERBS:
+            return None
+        module, sentence = VERBS[cmd_name]
+        found = vars(importlib.import_module(f"research.cli.{module}")).values()
+        verb = next(one for one in found if isinstance(one, click.Command) and one.name == cmd_name)
+        verb.help = sentence
+        return verb
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the table of verbs without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, sentence) for name, (_, sentence) in VERBS.items()])
 
 
-@app.callback()
-def _group() -> None:
+@click.group(cls=Verbs, context_settings={"show_default": True, "help_option_names": ["--help"]})
+@click.version_option(package_name="autoresearch-evo", prog_name="research")
+def app() -> None:
     """Run, judge, remember and choose experiments on train.py."""
 
 
 def run(argv: list[str]) -> int:
     """Runs one command line and returns its exit code; errors become one clear line or one JSON object."""
     as_json = "--json" in argv
-    if not argv:
-        app(["--help"], prog_name="research", standalone_mode=False)
-        return 2
     try:
-        code = app(argv, prog_name="research", standalone_mode=False)
-    except _UsageError as error:
+        code = app(argv or ["--help"], prog_name="research", standalone_mode=False)
+    except click.UsageError as error:
         of = error.ctx.command_path if error.ctx else "research"
         show_error(_sentence(error.format_message()), f"{of} --help lists the options.", as_json)
         return 2
-    except _ClickError as error:
+    except click.ClickException as error:
         show_error(error.format_message(), "", as_json)
         return 1
-    except (typer.Abort, KeyboardInterrupt):
+    except (click.Abort, KeyboardInterrupt):
         show_error("Stopped.", "", as_json)
         return 130
     except ResearchError as error:
@@ -65,15 +93,17 @@ def run(argv: list[str]) -> int:
     except OSError as error:
         show_error(f"{error.filename or 'The system'}: {error.strerror or error}.", "Mend that and try again.", as_json)
         return 1
+    if not argv:
+        return 2
     return code if isinstance(code, int) else 0
 
 
 def _sentence(text: str) -> str:
-    """A parser's words as a sentence."""
-    text = text.replace("Value error, ", "")
+    """Returns a parser's message with a full stop, in one line."""
+    text = " ".join(text.split())
     return text if text.endswith((".", "?", "!")) else f"{text}."
 
 
 def main() -> None:
-    """The console script."""
+    """Runs the console script."""
     sys.exit(run(sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""The verbs that tell what the lab knows: where the search stands, and the best of every niche. They change nothing."""
+"""The verbs summary and archive: the state of the search, and the best of every niche. They change nothing."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
-import typer
+import click
 
 from research.agents import autonomy
-from research.cli.kit import JsonFlag, show
-from research.cli.runs import this_lab
+from research.cli.kit import json_option, show, this_lab
 from research.core import git
 from research.core.errors import ResearchError
 from research.core.records import Plan
@@ -21,25 +20,18 @@ from research.runs.hand_made import HAND
 from research.runs.log import clean
 from research.store import reads
 from research.store.db import Store
-from research.store.foreign import Foreign, foreign
 from research.store.open import read_store
-from research.verdict.summary_cache import Niche, Standing, remembered
+from research.store.reads import Foreign, foreign
+from research.verdict.summary import ESTIMATED, Niche, Standing, phase_shown, remembered, rows
 from research.verdict.summary_rows import WARNINGS_SHOWN, Row, as_text, head_warnings
-from research.verdict.summary_text import BELIEVED, phase_shown, rows
 
 NO_NICHE = "No niche holds a result yet."
 
 
-def register(app: typer.Typer) -> None:
-    """Adds this module's verbs to the front door."""
-    app.command("summary")(summary)
-    app.command("archive")(archive)
-
-
 def open_memory(lab: Lab) -> Store:
-    """The memory, caught up if anything waits for that; where nothing was ever recorded, no file is made."""
+    """Opens the memory, caught up if anything waits for that; makes no file where nothing was ever recorded."""
     runs = lab.paths.runs
-    by_hand = runs.is_dir() and any(entry.name.startswith(HAND) for entry in os.scandir(runs))
+    by_hand = runs.is_dir() and any(name.startswith(HAND) for name in os.listdir(runs))
     if not lab.paths.memory.exists():
         return lab.open() if by_hand or lab.paths.ledger.exists() else read_store(lab.paths)
     store = read_store(lab.paths)
@@ -48,8 +40,10 @@ def open_memory(lab: Lab) -> Store:
     return store
 
 
-def summary(as_json: JsonFlag = False) -> None:
-    """Show where the search stands: baseline, best, plan, conjectures, elites, what to avoid, warnings."""
+@click.command("summary")
+@json_option
+def summary(as_json: bool) -> None:
+    """Shows the state of the search."""
     lab = this_lab()
     with open_memory(lab) as store:
         where = git.head(lab.work)
@@ -68,7 +62,7 @@ def summary(as_json: JsonFlag = False) -> None:
         "scored": digest.scored,
         "kept": digest.kept,
         "imported": asdict(others) if others else None,
-        "noise": {"sd": digest.noise_sd, "n": digest.noise_n},
+        "noise": asdict(digest.noise),
         "phase": phase,
         "plan": _plan(plan),
         "conjectures": [asdict(one) for one in digest.conjectures],
@@ -77,33 +71,35 @@ def summary(as_json: JsonFlag = False) -> None:
         "warnings": list(warnings),
     }
     here = [("Branch", digest.branch or "(no branch)"), ("Autonomy", "on" if switch.enabled else "off")]
-    told = [*here, *_of_others(others), *rows(digest, plan, warnings)]
+    shown = [*here, *_of_others(others), *rows(digest, plan, warnings)]
     if as_json or not sys.stdout.isatty():
-        show("summary", data, "Autoresearch discovery state:\n" + as_text(told), as_json)
+        show("summary", data, "Autoresearch discovery state:\n" + as_text(shown), as_json)
     else:
-        _print_rows(told)
+        _print_rows(shown)
 
 
-def archive(as_json: JsonFlag = False) -> None:
-    """Show the best configuration of every niche, the lowest mean first."""
+@click.command("archive")
+@json_option
+def archive(as_json: bool) -> None:
+    """Shows the best configuration of every niche."""
     lab = this_lab()
     with open_memory(lab) as store:
         digest = remembered(store, git.head(lab.work).branch)
     data = {"niches": [asdict(one) for one in digest.niches]}
     if as_json or not sys.stdout.isatty():
-        heads = ("niche", "believed", "n", "commit", "emitter", "tried", "what")
+        heads = ("niche", "estimate", "n", "commit", "emitter", "tried", "what")
         lines = [
             (e.niche, f"{e.mean:.6f}", str(e.n), e.commit[:7], e.emitter or "-", str(e.count), clean(e.description))
             for e in digest.niches
         ]
         text = "\n".join("\t".join(row) for row in [heads, *lines]) if lines else NO_NICHE
-        show("archive", data, f"{text}\n{BELIEVED}" if lines else text, as_json)
+        show("archive", data, f"{text}\n{ESTIMATED}" if lines else text, as_json)
     else:
         _print_niches(digest.niches)
 
 
 def _warnings_of_head(lab: Lab, store: Store, where: git.Head, plan: Plan | None) -> Iterator[str]:
-    """Warnings that need the repository."""
+    """Yields the warnings that need the repository."""
     if where.commit is None:
         return
     try:
@@ -115,7 +111,7 @@ def _warnings_of_head(lab: Lab, store: Store, where: git.Head, plan: Plan | None
 
 
 def _of_others(others: Foreign | None) -> Iterator[Row]:
-    """What was taken in from elsewhere, which is nowhere else in the summary."""
+    """Yields what was imported, which the rest of the summary leaves out."""
     if others is None:
         return
     lowest = f", the lowest kept one {others.val_bpb:.6f} @ {others.commit[:7]}" if others.val_bpb is not None else ""
@@ -147,7 +143,7 @@ def _plan(plan: Plan | None) -> dict[str, object] | None:
 
 
 def _print_rows(rows: list[Row]) -> None:
-    """On a terminal: two columns, wrapped at its width."""
+    """Prints two columns, wrapped at the terminal's width."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -166,7 +162,7 @@ def _print_rows(rows: list[Row]) -> None:
 
 
 def _print_niches(niches: Sequence[Niche]) -> None:
-    """On a terminal: two lines a niche, so that a name of forty letters stays whole at 80 columns."""
+    """Prints two lines a niche, so that a name of forty letters stays whole at 80 columns."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -176,12 +172,12 @@ def _print_niches(niches: Sequence[Niche]) -> None:
         Console().print(NO_NICHE)
         return
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
-    for head in ("believed", "n", "tried", "commit"):
+    for head in ("estimate", "n", "tried", "commit"):
         table.add_column(head, justify="left" if head == "commit" else "right", no_wrap=True)
     table.add_column("niche, and who made its elite how", overflow="fold")
     for e in niches:
         made = Text(f"{e.emitter or 'nobody named'}: {clean(e.description)}", style="dim")
-        told = Text("\n").join([Text(e.niche), made])
-        table.add_row(f"{e.mean:.6f}", str(e.n), str(e.count), e.commit[:7], told)
+        cell = Text("\n").join([Text(e.niche), made])
+        table.add_row(f"{e.mean:.6f}", str(e.n), str(e.count), e.commit[:7], cell)
     Console().print(table)
-    Console().print(BELIEVED)
+    Console().print(ESTIMATED)

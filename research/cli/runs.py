@@ -1,59 +1,33 @@
-"""The verbs about runs: what a log says, what is taken in, what a verdict does to the branch."""
+"""The verbs about single runs: read a log, record, settle, decide, replicate."""
 
 from __future__ import annotations
 
 import json
 import sys
-from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
+import click
 
-from research.cli.kit import JsonFlag, say_to_stderr, show
+from research.cli.kit import FILE, Amount, here, json_option, show, this_lab
 from research.core.contract import RUN_LOG
 from research.core.errors import UsageError
-from research.core.git import find_root
-from research.core.paths import LabPaths
+from research.core.records import Decision
 from research.core.settings import SETTINGS
-from research.lab.apply_verdict import Settled
-from research.lab.apply_verdict import decide as decide_run
-from research.lab.apply_verdict import settle as settle_run
-from research.lab.import_run import import_run
-from research.lab.lab import Lab
-from research.lab.launch import Request
-from research.lab.replicate import replicate as replicate_commit
+from research.runs.backends import BACKENDS, DEFAULT_BACKEND, DEFAULT_GPU
 from research.runs.failure import classify
 from research.runs.log import read_log, read_summary
 
-
-class Choice(str, Enum):
-    """What a person can decide."""
-
-    keep = "keep"
-    discard = "discard"
+if TYPE_CHECKING:
+    from research.lab.apply_verdict import Settled
 
 
-def register(app: typer.Typer) -> None:
-    """Adds this module's verbs to the front door."""
-    app.command("parse-run")(parse_run)
-    app.command("record")(record)
-    app.command("settle")(settle)
-    app.command("decide")(decide)
-    app.command("replicate")(replicate)
-
-
-def this_lab() -> Lab:
-    """The lab of the checkout that we are in; its words go to stderr."""
-    return Lab(LabPaths(find_root(Path.cwd())), say=say_to_stderr)
-
-
-def parse_run(
-    path: Annotated[Path | None, typer.Argument(help="A run log; by default run.log of this repository.")] = None,
-    as_json: JsonFlag = False,
-) -> None:
-    """Show the metrics, the failure and the last lines of a run log."""
-    target = path if path is not None else find_root(Path.cwd()) / RUN_LOG
+@click.command("parse-run")
+@click.argument("path", type=FILE, required=False, help="A run log; by default run.log of this repository.")
+@json_option
+def parse_run(path: Path | None, as_json: bool) -> None:
+    """Shows what a run log says."""
+    target = path if path is not None else here().run_log
     if target.is_dir():
         target = target / RUN_LOG
     log = read_log(target)
@@ -82,13 +56,15 @@ def parse_run(
     show("parse-run", data, "\n".join(lines), as_json)
 
 
-def record(
-    path: Annotated[
-        Path | None, typer.Argument(help="A run's folder or log; by default every finished hand-made run.")
-    ] = None,
-    as_json: JsonFlag = False,
-) -> None:
-    """Take in finished runs that were made by hand."""
+@click.command("record")
+@click.argument(
+    "path", type=FILE, required=False, help="A run's folder or log; by default every finished hand-made run."
+)
+@json_option
+def record(path: Path | None, as_json: bool) -> None:
+    """Records finished runs that are not known yet."""
+    from research.lab.import_run import import_run
+
     lab = this_lab()
     with lab.open_as_it_is() as store:
         new = lab.catch_up(store)
@@ -117,43 +93,51 @@ def _show_settled(verb: str, done: Settled, as_json: bool) -> None:
     show(verb, data, head + done.say, as_json)
 
 
-def settle(
-    run: Annotated[str | None, typer.Argument(help="A run; by default the oldest unsettled one.")] = None,
-    as_json: JsonFlag = False,
-) -> None:
-    """Carry a verdict out in git: the branch goes to what is kept."""
+@click.command("settle")
+@click.argument("run", required=False, help="A run; by default the oldest unsettled one.")
+@json_option
+def settle(run: str | None, as_json: bool) -> None:
+    """Carries out the verdict on a run."""
+    from research.lab import apply_verdict
+
     lab = this_lab()
     with lab.open() as store:
-        _show_settled("settle", settle_run(lab, store, run), as_json)
+        _show_settled("settle", apply_verdict.settle(lab, store, run), as_json)
 
 
-def decide(
-    run: Annotated[str, typer.Argument(help="The run.")],
-    decision: Annotated[Choice, typer.Argument(help="What to do with it.")],
-    why: Annotated[str, typer.Option("--why", help="The reason, kept with the verdict.")],
-    as_json: JsonFlag = False,
-) -> None:
-    """Overrule a verdict, and carry that out in git."""
+@click.command("decide")
+@click.argument("run", help="The run.")
+@click.argument("decision", type=click.Choice(("keep", "discard")), help="What to do with it.")
+@click.option("--why", required=True, help="The reason, kept with the verdict.")
+@json_option
+def decide(run: str, decision: Decision, why: str, as_json: bool) -> None:
+    """Stores a person's verdict on a run and carries it out."""
+    from research.lab import apply_verdict
+
     if not (why := " ".join(why.split())):
-        raise UsageError("The reason is empty.", f"Type: research decide {run} {decision.value} --why 'WHAT YOU KNOW'")
+        raise UsageError("The reason is empty.", f"Type: uv run research decide {run} {decision} --why 'WHAT YOU KNOW'")
     lab = this_lab()
     with lab.open() as store:
-        _show_settled("decide", decide_run(lab, store, run, decision.value, why), as_json)
+        _show_settled("decide", apply_verdict.decide(lab, store, run, decision, why), as_json)
 
 
-def replicate(
-    commit: Annotated[str | None, typer.Argument(help="The commit; by default HEAD.")] = None,
-    backend: Annotated[str, typer.Option(help="Where to run it: local or modal.")] = "local",
-    gpu: Annotated[str, typer.Option(help="GPU of a remote backend.")] = "H100",
-    timeout: Annotated[float, typer.Option(min=0, help="Time limit in minutes.")] = SETTINGS.default_timeout_minutes,
-    as_json: JsonFlag = False,
-) -> None:
-    """Run a commit again with the next unused seed."""
+@click.command("replicate")
+@click.argument("commit", required=False, help="The commit; by default HEAD.")
+@click.option("--backend", default=DEFAULT_BACKEND, help=f"Where to run it: {', '.join(BACKENDS)}.")
+@click.option("--gpu", default=DEFAULT_GPU, help="GPU of a remote backend.")
+@click.option("--timeout", type=Amount(), default=SETTINGS.default_timeout_minutes, help="Time limit in minutes.")
+@click.option("--seed", type=click.IntRange(min=0), help="The seed, used before or not; by default what tells most.")
+@json_option
+def replicate(commit: str | None, backend: str, gpu: str, timeout: float, seed: int | None, as_json: bool) -> None:
+    """Runs a commit again, with the first seed that the best so far has and it has not, else the next unused one."""
+    from research.lab.launch import Request
+    from research.lab.replicate import replicate as replicate_commit
+
     lab = this_lab()
     if as_json:
         lab.stream = sys.stderr.buffer  # stdout is for the object alone
     request = Request(command=(), backend=backend, gpu=gpu, timeout_s=timeout * 60)
-    end = replicate_commit(lab, commit, request)
+    end = replicate_commit(lab, commit, request, seed)
     show("replicate", end.as_dict(), "end " + json.dumps(end.as_dict(), ensure_ascii=False), as_json)
     if end.exit:
-        raise typer.Exit(1)
+        raise click.exceptions.Exit(1)

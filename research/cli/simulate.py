@@ -8,18 +8,18 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
+import click
 
-from research.cli.kit import JsonFlag, say_to_stderr, show
+from research.cli.kit import FILE, Amount, json_option, say_to_stderr, show
 from research.core.errors import UsageError
 from research.core.files import write_whole
 from research.core.records import Estimate
-from research.simulator.chart import draw_courses
-from research.simulator.comparison import Comparison, Question, compare, make
-from research.simulator.families import families_of
-from research.simulator.metrics import Row
+
+if TYPE_CHECKING:
+    from research.simulator.comparison import Comparison, Question
+    from research.simulator.metrics import Row
 
 SCALE = 1e4
 """Gains are printed in units of 0.0001 bpb."""
@@ -28,36 +28,45 @@ PROGRESS_S = 10.0
 HEADER = ("difference", "false keeps, %", "claims/true", "keeps", "replicates", "crashes")
 
 
-def register(app: typer.Typer) -> None:
-    """Add this module's verb to the command line."""
-    app.command("simulate")(simulate)
-
-
+@click.command("simulate")
+@click.option("--policies", default="greedy,threshold,paired,random,classic,discovery", help="Names, comma-separated.")
+@click.option(
+    "--landscapes", type=click.IntRange(min=1), default=200, help="Landscapes, each played once by every policy."
+)
+@click.option(
+    "--runs",
+    type=click.IntRange(min=2),
+    default=100,
+    help="Runs of a night, baseline, replicates and crashes included.",
+)
+@click.option("--sigma", type=Amount(), help="Sd of repeats of one seed, in bpb; by default each family's own.")
+@click.option("--seed-sd", type=Amount(), help="Sd of seeds, in bpb; by default each family's own.")
+@click.option("--interaction-sd", type=Amount(), help="Sd of change x seed, in bpb; by default each family's own.")
+@click.option("--seed", default=0, help="Seed of landscapes, agent and noise.")
+@click.option("--families", default="held-out", help="tuning, held-out, seeds, all, or families' names.")
+@click.option("--against", default="greedy", help="The policy that all are compared with; it is played too.")
+@click.option("--workers", type=click.IntRange(min=0), default=0, help="Processes; 0 takes one for every core.")
+@click.option("--chart", type=FILE, help="Write the course of the true gain to this SVG.")
+@json_option
 def simulate(
-    policies: Annotated[str, typer.Option(help="Names, comma-separated.")] = (
-        "greedy,threshold,paired,random,classic,discovery"
-    ),
-    landscapes: Annotated[int, typer.Option(min=1, help="Landscapes, each played once by every policy.")] = 200,
-    runs: Annotated[int, typer.Option(min=2, help="Runs of a night, baseline, replicates and crashes included.")] = 100,
-    sigma: Annotated[
-        float | None,
-        typer.Option(min=0.0, help="Sd of repeats of one seed, in bpb; without it each family's own, usually 0.0003."),
-    ] = None,
-    seed_sd: Annotated[
-        float | None, typer.Option(min=0.0, help="Sd of seeds, in bpb; without it each family's own, usually 0.002.")
-    ] = None,
-    interaction_sd: Annotated[
-        float | None,
-        typer.Option(min=0.0, help="Sd of change x seed, in bpb; without it each family's own, usually 0.0008."),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of landscapes, agent and noise.")] = 0,
-    families: Annotated[str, typer.Option(help="tuning, held-out, seeds, all, or families' names.")] = "held-out",
-    against: Annotated[str, typer.Option(help="The policy that all are compared with; it is played too.")] = "greedy",
-    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 takes one for every core.")] = 0,
-    chart: Annotated[Path | None, typer.Option(help="Write the course of the true gain to this SVG.")] = None,
-    as_json: JsonFlag = False,
+    policies: str,
+    landscapes: int,
+    runs: int,
+    sigma: float | None,
+    seed_sd: float | None,
+    interaction_sd: float | None,
+    seed: int,
+    families: str,
+    against: str,
+    workers: int,
+    chart: Path | None,
+    as_json: bool,
 ) -> None:
-    """Compare search policies on synthetic nights whose truth is known."""
+    """Plays the nights and prints what each policy is worth."""
+    from research.simulator.chart import draw_courses
+    from research.simulator.comparison import Question, compare
+    from research.simulator.families import families_of
+
     names = _checked(policies, against)
     sds = {"repeat": sigma, "seed": seed_sd, "interaction": interaction_sd}
     given = {name: sd for name, sd in sds.items() if sd is not None}
@@ -76,6 +85,8 @@ def _checked(policies: str, against: str) -> tuple[str, ...]:
     Raises:
         UsageError: if there is none, or a name is unknown.
     """
+    from research.simulator.comparison import make
+
     names = tuple(dict.fromkeys(name.strip() for name in policies.split(",") if name.strip()))
     if not names:
         raise UsageError("No policy named.", "Leave --policies out for the usual ones.")

@@ -1,4 +1,4 @@
-"""The verbs that move records: everything out as JSON lines, ledgers and older memories in."""
+"""The verbs export and import: everything out as JSON lines, ledgers and older memories in."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
 
-import typer
+import click
 
-from research.cli.kit import JsonFlag, show
-from research.cli.runs import this_lab
+from research.cli.kit import FILE, json_option, show, this_lab
 from research.core.files import write_whole
 from research.store.exports import export_lines
 from research.store.imports import Skipped, import_path
@@ -19,18 +17,12 @@ from research.store.ledger import render
 from research.store.open import read_store
 
 
-def register(app: typer.Typer) -> None:
-    """Adds this module's verbs to the front door."""
-    app.command("export")(export)
-    app.command("import")(import_)
-
-
-def export(
-    ledger: Annotated[bool, typer.Option("--ledger", help="Rebuild results.tsv and print it instead.")] = False,
-    out: Annotated[Path | None, typer.Option("--out", help="Write to this file instead of stdout.")] = None,
-    as_json: JsonFlag = False,
-) -> None:
-    """Print everything that is remembered as JSON lines, audit scores left out."""
+@click.command("export")
+@click.option("--ledger", is_flag=True, help="Rebuild results.tsv and print it instead.")
+@click.option("--out", type=FILE, help="Write to this file instead of stdout.")
+@json_option
+def export(ledger: bool, out: Path | None, as_json: bool) -> None:
+    """Prints every record as JSON lines."""
     lab = this_lab()
     paths = lab.paths
     is_new = not (paths.memory.exists() or paths.ledger.exists() or paths.runs.is_dir())
@@ -52,14 +44,14 @@ def export(
     if out or as_json:
         show("export", data, f"{data['rows']} records in {out}", as_json)
     else:
-        typer.echo(text, nl=False)  # as bytes: rows of others may be in any encoding
+        click.echo(text, nl=False)  # as bytes: rows of others may be in any encoding
 
 
-def import_(
-    path: Annotated[Path, typer.Argument(help="A results.tsv, an export, or an older discovery folder.")],
-    as_json: JsonFlag = False,
-) -> None:
-    """Take in a ledger, an export, or an older memory; doing it twice changes nothing."""
+@click.command("import")
+@click.argument("path", type=FILE, help="A results.tsv, an export, or an older discovery folder.")
+@json_option
+def import_(path: Path, as_json: bool) -> None:
+    """Imports records that are not known yet."""
     lab = this_lab()
     with lab.open() as store:
         found = import_path(store, path, lab.now_utc())
@@ -71,14 +63,14 @@ def import_(
         "skipped": [asdict(one) for one in found.skipped],
         "doubtful": [asdict(one) for one in found.doubtful],
     }
-    lines = [f"{len(found.runs)} runs taken in from {path}; {found.known} were known already."]
-    lines += _listed("not taken in (kept as events)", found.skipped)
-    lines += _listed("taken in as they stand", found.doubtful)
+    lines = [f"{len(found.runs)} runs imported from {path}; {found.known} were known already."]
+    lines += _listed("not imported (kept as events)", found.skipped)
+    lines += _listed("imported with fields that could not be read", found.doubtful)
     show("import", data, "\n".join(lines), as_json)
 
 
 def _listed(what: str, items: Sequence[Skipped]) -> list[str]:
-    """A count and the first few."""
+    """Returns a count and the first few."""
     if not items:
         return []
     rest = [f"  and {len(items) - 10} more"] if len(items) > 10 else []

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from research.code.ast_diff import Pairs, compare, literal_changes, scopes_of
+from research.code.ast_diff import Pairs, Scopes, compare, literal_changes, scopes_of
 from research.code.classify import Item, category_of
 from research.code.constants import as_number, constant_texts, evaluate
-from research.code.fingerprint import parse
+from research.code.syntax_tree import parse, parse_expression
 
 ARROW = " -> "
 """Between the two values of a constant in a delta."""
@@ -76,13 +76,20 @@ def between(parent: bytes | str, child: bytes | str) -> Change:
         SyntaxError: if one of them does not parse.
     """
     try:
-        return _between(parse(parent), parse(child))
+        return _between(_read(parent), _read(child))
     except RecursionError:
         raise SyntaxError("nested too deeply") from None
 
 
-def _between(parent: ast.Module, child: ast.Module) -> Change:
-    before, after = scopes_of(parent), scopes_of(child)
+@lru_cache(maxsize=8)  # a night compares one child after the other with the same parent
+def _read(text: bytes | str) -> tuple[ast.Module, Scopes]:
+    """Return a text's tree and its scopes."""
+    tree = parse(text)
+    return tree, scopes_of(tree)
+
+
+def _between(one: tuple[ast.Module, Scopes], other: tuple[ast.Module, Scopes]) -> Change:
+    (parent, before), (child, after) = one, other
     found = compare(before, after)
     items = [Item.of_edited(old, new) for old, new in found.edited]
     items += [Item.of_removed(one) for one in found.removed] + [Item.of_added(one) for one in found.added]
@@ -118,7 +125,7 @@ def direction(before: str, after: str) -> str:
     Both arms of "9 if OFFICIAL else 4" and all members of a tuple count; they must not move in opposite ways.
     """
     try:
-        old, new = (ast.parse(text.strip(), mode="eval").body for text in (before, after))
+        old, new = (parse_expression(text) for text in (before, after))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return ""
     moves = [(as_number(evaluate(one, {})), as_number(evaluate(other, {}))) for one, other in _matched(old, new)]

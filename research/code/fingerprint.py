@@ -6,8 +6,10 @@ import ast
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from research.code.constants import is_seed_name
+from research.code.syntax_tree import parse
 
 _SEEDERS = frozenset({"seed", "manual_seed", "manual_seed_all", "default_rng", "Random"})
 _UNIMPORTANT = frozenset({"ctx", "kind", "type_comment", "type_ignores"})
@@ -30,18 +32,7 @@ class Import:
     line: int
 
 
-def parse(text: str | bytes) -> ast.Module:
-    """Parse a train.py.
-
-    Raises:
-        SyntaxError: if it does not parse (with a line number where there is one).
-    """
-    try:
-        return ast.parse(text)
-    except (ValueError, RecursionError, MemoryError) as error:
-        raise SyntaxError(str(error) or "nested too deeply") from None
-
-
+@lru_cache(maxsize=256)  # one launch asks for the same text several times, a proposal for that of its parent
 def fingerprint(text: str | bytes) -> str:
     """Return a hash of what the code does: comments, layout, docstrings and literals that only seed are left out.
 

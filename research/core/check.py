@@ -22,5 +22,5 @@ class Check:
     fix: str = ""
 
     def as_dict(self) -> dict[str, str | bool]:
-        """The check as JSON values."""
+        """Returns the check as JSON values."""
         return asdict(self)

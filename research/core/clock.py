@@ -1,4 +1,4 @@
-"""The time as records keep it, and names made from it; the clock itself is passed in."""
+"""Writes and reads the time as records keep it, and names made from it; the clock itself is passed in."""
 
 from __future__ import annotations
 
@@ -9,15 +9,37 @@ Clock = Callable[[], datetime]
 
 
 def system_clock() -> datetime:
-    """Now, in UTC."""
+    """Returns the time now, in UTC."""
     return datetime.now(timezone.utc)
 
 
 def utc(now: datetime) -> str:
-    """ISO 8601 in UTC, to the second, as records keep it."""
+    """Formats a time as records keep it: ISO 8601 in UTC, to the second."""
     return now.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def run_name(now: datetime, commit: str | None, token: str) -> str:
-    """A run's name: YYYYMMDD-HHMMSS-<7 hex of the commit>-<4 hex>."""
-    return f"{now.astimezone(timezone.utc):%Y%m%d-%H%M%S}-{(commit or '0' * 7)[:7]}-{token[:4]}"
+def moment(utc_text: str) -> datetime:
+    """Reads a time as records keep it.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    return datetime.fromisoformat(utc_text.replace("Z", "+00:00"))
+
+
+def seconds_between(begun_utc: str | None, ended_utc: str | None) -> float:
+    """Returns the seconds from one recorded time to another, 0 where one is missing or unreadable."""
+    try:
+        return max(0.0, (moment(ended_utc or "") - moment(begun_utc or "")).total_seconds())
+    except ValueError:
+        return 0.0
+
+
+def stamp(now: datetime) -> str:
+    """Formats a time for names: YYYYMMDD-HHMMSS."""
+    return f"{now.astimezone(timezone.utc):%Y%m%d-%H%M%S}"
+
+
+def run_name(at: str, commit: str | None, token: str) -> str:
+    """Makes a run's name of its stamp, seven digits of its commit and four of a token."""
+    return f"{at}-{(commit or '0' * 7)[:7]}-{token[:4]}"

@@ -10,7 +10,7 @@ _TAG = "[emitter="
 
 
 def tag_of(subject: str) -> str | None:
-    """The name in a subject's [emitter=...] tag, FREE where the agent was free; None without a tag."""
+    """Reads the name in a subject's [emitter=...] tag: FREE where the agent was free, None without a tag."""
     for text in subject.split(_TAG)[1:]:  # no pattern: a hook would wait for their module
         name, closed, _ = text.partition("]")
         if closed and name.replace("-", "_").isidentifier() and name[0] != "-":
@@ -19,11 +19,11 @@ def tag_of(subject: str) -> str | None:
 
 
 def emitter_of(subject: str) -> str | None:
-    """The emitter that a subject's tag names, None without one and where the agent was free."""
+    """Reads the emitter that a subject's tag names, None without one and where the agent was free."""
     tag = tag_of(subject)
     return None if tag == FREE else tag
 
 
 def idea_of(subject: str) -> str:
-    """What a subject says of the change, without prefix and tag, in single blanks."""
+    """Returns what a subject says of the change, without prefix and tag, in single blanks."""
     return " ".join(subject.removeprefix(EXPERIMENT).split(_TAG)[0].split())

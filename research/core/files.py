@@ -47,7 +47,7 @@ def append_line(path: Path, line: str) -> None:
 
 
 def read_json(path: Path, limit_bytes: int = 8_388_608) -> dict[str, Any] | None:
-    """A JSON object; None when the file is missing, too large, torn, or something else."""
+    """Reads a JSON object; None when the file is missing, too large, torn, or something else."""
     try:
         with path.open("rb") as file:
             content = file.read(limit_bytes + 1)
@@ -116,18 +116,18 @@ class FileLock:
                 return True
 
     def fileno(self) -> int:
-        """The descriptor that holds the lock."""
+        """Returns the descriptor that holds the lock."""
         assert self._fd is not None
         return self._fd
 
     def note(self, text: str) -> None:
-        """Leaves a word for others about who holds it; a full disk does not matter."""
+        """Leaves a note for others about who holds it; a full disk does not matter."""
         with contextlib.suppress(OSError):
             os.ftruncate(self.fileno(), 0)
             os.pwrite(self.fileno(), text.encode("utf-8", "replace"), 0)
 
     def read_note(self) -> str:
-        """What the holder left."""
+        """Reads what the holder left."""
         try:
             return self.path.read_text("utf-8", "replace")[:1000].strip()
         except OSError:
@@ -157,7 +157,7 @@ def held(path: Path, wait_s: float) -> Iterator[None]:
 
 
 def is_held(path: Path) -> bool:
-    """Whether some process holds this lock; a missing file is held by nobody."""
+    """Checks whether some process holds a lock; nobody holds a missing file."""
     if not path.exists():
         return False
     lock = FileLock(path)

@@ -52,7 +52,7 @@ def _text(data: bytes) -> str:
 
 
 def find_root(cwd: Path) -> Path:
-    """The top of the work tree that holds cwd.
+    """Finds the top of the work tree that a folder is in.
 
     Raises:
         GitError: outside a repository, or where git refuses it.
@@ -70,7 +70,7 @@ def find_root(cwd: Path) -> Path:
 
 
 def _ok(cwd: Path, *args: str, data: bytes | None = None, extra: Mapping[str, str] | None = None) -> bytes:
-    """Output of a git call that has to work."""
+    """Returns the output of a git call that has to work."""
     done = _call(cwd, *args, data=data, extra=extra)
     if done.returncode != 0:
         lines = _text(done.stderr).strip().splitlines() or ["no message"]
@@ -80,7 +80,7 @@ def _ok(cwd: Path, *args: str, data: bytes | None = None, extra: Mapping[str, st
 
 @dataclass(frozen=True)
 class Head:
-    """Where the work tree stands: full hash (None in a repository without commits), branch ("" when detached)."""
+    """The commit and branch of a work tree: full hash (None without commits), name ("" when detached)."""
 
     commit: str | None
     branch: str
@@ -116,7 +116,7 @@ def head(root: Path) -> Head:
 
 
 def resolve(root: Path, rev: str) -> str | None:
-    """Full hash of the commit that a name means, None if it means none."""
+    """Returns the full hash of the commit that a name means, None if it means none."""
     if rev.startswith("-"):
         return None
     done = _call(root, "rev-parse", "-q", "--verify", f"{rev}^{{commit}}")
@@ -131,7 +131,7 @@ def commit(root: Path, rev: str) -> Commit:
 
 
 def changes(root: Path, of: Commit) -> tuple[Change, ...]:
-    """What a commit changed against its first parent; a root commit changed everything it holds."""
+    """Lists what a commit changed against its first parent; a root commit changed everything it holds."""
     base = [of.parent] if of.parent else [_text(_ok(root, "hash-object", "-t", "tree", "--stdin", data=b"")).strip()]
     text = _text(_ok(root, "diff-tree", "-r", "-z", "--no-renames", "--numstat", *base, of.hash, "--"))
     found = []
@@ -142,7 +142,7 @@ def changes(root: Path, of: Commit) -> tuple[Change, ...]:
 
 
 def differing(root: Path, paths: tuple[str, ...]) -> tuple[str, ...]:
-    """Which of these files (or files under these folders) differ from HEAD, are staged, or hide from git.
+    """Lists which of these files (or files under these folders) differ from HEAD, are staged, or hide from git.
 
     Untracked Python files count, since they would be imported.
     """
@@ -154,19 +154,30 @@ def differing(root: Path, paths: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def is_tracked(root: Path, path: str) -> bool:
-    """Whether HEAD's index knows this path."""
+    """Checks whether HEAD's index knows this path."""
     return _call(root, "ls-files", "--error-unmatch", "--", path).returncode == 0
 
 
 def blob(root: Path, rev: str, path: str) -> bytes | None:
-    """A file's content in a commit, None if it is not there."""
+    """Reads a file's content in a commit, None if it is not there."""
     done = _call(root, "cat-file", "blob", f"{rev}:{path}")
     return done.stdout if done.returncode == 0 else None
 
 
 def tree_listing(root: Path, rev: str, paths: tuple[str, ...]) -> bytes:
-    """Modes, hashes and names of files in a commit: the same listing means the same content."""
+    """Lists modes, hashes and names of files in a commit: the same listing means the same content."""
     return _ok(root, "ls-tree", "-r", "-z", rev, "--", *paths)
+
+
+def archive(root: Path, rev: str) -> bytes:
+    """Return the files of a commit as a tar archive."""
+    return _ok(root, "archive", "--format=tar", rev, "--")
+
+
+def snapshot(root: Path) -> str:
+    """Return a tree that holds the tracked files as they lie in the work tree; no branch and no file moves."""
+    made = _text(_ok(root, "stash", "create", extra=author(root))).strip() or "HEAD"  # "" without changes
+    return _text(_ok(root, "rev-parse", f"{made}^{{tree}}")).strip()
 
 
 def keep_commit(root: Path, run: str, of: str) -> None:
@@ -174,30 +185,24 @@ def keep_commit(root: Path, run: str, of: str) -> None:
     _ok(root, "update-ref", RUN_REFS + run, of)
 
 
-def kept_commits(root: Path) -> dict[str, str]:
-    """Run name to full hash, for every run whose commit is kept."""
-    text = _text(_ok(root, "for-each-ref", "--format=%(refname) %(objectname)", RUN_REFS))
-    return {line.split(" ")[0][len(RUN_REFS) :]: line.split(" ")[1] for line in text.splitlines()}
-
-
 def branch_tip(root: Path, branch: str) -> str | None:
-    """Full hash of a branch's tip, None without such a branch."""
+    """Returns the full hash of a branch's tip, None without such a branch."""
     return resolve(root, f"refs/heads/{branch}")
 
 
 def is_ancestor(root: Path, older: str, newer: str) -> bool:
-    """Whether one commit is the other, or lies behind it."""
+    """Checks whether one commit is the other or an ancestor of it."""
     return _call(root, "merge-base", "--is-ancestor", older, newer).returncode == 0
 
 
 def changed_files(root: Path) -> tuple[str, ...]:
-    """Tracked files that differ from HEAD or are staged."""
+    """Lists the tracked files that differ from HEAD or are staged."""
     text = _text(_ok(root, "status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=no"))
     return tuple(line[3:] for line in text.split("\x00") if line)
 
 
 def unfinished(root: Path) -> str:
-    """The operation that git is in the middle of ("merge", "rebase", ...), "" without one."""
+    """Names the operation that git is in the middle of ("merge", "rebase", ...), "" without one."""
     folder = Path(_text(_ok(root, "rev-parse", "--absolute-git-dir")).rstrip("\n"))
     signs = {
         "MERGE_HEAD": "merge",
@@ -217,7 +222,7 @@ def folders(root: Path) -> tuple[Path, Path]:
 
 
 def worktree_of(root: Path, branch: str) -> Path | None:
-    """The work tree that has this branch checked out, None if no one has."""
+    """Finds the work tree that has this branch checked out, None if no one has."""
     place: Path | None = None
     for line in _text(_ok(root, "worktree", "list", "--porcelain", "-z")).split("\x00"):
         if line.startswith("worktree "):
@@ -237,7 +242,9 @@ def move_branch(root: Path, branch: str, new: str, old: str) -> None:
         _ok(root, "update-ref", "-m", "research settle", f"refs/heads/{branch}", new, old)
         return
     if branch_tip(root, branch) != old:
-        raise GitError(f"{branch} moved while it was being settled.", "Type: research settle")
+        raise GitError(f"{branch} moved while it was being settled.", "Type: uv run research settle")
+    # To reset, a file that was saved unchanged or copied with its folder is an edited one until git has looked into it.
+    _call(root, "update-index", "-q", "--refresh")
     _ok(root, "reset", "--quiet", "--keep", new)
 
 
@@ -247,18 +254,18 @@ def add_worktree(root: Path, place: Path, rev: str) -> None:
 
 
 def remove_worktree(root: Path, place: Path) -> None:
-    """Takes a work tree of ours away again, if it is there."""
+    """Removes a work tree of ours, if it is there."""
     _call(root, "worktree", "remove", "--force", str(place))
     _call(root, "worktree", "prune")
 
 
 def switch_to_new_branch(root: Path, branch: str) -> None:
-    """Makes a branch at HEAD and goes there; files stay as they are."""
+    """Makes a branch at HEAD and checks it out; files stay as they are."""
     _ok(root, "switch", "--quiet", "--create", branch)
 
 
 def switch(root: Path, branch: str) -> None:
-    """Goes to a branch that there is."""
+    """Checks out a branch that exists."""
     _ok(root, "switch", "--quiet", branch)
 
 
@@ -304,13 +311,13 @@ def author(root: Path) -> Mapping[str, str]:
 
 
 def is_work_tree(place: Path) -> bool:
-    """Whether a folder is the top of a work tree."""
+    """Checks whether a folder is the top of a work tree."""
     done = _call(place, "rev-parse", "--show-toplevel") if place.is_dir() else None
     return done is not None and done.returncode == 0 and Path(_text(done.stdout).rstrip("\n")) == place.resolve()
 
 
 def diff(root: Path, before: str, after: str, path: str) -> str:
-    """One file's change between two commits as unified text, "" where git has none."""
+    """Returns one file's change between two commits as unified text, "" where git has none."""
     done = _call(root, "diff", "--no-ext-diff", "--no-color", before, after, "--", path)
     return _text(done.stdout) if done.returncode == 0 else ""
 

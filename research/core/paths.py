@@ -52,6 +52,6 @@ class LabPaths:
 
 
 def machine_home(environment: Mapping[str, str] | None = None) -> Path:
-    """$AUTORESEARCH_HOME: data, tokenizers and device locks of this machine."""
+    """Returns $AUTORESEARCH_HOME, which holds data, tokenizers and device locks of this machine."""
     values = os.environ if environment is None else environment
     return Path(values.get(ENV_HOME) or "~/.cache/autoresearch").expanduser().absolute()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, cast
 
+from research.core.clock import seconds_between
 from research.core.contract import SUMMARY_MARK
 
 Outcome = Literal[
@@ -27,7 +28,7 @@ FailureKind = Literal[
 
 Decision = Literal["keep", "replicate", "investigate", "discard"]
 """keep makes the commit the tip; discard puts the incumbent back; replicate needs another seed before either;
-investigate is too good to be believed yet: it needs a replicate and a look."""
+investigate is too good to be trusted after one run: it needs a replicate and a look."""
 
 OPEN_DECISIONS: frozenset[Decision] = frozenset({"replicate", "investigate"})
 """What git does not follow yet."""
@@ -64,7 +65,7 @@ class Metrics:
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
     def as_block(self) -> str:
-        """The nine as train.py prints them."""
+        """Writes the nine as train.py prints them."""
         values = {**self.as_dict(), "val_bpb": f"{self.val_bpb:.6f}"}
         return "".join([f"{SUMMARY_MARK}\n", *(f"{key + ':':<18}{value}\n" for key, value in values.items())])
 
@@ -86,7 +87,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Run:
-    """One launch of ``uv run train.py``, or one taken in from elsewhere.
+    """One launch of ``uv run train.py``, or one imported from elsewhere.
 
     Attributes:
         run: Its name, YYYYMMDD-HHMMSS-<7 hex>-<4 hex> (import-<16 hex> for rows of foreign ledgers).
@@ -118,7 +119,7 @@ class Run:
         audit_bpb_exact: The same by true UTF-8 bytes.
         peak_vram_mb: Peak memory in MiB.
         failure: Why there is no score.
-        suspect: Reasons not to believe the score; a suspect run is never kept by a rule.
+        suspect: Reasons not to trust the score; a suspect run is never kept by a rule.
         counted: Whether it is judged and has a ledger row.
         why: One sentence for people: why it is not counted, or how it ended.
         cost_usd: Estimated cost.
@@ -176,6 +177,11 @@ class Run:
     statements_removed: int = 0
     plan: str | None = None
 
+    @property
+    def wall_s(self) -> float:
+        """Seconds from start to end, 0 while it runs."""
+        return seconds_between(self.started_utc, self.finished_utc)
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -185,6 +191,10 @@ class Estimate:
     low: float
     high: float
     n: int
+
+    def in_words(self, sign: str = "") -> str:
+        """Writes the mean with its interval; sign "+" writes that of a gain too."""
+        return f"{self.mean:{sign}.6f} [{self.low:{sign}.6f}, {self.high:{sign}.6f}]"
 
 
 @dataclass(frozen=True)
@@ -254,6 +264,12 @@ class Judged:
     earlier: tuple[tuple[int, Decision], ...] = ()
 
 
+EXPERIMENT, REPLICATE = "experiment", "replicate"
+"""Kinds of plans: something new, or another run of what was measured."""
+RUN_SEED = "run_seed"
+"""Name of a plan's detail that holds the seed of its run."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """One planned experiment.
@@ -281,6 +297,12 @@ class Plan:
     run: str | None = None
     closed_utc: str | None = None
     details: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def run_seed(self) -> int | None:
+        """Return the seed that its run is to have, None where it names none."""
+        seed = self.details.get(RUN_SEED, "")
+        return int(seed) if seed.isdecimal() else None
 
 
 @dataclass(frozen=True)

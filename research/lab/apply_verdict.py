@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from research.core import git
+from research.core.commands import replicate_command
 from research.core.contract import BRANCHES
 from research.core.errors import ResearchError
 from research.core.records import Decision, Run, Verdict
@@ -40,14 +41,14 @@ def settle(lab: Lab, store: Store, name: str | None = None) -> Settled:
     if run is None:
         return Settled(None, None, git.head(root).commit, "Nothing to settle.")
     if run.outcome is None:
-        raise CannotSettle(f"{run.run} has not ended.", "Wait for its end line, then type: research settle")
+        raise CannotSettle(f"{run.run} has not ended.", "Wait for its end line, then type: uv run research settle")
     verdict = store.verdict(run.run)
     if verdict is None:
         why = run.why or f"it ended as {run.outcome}"
         return Settled(run, None, git.branch_tip(root, run.branch), f"{run.run} has no verdict: {why}.")
     if verdict.is_open:
         what = f"{run.run} is not decided yet ({verdict.decision}: {verdict.why})."
-        raise CannotSettle(what, f"Type: research replicate {run.commit[:7]}")
+        raise CannotSettle(what, f"Type: {replicate_command(run.commit[:7])}")
     history = store.judged(run.branch)
     standing = lineage.incumbent(lineage.of_contract(history, run.branch, lineage.contract_of(run, history)))
     tip, say = _move(root, store, run, standing.commit if standing else None)
@@ -58,7 +59,7 @@ def settle(lab: Lab, store: Store, name: str | None = None) -> Settled:
 
 
 def _oldest(store: Store, root: Path) -> Run | None:
-    """The oldest run of the current branch whose verdict git has not followed.
+    """Finds the oldest run of the current branch whose verdict git has not followed.
 
     Raises:
         CannotSettle: on a detached HEAD.
@@ -79,7 +80,7 @@ def _oldest(store: Store, root: Path) -> Run | None:
 
 
 def find_run(store: Store, name: str) -> Run:
-    """The run of that name, or the only one that begins with it.
+    """Finds the run of that name, or the only one that begins with it.
 
     Raises:
         ResearchError: if there is none, or several.
@@ -102,7 +103,7 @@ def _move(root: Path, store: Store, run: Run, target: str | None) -> tuple[str |
     if target is None:
         return tip, f"{branch} has no incumbent yet; it stays where it is."
     if tip == target:
-        return tip, f"{branch} stands at {target[:7]}."
+        return tip, f"{branch} is at {target[:7]}."
     if tip is None:
         raise CannotSettle(f"The branch {branch} no longer exists.", f"Type: git branch {branch} {target[:7]}")
     try:
@@ -110,7 +111,7 @@ def _move(root: Path, store: Store, run: Run, target: str | None) -> tuple[str |
         git.move_branch(root, branch, target, tip)
     except git.GitError as error:  # such as the lock of somebody else's git, which is at work here
         what = f"{branch} was not moved: {error.what}"
-        raise CannotSettle(what, "When that is over, type: research settle") from None
+        raise CannotSettle(what, "When that is over, type: uv run research settle") from None
     return target, f"{branch} moved from {tip[:7]} to {target[:7]}."
 
 
@@ -139,12 +140,12 @@ def _check_move(root: Path, store: Store, run: Run, tip: str, target: str) -> No
         shown = ", ".join(changed[:5])
         raise CannotSettle(
             f"The work tree is not clean ({shown}), and moving {branch} would touch it.",
-            "Commit or stash the changes (git stash), then type: research settle",
+            "Commit or stash the changes (git stash), then type: uv run research settle",
         )
 
 
 def decide(lab: Lab, store: Store, name: str, decision: Decision, why: str) -> Settled:
-    """A person's verdict, which overrules the rule's, carried out at once.
+    """Stores a person's verdict, which overrules the rule's, and carries it out at once.
 
     Raises:
         ResearchError: if the run can't be kept or is unknown.

@@ -1,4 +1,4 @@
-"""Takes in what a person points at: a finished run's folder, or a bare log."""
+"""Imports what a person points at: a finished run's folder, or a bare log."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _START = re.compile(r"\[run\] start (\S+)\s*\Z")
 
 
 def import_run(lab: Lab, store: Store, path: Path) -> list[str]:
-    """Takes a finished run in; what is known already is left alone.
+    """Imports a finished run; what is known already is left alone.
 
     Args:
         lab: The lab.
         store: Its memory.
-        path: A run's folder, a file in it, or a log that stands alone.
+        path: A run's folder, a file in it, or a log alone.
 
     Returns:
         The names of the runs that are new.
@@ -40,7 +40,7 @@ def import_run(lab: Lab, store: Store, path: Path) -> list[str]:
         return []
     run = hand_made.adopt_log(path, lab.paths.root, lab.now_utc())
     digest = run.facts["log_sha256"]
-    with store.write():  # whoever takes in the same log at this moment waits, and then sees it
+    with store.write():  # whoever imports the same log at this moment waits, and then sees it
         if any(other.facts.get("log_sha256") == digest for other in store.runs()):
             return []
         new = lab.import_run(store, run, None)
@@ -52,7 +52,7 @@ def import_run(lab: Lab, store: Store, path: Path) -> list[str]:
 
 
 def _runner_of(log: LogText) -> str | None:
-    """The run whose runner wrote this log's start line."""
+    """Finds the run whose runner wrote this log's start line."""
     for line in (*log.head, *log.lines):
         if match := _START.match(line):
             return match[1]

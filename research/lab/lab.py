@@ -1,4 +1,4 @@
-"""A checkout with its memory: what was run, taken in, judged and written to the ledger, always caught up with."""
+"""Keeps a checkout and its memory in step: what was run is recorded, imported, judged and written to the ledger."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from research.core import git
 from research.core.clock import Clock, system_clock, utc
@@ -25,11 +25,13 @@ from research.store import folders, reads
 from research.store.db import Store
 from research.store.ledger_file import sync_ledger
 from research.store.open import open_store
-from research.verdict import Judge, judge_of, lineage
+from research.verdict import lineage
 from research.verdict.archive import NO_CHANGE, niche_of
-from research.verdict.consequences import consequences
-from research.verdict.recall import recall
-from research.verdict.review import reviewed
+from research.verdict.rules import judge_of, rule_name
+
+if TYPE_CHECKING:  # they load numpy, which a bare Python that only records may lack
+    from research.verdict.comparison import Comparison
+    from research.verdict.rules import Judge
 
 
 class Lab:
@@ -68,25 +70,27 @@ class Lab:
         self.branch = branch
         self.environment = dict(os.environ if environment is None else environment)
         self.clock, self.token, self.make_backend, self.plans = clock, token, backend, plans
-        self.judge_rule = judge or judge_of(self.environment)
+        if judge is None:
+            rule_name(self.environment)  # a wrong name is refused before anything runs
+        self.judge_rule = judge
         self.stream = stream if stream is not None else sys.stdout.buffer
         self.say = say or (lambda line: print(f"[run] {line}", file=sys.stderr, flush=True))
 
     def beside(self, work: Path, branch: str | None, environment: Mapping[str, str], plans: bool) -> Lab:
-        """The same lab with another work tree: its runs are this lab's."""
+        """Returns the same lab with another work tree: its runs are this lab's."""
         return Lab(
             self.paths, work, branch, environment, self.clock, self.token, self.judge_rule, self.stream, self.say,
             self.make_backend, plans,
         )  # fmt: skip
 
     def now_utc(self) -> str:
-        """The time as records keep it."""
+        """Returns the time as records keep it."""
         return utc(self.clock())
 
     # Keeping the memory true ----------------------------------------------------------------------------------
 
     def open(self) -> Store:
-        """The memory, caught up; see catch_up().
+        """Opens the memory, caught up; see catch_up().
 
         Raises:
             StoreNewer, StoreBusy: see research.store.connect.
@@ -100,12 +104,12 @@ class Lab:
         return store
 
     def open_as_it_is(self) -> Store:
-        """The memory as the last command left it."""
+        """Opens the memory as the last command left it."""
         return open_store(self.paths, self.now_utc(), self.say)
 
     def catch_up(self, store: Store) -> list[str]:
-        """Takes in what happened while nobody looked: closes runs whose runner is gone, takes in hand-made ones,
-        judges what waits, and writes the ledger.
+        """Records what happened meanwhile: closes runs whose runner is gone, imports hand-made ones, judges what
+        waits, and writes the ledger.
 
         Returns:
             Names of the hand-made runs that are new.
@@ -121,7 +125,7 @@ class Lab:
         return found
 
     def import_run(self, store: Store, run: Run, folder: Path | None) -> list[str]:
-        """Takes a finished run in, once; returns its name if it is new."""
+        """Imports a finished run, once; returns its name if it is new."""
         run = self.decide_counted(store, run)
         if not store.add_run(run):
             return []
@@ -143,15 +147,24 @@ class Lab:
             self.judge(store, run)
 
     def judge(self, store: Store, run: Run) -> None:
-        """Judges one run, if nobody has meanwhile."""
+        """Judge one run, if nobody has meanwhile; where a package for that is missing, the next command judges it."""
+        try:
+            from research.verdict.comparison import compare
+            from research.verdict.consequences import consequences
+
+            rule = self.judge_rule or judge_of(self.environment)
+        except ModuleNotFoundError as missing:
+            self.say(f"{run.run} is recorded, not judged yet ({missing.name} is missing here): uv run research summary")
+            return
         with store.write():
             if store.verdict(run.run) is not None:
                 return
             history = store.judged()
             mine = [item for item in history if item.run.branch == run.branch]
             known = replace(run, contract=lineage.contract_of(run, mine))
-            verdict = self._reviewed(store, known, self.judge_rule(known, history, self.now_utc()), history)
-            others = consequences(known, verdict, history)
+            case = compare(known, history)
+            verdict = self._reviewed(store, case, rule(case, self.now_utc()), history)
+            others = consequences(case, verdict)
             for each in (verdict, *others):
                 store.add_verdict(each)
         for each in (verdict, *others):
@@ -160,13 +173,16 @@ class Lab:
         with contextlib.suppress(OSError):
             write_whole(self.paths.last_review, verdict.text.encode("utf-8", "replace"))
 
-    def _reviewed(self, store: Store, run: Run, verdict: Verdict, history: Sequence[Judged]) -> Verdict:
-        """A verdict with its score and review."""
+    def _reviewed(self, store: Store, case: Comparison, verdict: Verdict, history: Sequence[Judged]) -> Verdict:
+        """Return a verdict with its score and review."""
+        from research.verdict.memory import recall
+        from research.verdict.review import reviewed
+
+        run = case.run
         plan = store.plan(run.plan) if run.plan else None
-        known = recall(history, run.branch, run.contract).conjectures
-        told = [one.text for one in known]
-        began = run if verdict.baseline else lineage.baseline(lineage.of_contract(history, run.branch, run.contract))
-        return reviewed(run, verdict, history, partial(niche_of_run, baseline=began), plan, told)
+        known = recall(history, run.branch, run.contract, belief=case.belief).conjectures
+        began = run if verdict.baseline else lineage.baseline(case.past)
+        return reviewed(case, verdict, partial(niche_of_run, baseline=began), plan, [one.text for one in known])
 
     def write_verdicts(self, store: Store, run: Run) -> None:
         """Leaves a run's verdicts in its folder too."""
@@ -182,7 +198,7 @@ class Lab:
             self.say(f"results.tsv could not be written ({error.strerror or error}); the next command makes up for it")
 
     def decide_counted(self, store: Store, run: Run) -> Run:
-        """Only a baseline and exp: commits are experiments, and repetitions of what was measured."""
+        """Marks a run that is no experiment as not counted: neither baseline, nor exp: commit, nor a repetition."""
         if not run.counted or run.subject.startswith("exp:"):
             return run
         history = store.judged(run.branch)
@@ -193,7 +209,7 @@ class Lab:
 
 
 def niche_of_run(run: Run, baseline: Run | None = None) -> str:
-    """The niche that a run was measured to be in; the baseline's own code changes nothing."""
+    """Returns the niche that a run was measured to be in; the baseline's own code changes nothing."""
     params_m = run.metrics.num_params_M if run.metrics else None
     memory_gb = run.peak_vram_mb / 1024 if run.peak_vram_mb is not None else None
     if baseline is not None and lineage.is_same(run, baseline):

@@ -5,26 +5,27 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from research.core import git
-from research.core.clock import run_name
-from research.core.contract import DEFAULT_SEED, RUN_LOG
-from research.core.errors import ConfigurationError, ResearchError
+from research.core.clock import run_name, stamp
+from research.core.contract import DEFAULT_SEED, RUN_LOG, RUNNER_EXITS
+from research.core.errors import ResearchError, UsageError
 from research.core.files import FileLock
 from research.core.paths import machine_home
-from research.core.records import Judged, Outcome, Plan, Run
+from research.core.records import Outcome, Run
 from research.core.settings import SETTINGS
 from research.lab.lab import Lab
 from research.lab.plan import carried_out, plan_ahead
-from research.runs import gpu, preflight, session
+from research.runs import preflight, requirements, session
 from research.runs import repeat as identity
 from research.runs.backend import Backend, Launch, StopRequest
-from research.runs.code_change import with_change
-from research.runs.local import LocalBackend
-from research.runs.lock import DeviceBusy, device_lock, take_device
+from research.runs.backends import DEFAULT_BACKEND, DEFAULT_GPU, is_remote, make_backend
+from research.runs.code_change import with_change, with_commit
+from research.runs.lock import DeviceBusy
 from research.runs.log import LogText, quote, read_log
 from research.runs.preflight import COMMAND, Candidate, Refused
 from research.runs.session import GoingOn, Wires
@@ -39,8 +40,8 @@ class Request:
     """One launch as it was asked for; times in seconds."""
 
     command: tuple[str, ...]
-    backend: str = "local"
-    gpu: str = "H100"
+    backend: str = DEFAULT_BACKEND
+    gpu: str = DEFAULT_GPU
     timeout_s: float = SETTINGS.default_timeout_minutes * 60
     queue_timeout_s: float | None = None
     seed: int = DEFAULT_SEED
@@ -49,6 +50,20 @@ class Request:
     dry_run: bool = False
     allow_dirty: bool = False
     plan: str | None = None
+
+    def launch(self, run: str, folder: Path, root: Path, commit: str | None) -> Launch:
+        """Returns what a backend is given to run it as a named run, with its folder, in a work tree."""
+        return Launch(
+            run=run,
+            run_dir=folder,
+            root=root,
+            commit=commit,
+            command=self.command,
+            seed=self.seed,
+            gpu=self.gpu,
+            timeout_s=self.timeout_s,
+            queue_timeout_s=self.queue_timeout_s,
+        )
 
 
 @dataclass(frozen=True)
@@ -76,60 +91,51 @@ class LaunchResult:
     repeats: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """The end line's object."""
+        """Returns the end line's object."""
         return dict(vars(self))
 
 
 @dataclass(frozen=True)
 class _Setting:
-    """Where a launch takes place: the lab, the request, the name, the backend, the device, the world."""
+    """Where a launch takes place: the lab, the request, the run's name, the backend, and its wires to the world."""
 
     lab: Lab
     request: Request
     name: str
     backend: Backend
-    device: gpu.Gpu | None
     wires: Wires
 
     @property
-    def is_local(self) -> bool:
-        return self.backend.name == "local"
+    def gpu(self) -> str:
+        """The GPU asked for, "" where the backend takes this machine's own."""
+        return self.request.gpu if is_remote(self.backend.name) else ""
 
     def launch(self, folder: Path, commit: str | None) -> Launch:
-        """What the backend is given."""
-        request = self.request
-        return Launch(
-            run=self.name,
-            run_dir=folder,
-            root=self.lab.work,
-            commit=commit,
-            command=request.command,
-            seed=request.seed,
-            gpu="" if self.is_local else request.gpu,
-            timeout_s=request.timeout_s,
-            queue_timeout_s=request.queue_timeout_s,
-        )
+        """Returns what the backend is given."""
+        return replace(self.request.launch(self.name, folder, self.lab.work, commit), gpu=self.gpu)
 
     def contract_key(self, candidate: Candidate) -> str:
-        """What is known now of the contract, cheaply."""
+        """Returns what is known now of the contract, cheaply."""
         environment = self.lab.environment
         return identity.contract_key(
             candidate.benchmark_sha256,
             self.lab.work,
             machine_home(environment),
             self.backend.name,
-            "" if self.is_local else self.request.gpu,
-            self.device.uuid if self.device else "",
+            self.gpu,
+            self.backend.device(),
             environment,
         )
 
-    def take_device(self) -> tuple[FileLock, ...]:
-        """Locks the device that a local run gets; elsewhere devices are not ours to lock."""
-        if not self.is_local:
-            return ()
-        lock = device_lock(machine_home(self.lab.environment), self.device)
-        take_device(lock, self.name, self.lab.work)
-        return (lock,)
+    @contextlib.contextmanager
+    def reserved(self) -> Iterator[tuple[FileLock, ...]]:
+        """Holds the device's locks."""
+        locks = self.backend.reserve(self.name, self.lab.work)
+        try:
+            yield locks
+        finally:
+            for lock in locks:
+                lock.release()
 
 
 def launch(lab: Lab, request: Request, asked: StopRequest | None = None) -> LaunchResult:
@@ -144,7 +150,7 @@ def launch(lab: Lab, request: Request, asked: StopRequest | None = None) -> Laun
         commit = git.head(lab.work).commit
     except ResearchError:
         commit = None
-    name = run_name(lab.clock(), commit, lab.token(2))
+    name = run_name(stamp(lab.clock()), commit, lab.token(2))
     lab.say(f"start {name}")
     with Signals() if asked is None else contextlib.nullcontext(asked) as stop:
         end = _launched(lab, request, name, stop)
@@ -155,160 +161,177 @@ def launch(lab: Lab, request: Request, asked: StopRequest | None = None) -> Laun
 
 
 def _stopped(name: str, number: int) -> LaunchResult:
-    """The end of a launch that a signal was faster than."""
+    """Returns the end of a launch that a signal was faster than."""
     return LaunchResult(name, "interrupted", 128 + number, why="stopped before launch")
 
 
 def _launched(lab: Lab, request: Request, name: str, stop: StopRequest) -> LaunchResult:
-    """The launch, its errors turned into ends."""
+    """Launches, and turns every error into an end."""
     try:
         backend = lab.make_backend(request.backend, lab.environment)
-        device = gpu.chosen(gpu.gpus(), lab.environment) if backend.name == "local" else None
-        if isinstance(backend, LocalBackend):
-            backend.watch = lambda: gpu.Watch(device)
-        wires = Wires(lab.stream, lab.say, stop, lab.now_utc)
-        setting = _Setting(lab, request, name, backend, device, wires)
+        setting = _Setting(lab, request, name, backend, Wires(lab.stream, lab.say, stop, lab.now_utc))
         return _recorded(setting) if request.command == COMMAND else _unrecorded(setting)
+    except GoingOn as error:
+        return replace(_failed(name, "refused", str(error)), repeats=error.run)
     except (Refused, DeviceBusy) as error:
-        return LaunchResult(name, "refused", 3, why=str(error), repeats=error.run if isinstance(error, GoingOn) else "")
+        return _failed(name, "refused", str(error))
     except StoreBusy as error:
-        return LaunchResult(name, "infrastructure", 75, why=str(error))
-    except ConfigurationError as error:
-        return LaunchResult(name, "configuration", 78, why=str(error))
+        return _failed(name, "infrastructure", str(error))
+    except UsageError as error:
+        return replace(_failed(name, "configuration", str(error)), exit=error.exit_code)
     except ResearchError as error:
-        return LaunchResult(name, "configuration", error.exit_code if error.exit_code == 2 else 78, why=str(error))
+        return _failed(name, "configuration", str(error))
     except OSError as error:
-        return LaunchResult(
-            name, "infrastructure", 75, why=f"{error.filename or 'the system'}: {error.strerror or error}"
-        )
+        return _failed(name, "infrastructure", f"{error.filename or 'the system'}: {error.strerror or error}")
+
+
+def _failed(name: str, outcome: Outcome, why: str) -> LaunchResult:
+    return LaunchResult(name, outcome, RUNNER_EXITS[outcome], why=why)
 
 
 def _unrecorded(setting: _Setting) -> LaunchResult:
-    """Any other command: the same care, no record."""
+    """Launches any other command: with the same care, without a record."""
     with tempfile.TemporaryDirectory(prefix="autoresearch-") as folder:
         launch = setting.launch(Path(folder), None)
         setting.backend.check(launch)
         if setting.request.dry_run:
-            return _plan(setting, launch)
-        locks = setting.take_device()
-        try:
-            fds = tuple(lock.fileno() for lock in locks)
-            ended = session.run_command(setting.backend, launch, None, setting.wires, fds)
-        finally:
-            for lock in locks:
-                lock.release()
+            return _say_plan(setting, launch)
+        with setting.reserved() as locks:
+            launch = replace(launch, fds=tuple(lock.fileno() for lock in locks))
+            ended = session.run_command(setting.backend, launch, None, setting.wires)
     outcome: Outcome = ended.kind if ended.kind != "finished" else "scored" if ended.exit_code == 0 else "crash"
     why = ended.why or f"not recorded: only {' '.join(COMMAND)} is"
     return LaunchResult(setting.name, outcome, ended.exit_code, ended.child_exit, why=why)
 
 
 def _recorded(setting: _Setting) -> LaunchResult:
-    """``uv run train.py``."""
-    lab, request = setting.lab, setting.request
+    """Launches ``uv run train.py``: first everything that forbids it, then the run and its record."""
+    lab, request, backend = setting.lab, setting.request, setting.backend
     with lab.open() as store:
         candidate = preflight.examine(lab.work)
-        branch = candidate.branch if lab.branch is None else lab.branch
-        key = setting.contract_key(candidate)
-        contract = None
+        attempt = _Attempt(setting, store, candidate, setting.contract_key(candidate))
         launch = setting.launch(lab.paths.runs / setting.name, candidate.commit.hash)
         if request.allow_dirty:
             launch = replace(launch, commit=None)
         else:
-            _refuse(setting, store, candidate, store.judged(branch), key)
-        preflight.check_environment(lab.environment)
-        if setting.is_local:
-            preflight.check_data(machine_home(lab.environment), lab.environment, setting.device is not None)
-        setting.backend.check(launch)
-        if not request.allow_dirty:
-            end, contract = _repeated(setting, store, candidate, key, None)
-            if end:
-                return end
-        preflight.check_disk(lab.paths.discovery)
+            attempt.check_record()
+        requirements.check_environment(lab.environment)
+        backend.check(launch)
+        end, contract = attempt.find_repeat(None)
+        if end:
+            return end
+        requirements.check_disk(lab.paths.discovery)
         if request.dry_run:
-            return _plan(setting, launch)
+            return _say_plan(setting, launch)
         if request.smoke:
             _smoke(setting, launch)
-        planned = carried_out(store, branch, candidate) if lab.plans and not request.allow_dirty else None
-        start = _start_record(setting, candidate, branch, key, planned)
-
-        def complete(record: Run) -> Run:
-            record = replace(record, contract=record.contract or contract, contract_key=setting.contract_key(candidate))
-            return lab.decide_counted(store, record)
-
-        locks = setting.take_device()
-        try:
+        start = attempt.start_record()
+        with setting.reserved() as locks:
             if asked := setting.wires.stop.requested():
                 return _stopped(setting.name, asked)
-            if not request.allow_dirty:  # whoever had the device until now may have made this very run
-                end, contract = _repeated(setting, store, candidate, key, contract)
-                if end:
-                    return end
-            alone = not (request.again or request.allow_dirty)
-            plan = session.Recording(store, start, candidate.text, locks, complete, alone)
-            done = session.launch_recorded(plan, setting.backend, launch, setting.wires)
-        finally:
-            for lock in locks:
-                lock.release()
+            end, contract = attempt.find_repeat(contract)  # whoever had the device until now may have made this run
+            if end:
+                return end
+            done = attempt.run(launch, start, locks, contract)
         return _after(lab, store, done)
 
 
-def _repeated(
-    setting: _Setting, store: Store, candidate: Candidate, key: str, contract: str | None
-) -> tuple[LaunchResult | None, str | None]:
-    """The end of a launch that would only repeat a finished run, None for any other; and its contract, if known."""
-    lab, request = setting.lab, setting.request
-    runs = [] if request.again else store.runs_of(candidate.fingerprint)
-    by_key = store.latest_with_key(key)
-    repeat, contract = identity.find_repeat(
-        runs, request.seed, key, by_key, lambda: contract or identity.ask_contract(lab.work, lab.environment)
-    )
-    return (_hand_out(setting, repeat) if repeat else None), contract
+@dataclass(frozen=True)
+class _Attempt:
+    """One launch of train.py: its setting, the memory, what would run, and what is known of its contract."""
 
+    setting: _Setting
+    store: Store
+    candidate: Candidate
+    contract_key: str
 
-def _refuse(setting: _Setting, store: Store, candidate: Candidate, history: list[Judged], key: str) -> None:
-    """Raises Refused for everything that would make the record untrue."""
-    lab = setting.lab
-    preflight.check_tree(lab.work, candidate)
-    by_key = store.latest_with_key(key)
-    began = lineage.baseline([item for item in history if by_key and item.run.contract == by_key.contract])
-    began = began or lineage.baseline(history)
-    known = any(item.run.commit == candidate.commit.hash for item in history)
-    preflight.check_commit(candidate, began, known)
-    preflight.check_imports(lab.work, candidate, lab.environment)
-    if began and not known and not candidate.is_experiment:
-        lab.say("HEAD is not an exp: commit; unless it repeats what was measured, it is not counted")
+    @property
+    def branch(self) -> str:
+        """The branch that the run belongs to."""
+        return self.candidate.branch if self.setting.lab.branch is None else self.setting.lab.branch
 
+    def check_record(self) -> None:
+        """Refuses everything that would make the record untrue.
 
-def _start_record(setting: _Setting, candidate: Candidate, branch: str, key: str, planned: Plan | None) -> Run:
-    request = setting.request
-    crowd = gpu.crowd(setting.device)
-    if crowd:
-        setting.lab.say(crowd)
-    start = Run(
-        run=setting.name,
-        folder=setting.name,
-        origin="runner",
-        branch=branch,
-        commit=candidate.commit.hash,
-        started_utc=setting.lab.now_utc(),
-        parent=candidate.commit.parent,
-        subject=candidate.commit.subject,
-        emitter=candidate.emitter or (planned.emitter if planned else None),
-        seed=request.seed,
-        backend=setting.backend.name,
-        gpu="" if setting.is_local else request.gpu,
-        fingerprint=candidate.fingerprint,
-        train_sha256=candidate.train_sha256,
-        harness=candidate.harness,
-        contract_key=key,
-        counted=not request.allow_dirty,
-        why="run with --allow-dirty: unscored" if request.allow_dirty else "",
-        facts={"contended": crowd} if crowd else {},
-        additions=candidate.additions,
-        deletions=candidate.deletions,
-        plan=request.plan or (planned.plan if planned else None),
-    )
-    return with_change(start, setting.lab.work, candidate.text)
+        Raises:
+            Refused: if what would run is not what the commit holds, or no experiment on the baseline.
+        """
+        lab, candidate = self.setting.lab, self.candidate
+        preflight.check_tree(lab.work, candidate)
+        history = self.store.judged(self.branch)
+        by_key = self.store.latest_with_key(self.contract_key)
+        began = lineage.baseline([item for item in history if by_key and item.run.contract == by_key.contract])
+        began = began or lineage.baseline(history)
+        known = any(item.run.commit == candidate.commit.hash for item in history)
+        preflight.check_commit(candidate, began, known)
+        preflight.check_imports(lab.work, candidate, lab.environment)
+        if began and not known and not candidate.is_experiment:
+            lab.say("HEAD is not an exp: commit; unless it repeats what was measured, it is not counted")
+
+    def find_repeat(self, contract: str | None) -> tuple[LaunchResult | None, str | None]:
+        """Ends a launch that would only repeat a finished run.
+
+        Args:
+            contract: The launch's contract, if it was asked for before.
+
+        Returns:
+            The end, None for any other launch; and its contract, if it is known.
+        """
+        lab, request = self.setting.lab, self.setting.request
+        if request.allow_dirty:
+            return None, contract
+        runs = [] if request.again else self.store.runs_of(self.candidate.fingerprint)
+        by_key = self.store.latest_with_key(self.contract_key)
+        repeat, contract = identity.find_repeat(
+            runs,
+            request.seed,
+            self.contract_key,
+            by_key,
+            lambda: contract or identity.ask_contract(lab.work, lab.environment),
+        )
+        return (_hand_out(self.setting, repeat) if repeat else None), contract
+
+    def start_record(self) -> Run:
+        """Returns the run's start record."""
+        setting, request, candidate = self.setting, self.setting.request, self.candidate
+        plans = setting.lab.plans and not request.allow_dirty
+        planned = carried_out(self.store, self.branch, candidate) if plans else None
+        crowd = setting.backend.contention()
+        if crowd:
+            setting.lab.say(crowd)
+        start = Run(
+            run=setting.name,
+            folder=setting.name,
+            origin="runner",
+            branch=self.branch,
+            commit=candidate.commit.hash,
+            started_utc=setting.lab.now_utc(),
+            emitter=planned.emitter if planned else None,
+            seed=request.seed,
+            backend=setting.backend.name,
+            gpu=setting.gpu,
+            fingerprint=candidate.fingerprint,
+            train_sha256=candidate.train_sha256,
+            contract_key=self.contract_key,
+            counted=not request.allow_dirty,
+            why="run with --allow-dirty: unscored" if request.allow_dirty else "",
+            facts={"contended": crowd} if crowd else {},
+            plan=request.plan or (planned.plan if planned else None),
+        )
+        return with_change(with_commit(start, candidate), setting.lab.work, candidate.text)
+
+    def run(self, launch: Launch, start: Run, locks: tuple[FileLock, ...], contract: str | None) -> Run:
+        """Runs and records the launch; returns the finish record."""
+        setting = self.setting
+
+        def complete(record: Run) -> Run:
+            key = setting.contract_key(self.candidate)  # once more, since the run may have made data
+            record = replace(record, contract=record.contract or contract, contract_key=key)
+            return setting.lab.decide_counted(self.store, record)
+
+        alone = not (setting.request.again or setting.request.allow_dirty)
+        recording = session.Recording(self.store, start, self.candidate.text, locks, complete, alone)
+        return session.launch_recorded(recording, setting.backend, launch, setting.wires)
 
 
 def _after(lab: Lab, store: Store, run: Run) -> LaunchResult:
@@ -326,7 +349,7 @@ def _after(lab: Lab, store: Store, run: Run) -> LaunchResult:
     if verdict := store.verdict(run.run):
         lab.say(f"{verdict.decision} ({verdict.rule}): {verdict.why}")
     assert run.outcome is not None
-    code = run.exit_code if run.exit_code is not None else 75
+    code = run.exit_code if run.exit_code is not None else RUNNER_EXITS["infrastructure"]
     return LaunchResult(run.run, run.outcome, code, run.child_exit, True, run.counted, run.why)
 
 
@@ -358,17 +381,16 @@ def _smoke(setting: _Setting, launch: Launch) -> None:
     with tempfile.TemporaryDirectory(prefix="autoresearch-smoke-") as place, open(os.devnull, "wb") as nowhere:
         small = replace(launch, run_dir=Path(place), timeout_s=SETTINGS.smoke_timeout_s)
         log = Path(place) / RUN_LOG
-        local = LocalBackend(environment)
-        ended = session.run_command(local, small, log, replace(setting.wires, stream=nowhere), ())
+        local = make_backend(DEFAULT_BACKEND, environment)
+        ended = session.run_command(local, small, log, replace(setting.wires, stream=nowhere))
         lines = (read_log(log) or LogText(())).lines
     if ended.kind != "finished" or ended.exit_code != 0:
         lab.say("the end of the smoke run:\n" + quote(lines))
         raise Refused(f"The smoke run failed ({ended.why or f'exit {ended.exit_code}'}).", "Mend train.py first.")
 
 
-def _plan(setting: _Setting, launch: Launch) -> LaunchResult:
+def _say_plan(setting: _Setting, launch: Launch) -> LaunchResult:
     """Says what would be launched."""
-    plain = (f"{' '.join(launch.command)} in {launch.root}, at most {launch.timeout_s / 60:g} min",)
-    for line in getattr(setting.backend, "plan", lambda _: plain)(launch):
+    for line in setting.backend.plan(launch):
         setting.lab.say(f"would run: {line}")
     return LaunchResult(setting.name, "refused", 0, why="--dry-run: nothing was launched")

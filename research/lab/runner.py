@@ -8,17 +8,18 @@ import json
 import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
 from research.core import git
-from research.core.errors import ResearchError
+from research.core.contract import DEFAULT_SEED, RUNNER_EXITS
+from research.core.errors import ConfigurationError, ResearchError
 from research.core.paths import LabPaths
 from research.core.settings import SETTINGS
 from research.lab.lab import Lab
 from research.lab.launch import LaunchResult, Request, launch
-from research.runs.backends import BACKENDS
+from research.runs.backends import BACKENDS, DEFAULT_BACKEND, DEFAULT_GPU, make_backend
 from research.runs.repeat import seed_of
 
 
@@ -39,8 +40,8 @@ def parse(argv: Sequence[str], environment: dict[str, str]) -> tuple[Request | N
         description="Runs COMMAND; `uv run train.py` is recorded, judged and written to results.tsv.",
         allow_abbrev=False,
     )
-    parser.add_argument("--backend", choices=BACKENDS, default="local")
-    parser.add_argument("--gpu", default="H100", help="GPU of a remote backend (default %(default)s)")
+    parser.add_argument("--backend", choices=BACKENDS, default=DEFAULT_BACKEND)
+    parser.add_argument("--gpu", default=DEFAULT_GPU, help="GPU of a remote backend (default %(default)s)")
     parser.add_argument(
         "--timeout", type=_minutes, default=SETTINGS.default_timeout_minutes, metavar="MINUTES",
         help="time limit of the run (default %(default)g)",
@@ -57,7 +58,7 @@ def parse(argv: Sequence[str], environment: dict[str, str]) -> tuple[Request | N
         if options.reap:
             return None, True
         parser.error("no COMMAND; the usual one is: -- uv run train.py")
-    seed = options.seed if options.seed is not None else seed_of(environment, 42)
+    seed = options.seed if options.seed is not None else seed_of(environment, DEFAULT_SEED)
     request = Request(
         command=tuple(command),
         backend=options.backend,
@@ -88,7 +89,7 @@ def _seed(text: str) -> int:
 
 
 def say(line: str) -> None:
-    """The runner's own words, apart from the command's output."""
+    """Writes the runner's own words to stderr, where they do not mix with the command's output."""
     text = "".join(f"[run] {part}\n" for part in line.split("\n"))
     try:
         sys.stderr.write(text)
@@ -98,7 +99,7 @@ def say(line: str) -> None:
 
 
 def print_result(end: LaunchResult) -> None:
-    """The last line."""
+    """Writes the runner's last line."""
     if end.why:
         say(f"{end.outcome}: {end.why}")
     say("end " + json.dumps(end.as_dict(), ensure_ascii=False))
@@ -111,30 +112,28 @@ def _root() -> Path:
         return Path.cwd()
 
 
-def _reap(root: Path) -> int:
-    """Ends what dead launchers left at Modal."""
-    try:
-        from research.runs.modal.backend import reap
-
-        ended = reap(root)
-    except ImportError as error:
-        say(f"{error.name} is not installed; type: uv sync")
-        return 78
-    except ResearchError as error:
-        say(str(error))
-        return 78 if error.exit_code == 78 else 75
-    say(f"reaped: {', '.join(ended) or 'nothing'}")
-    return 0
+def _reap(root: Path, environment: Mapping[str, str]) -> int:
+    """Ends what dead launchers left running at remote backends."""
+    ended, code = [], 0
+    for backend in BACKENDS:
+        try:
+            ended += make_backend(backend, environment).reap(root)
+        except ResearchError as error:
+            say(str(error))
+            code = RUNNER_EXITS["configuration" if isinstance(error, ConfigurationError) else "infrastructure"]
+    if ended or not code:
+        say(f"reaped: {', '.join(ended) or 'nothing'}")
+    return code
 
 
-def _go_where_modal_is(root: Path) -> None:
-    """Starts over in the project's own environment if only that one has Modal's client.
+def _use_the_python_that_has(packages: Iterable[str], root: Path) -> None:
+    """Starts over in the project's own environment if only that one may have these packages.
 
     People type `python`, and that need not be the Python that `uv sync` installed into.
     """
     python = root / ".venv" / "bin" / "python"
     elsewhere = Path(sys.prefix).resolve() != (root / ".venv").resolve()
-    if find_spec("modal") is None and elsewhere and python.exists():
+    if elsewhere and python.exists() and not all(find_spec(package) for package in packages):
         os.execv(python, [str(python), *sys.argv])
 
 
@@ -142,10 +141,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command line; returns the exit code of the contract."""
     request, reaping = parse(sys.argv[1:] if argv is None else argv, dict(os.environ))
     root = _root()
-    if reaping or (request is not None and request.backend == "modal"):
-        _go_where_modal_is(root)
+    used = [*(BACKENDS.values() if reaping else ()), *([BACKENDS[request.backend]] if request else ())]
+    _use_the_python_that_has([entry.package for entry in used if entry.package], root)
     if reaping:
-        code = _reap(root)
+        code = _reap(root, os.environ)
         if code or request is None:
             return code
     assert request is not None

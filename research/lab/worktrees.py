@@ -11,7 +11,7 @@ from research.core import git
 
 
 def environment_beside(root: Path, environment: Mapping[str, str]) -> dict[str, str]:
-    """Variables with which ``uv run`` in another work tree uses the checkout's packages as they are.
+    """Returns variables with which ``uv run`` in another work tree uses the checkout's packages as they are.
 
     Without them uv would make a second environment there, or point the first one at a tree that is going away.
     """
@@ -22,7 +22,7 @@ def environment_beside(root: Path, environment: Mapping[str, str]) -> dict[str, 
 
 @contextmanager
 def checked_out(root: Path, commit: str) -> Iterator[Path]:
-    """A commit in a work tree of its own, taken away again afterwards."""
+    """Checks a commit out into a work tree of its own, removed afterwards."""
     place = root / "worktrees" / f"replicate-{commit[:12]}"
     number = 1
     while place.exists():
@@ -36,7 +36,7 @@ def checked_out(root: Path, commit: str) -> Iterator[Path]:
 
 
 def worker_tree(root: Path, number: int, commit: str) -> Path:
-    """The work tree of a worker of the night, put at a commit; it stays for the next one.
+    """Puts the work tree of a night's worker at a commit; it stays for the next one.
 
     Raises:
         GitError: if there can be none, nor a new one in its place.
@@ -53,6 +53,6 @@ def worker_tree(root: Path, number: int, commit: str) -> Path:
 
 
 def remove_worker_trees(root: Path) -> None:
-    """Takes the night's work trees away."""
+    """Removes the night's work trees."""
     for place in sorted((root / "worktrees").glob("night-*")):
         git.remove_worktree(root, place)

@@ -25,6 +25,7 @@ from research.core.errors import ResearchError
 from research.core.paths import LabPaths, machine_home
 from research.core.settings import SETTINGS
 from research.runs import gpu
+from research.runs.backends import BACKENDS
 from research.store.connect import StoreDamaged
 from research.store.open import read_store
 
@@ -75,7 +76,7 @@ def examine(
     if root is None:
         fix = "cd into the repository (or: git init)" if shutil.which("git") else _GET_GIT
         return [*found, Check("git", False, trouble, fix)]
-    found += [_git(root), _store(LabPaths(root)), _modal(environment), *check_hooks(root, environment)]
+    found += [_git(root), _store(LabPaths(root)), *_backends(environment), *check_hooks(root, environment)]
     return [*found, *(_clients(root, environment) if clients else [_unasked()])]
 
 
@@ -131,7 +132,7 @@ def _torch(driver: tuple[int, int] | None) -> tuple[Check, bool]:
 
 
 def _gpu(ask: gpu.Ask, environment: Mapping[str, str], has_cuda: bool) -> Check:
-    devices = gpu.gpus(ask)
+    devices = gpu.list_gpus(ask)
     if not devices:
         return Check("gpu", True, "none (nvidia-smi finds no NVIDIA GPU); everything works, on the pocket profile")
     names = ", ".join(f"{d.index}: {d.name}" for d in devices)
@@ -141,7 +142,7 @@ def _gpu(ask: gpu.Ask, environment: Mapping[str, str], has_cuda: bool) -> Check:
     if not has_cuda:
         fix = "uv sync --reinstall-package torch"
         return Check("gpu", False, f"{say}; but torch can't use it (driver too old, or torch without CUDA)", fix)
-    if busy := gpu.crowd(gpu.chosen(devices, environment)):
+    if busy := gpu.contention(gpu.choose_gpu(devices, environment)):
         fix = "nvidia-smi --query-compute-apps=pid,name,used_memory --format=csv"
         return Check("gpu", False, f"{say}; {busy}, so runs are slower", fix)
     return Check("gpu", True, say)
@@ -228,14 +229,10 @@ def _store(paths: LabPaths) -> Check:
     return Check("memory.db", True, f"{runs} runs, {size:.1f} MiB, sound{tail}")
 
 
-def _modal(environment: Mapping[str, str]) -> Check:
-    """Check whether there is a token, without reading it."""
-    config = Path(environment.get("MODAL_CONFIG_PATH") or "~/.modal.toml").expanduser()
-    if environment.get("MODAL_TOKEN_ID") and environment.get("MODAL_TOKEN_SECRET"):
-        return Check("modal", True, "a token is in the environment")
-    if config.is_file():
-        return Check("modal", True, f"a token is in {config}")
-    return Check("modal", True, "no token: only --backend modal needs one", "uv run modal setup")
+def _backends(environment: Mapping[str, str]) -> list[Check]:
+    """Ask every backend whether it could be used."""
+    found = [entry.load().examine(environment) for entry in BACKENDS.values()]
+    return [check for check in found if check is not None]
 
 
 def _unasked() -> Check:

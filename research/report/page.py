@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 from research.agents.night.command import night_command, replicate_command
 from research.agents.night.state import is_cut_off
+from research.core.text import count_of
 from research.report import charts, text
 from research.report.data import PageData, Row
 from research.report.text import changes_in_words, clock, interval
-from research.report.usage import seconds_of
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -39,8 +39,8 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    words = (text.signed, text.plain, text.interval, text.span, text.money, text.clock, text.times, text.count_of)
-    for write in (*words, text.short, seconds_of):
+    numbers = (text.signed, text.plain, text.interval, text.span, text.money, text.clock)
+    for write in (*numbers, text.times, count_of, text.seeds, text.short):
         environment.filters[write.__name__] = write
     return environment
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from research.agents.night import state
 from research.agents.night.state import NightState
+from research.core import clock
 from research.core.records import Run
 from research.core.settings import SETTINGS
 from research.store.ledger import has_row
@@ -17,15 +17,9 @@ _Span = tuple[datetime, datetime]
 def moment(at_utc: str | None) -> datetime | None:
     """Return a record's time, None when it can't be read."""
     try:
-        return state.moment(at_utc or "")
+        return clock.moment(at_utc or "")
     except ValueError:
         return None
-
-
-def seconds_of(run: Run) -> float:
-    """Return the wall-clock seconds of a run, 0.0 when unknown."""
-    begun, ended = moment(run.started_utc), moment(run.finished_utc)
-    return max(0.0, (ended - begun).total_seconds()) if begun and ended else 0.0
 
 
 def wall_seconds(runs: Sequence[Run]) -> float:
@@ -81,6 +75,6 @@ def cost_of(launches: Sequence[Run], night: NightState | None) -> tuple[float | 
     unnamed = [run for run in launches if run.cost_usd is None and has_row(run)] if price else []
     if not named and not unnamed:
         return None, "no price given (--usd-per-hour)"
-    usd = sum(named) + sum(map(seconds_of, unnamed)) / 3600 * price
+    usd = sum(named) + sum(run.wall_s for run in unnamed) / 3600 * price
     sources = ["as the backend says"] * bool(named) + [f"at ${price:g} an hour"] * bool(unnamed)
     return usd, " and ".join(sources)

@@ -18,10 +18,11 @@ from research.core.contract import RUN_LOG
 from research.core.files import is_held
 from research.core.records import Run
 from research.core.settings import SETTINGS
+from research.core.text import count_of
 from research.lab.lab import Lab
 from research.report.data import PageData, Row
 from research.report.progress import Curve, Progress, read_curve, read_progress
-from research.report.text import count_of, money, title_of
+from research.report.text import money, title_of
 from research.report.usage import moment
 from research.report.write import branch_here, choose_branch, data_of_branch
 from research.store import folders
@@ -74,6 +75,10 @@ class LiveView:
         judged = [row for row in self.data.rows if row.decision != "not judged"]
         return judged[: -SETTINGS.live_verdicts - 1 : -1]
 
+    def seeds_of(self, row: Row) -> tuple[int, ...]:
+        """Return the seeds that a run's change was compared with the best of the time on; none for the baseline."""
+        return next((one.seeds for one in self.data.candidates if one.gain and row.run.run in one.runs), ())
+
     @property
     def shares(self) -> list[tuple[str, float]]:
         """Who proposed the latest experiments, the busiest first."""
@@ -89,7 +94,8 @@ class LiveView:
             del flight["progress"]["curve"]
         verdicts = [
             {"number": row.number, "title": row.title, "decision": row.decision, "val_bpb": row.val_bpb,
-             "p_better": row.verdict and row.verdict.p_better, "why": row.verdict.why if row.verdict else ""}
+             "p_better": row.verdict and row.verdict.p_better, "seeds": self.seeds_of(row),
+             "why": row.verdict.why if row.verdict else ""}
             for row in self.verdicts
         ]  # fmt: skip
         return {

@@ -16,7 +16,7 @@ from research.report.data import Material, PageData, page_data
 from research.report.diffs import differences
 from research.store import reads
 from research.store.db import Store
-from research.store.foreign import foreign
+from research.store.reads import foreign
 
 
 class NoRuns(ResearchError):

@@ -1,4 +1,4 @@
-"""What a place to run train.py must offer, so that the runner treats a laptop, a cloud and a script alike.
+"""Defines a backend, a place to run train.py, so that the runner treats a laptop, a cloud and a script alike.
 
 A backend launches one command, hands its output on as it is produced, and says how it ended. It records nothing and
 judges nothing: the runner does the first, the verdict the second.
@@ -6,10 +6,15 @@ judges nothing: the runner does the first, the verdict the second.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
+
+from research.core.check import Check
+from research.core.contract import RUNNER_EXITS
+from research.core.files import FileLock
 
 EndKind = Literal["finished", "timeout", "interrupted", "infrastructure", "capacity", "configuration"]
 
@@ -28,6 +33,7 @@ class Launch:
         gpu: The GPU asked for, as the user wrote it; "" where the backend has no choice.
         timeout_s: Seconds the command may take; then it is ended, whole tree or sandbox, and its output is kept.
         queue_timeout_s: Seconds to wait for a GPU, None without a bound.
+        fds: Descriptors of locks that have to be held until the command's last process on this machine is gone.
     """
 
     run: str
@@ -39,6 +45,7 @@ class Launch:
     gpu: str
     timeout_s: float
     queue_timeout_s: float | None = None
+    fds: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,25 +74,47 @@ class CommandResult:
     cost_usd: float | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
 
+    @classmethod
+    def failed(cls, kind: EndKind, why: str) -> CommandResult:
+        """Returns the end of a command that came to nothing, for a reason that is not the candidate's."""
+        return cls(kind, RUNNER_EXITS[kind], None, why)
+
 
 class StopRequest(Protocol):
     """A signal to the runner, seen from inside a backend."""
 
     def requested(self) -> int | None:
-        """The number of the signal that asks the run to end, None while nobody asked."""
+        """Returns the number of the signal that asks the run to end, None while nobody asked."""
 
     def wait(self, seconds: float) -> int | None:
         """Sleeps up to that long, less when a signal arrives; returns as requested()."""
 
 
-class Backend(Protocol):
-    """A place where a command can run."""
+class Backend(ABC):
+    """A place where a command can run.
 
-    name: str
+    A remote one needs check() and run(). The other methods are about devices and data of this machine, which a remote
+    backend leaves alone.
 
+    Args:
+        environment: Variables of the command, besides the run's own.
+    """
+
+    name: ClassVar[str]
+    """As --backend spells it."""
+
+    @abstractmethod
+    def __init__(self, environment: Mapping[str, str]) -> None: ...
+
+    @abstractmethod
     def check(self, launch: Launch) -> None:
-        """Raises research.core.errors.ConfigurationError when nothing could be launched (no token, no data)."""
+        """Looks, without the network, whether anything could be launched.
 
+        Raises:
+            ConfigurationError: if something is missing (no token, no data).
+        """
+
+    @abstractmethod
     def run(
         self, launch: Launch, emit: Callable[[bytes], None], say: Callable[[str], None], stop: StopRequest
     ) -> CommandResult:
@@ -97,3 +126,51 @@ class Backend(Protocol):
             say: Takes one line of the backend's own words for stderr.
             stop: Asks the run to end; the backend then ends the whole tree or sandbox and returns "interrupted".
         """
+
+    def plan(self, launch: Launch) -> tuple[str, ...]:
+        """Describes what a launch would do, line by line, for --dry-run."""
+        return (f"{' '.join(launch.command)} in {launch.root}, at most {launch.timeout_s / 60:g} min",)
+
+    def device(self) -> str:
+        """Identifies the device that runs get, "" where that is not known beforehand; another may change the score."""
+        return ""
+
+    def contention(self) -> str:
+        """Describes in a sentence who else uses the device now, "" if nobody does."""
+        return ""
+
+    def reserve(self, run: str, root: Path) -> tuple[FileLock, ...]:
+        """Takes the locks without which a run may not start.
+
+        Args:
+            run: The run's name, for whoever is turned away.
+            root: Its work tree, likewise.
+
+        Raises:
+            DeviceBusy: if another run has the device.
+        """
+        return ()
+
+    def places(self, workers: int) -> Sequence[Mapping[str, str]]:
+        """Returns the variables that give each of so many workers a device of its own.
+
+        Raises:
+            UsageError: if there are fewer devices.
+        """
+        return [{}] * workers
+
+    def provide(self, root: Path, say: Callable[[str], None]) -> None:  # noqa: B027 - a remote one gets nothing here
+        """Gets what check() would miss and what needs no person, such as the data.
+
+        Raises:
+            ConfigurationError: if it can't be had.
+        """
+
+    def reap(self, root: Path) -> list[str]:
+        """Ends what launchers of this work tree that were killed left running elsewhere; returns its names."""
+        return []
+
+    @staticmethod
+    def examine(environment: Mapping[str, str]) -> Check | None:
+        """Says for doctor whether the backend could be used; None where there is nothing to say."""
+        return None

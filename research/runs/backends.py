@@ -1,31 +1,62 @@
-"""Backends by name, imported when asked for: the local one works without any package installed."""
+"""The registry of backends: a line for each, imported when asked for, so that none needs another's packages."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from research.core.errors import UsageError
 from research.runs.backend import Backend
 
-_HOMES = {
-    "local": ("research.runs.local", "LocalBackend"),
-    "modal": ("research.runs.modal.backend", "ModalBackend"),
-    "scripted": ("research.runs.scripted", "ScriptedBackend"),
-}
+DEFAULT_BACKEND = "local"
+DEFAULT_GPU = "H100"
+"""What --gpu asks a remote backend for: the public benchmark's GPU."""
 
-BACKENDS = tuple(_HOMES)
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a backend is, and what is asked of it before it is imported.
+
+    Attributes:
+        module: Its module.
+        attribute: Its class.
+        is_remote: Whether --gpu chooses its device; else this machine's own is used.
+        package: The Python package that it imports, "" for none: the runner starts over with the project's own Python
+            where the one at hand lacks it.
+    """
+
+    module: str
+    attribute: str
+    is_remote: bool = True
+    package: str = ""
+
+    def load(self) -> type[Backend]:
+        """Imports the class."""
+        found: type[Backend] = getattr(importlib.import_module(self.module), self.attribute)
+        return found
+
+
+BACKENDS = {
+    "local": Entry("research.runs.local", "LocalBackend", is_remote=False),
+    "modal": Entry("research.runs.modal.backend", "ModalBackend", package="modal"),
+    "scripted": Entry("research.runs.scripted", "ScriptedBackend", is_remote=False),
+}
+"""Every backend by its name."""
 
 
 def make_backend(name: str, environment: Mapping[str, str]) -> Backend:
-    """The backend of that name.
+    """Makes the backend of that name.
 
     Raises:
         UsageError: if there is none.
         ConfigurationError: if what it needs is not installed.
     """
-    if name not in _HOMES:
-        raise UsageError(f"There is no backend {name!r}.", f"Use one of: {', '.join(_HOMES)}.")
-    module, attribute = _HOMES[name]
-    backend: Backend = getattr(importlib.import_module(module), attribute)(environment)
-    return backend
+    if name not in BACKENDS:
+        raise UsageError(f"There is no backend {name!r}.", f"Use one of: {', '.join(BACKENDS)}.")
+    return BACKENDS[name].load()(environment)
+
+
+def is_remote(name: str) -> bool:
+    """Checks whether --gpu means something for a backend; it does not for one that nobody knows."""
+    return name in BACKENDS and BACKENDS[name].is_remote

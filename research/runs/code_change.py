@@ -1,4 +1,4 @@
-"""Puts on a run's record what its commit changed in train.py, against the parent that git knows."""
+"""Adds to a run's record what its commit says, and what it changed in train.py against its parent."""
 
 from __future__ import annotations
 
@@ -10,11 +10,25 @@ from research.core import git
 from research.core.errors import ResearchError
 from research.core.records import Run
 from research.core.settings import SETTINGS
-from research.runs.preflight import TARGET
+from research.runs.preflight import TARGET, Candidate
+
+
+def with_commit(run: Run, candidate: Candidate) -> Run:
+    """Adds parent, subject, emitter, harness and size of the change to a run; an emitter that it has stays."""
+    return replace(
+        run,
+        commit=candidate.commit.hash,
+        parent=candidate.commit.parent,
+        subject=candidate.commit.subject,
+        emitter=candidate.emitter or run.emitter,
+        harness=candidate.harness,
+        additions=candidate.additions,
+        deletions=candidate.deletions,
+    )
 
 
 def with_change(run: Run, root: Path, text: bytes) -> Run:
-    """A run with category, delta and statement counts; as it was where there is nothing to compare with.
+    """Adds category, delta and statement counts to a run; leaves it where there is nothing to compare with.
 
     Args:
         run: The run, with its parent.
@@ -40,6 +54,6 @@ def with_change(run: Run, root: Path, text: bytes) -> Run:
 
 
 def _bounded(delta: dict[str, str]) -> dict[str, str]:
-    """The first of the changes: a rewrite of everything is told by its size, not by its parts."""
+    """Keeps the first of the changes: of a rewrite the size matters, not its parts."""
     entries = list(delta.items())[: SETTINGS.delta_entries]
     return {name: text for name, text in entries if len(text) <= SETTINGS.delta_chars}

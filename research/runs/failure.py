@@ -1,4 +1,4 @@
-"""Why a run failed: a class that says what to do about it, and a signature that is the same for the same fault."""
+"""Classifies failures: a class that says what to do about one, and a signature that is the same for the same fault."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from research.core.settings import SETTINGS
 from research.runs.log import LogText, Summary, clean
 
 NO_SUMMARY = "no summary"
-"""Signature of a log that tells neither of a score nor of a failure."""
+"""Signature of a log that shows neither a score nor a failure."""
 _EXCEPTION = re.compile(r"([A-Za-z_][\w.]*)(?::\s*(.*))?\Z")
 _TRACEBACK = "Traceback (most recent call last):"
 
@@ -42,14 +42,14 @@ _SCRUBS: tuple[tuple[re.Pattern[str], str], ...] = (
 
 
 def scrub(text: str) -> str:
-    """A message without what differs between two runs of one fault: addresses, paths, numbers, sizes."""
+    """Removes what differs between two runs of one fault from a message: addresses, paths, numbers, sizes."""
     for pattern, word in _SCRUBS:
         text = pattern.sub(word, text)
     return text.strip()[: SETTINGS.signature_chars]
 
 
 def last_exception(lines: tuple[str, ...]) -> tuple[str, str] | None:
-    """Type and message of the exception that ended the last traceback, None without one."""
+    """Finds type and message of the exception that ended the last traceback, None without one."""
     for start in range(len(lines) - 1, -1, -1):
         if lines[start].strip() != _TRACEBACK:
             continue
@@ -82,7 +82,7 @@ def _of_checks(summary: Summary) -> Failure | None:
 
 
 def _of_exit(exit_code: int, timed_out: bool, log: LogText, summary: Summary) -> Failure | None:
-    """What the exit code alone decides."""
+    """Classifies what the exit code alone decides."""
     if timed_out:
         return Failure("timeout", "timeout", "ended by the time limit")
     if exit_code == contract.EXIT_PROBE_FAILED:
@@ -99,7 +99,7 @@ def _of_exit(exit_code: int, timed_out: bool, log: LogText, summary: Summary) ->
 
 
 def classify(log: LogText, summary: Summary, exit_code: int | None = None, timed_out: bool = False) -> Failure | None:
-    """Why the run failed, None if nothing says that it did.
+    """Finds why a run failed, None if nothing shows that it did.
 
     Args:
         log: What was read of the log.

@@ -1,4 +1,4 @@
-"""What nvidia-smi tells of the GPUs here: which one a run gets, who else uses it, and whether it was throttled."""
+"""Asks nvidia-smi about the GPUs here: which one a run gets, who else uses it, and whether it was throttled."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Observed:
 
 
 def ask_nvidia_smi(arguments: tuple[str, ...]) -> str | None:
-    """One call of nvidia-smi."""
+    """Calls nvidia-smi once."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return None
@@ -66,8 +66,8 @@ def _number(text: str) -> float | None:
         return None
 
 
-def gpus(ask: Ask = ask_nvidia_smi) -> tuple[Gpu, ...]:
-    """The machine's GPUs, () without any."""
+def list_gpus(ask: Ask = ask_nvidia_smi) -> tuple[Gpu, ...]:
+    """Lists the machine's GPUs, () without any."""
     found = []
     for line in (ask(_LISTING) or "").splitlines():
         parts = [part.strip() for part in line.split(",")]
@@ -76,8 +76,8 @@ def gpus(ask: Ask = ask_nvidia_smi) -> tuple[Gpu, ...]:
     return tuple(found)
 
 
-def chosen(devices: tuple[Gpu, ...], environment: Mapping[str, str]) -> Gpu | None:
-    """The GPU that a run gets: the first that CUDA_VISIBLE_DEVICES names, else the first."""
+def choose_gpu(devices: tuple[Gpu, ...], environment: Mapping[str, str]) -> Gpu | None:
+    """Returns the GPU that a run gets: the first that CUDA_VISIBLE_DEVICES names, else the first."""
     visible = environment.get("CUDA_VISIBLE_DEVICES")
     if visible is None:
         return devices[0] if devices else None
@@ -87,8 +87,8 @@ def chosen(devices: tuple[Gpu, ...], environment: Mapping[str, str]) -> Gpu | No
     return next((d for d in devices if d.index == first or d.uuid.startswith(first)), None)
 
 
-def crowd(device: Gpu | None) -> str:
-    """A sentence about others on the device before we start, "" if it is free."""
+def contention(device: Gpu | None) -> str:
+    """Describes in a sentence who else uses the device before we start, "" if it is free."""
     if device is None or device.used_mb <= _FOREIGN_MB:
         return ""
     return f"{device.used_mb:.0f} MiB of GPU {device.index} ({device.name}) are in use by others"
@@ -138,8 +138,3 @@ class Watch:
             if share >= SETTINGS.throttle_fraction:
                 facts["throttled"] = "yes"
         return Observed(self._device.name, facts)
-
-
-def watch(environment: Mapping[str, str]) -> Watch:
-    """Watches the GPU that a command with this environment gets."""
-    return Watch(chosen(gpus(), environment))

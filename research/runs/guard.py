@@ -1,4 +1,4 @@
-"""Stands between the runner and a command, so that nothing the command started outlives the runner.
+"""Guards a command for the runner, so that nothing the command started outlives the runner.
 
 Run as a script by the local backend, in a session of its own. It starts the command in a process group of its own,
 adopts every orphan below it, passes signals on, and when the runner asks, or is gone (its end of the control pipe
@@ -34,7 +34,7 @@ def prctl(option: int, value: int) -> None:
 
 
 def descendants(of: int) -> list[int]:
-    """Every process below one, children first; [] where /proc does not tell."""
+    """Lists every process below one, children first; [] where /proc does not show them."""
     children: dict[int, list[int]] = {}
     try:
         names = os.listdir("/proc")
@@ -82,7 +82,7 @@ def send(how, target: int, number: int) -> None:  # type: ignore[no-untyped-def]
 
 def start(command: list[str], ours: list[int]) -> tuple[int, int]:
     """Starts the command; returns its pid and 0, or the errno of a start that failed."""
-    told, tell = os.pipe()
+    failure, report = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
@@ -95,12 +95,12 @@ def start(command: list[str], ours: list[int]) -> tuple[int, int]:
                 os.set_inheritable(fd, False)
             os.execvp(command[0], command)
         except OSError as error:
-            os.write(tell, str(error.errno or errno.EIO).encode())
+            os.write(report, str(error.errno or errno.EIO).encode())
         finally:
             os._exit(127)
-    os.close(tell)
-    problem = os.read(told, 16)
-    os.close(told)
+    os.close(report)
+    problem = os.read(failure, 16)
+    os.close(failure)
     return pid, int(problem) if problem else 0
 
 

@@ -1,4 +1,4 @@
-"""Takes in runs that were made by hand: finished folders that train.py left, and bare logs on request."""
+"""Imports runs that were made by hand: finished folders that train.py left, and bare logs on request."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from research.core import contract, git
+from research.core.clock import run_name
 from research.core.errors import ResearchError
 from research.core.records import Run
 from research.runs import preflight
-from research.runs.code_change import with_change
+from research.runs.backends import DEFAULT_BACKEND
+from research.runs.code_change import with_change, with_commit
 from research.runs.failure import NO_SUMMARY, classify
 from research.runs.log import LogText, parse_text, read_log, read_summary
 from research.runs.record import scored
@@ -24,20 +26,13 @@ class NothingToRecord(ResearchError):
     """The path holds no finished run."""
 
 
-def run_name(stamp: str, commit: str, identity: str) -> str:
-    """A run's name that is the same whenever the same run is taken in.
-
-    Args:
-        stamp: YYYYMMDD-HHMMSS.
-        commit: Full hash, or "".
-        identity: What tells the run from every other.
-    """
-    digest = hashlib.sha256(identity.encode("utf-8", "replace")).hexdigest()
-    return f"{stamp}-{(commit or '0' * 7)[:7]}-{digest[:4]}"
+def _name(at: str, commit: str, identity: str) -> str:
+    """Names a run by an identity of its own, so that it has the same name whenever it is imported."""
+    return run_name(at, commit, hashlib.sha256(identity.encode("utf-8", "replace")).hexdigest())
 
 
 def finished_folders(runs: Path, known: frozenset[str]) -> list[Path]:
-    """Folders made by hand that hold a whole score.json and are not known yet, oldest first."""
+    """Lists the folders made by hand that hold a whole score.json and are not known yet, oldest first."""
     if not runs.is_dir():
         return []
     found = [path for path in runs.iterdir() if path.name.startswith(HAND) and path.name not in known]
@@ -45,9 +40,9 @@ def finished_folders(runs: Path, known: frozenset[str]) -> list[Path]:
 
 
 def adopt_folder(folder: Path, root: Path, now_utc: str) -> Run:
-    """The record of a finished folder.
+    """Makes the record of a finished folder.
 
-    The printed lines of such a run are not in the folder, so score.json stands alone.
+    The printed lines of such a run are not in the folder, so score.json is all there is.
 
     Raises:
         NothingToRecord: if the folder holds no whole score.json.
@@ -58,7 +53,7 @@ def adopt_folder(folder: Path, root: Path, now_utc: str) -> Run:
     stamp = _stamp(score.started_utc) or _stamp(folder.name[len(HAND) :]) or _stamp(now_utc) or "00000000-000000"
     commit = (git.resolve(root, score.commit) if score.commit else None) or ""
     run = Run(
-        run=run_name(stamp, commit, folder.name),
+        run=_name(stamp, commit, folder.name),
         folder=folder.name,
         origin="hand",
         branch=_branch(root, commit),
@@ -66,7 +61,7 @@ def adopt_folder(folder: Path, root: Path, now_utc: str) -> Run:
         started_utc=score.started_utc or now_utc,
         finished_utc=now_utc,
         seed=score.seed if score.seed is not None else contract.DEFAULT_SEED,
-        backend="local",
+        backend=DEFAULT_BACKEND,
         device=score.device,
         train_sha256=score.train_sha256 or "",
         contract=score.contract,
@@ -80,7 +75,7 @@ def adopt_folder(folder: Path, root: Path, now_utc: str) -> Run:
     if score.status != contract.SCORED:
         lines = log or _NO_LOG
         return replace(run, failure=classify(lines, read_summary(lines), contract.EXIT_PROBE_FAILED))
-    known = log or (parse_text(score.told) if score.told else None)
+    known = log or (parse_text(score.printed) if score.printed else None)
     measured = scored(run, score, read_summary(known or _NO_LOG))
     return measured if known else replace(measured, suspect=_without_log(score, run))
 
@@ -92,29 +87,21 @@ def _without_log(score: Score, run: Run) -> tuple[str, ...]:
 
 
 def _with_source(run: Run, root: Path) -> Run:
-    """What the commit says of the run; a train.py that the commit does not hold makes it uncounted."""
+    """Adds what the commit says of the run; a train.py that the commit does not hold makes it uncounted."""
     if not run.commit:
         return replace(run, counted=False, why="the commit that ran is unknown")
     try:
         candidate = preflight.examine(root, run.commit)
     except preflight.Refused as refusal:
         return replace(run, counted=False, why=refusal.what)
-    run = replace(
-        run,
-        parent=candidate.commit.parent,
-        subject=candidate.commit.subject,
-        emitter=candidate.emitter,
-        harness=candidate.harness,
-        additions=candidate.additions,
-        deletions=candidate.deletions,
-    )
+    run = with_commit(run, candidate)
     if run.train_sha256 != candidate.train_sha256:
         return replace(run, counted=False, why="the train.py that ran is not the commit's")
     return with_change(replace(run, fingerprint=candidate.fingerprint), root, candidate.text)
 
 
 def _branch(root: Path, commit: str) -> str:
-    """The branch that we are on, if the commit is its tip or lies behind it."""
+    """Returns the current branch if the commit is its tip or an ancestor of it, else ""."""
     where = git.head(root)
     return where.branch if commit and where.commit and git.is_ancestor(root, commit, where.commit) else ""
 
@@ -125,10 +112,10 @@ def _stamp(text: str) -> str:
 
 
 def adopt_log(path: Path, root: Path, now_utc: str) -> Run:
-    """The record of a bare log: what it prints is all there is, so it is marked as unverified.
+    """Makes the record of a bare log: what it prints is all there is, so it is marked as unverified.
 
     Raises:
-        NothingToRecord: if there is no such log, it is empty, or it tells of no end.
+        NothingToRecord: if there is no such log, it is empty, or it shows no end.
         Refused: if the repository's HEAD has no readable train.py.
     """
     log = read_log(path)
@@ -138,24 +125,19 @@ def adopt_log(path: Path, root: Path, now_utc: str) -> Run:
     summary = read_summary(log)
     failure = classify(log, summary)
     if failure is not None and failure.signature == NO_SUMMARY:
-        what = f"{path} tells neither of a score nor of how a run failed."
-        raise NothingToRecord(what, "Give a finished run's log; research parse-run shows what is in it.")
+        what = f"{path} shows neither a score nor how a run failed."
+        raise NothingToRecord(what, "Give a finished run's log; uv run research parse-run shows what is in it.")
     candidate = preflight.examine(root, "HEAD")
     measured = summary.metrics is not None and failure is None
-    return Run(
-        run=run_name(_stamp(now_utc), candidate.commit.hash, digest),
+    run = Run(
+        run=_name(_stamp(now_utc), candidate.commit.hash, digest),
         folder="",
         origin="log",
         branch=candidate.branch,
         commit=candidate.commit.hash,
         started_utc=now_utc,
         finished_utc=now_utc,
-        parent=candidate.commit.parent,
-        subject=candidate.commit.subject,
-        emitter=candidate.emitter,
         seed=contract.DEFAULT_SEED,
-        fingerprint="",  # what really ran is unknown
-        harness=candidate.harness,
         contract=summary.words.get("contract"),
         outcome="scored" if measured else "crash",
         metrics=summary.metrics if measured else None,
@@ -164,9 +146,8 @@ def adopt_log(path: Path, root: Path, now_utc: str) -> Run:
         failure=failure,
         suspect=("unverified: a bare log without a run folder",),
         facts={"log_sha256": digest},
-        additions=candidate.additions,
-        deletions=candidate.deletions,
     )
+    return with_commit(run, candidate)  # without a fingerprint: what really ran is unknown
 
 
 def _digest(path: Path) -> str:

@@ -9,15 +9,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
-from research.core.contract import ENV_RUN_DIR, ENV_SEED
-from research.core.errors import ConfigurationError
+from research.core.contract import ENV_RUN_DIR, ENV_SEED, RUNNER_EXITS
+from research.core.errors import ConfigurationError, UsageError
+from research.core.files import FileLock
+from research.core.paths import machine_home
 from research.core.settings import SETTINGS
-from research.runs import gpu
-from research.runs.backend import CommandResult, EndKind, Launch, StopRequest
+from research.runs import gpu, preflight, requirements
+from research.runs.backend import Backend, CommandResult, EndKind, Launch, StopRequest
+from research.runs.lock import device_lock, take_device
 
 _GUARD = Path(__file__).with_name("guard.py")
 _POLL_S = 0.1  # how long a stop request may go unnoticed; a person does not see it
@@ -26,7 +30,7 @@ _CHUNK = 65_536
 
 @dataclass
 class _Child:
-    """A guarded command: its pipes, and what the guard has said of it."""
+    """A guarded command: its pipes, and what the guard has reported of it."""
 
     guard: subprocess.Popen[bytes]
     output: int
@@ -35,13 +39,13 @@ class _Child:
     code: int | None = None
     failed: int | None = None
     group: int | None = None
-    heard: bytes = field(default=b"")
+    unread: bytes = field(default=b"")
 
-    def listen(self) -> bool:
-        """Takes in what the guard says; False when it has ended."""
+    def read_reports(self) -> bool:
+        """Reads the guard's reports; False when it has ended."""
         data = os.read(self.status, _CHUNK)
-        self.heard += data
-        *lines, self.heard = self.heard.split(b"\n")
+        self.unread += data
+        *lines, self.unread = self.unread.split(b"\n")
         for line in lines:
             word, _, number = line.partition(b" ")
             if word == b"exit" and self.code is None:
@@ -77,8 +81,8 @@ class _Child:
         os.close(self.status)
 
 
-class LocalBackend:
-    """This machine.
+class LocalBackend(Backend):
+    """This machine; a run gets the first GPU that CUDA_VISIBLE_DEVICES leaves, or the processor.
 
     Args:
         environment: Variables of the command, besides the run's own; by default this process's.
@@ -88,15 +92,63 @@ class LocalBackend:
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         self._environment = dict(os.environ if environment is None else environment)
-        self.keep_fds: Sequence[int] = ()  # locks: the guard holds them until the tree's last process is gone
-        self.watch: Callable[[], gpu.Watch] = lambda: gpu.watch(self._environment)
+
+    @cached_property
+    def _gpu(self) -> gpu.Gpu | None:
+        return gpu.choose_gpu(gpu.list_gpus(), self._environment)
 
     def check(self, launch: Launch) -> None:
-        """Nothing can be missing here that the start itself does not tell."""
+        """Looks for the data of train.py; what else is missing shows when the command is started."""
+        if launch.command == preflight.COMMAND:
+            requirements.check_data(machine_home(self._environment), self._environment, self._gpu is not None)
 
-    def command(self, launch: Launch) -> tuple[str, ...]:
-        """What is started for a launch."""
-        return launch.command
+    def device(self) -> str:
+        """Returns the GPU's uuid, "" without one."""
+        return self._gpu.uuid if self._gpu else ""
+
+    def contention(self) -> str:
+        """Describes how much of the GPU's memory others use."""
+        return gpu.contention(self._gpu)
+
+    def reserve(self, run: str, root: Path) -> tuple[FileLock, ...]:
+        """Takes the device's lock."""
+        lock = device_lock(machine_home(self._environment), self._gpu)
+        take_device(lock, run, root)
+        return (lock,)
+
+    def places(self, workers: int) -> list[Mapping[str, str]]:
+        """Gives every worker a GPU; a single one takes what there is."""
+        if workers == 1:
+            return [{}]
+        devices = gpu.list_gpus()
+        visible = self._environment.get("CUDA_VISIBLE_DEVICES")
+        if visible is not None:
+            names = [name.strip() for name in visible.split(",") if name.strip()]
+            devices = tuple(d for d in devices if any(d.index == n or d.uuid.startswith(n) for n in names))
+        if len(devices) < workers:
+            raise UsageError(
+                f"--workers {workers} needs {workers} GPUs; there are {len(devices)}.",
+                "Give fewer workers, or --backend modal.",
+            )
+        return [{"CUDA_VISIBLE_DEVICES": device.uuid or device.index} for device in devices[:workers]]
+
+    def provide(self, root: Path, say: Callable[[str], None]) -> None:
+        """Makes the official profile's data; the pocket profile makes its own on first use."""
+        home, has_gpu = machine_home(self._environment), self._gpu is not None
+        try:
+            requirements.check_data(home, self._environment, has_gpu)
+            return
+        except ConfigurationError as missing:
+            say(f"{missing.what} Getting it: uv run prepare.py")
+        try:
+            done = subprocess.run(["uv", "run", "prepare.py"], cwd=root, env=self._environment, check=False)
+            code: int | str = done.returncode
+        except OSError as error:
+            code = str(error.strerror or error)
+        if code != 0:
+            what = f"The data could not be made (uv run prepare.py: {code})."
+            raise ConfigurationError(what, "Type: uv run prepare.py, and read what it says.")
+        requirements.check_data(home, self._environment, has_gpu)
 
     def run(
         self, launch: Launch, emit: Callable[[bytes], None], say: Callable[[str], None], stop: StopRequest
@@ -106,63 +158,90 @@ class LocalBackend:
         Raises:
             ConfigurationError: if the command can't be started.
         """
-        began = time.monotonic()
-        child = self._start(launch)
-        watch = self.watch()
-        try:
-            kind, number = _attend(child, launch, emit, stop, began + launch.timeout_s)
-        finally:
-            child.close()
-            observed = watch.finish()
-        if child.failed is not None:
-            raise ConfigurationError(
-                f"{launch.command[0]} can't be started: {os.strerror(child.failed)}.",
-                "Install it (uv: https://docs.astral.sh/uv) or mend PATH.",
-            )
-        phases = {"run": round(time.monotonic() - began, 3)}
-        device, facts = observed.device, observed.facts
-        if kind == "timeout":
-            why = f"ended by the time limit of {launch.timeout_s / 60:g} min"
-            return CommandResult("timeout", 124, child.code, why, phases, device, facts=facts)
-        if kind == "interrupted":
-            why = f"ended by {signal.Signals(number).name}"
-            return CommandResult("interrupted", 128 + number, child.code, why, phases, device, facts=facts)
-        if child.code is None:
-            why = "the process that watches the command was killed"
-            return CommandResult("infrastructure", 75, None, why, phases, device, facts=facts)
-        return CommandResult("finished", child.code, child.code, "", phases, device, facts=facts)
+        return run_process(launch, launch.command, self._environment, lambda: gpu.Watch(self._gpu), emit, stop)
 
-    def _start(self, launch: Launch) -> _Child:
-        environment = self._environment | {
-            ENV_RUN_DIR: str(launch.run_dir),
-            ENV_SEED: str(launch.seed),
-            "PYTHONUNBUFFERED": "1",  # without it, lines would arrive by the block
-        }
-        control_read, control = os.pipe()
-        status, status_write = os.pipe()
-        output, output_write = os.pipe()
-        theirs = (control_read, status_write)
-        locks = ",".join(str(fd) for fd in self.keep_fds)
-        arguments = [sys.executable, "-I", "-S", str(_GUARD), str(control_read), str(status_write), locks]
-        try:
-            guard = subprocess.Popen(
-                [*arguments, *self.command(launch)],
-                cwd=launch.root,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output_write,
-                stderr=output_write,
-                pass_fds=(*theirs, *self.keep_fds),
-                start_new_session=True,
-            )
-        except BaseException:
-            for fd in (control, status, output):
-                os.close(fd)
-            raise
-        finally:
-            for fd in (*theirs, output_write):
-                os.close(fd)
-        return _Child(guard, output, status, control)
+
+def run_process(
+    launch: Launch,
+    command: tuple[str, ...],
+    environment: Mapping[str, str],
+    watch_device: Callable[[], gpu.Watch],
+    emit: Callable[[bytes], None],
+    stop: StopRequest,
+) -> CommandResult:
+    """Runs a command here as a launch asks for it, with its whole process tree under a guard.
+
+    Args:
+        launch: Folder, work tree, seed, time limit and locks.
+        command: What is started for it.
+        environment: Variables of the command, besides the run's own.
+        watch_device: Begins to sample the device.
+        emit: Takes the output as it is produced.
+        stop: Asks the run to end.
+
+    Raises:
+        ConfigurationError: if the command can't be started.
+    """
+    began = time.monotonic()
+    child = _start(launch, command, environment)
+    watch = watch_device()
+    try:
+        kind, number = _attend(child, launch, emit, stop, began + launch.timeout_s)
+    finally:
+        child.close()
+        observed = watch.finish()
+    if child.failed is not None:
+        raise ConfigurationError(
+            f"{command[0]} can't be started: {os.strerror(child.failed)}.",
+            "Install it (uv: https://docs.astral.sh/uv) or mend PATH.",
+        )
+    why = ""
+    if kind == "timeout":
+        exit_code, why = RUNNER_EXITS["timeout"], f"ended by the time limit of {launch.timeout_s / 60:g} min"
+    elif kind == "interrupted":
+        exit_code, why = 128 + number, f"ended by {signal.Signals(number).name}"
+    elif child.code is None:
+        kind, why = "infrastructure", "the process that watches the command was killed"
+        exit_code = RUNNER_EXITS[kind]
+    else:
+        exit_code = child.code
+    phases = {"run": round(time.monotonic() - began, 3)}
+    return CommandResult(kind, exit_code, child.code, why, phases, observed.device, facts=observed.facts)
+
+
+def _start(launch: Launch, command: tuple[str, ...], environment: Mapping[str, str]) -> _Child:
+    """Starts the guard, which starts the command."""
+    variables = {
+        **environment,
+        ENV_RUN_DIR: str(launch.run_dir),
+        ENV_SEED: str(launch.seed),
+        "PYTHONUNBUFFERED": "1",  # without it, lines would arrive by the block
+    }
+    control_read, control = os.pipe()
+    status, status_write = os.pipe()
+    output, output_write = os.pipe()
+    theirs = (control_read, status_write)
+    locks = ",".join(str(fd) for fd in launch.fds)
+    arguments = [sys.executable, "-I", "-S", str(_GUARD), str(control_read), str(status_write), locks]
+    try:
+        guard = subprocess.Popen(
+            [*arguments, *command],
+            cwd=launch.root,
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            stdout=output_write,
+            stderr=output_write,
+            pass_fds=(*theirs, *launch.fds),
+            start_new_session=True,
+        )
+    except BaseException:
+        for fd in (control, status, output):
+            os.close(fd)
+        raise
+    finally:
+        for fd in (*theirs, output_write):
+            os.close(fd)
+    return _Child(guard, output, status, control)
 
 
 def _attend(
@@ -178,7 +257,7 @@ def _attend(
         while ready.get_map() and child.failed is None:
             for key, _ in ready.select(_POLL_S):
                 if key.fd == child.status:
-                    if not child.listen():
+                    if not child.read_reports():
                         ready.unregister(child.status)
                 elif data := os.read(child.output, _CHUNK):
                     emit(data)

@@ -18,7 +18,7 @@ class DeviceBusy(ResearchError):
 
 
 def device_lock(home: Path, device: Gpu | None) -> FileLock:
-    """The lock of a device; without a GPU the machine is one device.
+    """Returns the lock of a device; without a GPU the machine is one device.
 
     Args:
         home: $AUTORESEARCH_HOME, shared by every checkout of this machine.

@@ -1,4 +1,4 @@
-"""What a run's log says: its summary block, its tail and its failure, read strictly and never executed or believed.
+"""Reads a run's log strictly: its summary block and its tail; nothing in it is executed.
 
 A log is written by code that an agent wrote. So numbers come from the last block after a line ``---`` only, every
 surprise means "no metrics" with a reason, only the head and the tail of the file are read, and text that is handed on
@@ -37,7 +37,7 @@ class LogText:
     size_bytes: int = 0
 
     def tail(self, count: int = SETTINGS.tail_lines) -> tuple[str, ...]:
-        """The last lines, trailing blank ones left out, each one bounded in length."""
+        """Returns the last lines, trailing blank ones left out, each one bounded in length."""
         lines = list(self.lines)
         while lines and not lines[-1].strip():
             lines.pop()
@@ -62,7 +62,7 @@ class Summary:
 
 
 def split_lines(data: bytes) -> tuple[str, ...]:
-    """Bytes of a log as lines; bytes that are not UTF-8 become U+FFFD."""
+    """Splits the bytes of a log into lines; bytes that are not UTF-8 become U+FFFD."""
     text = data.decode("utf-8", "replace").replace("\x00", "")
     lines = [line.rstrip("\r").rsplit("\r", 1)[-1] for line in text.split("\n")]
     if lines and not lines[-1]:
@@ -97,7 +97,7 @@ def read_log(path: Path) -> LogText | None:
 
 
 def parse_text(text: str) -> LogText:
-    """A log that is already in memory."""
+    """Reads a log that is already in memory."""
     data = text.encode("utf-8", "replace")
     return LogText(split_lines(data), (), len(data))
 
@@ -147,7 +147,7 @@ def read_summary(log: LogText) -> Summary:
 
 
 def clean(text: str, limit: int = SETTINGS.line_chars) -> str:
-    """One line without terminal escapes and control characters, cut to limit characters."""
+    """Returns one line without terminal escapes and control characters, cut to limit characters."""
     text = _ESCAPES.sub("", text[: 4 * limit])
     text = "".join(char if char.isprintable() or char == "\t" else "\N{REPLACEMENT CHARACTER}" for char in text)
     return text if len(text) <= limit else text[: limit - 1] + "…"
@@ -156,7 +156,7 @@ def clean(text: str, limit: int = SETTINGS.line_chars) -> str:
 def quote(
     lines: tuple[str, ...] | list[str], max_lines: int = SETTINGS.tail_lines, max_chars: int = SETTINGS.quote_chars
 ) -> str:
-    """Log text as data for an agent: the last lines, cleaned, each behind ``| ``, together at most max_chars."""
+    """Quotes log text as data for an agent: the last lines, cleaned, each behind ``| ``, at most max_chars in all."""
     kept: list[str] = []
     room = max_chars
     for line in reversed(lines[-max_lines:]):

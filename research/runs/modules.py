@@ -12,7 +12,7 @@ _BUILT_IN = frozenset(sys.stdlib_module_names) | {"__future__"}
 
 
 def is_installed(root: Path, name: str, environment: Mapping[str, str]) -> bool:
-    """Whether a top-level module is of the standard library, installed, or about to be installed by uv.
+    """Checks whether a top-level module is built in, installed, or about to be installed by uv.
 
     Args:
         root: The work tree, whose .venv uv uses.
@@ -44,7 +44,7 @@ def _shares_system(venv: Path) -> bool:
 
 
 def _linked(site: Path) -> list[Path]:
-    """Folders that .pth files add (editable installs); import lines in them can't be followed without running them."""
+    """Lists the folders that .pth files add (editable installs); their import lines can't be followed unexecuted."""
     found = []
     for path in site.glob("*.pth"):
         for line in path.read_text("utf-8", "replace").splitlines():
@@ -60,7 +60,7 @@ def _holds(site: Path, name: str) -> bool:
 
 
 def _is_declared(root: Path, name: str) -> bool:
-    """Whether pyproject.toml asks for a distribution of about this name; a whole TOML parser came with 3.11 only."""
+    """Checks whether pyproject.toml asks for a package of about this name; Python 3.10 has no TOML parser."""
     try:
         text = (root / "pyproject.toml").read_text("utf-8", "replace")
     except OSError:

@@ -1,21 +1,18 @@
-"""What is refused before anything costs GPU time, each with its reason and what to type next."""
+"""Refuses, before anything costs GPU time, what must not run, each with its reason and what to type next."""
 
 from __future__ import annotations
 
 import hashlib
-import math
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from research.code import fingerprint as source
+from research.code.syntax_tree import parse
 from research.core import git
 from research.core.commit_message import emitter_of
-from research.core.contract import ENV_HOME, ENV_PROFILE, ENV_SEED, ENV_TIME_BUDGET, PROFILES
-from research.core.errors import ConfigurationError, ResearchError
+from research.core.errors import ResearchError
 from research.core.records import Run
-from research.core.settings import SETTINGS
 from research.runs.modules import is_installed
 
 TARGET = "train.py"
@@ -65,7 +62,7 @@ class Candidate:
 
     @property
     def is_experiment(self) -> bool:
-        """Whether the commit says that it is one."""
+        """Whether the commit's subject marks it as one."""
         return self.commit.subject.startswith("exp:")
 
     @property
@@ -75,7 +72,7 @@ class Candidate:
 
 
 def harness_digest(root: Path, rev: str) -> str:
-    """Hash of prepare.py and the harness in a commit."""
+    """Hashes prepare.py and the harness in a commit."""
     return hashlib.sha256(git.tree_listing(root, rev, FIXED)).hexdigest()
 
 
@@ -153,7 +150,7 @@ def _read(path: Path) -> bytes | None:
 
 
 def check_tree(root: Path, candidate: Candidate) -> None:
-    """What runs must be what the commit holds.
+    """Checks that what runs is what the commit holds.
 
     Raises:
         Refused: if train.py, prepare.py or a harness file differs from HEAD or is staged.
@@ -163,14 +160,14 @@ def check_tree(root: Path, candidate: Candidate) -> None:
     present = {TARGET: candidate.text, **_present(root)}
     for path in sorted({*committed, *present}):
         if _lines(committed.get(path)) != _lines(present.get(path)) and path not in changed:
-            changed = (*changed, path)  # git was told not to look at it
+            changed = (*changed, path)  # git has been set not to look at it
     if changed:
         shown = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
         raise Refused(f"{shown} {'differ' if len(changed) > 1 else 'differs'} from HEAD.", _mended(changed))
 
 
 def _mended(changed: Sequence[str]) -> str:
-    """What to type about files that differ: only train.py may be an experiment."""
+    """Says what to type about files that differ: only train.py may be an experiment."""
     back, unscored = "git restore --staged --worktree PATH", "--allow-dirty runs it unscored."
     if set(changed) == {TARGET}:
         return f"Commit it (git commit -am 'exp: ... [emitter=...]') or put it back ({back}); {unscored}"
@@ -182,7 +179,7 @@ def _lines(content: bytes | None) -> bytes | None:
 
 
 def check_commit(candidate: Candidate, baseline: Run | None, known: bool) -> None:
-    """An experiment changes train.py alone.
+    """Checks that an experiment changes train.py alone.
 
     Args:
         candidate: What would run.
@@ -206,12 +203,12 @@ def check_commit(candidate: Candidate, baseline: Run | None, known: bool) -> Non
 
 
 def check_imports(root: Path, candidate: Candidate, environment: Mapping[str, str]) -> None:
-    """What train.py imports in any case must be there.
+    """Checks that what train.py imports in any case is there.
 
     Raises:
         Refused: if a module, or a name of a local module, can't be found.
     """
-    for item in source.imports(source.parse(candidate.text)):
+    for item in source.imports(parse(candidate.text)):
         top = item.module.split(".")[0]
         local = next((path for path in (f"{top}.py", f"{top}/__init__.py") if (root / path).is_file()), None)
         if local is None:
@@ -230,11 +227,11 @@ def check_imports(root: Path, candidate: Candidate, environment: Mapping[str, st
 
 
 def _check_names(path: Path, item: source.Import) -> None:
-    """The names taken from a local module must be defined there."""
+    """Checks that the names taken from a local module are defined there."""
     if "." in item.module:
         return
     try:
-        names = source.defined_names(source.parse(path.read_bytes()))
+        names = source.defined_names(parse(path.read_bytes()))
     except (OSError, SyntaxError):
         return
     if path.name == "__init__.py" or names is None:
@@ -245,63 +242,3 @@ def _check_names(path: Path, item: source.Import) -> None:
             f"{TARGET} line {item.line} imports {', '.join(missing)} from {item.module}, which has no such name.",
             f"See what {path.name} offers: grep -n '^def\\|^[A-Z_]* =' {path.name}",
         )
-
-
-def check_disk(folder: Path) -> None:
-    """There must be room for the run's files.
-
-    Raises:
-        ConfigurationError: if there is not.
-    """
-    free = shutil.disk_usage(folder).free
-    if free < SETTINGS.min_free_bytes:
-        raise ConfigurationError(
-            f"Only {free / 2**20:.0f} MiB are free at {folder}; a run needs {SETTINGS.min_free_bytes / 2**20:.0f}.",
-            "Free some disk space and start again.",
-        )
-
-
-def check_environment(environment: Mapping[str, str]) -> None:
-    """What train.py would only say as a crash, which would then count against the candidate.
-
-    Raises:
-        ConfigurationError: if a variable can't be used.
-    """
-    profile, budget, seed = (environment.get(name, "") for name in (ENV_PROFILE, ENV_TIME_BUDGET, ENV_SEED))
-    if profile not in ("", *PROFILES):
-        raise _unusable(f"{ENV_PROFILE}={profile} is no profile", " or ".join(PROFILES))
-    if budget and not _is_seconds(budget):
-        raise _unusable(f"{ENV_TIME_BUDGET}={budget} is no number of seconds above 0", "one")
-    if seed and not (seed.isdecimal() and int(seed) < 2**63):
-        raise _unusable(f"{ENV_SEED}={seed} is no seed", "a whole number from 0")
-
-
-def _unusable(what: str, better: str) -> ConfigurationError:
-    return ConfigurationError(f"{what}.", f"Set it to {better}, or unset it.")
-
-
-def _is_seconds(text: str) -> bool:
-    try:
-        return 0 < float(text) < math.inf
-    except ValueError:
-        return False
-
-
-def check_data(home: Path, environment: Mapping[str, str], has_gpu: bool) -> None:
-    """The official profile needs its data and tokenizer; the pocket profile makes its own.
-
-    Raises:
-        ConfigurationError: if they are missing, or can't be made there.
-    """
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _unusable(f"{ENV_HOME}={home} can't be used ({error.strerror or error})", "a folder of yours") from None
-    profile = environment.get(ENV_PROFILE) or ("official" if has_gpu else "pocket")
-    if profile != "official":
-        return
-    has_data = any((home / "data").glob("*.parquet"))
-    if not has_data or not (home / "tokenizer" / "tokenizer.json").is_file():
-        missing = "tokenizer" if has_data else "data"
-        what = f"The {missing} of the official profile is missing in {home}."
-        raise ConfigurationError(what, "Type: uv run prepare.py")

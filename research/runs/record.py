@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from research.core import contract
+from research.core.contract import RUNNER_EXITS
 from research.core.records import Failure, Outcome, Run
 from research.runs.backend import CommandResult
 from research.runs.failure import classify
@@ -16,7 +17,7 @@ _OUR_SIGNALS = (129, 130, 143)  # HUP, INT, TERM: somebody ended it; a candidate
 
 
 def outcome_of(ended: CommandResult, score: Score | None, log: LogText) -> tuple[Outcome, int, str]:
-    """What a command's end means for a run of train.py.
+    """Decides what a command's end means for a run of train.py.
 
     Returns:
         Outcome, the runner's exit code, and one sentence ("" for an ordinary end).
@@ -29,24 +30,24 @@ def outcome_of(ended: CommandResult, score: Score | None, log: LogText) -> tuple
             return "crash", 0, "it ended without a score.json"
         return ("scored", 0, "") if score.status == contract.SCORED else ("crash", 0, "a probe failed")
     if code == contract.EXIT_NO_DATA:
-        return "configuration", 78, "data or tokenizer are missing; the log says which"
+        return "configuration", RUNNER_EXITS["configuration"], "data or tokenizer are missing; the log says which"
     if code in _OUR_SIGNALS:
         return "interrupted", code, f"the command was ended by signal {code - 128}"
-    if code == 124:
-        return "timeout", 124, "the command ended itself at a time limit"
+    if code == RUNNER_EXITS["timeout"]:
+        return "timeout", code, "the command ended itself at a time limit"
     if _is_uv_failure(code, log):
-        return "infrastructure", 75, "uv could not start train.py; the log says why"
+        return "infrastructure", RUNNER_EXITS["infrastructure"], "uv could not start train.py; the log says why"
     return "crash", code, ""
 
 
 def _is_uv_failure(code: int, log: LogText) -> bool:
-    """Whether uv itself failed (no network, broken environment), so that train.py never ran."""
+    """Checks whether uv itself failed (no network, broken environment), so that train.py never ran."""
     words = [line.strip().lower() for line in (*log.head, *log.lines) if line.strip()]
     return code == 2 and any(line.startswith("error: ") for line in words) and not any(line == "---" for line in words)
 
 
 def finished(run: Run, ended: CommandResult, folder: Path, now_utc: str, expected_contract: str | None = None) -> Run:
-    """The finish record of a run that was launched.
+    """Makes the finish record of a run that was launched.
 
     Args:
         run: Its start record.
@@ -94,7 +95,7 @@ def _failure(
 
 
 def scored(run: Run, score: Score, summary: Summary) -> Run:
-    """A run with what was measured, and with every reason not to believe it."""
+    """Adds to a run what was measured, and every reason not to trust it."""
     return replace(
         run,
         metrics=summary.metrics,
@@ -112,5 +113,5 @@ def _printed_memory(summary: Summary) -> float | None:
 
 
 def interrupted(run: Run, now_utc: str) -> Run:
-    """The finish record of a run whose runner is gone."""
+    """Makes the finish record of a run whose runner is gone."""
     return replace(run, finished_utc=now_utc, outcome="interrupted", why="its runner was gone before it ended")

@@ -1,4 +1,4 @@
-"""What makes two launches the same measurement: what train.py does, the contract, and the seed."""
+"""Recognises a launch that would repeat a measurement: the same train.py by what it does, contract and seed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _DATA_FOLDERS = ("data", "tokenizer", "tokens", "pocket/data", "pocket/tokenizer
 
 
 def data_state(home: Path) -> str:
-    """Hash of names, sizes and times of the data and tokenizer files of this machine; contents are not read."""
+    """Hashes names, sizes and times of this machine's data and tokenizer files; contents are not read."""
     digest = hashlib.sha256()
     for name in _DATA_FOLDERS:
         for folder, folders, files in os.walk(home / name):
@@ -37,7 +37,7 @@ def data_state(home: Path) -> str:
 def contract_key(
     benchmark_sha256: str, root: Path, home: Path, backend: str, gpu: str, device: str, environment: Mapping[str, str]
 ) -> str:
-    """Hash of everything that decides a contract and is cheap to know before a launch.
+    """Hashes everything that decides a contract and is cheap to know before a launch.
 
     The same key means the same contract; another key may mean the same too.
     """
@@ -62,7 +62,7 @@ def contract_key(
 
 
 def ask_contract(root: Path, environment: Mapping[str, str]) -> str | None:
-    """Asks prepare.py for the contract; None when it can't tell (no data, no answer in time)."""
+    """Asks prepare.py for the contract; None when it has no answer (no data, no time)."""
     try:
         done = subprocess.run(
             ["uv", "run", "prepare.py", "--contract"],
@@ -81,7 +81,7 @@ def ask_contract(root: Path, environment: Mapping[str, str]) -> str | None:
 
 
 def ended_by_itself(run: Run) -> bool:
-    """Whether the command came to its own end: the same again would give the same."""
+    """Checks whether the command came to its own end: the same again would give the same."""
     if run.outcome not in ("scored", "crash") or run.origin not in ("runner", "hand") or not run.counted:
         return False
     return run.child_exit is None or run.child_exit < 128
@@ -90,7 +90,7 @@ def ended_by_itself(run: Run) -> bool:
 def find_repeat(
     runs: Sequence[Run], seed: int, key: str, by_key: Run | None, ask: AskContract
 ) -> tuple[Run | None, str | None]:
-    """The finished run that a launch would only repeat.
+    """Finds the finished run that a launch would only repeat.
 
     Args:
         runs: Finished runs of the same fingerprint.
@@ -116,7 +116,7 @@ def find_repeat(
 
 
 def next_seed(taken: Iterable[int], first: int) -> int:
-    """The smallest seed from the first on that is not among those that runs of this configuration have used."""
+    """Returns the smallest seed from the first on that no run of this configuration has used."""
     used = set(taken)
     seed = first
     while seed in used:
@@ -125,6 +125,6 @@ def next_seed(taken: Iterable[int], first: int) -> int:
 
 
 def seed_of(environment: Mapping[str, str], default: int) -> int:
-    """The seed that the environment asks for."""
+    """Reads the seed that the environment asks for."""
     text = environment.get(ENV_SEED, "")
     return int(text) if text.isdecimal() else default

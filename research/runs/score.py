@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -26,15 +27,15 @@ class Score:
         status: "scored" or "probe_failed".
         val_bpb: The score; None for a failed probe.
         contract: The contract it belongs to.
-        seed: Seed of the run, None if not said.
+        seed: Seed of the run, None if missing.
         commit: Full hash of HEAD when the run began, None outside git.
         train_sha256: Hash of the train.py that ran.
         device: Name or class of the device.
-        budget_s: Seconds of training that the contract gives, None if not said.
-        handed_tokens: Training tokens that prepare.py handed out, None if not said.
+        budget_s: Seconds of training that the contract gives, None if missing.
+        handed_tokens: Training tokens that prepare.py handed out, None if missing.
         held_out_tokens: Tokens of the validation text that it handed to train.py.
-        told: The summary that train.py reported, as it printed it; "" if it reported none.
-        started_utc: When it began, "" if not said.
+        printed: The summary that train.py reported, as it printed it; "" if it reported none.
+        started_utc: When it began, "" if missing.
         facts: Small things worth keeping, text to text.
     """
 
@@ -53,7 +54,7 @@ class Score:
     started_utc: str
     handed_tokens: float | None = None
     held_out_tokens: float = 0.0
-    told: str = ""
+    printed: str = ""
     facts: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -67,13 +68,13 @@ def _part(plain: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _block(summary: Mapping[str, Any]) -> str:
-    """A summary as lines, its nine keys at most."""
+    """Writes a summary as lines, its nine keys at most."""
     lines = [f"{key}: {_text(summary[key])}" for key in contract.PUBLIC_KEYS if key in summary]
     return "\n".join([contract.SUMMARY_MARK, *lines]) if lines else ""
 
 
 def read_score(folder: Path) -> Score | None:
-    """The score of a run's folder; None when the file is missing, torn or not whole."""
+    """Reads the score of a run's folder; None when the file is missing, torn or not whole."""
     plain = read_json(folder / contract.SCORE_FILE)
     if plain is None or plain.get("schema") != contract.SCORE_SCHEMA:
         return None
@@ -88,6 +89,11 @@ def read_score(folder: Path) -> Score | None:
     facts["device_class"] = _text(device.get("class"))
     for part, key in ((clock, "uncounted_s"), (data, "epochs"), (data, "waited_share")):
         facts[key] = None if (value := finite(part.get(key))) is None else f"{value:g}"
+    reported = _part(plain, "reported")
+    for key in ("initial_values", "kernels"):
+        if value := reported.get(key):
+            text = json.dumps(value, sort_keys=True)
+            facts[key] = text if len(text) <= SETTINGS.max_fact_chars else None
     if clock.get("suspicious") is True:
         facts["uncounted"] = "more than start, compilation and warm-up explain"
     seed = plain.get("seed")
@@ -107,25 +113,25 @@ def read_score(folder: Path) -> Score | None:
         started_utc=_text(plain.get("started_utc")) or "",
         handed_tokens=finite(data.get("handed_tokens")),
         held_out_tokens=finite(data.get("held_out_tokens")) or 0.0,
-        told=_block(_part(_part(plain, "reported"), "summary")),
+        printed=_block(_part(_part(plain, "reported"), "summary")),
         facts={key: value for key, value in facts.items() if value is not None},
     )
 
 
 def _overdone(score: Score, metrics: Metrics) -> Iterator[str]:
-    """What a summary tells of training that the budget or the loader did not give."""
+    """Yields the signs of training that the budget or the loader did not give."""
     budget, seconds, steps = score.budget_s, metrics.training_seconds, max(1, metrics.num_steps)
     if budget:
         most = budget * SETTINGS.max_budget_share + SETTINGS.last_steps * seconds / steps
         if not SETTINGS.min_budget_share * budget <= seconds <= most:
             yield f"it trained for {seconds:g} s of a budget of {budget:g} s"
-    handed, said = score.handed_tokens, metrics.total_tokens_M * 1e6
-    if handed is not None and handed < SETTINGS.min_handed_share * said:
-        yield f"it says that it trained on {said:,.0f} tokens; prepare.py handed out {handed:,.0f} of training text"
+    handed, claimed = score.handed_tokens, metrics.total_tokens_M * 1e6
+    if handed is not None and handed < SETTINGS.min_handed_share * claimed:
+        yield f"it says that it trained on {claimed:,.0f} tokens; prepare.py handed out {handed:,.0f} of training text"
 
 
 def disagreements(score: Score, summary: Summary, seed: int, train_sha256: str) -> tuple[str, ...]:
-    """Reasons not to believe a score: what the log, the launch or the budget say against it.
+    """Lists the reasons not to trust a score: what the log, the launch or the budget say against it.
 
     Args:
         score: A score with status "scored".

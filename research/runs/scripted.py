@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
+import random
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from research.code.constants import as_number, evaluate_constants
+from research.code.fingerprint import fingerprint
+from research.code.syntax_tree import parse
 from research.core.errors import ConfigurationError
 from research.core.files import held, read_json, write_json
 from research.runs import gpu
-from research.runs.backend import CommandResult, Launch, StopRequest
-from research.runs.local import LocalBackend
+from research.runs.backend import Backend, CommandResult, Launch, StopRequest
+from research.runs.local import run_process
+from research.runs.preflight import TARGET
 
 ENV_SCRIPT = "AUTORESEARCH_SCRIPT"
 """A JSON file: a list of plays, each a kind or an object, with how far it was played kept next to it; or an object
-with "surface", the response to train.py's constants (research.runs.scripted_surface)."""
+with "surface", the response to train.py's constants (class Surface)."""
 
 CONTRACT = "scripted-000000000000"
 RELATIVE = {"win": -0.002, "loss": 0.003, "noise": 0.0001}
@@ -61,83 +68,30 @@ class Play:
     limit_s: float | None = None
 
 
-Player = Callable[[Launch], Play]
-"""Chooses the play of a launch."""
+def _next_play(path: Path) -> Play:
+    """Takes the next play of a list; several processes may share it, each play is played once.
 
-
-class Script:
-    """Plays a sequence, one after the other.
-
-    Args:
-        plays: The plays; kinds alone will do.
-        best: val_bpb that the first relative play refers to.
+    Raises:
+        ConfigurationError: if the file is no list of plays, or all were played.
     """
-
-    def __init__(self, plays: Sequence[Play | str], best: float = _START_BPB) -> None:
-        self._plays: Iterator[Play] = iter([Play(p) if isinstance(p, str) else p for p in plays])
-        self._best = best
-
-    def __call__(self, launch: Launch) -> Play:
-        """The next play.
-
-        Raises:
-            ConfigurationError: when all were played.
-        """
-        play = next(self._plays, None)
-        if play is None:
-            raise ConfigurationError("The script has no more plays.", "Add some, or start anew.")
-        play = absolute(play, self._best)
-        if play.kind == "score":
-            self._best = min(self._best, play.val_bpb)
-        return play
-
-
-def absolute(play: Play, best: float) -> Play:
-    """A relative play as a score."""
-    if play.kind not in RELATIVE:
-        return play
-    return replace(play, kind="score", val_bpb=best + (RELATIVE[play.kind] if play.by is None else play.by))
-
-
-class ScriptFile:
-    """Plays a JSON file; several processes may share it, each play is played once.
-
-    Args:
-        path: The file.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __call__(self, launch: Launch) -> Play:
-        """The next play; see Script."""
-        state_path = self._path.with_name(self._path.name + ".played")
-        try:
-            plays = [_play_of(item) for item in json.loads(self._path.read_text("utf-8"))]
-        except (OSError, ValueError, TypeError) as error:
-            raise ConfigurationError(f"{self._path} is no script of plays ({error}).", "It is a JSON list.") from None
-        with held(self._path.with_name(self._path.name + ".lock"), 10.0):
-            state = read_json(state_path) or {"played": 0, "best": _START_BPB}
-            number = int(state["played"])
-            if number >= len(plays):
-                raise ConfigurationError(f"{self._path} has no more plays.", "Add some, or delete its .played file.")
-            play = absolute(plays[number], float(state["best"]))
-            best = min(float(state["best"]), play.val_bpb) if play.kind == "score" else state["best"]
-            write_json(state_path, {"played": number + 1, "best": best})
-        return play
-
-
-def _player_of(path: Path) -> Player:
-    """What a script file holds: a list of plays, or a surface."""
-    from research.runs.scripted_surface import surface_of
-
-    value = read_json(path)
-    if value is None or "surface" not in value:
-        return ScriptFile(path)
+    state_path = path.with_name(path.name + ".played")
     try:
-        return surface_of(value["surface"])
-    except (TypeError, ValueError, AttributeError) as error:
-        raise ConfigurationError(f"{path} describes no surface ({error}).", "See research/runs/surface.py.") from None
+        plays = [_play_of(item) for item in json.loads(path.read_text("utf-8"))]
+    except (OSError, ValueError, TypeError) as error:
+        raise ConfigurationError(f"{path} is no script of plays ({error}).", "It is a JSON list.") from None
+    with held(path.with_name(path.name + ".lock"), 10.0):
+        state = read_json(state_path) or {"played": 0, "best": _START_BPB}
+        number, best = int(state["played"]), float(state["best"])
+        if number >= len(plays):
+            raise ConfigurationError(f"{path} has no more plays.", "Add some, or delete its .played file.")
+        play = plays[number]
+        if play.kind in RELATIVE:
+            by = RELATIVE[play.kind] if play.by is None else play.by
+            play = replace(play, kind="score", val_bpb=best + by)
+        if play.kind == "score":
+            best = min(best, play.val_bpb)
+        write_json(state_path, {"played": number + 1, "best": best})
+    return play
 
 
 def _play_of(item: Any) -> Play:
@@ -147,41 +101,90 @@ def _play_of(item: Any) -> Play:
     return play
 
 
-class ScriptedBackend(LocalBackend):
+@dataclass(frozen=True)
+class Pull:
+    """One constant's part: weight * log(value / best)^2 bpb above the least there is."""
+
+    best: float
+    weight: float
+
+
+@dataclass(frozen=True)
+class Surface:
+    """Plays a run as its constants say.
+
+    Attributes:
+        least: val_bpb with every constant at its best.
+        sd: Standard deviation of a run, in bpb; drawn from code and seed, so that a repeat repeats.
+        pulls: The constants that matter.
+        crash_above: Constants and the value above which memory runs out.
+    """
+
+    least: float = 1.9
+    sd: float = 0.0005
+    pulls: Mapping[str, Pull] = field(default_factory=dict)
+    crash_above: Mapping[str, float] = field(default_factory=dict)
+
+    def play(self, launch: Launch) -> Play:
+        """Scores a launch's train.py, at its pocket settings, by its constants."""
+        text = (launch.root / TARGET).read_bytes()
+        known = evaluate_constants(parse(text), {"PROFILE.name": "pocket", "OFFICIAL": False})
+        values = {name: number for name, value in known.items() if (number := as_number(value)) is not None}
+        if any(values.get(name, 0.0) > limit for name, limit in self.crash_above.items()):
+            return Play("oom")
+        true = self.least
+        for name, pull in self.pulls.items():
+            value = values.get(name, pull.best)
+            true += pull.weight * (math.log(max(value, 1e-9) / pull.best) ** 2)
+        seed = hashlib.sha256(f"{fingerprint(text)} {launch.seed}".encode()).digest()
+        noise = random.Random(seed).gauss(0.0, self.sd)
+        return Play("score", val_bpb=round(true + noise, 6), peak_vram_mb=1000.0 * values.get("DEPTH", 4.0))
+
+
+def _play_for(path: Path, launch: Launch) -> Play:
+    """Returns the play of a launch, from a file that holds a list of plays or a surface.
+
+    Raises:
+        ConfigurationError: if it holds neither.
+    """
+    value = read_json(path)
+    if value is None or "surface" not in value:
+        return _next_play(path)
+    try:
+        parts = dict(value["surface"])
+        pulls = {str(name): Pull(**pull) for name, pull in dict(parts.pop("pulls", {})).items()}
+        return Surface(pulls=pulls, **parts).play(launch)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ConfigurationError(f"{path} describes no surface ({error}).", "See research/runs/scripted.py.") from None
+
+
+class ScriptedBackend(Backend):
     """Plays outcomes instead of running the command.
 
     Args:
-        environment: Variables of the processes.
-        player: Chooses the plays; by default the file that AUTORESEARCH_SCRIPT names.
+        environment: Variables of the processes; AUTORESEARCH_SCRIPT names the file with the plays.
     """
 
     name = "scripted"
 
-    def __init__(self, environment: Mapping[str, str] | None = None, player: Player | None = None) -> None:
-        super().__init__(environment)
-        self.watch = lambda: gpu.Watch(None)
-        self._player = player
-        self._play = Play("error")
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = dict(environment)
 
     def check(self, launch: Launch) -> None:
         """Raises ConfigurationError without a script."""
-        if self._player is None and not self._environment.get(ENV_SCRIPT):
+        if not self._environment.get(ENV_SCRIPT):
             raise ConfigurationError("There is no script to play.", f"Set {ENV_SCRIPT} to a JSON list of plays.")
-
-    def command(self, launch: Launch) -> tuple[str, ...]:
-        """The player with the play at hand."""
-        return (sys.executable, "-I", "-S", str(_PLAYER), json.dumps(asdict(self._play)))
 
     def run(
         self, launch: Launch, emit: Callable[[bytes], None], say: Callable[[str], None], stop: StopRequest
     ) -> CommandResult:
         """Plays the next outcome; see research.runs.backend."""
-        player = self._player or _player_of(Path(self._environment[ENV_SCRIPT]))
-        self._play = player(launch)
-        if self._play.kind == "infrastructure":
-            return CommandResult("infrastructure", 75, None, "scripted: the infrastructure failed")
-        if self._play.kind == "capacity":
-            return CommandResult("capacity", 69, None, "scripted: no GPU within the queue timeout")
-        if self._play.limit_s is not None:
-            launch = replace(launch, timeout_s=self._play.limit_s)
-        return super().run(launch, emit, say, stop)
+        play = _play_for(Path(self._environment[ENV_SCRIPT]), launch)
+        if play.kind == "infrastructure":
+            return CommandResult.failed("infrastructure", "scripted: the infrastructure failed")
+        if play.kind == "capacity":
+            return CommandResult.failed("capacity", "scripted: no GPU within the queue timeout")
+        if play.limit_s is not None:
+            launch = replace(launch, timeout_s=play.limit_s)
+        command = (sys.executable, "-I", "-S", str(_PLAYER), json.dumps(asdict(play)))
+        return run_process(launch, command, self._environment, lambda: gpu.Watch(None), emit, stop)

@@ -1,4 +1,4 @@
-"""A stand-in for train.py that plays one scripted outcome: the same lines, files and exits, in milliseconds.
+"""Plays one scripted outcome in place of train.py: the same lines, files and exits, in milliseconds.
 
 Run as a script by the scripted backend, with the outcome as JSON in its only argument. Standard library only.
 """

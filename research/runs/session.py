@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from research.core import git
-from research.core.contract import RUN_LOG
+from research.core.contract import RUN_LOG, RUNNER_EXITS
 from research.core.errors import ConfigurationError, ResearchError
 from research.core.files import FileLock
 from research.core.records import Run
 from research.runs.backend import Backend, CommandResult, Launch, StopRequest
-from research.runs.local import LocalBackend
 from research.runs.preflight import TARGET, Refused
 from research.runs.record import finished, interrupted
 from research.runs.tee import Tee
@@ -33,9 +32,7 @@ class Wires:
     now_utc: Callable[[], str]
 
 
-def run_command(
-    backend: Backend, launch: Launch, log: Path | None, wires: Wires, fds: tuple[int, ...]
-) -> CommandResult:
+def run_command(backend: Backend, launch: Launch, log: Path | None, wires: Wires) -> CommandResult:
     """Runs a command to its end, whatever goes wrong on our side of it.
 
     Args:
@@ -43,19 +40,16 @@ def run_command(
         launch: What to run.
         log: Where its output is kept, None to keep none.
         wires: The world.
-        fds: Locks that must be held until its last process is gone.
     """
-    if isinstance(backend, LocalBackend):
-        backend.keep_fds = fds
     tee = Tee(log, wires.stream)
     try:
         ended = backend.run(launch, tee.write, wires.say, wires.stop)
     except ConfigurationError as error:
-        return CommandResult("configuration", 78, None, str(error))
+        return CommandResult.failed("configuration", str(error))
     except ResearchError as error:
-        return CommandResult("infrastructure", 75, None, str(error))
+        return CommandResult.failed("infrastructure", str(error))
     except (OSError, RuntimeError, ValueError) as error:
-        return CommandResult("infrastructure", 75, None, f"the {backend.name} backend failed: {error}")
+        return CommandResult.failed("infrastructure", f"the {backend.name} backend failed: {error}")
     finally:
         tee.close()
     if tee.log_problem:
@@ -119,7 +113,7 @@ def launch_recorded(recording: Recording, backend: Backend, launch: Launch, wire
         with contextlib.suppress(ResearchError):  # a run in a repository that can't keep refs is still a run
             git.keep_commit(launch.root, start.run, start.commit)
         fds = tuple(lock.fileno() for lock in (alive, *recording.locks))
-        ended = run_command(backend, launch, folder / RUN_LOG, wires, fds)
+        ended = run_command(backend, replace(launch, fds=fds), folder / RUN_LOG, wires)
         record = _unless_disk_full(finished(start, ended, folder, wires.now_utc()))
         with contextlib.suppress(OSError):  # at once: completing it asks git and the memory, which may fail
             folders.write_finish(folder, record)
@@ -133,12 +127,13 @@ def launch_recorded(recording: Recording, backend: Backend, launch: Launch, wire
 
 
 def _unless_disk_full(record: Run) -> Run:
-    """A command whose files could not be written says nothing about the candidate."""
+    """Clears the candidate where its files could not be written."""
     problem = record.facts.get("log_problem")
     if not problem or record.outcome != "crash":
         return record
     why = f"its files could not be written: {problem}"
-    return replace(record, outcome="infrastructure", exit_code=75, failure=None, why=why)
+    exit_code = RUNNER_EXITS["infrastructure"]
+    return replace(record, outcome="infrastructure", exit_code=exit_code, failure=None, why=why)
 
 
 def close_gone(store: Store, runs: Path, now_utc: str) -> list[Run]:
@@ -148,8 +143,8 @@ def close_gone(store: Store, runs: Path, now_utc: str) -> list[Run]:
         folder = runs / run.folder
         if folders.is_alive(folder):
             continue
-        told = folders.read_run(folder)
-        record = told if told and told.run == run.run and told.outcome else interrupted(run, now_utc)
+        left = folders.read_run(folder)
+        record = left if left and left.run == run.run and left.outcome else interrupted(run, now_utc)
         if store.finish_run(record):
             closed.append(record)
             with contextlib.suppress(OSError):
@@ -158,7 +153,7 @@ def close_gone(store: Store, runs: Path, now_utc: str) -> list[Run]:
 
 
 def smoke_environment(environment: Mapping[str, str], budget_s: int) -> dict[str, str]:
-    """Variables that make train.py a matter of seconds: pocket data, a tiny budget, no GPU."""
+    """Returns variables with which train.py takes seconds: pocket data, a tiny budget, no GPU."""
     return {
         **environment,
         "AUTORESEARCH_PROFILE": "pocket",

@@ -34,7 +34,7 @@ class Signals:
         self._asked = self._asked or number
 
     def requested(self) -> int | None:
-        """The first signal that came, None before."""
+        """Returns the first signal that came, None before."""
         return self._asked
 
     def wait(self, seconds: float) -> int | None:

@@ -35,7 +35,7 @@ class Tee:
                 self._stream.write(data)
                 self._stream.flush()
             except (BrokenPipeError, ValueError):
-                self._stream = None  # nobody reads any more; the log in the folder goes on
+                self._stream = None  # nobody reads any more; the log in the folder continues
             except OSError as error:
                 self.log_problem = self.log_problem or str(error.strerror)
 

@@ -28,8 +28,8 @@ class Result(Protocol):
         delta: What changed, by name; may be empty.
         replicate_of: The id of the configuration that it repeats, None for a new one.
         gpu_s: Seconds of GPU time it took.
-        seed: The seed it ran on.
-        stopped_at: Fraction of the budget at which it was ended early, None for a run to its end.
+        seed: Seed of the run.
+        stopped_at: Fraction of the budget at which it was ended; None for a whole run.
     """
 
     @property

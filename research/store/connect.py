@@ -18,7 +18,10 @@ class StoreNewer(ResearchError):
 
 
 class StoreDamaged(ResearchError):
-    """The file can't be read as a database."""
+    """The file can't be read as a memory; whoever opens it for writing rebuilds it."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what, "Type: uv run research record (it is rebuilt).")
 
 
 class StoreBusy(ResearchError):
@@ -39,9 +42,9 @@ def translated(path: Path | None) -> Iterator[None]:
         if isinstance(error, (sqlite3.IntegrityError, sqlite3.ProgrammingError)):
             raise
         if _is_damage(error):
-            raise StoreDamaged(f"{path} is damaged ({error}).", "Type: research record (it is rebuilt).") from None
+            raise StoreDamaged(f"{path} is damaged ({error}).") from None
         if "no such table" in str(error) or "no such column" in str(error):
-            raise StoreDamaged(f"{path} lacks what it should hold ({error}).", "Type: research record.") from None
+            raise StoreDamaged(f"{path} lacks what it should hold ({error}).") from None
         raise StoreBusy(f"{path} could not be used: {error}.", "Free disk space or wait, and try again.") from None
 
 
@@ -65,7 +68,7 @@ def _configure(db: sqlite3.Connection, wait_s: float) -> None:
 
 @contextlib.contextmanager
 def transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """One write that happens wholly or not at all; may be entered inside itself."""
+    """Makes writes happen together or not at all; may be entered inside itself."""
     if db.in_transaction:
         yield
         return
@@ -80,7 +83,7 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
 
 
 def schema_version(db: sqlite3.Connection) -> int:
-    """How many migrations the file has had."""
+    """Returns how many migrations the file has had."""
     return int(db.execute("PRAGMA user_version").fetchone()[0])
 
 
@@ -124,7 +127,7 @@ def connect(
             if path and path.stat().st_size <= SETTINGS.check_bytes:
                 found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
                 if found != "ok":
-                    raise StoreDamaged(f"{path} is damaged ({found}).", "Type: research record (it is rebuilt).")
+                    raise StoreDamaged(f"{path} is damaged ({found}).")
             migrate(db, path, migrations)
         except BaseException:
             db.close()

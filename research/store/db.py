@@ -12,11 +12,11 @@ from research.core.records import Event, Judged, Plan, Run, Verdict
 from research.core.settings import SETTINGS
 from research.store import ledger
 from research.store.connect import StoreDamaged, connect, transaction, translated
-from research.store.rows import event_from_row, from_row, to_row
+from research.store.rows import Record, event_from_row, from_row, to_row
 from research.store.schema import TABLES
 
-TELLING = " WHERE counted = 1 AND outcome IN ({})".format(", ".join(f"'{one}'" for one in sorted(ledger.ROW_OUTCOMES)))
-"""The runs that say something about a candidate: those of the ledger. An interrupted one is nobody's crash."""
+RESULTS = " WHERE counted = 1 AND outcome IN ({})".format(", ".join(f"'{one}'" for one in sorted(ledger.ROW_OUTCOMES)))
+"""The runs that are results of a candidate, as in the ledger. An interrupted one is nobody's crash."""
 
 
 def _judged(run: Run, verdicts: list[tuple[int, Verdict]]) -> Judged:
@@ -48,7 +48,7 @@ class Store:
         found = {row["name"] for row in self._read("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if missing := TABLES - found:
             self._db.close()
-            raise StoreDamaged(f"{path} lacks {', '.join(sorted(missing))}.", "Type: research record (it is rebuilt).")
+            raise StoreDamaged(f"{path} lacks {', '.join(sorted(missing))}.")
 
     def close(self) -> None:
         """Closes the connection."""
@@ -62,7 +62,7 @@ class Store:
 
     @contextmanager
     def write(self) -> Iterator[None]:
-        """Several writes that happen together or not at all."""
+        """Makes several writes happen together or not at all."""
         with translated(self.path), transaction(self._db):
             yield
 
@@ -70,8 +70,14 @@ class Store:
         with translated(self.path):
             return [dict(row) for row in self._db.execute(sql, values)]
 
+    def _all(self, kind: type[Record], sql: str, *values: object) -> list[Record]:
+        return [from_row(kind, row) for row in self._read(sql, *values)]
+
+    def _one(self, kind: type[Record], sql: str, *values: object) -> Record | None:
+        return next(iter(self._all(kind, sql, *values)), None)
+
     def tuples(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
-        """Rows as plain tuples, for the other modules of this room that read a few columns of many rows."""
+        """Reads rows as plain tuples, for the other modules of this room that need a few columns of many rows."""
         with translated(self.path):
             cursor = self._db.cursor()
             cursor.row_factory = None
@@ -144,38 +150,35 @@ class Store:
             self._db.execute("INSERT INTO ledger (run, line) VALUES (?, ?)", (run.run, ledger.render_row(run, False)))
 
     def run(self, name: str) -> Run | None:
-        """One run by its name."""
-        rows = self._read("SELECT * FROM runs WHERE run = ?", name)
-        return from_row(Run, rows[0]) if rows else None
+        """Reads one run by its name."""
+        return self._one(Run, "SELECT * FROM runs WHERE run = ?", name)
 
     def runs(self) -> list[Run]:
-        """Every run, in order of start."""
-        return [from_row(Run, row) for row in self._read("SELECT * FROM runs ORDER BY seq")]
+        """Reads every run, in order of start."""
+        return self._all(Run, "SELECT * FROM runs ORDER BY seq")
 
     def open_runs(self) -> list[Run]:
-        """Runs that were started and have no finish record."""
-        return [from_row(Run, row) for row in self._read("SELECT * FROM runs WHERE outcome IS NULL ORDER BY seq")]
+        """Reads the runs that were started and have no finish record."""
+        return self._all(Run, "SELECT * FROM runs WHERE outcome IS NULL ORDER BY seq")
 
     def folders(self) -> frozenset[str]:
-        """Folders of results/runs that are known."""
+        """Reads the folders of results/runs that are known."""
         return frozenset(row["folder"] for row in self._read("SELECT folder FROM runs WHERE folder <> ''"))
 
     def runs_of(self, fingerprint: str) -> list[Run]:
-        """Finished runs of one train.py, by what it does."""
-        rows = self._read("SELECT * FROM runs WHERE fingerprint = ? AND outcome IS NOT NULL ORDER BY seq", fingerprint)
-        return [from_row(Run, row) for row in rows]
+        """Reads the finished runs of one train.py, by its fingerprint."""
+        sql = "SELECT * FROM runs WHERE fingerprint = ? AND outcome IS NOT NULL ORDER BY seq"
+        return self._all(Run, sql, fingerprint)
 
     def latest_with_key(self, contract_key: str) -> Run | None:
-        """The latest run whose contract is known and was launched under this key."""
-        rows = self._read(
-            "SELECT * FROM runs WHERE contract_key = ? AND contract IS NOT NULL ORDER BY seq DESC LIMIT 1", contract_key
-        )
-        return from_row(Run, rows[0]) if rows else None
+        """Reads the latest run that was launched under this key and whose contract is known."""
+        sql = "SELECT * FROM runs WHERE contract_key = ? AND contract IS NOT NULL ORDER BY seq DESC LIMIT 1"
+        return self._one(Run, sql, contract_key)
 
     # Verdicts -------------------------------------------------------------------------------------------------
 
     def add_verdict(self, verdict: Verdict) -> None:
-        """Writes a verdict; it holds from now on, the earlier ones stay on record. The ledger line follows."""
+        """Writes a verdict, which holds from now on, and the ledger line; earlier verdicts stay on record."""
         with self.write():
             self._db.execute(_insert("verdicts", to_row(verdict)), to_row(verdict))
             run = self.run(verdict.run)
@@ -193,22 +196,28 @@ class Store:
             )
 
     def verdict(self, run: str) -> Verdict | None:
-        """The verdict that holds for a run."""
-        rows = self._read("SELECT * FROM verdicts WHERE run = ? ORDER BY seq DESC LIMIT 1", run)
-        return from_row(Verdict, rows[0]) if rows else None
+        """Reads the verdict that holds for a run."""
+        return self._one(Verdict, "SELECT * FROM verdicts WHERE run = ? ORDER BY seq DESC LIMIT 1", run)
 
     def verdicts(self, run: str | None = None) -> list[Verdict]:
-        """Every verdict on a run, or on all, oldest first."""
+        """Reads every verdict on a run, or on all, oldest first."""
         if run is None:
-            return [from_row(Verdict, row) for row in self._read("SELECT * FROM verdicts ORDER BY seq")]
-        return [from_row(Verdict, row) for row in self._read("SELECT * FROM verdicts WHERE run = ? ORDER BY seq", run)]
+            return self._all(Verdict, "SELECT * FROM verdicts ORDER BY seq")
+        return self._all(Verdict, "SELECT * FROM verdicts WHERE run = ? ORDER BY seq", run)
 
-    def judged(self, branch: str | None = None) -> list[Judged]:
-        """Counted runs that ended by themselves, in order of start, with their verdicts; of one branch or of all."""
-        where = TELLING + (" AND branch = ?" if branch is not None else "")
-        rows = self._read("SELECT * FROM runs" + where + " ORDER BY seq", *([branch] if branch is not None else []))
+    def judged(self, branch: str | None = None, run_columns: str = "*", verdict_columns: str = "*") -> list[Judged]:
+        """Reads the counted runs that ended by themselves with their verdicts, in order of start.
+
+        Args:
+            branch: Their branch, None for all.
+            run_columns: Columns of runs, where not all are needed; the other fields take their defaults.
+            verdict_columns: Columns of verdicts, likewise; seq and run among them.
+        """
+        where = RESULTS + (" AND branch = ?" if branch is not None else "")
+        branches = [branch] if branch is not None else []
+        rows = self._read(f"SELECT {run_columns} FROM runs{where} ORDER BY seq", *branches)
         known: dict[str, list[tuple[int, Verdict]]] = {}
-        for row in self._read("SELECT * FROM verdicts ORDER BY seq"):
+        for row in self._read(f"SELECT {verdict_columns} FROM verdicts ORDER BY seq"):
             known.setdefault(row["run"], []).append((row["seq"], from_row(Verdict, row)))
         return [_judged(from_row(Run, row), known.get(row["run"], [])) for row in rows]
 
@@ -242,24 +251,22 @@ class Store:
             )
 
     def pending_plan(self) -> Plan | None:
-        """The latest plan that is still open."""
-        rows = self._read("SELECT * FROM plans WHERE closed_utc IS NULL ORDER BY seq DESC LIMIT 1")
-        return from_row(Plan, rows[0]) if rows else None
+        """Reads the latest plan that is still open."""
+        return self._one(Plan, "SELECT * FROM plans WHERE closed_utc IS NULL ORDER BY seq DESC LIMIT 1")
 
     def run_of_plan(self, plan: str) -> str | None:
-        """The run that carried a plan out and ended by itself or its time limit."""
+        """Finds the run that carried a plan out and ended by itself or its time limit."""
         sql = "SELECT run FROM runs WHERE plan = ? AND outcome IN ('scored', 'crash', 'timeout') ORDER BY seq LIMIT 1"
         rows = self._read(sql, plan)
         return str(rows[0]["run"]) if rows else None
 
     def plan(self, name: str) -> Plan | None:
-        """One plan by its name."""
-        rows = self._read("SELECT * FROM plans WHERE plan = ?", name)
-        return from_row(Plan, rows[0]) if rows else None
+        """Reads one plan by its name."""
+        return self._one(Plan, "SELECT * FROM plans WHERE plan = ?", name)
 
     def plans(self) -> list[Plan]:
-        """Every plan, oldest first."""
-        return [from_row(Plan, row) for row in self._read("SELECT * FROM plans ORDER BY seq")]
+        """Reads every plan, oldest first."""
+        return self._all(Plan, "SELECT * FROM plans ORDER BY seq")
 
     def add_event(self, at_utc: str, kind: str, run: str | None, data: Mapping[str, Any]) -> None:
         """Writes an event."""
@@ -270,13 +277,13 @@ class Store:
             )
 
     def events(self, kind: str | None = None) -> list[Event]:
-        """Every event, or those of one kind, oldest first."""
+        """Reads every event, or those of one kind, oldest first."""
         if kind is None:
             return [event_from_row(row) for row in self._read("SELECT * FROM events ORDER BY seq")]
         return [event_from_row(row) for row in self._read("SELECT * FROM events WHERE kind = ? ORDER BY seq", kind)]
 
     def fact(self, name: str) -> str | None:
-        """A named value, such as the autonomy switch."""
+        """Reads a named value, such as the autonomy switch."""
         rows = self._read("SELECT value FROM facts WHERE name = ?", name)
         return str(rows[0]["value"]) if rows else None
 
@@ -288,11 +295,11 @@ class Store:
     # Ledger ---------------------------------------------------------------------------------------------------
 
     def ledger_lines(self) -> list[bytes]:
-        """The lines of results.tsv, in order of finish."""
+        """Reads the lines of results.tsv, in order of finish."""
         return [line for _, line in self.ledger_entries()]
 
     def ledger_entries(self) -> list[tuple[str, bytes]]:
-        """Run and line, in order of finish."""
+        """Reads run and line, in order of finish."""
         return [(row["run"], bytes(row["line"])) for row in self._read("SELECT run, line FROM ledger ORDER BY seq")]
 
     def reorder_ledger(self, runs: Sequence[str]) -> None:

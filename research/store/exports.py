@@ -20,7 +20,7 @@ class NotAnExport(ResearchError):
 
 
 def export_lines(store: Store) -> Iterator[dict[str, Any]]:
-    """Every record as one JSON object, the schema first; audit scores stay where they are."""
+    """Yields every record as one JSON object, the schema first; audit scores are left out."""
     yield {"schema": SCHEMA}
     lines = dict(store.ledger_entries())
     for run in store.runs():
@@ -36,10 +36,10 @@ def export_lines(store: Store) -> Iterator[dict[str, Any]]:
 
 
 def import_lines(store: Store, texts: Iterable[str]) -> list[str]:
-    """Takes an export in; what is known already is left alone. Returns the names of the new runs.
+    """Imports an export and returns the names of the new runs; what is known already is left alone.
 
     Raises:
-        NotAnExport: if the first line is not ours, or a line can't be read; then nothing is taken in.
+        NotAnExport: if the first line is not ours, or a line can't be read; then nothing is imported.
     """
     new: set[str] = set()
     order: list[str] = []
@@ -66,5 +66,5 @@ def import_lines(store: Store, texts: Iterable[str]) -> list[str]:
                         store.add_event(item["at_utc"], item["kind"], item["run"], item["data"])
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 what = f"Line {number} is not part of an export: {error}."
-                raise NotAnExport(what, "Nothing was taken in.") from None
+                raise NotAnExport(what, "Nothing was imported.") from None
     return order

@@ -37,7 +37,7 @@ def write_finish(folder: Path, run: Run) -> None:
 
 
 def read_run(folder: Path) -> Run | None:
-    """The run as its folder tells it: finished if the finish record is whole, else as started; None without records."""
+    """Reads the run from its folder: finished if the finish record is whole, else as started; None without records."""
     for name in (FINISH, START):
         plain = read_json(folder / name)
         if plain:
@@ -54,7 +54,7 @@ def write_verdicts(folder: Path, verdicts: Sequence[Verdict]) -> None:
 
 
 def read_verdicts(folder: Path) -> list[Verdict]:
-    """The verdicts that the folder tells of."""
+    """Reads the verdicts that the folder holds."""
     plain = read_json(folder / VERDICTS) or {}
     found = []
     for item in plain.get("verdicts", []):
@@ -66,5 +66,5 @@ def read_verdicts(folder: Path) -> list[Verdict]:
 
 
 def is_alive(folder: Path) -> bool:
-    """Whether the run's runner, or anything it launched, is still there."""
+    """Checks whether the run's runner, or anything it launched, still runs."""
     return is_held(folder / ALIVE)

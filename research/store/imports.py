@@ -1,7 +1,7 @@
-"""Takes in what other tools left: a results.tsv of anyone, an export of ours, or an older control plane's folder.
+"""Imports what other tools left: a results.tsv of anyone, an export of ours, or an older control plane's folder.
 
-Nothing is thrown away and nothing is believed: what can't be read as a row is kept as it stands and named in the
-report; what can be read is shown and never judged, since nobody knows its contract.
+Nothing is thrown away and nothing is judged: what can't be read as a row is kept unchanged and named in the report;
+what can be read is shown, and never judged, since nobody knows its contract.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from research.store.old_folder import EVENTS, STATE, import_folder
 
 
 class NothingToImport(ResearchError):
-    """The path holds nothing that can be taken in."""
+    """The path holds nothing that can be imported."""
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """Something that was not taken in as a run: where it stands and why; what it says is kept all the same."""
+    """Something that was not imported as a run: its place and the reason; its text is kept all the same."""
 
     where: str
     why: str
@@ -38,7 +38,7 @@ class Imported:
         runs: Names of the new runs.
         known: How many rows or records were known already.
         skipped: What could not be read as a run.
-        doubtful: Rows that were taken in although a field of theirs could not be read.
+        doubtful: Rows that were imported although a field of theirs could not be read.
     """
 
     runs: tuple[str, ...]
@@ -48,7 +48,7 @@ class Imported:
 
 
 def import_path(store: Store, path: Path, at_utc: str) -> Imported:
-    """Takes in a results.tsv, an export of ours, or an older discovery folder; twice is a no-op.
+    """Imports a results.tsv, an export of ours, or an older discovery folder; twice changes nothing.
 
     Raises:
         NothingToImport: if it is none of these.
@@ -67,7 +67,7 @@ def import_path(store: Store, path: Path, at_utc: str) -> Imported:
     if first.startswith(b"{") and SCHEMA.encode() in first:
         return Imported(tuple(import_lines(store, content.decode("utf-8", "replace").rstrip("\n").split("\n"))))
     if path.name in (EVENTS, STATE):
-        raise NothingToImport(f"{path} is a part of a discovery folder.", f"Type: research import {path.parent}")
+        raise NothingToImport(f"{path} is a part of a discovery folder.", f"Type: uv run research import {path.parent}")
     if b"\x00" in content:
         raise NothingToImport(f"{path} holds zero bytes, so it is no UTF-8 text.", "Save it as UTF-8 and try again.")
     if b"\t" not in content:
@@ -76,7 +76,7 @@ def import_path(store: Store, path: Path, at_utc: str) -> Imported:
 
 
 def _import_ledger(store: Store, content: bytes, lines: Sequence[bytes], at_utc: str) -> Imported:
-    """Rows become runs; a line without a commit or without any tab is kept as an event and skipped."""
+    """Imports rows as runs; a line without a commit or without any tab is kept as an event and skipped."""
     first = sum(bool(line.strip()) for line in content.split(b"\n")) - len(lines) + 1  # the header has a number too
     rows: list[bytes] = []
     skipped: list[Skipped] = []
@@ -95,7 +95,7 @@ def _import_ledger(store: Store, content: bytes, lines: Sequence[bytes], at_utc:
 
 
 def _unreadable(line: bytes) -> str:
-    """Why a line is no row, "" if it is one."""
+    """Says why a line is no row, "" if it is one."""
     if b"\t" not in line:
         return "no tab in it"
     commit = ledger.parse_row(line).commit
@@ -107,7 +107,7 @@ def _unreadable(line: bytes) -> str:
 
 
 def _doubt(line: bytes) -> str:
-    """What of a row could not be read, "" if all of it could."""
+    """Says what of a row could not be read, "" if all of it could."""
     row = ledger.parse_row(line)
     problems = []
     if line.count(b"\t") < 4:

@@ -24,7 +24,7 @@ class LedgerRow:
         commit: First field.
         val_bpb: None unless a finite number above zero.
         memory_gb: None unless a finite number.
-        status: Fourth field, as it stands.
+        status: Fourth field, unchanged.
         description: The rest.
     """
 
@@ -37,12 +37,12 @@ class LedgerRow:
 
 
 def has_row(run: Run) -> bool:
-    """Whether the ledger has a line for this run."""
+    """Checks whether the ledger has a line for this run."""
     return run.counted and run.outcome in ROW_OUTCOMES
 
 
 def render_row(run: Run, kept: bool) -> bytes:
-    """A run's line.
+    """Writes a run's line.
 
     Args:
         run: A run that has_row() accepts.
@@ -60,12 +60,12 @@ def render_row(run: Run, kept: bool) -> bytes:
 
 
 def render(lines: Iterable[bytes]) -> bytes:
-    """The whole file."""
+    """Writes the whole file."""
     return b"".join(line + b"\n" for line in (HEADER, *lines))
 
 
 def split(content: bytes) -> tuple[bytes, ...]:
-    """The lines of a ledger without header and blank lines; quotes mean nothing here, bytes stay as they are."""
+    """Returns a ledger's lines without header and blank lines; quotes mean nothing here, bytes stay as they are."""
     lines = [line for line in content.split(b"\n") if line.strip()]
     if lines and lines[0].lstrip(b"\xef\xbb\xbf").split(b"\t")[0].strip().lower() == b"commit":
         lines = lines[1:]
@@ -96,7 +96,7 @@ def parse_row(line: bytes) -> LedgerRow:
 
 
 def unknown_lines(found: Sequence[bytes], known: Iterable[bytes]) -> tuple[bytes, ...]:
-    """The lines that are not among the known ones, counting repetitions, in their order."""
+    """Returns the lines that are not among the known ones, counting repetitions, in their order."""
     left = Counter(known)
     new = []
     for line in found:
@@ -108,5 +108,5 @@ def unknown_lines(found: Sequence[bytes], known: Iterable[bytes]) -> tuple[bytes
 
 
 def digest(content: bytes) -> str:
-    """Hash by which a file that we wrote is known again."""
+    """Returns the hash by which a file that we wrote is recognised."""
     return hashlib.sha256(content).hexdigest()

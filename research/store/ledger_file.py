@@ -1,4 +1,4 @@
-"""Keeps results.tsv equal to the store, and takes in the lines that others wrote into it."""
+"""Keeps results.tsv equal to the store, and imports the lines that others wrote into it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _DIGESTS = "ledger_digests"  # of the file as we wrote it last, and as we are ab
 
 
 def foreign_run(line: bytes, occurrence: int, at_utc: str) -> Run:
-    """A ledger line of others as a run: kept and shown, never judged, since its contract is unknown.
+    """Makes a run of a foreign ledger line: kept and shown, never judged, since its contract is unknown.
 
     Args:
         line: The bytes.
         occurrence: How many equal lines came before it; the same line twice is two runs.
-        at_utc: When it was taken in.
+        at_utc: When it was imported.
     """
     row = ledger.parse_row(line)
     name = "import-" + hashlib.sha256(line + b"\n%d" % occurrence).hexdigest()[:16]
@@ -41,13 +41,13 @@ def foreign_run(line: bytes, occurrence: int, at_utc: str) -> Run:
         val_bpb=row.val_bpb if scored else None,
         peak_vram_mb=row.memory_gb * 1024 if scored and row.memory_gb is not None else None,
         counted=False,
-        why="taken in from a ledger; its contract is unknown",
+        why="imported from a ledger; its contract is unknown",
         facts={"status": row.status},
     )
 
 
 def import_ledger_lines(store: Store, lines: Iterable[bytes], at_utc: str, edits: bool = False) -> list[str]:
-    """Takes in the lines that the store does not hold, once; returns the names of the new runs.
+    """Imports the lines that the store does not hold, once; returns the names of the new runs.
 
     Args:
         store: The memory.
@@ -72,7 +72,7 @@ def import_ledger_lines(store: Store, lines: Iterable[bytes], at_utc: str, edits
 
 
 def sync_ledger(store: Store, path: Path, lock: Path, at_utc: str) -> list[str]:
-    """Makes the file what the store says; lines that others added to it are taken in first.
+    """Makes the file what the store holds; lines that others added to it are imported first.
 
     Args:
         store: The memory.
@@ -81,7 +81,7 @@ def sync_ledger(store: Store, path: Path, lock: Path, at_utc: str) -> list[str]:
         at_utc: Now.
 
     Returns:
-        Names of the runs taken in.
+        Names of the imported runs.
 
     Raises:
         OSError: if the file can't be written; the next call makes up for it.

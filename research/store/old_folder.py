@@ -1,7 +1,7 @@
 """Reads the discovery folder of the older control plane: events.jsonl and state.json, whatever state they are in.
 
-Every line is kept as an event, once; those that tell of a recorded experiment also become runs. What state.json still
-tells of experiments that the log has lost becomes runs too. Scores without a contract are shown and never judged.
+Every line is kept as an event, once; those of recorded experiments also become runs. Experiments that only
+state.json still holds become runs too. Scores without a contract are shown and never judged.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class OldFolder:
 
 
 def import_folder(store: Store, folder: Path, at_utc: str) -> OldFolder:
-    """Takes an older discovery folder in; twice changes nothing.
+    """Imports an older discovery folder; twice changes nothing.
 
     Raises:
         OSError: if a file of it can't be read.
@@ -62,7 +62,7 @@ def import_folder(store: Store, folder: Path, at_utc: str) -> OldFolder:
 
 
 def _texts(folder: Path) -> Iterator[tuple[str, str]]:
-    """The lines of the log and the whole state, each with where it stands."""
+    """Yields the lines of the log and the whole state, each with its place."""
     log, state = folder / EVENTS, folder / STATE
     if log.is_file():
         for number, text in enumerate(log.read_bytes().decode("utf-8", "backslashreplace").split("\n"), 1):
@@ -75,7 +75,7 @@ def _texts(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def _records(name: str, text: str) -> Iterator[tuple[Mapping[str, Any] | None, str]]:
-    """The experiments that a text tells of, or why it can't be read; other events tell of none."""
+    """Yields the experiments in a text, or why it can't be read; other events hold none."""
     try:
         value = json.loads(text, parse_constant=lambda word: None)
     except (ValueError, RecursionError):
@@ -115,18 +115,18 @@ def _of_event(event: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any] | No
 
 
 def _text(value: object) -> str:
-    """A string that can be written anywhere: JSON may spell halves of characters, which no encoding has."""
+    """Returns a string that can be written anywhere: JSON may spell halves of characters, which no encoding has."""
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""
 
 
 def _called(value: object) -> str:
-    """What JSON calls a value."""
+    """Names a value's kind in JSON's words."""
     names = {type(None): "null", bool: "a truth value", str: "a string", list: "a list", dict: "an object"}
     return names.get(type(value), "a number")
 
 
 def _run(record: Mapping[str, Any], at_utc: str) -> Run | None:
-    """A record as a run; a baseline or score of zero is none."""
+    """Makes a run of a record; a score of zero is none."""
     identity = record.get("experiment_id")
     if not isinstance(identity, (str, int)) or isinstance(identity, bool) or identity == "":
         return None
@@ -154,13 +154,13 @@ def _run(record: Mapping[str, Any], at_utc: str) -> Run | None:
         peak_vram_mb=numbers.get("peak_vram_mb"),
         failure=None if scored else Failure("unknown", signature or "unknown", signature),
         counted=False,
-        why="taken in from an older memory; its contract is unknown",
+        why="imported from an older memory; its contract is unknown",
         facts={key: _text(str(record[key])) for key in _SCORE_FACTS if record.get(key) is not None},
     )
 
 
 def _metrics(numbers: Mapping[str, float | None]) -> Metrics | None:
-    """The nine values, None unless all are there."""
+    """Returns the nine values, None unless all are there."""
     whole = {name: value for name in Metrics.__dataclass_fields__ if (value := numbers.get(name)) is not None}
     if len(whole) < len(Metrics.__dataclass_fields__):
         return None

@@ -30,17 +30,17 @@ def read_store(paths: LabPaths, wait_s: float = SETTINGS.busy_timeout_s) -> Stor
     if not paths.memory.exists():
         return Store(None)
     if not _has_content(paths.memory):  # SQLite would take it for a new one and write its tables, which look like ours
-        raise StoreDamaged(f"{paths.memory} is empty (0 bytes).", "Type: research record (it is rebuilt).")
+        raise StoreDamaged(f"{paths.memory} is empty (0 bytes).")
     return Store(paths.memory, wait_s)
 
 
-def open_store(paths: LabPaths, at_utc: str, tell: SetAside) -> Store:
-    """The memory for reading and writing, made, upgraded or rebuilt as needed.
+def open_store(paths: LabPaths, at_utc: str, say: SetAside) -> Store:
+    """Opens the memory for reading and writing, made, upgraded or rebuilt as needed.
 
     Args:
         paths: The checkout.
         at_utc: Now, for the dated name of a damaged file.
-        tell: Takes one sentence for the user, when something was rebuilt.
+        say: Takes one sentence for the user, when something was rebuilt.
 
     Raises:
         StoreNewer, StoreBusy: as their names say.
@@ -57,7 +57,7 @@ def open_store(paths: LabPaths, at_utc: str, tell: SetAside) -> Store:
                 return Store(paths.memory)  # somebody else made or mended it meanwhile
         except StoreDamaged as damage:
             aside = _set_aside(paths.memory, at_utc)
-            tell(f"{damage.what} It is kept as {aside.name}; the memory is rebuilt from results/runs and results.tsv.")
+            say(f"{damage.what} It is kept as {aside.name}; the memory is rebuilt from results/runs and results.tsv.")
         draft = paths.memory.with_name(".memory.new")
         # A killed process leaves the log of a memory that is gone, which SQLite would play into the new one.
         for stale in (draft, *_companions(draft), *_companions(paths.memory)):
@@ -66,12 +66,12 @@ def open_store(paths: LabPaths, at_utc: str, tell: SetAside) -> Store:
             count = rebuild(store, paths, at_utc)
         draft.replace(paths.memory)  # closing the last connection has folded the log in
     if count:
-        tell(f"Taken into the new memory: {count} runs.")
+        say(f"The new memory holds {count} runs.")
     return Store(paths.memory)
 
 
 def _has_content(path: Path) -> bool:
-    """Whether there is a file to open; ours is put in place whole, so an empty one was emptied by something else."""
+    """Checks for a file to open; ours is put in place whole, so an empty one was emptied by something else."""
     return path.exists() and path.stat().st_size > 0
 
 
@@ -108,7 +108,7 @@ def rebuild(store: Store, paths: LabPaths, at_utc: str) -> int:
             else:
                 store.add_run(run)
                 verdicts += folders.read_verdicts(folder) or _verdict_of_line(run, lines)
-        for verdict in sorted(verdicts, key=lambda one: one.created_utc):  # the branch stands on the latest that fell
+        for verdict in sorted(verdicts, key=lambda one: one.created_utc):  # the latest verdict decides the branch's tip
             store.add_verdict(verdict)
         import_ledger_lines(store, lines, at_utc, edits=True)
         place = {line: number for number, line in reversed(list(enumerate(lines)))}
@@ -118,7 +118,7 @@ def rebuild(store: Store, paths: LabPaths, at_utc: str) -> int:
 
 
 def _verdict_of_line(run: Run, lines: tuple[bytes, ...]) -> list[Verdict]:
-    """The verdict that only results.tsv still tells of."""
+    """Restores the verdict that only results.tsv still holds."""
     if not ledger.has_row(run) or ledger.render_row(run, True) not in lines:
         return []
     at_utc = run.finished_utc or run.started_utc

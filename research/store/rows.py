@@ -21,7 +21,7 @@ _FLAGS = frozenset({"counted", "baseline"})
 
 
 def to_plain(record: Run | Verdict | Plan) -> dict[str, Any]:
-    """A record as JSON values."""
+    """Turns a record into JSON values."""
     plain: dict[str, Any] = {}
     for item in fields(record):
         value = getattr(record, item.name)
@@ -38,31 +38,29 @@ def to_plain(record: Run | Verdict | Plan) -> dict[str, Any]:
 
 
 def from_plain(kind: type[Record], plain: Mapping[str, Any]) -> Record:
-    """A record from JSON values; unknown keys are left out, missing ones take their defaults.
+    """Makes a record of JSON values; unknown keys are left out, missing ones take their defaults.
 
     Raises:
         ValueError: if what is needed is missing or of the wrong kind.
     """
-    values: dict[str, Any] = {}
-    for item in fields(kind):
-        if item.name not in plain:
-            continue
-        value = plain[item.name]
-        if item.name in _PARTS and value is not None:
-            value = _PARTS[item.name](**value)
-        elif item.name == "suspect":
-            value = tuple(value)
-        elif item.name in _FLAGS:
-            value = bool(value)
-        values[item.name] = value
+    known = kind.__dataclass_fields__
     try:
-        return kind(**values)
+        return kind(**{name: _value(name, value) for name, value in plain.items() if name in known})
     except TypeError as error:
         raise ValueError(f"not a whole {kind.__name__.lower()}: {error}") from None
 
 
+def _value(name: str, value: Any) -> Any:
+    """Returns a field's value from its JSON value."""
+    if name in _PARTS and value is not None:
+        return _PARTS[name](**value)
+    if name == "suspect":
+        return tuple(value)
+    return bool(value) if name in _FLAGS else value
+
+
 def to_row(record: Run | Verdict | Plan) -> dict[str, Any]:
-    """A record as column values: mappings and parts become JSON text."""
+    """Turns a record into column values: mappings and parts become JSON text."""
     plain = to_plain(record)
     for name, value in plain.items():
         if name in _JSON_FIELDS and value is not None:
@@ -73,21 +71,18 @@ def to_row(record: Run | Verdict | Plan) -> dict[str, Any]:
 
 
 def from_row(kind: type[Record], row: Mapping[str, Any]) -> Record:
-    """A record from column values."""
-    plain = dict(row)
-    for name in _JSON_FIELDS & plain.keys():
-        if plain[name] is not None:
-            plain[name] = json.loads(plain[name])
+    """Reads a record from column values."""
+    plain = {name: json.loads(v) if v is not None and name in _JSON_FIELDS else v for name, v in row.items()}
     return from_plain(kind, plain)
 
 
 def event_from_row(row: Mapping[str, Any]) -> Event:
-    """An event from column values."""
+    """Makes an event of column values."""
     return Event(row["seq"], row["at_utc"], row["kind"], row["run"], json.loads(row["data"]))
 
 
 def finite(value: object) -> float | None:
-    """A number that can be compared, None for everything else (NaN, infinities, words, true)."""
+    """Returns a number that can be compared, None for everything else (NaN, infinities, words, true)."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         return None
     return float(value)

@@ -9,7 +9,7 @@ Migration = Callable[[sqlite3.Connection], None]
 
 
 def m001_runs(db: sqlite3.Connection) -> None:
-    """Runs, verdicts, plans, events: columns are the fields of the records of the same name, mappings are JSON."""
+    """Creates runs, verdicts, plans, events: columns are the fields of the records of that name, mappings JSON."""
     db.execute(
         """
         CREATE TABLE runs (
@@ -112,7 +112,7 @@ def m001_runs(db: sqlite3.Connection) -> None:
 
 
 def m002_ledger(db: sqlite3.Connection) -> None:
-    """The lines of results.tsv as bytes, ours and foreign ones, in order of finish."""
+    """Creates the lines of results.tsv as bytes, ours and foreign ones, in order of finish."""
     db.execute(
         """
         CREATE TABLE ledger (
@@ -125,7 +125,7 @@ def m002_ledger(db: sqlite3.Connection) -> None:
 
 
 def m003_changes(db: sqlite3.Connection) -> None:
-    """What a run's change was, and by how much a verdict tells two configurations apart."""
+    """Adds what a run's change was, and the difference that a verdict found."""
     db.execute("ALTER TABLE runs ADD COLUMN category TEXT NOT NULL DEFAULT ''")
     db.execute("ALTER TABLE runs ADD COLUMN delta TEXT NOT NULL DEFAULT '{}'")
     db.execute("ALTER TABLE runs ADD COLUMN statements_added INTEGER NOT NULL DEFAULT 0")

@@ -79,6 +79,7 @@ def night(request) -> PureNight:
     return some_night(request.param)
 
 
+@pytest.mark.xdist_group("builtin")
 def test_a_hundred_proposals_are_new_sound_and_one_idea_each(night: PureNight):
     memory = night.memory()
     made: dict[str | None, int] = {}
@@ -104,6 +105,7 @@ def test_a_hundred_proposals_are_new_sound_and_one_idea_each(night: PureNight):
     assert {None, "local_tuner", "optimizer_hacker", "architecture_mutator", "simplifier", "contrarian"} <= set(made)
 
 
+@pytest.mark.xdist_group("builtin")
 def test_the_same_seed_makes_the_same_proposal_and_another_another(night: PureNight):
     memory = night.memory()
     plan = experiment(night, "optimizer_hacker")

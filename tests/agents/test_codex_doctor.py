@@ -64,7 +64,8 @@ def test_what_keeps_codex_from_running_the_hooks_is_named_with_its_cure(
 
 def lines(kit: Kit) -> dict[str, Check]:
     """Doctor's lines by name."""
-    return {check.name: check for check in doctor.checks(kit.root, kit.environment)}
+    found = doctor.check_hooks(kit.root, kit.environment) + doctor.check_clients(kit.root, kit.environment)
+    return {check.name: check for check in found}
 
 
 def test_lost_files_and_a_missing_codex_are_said(kit: Kit):

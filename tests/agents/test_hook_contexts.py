@@ -1,9 +1,8 @@
-"""What hooks show of the lab, and what they leave alone: real processes in a real repository."""
+"""What hooks show of the lab, and what they leave alone, in a real repository."""
 
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from research.core.records import Plan
 from research.store.db import Store
 from research.store.open import open_store
 from research.verdict.summary_rows import WARNINGS_SHOWN
-from tests.support.codexkit import EVENTS, context_of, hook, make_codex_kit
+from tests.support.codexkit import EVENTS, answer, answer_to, context_of, feed, make_codex_kit
 from tests.support.labkit import Kit
 
 AT = "2026-01-01T00:00:00Z"
@@ -45,19 +44,9 @@ def a_plan(name: str = "p1", emitter: str = "contrarian", phase: str = "recombin
     return Plan(name, AT, emitter, "optimizer", None, "experiment", "because of this", details=details)
 
 
-def feed(kit: Kit, event: str, text: bytes) -> bytes:
-    """Feeds a hook any text; what it prints."""
-    command = json.loads((kit.root / ".codex/hooks.json").read_text())["hooks"][event][0]["hooks"][0]["command"]
-    done = subprocess.run(
-        ["/bin/bash", "-c", command], cwd=kit.root, input=text, capture_output=True, env=kit.environment, check=False
-    )
-    assert done.returncode == 0
-    return done.stdout
-
-
 def started(kit: Kit) -> str:
     """What SessionStart says."""
-    return context_of(hook(kit, "SessionStart", source="startup"))
+    return context_of(answer(kit, "SessionStart", source="startup"))
 
 
 def warnings_in(text: str) -> list[str]:
@@ -78,7 +67,7 @@ def warnings_in(text: str) -> list[str]:
 
 
 def test_a_session_begins_with_the_plan_that_is_pending_now(kit: Kit):
-    kit.run()
+    kit.measure()
     replan(kit, a_plan())
     text = started(kit)
     shown = [line for line in text.split("\n") if line.startswith("Plan:")]
@@ -93,7 +82,7 @@ def test_a_session_begins_with_the_plan_that_is_pending_now(kit: Kit):
 
 
 def test_a_session_begins_with_the_warnings_that_the_summary_prints(kit: Kit):
-    kit.run()
+    kit.measure()
     kit.research("settle")
     assert warnings_in(started(kit)) == []
     replan(kit, a_plan())
@@ -102,12 +91,12 @@ def test_a_session_begins_with_the_warnings_that_the_summary_prints(kit: Kit):
     assert isinstance(told, list)
     assert len(told) == 2
     assert warnings_in(started(kit)) == told
-    kit.run()
+    kit.measure()
     assert warnings_in(started(kit)) == kit.json("summary")["warnings"]
 
 
 def test_warnings_of_the_history_stay_behind_those_of_head(kit: Kit):
-    kit.run()
+    kit.measure()
     rows = [
         ["Best", "0.5"],
         ["Plan", "old"],
@@ -128,7 +117,7 @@ def test_warnings_of_the_history_stay_behind_those_of_head(kit: Kit):
 
 
 def test_a_summary_of_an_earlier_form_is_as_none(kit: Kit):
-    kit.run()
+    kit.measure()
     with memory(kit) as store:
         store.set_fact(f"summary:{BRANCH}", "Baseline:    0.9\nPlan: old")
     text = started(kit)
@@ -152,14 +141,14 @@ def test_a_fresh_lab_says_that_there_is_no_baseline_and_no_best_yet(kit: Kit):
 
 
 def test_a_prompt_gets_the_best_the_phase_and_the_rules(kit: Kit):
-    fresh = context_of(hook(kit, "UserPromptSubmit", prompt="hello"))
+    fresh = context_of(answer(kit, "UserPromptSubmit", prompt="hello"))
     assert "no best yet" in fresh
     assert "Phase: baseline" in fresh
     assert "off until" in fresh
-    kit.run()
+    kit.measure()
     started(kit)  # shows the review
     replan(kit, a_plan())
-    text = context_of(hook(kit, "UserPromptSubmit", prompt="hello"))
+    text = context_of(answer(kit, "UserPromptSubmit", prompt="hello"))
     best = kit.json("summary")["best"]
     assert isinstance(best, dict)
     assert f"Best: {best['mean']:.6f} [" in text
@@ -179,7 +168,7 @@ def test_a_prompt_gets_the_best_the_phase_and_the_rules(kit: Kit):
 def test_nothing_is_done_with_what_is_no_object_and_the_log_says_so(kit: Kit, text: bytes):
     assert kit.research("autonomy", "on").code == 0
     for event in EVENTS:
-        assert feed(kit, event, text) == b""
+        assert answer_to(kit, event, text) == b""
     assert kit.json("autonomy", "status")["continuations"] == 0
     log = (kit.root / "results/discovery/hooks.log").read_text().splitlines()
     assert len(log) == len(EVENTS)

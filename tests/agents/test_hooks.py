@@ -1,4 +1,7 @@
-"""The five hooks as Codex runs them: real processes, fed payloads, in a real repository with real runs."""
+"""The five hooks in a real repository with real runs, fed payloads.
+
+Where the process is what is tested they run as Codex runs them, in a shell; elsewhere inside the test's own process.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,19 @@ import pytest
 
 from research.agents import autonomy
 from research.core.paths import LabPaths
-from research.core.records import Plan
+from research.core.records import RUN_SEED, Plan
 from research.store.open import open_store
-from tests.support.codexkit import EVENTS, context_of, denial_of, hook, make_codex_kit
+from tests.support.codexkit import (
+    EVENTS,
+    answer,
+    answer_to,
+    command_of,
+    context_of,
+    denial_of,
+    feed,
+    hook,
+    make_codex_kit,
+)
 from tests.support.labkit import CHECKOUT, Kit, wait_for
 
 RUN = "python scripts/run_experiment.py --backend local -- uv run train.py > run.log 2>&1"
@@ -32,11 +45,24 @@ def kit(tmp_path: Path) -> Kit:
 
 def order(kit: Kit, said: str = "") -> str:
     """What Stop says."""
-    answer = hook(kit, "Stop", stop_hook_active=True, last_assistant_message=said or str(time.monotonic_ns()))
-    if answer is None:
+    return order_in(answer(kit, "Stop", stop_hook_active=True, last_assistant_message=said or _new_words()))
+
+
+def order_as_codex_asks(kit: Kit) -> str:
+    """What Stop says when it is run as Codex runs it."""
+    return order_in(hook(kit, "Stop", stop_hook_active=True, last_assistant_message=_new_words()))
+
+
+def order_in(said: dict[str, object] | None) -> str:
+    """The order in an answer of Stop, "" without one."""
+    if said is None:
         return ""
-    assert set(answer) <= {"decision", "reason", "systemMessage"}
-    return str(answer.get("reason") or answer["systemMessage"])
+    assert set(said) <= {"decision", "reason", "systemMessage"}
+    return str(said.get("reason") or said["systemMessage"])
+
+
+def _new_words() -> str:
+    return str(time.monotonic_ns())
 
 
 def turn_on(kit: Kit, *options: str) -> None:
@@ -51,37 +77,38 @@ def log(kit: Kit) -> str:
 
 
 def test_a_night_of_orders(kit: Kit):
-    assert order(kit) == ""
-    answer = hook(kit, "UserPromptSubmit", prompt="Go autonomous. Never stop, do not pause to ask me.")
-    assert "now on" in context_of(answer)
-    assert "no baseline" in order(kit)
-    assert RUN in order(kit)
-    assert kit.run().code == 0
-    assert "Carry that out in git" in order(kit) or "settled" in order(kit) or "experiment" in order(kit)
+    assert order_as_codex_asks(kit) == ""
+    told = hook(kit, "UserPromptSubmit", prompt="Go autonomous. Never stop, do not pause to ask me.")
+    assert "now on" in context_of(told)
+    assert "no baseline" in order_as_codex_asks(kit)
+    assert RUN in order_as_codex_asks(kit)
+    assert kit.measure().code == 0
+    text = order_as_codex_asks(kit)
+    assert "Carry that out in git" in text or "settled" in text or "experiment" in text
     kit.research("settle")
-    text = order(kit)  # the plan's brief, or that the baseline is to be measured again
-    assert "One idea, train.py only" in text or "research replicate" in text
+    text = order_as_codex_asks(kit)
+    assert "One idea, train.py only" in text  # ideas come before replicates
     kit.write(val=0.98)
-    assert "not committed" in order(kit)
+    assert "not committed" in order_as_codex_asks(kit)
     kit.git("commit", "-qam", "exp: better [emitter=simplifier]")
-    text = order(kit)
+    text = order_as_codex_asks(kit)
     assert "not measured yet" in text
     assert '"exp: better [emitter=simplifier]"' in text
-    kit.run()
-    text = order(kit)
+    kit.measure()
+    text = order_as_codex_asks(kit)
     assert "replicate" in text or "settle" in text
     assert log(kit) == ""
 
 
 def test_a_loser_that_was_reset_away_is_never_ordered_again(kit: Kit):
     turn_on(kit)
-    kit.run()
+    kit.measure()
     kit.research("settle")
     best = kit.commit("exp: good [emitter=simplifier]", val=0.90)
-    name = kit.run().end["run"]
+    name = kit.measure().end["run"]
     kit.research("decide", str(name), "keep", "--why", "test")
     kit.commit("exp: bad [emitter=contrarian]", val=1.5)
-    kit.run()
+    kit.measure()
     kit.git("reset", "-q", "--hard", best)
     order(kit)  # tells of the run
     texts = [order(kit) for _ in range(3)]
@@ -91,7 +118,7 @@ def test_a_loser_that_was_reset_away_is_never_ordered_again(kit: Kit):
 
 def test_a_plan_with_its_brief_is_ordered_and_bounded(kit: Kit):
     turn_on(kit)
-    kit.run()
+    kit.measure()
     kit.research("settle")
     with open_store(LabPaths(kit.root), "2026-01-01T00:00:00Z", print) as store:
         if pending := store.pending_plan():
@@ -109,10 +136,10 @@ def test_a_plan_with_its_brief_is_ordered_and_bounded(kit: Kit):
 
 def test_an_order_stays_short_beside_a_review(kit: Kit):
     turn_on(kit)
-    kit.run()
+    kit.measure()
     kit.research("settle")
     kit.commit("exp: worse [emitter=contrarian]", val=1.5)
-    kit.run()
+    kit.measure()
     kit.research("settle")
     with open_store(LabPaths(kit.root), "2026-01-01T00:00:00Z", print) as store:
         while pending := store.pending_plan():
@@ -122,15 +149,49 @@ def test_an_order_stays_short_beside_a_review(kit: Kit):
         store.add_plan(Plan("p1", at, "contrarian", None, None, "experiment", "why", details=details))
     text = order(kit)
     assert "has finished" in text
-    if "long long" in text:  # else the baseline is to be measured again
-        assert RUN in text
+    assert "long long" in text
+    assert RUN in text
     assert len(text) < 4_000
 
 
+def plan_instead(kit: Kit, kind: str, parent: str | None, seed: int) -> None:
+    """Puts a plan with the seed of its run in place of the pending ones."""
+    at = "2026-01-01T00:00:00Z"
+    with open_store(LabPaths(kit.root), at, print) as store:
+        while pending := store.pending_plan():
+            store.close_plan(pending.plan, at, None)
+        details = {"branch": "autoresearch/try", RUN_SEED: str(seed)}
+        store.add_plan(Plan(f"p{kind}{parent}{seed}", at, None, None, parent, kind, "why", details=details))  # type: ignore[arg-type]
+
+
+def test_an_order_names_the_seed_of_an_idea_where_it_is_not_the_usual_one(kit: Kit):
+    turn_on(kit)
+    kit.measure()
+    kit.research("settle")
+    plan_instead(kit, "experiment", kit.head(), 43)
+    assert RUN.replace("--backend local", "--backend local --seed 43") in order(kit)
+    plan_instead(kit, "experiment", kit.head(), 42)
+    assert RUN in order(kit)
+
+
+def test_an_undecided_change_has_the_best_so_far_measured_first_where_that_is_planned(kit: Kit):
+    """The plan knows which of the two needs a run, and on which seed; the order is its, not the verdict's."""
+    turn_on(kit)
+    base = kit.head()
+    kit.measure()
+    kit.research("settle")
+    change = kit.commit("exp: far better", val=0.5)
+    kit.measure()
+    assert kit.json("last-review")["text"].count("INVESTIGATE") == 1  # type: ignore[attr-defined]
+    for parent, seed in ((base, 43), (change, 43)):
+        plan_instead(kit, "replicate", parent, seed)
+        assert f"uv run research replicate {parent[:7]} --seed {seed} > run.log 2>&1" in order(kit)
+
+
 def test_reviews_are_shown_once_by_whichever_hook_comes_first(kit: Kit):
-    kit.run()
+    kit.measure()
     answers = [
-        context_of(hook(kit, event, **payload))
+        context_of(answer(kit, event, **payload))
         for event, payload in (
             ("PreToolUse", {"tool_name": "Bash", "tool_input": {"command": "ls"}}),
             ("PostToolUse", {"tool_name": "Bash", "tool_input": {"command": "ls"}, "tool_response": ""}),
@@ -143,11 +204,10 @@ def test_reviews_are_shown_once_by_whichever_hook_comes_first(kit: Kit):
 
 
 def test_a_review_is_shown_once_to_hooks_that_run_at_once(kit: Kit):
-    kit.run()
-    command = json.loads((kit.root / ".codex/hooks.json").read_text())["hooks"]["PostToolUse"][0]["hooks"][0]["command"]
+    kit.measure()
     children = [
-        subprocess.Popen(["/bin/bash", "-c", command], cwd=kit.root, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                         env=kit.environment)
+        subprocess.Popen(["/bin/bash", "-c", command_of(kit, "PostToolUse")], cwd=kit.root, env=kit.environment,
+                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         for _ in range(6)
     ]  # fmt: skip
     outputs = [child.communicate(b'{"tool_name": "Bash"}')[0] for child in children]
@@ -157,7 +217,7 @@ def test_a_review_is_shown_once_to_hooks_that_run_at_once(kit: Kit):
 def after_tool(kit: Kit) -> str:
     """What PostToolUse says."""
     payload = {"tool_name": "Bash", "tool_input": {"command": "ls"}, "tool_response": ""}
-    return context_of(hook(kit, "PostToolUse", **payload))
+    return context_of(answer(kit, "PostToolUse", **payload))
 
 
 @pytest.mark.parametrize("recorded", [True, False], ids=["with a memory", "without"])
@@ -180,15 +240,15 @@ def test_changed_fixed_files_are_named_once_with_the_command_that_restores_them(
     assert "prepare.py" in after_tool(kit)  # again, since they were restored in between
     kit.git("checkout", "-q", "main")
     if recorded:
-        hook(kit, "UserPromptSubmit", prompt="stop")
+        answer(kit, "UserPromptSubmit", prompt="stop")
     assert after_tool(kit) == ""
 
 
 def test_a_run_shows_its_own_review_where_its_verdict_changes_an_earlier_one_too(kit: Kit):
-    first, second = kit.run().end["run"], None
+    first, second = kit.measure().end["run"], None
     after_tool(kit)
     kit.commit("exp: other [emitter=simplifier]", val=0.98)
-    second = kit.run().end["run"]
+    second = kit.measure().end["run"]
     with open_store(LabPaths(kit.root), "2026-01-01T00:00:00Z", print) as store:
         verdict = store.verdict(str(first))
         assert verdict is not None
@@ -200,7 +260,7 @@ def test_a_run_shows_its_own_review_where_its_verdict_changes_an_earlier_one_too
 def test_a_refused_launch_is_named_in_the_next_order(kit: Kit):
     turn_on(kit)
     (kit.root / "prepare.py").write_text("x = 1\n")
-    refused = kit.run()
+    refused = kit.measure()
     assert refused.code == 3
     (kit.root / "run.log").write_text(refused.out + refused.err)
     assert "The last launch was refused" in order(kit)
@@ -216,7 +276,7 @@ def test_a_run_in_progress_is_waited_for_and_is_no_crash(kit: Kit):
     try:
         text = order(kit)
         assert "still in progress" in text  # beyond the limit too
-        began = context_of(hook(kit, "SessionStart", source="compact"))
+        began = context_of(answer(kit, "SessionStart", source="compact"))
         assert "is in progress: start nothing else" in began
         assert "without a result" not in began
         assert "yield_time_ms 300000" in text
@@ -233,11 +293,11 @@ def test_hooks_leave_other_branches_alone(kit: Kit):
     kit.git("checkout", "-q", "main")
     assert order(kit) == ""
     edit = {"tool_name": "Bash", "tool_input": {"command": "sed -i s/a/b/ research/lab/lab.py"}}
-    assert denial_of(hook(kit, "PreToolUse", **edit)) != ""  # autonomy is on
-    hook(kit, "UserPromptSubmit", prompt="stop")
-    assert denial_of(hook(kit, "PreToolUse", **edit)) == ""
+    assert denial_of(answer(kit, "PreToolUse", **edit)) != ""  # autonomy is on
+    answer(kit, "UserPromptSubmit", prompt="stop")
+    assert denial_of(answer(kit, "PreToolUse", **edit)) == ""
     kit.git("checkout", "-q", "autoresearch/try")
-    assert denial_of(hook(kit, "PreToolUse", **edit)) != ""
+    assert denial_of(answer(kit, "PreToolUse", **edit)) != ""
     kit.git("checkout", "-q", "--detach")
     turn_on(kit)
     assert order(kit) == ""
@@ -249,7 +309,7 @@ def test_the_loop_ends_when_nothing_changes_and_continue_resumes_it(kit: Kit):
     assert "Nothing changed" in texts[3]
     assert texts[4:] == ["", ""]
     assert kit.json("autonomy", "status")["enabled"] is False
-    assert "now on" in context_of(hook(kit, "UserPromptSubmit", prompt="continue"))
+    assert "now on" in context_of(answer(kit, "UserPromptSubmit", prompt="continue"))
     assert "baseline" in order(kit, "the same words")
 
 
@@ -262,7 +322,7 @@ def test_new_words_alone_do_not_keep_it_going_for_ever(kit: Kit):
 
 def test_limits_let_go_with_a_reason(kit: Kit):
     turn_on(kit, "--runs", "1")
-    kit.run()
+    kit.measure()
     assert "limit of 1 runs" in order(kit)
     assert order(kit) == ""
     state = autonomy.Autonomy(enabled=True, hours=2.0, usd=5.0)
@@ -286,35 +346,34 @@ def test_the_backend_is_this_labs(kit: Kit):
 
 
 def test_session_start_says_where_things_stand(kit: Kit):
-    kit.run()
+    kit.measure()
     for source in ("startup", "compact", "clear"):
-        text = context_of(hook(kit, "SessionStart", source=source))
+        text = context_of(answer(kit, "SessionStart", source=source))
         assert f"session {source}" in text
         assert "autoresearch/try" in text
         assert "1.2345678" not in text
-    assert "1.2345678" not in context_of(hook(kit, "UserPromptSubmit", prompt="hi"))
+    assert "1.2345678" not in context_of(answer(kit, "UserPromptSubmit", prompt="hi"))
 
 
 ODD = ["", "{", "[]", "null", '{"tool_input": 3}', '{"tool_name": "Bash", "cwd": 5}', "\xff"]
 
 
 @pytest.mark.parametrize("event", EVENTS)
-@pytest.mark.parametrize("text", ODD)
-def test_odd_payloads_do_no_harm(kit: Kit, event: str, text: str):
-    command = json.loads((kit.root / ".codex/hooks.json").read_text())["hooks"][event][0]["hooks"][0]["command"]
-    done = subprocess.run(
-        ["/bin/bash", "-c", command], cwd=kit.root, input=text.encode("latin-1"), capture_output=True,
-        env=kit.environment, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0
-    assert done.stdout == b"" or isinstance(json.loads(done.stdout), dict)
+def test_odd_payloads_do_no_harm(kit: Kit, event: str):
+    for text in ODD:
+        printed = answer_to(kit, event, text.encode("latin-1"))
+        assert printed == b"" or isinstance(json.loads(printed), dict)
+
+
+def test_a_hook_that_is_fed_no_utf_8_does_no_harm(kit: Kit):
+    assert feed(kit, "PreToolUse", b"\xff") == b""
 
 
 def test_a_stop_that_can_not_be_noted_is_not_lost_in_silence(kit: Kit):
     turn_on(kit)
     with sqlite3.connect(kit.root / "results/discovery/memory.db", isolation_level=None) as writer:
         writer.execute("BEGIN IMMEDIATE")
-        text = context_of(hook(kit, "UserPromptSubmit", prompt="stop"))
+        text = context_of(answer(kit, "UserPromptSubmit", prompt="stop"))
         writer.execute("ROLLBACK")
     assert "could not be turned" in text
     assert "research autonomy" in text
@@ -322,12 +381,12 @@ def test_a_stop_that_can_not_be_noted_is_not_lost_in_silence(kit: Kit):
 
 def test_runs_by_hand_that_can_not_be_recorded_keep_no_hook_from_its_work(kit: Kit):
     turn_on(kit)
-    kit.run()
+    kit.measure()
     folder = kit.root / "results" / "runs" / "hand-20260101T000000Z-1"
     folder.mkdir()
     shutil.copy(next((kit.root / "results" / "runs").glob("*/score.json")), folder)
     (kit.root / "research/lab/lab.py").write_text("def (")
-    assert order(kit) != ""
+    assert order_as_codex_asks(kit) != ""
     hook(kit, "UserPromptSubmit", prompt="stop")
     with open_store(LabPaths(kit.root), "2026-01-01T00:00:00Z", print) as store:
         assert not autonomy.load(store).enabled
@@ -337,7 +396,7 @@ def test_runs_by_hand_that_can_not_be_recorded_keep_no_hook_from_its_work(kit: K
 @pytest.mark.parametrize("end", [[], ["--runs", "1"]], ids=["goes on", "has come to its limit"])
 def test_a_switch_turned_off_while_stop_looks_around_stays_off(kit: Kit, end: list[str]):
     turn_on(kit, *end)
-    kit.run()
+    kit.measure()
     mark, git = kit.home / "asked", Path(kit.environment["PATH"].split(":")[0]) / "git"
     git.write_text(
         f"#!/bin/sh\nif mkdir {mark} 2> /dev/null; then\n"
@@ -362,7 +421,7 @@ OTHERS = [
 
 @pytest.mark.parametrize("payload", OTHERS)
 def test_payloads_of_other_versions_are_read_too(kit: Kit, payload: dict[str, object]):
-    assert denial_of(hook(kit, "PreToolUse", **payload)) != ""
+    assert denial_of(answer(kit, "PreToolUse", **payload)) != ""
 
 
 def _break_store(kit: Kit) -> None:
@@ -375,33 +434,30 @@ def _break_package(kit: Kit) -> None:
 
 
 def _remove_scripts(kit: Kit) -> None:
-    shutil.rmtree(kit.root / ".codex/hooks")
+    shutil.rmtree(kit.root / ".codex/hooks", ignore_errors=True)
 
 
 def _no_python(kit: Kit) -> None:
     tools = kit.root.parent / "few"
-    tools.mkdir()
-    for name in ("sh", "bash", "date", "mkdir", "git"):
-        (tools / name).symlink_to(str(shutil.which(name)))
+    if not tools.exists():
+        tools.mkdir()
+        for name in ("sh", "bash", "date", "mkdir", "git"):
+            (tools / name).symlink_to(str(shutil.which(name)))
     kit.environment["PATH"] = str(tools)
 
 
 @pytest.mark.parametrize("harm", [_break_store, _break_package, _remove_scripts, _no_python])
-@pytest.mark.parametrize("event", EVENTS)
-def test_no_harm_to_the_lab_stops_the_agent(kit: Kit, event: str, harm):
-    commands = json.loads((kit.root / ".codex/hooks.json").read_text())["hooks"][event][0]["hooks"][0]["command"]
-    harm(kit)
+def test_no_harm_to_the_lab_stops_the_agent(kit: Kit, harm):
     payload = json.dumps({"tool_name": "Bash", "tool_input": {"command": "ls"}, "prompt": "go autonomous"})
-    done = subprocess.run(
-        ["/bin/bash", "-c", commands], cwd=kit.root, input=payload.encode(), capture_output=True,
-        env=kit.environment, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0
-    assert done.stdout == b"" or isinstance(json.loads(done.stdout), dict)
-    if harm in (_break_package, _no_python):
-        assert done.stdout == b""
-    if harm is not _remove_scripts:
-        assert log(kit) != ""
+    for event in EVENTS:
+        harm(kit)
+        printed = feed(kit, event, payload.encode())
+        assert printed == b"" or isinstance(json.loads(printed), dict)
+        if harm in (_break_package, _no_python):
+            assert printed == b""
+        if harm is not _remove_scripts:
+            assert log(kit) != ""
+            (kit.root / "results/discovery/hooks.log").unlink()
 
 
 def test_hooks_work_from_a_subfolder(kit: Kit):
@@ -433,7 +489,7 @@ def test_hooks_start_with_the_projects_own_python(kit: Kit):
 
 def test_no_hook_loads_more_than_the_standard_library(kit: Kit):
     turn_on(kit)
-    kit.run()
+    kit.measure()
     code = (
         "import io, sys; sys.path.insert(0, sys.argv[1]); from research.agents.hooks.entry import EVENTS, run\n"
         "for name in EVENTS:\n"

@@ -43,7 +43,7 @@ def test_the_code_in_flight_is_known_and_not_run_twice(tmp_path: Path):
         state = from_json(store.fact(FACT))
         assert state is not None
         editor = Stubborn(lab)
-        night = Night(lab, state, editor, slots(2, "scripted", {}), Request(()), print)
+        night = Night(lab, state, editor, slots(2, lab.make_backend("scripted", {}), {}), Request(()), print)
         job = night._planned(store, Signals())
         code = night._code_of(job.commit)
         assert code not in editor.orders[0].memory.fingerprints

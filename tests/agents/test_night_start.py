@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import time
 from pathlib import Path
 
@@ -25,11 +24,9 @@ def kit(tmp_path: Path) -> NightKit:
 
 def out_of(kit: NightKit, *words: str) -> list[str]:
     """The lines of a night that comes to its end."""
-    done = subprocess.run(
-        kit.command(*NIGHT, *words), cwd=kit.root, capture_output=True, text=True, env=kit.environment
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout.splitlines()
+    done = kit.printed(*NIGHT, *words)
+    assert done.code == 0, done.out + done.err
+    return done.out.splitlines()
 
 
 # What keeps it from beginning -----------------------------------------------------------------------------------
@@ -89,7 +86,7 @@ def test_it_says_that_the_first_run_is_going_on(kit: NightKit):
 
 def test_its_end_says_what_was_found(tmp_path: Path):
     heard = tmp_path / "heard"
-    kit = make_night_kit(tmp_path, ["noise", "noise", *[{"kind": "win", "by": -0.05}] * 2])
+    kit = make_night_kit(tmp_path, ["noise", "noise", *[{"kind": "win", "by": -0.012}] * 2])
     tell = f'[ "$AUTORESEARCH_EVENT" != end ] || cat >> {heard}'
     assert "beats the baseline yet" in out_of(kit, "--max-runs", "2", "--notify", tell)[-2]
     time.sleep(1.1)  # a night knows its runs by when they began, in whole seconds

@@ -34,7 +34,7 @@ def resumed(before: NightState, wanted: Limits) -> NightState:
     """A night that is taken up on the next day, two runs on record."""
     times = {"started_utc": "2026-01-01T01:00:00Z", "finished_utc": "2026-01-01T01:30:00Z"}
     runs = [replace(run(number), **times) for number in (1, 2)]
-    return resume.taken_up(before, replace(before, limits=wanted), runs, NEXT_DAY)
+    return resume.resumed(before, replace(before, limits=wanted), runs, NEXT_DAY)
 
 
 def stop(kit: NightKit, number: signal.Signals, *words: str, rows: int = 2) -> None:
@@ -73,8 +73,8 @@ def test_a_pause_is_not_counted_as_work():
     state = resumed(replace(CUT, alive_utc="2026-01-01T02:12:00Z"), Limits(hours=8.0))
     assert worked_s(state, NEXT_DAY) == pytest.approx(2.2 * 3600)
     assert limits.reached(state.limits, worked_s(state, NEXT_DAY), 2, (), 0.0, NO_COST) is None
-    assert "(taken up again after 2 runs, 5.8 hours left)" in resume.opening(state, NEXT_DAY)
-    again = resume.taken_up(state, state, [], NEXT_DAY + timedelta(hours=1))
+    assert "(resumed after 2 runs, 5.8 hours left)" in resume.opening(state, NEXT_DAY)
+    again = resume.resumed(state, state, [], NEXT_DAY + timedelta(hours=1))
     assert worked_s(again, NEXT_DAY + timedelta(hours=2)) == pytest.approx(3.2 * 3600)
     over = NEXT_DAY + timedelta(hours=5.9)
     assert limits.reached(state.limits, worked_s(state, over), 2, (), 0.0, NO_COST) == "8 hours are over (--hours)"
@@ -100,7 +100,7 @@ def test_watch_shows_the_hours_at_work():
 
 def test_what_is_left_is_told_for_every_limit():
     state = replace(resumed(replace(CUT, alive_utc=BEGUN), Limits(3, 0.5, 20.0)), usd=1.5)
-    assert "(taken up again after 2 runs, 1 run and 30 minutes and $18.50 left)" in resume.opening(state, NEXT_DAY)
+    assert "(resumed after 2 runs, 1 run and 30 minutes and $18.50 left)" in resume.opening(state, NEXT_DAY)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
@@ -116,7 +116,7 @@ def test_taken_up_a_day_later_it_has_its_hours_left(tmp_path: Path, number: sign
 
     stored(kit, started_utc=earlier(state.started_utc), alive_utc=earlier(state.alive_utc))
     first = said(kit, "--hours", "1", "--max-runs", str(state.runs + 3))
-    assert re.search(r"taken up again after \d runs, \d runs and (59|60) minutes left", first), first
+    assert re.search(r"resumed after \d runs, \d runs and (59|60) minutes left", first), first
     ended = stored(kit)
     assert ended.runs == state.runs + 3
     assert "--max-runs" in str(ended.stop_reason)
@@ -174,6 +174,6 @@ def test_policy_and_seed_apply_to_the_whole_of_a_night(tmp_path: Path):
     ended = stored(kit, finished_utc=None)
     assert (ended.policy, ended.seed) == ("greedy", 9)
     again = ("--max-runs", "3", "--policy", "greedy", "--seed", "9")
-    assert "taken up again after 1 run, 2 runs left" in said(kit, *again)
+    assert "resumed after 1 run, 2 runs left" in said(kit, *again)
     with Lab(LabPaths(kit.root), environment=kit.environment).open_as_it_is() as store:
         assert (store.fact(POLICY_FACT), store.fact(SEED_FACT)) == ("greedy", "9")

@@ -11,7 +11,7 @@ from research.core.paths import LabPaths
 from research.core.records import Plan
 from research.store.db import Store
 from research.store.open import open_store
-from tests.support.codexkit import context_of, hook, make_codex_kit
+from tests.support.codexkit import answer, context_of, make_codex_kit
 from tests.support.labkit import Kit
 
 AT = "2026-01-01T00:00:00Z"
@@ -22,7 +22,7 @@ def kit(tmp_path: Path) -> Kit:
     """A repository with the hooks, autonomy on, a run and the plan that followed it."""
     kit = make_codex_kit(tmp_path)
     assert kit.research("autonomy", "on").code == 0
-    kit.run()
+    kit.measure()
     kit.research("settle")
     assert pending(kit) is not None
     return kit
@@ -45,7 +45,7 @@ def turn(kit: Kit, way: str, how: str) -> None:
         assert kit.research("autonomy", way).code == 0
     else:
         prompt = {"on": "start the loop", "off": "stop the loop"}[way]
-        assert f"now {way}" in context_of(hook(kit, "UserPromptSubmit", prompt=prompt))
+        assert f"now {way}" in context_of(answer(kit, "UserPromptSubmit", prompt=prompt))
     assert kit.json("autonomy", "status")["enabled"] is (way == "on")
 
 
@@ -67,7 +67,7 @@ def test_turned_off_the_plan_is_dropped_and_another_is_made_later(kit: Kit, how:
     turn(kit, "on", how)
     if how == "phrase":  # a hook plans nothing
         assert pending(kit) is None
-        assert kit.run("--seed", "7").end["outcome"] == "scored"
+        assert kit.measure("--seed", "7").end["outcome"] == "scored"
     after = pending(kit)
     assert after is not None
     assert after.plan not in closed
@@ -101,7 +101,7 @@ def test_a_stop_is_heard_where_the_plan_can_not_be_dropped(kit: Kit):
 
 def test_what_limits_hold_is_said_when_the_switch_or_they_change(kit: Kit):
     def said(prompt: str) -> str:
-        return context_of(hook(kit, "UserPromptSubmit", prompt=prompt)).split("\n")[0]
+        return context_of(answer(kit, "UserPromptSubmit", prompt=prompt)).split("\n")[0]
 
     turn(kit, "off", "verb")
     assert said("start the loop for 20 runs").endswith("Limits: 20 runs, 24 hours.")

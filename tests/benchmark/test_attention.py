@@ -62,6 +62,7 @@ def choose(wanted: str, compiled=lambda f: f):
     return attention.choose(wanted, [8, 32], 0.3, torch.randn(3, 2, 32, 2, 16), compiled)
 
 
+@pytest.mark.long
 def test_flash_attention_3_agrees_with_torchs_own_results_and_gradients(package):
     name, attend = choose("fa3", lambda f: torch.compile(f, backend="aot_eager"))
     assert name == "fa3"

@@ -117,6 +117,7 @@ def test_kernels_that_differ_are_not_used_and_a_line_says_why(capsys, monkeypatc
     assert all("is not used: Disagreement: its answers differ from the plain function's by" in line for line in lines)
 
 
+@pytest.mark.long
 def test_the_kernels_give_what_plain_pytorch_gives(environment):
     pytest.importorskip("triton")
     done = run(ROOT / "tests" / "support" / "interpreted_kernels.py", environment, str(ROOT / "train.py"))

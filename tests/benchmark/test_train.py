@@ -52,6 +52,7 @@ def summary_of(output: str) -> list[tuple[str, str]]:
     return [(key, value.strip()) for key, _, value in (line.partition(":") for line in lines[at:])]
 
 
+@pytest.mark.long
 def test_a_run_prints_its_summary_and_leaves_its_score(environment, tmp_path):
     done = run(TRAIN, environment | {"AUTORESEARCH_SEED": "7"})
     assert done.returncode == contract.EXIT_SCORED, done.stderr
@@ -112,6 +113,7 @@ def test_a_train_py_that_changes_its_contract_is_not_scored(environment, tmp_pat
     ]  # fmt: skip
 
 
+@pytest.mark.long
 def test_a_run_by_hand_in_a_clean_clone_gets_a_folder_of_its_own(environment, tmp_path):
     clone = tmp_path / "clone"
     clone.mkdir()

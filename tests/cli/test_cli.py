@@ -10,27 +10,52 @@ from pathlib import Path
 import pytest
 from support.labkit import Kit, kit
 
-from research.cli.main import app, run
+from research.cli.main import VERBS, run
 from research.store.ledger import render
 
 __all__ = ["kit"]
 
-VERBS = sorted(command.name or "" for command in app.registered_commands)
-
 
 def test_the_verbs_are_there():
-    assert {"decide", "export", "import", "parse-run", "record", "replicate", "settle"} <= set(VERBS)
+    assert {"decide", "export", "import", "parse-run", "record", "replicate", "settle"} <= VERBS.keys()
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", list(VERBS))
 def test_every_verb_has_help_and_json(verb: str, capsys: pytest.CaptureFixture[str]):
     assert run([verb, "--help"]) == 0
     text = capsys.readouterr().out
     assert "--json" in text
     assert len(text.splitlines()) > 3
+    assert " ".join(VERBS[verb][1].split()) in " ".join(text.split())
 
 
-@pytest.mark.parametrize("arguments", [["nonsense"], ["settle", "--nonsense"], ["decide"], ["decide", "x", "maybe"]])
+def test_the_help_of_all_verbs_imports_none_of_them():
+    code = "import sys; from research.cli.main import run; run(['--help']); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    verbs = {f"research.cli.{module}" for module, _ in VERBS.values()}
+    assert not (verbs | {"sqlite3", "research.lab", "research.runs"}) & set(loaded)
+
+
+@pytest.mark.parametrize("verb", ["summary", "archive", "next", "last-review", "parse-run", "noise", "autonomy"])
+def test_a_reading_verb_imports_nothing_heavy(verb: str, kit: Kit):
+    """What a verdict leaves on record is read without the posterior."""
+    kit.measure()
+    code = f"import sys; from research.cli.main import run; run(['{verb}']); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=kit.root, env=kit.environment, capture_output=True)
+    loaded = set(done.stdout.decode().split())
+    assert "research.cli.kit" in loaded
+    assert not loaded & {"numpy", "rich", "jinja2", "modal", "optuna", "torch", "pyarrow", "requests", "tiktoken"}
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]):
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("research, version ")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["nonsense"], ["settle", "--nonsense"], ["decide"], ["decide", "x", "maybe"], ["night", "--hours", "nan"]],
+)
 def test_wrong_usage_exits_2(arguments: list[str], capsys: pytest.CaptureFixture[str]):
     assert run(arguments) == 2
     seen = capsys.readouterr()
@@ -64,7 +89,7 @@ def test_errors_are_one_object_or_one_line(tmp_path: Path, monkeypatch, capsys: 
 
 
 def test_parse_run_from_below(kit: Kit):
-    kit.run()
+    kit.measure()
     log = kit.folders()[0] / "run.log"
     (kit.root / "run.log").write_bytes(log.read_bytes())
     below = kit.root / "docs"
@@ -88,7 +113,7 @@ def test_parse_run_without_a_log(kit: Kit):
 
 
 def test_every_json_object_begins_with_its_schema(kit: Kit):
-    kit.run()
+    kit.measure()
     ledger = kit.root.parent / "other.tsv"
     ledger.write_text("abcdef1\t0.9\t1.0\tkeep\tsomething\n")
     for verb in (["record"], ["settle"], ["export"], ["export", "--ledger"], ["import", str(ledger)], ["parse-run"]):
@@ -96,7 +121,7 @@ def test_every_json_object_begins_with_its_schema(kit: Kit):
 
 
 def test_the_ledger_is_rebuilt(kit: Kit):
-    kit.run()
+    kit.measure()
     before = (kit.root / "results.tsv").read_bytes()
     (kit.root / "results.tsv").unlink()
     result = kit.research("export", "--ledger")
@@ -126,5 +151,5 @@ def test_a_foreign_ledger_is_taken_in_once(kit: Kit):
     assert (imported["rows"], imported["scored"], imported["commit"]) == (3, 1, "bbbbbbb")
     assert "3 rows from elsewhere" in kit.research("summary").out
     assert ledger.read_bytes() in (kit.root / "results.tsv").read_bytes()
-    kit.run()
+    kit.measure()
     assert ledger.read_bytes() in (kit.root / "results.tsv").read_bytes()

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
-import typer.main
 
 from research.cli.main import app
 
@@ -62,7 +62,8 @@ def test_links_lead_somewhere(page: Path):
 
 @pages_of_today
 def test_verbs_and_their_options_exist(page: Path):
-    verbs = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    context = click.Context(app)
+    verbs = {name: app.get_command(context, name) for name in app.list_commands(context)}
     for code in code_of(page.read_text()):
         for verb, rest in VERB.findall(code):
             assert verb in verbs, f"research {verb}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from support.labkit import Kit, Result, kit
 
@@ -11,7 +13,7 @@ __all__ = ["kit"]
 def measured(kit: Kit, subject: str, val: float, mode: str = "ok") -> tuple[str, str]:
     """Commits and runs an experiment; returns commit and run."""
     commit = kit.commit(f"exp: {subject} [emitter=local_tuner]", mode, val)
-    return commit, str(kit.run().end["run"])
+    return commit, str(kit.measure().end["run"])
 
 
 def failed(result: Result, word: str) -> None:
@@ -22,7 +24,7 @@ def failed(result: Result, word: str) -> None:
 
 
 def test_keep_stays_and_discard_goes_back(kit: Kit):
-    kit.run()
+    kit.measure()
     base = kit.head()
     better, kept = measured(kit, "better", 0.98)
     worse, lost = measured(kit, "worse", 1.1)
@@ -31,7 +33,7 @@ def test_keep_stays_and_discard_goes_back(kit: Kit):
     }  # fmt: skip
     done = kit.json("settle", lost)
     assert (done["verdict"], done["tip"], kit.head()) == ("discard", better, better)
-    assert kit.json("settle", lost) == {**done, "say": f"autoresearch/try stands at {better[:7]}."}
+    assert kit.json("settle", lost) == {**done, "say": f"autoresearch/try is at {better[:7]}."}
     kit.git("reflog", "expire", "--expire=now", "--all")
     kit.git("gc", "-q", "--prune=now")
     assert kit.git("cat-file", "-t", worse) == "commit"
@@ -40,20 +42,30 @@ def test_keep_stays_and_discard_goes_back(kit: Kit):
 
 
 def test_without_a_run_the_oldest_of_this_branch(kit: Kit):
-    first = str(kit.run().end["run"])
+    first = str(kit.measure().end["run"])
     _, second = measured(kit, "a", 0.98)
     assert [kit.json("settle")["run"] for _ in range(3)] == [first, second, None]
 
 
 def test_a_crash_goes_back_to_the_incumbent(kit: Kit):
-    kit.run()
+    kit.measure()
     base = kit.head()
     _, run = measured(kit, "crash", 0.5, "crash")
     assert kit.json("settle", run)["tip"] == base == kit.head()
 
 
+def test_a_file_that_was_only_touched_is_not_dirty(kit: Kit):
+    """Saved without a change, or copied with the whole checkout: git has another time for it in its index."""
+    kit.measure()
+    base = kit.head()
+    _, run = measured(kit, "worse", 1.1)
+    os.utime(kit.root / "train.py", (1, 1))
+    assert kit.json("settle", run)["tip"] == base == kit.head()
+    assert kit.git("status", "--porcelain") == ""
+
+
 def test_nothing_moves_while_the_tree_is_dirty(kit: Kit):
-    kit.run()
+    kit.measure()
     base = kit.head()
     worse, run = measured(kit, "worse", 1.1)
     (kit.root / "train.py").write_text("changed = True\n")
@@ -67,18 +79,18 @@ def test_nothing_moves_while_the_tree_is_dirty(kit: Kit):
 
 
 def test_an_unmeasured_tip_is_not_dropped(kit: Kit):
-    kit.run()
+    kit.measure()
     _, run = measured(kit, "worse", 1.1)
     kit.commit("exp: not measured yet [emitter=local_tuner]", val=0.9)
     failed(kit.research("settle", run), "never measured")
-    kit.run("--allow-dirty")
+    kit.measure("--allow-dirty")
     failed(kit.research("settle", run), "never measured")  # an unscored run is no measurement
 
 
 def test_clear_words(kit: Kit):
     assert kit.json("settle")["run"] is None  # a fresh clone
     failed(kit.research("settle", "20260101-000000-0000000-0000"), "no run")
-    kit.run()
+    kit.measure()
     _, run = measured(kit, "worse", 1.1)
     kit.git("checkout", "-q", "--detach")
     failed(kit.research("settle"), "detached")
@@ -89,7 +101,7 @@ def test_clear_words(kit: Kit):
 
 
 def test_a_merge_in_progress(kit: Kit):
-    kit.run()
+    kit.measure()
     _, run = measured(kit, "worse", 1.1)
     kit.git("checkout", "-qb", "other", "main")
     (kit.root / "more.txt").write_text("x")
@@ -101,7 +113,7 @@ def test_a_merge_in_progress(kit: Kit):
 
 
 def test_a_branch_checked_out_elsewhere(kit: Kit):
-    kit.run()
+    kit.measure()
     _, run = measured(kit, "worse", 1.1)
     kit.git("checkout", "-q", "main")
     kit.git("worktree", "add", "-q", str(kit.root.parent / "there"), "autoresearch/try")
@@ -110,13 +122,13 @@ def test_a_branch_checked_out_elsewhere(kit: Kit):
 
 def test_branches_of_others_are_not_moved(kit: Kit):
     kit.git("checkout", "-q", "main")
-    kit.run()
+    kit.measure()
     _, run = measured(kit, "worse", 1.1)
     failed(kit.research("settle", run), "not an autoresearch/*")
 
 
 def test_a_person_overrules(kit: Kit):
-    kit.run()
+    kit.measure()
     base = kit.head()
     worse, run = measured(kit, "worse", 1.1)
     assert kit.json("settle", run)["tip"] == base
@@ -130,14 +142,14 @@ def test_a_person_overrules(kit: Kit):
 
 
 def test_what_has_no_score_can_not_be_kept(kit: Kit):
-    kit.run()
+    kit.measure()
     _, run = measured(kit, "crash", 0.5, "crash")
     failed(kit.research("decide", run, "keep", "--why", "x"), "can't be kept")
 
 
 def test_the_better_of_two_winners_is_kept(kit: Kit):
     """Both were measured against one parent; the branch goes to the better one, fast-forward or not."""
-    kit.run()
+    kit.measure()
     base = kit.head()
     _, first = measured(kit, "one", 0.98)
     kit.git("reset", "-q", "--hard", base)
@@ -152,7 +164,7 @@ def test_the_better_of_two_winners_is_kept(kit: Kit):
 
 @pytest.mark.parametrize("dirty", [False, True])
 def test_replicates(kit: Kit, dirty: bool):
-    kit.run()
+    kit.measure()
     base = kit.head()
     measured(kit, "better", 0.98)
     if dirty:

@@ -52,7 +52,7 @@ def test_a_finished_folder_is_taken_in_once(kit: Kit):
 def test_the_next_run_takes_it_in_and_is_its_repeat(kit: Kit):
     folder = by_hand(kit)
     (folder / "run.log").write_text("a log\n")
-    result = kit.run()
+    result = kit.measure()
     assert result.end["outcome"] == "repeat"
     assert result.out == "a log\n"
     assert len(kit.ledger()) == 1
@@ -62,7 +62,7 @@ def test_without_a_log_its_summary_is_handed_out(kit: Kit):
     nine = dict.fromkeys(PUBLIC_KEYS, "8") | {"val_bpb": "0.950000", "training_seconds": "30.1"}
     by_hand(kit, reported={"summary": nine})
     assert kit.json("summary")["best"] is not None
-    result = kit.run()
+    result = kit.measure()
     assert result.end["outcome"] == "repeat"
     assert result.out.splitlines()[:3] == ["---", "val_bpb:          0.950000", "training_seconds: 30.1"]
     assert len(kit.ledger()) == 1
@@ -103,7 +103,7 @@ def test_what_the_commit_does_not_hold_is_not_counted(kit: Kit):
 
 
 def test_a_bare_log_is_unverified(kit: Kit):
-    kit.run()
+    kit.measure()
     kit.commit("exp: by hand [emitter=local_tuner]", val=0.5)
     done = subprocess.run(["uv", "run", "train.py"], cwd=kit.root, capture_output=True,
                           env={**kit.environment, "AUTORESEARCH_RUN_DIR": "", "AUTORESEARCH_SEED": "42"})  # fmt: skip
@@ -154,7 +154,7 @@ def test_what_tells_of_no_run_is_none(kit: Kit):
             (kit.root / name).write_text("step 00010 loss 3.1\nstep 00020 loss 3.0\n")
         result = kit.research("record", name)
         assert result.code == 1
-        assert "neither of a score" in result.err
+        assert "neither a score" in result.err
     assert kit.json("record")["recorded"] == []
 
 

@@ -24,14 +24,14 @@ def planned(kit: Kit, **changes: object) -> Plan:
         plan = store.pending_plan()
         assert plan is not None
         store.close_plan(plan.plan, plan.created_utc, None)
-        plan = dataclasses.replace(plan, plan="f" * 12, kind="experiment", **changes)  # type: ignore[arg-type]
+        plan = dataclasses.replace(plan, **{"plan": "f" * 12, "kind": "experiment", **changes})  # type: ignore[arg-type]
         store.add_plan(plan)
     return plan
 
 
 def ran(kit: Kit, *options: str) -> tuple[Run, Plan | None]:
     """Runs HEAD; its record, and the plan that was pending."""
-    end = kit.run(*options).end
+    end = kit.measure(*options).end
     with stored(kit) as store:
         run = store.run(str(end["run"]))
         assert run is not None
@@ -50,7 +50,7 @@ def ran(kit: Kit, *options: str) -> tuple[Run, Plan | None]:
     ],
 )
 def test_a_commit_that_does_what_was_planned_carries_it_out(kit, emitter, tag, is_carried_out, recorded):
-    kit.run()
+    kit.measure()
     planned(kit, emitter=emitter, parent=kit.head())
     kit.commit(f"exp: a{tag}", val=0.98)
     run, plan = ran(kit)
@@ -63,10 +63,10 @@ def test_a_commit_that_does_what_was_planned_carries_it_out(kit, emitter, tag, i
 
 @pytest.mark.parametrize("is_new", [True, False])
 def test_a_commit_from_elsewhere_and_what_was_measured_before_carry_nothing_out(kit: Kit, is_new: bool):
-    kit.run()
+    kit.measure()
     base = kit.head()
     kit.commit("exp: a", val=0.98)
-    kit.run()
+    kit.measure()
     planned(kit, emitter=None, parent=base)
     if is_new:
         kit.commit("exp: b", val=0.97)
@@ -76,11 +76,8 @@ def test_a_commit_from_elsewhere_and_what_was_measured_before_carry_nothing_out(
 
 
 def test_a_replicate_that_was_planned_is_tied_to_its_run(kit: Kit):
-    kit.run()
-    with stored(kit) as store:
-        plan = store.pending_plan()
-    assert plan is not None
-    assert (plan.kind, plan.parent) == ("replicate", kit.head())
+    kit.measure()
+    plan = planned(kit, kind="replicate", parent=kit.head())
     end = kit.json("replicate")
     with stored(kit) as store:
         run = store.run(str(end["run"]))

@@ -27,6 +27,7 @@ except ImportError:
     sync_playwright = None
 
 pytestmark = [
+    pytest.mark.xdist_group("browser"),  # one browser, not one of each worker
     pytest.mark.skipif(PROGRAM is None, reason="no chromium on PATH: install Debian's package chromium"),
     pytest.mark.skipif(sync_playwright is None, reason="no playwright package: uv sync --group dev"),
 ]

@@ -117,6 +117,7 @@ def test_a_run_in_flight_on_a_small_terminal(tmp_path: Path):
     lock = fly(places, HEAD + "".join(step(n, n / 2, 3 + 6 / n) for n in range(1, 84)))
     lines = picture(places)
     lock.release()
+    assert any(line.startswith("latest verdicts  #60 compared on seed") for line in lines)
     assert len(lines) <= 24
     assert all(len(line) <= 80 for line in lines)
     text = "\n".join(lines)
@@ -150,7 +151,7 @@ def test_only_titles_are_cut():
 def test_the_baseline_is_called_so(kit: Kit):
     """The subject of the commit that a branch began with is not what is being tried."""
     kit.git("commit", "-q", "--amend", "-m", "Mend the fence")
-    kit.run()
+    kit.measure()
     shown = kit.research("watch", "--once").out
     assert "#1 baseline 0.9" in shown
     assert "Mend the fence" not in shown
@@ -176,7 +177,7 @@ def test_watch_and_the_page_say_the_same(tmp_path: Path):
 
 def test_a_discarded_baseline_is_not_one_kept_less(kit: Kit):
     """The run was measured, whatever a person decided about it later."""
-    kit.run()
+    kit.measure()
     (folder,) = kit.folders()
     assert kit.research("decide", folder.name, "discard", "--why", "the disk was full").code == 0
     told = kit.json("watch")
@@ -238,7 +239,7 @@ def test_the_verb(kit: Kit):
     before = sorted(kit.root.rglob("*"))
     assert "No run is going on." in kit.research("watch", "--once").out
     assert sorted(kit.root.rglob("*")) == before
-    kit.run()
+    kit.measure()
     shown = kit.research("watch")  # without a terminal: one picture
     assert shown.code == 0
     assert "#1 baseline" in shown.out

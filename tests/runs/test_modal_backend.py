@@ -127,7 +127,7 @@ def test_the_sandbox_is_asked_for_with_everything_that_matters(standin, place) -
     assert container.name == f"{commit[:8]}-{RUN}-1"
     assert container.tags["run"] == RUN
     assert container.tags["commit"] == commit
-    assert container.tags["host"] == reap.this_process().host
+    assert container.tags["host"] == reap.launcher_tags()["host"]
     assert container.tags["pid"] == str(os.getpid())
 
 

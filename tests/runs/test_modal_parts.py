@@ -8,15 +8,18 @@ import hashlib
 import itertools
 import os
 import subprocess
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from research.core.errors import ConfigurationError
-from research.runs.modal import client, data, reap, settings, tree, wrapper
+from research.runs.modal import client, reap, settings, shipment, stream
 from research.runs.modal.backend import device_matches
 from research.runs.modal.stream import LogReader, Parser, score_of
 
@@ -66,8 +69,8 @@ def test_a_damaged_score_is_no_score(damage: str) -> None:
 
 
 def run_wrapper(*command: str, timeout_s: float = 20.0) -> tuple[str, Parser]:
-    mark = wrapper.new_mark()
-    args = wrapper.entrypoint(mark, command, timeout_s, 0.5, "", "")
+    mark = stream.new_mark()
+    args = stream.entrypoint(mark, command, timeout_s, 0.5, "", "")
     done = subprocess.run(args, capture_output=True, text=True, check=False)
     assert done.stderr == ""
     parser = Parser(mark)
@@ -104,7 +107,7 @@ def test_a_command_that_does_not_exist_is_its_own_fault() -> None:
 
 # Names, tags, orphans -------------------------------------------------------------------------------------------
 
-HERE = reap.Process("box", "w1", 100, 5000)
+HERE = {"host": "box", "world": "w1", "pid": "100", "born": "5000"}
 
 
 @pytest.mark.parametrize(
@@ -126,8 +129,8 @@ def test_who_is_an_orphan(change: dict[str, str], birth: int, orphan: bool) -> N
 
 
 def test_this_process_lives_and_a_dead_one_does_not() -> None:
-    here = reap.this_process()
-    assert reap.birth_of(here.pid) == here.born
+    here = reap.launcher_tags()
+    assert str(reap.birth_of(os.getpid())) == here["born"]
     child = subprocess.Popen(["true"])
     child.wait()
     assert reap.birth_of(child.pid) == -1
@@ -139,8 +142,8 @@ def test_names_and_tags_are_such_as_modal_takes() -> None:
     assert name == f"ffffffff-{run}-1"
     assert len(name) <= 64
     assert reap.sandbox_name(None, run, 2) == f"worktree-{run}-2"
-    odd = reap.tags_for("run of/mine", None, reap.Process("höst name" * 20, "w", 1, 2))
-    assert all(0 < len(v) <= 63 and all(c.isascii() for c in v) for v in odd.values()) or odd["host"].startswith("h")
+    tags = reap.tags_for("rün of/mine" * 20, None, reap.launcher_tags())
+    assert all(0 < len(v) <= 63 and v.isascii() for v in tags.values())
     assert reap.tag_text("höst name") == "h-st-name"
     assert reap.tag_text("") == "none"
 
@@ -222,13 +225,13 @@ def test_every_failure_of_the_client_has_an_owner() -> None:
     [("3.11\n", "3.11"), ("3.13.2", "3.13"), ("cpython-3.12.1", "3.12"), ("3.10", "3.12"), ("", "3.12")],
 )
 def test_the_images_python_is_one_that_modal_takes(text: str, python: str) -> None:
-    assert tree.image_python(text) == python
+    assert shipment.image_python(text) == python
 
 
 @pytest.mark.parametrize("text", ["not toml [", "[tool.x]\n", ""])
 def test_a_pyproject_that_cannot_be_used(text: str) -> None:
     with pytest.raises(ConfigurationError, match="pyproject"):
-        tree.reduced_project(text)
+        shipment.reduced_project(text)
 
 
 def files_below(home: Path, texts: dict[str, str]) -> None:
@@ -238,63 +241,159 @@ def files_below(home: Path, texts: dict[str, str]) -> None:
         path.write_text(text)
 
 
-def test_hashes_are_remembered_until_a_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def manifest(files: tuple[tuple[Path, str], ...], cache: shipment.HashCache) -> shipment.Manifest:
+    return shipment.manifest_of(files, cache, "volume", "/mount")
+
+
+def test_hashes_are_remembered_until_a_file_changes(tmp_path: Path) -> None:
     files_below(tmp_path, {"a": "1", "b": "2"})
     files = ((tmp_path / "a", "a"), (tmp_path / "b", "b"))
-    first = data.manifest_of(files, data.HashCache(tmp_path / "cache"))
+    first = manifest(files, shipment.HashCache(tmp_path / "cache"))
     read: list[Path] = []
-    real = data._sha256
-    monkeypatch.setattr(data, "_sha256", lambda path: read.append(path) or real(path))
-    again = data.manifest_of(files, data.HashCache(tmp_path / "cache"))
+
+    def hash_file(path: Path) -> str:
+        read.append(path)
+        return shipment.hash_file(path)
+
+    again = manifest(files, shipment.HashCache(tmp_path / "cache", hash_file))
     assert (again.digest, read) == (first.digest, [])
     stat = (tmp_path / "b").stat()
     (tmp_path / "b").write_text("3")
     os.utime(tmp_path / "b", ns=(stat.st_atime_ns, stat.st_mtime_ns))  # same size, same time of change
-    changed = data.manifest_of(files, data.HashCache(tmp_path / "cache"))
+    changed = manifest(files, shipment.HashCache(tmp_path / "cache", hash_file))
     assert (changed.digest != first.digest, read) == (True, [tmp_path / "b"])
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"x": 3}'])
 def test_a_damaged_hash_cache_costs_only_time(tmp_path: Path, text: str) -> None:
     files_below(tmp_path, {"a": "1", "cache": text})
-    manifest = data.manifest_of(((tmp_path / "a", "a"),), data.HashCache(tmp_path / "cache"))
-    assert manifest.entries[0].sha256 == hashlib.sha256(b"1").hexdigest()
+    made = manifest(((tmp_path / "a", "a"),), shipment.HashCache(tmp_path / "cache"))
+    assert made.entries[0].sha256 == hashlib.sha256(b"1").hexdigest()
 
 
 def test_what_is_hashed_again_in_the_sandbox() -> None:
     names = ("data/shard_00003.parquet", "tokens/0a/shard_00003.tokens.npy")
-    assert not any(data.decides_metric(n) for n in names)
+    assert not any(shipment.decides_metric(n) for n in names)
     names = ("data/shard_06542.parquet", "tokens/0a/shard_06541.starts.npy", "tokenizer/tokenizer.json", "data/x.json")
-    assert all(data.decides_metric(n) for n in names)
+    assert all(shipment.decides_metric(n) for n in names)
 
 
 def test_a_profile_has_its_own_data(tmp_path: Path) -> None:
     files_below(tmp_path, {"data/s": "1", "tokenizer/t": "1", "pocket/data/s": "2", "pocket/tokenizer/t": "2"})
     files_below(tmp_path, {"tokens/ab/m": "3", "other/x": "4", "tokens/.lock": "", "data/y.part": ""})
-    names = [name for _, name in data.home_files(tmp_path, "official")]
+    names = [name for _, name in shipment.home_files(tmp_path, "official")]
     assert names == ["data/s", "tokenizer/t", "tokens/ab/m"]
-    assert [name for _, name in data.home_files(tmp_path, "pocket")] == ["pocket/data/s", "pocket/tokenizer/t"]
+    assert [name for _, name in shipment.home_files(tmp_path, "pocket")] == ["pocket/data/s", "pocket/tokenizer/t"]
 
 
 def test_a_file_name_that_a_list_cannot_hold_is_refused(tmp_path: Path) -> None:
     files_below(tmp_path, {"a\nb": "1"})
     with pytest.raises(ConfigurationError, match="Rename it"):
-        data.manifest_of(((tmp_path / "a\nb", "a\nb"),), data.HashCache(tmp_path / "cache"))
+        manifest(((tmp_path / "a\nb", "a\nb"),), shipment.HashCache(tmp_path / "cache"))
+
+
+# Uploads --------------------------------------------------------------------------------------------------------
+
+
+class Storage:
+    """A volume without files whose uploads, given by their paths, end when they are said to have arrived."""
+
+    def __init__(self, arrived: Callable[[list[str]], bool]) -> None:
+        self.removed: list[str] = []
+        self._arrived = arrived
+        self.read_file = SimpleNamespace(aio=self._read)
+        self.remove_file = SimpleNamespace(aio=self._remove)
+
+    async def _read(self, path: str) -> AsyncGenerator[bytes, None]:
+        raise FileNotFoundError(path)
+        yield b""
+
+    async def _remove(self, path: str, recursive: bool) -> None:
+        self.removed.append(path)
+
+    @asynccontextmanager
+    async def batch_upload(self, force: bool) -> AsyncGenerator[Storage, None]:
+        paths: list[str] = []
+        yield SimpleNamespace(put_file=lambda source, path: paths.append(path))  # type: ignore[misc]
+        while not self._arrived(paths):
+            await asyncio.sleep(0.01)
+
+
+def upload(tmp_path: Path, storage: Storage) -> None:
+    """Seals one file; what the storage does not let arrive fails within half a second."""
+    files_below(tmp_path, {"a": "1"})
+    made = manifest(((tmp_path / "a", "a"),), shipment.HashCache(tmp_path / "cache"))
+    limits = settings.Limits(storage_silent_s=0.4, probe_pause_s=0.05)
+    asyncio.run(shipment.seal(storage, made, limits, print))
+
+
+def is_probe(paths: list[str]) -> bool:
+    return paths == [f"/{shipment.PROBE_FILE}"]
+
+
+def test_an_upload_whose_storage_still_answers_may_take_its_time(tmp_path: Path) -> None:
+    began = time.monotonic()
+    upload(tmp_path, Storage(lambda paths: is_probe(paths) or time.monotonic() > began + 1.0))
+
+
+def test_an_upload_leaves_connections_free_for_its_probes(tmp_path: Path) -> None:
+    """With all of the client's 100 connections busy, a slow upload would look like a dead one."""
+    sizes = [0, 1, shipment.BLOCK_BYTES, shipment.BLOCK_BYTES + 1, 70 * shipment.BLOCK_BYTES, *[9 << 20] * 100]
+    entries = [shipment.Entry(tmp_path / str(n), str(n), size, "", 0) for n, size in enumerate(sizes)]
+    batches = list(shipment.batches(entries))
+    assert [e for batch in batches for e in batch] == entries
+    assert [shipment.blocks_of(batch) for batch in batches] == [5, 70, 64, 64, 64, 8]
+
+
+def test_the_manifest_is_uploaded_after_all_other_files(tmp_path: Path) -> None:
+    seen: list[list[str]] = []
+    upload(tmp_path, Storage(lambda paths: is_probe(paths) or not seen.append(paths)))
+    assert [Path(path).name for paths in seen for path in paths] == ["a", ".verify", ".times", ".manifest.json"]
+    assert [len(paths) for paths in seen] == [1, 3]
+
+
+def test_an_upload_that_fails_in_its_middle_says_so(tmp_path: Path) -> None:
+    began = time.monotonic()
+    with pytest.raises(client.CloudError, match="storage hosts") as caught:
+        upload(tmp_path, Storage(lambda paths: is_probe(paths) and time.monotonic() < began + 0.5))
+    assert (caught.value.kind, caught.value.exit_code) == ("infrastructure", 75)
+    assert 0.8 < time.monotonic() - began < 3.0
+
+
+def test_data_that_changes_while_it_is_uploaded_is_taken_away_again(tmp_path: Path) -> None:
+    def arrived(paths: list[str]) -> bool:
+        if not is_probe(paths):
+            (tmp_path / "a").write_text("2")
+        return True
+
+    storage = Storage(arrived)
+    with pytest.raises(client.CloudError, match=r"prepare\.py") as caught:
+        upload(tmp_path, storage)
+    assert caught.value.kind == "configuration"
+    assert len(storage.removed) == 1
+
+
+def test_a_dead_upload_is_told_within_a_minute() -> None:
+    limits = settings.LIMITS
+    assert limits.storage_silent_s + 2 * limits.let_go_s < 60
+    assert limits.probe_pause_s < limits.storage_silent_s / 2
 
 
 def test_a_log_is_let_go_of_even_where_the_client_makes_an_error_of_a_cancellation() -> None:
     """It was opened again and again until the process ended, and the client's traceback was its last words."""
 
-    async def opened() -> AsyncIterator[str]:
+    async def opened() -> AsyncGenerator[str, None]:
         yield "a line\n"
         try:
             await asyncio.sleep(60)
         except asyncio.CancelledError:
             raise ConnectionError("the client was closed") from None
 
-    reader = LogReader(opened, pause_s=0.01)
-    text = ""
-    while not text:
-        text = reader.take()
-    assert reader.close(10.0)
-    assert reader.trouble == "ConnectionError: the client was closed"
+    async def read_and_close() -> str:
+        reader = LogReader(opened, pause_s=0.01)
+        await reader.wait_for_more(10.0)
+        assert reader.take() == "a line\n"
+        assert await reader.close(10.0)
+        return reader.trouble
+
+    assert asyncio.run(read_and_close()) == "ConnectionError: the client was closed"

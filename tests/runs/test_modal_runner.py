@@ -6,13 +6,16 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from support.labkit import CHECKOUT, Kit, Result, make_kit, wait_for
+from support.modal_faults import FOREVER
 from support.modal_standin import StandIn
 
 from research.core.paths import LabPaths
+from research.lab.runner import main
 from research.store.open import read_store
 
 pytest_plugins = ("support.modal_fixtures",)
@@ -45,6 +48,24 @@ def finish(child: subprocess.Popen[bytes]) -> Result:
 
 TRAIN = ("--", "uv", "run", "train.py")
 
+Here = Callable[..., Result]
+
+
+@pytest.fixture
+def here(lab: Kit, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Here:
+    """Runs the runner's command line in this process: importing the client takes longer than most of these runs."""
+    monkeypatch.chdir(lab.root)
+    for name in os.environ.keys() - lab.environment.keys():
+        monkeypatch.delenv(name)
+    for name, value in lab.environment.items():
+        monkeypatch.setenv(name, value)
+
+    def run(*words: str) -> Result:
+        code = main(["--backend", "modal", *words])
+        return Result(code, *capfd.readouterr())
+
+    return run
+
 
 def test_a_run_at_modal_becomes_a_row_of_the_ledger(lab: Kit, standin: StandIn) -> None:
     done = finish(start(lab, OLDER, "--gpu", "H100", *TRAIN))
@@ -57,10 +78,10 @@ def test_a_run_at_modal_becomes_a_row_of_the_ledger(lab: Kit, standin: StandIn) 
     assert standin.containers[0].name == f"{lab.head()[:8]}-{folder.name}-1"
 
 
-def test_a_candidate_that_leaves_no_score_is_a_crash_there_as_here(lab: Kit, standin: StandIn) -> None:
-    finish(start(lab, OLDER, *TRAIN))
+def test_a_candidate_that_leaves_no_score_is_a_crash_there_as_here(lab: Kit, standin: StandIn, here: Here) -> None:
+    here(*TRAIN)
     lab.commit("exp: fake [emitter=contrarian]", mode="fake")
-    done = finish(start(lab, OLDER, *TRAIN))
+    done = here(*TRAIN)
     assert (done.code, done.end["outcome"], done.end["child_exit"]) == (0, "crash", 0), done.err
     assert [row[3] for row in lab.ledger()] == ["keep", "crash"]
     assert "without a score.json" in done.err
@@ -75,13 +96,37 @@ def test_a_candidate_that_leaves_no_score_is_a_crash_there_as_here(lab: Kit, sta
         ({"refuse_token": True}, 78, "configuration"),
     ],
 )
-def test_what_modal_gets_wrong_is_no_row(lab: Kit, standin: StandIn, switches, code: int, outcome: str) -> None:
+def test_what_modal_gets_wrong_is_no_row(
+    lab: Kit, standin: StandIn, here: Here, switches, code: int, outcome: str
+) -> None:
     for name, value in switches.items():
         setattr(standin.faults, name, value)
-    done = finish(start(lab, NEWER, "--backend", "modal", "--queue-timeout", "0.02", *TRAIN))
+    done = here("--queue-timeout", "0.02", *TRAIN)
     assert (done.code, done.end["outcome"]) == (code, outcome), done.err
     assert "Traceback" not in done.err
     assert lab.ledger() == []
+
+
+CLIENT_GIVES_UP = (
+    "import sys; import modal._utils.async_utils as utils; utils.RETRY_N_ATTEMPTS_OVERRIDE = 2\n"
+    "from research.lab.runner import main; sys.exit(main(sys.argv[1:]))"
+)
+"""The runner with a client that tries a block twice, not for more than eight minutes."""
+
+
+def test_the_end_line_is_the_last_even_where_the_client_leaves_failed_uploads(lab: Kit, standin: StandIn) -> None:
+    """Each block is a task of the client's; the first that fails ends the upload, the others were reported at exit."""
+    for number in range(6):
+        home = Path(lab.environment["AUTORESEARCH_HOME"])
+        (home / f"pocket/data/shard_0000{number}.parquet").write_bytes(os.urandom(1000))
+    standin.faults.block_put_fails = FOREVER
+    words = [sys.executable, "-c", CLIENT_GIVES_UP, "--backend", "modal", *TRAIN]
+    environment = lab.environment | {"PYTHONPATH": str(CHECKOUT)}
+    done = finish(subprocess.Popen(words, cwd=lab.root, env=environment, stdout=-1, stderr=-1))
+    assert (done.code, done.end["outcome"]) == (75, "infrastructure"), done.err
+    assert done.err.splitlines()[-1].startswith("[run] end {"), done.err
+    assert "Traceback" not in done.err
+    assert "storage hosts" in str(done.end["why"])
 
 
 def test_term_ends_the_sandbox_and_keeps_the_output(lab: Kit, standin: StandIn) -> None:
@@ -122,9 +167,11 @@ def test_the_same_run_is_made_there_once_at_a_time(lab: Kit, standin: StandIn) -
     assert len(standin.containers) == 1
 
 
-def test_replicates_begun_there_at_the_same_moment_have_seeds_of_their_own(lab: Kit, standin: StandIn) -> None:
-    lab.commit("base", extra="time.sleep(3)")
-    finish(start(lab, NEWER, "--backend", "modal", *TRAIN))
+def test_replicates_begun_there_at_the_same_moment_have_seeds_of_their_own(
+    lab: Kit, standin: StandIn, here: Here
+) -> None:
+    lab.commit("base", extra='time.sleep(0 if os.environ["AUTORESEARCH_SEED"] == "42" else 3)')
+    here(*TRAIN)
     environment = {**lab.environment, "PYTHONPATH": str(CHECKOUT)}
     command = [sys.executable, "-m", "research", "replicate", "--backend", "modal"]
     children = [subprocess.Popen(command, cwd=lab.root, env=environment, stdout=-1, stderr=-1) for _ in range(3)]
@@ -135,8 +182,8 @@ def test_replicates_begun_there_at_the_same_moment_have_seeds_of_their_own(lab: 
     assert len(standin.containers) == 4
 
 
-def test_a_dry_run_tells_the_plan_and_makes_nothing(lab: Kit, standin: StandIn) -> None:
-    done = finish(start(lab, OLDER, "--dry-run", *TRAIN))
+def test_a_dry_run_tells_the_plan_and_makes_nothing(lab: Kit, standin: StandIn, here: Here) -> None:
+    done = here("--dry-run", *TRAIN)
     assert done.code == 0, done.err
     assert "USD at most" in done.err
     assert lab.head() in done.err

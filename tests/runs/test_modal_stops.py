@@ -14,7 +14,8 @@ import pytest
 from support.modal_kit import FAST, GOOD, GOOD_LINES, RUN, SLOW, Heard, Place, Stop, orphan_script
 from support.modal_standin import StandIn
 
-from research.runs.modal.backend import ModalBackend, reap
+from research.runs.modal.backend import ModalBackend
+from research.runs.modal.reap import reap
 
 pytest_plugins = ("support.modal_fixtures",)
 
@@ -26,9 +27,8 @@ REPOSITORY = Path(__file__).parents[2]
 
 def start_orphan(standin: StandIn, place: Place) -> subprocess.Popen[str]:
     text = orphan_script(place, place.commit(SLOW))
-    child = subprocess.Popen(
-        [sys.executable, "-c", text], stdout=subprocess.PIPE, text=True, env=os.environ | standin.env
-    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    child = subprocess.Popen([sys.executable, "-c", text], **pipes, text=True, env=os.environ | standin.env)
     assert child.stdout is not None
     while "ready" not in (line := child.stdout.readline()):
         assert line, "the launcher died"
@@ -49,6 +49,14 @@ def test_the_sandbox_of_a_killed_launcher_is_reaped(standin, place) -> None:
     assert orphan.status == "TERMINATED"
     assert any(RUN in line and "orphan" in line for line in heard.said)
     assert reap(place.root, place.env()) == []
+
+
+def test_ctrl_c_ends_the_sandbox_even_where_nobody_catches_the_signal(standin, place) -> None:
+    child = start_orphan(standin, place)
+    child.send_signal(signal.SIGINT)
+    child.communicate(timeout=30)
+    assert child.returncode == -signal.SIGINT
+    assert [c.status for c in standin.containers] == ["TERMINATED"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -10,8 +10,8 @@ import pytest
 from support.labkit import Kit, kit
 
 from research.core.errors import ConfigurationError
-from research.runs import preflight
-from research.runs.gpu import Gpu, Watch, chosen, crowd, gpus
+from research.runs import preflight, requirements
+from research.runs.gpu import Gpu, Watch, choose_gpu, contention, list_gpus
 from research.runs.modules import is_installed
 
 __all__ = ["kit"]
@@ -74,7 +74,7 @@ def test_an_untracked_python_file_in_the_harness(kit: Kit):
 
 def test_other_files_do_not_matter(kit: Kit):
     (kit.root / "notes.txt").write_text("hello")
-    assert kit.run().code == 0
+    assert kit.measure().code == 0
 
 
 def test_an_experiment_touches_train_py_alone(kit: Kit):
@@ -85,12 +85,12 @@ def test_an_experiment_touches_train_py_alone(kit: Kit):
 
 
 def test_the_baseline_may_be_any_commit_and_may_be_replicated(kit: Kit):
-    assert kit.run().code == 0
-    assert kit.run("--seed", "1").end["outcome"] == "scored"
+    assert kit.measure().code == 0
+    assert kit.measure("--seed", "1").end["outcome"] == "scored"
 
 
 def test_a_changed_benchmark_needs_a_baseline_of_its_own(kit: Kit):
-    kit.run()
+    kit.measure()
     (kit.root / "prepare.py").write_text((kit.root / "prepare.py").read_text() + "TIME_BUDGET = 600\n")
     kit.git("commit", "-qam", "bench: more time")
     refused(kit, "prepare.py")
@@ -118,7 +118,7 @@ def test_optional_imports_are_not_looked_at(kit: Kit):
     text = (kit.root / "train.py").read_text()
     (kit.root / "train.py").write_text("try:\n    import no_such_module_x\nexcept ImportError:\n    pass\n" + text)
     kit.git("commit", "-qam", "base")
-    assert kit.run().code == 0
+    assert kit.measure().code == 0
 
 
 def test_a_helper_outside_the_commit_is_refused(kit: Kit):
@@ -151,9 +151,9 @@ def test_a_second_run_on_the_device(kit: Kit):
 
 def test_too_little_disk(monkeypatch, tmp_path: Path):
     usage = os.statvfs_result((1,) * 10)
-    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _: type("Usage", (), {"free": usage.f_bsize}))
+    monkeypatch.setattr(requirements.shutil, "disk_usage", lambda _: type("Usage", (), {"free": usage.f_bsize}))
     with pytest.raises(ConfigurationError, match="free"):
-        preflight.check_disk(tmp_path)
+        requirements.check_disk(tmp_path)
 
 
 def test_modules_are_found_without_importing(tmp_path: Path):
@@ -176,15 +176,15 @@ def test_modules_are_found_without_importing(tmp_path: Path):
 
 def test_the_gpu_that_a_run_gets():
     listing = "0, GPU-aaa, NVIDIA H200, 5\n1, GPU-bbb, NVIDIA H200, 9000\n"
-    devices = gpus(lambda _: listing)
+    devices = list_gpus(lambda _: listing)
     assert [d.index for d in devices] == ["0", "1"]
-    assert chosen(devices, {}) == devices[0]
-    assert chosen(devices, {"CUDA_VISIBLE_DEVICES": "1"}) == devices[1]
-    assert chosen(devices, {"CUDA_VISIBLE_DEVICES": "GPU-b"}) == devices[1]
-    assert chosen(devices, {"CUDA_VISIBLE_DEVICES": ""}) is None
-    assert crowd(devices[0]) == ""
-    assert "9000 MiB" in crowd(devices[1])
-    assert gpus(lambda _: None) == ()
+    assert choose_gpu(devices, {}) == devices[0]
+    assert choose_gpu(devices, {"CUDA_VISIBLE_DEVICES": "1"}) == devices[1]
+    assert choose_gpu(devices, {"CUDA_VISIBLE_DEVICES": "GPU-b"}) == devices[1]
+    assert choose_gpu(devices, {"CUDA_VISIBLE_DEVICES": ""}) is None
+    assert contention(devices[0]) == ""
+    assert "9000 MiB" in contention(devices[1])
+    assert list_gpus(lambda _: None) == ()
 
 
 def test_throttling_is_seen():

@@ -1,4 +1,5 @@
-"""The runner from outside: real git, real processes, a stand-in train.py."""
+"""The runner from outside: real git, real processes, a stand-in train.py; runs that only have to be there are measured
+without a process for the runner."""
 
 from __future__ import annotations
 
@@ -10,9 +11,13 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from support.labkit import CHECKOUT, CONTRACT, Kit, Result, kit, wait_for
+
+from research.core.paths import LabPaths
+from research.store.open import read_store
 
 __all__ = ["kit"]
 
@@ -58,7 +63,7 @@ def test_the_audit_score_stays_where_it_is(kit: Kit):
     ],
 )
 def test_every_ending(kit: Kit, mode, outcome, code, child, row):
-    kit.run()
+    kit.measure()
     kit.commit(f"exp: {mode} [emitter=contrarian]", mode=mode)
     result = kit.run()
     assert (result.end["outcome"], result.code, result.end["child_exit"]) == (outcome, code, child)
@@ -70,7 +75,7 @@ def test_every_ending(kit: Kit, mode, outcome, code, child, row):
 
 
 def test_a_printed_value_that_disagrees_is_suspect_and_never_kept(kit: Kit):
-    kit.run()
+    kit.measure()
     kit.commit("exp: lie [emitter=contrarian]", mode="lie", val=0.9)
     result = kit.run()
     assert "suspect: the log says val_bpb 0.100000, score.json 0.900000" in result.err
@@ -102,7 +107,7 @@ def test_a_signal_ends_the_run_and_is_no_crash(kit: Kit, number, code):
     assert kit.ledger() == []
     assert b"step" in seen
     assert b"step" in (kit.folders()[0] / "run.log").read_bytes()
-    assert kit.run("--timeout", "0.01").end["outcome"] == "timeout"
+    assert kit.measure("--timeout", "0.01").end["outcome"] == "timeout"
 
 
 def test_the_time_limit_keeps_the_output_and_gives_a_row(kit: Kit):
@@ -115,56 +120,56 @@ def test_the_time_limit_keeps_the_output_and_gives_a_row(kit: Kit):
 
 
 def test_repeats_launch_nothing(kit: Kit):
-    first = kit.run()
-    again = kit.run()
+    first = kit.measure()
+    again = kit.measure()
     assert again.end["outcome"] == "repeat"
     assert again.end["repeats"] == first.end["run"]
     assert again.out == first.out
     assert again.code == 0
     kit.commit("exp: a comment [emitter=simplifier]", extra="# only a comment")
-    assert kit.run().end["outcome"] == "repeat"
+    assert kit.measure().end["outcome"] == "repeat"
     kit.git("commit", "-q", "--allow-empty", "-m", "exp: the seed alone [emitter=local_tuner]")
     text = (kit.root / "train.py").read_text().replace("SEED = 42", "SEED = 43")
     (kit.root / "train.py").write_text(text)
     kit.git("commit", "-qam", "exp: seed [emitter=local_tuner]")
-    assert kit.run().end["outcome"] == "repeat"
+    assert kit.measure().end["outcome"] == "repeat"
     assert len(kit.folders()) == 1
-    assert kit.run("--seed", "43").end["outcome"] == "scored"
-    assert kit.run("--again").end["outcome"] == "scored"
+    assert kit.measure("--seed", "43").end["outcome"] == "scored"
+    assert kit.measure("--again").end["outcome"] == "scored"
     assert len(kit.ledger()) == 3
 
 
 def test_a_repeated_crash_exits_as_it_did(kit: Kit):
-    kit.run()
+    kit.measure()
     kit.commit("exp: crash [emitter=local_tuner]", mode="crash")
-    assert kit.run().code == 1
-    again = kit.run()
+    assert kit.measure().code == 1
+    again = kit.measure()
     assert (again.end["outcome"], again.code) == ("repeat", 1)
     assert "RuntimeError" in again.out
 
 
 def test_a_timeout_may_be_tried_again(kit: Kit):
     kit.commit("base", mode="sleep")
-    assert kit.run("--timeout", "0.005").code == 124
-    assert kit.run("--timeout", "0.005").code == 124
+    assert kit.measure("--timeout", "0.005").code == 124
+    assert kit.measure("--timeout", "0.005").code == 124
 
 
 def test_another_contract_is_no_repeat(kit: Kit):
-    kit.run()
+    kit.measure()
     text = (kit.root / "prepare.py").read_text().replace(CONTRACT, "pocket-ba9876543210")
     (kit.root / "prepare.py").write_text(text)
     kit.git("checkout", "-qb", "autoresearch/other")
     kit.git("commit", "-qam", "bench: another contract")
-    assert kit.run().end["outcome"] == "scored"
+    assert kit.measure().end["outcome"] == "scored"
     assert [row[3] for row in kit.ledger()] == ["keep", "keep"]
 
 
 def test_the_contract_is_asked_for_when_files_have_changed(kit: Kit):
-    kit.run()
+    kit.measure()
     data = kit.home / "cache" / "pocket" / "data"
     data.mkdir(parents=True)
     (data / "x.parquet").write_text("new files, same contract")
-    assert kit.run().end["outcome"] == "repeat"
+    assert kit.measure().end["outcome"] == "repeat"
 
 
 @pytest.mark.parametrize(
@@ -212,32 +217,34 @@ def test_works_with_a_bare_python_from_a_subdirectory(kit: Kit):
         cwd=below, env=kit.environment, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    assert kit.ledger()[0][:2] == [kit.head()[:7], "0.990000"]
+    assert kit.research("summary").code == 0  # judges it
     assert kit.ledger()[0][3] == "keep"
 
 
 def test_dirty_runs_are_unscored(kit: Kit):
-    kit.run()
+    kit.measure()
     kit.write(val=0.5)
     result = kit.run("--allow-dirty")
     assert result.end["outcome"] == "scored"
     assert result.end["counted"] is False
     assert len(kit.ledger()) == 1
     kit.git("commit", "-qam", "exp: now committed [emitter=local_tuner]")
-    assert kit.run().end["outcome"] == "scored"
+    assert kit.measure().end["outcome"] == "scored"
     assert len(kit.ledger()) == 2
 
 
 def test_dry_run_and_smoke(kit: Kit):
     assert kit.run("--dry-run").code == 0
     assert kit.folders() == []
-    kit.run()
+    kit.measure()
     kit.commit("exp: broken [emitter=local_tuner]", mode="crash")
     result = kit.run("--smoke")
     assert (result.code, result.end["outcome"]) == (3, "refused")
     assert "RuntimeError: shape" in result.err
     assert len(kit.folders()) == 1
     kit.commit("exp: sound [emitter=local_tuner]", val=0.8)
-    assert kit.run("--smoke").end["outcome"] == "scored"
+    assert kit.measure("--smoke").end["outcome"] == "scored"
 
 
 def test_ctrl_c_while_the_smoke_run_goes_on_is_no_refusal(kit: Kit):
@@ -254,7 +261,7 @@ def test_ctrl_c_while_the_smoke_run_goes_on_is_no_refusal(kit: Kit):
 
 
 def test_only_exp_commits_count_after_the_baseline(kit: Kit):
-    kit.run()
+    kit.measure()
     kit.commit("tune: not an experiment", val=0.7)
     result = kit.run()
     assert result.end["counted"] is False
@@ -282,3 +289,51 @@ def test_overhead_is_small(kit: Kit):
     began = time.monotonic()
     assert kit.run().code == 0
     assert time.monotonic() - began < 5  # the benchmark script measures; this catches a sleep that was left in
+
+
+# A bare Python ---------------------------------------------------------------------------------------------------
+
+
+def by_bare_python(kit: Kit, checkout: Path) -> Result:
+    """Runs train.py by the runner of a checkout, with a Python that has no package."""
+    command = [sys.executable, "-S", str(checkout / "scripts" / "run_experiment.py"), "--", "uv", "run", "train.py"]
+    done = subprocess.run(command, cwd=kit.root, env=kit.environment, capture_output=True, text=True, timeout=60)
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout of this project without a .venv."""
+    place = tmp_path / "checkout"
+    for part in ("research", "scripts"):
+        shutil.copytree(CHECKOUT / part, place / part, ignore=shutil.ignore_patterns("__pycache__"))
+    return place
+
+
+def test_a_bare_python_records_and_the_next_command_judges(kit: Kit, checkout: Path):
+    """Without numpy and without .venv nothing is lost: the run is on record, and every line says what comes next."""
+    done = by_bare_python(kit, checkout)
+    assert done.code == 0
+    assert (done.end["outcome"], done.end["recorded"]) == ("scored", True)
+    assert "is recorded, not judged yet (numpy is missing here): uv run research summary" in done.err
+    with read_store(LabPaths(kit.root)) as store:
+        (run,) = store.runs()
+        assert store.verdict(run.run) is None
+    baseline = kit.json("summary")["baseline"]
+    assert isinstance(baseline, dict)
+    assert baseline["mean"] == pytest.approx(0.99)
+    with read_store(LabPaths(kit.root)) as store:
+        verdict = store.verdict(run.run)
+    assert verdict is not None
+    assert (verdict.decision, verdict.baseline) == ("keep", True)
+    assert kit.ledger()[0][3] == "keep"
+
+
+def test_a_bare_python_gives_way_to_the_one_in_venv(kit: Kit, checkout: Path):
+    own = checkout / ".venv" / "bin" / "python"
+    own.parent.mkdir(parents=True)
+    own.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    own.chmod(0o755)
+    done = by_bare_python(kit, checkout)
+    assert done.end["outcome"] == "scored"
+    assert "keep (evidence): the baseline" in done.err

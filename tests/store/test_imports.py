@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from research.store.db import Store
-from research.store.foreign import Foreign, foreign
 from research.store.imports import Imported, NothingToImport, import_path
+from research.store.reads import Foreign, foreign
 
 NOW = "2026-01-02T03:04:05Z"
 HEADER = b"commit\tval_bpb\tmemory_gb\tstatus\tdescription\n"

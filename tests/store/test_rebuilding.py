@@ -20,7 +20,7 @@ NOW = "2026-01-02T03:04:05Z"
 @pytest.mark.parametrize("harm", [Path.unlink, lambda path: path.write_bytes(b"")], ids=["gone", "emptied"])
 def test_the_log_of_a_memory_that_is_gone_is_not_played_into_the_new_one(kit: Kit, tmp_path: Path, harm):
     """A process that was killed leaves memory.db-wal behind, and then memory.db is moved away or emptied."""
-    name = str(kit.run().end["run"])
+    name = str(kit.measure().end["run"])
     memory = LabPaths(kit.root).memory
     log = memory.with_name(memory.name + "-wal")
     with Store(memory) as store:

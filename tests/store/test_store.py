@@ -136,10 +136,10 @@ def test_reading_makes_no_files(tmp_path: Path):
 
 @pytest.mark.parametrize("damage", ["garbage", "truncated", "middle", "empty", "foreign"])
 def test_a_damaged_file_is_set_aside_and_rebuilt(kit: Kit, damage: str):
-    kit.run()
+    kit.measure()
     for number, val in enumerate((0.98, 1.01, 0.97)):
         kit.commit(f"exp: {number} [emitter=local_tuner]", val=val)
-        kit.run()
+        kit.measure()
     kit.json("settle")
     with (kit.root / "results.tsv").open("ab") as file:
         file.write(b"abcdef0\t0.950000\t1.0\tdiscard\tby \xff hand\n")
@@ -178,10 +178,10 @@ def test_a_damaged_file_is_set_aside_and_rebuilt(kit: Kit, damage: str):
 
 
 def test_a_deleted_memory_comes_back_from_the_folders(kit: Kit):
-    kit.run()
+    kit.measure()
     (kit.root / "results" / "discovery" / "memory.db").unlink()
     (kit.root / "results.tsv").unlink()
-    assert kit.run().end["outcome"] == "repeat"
+    assert kit.measure().end["outcome"] == "repeat"
     assert len(kit.ledger()) == 1
     assert kit.ledger()[0][3] == "keep"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,10 +38,11 @@ def inside(folder: Path, environment: Mapping[str, str]) -> Iterator[None]:
 
 
 def printed(call: Callable[[], int], folder: Path, environment: Mapping[str, str], stdin: bytes = b"") -> Printed:
-    """Call something that prints and returns an exit code, and return all three."""
-    out, err = io.BytesIO(), io.BytesIO()
+    """Call something that reads stdin, prints, and returns an exit code; return that and what it printed."""
+    out, err, before = io.BytesIO(), io.BytesIO(), sys.stdin
     with (
         inside(folder, environment),
+        io.TextIOWrapper(io.BytesIO(stdin), "utf-8") as sys.stdin,
         io.TextIOWrapper(out, "utf-8", write_through=True) as as_out,
         io.TextIOWrapper(err, "utf-8", write_through=True) as as_err,
         contextlib.redirect_stdout(as_out),
@@ -50,6 +52,8 @@ def printed(call: Callable[[], int], folder: Path, environment: Mapping[str, str
             code = call()
         except SystemExit as ended:
             code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+        finally:
+            sys.stdin = before
         return Printed(code, out.getvalue().decode("utf-8", "replace"), err.getvalue().decode("utf-8", "replace"))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -14,9 +15,13 @@ from pathlib import Path
 
 import pytest
 
+from research.lab.runner import main as run_command
+from tests.support import inprocess
+from tests.support.templates import ALONE, NAMED, commit_all, git, template
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 RUNNER = CHECKOUT / "scripts" / "run_experiment.py"
-CONTRACT = "pocket-0123456789ab"
+CONTRACT = "official-0123456789ab"  # so that differences of a hundredth are far beyond the noise
 
 _HEAD = """
 import hashlib, json, os, pathlib, sys, time
@@ -141,7 +146,7 @@ class Kit:
 
     def command(self, *options: str, command: tuple[str, ...] = ("uv", "run", "train.py")) -> list[str]:
         """The runner's command line."""
-        return [sys.executable, "-S", str(RUNNER), *options, "--", *command]
+        return [sys.executable, str(RUNNER), *options, "--", *command]
 
     def start(
         self, *options: str, command: tuple[str, ...] = ("uv", "run", "train.py"), **more: object
@@ -156,13 +161,16 @@ class Kit:
         out, err = child.communicate(timeout=60)
         return Result(child.returncode, out.decode("utf-8", "replace"), err.decode("utf-8", "replace"))
 
+    def measure(self, *options: str) -> Result:
+        """Runs train.py by the runner, without a process for the runner itself."""
+        arguments = [*options, "--", "uv", "run", "train.py"]
+        done = inprocess.printed(lambda: run_command(arguments), self.root, self.environment)
+        return Result(done.code, done.out, done.err)
+
     def research(self, *arguments: str) -> Result:
-        """Runs the command line."""
-        environment = {**self.environment, "PYTHONPATH": str(CHECKOUT)}  # whatever is installed: this checkout
-        done = subprocess.run(
-            [sys.executable, "-m", "research", *arguments], cwd=self.root, env=environment, capture_output=True
-        )
-        return Result(done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))
+        """Runs a verb of the command line, without a process of its own."""
+        done = inprocess.research(self.root, self.environment, *arguments)
+        return Result(done.code, done.out, done.err)
 
     def json(self, *arguments: str) -> dict[str, object]:
         """The JSON object of a verb."""
@@ -213,7 +221,7 @@ def make_kit(folder: Path, train: str = TRAIN) -> Kit:
         train: Its train.py: TRAIN, or PLAIN for nights.
     """
     root, home, tools = folder / "repo", folder / "home", folder / "bin"
-    for place in (root, home, tools):
+    for place in (home, tools):
         place.mkdir(parents=True)
     uv = tools / "uv"
     uv.write_text(UV)
@@ -225,21 +233,21 @@ def make_kit(folder: Path, train: str = TRAIN) -> Kit:
         "HOME": str(home),
         "AUTORESEARCH_HOME": str(home / "cache"),
         "AUTORESEARCH_PROFILE": "pocket",
-        "GIT_CONFIG_GLOBAL": os.devnull,
-        "GIT_CONFIG_NOSYSTEM": "1",
+        **ALONE,
+        **NAMED,
     }
-    for who in ("AUTHOR", "COMMITTER"):
-        environment |= {f"GIT_{who}_NAME": "Test", f"GIT_{who}_EMAIL": "test@example.org"}
-    kit = Kit(root, home, environment)
-    kit.git("init", "-q", "-b", "main")
+    shutil.copytree(template(commit_base, train), root, symlinks=True)
+    return Kit(root, home, environment)
+
+
+def commit_base(root: Path, train: str) -> None:
+    """Make a repository with its first commit, on autoresearch/try."""
     (root / "prepare.py").write_text(PREPARE)
     (root / ".gitignore").write_text("results/\nresults.tsv\nrun.log\n__pycache__/\nworktrees/\n")
     (root / "pyproject.toml").write_text('[project]\nname = "x"\ndependencies = ["torch"]\n')
     (root / "train.py").write_text(train.format(val=0.99, mode="ok", extra="").lstrip())
-    kit.git("add", "-A")
-    kit.git("commit", "-q", "-m", "base")
-    kit.git("checkout", "-q", "-b", "autoresearch/try")
-    return kit
+    commit_all(root, "base")
+    git(root, "checkout", "-q", "-b", "autoresearch/try")
 
 
 def wait_for(condition: object, seconds: float = 15.0) -> None:

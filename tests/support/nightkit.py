@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.support import inprocess
+from tests.support.templates import ALONE, commit_all, template
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 SURFACE = {
@@ -47,12 +50,14 @@ class NightKit:
         return [sys.executable, "-m", "research", *words]
 
     def research(self, *words: str, code: int = 0) -> Any:
-        """Runs a verb with --json and returns its object."""
-        done = subprocess.run(
-            self.command(*words, "--json"), cwd=self.root, capture_output=True, text=True, env=self.environment
-        )
-        assert done.returncode == code, done.stdout + done.stderr
-        return json.loads(done.stdout)
+        """Runs a verb with --json, without a process of its own, and returns its object."""
+        done = self.printed(*words, "--json")
+        assert done.code == code, done.out + done.err
+        return json.loads(done.out)
+
+    def printed(self, *words: str) -> inprocess.Printed:
+        """Runs a verb, without a process of its own, and returns what it printed."""
+        return inprocess.research(self.root, self.environment, *words)
 
     def start(self, *words: str) -> subprocess.Popen[bytes]:
         """Starts a verb in a process group of its own."""
@@ -71,11 +76,8 @@ def make_night_kit(folder: Path, script: Any = None) -> NightKit:
         script: What the scripted backend plays; by default SURFACE.
     """
     root, home = folder / "repo", folder / "home"
-    root.mkdir()
     home.mkdir()
-    for name in ("train.py", "prepare.py", "pyproject.toml", ".gitignore"):
-        shutil.copyfile(CHECKOUT / name, root / name)
-    (root / ".gitignore").write_text((root / ".gitignore").read_text() + "\nscript.json*\nnight.out\n")
+    shutil.copytree(template(_commit_base, ""), root, symlinks=True)
     (root / "script.json").write_text(json.dumps({"surface": SURFACE} if script is None else script))
     environment = {
         **{key: value for key, value in os.environ.items() if not key.startswith(("GIT_", "AUTORESEARCH_"))},
@@ -83,11 +85,14 @@ def make_night_kit(folder: Path, script: Any = None) -> NightKit:
         "AUTORESEARCH_HOME": str(home / "cache"),
         "AUTORESEARCH_SCRIPT": str(root / "script.json"),
         "PYTHONPATH": str(CHECKOUT),
-        "GIT_CONFIG_GLOBAL": os.devnull,
-        "GIT_CONFIG_NOSYSTEM": "1",
+        **ALONE,
     }
-    kit = NightKit(root, environment)
-    kit.git("init", "-q", "-b", "main")
-    kit.git("add", "-A")
-    kit.git("-c", "user.name=Test", "-c", "user.email=test@example.org", "commit", "-q", "-m", "base")
-    return kit
+    return NightKit(root, environment)
+
+
+def _commit_base(root: Path, _: str) -> None:
+    """Make a repository of this checkout's benchmark, with one commit on main."""
+    for name in ("train.py", "prepare.py", "pyproject.toml", ".gitignore"):
+        shutil.copyfile(CHECKOUT / name, root / name)
+    (root / ".gitignore").write_text((root / ".gitignore").read_text() + "\nscript.json*\nnight.out\n")
+    commit_all(root, "base")

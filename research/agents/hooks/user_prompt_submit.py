@@ -11,9 +11,10 @@ from research.agents.hooks.entry import Call, context
 from research.agents.hooks.reviews import open_current_memory, unseen_review
 from research.agents.hooks.session_start import best_and_phase
 from research.agents.intent import intent, limits
-from research.agents.state import launch_command, runner_options
+from research.agents.state import runner_options
 from research.core import git
 from research.core.clock import system_clock, utc
+from research.core.commands import launch_command
 from research.core.contract import BRANCHES
 from research.core.settings import SETTINGS
 from research.store import recent

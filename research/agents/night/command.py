@@ -1,14 +1,16 @@
-"""The commands that go on as a night did: a copied one must not start local runs after a night elsewhere."""
+"""Writes the commands that continue a night where and how it ran: after one at Modal, the next is at Modal too."""
 
 from __future__ import annotations
 
 from dataclasses import fields
 
 from research.agents.night.state import NightState, is_cut_off
+from research.core import commands
+from research.runs.backends import DEFAULT_BACKEND
 
 _DEFAULTS = {field.name: field.default for field in fields(NightState)} | {
     "agent": "builtin",
-    "backend": "local",
+    "backend": DEFAULT_BACKEND,
     "seed": 0,
     "workers": 1,
 }
@@ -17,7 +19,7 @@ _USUAL_HOURS = 8.0
 
 
 def night_command(night: NightState | None) -> str:
-    """Another night like this one; of one that was cut off, the very command that goes on with it."""
+    """Returns the line that starts another night like this one, or continues one that was cut off."""
     hours = night.limits.hours if night else None
     if hours is None and not (night and is_cut_off(night)):
         hours = _USUAL_HOURS
@@ -30,17 +32,17 @@ def night_command(night: NightState | None) -> str:
 
 
 def one_run(night: NightState | None) -> str:
-    """One run, made as those of the night were."""
+    """Returns the line that makes one run as those of the night were made."""
     return " ".join(["uv run research night --max-runs 1", *_how(night)])
 
 
 def replicate_command(commit: str, night: NightState | None) -> str:
-    """A commit run once more where the night's runs were made."""
-    return " ".join([f"uv run research replicate {commit[:12]}", *(_where(night) if night else [])])
+    """Returns the line that measures a commit with another seed where the night's runs were made."""
+    return commands.replicate_command(commit, " ".join(_where(night)) if night else "")
 
 
 def _how(night: NightState | None) -> list[str]:
-    """Who works, where and at what price, as far as that is not what it is without a word."""
+    """Returns the options that are not at their defaults: agent, policy, seed, place, workers, price."""
     if night is None:
         return []
     price = night.limits.usd_per_hour

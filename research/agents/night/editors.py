@@ -11,7 +11,7 @@ from research.core.records import Plan
 from research.lab.lab import Lab
 from research.runs.backend import StopRequest
 from research.runs.preflight import TARGET
-from research.verdict.recall import Memory
+from research.verdict.models import Memory
 
 
 @dataclass(frozen=True)
@@ -88,3 +88,13 @@ class BuiltinEditor:
             raise NoCandidate(str(nothing)) from None
         commit = git.commit_file(self._root, proposal.parent, TARGET, proposal.text, proposal.subject)
         return Candidate(commit, proposal.subject)
+
+
+def editor_of(name: str, lab: Lab) -> Editor:
+    """Makes the editor of that name: the built-in agent or a coding client."""
+    if name == BuiltinEditor.name:
+        return BuiltinEditor(lab)
+    from research.agents.clients import CLIENTS
+    from research.agents.clients.editor import ClientEditor  # imports this module
+
+    return ClientEditor(CLIENTS[name], lab)

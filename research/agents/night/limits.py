@@ -1,4 +1,4 @@
-"""When a night ends, and how long it waits after a failure: values in, values out."""
+"""Decides when a night ends, and how long it waits after a failure: values in, values out."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from research.agents.night.state import Limits, NightState, moment
+from research.agents.night.state import Limits, NightState
 from research.core.records import Run
 from research.core.settings import SETTINGS
+from research.core.text import count_of
 
 LAUNCHED = frozenset({"scored", "crash", "timeout"})
-"""Runs that count against a limit: those that said something about a candidate."""
+"""Outcomes that count against a limit: the results of a candidate."""
 FAILED = frozenset({"infrastructure", "capacity"})
 """Ends that are nobody's fault: waited out, and never counted."""
 
@@ -25,7 +26,7 @@ class UsualCost:
 
 
 def runs_of(state: NightState, runs: Sequence[Run], launched: Collection[str] = ()) -> list[Run]:
-    """The runs of a night that count: on its branch, since its beginning.
+    """Returns the runs of a night that count: on its branch, since its beginning.
 
     Args:
         state: The night.
@@ -43,24 +44,17 @@ def runs_of(state: NightState, runs: Sequence[Run], launched: Collection[str] = 
 
 
 def cost_usd(runs: Sequence[Run], usd_per_hour: float) -> float:
-    """What runs cost: as their backend said, else their seconds at the given price."""
-    return sum(run.cost_usd if run.cost_usd is not None else seconds(run) / 3600 * usd_per_hour for run in runs)
+    """Adds up what runs cost: as their backend said, else their seconds at the given price."""
+    return sum(run.cost_usd if run.cost_usd is not None else run.wall_s / 3600 * usd_per_hour for run in runs)
 
 
 def usual_cost(runs: Sequence[Run], usd_per_hour: float) -> UsualCost:
-    """What a usual run costs: the median of the scored ones, of all where none has scored; 0 before the first."""
+    """Estimates a usual run's cost: the median of the scored ones, of all where none has scored, 0 before any."""
     if not runs:
         return UsualCost(0.0, usd_per_hour / 3600)
     usual = [run for run in runs if run.outcome == "scored"] or runs
-    usd, length = [cost_usd([run], usd_per_hour) for run in usual], sum(map(seconds, usual))
+    usd, length = [cost_usd([run], usd_per_hour) for run in usual], sum(run.wall_s for run in usual)
     return UsualCost(median(usd), sum(usd) / length if length else 0.0)
-
-
-def seconds(run: Run) -> float:
-    """Wall-clock seconds of a finished run."""
-    if run.finished_utc is None:
-        return 0.0
-    return max(0.0, (moment(run.finished_utc) - moment(run.started_utc)).total_seconds())
 
 
 def reached(
@@ -71,7 +65,7 @@ def reached(
     usd: float,
     usual: UsualCost,
 ) -> str | None:
-    """The limit that forbids launching another run, None if there is none.
+    """Names the limit that forbids launching another run, None if there is none.
 
     Dollars are counted to the end of what would then be running: a run in flight costs a usual one, or what it has run
     for where that is more, and so does the next. Only a run longer than usual can go beyond the limit.
@@ -85,8 +79,7 @@ def reached(
         usual: What a run costs.
     """
     if limits.max_runs is not None and runs + len(in_flight) >= limits.max_runs:
-        made = "1 run was" if limits.max_runs == 1 else f"{limits.max_runs} runs were"
-        return f"{made} made (--max-runs)"
+        return f"{count_of(limits.max_runs, 'run')} {'was' if limits.max_runs == 1 else 'were'} made (--max-runs)"
     if limits.hours is not None and worked_s >= limits.hours * 3600:
         return f"{limits.hours:g} hours are over (--hours)"
     if limits.max_usd is not None:
@@ -101,10 +94,10 @@ def reached(
 
 
 def backoff_s(failures: int) -> float:
-    """Seconds to wait after so many failures in a row."""
+    """Returns the seconds to wait after so many failures in a row."""
     return min(SETTINGS.max_backoff_s, SETTINGS.backoff_first_s * 2.0 ** max(0, failures - 1))
 
 
 def is_over(wait_s: float, passed_s: float) -> bool:
-    """Whether a wait is over; a clock that is set back ends it, as it might last for hours then."""
+    """Checks whether a wait is over; a clock that is set back ends it, as it might last for hours then."""
     return not 0 <= passed_s < wait_s

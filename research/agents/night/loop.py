@@ -1,4 +1,4 @@
-"""The loop of a night: owed runs first, then plans; every run judged and settled, every stop with a reason."""
+"""Runs the loop of a night: owed runs first, then plans; every run judged and settled, every stop with a reason."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from research.agents.night import limits, progress
 from research.agents.night.editors import Editor, NoCandidate, Order
-from research.agents.night.jobs import BaselineFails, Job, may_start, owed, owed_plan, since_keep
+from research.agents.night.jobs import BaselineFails, Job, may_start, owed, owed_plan
 from research.agents.night.notify import Event, Notify, silent
 from research.agents.night.result import found
 from research.agents.night.setup import Slot
@@ -33,8 +33,6 @@ from research.runs.signals import Signals
 from research.store.connect import StoreBusy
 from research.store.db import Store
 from research.verdict import lineage
-from research.verdict.gains import gains_of
-from research.verdict.recall import contract_of
 
 _BUSY_DEVICE = "The device is taken"
 _INTERRUPTED = "interrupted"
@@ -59,12 +57,12 @@ class Night:
 
     Args:
         lab: The lab of the checkout.
-        state: Where the night stands.
+        state: The night at its beginning.
         editor: Who edits train.py.
         slots: One for each worker.
         request: Backend, GPU and time limits of every run.
-        tell: Takes a line for people.
-        notify: Told of changes kept and gains confirmed, of being stuck, and of the end.
+        say: Takes a line for people.
+        notify: Gets changes kept, gains confirmed, being stuck, and the end.
     """
 
     def __init__(
@@ -74,18 +72,18 @@ class Night:
         editor: Editor,
         slots: Sequence[Slot],
         request: Request,
-        tell: Callable[[str], None],
+        say: Callable[[str], None],
         notify: Notify = silent,
     ) -> None:
         self.lab, self.state, self.editor, self.slots = lab, state, editor, tuple(slots)
-        self.request, self.tell, self._notify = request, tell, notify
+        self.request, self.say, self._notify = request, say, notify
         self._going: list[Going] = []
         self._launched: set[str] = set()
         self._lines = 0
         self._usual = limits.usual_cost((), state.limits.usd_per_hour)
         self._failures = self._refusals = self._attempt = 0
         self._failed_s = self._wait_s = 0.0
-        self._told_stuck = self._told_settle = self._told_launch = False
+        self._said_stuck = self._said_settle = self._said_launch = False
         self._reason: str | None = None
         self.found = ""
 
@@ -103,13 +101,12 @@ class Night:
             if not self._reason.startswith(_INTERRUPTED):
                 self._save(store, finished_utc=self.lab.now_utc())
             self._save(store, stop_reason=self._reason)
-            gains = gains_of(self._history(store), store.verdicts())
-            self.found = found(memory_of(self.lab, store, self.state.branch), gains)
-        self._tell("end", f"The night ended: {self._reason}. Runs: {self.state.runs}. {self.found}".rstrip())
+            self.found = found(memory_of(self.lab, store, self.state.branch))
+        self._send("end", f"The night ended: {self._reason}. Runs: {self.state.runs}. {self.found}".rstrip())
         return self.state
 
     def _is_over(self, store: Store, stop: StopRequest, pool: ThreadPoolExecutor) -> bool:
-        """Takes in what has ended and starts what may start; whether there is nothing left to wait for."""
+        """Collects what has ended and starts what may start; returns whether there is nothing left to wait for."""
         try:
             self._collect(store)
             self._reason = self._reason or self._why_stop(store, stop)
@@ -125,7 +122,7 @@ class Night:
         return self.lab.clock().timestamp()
 
     def _catch_up(self, store: Store) -> None:
-        """What a night that was cut off left undone."""
+        """Finishes what a night that was cut off left undone."""
         close_finished_plans(store, self.lab.now_utc())
         self._settle(store)
         self._save(store)
@@ -139,7 +136,7 @@ class Night:
         return self._reached(())
 
     def _reached(self, going: Sequence[Going]) -> str | None:
-        """The limit that is reached, runs in flight counted or not: one of them may come to nothing."""
+        """Names the limit that is reached, with or without the runs in flight: one of them may come to nothing."""
         state, now = self.state, self.lab.clock()
         in_flight = [now.timestamp() - one.begun_s for one in going]
         return limits.reached(state.limits, worked_s(state, now), state.runs, in_flight, state.usd, self._usual)
@@ -162,24 +159,30 @@ class Night:
             if job is None or not may_start(job, len(self._going)):
                 return
             code = self._code_of(job.commit)
-            seed = self._unused_seed(store, job.commit, code) if job.kind != "experiment" else DEFAULT_SEED
+            seed = self._seed_of(store, job, code)
             end = pool.submit(self._launch, job, place, seed, stop)
             self._going.append(Going(job, place, code, seed, end, self._seconds()))
-            if not self._told_launch:  # minutes pass on a GPU before the first line
-                self.tell(f"running: {idea_of(job.what)}; every run gets its line when it ends")
-                self._told_launch = True
+            if not self._said_launch:  # minutes pass on a GPU before the first line
+                self.say(f"running: {idea_of(job.what)}; every run gets its line when it ends")
+                self._said_launch = True
             self._save(store)  # killed in a long run, it was at work until that began
 
     def _code_of(self, commit: str) -> str:
-        """The fingerprint of a commit's train.py; the commit where there is none, which the runner then refuses."""
+        """Returns a commit's fingerprint; the commit itself where there is none, which the runner then refuses."""
         try:
             text = blob(self.lab.paths.root, commit, TARGET)
             return commit if text is None else fingerprint(text)
         except SyntaxError:
             return commit
 
+    def _seed_of(self, store: Store, job: Job, code: str) -> int:
+        """Return the seed of a job's run: the one that was planned, else an unused one of what was run before."""
+        if job.plan is not None and job.plan.run_seed is not None:
+            return job.plan.run_seed
+        return DEFAULT_SEED if job.kind == "experiment" else self._unused_seed(store, job.commit, code)
+
     def _unused_seed(self, store: Store, commit: str, code: str) -> int:
-        """The next seed of a configuration; a run that has just been given one may not be on record yet."""
+        """Returns a configuration's next seed; a run that was just given one may not be on record yet."""
         used = [run.seed for run in store.runs() if run.commit == commit or run.fingerprint == code]
         return repeat.next_seed([*used, *(going.seed for going in self._going if going.code == code)], DEFAULT_SEED)
 
@@ -188,7 +191,7 @@ class Night:
         return [place for place in self.slots if place.number not in taken]
 
     def _next_job(self, store: Store, stop: StopRequest) -> Job | None:
-        """What is owed, else what is planned.
+        """Returns the run that is owed, else the one that is planned.
 
         Raises:
             BaselineFails, NoCandidate: as their names say.
@@ -235,7 +238,7 @@ class Night:
         self._attempt += 1
 
     def _on_no_candidate(self, nothing: NoCandidate) -> None:
-        self.tell(f"no candidate: {nothing.why}")
+        self.say(f"no candidate: {nothing.why}")
         if nothing.is_failure:
             self._fail(f"the agent failed: {nothing.why}")
         else:
@@ -248,12 +251,13 @@ class Night:
         environment = environment_beside(lab.paths.root, place.environment)
         beside = lab.beside(work, self.state.branch, environment, plans=False)
         plan = job.plan.plan if job.plan else None
-        return launch(beside, replace(self.request, command=COMMAND, seed=seed, plan=plan), stop)
+        again = job.kind == "replicate"  # another run of a seed is asked for on purpose
+        return launch(beside, replace(self.request, command=COMMAND, seed=seed, plan=plan, again=again), stop)
 
     # Ending ---------------------------------------------------------------------------------------------------
 
     def _collect(self, store: Store) -> None:
-        """Takes in what has ended."""
+        """Handles every run that has ended."""
         for going in [going for going in self._going if going.end.done()]:
             self._going.remove(going)
             try:
@@ -275,7 +279,7 @@ class Night:
         elif end.outcome in limits.FAILED or _BUSY_DEVICE in end.why:
             self._fail(end.why or end.outcome)
         elif end.outcome in ("refused", "repeat", "configuration"):  # the last: what the candidate made of its data
-            self.tell(f"{end.outcome}: {end.why} ({going.job.what})")
+            self.say(f"{end.outcome}: {end.why} ({going.job.what})")
             self._refusals += 1
             if going.job.plan:
                 self._drop(store, going.job.plan)
@@ -287,43 +291,43 @@ class Night:
             self._reason = f"{self._failures} failures in a row, the last: {why}"
             return
         self._failed_s, self._wait_s = self._seconds(), limits.backoff_s(self._failures)
-        self.tell(f"failed ({why}); next try in {self._wait_s:.0f} s")
+        self.say(f"failed ({why}); next try in {self._wait_s:.0f} s")
 
     def _report(self, store: Store, name: str) -> None:
         run, verdict = store.run(name), store.verdict(name)
         if run is None:
             return
         self._lines += 1  # not the runs on record: of two that ended together both are
-        self.tell(progress.line_of(self._lines, run, verdict))
+        self.say(progress.line_of(self._lines, run, verdict))
         history = self._history(store)
-        dry = since_keep(history)
+        dry = lineage.runs_since_keep(history)
         if verdict and (event := progress.news(run, verdict, history)):
-            self._tell(event, progress.good_news(run, verdict))
-        elif not self._told_stuck and dry >= SETTINGS.stuck_runs:
-            self._tell("stuck", f"No change was kept in the last {dry} runs on {self.state.branch}.")
-        self._told_stuck = dry >= SETTINGS.stuck_runs
+            self._send(event, progress.good_news(run, verdict))
+        elif not self._said_stuck and dry >= SETTINGS.stuck_runs:
+            self._send("stuck", f"No change was kept in the last {dry} runs on {self.state.branch}.")
+        self._said_stuck = dry >= SETTINGS.stuck_runs
 
-    def _tell(self, event: Event, text: str) -> None:
+    def _send(self, event: Event, text: str) -> None:
         if problem := self._notify(event, text):
-            self.tell(problem)
+            self.say(problem)
 
     def _settle(self, store: Store) -> None:
         """Carries out every decided verdict, oldest first."""
         try:
             while settle(self.lab, store).run is not None:
                 pass
-            self._told_settle = False
+            self._said_settle = False
         except CannotSettle as error:
-            if not self._told_settle:
-                self.tell(f"{error.what} {error.next} The night goes on; the branch follows when it can.")
-            self._told_settle = True
+            if not self._said_settle:
+                self.say(f"{error.what} {error.next} The night continues; the branch follows when it can.")
+            self._said_settle = True
 
     # The store ------------------------------------------------------------------------------------------------
 
     def _history(self, store: Store) -> list[Judged]:
         branch = self.state.branch
         history = store.judged(branch)
-        contract = contract_of(history, branch)
+        contract = lineage.latest_contract(history, branch)
         return [item for item in history if item.run.contract in (contract, None)]
 
     def _has_baseline(self, store: Store) -> bool:

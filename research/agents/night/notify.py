@@ -1,4 +1,4 @@
-"""Tells a person: runs the --notify command, and never lets it disturb the night."""
+"""Notifies a person: runs the --notify command, and never lets it disturb the night."""
 
 from __future__ import annotations
 
@@ -12,23 +12,22 @@ from research.core.errors import UsageError
 from research.core.settings import SETTINGS
 
 Event = Literal["win", "kept", "stuck", "end"]
-"""What is told of: a confirmed gain, a change that was kept and is not confirmed yet, a long time without either, the
-end."""
+"""A confirmed gain, a change that was kept and is not confirmed yet, a long time without either, the end."""
 Notify = Callable[[Event, str], str | None]
 """Takes an event and a sentence; returns what went wrong, None if nothing."""
 
 
 def silent(event: Event, text: str) -> str | None:
-    """Tells nobody."""
+    """Notifies nobody."""
     return None
 
 
 _FIRST_WORD = re.compile(r"\s*(?:[A-Za-z_]\w*=\S*\s+)*([\w~./+-]+)(?=[\s;|&<>]|$)")
-"""The command of a line of shell, after its assignments; of other lines nothing is said beforehand."""
+"""The command of a line of shell, after its assignments; other lines are not checked beforehand."""
 
 
 def require_command(command: str) -> None:
-    """Looks whether a line of shell could run at all: better at once than never to be told of anything.
+    """Checks that a line of shell could run at all: better now than to miss every message.
 
     Raises:
         UsageError: if it can't be read, or begins with a command that is not there.
@@ -41,7 +40,7 @@ def require_command(command: str) -> None:
 
 
 def _shell(*words: str) -> int:
-    """How sh ends; 0 where there is none, which is told when there is something to tell."""
+    """Returns how sh ends; 0 where there is no sh, which is reported when there is an event."""
     try:
         return subprocess.run(["sh", *words], stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode
     except OSError:

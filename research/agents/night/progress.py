@@ -1,4 +1,4 @@
-"""A line per run for the person who watches a night, as narrow as a terminal, and the sentences that --notify gets."""
+"""Writes a line per run for the person who watches a night, and the sentences that --notify gets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from research.core.commit_message import idea_of
-from research.core.records import Estimate, Judged, Run, Verdict
+from research.core.records import Judged, Run, Verdict
 from research.verdict import lineage
 from research.verdict.judge import RULE as EVIDENCE
 
@@ -15,9 +15,9 @@ _COLUMNS = 80
 
 
 def line_of(number: int, run: Run, verdict: Verdict | None) -> str:
-    """A finished run: number, time, score, verdict, what it was, its change in val_bpb as believed (- is better).
+    """Writes a finished run's line: number, time, score, verdict, change, difference from the incumbent (- is better).
 
-    What is wider than a terminal goes on below, under what it was, so that no number is torn apart.
+    What is wider than a terminal continues below, under what it was, so that no number is broken.
     """
     score = f"{run.val_bpb:.6f}" if run.val_bpb is not None else f"{run.outcome:>8}"
     head = f"{number:4d}  {(run.finished_utc or '')[11:16]}  {score}  {verdict.decision if verdict else '':<11}  "
@@ -25,7 +25,7 @@ def line_of(number: int, run: Run, verdict: Verdict | None) -> str:
     lines = textwrap.wrap(_name(run, verdict), room, break_on_hyphens=False) or [""]
     if verdict is not None and verdict.difference is not None:
         sure = f" P {verdict.p_better:.2f}" if verdict.p_better is not None else ""
-        change = f"{_signed(verdict.difference)}{sure}"
+        change = f"  {verdict.difference.in_words('+')}{sure}"
         if len(lines[-1]) + len(change) <= room:
             lines[-1] += change
         else:
@@ -34,7 +34,7 @@ def line_of(number: int, run: Run, verdict: Verdict | None) -> str:
 
 
 def _name(run: Run, verdict: Verdict | None = None) -> str:
-    """The change without prefix and tag; of what is none, that it is the baseline, whatever its commit says."""
+    """Names a run by its change, without prefix and tag, or as the baseline, whatever its commit says."""
     change = idea_of(run.subject)
     if not run.subject.startswith("exp:"):
         return f"baseline {run.commit[:7]}"
@@ -42,19 +42,13 @@ def _name(run: Run, verdict: Verdict | None = None) -> str:
 
 
 def _is_of_baseline(run: Run, verdict: Verdict) -> bool:
-    """Whether a run measured what its branch began with, which another night may have made as an experiment."""
+    """Checks whether a run measured the branch's first commit, which another night may have made as an experiment."""
     again = verdict.rule == EVIDENCE and verdict.decision == "keep" and verdict.incumbent == run.commit
     return verdict.baseline or (again and verdict.difference is None)  # none stood before, to compare with
 
 
-def _signed(difference: Estimate | None) -> str:
-    if difference is None:
-        return ""
-    return f"  {difference.mean:+.6f} [{difference.low:+.6f}, {difference.high:+.6f}]"
-
-
 def news(run: Run, verdict: Verdict, history: Sequence[Judged]) -> Literal["win", "kept"] | None:
-    """What a verdict is to somebody asleep: a gain now confirmed, a change now kept, or nothing new.
+    """Says what a verdict is to somebody asleep: a gain now confirmed, a change now kept, or nothing new.
 
     Args:
         run: A finished run.
@@ -65,16 +59,17 @@ def news(run: Run, verdict: Verdict, history: Sequence[Judged]) -> Literal["win"
     if verdict.decision != "keep" or baseline is None or lineage.is_same(run, baseline):
         return None
     others = [item.verdict for item in history if item.run.run != run.run and lineage.is_same(item.run, run)]
-    told = [other for other in others if other and other.decision == "keep"]
+    before = [other for other in others if other and other.decision == "keep"]
     if verdict.is_confirmed:
-        return None if any(other.is_confirmed for other in told) else "win"
-    return None if told else "kept"
+        return None if any(other.is_confirmed for other in before) else "win"
+    return None if before else "kept"
 
 
 def good_news(run: Run, verdict: Verdict) -> str:
-    """The sentence about a kept change; it says whether that is confirmed."""
+    """Writes the sentence about a kept change; it says whether that is confirmed."""
     estimate = verdict.estimate
     value = f"{estimate.mean:.6f} (n={estimate.n})" if estimate else "unknown"
     why = "one run only" if estimate is None or estimate.n < 2 else "zero is within the interval"
     head = "Confirmed" if verdict.is_confirmed else f"Kept, not confirmed ({why})"
-    return f"{head}: {_name(run)}; val_bpb {value}{_signed(verdict.difference)}"
+    gain = f"  {verdict.difference.in_words('+')}" if verdict.difference else ""
+    return f"{head}: {_name(run)}; val_bpb {value}{gain}"

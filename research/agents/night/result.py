@@ -1,29 +1,31 @@
-"""What a night came to, in a sentence: what somebody who wakes up wants to know beside the number of runs."""
+"""Says what a night came to: its best in a sentence, and how many changes it kept."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 
 from research.core.commit_message import idea_of
-from research.core.records import is_confirmed
-from research.verdict.gains import Gain, against_baseline
+from research.core.records import Judged, is_confirmed
+from research.verdict.memory import baseline_of, change_of_best
 from research.verdict.models import Memory
-from research.verdict.recall import baseline_of
 
 
-def found(memory: Memory, gains: Mapping[str, Gain]) -> str:
-    """The best that is kept on the branch, and how far it lies from the baseline; "" before the first score.
-
-    Args:
-        memory: What is known of the branch.
-        gains: What verdicts believe of changes.
-    """
+def found(memory: Memory) -> str:
+    """Describe the best kept configuration and its distance from the baseline; "" before the first score."""
     best, base = memory.best or memory.incumbent, baseline_of(memory)
     if best is None or base is None or best.estimate is None:
         return ""
     if best.key == base.key:
         return "Nothing on the branch beats the baseline yet."
-    value, gain = best.estimate, against_baseline(best, memory, gains)
-    far = f", {gain.mean:+.6f} [{gain.low:+.6f}, {gain.high:+.6f}] against the baseline" if gain else ""
+    value, gain = best.estimate, change_of_best(memory)
+    far = f", {gain.in_words('+')} against the baseline" if gain else ""
     sure = "confirmed" if is_confirmed(gain, value) else "not confirmed"
     return f"Best on the branch: {idea_of(best.subject)}; val_bpb {value.mean:.6f} (n={value.n}){far}, {sure}."
+
+
+def kept_since(history: Iterable[Judged], since_utc: str) -> int:
+    """Counts the configurations kept by runs since a time, the baseline left out."""
+    verdicts = [(item.run.commit, item.verdict) for item in history if item.run.started_utc >= since_utc]
+    baseline = {commit for commit, verdict in verdicts if verdict and verdict.baseline}
+    kept = {commit for commit, verdict in verdicts if verdict and verdict.decision == "keep"}
+    return len(kept - baseline)

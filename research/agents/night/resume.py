@@ -1,4 +1,4 @@
-"""Whether a command takes an interrupted night up or begins one, and what is left of it: values in, values out."""
+"""Decides whether a command resumes an interrupted night, and what is left of it: values in, values out."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ from dataclasses import replace
 from datetime import datetime
 
 from research.agents.night import limits
-from research.agents.night.state import NightState, moment, worked_s
-from research.core.clock import utc
+from research.agents.night.state import NightState, worked_s
+from research.core.clock import moment, utc
 from research.core.records import Run
+from research.core.text import count_of
+from research.runs.backends import is_remote
 
 _SAME = ("agent", "backend", "gpu", "policy", "seed")
 """What makes a command another one: half of a night planned or judged in one way, half in another, is neither."""
 
 
 def why_new(before: NightState, wanted: NightState, runs: Sequence[Run], now: datetime) -> str | None:
-    """Why a command does not go on with an interrupted night, in words that follow its name; None where it does.
+    """Says why a command does not continue an interrupted night, in words that follow its name; None where it does.
 
     Args:
         before: The night as it was last seen.
@@ -26,20 +28,20 @@ def why_new(before: NightState, wanted: NightState, runs: Sequence[Run], now: da
     """
     for name in _SAME:
         was = getattr(before, name)
-        if was != getattr(wanted, name) and (name != "gpu" or wanted.backend != "local"):
+        if was != getattr(wanted, name) and (name != "gpu" or is_remote(wanted.backend)):
             return f"had --{name} {was}"
     old, new = before.limits, wanted.limits
     given = ((old.max_runs, new.max_runs), (old.hours, new.hours), (old.max_usd, new.max_usd))
     if all(asked in (None, was) for was, asked in given):
         return None
-    state, mine = taken_up(before, wanted, runs, now), limits.runs_of(before, runs)
+    state, mine = resumed(before, wanted, runs, now), limits.runs_of(before, runs)
     usual = limits.usual_cost(mine, new.usd_per_hour)
     over = limits.reached(new, worked_s(state, now), state.runs, (), state.usd, usual)
     return f"has nothing left to do under these limits: {over}" if over else None
 
 
-def taken_up(before: NightState, wanted: NightState, runs: Sequence[Run], now: datetime) -> NightState:
-    """An interrupted night that goes on as it is wanted now: the time since it was last alive is a pause.
+def resumed(before: NightState, wanted: NightState, runs: Sequence[Run], now: datetime) -> NightState:
+    """Returns an interrupted night as it continues: the time since it was last alive becomes a pause.
 
     Args:
         before: The night as it was last seen.
@@ -63,40 +65,35 @@ def taken_up(before: NightState, wanted: NightState, runs: Sequence[Run], now: d
 
 
 def opening(state: NightState, now: datetime, instead: str = "") -> str:
-    """What a person reads first.
+    """Writes the line that a person reads first.
 
     Args:
-        state: The night that begins or goes on.
+        state: The night that begins or is resumed.
         now: Now.
-        instead: The interrupted night that it does not go on with, and why, "" without one.
+        instead: The interrupted night that it does not resume, and why, "" without one.
     """
     most = state.limits
     parts = [
-        count(most.max_runs) if most.max_runs is not None else "",
+        count_of(most.max_runs, "run") if most.max_runs is not None else "",
         f"{most.hours:g} h" if most.hours is not None else "",
         f"${most.max_usd:g}" if most.max_usd is not None else "",
     ]
     until = ", ".join(part for part in parts if part) or "Ctrl-C"
     again = f" (a new night: {instead})" if instead else ""
-    again = f" (taken up again after {count(state.runs)}{_left(state, now)})" if state.resumed else again
+    again = f" (resumed after {count_of(state.runs, 'run')}{_left(state, now)})" if state.resumed else again
     return f"{state.night} on {state.branch}, agent {state.agent}, until {until}{again}. Ctrl-C ends it cleanly."
 
 
 def _left(state: NightState, now: datetime) -> str:
-    """What the limits leave, "" without one."""
+    """Says what the limits leave, "" without one."""
     most = state.limits
     parts = [
-        count(max(0, most.max_runs - state.runs)) if most.max_runs is not None else "",
+        count_of(max(0, most.max_runs - state.runs), "run") if most.max_runs is not None else "",
         _hours(most.hours - worked_s(state, now) / 3600) if most.hours is not None else "",
         f"${max(0.0, most.max_usd - state.usd):.2f}" if most.max_usd is not None else "",
     ]
     left = " and ".join(part for part in parts if part)
     return f", {left} left" if left else ""
-
-
-def count(runs: int) -> str:
-    """So many runs."""
-    return f"{runs} run" if runs == 1 else f"{runs} runs"
 
 
 def _hours(hours: float) -> str:

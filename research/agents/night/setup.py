@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,16 +9,13 @@ from pathlib import Path
 
 from research.core import git
 from research.core.contract import BRANCHES
-from research.core.errors import ConfigurationError, ResearchError, UsageError
-from research.core.paths import machine_home
-from research.lab.lab import Lab
-from research.lab.launch import Request
-from research.runs import gpu, preflight
-from research.runs.backend import Launch
+from research.core.errors import ResearchError
+from research.runs import preflight
+from research.runs.backend import Backend, Launch
 
 
 def take_branch(root: Path, wanted: str | None, now: datetime) -> str:
-    """The autoresearch/* branch that the checkout stands on; makes one, or goes back to the wanted one.
+    """Returns the autoresearch/* branch to work on: the current one, the wanted one, or a new one, checked out.
 
     Args:
         root: The checkout.
@@ -51,7 +47,7 @@ def take_branch(root: Path, wanted: str | None, now: datetime) -> str:
 
 
 def new_name(root: Path, now: datetime) -> str:
-    """A branch of today that does not exist yet: autoresearch/nov25, autoresearch/nov25-2, ..."""
+    """Returns a branch of today that does not exist yet: autoresearch/nov25, autoresearch/nov25-2, ..."""
     day = BRANCHES + f"{now:%b%d}".lower()
     name, number = day, 1
     while git.branch_tip(root, name):
@@ -61,58 +57,21 @@ def new_name(root: Path, now: datetime) -> str:
 
 
 def uncommitted(root: Path) -> str:
-    """What a person is told whose edits of train.py no run will see, "" without any."""
+    """Warns of edits of train.py that no run will see, "" without any."""
     if not git.differing(root, (preflight.TARGET,)):
         return ""
     tip = (git.head(root).commit or "")[:7]
     return f"train.py has uncommitted edits: the night measures HEAD {tip}; commit them to have them measured."
 
 
-def check_backend(lab: Lab, request: Request) -> None:
-    """Looks for what would keep every run from its launch, before anything is begun.
+def prepare_backend(backend: Backend, launch: Launch, say: Callable[[str], None]) -> None:
+    """Gets or reports what would keep every run from its launch, before anything is begun.
 
     Raises:
-        UsageError: if there is no such backend.
-        ConfigurationError: if it lacks something: a package, a token, a script.
+        ConfigurationError: if something is missing: data, a package, a token, a script.
     """
-    launch = Launch(
-        run="",
-        run_dir=lab.paths.runs,
-        root=lab.paths.root,
-        commit=None,
-        command=preflight.COMMAND,
-        seed=request.seed,
-        gpu=request.gpu,
-        timeout_s=request.timeout_s,
-    )
-    lab.make_backend(request.backend, lab.environment).check(launch)
-
-
-def provide_data(root: Path, environment: Mapping[str, str], backend: str, say: Callable[[str], None]) -> None:
-    """Makes the official profile's data where it is missing; the pocket profile makes its own on first use.
-
-    Only runs at home need it here; a remote backend says itself what it lacks.
-
-    Raises:
-        ConfigurationError: if it can't be made.
-    """
-    if backend != "local":
-        return
-    has_gpu = gpu.chosen(gpu.gpus(), environment) is not None
-    try:
-        preflight.check_data(machine_home(environment), environment, has_gpu)
-        return
-    except ConfigurationError as missing:
-        say(f"{missing.what} Getting it: uv run prepare.py")
-    try:
-        done = subprocess.run(["uv", "run", "prepare.py"], cwd=root, env=dict(environment), check=False)
-        code: int | str = done.returncode
-    except OSError as error:
-        code = str(error.strerror or error)
-    if code != 0:
-        what = f"The data could not be made (uv run prepare.py: {code})."
-        raise ConfigurationError(what, "Type: uv run prepare.py, and read what it says.")
-    preflight.check_data(machine_home(environment), environment, has_gpu)
+    backend.provide(launch.root, say)
+    backend.check(launch)
 
 
 @dataclass(frozen=True)
@@ -123,27 +82,11 @@ class Slot:
     environment: Mapping[str, str]
 
 
-def slots(workers: int, backend: str, environment: Mapping[str, str]) -> tuple[Slot, ...]:
-    """One place a worker; at home each gets a GPU of its own.
+def slots(workers: int, backend: Backend, environment: Mapping[str, str]) -> tuple[Slot, ...]:
+    """Returns one place for each worker.
 
     Raises:
         UsageError: if there are fewer devices than workers.
     """
-    if workers < 1:
-        raise UsageError(f"--workers {workers} does nothing.", "Give 1 or more.")
-    if backend != "local" or workers == 1:
-        return tuple(Slot(number, environment) for number in range(1, workers + 1))
-    devices = gpu.gpus()
-    visible = environment.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        names = [name.strip() for name in visible.split(",") if name.strip()]
-        devices = tuple(d for d in devices if any(d.index == n or d.uuid.startswith(n) for n in names))
-    if len(devices) < workers:
-        raise UsageError(
-            f"--workers {workers} needs {workers} GPUs; there are {len(devices)}.",
-            "Give fewer workers, or --backend modal.",
-        )
-    return tuple(
-        Slot(number, {**environment, "CUDA_VISIBLE_DEVICES": device.uuid or device.index})
-        for number, device in enumerate(devices[:workers], 1)
-    )
+    places = backend.places(workers)
+    return tuple(Slot(number, {**environment, **own}) for number, own in enumerate(places, 1))

@@ -1,4 +1,4 @@
-"""What a night is told and how far it came: the value that the loop writes after every run and that views read."""
+"""Defines a night's options and progress: the value that the loop writes after every run and that views read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 
+from research.core.clock import moment
 from research.core.settings import SETTINGS
+from research.runs.backends import DEFAULT_GPU
 
 LOCK = ".night.lock"
 """File in the memory's folder that whoever runs a night holds."""
@@ -48,7 +50,7 @@ class NightState:
         limits: What ends it.
         runs: Launched runs so far.
         usd: Dollars spent so far.
-        stop_reason: Why it ended, None while it goes on (or when it was killed).
+        stop_reason: Why it ended, None while it runs (or when it was killed).
         finished_utc: When it ended, None before.
         resumed: How often it was taken up again.
         alive_utc: When it last wrote this, None where an older version did.
@@ -73,17 +75,17 @@ class NightState:
     resumed: int = 0
     alive_utc: str | None = None
     paused_s: float = 0.0
-    gpu: str = "H100"
+    gpu: str = DEFAULT_GPU
     timeout_s: float = SETTINGS.default_timeout_minutes * 60
     policy: str = "discovery"
 
     def to_json(self) -> str:
-        """The state as JSON text."""
+        """Returns the state as JSON text."""
         return json.dumps(asdict(self), ensure_ascii=False)
 
 
 def from_json(text: str | None) -> NightState | None:
-    """The state from JSON text; None for nothing or for what can't be read."""
+    """Reads the state from JSON text; None for nothing or for what can't be read."""
     try:
         values: Any = json.loads(text) if text else None
         if not isinstance(values, Mapping):
@@ -96,15 +98,10 @@ def from_json(text: str | None) -> NightState | None:
 
 
 def is_cut_off(state: NightState) -> bool:
-    """Whether a night was killed or interrupted, and is to be taken up where it was."""
+    """Checks whether a night was killed or interrupted, and is to be resumed."""
     return state.finished_utc is None
 
 
 def worked_s(state: NightState, now: datetime) -> float:
-    """Seconds for which a night was at work, if it is at work now."""
+    """Returns the seconds for which a night was at work, if it is at work now."""
     return (now - moment(state.started_utc)).total_seconds() - state.paused_s
-
-
-def moment(text: str) -> datetime:
-    """A record's time."""
-    return datetime.fromisoformat(text.replace("Z", "+00:00"))

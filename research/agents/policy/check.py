@@ -18,6 +18,8 @@ from itertools import islice
 from research.agents.policy import rules
 from research.agents.policy.command import Command, read_line, script_of
 from research.agents.policy.protected import Where, refuse_change
+from research.core.commands import launch_command
+from research.runs.backends import DEFAULT_BACKEND
 
 MAX_COMMANDS = 100
 """Commands of a line that are judged, for the same reason as MAX_TOKENS."""
@@ -91,7 +93,7 @@ def _script(command: Command) -> str:
 def refuse_launch(command: Command, where: Where) -> str | None:
     """Refuse to train in any other way than by the runner, in the foreground, with its output in run.log."""
     script = _script(command)
-    right = f"python scripts/run_experiment.py {where.backend or '--backend local'} -- uv run train.py > run.log 2>&1"
+    right = launch_command(where.backend or f"--backend {DEFAULT_BACKEND}")
     hidden = command.name in _DETACHERS and "train.py" in " ".join((*command.words, command.stdin))
     if script.rsplit("/", 1)[-1] in _RUNNERS or hidden:
         return _refuse_runner(command, where, f"Type: `{right}`", hidden)

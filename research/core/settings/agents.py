@@ -21,7 +21,7 @@ class AgentSettings:
     refusals_in_a_row: int = 20
     """Candidates in a row that came to no run (refused, repeated, none found) after which a night ends."""
     stuck_runs: int = 30
-    """Runs without a keep after which --notify is told that the night is stuck: half an evening on one GPU."""
+    """Runs without a keep after which --notify reports that the night is stuck: half an evening on one GPU."""
     notify_timeout_s: float = 30.0
     """Limit of the --notify command: a message takes seconds, and a night must not wait for it."""
     poll_s: float = 0.05
@@ -87,7 +87,7 @@ class AgentSettings:
     client_poll_s: float = 0.2
     """Seconds between two looks at a client's output for its tokens: reading it all again takes milliseconds."""
     client_attempts: int = 4
-    """Attempts at one idea before the night goes on without it."""
+    """Attempts at one idea before the night continues without it."""
     client_backoff_s: float = 30.0
     """First wait after a refused request; it doubles with every further one."""
     max_client_backoff_s: float = 1_800.0

@@ -23,7 +23,7 @@ class RunSettings:
     number_chars: int = 40
     """Longest spelling of a number in a summary; Python would read a million digits, nobody prints them."""
     signature_chars: int = 160
-    """Length of a failure signature: the message's beginning tells faults apart, its end repeats values."""
+    """Length of a failure signature: the message's beginning names the fault, its end repeats values."""
 
     # Launching --------------------------------------------------------------------------------------------------------
     default_timeout_minutes: float = 10.0
@@ -48,6 +48,8 @@ class RunSettings:
     """Share of throttled samples at which a run is marked: single samples at start-up are usual."""
 
     # Scores -----------------------------------------------------------------------------------------------------------
+    max_fact_chars: int = 20_000
+    """Longest reported mapping (hashes of initial values, kernels) that is kept with a run: some 500 tensors."""
     printed_bpb_tolerance: float = 1e-6
     """Largest honest difference between the printed val_bpb (six decimals) and score.json's."""
     min_budget_share: float = 0.5

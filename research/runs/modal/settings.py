@@ -1,12 +1,11 @@
-"""What the Modal backend is allowed to wait for, ask for and call things: every name, limit and price, in one place."""
+"""Every name, limit and price of the Modal backend, with its reason."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 from research.core.errors import ConfigurationError
 
@@ -44,7 +43,7 @@ class Limits:
     tick_s: float = 0.1
     """Pause between two looks at the stream: the age of a line when it is shown."""
     poll_s: float = 2.0
-    """Pause between two questions whether the sandbox still runs: the end mark is faster, this is for the mute end."""
+    """Pause between two questions whether the sandbox still runs: only an end without its mark waits for the answer."""
     back_off_s: float = 0.5
     """First pause after a control-plane error; doubles with each further one."""
     back_off_max_s: float = 5.0
@@ -55,12 +54,17 @@ class Limits:
     """Limit of building the image: a cold one with torch takes 3 to 6 minutes."""
     upload_s: float = 3600.0
     """Limit of a first upload: 2.5 GB over 10 Mbit/s take half of it."""
+    storage_silent_s: float = 45.0
+    """How long a few bytes sent beside an upload may need, until the storage counts as out of reach: the client tries
+    them six times meanwhile, and a slow line that is busy with the upload still passes them within seconds."""
+    probe_pause_s: float = 10.0
+    """Pause between two such probes: a few hundred of them in the longest upload."""
     start_s: float = 180.0
     """From the container's start to the command: a large image is pulled, the data is hashed."""
     kill_after_s: float = 10.0
     """From the polite end of a command at its time limit to the forced one."""
     grace_s: float = 20.0
-    """Beyond that, until the wrapper is no longer believed to end by itself."""
+    """Beyond that, until the sandbox is ended from here."""
     guard_s: float = 60.0
     """Life the sandbox has beyond all of the above: the last guard when the launcher is gone."""
     drain_s: float = 10.0
@@ -77,17 +81,24 @@ class Limits:
     """Whole sandboxes per run; a second one only when the first died before the command began."""
 
     def sandbox_s(self, timeout_s: float) -> int:
-        """Life of a sandbox in seconds for a command that may take timeout_s."""
+        """Return the life of a sandbox, in seconds, for a command that may take timeout_s."""
         return int(timeout_s + self.start_s + self.kill_after_s + self.grace_s + self.guard_s + 0.5)
 
+
+UPLOAD_ADVICE: Final = (
+    "Look whether a proxy or firewall here stops HTTPS uploads to storage hosts, and at https://status.modal.com; "
+    "then type the same command again."
+)
+LOCK_ADVICE: Final = "An index that uv.lock names may be out of Modal's reach: move uv.lock away."
+CLIENT_QUEUE_S: Final = 21 * 60.0
+"""How long the client itself waits for a GPU: the bound without --queue-timeout."""
 
 LIMITS = Limits()
 """The limits in use."""
 
 
-@dataclass(frozen=True)
-class Names:
-    """What things are called at Modal."""
+class Names(NamedTuple):
+    """Names at Modal."""
 
     app: str
     data_volume: str
@@ -95,13 +106,10 @@ class Names:
 
 
 def names_from(env: Mapping[str, str]) -> Names:
-    """The app and the volumes, from the environment; an empty variable counts as unset."""
+    """Return the names that the environment gives; an empty variable counts as unset."""
     app = env.get(ENV_APP) or DEFAULT_APP
-    return Names(
-        app=app,
-        data_volume=env.get(ENV_DATA_VOLUME) or f"{app}-autoresearch-cache-v2",
-        hf_volume=env.get(ENV_HF_VOLUME) or f"{app}-hf-cache-v2",
-    )
+    data_volume = env.get(ENV_DATA_VOLUME) or f"{app}-autoresearch-cache-v2"
+    return Names(app, data_volume, env.get(ENV_HF_VOLUME) or f"{app}-hf-cache-v2")
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -111,7 +119,7 @@ GPU_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+-]*!?(:[1-9][0-9]?)?")
 
 
 def gpu_request(asked: str) -> str:
-    """What Modal is asked for: the user's own word, but H100 pinned, since a plain H100 may be served an H200.
+    """Return what Modal is asked for: the user's own word, but H100 pinned, since a plain H100 may be served an H200.
 
     Raises:
         ConfigurationError: the word cannot be a GPU's name.
@@ -123,23 +131,21 @@ def gpu_request(asked: str) -> str:
 
 
 PRICES_FROM: Final = "modal.com/pricing as quoted by third parties in May and June 2026"
-GPU_USD_PER_HOUR: Final[Mapping[str, float]] = MappingProxyType(
-    {
-        "T4": 0.59,
-        "L4": 0.80,
-        "A10": 1.10,
-        "A10G": 1.10,
-        "L40S": 1.95,
-        "A100": 2.10,
-        "A100-40GB": 2.10,
-        "A100-80GB": 2.50,
-        "RTX-PRO-6000": 3.03,
-        "H100": 3.95,
-        "H200": 4.54,
-        "B200": 6.25,
-        "B200+": 6.25,
-    }
-)
+GPU_USD_PER_HOUR: Final[Mapping[str, float]] = {
+    "T4": 0.59,
+    "L4": 0.80,
+    "A10": 1.10,
+    "A10G": 1.10,
+    "L40S": 1.95,
+    "A100": 2.10,
+    "A100-40GB": 2.10,
+    "A100-80GB": 2.50,
+    "RTX-PRO-6000": 3.03,
+    "H100": 3.95,
+    "H200": 4.54,
+    "B200": 6.25,
+    "B200+": 6.25,
+}
 CPU_USD_PER_CORE_HOUR: Final = 3 * 0.0000131 * 3600
 """A sandbox's core costs three times a function's."""
 MEMORY_USD_PER_GIB_HOUR: Final = 3 * 0.00000222 * 3600
@@ -147,7 +153,7 @@ MEMORY_USD_PER_GIB_HOUR: Final = 3 * 0.00000222 * 3600
 
 
 def usd_per_hour(gpu: str, env: Mapping[str, str]) -> float | None:
-    """Price of one sandbox hour with this GPU, cores and memory included; None where the table does not know it.
+    """Return the price of a sandbox hour with this GPU, all in; None where the table does not know it.
 
     Raises:
         ConfigurationError: the user's own price is no number.
@@ -170,6 +176,11 @@ def usd_per_hour(gpu: str, env: Mapping[str, str]) -> float | None:
 
 
 def cost_usd(seconds: float, gpu: str, env: Mapping[str, str]) -> float | None:
-    """Estimated cost of a sandbox that lived that many seconds; None without a price."""
+    """Estimate the cost of a sandbox that lived that many seconds; None without a price."""
     hourly = usd_per_hour(gpu, env)
     return None if hourly is None else round(hourly * seconds / 3600, 4)
+
+
+def price_source(env: Mapping[str, str]) -> str:
+    """Say where the prices come from."""
+    return ENV_USD_PER_HOUR if env.get(ENV_USD_PER_HOUR) else PRICES_FROM

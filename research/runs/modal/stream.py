@@ -1,4 +1,10 @@
-"""Takes the marked lines out of a sandbox's one output stream, and tells what they say.
+"""What runs in the sandbox around the command, and how its one output stream is read here: in order, exactly once.
+
+The wrapper is a bash text that prints marked lines among the command's output. It names no place by itself: folders
+come by environment variables and the working directory, so that the same text runs in a container and, in tests, in a
+temporary folder. The mark is random and reaches the script by a pipe that is read empty before the command starts: it
+is in no argument list and no environment that the command could read. A command that reads its parent's memory can
+still find it; this guards against accidents, not against attackers.
 
 Only the wrapper's last line makes a result: without it a run was not seen to end, whatever the service reports.
 """
@@ -9,20 +15,113 @@ import asyncio
 import base64
 import binascii
 import hashlib
-import os
-import queue
-from collections.abc import AsyncIterator, Callable
+import secrets
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Final
 
-from research.core.contract import SCORE_FILE
-from research.runs.modal import wrapper
-from research.runs.modal.client import Call
+from research.runs.modal.client import let_go
+
+SCORE_LIMIT_BYTES: Final = 8 * 1024 * 1024
+"""Largest score.json brought back: a real one is under 100 kB, a log stream is no place for more."""
+SCORE_LINE_CHARS: Final = 1024
+"""base64 characters a line: well under what a pipe writes in one piece, so no other output cuts a line in two."""
+
+ENV_SEALED: Final = "AUTORESEARCH_SEALED"  # the read-only data, "" for none; the script below knows both names
+ENV_SEALED_HF: Final = "AUTORESEARCH_SEALED_HF"  # the read-only kernels, "" for none
+NO_SCORE: Final = "none"
+LIST_FILE: Final = ".verify"  # what to hash again in the sandbox, in sha256sum's own format
+TIMES_FILE: Final = ".times"  # "SECONDS.NANOSECONDS path" of files whose time of change must survive the journey
+
+# ---------------------------------------------------------------------------------------------------------------
+# In the sandbox
+
+_OUTER: Final = 'inner=$1 mark=$2; shift 2; exec bash -c "$inner" sandbox "$@" 3<<<"$mark" 2>&1'
+
+_SCRIPT = r"""
+read -r mark <&3; exec 3<&-
+limit=$1 kill_after=$2 data_list=$3 hf_list=$4; shift 4
+say() { printf '%s %s\n' "$mark" "$*"; }
+give_up() { say "fault $*"; exit 75; }
+
+say "device $(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2>/dev/null | head -n 1)"
+
+# A writable folder of links to sealed files: what the command adds or replaces stays in this sandbox.
+unseal() {
+  local sealed=$1 expected=$2 open when path
+  [ "$(sha256sum < "$sealed/@LIST@" | cut -c 1-64)" = "$expected" ] || return 1
+  (cd "$sealed" && sha256sum --check --strict --quiet @LIST@) > /dev/null 2>&1 || return 1
+  open=$(mktemp -d) && cp -rs "$sealed/." "$open" || return 1
+  while read -r when path; do
+    cp --remove-destination "$sealed/$path" "$open/$path" && touch -d "@$when" "$open/$path" || return 1
+  done < "$sealed/@TIMES@"
+  printf '%s' "$open"
+}
+if [ -n "$AUTORESEARCH_SEALED" ]; then
+  AUTORESEARCH_HOME=$(unseal "$AUTORESEARCH_SEALED" "$data_list") ||
+    give_up "the data in the sandbox is not what was uploaded"
+  export AUTORESEARCH_HOME
+fi
+if [ -n "$AUTORESEARCH_SEALED_HF" ]; then
+  HF_HOME=$(unseal "$AUTORESEARCH_SEALED_HF" "$hf_list") ||
+    give_up "the kernels in the sandbox are not what was uploaded"
+  export HF_HOME HF_HUB_OFFLINE=1 HF_HUB_DISABLE_IMPLICIT_TOKEN=1
+fi
+AUTORESEARCH_RUN_DIR=$(mktemp -d) || give_up "the sandbox has no writable folder"
+export AUTORESEARCH_RUN_DIR PYTHONUNBUFFERED=1
+
+say "started"
+began=${EPOCHREALTIME/[.,]/}
+timeout -k "$kill_after" "$limit" "$@" < /dev/null &
+child=$!
+{ wait "$child"; } 2> /dev/null; code=$?
+took=$(( ${EPOCHREALTIME/[.,]/} - began ))
+# timeout leads the command's process group; what the command left behind must not write on.
+kill -KILL -- "-$child" 2> /dev/null
+
+file=$AUTORESEARCH_RUN_DIR/score.json sum=none lines=0
+if [ -f "$file" ]; then
+  sum=oversize
+  if [ "$(stat -L -c %s "$file")" -le @LIMIT@ ]; then
+    sum=$(sha256sum < "$file" | cut -c 1-64)
+    while IFS= read -r line; do
+      say "score $lines $line"; lines=$((lines + 1))
+    done < <(base64 -w @CHARS@ "$file")
+  fi
+fi
+say "end $code $took $sum $lines"
+exit "$code"
+"""
+for _name, _value in (
+    ("@LIST@", LIST_FILE),
+    ("@TIMES@", TIMES_FILE),
+    ("@LIMIT@", str(SCORE_LIMIT_BYTES)),
+    ("@CHARS@", str(SCORE_LINE_CHARS)),
+):
+    _SCRIPT = _SCRIPT.replace(_name, _value)
+
+
+def new_mark() -> str:
+    """Return a mark that nobody can guess."""
+    return f"::autoresearch:{secrets.token_hex(16)}:"
+
+
+def entrypoint(
+    mark: str, command: tuple[str, ...], timeout_s: float, kill_after_s: float, data_list: str, hf_list: str
+) -> tuple[str, ...]:
+    """Return the sandbox's arguments; the lists are sha256 of the list files of data and kernels, "" without any."""
+    limits = (f"{timeout_s:.3f}", f"{kill_after_s:.3f}", data_list, hf_list)
+    return ("bash", "-c", _OUTER, "sandbox", _SCRIPT, mark, *limits, *command)
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Here
 
 
 @dataclass(frozen=True)
 class EndMark:
-    """What the wrapper said last.
+    """The wrapper's last line.
 
     Attributes:
         code: The command's exit code as its shell saw it: 128+N for signal N.
@@ -39,8 +138,9 @@ class EndMark:
 
 @dataclass
 class Seen:
-    """What the marks have said so far."""
+    """Everything the marks have said so far."""
 
+    container: bool = False  # whether it runs
     device: str | None = None
     driver: str = ""
     started: bool = False
@@ -50,11 +150,7 @@ class Seen:
 
 
 class Parser:
-    """Cuts a stream of text into output and marks.
-
-    Args:
-        mark: The random mark of this sandbox.
-    """
+    """Cuts a stream of text into the command's output and our marks."""
 
     def __init__(self, mark: str) -> None:
         self.seen = Seen()
@@ -62,14 +158,14 @@ class Parser:
         self._rest = ""
 
     def feed(self, text: str) -> str:
-        """Takes the next piece of the stream; returns the output in it, as far as it is certain to be output."""
+        """Take the next piece of the stream; return the output in it, as far as it is certain to be output."""
         self._rest += text
         lines = self._rest.split("\n")
         self._rest = lines.pop()
         return "".join(self._line(line, "\n") for line in lines)
 
     def flush(self) -> str:
-        """Takes the end of the stream; returns the output that was held back."""
+        """Take the end of the stream; return the output that was held back."""
         rest, self._rest = self._rest, ""
         return self._line(rest, "") if rest else ""
 
@@ -84,23 +180,24 @@ class Parser:
         return before
 
     def _take(self, said: str) -> None:
+        self.seen.container = True
         word, _, rest = said.partition(" ")
         words = rest.split()
-        if word == wrapper.DEVICE:
+        if word == "device":
             name, _, driver = rest.partition(",")
             self.seen.device, self.seen.driver = name.strip() or None, driver.strip()
-        elif word == wrapper.STARTED:
+        elif word == "started":
             self.seen.started = True
-        elif word == wrapper.FAULT:
+        elif word == "fault":
             self.seen.fault = rest
-        elif word == wrapper.SCORE and words and words[0].isdigit():
+        elif word == "score" and words and words[0].isdigit():
             self.seen.score_parts[int(words[0])] = words[1] if len(words) > 1 else ""
-        elif word == wrapper.END and len(words) == 4 and all(words[i].isdigit() for i in (0, 1, 3)):
+        elif word == "end" and len(words) == 4 and all(words[i].isdigit() for i in (0, 1, 3)):
             self.seen.end = EndMark(int(words[0]), int(words[1]) / 1e6, words[2], int(words[3]))
 
 
 def score_of(seen: Seen) -> bytes | None:
-    """The score.json that came with the stream, None if there was none or it is damaged."""
+    """Return the score.json that came with the stream, None if there was none or it is damaged."""
     end = seen.end
     if end is None or sorted(seen.score_parts) != list(range(end.score_lines)):
         return None
@@ -111,67 +208,67 @@ def score_of(seen: Seen) -> bytes | None:
     return data if hashlib.sha256(data).hexdigest() == end.score_sha256 else None
 
 
-def save_score(data: bytes, run_dir: Path) -> None:
-    """Writes score.json into a run's folder, whole or not at all.
-
-    Raises:
-        OSError: the disk is full or not writable.
-    """
-    run_dir.mkdir(parents=True, exist_ok=True)
-    temporary = run_dir / f".{SCORE_FILE}.{os.getpid()}.tmp"
-    temporary.write_bytes(data)
-    os.replace(temporary, run_dir / SCORE_FILE)
-
-
 class LogReader:
-    """Reads a sandbox's log in a thread of its own and hands it on by a queue.
+    """Reads a sandbox's log in a task of its own.
 
     A log stream that breaks is opened again from its beginning, and what was already handed on is skipped.
 
     Args:
         open_log: Opens the log from its beginning; may raise or take its time.
         pause_s: Seconds before it is opened again.
-        skip: Characters at its beginning that are known already.
     """
 
-    def __init__(self, open_log: Callable[[], AsyncIterator[str]], pause_s: float, skip: int = 0) -> None:
-        self._open = open_log
-        self._pause_s = pause_s
-        self._pieces: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self._chars = skip
+    def __init__(self, open_log: Callable[[], AsyncGenerator[str, None]], pause_s: float) -> None:
         self.trouble = ""
         """What went wrong last, for people."""
         self.passes = 0
         """How often the log was read to its end."""
-        self._closed = False
-        self._call = Call(self._work)
+        self._more = asyncio.Event()
+        self._open = open_log
+        self._pause_s = pause_s
+        self._pieces: list[str] = []
+        self._chars = 0
+        self._task: asyncio.Task[None] | None = asyncio.ensure_future(self._read())
 
     def take(self) -> str:
-        """What came since the last call."""
-        pieces = []
-        while True:
-            try:
-                pieces.append(self._pieces.get_nowait())
-            except queue.Empty:
-                return "".join(pieces)
+        """Return what came since the last call."""
+        self._more.clear()
+        text = "".join(self._pieces)
+        self._pieces.clear()
+        return text
 
-    def close(self, wait_s: float) -> bool:
-        """Stops reading; waits up to that many seconds until the stream is let go, and returns whether it is."""
-        self._closed = True
-        self._call.cancel(wait_s)
-        return self._call.done()
+    async def wait_for_more(self, longest_s: float) -> None:
+        """Wait until there is something to take or a pass ended, at most that many seconds."""
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._more.wait(), longest_s)
 
-    async def _work(self) -> None:
-        while not self._closed:  # a client may make an error of its own of a cancellation
+    async def reopen(self, wait_s: float) -> None:
+        """Leave the connection as it is, which may be dead without an error, and read on by a new one."""
+        await self.close(wait_s)
+        self._task = asyncio.ensure_future(self._read())
+
+    async def close(self, wait_s: float) -> bool:
+        """Stop reading; wait up to that many seconds until the stream is let go, and return whether it is."""
+        task, self._task = self._task, None
+        return task is None or await let_go(task, wait_s)
+
+    async def _read(self) -> None:
+        me = asyncio.current_task()
+        while self._task is me:  # a client may make an error of its own of a cancellation
             try:
                 skip = self._chars
-                async for text in self._open():
-                    fresh, skip = text[skip:], max(0, skip - len(text))
-                    if fresh:
-                        self._chars += len(fresh)
-                        self._pieces.put(fresh)
+                async with aclosing(self._open()) as pieces:
+                    async for text in pieces:
+                        if self._task is not me:
+                            return
+                        fresh, skip = text[skip:], max(0, skip - len(text))
+                        if fresh:
+                            self._chars += len(fresh)
+                            self._pieces.append(fresh)
+                            self._more.set()
                 self.trouble = ""
                 self.passes += 1
+                self._more.set()
             except Exception as error:
                 # Whatever the client raises here, the run goes on: the end mark or the deadline decides.
                 self.trouble = f"{type(error).__name__}: {error}"

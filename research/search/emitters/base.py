@@ -98,8 +98,9 @@ def _parent(plan: Plan, memory: Memory) -> list[str]:
         lines.append(f"Parent: {known.commit[:7]} ({role}), val_bpb {value}, {quoted(known.subject)}.")
     if memory.incumbent is not None and known is not memory.incumbent:
         lines.append(f"Incumbent: {memory.incumbent.commit[:7]}, val_bpb {format_estimate(memory.incumbent.estimate)}.")
-    noise = memory.noise
-    lines.append(f"Why: {plan.reason} One run scatters by sd {noise.sd:.4f} bpb; smaller gains need replicates.")
+    noise = memory.belief.variances
+    scatter = f"Runs of one seed scatter by sd {noise.paired_sd:.4f} bpb; smaller gains need another seed."
+    lines.append(f"Why: {plan.reason} {scatter}")
     return lines
 
 

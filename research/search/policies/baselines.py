@@ -12,7 +12,7 @@ from statistics import fmean
 from research.core.contract import DEFAULT_SEED
 from research.core.settings import SETTINGS
 from research.search.observation import Result, configuration
-from research.search.policies.base import CATEGORIES, EMITTERS, REPLICATE, Answer, Order, Standing
+from research.search.policies.base import CATEGORIES, EMITTERS, REPLICATE, Answer, KeptChain, Order
 
 
 class Climber:
@@ -31,7 +31,7 @@ class Climber:
 
     def start(self, baseline: Result) -> None:
         """Begins the night; see Policy."""
-        self._standing = Standing(baseline.id)
+        self._chain = KeptChain(baseline.id)
         self._scores: dict[Hashable, list[float]] = {}
         self._take(baseline)
 
@@ -49,16 +49,16 @@ class Climber:
         """Keep what reads lower than the tip, by the margin; see Policy."""
         config = configuration(result)
         self._take(result)
-        tip = self._standing.tip
+        tip = self._chain.tip
         answer: Answer = "keep" if config == tip else "discard"
         if config != tip and config in self._scores and self._is_lower(config, tip):
             answer = "keep"
-        self._standing.decide(config, answer)
+        self._chain.decide(config, answer)
         return answer
 
     def final(self, history: Sequence[Result]) -> Hashable:
         """The tip; see Policy."""
-        return self._standing.tip
+        return self._chain.tip
 
     def estimate(self, config: Hashable) -> float:
         """The mean of a configuration's scores: of the single one, as a rule; see Policy."""
@@ -89,7 +89,7 @@ class Paired:
 
     def start(self, baseline: Result) -> None:
         """Begin the night; see Policy."""
-        self._standing = Standing(baseline.id)
+        self._chain = KeptChain(baseline.id)
         self._scores: dict[Hashable, dict[int, list[float]]] = {}
         self._candidate: Hashable | None = None  # lower on its first seed, not decided yet
         self._seed = DEFAULT_SEED
@@ -100,10 +100,10 @@ class Paired:
         self._seed = DEFAULT_SEED
         if self._candidate is None:
             return None, None, None
-        known, candidate = self._scores[self._standing.tip], self._scores[self._candidate]
+        known, candidate = self._scores[self._chain.tip], self._scores[self._candidate]
         shared = sorted(set(known) - set(candidate))
         self._seed = shared[0] if shared else max({*known, *candidate}) + 1
-        return REPLICATE, None, self._candidate if shared else self._standing.tip
+        return REPLICATE, None, self._candidate if shared else self._chain.tip
 
     def next_seed(self) -> int:
         """Return the seed of the run that was asked for."""
@@ -111,7 +111,7 @@ class Paired:
 
     def tell(self, result: Result) -> Answer:
         """Decide by two seeds that candidate and tip share; see Policy."""
-        config, tip = configuration(result), self._standing.tip
+        config, tip = configuration(result), self._chain.tip
         self._take(result)
         answer: Answer = "discard"
         if config == tip:
@@ -123,12 +123,12 @@ class Paired:
         elif config == self._candidate:
             self._candidate = None
             answer = "keep" if self._gain(config) > self._margin else "discard"
-        self._standing.decide(config, answer)
+        self._chain.decide(config, answer)
         return answer
 
     def final(self, history: Sequence[Result]) -> Hashable:
         """Return the tip; see Policy."""
-        return self._standing.tip
+        return self._chain.tip
 
     def estimate(self, config: Hashable) -> float:
         """Return the mean of a configuration's seeds; see Policy."""
@@ -136,7 +136,7 @@ class Paired:
 
     def _gain(self, config: Hashable) -> float:
         """Return by how much a configuration is lower than the tip, on the mean of the seeds that both have."""
-        own, tips = self._scores.get(config, {}), self._scores.get(self._standing.tip, {})
+        own, tips = self._scores.get(config, {}), self._scores.get(self._chain.tip, {})
         shared = own.keys() & tips.keys()
         return fmean(fmean(tips[seed]) - fmean(own[seed]) for seed in shared) if shared else 0.0
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from research.search.emitters import registry
 from research.search.observation import Result, configuration
-from research.search.policies.base import CATEGORIES, EMITTERS, Answer, Order, Standing
+from research.search.policies.base import CATEGORIES, EMITTERS, Answer, KeptChain, Order
 
 BIASES: Mapping[str, Mapping[str, float]] = {
     "baseline": {"local_tuner": 0.2, "simplifier": 0.1},
@@ -89,7 +89,7 @@ class Classic:
 
     def start(self, baseline: Result) -> None:
         """Begins the night; see Policy."""
-        self._standing = Standing(baseline.id)
+        self._chain = KeptChain(baseline.id)
         if baseline.val_bpb is not None:
             self._values[baseline.id] = [baseline.val_bpb]
             self._memory.best = baseline.val_bpb
@@ -110,19 +110,19 @@ class Classic:
         if result.val_bpb is not None:
             self._values.setdefault(config, []).append(result.val_bpb)
         if result.replicate_of is not None:
-            return "keep" if config == self._standing.tip else "discard"
+            return "keep" if config == self._chain.tip else "discard"
         told = self._told(result)
         terms = score_terms(self._memory, told, self._niche)
         answer = recommend(told, -terms["complexity"])
         learn(self._memory, told, self._niche, sum(terms.values()), answer == "keep")
         if result.val_bpb is not None:
             self._memory.best = min(self._memory.best, result.val_bpb)
-        self._standing.decide(config, answer)
+        self._chain.decide(config, answer)
         return answer
 
     def final(self, history: Sequence[Result]) -> Hashable:
         """The tip; see Policy."""
-        return self._standing.tip
+        return self._chain.tip
 
     def estimate(self, config: Hashable) -> float:
         """A configuration's score, believed as it is; see Policy."""

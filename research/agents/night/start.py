@@ -1,0 +1,169 @@
+"""Runs one night from its preparation to its last plan: the way in for the verb."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import BinaryIO
+
+from research.agents.night import result, resume, setup
+from research.agents.night.editors import editor_of
+from research.agents.night.loop import CONFIGURATION, Night
+from research.agents.night.notify import Command, require_command, silent
+from research.agents.night.state import FACT, LOCK, Limits, NightState, from_json, is_cut_off
+from research.core.clock import stamp, utc
+from research.core.errors import ResearchError
+from research.core.files import FileLock, append_line
+from research.core.git import branch_tip
+from research.core.paths import LabPaths
+from research.core.text import count_of
+from research.lab.lab import Lab
+from research.lab.launch import Request
+from research.lab.plan import POLICY_FACT, SEED_FACT, plan_ahead
+from research.lab.worktrees import remove_worker_trees
+from research.runs.preflight import COMMAND
+from research.store.db import Store
+from research.verdict.rules import ENV_JUDGE, judge_of
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a night is to be made; see the verb's --help."""
+
+    agent: str
+    policy: str
+    limits: Limits
+    workers: int
+    backend: str
+    gpu: str
+    timeout_s: float
+    notify: str | None
+    seed: int
+
+
+@dataclass(frozen=True)
+class NightResult:
+    """What a night came to: its last state, how many changes it kept, and its best in a sentence."""
+
+    state: NightState
+    kept: int
+    found: str
+
+
+def run_night(paths: LabPaths, options: Options, say: Callable[[str], None]) -> NightResult:
+    """Experiments until a limit is reached; continues an interrupted night that was started in the same way.
+
+    Args:
+        paths: The checkout.
+        options: How.
+        say: Takes a line for people.
+
+    Raises:
+        ResearchError: if the night can't begin, or came to no run for want of something.
+    """
+    if options.notify:
+        require_command(options.notify)
+    with _alone(paths), open(os.devnull, "wb") as nowhere:
+        lab = _quiet_lab(paths, nowhere, options.policy)
+        request = Request(COMMAND, backend=options.backend, gpu=options.gpu, timeout_s=options.timeout_s)
+        backend = lab.make_backend(options.backend, lab.environment)
+        slots = setup.slots(options.workers, backend, lab.environment)
+        setup.prepare_backend(backend, request.launch("", paths.runs, paths.root, None), say)
+        editor = editor_of(options.agent, lab)
+        with lab.open() as store:
+            before = store.fact(FACT)
+            begun, instead = _begin(lab, store, _new_night(lab, options))
+        say(resume.opening(begun, lab.clock(), instead))
+        if unseen := setup.uncommitted(paths.root):
+            say(unseen)
+        loop = Night(lab, begun, editor, slots, request, say, Command(options.notify) if options.notify else silent)
+        try:
+            state = loop.run()
+        finally:
+            remove_worker_trees(paths.root)
+        with lab.open() as store:
+            _require_a_run(store, state, begun, before)
+            plan_ahead(lab, store, state.branch)  # so that whoever looks in the morning sees what would come next
+            kept = result.kept_since(store.judged(state.branch), state.started_utc)
+    return NightResult(state, kept, loop.found)
+
+
+@contextmanager
+def _alone(paths: LabPaths) -> Iterator[None]:
+    """Keeps a second night away, which would resume the running one and remove the work trees that its runs use.
+
+    Raises:
+        ResearchError: if a night is running in this checkout.
+    """
+    lock = FileLock(paths.discovery / LOCK)
+    if not lock.acquire():
+        step = "Watch it: uv run research watch. Or work in another clone of the repository."
+        raise ResearchError("A night is going on in this checkout.", step)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _quiet_lab(paths: LabPaths, nowhere: BinaryIO, policy: str) -> Lab:
+    """Makes a lab whose messages go to a file, since a night says what matters in one line per run."""
+
+    def note(line: str) -> None:
+        append_line(paths.discovery / "night.log", line)
+
+    judge = judge_of({ENV_JUDGE: "greedy" if policy == "greedy" else "evidence"})
+    return Lab(paths, stream=nowhere, say=note, judge=judge)
+
+
+def _new_night(lab: Lab, options: Options) -> NightState:
+    """Returns the state of a night that begins now; its branch is chosen later."""
+    now = lab.clock()
+    return NightState(
+        night=f"night-{stamp(now)}",
+        branch="",
+        agent=options.agent,
+        backend=options.backend,
+        seed=options.seed,
+        workers=options.workers,
+        started_utc=utc(now),
+        limits=options.limits,
+        gpu=options.gpu,
+        timeout_s=options.timeout_s,
+        policy=options.policy,
+    )
+
+
+def _begin(lab: Lab, store: Store, wanted: NightState) -> tuple[NightState, str]:
+    """Resumes the night that was cut off or begins a new one, on its branch.
+
+    Returns:
+        The night, and the cut-off night that it does not resume with the reason, "" without one.
+    """
+    now, root, instead = lab.clock(), lab.paths.root, ""
+    before = from_json(store.fact(FACT))
+    if before and is_cut_off(before):
+        gone = None if branch_tip(root, before.branch) else f"was on {before.branch}, which is gone"
+        if why := gone or resume.why_new(before, wanted, store.runs(), now):
+            instead = f"{before.night}, interrupted after {count_of(before.runs, 'run')}, {why}"
+        else:
+            wanted = resume.resumed(before, wanted, store.runs(), now)
+    branch = setup.take_branch(root, wanted.branch or None, now)
+    store.set_fact(SEED_FACT, str(wanted.seed))
+    store.set_fact(POLICY_FACT, wanted.policy)
+    return replace(wanted, branch=branch), instead
+
+
+def _require_a_run(store: Store, state: NightState, begun: NightState, before: str | None) -> None:
+    """Reports a night that made no run for want of something; an interrupted one before it can still be resumed.
+
+    Raises:
+        ResearchError: if this is one.
+    """
+    kind, _, why = (state.stop_reason or "").partition(": ")
+    if kind != CONFIGURATION or state.runs > begun.runs:
+        return
+    if before and (known := from_json(before)) and is_cut_off(known):
+        store.set_fact(FACT, before)
+    raise ResearchError(f"The night made no run: {why}.", "When that is mended, type the same command again.")

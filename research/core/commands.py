@@ -1,0 +1,13 @@
+"""The command lines that people and agents are asked to type next, each spelled once."""
+
+from __future__ import annotations
+
+
+def launch_command(options: str) -> str:
+    """Returns the line that launches train.py in the work tree, with the runner's options."""
+    return f"python scripts/run_experiment.py {options} -- uv run train.py > run.log 2>&1"
+
+
+def replicate_command(commit: str, options: str = "") -> str:
+    """Returns the line that measures a commit with another seed, with the verb's options."""
+    return " ".join(filter(None, ["uv run research replicate", commit[:12], options]))

@@ -1,0 +1,72 @@
+"""Checks that this machine has what a run needs: disk, usable variables, data and tokenizer."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from research.core.contract import ENV_HOME, ENV_PROFILE, ENV_SEED, ENV_TIME_BUDGET, PROFILES
+from research.core.errors import ConfigurationError
+from research.core.settings import SETTINGS
+
+
+def check_disk(folder: Path) -> None:
+    """Checks that there is room for the run's files.
+
+    Raises:
+        ConfigurationError: if there is not.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < SETTINGS.min_free_bytes:
+        raise ConfigurationError(
+            f"Only {free / 2**20:.0f} MiB are free at {folder}; a run needs {SETTINGS.min_free_bytes / 2**20:.0f}.",
+            "Free some disk space and start again.",
+        )
+
+
+def check_environment(environment: Mapping[str, str]) -> None:
+    """Checks the variables with which train.py would crash, which would then count against the candidate.
+
+    Raises:
+        ConfigurationError: if a variable can't be used.
+    """
+    profile, budget, seed = (environment.get(name, "") for name in (ENV_PROFILE, ENV_TIME_BUDGET, ENV_SEED))
+    if profile not in ("", *PROFILES):
+        raise _unusable(f"{ENV_PROFILE}={profile} is no profile", " or ".join(PROFILES))
+    if budget and not _is_seconds(budget):
+        raise _unusable(f"{ENV_TIME_BUDGET}={budget} is no number of seconds above 0", "one")
+    if seed and not (seed.isdecimal() and int(seed) < 2**63):
+        raise _unusable(f"{ENV_SEED}={seed} is no seed", "a whole number from 0")
+
+
+def _unusable(what: str, better: str) -> ConfigurationError:
+    return ConfigurationError(f"{what}.", f"Set it to {better}, or unset it.")
+
+
+def _is_seconds(text: str) -> bool:
+    try:
+        return 0 < float(text) < math.inf
+    except ValueError:
+        return False
+
+
+def check_data(home: Path, environment: Mapping[str, str], has_gpu: bool) -> None:
+    """Checks for the official profile's data and tokenizer; the pocket profile makes its own.
+
+    Raises:
+        ConfigurationError: if they are missing, or can't be made there.
+    """
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unusable(f"{ENV_HOME}={home} can't be used ({error.strerror or error})", "a folder of yours") from None
+    profile = environment.get(ENV_PROFILE) or ("official" if has_gpu else "pocket")
+    if profile != "official":
+        return
+    has_data = any((home / "data").glob("*.parquet"))
+    if not has_data or not (home / "tokenizer" / "tokenizer.json").is_file():
+        missing = "tokenizer" if has_data else "data"
+        what = f"The {missing} of the official profile is missing in {home}."
+        raise ConfigurationError(what, "Type: uv run prepare.py")
