@@ -336,6 +336,22 @@ def test_an_upload_whose_storage_still_answers_may_take_its_time(tmp_path: Path)
     upload(tmp_path, Storage(lambda paths: is_probe(paths) or time.monotonic() > began + 1.0))
 
 
+def test_an_upload_leaves_connections_free_for_its_probes(tmp_path: Path) -> None:
+    """With all of the client's 100 connections busy, a slow upload would look like a dead one."""
+    sizes = [0, 1, shipment.BLOCK_BYTES, shipment.BLOCK_BYTES + 1, 70 * shipment.BLOCK_BYTES, *[9 << 20] * 100]
+    entries = [shipment.Entry(tmp_path / str(n), str(n), size, "", 0) for n, size in enumerate(sizes)]
+    batches = list(shipment.batches(entries))
+    assert [e for batch in batches for e in batch] == entries
+    assert [shipment.blocks_of(batch) for batch in batches] == [5, 70, 64, 64, 64, 8]
+
+
+def test_the_manifest_is_uploaded_after_all_other_files(tmp_path: Path) -> None:
+    seen: list[list[str]] = []
+    upload(tmp_path, Storage(lambda paths: is_probe(paths) or not seen.append(paths)))
+    assert [Path(path).name for paths in seen for path in paths] == ["a", ".verify", ".times", ".manifest.json"]
+    assert [len(paths) for paths in seen] == [1, 3]
+
+
 def test_an_upload_that_fails_in_its_middle_says_so(tmp_path: Path) -> None:
     began = time.monotonic()
     with pytest.raises(client.CloudError, match="storage hosts") as caught:

@@ -251,7 +251,7 @@ class Watch:
     async def _poll(self) -> None:
         """Ask whether the sandbox still runs; errors only make it ask more slowly."""
         failures = 0
-        while self._code is None:
+        while self._code is None and not self._asked_to_end:  # a client may make an error of a cancellation
             try:
                 self._code = await self._sandbox.poll.aio()
                 self._answered, failures = time.monotonic(), 0

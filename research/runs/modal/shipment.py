@@ -2,8 +2,8 @@
 
 Never the work tree as it lies there: it holds secrets, results and files that somebody is writing. The data's folder
 in the volume is named by a digest over every file's size, hash and time of change: other data is another folder, the
-same data is found again, and a half-made upload is never taken for a whole one, since the manifest is committed
-together with the files.
+same data is found again, and a half-made upload is never taken for a whole one, since the manifest is committed after
+all other files.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import secrets
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +44,9 @@ HASHES_FILE: Final = ".sha256-cache.json"  # in $AUTORESEARCH_HOME
 DIGEST_CHARS: Final = 32
 """Hex digits of a digest used as a folder's name: 128 bits."""
 CHUNK_BYTES: Final = 1 << 20
+BLOCK_BYTES: Final = 8 << 20  # what a version 2 volume is made of
+BATCH_BLOCKS: Final = 64
+"""Blocks under way at once: the client has 100 connections for all uploads, and a probe must find one free."""
 
 OFFICIAL_ROOTS: Final = ("data", "tokenizer", "tokens")
 POCKET_ROOTS: Final = ("pocket",)
@@ -362,21 +365,37 @@ async def seal(
             raise _storage_out_of_reach(limits) from None
         if stored == manifest.text:
             return
-    size = f"{len(manifest.entries)} files, {manifest.total_bytes / 1e9:.2f} GB"
-    say(f"uploading what Modal does not have yet of {size}")
+    total_gb = manifest.total_bytes / 1e9
+    say(f"uploading what Modal does not have yet of {len(manifest.entries)} files, {total_gb:.2f} GB")
     before = {e.source: _stamp(e.source) for e in manifest.entries}
-    files: dict[str, Path | io.BytesIO] = {f"{folder}/{e.path}": e.source for e in manifest.entries}
-    own = {LIST_FILE: manifest.check_list, TIMES_FILE: manifest.times, MANIFEST_FILE: manifest.text}
-    files |= {f"{folder}/{name}": io.BytesIO(text) for name, text in own.items()}
-    upload = asyncio.ensure_future(_put(volume, files))
-    try:
-        await _until_done(upload, volume, limits)
-    finally:
-        await let_go(upload, limits.let_go_s)
+    done_gb = 0.0
+    for batch in batches(manifest.entries):
+        await _upload(volume, {f"{folder}/{e.path}": e.source for e in batch}, limits, blocks_of(batch))
+        done_gb += sum(e.size for e in batch) / 1e9
+        if len(batch) < len(manifest.entries):
+            say(f"uploaded {done_gb:.2f} of {total_gb:.2f} GB")
     if any(_stamp(e.source) != before[e.source] or e.mtime_ns != before[e.source][1] for e in manifest.entries):
         await volume.remove_file.aio(folder, recursive=True)
         what = "The data changed while it was uploaded."
         raise CloudError("configuration", what, "Let prepare.py finish, then try again.")
+    own = {LIST_FILE: manifest.check_list, TIMES_FILE: manifest.times, MANIFEST_FILE: manifest.text}
+    await _upload(volume, {f"{folder}/{name}": io.BytesIO(text) for name, text in own.items()}, limits, len(own))
+
+
+def blocks_of(entries: Iterable[Entry]) -> int:
+    """Count the blocks that files travel in."""
+    return sum(max(1, -(-e.size // BLOCK_BYTES)) for e in entries)
+
+
+def batches(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+    """Split files into batches of few enough blocks; a file that has more of them is a batch of its own."""
+    batch: list[Entry] = []
+    for entry in entries:
+        if batch and blocks_of([*batch, entry]) > BATCH_BLOCKS:
+            yield batch
+            batch = []
+        batch.append(entry)
+    yield batch
 
 
 async def _read(volume: Any, path: str) -> bytes | None:
@@ -392,29 +411,33 @@ async def _put(volume: Any, files: Mapping[str, Path | io.BytesIO]) -> None:
             batch.put_file(source, path)
 
 
-async def _until_done(upload: asyncio.Future[None], volume: Any, limits: settings.Limits) -> None:
-    """Wait for an upload, and fail when the storage stops taking anything.
+async def _upload(volume: Any, files: Mapping[str, Path | io.BytesIO], limits: settings.Limits, blocks: int) -> None:
+    """Put files into a volume, and fail when its storage stops taking anything.
 
     The client tries a block again for more than eight minutes and says nothing meanwhile. So a few bytes that the
     storage cannot know yet are sent beside the upload again and again: when not even those arrive, nothing will.
     """
+    upload = asyncio.ensure_future(_put(volume, files))
     arrived, trouble = time.monotonic(), ""
-    while not upload.done():
-        probe = asyncio.ensure_future(_put(volume, {f"/{PROBE_FILE}": io.BytesIO(secrets.token_bytes(32))}))
-        try:
+    try:
+        while not upload.done() and blocks <= BATCH_BLOCKS:
             left = arrived + limits.storage_silent_s - time.monotonic()
-            await asyncio.wait({upload, probe}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-            if probe.done() and (error := probe.exception()) is not None:
-                trouble = f" ({describe(error)})"
-            elif probe.done():
-                arrived = time.monotonic()
-        finally:
-            await let_go(probe, limits.let_go_s)
-        left = arrived + limits.storage_silent_s - time.monotonic()
-        if left <= 0 and not upload.done():
-            raise _storage_out_of_reach(limits, trouble)
-        await asyncio.wait({upload}, timeout=min(limits.probe_pause_s, max(0.0, left)))
-    upload.result()
+            if left <= 0:
+                raise _storage_out_of_reach(limits, trouble)
+            probe = asyncio.ensure_future(_put(volume, {f"/{PROBE_FILE}": io.BytesIO(secrets.token_bytes(32))}))
+            try:
+                await asyncio.wait({upload, probe}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+                if probe.done() and (error := probe.exception()) is not None:
+                    trouble = f" ({describe(error)})"
+                elif probe.done():
+                    arrived = time.monotonic()
+            finally:
+                await let_go(probe, limits.let_go_s)
+            left = arrived + limits.storage_silent_s - time.monotonic()
+            await asyncio.wait({upload}, timeout=min(limits.probe_pause_s, max(0.0, left)))
+        await upload
+    finally:
+        await let_go(upload, limits.let_go_s)
 
 
 def _storage_out_of_reach(limits: settings.Limits, trouble: str = "") -> CloudError:
