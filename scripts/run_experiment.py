@@ -3,15 +3,21 @@
 
     python scripts/run_experiment.py --backend local -- uv run train.py > run.log 2>&1
 
-Works with any Python from 3.10 on, without this project installed.
+Works with any Python from 3.10 on, without this project installed: it runs in the .venv of `uv sync` where that is
+there, else it records the run, and the next `uv run research` judges it.
 """
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
 
-from research.lab.runner import main
+from research.core.interpreter import use_project_python  # noqa: E402
+
+use_project_python(ROOT)
+
+from research.lab.runner import main  # noqa: E402
 
 if __name__ == "__main__":
     sys.exit(main())

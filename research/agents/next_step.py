@@ -11,6 +11,7 @@ from typing import Literal
 from research.agents.state import LOCAL, Situation
 from research.core.commands import launch_command, replicate_command
 from research.core.commit_message import EXPERIMENT, FREE
+from research.core.contract import DEFAULT_SEED
 from research.core.records import OPEN_DECISIONS, Plan
 from research.core.settings import SETTINGS
 from research.core.text import quoted
@@ -60,9 +61,9 @@ def _verdict_order(here: Situation) -> Order | None:
             "do that first.",
         )
     undecided = next((v for v in by_code.values() if v.decision in OPEN_DECISIONS), None)
-    if undecided is None:
+    if undecided is None or here.plan is not None:  # the plan knows which seed tells most, and of which configuration
         return None
-    look = " It is too good to be believed yet, so look at its diff too." * (undecided.decision == "investigate")
+    look = " It gains far more than anything before, so look at its diff too." * (undecided.decision == "investigate")
     text = f"Run {undecided.run} is undecided ({_quoted(undecided.why)}): it needs another seed.{look}"
     return Order("replicate", f"{text}\n{_replicate(here, undecided.commit)}")
 
@@ -99,14 +100,22 @@ def _quoted(text: str) -> str:
 
 def _launch(here: Situation) -> str:
     return (
-        f"Type, from the top of the repository and in the foreground: {launch_command(here.options)}\n"
+        f"Type, from the top of the repository and in the foreground: {launch_command(_options(here))}\n"
         f"Poll with {here.client.wait} until it exits. Then read `uv run research last-review` and type "
         f"`uv run research settle`. {here.client.advice}"
     )
 
 
+def _options(here: Situation) -> str:
+    """Return the runner's options, with the seed of the plan where that is another than the usual one."""
+    seed = here.plan.run_seed if here.plan and here.plan.kind != "replicate" else None
+    return here.options if seed in (None, DEFAULT_SEED) else f"{here.options} --seed {seed}"
+
+
 def _replicate(here: Situation, commit: str) -> str:
     options = "" if here.options == LOCAL else here.options
+    if here.plan and here.plan.run_seed is not None and here.plan.parent == commit:
+        options = f"--seed {here.plan.run_seed} {options}".rstrip()
     return (
         f"Type: {replicate_command(commit[:7], options)} > run.log 2>&1\n"
         f"Poll with {here.client.wait} to its end; then `uv run research last-review`. {here.client.advice}"

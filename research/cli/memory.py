@@ -22,9 +22,8 @@ from research.store import reads
 from research.store.db import Store
 from research.store.open import read_store
 from research.store.reads import Foreign, foreign
-from research.verdict.summary_cache import Niche, Standing, remembered
+from research.verdict.summary import ESTIMATED, Niche, Standing, phase_shown, remembered, rows
 from research.verdict.summary_rows import WARNINGS_SHOWN, Row, as_text, head_warnings
-from research.verdict.summary_text import BELIEVED, phase_shown, rows
 
 NO_NICHE = "No niche holds a result yet."
 
@@ -63,7 +62,7 @@ def summary(as_json: bool) -> None:
         "scored": digest.scored,
         "kept": digest.kept,
         "imported": asdict(others) if others else None,
-        "noise": {"sd": digest.noise_sd, "n": digest.noise_n},
+        "noise": asdict(digest.noise),
         "phase": phase,
         "plan": _plan(plan),
         "conjectures": [asdict(one) for one in digest.conjectures],
@@ -94,7 +93,7 @@ def archive(as_json: bool) -> None:
             for e in digest.niches
         ]
         text = "\n".join("\t".join(row) for row in [heads, *lines]) if lines else NO_NICHE
-        show("archive", data, f"{text}\n{BELIEVED}" if lines else text, as_json)
+        show("archive", data, f"{text}\n{ESTIMATED}" if lines else text, as_json)
     else:
         _print_niches(digest.niches)
 
@@ -181,4 +180,4 @@ def _print_niches(niches: Sequence[Niche]) -> None:
         cell = Text("\n").join([Text(e.niche), made])
         table.add_row(f"{e.mean:.6f}", str(e.n), str(e.count), e.commit[:7], cell)
     Console().print(table)
-    Console().print(BELIEVED)
+    Console().print(ESTIMATED)

@@ -6,13 +6,11 @@ import click
 
 from research.cli.kit import json_option, show, this_lab
 from research.core import git
-from research.core.records import Plan
+from research.core.records import REPLICATE, Plan
 from research.lab.plan import POLICY_FACT, plan_seed
 from research.runs.preflight import TARGET
-from research.search import planner
 from research.store import reads
 from research.store.open import read_store
-from research.verdict.recall import recall
 
 
 @click.command("next")
@@ -29,9 +27,15 @@ def next_(seed: int | None, as_json: bool) -> None:
         history = [] if known else reads.history(store, branch)
         chosen = plan_seed(store) if seed is None else seed
         policy = store.fact(POLICY_FACT) or "discovery"
-    memory = recall(history, branch)
-    plan = pending or planner.plan_with(memory, history, chosen, lab.now_utc(), policy=policy)
-    prompt = plan.details.get("brief") or planner.prompt(plan, memory, lambda commit: git.blob(root, commit, TARGET))
+    if pending is not None and known:
+        plan, prompt = pending, pending.details["brief"]
+    else:
+        from research.search import planner  # loads numpy, which a plan that is on record does without
+        from research.verdict.memory import recall
+
+        memory = recall(history, branch)
+        plan = pending or planner.plan_with(memory, history, chosen, lab.now_utc(), policy=policy)
+        prompt = planner.prompt(plan, memory, lambda commit: git.blob(root, commit, TARGET))
     data = {
         "plan": {
             "plan": plan.plan,
@@ -49,9 +53,9 @@ def next_(seed: int | None, as_json: bool) -> None:
 
 
 def _text(plan: Plan, is_pending: bool, prompt: str) -> str:
-    what = "a replicate" if plan.kind == planner.REPLICATE else plan.emitter or "a free choice"
-    of = f" of {plan.parent[:7]}" if plan.kind == planner.REPLICATE and plan.parent else ""
-    on = f" on {plan.parent[:7]}" if plan.kind != planner.REPLICATE and plan.parent else ""
+    what = "a replicate" if plan.kind == REPLICATE else plan.emitter or "a free choice"
+    of = f" of {plan.parent[:7]}" if plan.kind == REPLICATE and plan.parent else ""
+    on = f" on {plan.parent[:7]}" if plan.kind != REPLICATE and plan.parent else ""
     about = f" ({plan.category})" if plan.category else ""
     state = "pending" if is_pending else "would be planned now"
     return f"{what}{about}{of}{on}, {state}\n{plan.reason}\n\nThe agent would get:\n\n{prompt}"

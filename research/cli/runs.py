@@ -126,9 +126,10 @@ def decide(run: str, decision: Decision, why: str, as_json: bool) -> None:
 @click.option("--backend", default=DEFAULT_BACKEND, help=f"Where to run it: {', '.join(BACKENDS)}.")
 @click.option("--gpu", default=DEFAULT_GPU, help="GPU of a remote backend.")
 @click.option("--timeout", type=Amount(), default=SETTINGS.default_timeout_minutes, help="Time limit in minutes.")
+@click.option("--seed", type=click.IntRange(min=0), help="The seed, used before or not; by default what tells most.")
 @json_option
-def replicate(commit: str | None, backend: str, gpu: str, timeout: float, as_json: bool) -> None:
-    """Runs a commit again."""
+def replicate(commit: str | None, backend: str, gpu: str, timeout: float, seed: int | None, as_json: bool) -> None:
+    """Runs a commit again, with the first seed that the best so far has and it has not, else the next unused one."""
     from research.lab.launch import Request
     from research.lab.replicate import replicate as replicate_commit
 
@@ -136,7 +137,7 @@ def replicate(commit: str | None, backend: str, gpu: str, timeout: float, as_jso
     if as_json:
         lab.stream = sys.stderr.buffer  # stdout is for the object alone
     request = Request(command=(), backend=backend, gpu=gpu, timeout_s=timeout * 60)
-    end = replicate_commit(lab, commit, request)
+    end = replicate_commit(lab, commit, request, seed)
     show("replicate", end.as_dict(), "end " + json.dumps(end.as_dict(), ensure_ascii=False), as_json)
     if end.exit:
         raise click.exceptions.Exit(1)

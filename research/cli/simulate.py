@@ -1,10 +1,12 @@
-"""The verb simulate: compares search policies on synthetic nights."""
+"""Defines the verb simulate: compares search policies on synthetic nights whose truth is known."""
 
 from __future__ import annotations
 
 import json
 import os
-import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,32 +18,18 @@ from research.core.files import write_whole
 from research.core.records import Estimate
 
 if TYPE_CHECKING:
-    from research.simulator.comparison import Comparison
+    from research.simulator.comparison import Comparison, Question
     from research.simulator.metrics import Row
 
 SCALE = 1e4
 """Gains are printed in units of 0.0001 bpb."""
-SAY_EVERY = 20
-"""Landscapes between two words to someone waiting: some seconds."""
-HEADER = (
-    "policy",
-    "shipped gain",
-    "against first",
-    "ratio",
-    "false keeps",
-    "claimed/true",
-    "regret",
-    "repl.",
-    "crashes",
-)
+PROGRESS_S = 10.0
+"""Seconds between two lines of progress."""
+HEADER = ("difference", "false keeps, %", "claims/true", "keeps", "replicates", "crashes")
 
 
 @click.command("simulate")
-@click.option(
-    "--policies",
-    default="greedy,random,threshold,classic,discovery",
-    help="Names, comma-separated; the others are compared with the first.",
-)
+@click.option("--policies", default="greedy,threshold,paired,random,classic,discovery", help="Names, comma-separated.")
 @click.option("--landscapes", type=Count(min=1), default=200, help="Landscapes, each played once by every policy.")
 @click.option(
     "--runs",
@@ -49,9 +37,12 @@ HEADER = (
     default=100,
     help="Runs of a night, baseline, replicates and crashes included.",
 )
-@click.option("--sigma", type=Amount(), default=0.0004, help="Noise of one run, sd in bpb.")
+@click.option("--sigma", type=Amount(), help="Sd of repeats of one seed, in bpb; by default each family's own.")
+@click.option("--seed-sd", type=Amount(), help="Sd of seeds, in bpb; by default each family's own.")
+@click.option("--interaction-sd", type=Amount(), help="Sd of change x seed, in bpb; by default each family's own.")
 @click.option("--seed", default=0, help="Seed of landscapes, agent and noise.")
-@click.option("--families", default="held-out", help="tuning, held-out, all, or families' names.")
+@click.option("--families", default="held-out", help="tuning, held-out, seeds, all, or families' names.")
+@click.option("--against", default="greedy", help="The policy that all are compared with; it is played too.")
 @click.option("--workers", type=Count(min=0), default=0, help="Processes; 0 takes one for every core.")
 @click.option("--chart", type=FILE, help="Write the course of the true gain to this SVG.")
 @json_option
@@ -59,9 +50,12 @@ def simulate(
     policies: str,
     landscapes: int,
     runs: int,
-    sigma: float,
+    sigma: float | None,
+    seed_sd: float | None,
+    interaction_sd: float | None,
     seed: int,
     families: str,
+    against: str,
     workers: int,
     chart: Path | None,
     as_json: bool,
@@ -71,39 +65,49 @@ def simulate(
     from research.simulator.comparison import Question, compare
     from research.simulator.families import families_of
 
-    names = tuple(dict.fromkeys(name.strip() for name in policies.split(",") if name.strip()))
-    _check(names)
-    question = Question(names, families_of(families), landscapes, runs, sigma, seed)
+    names = _checked(policies, against)
+    sds = {"repeat": sigma, "seed": seed_sd, "interaction": interaction_sd}
+    given = {name: sd for name, sd in sds.items() if sd is not None}
+    drawn = tuple(replace(family, noise=replace(family.noise, **given)) for family in families_of(families))
+    question = Question(names, against, drawn, landscapes, runs, seed)
     answer = compare(question, workers or os.cpu_count() or 1, _progress(landscapes))
     if chart:
-        title = f"{landscapes} synthetic nights of {runs} runs, noise {sigma:g} bpb"
+        title = f"{landscapes} synthetic nights of {runs} runs, {_noise(question)}"
         write_whole(chart.absolute(), draw_courses(answer.courses, title).encode())
     show("simulate", _data(answer, chart), _text(answer), as_json)
 
 
-def _check(names: tuple[str, ...]) -> None:
-    """Refuses what is no policy.
+def _checked(policies: str, against: str) -> tuple[str, ...]:
+    """Return the names of the policies to play.
 
     Raises:
         UsageError: if there is none, or a name is unknown.
     """
     from research.simulator.comparison import make
 
+    names = tuple(dict.fromkeys(name.strip() for name in policies.split(",") if name.strip()))
     if not names:
-        raise UsageError("No policy named.", "Leave --policies out for the usual five.")
+        raise UsageError("No policy named.", "Leave --policies out for the usual ones.")
+    names = names if against in names else (against, *names)
     for name in names:
         try:
             make(name, 0)
         except ValueError as error:
             raise UsageError(f"{str(error)[:1].upper()}{str(error)[1:]}.", "Name those with --policies.") from None
+    return names
 
 
-def _progress(total: int) -> Any:
-    """Returns what reports progress at a terminal, and nothing in a pipe."""
+def _progress(total: int) -> Callable[[int], None]:
+    """Return a function that says on stderr, now and then, how many nights are done and how long the rest takes."""
+    began = said = time.monotonic()
 
     def say(done: int) -> None:
-        if sys.stderr.isatty() and done % SAY_EVERY == 0:
-            say_to_stderr(f"{done} of {total} landscapes")
+        nonlocal said
+        now = time.monotonic()
+        if now - said >= PROGRESS_S and done < total:
+            said = now
+            left_s = (now - began) * (total - done) / done
+            say_to_stderr(f"{done} of {total} nights in {now - began:.0f} s, about {left_s:.0f} s left")
 
     return say
 
@@ -113,9 +117,9 @@ def _data(answer: Comparison, chart: Path | None) -> dict[str, Any]:
     return {
         "landscapes": q.landscapes,
         "runs": q.runs,
-        "sigma": q.sigma,
         "seed": q.seed,
-        "families": [family.name for family in q.families],
+        "against": q.against,
+        "families": [{"name": f.name, "noise": asdict(f.noise), "interactions": f.interactions} for f in q.families],
         "rows": [_row_data(row) for row in answer.rows],
         "by_family": {name: [_row_data(row) for row in rows] for name, rows in answer.by_family.items()},
         "chart": str(chart) if chart else None,
@@ -123,65 +127,62 @@ def _data(answer: Comparison, chart: Path | None) -> dict[str, Any]:
 
 
 def _row_data(row: Row) -> dict[str, Any]:
-    named = {
-        **row.values,
-        "gain_over_first": row.gain_over_first,
-        "gain_ratio": row.gain_ratio,
-        "false_share": row.false_share,
-        "overclaim": row.overclaim,
-        "claim_ratio": row.claim_ratio,
-    }
-    return {"policy": row.policy, **{name: _estimate_data(e) for name, e in named.items()}}
+    fields = {name: value for name, value in vars(row).items() if isinstance(value, Estimate)}
+    return {"policy": row.policy, **{name: _estimate_data(value) for name, value in fields.items()}}
 
 
 def _estimate_data(e: Estimate) -> dict[str, float | int | None]:
-    """Returns an estimate for JSON, which has no infinity."""
+    """Return an estimate for JSON, which has no infinity."""
     mean, low, high = (json.loads(json.dumps(x)) if abs(x) < float("inf") else None for x in (e.mean, e.low, e.high))
     return {"mean": mean, "low": low, "high": high, "n": e.n}
 
 
+def _text(answer: Comparison) -> str:
+    """Return the tables: all families together, then each family's gains against the compared policy's."""
+    q = answer.question
+    to = f"to {q.against}"
+    whole: list[tuple[str, ...]] = [("policy", "shipped gain", to, *HEADER)]
+    whole += [_cells(row) for row in answer.rows]
+    by_family: list[tuple[str, ...]] = [
+        ("family", "n", f"gain of {q.against}", *(f"{name} {to}" for name in q.policies if name != q.against))
+    ]
+    for name, rows in answer.by_family.items():
+        first = next(row.shipped_bpb for row in rows if row.policy == q.against)
+        ratios = [_format(row.gain_ratio, 1, 2) for row in rows if row.policy != q.against]
+        by_family.append((name, str(first.n), _format(first, SCALE, 0), *ratios))
+    note = (
+        f"{q.landscapes} nights of {q.runs} runs, {_noise(q)}, seed {q.seed}.\nGains in 0.0001 bpb; [95 % intervals], "
+        "ratios and differences paired by night."
+    )
+    return "\n".join([*_table(whole), "", note, "", *_table(by_family)])
+
+
 def _cells(row: Row) -> tuple[str, ...]:
-    """Returns one row of the table; gains in 0.0001 bpb with their 95 % intervals."""
-    values = row.values
+    """Return one row of the table; gains in 0.0001 bpb with their 95 % intervals."""
     return (
         row.policy,
-        _spelled(values["shipped_bpb"], SCALE, 1),
-        _spelled(row.gain_over_first, SCALE, 1),
-        _spelled(row.gain_ratio, 1, 2),
-        _spelled(row.false_share, 100, 1),
-        _spelled(row.claim_ratio, 1, 2),
-        f"{values['regret'].mean:.2f}",
-        f"{100 * values['replicate_share'].mean:.0f} %",
-        f"{values['crashes'].mean:.1f}",
+        _format(row.shipped_bpb, SCALE, 1),
+        _format(row.gain_ratio, 1, 2),
+        _format(row.gain_difference, SCALE, 1),
+        _format(row.false_share, 100, 1),
+        _format(row.claim_ratio, 1, 2),
+        f"{row.keeps.mean:.1f}",
+        f"{100 * row.replicate_share.mean:.0f} %",
+        f"{row.crashes.mean:.1f}",
     )
 
 
-def _spelled(e: Estimate, scale: float, digits: int) -> str:
+def _format(e: Estimate, scale: float, digits: int) -> str:
     return f"{e.mean * scale:.{digits}f} [{e.low * scale:.{digits}f}, {e.high * scale:.{digits}f}]"
 
 
-def _notes(answer: Comparison) -> str:
-    """Explains the table's numbers and the question they answer."""
-    q = answer.question
-    return (
-        f"{q.landscapes} landscapes x {q.runs} runs, noise {q.sigma:g} bpb, seed {q.seed}; gains in 0.0001 bpb, "
-        "false keeps in %,\nregret in bpb x minutes, [95 % intervals], differences paired by landscape."
-    )
-
-
-def _by_family(answer: Comparison) -> list[tuple[str, ...]]:
-    """Returns every family's shipped gain, the header first."""
-    rows = [
-        (name, str(rows[0].gain_over_first.n), *(_spelled(r.values["shipped_bpb"], SCALE, 0) for r in rows))
-        for name, rows in answer.by_family.items()
-    ]
-    return [("family", "n", *answer.question.policies), *rows]
-
-
-def _text(answer: Comparison) -> str:
-    """Writes the tables as plain text: all families, then each family's shipped gain."""
-    whole = [HEADER, *(_cells(row) for row in answer.rows)]
-    return "\n".join([*_table(whole), "", _notes(answer), "", *_table(_by_family(answer))])
+def _noise(question: Question) -> str:
+    """Return the sds of the families' noise, in one phrase."""
+    phrases = []
+    for name in ("repeat", "seed", "interaction"):
+        sds = sorted({getattr(family.noise, name) for family in question.families})
+        phrases.append(f"{name} sd {' to '.join(f'{sd:g}' for sd in dict.fromkeys((sds[0], sds[-1])))}")
+    return ", ".join(phrases) + " bpb"
 
 
 def _table(rows: list[tuple[str, ...]]) -> list[str]:

@@ -7,6 +7,8 @@ import operator
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from research.code.syntax_tree import parse_expression
+
 UNKNOWN: Any = object()
 """The value of an expression that needs more than constants."""
 MAX_POWER = 64
@@ -92,7 +94,7 @@ def evaluate_constants(tree: ast.Module, known: Mapping[str, Any]) -> dict[str, 
 def number(text: str) -> float | None:
     """Return the value of a constant's source text if it is a number or arithmetic with numbers, else None."""
     try:
-        return as_number(evaluate(ast.parse(text.strip(), mode="eval").body, {}))
+        return as_number(evaluate(parse_expression(text), {}))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
 

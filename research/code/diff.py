@@ -12,7 +12,7 @@ from functools import lru_cache
 from research.code.ast_diff import Pairs, Scopes, compare, literal_changes, scopes_of
 from research.code.classify import Item, category_of
 from research.code.constants import as_number, constant_texts, evaluate
-from research.code.fingerprint import parse
+from research.code.syntax_tree import parse, parse_expression
 
 ARROW = " -> "
 """Between the two values of a constant in a delta."""
@@ -125,7 +125,7 @@ def direction(before: str, after: str) -> str:
     Both arms of "9 if OFFICIAL else 4" and all members of a tuple count; they must not move in opposite ways.
     """
     try:
-        old, new = (ast.parse(text.strip(), mode="eval").body for text in (before, after))
+        old, new = (parse_expression(text) for text in (before, after))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return ""
     moves = [(as_number(evaluate(one, {})), as_number(evaluate(other, {}))) for one, other in _matched(old, new)]

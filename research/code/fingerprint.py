@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from research.code.constants import is_seed_name
+from research.code.syntax_tree import parse
 
 _SEEDERS = frozenset({"seed", "manual_seed", "manual_seed_all", "default_rng", "Random"})
 _UNIMPORTANT = frozenset({"ctx", "kind", "type_comment", "type_ignores"})
@@ -29,18 +30,6 @@ class Import:
     module: str
     names: tuple[str, ...]
     line: int
-
-
-def parse(text: str | bytes) -> ast.Module:
-    """Parse a train.py.
-
-    Raises:
-        SyntaxError: if it does not parse (with a line number where there is one).
-    """
-    try:
-        return ast.parse(text)
-    except (ValueError, RecursionError, MemoryError) as error:
-        raise SyntaxError(str(error) or "nested too deeply") from None
 
 
 @lru_cache(maxsize=256)  # one launch asks for the same text several times, a proposal for that of its parent

@@ -264,6 +264,12 @@ class Judged:
     earlier: tuple[tuple[int, Decision], ...] = ()
 
 
+EXPERIMENT, REPLICATE = "experiment", "replicate"
+"""Kinds of plans: something new, or another run of what was measured."""
+RUN_SEED = "run_seed"
+"""Name of a plan's detail that holds the seed of its run."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """One planned experiment.
@@ -291,6 +297,12 @@ class Plan:
     run: str | None = None
     closed_utc: str | None = None
     details: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def run_seed(self) -> int | None:
+        """Return the seed that its run is to have, None where it names none."""
+        seed = self.details.get(RUN_SEED, "")
+        return int(seed) if seed.isdecimal() else None
 
 
 @dataclass(frozen=True)

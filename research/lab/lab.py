@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from research.core import git
 from research.core.clock import Clock, system_clock, utc
@@ -25,11 +25,13 @@ from research.store import folders, reads
 from research.store.db import Store
 from research.store.ledger_file import sync_ledger
 from research.store.open import open_store
-from research.verdict import Judge, judge_of, lineage
+from research.verdict import lineage
 from research.verdict.archive import NO_CHANGE, niche_of
-from research.verdict.consequences import consequences
-from research.verdict.recall import recall
-from research.verdict.review import reviewed
+from research.verdict.rules import judge_of, rule_name
+
+if TYPE_CHECKING:  # they load numpy, which a bare Python that only records may lack
+    from research.verdict.comparison import Comparison
+    from research.verdict.rules import Judge
 
 
 class Lab:
@@ -68,7 +70,9 @@ class Lab:
         self.branch = branch
         self.environment = dict(os.environ if environment is None else environment)
         self.clock, self.token, self.make_backend, self.plans = clock, token, backend, plans
-        self.judge_rule = judge or judge_of(self.environment)
+        if judge is None:
+            rule_name(self.environment)  # a wrong name is refused before anything runs
+        self.judge_rule = judge
         self.stream = stream if stream is not None else sys.stdout.buffer
         self.say = say or (lambda line: print(f"[run] {line}", file=sys.stderr, flush=True))
 
@@ -143,15 +147,24 @@ class Lab:
             self.judge(store, run)
 
     def judge(self, store: Store, run: Run) -> None:
-        """Judges one run, if nobody has meanwhile."""
+        """Judge one run, if nobody has meanwhile; where a package for that is missing, the next command judges it."""
+        try:
+            from research.verdict.comparison import compare
+            from research.verdict.consequences import consequences
+
+            rule = self.judge_rule or judge_of(self.environment)
+        except ModuleNotFoundError as missing:
+            self.say(f"{run.run} is recorded, not judged yet ({missing.name} is missing here): uv run research summary")
+            return
         with store.write():
             if store.verdict(run.run) is not None:
                 return
             history = store.judged()
             mine = [item for item in history if item.run.branch == run.branch]
             known = replace(run, contract=lineage.contract_of(run, mine))
-            verdict = self._reviewed(store, known, self.judge_rule(known, history, self.now_utc()), history)
-            others = consequences(known, verdict, history)
+            case = compare(known, history)
+            verdict = self._reviewed(store, case, rule(case, self.now_utc()), history)
+            others = consequences(case, verdict)
             for each in (verdict, *others):
                 store.add_verdict(each)
         for each in (verdict, *others):
@@ -160,13 +173,16 @@ class Lab:
         with contextlib.suppress(OSError):
             write_whole(self.paths.last_review, verdict.text.encode("utf-8", "replace"))
 
-    def _reviewed(self, store: Store, run: Run, verdict: Verdict, history: Sequence[Judged]) -> Verdict:
-        """A verdict with its score and review."""
+    def _reviewed(self, store: Store, case: Comparison, verdict: Verdict, history: Sequence[Judged]) -> Verdict:
+        """Return a verdict with its score and review."""
+        from research.verdict.memory import recall
+        from research.verdict.review import reviewed
+
+        run = case.run
         plan = store.plan(run.plan) if run.plan else None
-        known = recall(history, run.branch, run.contract).conjectures
-        told = [one.text for one in known]
-        began = run if verdict.baseline else lineage.baseline(lineage.of_contract(history, run.branch, run.contract))
-        return reviewed(run, verdict, history, partial(niche_of_run, baseline=began), plan, told)
+        known = recall(history, run.branch, run.contract, belief=case.belief).conjectures
+        began = run if verdict.baseline else lineage.baseline(case.past)
+        return reviewed(case, verdict, partial(niche_of_run, baseline=began), plan, [one.text for one in known])
 
     def write_verdicts(self, store: Store, run: Run) -> None:
         """Leaves a run's verdicts in its folder too."""

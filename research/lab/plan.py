@@ -10,17 +10,15 @@ from research.core import git
 from research.core.commit_message import FREE, tag_of
 from research.core.contract import BRANCHES
 from research.core.errors import ResearchError
-from research.core.records import Plan
+from research.core.records import REPLICATE, Plan
 from research.lab.lab import Lab
 from research.runs import preflight
 from research.runs.preflight import TARGET
-from research.search import planner
 from research.store import reads
 from research.store.db import Store
-from research.verdict.recall import Memory, recall
-from research.verdict.summary_cache import remembered
+from research.verdict.models import Memory
+from research.verdict.summary import remembered, rows
 from research.verdict.summary_rows import SUMMARY_FACT
-from research.verdict.summary_text import rows
 
 SEED_FACT = "plan_seed"
 """Name of the store's fact that holds the seed of plans."""
@@ -38,8 +36,9 @@ def plan_seed(store: Store) -> int:
 
 def memory_of(lab: Lab, store: Store, branch: str) -> Memory:
     """What is known of a branch under its present contract."""
-    history = store.judged(branch)
-    return recall(history, branch)
+    from research.verdict.memory import recall
+
+    return recall(reads.history(store, branch), branch)
 
 
 def next_plan(lab: Lab, store: Store, branch: str, in_flight: Sequence[Plan] = (), attempt: int = 0) -> Plan:
@@ -52,6 +51,9 @@ def next_plan(lab: Lab, store: Store, branch: str, in_flight: Sequence[Plan] = (
         in_flight: Plans that are being carried out.
         attempt: Number of plans dropped since the last run; another number gives another plan.
     """
+    from research.search import planner  # loads numpy, which a bare Python that only records may lack
+    from research.verdict.memory import recall
+
     history = reads.history(store, branch)
     seen = str(len(history))
     busy = {plan.plan for plan in in_flight}
@@ -82,7 +84,7 @@ def plan_ahead(lab: Lab, store: Store, branch: str) -> None:
         digest = remembered(store, branch)
         told = list(rows(digest, None, digest.warnings))
         store.set_fact(SUMMARY_FACT + branch, json.dumps(told, ensure_ascii=False))
-    except (ResearchError, ArithmeticError, LookupError, ValueError, TypeError) as error:
+    except (ResearchError, ModuleNotFoundError, ArithmeticError, LookupError, ValueError, TypeError) as error:
         lab.say(f"no plan could be made ({type(error).__name__}: {error}); research next says more")
 
 
@@ -97,7 +99,7 @@ def carried_out(store: Store, branch: str, candidate: preflight.Candidate) -> Pl
     plan, commit = reads.plan_of(store, branch), candidate.commit
     if plan is None:
         return None
-    if plan.kind == planner.REPLICATE:
+    if plan.kind == REPLICATE:
         return plan if plan.parent in (None, commit.hash) else None
     if not candidate.is_experiment or plan.parent not in (None, commit.parent) or reads.is_measured(store, commit.hash):
         return None

@@ -1,26 +1,33 @@
-"""Runs a commit again with the next unused seed; another commit than HEAD in a work tree of its own."""
+"""Runs a commit again, with the seed that tells most; another commit than HEAD in a work tree of its own."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from research.core import git
 from research.core.contract import DEFAULT_SEED
 from research.core.errors import ResearchError
+from research.core.records import Judged, Run
 from research.lab.lab import Lab
 from research.lab.launch import LaunchResult, Request, launch
 from research.lab.worktrees import checked_out, environment_beside
-from research.runs import preflight, repeat
+from research.runs import preflight
 from research.runs.preflight import COMMAND
+from research.runs.repeat import next_seed
+from research.verdict import lineage
+from research.verdict.evidence import Keys, belief_of
+from research.verdict.seeds import replicate_seed
 
 
-def replicate(lab: Lab, rev: str | None, request: Request) -> LaunchResult:
+def replicate(lab: Lab, rev: str | None, request: Request, seed: int | None = None) -> LaunchResult:
     """Measures a configuration once more.
 
     Args:
         lab: The lab; its work tree is left alone unless the commit is its HEAD.
         rev: The commit, by default HEAD.
         request: Backend and limits; command and seed are set here.
+        seed: The seed, which may be one that the commit ran with already; by default the one that tells most.
 
     Raises:
         ResearchError: if there is no such commit, or it has no readable train.py.
@@ -34,12 +41,25 @@ def replicate(lab: Lab, rev: str | None, request: Request) -> LaunchResult:
         with lab.open() as store:
             runs = store.runs_of(candidate.fingerprint)
             going = [run for run in store.open_runs() if run.fingerprint == candidate.fingerprint]
+            chosen = _seed(store.judged(), [*runs, *going]) if seed is None else seed
         branch = next((run.branch for run in reversed(runs) if run.commit == commit and run.counted), None)
-        seed = repeat.next_seed((run.seed for run in [*runs, *going]), DEFAULT_SEED)
-        lab.say(f"replicate of {commit[:7]} with seed {seed}")
-        end = _measure(lab, commit, branch, replace(request, command=COMMAND, seed=seed))
+        lab.say(f"replicate of {commit[:7]} with seed {chosen}")
+        wanted = replace(request, command=COMMAND, seed=chosen, again=seed is not None)
+        end = _measure(lab, commit, branch, wanted)
         if not end.repeats:  # else somebody else has just measured with that seed, or does
             return end
+
+
+def _seed(history: Sequence[Judged], runs: Sequence[Run]) -> int:
+    """Return the seed for another run of what these runs measured: first what the branch's best has and it has not."""
+    latest = next((run for run in reversed(runs) if run.contract is not None), None)
+    used = {run.seed for run in runs}
+    if latest is None:
+        return next_seed(used, DEFAULT_SEED)
+    comparable = [item.run for item in history if item.run.contract == latest.contract]
+    keys = Keys(comparable)
+    tip = lineage.incumbent(lineage.of_contract(history, latest.branch, latest.contract))
+    return replicate_seed(belief_of(comparable, keys), keys.of(latest), keys.of(tip) if tip else None, used)
 
 
 def _measure(lab: Lab, commit: str, branch: str | None, request: Request) -> LaunchResult:

@@ -24,12 +24,9 @@ from research.store.ledger import has_row
 from research.store.reads import Foreign
 from research.verdict import lineage
 from research.verdict.archive import NO_CHANGE
-from research.verdict.comparable import is_believable
-from research.verdict.evidence import Evidence
-from research.verdict.gains import Gain, against_baseline, gains_of
+from research.verdict.memory import against_baseline, baseline_of, recall
 from research.verdict.models import Known, Memory
-from research.verdict.recall import baseline_of, recall
-from research.verdict.summary_cache import phase_of
+from research.verdict.phase import phase_of
 
 Status = Literal["keep", "open", "discard", "crash"]
 """What became of a configuration: kept; waits for a replicate or a look; not kept; has no score."""
@@ -87,6 +84,7 @@ class Candidate:
         against_baseline: Its value minus the baseline's.
         audit: Its audit score minus the baseline's, as measured; None without both.
         p_better: Probability that it beats the best of the time.
+        seeds: Seeds that it was compared with that one on.
         decision: What was decided last.
         is_near_miss: Whether it was discarded, and may be as good as the best.
     """
@@ -103,6 +101,7 @@ class Candidate:
     against_baseline: Estimate | None = None
     audit: Estimate | None = None
     p_better: float | None = None
+    seeds: tuple[int, ...] = ()
     decision: str = ""
     is_near_miss: bool = False
 
@@ -355,24 +354,17 @@ def _status(run: Run, known: Known | None) -> Status:
 def _candidates(history: _History) -> list[Candidate]:
     """Return every configuration of the branch, in the order of its first run."""
     runs = {item.run.run: item.run for item in history.judged}
-    gains = gains_of(history.judged, history.verdicts)
     runs_of = {known.key: [runs[name] for name in known.runs if name in runs] for known in history.known}
-    audits = Evidence()
-    for key, mine in runs_of.items():
-        for run in mine:
-            if run.audit_bpb is not None and not run.suspect:
-                audits.add(key, run.audit_bpb)
-    found = [_candidate(known, runs_of[known.key], gains, audits, history) for known in history.known]
+    base = history.baseline
+    of_baseline = _audits(runs_of[base.key]) if base is not None else {}
+    found = [_candidate(known, runs_of[known.key], of_baseline, history) for known in history.known]
     return sorted((one for one in found if one.runs), key=lambda one: one.number)
 
 
-def _candidate(
-    known: Known, mine: Sequence[Run], gains: Mapping[str, Gain], audits: Evidence, history: _History
-) -> Candidate:
-    base, gain = history.baseline, gains.get(known.key)
+def _candidate(known: Known, mine: Sequence[Run], of_baseline: Mapping[int, float], history: _History) -> Candidate:
+    base = history.baseline
     is_baseline = base is not None and known.key == base.key
-    has_audits = base is not None and not is_baseline and known.key in audits and base.key in audits
-    scores = [run.val_bpb for run in mine if run.val_bpb is not None and is_believable(run)]
+    scores = [run.val_bpb for run in mine if run.val_bpb is not None and lineage.is_evidence(run)]
     return Candidate(
         number=min((history.numbers[run.run] for run in mine), default=0),
         commit=known.commit,
@@ -382,13 +374,29 @@ def _candidate(
         first_bpb=next((run.val_bpb for run in mine if run.val_bpb is not None), None),
         measured=statistics.fmean(scores) if scores else None,
         estimate=known.estimate,
-        gain=gain.change if gain else None,
-        against_baseline=against_baseline(known, history.memory, gains),
-        audit=audits.difference(known.key, base.key) if has_audits and base else None,
-        p_better=gain.p_better if gain else None,
+        gain=known.change,
+        against_baseline=against_baseline(history.memory, known),
+        audit=None if is_baseline else _audit_change(_audits(mine), of_baseline),
+        p_better=known.p_better,
+        seeds=known.seeds,
         decision=known.decision or "",
         is_near_miss=any(known.key == one.key for one in history.memory.near_misses),
     )
+
+
+def _audits(runs: Sequence[Run]) -> Mapping[int, float]:
+    """Return the mean audit score of every seed."""
+    found: dict[int, list[float]] = {}
+    for run in runs:
+        if run.audit_bpb is not None and not run.suspect:
+            found.setdefault(run.seed, []).append(run.audit_bpb)
+    return {seed: statistics.fmean(scores) for seed, scores in found.items()}
+
+
+def _audit_change(mine: Mapping[int, float], theirs: Mapping[int, float]) -> Estimate | None:
+    """Return the mean audit difference over the seeds that both ran with, and its range; None without such a seed."""
+    apart = [mine[seed] - theirs[seed] for seed in mine if seed in theirs]
+    return Estimate(statistics.fmean(apart), min(apart), max(apart), len(apart)) if apart else None
 
 
 def _was_promising(candidate: Candidate, history: _History) -> bool:
@@ -498,12 +506,18 @@ def _crashes(history: _History) -> tuple[CrashLine, ...]:
 
 
 def _noise_in_words(memory: Memory) -> str:
-    """Say how much one run scatters, and how that is known."""
-    noise = memory.noise
-    words = f"One run scatters by {noise.sd:.5f} bpb (95 %: {noise.low:.5f} to {noise.high:.5f})"
-    if not noise.n:
-        return f"{words}: a guess, since nothing was measured twice yet."
-    return f"{words}, from {count_of(noise.n, 'repeat')} of {count_of(noise.groups, 'configuration')}."
+    """Say what a score scatters by, and how that is known."""
+    known = memory.belief.variances
+    parts = [
+        f"{what} by {one.sd:.5f} bpb (95 %: {one.low:.5f} to {one.high:.5f}{'' if one.n else ', a guess so far'})"
+        for what, one in (
+            ("two runs of one seed scatter", known.of_repeat),
+            ("seeds", known.of_seed),
+            ("a change from seed to seed", known.of_interaction),
+        )
+    ]
+    words = ", ".join(parts)
+    return f"{words[:1].upper()}{words[1:]}. Runs of one seed are compared with each other."
 
 
 def _conjectures(memory: Memory) -> Iterable[str]:

@@ -39,8 +39,8 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    words = (text.signed, text.plain, text.interval, text.span, text.money, text.clock, text.times, count_of)
-    for write in (*words, text.short):
+    numbers = (text.signed, text.plain, text.interval, text.span, text.money, text.clock)
+    for write in (*numbers, text.times, count_of, text.seeds, text.short):
         environment.filters[write.__name__] = write
     return environment
 

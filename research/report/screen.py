@@ -12,7 +12,7 @@ from rich.text import Text
 from research.core.text import count_of
 from research.report.data import Row
 from research.report.progress import Curve, loss_at
-from research.report.text import interval, plain, signed
+from research.report.text import interval, plain, seeds, signed
 from research.report.watch import Flight, LiveView
 
 _STYLES = {
@@ -40,7 +40,7 @@ def frame(view: LiveView, width: int, height: int = _LOW) -> RenderableType:
     parts += _flights(view, width, min(high, low + spare // 2))
     if view.verdicts:
         shown = view.verdicts[: _VERDICTS_IF_LOW + spare // 2]
-        parts += [Text(), Text("latest verdicts", style="bold"), *_verdicts(shown)]
+        parts += [Text(), _verdicts_head(view), *_verdicts(shown)]
     parts += [Text(), *_facts(view)]
     return Group(*parts)
 
@@ -166,6 +166,14 @@ def _joined(spots: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
         steps = max(1, round(x1 - x0))
         found += [(x0 + (x1 - x0) * n / steps, y0 + (y1 - y0) * n / steps) for n in range(1, steps + 1)]
     return found
+
+
+def _verdicts_head(view: LiveView) -> Text:
+    """Name the list, and say which seeds the latest of its changes was compared on."""
+    head, latest = Text("latest verdicts", style="bold"), view.verdicts[0]
+    on = view.seeds_of(latest)
+    words = f"  #{latest.number} compared on {seeds(on)}" if on else ""
+    return _one_line(head.append(words, style="not bold dim"))
 
 
 def _verdicts(verdicts: Sequence[Row]) -> list[Text]:

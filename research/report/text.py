@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from research.core.commit_message import EXPERIMENT, idea_of
 from research.core.records import Estimate
+from research.core.text import listed
 
 _MAX_TITLE_CHARS = 200
 _MAX_CHANGES = 6  # changes named in one line; an experiment has one or two
@@ -71,3 +72,8 @@ def clock(at_utc: str) -> str:
 def cut(words: str, length: int) -> str:
     """Shorten a text to at most this many characters."""
     return words if len(words) <= length else words[: max(0, length - 1)].rstrip() + "…"
+
+
+def seeds(values: Sequence[int]) -> str:
+    """Return seeds in words: "seeds 42 and 43"."""
+    return listed("seed", values)

@@ -75,6 +75,10 @@ class LiveView:
         judged = [row for row in self.data.rows if row.decision != "not judged"]
         return judged[: -SETTINGS.live_verdicts - 1 : -1]
 
+    def seeds_of(self, row: Row) -> tuple[int, ...]:
+        """Return the seeds that a run's change was compared with the best of the time on; none for the baseline."""
+        return next((one.seeds for one in self.data.candidates if one.gain and row.run.run in one.runs), ())
+
     @property
     def shares(self) -> list[tuple[str, float]]:
         """Who proposed the latest experiments, the busiest first."""
@@ -90,7 +94,8 @@ class LiveView:
             del flight["progress"]["curve"]
         verdicts = [
             {"number": row.number, "title": row.title, "decision": row.decision, "val_bpb": row.val_bpb,
-             "p_better": row.verdict and row.verdict.p_better, "why": row.verdict.why if row.verdict else ""}
+             "p_better": row.verdict and row.verdict.p_better, "seeds": self.seeds_of(row),
+             "why": row.verdict.why if row.verdict else ""}
             for row in self.verdicts
         ]  # fmt: skip
         return {

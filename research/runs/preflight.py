@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from research.code import fingerprint as source
+from research.code.syntax_tree import parse
 from research.core import git
 from research.core.commit_message import emitter_of
 from research.core.errors import ResearchError
@@ -207,7 +208,7 @@ def check_imports(root: Path, candidate: Candidate, environment: Mapping[str, st
     Raises:
         Refused: if a module, or a name of a local module, can't be found.
     """
-    for item in source.imports(source.parse(candidate.text)):
+    for item in source.imports(parse(candidate.text)):
         top = item.module.split(".")[0]
         local = next((path for path in (f"{top}.py", f"{top}/__init__.py") if (root / path).is_file()), None)
         if local is None:
@@ -230,7 +231,7 @@ def _check_names(path: Path, item: source.Import) -> None:
     if "." in item.module:
         return
     try:
-        names = source.defined_names(source.parse(path.read_bytes()))
+        names = source.defined_names(parse(path.read_bytes()))
     except (OSError, SyntaxError):
         return
     if path.name == "__init__.py" or names is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -88,6 +89,11 @@ def read_score(folder: Path) -> Score | None:
     facts["device_class"] = _text(device.get("class"))
     for part, key in ((clock, "uncounted_s"), (data, "epochs"), (data, "waited_share")):
         facts[key] = None if (value := finite(part.get(key))) is None else f"{value:g}"
+    reported = _part(plain, "reported")
+    for key in ("initial_values", "kernels"):
+        if value := reported.get(key):
+            text = json.dumps(value, sort_keys=True)
+            facts[key] = text if len(text) <= SETTINGS.max_fact_chars else None
     if clock.get("suspicious") is True:
         facts["uncounted"] = "more than start, compilation and warm-up explain"
     seed = plain.get("seed")

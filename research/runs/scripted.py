@@ -12,8 +12,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from research.code import fingerprint
 from research.code.constants import as_number, evaluate_constants
+from research.code.fingerprint import fingerprint
+from research.code.syntax_tree import parse
 from research.core.errors import ConfigurationError
 from research.core.files import held, read_json, write_json
 from research.runs import gpu
@@ -127,7 +128,7 @@ class Surface:
     def play(self, launch: Launch) -> Play:
         """Scores a launch's train.py, at its pocket settings, by its constants."""
         text = (launch.root / TARGET).read_bytes()
-        known = evaluate_constants(fingerprint.parse(text), {"PROFILE.name": "pocket", "OFFICIAL": False})
+        known = evaluate_constants(parse(text), {"PROFILE.name": "pocket", "OFFICIAL": False})
         values = {name: number for name, value in known.items() if (number := as_number(value)) is not None}
         if any(values.get(name, 0.0) > limit for name, limit in self.crash_above.items()):
             return Play("oom")
@@ -135,7 +136,7 @@ class Surface:
         for name, pull in self.pulls.items():
             value = values.get(name, pull.best)
             true += pull.weight * (math.log(max(value, 1e-9) / pull.best) ** 2)
-        seed = hashlib.sha256(f"{fingerprint.fingerprint(text)} {launch.seed}".encode()).digest()
+        seed = hashlib.sha256(f"{fingerprint(text)} {launch.seed}".encode()).digest()
         noise = random.Random(seed).gauss(0.0, self.sd)
         return Play("score", val_bpb=round(true + noise, 6), peak_vram_mb=1000.0 * values.get("DEPTH", 4.0))
 

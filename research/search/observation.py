@@ -6,6 +6,8 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from research.core.contract import DEFAULT_SEED
+
 
 class Result(Protocol):
     """Anything with these; a simulator brings its own.
@@ -26,6 +28,8 @@ class Result(Protocol):
         delta: What changed, by name; may be empty.
         replicate_of: The id of the configuration that it repeats, None for a new one.
         gpu_s: Seconds of GPU time it took.
+        seed: Seed of the run.
+        stopped_at: Fraction of the budget at which it was ended; None for a whole run.
     """
 
     @property
@@ -58,6 +62,10 @@ class Result(Protocol):
     def replicate_of(self) -> Hashable | None: ...
     @property
     def gpu_s(self) -> float: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def stopped_at(self) -> float | None: ...
 
 
 @dataclass(frozen=True)
@@ -79,6 +87,8 @@ class Observation:
     delta: Mapping[str, Any] = field(default_factory=dict)
     replicate_of: Hashable | None = None
     gpu_s: float = 0.0
+    seed: int = DEFAULT_SEED
+    stopped_at: float | None = None
 
 
 def configuration(result: Result) -> Hashable:

@@ -12,25 +12,22 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from research.core.records import Decision, Judged, Plan, Run
+from research.core.records import EXPERIMENT, REPLICATE, RUN_SEED, Decision, Judged, Plan, Run
 from research.core.settings import SETTINGS
 from research.search.emitters import EMITTERS, FREE
 from research.search.emitters.text import quoted
-from research.search.observation import Observation, configuration
+from research.search.observation import Observation
 from research.search.policy import make_policy
 from research.verdict import lineage
-from research.verdict.comparable import is_believable
+from research.verdict.evidence import Keys
+from research.verdict.memory import recall
 from research.verdict.models import Memory
-from research.verdict.recall import recall
 
 ReadSource = Callable[[str], "bytes | None"]
 """Gives the train.py of a commit, None where there is none."""
 
 Results = Sequence[tuple[Observation, Decision]]
 """What was measured, in order of the verdicts, with what was decided about it."""
-
-REPLICATE = "replicate"
-EXPERIMENT = "experiment"
 
 
 def plan_for(
@@ -75,33 +72,30 @@ def plan_with(
 
 
 def results_of(history: Sequence[Judged]) -> list[tuple[Observation, Decision]]:
-    """The judged runs as a policy sees them, the baseline first; ids are commits.
+    """Return the judged runs as a policy sees them, the baseline first; ids are keys of configurations.
 
-    What came before the baseline is left out, scores that were not believed among it: nothing was decided by it.
+    What came before the baseline is left out, scores that do not count among it: nothing was decided by it.
     """
     decided = sorted((item for item in history if item.verdict), key=_first_order)
+    keys = Keys(item.run for item in decided)
     found: list[tuple[Observation, Decision]] = []
-    ids: dict[str, str] = {}
     decisions: dict[str, Decision] = {}
     tip = ""
     for item in decided:
         run, verdict = item.run, item.verdict
         assert verdict is not None
-        if not found and not is_believable(run):
+        if not found and not lineage.is_evidence(run):
             continue
-        known = ids.get(run.fingerprint) or ids.get(run.commit)
-        parent = ids.get(run.parent) or tip or None
-        name = run.run if known else run.commit or run.run
+        key, known = keys.of(run), keys.of(run) in decisions
+        parent = keys.of_commit(run.parent) if run.parent else ""
+        parent = parent if parent in decisions else tip
         decision = verdict.decision
         if known and decision != "keep" and not lineage.is_about_candidate(run):
-            decision = decisions.get(known, decision)  # it came to no score: what was decided before stands
-        decisions[known or name] = decision
-        found.append((_measured(run, len(found), name, None if known else parent, known), decision))
-        if run.commit:
-            ids.setdefault(run.commit, known or name)
-        if run.fingerprint:
-            ids.setdefault(run.fingerprint, known or name)
-        tip = (known or name) if decision == "keep" else tip or name
+            decision = decisions[key]  # it came to no score: what was decided before holds
+        decisions[key] = decision
+        name, above = (run.run, None) if known else (key, parent or None)
+        found.append((_measured(run, len(found), name, above, key if known else None), decision))
+        tip = key if decision == "keep" else tip or key
     return found
 
 
@@ -111,7 +105,7 @@ def _first_order(item: Judged) -> int:
 
 def _measured(run: Run, index: int, name: str, parent: str | None, known: str | None) -> Observation:
     sized = run.statements_added or run.statements_removed or run.category
-    scored = is_believable(run)
+    scored = lineage.is_evidence(run)
     failure = run.failure.signature if run.failure else run.outcome or "no score"
     return Observation(
         index=index,
@@ -128,22 +122,8 @@ def _measured(run: Run, index: int, name: str, parent: str | None, known: str | 
         delta=run.delta,
         replicate_of=known,
         gpu_s=run.metrics.total_seconds if run.metrics else sum(run.phases_s.values()),
+        seed=run.seed,
     )
-
-
-def within_reach(results: Results, memory: Memory) -> Results:
-    """The results that a plan can still turn on, so that planning costs the same however long the history is.
-
-    Those are the latest, the baseline, what was kept lately and the elites, each with all its runs. What a policy
-    learns of emitters and of effects fades within the latest anyway; a short history is left whole.
-    """
-    if len(results) <= SETTINGS.replay_runs:
-        return results
-    kept = [configuration(result) for result, decision in results if decision == "keep"]
-    names = {configuration(result) for result, _ in results[-SETTINGS.replay_runs :]}
-    names |= {configuration(results[0][0]), *kept[-SETTINGS.recent_kept :]}
-    names |= {elite.id for elite in memory.archive.elites[: SETTINGS.recent_kept]}
-    return [item for item in results if configuration(item[0]) in names]
 
 
 # The plan -------------------------------------------------------------------------------------------------------
@@ -161,16 +141,19 @@ def next_plan(
     if not results:
         reason = "Nothing was measured here yet: train.py runs as it is, and its first score is the baseline."
         return _named(Plan("", now_utc, None, None, None, REPLICATE, reason), results, seed, in_flight)
-    searcher, order = _asked(within_reach(results, memory), seed, len(in_flight), policy)
+    searcher, order = _asked(results, memory, seed, len(in_flight), policy)
     emitter, category, target = order
     reason = str(getattr(searcher, "reason", "") or "")
     details = {"policy": policy, "seed": str(seed), "phase": str(getattr(searcher, "phase", "") or "")}
+    if (asked := getattr(searcher, "next_seed", None)) is not None:
+        details[RUN_SEED] = str(asked())
     shares: Mapping[str | None, float] = getattr(searcher, "shares", None) or {}
     if emitter == REPLICATE:
-        busy = any(plan.kind == REPLICATE and plan.parent == target for plan in in_flight)
+        commit = _commit(target, memory)
+        busy = any(plan.kind == REPLICATE and plan.parent == commit for plan in in_flight)
         if not busy:
             why = reason or "Another run of it decides more than a new idea would."
-            plan = Plan("", now_utc, None, None, _commit(target), REPLICATE, why, details=details)
+            plan = Plan("", now_utc, None, None, commit, REPLICATE, why, details=details)
             return _named(plan, results, seed, in_flight)
         emitter, category, target = None, None, None
         reason = "The replicate that decides is running already; meanwhile the search goes on."
@@ -179,7 +162,7 @@ def next_plan(
         other = _ready_one(memory, shares, random.Random(f"{seed}-{len(results)}"))
         reason = f"{reason} Not {emitter}: {missing}; {other or 'a free choice'} instead.".strip()
         emitter = other
-    parent = _commit(target) or (memory.incumbent.commit if memory.incumbent else None)
+    parent = _commit(target, memory) or (memory.incumbent.commit if memory.incumbent else None)
     chosen = EMITTERS[emitter] if emitter else FREE
     details |= {"predicted": chosen.predicted, **chosen.details(memory)}
     reason = reason or f"It is the turn of {emitter or 'a free choice'}."
@@ -187,8 +170,10 @@ def next_plan(
     return _named(plan, results, seed, in_flight)
 
 
-def _asked(results: Results, seed: int, busy: int, policy: str) -> tuple[Any, tuple[str | None, str | None, Any]]:
-    """A policy that has seen everything, with its order; plans in flight make it draw anew."""
+def _asked(
+    results: Results, memory: Memory, seed: int, busy: int, policy: str
+) -> tuple[Any, tuple[str | None, str | None, Any]]:
+    """Return a policy that has seen everything, with its order; plans in flight make it draw anew."""
     searcher: Any = make_policy(policy, seed + busy * SETTINGS.in_flight_stride)
     measured = [result for result, _ in results]
     searcher.start(measured[0])
@@ -198,6 +183,8 @@ def _asked(results: Results, seed: int, busy: int, policy: str) -> tuple[Any, tu
             note(result, decision)
         else:
             searcher.tell(result)  # a policy that decides by itself
+    if (use := getattr(searcher, "use", None)) is not None:
+        use(memory.belief)
     return searcher, searcher.ask(measured)
 
 
@@ -217,9 +204,10 @@ def _ready_one(memory: Memory, shares: Mapping[str | None, float], rng: random.R
     return rng.choices(ready, weights if sum(weights) > 0 else None)[0]
 
 
-def _commit(target: object) -> str | None:
-    """A policy's id as a commit; they are the same."""
-    return str(target) if target else None
+def _commit(target: object, memory: Memory) -> str | None:
+    """Return the commit of a policy's configuration, None for none."""
+    known = memory.known.get(str(target)) if target else None
+    return known.commit if known else None
 
 
 def _named(plan: Plan, results: Results, seed: int, in_flight: Sequence[Plan]) -> Plan:
@@ -241,8 +229,9 @@ def prompt(plan: Plan, memory: Memory, read_source: ReadSource) -> str:
         read_source: Gives the train.py of a commit, for the diffs that the plan is about.
     """
     if plan.kind == REPLICATE:
+        seed = f" --seed {plan.run_seed}" if plan.run_seed is not None else ""
         what = f"uv run research replicate {plan.parent[:12]}" if plan.parent else "uv run research replicate"
-        return f"Replicate: {plan.reason}\nEdit nothing. Run: {what}"
+        return f"Replicate: {plan.reason}\nEdit nothing. Run: {what}{seed}"
     about = [plan.details[key] for key in ("first", "second", "anomaly") if key in plan.details]
     more = [line for commit in about for line in _diff(memory, commit, read_source)]
     emitter = EMITTERS.get(plan.emitter, FREE) if plan.emitter else FREE

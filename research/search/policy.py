@@ -16,6 +16,7 @@ POLICIES: Mapping[str, Callable[[int], Policy]] = {
     "greedy": baselines.greedy,
     "random": baselines.dice,
     "threshold": baselines.threshold,
+    "paired": baselines.paired,
     "classic": Classic,
     "discovery": Discovery,
     **ABLATIONS,

@@ -1,8 +1,8 @@
-"""The simulated agent: turns an order into one new configuration, with a skill that depends on the way and the hour.
+"""Simulates the agent: turns an order into one new configuration, with a skill that depends on emitter and hour.
 
-It draws several proposals in the ordered way; with the way's skill as probability it makes the truly best of them,
-else the worse of two. Ordered nothing, it chooses a way by what it believes of itself. The less of an order is left
-open, the fewer proposals it has to compare.
+It draws several proposals of the ordered emitter; with its skill as probability it makes the truly best of them, else
+the worse of two. Left free, it chooses an emitter by what it thinks its skills are. A skilled agent compares two
+proposals under a full order, and one more for each of emitter and category that the order leaves open.
 """
 
 from __future__ import annotations
@@ -13,13 +13,19 @@ from random import Random
 from typing import NamedTuple
 
 from research.search.policies.base import CATEGORIES, EMITTERS
+from research.simulator.edits import MIXED, SIMPLIFICATION
 from research.simulator.landscape import Config, Landscape
-from research.simulator.notebook import Notebook
-from research.simulator.proposals import WAYS, any_change
-from research.simulator.trial import MIXED, SIMPLIFICATION
+from research.simulator.memory import AgentMemory
+from research.simulator.proposals import any_change, proposer_of
 
-BELIEF_WEIGHT = 2.5
-"""How strongly the free agent prefers what it believes to be good at: e to the 2.5 times from none to full skill."""
+PREFERENCE = 2.5
+"""How strongly the free agent prefers what it thinks it is good at: e to the 2.5 times from none to full skill."""
+CHOICE = 2
+"""Proposals that the agent compares where both the emitter and the category are ordered."""
+OPEN_EMITTER, OPEN_CATEGORY = 1, 1
+"""Proposals more where the one or the other is left open. That it is the same for both is assumed."""
+AGAIN = 0.55
+"""Probability of proposing a level once more, for every time that it came out badly."""
 DRAWS = 40
 """Draws for one set of proposals: in a small corner almost everything was tried after a while."""
 
@@ -42,8 +48,8 @@ class Agent:
     def __init__(self, landscape: Landscape, rng: Random) -> None:
         self.landscape = landscape
         self.rng = rng
-        self.book = Notebook(landscape)
-        self._weights = [math.exp(BELIEF_WEIGHT * landscape.beliefs[emitter]) for emitter in EMITTERS]
+        self.memory = AgentMemory(landscape)
+        self._weights = [math.exp(PREFERENCE * landscape.self_image[emitter]) for emitter in EMITTERS]
         self._all = tuple(range(len(landscape.ideas)))
         self._of = {
             category: tuple(i for i in self._all if landscape.ideas[i].entry.category == category)
@@ -59,11 +65,11 @@ class Agent:
             parent: The configuration to start from.
             elapsed: Share of the night that is over, in [0, 1).
         """
-        way = emitter if emitter in WAYS else self.rng.choices(EMITTERS, self._weights)[0]
+        way = emitter if emitter in EMITTERS else self.rng.choices(EMITTERS, self._weights)[0]
         if category == SIMPLIFICATION:
             way = "simplifier"
-        family, allowed = self.landscape.family, self._allowed(category)
-        choice = family.choice + family.open_way * (emitter is None) + family.open_category * (allowed is self._all)
+        allowed = self._allowed(category)
+        choice = CHOICE + OPEN_EMITTER * (emitter is None) + OPEN_CATEGORY * (allowed is self._all)
         found = self._found(way, allowed, parent, category == MIXED, choice)
         if not found:
             return Proposal(self._something(parent), way)
@@ -80,12 +86,12 @@ class Agent:
         """Different new proposals in a way; the first is a fair draw."""
         found: list[Config] = []
         for draw in range(DRAWS):
-            config = WAYS[way](parent, allowed, self.book, self.rng)
+            config = proposer_of(way)(parent, allowed, self.memory, self.rng)
             if config is None or draw >= DRAWS // 2:  # this corner is empty: anything in the category is closest
-                config = any_change(parent, allowed, self.book, self.rng)
+                config = any_change(parent, allowed, self.memory, self.rng)
             if config is not None and mixed:
-                config = any_change(config, self._all, self.book, self.rng)
-            if config is None or config in self.book.tried or config in found or not self._willing(parent, config):
+                config = any_change(config, self._all, self.memory, self.rng)
+            if config is None or config in self.memory.tried or config in found or not self._willing(parent, config):
                 continue
             found.append(config)
             if len(found) == choice:
@@ -94,11 +100,11 @@ class Agent:
 
     def _willing(self, parent: Config, config: Config) -> bool:
         """Whether the agent proposes something of which a part came out badly before."""
-        poor = self.book.poor
+        poor = self.memory.poor
         for place, level in enumerate(config):
             if level != parent[place]:
                 times = poor.get((place, level), 0)
-                if times and self.rng.random() > self.landscape.family.again**times:
+                if times and self.rng.random() > AGAIN**times:
                     return False
         return True
 
@@ -109,6 +115,6 @@ class Agent:
     def _something(self, parent: Config) -> Config:
         """A new configuration at any price: changes on top of each other until nobody has tried it."""
         config = parent
-        while config in self.book.tried:
-            config = any_change(config, self._all, self.book, self.rng) or config
+        while config in self.memory.tried:
+            config = any_change(config, self._all, self.memory, self.rng) or config
         return config

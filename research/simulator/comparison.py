@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
-from research.search.policy import make_policy
+from research.search.policy import Policy, make_policy
 from research.simulator.families import Family
 from research.simulator.metrics import Measures, Row, measure, row
 from research.simulator.night import play
@@ -27,19 +26,19 @@ class Question:
     """What is compared.
 
     Attributes:
-        policies: Names, the first is the one that the others are compared with.
+        policies: Names.
+        against: The one of them that all are compared with.
         families: Families to draw from, in turn.
         landscapes: Number of landscapes.
         runs: Runs of a night.
-        sigma: Noise sd of one run in bpb; None draws one for every landscape.
         seed: Seed of everything.
     """
 
     policies: tuple[str, ...]
+    against: str
     families: tuple[Family, ...]
     landscapes: int
     runs: int
-    sigma: float | None
     seed: int
 
 
@@ -57,32 +56,32 @@ Nights = list[tuple[Measures, tuple[float, ...]]]
 """For every policy: the measures, and the tip's gain after every run."""
 
 
-def compare(question: Question, workers: int = 1, say: Callable[[int], None] = lambda done: None) -> Comparison:
-    """Plays every policy on every landscape.
+def compare(question: Question, workers: int = 1, progress: Callable[[int], None] = lambda done: None) -> Comparison:
+    """Play every policy on every landscape.
 
     Args:
         question: What to compare.
         workers: Processes.
-        say: Told the number of landscapes done, from time to time.
+        progress: Called with the number of landscapes that are done.
     """
     paths = range(question.landscapes)
     played: list[Nights] = []
     if workers <= 1:
         for place in paths:
             played.append(_play_all(question, place))
-            say(len(played))
+            progress(len(played))
     else:
         with ProcessPoolExecutor(workers) as pool:
             for nights in pool.map(_play_all, [question] * len(paths), paths, chunksize=2):
                 played.append(nights)
-                say(len(played))
+                progress(len(played))
     count = len(question.families)
     by_family = {f.name: _rows(question, played[i::count]) for i, f in enumerate(question.families) if played[i::count]}
     return Comparison(question, _rows(question, played), by_family, _courses(question, played))
 
 
-def make(name: str, seed: int) -> Any:
-    """A policy of the product, or a yardstick, by name.
+def make(name: str, seed: int) -> Policy:
+    """Return a policy of the product, or a yardstick, by name.
 
     Raises:
         ValueError: for an unknown name.
@@ -91,16 +90,16 @@ def make(name: str, seed: int) -> Any:
 
 
 def _play_all(question: Question, place: int) -> Nights:
-    """Every policy's night on one landscape."""
+    """Play every policy's night on one landscape."""
     seed = question.seed * SEED_STRIDE + place
-    shape = landscape(question.families[place % len(question.families)], seed, question.sigma)
+    shape = landscape(question.families[place % len(question.families)], seed)
     nights = (play(make(name, seed), shape, question.runs, seed) for name in question.policies)
     return [(measure(night), night.tip_gains_bpb) for night in nights]
 
 
 def _rows(question: Question, played: Sequence[Nights]) -> tuple[Row, ...]:
-    first = [nights[0][0] for nights in played]
-    return tuple(row(name, [nights[i][0] for nights in played], first) for i, name in enumerate(question.policies))
+    nights = {name: [every[i][0] for every in played] for i, name in enumerate(question.policies)}
+    return tuple(row(name, nights[name], nights[question.against]) for name in question.policies)
 
 
 def _courses(question: Question, played: Sequence[Nights]) -> dict[str, tuple[float, ...]]:

@@ -1,19 +1,19 @@
 """The families of landscapes: what shapes a search may meet, each a set of ranges from which a seed draws.
 
-Two sets, by name: policies may be tuned on TUNING and are reported on HELD_OUT, which has other structures, not only
-other numbers. Nothing here knows a policy.
+Three sets, by name: policies may be tuned on TUNING and are reported on HELD_OUT, which has other structures, not only
+other numbers, and on SEEDS, which has the structure of "ordinary" and other noise. Nothing here knows a policy.
 
-What the agent is like (skill, choice, open_way, open_category, again) is calibrated on TUNING: with these numbers the
-yardsticks stand to each other as in the public loop's simulated nights (docs/search.md). How much of the price of an
-order is the way's and how much the category's, those nights do not tell; it is split evenly.
+What the agent is like (skill here, the constants in agent) is calibrated on TUNING: with these numbers the yardsticks
+stand to each other as in the public loop's simulated nights (docs/search.md).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from research.core.errors import UsageError
+from research.simulator.noise import USUAL_NOISE, Interactions, Noise
 
 Change = Literal["steady", "drift", "switch"]
 """How the agent's skills move during a night: not at all, slowly, or at once."""
@@ -49,14 +49,12 @@ class Family:
         slip: Probability that a proposal has a bug and crashes.
         skill: Range of the emitters' skills.
         change: How the skills move.
-        belief_sd: Error of the agent's own idea of its skills.
-        choice: Proposals that the agent compares in its head when both the way and the category are ordered.
-        open_way: Proposals more where the way is left open: whoever may look around sees more.
-        open_category: Proposals more where the category is left open, for the same reason.
-        again: Probability of proposing a level once more for every time that it came out badly.
+        self_image_sd: Error of what the agent thinks its skills are.
         saturation: Gain at which further gains shrink to 1/e, as a multiple of the total (above 1);
             0 for none.
-        tail: Probability that a run's noise is TAIL_FACTOR times as large.
+        noise: What scores scatter by.
+        interactions: Whether each change or each configuration does something else on every seed.
+        tail: Probability that a run's repeat noise is TAIL_FACTOR times as large.
     """
 
     name: str
@@ -82,17 +80,12 @@ class Family:
     slip: Range = (0.01, 0.04)
     skill: Range = (0.15, 0.85)
     change: Change = "switch"
-    belief_sd: float = 0.25
-    choice: int = 2
-    open_way: int = 1
-    open_category: int = 1
-    again: float = 0.55
+    self_image_sd: float = 0.25
     saturation: float = 0.0
+    noise: Noise = USUAL_NOISE
+    interactions: Interactions = "change"
     tail: float = 0.0
 
-
-TAIL_FACTOR = 4.0
-"""How much larger the noise of a run in the tail is: a throttled or disturbed GPU, seen now and then."""
 
 TUNING = (
     Family(
@@ -107,10 +100,13 @@ TUNING = (
         synergies=(4, 7),
         knob_share=(0.3, 0.5),
     ),
-    Family("steady", "skills that stay, so that learning them pays", change="steady", skill=(0.1, 1.0), belief_sd=0.5),
+    Family(
+        "steady", "skills that stay, so that learning them pays", change="steady", skill=(0.1, 1.0), self_image_sd=0.5
+    ),
     Family(
         "drifting",
-        "skills that wander, on knobs mostly",
+        "skills that wander, on knobs mostly; every configuration does something else on every seed",
+        interactions="configuration",
         change="drift",
         knobs=24,
         switches=10,
@@ -135,6 +131,7 @@ HELD_OUT = (
         headroom_gb=(4.0, 10.0),
         slip=(0.04, 0.08),
         tail=0.04,
+        interactions="configuration",
     ),
     Family(
         "sparse",
@@ -157,23 +154,57 @@ HELD_OUT = (
     Family(
         "misjudged",
         "an agent that is wrong about itself, and changes twice",
+        interactions="configuration",
         change="switch",
         skill=(0.1, 1.0),
-        belief_sd=1.0,
+        self_image_sd=1.0,
         knobs=18,
         tuned=(0.6, 0.8),
     ),
 )
-FAMILIES = {family.name: family for family in (*TUNING, *HELD_OUT)}
+SEEDS = (
+    replace(
+        TUNING[0],
+        name="one-seed",
+        why="all seeds are alike, so that another seed is a repeat",
+        noise=Noise(0.0003, 0.0, 0.0),
+    ),
+    replace(
+        TUNING[0],
+        name="near-seeds",
+        why="seeds and what changes do differently on them are no larger than the repeat noise",
+        noise=Noise(0.0003, 0.0003, 0.0003),
+    ),
+    replace(
+        TUNING[0],
+        name="far-seeds",
+        why="seeds differ by ten times the repeat noise, and changes do much the same on all",
+        noise=Noise(0.0003, 0.003, 0.0004),
+    ),
+    replace(
+        TUNING[0],
+        name="fickle-seeds",
+        why="changes do something else on every seed, by more than most of them do on average",
+        noise=Noise(0.0003, 0.002, 0.0016),
+    ),
+    replace(
+        TUNING[0],
+        name="short-runs",
+        why="runs of a minute, or on a small machine: everything is loud, every configuration on every seed anew",
+        noise=Noise(0.001, 0.004, 0.001),
+        interactions="configuration",
+    ),
+)
+FAMILIES = {family.name: family for family in (*TUNING, *HELD_OUT, *SEEDS)}
 
 
 def families_of(names: str) -> tuple[Family, ...]:
-    """The families that a comma-separated list means: names, "tuning", "held-out" or "all".
+    """The families that a comma-separated list means: names, "tuning", "held-out", "seeds" or "all".
 
     Raises:
         UsageError: if a name is unknown.
     """
-    sets = {"tuning": TUNING, "held-out": HELD_OUT, "all": (*TUNING, *HELD_OUT)}
+    sets = {"tuning": TUNING, "held-out": HELD_OUT, "seeds": SEEDS, "all": tuple(FAMILIES.values())}
     found: list[Family] = []
     for name in (part.strip() for part in names.split(",") if part.strip()):
         if name not in sets and name not in FAMILIES:

@@ -15,7 +15,7 @@ from random import Random
 from typing import NamedTuple
 
 from research.simulator.catalogue import Entry
-from research.simulator.families import TAIL_FACTOR, Family
+from research.simulator.families import Family
 
 Config = tuple[int, ...]
 
@@ -79,7 +79,6 @@ class Landscape:
     Attributes:
         family: What kind it is.
         seed: The seed it was drawn with.
-        sigma: Noise of one run, sd in bpb.
         ideas: The ideas.
         pairs: Their interactions.
         crash_pairs: Pairs that crash when both are changed.
@@ -89,12 +88,11 @@ class Landscape:
         saturation_bpb: Gain at which further gains shrink to 1/e; 0 for none.
         slip: Probability that a proposal has a bug.
         skills: Emitter to its skill at SKILL_POINTS moments of the night, evenly spaced.
-        beliefs: Emitter to the skill that the agent believes it has.
+        self_image: Emitter to the skill that the agent thinks it has.
     """
 
     family: Family
     seed: int
-    sigma: float
     ideas: tuple[Idea, ...]
     pairs: tuple[Pair, ...]
     crash_pairs: frozenset[tuple[int, int]]
@@ -104,7 +102,7 @@ class Landscape:
     saturation_bpb: float
     slip: float
     skills: dict[str, tuple[float, ...]]
-    beliefs: dict[str, float]
+    self_image: dict[str, float]
     _tables: tuple[tuple[float, ...], ...] = field(init=False, repr=False, compare=False)
     _values: dict[Config, float] = field(init=False, repr=False, compare=False, default_factory=dict)
     _reach: list[float] = field(init=False, repr=False, compare=False, default_factory=list)
@@ -156,13 +154,6 @@ class Landscape:
         if self.peak_gb(config) > MEMORY_LIMIT_GB:
             return Crash("OutOfMemoryError: CUDA out of memory", 0.15)
         return None
-
-    def measure(self, config: Config, rng: Random) -> float:
-        """One noisy run of a configuration that does not crash: val_bpb."""
-        sd = self.sigma
-        if self.family.tail and rng.random() < self.family.tail:
-            sd *= TAIL_FACTOR
-        return self.value(config) + rng.gauss(0.0, sd)
 
     def skill(self, emitter: str, elapsed: float) -> float:
         """An emitter's skill in [0, 1] after a share of the night."""

@@ -1,17 +1,16 @@
-"""What a simulated night was worth: measures of one night, and means with intervals over many, paired by landscape."""
+"""Measures what simulated nights were worth: one night in numbers, and means with intervals over many."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass
 
 from research.core.records import Estimate
 from research.simulator.night import Night
 
 Z95 = 1.96
 """Half width of a 95 % interval in standard errors: nights are counted in hundreds."""
-SECONDS_A_MINUTE = 60.0
 
 
 @dataclass(frozen=True)
@@ -20,53 +19,36 @@ class Measures:
 
     Attributes:
         shipped_bpb: True gain of the shipped configuration over the baseline.
-        tip_bpb: True gain of the tip at the end.
         claimed_bpb: Gain that the policy claims for what it ships.
-        regret: What the tip lacked of the reachable gain, over the night's GPU time, in bpb times minutes.
         keeps: Changes kept.
         false_keeps: Those of them whose true effect was not positive.
-        niches: Category and growth pairs in which something ran to its end.
         replicate_share: Share of the GPU time spent on replicates.
         crashes: Runs that crashed.
-        gpu_minutes: GPU time of the night.
     """
 
     shipped_bpb: float
-    tip_bpb: float
     claimed_bpb: float
-    regret: float
     keeps: float
     false_keeps: float
-    niches: float
     replicate_share: float
     crashes: float
-    gpu_minutes: float
 
 
 def measure(night: Night) -> Measures:
-    """The measures of one night."""
-    reach = night.landscape.reachable()
-    gpu_s = sum(trial.gpu_s for trial in night.trials)
-    lacking = zip(night.trials[1:], night.tip_gains_bpb, strict=False)  # a run is paid for by the tip before it
-    niches = {
-        (t.category, (t.additions > t.deletions) - (t.additions < t.deletions)) for t in night.trials if not t.crash
-    }
+    """Return the measures of one night."""
+    replicates_s = sum(run.gpu_s for run in night.history if run.replicate_of is not None)
     return Measures(
         shipped_bpb=night.shipped_gain_bpb,
-        tip_bpb=night.tip_gains_bpb[-1],
         claimed_bpb=night.claimed_gain_bpb,
-        regret=sum((reach - gain) * trial.gpu_s / SECONDS_A_MINUTE for trial, gain in lacking),
         keeps=len(night.keeps),
         false_keeps=sum(keep.effect_bpb >= 0 for keep in night.keeps),
-        niches=len(niches - {(None, 0)}),
-        replicate_share=sum(t.gpu_s for t in night.trials if t.replicate_of is not None) / gpu_s,
-        crashes=sum(t.crash is not None for t in night.trials),
-        gpu_minutes=gpu_s / SECONDS_A_MINUTE,
+        replicate_share=replicates_s / sum(run.gpu_s for run in night.history),
+        crashes=sum(run.crash is not None for run in night.history),
     )
 
 
 def mean(values: Sequence[float]) -> Estimate:
-    """Mean of many nights with its 95 % interval."""
+    """Return the mean of many nights with its 95 % interval."""
     n = len(values)
     middle = sum(values) / n
     if n < 2:
@@ -76,7 +58,7 @@ def mean(values: Sequence[float]) -> Estimate:
 
 
 def ratio(above: Sequence[float], below: Sequence[float]) -> Estimate:
-    """Ratio of two sums over the same nights with its 95 % interval (linearised; paired)."""
+    """Return the ratio of two sums over the same nights with its 95 % interval (linearised; paired by night)."""
     n, total = len(above), sum(below)
     if total == 0:
         return Estimate(math.nan, math.nan, math.nan, n)
@@ -87,38 +69,46 @@ def ratio(above: Sequence[float], below: Sequence[float]) -> Estimate:
 
 @dataclass(frozen=True)
 class Row:
-    """One policy over many nights; intervals are 95 %.
+    """One policy over many nights; intervals are 95 %, and paired by night where it is compared.
 
     Attributes:
         policy: Its name.
-        values: Every measure's mean, by the names of Measures.
-        gain_over_first: Paired difference of the shipped gain against the first policy, in bpb.
-        gain_ratio: The same as a ratio.
+        shipped_bpb: True gain of what it ships, in bpb.
+        gain_ratio: That gain as a multiple of the gain of the policy that it is compared with.
+        gain_difference: The difference of the two, in bpb.
+        keeps: Changes kept a night.
         false_share: Share of kept changes whose true effect was not positive.
-        overclaim: Claimed minus true gain, in bpb.
         claim_ratio: Claimed over true gain.
+        overclaim: Claimed minus true gain, in bpb.
+        replicate_share: Share of the GPU time spent on replicates.
+        crashes: Crashes a night.
     """
 
     policy: str
-    values: dict[str, Estimate]
-    gain_over_first: Estimate
+    shipped_bpb: Estimate
     gain_ratio: Estimate
+    gain_difference: Estimate
+    keeps: Estimate
     false_share: Estimate
-    overclaim: Estimate
     claim_ratio: Estimate
+    overclaim: Estimate
+    replicate_share: Estimate
+    crashes: Estimate
 
 
-def row(policy: str, nights: Sequence[Measures], first: Sequence[Measures]) -> Row:
-    """Aggregates a policy's nights, paired with those of the first policy on the same landscapes and seeds."""
-    names = [f.name for f in fields(Measures)]
-    columns = dict(zip(names, zip(*(astuple(night) for night in nights), strict=True), strict=True))
-    shipped, against = columns["shipped_bpb"], [night.shipped_bpb for night in first]
+def row(policy: str, nights: Sequence[Measures], others: Sequence[Measures]) -> Row:
+    """Summarize a policy's nights, paired with those of another policy on the same landscapes and seeds."""
+    shipped, claimed = [night.shipped_bpb for night in nights], [night.claimed_bpb for night in nights]
+    against, keeps = [night.shipped_bpb for night in others], [night.keeps for night in nights]
     return Row(
         policy=policy,
-        values={name: mean(column) for name, column in columns.items()},
-        gain_over_first=mean([a - b for a, b in zip(shipped, against, strict=True)]),
+        shipped_bpb=mean(shipped),
         gain_ratio=ratio(shipped, against),
-        false_share=ratio(columns["false_keeps"], columns["keeps"]),
-        overclaim=mean([c - s for c, s in zip(columns["claimed_bpb"], shipped, strict=True)]),
-        claim_ratio=ratio(columns["claimed_bpb"], shipped),
+        gain_difference=mean([a - b for a, b in zip(shipped, against, strict=True)]),
+        keeps=mean(keeps),
+        false_share=ratio([night.false_keeps for night in nights], keeps),
+        claim_ratio=ratio(claimed, shipped),
+        overclaim=mean([c - s for c, s in zip(claimed, shipped, strict=True)]),
+        replicate_share=mean([night.replicate_share for night in nights]),
+        crashes=mean([night.crashes for night in nights]),
     )

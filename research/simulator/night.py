@@ -1,34 +1,31 @@
-"""Drives one policy through one simulated night, exactly as the policy interface says, and writes down the truth.
+"""Drives one policy through one simulated night, exactly as the policy interface says, and records the truth.
 
-The driver is the lab: it runs what was ordered, moves the tip, repeats where the policy asks for it. The policy sees
-Results only; the truth beside them goes into the Night.
+The driver does what the lab does in a real night: it runs what was ordered, moves the tip, repeats where the policy
+asks for it. The policy sees Observations only; the true values go into the Night.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
+from itertools import count
 from random import Random
-from typing import Any, Protocol
+from typing import Any
 
+from research.core.contract import DEFAULT_SEED
 from research.core.errors import ResearchError
+from research.search.observation import Observation, configuration
+from research.search.policies.base import REPLICATE, Policy
 from research.simulator.agent import Agent
+from research.simulator.edits import edit_between
 from research.simulator.landscape import FULL_RUN_S, Config, Crash, Landscape
-from research.simulator.trial import Trial, edit_between
+from research.simulator.noise import NightNoise
 
 DECISIONS = ("keep", "discard", "replicate")
+BASELINE = "c0"
+"""Id of the baseline."""
 BUG = Crash("AttributeError: name is not defined", 0.03)
 """A bug in the proposal: seen at once."""
-
-
-class Policy(Protocol):
-    """What the driver needs of a search policy."""
-
-    def start(self, baseline: Any) -> None: ...
-    def ask(self, history: Sequence[Any]) -> tuple[Any, Any, Any]: ...
-    def tell(self, result: Any) -> str: ...
-    def final(self, history: Sequence[Any]) -> Hashable: ...
-    def estimate(self, id: Any) -> float: ...
 
 
 class PolicyError(ResearchError):
@@ -49,8 +46,8 @@ class Night:
 
     Attributes:
         landscape: Where it happened.
-        trials: Every run, the baseline first.
-        decisions: The answer to every run but the baseline, in order.
+        history: Every run, the baseline first.
+        configs: The configuration behind every id.
         keeps: The changes that became the tip by being kept.
         tip_gains_bpb: True gain of the tip after every run, the baseline's 0 first.
         shipped: Id that the policy ships.
@@ -59,8 +56,8 @@ class Night:
     """
 
     landscape: Landscape
-    trials: tuple[Trial, ...]
-    decisions: tuple[str, ...]
+    history: tuple[Observation, ...]
+    configs: dict[Hashable, Config]
     keeps: tuple[Keep, ...]
     tip_gains_bpb: tuple[float, ...]
     shipped: Hashable
@@ -69,13 +66,13 @@ class Night:
 
 
 def play(policy: Policy, landscape: Landscape, runs: int, seed: int, gpu_s: float | None = None) -> Night:
-    """Plays one night.
+    """Play one night.
 
     Args:
         policy: The policy; it is used up.
         landscape: Where.
         runs: Runs of the night, the baseline, replicates and crashes included.
-        seed: Seed of the agent's and the noise's dice.
+        seed: Seed of the agent and of the night's noise: every policy that plays it meets the same.
         gpu_s: GPU seconds of the night; None leaves only the number of runs.
 
     Raises:
@@ -87,36 +84,46 @@ def play(policy: Policy, landscape: Landscape, runs: int, seed: int, gpu_s: floa
         look(world)
     policy.start(world.run_baseline())
     spent_s, repeat = FULL_RUN_S, None
-    while len(world.trials) < runs and (gpu_s is None or spent_s < gpu_s):
+    while len(world.history) < runs and (gpu_s is None or spent_s < gpu_s):
         if repeat is None:
-            order = _checked_order(policy.ask(world.trials), world)
-            trial = world.repeat(order[2]) if order[0] == "replicate" else world.try_new(*order)
-        else:
-            trial = world.repeat(repeat)
-        spent_s += trial.gpu_s
-        decision = policy.tell(trial)
+            order = _checked_order(policy.ask(world.history), world)
+            repeat = order[2] if order[0] == REPLICATE else None
+        run_seed = _next_seed(policy, world, repeat)
+        result = world.try_new(*order, run_seed) if repeat is None else world.repeat(repeat, run_seed)
+        spent_s += result.gpu_s
+        decision = policy.tell(result)
         if decision not in DECISIONS:
             raise PolicyError(f"tell answered {decision!r}.", f"It answers one of {', '.join(DECISIONS)}.")
-        repeat = world.follow(trial, decision)
+        repeat = world.follow(result, decision)
     return _closed(policy, world)
 
 
 class World:
-    """The state of one night: configurations by id, the tip, and the truth."""
+    """The simulated lab during one night: it runs configurations, keeps the branch's tip, and knows the truth.
+
+    Attributes:
+        landscape: Where.
+        runs: Runs of the whole night.
+        agent: Who carries orders out.
+        history: Every run so far, as a policy sees it.
+        keeps: The changes that became the tip by being kept.
+        tip_gains: True gain of the tip after every run, in bpb.
+        configs: The configuration behind every id.
+    """
 
     def __init__(self, landscape: Landscape, runs: int, seed: int) -> None:
         self.landscape = landscape
         self.runs = runs
         self.agent = Agent(landscape, Random(f"agent/{seed}"))
-        self.trials: list[Trial] = []
-        self.decisions: list[str] = []
+        self.history: list[Observation] = []
         self.keeps: list[Keep] = []
         self.tip_gains: list[float] = []
         self.configs: dict[Hashable, Config] = {}
         self._crashes: dict[Hashable, Crash | None] = {}
-        self._firsts: dict[Hashable, Trial] = {}
-        self._kept: list[Hashable] = []
-        self._noise = Random(f"noise/{seed}")
+        self._firsts: dict[Hashable, Observation] = {}
+        self._scores: dict[tuple[Hashable, int], float | None] = {}
+        self._kept: list[Hashable] = [BASELINE]
+        self._noise = NightNoise(seed, landscape.family.noise, landscape.family.interactions, landscape.family.tail)
         self._slips = Random(f"slips/{seed}")
 
     @property
@@ -124,38 +131,75 @@ class World:
         """Id of the tip."""
         return self._kept[-1]
 
-    def run_baseline(self) -> Trial:
-        """The first run."""
-        trial = self._run("c0", None, None, None, self.landscape.baseline)
-        self._kept.append(trial.id)
+    def value(self, id: Hashable) -> float:
+        """Return the true val_bpb of a configuration that ran."""
+        return self.landscape.value(self.configs[id])
+
+    def measure(self, config: Config, seed: int) -> float:
+        """Return the score of one more run of a configuration on a seed; see research.simulator.noise."""
+        return self.landscape.value(config) + self._noise.draw(config, seed)
+
+    def unused_seed(self, id: Hashable) -> int:
+        """Return the first seed, from the usual one upwards, on which a configuration has not run."""
+        return next(seed for seed in count(DEFAULT_SEED) if (id, seed) not in self._scores)
+
+    def run_baseline(self) -> Observation:
+        """Run what the night starts from."""
+        shape = self.landscape
+        self.configs[BASELINE], self._crashes[BASELINE] = shape.baseline, None
         self.tip_gains.append(0.0)
-        return trial
+        params_m = shape.params_m(shape.baseline)
+        return self._run(Observation(0, BASELINE, params_m=params_m), BASELINE, DEFAULT_SEED)
 
-    def repeat(self, id: Hashable) -> Trial:
-        """Runs a known configuration again, with another seed."""
-        first = self._firsts[id]
-        return self._run(f"r{len(self.trials)}", first, first.emitter, None, first.config)
+    def repeat(self, id: Hashable, seed: int) -> Observation:
+        """Run a known configuration again."""
+        index = len(self.history)
+        return self._run(replace(self._firsts[id], index=index, id=f"r{index}", replicate_of=id), id, seed)
 
-    def try_new(self, emitter: Any, category: Any, parent_id: Any) -> Trial:
-        """Lets the agent carry out an order."""
-        parent = self.tip if parent_id is None else parent_id
-        proposal = self.agent.propose(emitter, category, self.configs[parent], len(self.trials) / self.runs)
-        trial = self._run(f"c{len(self.trials)}", None, emitter or proposal.emitter, parent, proposal.config)
-        parent_bpb, tip_bpb = (self._firsts[id].val_bpb for id in (parent, self.tip))
+    def try_new(self, emitter: Any, category: Any, parent_id: Any, seed: int = DEFAULT_SEED) -> Observation:
+        """Let the agent carry out an order, and run what it proposes."""
+        index, shape = len(self.history), self.landscape
+        parent, id = self.tip if parent_id is None else parent_id, f"c{index}"
+        before = self.configs[parent]
+        config, way = self.agent.propose(emitter, category, before, index / self.runs)
+        self.configs[id] = config
+        self._crashes[id] = BUG if self._slips.random() < shape.slip else shape.crash(config)
+        edit = edit_between(shape, before, config)._asdict()
+        first = Observation(index, id, parent, emitter or way, params_m=shape.params_m(config), **edit)
+        result = self._run(first, id, seed)
+        parent_bpb, tip_bpb = (self._score(id, seed) for id in (parent, self.tip))
         known = tip_bpb if tip_bpb is not None else 0.0
-        self.agent.book.write(
-            self.configs[parent], proposal.config, trial.val_bpb, known if parent_bpb is None else parent_bpb, known
-        )
-        return trial
+        self.agent.memory.add(before, config, result.val_bpb, known if parent_bpb is None else parent_bpb, known)
+        return result
 
-    def follow(self, trial: Trial, decision: str) -> Hashable | None:
-        """Carries a decision out; returns the configuration to repeat, if any."""
-        self.decisions.append(decision)
-        id = trial.id if trial.replicate_of is None else trial.replicate_of
+    def _score(self, id: Hashable, seed: int) -> float | None:
+        """Return a configuration's latest score on a seed; where it has none, its first score."""
+        return self._scores.get((id, seed), self._firsts[id].val_bpb)
+
+    def _run(self, planned: Observation, id: Hashable, seed: int) -> Observation:
+        """Run a configuration on a seed, and record it."""
+        config, crash = self.configs[id], self._crashes[id]
+        result = replace(
+            planned,
+            val_bpb=None if crash else self.measure(config, seed),
+            crash=crash.signature if crash else None,
+            peak_gb=None if crash else self.landscape.peak_gb(config),
+            gpu_s=FULL_RUN_S * (crash.share if crash else 1.0),
+            seed=seed,
+        )
+        self.history.append(result)
+        self._firsts.setdefault(id, result)
+        self._scores[id, seed] = result.val_bpb
+        return result
+
+    def follow(self, result: Observation, decision: str) -> Hashable | None:
+        """Carry a decision out; return the configuration to repeat, if any."""
+        id = configuration(result)
         if decision == "keep":
             self._keep(id)
-        elif decision == "discard":
-            self._discard(id)
+        elif decision == "discard":  # the baseline stays at the branch's root
+            self._kept = [self._kept[0], *(kept for kept in self._kept[1:] if kept != id)]
+        self.agent.memory.tip = self.configs[self.tip]
         self.tip_gains.append(self.landscape.gain(self.configs[self.tip]))
         return id if decision == "replicate" else None
 
@@ -164,55 +208,13 @@ class World:
             raise PolicyError(f"A crash was kept ({id}).", "A configuration that does not run can't be the tip.")
         if id == self.tip:
             return
-        old, new = self.configs[self.tip], self.configs[id]
-        self.keeps.append(Keep(len(self.trials) - 1, self.landscape.value(new) - self.landscape.value(old)))
-        self._kept = [*(kept for kept in self._kept if kept != id or kept == "c0"), id]
-        self.agent.book.kept(old, new)
-        self.agent.book.tip = new
-
-    def _discard(self, id: Hashable) -> None:
-        """Takes a configuration off the branch; the baseline stays at its root."""
-        self._kept = [self._kept[0], *(kept for kept in self._kept[1:] if kept != id)]
-        self.agent.book.tip = self.configs[self.tip]
-
-    def _run(
-        self, id: str, repeats: Trial | None, emitter: str | None, parent: Hashable | None, config: Config
-    ) -> Trial:
-        shape, index = self.landscape, len(self.trials)
-        if repeats is None:
-            self.configs[id] = config
-            buggy = index > 0 and self._slips.random() < shape.slip
-            self._crashes[id] = BUG if buggy else shape.crash(config)
-        of = id if repeats is None else repeats.id
-        crash = self._crashes[of]
-        before = config if parent is None else self.configs[parent]
-        edit = edit_between(shape, before, config)
-        trial = Trial(
-            index=index,
-            id=id,
-            parent_id=repeats.parent_id if repeats else (None if parent is None else str(parent)),
-            emitter=emitter,
-            category=repeats.category if repeats else (edit.category if parent is not None else None),
-            val_bpb=None if crash else shape.measure(config, self._noise),
-            crash=crash.signature if crash else None,
-            peak_gb=None if crash else shape.peak_gb(config),
-            params_m=shape.params_m(config),
-            additions=repeats.additions if repeats else edit.additions,
-            deletions=repeats.deletions if repeats else edit.deletions,
-            diff_text=repeats.diff_text if repeats else edit.diff_text,
-            delta=repeats.delta if repeats else edit.delta,
-            replicate_of=repeats.id if repeats else None,
-            gpu_s=FULL_RUN_S * (crash.share if crash else 1.0),
-            config=config,
-        )
-        self.trials.append(trial)
-        if repeats is None:
-            self._firsts[id] = trial
-        return trial
+        self.keeps.append(Keep(len(self.history) - 1, self.value(id) - self.value(self.tip)))
+        self.agent.memory.add_kept(self.configs[self.tip], self.configs[id])
+        self._kept = [*(kept for kept in self._kept if kept != id or kept == BASELINE), id]
 
 
 def _checked_order(order: Any, world: World) -> tuple[Any, Any, Any]:
-    """The answer to ask, if it is one.
+    """Return the answer to ask, if it is one.
 
     Raises:
         PolicyError: if it is not a triple, or names a configuration that never ran.
@@ -220,26 +222,40 @@ def _checked_order(order: Any, world: World) -> tuple[Any, Any, Any]:
     if not isinstance(order, tuple) or len(order) != 3:
         raise PolicyError(f"ask answered {order!r}.", "It answers (emitter, category, parent).")
     emitter, category, parent = order
-    if (parent is not None or emitter == "replicate") and parent not in world.configs:
+    if (parent is not None or emitter == REPLICATE) and parent not in world.configs:
         raise PolicyError(f"ask named {parent!r}, which never ran.", "A parent is the id of an earlier configuration.")
     if not all(part is None or isinstance(part, str) for part in (emitter, category)):
         raise PolicyError(f"ask answered {order!r}.", "Emitter and category are names or None.")
     return emitter, category, parent
 
 
+def _next_seed(policy: Policy, world: World, repeat: Hashable | None) -> int:
+    """Return the seed of the next run: the policy's, or the usual one, or for a repeat the next unused one.
+
+    Raises:
+        PolicyError: if the policy answers something else than a whole number.
+    """
+    ask = getattr(policy, "next_seed", None)
+    if ask is None:
+        return DEFAULT_SEED if repeat is None else world.unused_seed(repeat)
+    seed = ask()
+    if not isinstance(seed, int) or isinstance(seed, bool):
+        raise PolicyError(f"next_seed answered {seed!r}.", "It answers a whole number.")
+    return seed
+
+
 def _closed(policy: Policy, world: World) -> Night:
-    """Asks the policy what it ships and claims, and adds the truth."""
-    shipped = policy.final(world.trials)
+    """Ask the policy what it ships and claims, and add the truth."""
+    shipped = policy.final(world.history)
     if shipped not in world.configs:
         raise PolicyError(f"final named {shipped!r}, which never ran.", "It answers the id of a configuration.")
-    claimed = policy.estimate("c0") - policy.estimate(shipped)
     return Night(
         landscape=world.landscape,
-        trials=tuple(world.trials),
-        decisions=tuple(world.decisions),
+        history=tuple(world.history),
+        configs=world.configs,
         keeps=tuple(world.keeps),
         tip_gains_bpb=tuple(world.tip_gains),
         shipped=shipped,
         shipped_gain_bpb=world.landscape.gain(world.configs[shipped]),
-        claimed_gain_bpb=claimed,
+        claimed_gain_bpb=policy.estimate(BASELINE) - policy.estimate(shipped),
     )

@@ -1,19 +1,21 @@
-"""The seven ways in which the simulated agent proposes: functions from what it knows to a configuration.
+"""Proposes configurations as each emitter would: functions from what the simulated agent knows to a configuration.
 
-A way returns None when it has nothing to offer within the ideas allowed. Which of several proposals is made is not
-decided here: see agent.
+A proposer returns None when it has nothing to offer within the ideas allowed. Which of several proposals is made is
+decided elsewhere: see agent.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from random import Random
 
+from research.search.emitters.registry import EMITTERS
 from research.simulator.landscape import KNOB_REACH, Config, Landscape
-from research.simulator.notebook import Move, Notebook
+from research.simulator.memory import AgentMemory, Move
 
-Way = Callable[[Config, Sequence[int], Notebook, Random], Config | None]
-"""From (parent, ideas allowed, notebook, rng) to a configuration."""
+Proposer = Callable[[Config, Sequence[int], AgentMemory, Random], Config | None]
+"""From (parent, ideas allowed, notememory, rng) to a configuration."""
 
 WARM_WEIGHT = 3.0
 """How much more often a tuner turns a knob that paid lately."""
@@ -21,8 +23,6 @@ WARM_TRUST = 0.75
 """How often it goes on in the direction that paid."""
 STEP_WEIGHTS = (5, 3, 2)
 """How often a change of a knob is one, two or three steps."""
-STRUCTURAL = frozenset({"architecture", "attention", "normalization"})
-"""Categories of the architecture mutator."""
 
 
 def moved(config: Config, place: int, level: int) -> Config:
@@ -41,51 +41,32 @@ def turn(config: Config, place: int, steps: int) -> Config | None:
     return None if level == config[place] else moved(config, place, level)
 
 
-def any_change(config: Config, allowed: Sequence[int], book: Notebook, rng: Random) -> Config | None:
+def any_change(config: Config, allowed: Sequence[int], memory: AgentMemory, rng: Random) -> Config | None:
     """A knob turned by some steps, or a switch changed: what anybody might try."""
     if not allowed:
         return None
     place = allowed[int(rng.random() * len(allowed))]
-    if not is_knob(book.landscape, place):
+    if not is_knob(memory.landscape, place):
         return moved(config, place, 1 - config[place])
     steps = 1 + _weighted(STEP_WEIGHTS, rng)
     return turn(config, place, steps if rng.random() < 0.5 else -steps)
 
 
-def local_tuner(config: Config, allowed: Sequence[int], book: Notebook, rng: Random) -> Config | None:
+def local_tuner(config: Config, allowed: Sequence[int], memory: AgentMemory, rng: Random) -> Config | None:
     """One step of one knob, of one that paid lately by preference, and rather in the direction that paid."""
-    knobs = [place for place in allowed if is_knob(book.landscape, place)]
+    knobs = [place for place in allowed if is_knob(memory.landscape, place)]
     if not knobs:
         return None
-    place = knobs[_weighted([WARM_WEIGHT if k in book.warm else 1.0 for k in knobs], rng)]
-    direction = book.warm.get(place, 0)
+    place = knobs[_weighted([WARM_WEIGHT if k in memory.warm else 1.0 for k in knobs], rng)]
+    direction = memory.warm.get(place, 0)
     if not direction or rng.random() >= WARM_TRUST:
         direction = 1 if rng.random() < 0.5 else -1
     return turn(config, place, direction)
 
 
-def optimizer_hacker(config: Config, allowed: Sequence[int], book: Notebook, rng: Random) -> Config | None:
-    """Any change of the optimizer."""
-    ideas = book.landscape.ideas
-    return any_change(config, [p for p in allowed if ideas[p].entry.category == "optimizer"], book, rng)
-
-
-def architecture_mutator(config: Config, allowed: Sequence[int], book: Notebook, rng: Random) -> Config | None:
-    """A structural feature switched on, or a size changed."""
-    ideas = book.landscape.ideas
-    fitting = [
-        p
-        for p in allowed
-        if ideas[p].entry.category in STRUCTURAL
-        and (config[p] == 0 or ideas[p].entry.kind == "knob")
-        and ideas[p].entry.kind != "removal"
-    ]
-    return any_change(config, fitting, book, rng)
-
-
-def simplifier(config: Config, allowed: Sequence[int], book: Notebook, rng: Random) -> Config | None:
+def simplifier(config: Config, allowed: Sequence[int], memory: AgentMemory, rng: Random) -> Config | None:
     """Something taken out: a feature of the baseline, one that was added, or a turn of a knob undone."""
-    ideas = book.landscape.ideas
+    ideas = memory.landscape.ideas
     fitting = [p for p in allowed if (ideas[p].entry.kind == "removal") == (config[p] == 0)]
     if not fitting:
         return None
@@ -93,49 +74,59 @@ def simplifier(config: Config, allowed: Sequence[int], book: Notebook, rng: Rand
     return moved(config, place, 1 if config[place] == 0 else 0)
 
 
-def contrarian(config: Config, allowed: Sequence[int], book: Notebook, rng: Random) -> Config | None:
+def contrarian(config: Config, allowed: Sequence[int], memory: AgentMemory, rng: Random) -> Config | None:
     """Against the recent trend: a kept change turned into its opposite; where there is none, a bold turn."""
-    recent = [move for move in book.trend if move.place in allowed and config[move.place] == move.after]
+    recent = [move for move in memory.trend if move.place in allowed and config[move.place] == move.after]
     if not recent:
-        knobs = [p for p in allowed if is_knob(book.landscape, p)]
+        knobs = [p for p in allowed if is_knob(memory.landscape, p)]
         steps = rng.choice((-4, -3, 3, 4))
         return turn(config, rng.choice(knobs), steps) if knobs else None
     move = rng.choice(recent)
     against = moved(config, move.place, move.before)
-    if is_knob(book.landscape, move.place):
+    if is_knob(memory.landscape, move.place):
         return turn(config, move.place, 2 * (move.before - move.after))
-    other = any_change(against, [p for p in range(len(config)) if p != move.place], book, rng)
+    other = any_change(against, [p for p in range(len(config)) if p != move.place], memory, rng)
     return against if rng.random() < 0.5 else other
 
 
-def recombinator(config: Config, allowed: Sequence[int], book: Notebook, rng: Random) -> Config | None:
+def recombinator(config: Config, allowed: Sequence[int], memory: AgentMemory, rng: Random) -> Config | None:
     """A near miss put on top of the parent, or two of them; without any, two changes at once."""
-    fitting = [m for m in book.near_misses if any(move.place in allowed for move in m)]
+    fitting = [m for m in memory.near_misses if any(move.place in allowed for move in m)]
     if not fitting:
-        first = any_change(config, allowed, book, rng)
-        return first and any_change(first, range(len(config)), book, rng)
+        first = any_change(config, allowed, memory, rng)
+        return first and any_change(first, range(len(config)), memory, rng)
     combined = config
     for moves in rng.sample(fitting, min(len(fitting), rng.randint(1, 2))):
-        combined = _applied(combined, moves, book.landscape)
+        combined = _applied(combined, moves, memory.landscape)
     return None if combined == config else combined
 
 
-def anomaly_chaser(config: Config, allowed: Sequence[int], book: Notebook, rng: Random) -> Config | None:
+def anomaly_chaser(config: Config, allowed: Sequence[int], memory: AgentMemory, rng: Random) -> Config | None:
     """The idea of a surprising result in another dose, or together with one more change."""
-    surprising = [move for m in book.surprises for move in m if move.place in allowed]
+    surprising = [move for m in memory.surprises for move in m if move.place in allowed]
     if not surprising:
-        return any_change(config, allowed, book, rng)
+        return any_change(config, allowed, memory, rng)
     move = rng.choice(surprising)
-    if is_knob(book.landscape, move.place):
+    if is_knob(memory.landscape, move.place):
         return turn(config, move.place, rng.choice((-2, -1, 1, 2)))
     changed = moved(config, move.place, 1 - config[move.place])
-    return any_change(changed, [p for p in range(len(config)) if p != move.place], book, rng)
+    return any_change(changed, [p for p in range(len(config)) if p != move.place], memory, rng)
 
 
-WAYS: dict[str, Way] = {
+def proposer_of(emitter: str) -> Proposer:
+    """Return how an emitter proposes: its own function, else any change of the kind that the emitter declares."""
+    return _SPECIAL.get(emitter) or partial(_any_of_its_kind, emitter)
+
+
+def _any_of_its_kind(
+    emitter: str, config: Config, allowed: Sequence[int], memory: AgentMemory, rng: Random
+) -> Config | None:
+    covers, ideas = EMITTERS[emitter].covers, [idea.entry for idea in memory.landscape.ideas]
+    return any_change(config, [p for p in allowed if covers(ideas[p].name, ideas[p].category)], memory, rng)
+
+
+_SPECIAL: dict[str, Proposer] = {
     "local_tuner": local_tuner,
-    "optimizer_hacker": optimizer_hacker,
-    "architecture_mutator": architecture_mutator,
     "simplifier": simplifier,
     "contrarian": contrarian,
     "recombinator": recombinator,

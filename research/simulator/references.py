@@ -1,154 +1,100 @@
-"""Yardsticks, not policies of the product: they look at the truth, or are the plainest thing that can be done.
+"""Defines yardsticks, which are no policies of the product: they know the truth, or isolate a part of a policy.
 
 A reference with a method look(world) is shown the simulator's own state before the night; no real policy has one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from random import Random
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import partial
 
-from research.search.policies.base import CATEGORIES, EMITTERS
+from research.search.observation import Result, configuration
+from research.search.policies.base import CATEGORIES, EMITTERS, Answer, Order, Policy
+from research.search.policies.baselines import Climber
 from research.search.policies.classic import Classic
 from research.simulator.night import World
-from research.simulator.trial import Trial
 
 
-class FreeGreedy:
-    """Leaves the agent free and keeps whatever came out lower."""
-
-    def __init__(self, seed: int = 0) -> None:
-        self.rng = Random(f"reference/{seed}")
-        self.best: Trial | None = None
-        self.values: dict[Hashable, list[float]] = {}
-
-    def start(self, baseline: Trial) -> None:
-        self.best = baseline
-        self._note(baseline)
-
-    def ask(self, history: Sequence[Trial]) -> tuple[str | None, str | None, Hashable | None]:
-        return None, None, None
-
-    def tell(self, result: Trial) -> str:
-        self._note(result)
-        if result.val_bpb is not None and self.best is not None and result.val_bpb < (self.best.val_bpb or 0.0):
-            self.best = result
-            return "keep"
-        return "discard"
-
-    def final(self, history: Sequence[Trial]) -> Hashable:
-        assert self.best is not None
-        return self.best.id
-
-    def estimate(self, id: Hashable) -> float:
-        values = self.values[id]
-        return sum(values) / len(values)
-
-    def _note(self, result: Trial) -> None:
-        if result.val_bpb is not None:
-            self.values.setdefault(result.replicate_of or result.id, []).append(result.val_bpb)
-
-
-class RandomOrder(FreeGreedy):
-    """Orders a uniformly random way and category, keeps whatever came out lower."""
-
-    def ask(self, history: Sequence[Trial]) -> tuple[str | None, str | None, Hashable | None]:
-        return self.rng.choice(EMITTERS), self.rng.choice(CATEGORIES), None
-
-
-class ReplicateFirst(FreeGreedy):
+class ReplicateFirst(Climber):
     """Keeps nothing that did not read lower than the tip in every one of several runs."""
 
     more = 3
     """Runs after the first; the first that does not read lower ends the matter."""
 
-    def tell(self, result: Trial) -> str:
-        assert self.best is not None
-        self._note(result)
-        id = result.replicate_of or result.id
-        if result.val_bpb is None or result.val_bpb >= self.estimate(self.best.id):
-            return "discard"
-        if result.replicate_of is None:
-            self._first = result
-        if len(self.values[id]) <= self.more:
-            return "replicate"
-        self.best = self._first
-        return "keep"
+    def tell(self, result: Result) -> Answer:
+        """Ask for another run until one does not read lower, or all have; see Policy."""
+        config = configuration(result)
+        is_lower = result.val_bpb is not None and result.val_bpb < self.estimate(self._chain.tip)
+        self._take(result)
+        answer: Answer = "discard"
+        if is_lower:
+            answer = "keep" if len(self._scores[config]) > self.more else "replicate"
+        self._chain.decide(config, answer)
+        return answer
 
 
-class ReplicateFirstRandom(RandomOrder, ReplicateFirst):
-    """The same with random orders."""
-
-
-class PerfectAcceptanceFree(FreeGreedy):
-    """Leaves the agent free, and decides by the truth."""
+class PerfectAcceptance(Climber):
+    """Decides by the true values."""
 
     def look(self, world: World) -> None:
-        self.world = world
+        """Take the simulator's state."""
+        self._world = world
 
-    def tell(self, result: Trial) -> str:
-        self._note(result)
-        value, world = self.world.landscape.value, self.world
-        better = result.val_bpb is not None and value(result.config) < value(world.configs[world.tip])
-        if better:
-            self.best = result
-        return "keep" if better else "discard"
+    def _is_lower(self, config: Hashable, tip: Hashable) -> bool:
+        return self._world.value(config) < self._world.value(tip)
 
 
-class PerfectAcceptance(RandomOrder, PerfectAcceptanceFree):
-    """The same with random orders."""
+class ClassicOrders(Climber):
+    """Orders what the public loop's planner orders, and keeps what reads lower."""
 
-
-class Planner(FreeGreedy):
-    """Orders what the public loop's planner orders, and keeps whatever came out lower."""
-
-    def start(self, baseline: Trial) -> None:
+    def start(self, baseline: Result) -> None:
+        """Begin the night; see Policy."""
         super().start(baseline)
-        self.planner = Classic(0)
-        self.planner.start(baseline)
+        self._planner = Classic(0)
+        self._planner.start(baseline)
 
-    def ask(self, history: Sequence[Trial]) -> tuple[str | None, str | None, Hashable | None]:
-        emitter, category, _ = self.planner.ask(history)
-        return emitter, category, None
+    def ask(self, history: Sequence[Result]) -> Order:
+        """Return the planner's order, from the tip; see Policy."""
+        return *self._planner.ask(history)[:2], None
 
-    def tell(self, result: Trial) -> str:
-        self.planner.tell(result)
+    def tell(self, result: Result) -> Answer:
+        """Let the planner learn, and keep what reads lower; see Policy."""
+        self._planner.tell(result)
         return super().tell(result)
 
 
-class OracleOrder(FreeGreedy):
-    """Orders what truly has the largest expected gain now, and keeps whatever came out lower."""
+class OracleOrder(Climber):
+    """Orders what truly has the largest expected gain now, and keeps what reads lower."""
 
     looks = 3
-    """Proposals that it sees of every way and category before it orders."""
+    """Proposals that it sees of every emitter and category before it orders."""
 
     def look(self, world: World) -> None:
-        self.world = world
+        """Take the simulator's state."""
+        self._world = world
 
-    def ask(self, history: Sequence[Trial]) -> tuple[str | None, str | None, Hashable | None]:
-        orders = [(e, c) for e in EMITTERS for c in CATEGORIES]
-        emitter, category = max(orders, key=self._worth)
-        return emitter, category, None
+    def ask(self, history: Sequence[Result]) -> Order:
+        """Return the best order; see Policy."""
+        orders = [(emitter, category) for emitter in EMITTERS for category in CATEGORIES]
+        return *max(orders, key=self._expected_gain), None
 
-    def _worth(self, order: tuple[str, str]) -> float:
-        world = self.world
-        tip, elapsed, shape = world.configs[world.tip], len(world.trials) / world.runs, world.landscape
-        here, worth = shape.value(tip), 0.0
+    def _expected_gain(self, order: tuple[str, str]) -> float:
+        world = self._world
+        tip, elapsed, shape = world.configs[world.tip], len(world.history) / world.runs, world.landscape
+        gain = 0.0
         for _ in range(self.looks):
             there = world.agent.propose(*order, tip, elapsed).config
             if shape.crash(there) is None:
-                worth += max(0.0, here - shape.value(there))
-        return worth
+                gain += max(0.0, shape.value(tip) - shape.value(there))
+        return gain
 
 
-REFERENCES = {
-    "free": FreeGreedy,
-    "random-order": RandomOrder,
+REFERENCES: Mapping[str, Callable[[int], Policy]] = {
+    "planner": ClassicOrders,
     "replicate-first": ReplicateFirst,
-    "replicate-first-random": ReplicateFirstRandom,
-    "perfect-acceptance": PerfectAcceptance,
-    "perfect-acceptance-free": PerfectAcceptanceFree,
-    "planner": Planner,
+    "replicate-first-random": partial(ReplicateFirst, dice=True),
+    "perfect-acceptance": partial(PerfectAcceptance, dice=True),
+    "perfect-acceptance-free": PerfectAcceptance,
     "oracle-order": OracleOrder,
 }
-"""The yardsticks by name."""
+"""The yardsticks by name; a free agent and random orders that keep what reads lower are the policies greedy, random."""

@@ -6,14 +6,11 @@ import math
 from dataclasses import replace
 from random import Random
 
-from research.search.policies.base import CATEGORIES
+from research.search.policies.base import CATEGORIES, EMITTERS
 from research.simulator.catalogue import CATALOGUE, Entry, Kind
 from research.simulator.families import FAMILIES, Family
 from research.simulator.landscape import KNOB_REACH, Idea, Landscape, Pair
-from research.simulator.skills import draw_beliefs, draw_skills
 
-SIGMA_RANGE = (0.0002, 0.002)
-"""Noise sd of one run, in bpb, where none is asked for: what people measured on several GPUs."""
 BASE_BPB = (0.985, 1.005)
 BASE_GB = 45.0
 BASE_M = 50.0
@@ -43,15 +40,22 @@ DIVERGES_FROM = 3
 """Steps from the baseline at which a knob can make training diverge."""
 DRAWS = 100
 """Landscapes drawn until one has something to gain: one in some thousand has not."""
+SKILL_POINTS = 50
+"""Moments of a night at which a skill is known: every second run of a hundred."""
+DRIFT_SD = 0.08
+"""Step of a wandering skill from one moment to the next: about 0.5 over a night."""
+SKEW = 2.0
+"""Power of a uniform draw that a skill is: half of all skills are in the lowest quarter of their range."""
+SWITCHES = (1, 2)
+"""Least and most sudden changes in a night."""
 
 
-def landscape(family: str | Family, seed: int, sigma: float | None = None) -> Landscape:
+def landscape(family: str | Family, seed: int) -> Landscape:
     """Draws a landscape with something to gain; the same arguments give the same landscape.
 
     Args:
         family: A family or its name.
         seed: Any whole number.
-        sigma: Noise sd of one run in bpb; None draws it too.
 
     Raises:
         KeyError: if there is no family of that name.
@@ -60,22 +64,21 @@ def landscape(family: str | Family, seed: int, sigma: float | None = None) -> La
     drawn = FAMILIES[family] if isinstance(family, str) else family
     rng = Random(f"{drawn.name}/{seed}")
     for _ in range(DRAWS):
-        raw = _draw(drawn, seed, sigma, rng)
+        raw = _draw(drawn, seed, rng)
         if raw.reachable() > 0:  # now and then every knob is tuned and every switch harms: no night to be had there
             return _scaled(raw, rng.uniform(*drawn.total_bpb))
     raise ValueError(f"{DRAWS} landscapes of {drawn.name!r} had nothing to gain: give it ideas that help.")
 
 
-def _draw(drawn: Family, seed: int, sigma: float | None, rng: Random) -> Landscape:
+def _draw(drawn: Family, seed: int, rng: Random) -> Landscape:
     """A landscape in a unit of its own."""
     ideas = _draw_ideas(drawn, rng)
     pairs = _draw_pairs(drawn, ideas, rng)
     ideas, pairs = _draw_basin(drawn, ideas, pairs, rng)
-    skills = draw_skills(drawn, rng)
+    skills = _draw_skills(drawn, seed)
     return Landscape(
         family=drawn,
         seed=seed,
-        sigma=math.exp(rng.uniform(*map(math.log, SIGMA_RANGE))) if sigma is None else sigma,
         ideas=ideas,
         pairs=pairs,
         crash_pairs=_draw_crash_pairs(drawn, len(ideas), rng),
@@ -85,7 +88,7 @@ def _draw(drawn: Family, seed: int, sigma: float | None, rng: Random) -> Landsca
         saturation_bpb=0.0,
         slip=rng.uniform(*drawn.slip),
         skills=skills,
-        beliefs=draw_beliefs(drawn, skills, rng),
+        self_image=_draw_self_image(drawn, skills, seed),
     )
 
 
@@ -222,3 +225,36 @@ def _draw_crash_pairs(family: Family, count: int, rng: Random) -> frozenset[tupl
     low, high = family.crash_pairs
     picks = (sorted(rng.sample(range(count), 2)) for _ in range(rng.randint(int(low), int(high))))
     return frozenset((first, second) for first, second in picks)
+
+
+def _draw_skills(family: Family, seed: int) -> dict[str, tuple[float, ...]]:
+    """Draw every emitter's skill over a night, each from a generator of its own: another emitter changes no other's."""
+    rng = Random(f"{family.name}/{seed}/switches")
+    switches = sorted(rng.randrange(10, SKILL_POINTS - 5) for _ in range(rng.randint(*SWITCHES)))
+    return {emitter: _course(family, Random(f"{family.name}/{seed}/{emitter}"), switches) for emitter in EMITTERS}
+
+
+def _draw_self_image(family: Family, skills: dict[str, tuple[float, ...]], seed: int) -> dict[str, float]:
+    """Draw what the agent thinks its skills are: those of the beginning, each with an error."""
+    image = {}
+    for emitter, course in skills.items():
+        error = Random(f"{family.name}/{seed}/{emitter}/self").gauss(0.0, family.self_image_sd)
+        image[emitter] = min(1.0, max(0.0, course[0] + error))
+    return image
+
+
+def _course(family: Family, rng: Random, switches: list[int]) -> tuple[float, ...]:
+    low, high = family.skill
+    skill, course = _level(low, high, rng), []
+    for moment in range(SKILL_POINTS):
+        if family.change == "switch" and moment in switches:
+            skill = _level(low, high, rng)
+        if family.change == "drift":
+            skill = min(high, max(low, skill + rng.gauss(0.0, DRIFT_SD)))
+        course.append(skill)
+    return tuple(course)
+
+
+def _level(low: float, high: float, rng: Random) -> float:
+    """A skill; most are low, few are high."""
+    return low + (high - low) * math.pow(rng.random(), SKEW)

@@ -9,7 +9,7 @@ from research.core.settings import SETTINGS
 from research.verdict.models import Known
 
 
-def warnings_of(mine: Sequence[Known]) -> tuple[str, ...]:
+def alerts_of(mine: Sequence[Known]) -> tuple[str, ...]:
     """Warnings about a branch's configurations, oldest first."""
     return tuple(filter(None, (_collapse(mine), _suspects(mine), _investigated(mine), _nothing_scores(mine))))
 

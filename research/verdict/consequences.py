@@ -6,39 +6,37 @@ configuration is decided about each of its open runs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 
-from research.core.records import Decision, Judged, Run, Verdict
-from research.verdict.comparable import Comparison, compare, is_believable
+from research.core.records import Decision, Verdict
+from research.verdict.comparison import Comparison
 from research.verdict.judge import PERSON, RULE
-from research.verdict.lineage import is_about_candidate
+from research.verdict.lineage import is_about_candidate, is_evidence
 
 
-def consequences(run: Run, verdict: Verdict, history: Sequence[Judged]) -> list[Verdict]:
-    """The verdicts on other runs that follow from one, in the order in which they are to be written.
+def consequences(case: Comparison, verdict: Verdict) -> list[Verdict]:
+    """Return the verdicts on other runs that follow from one, in the order in which they are to be written.
 
     Args:
-        run: The run that was judged, with the contract that it counts for.
+        case: The run that was judged among those that it was compared with.
         verdict: Its verdict; only those of the rule "evidence" have consequences.
-        history: The judged runs of the lab before that verdict.
     """
     if verdict.rule != RULE or verdict.is_open:
         return []
-    case = compare(run, history)
     found = [*_of_its_own(case, verdict)]
     if verdict.decision == "keep":
         found += _of_its_rival(case, verdict)
-    elif case.stands and is_about_candidate(run):
+    elif case.is_tip and is_about_candidate(case.run):
         found += _put_back(case, verdict)
     return found
 
 
 def _of_its_own(case: Comparison, verdict: Verdict) -> Iterator[Verdict]:
     """Open runs of the configuration are decided with it; a discarded incumbent's keeps are taken back."""
-    if verdict.decision == "discard" and not is_believable(case.run) and not _ends_it(case):
+    if verdict.decision == "discard" and not is_evidence(case.run) and not _ends_it(case):
         return
-    taken_back = verdict.decision == "discard" and case.stands and is_about_candidate(case.run)
+    taken_back = verdict.decision == "discard" and case.is_tip and is_about_candidate(case.run)
     for item in case.siblings:
         known = item.verdict
         if known is None or known.rule == PERSON or not (known.is_open or (taken_back and known.decision == "keep")):
@@ -67,8 +65,8 @@ def _ends_it(case: Comparison) -> bool:
 
 def _of_its_rival(case: Comparison, verdict: Verdict) -> Iterator[Verdict]:
     """The incumbent becomes a near miss if the run that takes its place was made from the same parent."""
-    rival = case.standing
-    if rival is None or case.stands or not rival.parent or not case.run.parent:
+    rival = case.tip
+    if rival is None or case.is_tip or not rival.parent or not case.run.parent:
         return
     if case.keys.of_commit(rival.parent) != case.keys.of_commit(case.run.parent):
         return
@@ -89,7 +87,7 @@ def _of_its_rival(case: Comparison, verdict: Verdict) -> Iterator[Verdict]:
 
 
 def _put_back(case: Comparison, verdict: Verdict) -> Iterator[Verdict]:
-    """The near miss that had given way to a discarded incumbent stands again, if it beats what would stand."""
+    """Keep the near miss again that had given way to a discarded incumbent, if it beats what would follow."""
     given_way = [
         item
         for item in case.past
@@ -99,21 +97,21 @@ def _put_back(case: Comparison, verdict: Verdict) -> Iterator[Verdict]:
         and item.verdict.incumbent == case.run.commit
         and item.earlier
         and item.earlier[-1][1] == "keep"
-        and case.keys.of(item.run) in case.evidence
+        and case.keys.of(item.run) in case.belief
     ]
-    best = min(given_way, key=lambda item: case.evidence.mean(case.keys.of(item.run)), default=None)
+    best = min(given_way, key=lambda item: case.belief.mean(case.keys.of(item.run)), default=None)
     if best is None or best.verdict is None:
         return
     key = case.keys.of(best.run)
-    if case.before is not None and case.evidence.mean(key) >= case.evidence.mean(case.keys.of(case.before)):
+    if case.before is not None and case.belief.mean(key) >= case.belief.mean(case.keys.of(case.before)):
         return
     yield replace(
         best.verdict,
         decision="keep",
-        why=f"stands again: {case.run.commit[:7]}, which it had given way to, is not as good as it seemed",
+        why=f"the best so far again: {case.run.commit[:7]}, which it had given way to, is not as good as it seemed",
         created_utc=verdict.created_utc,
         incumbent=case.before.commit if case.before else "",
-        text=_later(best.verdict, "keep", f"stands again, {case.run.commit[:7]} does not"),
+        text=_later(best.verdict, "keep", f"the best so far again, {case.run.commit[:7]} is not"),
         settled_utc=None,
     )
 

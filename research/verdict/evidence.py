@@ -1,190 +1,130 @@
-"""What the runs of one contract say about its configurations: means with their spread, differences, probabilities.
-
-The real judge and every simulated policy weigh the same evidence, so adding a run costs the same however many there
-are (Welford 1962), and nothing here knows of records or stores.
-
-A configuration's runs are normal around its true value with the contract's noise (research.verdict.noise). With a flat
-prior on values, a mean is then Student t distributed with the noise's degrees of freedom; with a normal prior on them
-(mean ``centre``, standard deviation ``spread``) means are weighted by their precision, the noise taken at its estimate,
-and the t distribution kept for what is not known of the noise.
-"""
+"""Turns records of runs into the scores that the posterior is made from: which configuration, under which condition."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Hashable, Iterator
-from dataclasses import dataclass
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
 
-from research.core.records import Estimate
-from research.verdict.distributions import t_cdf
-from research.verdict.noise import PRIOR, Noise, Prior, from_sums
+from research.core.contract import PROFILES
+from research.core.records import Judged, Run
+from research.core.settings import SETTINGS
+from research.verdict.belief import Belief, Score
+from research.verdict.lineage import is_evidence
+from research.verdict.variances import OFFICIAL, POCKET, Condition, NoisePrior
 
-
-@dataclass(frozen=True)
-class Posterior:
-    """What is believed of a configuration's true value: mean and standard error in bpb, runs behind it."""
-
-    mean: float
-    sd: float
-    n: int
+INITIAL_VALUES = "initial_values"
+"""Name of the run's fact that holds the hashes of its initial values, by tensor, as JSON."""
+_CPU = "cpu"
 
 
-class _Group:
-    """The runs of one configuration."""
+class Measured(Protocol):
+    """A run, or as much of one as names its configuration."""
 
-    __slots__ = ("mean", "squares", "values")
+    @property
+    def run(self) -> str: ...
+    @property
+    def commit(self) -> str: ...
+    @property
+    def fingerprint(self) -> str: ...
 
-    def __init__(self) -> None:
-        self.values: list[float] = []
-        self.mean = 0.0
-        self.squares = 0.0
+
+class Keys:
+    """Names of configurations: what train.py does, or the commit where that is unknown."""
+
+    def __init__(self, runs: Iterable[Measured]) -> None:
+        self._of_commit: dict[str, str] = {}
+        for run in runs:
+            if run.commit and run.fingerprint:
+                self._of_commit.setdefault(run.commit, run.fingerprint)
+
+    def of(self, run: Measured) -> str:
+        """Return a run's configuration."""
+        return run.fingerprint or self.of_commit(run.commit) or run.run
+
+    def of_commit(self, commit: str) -> str:
+        """Return a commit's configuration; the commit itself where no run of it is known."""
+        return self._of_commit.get(commit, commit)
 
 
-class Evidence:
-    """Scores by configuration, in bpb, lower is better.
+def scores_of(runs: Sequence[Run], keys: Keys) -> list[Score]:
+    """Return the scores of one contract's runs, in order; runs that are no evidence are left out."""
+    counted = [run for run in runs if is_evidence(run)]
+    machines = [_machine(run) for run in counted]
+    several = len(set(machines)) > 1
+    families = _families(counted, keys)
+    found = []
+    for run, machine in zip(counted, machines, strict=True):
+        key = keys.of(run)
+        parent = keys.of_commit(run.parent) if run.parent else None
+        condition = Condition(run.seed, machine if several else "", families[key])
+        assert run.val_bpb is not None
+        found.append(Score(key, None if parent == key else parent, condition, run.val_bpb))
+    return found
 
-    Args:
-        prior: What is believed of the noise before the first replicate.
+
+def belief_of(runs: Sequence[Run], keys: Keys, previous: Belief | None = None) -> Belief:
+    """Return the posterior of one contract's runs."""
+    return Belief.from_history(scores_of(runs, keys), prior_of(runs), previous)
+
+
+def belief_of_history(history: Iterable[Judged], contract: str | None) -> Belief:
+    """Return the posterior of a contract, from the runs of all branches."""
+    runs = [item.run for item in history if item.run.contract == contract]
+    return belief_of(runs, Keys(runs))
+
+
+def prior_of(runs: Sequence[Run]) -> NoisePrior:
+    """Return what is assumed of the noise: the official profile's on a GPU, else the pocket profile's."""
+    contract = next((run.contract for run in runs if run.contract), "")
+    on_cpu = any(_CPU in (run.device or run.facts.get("device_class") or "").lower() for run in runs)
+    is_pocket = contract.startswith(PROFILES[1]) or (on_cpu and not contract.startswith(PROFILES[0]))
+    return POCKET if is_pocket else OFFICIAL
+
+
+def _machine(run: Run) -> str:
+    """Return the name of what a run was measured on."""
+    return run.facts.get("machine") or run.facts.get("gpu_uuid") or run.device or ""
+
+
+def _families(runs: Iterable[Run], keys: Keys) -> dict[str, str]:
+    """Return each configuration's family of initial values, "" for that of its first ancestor.
+
+    A configuration is of its parent's family if it begins with the parent's values; runs that recorded none count as
+    such, since most changes touch no initial value.
     """
-
-    def __init__(self, prior: Prior = PRIOR) -> None:
-        self.prior = prior
-        self._groups: dict[Hashable, _Group] = {}
-        self._squares = 0.0
-        self._dof = 0
-        self._replicated = 0
-        self._noise: Noise | None = None
-
-    def add(self, config: Hashable, value: float) -> None:
-        """Adds a run's score, in bpb."""
-        group = self._groups.get(config)
-        if group is None:
-            group = self._groups[config] = _Group()
-        values = group.values
-        values.append(value)
-        count = len(values)
-        off = value - group.mean
-        group.mean += off / count
-        if count > 1:
-            gained = off * (value - group.mean)
-            group.squares += gained
-            self._squares += gained
-            self._dof += 1
-            self._replicated += count == 2
-            self._noise = None
-
-    def __contains__(self, config: object) -> bool:
-        return config in self._groups
-
-    def __iter__(self) -> Iterator[Hashable]:
-        """The configurations, in order of their first run."""
-        return iter(self._groups)
-
-    def __len__(self) -> int:
-        return len(self._groups)
-
-    def n(self, config: Hashable) -> int:
-        """Runs of a configuration; 0 for an unknown one."""
-        group = self._groups.get(config)
-        return len(group.values) if group else 0
-
-    def mean(self, config: Hashable) -> float:
-        """Mean score of a configuration, in bpb.
-
-        Raises:
-            KeyError: if it has no run.
-        """
-        return self._groups[config].mean
-
-    def values(self, config: Hashable) -> tuple[float, ...]:
-        """Scores of a configuration in order; empty for an unknown one."""
-        group = self._groups.get(config)
-        return tuple(group.values) if group else ()
-
-    def noise(self) -> Noise:
-        """The noise that prior and replicates speak of."""
-        if self._noise is None:
-            self._noise = from_sums(self._squares, self._dof, self._replicated, self.prior)
-        return self._noise
-
-    def posterior(self, config: Hashable, centre: float = 0.0, spread: float = math.inf) -> Posterior:
-        """What is believed of a configuration's true value.
-
-        Args:
-            config: A configuration; one without runs is known by the prior alone.
-            centre: Mean of the prior of true values, in bpb.
-            spread: Its standard deviation; infinite for a flat prior, which the runs' mean then follows.
-
-        Raises:
-            KeyError: if it has no run and the prior is flat.
-        """
-        group = self._groups.get(config)
-        count = len(group.values) if group else 0
-        if math.isinf(spread):
-            return Posterior(self._groups[config].mean, self.noise().sd / math.sqrt(count), count)
-        if group is None:
-            return Posterior(centre, spread, 0)
-        mean, sd = _shrunk(group.mean, self.noise().sd / math.sqrt(count), centre, spread)
-        return Posterior(mean, sd, count)
-
-    def estimate(self, config: Hashable, centre: float = 0.0, spread: float = math.inf) -> Estimate:
-        """A configuration's value with its 95 % interval, in bpb; arguments and errors as of posterior()."""
-        known = self.posterior(config, centre, spread)
-        reach = self.noise().t * known.sd
-        return Estimate(known.mean, known.mean - reach, known.mean + reach, known.n)
-
-    def gap(
-        self, config: Hashable, other: Hashable, centre: float = 0.0, spread: float = math.inf
-    ) -> tuple[float, float]:
-        """Mean and standard error of a configuration's true value minus another's, in bpb; below zero is better.
-
-        Args:
-            config: A configuration with runs.
-            other: Another with runs.
-            centre: Mean of the prior of such differences, in bpb.
-            spread: Its standard deviation; infinite for a flat prior.
-
-        Raises:
-            KeyError: if one has no run.
-        """
-        one, two = self._groups[config], self._groups[other]
-        error = self.noise().sd * math.sqrt(1.0 / len(one.values) + 1.0 / len(two.values))
-        return _shrunk(one.mean - two.mean, error, centre, spread)
-
-    def p_better(
-        self,
-        config: Hashable,
-        other: Hashable,
-        centre: float = 0.0,
-        spread: float = math.inf,
-        margin: float = 0.0,
-    ) -> float:
-        """P(a configuration's true value is lower than another's by more than ``margin``); see gap().
-
-        Args:
-            config: A configuration with runs.
-            other: Another with runs.
-            centre: Mean of the prior of such differences, in bpb.
-            spread: Its standard deviation; infinite for a flat prior.
-            margin: In bpb; below zero it asks for the probability of being no worse than that.
-        """
-        mean, error = self.gap(config, other, centre, spread)
-        return t_cdf((-margin - mean) / error, self.noise().dof)
-
-    def difference(self, config: Hashable, other: Hashable, centre: float = 0.0, spread: float = math.inf) -> Estimate:
-        """A configuration's true value minus another's with its 95 % interval, in bpb; see gap().
-
-        Returns:
-            The estimate; its n is the runs of both.
-        """
-        mean, error = self.gap(config, other, centre, spread)
-        reach = self.noise().t * error
-        return Estimate(mean, mean - reach, mean + reach, self.n(config) + self.n(other))
+    hashes: dict[str, Mapping[int, Mapping[str, str]]] = {}
+    parents: dict[str, str] = {}
+    for run in runs:
+        key = keys.of(run)
+        parents.setdefault(key, keys.of_commit(run.parent) if run.parent else "")
+        hashes[key] = {**hashes.get(key, {}), run.seed: _hashes(run)}
+    families: dict[str, str] = {}
+    for key in hashes:  # a parent may come after its child: the line of ancestors is followed as far as it is known
+        line = [key]
+        while line[-1] not in families and (above := parents.get(line[-1], "")) in hashes and above not in line:
+            line.append(above)
+        families.setdefault(line[-1], "")
+        for below, above in zip(reversed(line[:-1]), reversed(line[1:]), strict=True):
+            families[below] = families[above] if _keeps(hashes[below], hashes[above]) else below
+    return families
 
 
-def _shrunk(mean: float, error: float, centre: float, spread: float) -> tuple[float, float]:
-    """A measured value weighed against its prior, each by its precision: mean and standard error."""
-    if math.isinf(spread):
-        return mean, error
-    weight = spread * spread / (spread * spread + error * error)
-    return centre + weight * (mean - centre), error * math.sqrt(weight)
+def _hashes(run: Run) -> Mapping[str, str]:
+    """Return the hashes of a run's initial values, by tensor; none where it recorded none."""
+    try:
+        plain = json.loads(run.facts.get(INITIAL_VALUES) or "{}")
+    except ValueError:
+        return {}
+    return plain if isinstance(plain, dict) else {}
+
+
+def _keeps(child: Mapping[int, Mapping[str, str]], parent: Mapping[int, Mapping[str, str]]) -> bool:
+    """Return whether a configuration begins with most of its parent's values, by a seed that both recorded."""
+    for seed, mine in child.items():
+        theirs = parent.get(seed, {})
+        common = [name for name in mine if name in theirs]
+        if mine and theirs:
+            kept = sum(mine[name] == theirs[name] for name in common)
+            return kept >= SETTINGS.kept_values_share * len(theirs)
+    return True

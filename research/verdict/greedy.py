@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from research.core.records import Estimate, Judged, Run, Verdict
+from research.core.records import Estimate, Verdict
 from research.verdict import lineage
+from research.verdict.comparison import Comparison
 
 RULE = "greedy"
 
 
-def judge(run: Run, history: Sequence[Judged], now_utc: str) -> Verdict:
-    """Judges a finished run.
+def judge(case: Comparison, now_utc: str) -> Verdict:
+    """Judge a finished run.
 
     A configuration that was measured more than once counts by its mean.
 
     Args:
-        run: The run.
-        history: The finished runs of the lab, itself left out or not.
+        case: The run among those that it can be compared with.
         now_utc: When the verdict falls.
     """
-    past = [item for item in history if item.run.run != run.run]
-    past = lineage.of_contract(past, run.branch, run.contract)
-    standing = lineage.incumbent(past)
-    back_to = standing.commit if standing else ""
+    run, past, tip = case.run, case.past, case.tip
+    back_to = tip.commit if tip else ""
 
     def verdict(decision: str, why: str, is_baseline: bool = False, estimate: Estimate | None = None) -> Verdict:
         kept = decision == "keep"
@@ -33,13 +29,13 @@ def judge(run: Run, history: Sequence[Judged], now_utc: str) -> Verdict:
         return verdict("discard", f"no score ({run.failure.signature if run.failure else run.outcome})")
     values = lineage.scores(past, run)
     if run.suspect:
-        return verdict("discard", f"not believed: {run.suspect[0]}")
+        return verdict("discard", f"not counted: {run.suspect[0]}")
     mean = sum(values) / len(values)
     estimate = Estimate(mean, min(values), max(values), len(values))
-    if standing is None:
+    if tip is None:
         return verdict("keep", f"baseline: {mean:.6f}", lineage.baseline(past) is None, estimate)
-    others = list(lineage.scores(past, standing))
-    if lineage.is_same(run, standing):
+    others = list(lineage.scores(past, tip))
+    if lineage.is_same(run, tip):
         return verdict("keep", f"replicate {len(values)} of the incumbent, mean {mean:.6f}", False, estimate)
     best = sum(others) / len(others)
     sign = "lower" if mean < best else "not lower"

@@ -1,51 +1,50 @@
-"""The rule "evidence": what a real run means, weighed against every comparable run before it.
+"""Judges a run by the evidence: every comparable run before it, in one posterior.
 
-The first score of a branch under a contract is its baseline. After that a run is a piece of evidence about its
-configuration, and the verdict speaks of the configuration: research.verdict.rule weighs it against the incumbent,
-which is known by all its runs as well. Runs without a believable score are discarded and are no evidence. What a
-verdict means for other runs is said in research.verdict.consequences.
+The first score of a branch under a contract is its baseline. After that a run is evidence about its configuration, and
+the verdict speaks of the configuration: research.verdict.rule weighs it against the incumbent. Runs whose score can't
+be trusted are discarded and are no evidence. What a verdict means for other runs is said in
+research.verdict.consequences.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
-from research.core.records import Decision, Estimate, Judged, Run, Verdict
+from research.core.records import Decision, Estimate, Run, Verdict
 from research.core.settings import SETTINGS
 from research.runs.log import clean
 from research.verdict import lineage
-from research.verdict.comparable import Comparison, compare, is_believable
+from research.verdict.comparison import Comparison
 from research.verdict.review import as_data
-from research.verdict.rule import Weighed, weigh
+from research.verdict.rule import Judgement, weigh
+from research.verdict.throughput import unexplained
 
 RULE = "evidence"
 PERSON = "person"
 
 
-def judge(run: Run, history: Sequence[Judged], now_utc: str) -> Verdict:
-    """Judges a finished run.
+def judge(case: Comparison, now_utc: str) -> Verdict:
+    """Judge a finished run.
 
     Args:
-        run: The run.
-        history: The judged runs of the lab, in order of start, the run itself left out or not.
+        case: The run among those that it can be compared with.
         now_utc: When the verdict falls.
     """
-    case = compare(run, history)
-    back_to = case.standing.commit if case.standing else ""
+    run = case.run
+    back_to = case.tip.commit if case.tip else ""
     verdict = Verdict(run.run, "discard", RULE, "", now_utc, incumbent=back_to)
     if run.outcome != "scored" or run.val_bpb is None:
         return replace(verdict, why=_without_score(case))
-    if not is_believable(run):
-        return replace(verdict, why=f"not believed: {_doubt(run)}")
-    verdict = replace(verdict, estimate=case.evidence.estimate(case.key))
+    if not lineage.is_evidence(run):
+        return replace(verdict, why=f"not counted: {_doubt(run)}")
+    verdict = replace(verdict, estimate=case.belief.value(case.key))
     if (word := person_on(case)) is not None:
         return replace(verdict, decision=word, why=f"a person decided to {word} this configuration")
     if case.incumbent is None:
         return _first(case, verdict)
-    if case.stands:
+    if case.is_tip:
         return _measured_again(case, verdict)
-    if any(case.keys.of(kept) == case.key for kept in case.line):
+    if any(case.keys.of(kept) == case.key for kept in case.kept):
         return _older(case, verdict, case.incumbent)
     return _candidate(case, verdict, case.incumbent)
 
@@ -60,8 +59,8 @@ def person_on(case: Comparison) -> Decision | None:
 def _without_score(case: Comparison) -> str:
     run = case.run
     what = f"{run.failure.kind}: {as_data(run.failure.signature)}" if run.failure else run.outcome or "no end"
-    if case.stands and not lineage.is_about_candidate(run):
-        return f"no score ({what}); the incumbent was measured before and stays"
+    if case.is_tip and not lineage.is_about_candidate(run):
+        return f"no score ({what}); the best so far was measured before and stays"
     return f"no score ({what})"
 
 
@@ -72,15 +71,15 @@ def _doubt(run: Run) -> str:
 def _first(case: Comparison, verdict: Verdict) -> Verdict:
     """The first believable score: the baseline, or what takes the place of one that a person took away."""
     began = lineage.baseline(case.past) is None
-    mean = case.evidence.mean(case.key)
-    why = f"the baseline: {mean:.6f}" if began else f"nothing else stands: {mean:.6f}"
+    mean = case.belief.mean(case.key)
+    why = f"the baseline: {mean:.6f}" if began else f"nothing else is kept: {mean:.6f}"
     return replace(verdict, decision="keep", why=why, baseline=began)
 
 
 def _measured_again(case: Comparison, verdict: Verdict) -> Verdict:
     """Another run of the incumbent: it stays unless the one kept before it now looks better."""
-    mean, runs = case.evidence.mean(case.key), case.evidence.n(case.key)
-    known = f"the incumbent measured again: {mean:.6f} from {runs} runs"
+    mean, runs = case.belief.mean(case.key), case.belief.n(case.key)
+    known = f"the best so far measured again: {mean:.6f} from {runs} runs"
     if case.before is None:
         return replace(verdict, decision="keep", why=known)
     weighed = _weigh(case, case.key, case.keys.of(case.before), _net(case.run))
@@ -89,7 +88,8 @@ def _measured_again(case: Comparison, verdict: Verdict) -> Verdict:
     verdict = replace(verdict, p_better=weighed.p_better, difference=weighed.difference)
     if stays:
         return replace(verdict, decision="keep", why=f"{known}; {against}")
-    return replace(verdict, incumbent=case.before.commit, why=f"{known}; {against}, so that one stands again")
+    why = f"{known}; {against}, so that one is the best so far again"
+    return replace(verdict, incumbent=case.before.commit, why=why)
 
 
 def _older(case: Comparison, verdict: Verdict, incumbent: Run) -> Verdict:
@@ -99,39 +99,41 @@ def _older(case: Comparison, verdict: Verdict, incumbent: Run) -> Verdict:
     verdict = replace(
         verdict, p_better=1.0 - weighed.p_better, difference=Estimate(-gap.mean, -gap.high, -gap.low, gap.n)
     )
-    told = (
+    words = (
         f"kept earlier and measured again; P(better than the incumbent {incumbent.commit[:7]}) {verdict.p_better:.2f}"
     )
     if weighed.p_better >= SETTINGS.incumbent_stays_p:
-        return replace(verdict, why=told)
-    return replace(verdict, decision="keep", why=f"{told}, so it stands again")
+        return replace(verdict, why=words)
+    return replace(verdict, decision="keep", why=f"{words}, so it is the best so far again")
 
 
 def _candidate(case: Comparison, verdict: Verdict, incumbent: Run) -> Verdict:
     """Anything else: the rule decides."""
     against = case.keys.of(incumbent)
-    is_child = case.parents.get(case.key, against) == against
+    is_child = case.belief.parent(case.key) in (None, against)
     weighed = _weigh(case, case.key, against, _net(case.run) if is_child else 0)
+    verdict = replace(verdict, p_better=weighed.p_better, difference=weighed.difference)
+    if case.belief.n(case.key) == 1 and (speed := unexplained(case.run, case.parent_runs)):
+        why = f"{speed}, which its change does not explain, so it is measured again first ({weighed.why})"
+        return replace(verdict, decision="investigate", why=why)
     why = weighed.why
     if weighed.decision == "discard" and _beats_parent(case, against):
         why = f"a near miss: better than its parent {case.run.parent[:7]}, yet {weighed.why}"
-    return replace(
-        verdict, decision=weighed.decision, why=why, p_better=weighed.p_better, difference=weighed.difference
-    )
+    return replace(verdict, decision=weighed.decision, why=why)
 
 
 def _beats_parent(case: Comparison, incumbent: str) -> bool:
     """Whether the configuration is better than the one that it was made from, which is not the incumbent."""
-    parent = case.parents.get(case.key)
+    parent = case.belief.parent(case.key)
     if parent is None or parent == incumbent:
         return False
-    return case.evidence.p_better(case.key, parent) >= SETTINGS.keep_p
+    return parent in case.belief and case.belief.p_better(case.key, parent) >= SETTINGS.keep_p
 
 
-def _weigh(case: Comparison, candidate: str, incumbent: str, statements_net: int) -> Weighed:
-    least = SETTINGS.suspect_share * case.evidence.mean(incumbent)
+def _weigh(case: Comparison, candidate: str, incumbent: str, statements_net: int) -> Judgement:
+    least = SETTINGS.suspect_share * case.belief.mean(incumbent)
     return weigh(
-        case.beliefs(),
+        case.belief,
         candidate,
         incumbent,
         statements_net=statements_net,

@@ -1,4 +1,4 @@
-"""Which configuration a branch stands on: the fold of its verdicts."""
+"""Says which configurations a branch was kept on, in order, and which is its incumbent: the fold of its verdicts."""
 
 from __future__ import annotations
 
@@ -7,30 +7,44 @@ from collections.abc import Iterable, Sequence
 from research.core.records import Decision, Judged, Run
 
 
+def is_evidence(run: Run) -> bool:
+    """Return whether a run's score counts: measured by this lab, under a known contract, without a reason to doubt."""
+    return run.outcome == "scored" and run.val_bpb is not None and not run.suspect and run.origin != "import"
+
+
 def of_contract(history: Iterable[Judged], branch: str, contract: str | None) -> list[Judged]:
-    """The judged runs that can be compared: one branch, one contract."""
+    """Return the judged runs of one branch under one contract."""
     return [item for item in history if item.run.branch == branch and item.run.contract == contract]
 
 
 def contract_of(run: Run, history: Sequence[Judged]) -> str | None:
-    """A run's contract; for one that came to no score, the contract that its branch was kept in last."""
+    """Return a run's contract; for one that came to no score, the contract that its branch was kept in last."""
     if run.contract is not None:
         return run.contract
     kept = [item for item in history if item.verdict and item.verdict.decision == "keep"]
     return max(kept, key=lambda item: item.order).run.contract if kept else None
 
 
+def latest_contract(history: Sequence[Judged], branch: str) -> str | None:
+    """Return the contract that a branch was kept in last, else the one it was measured in last."""
+    mine = [item for item in history if item.run.branch == branch and item.run.contract is not None]
+    kept = [item for item in mine if item.verdict and item.verdict.decision == "keep"]
+    if kept:
+        return max(kept, key=lambda item: item.order).run.contract
+    return mine[-1].run.contract if mine else None
+
+
 def incumbent(history: Sequence[Judged]) -> Run | None:
-    """The run whose commit the branch stands on: the latest kept one that was not discarded after; see line()."""
-    kept = line(history)
+    """Return the run whose commit the branch is on: the latest kept one that was not discarded after."""
+    kept = kept_chain(history)
     return kept[-1] if kept else None
 
 
-def line(history: Sequence[Judged]) -> list[Run]:
-    """The kept runs that a branch stands on, one for each configuration, the one that stands last.
+def kept_chain(history: Sequence[Judged]) -> list[Run]:
+    """Return the kept runs of a branch, one for each configuration, the incumbent's last.
 
-    A discard of the configuration that stands puts back the one that was kept before it; a discard of an older one's
-    replicate leaves the branch where it is; a run whose own keep is taken back no longer counts as kept.
+    A discard of the incumbent puts back the one that was kept before it; a discard of an older one's replicate leaves
+    the branch where it is; a run whose own keep is taken back no longer counts as kept.
     """
     decided = [(order, decision, item.run) for item in history for order, decision in _decisions(item)]
     kept: list[Run] = []
@@ -43,14 +57,14 @@ def line(history: Sequence[Judged]) -> list[Run]:
 
 
 def _takes_away(run: Run, kept: Sequence[Run]) -> bool:
-    """Whether a discarded run takes its configuration off the line."""
+    """Return whether a discarded run takes its configuration off the chain."""
     if any(other.run == run.run for other in kept):
         return True
     return bool(kept) and kept[-1].commit == run.commit and is_about_candidate(run)
 
 
 def is_about_candidate(run: Run) -> bool:
-    """Whether a run's failing says something about its configuration: a score does, and a probe that failed.
+    """Return whether how a run ended says something about its configuration: a score does, and a failed probe.
 
     A crash, a time limit or a score that disagrees with its log may be the machine's doing; one such replicate does
     not undo what other runs have shown.
@@ -61,21 +75,29 @@ def is_about_candidate(run: Run) -> bool:
 
 
 def _decisions(item: Judged) -> tuple[tuple[int, Decision], ...]:
-    """Every decision about a run with its place in time."""
+    """Return every decision about a run with its place in time."""
     return (*item.earlier, (item.order, item.verdict.decision)) if item.verdict else ()
 
 
+def runs_since_keep(history: Sequence[Judged]) -> int:
+    """Return how many runs came since the last one whose verdict is keep."""
+    for count, item in enumerate(reversed(history)):
+        if item.verdict is not None and item.verdict.decision == "keep":
+            return count
+    return len(history)
+
+
 def baseline(history: Sequence[Judged]) -> Run | None:
-    """The run that the branch began with."""
+    """Return the run that the branch began with."""
     return next((item.run for item in history if item.verdict and item.verdict.baseline), None)
 
 
 def scores(history: Sequence[Judged], run: Run) -> list[float]:
-    """Every believable val_bpb of a run's configuration, the run's own included, in order."""
+    """Return every val_bpb of a run's configuration that nothing speaks against, its own included, in order."""
     same = [item.run for item in history if item.run.run != run.run and is_same(item.run, run)]
     return [r.val_bpb for r in [*same, run] if r.outcome == "scored" and r.val_bpb is not None and not r.suspect]
 
 
 def is_same(one: Run, other: Run) -> bool:
-    """Whether two runs measured one configuration: the same commit, or code that does the same."""
+    """Return whether two runs measured one configuration: the same commit, or code that does the same."""
     return one.commit == other.commit or (bool(one.fingerprint) and one.fingerprint == other.fingerprint)

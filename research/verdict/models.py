@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from research.core.records import Decision, Estimate, FailureKind, Run
 from research.verdict.archive import Archive
+from research.verdict.phase import NO_INPUTS, PhaseInputs
 
-if TYPE_CHECKING:
-    from research.verdict.noise import Noise
+if TYPE_CHECKING:  # numpy is loaded where a posterior is made, not where one is shown
+    from research.verdict.belief import Belief
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Known:
         emitter: Who proposed it, None where the agent was free.
         category: What it changed.
         delta: What changed, by name: constants as "before -> after".
-        estimate: Its val_bpb, lower is better; None if it never came to a believable score.
+        estimate: Its val_bpb, lower is better; None if no score of it counts.
         gain: Its parent's val_bpb minus its own, above zero is better; None where either is unknown.
         runs: Names of its runs, in order.
         decision: What was decided last about it, None before.
@@ -38,8 +39,12 @@ class Known:
         statements_added: Statements that the change added.
         statements_removed: Statements that it removed.
         finished_utc: When its latest run ended.
-        surprise: How many sd it lies from what its neighbours say, above zero for a win; 0 where nothing can be said.
-        suspect: Whether a run of it gave reasons not to be believed.
+        surprise: How many sd it lies from what changes usually do, above zero for a win; 0 where nothing can be said.
+        suspect: Whether a run of it gave reasons not to count.
+        against: Key of the configuration that was the best so far when it was judged, "" for the first.
+        change: Its val_bpb minus that one's, below zero is better; None where either has no score.
+        p_better: P(it is better than that one).
+        seeds: The seeds that both ran with; its own where there is nothing to compare.
     """
 
     key: str
@@ -64,6 +69,10 @@ class Known:
     finished_utc: str = ""
     surprise: float = 0.0
     suspect: bool = False
+    against: str = ""
+    change: Estimate | None = None
+    p_better: float | None = None
+    seeds: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -157,34 +166,15 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class PhaseInputs:
-    """What tells the phase of a search; counts of configurations.
-
-    Attributes:
-        configurations: Configurations measured, crashes included.
-        stall: How many came since the last kept one.
-        recent_crashes: Crashes among the latest few.
-        recent_keeps: Kept ones among the latest few.
-        near_misses: Near misses remembered.
-    """
-
-    configurations: int
-    stall: int
-    recent_crashes: int
-    recent_keeps: int
-    near_misses: int
-
-
-@dataclass(frozen=True)
 class Memory:
     """What the lab knows of one branch under one contract.
 
     Attributes:
         branch: The branch.
         contract: The contract, None before the first score.
-        noise: What one run's score scatters by.
+        belief: The posterior that all numbers here are read from.
         baseline: The run that the branch began with.
-        incumbent: The configuration that the branch stands on.
+        incumbent: The configuration that the branch is on.
         best: Of the configurations that are kept, the one with the lowest posterior mean.
         archive: The best of every niche.
         near_misses: Losses so close to the incumbent that they may be none, newest last.
@@ -206,7 +196,7 @@ class Memory:
 
     branch: str
     contract: str | None
-    noise: Noise
+    belief: Belief
     baseline: Run | None = None
     incumbent: Known | None = None
     best: Known | None = None
@@ -225,7 +215,7 @@ class Memory:
     runs: int = 0
     scored: int = 0
     kept: int = 0
-    inputs: PhaseInputs = PhaseInputs(0, 0, 0, 0, 0)
+    inputs: PhaseInputs = NO_INPUTS
 
     @property
     def stall(self) -> int:

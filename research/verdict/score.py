@@ -8,13 +8,16 @@ statements of the syntax tree. docs/how-it-decides.md says where and why.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from research.core.records import Judged, Run, Verdict
+from research.core.records import Run, Verdict
 from research.core.settings import SETTINGS
 from research.verdict import lineage
-from research.verdict.comparable import Comparison, is_believable
+
+if TYPE_CHECKING:  # it loads numpy, which a review on record is read without
+    from research.verdict.comparison import Comparison
 
 Niche = Callable[[Run], str]
 """Names the niche of a run."""
@@ -28,8 +31,8 @@ class Facts:
     """What the terms are made of.
 
     Attributes:
-        believed: Whether there is a score, and nothing speaks against it.
-        gain: Believed gain over the incumbent in bpb, above zero is better; 0 for the baseline.
+        counted: Whether there is a score, and nothing speaks against it.
+        gain: Estimated gain over the incumbent in bpb, above zero is better; 0 for the baseline.
         p_near: P(at most a near miss worse than the incumbent); 1 for the baseline.
         kept: Whether the verdict is keep.
         niche_tries: Earlier runs in its niche.
@@ -43,7 +46,7 @@ class Facts:
         baseline_vram_mb: The baseline's.
     """
 
-    believed: bool
+    counted: bool
     gain: float = 0.0
     p_near: float = 1.0
     kept: bool = False
@@ -59,7 +62,7 @@ class Facts:
 
 
 def fitness(facts: Facts) -> float:
-    """What the believed gain is worth; a shorter program that is kept as equal earns a fixed sum."""
+    """What the estimated gain is worth; a shorter program that is kept as equal earns a fixed sum."""
     worth = SETTINGS.fitness_per_bpb * max(0.0, facts.gain)
     if facts.kept and facts.statements_removed > facts.statements_added:
         return max(worth, SETTINGS.fitness_simpler)
@@ -113,8 +116,8 @@ TOTAL = "score"
 
 
 def score(facts: Facts) -> dict[str, float]:
-    """Every term and the score, to four decimals; all zero for a run without a believed score."""
-    terms = {name: round(term(facts), 4) + 0.0 if facts.believed else 0.0 for name, term in TERMS.items()}
+    """Every term and the score, to four decimals; all zero for a run whose score does not count."""
+    terms = {name: round(term(facts), 4) + 0.0 if facts.counted else 0.0 for name, term in TERMS.items()}
     total = sum(-value if name in COSTS else value for name, value in terms.items())
     return {**terms, TOTAL: round(total, 4) + 0.0}
 
@@ -129,19 +132,19 @@ def facts_of(case: Comparison, verdict: Verdict, niche: Niche, predicted: str | 
         predicted: What its plan predicted.
     """
     run = case.run
-    if not is_believable(run):
-        return Facts(believed=False)
+    if not lineage.is_evidence(run):
+        return Facts(counted=False)
     began = lineage.baseline(case.past)
     past = [item.run for item in case.past]
     return Facts(
-        believed=True,
+        counted=True,
         gain=0.0 if verdict.difference is None or verdict.decision == "investigate" else -verdict.difference.mean,
         p_near=_p_near(case),
         kept=verdict.decision == "keep" and not verdict.baseline,
         niche_tries=sum(niche(other) == niche(run) for other in past),
         category_tries=sum(other.category == run.category for other in past),
         emitter_tries=sum(other.emitter == run.emitter for other in past),
-        stall=_stall(case.past),
+        stall=lineage.runs_since_keep(case.past),
         predicted=predicted,
         statements_added=run.statements_added,
         statements_removed=run.statements_removed,
@@ -156,15 +159,7 @@ def _rare(tries: int) -> float:
 
 def _p_near(case: Comparison) -> float:
     """P(the configuration is at most a near miss worse than what it competes with)."""
-    other = case.before if case.stands else case.incumbent
+    other = case.before if case.is_tip else case.incumbent
     if other is None or case.keys.of(other) == case.key:
         return 1.0
-    return case.evidence.p_better(case.key, case.keys.of(other), margin=-SETTINGS.near_miss_bpb)
-
-
-def _stall(past: Sequence[Judged]) -> int:
-    """Runs since the last keep."""
-    for count, item in enumerate(reversed(past)):
-        if item.verdict is not None and item.verdict.decision == "keep":
-            return count
-    return len(past)
+    return case.belief.p_better(case.key, case.keys.of(other), -SETTINGS.near_miss_bpb)

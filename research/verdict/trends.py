@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 from research.code.diff import direction
+from research.core.records import Run
 from research.core.settings import SETTINGS
-from research.verdict.configurations import Config, Gathered
-from research.verdict.distributions import t_quantile
 from research.verdict.models import HABIT, Conjecture, FailurePattern, Trend
 
 Topic = tuple[str, str]
@@ -29,11 +29,11 @@ class Tally:
         self.total = self.squares = 0.0
         self.latest = ""
 
-    def add(self, gain: float, times: int = 1) -> None:
-        """Adds a gain, or with -1 takes it back."""
-        self.n += times
-        self.total += times * gain
-        self.squares += times * gain * gain
+    def add(self, gain: float) -> None:
+        """Add a gain."""
+        self.n += 1
+        self.total += gain
+        self.squares += gain * gain
 
     @property
     def mean(self) -> float:
@@ -62,36 +62,52 @@ class Tally:
 
 
 def _t(dof: float) -> float:
-    """How many standard errors the 95 % interval reaches; many degrees of freedom are rounded down to a few values."""
-    coarse = dof if dof < 100 else 100 * 2.0 ** math.floor(math.log2(dof / 100))
-    return t_quantile(0.5 + 0.5 * SETTINGS.interval_share, coarse)
+    """Return how many standard errors the 95 % interval reaches (Cornish and Fisher 1938, for Student's t)."""
+    z = NormalDist().inv_cdf(0.5 + 0.5 * SETTINGS.interval_share)
+    first = (z**3 + z) / (4 * dof)
+    return z + first + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * dof**2)
 
 
-def topics_of(config: Config) -> list[Topic]:
-    """What a configuration is evidence about."""
-    found: list[Topic] = [(config.run.category, "")] if config.run.category else []
-    for name, text in config.run.delta.items():
+@dataclass(frozen=True)
+class Change:
+    """What one configuration is evidence about.
+
+    Attributes:
+        topics: Its kind of change and the constants that it moved.
+        gain: Its parent's val_bpb minus its own, above zero is better; None where either has no score.
+        kept: Whether it was kept.
+        crashed: Whether it failed instead of scoring.
+        commit: Its commit.
+    """
+
+    topics: tuple[Topic, ...]
+    gain: float | None
+    kept: bool
+    crashed: bool
+    commit: str
+
+
+def topics_of(run: Run) -> tuple[Topic, ...]:
+    """Return what a run's change is evidence about."""
+    found: list[Topic] = [(run.category, "")] if run.category else []
+    for name, text in run.delta.items():
         before, arrow, after = text.partition(" -> ")
         if arrow and (way := direction(before, after)):
             found.append((name, way))
-    return found
+    return tuple(found)
 
 
-def trends(gathered: Gathered, topics: Mapping[str, Sequence[Topic]]) -> dict[Topic, Tally]:
-    """What every topic did, from the means that hold now."""
+def trends(changes: Iterable[Change]) -> dict[Topic, Tally]:
+    """Return what every topic did."""
     tallies: dict[Topic, Tally] = {}
-    for key, config in gathered.configs.items():
-        parent = gathered.parent(config)
-        own = gathered.mean(key)
-        above = gathered.mean(parent.key) if parent else None
-        for topic in topics[key]:
+    for change in changes:
+        for topic in change.topics:
             tally = tallies.setdefault(topic, Tally())
-            tally.latest = config.run.commit
-            tally.kept += config.decision == "keep"
-            if own is None:
-                tally.crashed += config.failure is not None
-            elif above is not None:
-                tally.add(above - own)
+            tally.latest = change.commit
+            tally.kept += change.kept
+            tally.crashed += change.crashed
+            if change.gain is not None:
+                tally.add(change.gain)
     return tallies
 
 
@@ -105,24 +121,19 @@ class _Past:
     at: int
 
 
-def _assertions(gathered: Gathered, topics: Mapping[str, Sequence[Topic]]) -> dict[Topic, _Past]:
-    """The last time that each topic said something, as the history went."""
+def _assertions(changes: Sequence[Change]) -> dict[Topic, _Past]:
+    """Return the last time that each topic said something, as the configurations came."""
     tallies: dict[Topic, Tally] = {}
-    counted: dict[str, float] = {}
-    said: dict[Topic, _Past] = {}
-    for place, (key, gain) in enumerate(gathered.steps):
-        if gain is None:
+    found: dict[Topic, _Past] = {}
+    for place, change in enumerate(changes):
+        if change.gain is None:
             continue
-        before = counted.get(key)
-        counted[key] = gain
-        for topic in topics[key]:
+        for topic in change.topics:
             tally = tallies.setdefault(topic, Tally())
-            if before is not None:
-                tally.add(before, -1)
-            tally.add(gain)
+            tally.add(change.gain)
             if sign := tally.says():
-                said[topic] = _Past(sign, tally.n, tally.mean, place)
-    return said
+                found[topic] = _Past(sign, tally.n, tally.mean, place)
+    return found
 
 
 def _phrase(topic: Topic, sign: int) -> str:
@@ -133,8 +144,7 @@ def _phrase(topic: Topic, sign: int) -> str:
 
 
 def conjectures(
-    gathered: Gathered,
-    topics: Mapping[str, Sequence[Topic]],
+    changes: Sequence[Change],
     tallies: Mapping[Topic, Tally],
     failures: Iterable[FailurePattern],
     stall: int,
@@ -146,14 +156,14 @@ def conjectures(
     """
     standing: list[tuple[float, Conjecture]] = []
     withdrawn: list[tuple[int, Conjecture]] = []
-    said = _assertions(gathered, topics)
+    said = _assertions(changes)
     for topic, tally in tallies.items():
         mean, reach = tally.mean, tally.reach()
         sign, past = tally.says(), said.get(topic)
         if sign:
             text = _phrase(topic, sign) + "."
             standing.append((abs(mean) / reach, Conjecture(text, tally.n, mean, mean - reach, mean + reach)))
-        if past and past.sign != sign and len(gathered.steps) - past.at <= SETTINGS.recent_kept:
+        if past and past.sign != sign and len(changes) - past.at <= SETTINGS.recent_kept:
             seemed = f"it seemed so after {past.n}, by {-past.mean:+.6f} in val_bpb"
             text = f"Withdrawn: {_phrase(topic, past.sign)} ({seemed})."
             withdrawn.append((past.at, Conjecture(text, tally.n, mean, mean - reach, mean + reach, True)))
@@ -163,16 +173,15 @@ def conjectures(
     lead = [next((one for one in surest if one.mean > 0), None), next((one for one in surest if one.mean < 0), None)]
     first = [one for one in lead if one is not None]
     rest = [one for one in surest if one not in first]
-    told = (*first, *_of_failures(gathered, failures), *_of_stall(gathered, stall), *rest)
+    told = (*first, *_of_failures(len(changes), failures), *_of_stall(changes, stall), *rest)
     return (*told, *(item for _, item in withdrawn))
 
 
-def _of_failures(gathered: Gathered, failures: Iterable[FailurePattern]) -> list[Conjecture]:
+def _of_failures(n: int, failures: Iterable[FailurePattern]) -> list[Conjecture]:
     """The most frequent way to fail, if it is a habit."""
     worst = next(iter(failures), None)
     if worst is None or worst.count < 2:
         return []
-    n = len(gathered.configs)
     share, reach = _share(worst.count, n)
     text = f"{HABIT}{worst.signature!r} is a habit, last when {worst.category or 'something'} was changed."
     return [Conjecture(text, n, share, max(0.0, share - reach), min(1.0, share + reach))]
@@ -184,15 +193,14 @@ def _share(count: int, n: int) -> tuple[float, float]:
     return share, 1.96 * math.sqrt(share * (1 - share) / (n + 4))
 
 
-def _of_stall(gathered: Gathered, stall: int) -> list[Conjecture]:
+def _of_stall(changes: Sequence[Change], stall: int) -> list[Conjecture]:
     """A plateau, with the mean gain of the configurations on it."""
     if stall < SETTINGS.plateau_stall:
         return []
     tally = Tally()
-    latest = dict(gathered.steps[-stall:])
-    for gain in latest.values():
-        if gain is not None:
-            tally.add(gain)
+    for change in changes[-stall:]:
+        if change.gain is not None:
+            tally.add(change.gain)
     if not tally.n:
         return []
     mean, reach = tally.mean, tally.reach()

@@ -18,7 +18,7 @@ import pytest
 
 from research.agents import autonomy
 from research.core.paths import LabPaths
-from research.core.records import Plan
+from research.core.records import RUN_SEED, Plan
 from research.store.open import open_store
 from tests.support.codexkit import (
     EVENTS,
@@ -86,8 +86,8 @@ def test_a_night_of_orders(kit: Kit):
     text = order_as_codex_asks(kit)
     assert "Carry that out in git" in text or "settled" in text or "experiment" in text
     kit.research("settle")
-    text = order_as_codex_asks(kit)  # the plan's brief, or that the baseline is to be measured again
-    assert "One idea, train.py only" in text or "research replicate" in text
+    text = order_as_codex_asks(kit)
+    assert "One idea, train.py only" in text  # ideas come before replicates
     kit.write(val=0.98)
     assert "not committed" in order_as_codex_asks(kit)
     kit.git("commit", "-qam", "exp: better [emitter=simplifier]")
@@ -149,9 +149,43 @@ def test_an_order_stays_short_beside_a_review(kit: Kit):
         store.add_plan(Plan("p1", at, "contrarian", None, None, "experiment", "why", details=details))
     text = order(kit)
     assert "has finished" in text
-    if "long long" in text:  # else the baseline is to be measured again
-        assert RUN in text
+    assert "long long" in text
+    assert RUN in text
     assert len(text) < 4_000
+
+
+def plan_instead(kit: Kit, kind: str, parent: str | None, seed: int) -> None:
+    """Puts a plan with the seed of its run in place of the pending ones."""
+    at = "2026-01-01T00:00:00Z"
+    with open_store(LabPaths(kit.root), at, print) as store:
+        while pending := store.pending_plan():
+            store.close_plan(pending.plan, at, None)
+        details = {"branch": "autoresearch/try", RUN_SEED: str(seed)}
+        store.add_plan(Plan(f"p{kind}{parent}{seed}", at, None, None, parent, kind, "why", details=details))  # type: ignore[arg-type]
+
+
+def test_an_order_names_the_seed_of_an_idea_where_it_is_not_the_usual_one(kit: Kit):
+    turn_on(kit)
+    kit.measure()
+    kit.research("settle")
+    plan_instead(kit, "experiment", kit.head(), 43)
+    assert RUN.replace("--backend local", "--backend local --seed 43") in order(kit)
+    plan_instead(kit, "experiment", kit.head(), 42)
+    assert RUN in order(kit)
+
+
+def test_an_undecided_change_has_the_best_so_far_measured_first_where_that_is_planned(kit: Kit):
+    """The plan knows which of the two needs a run, and on which seed; the order is its, not the verdict's."""
+    turn_on(kit)
+    base = kit.head()
+    kit.measure()
+    kit.research("settle")
+    change = kit.commit("exp: far better", val=0.5)
+    kit.measure()
+    assert kit.json("last-review")["text"].count("INVESTIGATE") == 1  # type: ignore[attr-defined]
+    for parent, seed in ((base, 43), (change, 43)):
+        plan_instead(kit, "replicate", parent, seed)
+        assert f"uv run research replicate {parent[:7]} --seed {seed} > run.log 2>&1" in order(kit)
 
 
 def test_reviews_are_shown_once_by_whichever_hook_comes_first(kit: Kit):

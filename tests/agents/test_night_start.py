@@ -86,7 +86,7 @@ def test_it_says_that_the_first_run_is_going_on(kit: NightKit):
 
 def test_its_end_says_what_was_found(tmp_path: Path):
     heard = tmp_path / "heard"
-    kit = make_night_kit(tmp_path, ["noise", "noise", *[{"kind": "win", "by": -0.05}] * 2])
+    kit = make_night_kit(tmp_path, ["noise", "noise", *[{"kind": "win", "by": -0.012}] * 2])
     tell = f'[ "$AUTORESEARCH_EVENT" != end ] || cat >> {heard}'
     assert "beats the baseline yet" in out_of(kit, "--max-runs", "2", "--notify", tell)[-2]
     time.sleep(1.1)  # a night knows its runs by when they began, in whole seconds

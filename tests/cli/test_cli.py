@@ -15,6 +15,7 @@ from research.store.ledger import render
 
 __all__ = ["kit"]
 
+
 def test_the_verbs_are_there():
     assert {"decide", "export", "import", "parse-run", "record", "replicate", "settle"} <= VERBS.keys()
 
@@ -37,6 +38,8 @@ def test_the_help_of_all_verbs_imports_none_of_them():
 
 @pytest.mark.parametrize("verb", ["summary", "archive", "next", "last-review", "parse-run", "noise", "autonomy"])
 def test_a_reading_verb_imports_nothing_heavy(verb: str, kit: Kit):
+    """What a verdict leaves on record is read without the posterior."""
+    kit.measure()
     code = f"import sys; from research.cli.main import run; run(['{verb}']); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=kit.root, env=kit.environment, capture_output=True)
     loaded = set(done.stdout.decode().split())

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ast
+import gc
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from research.code.constants import UNKNOWN, evaluate, evaluate_constants
-from research.code.fingerprint import fingerprint, parse
+from research.code.fingerprint import fingerprint
+from research.code.syntax_tree import parse
 
 
 @pytest.mark.parametrize(
@@ -43,6 +47,25 @@ def test_a_fingerprint_is_the_same_on_every_machine_and_for_ever():
     """Repeats are found by comparing with the fingerprints of runs that were recorded long ago."""
     text = 'import a\nSEED = 3\ndef f(x, *, y=1.5):\n    "doc"\n    return [b"\\xff", None, ..., "\\ud800", -x ** y]\n'
     assert fingerprint(text) == "cbae3eee4c36b556ee8b73af26a3d4e7827f27f606102620f166dfdfb3ae2c91"
+
+
+def test_threads_parse_at_the_same_moment():
+    """Python 3.11 can't, where another thread goes on while garbage is collected; a night's workers would crash."""
+    text = "x = " + " + ".join(f"f({number}, [a, (b, {number})])" for number in range(300))
+
+    def wait(*_: object) -> None:
+        time.sleep(0.0001)
+
+    before = gc.get_threshold()
+    gc.callbacks.append(wait)
+    gc.set_threshold(200)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            trees = list(pool.map(parse, [text] * 20))
+    finally:
+        gc.callbacks.remove(wait)
+        gc.set_threshold(*before)
+    assert [len(tree.body) for tree in trees] == [1] * 20
 
 
 def test_constants_are_evaluated_as_far_as_they_can_be():

@@ -24,7 +24,7 @@ def planned(kit: Kit, **changes: object) -> Plan:
         plan = store.pending_plan()
         assert plan is not None
         store.close_plan(plan.plan, plan.created_utc, None)
-        plan = dataclasses.replace(plan, plan="f" * 12, kind="experiment", **changes)  # type: ignore[arg-type]
+        plan = dataclasses.replace(plan, **{"plan": "f" * 12, "kind": "experiment", **changes})  # type: ignore[arg-type]
         store.add_plan(plan)
     return plan
 
@@ -77,10 +77,7 @@ def test_a_commit_from_elsewhere_and_what_was_measured_before_carry_nothing_out(
 
 def test_a_replicate_that_was_planned_is_tied_to_its_run(kit: Kit):
     kit.measure()
-    with stored(kit) as store:
-        plan = store.pending_plan()
-    assert plan is not None
-    assert (plan.kind, plan.parent) == ("replicate", kit.head())
+    plan = planned(kit, kind="replicate", parent=kit.head())
     end = kit.json("replicate")
     with stored(kit) as store:
         run = store.run(str(end["run"]))

@@ -1,106 +1,138 @@
-"""One difference for one change, wherever it is shown: its verdicts' estimate, and the sum of them for a line."""
+"""One difference for one change, wherever it is shown: by all runs of today, against the best of the time."""
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
+from support.labkit import Kit, kit
 
+from research.core.paths import LabPaths
 from research.core.records import Decision, Estimate, Judged, Run, Verdict
-from research.report.data import Material, PageData, page_data
+from research.report.data import Candidate, Material, PageData, page_data
 from research.report.page import render
-from research.verdict.gains import against_baseline, apart, gains_of
-from research.verdict.recall import recall
+from research.report.text import interval
+from research.report.write import read_data
+from research.store.open import read_store
+from research.verdict.memory import against_baseline, recall
 from tests.support.histories import BRANCH, CONTRACT, name, run
+
+__all__ = ["kit"]
 
 NOW = "2026-03-02T06:00:00Z"
 
 
-def said(
-    of: Run, decision: Decision, incumbent: int, change: float | None = None, reach: float = 0.001, first: bool = False
-) -> Verdict:
-    """A verdict against a commit, with what it believes of the difference."""
-    gap = Estimate(change, change - reach, change + reach, 3) if change is not None else None
+def said(of: Run, decision: Decision, incumbent: int, change: float | None = None, first: bool = False) -> Verdict:
+    """A verdict against a commit, with the difference that was estimated when it fell."""
+    gap = Estimate(change, change - 0.001, change + 0.001, 3) if change is not None else None
     return Verdict(of.run, decision, "evidence", "so", NOW, first, name(incumbent), 0.9, None, gap)
 
 
-def again(of: Run, number: int, val_bpb: float) -> Run:
+def again(of: Run, number: int, val_bpb: float | None, seed: int = 43) -> Run:
     """Another run of a configuration."""
-    return run(number, of.parent, val_bpb, commit=of.commit, fingerprint=of.fingerprint, subject=of.subject, seed=43)
+    return run(number, of.parent, val_bpb, commit=of.commit, fingerprint=of.fingerprint, subject=of.subject, seed=seed)
+
+
+def judged(runs: Sequence[Run], verdicts: Sequence[Verdict]) -> list[Judged]:
+    """Runs with the last of their verdicts."""
+    order = {verdict.run: (place, verdict) for place, verdict in enumerate(verdicts, 1)}
+    return [Judged(one, order[one.run][1], order[one.run][0]) for one in runs]
 
 
 def page_of(runs: Sequence[Run], verdicts: Sequence[Verdict]) -> PageData:
     """What the page says of them."""
-    order = {verdict.run: (place, verdict) for place, verdict in enumerate(verdicts, 1)}
-    history = [Judged(one, order[one.run][1], order[one.run][0]) for one in runs]
-    return page_data(Material(history, verdicts, BRANCH, NOW))
+    return page_data(Material(judged(runs, verdicts), verdicts, BRANCH, NOW))
+
+
+def of(data: PageData, number: int) -> Candidate:
+    """A configuration of the page."""
+    return next(one for one in data.candidates if one.commit == name(number))
+
+
+def words_of(page: str) -> str:
+    """The text of a page."""
+    return " ".join(re.sub(r"<[^>]*>", " ", page).split())
 
 
 def test_a_lucky_change_has_one_gain_on_the_whole_page():
-    """Its one run lies 0.0100 below the baseline, of which its verdict credits 0.0062."""
+    """Its verdict credited 0.0051 of what its one run lies below the baseline; what is known today is shown."""
     base, lucky = run(0, val_bpb=0.99), run(1, name(0), 0.98)
-    data = page_of([base, lucky], [said(base, "keep", 9, first=True), said(lucky, "keep", 0, -0.0062, 0.004)])
+    data = page_of([base, lucky], [said(base, "keep", 9, first=True), said(lucky, "keep", 0, -0.0051)])
     (one,) = data.unconfirmed
+    assert one.gain is not None
     assert data.headline.gain == one.gain == one.against_baseline
-    assert data.emitters[0].earned_bpb == pytest.approx(0.0062)
-    assert [step.gain.mean for step in data.steps if step.gain] == [-0.0062]
+    assert -0.0105 < one.gain.mean < -0.007
+    assert data.emitters[0].earned_bpb == pytest.approx(-one.gain.mean)
+    assert [step.gain for step in data.steps if step.gain] == [one.gain]
     page = render(data)
-    assert page.count("−0.0062") >= 4
-    assert "−0.0100" not in page
-    words = re.sub(r"<[^>]*>", " ", page)
-    assert "val_bpb as measured: 0.9800 (once); the baseline 0.9900 (once)." in " ".join(words.split())
+    assert page.count(f"−{-one.gain.mean:.4f}") >= 4
+    assert "−0.0051" not in page.split('id="every-run"')[0]  # the rows below tell what each verdict said
+    assert "val_bpb as measured: 0.9800 (once); the baseline 0.9900 (once)." in words_of(page)
 
 
-def test_the_best_is_the_sum_of_its_steps():
-    runs = [run(0, val_bpb=0.99), run(1, name(0), 0.98), run(2, name(1), 0.97)]
-    verdicts = [
-        said(runs[0], "keep", 9, first=True),
-        said(runs[1], "keep", 0, -0.006),
-        said(runs[2], "keep", 1, -0.004),
-    ]
-    data = page_of(runs, verdicts)
-    gain = data.headline.gain
-    assert gain is not None
-    assert gain.mean == pytest.approx(-0.010)
-    assert gain.mean == pytest.approx(-sum(line.earned_bpb for line in data.emitters))
-    assert (gain.high - gain.low) / 2 == pytest.approx(math.hypot(0.001, 0.001))
-
-
-def test_a_sum_is_no_less_sure_than_its_two_ends():
+def test_the_best_against_the_baseline_is_the_sum_of_its_steps_and_surer_than_it():
     runs = [run(number, name(number - 1) if number else "", 0.99 - number / 100) for number in range(4)]
-    verdicts = [said(one, "keep", n - 1, -0.004, 0.05) if n else said(one, "keep", 9) for n, one in enumerate(runs)]
-    verdicts[0] = said(runs[0], "keep", 9, first=True)
-    history = [Judged(one, verdict, place) for place, (one, verdict) in enumerate(zip(runs, verdicts, strict=True), 1)]
-    memory = recall(history, BRANCH, CONTRACT)
-    tip, base = memory.known[name(3)], memory.known[name(0)]
-    gain, ends = against_baseline(tip, memory, gains_of(history, verdicts)), apart(tip.estimate, base.estimate)
+    verdicts = [said(one, "keep", n - 1 if n else 9, first=not n) for n, one in enumerate(runs)]
+    data = page_of(runs, verdicts)
+    gain, steps = data.headline.gain, [step.gain for step in data.steps if step.gain]
     assert gain is not None
-    assert ends is not None
-    assert gain.mean == pytest.approx(-0.012)
-    assert gain.high - gain.low == pytest.approx(ends.high - ends.low)
-    assert against_baseline(base, memory, gains_of(history, verdicts)) is None
+    assert len(steps) == 3
+    assert gain.mean == pytest.approx(sum(step.mean for step in steps), abs=0.0005)
+    assert gain.mean == pytest.approx(-sum(line.earned_bpb for line in data.emitters), abs=0.0005)
+    assert gain.high - gain.low < sum(step.high - step.low for step in steps)
+    memory = recall(judged(runs, verdicts), BRANCH, CONTRACT)
+    assert gain == against_baseline(memory, memory.known[name(3)])
+    assert against_baseline(memory, memory.known[name(0)]) is None
 
 
-def test_later_runs_of_a_step_count_and_what_is_no_step_does_not():
+def test_later_runs_of_a_step_count_and_it_stays_a_step_from_what_was_the_best_then():
     base, one, two = run(0, val_bpb=0.99), run(1, name(0), 0.98), run(2, name(1), 0.97)
-    second, third, crash = again(one, 3, 0.981), again(one, 4, 0.981), again(one, 5, 0.0)
-    runs = [base, one, second, two, third, crash]
-    verdicts = [
-        said(base, "keep", 9, first=True),
-        said(one, "replicate", 0, -0.006),
-        said(second, "keep", 0, -0.005),
-        said(again(one, 3, 0.981), "keep", 1, -0.0045),  # measured again while it stands, against what stood before
-        said(two, "keep", 1, -0.003),
-        said(third, "discard", 2, 0.009),  # against what came after it: no step that led to it
-        said(crash, "discard", 2),
-    ]
-    found = gains_of([Judged(each) for each in runs], verdicts)
-    assert {key: (gain.against, gain.change.mean) for key, gain in found.items()} == {
-        name(1): (name(0), -0.0045),
-        name(2): (name(1), -0.003),
-    }
+    verdicts = [said(base, "keep", 9, first=True), said(one, "keep", 0), said(two, "keep", 1)]
+    before = of(page_of([base, one, two], verdicts), 1)
+    later = [again(base, 3, 0.995), again(one, 4, 0.991), again(one, 5, None, seed=44)]
+    told = [said(later[0], "discard", 2), said(later[1], "discard", 2), said(later[2], "discard", 2)]
+    after = of(page_of([base, one, two, *later], [*verdicts, *told]), 1)
+    assert before.gain is not None
+    assert after.gain is not None
+    assert (before.seeds, after.seeds) == ((42,), (42, 43))
+    assert after.gain.n == before.gain.n + 2
+    assert after.gain.mean > before.gain.mean  # on the second seed it gained less than half of it
+    assert after.gain.mean < 0  # against the baseline, not against what came after it
+
+
+def test_the_page_says_on_which_seeds_a_change_was_compared():
+    base, one = run(0, val_bpb=0.99), run(1, name(0), 0.98)
+    runs = [base, one, again(base, 2, 0.995), again(one, 3, 0.985)]
+    verdicts = [said(base, "keep", 9, first=True), said(one, "replicate", 0), said(runs[2], "keep", 9)]
+    data = page_of(runs, [*verdicts, said(runs[3], "keep", 0)])
+    (sure,) = data.confirmed
+    assert sure.seeds == (42, 43)
+    assert sure.gain is not None
+    assert f"{interval(sure.gain, True)}"[:7] in render(data)
+    assert "on seeds 42 and 43" in words_of(render(data))
+
+
+def test_a_shared_seed_cancels():
+    """The seeds lie 0.02 apart; a change is the same 0.005 better on each."""
+    base, one = run(0, val_bpb=0.99), run(1, name(0), 0.985)
+    runs = [base, again(base, 2, 1.01), one, again(one, 3, 1.005)]
+    verdicts = [said(base, "keep", 9, first=True), said(runs[1], "keep", 9), said(one, "keep", 0)]
+    gain = of(page_of(runs, [*verdicts, said(runs[3], "keep", 0)]), 1).gain
+    assert gain is not None
+    assert gain.mean == pytest.approx(-0.005, abs=0.001)
+    assert gain.high < 0
+
+
+def test_the_audit_is_compared_on_the_seeds_that_both_ran_with():
+    base, one = run(0, val_bpb=0.99, audit_bpb=1.0), run(1, name(0), 0.98, audit_bpb=1.09, seed=43)
+    verdicts = [said(base, "keep", 9, first=True), said(one, "keep", 0)]
+    assert of(page_of([base, one], verdicts), 1).audit is None
+    more = run(2, "", 0.995, audit_bpb=1.1, seed=43, commit=base.commit, fingerprint=base.fingerprint)
+    told = of(page_of([base, one, more], [*verdicts, said(more, "discard", 1)]), 1).audit
+    assert told is not None
+    assert (told.mean, told.n) == (pytest.approx(-0.01), 1)
 
 
 @pytest.mark.parametrize(("score", "said_so"), [(0.9899, False), (0.9901, True)])
@@ -109,3 +141,25 @@ def test_that_nothing_was_better_is_said_where_it_is_true(score: float, said_so:
     page = render(page_of([base, one], [said(base, "keep", 9, first=True), said(one, "discard", 0, 0.0001)]))
     assert ("Nothing beat the best so far, not even for a moment." in page) == said_so
     assert ("Run #2 scored better than the best of the time" in page) == (not said_so)
+
+
+def test_review_summary_page_and_watch_say_one_gain_and_its_seeds(kit: Kit):
+    kit.run()
+    kit.commit("exp: lower it", val=0.98)
+    kit.run()
+    kit.research("replicate", "HEAD~1", "--seed", "43")
+    kit.research("replicate", "HEAD", "--seed", "43")
+    with read_store(LabPaths(Path(kit.root))) as store:
+        data = read_data(store, LabPaths(Path(kit.root)), NOW)
+    gain = data.headline.gain
+    assert gain is not None
+    (one,) = [c for c in data.candidates if c.title == "lower it"]
+    assert (one.gain, one.seeds) == (gain, (42, 43))
+    watch = kit.json("watch")
+    assert watch["gain"]["mean"] == gain.mean  # type: ignore[index]
+    assert watch["verdicts"][0]["seeds"] == [42, 43]  # type: ignore[index]
+    assert "#4 compared on seeds 42 and 43" in kit.research("watch", "--once").out
+    review = kit.research("last-review").out
+    assert f"{gain.mean:+.6f} [{gain.low:+.6f}, {gain.high:+.6f}] (n=4), compared on seeds 42 and 43" in review
+    assert f"{gain.mean:+.6f} [{gain.low:+.6f}, {gain.high:+.6f}]" in kit.research("summary").out
+    assert "on seeds 42 and 43" in words_of(render(data))

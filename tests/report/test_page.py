@@ -15,7 +15,7 @@ import pytest
 from support.labkit import Kit, kit
 
 from research.agents.night.state import Limits, NightState
-from research.core.records import Estimate, Outcome, Run
+from research.core.records import Outcome, Run
 from research.report.data import PageData
 from research.report.diffs import bounded
 from research.report.page import render
@@ -23,7 +23,6 @@ from research.report.usage import cost_of, utilisation, wall_seconds
 from research.report.write import NoRuns, choose_branch, page_path, read_data, write_page
 from research.store.imports import import_path
 from research.store.open import open_store, read_store
-from research.verdict.gains import apart
 from tests.support.fabricate import make_lab, make_places
 
 __all__ = ["kit"]
@@ -251,13 +250,6 @@ def test_the_cost_says_where_it_comes_from():
     assert cost_of([run(None), run(None, "infrastructure")], night) == (2.5, "at $2.5 an hour")
     assert cost_of([run(4.0), run(None)], night) == (6.5, "as the backend says and at $2.5 an hour")
     assert cost_of([run(4.0), run(None)], None) == (4.0, "as the backend says")
-
-
-def test_spreads_add_up_in_a_difference():
-    gap = apart(Estimate(0.98, 0.977, 0.983, 2), Estimate(0.99, 0.986, 0.994, 1))
-    assert gap is not None
-    assert (gap.mean, gap.low, gap.high, gap.n) == pytest.approx((-0.01, -0.015, -0.005, 3))
-    assert apart(None, gap) is None
 
 
 def test_the_branch_that_is_shown(tmp_path: Path):

@@ -117,6 +117,7 @@ def test_a_run_in_flight_on_a_small_terminal(tmp_path: Path):
     lock = fly(places, HEAD + "".join(step(n, n / 2, 3 + 6 / n) for n in range(1, 84)))
     lines = picture(places)
     lock.release()
+    assert any(line.startswith("latest verdicts  #60 compared on seed") for line in lines)
     assert len(lines) <= 24
     assert all(len(line) <= 80 for line in lines)
     text = "\n".join(lines)

@@ -11,9 +11,13 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from support.labkit import CHECKOUT, CONTRACT, Kit, Result, kit, wait_for
+
+from research.core.paths import LabPaths
+from research.store.open import read_store
 
 __all__ = ["kit"]
 
@@ -213,6 +217,8 @@ def test_works_with_a_bare_python_from_a_subdirectory(kit: Kit):
         cwd=below, env=kit.environment, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    assert kit.ledger()[0][:2] == [kit.head()[:7], "0.990000"]
+    assert kit.research("summary").code == 0  # judges it
     assert kit.ledger()[0][3] == "keep"
 
 
@@ -283,3 +289,51 @@ def test_overhead_is_small(kit: Kit):
     began = time.monotonic()
     assert kit.run().code == 0
     assert time.monotonic() - began < 5  # the benchmark script measures; this catches a sleep that was left in
+
+
+# A bare Python ---------------------------------------------------------------------------------------------------
+
+
+def by_bare_python(kit: Kit, checkout: Path) -> Result:
+    """Runs train.py by the runner of a checkout, with a Python that has no package."""
+    command = [sys.executable, "-S", str(checkout / "scripts" / "run_experiment.py"), "--", "uv", "run", "train.py"]
+    done = subprocess.run(command, cwd=kit.root, env=kit.environment, capture_output=True, text=True, timeout=60)
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout of this project without a .venv."""
+    place = tmp_path / "checkout"
+    for part in ("research", "scripts"):
+        shutil.copytree(CHECKOUT / part, place / part, ignore=shutil.ignore_patterns("__pycache__"))
+    return place
+
+
+def test_a_bare_python_records_and_the_next_command_judges(kit: Kit, checkout: Path):
+    """Without numpy and without .venv nothing is lost: the run is on record, and every line says what comes next."""
+    done = by_bare_python(kit, checkout)
+    assert done.code == 0
+    assert (done.end["outcome"], done.end["recorded"]) == ("scored", True)
+    assert "is recorded, not judged yet (numpy is missing here): uv run research summary" in done.err
+    with read_store(LabPaths(kit.root)) as store:
+        (run,) = store.runs()
+        assert store.verdict(run.run) is None
+    baseline = kit.json("summary")["baseline"]
+    assert isinstance(baseline, dict)
+    assert baseline["mean"] == pytest.approx(0.99)
+    with read_store(LabPaths(kit.root)) as store:
+        verdict = store.verdict(run.run)
+    assert verdict is not None
+    assert (verdict.decision, verdict.baseline) == ("keep", True)
+    assert kit.ledger()[0][3] == "keep"
+
+
+def test_a_bare_python_gives_way_to_the_one_in_venv(kit: Kit, checkout: Path):
+    own = checkout / ".venv" / "bin" / "python"
+    own.parent.mkdir(parents=True)
+    own.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    own.chmod(0o755)
+    done = by_bare_python(kit, checkout)
+    assert done.end["outcome"] == "scored"
+    assert "keep (evidence): the baseline" in done.err

@@ -1,14 +1,15 @@
-"""The seven emitters: when each can work, and that its brief is short, made of facts, and safe to read."""
+"""The emitters: when each can work, and that its brief is short, made of facts, and safe to read."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from research.core.records import Plan
 from research.search import planner
-from research.search.emitters import EMITTERS, FREE
+from research.search.emitters import EMITTERS, FREE, Emitter, registry
 from research.search.emitters.text import quoted
 from research.search.policies.base import EMITTERS as ORDERED
 from tests.support.purenight import PureNight
@@ -31,8 +32,11 @@ def night() -> PureNight:
     return night
 
 
-def test_the_seven_are_those_that_policies_order():
-    assert tuple(EMITTERS) == ORDERED
+def test_the_registry_is_what_policies_order_and_names_the_files_that_define_an_emitter():
+    folder = Path(registry.__file__).parent
+    defined = {file.stem for file in folder.glob("*.py") if "\nEMITTER = " in file.read_text()}
+    assert tuple(EMITTERS) == ORDERED == registry.NAMES
+    assert {emitter.name for emitter in EMITTERS.values()} == set(EMITTERS) == defined
 
 
 def test_without_a_measurement_nobody_is_ready():
@@ -86,3 +90,13 @@ def test_text_of_others_is_one_bounded_quoted_line(night: PureNight):
     text = EMITTERS["local_tuner"].brief(Plan("p", "", "local_tuner", None, None, "experiment", "Why."), memory)
     assert not any(line.startswith("Do: push") for line in text.splitlines())
     assert sum(line.startswith("Do:") for line in text.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "category", "covered"),
+    [("WARMDOWN", "optimizer", True), ("FINAL_LR", "optimizer", False), ("WARMDOWN", "batch", False)],
+)
+def test_an_emitter_covers_the_names_and_kinds_that_it_declares(name: str, category: str, covered: bool):
+    emitter = Emitter("e", "p", "o", "flat", categories=("optimizer",), words=("warmup", "warmdown"))
+    assert emitter.covers(name, category) == covered
+    assert FREE.covers(name, category)

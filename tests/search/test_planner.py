@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
 
-from research.core.records import Plan
-from research.core.settings import SETTINGS
+from research.core.records import RUN_SEED, Plan
 from research.search import planner
 from research.search.observation import configuration
-from research.verdict.recall import recall
+from research.verdict.memory import recall
 from tests.support import histories
 from tests.support.histories import night as made_up
 from tests.support.purenight import BRANCH, CONTRACT, PureNight
@@ -63,10 +63,11 @@ def test_results_hold_every_run_with_its_configuration(night: PureNight):
     results = planner.results_of(night.history)
     assert [result.index for result, _ in results] == [0, 1, 2]
     first, again, third = (result for result, _ in results)
-    assert (first.id, first.parent_id, first.replicate_of) == (night.first, None, None)
-    assert again.replicate_of == night.first
-    assert again.id != night.first
-    assert (third.parent_id, third.emitter) == (night.first, "local_tuner")
+    base = night.history[0].run.fingerprint
+    assert (first.id, first.parent_id, first.replicate_of, first.seed) == (base, None, None, 42)
+    assert (again.replicate_of, again.seed) == (base, 43)
+    assert again.id != base
+    assert (third.parent_id, third.emitter) == (base, "local_tuner")
     assert third.delta == {"MATRIX_LR": "0.03 -> 0.02"}
 
 
@@ -86,11 +87,12 @@ def test_the_same_history_and_seed_give_the_same_plan(night: PureNight):
 
 
 def test_orders_become_commits(monkeypatch, night: PureNight):
-    target = night.history[-1].run.commit
+    latest = night.history[-1].run
+    target, commit = latest.fingerprint, latest.commit
     plan, _ = plan_with(monkeypatch, night, ("replicate", None, target))
-    assert (plan.kind, plan.parent) == ("replicate", target)
+    assert (plan.kind, plan.parent) == ("replicate", commit)
     plan, _ = plan_with(monkeypatch, night, ("local_tuner", "optimizer", target))
-    assert (plan.kind, plan.parent, plan.emitter, plan.category) == ("experiment", target, "local_tuner", "optimizer")
+    assert (plan.kind, plan.parent, plan.emitter, plan.category) == ("experiment", commit, "local_tuner", "optimizer")
     plan, _ = plan_with(monkeypatch, night, (None, None, None))
     incumbent = night.memory().incumbent
     assert incumbent is not None
@@ -104,7 +106,7 @@ def test_an_emitter_that_cannot_work_gives_way_and_the_reason_says_so(monkeypatc
 
 
 def test_a_replicate_that_is_running_is_not_planned_again(monkeypatch, night: PureNight):
-    target = night.history[-1].run.commit
+    target = night.history[-1].run.fingerprint
     first, _ = plan_with(monkeypatch, night, ("replicate", None, target))
     second, _ = plan_with(monkeypatch, night, ("replicate", None, target), (first,))
     assert second.kind == "experiment"
@@ -124,19 +126,38 @@ def test_what_was_not_believed_is_no_baseline(night: PureNight):
     assert [result.id for result, _ in results] == [result.id for result, _ in planner.results_of(night.history)]
 
 
-def test_a_long_history_is_planned_from_what_a_plan_can_turn_on():
+def test_a_plan_names_the_seed_of_its_run(monkeypatch, night: PureNight):
+    plan = planner.plan_for(night.history, BRANCH, CONTRACT, 4, NOW)
+    incumbent = night.memory().incumbent
+    assert incumbent is not None
+    assert plan.kind == "experiment"
+    assert int(plan.details[RUN_SEED]) in night.memory().belief.seeds(incumbent.key)
+    plan, _ = plan_with(monkeypatch, night, (None, None, None))
+    assert RUN_SEED not in plan.details  # a policy that knows no seeds
+
+
+def test_the_policy_plans_with_the_posterior_of_the_memory(monkeypatch, night: PureNight):
+    used = []
+
+    class Asking(Scripted):
+        def use(self, belief) -> None:
+            used.append(belief)
+
+    monkeypatch.setattr(planner, "make_policy", lambda name, seed: Asking((None, None, None)))
+    memory = night.memory()
+    planner.plan_with(memory, night.history, 0, NOW)
+    assert used == [memory.belief]
+
+
+def test_a_long_history_is_planned_in_little_time():
     history = made_up(1200)
-    memory, results = recall(history, histories.BRANCH), planner.results_of(history)
-    reach = planner.within_reach(results, memory)
-    assert len(reach) < 700
-    assert reach[0] == results[0]
-    assert list(reach[-SETTINGS.replay_runs :]) == results[-SETTINGS.replay_runs :]
-    runs = [sum(configuration(result) == results[0][0].id for result, _ in some) for some in (reach, results)]
-    assert runs[0] == runs[1]
-    assert memory.incumbent is not None
-    assert memory.incumbent.commit in {configuration(result) for result, _ in reach}
-    short = planner.results_of(made_up(SETTINGS.replay_runs))
-    assert planner.within_reach(short, memory) == short
+    began = time.process_time()
+    memory = recall(history, histories.BRANCH)
+    plan = planner.plan_with(memory, history, 0, NOW)
+    assert time.process_time() - began < 5.0  # some tenths of a second on a free core
+    assert plan.kind in ("experiment", "replicate")
+    results = planner.results_of(history)
+    assert {configuration(result) for result, _ in results if result.val_bpb is not None} == {*memory.belief.configs}
 
 
 def test_a_replicate_that_crashed_leaves_what_was_decided_before():

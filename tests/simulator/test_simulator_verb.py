@@ -8,7 +8,7 @@ import pytest
 
 from research.cli.main import run
 
-SMALL = ["simulate", "--policies", "greedy,free", "--landscapes", "2", "--runs", "6", "--workers", "1"]
+SMALL = ["simulate", "--policies", "greedy,random", "--landscapes", "2", "--runs", "6", "--workers", "1"]
 
 
 def test_rows_for_scripts_and_a_chart(capsys, tmp_path):
@@ -16,8 +16,8 @@ def test_rows_for_scripts_and_a_chart(capsys, tmp_path):
     assert run([*SMALL, "--chart", str(chart), "--json"]) == 0
     data = json.loads(capsys.readouterr().out)
     assert next(iter(data)) == "schema"
-    assert [row["policy"] for row in data["rows"]] == ["greedy", "free"]
-    assert data["rows"][0]["gain_over_first"]["mean"] == 0
+    assert [row["policy"] for row in data["rows"]] == ["greedy", "random"]
+    assert data["rows"][0]["gain_difference"]["mean"] == 0
     assert {"mean", "low", "high", "n"} == set(data["rows"][1]["shipped_bpb"])
     assert chart.read_text().startswith("<svg")
 
@@ -25,6 +25,22 @@ def test_rows_for_scripts_and_a_chart(capsys, tmp_path):
 def test_a_table_for_people(capsys):
     assert run(SMALL) == 0
     assert capsys.readouterr().out.startswith("policy")
+
+
+def test_the_policy_to_compare_with_is_played_too(capsys):
+    assert run([*SMALL[:2], "random", *SMALL[3:], "--json"]) == 0
+    assert [row["policy"] for row in json.loads(capsys.readouterr().out)["rows"]] == ["greedy", "random"]
+    assert run([*SMALL[:2], "random", *SMALL[3:], "--against", "random"]) == 0
+    assert "to random" in capsys.readouterr().out
+
+
+def test_the_noise_can_be_said(capsys):
+    noise = ["--sigma", "0.001", "--seed-sd", "0.004", "--interaction-sd", "0"]
+    assert run([*SMALL, *noise, "--json"]) == 0
+    families = json.loads(capsys.readouterr().out)["families"]
+    assert {tuple(family["noise"].values()) for family in families} == {(0.001, 0.004, 0.0)}
+    assert run([*SMALL, "--families", "far-seeds,one-seed"]) == 0
+    assert "seed sd 0 to 0.003" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("wrong", [["--policies", "nobody"], ["--families", "nowhere"], ["--policies", ","]])

@@ -10,19 +10,18 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from hashlib import sha1, sha256
 from pathlib import Path
+from statistics import NormalDist, fmean
 
 from research.core.clock import utc
 from research.core.paths import LabPaths
-from research.core.records import Decision, Failure, Metrics, Plan, Run, Verdict
+from research.core.records import Decision, Estimate, Failure, Metrics, Plan, Run, Verdict
 from research.store.db import Store
 from research.store.open import open_store
-from research.verdict.evidence import Evidence
-from research.verdict.noise import Prior
 
 BRANCH, CONTRACT = "autoresearch/made-up", "official-0123456789ab"
 NOISE = 0.0005
-BELIEVED = Prior(0.0007, 2.0)
-"""What is believed of the noise at first: fixed here, so that the same history is made whatever the settings say."""
+ASSUMED_SD = 0.0007
+"""What these labs' simple rule takes one run's noise for: fixed, so that no setting changes the history."""
 EMITTERS = ("local_tuner", "architect", "simplifier", "recombine", "wild_card", None)
 CATEGORIES = ("optimizer", "architecture", "attention", "batch", "normalization", "simplification")
 NAMES = ("MATRIX_LR", "WARMDOWN", "DEPTH", "WINDOW", "ROPE_BASE", "EMBEDDING_WD", "SOFTCAP", "TOTAL_BATCH_SIZE")
@@ -35,6 +34,45 @@ BASE = "".join(f"{name} = {number}\n" for number, name in enumerate(NAMES)) + "#
 BEGIN = datetime(2026, 3, 1, 22, 0, 0, tzinfo=timezone.utc)
 
 
+class Scores:
+    """The scores of every configuration, weighed by their plain means."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, list[float]] = {}
+
+    def __contains__(self, commit: str) -> bool:
+        return commit in self._of
+
+    def add(self, commit: str, val_bpb: float) -> None:
+        """Add a score."""
+        self._of.setdefault(commit, []).append(val_bpb)
+
+    def n(self, commit: str) -> int:
+        """Return how many scores a configuration has."""
+        return len(self._of.get(commit, ()))
+
+    def estimate(self, commit: str) -> Estimate:
+        """Return a configuration's mean."""
+        return self._around(fmean(self._of[commit]), self._variance(commit), self.n(commit))
+
+    def difference(self, commit: str, other: str) -> Estimate:
+        """Return a configuration's mean minus another's."""
+        mean = fmean(self._of[commit]) - fmean(self._of[other])
+        return self._around(mean, self._variance(commit) + self._variance(other), self.n(commit) + self.n(other))
+
+    def p_better(self, commit: str, other: str) -> float:
+        """Return P(a configuration is better than another)."""
+        sd = (self._variance(commit) + self._variance(other)) ** 0.5
+        return NormalDist(fmean(self._of[commit]) - fmean(self._of[other]), sd).cdf(0.0)
+
+    def _variance(self, commit: str) -> float:
+        return ASSUMED_SD**2 / self.n(commit)
+
+    def _around(self, mean: float, variance: float, n: int) -> Estimate:
+        reach = 1.96 * variance**0.5
+        return Estimate(mean, mean - reach, mean + reach, n)
+
+
 @dataclass
 class MadeUp:
     """A store being filled: the true values behind it, and what a simple rule decides."""
@@ -43,7 +81,7 @@ class MadeUp:
     paths: LabPaths
     chance: random.Random
     now: datetime = BEGIN
-    evidence: Evidence = field(default_factory=lambda: Evidence(BELIEVED))
+    scores: Scores = field(default_factory=Scores)
     truth: dict[str, float] = field(default_factory=dict)
     source: dict[str, str] = field(default_factory=dict)
     about: dict[str, tuple[str, str | None, str, dict[str, str]]] = field(default_factory=dict)
@@ -86,7 +124,7 @@ class MadeUp:
         subject, emitter, category, delta = self.about[commit]
         begun = self.now + timedelta(seconds=self.chance.randrange(5, 60))
         self.now = begun + timedelta(seconds=self.chance.randrange(20, 60) if fails else 335)
-        seed = 42 + self.evidence.n(commit)
+        seed = 42 + self.scores.n(commit)
         name = f"{begun:%Y%m%d-%H%M%S}-{commit[:7]}-{self.chance.randrange(65536):04x}"
         score = None if fails else round(self.truth[commit] + self.chance.gauss(0, NOISE), 6)
         start = Run(
@@ -118,13 +156,13 @@ class MadeUp:
         """Keep what is surely better, measure again what may be, discard the rest."""
         if run.val_bpb is None:
             return self.say(run, "discard", "no score")
-        self.evidence.add(run.commit, run.val_bpb)
+        self.scores.add(run.commit, run.val_bpb)
         if not self.tip:
             self.tip = run.commit
             return self.say(run, "keep", "baseline", baseline=True)
         if run.commit == self.tip:
             return self.say(run, "keep", "a replicate of what stands")
-        p, n = self.evidence.p_better(run.commit, self.tip), self.evidence.n(run.commit)
+        p, n = self.scores.p_better(run.commit, self.tip), self.scores.n(run.commit)
         if (p > 0.95 and n > 1) or p > 0.995:
             self.say(run, "keep", f"P(better) = {p:.3f} with n = {n}", p)
             self.tip = run.commit
@@ -137,10 +175,10 @@ class MadeUp:
 
     def say(self, run: Run, decision: Decision, why: str, p: float | None = None, baseline: bool = False) -> None:
         """Stores a verdict."""
-        known = run.commit in self.evidence and run.val_bpb is not None
-        estimate = self.evidence.estimate(run.commit) if known else None
+        known = run.commit in self.scores and run.val_bpb is not None
+        estimate = self.scores.estimate(run.commit) if known else None
         other = known and self.tip and run.commit != self.tip
-        difference = self.evidence.difference(run.commit, self.tip) if other else None
+        difference = self.scores.difference(run.commit, self.tip) if other else None
         at = utc(self.now)
         self.store.add_verdict(
             Verdict(run.run, decision, "made-up", why, at, baseline, self.tip, p, estimate, difference, {}, "", at)

@@ -84,7 +84,7 @@ def night(runs: int, seed: int = 0, sd: float = 0.0007, gain_share: float = 0.06
         if number > 4 and rng.random() < 0.15:
             old = rng.choice([item.run for item in found[-8:] if item.run.val_bpb] or [first])
             value = true[old.commit] + rng.gauss(0, sd)
-            again = {"run": f"r{number}", "folder": f"r{number}", "seed": number, "val_bpb": value}
+            again = {"run": f"r{number}", "folder": f"r{number}", "seed": 42 + number % 3, "val_bpb": value}
             repeat = dataclasses.replace(old, **again, started_utc=at(number), finished_utc=at(number))
             found.append(judged(repeat, number + 1, "keep" if old.commit == tip.commit else "discard"))
             continue

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
+from research.core.contract import DEFAULT_SEED
 from research.core.records import Decision, Failure, Judged, Run, Verdict
-from research.verdict import by_evidence, lineage
+from research.verdict import lineage
+from research.verdict.comparison import Comparison, compare
 from research.verdict.consequences import consequences
+from research.verdict.judge import judge as by_evidence
 
 NOW = "2026-01-02T03:04:05Z"
 CRASH = Failure("shape", "RuntimeError: sizes differ", "RuntimeError: sizes differ")
 PROBE = Failure("probe", "probe", "a probe of the score failed")
+SEED_43 = 0.004
+"""How much lower seed 43 scores than seed 42, in bpb: as on two GPUs in nights of 60 s."""
 
 
 class Night:
@@ -19,31 +24,43 @@ class Night:
 
     Args:
         judge: The rule.
+
+    Attributes:
+        history: The judged runs.
+        cases: What each run was compared with when it was judged.
     """
 
-    def __init__(self, judge: Callable[[Run, Sequence[Judged], str], Verdict] = by_evidence) -> None:
+    def __init__(self, judge: Callable[[Comparison, str], Verdict] = by_evidence) -> None:
         self.judge = judge
         self.history: list[Judged] = []
+        self.cases: list[Comparison] = []
         self.order = 0
 
     def run(self, commit: str, val_bpb: float | None, parent: str = "", **more: object) -> Verdict:
-        """Judges one run; None is a crash."""
+        """Judge one run; None is a crash. Each run of a commit takes the next seed, from 42, if none is named."""
+        earlier = sum(item.run.commit == commit for item in self.history)
         run = Run(
             run=f"r{len(self.history)}", folder="", origin="runner", branch="b", commit=commit, started_utc=NOW,
-            parent=parent, contract="pocket-0", outcome="scored" if val_bpb else "crash", val_bpb=val_bpb,
+            parent=parent, contract="official-0", outcome="scored" if val_bpb else "crash", val_bpb=val_bpb,
             fingerprint=commit, subject=f"exp: {commit}", failure=None if val_bpb else CRASH, peak_vram_mb=2048.0,
+            seed=DEFAULT_SEED + earlier,
         )  # fmt: skip
-        run = replace(run, **more)  # type: ignore[arg-type]
-        before = list(self.history)
-        verdict = self.judge(run, before, NOW)
+        case = compare(replace(run, **more), self.history)  # type: ignore[arg-type]
+        verdict = self.judge(case, NOW)
         self.order += 1
-        self.history.append(Judged(run, verdict, self.order))
-        for other in consequences(run, verdict, before):
+        self.history.append(Judged(case.run, verdict, self.order))
+        self.cases.append(case)
+        for other in consequences(case, verdict):
             self.overrule(other)
         return verdict
 
+    def both(self, commit: str, val_bpb: float, parent: str = "", **more: object) -> Verdict:
+        """Judge a run on seed 42 and one on seed 43, which scores lower for every configuration."""
+        self.run(commit, val_bpb, parent, seed=DEFAULT_SEED, **more)
+        return self.run(commit, val_bpb - SEED_43, parent, seed=DEFAULT_SEED + 1, **more)
+
     def overrule(self, verdict: Verdict) -> None:
-        """Puts a later verdict on an earlier run."""
+        """Put a later verdict on an earlier run."""
         place = next(n for n, item in enumerate(self.history) if item.run.run == verdict.run)
         item = self.history[place]
         assert item.verdict is not None
@@ -52,16 +69,16 @@ class Night:
         self.history[place] = Judged(item.run, verdict, self.order, earlier)
 
     def person(self, place: int, decision: Decision) -> None:
-        """A person's word on a run."""
+        """Let a person decide about a run."""
         known = self.history[place].verdict
         assert known is not None
         self.overrule(replace(known, decision=decision, rule="person"))
 
     def decisions(self) -> list[str]:
-        """What holds for each run."""
+        """Return what holds for each run."""
         return [item.verdict.decision for item in self.history if item.verdict]
 
     def tip(self) -> str:
-        """Where the branch stands."""
-        standing = lineage.incumbent(self.history)
-        return standing.commit if standing else ""
+        """Return the commit that the branch is on."""
+        incumbent = lineage.incumbent(self.history)
+        return incumbent.commit if incumbent else ""

@@ -13,10 +13,13 @@ from research.agents.builtin import NothingToPropose, Proposal, propose
 from research.agents.builtin.source import Source
 from research.code import diff
 from research.code.fingerprint import fingerprint
+from research.core.contract import DEFAULT_SEED
 from research.core.records import Failure, Judged, Metrics, Plan, Run
 from research.search import planner
-from research.verdict import by_evidence
-from research.verdict.recall import Memory, recall
+from research.verdict.comparison import compare
+from research.verdict.judge import judge as by_evidence
+from research.verdict.memory import recall
+from research.verdict.models import Memory
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = ROOT / "train.py"
@@ -91,7 +94,7 @@ class PureNight:
             parent=parent,
             subject=subject,
             emitter=emitter,
-            seed=42 + number,
+            seed=self.seed_of(commit, plan),
             fingerprint=fingerprint(text),
             contract=CONTRACT,
             finished_utc=self.now(),
@@ -110,9 +113,16 @@ class PureNight:
             score = self.true_bpb(text) + self.random.gauss(0, self.noise)
             metrics = Metrics(score, 30.0, 40.0, 900.0, 0.0, 1.0, 400, 2.4, 4)
             run = replace(run, outcome="scored", exit_code=0, val_bpb=score, metrics=metrics)
-        verdict = by_evidence(replace(run, contract=CONTRACT), self.history, run.finished_utc or started)
+        case = compare(replace(run, contract=CONTRACT), self.history)
+        verdict = by_evidence(case, run.finished_utc or started)
         self.history.append(Judged(run, verdict, number + 1))
         return self.history[-1]
+
+    def seed_of(self, commit: str, plan: Plan | None) -> int:
+        """Return the seed that the plan names, else the next one of the commit."""
+        if plan and planner.RUN_SEED in plan.details:
+            return int(plan.details[planner.RUN_SEED])
+        return DEFAULT_SEED + sum(item.run.commit == commit for item in self.history)
 
     def plan(self, attempt: int = 0) -> Plan:
         """The next plan."""

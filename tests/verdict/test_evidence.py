@@ -1,109 +1,107 @@
-"""What runs say about configurations: more with every run, whatever the order, and never less for agreeing."""
+"""From records to scores: what counts, which configuration it is of, and under which condition it ran."""
 
 from __future__ import annotations
 
-import math
+import json
+from dataclasses import replace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from research.verdict.evidence import Evidence
-from research.verdict.noise import PRIOR, fit
-
-SCORES = st.floats(0.5, 3.0)
-RUNS = st.lists(st.tuples(st.sampled_from("abcd"), SCORES), min_size=1, max_size=20)
-
-
-def evidence(runs: list[tuple[str, float]]) -> Evidence:
-    """The evidence of some runs."""
-    found = Evidence()
-    for config, value in runs:
-        found.add(config, value)
-    return found
+from research.core.records import Run
+from research.verdict.evidence import (
+    INITIAL_VALUES,
+    Keys,
+    belief_of_history,
+    is_evidence,
+    prior_of,
+    scores_of,
+)
+from research.verdict.variances import OFFICIAL, POCKET
+from tests.support import histories
+from tests.support.histories import name, run
 
 
-def test_one_run_each():
-    known = evidence([("a", 1.0), ("b", 0.99)])
-    assert (known.n("a"), known.mean("b"), known.values("b"), known.n("c"), known.values("c")) == (
-        1,
-        0.99,
-        (0.99,),
-        0,
-        (),
-    )
-    assert known.posterior("a").sd == PRIOR.sd
-    gap = known.difference("b", "a")
-    assert gap.mean == pytest.approx(-0.01)
-    assert gap.n == 2
-    assert gap.low < gap.mean < gap.high < 0
-    assert known.p_better("b", "a") > 0.99
-    assert known.p_better("b", "a") + known.p_better("a", "b") == pytest.approx(1.0)
-    assert known.p_better("a", "a") == 0.5
-    assert ("a" in known, "c" in known, len(known), list(known)) == (True, False, 2, ["a", "b"])
+def conditions(*runs: Run) -> list[tuple[object, int, str, str]]:
+    return [(one.config, *one.condition) for one in scores_of(runs, Keys(runs))]
 
 
-def test_what_was_not_run_is_known_by_a_prior_alone():
-    known = evidence([("a", 1.0)])
-    with pytest.raises(KeyError):
-        known.posterior("b")
-    assert known.posterior("b", 0.9, 0.1) == type(known.posterior("a"))(0.9, 0.1, 0)
+def with_values(of: Run, **hashes: str) -> Run:
+    return replace(of, facts={**of.facts, INITIAL_VALUES: json.dumps(hashes)})
 
 
-def test_a_margin_asks_for_more():
-    known = evidence([("a", 1.0), ("b", 0.999)])
-    ps = [known.p_better("b", "a", margin=margin) for margin in (-0.001, 0.0, 0.001, 0.002)]
-    assert ps == sorted(ps, reverse=True)
-    assert ps[2] == pytest.approx(0.5)
+@pytest.mark.parametrize(
+    "more",
+    [{"outcome": "crash", "val_bpb": None}, {"suspect": ("the log says 0.6",)}, {"origin": "import"},
+     {"outcome": "timeout"}],
+)  # fmt: skip
+def test_what_is_no_evidence(more: dict[str, object]):
+    good = run(0)
+    bad = replace(run(1, name(0), 0.5), **more)  # type: ignore[arg-type]
+    assert is_evidence(good)
+    assert not is_evidence(bad)
+    assert [one.config for one in scores_of([good, bad], Keys([good, bad]))] == [name(0)]
 
 
-def test_a_prior_of_effects_shrinks():
-    known = evidence([("a", 1.0), ("b", 0.99)])
-    flat, narrow = known.difference("b", "a"), known.difference("b", "a", 0.0, 0.001)
-    assert flat.mean < narrow.mean < 0
-    assert narrow.high - narrow.low < flat.high - flat.low
-    assert known.posterior("b", 1.0, 0.0001).mean == pytest.approx(1.0, abs=0.001)
+def test_two_commits_that_do_the_same_are_one_configuration():
+    first = run(0)
+    second = replace(run(1, name(0), 0.991), fingerprint=first.fingerprint)
+    child = run(2, name(1), 0.985)
+    scores = scores_of([first, second, child], Keys([first, second, child]))
+    assert [one.config for one in scores] == [name(0), name(0), name(2)]
+    assert [one.parent for one in scores] == [None, None, name(0)]  # none is its own parent
 
 
-@given(RUNS)
-def test_it_is_what_all_runs_say_at_once(runs: list[tuple[str, float]]):
-    known = evidence(runs)
-    groups = [[value for config, value in runs if config == name] for name in "abcd"]
-    assert known.noise().sd == pytest.approx(fit(groups).sd)
-    assert (known.noise().n, known.noise().groups) == (fit(groups).n, fit(groups).groups)
-    for name, group in zip("abcd", groups, strict=True):
-        assert known.n(name) == len(group)
-        if group:
-            assert known.mean(name) == pytest.approx(sum(group) / len(group))
+def test_a_commit_without_a_fingerprint_is_named_by_itself_or_by_another_run_of_it():
+    bare = replace(run(1), fingerprint="")
+    assert Keys([bare]).of(bare) == name(1)
+    known = replace(bare, run="r2", fingerprint="f")
+    assert Keys([bare, known]).of(bare) == "f"
+    assert Keys([]).of(replace(bare, commit="")) == "r1"
 
 
-@given(RUNS, st.randoms(use_true_random=False))
-def test_order_means_nothing(runs: list[tuple[str, float]], random):
-    mixed = list(runs)
-    random.shuffle(mixed)
-    one, other = evidence(runs), evidence(mixed)
-    assert set(one) == set(other)
-    assert one.noise().sd == pytest.approx(other.noise().sd)
-    for config in one:
-        assert one.estimate(config).mean == pytest.approx(other.estimate(config).mean)
-        assert one.estimate(config).high == pytest.approx(other.estimate(config).high)
+def test_a_machine_is_named_where_there_are_several():
+    one, two = (replace(run(n), device="NVIDIA H100", facts={"machine": f"m{n}"}) for n in (0, 1))
+    assert [machine for _, _, machine, _ in conditions(one, one)] == ["", ""]
+    assert [machine for _, _, machine, _ in conditions(one, two)] == ["m0", "m1"]
+    cards = [replace(run(n), facts={"gpu_uuid": f"card{n}"}) for n in (0, 1)]
+    assert [machine for _, _, machine, _ in conditions(*cards)] == ["card0", "card1"]
 
 
-@given(RUNS, st.sampled_from("abcd"))
-def test_a_replicate_that_equals_the_mean_never_widens(runs: list[tuple[str, float]], config: str):
-    known = evidence([*runs, (config, 1.0), ("base", 1.1)])
-    before, gap = known.estimate(config), known.difference(config, "base")
-    known.add(config, known.mean(config))
-    after, closer = known.estimate(config), known.difference(config, "base")
-    assert after.high - after.low < before.high - before.low
-    assert closer.high - closer.low < gap.high - gap.low
-    assert after.mean == pytest.approx(before.mean)
+def test_who_keeps_the_initial_values_of_its_parent_is_of_its_family():
+    base = with_values(run(0), a="1", b="2", c="3")
+    added = with_values(run(1, name(0)), a="1", b="2", c="3", more="4")
+    other = with_values(run(2, name(1)), a="9", b="8", c="7", more="6")
+    below = with_values(run(3, name(2)), a="9", b="8", c="7", more="6")
+    unknown = run(4, name(3))
+    families = [family for *_, family in conditions(base, added, other, below, unknown)]
+    assert families == ["", "", name(2), name(2), name(2)]
 
 
-@given(RUNS, st.floats(-0.01, 0.01), st.floats(0.0, 0.01), st.sampled_from([math.inf, 0.005]))
-def test_a_better_score_is_never_less_likely_better(runs, gain: float, more: float, spread: float):
-    ps = [
-        evidence([*runs, ("base", 1.0), ("new", 1.0 - g)]).p_better("new", "base", 0.0, spread)
-        for g in (gain, gain + more)
-    ]
-    assert ps[0] <= ps[1]
+def test_families_need_no_order_of_runs():
+    child, base = with_values(run(1, name(0)), a="9"), with_values(run(0), a="1")
+    assert {config: family for config, _, _, family in conditions(child, base)} == {name(0): "", name(1): name(1)}
+    in_a_circle = [replace(run(n, name(1 - n)), facts={}) for n in (0, 1)]
+    assert [family for *_, family in conditions(*in_a_circle)] == ["", ""]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", "null"])
+def test_hashes_that_cannot_be_read_count_as_none(text: str):
+    odd = replace(run(1, name(0)), facts={INITIAL_VALUES: text})
+    assert [family for *_, family in conditions(run(0), odd)] == ["", ""]
+
+
+@pytest.mark.parametrize(
+    ("contract", "device", "prior"),
+    [("official-0", "NVIDIA H100", OFFICIAL), ("pocket-0", "Apple M2", POCKET), ("pocket-0", "NVIDIA H100", POCKET),
+     ("other-0", "cpu", POCKET), ("other-0", "NVIDIA H100", OFFICIAL), ("official-0", "cpu", OFFICIAL)],
+)  # fmt: skip
+def test_the_prior_is_that_of_the_profile(contract: str, device: str, prior: object):
+    assert prior_of([replace(run(0), contract=contract, device=device)]) is prior
+
+
+def test_branches_share_scores_and_contracts_do_not():
+    here = histories.judged(run(0), 1)
+    elsewhere = histories.judged(replace(run(1, name(0), 0.98), branch="autoresearch/other"), 2)
+    foreign = histories.judged(replace(run(2, name(0), 0.98), contract="pocket-0"), 3)
+    known = belief_of_history([here, elsewhere, foreign], histories.CONTRACT)
+    assert known.configs == (name(0), name(1))

@@ -1,45 +1,16 @@
-"""The plain rule and the fold that says where a branch stands."""
+"""The plain rule, and the fold that says which commit a branch is on."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from research.core.records import Judged, Run, Verdict
-from research.verdict import greedy, lineage
-
-NOW = "2026-01-02T03:04:05Z"
+from research.verdict import greedy
+from tests.support import judgekit
 
 
-class Night:
-    """Runs judged one after the other."""
+class Night(judgekit.Night):
+    """Runs judged one after the other by the plain rule."""
 
     def __init__(self) -> None:
-        self.history: list[Judged] = []
-
-    def run(self, commit: str, val_bpb: float | None, **more: object) -> Verdict:
-        """Judges one run."""
-        run = Run(
-            run=f"r{len(self.history)}", folder="", origin="runner", branch="b", commit=commit, started_utc=NOW,
-            contract="pocket-0", outcome="scored" if val_bpb else "crash", val_bpb=val_bpb, fingerprint=commit,
-        )  # fmt: skip
-        run = replace(run, **more)  # type: ignore[arg-type]
-        verdict = greedy(run, self.history, NOW)
-        self.history.append(Judged(run, verdict, len(self.history) + 1))
-        return verdict
-
-    def decide(self, place: int, decision: str) -> None:
-        """Overrules a verdict."""
-        item = self.history[place]
-        assert item.verdict is not None
-        verdict = replace(item.verdict, decision=decision)  # type: ignore[arg-type]
-        earlier = (*item.earlier, (item.order, item.verdict.decision))
-        latest = max(max(other.order for other in self.history), 100)
-        self.history[place] = Judged(item.run, verdict, latest + 1, earlier)
-
-    def tip(self) -> str:
-        """Where the branch stands."""
-        standing = lineage.incumbent(self.history)
-        return standing.commit if standing else ""
+        super().__init__(greedy.judge)
 
 
 def test_baseline_then_lower_keeps():
@@ -63,7 +34,7 @@ def test_a_crash_before_the_baseline_is_no_baseline():
 def test_contracts_and_branches_do_not_meet():
     night = Night()
     night.run("a", 1.0)
-    assert night.run("b", 2.0, contract="official-0").baseline
+    assert night.run("b", 2.0, contract="pocket-0").baseline
     assert night.run("c", 3.0, branch="other").baseline
 
 
@@ -78,7 +49,7 @@ def test_replicates_count_by_their_mean():
     night = Night()
     night.run("a", 1.0)
     night.run("b", 0.99)
-    assert night.run("b", 1.03).decision == "keep"  # it stays where it is ...
+    assert night.run("b", 1.03).decision == "keep"  # it remains the best so far ...
     assert night.run("c", 1.0).decision == "keep"  # ... but 1.01 is what has to be beaten
     assert night.run("a", 0.9).decision == "keep"  # mean 0.95
 
@@ -89,7 +60,7 @@ def test_a_discarded_replicate_of_an_older_one_takes_nothing_away():
     night.run("b", 0.9)
     assert night.run("a", 1.0).decision == "discard"
     assert night.tip() == "b"
-    night.decide(1, "discard")
+    night.person(1, "discard")
     assert night.tip() == "a"
 
 
@@ -98,7 +69,7 @@ def test_a_person_can_put_an_older_one_back():
     night.run("a", 1.0)
     night.run("b", 0.9)
     night.run("c", 0.95)
-    night.decide(2, "keep")
+    night.person(2, "keep")
     assert night.tip() == "c"
-    night.decide(2, "discard")
+    night.person(2, "discard")
     assert night.tip() == "b"

@@ -1,44 +1,55 @@
-"""The summary in words: a lower val_bpb looks better, beliefs are called so, and the baseline is no change."""
+"""The summary in words: a lower val_bpb looks better, estimates are called so, and the baseline is no change."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
 from research.core.records import Estimate, Judged
-from research.search.emitters.text import gain_said
+from research.search.emitters.text import format_gain
+from research.verdict.memory import baseline_of, recall
 from research.verdict.models import HABIT
-from research.verdict.recall import recall
-from research.verdict.summary_cache import digest_of
+from research.verdict.summary import ESTIMATED, digest_of, rows
 from research.verdict.summary_rows import as_text
-from research.verdict.summary_text import BELIEVED, rows
 from tests.support.histories import BRANCH, CONTRACT, judged, name, run
 
 
 def summary(history: Sequence[Judged]) -> str:
     """The text of a history."""
-    short = digest_of(recall(history, BRANCH, CONTRACT))
-    return as_text(rows(replace(short, change=Estimate(-0.08, -0.1, -0.06, 2)), None, ()))
+    memory = recall(history, BRANCH, CONTRACT)
+    digest = digest_of(memory, baseline_of(memory), Estimate(-0.08, -0.1, -0.06, 2))
+    return as_text(rows(digest, None, ()))
 
 
 def test_better_is_said_in_words_and_the_baseline_is_no_kept_change():
     text = summary([judged(run(0), 1, "keep", baseline=True), judged(run(1, name(0), 0.9), 2, "keep")])
-    assert (
-        "Change:      -0.080000 [-0.100000, -0.060000] against the baseline, as verdicts believe; - is better" in text
-    )
+    assert "Change:      -0.080000 [-0.100000, -0.060000] against the baseline; - is better" in text
     assert "+0.0" not in text
     assert "2 recorded, 2 scored; 1 change kept; 0 configurations since the last" in text
-    assert text.count(BELIEVED) == 1
+    assert text.count(ESTIMATED) == 1
     (best,) = [line for line in text.splitlines() if line.startswith("Best:")]
-    assert "] believed n=1 @" in best
+    assert "] n=1 @" in best
 
 
 def test_a_baseline_alone_is_what_was_measured():
     text = summary([judged(run(0), 1, "keep", baseline=True)])
     assert "0 changes kept" in text
     (best,) = [line for line in text.splitlines() if line.startswith("Best:")]
-    assert "believed" not in best
+    assert best.startswith("Best:        0.990000 [")
     assert "Change" not in text
+
+
+def test_the_three_parts_of_the_noise_are_told_apart():
+    history = [judged(run(0), 1, "keep", baseline=True)]
+    for number, (seed, value) in enumerate([(42, 0.9903), (43, 0.986), (43, 0.9862)], 2):
+        again = replace(run(0, val_bpb=value), run=f"again{number}", seed=seed)
+        history.append(judged(again, number, "keep"))
+    (noise,) = [line for line in summary(history).splitlines() if line.startswith("Noise:")]
+    sds = dict(re.findall(r"(0\.\d+) of (repeats|seeds|change x seed)", noise))
+    assert [*sds.values()] == ["repeats", "seeds", "change x seed"]
+    repeat, seed, _ = (float(sd) for sd in sds)
+    assert repeat < 0.001 < seed
 
 
 def test_what_loses_raises_val_bpb():
@@ -48,13 +59,13 @@ def test_what_loses_raises_val_bpb():
     history += [judged(run(n, name(0), None), n + 1) for n in range(5, 8)]
     lines = summary(history).splitlines()
     (loses,) = [line for line in lines if "Raising ROPE_BASE loses" in line]
-    assert "(change in val_bpb +0.005025 [+0.00" in loses
+    assert re.search(r"\(change in val_bpb \+0\.00\d+ \[\+0\.00\d+, \+0\.00\d+\], - is better, n=4\)", loses)
     (habit,) = [line for line in lines if HABIT in line]
     assert "(share of crashes 0.42 [" in habit
 
 
 def test_an_agent_reads_the_same_sign():
     memory = recall([judged(run(0), 1, "keep", baseline=True), judged(run(1, name(0), 1.0444), 2)], BRANCH, CONTRACT)
-    words = gain_said(memory.known[name(1)].gain)
-    assert words.startswith("change in val_bpb +0.0544 [+0.05")
-    assert gain_said(None) == "change in val_bpb unknown"
+    words = format_gain(memory.known[name(1)].gain)
+    assert words.startswith("change in val_bpb +0.0544 [+0.0")
+    assert format_gain(None) == "change in val_bpb unknown"

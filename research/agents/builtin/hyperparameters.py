@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from research.agents.builtin.source import Setting, Source
 from research.code.constants import as_number, evaluate
+from research.code.syntax_tree import parse_expression
 
 HEAD_SIZES = ("HEAD_DIM", "N_HEAD", "N_HEADS", "NUM_HEADS")
 """Constants of which a model's width is a multiple."""
@@ -187,7 +188,7 @@ class Hyperparameter:
     def parse(self, text: str, values: Mapping[str, Any]) -> float | None:
         """Return the number that a recorded text of the constant held in this place, None if it held none."""
         try:
-            found = evaluate(ast.parse(text, mode="eval").body, values)
+            found = evaluate(parse_expression(text), values)
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             return None
         if self.index is None:

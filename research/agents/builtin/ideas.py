@@ -23,9 +23,9 @@ from research.core import git
 from research.core.commit_message import idea_of
 from research.core.records import Plan
 from research.core.settings import SETTINGS
-from research.search.emitters.pairs import Pair, mergeable
-from research.search.emitters.seven import anomalies
-from research.search.emitters.trend import Lean, fashion, leans
+from research.search.emitters.anomaly_chaser import anomalies
+from research.search.emitters.contrarian import Direction, dominant_category, recent_directions
+from research.search.emitters.recombinator import Pair, mergeable
 from research.verdict.models import Known, Memory, Trial
 
 ReadSource = Callable[[str], "bytes | None"]
@@ -246,26 +246,26 @@ def reversal_ideas(context: EditContext) -> list[Idea]:
     """Return the opposite of every trend, then moves of the categories that were not tried lately."""
     planned = context.plan.details.get("oppose")
     found = []
-    for place, lean in enumerate(leans(context.memory)):
-        if numbers := [number for number in context.numbers if number.constant == lean.name]:
-            weight = 100.0 if lean.name == planned else 10.0 / (1 + place)
-            found.append(Idea(lean.name, _category(lean.name), weight, partial(_reversed, context, numbers, lean)))
-    if dominant := fashion(context.memory):
+    for place, trend in enumerate(recent_directions(context.memory)):
+        if numbers := [number for number in context.numbers if number.constant == trend.name]:
+            weight = 100.0 if trend.name == planned else 10.0 / (1 + place)
+            found.append(Idea(trend.name, _category(trend.name), weight, partial(_reversed, context, numbers, trend)))
+    if dominant := dominant_category(context.memory):
         others = [idea for idea in number_ideas(context, SETTINGS.wide_reach) if idea.category != dominant]
         found += [replace(idea, weight=0.1 * idea.weight) for idea in others]
     return found
 
 
 def _reversed(
-    context: EditContext, numbers: Sequence[Hyperparameter], lean: Lean, rng: random.Random
+    context: EditContext, numbers: Sequence[Hyperparameter], trend: Direction, rng: random.Random
 ) -> Iterator[Draft]:
-    sign = -1.0 if lean.way == "up" else 1.0
+    sign = -1.0 if trend.way == "up" else 1.0
     for stride, number in itertools.product(_STRIDES, numbers):
         space = number.space
         if number.value > 0 or space.scale == "linear":
             value = space.value(space.position(number.value) + sign * stride * space.stride)
             if (value - number.value) * sign > 0:
-                yield _moved(context, number, value, f"against the trend {lean.way}")
+                yield _moved(context, number, value, f"against the trend {trend.way}")
 
 
 # Recorded changes -------------------------------------------------------------------------------------------------

@@ -26,6 +26,8 @@ from research.code.fingerprint import fingerprint
 from research.core.commit_message import FREE
 from research.core.records import Plan
 from research.core.settings import SETTINGS
+from research.search.emitters import EMITTERS
+from research.search.emitters import FREE as FREE_CHOICE
 from research.verdict.models import Memory
 
 
@@ -78,7 +80,7 @@ def propose(plan: Plan, memory: Memory, read_source: ReadSource, seed: int, prof
     refused: Counter[str] = Counter()
     done = {fingerprint(content): "would change nothing"}
     done |= dict.fromkeys(memory.fingerprints, "measured already")
-    for idea, draft in _drafts(_IDEAS.get(plan.emitter, _any)(context), plan.category, rng):
+    for idea, draft in _drafts(_ideas(context), plan.category, rng):
         problem = _problem(source, draft, done)
         if problem is None:
             note = f"{idea.name} ({idea.category}), one of {plan.emitter or 'the free'} agent's ideas"
@@ -131,33 +133,22 @@ def _subject(what: str, emitter: str | None) -> str:
 
 # The emitters -----------------------------------------------------------------------------------------------------
 
-_OPTIMIZER = ("optimizer", "batch", "regularization")
-"""Categories of the optimizer hacker; all others are the architecture mutator's."""
+
+def _ideas(context: EditContext) -> list[Idea]:
+    """Return the planned emitter's ideas: those made for it, else all of its kind; a free agent may do anything."""
+    name = context.plan.emitter
+    if name in _SPECIAL:
+        return _SPECIAL[name](context)
+    ideas = [*number_ideas(context, SETTINGS.wide_reach), *choice_ideas(context)]
+    emitter = EMITTERS.get(name, FREE_CHOICE) if name else FREE_CHOICE
+    return [idea for idea in ideas if emitter.covers(idea.name, idea.category)]
 
 
-def _tuner(context: EditContext) -> list[Idea]:
-    return number_ideas(context, SETTINGS.local_reach, prefer_gains=True)
-
-
-def _any(context: EditContext) -> list[Idea]:
-    return [*number_ideas(context, SETTINGS.wide_reach), *choice_ideas(context)]
-
-
-def _optimizer(context: EditContext) -> list[Idea]:
-    return [idea for idea in _any(context) if idea.category in _OPTIMIZER]
-
-
-def _architecture(context: EditContext) -> list[Idea]:
-    return [idea for idea in _any(context) if idea.category not in _OPTIMIZER]
-
-
-_IDEAS: Mapping[str | None, Callable[[EditContext], list[Idea]]] = {
-    "local_tuner": _tuner,
-    "optimizer_hacker": _optimizer,
-    "architecture_mutator": _architecture,
+_SPECIAL: Mapping[str | None, Callable[[EditContext], list[Idea]]] = {
+    "local_tuner": lambda context: number_ideas(context, SETTINGS.local_reach, prefer_gains=True),
     "simplifier": off_ideas,
     "contrarian": reversal_ideas,
     "recombinator": merge_ideas,
     "anomaly_chaser": half_ideas,
 }
-"""Every emitter's ideas; a free agent may do anything."""
+"""How the emitters edit that do not simply change anything of their kind."""

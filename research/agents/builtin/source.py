@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from research.code.constants import UNKNOWN, assignments, evaluate, evaluate_constants
-from research.code.fingerprint import parse
+from research.code.syntax_tree import parse
 from research.core.settings import SETTINGS
 
 _NOT_RESEARCH = frozenset(

@@ -86,8 +86,7 @@ def stored_rows(store: Store, branch: str) -> list[Row]:
         return kept
     if not recent.recent_verdicts(store, branch) and not recent.has_baseline(store, branch):
         return _FRESH
-    from research.verdict.summary_cache import remembered
-    from research.verdict.summary_text import rows
+    from research.verdict.summary import remembered, rows
 
     digest = remembered(store, branch)
     return list(rows(digest, None, digest.warnings))

@@ -11,7 +11,7 @@ from research.core.records import Plan
 from research.lab.lab import Lab
 from research.runs.backend import StopRequest
 from research.runs.preflight import TARGET
-from research.verdict.recall import Memory
+from research.verdict.models import Memory
 
 
 @dataclass(frozen=True)

@@ -60,11 +60,6 @@ def owed(history: Sequence[Judged], tip: str, in_flight: Collection[str], since_
         if len(failed) >= SETTINGS.baseline_attempts:
             raise BaselineFails(failed[-1])
         return Job("baseline", tip, "baseline")
-    if len(lineage.scores(history, baseline)) < SETTINGS.baseline_runs and baseline.commit not in in_flight:
-        return Job("replicate", baseline.commit, "baseline again: a first look at the noise")
-    for item in reversed(history):
-        if item.verdict and item.verdict.is_open and item.run.commit not in in_flight:
-            return Job("replicate", item.run.commit, f"{item.verdict.decision}: {item.run.subject}")
     known = {item.run.commit for item in history}
     if tip not in known and tip not in in_flight:
         return Job("experiment", tip, "the branch's tip, which was never measured")
@@ -80,13 +75,3 @@ def owed_plan(job: Job, now_utc: str) -> Plan:
     """Makes a plan for a run that nobody planned, so that the planner plans around it."""
     kind = "experiment" if job.kind == "experiment" else "replicate"
     return Plan(f"owed-{job.commit[:12]}", now_utc, None, None, job.commit, kind, job.what)
-
-
-def since_keep(history: Sequence[Judged]) -> int:
-    """Runs since the last kept one."""
-    count = 0
-    for item in reversed(history):
-        if item.verdict and item.verdict.decision == "keep":
-            return count
-        count += 1
-    return count

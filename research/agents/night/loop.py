@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from research.agents.night import limits, progress
 from research.agents.night.editors import Editor, NoCandidate, Order
-from research.agents.night.jobs import BaselineFails, Job, may_start, owed, owed_plan, since_keep
+from research.agents.night.jobs import BaselineFails, Job, may_start, owed, owed_plan
 from research.agents.night.notify import Event, Notify, silent
 from research.agents.night.result import found
 from research.agents.night.setup import Slot
@@ -33,8 +33,6 @@ from research.runs.signals import Signals
 from research.store.connect import StoreBusy
 from research.store.db import Store
 from research.verdict import lineage
-from research.verdict.gains import gains_of
-from research.verdict.recall import contract_of
 
 _INTERRUPTED = "interrupted"
 CONFIGURATION = "configuration"
@@ -102,8 +100,7 @@ class Night:
             if not self._reason.startswith(_INTERRUPTED):
                 self._save(store, finished_utc=self.lab.now_utc())
             self._save(store, stop_reason=self._reason)
-            gains = gains_of(self._history(store), store.verdicts())
-            self.found = found(memory_of(self.lab, store, self.state.branch), gains)
+            self.found = found(memory_of(self.lab, store, self.state.branch))
         self._send("end", f"The night ended: {self._reason}. Runs: {self.state.runs}. {self.found}".rstrip())
         return self.state
 
@@ -161,7 +158,7 @@ class Night:
             if job is None or not may_start(job, len(self._going)):
                 return
             code = self._code_of(job.commit)
-            seed = self._unused_seed(store, job.commit, code) if job.kind != "experiment" else DEFAULT_SEED
+            seed = self._seed_of(store, job, code)
             end = pool.submit(self._launch, job, place, seed, stop)
             self._going.append(Going(job, place, code, seed, end, self._seconds()))
             if not self._said_launch:  # minutes pass on a GPU before the first line
@@ -176,6 +173,12 @@ class Night:
             return commit if text is None else fingerprint(text)
         except SyntaxError:
             return commit
+
+    def _seed_of(self, store: Store, job: Job, code: str) -> int:
+        """Return the seed of a job's run: the one that was planned, else an unused one of what was run before."""
+        if job.plan is not None and job.plan.run_seed is not None:
+            return job.plan.run_seed
+        return DEFAULT_SEED if job.kind == "experiment" else self._unused_seed(store, job.commit, code)
 
     def _unused_seed(self, store: Store, commit: str, code: str) -> int:
         """Returns a configuration's next seed; a run that was just given one may not be on record yet."""
@@ -247,7 +250,8 @@ class Night:
         environment = environment_beside(lab.paths.root, place.environment)
         beside = lab.beside(work, self.state.branch, environment, plans=False)
         plan = job.plan.plan if job.plan else None
-        return launch(beside, replace(self.request, command=COMMAND, seed=seed, plan=plan), stop)
+        again = job.kind == "replicate"  # another run of a seed is asked for on purpose
+        return launch(beside, replace(self.request, command=COMMAND, seed=seed, plan=plan, again=again), stop)
 
     # Ending ---------------------------------------------------------------------------------------------------
 
@@ -295,7 +299,7 @@ class Night:
         self._lines += 1  # not the runs on record: of two that ended together both are
         self.say(progress.line_of(self._lines, run, verdict))
         history = self._history(store)
-        dry = since_keep(history)
+        dry = lineage.runs_since_keep(history)
         if verdict and (event := progress.news(run, verdict, history)):
             self._send(event, progress.good_news(run, verdict))
         elif not self._said_stuck and dry >= SETTINGS.stuck_runs:
@@ -322,7 +326,7 @@ class Night:
     def _history(self, store: Store) -> list[Judged]:
         branch = self.state.branch
         history = store.judged(branch)
-        contract = contract_of(history, branch)
+        contract = lineage.latest_contract(history, branch)
         return [item for item in history if item.run.contract in (contract, None)]
 
     def _has_baseline(self, store: Store) -> bool:

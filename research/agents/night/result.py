@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from research.core.commit_message import idea_of
 from research.core.records import Judged, is_confirmed
-from research.verdict.gains import Gain, against_baseline
+from research.verdict.memory import baseline_of, change_of_best
 from research.verdict.models import Memory
-from research.verdict.recall import baseline_of
 
 
-def found(memory: Memory, gains: Mapping[str, Gain]) -> str:
-    """Describes the best kept configuration and its distance from the baseline; "" before the first score.
-
-    Args:
-        memory: What is known of the branch.
-        gains: The estimated gain of each change.
-    """
+def found(memory: Memory) -> str:
+    """Describe the best kept configuration and its distance from the baseline; "" before the first score."""
     best, base = memory.best or memory.incumbent, baseline_of(memory)
     if best is None or base is None or best.estimate is None:
         return ""
     if best.key == base.key:
         return "Nothing on the branch beats the baseline yet."
-    value, gain = best.estimate, against_baseline(best, memory, gains)
+    value, gain = best.estimate, change_of_best(memory)
     far = f", {gain.in_words('+')} against the baseline" if gain else ""
     sure = "confirmed" if is_confirmed(gain, value) else "not confirmed"
     return f"Best on the branch: {idea_of(best.subject)}; val_bpb {value.mean:.6f} (n={value.n}){far}, {sure}."

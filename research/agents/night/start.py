@@ -25,7 +25,7 @@ from research.lab.plan import POLICY_FACT, SEED_FACT, plan_ahead
 from research.lab.worktrees import remove_worker_trees
 from research.runs.preflight import COMMAND
 from research.store.db import Store
-from research.verdict import JUDGES
+from research.verdict.rules import ENV_JUDGE, judge_of
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def _quiet_lab(paths: LabPaths, nowhere: BinaryIO, policy: str) -> Lab:
     def note(line: str) -> None:
         append_line(paths.discovery / "night.log", line)
 
-    judge = JUDGES["greedy" if policy == "greedy" else "evidence"]
+    judge = judge_of({ENV_JUDGE: "greedy" if policy == "greedy" else "evidence"})
     return Lab(paths, stream=nowhere, say=note, judge=judge)
 
 

@@ -48,6 +48,8 @@ class RunSettings:
     """Share of throttled samples at which a run is marked: single samples at start-up are usual."""
 
     # Scores -----------------------------------------------------------------------------------------------------------
+    max_fact_chars: int = 20_000
+    """Longest reported mapping (hashes of initial values, kernels) that is kept with a run: some 500 tensors."""
     printed_bpb_tolerance: float = 1e-6
     """Largest honest difference between the printed val_bpb (six decimals) and score.json's."""
     min_budget_share: float = 0.5

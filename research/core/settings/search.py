@@ -14,37 +14,20 @@ class SearchSettings:
     """Latest runs that a plan is made from: effects are learned from 300, and an emitter's credit halves in 23."""
     in_flight_stride: int = 1_000_003
     """Distance of the seeds that plans made side by side draw from: a prime, so that night seeds don't meet them."""
-    learn_effects_every: int = 5
-    """Results between two lessons about effects in a night: one result changes little, and a lesson costs 1 ms."""
-    learn_effects_sweeps: int = 3
-    """Sweeps of each such lesson, which goes on where the last one ended."""
-    baseline_runs: int = 2
-    """Runs of the baseline before anything else: they tell the noise, and every gain is counted from it."""
-    max_baseline_runs: int = 4
-    """Runs of the baseline at most, where noise is large against what ideas do."""
-    baseline_error_bpb: float = 0.0005
-    """Standard error up to which the baseline is known well enough, or a typical effect's size where that is larger."""
-    work_ratio: float = 1.0
-    """Standard deviation of belief, in sizes of a typical effect, above which what is worked on is measured again."""
-    max_work_runs: int = 3
-    """Runs of one configuration for that reason at most."""
-    doubt_errors: float = 1.5
-    """Standard errors of its runs by which what stands must be believed worse than it read to be measured again: its
-    children then contradict it, or the noise is larger than known, and one run tells which."""
+    ideas_before_replicates: int = 3
+    """Ideas that a night tries before it measures anything twice: five runs then try at least three ideas."""
+    repeat_after_runs: int = 12
+    """Runs from which one seed is run twice, once, so that repeats and seeds can be told apart; a shorter night takes
+    the prior's word."""
     threshold_margin_bpb: float = 0.0005
     """Margin of the policy "threshold": about one standard deviation of a run at the published size."""
+    paired_margin_bpb: float = 0.0004
+    """Margin of the policy "paired", on the mean of two seeds: between 0, which keeps most luck, and 0.0008, which
+    keeps little but loses gains."""
 
     # Phases and near misses -------------------------------------------------------------------------------------------
-    phase_crashes: int = 2
-    """Crashes among them from which the night is to be stabilized."""
-    phase_wins: int = 2
-    """Improvements among them from which there is something to exploit."""
-    phase_stall: int = 6
-    """Experiments without an improvement after which near misses are combined."""
     near_miss_age: int = 25
     """Experiments after which a near miss is too old to be combined: the tip has moved on."""
-    near_miss_p: float = 0.2
-    """P(better than the tip) from which a change that was not kept is a near miss."""
     archive_stall: int = 20
     """Experiments without an improvement after which an archive parent may have its turn: that an idea in twenty helps
     is usual, so less is no stall."""

@@ -10,45 +10,62 @@ class VerdictSettings:
     """What verdict/ decides by."""
 
     # Noise and intervals ----------------------------------------------------------------------------------------------
-    noise_prior_sd_bpb: float = 0.0004
-    """Noise of one run before any replicate, in bpb: a published seed pair on an H100 lies 0.00070 apart, and the same
-    code on three hosts at 0.997900, 0.997591 and 0.997426; pooled, with three degrees of freedom, 0.00035."""
-    noise_prior_n: float = 2.0
-    """Replicates that this guess is worth: it comes from a handful of runs, and at other sizes the noise is ten times
-    that, so a few replicates must outweigh it."""
+    repeat_sd_bpb: float = 0.0003
+    """Prior median of the sd of two runs of one code and one seed, in bpb: ten repeats on two H200 at 60 s."""
+    repeat_log_sd: float = 0.5
+    """Prior sd of its logarithm: within a factor of 2.7 as good as certainly."""
+    seed_sd_bpb: float = 0.002
+    """Prior median of the sd of seeds, in bpb: 0.004 at 60 s, 0.0008 to 0.0033 at 120 s."""
+    seed_log_sd: float = 0.7
+    """Prior sd of its logarithm: within a factor of four as good as certainly."""
+    interaction_sd_bpb: float = 0.0008
+    """Prior median of the sd of what a change does differently on each seed, in bpb: 0.001 for two changes at 60 s."""
+    interaction_log_sd: float = 0.6
+    """Prior sd of its logarithm: within a factor of 3.3 as good as certainly."""
+    pocket_repeat_sd_bpb: float = 0.01
+    """The same median for repeats in the pocket profile: six runs of one configuration in a recorded night, each
+    with a seed of its own, scattered by 0.019."""
+    pocket_seed_sd_bpb: float = 0.015
+    """For seeds in the pocket profile: the rest of those 0.019."""
+    pocket_interaction_sd_bpb: float = 0.008
+    """For a change from seed to seed in the pocket profile."""
+    pocket_log_sd: float = 0.8
+    """Prior sd of the logarithms in the pocket profile: machines differ by a factor of four."""
+    sd_grid_points: int = 11
+    """Values of each standard deviation that are told apart: neighbours differ by less than the data can tell."""
+    sd_grid_reach: float = 2.5
+    """How far the values reach around the median, in prior sds of the logarithm: 99 % of the prior."""
+    max_linked_configurations: int = 400
+    """Latest configurations with two seeds from which the standard deviations are estimated: known to 4 % by then."""
+    condition_correlations: tuple[float, ...] = (0.5, 0.1, 0.9)
+    """Correlations of a seed's effects on two machines, or under two sets of initial values, that are averaged over;
+    the first alone where no seed was used twice so."""
+    paired_strata: int = 4
+    """Parts into which the posterior is cut by what a paired difference scatters by, which decides most."""
+    seed_strata: int = 2
+    """Parts into which each of them is cut by the sd of seeds."""
+    kept_values_share: float = 0.5
+    """Share of its parent's tensors that a configuration must begin with alike to share the effects of its seeds."""
     interval_share: float = 0.95
-    """Share of belief inside every interval shown: what people expect an interval to be."""
-    rounding_bpb: float = 1e-7
-    """Noise of runs that repeat exactly: scores are printed with six decimals."""
+    """Share of the probability inside every interval shown: what people expect an interval to be."""
+    rounding_bpb: float = 1e-6
+    """Smallest standard deviation of anything: scores are printed with six decimals."""
 
     # The rule ---------------------------------------------------------------------------------------------------------
-    keep_p: float = 0.7
-    """P(better) from which a change is kept: most kept ones lie far above it, so that in simulated nights one in
-    fourteen is not better; a stricter bar loses more true gains than false ones (docs/search.md, acceptance)."""
-    own_keep_p: float = 0.75
-    """P(its own last change is for the better) that a configuration made from an unkept one needs besides: it is not
-    kept for what its parent did."""
-    discard_p: float = 0.35
-    """P(better) below which a change is discarded without another run: it rarely comes back from there."""
-    min_noise_n: int = 3
-    """Degrees of freedom that the noise needs from replicates; before that a near tie is measured again in any case,
-    which tells the noise as well."""
-    replicate_ratio: float = 1.0
-    """Standard error of a near tie, in sizes of a typical effect, above which another seed is worth its run; below it
-    a new idea made from the undecided one tells more."""
-    replicates_share: float = 0.33
-    """Share of all runs that near ties may cost: where noise is as large as what ideas do, as on a busy laptop, more
-    of them would leave no runs for ideas."""
-    max_replicates: int = 4
-    """Runs of one configuration that a near tie is worth; what is still undecided then differs by less than matters."""
-    tie_keep_p: float = 0.7
-    """P(better) from which a near tie is kept after its last replicate."""
+    sure_p: float = 0.97
+    """P(better) from which a change is kept on one seed's word: the interaction hardly explains it any more."""
+    confirm_p: float = 0.3
+    """P(better) from which a change is worth a second seed: chosen by simulation (docs/search.md)."""
+    keep_p: float = 0.75
+    """P(better) from which a change is kept after its second seed: chosen by simulation (docs/search.md)."""
+    max_seeds: int = 2
+    """Seeds that a decision takes: in simulation a third one costs more ideas than it saves mistakes."""
     simpler_margin_bpb: float = 0.0002
     """How much worse a shorter program may be and still be kept: the public loop's own margin."""
-    simpler_p: float = 0.9
+    simpler_p: float = 0.8
     """P(no worse than that margin) that a shorter program needs."""
     suspect_factor: float = 3.0
-    """A gain this many times the largest believed so far is looked at before it is believed."""
+    """A gain this many times the largest so far is measured again before it is kept."""
     min_suspect_bpb: float = 0.015
     """Gain below which nothing is suspected: the largest honest single gain that is published is 0.0119."""
     suspect_share: float = 0.025
@@ -56,50 +73,45 @@ class VerdictSettings:
     known session 2.8 %; in absolute terms a small model's honest gains are larger than a large one's."""
     incumbent_stays_p: float = 0.5
     """P(better than the one kept before) below which an incumbent that was measured again goes: an even chance, since
-    either must stand and the one before was measured as well."""
+    one of the two must be the incumbent and the one before was measured as well."""
+
+    throughput_tolerance: float = 0.05
+    """Share by which the tokens per second of two runs of one shape may differ: on one GPU they agree within 1 %."""
+    shape_tolerance: float = 0.01
+    """Share by which size, tokens of a step and memory may differ between programs of one shape."""
 
     # Effects ----------------------------------------------------------------------------------------------------------
     effect_size_share: float = 0.75
     """Share of effects, the smaller ones, whose size counts as typical: disasters don't measure what is at stake."""
     min_effect_bpb: float = 0.0001
-    """Smallest scale of effects told apart from none: half the smallest noise ever measured."""
-    effect_scales: int = 13
-    """Scales, each twice the one before: from 0.0001 to 0.4 bpb, beyond any effect seen, on small models too."""
+    """Smallest size of effects told apart from none: a third of the noise of repeats."""
+    effect_scales: int = 8
+    """Sizes, each three times the one before: from 0.0001 to 0.2 bpb, beyond most effects seen, on small models too."""
     effect_null_share: float = 0.01
     """Share of ideas assumed to do nothing at all, before any was measured."""
-    effect_better_share: float = 0.2
-    """Share of the others assumed to be for the better: 22 of 125 runs of the best published session were kept."""
+    effect_better_share: float = 0.1
+    """Share of the others assumed to be for the better: 22 of 125 runs of the best published session were kept, lucky
+    ones among them; with 0.2 simulated nights keep twice as many false ones."""
     effect_better_bpb: float = 0.0004
     """Assumed size of what helps: 14 of those 22 gains are below 0.0007, lucky ones among them."""
     effect_worse_bpb: float = 0.0016
     """Assumed size of what does not: the published night's median change is 0.0020 for the worse."""
     effect_prior_n: float = 10.0
     """Weight, in effects, of these assumptions."""
-    effect_sweeps: int = 20
-    """Sweeps of expectation and maximisation: later ones move no decision."""
     effects_remembered: int = 300
     """Effects that the distribution is learned from, the latest ones: later ideas are smaller than early ones."""
     min_effect_weight: float = 1e-6
-    """Share below which a part of the mixture is left out of sums."""
-
-    # What parents hear of their children ------------------------------------------------------------------------------
-    heard_trust: float = 0.25
-    """Power of what each child says of its parent's value (0: nothing, 1: as if children were drawn independently):
-    those of one parent fail together, late in a night or in a barren place, and taken at their word they talk a good
-    incumbent down, which doubles the false keeps at small noise (docs/search.md)."""
-    max_children: int = 100
-    """Latest configurations that are heard: what stands has its children among them, and a plan for a long history
-    replays it, so that it must not hear all of it over and over."""
-    heard_points: int = 33
-    """Possible values of a parent that are told apart."""
-    heard_reach: float = 5.0
-    """How far they lie from the mean of its runs at most, in standard errors: further off nothing is luck any more."""
-    heard_errors: int = 32
-    """Errors in an octave for which densities are worked out: the nearest is at most 1.1 % off, while what is known of
-    the noise is seldom good to 10 %, and a plan that replays a night asks for the same ones over and over."""
-    heard_step: float = 0.125
-    """Distance of the tabulated densities of effects, in asinh of standard errors: between them the logarithm bends by
-    less than 0.002."""
+    """Share below which a component of a mixture is left out of sums."""
+    learning_steps: int = 3
+    """Steps of expectation and maximisation in each sweep: the sweeps go on anyway."""
+    max_sweeps: int = 5
+    """Sweeps of expectation propagation at most: later ones move no decision."""
+    damping: float = 0.7
+    """Share of each sweep's update that is taken, so that neighbours that correct each other do not swing."""
+    sweep_tolerance_bpb: float = 2e-5
+    """Largest move of any effect's mean at which the sweeps end: a hundredth of the noise of repeats."""
+    least_information: float = 1e-4
+    """Smallest precision of a factor in shares of what all else says: factors must stay normal distributions."""
 
     # Score ------------------------------------------------------------------------------------------------------------
     fitness_per_bpb: float = 100.0
@@ -142,7 +154,9 @@ class VerdictSettings:
     niche_memory_gb: tuple[float, ...] = (20.0, 40.0, 60.0)
     """GiB of peak memory at which a bucket begins: cards of 24, 48 and 80 GB, with some air."""
     near_miss_bpb: float = 0.0015
-    """How far above the incumbent a loss is still near: about two sd of one run at the official profile."""
+    """Loss against the incumbent up to which the score's novelty and information count: the public loop's."""
+    near_miss_p: float = 0.2
+    """P(better than the incumbent) from which a discarded change is a near miss."""
     near_misses_kept: int = 12
     """Near misses that are remembered: enough for pairs to combine, few enough to read."""
     recent_kept: int = 20
@@ -155,24 +169,24 @@ class VerdictSettings:
     """Weight, in configurations, of the assumed spread of effects: soon overruled, yet never zero after two."""
     spread_prior_bpb: float = 0.0015
     """Assumed sd of what one idea does: the published night's median effect is about 0.0020."""
-    min_cached_runs: int = 500
-    """Runs from which on the recollection is kept in the store: below it, folding takes less time than writing."""
     stabilize_crashes: int = 2
     """Crashes among the latest few that call for steadiness before new ideas."""
     explore_stall: int = 4
     """Configurations without a kept one after which the neighbourhood counts as searched."""
     recombine_stall: int = 6
     """The same after which near misses are worth putting together."""
+    exploit_keeps: int = 2
+    """Kept changes among the latest few from which there is something to exploit."""
     plateau_stall: int = 5
     """Configurations without a kept one that are a plateau: with a third of ideas gaining, one chance in eight."""
     conjectures_shown: int = 4
     """Conjectures that are told at once."""
     anomaly_sd: float = 3.5
-    """How many sd from its neighbours makes a result surprising: one honest result in two thousand."""
+    """How many sd from what changes usually do makes a result surprising: one honest result in two thousand."""
     anomalies_kept: int = 8
     """Anomalies that are remembered; older ones were looked at or will not be."""
     anomaly_neighbours: int = 4
-    """Neighbours without which nothing can be called surprising."""
+    """Changes without which no failure can be called surprising."""
     rare_crash_share: float = 0.1
     """Share of crashes in a kind of change below which one more is a surprise."""
     no_fly_shown: int = 3

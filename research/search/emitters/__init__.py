@@ -1,12 +1,12 @@
-"""The seven kinds of proposal: what each is for, when it makes sense, and what an agent is told to do.
+"""The kinds of proposal: what each is for, when it makes sense, and what an agent is told to do.
 
-EMITTERS    the seven by name, in the order in which they are listed everywhere
-Emitter     one of them: name, purpose, predicted, ready(memory), details(memory), brief(plan, memory)
+EMITTERS    the emitters by name, in the order of the registry
+Emitter     one of them: name, purpose, predicted, ready(memory), details(memory), brief(plan, memory), covers(...)
 FREE        the arm without an order: the agent chooses
 """
 
 from research.search.emitters.base import Emitter
 from research.search.emitters.free import FREE
-from research.search.emitters.seven import EMITTERS
+from research.search.emitters.registry import EMITTERS
 
 __all__ = ["EMITTERS", "FREE", "Emitter"]

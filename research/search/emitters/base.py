@@ -1,4 +1,4 @@
-"""What every emitter is: a name, a purpose, a precondition, and a brief made of facts from memory."""
+"""Defines what every emitter is: a name, a purpose, a precondition, and a brief made of facts from memory."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from dataclasses import dataclass
 from research.core.commit_message import FREE
 from research.core.records import Plan
 from research.core.settings import SETTINGS
-from research.search.emitters.text import quoted, said, told
-from research.verdict.models import Known, Memory
+from research.search.emitters.text import format_configuration, format_estimate, quoted
+from research.verdict.models import Memory
 
 Ready = Callable[[Memory], "str | None"]
 Facts = Callable[[Plan, Memory], Iterable[str]]
 Details = Callable[[Memory], Mapping[str, str]]
 
 
-def always(memory: Memory) -> str | None:
-    """The precondition of those that need nothing but a parent."""
+def needs_parent(memory: Memory) -> str | None:
+    """Return why there is no parent to change, None if there is one: the precondition of most emitters."""
     return None if memory.incumbent is not None else "nothing was measured yet"
 
 
 def no_details(memory: Memory) -> Mapping[str, str]:
-    """The details of those that pick nothing out of memory."""
+    """Return the details of an emitter that picks nothing out of memory: none."""
     return {}
 
 
@@ -33,23 +33,32 @@ class Emitter:
     Attributes:
         name: Its name, as in a subject's [emitter=...] tag.
         purpose: What it is for, in a few words.
-        order: What an agent is told to do; {category} is what to change.
+        order: The sentence that tells an agent what to do; {category} is what to change.
         predicted: The effect that is expected: improve, likely improve, flat, risky or uncertain.
-        ready: Why it makes no sense now, None if it does.
-        facts: Lines about what it works on, from memory.
-        details: What it picked out of memory, for the plan.
+        ready: Returns why it makes no sense now, None if it does.
+        facts: Returns lines about what it works on, from memory.
+        details: Returns what it picked out of memory, for the plan.
+        categories: The kinds of change that it makes; none for any.
+        words: Words of which one is in the name of what it changes (LR is in MATRIX_LR); none for any name.
     """
 
     name: str
     purpose: str
     order: str
     predicted: str
-    ready: Ready = always
+    ready: Ready = needs_parent
     facts: Facts = lambda plan, memory: ()
     details: Details = no_details
+    categories: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+
+    def covers(self, name: str, category: str) -> bool:
+        """Return whether a change of a constant or part of this name and category is of its kind."""
+        named = not self.words or not set(self.words).isdisjoint(name.lower().split("_"))
+        return named and (not self.categories or category in self.categories)
 
     def brief(self, plan: Plan, memory: Memory, more: Iterable[str] = ()) -> str:
-        """What an agent is told: facts first, then the order; text of others is quoted and bounded.
+        """Return what an agent is told: facts first, then the order; text of others is quoted and bounded.
 
         Args:
             plan: The plan.
@@ -69,7 +78,7 @@ class Emitter:
 
 
 def _bounded(head: list[str], middle: list[str], order: list[str]) -> str:
-    """The lines within the limit; what is cut is cut from the middle's end."""
+    """Return the lines within the limit; what is cut is cut from the middle's end."""
     room = SETTINGS.brief_chars - sum(len(line) + 1 for line in (*head, *order))
     kept: list[str] = []
     for line in middle:
@@ -85,20 +94,22 @@ def _parent(plan: Plan, memory: Memory) -> list[str]:
     lines = []
     if known is not None:
         role = "the incumbent" if known is memory.incumbent else f"not the incumbent, chosen: {known.decision}"
-        lines.append(f"Parent: {known.commit[:7]} ({role}), val_bpb {said(known.estimate)}, {quoted(known.subject)}.")
+        value = format_estimate(known.estimate)
+        lines.append(f"Parent: {known.commit[:7]} ({role}), val_bpb {value}, {quoted(known.subject)}.")
     if memory.incumbent is not None and known is not memory.incumbent:
-        lines.append(f"Incumbent: {memory.incumbent.commit[:7]}, val_bpb {said(memory.incumbent.estimate)}.")
-    noise = memory.noise
-    lines.append(f"Why: {plan.reason} One run scatters by sd {noise.sd:.4f} bpb; smaller gains need replicates.")
+        lines.append(f"Incumbent: {memory.incumbent.commit[:7]}, val_bpb {format_estimate(memory.incumbent.estimate)}.")
+    noise = memory.belief.variances
+    scatter = f"Runs of one seed scatter by sd {noise.paired_sd:.4f} bpb; smaller gains need another seed."
+    lines.append(f"Why: {plan.reason} {scatter}")
     return lines
 
 
 def _nearby(plan: Plan, memory: Memory) -> list[str]:
-    """The latest results of this kind of change, the most telling first."""
+    """Return the latest results of this kind of change, the newest first."""
     wanted = set((plan.category or "").split("+")) - {""}
     near = [known for known in reversed(memory.recent) if not wanted or known.category in wanted]
     near = [known for known in near if known.gain is not None or known.failure][: SETTINGS.brief_neighbours]
-    return ["Tried nearby (newest first):", *(f"- {told(known)}" for known in near)] if near else []
+    return ["Tried nearby (newest first):", *(f"- {format_configuration(known)}" for known in near)] if near else []
 
 
 def _not_again(memory: Memory) -> list[str]:
@@ -113,15 +124,10 @@ def _not_again(memory: Memory) -> list[str]:
 
 
 def _values(memory: Memory) -> dict[str, list[str]]:
-    """Constants to the values tried lately, the busiest first."""
+    """Return the values tried lately by constant, the most tried constants first."""
     busy = sorted(memory.tried.items(), key=lambda item: (-len(item[1]), item[0]))[:6]
     return {name: list(dict.fromkeys(_short(trial.after) for trial in trials[-6:])) for name, trials in busy}
 
 
 def _short(text: str) -> str:
     return quoted(text)[1:-1][:40]
-
-
-def commits(known: Iterable[Known]) -> str:
-    """Short hashes, one after another."""
-    return ", ".join(one.commit[:7] for one in known)

@@ -1,4 +1,4 @@
-"""The arm without an order: an agent that sees the facts and chooses by itself, which is often the best of all."""
+"""Leaves the agent free: it sees the facts and chooses by itself, which is often the best of all."""
 
 from research.search.emitters.base import Emitter
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import Literal, Protocol
 
+from research.search.emitters import registry
 from research.search.observation import Result
 
 Order = tuple[str | None, str | None, Hashable | None]
@@ -20,15 +21,7 @@ Answer = Literal["keep", "discard", "replicate"]
 
 REPLICATE = "replicate"
 
-EMITTERS = (
-    "local_tuner",
-    "optimizer_hacker",
-    "architecture_mutator",
-    "simplifier",
-    "contrarian",
-    "recombinator",
-    "anomaly_chaser",
-)
+EMITTERS = tuple(registry.EMITTERS)
 """Names of the emitters that can be ordered."""
 
 CATEGORIES = ("optimizer", "architecture", "attention", "batch", "normalization", "regularization")
@@ -63,10 +56,10 @@ class Policy(Protocol):
         ...
 
 
-class Standing:
-    """The kept configurations in order; the last one stands.
+class KeptChain:
+    """The kept configurations in order; the last one is the tip.
 
-    A discard of the one that stands puts back the one kept before it, as git follows in a real night. The baseline is
+    A discard of the tip puts back the one kept before it, as git follows in a real night. The baseline is
     never discarded.
     """
 
@@ -75,16 +68,16 @@ class Standing:
 
     @property
     def tip(self) -> Hashable:
-        """The configuration that stands."""
+        """Return the configuration that was kept last."""
         return self._kept[-1]
 
     @property
     def before(self) -> Hashable | None:
-        """The one that stood before it and comes back when the tip is discarded; None for the baseline."""
+        """Return the one that was kept before it and comes back when the tip is discarded; None for the baseline."""
         return self._kept[-2] if len(self._kept) > 1 else None
 
     @property
-    def line(self) -> tuple[Hashable, ...]:
+    def kept(self) -> tuple[Hashable, ...]:
         """All kept configurations that were not discarded after, the baseline first."""
         return tuple(self._kept)
 

@@ -13,8 +13,9 @@ from collections import Counter, deque
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from research.search.emitters import registry
 from research.search.observation import Result, configuration
-from research.search.policies.base import CATEGORIES, EMITTERS, Answer, Order, Standing
+from research.search.policies.base import CATEGORIES, EMITTERS, Answer, KeptChain, Order
 
 BIASES: Mapping[str, Mapping[str, float]] = {
     "baseline": {"local_tuner": 0.2, "simplifier": 0.1},
@@ -22,15 +23,6 @@ BIASES: Mapping[str, Mapping[str, float]] = {
     "explore": {"architecture_mutator": 0.35, "contrarian": 0.25, "optimizer_hacker": 0.1},
     "recombine": {"recombinator": 0.4, "contrarian": 0.2, "architecture_mutator": 0.1},
     "stabilize": {"anomaly_chaser": 0.4, "simplifier": 0.2, "local_tuner": 0.1},
-}
-PREDICTED: Mapping[str, str] = {
-    "local_tuner": "likely improve",
-    "optimizer_hacker": "improve",
-    "architecture_mutator": "risky",
-    "simplifier": "flat",
-    "contrarian": "uncertain",
-    "recombinator": "improve",
-    "anomaly_chaser": "uncertain",
 }
 FIRST_CATEGORIES = ("optimizer", "architecture", "attention", "batch", "normalization")
 ALL_CATEGORIES = (*CATEGORIES, "mixed", "simplification")
@@ -97,7 +89,7 @@ class Classic:
 
     def start(self, baseline: Result) -> None:
         """Begins the night; see Policy."""
-        self._standing = Standing(baseline.id)
+        self._chain = KeptChain(baseline.id)
         if baseline.val_bpb is not None:
             self._values[baseline.id] = [baseline.val_bpb]
             self._memory.best = baseline.val_bpb
@@ -118,19 +110,19 @@ class Classic:
         if result.val_bpb is not None:
             self._values.setdefault(config, []).append(result.val_bpb)
         if result.replicate_of is not None:
-            return "keep" if config == self._standing.tip else "discard"
+            return "keep" if config == self._chain.tip else "discard"
         told = self._told(result)
         terms = score_terms(self._memory, told, self._niche)
         answer = recommend(told, -terms["complexity"])
         learn(self._memory, told, self._niche, sum(terms.values()), answer == "keep")
         if result.val_bpb is not None:
             self._memory.best = min(self._memory.best, result.val_bpb)
-        self._standing.decide(config, answer)
+        self._chain.decide(config, answer)
         return answer
 
     def final(self, history: Sequence[Result]) -> Hashable:
         """The tip; see Policy."""
-        return self._standing.tip
+        return self._chain.tip
 
     def estimate(self, config: Hashable) -> float:
         """A configuration's score, believed as it is; see Policy."""
@@ -180,7 +172,7 @@ def score_terms(memory: Memory, told: Told, niche: str) -> dict[str, float]:
 
 def surprise(told: Told, gain: float) -> float:
     """Its bonus for results that its emitter's prediction did not foresee."""
-    predicted = PREDICTED.get(told.emitter, "uncertain")
+    predicted = registry.EMITTERS[told.emitter].predicted if told.emitter in registry.EMITTERS else "uncertain"
     if told.crash:
         return 0.15
     if gain > 0.0 and predicted in ("flat", "uncertain", "risky"):

@@ -1,32 +1,31 @@
-"""The policy that plans real nights: keeps what is probably better, builds on what stands, ships the best believed.
+"""Plans real nights: keeps what is probably better on shared seeds, and orders something only for a reason.
 
-Three habits, each with its reason:
-
-1. **Believe no score as it reads.** Every value is a posterior: its runs, its parent's value, and what ideas usually
-   do (research.verdict.effects). So tips are not champions by luck, and claimed gains are true on average.
-2. **Keep what is probably better, not what reads lower.** False keeps are what greedy loses most by; gains smaller than
-   the noise are hardly worth having (docs/search.md, acceptance).
+1. **Compare on the same seeds.** Every value comes from the posterior of research.verdict.belief, in which the effect
+   of a seed cancels where two configurations share it.
+2. **Keep what is probably better, not what reads lower.** A change that may be better on one seed gets a second one
+   that the tip has; the tip gets it first if it lacks it. Seeds take turns.
 3. **Order for a reason only.** See research.search.bandit: neglected categories, proven emitters, else free choice.
-
-Replicates are spent where noise is as large as what ideas do (on the baseline, on the tip, on near ties), and on a tip
-whose children say that it was lucky.
 """
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
 
+from research.core.contract import DEFAULT_SEED
+from research.core.records import OPEN_DECISIONS
 from research.core.settings import SETTINGS, Settings
 from research.search.bandit import EMITTER, FREE, Bandit, Choice, Key
 from research.search.observation import Result, configuration
-from research.search.phases import Step, phase_of, stall_of
-from research.search.policies.base import CATEGORIES, EMITTERS, REPLICATE, Answer, Order, Standing
-from research.search.policies.knowledge import Knowledge
-from research.verdict.effects import expected_gain, noise_sd
-from research.verdict.rule import may_repeat
+from research.search.policies.base import CATEGORIES, EMITTERS, REPLICATE, Answer, KeptChain, Order
+from research.verdict.belief import Belief, Score
+from research.verdict.phase import PhaseInputs, phase_of
+from research.verdict.rule import weigh
+from research.verdict.seeds import experiment_seed, next_replicate
+from research.verdict.variances import OFFICIAL, Condition
 
 
 @dataclass(frozen=True)
@@ -38,15 +37,28 @@ class Parts:
         archive_parents: Starting from the archive now and then while nothing improves; else always from the tip.
         bandit: Orders; without it the agent is always free.
         forgetting: Old credit fading.
+        rotation: Seeds taking turns; without it experiments run on the tip's first seed.
     """
 
     replicates: bool = True
     archive_parents: bool = True
     bandit: bool = True
     forgetting: bool = True
+    rotation: bool = True
 
 
 ALL_PARTS = Parts()
+
+
+INVESTIGATE = "investigate"
+
+
+class _Past(NamedTuple):
+    """One result of the night, how it was ordered, and what was decided about it."""
+
+    result: Result
+    choice: Choice
+    decision: str
 
 
 class Discovery:
@@ -59,7 +71,6 @@ class Discovery:
 
     Attributes:
         reason: Why the last ask chose what it chose, one sentence.
-        knowledge: What it believes.
     """
 
     def __init__(self, seed: int, parts: Parts = ALL_PARTS, settings: Settings = SETTINGS) -> None:
@@ -68,179 +79,225 @@ class Discovery:
         self._parts = parts
 
     def start(self, baseline: Result) -> None:
-        """Begins a night, forgetting any before it; see Policy."""
+        """Begin a night, forgetting any before it; see Policy."""
         self.reason = ""
-        self.knowledge = Knowledge(self._settings)
-        self._bandit = Bandit(EMITTERS, CATEGORIES, self._settings, self._parts.forgetting)
-        self._steps: list[Step] = []
+        self._past = [_Past(baseline, Choice(None, None, ""), "keep")]
         self._ordered = Choice(None, None, "")
-        self._wanted: Hashable | None = None
-        self._largest_gain = 0.0
-        self._baseline = baseline.id
-        self._standing = Standing(baseline.id)
-        self.knowledge.add(baseline)
+        self._next_seed = DEFAULT_SEED
+        self._chain = KeptChain(baseline.id)
+        self._belief: Belief | None = None
+        self._given: Belief | None = None
+
+    @property
+    def belief(self) -> Belief:
+        """Return the posterior of all results so far."""
+        if self._given is not None:
+            return self._given
+        scores = [score for past in self._past if (score := _score_of(past.result)) is not None]
+        if self._belief is None or self._belief.runs != len(scores):
+            self._belief = Belief.from_history(scores, OFFICIAL, self._belief)
+        return self._belief
+
+    def use(self, belief: Belief) -> None:
+        """Take the posterior of a real night, whose configurations have the same names, in place of its own."""
+        self._given = belief
 
     # What to do next ---------------------------------------------------------------------------------------------
 
     def ask(self, history: Sequence[Result]) -> Order:
-        """The next experiment; see Policy."""
+        """Return the next experiment; see Policy."""
         # Drawn anew from the history's length: a night that is replayed from its records asks only once, at its end.
         self._random = random.Random(f"discovery-{self._seed}-{len(history)}")
-        repeat, why = self._worth_repeating()
-        if repeat is not None:
-            self.reason = why
-            return REPLICATE, None, repeat
+        again = self._worth_repeating()
+        if again is not None:
+            config, self._next_seed, self.reason = again
+            return REPLICATE, None, config
         self._ordered = choice = self._choice()
         parent, whence = self._parent()
+        known = parent if parent in self.belief else self._chain.tip
+        first = next(iter(self.belief.seeds(known)), DEFAULT_SEED)
+        self._next_seed = experiment_seed(self.belief, known) if self._parts.rotation else first
         self.reason = f"{choice.why[:1].upper()}{choice.why[1:]}; {whence}."
-        return choice.emitter, choice.category, None if parent == self._standing.tip else parent
+        return choice.emitter, choice.category, None if parent == self._chain.tip else parent
 
-    def _worth_repeating(self) -> tuple[Hashable | None, str]:
-        """The configuration to run again before anything new, if there is one, and why."""
-        if self._wanted is not None:
-            return self._wanted, "Too close to call, or too good to be believed: another seed decides."
-        if not self._parts.replicates:
-            return None, ""
-        know, settings = self.knowledge, self._settings
-        if not self._baseline_known():
-            return self._baseline, "Every gain is counted from the baseline, and its repeats tell the noise."
-        tip = self._standing.tip
-        runs = know.evidence.n(tip)
-        if 0 < runs < settings.max_work_runs and may_repeat(know.evidence, settings):
-            if know.belief(tip).sd > settings.work_ratio * know.effects.size:
-                return tip, "What stands is known less well than ideas differ, so it is measured again."
-            if know.doubt(tip) > settings.doubt_errors:
-                return tip, "What was made from it says that what stands is worse than it read; another seed decides."
-        return None, ""
+    def next_seed(self) -> int:
+        """Return the seed of the run that was just asked for; see Policy."""
+        return self._next_seed
 
-    def _baseline_known(self) -> bool:
-        """Whether the baseline was run as often as the noise asks for."""
-        evidence, settings = self.knowledge.evidence, self._settings
-        runs = evidence.n(self._baseline)
-        if not self._parts.replicates or runs == 0:
-            return True
-        error = noise_sd(evidence) / math.sqrt(runs)
-        enough = max(settings.baseline_error_bpb, settings.work_ratio * self.knowledge.effects.size)
-        wants_more = runs < settings.max_baseline_runs and error > enough
-        return runs >= settings.baseline_runs and not wants_more
+    def _worth_repeating(self) -> tuple[Hashable, int, str] | None:
+        """Return the configuration to run again before anything new, its seed and why; None if nothing is."""
+        tip, belief, settings = self._chain.tip, self.belief, self._settings
+        if not self._parts.replicates or tip not in belief:
+            return None
+        ideas = sum(past.result.replicate_of is None for past in self._past) - 1
+        for config in self._undecided():
+            large = weigh(belief, config, tip, largest_gain=self._largest_gain()).decision == INVESTIGATE
+            if ideas < settings.ideas_before_replicates and not large:
+                continue
+            which, seed = next_replicate(belief, config, tip)
+            why = "too close to call, or too large a gain to be kept on one seed's word"
+            if which == tip:
+                return which, seed, f"A change is {why}: the best so far gets another seed to compare it on."
+            return which, seed, f"It is {why}: seed {seed} decides, which the best so far ran with too."
+        if len(self._past) >= settings.repeat_after_runs and belief.variances.of_repeat.n == 0:
+            first = next(iter(belief.seeds(tip)), DEFAULT_SEED)
+            return tip, first, "One seed is run twice, so that repeats and seeds can be told apart."
+        return None
+
+    def _undecided(self) -> list[Hashable]:
+        """Return the configurations that wait for another run and still deserve it, the oldest first."""
+        belief, tip = self.belief, self._chain.tip
+        last: dict[Hashable, str] = {}
+        for past in self._past:
+            last[configuration(past.result)] = past.decision
+        waiting = [config for config, decision in last.items() if decision in OPEN_DECISIONS and config in belief]
+        gain = self._largest_gain()
+        return [
+            config
+            for config in waiting
+            if config != tip
+            and (
+                last[config] == INVESTIGATE  # the judge of a real night may know more than the scores
+                or weigh(belief, config, tip, largest_gain=gain).decision in OPEN_DECISIONS
+            )
+        ]
 
     def _choice(self) -> Choice:
-        """Emitter and category of the next experiment."""
+        """Return emitter and category of the next experiment."""
         if not self._parts.bandit:
             return Choice(None, None, "the agent is free")
         if self.phase == "recombine" and self._random.random() < self._settings.recombine_share:
             return Choice("recombinator", None, "nothing has improved for a while and there are near misses to combine")
-        return self._bandit.choose(self._random)
+        return self._credit().choose(self._random)
+
+    def _credit(self) -> Bandit:
+        """Return what every emitter and category brought, from the latest results."""
+        belief = self.belief
+        bandit = Bandit(EMITTERS, CATEGORIES, self._settings, self._parts.forgetting)
+        latest = [past for past in self._past if past.result.replicate_of is None and past.result.parent_id is not None]
+        times = [past.result.gpu_s for past in latest if past.result.val_bpb is not None]
+        usual_s = sum(times) / len(times) if times else 0.0
+        for result, choice, _ in latest[-self._settings.replay_runs :]:
+            gain = 0.0
+            if result.id in belief and result.parent_id in belief:
+                gain = belief.expected_gain(result.id, result.parent_id)
+            mode = EMITTER if choice.emitter else FREE  # a record does not tell whether the category was ordered
+            cost = result.gpu_s / usual_s if usual_s > 0.0 else 1.0
+            cost = min(max(cost, self._settings.min_cost), self._settings.max_cost)
+            bandit.add(Key(mode, result.emitter or choice.emitter, result.category), choice.category, gain, cost)
+        return bandit
 
     def _parent(self) -> tuple[Hashable, str]:
-        """What the next experiment is made from, and what that is."""
-        tip, settings = self._standing.tip, self._settings
-        stalled = stall_of(self._steps) >= settings.archive_stall
+        """Return what the next experiment is made from, and what that is."""
+        tip, settings = self._chain.tip, self._settings
+        stalled = self._inputs().stall >= settings.archive_stall
         if self._parts.archive_parents and stalled and self._random.random() < settings.archive_share:
-            others = [config for config in self._ranked()[: settings.archive_reach] if config != tip]
-            if others:
+            ranked = sorted(self.belief.configs, key=self.belief.mean)[: settings.archive_reach]
+            if others := [config for config in ranked if config != tip]:
                 return self._random.choice(others), "from the archive, for nothing has improved for a while"
         return tip, "from the tip"
-
-    def _ranked(self) -> list[Hashable]:
-        """Every measured configuration, the best believed first."""
-        return sorted(self.knowledge.evidence, key=lambda config: self.knowledge.belief(config).mean)
-
-    def _best(self) -> Hashable:
-        """The configuration with the lowest believed value; the tip while nothing has a score."""
-        evidence = self.knowledge.evidence
-        return min(evidence, key=lambda c: self.knowledge.belief(c).mean) if len(evidence) else self._standing.tip
 
     # What a result means -----------------------------------------------------------------------------------------
 
     def tell(self, result: Result) -> Answer:
-        """Takes a result and decides; see Policy."""
-        self._learn(result)
-        answer = self._answer(configuration(result))
-        self._follow(result, answer)
+        """Take a result and decide; see Policy."""
+        self._past.append(_Past(result, self._ordered, "discard"))
+        config = configuration(result)
+        answer = self._answer(config)
+        self._follow(answer)
+        if answer != REPLICATE:
+            return answer
+        # Another run of it may come at once; if the tip gets that seed first or ideas come first, ask() remembers it.
+        again = self._worth_repeating()
+        if again is None or again[0] != config:
+            return "discard"
+        _, self._next_seed, self.reason = again
         return answer
 
     def note(self, result: Result, decision: str) -> None:
-        """Takes a result that was decided about elsewhere: by the judge of a real night, or by a person."""
-        if not self._ordered.why:  # it was not asked for this one: a real commit's tag names whom the plan ordered
-            self._ordered = Choice(result.emitter, None, "")
-        self._learn(result)
-        self._follow(result, "replicate" if decision == "investigate" else decision)
+        """Take a result that was decided about elsewhere: by the judge of a real night, or by a person."""
+        # A real commit's tag names whom the plan ordered.
+        self._past.append(_Past(result, Choice(result.emitter, None, ""), decision))
+        self._follow(decision)
 
     def _answer(self, config: Hashable) -> Answer:
-        know, tip = self.knowledge, self._standing.tip
-        if config not in know.evidence or tip not in know.evidence:
-            return "discard" if config not in know.evidence else "keep"
+        belief, tip = self.belief, self._chain.tip
+        if config not in belief or tip not in belief:
+            return "discard" if config not in belief else "keep"
         if config == tip:
-            before = self._standing.before
-            stays = before is None or know.p_better(tip, before) >= self._settings.incumbent_stays_p
+            before = self._chain.before
+            stays = before not in belief or belief.p_better(tip, before) >= self._settings.incumbent_stays_p
             return "keep" if stays else "discard"
-        if config in self._standing.line:  # kept earlier and measured again: it stands again only if the tip lost
-            return "discard" if know.p_better(tip, config) >= self._settings.incumbent_stays_p else "keep"
-        decision = know.weigh(config, tip, self._largest_gain).decision
+        if config in self._chain.kept:  # kept earlier and measured again: it is the tip again only if the tip lost
+            return "discard" if belief.p_better(tip, config) >= self._settings.incumbent_stays_p else "keep"
+        decision = weigh(belief, config, tip, largest_gain=self._largest_gain(), settings=self._settings).decision
         if decision == "investigate" or decision == "replicate":
             return "replicate" if self._parts.replicates else "discard"
         return decision
 
-    def _learn(self, result: Result) -> None:
-        """Takes a result into beliefs and credit."""
-        know = self.knowledge
-        know.add(result)
-        self._wanted = None
-        if result.replicate_of is not None or result.parent_id is None:
-            return
-        gain = 0.0
-        if result.id in know.evidence and result.parent_id in know.evidence:
-            gain = expected_gain(know.effects.posterior(know.gap(result.id)))
-        choice = self._ordered
-        mode = EMITTER if choice.emitter else FREE  # a record does not tell whether the category was ordered
-        cost = result.gpu_s / know.usual_s if know.usual_s > 0.0 else 1.0
-        cost = min(max(cost, self._settings.min_cost), self._settings.max_cost)
-        self._bandit.add(Key(mode, result.emitter or choice.emitter, result.category), choice.category, gain, cost)
+    def _largest_gain(self) -> float:
+        """Return the largest step down along the kept configurations, in bpb."""
+        means = [self.belief.mean(config) for config in self._chain.kept if config in self.belief]
+        return max((one - two for one, two in pairwise(means)), default=0.0)
+
+    def _follow(self, decision: str) -> None:
+        """Take the decision about the latest result."""
+        last = self._past[-1]
+        self._past[-1] = last._replace(decision=decision)
+        self._chain.decide(configuration(last.result), decision)
         self._ordered = Choice(None, None, "")
-
-    def _follow(self, result: Result, decision: str) -> None:
-        """Takes a decision into the standing and the course of the night."""
-        config, know = configuration(result), self.knowledge
-        known = config in know.evidence
-        if decision == "keep" and known and self._standing.tip in know.evidence:
-            self._largest_gain = max(
-                self._largest_gain, know.belief(self._standing.tip).mean - know.belief(config).mean
-            )
-        self._wanted = config if decision == "replicate" and known else None
-        if result.replicate_of is None and result.parent_id is not None:
-            self._steps.append(self._step(result))
-        self._standing.decide(config, decision)
-
-    def _step(self, result: Result) -> Step:
-        """An experiment in the course of the night."""
-        know = self.knowledge
-        combined = result.emitter == "recombinator"
-        if result.id not in know.evidence or result.parent_id not in know.evidence:
-            return Step(crashed=result.id not in know.evidence, combined=combined)
-        p_better = know.effects.p_better(know.gap(result.id))
-        improved = p_better >= 0.5
-        return Step(False, improved, not improved and p_better >= self._settings.near_miss_p, combined)
 
     # What it says ------------------------------------------------------------------------------------------------
 
     @property
     def phase(self) -> str:
-        """What the night is at: see research.search.phases."""
-        return phase_of(self._steps, self._baseline_known(), self._settings)
+        """Return what the night is at; see research.verdict.phase."""
+        return phase_of(self._inputs(), self._settings)
+
+    def _inputs(self) -> PhaseInputs:
+        belief, tip, settings = self.belief, self._chain.tip, self._settings
+        ideas = [past for past in self._past if past.result.replicate_of is None and past.result.parent_id is not None]
+        kept = {configuration(past.result) for past in self._past if past.decision == "keep"}
+        stall = next((back for back, past in enumerate(reversed(ideas)) if past.result.id in kept), len(ideas))
+        latest = ideas[-settings.phase_window :]
+        late = ideas[-settings.near_miss_age :]
+        near = sum(
+            past.result.id in belief
+            and past.result.id not in kept
+            and tip in belief
+            and belief.p_better(past.result.id, tip) >= settings.near_miss_p
+            for past in late
+        )
+        combined = sum(past.result.emitter == "recombinator" for past in late)
+        return PhaseInputs(
+            configurations=len(self._past),
+            stall=stall,
+            recent_crashes=sum(past.result.val_bpb is None for past in latest),
+            recent_keeps=sum(past.result.id in kept for past in latest),
+            near_misses=near - 2 * combined,
+        )
 
     @property
     def shares(self) -> Mapping[str | None, float]:
-        """What every emitter, and None for a free choice, is worth now, in shares of one."""
-        return self._bandit.shares()
+        """Return what every emitter, and None for a free choice, is worth now, in shares of one."""
+        return self._credit().shares()
 
     def final(self, history: Sequence[Result]) -> Hashable:
-        """The configuration with the lowest believed value; see Policy."""
-        return self._best()
+        """Return the configuration with the lowest posterior mean; see Policy."""
+        best = self.belief.best()
+        return self._chain.tip if best is None else best
 
     def estimate(self, config: Hashable) -> float:
-        """The believed value of a configuration; see Policy."""
-        return self.knowledge.belief(config).mean
+        """Return the posterior mean of a configuration's val_bpb; see Policy."""
+        return self.belief.mean(config)
+
+
+def _score_of(result: Result) -> Score | None:
+    """Return a result as the posterior takes it, None without a score."""
+    if result.val_bpb is None:
+        return None
+    parent = result.parent_id if result.replicate_of is None else None
+    return Score(configuration(result), parent, Condition(getattr(result, "seed", DEFAULT_SEED)), result.val_bpb)
 
 
 def _without(**parts: bool) -> Callable[[int], Discovery]:
@@ -252,5 +309,6 @@ ABLATIONS: Mapping[str, Callable[[int], Discovery]] = {
     "discovery-no-archive-parents": _without(archive_parents=False),
     "discovery-no-bandit": _without(bandit=False),
     "discovery-no-forgetting": _without(forgetting=False),
+    "discovery-no-rotation": _without(rotation=False),
 }
 """The policy with one of its parts taken out, by name."""

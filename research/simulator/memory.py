@@ -1,4 +1,4 @@
-"""What the simulated agent remembers of its night: what it tried, what paid, what failed, what was surprising.
+"""Keeps what the simulated agent remembers of its night: what it tried, what paid, what failed, what surprised.
 
 It knows measured values only, never true ones.
 """
@@ -31,12 +31,12 @@ class Move(NamedTuple):
 
 
 def moves_between(before: Config, after: Config) -> tuple[Move, ...]:
-    """The ideas in which two configurations differ."""
+    """Return the ideas in which two configurations differ."""
     return tuple(Move(i, a, b) for i, (a, b) in enumerate(zip(before, after, strict=True)) if a != b)
 
 
-class Notebook:
-    """The agent's memory of one night.
+class AgentMemory:
+    """What the agent remembers of one night.
 
     Attributes:
         tip: Configuration of the tip.
@@ -58,8 +58,8 @@ class Notebook:
         self.near_misses: deque[tuple[Move, ...]] = deque(maxlen=NEAR_MISSES)
         self.surprises: deque[tuple[Move, ...]] = deque(maxlen=SURPRISES)
 
-    def write(self, parent: Config, config: Config, val_bpb: float | None, parent_bpb: float, tip_bpb: float) -> None:
-        """Notes one new run; parent_bpb and tip_bpb are measured values."""
+    def add(self, parent: Config, config: Config, val_bpb: float | None, parent_bpb: float, tip_bpb: float) -> None:
+        """Take one new run in; parent_bpb and tip_bpb are measured values."""
         moves = moves_between(parent, config)
         self.tried.add(config)
         change = None if val_bpb is None else val_bpb - parent_bpb
@@ -75,6 +75,6 @@ class Notebook:
             elif len(moves) == 1:
                 self.warm[move.place] = 1 if move.after > move.before else -1
 
-    def kept(self, parent: Config, config: Config) -> None:
-        """Notes that a change was kept."""
+    def add_kept(self, parent: Config, config: Config) -> None:
+        """Take in that a change was kept."""
         self.trend.extend(moves_between(parent, config))

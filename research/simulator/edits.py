@@ -1,42 +1,15 @@
-"""One simulated run, as a policy sees it (a Result), with the configuration behind it, which a policy must not read."""
+"""Describes a change from one configuration to another as a look at the two scripts would: category, size, diff."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from research.simulator.landscape import Config, Landscape
 
 
-@dataclass(frozen=True)
-class Trial:
-    """A Result of a simulated night; see research.search.observation.Result for the public fields.
-
-    Attributes:
-        config: The configuration that ran: the simulator's own, hidden from policies by convention.
-    """
-
-    index: int
-    id: str
-    parent_id: str | None
-    emitter: str | None
-    category: str | None
-    val_bpb: float | None
-    crash: str | None
-    peak_gb: float | None
-    params_m: float | None
-    additions: int
-    deletions: int
-    diff_text: str
-    delta: Mapping[str, str]
-    replicate_of: str | None
-    gpu_s: float
-    config: Config
-
-
 class Edit(NamedTuple):
-    """What a change from one configuration to another looks like in the script."""
+    """What a change from one configuration to another looks like in the script; see search.observation.Result."""
 
     category: str
     additions: int
@@ -52,7 +25,7 @@ SIMPLIFICATION = "simplification"
 
 
 def edit_between(landscape: Landscape, before: Config, after: Config) -> Edit:
-    """Reads a change off two configurations, as a look at the two scripts would."""
+    """Return the change from one configuration to another."""
     categories, delta, hunks = set(), {}, []
     additions = deletions = 0
     for idea, old, new in zip(landscape.ideas, before, after, strict=True):

@@ -1,0 +1,36 @@
+"""Python's parser for a train.py or one expression, called by one thread at a time."""
+
+from __future__ import annotations
+
+import ast
+import threading
+
+_ONE_THREAD = threading.Lock()
+"""Held while a tree is built: Python 3.11 ends threads that build trees at once in a SystemError, "AST constructor
+recursion depth mismatch", and a night of several workers has such threads."""
+
+
+def parse(text: str | bytes) -> ast.Module:
+    """Parse a train.py.
+
+    Raises:
+        SyntaxError: if it does not parse (with a line number where there is one).
+    """
+    try:
+        with _ONE_THREAD:
+            return ast.parse(text)
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise SyntaxError(str(error) or "nested too deeply") from None
+
+
+def parse_expression(text: str) -> ast.expr:
+    """Parse one expression.
+
+    Raises:
+        SyntaxError: if it does not parse.
+    """
+    try:
+        with _ONE_THREAD:
+            return ast.parse(text.strip(), mode="eval").body
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise SyntaxError(str(error) or "nested too deeply") from None

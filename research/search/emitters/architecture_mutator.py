@@ -1,0 +1,26 @@
+"""Changes the model's structure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from research.core.records import Plan
+from research.search.emitters.base import Emitter
+from research.verdict.models import Memory
+
+
+def _niches(plan: Plan, memory: Memory) -> Iterator[str]:
+    """Say what is best in the first niches that are not the optimizer's."""
+    elites = [e for e in memory.archive.elites if e.category not in ("optimizer", "", "baseline")]
+    for elite in elites[:3]:
+        yield f"Best of niche {elite.niche}: {elite.mean:.6f} (n={elite.n}) at {elite.id}."[:160]
+
+
+EMITTER = Emitter(
+    name="architecture_mutator",
+    purpose="change the model's structure",
+    order="one structural {category} change that could open a new niche; mind memory and step time.",
+    predicted="risky",
+    facts=_niches,
+    categories=("architecture", "attention", "normalization"),
+)

@@ -1,0 +1,101 @@
+"""Draws what simulated scores scatter by: repeats of a seed, seeds, and what a change does differently on each seed.
+
+    score = value(configuration) + effect(seed) + interaction(configuration, seed) + repeat noise
+
+Every term is drawn by hashing what it belongs to, so that it is the same whatever was run before: policies that play
+one night meet the same seeds, and a run that two of them make gives both the same score.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections import Counter
+from dataclasses import dataclass
+from hashlib import blake2b
+from statistics import NormalDist
+from typing import Literal
+
+Interactions = Literal["change", "configuration"]
+"""What has an effect of its own on every seed: each change, which children inherit, or each configuration anew."""
+
+TAIL_FACTOR = 4.0
+"""How much larger the repeat noise of a run in the tail is: a throttled or disturbed GPU, seen now and then."""
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Standard deviations in bpb; the defaults are near those that were measured on a GPU (docs/search.md).
+
+    Attributes:
+        repeat: Of two runs of one configuration on one seed.
+        seed: Of one configuration on different seeds.
+        interaction: Of what one change (or configuration) does differently on each seed.
+    """
+
+    repeat: float = 0.0003
+    seed: float = 0.002
+    interaction: float = 0.0008
+
+
+USUAL_NOISE = Noise()
+
+
+def normal(*key: object) -> float:
+    """Return a number from the standard normal distribution that depends on the key alone."""
+    first, second = struct.unpack("<QQ", blake2b(repr(key).encode(), digest_size=16).digest())
+    return math.sqrt(-2.0 * math.log((first + 1) / 2**64)) * math.cos(2.0 * math.pi * second / 2**64)
+
+
+class NightNoise:
+    """The seed effects, interactions and repeat noise of one night.
+
+    Args:
+        night: The night's seed.
+        noise: The standard deviations.
+        interactions: What has an effect of its own on every seed.
+        tail: Probability that a run's repeat noise is TAIL_FACTOR times as large.
+    """
+
+    def __init__(self, night: int, noise: Noise, interactions: Interactions = "change", tail: float = 0.0) -> None:
+        self._night, self._noise, self._interactions, self._tail = night, noise, interactions, tail
+        self._runs: Counter[tuple[tuple[int, ...], int]] = Counter()
+        self._of_seed: dict[int, float] = {}
+        self._of_change: dict[tuple[int, int, int], float] = {}
+
+    def draw(self, config: tuple[int, ...], seed: int) -> float:
+        """Return the sum of all noise of the next run of a configuration on a seed, in bpb."""
+        return self.seed_effect(seed) + self.interaction(config, seed) + self._repeat(config, seed)
+
+    def seed_effect(self, seed: int) -> float:
+        """Return what a seed does to every configuration, in bpb."""
+        if seed not in self._of_seed:
+            self._of_seed[seed] = self._noise.seed * normal(self._night, "seed", seed)
+        return self._of_seed[seed]
+
+    def interaction(self, config: tuple[int, ...], seed: int) -> float:
+        """Return what a seed does to this configuration beyond the seed's effect, in bpb."""
+        if not self._noise.interaction:
+            return 0.0
+        if self._interactions == "configuration":
+            return self._noise.interaction * normal(self._night, "configuration", config, seed)
+        return sum(self._change(place, level, seed) for place, level in enumerate(config) if level)
+
+    def _change(self, place: int, level: int, seed: int) -> float:
+        key = place, level, seed
+        if key not in self._of_change:
+            self._of_change[key] = self._noise.interaction * normal(self._night, "change", key)
+        return self._of_change[key]
+
+    def _repeat(self, config: tuple[int, ...], seed: int) -> float:
+        self._runs[config, seed] += 1
+        key = self._night, config, seed, self._runs[config, seed]
+        sd = self._noise.repeat
+        if self._tail and normal("tail", *key) > _upper_quantile(self._tail):
+            sd *= TAIL_FACTOR
+        return sd * normal("repeat", *key)
+
+
+def _upper_quantile(share: float) -> float:
+    """Return what a standard normal number exceeds with this probability."""
+    return NormalDist().inv_cdf(1.0 - share)

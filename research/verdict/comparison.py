@@ -1,0 +1,92 @@
+"""Puts a run among those that it can be compared with: the posterior of its contract, and what its branch kept.
+
+Scores count in every branch, since they are comparable wherever they were measured; decisions count in their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+from research.core.records import Judged, Run
+from research.verdict import lineage
+from research.verdict.belief import Belief
+from research.verdict.evidence import Keys, belief_of
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A run among those that it can be compared with.
+
+    Attributes:
+        run: The run, with the contract that it counts for.
+        key: Its configuration.
+        keys: Names of configurations.
+        past: The judged runs of its branch and contract, itself left out, in order.
+        belief: The posterior of the contract's runs, its own included.
+        kept: The kept runs of the branch, the incumbent's last.
+    """
+
+    run: Run
+    key: str
+    keys: Keys
+    past: tuple[Judged, ...]
+    belief: Belief
+    kept: tuple[Run, ...]
+
+    @property
+    def tip(self) -> Run | None:
+        """Return the run whose commit the branch is on."""
+        return self.kept[-1] if self.kept else None
+
+    @cached_property
+    def incumbent(self) -> Run | None:
+        """Return the run to be compared with: the latest kept one that has a score."""
+        return next((run for run in reversed(self.kept) if self.keys.of(run) in self.belief), None)
+
+    @cached_property
+    def before(self) -> Run | None:
+        """Return what becomes the incumbent if the run's own configuration is not: the latest kept other one."""
+        others = (run for run in reversed(self.kept) if self.keys.of(run) != self.key)
+        return next((run for run in others if self.keys.of(run) in self.belief), None)
+
+    @property
+    def is_tip(self) -> bool:
+        """Return whether the run measured the configuration that the branch is on."""
+        return self.tip is not None and self.keys.of(self.tip) == self.key
+
+    @property
+    def siblings(self) -> tuple[Judged, ...]:
+        """Return the earlier runs of the same configuration on this branch."""
+        return tuple(item for item in self.past if self.keys.of(item.run) == self.key)
+
+    @property
+    def parent_runs(self) -> tuple[Run, ...]:
+        """Return the runs of what the configuration was made from that count as evidence, on this branch, in order."""
+        parent = self.belief.parent(self.key)
+        runs = (item.run for item in self.past)
+        return tuple(
+            run for run in runs if parent is not None and self.keys.of(run) == parent and lineage.is_evidence(run)
+        )
+
+    @property
+    def largest_gain(self) -> float:
+        """Return the largest step down along the kept runs, in bpb; 0 before the first."""
+        means = [self.belief.mean(key) for run in self.kept if (key := self.keys.of(run)) in self.belief]
+        return max((one - two for one, two in pairwise(means)), default=0.0)
+
+
+def compare(run: Run, history: Sequence[Judged]) -> Comparison:
+    """Put a run among those that it can be compared with.
+
+    Args:
+        run: The run, with the contract that it counts for.
+        history: Judged runs of the lab, in order of start, the run itself left out or not.
+    """
+    others = [item for item in history if item.run.run != run.run and item.run.contract == run.contract]
+    runs = [*(item.run for item in others), run]
+    keys = Keys(runs)
+    past = tuple(lineage.of_contract(others, run.branch, run.contract))
+    return Comparison(run, keys.of(run), keys, past, belief_of(runs, keys), tuple(lineage.kept_chain(past)))

@@ -1,0 +1,55 @@
+"""Chooses the seed of the next run, so that what is compared ran under the same seeds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Hashable
+
+from research.core.contract import DEFAULT_SEED
+from research.verdict.belief import Belief
+
+
+def experiment_seed(belief: Belief, incumbent: Hashable | None) -> int:
+    """Return the seed for a new configuration: of those that the incumbent has, the one with the fewest runs so far.
+
+    Seeds take turns so that a line of kept changes does not fit one seed.
+    """
+    seeds = belief.seeds(incumbent) if incumbent is not None else ()
+    used = Counter(score.condition.seed for config in belief.configs for score in belief.scores(config))
+    return min(seeds, key=lambda seed: (used[seed], seed), default=DEFAULT_SEED)
+
+
+def next_replicate(belief: Belief, candidate: Hashable, incumbent: Hashable) -> tuple[Hashable, int]:
+    """Return which of two configurations to run again, and with which seed, so that they share one more.
+
+    The candidate with a seed that only the incumbent has; else the incumbent, with a seed that only the candidate has
+    or with a new one.
+    """
+    mine, theirs = belief.seeds(candidate), belief.seeds(incumbent)
+    if missing := [seed for seed in theirs if seed not in mine]:
+        return candidate, missing[0]
+    if missing := [seed for seed in mine if seed not in theirs]:
+        return incumbent, missing[0]
+    return incumbent, replicate_seed(belief, incumbent, None, mine)
+
+
+def replicate_seed(belief: Belief, config: Hashable, incumbent: Hashable | None, used: Collection[int] = ()) -> int:
+    """Return the seed for another run of a configuration.
+
+    The first seed that the incumbent has and the configuration has not, else the next one that it has not.
+
+    Args:
+        belief: The posterior.
+        config: The configuration to run again.
+        incumbent: What it is compared with, None or itself where there is nothing else.
+        used: Seeds that were given to it besides, of runs under way or without a score.
+    """
+    has = {*belief.seeds(config), *used}
+    if incumbent is not None and incumbent != config:
+        for seed in belief.seeds(incumbent):
+            if seed not in has:
+                return seed
+    seed = DEFAULT_SEED
+    while seed in has:
+        seed += 1
+    return seed

@@ -1,0 +1,376 @@
+"""The posterior: laws that it obeys, exact answers in small cases, and intervals that cover what they should."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from research.core.settings import SETTINGS
+from research.verdict import effects
+from research.verdict.belief import Belief, Score
+from research.verdict.variances import POCKET, Condition
+from tests.support.synthetic import Exact, Lab, draw_effect, exact_posterior, loaded
+
+SEEDS = st.integers(0, 10_000)
+FEW = settings(deadline=None, max_examples=15)
+
+
+def score(config: str, val_bpb: float, parent: str | None = None, seed: int = 42, **more: str) -> Score:
+    return Score(config, parent, Condition(seed, **more), val_bpb)
+
+
+def night(number: int, configs: int = 8) -> Lab:
+    """A small lab: a tree of changes, most measured on one seed, some on two, one twice on one seed."""
+    rng = np.random.default_rng(number)
+    lab = Lab(rng)
+    lab.make("c0")
+    for seed in (42, 43, 42):
+        lab.run("c0", seed)
+    for index in range(1, configs):
+        lab.make(f"c{index}", f"c{rng.integers(index)}", draw_effect(rng))
+        for seed in ((42,), (43,), (42, 43))[rng.integers(3)]:
+            lab.run(f"c{index}", seed)
+    return lab
+
+
+def everything(belief: Belief) -> np.ndarray:
+    """Means and interval ends of all values and all changes."""
+    rows = []
+    for config in sorted(map(str, belief.configs)):
+        for known in (belief.value(config), belief.effect(config)):
+            if known is not None:
+                rows.append((known.mean, known.low, known.high))
+    return np.array(rows)
+
+
+# Laws --------------------------------------------------------------------------------------------------------------
+
+
+@FEW
+@given(SEEDS, st.floats(-0.5, 2.0))
+def test_shifting_every_score_shifts_values_and_leaves_differences(number: int, shift: float):
+    scores = night(number).scores
+    one = Belief.from_history(scores)
+    two = Belief.from_history([Score(s.config, s.parent, s.condition, s.val_bpb + shift) for s in scores])
+    for config in one.configs:
+        assert two.mean(config) == pytest.approx(one.mean(config) + shift, abs=1e-7)
+        assert two.difference(config, "c0").mean == pytest.approx(one.difference(config, "c0").mean, abs=1e-7)
+        assert two.p_better(config, "c0") == pytest.approx(one.p_better(config, "c0"), abs=1e-6)
+
+
+@FEW
+@given(SEEDS)
+def test_the_order_of_runs_means_nothing(number: int):
+    scores = night(number).scores
+    mixed = list(scores)
+    random.Random(number).shuffle(mixed)
+    one, two = Belief.from_history(scores), Belief.from_history(mixed)
+    assert np.abs(everything(one) - everything(two)).max() < 1e-4
+    assert one.variances.of_interaction.sd == pytest.approx(two.variances.of_interaction.sd)
+
+
+@FEW
+@given(SEEDS, st.floats(-0.01, 0.01))
+def test_what_a_seed_does_to_all_cancels_where_two_configurations_share_it(number: int, shift: float):
+    lab = Lab(np.random.default_rng(number))
+    lab.make("a")
+    lab.make("b", "a", -0.001)
+    for seed in (42, 43):
+        for config in ("a", "b"):
+            lab.run(config, seed)
+    moved = [
+        Score(s.config, s.parent, s.condition, s.val_bpb + (shift if s.condition.seed == 43 else 0.0))
+        for s in lab.scores
+    ]
+    one, two = (Belief.from_history(each).difference("b", "a") for each in (lab.scores, moved))
+    assert two.mean == pytest.approx(one.mean, abs=2e-4)
+    assert two.high - two.low == pytest.approx(one.high - one.low, rel=0.2)
+
+
+def test_shared_seeds_tell_far_more_than_others():
+    same = [score("a", 0.99), score("b", 0.987, "a"), score("a", 0.986, seed=43), score("b", 0.983, "a", seed=43)]
+    other = [*same[::2], score("b", 0.987, "a", seed=44), score("b", 0.983, "a", seed=45)]
+    one, two = Belief.from_history(same), Belief.from_history(other)
+    assert one.p_better("b", "a") > two.p_better("b", "a")
+    assert one.difference("b", "a").mean < two.difference("b", "a").mean
+    assert one.shared_seeds("b", "a") == (42, 43)
+    assert two.shared_seeds("b", "a") == ()
+
+
+@FEW
+@given(SEEDS, st.floats(0.0, 0.01), st.floats(1e-5, 0.01))
+def test_a_better_score_is_never_less_probably_better(number: int, gain: float, more: float):
+    scores = night(number).scores
+    p, means = [], []
+    for each in (gain, gain + more):
+        known = Belief.from_history([*scores, score("new", 0.992 - each, "c0")])
+        p.append(known.p_better("new", "c0"))
+        means.append(known.difference("new", "c0").mean)
+    assert p[0] <= p[1] + 1e-3
+    assert means[0] >= means[1] - 1e-5
+
+
+@FEW
+@given(SEEDS)
+def test_probabilities_and_differences_are_of_one_piece(number: int):
+    known = Belief.from_history(night(number).scores)
+    names = [*known.configs]
+    one, two = names[1], names[-1]
+    assert known.p_better(one, two) + known.p_better(two, one) == pytest.approx(1.0, abs=1e-4)
+    there, back = known.difference(one, two), known.difference(two, one)
+    assert (there.mean, there.low, there.high) == pytest.approx((-back.mean, -back.high, -back.low), abs=1e-9)
+    assert there.low <= there.mean <= there.high
+    assert there.mean == pytest.approx(known.mean(one) - known.mean(two), abs=5e-4)
+    assert known.expected_gain(one, two) - known.expected_gain(two, one) == pytest.approx(-there.mean, abs=1e-4)
+    margins = [known.p_better(one, two, margin) for margin in (-0.001, 0.0, 0.001)]
+    assert margins == sorted(margins, reverse=True)
+
+
+@FEW
+@given(SEEDS)
+def test_beginning_from_the_posterior_before_changes_nothing(number: int):
+    scores = night(number).scores
+    before: Belief | None = None
+    for count in range(1, len(scores) + 1):
+        before = Belief.from_history(scores[:count], previous=before)
+    assert before is not None
+    anew = Belief.from_history(scores)
+    assert np.abs(everything(before) - everything(anew)).max() < 5e-5
+    assert before.variances.of_repeat == anew.variances.of_repeat
+
+
+# Exact answers in small cases --------------------------------------------------------------------------------------
+
+CASES: dict[str, Sequence[Score]] = {
+    "one seed": [score("a", 0.99), score("b", 0.9884, "a")],
+    "two seeds": [score("a", 0.99), score("b", 0.9884, "a"), score("a", 0.986, seed=43), score("b", 0.9858, "a", 43)],
+    "another seed": [score("a", 0.99), score("b", 0.9884, "a", 43)],
+    "a repeat": [score("a", 0.99), score("b", 0.9884, "a"), score("a", 0.9903), score("b", 0.9885, "a", 43)],
+    "worse": [score("a", 0.99), score("b", 0.995, "a"), score("a", 0.9904)],
+}
+
+
+def strata(belief: Belief, scores: Sequence[Score], parents: dict[str, str]) -> list[tuple[float, Exact]]:
+    """The exact posterior in each stratum of the standard deviations, with the learned weights of effects."""
+    known = belief.variances
+    weights = belief._others_weights  # in breadth-first order, which is that of ``parents``
+    return [
+        (share, exact_posterior(scores, parents, weights[place], *sds))
+        for place, (share, *sds) in enumerate(
+            zip(*(each.tolist() for each in (known.weights, known.repeat, known.seed, known.interaction)), strict=True)
+        )
+    ]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_one_change_is_as_a_numerical_integral_has_it(name: str):
+    """The posterior of the effect on a fine grid, in each stratum of the standard deviations."""
+    scores = CASES[name]
+    belief = Belief.from_history(scores)
+    known, weights = belief.variances, effects.prior_weights()  # no other change has taught anything yet
+    grid = np.concatenate([-np.geomspace(1e-6, 0.5, 6000)[::-1], np.geomspace(1e-6, 0.5, 6000)])
+    width = np.gradient(grid)
+    y = np.array([each.val_bpb for each in scores]) - 0.99
+    is_child = np.array([each.config == "b" for each in scores], dtype=float)
+    p_better = mean = 0.0
+    for place, share in enumerate(known.weights):
+        information = np.linalg.inv(loaded(scores, known.repeat[place], known.seed[place], known.interaction[place]))
+        rest = y[:, None] - is_child[:, None] * grid  # what the parent's value and the noise must explain
+        level = information.sum(0) @ rest / information.sum()
+        centred = rest - level
+        log = -0.5 * np.einsum("ig,ij,jg->g", centred, information, centred)
+        likelihood = np.exp(log - log.max())
+        density = np.zeros_like(grid)
+        for weight, centre, sd in zip(weights[1:], effects.CENTRES[1:], effects.SDS[1:], strict=True):
+            density += weight * np.exp(-0.5 * ((grid - centre) / sd) ** 2) / (sd * np.sqrt(2.0 * np.pi))
+        mass = density * likelihood * width
+        at_zero = weights[0] * np.interp(0.0, grid, likelihood)
+        total = mass.sum() + at_zero
+        p_better += share * (mass[grid < 0.0].sum() + 0.5 * at_zero) / total
+        mean += share * (mass * grid).sum() / total
+    assert belief.p_better("b", "a") == pytest.approx(p_better, abs=1e-3)
+    assert belief.difference("b", "a").mean == pytest.approx(mean, abs=1e-5)
+
+
+TREES: dict[str, dict[str, str]] = {"a line": {"b": "a", "c": "b"}, "two children": {"b": "a", "c": "a"}}
+
+
+@pytest.mark.parametrize("tree", TREES)
+@pytest.mark.parametrize("number", range(3))
+def test_two_changes_are_as_an_enumeration_of_all_components_has_them(tree: str, number: int):
+    parents = TREES[tree]
+    lab = Lab(np.random.default_rng(number))
+    lab.make("a")
+    for child, parent in parents.items():
+        lab.make(child, parent, draw_effect(lab.rng))
+    for config, seed in (("a", 42), ("a", 43), ("b", 42), ("c", 42), ("b", 43), ("a", 42)):
+        lab.run(config, seed)
+    belief = Belief.from_history(lab.scores)
+    exact = strata(belief, lab.scores, parents)
+    for config, direction in (("b", (1.0, 0.0)), ("c", (1.0, 1.0) if parents["c"] == "b" else (0.0, 1.0))):
+        moments = [(share, *each.moments(direction)) for share, each in exact]
+        mean = sum(share * one for share, one, _ in moments)
+        sd = np.sqrt(sum(share * (spread**2 + (one - mean) ** 2) for share, one, spread in moments))
+        known = belief.difference(config, "a")
+        assert known.mean == pytest.approx(mean, abs=0.1 * sd)
+        assert (known.high - known.low) / 3.92 == pytest.approx(sd, rel=0.25)
+
+
+# Odd histories -------------------------------------------------------------------------------------------------------
+
+
+def test_no_run_at_all():
+    known = Belief.from_history([])
+    assert (len(known), known.runs, known.best(), known.configs) == (0, 0, None, ())
+    assert known.variances.of_seed.n == 0
+    assert 0.0 < known.better_share < 1.0
+    with pytest.raises(KeyError):
+        known.value("a")
+
+
+def test_one_run_alone_is_what_it_scored_give_or_take_its_seed():
+    known = Belief.from_history([score("a", 0.99)])
+    value = known.value("a")
+    assert value.mean == pytest.approx(0.99)
+    assert value.high - value.low > 2 * SETTINGS.seed_sd_bpb
+    assert (value.n, known.effect("a"), known.surprise("a")) == (1, None, 0.0)
+
+
+@pytest.mark.parametrize("links", [{"a": "b", "b": "a"}, {"a": "c", "b": "a", "c": "b"}, {"a": "a"}, {"b": "nobody"}])
+def test_links_in_a_circle_and_to_nobody_are_left_out(links: dict[str, str]):
+    rows = {"a": 0.99, "b": 0.991, "c": 0.9895}
+    known = Belief.from_history([score(config, value, links.get(config)) for config, value in rows.items()])
+    for config, value in rows.items():
+        assert known.mean(config) == pytest.approx(value, abs=0.002)
+    assert known.parent("a" if links.get("a") == "a" else "nobody") is None
+    depth = dict.fromkeys(rows, 0)
+    for config in rows:
+        above = known.parent(config)
+        while above is not None:
+            depth[config] += 1
+            assert depth[config] < len(rows)
+            above = known.parent(above)
+
+
+def test_a_configuration_measured_often_is_known_well():
+    lab = Lab(np.random.default_rng(1))
+    lab.make("a")
+    lab.make("b", "a", -0.002)
+    widths = []
+    for seed in range(42, 52):
+        for config in ("a", "b"):
+            lab.run(config, seed)
+        apart = Belief.from_history(lab.scores).difference("b", "a")
+        widths.append(apart.high - apart.low)
+    assert widths[-1] < 0.5 * widths[0]
+    assert apart.low < -0.002 < apart.high
+    assert apart.n == 20
+
+
+def test_repeats_of_one_seed_tell_the_noise_of_repeats():
+    few = Belief.from_history([score("a", 0.99)])
+    many = Belief.from_history([score("a", 0.99 + 0.00002 * (n % 2)) for n in range(12)])
+    assert many.variances.of_repeat.sd < 0.5 * few.variances.of_repeat.sd
+    assert many.variances.of_repeat.n == 11
+    loud = Belief.from_history([score("a", 0.99 + 0.002 * (n % 2)) for n in range(12)])
+    assert loud.variances.of_repeat.sd > 2 * few.variances.of_repeat.sd
+
+
+def test_another_machine_is_another_condition():
+    """A machine that scores everything 0.01 lower is no gain of what ran on it."""
+    here = [score("a", 0.99, machine="one"), score("a", 0.98, machine="two"), score("c", 0.991, "a", machine="one"),
+            score("c", 0.981, "a", machine="two")]  # fmt: skip
+    fair = Belief.from_history([*here, score("b", 0.9805, "a", machine="two")])
+    assert fair.difference("b", "a").mean > -0.002
+    blind = Belief.from_history([
+        Score(each.config, each.parent, Condition(42), each.val_bpb)
+        for each in (*here, score("b", 0.9805, "a", machine="two"))
+    ])  # fmt: skip
+    assert blind.p_better("b", "a") > fair.p_better("b", "a")
+
+
+def test_other_initial_values_share_less_of_a_seed():
+    kept = [score("a", 0.99), score("b", 0.987, "a")]
+    moved = [score("a", 0.99), score("b", 0.987, "a", initial="b")]
+    one, two = (Belief.from_history(each) for each in (kept, moved))
+    assert one.p_better("b", "a") > two.p_better("b", "a")
+    assert one.difference("b", "a").mean < two.difference("b", "a").mean
+
+
+def test_the_pocket_profile_expects_more_noise_and_larger_effects():
+    scores = [score("a", 1.9), score("b", 1.88, "a")]
+    official, pocket = Belief.from_history(scores), Belief.from_history(scores, POCKET)
+    assert pocket.variances.of_repeat.sd > 3 * official.variances.of_repeat.sd
+    assert pocket.effect_size > official.effect_size
+    assert pocket.p_better("b", "a") < official.p_better("b", "a")
+
+
+def test_ten_thousand_runs_take_little_time():
+    rng = np.random.default_rng(0)
+    scores = [
+        Score(f"c{n}", f"c{rng.integers(n)}" if n else None, Condition(42 + int(rng.integers(3))), float(value))
+        for n, value in enumerate(0.99 + rng.normal(0.0, 0.002, 10_000))
+    ]
+    began = time.process_time()
+    known = Belief.from_history(scores)
+    taken = time.process_time() - began
+    assert known.runs == 10_000
+    assert taken < 5.0  # about half a second on a free core; loaded machines are slower
+    began = time.process_time()
+    Belief.from_history([*scores, Score("new", "c0", Condition(42), 0.99)], previous=known)
+    assert time.process_time() - began < 5.0
+
+
+def test_the_best_of_many_tries_is_not_taken_at_its_word():
+    """The winner's curse: of many noisy tries the best reads far better than it is, its estimate does not."""
+    read = claimed = true = 0.0
+    for number in range(40):
+        lab = Lab(np.random.default_rng(number))
+        lab.make("a")
+        lab.run("a", 42)
+        for index in range(12):
+            lab.make(f"b{index}", "a", draw_effect(lab.rng))
+            lab.run(f"b{index}", 42)
+        first, *rest = lab.scores
+        best = min(rest, key=lambda each: each.val_bpb)
+        read += best.val_bpb - first.val_bpb
+        claimed += Belief.from_history(lab.scores).difference(best.config, "a").mean
+        true += lab.values[str(best.config)] - lab.values["a"]
+    assert abs(claimed - true) < 0.5 * abs(read - true)
+    assert abs(claimed - true) / 40 < 0.0004
+
+
+def test_intervals_and_probabilities_are_calibrated():
+    """400 pairs drawn from the model itself, standard deviations and effect included."""
+    rng = np.random.default_rng(7)
+    covered, chances, better, pieces = 0, [], [], 400
+    for number in range(pieces):
+        sds = [
+            median * np.exp(rng.normal(0.0, log_sd))
+            for median, log_sd in (
+                (SETTINGS.repeat_sd_bpb, SETTINGS.repeat_log_sd),
+                (SETTINGS.seed_sd_bpb, SETTINGS.seed_log_sd),
+                (SETTINGS.interaction_sd_bpb, SETTINGS.interaction_log_sd),
+            )
+        ]
+        lab = Lab(rng, *sds)
+        lab.make("a")
+        effect = draw_effect(rng)
+        lab.make("b", "a", effect)
+        for config, seed in (("a", 42), ("b", 42), ("a", 43), ("b", 43), ("a", 42))[: 2 + number % 4]:
+            lab.run(config, seed)
+        known = Belief.from_history(lab.scores)
+        apart = known.difference("b", "a")
+        covered += apart.low <= effect <= apart.high
+        chances.append(known.p_better("b", "a"))
+        better.append(effect < 0.0)
+    assert 0.90 <= covered / pieces <= 0.99
+    assert np.mean(chances) == pytest.approx(np.mean(better), abs=0.04)
+    expected = np.mean(np.array(chances) * (1.0 - np.array(chances)))
+    assert np.mean((np.array(chances) - better) ** 2) == pytest.approx(expected, abs=0.02)

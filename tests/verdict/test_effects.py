@@ -1,0 +1,139 @@
+"""What single changes do: the prior, what measured changes teach, and mixtures of normal distributions."""
+
+from __future__ import annotations
+
+import math
+from statistics import NormalDist
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from research.core.settings import SETTINGS
+from research.verdict import effects
+from research.verdict.mixture import Mixture, normal_cdf
+from tests.support.synthetic import draw_effect
+
+PRIOR = effects.prior_weights()
+NUMBERS = st.floats(-0.02, 0.02)
+ERRORS = st.floats(1e-5, 0.005)
+
+
+def learned(values: list[float], error: float) -> np.ndarray:
+    log = effects.likelihoods(np.array([values]), np.full((1, len(values)), error**2))
+    return effects.learned(PRIOR[None, :], PRIOR, log, 50)[0]
+
+
+def p_better(value: float, error: float) -> float:
+    return float(effects.posterior(PRIOR, np.array(value), np.array(error**2)).cdf(0.0))
+
+
+def test_weights_are_shares_before_and_after_learning():
+    assert PRIOR.sum() == pytest.approx(1.0)
+    assert PRIOR[effects.CENTRES < 0].sum() == pytest.approx(
+        SETTINGS.effect_better_share * (1.0 - SETTINGS.effect_null_share)
+    )
+    rng = np.random.default_rng(0)
+    assert learned([rng.normal(0.001, 0.002) for _ in range(50)], 0.0005).sum() == pytest.approx(1.0)
+
+
+def test_learning_finds_small_effects_where_effects_are_small():
+    rng = np.random.default_rng(1)
+    small = learned([rng.normal(0.0, 0.0003) for _ in range(200)], 0.0002)
+    large = learned([rng.normal(0.0, 0.01) for _ in range(200)], 0.0002)
+    assert effects.typical_size(small) < effects.typical_size(PRIOR) < effects.typical_size(large)
+
+
+def test_a_loud_profile_expects_larger_effects():
+    assert effects.usual_doublings(0.001, 0.001) == 0
+    assert effects.usual_doublings(0.0001, 0.001) == 0  # what is quieter than a GPU changes nothing
+    assert effects.usual_doublings(0.008, 0.001) == 3
+    sizes = [effects.typical_size(effects.prior_weights(doublings)) for doublings in range(4)]
+    assert sizes == sorted(sizes)
+
+
+def test_no_change_vouches_for_itself():
+    """What is left without an effect's own word is what was assumed, or what the others say."""
+    one = effects.likelihoods(np.array([[-0.01]]), np.array([[1e-7]]))
+    weights = effects.learned(PRIOR[None, :], PRIOR, one, 50)
+    assert weights[0] != pytest.approx(PRIOR, abs=0.01)
+    assert effects.without_own(weights, PRIOR, one)[0, 0] == pytest.approx(PRIOR, abs=1e-6)
+    two = effects.likelihoods(np.array([[-0.01, 0.002]]), np.full((1, 2), 1e-7))
+    both = effects.learned(PRIOR[None, :], PRIOR, two, 50)
+    of_second = effects.learned(PRIOR[None, :], PRIOR, two[:, 1:], 50)
+    assert effects.without_own(both, PRIOR, two)[0, 0] == pytest.approx(of_second[0], abs=0.02)
+
+
+@given(NUMBERS, ERRORS)
+def test_a_gain_is_taken_for_less_than_it_reads(value: float, error: float):
+    known = effects.posterior(PRIOR, np.array(value), np.array(error**2))
+    assert -1e-9 <= known.cdf(0.0) <= 1.0 + 1e-9
+    assert known.sd >= 0.0
+    if value < -3 * error:
+        assert known.mean >= value - 0.5 * error
+
+
+@given(NUMBERS, st.floats(0.0, 0.01), ERRORS)
+def test_larger_measured_gains_are_more_probably_gains(value: float, more: float, error: float):
+    assert p_better(value, error) <= p_better(value - more, error) + 1e-3
+
+
+def test_what_is_chosen_for_reading_low_is_not_estimated_low():
+    """The winner's curse: of many noisy tries the best reads far better than it is, its posterior does not."""
+    rng = np.random.default_rng(0)
+    read = estimated = true = 0.0
+    for _ in range(300):
+        tries = [draw_effect(rng) for _ in range(20)]
+        value, effect = min((each + rng.normal(0.0, 0.0006), each) for each in tries)
+        read, true = read + value, true + effect
+        estimated += float(effects.posterior(PRIOR, np.array(value), np.array(0.0006**2)).mean)
+    assert estimated == pytest.approx(true, rel=0.05)
+    assert read < true
+
+
+# Mixtures ------------------------------------------------------------------------------------------------------------
+
+MIXTURES = st.lists(
+    st.tuples(st.floats(0.05, 1.0), st.floats(-0.01, 0.01), st.floats(1e-5, 0.01)), min_size=1, max_size=4
+)
+
+
+def mixture(parts: list[tuple[float, float, float]]) -> Mixture:
+    weights, means, sds = (np.array(each) for each in zip(*parts, strict=True))
+    return Mixture(weights / weights.sum(), means, sds)
+
+
+def test_the_normal_distribution_against_the_library():
+    z = np.linspace(-8.0, 8.0, 201)
+    exact = [NormalDist().cdf(float(each)) for each in z]
+    assert np.abs(normal_cdf(z) - exact).max() < 1e-7
+
+
+@settings(deadline=None)
+@given(MIXTURES, st.floats(0.01, 0.99))
+def test_quantiles_invert(parts: list[tuple[float, float, float]], p: float):
+    known = mixture(parts)
+    assert known.cdf(known.quantile(p)) == pytest.approx(p, abs=1e-6)
+    low, high = known.interval(0.95)
+    assert low < high
+
+
+@settings(deadline=None, max_examples=20)
+@given(MIXTURES)
+def test_moments_and_expected_gain_against_draws(parts: list[tuple[float, float, float]]):
+    known = mixture(parts)
+    rng = np.random.default_rng(0)
+    which = rng.choice(len(parts), 20_000, p=known.weights)
+    drawn = rng.normal(known.means[which], known.sds[which])
+    error = float(known.sd) / math.sqrt(len(drawn))
+    assert float(known.mean) == pytest.approx(drawn.mean(), abs=5 * error)
+    assert float(known.sd) == pytest.approx(drawn.std(), rel=0.1)
+    assert float(known.expected_gain()) == pytest.approx(np.maximum(-drawn, 0.0).mean(), abs=5 * error)
+
+
+def test_expected_gain_of_what_is_certain():
+    one, zero = np.ones(1), np.zeros(1)
+    assert Mixture(one, np.array([0.001]), zero).expected_gain() == pytest.approx(0.0, abs=1e-12)
+    assert Mixture(one, np.array([-0.001]), zero).expected_gain() == pytest.approx(0.001)
+    assert Mixture(one, zero, np.array([0.001])).expected_gain() == pytest.approx(0.001 / math.sqrt(2 * math.pi))

@@ -1,0 +1,104 @@
+"""The three standard deviations: recovered from made-up tables, with intervals that hold, and told apart."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from research.core.settings import SETTINGS
+from research.verdict.variances import OFFICIAL, POCKET, Condition, Variances, cells_of, estimate
+from tests.support.synthetic import Lab
+
+PARTS = ("of_repeat", "of_seed", "of_interaction")
+
+
+def of_table(lab: Lab, configs: int, seeds: int, repeats: int = 1) -> Variances:
+    """The estimate from a table: every configuration on every seed, as often as is said."""
+    for index in range(configs):
+        lab.make(f"c{index}", f"c{index - 1}" if index else None, 0.001)
+        for seed in range(42, 42 + seeds):
+            for _ in range(repeats):
+                lab.run(f"c{index}", seed)
+    rows = [(int(str(one.config)[1:]), one.condition, one.val_bpb) for one in lab.scores]
+    return estimate(cells_of(rows), OFFICIAL)
+
+
+def test_known_standard_deviations_lie_in_their_intervals():
+    """100 tables whose standard deviations are drawn from the prior: each 95 % interval holds nearly always."""
+    rng = np.random.default_rng(3)
+    inside = dict.fromkeys(PARTS, 0)
+    for _ in range(100):
+        sds = [
+            prior.median * np.exp(rng.normal(0.0, prior.log_sd))
+            for prior in (OFFICIAL.repeat, OFFICIAL.seed, OFFICIAL.interaction)
+        ]
+        known = of_table(Lab(rng, *sds), configs=4, seeds=3, repeats=2)
+        for name, sd in zip(PARTS, sds, strict=True):
+            spread = getattr(known, name)
+            inside[name] += spread.low <= sd <= spread.high
+    assert min(inside.values()) >= 90
+
+
+def test_a_large_table_tells_all_three():
+    known = of_table(Lab(np.random.default_rng(0), 0.0005, 0.004, 0.0015), configs=30, seeds=12, repeats=2)
+    assert known.of_repeat.sd == pytest.approx(0.0005, rel=0.15)
+    assert known.of_interaction.sd == pytest.approx(0.0015, rel=0.15)
+    assert known.of_seed.sd == pytest.approx(0.004, rel=0.5)
+    assert (known.of_repeat.n, known.of_seed.n, known.of_interaction.n) == (360, 11, 319)
+
+
+def test_more_runs_narrow_the_intervals():
+    few = of_table(Lab(np.random.default_rng(5)), configs=2, seeds=2)
+    many = of_table(Lab(np.random.default_rng(5)), configs=10, seeds=4, repeats=2)
+    for name in PARTS:
+        one, two = getattr(few, name), getattr(many, name)
+        assert two.high / two.low < one.high / one.low
+
+
+@pytest.mark.parametrize("prior", [OFFICIAL, POCKET])
+def test_without_runs_the_prior_speaks(prior):
+    known = estimate(cells_of([]), prior)
+    for name, assumed in zip(PARTS, (prior.repeat, prior.seed, prior.interaction), strict=True):
+        spread = getattr(known, name)
+        assert spread.sd == pytest.approx(assumed.median, rel=0.01)
+        assert spread.low < assumed.median < spread.high
+        assert spread.n == 0
+    one = estimate(cells_of([(0, Condition(42), 0.99), (1, Condition(43), 1.2)]), prior)
+    assert one.of_seed == known.of_seed  # two configurations on two seeds compare none of them
+
+
+def test_strata_are_shares_of_one_posterior():
+    known = of_table(Lab(np.random.default_rng(2)), configs=5, seeds=2)
+    assert known.weights.sum() == pytest.approx(1.0)
+    assert len(known.weights) <= SETTINGS.paired_strata * SETTINGS.seed_strata
+    paired = np.hypot(known.repeat, known.interaction)
+    assert known.weights @ paired**2 == pytest.approx(known.paired_sd**2, rel=0.6)
+    assert known.of_seed.low < np.sqrt(known.weights @ known.seed**2) < known.of_seed.high
+
+
+def test_one_score_over_and_over_is_not_no_noise():
+    rows = [(0, Condition(42), 1.0)] * 50
+    known = estimate(cells_of(rows), OFFICIAL)
+    assert 0.0 < known.of_repeat.sd < OFFICIAL.repeat.median
+
+
+def test_what_all_seeds_share_says_nothing():
+    lab = Lab(np.random.default_rng(4))
+    one = of_table(lab, configs=4, seeds=2)
+    shifted = [
+        (int(str(each.config)[1:]), each.condition, each.val_bpb + 0.01 * int(str(each.config)[1:]))
+        for each in lab.scores
+    ]
+    two = estimate(cells_of(shifted), OFFICIAL)
+    for name in PARTS:
+        assert getattr(two, name).sd == pytest.approx(getattr(one, name).sd, rel=1e-6)
+
+
+def test_cells_hold_mean_count_and_scatter():
+    rows = [(1, Condition(42), 1.0), (0, Condition(43), 2.0), (1, Condition(42), 1.2), (1, Condition(43), 3.0)]
+    cells = cells_of(rows)
+    assert cells.conditions == (Condition(42), Condition(43))
+    assert (cells.config.tolist(), cells.condition.tolist()) == ([0, 1, 1], [1, 0, 1])
+    assert cells.n.tolist() == [1.0, 2.0, 1.0]
+    assert cells.mean.tolist() == pytest.approx([2.0, 1.1, 3.0])
+    assert cells.squares == pytest.approx(0.02)
