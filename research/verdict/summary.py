@@ -18,7 +18,7 @@ from typing import Any
 from research.core.errors import ResearchError
 from research.core.records import Estimate, Plan
 from research.core.settings import SETTINGS
-from research.runs.log import clean
+from research.core.text import clean
 from research.store import reads
 from research.store.db import Store
 from research.verdict.models import HABIT, Conjecture, FailurePattern, Known, Memory

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from research.core.records import Metrics, Plan, Run, Verdict
+from research.core.text import quoted
 from research.verdict.comparison import compare
 from research.verdict.memory import change_of_best, recall
-from research.verdict.review import as_data, reviewed
+from research.verdict.review import reviewed
 from research.verdict.score import Facts, score
 from tests.support.judgekit import CRASH, Night, near
 from tests.support.labkit import CONTRACT, Kit, kit
@@ -153,10 +154,11 @@ def test_words_of_others_stay_words():
 
 @given(st.text())
 def test_quoted_text_is_one_bounded_line(text: str):
-    quoted = as_data(text, 50)
-    assert len(quoted.splitlines()) == 1
-    assert len(quoted) <= 102
-    assert (quoted[0], quoted[-1]) == ('"', '"')
+    line = quoted(text, 50)
+    assert len(line.splitlines()) == 1
+    assert len(line) <= 52
+    assert (line[0], line[-1]) == ('"', '"')
+    assert '"' not in line[1:-1]
 
 
 def test_the_last_review(kit: Kit):
