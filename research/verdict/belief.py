@@ -7,18 +7,15 @@ The model of a score is::
 
 A condition is a seed on a machine (research.verdict.variances). Its effect is shared by all runs under it, so it
 cancels where two configurations ran under the same one. Effects of changes have the distribution of
-research.verdict.effects, learned from these very runs. Given the standard deviations everything but the effects of
-changes is normal; those are approximated one by one by normal factors that give the right mean and variance together
-with everything else (expectation propagation, Minka 2001), along the tree of parents, which costs time in proportion
-to the runs. The standard deviations are averaged over: every array has a first axis of strata of their posterior.
+research.verdict.effects, learned from these very runs; research.verdict.propagation solves for all of it at once. The
+standard deviations are averaged over: every array has a first axis of strata of their posterior.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 
 import numpy as np
 
@@ -26,17 +23,15 @@ from research.core.records import Estimate
 from research.core.settings import SETTINGS
 from research.verdict import effects
 from research.verdict.mixture import Array, Mixture
+from research.verdict.propagation import Factors, fit, tree_of
 from research.verdict.variances import (
     OFFICIAL,
     Cells,
     Condition,
-    Ints,
     NoisePrior,
     Variances,
-    cell_variance,
     cells_of,
     estimate,
-    prior_covariance,
 )
 
 
@@ -55,72 +50,6 @@ class Score:
     parent: Hashable | None
     condition: Condition
     val_bpb: float
-
-
-@dataclass(frozen=True)
-class _Tree:
-    """The configurations in breadth-first order along the tree of parents.
-
-    Attributes:
-        parent: Place of each one's parent, -1 for a root; it never falls within a level, shape (C,).
-        bounds: Where each level begins, the roots first, and C.
-    """
-
-    parent: Ints
-    bounds: tuple[int, ...]
-
-    @cached_property
-    def children(self) -> slice:
-        """Return the places of all configurations that have a parent."""
-        return slice(self.bounds[1] if len(self.bounds) > 1 else 0, len(self.parent))
-
-    @cached_property
-    def above(self) -> Ints:
-        """Return the places of the parents of all configurations that have one."""
-        return self.parent[self.children]
-
-    @cached_property
-    def once(self) -> tuple[Ints, Ints]:
-        """Return the places of all parents, each once, and where their children begin among all children."""
-        once, begins = np.unique(self.above, return_index=True)
-        return once, begins
-
-    @cached_property
-    def levels(self) -> tuple[tuple[slice, Ints, Ints, Ints], ...]:
-        """Return for each level below the roots its places, their parents, each parent once, and where its begin."""
-        found = []
-        for start, end in pairwise(self.bounds[1:]):
-            above = self.parent[start:end]
-            once, begins = np.unique(above, return_index=True)
-            found.append((slice(start, end), above, once, begins))
-        return tuple(found)
-
-
-@dataclass(frozen=True)
-class _Factors:
-    """Normal factors that stand for the effects of changes: precision and precision times mean, shape (strata, C)."""
-
-    precision: Array
-    shift: Array
-
-
-@dataclass(frozen=True)
-class _Solution:
-    """The joint normal posterior of values and conditions, given the factors; see _solve().
-
-    Attributes:
-        mean: Posterior means of the values, less the centre, shape (strata, C).
-        own: Variance of each value with the conditions known, same shape.
-        carry: Share of its parent's variation that a value follows, conditions known, same shape.
-        slope: How a value moves against each condition's effect, shape (strata, C, S).
-        conditions: Posterior covariance of the conditions' effects, shape (strata, S, S).
-    """
-
-    mean: Array
-    own: Array
-    carry: Array
-    slope: Array
-    conditions: Array
 
 
 @dataclass(frozen=True)
@@ -156,19 +85,17 @@ class Belief:
         for score in scores:
             if score.parent is not None and score.parent != score.config and score.parent in self._scores:
                 parents.setdefault(score.config, score.parent)
-        self._order, self._tree = _tree_of([*self._scores], parents)
+        self._order, self._tree = tree_of([*self._scores], parents)
         self._number = {config: place for place, config in enumerate(self._order)}
         self._cells = cells_of([(self._number[one.config], one.condition, one.val_bpb) for one in scores])
         self.variances = _variances(self._cells, prior, previous)
         self._centre = float(self._cells.mean.mean()) if self.runs else 0.0
         doublings = effects.usual_doublings(self.variances.paired_sd, OFFICIAL.paired_sd)
         self._prior_weights = effects.prior_weights(doublings)
-        self._weights: Array
-        self._others_weights: Array  # for each change what the other changes taught, shape (strata, children, parts)
-        self._factors: _Factors
-        self._solution: _Solution
-        self._cavity: tuple[Array, Array]
-        self._fit(previous)
+        first = self._tree.children.start
+        latest = [at - first for config in self._scores if (at := self._number[config]) >= first]
+        start = self._start(previous)
+        self._fit = fit(self._tree, self._cells, self.variances, self._prior_weights, latest, self._centre, start)
 
     @classmethod
     def from_history(
@@ -184,40 +111,18 @@ class Belief:
         """
         return cls([*scores], prior, previous)
 
-    # Fitting -----------------------------------------------------------------------------------------------------
-
-    def _fit(self, previous: Belief | None) -> None:
-        """Find the factors: sweeps of expectation propagation over all changes at once."""
-        known, tree = self.variances, self._tree
-        strata, count = len(known.weights), len(tree.parent)
-        children, first = tree.children, tree.children.start
-        self._weights = np.tile(self._prior_weights, (strata, 1))
-        factors = _Factors(np.zeros((strata, count)), np.zeros((strata, count)))
-        factors.precision[:, children] = effects.typical_size(self._prior_weights) ** -2
+    def _start(self, previous: Belief | None) -> tuple[Array, Factors]:
+        """Return where the search for the fit starts: from what was usual, or from where the one before ended."""
+        strata = len(self.variances.weights)
+        weights = np.tile(self._prior_weights, (strata, 1))
+        factors = Factors.of_size(self._tree, strata, effects.typical_size(self._prior_weights))
         if previous is not None and len(previous.variances.weights) == strata:
-            self._weights = previous._weights
+            weights = previous._fit.weights
             same = [config for config in previous.configs if previous.parent(config) is not None and config in self]
             mine, theirs = [self._number[one] for one in same], [previous._number[one] for one in same]
-            factors.precision[:, mine] = previous._factors.precision[:, theirs]
-            factors.shift[:, mine] = previous._factors.shift[:, theirs]
-        latest = [at - first for one in self._scores if (at := self._number[one]) >= first]
-        latest, older = latest[-SETTINGS.effects_remembered :], latest[: -SETTINGS.effects_remembered]
-        others = np.repeat(self._weights[:, None, :], count - first, axis=1)
-        solution = _solve(tree, self._cells, known, factors, self._centre)
-        cavity = _cavity(*_changes(solution, tree), factors, children)
-        for sweep in range(SETTINGS.max_sweeps if latest else 0):
-            log = effects.likelihoods(cavity[0][:, latest], cavity[1][:, latest])
-            self._weights = effects.learned(self._weights, self._prior_weights, log, SETTINGS.learning_steps)
-            others[:, latest] = effects.without_own(self._weights, self._prior_weights, log)
-            others[:, older] = self._weights[:, None, :]
-            tilted = effects.posterior(others, *cavity)
-            factors = _updated(factors, children, cavity, tilted, SETTINGS.damping if sweep else 1.0)
-            solution = _solve(tree, self._cells, known, factors, self._centre)
-            before, cavity = cavity, _cavity(*_changes(solution, tree), factors, children)
-            if np.abs(cavity[0] - before[0]).max() < SETTINGS.sweep_tolerance_bpb:
-                break
-        self._factors, self._solution, self._cavity = factors, solution, cavity
-        self._others_weights = others
+            factors.precision[:, mine] = previous._fit.factors.precision[:, theirs]
+            factors.shift[:, mine] = previous._fit.factors.shift[:, theirs]
+        return weights, factors
 
     # What was measured ---------------------------------------------------------------------------------------------
 
@@ -336,29 +241,29 @@ class Belief:
         at = self._number.get(config, -1) - self._tree.children.start
         if at < 0:
             return 0.0
-        mean, variance = (each[:, at] for each in self._cavity)
+        mean, variance = (each[:, at] for each in self._fit.cavity)
         return float((self.variances.weights * -mean / np.sqrt(self.effect_size**2 + variance)).sum())
 
     @property
     def effect_size(self) -> float:
         """Return the typical size of an effect in bpb."""
-        return effects.typical_size((self.variances.weights[:, None] * self._weights).sum(0))
+        return effects.typical_size((self.variances.weights[:, None] * self._fit.weights).sum(0))
 
     @property
     def better_share(self) -> float:
         """Return the share of changes that help, as far as the runs tell."""
-        weights = (self.variances.weights[:, None] * self._weights).sum(0)
+        weights = (self.variances.weights[:, None] * self._fit.weights).sum(0)
         return float(weights[effects.CENTRES < 0.0].sum())
 
     @cached_property
     def _means(self) -> Array:
-        found: Array = self._centre + (self.variances.weights[:, None] * self._solution.mean).sum(0)
+        found: Array = self._centre + (self.variances.weights[:, None] * self._fit.solution.mean).sum(0)
         return found
 
     @cached_property
     def _values(self) -> tuple[Array, Array, Array]:
         """Means and ends of the 95 % intervals of all values."""
-        one = self._solution
+        one = self._fit.solution
         spread = one.own + ((one.slope @ one.conditions) * one.slope).sum(-1)
         weights = np.broadcast_to(self.variances.weights[:, None], one.mean.shape)
         known = Mixture(weights, self._centre + one.mean, np.sqrt(spread))
@@ -368,13 +273,22 @@ class Belief:
     @cached_property
     def _effects(self) -> _Effects:
         """What all changes did, from the exact posterior of each given all else."""
-        known = effects.posterior(self._others_weights, *self._cavity)  # components by strata by children
-        share = self.variances.weights[:, None]
-        means = known.mean
-        over_strata = Mixture(np.broadcast_to(share, means.shape), means, known.sd)
+        known = effects.posterior(self._fit.others, *self._fit.cavity)  # components by strata by children
+        share = self._shares
+        over_strata = Mixture(share, known.mean, known.sd)
         low, high = over_strata.interval(SETTINGS.interval_share)
         gain = (share * known.expected_gain()).sum(0)
         return _Effects(over_strata.mean, low, high, (share * known.cdf(0.0)).sum(0), gain)
+
+    @cached_property
+    def _shares(self) -> Array:
+        """Shares of the strata for each change, given what was measured of it, shape (strata, children).
+
+        Most changes do little, so a large measured effect is more probable where the noise is large; without this the
+        first lucky score of a night, whose noise is hardly known, would be taken for a gain.
+        """
+        share = self.variances.weights[:, None] * effects.densities(self._fit.others, *self._fit.cavity)
+        return np.asarray(share / share.sum(0), dtype=np.float64)
 
     def _difference(self, one: int, two: int) -> Mixture:
         """Return the posterior of one value minus another's; for a child and its parent that of the change."""
@@ -386,7 +300,7 @@ class Belief:
 
     def _apart(self, one: int, two: int) -> Mixture:
         """Return the posterior of one value minus another's from their joint normal distribution."""
-        solution = self._solution
+        solution = self._fit.solution
         variance = solution.own[:, one] + solution.own[:, two] - 2.0 * self._covariance(one, two)
         slope = solution.slope[:, one] - solution.slope[:, two]
         variance = variance + np.einsum("ks,kst,kt->k", slope, solution.conditions, slope)
@@ -396,14 +310,14 @@ class Belief:
     def _change(self, child: int, sign: float) -> Mixture:
         """Return the posterior of one change's effect, times a sign: components by strata, in one axis."""
         at = self._child(child)
-        known = effects.posterior(self._others_weights[:, at], self._cavity[0][:, at], self._cavity[1][:, at])
-        weights = known.weights * self.variances.weights
+        known = effects.posterior(self._fit.others[:, at], self._fit.cavity[0][:, at], self._fit.cavity[1][:, at])
+        weights = known.weights * self._shares[:, at]
         used = weights > SETTINGS.min_effect_weight
         return Mixture(weights[used] / weights[used].sum(), sign * known.means[used], known.sds[used])
 
     def _covariance(self, one: int, two: int) -> Array:
         """Return the covariance of two values with the conditions known, shape (strata,)."""
-        carry, parent = self._solution.carry, self._tree.parent
+        carry, parent = self._fit.solution.carry, self._tree.parent
         above: dict[int, Array] = {}
         share = np.ones(carry.shape[0])
         place = one
@@ -417,7 +331,7 @@ class Belief:
             place = int(parent[place])
         if place < 0:
             return np.zeros(carry.shape[0])
-        return share * above[place] * self._solution.own[:, place]
+        return share * above[place] * self._fit.solution.own[:, place]
 
 
 def _variances(cells: Cells, prior: NoisePrior, previous: Belief | None) -> Variances:
@@ -437,109 +351,3 @@ def _tells_the_same(cells: Cells, before: Cells) -> bool:
         and mine[mine > 1].sum() == theirs[theirs > 1].sum()
         and cells.n.sum() - len(cells.n) == before.n.sum() - len(before.n)
     )
-
-
-def _tree_of(configs: Sequence[Hashable], parents: Mapping[Hashable, Hashable]) -> tuple[tuple[Hashable, ...], _Tree]:
-    """Return the configurations in breadth-first order, and the tree; a link that closes a circle is left out."""
-    parents = dict(parents)
-    rooted: set[Hashable] = set()
-    for config in configs:
-        line, met, place = [config], {config}, config
-        while place not in rooted and place in parents:
-            place = parents[place]
-            if place in met:
-                del parents[line[-1]]
-                break
-            line.append(place)
-            met.add(place)
-        rooted.update(line)
-    below: dict[Hashable, list[Hashable]] = {}
-    for config in configs:
-        if config in parents:
-            below.setdefault(parents[config], []).append(config)
-    order: list[Hashable] = []
-    bounds, level = [0], [config for config in configs if config not in parents]
-    while level:
-        order += level
-        bounds.append(len(order))
-        level = [child for config in level for child in below.get(config, ())]
-    place_of = {config: place for place, config in enumerate(order)}
-    above = [place_of[parents[config]] if config in parents else -1 for config in order]
-    return tuple(order), _Tree(np.array(above, dtype=np.intp), tuple(bounds))
-
-
-def _solve(tree: _Tree, cells: Cells, known: Variances, factors: _Factors, centre: float) -> _Solution:
-    """Solve for the joint normal posterior: elimination along the tree, then of the conditions' effects."""
-    strata, count, width = len(known.weights), len(tree.parent), len(cells.conditions)
-    weight = 1.0 / cell_variance(known.repeat[:, None], known.interaction[:, None], cells.n)  # (strata, cells)
-    scaled = weight * (cells.mean - centre)
-    tau, children = factors.precision, tree.children
-    # Columns of the system: each condition's, then the right-hand side, then the pivots.
-    design = np.zeros((strata, count, width))
-    design[:, cells.config, cells.condition] = weight
-    system = np.zeros((strata, count, width + 2))
-    system[:, :, :width] = design
-    system[:, :, width + 1] = design.sum(-1) + tau
-    starts = np.flatnonzero(np.diff(cells.config, prepend=-1))
-    system[:, :, width] = np.add.reduceat(scaled, starts, axis=1) + factors.shift
-    if tree.levels:
-        once, begins = tree.once
-        system[:, once, width] -= np.add.reduceat(factors.shift[:, children], begins, axis=1)
-        system[:, once, width + 1] += np.add.reduceat(tau[:, children], begins, axis=1)
-    for level, _, once, begins in reversed(tree.levels):
-        message = system[:, level].copy()
-        share = tau[:, level] / message[:, :, -1]
-        message[:, :, -1] = -tau[:, level]
-        message *= share[:, :, None]
-        system[:, once] += np.add.reduceat(message, begins, axis=1)
-    own = 1.0 / system[:, :, -1]
-    solved = system[:, :, :-1] * own[:, :, None]
-    carry = tau * own
-    for level, above, _, _ in tree.levels:
-        share = carry[:, level]
-        solved[:, level] += share[:, :, None] * solved[:, above]
-        own[:, level] += share**2 * own[:, above]
-    slope, right = solved[:, :, :width], solved[:, :, width]
-    prior = np.stack([prior_covariance(cells.conditions, float(each)) for each in known.correlation])
-    information = np.linalg.inv(prior) / known.seed[:, None, None] ** 2
-    information += design.sum(1)[:, :, None] * np.eye(width) - design.transpose(0, 2, 1) @ slope
-    covariance = np.linalg.inv(information)
-    by_condition = np.empty((strata, width))
-    for each in range(width):
-        by_condition[:, each] = scaled[:, cells.condition == each].sum(1)
-    vector = by_condition - (design.transpose(0, 2, 1) @ right[:, :, None])[:, :, 0]
-    conditions = covariance @ vector[:, :, None]
-    mean: Array = right - (slope @ conditions)[:, :, 0]
-    return _Solution(mean, own, carry, slope, np.asarray(covariance, dtype=np.float64))
-
-
-def _changes(solution: _Solution, tree: _Tree) -> tuple[Array, Array]:
-    """Return mean and variance of every change's effect under the joint posterior, shape (strata, children)."""
-    children, above = tree.children, tree.above
-    mean = solution.mean[:, children] - solution.mean[:, above]
-    own = solution.own[:, above]
-    variance = solution.own[:, children] + own - 2.0 * solution.carry[:, children] * own
-    apart = solution.slope[:, children] - solution.slope[:, above]
-    variance = variance + ((apart @ solution.conditions) * apart).sum(-1)
-    return mean, np.maximum(variance, SETTINGS.rounding_bpb**2)
-
-
-def _cavity(mean: Array, variance: Array, factors: _Factors, children: slice) -> tuple[Array, Array]:
-    """Return what all else says of every change's effect, its own factor taken out: mean and variance."""
-    precision = 1.0 / variance - factors.precision[:, children]
-    precision = np.maximum(precision, SETTINGS.least_information / variance)
-    return (mean / variance - factors.shift[:, children]) / precision, 1.0 / precision
-
-
-def _updated(factors: _Factors, children: slice, cavity: tuple[Array, Array], tilted: Mixture, step: float) -> _Factors:
-    """Return factors that give every change the mean and variance of its tilted distribution."""
-    mean, variance = cavity
-    information = 1.0 / variance
-    wanted = np.maximum(tilted.sd, SETTINGS.rounding_bpb) ** -2
-    precision = np.maximum(wanted - information, SETTINGS.least_information * information)
-    shift = tilted.mean * (precision + information) - mean * information
-    old_precision, old_shift = factors.precision[:, children], factors.shift[:, children]
-    new = _Factors(factors.precision.copy(), factors.shift.copy())
-    new.precision[:, children] = old_precision + step * (precision - old_precision)
-    new.shift[:, children] = old_shift + step * (shift - old_shift)
-    return new

@@ -125,6 +125,18 @@ def posterior(weights: Array, means: Array, variances: Array) -> Mixture:
     return Mixture(np.moveaxis(joint, -1, 0), np.moveaxis(centres, -1, 0), np.moveaxis(sds, -1, 0))
 
 
+def densities(weights: Array, means: Array, variances: Array) -> Array:
+    """Return how probable measured effects are, as densities up to a constant factor, shape (...).
+
+    Args:
+        weights: Weights of the components, shape (..., components).
+        means: Measured effects in bpb, shape (...).
+        variances: Squared standard errors, same shape.
+    """
+    found: Array = (weights * np.exp(likelihoods(means, variances))).sum(-1)
+    return found
+
+
 def typical_size(weights: Array) -> float:
     """Return the typical size of an effect in bpb: the root mean square, the largest components left out.
 
