@@ -55,7 +55,7 @@ def section(verb: click.Command, context: click.Context) -> str:
 
 def names(option: click.Option, context: click.Context) -> str:
     """Lists an option's spellings with what follows them."""
-    value = "" if option.is_flag else " " + option.make_metavar(context).removesuffix(" RANGE").strip("[]{}")
+    value = "" if option.is_flag else " " + option.make_metavar(context).strip("[]{}")
     return ", ".join(f"`{clean(name + value)}`" for name in option.opts)
 
 

@@ -7,7 +7,7 @@ import time
 import click
 
 from research.agents.autonomy import Autonomy, limits_in_words, load, save, turned_off, turned_on
-from research.cli.kit import Amount, here, json_option, show, this_lab
+from research.cli.kit import Amount, Count, here, json_option, show, this_lab
 from research.core import git
 from research.store.db import Store
 from research.store.open import read_store
@@ -16,7 +16,7 @@ from research.store.recent import last_run
 
 @click.command("autonomy")
 @click.argument("way", type=click.Choice(("on", "off", "status")), default="status", help="on, off or status.")
-@click.option("--runs", type=click.IntRange(min=0), default=0, help="End after so many runs; 0 for no limit.")
+@click.option("--runs", type=Count(min=0), default=0, help="End after so many runs; 0 for no limit.")
 @click.option("--hours", type=Amount(), default=0.0, help="End after so many hours; 0 for the usual day.")
 @click.option("--usd", type=Amount(), default=0.0, help="End after so many estimated dollars; 0 for no limit.")
 @json_option

@@ -24,8 +24,16 @@ def json_option(verb: Verb) -> Verb:
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")(verb)
 
 
+class Count(click.IntRange):
+    """A whole number from a least one."""
+
+    name = "integer"  # as errors and --help call it
+
+
 class Amount(click.FloatRange):
     """A number from 0: hours, minutes, dollars."""
+
+    name = "number"
 
     def __init__(self) -> None:
         super().__init__(min=0.0)

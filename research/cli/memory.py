@@ -15,9 +15,9 @@ from research.core import git
 from research.core.errors import ResearchError
 from research.core.records import Plan
 from research.core.settings import SETTINGS
+from research.core.text import clean
 from research.lab.lab import Lab
 from research.runs.hand_made import HAND
-from research.runs.log import clean
 from research.store import reads
 from research.store.db import Store
 from research.store.open import read_store

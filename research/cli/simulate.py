@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from research.cli.kit import FILE, Amount, json_option, say_to_stderr, show
+from research.cli.kit import FILE, Amount, Count, json_option, say_to_stderr, show
 from research.core.errors import UsageError
 from research.core.files import write_whole
 from research.core.records import Estimate
@@ -30,12 +30,10 @@ HEADER = ("difference", "false keeps, %", "claims/true", "keeps", "replicates", 
 
 @click.command("simulate")
 @click.option("--policies", default="greedy,threshold,paired,random,classic,discovery", help="Names, comma-separated.")
-@click.option(
-    "--landscapes", type=click.IntRange(min=1), default=200, help="Landscapes, each played once by every policy."
-)
+@click.option("--landscapes", type=Count(min=1), default=200, help="Landscapes, each played once by every policy.")
 @click.option(
     "--runs",
-    type=click.IntRange(min=2),
+    type=Count(min=2),
     default=100,
     help="Runs of a night, baseline, replicates and crashes included.",
 )
@@ -45,7 +43,7 @@ HEADER = ("difference", "false keeps, %", "claims/true", "keeps", "replicates", 
 @click.option("--seed", default=0, help="Seed of landscapes, agent and noise.")
 @click.option("--families", default="held-out", help="tuning, held-out, seeds, all, or families' names.")
 @click.option("--against", default="greedy", help="The policy that all are compared with; it is played too.")
-@click.option("--workers", type=click.IntRange(min=0), default=0, help="Processes; 0 takes one for every core.")
+@click.option("--workers", type=Count(min=0), default=0, help="Processes; 0 takes one for every core.")
 @click.option("--chart", type=FILE, help="Write the course of the true gain to this SVG.")
 @json_option
 def simulate(

@@ -1,8 +1,13 @@
-"""Puts numbers and lists into words, the same everywhere."""
+"""Puts numbers and lists into words, and quotes other people's text, the same everywhere."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+
+from research.core.settings import SETTINGS
+
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(\x07|\x1b\\)?|\x1b.?")
 
 
 def listed(noun: str, values: Sequence[object]) -> str:
@@ -18,7 +23,13 @@ def count_of(number: int, one: str) -> str:
     return f"{number} {one if number == 1 else one + 's'}"
 
 
-def quoted(text: str, chars: int) -> str:
-    """Quotes other people's text as data: on one line, cut to so many characters, in quotes that it cannot close."""
-    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
-    return '"' + (line if len(line) <= chars else line[: chars - 1] + "…").replace('"', "'") + '"'
+def clean(text: str, limit: int = SETTINGS.line_chars) -> str:
+    """Returns one line without terminal escapes and control characters, cut to so many characters."""
+    text = _ESCAPES.sub("", text[: 4 * limit])
+    text = "".join(char if char.isprintable() or char == "\t" else "\N{REPLACEMENT CHARACTER}" for char in text)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def quoted(text: str, limit: int = SETTINGS.line_chars) -> str:
+    """Quotes other people's text as data: one clean line, in quotation marks that it cannot close."""
+    return '"' + clean(" ".join(text.split()), limit).replace('"', "'") + '"'

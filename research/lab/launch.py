@@ -22,10 +22,9 @@ from research.lab.lab import Lab
 from research.lab.plan import carried_out, plan_ahead
 from research.runs import preflight, requirements, session
 from research.runs import repeat as identity
-from research.runs.backend import Backend, Launch, StopRequest
+from research.runs.backend import Backend, DeviceBusy, Launch, StopRequest
 from research.runs.backends import DEFAULT_BACKEND, DEFAULT_GPU, is_remote, make_backend
 from research.runs.code_change import with_change, with_commit
-from research.runs.lock import DeviceBusy
 from research.runs.log import LogText, quote, read_log
 from research.runs.preflight import COMMAND, Candidate, Refused
 from research.runs.session import GoingOn, Wires

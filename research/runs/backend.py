@@ -14,6 +14,7 @@ from typing import ClassVar, Literal, Protocol
 
 from research.core.check import Check
 from research.core.contract import RUNNER_EXITS
+from research.core.errors import ResearchError
 from research.core.files import FileLock
 
 EndKind = Literal["finished", "timeout", "interrupted", "infrastructure", "capacity", "configuration"]
@@ -78,6 +79,17 @@ class CommandResult:
     def failed(cls, kind: EndKind, why: str) -> CommandResult:
         """Returns the end of a command that came to nothing, for a reason that is not the candidate's."""
         return cls(kind, RUNNER_EXITS[kind], None, why)
+
+
+DEVICE_TAKEN = "The device is taken"
+"""How the reason begins of a launch that was refused since another run has the device."""
+
+
+class DeviceBusy(ResearchError):
+    """Another run has the device."""
+
+    def __init__(self, holder: str) -> None:
+        super().__init__(f"{DEVICE_TAKEN} by {holder}.", "Wait for it to end, and start again.")
 
 
 class StopRequest(Protocol):

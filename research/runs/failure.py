@@ -8,7 +8,8 @@ import signal
 from research.core import contract
 from research.core.records import Failure, FailureKind
 from research.core.settings import SETTINGS
-from research.runs.log import LogText, Summary, clean
+from research.core.text import clean
+from research.runs.log import LogText, Summary
 
 NO_SUMMARY = "no summary"
 """Signature of a log that shows neither a score nor a failure."""

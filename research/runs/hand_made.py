@@ -16,10 +16,9 @@ from research.runs.code_change import with_change, with_commit
 from research.runs.failure import NO_SUMMARY, classify
 from research.runs.log import LogText, parse_text, read_log, read_summary
 from research.runs.record import scored
-from research.runs.score import Score, read_score
+from research.runs.score import read_score
 
 HAND = contract.HAND
-_NO_LOG = LogText(())
 
 
 class NothingToRecord(ResearchError):
@@ -73,17 +72,10 @@ def adopt_folder(folder: Path, root: Path, now_utc: str) -> Run:
     run = _with_source(run, root)
     log = read_log(folder / contract.RUN_LOG)
     if score.status != contract.SCORED:
-        lines = log or _NO_LOG
+        lines = log or LogText(())
         return replace(run, failure=classify(lines, read_summary(lines), contract.EXIT_PROBE_FAILED))
     known = log or (parse_text(score.printed) if score.printed else None)
-    measured = scored(run, score, read_summary(known or _NO_LOG))
-    return measured if known else replace(measured, suspect=_without_log(score, run))
-
-
-def _without_log(score: Score, run: Run) -> tuple[str, ...]:
-    if score.train_sha256 is not None and run.train_sha256 and score.train_sha256 != run.train_sha256:
-        return ("score.json was made by another train.py",)
-    return ()
+    return scored(run, score, read_summary(known) if known else None)
 
 
 def _with_source(run: Run, root: Path) -> Run:

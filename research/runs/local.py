@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
+import platform
 import selectors
 import signal
 import subprocess
@@ -20,8 +22,7 @@ from research.core.files import FileLock
 from research.core.paths import machine_home
 from research.core.settings import SETTINGS
 from research.runs import gpu, preflight, requirements
-from research.runs.backend import Backend, CommandResult, EndKind, Launch, StopRequest
-from research.runs.lock import device_lock, take_device
+from research.runs.backend import Backend, CommandResult, DeviceBusy, EndKind, Launch, StopRequest
 
 _GUARD = Path(__file__).with_name("guard.py")
 _POLL_S = 0.1  # how long a stop request may go unnoticed; a person does not see it
@@ -111,9 +112,15 @@ class LocalBackend(Backend):
         return gpu.contention(self._gpu)
 
     def reserve(self, run: str, root: Path) -> tuple[FileLock, ...]:
-        """Takes the device's lock."""
-        lock = device_lock(machine_home(self._environment), self._gpu)
-        take_device(lock, run, root)
+        """Takes the device's lock, which every checkout of this machine asks for."""
+        # The folder may be shared by several machines over a network file system.
+        host = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+        uuid = self._gpu.uuid if self._gpu else "machine"  # without a GPU the machine is one device
+        name = "".join(c if c.isalnum() or c == "-" else "_" for c in uuid)
+        lock = FileLock(machine_home(self._environment) / "locks" / f"{name}-{host}.lock")
+        if not lock.acquire():
+            raise DeviceBusy(lock.read_note() or "another run")
+        lock.note(f"{run} of {root}")
         return (lock,)
 
     def places(self, workers: int) -> list[Mapping[str, str]]:

@@ -15,11 +15,11 @@ from pathlib import Path
 from research.core import contract
 from research.core.records import Metrics
 from research.core.settings import SETTINGS
+from research.core.text import clean
 
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\Z")
 _INTEGER = re.compile(r"\d+\Z")
 _LINE = re.compile(r"\s*([A-Za-z_]\w*):\s*(\S.*?)\s*\Z")
-_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(\x07|\x1b\\)?|\x1b.?")
 
 
 @dataclass(frozen=True)
@@ -144,13 +144,6 @@ def read_summary(log: LogText) -> Summary:
     if problem:
         return Summary(None, words, problem, start)
     return Summary(Metrics.from_values(values), words, "", start)
-
-
-def clean(text: str, limit: int = SETTINGS.line_chars) -> str:
-    """Returns one line without terminal escapes and control characters, cut to limit characters."""
-    text = _ESCAPES.sub("", text[: 4 * limit])
-    text = "".join(char if char.isprintable() or char == "\t" else "\N{REPLACEMENT CHARACTER}" for char in text)
-    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def quote(

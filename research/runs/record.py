@@ -94,22 +94,20 @@ def _failure(
     return classify(log, summary, ended.exit_code)
 
 
-def scored(run: Run, score: Score, summary: Summary) -> Run:
-    """Adds to a run what was measured, and every reason not to trust it."""
+def scored(run: Run, score: Score, summary: Summary | None) -> Run:
+    """Adds to a run what was measured, and every reason not to trust it; the summary is None without a log."""
+    metrics = summary.metrics if summary else None
+    printed_mb = metrics.peak_vram_mb if metrics else None
     return replace(
         run,
-        metrics=summary.metrics,
+        metrics=metrics,
         val_bpb=score.val_bpb,
         val_bpb_exact=score.val_bpb_exact,
         audit_bpb=score.audit_bpb,
         audit_bpb_exact=score.audit_bpb_exact,
-        peak_vram_mb=score.peak_vram_mb if score.peak_vram_mb is not None else _printed_memory(summary),
+        peak_vram_mb=score.peak_vram_mb if score.peak_vram_mb is not None else printed_mb,
         suspect=disagreements(score, summary, run.seed, run.train_sha256),
     )
-
-
-def _printed_memory(summary: Summary) -> float | None:
-    return summary.metrics.peak_vram_mb if summary.metrics else None
 
 
 def interrupted(run: Run, now_utc: str) -> Run:

@@ -130,31 +130,35 @@ def _overdone(score: Score, metrics: Metrics) -> Iterator[str]:
         yield f"it says that it trained on {claimed:,.0f} tokens; prepare.py handed out {handed:,.0f} of training text"
 
 
-def disagreements(score: Score, summary: Summary, seed: int, train_sha256: str) -> tuple[str, ...]:
+def disagreements(score: Score, summary: Summary | None, seed: int, train_sha256: str) -> tuple[str, ...]:
     """Lists the reasons not to trust a score: what the log, the launch or the budget say against it.
 
     Args:
         score: A score with status "scored".
-        summary: The log's summary.
+        summary: The log's summary, None where there is no log to compare with.
         seed: The seed that the run was given.
         train_sha256: Hash of the train.py that was to run.
     """
-    found = []
-    metrics, words = summary.metrics, summary.words
-    if metrics is None:
-        found.append(f"the log has no whole summary ({summary.problem or 'no block'})")
-    else:
-        if score.val_bpb is not None and abs(metrics.val_bpb - score.val_bpb) > SETTINGS.printed_bpb_tolerance:
-            found.append(f"the log says val_bpb {metrics.val_bpb:.6f}, score.json {score.val_bpb:.6f}")
-        found += _overdone(score, metrics)
+    found = list(_against_log(score, summary)) if summary else []
     if score.held_out_tokens:
         found.append(f"train.py read {score.held_out_tokens:,.0f} tokens of the validation text")
-    if words.get("contract", score.contract) != score.contract:
-        found.append("the log and score.json name different contracts")
-    if any(words.get(key, contract.PASS) != contract.PASS for key in contract.CHECK_KEYS):
-        found.append("the log says that a probe failed")
     if score.seed is not None and score.seed != seed:
         found.append(f"it ran with seed {score.seed}, not {seed}")
     if score.train_sha256 is not None and train_sha256 and score.train_sha256 != train_sha256:
         found.append("score.json was made by another train.py")
     return tuple(found)
+
+
+def _against_log(score: Score, summary: Summary) -> Iterator[str]:
+    """Yields where the log's summary is not what score.json says, or not what the contract gives."""
+    metrics, words = summary.metrics, summary.words
+    if metrics is None:
+        yield f"the log has no whole summary ({summary.problem or 'no block'})"
+    else:
+        if score.val_bpb is not None and abs(metrics.val_bpb - score.val_bpb) > SETTINGS.printed_bpb_tolerance:
+            yield f"the log says val_bpb {metrics.val_bpb:.6f}, score.json {score.val_bpb:.6f}"
+        yield from _overdone(score, metrics)
+    if words.get("contract", score.contract) != score.contract:
+        yield "the log and score.json name different contracts"
+    if any(words.get(key, contract.PASS) != contract.PASS for key in contract.CHECK_KEYS):
+        yield "the log says that a probe failed"

@@ -12,10 +12,9 @@ from dataclasses import replace
 
 from research.core.records import Decision, Estimate, Run, Verdict
 from research.core.settings import SETTINGS
-from research.runs.log import clean
+from research.core.text import clean, quoted
 from research.verdict import lineage
 from research.verdict.comparison import Comparison
-from research.verdict.review import as_data
 from research.verdict.rule import Judgement, weigh
 from research.verdict.throughput import unexplained
 
@@ -58,7 +57,7 @@ def person_on(case: Comparison) -> Decision | None:
 
 def _without_score(case: Comparison) -> str:
     run = case.run
-    what = f"{run.failure.kind}: {as_data(run.failure.signature)}" if run.failure else run.outcome or "no end"
+    what = f"{run.failure.kind}: {quoted(run.failure.signature)}" if run.failure else run.outcome or "no end"
     if case.is_tip and not lineage.is_about_candidate(run):
         return f"no score ({what}); the best so far was measured before and stays"
     return f"no score ({what})"

@@ -6,15 +6,13 @@ of logs. Those stand in quotation marks, cleaned and cut, so that they can be to
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from research.core.records import Estimate, Plan, Run, Verdict
 from research.core.settings import SETTINGS
-from research.core.text import listed
-from research.runs.log import clean
+from research.core.text import clean, listed, quoted
 from research.verdict import lineage
 from research.verdict.score import COSTS, TOTAL, Niche, facts_of, score
 from research.verdict.throughput import lost_kernels
@@ -53,7 +51,7 @@ def reviewed(
         _score(verdict),
         f"{verdict.decision.upper()}: {clean(verdict.why, SETTINGS.quote_chars)}.",
         f"Next: {next_command(run, verdict)}",
-        *(f"Conjecture: {as_data(text)}" for text in conjectures[: SETTINGS.review_conjectures]),
+        *(f"Conjecture: {quoted(text)}" for text in conjectures[: SETTINGS.review_conjectures]),
         *_best(case, verdict),
         NOT_ORDERS,
     ]
@@ -62,11 +60,6 @@ def reviewed(
 
 _SETTLE_COMMAND = "uv run research settle"
 _SETTLE = f"Next: {_SETTLE_COMMAND}"
-
-
-def as_data(text: str, chars: int = SETTINGS.line_chars) -> str:
-    """Text of others on one line: cleaned, cut, in quotation marks that it can't close."""
-    return json.dumps(clean(" ".join(text.split()), chars), ensure_ascii=False)
 
 
 def format_estimate(estimate: Estimate, sign: str = "") -> str:
@@ -96,7 +89,7 @@ def _measured(case: Comparison) -> Iterator[str]:
     run = case.run
     if run.outcome != "scored" or run.val_bpb is None:
         failure = run.failure
-        yield f"no score: {run.outcome}{f', {failure.kind} {as_data(failure.signature)}' if failure else ''}"
+        yield f"no score: {run.outcome}{f', {failure.kind} {quoted(failure.signature)}' if failure else ''}"
         return
     parts = [f"val_bpb {run.val_bpb:.6f}"]
     if run.peak_vram_mb is not None:
@@ -107,7 +100,7 @@ def _measured(case: Comparison) -> Iterator[str]:
         parts += [f"steps {more.num_steps}", f"tokens_M {more.total_tokens_M:.1f}"]
     yield ", ".join([*parts, f"seed {run.seed}"])
     for reason in run.suspect:
-        yield f"suspect: {as_data(reason)}"
+        yield f"suspect: {quoted(reason)}"
     if cost := lost_kernels(run, case.parent_runs):
         yield cost
     if hidden := run.facts.get("uncounted"):
@@ -133,7 +126,7 @@ def _compared(case: Comparison, verdict: Verdict) -> Iterator[str]:
 
 
 def _kind(run: Run, niche: Niche, phase: str | None) -> Iterator[str]:
-    parts = [f"emitter {as_data(run.emitter, SETTINGS.number_chars)}" if run.emitter else "emitter none"]
+    parts = [f"emitter {quoted(run.emitter, SETTINGS.number_chars)}" if run.emitter else "emitter none"]
     parts += [f"phase {clean(phase)}"] if phase else []
     yield ", ".join([*parts, f"category {run.category or 'unknown'}", f"niche {niche(run)}"])
 
@@ -141,8 +134,8 @@ def _kind(run: Run, niche: Niche, phase: str | None) -> Iterator[str]:
 def _change(run: Run) -> Iterator[str]:
     """What the run changed, in its own words and by its syntax trees."""
     if run.subject:
-        yield f"commit: {as_data(run.subject)}"
-    moved = [as_data(f"{name}: {what}") for name, what in run.delta.items()]
+        yield f"commit: {quoted(run.subject)}"
+    moved = [quoted(f"{name}: {what}") for name, what in run.delta.items()]
     if len(moved) > SETTINGS.review_changes:
         moved = [*moved[: SETTINGS.review_changes], f"and {len(moved) - SETTINGS.review_changes} more"]
     size = f"+{run.statements_added}/-{run.statements_removed} statements, +{run.additions}/-{run.deletions} lines"

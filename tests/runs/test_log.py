@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from research.core.contract import OWN_KEYS, PUBLIC_KEYS
+from research.core.text import clean
 from research.runs.failure import classify, scrub
-from research.runs.log import clean, parse_text, quote, read_log, read_summary
+from research.runs.log import parse_text, quote, read_log, read_summary
 
 BLOCK = """step 00001 loss 3.2
 ---

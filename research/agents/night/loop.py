@@ -27,14 +27,13 @@ from research.lab.launch import LaunchResult, Request, launch
 from research.lab.plan import close_finished_plans, memory_of, next_plan
 from research.lab.worktrees import environment_beside, worker_tree
 from research.runs import repeat
-from research.runs.backend import StopRequest
+from research.runs.backend import DEVICE_TAKEN, StopRequest
 from research.runs.preflight import COMMAND, TARGET
 from research.runs.signals import Signals
 from research.store.connect import StoreBusy
 from research.store.db import Store
 from research.verdict import lineage
 
-_BUSY_DEVICE = "The device is taken"
 _INTERRUPTED = "interrupted"
 CONFIGURATION = "configuration"
 """How the reason begins of a night that ended for want of something: a token, a package, data."""
@@ -274,9 +273,9 @@ class Night:
             self._save(store)
             self._report(store, end.run)
             self._settle(store)
-        elif end.outcome == "configuration" and not (end.child_exit == EXIT_NO_DATA and going.job.plan):
+        elif end.outcome == "configuration" and not (end.child_exit == EXIT_NO_DATA and going.job.is_idea):
             self._reason = f"{CONFIGURATION}: {end.why.rstrip('.')}"
-        elif end.outcome in limits.FAILED or _BUSY_DEVICE in end.why:
+        elif end.outcome in limits.FAILED or end.why.startswith(DEVICE_TAKEN):
             self._fail(end.why or end.outcome)
         elif end.outcome in ("refused", "repeat", "configuration"):  # the last: what the candidate made of its data
             self.say(f"{end.outcome}: {end.why} ({going.job.what})")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from research.core.records import Estimate
 from research.core.settings import SETTINGS
+from research.core.text import quoted as as_data
 from research.verdict.models import Known
 
 
 def quoted(text: str) -> str:
-    """Return text of others as data: one line, bounded, in quotation marks that it cannot close."""
-    line = " ".join("".join(char if char.isprintable() else " " for char in text).split()).replace('"', "'")
-    most = SETTINGS.quote_subject_chars
-    return '"' + (line if len(line) <= most else line[: most - 3] + "...") + '"'
+    """Quote a subject or a failure, cut to a few words."""
+    return as_data(text, SETTINGS.quote_subject_chars)
 
 
 def format_estimate(estimate: Estimate | None) -> str:
