@@ -1,1 +1,1 @@
-"""What to try next: emitters, bandit, planner, policies, and the simulator that shows what they are worth."""
+"""Chooses what to try next: emitters, bandit, planner and policies."""

@@ -14,7 +14,7 @@ from research.search.policies.discovery import ABLATIONS, Discovery
 
 POLICIES: Mapping[str, Callable[[int], Policy]] = {
     "greedy": baselines.greedy,
-    "random": baselines.dice,
+    "random": baselines.random_policy,
     "threshold": baselines.threshold,
     "paired": baselines.paired,
     "classic": Classic,

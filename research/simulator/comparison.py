@@ -91,7 +91,7 @@ class PerfectAcceptance(Climber):
 
 YARDSTICKS: Mapping[str, Callable[[int], Policy]] = {
     "perfect-acceptance": PerfectAcceptance,
-    "perfect-acceptance-random": partial(PerfectAcceptance, dice=True),
+    "perfect-acceptance-random": partial(PerfectAcceptance, random_orders=True),
 }
 """The yardsticks by name: with a free agent, and with random orders."""
 

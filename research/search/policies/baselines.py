@@ -19,25 +19,25 @@ class Climber:
     """Keeps a configuration whose score is lower than the tip's by more than a margin.
 
     Args:
-        seed: Seed of the dice.
+        seed: Seed of the random orders.
         margin: In bpb.
-        dice: Whether emitter and category are drawn uniformly; otherwise the agent is free.
+        random_orders: Whether emitter and category are drawn uniformly; otherwise the agent is free.
     """
 
-    def __init__(self, seed: int, margin: float = 0.0, dice: bool = False) -> None:
+    def __init__(self, seed: int, margin: float = 0.0, random_orders: bool = False) -> None:
         self._random = random.Random(f"climber-{seed}")
         self._margin = margin
-        self._dice = dice
+        self._random_orders = random_orders
 
     def start(self, baseline: Result) -> None:
-        """Begins the night; see Policy."""
+        """Begin the night; see Policy."""
         self._chain = KeptChain(baseline.id)
         self._scores: dict[Hashable, list[float]] = {}
         self._take(baseline)
 
     def ask(self, history: Sequence[Result]) -> Order:
-        """The next experiment, always from the tip; see Policy."""
-        if not self._dice:
+        """Return the next experiment, always from the tip; see Policy."""
+        if not self._random_orders:
             return None, None, None
         return self._random.choice(EMITTERS), self._random.choice(CATEGORIES), None
 
@@ -57,16 +57,16 @@ class Climber:
         return answer
 
     def final(self, history: Sequence[Result]) -> Hashable:
-        """The tip; see Policy."""
+        """Return the tip; see Policy."""
         return self._chain.tip
 
     def estimate(self, config: Hashable) -> float:
-        """The mean of a configuration's scores: of the single one, as a rule; see Policy."""
+        """Return the mean of a configuration's scores: of the single one, as a rule; see Policy."""
         scores = self._scores[config]
         return sum(scores) / len(scores)
 
     def _is_lower(self, config: Hashable, tip: Hashable) -> bool:
-        """Whether it reads lower than the tip by the margin; any score is lower than none, as of a crashed baseline."""
+        """Return whether it is lower than the tip by the margin; any score is lower than a crashed baseline's none."""
         return tip not in self._scores or self.estimate(config) < self.estimate(tip) - self._margin
 
     def _take(self, result: Result) -> None:
@@ -146,17 +146,17 @@ class Paired:
 
 
 def greedy(seed: int) -> Climber:
-    """The agent is free, and what reads lower is kept."""
+    """Return a policy that leaves the agent free and keeps what reads lower."""
     return Climber(seed)
 
 
-def dice(seed: int) -> Climber:
-    """Emitter and category are drawn uniformly, and what reads lower is kept."""
-    return Climber(seed, dice=True)
+def random_policy(seed: int) -> Climber:
+    """Return a policy that draws emitter and category uniformly and keeps what reads lower."""
+    return Climber(seed, random_orders=True)
 
 
 def threshold(seed: int) -> Climber:
-    """The agent is free, and what reads lower by a fixed margin is kept."""
+    """Return a policy that leaves the agent free and keeps what reads lower by a fixed margin."""
     return Climber(seed, margin=SETTINGS.threshold_margin_bpb)
 
 
