@@ -287,7 +287,8 @@ class Belief:
         Most changes do little, so a large measured effect is more probable where the noise is large; without this the
         first lucky score of a night, whose noise is hardly known, would be taken for a gain.
         """
-        share = self.variances.weights[:, None] * effects.densities(self._fit.others, *self._fit.cavity)
+        log = effects.log_densities(self._fit.others, *self._fit.cavity)
+        share = self.variances.weights[:, None] * np.exp(log - log.max(0, initial=-np.inf))
         return np.asarray(share / share.sum(0), dtype=np.float64)
 
     def _difference(self, one: int, two: int) -> Mixture:

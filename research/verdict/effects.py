@@ -125,15 +125,17 @@ def posterior(weights: Array, means: Array, variances: Array) -> Mixture:
     return Mixture(np.moveaxis(joint, -1, 0), np.moveaxis(centres, -1, 0), np.moveaxis(sds, -1, 0))
 
 
-def densities(weights: Array, means: Array, variances: Array) -> Array:
-    """Return how probable measured effects are, as densities up to a constant factor, shape (...).
+def log_densities(weights: Array, means: Array, variances: Array) -> Array:
+    """Return how probable measured effects are, as logarithms of densities up to a constant, shape (...).
 
     Args:
         weights: Weights of the components, shape (..., components).
         means: Measured effects in bpb, shape (...).
         variances: Squared standard errors, same shape.
     """
-    found: Array = (weights * np.exp(likelihoods(means, variances))).sum(-1)
+    log = likelihoods(means, variances)
+    top = log.max(-1)
+    found: Array = top + np.log((weights * np.exp(log - top[..., None])).sum(-1))
     return found
 
 

@@ -85,8 +85,8 @@ class VerdictSettings:
     """Share of effects, the smaller ones, whose size counts as typical: disasters don't measure what is at stake."""
     min_effect_bpb: float = 0.0001
     """Smallest size of effects told apart from none: a third of the noise of repeats."""
-    effect_scales: int = 8
-    """Sizes, each three times the one before: from 0.0001 to 0.2 bpb, beyond most effects seen, on small models too."""
+    effect_scales: int = 10
+    """Sizes, each three times the one before: from 0.0001 to 2 bpb, beyond any effect seen, on small models too."""
     effect_null_share: float = 0.01
     """Share of ideas assumed to do nothing at all, before any was measured."""
     effect_better_share: float = 0.1
