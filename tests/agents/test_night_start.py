@@ -53,6 +53,8 @@ def test_a_backend_that_lacks_something_is_an_error(kit: NightKit):
 def test_a_night_without_a_run_for_want_of_data_is_an_error_and_takes_no_interrupted_one_away(tmp_path: Path):
     kit = make_night_kit(tmp_path, ["noise", "no_data", "noise"])
     branch = kit.research(*NIGHT, "--max-runs", "1")["branch"]
+    (kit.root / "train.py").write_text((kit.root / "train.py").read_text() + "\nEXTRA = 1\n")
+    kit.git("-c", "user.name=Test", "-c", "user.email=test@example.org", "commit", "-qam", "exp: by a person")
     with Lab(LabPaths(kit.root), environment=kit.environment).open_as_it_is() as store:
         state = from_json(store.fact(FACT))
         assert state is not None
