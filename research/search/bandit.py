@@ -1,4 +1,4 @@
-"""Which emitter and category to order, or whether to leave the agent free: learned from what each brought lately.
+"""Learns which emitter and category to order, or whether to leave the agent free, from what each brought lately.
 
 A run's credit is the improvement that it probably was (expected improvement under the posterior, Mockus 1975, in
 units of the recent average), so that near misses count a little and crashes nothing. Credit is explained by three
@@ -73,7 +73,7 @@ class Bandit:
         self._factors: tuple[Gammas, Gammas, Gammas] | None = None
 
     def add(self, key: Key, ordered: str | None, improvement: float, cost: float) -> None:
-        """Takes a run.
+        """Take a run in.
 
         Args:
             key: What is known of it.
@@ -99,7 +99,7 @@ class Bandit:
         self._factors = None
 
     def choose(self, rng: random.Random) -> Choice:
-        """The next order."""
+        """Return the next order."""
         if rng.random() < self._settings.emitter_floor:
             emitter = min(self.emitters, key=lambda name: (self._turns[name], rng.random()))
             return Choice(emitter, None, f"{emitter} has its turn, so that it stays known what it can do")
@@ -112,14 +112,14 @@ class Bandit:
         return Choice(None, None, "no order is known to beat a free choice")
 
     def shares(self) -> Mapping[str | None, float]:
-        """How emitters, and None for a free choice, compare: each one's factor, in shares of one."""
+        """Return how emitters, and None for a free choice, compare: each one's factor, in shares of one."""
         worth: dict[str | None, float] = {None: self._mean(0, FREE)}
         worth |= {name: self._mean(0, EMITTER) * self._mean(1, name) for name in self.emitters}
         total = sum(worth.values())
         return {name: value / total for name, value in worth.items()}
 
     def _neglected(self, rng: random.Random) -> str | None:
-        """The category that lies furthest behind its share of the runs, if one lies far enough behind."""
+        """Return the category that lies furthest behind its share of the runs, if one lies far enough behind."""
         worth = {name: self._mean(2, name) ** self._settings.category_trust for name in self.categories}
         total = sum(worth.values())
         behind = {name: self._tries[name] - self._runs * worth[name] / total for name in self.categories}
@@ -127,7 +127,7 @@ class Bandit:
         return name if behind[name] < -self._settings.category_margin else None
 
     def _best_emitter(self) -> tuple[str, float]:
-        """The emitter with the best mean, and P(ordering it brings more than leaving the agent free)."""
+        """Return the emitter with the best mean, and P(ordering it brings more than leaving the agent free)."""
         modes, emitters, _ = self.factors()
         name = max(self.emitters, key=lambda each: self._mean(1, each))
         ahead = _log_moments(emitters[name]), _log_moments(modes[EMITTER]), _log_moments(modes[FREE])
@@ -139,13 +139,13 @@ class Bandit:
         return shape / rate
 
     def factors(self) -> tuple[Gammas, Gammas, Gammas]:
-        """The posteriors of the factors: by mode, by emitter, by category."""
+        """Return the posteriors of the factors: by mode, by emitter, by category."""
         if self._factors is None:
             self._factors = self._fitted()
         return self._factors
 
     def _fitted(self) -> tuple[Gammas, Gammas, Gammas]:
-        """Each kind of factor in turn, given the means of the others."""
+        """Fit each kind of factor in turn, given the means of the others."""
         s = self._settings
         start: dict[Hashable, float] = {FREE: 1.0, EMITTER: s.emitter_start}
         priors: tuple[tuple[dict[Hashable, float], float], ...] = (
@@ -172,6 +172,6 @@ class Bandit:
 
 
 def _log_moments(gamma: tuple[float, float]) -> tuple[float, float]:
-    """Mean and variance of a gamma variable's logarithm, to second order."""
+    """Return mean and variance of a gamma variable's logarithm, to second order."""
     shape, rate = gamma
     return math.log(shape / rate) - 0.5 / shape, 1.0 / shape

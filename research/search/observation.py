@@ -1,4 +1,4 @@
-"""What a search knows of one measured configuration: the value that policies, memory and any simulator exchange."""
+"""Defines what a search knows of one run: the value that planner, policies and simulator exchange."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from research.core.contract import DEFAULT_SEED
 
 
 class Result(Protocol):
-    """Anything with these; a simulator brings its own.
+    """Anything with these attributes.
 
     Attributes:
         index: Place in the history, from 0 (the baseline).
@@ -70,7 +70,7 @@ class Result(Protocol):
 
 @dataclass(frozen=True)
 class Observation:
-    """A Result of a real night; see Result for the fields."""
+    """A Result, of a real night or a simulated one; see Result for the fields."""
 
     index: int
     id: Hashable
@@ -92,5 +92,5 @@ class Observation:
 
 
 def configuration(result: Result) -> Hashable:
-    """The configuration that a result measures: its own, or the one it repeats."""
+    """Return the configuration that a result measures: its own, or the one it repeats."""
     return result.id if result.replicate_of is None else result.replicate_of

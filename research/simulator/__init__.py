@@ -1,6 +1,6 @@
-"""Synthetic nights: landscapes whose truth is known, an agent that carries orders out, and what a policy makes of them.
+"""Plays synthetic nights: landscapes whose truth is known, an agent that carries orders out, and a policy.
 
-    landscape(family, seed)                 a landscape; families.FAMILIES, TUNING and HELD_OUT name them
+    landscape(family, seed)                 a landscape; families.FAMILIES, TUNING, HELD_OUT and SEEDS name them
     play(policy, landscape, runs, seed)     a Night: what the policy saw and decided, and what was true
     measure(night)                          its metrics
 

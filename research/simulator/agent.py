@@ -31,18 +31,18 @@ DRAWS = 40
 
 
 class Proposal(NamedTuple):
-    """What the agent makes of an order: the configuration, and the way it was found."""
+    """What the agent makes of an order: the configuration, and the emitter that found it."""
 
     config: Config
     emitter: str
 
 
 class Agent:
-    """One agent for one night.
+    """The agent of one night.
 
     Args:
         landscape: Where it works.
-        rng: Its own dice.
+        rng: Its own random numbers.
     """
 
     def __init__(self, landscape: Landscape, rng: Random) -> None:
@@ -57,36 +57,37 @@ class Agent:
         }
 
     def propose(self, emitter: str | None, category: str | None, parent: Config, elapsed: float) -> Proposal:
-        """Answers an order.
+        """Answer an order.
 
         Args:
-            emitter: The way ordered; None or a name it does not know leaves it free.
+            emitter: The emitter ordered; None or a name it does not know leaves it free.
             category: What to change, may be "a+b"; what can't be followed is answered with what is closest.
             parent: The configuration to start from.
             elapsed: Share of the night that is over, in [0, 1).
         """
-        way = emitter if emitter in EMITTERS else self.rng.choices(EMITTERS, self._weights)[0]
+        name = emitter if emitter in EMITTERS else self.rng.choices(EMITTERS, self._weights)[0]
         if category == SIMPLIFICATION:
-            way = "simplifier"
+            name = "simplifier"
         allowed = self._allowed(category)
         choice = CHOICE + OPEN_EMITTER * (emitter is None) + OPEN_CATEGORY * (allowed is self._all)
-        found = self._found(way, allowed, parent, category == MIXED, choice)
+        found = self._draw(name, allowed, parent, category == MIXED, choice)
         if not found:
-            return Proposal(self._something(parent), way)
-        if len(found) > 1 and self.rng.random() < self.landscape.skill(way, elapsed):
-            return Proposal(min(found, key=self._truth), way)
-        return Proposal(max(found[:2], key=self._truth), way)
+            return Proposal(self._something(parent), name)
+        if len(found) > 1 and self.rng.random() < self.landscape.skill(name, elapsed):
+            return Proposal(min(found, key=self._truth), name)
+        return Proposal(max(found[:2], key=self._truth), name)
 
     def _allowed(self, category: str | None) -> Sequence[int]:
-        """The ideas that an ordered category leaves."""
-        paths = [i for part in (category or "").split("+") for i in self._of.get(part.split("/")[0], ())]
-        return paths or self._all
+        """Return the ideas that an ordered category leaves."""
+        places = [i for part in (category or "").split("+") for i in self._of.get(part.split("/")[0], ())]
+        return places or self._all
 
-    def _found(self, way: str, allowed: Sequence[int], parent: Config, mixed: bool, choice: int) -> list[Config]:
-        """Different new proposals in a way; the first is a fair draw."""
+    def _draw(self, emitter: str, allowed: Sequence[int], parent: Config, mixed: bool, choice: int) -> list[Config]:
+        """Return different new proposals of an emitter; the first is a fair draw."""
+        propose = proposer_of(emitter)
         found: list[Config] = []
         for draw in range(DRAWS):
-            config = proposer_of(way)(parent, allowed, self.memory, self.rng)
+            config = propose(parent, allowed, self.memory, self.rng)
             if config is None or draw >= DRAWS // 2:  # this corner is empty: anything in the category is closest
                 config = any_change(parent, allowed, self.memory, self.rng)
             if config is not None and mixed:
@@ -99,7 +100,7 @@ class Agent:
         return found
 
     def _willing(self, parent: Config, config: Config) -> bool:
-        """Whether the agent proposes something of which a part came out badly before."""
+        """Return whether the agent proposes something of which a part may have come out badly before."""
         poor = self.memory.poor
         for place, level in enumerate(config):
             if level != parent[place]:
@@ -109,11 +110,11 @@ class Agent:
         return True
 
     def _truth(self, config: Config) -> float:
-        """What a skilled look tells: the true value, and that a crash is worth nothing."""
+        """Return what a skilled look tells: the true value, and that a crash is worth nothing."""
         return math.inf if self.landscape.crash(config) else self.landscape.value(config)
 
     def _something(self, parent: Config) -> Config:
-        """A new configuration at any price: changes on top of each other until nobody has tried it."""
+        """Return a new configuration at any price: changes on top of each other until nobody has tried it."""
         config = parent
         while config in self.memory.tried:
             config = any_change(config, self._all, self.memory, self.rng) or config

@@ -1,4 +1,4 @@
-"""The ideas that synthetic landscapes are made of: names, categories and sizes only; every effect is drawn by seed.
+"""Lists the ideas that synthetic landscapes are made of: names, categories and sizes. Every effect is drawn.
 
 The names are those of a small language model's training script, so that a planner reads what it reads in a real night.
 No name says anything about an effect: a policy that prefers a name learns nothing that holds on the next landscape.

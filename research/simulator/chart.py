@@ -20,7 +20,7 @@ SCALE = 1e4
 
 
 def draw_courses(courses: Mapping[str, Sequence[float]], title: str) -> str:
-    """The chart as SVG text.
+    """Return the chart as SVG text.
 
     Args:
         courses: Policy to its tip's mean true gain in bpb after every run.

@@ -1,4 +1,4 @@
-"""Compares policies on the same landscapes with the same dice, over several processes; deterministic by seed.
+"""Compares policies on the same nights, over several processes; the same seed gives the same answer.
 
 Landscape k belongs to family k modulo their number and is drawn with the seed's k-th number, whatever the number of
 processes, so that a comparison is the same on every machine.
@@ -6,15 +6,17 @@ processes, so that a comparison is the same on every machine.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 
+from research.search.policies.baselines import Climber
 from research.search.policy import Policy, make_policy
 from research.simulator.families import Family
 from research.simulator.metrics import Measures, Row, measure, row
-from research.simulator.night import play
-from research.simulator.references import REFERENCES
+from research.simulator.night import World, play
 from research.simulator.sampling import landscape
 
 SEED_STRIDE = 1_000_003
@@ -64,20 +66,34 @@ def compare(question: Question, workers: int = 1, progress: Callable[[int], None
         workers: Processes.
         progress: Called with the number of landscapes that are done.
     """
-    paths = range(question.landscapes)
+    places = range(question.landscapes)
     played: list[Nights] = []
-    if workers <= 1:
-        for place in paths:
-            played.append(_play_all(question, place))
+    with ProcessPoolExecutor(workers) if workers > 1 else nullcontext() as pool:
+        play_one = partial(_play_all, question)
+        for nights in pool.map(play_one, places, chunksize=2) if pool else map(play_one, places):
+            played.append(nights)
             progress(len(played))
-    else:
-        with ProcessPoolExecutor(workers) as pool:
-            for nights in pool.map(_play_all, [question] * len(paths), paths, chunksize=2):
-                played.append(nights)
-                progress(len(played))
     count = len(question.families)
     by_family = {f.name: _rows(question, played[i::count]) for i, f in enumerate(question.families) if played[i::count]}
     return Comparison(question, _rows(question, played), by_family, _courses(question, played))
+
+
+class PerfectAcceptance(Climber):
+    """A yardstick, no policy of the product: decides by the true values, so it shows what perfect decisions ship."""
+
+    def look(self, world: World) -> None:
+        """Take the simulator's state, which the driver shows to a policy that has this method."""
+        self._world = world
+
+    def _is_lower(self, config: Hashable, tip: Hashable) -> bool:
+        return self._world.value(config) < self._world.value(tip)
+
+
+YARDSTICKS: Mapping[str, Callable[[int], Policy]] = {
+    "perfect-acceptance": PerfectAcceptance,
+    "perfect-acceptance-random": partial(PerfectAcceptance, dice=True),
+}
+"""The yardsticks by name: with a free agent, and with random orders."""
 
 
 def make(name: str, seed: int) -> Policy:
@@ -86,7 +102,7 @@ def make(name: str, seed: int) -> Policy:
     Raises:
         ValueError: for an unknown name.
     """
-    return REFERENCES[name](seed) if name in REFERENCES else make_policy(name, seed)
+    return YARDSTICKS[name](seed) if name in YARDSTICKS else make_policy(name, seed)
 
 
 def _play_all(question: Question, place: int) -> Nights:

@@ -1,4 +1,4 @@
-"""The families of landscapes: what shapes a search may meet, each a set of ranges from which a seed draws.
+"""Lists the families of landscapes: the shapes that a search may meet, each a set of ranges from which a seed draws.
 
 Three sets, by name: policies may be tuned on TUNING and are reported on HELD_OUT, which has other structures, not only
 other numbers, and on SEEDS, which has the structure of "ordinary" and other noise. Nothing here knows a policy.
@@ -199,7 +199,7 @@ FAMILIES = {family.name: family for family in (*TUNING, *HELD_OUT, *SEEDS)}
 
 
 def families_of(names: str) -> tuple[Family, ...]:
-    """The families that a comma-separated list means: names, "tuning", "held-out", "seeds" or "all".
+    """Return the families that a comma-separated list means: names, "tuning", "held-out", "seeds" or "all".
 
     Raises:
         UsageError: if a name is unknown.

@@ -1,4 +1,4 @@
-"""A synthetic research landscape: what every configuration is truly worth, what it costs, and whether it crashes.
+"""Defines a landscape: what every configuration is truly worth, what it costs, and whether it crashes.
 
 A configuration is a tuple with one whole number per idea: steps of a knob from the baseline, or 1 where a switch is
 changed. Its value is a sum over ideas and over pairs: a knob's term is quadratic, and a pair's bilinear, so that a pair
@@ -66,7 +66,7 @@ class Idea:
     diverges: frozenset[int] = frozenset()
 
     def spelled(self, level: int) -> str:
-        """The value at a level, as a script would spell it."""
+        """Return the value at a level, as a script would spell it."""
         if self.entry.kind == "knob":
             return f"{self.entry.start * self.entry.factor**level:.4g}"
         return "on" if (level == 0) == (self.entry.kind == "removal") else "off"
@@ -116,7 +116,7 @@ class Landscape:
         return (0,) * len(self.ideas)
 
     def value(self, config: Config) -> float:
-        """True val_bpb of a configuration, whether or not it crashes; lower is better."""
+        """Return the true val_bpb of a configuration, whether or not it crashes; lower is better."""
         known = self._values.get(config)
         if known is None:
             change = sum(map(getitem, self._tables, config))
@@ -129,19 +129,19 @@ class Landscape:
         return known
 
     def gain(self, config: Config) -> float:
-        """How much better than the baseline it truly is, in bpb; above zero is better."""
+        """Return how much better than the baseline a configuration truly is, in bpb; above zero is better."""
         return self.base_bpb - self.value(config)
 
     def peak_gb(self, config: Config) -> float:
-        """Peak memory of a configuration, in GiB."""
+        """Return the peak memory of a configuration, in GiB."""
         return self.base_gb + sum(idea.step_gb * level for idea, level in zip(self.ideas, config, strict=True) if level)
 
     def params_m(self, config: Config) -> float:
-        """Parameters of a configuration, in millions."""
+        """Return the parameters of a configuration, in millions."""
         return self.base_m + sum(idea.step_m * level for idea, level in zip(self.ideas, config, strict=True) if level)
 
     def crash(self, config: Config) -> Crash | None:
-        """How a configuration fails, None when it runs to its end."""
+        """Return how a configuration fails, None when it runs to its end."""
         changed = [i for i, level in enumerate(config) if level]
         for place, first in enumerate(changed):
             idea = self.ideas[first]
@@ -156,18 +156,18 @@ class Landscape:
         return None
 
     def skill(self, emitter: str, elapsed: float) -> float:
-        """An emitter's skill in [0, 1] after a share of the night."""
+        """Return an emitter's skill in [0, 1] after a share of the night."""
         points = self.skills[emitter]
         return points[min(int(elapsed * len(points)), len(points) - 1)]
 
     def reachable(self) -> float:
-        """Gain of the best configuration that a search without noise finds, in bpb: the yardstick of regret."""
+        """Return the gain of the best configuration that a search without noise finds, in bpb."""
         if not self._reach:
             self._reach.append(max(self._descend(Random(start)) for start in range(DESCENTS)))
         return self._reach[0]
 
     def _descend(self, rng: Random) -> float:
-        """One noise-free descent in random order, until nothing helps: its gain in bpb.
+        """Return the gain in bpb of one noise-free descent in random order, until nothing helps.
 
         It goes by single ideas, and where those end by two that interact, since some help only together.
         """
@@ -187,13 +187,13 @@ class Landscape:
         return self.base_bpb - best
 
     def _pair_steps(self, config: Config) -> Iterator[Config]:
-        """The neighbours of a configuration in two ideas that interact, one step away in each."""
+        """Yield the neighbours of a configuration in two ideas that interact, one step away in each."""
         for first, second, _ in self.pairs:
             for near in self._steps(config, first):
                 yield from self._steps(near, second)
 
     def _steps(self, config: Config, place: int) -> Sequence[Config]:
-        """The neighbours of a configuration in one idea, one step away."""
+        """Return the neighbours of a configuration in one idea, one step away."""
         level, levels = config[place], self.ideas[place].levels
         return [(*config[:place], near, *config[place + 1 :]) for near in (level - 1, level + 1) if near in levels]
 

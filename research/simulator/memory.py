@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from typing import NamedTuple
 
+from research.search.emitters import EMITTERS, Emitter
 from research.simulator.landscape import Config, Landscape
 
 NEAR_MISS_BPB = 0.0015
@@ -35,10 +36,17 @@ def moves_between(before: Config, after: Config) -> tuple[Move, ...]:
     return tuple(Move(i, a, b) for i, (a, b) in enumerate(zip(before, after, strict=True)) if a != b)
 
 
+def _places(landscape: Landscape, emitter: Emitter) -> frozenset[int]:
+    """Return the ideas that are of an emitter's kind."""
+    entries = enumerate(idea.entry for idea in landscape.ideas)
+    return frozenset(place for place, entry in entries if emitter.covers(entry.name, entry.category))
+
+
 class AgentMemory:
     """What the agent remembers of one night.
 
     Attributes:
+        covered: Emitter to the ideas that are of its kind.
         tip: Configuration of the tip.
         tried: Configurations that ran.
         poor: (idea, level) to how often it came out worse than its parent.
@@ -50,6 +58,7 @@ class AgentMemory:
 
     def __init__(self, landscape: Landscape) -> None:
         self.landscape = landscape
+        self.covered = {name: _places(landscape, emitter) for name, emitter in EMITTERS.items()}
         self.tip = landscape.baseline
         self.tried: set[Config] = {landscape.baseline}
         self.poor: Counter[tuple[int, int]] = Counter()

@@ -79,7 +79,6 @@ class Row:
         keeps: Changes kept a night.
         false_share: Share of kept changes whose true effect was not positive.
         claim_ratio: Claimed over true gain.
-        overclaim: Claimed minus true gain, in bpb.
         replicate_share: Share of the GPU time spent on replicates.
         crashes: Crashes a night.
     """
@@ -91,7 +90,6 @@ class Row:
     keeps: Estimate
     false_share: Estimate
     claim_ratio: Estimate
-    overclaim: Estimate
     replicate_share: Estimate
     crashes: Estimate
 
@@ -108,7 +106,6 @@ def row(policy: str, nights: Sequence[Measures], others: Sequence[Measures]) -> 
         keeps=mean(keeps),
         false_share=ratio([night.false_keeps for night in nights], keeps),
         claim_ratio=ratio(claimed, shipped),
-        overclaim=mean([c - s for c, s in zip(claimed, shipped, strict=True)]),
         replicate_share=mean([night.replicate_share for night in nights]),
         crashes=mean([night.crashes for night in nights]),
     )

@@ -161,11 +161,11 @@ class World:
         index, shape = len(self.history), self.landscape
         parent, id = self.tip if parent_id is None else parent_id, f"c{index}"
         before = self.configs[parent]
-        config, way = self.agent.propose(emitter, category, before, index / self.runs)
+        config, proposer = self.agent.propose(emitter, category, before, index / self.runs)
         self.configs[id] = config
         self._crashes[id] = BUG if self._slips.random() < shape.slip else shape.crash(config)
         edit = edit_between(shape, before, config)._asdict()
-        first = Observation(index, id, parent, emitter or way, params_m=shape.params_m(config), **edit)
+        first = Observation(index, id, parent, emitter or proposer, params_m=shape.params_m(config), **edit)
         result = self._run(first, id, seed)
         parent_bpb, tip_bpb = (self._score(id, seed) for id in (parent, self.tip))
         known = tip_bpb if tip_bpb is not None else 0.0

@@ -10,12 +10,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from random import Random
 
-from research.search.emitters.registry import EMITTERS
 from research.simulator.landscape import KNOB_REACH, Config, Landscape
 from research.simulator.memory import AgentMemory, Move
 
 Proposer = Callable[[Config, Sequence[int], AgentMemory, Random], Config | None]
-"""From (parent, ideas allowed, notememory, rng) to a configuration."""
+"""From (parent, ideas allowed, memory, rng) to a configuration."""
 
 WARM_WEIGHT = 3.0
 """How much more often a tuner turns a knob that paid lately."""
@@ -26,23 +25,23 @@ STEP_WEIGHTS = (5, 3, 2)
 
 
 def moved(config: Config, place: int, level: int) -> Config:
-    """The configuration with one idea at another level."""
+    """Return the configuration with one idea at another level."""
     return (*config[:place], level, *config[place + 1 :])
 
 
 def is_knob(landscape: Landscape, place: int) -> bool:
-    """Whether an idea is numeric."""
+    """Return whether an idea is numeric."""
     return landscape.ideas[place].entry.kind == "knob"
 
 
 def turn(config: Config, place: int, steps: int) -> Config | None:
-    """A knob turned; None at the end of its range."""
+    """Turn a knob; None at the end of its range."""
     level = max(-KNOB_REACH, min(KNOB_REACH, config[place] + steps))
     return None if level == config[place] else moved(config, place, level)
 
 
 def any_change(config: Config, allowed: Sequence[int], memory: AgentMemory, rng: Random) -> Config | None:
-    """A knob turned by some steps, or a switch changed: what anybody might try."""
+    """Turn a knob by some steps, or change a switch: what anybody might try."""
     if not allowed:
         return None
     place = allowed[int(rng.random() * len(allowed))]
@@ -53,7 +52,7 @@ def any_change(config: Config, allowed: Sequence[int], memory: AgentMemory, rng:
 
 
 def local_tuner(config: Config, allowed: Sequence[int], memory: AgentMemory, rng: Random) -> Config | None:
-    """One step of one knob, of one that paid lately by preference, and rather in the direction that paid."""
+    """Turn one knob by a step: rather one that paid lately, and rather in the direction that paid."""
     knobs = [place for place in allowed if is_knob(memory.landscape, place)]
     if not knobs:
         return None
@@ -65,7 +64,7 @@ def local_tuner(config: Config, allowed: Sequence[int], memory: AgentMemory, rng
 
 
 def simplifier(config: Config, allowed: Sequence[int], memory: AgentMemory, rng: Random) -> Config | None:
-    """Something taken out: a feature of the baseline, one that was added, or a turn of a knob undone."""
+    """Take something out: a feature of the baseline, one that was added, or a turn of a knob."""
     ideas = memory.landscape.ideas
     fitting = [p for p in allowed if (ideas[p].entry.kind == "removal") == (config[p] == 0)]
     if not fitting:
@@ -75,7 +74,7 @@ def simplifier(config: Config, allowed: Sequence[int], memory: AgentMemory, rng:
 
 
 def contrarian(config: Config, allowed: Sequence[int], memory: AgentMemory, rng: Random) -> Config | None:
-    """Against the recent trend: a kept change turned into its opposite; where there is none, a bold turn."""
+    """Turn a kept change into its opposite; where there is none, turn a knob far."""
     recent = [move for move in memory.trend if move.place in allowed and config[move.place] == move.after]
     if not recent:
         knobs = [p for p in allowed if is_knob(memory.landscape, p)]
@@ -90,7 +89,7 @@ def contrarian(config: Config, allowed: Sequence[int], memory: AgentMemory, rng:
 
 
 def recombinator(config: Config, allowed: Sequence[int], memory: AgentMemory, rng: Random) -> Config | None:
-    """A near miss put on top of the parent, or two of them; without any, two changes at once."""
+    """Put one or two near misses on top of the parent; without any, make two changes at once."""
     fitting = [m for m in memory.near_misses if any(move.place in allowed for move in m)]
     if not fitting:
         first = any_change(config, allowed, memory, rng)
@@ -102,7 +101,7 @@ def recombinator(config: Config, allowed: Sequence[int], memory: AgentMemory, rn
 
 
 def anomaly_chaser(config: Config, allowed: Sequence[int], memory: AgentMemory, rng: Random) -> Config | None:
-    """The idea of a surprising result in another dose, or together with one more change."""
+    """Change what surprised by another amount, or together with one more change."""
     surprising = [move for m in memory.surprises for move in m if move.place in allowed]
     if not surprising:
         return any_change(config, allowed, memory, rng)
@@ -121,8 +120,9 @@ def proposer_of(emitter: str) -> Proposer:
 def _any_of_its_kind(
     emitter: str, config: Config, allowed: Sequence[int], memory: AgentMemory, rng: Random
 ) -> Config | None:
-    covers, ideas = EMITTERS[emitter].covers, [idea.entry for idea in memory.landscape.ideas]
-    return any_change(config, [p for p in allowed if covers(ideas[p].name, ideas[p].category)], memory, rng)
+    """Make any change of an idea that an emitter covers."""
+    covered = memory.covered[emitter]
+    return any_change(config, [place for place in allowed if place in covered], memory, rng)
 
 
 _SPECIAL: dict[str, Proposer] = {
@@ -135,7 +135,7 @@ _SPECIAL: dict[str, Proposer] = {
 
 
 def _applied(config: Config, moves: Sequence[Move], landscape: Landscape) -> Config:
-    """The configuration after moves that were made from another one: knobs by as many steps, switches to the state."""
+    """Return a configuration after the moves of another one: knobs by as many steps, switches to the state."""
     for move in moves:
         if is_knob(landscape, move.place):
             config = turn(config, move.place, move.after - move.before) or config
@@ -145,7 +145,7 @@ def _applied(config: Config, moves: Sequence[Move], landscape: Landscape) -> Con
 
 
 def _weighted(weights: Sequence[float], rng: Random) -> int:
-    """An index, drawn in proportion to its weight."""
+    """Draw an index in proportion to its weight."""
     left = rng.random() * sum(weights)
     for place, weight in enumerate(weights):
         left -= weight

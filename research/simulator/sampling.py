@@ -1,4 +1,4 @@
-"""From a family and a seed to one landscape: every effect, interaction, crash and skill is drawn here."""
+"""Draws a landscape from a family and a seed: every effect, interaction, crash and skill."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ SWITCHES = (1, 2)
 
 
 def landscape(family: str | Family, seed: int) -> Landscape:
-    """Draws a landscape with something to gain; the same arguments give the same landscape.
+    """Draw a landscape with something to gain; the same arguments give the same landscape.
 
     Args:
         family: A family or its name.
@@ -71,7 +71,7 @@ def landscape(family: str | Family, seed: int) -> Landscape:
 
 
 def _draw(drawn: Family, seed: int, rng: Random) -> Landscape:
-    """A landscape in a unit of its own."""
+    """Draw a landscape in a unit of its own."""
     ideas = _draw_ideas(drawn, rng)
     pairs = _draw_pairs(drawn, ideas, rng)
     ideas, pairs = _draw_basin(drawn, ideas, pairs, rng)
@@ -93,7 +93,7 @@ def _draw(drawn: Family, seed: int, rng: Random) -> Landscape:
 
 
 def _scaled(raw: Landscape, total_bpb: float) -> Landscape:
-    """The same shape with every effect in proportion, so that the reachable gain is total_bpb."""
+    """Return the same shape with every effect in proportion, so that the reachable gain is total_bpb."""
     saturation = raw.family.saturation * total_bpb
     before = -saturation * math.log(1 - total_bpb / saturation) if saturation else total_bpb
     by = before / raw.reachable()
@@ -103,7 +103,7 @@ def _scaled(raw: Landscape, total_bpb: float) -> Landscape:
 
 
 def _draw_ideas(family: Family, rng: Random) -> tuple[Idea, ...]:
-    """Draws the ideas with their own effects, in a unit that is fixed later."""
+    """Draw the ideas with their own effects, in a unit that is fixed later."""
     counts: dict[Kind, int] = {"knob": family.knobs, "switch": family.switches, "removal": family.removals}
     chosen = [
         entry for kind, count in counts.items() for entry in rng.sample([e for e in CATALOGUE if e.kind == kind], count)
@@ -138,7 +138,7 @@ class _Shape:
 
 
 def _flip_effect(family: Family, entry: Entry, spread: float, weight: float, rng: Random) -> float:
-    """Effect of changing a switch or taking a feature out; below zero is better."""
+    """Draw the effect of changing a switch or taking a feature out; below zero is better."""
     size = rng.lognormvariate(0.0, spread)
     if rng.random() < rng.uniform(*(REMOVAL_GOOD if entry.kind == "removal" else family.good)):
         return -size * weight
@@ -148,7 +148,7 @@ def _flip_effect(family: Family, entry: Entry, spread: float, weight: float, rng
 
 
 def _sizes(entry: Entry, rng: Random) -> tuple[float, float]:
-    """Memory (GiB) and parameters (millions) that one level of an idea adds."""
+    """Draw the memory (GiB) and parameters (millions) that one level of an idea adds."""
     sign = -1.0 if entry.kind == "removal" else 1.0
     return sign * entry.size_gb * rng.uniform(0.5, 1.5), sign * entry.size_m * rng.uniform(0.5, 1.5)
 
@@ -169,12 +169,12 @@ def _flip(entry: Entry, bpb: float, rng: Random) -> Idea:
 
 
 def _steepness(idea: Idea) -> float:
-    """Half the second difference of a knob's term: the bpb of one step away from its best."""
+    """Return half the second difference of a knob's term: the bpb of one step away from its best."""
     return (idea.effect_bpb[1] + idea.effect_bpb[-1] - 2 * idea.effect_bpb[0]) / 2
 
 
 def _draw_pairs(family: Family, ideas: tuple[Idea, ...], rng: Random) -> tuple[Pair, ...]:
-    """Draws interactions and synergies: tilted valleys, moved optima, switches that help or spoil each other."""
+    """Draw interactions and synergies: tilted valleys, moved optima, switches that help or spoil each other."""
     knobs = [i for i, idea in enumerate(ideas) if idea.entry.kind == "knob"]
     flips = [i for i, idea in enumerate(ideas) if idea.entry.kind != "knob"]
     tilted = dict.fromkeys(knobs, 0)
@@ -209,7 +209,7 @@ SYNERGY = (0.04, 0.12)
 def _draw_basin(
     family: Family, ideas: tuple[Idea, ...], pairs: tuple[Pair, ...], rng: Random
 ) -> tuple[tuple[Idea, ...], tuple[Pair, ...]]:
-    """Puts a basin in: switches that pay at once, and others that pay more, but not any longer after them."""
+    """Put a basin in: switches that pay at once, and others that pay more, but not any longer after them."""
     if not family.basin:
         return ideas, pairs
     switches = [i for i, idea in enumerate(ideas) if idea.entry.kind == "switch"]
@@ -256,5 +256,5 @@ def _course(family: Family, rng: Random, switches: list[int]) -> tuple[float, ..
 
 
 def _level(low: float, high: float, rng: Random) -> float:
-    """A skill; most are low, few are high."""
+    """Draw a skill; most are low, few are high."""
     return low + (high - low) * math.pow(rng.random(), SKEW)

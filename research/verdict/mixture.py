@@ -63,7 +63,7 @@ class Mixture:
         sds = np.maximum(self.sds, _SMALLEST_SD)
         z = -self.means / sds
         density = np.exp(-0.5 * z * z) / np.sqrt(2.0 * np.pi)
-        gain: Array = (self.weights * sds * (z * normal_cdf(z) + density)).sum(0)
+        gain: Array = (self.weights * sds * np.maximum(z * normal_cdf(z) + density, 0.0)).sum(0)
         return gain
 
 

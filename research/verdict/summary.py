@@ -9,8 +9,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from statistics import NormalDist
 from typing import Any
 
 from research.core.errors import ResearchError
@@ -20,7 +22,7 @@ from research.core.text import clean
 from research.store import reads
 from research.store.db import Store
 from research.verdict.models import HABIT, Conjecture, FailurePattern, Known, Memory
-from research.verdict.phase import PhaseInputs, phase_of
+from research.verdict.phase import NO_INPUTS, PhaseInputs, phase_of
 from research.verdict.summary_rows import (
     BEST,
     MEMORY,
@@ -156,14 +158,30 @@ def remembered(store: Store, branch: str) -> Digest:
     kept = _read(store.fact(_FACT + branch), key)
     if kept is not None:
         return kept
+    history = reads.history(store)
+    if not history:
+        return _empty(branch)
     from research.verdict.memory import baseline_of, change_of_best, recall
 
-    memory = recall(reads.history(store), branch)
+    memory = recall(history, branch)
     digest = digest_of(memory, baseline_of(memory), change_of_best(memory))
     text = json.dumps({"key": key, "digest": asdict(digest)}, ensure_ascii=False)
     with contextlib.suppress(ResearchError):  # somebody else is writing, or the disk is full: the next one stores it
         store.set_fact(_FACT + branch, text)
     return digest
+
+
+def _empty(branch: str) -> Digest:
+    """Return the digest of a lab without a run: nothing but what is assumed of the noise."""
+    s = SETTINGS
+    pairs = (
+        (s.repeat_sd_bpb, s.repeat_log_sd),
+        (s.seed_sd_bpb, s.seed_log_sd),
+        (s.interaction_sd_bpb, s.interaction_log_sd),
+    )
+    reach = NormalDist().inv_cdf(0.5 + 0.5 * s.interval_share)
+    scatter = [Scatter(sd, sd * math.exp(-reach * log_sd), sd * math.exp(reach * log_sd), 0) for sd, log_sd in pairs]
+    return Digest(branch, None, None, None, None, Noise(*scatter), (), (), (), (), NO_INPUTS, 0, 0, 0)
 
 
 def _key(store: Store) -> str:

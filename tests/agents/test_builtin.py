@@ -102,7 +102,10 @@ def test_a_hundred_proposals_are_new_sound_and_one_idea_each(night: PureNight):
         delta = diff.between(before, proposal.text).delta()
         if emitter not in ("recombinator", "anomaly_chaser"):
             assert len(delta) == 1, (proposal.subject, delta)
-    assert {None, "local_tuner", "optimizer_hacker", "architecture_mutator", "simplifier", "contrarian"} <= set(made)
+    earlier = {item.run.emitter for item in night.history}  # an emitter may have made all that it can
+    assert {None, "local_tuner", "optimizer_hacker", "architecture_mutator", "simplifier", "contrarian"} <= (
+        set(made) | earlier
+    )
 
 
 @pytest.mark.xdist_group("builtin")

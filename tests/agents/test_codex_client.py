@@ -88,7 +88,7 @@ def test_a_session_of_three_experiments(kit: Kit, book: dict[str, str]):
         Shell(RUN, 1000), Say("The baseline is running."), Poll(), Say("The baseline is measured."),
         Shell(SETTLE), Say("It is settled."),
         Shell(REPEAT, 30_000), Shell(SETTLE), Say("The baseline is repeated."),
-        Shell(edit(0.985)), Shell(RUN, 30_000), Say("The first idea is measured."),
+        Shell(edit(0.98)), Shell(RUN, 30_000), Say("The first idea is measured."),
         Shell(SETTLE, tokens=20_000), Say("A summary of it all."), Say("The first idea is settled."),
         Shell(edit(1.01)), Shell(RUN, 30_000), Say("The second idea is measured."),
     ]  # fmt: skip
@@ -156,17 +156,17 @@ def driver(kit: Kit, waits: list[float] | None = None) -> Driver:
 
 @pytest.mark.skipif(CODEX is not None and bool(_unguarded()), reason="Codex can make no sandbox on this machine")
 def test_a_night_of_three_experiments(kit: Kit, book: dict[str, str]):
-    """The night measures its baseline twice; then Codex, in its sandbox, is asked for three commits."""
+    """The night measures its baseline; then Codex, in its sandbox, is asked for three commits."""
     steps: list[Step] = []
-    for number in (0.985, 1.01, 0.98):
+    for number in (0.98, 1.01, 0.97):
         steps += [Shell(edit(number)), Say("I changed the value.")]
     with model_server(steps) as model:
         trust(kit, model.url)
         kit.environment["AUTORESEARCH_CODEX"] = str(CODEX)
-        told = kit.json("night", "--agent", "codex", "--max-runs", "5")
+        told = kit.json("night", "--agent", "codex", "--max-runs", "4")
         text = book[DRIVER] = chapter(model, kit)
-    assert told["runs"] == 5
-    assert [row[1] for row in kit.ledger()] == ["0.990000", "0.990000", "0.985000", "1.010000", "0.980000"]
+    assert told["runs"] == 4
+    assert [row[1] for row in kit.ledger()] == ["0.990000", "0.980000", "1.010000", "0.970000"]
     assert text.count("Carry out this one idea") == 3
     assert "Autoresearch hooks are active" not in text
     assert kit.git("status", "--porcelain") == ""

@@ -87,6 +87,20 @@ def test_the_branch_stands_on_what_is_kept(tmp_path: Path):
     assert best["mean"] < baseline["mean"]
 
 
+def test_a_gain_far_beyond_any_is_measured_again_and_the_best_so_far_gets_that_seed_first(tmp_path: Path):
+    scores = [1.0, 0.9, 1.01, 0.91, *[1.5] * 4]
+    kit = make_night_kit(tmp_path, [{"kind": "score", "val_bpb": score} for score in scores])
+    told = kit.research(*NIGHT, "--max-runs", "8")
+    runs = finished_runs(kit)
+    base, change = runs[0][0], runs[1][0]
+    assert [(code, seed) for code, _, seed in runs[:4]] == [(base, 42), (change, 42), (base, 43), (change, 43)]
+    assert [seed for _, _, seed in runs[4:]] == [42, 43, 42, 43], "the seeds of the best so far take turns"
+    assert told["kept"] == 1
+    best = kit.research("summary")["best"]
+    assert best["n"] == 2
+    assert best["mean"] < 0.95
+
+
 def test_interrupted_it_goes_on_where_it_was(kit: NightKit):
     night = kit.start(*NIGHT, "--max-runs", "9")
     ledger = kit.root / "results.tsv"

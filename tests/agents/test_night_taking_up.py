@@ -60,10 +60,9 @@ def stored(kit: NightKit, **changes: object) -> NightState:
 
 def said(kit: NightKit, *words: str) -> str:
     """The first line of a night."""
-    out = kit.root / "night.out"
-    before = len(out.read_text()) if out.exists() else 0
-    assert kit.start(*NIGHT, *words).wait(timeout=120) == 0
-    return out.read_text()[before:].splitlines()[0]
+    done = kit.printed(*NIGHT, *words)
+    assert done.code == 0, done.err
+    return done.out.splitlines()[0]
 
 
 # Its time -------------------------------------------------------------------------------------------------------

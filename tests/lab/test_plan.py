@@ -83,3 +83,57 @@ def test_a_replicate_that_was_planned_is_tied_to_its_run(kit: Kit):
         run = store.run(str(end["run"]))
         assert run is not None
         assert run.plan == plan.plan
+
+
+# The seed of another run -----------------------------------------------------------------------------------------
+
+
+def seeds_of(kit: Kit, commit: str) -> list[int]:
+    """Seeds of a commit's runs, in order."""
+    with stored(kit) as store:
+        return [run.seed for run in store.runs() if run.commit == commit]
+
+
+def test_a_replicate_has_the_seed_that_the_best_so_far_has_and_it_has_not(kit: Kit):
+    """Else the next unused one; a seed that is asked for may be one that it ran with already."""
+    base = kit.head()
+    kit.measure("--seed", "7")
+    kit.research("replicate", "--seed", "9")
+    worse = kit.commit("exp: worse", val=1.2)
+    kit.measure("--seed", "7")
+    for _ in range(2):
+        assert kit.research("replicate", worse).code == 0
+    assert seeds_of(kit, worse) == [7, 9, 42]
+    assert kit.research("replicate", worse, "--seed", "7").code == 0
+    assert seeds_of(kit, worse) == [7, 9, 42, 7]
+    assert kit.research("replicate", base).code == 0
+    assert seeds_of(kit, base) == [7, 9, 42]
+    assert kit.research("replicate", base, "--seed", "x").code == 2
+
+
+def test_a_plan_names_the_seed_of_its_run(kit: Kit):
+    """An idea runs on the seed that the best so far has; what gains far more than any waits for a second seed."""
+    kit.measure("--seed", "7")
+    kit.json("next")
+    with stored(kit) as store:
+        plan = store.pending_plan()
+    assert plan is not None
+    assert (plan.kind, plan.run_seed) == ("experiment", 7)
+    base = kit.head()
+    far = kit.commit("exp: far better", val=0.5)
+    kit.measure("--seed", "7")
+    asked = []
+    for _ in range(2):
+        with stored(kit) as store:
+            plan = store.pending_plan()
+        assert plan is not None
+        assert plan.kind == "replicate"
+        asked.append((plan.parent, plan.run_seed))
+        assert f"research replicate {str(plan.parent)[:12]} --seed {plan.run_seed}" in str(kit.json("next")["prompt"])
+        kit.research("replicate", str(plan.parent), "--seed", str(plan.run_seed))
+    (first, seed), (second, same) = asked
+    assert (first, second, seed) == (base, far, same)
+    assert seed != 7
+    with stored(kit) as store:
+        decided = {item.run.commit: item.verdict.decision for item in store.judged() if item.verdict}
+    assert decided == {base: "keep", far: "keep"}

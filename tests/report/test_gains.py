@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
 from support.labkit import Kit, kit
@@ -144,13 +143,13 @@ def test_that_nothing_was_better_is_said_where_it_is_true(score: float, said_so:
 
 
 def test_review_summary_page_and_watch_say_one_gain_and_its_seeds(kit: Kit):
-    kit.run()
+    kit.measure()
     kit.commit("exp: lower it", val=0.98)
-    kit.run()
+    kit.measure()
     kit.research("replicate", "HEAD~1", "--seed", "43")
     kit.research("replicate", "HEAD", "--seed", "43")
-    with read_store(LabPaths(Path(kit.root))) as store:
-        data = read_data(store, LabPaths(Path(kit.root)), NOW)
+    with read_store(LabPaths(kit.root)) as store:
+        data = read_data(store, LabPaths(kit.root), NOW)
     gain = data.headline.gain
     assert gain is not None
     (one,) = [c for c in data.candidates if c.title == "lower it"]
@@ -163,3 +162,14 @@ def test_review_summary_page_and_watch_say_one_gain_and_its_seeds(kit: Kit):
     assert f"{gain.mean:+.6f} [{gain.low:+.6f}, {gain.high:+.6f}] (n=4), compared on seeds 42 and 43" in review
     assert f"{gain.mean:+.6f} [{gain.low:+.6f}, {gain.high:+.6f}]" in kit.research("summary").out
     assert "on seeds 42 and 43" in words_of(render(data))
+
+
+def test_summary_and_noise_say_the_same_three_standard_deviations(kit: Kit):
+    kit.measure()
+    kit.research("replicate", "--seed", "42")
+    kit.research("replicate", "--seed", "43")
+    noise = kit.json("noise")
+    parts = {name: noise[name] for name in ("repeat", "seed", "interaction")}
+    assert kit.json("summary")["noise"] == parts
+    assert {name: one["n"] for name, one in parts.items()} == {"repeat": 1, "seed": 1, "interaction": 0}  # type: ignore[index]
+    assert all(0 < one["low"] < one["sd"] < one["high"] for one in parts.values())  # type: ignore[index]

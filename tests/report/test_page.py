@@ -93,6 +93,8 @@ def test_it_says_what_a_person_wants_to_know(sixty: PageData):
         "git branch best-", "git checkout main && git merge", "research night --hours", "kept, not confirmed",
     ):  # fmt: skip
         assert words in shape.text, words
+    assert "Two runs of one seed scatter by 0." in shape.text
+    assert "believ" not in shape.text
     gain = sixty.headline.gain
     assert gain is not None
     assert f"{abs(gain.mean):.4f} bpb better" in shape.text

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,6 @@ from support.modal_faults import FOREVER
 from support.modal_standin import StandIn
 
 from research.core.paths import LabPaths
-from research.lab.runner import main
 from research.store.open import read_store
 
 pytest_plugins = ("support.modal_fixtures",)
@@ -48,23 +46,8 @@ def finish(child: subprocess.Popen[bytes]) -> Result:
 
 TRAIN = ("--", "uv", "run", "train.py")
 
-Here = Callable[..., Result]
-
-
-@pytest.fixture
-def here(lab: Kit, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Here:
-    """Runs the runner's command line in this process: importing the client takes longer than most of these runs."""
-    monkeypatch.chdir(lab.root)
-    for name in os.environ.keys() - lab.environment.keys():
-        monkeypatch.delenv(name)
-    for name, value in lab.environment.items():
-        monkeypatch.setenv(name, value)
-
-    def run(*words: str) -> Result:
-        code = main(["--backend", "modal", *words])
-        return Result(code, *capfd.readouterr())
-
-    return run
+AT_MODAL = ("--backend", "modal")
+"""Options of Kit.measure: importing the client in a process of its own takes longer than most of these runs."""
 
 
 def test_a_run_at_modal_becomes_a_row_of_the_ledger(lab: Kit, standin: StandIn) -> None:
@@ -78,10 +61,10 @@ def test_a_run_at_modal_becomes_a_row_of_the_ledger(lab: Kit, standin: StandIn) 
     assert standin.containers[0].name == f"{lab.head()[:8]}-{folder.name}-1"
 
 
-def test_a_candidate_that_leaves_no_score_is_a_crash_there_as_here(lab: Kit, standin: StandIn, here: Here) -> None:
-    here(*TRAIN)
+def test_a_candidate_that_leaves_no_score_is_a_crash_there_as_here(lab: Kit, standin: StandIn) -> None:
+    lab.measure(*AT_MODAL)
     lab.commit("exp: fake [emitter=contrarian]", mode="fake")
-    done = here(*TRAIN)
+    done = lab.measure(*AT_MODAL)
     assert (done.code, done.end["outcome"], done.end["child_exit"]) == (0, "crash", 0), done.err
     assert [row[3] for row in lab.ledger()] == ["keep", "crash"]
     assert "without a score.json" in done.err
@@ -96,12 +79,10 @@ def test_a_candidate_that_leaves_no_score_is_a_crash_there_as_here(lab: Kit, sta
         ({"refuse_token": True}, 78, "configuration"),
     ],
 )
-def test_what_modal_gets_wrong_is_no_row(
-    lab: Kit, standin: StandIn, here: Here, switches, code: int, outcome: str
-) -> None:
+def test_what_modal_gets_wrong_is_no_row(lab: Kit, standin: StandIn, switches, code: int, outcome: str) -> None:
     for name, value in switches.items():
         setattr(standin.faults, name, value)
-    done = here("--queue-timeout", "0.02", *TRAIN)
+    done = lab.measure(*AT_MODAL, "--queue-timeout", "0.02")
     assert (done.code, done.end["outcome"]) == (code, outcome), done.err
     assert "Traceback" not in done.err
     assert lab.ledger() == []
@@ -167,11 +148,9 @@ def test_the_same_run_is_made_there_once_at_a_time(lab: Kit, standin: StandIn) -
     assert len(standin.containers) == 1
 
 
-def test_replicates_begun_there_at_the_same_moment_have_seeds_of_their_own(
-    lab: Kit, standin: StandIn, here: Here
-) -> None:
+def test_replicates_begun_there_at_the_same_moment_have_seeds_of_their_own(lab: Kit, standin: StandIn) -> None:
     lab.commit("base", extra='time.sleep(0 if os.environ["AUTORESEARCH_SEED"] == "42" else 3)')
-    here(*TRAIN)
+    lab.measure(*AT_MODAL)
     environment = {**lab.environment, "PYTHONPATH": str(CHECKOUT)}
     command = [sys.executable, "-m", "research", "replicate", "--backend", "modal"]
     children = [subprocess.Popen(command, cwd=lab.root, env=environment, stdout=-1, stderr=-1) for _ in range(3)]
@@ -182,8 +161,8 @@ def test_replicates_begun_there_at_the_same_moment_have_seeds_of_their_own(
     assert len(standin.containers) == 4
 
 
-def test_a_dry_run_tells_the_plan_and_makes_nothing(lab: Kit, standin: StandIn, here: Here) -> None:
-    done = here("--dry-run", *TRAIN)
+def test_a_dry_run_tells_the_plan_and_makes_nothing(lab: Kit, standin: StandIn) -> None:
+    done = lab.measure(*AT_MODAL, "--dry-run")
     assert done.code == 0, done.err
     assert "USD at most" in done.err
     assert lab.head() in done.err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from statistics import fmean, stdev
 
 import pytest
@@ -65,6 +66,15 @@ def test_two_policies_meet_the_same_noise():
     changed = (1, *shape.baseline[1:])
     scores = [one.measure(shape.baseline, 42), one.measure(changed, 43)]
     assert [other.measure(changed, 43), other.measure(shape.baseline, 42)] == scores[::-1]
+
+
+def test_the_documents_say_the_noise_of_each_family_of_seeds():
+    text = (Path(__file__).resolve().parents[2] / "docs" / "search.md").read_text()
+    for family in SEEDS:
+        assert (
+            f"| `{family.name}` | {family.noise.repeat:g} | {family.noise.seed:g} | {family.noise.interaction:g}"
+            in text
+        )
 
 
 def test_the_families_of_seeds_reach_from_none_to_ten_times_the_repeat_noise():

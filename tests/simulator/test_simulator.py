@@ -13,13 +13,12 @@ from research.search.policies.base import EMITTERS
 from research.search.policies.baselines import Climber, greedy
 from research.simulator.agent import Agent
 from research.simulator.chart import draw_courses
-from research.simulator.comparison import Question, compare
+from research.simulator.comparison import YARDSTICKS, Question, compare, make
 from research.simulator.families import FAMILIES, HELD_OUT, TUNING, families_of
 from research.simulator.landscape import FULL_RUN_S, Landscape
 from research.simulator.metrics import mean, measure, ratio
 from research.simulator.night import PolicyError, World, play
 from research.simulator.noise import Noise
-from research.simulator.references import REFERENCES
 from research.simulator.sampling import landscape
 
 QUIET = Noise(0.0, 0.0, 0.0)
@@ -192,8 +191,9 @@ def test_results_are_honest(shape: Landscape):
         assert (trial.seed, trial.stopped_at) == (42, None)
 
 
-def test_perfect_acceptance_keeps_nothing_false(shape: Landscape):
-    nights = [play(REFERENCES["perfect-acceptance"](seed), shape, 60, seed) for seed in (1, 2, 3)]
+@pytest.mark.parametrize("name", YARDSTICKS)
+def test_perfect_acceptance_keeps_nothing_false(shape: Landscape, name: str):
+    nights = [play(make(name, seed), shape, 60, seed) for seed in (1, 2, 3)]
     assert any(night.tip_gains_bpb[-1] > 0 for night in nights)
     assert all(keep.effect_bpb < 0 for night in nights for keep in night.keeps)
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from research.core.contract import DEFAULT_SEED
 from research.core.records import Decision, Failure, Judged, Run, Verdict
+from research.core.settings import SETTINGS
 from research.verdict import lineage
 from research.verdict.comparison import Comparison, compare
 from research.verdict.consequences import consequences
@@ -82,3 +83,17 @@ class Night:
         """Return the commit that the branch is on."""
         incumbent = lineage.incumbent(self.history)
         return incumbent.commit if incumbent else ""
+
+
+def near(contract: str = "official-0") -> float:
+    """Return a score on the baseline's seed that another seed must decide about, whatever the thresholds are."""
+    middle = 0.5 * (SETTINGS.confirm_p + SETTINGS.sure_p)
+    found: dict[float, float] = {}
+    for step in range(1, 40):
+        night = Night()
+        night.run("a", 0.99, contract=contract)
+        night.run("a", 0.99, contract=contract)
+        verdict = night.run("b", 0.99 - 0.001 * step, "a", contract=contract)
+        if verdict.decision == "replicate" and verdict.p_better is not None:
+            found[abs(verdict.p_better - middle)] = 0.99 - 0.001 * step
+    return found[min(found)]

@@ -22,7 +22,7 @@ class Lab:
         rng: Where the draws come from.
         repeat: Standard deviation of repeats, in bpb.
         seed: Of the effects of seeds.
-        interaction: Of configuration x seed.
+        interaction: Of what a change does differently from seed to seed: of the difference of two configurations.
     """
 
     rng: np.random.Generator
@@ -42,7 +42,7 @@ class Lab:
 
     def run(self, config: str, seed: int) -> Score:
         """Measure a configuration."""
-        shared = self._once(seed, self.seed) + self._once((config, seed), self.interaction)
+        shared = self._once(seed, self.seed) + self._once((config, seed), self.interaction * 0.5**0.5)
         value = self.values[config] + shared + self.rng.normal(0.0, self.repeat)
         score = Score(config, self.parents.get(config), Condition(seed), float(value))
         self.scores.append(score)
@@ -100,7 +100,7 @@ def exact_posterior(
         weights: For each child the shares of the components of its effect.
         repeat: Standard deviation of repeats.
         seed: Of the effects of seeds.
-        interaction: Of configuration x seed.
+        interaction: Of what a change does differently from seed to seed.
     """
     changes = [*parents]
     covariance = loaded(scores, repeat, seed, interaction)
@@ -137,5 +137,5 @@ def loaded(scores: Sequence[Score], repeat: float, seed: float, interaction: flo
     configs = np.array([str(score.config) for score in scores])
     same_seed = seeds[:, None] == seeds[None, :]
     same_cell = same_seed & (configs[:, None] == configs[None, :])
-    found: Array = seed**2 * same_seed + interaction**2 * same_cell + repeat**2 * np.eye(len(scores))
+    found: Array = seed**2 * same_seed + 0.5 * interaction**2 * same_cell + repeat**2 * np.eye(len(scores))
     return found

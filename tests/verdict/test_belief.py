@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -76,21 +77,23 @@ def test_the_order_of_runs_means_nothing(number: int):
 
 
 @FEW
-@given(SEEDS, st.floats(-0.01, 0.01))
+@given(SEEDS, st.floats(-0.003, 0.003))
 def test_what_a_seed_does_to_all_cancels_where_two_configurations_share_it(number: int, shift: float):
-    lab = Lab(np.random.default_rng(number))
+    """Seed 43 scores 0.01 higher than seed 42, for both; another 0.003 hardly moves their difference."""
+    lab = Lab(np.random.default_rng(number), seed=0.0)
     lab.make("a")
     lab.make("b", "a", -0.001)
     for seed in (42, 43):
         for config in ("a", "b"):
             lab.run(config, seed)
-    moved = [
-        Score(s.config, s.parent, s.condition, s.val_bpb + (shift if s.condition.seed == 43 else 0.0))
-        for s in lab.scores
-    ]
-    one, two = (Belief.from_history(each).difference("b", "a") for each in (lab.scores, moved))
-    assert two.mean == pytest.approx(one.mean, abs=2e-4)
-    assert two.high - two.low == pytest.approx(one.high - one.low, rel=0.2)
+
+    def with_seed_43_at(extra: float) -> Belief:
+        moved = [replace(s, val_bpb=s.val_bpb + extra) if s.condition.seed == 43 else s for s in lab.scores]
+        return Belief.from_history(moved)
+
+    one, two = (with_seed_43_at(extra).difference("b", "a") for extra in (0.01, 0.01 + shift))
+    assert two.mean == pytest.approx(one.mean, abs=1e-4)
+    assert two.high - two.low == pytest.approx(one.high - one.low, rel=0.1)
 
 
 def test_shared_seeds_tell_far_more_than_others():
@@ -234,6 +237,32 @@ def test_no_run_at_all():
         known.value("a")
 
 
+ROWS = st.tuples(
+    st.integers(0, 7),
+    st.one_of(st.none(), st.integers(0, 9)),
+    st.sampled_from([1e-6, 0.5, 0.99, 0.9900001, 0.9931, 1.0, 100.0]),
+    st.integers(42, 45),
+    st.sampled_from(["", "other"]),
+    st.sampled_from(["", "moved"]),
+)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(ROWS, min_size=1, max_size=20))
+def test_any_history_gives_finite_numbers(rows: list[tuple[int, int | None, float, int, str, str]]):
+    known = Belief.from_history(
+        [Score(config, parent, Condition(*where), value) for config, parent, value, *where in rows]
+    )
+    for one in known.configs:
+        value = known.value(one)
+        assert -1e6 < value.low <= value.mean <= value.high < 1e6
+        for other in known.configs:
+            apart = known.difference(one, other)
+            assert -1e6 < apart.low <= apart.mean <= apart.high < 1e6
+            assert -1e-6 <= known.p_better(one, other) <= 1.0 + 1e-6
+            assert 0.0 <= known.expected_gain(one, other) < 1e6
+
+
 def test_one_run_alone_is_what_it_scored_give_or_take_its_seed():
     known = Belief.from_history([score("a", 0.99)])
     value = known.value("a")
@@ -325,6 +354,24 @@ def test_ten_thousand_runs_take_little_time():
     began = time.process_time()
     Belief.from_history([*scores, Score("new", "c0", Condition(42), 0.99)], previous=known)
     assert time.process_time() - began < 5.0
+
+
+def test_a_disaster_of_a_child_says_next_to_nothing_of_its_parent():
+    rows = [score("a", 0.99), score("b", 0.985, "a")]
+    alone = Belief.from_history(rows)
+    for value in (1.1, 1.5, 9.0):
+        told = Belief.from_history([*rows, score("c", value, "b")])
+        assert told.mean("b") == pytest.approx(alone.mean("b"), abs=1e-3)  # one more loss teaches what is usual
+        assert told.p_better("b", "a") == pytest.approx(alone.p_better("b", "a"), abs=0.05)
+        assert told.p_better("c", "b") < 0.01
+
+
+def test_children_that_all_come_out_worse_say_that_their_parent_was_lucky():
+    rows = [score("a", 0.99), score("b", 0.987, "a")]
+    alone = Belief.from_history(rows)
+    children = [score(f"c{n}", 0.9905 + 0.0002 * (n % 5), "b") for n in range(20)]
+    told = Belief.from_history([*rows, *children])
+    assert told.mean("b") > alone.mean("b")
 
 
 def test_the_best_of_many_tries_is_not_taken_at_its_word():

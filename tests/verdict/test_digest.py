@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -70,3 +71,15 @@ def test_a_digest_moves_on_with_the_rows():
     assert after.runs == before.runs + 1
     assert after.best is not None
     assert after.best.commit == name(99)
+
+
+def test_a_lab_without_a_run_says_what_the_posterior_of_no_runs_says():
+    """Its digest is made without the posterior, which takes long to load."""
+    with Store(None) as store:
+        empty = remembered(store, BRANCH)
+    whole = digested([])
+    assert replace(empty, noise=whole.noise) == whole
+    for part in ("repeat", "seed", "interaction"):
+        one, other = getattr(empty.noise, part), getattr(whole.noise, part)
+        assert (one.sd, one.n) == (pytest.approx(other.sd, rel=0.01), other.n)
+        assert (one.low, one.high) == (pytest.approx(other.low, rel=0.2), pytest.approx(other.high, rel=0.2))

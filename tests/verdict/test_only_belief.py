@@ -14,7 +14,11 @@ BENCHMARK = PACKAGE / "benchmark"
 POSTERIOR = {"belief", "variances", "effects", "mixture"}
 """The modules of research.verdict that compute."""
 STATISTICS = {
+    "verdict/mixture.py": "the quantile of a normal distribution",
+    "verdict/summary.py": "what is assumed of the noise, for a lab without a run",
+    "search/policies/baselines.py": "means of scores, as the plain policies take them",
     "verdict/trends.py": "the interval of the mean of what kinds of change did, from gains of the posterior",
+    "simulator/noise.py": "the scatter of simulated scores",
     "agents/night/limits.py": "the median of how long runs took",
     "runs/gpu.py": "what a GPU was doing",
     "report/data.py": "means of scores and audits as they were measured, beside the posterior",

@@ -29,6 +29,11 @@ class Job:
     what: str
     plan: Plan | None = None
 
+    @property
+    def is_idea(self) -> bool:
+        """Return whether it runs what an agent has just made, so that a failure may be the agent's."""
+        return self.kind == "experiment" and self.plan is not None
+
 
 class BaselineFails(Exception):
     """What was never changed does not come to a score.

@@ -273,7 +273,7 @@ class Night:
             self._save(store)
             self._report(store, end.run)
             self._settle(store)
-        elif end.outcome == "configuration" and not (end.child_exit == EXIT_NO_DATA and going.job.plan):
+        elif end.outcome == "configuration" and not (end.child_exit == EXIT_NO_DATA and going.job.is_idea):
             self._reason = f"{CONFIGURATION}: {end.why.rstrip('.')}"
         elif end.outcome in limits.FAILED or end.why.startswith(DEVICE_TAKEN):
             self._fail(end.why or end.outcome)
