@@ -218,7 +218,8 @@ def test_two_changes_are_as_an_enumeration_of_all_components_has_them(tree: str,
         lab.run(config, seed)
     belief = Belief.from_history(lab.scores)
     exact = strata(belief, lab.scores, parents)
-    for place, (config, direction) in enumerate((("b", (1.0, 0.0)), ("c", (1.0, 1.0) if parents["c"] == "b" else (0.0, 1.0)))):
+    effects_in_c = (1.0, 1.0) if parents["c"] == "b" else (0.0, 1.0)
+    for place, (config, direction) in enumerate((("b", (1.0, 0.0)), ("c", effects_in_c))):
         shares = belief._shares[:, place] if parents[config] == "a" else belief.variances.weights
         moments = [(share, *each.moments(direction)) for share, (_, each) in zip(shares, exact, strict=True)]
         mean = sum(share * one for share, one, _ in moments)
