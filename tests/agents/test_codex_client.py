@@ -21,6 +21,7 @@ import pytest
 from research.agents.clients import CLIENTS
 from research.agents.clients.base import Trouble
 from research.agents.clients.driver import Driver, NoProposal, Proposal, Task, World, launch_process
+from research.core.clock import system_clock, utc
 from tests.support.codexkit import CODED, CODEX, codex_exec, make_codex_kit, needs_codex, trust
 from tests.support.labkit import Kit
 from tests.support.model_server import (
@@ -49,12 +50,13 @@ _PAGE = """\
 # What a model is shown
 
 Everything that a model got to see from this repository: each context, refusal, review and order, as the model service
-received it, wrapped here at 120 columns. Recorded with {version} and a scripted model by
+received it, wrapped here at 120 columns. Recorded on {day} with {version} and a scripted model by
 
     AUTORESEARCH_TRANSCRIPT=docs/history/codex-session.md uv run pytest tests/agents/test_codex_client.py
 
 The client's own instructions are left out. `RUN-1` and `COMMIT-1` stand for names that differ each time. `train.py` is
-a stand-in that takes seconds and scores its one constant, `VAL`; the model plays a script, mistakes included, and types
+a stand-in that takes seconds and scores its one constant, `VAL`; the model plays a script, mistakes included: its edits
+and polls are written down beforehand, launches, seeds and resets are typed as the latest order names them, with
 `python -m research` for `uv run research`. In italics: what it does. What each hook is for: [hooks.md](../hooks.md).
 """
 
@@ -73,7 +75,7 @@ def book() -> Iterator[dict[str, str]]:
     target = os.environ.get("AUTORESEARCH_TRANSCRIPT")
     if target and set(chapters) == {HOOKS, CODE, DRIVER}:
         version = subprocess.run([str(CODEX), "--version"], capture_output=True, text=True, check=True).stdout.strip()
-        parts = [_PAGE.format(version=version), *(f"## {name}\n\n{chapters[name]}\n" for name in (HOOKS, CODE, DRIVER))]
+        parts = [_PAGE.format(version=version, day=utc(system_clock())[:10]), *(f"## {name}\n\n{chapters[name]}\n" for name in (HOOKS, CODE, DRIVER))]
         Path(target).write_text("\n".join(parts))
 
 
