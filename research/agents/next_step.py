@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from research.agents.state import LOCAL, Situation
+from research.agents.state import LOCAL, Situation, launch_seed
 from research.core.commands import launch_command, replicate_command
 from research.core.commit_message import EXPERIMENT, FREE
 from research.core.records import OPEN_DECISIONS, Plan
@@ -98,9 +98,9 @@ def _quoted(text: str) -> str:
 
 
 def _launch(here: Situation) -> str:
-    seed = here.plan.run_seed if here.plan and here.plan.kind != "replicate" else None
+    line = launch_command(here.options, launch_seed(here.plan))
     return (
-        f"Type, from the top of the repository and in the foreground: {launch_command(here.options, seed)}\n"
+        f"Type, from the top of the repository and in the foreground: {line}\n"
         f"Poll with {here.client.wait} until it exits. Then read `uv run research last-review` and type "
         f"`uv run research settle`. {here.client.advice}"
     )

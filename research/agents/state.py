@@ -12,7 +12,7 @@ from research.agents.clients.base import Client
 from research.core import git
 from research.core.errors import ConfigurationError
 from research.core.paths import LabPaths, machine_home
-from research.core.records import Plan, Run
+from research.core.records import REPLICATE, Plan, Run
 from research.runs.backends import DEFAULT_BACKEND, is_remote
 from research.store import reads, recent
 from research.store.db import Store
@@ -87,6 +87,11 @@ def runner_options(environment: Mapping[str, str]) -> str:
     if not _is_name(backend) or backend == DEFAULT_BACKEND:
         return LOCAL
     return f"--backend {backend} --gpu {gpu}" if _is_name(gpu) else f"--backend {backend}"
+
+
+def launch_seed(plan: Plan | None) -> int | None:
+    """Return the seed that a plan names for the launch of its idea, None where it names none."""
+    return plan.run_seed if plan and plan.kind != REPLICATE else None
 
 
 def _backend_of(environment: Mapping[str, str]) -> str:

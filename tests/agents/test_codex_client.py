@@ -75,7 +75,10 @@ def book() -> Iterator[dict[str, str]]:
     target = os.environ.get("AUTORESEARCH_TRANSCRIPT")
     if target and set(chapters) == {HOOKS, CODE, DRIVER}:
         version = subprocess.run([str(CODEX), "--version"], capture_output=True, text=True, check=True).stdout.strip()
-        parts = [_PAGE.format(version=version, day=utc(system_clock())[:10]), *(f"## {name}\n\n{chapters[name]}\n" for name in (HOOKS, CODE, DRIVER))]
+        parts = [
+            _PAGE.format(version=version, day=utc(system_clock())[:10]),
+            *(f"## {name}\n\n{chapters[name]}\n" for name in (HOOKS, CODE, DRIVER)),
+        ]
         Path(target).write_text("\n".join(parts))
 
 

@@ -172,6 +172,7 @@ def test_an_order_names_the_seed_of_an_idea_where_it_is_not_the_usual_one(kit: K
     launch = RUN.replace("--backend local", "--backend local --seed 43")
     assert launch in order(kit)
     assert launch in kit.research("next").out
+    assert launch in context_of(answer(kit, "UserPromptSubmit", prompt="Have a look at the last run."))
     plan_instead(kit, "experiment", kit.head(), 42)
     assert RUN in order(kit)
 

@@ -94,7 +94,7 @@ def prompt_of(task: Task) -> str:
     return (
         f"{task.brief.strip()}\n\n"
         f"Carry out this one idea: edit {TARGET} only, then make exactly one commit:\n"
-        f"git commit -m '{EXPERIMENT} WHAT YOU CHANGED [emitter={task.emitter}]' -- {TARGET}\n"
+        f"git commit -m '{EXPERIMENT} WHAT [emitter={task.emitter}]' -- {TARGET}\n"
         f"Do not run {TARGET}, do not install anything, change no other file. A driver measures the commit. "
         f"Check the syntax with `python -m py_compile {TARGET}`. Then end your turn with one sentence."
     )

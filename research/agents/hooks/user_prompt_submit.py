@@ -11,13 +11,13 @@ from research.agents.hooks.entry import Call, context
 from research.agents.hooks.reviews import open_current_memory, unseen_review
 from research.agents.hooks.session_start import best_and_phase
 from research.agents.intent import intent, limits
-from research.agents.state import runner_options
+from research.agents.state import launch_seed, runner_options
 from research.core import git
 from research.core.clock import system_clock, utc
 from research.core.commands import launch_command
 from research.core.contract import BRANCHES
 from research.core.settings import SETTINGS
-from research.store import recent
+from research.store import reads, recent
 from research.store.db import Store
 from research.store.open import read_store
 
@@ -43,12 +43,13 @@ def answer(call: Call) -> dict[str, Any] | None:
         if not branch.startswith(BRANCHES):
             return context(call, turned)
         on = "on until the person types `stop`" if autonomy.load(store).enabled else "off until the person starts it"
+        seed = launch_seed(reads.plan_of(store, branch))
         rules = (
             f"Autoresearch hooks are active on {branch}; autonomous continuation is {on}. "
             f"{best_and_phase(store, branch)}\n"
             "Experiments change train.py alone; runner fixes go in separate infrastructure commits. One run : one "
             "`exp:` commit : one row of results.tsv, the public ledger, which the runner writes (a replicate is "
-            "one more row). Trust its review. Launch: " + launch_command(runner_options(call.environment))
+            f"one more row). Trust its review. Launch: {launch_command(runner_options(call.environment), seed)}"
         )
         return context(call, turned, rules, unseen_review(store, branch))
 

@@ -71,7 +71,7 @@ class Emitter:
         head = [f"{title} Predicted effect: {self.predicted}.", *_parent(plan, memory)]
         order = [
             f"Do: {self.order.format(category=category)}",
-            f"One idea, train.py alone; the commit's subject: exp: WHAT, BEFORE -> AFTER{tag}",
+            f"One idea, train.py alone; subject of its commit: exp: WHAT{tag}, where WHAT says before -> after",
         ]
         middle = [*self.facts(plan, memory), *more, *_nearby(plan, memory), *_not_again(memory)]
         return _bounded(head, middle, order)
