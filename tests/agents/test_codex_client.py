@@ -133,7 +133,7 @@ def test_a_model_in_code_mode(kit: Kit, book: dict[str, str]):
 
 def test_untrusted_hooks_do_not_run_and_the_bypass_does(kit: Kit):
     for options, refused in (((), False), (("--dangerously-bypass-hook-trust",), True)):
-        with model_server([Shell("git push --dry-run nowhere"), Say("done")]) as model:
+        with model_server([Shell("git push nowhere"), Say("done")]) as model:
             trust(kit, model.url)
             config = kit.home / "codex" / "config.toml"
             config.write_text(config.read_text().replace("sha256:", "sha256:0"))
