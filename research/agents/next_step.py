@@ -11,7 +11,6 @@ from typing import Literal
 from research.agents.state import LOCAL, Situation
 from research.core.commands import launch_command, replicate_command
 from research.core.commit_message import EXPERIMENT, FREE
-from research.core.contract import DEFAULT_SEED
 from research.core.records import OPEN_DECISIONS, Plan
 from research.core.settings import SETTINGS
 from research.core.text import quoted
@@ -99,17 +98,12 @@ def _quoted(text: str) -> str:
 
 
 def _launch(here: Situation) -> str:
+    seed = here.plan.run_seed if here.plan and here.plan.kind != "replicate" else None
     return (
-        f"Type, from the top of the repository and in the foreground: {launch_command(_options(here))}\n"
+        f"Type, from the top of the repository and in the foreground: {launch_command(here.options, seed)}\n"
         f"Poll with {here.client.wait} until it exits. Then read `uv run research last-review` and type "
         f"`uv run research settle`. {here.client.advice}"
     )
-
-
-def _options(here: Situation) -> str:
-    """Return the runner's options, with the seed of the plan where that is another than the usual one."""
-    seed = here.plan.run_seed if here.plan and here.plan.kind != "replicate" else None
-    return here.options if seed in (None, DEFAULT_SEED) else f"{here.options} --seed {seed}"
 
 
 def _replicate(here: Situation, commit: str) -> str:
@@ -130,13 +124,25 @@ def _plan_order(here: Situation, words: int) -> Order:
         return Order("replicate", text)
     emitter = (plan.emitter if plan else None) or FREE
     rest = (
-        f"One idea, train.py only. Commit it before the run: `git commit -m '{EXPERIMENT} WHAT [emitter={emitter}]' "
-        f"-- train.py`.\n{_launch(here)}\nDo not ask for confirmation."
+        f"{_return_to_parent(here)}One idea, train.py only. Commit it before the run: "
+        f"`git commit -m '{EXPERIMENT} WHAT [emitter={emitter}]' -- train.py`.\n"
+        f"{_launch(here)}\nDo not ask for confirmation."
     )
-    return Order("plan", f"{_cut(_idea(plan, emitter, here.head), words - len(rest.split(' ')))}\n\n{rest}")
+    return Order("plan", f"{_cut(_idea(plan, emitter), words - len(rest.split(' ')))}\n\n{rest}")
 
 
-def _idea(plan: Plan | None, emitter: str, head: str) -> str:
+def _return_to_parent(here: Situation) -> str:
+    """Return the order to go to the plan's parent first, "" where HEAD is it or holds what no run has recorded."""
+    parent = here.plan.parent if here.plan else None
+    if not parent or parent == here.head or not here.measured:
+        return ""
+    return (
+        f"First type `git reset --keep {parent[:7]}`: this idea starts from there, and what {here.head[:7]} changed "
+        "stays recorded.\n"
+    )
+
+
+def _idea(plan: Plan | None, emitter: str) -> str:
     if plan is None:
         return (
             "Next experiment: choose it yourself. `uv run research summary` says what is known, what nearly worked and "
@@ -144,9 +150,7 @@ def _idea(plan: Plan | None, emitter: str, head: str) -> str:
         )
     if brief := plan.details.get("brief"):
         return brief
-    start = plan.parent[:7] if plan.parent and plan.parent != head else ""
-    reset = f", from {start} (git reset --keep {start})" if start else ""
-    return f"Next experiment: {emitter}, category {plan.category or 'any'}{reset}. Why: {_quoted(plan.reason)}."
+    return f"Next experiment: {emitter}, category {plan.category or 'any'}. Why: {_quoted(plan.reason)}."
 
 
 def _cut(text: str, words: int) -> str:

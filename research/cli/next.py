@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import click
 
+from research.agents.state import runner_options
 from research.cli.kit import json_option, show, this_lab
 from research.core import git
+from research.core.commands import launch_command
 from research.core.records import REPLICATE, Plan
 from research.lab.plan import POLICY_FACT, plan_seed
 from research.runs.preflight import TARGET
@@ -49,13 +51,15 @@ def next_(seed: int | None, as_json: bool) -> None:
         },
         "prompt": prompt,
     }
-    show("next", data, _text(plan, pending is not None, prompt), as_json)
+    launch = launch_command(runner_options(lab.environment), plan.run_seed)
+    show("next", data, _text(plan, pending is not None, prompt, launch), as_json)
 
 
-def _text(plan: Plan, is_pending: bool, prompt: str) -> str:
+def _text(plan: Plan, is_pending: bool, prompt: str, launch: str) -> str:
     what = "a replicate" if plan.kind == REPLICATE else plan.emitter or "a free choice"
     of = f" of {plan.parent[:7]}" if plan.kind == REPLICATE and plan.parent else ""
     on = f" on {plan.parent[:7]}" if plan.kind != REPLICATE and plan.parent else ""
     about = f" ({plan.category})" if plan.category else ""
     state = "pending" if is_pending else "would be planned now"
-    return f"{what}{about}{of}{on}, {state}\n{plan.reason}\n\nThe agent would get:\n\n{prompt}"
+    last = "" if plan.kind == REPLICATE else f"\n\nLaunch the commit with: {launch}"
+    return f"{what}{about}{of}{on}, {state}\n{plan.reason}\n\nThe agent would get:\n\n{prompt}{last}"

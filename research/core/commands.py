@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from research.core.contract import DEFAULT_SEED
 
-def launch_command(options: str) -> str:
-    """Returns the line that launches train.py in the work tree, with the runner's options."""
+
+def launch_command(options: str, seed: int | None = None) -> str:
+    """Return the line that launches train.py in the work tree, with the runner's options and a seed but the usual."""
+    if seed not in (None, DEFAULT_SEED):
+        options = f"{options} --seed {seed}"
     return f"python scripts/run_experiment.py {options} -- uv run train.py > run.log 2>&1"
 
 

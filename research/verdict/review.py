@@ -71,7 +71,7 @@ def format_estimate(estimate: Estimate, sign: str = "") -> str:
 def next_command(run: Run, verdict: Verdict) -> str:
     """What to type after this verdict."""
     if verdict.is_open:
-        return f"uv run research replicate {run.commit[:7]}"
+        return "uv run research next, which says what another seed is spent on, and when"
     return f"{_SETTLE_COMMAND} {run.run}"
 
 

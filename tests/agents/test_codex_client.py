@@ -9,10 +9,12 @@ With AUTORESEARCH_TRANSCRIPT=docs/history/codex-session.md the three sessions ar
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,14 +23,25 @@ from research.agents.clients.base import Trouble
 from research.agents.clients.driver import Driver, NoProposal, Proposal, Task, World, launch_process
 from tests.support.codexkit import CODED, CODEX, codex_exec, make_codex_kit, needs_codex, trust
 from tests.support.labkit import Kit
-from tests.support.model_server import Fail, Model, Patch, Poll, Say, Shell, Step, in_code_mode, model_server
+from tests.support.model_server import (
+    Fail,
+    Model,
+    Patch,
+    Poll,
+    Say,
+    Script,
+    Shell,
+    Step,
+    in_code_mode,
+    latest_order,
+    model_server,
+)
 from tests.support.transcript import Names, entries, page
 
 pytestmark = needs_codex
 RUN = f"{sys.executable} scripts/run_experiment.py --backend local -- uv run train.py > run.log 2>&1"
 """With this very Python: a version manager's shim puts another uv in front of the stand-in."""
 SETTLE = f"{sys.executable} -m research settle"
-REPEAT = f"{sys.executable} -m research replicate $(git rev-parse --short HEAD) > run.log 2>&1"
 PATCH = "*** Begin Patch\n*** Update File: prepare.py\n@@\n-import json, sys\n+import json\n*** End Patch\n"
 HOOKS, CODE, DRIVER = "A session through the hooks", "A model in code mode", "Three experiments by the driver"
 
@@ -79,40 +92,62 @@ def edit(number: float, emitter: str = "free") -> str:
     return f"sed -i 's/^VAL = .*/VAL = {number}/' train.py && git commit -qm '{message}' -- train.py"
 
 
+def as_ordered(body: dict[str, Any]) -> Step:
+    """Types what the latest order says, to the letter but for the Python that is meant."""
+    order = latest_order(body)
+    found = re.search(r"(?m)^Type.*?: (\S.*)$", order) or re.search(r"Carry that out in git: `(.*?)`", order)
+    assert found, order
+    line = re.sub("^uv run research", f"{sys.executable} -m research", found[1])
+    return Shell(re.sub("^python ", f"{sys.executable} ", line), 30_000)
+
+
+def back_and(number: float) -> Script:
+    """Goes back to the parent by the order's command, and makes the change there."""
+
+    def step(body: dict[str, Any]) -> Step:
+        found = re.search(r"First type `(git reset --keep \w+)`", latest_order(body))
+        assert found, latest_order(body)
+        return Shell(f"{found[1]} && {edit(number)}")
+
+    return step
+
+
 def test_a_session_of_three_experiments(kit: Kit, book: dict[str, str]):
-    """The baseline and two ideas, with refusals, a long run polled late, a compaction, and a limit that ends it."""
+    """The baseline, three ideas and a replicate, as ordered; refusals, a run polled late, a compaction, a limit."""
     kit.write("ok", extra="time.sleep(5 * (VAL == 0.99))  # the baseline is slow")
     kit.git("commit", "-qam", "base: slow")
-    steps: list[Step] = [
+    steps: list[Step | Script] = [
         Shell("uv run train.py > run.log 2>&1"), Shell("sed -i s/300/600/ prepare.py"), Patch(PATCH),
         Shell(RUN, 1000), Say("The baseline is running."), Poll(), Say("The baseline is measured."),
-        Shell(SETTLE), Say("It is settled."),
-        Shell(REPEAT, 30_000), Shell(SETTLE), Say("The baseline is repeated."),
-        Shell(edit(0.98)), Shell(RUN, 30_000), Say("The first idea is measured."),
+        as_ordered, Say("It is settled."),
+        Shell(edit(0.98)), as_ordered, Say("The first idea is measured."),
         Shell(SETTLE, tokens=20_000), Say("A summary of it all."), Say("The first idea is settled."),
-        Shell(edit(1.01)), Shell(RUN, 30_000), Say("The second idea is measured."),
+        Shell(edit(0.9786)), as_ordered, Say("The second idea is measured."),
+        back_and(1.01), as_ordered, Say("The third idea is measured."), as_ordered, Say("It is settled."),
+        as_ordered, Say("A second seed is measured."),
     ]  # fmt: skip
     prepare = (kit.root / "prepare.py").read_text()
     with model_server([*steps, *[Say("That is all.")] * 8]) as model:
         trust(kit, model.url)
         options = ("-c", "model_auto_compact_token_limit=10000")
-        done = codex_exec(kit, "Go autonomous: start the loop for 4 runs.", *options)
+        done = codex_exec(kit, "Go autonomous: start the loop for 5 runs.", *options)
         assert done.returncode == 0, done.stderr
         seen, text = model.seen(), chapter(model, kit)
-    book[HOOKS] = f"{text}\n\n*The model ends its turn, and Stop lets it: its four runs are made.*"
+    book[HOOKS] = f"{text}\n\n*The model ends its turn, and Stop lets it: its five runs are made.*"
     assert text.count("### PreToolUse refuses") == 3
     assert (kit.root / "prepare.py").read_text() == prepare
     assert "fixed benchmark" in text
     assert "is now on" in text  # the prompt
     assert "session startup" in text
     assert "still in progress" in text  # the run that was left
-    assert text.count("has finished") == len(kit.ledger()) == 4  # each review once
-    assert text.count("### Stop") == 6
+    assert text.count("has finished") == len(kit.ledger()) == 5  # each review once
+    assert text.count("### Stop") == 8
+    assert "--seed 43" in text  # three ideas come before a second seed
     after = text[text.index("begins a new one") :]
     assert "session compact" in after
     assert "autoresearch/try" in after
     assert (kit.root / "program.md").read_text().splitlines()[0] in seen
-    assert kit.json("autonomy", "status")["enabled"] is False  # its four runs are made
+    assert kit.json("autonomy", "status")["enabled"] is False  # its five runs are made
     assert not (kit.root / "results/discovery/hooks.log").exists()
 
 

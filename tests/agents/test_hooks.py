@@ -169,9 +169,32 @@ def test_an_order_names_the_seed_of_an_idea_where_it_is_not_the_usual_one(kit: K
     kit.measure()
     kit.research("settle")
     plan_instead(kit, "experiment", kit.head(), 43)
-    assert RUN.replace("--backend local", "--backend local --seed 43") in order(kit)
+    launch = RUN.replace("--backend local", "--backend local --seed 43")
+    assert launch in order(kit)
+    assert launch in kit.research("next").out
     plan_instead(kit, "experiment", kit.head(), 42)
     assert RUN in order(kit)
+
+
+def test_an_idea_starts_from_its_parent_where_head_is_an_undecided_change(kit: Kit):
+    """Ideas come before replicates, so HEAD may be a change that is not decided: the next one is not made on top."""
+    turn_on(kit)
+    base = kit.head()
+    kit.measure()
+    kit.research("settle")
+    assert "git reset" not in order(kit)
+    change = kit.commit("exp: close [emitter=free]", val=0.9886)
+    kit.measure()
+    assert "REPLICATE" in str(kit.json("last-review")["text"])
+    text = order(kit)
+    assert f"First type `git reset --keep {base[:7]}`" in text
+    typed = {"command": f"git reset --keep {base[:7]}"}
+    assert denial_of(answer(kit, "PreToolUse", tool_name="Bash", tool_input=typed)) == ""
+    kit.git("reset", "--keep", base[:7])
+    assert change in kit.git("for-each-ref", "--format=%(objectname)", "refs/research/runs").split()
+    assert "git reset" not in order(kit)
+    kit.git("commit", "-q", "--allow-empty", "-m", "infra: not measured, so in no record")
+    assert "git reset" not in order(kit)
 
 
 def test_an_undecided_change_has_the_best_so_far_measured_first_where_that_is_planned(kit: Kit):

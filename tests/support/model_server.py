@@ -7,9 +7,10 @@ tool is a JavaScript that calls the others.
 
 from __future__ import annotations
 
+import html
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -56,6 +57,7 @@ class Fail:
 
 Step = Say | Shell | Poll | Patch | Fail
 Script = Callable[[dict[str, Any]], Step]
+"""Makes a step of what the model was sent."""
 
 
 @dataclass
@@ -69,7 +71,7 @@ class Model:
     """
 
     url: str
-    steps: list[Step]
+    steps: list[Step | Script]
     requests: list[dict[str, Any]] = field(default_factory=list)
 
     def seen(self) -> str:
@@ -98,6 +100,17 @@ def _session(body: dict[str, Any]) -> int:
         if "session ID " in text:
             found = int("".join(c for c in text.split("session ID ")[1][:12].split("\\")[0] if c.isdigit()))
     return found
+
+
+def latest_order(body: dict[str, Any]) -> str:
+    """The latest order of a Stop hook, with its signs as they were before the client made entities of them."""
+    texts = [part.get("text", "") for item in body.get("input", []) for part in _parts(item)]
+    return html.unescape([text for text in texts if "<hook_prompt" in text][-1])
+
+
+def _parts(item: dict[str, Any]) -> list[dict[str, Any]]:
+    content = item.get("content")
+    return [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
 
 
 def in_code_mode(body: dict[str, Any]) -> bool:
@@ -143,6 +156,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.model.requests.append(body)
             number = len(self.model.requests)
             step = self.model.steps.pop(0) if self.model.steps else Say("done")
+            step = step(body) if callable(step) else step
         if isinstance(step, Fail):
             self._answer(step.status, "application/json", json.dumps({"error": {"message": step.message}}).encode())
             return
@@ -174,7 +188,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def model_server(steps: list[Step]) -> Iterator[Model]:
+def model_server(steps: Sequence[Step | Script]) -> Iterator[Model]:
     """Serves a script on a free port."""
     model = Model("", list(steps))
     handler = type("Handler", (_Handler,), {"model": model})

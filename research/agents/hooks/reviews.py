@@ -84,7 +84,7 @@ def _number(text: str | None) -> int:
 def _review(run: Run, verdict: Verdict) -> str:
     score = f", val_bpb {run.val_bpb:.6f}" if run.val_bpb is not None else ""
     step = (
-        "It needs another seed: uv run research replicate."
+        "Another seed decides; `uv run research next` says of which commit, and when."
         if verdict.decision in OPEN_DECISIONS
         else "Carry it out in git: uv run research settle."
     )

@@ -71,7 +71,7 @@ class Emitter:
         head = [f"{title} Predicted effect: {self.predicted}.", *_parent(plan, memory)]
         order = [
             f"Do: {self.order.format(category=category)}",
-            f"One idea, train.py alone, committed as: exp: <what> with before -> after{tag}",
+            f"One idea, train.py alone; the commit's subject: exp: WHAT, BEFORE -> AFTER{tag}",
         ]
         middle = [*self.facts(plan, memory), *more, *_nearby(plan, memory), *_not_again(memory)]
         return _bounded(head, middle, order)
