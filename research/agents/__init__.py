@@ -1,1 +1,1 @@
-"""Who edits train.py and what they are told."""
+"""Who edits train.py, and what they are shown."""

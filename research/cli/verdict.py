@@ -10,7 +10,7 @@ from research.cli.kit import here, json_option, show
 from research.core import git
 from research.store.open import read_store
 from research.store.reads import latest_reviewed
-from research.verdict.review import as_it_stands
+from research.verdict.review import up_to_date
 from research.verdict.summary import remembered
 
 NO_REVIEW = "No review recorded yet."
@@ -46,6 +46,6 @@ def last_review(as_json: bool) -> None:
     with read_store(here()) as store:
         name = latest_reviewed(store)
         mine = store.verdicts(name) if name else []
-    text = next((as_it_stands(verdict) for verdict in reversed(mine) if verdict.text), NO_REVIEW)
+    text = next((up_to_date(verdict) for verdict in reversed(mine) if verdict.text), NO_REVIEW)
     data = {"run": mine[-1].run if mine else None, "verdict": mine[-1].decision if mine else None, "text": text}
     show("last-review", data, text.rstrip("\n"), as_json)

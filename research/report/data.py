@@ -25,7 +25,7 @@ from research.store.reads import Foreign
 from research.verdict import lineage
 from research.verdict.archive import NO_CHANGE
 from research.verdict.memory import against_baseline, baseline_of, recall
-from research.verdict.models import Known, Memory
+from research.verdict.models import Configuration, Memory
 from research.verdict.phase import phase_of
 
 Status = Literal["keep", "open", "discard", "crash"]
@@ -274,8 +274,8 @@ class _History:
     judged: Sequence[Judged]
     verdicts: Sequence[Verdict]
     numbers: Mapping[str, int]
-    known: Sequence[Known]
-    baseline: Known | None
+    known: Sequence[Configuration]
+    baseline: Configuration | None
 
 
 def page_data(material: Material) -> PageData:
@@ -328,7 +328,7 @@ def _rows(history: _History) -> tuple[Row, ...]:
     return tuple(_row(item, known_of.get(item.run.run), history) for item in history.judged)
 
 
-def _row(item: Judged, known: Known | None, history: _History) -> Row:
+def _row(item: Judged, known: Configuration | None, history: _History) -> Row:
     run, numbers = item.run, history.numbers
     is_baseline = bool(known and history.baseline and known.key == history.baseline.key)
     return Row(
@@ -342,7 +342,7 @@ def _row(item: Judged, known: Known | None, history: _History) -> Row:
     )
 
 
-def _status(run: Run, known: Known | None) -> Status:
+def _status(run: Run, known: Configuration | None) -> Status:
     if run.val_bpb is None:
         return "crash"
     decision = known.decision if known else None
@@ -361,7 +361,9 @@ def _candidates(history: _History) -> list[Candidate]:
     return sorted((one for one in found if one.runs), key=lambda one: one.number)
 
 
-def _candidate(known: Known, mine: Sequence[Run], of_baseline: Mapping[int, float], history: _History) -> Candidate:
+def _candidate(
+    known: Configuration, mine: Sequence[Run], of_baseline: Mapping[int, float], history: _History
+) -> Candidate:
     base = history.baseline
     is_baseline = base is not None and known.key == base.key
     scores = [run.val_bpb for run in mine if run.val_bpb is not None and lineage.is_evidence(run)]

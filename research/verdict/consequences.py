@@ -56,9 +56,9 @@ def _of_its_own(case: Comparison, verdict: Verdict) -> Iterator[Verdict]:
 
 
 def _ends_it(case: Comparison) -> bool:
-    """Whether a replicate without a believable score closes an open configuration: its own failure does.
+    """Return whether a replicate whose score does not count closes an open configuration: its own failure does.
 
-    A score that is not believed says nothing; the configuration stays open for another replicate.
+    A suspect score says nothing; the configuration stays open for another replicate.
     """
     return case.run.outcome != "scored"
 

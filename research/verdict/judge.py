@@ -68,7 +68,7 @@ def _doubt(run: Run) -> str:
 
 
 def _first(case: Comparison, verdict: Verdict) -> Verdict:
-    """The first believable score: the baseline, or what takes the place of one that a person took away."""
+    """Keep the first score that counts: the baseline, or what takes the place of one that a person took away."""
     began = lineage.baseline(case.past) is None
     mean = case.belief.mean(case.key)
     why = f"the baseline: {mean:.6f}" if began else f"nothing else is kept: {mean:.6f}"

@@ -14,7 +14,7 @@ from research.verdict.alerts import alerts_of
 from research.verdict.archive import NO_CHANGE, Archive, Elite, niche_of
 from research.verdict.belief import Belief
 from research.verdict.evidence import Keys, belief_of
-from research.verdict.models import FailurePattern, Known, Memory, Trial
+from research.verdict.models import Configuration, FailurePattern, Memory, Trial
 from research.verdict.phase import PhaseInputs
 from research.verdict.summary_rows import WARNINGS_SHOWN
 from research.verdict.trends import Change, conjectures, topics_of, trends
@@ -159,11 +159,11 @@ def _that_decide(items: Sequence[Judged]) -> list[Judged]:
     return [item for item in items if item.run.commit in commits]
 
 
-def _known(groups: Mapping[str, _Group], belief: Belief, keys: Keys, baseline: str | None) -> dict[str, Known]:
+def _known(groups: Mapping[str, _Group], belief: Belief, keys: Keys, baseline: str | None) -> dict[str, Configuration]:
     """Return every configuration as others see it."""
     faults = Counter(group.failure.signature for key, group in groups.items() if group.failure and key not in belief)
     crashes, tries = sum(faults.values()), sum(bool(group.run.parent) for group in groups.values())
-    found: dict[str, Known] = {}
+    found: dict[str, Configuration] = {}
     for key, group in groups.items():
         run, scored = group.run, key in belief
         effect = belief.effect(key) if scored else None
@@ -173,7 +173,7 @@ def _known(groups: Mapping[str, _Group], belief: Belief, keys: Keys, baseline: s
         if group.failure and not scored and run.parent and faults[group.failure.signature] == 1:
             is_rare = tries > SETTINGS.anomaly_neighbours and crashes - 1 < SETTINGS.rare_crash_share * (tries - 1)
             surprise = -SETTINGS.anomaly_sd if is_rare else 0.0
-        found[key] = Known(
+        found[key] = Configuration(
             key=key,
             commit=run.commit,
             fingerprint=run.fingerprint,
@@ -215,7 +215,7 @@ def _niche(group: _Group, is_baseline: bool) -> str:
     return niche_of(NO_CHANGE if is_baseline else run.category, group.params_m, memory_gb, *size)
 
 
-def archive_of(known: Iterable[Known]) -> Archive:
+def archive_of(known: Iterable[Configuration]) -> Archive:
     """Return the archive of these configurations."""
     archive = Archive()
     for one in known:
@@ -224,7 +224,7 @@ def archive_of(known: Iterable[Known]) -> Archive:
     return archive
 
 
-def elite_of(known: Known) -> Elite | None:
+def elite_of(known: Configuration) -> Elite | None:
     """Return a configuration as the archive holds it, None if it has no score or is suspected of luck still."""
     value = known.estimate
     if value is None or known.decision == "investigate":
@@ -234,7 +234,9 @@ def elite_of(known: Known) -> Elite | None:
     return Elite(known.niche, known.commit or known.key, value.mean, value.n, known.emitter, text, known.category, run)
 
 
-def _near_misses(belief: Belief, mine: Iterable[Known], incumbent: Known | None) -> tuple[Known, ...]:
+def _near_misses(
+    belief: Belief, mine: Iterable[Configuration], incumbent: Configuration | None
+) -> tuple[Configuration, ...]:
     """Return the discarded configurations that may be as good as the incumbent, the latest ones."""
     if incumbent is None or incumbent.estimate is None:
         return ()
@@ -263,14 +265,14 @@ def _failures(groups: Mapping[str, _Group], belief: Belief) -> tuple[FailurePatt
     return tuple(sorted(found.values(), key=lambda one: (-one.count, one.signature)))
 
 
-def _change(group: _Group, known: Known) -> Change:
+def _change(group: _Group, known: Configuration) -> Change:
     """Return what a configuration is evidence about."""
     gain = known.gain.mean if known.gain else None
     crashed = known.estimate is None and group.failure is not None
     return Change(topics_of(group.run), gain, known.decision == "keep", crashed, group.run.commit)
 
 
-def _tried(known: Iterable[Known]) -> Mapping[str, tuple[Trial, ...]]:
+def _tried(known: Iterable[Configuration]) -> Mapping[str, tuple[Trial, ...]]:
     """Return for every constant the values it was given."""
     found: dict[str, list[Trial]] = {}
     for one in known:
@@ -281,7 +283,7 @@ def _tried(known: Iterable[Known]) -> Mapping[str, tuple[Trial, ...]]:
     return {name: tuple(trials) for name, trials in found.items()}
 
 
-def _phase_inputs(mine: Sequence[Known], near: Sequence[Known]) -> PhaseInputs:
+def _phase_inputs(mine: Sequence[Configuration], near: Sequence[Configuration]) -> PhaseInputs:
     """Return what tells the phase of the search."""
     stall = 0
     for one in reversed(mine):
@@ -298,7 +300,7 @@ def _phase_inputs(mine: Sequence[Known], near: Sequence[Known]) -> PhaseInputs:
     )
 
 
-def baseline_of(memory: Memory) -> Known | None:
+def baseline_of(memory: Memory) -> Configuration | None:
     """Return the baseline as a configuration, with all its runs."""
     run: Run | None = memory.baseline
     return memory.known.get(run.fingerprint or run.commit) if run else None
@@ -309,7 +311,7 @@ def change_of_best(memory: Memory) -> Estimate | None:
     return against_baseline(memory, memory.best)
 
 
-def against_baseline(memory: Memory, one: Known | None) -> Estimate | None:
+def against_baseline(memory: Memory, one: Configuration | None) -> Estimate | None:
     """Return a configuration's val_bpb minus the baseline's; None for the baseline itself, or without both."""
     base = baseline_of(memory)
     if one is None or base is None or one.key == base.key or one.estimate is None or base.estimate is None:

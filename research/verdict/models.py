@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # numpy is loaded where a posterior is made, not where one is
 
 
 @dataclass(frozen=True)
-class Known:
+class Configuration:
     """One configuration and everything measured of it.
 
     Attributes:
@@ -162,7 +162,7 @@ class Trial:
     before: str
     after: str
     alone: bool
-    known: Known
+    known: Configuration
 
 
 @dataclass(frozen=True)
@@ -198,20 +198,20 @@ class Memory:
     contract: str | None
     belief: Belief
     baseline: Run | None = None
-    incumbent: Known | None = None
-    best: Known | None = None
+    incumbent: Configuration | None = None
+    best: Configuration | None = None
     archive: Archive = field(default_factory=Archive)
-    near_misses: tuple[Known, ...] = ()
+    near_misses: tuple[Configuration, ...] = ()
     no_fly: tuple[FailurePattern, ...] = ()
     conjectures: tuple[Conjecture, ...] = ()
-    recent: tuple[Known, ...] = ()
+    recent: tuple[Configuration, ...] = ()
     trend: Mapping[str, Trend] = field(default_factory=dict)
     constant_trends: Mapping[tuple[str, str], Trend] = field(default_factory=dict)
-    anomalies: tuple[Known, ...] = ()
+    anomalies: tuple[Configuration, ...] = ()
     tried: Mapping[str, tuple[Trial, ...]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     fingerprints: frozenset[str] = frozenset()
-    known: Mapping[str, Known] = field(default_factory=dict)
+    known: Mapping[str, Configuration] = field(default_factory=dict)
     runs: int = 0
     scored: int = 0
     kept: int = 0
@@ -222,6 +222,6 @@ class Memory:
         """Configurations since the last kept one."""
         return self.inputs.stall
 
-    def of(self, commit: str) -> Known | None:
+    def of(self, commit: str) -> Configuration | None:
         """What is known of a commit, by its full hash or the beginning of it."""
         return next((known for known in self.known.values() if commit and known.commit.startswith(commit)), None)

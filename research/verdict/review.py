@@ -1,7 +1,7 @@
 """The review of a run: what was measured, what it is compared with, what was decided and what to type next.
 
 An agent reads it as well as a person, and part of it was written by others: subjects, names in changed code, the ends
-of logs. Those stand in quotation marks, cleaned and cut, so that they can be told from the lab's own words.
+of logs. Those stand in quotation marks, cleaned and cut, so that nobody takes them for the lab's own words.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def next_command(run: Run, verdict: Verdict) -> str:
     return f"{_SETTLE_COMMAND} {run.run}"
 
 
-def as_it_stands(verdict: Verdict) -> str:
+def up_to_date(verdict: Verdict) -> str:
     """A review's text with what is left to do: nothing more once git has followed."""
     if verdict.settled_utc is None:
         return verdict.text

@@ -21,7 +21,7 @@ from research.core.settings import SETTINGS
 from research.core.text import clean
 from research.store import reads
 from research.store.db import Store
-from research.verdict.models import HABIT, Conjecture, FailurePattern, Known, Memory
+from research.verdict.models import HABIT, Configuration, Conjecture, FailurePattern, Memory
 from research.verdict.phase import NO_INPUTS, PhaseInputs, phase_of
 from research.verdict.summary_rows import (
     BEST,
@@ -113,7 +113,7 @@ def noise_of(memory: Memory) -> Noise:
     return Noise(*each)
 
 
-def digest_of(memory: Memory, baseline: Known | None, change: Estimate | None) -> Digest:
+def digest_of(memory: Memory, baseline: Configuration | None, change: Estimate | None) -> Digest:
     """Return the short form of a memory.
 
     Args:
@@ -146,7 +146,7 @@ def digest_of(memory: Memory, baseline: Known | None, change: Estimate | None) -
     )
 
 
-def _standing(known: Known | None) -> Standing | None:
+def _standing(known: Configuration | None) -> Standing | None:
     if known is None or known.estimate is None:
         return None
     return Standing(known.commit, known.subject, known.emitter, known.estimate)

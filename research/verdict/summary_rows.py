@@ -1,4 +1,4 @@
-"""The part of a summary that changes between two verdicts: the pending plan, and where HEAD stands.
+"""The part of a summary that changes between two verdicts: the pending plan, and what HEAD is.
 
 The verb makes its summary anew; a hook puts this part into the rows that were stored with the last verdict. So nothing
 here may load the rest of the memory.
@@ -17,7 +17,7 @@ SUMMARY_FACT = "summary:"
 """With a branch's name behind it, the store's fact that holds the rows of its summary, as a JSON list of pairs."""
 BEST, PHASE, PLAN, WARNINGS, MEMORY = "Best", "Phase", "Plan", "Warnings", "Memory"
 WARNINGS_SHOWN = 6
-"""Warnings told at once. Here and not among the settings, which take a hook longer to load than everything else."""
+"""Warnings shown at once. Here and not among the settings, which take a hook longer to load than everything else."""
 NO_BASELINE, NO_BEST, NO_PLAN = "no baseline yet", "no best yet", "none pending"
 
 

@@ -113,7 +113,7 @@ def trends(changes: Iterable[Change]) -> dict[Topic, Tally]:
 
 @dataclass
 class _Past:
-    """What a topic said before: the sign, its tally then, and how many configurations ago."""
+    """What the evidence said of a topic before: the sign, its tally then, and how many configurations ago."""
 
     sign: int
     n: int
@@ -156,10 +156,10 @@ def conjectures(
     """
     standing: list[tuple[float, Conjecture]] = []
     withdrawn: list[tuple[int, Conjecture]] = []
-    said = _assertions(changes)
+    asserted = _assertions(changes)
     for topic, tally in tallies.items():
         mean, reach = tally.mean, tally.reach()
-        sign, past = tally.says(), said.get(topic)
+        sign, past = tally.says(), asserted.get(topic)
         if sign:
             text = _phrase(topic, sign) + "."
             standing.append((abs(mean) / reach, Conjecture(text, tally.n, mean, mean - reach, mean + reach)))
@@ -173,8 +173,8 @@ def conjectures(
     lead = [next((one for one in surest if one.mean > 0), None), next((one for one in surest if one.mean < 0), None)]
     first = [one for one in lead if one is not None]
     rest = [one for one in surest if one not in first]
-    told = (*first, *_of_failures(len(changes), failures), *_of_stall(changes, stall), *rest)
-    return (*told, *(item for _, item in withdrawn))
+    shown = (*first, *_of_failures(len(changes), failures), *_of_stall(changes, stall), *rest)
+    return (*shown, *(item for _, item in withdrawn))
 
 
 def _of_failures(n: int, failures: Iterable[FailurePattern]) -> list[Conjecture]:

@@ -207,7 +207,7 @@ def estimate(cells: Cells, prior: NoisePrior) -> Variances:
 
 
 def _grid(prior: SdPrior) -> Array:
-    """Return the values of a standard deviation that are told apart, evenly spaced in its logarithm."""
+    """Return the values of a standard deviation that are distinguished, evenly spaced in its logarithm."""
     reach = SETTINGS.sd_grid_reach * prior.log_sd
     points: Array = prior.median * np.exp(np.linspace(-reach, reach, SETTINGS.sd_grid_points))
     return points

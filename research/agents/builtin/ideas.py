@@ -26,7 +26,7 @@ from research.core.settings import SETTINGS
 from research.search.emitters.anomaly_chaser import anomalies
 from research.search.emitters.contrarian import Direction, dominant_category, recent_directions
 from research.search.emitters.recombinator import Pair, mergeable
-from research.verdict.models import Known, Memory, Trial
+from research.verdict.models import Configuration, Memory, Trial
 
 ReadSource = Callable[[str], "bytes | None"]
 """Returns the train.py of a commit, None where there is none."""
@@ -296,7 +296,7 @@ def _merged(context: EditContext, pair: Pair, rng: random.Random) -> Iterator[Dr
     yield Draft(f"{_subject(pair.first)} + {_subject(pair.second)}", content)
 
 
-def _subject(known: Known) -> str:
+def _subject(known: Configuration) -> str:
     """Return what a recorded change was, in a few words."""
     return idea_of(known.subject) or known.commit[:7]
 
@@ -328,7 +328,7 @@ def half_ideas(context: EditContext) -> list[Idea]:
     ]
 
 
-def _halved(context: EditContext, known: Known, rng: random.Random) -> Iterator[Draft]:
+def _halved(context: EditContext, known: Configuration, rng: random.Random) -> Iterator[Draft]:
     yield from _half_way(context, known)
     base, changed = context.read_source(known.parent), context.read_source(known.commit)
     if base is None or changed is None:
@@ -365,7 +365,7 @@ def _with_pieces(lines: Sequence[bytes], pieces: Sequence[Piece]) -> bytes:
     return b"".join(result)
 
 
-def _half_way(context: EditContext, known: Known) -> Iterator[Draft]:
+def _half_way(context: EditContext, known: Configuration) -> Iterator[Draft]:
     """Yield half of a number's move; after a gain a move half as far again."""
     has_won = known.gain is not None and known.gain.mean > 0
     share, why = (1.5, "further than") if has_won else (0.5, "half as far as")

@@ -1,4 +1,4 @@
-"""The kinds of proposal: what each is for, when it makes sense, and what an agent is told to do.
+"""The kinds of proposal: what each is for, when it makes sense, and what an agent is asked to do.
 
 EMITTERS    the emitters by name, in the order of the registry
 Emitter     one of them: name, purpose, predicted, ready(memory), details(memory), brief(plan, memory), covers(...)

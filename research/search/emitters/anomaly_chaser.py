@@ -8,10 +8,10 @@ from research.core.records import Plan
 from research.core.settings import SETTINGS
 from research.search.emitters.base import Emitter, needs_parent
 from research.search.emitters.text import format_configuration
-from research.verdict.models import Known, Memory
+from research.verdict.models import Configuration, Memory
 
 
-def anomalies(memory: Memory) -> tuple[Known, ...]:
+def anomalies(memory: Memory) -> tuple[Configuration, ...]:
     """Return what is worth a closer look and had few, the latest first: surprises, then what failed lately."""
     failed = [known for known in memory.recent if known.failure and known not in memory.anomalies]
     looks = " ".join(known.subject for known in memory.known.values() if known.emitter == "anomaly_chaser")

@@ -11,7 +11,7 @@ from research.core.records import Plan
 from research.core.settings import SETTINGS
 from research.search.emitters.base import Emitter, needs_parent
 from research.search.emitters.text import format_change
-from research.verdict.models import Known, Memory, Trend
+from research.verdict.models import Configuration, Memory, Trend
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,14 @@ class Direction:
     name: str
     way: str
     moves: int
-    latest: Known
+    latest: Configuration
     opposite: Trend | None
 
 
 def recent_directions(memory: Memory) -> tuple[Direction, ...]:
     """Return the constants that moved mostly one way, the least opposed and most moved first."""
     balance: Counter[str] = Counter()
-    latest: dict[str, Known] = {}
+    latest: dict[str, Configuration] = {}
     for known in memory.recent[-SETTINGS.trend_memory :]:
         for name, text in known.delta.items():
             before, arrow, after = text.partition(ARROW)

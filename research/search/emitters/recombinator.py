@@ -10,15 +10,15 @@ from research.code.diff import ARROW
 from research.core.records import Plan
 from research.search.emitters.base import Emitter, needs_parent
 from research.search.emitters.text import format_change, format_estimate, format_gain
-from research.verdict.models import Known, Memory
+from research.verdict.models import Configuration, Memory
 
 
 @dataclass(frozen=True)
 class Pair:
     """Two configurations that were nearly kept, the better one first."""
 
-    first: Known
-    second: Known
+    first: Configuration
+    second: Configuration
 
 
 def mergeable(memory: Memory) -> Iterator[Pair]:
@@ -34,16 +34,16 @@ def mergeable(memory: Memory) -> Iterator[Pair]:
     yield from sorted(found, key=lambda pair: (_rank(pair.first)[0] + _rank(pair.second)[0], pair.first.commit))
 
 
-def _values(known: Known) -> frozenset[tuple[str, str]]:
+def _values(known: Configuration) -> frozenset[tuple[str, str]]:
     """Return the names that a configuration changed, with their new values."""
     return frozenset((name, text.rpartition(ARROW)[2]) for name, text in known.delta.items())
 
 
-def _rank(known: Known) -> tuple[float, str]:
+def _rank(known: Configuration) -> tuple[float, str]:
     return (known.estimate.mean if known.estimate else float("inf")), known.commit
 
 
-def _is_disjoint(one: Known, other: Known) -> bool:
+def _is_disjoint(one: Configuration, other: Configuration) -> bool:
     """Return whether two changes are known and share no name, neither being the other's parent."""
     related = one.parent == other.commit or other.parent == one.commit
     return bool(one.delta) and bool(other.delta) and not related and not set(one.delta) & set(other.delta)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from research.core.records import Estimate
 from research.core.settings import SETTINGS
 from research.core.text import quoted as as_data
-from research.verdict.models import Known
+from research.verdict.models import Configuration
 
 
 def quoted(text: str) -> str:
@@ -27,13 +27,13 @@ def format_gain(gain: Estimate | None) -> str:
     return f"change in val_bpb {-gain.mean:+.4f} [{-gain.high:+.4f}, {-gain.low:+.4f}]"
 
 
-def format_change(known: Known) -> str:
+def format_change(known: Configuration) -> str:
     """Return what a configuration changed, from its syntax tree where that is known."""
     parts = [f"{name} {text}" for name, text in list(known.delta.items())[:3]]
     return quoted("; ".join(parts)) if parts else quoted(known.subject)
 
 
-def format_configuration(known: Known) -> str:
+def format_configuration(known: Configuration) -> str:
     """Return one configuration in one line: commit, change, result, decision."""
     scored = f"{format_estimate(known.estimate)}, {format_gain(known.gain)}"
     result = f"failed with {quoted(known.failure)}" if known.failure else scored

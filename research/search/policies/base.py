@@ -1,4 +1,4 @@
-"""What every policy is and shares: the interface, and the fold that says which configuration stands.
+"""What every policy is and shares: the interface, and the chain of kept configurations.
 
 A policy is one night's searcher. Whoever drives it (a simulator, the planner of a real night) asks for the next
 experiment, runs it, and tells the result; see docs/search.md for the protocol.
@@ -29,7 +29,7 @@ CATEGORIES = ("optimizer", "architecture", "attention", "batch", "normalization"
 
 
 class Policy(Protocol):
-    """One night's searcher; see research.search.observation.Result for what it is told."""
+    """One night's searcher; see research.search.observation.Result for what it is given."""
 
     def start(self, baseline: Result) -> None:
         """Begins the night with the baseline, which is index 0 of every history."""

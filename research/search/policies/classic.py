@@ -43,7 +43,7 @@ class Tally:
 
 
 @dataclass
-class Told:
+class Outcome:
     """One result against the best before it."""
 
     gain: float | None
@@ -111,10 +111,10 @@ class Classic:
             self._values.setdefault(config, []).append(result.val_bpb)
         if result.replicate_of is not None:
             return "keep" if config == self._chain.tip else "discard"
-        told = self._told(result)
-        terms = score_terms(self._memory, told, self._niche)
-        answer = recommend(told, -terms["complexity"])
-        learn(self._memory, told, self._niche, sum(terms.values()), answer == "keep")
+        outcome = self._outcome(result)
+        terms = score_terms(self._memory, outcome, self._niche)
+        answer = recommend(outcome, -terms["complexity"])
+        learn(self._memory, outcome, self._niche, sum(terms.values()), answer == "keep")
         if result.val_bpb is not None:
             self._memory.best = min(self._memory.best, result.val_bpb)
         self._chain.decide(config, answer)
@@ -125,14 +125,14 @@ class Classic:
         return self._chain.tip
 
     def estimate(self, config: Hashable) -> float:
-        """A configuration's score, believed as it is; see Policy."""
+        """A configuration's score, taken as it reads; see Policy."""
         scores = self._values[config]
         return sum(scores) / len(scores)
 
-    def _told(self, result: Result) -> Told:
+    def _outcome(self, result: Result) -> Outcome:
         gain = None if result.val_bpb is None else round(self._memory.best - result.val_bpb, 6)
         text = result.diff_text.lower()
-        return Told(
+        return Outcome(
             gain if gain is None or math.isfinite(gain) else 0.0,
             result.additions - result.deletions,
             result.diff_text.count("@@"),
@@ -144,36 +144,38 @@ class Classic:
         )
 
 
-def score_terms(memory: Memory, told: Told, niche: str) -> dict[str, float]:
+def score_terms(memory: Memory, outcome: Outcome, niche: str) -> dict[str, float]:
     """The six terms of its discovery score, costs below zero."""
-    category = memory.categories.get(told.category, Tally()).attempts
-    emitter = memory.emitters.get(told.emitter, Tally()).attempts
-    gain = told.gain if told.gain is not None else 0.0
+    category = memory.categories.get(outcome.category, Tally()).attempts
+    emitter = memory.emitters.get(outcome.emitter, Tally()).attempts
+    gain = outcome.gain if outcome.gain is not None else 0.0
     fitness = max(0.0, gain) * 100.0
-    if told.gain is not None and abs(gain) <= 0.0002 and told.longer < 0:
+    if outcome.gain is not None and abs(gain) <= 0.0002 and outcome.longer < 0:
         fitness += 0.1
     novelty = 0.35 / math.sqrt(memory.niches[niche] + 1) + 0.2 / math.sqrt(category + 1) + 0.1 / math.sqrt(emitter + 1)
     information = 0.25 / math.sqrt(category + 1) + (0.1 if memory.stall >= 4 else 0.0)
-    if told.crash and told.crash not in memory.crashes:
+    if outcome.crash and outcome.crash not in memory.crashes:
         information += 0.2
-    complexity = 0.02 * max(0, told.longer) + 0.05 * told.hunks + 0.15 * told.careless - 0.01 * max(0, -told.longer)
+    complexity = (
+        0.02 * max(0, outcome.longer) + 0.05 * outcome.hunks + 0.15 * outcome.careless - 0.01 * max(0, -outcome.longer)
+    )
     vram = 0.0
-    if told.peak_gb and memory.baseline_gb:
-        vram = 0.5 * max(0.0, (told.peak_gb - memory.baseline_gb) / memory.baseline_gb)
+    if outcome.peak_gb and memory.baseline_gb:
+        vram = 0.5 * max(0.0, (outcome.peak_gb - memory.baseline_gb) / memory.baseline_gb)
     return {
         "fitness": fitness,
         "novelty": novelty,
         "information": information,
-        "surprise": surprise(told, gain),
+        "surprise": surprise(outcome, gain),
         "complexity": -complexity,
         "vram": -vram,
     }
 
 
-def surprise(told: Told, gain: float) -> float:
+def surprise(outcome: Outcome, gain: float) -> float:
     """Its bonus for results that its emitter's prediction did not foresee."""
-    predicted = registry.EMITTERS[told.emitter].predicted if told.emitter in registry.EMITTERS else "uncertain"
-    if told.crash:
+    predicted = registry.EMITTERS[outcome.emitter].predicted if outcome.emitter in registry.EMITTERS else "uncertain"
+    if outcome.crash:
         return 0.15
     if gain > 0.0 and predicted in ("flat", "uncertain", "risky"):
         return 0.2
@@ -182,33 +184,33 @@ def surprise(told: Told, gain: float) -> float:
     return 0.1 if abs(gain) > 0.0015 else 0.0
 
 
-def recommend(told: Told, complexity: float) -> Answer:
+def recommend(outcome: Outcome, complexity: float) -> Answer:
     """Its rule: what it calls investigate (a shorter draw, or a score of 0.5) is a discard here, like the rest."""
-    if told.crash or told.gain is None:
+    if outcome.crash or outcome.gain is None:
         return "discard"
-    return "keep" if told.gain > 0.001 or (told.gain > 0.0 and complexity <= 0.2) else "discard"
+    return "keep" if outcome.gain > 0.001 or (outcome.gain > 0.0 and complexity <= 0.2) else "discard"
 
 
-def learn(memory: Memory, told: Told, niche: str, reward: float, kept: bool) -> None:
+def learn(memory: Memory, outcome: Outcome, niche: str, reward: float, kept: bool) -> None:
     """Takes one experiment into the state."""
-    improved = told.gain is not None and told.gain > 0.0
-    emitter = memory.emitters.setdefault(told.emitter, Tally())
-    category = memory.categories.setdefault(told.category, Tally())
+    improved = outcome.gain is not None and outcome.gain > 0.0
+    emitter = memory.emitters.setdefault(outcome.emitter, Tally())
+    category = memory.categories.setdefault(outcome.category, Tally())
     for tally in (emitter, category):
         tally.attempts += 1
         tally.reward += reward
     memory.count += 1
     emitter.last = memory.count
     memory.niches[niche] += 1
-    if told.crash:
-        memory.crashes[told.crash] += 1
-    if told.gain is not None and -0.0015 <= told.gain <= 0.0:
-        memory.near_misses.append(told.category)
+    if outcome.crash:
+        memory.crashes[outcome.crash] += 1
+    if outcome.gain is not None and -0.0015 <= outcome.gain <= 0.0:
+        memory.near_misses.append(outcome.category)
     memory.stall = 0 if improved or kept else memory.stall + 1
-    memory.recent.append((improved, told.gain is None))
-    memory.recent_emitters.append(told.emitter)
+    memory.recent.append((improved, outcome.gain is None))
+    memory.recent_emitters.append(outcome.emitter)
     name, length = memory.streak
-    memory.streak = (told.emitter, length + 1 if name == told.emitter else 1)
+    memory.streak = (outcome.emitter, length + 1 if name == outcome.emitter else 1)
 
 
 def phase_of(memory: Memory) -> str:

@@ -23,7 +23,7 @@ from research.search.observation import Result, configuration
 from research.search.policies.base import CATEGORIES, EMITTERS, REPLICATE, Answer, KeptChain, Order
 from research.verdict.belief import Belief, Score
 from research.verdict.phase import PhaseInputs, phase_of
-from research.verdict.rule import weigh
+from research.verdict.rule import Judgement, weigh
 from research.verdict.seeds import experiment_seed, next_replicate
 from research.verdict.variances import OFFICIAL, Condition
 
@@ -131,7 +131,7 @@ class Discovery:
             return None
         ideas = sum(past.result.replicate_of is None for past in self._past) - 1
         for config in self._undecided():
-            large = weigh(belief, config, tip, largest_gain=self._largest_gain()).decision == INVESTIGATE
+            large = self._weigh(config).decision == INVESTIGATE
             if ideas < settings.ideas_before_replicates and not large:
                 continue
             which, seed = next_replicate(belief, config, tip)
@@ -151,14 +151,13 @@ class Discovery:
         for past in self._past:
             last[configuration(past.result)] = past.decision
         waiting = [config for config, decision in last.items() if decision in OPEN_DECISIONS and config in belief]
-        gain = self._largest_gain()
         return [
             config
             for config in waiting
             if config != tip
             and (
                 last[config] == INVESTIGATE  # the judge of a real night may know more than the scores
-                or weigh(belief, config, tip, largest_gain=gain).decision in OPEN_DECISIONS
+                or self._weigh(config).decision in OPEN_DECISIONS
             )
         ]
 
@@ -230,10 +229,14 @@ class Discovery:
             return "keep" if stays else "discard"
         if config in self._chain.kept:  # kept earlier and measured again: it is the tip again only if the tip lost
             return "discard" if belief.p_better(tip, config) >= self._settings.incumbent_stays_p else "keep"
-        decision = weigh(belief, config, tip, largest_gain=self._largest_gain(), settings=self._settings).decision
+        decision = self._weigh(config).decision
         if decision == "investigate" or decision == "replicate":
             return "replicate" if self._parts.replicates else "discard"
         return decision
+
+    def _weigh(self, config: Hashable) -> Judgement:
+        """Return what the rule decides about a configuration against the tip."""
+        return weigh(self.belief, config, self._chain.tip, largest_gain=self._largest_gain(), settings=self._settings)
 
     def _largest_gain(self) -> float:
         """Return the largest step down along the kept configurations, in bpb."""
