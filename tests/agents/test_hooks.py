@@ -21,6 +21,7 @@ from research.core.paths import LabPaths
 from research.core.records import RUN_SEED, Plan
 from research.store.open import open_store
 from tests.support.codexkit import (
+    EVENT_MODULES,
     EVENTS,
     answer,
     answer_to,
@@ -30,6 +31,7 @@ from tests.support.codexkit import (
     feed,
     hook,
     make_codex_kit,
+    payload_of,
 )
 from tests.support.labkit import CHECKOUT, Kit, wait_for
 
@@ -162,6 +164,23 @@ def plan_instead(kit: Kit, kind: str, parent: str | None, seed: int) -> None:
             store.close_plan(pending.plan, at, None)
         details = {"branch": "autoresearch/try", RUN_SEED: str(seed)}
         store.add_plan(Plan(f"p{kind}{parent}{seed}", at, None, None, parent, kind, "why", details=details))  # type: ignore[arg-type]
+
+
+def test_no_hook_loads_numpy_where_nothing_is_new(kit: Kit):
+    """It alone would take longer than all else that a hook does."""
+    turn_on(kit)
+    kit.measure()
+    kit.research("settle")
+    answer(kit, "SessionStart", source="startup")  # which shows the review
+    program = [sys.executable, "-X", "importtime", "-I", "research/agents/hooks/__main__.py"]
+    for event, name in EVENT_MODULES.items():
+        typed = {"tool_name": "Bash", "tool_input": {"command": "ls"}, "tool_response": "", "source": "compact"}
+        text = payload_of(kit, event, None, {**typed, "prompt": "Look at it.", "last_assistant_message": event})
+        done = subprocess.run([*program, name], cwd=kit.root, input=text, capture_output=True, env=kit.environment)
+        loaded = {line.rpartition("|")[2].strip() for line in done.stderr.decode().splitlines()}
+        assert "research.agents.hooks.entry" in loaded
+        assert "numpy" not in loaded, event
+    assert log(kit) == ""
 
 
 def test_an_order_names_the_seed_of_an_idea_where_it_is_not_the_usual_one(kit: Kit):

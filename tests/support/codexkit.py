@@ -27,8 +27,13 @@ needs_codex = pytest.mark.skipif(
     CODEX is None, reason="codex is not installed: npm install @openai/codex@0.169.0, then set AUTORESEARCH_CODEX"
 )
 EVENTS = ("SessionStart", "UserPromptSubmit", "PreToolUse", "PostToolUse", "Stop")
-_NAMES = {"SessionStart": "session_start", "UserPromptSubmit": "user_prompt_submit", "PreToolUse": "pre_tool_use",
-          "PostToolUse": "post_tool_use", "Stop": "stop"}  # fmt: skip
+EVENT_MODULES = {
+    "SessionStart": "session_start",
+    "UserPromptSubmit": "user_prompt_submit",
+    "PreToolUse": "pre_tool_use",
+    "PostToolUse": "post_tool_use",
+    "Stop": "stop",
+}
 
 
 def make_codex_kit(folder: Path) -> Kit:
@@ -94,7 +99,7 @@ def answer_to(kit: Kit, event: str, text: bytes) -> bytes:
 
     def call() -> int:
         try:
-            run_hook(_NAMES[event], str(kit.root), note)
+            run_hook(EVENT_MODULES[event], str(kit.root), note)
         except Exception:
             note(traceback.format_exc())
         return 0
@@ -103,7 +108,7 @@ def answer_to(kit: Kit, event: str, text: bytes) -> bytes:
         path = LabPaths(kit.root).discovery / "hooks.log"
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8", errors="replace") as file:
-            file.write(f"2026-01-01T00:00:00Z {_NAMES[event]}: {line.rstrip()}\n")
+            file.write(f"2026-01-01T00:00:00Z {EVENT_MODULES[event]}: {line.rstrip()}\n")
 
     return inprocess.printed(call, kit.root, kit.environment, text).out.encode()
 
@@ -142,7 +147,7 @@ def trust(kit: Kit, url: str, model: str = DIRECT) -> None:
         f'[projects."{kit.root}"]', 'trust_level = "trusted"', "",
     ]  # fmt: skip
     for event, groups in json.loads(hooks.read_text())["hooks"].items():
-        name = _NAMES[event]
+        name = EVENT_MODULES[event]
         lines += [f'[hooks.state."{hooks}:{name}:0:0"]', f'trusted_hash = "{trusted_hash(name, groups[0])}"', ""]
     (home / "config.toml").write_text("\n".join(lines))
     kit.environment["CODEX_HOME"] = str(home)
