@@ -1,4 +1,4 @@
-"""The switch of the loop: on or off, why, since when, its limits, and when it has to end by itself.
+"""Keeps the switch of the loop: on or off, why, since when, its limits, and when it has to end by itself.
 
 It is kept in the memory as the fact "autonomy", one JSON object, which prompts, the verb and Stop read and write.
 """

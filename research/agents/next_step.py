@@ -1,4 +1,4 @@
-"""The next order for an agent whose turn ended: one situation in, one short text out, facts first.
+"""Writes the next order for an agent whose turn ended: a short text from one situation, facts first.
 
 Text of others (subjects, reasons from logs) is bounded, on one line, and quoted as data.
 """

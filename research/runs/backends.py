@@ -1,4 +1,4 @@
-"""The registry of backends: a line for each, imported when asked for, so that none needs another's packages."""
+"""Lists the backends, one line each; a backend is imported when asked for, so that none needs another's packages."""
 
 from __future__ import annotations
 

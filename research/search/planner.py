@@ -1,4 +1,4 @@
-"""The next experiment: replays the night through the policy that plans it, and turns its order into a plan.
+"""Plans the next experiment: replays the night through its policy, and turns the policy's order into a plan.
 
 Pure: the same history, seed and time give the same plan. Whoever stores it is somebody else.
 """
@@ -39,7 +39,7 @@ def plan_for(
     in_flight: Sequence[Plan] = (),
     policy: str = "discovery",
 ) -> Plan:
-    """The next plan of a branch under a contract.
+    """Return the next plan of a branch under a contract.
 
     Args:
         history: Judged runs, of the branch or of all.
@@ -61,7 +61,7 @@ def plan_with(
     in_flight: Sequence[Plan] = (),
     policy: str = "discovery",
 ) -> Plan:
-    """The next plan, for whoever has recalled the history already; see plan_for."""
+    """Return the next plan, for whoever has recalled the history already; see plan_for."""
     mine = [
         item for item in history if item.run.branch == memory.branch and item.run.contract in (memory.contract, None)
     ]
@@ -137,7 +137,7 @@ def next_plan(
     in_flight: Sequence[Plan] = (),
     policy: str = "discovery",
 ) -> Plan:
-    """The next plan; see plan_for."""
+    """Return the next plan; see plan_for."""
     if not results:
         reason = "Nothing was measured here yet: train.py runs as it is, and its first score is the baseline."
         return _named(Plan("", now_utc, None, None, None, REPLICATE, reason), results, seed, in_flight)
@@ -189,14 +189,14 @@ def _asked(
 
 
 def _missing(emitter: str, memory: Memory) -> str | None:
-    """Why an emitter can't work now."""
+    """Return why an emitter can't work now, None if it can."""
     if emitter not in EMITTERS:
         return "there is no such emitter"
     return EMITTERS[emitter].ready(memory)
 
 
 def _ready_one(memory: Memory, shares: Mapping[str | None, float], rng: random.Random) -> str | None:
-    """An emitter that can work now, drawn by the policy's shares; None if none can."""
+    """Return an emitter that can work now, drawn by the policy's shares; None if none can."""
     ready = [name for name in EMITTERS if EMITTERS[name].ready(memory) is None]
     if not ready:
         return None
@@ -211,7 +211,7 @@ def _commit(target: object, memory: Memory) -> str | None:
 
 
 def _named(plan: Plan, results: Results, seed: int, in_flight: Sequence[Plan]) -> Plan:
-    """The plan with its name: the same history, seed and choice give the same one."""
+    """Return the plan with its name: the same history, seed and choice give the same one."""
     last = str(results[-1][0].id) if results else ""
     parts = (len(results), last, seed, len(in_flight), plan.kind, plan.emitter, plan.category, plan.parent)
     return replace(plan, plan=hashlib.sha256(repr(parts).encode()).hexdigest()[:12])
@@ -221,7 +221,7 @@ def _named(plan: Plan, results: Results, seed: int, in_flight: Sequence[Plan]) -
 
 
 def prompt(plan: Plan, memory: Memory, read_source: ReadSource) -> str:
-    """The text for an agent: facts from memory, then the order.
+    """Return the text for an agent: facts from memory, then the order.
 
     Args:
         plan: The plan.
@@ -239,7 +239,7 @@ def prompt(plan: Plan, memory: Memory, read_source: ReadSource) -> str:
 
 
 def _diff(memory: Memory, commit: str, read_source: ReadSource) -> Iterator[str]:
-    """The changed lines of a commit, as quoted data."""
+    """Yield the changed lines of a commit, as quoted data."""
     known = memory.of(commit)
     before = read_source(known.parent) if known and known.parent else None
     after = read_source(commit)

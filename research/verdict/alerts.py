@@ -1,4 +1,4 @@
-"""Sentences that somebody should read before the next experiment, from what the history alone shows."""
+"""Writes warnings that somebody should read before the next experiment, from what the history alone shows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from research.verdict.models import Configuration
 
 
 def alerts_of(mine: Sequence[Configuration]) -> tuple[str, ...]:
-    """Warnings about a branch's configurations, oldest first."""
+    """Return warnings about a branch's configurations, oldest first."""
     return tuple(filter(None, (_collapse(mine), _suspects(mine), _investigated(mine), _nothing_scores(mine))))
 
 

@@ -1,4 +1,4 @@
-"""Makes the one posterior that everything reads: what the runs of a contract say of values, changes and noise.
+"""Computes the posterior that everything reads: what the runs of a contract say of values, changes and noise.
 
 The model of a score is::
 
@@ -262,7 +262,7 @@ class Belief:
 
     @cached_property
     def _values(self) -> tuple[Array, Array, Array]:
-        """Means and ends of the 95 % intervals of all values."""
+        """Return means and ends of the 95 % intervals of all values."""
         one = self._fit.solution
         spread = one.own + ((one.slope @ one.conditions) * one.slope).sum(-1)
         weights = np.broadcast_to(self.variances.weights[:, None], one.mean.shape)
@@ -272,7 +272,7 @@ class Belief:
 
     @cached_property
     def _effects(self) -> _Effects:
-        """What all changes did, from the exact posterior of each given all else."""
+        """Return what all changes did, from the exact posterior of each given all else."""
         known = effects.posterior(self._fit.others, *self._fit.cavity)  # components by strata by children
         share = self._shares
         over_strata = Mixture(share, known.mean, known.sd)
@@ -282,7 +282,7 @@ class Belief:
 
     @cached_property
     def _shares(self) -> Array:
-        """Shares of the strata for each change, given what was measured of it, shape (strata, children).
+        """Return shares of the strata for each change, given what was measured of it, shape (strata, children).
 
         Most changes do little, so a large measured effect is more probable where the noise is large; without this the
         first lucky score of a night, whose noise is hardly known, would be taken for a gain.

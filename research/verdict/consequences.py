@@ -1,4 +1,4 @@
-"""What a verdict means for other runs: a configuration's runs agree, and of two winners from one parent one remains.
+"""Decides what a verdict means for other runs: a configuration's runs agree, and of two winners one remains.
 
 The ledger shows a line for every run and git follows the verdicts, so both are true only if what is decided about a
 configuration is decided about each of its open runs.
@@ -33,7 +33,7 @@ def consequences(case: Comparison, verdict: Verdict) -> list[Verdict]:
 
 
 def _of_its_own(case: Comparison, verdict: Verdict) -> Iterator[Verdict]:
-    """Open runs of the configuration are decided with it; a discarded incumbent's keeps are taken back."""
+    """Decide open runs of the configuration with it; a discarded incumbent's keeps are taken back."""
     if verdict.decision == "discard" and not is_evidence(case.run) and not _ends_it(case):
         return
     taken_back = verdict.decision == "discard" and case.is_tip and is_about_candidate(case.run)
@@ -64,7 +64,7 @@ def _ends_it(case: Comparison) -> bool:
 
 
 def _of_its_rival(case: Comparison, verdict: Verdict) -> Iterator[Verdict]:
-    """The incumbent becomes a near miss if the run that takes its place was made from the same parent."""
+    """Make the incumbent a near miss if the run that takes its place was made from the same parent."""
     rival = case.tip
     if rival is None or case.is_tip or not rival.parent or not case.run.parent:
         return
@@ -117,5 +117,5 @@ def _put_back(case: Comparison, verdict: Verdict) -> Iterator[Verdict]:
 
 
 def _later(known: Verdict, decision: Decision, why: str) -> str:
-    """A review with what was decided since."""
+    """Return a review with what was decided since."""
     return f"{known.text.rstrip()}\nLater: {decision.upper()}, {why}.\n" if known.text else ""

@@ -1,4 +1,4 @@
-"""Says in one word what a night is at: baseline, explore, exploit, recombine or stabilize.
+"""Names the phase that a night is in: baseline, explore, exploit, recombine or stabilize.
 
 People and briefs read it, and it decides when the recombinator has its turn.
 """

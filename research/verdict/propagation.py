@@ -1,4 +1,4 @@
-"""Solves for all values and changes at once: expectation propagation along the tree of parents.
+"""Estimates all values and changes at once, by expectation propagation along the tree of parents.
 
 Given the standard deviations, everything but the effects of changes is normal. Each effect's mixture is replaced by a
 normal factor that gives the right mean and variance together with all else (Minka 2001). What is left is a sparse

@@ -1,4 +1,4 @@
-"""The built-in agent: edits the settings of any train.py, so that a night runs with no key and no network.
+"""Edits the settings of any train.py, as the built-in agent does, so that a night runs with no key and no network.
 
 propose(plan, memory, read_source, seed) -> Proposal     raises NothingToPropose
 """

@@ -1,4 +1,4 @@
-"""What must hold between the constants of a train.py for it to run at all, and how far one change may grow it."""
+"""Checks what must hold between the constants of a train.py for it to run, and how far one change may grow it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The numbers of a train.py that an experiment may move: where they are, and the space in which each is searched."""
+"""Finds the numbers of a train.py that an experiment may move, and the space in which each is searched."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Space:
 
     @property
     def stride(self) -> float:
-        """The usual move, as a distance on the axis."""
+        """Return the usual move, as a distance on the axis."""
         return math.log(self.step) if self.scale in ("log", "complement") else self.step
 
 

@@ -1,4 +1,4 @@
-"""What could be changed in a parent: numbers, named choices, parts switched off, trends reversed, changes merged."""
+"""Lists changes of a parent: numbers, named choices, parts switched off, trends reversed, changes merged."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class EditContext:
 
     @cached_property
     def numbers(self) -> tuple[Hyperparameter, ...]:
-        """The numbers that may be moved."""
+        """Return the numbers that may be moved."""
         return hyperparameters(self.source)
 
     def trials(self, number: Hyperparameter) -> Sequence[Trial]:

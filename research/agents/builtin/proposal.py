@@ -1,4 +1,4 @@
-"""The built-in agent's one act: an idea of the planned kind, carried out on the planned parent, never made before."""
+"""Makes the built-in agent's proposal: an idea of the planned kind on the planned parent, never made before."""
 
 from __future__ import annotations
 

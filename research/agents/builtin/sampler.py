@@ -1,4 +1,4 @@
-"""Values for one number by Optuna's tree-structured Parzen estimator (Bergstra 2011) over all that is known of it.
+"""Draws values for a number by Optuna's tree-structured Parzen estimator (Bergstra 2011) over all that is known of it.
 
 The only importer of Optuna, and only when a value is drawn: everything else in research starts without it.
 """

@@ -1,4 +1,4 @@
-"""A train.py that is to be edited: its text, its syntax tree, and its settings with the values they have."""
+"""Reads a train.py that is to be edited: its text, its syntax tree, and its settings with their values."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Setting:
 
     @property
     def literal(self) -> object:
-        """Its value where that is written as one literal, else None."""
+        """Return its value where that is written as one literal, else None."""
         return self.node.value if isinstance(self.node, ast.Constant) else None
 
 
@@ -71,7 +71,7 @@ class Source:
 
     @cached_property
     def settings(self) -> tuple[Setting, ...]:
-        """The constants that are matters of research."""
+        """Return the constants that are matters of research."""
         tested: set[str] = set()
         compared: dict[str, set[str]] = {}
         for node in ast.walk(self.tree):

@@ -1,4 +1,4 @@
-"""Coding clients that can edit train.py, each in a folder of its own behind the protocol of base.py."""
+"""Lists the coding clients that can edit train.py, each in a folder of its own behind the protocol of base.py."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What the project needs to know of a coding client: how its sessions look to hooks and orders, how it is asked for
-one idea, and what doctor checks. A client implements this in a folder of its own and is named in CLIENTS."""
+"""Defines what the project needs to know of a coding client: how its sessions look to hooks and orders, how it is
+asked for one idea, and what doctor checks. A client implements this in a folder of its own and is named in CLIENTS."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Doctor's lines about hooks and clients: the hooks' files, the Python that runs them, their log, and each client."""
+"""Writes doctor's lines about hooks and clients: the hooks' files, their Python, their log, and each client."""
 
 from __future__ import annotations
 

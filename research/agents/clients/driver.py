@@ -1,4 +1,4 @@
-"""One idea by a coding client: a fresh session in a work tree of its own, asked only to edit train.py and commit.
+"""Gets one idea from a coding client: a fresh session in its own work tree, asked only to edit train.py and commit.
 
 It launches nothing and judges nothing. What it came to is looked up in git: exactly one new commit, an exp: subject,
 train.py alone, and a program that differs from its parent's. Whatever goes wrong has a name.

@@ -1,4 +1,4 @@
-"""A coding client as a night's editor: the plan's brief goes to one fresh session, its commit comes back."""
+"""Has a coding client edit for a night: the plan's brief goes to one fresh session, its commit comes back."""
 
 from __future__ import annotations
 

@@ -55,12 +55,12 @@ class Call:
 
     @property
     def is_driven(self) -> bool:
-        """Whether a driver of ours started the agent: it runs, judges and settles, so hooks only guard."""
+        """Return whether a driver of ours started the agent: it runs, judges and settles, so hooks only guard."""
         return bool(self.environment.get(ENV_DRIVEN))
 
     @property
     def client(self) -> Client:
-        """The client."""
+        """Return the client."""
         return client_of(self.environment)
 
     def open_memory(self) -> Store:

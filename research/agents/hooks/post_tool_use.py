@@ -1,4 +1,4 @@
-"""PostToolUse: shows a run that has finished, and fixed files that are not as they were, whatever the tool was."""
+"""Shows, after a tool (PostToolUse), a run that has finished, and fixed files that are not as they were."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PreToolUse: refuses what the policy refuses, and shows a run that has finished."""
+"""Refuses, before a tool (PreToolUse), what the policy refuses, and shows a run that has finished."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every hook may have to show: the review of a run that has finished, once, whichever hook comes first."""
+"""Finds what every hook may have to show: the review of a finished run, once, whichever hook comes first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SessionStart: what is known of the branch, also after a compaction or /clear.
+"""Shows, at SessionStart, what is known of the branch, also after a compaction or /clear.
 
 The rows of the summary were stored with the last verdict; the plan, HEAD and runs in progress are looked up now.
 """

@@ -1,4 +1,4 @@
-"""Stop: the next order, while autonomy is on, on a branch of experiments, within the limits."""
+"""Gives the next order at Stop, while autonomy is on, on a branch of experiments, within the limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""UserPromptSubmit: turns the switch when a person asks for it, and gives the rules and the state of the branch."""
+"""Turns the switch when a prompt asks for it (UserPromptSubmit), and gives the rules and the branch's state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who edits train.py in a night, seen alike by the loop: an order in, a commit out."""
+"""Lists who can edit train.py in a night, seen alike by the loop: an order in, a commit out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a night needs before its first run: a branch to work on, data, and devices for its workers."""
+"""Prepares what a night needs before its first run: a branch to work on, data, and devices for its workers."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class NightResult:
 
 
 def run_night(paths: LabPaths, options: Options, say: Callable[[str], None]) -> NightResult:
-    """Experiments until a limit is reached; continues an interrupted night that was started in the same way.
+    """Runs experiments until a limit is reached; continues an interrupted night that was started in the same way.
 
     Args:
         paths: The checkout.

@@ -1,1 +1,1 @@
-"""The command policy: what a coding agent may type and edit here, each refusal with what to do instead."""
+"""Holds the command policy: what a coding agent may type and edit, each refusal with what to do instead."""

@@ -1,4 +1,4 @@
-"""The command policy's way in: a command, a patch or an edit in, a refusal with what to do instead out, or None.
+"""Judges a command, a patch or an edit by the command policy: a refusal with what to do instead, or None.
 
 It guards content and reads only simple commands: split at operators, words without quotes, `env`, `cd` and the like
 followed, one `bash -c` or shell heredoc opened. What a shell would have to be run for slips through: loops, functions,

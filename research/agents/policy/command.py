@@ -52,7 +52,7 @@ class Redirect:
 
     @property
     def writes(self) -> bool:
-        """Whether it writes a file."""
+        """Return whether it writes a file."""
         return ">" in self.sign and (self.sign != ">&" or not self.target.rstrip("-").isdigit())
 
 
@@ -86,12 +86,12 @@ class Command:
 
     @cached_property
     def name(self) -> str:
-        """The program without its folder."""
+        """Return the program without its folder."""
         return self.words[0].rsplit("/", 1)[-1] if self.words else ""
 
     @cached_property
     def operands(self) -> tuple[str, ...]:
-        """The words after the program that are no options."""
+        """Return the words after the program that are no options."""
         return tuple(word for word in self.words[1:] if word == "-" or not word.startswith("-"))
 
     def has(self, letters: str, *names: str) -> bool:

@@ -1,4 +1,4 @@
-"""What experiments must not change, what to say about it, and a check of what has changed all the same.
+"""Names what experiments must not change, says what to do instead, and checks what has changed all the same.
 
 Records (results.tsv, results/discovery, results/runs) are written by the runner and the verbs, on every branch. The
 fixed files (prepare.py, research/, scripts/ and the rest of FIXED, and the machine's data folder) are fixed while
@@ -63,12 +63,12 @@ class Where:
 
     @cached_property
     def roots(self) -> tuple[str, ...]:
-        """The top as it is spelled, with links resolved, and that of the main work tree of a linked one."""
+        """Return the top as it is spelled, with links resolved, and that of the main work tree of a linked one."""
         return tuple(dict.fromkeys((os.path.normpath(self.root), os.path.realpath(self.root), *_main_tree(self.root))))
 
     @cached_property
     def protected(self) -> dict[str, list[str]]:
-        """The paths below the top that are protected, with their parts."""
+        """Return the paths below the top that are protected, with their parts."""
         return {name: name.split("/") for name in (*RECORDS, *(FIXED if self.guarded else ()))}
 
     def below(self, path: str) -> list[str] | None:

@@ -1,4 +1,4 @@
-"""The rules: each takes one simple command and returns why it is refused and what to do instead, or None."""
+"""Lists the rules: each takes one simple command and returns why it is refused and what to do instead, or None."""
 
 from __future__ import annotations
 

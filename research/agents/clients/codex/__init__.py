@@ -1,1 +1,1 @@
-"""The Codex command line as a client."""
+"""Makes the Codex command line a client."""

@@ -1,4 +1,4 @@
-"""Codex: the names of its tools, how its agent waits, and how ``codex exec`` is asked for one idea and understood."""
+"""Describes Codex: its tools' names, how its agent waits, how ``codex exec`` is asked for one idea and understood."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Doctor's lines about Codex: whether it is installed, and whether it will run the five hooks.
+"""Writes doctor's lines about Codex: whether it is installed, and whether it will run the five hooks.
 
 The installed Codex is asked itself (``codex app-server``, hooks/list). Nothing is changed.
 """
