@@ -102,14 +102,15 @@ class Bandit:
         """Return the next order."""
         if rng.random() < self._settings.emitter_floor:
             emitter = min(self.emitters, key=lambda name: (self._turns[name], rng.random()))
-            return Choice(emitter, None, f"{emitter} has its turn, so that it stays known what it can do")
+            return Choice(emitter, None, f"{emitter} has its turn, so that what it brings stays known")
         emitter, p_best = self._best_emitter()
         if p_best >= self._settings.order_p:
-            return Choice(emitter, None, f"{emitter} has brought more than a free choice lately (P {p_best:.2f})")
+            why = f"{emitter} has brought more than the agent's own choice lately (P {p_best:.2f})"
+            return Choice(emitter, None, why)
         category = self._neglected(rng)
         if category is not None:
             return Choice(None, category, f"{category} was tried less than its share")
-        return Choice(None, None, "no order is known to beat a free choice")
+        return Choice(None, None, "no kind of change has done better than the agent's own choice")
 
     def shares(self) -> Mapping[str | None, float]:
         """Return how emitters, and None for a free choice, compare: each one's factor, in shares of one."""

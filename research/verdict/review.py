@@ -104,7 +104,7 @@ def _measured(case: Comparison) -> Iterator[str]:
     if cost := lost_kernels(run, case.parent_runs):
         yield cost
     if hidden := run.facts.get("uncounted"):
-        yield f"uncounted: {clean(run.facts.get('uncounted_s', '?'))} s, {clean(hidden)}"
+        yield f"not counted as training: {clean(run.facts.get('uncounted_s', '?'))} s, {clean(hidden)}"
 
 
 def _compared(case: Comparison, verdict: Verdict) -> Iterator[str]:
@@ -146,7 +146,7 @@ def _score(verdict: Verdict) -> str:
     terms = (
         f"{'-' if name in COSTS else '+'} {name} {value:.3f}" for name, value in verdict.terms.items() if name != TOTAL
     )
-    return f"score {verdict.terms[TOTAL]:.3f} = {' '.join(terms).removeprefix('+ ')}"
+    return f"search score (decides nothing) {verdict.terms[TOTAL]:.3f} = {' '.join(terms).removeprefix('+ ')}"
 
 
 def _best(case: Comparison, verdict: Verdict) -> Iterator[str]:

@@ -216,8 +216,8 @@ def _from_plain(plain: Mapping[str, Any]) -> Digest:
 
 # The summary in words ------------------------------------------------------------------------------------------------
 
-ESTIMATED = "Estimates lean towards what most changes do; runs of one seed are compared with each other."
-"""How the values of elites come about, which no run has shown as they are."""
+ESTIMATED = "Not the measured scores: each is corrected for luck, see docs/how-it-decides.md"
+"""What the values of elites are."""
 
 
 def _one_line(one: Standing | None, none: str) -> str:
@@ -232,7 +232,7 @@ def _of_conjecture(one: Conjecture) -> str:
     if one.text.startswith(HABIT):
         return f"{clean(one.text)} (share of crashes {one.mean:.2f} [{one.low:.2f}, {one.high:.2f}], n={one.n})"
     change = f"{-one.mean:+.6f} [{-one.high:+.6f}, {-one.low:+.6f}]"
-    return f"{clean(one.text)} (change in val_bpb {change}, - is better, n={one.n})"
+    return f"{clean(one.text)} (change in val_bpb {change}, below zero is better, n={one.n})"
 
 
 def rows(digest: Digest, plan: Plan | None, warnings: Sequence[str]) -> Iterator[Row]:
@@ -245,13 +245,12 @@ def rows(digest: Digest, plan: Plan | None, warnings: Sequence[str]) -> Iterator
         yield "", clean(d.best.subject)
     if moved and d.change:
         by = f"{d.change.mean:+.6f} [{d.change.low:+.6f}, {d.change.high:+.6f}]"
-        yield "Change", f"{by} against the baseline; - is better"
+        yield "Change", f"{by} against the baseline; below zero is better"
     kept = max(0, d.kept - (d.baseline is not None))  # the baseline is where changes begin, and none itself
     changes = "1 change" if kept == 1 else f"{kept} changes"
-    yield (
-        "Runs",
-        f"{d.runs} recorded, {d.scored} scored; {changes} kept; {d.inputs.stall} configurations since the last",
-    )
+    tried = "1 change" if d.inputs.stall == 1 else f"{d.inputs.stall} changes"
+    since = "the last one kept" if kept else "the baseline"
+    yield "Runs", f"{d.runs} recorded, {d.scored} scored; {changes} kept; {tried} tried since {since}"
     noise = d.noise
     parts = (f"{noise.repeat.sd:.5f} of repeats", f"{noise.seed.sd:.5f} of seeds")
     yield "Noise", f"sd {', '.join(parts)}, {noise.interaction.sd:.5f} of change x seed"

@@ -136,7 +136,7 @@ def test_a_crash_is_reviewed_too():
     text = review(night).text
     assert 'no score: crash, shape "RuntimeError: sizes differ"' in text
     assert "DISCARD: " in text
-    assert "score 0.000" in text
+    assert "search score (decides nothing) 0.000" in text
 
 
 def test_words_of_others_stay_words():

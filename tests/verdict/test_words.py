@@ -24,9 +24,9 @@ def summary(history: Sequence[Judged]) -> str:
 
 def test_better_is_said_in_words_and_the_baseline_is_no_kept_change():
     text = summary([judged(run(0), 1, "keep", baseline=True), judged(run(1, name(0), 0.9), 2, "keep")])
-    assert "Change:      -0.080000 [-0.100000, -0.060000] against the baseline; - is better" in text
+    assert "Change:      -0.080000 [-0.100000, -0.060000] against the baseline; below zero is better" in text
     assert "+0.0" not in text
-    assert "2 recorded, 2 scored; 1 change kept; 0 configurations since the last" in text
+    assert "2 recorded, 2 scored; 1 change kept; 0 changes tried since the last one kept" in text
     assert text.count(ESTIMATED) == 1
     (best,) = [line for line in text.splitlines() if line.startswith("Best:")]
     assert "] n=1 @" in best
@@ -34,7 +34,7 @@ def test_better_is_said_in_words_and_the_baseline_is_no_kept_change():
 
 def test_a_baseline_alone_is_what_was_measured():
     text = summary([judged(run(0), 1, "keep", baseline=True)])
-    assert "0 changes kept" in text
+    assert "0 changes kept; 0 changes tried since the baseline" in text
     (best,) = [line for line in text.splitlines() if line.startswith("Best:")]
     assert best.startswith("Best:        0.990000 [")
     assert "Change" not in text
@@ -59,7 +59,7 @@ def test_what_loses_raises_val_bpb():
     history += [judged(run(n, name(0), None), n + 1) for n in range(5, 8)]
     lines = summary(history).splitlines()
     (loses,) = [line for line in lines if "Raising ROPE_BASE loses" in line]
-    assert re.search(r"\(change in val_bpb \+0\.00\d+ \[\+0\.00\d+, \+0\.00\d+\], - is better, n=4\)", loses)
+    assert re.search(r"\(change in val_bpb \+0\.00\d+ \[\+0\.00\d+, \+0\.00\d+\], below zero is better, n=4\)", loses)
     (habit,) = [line for line in lines if HABIT in line]
     assert "(share of crashes 0.42 [" in habit
 

@@ -15,7 +15,7 @@ _COLUMNS = 80
 
 
 def line_of(number: int, run: Run, verdict: Verdict | None) -> str:
-    """Writes a finished run's line: number, time, score, verdict, change, difference from the incumbent (- is better).
+    """Writes a finished run's line: number, time, score, verdict, change, difference from the incumbent.
 
     What is wider than a terminal continues below, under what it was, so that no number is broken.
     """

@@ -21,7 +21,7 @@ def format_estimate(estimate: Estimate | None) -> str:
 
 
 def format_gain(gain: Estimate | None) -> str:
-    """Return what a change did to its parent's val_bpb, - is better as everywhere in text; a gain is better above 0."""
+    """Return what a change did to its parent's val_bpb, below zero is better; of a gain above zero is."""
     if gain is None:
         return "change in val_bpb unknown"
     return f"change in val_bpb {-gain.mean:+.4f} [{-gain.high:+.4f}, {-gain.low:+.4f}]"

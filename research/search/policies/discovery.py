@@ -193,8 +193,8 @@ class Discovery:
         if self._parts.archive_parents and stalled and self._random.random() < settings.archive_share:
             ranked = sorted(self.belief.configs, key=self.belief.mean)[: settings.archive_reach]
             if others := [config for config in ranked if config != tip]:
-                return self._random.choice(others), "from the archive, for nothing has improved for a while"
-        return tip, "from the tip"
+                return self._random.choice(others), "starts from the archive, since nothing has improved for a while"
+        return tip, "starts from the best so far"
 
     # What a result means -----------------------------------------------------------------------------------------
 
