@@ -31,12 +31,12 @@ class Count(click.IntRange):
 
 
 class Amount(click.FloatRange):
-    """A number from 0: hours, minutes, dollars."""
+    """A number from 0, or above it: hours, minutes, dollars."""
 
     name = "number"
 
-    def __init__(self) -> None:
-        super().__init__(min=0.0)
+    def __init__(self, above_zero: bool = False) -> None:
+        super().__init__(min=0.0, min_open=above_zero)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Reads the number; "nan" would pass every comparison that a limit makes."""

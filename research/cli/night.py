@@ -20,15 +20,18 @@ NOTIFY = (
 
 @click.command("night")
 @click.option("--agent", type=click.Choice(("builtin", "codex")), default="builtin", help="Who edits train.py.")
-@click.option("--hours", type=Amount(), help="End after so many hours.")
+@click.option("--hours", type=Amount(above_zero=True), help="End after so many hours.")
 @click.option("--max-runs", type=Count(min=1), help="End after so many runs, baselines included.")
-@click.option("--max-usd", type=Amount(), help="End before a usual run would go beyond it.")
+@click.option("--max-usd", type=Amount(above_zero=True), help="End before a usual run would go beyond it.")
 @click.option("--usd-per-hour", type=Amount(), default=0.0, help="Price of an hour of running.")
 @click.option("--workers", type=Count(min=1), default=1, help="Candidates evaluated at once.")
 @click.option("--backend", default=DEFAULT_BACKEND, help=f"Where to run: {', '.join(BACKENDS)}.")
 @click.option("--gpu", default=DEFAULT_GPU, help="GPU of a remote backend.")
 @click.option(
-    "--timeout", type=Amount(), default=SETTINGS.default_timeout_minutes, help="Time limit of a run in minutes."
+    "--timeout",
+    type=Amount(above_zero=True),
+    default=SETTINGS.default_timeout_minutes,
+    help="Time limit of a run in minutes.",
 )
 @click.option("--notify", help=NOTIFY)
 @click.option("--seed", type=Count(min=0), default=0, help="Seed of plans and of the built-in agent.")

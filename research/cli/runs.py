@@ -125,7 +125,12 @@ def decide(run: str, decision: Decision, why: str, as_json: bool) -> None:
 @click.argument("commit", required=False, help="The commit; by default HEAD.")
 @click.option("--backend", default=DEFAULT_BACKEND, help=f"Where to run it: {', '.join(BACKENDS)}.")
 @click.option("--gpu", default=DEFAULT_GPU, help="GPU of a remote backend.")
-@click.option("--timeout", type=Amount(), default=SETTINGS.default_timeout_minutes, help="Time limit in minutes.")
+@click.option(
+    "--timeout",
+    type=Amount(above_zero=True),
+    default=SETTINGS.default_timeout_minutes,
+    help="Time limit in minutes.",
+)
 @click.option("--seed", type=click.IntRange(min=0), help="The seed, used before or not; by default what tells most.")
 @json_option
 def replicate(commit: str | None, backend: str, gpu: str, timeout: float, seed: int | None, as_json: bool) -> None:

@@ -147,6 +147,14 @@ class Backend(ABC):
         """Identifies the device that runs get, "" where that is not known beforehand; another may change the score."""
         return ""
 
+    def knows_price(self, gpu: str) -> bool:
+        """Checks whether results will say what a run cost; where they don't, only a price of the user's limits dollars.
+
+        Args:
+            gpu: The GPU asked for, as the user wrote it.
+        """
+        return True
+
     def contention(self) -> str:
         """Describes in a sentence who else uses the device now, "" if nobody does."""
         return ""

@@ -107,6 +107,10 @@ class LocalBackend(Backend):
         """Returns the GPU's uuid, "" without one."""
         return self._gpu.uuid if self._gpu else ""
 
+    def knows_price(self, gpu: str) -> bool:
+        """Returns False: nobody says what an hour of this machine costs."""
+        return False
+
     def contention(self) -> str:
         """Describes how much of the GPU's memory others use."""
         return gpu.contention(self._gpu)

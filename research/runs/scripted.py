@@ -175,6 +175,10 @@ class ScriptedBackend(Backend):
         if not self._environment.get(ENV_SCRIPT):
             raise ConfigurationError("There is no script to play.", f"Set {ENV_SCRIPT} to a JSON list of plays.")
 
+    def knows_price(self, gpu: str) -> bool:
+        """Returns False: plays cost nothing."""
+        return False
+
     def run(
         self, launch: Launch, emit: Callable[[bytes], None], say: Callable[[str], None], stop: StopRequest
     ) -> CommandResult:

@@ -7,11 +7,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from research.agents.night.state import Limits
 from research.core import git
 from research.core.contract import BRANCHES
-from research.core.errors import ResearchError
+from research.core.errors import ResearchError, UsageError
 from research.runs import preflight
 from research.runs.backend import Backend, Launch
+from research.runs.backends import DEFAULT_BACKEND
+
+_PRICE_SHOWN = 2.5
+"""Dollars an hour in the line that shows how a price is given: about what an H100 costs to rent."""
 
 
 def take_branch(root: Path, wanted: str | None, now: datetime) -> str:
@@ -62,6 +67,21 @@ def uncommitted(root: Path) -> str:
         return ""
     tip = (git.head(root).commit or "")[:7]
     return f"train.py has uncommitted edits: the night measures HEAD {tip}; commit them to have them measured."
+
+
+def require_price(limits: Limits, backend: Backend, gpu: str) -> None:
+    """Refuses a limit in dollars where no run would have a price, since it would limit nothing.
+
+    Raises:
+        UsageError: if that is so.
+    """
+    if limits.max_usd is None or limits.usd_per_hour or backend.knows_price(gpu):
+        return
+    where = "" if backend.name == DEFAULT_BACKEND else f" --backend {backend.name}"
+    raise UsageError(
+        f"--max-usd needs a price, and the backend {backend.name} names none.",
+        f"Type: uv run research night --max-usd {limits.max_usd:g} --usd-per-hour {_PRICE_SHOWN}{where}",
+    )
 
 
 def prepare_backend(backend: Backend, launch: Launch, say: Callable[[str], None]) -> None:

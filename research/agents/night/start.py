@@ -25,7 +25,7 @@ from research.lab.plan import POLICY_FACT, SEED_FACT, plan_ahead
 from research.lab.worktrees import remove_worker_trees
 from research.runs.preflight import COMMAND
 from research.store.db import Store
-from research.verdict.rules import ENV_JUDGE, judge_of
+from research.verdict.rules import ENV_JUDGE, judge_of, rule_name
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,10 @@ def run_night(paths: LabPaths, options: Options, say: Callable[[str], None]) -> 
         require_command(options.notify)
     with _alone(paths), open(os.devnull, "wb") as nowhere:
         lab = _quiet_lab(paths, nowhere, options.policy)
+        rule_name(lab.environment)  # every launch would refuse a wrong one, and its reason would be in the log alone
         request = Request(COMMAND, backend=options.backend, gpu=options.gpu, timeout_s=options.timeout_s)
         backend = lab.make_backend(options.backend, lab.environment)
+        setup.require_price(options.limits, backend, options.gpu)
         slots = setup.slots(options.workers, backend, lab.environment)
         setup.prepare_backend(backend, request.launch("", paths.runs, paths.root, None), say)
         editor = editor_of(options.agent, lab)

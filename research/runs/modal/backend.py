@@ -66,6 +66,10 @@ class ModalBackend(Backend):
             )
         shipment.home_files(machine_home(self._env), self._env.get(ENV_PROFILE) or "official")
 
+    def knows_price(self, gpu: str) -> bool:
+        """Checks whether the table, or the user's environment, has a price for this GPU."""
+        return settings.usd_per_hour(settings.gpu_request(gpu), self._env) is not None
+
     def plan(self, launch: Launch) -> tuple[str, ...]:
         """Tell what a checked launch would upload, create and cost at most, without asking the network."""
         with tempfile.TemporaryDirectory(prefix="autoresearch-modal-") as work:
