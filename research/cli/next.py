@@ -26,7 +26,7 @@ def next_(seed: int | None, as_json: bool) -> None:
     with read_store(lab.paths) as store:
         pending = reads.plan_of(store, branch) if seed is None else None
         known = pending is not None and "brief" in pending.details
-        history = [] if known else reads.history(store, branch)
+        history = [] if known else reads.history(store)
         chosen = plan_seed(store) if seed is None else seed
         policy = store.fact(POLICY_FACT) or "discovery"
     if pending is not None and known:

@@ -38,7 +38,7 @@ def memory_of(lab: Lab, store: Store, branch: str) -> Memory:
     """What is known of a branch under its present contract."""
     from research.verdict.memory import recall
 
-    return recall(reads.history(store, branch), branch)
+    return recall(reads.history(store), branch)
 
 
 def next_plan(lab: Lab, store: Store, branch: str, in_flight: Sequence[Plan] = (), attempt: int = 0) -> Plan:
@@ -54,8 +54,8 @@ def next_plan(lab: Lab, store: Store, branch: str, in_flight: Sequence[Plan] = (
     from research.search import planner  # loads numpy, which a bare Python that only records may lack
     from research.verdict.memory import recall
 
-    history = reads.history(store, branch)
-    seen = str(len(history))
+    history = reads.history(store)  # of all branches: their scores count, their decisions do not
+    seen = str(sum(item.run.branch == branch for item in history))
     busy = {plan.plan for plan in in_flight}
     pending = store.pending_plan()
     if pending and pending.plan not in busy:

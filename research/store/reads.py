@@ -14,9 +14,12 @@ _RUN = (
     'run, origin, branch, "commit", started_utc, parent, subject, emitter, seed, device, fingerprint, contract,'
     " finished_utc, outcome, metrics, val_bpb, peak_vram_mb, failure, suspect, additions, deletions, category, delta,"
     " statements_added, statements_removed, plan, CASE WHEN metrics IS NULL THEN phases_s ELSE '{}' END AS phases_s,"
-    " '' AS folder"
+    " '' AS folder, json_patch('{}', json_object('machine', json_extract(facts, '$.machine'),"
+    " 'gpu_uuid', json_extract(facts, '$.gpu_uuid'), 'device_class', json_extract(facts, '$.device_class'),"
+    " 'kernels', json_extract(facts, '$.kernels'), 'initial_values', json_extract(facts, '$.initial_values'))) AS facts"
 )
-"""Columns of a run that decide something; other fields keep their defaults, as do the phases of a run with metrics."""
+"""Columns of a run that decide something, and the facts that say under which condition it ran; other fields keep their
+defaults, as do the phases of a run with metrics."""
 _VERDICT = "seq, run, decision, rule, why, created_utc, baseline, incumbent, p_better"
 """Columns of a verdict without estimate, difference, terms, text and settling."""
 

@@ -130,15 +130,7 @@ def _beats_parent(case: Comparison, incumbent: str) -> bool:
 
 
 def _weigh(case: Comparison, candidate: str, incumbent: str, statements_net: int) -> Judgement:
-    least = SETTINGS.suspect_share * case.belief.mean(incumbent)
-    return weigh(
-        case.belief,
-        candidate,
-        incumbent,
-        statements_net=statements_net,
-        largest_gain=case.largest_gain,
-        settings=replace(SETTINGS, min_suspect_bpb=max(least, SETTINGS.min_suspect_bpb)),
-    )
+    return weigh(case.belief, candidate, incumbent, statements_net=statements_net, largest_gain=case.largest_gain)
 
 
 def _net(run: Run) -> int:

@@ -60,7 +60,8 @@ def weigh(
     seeds = len(belief.shared_seeds(candidate, incumbent))
     if belief.n(candidate) > settings.max_seeds:  # run often enough, whatever seeds the incumbent has
         seeds = max(seeds, settings.max_seeds)
-    suspect = -difference.mean > max(settings.suspect_factor * largest_gain, settings.min_suspect_bpb)
+    usual = max(settings.min_suspect_bpb, settings.suspect_share * belief.mean(incumbent))
+    suspect = -difference.mean > max(settings.suspect_factor * largest_gain, usual)
     decision, why = _decide(p_better, p_as_good, suspect, seeds, belief.n(candidate), statements_net, settings)
     return Judgement(decision, p_better, difference, f"{compared(belief, candidate, incumbent)}: {why}")
 

@@ -73,7 +73,7 @@ def test_a_brief_is_short_and_says_the_parent_the_trials_and_the_form(night: Pur
     assert memory.incumbent.commit[:7] in text
     assert "n=" in text
     assert "Tried nearby" in text
-    assert "exp: <what>" in text
+    assert "exp: WHAT" in text
     assert (f"[emitter={name}]" in text) == bool(name)
     assert "audit" not in text
 

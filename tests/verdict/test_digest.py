@@ -14,6 +14,7 @@ from research.core.records import Judged
 from research.core.settings import SETTINGS
 from research.store import reads
 from research.store.db import Store
+from research.verdict.evidence import Keys, scores_of
 from research.verdict.memory import baseline_of, change_of_best, recall
 from research.verdict.summary import Digest, digest_of, remembered
 from tests.support.histories import BRANCH, judged, name, night, run
@@ -55,6 +56,26 @@ def test_narrow_reads_say_what_whole_reads_say():
     # The baseline is a run, narrowly read, and two posteriors are never the same object.
     same = {"baseline": None, "belief": whole.belief}
     assert replace(narrow, **same) == replace(whole, **same)
+
+
+def test_narrow_reads_know_machines_and_initial_values():
+    """Or the planner would make another posterior than the judge."""
+    facts = [
+        {"gpu_uuid": "GPU-1", "initial_values": '{"embedding": "a", "head": "b"}', "driver": "1"},
+        {"gpu_uuid": "GPU-2", "initial_values": '{"embedding": "c", "head": "d"}', "kernels": '["mlp"]'},
+        {},
+    ]
+    runs = [run(0, val_bpb=0.99), run(1, name(0), 0.98), run(2, name(0), 0.985)]
+    with Store(None) as store:
+        for number, (one, known) in enumerate(zip(runs, facts, strict=True)):
+            new = judged(replace(one, facts=known), number + 1, "keep", baseline=number == 0)
+            store.add_run(new.run)
+            assert new.verdict is not None
+            store.add_verdict(new.verdict)
+        read = [[item.run for item in items] for items in (reads.history(store), store.judged())]
+    narrow, whole = (scores_of(each, Keys(each)) for each in read)
+    assert narrow == whole
+    assert len({score.condition for score in whole}) == 3
 
 
 def test_a_digest_moves_on_with_the_rows():

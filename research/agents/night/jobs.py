@@ -1,4 +1,4 @@
-"""What a night runs next, before any new idea: the baseline, its replicate, open verdicts; values in, values out."""
+"""Names what a night runs before anything is planned: the baseline, or a tip that was never measured."""
 
 from __future__ import annotations
 
