@@ -44,7 +44,9 @@ def section(verb: click.Command, context: click.Context) -> str:
     shown = [p for p in verb.params if p.name != "as_json"]
     arguments = [p for p in shown if isinstance(p, click.Argument)]
     options = [p for p in shown if isinstance(p, click.Option)]
-    usage = [context.command_path, *(p.make_metavar(context) for p in arguments), *(["[OPTIONS]"] if options else [])]
+    usage = [context.command_path, *(p.make_metavar(context) for p in arguments)]
+    usage += [f"{p.opts[0]} {p.make_metavar(context)}" for p in options if p.required]
+    usage += ["[OPTIONS]"] * any(not p.required for p in options)
     lines = [f"## {context.info_name}\n", f"{clean(verb.help or '')}\n", f"```\n{' '.join(usage)}\n```\n"]
     rows = [f"| `{clean(p.make_metavar(context))}` | {words(p)} |" for p in arguments]
     rows += [f"| {names(p, context)} | {words(p)} |" for p in options]
@@ -63,7 +65,8 @@ def words(parameter: click.Argument | click.Option) -> str:
     """Returns what a parameter is for, with its default where it has one."""
     default = parameter.default
     plain = isinstance(default, (str, int, float)) and not isinstance(default, bool) and default != ""
-    return clean(parameter.help or "") + (f" Default: `{default}`." if plain else "")
+    required = " (required)" if isinstance(parameter, click.Option) and parameter.required else ""
+    return clean(parameter.help or "") + required + (f" Default: `{default}`." if plain else "")
 
 
 def clean(text: str) -> str:

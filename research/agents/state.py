@@ -10,6 +10,7 @@ from pathlib import Path
 
 from research.agents.clients.base import Client
 from research.core import git
+from research.core.contract import ENV_PROFILE, PROFILES
 from research.core.errors import ConfigurationError
 from research.core.paths import LabPaths, machine_home
 from research.core.records import REPLICATE, Plan, Run
@@ -108,13 +109,21 @@ def open_runs(paths: LabPaths, store: Store) -> tuple[list[Run], list[Run]]:
     return [run for run, alive in runs if alive], [run for run, alive in runs if not alive]
 
 
+def profile_here(environment: Mapping[str, str]) -> str:
+    """Return the profile that a run of this lab would have, by a look at the device file alone."""
+    return environment.get(ENV_PROFILE) or PROFILES[0 if _has_gpu(environment) else 1]
+
+
+def _has_gpu(environment: Mapping[str, str]) -> bool:
+    return is_remote(_backend_of(environment)) or os.path.exists("/dev/nvidia0")
+
+
 def missing_data(environment: Mapping[str, str]) -> str:
     """Return what the official profile lacks on this machine, as a sentence; "" where nothing, or on pocket."""
-    has_gpu = is_remote(_backend_of(environment)) or os.path.exists("/dev/nvidia0")
     from research.runs.requirements import check_data  # loads what no other hook needs
 
     try:
-        check_data(machine_home(environment), environment, has_gpu)
+        check_data(machine_home(environment), environment, _has_gpu(environment))
     except ConfigurationError as error:
         return error.what
     return ""

@@ -76,7 +76,7 @@ def run(argv: list[str]) -> int:
         code = app(argv or ["--help"], prog_name="research", standalone_mode=False)
     except click.UsageError as error:
         of = error.ctx.command_path if error.ctx else "research"
-        show_error(_sentence(error.format_message()), f"{of} --help lists the options.", as_json)
+        show_error(_sentence(error.format_message()), f"Type: uv run {of} --help", as_json)
         return 2
     except click.ClickException as error:
         show_error(error.format_message(), "", as_json)

@@ -10,6 +10,7 @@ from dataclasses import asdict
 import click
 
 from research.agents import autonomy
+from research.agents.state import profile_here
 from research.cli.kit import json_option, show, this_lab
 from research.core import git
 from research.core.errors import ResearchError
@@ -47,7 +48,8 @@ def summary(as_json: bool) -> None:
     lab = this_lab()
     with open_memory(lab) as store:
         where = git.head(lab.work)
-        digest, plan = remembered(store, where.branch), reads.plan_of(store, where.branch)
+        digest = remembered(store, where.branch, profile_here(lab.environment))
+        plan = reads.plan_of(store, where.branch)
         switch, others = autonomy.load(store), foreign(store)
         warnings = (*_warnings_of_head(lab, store, where, plan), *digest.warnings)[:WARNINGS_SHOWN]
     phase = phase_shown(digest, plan)

@@ -57,6 +57,8 @@ def next_(seed: int | None, as_json: bool) -> None:
 
 def _text(plan: Plan, is_pending: bool, prompt: str, launch: str) -> str:
     what = "a replicate" if plan.kind == REPLICATE else plan.emitter or "a free choice"
+    if plan.kind == REPLICATE and not plan.parent:  # there is nothing yet that could be repeated
+        what = "the baseline: train.py as it is"
     of = f" of {plan.parent[:7]}" if plan.kind == REPLICATE and plan.parent else ""
     on = f" on {plan.parent[:7]}" if plan.kind != REPLICATE and plan.parent else ""
     about = f" ({plan.category})" if plan.category else ""

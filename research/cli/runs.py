@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from research.cli.kit import FILE, Amount, here, json_option, show, this_lab
+from research.core.commands import replicate_command
 from research.core.contract import RUN_LOG
-from research.core.errors import UsageError
+from research.core.errors import ResearchError, UsageError
 from research.core.records import Decision
 from research.core.settings import SETTINGS
 from research.runs.backends import BACKENDS, DEFAULT_BACKEND, DEFAULT_GPU
@@ -20,6 +21,8 @@ from research.runs.log import read_log, read_summary
 
 if TYPE_CHECKING:
     from research.lab.apply_verdict import Settled
+    from research.lab.lab import Lab
+    from research.lab.launch import LaunchResult
 
 
 @click.command("parse-run")
@@ -31,6 +34,8 @@ def parse_run(path: Path | None, as_json: bool) -> None:
     if target.is_dir():
         target = target / RUN_LOG
     log = read_log(target)
+    if log is None and path is not None:
+        raise ResearchError(f"There is no log at {target}.", "Type: uv run research parse-run LOG_OR_FOLDER_OF_A_RUN")
     if log is None:
         data: dict[str, Any] = {"metrics": None, "tail": [], "failure": None, "words": {}, "problem": "no such file"}
         show("parse-run", data, f"No log at {target}.", as_json)
@@ -106,7 +111,7 @@ def settle(run: str | None, as_json: bool) -> None:
 
 
 @click.command("decide")
-@click.argument("run", help="The run.")
+@click.argument("run", help="The run, or the commit of one run.")
 @click.argument("decision", type=click.Choice(("keep", "discard")), help="What to do with it.")
 @click.option("--why", required=True, help="The reason, kept with the verdict.")
 @json_option
@@ -143,6 +148,20 @@ def replicate(commit: str | None, backend: str, gpu: str, timeout: float, seed: 
         lab.stream = sys.stderr.buffer  # stdout is for the object alone
     request = Request(command=(), backend=backend, gpu=gpu, timeout_s=timeout * 60)
     end = replicate_commit(lab, commit, request, seed)
-    show("replicate", end.as_dict(), "end " + json.dumps(end.as_dict(), ensure_ascii=False), as_json)
+    text = "" if as_json else f"end {json.dumps(end.as_dict(), ensure_ascii=False)}\n{_after_replicate(lab, end)}"
+    show("replicate", end.as_dict(), text, as_json)
     if end.exit:
         raise click.exceptions.Exit(1)
+
+
+def _after_replicate(lab: Lab, end: LaunchResult) -> str:
+    """Returns what came of a replicate or is to be typed next, in one line."""
+    if end.outcome == "refused":
+        return f"Refused: {end.why}"
+    if not end.counted:
+        return f"Not counted ({end.outcome}): {end.why or 'see the log above'}"
+    with lab.open_as_it_is() as store:
+        run, verdict = store.run(end.run), store.verdict(end.run)
+    if run and verdict and verdict.is_open:  # settling would be refused
+        return f"Not decided yet. Now: {replicate_command(run.commit)}"
+    return f"Now: uv run research settle {end.run}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Callable
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 SCALE = 1e4
 """Gains are printed in units of 0.0001 bpb."""
+UNKNOWN = "–"
+"""Printed for a value, or its interval, that the nights do not give."""
 PROGRESS_S = 10.0
 """Seconds between two lines of progress."""
 HEADER = ("difference", "false keeps, %", "claims/true", "keeps", "replicates", "crashes")
@@ -164,7 +167,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         _format(row.shipped_bpb, SCALE, 1),
         _format(row.gain_ratio, 1, 2),
         _format(row.gain_difference, SCALE, 1),
-        _format(row.false_share, 100, 1),
+        _format(_as_share(row.false_share), 100, 1),
         _format(row.claim_ratio, 1, 2),
         f"{row.keeps.mean:.1f}",
         f"{100 * row.replicate_share.mean:.0f} %",
@@ -172,8 +175,19 @@ def _cells(row: Row) -> tuple[str, ...]:
     )
 
 
+def _as_share(e: Estimate) -> Estimate:
+    """Returns a share whose interval ends at none and all; the interval of a ratio knows nothing of these limits."""
+    return replace(e, low=max(0.0, e.low), high=min(1.0, e.high)) if e.n > 1 and not math.isnan(e.mean) else e
+
+
 def _format(e: Estimate, scale: float, digits: int) -> str:
-    return f"{e.mean * scale:.{digits}f} [{e.low * scale:.{digits}f}, {e.high * scale:.{digits}f}]"
+    """Returns a value with its interval, and a dash for what is not known: one night has no interval."""
+    if not math.isfinite(e.mean):
+        return UNKNOWN
+    middle = f"{e.mean * scale:.{digits}f}"
+    if e.n < 2 or not (math.isfinite(e.low) and math.isfinite(e.high)):
+        return f"{middle} [{UNKNOWN}]"
+    return f"{middle} [{e.low * scale:.{digits}f}, {e.high * scale:.{digits}f}]"
 
 
 def _noise(question: Question) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 
 import click
 
+from research.agents.state import profile_here
 from research.cli.kit import here, json_option, show
 from research.core import git
 from research.store.open import read_store
@@ -28,7 +30,7 @@ def noise(as_json: bool) -> None:
     """Shows what a score scatters by: repeats of one seed, seeds, and a change from seed to seed."""
     paths = here()
     with read_store(paths) as store:
-        digest = remembered(store, git.head(paths.root).branch)
+        digest = remembered(store, git.head(paths.root).branch, profile_here(os.environ))
     parts = {name: asdict(getattr(digest.noise, name)) for name in WHAT}
     lines = [
         f"{name:<12}sd {one['sd']:.6f} bpb [{one['low']:.6f}, {one['high']:.6f}], "

@@ -15,6 +15,8 @@ from research.store.db import Store
 from research.store.ledger import has_row
 from research.verdict import lineage
 
+_WHERE_NAMES_ARE = "The names are in results/runs and in the runner's start lines."
+
 
 class CannotSettle(ResearchError):
     """Git is not in a state in which the verdict could be carried out."""
@@ -80,7 +82,7 @@ def _oldest(store: Store, root: Path) -> Run | None:
 
 
 def find_run(store: Store, name: str) -> Run:
-    """Finds the run of that name, or the only one that begins with it.
+    """Finds the run of that name, the only one whose name begins so, or the only counted run of that commit.
 
     Raises:
         ResearchError: if there is none, or several.
@@ -90,8 +92,14 @@ def find_run(store: Store, name: str) -> Run:
     found = [run for run in store.runs() if run.run.startswith(name)] if name else []
     if len(found) == 1:
         return found[0]
-    what = f"{len(found)} runs begin with {name}." if found else f"There is no run {name}."
-    raise ResearchError(what, "The names are in results/runs and in the runner's start lines.")
+    if found:
+        raise ResearchError(f"{len(found)} runs begin with {name}.", _WHERE_NAMES_ARE)
+    found = [run for run in store.runs() if run.counted and run.commit.startswith(name)] if len(name) >= 4 else []
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise ResearchError(f"The commit {name} has {len(found)} runs.", f"Name one: {', '.join(r.run for r in found)}")
+    raise ResearchError(f"There is no run {name}.", _WHERE_NAMES_ARE)
 
 
 def _move(root: Path, store: Store, run: Run, target: str | None) -> tuple[str | None, str]:

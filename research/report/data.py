@@ -218,7 +218,10 @@ class Headline:
 
 @dataclass(frozen=True)
 class PageData:
-    """Everything that a page or a live view says of a branch. Lists are in the order in which they are shown."""
+    """Everything that a page or a live view says of a branch. Lists are in the order in which they are shown.
+
+    is_running tells whether a run is in progress, on whatever branch.
+    """
 
     branch: str
     contract: str
@@ -242,6 +245,7 @@ class PageData:
     bets: tuple[Bet, ...] = ()
     notes: tuple[str, ...] = ()
     diffs: Mapping[str, str] = field(default_factory=dict)
+    is_running: bool = False
 
 
 @dataclass(frozen=True)
@@ -532,7 +536,9 @@ def _conjectures(memory: Memory) -> Iterable[str]:
 def _plan_bet(plan: Plan, night: NightState | None) -> Bet:
     """Return the pending plan in words, with the command that carries it out."""
     if plan.kind == "replicate":
-        title = f"Run {(plan.parent or 'the tip')[:7]} again with another seed"
+        title = (
+            f"Run {plan.parent[:7]} again with another seed" if plan.parent else "Run train.py as it is: the baseline"
+        )
         return Bet(title, plan.reason, replicate_command(plan.parent, night) if plan.parent else one_run(night))
     what = f"something in {plan.category}" if plan.category else "whatever it likes"
     start = f", starting from {plan.parent[:7]}" if plan.parent else ""
@@ -556,7 +562,7 @@ def _bets(material: Material, memory: Memory, candidates: Sequence[Candidate], p
         add(one, "Measure again", why, replicate_command(one.commit, night))
     for one in candidates:
         if memory.best and one.commit == memory.best.commit and one.decision == "keep" and len(one.runs) == 1:
-            why = "It is the best so far, measured once: another seed confirms it or takes it back."
+            why = "It was measured once; another seed tells how much of its score was luck."
             add(one, "Measure again", why, replicate_command(one.commit, night))
     for one in _likeliest(c for c in candidates if c.is_near_miss):
         if one.p_better is None or one.p_better >= SETTINGS.bet_p:

@@ -16,6 +16,7 @@ from research.report.data import Material, PageData, page_data
 from research.report.diffs import differences
 from research.store import reads
 from research.store.db import Store
+from research.store.folders import is_alive
 from research.store.reads import foreign
 
 
@@ -55,7 +56,8 @@ def read_data(store: Store, paths: LabPaths, made_utc: str, wanted: str | None =
     """Read what the page says, from the memory as it is."""
     judged = store.judged()
     data = data_of_branch(store, judged, choose_branch(judged, branch_here(paths), wanted), made_utc)
-    return replace(data, diffs=differences(paths.root, data))
+    is_running = any(is_alive(paths.runs / run.folder) for run in store.open_runs())
+    return replace(data, diffs=differences(paths.root, data), is_running=is_running)
 
 
 def data_of_branch(store: Store, judged: Sequence[Judged], branch: str, made_utc: str) -> PageData:

@@ -231,7 +231,8 @@ def prompt(plan: Plan, memory: Memory, read_source: ReadSource) -> str:
     if plan.kind == REPLICATE:
         seed = f" --seed {plan.run_seed}" if plan.run_seed is not None else ""
         what = f"uv run research replicate {plan.parent[:12]}" if plan.parent else "uv run research replicate"
-        return f"Replicate: {plan.reason}\nEdit nothing. Run: {what}{seed} > run.log 2>&1"
+        head = "Replicate" if plan.parent else "Baseline"
+        return f"{head}: {plan.reason}\nEdit nothing. Run: {what}{seed} > run.log 2>&1"
     about = [plan.details[key] for key in ("first", "second", "anomaly") if key in plan.details]
     more = [line for commit in about for line in _diff(memory, commit, read_source)]
     emitter = EMITTERS.get(plan.emitter, FREE) if plan.emitter else FREE

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from research.core.errors import ResearchError
+from research.core.records import LedgerStatus
 from research.store import ledger
 from research.store.db import Store
 from research.store.exports import SCHEMA, import_lines
@@ -72,7 +74,14 @@ def import_path(store: Store, path: Path, at_utc: str) -> Imported:
         raise NothingToImport(f"{path} holds zero bytes, so it is no UTF-8 text.", "Save it as UTF-8 and try again.")
     if b"\t" not in content:
         raise NothingToImport(f"{path} has no tab-separated lines.", "Give a results.tsv or a discovery folder.")
-    return _import_ledger(store, content, ledger.split(content), at_utc)
+    lines = ledger.split(content)
+    if lines and _is_other_header(lines[0]):
+        columns = ledger.HEADER.decode().split("\t")
+        raise NothingToImport(
+            f"{path.name} is no ledger: its header has none of the columns {', '.join(columns)}.",
+            "Give a results.tsv, an export (uv run research export) or a discovery folder.",
+        )
+    return _import_ledger(store, content, lines, at_utc)
 
 
 def _import_ledger(store: Store, content: bytes, lines: Sequence[bytes], at_utc: str) -> Imported:
@@ -92,6 +101,14 @@ def _import_ledger(store: Store, content: bytes, lines: Sequence[bytes], at_utc:
             doubtful.append(Skipped(where, why))
     new = import_ledger_lines(store, rows, at_utc)
     return Imported(tuple(new), len(rows) - len(new), tuple(skipped), tuple(doubtful))
+
+
+def _is_other_header(line: bytes) -> bool:
+    """Checks whether a first line names columns, none of which a ledger has: no row, no number, no status."""
+    words = line.decode("utf-8", "replace").lstrip("\ufeff").lower().split("\t")
+    known = {*ledger.HEADER.decode().split("\t"), *get_args(LedgerStatus)}
+    numbers = any(word.strip()[:1].isdigit() for word in words)
+    return len(words) > 1 and not numbers and bool(_unreadable(line)) and not known & {word.strip() for word in words}
 
 
 def _unreadable(line: bytes) -> str:

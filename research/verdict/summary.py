@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from statistics import NormalDist
 from typing import Any
 
+from research.core.contract import PROFILES
 from research.core.errors import ResearchError
 from research.core.records import Estimate, Plan
 from research.core.settings import SETTINGS
@@ -152,15 +153,21 @@ def _standing(known: Configuration | None) -> Standing | None:
     return Standing(known.commit, known.subject, known.emitter, known.estimate)
 
 
-def remembered(store: Store, branch: str) -> Digest:
-    """Return the digest of a branch: the stored one if the rows are still those, else one made from them and stored."""
+def remembered(store: Store, branch: str, profile: str = PROFILES[0]) -> Digest:
+    """Return the digest of a branch: the stored one if the rows are still those, else one made from them and stored.
+
+    Args:
+        store: The memory.
+        branch: The branch.
+        profile: The profile that a run would have here: what is assumed of the noise where there is none yet.
+    """
     key = _key(store)
     kept = _read(store.fact(_FACT + branch), key)
     if kept is not None:
         return kept
     history = reads.history(store)
     if not history:
-        return _empty(branch)
+        return _empty(branch, profile)
     from research.verdict.memory import baseline_of, change_of_best, recall
 
     memory = recall(history, branch)
@@ -171,14 +178,20 @@ def remembered(store: Store, branch: str) -> Digest:
     return digest
 
 
-def _empty(branch: str) -> Digest:
+def _empty(branch: str, profile: str) -> Digest:
     """Return the digest of a lab without a run: nothing but what is assumed of the noise."""
     s = SETTINGS
-    pairs = (
+    official = (
         (s.repeat_sd_bpb, s.repeat_log_sd),
         (s.seed_sd_bpb, s.seed_log_sd),
         (s.interaction_sd_bpb, s.interaction_log_sd),
     )
+    pocket = (
+        (s.pocket_repeat_sd_bpb, s.pocket_log_sd),
+        (s.pocket_seed_sd_bpb, s.pocket_log_sd),
+        (s.pocket_interaction_sd_bpb, s.pocket_log_sd),
+    )
+    pairs = official if profile == PROFILES[0] else pocket
     reach = NormalDist().inv_cdf(0.5 + 0.5 * s.interval_share)
     scatter = [Scatter(sd, sd * math.exp(-reach * log_sd), sd * math.exp(reach * log_sd), 0) for sd, log_sd in pairs]
     return Digest(branch, None, None, None, None, Noise(*scatter), (), (), (), (), NO_INPUTS, 0, 0, 0)
@@ -253,7 +266,8 @@ def rows(digest: Digest, plan: Plan | None, warnings: Sequence[str]) -> Iterator
     yield "Runs", f"{d.runs} recorded, {d.scored} scored; {changes} kept; {tried} tried since {since}"
     noise = d.noise
     parts = (f"{noise.repeat.sd:.5f} of repeats", f"{noise.seed.sd:.5f} of seeds")
-    yield "Noise", f"sd {', '.join(parts)}, {noise.interaction.sd:.5f} of change x seed"
+    assumed = "" if noise.repeat.n or noise.seed.n or noise.interaction.n else " (assumed)"
+    yield "Noise", f"sd {', '.join(parts)}, {noise.interaction.sd:.5f} of change x seed{assumed}"
     yield PHASE, phase
     yield PLAN, plan_shown(plan) or NO_PLAN
     yield from section("Conjectures", [_of_conjecture(one) for one in d.conjectures])

@@ -24,7 +24,7 @@ NO_BASELINE, NO_BEST, NO_PLAN = "no baseline yet", "no best yet", "none pending"
 def plan_line(emitter: str | None, category: str | None, parent: str | None, kind: str, reason: str) -> str:
     """A plan in one line."""
     if kind == "replicate":
-        return f"replicate {parent[:7] if parent else 'the tip'}: {reason}"
+        return f"{f'replicate {parent[:7]}' if parent else 'the baseline'}: {reason}"
     who = emitter or "the agent is free"
     what = f" on {category}" if category else ""
     start = f" from {parent[:7]}" if parent else ""

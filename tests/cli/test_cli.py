@@ -73,10 +73,16 @@ def test_no_verb_shows_them_all(capsys: pytest.CaptureFixture[str]):
 def test_a_wrong_value_names_the_help_of_its_verb(capsys: pytest.CaptureFixture[str]):
     assert run(["decide", "x", "maybe", "--why", "y"]) == 2
     seen = capsys.readouterr().err
-    assert "research decide --help" in seen
+    assert "Type: uv run research decide --help" in seen
     assert "Value error" not in seen
     assert run(["decide", "x", "keep", "--why", " "]) == 2
     assert "reason" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["nonsense"], ["--nonsense"]])
+def test_an_unknown_verb_names_the_help_of_all(arguments: list[str], capsys: pytest.CaptureFixture[str]):
+    assert run(arguments) == 2
+    assert capsys.readouterr().err.endswith("Type: uv run research --help\n")
 
 
 def test_errors_are_one_object_or_one_line(tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture[str]):
@@ -110,6 +116,12 @@ def test_parse_run_without_a_log(kit: Kit):
     assert (value["metrics"], value["tail"], value["failure"]) == (None, [], None)
     assert kit.folders() == []
     assert not (kit.root / "results").exists()
+
+
+def test_parse_run_of_a_path_without_a_log_is_an_error(kit: Kit):
+    result = kit.research("parse-run", "/nope")
+    assert (result.code, result.out) == (1, "")
+    assert "There is no log at /nope. Type: uv run research parse-run" in result.err
 
 
 def test_every_json_object_begins_with_its_schema(kit: Kit):

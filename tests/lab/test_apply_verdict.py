@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import pytest
@@ -139,6 +140,32 @@ def test_a_person_overrules(kit: Kit):
     assert (done["tip"], kit.head()) == (base, base)
     assert [row[3] for row in kit.ledger()] == ["keep", "discard"]
     assert kit.research("decide", run, "maybe", "--why", "x").code == 2
+
+
+def test_a_commit_names_its_only_run(kit: Kit):
+    kit.measure()
+    worse, run = measured(kit, "worse", 1.1)
+    done = kit.json("decide", worse[:7], "keep", "--why", "it is simpler")
+    assert (done["run"], done["tip"]) == (run, worse)
+    other = str(kit.json("replicate")["run"])
+    result = kit.research("decide", worse[:7], "discard", "--why", "after all")
+    failed(result, f"The commit {worse[:7]} has 2 runs.")
+    assert f"Name one: {run}, {other}" in result.err
+    failed(kit.research("decide", "abc", "keep", "--why", "x"), "There is no run abc.")
+
+
+def test_a_replicate_says_what_to_type_next(kit: Kit):
+    kit.measure()
+    done = kit.research("replicate")
+    end, now = done.out.strip().split("\n")[-2:]
+    run = json.loads(end.removeprefix("end "))["run"]
+    assert now == f"Now: uv run research settle {run}"
+    assert kit.research(*now.split()[4:]).code == 0
+    (kit.root / "prepare.py").write_text("changed = 1\n")
+    kit.git("commit", "-qam", "exp: what scores, too [emitter=local_tuner]")
+    done = kit.research("replicate")
+    assert done.code == 1
+    assert done.out.strip().split("\n")[-1].startswith("Refused: ")
 
 
 def test_what_has_no_score_can_not_be_kept(kit: Kit):

@@ -17,6 +17,14 @@ def stored(kit: Kit) -> Store:
     return Store(kit.root / "results" / "discovery" / "memory.db")
 
 
+def test_before_any_run_the_baseline_comes_next(kit: Kit):
+    text = kit.research("next").out
+    assert text.startswith("the baseline: train.py as it is, would be planned now\n")
+    assert "\nBaseline: Nothing was measured here yet" in text
+    assert "replicate of" not in text
+    assert kit.json("next")["plan"]["kind"] == "replicate"  # type: ignore[index]
+
+
 def planned(kit: Kit, **changes: object) -> Plan:
     """The pending plan, put on record anew with changes."""
     kit.json("next")

@@ -15,12 +15,14 @@ import pytest
 from support.labkit import Kit, kit
 
 from research.agents.night.state import Limits, NightState
+from research.core.files import FileLock
 from research.core.records import Outcome, Run
 from research.report.data import PageData
 from research.report.diffs import bounded
 from research.report.page import render
 from research.report.usage import cost_of, utilisation, wall_seconds
 from research.report.write import NoRuns, choose_branch, page_path, read_data, write_page
+from research.store.folders import ALIVE
 from research.store.imports import import_path
 from research.store.open import open_store, read_store
 from tests.support.fabricate import make_lab, make_places
@@ -192,6 +194,30 @@ def test_a_lab_without_runs_says_what_to_do(tmp_path: Path):
     text = shape_of(render(data_of(tmp_path / "lab", 0))).text
     assert "No runs yet" in text
     assert "uv run research night --max-runs 5" in text
+
+
+def test_during_the_first_run_the_page_says_how_to_watch_it(tmp_path: Path):
+    paths = make_lab(tmp_path / "lab", 0)
+    (paths.runs / "flying").mkdir(parents=True)
+    with read_store(paths) as store:
+        store.start_run(Run("flying", "flying", "runner", "main", "a" * 40, NOW))
+
+        def text() -> str:
+            return shape_of(render(read_data(store, paths, NOW))).text
+
+        lock = FileLock(paths.runs / "flying" / ALIVE)
+        assert lock.acquire()
+        during = text()
+        lock.release()
+        assert "The first run is not over yet" in during
+        assert "uv run research watch" in during
+        assert "Begin" not in during
+        assert "uv run research night --max-runs 5" in text()  # once its runner is gone
+
+
+def test_a_baseline_that_was_measured_once_is_advised_another_seed(tmp_path: Path):
+    (bet,) = data_of(tmp_path / "lab", 1).bets
+    assert bet.why == "It was measured once; another seed tells how much of its score was luck."
 
 
 def test_what_was_taken_in_is_told(tmp_path: Path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -24,7 +25,16 @@ def test_rows_for_scripts_and_a_chart(capsys, tmp_path):
 
 def test_a_table_for_people(capsys):
     assert run(SMALL) == 0
-    assert capsys.readouterr().out.startswith("policy")
+    text = capsys.readouterr().out
+    assert text.startswith("policy")
+    assert not {"nan", "inf"} & set(re.findall(r"[a-z]+", text))
+    assert "[–]" in text
+
+
+def test_a_share_stays_within_none_and_all(capsys):
+    assert run([*SMALL[:4], "12", *SMALL[5:]]) == 0
+    cells = re.findall(r"\[(-?[0-9.]+), (-?[0-9.]+)\]", capsys.readouterr().out.splitlines()[1])
+    assert 0 <= float(cells[3][0]) <= float(cells[3][1]) <= 100
 
 
 def test_the_policy_to_compare_with_is_played_too(capsys):

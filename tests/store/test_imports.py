@@ -67,7 +67,13 @@ def test_what_was_taken_in_is_told_in_a_line(tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("name", "content", "word"),
-    [("state.json", b"{}", "folder"), ("u.tsv", "commit\tval".encode("utf-16"), "UTF-8"), ("c.tsv", b"a,b\n", "tab")],
+    [
+        ("state.json", b"{}", "folder"),
+        ("u.tsv", "commit\tval".encode("utf-16"), "UTF-8"),
+        ("c.tsv", b"a,b\n", "tab"),
+        ("g.tsv", b"epoch\tloss\n1\t0.5\n", "g.tsv is no ledger"),
+        ("h.tsv", b"\xef\xbb\xbfname\tvalue\n1234567\t0.5\n", "h.tsv is no ledger"),
+    ],
 )
 def test_what_is_no_ledger_is_refused_by_name(tmp_path: Path, name: str, content: bytes, word: str):
     with Store(None) as store, pytest.raises(NothingToImport) as caught:

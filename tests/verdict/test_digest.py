@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from research.core.records import Judged
+from research.core.settings import SETTINGS
 from research.store import reads
 from research.store.db import Store
 from research.verdict.evidence import Keys, scores_of
@@ -97,7 +98,8 @@ def test_a_digest_moves_on_with_the_rows():
 def test_a_lab_without_a_run_says_what_the_posterior_of_no_runs_says():
     """Its digest is made without the posterior, which takes long to load."""
     with Store(None) as store:
-        empty = remembered(store, BRANCH)
+        empty, pocket = remembered(store, BRANCH), remembered(store, BRANCH, "pocket")
+    assert pocket.noise.repeat.sd == SETTINGS.pocket_repeat_sd_bpb
     whole = digested([])
     assert replace(empty, noise=whole.noise) == whole
     for part in ("repeat", "seed", "interaction"):

@@ -192,6 +192,11 @@ def test_the_noise(kit: Kit):
     assert none["contract"] is None
     assert [none[name]["n"] for name in parts] == [0, 0, 0]  # type: ignore[index]
     assert kit.research("noise").out.count("assumed, n=0") == 3
+    assert [none[name]["sd"] for name in parts] == [0.01, 0.015, 0.008]  # type: ignore[index]
+    assert "sd 0.01000 of repeats, 0.01500 of seeds, 0.00800 of change x seed (assumed)" in kit.research("summary").out
+    kit.environment["AUTORESEARCH_PROFILE"] = "official"
+    assert "sd 0.00030 of repeats" in kit.research("summary").out
+    kit.environment["AUTORESEARCH_PROFILE"] = "pocket"
     assert not (kit.root / "results").exists()
     kit.run()
     kit.run("--again")
