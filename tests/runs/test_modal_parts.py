@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from research.core.errors import ConfigurationError
 from research.runs.modal import client, reap, settings, shipment, stream
-from research.runs.modal.backend import device_matches
+from research.runs.modal.backend import ModalBackend, device_matches
 from research.runs.modal.stream import LogReader, Parser, score_of
 
 MARK = "::autoresearch:00112233445566778899aabbccddeeff:"
@@ -180,6 +180,9 @@ def test_prices() -> None:
     assert two is not None
     assert two - one == pytest.approx(3.95)
     assert settings.usd_per_hour("FUTURE-1", {}) is None
+    assert ModalBackend({}).knows_price("H100!:2")
+    assert not ModalBackend({}).knows_price("FUTURE-1")
+    assert ModalBackend({settings.ENV_USD_PER_HOUR: "5.9"}).knows_price("FUTURE-1")
     assert settings.cost_usd(1800, "FUTURE-1", {settings.ENV_USD_PER_HOUR: "4"}) == 2.0
 
 
