@@ -236,10 +236,7 @@ def test_killed_at_random_moments_nothing_is_lost_repeated_or_orphaned(kit: Nigh
 
 def _is_over(kit: NightKit) -> bool:
     """Whether the night on record has ended; one that was killed before it was recorded has not."""
-    try:
-        return bool(json.loads(_night_fact(kit))["finished_utc"])
-    except (TypeError, ValueError):
-        return False
+    return bool(json.loads(_night_fact(kit)).get("finished_utc"))
 
 
 def _night_fact(kit: NightKit) -> str:
