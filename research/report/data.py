@@ -536,10 +536,11 @@ def _conjectures(memory: Memory) -> Iterable[str]:
 def _plan_bet(plan: Plan, night: NightState | None) -> Bet:
     """Return the pending plan in words, with the command that carries it out."""
     if plan.kind == "replicate":
-        title = (
-            f"Run {plan.parent[:7]} again with another seed" if plan.parent else "Run train.py as it is: the baseline"
-        )
-        return Bet(title, plan.reason, replicate_command(plan.parent, night) if plan.parent else one_run(night))
+        if plan.parent is None:
+            return Bet("Run train.py as it is: the baseline", plan.reason, one_run(night))
+        seed = plan.run_seed
+        title = f"Run {plan.parent[:7]} again with {'another seed' if seed is None else f'seed {seed}'}"
+        return Bet(title, plan.reason, replicate_command(plan.parent, night, seed))
     what = f"something in {plan.category}" if plan.category else "whatever it likes"
     start = f", starting from {plan.parent[:7]}" if plan.parent else ""
     title = f"{plan.emitter or 'The agent, left free,'} tries {what}{start}"

@@ -36,9 +36,10 @@ def one_run(night: NightState | None) -> str:
     return " ".join(["uv run research night --max-runs 1", *_how(night)])
 
 
-def replicate_command(commit: str, night: NightState | None) -> str:
-    """Returns the line that measures a commit with another seed where the night's runs were made."""
-    return commands.replicate_command(commit, " ".join(_where(night)) if night else "")
+def replicate_command(commit: str, night: NightState | None, seed: int | None = None) -> str:
+    """Returns the line that measures a commit with that seed, else another one, where the night's runs were made."""
+    options = [*([] if seed is None else [f"--seed {seed}"]), *(_where(night) if night else [])]
+    return commands.replicate_command(commit, " ".join(options))
 
 
 def _how(night: NightState | None) -> list[str]:
