@@ -39,13 +39,17 @@ def resumed(before: NightState, wanted: Limits) -> NightState:
 
 
 def stop(kit: NightKit, number: signal.Signals, *words: str, rows: int = 2) -> None:
-    """Starts a night and ends it by a signal once so many runs are in the ledger."""
+    """Starts a night and ends it by a signal once so many runs are in the ledger.
+
+    What begins after it begins in another second: a night counts its runs by the second in which it began.
+    """
     night = kit.start(*NIGHT, *words)
     ledger = kit.root / "results.tsv"
     wait_for(lambda: ledger.exists() and ledger.read_text().count("\n") > rows, 60)
     os.kill(night.pid, number)
     night.wait(30)
     wait_for(lambda: not alive(str(kit.root / "results")), 20)
+    time.sleep(1.1)
 
 
 def stored(kit: NightKit, **changes: object) -> NightState:
@@ -170,7 +174,6 @@ def test_policy_and_seed_apply_to_the_whole_of_a_night(tmp_path: Path):
     kit = make_night_kit(tmp_path)
     stop(kit, signal.SIGINT, "--max-runs", "12")
     before = stored(kit)
-    time.sleep(1.1)  # a night counts its runs by the second in which it began
     assert f"(a new night: {before.night}" in said(kit, "--max-runs", "1", "--policy", "greedy", "--seed", "9")
     ended = stored(kit, finished_utc=None)
     assert (ended.policy, ended.seed) == ("greedy", 9)
