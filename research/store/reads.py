@@ -24,18 +24,6 @@ _VERDICT = "seq, run, decision, rule, why, created_utc, baseline, incumbent, p_b
 """Columns of a verdict without estimate, difference, terms, text and settling."""
 
 
-@dataclass(frozen=True)
-class Scored:
-    """One sound score and its run."""
-
-    run: str
-    branch: str
-    contract: str | None
-    commit: str
-    fingerprint: str
-    val_bpb: float
-
-
 def history(store: Store, branch: str | None = None) -> list[Judged]:
     """Reads what Store.judged() does, in the parts that memory, planner and judge need."""
     return store.judged(branch, _RUN, _VERDICT)
@@ -48,15 +36,6 @@ def state_key(store: Store) -> str:
         " (SELECT MAX(seq) FROM verdicts)"
     )[0]
     return "/".join(str(value or 0) for value in row)
-
-
-def scores(store: Store) -> list[Scored]:
-    """Reads every sound score of this lab, in order of start: what the noise is fitted to."""
-    rows = store.tuples(
-        "SELECT run, branch, contract, \"commit\", fingerprint, val_bpb FROM runs WHERE outcome = 'scored'"
-        " AND counted = 1 AND val_bpb IS NOT NULL AND suspect = '[]' AND origin <> 'import' ORDER BY seq"
-    )
-    return [Scored(*row) for row in rows]
 
 
 def something_waits(store: Store) -> bool:

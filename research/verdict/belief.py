@@ -23,15 +23,15 @@ from research.core.records import Estimate
 from research.core.settings import SETTINGS
 from research.verdict import effects
 from research.verdict.mixture import Array, Mixture
+from research.verdict.noise import OFFICIAL, NoisePrior
 from research.verdict.propagation import Factors, fit, tree_of
 from research.verdict.variances import (
-    OFFICIAL,
     Cells,
     Condition,
-    NoisePrior,
     Variances,
     cells_of,
     estimate,
+    paired_sd,
 )
 
 
@@ -90,7 +90,8 @@ class Belief:
         self._cells = cells_of([(self._number[one.config], one.condition, one.val_bpb) for one in scores])
         self.variances = _variances(self._cells, prior, previous)
         self._centre = float(self._cells.mean.mean()) if self.runs else 0.0
-        doublings = effects.usual_doublings(self.variances.paired_sd, OFFICIAL.paired_sd)
+        usual = paired_sd(OFFICIAL.repeat.median, OFFICIAL.interaction.median)
+        doublings = effects.usual_doublings(self.variances.paired_sd, usual)
         self._prior_weights = effects.prior_weights(doublings)
         first = self._tree.children.start
         latest = [at - first for config in self._scores if (at := self._number[config]) >= first]
@@ -248,12 +249,6 @@ class Belief:
     def effect_size(self) -> float:
         """Return the typical size of an effect in bpb."""
         return effects.typical_size((self.variances.weights[:, None] * self._fit.weights).sum(0))
-
-    @property
-    def better_share(self) -> float:
-        """Return the share of changes that help, as far as the runs tell."""
-        weights = (self.variances.weights[:, None] * self._fit.weights).sum(0)
-        return float(weights[effects.CENTRES < 0.0].sum())
 
     @cached_property
     def _means(self) -> Array:

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from research.core.contract import PROFILES
-from research.core.records import Judged, Run
+from research.core.records import Run
 from research.core.settings import SETTINGS
 from research.verdict.belief import Belief, Score
 from research.verdict.lineage import is_evidence
-from research.verdict.variances import OFFICIAL, POCKET, Condition, NoisePrior
+from research.verdict.noise import OFFICIAL, POCKET, NoisePrior
+from research.verdict.variances import Condition
 
 INITIAL_VALUES = "initial_values"
 """Name of the run's fact that holds the hashes of its initial values, by tensor, as JSON."""
@@ -66,12 +67,6 @@ def scores_of(runs: Sequence[Run], keys: Keys) -> list[Score]:
 def belief_of(runs: Sequence[Run], keys: Keys, previous: Belief | None = None) -> Belief:
     """Return the posterior of one contract's runs."""
     return Belief.from_history(scores_of(runs, keys), prior_of(runs), previous)
-
-
-def belief_of_history(history: Iterable[Judged], contract: str | None) -> Belief:
-    """Return the posterior of a contract, from the runs of all branches."""
-    runs = [item.run for item in history if item.run.contract == contract]
-    return belief_of(runs, Keys(runs))
 
 
 def prior_of(runs: Sequence[Run]) -> NoisePrior:

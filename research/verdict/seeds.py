@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Hashable
 
 from research.core.contract import DEFAULT_SEED
+from research.runs.repeat import next_seed
 from research.verdict.belief import Belief
 
 
@@ -49,7 +50,4 @@ def replicate_seed(belief: Belief, config: Hashable, incumbent: Hashable | None,
         for seed in belief.seeds(incumbent):
             if seed not in has:
                 return seed
-    seed = DEFAULT_SEED
-    while seed in has:
-        seed += 1
-    return seed
+    return next_seed(has, DEFAULT_SEED)

@@ -9,10 +9,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from statistics import NormalDist
 from typing import Any
 
 from research.core.contract import PROFILES
@@ -23,6 +21,7 @@ from research.core.text import clean
 from research.store import reads
 from research.store.db import Store
 from research.verdict.models import HABIT, Configuration, Conjecture, FailurePattern, Memory
+from research.verdict.noise import Noise, Spread, prior_for
 from research.verdict.phase import NO_INPUTS, PhaseInputs, phase_of
 from research.verdict.summary_rows import (
     BEST,
@@ -68,25 +67,6 @@ class Niche:
 
 
 @dataclass(frozen=True)
-class Scatter:
-    """A standard deviation in bpb with its 95 % interval and the degrees of freedom that the runs give it."""
-
-    sd: float
-    low: float
-    high: float
-    n: int
-
-
-@dataclass(frozen=True)
-class Noise:
-    """What a score scatters by: repeats of one seed, seeds, and a change from seed to seed."""
-
-    repeat: Scatter
-    seed: Scatter
-    interaction: Scatter
-
-
-@dataclass(frozen=True)
 class Digest:
     """What summary and archive show of a branch; fields as in Memory, and the best's val_bpb minus the baseline's."""
 
@@ -110,8 +90,7 @@ class Digest:
 def noise_of(memory: Memory) -> Noise:
     """Return what a score scatters by, as the posterior has it."""
     known = memory.belief.variances
-    each = [Scatter(one.sd, one.low, one.high, one.n) for one in (known.of_repeat, known.of_seed, known.of_interaction)]
-    return Noise(*each)
+    return Noise(known.of_repeat, known.of_seed, known.of_interaction)
 
 
 def digest_of(memory: Memory, baseline: Configuration | None, change: Estimate | None) -> Digest:
@@ -180,21 +159,7 @@ def remembered(store: Store, branch: str, profile: str = PROFILES[0]) -> Digest:
 
 def _empty(branch: str, profile: str) -> Digest:
     """Return the digest of a lab without a run: nothing but what is assumed of the noise."""
-    s = SETTINGS
-    official = (
-        (s.repeat_sd_bpb, s.repeat_log_sd),
-        (s.seed_sd_bpb, s.seed_log_sd),
-        (s.interaction_sd_bpb, s.interaction_log_sd),
-    )
-    pocket = (
-        (s.pocket_repeat_sd_bpb, s.pocket_log_sd),
-        (s.pocket_seed_sd_bpb, s.pocket_log_sd),
-        (s.pocket_interaction_sd_bpb, s.pocket_log_sd),
-    )
-    pairs = official if profile == PROFILES[0] else pocket
-    reach = NormalDist().inv_cdf(0.5 + 0.5 * s.interval_share)
-    scatter = [Scatter(sd, sd * math.exp(-reach * log_sd), sd * math.exp(reach * log_sd), 0) for sd, log_sd in pairs]
-    return Digest(branch, None, None, None, None, Noise(*scatter), (), (), (), (), NO_INPUTS, 0, 0, 0)
+    return Digest(branch, None, None, None, None, prior_for(profile).noise, (), (), (), (), NO_INPUTS, 0, 0, 0)
 
 
 def _key(store: Store) -> str:
@@ -222,7 +187,7 @@ def _from_plain(plain: Mapping[str, Any]) -> Digest:
     values["no_fly"] = tuple(FailurePattern(**one) for one in values["no_fly"])
     values["warnings"] = tuple(values["warnings"])
     values["inputs"] = PhaseInputs(**values["inputs"])
-    values["noise"] = Noise(**{name: Scatter(**one) for name, one in values["noise"].items()})
+    values["noise"] = Noise(**{name: Spread(**one) for name, one in values["noise"].items()})
     values["change"] = Estimate(**values["change"]) if values["change"] else None
     return Digest(**values)
 

@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from research.core.settings import SETTINGS
 from research.verdict.mixture import Array
+from research.verdict.noise import NoisePrior, SdPrior, Spread
 
 Ints = npt.NDArray[np.intp]
 
@@ -39,52 +40,6 @@ class Condition(NamedTuple):
     seed: int
     machine: str = ""
     initial: str = ""
-
-
-@dataclass(frozen=True)
-class SdPrior:
-    """A log-normal prior of a standard deviation: its median in bpb, and the sd of its natural logarithm."""
-
-    median: float
-    log_sd: float
-
-
-@dataclass(frozen=True)
-class NoisePrior:
-    """What is assumed of the three standard deviations before any run."""
-
-    repeat: SdPrior
-    seed: SdPrior
-    interaction: SdPrior
-
-    @property
-    def paired_sd(self) -> float:
-        """Return the standard deviation of one run of a known seed at the medians, in bpb."""
-        return _paired_sd(self.repeat.median, self.interaction.median)
-
-
-OFFICIAL = NoisePrior(
-    SdPrior(SETTINGS.repeat_sd_bpb, SETTINGS.repeat_log_sd),
-    SdPrior(SETTINGS.seed_sd_bpb, SETTINGS.seed_log_sd),
-    SdPrior(SETTINGS.interaction_sd_bpb, SETTINGS.interaction_log_sd),
-)
-"""The prior of the official profile."""
-POCKET = NoisePrior(
-    SdPrior(SETTINGS.pocket_repeat_sd_bpb, SETTINGS.pocket_log_sd),
-    SdPrior(SETTINGS.pocket_seed_sd_bpb, SETTINGS.pocket_log_sd),
-    SdPrior(SETTINGS.pocket_interaction_sd_bpb, SETTINGS.pocket_log_sd),
-)
-"""The prior of the pocket profile."""
-
-
-@dataclass(frozen=True)
-class Spread:
-    """A standard deviation in bpb with its 95 % interval; n is the degrees of freedom that the runs give it."""
-
-    sd: float
-    low: float
-    high: float
-    n: int
 
 
 @dataclass(frozen=True)
@@ -114,7 +69,7 @@ class Variances:
     @property
     def paired_sd(self) -> float:
         """Return the standard deviation of one run whose seed's effect is known, in bpb."""
-        return _paired_sd(self.of_repeat.sd, self.of_interaction.sd)
+        return paired_sd(self.of_repeat.sd, self.of_interaction.sd)
 
 
 @dataclass(frozen=True)
@@ -148,7 +103,8 @@ def cell_variance(repeat: Array, interaction: Array, n: Array) -> Array:
     return found
 
 
-def _paired_sd(repeat: float, interaction: float) -> float:
+def paired_sd(repeat: float, interaction: float) -> float:
+    """Return the standard deviation of one run whose seed's effect is known, in bpb."""
     return math.sqrt(float(cell_variance(np.array(repeat), np.array(interaction), np.ones(()))))
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from research.search.observation import Observation
 from research.verdict.belief import Belief, Score
-from research.verdict.variances import POCKET, Condition
+from research.verdict.noise import POCKET
+from research.verdict.variances import Condition
 
 LEDGER = Path(__file__).resolve().parents[2] / "docs" / "history" / "pocket-night-2.tsv"
 BASELINE, TIP = "31ced54", "c0b44a1"

@@ -52,7 +52,6 @@ def test_narrow_reads_say_what_whole_reads_say():
     with filled(None, 120) as store:
         narrow, whole = recall(reads.history(store), BRANCH), recall(store.judged(), BRANCH)
         assert reads.history(store, "elsewhere") == []
-        assert len(reads.scores(store)) == whole.scored
     # The baseline is a run, narrowly read, and two posteriors are never the same object.
     same = {"baseline": None, "belief": whole.belief}
     assert replace(narrow, **same) == replace(whole, **same)

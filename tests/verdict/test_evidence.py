@@ -11,12 +11,12 @@ from research.core.records import Run
 from research.verdict.evidence import (
     INITIAL_VALUES,
     Keys,
-    belief_of_history,
     is_evidence,
     prior_of,
     scores_of,
 )
-from research.verdict.variances import OFFICIAL, POCKET
+from research.verdict.memory import recall
+from research.verdict.noise import OFFICIAL, POCKET
 from tests.support import histories
 from tests.support.histories import name, run
 
@@ -103,5 +103,5 @@ def test_branches_share_scores_and_contracts_do_not():
     here = histories.judged(run(0), 1)
     elsewhere = histories.judged(replace(run(1, name(0), 0.98), branch="autoresearch/other"), 2)
     foreign = histories.judged(replace(run(2, name(0), 0.98), contract="pocket-0"), 3)
-    known = belief_of_history([here, elsewhere, foreign], histories.CONTRACT)
+    known = recall([here, elsewhere, foreign], histories.BRANCH, histories.CONTRACT).belief
     assert known.configs == (name(0), name(1))

@@ -15,7 +15,7 @@ POSTERIOR = {"belief", "propagation", "variances", "effects", "mixture"}
 """The modules of research.verdict that compute."""
 STATISTICS = {
     "verdict/mixture.py": "the quantile of a normal distribution",
-    "verdict/summary.py": "what is assumed of the noise, for a lab without a run",
+    "verdict/noise.py": "the assumed intervals of the standard deviations, from their priors",
     "search/policies/baselines.py": "means of scores, as the plain policies take them",
     "verdict/trends.py": "the interval of the mean of what kinds of change did, from gains of the posterior",
     "simulator/noise.py": "the scatter of simulated scores",

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from research.core.settings import SETTINGS
-from research.verdict.variances import OFFICIAL, POCKET, Condition, Variances, cell_variance, cells_of, estimate
+from research.verdict.noise import OFFICIAL, POCKET
+from research.verdict.variances import Condition, Variances, cell_variance, cells_of, estimate
 from tests.support.synthetic import Lab
 
 PARTS = ("of_repeat", "of_seed", "of_interaction")

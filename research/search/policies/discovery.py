@@ -22,10 +22,11 @@ from research.search.bandit import EMITTER, FREE, Bandit, Choice, Key
 from research.search.observation import Result, configuration
 from research.search.policies.base import CATEGORIES, EMITTERS, REPLICATE, Answer, KeptChain, Order
 from research.verdict.belief import Belief, Score
+from research.verdict.noise import OFFICIAL
 from research.verdict.phase import PhaseInputs, phase_of
 from research.verdict.rule import Judgement, weigh
 from research.verdict.seeds import experiment_seed, next_replicate
-from research.verdict.variances import OFFICIAL, Condition
+from research.verdict.variances import Condition
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,79 @@
+"""Defines what a score scatters by: three standard deviations, as they are shown and as they are assumed beforehand.
+
+Nothing here loads numpy, so that a summary can be shown without it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from statistics import NormalDist
+
+from research.core.contract import PROFILES
+from research.core.settings import SETTINGS
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A standard deviation in bpb with its 95 % interval; n is the degrees of freedom that the runs give it."""
+
+    sd: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Noise:
+    """What a score scatters by: repeats of one seed, seeds, and a change from seed to seed."""
+
+    repeat: Spread
+    seed: Spread
+    interaction: Spread
+
+
+@dataclass(frozen=True)
+class SdPrior:
+    """A log-normal prior of a standard deviation: its median in bpb, and the sd of its natural logarithm."""
+
+    median: float
+    log_sd: float
+
+    @property
+    def spread(self) -> Spread:
+        """Return the standard deviation as it is assumed before any run."""
+        reach = NormalDist().inv_cdf(0.5 + 0.5 * SETTINGS.interval_share) * self.log_sd
+        return Spread(self.median, self.median * math.exp(-reach), self.median * math.exp(reach), 0)
+
+
+@dataclass(frozen=True)
+class NoisePrior:
+    """What is assumed of the three standard deviations before any run."""
+
+    repeat: SdPrior
+    seed: SdPrior
+    interaction: SdPrior
+
+    @property
+    def noise(self) -> Noise:
+        """Return the three as they are assumed before any run."""
+        return Noise(self.repeat.spread, self.seed.spread, self.interaction.spread)
+
+
+OFFICIAL = NoisePrior(
+    SdPrior(SETTINGS.repeat_sd_bpb, SETTINGS.repeat_log_sd),
+    SdPrior(SETTINGS.seed_sd_bpb, SETTINGS.seed_log_sd),
+    SdPrior(SETTINGS.interaction_sd_bpb, SETTINGS.interaction_log_sd),
+)
+"""The prior of the official profile."""
+POCKET = NoisePrior(
+    SdPrior(SETTINGS.pocket_repeat_sd_bpb, SETTINGS.pocket_log_sd),
+    SdPrior(SETTINGS.pocket_seed_sd_bpb, SETTINGS.pocket_log_sd),
+    SdPrior(SETTINGS.pocket_interaction_sd_bpb, SETTINGS.pocket_log_sd),
+)
+"""The prior of the pocket profile."""
+
+
+def prior_for(profile: str) -> NoisePrior:
+    """Return the prior of a profile."""
+    return OFFICIAL if profile == PROFILES[0] else POCKET
