@@ -31,6 +31,7 @@ from research.verdict.rules import judge_of, rule_name
 
 if TYPE_CHECKING:  # they load numpy, which a bare Python that only records may lack
     from research.verdict.comparison import Comparison
+    from research.verdict.models import Memory
     from research.verdict.rules import Judge
 
 
@@ -73,6 +74,7 @@ class Lab:
         if judge is None:
             rule_name(self.environment)  # a wrong name is refused before anything runs
         self.judge_rule = judge
+        self.recalled: tuple[tuple[str, str], Memory] | None = None  # of a branch, and the state of the store it is of
         self.stream = stream if stream is not None else sys.stdout.buffer
         self.say = say or (lambda line: print(f"[run] {line}", file=sys.stderr, flush=True))
 

@@ -35,10 +35,13 @@ def plan_seed(store: Store) -> int:
 
 
 def memory_of(lab: Lab, store: Store, branch: str) -> Memory:
-    """What is known of a branch under its present contract."""
+    """Return what is known of a branch under its present contract, made once for each state of the store."""
     from research.verdict.memory import recall
 
-    return recall(reads.history(store), branch)
+    state = (branch, reads.state_key(store))
+    if lab.recalled is None or lab.recalled[0] != state:
+        lab.recalled = (state, recall(reads.history(store), branch))
+    return lab.recalled[1]
 
 
 def next_plan(lab: Lab, store: Store, branch: str, in_flight: Sequence[Plan] = (), attempt: int = 0) -> Plan:
@@ -52,7 +55,6 @@ def next_plan(lab: Lab, store: Store, branch: str, in_flight: Sequence[Plan] = (
         attempt: Number of plans dropped since the last run; another number gives another plan.
     """
     from research.search import planner  # loads numpy, which a bare Python that only records may lack
-    from research.verdict.memory import recall
 
     history = reads.history(store)  # of all branches: their scores count, their decisions do not
     seen = str(sum(item.run.branch == branch for item in history))
@@ -62,7 +64,7 @@ def next_plan(lab: Lab, store: Store, branch: str, in_flight: Sequence[Plan] = (
         if pending.details.get("branch") == branch and pending.details.get("seen") == seen:
             return pending
         store.close_plan(pending.plan, lab.now_utc(), None)
-    memory = recall(history, branch)
+    memory = memory_of(lab, store, branch)
     policy = store.fact(POLICY_FACT) or "discovery"
     seed = plan_seed(store) + attempt
     plan = planner.plan_with(memory, history, seed, lab.now_utc(), tuple(in_flight), policy)
@@ -81,7 +83,7 @@ def plan_ahead(lab: Lab, store: Store, branch: str) -> None:
         return
     try:
         next_plan(lab, store, branch)
-        digest = remembered(store, branch)
+        digest = remembered(store, branch, memory=memory_of(lab, store, branch))
         told = list(rows(digest, None, digest.warnings))
         store.set_fact(SUMMARY_FACT + branch, json.dumps(told, ensure_ascii=False))
     except (ResearchError, ModuleNotFoundError, ArithmeticError, LookupError, ValueError, TypeError) as error:
