@@ -60,12 +60,13 @@ def night(
     """Works until a limit is reached, then writes the morning page."""
     from research.agents.night.start import Options, run_night
     from research.agents.night.state import Limits
-    from research.report.write import read_data, write_page
+    from research.report.write import live_page, read_data, write_page
 
     paths = here()
     limits = Limits(max_runs, hours, max_usd, usd_per_hour)
     options = Options(agent, policy, limits, workers, backend, gpu, timeout * 60, notify, seed)
-    done = run_night(paths, options, say_to_stderr if as_json else click.echo)
+    say = say_to_stderr if as_json else click.echo
+    done = run_night(paths, options, say, live_page(paths, say))
     state = done.state
     with read_store(paths) as store:
         page = read_data(store, paths, utc(system_clock()), state.branch if store.judged(state.branch) else None)

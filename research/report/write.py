@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from research.agents.night import state
 from research.core import git
+from research.core.clock import system_clock, utc
 from research.core.errors import ResearchError
-from research.core.files import write_whole
+from research.core.files import append_line, write_whole
 from research.core.paths import LabPaths
 from research.core.records import Judged
 from research.report.data import Material, PageData, page_data
@@ -88,6 +89,27 @@ def write_page(data: PageData, paths: LabPaths) -> Path:
     path = page_path(paths)
     write_whole(path, render(data).encode("utf-8", "replace"))
     return path
+
+
+def live_page(paths: LabPaths, say: Callable[[str], None]) -> Callable[[Store], None]:
+    """Return what a night calls after every run: it writes the page, and says once why it can't. It ends no night.
+
+    Args:
+        paths: The checkout.
+        say: Takes a line for people.
+    """
+    said: list[str] = []
+
+    def show(store: Store) -> None:
+        try:
+            write_page(read_data(store, paths, utc(system_clock())), paths)
+        except Exception as error:
+            append_line(paths.discovery / "night.log", f"the page was not written: {error!r}")
+            if not said:
+                said.append(str(error))
+                say(f"The morning page was not written ({error}); the night goes on. Later: uv run research report")
+
+    return show
 
 
 def write_figures(data: PageData, folder: Path) -> list[Path]:

@@ -62,6 +62,7 @@ class Night:
         request: Backend, GPU and time limits of every run.
         say: Takes a line for people.
         notify: Gets changes kept, gains confirmed, being stuck, and the end.
+        show: Called when the night begins, after every run and at the end: it writes the morning page.
     """
 
     def __init__(
@@ -73,9 +74,10 @@ class Night:
         request: Request,
         say: Callable[[str], None],
         notify: Notify = silent,
+        show: Callable[[Store], None] = lambda _: None,
     ) -> None:
         self.lab, self.state, self.editor, self.slots = lab, state, editor, tuple(slots)
-        self.request, self.say, self._notify = request, say, notify
+        self.request, self.say, self._notify, self._show = request, say, notify, show
         self._going: list[Going] = []
         self._launched: set[str] = set()
         self._lines = 0
@@ -94,6 +96,7 @@ class Night:
             os.makedirs(self.lab.paths.runs, exist_ok=True)
             with ThreadPoolExecutor(len(self.slots)) as pool:
                 self._catch_up(store)
+                self._show(store)
                 while not self._is_over(store, stop, pool):
                     stop.wait(SETTINGS.poll_s)
             assert self._reason is not None
@@ -273,6 +276,7 @@ class Night:
             self._save(store)
             self._report(store, end.run)
             self._settle(store)
+            self._show(store)
         elif end.outcome == "configuration" and not (end.child_exit == EXIT_NO_DATA and going.job.is_idea):
             self._reason = f"{CONFIGURATION}: {end.why.rstrip('.')}"
         elif end.outcome in limits.FAILED or end.why.startswith(DEVICE_TAKEN):

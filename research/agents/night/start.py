@@ -52,13 +52,16 @@ class NightResult:
     found: str
 
 
-def run_night(paths: LabPaths, options: Options, say: Callable[[str], None]) -> NightResult:
+def run_night(
+    paths: LabPaths, options: Options, say: Callable[[str], None], show: Callable[[Store], None] = lambda _: None
+) -> NightResult:
     """Runs experiments until a limit is reached; continues an interrupted night that was started in the same way.
 
     Args:
         paths: The checkout.
         options: How.
         say: Takes a line for people.
+        show: Writes the morning page; called when the night begins and after every run.
 
     Raises:
         ResearchError: if the night can't begin, or came to no run for want of something.
@@ -80,7 +83,8 @@ def run_night(paths: LabPaths, options: Options, say: Callable[[str], None]) -> 
         say(resume.opening(begun, lab.clock(), instead))
         if unseen := setup.uncommitted(paths.root):
             say(unseen)
-        loop = Night(lab, begun, editor, slots, request, say, Command(options.notify) if options.notify else silent)
+        notify = Command(options.notify) if options.notify else silent
+        loop = Night(lab, begun, editor, slots, request, say, notify, show)
         try:
             state = loop.run()
         finally:
