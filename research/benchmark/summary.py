@@ -13,6 +13,7 @@ import torch
 
 from research.benchmark.exits import diverged
 
+LINES = 60  # of a run's progress in a log
 LOSS_LIMIT = 100.0  # nats a token; an untrained model is at ln(vocabulary), 9
 UNCOUNTED_STEPS = 11  # steps before the clock starts in the public contract
 OVERFIT_EPOCHS = 4  # beyond it, repeated text no longer stands in for new text (Muennighoff 2023)
@@ -35,8 +36,8 @@ class Pending(NamedTuple):
 class Progress:
     """A run while it trains: its losses, read a step late so that the GPU never waits for the host, and a line of it.
 
-    The line rewrites itself on a terminal, else there is one every few seconds. Python's garbage collector rests
-    meanwhile: a collection in the middle of a step costs half a second.
+    The line holds the mean of the losses since the line before. It rewrites itself on a terminal; elsewhere a run has
+    about sixty of them. Python's garbage collector rests meanwhile: a collection within a step costs half a second.
 
     Args:
         tokens_per_step: Tokens that a step trains on.
@@ -50,9 +51,10 @@ class Progress:
     def __init__(self, tokens_per_step: int, uncounted_steps: int, budget_s: float) -> None:
         self.tokens_per_step, self.uncounted_steps, self.budget_s = tokens_per_step, uncounted_steps, budget_s
         self.curve: list[tuple[float, float]] = []
+        self.shown = 0  # losses of the curve that a line has told
         self.pending: Pending | None = None
         self.tty = sys.stdout.isatty()
-        self.every_s = 0.5 if self.tty else 5.0
+        self.every_s = 0.5 if self.tty else budget_s / LINES
         self.due = 0.0
 
     def read(self, step: int, fraction: float, losses: Sequence[torch.Tensor]) -> None:
@@ -84,13 +86,15 @@ class Progress:
 
     def show(self, step: int, elapsed_s: float, last: bool = False) -> None:
         """Print the line, if it is time for one."""
-        now = time.perf_counter()
+        now = time.perf_counter() if self.tty else elapsed_s
         if not self.curve or (now < self.due and not last):
             return
         self.due = now + self.every_s
+        losses = [loss for _, loss in self.curve[self.shown :] or self.curve[-1:]]
+        self.shown = len(self.curve)
         counted = max(0, step - self.uncounted_steps)
         line = (
-            f"step {step:5d} {100 * min(1, elapsed_s / self.budget_s):5.1f} %  loss {self.curve[-1][1]:7.4f}  "
+            f"step {step:5d} {100 * min(1, elapsed_s / self.budget_s):5.1f} %  loss {sum(losses) / len(losses):7.4f}  "
             f"{counted * self.tokens_per_step / elapsed_s if counted else 0:11,.0f} tok/s  "
             f"{max(0.0, self.budget_s - elapsed_s):4.0f} s left"
         )
