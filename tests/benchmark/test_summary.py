@@ -31,13 +31,14 @@ def test_every_loss_is_kept_and_a_run_that_diverges_is_ended(progress, capsys):
     assert "step 3 is nan" in capsys.readouterr().err
 
 
-def test_a_log_gets_a_line_now_and_then_and_one_at_the_end(progress, capsys):
-    for step in range(1, 5):
-        progress.read(step, 0.1 * step, [torch.tensor(2.0)])
-        progress.show(step, 0.2 * step)
-    progress.end(4, 0.0)
+def test_a_log_gets_a_line_now_and_then_that_tells_the_mean_loss_since_the_last_one(progress, capsys):
+    for step, loss in enumerate((8.0, 2.0, 3.0, 4.0, 5.0), 1):
+        progress.read(step, 0.1 * step, [torch.tensor(loss)])
+        progress.show(step, 0.015 * step)  # of 2 s of training: a line is due every 0.033 s
+    progress.end(5, 0.0)
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[:2] for line in lines] == [["step", "1"], ["step", "4"]]
+    assert [line.split()[1] for line in lines] == ["1", "4", "5"]
+    assert [line.partition("loss")[2].split()[0] for line in lines] == ["8.0000", "3.0000", "5.0000"]
     assert lines[-1].endswith("0 s left")
 
 
