@@ -74,6 +74,11 @@ RUNNER_EXITS: Final = {"refused": 3, "capacity": 69, "infrastructure": 75, "conf
 BRANCHES: Final = "autoresearch/"
 """Experiments belong on branches under this; only these are planned for and moved."""
 
+HARNESS: Final = ("prepare.py", "research", "scripts", ".codex", "pyproject.toml")
+"""What experiments never touch and no run starts with changed: the benchmark, the harness and the environment."""
+AGENT_RULES: Final = (".claude", "AGENTS.md", "CLAUDE.md")
+"""What agents are told and guarded by besides; with the harness, its content has to be the baseline's."""
+
 # ---------------------------------------------------------------------------------------------------------------
 # Files of a run
 

@@ -11,6 +11,7 @@ from research.code import fingerprint as source
 from research.code.syntax_tree import parse
 from research.core import git
 from research.core.commit_message import emitter_of
+from research.core.contract import AGENT_RULES, HARNESS
 from research.core.errors import ResearchError
 from research.core.records import Run
 from research.runs.modules import is_installed
@@ -18,9 +19,6 @@ from research.runs.modules import is_installed
 TARGET = "train.py"
 BENCHMARK = ("prepare.py", "research/benchmark")
 """What a contract's fingerprint covers: scores are compared only where these are the same."""
-
-FIXED = ("prepare.py", "research", "scripts", ".codex", "pyproject.toml")
-"""What experiments never touch: the benchmark, the harness and the environment."""
 
 COMMAND = ("uv", "run", "train.py")
 """The one command that is recorded."""
@@ -72,8 +70,8 @@ class Candidate:
 
 
 def harness_digest(root: Path, rev: str) -> str:
-    """Hashes prepare.py and the harness in a commit."""
-    return hashlib.sha256(git.tree_listing(root, rev, FIXED)).hexdigest()
+    """Hashes prepare.py, the harness and the agents' rules in a commit."""
+    return hashlib.sha256(git.tree_listing(root, rev, (*HARNESS, *AGENT_RULES))).hexdigest()
 
 
 def examine(root: Path, rev: str | None = None) -> Candidate:
@@ -155,7 +153,7 @@ def check_tree(root: Path, candidate: Candidate) -> None:
     Raises:
         Refused: if train.py, prepare.py or a harness file differs from HEAD or is staged.
     """
-    changed = git.differing(root, (TARGET, *FIXED))
+    changed = git.differing(root, (TARGET, *HARNESS))
     committed = {TARGET: git.blob(root, candidate.commit.hash, TARGET), **_committed(root, candidate.commit.hash)}
     present = {TARGET: candidate.text, **_present(root)}
     for path in sorted({*committed, *present}):

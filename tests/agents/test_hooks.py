@@ -459,11 +459,16 @@ OTHERS = [
     {"tool_name": "shell", "tool_input": {"command": ["bash", "-lc", "git push"]}},
     {"tool_name": "Bash", "tool_input": "git push", "cwd": None, "new": {"field": 1}},
     {"tool_name": "apply_patch", "tool_input": {"input": "*** Begin Patch\n*** Update File: prepare.py\n"}},
+    {"tool_name": "Edit", "tool_input": {"file_path": "prepare.py", "old_string": "a", "new_string": "b"}},
+    {"tool_name": "Write", "tool_input": {"file_path": "research/lab/lab.py", "content": "x"}},
+    {"tool_name": "MultiEdit", "tool_input": {"file_path": ".codex/hooks.json", "edits": []}},
+    {"tool_name": "NotebookEdit", "tool_input": {"notebook_path": "results/runs/x/a.ipynb", "new_source": ""}},
+    {"tool_name": "Read", "tool_input": {"file_path": "results/runs/x/score.json"}},
 ]
 
 
 @pytest.mark.parametrize("payload", OTHERS)
-def test_payloads_of_other_versions_are_read_too(kit: Kit, payload: dict[str, object]):
+def test_payloads_of_other_versions_and_clients_are_read_too(kit: Kit, payload: dict[str, object]):
     assert denial_of(answer(kit, "PreToolUse", **payload)) != ""
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import time
 from pathlib import Path
@@ -12,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from research.agents.policy.check import EDITED_FILE, check_command, check_edit, check_patch
-from research.agents.policy.protected import Where, protected_changes, restore_advice
+from research.agents.hooks.post_tool_use import protected_changes, restore_advice
+from research.agents.policy.check import EDITED_FILE, check_command, check_edit, check_patch, check_read
+from research.agents.policy.protected import Where
 from tests.agents.policy_table import ALLOWED, REFUSED, RIGHT, RUN
 
 ROOT = Path("/home/someone/autoresearch-evo")
@@ -22,7 +22,7 @@ HOME = "/home/someone"
 
 def where_in(root: Path, branch: str = "autoresearch/try", guarded: bool = True, driven: bool = False) -> Where:
     """Return the surroundings of a command."""
-    return Where(str(root), branch, guarded, driven, f"{HOME}/.cache/autoresearch", "--backend local")
+    return Where(str(root), branch, guarded, driven, f"{HOME}/.cache/autoresearch", RUN, "patience")
 
 
 def judge(command: str, root: Path = ROOT, **options: object) -> str | None:
@@ -121,6 +121,13 @@ def test_edits_are_judged_by_the_file_that_they_name():
         assert check_edit(path, str(ROOT), where_in(ROOT)) is None
 
 
+def test_reading_tools_are_judged_by_the_file_that_they_name():
+    for path in ("results/runs/x/score.json", str(ROOT / "results/discovery/memory.db")):
+        assert "audit" in str(check_read(path, str(ROOT), where_in(ROOT)))
+    for path in ("prepare.py", "results/runs/x/run.log", "results.tsv", str(ROOT), ""):
+        assert check_read(path, str(ROOT), where_in(ROOT)) is None
+
+
 def test_a_linked_work_tree_guards_the_main_one_too(tmp_path: Path):
     linked = tmp_path / "worktrees" / "one"
     linked.mkdir(parents=True)
@@ -201,12 +208,10 @@ def repository(tmp_path: Path) -> Path:
 
 
 def follow(root: Path, advice: str, where: Where) -> None:
-    """Type the commands of an advice, each of which the policy must let pass."""
-    commands = re.findall(r"git (?:restore|commit) [^,]+", advice.removesuffix("."))
-    assert commands
-    for command in commands:
-        assert check_command(command, str(root), where, {}) is None
-        subprocess.run(["bash", "-c", command], cwd=root, check=True, capture_output=True)
+    """Type the command of an advice, which the policy must let pass."""
+    command = advice[advice.index("git restore") :]
+    assert check_command(command, str(root), where, {}) is None
+    subprocess.run(["bash", "-c", command], cwd=root, check=True, capture_output=True)
 
 
 def test_an_untouched_tree_and_edits_of_train_py_are_no_change(repository: Path):
@@ -224,29 +229,12 @@ def test_changes_in_work_tree_and_index_are_found_and_the_advice_mends_them(repo
     (repository / "scripts/new one.py").write_text("y\n")
     git(repository, "add", "research", "scripts")
     (repository / "research/lab/lab.py").write_text("x\n")
-    changed = protected_changes(str(repository))
+    changed = protected_changes(repository)
     assert changed == ["prepare.py", "pyproject.toml", "research/lab/lab.py", "scripts/new one.py"]
     advice = restore_advice(changed)
     assert "prepare.py" in advice
     follow(repository, advice, where_in(repository))
     assert protected_changes(repository) == []
-
-
-def test_what_head_changed_against_the_baseline_is_found_and_the_advice_mends_it(repository: Path):
-    baseline = git(repository, "rev-parse", "HEAD")
-    (repository / "prepare.py").write_text("y\n")
-    (repository / "research/new.py").write_text("y\n")
-    git(repository, "add", "-A")
-    git(repository, "commit", "-qm", "exp: cheats [emitter=free]")
-    (repository / "train.py").write_text("y\n")
-    git(repository, "commit", "-qam", "exp: more [emitter=free]")
-    assert protected_changes(repository) == []
-    changed = protected_changes(repository, baseline)
-    assert changed == ["prepare.py", "research/new.py"]
-    where = Where(str(repository), "autoresearch/try", True, baseline=baseline)
-    follow(repository, restore_advice(changed, baseline), where)
-    assert protected_changes(repository, baseline) == []
-    assert check_command(f"git restore --source={baseline[:12]} prepare.py", str(repository), where, {}) is None
 
 
 def test_an_advice_names_a_few_files_and_stays_short(repository: Path):

@@ -10,8 +10,7 @@ from research.agents import autonomy
 from research.agents.hooks.entry import Call, context
 from research.agents.hooks.reviews import open_current_memory, unseen_review
 from research.core import git
-from research.core.contract import BRANCHES
-from research.runs.preflight import FIXED
+from research.core.contract import BRANCHES, HARNESS
 from research.store.db import Store
 
 _FACT = "protected_shown:"
@@ -45,7 +44,7 @@ def _unseen_changes(call: Call, store: Store, branch: str) -> str:
 
 def protected_changes(root: Path) -> list[str]:
     """Return the fixed files whose content in the work tree or the index differs from HEAD's."""
-    return [path for path in git.changed_files(root) if path.split("/")[0] in FIXED]
+    return [path for path in git.changed_files(root) if path.split("/")[0] in HARNESS]
 
 
 def restore_advice(changed: list[str]) -> str:

@@ -7,54 +7,59 @@ from typing import Any
 from research.agents import autonomy
 from research.agents.hooks.entry import Call, context
 from research.agents.hooks.reviews import unseen_review
-from research.agents.policy.check import check_command, check_patch
+from research.agents.policy.check import EDITED_FILE, READ_FILE, check_command, check_edit, check_patch, check_read
 from research.agents.policy.protected import Where
-from research.agents.state import runner_options
+from research.agents.state import launch_seed, runner_options
 from research.core import git
+from research.core.commands import launch_command
 from research.core.contract import BRANCHES
 from research.core.paths import machine_home
+from research.store import reads
+from research.store.db import Store
 
 
 def answer(call: Call) -> dict[str, Any] | None:
     """Answer PreToolUse."""
-    client = call.client
-    if call.text("tool_name") not in client.shell_tools | client.edit_tools:
+    if call.text("tool_name") not in {*call.client.shell_tools, *call.client.edit_tools, *EDITED_FILE, *READ_FILE}:
         return None
     branch = git.head(call.paths.root).branch
-    if reason := _refusal(call, branch):
-        return {
-            "hookSpecificOutput": {
-                "hookEventName": call.event,
-                "permissionDecision": "deny",
-                "permissionDecisionReason": reason.removesuffix("."),  # the client ends the sentence itself
+    with call.open_memory() as store:
+        if reason := _refusal(call, _surroundings(call, store, branch)):
+            return {
+                "hookSpecificOutput": {
+                    "hookEventName": call.event,
+                    "permissionDecision": "deny",
+                    "permissionDecisionReason": reason.removesuffix("."),  # the client ends the sentence itself
+                }
             }
-        }
-    if call.is_driven:
+        return None if call.is_driven else context(call, unseen_review(store, branch))
+
+
+def _surroundings(call: Call, store: Store, branch: str) -> Where:
+    """Return what the policy has to know; what experiments need fixed is fixed anywhere while autonomy is on."""
+    return Where(
+        root=str(call.paths.root),
+        branch=branch,
+        guarded=call.is_driven or branch.startswith(BRANCHES) or autonomy.load(store).enabled,
+        driven=call.is_driven,
+        data=str(machine_home(call.environment)),
+        launch=launch_command(runner_options(call.environment), launch_seed(reads.plan_of(store, branch))),
+        wait=call.client.wait,
+    )
+
+
+def _refusal(call: Call, where: Where) -> str | None:
+    """Return why the tool is refused, None if it is not."""
+    tool, given = call.text("tool_name"), call.payload.get("tool_input")
+    named = EDITED_FILE.get(tool) or READ_FILE.get(tool)
+    text = given.get(named) if named and isinstance(given, dict) else call.client.tool_text(given)
+    if not isinstance(text, str):
         return None
-    with call.open_memory() as store:
-        return context(call, unseen_review(store, branch))
-
-
-def _refusal(call: Call, branch: str) -> str | None:
-    """Return why the tool is refused, None if it is not.
-
-    What experiments need fixed is guarded on their branches, and anywhere while autonomy is on.
-    """
-    reason = _judge(call, branch, is_guarded=True)
-    if reason is None or call.is_driven or branch.startswith(BRANCHES):
-        return reason
-    with call.open_memory() as store:
-        return _judge(call, branch, autonomy.load(store).enabled)
-
-
-def _judge(call: Call, branch: str, is_guarded: bool) -> str | None:
-    text = call.client.tool_text(call.payload.get("tool_input"))
-    if text is None:
-        return None
-    root, environment = str(call.paths.root), dict(call.environment)
-    data, options = str(machine_home(environment)), runner_options(environment)
-    where = Where(root, branch, is_guarded, call.is_driven, data, options)
-    cwd = call.text("cwd") or root
-    if call.text("tool_name") in call.client.edit_tools:
+    cwd = call.text("cwd") or where.root
+    if tool in EDITED_FILE:
+        return check_edit(text, cwd, where)
+    if tool in READ_FILE:
+        return check_read(text, cwd, where)
+    if tool in call.client.edit_tools:
         return check_patch(text, cwd, where)
-    return check_command(text, cwd, where, environment)
+    return check_command(text, cwd, where, call.environment)

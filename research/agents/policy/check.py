@@ -3,9 +3,9 @@
 It guards content and reads only simple commands: split at operators, words without quotes, `env`, `cd` and the like
 followed, one `bash -c` or shell heredoc opened. What a shell would have to be run for slips through: loops, functions,
 variables, globs made up at run time, words from a pipe, symbolic links, aliases, `eval`, scripts in files, and programs
-beyond a literal name in a call that writes. That is caught where content is looked at: by the check of protected files
-after each tool use (protected.protected_changes), and by the runner, which refuses to start with them changed. A false
-refusal is worse than a miss. Reading, and talking about a file, is never refused, but for the files with audit scores.
+beyond a literal name in a call that writes. That is caught where content is looked at: by the check of fixed files
+after each tool use, and by the runner, which refuses to start with them changed. A false refusal is worse than a miss.
+Reading, and talking about a file, is never refused, but for the files with audit scores.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from itertools import islice
 from research.agents.policy import rules
 from research.agents.policy.command import Command, read_line, script_of
 from research.agents.policy.protected import Where, refuse_change
-from research.core.commands import launch_command
-from research.runs.backends import DEFAULT_BACKEND
 
 MAX_COMMANDS = 100
 """Commands of a line that are judged, for the same reason as MAX_TOKENS."""
 EDITED_FILE = {"Edit": "file_path", "MultiEdit": "file_path", "Write": "file_path", "NotebookEdit": "notebook_path"}
-"""Editing tools of clients, and the field that names the file."""
+"""Editing tools that name one file, and the field that names it."""
+READ_FILE = {"Read": "file_path", "Grep": "path", "NotebookRead": "notebook_path"}
+"""Reading tools that name one file, and the field that names it."""
 _RUNNERS = ("run_experiment.py", "modal_gpu.py", "scripts.run_experiment", "scripts.modal_gpu")
 _LAUNCHERS = frozenset({"torchrun", "accelerate", "deepspeed", "nsys", "ncu"})
 _PROFILERS = frozenset({"cProfile", "pdb", "torch.distributed.run"})
@@ -64,6 +64,11 @@ def check_edit(path: str, cwd: str, where: Where) -> str | None:
     return refuse_change(os.path.normpath(os.path.join(cwd, path)), where)
 
 
+def check_read(path: str, cwd: str, where: Where) -> str | None:
+    """Judge a file that a reading tool would show (see READ_FILE): only audit scores are secret."""
+    return rules.refuse_scores(Command(("cat", path), cwd), where)
+
+
 def _commands(line: str, cwd: str, environment: Mapping[str, str]) -> Iterator[Command]:
     """Yield the commands of a line, and those that a shell, a program or find among them runs; no deeper."""
     for outer in read_line(line, cwd, environment):
@@ -93,16 +98,15 @@ def _script(command: Command) -> str:
 def refuse_launch(command: Command, where: Where) -> str | None:
     """Refuse to train in any other way than by the runner, in the foreground, with its output in run.log."""
     script = _script(command)
-    right = launch_command(where.backend or f"--backend {DEFAULT_BACKEND}")
     hidden = command.name in _DETACHERS and "train.py" in " ".join((*command.words, command.stdin))
     if script.rsplit("/", 1)[-1] in _RUNNERS or hidden:
-        return _refuse_runner(command, where, f"Type: `{right}`", hidden)
+        return _refuse_runner(command, where, f"Type: `{where.launch}`", hidden)
     is_train = script == "train" or os.path.basename(script) == "train.py"
     if not is_train or {"--help", "-h"} & set(command.words):
         return None
     if where.driven:
         return "The driver measures your commit; do not train. Edit train.py, commit it once, and end your turn."
-    return f"train.py is launched by the runner, which records and judges it. Type: `{right}`"
+    return f"train.py is launched by the runner, which records and judges it. Type: `{where.launch}`"
 
 
 def _refuse_runner(command: Command, where: Where, right: str, hidden: bool) -> str | None:
@@ -116,7 +120,7 @@ def _refuse_runner(command: Command, where: Where, right: str, hidden: bool) -> 
     if hidden or command.background or {"nohup", "setsid"} & set(command.wrappers):
         return (
             "A run stays in the foreground: what is sent to the background is ended with the command, and nobody "
-            f"sees its end. {right} and poll its session with an empty write_stdin (yield_time_ms 300000)."
+            f"sees its end. {right} and poll its session with {where.wait}."
         )
     if run != ("uv", "run", "train.py"):
         return f"Only `uv run train.py`, spelled so, is recorded. {right}"

@@ -1,4 +1,4 @@
-"""Names what experiments must not change, says what to do instead, and checks what has changed all the same.
+"""Names what experiments must not change, and says what to do instead.
 
 Records (results.tsv, results/discovery, results/runs) are written by the runner and the verbs, on every branch. The
 fixed files (prepare.py, research/, scripts/ and the rest of FIXED, and the machine's data folder) are fixed while
@@ -8,24 +8,20 @@ experiments run: on autoresearch/* branches, and anywhere while autonomy is on.
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Literal
 
+from research.core.contract import AGENT_RULES, HARNESS
+
 Reach = Literal["file", "tracked", "all"]
 
-FIXED = (
-    "prepare.py", "research", "scripts", ".codex", ".claude", "pyproject.toml", "uv.lock", ".venv", "program.md",
-    "AGENTS.md", "CLAUDE.md",
-)  # fmt: skip
+FIXED = (*HARNESS, *AGENT_RULES, "program.md", "uv.lock", ".venv")
 RECORDS = ("results.tsv", "results/discovery", "results/runs")
 _CACHES = frozenset({"__pycache__", ".pytest_cache", ".ruff_cache", ".mypy_cache"})
 _TEMPORARY = ("/tmp", "/var/tmp", "/private/tmp", "/dev/shm")
-_NAMED_FILES = 5
-"""Changed files that a sentence names one by one."""
 
 SECRET = (
     "This file holds audit scores, which nobody who chooses experiments may see. Use `uv run research last-review`, "
@@ -49,8 +45,8 @@ class Where:
         guarded: Whether the fixed files are protected, besides the records.
         driven: Whether a driver started the agent, which then only edits and commits.
         data: The machine's folder of data and tokenizers, "" where it is unknown.
-        backend: The runner's options for the backend that this lab uses.
-        baseline: The commit of the branch's baseline, "" where it is unknown.
+        launch: The line that launches the next run, with this lab's backend and the plan's seed.
+        wait: How the agent waits for a command that is still running.
     """
 
     root: str
@@ -58,8 +54,8 @@ class Where:
     guarded: bool
     driven: bool = False
     data: str = ""
-    backend: str = ""
-    baseline: str = ""
+    launch: str = ""
+    wait: str = ""
 
     @cached_property
     def roots(self) -> tuple[str, ...]:
@@ -167,48 +163,3 @@ def refuse_deletion(path: str, where: Where, environment: Mapping[str, str]) -> 
     if home and is_inside(path, home):  # which may itself lie in a temporary folder
         temporary = [place for place in temporary if is_inside(place, home)]
     return None if any(path.startswith(place.rstrip("/") + "/") for place in temporary) else _AWAY
-
-
-def protected_changes(root: str | os.PathLike[str], baseline: str = "") -> list[str]:
-    """Return the protected files that were changed all the same, by whatever way the command policy does not see.
-
-    Args:
-        root: Top of the work tree.
-        baseline: The commit of the branch's baseline, if it is known.
-
-    Returns:
-        Tracked protected files whose content in the work tree or the index differs from HEAD's, and with a baseline
-        those that HEAD changed against it, sorted. One git call takes a few milliseconds; a baseline needs a second.
-
-    Raises:
-        GitError: if git fails.
-    """
-    from pathlib import Path
-
-    from research.core import git  # slow to load, and not needed before a command
-
-    changed = set(git.changed_files(Path(root)))
-    if baseline:
-        changed |= {change.path for change in git.changes(Path(root), git.Commit("HEAD", baseline, ""))}
-    return sorted(path for path in changed if any(is_inside(path, name) for name in (*FIXED, *RECORDS)))
-
-
-def restore_advice(changed: list[str], baseline: str = "") -> str:
-    """Return one sentence that names changed protected files and the command that puts them back, "" for none.
-
-    Args:
-        changed: What protected_changes returned.
-        baseline: The baseline that was given to it.
-    """
-    if not changed:
-        return ""
-    few = changed if len(changed) <= _NAMED_FILES else sorted({path.split("/")[0] for path in changed})
-    names = ", ".join(changed[:_NAMED_FILES]) + (f" and {len(changed) - _NAMED_FILES} more" if few != changed else "")
-    paths = " ".join(shlex.quote(path) for path in few)
-    source = f"--source={baseline[:12]} " if baseline else ""
-    commit = f", and if HEAD holds the change, commit that: git commit -m 'infra: put back' -- {paths}"
-    return (
-        f"{names} {'differs' if len(changed) == 1 else 'differ'} from what experiments are measured with, and no run "
-        f"starts until you put {'it' if len(changed) == 1 else 'them'} back: git restore {source}--staged --worktree "
-        f"{paths}{commit if baseline else ''}."
-    )

@@ -229,7 +229,7 @@ def refuse_git(command: Command, where: Where) -> str | None:
 
 
 def _paths_of_git(git: Command, where: Where) -> Iterator[tuple[str, Reach]]:
-    """Yield the paths that git takes from elsewhere than HEAD or the baseline, and records that it would commit."""
+    """Yield the paths that git takes from elsewhere than HEAD, and records that it would commit."""
     verb = git.words[0] if git.words else ""
     split = git.words.index("--") if "--" in git.words else len(git.words)
     before, after = replace(git, words=git.words[:split]).operands, git.words[split + 1 :]
@@ -246,7 +246,7 @@ def _paths_of_git(git: Command, where: Where) -> Iterator[tuple[str, Reach]]:
         source = git.value("-s", "--source") if verb == "restore" else "".join(before[:1])
         if verb == "checkout" and not after and (len(before) == 1 or protected_part(git.path(source), where)):
             source = ""  # `git checkout FILE` takes it from the index
-        if source not in ("", "HEAD", "@") and not (len(source) > 6 and where.baseline.startswith(source)):
+        if source not in ("", "HEAD", "@"):
             yield from ((path, "tracked") for path in before + after if path != source)
 
 
@@ -264,8 +264,8 @@ _INSTALL = (
 )
 _PUBLISH = "Nothing is published from here: a person looks at the night's commits first. Go on locally."
 _PROCESS = (
-    "Other processes on this machine may be somebody's runs. End only your own: Ctrl-C (\\u0003) through write_stdin "
-    "in its session, or kill PID of a process that you started; the runner ends runs at their time limit by itself."
+    "Other processes on this machine may be somebody's runs. End only your own: Ctrl-C in its session, or kill PID of "
+    "a process that you started; the runner ends runs at their time limit by itself."
 )
 _GPU_SETTING = re.compile(r"-(?:r|pm|pl|lgc|rgc|lmc|rmc|ac|rac|mig|c|e)$|--\S*(?:reset|limit|lock|mode|clocks|config)")
 
