@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The older spelling of ``run_experiment.py --backend modal``: the same options, the same command after ``--``.
 
-python scripts/modal_gpu.py --gpu H100 --timeout 10 -- uv run train.py > run.log 2>&1
+uv run python scripts/modal_gpu.py --gpu H100 --timeout 10 -- uv run train.py > run.log 2>&1
 """
 
 import sys

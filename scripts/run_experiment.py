@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Runs a command on this machine or at Modal and records what `uv run train.py` measured.
 
-    python scripts/run_experiment.py --backend local -- uv run train.py > run.log 2>&1
+    uv run python scripts/run_experiment.py --backend local -- uv run train.py > run.log 2>&1
 
 Works with any Python from 3.10 on, without this project installed: it runs in the .venv of `uv sync` where that is
-there, else it records the run, and the next `uv run research` judges it.
+there, else it records the run, and the next `uv run research` judges it. An older Python hands over to one that uv has.
 """
 
 import sys

@@ -22,6 +22,7 @@ from research.core import git
 from research.core.check import Check
 from research.core.contract import BRANCHES, ENV_PROFILE
 from research.core.errors import ResearchError
+from research.core.interpreter import GET_UV
 from research.core.paths import LabPaths, machine_home
 from research.core.settings import SETTINGS
 from research.runs import gpu
@@ -30,9 +31,6 @@ from research.store.connect import StoreDamaged
 from research.store.open import read_store
 
 GIB = 1024.0**3
-MIN_PYTHON = (3, 10)
-"""As pyproject.toml says."""
-
 _GET_GIT = "xcode-select --install" if sys.platform == "darwin" else "sudo apt-get install git   # or as usual here"
 _HELD_OUT = {"shard_06542.parquet": "validation", "shard_06541.parquet": "audit"}
 
@@ -93,15 +91,13 @@ def in_words(checks: Sequence[Check]) -> str:
 
 
 def _python() -> Check:
-    good = sys.version_info >= MIN_PYTHON
-    say = f"Python {platform.python_version()} at {sys.executable}"
-    return Check("python", good, say, "" if good else "uv python install 3.12")
+    return Check("python", True, f"Python {platform.python_version()} at {sys.executable}")
 
 
 def _uv() -> Check:
     if (place := shutil.which("uv")) is None:
         say = "uv is not on PATH; the runner starts every run with it"
-        return Check("uv", False, say, "curl -LsSf https://astral.sh/uv/install.sh | sh")  # a uv environment has no pip
+        return Check("uv", False, say, GET_UV)
     try:
         say = subprocess.check_output(
             [place, "--version"], stdin=subprocess.DEVNULL, text=True, timeout=SETTINGS.probe_timeout_s

@@ -99,7 +99,9 @@ class LocalBackend(Backend):
         return gpu.choose_gpu(gpu.list_gpus(), self._environment)
 
     def check(self, launch: Launch) -> None:
-        """Looks for the data of train.py; what else is missing shows when the command is started."""
+        """Looks for uv and the data of train.py; what else is missing shows when the command is started."""
+        if launch.command[0] == "uv":
+            requirements.check_uv(self._environment)
         if launch.command == preflight.COMMAND:
             requirements.check_data(machine_home(self._environment), self._environment, self._gpu is not None)
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 from research.core.contract import ENV_HOME, ENV_PROFILE, ENV_SEED, ENV_TIME_BUDGET, PROFILES
 from research.core.errors import ConfigurationError
+from research.core.interpreter import GET_UV
 from research.core.settings import SETTINGS
+
+_UV_PLACES = (".local/bin", ".cargo/bin")
+"""Where uv's installers put it, below the home folder: a login shell's PATH has them, a hook's may not."""
 
 
 def check_disk(folder: Path) -> None:
@@ -50,6 +55,17 @@ def _is_seconds(text: str) -> bool:
         return 0 < float(text) < math.inf
     except ValueError:
         return False
+
+
+def check_uv(environment: Mapping[str, str]) -> None:
+    """Checks that uv, which starts every run, is on PATH, or where its installer puts it.
+
+    Raises:
+        ConfigurationError: if it is not.
+    """
+    places = (environment.get("PATH") or os.defpath, *(str(Path("~", place).expanduser()) for place in _UV_PLACES))
+    if shutil.which("uv", path=os.pathsep.join(places)) is None:
+        raise ConfigurationError("uv, which starts every run, is not installed.", f"Type: {GET_UV}")
 
 
 def check_data(home: Path, environment: Mapping[str, str], has_gpu: bool) -> None:

@@ -21,6 +21,7 @@ from research.store.open import read_store
 
 __all__ = ["kit"]
 
+OLD_PYTHONS = [str(path) for path in sorted(Path.home().glob(".pyenv/versions/3.[6789].*/bin/python3"))]
 NAME = re.compile(r"\d{8}-\d{6}-[0-9a-f]{7}-[0-9a-f]{4}")
 
 
@@ -337,3 +338,30 @@ def test_a_bare_python_gives_way_to_the_one_in_venv(kit: Kit, checkout: Path):
     done = by_bare_python(kit, checkout)
     assert done.end["outcome"] == "scored"
     assert "keep (evidence): the baseline" in done.err
+
+
+@pytest.mark.parametrize("python", OLD_PYTHONS, ids=lambda path: path.split("/")[-3])
+def test_an_old_python_gives_way_to_one_that_uv_has(kit: Kit, checkout: Path, python: str):
+    command = [python, str(checkout / "scripts" / "run_experiment.py"), "--", "uv", "run", "train.py"]
+    done = subprocess.run(command, cwd=kit.root, env=kit.environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert kit.ledger()[0][:2] == [kit.head()[:7], "0.990000"]
+
+
+@pytest.mark.parametrize("python", OLD_PYTHONS[:1])
+def test_an_old_python_without_another_says_what_to_install(kit: Kit, checkout: Path, python: str):
+    command = [python, "scripts/run_experiment.py", "--", "uv", "run", "train.py"]
+    done = subprocess.run(command, cwd=checkout, env={**kit.environment, "PATH": ""}, capture_output=True, text=True)
+    assert done.returncode == 78
+    assert "3.10 is the oldest that works" in done.stderr
+    assert "astral.sh/uv/install.sh" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_missing_uv_is_told_before_launch(kit: Kit):
+    kit.environment["PATH"] = os.pathsep.join(
+        place for place in kit.environment["PATH"].split(os.pathsep) if not Path(place, "uv").exists()
+    )
+    done = kit.measure()
+    assert (done.code, done.end["outcome"]) == (78, "configuration")
+    assert "uv, which starts every run, is not installed. Type: curl" in done.err

@@ -109,8 +109,13 @@ if __name__ == "__main__" and "--contract" in sys.argv:
 '''
 
 UV = f"""#!/bin/sh
-# Stands in for uv: "uv run FILE ARGS" runs FILE with this Python.
+# Stands in for uv: "uv run FILE", "uv run python FILE" and "uv run research VERB" run with this Python.
 shift
+[ "$1" = --project ] && shift 2
+case $1 in
+python) shift; exec {sys.executable} "$@" ;;
+research) shift; PYTHONPATH={CHECKOUT} exec {sys.executable} -m research "$@" ;;
+esac
 exec {sys.executable} -S "$@"
 """
 

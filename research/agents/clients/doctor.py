@@ -5,20 +5,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
 from research.agents.clients import CLIENTS
 from research.core.check import Check
+from research.core.interpreter import OLDEST, version_of
 from research.core.paths import LabPaths
 
-OLDEST_PYTHON = (3, 10)
-"""As pyproject.toml says."""
 _EVENTS = ("SessionStart", "UserPromptSubmit", "PreToolUse", "PostToolUse", "Stop")
 _FILES = (".codex/hooks/hook.sh", "research/agents/hooks/__main__.py")
-_START_S = 10.0
-"""Longest that an interpreter may take to say its version: a version manager's shim takes half a second."""
 
 
 def check_hooks(root: Path, environment: Mapping[str, str]) -> list[Check]:
@@ -45,23 +41,23 @@ def _files(root: Path) -> Check:
 
 
 def _python(root: Path, environment: Mapping[str, str]) -> Check:
-    """Check the Python that hooks start with: the project's own, else python3."""
-    own = root / ".venv" / "bin" / "python"
-    python = str(own) if os.access(own, os.X_OK) else shutil.which("python3", path=environment.get("PATH"))
-    code = "import sys; print('%d.%d' % sys.version_info[:2])"
-    try:
-        done = subprocess.run(
-            [python or "python3", "-I", "-c", code], capture_output=True, text=True, timeout=_START_S,
-            env=dict(environment), check=False,
-        )  # fmt: skip
-        version = done.stdout.strip()
-    except (OSError, subprocess.TimeoutExpired):
-        version = ""
+    """Check the Python that hooks start with, the project's own or else python3; name a python3 that is too old."""
+    own, first = root / ".venv" / "bin" / "python", shutil.which("python3", path=environment.get("PATH"))
+    mine = version_of(str(own), environment) if os.access(own, os.X_OK) else ()
+    version = version_of(first, environment) if first else ()
+    if mine >= OLDEST:
+        is_old = f"; python3 on PATH is {_dotted(version)}, too old, and is not used" if () < version < OLDEST else ""
+        return Check("hook python", True, f"{_dotted(mine)} at {own}{is_old}")
     if not version:
         return Check("hook python", False, "hooks find no Python that starts", "uv sync")
-    if tuple(int(part) for part in version.split(".")) < OLDEST_PYTHON:
-        return Check("hook python", False, f"{python} is {version}; hooks need 3.10 and do nothing", "uv sync")
-    return Check("hook python", True, f"{version} at {python}")
+    if mine or version < OLDEST:
+        say = f"{own if mine else first} is {_dotted(mine or version)}; hooks need 3.10 and do nothing"
+        return Check("hook python", False, say, "uv sync")
+    return Check("hook python", True, f"{_dotted(version)} at {first}")
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))
 
 
 def _log(root: Path) -> list[Check]:
