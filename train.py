@@ -16,7 +16,6 @@ Notable:
 """
 
 import math
-import time
 from functools import partial
 
 import torch
@@ -24,7 +23,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 import prepare
-from prepare import DEVICE, MAX_SEQ_LEN, PROFILE, SEED, TIME_BUDGET, Tokenizer, evaluate_bpb, initial, make_dataloader
+from prepare import DEVICE, MAX_SEQ_LEN, PROFILE, TIME_BUDGET, Tokenizer, clock, evaluate_bpb, initial, make_dataloader
 from research.benchmark import attention, exits, kernels
 from research.benchmark.summary import Progress
 
@@ -416,8 +415,8 @@ def train(model, optimizer, batches):
     """Train until the budget is spent. Return counted seconds, steps in all, and the loss curve."""
     accumulate = TOTAL_BATCH_SIZE // (DEVICE_BATCH_SIZE * T)
     forward = compiled(model)
-    progress = Progress(TOTAL_BATCH_SIZE, UNCOUNTED_STEPS, TIME_BUDGET)
-    started, elapsed, step = time.perf_counter(), 0.0, 0
+    progress = Progress(TOTAL_BATCH_SIZE, UNCOUNTED_STEPS, TIME_BUDGET, clock)
+    started, elapsed, step = clock(), 0.0, 0
     while elapsed < TIME_BUDGET:
         losses = []
         for _ in range(accumulate):
@@ -433,8 +432,8 @@ def train(model, optimizer, batches):
         if step <= UNCOUNTED_STEPS:
             if DEVICE.type == "cuda":
                 torch.cuda.synchronize()
-            started = time.perf_counter()
-        elapsed = time.perf_counter() - started
+            started = clock()
+        elapsed = clock() - started
         progress.show(step, elapsed)
     return progress.end(step, started), step, progress.curve
 
@@ -442,8 +441,8 @@ def train(model, optimizer, batches):
 def main():
     if not 1 <= MUON_STEPS <= len(POLAR_EXPRESS):
         prepare.stop(f"MUON_STEPS = {MUON_STEPS} must be 1 to {len(POLAR_EXPRESS)}")
-    begin = time.perf_counter()
-    torch.manual_seed(SEED)
+    begin = clock()
+    torch.manual_seed(prepare.SEED)
     torch.set_float32_matmul_precision("high")
     tokenizer = Tokenizer.from_directory()
     name, attend = choose_attention(sorted({window_of(i) for i in range(DEPTH)}))
@@ -452,13 +451,13 @@ def main():
     if FUSED:
         kernels.check(model, tokenizer.get_vocab_size(), T, DEVICE)
     parameters = sum(p.numel() for p in model.parameters())
-    print(f"{PROFILE.name} profile on {prepare.device_class()}, seed {SEED}, attention {name}")
+    print(f"{PROFILE.name} profile on {prepare.device_class()}, seed {prepare.SEED}, attention {name}")
     print(f"{DEPTH} layers of {WIDTH}, {parameters / 1e6:.1f} M parameters, {TIME_BUDGET} s of training", flush=True)
     batches = make_dataloader(tokenizer, DEVICE_BATCH_SIZE, T, "train")
     optimizer = Optimizer(model)
-    ready = time.perf_counter()
+    ready = clock()
     seconds, steps, curve = train(model, optimizer, batches)
-    trained = time.perf_counter()
+    trained = clock()
     peak_mb = prepare.peak_vram_mb()
     batches.close()
 
@@ -467,7 +466,7 @@ def main():
     prepare.summarize(
         val_bpb, parameters=parameters, depth=DEPTH, attention=name, steps=steps, uncounted_steps=UNCOUNTED_STEPS,
         tokens_per_step=TOTAL_BATCH_SIZE, flops_per_token=model.flops_per_token(), training_s=seconds,
-        marks=(begin, ready, trained, time.perf_counter()), peak_mb=peak_mb, loss_curve=curve,
+        marks=(begin, ready, trained, clock()), peak_mb=peak_mb, loss_curve=curve,
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,16 +25,25 @@ def age_s() -> float:
 
 
 class Clock:
-    """When this process started, and how long it made data, which is nobody's training."""
+    """When this process started, and how long it made data, which is nobody's training.
 
-    def __init__(self) -> None:
+    Args:
+        read: Gives the seconds that count, time.perf_counter or time.process_time.
+    """
+
+    def __init__(self, read: Callable[[], float]) -> None:
+        self.read = read
         self.started = time.perf_counter() - age_s()
         self.started_utc = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - age_s()))
         self.preparing_s = 0.0
 
-    def elapsed_s(self) -> float:
-        """Return the seconds since the process started."""
+    def wall_s(self) -> float:
+        """Return the seconds on the wall since the process started."""
         return time.perf_counter() - self.started
+
+    def elapsed_s(self) -> float:
+        """Return the seconds that count since the process started: a process's processor time begins at 0."""
+        return self.read() if self.read is time.process_time else self.wall_s()
 
 
 def launch_environment() -> dict[str, str]:

@@ -6,7 +6,7 @@ import gc
 import math
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -43,13 +43,17 @@ class Progress:
         tokens_per_step: Tokens that a step trains on.
         uncounted_steps: The first steps, which are not on the clock.
         budget_s: Seconds of training.
+        clock: Reads the clock that they pass on.
 
     Attributes:
         curve: (elapsed fraction of the budget, loss in nats) of every step.
     """
 
-    def __init__(self, tokens_per_step: int, uncounted_steps: int, budget_s: float) -> None:
-        self.tokens_per_step, self.uncounted_steps, self.budget_s = tokens_per_step, uncounted_steps, budget_s
+    def __init__(
+        self, tokens_per_step: int, uncounted_steps: int, budget_s: float, clock: Callable[[], float]
+    ) -> None:
+        self.tokens_per_step, self.uncounted_steps = tokens_per_step, uncounted_steps
+        self.budget_s, self.clock = budget_s, clock
         self.curve: list[tuple[float, float]] = []
         self.shown = 0  # losses of the curve that a line has told
         self.pending: Pending | None = None
@@ -104,7 +108,7 @@ class Progress:
         """Wait for the last step, show the last line, and return the seconds since `started`."""
         if self.pending is not None:
             torch.cuda.synchronize()
-        elapsed = time.perf_counter() - started
+        elapsed = self.clock() - started
         self._take(self.pending)
         self.show(step, elapsed, last=True)
         gc.enable()
@@ -233,7 +237,7 @@ class Facts(NamedTuple):
         tokens_per_step: Tokens that a step trained on.
         flops_per_token: Floating-point operations, forward and backward.
         training_s: The counted seconds of training.
-        marks: time.perf_counter() at the start, before training, after it and after the evaluation.
+        marks: prepare.clock() at the start, before training, after it and after the evaluation.
         peak_mb: Of the GPU's memory, while training.
         loss_curve: (elapsed fraction of the budget, loss in nats) of every step.
     """

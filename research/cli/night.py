@@ -16,6 +16,10 @@ NOTIFY = (
     " confirmed: more than one run, the whole interval a gain), kept (a change is kept, not confirmed yet), stuck"
     f" ({SETTINGS.stuck_runs} runs without a keep), end."
 )
+WORKERS = (
+    "Candidates evaluated at once, each on a GPU, sandbox or processor core of its own. Default: 1; on the pocket"
+    f" profile the cores that there are, at most {SETTINGS.default_core_workers}."
+)
 
 
 @click.command("night")
@@ -24,7 +28,7 @@ NOTIFY = (
 @click.option("--max-runs", type=Count(min=1), help="End after so many runs, baselines included.")
 @click.option("--max-usd", type=Amount(above_zero=True), help="End before a usual run would go beyond it.")
 @click.option("--usd-per-hour", type=Amount(), default=0.0, help="Price of an hour of running.")
-@click.option("--workers", type=Count(min=1), default=1, help="Candidates evaluated at once.")
+@click.option("--workers", type=Count(min=1), help=WORKERS)
 @click.option("--backend", default=DEFAULT_BACKEND, help=f"Where to run: {', '.join(BACKENDS)}.")
 @click.option("--gpu", default=DEFAULT_GPU, help="GPU of a remote backend.")
 @click.option(
@@ -48,7 +52,7 @@ def night(
     max_runs: int | None,
     max_usd: float | None,
     usd_per_hour: float,
-    workers: int,
+    workers: int | None,
     backend: str,
     gpu: str,
     timeout: float,

@@ -171,13 +171,16 @@ class Backend(ABC):
         """
         return ()
 
-    def places(self, workers: int) -> Sequence[Mapping[str, str]]:
+    def places(self, workers: int | None) -> Sequence[Mapping[str, str]]:
         """Returns the variables that give each of so many workers a device of its own.
+
+        Args:
+            workers: How many; None for as many as are usual here.
 
         Raises:
             UsageError: if there are fewer devices.
         """
-        return [{}] * workers
+        return [{}] * (workers or 1)
 
     def provide(self, root: Path, say: Callable[[str], None]) -> None:  # noqa: B027 - a remote one gets nothing here
         """Gets what check() would miss and what needs no person, such as the data.

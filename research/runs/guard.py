@@ -5,8 +5,10 @@ adopts every orphan below it, passes signals on, and when the runner asks, or is
 closes, also by SIGKILL), ends the whole tree, processes that left the group included. Standard library only, and
 little of it: its start is part of every run's overhead.
 
-    guard.py CONTROL_FD STATUS_FD COMMAND...
+    guard.py CONTROL_FD STATUS_FD LOCK_FDS CORE COMMAND...
 
+LOCK_FDS: descriptors, with commas between them, that stay open until the last process is gone.
+CORE: the processor core that all of them are pinned to, "" for any.
 CONTROL_FD: one byte is the number of a signal for the command's group; end of file means: end everything.
 STATUS_FD: lines "started PID", "failed ERRNO", "exit CODE", where CODE is 128+N for signal N.
 """
@@ -131,6 +133,11 @@ def main() -> int:
             pass
 
     prctl(PR_SET_CHILD_SUBREAPER, 1)
+    if sys.argv[4] and hasattr(os, "sched_setaffinity"):
+        try:
+            os.sched_setaffinity(0, [int(sys.argv[4])])
+        except OSError:  # taken from us meanwhile: the run is merely not pinned
+            pass
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
     wake_read, wake_write = os.pipe()
@@ -139,7 +146,7 @@ def main() -> int:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
 
-    pid, problem = start(sys.argv[4:], [control, status, *inherited])
+    pid, problem = start(sys.argv[5:], [control, status, *inherited])
     if problem:
         say(f"failed {problem}")
         return 0

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import platform
+import re
 import selectors
 import signal
 import subprocess
@@ -13,10 +14,10 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
-from research.core.contract import ENV_RUN_DIR, ENV_SEED, RUNNER_EXITS
+from research.core.contract import ENV_PROFILE, ENV_RUN_DIR, ENV_SEED, RUNNER_EXITS
 from research.core.errors import ConfigurationError, UsageError
 from research.core.files import FileLock
 from research.core.paths import machine_home
@@ -82,8 +83,23 @@ class _Child:
         os.close(self.status)
 
 
+def usable_cores() -> list[int]:
+    """Lists the processor cores that this process may use; a second hardware thread of a core comes after the first."""
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
+
+    def place_in_core(number: int) -> int:
+        path = Path(f"/sys/devices/system/cpu/cpu{number}/topology/thread_siblings_list")
+        try:
+            siblings = [int(word) for word in re.findall(r"\d+", path.read_text())]
+        except OSError:
+            return 0
+        return siblings.index(number) if number in siblings else 1
+
+    return sorted(allowed, key=lambda number: (place_in_core(number), number))
+
+
 class LocalBackend(Backend):
-    """This machine; a run gets the first GPU that CUDA_VISIBLE_DEVICES leaves, or the processor.
+    """This machine: a run gets the first GPU that CUDA_VISIBLE_DEVICES leaves, or else a processor core.
 
     Args:
         environment: Variables of the command, besides the run's own; by default this process's.
@@ -93,6 +109,7 @@ class LocalBackend(Backend):
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         self._environment = dict(os.environ if environment is None else environment)
+        self._core: int | None = None  # that this run is pinned to
 
     @cached_property
     def _gpu(self) -> gpu.Gpu | None:
@@ -117,21 +134,41 @@ class LocalBackend(Backend):
         """Describes how much of the GPU's memory others use."""
         return gpu.contention(self._gpu)
 
+    @property
+    def _shares_cores(self) -> bool:
+        """Whether runs take a processor core each; without a GPU the official profile has the machine for itself."""
+        return self._gpu is None and self._environment.get(ENV_PROFILE) != "official"
+
     def reserve(self, run: str, root: Path) -> tuple[FileLock, ...]:
-        """Takes the device's lock, which every checkout of this machine asks for."""
+        """Takes a device's lock, which every checkout of this machine asks for: the GPU's, or that of a free core."""
+        cores: list[int | None] = [*usable_cores()] if self._shares_cores else [None]
+        holders = []
+        for core in cores:
+            lock = self._lock(f"core-{core}" if core is not None else self._gpu.uuid if self._gpu else "machine")
+            if lock.acquire():
+                lock.note(f"{run} of {root}")
+                self._core = core
+                return (lock,)
+            holders.append(lock.read_note() or "another run")
+        raise DeviceBusy(", ".join(holders))
+
+    def _lock(self, device: str) -> FileLock:
         # The folder may be shared by several machines over a network file system.
         host = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
-        uuid = self._gpu.uuid if self._gpu else "machine"  # without a GPU the machine is one device
-        name = "".join(c if c.isalnum() or c == "-" else "_" for c in uuid)
-        lock = FileLock(machine_home(self._environment) / "locks" / f"{name}-{host}.lock")
-        if not lock.acquire():
-            raise DeviceBusy(lock.read_note() or "another run")
-        lock.note(f"{run} of {root}")
-        return (lock,)
+        name = "".join(c if c.isalnum() or c == "-" else "_" for c in device)
+        return FileLock(machine_home(self._environment) / "locks" / f"{name}-{host}.lock")
 
-    def places(self, workers: int) -> list[Mapping[str, str]]:
-        """Gives every worker a GPU; a single one takes what there is."""
-        if workers == 1:
+    def places(self, workers: int | None) -> list[Mapping[str, str]]:
+        """Gives every worker a GPU, or leaves it to each run to take a free core; a single one takes what there is."""
+        if self._shares_cores:
+            cores = len(usable_cores())
+            if workers is not None and workers > cores:
+                raise UsageError(
+                    f"--workers {workers} needs {workers} processor cores; this process may use {cores}.",
+                    f"Give --workers {cores}, or --backend modal.",
+                )
+            return [{}] * (workers or min(cores, SETTINGS.default_core_workers))
+        if workers is None or workers == 1:
             return [{}]
         devices = gpu.list_gpus()
         visible = self._environment.get("CUDA_VISIBLE_DEVICES")
@@ -171,7 +208,8 @@ class LocalBackend(Backend):
         Raises:
             ConfigurationError: if the command can't be started.
         """
-        return run_process(launch, launch.command, self._environment, lambda: gpu.Watch(self._gpu), emit, stop)
+        watch = partial(gpu.Watch, self._gpu)
+        return run_process(launch, launch.command, self._environment, watch, emit, stop, self._core)
 
 
 def run_process(
@@ -181,6 +219,7 @@ def run_process(
     watch_device: Callable[[], gpu.Watch],
     emit: Callable[[bytes], None],
     stop: StopRequest,
+    core: int | None = None,
 ) -> CommandResult:
     """Runs a command here as a launch asks for it, with its whole process tree under a guard.
 
@@ -191,12 +230,13 @@ def run_process(
         watch_device: Begins to sample the device.
         emit: Takes the output as it is produced.
         stop: Asks the run to end.
+        core: The processor core that it is pinned to, None for any.
 
     Raises:
         ConfigurationError: if the command can't be started.
     """
     began = time.monotonic()
-    child = _start(launch, command, environment)
+    child = _start(launch, command, environment, core)
     watch = watch_device()
     try:
         kind, number = _attend(child, launch, emit, stop, began + launch.timeout_s)
@@ -222,8 +262,8 @@ def run_process(
     return CommandResult(kind, exit_code, child.code, why, phases, observed.device, facts=observed.facts)
 
 
-def _start(launch: Launch, command: tuple[str, ...], environment: Mapping[str, str]) -> _Child:
-    """Starts the guard, which starts the command."""
+def _start(launch: Launch, command: tuple[str, ...], environment: Mapping[str, str], core: int | None) -> _Child:
+    """Starts the guard, which starts the command, both on a core of their own if there is one."""
     variables = {
         **environment,
         ENV_RUN_DIR: str(launch.run_dir),
@@ -235,7 +275,8 @@ def _start(launch: Launch, command: tuple[str, ...], environment: Mapping[str, s
     output, output_write = os.pipe()
     theirs = (control_read, status_write)
     locks = ",".join(str(fd) for fd in launch.fds)
-    arguments = [sys.executable, "-I", "-S", str(_GUARD), str(control_read), str(status_write), locks]
+    pinned = "" if core is None else str(core)
+    arguments = [sys.executable, "-I", "-S", str(_GUARD), str(control_read), str(status_write), locks, pinned]
     try:
         guard = subprocess.Popen(
             [*arguments, *command],

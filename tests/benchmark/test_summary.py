@@ -6,6 +6,7 @@ import gc
 import os
 import pty
 import sys
+import time
 from contextlib import suppress
 
 import pytest
@@ -16,7 +17,7 @@ from research.benchmark import exits, summary
 
 @pytest.fixture
 def progress():
-    yield summary.Progress(tokens_per_step=10, uncounted_steps=1, budget_s=2)
+    yield summary.Progress(tokens_per_step=10, uncounted_steps=1, budget_s=2, clock=time.perf_counter)
     gc.enable()
     gc.unfreeze()
 
@@ -46,7 +47,7 @@ def test_a_terminal_gets_one_line_that_rewrites_itself(monkeypatch):
     master, slave = pty.openpty()
     with os.fdopen(slave, "w") as terminal:
         monkeypatch.setattr(sys, "stdout", terminal)
-        progress = summary.Progress(tokens_per_step=10, uncounted_steps=0, budget_s=2)
+        progress = summary.Progress(tokens_per_step=10, uncounted_steps=0, budget_s=2, clock=time.perf_counter)
         progress.curve.append((0.0, 3.0))
         progress.show(1, 0.5)
         progress.end(2, 0.0)

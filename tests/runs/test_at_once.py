@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+import sys
+from pathlib import Path
 
 import pytest
 from support.labkit import Kit, kit, wait_for
@@ -13,6 +16,7 @@ from research.lab.lab import Lab
 from research.lab.launch import launch
 from research.lab.runner import parse
 from research.lab.worktrees import worker_tree
+from research.runs.local import usable_cores
 from research.store.connect import StoreBusy
 from research.store.db import Store
 from research.store.open import read_store
@@ -62,3 +66,29 @@ def test_what_a_killed_git_left_in_a_nights_work_tree_is_made_anew(kit: Kit, lef
     assert worker_tree(kit.root, 1, second) == place
     assert kit.git("-C", str(place), "rev-parse", "HEAD") == second
     assert kit.git("-C", str(place), "status", "--porcelain") == ""
+
+
+PINNED = """
+import os, pathlib, sys, time
+pathlib.Path(sys.argv[1]).write_text(str(*os.sched_getaffinity(0)))
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system pins no processes")
+def test_every_pocket_run_has_a_core_of_its_own_and_one_more_is_refused(kit: Kit, tmp_path: Path):
+    kit.commit("base")
+    cores = usable_cores()
+    marks = [tmp_path / str(core) for core in cores]
+    going = [kit.start(command=(sys.executable, "-c", PINNED, str(mark))) for mark in marks]
+    try:
+        wait_for(lambda: all(mark.exists() and mark.read_text() for mark in marks))
+        assert sorted(int(mark.read_text()) for mark in marks) == sorted(cores)
+        refused = kit.run()
+        assert (refused.code, refused.end["outcome"]) == (3, "refused")
+        assert str(refused.end["why"]).startswith("The device is taken by ")
+    finally:
+        for child in going:
+            child.terminate()
+            child.communicate()
+    assert kit.run().code == 0

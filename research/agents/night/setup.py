@@ -102,7 +102,7 @@ class Slot:
     environment: Mapping[str, str]
 
 
-def slots(workers: int, backend: Backend, environment: Mapping[str, str]) -> tuple[Slot, ...]:
+def slots(workers: int | None, backend: Backend, environment: Mapping[str, str]) -> tuple[Slot, ...]:
     """Returns one place for each worker.
 
     Raises:

@@ -35,7 +35,7 @@ class Options:
     agent: str
     policy: str
     limits: Limits
-    workers: int
+    workers: int | None
     backend: str
     gpu: str
     timeout_s: float
@@ -79,7 +79,7 @@ def run_night(
         editor = editor_of(options.agent, lab)
         with lab.open() as store:
             before = store.fact(FACT)
-            begun, instead = _begin(lab, store, _new_night(lab, options))
+            begun, instead = _begin(lab, store, _new_night(lab, options, len(slots)))
         say(resume.opening(begun, lab.clock(), instead))
         if unseen := setup.uncommitted(paths.root):
             say(unseen)
@@ -123,7 +123,7 @@ def _quiet_lab(paths: LabPaths, nowhere: BinaryIO, policy: str) -> Lab:
     return Lab(paths, stream=nowhere, say=note, judge=judge)
 
 
-def _new_night(lab: Lab, options: Options) -> NightState:
+def _new_night(lab: Lab, options: Options, workers: int) -> NightState:
     """Returns the state of a night that begins now; its branch is chosen later."""
     now = lab.clock()
     return NightState(
@@ -132,7 +132,7 @@ def _new_night(lab: Lab, options: Options) -> NightState:
         agent=options.agent,
         backend=options.backend,
         seed=options.seed,
-        workers=options.workers,
+        workers=workers,
         started_utc=utc(now),
         limits=options.limits,
         gpu=options.gpu,

@@ -27,7 +27,10 @@ class RunSettings:
 
     # Launching --------------------------------------------------------------------------------------------------------
     default_timeout_minutes: float = 10.0
-    """Time limit of a run: the five-minute budget, compiling and scoring, and some air."""
+    """Time limit of a run, on the wall: the five-minute budget, compiling and scoring, and some air. A pocket run takes
+    a minute of processor time: with a tenth of a core it still comes to its end, and one that hangs is ended."""
+    default_core_workers: int = 4
+    """Most processor cores that a night takes unasked: a pocket run needs 1 GB of memory, and a person the rest."""
     kill_grace_s: float = 5.0
     """Seconds between passing a signal on and killing: enough to write a file, short for someone waiting."""
     drain_s: float = 2.0
