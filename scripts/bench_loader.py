@@ -105,7 +105,7 @@ def main() -> None:
             shard = prepare.tokenize_shard(path, tokenizer, pool)
         tokenize_s = time.perf_counter() - started
     packer = prepare.Packer(prepare.document_batches([shard]), T + 1, 1000)
-    ours = prepare._handed_out(packer, B, T, prepare.Feed(docs=len(documents)))
+    ours = prepare._handed_out(packer, B, T, prepare.integrity.Feed(docs=len(documents)))
     plain = PlainLoader(documents, tokenizer, B, T)
     assert all(torch.equal(a, b) for a, b in zip(plain.next(), next(ours)[:2], strict=True)), "the loaders differ"
     rates: tuple[list[float], list[float]] = ([], [])

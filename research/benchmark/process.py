@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import perf_counter, process_time  # as they are now, whatever becomes of them in `time`
 
 from research.benchmark.exits import explained_os_errors
 
@@ -33,17 +34,17 @@ class Clock:
 
     def __init__(self, read: Callable[[], float]) -> None:
         self.read = read
-        self.started = time.perf_counter() - age_s()
+        self.started = perf_counter() - age_s()
         self.started_utc = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - age_s()))
         self.preparing_s = 0.0
 
     def wall_s(self) -> float:
         """Return the seconds on the wall since the process started."""
-        return time.perf_counter() - self.started
+        return perf_counter() - self.started
 
     def elapsed_s(self) -> float:
         """Return the seconds that count since the process started: a process's processor time begins at 0."""
-        return self.read() if self.read is time.process_time else self.wall_s()
+        return process_time() if self.read is process_time else self.wall_s()
 
 
 def launch_environment() -> dict[str, str]:

@@ -49,9 +49,7 @@ class Progress:
         curve: (elapsed fraction of the budget, loss in nats) of every step.
     """
 
-    def __init__(
-        self, tokens_per_step: int, uncounted_steps: int, budget_s: float, clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, tokens_per_step: int, uncounted_steps: int, budget_s: float, clock: Callable[[], float]) -> None:
         self.tokens_per_step, self.uncounted_steps = tokens_per_step, uncounted_steps
         self.budget_s, self.clock = budget_s, clock
         self.curve: list[tuple[float, float]] = []
@@ -190,14 +188,10 @@ def thinned(curve: Sequence[tuple[float, float]], points: int = 100) -> list[tup
     return [tuple(round(sum(c) / len(s), 5) for c in zip(*s, strict=True)) for s in stretches]
 
 
-def warnings(clock: Mapping[str, Any], epochs: float) -> Iterator[str]:
+def warnings(suspect: Sequence[str], epochs: float) -> Iterator[str]:
     """Yield what a reader of the score should know, a sentence each."""
-    if clock["suspicious"]:
-        yield (
-            f"warning: {clock['uncounted_s']:.0f} s and {clock.get('uncounted_steps')} steps of this run were not "
-            f"counted; start, compilation and warm-up explain up to {clock['explained_s']} s and "
-            f"{UNCOUNTED_STEPS} steps"
-        )
+    for reason in suspect:
+        yield f"warning: this score is suspect: {reason}"
     if epochs > OVERFIT_EPOCHS:
         yield (
             f"warning: {epochs:.1f} epochs: the training text was repeated so often that the score measures "
@@ -210,10 +204,11 @@ def add_report(score: dict[str, Any], uncounted_steps: int | None, said: Mapping
     clock, epochs = score["clock"], score["data"]["epochs"]
     if uncounted_steps is not None:
         clock["uncounted_steps"] = uncounted_steps
-        clock["suspicious"] = clock["suspicious"] or uncounted_steps > UNCOUNTED_STEPS
+        if uncounted_steps > UNCOUNTED_STEPS:
+            score["suspect"].append(f"it left its first {uncounted_steps} steps uncounted, not {UNCOUNTED_STEPS}")
     reported = {"seed": score["seed"], "epochs": epochs, "uncounted_seconds": clock["uncounted_s"], **said}
     score["reported"] = reported | {"loss_curve": thinned(said.get("loss_curve", ()))}
-    for warning in warnings(clock, epochs):
+    for warning in warnings(score["suspect"], epochs):
         print(warning, file=sys.stderr)
     sys.stderr.flush()
     return {

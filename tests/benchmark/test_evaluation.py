@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import random
 from pathlib import Path
 
 import pytest
@@ -58,10 +59,9 @@ def test_a_cheat_is_caught(tokenizer, at_home, capsys, cheat):
 
 
 def test_a_failed_evaluation_is_not_mended_by_another(tokenizer, at_home, capsys):
-    model = cheats.RemembersBatches(tokenizer.get_vocab_size())
-    for scored in (model, torch.compile(model, backend="eager")):
+    for cheat in (cheats.RemembersBatches, cheats.Honest):
         with pytest.raises(SystemExit) as end:
-            prepare.evaluate_bpb(scored, tokenizer, 8)
+            prepare.evaluate_bpb(cheat(tokenizer.get_vocab_size()), tokenizer, 8)
         assert end.value.code == 4
         assert score_of(at_home)["status"] == "probe_failed"
     assert "has failed the probes before" in capsys.readouterr().err
@@ -119,11 +119,16 @@ def test_the_rows_do_not_depend_on_the_batch_size(tokenizer, at_home, batch_size
         shapes.add(tuple(x.shape))
         return model(x, y, reduction)
 
-    with torch.no_grad():
-        score, _ = prepare.score_split(watched, tokenizer, "val", batch_size)
-        wanted, _ = prepare.score_split(model, tokenizer, "val", 8)
-    assert score["rows"] == wanted["rows"]
-    assert score["bpb"] == pytest.approx(wanted["bpb"], rel=1e-7)
+    documents = prepare.Split(prepare.PROFILE, tokenizer, "val")
+
+    def score(answer, size):
+        pace = prepare.integrity.Pace(prepare._clock.elapsed_s, prepare.DEVICE)
+        with torch.no_grad():
+            return prepare.score_split(answer, tokenizer, documents, size, random.Random(0), pace)
+
+    found, wanted = score(watched, batch_size), score(model, 8)
+    assert found.rows == wanted.rows
+    assert found.bpb == pytest.approx(wanted.bpb, rel=1e-7)
     assert shapes == {(batch_size, prepare.MAX_SEQ_LEN)}
 
 
@@ -227,14 +232,7 @@ class TestReport:
     def test_too_many_uncounted_steps_are_reported(self, at_home, capsys):
         prepare.report(uncounted_steps=12)
         assert "12 steps" in capsys.readouterr().err
-        assert score_of(at_home)["clock"]["suspicious"] is True
-
-    def test_hidden_work_before_the_loop_is_reported(self, tokenizer, at_home, capsys, monkeypatch):
-        monkeypatch.setattr(prepare._clock, "started", prepare._clock.started - 1000)
-        prepare.evaluate_bpb(cheats.Honest(tokenizer.get_vocab_size()), tokenizer, 8)
-        lines = prepare.report(uncounted_steps=1)
-        assert float(lines["uncounted_seconds"]) > 900
-        assert "were not counted" in capsys.readouterr().err
+        assert score_of(at_home)["suspect"] == ["it left its first 12 steps uncounted, not 11"]
 
     def test_many_epochs_are_warned_of(self, at_home, capsys):
         prepare._score["data"]["epochs"] = 4.2

@@ -147,7 +147,7 @@ def test_the_feed_counts_epochs(at_home: Path):
     loader = prepare.make_dataloader(tokenizer, 64, 256, "train")
     for _ in range(5):
         next(loader)
-    facts = prepare.feed_facts()
+    facts = prepare._watch.facts(budget_s=30)
     assert facts["tokens"] == 5 * 64 * 256
     share = facts["tokens"] / prepare.Split(prepare.PROFILE, tokenizer, "train").tokens
     assert 0.5 * share < facts["epochs"] < 2 * share

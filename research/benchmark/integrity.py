@@ -1,0 +1,255 @@
+"""Notes what a train.py does to its own yardstick: what it changed, what it read, when it took its batches.
+
+prepare.py reports to one Watch, and asks it for the reasons not to trust a score. It is made for edits that move the
+score without improving the model, honest ones among them. A program that is written to deceive can change this module.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from statistics import median_low
+from time import perf_counter
+from types import BuiltinFunctionType, FunctionType, ModuleType
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from research.benchmark import process
+from research.benchmark.exits import stop
+
+_CLOCKS = {
+    name: getattr(time, name)
+    for base in ("perf_counter", "monotonic", "time", "process_time", "thread_time")
+    for name in (base, base + "_ns")
+}
+_LOSSES: tuple[tuple[Any, str], ...] = (
+    *((F, name) for name in ("cross_entropy", "nll_loss", "log_softmax", "softmax")),
+    *((torch, name) for name in ("log_softmax", "softmax", "logsumexp")),
+    (torch.nn.CrossEntropyLoss, "forward"),
+    (torch._C._nn, "cross_entropy_loss"),
+)
+_SHARD = re.compile(r"(?:.*[/\\])?(shard_\d+\.[\w.]+)\Z")
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# What was changed
+
+
+def _content(name: str, value: object) -> object:
+    """Return what of a value must stay as it is: a function's code and defaults, a constant's copy, else itself."""
+    value = value.__func__ if isinstance(value, (staticmethod, classmethod)) else value
+    if isinstance(value, property):
+        return [_content(name, part) for part in (value.fget, value.fset)]
+    if isinstance(value, FunctionType):
+        return value, value.__code__, value.__defaults__, dict(value.__kwdefaults__ or {})
+    if isinstance(value, (dict, list)) and name.isupper():
+        return value, value.copy()
+    return value
+
+
+class Snapshot:
+    """What modules and torch's loss functions were when it was made."""
+
+    def __init__(self, modules: Sequence[ModuleType]) -> None:
+        self._kept = [(owner, name, _content(name, getattr(owner, name))) for owner, name in _LOSSES]
+        self._kept += [entry for module in modules for entry in _entries(module, module.__name__)]
+
+    def changed(self) -> list[str]:
+        """Return the names of what is something else now."""
+        now = ((owner, name, _content(name, vars(owner).get(name)), kept) for owner, name, kept in self._kept)
+        return [f"{owner.__name__}.{name}" for owner, name, value, kept in now if value != kept]
+
+
+def changed_clocks() -> list[str]:
+    """Return the names of the clocks that are not Python's own, or not what they were."""
+    known = {name: clock for name, clock in _CLOCKS.items() if type(clock) is BuiltinFunctionType}
+    return [f"time.{name}" for name in _CLOCKS if getattr(time, name) is not known.get(name)]
+
+
+def _entries(owner: Any, module: str) -> Iterator[tuple[Any, str, object]]:
+    """Yield the functions, classes and values of a module, and the members of its classes."""
+    for name, value in [*vars(owner).items()]:
+        if not name.startswith("__") or isinstance(value, FunctionType):
+            yield owner, name, _content(name, value)
+        if isinstance(value, type) and value.__module__ == module and value is not owner:
+            yield from _entries(value, module)
+
+
+def check_contract(fixed: Mapping[str, object], now: Mapping[str, object]) -> None:
+    """End a recorded run whose train.py changed the contract that it was launched under.
+
+    Args:
+        fixed: Constants of the contract as they were.
+        now: The same as they are.
+    """
+    launched = process.launch_environment()
+    if "AUTORESEARCH_RUN_DIR" not in launched:
+        return
+    moved = [f"prepare.{name}" for name, value in fixed.items() if now[name] != value]
+    for name in ("AUTORESEARCH_PROFILE", "AUTORESEARCH_TIME_BUDGET", "AUTORESEARCH_SEED"):
+        moved += [name] if os.environ.get(name, "") != launched.get(name, "") else []
+    if moved:
+        stop(f"train.py changed {', '.join(moved)}: a run is scored under the contract that it was launched under")
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# What was read, and when
+
+
+@dataclass
+class Feed:
+    """What one loader has handed out."""
+
+    split: str = "train"
+    docs: int = 0  # documents of the split
+    batches: int = 0
+    tokens: int = 0
+    epochs: float = 0.0  # documents placed / documents of the split
+    waited_s: float = 0.0  # time next() stood still for want of data, the first batch not counted
+    first: float = 0.0  # perf_counter of the first batch handed out
+    last: float = 0.0
+
+    def hand(self, tokens: int, epochs: float, asked: float) -> None:
+        """Note a batch of so many tokens that was asked for at a time."""
+        self.last = perf_counter()
+        if self.batches:
+            self.waited_s += self.last - asked
+        else:
+            self.first = self.last
+        self.batches += 1
+        self.tokens += tokens
+        self.epochs = epochs
+
+
+class Watch:
+    """What a run reads and does, as prepare.py sees it.
+
+    Args:
+        elapsed_s: Reads the seconds since the process started, on the clock that the budget passes on.
+    """
+
+    def __init__(self, elapsed_s: Callable[[], float]) -> None:
+        self.elapsed_s = elapsed_s
+        self.feeds: dict[str, list[Feed]] = {"train": [], "val": []}
+        self.handed: list[tuple[float, int]] = []  # elapsed_s and tokens of every training batch
+        self.opened: dict[str, None] = {}  # shards that something else than prepare.py opened, in order
+        self.reading = False  # whether prepare.py itself is opening them
+        self.clocks: dict[str, None] = {}  # that were changed at some time
+
+    def note_open(self, event: str, args: tuple[Any, ...]) -> None:
+        """Note that a shard is opened: a hook for sys.addaudithook."""
+        if event == "open" and not self.reading:
+            path = args[0].decode("utf-8", "replace") if isinstance(args[0], bytes) else args[0]
+            if isinstance(path, str) and (match := _SHARD.match(path)):
+                self.opened[match[1]] = None
+
+    @contextmanager
+    def own_reading(self) -> Iterator[None]:
+        """Let prepare.py open shards."""
+        before, self.reading = self.reading, True
+        try:
+            yield
+        finally:
+            self.reading = before
+
+    def new_feed(self, split: str, docs: int) -> Feed:
+        """Note a new loader of a split."""
+        self.feeds[split].append(Feed(split, docs))
+        return self.feeds[split][-1]
+
+    def hand(self, feed: Feed, tokens: int, epochs: float, asked: float) -> None:
+        """Note a batch that a loader hands out."""
+        feed.hand(tokens, epochs, asked)
+        if feed.split == "train":
+            self.handed.append((self.elapsed_s(), tokens))
+            self.clocks.update(dict.fromkeys(changed_clocks()))
+
+    def phases_s(self, budget_s: float, preparing_s: float, elapsed_s: float) -> dict[str, float]:
+        """Return the seconds outside the budget: until the first batch, until the last, and after it.
+
+        Args:
+            budget_s: Seconds of training.
+            preparing_s: Seconds in which prepare.py made data.
+            elapsed_s: When the evaluation began.
+        """
+        if not self.handed:
+            return {}
+        first, last = self.handed[0][0], self.handed[-1][0]
+        seconds = (first - preparing_s, max(0.0, last - first - budget_s), elapsed_s - last)
+        return dict(zip(("before_first_batch", "uncounted_steps", "after_last_batch"), seconds, strict=True))
+
+    def facts(self, budget_s: float) -> dict[str, Any]:
+        """Return what was handed out. waited_share is of the time between the first batch and the last."""
+        feeds = self.feeds["train"]
+        feed = feeds[-1] if feeds else Feed()
+        seconds = feed.last - feed.first
+        begun = self.handed[-1][0] - budget_s if self.handed else 0.0
+        return {
+            "batches": feed.batches,
+            "tokens": feed.tokens,
+            "handed_tokens": sum(one.tokens for one in feeds),
+            "tokens_before_budget": sum(tokens for at, tokens in self.handed if at < begun),
+            "held_out_tokens": sum(one.tokens for one in self.feeds["val"]),  # the scoring has a reader of its own
+            "epochs": round(feed.epochs, 4),
+            "waited_s": round(feed.waited_s, 4),
+            "waited_share": round(feed.waited_s / seconds, 6) if seconds > 0 else None,
+        }
+
+    def reasons(self, changed: Sequence[str], held_out: Sequence[str]) -> list[str]:
+        """Return the reasons not to trust the score, a sentence each.
+
+        Args:
+            changed: Names of what train.py changed.
+            held_out: Names of the shards that are held out, without their endings.
+        """
+        found = []
+        if names := [*dict.fromkeys([*changed, *self.clocks, *changed_clocks()])]:
+            found.append(f"train.py changed {', '.join(names)}, which it is measured by")
+        secret = [name for name in self.opened if name.partition(".")[0] in held_out]
+        if secret:
+            found.append(f"train.py opened held-out text itself: {', '.join(secret)}")
+        if others := [name for name in self.opened if name not in secret]:
+            found.append(f"train.py opened training text itself, past the loader: {', '.join(others)}")
+        return found
+
+
+class Pace:
+    """The seconds of the evaluation, call by call, so that what is done in one of them stands out.
+
+    Args:
+        elapsed_s: As in Watch.
+        device: Where the model computes.
+    """
+
+    def __init__(self, elapsed_s: Callable[[], float], device: torch.device) -> None:
+        self.elapsed_s, self.device = elapsed_s, device
+        self.began = elapsed_s()
+        self.calls: dict[str, list[float]] = {}
+
+    @contextmanager
+    def measure(self, kind: str) -> Iterator[None]:
+        """Measure a call of the model."""
+        began = self.now()
+        yield
+        self.calls.setdefault(kind, []).append(self.now() - began)
+
+    def now(self) -> float:
+        """Return the time when the device has done what it was given."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+        return self.elapsed_s()
+
+    def spent_s(self, kind: str) -> float:
+        """Return the seconds of the calls of a kind but the first, which may compile."""
+        return sum(self.calls.get(kind, ())[1:])
+
+    def unusual_s(self) -> float:
+        """Return the seconds since the evaluation began that calls of the usual length do not explain."""
+        usual = sum(len(seconds) * median_low(seconds) for seconds in self.calls.values())
+        return max(0.0, self.now() - self.began - usual)
