@@ -132,16 +132,6 @@ def shards_of(profile, split):
     return corpus.shards_in(profile.data_dir, split)
 
 
-def write_atomically(path, text):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with open(temporary, "w", encoding="utf-8") as f:
-        f.write(text)
-        f.flush()
-        os.fsync(f.fileno())
-    os.replace(temporary, path)
-
-
 def sha256_of_json(value):
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
@@ -252,7 +242,7 @@ def train_tokenizer(profile):
         "special_tokens": SPECIAL_TOKENS,
         "tokens": [base64.b64encode(t).decode() for t in tokens],
     }
-    write_atomically(profile.tokenizer_dir / "tokenizer.json", json.dumps(saved) + "\n")
+    process.write_atomically(profile.tokenizer_dir / "tokenizer.json", json.dumps(saved) + "\n")
     print(f"tokenizer: {profile.vocab_size:,} tokens in {time.time() - started:.1f} s", flush=True)
 
 
@@ -349,11 +339,11 @@ def tokenize(profile, tokenizer):
                 made += facts["tokens"]
             manifest[path.name] = facts
             if manifest != known:
-                write_atomically(folder / "manifest.json", json.dumps({**known, **manifest}, indent=1) + "\n")
+                process.write_atomically(folder / "manifest.json", json.dumps({**known, **manifest}, indent=1) + "\n")
     if made:
         print(f"tokens: {made / 1e6:.1f} M in {time.time() - started:.1f} s", flush=True)
     if manifest != known:
-        write_atomically(folder / "manifest.json", json.dumps(manifest, indent=1) + "\n")
+        process.write_atomically(folder / "manifest.json", json.dumps(manifest, indent=1) + "\n")
 
 
 def make_ready(profile):
@@ -736,31 +726,32 @@ def probe_causal(model, kept, rng, vocab_size):
     B, T = batch.x.shape
     place = torch.arange(T, device=batch.x.device)
     without_targets = own_losses(model, batch.x, batch.y)
-    shifts = {}
+    found = {}
 
-    def replace_all_but(seen, names):
-        """Replace all tokens but those seen, (B, T), and note how far their losses move, by the names of the rows."""
+    def replace_all_but(seen, what, places):
+        """Replace all tokens but those seen, (B, T), and note how far their losses move, each row's with its place."""
         x = torch.where(seen, batch.x, other_tokens(batch.x, rng, vocab_size))
-        way = rng.choice((", targets kept", ", targets too", ", targets not given"))
-        if way == ", targets not given":
+        targets = rng.choice(("kept", "replaced too", "not given"))
+        if targets == "not given":
             losses, before = own_losses(model, x, batch.y), without_targets
         else:
-            y = torch.where(seen, batch.y, x.roll(-1, 1)) if way == ", targets too" else batch.y
+            y = batch.y if targets == "kept" else torch.where(seen, batch.y, x.roll(-1, 1))
             losses, before = reported_losses(model, x, y), batch.losses
         moved = torch.where(seen, losses - before, 0.0).abs().amax(dim=1)
         most, row = torch.where(moved.isfinite(), moved, math.inf).max(dim=0)
-        shifts[names[row] + way] = most.item()
+        found[what, targets] = max(found.get((what, targets), (-1.0, 0)), (most.item(), places[row]))
 
     order = rng.sample(range(T - 1), T - 1)
     order += rng.choices(order, k=-len(order) % B)
     for i in range(0, len(order), B):
         last = torch.tensor(order[i : i + B], device=place.device)
-        replace_all_but(place <= last[:, None], [f"tokens after position {p}" for p in order[i : i + B]])
+        replace_all_but(place <= last[:, None], "tokens after position", order[i : i + B])
     if B > 1:
         row = rng.randrange(batch.scored)
         seen = torch.zeros_like(batch.x, dtype=torch.bool)
         seen[row] = True
-        replace_all_but(seen, [f"rows but {row}"] * B)
+        replace_all_but(seen, "rows but", [row] * B)
+    shifts = {f"{what} {at}, targets {way}": most for (what, way), (most, at) in found.items()}
     first = kept["first"]
     shifts["first batch again"] = worst(reported_losses(model, first.x, first.y), first.losses)
     return shifts
@@ -914,7 +905,7 @@ def save_score():
     with explained_os_errors(f"writing {folder / 'score.json'}"):
         if _train_source is not None and not (folder / "train.py").exists():
             (folder / "train.py").write_bytes(_train_source)
-        write_atomically(folder / "score.json", json.dumps(_score, indent=1) + "\n")
+        process.write_atomically(folder / "score.json", json.dumps(_score, indent=1) + "\n")
 
 
 def report(uncounted_steps=None, loss_curve=(), **said):

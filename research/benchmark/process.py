@@ -97,6 +97,17 @@ def run_folder(root: Path) -> Path | None:
     return folder
 
 
+def write_atomically(path: Path, text: str) -> None:
+    """Write a whole file, or leave the one that is there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with open(temporary, "w", encoding="utf-8") as f:
+        f.write(text)
+        f.flush()
+        os.fsync(f.fileno())
+    os.replace(temporary, path)
+
+
 @contextmanager
 def one_at_a_time(folder: Path) -> Iterator[None]:
     """Make the other processes that want to prepare a folder wait; the kernel releases the lock with its owner."""
