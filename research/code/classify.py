@@ -93,7 +93,7 @@ MIN_MAJORITY = 0.6
 """Share of the statements from which one category is that of the whole change."""
 
 
-def _words(name: str) -> tuple[str, ...]:
+def words_of(name: str) -> tuple[str, ...]:
     """Return the words of an identifier in lower case, split at _ and at case changes."""
     words: list[str] = []
     for part in name.replace("AdamW", "Adam").split("_"):
@@ -107,7 +107,7 @@ def _meaning(name: str) -> tuple[int, str]:
 
     Longer phrases come first; of single words that are equally strong the last one decides, as in English.
     """
-    words = _words(name)
+    words = words_of(name)
     best = (0, "")
     for length in range(min(_MAX_WORDS, len(words)), 0, -1):
         for start in range(len(words) - length + 1):

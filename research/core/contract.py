@@ -66,7 +66,14 @@ EXIT_DIVERGED: Final = 5
 # ---------------------------------------------------------------------------------------------------------------
 # Exit codes of the runner, where they are not the command's own; 128+N where signal N ended a run
 
-RUNNER_EXITS: Final = {"refused": 3, "capacity": 69, "infrastructure": 75, "configuration": 78, "timeout": 124}
+RUNNER_EXITS: Final = {
+    "refused": 3,
+    "capacity": 69,
+    "infrastructure": 75,
+    "configuration": 78,
+    "stopped": 80,
+    "timeout": 124,
+}
 
 # ---------------------------------------------------------------------------------------------------------------
 # Git

@@ -13,6 +13,7 @@ Outcome = Literal[
     "scored",
     "crash",
     "timeout",
+    "stopped",
     "refused",
     "repeat",
     "interrupted",
@@ -20,7 +21,7 @@ Outcome = Literal[
     "capacity",
     "configuration",
 ]
-"""How a launch ended, as the runner's end line says it."""
+"""How a launch ended, as the runner's end line says it; "stopped" is a run that was ended since it was losing."""
 
 FailureKind = Literal[
     "oom", "assertion", "import", "shape", "nan", "probe", "timeout", "killed", "infrastructure", "unknown"
@@ -33,6 +34,8 @@ investigate is too good to be trusted after one run: it needs a replicate and a 
 OPEN_DECISIONS: frozenset[Decision] = frozenset({"replicate", "investigate"})
 """What git does not follow yet."""
 LedgerStatus = Literal["keep", "discard", "crash"]
+STOPPED_AT = "stopped_at"
+"""Name of the fact that holds at which fraction of the budget a run was stopped."""
 Origin = Literal["runner", "hand", "log", "import"]
 """Who made the run: the runner; a person, with a folder; a person, with a bare log; another lab's ledger."""
 
@@ -176,6 +179,11 @@ class Run:
     statements_added: int = 0
     statements_removed: int = 0
     plan: str | None = None
+
+    @property
+    def stopped_at(self) -> float | None:
+        """Fraction of the budget at which it was stopped, None for any other end."""
+        return float(self.facts.get(STOPPED_AT, 0.0)) if self.outcome == "stopped" else None
 
     @property
     def wall_s(self) -> float:

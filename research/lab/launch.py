@@ -20,6 +20,7 @@ from research.core.records import Outcome, Run
 from research.core.settings import SETTINGS
 from research.lab.lab import Lab
 from research.lab.plan import carried_out, plan_ahead
+from research.lab.race import watch_of
 from research.runs import preflight, requirements, session
 from research.runs import repeat as identity
 from research.runs.backend import Backend, DeviceBusy, Launch, StopRequest
@@ -49,6 +50,7 @@ class Request:
     dry_run: bool = False
     allow_dirty: bool = False
     plan: str | None = None
+    race: bool = False
 
     def launch(self, run: str, folder: Path, root: Path, commit: str | None) -> Launch:
         """Returns what a backend is given to run it as a named run, with its folder, in a work tree."""
@@ -323,13 +325,15 @@ class _Attempt:
         """Runs and records the launch; returns the finish record."""
         setting = self.setting
 
+        watch, raced_in = watch_of(setting.lab, self.store, start, self.candidate.text, setting.request.race)
+
         def complete(record: Run) -> Run:
             key = setting.contract_key(self.candidate)  # once more, since the run may have made data
-            record = replace(record, contract=record.contract or contract, contract_key=key)
+            record = replace(record, contract=record.contract or contract or raced_in, contract_key=key)
             return setting.lab.decide_counted(self.store, record)
 
         alone = not (setting.request.again or setting.request.allow_dirty)
-        recording = session.Recording(self.store, start, self.candidate.text, locks, complete, alone)
+        recording = session.Recording(self.store, start, self.candidate.text, locks, complete, alone, watch)
         return session.launch_recorded(recording, setting.backend, launch, setting.wires)
 
 

@@ -52,6 +52,7 @@ def parse(argv: Sequence[str], environment: dict[str, str]) -> tuple[Request | N
     parser.add_argument("--smoke", action="store_true", help="first a few steps at tiny size on the CPU")
     parser.add_argument("--dry-run", action="store_true", help="check everything and launch nothing")
     parser.add_argument("--allow-dirty", action="store_true", help="run uncommitted changes, unscored")
+    parser.add_argument("--race", action="store_true", help="end the run when it is all but certain to lose")
     parser.add_argument("--reap", action="store_true", help="end remote runs whose launcher is gone")
     options = parser.parse_args(own)
     if not command:
@@ -70,6 +71,7 @@ def parse(argv: Sequence[str], environment: dict[str, str]) -> tuple[Request | N
         smoke=options.smoke,
         dry_run=options.dry_run,
         allow_dirty=options.allow_dirty,
+        race=options.race,
     )
     return request, options.reap
 

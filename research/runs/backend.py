@@ -17,7 +17,7 @@ from research.core.contract import RUNNER_EXITS
 from research.core.errors import ResearchError
 from research.core.files import FileLock
 
-EndKind = Literal["finished", "timeout", "interrupted", "infrastructure", "capacity", "configuration"]
+EndKind = Literal["finished", "timeout", "stopped", "interrupted", "infrastructure", "capacity", "configuration"]
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ class CommandResult:
 
     Attributes:
         kind: "finished" when the command was seen to end by itself (whatever its exit code); "timeout" when the time
-            limit ended it; "interrupted" when a signal to the runner did; the others never say anything about the
-            candidate.
+            limit ended it; "stopped" when it was losing its race; "interrupted" when a signal to the runner ended it;
+            the others never say anything about the candidate.
         exit_code: What the runner exits with (the contract's table).
         child_exit: The command's own exit code, 128+N for signal N; None where it was not seen.
         why: One sentence for people; "" for an ordinary end.

@@ -81,7 +81,9 @@ def ask_contract(root: Path, environment: Mapping[str, str]) -> str | None:
 
 
 def ended_by_itself(run: Run) -> bool:
-    """Checks whether the command came to its own end: the same again would give the same."""
+    """Checks whether the command came to its own end, or was stopped on the way: the same again would give the same."""
+    if run.outcome == "stopped":
+        return run.counted
     if run.outcome not in ("scored", "crash") or run.origin not in ("runner", "hand") or not run.counted:
         return False
     return run.child_exit is None or run.child_exit < 128

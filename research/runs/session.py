@@ -13,9 +13,10 @@ from research.core import git
 from research.core.contract import RUN_LOG, RUNNER_EXITS
 from research.core.errors import ConfigurationError, ResearchError
 from research.core.files import FileLock
-from research.core.records import Run
+from research.core.records import STOPPED_AT, Run
 from research.runs.backend import Backend, CommandResult, Launch, StopRequest
 from research.runs.preflight import TARGET, Refused
+from research.runs.racing import RACE, TERM, RacingStop, Watch
 from research.runs.record import finished, interrupted
 from research.runs.tee import Tee
 from research.store import folders
@@ -32,7 +33,9 @@ class Wires:
     now_utc: Callable[[], str]
 
 
-def run_command(backend: Backend, launch: Launch, log: Path | None, wires: Wires) -> CommandResult:
+def run_command(
+    backend: Backend, launch: Launch, log: Path | None, wires: Wires, watch: Watch | None = None
+) -> CommandResult:
     """Runs a command to its end, whatever goes wrong on our side of it.
 
     Args:
@@ -40,10 +43,17 @@ def run_command(backend: Backend, launch: Launch, log: Path | None, wires: Wires
         launch: What to run.
         log: Where its output is kept, None to keep none.
         wires: The world.
+        watch: Reads its output, and may ask it to end, on every backend in the way in which a signal does.
     """
     tee = Tee(log, wires.stream)
+
+    def emit(data: bytes) -> None:
+        tee.write(data)
+        if watch:
+            watch.feed(data)
+
     try:
-        ended = backend.run(launch, tee.write, wires.say, wires.stop)
+        ended = backend.run(launch, emit, wires.say, RacingStop(wires.stop, watch) if watch else wires.stop)
     except ConfigurationError as error:
         return CommandResult.failed("configuration", str(error))
     except ResearchError as error:
@@ -53,8 +63,24 @@ def run_command(backend: Backend, launch: Launch, log: Path | None, wires: Wires
     finally:
         tee.close()
     if tee.log_problem:
-        return replace(ended, facts={**ended.facts, "log_problem": tee.log_problem})
-    return ended
+        ended = replace(ended, facts={**ended.facts, "log_problem": tee.log_problem})
+    return _raced(ended, watch, wires) if watch else ended
+
+
+def _raced(ended: CommandResult, watch: Watch, wires: Wires) -> CommandResult:
+    """Adds what was foretold to an end, which is "stopped" where nobody but the watch asked for it."""
+    facts = {**ended.facts, RACE: watch.race().to_fact()}
+    if ended.kind != "interrupted" or not watch.stopping or wires.stop.requested():
+        return replace(ended, facts=facts)
+    look = watch.looks[-1]
+    why = (
+        f"stopped at {look.fraction:.0%} of the budget: P(better than {watch.against}) {look.known.p_better:.3f}, "
+        f"forecast {look.known.mean:+.4f} bpb"
+    )
+    facts[STOPPED_AT] = f"{look.fraction:g}"
+    return replace(
+        ended, kind="stopped", exit_code=RUNNER_EXITS["stopped"], child_exit=128 + TERM, why=why, facts=facts
+    )
 
 
 @dataclass(frozen=True)
@@ -68,6 +94,7 @@ class Recording:
         locks: Locks to be held until the last process is gone.
         complete: Adds to the finish record what only the caller knows.
         alone: Whether a run of the same code, contract and seed that is going on forbids this one.
+        watch: Reads the run's output, None for a run that nobody watches.
     """
 
     store: Store
@@ -76,6 +103,7 @@ class Recording:
     locks: tuple[FileLock, ...]
     complete: Callable[[Run], Run]
     alone: bool = True
+    watch: Watch | None = None
 
 
 class GoingOn(Refused):
@@ -113,7 +141,7 @@ def launch_recorded(recording: Recording, backend: Backend, launch: Launch, wire
         with contextlib.suppress(ResearchError):  # a run in a repository that can't keep refs is still a run
             git.keep_commit(launch.root, start.run, start.commit)
         fds = tuple(lock.fileno() for lock in (alive, *recording.locks))
-        ended = run_command(backend, replace(launch, fds=fds), folder / RUN_LOG, wires)
+        ended = run_command(backend, replace(launch, fds=fds), folder / RUN_LOG, wires, recording.watch)
         record = _unless_disk_full(finished(start, ended, folder, wires.now_utc()))
         with contextlib.suppress(OSError):  # at once: completing it asks git and the memory, which may fail
             folders.write_finish(folder, record)

@@ -114,7 +114,7 @@ def _measured(run: Run, index: int, name: str, parent: str | None, known: str | 
         emitter=run.emitter if run.emitter in EMITTERS else None,
         category=run.category or None,
         val_bpb=run.val_bpb if scored else None,
-        crash=None if scored else failure,
+        crash=None if scored or run.outcome == "stopped" else failure,
         peak_gb=run.peak_vram_mb / 1024 if run.peak_vram_mb is not None else None,
         params_m=run.metrics.num_params_M if run.metrics else None,
         additions=run.statements_added if sized else run.additions,
@@ -123,6 +123,7 @@ def _measured(run: Run, index: int, name: str, parent: str | None, known: str | 
         replicate_of=known,
         gpu_s=run.metrics.total_seconds if run.metrics else sum(run.phases_s.values()),
         seed=run.seed,
+        stopped_at=run.stopped_at,
     )
 
 

@@ -15,7 +15,9 @@ from research.store.connect import StoreDamaged, connect, transaction, translate
 from research.store.rows import Record, event_from_row, from_row, to_row
 from research.store.schema import TABLES
 
-RESULTS = " WHERE counted = 1 AND outcome IN ({})".format(", ".join(f"'{one}'" for one in sorted(ledger.ROW_OUTCOMES)))
+ENDED = "outcome IN ({})".format(", ".join(f"'{one}'" for one in sorted(ledger.ROW_OUTCOMES)))
+"""The runs that came to a result."""
+RESULTS = f" WHERE counted = 1 AND {ENDED}"
 """The runs that are results of a candidate, as in the ledger. An interrupted one is nobody's crash."""
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from research.core.records import LedgerStatus, Run
 
 HEADER = b"commit\tval_bpb\tmemory_gb\tstatus\tdescription"
-ROW_OUTCOMES = frozenset({"scored", "crash", "timeout"})
-"""Runs that ended by themselves or by their time limit; nothing else has a row."""
+ROW_OUTCOMES = frozenset({"scored", "crash", "timeout", "stopped"})
+"""Runs that ended by themselves, by their time limit, or since they were losing; nothing else has a row."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,8 @@ def render_row(run: Run, kept: bool) -> bytes:
         status = "keep" if kept else "discard"
         val_bpb = run.val_bpb
         memory_gb = (run.peak_vram_mb or 0.0) / 1024
+    elif run.outcome == "stopped":
+        status, val_bpb = "discard", math.nan  # it has no score, and the code is not to blame
     description = " ".join(run.subject.replace("\t", " ").splitlines())
     commit = run.commit[:7] or "0000000"
     return f"{commit}\t{val_bpb:.6f}\t{memory_gb:.1f}\t{status}\t{description}".encode("utf-8", "replace")

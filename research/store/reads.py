@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from research.core.records import Judged, Plan
-from research.store.db import Store
+from research.store.db import ENDED, RESULTS, Store
 
 _RUN = (
     'run, origin, branch, "commit", started_utc, parent, subject, emitter, seed, device, fingerprint, contract,'
@@ -16,10 +16,11 @@ _RUN = (
     " statements_added, statements_removed, plan, CASE WHEN metrics IS NULL THEN phases_s ELSE '{}' END AS phases_s,"
     " '' AS folder, json_patch('{}', json_object('machine', json_extract(facts, '$.machine'),"
     " 'gpu_uuid', json_extract(facts, '$.gpu_uuid'), 'device_class', json_extract(facts, '$.device_class'),"
-    " 'kernels', json_extract(facts, '$.kernels'), 'initial_values', json_extract(facts, '$.initial_values'))) AS facts"
+    " 'kernels', json_extract(facts, '$.kernels'), 'initial_values', json_extract(facts, '$.initial_values'),"
+    " 'stopped_at', json_extract(facts, '$.stopped_at'), 'race', json_extract(facts, '$.race'))) AS facts"
 )
-"""Columns of a run that decide something, and the facts that say under which condition it ran; other fields keep their
-defaults, as do the phases of a run with metrics."""
+"""Columns of a run that decide something, and the facts that say under which condition it ran and what was foretold of
+it; other fields keep their defaults, as do the phases of a run with metrics."""
 _VERDICT = "seq, run, decision, rule, why, created_utc, baseline, incumbent, p_better"
 """Columns of a verdict without estimate, difference, terms, text and settling."""
 
@@ -41,17 +42,15 @@ def state_key(store: Store) -> str:
 def something_waits(store: Store) -> bool:
     """Checks whether a run has no end or no verdict yet, so that somebody has to look after it."""
     rows = store.tuples(
-        "SELECT 1 FROM runs WHERE outcome IS NULL UNION ALL SELECT 1 FROM runs WHERE counted = 1"
-        " AND outcome IN ('scored', 'crash', 'timeout') AND run NOT IN (SELECT run FROM verdicts) LIMIT 1"
+        f"SELECT 1 FROM runs WHERE outcome IS NULL UNION ALL SELECT 1 FROM runs{RESULTS}"
+        " AND run NOT IN (SELECT run FROM verdicts) LIMIT 1"
     )
     return bool(rows)
 
 
 def is_measured(store: Store, commit: str) -> bool:
     """Checks whether a run of a commit ended with a result."""
-    rows = store.tuples(
-        "SELECT 1 FROM runs WHERE \"commit\" = ? AND outcome IN ('scored', 'crash', 'timeout') LIMIT 1", commit
-    )
+    rows = store.tuples(f'SELECT 1 FROM runs WHERE "commit" = ? AND {ENDED} LIMIT 1', commit)
     return bool(rows)
 
 

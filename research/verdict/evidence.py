@@ -6,17 +6,15 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
-from research.core.contract import PROFILES
 from research.core.records import Run
 from research.core.settings import SETTINGS
 from research.verdict.belief import Belief, Score
 from research.verdict.lineage import is_evidence
-from research.verdict.noise import OFFICIAL, POCKET, NoisePrior
+from research.verdict.noise import OFFICIAL, POCKET, NoisePrior, is_pocket
 from research.verdict.variances import Condition
 
 INITIAL_VALUES = "initial_values"
 """Name of the run's fact that holds the hashes of its initial values, by tensor, as JSON."""
-_CPU = "cpu"
 
 
 class Measured(Protocol):
@@ -71,10 +69,7 @@ def belief_of(runs: Sequence[Run], keys: Keys, previous: Belief | None = None) -
 
 def prior_of(runs: Sequence[Run]) -> NoisePrior:
     """Return what is assumed of the noise: the official profile's on a GPU, else the pocket profile's."""
-    contract = next((run.contract for run in runs if run.contract), "")
-    on_cpu = any(_CPU in (run.device or run.facts.get("device_class") or "").lower() for run in runs)
-    is_pocket = contract.startswith(PROFILES[1]) or (on_cpu and not contract.startswith(PROFILES[0]))
-    return POCKET if is_pocket else OFFICIAL
+    return POCKET if is_pocket(runs) else OFFICIAL
 
 
 def _machine(run: Run) -> str:

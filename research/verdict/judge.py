@@ -57,6 +57,8 @@ def person_on(case: Comparison) -> Decision | None:
 
 def _without_score(case: Comparison) -> str:
     run = case.run
+    if run.outcome == "stopped":
+        return run.why
     what = f"{run.failure.kind}: {quoted(run.failure.signature)}" if run.failure else run.outcome or "no end"
     if case.is_tip and not lineage.is_about_candidate(run):
         return f"no score ({what}); the best so far was measured before and stays"

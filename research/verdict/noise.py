@@ -6,10 +6,12 @@ Nothing here loads numpy, so that a summary can be shown without it.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
 from research.core.contract import PROFILES
+from research.core.records import Run
 from research.core.settings import SETTINGS
 
 
@@ -77,3 +79,10 @@ POCKET = NoisePrior(
 def prior_for(profile: str) -> NoisePrior:
     """Return the prior of a profile."""
     return OFFICIAL if profile == PROFILES[0] else POCKET
+
+
+def is_pocket(runs: Sequence[Run]) -> bool:
+    """Return whether runs of one contract are the pocket profile's; those of a budget of its own by their device."""
+    contract = next((run.contract for run in runs if run.contract), "")
+    on_cpu = any("cpu" in (run.device or run.facts.get("device_class") or "").lower() for run in runs)
+    return contract.startswith(PROFILES[1]) or (on_cpu and not contract.startswith(PROFILES[0]))

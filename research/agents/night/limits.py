@@ -11,7 +11,7 @@ from research.core.records import Run
 from research.core.settings import SETTINGS
 from research.core.text import count_of
 
-LAUNCHED = frozenset({"scored", "crash", "timeout"})
+LAUNCHED = frozenset({"scored", "crash", "timeout", "stopped"})
 """Outcomes that count against a limit: the results of a candidate."""
 FAILED = frozenset({"infrastructure", "capacity"})
 """Ends that are nobody's fault: waited out, and never counted."""

@@ -41,6 +41,7 @@ class Options:
     timeout_s: float
     notify: str | None
     seed: int
+    race: bool = True
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,9 @@ def run_night(
     with _alone(paths), open(os.devnull, "wb") as nowhere:
         lab = _quiet_lab(paths, nowhere, options.policy)
         rule_name(lab.environment)  # every launch would refuse a wrong one, and its reason would be in the log alone
-        request = Request(COMMAND, backend=options.backend, gpu=options.gpu, timeout_s=options.timeout_s)
+        request = Request(
+            COMMAND, backend=options.backend, gpu=options.gpu, timeout_s=options.timeout_s, race=options.race
+        )
         backend = lab.make_backend(options.backend, lab.environment)
         setup.require_price(options.limits, backend, options.gpu)
         slots = setup.slots(options.workers, backend, lab.environment)

@@ -198,3 +198,25 @@ class VerdictSettings:
     """How many of them by one emitter are a collapse."""
     elites_shown: int = 4
     """Elites in the summary; the archive shows all."""
+
+    # The forecast of a run that is going on ---------------------------------------------------------------------------
+    forecast_slope: float = 0.36
+    """bpb for each nat of the gap, before the lab's own runs say more: a token of the official profile is 4 bytes."""
+    forecast_end_bpb: float = 0.001
+    """Scale of the forecast's error at the end of the budget, in bpb."""
+    forecast_bpb: float = 0.003
+    """How much larger it is at its beginning; in between it shrinks evenly."""
+    forecast_pocket_slope: float = 0.45
+    """The first in the pocket profile: a token is 3 bytes."""
+    forecast_pocket_end_bpb: float = 0.02
+    """The second in the pocket profile."""
+    forecast_pocket_bpb: float = 0.06
+    """The third in the pocket profile."""
+    forecast_gap_share: float = 0.3
+    """Share of the foretold difference that is added to the scale of its error: a large gap may close."""
+    forecast_freedom: int = 4
+    """Degrees of freedom of the error's t distribution, an even number."""
+    forecast_prior_n: float = 20.0
+    """Finished runs that the prior counts as."""
+    forecast_steps: int = 20
+    """Steps of the fit: by then nothing moves in the fourth digit."""

@@ -1,0 +1,279 @@
+"""Watches the log of a run that is going on, and asks it to end when it will hardly be better than the incumbent.
+
+Runs of one seed see the same rows in the same order, so the training loss of a run can be subtracted from that of the
+incumbent's run with the same seed, at the same fraction of the budget. The difference, the gap, foretells the final
+one (research.verdict.forecast). Nothing is foretold from a log that was not understood.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from research.core.contract import RUN_LOG, SUMMARY_MARK
+from research.core.records import Run
+from research.core.settings import SETTINGS
+from research.runs.backend import StopRequest
+
+RACE = "race"
+"""Name of the run's fact that holds its race, as JSON."""
+LOOKS = tuple(n / 20 for n in range(5, 20))
+"""Fractions of the budget at which a run is looked at: every twentieth from a quarter on."""
+TERM = 15
+"""The signal that ends a run which is stopped."""
+
+_STEP = re.compile(
+    r"step\s+(?P<step>\d{1,9})\s+(?P<percent>\d{1,3}\.\d) %\s+loss\s+(?P<loss>\d{1,3}\.\d{1,8})\s+"
+    r"(?P<speed>[\d,]{1,15}) tok/s"
+)
+_PUBLIC = re.compile(
+    r"step (?P<step>\d{1,9}) \((?P<percent>\d{1,3}\.\d)%\) \| loss: (?P<loss>\d{1,3}\.\d{1,8}) \|.*\| "
+    r"tok/sec: (?P<speed>[\d,]{1,15}) \|"
+)
+"""The two known forms of a line of progress: this repository's, and the public script's."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One line of progress.
+
+    Attributes:
+        step: Optimizer steps so far.
+        fraction: Share of the budget that is over.
+        loss: The training loss in nats since the line before.
+        speed: Tokens a second.
+    """
+
+    step: int
+    fraction: float
+    loss: float
+    speed: float
+
+
+def point_of(line: str) -> Point | None:
+    """Return the point that a line of progress tells, None for any other line."""
+    match = _STEP.match(line) or _PUBLIC.match(line)
+    if match is None:
+        return None
+    speed = float(match["speed"].replace(",", "") or 0)
+    return Point(int(match["step"]), float(match["percent"]) / 100, float(match["loss"]), speed)
+
+
+class LossCurve:
+    """The training loss that a log tells while it grows.
+
+    Attributes:
+        points: The lines of progress, in order.
+        trouble: Why the log can't be relied on, "" while it can.
+    """
+
+    def __init__(self) -> None:
+        self.points: list[Point] = []
+        self.trouble = ""
+        self._rest = ""
+        self._over = False
+
+    def feed(self, data: bytes) -> None:
+        """Take the next piece of the log."""
+        if self._over:
+            return
+        *lines, self._rest = re.split(r"[\r\n]", self._rest + data.decode("utf-8", "replace"))
+        self._rest = self._rest[-SETTINGS.line_chars :]
+        for line in lines:
+            if line.strip() == SUMMARY_MARK:
+                self._over = True  # what follows is the summary
+                return
+            if (point := point_of(line)) is not None:
+                self._add(point)
+
+    def _add(self, point: Point) -> None:
+        last = self.points[-1] if self.points else None
+        if last and (point.step < last.step or point.fraction < last.fraction):
+            self.trouble = self.trouble or f"its log goes back from step {last.step} to step {point.step}"
+        self.points.append(point)
+
+    @property
+    def fraction(self) -> float:
+        """Return how much of the budget is over."""
+        return self.points[-1].fraction if self.points else 0.0
+
+    def loss(self, fraction: float) -> float | None:
+        """Return the mean loss over the stretch of the budget before a fraction; None where too few lines tell it."""
+        start = fraction - SETTINGS.race_window
+        total = told = lines = 0.0
+        before = 0.0
+        for point in self.points:
+            share = min(point.fraction, fraction) - max(before, start)
+            if share > 0:
+                total, told, lines = total + share * point.loss, told + share, lines + 1
+            before = point.fraction
+        enough = lines >= SETTINGS.race_min_lines and told > 0.99 * SETTINGS.race_window
+        return total / told if enough else None
+
+    def tokens(self, fraction: float) -> float | None:
+        """Return the tokens seen by a fraction of the budget, in budgets of one token a second; None before it."""
+        point = next((one for one in self.points if one.fraction >= fraction), None)
+        return point.speed * fraction if point and point.speed > 0 else None
+
+
+def curve_of(folder: Path) -> LossCurve:
+    """Read the curve of a finished run from the log in its folder; one without points where there is none."""
+    curve = LossCurve()
+    try:
+        curve.feed((folder / RUN_LOG).read_bytes() + b"\n")
+    except OSError as error:
+        curve.trouble = f"its log cannot be read ({error.strerror})"
+    return curve
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What is foretold of a run: its val_bpb minus the incumbent's with the same seed.
+
+    Attributes:
+        mean: In bpb, below zero is better.
+        sd: Its standard deviation in bpb.
+        p_better: P(it is below zero).
+    """
+
+    mean: float
+    sd: float
+    p_better: float
+
+
+Predict = Callable[[float, float], Prediction]
+"""Returns what a gap in nats at a fraction of the budget foretells."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look at a run that is going on.
+
+    Attributes:
+        fraction: Of the budget.
+        gap: Smoothed training loss minus the incumbent's, in nats.
+        known: What it foretells.
+    """
+
+    fraction: float
+    gap: float
+    known: Prediction
+
+
+@dataclass(frozen=True)
+class Race:
+    """What is kept of watching a run.
+
+    Attributes:
+        against: Name of the incumbent's run, "" without one.
+        exempt: Why the run is not ended whatever is foretold, "" for one that may be.
+        looks: The looks, in order.
+        losses: The run's smoothed loss at every twentieth of the budget that it reached, in nats.
+        trouble: Why nothing more was foretold, "" without a reason.
+    """
+
+    against: str = ""
+    exempt: str = ""
+    looks: tuple[Look, ...] = ()
+    losses: tuple[float, ...] = ()
+    trouble: str = ""
+
+    @property
+    def would_stop(self) -> Look | None:
+        """Return the first look at which the chance was too small, whether the run was ended or not."""
+        return next((one for one in self.looks if one.known.p_better < SETTINGS.race_stop_p), None)
+
+    def to_fact(self) -> str:
+        """Write it as JSON."""
+        looks = [
+            [round(value, 6) for value in (one.fraction, one.gap, one.known.mean, one.known.sd, one.known.p_better)]
+            for one in self.looks
+        ]
+        plain = {"against": self.against, "exempt": self.exempt, "looks": looks, "losses": self.losses}
+        return json.dumps({name: value for name, value in (plain | {"trouble": self.trouble}).items() if value})
+
+
+def race_of(run: Run) -> Race:
+    """Return what was kept of watching a run; an empty race where nothing was."""
+    try:
+        plain = json.loads(run.facts.get(RACE) or "{}")
+        looks = tuple(Look(f, gap, Prediction(mean, sd, p)) for f, gap, mean, sd, p in plain.get("looks", ()))
+        losses = tuple(map(float, plain.get("losses", ())))
+        return Race(plain.get("against", ""), plain.get("exempt", ""), looks, losses, plain.get("trouble", ""))
+    except (ValueError, TypeError, AttributeError):
+        return Race()
+
+
+@dataclass
+class Watch:
+    """Watches one run against the incumbent's.
+
+    Attributes:
+        against: Name of the incumbent's run, "" where there is none to be compared with.
+        reference: Its curve.
+        predict: What a gap foretells.
+        exempt: Why the run is not ended whatever is foretold, "" for one that may be.
+    """
+
+    against: str
+    reference: LossCurve
+    predict: Predict
+    exempt: str = ""
+    curve: LossCurve = field(default_factory=LossCurve)
+    looks: list[Look] = field(default_factory=list)
+    trouble: str = ""
+    due: int = 0  # the look that comes next
+    stopping: bool = False
+
+    def feed(self, data: bytes) -> None:
+        """Take the next piece of the run's log, and look at the run where a look is due."""
+        self.curve.feed(data)
+        while self.due < len(LOOKS) and self.curve.fraction >= LOOKS[self.due] and not self.stopping:
+            fraction = LOOKS[self.due]
+            self.due += 1
+            gap = self._gap(fraction)
+            if gap is None:
+                continue
+            look = Look(fraction, gap, self.predict(gap, fraction))
+            self.looks.append(look)
+            self.stopping = not self.exempt and look.known.p_better < SETTINGS.race_stop_p
+
+    def _gap(self, fraction: float) -> float | None:
+        """Return the gap at a fraction of the budget; None where nothing is to be foretold, with the trouble noted."""
+        if not self.against or self.trouble:
+            return None
+        self.trouble = self.curve.trouble or self.reference.trouble
+        mine, theirs = self.curve.loss(fraction), self.reference.loss(fraction)
+        seen, usual = self.curve.tokens(fraction), self.reference.tokens(fraction)
+        if self.trouble or mine is None or theirs is None or seen is None or usual is None:
+            return None
+        if abs(seen / usual - 1) > SETTINGS.race_max_tokens_off:
+            self.trouble = f"it sees {seen / usual - 1:+.0%} tokens"
+            return None
+        return mine - theirs
+
+    def race(self) -> Race:
+        """Return what is to be kept."""
+        grid = [n / 20 for n in range(1, 21) if n / 20 <= self.curve.fraction + 1e-9]
+        losses = (self.curve.loss(fraction) for fraction in grid)
+        told = tuple(round(loss, 4) for loss in losses if loss is not None)
+        return Race(self.against, self.exempt, tuple(self.looks), told, self.trouble)
+
+
+@dataclass(frozen=True)
+class RacingStop:
+    """The stop request of a run that is watched: a signal to the runner, or the watch's own."""
+
+    asked: StopRequest
+    watch: Watch
+
+    def requested(self) -> int | None:
+        """Return the number of the signal that asks the run to end, None while nobody asked."""
+        return self.asked.requested() or (TERM if self.watch.stopping else None)
+
+    def wait(self, seconds: float) -> int | None:
+        """Sleep up to that long, less when a signal arrives; return as requested()."""
+        return self.asked.wait(seconds) or self.requested()
