@@ -56,7 +56,7 @@ class Point:
 def point_of(line: str) -> Point | None:
     """Return the point that a line of progress tells, None for any other line."""
     match = _STEP.match(line) or _PUBLIC.match(line)
-    if match is None:
+    if match is None or float(match["percent"]) > 100:
         return None
     speed = float(match["speed"].replace(",", "") or 0)
     return Point(int(match["step"]), float(match["percent"]) / 100, float(match["loss"]), speed)
@@ -171,14 +171,15 @@ class Race:
         against: Name of the incumbent's run, "" without one.
         exempt: Why the run is not ended whatever is foretold, "" for one that may be.
         looks: The looks, in order.
-        losses: The run's smoothed loss at every twentieth of the budget that it reached, in nats.
+        losses: The run's smoothed loss in nats at every twentieth of the budget that it reached, from the second on;
+            None where its log did not tell it.
         trouble: Why nothing more was foretold, "" without a reason.
     """
 
     against: str = ""
     exempt: str = ""
     looks: tuple[Look, ...] = ()
-    losses: tuple[float, ...] = ()
+    losses: tuple[float | None, ...] = ()
     trouble: str = ""
 
     @property
@@ -201,7 +202,7 @@ def race_of(run: Run) -> Race:
     try:
         plain = json.loads(run.facts.get(RACE) or "{}")
         looks = tuple(Look(f, gap, Prediction(mean, sd, p)) for f, gap, mean, sd, p in plain.get("looks", ()))
-        losses = tuple(map(float, plain.get("losses", ())))
+        losses = tuple(plain.get("losses", ()))
         return Race(plain.get("against", ""), plain.get("exempt", ""), looks, losses, plain.get("trouble", ""))
     except (ValueError, TypeError, AttributeError):
         return Race()
@@ -257,9 +258,9 @@ class Watch:
 
     def race(self) -> Race:
         """Return what is to be kept."""
-        grid = [n / 20 for n in range(1, 21) if n / 20 <= self.curve.fraction + 1e-9]
-        losses = (self.curve.loss(fraction) for fraction in grid)
-        told = tuple(round(loss, 4) for loss in losses if loss is not None)
+        reached = [n / 20 for n in range(2, 21) if n / 20 <= self.curve.fraction]
+        losses = (self.curve.loss(fraction) for fraction in reached)
+        told = tuple(None if loss is None else round(loss, 4) for loss in losses)
         return Race(self.against, self.exempt, tuple(self.looks), told, self.trouble)
 
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.labkit import CHECKOUT, Kit, Result, make_kit, wait_for
+from support.labkit import CHECKOUT, Kit, Result, wait_for
 from support.modal_faults import FOREVER
 from support.modal_standin import StandIn
 
@@ -20,18 +20,6 @@ pytest_plugins = ("support.modal_fixtures",)
 
 OLDER = CHECKOUT / "scripts" / "modal_gpu.py"
 NEWER = CHECKOUT / "scripts" / "run_experiment.py"
-
-
-@pytest.fixture
-def lab(tmp_path: Path, standin: StandIn) -> Kit:
-    """A repository whose runner finds the stand-in, and pocket data."""
-    kit = make_kit(tmp_path)
-    kit.environment |= standin.env
-    for name in ("data/shard_06542.parquet", "tokenizer/tokenizer.json"):
-        path = Path(kit.environment["AUTORESEARCH_HOME"]) / "pocket" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("x")
-    return kit
 
 
 def start(lab: Kit, script: Path, *words: str) -> subprocess.Popen[bytes]:

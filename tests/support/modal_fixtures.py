@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.labkit import Kit, make_kit
 from support.modal_kit import Place, shared_standin
 from support.modal_standin import StandIn
 
@@ -27,3 +28,15 @@ def standin(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
 def place(tmp_path: Path) -> Place:
     """A repository with one commit to come, a data folder and a run folder."""
     return Place(tmp_path)
+
+
+@pytest.fixture
+def lab(tmp_path: Path, standin: StandIn) -> Kit:
+    """A repository whose runner finds the stand-in, and pocket data."""
+    kit = make_kit(tmp_path)
+    kit.environment |= standin.env
+    for name in ("data/shard_06542.parquet", "tokenizer/tokenizer.json"):
+        path = Path(kit.environment["AUTORESEARCH_HOME"]) / "pocket" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+    return kit
