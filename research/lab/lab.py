@@ -21,6 +21,7 @@ from research.core.records import Judged, Run, Verdict
 from research.runs import hand_made, session
 from research.runs.backend import Backend
 from research.runs.backends import make_backend
+from research.runs.score import overlong
 from research.store import folders, reads
 from research.store.db import Store
 from research.store.ledger_file import sync_ledger
@@ -128,7 +129,7 @@ class Lab:
 
     def import_run(self, store: Store, run: Run, folder: Path | None) -> list[str]:
         """Imports a finished run, once; returns its name if it is new."""
-        run = self.decide_counted(store, run)
+        run = self.examine(store, run)
         if not store.add_run(run):
             return []
         if folder is not None:
@@ -199,7 +200,15 @@ class Lab:
         except OSError as error:
             self.say(f"results.tsv could not be written ({error.strerror or error}); the next command makes up for it")
 
-    def decide_counted(self, store: Store, run: Run) -> Run:
+    def examine(self, store: Store, run: Run) -> Run:
+        """Adds to a finished run what only the memory tells: what speaks against its score, and whether it counts."""
+        if run.outcome == "scored":
+            same = (item.run for item in store.judged() if item.run.contract == run.contract)
+            first = next((other for other in same if lineage.is_evidence(other) and other.run != run.run), None)
+            run = replace(run, suspect=(*run.suspect, *overlong(run, first)))
+        return self._decide_counted(store, run)
+
+    def _decide_counted(self, store: Store, run: Run) -> Run:
         """Marks a run that is no experiment as not counted: neither baseline, nor exp: commit, nor a repetition."""
         if not run.counted or run.subject.startswith("exp:"):
             return run

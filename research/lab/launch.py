@@ -330,7 +330,7 @@ class _Attempt:
         def complete(record: Run) -> Run:
             key = setting.contract_key(self.candidate)  # once more, since the run may have made data
             record = replace(record, contract=record.contract or contract or raced_in, contract_key=key)
-            return setting.lab.decide_counted(self.store, record)
+            return setting.lab.examine(self.store, record)
 
         alone = not (setting.request.again or setting.request.allow_dirty)
         recording = session.Recording(self.store, start, self.candidate.text, locks, complete, alone, watch)

@@ -79,7 +79,7 @@ def finished(run: Run, ended: CommandResult, folder: Path, now_utc: str, expecte
         phases_s=dict(ended.phases_s),
         facts={**run.facts, **(score.facts if score else {}), **ended.facts},
     )
-    return scored(record, score, summary) if outcome == "scored" and score else record
+    return scored(record, score, summary, ended.phases_s.get("run")) if outcome == "scored" and score else record
 
 
 def _failure(
@@ -94,8 +94,15 @@ def _failure(
     return classify(log, summary, ended.exit_code)
 
 
-def scored(run: Run, score: Score, summary: Summary | None) -> Run:
-    """Adds to a run what was measured, and every reason not to trust it; the summary is None without a log."""
+def scored(run: Run, score: Score, summary: Summary | None, run_s: float | None = None) -> Run:
+    """Adds to a run what was measured, and every reason not to trust it.
+
+    Args:
+        run: The run.
+        score: Its score.
+        summary: What its log says, None without a log.
+        run_s: Seconds that the command took by the runner's clock, None where no runner looked.
+    """
     metrics = summary.metrics if summary else None
     printed_mb = metrics.peak_vram_mb if metrics else None
     return replace(
@@ -106,7 +113,7 @@ def scored(run: Run, score: Score, summary: Summary | None) -> Run:
         audit_bpb=score.audit_bpb,
         audit_bpb_exact=score.audit_bpb_exact,
         peak_vram_mb=score.peak_vram_mb if score.peak_vram_mb is not None else printed_mb,
-        suspect=disagreements(score, summary, run.seed, run.train_sha256),
+        suspect=disagreements(score, summary, run.seed, run.train_sha256, run_s),
     )
 
 

@@ -11,11 +11,13 @@ from typing import Any
 
 from research.core import contract
 from research.core.files import read_json
-from research.core.records import Metrics
+from research.core.records import Metrics, Run
 from research.core.settings import SETTINGS
 from research.runs.log import Summary
 from research.store.rows import finite
 
+OUTSIDE = "outside_budget_s"
+"""Name of the part of score.json, and of the run's fact, that holds the seconds outside the budget, by phase."""
 _CONTRACT = re.compile(r"[a-z]+[0-9.]*-[0-9a-f]{12}\Z")
 
 
@@ -34,6 +36,10 @@ class Score:
         budget_s: Seconds of training that the contract gives, None if missing.
         handed_tokens: Training tokens that prepare.py handed out, None if missing.
         held_out_tokens: Tokens of the validation text that it handed to train.py.
+        early_tokens: Training tokens that it handed out before the budget can have begun.
+        clock: What the budget passes on, "wall" or "processor".
+        wall_s: Seconds from the process's start to the writing of the score, by its own clock; None if missing.
+        found: What prepare.py found against the score, a sentence each.
         printed: The summary that train.py reported, as it printed it; "" if it reported none.
         started_utc: When it began, "" if missing.
         facts: Small things worth keeping, text to text.
@@ -54,6 +60,10 @@ class Score:
     started_utc: str
     handed_tokens: float | None = None
     held_out_tokens: float = 0.0
+    early_tokens: float = 0.0
+    clock: str = "wall"
+    wall_s: float | None = None
+    found: tuple[str, ...] = ()
     printed: str = ""
     facts: Mapping[str, str] = field(default_factory=dict)
 
@@ -90,12 +100,13 @@ def read_score(folder: Path) -> Score | None:
     for part, key in ((clock, "uncounted_s"), (data, "epochs"), (data, "waited_share")):
         facts[key] = None if (value := finite(part.get(key))) is None else f"{value:g}"
     reported = _part(plain, "reported")
-    for key in ("initial_values", "kernels"):
-        if value := reported.get(key):
-            text = json.dumps(value, sort_keys=True)
+    told = {key: reported.get(key) for key in ("initial_values", "kernels")}
+    told[OUTSIDE] = {"clock": clock.get("kind"), **outside} if (outside := _part(clock, OUTSIDE)) else None
+    for key, what in told.items():
+        if what:
+            text = json.dumps(what, sort_keys=True)
             facts[key] = text if len(text) <= SETTINGS.max_fact_chars else None
-    if clock.get("suspicious") is True:
-        facts["uncounted"] = "more than start, compilation and warm-up explain"
+    found = plain.get("suspect")
     seed = plain.get("seed")
     return Score(
         status=status,
@@ -113,6 +124,10 @@ def read_score(folder: Path) -> Score | None:
         started_utc=_text(plain.get("started_utc")) or "",
         handed_tokens=finite(data.get("handed_tokens")),
         held_out_tokens=finite(data.get("held_out_tokens")) or 0.0,
+        early_tokens=finite(data.get("tokens_before_budget")) or 0.0,
+        clock=_text(clock.get("kind")) or "wall",
+        wall_s=finite(clock.get("wall_s")),
+        found=tuple(filter(None, map(_text, found))) if isinstance(found, list) else (),
         printed=_block(_part(_part(plain, "reported"), "summary")),
         facts={key: value for key, value in facts.items() if value is not None},
     )
@@ -126,11 +141,52 @@ def _overdone(score: Score, metrics: Metrics) -> Iterator[str]:
         if not SETTINGS.min_budget_share * budget <= seconds <= most:
             yield f"it trained for {seconds:g} s of a budget of {budget:g} s"
     handed, claimed = score.handed_tokens, metrics.total_tokens_M * 1e6
-    if handed is not None and handed < SETTINGS.min_handed_share * claimed:
+    if handed is None:
+        return
+    most_handed = SETTINGS.max_handed_share * (claimed + SETTINGS.claimed_tokens_step / 2)
+    if not SETTINGS.min_handed_share * claimed <= handed <= most_handed:
         yield f"it says that it trained on {claimed:,.0f} tokens; prepare.py handed out {handed:,.0f} of training text"
+    allowed = SETTINGS.early_steps if score.clock == "wall" else SETTINGS.pocket_early_steps
+    if (early := score.early_tokens * steps / handed if handed else 0.0) > allowed:
+        yield f"it took batches for {early:.0f} steps before its budget began, where {allowed} are explained"
 
 
-def disagreements(score: Score, summary: Summary | None, seed: int, train_sha256: str) -> tuple[str, ...]:
+_PHASES = {
+    "before_first_batch": "before its first training batch",
+    "uncounted_steps": "between its first batch and its last, beyond the budget",
+    "after_last_batch": "between its last training batch and the evaluation",
+    "evaluation": "in the evaluation, beyond what scoring takes",
+}
+
+
+def overlong(run: Run, first: Run | None) -> Iterator[str]:
+    """Yield the phases of a run that took longer than its budget and its kind of work explain.
+
+    Args:
+        run: A scored run.
+        first: The first run of its contract that counts, by which the others are measured; None if it is the first.
+    """
+    mine, usual = _outside(run), _outside(first) if first else {}
+    on_wall = mine.pop("clock", "wall") == "wall"
+    floor = SETTINGS.phase_s if on_wall or first is None else SETTINGS.pocket_phase_s
+    for name, what in _PHASES.items():
+        seconds, allowed = mine.get(name, 0.0), max(floor, SETTINGS.phase_factor * usual.get(name, 0.0))
+        if seconds > allowed:
+            yield f"it spent {seconds:.0f} s {what}, where {allowed:.0f} s are explained"
+
+
+def _outside(run: Run) -> dict[str, Any]:
+    """Return the seconds that a run spent outside its budget, by phase."""
+    try:
+        plain = json.loads(run.facts.get(OUTSIDE, "{}"))
+    except ValueError:
+        return {}
+    return {key: value for key, value in plain.items() if key == "clock" or finite(value) is not None}
+
+
+def disagreements(
+    score: Score, summary: Summary | None, seed: int, train_sha256: str, run_s: float | None = None
+) -> tuple[str, ...]:
     """Lists the reasons not to trust a score: what the log, the launch or the budget say against it.
 
     Args:
@@ -138,8 +194,12 @@ def disagreements(score: Score, summary: Summary | None, seed: int, train_sha256
         summary: The log's summary, None where there is no log to compare with.
         seed: The seed that the run was given.
         train_sha256: Hash of the train.py that was to run.
+        run_s: Seconds that the command took by the runner's clock, None where no runner looked.
     """
-    found = list(_against_log(score, summary)) if summary else []
+    found = [*score.found, *(_against_log(score, summary) if summary else ())]
+    own_s = score.wall_s if score.wall_s is not None else run_s
+    if run_s and own_s and run_s - own_s > max(SETTINGS.wall_slack_s, SETTINGS.wall_slack_share * own_s):
+        found.append(f"the run took {run_s:.0f} s by the runner's clock and {own_s:.0f} s by its own")
     if score.held_out_tokens:
         found.append(f"train.py read {score.held_out_tokens:,.0f} tokens of the validation text")
     if score.seed is not None and score.seed != seed:

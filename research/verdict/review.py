@@ -103,8 +103,6 @@ def _measured(case: Comparison) -> Iterator[str]:
         yield f"suspect: {quoted(reason)}"
     if cost := lost_kernels(run, case.parent_runs):
         yield cost
-    if hidden := run.facts.get("uncounted"):
-        yield f"not counted as training: {clean(run.facts.get('uncounted_s', '?'))} s, {clean(hidden)}"
 
 
 def _compared(case: Comparison, verdict: Verdict) -> Iterator[str]:

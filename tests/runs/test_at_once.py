@@ -40,7 +40,7 @@ def test_a_run_that_ended_while_its_repeat_was_being_prepared_is_not_made_again(
 class BusyAtTheEnd(Lab):
     """Another process writes for very long when a run has ended."""
 
-    def decide_counted(self, store: Store, run: Run) -> Run:
+    def examine(self, store: Store, run: Run) -> Run:
         raise StoreBusy("The memory is busy.", "Try again.")
 
 

@@ -64,6 +64,26 @@ class RunSettings:
     min_handed_share: float = 0.1
     """Below this share of the tokens that a run says it trained on, its text was not prepare.py's. Going over a batch
     a few times is a recipe; a loader of one's own, which can read any text, has a share of 0."""
+    max_handed_share: float = 1.5
+    """Above this share of the tokens that a run says it trained on, it did something else with the text too."""
+    claimed_tokens_step: float = 100_000.0
+    """Tokens by which the printed total_tokens_M is rounded: it has one decimal."""
+    early_steps: int = 22
+    """Steps whose batches may be taken before the budget can have begun: twice the 11 that the contract leaves
+    uncounted, since a batch is fetched ahead and a schedule may begin with larger ones."""
+    pocket_early_steps: int = 4
+    """The same in the pocket profile, which leaves one step uncounted and makes about a hundred."""
+    phase_s: float = 180.0
+    """Seconds that a phase outside the budget may always take on a GPU: a cold compilation took 43 to 70 s on an H100,
+    and slower cards and processors exist. The first run of a contract has these seconds in any profile."""
+    pocket_phase_s: float = 10.0
+    """The same in the pocket profile, in seconds of processor time: nothing is compiled there."""
+    phase_factor: float = 3.0
+    """How many times as long as in the first run of its contract a phase may take, where that is more."""
+    wall_slack_s: float = 60.0
+    """Seconds by which the runner's clock may be ahead of the run's own: uv starts, a driver is shut down."""
+    wall_slack_share: float = 0.1
+    """The same as a share of the run, for machines that are slow at everything."""
 
     # Changes ----------------------------------------------------------------------------------------------------------
     delta_entries: int = 40
