@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
@@ -87,8 +88,13 @@ def turned_off(before: Autonomy, reason: str, now: float, by_itself: bool = Fals
 
 
 def limits_in_words(state: Autonomy) -> str:
-    """Return the limits as "20 runs, 24 hours", "" without any."""
-    named = (state.runs, f"{state.runs} runs"), (state.hours, f"{state.hours:g} hours"), (state.usd, f"${state.usd:g}")
+    """Return the limits as "20 runs, 24 hours (until Tue 06:30)", "" without any."""
+    until = time.strftime("%a %H:%M", time.localtime(state.since + state.hours * 3600))
+    named = (
+        (state.runs, f"{state.runs} runs"),
+        (state.hours, f"{state.hours:.3g} hours (until {until})"),
+        (state.usd, f"${state.usd:g}"),
+    )
     return ", ".join(text for limit, text in named if limit)
 
 
@@ -97,7 +103,7 @@ def reached_limit(state: Autonomy, now: float, runs: int, usd: float) -> str:
     if state.runs and runs >= state.runs:
         return f"The limit of {state.runs} runs is reached."
     if (now - state.since) / 3600 >= state.hours > 0:
-        return f"The limit of {state.hours:g} hours is reached."
+        return f"The limit of {state.hours:.3g} hours is reached."
     if state.usd and usd >= state.usd:
         return f"The limit of ${state.usd:g} is reached (estimated)."
     return ""

@@ -10,37 +10,19 @@ for polite ones ("can you stop?"). In doubt nothing is read: a person who was no
 from __future__ import annotations
 
 import re
-import unicodedata
 from typing import Literal
+
+from research.agents.limits import names_limit
+from research.agents.words import STOP, is_end_word, plain
 
 Intent = Literal["on", "off", "resume"]
 """resume: a plain "continue", which only means something after the loop ended by itself."""
 
 SHORT_WORDS = 5
 """Words of a message in which one word for ending is enough."""
-MIN_TYPO_LETTERS = 4
-"""Letters of a word that may be mistyped; a shorter one is too near to others."""
 MAX_SENTENCE_CHARS = 1_000
 """Longest sentence that is read: what is longer is a pasted log, and would take long."""
 
-# Words, in lower case and without accents -----------------------------------------------------------------------------
-
-_END = """
-stop halt pause quit abort cease desist
-stopp stoppe stoppen anhalten aufhoren aufhoeren abbrechen beenden beende pausieren pausiere schluss
-arrete arretes arretez arreter stoppez cesse cessez halte
-parar paralo detente deten detener detenlo basta pausa terminar
-"""
-"""Usual words for ending: English, German, French, Spanish."""
-_OTHER = """
-top tops step steps stops stopped shop slop stomp stoop strop stow atop spot alt hat hate half salt hall halo hale halts
-halted halter halve haul hart hilt haft holt walt shalt malt parse cause clause paused pauses passe quiet quite suit
-quilt quits quiz quid quip about aborts aborted case ease chase lease ceases ceased tease crease resist para param baste
-pasta causa messe detent
-"""
-"""Words of their own that lie one slip away from one for ending."""
-_END_WORDS, _OTHER_WORDS = frozenset(_END.split()), frozenset(_OTHER.split())
-_STOP = "(?:" + "|".join(sorted(_END_WORDS, key=len, reverse=True)) + ")"
 _AUTONOMOUS = r"auton[a-z]{0,2}m\w*"
 _ARTICLES = (
     r"(?:(?:the|this|that|your|our|my|a|an|any|all|new|more|with|current|last|autoresearch|auto-research|research|night|"
@@ -57,23 +39,29 @@ _WORK = rf"{_ARTICLES}(?:experiment\w*|experience\w*|versuche\w*|runs?|autoresea
 _LEAD = (
     r"(?:(?:please|pls|plz|ok|okay|now|just|hey|hi|hello|codex|claude|alright|actually|wait|hmm|well|no|yes|yeah|sure|"
     r"thanks|thank you|great|good|enough|so|then|and|but|let'?s|let us|also|immediately|i said|simply|kindly|do|to|"
-    r"you (?:can|may|should|must|could)(?: now)?|i(?:'d| would) like (?:you )?to|i (?:want|need) (?:you )?to|"
-    r"we (?:can|should|must|need to)|i think (?:we|you) should|(?:it'?s |it is |i think it'?s )?time (?:for you )?to|"
+    r"you (?:can|may|should|must|could)(?: now)?|(?:can|could|would|will) you|i(?:'d| would) like (?:you )?to|"
+    r"i (?:want|need) (?:you )?to|i (?:would |'?d )?prefer (?:that )?you|"
+    r"we (?:can|should|must|(?:need|have) to)|i think (?:we|you) should|"
+    r"(?:it'?s |it is |i think it'?s )?time (?:for you )?to|(?:du|wir) (?:kannst|sollst|darfst|musst|mussen|sollten)|"
+    r"(?:tu peux|vous pouvez|il faut|on peut)|(?:puedes|tienes que|hay que|quiero que)|"
     r"go ahead and|after that|from (?:now|here)(?: on)?|at this point|for now|bitte|jetzt|mal|svp|maintenant|"
     r"s'il (?:te|vous) plait|por favor|ahora|ya)\W+)*"
 )
 _NOT = r"(?:do not|don'?t|never|no need to|must not|mustn'?t|should not|shouldn'?t|cannot|can'?t|without|not to|not)"
 _NEGATION = re.compile(
-    rf"\b(?:{_NOT}|\w+n't|nicht|nie|niemals|kein\w*|ohne|ne|n'\w+|pas|jamais|sans|nunca|no (?=te |par|det|term))\b"
+    rf"\b(?:{_NOT}|\w+n't|nicht|nie|niemals|kein\w*|ohne|ne|n'\w+|pas|jamais|sans|nunca|sin|"
+    r"no (?=te |hay |par|det|term|pau))\b"
 )
 
 # Orders ---------------------------------------------------------------------------------------------------------------
 
 _OBJECT = (
     r"(?:[\s!,]*$|\s+(?:now|here|there|please|pls|immediately|everything|it|this|that|all|asap|alles|alle|tout|todo|"
-    r"(?:working|running|experimenting|continuing|going|looping|training)|at once|right (?:now|here|there|away)|"
+    r"(?:working|running|experimenting|continuing|going|looping|training|launching|starting|doing)|at once|"
+    r"right (?:now|here|there|away)|"
     r"as soon as|for (?:now|today|tonight|the (?:day|night))|after|when|once|until|before|to ask|between|because|"
-    rf"asking|since|thanks?|thank you|jetzt|sofort|bitte|maintenant|ahora|ya|{_AUTONOMOUS}|the {_AUTONOMOUS}|"
+    rf"asking|since|thanks?|thank you|jetzt|sofort|bitte|maintenant|ahora|ya|stp|svp|s'il|por favor|"
+    rf"{_AUTONOMOUS}|the {_AUTONOMOUS}|"
     rf"{_LOOP}|{_WORK})\b)"
 )
 _SOON = r"(?:\s+(?:yet|now|please|today|tonight|for (?:now|today|tonight)|until|till|before|after)\b|\s*$)"
@@ -95,7 +83,7 @@ _ON = re.compile(
     r"|autonom(?:y|ous mode)\s+on\b)"
 )
 _OFF = re.compile(
-    rf"{_LEAD}(?:{_STOP}(?!\s+between\s+(?!experiments|runs)){_OBJECT}"
+    rf"{_LEAD}(?:{STOP}(?!\s+between\s+(?!experiments|runs)){_OBJECT}"
     r"|(?:only |just )?summari[sz]e only\b|(?:only|just) summari[sz]e\b|hold (?:here|on|off|it)\b"
     r"|(?:that'?s|this is|it'?s)? ?enough(?: for (?:now|today|tonight)| already)?\W*$|that'?s (?:enough|all)\b"
     r"|(?:we(?:'re| are) )?done(?: here| for (?:now|today|tonight))?\W*$"
@@ -103,6 +91,7 @@ _OFF = re.compile(
     r"|(?:end|stop|shut down|kill|leave|exit|pause|halt|cancel|interrupt|terminate|finish)"
     rf"(?:\s+{_LOOP}|\s+{_ARTICLES}mode\b|(?: it| this| all| everything| now| please)*\W*$)"
     rf"|(?:end|exit|cancel|terminate|interrupt)\s+{_WORK}"
+    r"|(?:te )?(?:pares|detengas)\W*$|no more\W*$|make (?:it|this|that|everything) stop\b|halte\W*(?:la\W*)?$|stp\W*$"
     r"|shut (?:it|this|that|everything) down\b|wrap (?:it |this )?up\b|call it a (?:day|night)\b"
     rf"|(?:turn|switch)\s+(?:(?:{_LOOP}|it|{_ARTICLES}(?:autonomy|mode|continuation))\s+)?off\W*(?:(?:please|now)\W*)?$"
     rf"|(?:disable|turn off|switch off|deactivate)\s+(?:the\s+)?(?:{_AUTONOMOUS}|loop)|autonomy off\b|deja de \w+"
@@ -112,9 +101,10 @@ _OFF = re.compile(
     rf"|(?:ca|cela) suffit\b|assez\b|mets?\b[\w\s]*\ben pause\b|(?:termine[rz]?|para|alto|termina|suficiente){_OBJECT})"
 )
 _NOT_STOP = re.compile(
-    rf"\b{_NOT}\s+(?:ever\s+|just\s+|you\s+|dare\s+)?{_STOP}(?:p?ing)?{_OBJECT}"
+    rf"\b{_NOT}\s+(?:ever\s+|just\s+|you\s+|dare\s+)?{STOP}(?:p?ing)?{_OBJECT}"
     r"|\bhor\w* (?:\w+ )?nicht auf\b|\b(?:nicht|nie|niemals) (?:auf ?hor\w+|stopp\w+|anhalten|pausieren)\b"
-    r"|\b(?:ne |n'|t'|jamais )+\s*arrete\w*|\barrete\w* (?:pas|jamais)\b|\b(?:no|nunca) (?:te )?(?:par|det[ei]n)\w+"
+    r"|\b(?:ne |n'|t'|jamais )+\s*arrete\w*|\barrete\w* (?:pas|jamais)\b"
+    r"|\b(?:no|nunca) (?:te |hay que )?(?:par|det[ei]n)\w+"
 )
 _NOT_GO_ON = re.compile(
     rf"\b{_NOT}\s+(?:you\s+)?(?:(?:continue|go on|keep going|carry on|proceed|resume)\b|"
@@ -125,6 +115,10 @@ _NOT_GO_ON = re.compile(
 _RESUME = re.compile(
     rf"{_LEAD}(?:continue|go on|keep going|carry on|resume|proceed|mach weiter|weiter|continua)\W*"
     r"(?:(?:please|now)\W*)?$"
+)
+_GO_ON = re.compile(
+    rf"{_LEAD}(continue|go on|keep going|carry on|resume|proceed|run|work|mach weiter|weiter|continue[rz]?|continua|"
+    r"sigue)\s+(?:please )?(?:for|until|till|up to|at most|with|bis|noch|jusqu'a|pendant|hasta|durante)\b"
 )
 
 # What only talks of orders --------------------------------------------------------------------------------------------
@@ -156,84 +150,34 @@ _IN_A_PROGRAM = re.compile(
     r"stop the run|after \d+ (?!runs?|experiments?|hours?))\b"
 )
 _ANOTHER_USE = re.compile(
-    rf"\b{_STOP}\s+(?:words?|tokens?|buttons?|features?|codons?|signals?|conditions?|criteri\w+|gradients?|"
+    rf"\b{STOP}\s+(?:words?|tokens?|buttons?|features?|codons?|signals?|conditions?|criteri\w+|gradients?|"
     r"(?!training|running|experimenting|working|going|looping|continuing|everything|doing|launching|starting|being)"
-    rf"\w+ing)\b|\bloop{_OF_A_PROGRAM}"
+    rf"\w+ing)\b|\bhalte? (?:die|den|das) (?!schleife|loop|exp)|\bloop{_OF_A_PROGRAM}"
 )
-_QUOTES = (
-    r"```.*?(?:```|\Z)", r"`[^`\n]*`", r'"[^"\n]*"', r"“[^”\n]*”", r"«[^»\n]*»", r"(?m)^\s*>.*$",
-    r"(?<![\w'])'[^'\n]+'(?!\w)", r"‘[^’\n]*’(?!\w)",
-)  # fmt: skip
 _JOINTS = re.compile(
-    r"(,\s*(?:and\s+|but\s+|then\s+|und\s+|et\s+|y\s+)*|\s+(?:and then|then|but|and|und|dann|et|puis|y|luego)\s+)"
-)
-_LIMIT = re.compile(
-    r"(?:\b(?:after|for|at most|up to|max(?:imum)?(?: of)?|no more than|within|until|run|do|only|just|budget(?: of)?|"
-    r"or|and|limit(?: of)?|nach|apres|tras)|[,;:(.]|^)[\s:]*(\$?\s?\d{1,6}(?:\.\d+)?)\s*(?:more\s+|further\s+)?"
-    r"(runs?|experiment\w*|times|laufe\w*|hours?|hrs?|h\b|stunden?|heures?|horas?|minutes?|dollars?|usd|\$)?"
+    r"(,\s*(?:and\s+|but\s+|then\s+|und\s+|et\s+|y\s+)*"
+    r"|\s+(?:(?:and|und|et|y)\s+)?(?:then|but|puis|luego)\s+|\s+(?:and|und(?: dann)?|et|y)\s+)"
 )
 
 
 def intent(prompt: str) -> Intent | None:
     """Return what a prompt asks for: the last order in it, None where it gives none."""
-    text = _plain(prompt)
+    text = plain(prompt)
     found: Intent | None = None
     for sentence in map(str.strip, re.split(r"(?<=[.!?])\s+|\n+|;|(?<=\w) - |—", text)):
         wish = _of_sentence(sentence) if len(sentence) <= MAX_SENTENCE_CHARS else None
-        if wish and not (wish == "off" and found == "on" and limits(sentence)):
+        if wish and not (wish == "off" and found in ("on", "resume") and names_limit(sentence)):
             found = wish
     return found or ("off" if len(text) <= MAX_SENTENCE_CHARS and _is_short_end(text) else None)
 
 
-def limits(prompt: str) -> dict[str, float]:
-    """Return the limits that an order names ("for 20 runs", "after 8 hours", "up to $50"): runs, hours, usd."""
-    found: dict[str, float] = {}
-    for number, unit in _LIMIT.findall(_plain(prompt)):
-        value = float(number.strip("$ "))
-        if number.startswith("$") or unit.startswith(("dollar", "usd", "$")):
-            found["usd"] = value
-        elif unit.startswith(("run", "exp", "time", "lau")):
-            found["runs"] = value
-        elif unit:
-            found["hours"] = value / 60 if unit.startswith("min") else value
-    return found
-
-
-def _plain(prompt: str) -> str:
-    """Return a prompt in lower case, without accents, its quotes replaced by an ellipsis."""
-    text = re.sub("[’\u02bc]", "'", prompt).replace("¿", "").replace("¡", "")
-    for pattern in _QUOTES:
-        text = re.sub(pattern, " … ", text, flags=re.S)
-    letters = unicodedata.normalize("NFKD", text.casefold().replace("…", "\0"))
-    return "".join(char for char in letters if not unicodedata.combining(char)).replace("\0", "…")
-
-
 def _is_short_end(text: str) -> bool:
-    words = re.findall(r"\w+", text)
+    words = re.findall(r"[\w'-]+", text)
     if not 0 < len(words) <= SHORT_WORDS or _NEGATION.search(text) or _ANOTHER_USE.search(text):
         return False
-    polite = _POLITE.match(text)
-    if _TALKS.match(text) or ("?" in text and not polite):
+    if _TALKS.match(text) or ("?" in text and not _POLITE.match(text)):
         return False
-    return any(_is_end_word(word) for word in words)
-
-
-def _is_end_word(word: str) -> bool:
-    """Return whether a word is one for ending, or one slip away from it and no other word."""
-    word = re.sub(r"(.)\1{2,}", r"\1", word)
-    if word in _END_WORDS or word in _OTHER_WORDS:
-        return word in _END_WORDS
-    return any(len(end) >= MIN_TYPO_LETTERS and _is_one_slip(word, end) for end in _END_WORDS)
-
-
-def _is_one_slip(typed: str, meant: str) -> bool:
-    """Return whether two words differ by one letter too many, too few or wrong, or by two neighbours swapped."""
-    if abs(len(typed) - len(meant)) > 1:
-        return False
-    start = next((i for i, (one, other) in enumerate(zip(typed, meant, strict=False)) if one != other), len(meant))
-    one, other = typed[start:], meant[start:]
-    swapped = one[:2] == other[:2][::-1] and one[2:] == other[2:]
-    return one[1:] == other[1:] or one[1:] == other or one == other[1:] or swapped
+    return any(is_end_word(part) for word in words for part in re.split("'|-(?=toi|vous)", word))
 
 
 def _of_sentence(sentence: str) -> Intent | None:
@@ -257,10 +201,11 @@ def _of_statement(sentence: str, talks: bool = False) -> Intent | None:
             talks, before, forbidden = False, "", False
         if (not talks or _stands_alone(before, clause)) and not forbidden:
             wish = _of_clause(clause)
-            found = found if wish == "off" and found == "on" and limits(sentence) else wish or found
+            is_limit = wish == "off" and found in ("on", "resume") and names_limit(sentence)
+            found = found if is_limit else wish or found
         before += joint + clause
         talks = talks or bool(_TALKS.match(clause))
-        forbidden = bool(re.match(rf"{_LEAD}{_NOT}\s+(?!ask|wait|{_STOP})", clause))
+        forbidden = bool(re.match(rf"{_LEAD}{_NOT}\s+(?!ask|wait|{STOP})", clause))
     return found
 
 
@@ -279,12 +224,15 @@ def _of_clause(clause: str) -> Intent | None:
         return None
     if match := _NOT_GO_ON.search(clause):
         return None if _REPORTED.search(clause) else "off"
-    for pattern in (_NOT_STOP, _ON):
+    is_off = bool(_OFF.match(clause)) and not _ANOTHER_USE.search(clause)
+    for pattern in (_NOT_STOP, *((_ON,) if not is_off else ())):
         if match := pattern.search(clause):
             before = clause[: match.start()]
             if _REPORTED.search(before):
                 return None
             return "off" if pattern is _ON and (_NEGATION.search(before) or " nicht" in clause) else "on"
-    if _OFF.match(clause) and not _ANOTHER_USE.search(clause):
+    if is_off:
         return "off"
+    if (match := _GO_ON.match(clause)) and names_limit(clause[match.end(1) :]):
+        return "on"
     return "resume" if _RESUME.match(clause) else None

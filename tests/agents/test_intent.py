@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from research.agents.intent import SHORT_WORDS, intent, limits
+from research.agents.intent import SHORT_WORDS, intent
+from research.agents.limits import Limits, read_limits
 
 ON = [
     "Continue autonomously.",
@@ -363,6 +367,25 @@ def test_prompts_are_read_by_intent(prompt: str, wish: str | None):
     assert intent(prompt) == wish
 
 
+PHRASES = [
+    tuple(line.split("\t"))
+    for line in (Path(__file__).parents[1] / "data" / "stop_phrases.tsv").read_text().splitlines()
+]
+"""Language, whether a loop that is on ends or stays on, and what a person types."""
+
+
+@pytest.mark.parametrize(("outcome", "prompt"), [(outcome, prompt) for _, outcome, prompt in PHRASES])
+def test_a_loop_that_is_on_ends_by_what_people_type_and_by_nothing_else(outcome: str, prompt: str):
+    assert (intent(prompt) == "off") == (outcome == "off")
+
+
+def test_the_phrases_are_many_of_four_languages_and_of_both_outcomes():
+    assert len({prompt for *_, prompt in PHRASES}) == len(PHRASES) >= 300
+    counts = Counter((language, outcome) for language, outcome, _ in PHRASES)
+    assert set(counts) == {(language, outcome) for language in ("en", "de", "fr", "es") for outcome in ("off", "on")}
+    assert min(counts.values()) >= 15
+
+
 def test_the_table_is_large_and_has_no_doubles():
     assert len({*ON, *OFF, *NOTHING}) == len(ON) + len(OFF) + len(NOTHING) >= 400
 
@@ -436,6 +459,9 @@ def test_common_words_are_no_slips():
     assert [word for word in common.split() if intent(word) == "off"] == []
 
 
+LATE = time.struct_time((2026, 11, 30, 22, 30, 0, 0, 334, 0))
+
+
 @pytest.mark.parametrize(
     ("prompt", "named"),
     [
@@ -445,15 +471,31 @@ def test_common_words_are_no_slips():
         ("start the loop, max 12 experiments", {"runs": 12}),
         ("Start the loop. Stop after 5 runs.", {"runs": 5}),
         ("Start experimenting now. Stop after 30 runs or 6 hours.", {"runs": 30, "hours": 6}),
-        ("Start the loop, 4 runs, budget $20, stop at 6am.", {"runs": 4, "usd": 20}),
+        ("Start the loop, 4 runs, budget $20, stop at 6am.", {"runs": 4, "usd": 20, "hours": 7.5}),
         ("run 20 experiments and then stop", {"runs": 20}),
         ("go autonomous, 5 times, 90 minutes", {"runs": 5, "hours": 1.5}),
         ("start the loop with a budget of $20", {"usd": 20}),
         ("The last 20 runs were slow, start the loop", {}),
+        ("start the loop for five runs, an hour at most", {"runs": 5, "hours": 1}),
+        ("start the loop for half an hour; keep it under $10", {"hours": 0.5, "usd": 10}),
+        ("start the loop until 06:30 or 50 runs", {"hours": 8, "runs": 50}),
+        ("start the loop for 9 hours and stop at midnight", {"hours": 1.5}),
+        ("go on until noon", {"hours": 13.5}),
+        ("go autonomous until 11:30 p.m., spend at most 15 dollars", {"hours": 1, "usd": 15}),
+        ("start the loop for two days", {"hours": 48}),
+        ("Starte die Schleife, höchstens zehn Läufe, bis 6 Uhr", {"runs": 10, "hours": 7.5}),
+        ("lance la boucle pendant 3 heures, 20 essais, jusqu'à 0h30", {"runs": 20, "hours": 2}),
+        ("inicia el bucle hasta las 6, máximo 10 experimentos", {"runs": 10, "hours": 7.5}),
+        ("start the loop until I am back, for a few hours", {"unread": ("until i am back", "for a few hours")}),
+        ("start the loop, 4 runs, max 80 GB", {"runs": 4, "unread": ("max 80 gb",)}),
+        ("start the loop until the loss is below 0.9", {"unread": ("until the loss is below 0.9",)}),
+        ("start the loop at 6pm", {"unread": ("at 6pm",)}),
+        ("Run autonomously until I say stop.", {}),
     ],
 )
-def test_limits_are_read(prompt: str, named: dict[str, float]):
-    assert limits(prompt) == named
+def test_limits_are_read(prompt: str, named: dict[str, Any]):
+    assert intent(prompt) == "on"
+    assert read_limits(prompt, LATE) == Limits(**named)
 
 
 @settings(max_examples=200, deadline=None)
@@ -464,7 +506,7 @@ def test_limits_are_read(prompt: str, named: dict[str, float]):
 )
 def test_no_prompt_makes_it_fail(prompt: str):
     assert intent(prompt) in ("on", "off", "resume", None)
-    limits(prompt)
+    read_limits(prompt, LATE)
 
 
 LONG = [
@@ -478,4 +520,5 @@ LONG = [
 def test_pasted_logs_take_no_time(prompt: str):
     started = time.process_time()
     intent(prompt)
+    read_limits(prompt, LATE)
     assert time.process_time() - started < 1.0

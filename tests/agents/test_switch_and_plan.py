@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from research.core.paths import LabPaths
 from research.core.records import Plan
 from research.store.db import Store
 from research.store.open import open_store
-from tests.support.codexkit import answer, context_of, make_codex_kit
+from tests.support.codexkit import answer, context_of, denial_of, make_codex_kit
 from tests.support.labkit import Kit
 
 AT = "2026-01-01T00:00:00Z"
@@ -104,6 +105,25 @@ def test_what_limits_hold_is_said_when_the_switch_or_they_change(kit: Kit):
         return context_of(answer(kit, "UserPromptSubmit", prompt=prompt)).split("\n")[0]
 
     turn(kit, "off", "verb")
-    assert said("start the loop for 20 runs").endswith("Limits: 20 runs, 24 hours.")
-    assert said("start the loop for 30 runs") == "The limits of the loop are now: 30 runs, 24 hours."
-    assert "limits" not in said("start the loop")
+    assert re.search(r"Limits: 20 runs, 24 hours \(until \w+ \d\d:\d\d\)\.$", said("start the loop for 20 runs"))
+    assert said("start the loop for 30 runs, $5").startswith("The limits of the loop are now: 30 runs, 24 hours (until")
+    assert said("start the loop").startswith("The limits of the loop are now: 30 runs, 24 hours (until")
+    assert re.search(r"now: 30 runs, [\d.]+ hours \(until \w+ 06:00\), \$5\.$", said("go on until 6am, then stop"))
+    text = said("start the loop until the loss is good, for a few hours")
+    assert "Not understood as a limit: 'until the loss is good', 'for a few hours'." in text
+
+
+def test_a_message_that_asks_for_nothing_says_how_the_loop_ends_while_it_is_on(kit: Kit):
+    turn(kit, "on", "verb")
+    told = answer(kit, "UserPromptSubmit", prompt="what is the best so far?")
+    assert told is not None
+    assert told["systemMessage"] == "Autoresearch: the loop is still on; to end it, type stop."
+    assert context_of(told).startswith("the loop is still on; to end it, type stop. If this message asks to end it,")
+    typed = {"tool_name": "Bash", "tool_input": {"command": "uv run research autonomy off"}}
+    assert denial_of(answer(kit, "PreToolUse", **typed)) == ""
+    kit.git("checkout", "-q", "main")
+    assert "still on" in context_of(answer(kit, "UserPromptSubmit", prompt="what is the best so far?"))
+    told = answer(kit, "UserPromptSubmit", prompt="stpo")
+    assert told is not None
+    assert "now off" in str(told["systemMessage"])
+    assert answer(kit, "UserPromptSubmit", prompt="what is the best so far?") is None

@@ -10,7 +10,8 @@ from research.agents.autonomy import Autonomy, limits_in_words
 from research.agents.hooks.entry import Call, context
 from research.agents.hooks.reviews import open_current_memory, unseen_review
 from research.agents.hooks.session_start import best_and_phase
-from research.agents.intent import intent, limits
+from research.agents.intent import intent
+from research.agents.limits import Limits, read_limits
 from research.agents.state import launch_seed, runner_options
 from research.core import git
 from research.core.clock import system_clock, utc
@@ -25,12 +26,16 @@ _NOT_TURNED = (
     "The person asked to turn autonomous continuation on or off, and the switch could not be turned now ({error}). "
     "Tell them to type `uv run research doctor`, then `uv run research autonomy on` or `off`."
 )
+_STILL_ON = "the loop is still on; to end it, type stop."
+_OFF_BY_AGENT = "If this message asks to end it, type `uv run research autonomy off` and end your turn."
+_LIMITS_NOW = "The limits of the loop are now:"
+_LIMITS_ARE = "A limit is a number of runs, hours, minutes or dollars, or a time of day such as 06:30."
 _PROMPT_CHARS = 500
 """How much of a prompt the memory's event keeps."""
 
 
 def answer(call: Call) -> dict[str, Any] | None:
-    """Answer UserPromptSubmit."""
+    """Answer UserPromptSubmit; what the switch did is said to the person too."""
     if call.is_driven:
         return None
     branch = git.head(call.paths.root).branch
@@ -40,48 +45,62 @@ def answer(call: Call) -> dict[str, Any] | None:
         call.log(f"the switch was not turned: {type(error).__name__}: {error}")
         turned = _NOT_TURNED.format(error=error)
     with open_current_memory(call) as store:
-        if not branch.startswith(BRANCHES):
-            return context(call, turned)
-        on = "on until the person types `stop`" if autonomy.load(store).enabled else "off until the person starts it"
-        seed = launch_seed(reads.plan_of(store, branch))
-        rules = (
-            f"Autoresearch hooks are active on {branch}; autonomous continuation is {on}. "
-            f"{best_and_phase(store, branch)}\n"
-            "Experiments change train.py alone; runner fixes go in separate infrastructure commits. One run : one "
-            "`exp:` commit : one row of results.tsv, the public ledger, which the runner writes (a replicate is "
-            f"one more row). Trust its review. Launch: {launch_command(runner_options(call.environment), seed)}"
-        )
-        return context(call, turned, rules, unseen_review(store, branch))
+        is_on = autonomy.load(store).enabled
+        unread = _STILL_ON if is_on and not turned else ""
+        parts = [turned, unread and f"{unread} {_OFF_BY_AGENT}"]
+        if branch.startswith(BRANCHES):
+            parts += [_rules(call, store, branch, is_on), unseen_review(store, branch)]
+        told = context(call, *parts)
+    if told and (turned or unread):
+        told["systemMessage"] = f"Autoresearch: {turned or unread}"
+    return told
+
+
+def _rules(call: Call, store: Store, branch: str, is_on: bool) -> str:
+    """Return what an agent has to know on a branch of experiments."""
+    launch = launch_command(runner_options(call.environment), launch_seed(reads.plan_of(store, branch)))
+    return (
+        f"Autoresearch hooks are active on {branch}; autonomous continuation is "
+        f"{'on until the person types `stop`' if is_on else 'off until the person starts it'}. "
+        f"{best_and_phase(store, branch)}\n"
+        "Experiments change train.py alone; runner fixes go in separate infrastructure commits. One run : one "
+        "`exp:` commit : one row of results.tsv, the public ledger, which the runner writes (a replicate is "
+        f"one more row). Trust its review. Launch: {launch}"
+    )
 
 
 def _turn_switch(call: Call, branch: str) -> str:
-    """Turn the switch if the prompt asks for it; return a sentence about it, "" where nothing changed."""
+    """Turn the switch if the prompt asks for it; return a sentence about it, "" where it asks for nothing."""
     text = call.text("prompt")
     wish = intent(text)
     if wish is None or (wish != "on" and not call.paths.memory.exists()):
         return ""
     call.make_memory()
+    named = read_limits(text, time.localtime())
     with read_store(call.paths, SETTINGS.hook_wait_s) as store:
         with store.write():
             before = autonomy.load(store)
-            after = _after(before, wish, text, recent.last_run(store))
+            after = _after(before, wish, text, recent.last_run(store), named)
             if after is None:
-                return ""
+                return f"{_LIMITS_NOW} {limits_in_words(before)}." if before.enabled else ""
             autonomy.save(store, after)
             event = {"enabled": after.enabled, "prompt": text[:_PROMPT_CHARS]}
             store.add_event(utc(system_clock()), "autonomy", None, event)
         if not after.enabled:
             _drop_plans(call, store)
-    return _sentence(before, after, branch)
+    return _sentence(before, after, branch, named)
 
 
-def _after(before: Autonomy, wish: str, text: str, last_run: int) -> Autonomy | None:
+def _after(before: Autonomy, wish: str, text: str, last_run: int, named: Limits) -> Autonomy | None:
     """Return the switch as a prompt wants it, None where it wants no change."""
     if wish == "off":
         return autonomy.turned_off(before, text, time.time()) if before.enabled else None
     if wish == "resume" and (before.enabled or not before.by_itself):
         return None
-    return autonomy.turned_on(before, text, time.time(), last_run, limits(text))
+    limits = {
+        name: value for name, value in (("runs", named.runs), ("hours", named.hours), ("usd", named.usd)) if value
+    }
+    return autonomy.turned_on(before, text, time.time(), last_run, limits)
 
 
 def _drop_plans(call: Call, store: Store) -> None:
@@ -91,13 +110,13 @@ def _drop_plans(call: Call, store: Store) -> None:
         call.log(f"the plan was left as it is: {type(error).__name__}: {error}")
 
 
-def _sentence(before: Autonomy, after: Autonomy, branch: str) -> str:
-    limits = limits_in_words(after)
+def _sentence(before: Autonomy, after: Autonomy, branch: str, named: Limits) -> str:
     if not after.enabled:
         return "Autonomous continuation is now off: finish what was asked and end your turn."
-    if before.enabled:
-        return f"The limits of the loop are now: {limits}." if limits != limits_in_words(before) else ""
-    text = f"Autonomous continuation is now on: go on from experiment to experiment without asking. Limits: {limits}."
+    text = "Autonomous continuation is now on: go on from experiment to experiment without asking. Limits:"
+    text = f"{_LIMITS_NOW if before.enabled else text} {limits_in_words(after)}."
+    if named.unread:
+        text += f" Not understood as a limit: {', '.join(map(repr, named.unread))}. {_LIMITS_ARE}"
     if not branch.startswith(BRANCHES):
         text += f" It works on {BRANCHES}* branches: create one first (program.md, set-up)."
     return text

@@ -1,0 +1,120 @@
+"""Reads the limits that an order names: runs, hours, minutes, days, dollars, a time of day."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from dataclasses import dataclass
+
+from research.agents.words import STOP, plain
+
+MAX_CHARS = 2_000
+"""How much of a prompt is read: what is longer holds a pasted log, whose numbers are no limits."""
+_UNITS = {
+    "runs": r"runs?|experiment\w*|experience\w*|times|laufe\w*|versuche\w*|iterations?|fois|mal|veces|essais?",
+    "hours": r"hours?|hrs?|h|std|stunden?|heures?|horas?",
+    "minutes": r"minutes?|mins?|minuten|minutos?",
+    "days": r"days?|tage?|jours?|dias?",
+    "usd": r"dollars?|dolares|usd|bucks",
+}
+_UNIT = rf"(?:(?:{'|'.join(_UNITS.values())})\b|\$)"
+_MORE = r"\s*(?:more |further |additional |weitere |mas )?"
+_LIMIT = re.compile(
+    r"(?:\b(?:after|for|at most|up to|max(?:imum)?(?: of)?|no more than|not more than|within|run|do|make|only|just|"
+    r"under|below|less than|budget(?: of)?|spend|or|and|limit(?: of)?|another|nach|fur|hochstens|maximal|unter|oder|"
+    r"und|noch|mach|"
+    r"apres|pendant|au plus|moins de|ou|et|tras|durante|por|maximo|despues de|menos de|o|y|haz)|[,;:(.]|^)"
+    r"[\s:]*(?:the next |another |about |around |die nachsten )?"
+    rf"(?:\$\s?(?P<dollars>\d{{1,6}}(?:\.\d+)?)|(?P<number>\d{{1,6}}(?:\.\d+)?){_MORE}(?P<unit>{_UNIT}))"
+)
+_CLOCK = re.compile(
+    rf"\b(?:until|till|til|by|before|bis|vor|jusqu'a|avant|hasta|antes de|(?:{STOP}|end|finish)(?: \w+){{0,2}} "
+    r"(?:at|um|a))\s+(?:tomorrow |morgen |demain |manana )?(?:at |um |a )?(?:las? )?"
+    r"(?:(?P<noon>noon|mittag|midi|mediodia)|(?P<midnight>midnight|mitternacht|minuit|medianoche)|(?P<hour>\d{1,2})"
+    r"(?:[:.h](?P<minute>\d{2}))?\s*(?P<half>[ap]m\b|[ap]\.m\.)?(?:\s*(?:uhr|o'?clock|h|heures?)\b)?"
+    rf"(?!\d|[.:]\d|{_MORE}(?:{_UNIT}|%|steps?|epochs?)))"
+)
+_UNREAD = re.compile(
+    r"\b(?:until|till|til|jusqu'\w+|hasta|bis)\s+(?!i say|i tell|now|jetzt|ahora)(?:[^,;.!?…]|\.\d)+"
+    r"|\b(?:at|um) \d[\d:. apmuhr]*"
+    r"|\b(?:for|after|at most|up to|max(?:imum)?|no more than|within|budget|limit|spend|hochstens|nach|apres|pendant|"
+    r"durante|tras)\s+(?:of |to |is )?(?:(?:a|the|some|several|few|couple|of|next|many|einige|ein paar|quelques|"
+    rf"algunas|algunos)\s+)*(?:\d(?:[^,;.!?…]|\.\d)*|{_UNIT})"
+)
+"""What sounds like a limit; it is named as not understood where no limit was read in it."""
+_NUMBERS = {
+    word: str(value)
+    for value, words in {
+        1: "one ein eine einen une", 2: "two zwei deux dos", 3: "three drei trois tres", 4: "four vier quatre cuatro",
+        5: "five funf fuenf cinq cinco", 6: "six sechs seis", 7: "seven sieben sept siete", 8: "eight acht huit ocho",
+        9: "nine neun neuf nueve", 10: "ten zehn dix diez", 12: "twelve zwolf douze doce", 15: "fifteen quinze quince",
+        20: "twenty zwanzig vingt veinte", 30: "thirty dreissig trente treinta", 40: "forty vierzig quarante cuarenta",
+        50: "fifty funfzig cinquante cincuenta", 100: "hundred hundert cent cien",
+    }.items()
+    for word in words.split()
+}  # fmt: skip
+_NUMBER = re.compile(rf"\b(?:{'|'.join(_NUMBERS)})\b")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The limits that an order names; 0 for none.
+
+    Attributes:
+        runs: Most runs.
+        hours: Most hours, also those until a time of day.
+        usd: Most dollars.
+        unread: What sounds like a limit and was not understood.
+    """
+
+    runs: int = 0
+    hours: float = 0.0
+    usd: float = 0.0
+    unread: tuple[str, ...] = ()
+
+
+def read_limits(prompt: str, now: time.struct_time) -> Limits:
+    """Return the limits that an order names: "for 20 runs", "after eight hours", "up to $50", "until 6am".
+
+    Args:
+        prompt: The order.
+        now: The local time, from which a time of day is counted.
+    """
+    text = _NUMBER.sub(lambda found: _NUMBERS[found[0]], plain(prompt[:MAX_CHARS]))
+    text = re.sub(r"\b(?:half an|eine? halbe|1 halbe|1 demi-)\s*(?=h|stunde)", "0.5 ", text)
+    text = re.sub(rf"\b(?:an?|un|una)\s+(?={_UNIT})", "1 ", text)
+    runs, hours, usd = 0, math.inf, 0.0
+    read = [*_CLOCK.finditer(text), *_LIMIT.finditer(text)]
+    for found in read:
+        if found.re is _CLOCK:
+            hours = min(hours, _hours_until(found, now))
+            continue
+        value = float(found["dollars"] or found["number"])
+        unit = next((name for name, words in _UNITS.items() if re.fullmatch(words, found["unit"] or "")), "usd")
+        if unit == "runs":
+            runs = int(value)
+        elif unit == "usd":
+            usd = value
+        else:
+            hours = min(hours, value * {"minutes": 1 / 60, "hours": 1, "days": 24}[unit])
+    spans = [found.span() for found in read]
+    unread = [
+        found[0].strip()
+        for found in _UNREAD.finditer(text)
+        if not any(begin < found.end() and found.start() < end for begin, end in spans)
+    ]
+    return Limits(runs, 0.0 if hours == math.inf else hours, usd, tuple(dict.fromkeys(unread)))
+
+
+def _hours_until(found: re.Match[str], now: time.struct_time) -> float:
+    """Return the hours from now to the next time that a clock shows what was named."""
+    at = 12 if found["noon"] else 0 if found["midnight"] else int(found["hour"])
+    if found["half"] and at <= 12:
+        at = at % 12 + 12 * (found["half"][0] == "p")
+    minutes = (at % 24 * 60 + int(found["minute"] or 0)) - (now.tm_hour * 60 + now.tm_min)
+    return (minutes % (24 * 60) or 24 * 60) / 60
+
+
+def names_limit(text: str) -> bool:
+    return bool(_LIMIT.search(text) or _CLOCK.search(text))
