@@ -113,6 +113,9 @@ DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 if DEVICE.type == "cuda":
     # An update that is compiled once for each shape of parameter falls back to eager beyond torch's limit, 8 shapes.
     torch._dynamo.config.recompile_limit = 64
+    # Compiled kernels are kept beside the data: /tmp, where torch would keep them, is emptied sooner or later.
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(PROFILE.root / "compiled" / "inductor"))
+    os.environ.setdefault("TRITON_CACHE_DIR", str(PROFILE.root / "compiled" / "triton"))
 
 # What else runs on a machine must cost a run no steps. So where a processor trains, in the pocket profile, a second is
 # one that this process has computed for, and it computes in one thread: more would only be billed. A GPU is the run's
@@ -932,7 +935,7 @@ def summarize(val_bpb, **facts):
     lines = facts.public_lines(val_bpb, device_class())
     own = report(
         facts.uncounted_steps, facts.loss_curve, summary=lines, attention=facts.attention,
-        tokens_per_s=round(facts.tokens_per_s()), phases_s=facts.phases_s(),
+        tokens_per_s=round(facts.tokens_per_s()), phases_s=facts.phases_s(_clock.elapsed_s() - clock()),
     )  # fmt: skip
     summary.show_summary(lines | own)
 

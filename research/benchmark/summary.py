@@ -268,10 +268,15 @@ class Facts(NamedTuple):
             "depth": str(self.depth),
         }
 
-    def phases_s(self) -> dict[str, float]:
-        """Return the seconds of each phase of the run."""
+    def phases_s(self, began: float) -> dict[str, float]:
+        """Return the seconds of each phase of the run.
+
+        Args:
+            began: How long the process had been there when the clock of the marks was at 0.
+        """
         start, ready, trained, end = self.marks
         phases = {
+            "import": start + began,
             "start": ready - start,
             "uncounted_steps": trained - ready - self.training_s,
             "training": self.training_s,

@@ -39,7 +39,7 @@ WORKERS = (
 )
 @click.option("--notify", help=NOTIFY)
 @click.option("--seed", type=Count(min=0), default=0, help="Seed of plans and of the built-in agent.")
-@click.option("--race/--no-race", default=True, help="Stop a run that is all but certain to lose (the default).")
+@click.option("--no-race", is_flag=True, help="Let every run go to its end, also one that is all but certain to lose.")
 @click.option(
     "--policy",
     type=click.Choice(("discovery", "greedy")),
@@ -59,7 +59,7 @@ def night(
     timeout: float,
     notify: str | None,
     seed: int,
-    race: bool,
+    no_race: bool,
     policy: str,
     as_json: bool,
 ) -> None:
@@ -70,7 +70,7 @@ def night(
 
     paths = here()
     limits = Limits(max_runs, hours, max_usd, usd_per_hour)
-    options = Options(agent, policy, limits, workers, backend, gpu, timeout * 60, notify, seed, race)
+    options = Options(agent, policy, limits, workers, backend, gpu, timeout * 60, notify, seed, not no_race)
     say = say_to_stderr if as_json else click.echo
     done = run_night(paths, options, say, live_page(paths, say))
     state = done.state
