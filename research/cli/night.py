@@ -23,7 +23,9 @@ WORKERS = (
 
 
 @click.command("night")
-@click.option("--agent", type=click.Choice(("builtin", "codex")), default="builtin", help="Who edits train.py.")
+@click.option(
+    "--agent", type=click.Choice(("builtin", "codex", "claude")), default="builtin", help="Who edits train.py."
+)
 @click.option("--hours", type=Amount(above_zero=True), help="End after so many hours.")
 @click.option("--max-runs", type=Count(min=1), help="End after so many runs, baselines included.")
 @click.option("--max-usd", type=Amount(above_zero=True), help="End before a usual run would go beyond it.")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ from research.verdict import lineage
 
 @dataclass(frozen=True)
 class Request:
-    """One launch as it was asked for; times in seconds."""
+    """One launch as it was asked for; times in seconds; facts are kept with the run."""
 
     command: tuple[str, ...]
     backend: str = DEFAULT_BACKEND
@@ -51,6 +51,7 @@ class Request:
     allow_dirty: bool = False
     plan: str | None = None
     race: bool = False
+    facts: Mapping[str, str] = field(default_factory=dict)
 
     def launch(self, run: str, folder: Path, root: Path, commit: str | None) -> Launch:
         """Returns what a backend is given to run it as a named run, with its folder, in a work tree."""
@@ -316,7 +317,7 @@ class _Attempt:
             contract_key=self.contract_key,
             counted=not request.allow_dirty,
             why="run with --allow-dirty: unscored" if request.allow_dirty else "",
-            facts={"contended": crowd} if crowd else {},
+            facts={**request.facts, **({"contended": crowd} if crowd else {})},
             plan=request.plan or (planned.plan if planned else None),
         )
         return with_change(with_commit(start, candidate), setting.lab.work, candidate.text)

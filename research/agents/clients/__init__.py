@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from research.agents.clients.base import Client
+from research.agents.clients.claude.client import CLAUDE, ENV_PROJECT
 from research.agents.clients.codex.client import CODEX
 
-CLIENTS: dict[str, Client] = {CODEX.name: CODEX}
+CLIENTS: dict[str, Client] = {client.name: client for client in (CODEX, CLAUDE)}
 """The clients by name."""
 
 
 def client_of(environment: Mapping[str, str]) -> Client:
-    """Return the client that started a hook. A second client is recognised here, by its variables."""
-    return CODEX
+    """Return the client that started a hook: Claude Code names the project's folder to its hooks, Codex does not."""
+    return CLAUDE if environment.get(ENV_PROJECT) else CODEX

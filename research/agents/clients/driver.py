@@ -15,20 +15,23 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import IO
 
-from research.agents.clients.base import ENV_DRIVEN, Client, SessionEnd, Trouble
+from research.agents.clients.base import ENV_DRIVEN, NOTHING_USED, Client, Failed, SessionEnd, Trouble, Usage
 from research.code import fingerprint
 from research.core import git
+from research.core.clock import system_clock
 from research.core.commit_message import EXPERIMENT
 from research.core.settings import SETTINGS
+from research.core.text import count_of
 from research.runs.preflight import TARGET
 
-WAITS = frozenset({Trouble.rate_limit, Trouble.crash})
-"""Failures of the service, for which waiting may help."""
-HOPELESS = frozenset({Trouble.missing, Trouble.login, Trouble.stopped})
-"""Failures that another attempt would only repeat."""
+WAITS = frozenset({Trouble.limit, Trouble.service})
+"""Failures of the service, which end by themselves."""
+OUTSIDE = frozenset({*WAITS, Trouble.missing, Trouble.login, Trouble.stopped, Trouble.crash})
+"""Failures that are not the idea's: another attempt at once would only repeat them."""
 
 
 class NoProposal(Exception):
@@ -36,14 +39,16 @@ class NoProposal(Exception):
 
     Args:
         client: Name of the client.
-        trouble: The last attempt's.
-        detail: What was seen, bounded.
+        failed: The last attempt.
         attempts: How many were made.
+        usage: What they used.
     """
 
-    def __init__(self, client: str, trouble: Trouble, detail: str, attempts: int) -> None:
-        super().__init__(f"{client}: {trouble.value}{': ' + detail if detail else ''} ({attempts} attempts)")
-        self.trouble, self.detail, self.attempts = trouble, detail, attempts
+    def __init__(self, client: str, failed: Failed, attempts: int, usage: Usage = NOTHING_USED) -> None:
+        detail = f": {failed.detail}" if failed.detail else ""
+        super().__init__(f"{client}: {failed.trouble.value}{detail} ({count_of(attempts, 'attempt')})")
+        self.trouble, self.limit_ends = failed.trouble, failed.limit_ends
+        self.attempts, self.usage = attempts, usage
 
 
 @dataclass(frozen=True)
@@ -57,12 +62,12 @@ class Task:
 
 @dataclass(frozen=True)
 class Proposal:
-    """A commit that changes train.py alone; its subject, its parent, and the tokens it took."""
+    """A commit that changes train.py alone; its subject, its parent, and what it took, failed attempts included."""
 
     commit: str
     subject: str
     parent: str
-    tokens: int
+    usage: Usage = NOTHING_USED
 
 
 @dataclass(frozen=True)
@@ -84,9 +89,9 @@ class World:
     """What a driver needs of the world; tests give their own."""
 
     launch: Callable[[Session, GiveUp], SessionEnd]
-    sleep: Callable[[float], None] = time.sleep
     say: Callable[[str], None] = lambda line: None
     stop: Callable[[], bool] = lambda: False
+    clock: Callable[[], datetime] = system_clock
 
 
 def prompt_of(task: Task) -> str:
@@ -132,29 +137,24 @@ class Driver:
         client, world = self._client, self._world
         program = client.program(self._environment)
         if program is None:
-            raise NoProposal(client.name, Trouble.missing, client.install, 0)
-        wait_s, asked = SETTINGS.client_backoff_s, task
-        trouble, detail = Trouble.crash, ""
+            raise NoProposal(client.name, Failed(Trouble.missing, client.install), 0)
+        asked, usage, failed = task, NOTHING_USED, Failed(Trouble.crash)
         for number in range(1, attempts + 1):
-            found = self._attempt(program, asked)
+            found, used = self._attempt(program, asked)
+            usage += used
             if isinstance(found, Proposal):
-                return found
-            trouble, detail = found
-            world.say(f"{client.name}, attempt {number} of {attempts}: {trouble.value}. {detail}".strip())
-            if trouble in HOPELESS or world.stop():
-                raise NoProposal(client.name, trouble, detail, number)
-            if trouble not in WAITS:
-                brief = f"{task.brief.strip()}\n\nAn earlier attempt failed: {trouble.value}. Avoid that."
-                asked = replace(task, brief=brief)
-            elif number < attempts:
-                world.sleep(wait_s)
-                if world.stop():
-                    raise NoProposal(client.name, Trouble.stopped, "", number)
-                wait_s = min(2 * wait_s, SETTINGS.max_client_backoff_s)
-        raise NoProposal(client.name, trouble, detail, attempts)
+                return replace(found, usage=usage)
+            failed, trouble = found, found.trouble
+            world.say(f"{client.name}, attempt {number} of {attempts}: {trouble.value}. {failed.detail}".strip())
+            if trouble in OUTSIDE or world.stop():
+                raise NoProposal(client.name, failed, number, usage)
+            brief = f"{task.brief.strip()}\n\nAn earlier attempt failed: {trouble.value}. Avoid that."
+            asked = replace(task, brief=brief)
+        raise NoProposal(client.name, failed, attempts, usage)
 
-    def _attempt(self, program: str, task: Task) -> Proposal | tuple[Trouble, str]:
+    def _attempt(self, program: str, task: Task) -> tuple[Proposal | Failed, Usage]:
         """Ask once; a commit that is right is right, however the session ended."""
+        client = self._client
         deadline = time.monotonic() + SETTINGS.client_minutes * 60
 
         def give_up(lines: Sequence[str]) -> Trouble | None:
@@ -162,44 +162,43 @@ class Driver:
                 return Trouble.timeout
             if self._world.stop():
                 return Trouble.stopped
-            return Trouble.tokens if self._client.tokens(lines) > SETTINGS.client_tokens else None
+            return Trouble.tokens if client.usage(lines).tokens > SETTINGS.client_tokens else None
 
         with _work_tree(self._root, task.parent) as place:
-            command = self._client.command(program, place, git.folders(place), self._options)
+            command = client.command(program, place, git.folders(place), self._options)
             end = self._world.launch(Session(command, place, prompt_of(task), self._environment), give_up)
-            found = _inspect(self._root, place, task.parent, self._client.tokens(end.lines))
-        if isinstance(found, Proposal) or found[0] is not Trouble.no_commit:
-            return found
-        trouble = self._client.trouble(end)
-        return (trouble, _last_line(end.stderr)) if trouble else found
+            found = _inspect(self._root, place, task.parent)
+        if isinstance(found, Failed) and found.trouble is Trouble.no_commit:
+            failed = client.failure(end, self._world.clock())
+            found = replace(failed, detail=_one_line(failed.detail)) if failed else found
+        return found, client.usage(end.lines)
 
 
-def _inspect(root: Path, place: Path, parent: str, tokens: int) -> Proposal | tuple[Trouble, str]:
+def _inspect(root: Path, place: Path, parent: str) -> Proposal | Failed:
     """Return the proposal that is in the work tree now, or what is wrong with it."""
     head = git.head(place).commit
     if head is None or head == parent:
         changed = ", ".join(git.changed_files(place)[:5])
-        return Trouble.no_commit, f"changed but not committed: {changed}" if changed else ""
+        return Failed(Trouble.no_commit, f"changed but not committed: {changed}" if changed else "")
     commit = git.commit(root, head)
     if commit.parent != parent:
-        return Trouble.two_commits, ""
+        return Failed(Trouble.two_commits)
     others = [change.path for change in git.changes(root, commit) if change.path != TARGET]
     if others:
-        return Trouble.other_files, ", ".join(others[:5])
+        return Failed(Trouble.other_files, ", ".join(others[:5]))
     if not commit.subject.startswith(EXPERIMENT):
-        return Trouble.subject, commit.subject[:80]
+        return Failed(Trouble.subject, commit.subject[:80])
     text, before = git.blob(root, head, TARGET) or b"", git.blob(root, parent, TARGET) or b""
     try:
         if fingerprint.fingerprint(text) == fingerprint.fingerprint(before):
-            return Trouble.same_code, ""
+            return Failed(Trouble.same_code)
     except SyntaxError as error:
-        return Trouble.unreadable, f"line {error.lineno}"
-    return Proposal(head, commit.subject, parent, tokens)
+        return Failed(Trouble.unreadable, f"line {error.lineno}")
+    return Proposal(head, commit.subject, parent)
 
 
-def _last_line(stderr: str) -> str:
-    lines = [line for line in stderr.splitlines() if line.strip()]
-    return " ".join("".join(c if c.isprintable() else " " for c in (lines or [""])[-1]).split())[:200]
+def _one_line(text: str) -> str:
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:200]
 
 
 @contextmanager

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from research.agents.clients.base import Client, Trouble
-from research.agents.clients.driver import WAITS, Driver, NoProposal, Task, World, launch_process
-from research.agents.night.editors import Candidate, NoCandidate, Order
+from research.agents.clients.driver import OUTSIDE, WAITS, Driver, NoProposal, Task, World, launch_process
+from research.agents.night.editors import Candidate, NoCandidate, Order, Wait
 from research.core import git
 from research.core.commit_message import FREE
 from research.core.errors import ConfigurationError
 from research.lab.lab import Lab
-
-_OUTSIDE = frozenset({*WAITS, Trouble.missing, Trouble.login, Trouble.timeout})
-"""Troubles that are not the idea's."""
 
 
 class ClientEditor:
@@ -38,20 +35,12 @@ class ClientEditor:
         parent = git.resolve(lab.paths.root, plan.parent or (known.commit if known else "HEAD"))
         if parent is None:
             raise NoCandidate(f"the plan starts from {plan.parent}, which is not in this repository")
-        world = World(
-            launch_process,
-            sleep=lambda seconds: _sleep(order, seconds),
-            say=lab.say,
-            stop=lambda: order.stop.requested() is not None,
-        )
+        world = World(launch_process, lab.say, lambda: order.stop.requested() is not None, lab.clock)
         task = Task(parent, plan.details.get("brief") or plan.reason, plan.emitter or FREE)
         try:
             found = Driver(self._client, lab.paths.root, lab.environment, world).propose(task)
         except NoProposal as failed:
-            raise NoCandidate(str(failed), is_failure=failed.trouble in _OUTSIDE) from None
-        return Candidate(found.commit, found.subject)
-
-
-def _sleep(order: Order, seconds: float) -> None:
-    """Sleep, less when the night is asked to end."""
-    order.stop.wait(seconds)
+            is_failure = failed.trouble in {*OUTSIDE, Trouble.timeout}
+            wait = Wait(failed.limit_ends) if failed.trouble in WAITS else None
+            raise NoCandidate(str(failed), is_failure, wait, failed.usage) from None
+        return Candidate(found.commit, found.subject, found.usage)

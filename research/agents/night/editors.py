@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from research.agents.builtin import NothingToPropose, propose
+from research.agents.clients.base import NOTHING_USED, Usage
 from research.core import git
 from research.core.records import Plan
 from research.lab.lab import Lab
@@ -33,10 +35,18 @@ class Order:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A commit that changes train.py alone, with its subject."""
+    """A commit that changes train.py alone, with its subject, and what it took to get it."""
 
     commit: str
     subject: str
+    usage: Usage = NOTHING_USED
+
+
+@dataclass(frozen=True)
+class Wait:
+    """A service that refuses for some time; until is None where it does not say for how long."""
+
+    until: datetime | None = None
 
 
 class NoCandidate(Exception):
@@ -44,13 +54,16 @@ class NoCandidate(Exception):
 
     Args:
         why: One sentence.
-        is_failure: Whether the editor itself failed (no connection, a limit), so that waiting may help.
+        is_failure: Whether the editor itself failed, so that the plan is kept.
+        wait: What the editor waits for, None where that is nothing.
+        usage: What it used.
     """
 
-    def __init__(self, why: str, is_failure: bool = False) -> None:
+    def __init__(
+        self, why: str, is_failure: bool = False, wait: Wait | None = None, usage: Usage = NOTHING_USED
+    ) -> None:
         super().__init__(why)
-        self.why = why
-        self.is_failure = is_failure
+        self.why, self.is_failure, self.wait, self.usage = why, is_failure, wait, usage
 
 
 class Editor(Protocol):

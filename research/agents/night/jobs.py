@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from research.agents.clients.base import NOTHING_USED, Usage
 from research.core.records import Judged, Plan, Run
 from research.core.settings import SETTINGS
 from research.verdict import lineage
@@ -22,12 +23,14 @@ class Job:
         commit: What runs.
         what: Words for people.
         plan: The plan that it carries out, None without one.
+        usage: What the agent used to make it.
     """
 
     kind: JobKind
     commit: str
     what: str
     plan: Plan | None = None
+    usage: Usage = NOTHING_USED
 
     @property
     def is_idea(self) -> bool:

@@ -48,13 +48,16 @@ def cost_usd(runs: Sequence[Run], usd_per_hour: float) -> float:
     return sum(run.cost_usd if run.cost_usd is not None else run.wall_s / 3600 * usd_per_hour for run in runs)
 
 
-def usual_cost(runs: Sequence[Run], usd_per_hour: float) -> UsualCost:
-    """Estimates a usual run's cost: the median of the scored ones, of all where none has scored, 0 before any."""
+def usual_cost(runs: Sequence[Run], usd_per_hour: float, agent_usd: float = 0.0) -> UsualCost:
+    """Estimates a usual run's cost: the median of the scored ones, of all where none has scored, 0 before any.
+
+    What the agent has cost so far is shared out evenly among the runs that came of it.
+    """
     if not runs:
-        return UsualCost(0.0, usd_per_hour / 3600)
+        return UsualCost(agent_usd, usd_per_hour / 3600)
     usual = [run for run in runs if run.outcome == "scored"] or runs
     usd, length = [cost_usd([run], usd_per_hour) for run in usual], sum(run.wall_s for run in usual)
-    return UsualCost(median(usd), sum(usd) / length if length else 0.0)
+    return UsualCost(median(usd) + agent_usd / len(runs), sum(usd) / length if length else 0.0)
 
 
 def reached(

@@ -6,12 +6,15 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
+from research.agents.clients.base import Usage
 from research.agents.night import limits, progress
-from research.agents.night.editors import Editor, NoCandidate, Order
+from research.agents.night.editors import Editor, NoCandidate, Order, Wait
 from research.agents.night.jobs import BaselineFails, Job, may_start, owed, owed_plan
 from research.agents.night.notify import Event, Notify, silent
 from research.agents.night.result import found
+from research.agents.night.resume import hours_in_words
 from research.agents.night.setup import Slot
 from research.agents.night.state import FACT, NightState, worked_s
 from research.code.fingerprint import fingerprint
@@ -82,7 +85,7 @@ class Night:
         self._launched: set[str] = set()
         self._lines = 0
         self._usual = limits.usual_cost((), state.limits.usd_per_hour)
-        self._failures = self._refusals = self._attempt = 0
+        self._failures = self._services = self._refusals = self._attempt = 0
         self._failed_s = self._wait_s = 0.0
         self._said_stuck = self._said_settle = self._said_launch = False
         self._reason: str | None = None
@@ -227,24 +230,47 @@ class Night:
         try:
             candidate = self.editor.edit(order)
         except NoCandidate as nothing:
+            self._spend(store, nothing.usage)
             if not nothing.is_failure:
                 self._drop(store, plan)
             raise
+        self._spend(store, candidate.usage)
+        self._services = 0
         if self._code_of(candidate.commit) in codes:
             self._drop(store, plan)
             raise NoCandidate(f"{candidate.subject} is being run already")
-        return Job("experiment", candidate.commit, candidate.subject, plan)
+        return Job("experiment", candidate.commit, candidate.subject, plan, candidate.usage)
+
+    def _spend(self, store: Store, usage: Usage) -> None:
+        """Add to what the agent has used."""
+        state = self.state
+        total = Usage(state.agent_tokens, state.agent_usd) + usage
+        self.state = replace(state, agent_tokens=total.tokens, agent_usd=total.usd)
+        self._save(store)
 
     def _drop(self, store: Store, plan: Plan) -> None:
         store.close_plan(plan.plan, self.lab.now_utc(), None)
         self._attempt += 1
 
     def _on_no_candidate(self, nothing: NoCandidate) -> None:
-        self.say(f"no candidate: {nothing.why}")
-        if nothing.is_failure:
+        if nothing.wait:
+            self._wait_for_service(nothing.why, nothing.wait)
+        elif nothing.is_failure:
             self._fail(f"the agent failed: {nothing.why}")
         else:
+            self.say(f"no candidate: {nothing.why}")
             self._refusals += 1
+
+    def _wait_for_service(self, why: str, wait: Wait) -> None:
+        """Wait until the service says that it answers again, else twice as long as before; runs go on meanwhile."""
+        self._services += 1
+        now = self.lab.clock()
+        wait_s = min(SETTINGS.max_client_backoff_s, SETTINGS.client_backoff_s * 2.0 ** (self._services - 1))
+        if wait.until is not None:
+            wait_s = max(wait_s, (wait.until - now).total_seconds() + SETTINGS.client_backoff_s)
+        self._failed_s, self._wait_s = now.timestamp(), wait_s
+        until = (now + timedelta(seconds=wait_s)).astimezone()
+        self.say(f"{why}. The night asks again at {until:%H:%M}, in {hours_in_words(wait_s / 3600)}")
 
     def _launch(self, job: Job, place: Slot, seed: int, stop: StopRequest) -> LaunchResult:
         """Runs a job in its place's work tree; in a worker's thread."""
@@ -254,7 +280,9 @@ class Night:
         beside = lab.beside(work, self.state.branch, environment, plans=False)
         plan = job.plan.plan if job.plan else None
         again = job.kind == "replicate"  # another run of a seed is asked for on purpose
-        return launch(beside, replace(self.request, command=COMMAND, seed=seed, plan=plan, again=again), stop)
+        facts = job.usage.as_facts()
+        request = replace(self.request, command=COMMAND, seed=seed, plan=plan, again=again, facts=facts)
+        return launch(beside, request, stop)
 
     # Ending ---------------------------------------------------------------------------------------------------
 
@@ -338,8 +366,9 @@ class Night:
 
     def _save(self, store: Store, **changes: str) -> None:
         runs = limits.runs_of(self.state, store.runs(), self._launched)
-        usd = limits.cost_usd(runs, self.state.limits.usd_per_hour)
-        self._usual = limits.usual_cost(runs, self.state.limits.usd_per_hour)
+        price, agent_usd = self.state.limits.usd_per_hour, self.state.agent_usd or 0.0
+        usd = limits.cost_usd(runs, price) + agent_usd
+        self._usual = limits.usual_cost(runs, price, agent_usd)
         seen = {"alive_utc": self.lab.now_utc(), **changes}
         self.state = replace(self.state, runs=len(runs), usd=usd, **seen)  # type: ignore[arg-type]
         store.set_fact(FACT, self.state.to_json())

@@ -57,7 +57,9 @@ def resumed(before: NightState, wanted: NightState, runs: Sequence[Run], now: da
         branch=before.branch,
         started_utc=before.started_utc,
         runs=max(before.runs, len(mine)),
-        usd=limits.cost_usd(mine, wanted.limits.usd_per_hour),
+        usd=limits.cost_usd(mine, wanted.limits.usd_per_hour) + (before.agent_usd or 0.0),
+        agent_tokens=before.agent_tokens,
+        agent_usd=before.agent_usd,
         resumed=before.resumed + 1,
         alive_utc=utc(now),
         paused_s=before.paused_s + max(0.0, (now - moment(seen)).total_seconds()),
@@ -89,12 +91,13 @@ def _left(state: NightState, now: datetime) -> str:
     most = state.limits
     parts = [
         count_of(max(0, most.max_runs - state.runs), "run") if most.max_runs is not None else "",
-        _hours(most.hours - worked_s(state, now) / 3600) if most.hours is not None else "",
+        hours_in_words(most.hours - worked_s(state, now) / 3600) if most.hours is not None else "",
         f"${max(0.0, most.max_usd - state.usd):.2f}" if most.max_usd is not None else "",
     ]
     left = " and ".join(part for part in parts if part)
     return f", {left} left" if left else ""
 
 
-def _hours(hours: float) -> str:
+def hours_in_words(hours: float) -> str:
+    """Writes a time that is left: "2.5 hours", "12 minutes"."""
     return f"{hours:.1f} hours" if hours >= 1 else f"{max(0.0, hours) * 60:.0f} minutes"

@@ -49,7 +49,9 @@ class NightState:
         started_utc: ISO 8601, seconds.
         limits: What ends it.
         runs: Launched runs so far.
-        usd: Dollars spent so far.
+        usd: Dollars spent so far, those of the agent included.
+        agent_tokens: Tokens that the agent used so far, for ideas that came to no run too.
+        agent_usd: Dollars that the agent says it used, None where it names none.
         stop_reason: Why it ended, None while it runs (or when it was killed).
         finished_utc: When it ended, None before.
         resumed: How often it was taken up again.
@@ -70,6 +72,8 @@ class NightState:
     limits: Limits
     runs: int = 0
     usd: float = 0.0
+    agent_tokens: int = 0
+    agent_usd: float | None = None
     stop_reason: str | None = None
     finished_utc: str | None = None
     resumed: int = 0

@@ -1,0 +1,1 @@
+"""Makes Claude Code a client."""
