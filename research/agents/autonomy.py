@@ -109,8 +109,15 @@ def reached_limit(state: Autonomy, now: float, runs: int, usd: float) -> str:
     return ""
 
 
-def continued(state: Autonomy, progress: str, words: str) -> tuple[Autonomy, str]:
-    """Count one more continuation; return the switch, and why the loop has to end, "" if it may go on."""
+def continued(state: Autonomy, progress: str, words: str, most: int | None = None) -> tuple[Autonomy, str]:
+    """Count one more continuation; return the switch, and why the loop has to end, "" if it may go on.
+
+    Args:
+        state: The switch.
+        progress: What differs after a commit, a run or a verdict.
+        words: What differs where the agent said something else.
+        most: Continuations in a row that the client allows, None for any number: beyond, it ends the turn by itself.
+    """
     moved = progress != state.progress
     stuck = 0 if moved else state.stuck + 1
     idle = 0 if moved or words != state.words else state.idle + 1
@@ -119,6 +126,6 @@ def continued(state: Autonomy, progress: str, words: str) -> tuple[Autonomy, str
     )
     if idle >= SETTINGS.idle_continuations:
         return after, f"Nothing changed in {idle} continuations: no commit, no run, no new words."
-    if stuck >= SETTINGS.stuck_continuations:
+    if stuck >= min(SETTINGS.stuck_continuations, most or SETTINGS.stuck_continuations):
         return after, f"No commit and no run in {stuck} continuations."
     return after, ""

@@ -30,9 +30,8 @@ def next_order(here: Situation, words: int) -> Order:
     if here.running:
         return Order(
             "wait",
-            f"Run {here.running[0].run} is still in progress. Start nothing else and do not end your turn: poll its "
-            f"session with {here.client.wait} until it exits. If its session is lost, wait with `sleep 60` and look "
-            "at `tail -n 3 run.log`. Then read `uv run research last-review`.",
+            f"Run {here.running[0].run} is still in progress. Start nothing else. {here.client.rejoining} After its "
+            "end, read `uv run research last-review`.",
         )
     if here.gone:
         return Order(
@@ -100,9 +99,9 @@ def _quoted(text: str) -> str:
 def _launch(here: Situation) -> str:
     line = launch_command(here.options, launch_seed(here.plan))
     return (
-        f"Type, from the top of the repository and in the foreground: {line}\n"
-        f"Poll with {here.client.wait} until it exits. Then read `uv run research last-review` and type "
-        f"`uv run research settle`. {here.client.advice}"
+        f"Type, from the top of the repository{here.client.launching}: {line}\n"
+        f"{here.client.waiting} After its end, read `uv run research last-review` and type `uv run research settle`. "
+        f"{here.client.advice}"
     )
 
 
@@ -111,8 +110,8 @@ def _replicate(here: Situation, commit: str) -> str:
     if here.plan and here.plan.run_seed is not None and here.plan.parent == commit:
         options = f"--seed {here.plan.run_seed} {options}".rstrip()
     return (
-        f"Type: {replicate_command(commit[:7], options)} > run.log 2>&1\n"
-        f"Poll with {here.client.wait} to its end; then `uv run research last-review`. {here.client.advice}"
+        f"Type{here.client.launching}: {replicate_command(commit[:7], options)} > run.log 2>&1\n"
+        f"{here.client.waiting} After its end, read `uv run research last-review`. {here.client.advice}"
     )
 
 

@@ -6,11 +6,12 @@ import json
 import os
 import subprocess
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
-from research.agents.clients.base import SessionEnd, Trouble
+from research.agents.clients.base import SessionEnd, Trouble, Usage
 from research.agents.clients.codex.client import CODEX
 from research.agents.clients.driver import (
     Driver,
@@ -113,7 +114,6 @@ class Codex:
         self.kit, self.scenes = kit, list(scenes)
         self.prompts: list[str] = []
         self.commands: list[list[str]] = []
-        self.waits: list[float] = []
 
     def __call__(self, session: Session, give_up: GiveUp) -> SessionEnd:
         assert session.environment["AUTORESEARCH_DRIVEN"] == "1"
@@ -128,14 +128,14 @@ def propose(kit: Kit, *scenes: Play, attempts: int = 4) -> tuple[Proposal, Codex
     (tools / "codex").write_text("#!/bin/sh\n")
     (tools / "codex").chmod(0o755)
     codex = Codex(kit, *scenes)
-    driver = Driver(CODEX, kit.root, kit.environment, World(codex, codex.waits.append))
+    driver = Driver(CODEX, kit.root, kit.environment, World(codex))
     return driver.propose(Task(kit.head(), "Facts. Try something.", "simplifier"), attempts), codex
 
 
 def test_a_commit_is_a_proposal_and_nothing_is_left_behind(kit: Kit):
     before = kit.head()
     found, codex = propose(kit, good)
-    assert found == Proposal(found.commit, "exp: idea [emitter=simplifier]", before, 1000)
+    assert found == Proposal(found.commit, "exp: idea [emitter=simplifier]", before, Usage(1000))
     assert kit.git("diff", "--name-only", before, found.commit) == "train.py"
     assert kit.head() == before
     assert kit.git("worktree", "list").count("\n") == 0
@@ -152,7 +152,7 @@ def test_a_commit_is_a_proposal_and_nothing_is_left_behind(kit: Kit):
     ("scene", "trouble"),
     [(nothing, Trouble.no_commit), (two, Trouble.two_commits), (other, Trouble.other_files),
      (unnamed, Trouble.subject), (comment, Trouble.same_code), (broken, Trouble.unreadable),
-     (LIMIT, Trouble.rate_limit), (REFUSAL, Trouble.refusal), (ended(101, None, "panicked"), Trouble.crash),
+     (REFUSAL, Trouble.refusal),
      (ended(None, killed=Trouble.timeout), Trouble.timeout), (ended(None, killed=Trouble.tokens), Trouble.tokens)],
 )  # fmt: skip
 def test_failures_are_named_and_retried(kit: Kit, scene: Play, trouble: Trouble):
@@ -161,23 +161,55 @@ def test_failures_are_named_and_retried(kit: Kit, scene: Play, trouble: Trouble)
     assert (failed.value.trouble, failed.value.attempts) == (trouble, 2)
     found, codex = propose(kit, scene, good)
     assert found.subject.startswith("exp:")
-    assert (trouble.value in codex.prompts[1]) == (not codex.waits)
+    assert trouble.value in codex.prompts[1]
 
 
 STOPPED = ended(None, killed=Trouble.stopped)
 
 
-@pytest.mark.parametrize(("scene", "trouble"), [(LOGIN, Trouble.login), (STOPPED, Trouble.stopped)])
+CRASH = ended(101, None, "Reading\npanicked")
+
+
+@pytest.mark.parametrize(
+    ("scene", "trouble"),
+    [(LOGIN, Trouble.login), (STOPPED, Trouble.stopped), (LIMIT, Trouble.limit), (CRASH, Trouble.crash)],
+)
 def test_what_would_only_repeat_is_not_retried(kit: Kit, scene: Play, trouble: Trouble):
     with pytest.raises(NoProposal) as failed:
         propose(kit, scene, good)
     assert (failed.value.trouble, failed.value.attempts) == (trouble, 1)
 
 
-def test_waits_double_and_have_an_end(kit: Kit):
-    _, codex = propose(kit, *[LIMIT] * 8, good, attempts=9)
-    assert codex.waits[:3] == [30.0, 60.0, 120.0]
-    assert max(codex.waits) == 1800.0
+def test_failed_attempts_are_paid_for_too(kit: Kit):
+    def paid(place: Path, kit: Kit) -> SessionEnd:
+        nothing(place, kit)
+        return FINE
+
+    found, _ = propose(kit, paid, good)
+    assert found.usage == Usage(2000)
+    with pytest.raises(NoProposal) as failed:
+        propose(kit, paid, LOGIN)
+    assert failed.value.usage == Usage(1000)
+
+
+@pytest.mark.parametrize(
+    ("said", "ends"),
+    [
+        ("try again at 2:05 PM.", "2026-11-30 14:05"),
+        ("try again at 9:15 AM.", "2026-12-01 09:15"),
+        ("try again at 12:59 PM.", "2026-11-30 12:59"),  # lifted a minute ago
+        ("try again at Dec 3rd, 2026 1:11 PM.", "2026-12-03 13:11"),
+        ("try again later.", None),
+    ],
+)
+def test_the_end_of_a_limit_is_read_from_its_message(said: str, ends: str | None):
+    now = datetime(2026, 11, 30, 13, 0).astimezone()
+    message = f"You\N{RIGHT SINGLE QUOTATION MARK}ve hit your usage limit. Upgrade, or {said}"
+    end = SessionEnd(1, (json.dumps({"type": "turn.failed", "error": {"message": message}}),), "Reading stdin...")
+    failed = CODEX.failure(end, now)
+    assert failed is not None
+    assert (failed.trouble, failed.detail) == (Trouble.limit, message)
+    assert failed.limit_ends == (datetime.strptime(ends, "%Y-%m-%d %H:%M").astimezone() if ends else None)
 
 
 def test_a_right_commit_counts_however_codex_ended(kit: Kit):
@@ -244,4 +276,4 @@ def test_without_a_git_identity_the_driver_lends_one(kit: Kit, monkeypatch: pyte
 
 def test_prompts_are_short_and_tokens_are_counted():
     assert len(prompt_of(Task("x", "", "simplifier")).split()) < 120
-    assert CODEX.tokens((*FINE.lines, "noise", *FINE.lines)) == 2000
+    assert CODEX.usage((*FINE.lines, "noise", *FINE.lines)) == Usage(2000)

@@ -104,9 +104,9 @@ class Client(Protocol):
         install: The commands that install it and log in.
         shell_tools: Names that its hooks give to the tool that runs commands.
         edit_tools: Names that they give to tools whose one input is a patch.
-        launching: How a long command is typed, to go behind "Type".
-        waiting: A sentence: how its agent waits for the command that it has just typed.
-        wait_for_lost: How it waits for a command that it has no session of, to go behind "If ...,".
+        launching: How a long command is typed, to go behind it or behind "Type".
+        waiting: How its agent waits for the command that it has just typed, as sentences.
+        rejoining: How it waits for a run that is going on, as sentences.
         advice: A sentence at the end of orders that name commands, "" for none.
         max_blocks: How often in a row its Stop hook may make it go on, None for any number.
         names_usd: Whether it says what a session costs.
@@ -118,7 +118,7 @@ class Client(Protocol):
     edit_tools: frozenset[str]
     launching: str
     waiting: str
-    wait_for_lost: str
+    rejoining: str
     advice: str
     max_blocks: int | None
     names_usd: bool

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
 from research.agents.clients import CLIENTS
 from research.core.check import Check
-from research.core.interpreter import OLDEST, version_of
+from research.core.interpreter import OLDEST, START_S, version_of
 from research.core.paths import LabPaths
 
-_EVENTS = ("SessionStart", "UserPromptSubmit", "PreToolUse", "PostToolUse", "Stop")
+EVENTS = ("SessionStart", "UserPromptSubmit", "PreToolUse", "PostToolUse", "Stop")
 _FILES = (".codex/hooks/hook.sh", "research/agents/hooks/__main__.py")
 
 
@@ -27,13 +28,25 @@ def check_clients(root: Path, environment: Mapping[str, str]) -> list[Check]:
     return [check for client in CLIENTS.values() for check in client.checks(root, environment)]
 
 
+def version_said(program: str, environment: Mapping[str, str]) -> str:
+    """Return what a client says of its version, "" where it does not start."""
+    try:
+        said = subprocess.check_output(
+            [program, "--version"], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True, timeout=START_S,
+            env=dict(environment),
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return said.strip()
+
+
 def _files(root: Path) -> Check:
     """Check that the hooks' own files are there and whole."""
     try:
         hooks = json.loads((root / ".codex" / "hooks.json").read_text())["hooks"]
     except (OSError, ValueError, KeyError, TypeError):
         return Check("hook files", False, ".codex/hooks.json is missing or no JSON", "git restore .codex")
-    missing = [event for event in _EVENTS if event not in hooks]
+    missing = [event for event in EVENTS if event not in hooks]
     missing += [name for name in _FILES if not (root / name).is_file()]
     if missing:
         return Check("hook files", False, f"missing: {', '.join(missing)}", "git restore .codex research")

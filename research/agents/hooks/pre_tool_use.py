@@ -44,7 +44,7 @@ def _surroundings(call: Call, store: Store, branch: str) -> Where:
         driven=call.is_driven,
         data=str(machine_home(call.environment)),
         launch=launch_command(runner_options(call.environment), launch_seed(reads.plan_of(store, branch))),
-        wait=call.client.wait,
+        wait=f"{call.client.launching}. {call.client.waiting}",
     )
 
 

@@ -64,11 +64,7 @@ def _summary(call: Call, store: Store, head: git.Head) -> str:
 
 def _warnings(call: Call, store: Store, commit: str | None, planned: str | None) -> list[str]:
     alive, _ = open_runs(call.paths, store)
-    found = [
-        f"Run {run.run} is in progress: start nothing else. Poll its session with {call.client.wait}, or wait with "
-        "`sleep 60` and look at `tail -n 3 run.log`."
-        for run in alive
-    ]
+    found = [f"Run {run.run} is in progress: start nothing else. {call.client.rejoining}" for run in alive]
     if commit:
         measured = any(launch.outcome in ROW_OUTCOMES for launch in recent.launches_of(store, commit))
         known = measured or any(run.commit == commit for run in alive)

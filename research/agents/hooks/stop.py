@@ -19,6 +19,8 @@ from research.core.settings import SETTINGS
 from research.store import recent
 from research.store.db import Store
 
+_WAITED_FOR = ("run_experiment.py", "modal_gpu.py", "research replicate", "sleep ")
+"""Parts of the commands that launch a run or wait for one."""
 _EVENT_CHARS = 2000
 """How much of an order the memory's event keeps."""
 
@@ -26,7 +28,7 @@ _EVENT_CHARS = 2000
 def answer(call: Call) -> dict[str, Any] | None:
     """Answer Stop."""
     head = git.head(call.paths.root)
-    if call.is_driven or not head.branch.startswith(BRANCHES):
+    if call.is_driven or not head.branch.startswith(BRANCHES) or _will_be_woken(call):
         return None
     with open_current_memory(call) as store:
         if not autonomy.load(store).enabled:
@@ -35,6 +37,11 @@ def answer(call: Call) -> dict[str, Any] | None:
         with store.write():  # looking around takes a moment, in which the switch may have been turned off
             state = autonomy.load(store)
             return _continue(call, store, here, state) if state.enabled else None
+
+
+def _will_be_woken(call: Call) -> bool:
+    """Return whether a run, or a wait for one, goes on in the background, whose end wakes the agent."""
+    return any(part in command for command in call.client.background(call.payload) for part in _WAITED_FOR)
 
 
 def _continue(call: Call, store: Store, here: Situation, state: Autonomy) -> dict[str, Any] | None:
@@ -48,7 +55,8 @@ def _continue(call: Call, store: Store, here: Situation, state: Autonomy) -> dic
     if not order.text:
         return None
     progress = f"{here.head} {recent.last_run(store)} {recent.last_verdict(store)}"
-    after, reason = autonomy.continued(state, progress, _digest(call.text("last_assistant_message")))
+    words = _digest(call.text("last_assistant_message"))
+    after, reason = autonomy.continued(state, progress, words, call.client.max_blocks)
     if reason:
         return _end_loop(store, state, reason)
     autonomy.save(store, after)

@@ -39,6 +39,9 @@ def answer(call: Call) -> dict[str, Any] | None:
     if call.is_driven:
         return None
     branch = git.head(call.paths.root).branch
+    if not call.client.typed(call.text("prompt")):  # the client wakes the agent, no person speaks
+        with open_current_memory(call) as store:
+            return context(call, unseen_review(store, branch))
     try:
         turned = _turn_switch(call, branch)
     except Exception as error:  # the person must learn of a stop that was not carried out

@@ -119,8 +119,8 @@ def _refuse_runner(command: Command, where: Where, right: str, hidden: bool) -> 
         return "The driver measures your commit; do not launch it. Commit train.py once, and end your turn."
     if hidden or command.background or {"nohup", "setsid"} & set(command.wrappers):
         return (
-            "A run stays in the foreground: what is sent to the background is ended with the command, and nobody "
-            f"sees its end. {right} and poll its session with {where.wait}."
+            "A run is not sent to the background by the shell: it would be ended with its command, and nobody would "
+            f"see its end. {right}{where.wait}"
         )
     if run != ("uv", "run", "train.py"):
         return f"Only `uv run train.py`, spelled so, is recorded. {right}"

@@ -46,7 +46,7 @@ class Where:
         driven: Whether a driver started the agent, which then only edits and commits.
         data: The machine's folder of data and tokenizers, "" where it is unknown.
         launch: The line that launches the next run, with this lab's backend and the plan's seed.
-        wait: How the agent waits for a command that is still running.
+        wait: How the agent types a long command and waits for it, to go behind a command.
     """
 
     root: str

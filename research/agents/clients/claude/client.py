@@ -41,10 +41,13 @@ class ClaudeCode:
     edit_tools = frozenset[str]()
     launching = ", with Bash's run_in_background set to true"
     waiting = (
-        "Then end your turn: you are woken when it exits. (In the foreground Bash ends a command after 2 minutes, or "
-        "after `timeout`, at most 600000 ms.)"
+        "Then end your turn: you are woken when it exits. (In the foreground, Bash ends a command after 2 minutes, or "
+        "after its `timeout`, 600000 ms at most.)"
     )
-    wait_for_lost = "type `sleep 300` with run_in_background set to true and end your turn: you are woken when it exits"
+    rejoining = (
+        "If it is a command of yours in the background, end your turn: you are woken when it exits. If not, type "
+        "`sleep 300` with run_in_background set to true and end your turn; then look at `tail -n 3 run.log`."
+    )
     advice = ""
     max_blocks: int | None = 8
     names_usd = True

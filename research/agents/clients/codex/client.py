@@ -35,7 +35,7 @@ class Codex:
     edit_tools = frozenset({"apply_patch"})
     launching = ", in the foreground"
     waiting = "Do not end your turn: poll its session with an empty write_stdin (yield_time_ms 300000) until it exits."
-    wait_for_lost = "wait with `sleep 60` and look at `tail -n 3 run.log`"
+    rejoining = f"{waiting} If the session is lost, wait with `sleep 60` and look at `tail -n 3 run.log`."
     advice = "(Where a sign is shown as an HTML entity, type the sign.)"
     max_blocks: int | None = None
     names_usd = False

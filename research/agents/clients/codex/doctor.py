@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from research.agents.clients.base import Client
+from research.agents.clients.doctor import version_said
 from research.core.check import Check
 
-MEASURED_WITH = "0.169.0"
+MEASURED_WITH = "0.171.0"
 """The Codex whose hooks were measured."""
 _ASK_S = 10.0
 """Longest wait for Codex's answer: it takes under a second."""
@@ -87,21 +88,11 @@ def checks(client: Client, root: Path, environment: Mapping[str, str], ask: Ask 
     codex = client.program(environment)
     if codex is None:
         return [Check("codex", True, "not installed; only hooks and night --agent codex need it", client.install)]
-    version = _version(codex, environment)
+    version = version_said(codex, environment).split(" ")[-1]
     if not version:
         return [Check("codex", False, f"{codex} does not start", client.install)]
     other = "" if version == MEASURED_WITH else f" (the hooks were measured with {MEASURED_WITH})"
     return [Check("codex", True, f"{version}{other}"), _hooks_check(ask(codex, root, environment))]
-
-
-def _version(codex: str, environment: Mapping[str, str]) -> str:
-    try:
-        done = subprocess.run(
-            [codex, "--version"], capture_output=True, text=True, timeout=_ASK_S, env=dict(environment), check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip().split(" ")[-1] if done.returncode == 0 else ""
 
 
 def _hooks_check(listed: list[dict[str, Any]] | None) -> Check:
