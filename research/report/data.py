@@ -8,7 +8,7 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from research.agents.night.command import one_run, replicate_command
@@ -18,18 +18,20 @@ from research.core.commit_message import FREE
 from research.core.records import Estimate, Judged, Plan, Run, Verdict
 from research.core.settings import SETTINGS
 from research.core.text import count_of
+from research.report.progress import Curve
 from research.report.text import title_of
-from research.report.usage import cost_of, utilisation, wall_seconds
+from research.report.usage import cost_of, tokens_per_second, utilisation, wall_seconds
 from research.store.ledger import has_row
 from research.store.reads import Foreign
 from research.verdict import lineage
 from research.verdict.archive import NO_CHANGE
 from research.verdict.memory import against_baseline, baseline_of, recall
-from research.verdict.models import Configuration, Memory
+from research.verdict.models import Configuration, FailurePattern, Memory
 from research.verdict.phase import phase_of
 
-Status = Literal["keep", "open", "discard", "crash"]
-"""What became of a configuration: kept; waits for a replicate or a look; not kept; has no score."""
+Status = Literal["keep", "open", "discard", "stopped", "crash"]
+"""What became of a run: its change is kept; waits for a replicate or a look; is not kept; it was ended early, since it
+had fallen behind; it has no score."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Row:
         emitter: Who proposed it, "free" where the agent chose by itself, "" for the baseline.
         status: What became of its configuration.
         first: Number of the first run of its configuration; its own unless it is a replicate.
+        parent: Number of a run of the commit that it was made from, of its own seed if there is one.
     """
 
     number: int
@@ -53,6 +56,7 @@ class Row:
     emitter: str
     status: Status
     first: int
+    parent: int | None = None
 
     @property
     def val_bpb(self) -> float | None:
@@ -61,9 +65,9 @@ class Row:
 
     @property
     def decision(self) -> str:
-        """The verdict on the run in a word, "crash" without a score."""
+        """The verdict on the run in a word, "crash" or "stopped" without a score."""
         if self.run.val_bpb is None:
-            return "crash"
+            return self.status
         if self.verdict is None:
             return "not judged"
         return "baseline" if self.verdict.baseline else self.verdict.decision
@@ -145,35 +149,51 @@ class EmitterLine:
 
     name: str
     runs: int
-    minutes: float
     kept: int
     crashes: int
     earned_bpb: float
 
 
 @dataclass(frozen=True)
-class CrashLine:
-    """One way to fail: kind and signature, how often, the latest run's number and commit."""
+class Niche:
+    """The best configuration of a niche of the archive: kind of change, size of the model, and how many were tried."""
 
     kind: str
-    signature: str
-    count: int
-    number: int
-    commit: str
-
-
-@dataclass(frozen=True)
-class Cell:
-    """The best of a niche of the archive, which has a kind of change and a place; and how many fell into it."""
-
-    kind: str
-    place: tuple[str, ...]
+    size: str
     title: str
     mean: float
     n: int
     count: int
-    emitter: str
-    commit: str
+    number: int
+
+
+@dataclass(frozen=True)
+class ValueTried:
+    """One value that a constant was given while nothing else changed.
+
+    Attributes:
+        before: The value of the run that it was made from, as source text.
+        after: The value tried.
+        change: val_bpb minus that run's, below zero is better.
+        number: Number of its first run.
+        status: What became of it.
+    """
+
+    before: str
+    after: str
+    change: Estimate
+    number: int
+    status: Status
+
+
+@dataclass(frozen=True)
+class LossCurve:
+    """The loss of one run over the budget: its number, its title, and what it is of ("baseline", "kept", "best")."""
+
+    number: int
+    title: str
+    kind: str
+    points: Curve
 
 
 @dataclass(frozen=True)
@@ -193,7 +213,9 @@ class Headline:
         best: The best configuration that is kept.
         baseline: The configuration that the branch began with.
         proven: The best of those that surely beat the baseline; the best itself where it does.
+        stopped: Runs that were ended early.
         kept: Configurations kept after the baseline.
+        run_s: Seconds of a usual run that scored, 0 before one.
         wall_hours: Hours from the first start to the last finish, long pauses left out.
         utilisation: Share of the devices' working time spent training.
         cost_from: Where the cost comes from, or why there is none.
@@ -204,7 +226,9 @@ class Headline:
     proven: Candidate | None = None
     runs: int = 0
     crashes: int = 0
+    stopped: int = 0
     kept: int = 0
+    run_s: float = 0.0
     wall_hours: float = 0.0
     utilisation: float | None = None
     cost_usd: float | None = None
@@ -220,7 +244,12 @@ class Headline:
 class PageData:
     """Everything that a page or a live view says of a branch. Lists are in the order in which they are shown.
 
-    is_running tells whether a run is in progress, on whatever branch.
+    Attributes:
+        warnings: What may make the numbers wrong.
+        notes: What the numbers leave out.
+        is_running: Whether a run is in progress, on whatever branch.
+        is_night_on: Whether the night shown is going on.
+        ends_utc: When it is expected to end, "" where nothing ends it.
     """
 
     branch: str
@@ -238,14 +267,19 @@ class PageData:
     unconfirmed: tuple[Candidate, ...] = ()
     looked_good: tuple[Candidate, ...] = ()
     undecided: tuple[Candidate, ...] = ()
-    cells: tuple[Cell, ...] = ()
+    niches: tuple[Niche, ...] = ()
     emitters: tuple[EmitterLine, ...] = ()
-    crashes: tuple[CrashLine, ...] = ()
+    crashes: tuple[FailurePattern, ...] = ()
     conjectures: tuple[str, ...] = ()
     bets: tuple[Bet, ...] = ()
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    constants: Mapping[str, tuple[ValueTried, ...]] = field(default_factory=dict)
+    curves: tuple[LossCurve, ...] = ()
     diffs: Mapping[str, str] = field(default_factory=dict)
     is_running: bool = False
+    is_night_on: bool = False
+    ends_utc: str = ""
 
 
 @dataclass(frozen=True)
@@ -288,16 +322,15 @@ def page_data(material: Material) -> PageData:
     memory = history.memory
     rows = _rows(history)
     candidates = _candidates(history)
-    began = memory.baseline.run if memory.baseline else ""
-    baseline = next((c for c in candidates if began in c.runs), None)
+    baseline = _baseline(history, candidates)
     changes = [c for c in candidates if c is not baseline]
     kept = [c for c in changes if c.decision == "keep"]
-    plan = _plan_bet(material.plan, material.night) if material.plan else None
+    plan = _plan_bet(material.plan, material.night, candidates) if material.plan else None
     return PageData(
         branch=memory.branch,
         contract=memory.contract or "",
         made_utc=material.made_utc,
-        headline=_headline(material, history, candidates, baseline, len(kept)),
+        headline=_headline(material, history, rows, candidates, len(kept)),
         noise=_noise_in_words(memory),
         phase=(material.plan.details.get("phase") if material.plan else "") or phase_of(memory.inputs),
         plan=plan,
@@ -309,13 +342,20 @@ def page_data(material: Material) -> PageData:
         unconfirmed=tuple(c for c in kept if not c.is_confirmed),
         looked_good=tuple(c for c in changes if c.decision == "discard" and _was_promising(c, history)),
         undecided=tuple(c for c in changes if c.decision in ("replicate", "investigate")),
-        cells=_cells(memory),
+        niches=_niches(memory, candidates),
         emitters=_emitters(history, changes),
-        crashes=_crashes(history),
+        crashes=memory.no_fly,
         conjectures=tuple(_conjectures(memory)),
         bets=_bets(material, memory, candidates, plan),
         notes=tuple(_notes(material, history)),
+        warnings=(*memory.warnings, *_speed_warning(rows)),
+        constants=_constants(memory, candidates),
     )
+
+
+def _baseline(history: _History, candidates: Sequence[Candidate]) -> Candidate | None:
+    began = history.memory.baseline.run if history.memory.baseline else ""
+    return next((one for one in candidates if began in one.runs), None)
 
 
 def _history_of(material: Material) -> _History:
@@ -329,10 +369,13 @@ def _history_of(material: Material) -> _History:
 
 def _rows(history: _History) -> tuple[Row, ...]:
     known_of = {name: known for known in history.known for name in known.runs}
-    return tuple(_row(item, known_of.get(item.run.run), history) for item in history.judged)
+    at: dict[tuple[str, int | None], int] = {}
+    for item in reversed(history.judged):
+        at[item.run.commit, item.run.seed] = at[item.run.commit, None] = history.numbers[item.run.run]
+    return tuple(_row(item, known_of.get(item.run.run), history, at) for item in history.judged)
 
 
-def _row(item: Judged, known: Configuration | None, history: _History) -> Row:
+def _row(item: Judged, known: Configuration | None, history: _History, at: Mapping[tuple[str, int | None], int]) -> Row:
     run, numbers = item.run, history.numbers
     is_baseline = bool(known and history.baseline and known.key == history.baseline.key)
     return Row(
@@ -343,13 +386,17 @@ def _row(item: Judged, known: Configuration | None, history: _History) -> Row:
         emitter=run.emitter or ("" if is_baseline else FREE),
         status=_status(run, known),
         first=min([numbers[name] for name in known.runs if name in numbers] if known else [numbers[run.run]]),
+        parent=at.get((run.parent, run.seed), at.get((run.parent, None))) if run.parent else None,
     )
 
 
 def _status(run: Run, known: Configuration | None) -> Status:
     if run.val_bpb is None:
-        return "crash"
-    decision = known.decision if known else None
+        return "stopped" if str(run.outcome) == "stopped" else "crash"
+    return _status_of(known.decision if known else None)
+
+
+def _status_of(decision: str | None) -> Status:
     if decision in ("replicate", "investigate"):
         return "open"
     return "keep" if decision == "keep" else "discard"
@@ -411,7 +458,7 @@ def _was_promising(candidate: Candidate, history: _History) -> bool:
 
 
 def _headline(
-    material: Material, history: _History, candidates: Sequence[Candidate], baseline: Candidate | None, kept: int
+    material: Material, history: _History, rows: Sequence[Row], candidates: Sequence[Candidate], kept: int
 ) -> Headline:
     known = history.memory.best or history.memory.incumbent
     proven = [(c.estimate.mean, c) for c in candidates if c.decision == "keep" and c.beats_baseline and c.estimate]
@@ -419,11 +466,13 @@ def _headline(
     cost_usd, cost_from = cost_of(material.launches, material.night)
     return Headline(
         best=next((c for c in candidates if known and c.commit == known.commit), None),
-        baseline=baseline,
+        baseline=_baseline(history, candidates),
         proven=min(proven, key=lambda pair: pair[0])[1] if proven else None,
         runs=len(runs),
-        crashes=sum(run.val_bpb is None for run in runs),
+        crashes=sum(row.status == "crash" for row in rows),
+        stopped=sum(row.status == "stopped" for row in rows),
         kept=kept,
+        run_s=statistics.median(scored) if (scored := [run.wall_s for run in runs if run.val_bpb is not None]) else 0.0,
         wall_hours=wall_seconds(runs) / 3600,
         utilisation=utilisation(runs),
         cost_usd=cost_usd,
@@ -457,6 +506,9 @@ def _steps(history: _History, candidates: Sequence[Candidate]) -> tuple[Step, ..
             title = title_of(best.subject, began is not None and best.commit == began.commit) or best.commit[:7]
             number = history.numbers[verdict.run]
             steps.append(Step(number, best.commit, title, estimate, is_new, gain_of.get(best.run)))
+    today = next((c.estimate for c in candidates if steps and c.commit == steps[-1].commit), None)
+    if today and today != steps[-1].estimate:  # runs of others, too, tell what it is worth
+        steps.append(replace(steps[-1], number=max(len(history.numbers), 1), estimate=today, is_new=False, gain=None))
     return tuple(steps)
 
 
@@ -478,14 +530,48 @@ def _estimate_then(
     return Estimate(best.val_bpb, best.val_bpb, best.val_bpb, 1) if best.val_bpb is not None else None
 
 
-def _cells(memory: Memory) -> tuple[Cell, ...]:
+def _niches(memory: Memory, candidates: Sequence[Candidate]) -> tuple[Niche, ...]:
+    number_of = {one.commit: one.number for one in candidates}
     found = []
     for elite in memory.archive.elites:
-        kind, *place = elite.niche.split("/")
-        emitter = elite.emitter or ("" if kind == NO_CHANGE else FREE)
+        kind, *size = elite.niche.split("/")
         title, count = title_of(elite.description, kind == NO_CHANGE), memory.archive.count(elite.niche)
-        found.append(Cell(kind, tuple(place), title, elite.mean, elite.n, count, emitter, str(elite.id)))
-    return tuple(found)
+        number = number_of.get(str(elite.id), 0)
+        found.append(Niche(kind, ", ".join(size), title, elite.mean, elite.n, count, number))
+    return tuple(sorted(found, key=lambda one: one.mean))
+
+
+def _constants(memory: Memory, candidates: Sequence[Candidate]) -> dict[str, tuple[ValueTried, ...]]:
+    """Return what each constant did, those first that were tried most often; changes of several things say nothing."""
+    number_of = {name: one.number for one in candidates for name in one.runs}
+    found: dict[str, tuple[ValueTried, ...]] = {}
+    for name, trials in memory.tried.items():
+        values = []
+        for trial in trials:
+            known = trial.known
+            number = next((number_of[run] for run in known.runs if run in number_of), None)
+            if trial.alone and known.gain and number is not None:
+                change = Estimate(-known.gain.mean, -known.gain.high, -known.gain.low, known.gain.n)
+                values.append(ValueTried(trial.before, trial.after, change, number, _status_of(known.decision)))
+        if values:
+            found[name] = tuple(values[-SETTINGS.values_shown :])
+    often = sorted(found, key=lambda name: (-len(found[name]), min(one.change.mean for one in found[name])))
+    return {name: found[name] for name in often[: SETTINGS.constants_shown]}
+
+
+def _speed_warning(rows: Sequence[Row]) -> Iterable[str]:
+    """Yield a warning where the same code trained at different speeds, which moves scores without any change."""
+    runs_of: dict[int, list[tuple[float, int]]] = {}
+    for row in rows:
+        if (speed := tokens_per_second(row.run)) is not None:
+            runs_of.setdefault(row.first, []).append((speed, row.number))
+    worst = max((max(of)[0] / min(of)[0] - 1, min(of)[1], max(of)[1]) for of in runs_of.values()) if runs_of else None
+    if worst and worst[0] > SETTINGS.speed_warned:
+        share, slow, fast = worst
+        yield (
+            f"This machine's speed varied: the same code trained {100 * share:.0f} % faster in run #{fast} than in"
+            f" run #{slow}. A part of every difference may come from that."
+        )
 
 
 def _emitters(history: _History, changes: Sequence[Candidate]) -> tuple[EmitterLine, ...]:
@@ -496,19 +582,9 @@ def _emitters(history: _History, changes: Sequence[Candidate]) -> tuple[EmitterL
         runs = [item.run for item in history.judged if emitter_of.get(item.run.run) == name]
         kept = [c for c in changes if (c.emitter or FREE) == name and c.decision == "keep"]
         earned = sum(max(0.0, -c.gain.mean) for c in kept if c.gain)
-        crashes = sum(run.val_bpb is None for run in runs)
-        found.append(EmitterLine(name, count, sum(run.wall_s for run in runs) / 60, len(kept), crashes, earned))
+        crashes = sum(run.failure is not None for run in runs)
+        found.append(EmitterLine(name, count, len(kept), crashes, earned))
     return tuple(found)
-
-
-def _crashes(history: _History) -> tuple[CrashLine, ...]:
-    """Return ways to fail, the most frequent first."""
-    groups: dict[tuple[str, str], list[Run]] = {}
-    for run in (item.run for item in history.judged if item.run.val_bpb is None):
-        kind, signature = (run.failure.kind, run.failure.signature) if run.failure else (str(run.outcome), run.why)
-        groups.setdefault((kind, signature), []).append(run)
-    lines = [CrashLine(k, s, len(g), history.numbers[g[-1].run], g[-1].commit) for (k, s), g in groups.items()]
-    return tuple(sorted(lines, key=lambda line: (-line.count, -line.number)))
 
 
 def _noise_in_words(memory: Memory) -> str:
@@ -533,13 +609,14 @@ def _conjectures(memory: Memory) -> Iterable[str]:
         yield mark + item.text
 
 
-def _plan_bet(plan: Plan, night: NightState | None) -> Bet:
+def _plan_bet(plan: Plan, night: NightState | None, candidates: Sequence[Candidate]) -> Bet:
     """Return the pending plan in words, with the command that carries it out."""
     if plan.kind == "replicate":
         if plan.parent is None:
             return Bet("Run train.py as it is: the baseline", plan.reason, one_run(night))
         seed = plan.run_seed
-        title = f"Run {plan.parent[:7]} again with {'another seed' if seed is None else f'seed {seed}'}"
+        name = next((one.title for one in candidates if one.commit == plan.parent), plan.parent[:7])
+        title = f"Measure again with {'another seed' if seed is None else f'seed {seed}'}: {name}"
         return Bet(title, plan.reason, replicate_command(plan.parent, night, seed))
     what = f"something in {plan.category}" if plan.category else "whatever it likes"
     start = f", starting from {plan.parent[:7]}" if plan.parent else ""
@@ -582,7 +659,6 @@ def _chance(candidate: Candidate) -> str:
 
 def _notes(material: Material, history: _History) -> Iterable[str]:
     """Yield what the numbers leave out, and what somebody should look at."""
-    yield from history.memory.warnings
     uncounted = Counter(str(run.outcome) for run in material.launches if run.outcome and not has_row(run))
     if uncounted:
         parts = ", ".join(f"{count} {what}" for what, count in uncounted.most_common())

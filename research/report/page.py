@@ -13,16 +13,39 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from research.agents.night.command import night_command, replicate_command
-from research.agents.night.state import is_cut_off
-from research.core.text import count_of
+from research.core.settings import SETTINGS
 from research.report import charts, text
+from research.report.answer import answer, take_command
+from research.report.constant_charts import constant_charts
 from research.report.data import PageData, Row
-from research.report.text import changes_in_words, clock, interval
+from research.report.loss_charts import loss_charts
+from research.report.text import changes_in_words, clock
+from research.report.usage import tokens_per_second
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+_COMMIT_CHARS = 12
 _TEMPLATES = Path(__file__).parent / "templates"
+VERDICTS = {
+    "keep": "kept",
+    "discard": "not kept",
+    "replicate": "measure again",
+    "investigate": "too good: look",
+    "stopped": "stopped early",
+}
+"""Verdicts in words, where the word itself is not one that people use."""
+_COLUMNS = (
+    ("run", ""),
+    ("val_bpb", "lower is better"),
+    ("change", "from the best of the time, estimated when it was judged; below zero is better"),
+    ("verdict", ""),
+    ("what", ""),
+    ("steps", "optimizer steps within the budget"),
+    ("k tok/s", "thousand tokens a second of training"),
+    ("GB", "peak memory"),
+    ("min", "minutes from start to end"),
+)
 FIGURES = ("val_bpb_since_inception.svg", "val_bpb_frontier.svg")
 """The files of ``research report --figures``."""
 
@@ -39,9 +62,10 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    numbers = (text.signed, text.plain, text.interval, text.span, text.money, text.clock)
-    for write in (*numbers, text.times, count_of, text.seeds, text.short):
+    numbers = (text.signed, text.plain, text.interval, text.span, text.money, text.clock, text.chance)
+    for write in (*numbers, text.times, text.seeds, text.short):
         environment.filters[write.__name__] = write
+    environment.filters["speed"] = tokens_per_second
     return environment
 
 
@@ -58,69 +82,71 @@ def render(data: PageData) -> str:
     script = (_TEMPLATES / "page.js").read_text("utf-8")
     # Only this script may run, and nothing may be loaded: not even text that escaped the escaping could.
     allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    template = _environment().get_template("page.html.j2")
-    return template.render(
-        data=data,
-        top=data.headline,
-        policy=f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{allowed}'; base-uri 'none'",
-        style=style,
-        script=script,
-        details=details(data),
-        lucky=_lucky(data),
-        audited=[c for c in data.candidates if c.decision == "keep" and c.audit],
-        progress=[charts.progress(data, size) for size in (charts.WIDE, charts.NARROW)],
-        frontier=[charts.frontier(data, size) for size in (charts.WIDE_FRONTIER, charts.NARROW_FRONTIER)],
-        is_cut_off=data.night is not None and is_cut_off(data.night),
-        go_on=night_command(data.night),
-        replicate=lambda one: replicate_command(one.commit, data.night),
-        merge=lambda one: f"git checkout main && git merge {one.commit[:12]}",
+    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{allowed}'; base-uri 'none'"
+    top = data.headline
+    has_memory = any(row.run.peak_vram_mb for row in data.rows)
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            data=data,
+            answer=answer(data),
+            policy=policy + ("; connect-src 'self'" if data.is_night_on else ""),
+            style=style,
+            script=script,
+            details=details(data),
+            kept=[one for one in data.candidates if one.decision == "keep" and one is not top.baseline],
+            close=[*data.undecided, *data.looked_good],
+            progress=[charts.progress(data, size) for size in (charts.WIDE, charts.NARROW)],
+            losses=loss_charts(data),
+            constants=constant_charts(data),
+            columns=[column for column in _COLUMNS if has_memory or column[0] != "GB"],
+            has_memory=has_memory,
+            verdicts=VERDICTS,
+            go_on=night_command(data.night),
+            take=take_command(top.best) if top.best else "",
+            refresh_s=SETTINGS.page_refresh_s,
+            stale_s=round(SETTINGS.page_stale_s + 3 * top.run_s),
+        )
     )
 
 
 def figures(data: PageData) -> dict[str, str]:
     """Return the two charts as SVG files of their own, by their names."""
     style = (_TEMPLATES / "chart.css").read_text("utf-8")
-    drawn = zip(FIGURES, (charts.progress(data, is_file=True), charts.frontier(data, is_file=True)), strict=True)
+    drawn = zip(FIGURES, (charts.progress(data, is_file=True), charts.frontier(data)), strict=True)
     template = _environment().get_template("figure.svg.j2")
     return {name: template.render(chart=chart, data=data, style=style) for name, chart in drawn}
 
 
-def _lucky(data: PageData) -> list[str]:
-    """List the runs of changes that scored better than the best of the time."""
-    base = data.headline.baseline.number if data.headline.baseline else 0
-    found = []
-    for row in data.rows:
-        best = [step.estimate.mean for step in data.steps if step.number < row.number]
-        if row.val_bpb is not None and row.first != base and best and row.val_bpb < best[-1]:
-            found.append(f"#{row.number}")
-    return found
-
-
 def details(data: PageData) -> str:
-    """Return what the rows unfold to, as JSON that can stand inside a script element; page.js reads its fields."""
+    """Return what is shown of every run when it is opened, as JSON that can stand inside a script element."""
     value = {
         "runs": [_details(row) for row in data.rows],
-        "diffs": dict(data.diffs),
+        "diffs": {commit[:_COMMIT_CHARS]: words for commit, words in data.diffs.items()},
         "commands": [replicate_command("{commit}", data.night), "git show refs/research/runs/{run}"],
+        "refresh_s": SETTINGS.page_refresh_s,
     }
     words = json.dumps(value, ensure_ascii=True, separators=(",", ":"))
     return words.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _details(row: Row) -> list[str | int]:
-    run, verdict = row.run, row.verdict
+def _details(row: Row) -> list[str | int | None]:
+    """Return what is not in the table, in the order in which page.js reads it."""
+    run, metrics = row.run, row.run.metrics
     return [
         row.first,
-        run.commit,
+        row.parent,
+        run.commit[:_COMMIT_CHARS],
         run.run,
-        (verdict.why if verdict else "") or run.why,
+        (row.verdict.why if row.verdict else "") or run.why,
         "; ".join(run.suspect),
         f"{run.failure.kind}: {run.failure.signature}" if run.failure else "",
         changes_in_words(run.delta),
         f"+{run.additions} −{run.deletions}" if run.additions or run.deletions else "",
-        interval(verdict.difference, True, 5) if verdict and verdict.difference else "",
-        f"{verdict.p_better:.3f}" if verdict and verdict.p_better is not None else "",
-        f"{run.metrics.num_params_M:.1f}" if run.metrics else "",
+        row.emitter,
+        run.category,
         run.seed,
+        f"{metrics.num_params_M:.1f}" if metrics and metrics.num_params_M else "",
         clock(run.started_utc),
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from research.core.clock import moment
 from research.core.commit_message import EXPERIMENT, idea_of
 from research.core.records import Estimate
 from research.core.text import listed
@@ -48,9 +49,20 @@ def interval(estimate: Estimate, sign: bool = False, digits: int = 4) -> str:
     return f"{write(estimate.mean, digits)} [{write(estimate.low, digits)}, {write(estimate.high, digits)}]"
 
 
+def chance(p: float) -> str:
+    """Format a probability, which is never quite 0 or 1."""
+    return "> 0.99" if p > 0.99 else "< 0.01" if p < 0.01 else f"{p:.2f}"
+
+
 def times(n: int) -> str:
     """Say how often something was done."""
     return {1: "once", 2: "twice"}.get(n, f"{n} times")
+
+
+def share(part: float, whole: float) -> str:
+    """Format a part of a whole in percent, with as many digits as tell it from nothing."""
+    percent = 100 * part / whole
+    return f"{percent:.{1 if abs(percent) >= 0.95 else 2}f} %".replace("-", "−")
 
 
 def span(hours: float) -> str:
@@ -64,9 +76,13 @@ def money(usd: float) -> str:
     return f"${usd:.2f}"
 
 
-def clock(at_utc: str) -> str:
-    """Format a record's time, to the minute."""
-    return at_utc[:16].replace("T", " ") + " UTC" if at_utc else ""
+def clock(at_utc: str, with_date: bool = True) -> str:
+    """Format a record's time as the clock here shows it, to the minute; "" for none."""
+    try:
+        here = moment(at_utc).astimezone()
+    except ValueError:
+        return ""
+    return f"{here:%Y-%m-%d %H:%M}" if with_date else f"{here:%H:%M}"
 
 
 def cut(words: str, length: int) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from research.agents.night.state import NightState
+from research.agents.night.state import NightState, worked_s
 from research.core import clock
 from research.core.records import Run
 from research.core.settings import SETTINGS
@@ -61,6 +61,25 @@ def _max_at_once(block: Sequence[_Span]) -> int:
         going += change
         most = max(most, going)
     return max(1, most)
+
+
+def tokens_per_second(run: Run) -> float | None:
+    """Return a run's training tokens a second of its budget's clock, None where it reported none."""
+    metrics = run.metrics
+    if metrics is None or metrics.training_seconds <= 0 or metrics.total_tokens_M <= 0:
+        return None
+    return metrics.total_tokens_M * 1e6 / metrics.training_seconds
+
+
+def expected_end(night: NightState, now: datetime) -> datetime | None:
+    """Return when a night will end if it goes on as it went so far, None where no limit says."""
+    limits, worked = night.limits, worked_s(night, now)
+    left = [limits.hours * 3600 - worked] if limits.hours is not None else []
+    if night.runs and limits.max_runs is not None:
+        left.append((limits.max_runs - night.runs) * worked / night.runs)
+    if night.usd and limits.max_usd is not None:
+        left.append((limits.max_usd - night.usd) * worked / night.usd)
+    return now + timedelta(seconds=max(0.0, min(left))) if left else None
 
 
 def cost_of(launches: Sequence[Run], night: NightState | None) -> tuple[float | None, str]:

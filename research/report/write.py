@@ -7,14 +7,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from research.agents.night import state
+from research.agents.night.state import NightState
 from research.core import git
-from research.core.clock import system_clock, utc
+from research.core.clock import moment, system_clock, utc
 from research.core.errors import ResearchError
-from research.core.files import append_line, write_whole
+from research.core.files import append_line, is_held, write_whole
 from research.core.paths import LabPaths
-from research.core.records import Judged
-from research.report.data import Material, PageData, page_data
+from research.core.records import Judged, Run
+from research.core.settings import SETTINGS
+from research.report.data import LossCurve, Material, PageData, page_data
 from research.report.diffs import differences
+from research.report.progress import Curve, read_curve
+from research.report.usage import expected_end
 from research.store import reads
 from research.store.db import Store
 from research.store.folders import is_alive
@@ -58,7 +62,42 @@ def read_data(store: Store, paths: LabPaths, made_utc: str, wanted: str | None =
     judged = store.judged()
     data = data_of_branch(store, judged, choose_branch(judged, branch_here(paths), wanted), made_utc)
     is_running = any(is_alive(paths.runs / run.folder) for run in store.open_runs())
-    return replace(data, diffs=differences(paths.root, data), is_running=is_running)
+    data = data if data.night is None else while_on(data, data.night, is_night_on(paths, data.night))
+    curves = curves_of(data, lambda run: read_curve(paths.runs / run.folder) if run.folder else ())
+    return replace(data, diffs=differences(paths.root, data), curves=curves, is_running=is_running)
+
+
+def is_night_on(paths: LabPaths, night: NightState) -> bool:
+    """Return whether a night is going on: it has not ended, and its lock is held."""
+    return night.finished_utc is None and is_held(paths.discovery / state.LOCK)
+
+
+def while_on(data: PageData, night: NightState, is_on: bool) -> PageData:
+    """Add whether the night is going on, and when it will end."""
+    end = expected_end(night, moment(data.made_utc)) if is_on else None
+    return replace(data, is_night_on=is_on, ends_utc=utc(end) if end else "")
+
+
+def curves_of(data: PageData, read: Callable[[Run], Curve]) -> tuple[LossCurve, ...]:
+    """Return the loss curves of the baseline and of the latest kept changes, on one seed where there is one.
+
+    Args:
+        data: What the page says.
+        read: Returns the curve of a run, () without one.
+    """
+    top, rows = data.headline, {row.run.run: row for row in data.rows}
+    if top.baseline is None:
+        return ()
+    kept = [one for one in data.candidates if one.decision == "keep" and one is not top.baseline]
+    found: list[LossCurve] = []
+    seed = next((rows[name].run.seed for name in top.baseline.runs if name in rows), 0)
+    for one in (top.baseline, *kept[-SETTINGS.curves_shown :]):
+        mine = sorted((rows[name] for name in one.runs if name in rows), key=lambda row: row.run.seed != seed)
+        points = next((points for row in mine if (points := read(row.run))), ())
+        kind = "baseline" if one is top.baseline else "best" if one is top.best else "kept"
+        if points:
+            found.append(LossCurve(one.number, one.title, kind, points))
+    return tuple(found)
 
 
 def data_of_branch(store: Store, judged: Sequence[Judged], branch: str, made_utc: str) -> PageData:

@@ -10,9 +10,12 @@ from xml.etree import ElementTree
 
 import pytest
 
+from research.core.records import Estimate
 from research.report import charts, page
 from research.report.charts import Chart, Text
-from research.report.data import PageData
+from research.report.constant_charts import constant_charts
+from research.report.data import LossCurve, PageData, ValueTried
+from research.report.loss_charts import loss_charts
 from research.report.text import cut
 from research.report.write import read_data, write_figures
 from research.store.open import read_store
@@ -51,26 +54,37 @@ def labels(chart: Chart) -> list[Text]:
 @pytest.mark.parametrize("size", SIZES)
 def test_every_run_is_on_the_progress_chart_and_leads_to_its_row(sixty: PageData, size: charts.Size):
     chart = charts.progress(sixty, size)
-    runs = {mark.row: mark for mark in chart.marks if mark.shape not in ("bar", "ring")}
-    assert sorted(runs) == list(range(1, 61))
-    for row in sixty.rows:
-        mark = runs[row.number]
-        assert mark.title.startswith(f"#{row.number} ")
-        assert row.decision in mark.title
+    assert [mark.row for mark in chart.marks] == list(range(1, 61))
+    for row, mark in zip(sixty.rows, chart.marks, strict=True):
+        assert mark.title == "" if size.is_narrow else mark.title.startswith(f"#{row.number} ")
         assert (mark.shape == "crash") == (row.val_bpb is None)
-        assert mark.kind.endswith("again") == (
-            row.first != row.number and mark.shape not in ("above", "below", "crash")
-        )
-    assert 0 < sum(mark.shape == "bar" for mark in chart.marks) <= sum(c.n > 1 for c in sixty.candidates)
-    assert [mark.row for mark in chart.marks if mark.shape == "ring"] == [60]
-    words = " ".join(text.words for text in chart.texts)
-    assert "latest: #60" in words
-    assert "baseline" in words
+        assert (mark.shape == "again") == (row.first != row.number and mark.shape not in ("above", "below", "crash"))
+    joined = sum(row.first != row.number and row.val_bpb is not None for row in sixty.rows)
+    assert sum(line.kind == "join" for line in chart.lines) == joined > 3
+    assert "baseline" in " ".join(text.words for text in chart.texts)
+    assert {entry[0] for entry in chart.legend} >= {"keep", "discard", "again", "front", "crash"}
+
+
+def test_a_phone_is_spared_most_losers_of_a_long_history(tmp_path: Path):
+    data = data_of(tmp_path / "lab", 700)
+    notable = {row.number for row in data.rows if row.status != "discard"}
+    marks = {mark.row for mark in charts.progress(data, charts.NARROW).marks}
+    assert notable <= marks
+    assert len(marks) < 400
+    assert len(charts.progress(data, charts.WIDE).marks) == 700
+
+
+def test_a_run_that_was_stopped_early_is_no_crash(sixty: PageData):
+    row = replace(sixty.rows[5], status="stopped", run=replace(sixty.rows[5].run, val_bpb=None))
+    chart = charts.progress(replace(sixty, rows=(*sixty.rows[:5], row, *sixty.rows[6:])))
+    assert chart.marks[5].shape == "stopped"
+    assert "stopped" in {entry[0] for entry in chart.legend}
 
 
 def test_a_shape_tells_what_became_of_a_run(sixty: PageData):
     rows = tuple(
-        replace(row, status=status) for row, status in zip(sixty.rows, ("keep", "open", "discard"), strict=False)
+        replace(row, status=status, first=row.number)
+        for row, status in zip(sixty.rows, ("keep", "open", "discard"), strict=False)
     )
     shapes = [mark.shape for mark in charts.progress(replace(sixty, rows=rows, candidates=())).marks]
     assert shapes[:3] == ["keep", "open", "discard"]
@@ -84,22 +98,6 @@ def test_what_is_off_the_scale_is_in_the_legend_where_there_is_any(sixty: PageDa
     assert "off the scale" not in page.figures(replace(sixty, rows=near))[page.FIGURES[0]]
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_the_latest_is_never_named_on_the_line_of_the_best(sixty: PageData, size: charts.Size):
-    """The latest run lies above the best, by so little that its name would lie on the line."""
-    last = sixty.rows[-1]
-    for above in range(-12, 12):
-        value = sixty.steps[-1].estimate.mean + above * 1e-4
-        data = replace(sixty, rows=(*sixty.rows[:-1], replace(last, run=replace(last.run, val_bpb=value))))
-        chart = charts.progress(data, size)
-        (path,) = [line.path for line in chart.lines if line.kind == "front"]
-        levels = [tuple(map(float, numbers)) for numbers in re.findall(r"([\d.]+) ([\d.]+)H([\d.]+)", path)]
-        (name,) = [text for text in chart.texts if text.words.startswith("latest")]
-        left, top, right, bottom = box(name, size)
-        for begin, level, end in levels[-1:]:
-            assert not (top < level < bottom and begin < right and end > left), (above, begin, level, end)
-
-
 def crowds(texts: Sequence[Text], size: charts.Size) -> int:
     """How many pairs of words lie on each other."""
     boxes = [box(text, size) for text in texts]
@@ -111,14 +109,14 @@ def crowds(texts: Sequence[Text], size: charts.Size) -> int:
 @pytest.mark.parametrize("size", SIZES)
 def test_names_cover_no_others_and_stay_in_the_drawing(tmp_path: Path, count: int, size: charts.Size):
     data = data_of(tmp_path / "lab", count)
-    for chart in (charts.progress(data, size), charts.frontier(data, size)):
+    for chart in (charts.progress(data, size), charts.frontier(data, size), *constant_charts(data), *loss_charts(data)):
         assert crowds(labels(chart), size) == 0
         assert crowds([t for t in chart.texts if t.words in ("best", "baseline")], size) == 0
         for text in chart.texts:
-            left, _, right, bottom = box(text, size)
+            left, _, right, bottom = box(text, chart.size)
             assert left >= -1
-            assert right <= size.width + 1
-            assert bottom <= size.height
+            assert right <= chart.size.width + 1
+            assert bottom <= chart.size.height
 
 
 def test_the_best_so_far_is_named_first(sixty: PageData):
@@ -126,6 +124,41 @@ def test_the_best_so_far_is_named_first(sixty: PageData):
     assert sixty.headline.best is not None
     assert words[0].startswith(sixty.headline.best.title[:10])
     assert 1 < len(words) < sum(step.is_new for step in sixty.steps)  # the baseline has a line of its own
+
+
+def test_a_value_lies_lower_where_it_was_better(sixty: PageData):
+    drawn = constant_charts(sixty)
+    assert [chart.name for chart in drawn] == list(sixty.constants)
+    for chart, values in zip(drawn, sixty.constants.values(), strict=True):
+        inside = [
+            (mark.y, one.change.mean) for mark, one in zip(chart.marks, values, strict=True) if mark.shape != "above"
+        ]
+        assert [y for y, _ in sorted(inside, key=lambda pair: -pair[1])] == sorted(y for y, _ in inside)
+        assert [mark.row for mark in chart.marks] == [one.number for one in values]
+
+
+def test_values_are_ordered_by_size_and_words_by_appearance():
+    gain = Estimate(-0.01, -0.02, 0.0, 2)
+    numbers = [ValueTried("2**11", "2**13", gain, 1, "keep"), ValueTried("2**13", "2**12", gain, 2, "keep")]
+    words = [ValueTried("8 if OFFICIAL else 'SSL'", "8 if OFFICIAL else 'L'", gain, 1, "keep")]
+    data = PageData("b", "c", NOW, constants={"BATCH": tuple(numbers), "WINDOW": tuple(words)})
+    (a, b), (word,) = [chart.marks for chart in constant_charts(data)]
+    assert a.x > b.x
+    assert [text.words for text in constant_charts(data)[1].texts][-2:] == ["'SSL'", "'L'"]
+    assert word.row == 1
+
+
+def test_the_loss_is_drawn_beside_the_baselines_and_minus_it():
+    base = tuple((i / 100, 5 - i / 50) for i in range(1, 101))
+    better = tuple((at, loss - 0.5) for at, loss in base)
+    curves = (LossCurve(1, "baseline", "baseline", base), LossCurve(7, "it", "best", better))
+    loss, ahead = loss_charts(PageData("b", "c", NOW, curves=curves))
+    assert [line.kind for line in ahead.lines if "curve" in line.kind] == ["curve baseline", "curve best"]
+    assert {"baseline", "#7 best"} <= {text.words for text in loss.texts}
+    (path,) = [line.path for line in ahead.lines if line.kind == "curve best"]
+    heights = {pair.split(" ")[1] for pair in path[1:].split("L")}
+    assert len(heights) == 1  # half a nat ahead all the way
+    assert loss_charts(PageData("b", "c", NOW, curves=curves[:1])) == []
 
 
 def test_the_frontier_ends_at_the_best_so_far(sixty: PageData):

@@ -66,9 +66,10 @@ def test_a_lucky_change_has_one_gain_on_the_whole_page():
     assert data.emitters[0].earned_bpb == pytest.approx(-one.gain.mean)
     assert [step.gain for step in data.steps if step.gain] == [one.gain]
     page = render(data)
-    assert page.count(f"−{-one.gain.mean:.4f}") >= 4
+    assert page.count(f"−{-one.gain.mean:.4f}") >= 3
     assert "−0.0051" not in page.split('id="every-run"')[0]  # the rows below tell what each verdict said
-    assert "val_bpb as measured: 0.9800 (once); the baseline 0.9900 (once)." in words_of(page)
+    assert "measured once. It is one change:" in words_of(page)
+    assert "probably real" in words_of(page)
 
 
 def test_the_best_against_the_baseline_is_the_sum_of_its_steps_and_surer_than_it():
@@ -110,7 +111,7 @@ def test_the_page_says_on_which_seeds_a_change_was_compared():
     assert sure.seeds == (42, 43)
     assert sure.gain is not None
     assert f"{interval(sure.gain, True)}"[:7] in render(data)
-    assert "on seeds 42 and 43" in words_of(render(data))
+    assert "seeds 42 and 43" in words_of(render(data))
 
 
 def test_a_shared_seed_cancels():
@@ -134,14 +135,6 @@ def test_the_audit_is_compared_on_the_seeds_that_both_ran_with():
     assert (told.mean, told.n) == (pytest.approx(-0.01), 1)
 
 
-@pytest.mark.parametrize(("score", "said_so"), [(0.9899, False), (0.9901, True)])
-def test_that_nothing_was_better_is_said_where_it_is_true(score: float, said_so: bool):
-    base, one = run(0, val_bpb=0.99), run(1, name(0), score)
-    page = render(page_of([base, one], [said(base, "keep", 9, first=True), said(one, "discard", 0, 0.0001)]))
-    assert ("Nothing beat the best so far, not even for a moment." in page) == said_so
-    assert ("Run #2 scored better than the best of the time" in page) == (not said_so)
-
-
 def test_review_summary_page_and_watch_say_one_gain_and_its_seeds(kit: Kit):
     kit.measure()
     kit.commit("exp: lower it", val=0.98)
@@ -161,7 +154,7 @@ def test_review_summary_page_and_watch_say_one_gain_and_its_seeds(kit: Kit):
     review = kit.research("last-review").out
     assert f"{gain.mean:+.6f} [{gain.low:+.6f}, {gain.high:+.6f}] (n=4), compared on seeds 42 and 43" in review
     assert f"{gain.mean:+.6f} [{gain.low:+.6f}, {gain.high:+.6f}]" in kit.research("summary").out
-    assert "on seeds 42 and 43" in words_of(render(data))
+    assert "seeds 42 and 43" in words_of(render(data))
 
 
 def test_summary_and_noise_say_the_same_three_standard_deviations(kit: Kit):

@@ -15,6 +15,10 @@ class ReportSettings:
     """How far above the best the height reaches, in times the way from the baseline to the best."""
     pause_s: float = 1_800.0
     """A gap between two runs above which nobody was working: proposing takes minutes, a night's break takes hours."""
+    page_refresh_s: float = 20.0
+    """Seconds between two looks of an open page for a newer one: a run takes at least half a minute."""
+    page_stale_s: float = 900.0
+    """Seconds after which an open page that is not renewed says so, beside three runs' time: ideas take minutes."""
     diff_chars: int = 12_000
     """Length of one difference on the page: 300 changed lines, more than an experiment has."""
     diffs_latest: int = 100
@@ -23,8 +27,16 @@ class ReportSettings:
     """Length of all differences on a long page: 100 usual ones, kept changes first."""
     page_chars: int = 950_000
     """Length of a page up to which more differences are shown: a phone opens a megabyte at once."""
-    row_chars: int = 900
+    row_chars: int = 780
     """Length of what a page says of a run besides its difference, in table, details and two charts, as measured."""
+    speed_warned: float = 0.1
+    """Share by which the speed of one code may differ from run to run before the page warns: as much moves a score."""
+    constants_shown: int = 9
+    """Constants whose values are drawn: three lines of three on a desk."""
+    values_shown: int = 24
+    """Values drawn for one constant, the latest: more marks lie on each other."""
+    curves_shown: int = 6
+    """Kept runs whose loss is drawn beside the baseline's, the latest: more lines can't be told apart."""
     bet_p: float = 0.1
     """Least P(better) of a near miss that the page proposes to build on: below it, it is a loss."""
     bets_shown: int = 3
