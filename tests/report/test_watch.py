@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -231,7 +232,8 @@ def test_a_large_terminal_shows_more(tmp_path: Path):
 def test_what_is_left_of_a_night():
     night = NightState("n", BRANCH, "builtin", "local", 1, 1, utc(BEGIN), Limits(), 3)
     assert budget_left(night, BEGIN + timedelta(hours=2)) == ["3 runs", "2.0 h"]
-    ended = NightState("n", BRANCH, "builtin", "local", 1, 1, utc(BEGIN), Limits(5), 5, 0.0, "5 runs made", utc(NOW))
+    ended = NightState("n", BRANCH, "builtin", "local", 1, 1, utc(BEGIN), Limits(5), 5)
+    ended = replace(ended, stop_reason="5 runs made", finished_utc=utc(NOW))
     assert budget_left(ended, NOW) == ["ended: 5 runs made", "5 runs"]
 
 
