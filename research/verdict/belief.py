@@ -37,19 +37,21 @@ from research.verdict.variances import (
 
 @dataclass(frozen=True)
 class Score:
-    """One scored run.
+    """One scored run, or what was foretold of one that was stopped.
 
     Attributes:
         config: Its configuration.
         parent: The configuration that it was made from, None for a first one or an unknown one.
         condition: Seed, machine and family of initial values.
         val_bpb: Its score, lower is better.
+        spread: The forecast's standard deviation in bpb, 0 for a score.
     """
 
     config: Hashable
     parent: Hashable | None
     condition: Condition
     val_bpb: float
+    spread: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -72,29 +74,33 @@ class Belief:
 
     Attributes:
         variances: The posterior of the three standard deviations.
-        runs: Scored runs behind it.
+        runs: Scored runs behind it. A stopped run is none: its configuration has no score and is not contained, yet
+            what was foretold of it, with its spread, says something of its change.
     """
 
     def __init__(self, scores: Sequence[Score], prior: NoisePrior = OFFICIAL, previous: Belief | None = None) -> None:
         self.prior = prior
-        self.runs = len(scores)
         self._scores: dict[Hashable, list[Score]] = {}
         for score in scores:
-            self._scores.setdefault(score.config, []).append(score)
+            if not score.spread:
+                self._scores.setdefault(score.config, []).append(score)
+        self.runs = sum(map(len, self._scores.values()))
+        configs = dict.fromkeys(score.config for score in scores)
         parents: dict[Hashable, Hashable] = {}
         for score in scores:
-            if score.parent is not None and score.parent != score.config and score.parent in self._scores:
+            if score.parent is not None and score.parent != score.config and score.parent in configs:
                 parents.setdefault(score.config, score.parent)
-        self._order, self._tree = tree_of([*self._scores], parents)
+        self._order, self._tree = tree_of([*configs], parents)
         self._number = {config: place for place, config in enumerate(self._order)}
-        self._cells = cells_of([(self._number[one.config], one.condition, one.val_bpb) for one in scores])
+        numbered = [(self._number[one.config], one.condition, one.val_bpb) for one in scores]
+        self._cells = cells_of(numbered, [one.spread for one in scores])
         self.variances = _variances(self._cells, prior, previous)
         self._centre = float(self._cells.mean.mean()) if self.runs else 0.0
         usual = paired_sd(OFFICIAL.repeat.median, OFFICIAL.interaction.median)
         doublings = effects.usual_doublings(self.variances.paired_sd, usual)
         self._prior_weights = effects.prior_weights(doublings)
         first = self._tree.children.start
-        latest = [at - first for config in self._scores if (at := self._number[config]) >= first]
+        latest = [at - first for config in configs if (at := self._number[config]) >= first]
         start = self._start(previous)
         self._fit = fit(self._tree, self._cells, self.variances, self._prior_weights, latest, self._centre, start)
 
@@ -138,6 +144,10 @@ class Belief:
         """Return the scored configurations in order of their first run."""
         return tuple(self._scores)
 
+    def is_foretold(self, config: object) -> bool:
+        """Return whether a configuration has no score, but a run of it was stopped."""
+        return config in self._number and config not in self._scores
+
     def n(self, config: Hashable) -> int:
         """Return how many runs a configuration has; 0 for an unknown one."""
         return len(self._scores.get(config, ()))
@@ -171,7 +181,7 @@ class Belief:
         """
         place = self._number[config]
         one = self._values
-        return Estimate(float(one[0][place]), float(one[1][place]), float(one[2][place]), len(self._scores[config]))
+        return Estimate(float(one[0][place]), float(one[1][place]), float(one[2][place]), self.n(config))
 
     def mean(self, config: Hashable) -> float:
         """Return the posterior mean of a configuration's val_bpb.
@@ -341,7 +351,7 @@ def _tells_the_same(cells: Cells, before: Cells) -> bool:
     """Return whether two sets of cells say the same of the standard deviations."""
     if cells.conditions != before.conditions or cells.squares != before.squares:
         return False
-    mine, theirs = (np.bincount(each.config) for each in (cells, before))
+    mine, theirs = (np.bincount(each.config[each.spread == 0.0]) for each in (cells, before))
     return bool(
         (mine > 1).sum() == (theirs > 1).sum()
         and mine[mine > 1].sum() == theirs[theirs > 1].sum()

@@ -8,7 +8,9 @@ from typing import Protocol
 
 from research.core.records import Run
 from research.core.settings import SETTINGS
+from research.runs.racing import race_of
 from research.verdict.belief import Belief, Score
+from research.verdict.forecast import value_of
 from research.verdict.lineage import is_evidence
 from research.verdict.noise import OFFICIAL, POCKET, NoisePrior, is_pocket
 from research.verdict.variances import Condition
@@ -47,9 +49,16 @@ class Keys:
 
 
 def scores_of(runs: Sequence[Run], keys: Keys) -> list[Score]:
-    """Return the scores of one contract's runs, in order; runs that are no evidence are left out."""
-    counted = [run for run in runs if is_evidence(run)]
-    machines = [_machine(run) for run in counted]
+    """Return the scores of one contract's runs, and what was foretold of stopped ones, in order.
+
+    Other runs that are no evidence are left out.
+    """
+    measured = {run.run: run for run in runs if is_evidence(run)}
+    values = {name: (run.val_bpb or 0.0, 0.0) for name, run in measured.items()}
+    values |= {run.run: value for run in runs if (value := value_of(run, measured)) is not None}
+    counted = [run for run in runs if run.run in values]
+    # A stopped run did not say what it ran on: it was on the machine of the run that it was compared with.
+    machines = [_machine(measured[race_of(run).against] if run.stopped_at else run) for run in counted]
     several = len(set(machines)) > 1
     families = _families(counted, keys)
     found = []
@@ -57,8 +66,7 @@ def scores_of(runs: Sequence[Run], keys: Keys) -> list[Score]:
         key = keys.of(run)
         parent = keys.of_commit(run.parent) if run.parent else None
         condition = Condition(run.seed, machine if several else "", families[key])
-        assert run.val_bpb is not None
-        found.append(Score(key, None if parent == key else parent, condition, run.val_bpb))
+        found.append(Score(key, None if parent == key else parent, condition, *values[run.run]))
     return found
 
 

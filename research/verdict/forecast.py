@@ -12,12 +12,12 @@ measured on other labs' runs, until the lab's own finished runs say otherwise; t
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from research.core.records import Run
 from research.core.settings import SETTINGS
-from research.runs.racing import Prediction, race_of
+from research.runs.racing import Prediction, Race, race_of
 from research.verdict.lineage import is_evidence
 
 Pair = tuple[float, float]
@@ -155,16 +155,16 @@ def checked(runs: Iterable[Run]) -> Checked:
     return Checked(sum(run.outcome == "stopped" for run in every), tested, wrong)
 
 
-def value_of(run: Run, scores: dict[str, float]) -> tuple[float, float] | None:
+def value_of(run: Run, measured: Mapping[str, Run]) -> tuple[float, float] | None:
     """Return what a stopped run would probably have scored, with its standard deviation, in bpb; None for others.
 
     Args:
         run: A run.
-        scores: val_bpb of the runs that have one that counts, by name.
+        measured: The runs that have a score that counts, by name.
     """
-    race = race_of(run)
-    theirs = scores.get(race.against)
-    if run.outcome != "stopped" or not race.looks or theirs is None:
+    race = race_of(run) if run.outcome == "stopped" else Race()
+    theirs = measured.get(race.against)
+    if not race.looks or theirs is None or theirs.val_bpb is None:
         return None
     known = race.looks[-1].known
-    return theirs + known.mean, known.sd
+    return theirs.val_bpb + known.mean, known.sd

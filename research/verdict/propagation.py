@@ -186,7 +186,8 @@ def tree_of(configs: Sequence[Hashable], parents: Mapping[Hashable, Hashable]) -
 def _solve(tree: Tree, cells: Cells, known: Variances, factors: Factors, centre: float) -> Solution:
     """Solve for the joint normal posterior: elimination along the tree, then of the conditions' effects."""
     strata, count, width = len(known.weights), len(tree.parent), len(cells.conditions)
-    weight = 1.0 / cell_variance(known.repeat[:, None], known.interaction[:, None], cells.n)  # (strata, cells)
+    variance = cell_variance(known.repeat[:, None], known.interaction[:, None], cells.n) + cells.spread**2
+    weight = 1.0 / variance  # (strata, cells)
     scaled = weight * (cells.mean - centre)
     tau, children = factors.precision, tree.children
     # Columns of the system: each condition's, then the right-hand side, then the pivots.

@@ -89,6 +89,9 @@ def _measured(case: Comparison) -> Iterator[str]:
     run = case.run
     if run.outcome != "scored" or run.val_bpb is None:
         failure = run.failure
+        if run.outcome == "stopped":
+            yield f"no score: {run.why}"
+            return
         yield f"no score: {run.outcome}{f', {failure.kind} {quoted(failure.signature)}' if failure else ''}"
         return
     parts = [f"val_bpb {run.val_bpb:.6f}"]

@@ -81,6 +81,7 @@ class Cells:
         condition: Number of its condition, same shape.
         n: Its runs, same.
         mean: Mean of their scores in bpb, same.
+        spread: Standard deviation in bpb of a forecast that stands in place of its scores, 0 for scores, same.
         squares: Sum of squared deviations of all runs from their cells' means, in bpb squared.
         conditions: The conditions by their number.
     """
@@ -89,6 +90,7 @@ class Cells:
     condition: Ints
     n: Array
     mean: Array
+    spread: Array
     squares: float
     conditions: tuple[Condition, ...]
 
@@ -108,17 +110,23 @@ def paired_sd(repeat: float, interaction: float) -> float:
     return math.sqrt(float(cell_variance(np.array(repeat), np.array(interaction), np.ones(()))))
 
 
-def cells_of(scores: Sequence[tuple[int, Condition, float]]) -> Cells:
-    """Group scores into cells.
+def cells_of(scores: Sequence[tuple[int, Condition, float]], spreads: Sequence[float] = ()) -> Cells:
+    """Group scores into cells; a forecast counts only where there is no score.
 
     Args:
         scores: Number of the configuration, condition, and val_bpb of every run.
+        spreads: Standard deviation of each that is a forecast, 0 for a score; by default all are scores.
     """
     conditions = tuple(dict.fromkeys(condition for _, condition, _ in scores))
     number = {condition: place for place, condition in enumerate(conditions)}
     groups: dict[tuple[int, int], list[float]] = {}
-    for config, condition, value in scores:
-        groups.setdefault((config, number[condition]), []).append(value)
+    spread_of: dict[tuple[int, int], float] = {}
+    told = zip(scores, spreads or [0.0] * len(scores), strict=True)
+    for (config, condition, value), spread in sorted(told, key=lambda one: one[1] > 0.0):
+        key = (config, number[condition])
+        if not spread or key not in groups:
+            groups.setdefault(key, []).append(value)
+            spread_of[key] = spread
     keys = sorted(groups)
     means = [math.fsum(groups[key]) / len(groups[key]) for key in keys]
     squares = math.fsum(
@@ -132,6 +140,7 @@ def cells_of(scores: Sequence[tuple[int, Condition, float]]) -> Cells:
         np.array([condition for _, condition in keys], dtype=np.intp),
         np.array([float(len(groups[key])) for key in keys]),
         np.array(means),
+        np.array([spread_of[key] for key in keys]),
         squares,
         conditions,
     )
@@ -175,10 +184,12 @@ def _log_prior(grid: Array, prior: SdPrior) -> Array:
 
 
 def _linked(cells: Cells) -> Cells:
-    """Return the cells of the latest configurations that have two or more: only they compare conditions."""
-    several = np.flatnonzero(np.bincount(cells.config) > 1)[-SETTINGS.max_linked_configurations :]
-    mine = np.isin(cells.config, several)
-    return Cells(cells.config[mine], cells.condition[mine], cells.n[mine], cells.mean[mine], 0.0, cells.conditions)
+    """Return the scored cells of the latest configurations that have two or more: only they compare conditions."""
+    measured = cells.spread == 0.0
+    several = np.flatnonzero(np.bincount(cells.config[measured]) > 1)[-SETTINGS.max_linked_configurations :]
+    mine = measured & np.isin(cells.config, several)
+    n, mean, spread = (each[mine] for each in (cells.n, cells.mean, cells.spread))
+    return Cells(cells.config[mine], cells.condition[mine], n, mean, spread, 0.0, cells.conditions)
 
 
 def _correlations(conditions: Sequence[Condition]) -> Array:
