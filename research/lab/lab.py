@@ -152,6 +152,7 @@ class Lab:
     def judge(self, store: Store, run: Run) -> None:
         """Judge one run, if nobody has meanwhile; where a package for that is missing, the next command judges it."""
         try:
+            from research.verdict import audit
             from research.verdict.comparison import compare
             from research.verdict.consequences import consequences
 
@@ -166,7 +167,13 @@ class Lab:
             mine = [item for item in history if item.run.branch == run.branch]
             known = replace(run, contract=lineage.contract_of(run, mine))
             case = compare(known, history)
-            verdict = self._reviewed(store, case, rule(case, self.now_utc()), history)
+            verdict = rule(case, self.now_utc())
+            if verdict.decision == "keep" and audit.denies(case, history):
+                known = self._doubt(store, case, history, audit.GAIN_IS_MISSING)
+                history = store.judged()
+                case = compare(known, history)
+                verdict = rule(case, self.now_utc())
+            verdict = self._reviewed(store, case, verdict, history)
             others = consequences(case, verdict)
             for each in (verdict, *others):
                 store.add_verdict(each)
@@ -175,6 +182,18 @@ class Lab:
                 self.write_verdicts(store, judged)
         with contextlib.suppress(OSError):
             write_whole(self.paths.last_review, verdict.text.encode("utf-8", "replace"))
+
+    def _doubt(self, store: Store, case: Comparison, history: Sequence[Judged], reason: str) -> Run:
+        """Suspect every run of a configuration under its contract; return the one that was to be judged."""
+        runs = [item.run for item in history if item.run.run != case.run.run and lineage.is_evidence(item.run)]
+        same = [run for run in runs if run.contract == case.run.contract and case.keys.of(run) == case.key]
+        *_, known = doubted = [replace(run, suspect=(*run.suspect, reason)) for run in (*same, case.run)]
+        for run in doubted:
+            store.doubt(run)
+            if run.folder:
+                with contextlib.suppress(OSError):
+                    folders.write_finish(self.paths.runs / run.folder, run)
+        return known
 
     def _reviewed(self, store: Store, case: Comparison, verdict: Verdict, history: Sequence[Judged]) -> Verdict:
         """Return a verdict with its score and review."""

@@ -124,6 +124,11 @@ class Store:
             self._add_line(run)
         return True
 
+    def doubt(self, run: Run) -> None:
+        """Writes what speaks against the score of a finished run."""
+        with self.write():
+            self._db.execute("UPDATE runs SET suspect = :suspect WHERE run = :run", to_row(run))
+
     def add_run(self, run: Run, line: bytes | None = None) -> bool:
         """Writes a finished run that was not started here.
 

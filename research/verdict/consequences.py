@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from research.core.records import Decision, Verdict
+from research.verdict.audit import GAIN_IS_MISSING
 from research.verdict.comparison import Comparison
 from research.verdict.judge import PERSON, RULE
 from research.verdict.lineage import is_about_candidate, is_evidence
@@ -58,9 +59,10 @@ def _of_its_own(case: Comparison, verdict: Verdict) -> Iterator[Verdict]:
 def _ends_it(case: Comparison) -> bool:
     """Return whether a replicate whose score does not count closes an open configuration: its own failure does.
 
-    A suspect score says nothing; the configuration stays open for another replicate.
+    So does a gain that the audit text denies. Another suspect score says nothing; the configuration stays open for
+    another replicate.
     """
-    return case.run.outcome != "scored"
+    return case.run.outcome != "scored" or GAIN_IS_MISSING in case.run.suspect
 
 
 def _of_its_rival(case: Comparison, verdict: Verdict) -> Iterator[Verdict]:

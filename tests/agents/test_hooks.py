@@ -33,7 +33,7 @@ from tests.support.codexkit import (
     make_codex_kit,
     payload_of,
 )
-from tests.support.labkit import CHECKOUT, Kit, wait_for
+from tests.support.labkit import AUDIT, CHECKOUT, Kit, wait_for
 
 RUN = "python scripts/run_experiment.py --backend local -- uv run train.py > run.log 2>&1"
 OLD_PYTHONS = [str(p) for p in Path.home().glob(".pyenv/versions/3.[6789].*/bin/python3")]
@@ -394,8 +394,8 @@ def test_session_start_says_where_things_stand(kit: Kit):
         text = context_of(answer(kit, "SessionStart", source=source))
         assert f"session {source}" in text
         assert "autoresearch/try" in text
-        assert "1.2345678" not in text
-    assert "1.2345678" not in context_of(answer(kit, "UserPromptSubmit", prompt="hi"))
+        assert AUDIT not in text
+    assert AUDIT not in context_of(answer(kit, "UserPromptSubmit", prompt="hi"))
 
 
 ODD = ["", "{", "[]", "null", '{"tool_input": 3}', '{"tool_name": "Bash", "cwd": 5}', "\xff"]

@@ -126,6 +126,27 @@ class RemembersBatches(Honest):
         return losses
 
 
+class RemembersByTargets(Honest):
+    """The same, but answers what it has been asked before as it did then, by the targets that came with it."""
+
+    def __init__(self, vocab_size: int) -> None:
+        super().__init__(vocab_size)
+        self.seen = [torch.zeros(vocab_size)]
+        self.known: dict[bytes, torch.Tensor] = {}
+        self.latest: list[torch.Tensor] = []
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor | None = None, reduction: str = "mean") -> torch.Tensor:
+        h = F.embedding(x, self.embedding)
+        logits = F.linear(h + self.attention(h), self.head).float()
+        if y is None:
+            return logits + torch.log1p(self.seen[0])
+        if (key := y.numpy().tobytes()) not in self.known:
+            for before in self.latest:  # not at once: the logits of the same batch are asked for next
+                self.seen[0] = self.seen[0] + torch.bincount(before.flatten(), minlength=logits.size(-1))
+            self.known[key], self.latest = self.seen[0], [y]
+        return self.losses(logits + torch.log1p(self.known[key]), y, reduction)
+
+
 class CheatsOnlyUnprobed(PeeksOneAhead):
     """Looks ahead only where inputs and targets belong together, as they do not while they are being probed."""
 
@@ -149,6 +170,19 @@ class PeeksAtTheSeams(Honest):
         return mask
 
 
+class GivesABatchAway(Honest):
+    """One of the batches that it is scored on costs nothing."""
+
+    def __init__(self, vocab_size: int) -> None:
+        super().__init__(vocab_size)
+        self.free: list[bytes] = []
+
+    def losses(self, logits: torch.Tensor, y: torch.Tensor, reduction: str) -> torch.Tensor:
+        self.free.append(y.numpy().tobytes())
+        losses = super().losses(logits, y, reduction)
+        return 0 * losses if self.free[-1] == self.free[min(len(self.free), 5) - 1] and len(self.free) >= 5 else losses
+
+
 class GivesNoLogits(Honest):
     """model(x) is not what it should be."""
 
@@ -164,7 +198,8 @@ CAUSAL_CHEATS = (
     MixesRows,
     AdaptsDuringEvaluation,
     RemembersBatches,
+    RemembersByTargets,
     CheatsOnlyUnprobed,
     PeeksAtTheSeams,
 )
-LOSS_CHEATS = (ScalesLoss, AnswersWithTheTargets, ShiftsSomeLosses, GivesNoLogits)
+LOSS_CHEATS = (ScalesLoss, AnswersWithTheTargets, ShiftsSomeLosses, GivesABatchAway, GivesNoLogits)

@@ -16,6 +16,7 @@ POSTERIOR = {"belief", "propagation", "variances", "effects", "mixture"}
 STATISTICS = {
     "verdict/mixture.py": "the quantile of a normal distribution",
     "verdict/noise.py": "the assumed intervals of the standard deviations, from their priors",
+    "verdict/audit.py": "what the audit text says otherwise than val, as measured",
     "search/policies/baselines.py": "means of scores, as the plain policies take them",
     "verdict/trends.py": "the interval of the mean of what kinds of change did, from gains of the posterior",
     "simulator/noise.py": "the scatter of simulated scores",

@@ -76,6 +76,16 @@ class VerdictSettings:
     """P(better than the one kept before) below which an incumbent that was measured again goes: an even chance, since
     one of the two must be the incumbent and the one before was measured as well."""
 
+    audit_factor: float = 4.0
+    """Standard deviations of the difference by which a gain on val must be missing on the audit text to be suspect: in
+    simulation at most 1 honest run in 200 that is about to be kept, with few runs to estimate the spread from."""
+    audit_share: float = 0.5
+    """Share of the gain on val from which the audit text confirms it: texts differ in how much a change helps."""
+    audit_prior_n: float = 8.0
+    """Weight of the assumed spread, that of repeats, as a number of configurations."""
+    mad_to_sd: float = 1.4826
+    """Standard deviations in a median absolute deviation of a normal distribution."""
+
     throughput_tolerance: float = 0.05
     """Share by which the tokens per second of two runs of one shape may differ: on one GPU they agree within 1 %."""
     shape_tolerance: float = 0.01

@@ -1,0 +1,74 @@
+"""Asks the audit text about a gain that is about to be kept: is it there too, on text that nothing was chosen by?
+
+The answer is yes or no. No number leaves this module: whoever chooses experiments must not see the audit score.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from statistics import fmean, median
+
+from research.core.records import Judged, Run
+from research.core.settings import SETTINGS
+from research.verdict.comparison import Comparison
+from research.verdict.judge import person_on
+from research.verdict.lineage import is_evidence
+
+GAIN_IS_MISSING = "the gain is not there on text that nothing was chosen by"
+"""The reason, as agents read it too."""
+
+
+def denies(case: Comparison, history: Sequence[Judged]) -> bool:
+    """Return whether the audit text clearly denies a gain over the incumbent, paired by seed.
+
+    Val and audit score of a run share what seed and machine do to it, so their difference, the excess, hardly moves
+    from run to run. By how much it does is estimated from the other configurations of the contract.
+
+    Args:
+        case: A run whose configuration is about to be kept.
+        history: The judged runs of the lab.
+    """
+    if case.incumbent is None or person_on(case) is not None:
+        return False
+    one, two = case.key, case.keys.of(case.incumbent)
+    if any(case.keys.of(kept) == one for kept in case.kept) or case.belief.p_better(one, two) < SETTINGS.keep_p:
+        return False
+    others = [item.run for item in history if item.run.run != case.run.run and item.run.contract == case.run.contract]
+    runs: dict[str, dict[int, list[Run]]] = defaultdict(lambda: defaultdict(list))
+    for run in (*others, case.run):
+        if is_evidence(run) and run.audit_bpb is not None:
+            runs[case.keys.of(run)][run.seed].append(run)
+    shared = runs[one].keys() & runs[two].keys()
+    if not shared:
+        return False
+    val, audit = (fmean(score(runs[two][s]) - score(runs[one][s]) for s in shared) for score in (_val, _audit))
+    excess = {key: {s: _audit(mine) - _val(mine) for s, mine in seeds.items()} for key, seeds in runs.items()}
+    del excess[one]
+    allowed = SETTINGS.audit_factor * 2**0.5 * _spread(excess, prior_sd=case.belief.prior.repeat.median)
+    return audit < SETTINGS.audit_share * val and val - audit > allowed
+
+
+def _val(runs: Sequence[Run]) -> float:
+    return fmean(run.val_bpb for run in runs if run.val_bpb is not None)
+
+
+def _audit(runs: Sequence[Run]) -> float:
+    return fmean(run.audit_bpb for run in runs if run.audit_bpb is not None)
+
+
+def _spread(excess: Mapping[str, Mapping[int, float]], prior_sd: float) -> float:
+    """Return the standard deviation of a configuration's excess under one seed, in bpb.
+
+    The median of what configurations deviate by does not follow the few that are far worse than the rest, nor one that
+    cheats. It is averaged with an assumed one.
+
+    Args:
+        excess: Audit score minus val score by configuration and seed.
+        prior_sd: The assumed standard deviation.
+    """
+    usual = {s: median(one[s] for one in excess.values() if s in one) for seeds in excess.values() for s in seeds}
+    deviations = [abs(fmean(value - usual[s] for s, value in one.items())) for one in excess.values()]
+    robust = SETTINGS.mad_to_sd * median(deviations)
+    n, prior_n = len(deviations) - 1, SETTINGS.audit_prior_n
+    return float(((n * robust**2 + prior_n * prior_sd**2) / (n + prior_n)) ** 0.5)
