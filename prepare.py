@@ -41,7 +41,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from research.benchmark import corpus, download, exits, integrity, process, summary
+from research.benchmark import cards, corpus, download, exits, integrity, process, summary
 from research.benchmark.exits import EXIT_NO_DATA, EXIT_PROBE_FAILED, diverged, explained_os_errors, stop
 from research.benchmark.initial import InitialValues
 
@@ -83,7 +83,7 @@ PROFILES = {
 
 def choose_profile(name):
     if not name:
-        return PROFILES["official" if torch.cuda.is_available() else "pocket"]
+        return PROFILES["official" if CARD and not CARD.why_not_official() else "pocket"]
     if name not in PROFILES:
         stop(f"unknown profile {name!r}: set AUTORESEARCH_PROFILE (or --profile) to {' or '.join(PROFILES)}")
     return PROFILES[name]
@@ -100,6 +100,7 @@ def number_from_env(name, default, kind):
     return value
 
 
+CARD = cards.find()
 PROFILE = choose_profile(os.environ.get("AUTORESEARCH_PROFILE"))
 MAX_SEQ_LEN = PROFILE.max_seq_len
 VOCAB_SIZE = PROFILE.vocab_size
@@ -109,7 +110,7 @@ TIME_BUDGET = number_from_env("AUTORESEARCH_TIME_BUDGET", PROFILE.time_budget, f
 if TIME_BUDGET == 0:
     stop("AUTORESEARCH_TIME_BUDGET=0 leaves no time to train: set it to a number of seconds, or unset it")
 TIME_BUDGET = int(TIME_BUDGET) if int(TIME_BUDGET) == TIME_BUDGET else TIME_BUDGET
-DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+DEVICE = torch.device("cuda" if CARD else "cpu")
 if DEVICE.type == "cuda":
     # An update that is compiled once for each shape of parameter falls back to eager beyond torch's limit, 8 shapes.
     torch._dynamo.config.recompile_limit = 64
@@ -128,6 +129,18 @@ if ON_PROCESSOR_TIME:
 PREPARE_COMMAND = "uv run prepare.py"
 CACHE_DIR, DATA_DIR, TOKENIZER_DIR = map(str, (PROFILE.root, PROFILE.data_dir, PROFILE.tokenizer_dir))
 initial = InitialValues(SEED, DEVICE)
+
+
+def fitting_rows(rows):
+    """Return the rows a forward that fit into this card where a card of 40 GB takes `rows`: all, half or a quarter.
+
+    Ends the program where the official profile can't run on the card.
+    """
+    if CARD is None or PROFILE.name != "official":
+        return rows
+    if why := CARD.why_not_official():
+        stop(f"{why}: the official profile can't run on it; unset AUTORESEARCH_PROFILE, or set it to pocket")
+    return max(1, rows * CARD.rows() // cards.ROWS[0][1])
 
 
 def shards_of(profile, split):
@@ -354,6 +367,8 @@ def make_ready(profile):
 
     Only the pocket profile makes its own data: the official one's takes a network and minutes, so it is asked for.
     """
+    if CARD and PROFILE.name == "pocket" and (why := CARD.why_not_official()):
+        print(f"{why}: it runs the pocket profile", flush=True)
     with explained_os_errors("preparing data"), process.one_at_a_time(profile.root):
         started = _clock.elapsed_s()
         complete = all(shards_of(profile, split) for split in ("train", "val", "audit"))

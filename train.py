@@ -57,7 +57,7 @@ KEY_INIT_SHARE = 0.5  # of its query weights in a head's first key weights: at f
 
 # Optimizer
 TOTAL_BATCH_SIZE = 2**17 if OFFICIAL else 2**11  # tokens a step
-DEVICE_BATCH_SIZE = 64 if OFFICIAL else 8  # rows a forward
+DEVICE_BATCH_SIZE = 64 if OFFICIAL else 8  # rows a forward, on a GPU of 40 GB or more
 EMBEDDING_LR = 0.9  # Adam rates are for a width of 768 and scale with its inverse square root
 UNEMBEDDING_LR = 0.005
 SCALAR_LR = 0.005  # of the factors of residual stream and pairs
@@ -84,9 +84,10 @@ FINAL_LR_FRACTION = 0.05
 ATTENTION = "auto"  # or fa3, flex, sdpa
 COMPILE = OFFICIAL and DEVICE.type == "cuda"  # elsewhere compiling costs longer than the budget
 FUSED = COMPILE  # Triton kernels, where they do what their plain functions do
-DTYPE = torch.bfloat16 if DEVICE.type == "cuda" else torch.float32
+DTYPE = torch.bfloat16 if COMPILE else torch.float32
 UNCOUNTED_STEPS = 11 if COMPILE else 1  # compilation and warm-up
-exits.check_settings(TOTAL_BATCH_SIZE, DEVICE_BATCH_SIZE, T, WIDTH, HEAD_DIM)
+ROWS = prepare.fitting_rows(DEVICE_BATCH_SIZE)  # a smaller GPU takes fewer rows a forward, and more forwards a step
+exits.check_settings(TOTAL_BATCH_SIZE, ROWS, T, WIDTH, HEAD_DIM)
 
 
 def compiled(function):
@@ -95,16 +96,17 @@ def compiled(function):
 
 # ---------------------------------------------------------------------------------------------------------------
 # Parameters. Those of one kind are one tensor, stacked over the layers: cast once, their gradients stacked, and updated
-# together.
+# together. They are fp32, or small steps, weight decay and the sum of several forwards' gradients would be lost to
+# rounding; the forward casts them.
 
 HEADS = WIDTH // HEAD_DIM
 ADAM_SCALE = (WIDTH / 768) ** -0.5  # of the rates of embeddings and head
 BOUND = INIT_SCALE * math.sqrt(3 / WIDTH)  # of uniform initial values
 
 
-def adam(values, lr, wd=0.0, betas=ADAM_BETAS, dtype=torch.float32):
+def adam(values, lr, wd=0.0, betas=ADAM_BETAS):
     """Return a parameter of any shape that AdamW trains, with a rate, a weight decay and betas of its own."""
-    p = nn.Parameter(values.to(dtype))
+    p = nn.Parameter(values)
     p.rule = (lr, wd, betas)
     return p
 
@@ -190,14 +192,14 @@ class Attention(nn.Module):
         self.qkvo.data[:, 3] = 0  # the out-projection: a new layer adds nothing
         values = initial.uniform("values", (vocab_size, WIDTH), BOUND, layers=VALUED)
         values = values.transpose(0, 1).flatten(1)  # (V, layers * C): all layers' in one lookup
-        self.values = adam(values, EMBEDDING_LR * ADAM_SCALE, VALUE_EMBEDDING_WD, dtype=DTYPE)
+        self.values = adam(values, EMBEDDING_LR * ADAM_SCALE, VALUE_EMBEDDING_WD)
         self.gates = muon(zeros(len(VALUED), HEADS, GATE_CHANNELS))
         self.out_gates = muon(zeros(DEPTH, HEADS, GATE_CHANNELS)) if OUT_GATES else None
         self.taps = adam(zeros(DEPTH, FILTER, WIDTH), FILTER_LR) if FILTER else None
         self.cos, self.sin = rotary()
 
     def forward(self, tokens):
-        values = kernels.embedding(tokens, self.values).unflatten(-1, (-1, HEADS, HEAD_DIM)).unbind(2)
+        values = kernels.embedding(tokens, self.values.to(DTYPE)).unflatten(-1, (-1, HEADS, HEAD_DIM)).unbind(2)
         gates, qkvo = per_layer(self.gates), per_layer(self.qkvo)
         out_gates = per_layer(self.out_gates) if OUT_GATES else None
         taps = per_layer(self.taps) if FILTER else [None] * DEPTH
@@ -252,8 +254,8 @@ class GPT(nn.Module):
     def __init__(self, vocab_size, attend):
         super().__init__()
         values = initial.normal("embedding", (vocab_size, WIDTH), sd=1.0)
-        self.embedding = adam(values, EMBEDDING_LR * ADAM_SCALE, EMBEDDING_WD, dtype=DTYPE)
-        self.pairs = adam(zeros(PAIR_ROWS, WIDTH), PAIR_LR * ADAM_SCALE, PAIR_WD, dtype=DTYPE) if PAIR_ROWS else None
+        self.embedding = adam(values, EMBEDDING_LR * ADAM_SCALE, EMBEDDING_WD)
+        self.pairs = adam(zeros(PAIR_ROWS, WIDTH), PAIR_LR * ADAM_SCALE, PAIR_WD) if PAIR_ROWS else None
         self.pair_factor = adam(zeros() + 0.1, SCALAR_LR) if PAIR_ROWS else None
         self.residual = adam(zeros(DEPTH) + RESIDUAL_INIT, SCALAR_LR)
         self.x0 = adam(zeros(DEPTH) + X0_INIT, X0_LR, betas=X0_BETAS)
@@ -265,9 +267,9 @@ class GPT(nn.Module):
 
     def forward(self, tokens, targets=None, reduction="mean"):
         """Return losses in nats of targets (B, T), reduced as asked, or without targets logits (B, T, V) fp32."""
-        x0 = norm(kernels.embedding(tokens, self.embedding))  # (B, T, C)
+        x0 = norm(kernels.embedding(tokens, self.embedding.to(DTYPE)))  # (B, T, C)
         if PAIR_ROWS:
-            x0 = x0 + self.pair_factor * kernels.embedding(hashed_pairs(tokens), self.pairs)
+            x0 = x0 + self.pair_factor * kernels.embedding(hashed_pairs(tokens), self.pairs.to(DTYPE))
         x, attn, mlp = x0, self.attention(tokens), self.mlp()
         for i in range(DEPTH):
             x = self.residual[i] * x + self.x0[i] * x0
@@ -332,19 +334,12 @@ def muon_update(p, g, momentum_buffer, second, lr, wd, momentum, beta2):
 
 
 @compiled
-def adam_update(p, master, g, m, v, step, lr, wd, beta1, beta2, eps):
-    """AdamW (Loshchilov and Hutter 2019) on a tensor of any shape.
-
-    master, m and v are fp32, or small steps and weight decay would be lost to rounding; p is the master's copy in the
-    forward's precision, None where that is fp32.
-    """
-    g = g.float()
+def adam_update(p, g, m, v, step, lr, wd, beta1, beta2, eps):
+    """AdamW (Loshchilov and Hutter 2019) on a tensor of any shape."""
     m.lerp_(g, 1 - beta1)
     v.lerp_(g.square(), 1 - beta2)
     corrected = (v / (1 - beta2**step)).sqrt() + eps
-    master.copy_(master * (1 - lr * wd) - lr / (1 - beta1**step) * m / corrected)
-    if p is not None:
-        p.copy_(master)
+    p.mul_(1 - lr * wd).sub_(lr / (1 - beta1**step) * m / corrected)
 
 
 class Optimizer:
@@ -362,17 +357,16 @@ class Optimizer:
                 second = (stack, rows, 1) if rows >= cols else (stack, 1, cols)
                 self.muon.append((p, zeros(stack, rows, cols), zeros(*second)))
             else:
-                master = p.detach() if p.dtype == torch.float32 else p.detach().float()
-                self.adam.append((p, master, torch.zeros_like(master), torch.zeros_like(master), rule))
+                self.adam.append((p, torch.zeros_like(p), torch.zeros_like(p), rule))
 
     @torch.no_grad()
     def step(self, lr_scale, wd_scale):
         """Update all parameters; lr_scale multiplies all rates, wd_scale the matrices' weight decay."""
         self.steps += 1
         scalar = partial(torch.tensor, dtype=torch.float32)
-        for p, master, m, v, (lr, wd, betas) in self.adam:
+        for p, m, v, (lr, wd, betas) in self.adam:
             settings = (self.steps, lr * lr_scale, wd, *betas, 1e-10)
-            adam_update(None if p.dtype == master.dtype else p, master, p.grad, m, v, *map(scalar, settings))
+            adam_update(p, p.grad, m, v, *map(scalar, settings))
             p.grad = None
         momentum = MUON_MOMENTUM[0] + (MUON_MOMENTUM[1] - MUON_MOMENTUM[0]) * min(1, self.steps / MUON_MOMENTUM_STEPS)
         for p, buffer, second in self.muon:
@@ -413,7 +407,7 @@ def choose_attention(windows):
 
 def train(model, optimizer, batches):
     """Train until the budget is spent. Return counted seconds, steps in all, and the loss curve."""
-    accumulate = TOTAL_BATCH_SIZE // (DEVICE_BATCH_SIZE * T)
+    accumulate = TOTAL_BATCH_SIZE // (ROWS * T)
     forward = compiled(model)
     progress = Progress(TOTAL_BATCH_SIZE, UNCOUNTED_STEPS, TIME_BUDGET, clock)
     started, elapsed, step = clock(), 0.0, 0
@@ -453,7 +447,7 @@ def main():
     parameters = sum(p.numel() for p in model.parameters())
     print(f"{PROFILE.name} profile on {prepare.device_class()}, seed {prepare.SEED}, attention {name}")
     print(f"{DEPTH} layers of {WIDTH}, {parameters / 1e6:.1f} M parameters, {TIME_BUDGET} s of training", flush=True)
-    batches = make_dataloader(tokenizer, DEVICE_BATCH_SIZE, T, "train")
+    batches = make_dataloader(tokenizer, ROWS, T, "train")
     optimizer = Optimizer(model)
     ready = clock()
     seconds, steps, curve = train(model, optimizer, batches)
@@ -462,7 +456,7 @@ def main():
     batches.close()
 
     model.eval()
-    val_bpb = evaluate_bpb(compiled(model), tokenizer, DEVICE_BATCH_SIZE)
+    val_bpb = evaluate_bpb(compiled(model), tokenizer, ROWS)
     prepare.summarize(
         val_bpb, parameters=parameters, depth=DEPTH, attention=name, steps=steps, uncounted_steps=UNCOUNTED_STEPS,
         tokens_per_step=TOTAL_BATCH_SIZE, flops_per_token=model.flops_per_token(), training_s=seconds,

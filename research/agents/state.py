@@ -111,11 +111,8 @@ def open_runs(paths: LabPaths, store: Store) -> tuple[list[Run], list[Run]]:
 
 def profile_here(environment: Mapping[str, str]) -> str:
     """Return the profile that a run of this lab would have, by a look at the device file alone."""
-    return environment.get(ENV_PROFILE) or PROFILES[0 if _has_gpu(environment) else 1]
-
-
-def _has_gpu(environment: Mapping[str, str]) -> bool:
-    return is_remote(_backend_of(environment)) or os.path.exists("/dev/nvidia0")
+    has_gpu = is_remote(_backend_of(environment)) or os.path.exists("/dev/nvidia0")
+    return environment.get(ENV_PROFILE) or PROFILES[0 if has_gpu else 1]
 
 
 def missing_data(environment: Mapping[str, str]) -> str:
@@ -123,7 +120,7 @@ def missing_data(environment: Mapping[str, str]) -> str:
     from research.runs.requirements import check_data  # loads what no other hook needs
 
     try:
-        check_data(machine_home(environment), environment, _has_gpu(environment))
+        check_data(machine_home(environment), profile_here(environment))
     except ConfigurationError as error:
         return error.what
     return ""

@@ -42,7 +42,7 @@ def explained_os_errors(doing: str) -> Iterator[None]:
 
 
 def run_training(main: Callable[[], None], rows: int) -> None:
-    """Call main(), and name the constant to lower, DEVICE_BATCH_SIZE, where it runs out of GPU memory.
+    """Call main(), and say which DEVICE_BATCH_SIZE to set where it runs out of GPU memory.
 
     Args:
         main: The program.
@@ -51,7 +51,10 @@ def run_training(main: Callable[[], None], rows: int) -> None:
     try:
         main()
     except torch.OutOfMemoryError as e:
-        stop(f"CUDA out of memory: lower DEVICE_BATCH_SIZE ({rows}) in train.py. {str(e).splitlines()[0]}")
+        mend = f"set DEVICE_BATCH_SIZE = {rows // 2} in train.py; it is {rows}"
+        if rows == 1:
+            mend = "make the model in train.py smaller; one row a forward is the least"
+        stop(f"CUDA out of memory: {mend}. {str(e).splitlines()[0]}")
 
 
 def check_settings(total: int, rows: int, length: int, width: int, head_dim: int) -> None:

@@ -70,7 +70,9 @@ def examine(
         root, trouble = None, str(error)
     torch, has_cuda = _torch(driver())
     found = [_python(), _uv(), torch, _gpu(ask, environment, has_cuda), _memory(), _disk(root or cwd, environment)]
-    found += _data(environment.get(ENV_PROFILE) or ("official" if has_cuda else "pocket"), environment)
+    device = gpu.choose_gpu(gpu.list_gpus(ask), environment)
+    runs_official = has_cuda and not (device and device.why_not_official())
+    found += _data(environment.get(ENV_PROFILE) or ("official" if runs_official else "pocket"), environment)
     if root is None:
         fix = "cd into the repository (or: git init)" if shutil.which("git") else _GET_GIT
         return [*found, Check("git", False, trouble, fix)]
@@ -138,7 +140,12 @@ def _gpu(ask: gpu.Ask, environment: Mapping[str, str], has_cuda: bool) -> Check:
     if not has_cuda:
         fix = "uv sync --reinstall-package torch"
         return Check("gpu", False, f"{say}; but torch can't use it (driver too old, or torch without CUDA)", fix)
-    if busy := gpu.contention(gpu.choose_gpu(devices, environment)):
+    device = gpu.choose_gpu(devices, environment)
+    if device and (why := device.why_not_official()):
+        if environment.get(ENV_PROFILE) == "official":
+            return Check("gpu", False, f"{say}; {why}", f"unset {ENV_PROFILE}   # runs then use the pocket profile")
+        return Check("gpu", True, f"{say}; {why}: runs use the pocket profile")
+    if busy := gpu.contention(device):
         fix = "nvidia-smi --query-compute-apps=pid,name,used_memory --format=csv"
         return Check("gpu", False, f"{say}; {busy}, so runs are slower", fix)
     return Check("gpu", True, say)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import statistics
 import subprocess
@@ -9,12 +10,15 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from research.core import contract
 from research.core.settings import SETTINGS
 
 Ask = Callable[[tuple[str, ...]], str | None]
 """Runs nvidia-smi with these arguments; None where there is none, or it does not answer."""
 
-_LISTING = ("--query-gpu=index,uuid,name,memory.used", "--format=csv,noheader,nounits")
+_FORMAT = "--format=csv,noheader,nounits"
+_LISTING = ("--query-gpu=index,uuid,name,memory.used,memory.total,compute_cap", _FORMAT)
+_LISTING_OLD = ("--query-gpu=index,uuid,name,memory.used,memory.total", _FORMAT)  # drivers before 470
 _SAMPLE = "--query-gpu=clocks.sm,power.draw,temperature.gpu,clocks_event_reasons.active,utilization.gpu"
 _SAMPLE_OLD = "--query-gpu=clocks.sm,power.draw,temperature.gpu,clocks_throttle_reasons.active,utilization.gpu"
 
@@ -25,12 +29,23 @@ _FOREIGN_MB = 1024.0  # memory in use before we start; a display takes some hund
 
 @dataclass(frozen=True)
 class Gpu:
-    """One device: its index and uuid, its name, and memory in use in MiB."""
+    """One device: its index and uuid, its name, memory in use and in all in MiB, its compute capability if known."""
 
     index: str
     uuid: str
     name: str
     used_mb: float
+    total_mb: float | None = None
+    capability: tuple[int, int] | None = None
+
+    def why_not_official(self) -> str:
+        """Says in a sentence why it can't run the official profile, "" if it can or where that is not known."""
+        if self.capability is not None and self.capability < contract.LEAST_CAPABILITY:
+            return f"{self.name} has no bf16, which the official profile computes in"
+        if self.total_mb is not None and self.total_mb < 1024 * contract.SEEN_SHARE * contract.LEAST_CARD_GB:
+            gib = f"{self.total_mb / 1024:.1f} GiB"
+            return f"{self.name} has {gib} of memory; the official profile needs {contract.LEAST_CARD_GB} GB"
+        return ""
 
 
 @dataclass(frozen=True)
@@ -69,10 +84,14 @@ def _number(text: str) -> float | None:
 def list_gpus(ask: Ask = ask_nvidia_smi) -> tuple[Gpu, ...]:
     """Lists the machine's GPUs, () without any."""
     found = []
-    for line in (ask(_LISTING) or "").splitlines():
+    for line in (ask(_LISTING) or ask(_LISTING_OLD) or "").splitlines():
         parts = [part.strip() for part in line.split(",")]
-        if len(parts) == 4:
-            found.append(Gpu(parts[0], parts[1], parts[2], _number(parts[3]) or 0.0))
+        if len(parts) < 4:
+            continue
+        index, uuid, name, used, total, version, *_ = [*parts, "", ""]
+        capability = re.fullmatch(r"(\d+)\.(\d+)", version)
+        known = (int(capability[1]), int(capability[2])) if capability else None
+        found.append(Gpu(index, uuid, name, _number(used) or 0.0, _number(total), known))
     return tuple(found)
 
 
@@ -85,6 +104,11 @@ def choose_gpu(devices: tuple[Gpu, ...], environment: Mapping[str, str]) -> Gpu 
     if not first:
         return None
     return next((d for d in devices if d.index == first or d.uuid.startswith(first)), None)
+
+
+def profile_of(device: Gpu | None) -> str:
+    """Returns the profile that a run gets with a device, where AUTORESEARCH_PROFILE names none."""
+    return contract.PROFILES[0 if device and not device.why_not_official() else 1]
 
 
 def contention(device: Gpu | None) -> str:

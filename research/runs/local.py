@@ -115,12 +115,16 @@ class LocalBackend(Backend):
     def _gpu(self) -> gpu.Gpu | None:
         return gpu.choose_gpu(gpu.list_gpus(), self._environment)
 
+    @property
+    def _profile(self) -> str:
+        return self._environment.get(ENV_PROFILE) or gpu.profile_of(self._gpu)
+
     def check(self, launch: Launch) -> None:
         """Looks for uv and the data of train.py; what else is missing shows when the command is started."""
         if launch.command[0] == "uv":
             requirements.check_uv(self._environment)
         if launch.command == preflight.COMMAND:
-            requirements.check_data(machine_home(self._environment), self._environment, self._gpu is not None)
+            requirements.check_data(machine_home(self._environment), self._profile)
 
     def device(self) -> str:
         """Returns the GPU's uuid, "" without one."""
@@ -137,7 +141,7 @@ class LocalBackend(Backend):
     @property
     def _shares_cores(self) -> bool:
         """Whether runs take a processor core each; without a GPU the official profile has the machine for itself."""
-        return self._gpu is None and self._environment.get(ENV_PROFILE) != "official"
+        return self._gpu is None and self._profile == "pocket"
 
     def reserve(self, run: str, root: Path) -> tuple[FileLock, ...]:
         """Takes a device's lock, which every checkout of this machine asks for: the GPU's, or that of a free core."""
@@ -184,9 +188,9 @@ class LocalBackend(Backend):
 
     def provide(self, root: Path, say: Callable[[str], None]) -> None:
         """Makes the official profile's data; the pocket profile makes its own on first use."""
-        home, has_gpu = machine_home(self._environment), self._gpu is not None
+        home = machine_home(self._environment)
         try:
-            requirements.check_data(home, self._environment, has_gpu)
+            requirements.check_data(home, self._profile)
             return
         except ConfigurationError as missing:
             say(f"{missing.what} Getting it: uv run prepare.py")
@@ -198,7 +202,7 @@ class LocalBackend(Backend):
         if code != 0:
             what = f"The data could not be made (uv run prepare.py: {code})."
             raise ConfigurationError(what, "Type: uv run prepare.py, and read what it says.")
-        requirements.check_data(home, self._environment, has_gpu)
+        requirements.check_data(home, self._profile)
 
     def run(
         self, launch: Launch, emit: Callable[[bytes], None], say: Callable[[str], None], stop: StopRequest

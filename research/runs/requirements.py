@@ -68,7 +68,7 @@ def check_uv(environment: Mapping[str, str]) -> None:
         raise ConfigurationError("uv, which starts every run, is not installed.", f"Type: {GET_UV}")
 
 
-def check_data(home: Path, environment: Mapping[str, str], has_gpu: bool) -> None:
+def check_data(home: Path, profile: str) -> None:
     """Checks for the official profile's data and tokenizer; the pocket profile makes its own.
 
     Raises:
@@ -78,7 +78,6 @@ def check_data(home: Path, environment: Mapping[str, str], has_gpu: bool) -> Non
         home.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _unusable(f"{ENV_HOME}={home} can't be used ({error.strerror or error})", "a folder of yours") from None
-    profile = environment.get(ENV_PROFILE) or ("official" if has_gpu else "pocket")
     if profile != "official":
         return
     has_data = any((home / "data").glob("*.parquet"))

@@ -69,7 +69,7 @@ def test_a_curve_is_thinned_to_means_of_stretches():
     assert points[0] == (0.004, 1.0)
 
 
-def test_memory_that_does_not_suffice_names_the_constant_to_lower(capsys):
+def test_memory_that_does_not_suffice_names_the_value_to_set(capsys):
     def main():
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 8 GiB\nand more")
 
@@ -77,9 +77,8 @@ def test_memory_that_does_not_suffice_names_the_constant_to_lower(capsys):
         exits.run_training(main, 8)
     assert ended.value.code == 1
     said = capsys.readouterr().err
-    assert said == (
-        "CUDA out of memory: lower DEVICE_BATCH_SIZE (8) in train.py. CUDA out of memory. Tried to allocate 8 GiB\n"
-    )
+    first = "CUDA out of memory. Tried to allocate 8 GiB"
+    assert said == f"CUDA out of memory: set DEVICE_BATCH_SIZE = 4 in train.py; it is 8. {first}\n"
 
 
 def test_a_batch_that_does_not_divide_says_which_do(capsys):

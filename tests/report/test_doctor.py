@@ -66,6 +66,25 @@ def test_a_gpu_that_torch_does_not_see(kit: Kit):
     assert "a CUDA device is here" in found["torch"].say
 
 
+@pytest.mark.parametrize(
+    ("card", "why"),
+    [("Tesla T4, 5, 15360, 7.5", "Tesla T4 has no bf16"), ("RTX 3050, 5, 8192, 8.6", "RTX 3050 has 8.0 GiB of memory")],
+)
+def test_a_card_that_can_not_run_the_official_profile(kit: Kit, card: str, why: str):
+    def ask(arguments: tuple[str, ...]) -> str:
+        return "580.1, 1 MiB, 1 MiB\n" if "driver_version" in arguments[0] else f"0, GPU-1, {card}\n"
+
+    found = look(kit.root, kit.environment, ask=ask, driver=lambda: (99, 0))
+    assert found["gpu"].ok
+    assert why in found["gpu"].say
+    assert found["gpu"].say.endswith(": runs use the pocket profile")
+    assert found["data"].say.startswith("pocket: ")
+    official = {**kit.environment, "AUTORESEARCH_PROFILE": "official"}
+    found = look(kit.root, official, ask=ask, driver=lambda: (99, 0))
+    assert not found["gpu"].ok
+    assert found["gpu"].fix.startswith("unset AUTORESEARCH_PROFILE")
+
+
 @pytest.mark.parametrize("content", [b"not a database" * 100, b""])
 def test_a_damaged_memory(kit: Kit, content: bytes):
     memory = kit.root / "results" / "discovery" / "memory.db"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
 import sys
@@ -84,11 +85,16 @@ def test_every_pocket_run_has_a_core_of_its_own_and_one_more_is_refused(kit: Kit
     try:
         wait_for(lambda: all(mark.exists() and mark.read_text() for mark in marks))
         assert sorted(int(mark.read_text()) for mark in marks) == sorted(cores)
-        refused = kit.run()
+        refused = kit.run("--seed", "1")
         assert (refused.code, refused.end["outcome"]) == (3, "refused")
         assert str(refused.end["why"]).startswith("The device is taken by ")
     finally:
         for child in going:
             child.terminate()
             child.communicate()
+    locks = list((kit.home / "cache" / "locks").iterdir())
+    assert len(locks) == len(cores)
+    for lock in locks:
+        with lock.open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # free again
     assert kit.run().code == 0

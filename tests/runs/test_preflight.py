@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from pathlib import Path
 
@@ -131,22 +130,6 @@ def test_a_missing_train_py_and_an_empty_repository(kit: Kit):
     kit.git("rm", "-q", "train.py")
     kit.git("commit", "-qm", "gone")
     refused(kit, "no train.py")
-
-
-def test_a_second_run_on_the_device(kit: Kit):
-    kit.commit("base", mode="sleep")
-    first = kit.start()
-    assert first.stdout is not None
-    first.stdout.readline()
-    second = kit.run("--seed", "1")
-    assert (second.code, second.end["outcome"]) == (3, "refused")
-    assert "taken by" in second.err
-    first.terminate()
-    first.communicate(timeout=20)
-    locks = list((kit.home / "cache" / "locks").iterdir())
-    assert len(locks) == 1
-    with locks[0].open() as file:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # free again
 
 
 def test_too_little_disk(monkeypatch, tmp_path: Path):
