@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from research.cli.kit import Amount, Count, here, json_option, say_to_stderr, show
+from research.cli.report import show_until_stopped
 from research.core.clock import system_clock, utc
 from research.core.settings import SETTINGS
 from research.core.text import count_of
@@ -40,6 +43,7 @@ WORKERS = (
     help="Time limit of a run in minutes.",
 )
 @click.option("--notify", help=NOTIFY)
+@click.option("--serve", is_flag=True, help="Show the morning page to the local network, as report --serve does.")
 @click.option("--seed", type=Count(min=0), default=0, help="Seed of plans and of the built-in agent.")
 @click.option("--no-race", is_flag=True, help="Let every run go to its end, also one that is all but certain to lose.")
 @click.option(
@@ -60,6 +64,7 @@ def night(
     gpu: str,
     timeout: float,
     notify: str | None,
+    serve: bool,
     seed: int,
     no_race: bool,
     policy: str,
@@ -68,12 +73,16 @@ def night(
     """Works until a limit is reached, then writes the morning page."""
     from research.agents.night.start import Options, run_night
     from research.agents.night.state import Limits
-    from research.report.write import live_page, read_data, write_page
+    from research.report.serve import PageServer
+    from research.report.write import live_page, page_path, read_data, write_page
 
     paths = here()
     limits = Limits(max_runs, hours, max_usd, usd_per_hour)
     options = Options(agent, policy, limits, workers, backend, gpu, timeout * 60, notify, seed, not no_race)
     say = say_to_stderr if as_json else click.echo
+    server = PageServer(page_path(paths)) if serve else None
+    if server:
+        say(server.in_words())
     done = run_night(paths, options, say, live_page(paths, say))
     state = done.state
     with read_store(paths) as store:
@@ -91,3 +100,7 @@ def night(
         "found": done.found,
     }
     show("night", data, f"{end}\nThe morning page: {report}", as_json)
+    if server and sys.stdout.isatty() and state.finished_utc:
+        show_until_stopped(server, "The page is still shown, until Ctrl-C.")
+    elif server:
+        server.close()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,7 @@ from research.store.open import read_store
 
 if TYPE_CHECKING:
     from research.lab.lab import Lab
+    from research.report.serve import PageServer
 
 
 def _memory(lab: Lab) -> Store:
@@ -24,11 +27,18 @@ def _memory(lab: Lab) -> Store:
 
 @click.command("report")
 @click.option("--open", "open_it", is_flag=True, help="Open it in the browser.")
+@click.option("--serve", is_flag=True, help="Show it to the local network until Ctrl-C, with a QR code for a phone.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port of --serve; 0 takes a free one.")
 @click.option("--figures", type=FILE, help="Also write the two charts as SVG files into this folder.")
 @click.option("--branch", help="Show this branch; by default the one that is checked out.")
 @json_option
-def report(open_it: bool, figures: Path | None, branch: str | None, as_json: bool) -> None:
+def report(
+    open_it: bool, serve: bool, port: int | None, figures: Path | None, branch: str | None, as_json: bool
+) -> None:
     """Writes the morning page."""
+    if port is not None and not serve:
+        raise click.UsageError("--port is the port of --serve, which is missing.")
+    from research.report.serve import PageServer, open_page
     from research.report.write import read_data, write_figures, write_page
 
     lab = this_lab()
@@ -36,12 +46,22 @@ def report(open_it: bool, figures: Path | None, branch: str | None, as_json: boo
         data = read_data(store, lab.paths, lab.now_utc(), branch)
     path = write_page(data, lab.paths)
     pictures = write_figures(data, figures.absolute()) if figures else []
-    if open_it:
-        import webbrowser
-
-        webbrowser.open(path.as_uri())
+    server = PageServer(path, port) if serve else None
     found = {"path": str(path), "figures": [str(picture) for picture in pictures], "runs": len(data.rows)}
+    found |= {"address": server.address} if server else {}
     show("report", found, "\n".join(str(p) for p in (path, *pictures)), as_json)
+    if open_it and (how := open_page(path)):
+        click.echo(how, err=True)
+    if server:
+        show_until_stopped(server, server.in_words(), as_json)
+
+
+def show_until_stopped(server: PageServer, words: str, as_json: bool = False) -> None:
+    """Shows a page until Ctrl-C."""
+    click.echo(words, err=as_json)
+    with contextlib.suppress(KeyboardInterrupt), contextlib.closing(server):
+        while True:
+            time.sleep(3600)
 
 
 @click.command("watch")

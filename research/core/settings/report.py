@@ -19,6 +19,8 @@ class ReportSettings:
     """Seconds between two looks of an open page for a newer one: a run takes at least half a minute."""
     page_stale_s: float = 900.0
     """Seconds after which an open page that is not renewed says so, beside three runs' time: ideas take minutes."""
+    serve_port: int = 8377
+    """Port of --serve where it is free: none that is known for something else."""
     diff_chars: int = 12_000
     """Length of one difference on the page: 300 changed lines, more than an experiment has."""
     diffs_latest: int = 100

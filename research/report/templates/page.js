@@ -192,7 +192,7 @@
       if (location.protocol === "file:") return renew();
       // Served: only when there is something new, and never to a page of errors when the server is gone.
       fetch(location.href, {method: "HEAD", cache: "no-store"}).then(reply => {
-        if (reply.ok && new Date(reply.headers.get("Last-Modified")) > made) renew();
+        if (reply.ok && new Date(reply.headers.get("Last-Modified")) > new Date(document.lastModified)) renew();
       }, () => {});
     }, 1000 * data.refresh_s);
   }

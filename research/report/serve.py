@@ -1,0 +1,177 @@
+"""Shows one file, the morning page, to the local network: read only, at an address that cannot be guessed."""
+
+from __future__ import annotations
+
+import hmac
+import os
+import secrets
+import socket
+import sys
+import threading
+import webbrowser
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from research.core.errors import ResearchError
+from research.core.settings import SETTINGS
+
+_ANYWHERE = ("192.0.2.1", 9)  # an address for documentation: asking for the way there sends nothing
+
+
+class CannotServe(ResearchError):
+    """The port can't be used."""
+
+
+class PageServer:
+    """Serves a file from a thread of its own, until it is closed.
+
+    Args:
+        page: The file; it is read anew for every request.
+        port: Where to listen; None takes the usual port, or a free one if that is taken.
+
+    Raises:
+        CannotServe: if the port asked for can't be used.
+    """
+
+    def __init__(self, page: Path, port: int | None = None) -> None:
+        self._server = _listen(SETTINGS.serve_port if port is None else port, port is None)
+        self._server.page, self._server.token = page, secrets.token_urlsafe(12)
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    @property
+    def port(self) -> int:
+        """Return where it listens."""
+        return int(self._server.server_address[1])
+
+    @property
+    def address(self) -> str:
+        """Return what to type into a browser."""
+        return f"http://{_own_address()}:{self.port}/{self._server.token}/"
+
+    def close(self) -> None:
+        """Stop."""
+        self._server.shutdown()
+        self._server.server_close()
+
+    def in_words(self) -> str:
+        """Say where the page is, who may see it, and how else to reach it; with a QR code on a terminal."""
+        path = self.address.split("/", 3)[3]
+        lines = [
+            "Until Ctrl-C the page is shown to everybody on your network who has this address. The differences of",
+            "train.py are on it, so they leave this machine:",
+            "",
+            f"  {self.address}",
+            "",
+            *([*_qr_code(self.address), ""] if sys.stdout.isatty() else []),
+            "Not reachable from your phone? Through ssh, from where you sit:",
+            f"  ssh -N -L {self.port}:localhost:{self.port} {socket.gethostname()}",
+            f"  and open http://localhost:{self.port}/{path}",
+        ]
+        return "\n".join(lines)
+
+
+def open_page(page: Path) -> str:
+    """Open the page in a browser; return how to look at it where there is none, else ""."""
+    has_screen = sys.platform in ("darwin", "win32") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    if has_screen or os.environ.get("BROWSER"):
+        try:
+            if webbrowser.open(page.as_uri()):
+                return ""
+        except webbrowser.Error:
+            pass
+    return (
+        "There is no browser here. Copy the file to a machine that has one, or look at it from a phone or another"
+        " computer: uv run research report --serve"
+    )
+
+
+class _Server(ThreadingHTTPServer):
+    page: Path
+    token: str
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing: a phone that goes out of reach is no error."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    timeout = 10.0  # seconds: nobody keeps a thread busy by sending nothing
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def do_HEAD(self) -> None:
+        self._answer()
+
+    def _refuse(self) -> None:
+        self._send(405, b"", ("Allow", "GET, HEAD"))
+
+    do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_TRACE = do_CONNECT = _refuse
+
+    def _answer(self) -> None:
+        if not self._is_own_host():
+            return self._send(403, b"")
+        if not hmac.compare_digest(self.path.split("?")[0].encode(), f"/{self.server.token}/".encode()):
+            return self._send(404, b"")
+        try:
+            content, changed = self.server.page.read_bytes(), self.server.page.stat().st_mtime
+        except OSError:
+            return self._send(404, b"")
+        return self._send(200, content, ("Last-Modified", formatdate(changed, usegmt=True)))
+
+    def _is_own_host(self) -> bool:
+        """Return whether the request names this machine: a page of somebody else's must not read ours by its name."""
+        name = self.headers.get("Host", "").rpartition(":")[0].lower()
+        mine = socket.gethostname().lower()
+        return name in (self.connection.getsockname()[0], "localhost", mine, f"{mine}.local")
+
+    def _send(self, status: int, content: bytes, *more: tuple[str, str]) -> None:
+        self.send_response_only(status)
+        usual = (
+            ("Content-Type", "text/html; charset=utf-8"), ("Content-Length", str(len(content))),
+            ("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "no-referrer"),
+            ("Connection", "close"),
+        )  # fmt: skip
+        for name, value in (*usual, *more):
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        """Print nothing: a night has the terminal."""
+
+
+def _listen(port: int, may_move: bool) -> _Server:
+    try:
+        return _Server(("0.0.0.0", port), _Handler)
+    except (OSError, OverflowError) as error:
+        if may_move:
+            return _listen(0, False)
+        raise CannotServe(f"Port {port} can't be used: {error}.", "Leave --port away, or name another.") from None
+
+
+def _own_address() -> str:
+    """Return this machine's address on its network, as packets that leave it would have it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        try:
+            asking.connect(_ANYWHERE)
+            return str(asking.getsockname()[0])
+        except OSError:
+            return "127.0.0.1"
+
+
+def _qr_code(text: str) -> list[str]:
+    """Return a QR code in half blocks, dark on light whatever the terminal's colours."""
+    import segno
+
+    rows = [list(row) for row in segno.make_qr(text, error="l").matrix_iter(border=2)]
+    rows += [[0] * len(rows[0])] * (len(rows) % 2)
+    lines = []
+    for above, below in zip(rows[::2], rows[1::2], strict=True):
+        letters = "".join(" ▄▀█"[2 * bool(a) + bool(b)] for a, b in zip(above, below, strict=True))
+        lines.append(f"  \x1b[38;5;16;48;5;231m{letters}\x1b[0m")
+    return lines
