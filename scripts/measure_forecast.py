@@ -2,6 +2,7 @@
 
     uv run scripts/measure_forecast.py draw changes.json --changes 100     changes as the built-in agent makes them
     python scripts/measure_forecast.py run changes.json --out DIR --jobs 28 --minutes 9
+    uv run scripts/measure_forecast.py table DIR/runs.jsonl [--figure FILE.svg]   how far forecasts are off
 
 `run` needs the standard library and what train.py needs, and goes on where it was ended: each finished run is one line
 of DIR/runs.jsonl. Without --gpus it runs the pocket profile, one thread each; with --gpus 0,1 the official one.
@@ -11,7 +12,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -20,8 +23,12 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from itertools import cycle
+from itertools import cycle, pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from research.runs.racing import LossCurve
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -190,6 +197,196 @@ def run(arguments: argparse.Namespace) -> None:
     print(f"{len(jobs) - sum(job.key in done for job in jobs)} runs are left of {len(jobs)}", flush=True)
 
 
+# ---------------------------------------------------------------------------------------------------------------
+# What they say
+
+KINDS = {  # words of a change's first constant, the first kind that has one counts
+    "loss": r"AHEAD|SOFTCAP",
+    "batch": r"BATCH",
+    "schedule": r"WARM|FINAL_LR|MOMENTUM_STEPS",
+    "rates": r"_LR|_WD|BETA|MOMENTUM|MUON",
+    "size": r"DEPTH|WIDTH|MLP|FILTER|PAIR_ROWS|GATE|HEAD_DIM|WINDOW",
+    "values": r"",  # initial values, scales, kinds of norm
+}
+GRID = [n / 20 for n in range(2, 20)]
+
+
+@dataclass(frozen=True)
+class Told:
+    """One finished run against the baseline's with the same seed: gaps by fraction in nats, the difference in bpb."""
+
+    what: str
+    seed: int
+    kind: str
+    gaps: dict[float, float]
+    tokens: float
+    difference: float
+
+
+def read_runs(paths: Sequence[Path]) -> list[dict[str, object]]:
+    """Return the scored runs of some files of lines."""
+    lines = [json.loads(text) for path in paths for text in path.read_text().splitlines()]
+    return [line for line in lines if (line["score"] or {}).get("val_bpb") and not line["score"].get("suspect")]
+
+
+def curve_of(line: dict[str, object]) -> LossCurve:
+    """Return a run's curve, by the means of stretches that score.json reports."""
+    from research.runs.racing import LossCurve, Point
+
+    curve, said = LossCurve(), line["score"]["reported"]
+    points = said["loss_curve"]
+    ends = [*((one[0] + other[0]) / 2 for one, other in pairwise(points)), 1.0]
+    told = zip(ends, points, strict=True)
+    curve.points = [Point(n, end, loss, said["tokens_per_s"]) for n, (end, (_, loss)) in enumerate(told, 1)]
+    return curve
+
+
+def told_by(runs: Sequence[dict[str, object]]) -> list[Told]:
+    """Compare every run with the first of the baseline's with its seed, the baseline's later ones too."""
+    curves = [(line, curve_of(line)) for line in runs]
+    base = {line["seed"]: (line, curve) for line, curve in reversed(curves) if line["name"] == BASELINE}
+    found = []
+    for line, curve in curves:
+        if line["seed"] not in base or line is base[line["seed"]][0]:
+            continue
+        other, reference = base[line["seed"]]
+        pairs = {f: (curve.loss(f), reference.loss(f)) for f in [*GRID, 1.0]}
+        gaps = {f: mine - theirs for f, (mine, theirs) in pairs.items() if mine is not None and theirs is not None}
+        what = str(line["what"])
+        kind = next(kind for kind, words in KINDS.items() if re.search(words, what.partition(" ")[0]))
+        kind = "nothing" if line["name"] == BASELINE else kind
+        tokens = curve.points[-1].speed / reference.points[-1].speed - 1
+        difference = line["score"]["val_bpb"] - other["score"]["val_bpb"]
+        found.append(Told(what, line["seed"], kind, gaps, tokens, difference))
+    return found
+
+
+def table(arguments: argparse.Namespace) -> None:
+    """Print the error of the forecast at each twentieth of the budget, and by kind of change."""
+    told = told_by(read_runs([Path(path) for path in arguments.files]))
+    near = [one for one in told if abs(one.tokens) <= 0.05 and one.kind != "loss"]
+    print(f"{len(told)} runs, {len(near)} of them with the tokens of the baseline within 5 % and the same loss")
+    rows = [row_of(near, fraction) for fraction in GRID]
+    print("| budget | n | slope | scale | sd | largest / scale | right sign | stops | wrong |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for row in rows:
+        print(
+            f"| {row.fraction:.0%} | {row.n} | {row.slope:.3f} | {row.scale:.5f} | {row.sd:.5f} | "
+            f"{row.worst / row.scale:.1f} | {row.sign:.0%} | {row.stops:.0%} | {row.wrong} |"
+        )
+    print("\n| kind | n | 25 % | 50 % | 75 % | tokens off |")
+    print("|---|---|---|---|---|---|")
+    for kind in [*KINDS, "nothing"]:
+        mine = [one for one in told if one.kind == kind]
+        if mine:
+            off = [
+                root_mean_square([error(one, row) for one in mine if row.fraction in one.gaps]) for row in pick(rows)
+            ]
+            far = sum(abs(one.tokens) > 0.05 for one in mine)
+            print(f"| {kind} | {len(mine)} | {' | '.join(f'{value:.4f}' for value in off)} | {far} |")
+    if arguments.figure:
+        Path(arguments.figure).write_text(figure(near, pick(rows)))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the runs say of one fraction: the fit, its errors, how many the rule would stop, and how many wrongly."""
+
+    fraction: float
+    n: int
+    slope: float
+    scale: float
+    sd: float
+    worst: float
+    sign: float
+    stops: float
+    wrong: int
+
+
+def pick(rows: Sequence[Measured]) -> list[Measured]:
+    """Return the rows of a quarter, half and three quarters of the budget."""
+    return [row for row in rows if row.fraction in (0.25, 0.5, 0.75)]
+
+
+def error(one: Told, row: Measured) -> float:
+    """Return how far a run came out from what was foretold of it, in bpb."""
+    return one.difference - row.slope * one.gaps[row.fraction]
+
+
+def root_mean_square(values: Sequence[float]) -> float:
+    """Return the root of the mean square, 0 of nothing."""
+    return math.sqrt(sum(value * value for value in values) / len(values)) if values else 0.0
+
+
+def row_of(told: Sequence[Told], fraction: float) -> Measured:
+    """Fit the forecast at a fraction to all runs, with next to no prior."""
+    from research.core.settings import SETTINGS
+    from research.verdict.forecast import Fit, fit
+
+    mine = [one for one in told if fraction in one.gaps]
+    pairs = [(one.gaps[fraction], one.difference) for one in mine]
+    slope = sum(gap * difference for gap, difference in pairs) / sum(gap * gap for gap, _ in pairs)
+    spread = root_mean_square([difference - slope * gap for gap, difference in pairs])
+    known = fit(pairs * 20, Fit(slope, spread))  # twenty times, so that the prior counts for little
+    errors = [difference - known.slope * gap for gap, difference in pairs]
+    stopped = [(gap, difference) for gap, difference in pairs if known.predict(gap).p_better < SETTINGS.race_stop_p]
+    return Measured(
+        fraction,
+        len(pairs),
+        known.slope,
+        known.scale,
+        root_mean_square(errors),
+        max(map(abs, errors)),
+        sum((gap < 0) == (difference < 0) for gap, difference in pairs) / len(pairs),
+        len(stopped) / len(pairs),
+        sum(difference < 0 for _, difference in stopped),
+    )
+
+
+def figure(told: Sequence[Told], rows: Sequence[Measured]) -> str:
+    """Draw the difference that runs came to over their gap, a panel for each row, with what is foretold."""
+    width, height, margin, gap = 330, 300, 46, 24
+    reach_y = sorted(abs(one.difference) for one in told)[int(0.95 * len(told))] * 1.15
+    parts = []
+    for number, row in enumerate(rows):
+        left = margin + number * (width + gap)
+        mine = [one for one in told if row.fraction in one.gaps]
+        reach_x = sorted(abs(one.gaps[row.fraction]) for one in mine)[int(0.95 * len(mine))] * 1.15
+
+        def x(value: float, left: float = left, reach: float = reach_x) -> float:
+            return round(left + (max(-1.0, min(1.0, value / reach)) + 1) / 2 * width, 1)
+
+        def y(value: float) -> float:
+            return round(40 + (1 - max(-1.0, min(1.0, value / reach_y))) / 2 * height, 1)
+
+        ends = [(side * reach_x, row.slope * side * reach_x) for side in (-1, 1)]
+        band = [(at, value + row.sd) for at, value in ends] + [(at, value - row.sd) for at, value in reversed(ends)]
+        parts.append(f'<text x="{left}" y="24" class="head">after {row.fraction:.0%} of the budget</text>')
+        parts.append(f'<polygon class="band" points="{" ".join(f"{x(a)},{y(b)}" for a, b in band)}"/>')
+        parts.append(f'<path class="fit" d="M{x(ends[0][0])},{y(ends[0][1])}L{x(ends[1][0])},{y(ends[1][1])}"/>')
+        parts.append(f'<path class="axis" d="M{left},{y(0)}h{width}M{x(0)},40v{height}"/>')
+        for one in mine:
+            place = f'cx="{x(one.gaps[row.fraction])}" cy="{y(one.difference)}"'
+            parts.append(
+                f'<circle class="{one.kind}" {place} r="3"><title>{one.what}, seed {one.seed}</title></circle>'
+            )
+        parts.append(f'<text x="{left + width}" y="{height + 60}" class="end">gap, to {reach_x:.2g} nats</text>')
+        if not number:
+            parts.append(f'<text x="{left}" y="{height + 60}">difference at the end, to {reach_y:.2g} bpb</text>')
+    colours = {"rates": "#3465a4", "schedule": "#c4661f", "size": "#4e9a06", "batch": "#75507b", "values": "#888888"}
+    for number, (kind, colour) in enumerate(colours.items()):
+        at = margin + 110 * number
+        parts.append(f'<circle fill="{colour}" cx="{at}" cy="{height + 82}" r="5"/>')
+        parts.append(f'<text x="{at + 10}" y="{height + 86}">{kind}</text>')
+    style = "".join(f".{kind}{{fill:{colour};fill-opacity:.75}}" for kind, colour in colours.items())
+    style += ".axis{stroke:#888;fill:none}.fit{stroke:#222}.band{fill:#ddd}text{font:13px sans-serif;fill:#333}"
+    style += ".head{font-weight:bold}.end{text-anchor:end}.nothing{fill:none;stroke:#222}"
+    size = f"0 0 {2 * margin + len(rows) * (width + gap) - gap} {height + 100}"
+    body = "\n".join(parts)
+    paper = f'<style>{style}</style>\n<rect width="100%" height="100%" fill="#fff"/>'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{size}">{paper}\n{body}\n</svg>\n'
+
+
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description="Measure how well the training loss foretells the score.")
@@ -208,9 +405,12 @@ def parse_arguments() -> argparse.Namespace:
     verb.add_argument("--gpus", help="official profile on these GPUs: 0,1 (default: pocket profile, no GPU)")
     verb.add_argument("--budget", help="seconds of training (default: the profile's)")
     verb.add_argument("--home", help="AUTORESEARCH_HOME with the data of the profile (default: this machine's)")
+    verb = verbs.add_parser("table", help="print how far forecasts are off")
+    verb.add_argument("files", nargs="+", help="files that run wrote")
+    verb.add_argument("--figure", help="draw gaps and what they came to into this SVG file")
     return parser.parse_args()
 
 
 if __name__ == "__main__":
     given = parse_arguments()
-    {"draw": draw, "run": run}[given.verb](given)
+    {"draw": draw, "run": run, "table": table}[given.verb](given)

@@ -42,7 +42,8 @@ def watch_of(lab: Lab, store: Store, start: Run, text: bytes, race: bool) -> tup
     found = store.run(against.run)
     folder = lab.paths.runs / (found.folder if found and found.folder else against.run)
     exempt = _exempt(start, any(lineage.is_same(item.run, start) for item in history), race)
-    forecast = Forecast((item.run for item in history), is_pocket([item.run for item in history]))
+    runs = [item.run for item in history]
+    forecast = Forecast.of_runs(runs, is_pocket(runs))
     watch = Watch(against.run, curve_of(folder), forecast.predict, exempt)
     watch.trouble = _incomparable(folder, text)
     return watch, by_key.contract

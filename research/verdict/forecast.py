@@ -87,14 +87,19 @@ class Forecast:
     """What gaps foretell under one contract.
 
     Args:
-        runs: The contract's runs; those count that were watched and came to a score.
+        pairs: Gaps and what the runs came to, by fraction of the budget, of runs that are finished.
         is_pocket: Whether the contract is the pocket profile's.
     """
 
-    def __init__(self, runs: Iterable[Run] = (), is_pocket: bool = False) -> None:
+    def __init__(self, pairs: Mapping[float, Sequence[Pair]] | None = None, is_pocket: bool = False) -> None:
         self._is_pocket = is_pocket
-        self._pairs = pairs_of(runs)
+        self._pairs = pairs or {}
         self._fits: dict[float, Fit] = {}
+
+    @classmethod
+    def of_runs(cls, runs: Iterable[Run], is_pocket: bool = False) -> Forecast:
+        """Learn from the runs of a contract: those count that were watched and came to a score."""
+        return cls(pairs_of(runs), is_pocket)
 
     def at(self, fraction: float) -> Fit:
         """Return the fit at a fraction of the budget."""

@@ -72,7 +72,7 @@ def run(name: str, val: float | None, gap: float | None = None, against: str = "
 
 def test_the_forecast_learns_from_the_lab_s_own_runs_and_counts_its_errors():
     runs = [run("base", 0.99), *(run(f"r{i}", 0.99 + 0.001 * i, gap=0.01 * i) for i in range(-9, 10))]
-    learnt, prior = Forecast(runs), Forecast()
+    learnt, prior = Forecast.of_runs(runs), Forecast()
     assert learnt.at(0.5).slope < prior.at(0.5).slope
     assert learnt.at(0.3) == prior.at(0.3)
     runs = [run("base", 0.99), run("lost", 1.05, gap=0.2), run("late", 0.98, gap=0.2), run("ended", None, gap=0.2)]
