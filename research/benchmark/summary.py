@@ -89,7 +89,7 @@ class Progress:
     def show(self, step: int, elapsed_s: float, last: bool = False) -> None:
         """Print the line, if it is time for one."""
         now = time.perf_counter() if self.tty else elapsed_s
-        if not self.curve or (now < self.due and not last):
+        if not self.curve or (now < self.due and not last) or (self.shown == len(self.curve) and not self.tty):
             return
         self.due = now + self.every_s
         losses = [loss for _, loss in self.curve[self.shown :] or self.curve[-1:]]

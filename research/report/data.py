@@ -25,6 +25,7 @@ from research.store.ledger import has_row
 from research.store.reads import Foreign
 from research.verdict import lineage
 from research.verdict.archive import NO_CHANGE
+from research.verdict.forecast import checked
 from research.verdict.memory import against_baseline, baseline_of, recall
 from research.verdict.models import Configuration, FailurePattern, Memory
 from research.verdict.phase import phase_of
@@ -665,6 +666,11 @@ def _notes(material: Material, history: _History) -> Iterable[str]:
         yield f"Launches that say nothing about a candidate and are counted nowhere: {parts}."
     if elsewhere := len(material.judged) - len(history.judged):
         yield f"Not shown, since not comparable: {count_of(elsewhere, 'run')} of other branches or contracts."
+    raced = checked(item.run for item in history.judged)
+    if raced.stopped or raced.tested:
+        ended = f"{count_of(raced.stopped, 'run')} {'was' if raced.stopped == 1 else 'were'} stopped on the way."
+        tested = f"Of {count_of(raced.tested, 'run')} that went to the end although a stop was due, {raced.wrong}"
+        yield f"{ended} {tested} came out better than the run that it was compared with."
     if material.foreign:
         rows = count_of(material.foreign.rows, "row")
         yield f"{rows} taken in from elsewhere: in results.tsv, never judged, since their contract is unknown."
