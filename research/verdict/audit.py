@@ -45,8 +45,20 @@ def denies(case: Comparison, history: Sequence[Judged]) -> bool:
     val, audit = (fmean(score(runs[two][s]) - score(runs[one][s]) for s in shared) for score in (_val, _audit))
     excess = {key: {s: _audit(mine) - _val(mine) for s, mine in seeds.items()} for key, seeds in runs.items()}
     del excess[one]
-    allowed = SETTINGS.audit_factor * 2**0.5 * _spread(excess, prior_sd=case.belief.prior.repeat.median)
-    return audit < SETTINGS.audit_share * val and val - audit > allowed
+    return is_missing(val, audit, list(excess.values()), case.belief.prior.interaction.median)
+
+
+def is_missing(val_gain: float, audit_gain: float, excess: Sequence[Mapping[int, float]], assumed_sd: float) -> bool:
+    """Return whether a gain on val is clearly not there on the audit text.
+
+    Args:
+        val_gain: Bpb by which val scores are lower than the incumbent's, on the same seeds.
+        audit_gain: The same of audit scores.
+        excess: Audit score minus val score by seed, of every other configuration.
+        assumed_sd: Standard deviation of a configuration's excess under one seed that is assumed beforehand.
+    """
+    allowed = SETTINGS.audit_factor * 2**0.5 * _spread(excess, assumed_sd)
+    return audit_gain < SETTINGS.audit_share * val_gain and val_gain - audit_gain > allowed
 
 
 def _val(runs: Sequence[Run]) -> float:
@@ -57,18 +69,14 @@ def _audit(runs: Sequence[Run]) -> float:
     return fmean(run.audit_bpb for run in runs if run.audit_bpb is not None)
 
 
-def _spread(excess: Mapping[str, Mapping[int, float]], prior_sd: float) -> float:
+def _spread(excess: Sequence[Mapping[int, float]], assumed_sd: float) -> float:
     """Return the standard deviation of a configuration's excess under one seed, in bpb.
 
     The median of what configurations deviate by does not follow the few that are far worse than the rest, nor one that
-    cheats. It is averaged with an assumed one.
-
-    Args:
-        excess: Audit score minus val score by configuration and seed.
-        prior_sd: The assumed standard deviation.
+    cheats. It is averaged with the assumed one.
     """
-    usual = {s: median(one[s] for one in excess.values() if s in one) for seeds in excess.values() for s in seeds}
-    deviations = [abs(fmean(value - usual[s] for s, value in one.items())) for one in excess.values()]
-    robust = SETTINGS.mad_to_sd * median(deviations)
-    n, prior_n = len(deviations) - 1, SETTINGS.audit_prior_n
-    return float(((n * robust**2 + prior_n * prior_sd**2) / (n + prior_n)) ** 0.5)
+    usual = {s: median(one[s] for one in excess if s in one) for seeds in excess for s in seeds}
+    deviations = [abs(fmean(value - usual[s] for s, value in one.items())) for one in excess]
+    n, assumed_n = len(deviations) - 1, SETTINGS.audit_prior_n
+    square = n * (SETTINGS.mad_to_sd * median(deviations)) ** 2 + assumed_n * assumed_sd**2
+    return float((square / (n + assumed_n)) ** 0.5)

@@ -82,7 +82,8 @@ class VerdictSettings:
     audit_share: float = 0.5
     """Share of the gain on val from which the audit text confirms it: texts differ in how much a change helps."""
     audit_prior_n: float = 8.0
-    """Weight of the assumed spread, that of repeats, as a number of configurations."""
+    """Weight of the assumed spread as a number of configurations: a change is assumed to differ from text to text as
+    much as from seed to seed."""
     mad_to_sd: float = 1.4826
     """Standard deviations in a median absolute deviation of a normal distribution."""
 
