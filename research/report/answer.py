@@ -8,6 +8,9 @@ from research.agents.night.command import night_command, replicate_command
 from research.report.data import Candidate, Headline, PageData
 from research.report.text import plain, share, span, times
 
+FIRST_NIGHT = "uv run research night --max-runs 5"
+"""What a newcomer types first."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -97,7 +100,7 @@ def _todo(data: PageData) -> tuple[str, str]:
     if night and night.finished_utc is None:
         return "The night was cut off. Go on where it ended:", night_command(night)
     if not top.runs:
-        return "Begin: nothing else is needed, no GPU, no key, no data set:", "uv run research night --max-runs 5"
+        return "Begin: nothing else is needed, no GPU, no key, no data set:", FIRST_NIGHT
     if not top.best or not top.best.estimate:
         return "See what is missing:", "uv run research doctor"
     if top.best is not top.baseline:

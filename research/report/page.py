@@ -19,7 +19,7 @@ from research.report.answer import answer, take_command
 from research.report.constant_charts import constant_charts
 from research.report.data import PageData, Row
 from research.report.loss_charts import loss_charts
-from research.report.text import changes_in_words, clock
+from research.report.text import VERDICTS, changes_in_words, clock
 from research.report.usage import tokens_per_second
 
 if TYPE_CHECKING:
@@ -27,14 +27,6 @@ if TYPE_CHECKING:
 
 _COMMIT_CHARS = 12
 _TEMPLATES = Path(__file__).parent / "templates"
-VERDICTS = {
-    "keep": "kept",
-    "discard": "not kept",
-    "replicate": "measure again",
-    "investigate": "too good: look",
-    "stopped": "stopped early",
-}
-"""Verdicts in words, where the word itself is not one that people use."""
 _COLUMNS = (
     ("run", ""),
     ("val_bpb", "lower is better"),

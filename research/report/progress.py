@@ -1,4 +1,4 @@
-"""Reads a run's log while it grows: how far the run is, and its loss so far. Only known forms are read."""
+"""Reads how far a run is from its log while it grows, and its loss so far. Only known forms of lines are read."""
 
 from __future__ import annotations
 
@@ -10,16 +10,13 @@ from pathlib import Path
 from research.core.contract import SCORE_FILE, SUMMARY_MARK
 from research.core.files import read_json
 from research.core.settings import SETTINGS
+from research.runs.racing import point_of
 from research.store.rows import finite
 
 Curve = tuple[tuple[float, float], ...]
 """Points (fraction of the budget, loss), the fraction from 0 to 1."""
 
-_STEP = re.compile(
-    r"step\s+(?P<step>\d{1,9})\s+(?P<percent>\d{1,3}\.\d)\s%\s+loss\s+(?P<loss>\d{1,3}\.\d{1,8})"
-    r"(?:\s+(?P<speed>[\d,]{1,15})\stok/s)?(?:\s+(?P<left>\d{1,6})\ss\sleft)?"
-)
-_MODEL = re.compile(r"\d+ layers of \d+, [\d.]+ M parameters")
+_COMPILES = re.compile(r"official profile on .*\n\d+ layers of \d+")
 
 
 @dataclass(frozen=True)
@@ -31,8 +28,7 @@ class Progress:
         fraction: Share of the training budget that is over, 0 to 1.
         step: Optimizer steps, 0 before the first line.
         loss: The latest loss, None before the first.
-        speed: Tokens per second as printed, "" when not printed.
-        left_s: Seconds of training left, None when not printed.
+        speed: Tokens per second, 0 when not printed.
         curve: The losses so far.
     """
 
@@ -40,8 +36,7 @@ class Progress:
     fraction: float = 0.0
     step: int = 0
     loss: float | None = None
-    speed: str = ""
-    left_s: int | None = None
+    speed: float = 0.0
     curve: Curve = ()
 
 
@@ -58,26 +53,21 @@ def read_progress(path: Path) -> Progress:
 
 def progress_of(text: str) -> Progress:
     """Return how far a run is by its log's text."""
-    found = list(_STEP.finditer(text))
+    *lines, _ = re.split(r"[\r\n]", text)  # the last one may be half a line
+    found = [point for line in lines if (point := point_of(line)) is not None]
+    is_compiling = bool(_COMPILES.search(text))
     if not found:
-        return Progress("compiling" if _MODEL.search(text) else "starting")
+        return Progress("compiling" if is_compiling else "starting")
     last = found[-1]
-    fraction = _fraction(last)
-    has_summary = any(line.strip() == SUMMARY_MARK for line in text[last.end() :].splitlines())
-    phase = "scoring" if fraction >= 1.0 else "training" if fraction > 0 else "compiling"
+    phase = "scoring" if last.fraction >= 1.0 else "training" if last.fraction > 0 or not is_compiling else "compiling"
     return Progress(
-        phase="ending" if has_summary else phase,
-        fraction=fraction,
-        step=int(last["step"]),
-        loss=float(last["loss"]),
-        speed=last["speed"] or "",
-        left_s=int(last["left"]) if last["left"] else None,
-        curve=tuple((_fraction(line), float(line["loss"])) for line in found),
+        phase="ending" if any(line.strip() == SUMMARY_MARK for line in lines) else phase,
+        fraction=last.fraction,
+        step=last.step,
+        loss=last.loss,
+        speed=last.speed,
+        curve=tuple((point.fraction, point.loss) for point in found),
     )
-
-
-def _fraction(line: re.Match[str]) -> float:
-    return min(1.0, float(line["percent"]) / 100)
 
 
 def read_curve(folder: Path) -> Curve:

@@ -1,48 +1,45 @@
-"""Lays one picture of watch out for a terminal: 80 columns are enough, colours are a help and never the only sign."""
+"""Lays one picture of watch out for a terminal: 80 columns and 24 lines are enough; no sign is a colour alone."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from research.core.text import count_of
+from research.report.answer import answer
 from research.report.data import Row
 from research.report.progress import Curve, loss_at
-from research.report.text import interval, plain, seeds, signed
+from research.report.text import VERDICTS, chance, clock, cut, plain, seeds, times
 from research.report.watch import Flight, LiveView
 
-_STYLES = {
-    "keep": "bold green",
-    "baseline": "bold green",
-    "replicate": "yellow",
-    "investigate": "yellow",
-    "discard": "dim",
-    "crash": "red",
-}
-_CURVE_LINES = (4, 10)  # the least that shows a bend, the most that says more
+_STYLES = {"keep": "bold green", "baseline": "bold green", "replicate": "yellow", "investigate": "yellow",
+           "discard": "dim", "stopped": "dim", "crash": "red"}  # fmt: skip
 _LOW = 24  # lines of the terminal that everything fits into
+_CURVE_LINES, _MAX_CURVE_LINES = 4, 16  # the least that shows a bend, the most that says more
 _VERDICTS_IF_LOW = 4
+_WHY_COLUMNS = 120  # from this width on a verdict is followed by its reason
 _FLIGHTS_SHOWN = 4  # more workers than that don't fit a screen; the rest are counted
+_FLIGHTS_WITH_CURVE = 2  # with more there is no room for it
 _FALL = 0.08  # share of the budget in which a loss falls off a cliff, which would flatten the rest of a plot
+_SPARSE = 4  # of the dots of the best so far only every fourth is drawn, which tells it apart without colours
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # of U+2800, by row and column in a letter
 _BLANK = 0x2800
+_MARGIN = 8  # columns for the scale of a plot
 
 
 def frame(view: LiveView, width: int, height: int = _LOW) -> RenderableType:
     """Return the picture, at most this wide and, from 24 lines on, this high."""
     spare = max(0, height - _LOW)
-    low, high = _CURVE_LINES
-    parts: list[RenderableType] = [_head(view, width), *_standing(view), Text()]
-    parts += _flights(view, width, min(high, low + spare // 2))
+    curve_lines = min(_MAX_CURVE_LINES, _CURVE_LINES + spare // 2)
+    parts: list[RenderableType] = [_head(view, width), *_found(view), Text(), *_flights(view, width, curve_lines)]
     if view.verdicts:
-        shown = view.verdicts[: _VERDICTS_IF_LOW + spare // 2]
-        parts += [Text(), _verdicts_head(view), *_verdicts(shown)]
-    parts += [Text(), *_facts(view)]
-    return Group(*parts)
+        shown = view.verdicts[: _VERDICTS_IF_LOW + spare - (curve_lines - _CURVE_LINES)]
+        parts += [Text(), _verdicts_head(view), *_verdicts(shown, width)]
+    return Group(*parts, Text(), *_next(view))
 
 
 def _one_line(text: Text) -> Text:
@@ -50,64 +47,75 @@ def _one_line(text: Text) -> Text:
     return text
 
 
+def _named(name: str, words: str, style: str = "") -> Text:
+    """Return a line that begins with a short name."""
+    return _one_line(Text(f"{name:<6}", style="bold").append(words, style=style or "not bold"))
+
+
 def _head(view: LiveView, width: int) -> RenderableType:
     where = " · ".join(filter(None, (view.data.branch or "no branch", view.data.contract)))
     grid = Table.grid(expand=True)
     grid.add_column(no_wrap=True, overflow="ellipsis")
     grid.add_column(justify="right", no_wrap=True)
-    grid.add_row(Text(where, style="bold"), Text(view.now_utc[11:19] + " UTC", style="dim"))
+    grid.add_row(Text(where, style="bold"), Text(clock(view.now_utc, False), style="dim"))
     grid.width = width
     return grid
 
 
-def _standing(view: LiveView) -> list[Text]:
-    """Say how far the night is, and what is best."""
+def _found(view: LiveView) -> list[Text]:
+    """Say how far the night is, what was found, and what that rests on."""
     top = view.data.headline
-    counts = Text(f"{count_of(top.runs, 'run')}, {top.kept} kept, {top.crashes} crashed")
-    night = Text("night ", style="bold").append(", ".join(view.night), style="not bold")
-    lines = [counts, _one_line(night)] if view.night else [counts]
-    if top.best is None or top.best.estimate is None:
-        counts.append("; no score is kept" if top.runs > top.crashes else "; nothing has scored yet")
-        return lines
-    text = Text("best  ", style="bold").append(interval(top.best.estimate, digits=5), style="bold green")
-    gain = f", {signed(top.gain.mean)} on baseline" if top.gain else ""
-    text.append(f", n = {top.best.n}{gain}", style="not bold")
-    text.append(f"  {top.best.title}", style="not bold dim")
-    return [*lines, _one_line(text)]
+    found = answer(view.data)
+    lines = [_named("night", ", ".join(view.night))] if view.night else []
+    lines.append(_named("found", found.head, "bold green" if found.is_good else "not bold"))
+    parts = [f"{top.runs} runs, {top.kept} kept, {top.crashes} crashed"]
+    parts += [f"{top.stopped} stopped early"] if top.stopped else []
+    if top.best and top.best.estimate:
+        parts.append(f"best {plain(top.best.estimate.mean)}, measured {times(top.best.n)}: {top.best.title}")
+    return [*lines, _named("", "; ".join(parts), "dim")] if top.runs else lines
 
 
 def _flights(view: LiveView, width: int, lines: int) -> list[RenderableType]:
     alive = [flight for flight in view.flights if flight.alive]
-    parts: list[RenderableType] = [] if alive else [Text("No run is going on.", style="dim")]
-    if view.go_on:
-        parts += [Text("To go on:", style="yellow"), Text(view.go_on)]  # a line of its own is copied whole
+    parts: list[RenderableType] = []
+    if not alive:
+        words = "The next experiment is being chosen." if view.data.is_night_on else "No run is going on."
+        parts.append(Text(words, style="dim"))
     for flight in alive[:_FLIGHTS_SHOWN]:
-        parts += _flight(flight, view.best_curve, width)
+        parts += _flight(flight, view, width)
     if len(alive) > _FLIGHTS_SHOWN:
         parts.append(Text(f"and {len(alive) - _FLIGHTS_SHOWN} more", style="dim"))
     if gone := len(view.flights) - len(alive):
         parts.append(Text(f"{gone} begun and without a runner now; to close: uv run research record", style="yellow"))
-    if len(alive) == 1:
-        parts += _curves(alive[0].progress.curve, view.best_curve, width, lines)
+    if 0 < len(alive) <= _FLIGHTS_WITH_CURVE:
+        furthest = max(alive, key=lambda flight: flight.progress.fraction)
+        name = "this run" if len(alive) == 1 else cut(furthest.title, max(10, width - 70))
+        parts += _curves(furthest.progress.curve, view.best_curve, name, width, lines)
     return parts
 
 
-def _flight(flight: Flight, best: Curve, width: int) -> list[RenderableType]:
+def _flight(flight: Flight, view: LiveView, width: int) -> list[RenderableType]:
     progress = flight.progress
-    name = Text("now   ", style="bold").append(flight.title, style="not bold")
-    if flight.emitter:
-        name.append(f"  [{flight.emitter}]", style="dim")
-    clock = f"{int(flight.seconds) // 60}:{int(flight.seconds) % 60:02d}"
-    words = f" {100 * progress.fraction:3.0f} %  {progress.phase}, {clock}"
-    line = Text("      ").append_text(_bar(progress.fraction, max(10, width - 8 - len(words)))).append(words)
-    parts: list[RenderableType] = [_one_line(name), _one_line(line)]
+    by = f"  [{flight.emitter}]" if flight.emitter else ""
+    since = f", since {clock(flight.begun_utc, False)}" if flight.begun_utc else ""
+    name = _named("now", cut(flight.title, max(20, width - 6 - len(by) - len(since))) + by + since)
+    usual = view.data.headline.run_s
+    words = f" {100 * progress.fraction:3.0f} %  {progress.phase}, {_span(flight.seconds)}"
+    words += f" of about {_span(usual)}" if usual else ""
+    bar = Text(" " * 6).append_text(_bar(progress.fraction, max(10, width - 7 - len(words)))).append(words)
+    parts: list[RenderableType] = [name, _one_line(bar)]
     if progress.loss is not None:
-        there = loss_at(best, progress.fraction)
-        compared = f" (the best so far had {there:.4f} there)" if there is not None else ""
-        speed = f", {progress.speed} tok/s" if progress.speed else ""
-        loss = Text(f"      step {progress.step:,}, loss {progress.loss:.4f}{compared}{speed}", style="dim")
-        parts.append(_one_line(loss))
+        there = loss_at(view.best_curve, progress.fraction)
+        words = f"step {progress.step:,}, loss {progress.loss:.4f}"
+        if there is not None:
+            side = "below" if progress.loss < there else "above"
+            words += f", {abs(progress.loss - there):.4f} {side} the best so far at this moment"
+        parts.append(_named("", words, "dim"))
     return parts
+
+
+def _span(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
 def _bar(fraction: float, width: int) -> Text:
@@ -115,48 +123,56 @@ def _bar(fraction: float, width: int) -> Text:
     return Text("━" * done, style="green").append("─" * (width - done), style="dim")
 
 
-def _curves(mine: Curve, best: Curve, width: int, height: int) -> list[RenderableType]:
-    """Draw this run's loss over the budget, before that of the best so far."""
+def _curves(mine: Curve, best: Curve, name: str, width: int, height: int) -> list[RenderableType]:
+    """Draw a run's loss over the budget, with the scale, before that of the best so far."""
     if len(mine) < 2 and not best:
         return []
-    styles = {-1: "", 0: "dim cyan", 1: "bold green"}
+    styles = {-1: "", 0: "cyan", 1: "bold green"}
+    drawn = plot([best, mine], max(20, width - _MARGIN - 1), height)
     lines: list[RenderableType] = []
-    for cells in plot([best, mine], max(20, width - 8), height):
-        line = Text("      ")
+    for place, cells in enumerate(drawn.lines):
+        scale = drawn.high if place == 0 else drawn.low if place == height - 1 else None
+        line = Text(f"{scale:7.2f} " if scale is not None else " " * _MARGIN, style="dim")
         for letter, curve in cells:
             line.append(letter, style=styles[curve])
         lines.append(_one_line(line))
-    legend = Text("      loss: ", style="dim").append("this run", style="bold green")
+    legend = Text(" " * _MARGIN + "loss over the budget: ", style="dim").append(f"{name} (line)", style="bold green")
     if best:
-        legend.append(", ", style="dim").append("the best so far", style="cyan")
+        legend.append(", ", style="dim").append("the best so far (dots)", style="cyan")
     return [*lines, legend]
 
 
-def plot(curves: Sequence[Curve], width: int, height: int) -> list[list[tuple[str, int]]]:
+@dataclass(frozen=True)
+class Plot:
+    """Lines of letters, each with the place of the last curve that passes through it (-1 for none); and the scale."""
+
+    lines: list[list[tuple[str, int]]]
+    low: float = 0.0
+    high: float = 0.0
+
+
+def plot(curves: Sequence[Curve], width: int, height: int) -> Plot:
     """Draw curves with braille dots, two by four in every letter, which any terminal with UTF-8 shows.
 
     Args:
-        curves: What to draw, the most important last.
+        curves: What to draw, the most important last: it is a line, the others are dots.
         width: Letters in a line.
         height: Lines.
-
-    Returns:
-        Lines of letters, each with the place of the last curve that passes through it (-1 for none).
     """
     cells = [[(_BLANK, -1)] * width for _ in range(height)]
     losses = [loss for curve in curves for share, loss in curve if share >= _FALL]
     losses = losses or [loss for curve in curves for _, loss in curve]
-    if losses:
-        high, span = max(losses), max(max(losses) - min(losses), 1e-9)
-        for place, curve in enumerate(curves):
-            spots = [(min(1.0, s) * (2 * width - 1), (high - v) / span * (4 * height - 1)) for s, v in curve]
-            for x, y in _joined(spots):
-                if y >= -0.5:  # what lies above the plot is left out
-                    column, row = round(x), min(4 * height - 1, max(0, round(y)))
-                    letter, owner = cells[row // 4][column // 2]
-                    dots = letter if owner == place else _BLANK
-                    cells[row // 4][column // 2] = dots | _DOTS[row % 4][column % 2], place
-    return [[(chr(letter), owner) for letter, owner in line] for line in cells]
+    low, high = min(losses, default=0.0), max(losses, default=0.0)
+    span = max(high - low, 1e-9)
+    for place, curve in enumerate(curves):
+        spots = [(min(1.0, s) * (2 * width - 1), (high - v) / span * (4 * height - 1)) for s, v in curve]
+        for x, y in _joined(spots)[:: 1 if place == len(curves) - 1 else _SPARSE]:
+            if y >= -0.5:  # what lies above the plot is left out
+                column, row = round(x), min(4 * height - 1, max(0, round(y)))
+                letter, owner = cells[row // 4][column // 2]
+                dots = letter if owner == place else _BLANK
+                cells[row // 4][column // 2] = dots | _DOTS[row % 4][column % 2], place
+    return Plot([[(chr(letter), owner) for letter, owner in line] for line in cells], low, high)
 
 
 def _joined(spots: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -176,31 +192,31 @@ def _verdicts_head(view: LiveView) -> Text:
     return _one_line(head.append(words, style="not bold dim"))
 
 
-def _verdicts(verdicts: Sequence[Row]) -> list[Text]:
+def _verdicts(verdicts: Sequence[Row], width: int) -> list[Text]:
     """Write a line each, in columns of which only the last, the title, may be cut."""
     rows = []
     for one in verdicts:
         value = plain(one.val_bpb, 5) if one.val_bpb is not None else "–"
         p_better = one.verdict.p_better if one.verdict else None
-        chance = f"P {p_better:.2f}" if p_better is not None else ""
-        rows.append((f"#{one.number}", one.decision, value, chance, one.title))
-    wide = [max((len(row[place]) for row in rows), default=0) for place in range(4)]
+        why = f"  {one.verdict.why}" if one.verdict and width >= _WHY_COLUMNS else ""
+        decision = VERDICTS.get(one.decision, one.decision)
+        rows.append((one, decision, value, f"P {chance(p_better)}" if p_better is not None else "", why))
+    wide = [max((len(str(row[place])) for row in rows), default=0) for place in (1, 2, 3)]
+    number_wide = max((len(str(one.number)) for one in verdicts), default=0) + 1
     lines = []
-    for number, decision, value, chance, title in rows:
-        line = Text(f"{number:>{wide[0]}} ", style="dim")
-        line.append(f"{decision:<{wide[1]}}", style=_STYLES.get(decision, "not dim"))
-        line.append(f" {value:>{wide[2]}} ", style="not dim").append(f"{chance:>{wide[3]}} ")
-        lines.append(_one_line(line.append(title, style="not dim")))
+    for one, decision, value, likely, why in rows:
+        line = Text(f"{f'#{one.number}':>{number_wide}} ", style="dim")
+        line.append(f"{decision:<{wide[0]}}", style=_STYLES.get(one.decision, "not dim"))
+        line.append(f" {value:>{wide[1]}} {likely:>{wide[2]}} {one.title}", style="not dim").append(why)
+        lines.append(_one_line(line))
     return lines
 
 
-def _facts(view: LiveView) -> list[RenderableType]:
+def _next(view: LiveView) -> list[RenderableType]:
+    """Say what comes next, and the command that goes on where the night does not by itself."""
     data = view.data
-    shares = ", ".join(f"{name} {100 * share:.0f} %" for name, share in view.shares)
-    rows = [("next", f"{data.plan.title}: {data.plan.why}" if data.plan else "")]
-    rows.append(("phase", f"{data.phase}; lately {shares}" if shares else data.phase if data.rows else ""))
-    if not data.rows and not view.flights:
-        rows.append(("begin", "uv run research night --max-runs 5"))
-    return [
-        _one_line(Text(f"{name:<5} ", style="bold").append(words, style="not bold")) for name, words in rows if words
-    ]
+    parts: list[RenderableType] = [_named("next", f"{data.plan.title}: {data.plan.why}")] if data.plan else []
+    if view.go_on:
+        words = "The night was cut off. To go on:" if data.headline.runs else "To begin:"
+        parts += [Text(words, style="yellow"), Text(view.go_on)]  # a line of its own is copied whole
+    return parts

@@ -9,6 +9,14 @@ from research.core.commit_message import EXPERIMENT, idea_of
 from research.core.records import Estimate
 from research.core.text import listed
 
+VERDICTS = {
+    "keep": "kept",
+    "discard": "not kept",
+    "replicate": "measure again",
+    "investigate": "too good: look",
+    "stopped": "stopped early",
+}
+"""Verdicts in words, where the word itself is not one that people use."""
 _MAX_TITLE_CHARS = 200
 _MAX_CHANGES = 6  # changes named in one line; an experiment has one or two
 _MAX_CHANGE_CHARS = 120

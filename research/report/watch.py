@@ -5,26 +5,27 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from research.agents.night import state
 from research.agents.night.command import night_command
 from research.agents.night.state import NightState, worked_s
+from research.core.clock import utc
 from research.core.contract import RUN_LOG
 from research.core.files import is_held
 from research.core.records import Run
 from research.core.settings import SETTINGS
 from research.core.text import count_of
 from research.lab.lab import Lab
+from research.report.answer import FIRST_NIGHT
 from research.report.data import PageData, Row
 from research.report.progress import Curve, Progress, read_curve, read_progress
-from research.report.text import money, title_of
-from research.report.usage import moment
-from research.report.write import branch_here, choose_branch, data_of_branch
+from research.report.text import clock, money, title_of
+from research.report.usage import expected_end, moment
+from research.report.write import branch_here, choose_branch, data_of_branch, while_on
 from research.store import folders
 from research.store.db import Store
 from research.store.open import read_store
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 _PIPE_COLUMNS = 80  # width of a picture that no terminal asks for
 _YOUNG_S = 10.0  # a run's lock is not probed before, so that a probe can't meet the moment in which it is taken
-_SHARES_OF = 20  # latest runs that the emitters' shares are counted over: two hours of a night
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ class Flight:
     seconds: float
     progress: Progress
     alive: bool = True
+    begun_utc: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class LiveView:
         flights: The runs in flight.
         best_curve: The loss of the best so far, () where it is not known.
         night: What is left of the night, or how it ended, in parts.
-        go_on: The command that goes on with a night that was cut off, "" where none was.
+        go_on: The command that begins a night, or goes on with one that was cut off; "" where one goes on or ended.
     """
 
     now_utc: str
@@ -79,12 +80,6 @@ class LiveView:
         """Return the seeds that a run's change was compared with the best of the time on; none for the baseline."""
         return next((one.seeds for one in self.data.candidates if one.gain and row.run.run in one.runs), ())
 
-    @property
-    def shares(self) -> list[tuple[str, float]]:
-        """Who proposed the latest experiments, the busiest first."""
-        names = [row.emitter for row in self.data.rows if row.emitter][-_SHARES_OF:]
-        return [(name, count / len(names)) for name, count in Counter(names).most_common()]
-
     def as_dict(self) -> dict[str, Any]:
         """Return the picture as JSON values, without the curves' points."""
         data, top = self.data, self.data.headline
@@ -102,7 +97,7 @@ class LiveView:
             "now_utc": self.now_utc, "branch": data.branch, "contract": data.contract, "runs": top.runs,
             "kept": top.kept, "crashed": top.crashes, "best_title": top.best.title if top.best else "",
             "best": best and asdict(best), "gain": gain and asdict(gain), "flights": flights, "verdicts": verdicts,
-            "phase": data.phase, "next_up": f"{plan.title}: {plan.why}" if plan else "", "shares": self.shares,
+            "phase": data.phase, "next_up": f"{plan.title}: {plan.why}" if plan else "",
             "night": self.night, "go_on": self.go_on,
         }  # fmt: skip
 
@@ -127,7 +122,8 @@ def budget_left(night: NightState, now: datetime) -> list[str]:
         parts.append(f"{money(night.usd)} of {money(limits.max_usd)}")
     elif night.usd:
         parts.append(money(night.usd))
-    return parts
+    end = expected_end(night, now)
+    return [*parts, f"ends about {clock(utc(end), False)}"] if end else parts
 
 
 def cut_off_in_words(night: NightState) -> list[str]:
@@ -162,14 +158,17 @@ class Live:
 
     def look(self) -> LiveView:
         """Return the picture of this moment."""
-        recorded = self._read()
+        recorded, now_utc = self._read(), self.lab.now_utc()
         flights = [self._flight(run) for run in recorded.open_runs]
-        night, in_words, go_on = recorded.data.night, [], ""
-        if night and self._is_alive(night, flights):
+        data, in_words, go_on = replace(recorded.data, is_running=any(flight.alive for flight in flights)), [], ""
+        if (night := data.night) and self._is_alive(night, flights):
             in_words = budget_left(night, self.lab.clock())
+            data = while_on(replace(data, made_utc=now_utc), night, night.finished_utc is None)
         elif night:
             in_words, go_on = cut_off_in_words(night), night_command(night)
-        return LiveView(self.lab.now_utc(), recorded.data, tuple(flights), recorded.best_curve, tuple(in_words), go_on)
+        elif not data.rows and not flights:
+            go_on = FIRST_NIGHT
+        return LiveView(now_utc, data, tuple(flights), recorded.best_curve, tuple(in_words), go_on)
 
     def print_once(self) -> None:
         """Draw one picture, for pipes and scripts."""
@@ -216,7 +215,7 @@ class Live:
         # What a runner starts without being an experiment is the baseline.
         title = title_of(run.subject, is_baseline=True) or run.run
         is_alive = seconds <= _YOUNG_S or folders.is_alive(folder)
-        return Flight(run.run, title, run.emitter or "", seconds, progress, is_alive)
+        return Flight(run.run, title, run.emitter or "", seconds, progress, is_alive, run.started_utc)
 
     def _read(self) -> Recorded:
         """Return what is on record; read again only when the files have changed, since reading costs what runs need."""

@@ -45,8 +45,8 @@ class ReportSettings:
     """Next bets on the page: what a person will look at before coffee."""
     live_refresh_s: float = 1.0
     """Seconds between two frames of watch: train.py itself prints every five seconds."""
-    live_verdicts: int = 12
-    """Latest verdicts in watch: what a high terminal has room for; a terminal of 24 lines shows four."""
+    live_verdicts: int = 40
+    """Latest verdicts in watch: what the highest terminal has room for; one of 24 lines shows four."""
     live_log_bytes: int = 262_144
     """How much of the growing log watch reads: two hours of train.py's progress lines."""
     low_disk_bytes: int = 2 * 1024**3
