@@ -17,7 +17,6 @@ Notable:
 
 from __future__ import annotations
 
-import argparse
 import atexit
 import base64
 import hashlib
@@ -89,24 +88,13 @@ def choose_profile(name):
     return PROFILES[name]
 
 
-def number_from_env(name, default, kind):
-    text = os.environ.get(name) or str(default)
-    try:
-        value = kind(text)
-    except ValueError:
-        value = -1
-    if not 0 <= value < 2**63:
-        stop(f"{name}={text!r} is not a number that can be used: set it to 0 or more, below 2^63, or unset it")
-    return value
-
-
 CARD = cards.find()
 PROFILE = choose_profile(os.environ.get("AUTORESEARCH_PROFILE"))
 MAX_SEQ_LEN = PROFILE.max_seq_len
 VOCAB_SIZE = PROFILE.vocab_size
 EVAL_TOKENS = PROFILE.eval_tokens
-SEED = number_from_env("AUTORESEARCH_SEED", 42, int)
-TIME_BUDGET = number_from_env("AUTORESEARCH_TIME_BUDGET", PROFILE.time_budget, float)
+SEED = process.number_from_env("AUTORESEARCH_SEED", 42, int)
+TIME_BUDGET = process.number_from_env("AUTORESEARCH_TIME_BUDGET", PROFILE.time_budget, float)
 if TIME_BUDGET == 0:
     stop("AUTORESEARCH_TIME_BUDGET=0 leaves no time to train: set it to a number of seconds, or unset it")
 TIME_BUDGET = int(TIME_BUDGET) if int(TIME_BUDGET) == TIME_BUDGET else TIME_BUDGET
@@ -604,7 +592,6 @@ def fingerprint(tokenizer):
 # different kernels, so in bf16 single tokens differ by rounding; the mean does not.
 TOLERANCE_NATS = {"causal": 1e-5, "loss_mean": 1e-4, "loss_token": 0.1}
 
-
 # Batches of each split whose reported losses are held against the logits: as many as this share of the budget has time
 # for, spread over the split, and in any case some that are drawn at random.
 LOSS_PROBE_SHARE = 0.02
@@ -827,8 +814,9 @@ def evaluate_bpb(model, tokenizer, batch_size):
     checks = checks_of(found)
     _score.update(
         scores_of(val, audit, batch_size, all(check == "pass" for check in checks.values())),
-        suspect=_watch.reasons(_snapshot.changed(), [Path(name).stem for name in (corpus.VAL_NAME, corpus.AUDIT_NAME)]),
-        probes=found.facts(checks, TOLERANCE_NATS, _clock.elapsed_s() - scored_s),
+        suspect=_watch.reasons(_snapshot.changed(), (corpus.VAL_NAME, corpus.AUDIT_NAME)),
+        probes=found.facts(checks, TOLERANCE_NATS, _clock.elapsed_s() - scored_s)
+        | {"batch": val.drawn, "batches_compared": [len(val.loss_gaps), len(audit.loss_gaps)]},
         **run_facts(tokenizer),
         peak_vram_mb=max(training_peak, val.peak_mb),
         clock=clock_facts(elapsed_s, wall_s, scored_s, unusual_s),
@@ -961,26 +949,8 @@ _snapshot = integrity.Snapshot([sys.modules[__name__], corpus, exits, integrity,
 # Command line
 
 
-def parse_arguments():
-    parser = argparse.ArgumentParser(description="Make the data and the tokenizer of the benchmark.")
-    parser.add_argument("--profile", choices=sorted(PROFILES), help=f"default: {PROFILE.name} (this machine's)")
-    parser.add_argument("--num-shards", type=int, default=10, help="official training shards, -1 for all (default 10)")
-    parser.add_argument("--download-workers", type=int, default=8, help="shards fetched at a time (default 8)")
-    parser.add_argument("--source", type=Path, metavar="DIR", help="build from *.parquet, *.txt, *.txt.xz in DIR")
-    parser.add_argument("--force", action="store_true", help="with --source: replace the data that is there")
-    parser.add_argument("--contract", action="store_true", help="print the contract that a run would have now, as JSON")
-    arguments = parser.parse_args()
-    if arguments.num_shards != -1 and not 1 <= arguments.num_shards <= download.MAX_TRAIN_SHARDS:
-        parser.error(f"--num-shards takes 1 to {download.MAX_TRAIN_SHARDS}, or -1 for all")
-    if arguments.download_workers < 1:
-        parser.error("--download-workers takes 1 or more")
-    if arguments.force and not arguments.source:
-        parser.error("--force goes with --source DIR")
-    return arguments
-
-
 def main():
-    arguments = parse_arguments()
+    arguments = download.parse_arguments(sorted(PROFILES), PROFILE.name)
     profile = PROFILES[arguments.profile] if arguments.profile else PROFILE
     if arguments.contract:
         if profile is not PROFILE:

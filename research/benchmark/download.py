@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import random
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -146,3 +147,27 @@ def download(data_dir: Path, num_shards: int, workers: int) -> None:
     if failed:
         names = "; ".join(f"{shard_name(i)}: {why}" for i, why in sorted(failed.items()))
         stop(f"{len(failed)} of {len(wanted)} shards could not be had ({names}). What came is kept: run it again")
+
+
+def parse_arguments(profiles: Sequence[str], default: str) -> argparse.Namespace:
+    """Return what prepare.py was called with.
+
+    Args:
+        profiles: Names of the profiles.
+        default: The profile of this machine.
+    """
+    parser = argparse.ArgumentParser(description="Make the data and the tokenizer of the benchmark.")
+    parser.add_argument("--profile", choices=profiles, help=f"default: {default} (this machine's)")
+    parser.add_argument("--num-shards", type=int, default=10, help="official training shards, -1 for all (default 10)")
+    parser.add_argument("--download-workers", type=int, default=8, help="shards fetched at a time (default 8)")
+    parser.add_argument("--source", type=Path, metavar="DIR", help="build from *.parquet, *.txt, *.txt.xz in DIR")
+    parser.add_argument("--force", action="store_true", help="with --source: replace the data that is there")
+    parser.add_argument("--contract", action="store_true", help="print the contract that a run would have now, as JSON")
+    arguments = parser.parse_args()
+    if arguments.num_shards != -1 and not 1 <= arguments.num_shards <= MAX_TRAIN_SHARDS:
+        parser.error(f"--num-shards takes 1 to {MAX_TRAIN_SHARDS}, or -1 for all")
+    if arguments.download_workers < 1:
+        parser.error("--download-workers takes 1 or more")
+    if arguments.force and not arguments.source:
+        parser.error("--force goes with --source DIR")
+    return arguments

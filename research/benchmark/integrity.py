@@ -206,12 +206,13 @@ class Watch:
 
         Args:
             changed: Names of what train.py changed.
-            held_out: Names of the shards that are held out, without their endings.
+            held_out: Names of the shards that are held out.
         """
         found = []
         if names := [*dict.fromkeys([*changed, *self.clocks, *changed_clocks()])]:
             found.append(f"train.py changed {', '.join(names)}, which it is measured by")
-        secret = [name for name in self.opened if name.partition(".")[0] in held_out]
+        stems = [name.partition(".")[0] for name in held_out]
+        secret = [name for name in self.opened if name.partition(".")[0] in stems]
         if secret:
             found.append(f"train.py opened held-out text itself: {', '.join(secret)}")
         if others := [name for name in self.opened if name not in secret]:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter, process_time  # as they are now, whatever becomes of them in `time`
 
-from research.benchmark.exits import explained_os_errors
+from research.benchmark.exits import explained_os_errors, stop
 
 
 def age_s() -> float:
@@ -45,6 +45,18 @@ class Clock:
     def elapsed_s(self) -> float:
         """Return the seconds that count since the process started: a process's processor time begins at 0."""
         return process_time() if self.read is process_time else self.wall_s()
+
+
+def number_from_env(name: str, default: float, kind: Callable[[str], float]) -> float:
+    """Return the number that a variable holds; end the program where it is none, below zero or beyond 64 bits."""
+    text = os.environ.get(name) or str(default)
+    try:
+        value = kind(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value < 2**63:
+        stop(f"{name}={text!r} is not a number that can be used: set it to 0 or more, below 2^63, or unset it")
+    return value
 
 
 def launch_environment() -> dict[str, str]:

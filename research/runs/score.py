@@ -167,8 +167,9 @@ def overlong(run: Run, first: Run | None) -> Iterator[str]:
         first: The first run of its contract that counts, by which the others are measured; None if it is the first.
     """
     mine, usual = _outside(run), _outside(first) if first else {}
-    on_wall = mine.pop("clock", "wall") == "wall"
-    floor = SETTINGS.phase_s if on_wall or first is None else SETTINGS.pocket_phase_s
+    floor = SETTINGS.phase_s if mine.pop("clock", "wall") == "wall" else SETTINGS.pocket_phase_s
+    if not usual:
+        floor = SETTINGS.phase_factor * SETTINGS.phase_s
     for name, what in _PHASES.items():
         seconds, allowed = mine.get(name, 0.0), max(floor, SETTINGS.phase_factor * usual.get(name, 0.0))
         if seconds > allowed:

@@ -22,7 +22,11 @@ VERB = re.compile(r"\bresearch ([a-z][a-z-]+)((?: [^`\n#|]*)?)")
 SCRIPT = re.compile(r"\b(?:python|uv run) ((?:scripts/\w+|prepare|train)\.py)([^`\n#]*)")
 FILE = re.compile(r"`((?:research|scripts|tests|docs|\.codex)/[\w./-]*)`")
 OPTION = re.compile(r"(?<!\S)--[a-z][a-z-]*")
-OPTIONS_OF = {"scripts/run_experiment.py": "research/lab/runner.py", "scripts/modal_gpu.py": "research/lab/runner.py"}
+OPTIONS_OF = {
+    "prepare.py": "research/benchmark/download.py",
+    "scripts/run_experiment.py": "research/lab/runner.py",
+    "scripts/modal_gpu.py": "research/lab/runner.py",
+}
 """Where a script's options are declared, if not in itself."""
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
