@@ -325,12 +325,13 @@ class _Attempt:
     def run(self, launch: Launch, start: Run, locks: tuple[FileLock, ...], contract: str | None) -> Run:
         """Runs and records the launch; returns the finish record."""
         setting = self.setting
-
-        watch, raced_in = watch_of(setting.lab, self.store, start, self.candidate.text, setting.request.race)
+        if contract is None and setting.request.race and not is_remote(setting.backend.name):
+            contract = identity.ask_contract(setting.lab.work, setting.lab.environment)
+        watch = watch_of(setting.lab, self.store, start, contract, self.candidate.text, setting.request.race)
 
         def complete(record: Run) -> Run:
             key = setting.contract_key(self.candidate)  # once more, since the run may have made data
-            record = replace(record, contract=record.contract or contract or raced_in, contract_key=key)
+            record = replace(record, contract=record.contract or contract, contract_key=key)
             return setting.lab.examine(self.store, record)
 
         alone = not (setting.request.again or setting.request.allow_dirty)

@@ -17,28 +17,28 @@ from research.verdict.forecast import Forecast
 from research.verdict.noise import is_pocket
 
 
-def watch_of(lab: Lab, store: Store, start: Run, text: bytes, race: bool) -> tuple[Watch | None, str | None]:
-    """Returns what watches a run, None where there is nothing to compare it with; and the contract it is compared in.
+def watch_of(lab: Lab, store: Store, start: Run, contract: str | None, text: bytes, race: bool) -> Watch | None:
+    """Returns what watches a run, None where there is nothing to compare it with.
 
     Args:
         lab: The lab.
         store: Its memory.
         start: The run's start record.
+        contract: Its contract, None if it is not known yet.
         text: The train.py that runs.
         race: Whether it may be stopped at all.
     """
-    by_key = store.latest_with_key(start.contract_key)
-    if by_key is None or not start.counted:
-        return None, None
-    history = [item for item in reads.history(store) if item.run.contract == by_key.contract]
+    if contract is None or not start.counted:
+        return None
+    history = [item for item in reads.history(store) if item.run.contract == contract]
     mine = [item for item in history if item.run.branch == start.branch]
     incumbent = lineage.incumbent(mine)
     if incumbent is None or lineage.is_same(incumbent, start):
-        return None, None
+        return None
     same = [one.run for one in mine if lineage.is_same(one.run, incumbent) and one.run.seed == start.seed]
     against = next((run for run in reversed(same) if lineage.is_evidence(run)), None)
     if against is None:
-        return None, None
+        return None
     found = store.run(against.run)
     folder = lab.paths.runs / (found.folder if found and found.folder else against.run)
     exempt = _exempt(start, any(lineage.is_same(item.run, start) for item in history), race)
@@ -46,7 +46,7 @@ def watch_of(lab: Lab, store: Store, start: Run, text: bytes, race: bool) -> tup
     forecast = Forecast.of_runs(runs, is_pocket(runs))
     watch = Watch(against.run, curve_of(folder), forecast.predict, exempt)
     watch.trouble = _incomparable(folder, text)
-    return watch, by_key.contract
+    return watch
 
 
 def _exempt(start: Run, is_known: bool, race: bool) -> str:
