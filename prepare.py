@@ -33,6 +33,7 @@ import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -129,6 +130,16 @@ def fitting_rows(rows):
     if why := CARD.why_not_official():
         stop(f"{why}: the official profile can't run on it; unset AUTORESEARCH_PROFILE, or set it to pocket")
     return max(1, rows * CARD.rows() // cards.ROWS[0][1])
+
+
+@cache
+def offer():
+    """Return the attention and the kernels that a run may use: offers.Offer, measured once on a card and kept."""
+    from research.benchmark import offers  # imports Triton where there is a GPU
+
+    if CARD is None or PROFILE.name != "official" or CARD.why_not_official():
+        return offers.PLAIN
+    return offers.find(CARD, PROFILE.root)
 
 
 def shards_of(profile, split):
@@ -371,6 +382,8 @@ def make_ready(profile):
             stop(f"the {missing} in {profile.root} is missing or incomplete: run {PREPARE_COMMAND}", EXIT_NO_DATA)
         tokenizer = Tokenizer.from_directory(profile.tokenizer_dir)
         tokenize(profile, tokenizer)
+        if profile is PROFILE:
+            offer()
         _clock.preparing_s += _clock.elapsed_s() - started
     return tokenizer
 
@@ -578,6 +591,7 @@ def fingerprint(tokenizer):
         "benchmark": sha256_of_json(_benchmark_sources),
         "torch": ".".join(torch.__version__.split(".")[:2]),
         "device": device_class(),
+        "offered": {"attention": offer().attention[0], "kernels": offer().kernels},
     }
     kind = PROFILE.name if PROFILE.time_budget == TIME_BUDGET else f"custom{TIME_BUDGET}"
     return f"{kind}-{sha256_of_json(parts)[:12]}", parts
@@ -871,6 +885,7 @@ def run_facts(tokenizer):
         "contract": contract,
         "fingerprint": parts,
         "device": {"class": device_class(), "cpu_threads": torch.get_num_threads()},
+        "offered_ms": dict(offer().times),
         "torch": torch.__version__,
         "python": platform.python_version(),
         "seed": SEED,

@@ -81,10 +81,10 @@ WARMDOWN = 0.75
 FINAL_LR_FRACTION = 0.05
 
 # Machine
-ATTENTION = "auto"  # or fa3, flex, sdpa
+ATTENTION = "auto"  # or fa3, fa4, flex, sdpa
 COMPILE = OFFICIAL and DEVICE.type == "cuda"  # elsewhere compiling costs longer than the budget
-FUSED = COMPILE  # Triton kernels, where they do what their plain functions do
-DTYPE = torch.bfloat16 if COMPILE else torch.float32
+FUSED = COMPILE  # Triton kernels, where they do what their plain functions do, and faster
+DTYPE = torch.bfloat16 if OFFICIAL and DEVICE.type == "cuda" else torch.float32
 UNCOUNTED_STEPS = 11 if COMPILE else 1  # compilation and warm-up
 ROWS = prepare.fitting_rows(DEVICE_BATCH_SIZE)  # a smaller GPU takes fewer rows a forward, and more forwards a step
 exits.check_settings(TOTAL_BATCH_SIZE, ROWS, T, WIDTH, HEAD_DIM)
@@ -402,7 +402,8 @@ def choose_attention(windows):
     """Return the name and the function of the attention: attend(q, k, v, window), q, k, v (B, T, H, D)."""
     qkv = torch.randn(3, 1, T, HEADS, HEAD_DIM, device=DEVICE, dtype=DTYPE)
     scale = QK_SCALE * HEAD_DIM**-0.5
-    return attention.choose(ATTENTION if COMPILE else "sdpa", windows, scale, qkv, compiled)
+    names = prepare.offer().attention if ATTENTION == "auto" else [ATTENTION]
+    return attention.choose(names if COMPILE else ["sdpa"], windows, scale, qkv, compiled)
 
 
 def train(model, optimizer, batches):
@@ -443,7 +444,7 @@ def main():
     model = GPT(tokenizer.get_vocab_size(), attend)
     initial.record(model)
     if FUSED:
-        kernels.check(model, tokenizer.get_vocab_size(), T, DEVICE)
+        kernels.check(model, tokenizer.get_vocab_size(), T, DEVICE, prepare.offer().kernels)
     parameters = sum(p.numel() for p in model.parameters())
     print(f"{PROFILE.name} profile on {prepare.device_class()}, seed {prepare.SEED}, attention {name}")
     print(f"{DEPTH} layers of {WIDTH}, {parameters / 1e6:.1f} M parameters, {TIME_BUDGET} s of training", flush=True)

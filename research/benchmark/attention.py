@@ -1,4 +1,4 @@
-"""Causal attention, by the fastest way that can be had here and agrees with torch's own.
+"""Causal attention, by ways of which each agrees with torch's own, and one is the fastest on a card.
 
 A way is made for a set of windows: make(windows, scale, length) gives attend(q, k, v, window), q, k, v and the result
 (B, T, H, D), in which a query sees itself and the `window` keys before it.
@@ -7,6 +7,7 @@ A way is made for a set of windows: make(windows, scale, length) gives attend(q,
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -50,9 +51,6 @@ def flex(windows: Sequence[int], scale: float, length: int, device: torch.device
     return attend
 
 
-FA3_REVISION = "cdde5f42030606c40df258eebc1d73216b117e93"  # kernels-community/flash-attn3
-
-
 @operator(lambda dy, q, k, v, *_: tuple(t.new_empty(t.shape) for t in (q, k, v)))
 def fa3_backward(dy, q, k, v, window: int, scale: float, y, lse, /, dq, dk, dv):  # type: ignore[no-untyped-def]
     torch.ops.flash_attn_3.bwd(
@@ -74,38 +72,65 @@ def fa3_forward(q, k, v, window: int, scale: float, /, y, _lse):  # type: ignore
 
 
 def fa3(windows: Sequence[int], scale: float, length: int, device: torch.device) -> Attend:
-    """FlashAttention-3 (Shah et al. 2024) for Hopper: the operators of its own package, else the kernel hub's."""
-    try:
-        import flash_attn_3._C  # noqa: F401  (registers torch.ops.flash_attn_3)
-    except ImportError:
-        return fa3_of_hub(scale, length)
+    """FlashAttention-3 (Shah et al. 2024), for Hopper alone, where somebody has built and installed it."""
+    import flash_attn_3._C  # noqa: F401  (registers torch.ops.flash_attn_3)
+
     return lambda q, k, v, window: fa3_forward(q, k, v, window if window < length else -1, scale)
 
 
-def fa3_of_hub(scale: float, length: int) -> Attend:
-    """FlashAttention-3 from the kernel hub, which the extra `hopper` of this project can fetch."""
-    from kernels import get_kernel
+@operator(lambda dy, q, k, v, *_: tuple(t.new_empty(t.shape) for t in (q, k, v)))
+def fa4_backward(dy, q, k, v, window: int, scale: float, y, lse, /, dq, dk, dv):  # type: ignore[no-untyped-def]
+    from flash_attn.cute import interface
 
-    hub = get_kernel("kernels-community/flash-attn3", revision=FA3_REVISION)
-
-    def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, window: int) -> torch.Tensor:
-        left = window if window < length else -1
-        out = hub.flash_attn_func(q, k, v, softmax_scale=scale, causal=True, window_size=(left, 0))
-        return out[0] if isinstance(out, tuple) else out
-
-    return attend
+    left = None if window < 0 else window
+    interface._flash_attn_bwd(
+        q, k, v, y, dy.contiguous(), lse, scale, True, window_size_left=left, window_size_right=0, dq=dq, dk=dk, dv=dv
+    )
 
 
-FAST = {"fa3": fa3, "flex": flex}  # fastest first
+@operator(
+    lambda q, k, v, *_: (q.new_empty(q.shape), q.new_empty(q[..., 0].mT.shape, dtype=torch.float32)),
+    lambda dy, _, *kept: (*fa4_backward(dy, *kept), None, None),
+)
+def fa4_forward(q, k, v, window: int, scale: float, /, y, _lse):  # type: ignore[no-untyped-def]
+    from flash_attn.cute import interface
+
+    left = None if window < 0 else window
+    interface._flash_attn_fwd(
+        q, k, v, softmax_scale=scale, causal=True, window_size_left=left, window_size_right=0, out=y, lse=_lse
+    )
+
+
+def fa4(windows: Sequence[int], scale: float, length: int, device: torch.device) -> Attend:
+    """FlashAttention-4 (Zadouri et al. 2026), for Hopper and later: the extra `hopper` of this project."""
+    import flash_attn.cute.interface  # noqa: F401  (a missing package is noticed here, not in the compiled graph)
+
+    return lambda q, k, v, window: fa4_forward(q, k, v, window if window < length else -1, scale)
+
+
+WAYS = {"fa3": fa3, "fa4": fa4, "flex": flex, "sdpa": sdpa}  # of equally fast ones the first is taken
+MODULES = {"fa3": "flash_attn_3", "fa4": "flash_attn.cute"}
+
+
+def installed() -> tuple[str, ...]:
+    """Return the names of the ways whose package is here."""
+
+    def is_here(module: str) -> bool:
+        try:
+            return find_spec(module) is not None
+        except (ImportError, ValueError):
+            return False
+
+    return tuple(name for name in WAYS if name not in MODULES or is_here(MODULES[name]))
 
 
 def choose(
-    wanted: str, windows: Sequence[int], scale: float, qkv: torch.Tensor, compiled: Callable[[Attend], Attend]
+    names: Sequence[str], windows: Sequence[int], scale: float, qkv: torch.Tensor, compiled: Callable[[Attend], Attend]
 ) -> tuple[str, Attend]:
-    """Return the name and the function of the fastest attention that agrees with torch's own here.
+    """Return the name and the function of the first of these ways that agrees with torch's own here.
 
     Args:
-        wanted: "auto", or the name of the only one that may be taken: fa3, flex, or sdpa, which is taken unchecked.
+        names: What may be taken, the best first; sdpa, torch's own, is taken unchecked.
         windows: The windows that it will be called with.
         scale: Factor of the products of q and k.
         qkv: (3, B, T, H, D) of the shape and kind that training has.
@@ -113,18 +138,15 @@ def choose(
     """
     length, device = qkv.size(2), qkv.device
     plain = sdpa(windows, scale, length, device)
-    if wanted == "sdpa":
-        return wanted, plain
     inputs = [t.detach().clone().requires_grad_() for t in qkv]
-    candidates = {name: make for name, make in FAST.items() if wanted in ("auto", name)}
-    for name, make in candidates.items():
+    for name in names:
+        if name == "sdpa":
+            return name, plain
         try:
-            attend = make(windows, scale, length, device)
+            attend = WAYS[name](windows, scale, length, device)
             for window in windows:
                 check_agreement(compiled(attend), plain, [*inputs, window])
             return name, attend
         except Exception as e:  # any failure of an optional kernel means the next one
             print(f"attention {name} is not used: {type(e).__name__}: {(str(e).splitlines() or [''])[0][:150]}")
-    if wanted != "auto":
-        stop(f"ATTENTION = {wanted!r} does not work here: set it to auto, or to another of {', '.join(FAST)}, sdpa")
-    return "sdpa", plain
+    stop(f"ATTENTION = {names[-1]!r} does not work here: set it to auto, or to another of {', '.join(WAYS)}")

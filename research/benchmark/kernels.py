@@ -11,7 +11,7 @@ import functools
 import inspect
 import os
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -165,14 +165,21 @@ def kernel(fused: Function, capability: tuple[int, int] = (0, 0)) -> Callable[[F
     return make
 
 
-def check(model: Function, vocab_size: int, length: int, device: torch.device) -> None:
+def check(model: Function, vocab_size: int, length: int, device: torch.device, offered: Collection[str]) -> None:
     """Let kernels stand in for plain functions where they give the same: on this device, at the shapes of this model.
 
     Runs one small forward of the model. Each kernel that it calls is compared with its plain twin on random values in
     place of the call's; one that fails or disagrees is not used, and a line says why.
+
+    Args:
+        model: model(tokens, targets) calls them.
+        vocab_size: V.
+        length: T.
+        device: Where it computes.
+        offered: Names of the kernels that are worth having here.
     """
     reasons: dict[str, str] = {}
-    with _comparing(reasons):
+    with _comparing(reasons, offered):
         ids = torch.arange(CHECKED_ROWS * length, device=device).view(CHECKED_ROWS, length)
         tokens = (ids * ids) % vocab_size  # squares: some tokens are more frequent than others, as in text
         model(tokens, tokens.roll(-1, 1))
@@ -184,7 +191,7 @@ def check(model: Function, vocab_size: int, length: int, device: torch.device) -
 
 
 @contextmanager
-def _comparing(reasons: dict[str, str]) -> Iterator[None]:
+def _comparing(reasons: dict[str, str], offered: Collection[str]) -> Iterator[None]:
     """While it lasts, calls compute the plain function, and `reasons` learns why a kernel can't be used, "" if it can.
 
     A kernel is compared once for all calls whose inputs have the same shapes.
@@ -199,7 +206,8 @@ def _comparing(reasons: dict[str, str]) -> Iterator[None]:
         return one.plain(*inputs)
 
     for one in KERNELS:
-        one.run = functools.partial(compare, one)
+        if one.name in offered:
+            one.run = functools.partial(compare, one)
     try:
         yield
     finally:

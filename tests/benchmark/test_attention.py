@@ -3,6 +3,8 @@ otherwise be run on a GPU alone. FlexAttention has no backward on a CPU."""
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 
@@ -49,23 +51,47 @@ LIBRARY.impl("fwd", fwd, "CPU")
 LIBRARY.impl("bwd", bwd, "CPU")
 
 
+# FlashAttention-4's functions as attention.py calls them.
+FA4 = """
+from torch.ops import flash_attn_3
+
+def options(scale, causal, left, right):
+    left = -1 if left is None else left
+    return dict(softmax_scale=scale, is_causal=causal, window_size_left=left, window_size_right=right)
+
+def _flash_attn_fwd(q, k, v, *, softmax_scale, causal, window_size_left, window_size_right, out, lse):
+    given = options(softmax_scale, causal, window_size_left, window_size_right)
+    lse.copy_(flash_attn_3.fwd(q, k, v, out=out, **given, num_splits=1, pack_gqa=False)[1])
+
+def _flash_attn_bwd(q, k, v, out, dout, lse, scale, causal, *, window_size_left, window_size_right, dq, dk, dv):
+    given = options(scale, causal, window_size_left, window_size_right)
+    flash_attn_3.bwd(dout, q, k, v, out, lse, dq, dk, dv, **given)
+"""
+
+
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """A package flash_attn_3 that can be imported."""
-    (tmp_path / "flash_attn_3").mkdir()
-    (tmp_path / "flash_attn_3" / "__init__.py").touch()
-    (tmp_path / "flash_attn_3" / "_C.py").touch()
+    """Packages flash_attn_3 and flash_attn.cute that can be imported."""
+    for name, text in {"flash_attn_3/_C": "", "flash_attn/cute/__init__": "", "flash_attn/cute/interface": FA4}.items():
+        path = tmp_path / f"{name}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
+    yield
+    for name in [name for name in sys.modules if name.startswith("flash_attn")]:
+        del sys.modules[name]
 
 
-def choose(wanted: str, compiled=lambda f: f):
-    return attention.choose(wanted, [8, 32], 0.3, torch.randn(3, 2, 32, 2, 16), compiled)
+def choose(*names: str, compiled=lambda f: f):
+    return attention.choose(names, [8, 32], 0.3, torch.randn(3, 2, 32, 2, 16), compiled)
 
 
 @pytest.mark.long
-def test_flash_attention_3_agrees_with_torchs_own_results_and_gradients(package):
-    name, attend = choose("fa3", lambda f: torch.compile(f, backend="aot_eager"))
-    assert name == "fa3"
+@pytest.mark.parametrize("way", ["fa3", "fa4"])
+def test_flash_attention_agrees_with_torchs_own_results_and_gradients(package, way):
+    assert attention.installed() == ("fa3", "fa4", "flex", "sdpa")
+    name, attend = choose(way, compiled=lambda f: torch.compile(f, backend="aot_eager"))
+    assert name == way
     assert attend(*torch.randn(3, 1, 32, 2, 16), 8).shape == (1, 32, 2, 16)
 
 
@@ -75,19 +101,15 @@ def test_attention_that_differs_is_not_taken(package, capsys, monkeypatch):
         choose("fa3")
     said = capsys.readouterr()
     assert "attention fa3 is not used: Disagreement: its answers differ from the plain function's by" in said.out
-    assert "ATTENTION = 'fa3' does not work here: set it to auto, or to another of fa3, flex, sdpa" in said.err
+    assert "ATTENTION = 'fa3' does not work here: set it to auto, or to another of fa3, fa4, flex, sdpa" in said.err
 
 
-def test_where_no_fast_attention_can_be_had_torchs_own_is_taken_and_the_others_say_why_not(capsys, monkeypatch):
-    monkeypatch.setattr(attention, "FAST", {"fa3": missing, "flex": missing})
-    name, attend = choose("auto")
+def test_where_no_fast_attention_can_be_had_torchs_own_is_taken_and_the_others_say_why_not(capsys):
+    assert attention.installed() == ("flex", "sdpa")
+    name, attend = choose("fa3", "fa4", "sdpa")
     assert name == "sdpa"
     assert attend(*torch.randn(3, 1, 32, 2, 16), 8).shape == (1, 32, 2, 16)
-    assert capsys.readouterr().out.count("is not used: ImportError: no such package") == 2
-
-
-def missing(*shape):
-    raise ImportError("no such package")
+    assert capsys.readouterr().out.count("is not used: ModuleNotFoundError: No module named 'flash_attn") == 2
 
 
 def test_torchs_own_attention_sees_its_window_alone():
