@@ -12,6 +12,7 @@ import click
 
 from research.core.git import find_root
 from research.core.paths import LabPaths
+from research.core.settings import SETTINGS
 
 if TYPE_CHECKING:
     from research.lab.lab import Lab
@@ -47,6 +48,13 @@ class Amount(click.FloatRange):
 
 
 FILE = click.Path(path_type=Path)
+
+
+def timeout_option(verb: Verb) -> Verb:
+    """Gives a verb its --timeout option."""
+    usual, small = SETTINGS.default_timeout_minutes, SETTINGS.small_gpu_timeout_minutes
+    text = f"Time limit of a run in minutes. Default: {usual:g}; {small:g} on a GPU here below 40 GB."
+    return click.option("--timeout", type=Amount(above_zero=True), help=text)(verb)
 
 
 def here() -> LabPaths:

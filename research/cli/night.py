@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from research.cli.kit import Amount, Count, here, json_option, say_to_stderr, show
+from research.cli.kit import Amount, Count, here, json_option, say_to_stderr, show, timeout_option
 from research.cli.report import show_until_stopped
 from research.core.clock import system_clock, utc
 from research.core.settings import SETTINGS
@@ -36,12 +36,7 @@ WORKERS = (
 @click.option("--workers", type=Count(min=1), help=WORKERS)
 @click.option("--backend", default=DEFAULT_BACKEND, help=f"Where to run: {', '.join(BACKENDS)}.")
 @click.option("--gpu", default=DEFAULT_GPU, help="GPU of a remote backend.")
-@click.option(
-    "--timeout",
-    type=Amount(above_zero=True),
-    default=SETTINGS.default_timeout_minutes,
-    help="Time limit of a run in minutes.",
-)
+@timeout_option
 @click.option("--notify", help=NOTIFY)
 @click.option("--serve", is_flag=True, help="Show the morning page to the local network, as report --serve does.")
 @click.option("--seed", type=Count(min=0), default=0, help="Seed of plans and of the built-in agent.")
@@ -62,7 +57,7 @@ def night(
     workers: int | None,
     backend: str,
     gpu: str,
-    timeout: float,
+    timeout: float | None,
     notify: str | None,
     serve: bool,
     seed: int,
@@ -78,7 +73,7 @@ def night(
 
     paths = here()
     limits = Limits(max_runs, hours, max_usd, usd_per_hour)
-    options = Options(agent, policy, limits, workers, backend, gpu, timeout * 60, notify, seed, not no_race)
+    options = Options(agent, policy, limits, workers, backend, gpu, timeout and timeout * 60, notify, seed, not no_race)
     say = say_to_stderr if as_json else click.echo
     server = PageServer(page_path(paths)) if serve else None
     if server:

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from research.cli.kit import FILE, Amount, here, json_option, show, this_lab
+from research.cli.kit import FILE, here, json_option, show, this_lab, timeout_option
 from research.core.commands import replicate_command
 from research.core.contract import RUN_LOG
 from research.core.errors import ResearchError, UsageError
 from research.core.records import Decision
-from research.core.settings import SETTINGS
 from research.runs.backends import BACKENDS, DEFAULT_BACKEND, DEFAULT_GPU
 from research.runs.failure import classify
 from research.runs.log import read_log, read_summary
@@ -130,15 +129,12 @@ def decide(run: str, decision: Decision, why: str, as_json: bool) -> None:
 @click.argument("commit", required=False, help="The commit; by default HEAD.")
 @click.option("--backend", default=DEFAULT_BACKEND, help=f"Where to run it: {', '.join(BACKENDS)}.")
 @click.option("--gpu", default=DEFAULT_GPU, help="GPU of a remote backend.")
-@click.option(
-    "--timeout",
-    type=Amount(above_zero=True),
-    default=SETTINGS.default_timeout_minutes,
-    help="Time limit in minutes.",
-)
+@timeout_option
 @click.option("--seed", type=click.IntRange(min=0), help="The seed, used before or not; by default what tells most.")
 @json_option
-def replicate(commit: str | None, backend: str, gpu: str, timeout: float, seed: int | None, as_json: bool) -> None:
+def replicate(
+    commit: str | None, backend: str, gpu: str, timeout: float | None, seed: int | None, as_json: bool
+) -> None:
     """Runs a commit again, with the first seed that the best so far has and it has not, else the next unused one."""
     from research.lab.launch import Request
     from research.lab.replicate import replicate as replicate_commit
@@ -146,7 +142,7 @@ def replicate(commit: str | None, backend: str, gpu: str, timeout: float, seed: 
     lab = this_lab()
     if as_json:
         lab.stream = sys.stderr.buffer  # stdout is for the object alone
-    request = Request(command=(), backend=backend, gpu=gpu, timeout_s=timeout * 60)
+    request = Request(command=(), backend=backend, gpu=gpu, timeout_s=timeout and timeout * 60)
     end = replicate_commit(lab, commit, request, seed)
     text = "" if as_json else f"end {json.dumps(end.as_dict(), ensure_ascii=False)}\n{_after_replicate(lab, end)}"
     show("replicate", end.as_dict(), text, as_json)

@@ -37,12 +37,12 @@ from research.verdict import lineage
 
 @dataclass(frozen=True)
 class Request:
-    """One launch as it was asked for; times in seconds; facts are kept with the run."""
+    """One launch as it was asked for; times in seconds, None for the usual ones; facts are kept with the run."""
 
     command: tuple[str, ...]
     backend: str = DEFAULT_BACKEND
     gpu: str = DEFAULT_GPU
-    timeout_s: float = SETTINGS.default_timeout_minutes * 60
+    timeout_s: float | None = None
     queue_timeout_s: float | None = None
     seed: int = DEFAULT_SEED
     again: bool = False
@@ -63,7 +63,7 @@ class Request:
             command=self.command,
             seed=self.seed,
             gpu=self.gpu,
-            timeout_s=self.timeout_s,
+            timeout_s=SETTINGS.default_timeout_minutes * 60 if self.timeout_s is None else self.timeout_s,
             queue_timeout_s=self.queue_timeout_s,
         )
 
@@ -114,7 +114,8 @@ class _Setting:
 
     def launch(self, folder: Path, commit: str | None) -> Launch:
         """Returns what the backend is given."""
-        return replace(self.request.launch(self.name, folder, self.lab.work, commit), gpu=self.gpu)
+        launch = replace(self.request.launch(self.name, folder, self.lab.work, commit), gpu=self.gpu)
+        return replace(launch, timeout_s=self.backend.usual_timeout_s()) if self.request.timeout_s is None else launch
 
     def contract_key(self, candidate: Candidate) -> str:
         """Returns what is known now of the contract, cheaply."""

@@ -43,8 +43,9 @@ def parse(argv: Sequence[str], environment: dict[str, str]) -> tuple[Request | N
     parser.add_argument("--backend", choices=BACKENDS, default=DEFAULT_BACKEND)
     parser.add_argument("--gpu", default=DEFAULT_GPU, help="GPU of a remote backend (default %(default)s)")
     parser.add_argument(
-        "--timeout", type=_minutes, default=SETTINGS.default_timeout_minutes, metavar="MINUTES",
-        help="time limit of the run (default %(default)g)",
+        "--timeout", type=_minutes, metavar="MINUTES",
+        help=f"time limit of the run (default {SETTINGS.default_timeout_minutes:g}; "
+        f"{SETTINGS.small_gpu_timeout_minutes:g} on a GPU here below 40 GB)",
     )  # fmt: skip
     parser.add_argument("--queue-timeout", type=_minutes, metavar="MINUTES", help="longest wait for a remote GPU")
     parser.add_argument("--seed", type=_seed, help="seed of the run (default: AUTORESEARCH_SEED, else 42)")
@@ -64,7 +65,7 @@ def parse(argv: Sequence[str], environment: dict[str, str]) -> tuple[Request | N
         command=tuple(command),
         backend=options.backend,
         gpu=options.gpu,
-        timeout_s=options.timeout * 60,
+        timeout_s=None if options.timeout is None else options.timeout * 60,
         queue_timeout_s=None if options.queue_timeout is None else options.queue_timeout * 60,
         seed=seed,
         again=options.again,

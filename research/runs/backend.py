@@ -16,6 +16,7 @@ from research.core.check import Check
 from research.core.contract import RUNNER_EXITS
 from research.core.errors import ResearchError
 from research.core.files import FileLock
+from research.core.settings import SETTINGS
 
 EndKind = Literal["finished", "timeout", "stopped", "interrupted", "infrastructure", "capacity", "configuration"]
 
@@ -154,6 +155,10 @@ class Backend(ABC):
             gpu: The GPU asked for, as the user wrote it.
         """
         return True
+
+    def usual_timeout_s(self) -> float:
+        """Returns the time limit of a run for which none was asked."""
+        return SETTINGS.default_timeout_minutes * 60
 
     def contention(self) -> str:
         """Describes in a sentence who else uses the device now, "" if nobody does."""

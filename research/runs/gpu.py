@@ -38,6 +38,10 @@ class Gpu:
     total_mb: float | None = None
     capability: tuple[int, int] | None = None
 
+    def is_small(self) -> bool:
+        """Says whether it has less memory than those that the usual time limit was made for."""
+        return self.total_mb is not None and self.total_mb < 1024 * contract.SEEN_SHARE * contract.LARGE_CARD_GB
+
     def why_not_official(self) -> str:
         """Says in a sentence why it can't run the official profile, "" if it can or where that is not known."""
         if self.capability is not None and self.capability < contract.LEAST_CAPABILITY:

@@ -134,6 +134,11 @@ class LocalBackend(Backend):
         """Returns False: nobody says what an hour of this machine costs."""
         return False
 
+    def usual_timeout_s(self) -> float:
+        """Returns the time limit of a run for which none was asked: longer on a GPU that scores slowly."""
+        is_small = self._gpu is not None and self._gpu.is_small() and self._profile == "official"
+        return 60 * (SETTINGS.small_gpu_timeout_minutes if is_small else SETTINGS.default_timeout_minutes)
+
     def contention(self) -> str:
         """Describes how much of the GPU's memory others use."""
         return gpu.contention(self._gpu)

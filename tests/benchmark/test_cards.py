@@ -39,5 +39,6 @@ def test_rows_follow_the_memory_of_a_card(name, monkeypatch, capsys):
 
 
 def test_the_runner_knows_the_same_cards():
-    assert (cards.ROWS[-1][0], cards.SEEN_SHARE) == (contract.LEAST_CARD_GB, contract.SEEN_SHARE)
+    assert (cards.ROWS[0][0], cards.ROWS[-1][0]) == (contract.LARGE_CARD_GB, contract.LEAST_CARD_GB)
+    assert cards.SEEN_SHARE == contract.SEEN_SHARE
     assert contract.LEAST_CAPABILITY == cards.CAPABILITY

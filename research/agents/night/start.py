@@ -18,6 +18,7 @@ from research.core.errors import ResearchError
 from research.core.files import FileLock, append_line
 from research.core.git import branch_tip
 from research.core.paths import LabPaths
+from research.core.settings import SETTINGS
 from research.core.text import count_of
 from research.lab.lab import Lab
 from research.lab.launch import Request
@@ -38,7 +39,7 @@ class Options:
     workers: int | None
     backend: str
     gpu: str
-    timeout_s: float
+    timeout_s: float | None
     notify: str | None
     seed: int
     race: bool = True
@@ -139,7 +140,7 @@ def _new_night(lab: Lab, options: Options, workers: int) -> NightState:
         started_utc=utc(now),
         limits=options.limits,
         gpu=options.gpu,
-        timeout_s=options.timeout_s,
+        timeout_s=options.timeout_s or SETTINGS.default_timeout_minutes * 60,
         policy=options.policy,
     )
 

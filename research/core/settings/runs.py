@@ -29,6 +29,9 @@ class RunSettings:
     default_timeout_minutes: float = 10.0
     """Time limit of a run, on the wall: the five-minute budget, compiling and scoring, and some air. A pocket run takes
     a minute of processor time: with a tenth of a core it still comes to its end, and one that hangs is ended."""
+    small_gpu_timeout_minutes: float = 25.0
+    """The same on a GPU below 40 GB, which scores 42 million tokens as slowly as it trains: by its peak an RTX 3060 is
+    about 30 times as slow as an H200, whose evaluation takes 10 s, and then needs 15 minutes in all."""
     default_core_workers: int = 4
     """Most processor cores that a night takes unasked: a pocket run needs 1 GB of memory, and a person the rest."""
     kill_grace_s: float = 5.0
