@@ -44,9 +44,7 @@ def watch_of(lab: Lab, store: Store, start: Run, contract: str | None, text: byt
     exempt = _exempt(start, any(lineage.is_same(item.run, start) for item in history), race)
     runs = [item.run for item in history]
     forecast = Forecast.of_runs(runs, is_pocket(runs))
-    watch = Watch(against.run, curve_of(folder), forecast.predict, exempt)
-    watch.trouble = _incomparable(folder, text)
-    return watch
+    return Watch(against.run, curve_of(folder), forecast.predict, exempt, _incomparable(folder, text))
 
 
 def _exempt(start: Run, is_known: bool, race: bool) -> str:

@@ -173,7 +173,7 @@ class Race:
         looks: The looks, in order.
         losses: The run's smoothed loss in nats at every twentieth of the budget that it reached, from the second on;
             None where its log did not tell it.
-        trouble: Why nothing more was foretold, "" without a reason.
+        trouble: Why nothing was foretold, or nothing at the last look; "" without a reason.
     """
 
     against: str = ""
@@ -217,12 +217,14 @@ class Watch:
         reference: Its curve.
         predict: What a gap foretells.
         exempt: Why the run is not ended whatever is foretold, "" for one that may be.
+        incomparable: Why the losses of the two can't be compared, "" where they can.
     """
 
     against: str
     reference: LossCurve
     predict: Predict
     exempt: str = ""
+    incomparable: str = ""
     curve: LossCurve = field(default_factory=LossCurve)
     looks: list[Look] = field(default_factory=list)
     trouble: str = ""
@@ -244,7 +246,7 @@ class Watch:
 
     def _gap(self, fraction: float) -> float | None:
         """Return the gap at a fraction of the budget; None where nothing is to be foretold, with the trouble noted."""
-        if not self.against or self.trouble:
+        if not self.against or self.incomparable:
             return None
         self.trouble = self.curve.trouble or self.reference.trouble
         mine, theirs = self.curve.loss(fraction), self.reference.loss(fraction)
@@ -252,7 +254,7 @@ class Watch:
         if self.trouble or mine is None or theirs is None or seen is None or usual is None:
             return None
         if abs(seen / usual - 1) > SETTINGS.race_max_tokens_off:
-            self.trouble = f"it sees {seen / usual - 1:+.0%} tokens"
+            self.trouble = f"it saw {seen / usual - 1:+.0%} tokens"
             return None
         return mine - theirs
 
@@ -261,7 +263,7 @@ class Watch:
         reached = [n / 20 for n in range(2, 21) if n / 20 <= self.curve.fraction]
         losses = (self.curve.loss(fraction) for fraction in reached)
         told = tuple(None if loss is None else round(loss, 4) for loss in losses)
-        return Race(self.against, self.exempt, tuple(self.looks), told, self.trouble)
+        return Race(self.against, self.exempt, tuple(self.looks), told, self.incomparable or self.trouble)
 
 
 @dataclass(frozen=True)

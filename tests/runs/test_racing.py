@@ -97,7 +97,7 @@ def test_a_run_that_goes_to_the_end_whatever_is_foretold_tells_where_it_would_ha
 @pytest.mark.parametrize(
     ("data", "trouble"),
     [
-        (log(lift=0.5, speed=900), "it sees -10% tokens"),
+        (log(lift=0.5, speed=900), "it saw -10% tokens"),
         (log(lift=0.5, steps=30) + log(lift=0.5, steps=30), "its log goes back"),
         (log(steps=10) + log(lift=0.5), "its log goes back"),
         (log(lift=0.5).replace(b"tok/s", b"tokens"), ""),
