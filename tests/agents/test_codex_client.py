@@ -1,64 +1,32 @@
 """The real Codex client against a scripted model: what fires, what is refused, what the model gets to see.
 
-Made with codex-cli 0.169.0. One thing was seen here that its documentation does not say: the text of a Stop order
-reaches the model with <, > and & as HTML entities, which the orders therefore mention.
+One thing was seen here that its documentation does not say: the text of a Stop order reaches the model with <, > and &
+as HTML entities, which the orders therefore mention.
 
-With AUTORESEARCH_TRANSCRIPT=docs/history/codex-session.md the three sessions are written there as the model saw them.
+With AUTORESEARCH_TRANSCRIPTS=docs/history the sessions are written there, in codex-session.md, as the model saw them.
 """
 
 from __future__ import annotations
 
-import os
-import re
 import subprocess
-import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from research.agents.clients import CLIENTS
 from research.agents.clients.base import Trouble
-from research.agents.clients.driver import Driver, NoProposal, Proposal, Task, World, launch_process
-from research.core.clock import system_clock, utc
+from research.agents.clients.driver import Driver, NoProposal, Task, World, launch_process
+from tests.support import sessions
 from tests.support.codexkit import CODED, CODEX, codex_exec, make_codex_kit, needs_codex, trust
 from tests.support.labkit import Kit
-from tests.support.model_server import (
-    Fail,
-    Model,
-    Patch,
-    Poll,
-    Say,
-    Script,
-    Shell,
-    Step,
-    in_code_mode,
-    latest_order,
-    model_server,
-)
-from tests.support.transcript import Names, entries, page
+from tests.support.model_server import Fail, Patch, Poll, Quota, Say, Script, Shell, Step, in_code_mode, model_server
+from tests.support.sessions import RUN, SETTLE, as_ordered, back_and, chapter, edit
 
 pytestmark = needs_codex
-RUN = f"{sys.executable} scripts/run_experiment.py --backend local -- uv run train.py > run.log 2>&1"
-"""With this very Python: a version manager's shim puts another uv in front of the stand-in."""
-SETTLE = f"{sys.executable} -m research settle"
 PATCH = "*** Begin Patch\n*** Update File: prepare.py\n@@\n-import json, sys\n+import json\n*** End Patch\n"
-HOOKS, CODE, DRIVER = "A session through the hooks", "A model in code mode", "Three experiments by the driver"
-
-_PAGE = """\
-# What a model is shown
-
-Everything that a model got to see from this repository: each context, refusal, review and order, as the model service
-received it, wrapped here at 120 columns. Recorded on {day} with {version} and a scripted model by
-
-    AUTORESEARCH_TRANSCRIPT=docs/history/codex-session.md uv run pytest tests/agents/test_codex_client.py
-
-The client's own instructions are left out. `RUN-1` and `COMMIT-1` stand for names that differ each time. `train.py` is
-a stand-in that takes seconds and scores its one constant, `VAL`; the model plays a script, mistakes included: its edits
-and polls are written down beforehand, launches, seeds and resets are typed as the latest order names them, with
-`python -m research` for `uv run research`. In italics: what it does. What each hook is for: [hooks.md](../hooks.md).
-"""
+HOOKS, CODE, NIGHT = "A session through the hooks", "A model in code mode", "A night of five ideas"
 
 
 @pytest.fixture
@@ -70,51 +38,8 @@ def kit(tmp_path: Path) -> Kit:
 @pytest.fixture(scope="module")
 def book() -> Iterator[dict[str, str]]:
     """The chapters of the transcript, written at the end where that is asked for."""
-    chapters: dict[str, str] = {}
-    yield chapters
-    target = os.environ.get("AUTORESEARCH_TRANSCRIPT")
-    if target and set(chapters) == {HOOKS, CODE, DRIVER}:
-        version = subprocess.run([str(CODEX), "--version"], capture_output=True, text=True, check=True).stdout.strip()
-        parts = [
-            _PAGE.format(version=version, day=utc(system_clock())[:10]),
-            *(f"## {name}\n\n{chapters[name]}\n" for name in (HOOKS, CODE, DRIVER)),
-        ]
-        Path(target).write_text("\n".join(parts))
-
-
-def chapter(model: Model, kit: Kit) -> str:
-    """What a model saw, with nothing of this machine in it."""
-    paths = {str(kit.root): "REPO", str(kit.home): "HOME", sys.executable: "python"}
-    text = page(entries(model.requests), Names(paths, kit.git("rev-list", "--all", "--reflog").split()))
-    assert str(kit.root.parent) not in text
-    assert str(Path.home()) not in text
-    return text
-
-
-def edit(number: float, emitter: str = "free") -> str:
-    """A shell edit of train.py with its commit."""
-    message = f"exp: VAL to {number} [emitter={emitter}]"
-    return f"sed -i 's/^VAL = .*/VAL = {number}/' train.py && git commit -qm '{message}' -- train.py"
-
-
-def as_ordered(body: dict[str, Any]) -> Step:
-    """Types what the latest order says, to the letter but for the Python that is meant."""
-    order = latest_order(body)
-    found = re.search(r"(?m)^Type.*?: (\S.*)$", order) or re.search(r"Carry that out in git: `(.*?)`", order)
-    assert found, order
-    line = re.sub("^uv run research", f"{sys.executable} -m research", found[1])
-    return Shell(re.sub("^python ", f"{sys.executable} ", line), 30_000)
-
-
-def back_and(number: float) -> Script:
-    """Goes back to the parent by the order's command, and makes the change there."""
-
-    def step(body: dict[str, Any]) -> Step:
-        found = re.search(r"First type `(git reset --keep \w+)`", latest_order(body))
-        assert found, latest_order(body)
-        return Shell(f"{found[1]} && {edit(number)}")
-
-    return step
+    with sessions.transcript("codex", "Codex", "and polls", CODEX, (HOOKS, CODE, NIGHT)) as chapters:
+        yield chapters
 
 
 def test_a_session_of_three_experiments(kit: Kit, book: dict[str, str]):
@@ -135,14 +60,19 @@ def test_a_session_of_three_experiments(kit: Kit, book: dict[str, str]):
     with model_server([*steps, *[Say("That is all.")] * 8]) as model:
         trust(kit, model.url)
         options = ("-c", "model_auto_compact_token_limit=10000")
-        done = codex_exec(kit, "Go autonomous: start the loop for 5 runs.", *options)
+        done = codex_exec(kit, "Start the loop, 5 runs and at most $20.", *options)
+        assert done.returncode == 0, done.stderr
+        assert kit.json("autonomy", "status")["enabled"] is False  # its five runs are made
+        kit.json("autonomy", "on")
+        model.steps[:] = [Say("I stop.")]
+        done = codex_exec(kit, "ok stopp pls", "resume", "--last")
         assert done.returncode == 0, done.stderr
         seen, text = model.seen(), chapter(model, kit)
-    book[HOOKS] = f"{text}\n\n*The model ends its turn, and Stop lets it: its five runs are made.*"
+    book[HOOKS] = text
     assert text.count("### PreToolUse refuses") == 3
     assert (kit.root / "prepare.py").read_text() == prepare
     assert "fixed benchmark" in text
-    assert "is now on" in text  # the prompt
+    assert "Limits: 5 runs, 24 hours" in text  # the prompt's, and the usual one
     assert "session startup" in text
     assert "still in progress" in text  # the run that was left
     assert text.count("has finished") == len(kit.ledger()) == 5  # each review once
@@ -152,7 +82,7 @@ def test_a_session_of_three_experiments(kit: Kit, book: dict[str, str]):
     assert "session compact" in after
     assert "autoresearch/try" in after
     assert (kit.root / "program.md").read_text().splitlines()[0] in seen
-    assert kit.json("autonomy", "status")["enabled"] is False  # its five runs are made
+    assert "is now off" in after[after.index("ok stopp pls") :]
     assert not (kit.root / "results/discovery/hooks.log").exists()
 
 
@@ -187,43 +117,46 @@ def _unguarded() -> list[str]:
     return ["--dangerously-bypass-approvals-and-sandbox"] if done.returncode else []
 
 
-def driver(kit: Kit, waits: list[float] | None = None) -> Driver:
+def driver(kit: Kit) -> Driver:
     """The real driver with the real client."""
     environment = {**kit.environment, "AUTORESEARCH_CODEX": str(CODEX)}
-    noted = [] if waits is None else waits
-    return Driver(CLIENTS["codex"], kit.root, environment, World(launch_process, noted.append), _unguarded())
+    return Driver(CLIENTS["codex"], kit.root, environment, World(launch_process), _unguarded())
 
 
 @pytest.mark.skipif(CODEX is not None and bool(_unguarded()), reason="Codex can make no sandbox on this machine")
-def test_a_night_of_three_experiments(kit: Kit, book: dict[str, str]):
-    """The night measures its baseline; then Codex, in its sandbox, is asked for three commits."""
-    steps: list[Step] = []
-    for number in (0.98, 1.01, 0.97):
-        steps += [Shell(edit(number)), Say("I changed the value.")]
+def test_a_night_of_five_ideas(kit: Kit, book: dict[str, str]):
+    """The night measures its baseline; then Codex, in its sandbox, is asked for commits, and for better ones."""
+    steps: list[Step] = [
+        Say("I can't help with that."), Shell(edit(0.98)), Say("I changed the value."),
+        Shell("uv run train.py"), Shell(edit(1.01).replace("exp:", "better:")), Say("I changed the value."),
+        Shell(edit(1.01)), Say("I changed the value."),
+        Shell("touch other.py; git add other.py; git commit -qm 'exp: other'"), Say("I added a file."),
+        Shell(edit(0.97)), Say("I changed the value."),
+        Shell("echo '# as before' >>train.py; git commit -qam 'exp: nothing'"), Say("I changed a comment."),
+        Shell(edit(0.96)), Say("I changed the value."),
+        Say("Nothing comes to mind."), Shell(edit(0.95)), Say("I changed the value."),
+    ]  # fmt: skip
     with model_server(steps) as model:
         trust(kit, model.url)
         kit.environment["AUTORESEARCH_CODEX"] = str(CODEX)
-        told = kit.json("night", "--agent", "codex", "--max-runs", "4")
-        text = book[DRIVER] = chapter(model, kit)
-    assert told["runs"] == 4
-    assert [row[1] for row in kit.ledger()] == ["0.990000", "0.980000", "1.010000", "0.970000"]
-    assert text.count("Carry out this one idea") == 3
+        told = kit.research("night", "--agent", "codex", "--max-runs", "6")
+        text = book[NIGHT] = f"{chapter(model, kit)}\n\n### The night's lines\n\n```text\n{told.out}```"
+    assert told.code == 0, told.err
+    assert [row[1] for row in kit.ledger()] == [f"{value:.6f}" for value in (0.99, 0.98, 1.01, 0.97, 0.96, 0.95)]
+    for trouble in (Trouble.refusal, Trouble.subject, Trouble.other_files, Trouble.same_code, Trouble.no_commit):
+        assert f"An earlier attempt failed: {trouble.value}" in text
+    assert "driver measures your commit" in text
     assert "Autoresearch hooks are active" not in text
     assert kit.git("status", "--porcelain") == ""
 
 
-def test_the_drivers_agent_can_not_train_and_limits_are_named(kit: Kit):
-    before = kit.head()
-    with model_server([Shell("uv run train.py"), Shell(edit(0.5)), Say("changed it")]) as model:
-        trust(kit, model.url)
-        found = driver(kit).propose(Task(before, "Try another value.", "local_tuner"))
-        assert "driver measures your commit" in model.seen()
-    assert isinstance(found, Proposal)
-    assert found.parent == before == kit.head()
-    waits: list[float] = []
-    with model_server([Fail(429, "rate limit reached")] * 40) as model:
-        trust(kit, model.url)
-        with pytest.raises(NoProposal) as failed:
-            driver(kit, waits).propose(Task(before, "x", "local_tuner"), attempts=2)
-    assert failed.value.trouble is Trouble.rate_limit
-    assert waits == [30.0]
+def test_limits_are_named_with_their_end(kit: Kit):
+    until = int(time.time()) + 7200
+    for step, trouble in ((Quota(until), Trouble.limit), (Fail(503, "overloaded"), Trouble.service)):
+        with model_server([step] * 10) as model:
+            trust(kit, model.url)
+            with pytest.raises(NoProposal) as failed:
+                driver(kit).propose(Task(kit.head(), "x", "local_tuner"))
+        assert (failed.value.trouble, failed.value.attempts) == (trouble, 1)
+        ends = failed.value.limit_ends
+        assert (ends is not None and abs(ends.timestamp() - until) <= 60) == (trouble is Trouble.limit)

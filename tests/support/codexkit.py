@@ -20,11 +20,12 @@ from tests.support.labkit import CHECKOUT, TRAIN, Kit, commit_base, make_kit
 from tests.support.templates import commit_all, git, template
 
 CODEX = os.environ.get("AUTORESEARCH_CODEX") or shutil.which("codex")
-MADE_FOR = "0.169.0"
+MADE_FOR = "0.171.0"
 """The version that the hooks were measured with; another one may behave differently."""
 
 needs_codex = pytest.mark.skipif(
-    CODEX is None, reason="codex is not installed: npm install @openai/codex@0.169.0, then set AUTORESEARCH_CODEX"
+    CODEX is None,
+    reason=f"codex is not installed: npm install @openai/codex@{MADE_FOR}, then set AUTORESEARCH_CODEX",
 )
 EVENTS = ("SessionStart", "UserPromptSubmit", "PreToolUse", "PostToolUse", "Stop")
 EVENT_MODULES = {
@@ -50,9 +51,10 @@ def make_codex_kit(folder: Path) -> Kit:
 def _commit_harness(root: Path, train: str) -> None:
     """Make a kit's repository with the harness of this checkout, compiled as it would be after the first hooks."""
     commit_base(root, train)
-    for part in (".codex", "research", "scripts"):
+    for part in (".claude", ".codex", "research", "scripts"):
         shutil.copytree(CHECKOUT / part, root / part, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(CHECKOUT / "program.md", root)
+    for name in ("program.md", "AGENTS.md", "CLAUDE.md"):
+        shutil.copy(CHECKOUT / name, root, follow_symlinks=False)
     git(root, "checkout", "-q", "main")
     commit_all(root, "harness")
     git(root, "checkout", "-q", "-B", "autoresearch/try")

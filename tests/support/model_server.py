@@ -1,4 +1,6 @@
-"""A model service that plays a script: the Responses API as Codex speaks it, on a local port, every request kept.
+"""A model service that plays a script on a local port, every request kept.
+
+It speaks the Responses API as Codex does, and the Messages API as Claude Code does.
 
 A script is a list of steps; each request takes the next one. When the script is used up, the model says "done". The
 same script plays in both of the ways in which Codex lets models call tools: directly, and in code mode, where the only
@@ -26,11 +28,13 @@ class Say:
 
 @dataclass(frozen=True)
 class Shell:
-    """A shell command, through exec_command; tokens is how full the context is said to be then."""
+    """A shell command; yield_ms is how long Codex waits for it before it goes on in a session, behind is whether Claude
+    Code runs it in the background, tokens is how full the context is said to be then."""
 
     command: str
     yield_ms: int = 10_000
     tokens: int = 100
+    behind: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,14 @@ class Patch:
 
 
 @dataclass(frozen=True)
+class Tool:
+    """Any tool of Claude Code, by its name, with what it is given."""
+
+    name: str
+    given: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Fail:
     """An HTTP error."""
 
@@ -55,7 +67,14 @@ class Fail:
     message: str
 
 
-Step = Say | Shell | Poll | Patch | Fail
+@dataclass(frozen=True)
+class Quota:
+    """A subscription's limit is used up until then, in seconds of the epoch."""
+
+    until: int
+
+
+Step = Say | Shell | Poll | Patch | Tool | Fail | Quota
 Script = Callable[[dict[str, Any]], Step]
 """Makes a step of what the model was sent."""
 
@@ -74,9 +93,14 @@ class Model:
     steps: list[Step | Script]
     requests: list[dict[str, Any]] = field(default_factory=list)
 
+    def next_step(self) -> Step | Script:
+        """Takes the next step of the script."""
+        return self.steps.pop(0) if self.steps else Say("done")
+
     def seen(self) -> str:
         """Everything that the model was ever shown, as one text."""
-        return "\n".join(json.dumps(request.get("input", ""), ensure_ascii=False) for request in self.requests)
+        shown = [request.get("input") or request.get("messages") or "" for request in self.requests]
+        return "\n".join(json.dumps(items, ensure_ascii=False) for items in shown)
 
     def texts(self, role: str) -> list[str]:
         """The texts of one role in the last request, in order."""
@@ -102,10 +126,36 @@ def _session(body: dict[str, Any]) -> int:
     return found
 
 
+SUM_UP = "CRITICAL: Respond with TEXT ONLY"
+"""Begins what Claude Code asks for when it has a full context summed up, more than once where the first is no use."""
+
+
+def is_summed_up(body: dict[str, Any]) -> bool:
+    """Whether Claude Code asks for a summary, which is no step of a script."""
+    return any(
+        text.startswith(SUM_UP) for message in body.get("messages", [])[-1:] for text in texts_of(message["content"])
+    )
+
+
+STOP = "Stop hook feedback:\n"
+"""Precedes an order of the Stop hook for Claude Code."""
+
+
 def latest_order(body: dict[str, Any]) -> str:
-    """The latest order of a Stop hook, with its signs as they were before the client made entities of them."""
+    """The latest order of a Stop hook, with its signs as they were before Codex made entities of them."""
+    if "messages" in body:
+        texts = [text for message in body["messages"] for text in texts_of(message.get("content"))]
+        return [text for text in texts if STOP in text][-1].split(STOP)[1]
     texts = [part.get("text", "") for item in body.get("input", []) for part in _parts(item)]
     return html.unescape([text for text in texts if "<hook_prompt" in text][-1])
+
+
+def texts_of(content: object) -> list[str]:
+    """The texts of a message of the Messages API: of its words, not of its calls of tools and what they gave back."""
+    if isinstance(content, str):
+        return [content]
+    parts = [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
+    return [str(part["text"]) for part in parts if part.get("type") == "text"]
 
 
 def _parts(item: dict[str, Any]) -> list[dict[str, Any]]:
@@ -146,6 +196,83 @@ def _item(step: Step, number: int, body: dict[str, Any]) -> dict[str, Any]:
             "arguments": json.dumps(arguments), "status": "completed"}  # fmt: skip
 
 
+_Answer = tuple[int, bytes, dict[str, str]]
+
+
+def _stream(events: Sequence[dict[str, Any]]) -> _Answer:
+    """The answer that streams these events."""
+    text = "".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events)
+    return 200, text.encode(), {"Content-Type": "text/event-stream"}
+
+
+def _error(status: int, error: dict[str, Any], **headers: str) -> _Answer:
+    return (
+        status,
+        json.dumps({"type": "error", "error": error}).encode(),
+        {"Content-Type": "application/json", **headers},
+    )
+
+
+def _responses(step: Step, number: int, body: dict[str, Any]) -> _Answer:
+    """An answer of the Responses API."""
+    if isinstance(step, Fail):
+        return _error(step.status, {"message": step.message})
+    if isinstance(step, Quota):
+        limit = {"type": "usage_limit_reached", "message": "The usage limit has been reached", "plan_type": "plus"}
+        return _error(429, {**limit, "resets_at": step.until})
+    item = _item(step, number, body)
+    full = step.tokens if isinstance(step, Shell) else 100
+    usage = {"input_tokens": full, "input_tokens_details": {"cached_tokens": 0}, "output_tokens": 10,
+             "output_tokens_details": {"reasoning_tokens": 0}, "total_tokens": full + 10}  # fmt: skip
+    whole = {"id": f"resp_{number}", "object": "response", "status": "completed", "output": [item], "usage": usage}
+    return _stream([
+        {"type": "response.created", "response": {"id": whole["id"]}},
+        {"type": "response.output_item.done", "output_index": 0, "item": item},
+        {"type": "response.completed", "response": whole},
+    ])  # fmt: skip
+
+
+def _messages(step: Step, number: int, body: dict[str, Any]) -> _Answer:
+    """An answer of the Messages API."""
+    if isinstance(step, Fail):
+        return _error(step.status, {"type": "api_error", "message": step.message})
+    if isinstance(step, Quota):
+        limit = {"status": "rejected", "reset": str(step.until), "representative-claim": "five_hour"}
+        headers = {f"anthropic-ratelimit-unified-{name}": value for name, value in limit.items()}
+        return _error(429, {"type": "rate_limit_error", "message": "It would exceed your limit."}, **headers)
+    full = step.tokens if isinstance(step, Shell) else 100
+    usage = {"input_tokens": full, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0, "output_tokens": 10}
+    block, why = _block(step, number)
+    words = block["type"] == "text"
+    delta = {"type": "text_delta", "text": block["text"]} if words else {
+        "type": "input_json_delta", "partial_json": json.dumps(block["input"])
+    }  # fmt: skip
+    message: dict[str, Any] = {
+        "id": f"msg_{number}", "type": "message", "role": "assistant", "model": body.get("model"),
+        "content": [], "stop_reason": None, "stop_sequence": None, "usage": usage,
+    }  # fmt: skip
+    empty = {**block, "text": ""} if words else {**block, "input": {}}
+    return _stream([
+        {"type": "message_start", "message": message},
+        {"type": "content_block_start", "index": 0, "content_block": empty},
+        {"type": "content_block_delta", "index": 0, "delta": delta},
+        {"type": "content_block_stop", "index": 0},
+        {"type": "message_delta", "delta": {"stop_reason": why, "stop_sequence": None}, "usage": {"output_tokens": 10}},
+        {"type": "message_stop"},
+    ])  # fmt: skip
+
+
+def _block(step: Step, number: int) -> tuple[dict[str, Any], str]:
+    """A step as a block of a message of the Messages API, and why the message ends with it."""
+    if isinstance(step, Say):
+        return {"type": "text", "text": step.text}, "end_turn"
+    if isinstance(step, Shell):
+        behind = {"run_in_background": True} if step.behind else {}
+        step = Tool("Bash", {"command": step.command, "description": "a step", **behind})
+    assert isinstance(step, Tool), f"Claude Code has nothing for {step}"
+    return {"type": "tool_use", "id": f"toolu_{number}", "name": step.name, "input": step.given}, "tool_use"
+
+
 class _Handler(BaseHTTPRequestHandler):
     model: Model
     lock = threading.Lock()
@@ -155,31 +282,21 @@ class _Handler(BaseHTTPRequestHandler):
         with self.lock:
             self.model.requests.append(body)
             number = len(self.model.requests)
-            step = self.model.steps.pop(0) if self.model.steps else Say("done")
+            step = Say("A summary of it all.") if is_summed_up(body) else self.model.next_step()
             step = step(body) if callable(step) else step
-        if isinstance(step, Fail):
-            self._answer(step.status, "application/json", json.dumps({"error": {"message": step.message}}).encode())
-            return
-        item = _item(step, number, body)
-        full = step.tokens if isinstance(step, Shell) else 100
-        usage = {"input_tokens": full, "input_tokens_details": {"cached_tokens": 0}, "output_tokens": 10,
-                 "output_tokens_details": {"reasoning_tokens": 0}, "total_tokens": full + 10}  # fmt: skip
-        whole = {"id": f"resp_{number}", "object": "response", "status": "completed", "output": [item], "usage": usage}
-        events = [
-            {"type": "response.created", "response": {"id": whole["id"]}},
-            {"type": "response.output_item.done", "output_index": 0, "item": item},
-            {"type": "response.completed", "response": whole},
-        ]
-        text = "".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events)
-        self._answer(200, "text/event-stream", text.encode())
+        self._answer((_messages if "/messages" in self.path else _responses)(step, number, body))
 
     def do_GET(self) -> None:
-        self._answer(404, "application/json", b"{}")
+        self._answer((404, b"{}", {}))
 
-    def _answer(self, status: int, kind: str, content: bytes) -> None:
+    def do_HEAD(self) -> None:
+        self._answer((200, b"", {}))
+
+    def _answer(self, answer: _Answer) -> None:
+        status, content, headers = answer
         self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(content)))
+        for name, value in {**headers, "Content-Length": str(len(content))}.items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(content)
 

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.support.model_server import STOP, SUM_UP, is_summed_up
+
 WIDTH = 116
 _RUN = re.compile(r"\b\d{8}-\d{6}-[0-9a-f]{7}-[0-9a-f]{4}\b")
 _HEX = re.compile(r"\b[0-9a-f]{7,40}\b")
@@ -63,8 +65,10 @@ class Entry:
     text: str
 
 
-def entries(requests: Sequence[Mapping[str, Any]]) -> list[Entry]:
+def entries(requests: Sequence[dict[str, Any]]) -> list[Entry]:
     """What came from this repository, in the order in which the model saw it, and the model's moves between."""
+    if requests and "messages" in requests[0]:
+        return [entry for part in _new_parts(requests) if (entry := _of_part(part)) is not None]
     found: list[Entry] = []
     last = ""
     for item, again in _new_items(requests):
@@ -145,6 +149,92 @@ def _output(text: str) -> Entry | None:
         return Entry("", "*The command goes on in its session.*")
     _, _, rest = text.partition("Output:\n")
     return Entry("Output of the command", rest) if rest.strip() else None
+
+
+# Claude Code --------------------------------------------------------------------------------------------------------
+
+_Part = tuple[str, str, str]
+"""Role, kind and text of a part of a message; a call of a tool is JSON text."""
+_CONTEXT = re.compile(r"(\w+)(?::\w+)? hook additional context: (.*)", re.S)
+_NEXT_CONTEXT = re.compile(r"\n\n(?=\w+(?::\w+)? hook additional context: )")
+_OWN = "\n\n# Environment", "\n\nToday's date is", "\n\nThe following deferred tools"
+"""What follows a context in the client's own words."""
+
+
+def _new_parts(requests: Sequence[dict[str, Any]]) -> Iterator[_Part]:
+    """Each part once; a conversation that was summed up repeats some, and may be summed up twice."""
+    before: list[_Part] = []
+    for number, request in enumerate(requests):
+        if number and is_summed_up(requests[number - 1]) and is_summed_up(request):
+            continue
+        parts = [part for message in request["messages"] for part in _parts(message)]
+        same = next((i for i, (old, new) in enumerate(zip(before, parts, strict=False)) if old != new), None)
+        same = min(len(before), len(parts)) if same is None else same
+        known = set(before) if same < len(before) else set()
+        yield from (part for part in parts[same:] if part not in known)
+        before = parts
+
+
+def _parts(message: Mapping[str, Any]) -> Iterator[_Part]:
+    content, role = message["content"], str(message["role"])
+    for part in [{"type": "text", "text": content}] if isinstance(content, str) else content:
+        kind = str(part["type"])
+        if kind == "tool_use":
+            yield role, kind, json.dumps({"name": part["name"], **part["input"]})
+        elif kind == "tool_result":
+            yield role, kind, _text(part.get("content"))
+        else:
+            yield from ((role, kind, text) for text in _NEXT_CONTEXT.split(str(part.get("text", ""))))
+
+
+def _of_part(part: _Part) -> Entry | None:
+    """A part's entry, None for what is the client's own."""
+    role, kind, text = part
+    if role == "assistant":
+        if kind == "tool_use":
+            return Entry("", f"*The model {_call(json.loads(text))}")
+        return Entry("", f"*The model ends its turn: {text}*")
+    if kind == "tool_result":
+        return _result(text)
+    if role == "system":
+        found = _CONTEXT.match(text)
+        return Entry(found[1], _before(found[2], _OWN)) if found else None
+    if text.startswith(SUM_UP):
+        return Entry("", "*The context is full: the client has it summed up and begins a new one.*")
+    if not text.startswith("<system-reminder>"):
+        return None if text.startswith("This session is being continued") else Entry("The prompt", text)
+    if STOP in text:
+        return Entry("Stop", text.split(STOP)[1].removesuffix("</system-reminder>"))
+    if "<task-notification>" in text:
+        return Entry("", "*Claude Code wakes the agent: its command in the background has ended.*")
+    return Entry("", "*The project's instructions: program.md, whole.*") if "CLAUDE.md (project" in text else None
+
+
+def _before(text: str, marks: Sequence[str]) -> str:
+    return text[: min([found for mark in marks if (found := text.find(mark)) >= 0], default=None)]
+
+
+def _result(text: str) -> Entry | None:
+    if "hook error: " in text:
+        return Entry("PreToolUse refuses", text.split("hook error: ")[1])
+    if text.startswith("Command running in background"):
+        return Entry("", "*The command goes on in the background.*")
+    if "don't ask mode" in text:
+        return Entry("", "*Claude Code denies it: nobody is there to be asked.*")
+    if not text.strip() or text.startswith(("The file ", "1\t", "(Bash completed")):
+        return None
+    return Entry("Output of the tool", text)
+
+
+def _call(given: Mapping[str, Any]) -> str:
+    """A call in words, the first of them in italics."""
+    if given["name"] == "Bash":
+        behind = " in the background" if given.get("run_in_background") else ""
+        return f"types{behind}* `{_oneline(given['command'])}`"
+    return f"calls {given['name']} on* `{given.get('file_path')}`"
+
+
+# Codex --------------------------------------------------------------------------------------------------------------
 
 
 def _move(item: Mapping[str, Any]) -> str:

@@ -263,11 +263,10 @@ class Night:
 
     def _wait_for_service(self, why: str, wait: Wait) -> None:
         """Wait until the service says that it answers again, else twice as long as before; runs go on meanwhile."""
+        now, before = self.lab.clock(), self._services
         self._services += 1
-        now = self.lab.clock()
-        wait_s = min(SETTINGS.max_client_backoff_s, SETTINGS.client_backoff_s * 2.0 ** (self._services - 1))
-        if wait.until is not None:
-            wait_s = max(wait_s, (wait.until - now).total_seconds() + SETTINGS.client_backoff_s)
+        left_s = (wait.until - now).total_seconds() if wait.until else 0.0
+        wait_s = left_s if left_s > 0 else min(SETTINGS.max_client_backoff_s, SETTINGS.client_backoff_s * 2.0**before)
         self._failed_s, self._wait_s = now.timestamp(), wait_s
         until = (now + timedelta(seconds=wait_s)).astimezone()
         self.say(f"{why}. The night asks again at {until:%H:%M}, in {hours_in_words(wait_s / 3600)}")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from research.agents.clients import CLIENTS
 from research.agents.night.state import Limits
 from research.core import git
 from research.core.contract import BRANCHES
@@ -69,14 +70,24 @@ def uncommitted(root: Path) -> str:
     return f"train.py has uncommitted edits: the night measures HEAD {tip}; commit them to have them measured."
 
 
-def require_price(limits: Limits, backend: Backend, gpu: str) -> None:
-    """Refuses a limit in dollars where no run would have a price, since it would limit nothing.
+def require_price(limits: Limits, backend: Backend, gpu: str, agent: str) -> str:
+    """Refuse a limit in dollars where nothing has a price, since it would limit nothing.
+
+    Returns:
+        A warning where only the agent costs something, but does not say how much; "" otherwise.
 
     Raises:
-        UsageError: if that is so.
+        UsageError: if the agent is the built-in one, which costs nothing.
     """
-    if limits.max_usd is None or limits.usd_per_hour or backend.knows_price(gpu):
-        return
+    client = CLIENTS.get(agent)
+    is_priced = limits.usd_per_hour or backend.knows_price(gpu) or (client and client.names_usd)
+    if limits.max_usd is None or is_priced:
+        return ""
+    if client:
+        return (
+            f"{agent} does not say what it costs, and runs have no price here: --max-usd {limits.max_usd:g} counts "
+            "nothing. Give runs one with --usd-per-hour."
+        )
     where = "" if backend.name == DEFAULT_BACKEND else f" --backend {backend.name}"
     raise UsageError(
         f"--max-usd needs a price, and the backend {backend.name} names none.",

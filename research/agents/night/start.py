@@ -77,7 +77,7 @@ def run_night(
             COMMAND, backend=options.backend, gpu=options.gpu, timeout_s=options.timeout_s, race=options.race
         )
         backend = lab.make_backend(options.backend, lab.environment)
-        setup.require_price(options.limits, backend, options.gpu)
+        warning = setup.require_price(options.limits, backend, options.gpu, options.agent)
         slots = setup.slots(options.workers, backend, lab.environment)
         setup.prepare_backend(backend, request.launch("", paths.runs, paths.root, None), say)
         editor = editor_of(options.agent, lab)
@@ -85,8 +85,8 @@ def run_night(
             before = store.fact(FACT)
             begun, instead = _begin(lab, store, _new_night(lab, options, len(slots)))
         say(resume.opening(begun, lab.clock(), instead))
-        if unseen := setup.uncommitted(paths.root):
-            say(unseen)
+        for line in filter(None, (warning, setup.uncommitted(paths.root))):
+            say(line)
         notify = Command(options.notify) if options.notify else silent
         loop = Night(lab, begun, editor, slots, request, say, notify, show)
         try:
