@@ -14,6 +14,7 @@ from tests.support.trainer import load_train
 
 ALL = {one.name for one in kernels.KERNELS}
 
+
 def test_an_operator_fills_what_it_allocates_and_differentiates():
     @kernels.operator(lambda x: torch.empty_like(x), lambda dy, x, out: 2 * dy)
     def double(x, /, out):

@@ -1,0 +1,49 @@
+"""The script that measures forecasts draws changes that apply, and finds again the error that runs were made with."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def script(*words: object) -> str:
+    command = [sys.executable, ROOT / "scripts" / "measure_forecast.py", *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def line(name: str, what: str, seed: int, lift: float, val: float) -> str:
+    curve = [[(n + 0.5) / 100, 5 - n / 50 + lift * (1 - n / 100)] for n in range(100)]
+    reported = {"loss_curve": curve, "tokens_per_s": 1000}
+    score = {"val_bpb": val, "suspect": [], "reported": reported}
+    plain = {"name": name, "what": what, "category": "", "seed": seed, "again": 0, "exit": 0, "wall_s": 1, "log": ""}
+    return json.dumps(plain | {"score": score})
+
+
+def test_changes_are_drawn_that_stand_in_train_py_once(tmp_path: Path):
+    script("draw", tmp_path / "changes.json", "--changes", 4)
+    changes = json.loads((tmp_path / "changes.json").read_text())
+    assert len({change["what"] for change in changes}) == 4
+    text = (ROOT / "train.py").read_text()
+    assert all(text.count(before) == 1 for change in changes for before, _ in change["lines"])
+
+
+def test_the_table_tells_the_error_and_the_figure_has_a_mark_for_each_run(tmp_path: Path):
+    rng = random.Random(0)
+    lines = [line("baseline", "baseline", 42, 0.0, 2.0)]
+    for number in range(60):
+        lift = rng.gauss(0, 0.1)
+        lines.append(line(f"c{number}", "MATRIX_LR 1 -> 2", 42, lift, 2.0 + 0.4 * lift + rng.gauss(0, 0.01)))
+    (tmp_path / "runs.jsonl").write_text("\n".join(lines) + "\n")
+    told = script("table", tmp_path / "runs.jsonl", "--figure", tmp_path / "figure.svg")
+    half = next(row for row in told.splitlines() if row.startswith("| 50% |")).split("|")
+    assert half[2].strip() == "60"
+    assert abs(float(half[3]) - 0.4 / 0.53) < 0.1  # the gap has shrunk to 53 % in the middle of the last 6 %
+    assert 0.008 < float(half[5]) < 0.013
+    assert (tmp_path / "figure.svg").read_text().count('<circle class="rates"') == 180
