@@ -828,7 +828,7 @@ def evaluate_bpb(model, tokenizer, batch_size):
     checks = checks_of(found)
     _score.update(
         scores_of(val, audit, batch_size, all(check == "pass" for check in checks.values())),
-        suspect=_watch.reasons(_snapshot.changed(), (corpus.VAL_NAME, corpus.AUDIT_NAME)),
+        suspect=[],
         probes=found.facts(checks, TOLERANCE_NATS, _clock.elapsed_s() - scored_s)
         | {"batch": val.drawn, "batches_compared": [len(val.loss_gaps), len(audit.loss_gaps)]},
         **run_facts(tokenizer),
@@ -836,6 +836,7 @@ def evaluate_bpb(model, tokenizer, batch_size):
         clock=clock_facts(elapsed_s, wall_s, scored_s, unusual_s),
         data=_watch.facts(TIME_BUDGET),
     )
+    summary.doubt(_score, _watch.reasons(_snapshot.changed(), (corpus.VAL_NAME, corpus.AUDIT_NAME)))
     save_score()
     if _score["status"] != "scored":
         reject(found, checks)
@@ -846,8 +847,7 @@ def score_again():
     """Return the score of the first evaluation, which counts: a choice among several would be made by the answer."""
     if _score["status"] != "scored":  # what a model learnt from being scored might pass the second time
         stop("this run has failed the probes before: it has no score", EXIT_PROBE_FAILED)
-    again = "evaluate_bpb was called more than once; the first score counts"
-    _score["suspect"] += [again] if again not in _score["suspect"] else []
+    summary.doubt(_score, ["evaluate_bpb was called more than once; the first score counts"])
     save_score()
     return _score["val_bpb"]
 

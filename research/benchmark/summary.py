@@ -188,15 +188,12 @@ def thinned(curve: Sequence[tuple[float, float]], points: int = 100) -> list[tup
     return [tuple(round(sum(c) / len(s), 5) for c in zip(*s, strict=True)) for s in stretches]
 
 
-def warnings(suspect: Sequence[str], epochs: float) -> Iterator[str]:
-    """Yield what a reader of the score should know, a sentence each."""
-    for reason in suspect:
-        yield f"warning: this score is suspect: {reason}"
-    if epochs > OVERFIT_EPOCHS:
-        yield (
-            f"warning: {epochs:.1f} epochs: the training text was repeated so often that the score measures "
-            "overfitting; add text or lower the budget"
-        )
+def doubt(score: dict[str, Any], reasons: Sequence[str]) -> None:
+    """Add to a score reasons not to trust it, a sentence each, and say them."""
+    for reason in reasons:
+        if reason not in score["suspect"]:
+            score["suspect"].append(reason)
+            print(f"warning: this score is suspect: {reason}", file=sys.stderr, flush=True)
 
 
 def add_report(score: dict[str, Any], uncounted_steps: int | None, said: Mapping[str, Any]) -> dict[str, str]:
@@ -205,12 +202,12 @@ def add_report(score: dict[str, Any], uncounted_steps: int | None, said: Mapping
     if uncounted_steps is not None:
         clock["uncounted_steps"] = uncounted_steps
         if uncounted_steps > UNCOUNTED_STEPS:
-            score["suspect"].append(f"it left its first {uncounted_steps} steps uncounted, not {UNCOUNTED_STEPS}")
+            doubt(score, [f"it left its first {uncounted_steps} steps uncounted, not {UNCOUNTED_STEPS}"])
     reported = {"seed": score["seed"], "epochs": epochs, "uncounted_seconds": clock["uncounted_s"], **said}
     score["reported"] = reported | {"loss_curve": thinned(said.get("loss_curve", ()))}
-    for warning in warnings(score["suspect"], epochs):
-        print(warning, file=sys.stderr)
-    sys.stderr.flush()
+    if epochs > OVERFIT_EPOCHS:
+        what = "the training text was repeated so often that the score measures overfitting"
+        print(f"warning: {epochs:.1f} epochs: {what}; add text or lower the budget", file=sys.stderr, flush=True)
     return {
         "val_bpb_exact": f"{score['val_bpb_exact']:.6f}",
         "epochs": f"{epochs:.2f}",
