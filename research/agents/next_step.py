@@ -13,7 +13,7 @@ from research.core.commands import launch_command, replicate_command
 from research.core.commit_message import EXPERIMENT, FREE
 from research.core.records import OPEN_DECISIONS, Plan
 from research.core.settings import SETTINGS
-from research.core.text import quoted
+from research.core.text import clean, quoted
 from research.store.recent import RecentVerdict
 
 
@@ -21,7 +21,7 @@ from research.store.recent import RecentVerdict
 class Order:
     """What to do next: its kind, and the text; an empty text lets the agent stop."""
 
-    kind: Literal["wait", "settle", "replicate", "no-data", "dirty", "baseline", "run", "plan"]
+    kind: Literal["wait", "settle", "replicate", "missing", "dirty", "baseline", "run", "twin", "plan"]
     text: str
 
 
@@ -39,6 +39,8 @@ def next_order(here: Situation, words: int) -> Order:
             f"Run {here.gone[0].run} ended without its runner (it was interrupted; that says nothing about the idea). "
             "Type `uv run research settle`, which records that, and then launch HEAD again if it is not measured.",
         )
+    if here.subject.startswith(EXPERIMENT) and not here.measured:  # settling would drop HEAD, and is refused
+        return _work_tree_order(here) or _verdict_order(here) or _plan_order(here, words)
     return _verdict_order(here) or _work_tree_order(here) or _plan_order(here, words)
 
 
@@ -68,23 +70,30 @@ def _verdict_order(here: Situation) -> Order | None:
 
 def _work_tree_order(here: Situation) -> Order | None:
     """Return the order that data, train.py or HEAD ask for, None where the work tree is ready for an idea."""
-    if here.missing_data:
-        text = (
-            f"{here.missing_data} Only a person can mend that: tell them in one sentence to type `uv run prepare.py`, "
-            "and end your turn."
-        )
-        return Order("no-data", "" if here.told_of_data else text)
+    if here.missing:
+        return Order("missing", "" if here.is_told else f"{here.missing}\nThen end your turn.")
     if here.dirty:
         return Order(
             "dirty",
             "train.py has changes that are not committed. If they are the one idea to be tested, commit them: "
-            f"`git commit -m '{EXPERIMENT} WHAT [emitter=NAME]' -- train.py`. If not, drop them: "
-            "`git restore train.py`.",
+            f"`{here.commit}`. If not, drop them: `git restore --staged --worktree train.py`.",
         )
-    refusal = f" The last launch was refused: {_quoted(here.refusal)}. Mend that first." if here.refusal else ""
+    refusal = ""
+    if here.refusal:
+        why = clean(" ".join(here.refusal.split()), SETTINGS.refusal_chars)
+        refusal = f" The last launch was refused:\n{why}\nMend that first."
     if not here.has_baseline:
         text = f"This branch has no baseline yet.{refusal} Measure train.py as it is:\n{_launch(here)}"
         return Order("baseline", text)
+    if not here.subject.startswith(EXPERIMENT) and here.not_counted:
+        text = f"The run of HEAD {here.head[:7]} {quoted(here.subject, 90)} did not count: {here.not_counted}."
+        return Order("run", f"{text} Then launch it again.\n{_launch(here)}")
+    if here.twin and not here.measured:
+        return Order(
+            "twin",
+            f"HEAD {here.head[:7]} {quoted(here.subject, 90)} is the same program as run {here.twin}, so it would not "
+            f"be measured again. Take it back: `git reset --keep {here.way_back[:7]}`. Then try another idea.",
+        )
     if here.subject.startswith(EXPERIMENT) and not here.measured:
         lost = f" Its last launch did not count: {_quoted(here.not_counted)}." if here.not_counted else ""
         text = f"HEAD {here.head[:7]} {quoted(here.subject, 90)} is not measured yet.{lost or refusal}\n{_launch(here)}"
@@ -123,8 +132,7 @@ def _plan_order(here: Situation, words: int) -> Order:
         return Order("replicate", text)
     emitter = (plan.emitter if plan else None) or FREE
     rest = (
-        f"{_return_to_parent(here)}One idea, train.py only. Commit it before the run: "
-        f"`git commit -m '{EXPERIMENT} WHAT [emitter={emitter}]' -- train.py`.\n"
+        f"{_return_to_parent(here)}One idea, train.py only. Commit it before the run: `{here.commit}`.\n"
         f"{_launch(here)}\nDo not ask for confirmation."
     )
     return Order("plan", f"{_cut(_idea(plan, emitter), words - len(rest.split(' ')))}\n\n{rest}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,8 @@ from pathlib import Path
 
 from research.agents.clients.base import Client
 from research.core import git
+from research.core.commands import commit_command
+from research.core.commit_message import EXPERIMENT, FREE
 from research.core.contract import ENV_PROFILE, PROFILES
 from research.core.errors import ConfigurationError
 from research.core.paths import LabPaths, machine_home
@@ -22,11 +23,8 @@ from research.store.ledger import ROW_OUTCOMES
 
 LOCAL = f"--backend {DEFAULT_BACKEND}"
 """The runner's options where a lab names no backend."""
-DATA_FACT = "told_of_data"
-"""Name of the store's fact that holds "1" once the person was told that data is missing."""
-_REFUSALS = ("refused", "configuration")
-_LOG_END_BYTES = 4096
-"""The runner's last two lines fit twice."""
+TOLD_FACT = "told_of_missing"
+"""Name of the store's fact that holds what the person was told is missing."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +42,13 @@ class Situation:
     has_baseline: bool = False
     measured: bool = False  # whether HEAD was measured to an end
     not_counted: str = ""  # why the last launch of HEAD says nothing about it
-    refusal: str = ""  # why the launch that wrote run.log was refused
+    twin: str = ""  # the run that measured the same program, where HEAD is an experiment that was not measured
+    way_back: str = ""  # the commit that takes its place
+    refusal: str = ""  # why the last launch of HEAD was refused
     dirty: bool = False  # whether train.py differs from HEAD
-    missing_data: str = ""  # what is missing, as a sentence
-    told_of_data: bool = False  # whether the person was told that
+    commit: str = ""  # the line that commits train.py as an experiment of the plan
+    missing: str = ""  # what only a person can bring, and what they have to type
+    is_told: bool = False  # whether the person was told that
     plan: Plan | None = None  # the pending one
 
 
@@ -62,23 +63,32 @@ def read_situation(
     last = launches[-1] if launches and not measured else None
     alive, gone = open_runs(paths, store)
     verdicts = recent.recent_verdicts(store, head.branch)
+    plan = reads.plan_of(store, head.branch)
+    subject = git.commit(paths.root, commit).subject if commit else ""
+    twin, way_back = ("", "")
+    if subject.startswith(EXPERIMENT) and not measured:
+        twin, way_back = find_twin(paths.root, store, head.branch, commit)
+    missing = missing_here(environment)
     return Situation(
         client=client,
         branch=head.branch,
         head=commit,
-        subject=git.commit(paths.root, commit).subject if commit else "",
+        subject=subject,
         options=options,
         running=alive,
         gone=gone,
         verdicts=verdicts,
         has_baseline=any(verdict.baseline for verdict in verdicts) or recent.has_baseline(store, head.branch),
-        measured=measured,
+        measured=measured or way_back == commit,
         not_counted=(last.why or last.outcome or "") if last else "",
-        refusal=refusal_in(paths.run_log),
+        twin=twin,
+        way_back=way_back,
+        refusal=recent.last_refusal(store, head.branch, commit),
         dirty=bool(commit) and bool(git.differing(paths.root, ("train.py",))),
-        missing_data=missing_data(environment),
-        told_of_data=bool(store.fact(DATA_FACT)),
-        plan=reads.plan_of(store, head.branch),
+        commit=commit_command(paths.root, (plan.emitter if plan else None) or FREE),
+        missing=missing,
+        is_told=missing != "" and store.fact(TOLD_FACT) == missing,
+        plan=plan,
     )
 
 
@@ -115,24 +125,30 @@ def profile_here(environment: Mapping[str, str]) -> str:
     return environment.get(ENV_PROFILE) or PROFILES[0 if has_gpu else 1]
 
 
-def missing_data(environment: Mapping[str, str]) -> str:
-    """Return what the official profile lacks on this machine, as a sentence; "" where nothing, or on pocket."""
-    from research.runs.requirements import check_data  # loads what no other hook needs
+def find_twin(root: Path, store: Store, branch: str, commit: str) -> tuple[str, str]:
+    """Return the run that measured the same program as a commit, and the commit that takes its place, "" for none.
+
+    That is the commit itself where only its message is new: it counts as measured.
+    """
+    from research.code.fingerprint import fingerprint  # loads what no other hook needs
 
     try:
+        found = recent.measured_twin(store, branch, fingerprint(git.blob(root, commit, "train.py") or b""))
+    except SyntaxError:
+        found = None
+    if found is None:
+        return "", ""
+    run, measured = found
+    return run, commit if git.is_same_tree(root, measured, commit) else git.commit(root, commit).parent or measured
+
+
+def missing_here(environment: Mapping[str, str]) -> str:
+    """Return what a run lacks on this machine and only a person can bring, with what to type; "" for nothing."""
+    from research.runs.requirements import check_data, check_uv  # loads what no other hook needs
+
+    try:
+        check_uv(environment)
         check_data(machine_home(environment), profile_here(environment))
     except ConfigurationError as error:
-        return error.what
+        return f"{error.what} Only a person can mend that: tell them in one sentence. {error.next}"
     return ""
-
-
-def refusal_in(run_log: Path) -> str:
-    """Return why the launch that wrote a log was refused, "" if it was not; the memory holds no refused runs."""
-    try:
-        with run_log.open("rb") as file:
-            file.seek(max(0, run_log.stat().st_size - _LOG_END_BYTES))
-            lines = [line for line in file.read().decode("utf-8", "replace").splitlines() if line.startswith("[run] ")]
-        outcome = json.loads(lines[-1].removeprefix("[run] end "))["outcome"]
-    except (OSError, ValueError, LookupError, TypeError):
-        return ""
-    return lines[-2].removeprefix("[run] ") if outcome in _REFUSALS and len(lines) > 1 else ""

@@ -38,6 +38,9 @@ def next_(seed: int | None, as_json: bool) -> None:
         memory = recall(history, branch)
         plan = pending or planner.plan_with(memory, history, chosen, lab.now_utc(), policy=policy)
         prompt = planner.prompt(plan, memory, lambda commit: git.blob(root, commit, TARGET))
+    launch = launch_command(runner_options(lab.environment), plan.run_seed)
+    if plan.kind != REPLICATE or not plan.parent:
+        prompt = f"{prompt}\n\nLaunch: {launch}"
     data = {
         "plan": {
             "plan": plan.plan,
@@ -51,11 +54,10 @@ def next_(seed: int | None, as_json: bool) -> None:
         },
         "prompt": prompt,
     }
-    launch = launch_command(runner_options(lab.environment), plan.run_seed)
-    show("next", data, _text(plan, pending is not None, prompt, launch), as_json)
+    show("next", data, _text(plan, pending is not None, prompt), as_json)
 
 
-def _text(plan: Plan, is_pending: bool, prompt: str, launch: str) -> str:
+def _text(plan: Plan, is_pending: bool, prompt: str) -> str:
     what = "a replicate" if plan.kind == REPLICATE else plan.emitter or "a free choice"
     if plan.kind == REPLICATE and not plan.parent:  # there is nothing yet that could be repeated
         what = "the baseline: train.py as it is"
@@ -63,5 +65,4 @@ def _text(plan: Plan, is_pending: bool, prompt: str, launch: str) -> str:
     on = f" on {plan.parent[:7]}" if plan.kind != REPLICATE and plan.parent else ""
     about = f" ({plan.category})" if plan.category else ""
     state = "pending" if is_pending else "would be planned now"
-    last = "" if plan.kind == REPLICATE else f"\n\nLaunch the commit with: {launch}"
-    return f"{what}{about}{of}{on}, {state}\n{plan.reason}\n\nThe agent would get:\n\n{prompt}{last}"
+    return f"{what}{about}{of}{on}, {state}\n{plan.reason}\n\nThe agent would get:\n\n{prompt}"

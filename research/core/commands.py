@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from research.core import git
+from research.core.commit_message import EXPERIMENT
 from research.core.contract import DEFAULT_SEED
 
 
@@ -18,3 +24,20 @@ def launch_command(options: str, seed: int | None = None) -> str:
 def replicate_command(commit: str, options: str = "") -> str:
     """Returns the line that measures a commit with another seed, with the verb's options."""
     return " ".join(filter(None, ["uv run research replicate", commit[:12], options]))
+
+
+def git_commit(root: Path) -> str:
+    """Return the beginning of a line that commits, with an author where git knows none."""
+    names = " -c user.name=autoresearch -c user.email=autoresearch@localhost" if git.author(root) else ""
+    return f"git{names} commit"
+
+
+def commit_command(root: Path, emitter: str = "NAME") -> str:
+    """Return the line that commits train.py as an experiment."""
+    return f"{git_commit(root)} -m '{EXPERIMENT} WHAT [emitter={emitter}]' -- train.py"
+
+
+def put_away_command(paths: Sequence[str]) -> str:
+    """Return the line that puts changes of files away, new files too, so that `git stash pop` brings them back."""
+    files = shlex.join(paths)
+    return f"git reset -q -- {files} && git stash push --include-untracked -- {files}"

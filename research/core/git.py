@@ -148,9 +148,13 @@ def differing(root: Path, paths: tuple[str, ...]) -> tuple[str, ...]:
     """
     text = _text(_ok(root, "status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=all", "--", *paths))
     found = [line[3:] for line in text.split("\x00") if line and (line[:2] != "??" or line.endswith(".py"))]
+    return tuple(sorted({*found, *hidden(root, paths)}))
+
+
+def hidden(root: Path, paths: tuple[str, ...]) -> tuple[str, ...]:
+    """Lists which of these files git was told not to look at (assume-unchanged, skip-worktree)."""
     flags = _text(_ok(root, "ls-files", "-v", "-z", "--", *paths))
-    found += [line[2:] for line in flags.split("\x00") if line and line[0] != "H"]
-    return tuple(sorted(set(found)))
+    return tuple(line[2:] for line in flags.split("\x00") if line and line[0] != "H")
 
 
 def is_tracked(root: Path, path: str) -> bool:
@@ -213,6 +217,11 @@ def unfinished(root: Path) -> str:
         "BISECT_LOG": "bisect",
     }
     return next((what for name, what in signs.items() if (folder / name).exists()), "")
+
+
+def how_to_abort(doing: str) -> str:
+    """Returns the command that ends what git is in the middle of, as unfinished() names it."""
+    return "git bisect reset" if doing == "bisect" else f"git {doing} --abort"
 
 
 def folders(root: Path) -> tuple[Path, Path]:
@@ -303,11 +312,19 @@ def merge_file(base: bytes, ours: bytes, theirs: bytes) -> bytes | None:
 
 def author(root: Path) -> Mapping[str, str]:
     """Return the variables that name this tool as author, none where git knows one: a night needs no identity."""
-    if _call(root, "var", "GIT_COMMITTER_IDENT").returncode == 0 and _call(root, "config", "user.email").stdout:
+    ident = ("var", "GIT_COMMITTER_IDENT")
+    if _call(root, "-c", "user.useConfigOnly=true", *ident).returncode == 0:
+        return {}
+    if _call(root, *ident).returncode == 0 and _call(root, "config", "user.email").stdout:  # the name is the system's
         return {}
     roles = ("AUTHOR", "COMMITTER")
     names = {f"GIT_{role}_NAME": "autoresearch" for role in roles}
     return names | {f"GIT_{role}_EMAIL": "autoresearch@localhost" for role in roles}
+
+
+def is_same_tree(root: Path, one: str, other: str) -> bool:
+    """Checks whether two commits hold the same files."""
+    return _call(root, "diff-tree", "--quiet", "-r", one, other).returncode == 0
 
 
 def is_work_tree(place: Path) -> bool:

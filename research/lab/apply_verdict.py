@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -48,15 +49,17 @@ def settle(lab: Lab, store: Store, name: str | None = None) -> Settled:
     if verdict is None:
         why = run.why or f"it ended as {run.outcome}"
         return Settled(run, None, git.branch_tip(root, run.branch), f"{run.run} has no verdict: {why}.")
+    if verdict.settled_utc is not None:
+        tip = (git.branch_tip(root, run.branch) if run.branch else None) or ""
+        return Settled(run, verdict, tip or None, f"{run.branch} is at {tip[:7]}." if tip else "Nothing to move.")
     if verdict.is_open:
         what = f"{run.run} is not decided yet ({verdict.decision}: {verdict.why})."
         raise CannotSettle(what, f"Type: {replicate_command(run.commit[:7])}")
     history = store.judged(run.branch)
     standing = lineage.incumbent(lineage.of_contract(history, run.branch, lineage.contract_of(run, history)))
     tip, say = _move(root, store, run, standing.commit if standing else None)
-    if verdict.settled_utc is None:
-        store.settle(run.run, lab.now_utc())
-        lab.write_verdicts(store, run)
+    store.settle(run.run, lab.now_utc())
+    lab.write_verdicts(store, run)
     return Settled(run, store.verdict(run.run), tip, say)
 
 
@@ -115,7 +118,8 @@ def _move(root: Path, store: Store, run: Run, target: str | None) -> tuple[str |
     if tip is None:
         raise CannotSettle(f"The branch {branch} no longer exists.", f"Type: git branch {branch} {target[:7]}")
     try:
-        _check_move(root, store, run, tip, target)
+        amended = git.is_same_tree(root, run.commit, tip)  # only its message is new
+        _check_move(root, store, run, run.commit if amended else tip, target)
         git.move_branch(root, branch, target, tip)
     except git.GitError as error:  # such as the lock of somebody else's git, which is at work here
         what = f"{branch} was not moved: {error.what}"
@@ -128,7 +132,8 @@ def _check_move(root: Path, store: Store, run: Run, tip: str, target: str) -> No
     branch = run.branch
     if not branch.startswith(BRANCHES):
         raise CannotSettle(
-            f"{branch} is not an {BRANCHES}* branch and is not moved.", f"Type: git checkout -b {BRANCHES}<tag>"
+            f"{branch} is not an {BRANCHES}* branch and is not moved.",
+            f"Type: git checkout -b {BRANCHES}{branch.replace('/', '-')}",
         )
     if git.resolve(root, target) is None:
         raise CannotSettle(f"The commit {target[:7]} is not in this repository.", "Fetch it, then settle again.")
@@ -141,10 +146,12 @@ def _check_move(root: Path, store: Store, run: Run, tip: str, target: str) -> No
     if place is None:
         return
     if git.head(root).branch != branch:
-        raise CannotSettle(f"{branch} is checked out in {place}.", "Settle it there.")
+        raise CannotSettle(
+            f"{branch} is checked out in {place}.", f"Type: cd {shlex.quote(str(place))} && uv run research settle"
+        )
     if doing := git.unfinished(root):
-        raise CannotSettle(f"A {doing} is in progress.", f"Finish it, or type: git {doing} --abort")
-    if changed := git.changed_files(root):
+        raise CannotSettle(f"A {doing} is in progress.", f"Finish it, or type: {git.how_to_abort(doing)}")
+    if changed := [path for path in git.changed_files(root) if path != "results.tsv"]:  # which is written all the time
         shown = ", ".join(changed[:5])
         raise CannotSettle(
             f"The work tree is not clean ({shown}), and moving {branch} would touch it.",
@@ -165,7 +172,7 @@ def decide(lab: Lab, store: Store, name: str, decision: Decision, why: str) -> S
     if decision == "keep" and (run.outcome != "scored" or run.origin == "import"):
         raise ResearchError(f"{run.run} can't be kept: it has no score of this lab.", "Choose another run.")
     if not run.counted and run.origin != "import":
-        raise ResearchError(f"{run.run} is not counted: {run.why}.", "Run the commit again: research replicate.")
+        raise ResearchError(f"{run.run} is not counted: {run.why}.", f"Type: {replicate_command(run.commit[:7])}")
     before = store.verdict(run.run)
     if before is None or (before.decision, before.rule, before.why) != (decision, "person", why):
         fresh = before or Verdict(run.run, decision, "person", why, lab.now_utc())

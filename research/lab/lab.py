@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from research.core import git
 from research.core.clock import Clock, system_clock, utc
+from research.core.commands import git_commit
+from research.core.commit_message import EXPERIMENT
 from research.core.errors import ResearchError
 from research.core.files import write_whole
 from research.core.paths import LabPaths
@@ -229,13 +232,15 @@ class Lab:
 
     def _decide_counted(self, store: Store, run: Run) -> Run:
         """Marks a run that is no experiment as not counted: neither baseline, nor exp: commit, nor a repetition."""
-        if not run.counted or run.subject.startswith("exp:"):
+        if not run.counted or run.subject.startswith(EXPERIMENT):
             return run
         history = store.judged(run.branch)
         began = lineage.baseline(lineage.of_contract(history, run.branch, lineage.contract_of(run, history)))
         if began is None or any(lineage.is_same(item.run, run) for item in history):
             return run
-        return replace(run, counted=False, why=f"not an exp: commit, and {began.run} is the baseline already")
+        amend = f"{git_commit(self.paths.root)} --amend -m {shlex.quote(f'{EXPERIMENT} {run.subject}')}"
+        why = f"not an exp: commit, and {began.run} is the baseline already; if it is an experiment, type: {amend}"
+        return replace(run, counted=False, why=why)
 
 
 def niche_of_run(run: Run, baseline: Run | None = None) -> str:

@@ -30,6 +30,7 @@ from research.runs.log import LogText, quote, read_log
 from research.runs.preflight import COMMAND, Candidate, Refused
 from research.runs.session import GoingOn, Wires
 from research.runs.signals import Signals
+from research.store import recent
 from research.store.connect import StoreBusy
 from research.store.db import Store
 from research.verdict import lineage
@@ -160,7 +161,16 @@ def launch(lab: Lab, request: Request, asked: StopRequest | None = None) -> Laun
         # Ctrl-C reaches the git that looks at the tree, and the smoke run: their failure says nothing then.
         if end.outcome in ("refused", "configuration") and (number := stop.requested()) is not None:
             return _stopped(name, number)
+    if end.outcome in ("refused", "configuration") and not request.dry_run:
+        _note_refusal(lab, commit or "", end.why)
     return end
+
+
+def _note_refusal(lab: Lab, commit: str, why: str) -> None:
+    """Puts a launch that was refused on record, so that an agent's next order can say why."""
+    with contextlib.suppress(ResearchError, OSError), lab.open_as_it_is() as store:
+        branch = git.head(lab.work).branch if lab.branch is None else lab.branch
+        recent.note_refusal(store, lab.now_utc(), branch, commit, why)
 
 
 def _stopped(name: str, number: int) -> LaunchResult:
@@ -266,7 +276,7 @@ class _Attempt:
         began = lineage.baseline([item for item in history if by_key and item.run.contract == by_key.contract])
         began = began or lineage.baseline(history)
         known = any(item.run.commit == candidate.commit.hash for item in history)
-        preflight.check_commit(candidate, began, known)
+        preflight.check_commit(lab.work, candidate, began, known)
         preflight.check_imports(lab.work, candidate, lab.environment)
         if began and not known and not candidate.is_experiment:
             lab.say("HEAD is not an exp: commit; unless it repeats what was measured, it is not counted")

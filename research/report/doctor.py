@@ -204,7 +204,7 @@ def _git(root: Path) -> Check:
         return Check("git", False, error.what, error.next)
     where = f"{head.branch or 'detached'} at {head.commit[:7] if head.commit else 'no commit yet'}"
     if busy:
-        return Check("git", False, f"{where}; in the middle of a {busy}", f"git {busy} --abort   # or finish it")
+        return Check("git", False, f"{where}; in the middle of a {busy}", f"{git.how_to_abort(busy)}   # or finish it")
     if head.commit is None:
         return Check("git", False, where, "git add -A && git commit -m 'begin'")
     if changed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +11,16 @@ from pathlib import Path
 from research.code import fingerprint as source
 from research.code.syntax_tree import parse
 from research.core import git
+from research.core.commands import commit_command, git_commit, put_away_command
 from research.core.commit_message import emitter_of
-from research.core.contract import AGENT_RULES, HARNESS
+from research.core.contract import AGENT_RULES, BRANCHES, HARNESS
 from research.core.errors import ResearchError
 from research.core.records import Run
 from research.runs.modules import is_installed
 
 TARGET = "train.py"
+_NAMED = 5
+"""Files that a message names one by one."""
 BENCHMARK = ("prepare.py", "research/benchmark")
 """What a contract's fingerprint covers: scores are compared only where these are the same."""
 
@@ -92,7 +96,9 @@ def examine(root: Path, rev: str | None = None) -> Candidate:
             git.find_root(root)
         except git.GitError as error:
             raise Refused(error.what, error.next) from None
-        raise Refused("This repository has no commit yet.", "Commit train.py first: git add -A && git commit -m base")
+        raise Refused(
+            "This repository has no commit yet.", f"Commit train.py first: git add -A && {git_commit(root)} -m base"
+        )
     commit = git.commit(root, name)
     text = git.blob(root, commit.hash, TARGET) if rev else _read(root / TARGET)
     if text is None:
@@ -101,7 +107,8 @@ def examine(root: Path, rev: str | None = None) -> Candidate:
         fingerprint = source.fingerprint(text)
     except SyntaxError as error:
         line = f" in line {error.lineno}" if error.lineno else ""
-        raise Refused(f"{TARGET} does not parse: {error.msg}{line}.", "Mend it and amend the commit.") from None
+        then = f"Mend it, then type: {git_commit(root)} --amend --no-edit -- {TARGET}"
+        raise Refused(f"{TARGET} does not parse: {error.msg}{line}.", then) from None
     changes = git.changes(root, commit)
     mine = next((change for change in changes if change.path == TARGET), git.Change(TARGET, 0, 0))
     return Candidate(
@@ -161,25 +168,36 @@ def check_tree(root: Path, candidate: Candidate) -> None:
             changed = (*changed, path)  # git has been set not to look at it
     if changed:
         shown = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
-        raise Refused(f"{shown} {'differ' if len(changed) > 1 else 'differs'} from HEAD.", _mended(changed))
+        raise Refused(f"{shown} {'differ' if len(changed) > 1 else 'differs'} from HEAD.", _mended(root, changed))
 
 
-def _mended(changed: Sequence[str]) -> str:
+def _mended(root: Path, changed: Sequence[str]) -> str:
     """Says what to type about files that differ: only train.py may be an experiment."""
-    back, unscored = "git restore --staged --worktree PATH", "--allow-dirty runs it unscored."
+    if secret := git.hidden(root, tuple(changed)):
+        flags = ("assume-unchanged", "skip-worktree")
+        show = " && ".join(f"git update-index --no-{flag} -- {shlex.join(secret)}" for flag in flags)
+        return f"Git was told not to look at {', '.join(secret[:5])}. Type: {show}"
     if set(changed) == {TARGET}:
-        return f"Commit it (git commit -am 'exp: ... [emitter=...]') or put it back ({back}); {unscored}"
-    return f"Put it back ({back}; move away what git does not know), or commit it, not as exp:; {unscored}"
+        back = f"git restore --staged --worktree {TARGET}"
+        return f"Type: {commit_command(root)}; or put it back: {back}; or --allow-dirty runs it unscored."
+    return f"Type: {_put_away(changed)}; or --allow-dirty runs it unscored."
+
+
+def _put_away(changed: Sequence[str]) -> str:
+    """Returns the command that puts changes of other files than train.py away."""
+    paths = [path for path in changed if path != TARGET]
+    return put_away_command(paths if len(paths) <= _NAMED else sorted({path.split("/")[0] for path in paths}))
 
 
 def _lines(content: bytes | None) -> bytes | None:
     return None if content is None else content.replace(b"\r\n", b"\n")
 
 
-def check_commit(candidate: Candidate, baseline: Run | None, known: bool) -> None:
+def check_commit(root: Path, candidate: Candidate, baseline: Run | None, known: bool) -> None:
     """Checks that an experiment changes train.py alone.
 
     Args:
+        root: The work tree.
         candidate: What would run.
         baseline: The baseline that it would be compared with, None when it becomes the baseline itself.
         known: Whether this very commit was measured before.
@@ -189,14 +207,17 @@ def check_commit(candidate: Candidate, baseline: Run | None, known: bool) -> Non
     """
     others = [path for path in candidate.paths if path != TARGET]
     if others and not known and (baseline or candidate.is_experiment):
-        raise Refused(
-            f"HEAD touches more than {TARGET}: {', '.join(others[:5])}.",
-            f"Make the experiment a commit of {TARGET} alone: git reset --soft HEAD^, then commit in two steps.",
-        )
+        then = f"Commit an experiment on top of it: {commit_command(root)}"
+        if candidate.is_experiment:
+            again = f" && {git_commit(root)} -m {shlex.quote(candidate.commit.subject)} -- {TARGET}"
+            again = again if TARGET in candidate.paths else ""
+            then = f"Make it a commit of {TARGET} alone: git reset --soft HEAD^ && {_put_away(others)}{again}"
+        raise Refused(f"HEAD touches more than {TARGET}: {', '.join(others[:_NAMED])}.", then)
     if baseline and baseline.harness and baseline.harness != candidate.harness:
+        branch = f"{candidate.branch or BRANCHES + 'new'}-{candidate.harness[:4]}"
         raise Refused(
             f"prepare.py or the harness is not the baseline's ({baseline.run}).",
-            "Start a branch with a baseline of its own: git checkout -b autoresearch/<tag>, then run it as it is.",
+            f"Start a branch with a baseline of its own, and launch again: git checkout -b {branch}",
         )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from research.core.commands import replicate_command
 from research.core.records import EXPERIMENT, REPLICATE, RUN_SEED, Decision, Judged, Plan, Run
 from research.core.settings import SETTINGS
 from research.search.emitters import EMITTERS, FREE
@@ -230,10 +231,10 @@ def prompt(plan: Plan, memory: Memory, read_source: ReadSource) -> str:
         read_source: Gives the train.py of a commit, for the diffs that the plan is about.
     """
     if plan.kind == REPLICATE:
-        seed = f" --seed {plan.run_seed}" if plan.run_seed is not None else ""
-        what = f"uv run research replicate {plan.parent[:12]}" if plan.parent else "uv run research replicate"
-        head = "Replicate" if plan.parent else "Baseline"
-        return f"{head}: {plan.reason}\nEdit nothing. Run: {what}{seed} > run.log 2>&1"
+        if not plan.parent:  # there is nothing yet that could be repeated
+            return f"Baseline: {plan.reason}\nEdit nothing: train.py is measured as it is."
+        seed = f"--seed {plan.run_seed}" if plan.run_seed is not None else ""
+        return f"Replicate: {plan.reason}\nEdit nothing. Run: {replicate_command(plan.parent, seed)} > run.log 2>&1"
     about = [plan.details[key] for key in ("first", "second", "anomaly") if key in plan.details]
     more = [line for commit in about for line in _diff(memory, commit, read_source)]
     emitter = EMITTERS.get(plan.emitter, FREE) if plan.emitter else FREE

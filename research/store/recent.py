@@ -5,11 +5,16 @@ A "+" before a column keeps SQLite from walking a whole branch by its index: wha
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 from research.core.records import Decision, Outcome
 from research.core.settings import SETTINGS
 from research.store.db import Store
+from research.store.ledger import ROW_OUTCOMES
+
+_REFUSED = "refused:"
+"""With a branch's name behind it, the fact that holds its last refused launch: runs before it, commit, reason."""
 
 
 @dataclass(frozen=True)
@@ -69,18 +74,18 @@ def has_baseline(store: Store, branch: str) -> bool:
     )
 
 
-def newly_judged(store: Store, branch: str, after: int) -> str | None:
-    """Return the run on a branch that a rule judged last, if that was after a verdict's number.
+def newly_judged(store: Store, branch: str, after: int) -> list[str]:
+    """Return the runs on a branch that a rule judged after a verdict's number, in that order.
 
     What a verdict changes about earlier runs is no news of them, so only a run's first verdict counts.
     """
     rows = store.tuples(
         "SELECT v.run FROM verdicts v JOIN runs r ON r.run = v.run WHERE v.seq > ? AND +r.branch = ?"
         " AND v.rule <> 'person' AND NOT EXISTS (SELECT 1 FROM verdicts e WHERE e.run = v.run AND e.seq < v.seq)"
-        " ORDER BY v.seq DESC LIMIT 1",
+        " ORDER BY v.seq",
         after, branch,
     )  # fmt: skip
-    return str(rows[0][0]) if rows else None
+    return [str(name) for (name,) in rows]
 
 
 def newly_failed(store: Store, branch: str, after: int) -> tuple[int, str] | None:
@@ -104,6 +109,29 @@ def launches_of(store: Store, commit: str) -> list[LaunchEnd]:
         f"%-{commit[:7]}-%", commit,
     )  # fmt: skip
     return [LaunchEnd(outcome, bool(counted), why) for outcome, counted, why in rows]
+
+
+def measured_twin(store: Store, branch: str, fingerprint: str) -> tuple[str, str] | None:
+    """Return name and commit of the run that measured a program last, under the contract that the branch has now."""
+    rows = store.tuples(
+        'SELECT run, "commit" FROM runs WHERE fingerprint = ? AND branch = ? AND counted = 1 AND outcome IN'
+        f" ({', '.join('?' * len(ROW_OUTCOMES))}) AND contract = (SELECT contract FROM runs WHERE +branch = ?"
+        " AND contract IS NOT NULL ORDER BY seq DESC LIMIT 1) ORDER BY seq DESC LIMIT 1",
+        fingerprint, branch, *sorted(ROW_OUTCOMES), branch,
+    )  # fmt: skip
+    return (str(rows[0][0]), str(rows[0][1])) if rows else None
+
+
+def note_refusal(store: Store, at_utc: str, branch: str, commit: str, why: str) -> None:
+    """Put a refused launch on record."""
+    store.add_event(at_utc, "refused", None, {"branch": branch, "commit": commit, "why": why})
+    store.set_fact(_REFUSED + branch, json.dumps([last_run(store), commit, why]))
+
+
+def last_refusal(store: Store, branch: str, commit: str) -> str:
+    """Return why the last launch of a commit was refused, "" where something was launched since."""
+    after, of, why = json.loads(store.fact(_REFUSED + branch) or "[0, null, null]")
+    return str(why) if of == commit and after == last_run(store) else ""
 
 
 def is_folder_known(store: Store, folder: str) -> bool:

@@ -11,8 +11,10 @@ from typing import Any
 from research.agents import autonomy
 from research.agents.hooks.entry import Call, context
 from research.agents.hooks.reviews import open_current_memory, unseen_review
-from research.agents.state import open_runs
+from research.agents.state import find_twin, open_runs
 from research.core import git
+from research.core.commands import commit_command
+from research.core.commit_message import EXPERIMENT, FREE
 from research.core.contract import BRANCHES
 from research.core.settings import SETTINGS
 from research.store import reads, recent
@@ -57,18 +59,23 @@ def _summary(call: Call, store: Store, head: git.Head) -> str:
         reason = plan.reason[: SETTINGS.reason_chars]
         line = summary_rows.plan_line(plan.emitter, plan.category, plan.parent, plan.kind, reason)
     phase = plan.details.get("phase", "") if plan else ""
-    warnings = _warnings(call, store, head.commit, plan.emitter if plan else None)
+    warnings = _warnings(call, store, head.branch, head.commit, plan.emitter if plan else None)
     rows = summary_rows.brought_up_to_date(stored_rows(store, head.branch), line, phase, warnings)
     return summary_rows.as_text(rows)
 
 
-def _warnings(call: Call, store: Store, commit: str | None, planned: str | None) -> list[str]:
+def _warnings(call: Call, store: Store, branch: str, commit: str | None, planned: str | None) -> list[str]:
     alive, _ = open_runs(call.paths, store)
     found = [f"Run {run.run} is in progress: start nothing else. {call.client.rejoining}" for run in alive]
     if commit:
         measured = any(launch.outcome in ROW_OUTCOMES for launch in recent.launches_of(store, commit))
         known = measured or any(run.commit == commit for run in alive)
-        found += summary_rows.head_warnings(commit, git.commit(call.paths.root, commit).subject, known, planned)
+        subject = git.commit(call.paths.root, commit).subject
+        if subject.startswith(EXPERIMENT) and not known:
+            known = find_twin(call.paths.root, store, branch, commit)[1] == commit
+        found += summary_rows.head_warnings(commit, subject, known, planned)
+    if git.author(call.paths.root):
+        found.append(f"Git knows no author here; commit with: {commit_command(call.paths.root, planned or FREE)}")
     return found
 
 

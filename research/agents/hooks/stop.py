@@ -11,7 +11,7 @@ from research.agents.autonomy import Autonomy
 from research.agents.hooks.entry import Call
 from research.agents.hooks.reviews import open_current_memory, unseen_review
 from research.agents.next_step import next_order
-from research.agents.state import DATA_FACT, Situation, read_situation
+from research.agents.state import TOLD_FACT, Situation, read_situation
 from research.core import git
 from research.core.clock import system_clock, utc
 from research.core.contract import BRANCHES
@@ -50,8 +50,6 @@ def _continue(call: Call, store: Store, here: Situation, state: Autonomy) -> dic
     reason = _reached_limit(store, state)
     if reason and order.kind != "wait":  # a client may end a run in progress with the turn
         return _end_loop(store, state, reason)
-    if here.told_of_data and not here.missing_data:
-        store.set_fact(DATA_FACT, "")
     if not order.text:
         return None
     progress = f"{here.head} {recent.last_run(store)} {recent.last_verdict(store)}"
@@ -60,9 +58,9 @@ def _continue(call: Call, store: Store, here: Situation, state: Autonomy) -> dic
     if reason:
         return _end_loop(store, state, reason)
     autonomy.save(store, after)
-    if order.kind == "no-data":
-        store.set_fact(DATA_FACT, "1")
-    if review := unseen_review(store, here.branch):
+    if order.kind == "missing":
+        store.set_fact(TOLD_FACT, here.missing)
+    if review := unseen_review(store, here.branch, with_step=False):
         left = SETTINGS.order_words - len(review) // SETTINGS.review_word_chars
         order = next_order(here, max(SETTINGS.min_order_words, left))
     text = f"{review}\n\n{order.text}".strip()

@@ -37,7 +37,7 @@ def take_branch(root: Path, wanted: str | None, now: datetime) -> str:
     if here.branch.startswith(BRANCHES) and wanted in (None, here.branch):
         return here.branch
     if doing := git.unfinished(root):
-        raise ResearchError(f"A {doing} is in progress.", f"Finish it, or type: git {doing} --abort")
+        raise ResearchError(f"A {doing} is in progress.", f"Finish it, or type: {git.how_to_abort(doing)}")
     if changed := git.changed_files(root):
         shown = ", ".join(changed[:5])
         raise ResearchError(

@@ -233,7 +233,7 @@ def _paths_of_git(git: Command, where: Where) -> Iterator[tuple[str, Reach]]:
     verb = git.words[0] if git.words else ""
     split = git.words.index("--") if "--" in git.words else len(git.words)
     before, after = replace(git, words=git.words[:split]).operands, git.words[split + 1 :]
-    if verb in ("rm", "mv", "update-index"):
+    if verb in ("rm", "mv", "update-index") and not git.has("", "--no-assume-unchanged", "--no-skip-worktree"):
         yield from ((path, "tracked") for path in before + after)
     if verb == "add" and git.has("f", "--force"):  # without force git itself leaves ignored files out
         everything = (".",) if git.has("A", "--all") else ()

@@ -76,6 +76,8 @@ class AgentSettings:
     """Longest text that a hook adds to a context: about 1,500 tokens; Codex itself cuts at some 10,000 characters."""
     quoted_chars: int = 160
     """How much of somebody else's text (a subject, a reason, a log's line) an order repeats: one line of a terminal."""
+    refusal_chars: int = 600
+    """How much of a refused launch's reason an order repeats: what to type is at its end."""
     reason_chars: int = 240
     """How much of a prompt, a plan's reason or a failed run's reason is kept or shown: enough to recognise it by."""
     hook_wait_s: float = 2.0
