@@ -50,8 +50,8 @@ def settle(lab: Lab, store: Store, name: str | None = None) -> Settled:
         why = run.why or f"it ended as {run.outcome}"
         return Settled(run, None, git.branch_tip(root, run.branch), f"{run.run} has no verdict: {why}.")
     if verdict.settled_utc is not None:
-        tip = (git.branch_tip(root, run.branch) if run.branch else None) or ""
-        return Settled(run, verdict, tip or None, f"{run.branch} is at {tip[:7]}." if tip else "Nothing to move.")
+        here = git.branch_tip(root, run.branch) if run.branch else None
+        return Settled(run, verdict, here, f"{run.branch} is at {here[:7]}." if here else "Nothing to move.")
     if verdict.is_open:
         what = f"{run.run} is not decided yet ({verdict.decision}: {verdict.why})."
         raise CannotSettle(what, f"Type: {replicate_command(run.commit[:7])}")
