@@ -147,8 +147,9 @@ def _overdone(score: Score, metrics: Metrics) -> Iterator[str]:
     if not SETTINGS.min_handed_share * claimed <= handed <= most_handed:
         yield f"it says that it trained on {claimed:,.0f} tokens; prepare.py handed out {handed:,.0f} of training text"
     allowed = SETTINGS.early_steps if score.clock == "wall" else SETTINGS.pocket_early_steps
-    if (early := score.early_tokens * steps / handed if handed else 0.0) > allowed:
-        yield f"it took batches for {early:.0f} steps before its budget began, where {allowed} are explained"
+    share = score.early_tokens / handed if handed else 0.0
+    if share * steps > allowed:
+        yield f"it took {share:.0%} of its text before its budget began, where {allowed} of {steps} steps are explained"
 
 
 _PHASES = {

@@ -73,8 +73,8 @@ def test_text_is_read_past_the_loader(played: Path):
 
 def test_work_outside_the_budget_shows_in_its_phase(played: Path):
     (found,) = reasons(played / "works outside the budget")
-    assert found.startswith("it took batches for ")
-    assert found.endswith(" steps before its budget began, where 4 are explained")
+    assert found.startswith("it took ")
+    assert " of its text before its budget began, where 4 of " in found
     spent = outside(played / "works outside the budget")
     assert min(spent["before_first_batch"], spent["after_last_batch"], spent["evaluation"]) >= 0.5
 

@@ -72,7 +72,7 @@ def test_batches_that_were_taken_before_the_budget_began(tmp_path: Path):
     step = 500e6 / 953
     assert doubts(tmp_path, tokens_before_budget=12 * step) == ()
     (found,) = doubts(tmp_path, tokens_before_budget=40 * step)
-    assert found == "it took batches for 40 steps before its budget began, where 22 are explained"
+    assert found == "it took 4% of its text before its budget began, where 22 of 953 steps are explained"
 
 
 def test_what_prepare_py_found(tmp_path: Path):
