@@ -3,8 +3,10 @@
     python scripts/race.py default published fork --budget 120 --seeds 42 43 44 --out results/race
 
 An arm is NAME, a recipe of docs/recipes.json or `default` (train.py as it is); NAME=BASE:KEY=VALUE;KEY=VALUE changes
-constants of a base; BASE may also be a path to another train.py. Every run keeps its train.py, log and score.json
-under --out, and one line of results.jsonl. The audit score is in those files only.
+constants of a base; BASE may also be a path to another train.py, whose fixed seed is replaced. Every run keeps its
+train.py, log and score.json under --out, and one line of results.jsonl. The audit score is in those files only.
+
+With --cards 0 1 runs go on at once, one a card. Arms and seeds rotate over the cards, so that none belongs to one card.
 """
 
 from __future__ import annotations
@@ -13,15 +15,27 @@ import argparse
 import json
 import math
 import os
+import platform
 import re
 import statistics
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from research.runs.gpu import choose_gpu, list_gpus  # noqa: E402
+
+UNCOUNTED_STEPS = 11  # of the public contract
+SCORE_FIELDS = (
+    "val_bpb", "val_bpb_exact", "audit_bpb", "audit_bpb_exact", "contract", "peak_vram_mb", "clock", "probes",
+    "offered_ms", "suspect", "torch",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -59,23 +73,37 @@ def parse_arm(text: str, recipes: dict[str, dict[str, str]]) -> Arm:
     return Arm(name, with_constants(source, {key.strip(): value.strip() for key, value in pairs}))
 
 
-def run(arm: Arm, seed: int, budget: str, out: Path) -> dict[str, object]:
-    """One run in its own process; returns its line of results.jsonl."""
+def with_seed(source: str, seed: int) -> str:
+    """train.py's text with a seed in place of one that it fixes, as public ones do; ours takes the variable."""
+    return re.sub(r"(manual_seed(?:_all)?)\(\d+\)", rf"\1({seed})", source)
+
+
+def printed(log: Path) -> dict[str, str]:
+    """The summary at the end of a log, for a train.py that reports nothing to prepare.py."""
+    block = log.read_text(errors="replace").rpartition("---\n")[2]
+    return {key: value.strip() for key, _, value in (line.partition(":") for line in block.splitlines())}
+
+
+def run(arm: Arm, seed: int, budget: str, out: Path, card: str | None) -> dict[str, object]:
+    """One run in its own process, on a card; returns its line of results.jsonl."""
     folder = out / f"{arm.name}-{budget}s-{seed}"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "train.py").write_text(arm.source)
+    (folder / "train.py").write_text(with_seed(arm.source, seed))
     (folder / "score.json").unlink(missing_ok=True)
     env = os.environ | {
         "AUTORESEARCH_TIME_BUDGET": budget,
         "AUTORESEARCH_SEED": str(seed),
         "AUTORESEARCH_RUN_DIR": str(folder.resolve()),
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+        **({} if card is None else {"CUDA_VISIBLE_DEVICES": card}),
     }
+    device = choose_gpu(list_gpus(), env)
+    line: dict[str, object] = {"arm": arm.name, "seed": seed, "budget_s": budget, "machine": platform.node()}
+    line |= {"card": device.index if device else None, "card_uuid": device.uuid if device else None}
     started = time.time()
     with open(folder / "run.log", "wb") as log:
         command = [sys.executable, folder / "train.py"]
-        code = subprocess.run(command, cwd=ROOT, env=env, stdout=log, stderr=log).returncode
-    line: dict[str, object] = {"arm": arm.name, "seed": seed, "budget_s": budget, "exit": code}
+        line["exit"] = subprocess.run(command, cwd=ROOT, env=env, stdout=log, stderr=log).returncode
     line["wall_s"] = round(time.time() - started, 1)
     try:
         score = json.loads((folder / "score.json").read_text())
@@ -83,22 +111,20 @@ def run(arm: Arm, seed: int, budget: str, out: Path) -> dict[str, object]:
         tail = (folder / "run.log").read_text(errors="replace").strip().splitlines()
         return line | {"error": tail[-1] if tail else ""}
     said = score.get("reported") or {}
-    summary = said.get("summary") or {}
+    shown = said.get("summary") or printed(folder / "run.log")
+    steps, seconds = int(shown.get("num_steps", 0)), float(shown.get("training_seconds", "nan"))
+    tokens = 1e6 * float(shown.get("total_tokens_M", "nan"))
+    counted = (steps - UNCOUNTED_STEPS) * tokens / steps / seconds if steps else math.nan
     return line | {
-        **{key: score[key] for key in ("val_bpb", "val_bpb_exact", "audit_bpb", "contract", "peak_vram_mb")},
-        "tokens_per_s": said.get("tokens_per_s"),
-        "mfu_percent": float(summary.get("mfu_percent", "nan")),
-        "steps": int(summary.get("num_steps", 0)),
-        "params_m": float(summary.get("num_params_M", "nan")),
+        **{key: score.get(key) for key in SCORE_FIELDS},
+        "tokens_per_s": said.get("tokens_per_s", counted if math.isfinite(counted) else None),
+        "mfu_percent": float(shown.get("mfu_percent", "nan")),
+        "steps": steps,
+        "params_m": float(shown.get("num_params_M", "nan")),
         "epochs": score["data"]["epochs"],
         "waited_share": score["data"]["waited_share"],
-        "uncounted_s": score["clock"]["uncounted_s"],
-        "attention": said.get("attention"),
-        "kernels": said.get("kernels"),
-        "phases_s": said.get("phases_s"),
+        **{key: said.get(key) for key in ("attention", "kernels", "phases_s")},
         "device": score["device"]["class"],
-        "torch": score["torch"],
-        "probes": score["probes"],
     }
 
 
@@ -151,22 +177,33 @@ def main() -> None:
     parser.add_argument("arms", nargs="+")
     parser.add_argument("--budget", default="120", help="seconds of training (default 120)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[42])
+    parser.add_argument("--cards", nargs="+", help="GPUs that run at once, as CUDA_VISIBLE_DEVICES names them")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "race")
     parser.add_argument("--until", type=float, default=math.inf, help="seconds after which no further run is started")
     arguments = parser.parse_args()
     recipes = json.loads((ROOT / "docs" / "recipes.json").read_text())
     arms = [parse_arm(text, recipes) for text in arguments.arms]
-    started, lines = time.time(), []
+    started, lines, writing = time.time(), [], Lock()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    for seed in arguments.seeds:
-        for arm in arms:
+    cards: list[str | None] = arguments.cards or [None]
+    order = [(i, j) for i in range(len(arguments.seeds)) for j in range(len(arms))]
+    jobs = [(arguments.seeds[i], arms[j], cards[(i + j) % len(cards)]) for i, j in order]
+
+    def work(card: str | None) -> None:
+        for seed, arm, place in jobs:
+            if place != card:
+                continue
             if time.time() - started > arguments.until:
                 print(f"{arm.name:<16} {seed:>4}  not started: time is up")
                 continue
-            lines.append(run(arm, seed, arguments.budget, arguments.out))
-            show(lines[-1])
-            with open(arguments.out / "results.jsonl", "a") as f:
-                f.write(json.dumps(lines[-1]) + "\n")
+            line = run(arm, seed, arguments.budget, arguments.out, card)
+            with writing, open(arguments.out / "results.jsonl", "a") as f:
+                lines.append(line)
+                show(line)
+                f.write(json.dumps(line) + "\n")
+
+    with ThreadPoolExecutor(len(cards)) as pool:
+        list(pool.map(work, cards))
     summarize(lines, [arm.name for arm in arms])
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import subprocess
 import sys
@@ -13,6 +12,11 @@ from pathlib import Path
 from time import perf_counter, process_time  # as they are now, whatever becomes of them in `time`
 
 from research.benchmark.exits import explained_os_errors, stop
+
+try:
+    import fcntl
+except ImportError:
+    stop("Windows can't run this: install WSL (wsl --install), and run it there")
 
 
 def age_s() -> float:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import json
 import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+try:
+    import fcntl
+except ImportError:
+    raise SystemExit("Windows can't run this: install WSL (wsl --install), and run it there") from None
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -7,11 +7,13 @@ import itertools
 import json
 import shutil
 import subprocess
+import sys
 
 import pytest
 import torch
 
 from research.core import contract
+from scripts import race
 from tests.benchmark.conftest import ROOT, run
 from tests.support.trainer import load_train
 
@@ -88,6 +90,14 @@ def test_a_foreign_train_py_runs_and_is_scored(environment, tmp_path):
     assert dict(summary_of(done.stdout))["val_bpb"] == f"{score['val_bpb']:.6f}"
     assert score["seed"] == contract.DEFAULT_SEED
     assert "reported" not in score
+
+
+@pytest.mark.parametrize("module", ["prepare", "research.core.files"])
+def test_windows_gets_one_line(environment, module):
+    code = f"import sys; sys.modules['fcntl'] = None; import {module}"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "Windows can't run this: install WSL (wsl --install), and run it there\n"
 
 
 CHANGES = """
@@ -242,3 +252,11 @@ def test_what_is_too_small_for_the_forwards_precision_is_not_lost_in_the_paramet
         for _ in range(10):
             train.adam_update(p, zero, zero.clone(), zero.clone(), *settings)
     assert torch.allclose(p, before * (1 - 0.0009) ** 10)
+
+
+def test_a_race_gives_other_peoples_scripts_its_seed_and_reads_their_summary(tmp_path):
+    source = "torch.manual_seed(42)\ntorch.cuda.manual_seed(42)\ntorch.manual_seed(SEED)\n"
+    assert race.with_seed(source, 7) == source.replace("42", "7")
+    log = tmp_path / "run.log"
+    log.write_text("step 1\n---\nval_bpb:          0.99\nnum_steps:        785\n")
+    assert race.printed(log) == {"val_bpb": "0.99", "num_steps": "785"}
