@@ -11,10 +11,21 @@ import sys
 os.environ |= {"TRITON_INTERPRET": "1", "AUTORESEARCH_PROFILE": "pocket", "CUDA_VISIBLE_DEVICES": ""}
 
 import torch
+from triton.runtime import interpreter
 
 from research.benchmark import attention, kernels
 from tests.support.trainer import load_train
 
+patch_tensor = interpreter._patch_lang_tensor
+
+
+def patch_tensor_for_numpy(tensor, scope):
+    """Triton 3.6 makes an index of an array of one value, which NumPy refuses from 2.4 on."""
+    patch_tensor(tensor, scope)
+    scope.set_attr(tensor, "__index__", lambda self: self.handle.data.item())
+
+
+interpreter._patch_lang_tensor = patch_tensor_for_numpy
 VOCABULARY = 61  # a kernel's program is a Python call here, and there is one for each token
 SMALL = {"DEPTH": "2", "PAIR_ROWS": "37", "T": "16", "COMPILE": "True"}
 
