@@ -112,7 +112,7 @@ def _move(root: Path, store: Store, run: Run, target: str | None) -> tuple[str |
         return None, f"{run.run} was made on no branch; nothing to move."
     tip = git.branch_tip(root, branch)
     if target is None:
-        return tip, f"{branch} has no incumbent yet; it stays where it is."
+        return tip, f"{branch} has nothing kept yet; it stays where it is."
     if tip == target:
         return tip, f"{branch} is at {target[:7]}."
     if tip is None:

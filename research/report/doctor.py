@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from research.agents import autonomy
 from research.agents.clients.doctor import check_clients, check_hooks
 from research.core import git
 from research.core.check import Check
@@ -76,7 +77,8 @@ def examine(
     if root is None:
         fix = "cd into the repository (or: git init)" if shutil.which("git") else _GET_GIT
         return [*found, Check("git", False, trouble, fix)]
-    found += [_git(root), _store(LabPaths(root)), *_backends(environment), *check_hooks(root, environment)]
+    found += [_git(root), _author(root), *_store(LabPaths(root)), *_backends(environment)]
+    found += check_hooks(root, environment)
     return [*found, *(_clients(root, environment) if clients else [_unasked()])]
 
 
@@ -217,19 +219,32 @@ def _git(root: Path) -> Check:
     return Check("git", True, f"{where}; clean")
 
 
-def _store(paths: LabPaths) -> Check:
+def _author(root: Path) -> Check:
+    """Say whether git knows an author; commits of nights and orders bring one where it does not."""
+    if not shutil.which("git") or not git.author(root):
+        return Check("author", True, "git knows who commits")
+    say = "git knows no author; a night's agent commits as autoresearch, and orders to agents name it"
+    return Check("author", True, say, "git config user.name NAME && git config user.email ADDRESS")
+
+
+def _store(paths: LabPaths) -> list[Check]:
+    """Check the memory, and tell how the switch of the loop is set."""
     if not paths.memory.exists():
-        return Check("memory.db", True, "nothing recorded yet")
+        return [Check("memory.db", True, "nothing recorded yet")]
     try:
         with read_store(paths) as store:
-            runs, waiting = len(store.runs()), len(store.open_runs())
+            runs, waiting, switch = len(store.runs()), len(store.open_runs()), autonomy.load(store)
     except StoreDamaged as error:
-        return Check("memory.db", False, error.what, "uv run research record   # it is rebuilt from results/runs")
+        return [Check("memory.db", False, error.what, "uv run research record   # it is rebuilt from results/runs")]
     except ResearchError as error:
-        return Check("memory.db", False, error.what, error.next)
+        return [Check("memory.db", False, error.what, error.next)]
     size = paths.memory.stat().st_size / 1024**2
     tail = f", {waiting} in flight or left open" if waiting else ""
-    return Check("memory.db", True, f"{runs} runs, {size:.1f} MiB, sound{tail}")
+    found = [Check("memory.db", True, f"{runs} runs, {size:.1f} MiB, sound{tail}")]
+    if switch.enabled:
+        say = f"the loop is on, {autonomy.limits_in_words(switch)}; agents go on by themselves"
+        return [*found, Check("autonomy", True, say, "uv run research autonomy off")]
+    return [*found, Check("autonomy", True, f"the loop is off ({switch.reason})")]
 
 
 def _backends(environment: Mapping[str, str]) -> list[Check]:

@@ -36,7 +36,7 @@ def judge(case: Comparison, now_utc: str) -> Verdict:
         return verdict("keep", f"baseline: {mean:.6f}", lineage.baseline(past) is None, estimate)
     others = list(lineage.scores(past, tip))
     if lineage.is_same(run, tip):
-        return verdict("keep", f"replicate {len(values)} of the incumbent, mean {mean:.6f}", False, estimate)
+        return verdict("keep", f"replicate {len(values)} of the best so far, mean {mean:.6f}", False, estimate)
     best = sum(others) / len(others)
     sign = "lower" if mean < best else "not lower"
     why = f"{mean:.6f} (n={len(values)}) is {sign} than {best:.6f} (n={len(others)})"

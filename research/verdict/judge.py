@@ -101,7 +101,7 @@ def _older(case: Comparison, verdict: Verdict, incumbent: Run) -> Verdict:
         verdict, p_better=1.0 - weighed.p_better, difference=Estimate(-gap.mean, -gap.high, -gap.low, gap.n)
     )
     words = (
-        f"kept earlier and measured again; P(better than the incumbent {incumbent.commit[:7]}) {verdict.p_better:.2f}"
+        f"kept earlier and measured again; P(better than the best so far {incumbent.commit[:7]}) {verdict.p_better:.2f}"
     )
     if weighed.p_better >= SETTINGS.incumbent_stays_p:
         return replace(verdict, why=words)

@@ -70,7 +70,7 @@ def compared(belief: Belief, candidate: Hashable, incumbent: Hashable) -> str:
     """Say what a difference is and on which seeds it was measured."""
     change, p_better = belief.difference(candidate, incumbent), belief.p_better(candidate, incumbent)
     shared = belief.shared_seeds(candidate, incumbent)
-    on = f"compared on {listed('seed', shared)}" if shared else "measured on no seed of the incumbent"
+    on = f"compared on {listed('seed', shared)}" if shared else "measured on no seed of the best so far"
     return f"{change.mean:+.6f} [{change.low:+.6f}, {change.high:+.6f}], {on}, P(better) {p_better:.2f}"
 
 

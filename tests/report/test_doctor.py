@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support import inprocess
 from support.labkit import Kit, kit
 
 from research.core.check import Check
@@ -145,3 +147,18 @@ def test_where_nothing_can_be_recorded(kit: Kit):
     found = look(kit.root, kit.environment)
     assert not found["disk"].ok
     assert "results is no folder" in found["disk"].say
+
+
+def test_a_missing_author_and_the_switch_are_told(kit: Kit):
+    kit.measure()
+    found = look(kit.root, kit.environment)
+    assert found["author"].say == "git knows who commits"
+    assert found["autonomy"].say == "the loop is off (never turned on)"
+    assert kit.research("autonomy", "on", "--runs", "5").code == 0
+    environment = {name: value for name, value in kit.environment.items() if not name.startswith("GIT_")}
+    done = inprocess.research(kit.root, {**environment, "GIT_CONFIG_GLOBAL": "/dev/null"}, "doctor", "--json")
+    lines = {check["name"]: check for check in json.loads(done.out)["checks"]}
+    assert "the loop is on, 5 runs, 24 hours" in lines["autonomy"]["say"]
+    assert lines["autonomy"]["fix"] == "uv run research autonomy off"
+    assert "git knows no author" in lines["author"]["say"]
+    assert "git config user.name" in lines["author"]["fix"]

@@ -64,7 +64,7 @@ def test_the_luck_of_a_seed_is_no_gain():
     assert apart.p_better is not None
     assert shared.p_better is not None
     assert apart.p_better < shared.p_better
-    assert "no seed of the incumbent" in apart.why
+    assert "no seed of the best so far" in apart.why
     assert "compared on seed 42" in shared.why
 
 

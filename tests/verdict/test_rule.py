@@ -103,7 +103,7 @@ def test_the_sentence_says_difference_interval_seeds_and_probability():
     assert weighed.why.startswith(said)
     assert (weighed.difference, weighed.p_better) == (change, known.p_better("b", "a"))
     apart = belief(("a", 42, 0.99), ("b", 43, 0.98))
-    assert "measured on no seed of the incumbent" in compared(apart, "b", "a")
+    assert "measured on no seed of the best so far" in compared(apart, "b", "a")
 
 
 def test_what_was_never_scored_is_refused():

@@ -11,6 +11,7 @@ Reading, and talking about a file, is never refused, but for the files with audi
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
@@ -18,6 +19,7 @@ from itertools import islice
 from research.agents.policy import rules
 from research.agents.policy.command import Command, read_line, script_of
 from research.agents.policy.protected import Where, refuse_change
+from research.core.settings import SETTINGS
 
 MAX_COMMANDS = 100
 """Commands of a line that are judged, for the same reason as MAX_TOKENS."""
@@ -28,6 +30,8 @@ READ_FILE = {"Read": "file_path", "Grep": "path", "NotebookRead": "notebook_path
 _RUNNERS = ("run_experiment.py", "modal_gpu.py", "scripts.run_experiment", "scripts.modal_gpu")
 _LAUNCHERS = frozenset({"torchrun", "accelerate", "deepspeed", "nsys", "ncu"})
 _PROFILERS = frozenset({"cProfile", "pdb", "torch.distributed.run"})
+_IMPORTS = re.compile(r"^\s*(?:import|from) train\b", re.M)
+"""How a program trains without naming train.py."""
 _DETACHERS = frozenset({"tmux", "screen", "at", "batch"})
 
 
@@ -101,7 +105,7 @@ def refuse_launch(command: Command, where: Where) -> str | None:
     hidden = command.name in _DETACHERS and "train.py" in " ".join((*command.words, command.stdin))
     if script.rsplit("/", 1)[-1] in _RUNNERS or hidden:
         return _refuse_runner(command, where, f"Type: `{where.launch}`", hidden)
-    is_train = script == "train" or os.path.basename(script) == "train.py"
+    is_train = script == "train" or os.path.basename(script) == "train.py" or _IMPORTS.search(rules.code_of(command))
     if not is_train or {"--help", "-h"} & set(command.words):
         return None
     if where.driven:
@@ -122,6 +126,8 @@ def _refuse_runner(command: Command, where: Where, right: str, hidden: bool) -> 
             "A run is not sent to the background by the shell: it would be ended with its command, and nobody would "
             f"see its end. {right}{where.wait}"
         )
+    if _is_longer(command.value("--timeout")):
+        return f"The time limit stays as it is: over it, the idea has failed. {right}"
     if run != ("uv", "run", "train.py"):
         return f"Only `uv run train.py`, spelled so, is recorded. {right}"
     if command.piped:
@@ -129,6 +135,11 @@ def _refuse_runner(command: Command, where: Where, right: str, hidden: bool) -> 
     if command.cwd is not None and os.path.realpath(command.cwd) not in where.roots:
         return f"Runs are launched from the top of the repository ({where.root}), where run.log belongs. {right}"
     return _refuse_output(replace(command, cwd=command.cwd or where.root), where, right)
+
+
+def _is_longer(minutes: str) -> bool:
+    """Return whether a time limit is above the usual one."""
+    return minutes.replace(".", "", 1).isdecimal() and float(minutes) > SETTINGS.default_timeout_minutes
 
 
 def _refuse_output(command: Command, where: Where, right: str) -> str | None:

@@ -93,11 +93,12 @@ def _parent(plan: Plan, memory: Memory) -> list[str]:
     known = memory.of(plan.parent) if plan.parent else memory.incumbent
     lines = []
     if known is not None:
-        role = "the incumbent" if known is memory.incumbent else f"not the incumbent, chosen: {known.decision}"
+        role = "the best so far" if known is memory.incumbent else f"not the best so far, chosen: {known.decision}"
         value = format_estimate(known.estimate)
         lines.append(f"Parent: {known.commit[:7]} ({role}), val_bpb {value}, {quoted(known.subject)}.")
     if memory.incumbent is not None and known is not memory.incumbent:
-        lines.append(f"Incumbent: {memory.incumbent.commit[:7]}, val_bpb {format_estimate(memory.incumbent.estimate)}.")
+        best = memory.incumbent
+        lines.append(f"Best so far: {best.commit[:7]}, val_bpb {format_estimate(best.estimate)}.")
     noise = memory.belief.variances
     scatter = f"Runs of one seed scatter by sd {noise.paired_sd:.4f} bpb; smaller gains need another seed."
     lines.append(f"Why: {plan.reason} {scatter}")
