@@ -14,6 +14,7 @@ VERBS = {
     "archive": ("memory", "Show the best configuration of every niche, the lowest mean first."),
     "autonomy": ("autonomy", "Turn autonomous continuation by a coding agent's Stop hook on or off, or show it."),
     "decide": ("runs", "Overrule a verdict, and carry that out in git."),
+    "demo": ("demo", "Play a recorded night again in seconds and open its morning page; needs nothing."),
     "doctor": ("report", "Say what is missing or wrong here, and the command that mends it; changes nothing."),
     "export": ("store", "Print everything that is remembered as JSON lines, audit scores left out."),
     "import": ("store", "Import a ledger, an export, or an older memory; doing it twice changes nothing."),

@@ -82,7 +82,7 @@ def night(
     state = done.state
     with read_store(paths) as store:
         page = read_data(store, paths, utc(system_clock()), state.branch if store.judged(state.branch) else None)
-    report = write_page(page, paths)
+    report = write_page(page, page_path(paths))
     end = f"Ended: {state.stop_reason}. {count_of(state.runs, 'run')}, {done.kept} kept. {done.found}".rstrip()
     data = {
         "runs": state.runs,

@@ -39,12 +39,12 @@ def report(
     if port is not None and not serve:
         raise click.UsageError("--port is the port of --serve, which is missing.")
     from research.report.serve import PageServer, open_page
-    from research.report.write import read_data, write_figures, write_page
+    from research.report.write import page_path, read_data, write_figures, write_page
 
     lab = this_lab()
     with _memory(lab) as store:
         data = read_data(store, lab.paths, lab.now_utc(), branch)
-    path = write_page(data, lab.paths)
+    path = write_page(data, page_path(lab.paths))
     pictures = write_figures(data, figures.absolute()) if figures else []
     server = PageServer(path, port) if serve else None
     found = {"path": str(path), "figures": [str(picture) for picture in pictures], "runs": len(data.rows)}

@@ -69,8 +69,8 @@ def _found(data: PageData) -> tuple[str, str]:
     if gain.mean >= 0:
         head = "Nothing beats the baseline for sure"
     elif top.proven and top.proven is not best and (sure := top.proven.against_baseline):
-        head = f"{share(-gain.mean, base.estimate.mean)} lower than the baseline, "
-        head += f"{share(-sure.mean, base.estimate.mean)} of it confirmed"
+        head = f"{share(-gain.mean, base.estimate.mean)} lower than the baseline; "
+        head += f"{share(-sure.mean, base.estimate.mean)} confirmed"
     low, high = share(-gain.high, base.estimate.mean), share(-gain.low, base.estimate.mean)
     reach = (
         f"{low} to {high} lower"
@@ -79,7 +79,7 @@ def _found(data: PageData) -> tuple[str, str]:
     )
     text = (
         f"Best so far: val_bpb {plain(best.estimate.mean)} against the baseline’s {plain(base.estimate.mean)}"
-        f" ({reach}, 95 % interval), measured {times(best.n)}. {_chain(best, top)}"
+        f" ({reach}, 95 % interval), measured {times(best.n)}: {how_sure(best)}. {_chain(best, top)}"
     )
     return head, text
 
@@ -95,6 +95,8 @@ def _chain(best: Candidate, top: Headline) -> str:
 def _todo(data: PageData) -> tuple[str, str]:
     top, night = data.headline, data.night
     minutes = f" (about {span(top.run_s / 3600)})" if top.run_s >= 60 else " (less than a minute)" if top.run_s else ""
+    if data.is_recorded:
+        return "This night was recorded in another repository. Make one of your own:", FIRST_NIGHT
     if data.is_night_on or data.is_running:
         return "The night goes on by itself. To watch it in a terminal:", "uv run research watch"
     if night and night.finished_utc is None:

@@ -74,7 +74,7 @@ class Scale:
     @property
     def levels(self) -> list[float]:
         """Return the values that have a grid line."""
-        return ticks(self.low, self.high, max(3, round((self.bottom - self.top) / self.size.em / 4.5)))
+        return ticks(self.low, self.high, max(4, round((self.bottom - self.top) / self.size.em / 4.5)))
 
     def x(self, value: float) -> float:
         """Return the place of a value across: a run's number, or a share."""
@@ -156,7 +156,7 @@ def progress(data: PageData, size: Size = FILE, is_file: bool = False) -> Chart:
         every = len(marks) // _NAMED_RUNS + 1
         marks = [mark for mark in marks if mark.kind != "discard" or mark.row % every == 0]
     in_lane = {row.status for row in data.rows if row.val_bpb is None}
-    texts = _labels(scale, data.steps)
+    texts = _labels(scale, data.steps, marks)
     if in_lane:
         lane = "no score" if len(in_lane) > 1 else min(in_lane)
         texts.append(Text(scale.left - size.em * 0.6, scale.bottom + size.em * 1.85, lane, anchor="end"))
@@ -183,7 +183,7 @@ def frontier(data: PageData, size: Size = FILE_FRONTIER) -> Chart:
         if step.is_new:
             title = f"#{step.number} {interval(step.estimate, digits=6)}, n = {step.estimate.n}: {step.title}"
             marks.append(Mark(scale.x(step.number), scale.y(step.estimate.mean), "keep", "keep", title, step.number))
-    return _chart("val_bpb frontier", data, scale, marks, _labels(scale, data.steps))
+    return _chart("val_bpb frontier", data, scale, marks, _labels(scale, data.steps, []))
 
 
 def _chart(
@@ -289,7 +289,7 @@ def _ends(scale: Scale, data: PageData) -> list[Text]:
     return texts
 
 
-def _labels(scale: Scale, steps: Sequence[Step]) -> list[Text]:
+def _labels(scale: Scale, steps: Sequence[Step], marks: Sequence[Mark]) -> list[Text]:
     """Name what became the best, the present one first, then the largest gains: to the left below, where no run is.
 
     One name stands in a line of text, and none where there is no room.
@@ -298,12 +298,17 @@ def _labels(scale: Scale, steps: Sequence[Step]) -> list[Text]:
     texts: list[Text] = []
     moves = [step for step in steps[1:] if step.is_new]
     for step in [*moves[-1:], *sorted(moves[:-1], key=lambda s: s.gain.mean if s.gain else 0.0)]:
-        x, middle = scale.x(step.number), scale.y(step.estimate.mean)
-        y = min(max(scale.y(step.estimate.low) + em, middle + em * 1.25), middle + em * 3, scale.bottom - em * 0.3)
+        x, middle = scale.x(step.number) - em * 0.4, scale.y(step.estimate.mean)
         room = int((x - scale.left) / em / _CHAR_EM)
-        if room >= _LABEL_CHARS[0] and all(abs(y - other.y) >= em * _LINE_EM for other in texts):
-            words = _named(step, steps, min(room, _LABEL_CHARS[1]))
-            texts.append(Text(x - em * 0.4, y, words, "label", "end"))
+        if room < _LABEL_CHARS[0]:
+            continue
+        words = _named(step, steps, min(room, _LABEL_CHARS[1]))
+        left = x - len(words) * em * _CHAR_EM
+        places = [middle + em * (1.25 + 0.65 * down) for down in range(8)]
+        free = [y for y in places if y < scale.bottom and all(abs(y - other.y) >= em * _LINE_EM for other in texts)]
+        clear = [y for y in free if not any(left < m.x < x and y - em < m.y < y + em * 0.4 for m in marks)]
+        if free:
+            texts.append(Text(x, (clear or free)[0], words, "label", "end"))
     return texts
 
 

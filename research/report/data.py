@@ -82,7 +82,6 @@ class Candidate:
         number: Number of its first run.
         emitter: Who proposed it, "" where the agent chose by itself.
         runs: Names of its runs.
-        first_bpb: Score of its first run.
         measured: The mean of its runs as they are.
         estimate: Its value with what is known of other configurations.
         gain: Its value minus that of the best when it was decided.
@@ -99,7 +98,6 @@ class Candidate:
     title: str
     emitter: str
     runs: tuple[str, ...]
-    first_bpb: float | None = None
     measured: float | None = None
     estimate: Estimate | None = None
     gain: Estimate | None = None
@@ -250,6 +248,7 @@ class PageData:
         notes: What the numbers leave out.
         is_running: Whether a run is in progress, on whatever branch.
         is_night_on: Whether the night shown is going on.
+        is_recorded: Whether it is the night of another repository, whose commits are not here.
         ends_utc: When it is expected to end, "" where nothing ends it.
     """
 
@@ -264,8 +263,7 @@ class PageData:
     rows: tuple[Row, ...] = ()
     candidates: tuple[Candidate, ...] = ()
     steps: tuple[Step, ...] = ()
-    confirmed: tuple[Candidate, ...] = ()
-    unconfirmed: tuple[Candidate, ...] = ()
+    kept: tuple[Candidate, ...] = ()
     looked_good: tuple[Candidate, ...] = ()
     undecided: tuple[Candidate, ...] = ()
     niches: tuple[Niche, ...] = ()
@@ -280,6 +278,7 @@ class PageData:
     diffs: Mapping[str, str] = field(default_factory=dict)
     is_running: bool = False
     is_night_on: bool = False
+    is_recorded: bool = False
     ends_utc: str = ""
 
 
@@ -339,8 +338,7 @@ def page_data(material: Material) -> PageData:
         rows=rows,
         candidates=tuple(candidates),
         steps=_steps(history, candidates),
-        confirmed=tuple(c for c in kept if c.is_confirmed),
-        unconfirmed=tuple(c for c in kept if not c.is_confirmed),
+        kept=tuple(kept),
         looked_good=tuple(c for c in changes if c.decision == "discard" and _was_promising(c, history)),
         undecided=tuple(c for c in changes if c.decision in ("replicate", "investigate")),
         niches=_niches(memory, candidates),
@@ -425,7 +423,6 @@ def _candidate(
         title=title_of(known.subject, is_baseline) or known.commit[:7],
         emitter=known.emitter or "",
         runs=tuple(run.run for run in mine),
-        first_bpb=next((run.val_bpb for run in mine if run.val_bpb is not None), None),
         measured=statistics.fmean(scores) if scores else None,
         estimate=known.estimate,
         gain=known.change,
@@ -496,7 +493,7 @@ def _steps(history: _History, candidates: Sequence[Candidate]) -> tuple[Step, ..
         if verdict.decision == "keep" or run.commit in ever_kept:
             ever_kept.add(run.commit)
             of_kept = {name: seen for name, seen in past.items() if runs[name].commit in ever_kept}
-            best = lineage.incumbent([_as_of(runs[name], seen) for name, seen in of_kept.items()])
+            best = lineage.incumbent([judged_as_of(runs[name], seen) for name, seen in of_kept.items()])
         if best is None or not (steps or verdict.decision == "keep"):
             continue
         estimate = _estimate_then(best, run, verdict, past)
@@ -513,8 +510,8 @@ def _steps(history: _History, candidates: Sequence[Candidate]) -> tuple[Step, ..
     return tuple(steps)
 
 
-def _as_of(run: Run, seen: Sequence[tuple[int, Verdict]]) -> Judged:
-    """Return a run with the verdicts that had been made by then."""
+def judged_as_of(run: Run, seen: Sequence[tuple[int, Verdict]]) -> Judged:
+    """Return a run with the verdicts that had been made by then, each with its place among all."""
     order, verdict = seen[-1]
     return Judged(run, verdict, order, tuple((place, v.decision) for place, v in seen[:-1]))
 

@@ -24,7 +24,7 @@ def loss_charts(data: PageData) -> list[Chart]:
     if base is None or len(curves) < 2:
         return []
     ahead = [replace(one, points=_minus(one.points, base.points)) for one in curves if one is not base]
-    zero = replace(base, points=((0.0, 0.0), (1.0, 0.0)))
+    zero = replace(base, points=((_FALL, 0.0), (1.0, 0.0)))
     return [_draw("Training loss, nats a token", curves), _draw("Loss minus the baseline’s", [zero, *ahead])]
 
 
@@ -49,14 +49,14 @@ def _draw(title: str, curves: Sequence[LossCurve]) -> Chart:
     values = [loss for _, points in shown for _, loss in points]
     low, high = min(values, default=0.0), max(values, default=1.0)
     room = max(high - low, 1e-6) * 0.05
-    scale = Scale(SIZE, 0.0, 1.0, low - room, high + room, SIZE.em * 2.2, SIZE.height - SIZE.em * 3.2, right_em=5.8)
+    scale = Scale(SIZE, _FALL, 1.0, low - room, high + room, SIZE.em * 2.2, SIZE.height - SIZE.em * 3.2, right_em=5.8)
     lines = []
     for one, points in shown:
         steps = [f"{scale.x(at):g} {scale.y(loss):g}" for at, loss in points]
         lines.append(Line(f"curve {one.kind}", "M" + "L".join(steps)))
     em, foot = SIZE.em, scale.bottom + SIZE.em * 1.5
-    texts = [Text(scale.x(share), foot, f"{share:.0%}", anchor="middle") for share in (0.25, 0.5, 0.75, 1.0)]
-    texts.append(Text(scale.left, foot, "of the budget", anchor="start"))
+    shares = ((0.25, "25 % of the budget"), (0.5, "50 %"), (0.75, "75 %"), (1.0, "100 %"))
+    texts = [Text(scale.x(share), foot, words, anchor="middle") for share, words in shares]
     ends = sorted(((scale.y(points[-1][1]), one) for one, points in shown if points), key=lambda pair: pair[0])
     for height, (_, one) in zip(_apart([y for y, _ in ends], em * _LINE_EM, scale.bottom), ends, strict=True):
         words = "baseline" if one.kind == "baseline" else f"#{one.number}" + (" best" if one.kind == "best" else "")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 _COMMIT_CHARS = 12
+_SHOW = "git show refs/research/runs/{run}"
 _TEMPLATES = Path(__file__).parent / "templates"
 _COLUMNS = (
     ("run", ""),
@@ -87,7 +88,6 @@ def render(data: PageData) -> str:
             style=style,
             script=script,
             details=details(data),
-            kept=[one for one in data.candidates if one.decision == "keep" and one is not top.baseline],
             close=[*data.undecided, *data.looked_good],
             progress=[charts.progress(data, size) for size in (charts.WIDE, charts.NARROW)],
             losses=loss_charts(data),
@@ -116,7 +116,7 @@ def details(data: PageData) -> str:
     value = {
         "runs": [_details(row) for row in data.rows],
         "diffs": {commit[:_COMMIT_CHARS]: words for commit, words in data.diffs.items()},
-        "commands": [replicate_command("{commit}", data.night), "git show refs/research/runs/{run}"],
+        "commands": [] if data.is_recorded else [replicate_command("{commit}", data.night), _SHOW],
         "refresh_s": SETTINGS.page_refresh_s,
     }
     words = json.dumps(value, ensure_ascii=True, separators=(",", ":"))

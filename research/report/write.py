@@ -88,10 +88,9 @@ def curves_of(data: PageData, read: Callable[[Run], Curve]) -> tuple[LossCurve, 
     top, rows = data.headline, {row.run.run: row for row in data.rows}
     if top.baseline is None:
         return ()
-    kept = [one for one in data.candidates if one.decision == "keep" and one is not top.baseline]
     found: list[LossCurve] = []
     seed = next((rows[name].run.seed for name in top.baseline.runs if name in rows), 0)
-    for one in (top.baseline, *kept[-SETTINGS.curves_shown :]):
+    for one in (top.baseline, *data.kept[-SETTINGS.curves_shown :]):
         mine = sorted((rows[name] for name in one.runs if name in rows), key=lambda row: row.run.seed != seed)
         points = next((points for row in mine if (points := read(row.run))), ())
         kind = "baseline" if one is top.baseline else "best" if one is top.best else "kept"
@@ -117,15 +116,14 @@ def data_of_branch(store: Store, judged: Sequence[Judged], branch: str, made_utc
     )
 
 
-def write_page(data: PageData, paths: LabPaths) -> Path:
-    """Write the page; return where it is.
+def write_page(data: PageData, path: Path) -> Path:
+    """Write the page; return its path.
 
     Raises:
         OSError: if it can't be written.
     """
     from research.report.page import render  # it loads the templates' library, for which no reading verb should wait
 
-    path = page_path(paths)
     write_whole(path, render(data).encode("utf-8", "replace"))
     return path
 
@@ -141,7 +139,7 @@ def live_page(paths: LabPaths, say: Callable[[str], None]) -> Callable[[Store], 
 
     def show(store: Store) -> None:
         try:
-            write_page(read_data(store, paths, utc(system_clock())), paths)
+            write_page(read_data(store, paths, utc(system_clock())), page_path(paths))
         except Exception as error:
             append_line(paths.discovery / "night.log", f"the page was not written: {error!r}")
             if not said:

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from research.report.write import read_data, write_page
+from research.agents.night.state import Limits, NightState
+from research.report.write import page_path, read_data, write_page
 from research.store.open import read_store
-from tests.support.fabricate import make_lab, make_places
+from tests.support.fabricate import BRANCH, make_lab, make_places
 
 PROGRAM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = (
@@ -48,7 +49,7 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of 60 runs."""
     paths = make_lab(tmp_path_factory.mktemp("lab") / "lab", 60)
     with read_store(paths) as store:
-        return write_page(read_data(store, paths, "2026-03-02T06:00:00Z"), paths)
+        return write_page(read_data(store, paths, "2026-03-02T06:00:00Z"), page_path(paths))
 
 
 @pytest.fixture
@@ -201,7 +202,7 @@ def long_lines(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with read_store(paths) as store:
         data = read_data(store, paths, "2026-03-02T06:00:00Z")
     long = "@@ -1,1 +1,1 @@\n-" + "a = first(b) + " * 20 + "1\n+" + "a = second(b) + " * 20 + "1"
-    return write_page(replace(data, diffs=dict.fromkeys(data.diffs, long)), paths)
+    return write_page(replace(data, diffs=dict.fromkeys(data.diffs, long)), page_path(paths))
 
 
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
@@ -235,6 +236,33 @@ def test_labels_of_the_charts_do_not_overlap(browser: Any, page_file: Path, size
 def test_an_empty_lab(browser: Any, tmp_path: Path):
     paths = make_places(tmp_path / "lab")
     with read_store(paths) as store:
-        file = write_page(read_data(store, paths, "2026-03-02T06:00:00Z"), paths)
+        file = write_page(read_data(store, paths, "2026-03-02T06:00:00Z"), page_path(paths))
     for tab in visit(browser, file, PHONE):
         assert "uv run research night --max-runs 5" in tab.inner_text("main")
+
+
+def test_an_open_page_renews_itself_while_a_night_goes_on_unless_somebody_reads_a_run(browser: Any, tmp_path: Path):
+    paths = make_lab(tmp_path / "lab", 12)
+    with read_store(paths) as store:
+        data = read_data(store, paths, "2026-03-02T06:00:00Z")
+    night = NightState("n", BRANCH, "builtin", "local", 7, 1, "2026-03-02T04:00:00Z", Limits(80), 12)
+    data = replace(data, night=night, is_night_on=True)
+    file = write_page(data, page_path(paths))
+    tab = browser.new_page()
+    tab.clock.install(time="2026-03-02T06:00:30Z")
+    tab.goto(file.as_uri())
+    tab.locator("details").last.locator("summary").click()
+    tab.click("#runs tbody tr button")
+    write_page(replace(data, night=replace(night, runs=13)), file)
+    tab.clock.run_for(21_000)
+    assert "12 of 80 runs" in tab.inner_text(".state.on")
+    assert not tab.locator("#stale").is_visible()
+    tab.click("#close")
+    with tab.expect_navigation():
+        tab.clock.run_for(21_000)
+    assert "13 of 80 runs" in tab.inner_text(".state.on")
+    assert tab.locator("details").last.get_attribute("open") is not None
+    tab.click("#runs tbody tr button")
+    tab.clock.run_for(3_600_000)
+    assert tab.locator("#stale").is_visible()
+    tab.close()

@@ -59,7 +59,7 @@ def test_a_lucky_change_has_one_gain_on_the_whole_page():
     """Its verdict credited 0.0051 of what its one run lies below the baseline; what is known today is shown."""
     base, lucky = run(0, val_bpb=0.99), run(1, name(0), 0.98)
     data = page_of([base, lucky], [said(base, "keep", 9, first=True), said(lucky, "keep", 0, -0.0051)])
-    (one,) = data.unconfirmed
+    (one,) = data.kept
     assert one.gain is not None
     assert data.headline.gain == one.gain == one.against_baseline
     assert -0.0105 < one.gain.mean < -0.007
@@ -68,7 +68,7 @@ def test_a_lucky_change_has_one_gain_on_the_whole_page():
     page = render(data)
     assert page.count(f"−{-one.gain.mean:.4f}") >= 3
     assert "−0.0051" not in page.split('id="every-run"')[0]  # the rows below tell what each verdict said
-    assert "measured once. It is one change:" in words_of(page)
+    assert "measured once: probably real. It is one change:" in words_of(page)
     assert "probably real" in words_of(page)
 
 
@@ -107,7 +107,7 @@ def test_the_page_says_on_which_seeds_a_change_was_compared():
     runs = [base, one, again(base, 2, 0.995), again(one, 3, 0.985)]
     verdicts = [said(base, "keep", 9, first=True), said(one, "replicate", 0), said(runs[2], "keep", 9)]
     data = page_of(runs, [*verdicts, said(runs[3], "keep", 0)])
-    (sure,) = data.confirmed
+    (sure,) = data.kept
     assert sure.seeds == (42, 43)
     assert sure.gain is not None
     assert f"{interval(sure.gain, True)}"[:7] in render(data)

@@ -21,6 +21,8 @@ class ReportSettings:
     """Seconds after which an open page that is not renewed says so, beside three runs' time: ideas take minutes."""
     serve_port: int = 8377
     """Port of --serve where it is free: none that is known for something else."""
+    demo_s: float = 12.0
+    """Seconds for which demo plays a night: as long as somebody who is curious looks."""
     diff_chars: int = 12_000
     """Length of one difference on the page: 300 changed lines, more than an experiment has."""
     diffs_latest: int = 100
