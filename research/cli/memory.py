@@ -13,6 +13,7 @@ from research.agents import autonomy
 from research.agents.state import profile_here
 from research.cli.kit import json_option, show, this_lab
 from research.core import git
+from research.core.commit_message import EXPERIMENT, FREE, idea_of
 from research.core.errors import ResearchError
 from research.core.records import Plan
 from research.core.settings import SETTINGS
@@ -91,7 +92,7 @@ def archive(as_json: bool) -> None:
     if as_json or not sys.stdout.isatty():
         heads = ("niche", "estimate", "n", "commit", "emitter", "tried", "what")
         lines = [
-            (e.niche, f"{e.mean:.6f}", str(e.n), e.commit[:7], e.emitter or "-", str(e.count), clean(e.description))
+            (e.niche, f"{e.mean:.6f}", str(e.n), e.commit[:7], *_made(e)[:1], str(e.count), _made(e)[1])
             for e in digest.niches
         ]
         text = "\n".join("\t".join(row) for row in [heads, *lines]) if lines else NO_NICHE
@@ -163,6 +164,12 @@ def _print_rows(rows: list[Row]) -> None:
     Console().print(table)
 
 
+def _made(elite: Niche) -> tuple[str, str]:
+    """Return who proposed an elite and what it changed, in the page's words; nobody proposed the baseline."""
+    is_change = elite.description.startswith(EXPERIMENT)
+    return elite.emitter or (FREE if is_change else ""), clean(idea_of(elite.description)) if is_change else "baseline"
+
+
 def _print_niches(niches: Sequence[Niche]) -> None:
     """Prints two lines a niche, so that a name of forty letters stays whole at 80 columns."""
     from rich import box
@@ -178,7 +185,7 @@ def _print_niches(niches: Sequence[Niche]) -> None:
         table.add_column(head, justify="left" if head == "commit" else "right", no_wrap=True)
     table.add_column("niche, and who made its elite how", overflow="fold")
     for e in niches:
-        made = Text(f"{e.emitter or 'nobody named'}: {clean(e.description)}", style="dim")
+        made = Text(": ".join(filter(None, _made(e))), style="dim")
         cell = Text("\n").join([Text(e.niche), made])
         table.add_row(f"{e.mean:.6f}", str(e.n), str(e.count), e.commit[:7], cell)
     Console().print(table)
