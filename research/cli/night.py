@@ -8,7 +8,6 @@ import click
 
 from research.cli.kit import Amount, Count, here, json_option, say_to_stderr, show, timeout_option
 from research.cli.report import show_until_stopped
-from research.core.clock import system_clock, utc
 from research.core.settings import SETTINGS
 from research.core.text import count_of
 from research.runs.backends import BACKENDS, DEFAULT_BACKEND, DEFAULT_GPU
@@ -69,7 +68,7 @@ def night(
     from research.agents.night.start import Options, run_night
     from research.agents.night.state import Limits
     from research.report.serve import PageServer
-    from research.report.write import live_page, page_path, read_data, write_page
+    from research.report.write import live_page, page_path
 
     paths = here()
     limits = Limits(max_runs, hours, max_usd, usd_per_hour)
@@ -78,11 +77,11 @@ def night(
     server = PageServer(page_path(paths)) if serve else None
     if server:
         say(server.in_words())
-    done = run_night(paths, options, say, live_page(paths, say))
-    state = done.state
+    show_page = live_page(paths, say)
+    done = run_night(paths, options, say, show_page)
+    state, report = done.state, page_path(paths)
     with read_store(paths) as store:
-        page = read_data(store, paths, utc(system_clock()), state.branch if store.judged(state.branch) else None)
-    report = write_page(page, page_path(paths))
+        show_page(store)
     end = f"Ended: {state.stop_reason}. {count_of(state.runs, 'run')}, {done.kept} kept. {done.found}".rstrip()
     data = {
         "runs": state.runs,

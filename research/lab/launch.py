@@ -336,7 +336,7 @@ class _Attempt:
     def run(self, launch: Launch, start: Run, locks: tuple[FileLock, ...], contract: str | None) -> Run:
         """Runs and records the launch; returns the finish record."""
         setting = self.setting
-        if contract is None and setting.request.race and not is_remote(setting.backend.name):
+        if contract is None and setting.request.race and setting.backend.name == DEFAULT_BACKEND:
             contract = identity.ask_contract(setting.lab.work, setting.lab.environment)
         watch = watch_of(setting.lab, self.store, start, contract, self.candidate.text, setting.request.race)
 

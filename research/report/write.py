@@ -138,8 +138,10 @@ def live_page(paths: LabPaths, say: Callable[[str], None]) -> Callable[[Store], 
     said: list[str] = []
 
     def show(store: Store) -> None:
+        night = state.from_json(store.fact(state.FACT))
+        branch = night.branch if night and night.runs else None
         try:
-            write_page(read_data(store, paths, utc(system_clock())), page_path(paths))
+            write_page(read_data(store, paths, utc(system_clock()), branch), page_path(paths))
         except Exception as error:
             append_line(paths.discovery / "night.log", f"the page was not written: {error!r}")
             if not said:

@@ -108,3 +108,23 @@ def test_a_night_shows_its_page_while_it_goes_on(tmp_path: Path):
     told = kit.printed("night", "--backend", "scripted", "--max-runs", "2", "--serve")
     assert told.code == 0
     assert "http://" in told.out
+
+
+def test_the_page_is_written_while_the_night_goes_on(tmp_path: Path):
+    """What lies there when the end is notified was written after the last run, before the night was over."""
+    kit = make_night_kit(tmp_path)
+    page = kit.root / "results" / "report.html"
+    copy = f"cp {page} {tmp_path / 'then.html'}"
+    assert kit.printed("night", "--backend", "scripted", "--max-runs", "3", "--notify", copy).code == 0
+    then = (tmp_path / "then.html").read_text()
+    assert "</strong> 3 of 3 runs" in then
+    assert "data-live" in then
+    assert "data-live" not in page.read_text()
+
+
+def test_a_page_that_cannot_be_written_ends_no_night(tmp_path: Path):
+    kit = make_night_kit(tmp_path)
+    (kit.root / "results" / "report.html").mkdir(parents=True)
+    told = kit.printed("night", "--backend", "scripted", "--max-runs", "2")
+    assert told.out.count("The morning page was not written") == 1
+    assert "   2  " in told.out
