@@ -306,6 +306,7 @@ REFUSED = [
     ("sqlite3 results/discovery/memory.db 'select * from runs'", "audit"),
     ("cat results/runs/20260101-000000-abcdef0-1234/score.json", "audit"),
     ("jq .audit_bpb results/runs/*/score.json", "audit"),
+    ("grep -o 'audit.*' results/report.html", "audit"),
     ("cp results/discovery/memory.db /tmp/m.db", "audit"),
     ("python -c \"import sqlite3; sqlite3.connect('results/discovery/memory.db')\"", "audit"),
     ("python - <<'E'\nimport json\njson.load(open('results/runs/x/score.json'))\nE", "audit"),

@@ -98,7 +98,9 @@ _WRITE_CALLS = tuple(
 )
 """Calls that write or delete, each with what names the file."""
 _SHELL_CALLS = re.compile(r"\b(?:system|popen|Popen|run|call|check_\w+|run_path|exec\w*Sync)\(([^()]*)")
-_SCORE_CALLS = re.compile(r"(?:open|connect|Path|glob|load|read)\([^\n]{0,100}(?:score\.json|finish\.json|memory\.db)")
+_SCORE_CALLS = re.compile(
+    r"(?:open|connect|Path|glob|load|read)\([^\n]{0,100}(?:(?:score|finish)\.json|memory\.db|report\.html)"
+)
 _CODE_CHARS = 10_000
 """How much of a program is looked through."""
 _CODE_OPTIONS = {"python": "c", "perl": "eE", "ruby": "e", "node": "ep"}
@@ -171,7 +173,7 @@ def refuse_scores(command: Command, where: Where) -> str | None:
         parts = word.split("/") if "$" in word else where.below(command.path(word)) or [""]
         name = parts[-1]
         held = name.startswith("memory.db") or any(fnmatchcase(each, name) for each in ("score.json", "finish.json"))
-        if held and "results" in parts[:-1] and len(parts) > 2:
+        if (held and "results" in parts[:-1] and len(parts) > 2) or parts[-2:] == ["results", "report.html"]:
             return SECRET
     return None
 
