@@ -62,13 +62,14 @@ def main() -> None:
     parser.add_argument("--cores", type=int, default=2, help="cores for runs and loops together (default 2)")
     parser.add_argument("--budget", default="30", help="seconds of training (default 30)")
     parser.add_argument("--seed", type=int, default=42)
+    parser.add_argument("--states", nargs="+", default=["quiet", "busy"], choices=["quiet", "busy"])
     parser.add_argument("--arms", nargs="+", default=["processor", "wall"], choices=["processor", "wall"])
     arguments = parser.parse_args()
     cores = sorted(os.sched_getaffinity(0))[: arguments.cores]
     print(f"{arguments.runs} runs each, {arguments.budget} s, seed {arguments.seed}, cores {cores}", flush=True)
     run(arguments.arms[0], cores, "1", arguments.seed)  # makes the data
     found: dict[tuple[str, str], list[dict[str, float]]] = {}
-    for state in ("quiet", "busy"):
+    for state in arguments.states:
         loops = [
             subprocess.Popen(["taskset", "-c", ",".join(map(str, cores)), sys.executable, "-c", BUSY])
             for _ in range(arguments.loops if state == "busy" else 0)
@@ -89,7 +90,7 @@ def main() -> None:
         middle = statistics.median
         print(f"{arm:<10} {state:<6} {middle(steps):6.0f} {spread:>12}", end=" ")
         print(f"{middle(values):9.6f} {sd:9.6f} {middle(walls):7.0f}")
-    for arm in arguments.arms:
+    for arm in arguments.arms if len(arguments.states) == 2 else ():
         quiet, busy = (statistics.median(one["steps"] for one in found[arm, state]) for state in ("quiet", "busy"))
         print(f"{arm}: {100 * (busy / quiet - 1):+.1f} % steps on the busy machine")
 

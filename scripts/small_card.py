@@ -10,7 +10,6 @@ there. Speed is not emulated.
 from __future__ import annotations
 
 import argparse
-import os
 import runpy
 import sys
 import time
@@ -18,7 +17,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-os.environ["AUTORESEARCH_PROFILE"] = "official"
 
 import torch  # noqa: E402
 

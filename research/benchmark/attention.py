@@ -6,6 +6,7 @@ A way is made for a set of windows: make(windows, scale, length) gives attend(q,
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from typing import Any
@@ -105,6 +106,7 @@ def fa4(windows: Sequence[int], scale: float, length: int, device: torch.device)
     """FlashAttention-4 (Zadouri et al. 2026), for Hopper and later: the extra `hopper` of this project."""
     import flash_attn.cute.interface  # noqa: F401  (a missing package is noticed here, not in the compiled graph)
 
+    warnings.filterwarnings("ignore", message="Argument aux_data", category=UserWarning)  # of its compiler, every time
     return lambda q, k, v, window: fa4_forward(q, k, v, window if window < length else -1, scale)
 
 
