@@ -83,6 +83,8 @@ def night(
     with read_store(paths) as store:
         show_page(store)
     end = f"Ended: {state.stop_reason}. {count_of(state.runs, 'run')}, {done.kept} kept. {done.found}".rstrip()
+    used = state.agent_usage.in_words()
+    end += f"\nThe agent used {used}." if used else ""
     data = {
         "runs": state.runs,
         "kept": done.kept,
@@ -91,6 +93,8 @@ def night(
         "branch": state.branch,
         "night": state.night,
         "usd": round(state.usd, 2),
+        "agent_tokens": state.agent_tokens,
+        "agent_usd": state.agent_usd,
         "found": done.found,
     }
     show("night", data, f"{end}\nThe morning page: {report}", as_json)

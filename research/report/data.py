@@ -20,7 +20,7 @@ from research.core.settings import SETTINGS
 from research.core.text import count_of
 from research.report.progress import Curve
 from research.report.text import title_of
-from research.report.usage import cost_of, tokens_per_second, utilisation, wall_seconds
+from research.report.usage import agent_usage, cost_of, tokens_per_second, utilisation, wall_seconds
 from research.store.ledger import has_row
 from research.store.reads import Foreign
 from research.verdict import lineage
@@ -218,6 +218,7 @@ class Headline:
         wall_hours: Hours from the first start to the last finish, long pauses left out.
         utilisation: Share of the devices' working time spent training.
         cost_from: Where the cost comes from, or why there is none.
+        agent: What the agent used, in words, "" where it used nothing.
     """
 
     best: Candidate | None = None
@@ -232,6 +233,7 @@ class Headline:
     utilisation: float | None = None
     cost_usd: float | None = None
     cost_from: str = ""
+    agent: str = ""
 
     @property
     def gain(self) -> Estimate | None:
@@ -462,6 +464,7 @@ def _headline(
     proven = [(c.estimate.mean, c) for c in candidates if c.decision == "keep" and c.beats_baseline and c.estimate]
     runs = [item.run for item in history.judged]
     cost_usd, cost_from = cost_of(material.launches, material.night)
+    agent = agent_usage(material.launches, material.night)
     return Headline(
         best=next((c for c in candidates if known and c.commit == known.commit), None),
         baseline=_baseline(history, candidates),
@@ -475,6 +478,7 @@ def _headline(
         utilisation=utilisation(runs),
         cost_usd=cost_usd,
         cost_from=cost_from,
+        agent=replace(agent, usd=None).in_words(),
     )
 
 

@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from research.agents.clients.base import usage_in
 from research.agents.night.command import night_command, replicate_command
 from research.core.settings import SETTINGS
 from research.report import charts, text
@@ -141,4 +142,5 @@ def _details(row: Row) -> list[str | int | None]:
         run.seed,
         f"{metrics.num_params_M:.1f}" if metrics and metrics.num_params_M else "",
         clock(run.started_utc),
+        usage_in(run.facts).in_words(),
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
+from research.agents.clients.base import NOTHING_USED, Usage, usage_in
 from research.agents.night.state import NightState, worked_s
 from research.core import clock
 from research.core.records import Run
@@ -82,6 +83,15 @@ def expected_end(night: NightState, now: datetime) -> datetime | None:
     return now + timedelta(seconds=max(0.0, min(left))) if left else None
 
 
+def agent_usage(launches: Sequence[Run], night: NightState | None) -> Usage:
+    """Return what the agent used on a branch: for the ideas that were run, and in the latest night for all others."""
+    ran = [usage_in(run.facts) for run in launches]
+    if night is None or any(run.branch != night.branch for run in launches):
+        return sum(ran, NOTHING_USED)
+    earlier = [used for run, used in zip(launches, ran, strict=True) if run.started_utc < night.started_utc]
+    return sum(earlier, night.agent_usage)
+
+
 def cost_of(launches: Sequence[Run], night: NightState | None) -> tuple[float | None, str]:
     """Return the dollars spent on a branch, None when nobody named a price, and where the figure comes from.
 
@@ -89,11 +99,13 @@ def cost_of(launches: Sequence[Run], night: NightState | None) -> tuple[float | 
         launches: Every run of the branch, counted or not.
         night: The latest night: its price an hour is taken for runs whose backend names no cost.
     """
+    agent = agent_usage(launches, night).usd
     named = [run.cost_usd for run in launches if run.cost_usd is not None]
     price = night.limits.usd_per_hour if night else 0.0
     unnamed = [run for run in launches if run.cost_usd is None and has_row(run)] if price else []
-    if not named and not unnamed:
+    if not named and not unnamed and agent is None:
         return None, "no price given (--usd-per-hour)"
-    usd = sum(named) + sum(run.wall_s for run in unnamed) / 3600 * price
+    usd = sum(named) + sum(run.wall_s for run in unnamed) / 3600 * price + (agent or 0.0)
     sources = ["as the backend says"] * bool(named) + [f"at ${price:g} an hour"] * bool(unnamed)
+    sources += ["for the agent, at list prices"] * (agent is not None)
     return usd, " and ".join(sources)

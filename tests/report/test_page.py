@@ -13,13 +13,14 @@ from pathlib import Path
 import pytest
 from support.labkit import Kit, kit
 
+from research.agents.clients.base import Usage
 from research.agents.night.state import FACT, LOCK, Limits, NightState
 from research.core.files import FileLock
 from research.core.records import Judged, Metrics, Outcome, Run
 from research.report.data import Material, PageData, page_data
 from research.report.diffs import bounded
 from research.report.page import render
-from research.report.usage import cost_of, utilisation, wall_seconds
+from research.report.usage import agent_usage, cost_of, utilisation, wall_seconds
 from research.report.write import NoRuns, choose_branch, page_path, read_data, write_page
 from research.store.folders import ALIVE
 from research.store.imports import import_path
@@ -316,6 +317,12 @@ def test_the_cost_says_where_it_comes_from():
     assert cost_of([run(None), run(None, "infrastructure")], night) == (2.5, "at $2.5 an hour")
     assert cost_of([run(4.0), run(None)], night) == (6.5, "as the backend says and at $2.5 an hour")
     assert cost_of([run(4.0), run(None)], None) == (4.0, "as the backend says")
+    paid = replace(run(None), facts=Usage(900, 0.25).as_facts())
+    assert cost_of([run(4.0), paid], None) == (4.25, "as the backend says and for the agent, at list prices")
+    spent = replace(night, started_utc="2026-01-01T03:00:00Z", agent_tokens=100, agent_usd=0.5)
+    assert agent_usage([run(None), paid], spent) == Usage(1000, 0.75)  # the night's idea came to no run
+    assert agent_usage([run(None), paid], replace(spent, started_utc=paid.started_utc)) == Usage(100, 0.5)
+    assert agent_usage([], None) == Usage()
 
 
 def test_the_branch_that_is_shown(tmp_path: Path):

@@ -49,6 +49,11 @@ class Usage:
         known = [usd for usd in (self.usd, other.usd) if usd is not None]
         return Usage(self.tokens + other.tokens, sum(known) if known else None)
 
+    def in_words(self) -> str:
+        """Return "12,345 tokens ($0.07)", "" where nothing was used."""
+        usd = f" (${self.usd:.2f})" if self.usd else ""
+        return f"{self.tokens:,} tokens{usd}" if self.tokens or usd else ""
+
     def as_facts(self) -> dict[str, str]:
         """Return it as facts to be kept with a run."""
         usd = {} if self.usd is None else {"agent_usd": f"{self.usd:.6f}"}

@@ -243,9 +243,8 @@ class Night:
 
     def _spend(self, store: Store, usage: Usage) -> None:
         """Add to what the agent has used."""
-        state = self.state
-        total = Usage(state.agent_tokens, state.agent_usd) + usage
-        self.state = replace(state, agent_tokens=total.tokens, agent_usd=total.usd)
+        total = self.state.agent_usage + usage
+        self.state = replace(self.state, agent_tokens=total.tokens, agent_usd=total.usd)
         self._save(store)
 
     def _drop(self, store: Store, plan: Plan) -> None:

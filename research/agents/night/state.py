@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 
+from research.agents.clients.base import Usage
 from research.core.clock import moment
 from research.core.settings import SETTINGS
 from research.runs.backends import DEFAULT_GPU
@@ -82,6 +83,11 @@ class NightState:
     gpu: str = DEFAULT_GPU
     timeout_s: float = SETTINGS.default_timeout_minutes * 60
     policy: str = "discovery"
+
+    @property
+    def agent_usage(self) -> Usage:
+        """Return what the agent used so far."""
+        return Usage(self.agent_tokens, self.agent_usd)
 
     def to_json(self) -> str:
         """Returns the state as JSON text."""

@@ -42,7 +42,7 @@
   const cell = (number, name) => $("r" + number)?.cells[heads.indexOf(name)]?.firstChild?.textContent ?? "";
   let shown = 0;
   function facts(number) {
-    const [, parent, commit, name, why, doubt, failure, changes, lines, emitter, touched, seed, size, begun] = data.runs[number - 1];
+    const [, parent, commit, name, why, doubt, failure, changes, lines, emitter, touched, seed, size, begun, used] = data.runs[number - 1];
     const beside = (mine, its, unit) => mine && mine + unit + (parent && its ? ` (run #${parent}, its parent: ${its}${unit})` : "");
     const both = (head, unit = "") => beside(cell(number, head), parent && cell(parent, head), unit);
     const pairs = [
@@ -50,7 +50,7 @@
       ["failure", failure], ["changed", changes], ["lines", lines], ["steps", both("steps")],
       ["speed", both("k tok/s", " thousand tokens a second")], ["memory", both("GB", " GB")],
       ["parameters", beside(size, parent && data.runs[parent - 1][12], " million")], ["took", both("min", " min")],
-      ["idea from", emitter], ["part changed", touched], ["seed", String(seed)], ["started", begun], ["run", name], ["commit", commit],
+      ["idea from", emitter], ["idea took", used], ["part changed", touched], ["seed", String(seed)], ["started", begun], ["run", name], ["commit", commit],
     ];
     const list = element("dl", "facts");
     for (const [label, value] of pairs) if (value) list.append(element("dt", "", label), element("dd", "", value));

@@ -29,7 +29,7 @@ _COUNTS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_toke
 _REFUSED = re.compile(r"\bI (?:can(?:'|no)t|won't|am unable to|'m unable to)\b|cannot help with|usage polic", re.I)
 _LOGIN = re.compile(r"not logged in|/login|invalid api key|authenticat", re.I)
 _LIMIT = re.compile(r"\b(?:usage|session|hour|weekly|spend|rate) limit\b|hit your .*limit|credit balance|\b429\b", re.I)
-_SERVICE = re.compile(r"unable to connect|connection error|overloaded|timed? ?out|\b5\d\d\b", re.I)
+_SERVICE = re.compile(r"unable to connect|connection|overloaded|timed? ?out|\b5\d\d\b", re.I)
 
 
 class ClaudeCode:

@@ -1,0 +1,99 @@
+"""What an agent costs a night, and how a night waits for a service that refuses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+
+from research.agents.clients.base import Usage, usage_in
+from research.agents.night.editors import BuiltinEditor, Candidate, NoCandidate, Order, Wait
+from research.agents.night.loop import Night
+from research.agents.night.setup import require_price, slots
+from research.agents.night.state import FACT, Limits, from_json
+from research.core.errors import UsageError
+from research.core.paths import LabPaths
+from research.lab.lab import Lab
+from research.lab.launch import Request
+from research.store.open import read_store
+from tests.support.nightkit import make_night_kit
+
+
+class Paid:
+    """The built-in agent, as if it had a price, by a service that refuses some orders."""
+
+    name = "paid"
+
+    def __init__(self, lab: Lab, refusals: dict[int, Wait | None], usd: float) -> None:
+        self.editor, self.lab, self.refusals = BuiltinEditor(lab), lab, refusals
+        self.usage, self.asked = Usage(100, usd), list[datetime]()
+
+    def edit(self, order: Order) -> Candidate:
+        """See Editor."""
+        self.asked.append(self.lab.clock())
+        if len(self.asked) in self.refusals:
+            wait = self.refusals[len(self.asked)]
+            raise NoCandidate("paid: it is at its limit", is_failure=True, wait=wait, usage=self.usage)
+        return replace(self.editor.edit(order), usage=self.usage)
+
+
+def night(folder: Path, limits: Limits, refusals: dict[int, Wait | None], usd: float) -> tuple[Night, Paid, list[str]]:
+    """A night after its first run, with a clock that is 400 times as fast."""
+    kit = make_night_kit(folder)
+    kit.research("night", "--backend", "scripted", "--max-runs", "1")
+    begin, told, paths = datetime.now(timezone.utc), list[str](), LabPaths(kit.root)
+
+    def clock() -> datetime:
+        return begin + (datetime.now(timezone.utc) - begin) * 400
+
+    with open("/dev/null", "wb") as nowhere:
+        lab = Lab(paths, environment=kit.environment, clock=clock, stream=nowhere, say=lambda _: None)
+        with lab.open() as store:
+            state = from_json(store.fact(FACT))
+        assert state is not None
+        state = replace(state, limits=limits, finished_utc=None, stop_reason=None)
+        places = slots(1, lab.make_backend("scripted", kit.environment), kit.environment)
+        editor = Paid(lab, refusals, usd)
+        made = Night(lab, state, editor, places, Request((), backend="scripted"), told.append)
+        made.run()
+    return made, editor, told
+
+
+def test_a_limit_is_waited_out_to_its_end_or_twice_as_long_each_time(tmp_path: Path):
+    until = datetime.now(timezone.utc) + timedelta(minutes=10)
+    refusals: dict[int, Wait | None] = {1: Wait(until), 2: Wait(), 3: Wait()}
+    made, editor, told = night(tmp_path, Limits(max_runs=2), refusals, 0.01)
+    first, second, third, fourth = editor.asked
+    assert second >= until > first
+    assert (third - second).total_seconds() >= 60  # the second wait of unknown length
+    assert (fourth - third).total_seconds() >= 120
+    assert made.state.stop_reason == "2 runs were made (--max-runs)"
+    said = [line for line in told if "The night asks again at" in line]
+    assert len(said) == 3
+    assert f"at {until.astimezone():%H:%M}" in said[0]
+    assert made.state.agent_usage == Usage(400, pytest.approx(0.04))
+
+
+def test_what_the_agent_costs_is_kept_with_the_run_and_ends_the_night(tmp_path: Path):
+    made, _, _ = night(tmp_path, Limits(max_usd=0.7), {}, 0.3)
+    with read_store(LabPaths(tmp_path / "repo")) as store:
+        used = [usage_in(run.facts) for run in store.runs()]
+    paid = [one for one in used if one.tokens]
+    assert paid == [Usage(100, 0.3)] * len(paid)
+    assert made.state.usd == pytest.approx(0.3 * len(paid))
+    assert made.state.usd <= 0.7
+    assert "--max-usd" in str(made.state.stop_reason)
+    assert from_json(made.state.to_json()) == made.state
+
+
+def test_dollars_limit_nothing_where_nothing_has_a_price(tmp_path: Path):
+    kit = make_night_kit(tmp_path)
+    backend = Lab(LabPaths(kit.root), environment=kit.environment).make_backend("local", kit.environment)
+    limits = Limits(max_usd=5.0)
+    with pytest.raises(UsageError, match="needs a price"):
+        require_price(limits, backend, "", "builtin")
+    assert "counts nothing" in require_price(limits, backend, "", "codex")
+    assert require_price(limits, backend, "", "claude") == ""
+    assert require_price(replace(limits, usd_per_hour=2.0), backend, "", "codex") == ""
