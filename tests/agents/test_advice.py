@@ -15,7 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.codexkit import answer, denial_of, make_codex_kit
+from research.core.paths import LabPaths
+from research.core.records import RUN_SEED, Plan
+from research.store.open import open_store
+from tests.support.codexkit import answer, context_of, denial_of, make_codex_kit
 from tests.support.labkit import Kit, wait_for
 
 PROGRAM = r"(?:git|uv run|tail|grep|cd|rm|mkdir) "
@@ -320,14 +323,26 @@ def lost_run_order(kit: Kit) -> Iterator[Advice]:
 @case
 def missing_data_order(kit: Kit) -> Iterator[Advice]:
     kit.environment["AUTORESEARCH_PROFILE"] = "official"
-    make = "home=Path(os.environ['AUTORESEARCH_HOME'])\nfor name in ('data/a.parquet','tokenizer/tokenizer.json'):\n"
-    make += "    (home/name).parent.mkdir(parents=True, exist_ok=True); (home/name).write_text('x')\n"
-    prepare = kit.root / "prepare.py"
-    prepare.write_text("import os\nfrom pathlib import Path\n" + make + prepare.read_text())
-    kit.git("commit", "-qam", "infra: makes data")
+    make_data_by_prepare(kit)
     kit.research("autonomy", "on")
     yield Advice(order(kit), by_agent=False)
     assert "no baseline yet" in order(kit)
+
+
+def make_data_by_prepare(kit: Kit) -> None:
+    """Lets prepare.py make what looks like the official profile's data."""
+    names = ("data/shard_00001.parquet", "data/shard_06541.parquet", "data/shard_06542.parquet")
+    lines = (
+        "import os",
+        "from pathlib import Path",
+        f"for name in {(*names, 'tokenizer/tokenizer.json')}:",
+        "    place = Path(os.environ['AUTORESEARCH_HOME'], name)",
+        "    place.parent.mkdir(parents=True, exist_ok=True)",
+        "    place.write_text('x')",
+    )
+    prepare = kit.root / "prepare.py"
+    prepare.write_text("\n".join([*lines, prepare.read_text()]))
+    kit.git("commit", "-qam", "infra: makes data")
 
 
 # Refused launches, as the runner and the next order say them ----------------------------------------------------------
@@ -525,6 +540,354 @@ def without_author(kit: Kit) -> None:
         subprocess.run(["git", "config", "--unset", key], cwd=kit.root, env=kit.environment, check=False)
     kit.environment["GIT_CONFIG_GLOBAL"] = kit.environment["GIT_CONFIG_SYSTEM"] = "/dev/null"
     kit.git("config", "user.useConfigOnly", "true")
+
+
+# What the hooks say beside orders -------------------------------------------------------------------------------------
+
+
+@case
+def prompt_before_the_first_run(kit: Kit) -> Iterator[Advice]:
+    told = context_of(answer(kit, "UserPromptSubmit", prompt="Have a look at the repository."))
+    assert "replicate <" not in told
+    yield Advice(told)
+    assert outcomes(kit) == ["keep"]
+
+
+@case
+def plan_before_the_first_run(kit: Kit) -> Iterator[Advice]:
+    yield Advice(str(kit.json("next")["prompt"]))
+    assert outcomes(kit) == ["keep"]
+
+
+@case
+def prompt_that_is_not_understood(kit: Kit) -> Iterator[Advice]:
+    with_baseline(kit)
+    told = context_of(answer(kit, "UserPromptSubmit", prompt="I would rather look at it tomorrow."))
+    yield Advice(told.split("\n")[0])
+    assert kit.json("autonomy", "status")["enabled"] is False
+    assert order(kit) == ""
+
+
+@case
+def loop_that_came_to_its_limit(kit: Kit) -> Iterator[Advice]:
+    kit.research("autonomy", "on", "--runs", "1")
+    kit.measure()
+    said = answer(kit, "Stop", stop_hook_active=True, last_assistant_message="done")
+    assert 'Say "continue"' in str((said or {})["systemMessage"])
+    answer(kit, "UserPromptSubmit", prompt="continue")
+    yield Advice(order(kit))
+    assert "is judged" not in order(kit)
+
+
+@case
+def fixed_files_changed_after_a_tool(kit: Kit) -> Iterator[Advice]:
+    with_baseline(kit)
+    (kit.root / "prepare.py").write_text("x = 1\n")
+    yield Advice(context_of(answer(kit, "PostToolUse", tool_name="Bash", tool_input={}, tool_response="")))
+    assert is_ready(kit)
+
+
+@case
+def review_of_a_decided_run(kit: Kit) -> Iterator[Advice]:
+    with_baseline(kit)
+    base = kit.head()
+    kit.commit("exp: worse [emitter=free]", val=1.5)
+    kit.measure()
+    yield Advice(context_of(answer(kit, "PostToolUse", tool_name="Bash", tool_input={}, tool_response="")))
+    assert kit.head() == base
+
+
+@case
+def review_of_an_uncounted_run(kit: Kit) -> Iterator[Advice]:
+    with_baseline(kit)
+    answer(kit, "UserPromptSubmit", prompt="hello")  # which shows the baseline's
+    kit.commit("something", val=1.5)
+    kit.measure()
+    yield Advice(context_of(answer(kit, "PostToolUse", tool_name="Bash", tool_input={}, tool_response="")))
+    assert launched(kit) == ""
+    assert outcomes(kit) == ["keep", "discard"]
+
+
+@case
+def session_on_an_unmeasured_commit_without_an_author(kit: Kit) -> Iterator[Advice]:
+    with_baseline(kit)
+    without_author(kit)
+    kit.write(val=0.98)
+    told = context_of(answer(kit, "SessionStart", source="startup"))
+    yield Advice(told, pick=" commit ")
+    assert "is not measured yet" in order(kit)
+
+
+def refused_by_hook(command: str, mended: Callable[[Kit], bool], name: str) -> None:
+    """Adds a case: a command that the policy refuses, whose refusal names the right one."""
+
+    def refused(kit: Kit) -> Iterator[Advice]:
+        with_baseline(kit)
+        kit.commit("exp: worse [emitter=free]", val=1.5)
+        text = refusal(kit, command)
+        yield Advice(text)
+        assert mended(kit)
+
+    refused.__name__ = f"refused_{name}"
+    CASES.append(refused)
+
+
+RUNS = "uv run python scripts/run_experiment.py --backend local"
+for _name, _command in {
+    "bare_training": "uv run train.py",
+    "profiled_training": "python -m cProfile train.py",
+    "run_in_the_background": f"{RUNS} -- uv run train.py > run.log 2>&1 &",
+    "run_with_nohup": f"nohup {RUNS} -- uv run train.py > run.log 2>&1",
+    "run_through_a_pipe": f"{RUNS} -- uv run train.py 2>&1 | tee run.log",
+    "run_without_a_log": f"{RUNS} -- uv run train.py",
+    "run_that_adds_to_the_log": f"{RUNS} -- uv run train.py >> run.log 2>&1",
+    "run_with_another_command": f"{RUNS} -- python train.py > run.log 2>&1",
+    "run_with_a_longer_limit": f"{RUNS} --timeout 60 -- uv run train.py > run.log 2>&1",
+    "run_from_a_subfolder": "cd scripts && python run_experiment.py -- uv run train.py > run.log 2>&1",
+}.items():
+    refused_by_hook(_command, lambda kit: outcomes(kit) == ["keep", "discard"], _name)
+
+
+@case
+def refused_launch_with_the_plans_seed(kit: Kit) -> Iterator[Advice]:
+    with_baseline(kit)
+    plan_seed(kit, 43)
+    kit.commit("exp: worse [emitter=free]", val=1.5)
+    text = refusal(kit, "uv run train.py")
+    assert "--seed 43" in text
+    yield Advice(text)
+    assert kit.json("last-review")["text"].count("seed 43") >= 1  # type: ignore[attr-defined]
+
+
+def plan_seed(kit: Kit, seed: int) -> None:
+    """Puts an idea on another seed in place of the pending plan."""
+    at = "2026-01-01T00:00:00Z"
+    with open_store(LabPaths(kit.root), at, print) as store:
+        store.drop_plans(at)
+        details = {"branch": "autoresearch/try", RUN_SEED: str(seed)}
+        store.add_plan(Plan("p1", at, None, None, kit.head(), "experiment", "why", details=details))
+
+
+@case
+def refused_reading_of_scores(kit: Kit) -> Iterator[Advice]:
+    with_baseline(kit)
+    yield Advice(refusal(kit, f"cat results/runs/{newest(kit)}/score.json"))
+
+
+@case
+def refused_writing_of_the_ledger(kit: Kit) -> Iterator[Advice]:
+    with_baseline(kit)
+    kit.commit("exp: worse [emitter=free]", val=1.5)
+    kit.measure()
+    yield Advice(refusal(kit, "sed -i s/discard/keep/ results.tsv"), pick="settle")
+    assert is_ready(kit)
+
+
+@case
+def refused_decision(kit: Kit) -> Iterator[Advice]:
+    with_baseline(kit)
+    kit.commit("exp: worse [emitter=free]", val=1.5)
+    kit.measure()
+    yield Advice(refusal(kit, "uv run research decide x keep --why luck"))
+    assert is_ready(kit)
+
+
+# What verbs say that can't go on --------------------------------------------------------------------------------------
+
+
+def with_loser(kit: Kit) -> str:
+    """Measures a change that is discarded, not settled yet; returns the baseline's commit."""
+    with_baseline(kit)
+    base = kit.head()
+    kit.commit("exp: worse [emitter=free]", val=1.5)
+    kit.measure()
+    return base
+
+
+@case
+def settle_an_undecided_run(kit: Kit) -> Iterator[Advice]:
+    with_baseline(kit)
+    kit.commit("exp: close [emitter=free]", val=0.9886)
+    run = str(kit.measure().end["run"])
+    yield Advice(said_by(kit, "settle", run))
+    assert len(kit.ledger()) == 3
+
+
+@case
+def settle_in_a_tree_that_is_not_clean(kit: Kit) -> Iterator[Advice]:
+    base = with_loser(kit)
+    kit.write(val=0.98)
+    yield Advice(said_by(kit, "settle"))
+    assert kit.head() == base
+
+
+@case
+def settle_with_the_ledger_tracked(kit: Kit) -> Iterator[Advice]:
+    kit.measure()
+    kit.git("add", "-f", "results.tsv")
+    kit.git("commit", "-q", "--amend", "--no-edit")
+    kit.git("checkout", "-q", "-b", "autoresearch/tracked")
+    base = with_loser(kit)
+    yield Advice(order(kit))
+    assert kit.head() == base
+
+
+@case
+def settle_where_the_tip_was_not_measured(kit: Kit) -> Iterator[Advice]:
+    base = with_loser(kit)
+    kit.commit("exp: not measured [emitter=free]", val=1.6)
+    tip = kit.head()
+    yield Advice(said_by(kit, "settle"))
+    assert kit.research("settle").code == 0
+    assert kit.head() == base
+    assert kit.git("rev-parse", f"keep-{tip[:7]}") == tip
+
+
+@case
+def settle_on_a_detached_head(kit: Kit) -> Iterator[Advice]:
+    base = with_loser(kit)
+    kit.git("checkout", "-q", "--detach")
+    yield Advice(said_by(kit, "settle"))
+    assert kit.research("settle").code == 0
+    assert kit.head() == base
+
+
+@case
+def settle_in_the_middle_of_a_merge(kit: Kit) -> Iterator[Advice]:
+    base = with_loser(kit)
+    begin_merge(kit)
+    yield Advice(said_by(kit, "settle"))
+    assert kit.research("settle").code == 0
+    assert kit.head() == base
+
+
+@case
+def settle_in_the_middle_of_a_bisection(kit: Kit) -> Iterator[Advice]:
+    base = with_loser(kit)
+    run = newest(kit)
+    kit.git("bisect", "start")
+    yield Advice(said_by(kit, "settle", run))
+    assert kit.research("settle").code == 0
+    assert kit.head() == base
+
+
+def begin_merge(kit: Kit) -> None:
+    """Leaves a merge with a conflict."""
+    kit.git("branch", "other", "HEAD^")
+    kit.git("checkout", "-q", "other")
+    kit.commit("exp: other [emitter=free]", val=1.7)
+    kit.git("checkout", "-q", "autoresearch/try")
+    subprocess.run(["git", "merge", "other"], cwd=kit.root, env=kit.environment, capture_output=True, check=False)
+
+
+@case
+def settle_a_branch_that_is_checked_out_elsewhere(kit: Kit) -> Iterator[Advice]:
+    base, run = with_loser(kit), newest(kit)
+    kit.git("checkout", "-q", "main")
+    kit.git("worktree", "add", "-q", str(kit.home / "it's there"), "autoresearch/try")
+    text = said_by(kit, "settle", run)
+    assert "it's there" in text
+    kit.git("worktree", "remove", str(kit.home / "it's there"))
+    kit.git("checkout", "-q", "autoresearch/try")
+    yield Advice("Type: uv run research settle")
+    assert kit.head() == base
+
+
+@case
+def settle_a_branch_that_is_gone(kit: Kit) -> Iterator[Advice]:
+    base, run = with_loser(kit), newest(kit)
+    kit.git("checkout", "-q", "main")
+    kit.git("branch", "-D", "autoresearch/try")
+    yield Advice(said_by(kit, "settle", run))
+    assert kit.research("settle", run).code == 0
+    assert kit.git("rev-parse", "autoresearch/try") == base
+
+
+@case
+def settle_a_branch_of_another_name(kit: Kit) -> Iterator[Advice]:
+    kit.git("checkout", "-q", "-b", "mine/own")
+    with_baseline(kit)
+    kit.commit("exp: worse [emitter=free]", val=1.5)
+    kit.measure()
+    yield Advice(said_by(kit, "settle"))
+    assert kit.research("settle").code == 0
+    assert launched(kit, "--seed", "43") == ""
+
+
+@case
+def decide_on_an_uncounted_run(kit: Kit) -> Iterator[Advice]:
+    with_baseline(kit)
+    kit.commit("something", val=1.5)
+    run = str(kit.measure().end["run"])
+    kit.git("commit", "-q", "--amend", "-m", "exp: something")
+    text = said_by(kit, "decide", run, "discard", "--why", "so")
+    yield Advice(text.replace(text[text.index("Type: ") :], f"Type: uv run research replicate {kit.head()[:7]}"))
+    assert outcomes(kit) == ["keep", "discard"]
+
+
+@case
+def repeat(kit: Kit) -> Iterator[Advice]:
+    with_baseline(kit)
+    why = launched(kit)
+    assert "--again runs it anyway" in why
+    yield Advice(f"Type: {RUNS} --again -- uv run train.py > run.log 2>&1")
+    assert len(kit.ledger()) == 2
+
+
+# Doctor ---------------------------------------------------------------------------------------------------------------
+
+
+def fix_of(kit: Kit, name: str) -> str:
+    """Returns what doctor says about something that is wrong."""
+    lines = {check["name"]: check for check in kit.json("doctor")["checks"]}  # type: ignore[attr-defined]
+    assert lines[name]["ok"] is False, lines[name]
+    return f"Type: {str(lines[name]['fix']).split('   #')[0]}"
+
+
+def is_well(kit: Kit, name: str) -> bool:
+    """Whether doctor has nothing against something."""
+    return all(check["ok"] for check in kit.json("doctor")["checks"] if check["name"] == name)  # type: ignore[attr-defined]
+
+
+@case
+def doctor_on_changes(kit: Kit) -> Iterator[Advice]:
+    kit.write(val=0.5)
+    yield Advice(fix_of(kit, "git"))
+    assert is_well(kit, "git")
+
+
+@case
+def doctor_on_a_merge(kit: Kit) -> Iterator[Advice]:
+    with_loser(kit)
+    begin_merge(kit)
+    yield Advice(fix_of(kit, "git"))
+    assert is_well(kit, "git")
+
+
+@case
+def doctor_on_lost_hooks(kit: Kit) -> Iterator[Advice]:
+    for name in (".codex/hooks.json", ".codex/hooks/hook.sh"):
+        (kit.root / name).unlink()
+    yield Advice(fix_of(kit, "hook files"))
+    assert is_well(kit, "hook files")
+
+
+@case
+def doctor_on_a_damaged_memory(kit: Kit) -> Iterator[Advice]:
+    with_baseline(kit, on=False)
+    (kit.root / "results/discovery/memory.db").write_bytes(b"garbage" * 1000)
+    yield Advice(fix_of(kit, "memory.db"))
+    assert is_well(kit, "memory.db")
+    assert outcomes(kit) == ["keep"]
+
+
+@case
+def doctor_on_missing_data(kit: Kit) -> Iterator[Advice]:
+    kit.environment["AUTORESEARCH_PROFILE"] = "official"
+    make_data_by_prepare(kit)
+    yield Advice(fix_of(kit, "data"), by_agent=False)
+    assert is_well(kit, "data")
+    assert is_well(kit, "tokenizer")
 
 
 # The test -------------------------------------------------------------------------------------------------------------
