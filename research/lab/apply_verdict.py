@@ -146,16 +146,15 @@ def _check_move(root: Path, store: Store, run: Run, tip: str, target: str) -> No
     if place is None:
         return
     if git.head(root).branch != branch:
-        raise CannotSettle(
-            f"{branch} is checked out in {place}.", f"Type: cd {shlex.quote(str(place))} && uv run research settle"
-        )
+        free = f"git -C {shlex.quote(str(place))} checkout --detach"
+        raise CannotSettle(f"{branch} is checked out in {place}.", f"Type: {free} && uv run research settle {run.run}")
     if doing := git.unfinished(root):
         raise CannotSettle(f"A {doing} is in progress.", f"Finish it, or type: {git.how_to_abort(doing)}")
     if changed := [path for path in git.changed_files(root) if path != "results.tsv"]:  # which is written all the time
         shown = ", ".join(changed[:5])
         raise CannotSettle(
             f"The work tree is not clean ({shown}), and moving {branch} would touch it.",
-            "Commit or stash the changes (git stash), then type: uv run research settle",
+            "Commit the changes or type: git stash. Then type: uv run research settle",
         )
 
 

@@ -129,7 +129,7 @@ def _refuse_runner(command: Command, where: Where, right: str, hidden: bool) -> 
     if _is_longer(command.value("--timeout")):
         return f"The time limit stays as it is: over it, the idea has failed. {right}"
     if run != ("uv", "run", "train.py"):
-        return f"Only `uv run train.py`, spelled so, is recorded. {right}"
+        return f"The command behind -- is uv run train.py, spelled so; no other is recorded. {right}"
     if command.piped:
         return f"The output goes to run.log whole, not through a pipe. {right}"
     if command.cwd is not None and os.path.realpath(command.cwd) not in where.roots:
