@@ -31,9 +31,16 @@ def _memory(lab: Lab) -> Store:
 @click.option("--port", type=click.IntRange(0, 65535), help="Port of --serve; 0 takes a free one.")
 @click.option("--figures", type=FILE, help="Also write the two charts as SVG files into this folder.")
 @click.option("--branch", help="Show this branch; by default the one that is checked out.")
+@click.option("--contract", help="Show the runs of this contract; by default of the one that was kept in last.")
 @json_option
 def report(
-    open_it: bool, serve: bool, port: int | None, figures: Path | None, branch: str | None, as_json: bool
+    open_it: bool,
+    serve: bool,
+    port: int | None,
+    figures: Path | None,
+    branch: str | None,
+    contract: str | None,
+    as_json: bool,
 ) -> None:
     """Writes the morning page."""
     if port is not None and not serve:
@@ -43,7 +50,7 @@ def report(
 
     lab = this_lab()
     with _memory(lab) as store:
-        data = read_data(store, lab.paths, lab.now_utc(), branch)
+        data = read_data(store, lab.paths, lab.now_utc(), branch, contract)
     path = write_page(data, page_path(lab.paths))
     pictures = write_figures(data, figures.absolute()) if figures else []
     server = PageServer(path, port) if serve else None

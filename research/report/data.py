@@ -294,6 +294,7 @@ class Material:
         branch: The branch to show.
         launches: Every run of the branch, counted or not.
         foreign: What was taken in from elsewhere.
+        contract: The contract to show, None for the one that the branch was kept in last.
     """
 
     judged: Sequence[Judged]
@@ -304,6 +305,7 @@ class Material:
     night: NightState | None = None
     launches: Sequence[Run] = ()
     foreign: Foreign | None = None
+    contract: str | None = None
 
 
 @dataclass(frozen=True)
@@ -349,7 +351,7 @@ def page_data(material: Material) -> PageData:
         conjectures=tuple(_conjectures(memory)),
         bets=_bets(material, memory, candidates, plan),
         notes=tuple(_notes(material, history)),
-        warnings=(*memory.warnings, *_speed_warning(rows)),
+        warnings=(*_other_contracts(material, memory), *memory.warnings, *_speed_warning(rows)),
         constants=_constants(memory, candidates),
     )
 
@@ -360,7 +362,7 @@ def _baseline(history: _History, candidates: Sequence[Candidate]) -> Candidate |
 
 
 def _history_of(material: Material) -> _History:
-    memory = recall(material.judged, material.branch)
+    memory = recall(material.judged, material.branch, material.contract)
     contracts = (memory.contract, None)
     shown = [i for i in material.judged if i.run.branch == material.branch and i.run.contract in contracts]
     numbers = {item.run.run: number for number, item in enumerate(shown, 1)}
@@ -561,6 +563,16 @@ def _constants(memory: Memory, candidates: Sequence[Candidate]) -> dict[str, tup
     return {name: found[name] for name in often[: SETTINGS.constants_shown]}
 
 
+def _other_contracts(material: Material, memory: Memory) -> Iterable[str]:
+    """Yield what is hidden since its scores can't be compared with those shown, and the switch that shows it."""
+    found = Counter(item.run.contract for item in material.judged if item.run.branch == material.branch)
+    for contract, count in found.items():
+        if contract not in (None, memory.contract):
+            are = "run of another contract is" if count == 1 else "runs of another contract are"
+            switch = f"uv run research report --contract {contract}"
+            yield f"{count} {are} not shown, since scores can be compared within one only. To see them: {switch}"
+
+
 def _speed_warning(rows: Sequence[Row]) -> Iterable[str]:
     """Yield a warning where the same code trained at different speeds, which moves scores without any change."""
     runs_of: dict[int, list[tuple[float, int]]] = {}
@@ -665,8 +677,8 @@ def _notes(material: Material, history: _History) -> Iterable[str]:
     if uncounted:
         parts = ", ".join(f"{count} {what}" for what, count in uncounted.most_common())
         yield f"Launches that say nothing about a candidate and are counted nowhere: {parts}."
-    if elsewhere := len(material.judged) - len(history.judged):
-        yield f"Not shown, since not comparable: {count_of(elsewhere, 'run')} of other branches or contracts."
+    if elsewhere := sum(item.run.branch != material.branch for item in material.judged):
+        yield f"Not shown: {count_of(elsewhere, 'run')} of other branches (uv run research report --branch NAME)."
     raced = checked(item.run for item in history.judged)
     if raced.stopped or raced.tested:
         ended = f"{count_of(raced.stopped, 'run')} {'was' if raced.stopped == 1 else 'were'} stopped on the way."

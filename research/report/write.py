@@ -57,10 +57,27 @@ def branch_here(paths: LabPaths) -> str:
         return ""
 
 
-def read_data(store: Store, paths: LabPaths, made_utc: str, wanted: str | None = None) -> PageData:
-    """Read what the page says, from the memory as it is."""
+def read_data(
+    store: Store, paths: LabPaths, made_utc: str, wanted: str | None = None, contract: str | None = None
+) -> PageData:
+    """Read what the page says, from the memory as it is.
+
+    Args:
+        store: The memory.
+        paths: The checkout.
+        made_utc: The time.
+        wanted: The branch to show, None for the one that we are on.
+        contract: The contract to show, None for the one that the branch was kept in last.
+
+    Raises:
+        NoRuns: if a branch or a contract that is asked for has none.
+    """
     judged = store.judged()
-    data = data_of_branch(store, judged, choose_branch(judged, branch_here(paths), wanted), made_utc)
+    branch = choose_branch(judged, branch_here(paths), wanted)
+    known = dict.fromkeys(item.run.contract for item in judged if item.run.branch == branch and item.run.contract)
+    if contract is not None and contract not in known:
+        raise NoRuns(f"There are no runs of {contract} on {branch}.", f"Contracts there: {', '.join(known) or 'none'}.")
+    data = data_of_branch(store, judged, branch, made_utc, contract)
     is_running = any(is_alive(paths.runs / run.folder) for run in store.open_runs())
     data = data if data.night is None else while_on(data, data.night, is_night_on(paths, data.night))
     curves = curves_of(data, lambda run: read_curve(paths.runs / run.folder) if run.folder else ())
@@ -99,7 +116,9 @@ def curves_of(data: PageData, read: Callable[[Run], Curve]) -> tuple[LossCurve, 
     return tuple(found)
 
 
-def data_of_branch(store: Store, judged: Sequence[Judged], branch: str, made_utc: str) -> PageData:
+def data_of_branch(
+    store: Store, judged: Sequence[Judged], branch: str, made_utc: str, contract: str | None = None
+) -> PageData:
     """Read what a page says of a branch, without the differences of train.py."""
     night = state.from_json(store.fact(state.FACT))
     return page_data(
@@ -112,6 +131,7 @@ def data_of_branch(store: Store, judged: Sequence[Judged], branch: str, made_utc
             night=night if night and night.branch == branch else None,
             launches=[run for run in store.runs() if run.branch == branch],
             foreign=foreign(store),
+            contract=contract,
         )
     )
 

@@ -16,7 +16,7 @@ from support.labkit import Kit, kit
 from research.agents.clients.base import Usage
 from research.agents.night.state import FACT, LOCK, Limits, NightState
 from research.core.files import FileLock
-from research.core.records import Judged, Metrics, Outcome, Run
+from research.core.records import Judged, Metrics, Outcome, Run, Verdict
 from research.report.data import Material, PageData, page_data
 from research.report.diffs import bounded
 from research.report.page import render
@@ -247,6 +247,21 @@ def test_a_night_that_goes_on_and_one_that_was_cut_off(tmp_path: Path, is_on: bo
     assert ("uv run research watch" if is_on else "uv run research night --max-runs 80 --seed 7") in text
 
 
+def test_runs_of_another_contract_are_told_with_the_switch_that_shows_them():
+    old = [run(number, val_bpb=0.9, contract="old-1") for number in range(2)]
+    new = run(2, val_bpb=0.99, contract="new-2")
+    verdicts = [Verdict(one.run, "keep", "evidence", "", NOW, baseline=True) for one in (*old, new)]
+    judged = [
+        Judged(one, verdict, order) for order, (one, verdict) in enumerate(zip((*old, new), verdicts, strict=True), 1)
+    ]
+    material = Material(judged, verdicts, new.branch, NOW)
+    data = page_data(material)
+    assert [row.run.run for row in data.rows] == [new.run]
+    assert "2 runs of another contract are not shown" in data.warnings[0]
+    assert "uv run research report --contract old-1" in data.warnings[0]
+    assert len(page_data(replace(material, contract="old-1")).rows) == 2
+
+
 def test_the_loss_of_the_baseline_and_of_kept_changes(sixty: PageData):
     assert [one.kind for one in sixty.curves].count("baseline") == 1
     assert [one.kind for one in sixty.curves].count("best") == 1
@@ -349,6 +364,7 @@ def test_the_verb(kit: Kit):
         "val_bpb_since_inception.svg",
     ]
     assert kit.research("report", "--branch", "nowhere").code == 1
+    assert "Contracts there:" in kit.research("report", "--contract", "none").err
 
 
 def test_the_verb_in_a_lab_without_runs_makes_the_page_and_nothing_else(kit: Kit):
