@@ -973,6 +973,8 @@ def main():
         name, parts = fingerprint(make_ready(PROFILE))
         print(json.dumps({"contract": name, "fingerprint": parts}))
         return
+    if profile is PROFILE:
+        fitting_rows(1)  # ends the program before it downloads what the card here can't use
     with explained_os_errors(f"preparing {profile.root}"):
         with process.one_at_a_time(profile.root):
             if arguments.source:
