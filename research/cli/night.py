@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
 
 import click
 
@@ -24,11 +28,43 @@ WORKERS = (
 )
 
 
+class Moment(click.ParamType[str]):
+    """A time of day, read as the next moment at which this machine's clock shows it."""
+
+    name = "HH:MM"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Returns the moment as records keep it."""
+        try:
+            wanted = datetime.strptime(str(value), "%H:%M").time()
+        except ValueError:
+            self.fail(f"{value!r} is no time of day; 07:00 is one.", param, ctx)
+        now = datetime.now()
+        day = now.date() if wanted > now.time() else now.date() + timedelta(days=1)
+        return utc(datetime.combine(day, wanted).astimezone())
+
+
+def patient(say: Callable[[str], None]) -> Callable[[str], None]:
+    """Returns a function that says lines until nobody can read them any more, such as in a closed terminal."""
+    lost: list[OSError] = []
+
+    def said(line: str) -> None:
+        if lost:
+            return
+        try:
+            say(line)
+        except OSError as error:
+            lost.append(error)
+
+    return said
+
+
 @click.command("night")
 @click.option(
     "--agent", type=click.Choice(("builtin", "codex", "claude")), default="builtin", help="Who edits train.py."
 )
 @click.option("--hours", type=Amount(above_zero=True), help="End after so many hours.")
+@click.option("--until", type=Moment(), help="End at this time of day, HH:MM on this machine's clock.")
 @click.option("--max-runs", type=Count(min=1), help="End after so many runs, baselines included.")
 @click.option("--max-usd", type=Amount(above_zero=True), help="End before a usual run would go beyond it.")
 @click.option("--usd-per-hour", type=Amount(), default=0.0, help="Price of an hour of running.")
@@ -50,6 +86,7 @@ WORKERS = (
 def night(
     agent: str,
     hours: float | None,
+    until: str | None,
     max_runs: int | None,
     max_usd: float | None,
     usd_per_hour: float,
@@ -71,9 +108,9 @@ def night(
     from research.report.write import live_page, page_path
 
     paths = here()
-    limits = Limits(max_runs, hours, max_usd, usd_per_hour)
+    limits = Limits(max_runs, hours, max_usd, usd_per_hour, until)
     options = Options(agent, policy, limits, workers, backend, gpu, timeout and timeout * 60, notify, seed, not no_race)
-    say = say_to_stderr if as_json else click.echo
+    say = patient(say_to_stderr if as_json else click.echo)
     server = PageServer(page_path(paths)) if serve else None
     if server:
         say(server.in_words())
@@ -97,8 +134,15 @@ def night(
         "agent_usd": state.agent_usd,
         "found": done.found,
     }
-    show("night", data, f"{end}\nThe morning page: {report}", as_json)
+    text = f"{end}\nThe morning page: {report}"
+    if done.problem and not as_json:
+        say(text)
+    elif not done.problem:
+        with contextlib.suppress(OSError):  # whoever asked may have closed the terminal
+            show("night", data, text, as_json)
     if server and sys.stdout.isatty() and state.finished_utc:
         show_until_stopped(server, "The page is still shown, until Ctrl-C.")
     elif server:
         server.close()
+    if done.problem:
+        raise done.problem

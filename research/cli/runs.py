@@ -13,9 +13,9 @@ from research.cli.kit import FILE, here, json_option, show, this_lab, timeout_op
 from research.core.commands import replicate_command
 from research.core.contract import RUN_LOG
 from research.core.errors import ResearchError, UsageError
-from research.core.records import Decision
+from research.core.records import Decision, Failure
 from research.runs.backends import BACKENDS, DEFAULT_BACKEND, DEFAULT_GPU
-from research.runs.failure import classify
+from research.runs.failure import advice_on, classify
 from research.runs.log import read_log, read_summary
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def parse_run(path: Path | None, as_json: bool) -> None:
     data = {
         "metrics": metrics,
         "tail": tail,
-        "failure": {"kind": failure.kind, "signature": failure.signature, "text": failure.text} if failure else None,
+        "failure": _failure(failure) if failure else None,
         "words": summary.words,
         "problem": summary.problem,
     }
@@ -56,8 +56,15 @@ def parse_run(path: Path | None, as_json: bool) -> None:
         lines.append(f"no metrics: {summary.problem or 'the log has no summary block'}")
     if failure:
         lines.append(f"failure: {failure.kind} ({failure.signature})")
+        if failure.machine:
+            lines.append(f"the machine failed, not the candidate. {advice_on(failure)}")
     lines += ["", "last lines:", *("| " + line for line in tail)]
     show("parse-run", data, "\n".join(lines), as_json)
+
+
+def _failure(failure: Failure) -> dict[str, str | bool]:
+    values: dict[str, str | bool] = {"kind": failure.kind, "machine": failure.machine, "text": failure.text}
+    return values | {"signature": failure.signature, "advice": advice_on(failure)}
 
 
 @click.command("record")

@@ -35,6 +35,14 @@ def seconds_between(begun_utc: str | None, ended_utc: str | None) -> float:
         return 0.0
 
 
+def local_time(utc_text: str | None) -> str:
+    """Returns a recorded time as this machine's clock on the wall shows it, HH:MM; "" for none."""
+    try:
+        return f"{moment(utc_text or '').astimezone():%H:%M}"
+    except ValueError:
+        return ""
+
+
 def stamp(now: datetime) -> str:
     """Formats a time for names: YYYYMMDD-HHMMSS."""
     return f"{now.astimezone(timezone.utc):%Y%m%d-%H%M%S}"

@@ -73,8 +73,9 @@ def _ok(cwd: Path, *args: str, data: bytes | None = None, extra: Mapping[str, st
     """Returns the output of a git call that has to work."""
     done = _call(cwd, *args, data=data, extra=extra)
     if done.returncode != 0:
-        lines = _text(done.stderr).strip().splitlines() or ["no message"]
-        raise GitError(f"git {args[0]} failed: {lines[-1]}", "Mend that in git and try again.")
+        lines = [line for line in _text(done.stderr).splitlines() if line.strip()] or ["no message"]
+        causes = [line for line in lines if not line.startswith(("warning:", "hint:"))] or lines
+        raise GitError(f"git {args[0]} failed: {causes[0]}", "Mend that in git and try again.")
     return done.stdout
 
 
@@ -203,6 +204,21 @@ def changed_files(root: Path) -> tuple[str, ...]:
     """Lists the tracked files that differ from HEAD or are staged."""
     text = _text(_ok(root, "status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=no"))
     return tuple(line[3:] for line in text.split("\x00") if line)
+
+
+def how_to_clean(root: Path) -> str:
+    """Returns the commands after which no tracked file differs from HEAD; git stash leaves a submodule as it is."""
+    text = _text(_ok(root, "status", "--porcelain=v2", "-z", "--no-renames", "--untracked-files=no"))
+    # 1 <XY> <submodule: N... or S<commit><modified><untracked>> and five more words before the path
+    changed = [line.split(" ", 8) for line in text.split("\x00") if line[:2] == "1 "]
+    staged = [path for _, xy, sub, *_, path in changed if sub[0] == "S" and xy[0] != "."]
+    moved = [path for _, _, sub, *_, path in changed if sub[0] == "S" and (sub[1] == "C" or path in staged)]
+    edited = [path for _, _, sub, *_, path in changed if sub[0] == "S" and sub[2] == "M"]
+    steps = ["git stash"] if any(sub[0] == "N" for _, _, sub, *_ in changed) else []
+    steps += [f"git restore --staged {' '.join(staged)}"] if staged else []
+    steps += [f"git -C {path} stash" for path in edited]
+    steps += [f"git submodule update --init {' '.join(moved)}"] if moved else []
+    return " && ".join(steps) or "git stash"
 
 
 def unfinished(root: Path) -> str:

@@ -24,8 +24,22 @@ Outcome = Literal[
 """How a launch ended, as the runner's end line says it; "stopped" is a run that was ended since it was losing."""
 
 FailureKind = Literal[
-    "oom", "assertion", "import", "shape", "nan", "probe", "timeout", "killed", "infrastructure", "unknown"
-]
+    "oom", "assertion", "import", "shape", "nan", "kernel", "probe", "timeout", "killed", "unknown",
+    "disk_full", "read_only", "gpu_lost", "gpu_taken", "cuda", "toolchain", "uv_missing", "package_missing", "uv",
+]  # fmt: skip
+MACHINE_KINDS: Mapping[FailureKind, Outcome] = {
+    "disk_full": "infrastructure",
+    "read_only": "configuration",
+    "gpu_lost": "infrastructure",
+    "gpu_taken": "infrastructure",
+    "cuda": "infrastructure",
+    "toolchain": "configuration",
+    "uv_missing": "configuration",
+    "package_missing": "configuration",
+    "uv": "infrastructure",
+}
+"""Kinds of failures that are the machine's and no candidate's, and how a run that fails so ends: what may pass by
+itself is tried again, what needs a person is not."""
 
 Decision = Literal["keep", "replicate", "investigate", "discard"]
 """keep makes the commit the tip; discard puts the incumbent back; replicate needs another seed before either;
@@ -33,6 +47,8 @@ investigate is too good to be trusted after one run: it needs a replicate and a 
 
 OPEN_DECISIONS: frozenset[Decision] = frozenset({"replicate", "investigate"})
 """What git does not follow yet."""
+PERSON = "person"
+"""Rule of the verdicts that a person gave."""
 LedgerStatus = Literal["keep", "discard", "crash"]
 STOPPED_AT = "stopped_at"
 """Name of the fact that holds at which fraction of the budget a run was stopped."""
@@ -86,6 +102,11 @@ class Failure:
     kind: FailureKind
     signature: str
     text: str
+
+    @property
+    def machine(self) -> bool:
+        """Return whether the machine failed, not the candidate."""
+        return self.kind in MACHINE_KINDS
 
 
 @dataclass(frozen=True)
@@ -212,7 +233,7 @@ class Verdict:
     Attributes:
         run: The run judged.
         decision: What to do with the run's configuration.
-        rule: Name of the rule, or "person".
+        rule: Name of the rule, or PERSON.
         why: One sentence.
         created_utc: ISO 8601, seconds.
         baseline: Whether the run is the baseline of its contract on its branch.

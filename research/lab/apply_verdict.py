@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from research.core import git
 from research.core.commands import replicate_command
+from research.core.commit_message import idea_of
 from research.core.contract import BRANCHES
 from research.core.errors import ResearchError
-from research.core.records import Decision, Run, Verdict
+from research.core.records import PERSON, Decision, Judged, Run, Verdict
 from research.lab.lab import Lab
 from research.store.db import Store
 from research.store.ledger import has_row
@@ -33,14 +35,20 @@ class Settled:
     say: str
 
 
-def settle(lab: Lab, store: Store, name: str | None = None) -> Settled:
-    """Carries out a run's verdict; without a name, that of the oldest unsettled run of the current branch.
+def settle(lab: Lab, store: Store, name: str | None = None, branch: str | None = None) -> Settled:
+    """Carries out a run's verdict; without a name, that of the oldest unsettled run of a branch.
+
+    Args:
+        lab: The lab.
+        store: Its memory.
+        name: The run.
+        branch: The branch, by default the current one.
 
     Raises:
         CannotSettle: if it can't be done now; nothing was moved.
     """
     root = lab.paths.root
-    run = find_run(store, name) if name else _oldest(store, root)
+    run = find_run(store, name) if name else _oldest(store, root, branch)
     if run is None:
         return Settled(None, None, git.head(root).commit, "Nothing to settle.")
     if run.outcome is None:
@@ -63,8 +71,8 @@ def settle(lab: Lab, store: Store, name: str | None = None) -> Settled:
     return Settled(run, store.verdict(run.run), tip, say)
 
 
-def _oldest(store: Store, root: Path) -> Run | None:
-    """Finds the oldest run of the current branch whose verdict git has not followed.
+def _oldest(store: Store, root: Path, branch: str | None) -> Run | None:
+    """Finds the oldest run of a branch, by default the current one, whose verdict git has not followed.
 
     Raises:
         CannotSettle: on a detached HEAD.
@@ -76,7 +84,7 @@ def _oldest(store: Store, root: Path) -> Run | None:
     ]
     if not waiting:
         return None
-    branch = git.head(root).branch
+    branch = branch or git.head(root).branch
     if not branch:
         raise CannotSettle(
             "HEAD is detached, so there is no branch to move.", f"Type: git checkout {waiting[0].branch or 'BRANCH'}"
@@ -137,7 +145,8 @@ def _check_move(root: Path, store: Store, run: Run, tip: str, target: str) -> No
         )
     if git.resolve(root, target) is None:
         raise CannotSettle(f"The commit {target[:7]} is not in this repository.", "Fetch it, then settle again.")
-    if tip != run.commit and not any(known.commit == tip and has_row(known) for known in store.runs()):
+    is_measured = tip == run.commit or any(known.commit == tip and has_row(known) for known in store.runs())
+    if not is_measured and not git.is_ancestor(root, tip, target):
         raise CannotSettle(
             f"The tip of {branch}, {tip[:7]}, was never measured to its end, and moving the branch would drop it.",
             f"Run it first, or give it a branch: git branch keep-{tip[:7]} {tip[:7]} && git reset --keep {target[:7]}",
@@ -154,7 +163,7 @@ def _check_move(root: Path, store: Store, run: Run, tip: str, target: str) -> No
         shown = ", ".join(changed[:5])
         raise CannotSettle(
             f"The work tree is not clean ({shown}), and moving {branch} would touch it.",
-            "Commit the changes or type: git stash. Then type: uv run research settle",
+            f"Commit the changes or type: {git.how_to_clean(root)}. Then type: uv run research settle",
         )
 
 
@@ -172,17 +181,72 @@ def decide(lab: Lab, store: Store, name: str, decision: Decision, why: str) -> S
         raise ResearchError(f"{run.run} can't be kept: it has no score of this lab.", "Choose another run.")
     if not run.counted and run.origin != "import":
         raise ResearchError(f"{run.run} is not counted: {run.why}.", f"Type: {replicate_command(run.commit[:7])}")
-    before = store.verdict(run.run)
-    if before is None or (before.decision, before.rule, before.why) != (decision, "person", why):
-        fresh = before or Verdict(run.run, decision, "person", why, lab.now_utc())
-        store.add_verdict(
-            replace(
-                fresh, decision=decision, rule="person", why=why, created_utc=lab.now_utc(), text="", settled_utc=None
-            )
-        )
-        lab.write_verdicts(store, run)
-        lab.sync(store)
+    _store_decision(lab, store, run, decision, why)
     try:
         return settle(lab, store, run.run)
     except CannotSettle as error:
         raise CannotSettle(f"The verdict is stored. {error.what}", error.next) from None
+
+
+def _store_decision(
+    lab: Lab, store: Store, run: Run, decision: Decision, why: str, settled_utc: str | None = None
+) -> None:
+    """Stores a person's verdict on a run, once."""
+    before, now = store.verdict(run.run), lab.now_utc()
+    if before is not None and (before.decision, before.rule, before.why) == (decision, PERSON, why):
+        return
+    fresh = before or Verdict(run.run, decision, PERSON, why, now)
+    fresh = replace(fresh, decision=decision, rule=PERSON, why=why, created_utc=now, text="", settled_utc=settled_utc)
+    store.add_verdict(fresh)
+    store.drop_plans(now)  # made for what the branch was kept on
+    lab.write_verdicts(store, run)
+    lab.sync(store)
+
+
+def follow_person(lab: Lab, store: Store, branch: str) -> str:
+    """Takes a person's reset of a branch below what it was kept on for a decision.
+
+    What was kept above the new tip is discarded in the person's name. A tip older than the baseline can't be worked
+    on, so the branch goes back up, which drops nothing.
+
+    Returns:
+        What was done and how to undo it, "" where the branch was not moved so.
+    """
+    root, history = lab.paths.root, store.judged(branch)
+    history = lineage.of_contract(history, branch, lineage.latest_contract(history, branch))
+    kept, tip, began = lineage.kept_chain(history), git.branch_tip(root, branch), lineage.baseline(history)
+    if not kept or not began or tip is None or tip == kept[-1].commit or not _has_followed(history, kept[-1]):
+        return ""
+    if not git.is_ancestor(root, tip, kept[-1].commit):
+        return ""
+    if tip != began.commit and git.is_ancestor(root, tip, began.commit):
+        git.move_branch(root, branch, kept[-1].commit, tip)
+        return (
+            f"{branch} was moved to {tip[:7]}, which is older than its baseline {began.commit[:7]}: nothing could be "
+            f"compared there, so it is back at {kept[-1].commit[:7]}. To work from {tip[:7]}: "
+            f"git checkout -b {BRANCHES}other {tip[:7]}"
+        )
+    measured = [item.run for item in history if item.run.commit == tip and lineage.is_evidence(item.run)]
+    if not measured:
+        return ""
+    why = f"a person moved the branch to {tip[:7]}"
+    while kept and kept[-1].commit != tip and not git.is_ancestor(root, kept[-1].commit, tip):
+        above = kept[-1].commit
+        for item in history:
+            if item.run.commit == above and item.verdict and item.verdict.decision == "keep":
+                _store_decision(lab, store, item.run, "discard", why, lab.now_utc())
+        kept.pop()
+    if not kept or kept[-1].commit != tip:
+        _store_decision(lab, store, measured[-1], "keep", why, lab.now_utc())
+    lost = lineage.incumbent(history)
+    assert lost is not None
+    return (
+        f"You moved {branch} to {tip[:7]}, below {lost.commit[:7]} ({idea_of(lost.subject)}), which was kept. The "
+        f"night works from {tip[:7]}. To take it back: uv run research decide {lost.run} keep --why 'it is better'"
+    )
+
+
+def _has_followed(history: Sequence[Judged], kept: Run) -> bool:
+    """Checks whether the branch has been on a kept commit, so that somebody has moved it since."""
+    mine = [item.verdict for item in history if item.run.commit == kept.commit]
+    return any(verdict and verdict.decision == "keep" and verdict.settled_utc for verdict in mine)

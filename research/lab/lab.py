@@ -17,6 +17,7 @@ from research.core import git
 from research.core.clock import Clock, system_clock, utc
 from research.core.commands import git_commit
 from research.core.commit_message import EXPERIMENT
+from research.core.contract import RUNNER_EXITS
 from research.core.errors import ResearchError
 from research.core.files import write_whole
 from research.core.paths import LabPaths
@@ -208,6 +209,16 @@ class Lab:
         known = recall(history, run.branch, run.contract, belief=case.belief).conjectures
         began = run if verdict.baseline else lineage.baseline(case.past)
         return reviewed(case, verdict, partial(niche_of_run, baseline=began), plan, [one.text for one in known])
+
+    def void(self, store: Store, run: Run, why: str) -> None:
+        """Makes a crash one of the machine: it leaves memory and ledger, and its record says why."""
+        voided = replace(
+            run, outcome="infrastructure", exit_code=RUNNER_EXITS["infrastructure"], counted=False, why=why
+        )
+        store.void_run(voided)
+        with contextlib.suppress(OSError):
+            folders.write_finish(self.paths.runs / run.folder, voided)
+        self.sync(store)
 
     def write_verdicts(self, store: Store, run: Run) -> None:
         """Leaves a run's verdicts in its folder too."""

@@ -31,9 +31,12 @@ from research.runs.preflight import COMMAND, Candidate, Refused
 from research.runs.session import GoingOn, Wires
 from research.runs.signals import Signals
 from research.store import recent
-from research.store.connect import StoreBusy
+from research.store.connect import StoreBusy, StoreDamaged
 from research.store.db import Store
 from research.verdict import lineage
+
+NIGHT_FACT = "night"
+"""Name of the fact of a run that holds the night that launched it."""
 
 
 @dataclass(frozen=True)
@@ -188,7 +191,7 @@ def _launched(lab: Lab, request: Request, name: str, stop: StopRequest) -> Launc
         return replace(_failed(name, "refused", str(error)), repeats=error.run)
     except (Refused, DeviceBusy) as error:
         return _failed(name, "refused", str(error))
-    except StoreBusy as error:
+    except (StoreBusy, StoreDamaged) as error:
         return _failed(name, "infrastructure", str(error))
     except UsageError as error:
         return replace(_failed(name, "configuration", str(error)), exit=error.exit_code)
@@ -246,7 +249,11 @@ def _recorded(setting: _Setting) -> LaunchResult:
             if end:
                 return end
             done = attempt.run(launch, start, locks, contract)
-        return _after(lab, store, done)
+        if store.is_current():
+            return _after(lab, store, done)
+    with lab.open() as store:  # somebody removed or replaced the memory meanwhile
+        store.add_run(done)
+        return _after(lab, store, store.run(done.run) or done)
 
 
 @dataclass(frozen=True)

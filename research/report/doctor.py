@@ -167,7 +167,7 @@ def _memory() -> Check:
 
 
 def _disk(root: Path, environment: Mapping[str, str]) -> Check:
-    for place in map(_existing, (LabPaths(root).runs, LabPaths(root).discovery)):
+    for place in map(_existing, (LabPaths(root).runs, LabPaths(root).discovery, machine_home(environment))):
         if not os.access(place, os.W_OK | os.X_OK):
             what = "can't be written to" if place.is_dir() else "is no folder"
             fix = f"ls -ld {place}; mount | grep ' ro'"
@@ -210,7 +210,7 @@ def _git(root: Path) -> Check:
     if head.commit is None:
         return Check("git", False, where, "git add -A && git commit -m 'begin'")
     if changed:
-        fix = "git commit -am 'what it is'   # or: git stash"
+        fix = git.how_to_clean(root)
         names = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
         return Check("git", False, f"{where}; not committed: {names}. Runs of what differs are refused", fix)
     if not head.branch.startswith(BRANCHES):

@@ -7,16 +7,16 @@ from pathlib import Path
 
 from research.core import contract
 from research.core.contract import RUNNER_EXITS
-from research.core.records import Failure, Outcome, Run
+from research.core.records import MACHINE_KINDS, Failure, Outcome, Run
 from research.runs.backend import CommandResult
-from research.runs.failure import classify
+from research.runs.failure import advice_on, classify
 from research.runs.log import LogText, Summary, read_log, read_summary
 from research.runs.score import Score, disagreements, read_score
 
 _OUR_SIGNALS = (129, 130, 143)  # HUP, INT, TERM: somebody ended it; a candidate does not do that to itself
 
 
-def outcome_of(ended: CommandResult, score: Score | None, log: LogText) -> tuple[Outcome, int, str]:
+def outcome_of(ended: CommandResult, score: Score | None) -> tuple[Outcome, int, str]:
     """Decides what a command's end means for a run of train.py.
 
     Returns:
@@ -35,15 +35,7 @@ def outcome_of(ended: CommandResult, score: Score | None, log: LogText) -> tuple
         return "interrupted", code, f"the command was ended by signal {code - 128}"
     if code == RUNNER_EXITS["timeout"]:
         return "timeout", code, "the command ended itself at a time limit"
-    if _is_uv_failure(code, log):
-        return "infrastructure", RUNNER_EXITS["infrastructure"], "uv could not start train.py; the log says why"
     return "crash", code, ""
-
-
-def _is_uv_failure(code: int, log: LogText) -> bool:
-    """Checks whether uv itself failed (no network, broken environment), so that train.py never ran."""
-    words = [line.strip().lower() for line in (*log.head, *log.lines) if line.strip()]
-    return code == 2 and any(line.startswith("error: ") for line in words) and not any(line == "---" for line in words)
 
 
 def finished(run: Run, ended: CommandResult, folder: Path, now_utc: str, expected_contract: str | None = None) -> Run:
@@ -61,10 +53,13 @@ def finished(run: Run, ended: CommandResult, folder: Path, now_utc: str, expecte
     except OSError:
         log = LogText(())
     summary, score = read_summary(log), read_score(folder)
-    outcome, exit_code, why = outcome_of(ended, score, log)
+    outcome, exit_code, why = outcome_of(ended, score)
     failure = None
     if outcome in ("crash", "timeout"):
         failure = _failure(outcome, ended, score, log, summary)
+    if failure is not None and failure.machine:
+        outcome = MACHINE_KINDS[failure.kind]
+        exit_code, why = RUNNER_EXITS[outcome], f"the machine failed ({failure.text}). {advice_on(failure)}"
     record = replace(
         run,
         finished_utc=now_utc,

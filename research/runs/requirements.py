@@ -78,6 +78,9 @@ def check_data(home: Path, profile: str) -> None:
         home.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _unusable(f"{ENV_HOME}={home} can't be used ({error.strerror or error})", "a folder of yours") from None
+    if not os.access(home, os.W_OK | os.X_OK):
+        raise _unusable(f"{ENV_HOME}={home} can't be written to", "a folder of yours")
+    check_disk(home)
     if profile != "official":
         return
     has_data = any((home / "data").glob("*.parquet"))

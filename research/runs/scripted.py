@@ -54,6 +54,7 @@ class Play:
         step_s: Seconds between them.
         line: Line number in tracebacks.
         limit_s: Time limit of this play, None for the launch's.
+        says: Last line of a failure, "" for the kind's own.
     """
 
     kind: str
@@ -66,6 +67,7 @@ class Play:
     step_s: float = 0.0
     line: int = 7
     limit_s: float | None = None
+    says: str = ""
 
 
 def _next_play(path: Path) -> Play:

@@ -98,7 +98,8 @@ def main() -> int:
             time.sleep(1)
     name, message = ERRORS[kind]
     print("Traceback (most recent call last):", file=sys.stderr)
-    print(f'  File "train.py", line {play["line"]}, in <module>\n{name}: {message}', file=sys.stderr)
+    print(f'  File "train.py", line {play["line"]}, in <module>', file=sys.stderr)
+    print(play["says"] or f"{name}: {message}", file=sys.stderr)
     return 1
 
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
 from research.core import git
+from research.core.clock import moment
 from research.core.contract import RUN_LOG, RUNNER_EXITS
 from research.core.errors import ConfigurationError, ResearchError
 from research.core.files import FileLock
 from research.core.records import STOPPED_AT, Run
+from research.core.settings import SETTINGS
 from research.runs.backend import Backend, CommandResult, Launch, StopRequest
 from research.runs.preflight import TARGET, Refused
 from research.runs.racing import RACE, TERM, RacingStop, Watch
@@ -141,8 +144,12 @@ def launch_recorded(recording: Recording, backend: Backend, launch: Launch, wire
         with contextlib.suppress(ResearchError):  # a run in a repository that can't keep refs is still a run
             git.keep_commit(launch.root, start.run, start.commit)
         fds = tuple(lock.fileno() for lock in (alive, *recording.locks))
+        clocks = (wires.now_utc(), time.monotonic())
         ended = run_command(backend, replace(launch, fds=fds), folder / RUN_LOG, wires, recording.watch)
+        ended = replace(ended, facts={**ended.facts, **_clock_jump(*clocks, wires.now_utc())})
         record = _unless_disk_full(finished(start, ended, folder, wires.now_utc()))
+        if not folder.is_dir() and record.outcome == "crash":
+            record = _of_machine(record, "its folder was removed while it ran")
         with contextlib.suppress(OSError):  # at once: completing it asks git and the memory, which may fail
             folders.write_finish(folder, record)
         record = recording.complete(record)
@@ -159,9 +166,19 @@ def _unless_disk_full(record: Run) -> Run:
     problem = record.facts.get("log_problem")
     if not problem or record.outcome != "crash":
         return record
-    why = f"its files could not be written: {problem}"
+    return _of_machine(record, f"its files could not be written: {problem}")
+
+
+def _of_machine(record: Run, why: str) -> Run:
+    """Clears a candidate that crashed for want of its files."""
     exit_code = RUNNER_EXITS["infrastructure"]
     return replace(record, outcome="infrastructure", exit_code=exit_code, failure=None, why=why)
+
+
+def _clock_jump(begun_utc: str, begun_s: float, now_utc: str) -> dict[str, str]:
+    """Returns by how many seconds the clock went on, or back, beyond the time that passed awake; nothing for drift."""
+    jump = (moment(now_utc) - moment(begun_utc)).total_seconds() - (time.monotonic() - begun_s)
+    return {"clock_jump_s": f"{jump:.0f}"} if abs(jump) >= SETTINGS.clock_jump_s else {}
 
 
 def close_gone(store: Store, runs: Path, now_utc: str) -> list[Run]:

@@ -28,6 +28,15 @@ def _judged(run: Run, verdicts: list[tuple[int, Verdict]]) -> Judged:
     return Judged(run, verdict, order, tuple((place, past.decision) for place, past in verdicts[:-1]))
 
 
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Returns what tells a file from another one in its place, None without a file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def _insert(table: str, row: Mapping[str, Any]) -> str:
     columns = ", ".join(f'"{name}"' for name in row)
     return f"INSERT INTO {table} ({columns}) VALUES ({', '.join(':' + name for name in row)})"
@@ -47,10 +56,15 @@ class Store:
     def __init__(self, path: Path | None, wait_s: float = SETTINGS.busy_timeout_s) -> None:
         self.path = path
         self._db = connect(path, wait_s=wait_s)
+        self._file = _identity(path) if path else None
         found = {row["name"] for row in self._read("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if missing := TABLES - found:
             self._db.close()
             raise StoreDamaged(f"{path} lacks {', '.join(sorted(missing))}.")
+
+    def is_current(self) -> bool:
+        """Checks whether the file is still the one that was opened; somebody may have removed or replaced it."""
+        return self.path is None or _identity(self.path) == self._file
 
     def close(self) -> None:
         """Closes the connection."""
@@ -155,6 +169,16 @@ class Store:
     def _add_line(self, run: Run) -> None:
         if ledger.has_row(run):
             self._db.execute("INSERT INTO ledger (run, line) VALUES (?, ?)", (run.run, ledger.render_row(run, False)))
+
+    def void_run(self, run: Run) -> None:
+        """Takes a finished run out of what is judged and out of the ledger; its record stays, changed as given."""
+        with self.write():
+            columns = {"run": run.run, "outcome": run.outcome, "why": run.why, "exit_code": run.exit_code}
+            self._db.execute(
+                "UPDATE runs SET counted = 0, outcome = :outcome, why = :why, exit_code = :exit_code WHERE run = :run",
+                columns,
+            )
+            self._db.execute("DELETE FROM ledger WHERE run = ?", (run.run,))
 
     def run(self, name: str) -> Run | None:
         """Reads one run by its name."""

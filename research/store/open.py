@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
-from research.core.files import held
+from research.core.files import held, read_json, write_json
 from research.core.paths import LabPaths
 from research.core.records import Run, Verdict
 from research.core.settings import SETTINGS
@@ -15,6 +16,8 @@ from research.store.db import Store
 from research.store.ledger_file import import_ledger_lines
 
 SetAside = Callable[[str], None]
+_FACTS = "facts.json"
+"""File beside the memory with the named values that outlive it."""
 
 
 def read_store(paths: LabPaths, wait_s: float = SETTINGS.busy_timeout_s) -> Store:
@@ -70,6 +73,13 @@ def open_store(paths: LabPaths, at_utc: str, say: SetAside) -> Store:
     return Store(paths.memory)
 
 
+def keep_fact(store: Store, paths: LabPaths, name: str, value: str) -> None:
+    """Sets a named value in the memory and beside it, so that a rebuilt memory has it too."""
+    store.set_fact(name, value)
+    with contextlib.suppress(OSError):
+        write_json(paths.discovery / _FACTS, {**(read_json(paths.discovery / _FACTS) or {}), name: value})
+
+
 def _has_content(path: Path) -> bool:
     """Checks for a file to open; ours is put in place whole, so an empty one was emptied by something else."""
     return path.exists() and path.stat().st_size > 0
@@ -93,7 +103,7 @@ def _set_aside(path: Path, at_utc: str) -> Path:
 
 
 def rebuild(store: Store, paths: LabPaths, at_utc: str) -> int:
-    """Fills an empty store from the folders of the runs and the lines of results.tsv; returns how many runs."""
+    """Fills an empty store from the runs' folders, results.tsv and the facts kept beside it; returns how many runs."""
     found: list[tuple[Run, Path]] = []
     for folder in sorted(paths.runs.iterdir()) if paths.runs.is_dir() else []:
         run = folders.read_run(folder)
@@ -111,6 +121,8 @@ def rebuild(store: Store, paths: LabPaths, at_utc: str) -> int:
         for verdict in sorted(verdicts, key=lambda one: one.created_utc):  # the latest verdict decides the branch's tip
             store.add_verdict(verdict)
         import_ledger_lines(store, lines, at_utc, edits=True)
+        for name, value in (read_json(paths.discovery / _FACTS) or {}).items():
+            store.set_fact(name, str(value))
         place = {line: number for number, line in reversed(list(enumerate(lines)))}
         entries = store.ledger_entries()  # in order of finish, which decides where the file says nothing
         store.reorder_ledger([run for run, line in sorted(entries, key=lambda entry: place.get(entry[1], len(lines)))])

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from research.core.records import Decision, Verdict
+from research.core.records import PERSON, Decision, Verdict
 from research.verdict.audit import GAIN_IS_MISSING
 from research.verdict.comparison import Comparison
-from research.verdict.judge import PERSON, RULE
+from research.verdict.judge import RULE
 from research.verdict.lineage import is_about_candidate, is_evidence
 
 

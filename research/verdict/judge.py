@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from research.core.records import Decision, Estimate, Run, Verdict
+from research.core.records import PERSON, Decision, Estimate, Run, Verdict
 from research.core.settings import SETTINGS
 from research.core.text import clean, quoted
 from research.verdict import lineage
@@ -19,7 +19,6 @@ from research.verdict.rule import Judgement, weigh
 from research.verdict.throughput import unexplained
 
 RULE = "evidence"
-PERSON = "person"
 
 
 def judge(case: Comparison, now_utc: str) -> Verdict:

@@ -117,11 +117,11 @@ def test_interrupted_again_and_again_the_baseline_is_not_blamed(tmp_path: Path):
     """Ctrl-C in every baseline so far is no reason to give it up, and no crash on the morning page."""
     kit = make_night_kit(tmp_path, [*[{"kind": "noise", "steps": 200, "step_s": 0.3}] * 4, *["noise"] * 4])
     for number in range(1, 5):
-        night = kit.start(*NIGHT, "--max-runs", "2")
+        night = kit.start(*NIGHT, "--max-runs", "6")
         wait_for(lambda: len(list(kit.root.glob("results/runs/*/run.log"))) == number, 60)  # noqa: B023
         night.send_signal(signal.SIGINT)
         assert night.wait(30) == 0
-    told = kit.research(*NIGHT, "--max-runs", "2")
+    told = kit.research(*NIGHT, "--max-runs", "6")
     assert "--max-runs" in told["stop_reason"]
     page = Path(told["report"]).read_text()
     assert "none crashed" in page

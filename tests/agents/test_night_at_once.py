@@ -90,7 +90,7 @@ def test_a_night_goes_on_when_the_memory_was_locked_for_long(tmp_path: Path):
         state = replace(state, limits=Limits(4), finished_utc=None, stop_reason=None)
         request = Request((), backend="scripted")
         one = slots(1, lab.make_backend("scripted", kit.environment), kit.environment)
-        ended = Night(lab, state, BuiltinEditor(lab), one, request, tell).run()
+        ended = Night(lab, state, BuiltinEditor(lab), one, request, tell, awake=lambda: quick().timestamp()).run()
     assert any("could not be used: database is locked" in line and "next try in" in line for line in told), told
     assert (ended.runs, ended.stop_reason) == (4, "4 runs were made (--max-runs)")
     with read_store(places) as store:

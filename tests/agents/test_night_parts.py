@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from research.agents.night import jobs, limits, progress
-from research.agents.night.state import Limits, NightState
+from research.agents.night.state import Limits
 from research.core.records import Decision, Estimate, Judged, Run, Verdict
 from tests.support.histories import run
 
@@ -33,29 +33,45 @@ def test_a_usual_run_is_a_scored_one():
     assert usual.usd == pytest.approx(1.0)
     assert usual.usd_per_s == pytest.approx(10 / 3600)
     assert limits.usual_cost(runs[-1:], 10.0).usd == pytest.approx(10 * 0.2 / 60)
-    assert limits.usual_cost([timed(6, usd=3.0)], 10.0) == limits.UsualCost(3.0, 3.0 / 360)
+    assert limits.usual_cost([timed(6, usd=3.0)], 10.0) == limits.UsualCost(3.0, 3.0 / 360, 360.0)
     assert limits.usual_cost([], 10.0) == limits.UsualCost(0.0, 10 / 3600)
 
 
-def test_a_clock_that_is_set_back_lifts_no_limit():
-    state = NightState("n", run(1).branch, "builtin", "local", 0, 1, BEGUN, Limits(max_runs=2))
-    yesterday, earlier = "2025-12-31T23:59:00Z", replace(run(3), started_utc="2025-12-31T23:58:00Z")
-    own, elsewhere = replace(run(2), started_utc=yesterday), replace(run(4), branch="main")
-    failed = replace(run(5), outcome="infrastructure", started_utc=yesterday)
-    runs = [earlier, replace(run(1), started_utc=NOW.isoformat()), own, elsewhere, failed]
-    assert [one.run for one in limits.runs_of(state, runs)] == ["r1"]
-    assert [one.run for one in limits.runs_of(state, runs, {"r2", "r4", "r5"})] == ["r1", "r2"]
+def test_every_launched_run_that_bears_the_name_of_the_night_counts_whatever_its_time():
+    mine = {"facts": {"night": "n"}, "started_utc": "2025-12-31T23:59:00Z"}
+    outcomes = ("scored", "crash", "timeout", "interrupted", "infrastructure", "capacity", "configuration")
+    runs = [replace(run(number), outcome=outcome, **mine) for number, outcome in enumerate(outcomes)]  # type: ignore[arg-type]
+    other = replace(run(9), facts={"night": "n-2"})
+    assert [one.run for one in limits.runs_of("n", [*runs, other, run(10)])] == ["r0", "r1", "r2", "r3"]
 
 
-def test_a_clock_that_is_set_back_ends_a_wait():
-    assert [limits.is_over(30.0, passed) for passed in (-3600.0, 0.0, 29.9, 30.0)] == [True, False, False, True]
+def test_it_ends_at_a_time_of_day():
+    night = Limits(until_utc="2026-01-01T01:00:00Z")
+    shown = NOW.astimezone().strftime("%H:%M")
+    none = limits.UsualCost(0.0, 0.0)
+    assert limits.reached(night, NOW, 0.0, 1, (), 0.0, none) == f"it is {shown} (--until)"
+    assert limits.reached(night, NOW - timedelta(seconds=1), 0.0, 1, (), 0.0, none) is None
+
+
+def test_the_last_run_is_the_one_after_which_a_limit_is_reached():
+    usual = limits.UsualCost(1.0, 1 / 360, 360.0)
+
+    def last(most: Limits, worked_s: float = 0.0, runs: int = 3, in_flight: tuple[float, ...] = ()) -> bool:
+        return limits.is_last(most, NOW, worked_s, runs, in_flight, 3.0, usual)
+
+    assert [last(Limits(max_runs=5), runs=runs) for runs in (3, 4)] == [False, True]
+    assert last(Limits(max_runs=5), in_flight=(10.0,))
+    assert [last(Limits(hours=1.0), worked_s=minutes * 60) for minutes in (50, 53)] == [False, True]
+    assert [last(Limits(max_usd=usd)) for usd in (5.0, 4.9)] == [False, True]
+    assert [last(Limits(until_utc=f"2026-01-01T01:{minute}:00Z")) for minute in ("09", "06")] == [False, True]
+    assert not last(Limits())
 
 
 def test_dollars_are_counted_to_the_end_of_what_would_be_running():
     usual = limits.UsualCost(1.0, 1 / 360)
 
     def reached(usd: float, *in_flight: float) -> str | None:
-        return limits.reached(Limits(max_usd=10.0), 3600.0, 5, in_flight, usd, usual)
+        return limits.reached(Limits(max_usd=10.0), NOW, 3600.0, 5, in_flight, usd, usual)
 
     assert reached(9.0) is None
     assert reached(9.01) == "$9.01 of $10.00 are spent; another run would cost about $1.00 (--max-usd)"
@@ -80,7 +96,7 @@ def test_runs_no_longer_than_usual_never_go_beyond_the_dollars(
     while lengths:
         while lengths and len(flying) < workers:
             passed = [now - begun for begun, _ in flying]
-            if limits.reached(Limits(max_usd=most), 3600.0, 0, passed, spent, usual):
+            if limits.reached(Limits(max_usd=most), NOW, 3600.0, 0, passed, spent, usual):
                 break
             flying.append((now, now + 300 * lengths.pop()))
         if not flying:

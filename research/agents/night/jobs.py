@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from research.agents.clients.base import NOTHING_USED, Usage
-from research.core.records import Judged, Plan, Run
+from research.core.records import EXPERIMENT, REPLICATE, Judged, Plan, Run
 from research.core.settings import SETTINGS
 from research.verdict import lineage
 
-JobKind = Literal["baseline", "replicate", "experiment"]
+JobKind = Literal["baseline", "replicate", "experiment", "check"]
+"""What a run is for: "check" asks whether what ran before still does."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Job:
         what: Words for people.
         plan: The plan that it carries out, None without one.
         usage: What the agent used to make it.
+        is_anew: Whether its contract is thought to be new, so that it runs on the seed that ideas run on.
     """
 
     kind: JobKind
@@ -31,6 +33,7 @@ class Job:
     what: str
     plan: Plan | None = None
     usage: Usage = NOTHING_USED
+    is_anew: bool = False
 
     @property
     def is_idea(self) -> bool:
@@ -74,6 +77,22 @@ def owed(history: Sequence[Judged], tip: str, in_flight: Collection[str], since_
     return None
 
 
+def confirmation(history: Sequence[Judged], running: Collection[str]) -> Job | None:
+    """Returns the run that measures the best so far on a second seed, None where that was done or none beats the rest.
+
+    Args:
+        history: The judged runs of the branch under its contract.
+        running: Fingerprints of what is being run.
+    """
+    best, baseline = lineage.incumbent(history), lineage.baseline(history)
+    if best is None or baseline is None or lineage.is_same(best, baseline) or best.fingerprint in running:
+        return None
+    same = (item.run for item in history if lineage.is_same(item.run, best))
+    if len({run.seed for run in same if lineage.is_evidence(run)}) > 1:
+        return None
+    return Job("replicate", best.commit, f"a second seed of the best so far: {best.subject}")
+
+
 def may_start(job: Job, busy: int) -> bool:
     """Checks whether a job may run beside others: nothing can be compared before there is a baseline."""
     return job.kind != "baseline" or busy == 0
@@ -81,5 +100,5 @@ def may_start(job: Job, busy: int) -> bool:
 
 def owed_plan(job: Job, now_utc: str) -> Plan:
     """Makes a plan for a run that nobody planned, so that the planner plans around it."""
-    kind = "experiment" if job.kind == "experiment" else "replicate"
+    kind = EXPERIMENT if job.kind == "experiment" else REPLICATE
     return Plan(f"owed-{job.commit[:12]}", now_utc, None, None, job.commit, kind, job.what)

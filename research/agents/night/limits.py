@@ -2,45 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from statistics import median
 
-from research.agents.night.state import Limits, NightState
+from research.agents.night.state import Limits
+from research.core.clock import local_time, moment
 from research.core.records import Run
 from research.core.settings import SETTINGS
 from research.core.text import count_of
+from research.lab.launch import NIGHT_FACT
 
-LAUNCHED = frozenset({"scored", "crash", "timeout", "stopped"})
-"""Outcomes that count against a limit: the results of a candidate."""
+RESULTS = frozenset({"scored", "crash", "timeout", "stopped"})
+"""Outcomes that are results of a candidate."""
+LAUNCHED = RESULTS | {"interrupted"}
+"""Outcomes that count against --max-runs: every launch but those that failed for want of a machine."""
 FAILED = frozenset({"infrastructure", "capacity"})
 """Ends that are nobody's fault: waited out, and never counted."""
 
 
 @dataclass(frozen=True)
 class UsualCost:
-    """What runs of this night cost: dollars of a usual one, and dollars a second."""
+    """What runs of this night cost: dollars of a usual one, dollars a second, and seconds of a usual one."""
 
     usd: float
     usd_per_s: float
+    seconds: float = 0.0
 
 
-def runs_of(state: NightState, runs: Sequence[Run], launched: Collection[str] = ()) -> list[Run]:
-    """Returns the runs of a night that count: on its branch, since its beginning.
-
-    Args:
-        state: The night.
-        runs: Every run.
-        launched: Names of runs known to be the night's, whatever their time: a clock that is set back must not lift a
-            limit.
-    """
-    return [
-        run
-        for run in runs
-        if run.branch == state.branch
-        and (run.started_utc >= state.started_utc or run.run in launched)
-        and run.outcome in LAUNCHED
-    ]
+def runs_of(night: str, runs: Sequence[Run]) -> list[Run]:
+    """Returns the runs of a night that count against its limits; every run of a night bears its name."""
+    return [run for run in runs if run.facts.get(NIGHT_FACT) == night and run.outcome in LAUNCHED]
 
 
 def cost_usd(runs: Sequence[Run], usd_per_hour: float) -> float:
@@ -56,12 +49,14 @@ def usual_cost(runs: Sequence[Run], usd_per_hour: float, agent_usd: float = 0.0)
     if not runs:
         return UsualCost(agent_usd, usd_per_hour / 3600)
     usual = [run for run in runs if run.outcome == "scored"] or runs
-    usd, length = [cost_usd([run], usd_per_hour) for run in usual], sum(run.wall_s for run in usual)
-    return UsualCost(median(usd) + agent_usd / len(runs), sum(usd) / length if length else 0.0)
+    usd, seconds = [cost_usd([run], usd_per_hour) for run in usual], [run.wall_s for run in usual]
+    rate = sum(usd) / sum(seconds) if sum(seconds) else 0.0
+    return UsualCost(median(usd) + agent_usd / len(runs), rate, median(seconds))
 
 
 def reached(
     limits: Limits,
+    now: datetime,
     worked_s: float,
     runs: int,
     in_flight: Sequence[float],
@@ -75,6 +70,7 @@ def reached(
 
     Args:
         limits: The night's limits.
+        now: Now.
         worked_s: Seconds for which it was at work.
         runs: Runs that count, finished.
         in_flight: Seconds for which each run that is going on has been running.
@@ -85,6 +81,8 @@ def reached(
         return f"{count_of(limits.max_runs, 'run')} {'was' if limits.max_runs == 1 else 'were'} made (--max-runs)"
     if limits.hours is not None and worked_s >= limits.hours * 3600:
         return f"{limits.hours:g} hours are over (--hours)"
+    if limits.until_utc is not None and now >= moment(limits.until_utc):
+        return f"it is {local_time(limits.until_utc)} (--until)"
     if limits.max_usd is not None:
         flying = sum(max(usual.usd, passed * usual.usd_per_s) for passed in in_flight)
         if usd >= limits.max_usd:
@@ -96,11 +94,21 @@ def reached(
     return None
 
 
+def is_last(
+    limits: Limits,
+    now: datetime,
+    worked_s: float,
+    runs: int,
+    in_flight: Sequence[float],
+    usd: float,
+    usual: UsualCost,
+) -> bool:
+    """Checks whether the next launch will be the night's last: whether a limit forbids one after it; see reached()."""
+    length = usual.seconds * SETTINGS.last_run_lengths
+    later = now + timedelta(seconds=length)
+    return reached(limits, later, worked_s + length, runs, [*in_flight, 0.0], usd, usual) is not None
+
+
 def backoff_s(failures: int) -> float:
     """Returns the seconds to wait after so many failures in a row."""
     return min(SETTINGS.max_backoff_s, SETTINGS.backoff_first_s * 2.0 ** max(0, failures - 1))
-
-
-def is_over(wait_s: float, passed_s: float) -> bool:
-    """Checks whether a wait is over; a clock that is set back ends it, as it might last for hours then."""
-    return not 0 <= passed_s < wait_s

@@ -3,41 +3,56 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from research.agents.clients.base import Usage
 from research.agents.night import limits, progress
 from research.agents.night.editors import Editor, NoCandidate, Order, Wait
-from research.agents.night.jobs import BaselineFails, Job, may_start, owed, owed_plan
+from research.agents.night.jobs import BaselineFails, Job, confirmation, may_start, owed, owed_plan
+from research.agents.night.machine import NOT_THE_CANDIDATES, Alike, blame
 from research.agents.night.notify import Event, Notify, silent
 from research.agents.night.result import found
 from research.agents.night.resume import hours_in_words
 from research.agents.night.setup import Slot
-from research.agents.night.state import FACT, NightState, worked_s
+from research.agents.night.state import FACT, LOCK, Limits, NightState, worked_s
 from research.code.fingerprint import fingerprint
 from research.core.commit_message import idea_of
 from research.core.contract import DEFAULT_SEED, EXIT_NO_DATA
 from research.core.errors import ResearchError
+from research.core.files import FileLock
 from research.core.git import blob, branch_tip
-from research.core.records import Judged, Plan
+from research.core.paths import machine_home
+from research.core.records import Judged, Plan, Run
 from research.core.settings import SETTINGS
-from research.lab.apply_verdict import CannotSettle, settle
+from research.lab.apply_verdict import CannotSettle, follow_person, settle
 from research.lab.lab import Lab
-from research.lab.launch import LaunchResult, Request, launch
-from research.lab.plan import close_finished_plans, memory_of, next_plan
+from research.lab.launch import NIGHT_FACT, LaunchResult, Request, launch
+from research.lab.plan import POLICY_FACT, SEED_FACT, close_finished_plans, memory_of, next_plan
 from research.lab.worktrees import environment_beside, worker_tree
-from research.runs import repeat
+from research.runs import preflight, repeat, requirements
 from research.runs.backend import DEVICE_TAKEN, StopRequest
+from research.runs.backends import DEFAULT_BACKEND, is_remote
+from research.runs.failure import advice_on
 from research.runs.preflight import COMMAND, TARGET
 from research.runs.signals import Signals
-from research.store.connect import StoreBusy
+from research.store.connect import StoreBusy, StoreDamaged
 from research.store.db import Store
+from research.store.open import keep_fact, open_store
 from research.verdict import lineage
 
-_INTERRUPTED = "interrupted"
+INTERRUPTED = "interrupted"
+_BY: Mapping[int, str] = {
+    signal.SIGINT: "Ctrl-C",
+    signal.SIGHUP: "the terminal was closed (nohup or tmux keeps a night alive)",
+    signal.SIGTERM: "somebody asked it to end (SIGTERM)",
+}
+"""What the signals mean that interrupt a night."""
 CONFIGURATION = "configuration"
 """How the reason begins of a night that ended for want of something: a token, a package, data."""
 
@@ -66,6 +81,7 @@ class Night:
         say: Takes a line for people.
         notify: Gets changes kept, gains confirmed, being stuck, and the end.
         show: Called when the night begins, after every run and at the end: it writes the morning page.
+        awake: Seconds from some moment on, for which the machine was awake.
     """
 
     def __init__(
@@ -78,73 +94,124 @@ class Night:
         say: Callable[[str], None],
         notify: Notify = silent,
         show: Callable[[Store], None] = lambda _: None,
+        awake: Callable[[], float] = time.monotonic,
     ) -> None:
         self.lab, self.state, self.editor, self.slots = lab, state, editor, tuple(slots)
-        self.request, self.say, self._notify, self._show = request, say, notify, show
+        self.request, self.say, self._notify, self._show, self._awake = request, say, notify, show, awake
         self._going: list[Going] = []
-        self._launched: set[str] = set()
+        self._before: list[Run] = []  # runs that the night had made when this process took it up
+        self._made: dict[str, Run | None] = {}  # runs that count by this process, None where the record is lost
+        self._runs_before, self._usd_before = state.runs, state.usd - (state.agent_usd or 0.0)
         self._lines = 0
         self._usual = limits.usual_cost((), state.limits.usd_per_hour)
         self._failures = self._services = self._refusals = self._attempt = 0
         self._failed_s = self._wait_s = 0.0
-        self._said_stuck = self._said_settle = self._said_launch = False
+        self._said_stuck = self._said_settle = self._said_launch = self._knows_contract = False
+        self._clocks = (lab.clock().timestamp(), self._awake())
+        self._alike = Alike()
+        self._lock: FileLock | None = None
         self._reason: str | None = None
+        self.problem: ResearchError | None = None
         self.found = ""
 
     # The loop -------------------------------------------------------------------------------------------------
 
     def run(self) -> NightState:
         """Works until a limit is reached or nothing is left to do; every stop has its reason in the state."""
-        with Signals() as stop, self.lab.open() as store:
-            os.makedirs(self.lab.paths.runs, exist_ok=True)
+        with Signals() as stop, ExitStack() as opened:
+            store = self._open(opened)
             with ThreadPoolExecutor(len(self.slots)) as pool:
+                self._before = limits.runs_of(self.state.night, store.runs())
                 self._catch_up(store)
+                self._lines = self.state.runs
                 self._show(store)
-                while not self._is_over(store, stop, pool):
+                while True:
+                    try:
+                        if not store.is_current():
+                            raise StoreDamaged(f"{store.path} was removed or replaced.")
+                        if self._is_over(store, stop, pool):
+                            break
+                    except StoreDamaged as damage:
+                        store = self._reopened(opened, damage)
                     stop.wait(SETTINGS.poll_s)
             assert self._reason is not None
-            if not self._reason.startswith(_INTERRUPTED):
+            if not self._reason.startswith(INTERRUPTED):
                 self._save(store, finished_utc=self.lab.now_utc())
             self._save(store, stop_reason=self._reason)
             self.found = found(memory_of(self.lab, store, self.state.branch))
         self._send("end", f"The night ended: {self._reason}. Runs: {self.state.runs}. {self.found}".rstrip())
         return self.state
 
+    def _open(self, opened: ExitStack) -> Store:
+        """Opens the memory, rebuilt where it has to be; whoever watches is told so."""
+        store = opened.enter_context(open_store(self.lab.paths, self.lab.now_utc(), self.say))
+        os.makedirs(self.lab.paths.runs, exist_ok=True)
+        self.lab.catch_up(store)
+        return store
+
+    def _reopened(self, opened: ExitStack, damage: StoreDamaged) -> Store:
+        """Goes on with a new memory where somebody removed or damaged it meanwhile; the night stays the same."""
+        opened.close()
+        self.say(f"{damage.what} The night goes on with what results/runs and results.tsv still hold; its limits hold.")
+        store = self._open(opened)
+        lock = FileLock(self.lab.paths.discovery / LOCK)
+        if lock.acquire():  # else it is there still, and ours
+            self._lock = lock
+        store.set_fact(SEED_FACT, str(self.state.seed))
+        store.set_fact(POLICY_FACT, self.state.policy)
+        self._catch_up(store)
+        return store
+
     def _is_over(self, store: Store, stop: StopRequest, pool: ThreadPoolExecutor) -> bool:
         """Collects what has ended and starts what may start; returns whether there is nothing left to wait for."""
+        self._note_clock()
         try:
             self._collect(store)
-            self._reason = self._reason or self._why_stop(store, stop)
+            self._reason = self._reason or self._why_stop(stop)
             if self._reason and not self._going:
                 return True
-            if self._reason is None and limits.is_over(self._wait_s, self._seconds() - self._failed_s):
+            if self._reason is None and self._awake() - self._failed_s >= self._wait_s:
                 self._start_more(store, stop, pool)
         except StoreBusy as error:  # a backup or a person's shell has it; what is on record is seen at the next look
             self._fail(str(error))
         return False
 
-    def _seconds(self) -> float:
-        return self.lab.clock().timestamp()
+    def _note_clock(self) -> None:
+        """Takes a jump of the clock out of the night's hours: they count the time for which the machine was awake."""
+        wall, awake = self.lab.clock().timestamp(), self._awake()
+        jump = (wall - self._clocks[0]) - (awake - self._clocks[1])
+        self._clocks = (wall, awake)
+        if abs(jump) < SETTINGS.clock_jump_s:
+            return
+        self.state = replace(self.state, paused_s=self.state.paused_s + jump)
+        how = "went on by" if jump > 0 else "was set back by"
+        why = " (the machine slept, or the clock was set)" if jump > 0 else ""
+        self.say(f"the clock {how} {timedelta(seconds=round(abs(jump)))}{why}; --hours counts only the time awake")
 
     def _catch_up(self, store: Store) -> None:
         """Finishes what a night that was cut off left undone."""
         close_finished_plans(store, self.lab.now_utc())
         self._settle(store)
         self._save(store)
-        self._lines = self.state.runs
 
-    def _why_stop(self, store: Store, stop: StopRequest) -> str | None:
+    def _why_stop(self, stop: StopRequest) -> str | None:
         if (number := stop.requested()) is not None:
-            return f"{_INTERRUPTED} by signal {number}"
+            return f"{INTERRUPTED}: {_BY.get(number, f'by signal {number}')}"
         if self._refusals >= SETTINGS.refusals_in_a_row:
             return f"{self._refusals} candidates in a row came to no run"
         return self._reached(())
 
     def _reached(self, going: Sequence[Going]) -> str | None:
         """Names the limit that is reached, with or without the runs in flight: one of them may come to nothing."""
+        return limits.reached(*self._spent(going))
+
+    def _spent(
+        self, going: Sequence[Going]
+    ) -> tuple[Limits, datetime, float, int, list[float], float, limits.UsualCost]:
+        """Returns the night's limits and what of them is used up."""
         state, now = self.state, self.lab.clock()
-        in_flight = [now.timestamp() - one.begun_s for one in going]
-        return limits.reached(state.limits, worked_s(state, now), state.runs, in_flight, state.usd, self._usual)
+        in_flight = [self._awake() - one.begun_s for one in going]
+        return state.limits, now, worked_s(state, now), state.runs, in_flight, state.usd, self._usual
 
     # Starting -------------------------------------------------------------------------------------------------
 
@@ -166,7 +233,7 @@ class Night:
             code = self._code_of(job.commit)
             seed = self._seed_of(store, job, code)
             end = pool.submit(self._launch, job, place, seed, stop)
-            self._going.append(Going(job, place, code, seed, end, self._seconds()))
+            self._going.append(Going(job, place, code, seed, end, self._awake()))
             if not self._said_launch:  # minutes pass on a GPU before the first line
                 self.say(f"running: {idea_of(job.what)}; every run gets its line when it ends")
                 self._said_launch = True
@@ -184,7 +251,7 @@ class Night:
         """Return the seed of a job's run: the one that was planned, else an unused one of what was run before."""
         if job.plan is not None and job.plan.run_seed is not None:
             return job.plan.run_seed
-        return DEFAULT_SEED if job.kind == "experiment" else self._unused_seed(store, job.commit, code)
+        return DEFAULT_SEED if job.is_idea or job.is_anew else self._unused_seed(store, job.commit, code)
 
     def _unused_seed(self, store: Store, commit: str, code: str) -> int:
         """Returns a configuration's next seed; a run that was just given one may not be on record yet."""
@@ -201,16 +268,51 @@ class Night:
         Raises:
             BaselineFails, NoCandidate: as their names say.
         """
-        branch = self.state.branch
-        tip = branch_tip(self.lab.paths.root, branch)
-        assert tip is not None
+        if (moved := self._tip_set_by_person(store)) is None:
+            return None
+        tip, history = moved, self._history(store)
         busy = [going.job.commit for going in self._going]
-        job = owed(self._history(store), tip, busy, self.state.started_utc)
+        job = owed(history, tip, busy, self.state.started_utc)
         if job is not None:
             return None if job.kind == "baseline" and busy else job
-        if not self._has_baseline(store):
+        if lineage.baseline(history) is None:
             return None
-        return self._planned(store, stop)
+        if not self._knows_contract:
+            self._knows_contract = True
+            if self._is_new_contract(store, tip, history):
+                return Job("baseline", tip, "the branch's tip, first under a contract that is new here", is_anew=True)
+        if self._alike.is_suspect:
+            is_checking = any(going.job.kind == "check" for going in self._going)
+            return None if is_checking else Job("check", tip, "the best so far, to see whether the machine fails")
+        if limits.is_last(*self._spent(self._going)):
+            job = confirmation(history, [going.code for going in self._going])
+        return job or self._planned(store, stop)
+
+    def _tip_set_by_person(self, store: Store) -> str | None:
+        """Returns the branch's tip, after a person's move of the branch was followed; None where the night ends."""
+        root, branch = self.lab.paths.root, self.state.branch
+        if said := follow_person(self.lab, store, branch):
+            self.say(said)
+        if (tip := branch_tip(root, branch)) is None:
+            last = lineage.incumbent(self._history(store))
+            step = f"Type: git branch {branch} {last.commit[:12]}" if last else "Start another night."
+            self._end_badly(ResearchError(f"The branch {branch} no longer exists.", step))
+        return tip
+
+    def _is_new_contract(self, store: Store, tip: str, history: Sequence[Judged]) -> bool:
+        """Checks whether runs will belong to another contract than those that the branch was kept on."""
+        lab, work = self.lab, self.lab.paths.root / "worktrees"  # where no interpreter is, as in a worker's tree
+        environment = environment_beside(lab.paths.root, self.slots[0].environment)
+        backend = lab.make_backend(self.request.backend, environment)
+        digest = preflight.examine(lab.paths.root, tip).benchmark_sha256
+        gpu = self.request.gpu if is_remote(backend.name) else ""
+        place = machine_home(environment)
+        key = repeat.contract_key(digest, work, place, backend.name, gpu, backend.device(), environment)
+        known = store.latest_with_key(key)
+        contract = known.contract if known else None
+        if contract is None and backend.name == DEFAULT_BACKEND:
+            contract = repeat.ask_contract(lab.paths.root, environment)
+        return contract != lineage.latest_contract(history, self.state.branch)
 
     def _planned(self, store: Store, stop: StopRequest) -> Job:
         busy = tuple(going.job.plan or owed_plan(going.job, self.lab.now_utc()) for going in self._going)
@@ -277,8 +379,8 @@ class Night:
         environment = environment_beside(lab.paths.root, place.environment)
         beside = lab.beside(work, self.state.branch, environment, plans=False)
         plan = job.plan.plan if job.plan else None
-        again = job.kind == "replicate"  # another run of a seed is asked for on purpose
-        facts = job.usage.as_facts()
+        again = job.kind in ("replicate", "check")  # another run of a seed is asked for on purpose
+        facts = {**job.usage.as_facts(), NIGHT_FACT: self.state.night}
         request = replace(self.request, command=COMMAND, seed=seed, plan=plan, again=again, facts=facts)
         return launch(beside, request, stop)
 
@@ -293,33 +395,83 @@ class Night:
             except (ResearchError, OSError) as error:
                 self._fail(str(error))
                 continue
-            self._on_end(store, going, end)
+            try:
+                self._on_end(store, going, end)
+            except StoreDamaged:
+                self._going.append(going)  # looked at again with the new memory
+                raise
 
     def _on_end(self, store: Store, going: Going, end: LaunchResult) -> None:
-        self._launched.add(end.run)
-        if end.outcome in limits.LAUNCHED:
+        if end.recorded and end.outcome in limits.LAUNCHED:
+            self._made[end.run] = None  # whatever happens to the memory now
+        run = store.run(end.run)
+        outcome = run.outcome if run and run.outcome else end.outcome
+        if run and outcome in limits.LAUNCHED:
+            self._made[end.run] = run
+        if outcome in limits.RESULTS:
             self._failures = self._refusals = self._attempt = 0
             self._save(store)
             self._report(store, end.run)
             self._settle(store)
+            if run and run.counted:
+                self._doubt_machine(store, going, run)
             self._show(store)
         elif end.outcome == "configuration" and not (end.child_exit == EXIT_NO_DATA and going.job.is_idea):
             self._reason = f"{CONFIGURATION}: {end.why.rstrip('.')}"
         elif end.outcome in limits.FAILED or end.why.startswith(DEVICE_TAKEN):
             self._fail(end.why or end.outcome)
+        elif end.outcome == "repeat" and going.job.is_anew:
+            pass  # its contract is not new after all
+        elif end.outcome == "refused" and going.job.plan is None and not end.repeats:
+            self._end_badly(ResearchError(f"{idea_of(going.job.what).capitalize()} was refused: {end.why}", ""))
         elif end.outcome in ("refused", "repeat", "configuration"):  # the last: what the candidate made of its data
             self.say(f"{end.outcome}: {end.why} ({going.job.what})")
             self._refusals += 1
             if going.job.plan:
                 self._drop(store, going.job.plan)
 
+    def _end_badly(self, problem: ResearchError) -> None:
+        """Ends the night for a reason that only a person can mend; the command then exits with 1."""
+        self._reason, self.problem = self._reason or problem.what.rstrip("."), problem
+
+    def _doubt_machine(self, store: Store, going: Going, run: Run) -> None:
+        """Ends the night if its machine fails; what crashed for that reason leaves the memory."""
+        before = self._alike
+        if going.job.kind == "check":
+            self._alike = Alike()
+            if run.outcome == "scored" or not before.runs:
+                return
+            crashed, why = [*before.runs, run], blame([*before.runs, run])
+        else:
+            self._alike = before.after(run)
+            if run.outcome != "crash" or (sick := self._sickness()) is None:
+                return
+            crashed, why = [run], f"{NOT_THE_CANDIDATES}: {sick.what}"
+        for one in crashed:
+            self.lab.void(store, one, why)
+        advice = advice_on(run.failure) or "See what is wrong: uv run research doctor"
+        advice = f"{advice.rstrip('.')}; then type the same command again."
+        self._end_badly(ResearchError(f"{why.rstrip('.')}.", advice))
+
+    def _sickness(self) -> ResearchError | None:
+        """Returns what is wrong with this machine by now, None if runs could be made."""
+        lab = self.lab
+        try:
+            requirements.check_disk(lab.paths.discovery)
+            backend = lab.make_backend(self.request.backend, lab.environment)
+            backend.check(replace(self.request, command=COMMAND).launch("", lab.paths.runs, lab.paths.root, None))
+        except ResearchError as error:
+            return error
+        return None
+
     def _fail(self, why: str) -> None:
         """Waits longer after every failure in a row, and ends the night after too many."""
         self._failures += 1
         if self._failures >= SETTINGS.failures_in_a_row:
-            self._reason = f"{self._failures} failures in a row, the last: {why}"
+            what = f"{NOT_THE_CANDIDATES}: {self._failures} failures in a row, the last: {why.rstrip('.')}."
+            self._end_badly(ResearchError(what, "See what is wrong: uv run research doctor"))
             return
-        self._failed_s, self._wait_s = self._seconds(), limits.backoff_s(self._failures)
+        self._failed_s, self._wait_s = self._awake(), limits.backoff_s(self._failures)
         self.say(f"failed ({why}); next try in {self._wait_s:.0f} s")
 
     def _report(self, store: Store, name: str) -> None:
@@ -343,7 +495,9 @@ class Night:
     def _settle(self, store: Store) -> None:
         """Carries out every decided verdict, oldest first."""
         try:
-            while settle(self.lab, store).run is not None:
+            if said := follow_person(self.lab, store, self.state.branch):
+                self.say(said)
+            while settle(self.lab, store, branch=self.state.branch).run is not None:
                 pass
             self._said_settle = False
         except CannotSettle as error:
@@ -359,14 +513,12 @@ class Night:
         contract = lineage.latest_contract(history, branch)
         return [item for item in history if item.run.contract in (contract, None)]
 
-    def _has_baseline(self, store: Store) -> bool:
-        return lineage.baseline(self._history(store)) is not None
-
     def _save(self, store: Store, **changes: str) -> None:
-        runs = limits.runs_of(self.state, store.runs(), self._launched)
         price, agent_usd = self.state.limits.usd_per_hour, self.state.agent_usd or 0.0
-        usd = limits.cost_usd(runs, price) + agent_usd
-        self._usual = limits.usual_cost(runs, price, agent_usd)
-        seen = {"alive_utc": self.lab.now_utc(), **changes}
-        self.state = replace(self.state, runs=len(runs), usd=usd, **seen)  # type: ignore[arg-type]
-        store.set_fact(FACT, self.state.to_json())
+        made = [run for run in self._made.values() if run]
+        self._usual = limits.usual_cost([*self._before, *made], price, agent_usd)
+        lost_usd = (len(self._made) - len(made)) * self._usual.usd
+        usd = self._usd_before + limits.cost_usd(made, price) + lost_usd + agent_usd
+        runs, seen = self._runs_before + len(self._made), {"alive_utc": self.lab.now_utc(), **changes}
+        self.state = replace(self.state, runs=runs, usd=usd, **seen)  # type: ignore[arg-type]
+        keep_fact(store, self.lab.paths, FACT, self.state.to_json())

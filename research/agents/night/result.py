@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from research.core.commit_message import idea_of
 from research.core.records import Judged, is_confirmed
+from research.lab.launch import NIGHT_FACT
 from research.verdict.memory import baseline_of, change_of_best
 from research.verdict.models import Memory
 
@@ -23,9 +24,9 @@ def found(memory: Memory) -> str:
     return f"Best on the branch: {idea_of(best.subject)}; val_bpb {value.mean:.6f} (n={value.n}){far}, {sure}."
 
 
-def kept_since(history: Iterable[Judged], since_utc: str) -> int:
-    """Counts the configurations kept by runs since a time, the baseline left out."""
-    verdicts = [(item.run.commit, item.verdict) for item in history if item.run.started_utc >= since_utc]
+def kept_in(history: Iterable[Judged], night: str) -> int:
+    """Counts the configurations that a night's runs kept, the baseline left out."""
+    verdicts = [(item.run.commit, item.verdict) for item in history if item.run.facts.get(NIGHT_FACT) == night]
     baseline = {commit for commit, verdict in verdicts if verdict and verdict.baseline}
     kept = {commit for commit, verdict in verdicts if verdict and verdict.decision == "keep"}
     return len(kept - baseline)

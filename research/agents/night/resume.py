@@ -8,7 +8,7 @@ from datetime import datetime
 
 from research.agents.night import limits
 from research.agents.night.state import NightState, worked_s
-from research.core.clock import moment, utc
+from research.core.clock import local_time, moment, utc
 from research.core.records import Run
 from research.core.text import count_of
 from research.runs.backends import is_remote
@@ -31,12 +31,12 @@ def why_new(before: NightState, wanted: NightState, runs: Sequence[Run], now: da
         if was != getattr(wanted, name) and (name != "gpu" or is_remote(wanted.backend)):
             return f"had --{name} {was}"
     old, new = before.limits, wanted.limits
-    given = ((old.max_runs, new.max_runs), (old.hours, new.hours), (old.max_usd, new.max_usd))
+    given = ((getattr(old, name), getattr(new, name)) for name in ("max_runs", "hours", "max_usd", "until_utc"))
     if all(asked in (None, was) for was, asked in given):
         return None
-    state, mine = resumed(before, wanted, runs, now), limits.runs_of(before, runs)
+    state, mine = resumed(before, wanted, runs, now), limits.runs_of(before.night, runs)
     usual = limits.usual_cost(mine, new.usd_per_hour)
-    over = limits.reached(new, worked_s(state, now), state.runs, (), state.usd, usual)
+    over = limits.reached(new, now, worked_s(state, now), state.runs, (), state.usd, usual)
     return f"has nothing left to do under these limits: {over}" if over else None
 
 
@@ -49,20 +49,20 @@ def resumed(before: NightState, wanted: NightState, runs: Sequence[Run], now: da
         runs: Every run; some may have ended after the night was killed.
         now: Now.
     """
-    mine = limits.runs_of(before, runs)
-    seen = before.alive_utc or max([before.started_utc, *(run.finished_utc or "" for run in mine)])
+    mine = limits.runs_of(before.night, runs)
+    seen = before.alive_utc or before.started_utc
     return replace(
         wanted,
         night=before.night,
         branch=before.branch,
         started_utc=before.started_utc,
         runs=max(before.runs, len(mine)),
-        usd=limits.cost_usd(mine, wanted.limits.usd_per_hour) + (before.agent_usd or 0.0),
+        usd=max(before.usd, limits.cost_usd(mine, wanted.limits.usd_per_hour) + (before.agent_usd or 0.0)),
         agent_tokens=before.agent_tokens,
         agent_usd=before.agent_usd,
         resumed=before.resumed + 1,
         alive_utc=utc(now),
-        paused_s=before.paused_s + max(0.0, (now - moment(seen)).total_seconds()),
+        paused_s=before.paused_s + (now - moment(seen)).total_seconds(),
     )
 
 
@@ -72,17 +72,22 @@ def opening(state: NightState, now: datetime, instead: str = "") -> str:
     Args:
         state: The night that begins or is resumed.
         now: Now.
-        instead: The interrupted night that it does not resume, and why, "" without one.
+        instead: The interrupted night that it does not resume, and why; of a resumed one, why it was interrupted.
     """
     most = state.limits
     parts = [
         count_of(most.max_runs, "run") if most.max_runs is not None else "",
         f"{most.hours:g} h" if most.hours is not None else "",
         f"${most.max_usd:g}" if most.max_usd is not None else "",
+        local_time(most.until_utc),
     ]
     until = ", ".join(part for part in parts if part) or "Ctrl-C"
     again = f" (a new night: {instead})" if instead else ""
-    again = f" (resumed after {count_of(state.runs, 'run')}{_left(state, now)})" if state.resumed else again
+    again = (
+        f" (resumed after {count_of(state.runs, 'run')}{_left(state, now)}{instead and '; it was '}{instead})"
+        if state.resumed
+        else again
+    )
     return f"{state.night} on {state.branch}, agent {state.agent}, until {until}{again}. Ctrl-C ends it cleanly."
 
 

@@ -29,27 +29,47 @@ def take_branch(root: Path, wanted: str | None, now: datetime) -> str:
         now: Names a new branch.
 
     Raises:
-        ResearchError: if files would have to be given up for it, or there is no commit.
+        ResearchError: if files would have to be given up for it.
     """
     here = git.head(root)
-    if here.commit is None:
-        raise ResearchError("This repository has no commit yet.", "Type: git add -A && git commit -m base")
     if here.branch.startswith(BRANCHES) and wanted in (None, here.branch):
         return here.branch
-    if doing := git.unfinished(root):
-        raise ResearchError(f"A {doing} is in progress.", f"Finish it, or type: {git.how_to_abort(doing)}")
-    if changed := git.changed_files(root):
-        shown = ", ".join(changed[:5])
-        raise ResearchError(
-            f"The work tree is not clean ({shown}); a night needs a branch of its own.",
-            "Commit or stash the changes (git stash), then start again.",
-        )
+    require_clean(root)
     if wanted and git.branch_tip(root, wanted):
         git.switch(root, wanted)
         return wanted
     branch = new_name(root, now)
     git.switch_to_new_branch(root, branch)
     return branch
+
+
+def require_branch(root: Path) -> None:
+    """Checks that there is a branch to work on, or that one could be checked out.
+
+    Raises:
+        ResearchError: if not.
+    """
+    here = git.head(root)
+    if here.commit is None:
+        raise ResearchError("This repository has no commit yet.", "Type: git add -A && git commit -m base")
+    if not here.branch.startswith(BRANCHES):
+        require_clean(root)
+
+
+def require_clean(root: Path) -> None:
+    """Checks that another branch can be checked out.
+
+    Raises:
+        ResearchError: if files would have to be given up for it.
+    """
+    if doing := git.unfinished(root):
+        raise ResearchError(f"A {doing} is in progress.", f"Finish it, or type: {git.how_to_abort(doing)}")
+    if changed := git.changed_files(root):
+        shown = ", ".join(changed[:5])
+        raise ResearchError(
+            f"The work tree is not clean ({shown}); a night needs a branch of its own.",
+            f"Commit the changes or type: {git.how_to_clean(root)}. Then start again.",
+        )
 
 
 def new_name(root: Path, now: datetime) -> str:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from research.agents.night import result, resume, setup
-from research.agents.night.editors import editor_of
-from research.agents.night.loop import CONFIGURATION, Night
+from research.agents.night.editors import Editor, editor_of
+from research.agents.night.loop import CONFIGURATION, INTERRUPTED, Night
 from research.agents.night.notify import Command, require_command, silent
 from research.agents.night.state import FACT, LOCK, Limits, NightState, from_json, is_cut_off
+from research.core import git
 from research.core.clock import stamp, utc
 from research.core.errors import ResearchError
 from research.core.files import FileLock, append_line
@@ -21,11 +22,13 @@ from research.core.paths import LabPaths
 from research.core.settings import SETTINGS
 from research.core.text import count_of
 from research.lab.lab import Lab
-from research.lab.launch import Request
+from research.lab.launch import NIGHT_FACT, Request
 from research.lab.plan import POLICY_FACT, SEED_FACT, plan_ahead
 from research.lab.worktrees import remove_worker_trees
+from research.runs import requirements
 from research.runs.preflight import COMMAND
 from research.store.db import Store
+from research.store.open import open_store
 from research.verdict.rules import ENV_JUDGE, judge_of, rule_name
 
 
@@ -47,11 +50,19 @@ class Options:
 
 @dataclass(frozen=True)
 class NightResult:
-    """What a night came to: its last state, how many changes it kept, and its best in a sentence."""
+    """What a night came to.
+
+    Attributes:
+        state: Its last state.
+        kept: How many changes it kept.
+        found: Its best in a sentence.
+        problem: Why it ended badly, None if it did not.
+    """
 
     state: NightState
     kept: int
     found: str
+    problem: ResearchError | None = None
 
 
 def run_night(
@@ -66,38 +77,63 @@ def run_night(
         show: Writes the morning page; called when the night begins and after every run.
 
     Raises:
-        ResearchError: if the night can't begin, or came to no run for want of something.
+        ResearchError: if the night can't begin; nothing was changed then.
     """
-    if options.notify:
-        require_command(options.notify)
-    with _alone(paths), open(os.devnull, "wb") as nowhere:
+    with open(os.devnull, "wb") as nowhere:
         lab = _quiet_lab(paths, nowhere, options.policy)
-        rule_name(lab.environment)  # every launch would refuse a wrong one, and its reason would be in the log alone
+        # Every launch would refuse what these refuse, and its reason would be in a log alone.
+        if options.notify:
+            require_command(options.notify)
+        rule_name(lab.environment)
+        requirements.check_environment(lab.environment)
         request = Request(
             COMMAND, backend=options.backend, gpu=options.gpu, timeout_s=options.timeout_s, race=options.race
         )
         backend = lab.make_backend(options.backend, lab.environment)
         warning = setup.require_price(options.limits, backend, options.gpu, options.agent)
         slots = setup.slots(options.workers, backend, lab.environment)
-        setup.prepare_backend(backend, request.launch("", paths.runs, paths.root, None), say)
         editor = editor_of(options.agent, lab)
-        with lab.open() as store:
-            before = store.fact(FACT)
-            begun, instead = _begin(lab, store, _new_night(lab, options, len(slots)))
-        say(resume.opening(begun, lab.clock(), instead))
-        for line in filter(None, (warning, setup.uncommitted(paths.root))):
-            say(line)
-        notify = Command(options.notify) if options.notify else silent
-        loop = Night(lab, begun, editor, slots, request, say, notify, show)
-        try:
-            state = loop.run()
-        finally:
-            remove_worker_trees(paths.root)
-        with lab.open() as store:
-            _require_a_run(store, state, begun, before)
-            plan_ahead(lab, store, state.branch)  # so that whoever looks in the morning sees what would come next
-            kept = result.kept_since(store.judged(state.branch), state.started_utc)
-    return NightResult(state, kept, loop.found)
+        setup.require_branch(paths.root)
+        with _alone(paths):
+            setup.prepare_backend(backend, request.launch("", paths.runs, paths.root, None), say)
+            wanted = _new_night(lab, options, len(slots))
+            return _run(lab, options, wanted, editor, slots, request, say, show, warning)
+
+
+def _run(
+    lab: Lab,
+    options: Options,
+    wanted: NightState,
+    editor: Editor,
+    slots: Sequence[setup.Slot],
+    request: Request,
+    say: Callable[[str], None],
+    show: Callable[[Store], None],
+    warning: str | None,
+) -> NightResult:
+    """Runs a night that may begin."""
+    paths, root = lab.paths, lab.paths.root
+    with open_store(paths, lab.now_utc(), say) as store:
+        lab.catch_up(store)
+        before = store.fact(FACT)
+        begun, instead = _begin(lab, store, wanted)
+    say(resume.opening(begun, lab.clock(), instead))
+    for line in filter(None, (warning, setup.uncommitted(root))):
+        say(line)
+    loop = Night(lab, begun, editor, slots, request, say, Command(options.notify) if options.notify else silent, show)
+    try:
+        state = loop.run()
+    finally:
+        remove_worker_trees(root)
+    if (here := git.head(root).branch) != state.branch:
+        say(f"{here or 'No branch'} is checked out here now; the night's is {state.branch}: git switch {state.branch}")
+    with lab.open() as store:
+        problem = loop.problem or _without_a_run(store, state, begun, before)
+        plan_ahead(lab, store, state.branch)  # so that whoever looks in the morning sees what would come next
+        history = store.judged(state.branch)
+    if problem and not history:
+        raise problem  # there is nothing to show
+    return NightResult(state, result.kept_in(history, state.night), loop.found, problem)
 
 
 @contextmanager
@@ -158,22 +194,38 @@ def _begin(lab: Lab, store: Store, wanted: NightState) -> tuple[NightState, str]
         if why := gone or resume.why_new(before, wanted, store.runs(), now):
             instead = f"{before.night}, interrupted after {count_of(before.runs, 'run')}, {why}"
         else:
-            wanted = resume.resumed(before, wanted, store.runs(), now)
+            wanted, instead = resume.resumed(before, wanted, store.runs(), now), before.stop_reason or ""
+    if not wanted.resumed:
+        wanted = replace(wanted, night=_unused_name(wanted.night, store, before))
     branch = setup.take_branch(root, wanted.branch or None, now)
     store.set_fact(SEED_FACT, str(wanted.seed))
     store.set_fact(POLICY_FACT, wanted.policy)
     return replace(wanted, branch=branch), instead
 
 
-def _require_a_run(store: Store, state: NightState, begun: NightState, before: str | None) -> None:
-    """Reports a night that made no run for want of something; an interrupted one before it can still be resumed.
+def _unused_name(name: str, store: Store, before: NightState | None) -> str:
+    """Returns a name for a night that no other one has, such as one that began in the same second."""
+    taken = {run.facts.get(NIGHT_FACT) for run in store.runs()} | {before.night if before else ""}
+    number, fresh = 1, name
+    while fresh in taken:
+        number += 1
+        fresh = f"{name}-{number}"
+    return fresh
 
-    Raises:
-        ResearchError: if this is one.
+
+def _without_a_run(store: Store, state: NightState, begun: NightState, before: str | None) -> ResearchError | None:
+    """Reports a night that made no run, unless somebody interrupted it or an interrupted one had made all of its runs.
+
+    A night that was interrupted before it can be resumed still, if this one ended for want of something.
     """
-    kind, _, why = (state.stop_reason or "").partition(": ")
-    if kind != CONFIGURATION or state.runs > begun.runs:
-        return
-    if before and (known := from_json(before)) and is_cut_off(known):
-        store.set_fact(FACT, before)
-    raise ResearchError(f"The night made no run: {why}.", "When that is mended, type the same command again.")
+    reason = state.stop_reason or ""
+    if state.runs > begun.runs or reason.startswith(INTERRUPTED):
+        return None
+    kind, _, why = reason.partition(": ")
+    if kind == CONFIGURATION:
+        if before and (known := from_json(before)) and is_cut_off(known):
+            store.set_fact(FACT, before)
+        return ResearchError(f"The night made no run: {why}.", "When that is mended, type the same command again.")
+    if begun.runs:
+        return None
+    return ResearchError(f"The night made no run: {reason}.", "See what is wrong: uv run research doctor")

@@ -25,15 +25,17 @@ class Limits:
 
     Attributes:
         max_runs: Launched runs, baselines and replicates included.
-        hours: Hours that the night was at work, pauses between an interruption and the next start left out.
+        hours: Hours that the night was at work: awake, pauses between an interruption and the next start left out.
         max_usd: Dollars spent, with the next run's as they usually are.
         usd_per_hour: Price of an hour of running, for runs whose backend names no cost.
+        until_utc: The moment after which nothing is launched, ISO 8601.
     """
 
     max_runs: int | None = None
     hours: float | None = None
     max_usd: float | None = None
     usd_per_hour: float = 0.0
+    until_utc: str | None = None
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class NightState:
         workers: Candidates evaluated at once.
         started_utc: ISO 8601, seconds.
         limits: What ends it.
-        runs: Launched runs so far.
+        runs: Launched runs so far, interrupted ones included; not what failed for want of a machine.
         usd: Dollars spent so far, those of the agent included.
         agent_tokens: Tokens that the agent used so far, for ideas that came to no run too.
         agent_usd: Dollars that the agent says it used, None where it names none.
@@ -57,7 +59,8 @@ class NightState:
         finished_utc: When it ended, None before.
         resumed: How often it was taken up again.
         alive_utc: When it last wrote this, None where an older version did.
-        paused_s: Seconds in which nobody worked, from when it was last alive to when it was taken up again.
+        paused_s: Seconds by which the clock went on without it: between an interruption and the next start, while the
+            machine slept, and by a clock that was set forward; below zero after one that was set back.
         gpu: GPU of a remote backend.
         timeout_s: Time limit of a run.
         policy: Who plans and judges.

@@ -18,6 +18,13 @@ class AgentSettings:
     """Wait after the first infrastructure failure; it doubles each time."""
     max_backoff_s: float = 600.0
     """Longest such wait: twice a run's length, so that a night notices soon when things are back."""
+    alike_crashes: int = 3
+    """Crashes alike of as many different edits, one after another, after which the best so far is run, to tell whether
+    the machine fails: three ideas seldom share a fault."""
+    last_run_lengths: float = 1.25
+    """Usual lengths of a run for which a night must have time left, else the next run is its last: runs vary."""
+    clock_jump_s: float = 5.0
+    """Seconds by which the clock may differ from the time that passed awake before that is a jump: drift is less."""
     refusals_in_a_row: int = 20
     """Candidates in a row that came to no run (refused, repeated, none found) after which a night ends."""
     stuck_runs: int = 30

@@ -22,6 +22,11 @@ class RunSettings:
     """Log text handed to an agent at once: about a thousand tokens, so that a log can't flood a context."""
     number_chars: int = 40
     """Longest spelling of a number in a summary; Python would read a million digits, nobody prints them."""
+    taken_memory_gib: float = 1.0
+    """GPU memory that other processes must hold before they are to blame for the lack of it: a desktop holds less."""
+    own_memory_factor: float = 1.5
+    """A process that holds up to so many times what torch has allocated may be this one, whose CUDA context and cache
+    come on top."""
     signature_chars: int = 160
     """Length of a failure signature: the message's beginning names the fault, its end repeats values."""
 

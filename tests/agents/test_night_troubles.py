@@ -1,0 +1,373 @@
+"""What a night meets: a sick machine, people at work in its checkout, clocks that jump, closed terminals, damage."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import shutil
+import signal
+import subprocess
+import threading
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from research.agents.night.editors import BuiltinEditor
+from research.agents.night.loop import Night
+from research.agents.night.setup import slots
+from research.agents.night.state import FACT, Limits, NightState, from_json
+from research.core.clock import moment, utc
+from research.core.paths import LabPaths
+from research.core.records import Run
+from research.lab.lab import Lab
+from research.lab.launch import NIGHT_FACT, Request
+from research.store.open import read_store
+from tests.support.labkit import wait_for
+from tests.support.nightkit import NightKit, make_night_kit
+
+NIGHT = ("night", "--backend", "scripted")
+WIN = {"kind": "win", "by": -0.012}
+IDENTITY = ("-c", "user.name=Test", "-c", "user.email=test@example.org")
+
+
+def played(*scores: float) -> list[dict[str, Any]]:
+    """Plays with these scores."""
+    return [{"kind": "score", "val_bpb": score} for score in scores]
+
+
+def runs_of(kit: NightKit) -> list[Run]:
+    """Every run on record."""
+    with read_store(LabPaths(kit.root)) as store:
+        return store.runs()
+
+
+def night_of(kit: NightKit) -> NightState:
+    """The latest night on record."""
+    with read_store(LabPaths(kit.root)) as store:
+        state = from_json(store.fact(FACT))
+    assert state is not None
+    return state
+
+
+def rows(kit: NightKit) -> list[list[str]]:
+    """The rows of the ledger."""
+    return [line.split("\t") for line in (kit.root / "results.tsv").read_text().splitlines()[1:]]
+
+
+# The branch ----------------------------------------------------------------------------------------------------
+
+
+def test_the_branch_follows_in_a_checkout_that_was_copied_and_touched(tmp_path: Path):
+    kit = make_night_kit(tmp_path, ["noise", "noise", WIN, "loss"])
+    kit.git("switch", "-q", "-c", "autoresearch/try")
+    copy = kit.root.with_name("copy")
+    shutil.copytree(kit.root, copy, symlinks=True)
+    os.utime(copy / "train.py", (1, 1))
+    copied = NightKit(copy, kit.environment)
+    told = copied.research(*NIGHT, "--max-runs", "4")
+    kept = [run.commit for run in runs_of(copied) if run.val_bpb and run.val_bpb < 0.995]
+    assert (told["kept"], copied.git("rev-parse", "HEAD")) == (1, kept[0])
+    assert copied.git("status", "--porcelain") == ""
+
+
+def test_a_reset_below_a_kept_commit_is_said_and_respected(tmp_path: Path):
+    kit = make_night_kit(tmp_path, played(1.0, 1.0, 0.988, 1.1, *[1.1] * 4))
+    told = kit.research(*NIGHT, "--max-runs", "4")
+    branch, best = told["branch"], kit.git("rev-parse", "HEAD")
+    base = kit.git("rev-parse", "main")
+    assert best != base
+    kit.git("reset", "-q", "--keep", base)
+    said = kit.printed(*NIGHT, "--max-runs", "2").out
+    assert f"You moved {branch} to {base[:7]}, below {best[:7]}" in said
+    assert kit.git("rev-parse", "HEAD") == base, "the night puts nothing back"
+    command = said.split("To take it back: uv run research ")[1].splitlines()[0]
+    words = command.replace("'it is better'", "better").split()
+    assert kit.research(*words)["tip"] == best
+    assert "You moved" not in kit.printed(*NIGHT, "--max-runs", "1").out
+    assert kit.git("rev-parse", "HEAD") == best
+
+
+def test_a_reset_below_the_baseline_drops_nothing_and_keeps_no_night_from_its_runs(tmp_path: Path):
+    kit = make_night_kit(tmp_path, ["noise"] * 9)
+    older = kit.git("rev-parse", "HEAD")
+    kit.git("switch", "-q", "-c", "autoresearch/try")
+    (kit.root / "notes.txt").write_text("mine\n")
+    kit.git("add", "notes.txt")
+    kit.git(*IDENTITY, "commit", "-qm", "docs: notes")
+    base = kit.git("rev-parse", "HEAD")
+    kit.research(*NIGHT, "--max-runs", "2")
+    kit.git("reset", "-q", "--keep", older)
+    done = kit.printed(*NIGHT, "--max-runs", "2")
+    assert done.code == 0, done.err
+    assert f"was moved to {older[:7]}, which is older than its baseline {base[:7]}" in done.out
+    assert kit.git("rev-parse", "HEAD") == base
+    assert night_of(kit).runs == 2
+
+
+def test_a_baseline_that_is_refused_ends_a_night_at_once(tmp_path: Path):
+    kit = make_night_kit(tmp_path)
+    kit.git("switch", "-q", "-c", "autoresearch/try")
+    train = kit.root / "train.py"
+    train.write_text("import no_such_module\n" + train.read_text())
+    kit.git(*IDENTITY, "commit", "-qam", "exp: import what is not there [emitter=free]")
+    done = kit.printed(*NIGHT, "--max-runs", "5")
+    assert done.code == 1
+    assert "Baseline was refused: train.py line 1 imports no_such_module, which is not installed." in done.err
+    assert "Use what is there" in done.err
+    assert "candidates in a row" not in done.out
+    assert not runs_of(kit)
+
+
+def test_head_detached_meanwhile(tmp_path: Path):
+    kit = make_night_kit(tmp_path, [*["noise"] * 2, {"kind": "win", "by": -0.012, "step_s": 0.3, "steps": 3}, "loss"])
+    night = kit.start(*NIGHT, "--max-runs", "4")
+    wait_for(lambda: len(list(kit.root.glob("results/runs/*/run.log"))) >= 3, 60)
+    kit.git("checkout", "-q", "--detach")
+    assert night.wait(60) == 0
+    branch = night_of(kit).branch
+    best = next(run.commit for run in runs_of(kit) if run.val_bpb and run.val_bpb < 0.995)
+    assert kit.git("rev-parse", branch) == best, "the branch followed"
+    assert f"the night's is {branch}: git switch {branch}" in (kit.root / "night.out").read_text()
+
+
+def test_a_submodule_that_moved_gets_the_advice_that_mends_it(tmp_path: Path):
+    kit = make_night_kit(tmp_path, ["noise"])
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    for words in (("init", "-q"), *[(*IDENTITY, "commit", "-q", "--allow-empty", "-m", name) for name in "ab"]):
+        subprocess.run(["git", *words], cwd=inner, check=True, env=kit.environment)
+    kit.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(inner), "inner")
+    kit.git(*IDENTITY, "commit", "-qm", "docs: a submodule")
+    kit.git("-C", "inner", "checkout", "-q", "HEAD^")
+    step = kit.research(*NIGHT, "--max-runs", "1", code=1)["error"]["next"]
+    command = step.split("type: ")[1].split(". Then")[0]
+    assert command == "git submodule update --init inner"
+    kit.git(*command.split()[1:])
+    assert kit.research(*NIGHT, "--max-runs", "1")["runs"] == 1
+
+
+# Clocks, limits and terminals ----------------------------------------------------------------------------------
+
+
+def test_two_nights_in_one_second(tmp_path: Path):
+    kit = make_night_kit(tmp_path, ["noise"] * 5)
+    first, second = (kit.research(*NIGHT, "--max-runs", "2") for _ in range(2))
+    assert (first["runs"], second["runs"]) == (2, 2)
+    assert first["night"] != second["night"]
+    assert [run.facts[NIGHT_FACT] for run in runs_of(kit)] == [first["night"]] * 2 + [second["night"]] * 2
+
+
+@pytest.mark.parametrize("jump", [timedelta(hours=9), timedelta(hours=-3)])
+def test_a_clock_that_jumps_changes_no_hours_and_is_on_the_run(tmp_path: Path, jump: timedelta):
+    kit = make_night_kit(tmp_path, ["noise", {"kind": "noise", "steps": 3, "step_s": 0.3}, "noise"])
+    kit.git("switch", "-q", "-c", "autoresearch/try")
+    offset, said = [timedelta()], list[str]()
+    places = LabPaths(kit.root)
+
+    def jump_in_the_second_run() -> None:
+        wait_for(lambda: len(list(places.runs.glob("*/run.log"))) == 2, 30)
+        offset[0] = jump
+
+    with open(os.devnull, "wb") as nowhere:
+        clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc) + offset[0]  # noqa: E731
+        lab = Lab(places, environment=kit.environment, clock=clock, stream=nowhere, say=lambda _: None)
+        state = NightState("n", "autoresearch/try", "builtin", "scripted", 0, 1, utc(clock()), Limits(3, 8.0))
+        one = slots(1, lab.make_backend("scripted", kit.environment), kit.environment)
+        threading.Thread(target=jump_in_the_second_run).start()
+        ended = Night(lab, state, BuiltinEditor(lab), one, Request((), backend="scripted"), said.append).run()
+    assert (ended.runs, "--max-runs" in str(ended.stop_reason)) == (3, True)
+    assert ended.paused_s == pytest.approx(jump.total_seconds(), abs=5)
+    assert any("the clock" in line and "--hours counts only the time awake" in line for line in said)
+    first, second, third = runs_of(kit)
+    assert float(second.facts["clock_jump_s"]) == pytest.approx(jump.total_seconds(), abs=5)
+    assert not {first.facts.get("clock_jump_s"), third.facts.get("clock_jump_s")} - {None}
+
+
+def test_a_closed_terminal_ends_a_night_cleanly_and_that_is_said(tmp_path: Path):
+    kit = make_night_kit(tmp_path, [*["noise"] * 2, {"kind": "noise", "steps": 99, "step_s": 0.3}, "noise"])
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(kit.root)
+        os.execve(kit.command()[0], kit.command(*NIGHT, "--max-runs", "9"), kit.environment)
+    wait_for(lambda: len(list(kit.root.glob("results/runs/*/run.log"))) >= 3, 60)
+    os.close(terminal)
+    wait_for(lambda: os.waitpid(pid, os.WNOHANG) != (0, 0), 30)
+    state = night_of(kit)
+    assert state.stop_reason == "interrupted: the terminal was closed (nohup or tmux keeps a night alive)"
+    assert [run.outcome for run in runs_of(kit)] == ["scored", "scored", "interrupted"]
+    assert "the terminal was closed" in kit.printed(*NIGHT, "--max-runs", "4").out.splitlines()[0]
+
+
+def test_until_a_time_of_day_on_this_clock(tmp_path: Path):
+    kit = make_night_kit(tmp_path, ["noise"] * 3)
+    for wrong in ("25:00", "7", "soon"):
+        refused = kit.research(*NIGHT, "--until", wrong, code=2)["error"]["what"]
+        assert "is no time of day; 07:00 is one." in refused
+    assert kit.git("branch", "--show-current") == "main"
+    soon = datetime.now() + timedelta(minutes=5)
+    out = kit.printed(*NIGHT, "--until", f"{soon:%H:%M}", "--max-runs", "1").out
+    assert f"until 1 run, {soon:%H:%M}" in out
+    until = night_of(kit).limits.until_utc
+    assert until is not None
+    assert abs(moment(until) - soon.astimezone()) < timedelta(minutes=1)
+    earlier = datetime.now() - timedelta(minutes=5)
+    kit.research(*NIGHT, "--until", f"{earlier:%H:%M}", "--max-runs", "1")
+    assert moment(str(night_of(kit).limits.until_utc)) - datetime.now(timezone.utc) > timedelta(hours=22)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("AUTORESEARCH_TIME_BUDGET", "six"), ("AUTORESEARCH_PROFILE", "none"), ("AUTORESEARCH_SEED", "x")],
+)
+def test_nothing_is_changed_before_everything_is_checked(tmp_path: Path, name: str, value: str):
+    kit = make_night_kit(tmp_path)
+    kit.environment[name] = value
+    assert value in kit.research(*NIGHT, "--max-runs", "1", code=1)["error"]["what"]
+    assert kit.git("branch", "--show-current") == "main"
+    assert not (kit.root / "results").exists()
+
+
+# A sick machine ------------------------------------------------------------------------------------------------
+
+
+def test_a_sick_machine_ends_the_night_and_the_crashes_leave_memory(tmp_path: Path):
+    heard = tmp_path / "heard"
+    kit = make_night_kit(tmp_path, ["noise", *["error"] * 4, "noise"])
+    tell = f'[ "$AUTORESEARCH_EVENT" != end ] || cat >> {heard}'
+    done = kit.printed(*NIGHT, "--max-runs", "20", "--notify", tell)
+    assert done.code == 1
+    assert "the machine, not the candidates: 3 different edits, and then the best so far" in done.err
+    assert "uv run research doctor" in done.err
+    assert "the machine, not the candidates" in heard.read_text()
+    assert [row[3] for row in rows(kit)] == ["keep"]
+    assert kit.research("summary")["no_fly"] == []
+    runs = runs_of(kit)
+    assert [run.outcome for run in runs] == ["scored", *["infrastructure"] * 4]
+    assert runs[4].commit == runs[0].commit
+    assert len({run.fingerprint for run in runs}) == 4
+    assert (kit.root / "results" / "report.html").is_file()
+    (kit.root / "results" / "discovery" / "memory.db").unlink()
+    assert [run.outcome for run in runs_after_rebuild(kit)] == ["scored", *["infrastructure"] * 4]
+
+
+def runs_after_rebuild(kit: NightKit) -> list[Run]:
+    """Every run on record, once the memory was rebuilt from the folders."""
+    kit.research("record")
+    return runs_of(kit)
+
+
+def test_three_crashes_alike_are_the_candidates_while_the_best_so_far_runs(tmp_path: Path):
+    kit = make_night_kit(tmp_path, ["noise", *["error"] * 3, *["noise"] * 2])
+    assert kit.research(*NIGHT, "--max-runs", "6")["runs"] == 6
+    assert [row[3] for row in rows(kit)].count("crash") == 3
+    runs = runs_of(kit)
+    assert (runs[4].commit, runs[4].outcome, runs[4].seed) == (runs[0].commit, "scored", 43)
+
+
+def test_a_run_that_fails_for_want_of_disk_is_no_crash(tmp_path: Path):
+    kit = make_night_kit(
+        tmp_path, ["noise", {"kind": "error", "says": "OSError: [Errno 28] No space left on device"}, "noise"]
+    )
+    kit.research(*NIGHT, "--max-runs", "1")
+    environment = kit.environment | {"PYTHONHASHSEED": "0"}
+    night = subprocess.Popen(
+        kit.command(*NIGHT, "--max-runs", "1"), cwd=kit.root, env=environment, stdout=subprocess.PIPE, text=True
+    )
+    assert night.stdout is not None
+    said = next(line for line in night.stdout if line.startswith("failed"))
+    night.send_signal(signal.SIGINT)
+    assert night.wait(30) == 0
+    night.stdout.close()
+    assert "the machine failed (OSError: [Errno 28] No space left on device). Free disk space" in said
+    assert [row[3] for row in rows(kit)] == ["keep"]
+    assert [run.outcome for run in runs_of(kit)] == ["scored", "infrastructure"]
+
+
+# Damage under way ----------------------------------------------------------------------------------------------
+
+
+def damaged(kit: NightKit, damage: Callable[[], object], runs: int) -> str:
+    """Starts a night, does some damage in its third run, and returns what it said when it is over."""
+    night = kit.start(*NIGHT, "--max-runs", str(runs))
+    wait_for(lambda: len(list(kit.root.glob("results/runs/*/run.log"))) >= 3, 60)
+    damage()
+    assert night.wait(120) == 0, (kit.root / "night.out").read_text()
+    return (kit.root / "night.out").read_text()
+
+
+SLOW = {"kind": "noise", "steps": 4, "step_s": 0.3}
+
+
+def test_results_removed_under_a_night_lift_no_limit(tmp_path: Path):
+    kit = make_night_kit(tmp_path, ["noise", "noise", SLOW, *["noise"] * 40])
+    said = damaged(kit, lambda: (kit.root / "results").rename(tmp_path / "gone"), 6)
+    assert "was removed or replaced. The night goes on" in said
+    state = night_of(kit)
+    assert state.runs == 6
+    assert json.loads((kit.root / "script.json.played").read_text())["played"] <= 7, "one run lost its folder"
+
+
+def garble(kit: NightKit) -> None:
+    """Writes nonsense over the memory."""
+    for path in LabPaths(kit.root).memory.parent.glob("memory.db*"):
+        path.write_bytes(b"garbage" * 4096)
+
+
+def test_a_memory_garbled_under_a_night_is_rebuilt_and_the_night_is_the_same(tmp_path: Path):
+    kit = make_night_kit(tmp_path, ["noise", "noise", SLOW, *["noise"] * 40])
+    said = damaged(kit, lambda: garble(kit), 6)
+    assert "The night goes on" in said
+    assert "Traceback" not in said
+    state = night_of(kit)
+    assert state.runs == 6
+    assert len(runs_of(kit)) == 6
+    assert {run.facts[NIGHT_FACT] for run in runs_of(kit)} == {state.night}
+
+
+def test_a_memory_rebuilt_between_two_commands_still_knows_the_night(tmp_path: Path):
+    kit = make_night_kit(tmp_path, ["noise", "noise", {"kind": "noise", "steps": 99, "step_s": 0.3}, *["noise"] * 9])
+    night = kit.start(*NIGHT, "--max-runs", "5")
+    wait_for(lambda: len(list(kit.root.glob("results/runs/*/run.log"))) >= 3, 60)
+    os.killpg(night.pid, signal.SIGKILL)
+    night.wait()
+    garble(kit)
+    out = kit.printed(*NIGHT, "--max-runs", "5").out
+    assert "the memory is rebuilt from results/runs and results.tsv" in out
+    assert "resumed after 3 runs, 2 runs left" in out
+    assert night_of(kit).runs == len(runs_of(kit)) == 5
+
+
+# What the last run is for --------------------------------------------------------------------------------------
+
+
+def test_the_last_run_goes_to_a_second_seed_of_the_best_so_far(tmp_path: Path):
+    kit = make_night_kit(tmp_path, played(1.0, 0.999, 0.999, 0.985, 1.1, 0.985))
+    kit.research(*NIGHT, "--max-runs", "6")
+    runs = runs_of(kit)
+    best = min(runs[:5], key=lambda run: run.val_bpb or 9.0)
+    assert (runs[-1].commit, runs[-1].seed) == (best.commit, 43)
+
+
+def test_under_a_new_contract_the_tip_is_measured_first(tmp_path: Path):
+    kit = make_night_kit(tmp_path, [*["noise"] * 2, WIN, "loss"])
+    kit.research(*NIGHT, "--max-runs", "4")
+    tip = kit.git("rev-parse", "HEAD")
+    new = [{"kind": "score", "val_bpb": 2.0, "contract": "custom6-0123456789ab"}] * 2
+    (kit.root / "script.json").write_text(json.dumps(new))
+    (kit.root / "script.json.played").unlink()
+    kit.environment["AUTORESEARCH_TIME_BUDGET"] = "6"
+    uv = tmp_path / "bin" / "uv"  # that makes no environment here, to ask prepare.py for the contract
+    uv.parent.mkdir()
+    uv.write_text("#!/bin/sh\nexit 1\n")
+    uv.chmod(0o755)
+    kit.environment["PATH"] = f"{uv.parent}{os.pathsep}{kit.environment['PATH']}"
+    out = kit.printed(*NIGHT, "--max-runs", "2").out
+    assert "the branch's tip, first under a contract that is new here" in out
+    fifth, sixth = runs_of(kit)[4:]
+    assert (fifth.commit, fifth.seed) == (tip, 42)
+    assert sixth.commit != tip
+    assert kit.research("summary")["baseline"]["commit"] == tip
