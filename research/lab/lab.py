@@ -96,13 +96,16 @@ class Lab:
 
     # Keeping the memory true ----------------------------------------------------------------------------------
 
-    def open(self) -> Store:
+    def open(self, say: Callable[[str], None] | None = None) -> Store:
         """Opens the memory, caught up; see catch_up().
+
+        Args:
+            say: Takes what a person has to know of a memory that was rebuilt, by default the lab's own way.
 
         Raises:
             StoreNewer, StoreBusy: see research.store.connect.
         """
-        store = self.open_as_it_is()
+        store = self.open_as_it_is(say)
         try:
             self.catch_up(store)
         except BaseException:
@@ -110,9 +113,9 @@ class Lab:
             raise
         return store
 
-    def open_as_it_is(self) -> Store:
+    def open_as_it_is(self, say: Callable[[str], None] | None = None) -> Store:
         """Opens the memory as the last command left it."""
-        return open_store(self.paths, self.now_utc(), self.say)
+        return open_store(self.paths, self.now_utc(), say or self.say)
 
     def catch_up(self, store: Store) -> list[str]:
         """Records what happened meanwhile: closes runs whose runner is gone, imports hand-made ones, judges what

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -59,9 +60,9 @@ def test_a_night_goes_on_while_a_persons_git_holds_the_index(tmp_path: Path):
 class Impatient(Lab):
     """Its own connection waits for others a moment only, where the usual one waits half a minute."""
 
-    def open(self) -> Store:
+    def open(self, say: Callable[[str], None] | None = None) -> Store:
         """See Lab."""
-        store = super().open()
+        store = super().open(say)
         store._db.execute("PRAGMA busy_timeout = 50")
         return store
 

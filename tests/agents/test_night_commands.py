@@ -39,6 +39,12 @@ def test_another_night_is_by_the_same_agent_at_the_same_place():
     assert replicate_command("0123456789abcdef", REMOTE) == f"uv run research replicate 0123456789ab {PLACE}"
 
 
+def test_a_night_until_a_time_of_day_has_that_again():
+    night = replace(ENDED, limits=Limits(until_utc="2026-03-02T06:30:00Z"))
+    shown = moment("2026-03-02T06:30:00Z").astimezone()
+    assert night_command(night) == f"uv run research night --until {shown:%H:%M}"
+
+
 @pytest.mark.parametrize("limits", [Limits(), Limits(12), Limits(12, 8.0, 20.0, 1.5)])
 def test_of_an_interrupted_night_it_is_the_very_command_that_goes_on(limits: Limits):
     cut = replace(REMOTE, limits=limits, finished_utc=None, policy="greedy", seed=9)
@@ -65,6 +71,6 @@ def test_the_page_prints_them(tmp_path: Path):
             pages.append(re.sub("</?span>", "", render(read_data(store, paths, NOW))))
     for page, night in zip(pages, (REMOTE, replace(REMOTE, finished_utc=None)), strict=True):
         assert night_command(night) in page
-        assert re.search(rf"research replicate \w{{12}} {PLACE}", page)
+        assert re.search(rf"research replicate \w{{12}} (--seed \d+ )?{PLACE}", page)
     assert "Go on with another night on this branch" in pages[0]
     assert "Go on with the night that was interrupted" in pages[1]

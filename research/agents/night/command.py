@@ -6,6 +6,7 @@ from dataclasses import fields
 
 from research.agents.night.state import NightState, is_cut_off
 from research.core import commands
+from research.core.clock import local_time
 from research.runs.backends import DEFAULT_BACKEND
 
 _DEFAULTS = {field.name: field.default for field in fields(NightState)} | {
@@ -20,10 +21,11 @@ _USUAL_HOURS = 8.0
 
 def night_command(night: NightState | None) -> str:
     """Returns the line that starts another night like this one, or continues one that was cut off."""
-    hours = night.limits.hours if night else None
-    if hours is None and not (night and is_cut_off(night)):
+    hours, until = (night.limits.hours, night.limits.until_utc) if night else (None, None)
+    if hours is None and until is None and not (night and is_cut_off(night)):
         hours = _USUAL_HOURS
     words = [f"--hours {hours:g}"] if hours is not None else []
+    words += [f"--until {local_time(until)}"] if until is not None else []
     if night and night.limits.max_usd is not None:
         words.append(f"--max-usd {night.limits.max_usd:g}")
     if night and is_cut_off(night) and night.limits.max_runs is not None:

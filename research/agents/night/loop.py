@@ -43,7 +43,7 @@ from research.runs.preflight import COMMAND, TARGET
 from research.runs.signals import Signals
 from research.store.connect import StoreBusy, StoreDamaged
 from research.store.db import Store
-from research.store.open import keep_fact, open_store
+from research.store.open import keep_fact
 from research.verdict import lineage
 
 INTERRUPTED = "interrupted"
@@ -144,10 +144,8 @@ class Night:
 
     def _open(self, opened: ExitStack) -> Store:
         """Opens the memory, rebuilt where it has to be; whoever watches is told so."""
-        store = opened.enter_context(open_store(self.lab.paths, self.lab.now_utc(), self.say))
         os.makedirs(self.lab.paths.runs, exist_ok=True)
-        self.lab.catch_up(store)
-        return store
+        return opened.enter_context(self.lab.open(self.say))
 
     def _reopened(self, opened: ExitStack, damage: StoreDamaged) -> Store:
         """Goes on with a new memory where somebody removed or damaged it meanwhile; the night stays the same."""
@@ -368,7 +366,7 @@ class Night:
         self._services += 1
         left_s = (wait.until - now).total_seconds() if wait.until else 0.0
         wait_s = left_s if left_s > 0 else min(SETTINGS.max_client_backoff_s, SETTINGS.client_backoff_s * 2.0**before)
-        self._failed_s, self._wait_s = now.timestamp(), wait_s
+        self._failed_s, self._wait_s = self._awake(), wait_s
         until = (now + timedelta(seconds=wait_s)).astimezone()
         self.say(f"{why}. The night asks again at {until:%H:%M}, in {hours_in_words(wait_s / 3600)}")
 

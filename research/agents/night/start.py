@@ -28,7 +28,6 @@ from research.lab.worktrees import remove_worker_trees
 from research.runs import requirements
 from research.runs.preflight import COMMAND
 from research.store.db import Store
-from research.store.open import open_store
 from research.verdict.rules import ENV_JUDGE, judge_of, rule_name
 
 
@@ -112,9 +111,8 @@ def _run(
     warning: str | None,
 ) -> NightResult:
     """Runs a night that may begin."""
-    paths, root = lab.paths, lab.paths.root
-    with open_store(paths, lab.now_utc(), say) as store:
-        lab.catch_up(store)
+    root = lab.paths.root
+    with lab.open(say) as store:
         before = store.fact(FACT)
         begun, instead = _begin(lab, store, wanted)
     say(resume.opening(begun, lab.clock(), instead))
