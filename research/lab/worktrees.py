@@ -35,13 +35,18 @@ def checked_out(root: Path, commit: str) -> Iterator[Path]:
         git.remove_worktree(root, place)
 
 
+def worker_place(root: Path, number: int) -> Path:
+    """Returns where the work tree of a night's worker is."""
+    return root / "worktrees" / f"night-{number}"
+
+
 def worker_tree(root: Path, number: int, commit: str) -> Path:
     """Puts the work tree of a night's worker at a commit; it stays for the next one.
 
     Raises:
         GitError: if there can be none, nor a new one in its place.
     """
-    place = root / "worktrees" / f"night-{number}"
+    place = worker_place(root, number)
     if git.is_work_tree(place):
         with suppress(git.GitError):  # such as the lock of a git that was killed here: made anew, below
             git.checkout_detached(place, commit)

@@ -34,7 +34,7 @@ from research.lab.apply_verdict import CannotSettle, follow_person, settle
 from research.lab.lab import Lab
 from research.lab.launch import NIGHT_FACT, LaunchResult, Request, launch
 from research.lab.plan import POLICY_FACT, SEED_FACT, close_finished_plans, memory_of, next_plan
-from research.lab.worktrees import environment_beside, worker_tree
+from research.lab.worktrees import environment_beside, worker_place, worker_tree
 from research.runs import preflight, repeat, requirements
 from research.runs.backend import DEVICE_TAKEN, StopRequest
 from research.runs.backends import DEFAULT_BACKEND, is_remote
@@ -299,7 +299,7 @@ class Night:
 
     def _is_new_contract(self, store: Store, tip: str, history: Sequence[Judged]) -> bool:
         """Checks whether runs will belong to another contract than those that the branch was kept on."""
-        lab, work = self.lab, self.lab.paths.root / "worktrees"  # where no interpreter is, as in a worker's tree
+        lab, work = self.lab, worker_place(self.lab.paths.root, self.slots[0].number)
         environment = environment_beside(lab.paths.root, self.slots[0].environment)
         backend = lab.make_backend(self.request.backend, environment)
         digest = preflight.examine(lab.paths.root, tip).benchmark_sha256
