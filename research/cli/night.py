@@ -12,6 +12,7 @@ import click
 
 from research.cli.kit import Amount, Count, here, json_option, say_to_stderr, show, timeout_option
 from research.cli.report import show_until_stopped
+from research.core.clock import utc
 from research.core.settings import SETTINGS
 from research.core.text import count_of
 from research.runs.backends import BACKENDS, DEFAULT_BACKEND, DEFAULT_GPU
