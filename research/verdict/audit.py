@@ -14,6 +14,7 @@ from research.core.settings import SETTINGS
 from research.verdict.comparison import Comparison
 from research.verdict.judge import person_on
 from research.verdict.lineage import is_evidence
+from research.verdict.noise import POCKET
 
 GAIN_IS_MISSING = "the gain is not there on text that nothing was chosen by"
 """The reason, as agents read it too."""
@@ -45,7 +46,9 @@ def denies(case: Comparison, history: Sequence[Judged]) -> bool:
     val, audit = (fmean(score(runs[two][s]) - score(runs[one][s]) for s in shared) for score in (_val, _audit))
     excess = {key: {s: _audit(mine) - _val(mine) for s, mine in seeds.items()} for key, seeds in runs.items()}
     del excess[one]
-    return is_missing(val, audit, list(excess.values()), case.belief.prior.interaction.median)
+    is_pocket = case.belief.prior is POCKET
+    assumed_sd = SETTINGS.pocket_audit_sd_bpb if is_pocket else SETTINGS.audit_sd_bpb
+    return is_missing(val, audit, list(excess.values()), assumed_sd)
 
 
 def is_missing(val_gain: float, audit_gain: float, excess: Sequence[Mapping[int, float]], assumed_sd: float) -> bool:

@@ -43,7 +43,7 @@ def test_a_gain_that_the_audit_text_denies_is_suspect(based: Kit):
     (kit.root / "results" / "discovery" / "memory.db").unlink()
     assert kit.json("summary")["best"]["commit"] == base  # type: ignore[index]
     again = [json.loads(line) for line in kit.research("export").out.splitlines()]
-    doubts = [one["suspect"] for one in again if "suspect" in one]
+    doubts = sorted(one["suspect"] for one in again if "suspect" in one)
     assert doubts == [[], [], [GAIN_IS_MISSING], [GAIN_IS_MISSING]]
 
 

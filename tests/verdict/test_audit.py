@@ -6,10 +6,11 @@ import random
 
 import pytest
 
+from research.core.settings import SETTINGS
 from research.verdict.audit import denies, is_missing
 from tests.support.judgekit import Night
 
-ASSUMED = 0.0008
+ASSUMED = SETTINGS.audit_sd_bpb
 
 
 def asked(val: float, audit: float | None) -> bool:

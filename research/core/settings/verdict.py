@@ -82,8 +82,13 @@ class VerdictSettings:
     audit_share: float = 0.5
     """Share of the gain on val from which the audit text confirms it: texts differ in how much a change helps."""
     audit_prior_n: float = 8.0
-    """Weight of the assumed spread as a number of configurations: a change is assumed to differ from text to text as
-    much as from seed to seed."""
+    """Weight of the assumed spread, as a number of configurations."""
+    audit_sd_bpb: float = 0.0005
+    """Assumed sd of audit minus val from change to change under one seed, in bpb: not measured; about as much as a
+    change differs from seed to seed."""
+    pocket_audit_sd_bpb: float = 0.003
+    """The same in the pocket profile: eight runs of 8 s on one seed scattered by 0.0027, and by 0.0009 without the one
+    that changed val by more than 0.05."""
     mad_to_sd: float = 1.4826
     """Standard deviations in a median absolute deviation of a normal distribution."""
 
