@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -14,9 +15,13 @@ from research.agents.night.loop import Night
 from research.agents.night.setup import require_price, slots
 from research.agents.night.state import FACT, Limits, from_json
 from research.core.errors import UsageError
+from research.core.files import FileLock
 from research.core.paths import LabPaths
 from research.lab.lab import Lab
 from research.lab.launch import Request
+from research.runs.backend import Backend, DeviceBusy
+from research.runs.backends import make_backend
+from research.runs.scripted import ScriptedBackend
 from research.store.open import read_store
 from tests.support.nightkit import make_night_kit
 
@@ -39,7 +44,26 @@ class Paid:
         return replace(self.editor.edit(order), usage=self.usage)
 
 
-def night(folder: Path, limits: Limits, refusals: dict[int, Wait | None], usd: float) -> tuple[Night, Paid, list[str]]:
+class Taken(ScriptedBackend):
+    """A backend whose device another run has at the first tries."""
+
+    tries = 0
+
+    def reserve(self, run: str, root: Path) -> tuple[FileLock, ...]:
+        """See Backend."""
+        Taken.tries += 1
+        if Taken.tries <= 7:
+            raise DeviceBusy("20260101-000000-abcdef0-1234 of /elsewhere")
+        return super().reserve(run, root)
+
+
+def night(
+    folder: Path,
+    limits: Limits,
+    refusals: dict[int, Wait | None],
+    usd: float,
+    backend: Callable[[str, Mapping[str, str]], Backend] = make_backend,
+) -> tuple[Night, Paid, list[str]]:
     """A night after its first run, with a clock that is 400 times as fast."""
     kit = make_night_kit(folder)
     kit.research("night", "--backend", "scripted", "--max-runs", "1")
@@ -49,14 +73,15 @@ def night(folder: Path, limits: Limits, refusals: dict[int, Wait | None], usd: f
         return begin + (datetime.now(timezone.utc) - begin) * 400
 
     with open("/dev/null", "wb") as nowhere:
-        lab = Lab(paths, environment=kit.environment, clock=clock, stream=nowhere, say=lambda _: None)
+        lab = Lab(paths, environment=kit.environment, clock=clock, stream=nowhere, say=lambda _: None, backend=backend)
         with lab.open() as store:
             state = from_json(store.fact(FACT))
         assert state is not None
         state = replace(state, limits=limits, finished_utc=None, stop_reason=None)
         places = slots(1, lab.make_backend("scripted", kit.environment), kit.environment)
         editor = Paid(lab, refusals, usd)
-        made = Night(lab, state, editor, places, Request((), backend="scripted"), told.append)
+        request = Request((), backend="scripted")
+        made = Night(lab, state, editor, places, request, told.append, awake=lambda: clock().timestamp())
         made.run()
     return made, editor, told
 
@@ -74,6 +99,18 @@ def test_a_limit_is_waited_out_to_its_end_or_twice_as_long_each_time(tmp_path: P
     assert len(said) == 3
     assert f"at {until.astimezone():%H:%M}" in said[0]
     assert made.state.agent_usage == Usage(400, pytest.approx(0.04))
+
+
+def test_a_candidate_waits_for_a_device_that_another_run_has_and_is_not_paid_for_twice(tmp_path: Path):
+    made, editor, told = night(
+        tmp_path, Limits(max_runs=2), {}, 0.01, lambda name, environment: Taken(dict(environment))
+    )
+    assert Taken.tries == 8
+    assert len(editor.asked) == 1
+    assert made.state.stop_reason == "2 runs were made (--max-runs)"
+    assert made.state.agent_usage == Usage(100, pytest.approx(0.01))
+    assert len([line for line in told if line.startswith("waiting: The device is taken by")]) == 1
+    assert not [line for line in told if line.startswith("failed")]
 
 
 def test_what_the_agent_costs_is_kept_with_the_run_and_ends_the_night(tmp_path: Path):

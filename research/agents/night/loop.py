@@ -99,6 +99,8 @@ class Night:
         self.lab, self.state, self.editor, self.slots = lab, state, editor, tuple(slots)
         self.request, self.say, self._notify, self._show, self._awake = request, say, notify, show, awake
         self._going: list[Going] = []
+        self._waiting: list[Job] = []  # jobs whose device was taken
+        self._said_busy = False
         self._before: list[Run] = []  # runs that the night had made when this process took it up
         self._made: dict[str, Run | None] = {}  # runs that count by this process, None where the record is lost
         self._runs_before, self._usd_before = state.runs, state.usd - (state.agent_usd or 0.0)
@@ -269,6 +271,8 @@ class Night:
         if (moved := self._tip_set_by_person(store)) is None:
             return None
         tip, history = moved, self._history(store)
+        if self._waiting:
+            return self._waiting.pop(0)
         busy = [going.job.commit for going in self._going]
         job = owed(history, tip, busy, self.state.started_utc)
         if job is not None:
@@ -408,6 +412,7 @@ class Night:
             self._made[end.run] = run
         if outcome in limits.RESULTS:
             self._failures = self._refusals = self._attempt = 0
+            self._said_busy = False
             self._save(store)
             self._report(store, end.run)
             self._settle(store)
@@ -416,7 +421,9 @@ class Night:
             self._show(store)
         elif end.outcome == "configuration" and not (end.child_exit == EXIT_NO_DATA and going.job.is_idea):
             self._reason = f"{CONFIGURATION}: {end.why.rstrip('.')}"
-        elif end.outcome in limits.FAILED or end.why.startswith(DEVICE_TAKEN):
+        elif end.why.startswith(DEVICE_TAKEN):
+            self._wait_for_device(going.job, end.why)
+        elif end.outcome in limits.FAILED:
             self._fail(end.why or end.outcome)
         elif end.outcome == "repeat" and going.job.is_anew:
             pass  # its contract is not new after all
@@ -461,6 +468,14 @@ class Night:
         except ResearchError as error:
             return error
         return None
+
+    def _wait_for_device(self, job: Job, why: str) -> None:
+        """Keeps a job until the device is free: its candidate may have been paid for, and nothing failed."""
+        self._waiting.append(job)
+        self._failed_s, self._wait_s = self._awake(), SETTINGS.device_wait_s
+        if not self._said_busy:
+            self.say(f"waiting: {why.split('. ')[0]}; {idea_of(job.what)} runs when it is free")
+        self._said_busy = True
 
     def _fail(self, why: str) -> None:
         """Waits longer after every failure in a row, and ends the night after too many."""

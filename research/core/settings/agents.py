@@ -18,6 +18,8 @@ class AgentSettings:
     """Wait after the first infrastructure failure; it doubles each time."""
     max_backoff_s: float = 600.0
     """Longest such wait: twice a run's length, so that a night notices soon when things are back."""
+    device_wait_s: float = 15.0
+    """Wait before a device is tried again that another run has: a run takes minutes, and trying costs a second."""
     alike_crashes: int = 3
     """Crashes alike of as many different edits, one after another, after which the best so far is run, to tell whether
     the machine fails: three ideas seldom share a fault."""
