@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, cast
@@ -293,8 +294,47 @@ class Judged:
     earlier: tuple[tuple[int, Decision], ...] = ()
 
 
+_ASSIGNMENT = re.compile(r"\s*([A-Z][A-Z0-9_]*)\s*=(?!=)\s*(\S.*?)\s*\Z", re.S)
+
+
+@dataclass(frozen=True)
+class Idea:
+    """What a person wants tried.
+
+    Attributes:
+        idea: Its number, from 1.
+        text: Their words, or NAME=VALUE.
+        created_utc: ISO 8601, seconds.
+        plan: The latest plan to carry it out, None before the first.
+        closed_utc: When it was given up without a run, None for all else.
+        why: Why it was given up, "".
+        run: The run that tried it, None before it ended.
+    """
+
+    idea: int
+    text: str
+    created_utc: str
+    plan: str | None = None
+    closed_utc: str | None = None
+    why: str = ""
+    run: str | None = None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Return whether it was neither tried nor given up."""
+        return self.run is None and self.closed_utc is None
+
+    @property
+    def assignment(self) -> tuple[str, str] | None:
+        """Return the constant and its value where it is NAME=VALUE, which needs nobody who writes code."""
+        match = _ASSIGNMENT.match(self.text)
+        return (match[1], match[2]) if match else None
+
+
 EXPERIMENT, REPLICATE = "experiment", "replicate"
 """Kinds of plans: something new, or another run of what was measured."""
+IDEA = "idea"
+"""Name of a plan's detail that holds the number of the person's idea that it carries out."""
 RUN_SEED = "run_seed"
 """Name of a plan's detail that holds the seed of its run."""
 

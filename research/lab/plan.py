@@ -10,7 +10,8 @@ from research.core import git
 from research.core.commit_message import FREE, tag_of
 from research.core.contract import BRANCHES
 from research.core.errors import ResearchError
-from research.core.records import REPLICATE, Plan
+from research.core.records import IDEA, REPLICATE, Plan
+from research.lab.ideas import brief_of, next_idea, plan_of, take_idea
 from research.lab.lab import Lab
 from research.runs import preflight
 from research.runs.preflight import TARGET
@@ -44,7 +45,14 @@ def memory_of(lab: Lab, store: Store, branch: str) -> Memory:
     return lab.recalled[1]
 
 
-def next_plan(lab: Lab, store: Store, branch: str, in_flight: Sequence[Plan] = (), attempt: int = 0) -> Plan:
+def next_plan(
+    lab: Lab,
+    store: Store,
+    branch: str,
+    in_flight: Sequence[Plan] = (),
+    attempt: int = 0,
+    writes_code: bool = True,
+) -> Plan:
     """Returns the pending plan if it was made with all that is known now, else records a new one.
 
     Args:
@@ -53,18 +61,29 @@ def next_plan(lab: Lab, store: Store, branch: str, in_flight: Sequence[Plan] = (
         branch: The branch that is worked on.
         in_flight: Plans that are being carried out.
         attempt: Number of plans dropped since the last run; another number gives another plan.
+        writes_code: Whether who edits can carry out any idea of a person, not only NAME=VALUE.
     """
     from research.search import planner  # loads numpy, which a bare Python that only records may lack
 
     history = reads.history(store)  # of all branches: their scores count, their decisions do not
     seen = str(sum(item.run.branch == branch for item in history))
     busy = {plan.plan for plan in in_flight}
+    idea = next_idea(store, writes_code, busy) if history else None
+    wanted = (branch, seen, str(idea.idea) if idea else None)
     pending = store.pending_plan()
     if pending and pending.plan not in busy:
-        if pending.details.get("branch") == branch and pending.details.get("seen") == seen:
+        if tuple(map(pending.details.get, ("branch", "seen", IDEA))) == wanted:
             return pending
         store.close_plan(pending.plan, lab.now_utc(), None)
     memory = memory_of(lab, store, branch)
+    if idea and memory.incumbent:
+        plan = plan_of(idea, memory, lab.now_utc())
+        plan = replace(
+            plan, details={**plan.details, "branch": branch, "seen": seen, "brief": brief_of(idea, plan, memory)}
+        )
+        store.add_plan(plan)
+        take_idea(lab, store, idea, plan)
+        return plan
     policy = store.fact(POLICY_FACT) or "discovery"
     seed = plan_seed(store) + attempt
     plan = planner.plan_with(memory, history, seed, lab.now_utc(), tuple(in_flight), policy)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from research.core.records import Event, Judged, Plan, Run, Verdict
+from research.core.records import Event, Idea, Judged, Plan, Run, Verdict
 from research.core.settings import SETTINGS
 from research.store import ledger
 from research.store.connect import StoreDamaged, connect, transaction, translated
@@ -298,6 +298,31 @@ class Store:
     def plans(self) -> list[Plan]:
         """Reads every plan, oldest first."""
         return self._all(Plan, "SELECT * FROM plans ORDER BY seq")
+
+    def add_idea(self, idea: Idea) -> int:
+        """Writes a person's idea and returns its number, which is given to it if it has none."""
+        with self.write():
+            cursor = self._db.execute(
+                "INSERT INTO ideas (idea, text, created_utc, plan, closed_utc, why) VALUES (?, ?, ?, ?, ?, ?)",
+                (idea.idea or None, idea.text, idea.created_utc, idea.plan, idea.closed_utc, idea.why),
+            )
+            return int(cursor.lastrowid or 0)
+
+    def update_idea(self, idea: Idea) -> None:
+        """Writes the plan of an idea, and whether and why it was given up."""
+        with self.write():
+            self._db.execute(
+                "UPDATE ideas SET plan = ?, closed_utc = ?, why = ? WHERE idea = ?",
+                (idea.plan, idea.closed_utc, idea.why, idea.idea),
+            )
+
+    def ideas(self) -> list[Idea]:
+        """Reads every idea with the run that tried it, oldest first."""
+        sql = (
+            "SELECT i.*, (SELECT r.run FROM runs r WHERE r.plan = i.plan AND i.plan IS NOT NULL AND r.outcome IN"
+            " ('scored', 'crash', 'timeout', 'stopped') ORDER BY r.seq LIMIT 1) AS run FROM ideas i ORDER BY i.idea"
+        )
+        return [Idea(**row) for row in self._read(sql)]
 
     def add_event(self, at_utc: str, kind: str, run: str | None, data: Mapping[str, Any]) -> None:
         """Writes an event."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from research.core.errors import ResearchError
-from research.core.records import Plan, Run, Verdict
+from research.core.records import Idea, Plan, Run, Verdict
 from research.store.db import Store
 from research.store.rows import SECRET_FIELDS, from_plain, to_plain
 
@@ -31,6 +32,8 @@ def export_lines(store: Store) -> Iterator[dict[str, Any]]:
         yield {"type": "verdict", **to_plain(verdict)}
     for plan in store.plans():
         yield {"type": "plan", **to_plain(plan)}
+    for idea in store.ideas():
+        yield {"type": "idea", **vars(idea)}
     for event in store.events():
         yield {"type": "event", "at_utc": event.at_utc, "kind": event.kind, "run": event.run, "data": dict(event.data)}
 
@@ -60,6 +63,10 @@ def import_lines(store: Store, texts: Iterable[str]) -> list[str]:
                     store.add_verdict(from_plain(Verdict, item))
                 elif kind == "plan":
                     store.add_plan(from_plain(Plan, item))
+                elif kind == "idea":
+                    idea = replace(Idea(**{name: value for name, value in item.items() if name != "type"}), run=None)
+                    if all((known.text, known.created_utc) != (idea.text, idea.created_utc) for known in store.ideas()):
+                        store.add_idea(replace(idea, idea=0))
                 elif kind == "event":
                     key = (item["at_utc"], item["kind"], item["run"], json.dumps(item["data"], sort_keys=True))
                     if key not in events:

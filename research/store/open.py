@@ -8,7 +8,7 @@ from pathlib import Path
 
 from research.core.files import held, read_json, write_json
 from research.core.paths import LabPaths
-from research.core.records import Run, Verdict
+from research.core.records import Idea, Run, Verdict
 from research.core.settings import SETTINGS
 from research.store import folders, ledger
 from research.store.connect import StoreDamaged
@@ -17,7 +17,8 @@ from research.store.ledger_file import import_ledger_lines
 
 SetAside = Callable[[str], None]
 _FACTS = "facts.json"
-"""File beside the memory with the named values that outlive it."""
+_IDEAS = "ideas.json"
+"""Files beside the memory with the named values, and the queue of ideas, that outlive it."""
 
 
 def read_store(paths: LabPaths, wait_s: float = SETTINGS.busy_timeout_s) -> Store:
@@ -80,6 +81,13 @@ def keep_fact(store: Store, paths: LabPaths, name: str, value: str) -> None:
         write_json(paths.discovery / _FACTS, {**(read_json(paths.discovery / _FACTS) or {}), name: value})
 
 
+def keep_ideas(store: Store, paths: LabPaths) -> None:
+    """Copies the queue of ideas beside the memory, so that a rebuilt one has it too."""
+    ideas = [{name: value for name, value in vars(idea).items() if name != "run"} for idea in store.ideas()]
+    with contextlib.suppress(OSError):
+        write_json(paths.discovery / _IDEAS, {"ideas": ideas})
+
+
 def _has_content(path: Path) -> bool:
     """Checks for a file to open; ours is put in place whole, so an empty one was emptied by something else."""
     return path.exists() and path.stat().st_size > 0
@@ -123,6 +131,9 @@ def rebuild(store: Store, paths: LabPaths, at_utc: str) -> int:
         import_ledger_lines(store, lines, at_utc, edits=True)
         for name, value in (read_json(paths.discovery / _FACTS) or {}).items():
             store.set_fact(name, str(value))
+        for item in (read_json(paths.discovery / _IDEAS) or {}).get("ideas", []):
+            with contextlib.suppress(TypeError):
+                store.add_idea(Idea(**item))
         place = {line: number for number, line in reversed(list(enumerate(lines)))}
         entries = store.ledger_entries()  # in order of finish, which decides where the file says nothing
         store.reorder_ledger([run for run, line in sorted(entries, key=lambda entry: place.get(entry[1], len(lines)))])

@@ -133,7 +133,23 @@ def m003_changes(db: sqlite3.Connection) -> None:
     db.execute("ALTER TABLE verdicts ADD COLUMN difference TEXT")
 
 
-MIGRATIONS: Sequence[Migration] = (m001_runs, m002_ledger, m003_changes)
+def m004_ideas(db: sqlite3.Connection) -> None:
+    """Creates the queue of a person's ideas: columns are the fields of the record Idea."""
+    db.execute(
+        """
+        CREATE TABLE ideas (
+            idea INTEGER PRIMARY KEY AUTOINCREMENT,
+            text TEXT NOT NULL,
+            created_utc TEXT NOT NULL,
+            plan TEXT,
+            closed_utc TEXT,
+            why TEXT NOT NULL
+        )
+        """
+    )
 
-TABLES = frozenset({"runs", "verdicts", "plans", "events", "facts", "ledger"})
+
+MIGRATIONS: Sequence[Migration] = (m001_runs, m002_ledger, m003_changes, m004_ideas)
+
+TABLES = frozenset({"runs", "verdicts", "plans", "events", "facts", "ledger", "ideas"})
 """What an up-to-date file holds."""

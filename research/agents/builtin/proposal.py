@@ -21,7 +21,8 @@ from research.agents.builtin.ideas import (
     off_ideas,
     reversal_ideas,
 )
-from research.agents.builtin.source import Source
+from research.agents.builtin.source import Source, arm_in_force
+from research.code.constants import assignments
 from research.code.fingerprint import fingerprint
 from research.core.commit_message import FREE
 from research.core.records import Plan
@@ -88,6 +89,26 @@ def propose(plan: Plan, memory: Memory, read_source: ReadSource, seed: int, prof
         refused[problem] += 1
     why = ", ".join(f"{count} {problem}" for problem, count in refused.most_common(3)) or "it has no idea here"
     raise NothingToPropose(f"{plan.emitter or 'the free agent'} has nothing new for {parent[:7]}: {why}")
+
+
+def assign(plan: Plan, memory: Memory, read_source: ReadSource, name: str, value: str) -> Proposal:
+    """Gives a constant the value that a person asks for, whatever was planned otherwise.
+
+    Raises:
+        NothingToPropose: if that can't be done, or was measured already.
+    """
+    parent = plan.parent or ""
+    source = Source(read_source(parent) or b"", profile_of(memory))
+    node = dict(assignments(source.tree.body)).get(name)
+    if node is None:
+        raise NothingToPropose(f"train.py has no constant {name} at {parent[:7]}")
+    arm = arm_in_force(node, source.values)
+    what = f"{name} {source.text(arm)} -> {value}"
+    known = dict.fromkeys(memory.fingerprints, "this was measured already")
+    known |= {fingerprint(source.content): "it has this value already"}
+    if problem := _problem(source, Draft(what, source.replace(arm, value)), known):
+        raise NothingToPropose(f"{name}={value}: {problem}")
+    return Proposal(source.replace(arm, value), _subject(what, plan.emitter), parent, "a person's idea")
 
 
 def profile_of(memory: Memory) -> str:

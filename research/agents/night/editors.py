@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from research.agents.builtin import NothingToPropose, propose
+from research.agents.builtin import NothingToPropose, assign, propose
 from research.agents.clients.base import NOTHING_USED, Usage
 from research.core import git
 from research.core.records import Plan
+from research.lab.ideas import SET_NAME, SET_VALUE
 from research.lab.lab import Lab
 from research.runs.backend import StopRequest
 from research.runs.preflight import TARGET
@@ -93,10 +94,16 @@ class BuiltinEditor:
 
     def edit(self, order: Order) -> Candidate:
         """See Editor."""
+        plan, memory = order.plan, order.memory
+
+        def read_source(commit: str) -> bytes | None:
+            return git.blob(self._root, commit, TARGET)
+
         try:
-            proposal = propose(
-                order.plan, order.memory, lambda commit: git.blob(self._root, commit, TARGET), order.seed
-            )
+            if SET_NAME in plan.details:
+                proposal = assign(plan, memory, read_source, plan.details[SET_NAME], plan.details[SET_VALUE])
+            else:
+                proposal = propose(plan, memory, read_source, order.seed)
         except NothingToPropose as nothing:
             raise NoCandidate(str(nothing)) from None
         commit = git.commit_file(self._root, proposal.parent, TARGET, proposal.text, proposal.subject)

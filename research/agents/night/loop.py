@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from research.agents.clients.base import Usage
 from research.agents.night import limits, progress
-from research.agents.night.editors import Editor, NoCandidate, Order, Wait
+from research.agents.night.editors import BuiltinEditor, Editor, NoCandidate, Order, Wait
 from research.agents.night.jobs import BaselineFails, Job, confirmation, may_start, owed, owed_plan
 from research.agents.night.machine import NOT_THE_CANDIDATES, Alike, blame
 from research.agents.night.notify import Event, Notify, silent
@@ -31,6 +31,7 @@ from research.core.paths import machine_home
 from research.core.records import Judged, Plan, Run
 from research.core.settings import SETTINGS
 from research.lab.apply_verdict import CannotSettle, follow_person, settle
+from research.lab.ideas import give_up_idea
 from research.lab.lab import Lab
 from research.lab.launch import NIGHT_FACT, LaunchResult, Request, launch
 from research.lab.plan import POLICY_FACT, SEED_FACT, close_finished_plans, memory_of, next_plan
@@ -318,13 +319,14 @@ class Night:
 
     def _planned(self, store: Store, stop: StopRequest) -> Job:
         busy = tuple(going.job.plan or owed_plan(going.job, self.lab.now_utc()) for going in self._going)
-        plan = next_plan(self.lab, store, self.state.branch, busy, self._attempt)
+        writes_code = self.editor.name != BuiltinEditor.name
+        plan = next_plan(self.lab, store, self.state.branch, busy, self._attempt, writes_code)
         while any(plan.plan == other.plan for other in busy):  # planned when as much was known and as many were busy
             self._attempt += 1
-            plan = next_plan(self.lab, store, self.state.branch, busy, self._attempt)
+            plan = next_plan(self.lab, store, self.state.branch, busy, self._attempt, writes_code)
         if plan.kind == "replicate" and plan.parent:
             if any(going.job.commit == plan.parent for going in self._going):
-                self._drop(store, plan)
+                self._drop(store, plan, "")
                 raise NoCandidate(f"{plan.parent[:7]} is being replicated already")
             return Job("replicate", plan.parent, plan.reason, plan)
         memory = memory_of(self.lab, store, self.state.branch)
@@ -336,12 +338,12 @@ class Night:
         except NoCandidate as nothing:
             self._spend(store, nothing.usage)
             if not nothing.is_failure:
-                self._drop(store, plan)
+                self._drop(store, plan, nothing.why)
             raise
         self._spend(store, candidate.usage)
         self._services = 0
         if self._code_of(candidate.commit) in codes:
-            self._drop(store, plan)
+            self._drop(store, plan, "the same is being run already")
             raise NoCandidate(f"{candidate.subject} is being run already")
         return Job("experiment", candidate.commit, candidate.subject, plan, candidate.usage)
 
@@ -351,8 +353,9 @@ class Night:
         self.state = replace(self.state, agent_tokens=total.tokens, agent_usd=total.usd)
         self._save(store)
 
-    def _drop(self, store: Store, plan: Plan) -> None:
+    def _drop(self, store: Store, plan: Plan, why: str) -> None:
         store.close_plan(plan.plan, self.lab.now_utc(), None)
+        give_up_idea(self.lab, store, plan, why)
         self._attempt += 1
 
     def _on_no_candidate(self, nothing: NoCandidate) -> None:
@@ -433,7 +436,7 @@ class Night:
             self.say(f"{end.outcome}: {end.why} ({going.job.what})")
             self._refusals += 1
             if going.job.plan:
-                self._drop(store, going.job.plan)
+                self._drop(store, going.job.plan, f"{end.outcome}: {end.why}")
 
     def _end_badly(self, problem: ResearchError) -> None:
         """Ends the night for a reason that only a person can mend; the command then exits with 1."""

@@ -65,6 +65,8 @@ class AgentSettings:
     """Pairs of recorded changes that the recombinator tries before it gives up: conflicts are usual."""
     anomalies_tried: int = 6
     """Anomalies that are halved before giving up, for the same reason."""
+    idea_chars: int = 2_000
+    """How much of a person's idea an agent is told: a page of text."""
     subject_chars: int = 100
     """Longest commit subject: what a log shows in one line."""
 

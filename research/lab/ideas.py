@@ -1,0 +1,96 @@
+"""Keeps the queue of a person's ideas, which are tried before the planner's own."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from collections.abc import Collection
+from dataclasses import replace
+
+from research.code.constants import assignments
+from research.code.syntax_tree import parse
+from research.core import git
+from research.core.errors import ResearchError
+from research.core.records import EXPERIMENT, IDEA, Idea, Plan
+from research.core.settings import SETTINGS
+from research.core.text import quoted
+from research.lab.lab import Lab
+from research.runs.preflight import TARGET
+from research.store.db import Store
+from research.store.open import keep_ideas
+from research.verdict.models import Memory
+
+EMITTER = "person"
+"""Whom the commits of these ideas name as their emitter."""
+SET_NAME, SET_VALUE = "set_name", "set_value"
+"""Names of a plan's details that hold the constant and the value of an idea NAME=VALUE."""
+
+
+def add_idea(lab: Lab, store: Store, text: str) -> Idea:
+    """Puts an idea at the end of the queue.
+
+    Raises:
+        ResearchError: if it sets a constant that train.py does not have.
+    """
+    idea = Idea(0, text, lab.now_utc())
+    content = git.blob(lab.work, "HEAD", TARGET) if idea.assignment else None
+    if idea.assignment and content is not None:
+        name, names = idea.assignment[0], [name for name, _ in assignments(parse(content).body)]
+        if name not in names:
+            near = difflib.get_close_matches(name, names, 3)
+            step = f"Did you mean {' or '.join(near)}?" if near else f"See them: grep -n '^[A-Z_]* = ' {TARGET}"
+            raise ResearchError(f"{TARGET} has no constant {name}.", step)
+    idea = replace(idea, idea=store.add_idea(idea))
+    keep_ideas(store, lab.paths)
+    return idea
+
+
+def next_idea(store: Store, writes_code: bool, busy: Collection[str]) -> Idea | None:
+    """Returns the first idea that waits and can be carried out, None without one.
+
+    Args:
+        store: The memory.
+        writes_code: Whether who edits can do more than to give a constant another value.
+        busy: Names of the plans that are being carried out.
+    """
+    ideas = (idea for idea in store.ideas() if idea.is_waiting and idea.plan not in busy)
+    return next((idea for idea in ideas if writes_code or idea.assignment), None)
+
+
+def plan_of(idea: Idea, memory: Memory, now_utc: str) -> Plan:
+    """Returns a plan that carries an idea out on the best so far."""
+    parent = memory.incumbent.commit if memory.incumbent else None
+    name = hashlib.sha256(f"idea {idea.idea} {idea.created_utc} {parent} {now_utc}".encode()).hexdigest()[:12]
+    reason = f"A person asks for it: {quoted(idea.text, SETTINGS.reason_chars)}."
+    details = {IDEA: str(idea.idea)}
+    if idea.assignment:
+        details |= {SET_NAME: idea.assignment[0], SET_VALUE: idea.assignment[1]}
+    return Plan(name, now_utc, EMITTER, None, parent, EXPERIMENT, reason, details=details)
+
+
+def brief_of(idea: Idea, plan: Plan, memory: Memory) -> str:
+    """Returns what an agent is told of an idea."""
+    from research.search.emitters.base import Emitter  # loads numpy, which a bare Python that only records may lack
+
+    words = quoted(idea.text, SETTINGS.idea_chars).replace("{", "{{").replace("}", "}}")
+    order = f"carry out what this person asks for, as one change: {words}"
+    return Emitter(EMITTER, "try what a person asks for", order, "uncertain").brief(plan, memory)
+
+
+def take_idea(lab: Lab, store: Store, idea: Idea, plan: Plan) -> None:
+    """Notes the plan that carries an idea out."""
+    store.update_idea(replace(idea, plan=plan.plan))
+    keep_ideas(store, lab.paths)
+
+
+def idea_of(store: Store, plan: Plan) -> Idea | None:
+    """Returns the idea that a plan carries out, None for the planner's own."""
+    number = plan.details.get(IDEA)
+    return next((idea for idea in store.ideas() if str(idea.idea) == number), None) if number else None
+
+
+def give_up_idea(lab: Lab, store: Store, plan: Plan, why: str) -> None:
+    """Notes why a plan's idea came to no run; other plans have none."""
+    if idea := idea_of(store, plan):
+        store.update_idea(replace(idea, closed_utc=lab.now_utc(), why=why))
+        keep_ideas(store, lab.paths)

@@ -1,0 +1,89 @@
+"""A person's ideas: tried before the planner's own, credited, and listed with what became of each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from research.core.paths import LabPaths
+from research.store.open import read_store
+from tests.support.nightkit import NightKit, make_night_kit
+
+NIGHT = ("night", "--backend", "scripted")
+CODEX = """#!/bin/sh
+# Stands in for codex exec: notes its order and halves a rate.
+for word; do last=$word; done
+printf '%s\\n' "$@" "$last" >> {heard}; cat >> {heard}
+cd "$(printf '%s\\n' "$@" | sed -n '/^-C$/{n;p;}')" || exit 9
+sed -i "s/^MATRIX_LR = .*/MATRIX_LR = 0.0123/" train.py
+git -c user.name=c -c user.email=c@localhost commit -qm "exp: matrix rate 0.0123 [emitter=person]" -- train.py
+"""
+
+
+def listed(kit: NightKit) -> list[dict[str, Any]]:
+    """The queue."""
+    found = kit.research("idea")["ideas"]
+    assert isinstance(found, list)
+    return found
+
+
+def test_a_value_is_tried_first_by_the_built_in_agent_and_words_wait_for_a_coding_agent(tmp_path: Path):
+    kit = make_night_kit(tmp_path, ["noise", {"kind": "win", "by": -0.012}, "loss", "noise", "noise"])
+    told = kit.research("idea", "try rotary embeddings on half of the heads")
+    assert (told["schema"], told["ideas"][0]["status"]) == ("autoresearch.idea/1", "needs_agent")
+    kit.research("idea", "DEPTH=6")
+    kit.research("idea", "WARMDOWN = 0.4")
+    assert [one["status"] for one in listed(kit)] == ["needs_agent", "waiting", "waiting"]
+    kit.research(*NIGHT, "--max-runs", "5")
+    with read_store(LabPaths(kit.root)) as store:
+        second, third = store.runs()[1:3]
+    assert second.subject.startswith("exp: DEPTH 4 -> 6 [emitter=person]")
+    assert (second.emitter, "DEPTH" in second.delta) == ("person", True)
+    assert third.subject.startswith("exp: WARMDOWN")
+    words, depth, warmdown = listed(kit)
+    assert (depth["status"], depth["run"], depth["commit"]) == ("keep", second.run, second.commit)
+    assert (warmdown["status"], warmdown["run"]) == ("discard", third.run)
+    assert words["status"] == "needs_agent"
+    text = kit.printed("idea").out
+    assert "waits for a coding agent" in text
+    assert "DEPTH=6\n     kept, 0.98" in text
+
+
+def test_a_coding_agent_gets_the_idea_in_its_order(tmp_path: Path):
+    kit = make_night_kit(tmp_path, ["noise"] * 3)
+    heard, codex = tmp_path / "heard", tmp_path / "codex"
+    codex.write_text(CODEX.replace("{heard}", str(heard)))
+    codex.chmod(0o755)
+    kit.environment["AUTORESEARCH_CODEX"] = str(codex)
+    kit.research("idea", "a third of the matrix rate {not more}")
+    kit.research(*NIGHT, "--agent", "codex", "--max-runs", "2")
+    assert (
+        'carry out what this person asks for, as one change: "a third of the matrix rate {not more}"'
+        in heard.read_text()
+    )
+    (one,) = listed(kit)
+    assert (one["status"], one["run"] is not None) == ("discard", True)
+
+
+def test_what_cannot_be_tried_is_refused_or_listed_with_the_reason(tmp_path: Path):
+    kit = make_night_kit(tmp_path, ["noise"] * 4)
+    refused = kit.research("idea", "DEPHT=6", code=1)["error"]
+    assert refused == {"what": "train.py has no constant DEPHT.", "next": "Did you mean DEPTH?"}
+    for text in ("DEPTH=4", "MATRIX_LR=)"):
+        kit.research("idea", text)
+    kit.research(*NIGHT, "--max-runs", "2")
+    same, broken = listed(kit)
+    assert (same["status"], same["why"]) == ("dropped", "DEPTH=4: it has this value already")
+    assert (broken["status"], broken["why"]) == ("dropped", "MATRIX_LR=): would not parse")
+
+
+def test_a_rebuilt_memory_has_the_queue_still(tmp_path: Path):
+    kit = make_night_kit(tmp_path, ["noise", "noise", "noise"])
+    kit.research("idea", "DEPTH=6")
+    kit.research("idea", "WARMDOWN=0.4")
+    kit.research(*NIGHT, "--max-runs", "2")
+    before = listed(kit)
+    LabPaths(kit.root).memory.write_bytes(b"garbage" * 999)
+    kit.research("record")
+    assert listed(kit) == before
+    assert [one["status"] for one in before] == ["discard", "waiting"]
