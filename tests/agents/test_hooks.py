@@ -6,6 +6,7 @@ Where the process is what is tested they run as Codex runs them, in a shell; els
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -246,6 +247,18 @@ def test_reviews_are_shown_once_by_whichever_hook_comes_first(kit: Kit):
     assert shown == [0]
 
 
+def test_every_runs_own_review_is_shown_where_several_have_finished(kit: Kit):
+    runs = [str(kit.measure().end["run"])]
+    for val in (1.5, 1.6, 1.7, 1.8):
+        kit.commit(f"exp: {val} [emitter=free]", val=val)
+        runs.append(str(kit.measure().end["run"]))
+    text = after_tool(kit)
+    assert [name for name in runs if f"Run {name} has finished" in text] == runs[-3:]
+    assert "2 more runs have finished: uv run research summary" in text
+    assert text.count("Next: ") == 0
+    assert after_tool(kit) == ""
+
+
 def test_a_review_is_shown_once_to_hooks_that_run_at_once(kit: Kit):
     kit.measure()
     children = [
@@ -306,6 +319,9 @@ def test_a_refused_launch_is_named_in_the_next_order(kit: Kit):
     refused = kit.measure()
     assert refused.code == 3
     (kit.root / "run.log").write_text(refused.out + refused.err)
+    with open_store(LabPaths(kit.root), "2026-01-01T00:00:00Z", print) as store:
+        (event,) = store.events("refused")
+    assert event.data["why"] == refused.end["why"]
     assert "The last launch was refused" in order(kit)
     assert "prepare.py differs from HEAD" in order(kit)
 
@@ -373,11 +389,17 @@ def test_limits_let_go_with_a_reason(kit: Kit):
     assert "$5" in autonomy.reached_limit(state, 0.0, 0, 5.1)
 
 
-def test_missing_data_is_told_once(kit: Kit):
+def test_what_only_a_person_can_bring_is_told_once(kit: Kit):
     turn_on(kit)
     kit.environment["AUTORESEARCH_PROFILE"] = "official"
-    assert "prepare.py" in order(kit)
+    assert "tell them in one sentence. Type: uv run prepare.py" in order(kit)
     assert order(kit) == ""
+    path = kit.environment["PATH"]
+    kit.environment["PATH"] = os.pathsep.join(p for p in path.split(os.pathsep) if not Path(p, "uv").exists())
+    assert "uv, which starts every run, is not installed. Only a person can mend that" in order(kit)
+    assert order(kit) == ""
+    kit.environment["PATH"] = path
+    assert "tell them in one sentence. Type: uv run prepare.py" in order(kit)
 
 
 def test_the_backend_is_this_labs(kit: Kit):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -83,6 +84,16 @@ def test_scripts_and_their_options_exist(page: Path):
             assert (ROOT / script).is_file()
             for option in OPTION.findall(rest.split(" -- ")[0]):
                 assert f'"{option}"' in source, f"{script} {option}"
+
+
+def test_every_agent_gets_the_same_rules():
+    """Codex reads AGENTS.md, Claude Code CLAUDE.md, people program.md; one person's settings are nobody else's."""
+    for name in ("AGENTS.md", "CLAUDE.md"):
+        assert (ROOT / name).is_symlink()
+        assert (ROOT / name).resolve() == ROOT / "program.md"
+    tracked = subprocess.run(["git", "ls-files", "AGENTS.md", "CLAUDE.md"], cwd=ROOT, capture_output=True, text=True)
+    assert tracked.stdout.split() == ["AGENTS.md", "CLAUDE.md"]
+    assert ".claude/settings.local.json" in (ROOT / ".gitignore").read_text().splitlines()
 
 
 @pages_of_today
