@@ -225,14 +225,14 @@ def grid(scale: Scale) -> list[Line]:
     return [Line("grid", f"M{scale.left:g} {scale.y(level):g}H{scale.right:g}") for level in scale.levels]
 
 
-def levels(scale: Scale, title: str) -> list[Text]:
+def levels(scale: Scale, title: str, above_em: float = 0.9) -> list[Text]:
     """Write the values at the left, and what they are above them."""
     em, digits = scale.size.em, decimals(scale.levels)
     values = [
         Text(scale.left - em * 0.6, scale.y(v) + em * 0.35, f"{v:.{digits}f}".replace("-", "−"), anchor="end")
         for v in scale.levels
     ]
-    return [Text(em * 0.4, scale.top - em * 0.9, title), *values]
+    return [Text(em * 0.4, scale.top - em * above_em, title), *values]
 
 
 def _front(scale: Scale, data: PageData) -> list[Line]:

@@ -11,11 +11,11 @@ from research.report.charts import Chart, Line, Mark, Scale, Size, Text, grid, l
 from research.report.data import PageData, ValueTried
 from research.report.text import cut, interval
 
-SIZE = Size(350, 210, 12.5)
+SIZE = Size(310, 196, 12.5)
 
 _LOG_FACTOR = 3.0  # values that differ by more lie on a logarithmic scale
 _VALUE_CHARS = 12
-_CHAR_EM = 0.6
+_CHAR_EM = 0.7
 
 
 def constant_charts(data: PageData) -> list[Chart]:
@@ -34,7 +34,7 @@ def constant_charts(data: PageData) -> list[Chart]:
 def _draw(name: str, values: Sequence[ValueTried], low: float, high: float) -> Chart:
     values = _without_common(values)
     em, places = SIZE.em, _places(values)
-    scale = Scale(SIZE, -0.08, 1.08, low, high, em * 2.2, SIZE.height - em * 2.4, right_em=0.6)
+    scale = Scale(SIZE, -0.08, 1.08, low, high, em * 3.0, SIZE.height - em * 2.4, right_em=0.6)
     lines, marks = [Line("base", f"M{scale.left:g} {scale.y(0):g}H{scale.right:g}")], []
     for one in values:
         x, y, begin = scale.x(places[one.after]), scale.y(one.change.mean), scale.x(places[one.before])
@@ -51,7 +51,7 @@ def _draw(name: str, values: Sequence[ValueTried], low: float, high: float) -> C
         if x - half > taken:
             texts.append(Text(x, SIZE.height - em * 0.6, words, anchor="middle"))
             taken = x + half + em * 0.4
-    return Chart(name, SIZE, em * 0.36, (*grid(scale), *lines), tuple(marks), (*levels(scale, name), *texts))
+    return Chart(name, SIZE, em * 0.36, (*grid(scale), *lines), tuple(marks), (*levels(scale, name, 1.6), *texts))
 
 
 def _places(values: Sequence[ValueTried]) -> dict[str, float]:
