@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from research.core.clock import moment
+from research.core.clock import local_time, moment
 from research.core.commit_message import EXPERIMENT, idea_of
 from research.core.records import Estimate
 from research.core.text import listed
@@ -84,13 +84,10 @@ def money(usd: float) -> str:
     return f"${usd:.2f}"
 
 
-def clock(at_utc: str, with_date: bool = True) -> str:
+def clock(at_utc: str | None, with_date: bool = True) -> str:
     """Format a record's time as the clock here shows it, to the minute; "" for none."""
-    try:
-        here = moment(at_utc).astimezone()
-    except ValueError:
-        return ""
-    return f"{here:%Y-%m-%d %H:%M}" if with_date else f"{here:%H:%M}"
+    time = local_time(at_utc)
+    return f"{moment(at_utc or '').astimezone():%Y-%m-%d} {time}" if time and with_date else time
 
 
 def cut(words: str, length: int) -> str:

@@ -76,6 +76,8 @@ def expected_end(night: NightState, now: datetime) -> datetime | None:
     """Return when a night will end if it goes on as it went so far, None where no limit says."""
     limits, worked = night.limits, worked_s(night, now)
     left = [limits.hours * 3600 - worked] if limits.hours is not None else []
+    if (until := moment(limits.until_utc)) is not None:
+        left.append((until - now).total_seconds())
     if night.runs and limits.max_runs is not None:
         left.append((limits.max_runs - night.runs) * worked / night.runs)
     if night.usd and limits.max_usd is not None:

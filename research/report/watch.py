@@ -118,6 +118,7 @@ def budget_left(night: NightState, now: datetime) -> list[str]:
         return [f"ended: {night.stop_reason or 'no reason given'}", count_of(night.runs, "run")]
     parts = [f"{night.runs} of {limits.max_runs} runs" if limits.max_runs is not None else f"{night.runs} runs"]
     parts.append(f"{hours:.1f} of {limits.hours:g} h" if limits.hours is not None else f"{hours:.1f} h")
+    parts += [f"until {clock(limits.until_utc, False)}"] if limits.until_utc else []
     if limits.max_usd is not None:
         parts.append(f"{money(night.usd)} of {money(limits.max_usd)}")
     elif night.usd:

@@ -249,6 +249,9 @@ def test_a_large_terminal_shows_more(tmp_path: Path):
 def test_what_is_left_of_a_night():
     night = NightState("n", BRANCH, "builtin", "local", 1, 1, utc(BEGIN), Limits(), 3)
     assert budget_left(night, BEGIN + timedelta(hours=2)) == ["3 runs", "2.0 h"]
+    until = replace(night, limits=Limits(until_utc=utc(BEGIN + timedelta(hours=8))))
+    said = budget_left(until, BEGIN + timedelta(hours=2))
+    assert said[2].removeprefix("until ") == said[3].removeprefix("ends about ")
     ended = NightState("n", BRANCH, "builtin", "local", 1, 1, utc(BEGIN), Limits(5), 5)
     ended = replace(ended, stop_reason="5 runs made", finished_utc=utc(NOW))
     assert budget_left(ended, NOW) == ["ended: 5 runs made", "5 runs"]
