@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,13 +13,18 @@ from research.core.commands import replicate_command
 from research.core.commit_message import idea_of
 from research.core.contract import BRANCHES
 from research.core.errors import ResearchError
+from research.core.files import write_whole
 from research.core.records import PERSON, Decision, Judged, Run, Verdict
 from research.lab.lab import Lab
+from research.store import reads
 from research.store.db import Store
 from research.store.ledger import has_row
 from research.verdict import lineage
 
 _WHERE_NAMES_ARE = "The names are in results/runs and in the runner's start lines."
+
+
+_BY_PERSON = {"keep": "kept by a person", "discard": "discarded by a person"}
 
 
 class CannotSettle(ResearchError):
@@ -196,8 +202,12 @@ def _store_decision(
     if before is not None and (before.decision, before.rule, before.why) == (decision, PERSON, why):
         return
     fresh = before or Verdict(run.run, decision, PERSON, why, now)
-    fresh = replace(fresh, decision=decision, rule=PERSON, why=why, created_utc=now, text="", settled_utc=settled_utc)
+    text = f"{fresh.text.rstrip()}\nLater: {_BY_PERSON[decision]}: {why}.\n" if fresh.text else ""
+    fresh = replace(fresh, decision=decision, rule=PERSON, why=why, created_utc=now, text=text, settled_utc=settled_utc)
     store.add_verdict(fresh)
+    if text and reads.latest_reviewed(store) == run.run:
+        with contextlib.suppress(OSError):
+            write_whole(lab.paths.last_review, text.encode("utf-8", "replace"))
     store.drop_plans(now)  # made for what the branch was kept on
     lab.write_verdicts(store, run)
     lab.sync(store)

@@ -43,8 +43,22 @@ def judge(case: Comparison, now_utc: str) -> Verdict:
     if case.is_tip:
         return _measured_again(case, verdict)
     if any(case.keys.of(kept) == case.key for kept in case.kept):
-        return _older(case, verdict, case.incumbent)
-    return _candidate(case, verdict, case.incumbent)
+        return _below_person(case, _older(case, verdict, case.incumbent))
+    return _below_person(case, _candidate(case, verdict, case.incumbent))
+
+
+def _below_person(case: Comparison, verdict: Verdict) -> Verdict:
+    """Discard what a person knew when they kept the best so far: another run of it does not undo their decision."""
+    if case.tip is None or verdict.decision == "discard":
+        return verdict
+    tip = case.keys.of(case.tip)
+    ruled = [item for item in case.past if item.verdict and item.verdict.rule == PERSON]
+    kept = max((item.order for item in ruled if case.keys.of(item.run) == tip), default=None)
+    known = min((min([item.order, *(order for order, _ in item.earlier)]) for item in case.siblings), default=None)
+    if kept is None or known is None or known > kept:
+        return verdict
+    why = f"a person kept {case.tip.commit[:7]} when this was known, and that holds ({verdict.why})"
+    return replace(verdict, decision="discard", why=why)
 
 
 def person_on(case: Comparison) -> Decision | None:

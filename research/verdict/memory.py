@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from research.core.records import Decision, Estimate, Failure, Judged, Run
+from research.core.records import PERSON, Decision, Estimate, Failure, Judged, Run
 from research.core.settings import SETTINGS
 from research.store import ledger
 from research.verdict import lineage
@@ -30,6 +30,7 @@ class _Group:
     runs: list[str] = field(default_factory=list)
     decision: Decision | None = None
     decided_by: str = ""
+    by_person: bool = False
     order: int = -1
     why: str = ""
     against: str = ""
@@ -52,6 +53,7 @@ class _Group:
             self.params_m = run.metrics.num_params_M
         if verdict is None:
             return
+        self.by_person = self.by_person or verdict.rule == PERSON
         if not self.against and verdict.incumbent and keys.of_commit(verdict.incumbent) != self.key:
             self.against = keys.of_commit(verdict.incumbent)
         if item.order <= self.order:
@@ -186,6 +188,7 @@ def _known(groups: Mapping[str, _Group], belief: Belief, keys: Keys, baseline: s
             gain=Estimate(-effect.mean, -effect.high, -effect.low, effect.n) if effect else None,
             runs=tuple(group.runs),
             decision=group.decision,
+            by_person=group.by_person,
             why=group.why,
             niche=_niche(group, key == baseline),
             peak_vram_mb=group.peak_vram_mb,

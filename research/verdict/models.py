@@ -31,6 +31,7 @@ class Configuration:
         gain: Its parent's val_bpb minus its own, above zero is better; None where either is unknown.
         runs: Names of its runs, in order.
         decision: What was decided last about it, None before.
+        by_person: Whether a person decided that.
         why: The reason given with that decision.
         niche: Its place in the archive.
         peak_vram_mb: Peak memory in MiB.
@@ -73,6 +74,7 @@ class Configuration:
     change: Estimate | None = None
     p_better: float | None = None
     seeds: tuple[int, ...] = ()
+    by_person: bool = False
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ from research.verdict.summary_rows import (
     section,
 )
 
-_FORM = 4
+_FORM = 5
 """Number of this form; another one makes every kept digest stale."""
 _FACT = "digest:"
 
@@ -50,6 +50,7 @@ class Standing:
     subject: str
     emitter: str | None
     estimate: Estimate
+    by_person: bool = False
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,8 @@ def digest_of(memory: Memory, baseline: Configuration | None, change: Estimate |
 def _standing(known: Configuration | None) -> Standing | None:
     if known is None or known.estimate is None:
         return None
-    return Standing(known.commit, known.subject, known.emitter, known.estimate)
+    by_person = known.by_person and known.decision == "keep"
+    return Standing(known.commit, known.subject, known.emitter, known.estimate, by_person)
 
 
 def remembered(store: Store, branch: str, profile: str = PROFILES[0], memory: Memory | None = None) -> Digest:
@@ -221,7 +223,9 @@ def rows(digest: Digest, plan: Plan | None, warnings: Sequence[str]) -> Iterator
     moved = bool(d.best and d.baseline and d.best.commit != d.baseline.commit)
     yield BEST, _one_line(d.best, NO_BEST)
     if d.best:
-        yield "", clean(d.best.subject)
+        yield "", clean(d.best.subject) + (" (kept by a person)" if d.best.by_person else "")
+    if d.incumbent and d.incumbent.by_person and not (d.best and d.best.commit == d.incumbent.commit):
+        yield "", f"the branch is on {d.incumbent.commit[:7]}: {clean(d.incumbent.subject)} (kept by a person)"
     if moved and d.change:
         by = f"{d.change.mean:+.6f} [{d.change.low:+.6f}, {d.change.high:+.6f}]"
         yield "Change", f"{by} against the baseline; below zero is better"

@@ -206,3 +206,24 @@ def test_replicates(kit: Kit, dirty: bool):
     exported = kit.research("export").out
     assert '"seed": 43' in exported
     failed(kit.research("replicate", "nowhere"), "no commit")
+
+
+def test_what_a_person_kept_is_not_undone_by_a_replicate_of_what_was_known_then(kit: Kit):
+    kit.measure()
+    base = kit.head()
+    best, run = measured(kit, "better", 0.95)
+    kit.research("settle", run)
+    chosen, worse = measured(kit, "as good, and simpler", 0.955)
+    assert kit.json("decide", worse, "keep", "--why", "simpler")["tip"] == chosen
+    assert "kept by a person: simpler" in str(kit.json("last-review")["text"])
+    assert "(kept by a person)" in kit.research("summary").out
+    kit.research("replicate", best)
+    kit.research("replicate", base)
+    while kit.json("settle")["run"]:
+        pass
+    assert kit.head() == chosen
+    better, _ = measured(kit, "far better", 0.9)
+    assert kit.json("replicate", better)["outcome"] == "scored"
+    while kit.json("settle")["run"]:
+        pass
+    assert kit.head() == better, "what is new may still take its place"
