@@ -554,7 +554,7 @@ def _handed_out(packer, B, T, feed):
 
 HERE = Path(__file__).resolve().parent
 _clock = process.Clock(clock)
-_watch = integrity.Watch(_clock.elapsed_s)
+_watch = integrity.Watch(_clock)
 sys.addaudithook(_watch.note_open)
 _source = Path(__file__).read_bytes()
 _benchmark_sources = {p.name: p.read_text("utf-8") for p in sorted(Path(corpus.__file__).parent.rglob("*.py"))}
@@ -814,26 +814,25 @@ def evaluate_bpb(model, tokenizer, batch_size):
     if _score:
         return score_again()
     integrity.check_contract(_fixed, globals())
-    elapsed_s, wall_s, training_peak = _clock.elapsed_s(), _clock.wall_s(), peak_vram_mb()
+    pace, training_peak = integrity.Pace(_clock, DEVICE), peak_vram_mb()
     tokenizer = Tokenizer.from_directory(PROFILE.tokenizer_dir)  # its bytes are what a score is divided by
     with _watch.own_reading():
         texts = [Split(PROFILE, tokenizer, split) for split in ("val", "audit")]
-    rng, pace = random.SystemRandom(), integrity.Pace(_clock.elapsed_s, DEVICE)
-    before = state_of(model)
+    rng, before = random.SystemRandom(), state_of(model)
     val, audit = (score_split(model, tokenizer, documents, batch_size, rng, pace) for documents in texts)
     if not math.isfinite(val.bpb):
         diverged("the losses on the validation text are not finite: the model has diverged")
-    unusual_s, scored_s = pace.unusual_s(), _clock.elapsed_s()
+    pace.end()
     found = probe(model, val, audit, before, rng, tokenizer.get_vocab_size())
     checks = checks_of(found)
     _score.update(
         scores_of(val, audit, batch_size, all(check == "pass" for check in checks.values())),
         suspect=[],
-        probes=found.facts(checks, TOLERANCE_NATS, _clock.elapsed_s() - scored_s)
+        probes=found.facts(checks, TOLERANCE_NATS, pace.now() - pace.ended)
         | {"batch": val.drawn, "batches_compared": [len(val.loss_gaps), len(audit.loss_gaps)]},
         **run_facts(tokenizer),
         peak_vram_mb=max(training_peak, val.peak_mb),
-        clock=clock_facts(elapsed_s, wall_s, scored_s, unusual_s),
+        clock=_watch.seconds(TIME_BUDGET, pace),
         data=_watch.facts(TIME_BUDGET),
     )
     summary.doubt(_score, _watch.reasons(_snapshot.changed(), (corpus.VAL_NAME, corpus.AUDIT_NAME)))
@@ -897,23 +896,6 @@ def run_facts(tokenizer):
 
 def peak_vram_mb():
     return torch.cuda.max_memory_allocated() / 1024 / 1024 if DEVICE.type == "cuda" else 0.0
-
-
-def clock_facts(elapsed_s, wall_s, scored_s, unusual_s):
-    """Return this run's seconds, the wall's and else those of clock().
-
-    What is neither budget nor data preparation is uncounted, whatever train.py says.
-    """
-    phases = _watch.phases_s(TIME_BUDGET, _clock.preparing_s, elapsed_s) | {"evaluation": unusual_s}
-    return {
-        "kind": "processor" if ON_PROCESSOR_TIME else "wall",
-        "before_evaluation_s": round(elapsed_s, 3),
-        "wall_before_evaluation_s": round(wall_s, 3),
-        "preparing_s": round(_clock.preparing_s, 3),
-        "evaluation_s": round(scored_s - elapsed_s, 3),
-        "uncounted_s": round(max(0.0, elapsed_s - _clock.preparing_s - TIME_BUDGET), 3),
-        "outside_budget_s": {name: round(seconds, 3) for name, seconds in phases.items()},
-    }
 
 
 def save_score():

@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median_low
-from time import perf_counter
+from time import perf_counter, process_time
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
@@ -131,11 +131,11 @@ class Watch:
     """What a run reads and does, as prepare.py sees it.
 
     Args:
-        elapsed_s: Reads the seconds since the process started, on the clock that the budget passes on.
+        clock: The process's.
     """
 
-    def __init__(self, elapsed_s: Callable[[], float]) -> None:
-        self.elapsed_s = elapsed_s
+    def __init__(self, clock: process.Clock) -> None:
+        self.clock = clock
         self.feeds: dict[str, list[Feed]] = {"train": [], "val": []}
         self.handed: list[tuple[float, int]] = []  # elapsed_s and tokens of every training batch
         self.opened: dict[str, None] = {}  # shards that something else than prepare.py opened, in order
@@ -167,22 +167,31 @@ class Watch:
         """Note a batch that a loader hands out."""
         feed.hand(tokens, epochs, asked)
         if feed.split == "train":
-            self.handed.append((self.elapsed_s(), tokens))
+            self.handed.append((self.clock.elapsed_s(), tokens))
             self.clocks.update(dict.fromkeys(changed_clocks()))
 
-    def phases_s(self, budget_s: float, preparing_s: float, elapsed_s: float) -> dict[str, float]:
-        """Return the seconds outside the budget: until the first batch, until the last, and after it.
+    def seconds(self, budget_s: float, evaluation: Pace) -> dict[str, Any]:
+        """Return this run's seconds, the wall's and else those of its clock.
 
-        Args:
-            budget_s: Seconds of training.
-            preparing_s: Seconds in which prepare.py made data.
-            elapsed_s: When the evaluation began.
+        What is neither budget nor data preparation is uncounted, whatever train.py says. outside_budget_s is until the
+        first batch, until the last, after it, and in the evaluation beyond what scoring takes.
         """
-        if not self.handed:
-            return {}
-        first, last = self.handed[0][0], self.handed[-1][0]
-        seconds = (first - preparing_s, max(0.0, last - first - budget_s), elapsed_s - last)
-        return dict(zip(("before_first_batch", "uncounted_steps", "after_last_batch"), seconds, strict=True))
+        clock, before = self.clock, evaluation.began
+        outside = {}
+        if self.handed:
+            first, last = self.handed[0][0], self.handed[-1][0]
+            outside["before_first_batch"] = round(first - clock.preparing_s, 3)
+            outside["uncounted_steps"] = round(max(0.0, last - first - budget_s), 3)
+            outside["after_last_batch"] = round(before - last, 3)
+        return {
+            "kind": "processor" if clock.read is process_time else "wall",
+            "before_evaluation_s": round(before, 3),
+            "wall_before_evaluation_s": round(evaluation.began_wall, 3),
+            "preparing_s": round(clock.preparing_s, 3),
+            "evaluation_s": round(evaluation.ended - before, 3),
+            "uncounted_s": round(max(0.0, before - clock.preparing_s - budget_s), 3),
+            "outside_budget_s": outside | {"evaluation": round(evaluation.unusual_s(), 3)},
+        }
 
     def facts(self, budget_s: float) -> dict[str, Any]:
         """Return what was handed out. waited_share is of the time between the first batch and the last."""
@@ -224,13 +233,14 @@ class Pace:
     """The seconds of the evaluation, call by call, so that what is done in one of them stands out.
 
     Args:
-        elapsed_s: As in Watch.
+        clock: The process's.
         device: Where the model computes.
     """
 
-    def __init__(self, elapsed_s: Callable[[], float], device: torch.device) -> None:
-        self.elapsed_s, self.device = elapsed_s, device
-        self.began = elapsed_s()
+    def __init__(self, clock: process.Clock, device: torch.device) -> None:
+        self.clock, self.device = clock, device
+        self.began, self.began_wall = clock.elapsed_s(), clock.wall_s()
+        self.ended = self.began
         self.calls: dict[str, list[float]] = {}
 
     @contextmanager
@@ -244,13 +254,17 @@ class Pace:
         """Return the time when the device has done what it was given."""
         if self.device.type == "cuda":
             torch.cuda.synchronize()
-        return self.elapsed_s()
+        return self.clock.elapsed_s()
+
+    def end(self) -> None:
+        """Note that all is scored."""
+        self.ended = self.now()
 
     def spent_s(self, kind: str) -> float:
         """Return the seconds of the calls of a kind but the first, which may compile."""
         return sum(self.calls.get(kind, ())[1:])
 
     def unusual_s(self) -> float:
-        """Return the seconds since the evaluation began that calls of the usual length do not explain."""
+        """Return the seconds of the evaluation that calls of the usual length do not explain."""
         usual = sum(len(seconds) * median_low(seconds) for seconds in self.calls.values())
-        return max(0.0, self.now() - self.began - usual)
+        return max(0.0, self.ended - self.began - usual)

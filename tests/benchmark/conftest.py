@@ -54,7 +54,7 @@ def at_home(pocket_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("AUTORESEARCH_RUN_DIR", str(run))
     prepare._folder.clear()
     prepare._score.clear()
-    prepare._watch.__init__(prepare._clock.elapsed_s)  # as in a process of its own
+    prepare._watch.__init__(prepare._clock)  # as in a process of its own
     return run
 
 

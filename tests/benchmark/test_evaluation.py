@@ -122,7 +122,7 @@ def test_the_rows_do_not_depend_on_the_batch_size(tokenizer, at_home, batch_size
     documents = prepare.Split(prepare.PROFILE, tokenizer, "val")
 
     def score(answer, size):
-        pace = prepare.integrity.Pace(prepare._clock.elapsed_s, prepare.DEVICE)
+        pace = prepare.integrity.Pace(prepare._clock, prepare.DEVICE)
         with torch.no_grad():
             return prepare.score_split(answer, tokenizer, documents, size, random.Random(0), pace)
 
