@@ -20,7 +20,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import cycle, pairwise
@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from research.runs.racing import LossCurve
+    from research.verdict.forecast import Fit
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -218,8 +219,8 @@ class Told:
     what: str
     seed: int
     kind: str
-    gaps: dict[float, float]
-    tokens: float
+    gaps: dict[float, float]  # none where the tokens by then differ by too much
+    tokens: float  # at the end, minus 1
     difference: float
 
 
@@ -230,11 +231,14 @@ def read_runs(paths: Sequence[Path]) -> list[dict[str, object]]:
 
 
 def curve_of(line: dict[str, object]) -> LossCurve:
-    """Return a run's curve, by the means of stretches that score.json reports."""
+    """Return a run's curve: that of its log, or that in score.json where the log has fewer points."""
     from research.runs.racing import LossCurve, Point
 
     curve, said = LossCurve(), line["score"]["reported"]
     points = said["loss_curve"]
+    curve.feed(str(line["log"]).encode())
+    if len(curve.points) >= len(points):
+        return curve
     ends = [*((one[0] + other[0]) / 2 for one, other in pairwise(points)), 1.0]
     told = zip(ends, points, strict=True)
     curve.points = [Point(n, end, loss, said["tokens_per_s"]) for n, (end, (_, loss)) in enumerate(told, 1)]
@@ -243,6 +247,8 @@ def curve_of(line: dict[str, object]) -> LossCurve:
 
 def told_by(runs: Sequence[dict[str, object]]) -> list[Told]:
     """Compare every run with the first of the baseline's with its seed, the baseline's later ones too."""
+    from research.runs.racing import Prediction, Watch
+
     curves = [(line, curve_of(line)) for line in runs]
     base = {line["seed"]: (line, curve) for line, curve in reversed(curves) if line["name"] == BASELINE}
     found = []
@@ -250,8 +256,8 @@ def told_by(runs: Sequence[dict[str, object]]) -> list[Told]:
         if line["seed"] not in base or line is base[line["seed"]][0]:
             continue
         other, reference = base[line["seed"]]
-        pairs = {f: (curve.loss(f), reference.loss(f)) for f in [*GRID, 1.0]}
-        gaps = {f: mine - theirs for f, (mine, theirs) in pairs.items() if mine is not None and theirs is not None}
+        watch = Watch("", reference, lambda _gap, _fraction: Prediction(0.0, 0.0, 1.0), curve=curve)
+        gaps = {f: gap for f in GRID if (gap := watch.gap(f)) is not None}
         what = str(line["what"])
         kind = next(kind for kind, words in KINDS.items() if re.search(words, what.partition(" ")[0]))
         kind = "nothing" if line["name"] == BASELINE else kind
@@ -262,45 +268,45 @@ def told_by(runs: Sequence[dict[str, object]]) -> list[Told]:
 
 
 def table(arguments: argparse.Namespace) -> None:
-    """Print the error of the forecast at each twentieth of the budget, and by kind of change."""
+    """Print the error of the forecast at each twentieth of the budget, by kind of change, and what stopping does."""
     told = told_by(read_runs([Path(path) for path in arguments.files]))
-    near = [one for one in told if abs(one.tokens) <= 0.05 and one.kind != "loss"]
-    print(f"{len(told)} runs, {len(near)} of them with the tokens of the baseline within 5 % and the same loss")
+    near = [one for one in told if one.kind not in ("loss", "nothing") and one.gaps]
     rows = [row_of(near, fraction) for fraction in GRID]
-    print("| budget | n | slope | scale | sd | largest / scale | right sign | stops | wrong |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    print("| budget | n | slope | scale | sd | largest / scale | right sign |")
+    print("|---|---|---|---|---|---|---|")
     for row in rows:
+        errors = [error(one, row) for one in near if row.fraction in one.gaps]
+        signs = [(one.difference < 0) == (foretold(one, row) < 0) for one in near if row.fraction in one.gaps]
         print(
-            f"| {row.fraction:.0%} | {row.n} | {row.slope:.3f} | {row.scale:.5f} | {row.sd:.5f} | "
-            f"{row.worst / row.scale:.1f} | {row.sign:.0%} | {row.stops:.0%} | {row.wrong} |"
+            f"| {row.fraction:.0%} | {len(errors)} | {row.fit.slope:.3f} | {row.fit.scale:.4f} | "
+            f"{root_mean_square(errors):.4f} | {max(map(abs, errors)) / row.fit.scale:.1f} | "
+            f"{sum(signs) / len(signs):.0%} |"
         )
-    print("\n| kind | n | 25 % | 50 % | 75 % | tokens off |")
+    print("\nRoot mean square of the error by kind, bpb; n, and how many had other tokens at the end:\n")
+    print("| kind | n | tokens off | 25 % | 50 % | 75 % |")
     print("|---|---|---|---|---|---|")
     for kind in [*KINDS, "nothing"]:
         mine = [one for one in told if one.kind == kind]
-        if mine:
-            off = [
-                root_mean_square([error(one, row) for one in mine if row.fraction in one.gaps]) for row in pick(rows)
-            ]
-            far = sum(abs(one.tokens) > 0.05 for one in mine)
-            print(f"| {kind} | {len(mine)} | {' | '.join(f'{value:.4f}' for value in off)} | {far} |")
+        off = [root_mean_square([error(one, row) for one in mine if row.fraction in one.gaps]) for row in pick(rows)]
+        far = sum(abs(one.tokens) > 0.05 for one in mine)
+        print(f"| {kind} | {len(mine)} | {far} | {' | '.join(f'{value:.4f}' for value in off)} |")
+    print("\nStopping at the first look with a smaller P, by a forecast from the other seeds' runs:\n")
+    print("| P | stopped | budget saved | better than the baseline | of them stopped | foretold |")
+    print("|---|---|---|---|---|---|")
+    others = {seed: [one for one in near if one.seed != seed] or near for seed in {one.seed for one in near}}
+    known = {seed: [row_of(some, fraction) for fraction in GRID] for seed, some in others.items()}
+    for chance in (0.01, 0.02, 0.05, 0.1):
+        print(race_row(near, known, chance))
     if arguments.figure:
         Path(arguments.figure).write_text(figure(near, pick(rows)))
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What the runs say of one fraction: the fit, its errors, how many the rule would stop, and how many wrongly."""
+    """What the runs say of one fraction of the budget."""
 
     fraction: float
-    n: int
-    slope: float
-    scale: float
-    sd: float
-    worst: float
-    sign: float
-    stops: float
-    wrong: int
+    fit: Fit
 
 
 def pick(rows: Sequence[Measured]) -> list[Measured]:
@@ -308,9 +314,14 @@ def pick(rows: Sequence[Measured]) -> list[Measured]:
     return [row for row in rows if row.fraction in (0.25, 0.5, 0.75)]
 
 
+def foretold(one: Told, row: Measured) -> float:
+    """Return what is foretold of a run, in bpb."""
+    return row.fit.slope * one.gaps[row.fraction]
+
+
 def error(one: Told, row: Measured) -> float:
     """Return how far a run came out from what was foretold of it, in bpb."""
-    return one.difference - row.slope * one.gaps[row.fraction]
+    return one.difference - foretold(one, row)
 
 
 def root_mean_square(values: Sequence[float]) -> float:
@@ -319,28 +330,27 @@ def root_mean_square(values: Sequence[float]) -> float:
 
 
 def row_of(told: Sequence[Told], fraction: float) -> Measured:
-    """Fit the forecast at a fraction to all runs, with next to no prior."""
-    from research.core.settings import SETTINGS
-    from research.verdict.forecast import Fit, fit
+    """Fit the forecast at a fraction to all runs; they count twenty times, so that the prior counts for little."""
+    from research.verdict.forecast import fit, prior_fit
 
-    mine = [one for one in told if fraction in one.gaps]
-    pairs = [(one.gaps[fraction], one.difference) for one in mine]
-    slope = sum(gap * difference for gap, difference in pairs) / sum(gap * gap for gap, _ in pairs)
-    spread = root_mean_square([difference - slope * gap for gap, difference in pairs])
-    known = fit(pairs * 20, Fit(slope, spread))  # twenty times, so that the prior counts for little
-    errors = [difference - known.slope * gap for gap, difference in pairs]
-    stopped = [(gap, difference) for gap, difference in pairs if known.predict(gap).p_better < SETTINGS.race_stop_p]
-    return Measured(
-        fraction,
-        len(pairs),
-        known.slope,
-        known.scale,
-        root_mean_square(errors),
-        max(map(abs, errors)),
-        sum((gap < 0) == (difference < 0) for gap, difference in pairs) / len(pairs),
-        len(stopped) / len(pairs),
-        sum(difference < 0 for _, difference in stopped),
-    )
+    pairs = [(one.gaps[fraction], one.difference) for one in told if fraction in one.gaps]
+    return Measured(fraction, fit(pairs * 20, prior_fit(fraction, is_pocket=True)))
+
+
+def race_row(told: Sequence[Told], rows: Mapping[int, Sequence[Measured]], chance: float) -> str:
+    """Say what stopping at the first look with a smaller chance does: a row of a table; rows are by the run's seed."""
+    ended = []
+    for one in told:
+        due = (row for row in rows[one.seed] if row.fraction in one.gaps)
+        looks = ((row, row.fit.predict(one.gaps[row.fraction]).p_better) for row in due)
+        stop = next(((row.fraction, p) for row, p in looks if row.fraction >= 0.25 and p < chance), None)
+        if stop:
+            ended.append((one, *stop))
+    saved = sum(1 - fraction for _, fraction, _ in ended) / len(told)
+    better, wrong = (sum(one.difference < 0 for one in some) for some in (told, [one for one, _, _ in ended]))
+    expected = sum(p for _, _, p in ended)
+    share = len(ended) / len(told)
+    return f"| {chance:.2f} | {share:.0%} | {saved:.0%} | {better} of {len(told)} | {wrong} | {expected:.1f} |"
 
 
 def figure(told: Sequence[Told], rows: Sequence[Measured]) -> str:
@@ -359,8 +369,9 @@ def figure(told: Sequence[Told], rows: Sequence[Measured]) -> str:
         def y(value: float) -> float:
             return round(40 + (1 - max(-1.0, min(1.0, value / reach_y))) / 2 * height, 1)
 
-        ends = [(side * reach_x, row.slope * side * reach_x) for side in (-1, 1)]
-        band = [(at, value + row.sd) for at, value in ends] + [(at, value - row.sd) for at, value in reversed(ends)]
+        ends = [(side * reach_x, row.fit.slope * side * reach_x) for side in (-1, 1)]
+        off = row.fit.predict(0.0).sd
+        band = [(at, value + off) for at, value in ends] + [(at, value - off) for at, value in reversed(ends)]
         parts.append(f'<text x="{left}" y="24" class="head">after {row.fraction:.0%} of the budget</text>')
         parts.append(f'<polygon class="band" points="{" ".join(f"{x(a)},{y(b)}" for a, b in band)}"/>')
         parts.append(f'<path class="fit" d="M{x(ends[0][0])},{y(ends[0][1])}L{x(ends[1][0])},{y(ends[1][1])}"/>')

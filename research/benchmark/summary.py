@@ -13,7 +13,7 @@ import torch
 
 from research.benchmark.exits import diverged
 
-LINES = 60  # of a run's progress in a log
+LINES = 100  # of a run's progress in a log
 LOSS_LIMIT = 100.0  # nats a token; an untrained model is at ln(vocabulary), 9
 UNCOUNTED_STEPS = 11  # steps before the clock starts in the public contract
 OVERFIT_EPOCHS = 4  # beyond it, repeated text no longer stands in for new text (Muennighoff 2023)
@@ -37,7 +37,7 @@ class Progress:
     """A run while it trains: its losses, read a step late so that the GPU never waits for the host, and a line of it.
 
     The line holds the mean of the losses since the line before. It rewrites itself on a terminal; elsewhere a run has
-    about sixty of them. Python's garbage collector rests meanwhile: a collection within a step costs half a second.
+    about a hundred of them. Python's garbage collector rests meanwhile: a collection within a step costs half a second.
 
     Args:
         tokens_per_step: Tokens that a step trains on.

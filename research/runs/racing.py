@@ -101,17 +101,18 @@ class LossCurve:
         return self.points[-1].fraction if self.points else 0.0
 
     def loss(self, fraction: float) -> float | None:
-        """Return the mean loss over the stretch of the budget before a fraction; None where too few lines tell it."""
-        start = fraction - SETTINGS.race_window
-        total = told = lines = 0.0
-        before = 0.0
-        for point in self.points:
-            share = min(point.fraction, fraction) - max(before, start)
-            if share > 0:
-                total, told, lines = total + share * point.loss, told + share, lines + 1
-            before = point.fraction
-        enough = lines >= SETTINGS.race_min_lines and told > 0.99 * SETTINGS.race_window
-        return total / told if enough else None
+        """Return the mean loss over the stretch of the budget before a fraction; None where the log does not tell it.
+
+        The stretch is SETTINGS.race_window of the budget, or SETTINGS.race_min_lines lines where those are more.
+        """
+        ends = [0.0, *(point.fraction for point in self.points)]
+        spans = [(start, point) for start, point in zip(ends[:-1], self.points, strict=True) if start < fraction]
+        if ends[-1] < fraction or len(spans) < SETTINGS.race_min_lines:
+            return None
+        begin = min(fraction - SETTINGS.race_window, spans[-SETTINGS.race_min_lines][0])
+        shares = [max(0.0, min(point.fraction, fraction) - max(start, begin)) for start, point in spans]
+        losses = (share * point.loss for share, (_, point) in zip(shares, spans, strict=True))
+        return sum(losses) / sum(shares)
 
     def tokens(self, fraction: float) -> float | None:
         """Return the tokens seen by a fraction of the budget, in budgets of one token a second; None before it."""
@@ -237,16 +238,16 @@ class Watch:
         while self.due < len(LOOKS) and self.curve.fraction >= LOOKS[self.due] and not self.stopping:
             fraction = LOOKS[self.due]
             self.due += 1
-            gap = self._gap(fraction)
+            gap = self.gap(fraction)
             if gap is None:
                 continue
             look = Look(fraction, gap, self.predict(gap, fraction))
             self.looks.append(look)
             self.stopping = not self.exempt and look.known.p_better < SETTINGS.race_stop_p
 
-    def _gap(self, fraction: float) -> float | None:
+    def gap(self, fraction: float) -> float | None:
         """Return the gap at a fraction of the budget; None where nothing is to be foretold, with the trouble noted."""
-        if not self.against or self.incomparable:
+        if self.incomparable:
             return None
         self.trouble = self.curve.trouble or self.reference.trouble
         mine, theirs = self.curve.loss(fraction), self.reference.loss(fraction)

@@ -6,7 +6,8 @@ training losses, part of the way. At each fraction of the budget::
     difference = slope * gap + error
 
 The error has heavy tails (Student's t), since some changes catch up late. Slope and error are those of the prior,
-measured on other labs' runs, until the lab's own finished runs say otherwise; they count as so many more runs.
+which was measured (docs/search.md), until the lab's own finished runs say otherwise. That most changes do harm is left
+out: it would be learned from the luck of one incumbent's run, and stop what is better than the next.
 """
 
 from __future__ import annotations
@@ -38,10 +39,8 @@ class Fit:
 
     def predict(self, gap: float) -> Prediction:
         """Return what a gap in nats foretells."""
-        mean = self.slope * gap
-        scale = math.hypot(self.scale, SETTINGS.forecast_gap_share * mean)
-        freedom = SETTINGS.forecast_freedom
-        return Prediction(mean, scale * math.sqrt(freedom / (freedom - 2)), t_cdf(-mean / scale))
+        mean, freedom = self.slope * gap, SETTINGS.forecast_freedom
+        return Prediction(mean, self.scale * math.sqrt(freedom / (freedom - 2)), t_cdf(-mean / self.scale))
 
 
 def t_cdf(x: float) -> float:
@@ -57,30 +56,27 @@ def t_cdf(x: float) -> float:
 
 def prior_fit(fraction: float, is_pocket: bool = False) -> Fit:
     """Return what is known before the lab has finished runs of its own."""
-    slope, end, more = SETTINGS.forecast_slope, SETTINGS.forecast_end_bpb, SETTINGS.forecast_bpb
-    if is_pocket:
-        slope, end = SETTINGS.forecast_pocket_slope, SETTINGS.forecast_pocket_end_bpb
-        more = SETTINGS.forecast_pocket_bpb
-    return Fit(slope, end + more * (1 - fraction))
+    slope, end, more = SETTINGS.forecast_pocket_prior if is_pocket else SETTINGS.forecast_prior
+    return Fit(slope * min(1.0, fraction / SETTINGS.forecast_slope_from), end + more * (1 - fraction))
 
 
 def fit(pairs: Sequence[Pair], prior: Fit) -> Fit:
-    """Return the fit to pairs, the prior counting as SETTINGS.forecast_prior_n of them (van Dyk and Meng 2001).
+    """Return the fit to pairs, the prior counting as SETTINGS.forecast_prior_n of them.
 
-    A t distribution is fitted by repeated least squares in which large errors weigh less.
+    A t distribution is fitted by repeated least squares in which large errors weigh less (Lange and others 1989).
     """
-    slope, square, n = prior.slope, prior.scale**2, SETTINGS.forecast_prior_n
-    freedom = SETTINGS.forecast_freedom
-    spread = sum(gap * gap for gap, _ in pairs) / len(pairs) if pairs else 0.0
-    for _ in range(SETTINGS.forecast_steps if pairs else 0):
-        errors = [difference - slope * gap for gap, difference in pairs]
-        weights = [(freedom + 1) / (freedom + error * error / square) for error in errors]
-        along = n * spread + sum(w * gap * gap for w, (gap, _) in zip(weights, pairs, strict=True))
-        both = sum(w * gap * difference for w, (gap, difference) in zip(weights, pairs, strict=True))
-        slope = (n * spread * prior.slope + both) / along if along else prior.slope
-        squares = sum(w * e * e for w, e in zip(weights, errors, strict=True))
-        square = (n * prior.scale**2 + squares) / (n + len(pairs))
-    return Fit(slope, math.sqrt(square))
+    freedom, n = SETTINGS.forecast_freedom, SETTINGS.forecast_prior_n
+    assumed = n * sum(gap * gap for gap, _ in pairs) / len(pairs) if pairs else 0.0
+    found = prior
+    for _ in range(SETTINGS.forecast_steps if assumed else 0):
+        errors = [difference - found.slope * gap for gap, difference in pairs]
+        weights = [(freedom + 1) / (freedom + (error / found.scale) ** 2) for error in errors]
+        weighted = [(weight, *pair) for weight, pair in zip(weights, pairs, strict=True)]
+        along = assumed + sum(weight * gap * gap for weight, gap, _ in weighted)
+        both = assumed * prior.slope + sum(weight * gap * difference for weight, gap, difference in weighted)
+        squares = sum(weight * error * error for weight, error in zip(weights, errors, strict=True))
+        found = Fit(both / along, math.sqrt((n * prior.scale**2 + squares) / (n + len(pairs))))
+    return found
 
 
 class Forecast:

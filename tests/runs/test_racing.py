@@ -54,8 +54,11 @@ def log(lift: float = 0.0, speed: float = 1000.0, steps: int = 60) -> bytes:
 
 
 def test_the_loss_at_a_fraction_is_the_mean_over_the_stretch_before_it():
-    lines = {27: 0.45 - 0.44, 28: 1 / 60, 29: 1 / 60, 30: 1 / 60}  # and how much of the last 6 % each tells
-    assert curve().loss(0.5) == pytest.approx(sum((5 - n / 30) * share for n, share in lines.items()) / 0.06, abs=2e-4)
+    assert curve().loss(0.5) == pytest.approx(5 - 27.5 / 30, abs=2e-4)  # of six lines, 25 to 30
+    many = LossCurve()
+    for n in range(1, 1001):
+        many.feed(LINE.format(n, n / 10, 5 - n / 500, 1000, 0).encode())
+    assert many.loss(0.5) == pytest.approx(5 - (441 + 500) / 2 / 500, abs=1e-4)  # of 6 % of the budget
     assert curve(until=20).loss(0.5) is None
     assert LossCurve().loss(0.5) is None
 
