@@ -382,13 +382,13 @@ def figure(told: Sequence[Told], rows: Sequence[Measured]) -> str:
                 f'<circle class="{one.kind}" {place} r="3"><title>{one.what}, seed {one.seed}</title></circle>'
             )
         parts.append(f'<text x="{left + width}" y="{height + 60}" class="end">gap, to {reach_x:.2g} nats</text>')
-        if not number:
-            parts.append(f'<text x="{left}" y="{height + 60}">difference at the end, to {reach_y:.2g} bpb</text>')
     colours = {"rates": "#3465a4", "schedule": "#c4661f", "size": "#4e9a06", "batch": "#75507b", "values": "#888888"}
     for number, (kind, colour) in enumerate(colours.items()):
         at = margin + 110 * number
         parts.append(f'<circle fill="{colour}" cx="{at}" cy="{height + 82}" r="5"/>')
         parts.append(f'<text x="{at + 10}" y="{height + 86}">{kind}</text>')
+    words = f"up: difference at the end, to {reach_y:.2g} bpb; line and band: what is foretold, one sd"
+    parts.append(f'<text x="{margin + 110 * len(colours)}" y="{height + 86}">{words}</text>')
     style = "".join(f".{kind}{{fill:{colour};fill-opacity:.75}}" for kind, colour in colours.items())
     style += ".axis{stroke:#888;fill:none}.fit{stroke:#222}.band{fill:#ddd}text{font:13px sans-serif;fill:#333}"
     style += ".head{font-weight:bold}.end{text-anchor:end}.nothing{fill:none;stroke:#222}"
