@@ -35,7 +35,7 @@ def test_every_loss_is_kept_and_a_run_that_diverges_is_ended(progress, capsys):
 def test_a_log_gets_a_line_now_and_then_that_tells_the_mean_loss_since_the_last_one(progress, capsys):
     for step, loss in enumerate((8.0, 2.0, 3.0, 4.0, 5.0), 1):
         progress.read(step, 0.1 * step, [torch.tensor(loss)])
-        progress.show(step, 0.015 * step)  # of 2 s of training: a line is due every 0.033 s
+        progress.show(step, 0.009 * step)  # of 2 s of training: a line is due every 0.02 s
     progress.end(5, 0.0)
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[1] for line in lines] == ["1", "4", "5"]
