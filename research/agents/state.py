@@ -65,9 +65,7 @@ def read_situation(
     verdicts = recent.recent_verdicts(store, head.branch)
     plan = reads.plan_of(store, head.branch)
     subject = git.commit(paths.root, commit).subject if commit else ""
-    twin, way_back = ("", "")
-    if subject.startswith(EXPERIMENT) and not measured:
-        twin, way_back = find_twin(paths.root, store, head.branch, commit)
+    twin, way_back = ("", "") if measured else find_twin(paths.root, store, head.branch, commit, subject)
     missing = missing_here(environment)
     return Situation(
         client=client,
@@ -125,11 +123,13 @@ def profile_here(environment: Mapping[str, str]) -> str:
     return environment.get(ENV_PROFILE) or PROFILES[0 if has_gpu else 1]
 
 
-def find_twin(root: Path, store: Store, branch: str, commit: str) -> tuple[str, str]:
-    """Return the run that measured the same program as a commit, and the commit that takes its place, "" for none.
+def find_twin(root: Path, store: Store, branch: str, commit: str, subject: str) -> tuple[str, str]:
+    """Return the run that measured the same program as an experiment, and the commit that takes its place, "" for none.
 
     That is the commit itself where only its message is new: it counts as measured.
     """
+    if not subject.startswith(EXPERIMENT):
+        return "", ""
     from research.code.fingerprint import fingerprint  # loads what no other hook needs
 
     try:

@@ -10,7 +10,7 @@ from dataclasses import asdict
 import click
 
 from research.agents import autonomy
-from research.agents.state import profile_here
+from research.agents.state import find_twin, profile_here
 from research.cli.kit import json_option, show, this_lab
 from research.core import git
 from research.core.commit_message import EXPERIMENT, FREE, idea_of
@@ -110,7 +110,8 @@ def _warnings_of_head(lab: Lab, store: Store, where: git.Head, plan: Plan | None
     except ResearchError:
         return
     measured = reads.is_measured(store, head.hash)
-    yield from head_warnings(head.hash, head.subject, measured, plan.emitter if plan else None)
+    twin = ("", "") if measured else find_twin(lab.work, store, where.branch, head.hash, head.subject)
+    yield from head_warnings(head.hash, head.subject, measured, plan.emitter if plan else None, *twin)
 
 
 def _of_others(others: Foreign | None) -> Iterator[Row]:

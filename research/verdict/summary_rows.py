@@ -31,7 +31,9 @@ def plan_line(emitter: str | None, category: str | None, parent: str | None, kin
     return f"{who}{what}{start}: {reason}"
 
 
-def head_warnings(commit: str, subject: str, measured: bool, planned: str | None) -> list[str]:
+def head_warnings(
+    commit: str, subject: str, measured: bool, planned: str | None, twin: str = "", way_back: str = ""
+) -> list[str]:
     """What to say of the commit at HEAD.
 
     Args:
@@ -39,11 +41,16 @@ def head_warnings(commit: str, subject: str, measured: bool, planned: str | None
         subject: Its subject.
         measured: Whether a run of it ended with a result.
         planned: The emitter of the pending plan.
+        twin: The run that measured the same program, "" for none.
+        way_back: The commit that takes HEAD's place then: HEAD itself where only its message is new.
     """
-    if measured:
+    if measured or way_back == commit:
         return []
     found = []
-    if subject.startswith(EXPERIMENT):
+    if twin:
+        back = f"git reset --keep {way_back[:7]}"
+        found.append(f"HEAD {commit[:7]} is the same program as run {twin}, not measured again; take it back: {back}")
+    elif subject.startswith(EXPERIMENT):
         found.append(f"HEAD {commit[:7]} is an experiment without a result: run it before the next one.")
     tagged = tag_of(subject)
     if planned and tagged and planned != tagged:

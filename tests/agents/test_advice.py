@@ -268,6 +268,17 @@ def same_program_order(kit: Kit) -> Iterator[Advice]:
 
 
 @case
+def same_program_in_the_summary(kit: Kit) -> Iterator[Advice]:
+    with_baseline(kit)
+    kit.write(extra="# a comment alone")
+    kit.git("commit", "-qam", "exp: nothing new [emitter=free]")
+    (line,) = [line for line in kit.json("summary")["warnings"] if "same program" in line]  # type: ignore[attr-defined]
+    assert line in context_of(answer(kit, "SessionStart", source="startup"))
+    yield Advice(line)
+    assert is_ready(kit)
+
+
+@case
 def known_program_order(kit: Kit) -> Iterator[Advice]:
     with_baseline(kit)
     base = kit.head()
@@ -900,7 +911,7 @@ def test_an_advice_that_is_followed_mends_what_it_is_about(tmp_path: Path, case:
 
 
 def test_the_cases_are_many():
-    assert len(CASES) == len({case.__name__ for case in CASES}) >= 74
+    assert len(CASES) == len({case.__name__ for case in CASES}) >= 75
 
 
 def test_program_md_works_to_the_letter_without_hooks_and_where_only_python3_exists(tmp_path: Path):

@@ -14,7 +14,7 @@ from research.agents.hooks.reviews import open_current_memory, unseen_review
 from research.agents.state import find_twin, open_runs
 from research.core import git
 from research.core.commands import commit_command
-from research.core.commit_message import EXPERIMENT, FREE
+from research.core.commit_message import FREE
 from research.core.contract import BRANCHES
 from research.core.settings import SETTINGS
 from research.store import reads, recent
@@ -71,9 +71,8 @@ def _warnings(call: Call, store: Store, branch: str, commit: str | None, planned
         measured = any(launch.outcome in ROW_OUTCOMES for launch in recent.launches_of(store, commit))
         known = measured or any(run.commit == commit for run in alive)
         subject = git.commit(call.paths.root, commit).subject
-        if subject.startswith(EXPERIMENT) and not known:
-            known = find_twin(call.paths.root, store, branch, commit)[1] == commit
-        found += summary_rows.head_warnings(commit, subject, known, planned)
+        twin = find_twin(call.paths.root, store, branch, commit, subject) if not known else ("", "")
+        found += summary_rows.head_warnings(commit, subject, known, planned, *twin)
     if git.author(call.paths.root):
         found.append(f"Git knows no author here; commit with: {commit_command(call.paths.root, planned or FREE)}")
     return found
