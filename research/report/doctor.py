@@ -21,7 +21,7 @@ from research.agents import autonomy
 from research.agents.clients.doctor import check_clients, check_hooks
 from research.core import git
 from research.core.check import Check
-from research.core.contract import BRANCHES, ENV_PROFILE
+from research.core.contract import BRANCHES, ENV_PROFILE, LARGE_CARD_GB
 from research.core.errors import ResearchError
 from research.core.interpreter import GET_UV
 from research.core.paths import LabPaths, machine_home
@@ -147,6 +147,9 @@ def _gpu(ask: gpu.Ask, environment: Mapping[str, str], has_cuda: bool) -> Check:
         if environment.get(ENV_PROFILE) == "official":
             return Check("gpu", False, f"{say}; {why}", f"unset {ENV_PROFILE}   # runs then use the pocket profile")
         return Check("gpu", True, f"{say}; {why}: runs use the pocket profile")
+    if device and device.is_small() and environment.get(ENV_PROFILE) != "pocket":
+        minutes = f"{SETTINGS.small_gpu_timeout_minutes:g} minutes"
+        say += f"; below {LARGE_CARD_GB} GB a forward takes fewer rows, and a run may take {minutes}"
     if busy := gpu.contention(device):
         fix = "nvidia-smi --query-compute-apps=pid,name,used_memory --format=csv"
         return Check("gpu", False, f"{say}; {busy}, so runs are slower", fix)

@@ -66,6 +66,18 @@ def test_a_gpu_that_torch_does_not_see(kit: Kit):
     found = look(kit.root, kit.environment, ask=ask, driver=lambda: (99, 0))
     assert found["gpu"].ok
     assert "a CUDA device is here" in found["torch"].say
+    assert "rows" not in found["gpu"].say
+
+
+def test_a_small_card(kit: Kit):
+    def ask(arguments: tuple[str, ...]) -> str:
+        return "580.1, 1 MiB, 1 MiB\n" if "driver_version" in arguments[0] else "0, GPU-1, RTX 3060, 5, 12288, 8.6\n"
+
+    environment = {name: value for name, value in kit.environment.items() if name != "AUTORESEARCH_PROFILE"}
+    found = look(kit.root, environment, ask=ask, driver=lambda: (99, 0))
+    assert found["gpu"].ok
+    assert found["gpu"].say.endswith("below 40 GB a forward takes fewer rows, and a run may take 25 minutes")
+    assert found["data"].say.startswith("official: ")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from support.labkit import Kit, kit
 
 from research.core.errors import ConfigurationError
 from research.runs import preflight, requirements
-from research.runs.gpu import Gpu, Watch, choose_gpu, contention, list_gpus
+from research.runs.gpu import Gpu, Watch, choose_gpu, contention, list_gpus, profile_of
+from research.runs.local import LocalBackend
 from research.runs.modules import is_installed
 
 __all__ = ["kit"]
@@ -168,6 +169,28 @@ def test_the_gpu_that_a_run_gets():
     assert contention(devices[0]) == ""
     assert "9000 MiB" in contention(devices[1])
     assert list_gpus(lambda _: None) == ()
+
+
+@pytest.mark.parametrize(
+    ("card", "profile", "minutes"),
+    [
+        ("NVIDIA H200, 5, 143771, 9.0", "official", 10),
+        ("NVIDIA A100-PCIE-40GB, 5, 40960, 8.0", "official", 10),
+        ("NVIDIA GeForce RTX 3060, 5, 12288, 8.6", "official", 25),
+        ("NVIDIA GeForce RTX 2080 Ti, 5, 11264, 7.5", "pocket", 10),
+        ("NVIDIA H100, 5", "official", 10),  # an old driver says no more
+    ],
+)
+def test_profile_and_time_limit_follow_the_card(card, profile, minutes, tmp_path, monkeypatch):
+    program = tmp_path / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\necho '0, GPU-aaa, {card}'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    backend = LocalBackend({})
+    assert profile_of(choose_gpu(list_gpus(), {})) == profile
+    assert backend.usual_timeout_s() == 60 * minutes
+    assert backend.places(None) == [{}]
+    assert LocalBackend({"AUTORESEARCH_PROFILE": "pocket"}).usual_timeout_s() == 600
 
 
 def test_throttling_is_seen():

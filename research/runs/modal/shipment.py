@@ -36,7 +36,7 @@ from research.runs.modal.stream import LIST_FILE, TIMES_FILE
 LOCK_FILE: Final = "uv.lock"
 PROJECT_FILE: Final = "pyproject.toml"
 KERNELS_EXTRA: Final = "hopper"
-"""The extra of pyproject.toml that holds FlashAttention 3."""
+"""The extra of pyproject.toml that holds fast attention for GPUs from the H100 on."""
 
 MANIFEST_FILE: Final = ".manifest.json"
 PROBE_FILE: Final = ".probe"
