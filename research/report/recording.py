@@ -26,8 +26,10 @@ from research.store.rows import from_plain, to_plain
 DEMO = Path(__file__).parent / "demo" / "night.jsonl"
 """The night that is shipped."""
 
-_FACTS = ("device_class", "kernels", "attention", "race", "stopped_at")
-"""Facts of a run that a page or a belief reads and that name no machine."""
+_FACTS = ("device_class", "kernels", "initial_values", "race", "stopped_at")
+"""Facts of a run that a page or a belief reads."""
+_NAMES = ("machine", "gpu_uuid")
+"""Facts that tell runs of different machines apart; they are replaced by numbers."""
 _LOOKS = (0.3, 0.6, 0.9)  # of the budget, at which a run that is played again is shown
 
 
@@ -102,8 +104,13 @@ def write_recording(store: Store, paths: LabPaths, made_utc: str) -> str:
     names = {run.run for run in runs}
     night = replace(data.night, paused_s=0.0)
     lines: list[dict[str, Any]] = [{"schema": "autoresearch.recording/1", "made_utc": made_utc, "night": asdict(night)}]
+    numbers: dict[str, str] = {}
     for run in runs:
-        plain = _given(replace(run, facts={key: run.facts[key] for key in _FACTS if key in run.facts}))
+        facts = {key: run.facts[key] for key in _FACTS if key in run.facts}
+        for key in _NAMES:
+            if key in run.facts:
+                facts[key] = numbers.setdefault(run.facts[key], str(len(numbers) + 1))
+        plain = _given(replace(run, facts=facts))
         points = smoothed(read_curve(paths.runs / run.folder)) if run.folder else ()
         plain["failure"] = plain["failure"] | {"text": ""} if plain.get("failure") else None
         lines.append({"run": plain, "curve": [[round(share, 4), round(loss, 4)] for share, loss in points]})

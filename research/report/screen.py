@@ -20,7 +20,7 @@ _STYLES = {"keep": "bold green", "baseline": "bold green", "replicate": "yellow"
            "discard": "dim", "stopped": "dim", "crash": "red"}  # fmt: skip
 _LOW = 24  # lines of the terminal that everything fits into
 _CURVE_LINES, _MAX_CURVE_LINES = 4, 16  # the least that shows a bend, the most that says more
-_VERDICTS_IF_LOW = 4
+_LEAST_VERDICTS = 3
 _WHY_COLUMNS = 120  # from this width on a verdict is followed by its reason
 _FLIGHTS_SHOWN = 4  # more workers than that don't fit a screen; the rest are counted
 _FLIGHTS_WITH_CURVE = 2  # with more there is no room for it
@@ -33,13 +33,14 @@ _MARGIN = 8  # columns for the scale of a plot
 
 def frame(view: LiveView, width: int, height: int = _LOW) -> RenderableType:
     """Return the picture, at most this wide and, from 24 lines on, this high."""
-    spare = max(0, height - _LOW)
-    curve_lines = min(_MAX_CURVE_LINES, _CURVE_LINES + spare // 2)
+    curve_lines = min(_MAX_CURVE_LINES, _CURVE_LINES + max(0, height - _LOW) // 2)
     parts: list[RenderableType] = [_head(view, width), *_found(view), Text(), *_flights(view, width, curve_lines)]
+    after = [Text(), *_next(view)]
     if view.verdicts:
-        shown = view.verdicts[: _VERDICTS_IF_LOW + spare - (curve_lines - _CURVE_LINES)]
-        parts += [Text(), _verdicts_head(view), *_verdicts(shown, width)]
-    return Group(*parts, Text(), *_next(view))
+        parts += [Text(), _verdicts_head(view)]
+        wrapped = len(view.go_on) // width
+        parts += _verdicts(view.verdicts[: max(_LEAST_VERDICTS, height - len(parts) - len(after) - wrapped)], width)
+    return Group(*parts, *after)
 
 
 def _one_line(text: Text) -> Text:

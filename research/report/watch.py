@@ -175,7 +175,7 @@ class Live:
         """Draw one picture, for pipes and scripts."""
         from research.report.screen import frame
 
-        self.console.print(frame(self.look(), self.console.width, self.console.height))
+        self.console.print(frame(self.look(), self.console.width, self.console.height - 1))  # a prompt follows
 
     def follow(self) -> None:
         """Draw until Ctrl-C, which leaves the last picture on the terminal; without a terminal, one picture."""
