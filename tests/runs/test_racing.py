@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from support import inprocess
-from support.labkit import Kit, kit
+from support.labkit import PLAIN, Kit, kit, make_kit
 from support.modal_standin import StandIn
 
 from research.core.paths import LabPaths
@@ -200,3 +200,15 @@ def test_only_an_experiment_that_is_raced_and_not_drawn_is_stopped(kit: Kit):
     race = race_of(run_of(kit, end["run"]))
     assert (code, race.looks) == (0, ())
     assert "reaches the printed loss" in race.trouble
+
+
+@pytest.mark.parametrize(("words", "exempts"), [((), {"", "drawn to run to the end"}), (("--no-race",), {"not raced"})])
+def test_a_night_races_unless_it_is_told_not_to(tmp_path, words: tuple[str, ...], exempts: set[str]):
+    kit = make_kit(tmp_path, PLAIN)
+    done = kit.research("night", "--max-runs", "2", *words)
+    assert done.code == 0, done.out + done.err
+    with read_store(LabPaths(kit.root)) as store:
+        baseline, experiment = (item.run for item in store.judged())
+    assert race_of(baseline) == Race()
+    assert race_of(experiment).against == baseline.run
+    assert race_of(experiment).exempt in exempts
