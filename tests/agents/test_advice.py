@@ -18,7 +18,7 @@ import pytest
 
 from research.core.paths import LabPaths
 from research.core.records import RUN_SEED, Plan
-from research.store.open import open_store
+from research.store.open import open_store, read_store
 from tests.support.codexkit import answer, context_of, denial_of, make_codex_kit
 from tests.support.labkit import Kit, wait_for
 
@@ -316,7 +316,8 @@ def uncounted_order_without_an_author(kit: Kit) -> Iterator[Advice]:
 
 def newest(kit: Kit) -> str:
     """The name of the latest run."""
-    return kit.folders()[-1].name
+    with read_store(LabPaths(kit.root)) as store:
+        return store.runs()[-1].run
 
 
 @case
@@ -324,7 +325,7 @@ def lost_run_order(kit: Kit) -> Iterator[Advice]:
     with_baseline(kit)
     kit.commit("exp: sleeps [emitter=free]", "sleep")
     child = kit.start()
-    wait_for(lambda: any((folder / "run.log").exists() for folder in kit.folders()[1:]))
+    wait_for(lambda: sum((folder / "run.log").exists() for folder in kit.folders()) == 2)
     child.kill()
     child.communicate()
     wait_for(lambda: "ended without its runner" in order(kit))
