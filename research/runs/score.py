@@ -171,8 +171,10 @@ def overlong(run: Run, first: Run | None) -> Iterator[str]:
     floor = SETTINGS.phase_s if mine.pop("clock", "wall") == "wall" else SETTINGS.pocket_phase_s
     if not usual:
         floor = SETTINGS.phase_factor * SETTINGS.phase_s
+    step_s = run.metrics.training_seconds / max(1, run.metrics.num_steps) if run.metrics else 0.0
     for name, what in _PHASES.items():
         seconds, allowed = mine.get(name, 0.0), max(floor, SETTINGS.phase_factor * usual.get(name, 0.0))
+        allowed += SETTINGS.edge_steps * step_s if name == "uncounted_steps" else 0.0
         if seconds > allowed:
             yield f"it spent {seconds:.0f} s {what}, where {allowed:.0f} s are explained"
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from research.core.contract import SCORE_FILE
-from research.core.records import Run
+from research.core.records import Metrics, Run
 from research.runs.log import parse_text, read_summary
 from research.runs.score import OUTSIDE, disagreements, overlong, read_score
 from tests.runs.test_log import BLOCK
@@ -91,6 +92,14 @@ def test_the_runners_clock_against_the_runs_own(tmp_path: Path):
 def scored(**seconds: object) -> Run:
     facts = {OUTSIDE: json.dumps(seconds)}
     return Run("run", "run", "runner", "", "", "", outcome="scored", val_bpb=0.99, facts=facts)
+
+
+def test_large_steps_may_reach_over_both_ends_of_the_budget():
+    run = scored(clock="processor", uncounted_steps=16.0)
+    first = scored(clock="processor", uncounted_steps=0.5)
+    assert [*overlong(run, first)]
+    few_steps = Metrics(0.99, 30.0, 40.0, 0.0, 0.0, 0.1, 7, 1.0, 4)
+    assert not [*overlong(replace(run, metrics=few_steps), first)]
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,9 @@ class RunSettings:
     phase_factor: float = 3.0
     """How many times as long as in the first run of its contract a phase may take, where that is more. The first run
     itself may take so many times phase_s: nothing is known of the machine, and a baseline has no one to deceive."""
+    edge_steps: float = 2.0
+    """Usual steps that lie between first and last batch beyond the budget: an uncounted one, and the last, which begins
+    before the budget ends. In the pocket profile a batch eight times as large made them take 8.4 s."""
     wall_slack_s: float = 120.0
     """Seconds by which the runner's clock may be ahead of the run's own: uv starts, a driver is shut down."""
     wall_slack_share: float = 0.2
