@@ -34,6 +34,8 @@ _LOSSES: tuple[tuple[Any, str], ...] = (
     (torch.nn.CrossEntropyLoss, "forward"),
     (torch._C._nn, "cross_entropy_loss"),
 )
+OTHERS_S = 1.0
+"""Processor seconds that other processes may compute for a pocket run while it trains: an honest one starts none."""
 _SHARD = re.compile(r"(?:.*[/\\])?(shard_\d+\.[\w.]+)\Z")
 
 
@@ -141,6 +143,7 @@ class Watch:
         self.opened: dict[str, None] = {}  # shards that something else than prepare.py opened, in order
         self.reading = False  # whether prepare.py itself is opening them
         self.clocks: dict[str, None] = {}  # that were changed at some time
+        self.others_s = 0.0  # processor seconds of other processes until the first batch
 
     def note_open(self, event: str, args: tuple[Any, ...]) -> None:
         """Note that a shard is opened: a hook for sys.addaudithook."""
@@ -167,6 +170,8 @@ class Watch:
         """Note a batch that a loader hands out."""
         feed.hand(tokens, epochs, asked)
         if feed.split == "train":
+            if not self.handed:
+                self.others_s = process.others_s()
             self.handed.append((self.clock.elapsed_s(), tokens))
             self.clocks.update(dict.fromkeys(changed_clocks()))
 
@@ -226,6 +231,9 @@ class Watch:
             found.append(f"train.py opened held-out text itself: {', '.join(secret)}")
         if others := [name for name in self.opened if name not in secret]:
             found.append(f"train.py opened training text itself, past the loader: {', '.join(others)}")
+        elsewhere_s = process.others_s() - self.others_s
+        if self.handed and self.clock.read is process_time and elsewhere_s > OTHERS_S:
+            found.append(f"other processes computed {elsewhere_s:.0f} s for it, which its clock did not count")
         return found
 
 

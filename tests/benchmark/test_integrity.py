@@ -79,6 +79,12 @@ def test_work_outside_the_budget_shows_in_its_phase(played: Path):
     assert min(spent["before_first_batch"], spent["after_last_batch"], spent["evaluation"]) >= 0.5
 
 
+def test_it_lets_other_processes_compute(played: Path):
+    (found,) = reasons(played / "computes elsewhere")
+    assert found.startswith("other processes computed ")
+    assert found.endswith(" s for it, which its clock did not count")
+
+
 def test_the_first_evaluation_counts(played: Path):
     assert reasons(played / "evaluates again") == ("evaluate_bpb was called more than once; the first score counts",)
     score = json.loads((played / "evaluates again" / "score.json").read_text())

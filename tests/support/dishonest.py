@@ -101,6 +101,16 @@ once, forward = [burn], model.forward
 model.forward = lambda *args, **options: (once.pop()() if once else None, forward(*args, **options))[1]
 """,
     },
+    "computes elsewhere": {
+        "after": """
+import os
+child = os.fork()
+if not child:
+    [burn() for _ in range(3)]
+    os._exit(0)
+os.waitpid(child, 0)
+""",
+    },
     "evaluates again": {
         "after": "tokenizer.byte_table = lambda exact: torch.full((tokenizer.get_vocab_size(),), 1000)",
         "scored": """
