@@ -93,7 +93,10 @@ class LossCurve:
         last = self.points[-1] if self.points else None
         if last and (point.step < last.step or point.fraction < last.fraction):
             self.trouble = self.trouble or f"its log goes back from step {last.step} to step {point.step}"
-        self.points.append(point)
+        if len(self.points) == SETTINGS.race_max_lines:
+            self.trouble = self.trouble or f"its log has more than {SETTINGS.race_max_lines:,} lines of progress"
+        else:
+            self.points.append(point)
 
     @property
     def fraction(self) -> float:
@@ -124,7 +127,8 @@ def curve_of(folder: Path) -> LossCurve:
     """Read the curve of a finished run from the log in its folder; one without points where there is none."""
     curve = LossCurve()
     try:
-        curve.feed((folder / RUN_LOG).read_bytes() + b"\n")
+        with (folder / RUN_LOG).open("rb") as file:
+            curve.feed(file.read(SETTINGS.race_log_bytes) + b"\n")
     except OSError as error:
         curve.trouble = f"its log cannot be read ({error.strerror})"
     return curve
@@ -191,11 +195,12 @@ class Race:
     def to_fact(self) -> str:
         """Write it as JSON."""
         looks = [
-            [round(value, 6) for value in (one.fraction, one.gap, one.known.mean, one.known.sd, one.known.p_better)]
+            [one.fraction, round(one.gap, 4), *(float(f"{value:.3g}") for value in vars(one.known).values())]
             for one in self.looks
         ]
         plain = {"against": self.against, "exempt": self.exempt, "looks": looks, "losses": self.losses}
-        return json.dumps({name: value for name, value in (plain | {"trouble": self.trouble}).items() if value})
+        told = {name: value for name, value in (plain | {"trouble": self.trouble}).items() if value}
+        return json.dumps(told, separators=(",", ":"))
 
 
 def race_of(run: Run) -> Race:

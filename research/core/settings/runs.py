@@ -113,6 +113,10 @@ class RunSettings:
     """Share of the budget before a point over which the training loss is averaged: that of one step scatters by 0.1."""
     race_min_lines: int = 6
     """Lines of progress that it holds at least: a run on a processor has fifty steps, whose rows differ by 0.1 nats."""
+    race_max_lines: int = 100_000
+    """Lines of progress that are kept of a log: the public script prints one a step, some thousands."""
+    race_log_bytes: int = 32 * 1024 * 1024
+    """How much of the incumbent's log is read: that many lines are shorter."""
     race_max_tokens_off: float = 0.05
     """Share of the tokens by which two runs may differ at one fraction of the budget: more, and the losses are not of
     the same rows."""
