@@ -18,7 +18,7 @@ VERBS = {
     "doctor": ("report", "Say what is missing or wrong here, and the command that mends it; changes nothing."),
     "export": ("store", "Print everything that is remembered as JSON lines, audit scores left out."),
     "idea": ("idea", "Queue an idea of yours, tried before the planner's own; without one, list what became of them."),
-    "import": ("store", "Import a ledger, an export, or an older memory; doing it twice changes nothing."),
+    "import": ("store", "Import anybody's ledger, an export, or an older memory; doing it twice changes nothing."),
     "last-review": ("verdict", "Show the review of the run that was judged last."),
     "next": ("next", "Show the next plan and the prompt that an agent would get; nothing is changed."),
     "night": ("night", "Experiment alone until a limit is reached; Ctrl-C ends cleanly, the same command resumes."),

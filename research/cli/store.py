@@ -48,7 +48,7 @@ def export(ledger: bool, out: Path | None, as_json: bool) -> None:
 
 
 @click.command("import")
-@click.argument("path", type=FILE, help="A results.tsv, an export, or an older discovery folder.")
+@click.argument("path", type=FILE, help="A ledger, a log of JSON lines, an export, or an older discovery folder.")
 @json_option
 def import_(path: Path, as_json: bool) -> None:
     """Imports records that are not known yet."""

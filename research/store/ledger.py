@@ -74,7 +74,8 @@ def split(content: bytes) -> tuple[bytes, ...]:
     return tuple(lines)
 
 
-def _value(text: str) -> float | None:
+def value_of(text: str) -> float | None:
+    """Reads a finite number, None for everything else."""
     try:
         value = float(text)
     except ValueError:
@@ -86,12 +87,12 @@ def parse_row(line: bytes) -> LedgerRow:
     """Reads one line; whatever is missing or unreadable is None or empty, never an error."""
     fields = line.decode("utf-8", "replace").rstrip("\r").split("\t", 4)
     fields += [""] * (5 - len(fields))
-    val_bpb = _value(fields[1])
+    val_bpb = value_of(fields[1])
     return LedgerRow(
         line=line,
         commit=fields[0].strip(),
         val_bpb=val_bpb if val_bpb is not None and val_bpb > 0 else None,
-        memory_gb=_value(fields[2]),
+        memory_gb=value_of(fields[2]),
         status=fields[3].strip(),
         description=fields[4],
     )

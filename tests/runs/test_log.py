@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from research.core.contract import OWN_KEYS, PUBLIC_KEYS
 from research.core.text import clean
-from research.runs.failure import classify, scrub
+from research.runs.failure import advice_on, classify, scrub
 from research.runs.log import parse_text, quote, read_log, read_summary
 
 BLOCK = """step 00001 loss 3.2
@@ -212,3 +212,63 @@ def test_a_log_of_one_endless_line_has_a_tail(tmp_path: Path):
     log = read_log(path)
     assert log is not None
     assert list(log.tail()) == ["step 2 loss 3"]
+
+
+# Failures of the machine ---------------------------------------------------------------------------------------------
+
+TRACE = 'Traceback (most recent call last):\n  File "train.py", line 7, in <module>\n'
+TAKEN = (
+    "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.11 GiB of"
+    " which 1.19 GiB is free. {}Of the allocated memory {} GiB is allocated by PyTorch, and 1.02 GiB is reserved."
+)
+
+
+@pytest.mark.parametrize(
+    ("log", "kind"),
+    [
+        ("bash: line 1: uv: command not found\n", "uv_missing"),
+        ("env: 'uv': No such file or directory\n", "uv_missing"),
+        (TRACE + "RuntimeError: CUDA error: GPU has fallen off the bus\n", "gpu_lost"),
+        (TRACE + "RuntimeError: No CUDA GPUs are available\n", "gpu_lost"),
+        (TRACE + "OSError: [Errno 28] No space left on device\n", "disk_full"),
+        (TRACE + "OSError: [Errno 30] Read-only file system: '/home/a/.cache/autoresearch/data'\n", "read_only"),
+        (TRACE + TAKEN.format("Process 4242 has 61.02 GiB memory in use. ", 15.9), "gpu_taken"),
+        (
+            TRACE
+            + TAKEN.format("Process 7 has 17.0 GiB memory in use. Including more, this process has 60.0 GiB"
+                           " memory in use. ", 58.9),
+            "gpu_taken",
+        ),
+        (TRACE + "RuntimeError: CUDA error: unknown error\nCUDA kernel errors might be reported later\n", "cuda"),
+        (TRACE + "RuntimeError: cudaGetDeviceCount failed. Error 999\n", "cuda"),
+        (TRACE + "RuntimeError: ptxas fatal   : Value 'sm_100a' is not defined for option 'gpu-name'\n", "toolchain"),
+        (TRACE + "ModuleNotFoundError: No module named 'torch'\n", "package_missing"),
+    ],
+)  # fmt: skip
+def test_what_the_machine_does_is_no_fault_of_a_candidate(log: str, kind: str):
+    for text in (log, "".join(f"[rank0]: {line}\n" for line in log.splitlines())):
+        failure = classify(parse_text(text), read_summary(parse_text(text)), 1)
+        assert failure is not None
+        assert (failure.kind, failure.machine, bool(advice_on(failure))) == (kind, True, True)
+
+
+@pytest.mark.parametrize(
+    ("log", "kind"),
+    [
+        (TRACE + TAKEN.format("Process 99 has 77.9 GiB memory in use. ", 75.0), "oom"),  # itself, in a container
+        (TRACE + TAKEN.format("this process has 77.9 GiB memory in use. ", 75.0), "oom"),
+        (
+            TRACE + "triton.runtime.errors.OutOfResources: out of resource: shared memory, Required: 278528, Hardware "
+            "limit: 232448. Reducing block sizes or `num_stages` may help.\n",
+            "kernel",
+        ),
+        (TRACE + "RuntimeError: CUDA error: an illegal memory access was encountered\n", "kernel"),
+        (TRACE + "RuntimeError: CUDA error: unspecified launch failure\n", "kernel"),
+        (TRACE + "ModuleNotFoundError: No module named 'flash_attn'\n", "import"),
+        ("[rank0]: " + TRACE.replace("\n  ", "\n[rank0]:   ") + "[rank0]: KeyError: 'lr'\n", "unknown"),
+    ],
+)
+def test_what_a_candidate_does_is_its_own(log: str, kind: str):
+    failure = classify(parse_text(log), read_summary(parse_text(log)), 1)
+    assert failure is not None
+    assert (failure.kind, failure.machine, advice_on(failure)) == (kind, False, "")
