@@ -14,6 +14,7 @@ from research.core.commit_message import EXPERIMENT, FREE
 from research.core.records import OPEN_DECISIONS, Plan
 from research.core.settings import SETTINGS
 from research.core.text import clean, quoted
+from research.runs.backend import DEVICE_TAKEN
 from research.store.recent import RecentVerdict
 
 
@@ -81,7 +82,8 @@ def _work_tree_order(here: Situation) -> Order | None:
     refusal = ""
     if here.refusal:
         why = clean(" ".join(here.refusal.split()), SETTINGS.refusal_chars)
-        refusal = f" The last launch was refused:\n{why}\nMend that first."
+        then = "Wait with `sleep 100` first." if why.startswith(DEVICE_TAKEN) else "Mend that first."
+        refusal = f" The last launch was refused:\n{why}\n{then}"
     if not here.has_baseline:
         text = f"This branch has no baseline yet.{refusal} Measure train.py as it is:\n{_launch(here)}"
         return Order("baseline", text)

@@ -6,6 +6,7 @@ rest of the case asserts that nothing is in the way any more.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from research.core.files import FileLock
 from research.core.paths import LabPaths
 from research.core.records import RUN_SEED, Plan
 from research.store.open import open_store, read_store
@@ -406,6 +408,24 @@ def fixed_file_changed_in_the_next_order(kit: Kit) -> Iterator[Advice]:
     launched(kit)
     text = order(kit)
     assert "The last launch was refused" in text
+    yield Advice(text)
+    assert outcomes(kit) == ["keep", "discard"]
+
+
+@case
+def taken_device_in_the_next_order(kit: Kit) -> Iterator[Advice]:
+    """The other run has ended by the time that the wait is over."""
+    with_baseline(kit)
+    kit.commit("exp: worse [emitter=free]", val=1.5)
+    folder = kit.home / "cache" / "locks"
+    host = next(folder.iterdir()).stem.rpartition("-")[2]
+    locks = [FileLock(folder / f"core-{core}-{host}.lock") for core in os.sched_getaffinity(0)]
+    assert all(lock.acquire() for lock in locks)
+    assert "The device is taken by" in launched(kit)
+    text = order(kit)
+    for lock in locks:
+        lock.release()
+    assert "Wait with `sleep 100` first" in text
     yield Advice(text)
     assert outcomes(kit) == ["keep", "discard"]
 
@@ -912,7 +932,7 @@ def test_an_advice_that_is_followed_mends_what_it_is_about(tmp_path: Path, case:
 
 
 def test_the_cases_are_many():
-    assert len(CASES) == len({case.__name__ for case in CASES}) >= 75
+    assert len(CASES) == len({case.__name__ for case in CASES}) >= 76
 
 
 def test_program_md_works_to_the_letter_without_hooks_and_where_only_python3_exists(tmp_path: Path):
