@@ -84,13 +84,15 @@ _ON = re.compile(
 )
 _OFF = re.compile(
     rf"{_LEAD}(?:{STOP}(?!\s+between\s+(?!experiments|runs)){_OBJECT}"
-    r"|(?:only |just )?summari[sz]e only\b|(?:only|just) summari[sz]e\b|hold (?:here|on|off|it)\b"
+    r"|(?:only |just )?summari[sz]e only\b|(?:only|just) summari[sz]e\b|hold (?:here|on|off|it|everything)\b"
     r"|(?:that'?s|this is|it'?s)? ?enough(?: for (?:now|today|tonight)| already)?\W*$|that'?s (?:enough|all)\b"
     r"|(?:we(?:'re| are) )?done(?: here| for (?:now|today|tonight))?\W*$"
     rf"|no (?:more|further) (?:experiments?|runs?){_SOON}"
     r"|(?:end|stop|shut down|kill|leave|exit|pause|halt|cancel|interrupt|terminate|finish)"
     rf"(?:\s+{_LOOP}|\s+{_ARTICLES}mode\b|(?: it| this| all| everything| now| please)*\W*$)"
-    rf"|(?:end|exit|cancel|terminate|interrupt)\s+{_WORK}"
+    rf"|(?:end|exit|cancel|kill|terminate|interrupt)\s+{_WORK}"
+    r"|(?:break(?: off)?|freeze|stand down|cut it out|knock it off|give it a rest|that will do|finish up(?: now)?|"
+    r"ende(?: jetzt)?|feierabend|lass es(?: gut sein)?|finito)\W*$|get out of\b[\w\s]*\bmode\b"
     r"|(?:te )?(?:pares|detengas)\W*$|no more\W*$|make (?:it|this|that|everything) stop\b|halte\W*(?:la\W*)?$|stp\W*$"
     r"|shut (?:it|this|that|everything) down\b|wrap (?:it |this )?up\b|call it a (?:day|night)\b"
     rf"|(?:turn|switch)\s+(?:(?:{_LOOP}|it|{_ARTICLES}(?:autonomy|mode|continuation))\s+)?off\W*(?:(?:please|now)\W*)?$"
@@ -135,8 +137,8 @@ _REPORTED = re.compile(
     r"comment|means?|regex|tests?|pattern|what|why|how|whether|if|would|happen\w*|unless|define|prompt|when i)\b"
 )
 _POLITE = re.compile(
-    rf"{_LEAD}(?:(?:can|could|would|will) you (?!rather|prefer|say|think|recommend|suggest)|k[ao]nn(?:te)?st du|"
-    r"(?:peux|pourrais)-tu|pouvez-vous|puedes|podrias)\W*(?:please |just |kindly |now |bitte )*"
+    rf"{_LEAD}(?:(?:can|could) we|(?:can|could|would|will) you (?!rather|prefer|say|think|recommend|suggest)|"
+    r"k[ao]nn(?:te)?st du|(?:peux|pourrais)-tu|pouvez-vous|puedes|podrias)\W*(?:please |just |kindly |now |bitte )*"
 )
 _CONTROL = r"(?:start|stop|paus|resum|restart|continu|halt|quit|play|cancel|abort|exit|end)(?:s|e|es|ing|ping|ting)?"
 _OPEN = re.compile(

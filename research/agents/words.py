@@ -14,11 +14,12 @@ arrete arretez arreter cessez stoppez parar detente detener detenlo basta pausa 
 """Usual words for ending, in English, German, French and Spanish, that are understood with one slip too."""
 _MORE_FORMS = """
 stoppt abbruch pausiere arretes arret stopper cesse cesser terminer paralo pare paren deten detenerte detenga detengase
-cese
+cese abschalten ausschalten unterbrechen unterbrich annule annuler annulez interromps interrompre cancela cancelar
+interrumpe aborta stahp
 """
 """More forms of theirs, which lie too near to other words."""
 _OTHER = """
-abhalten abord aborta aborte aborto aborts about abrete alt anhaltend anhalter anwalten aprete arar arete ariete
+abhalten abord aborte aborto aborts about abrete alt anhaltend anhalter anwalten aprete arar arete ariete
 arreta arretera arrets asta atop aufholen bafta balta basa basra bassa bast bastan bastar baste basti bastia
 basto bata beendet blende blenden bort bosta busta carrete case cassez casta causa cause ceased ceases cense cesses
 chase clase crase crease cuit decente dejenlo demente desista desiste detecte detenez detengo detenir detent detenta
