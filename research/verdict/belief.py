@@ -5,17 +5,21 @@ The model of a score is::
     score = value(configuration) + effect(condition) + interaction(configuration, condition) + repeat noise
     value(child) = value(parent) + effect(change)
 
-A condition is a seed on a machine (research.verdict.variances). Its effect is shared by all runs under it, so it
-cancels where two configurations ran under the same one. Effects of changes have the distribution of
-research.verdict.effects, learned from these very runs; research.verdict.propagation solves for all of it at once. The
-standard deviations are averaged over: every array has a first axis of strata of their posterior.
+A condition is a seed on a machine (research.verdict.variances). Two configurations are compared on the conditions that
+both ran under, so that the effects of conditions cancel. That difference, with what it scatters by, is what their runs
+say, and P(better) comes from it alone. A value is what a change is worth after the best of many tries was discounted
+for its luck: the sum of the posterior means of all changes from the first configuration on, under the distribution of
+research.verdict.effects, which is learned from these very runs. The standard deviations are averaged over: arrays have
+a first axis of strata of their posterior.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+import math
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,15 +28,7 @@ from research.core.settings import SETTINGS
 from research.verdict import effects
 from research.verdict.mixture import Array, Mixture
 from research.verdict.noise import OFFICIAL, NoisePrior
-from research.verdict.propagation import Factors, fit, tree_of
-from research.verdict.variances import (
-    Cells,
-    Condition,
-    Variances,
-    cells_of,
-    estimate,
-    paired_sd,
-)
+from research.verdict.variances import Cells, Condition, Variances, cells_of, contrasts, estimate, gaps, paired_sd
 
 
 @dataclass(frozen=True)
@@ -54,19 +50,30 @@ class Score:
     spread: float = 0.0
 
 
+class _Value(NamedTuple):
+    """A posterior mean in bpb, and its variance."""
+
+    mean: float
+    variance: float
+
+
 @dataclass(frozen=True)
 class _Effects:
-    """What all changes did: means, ends of the 95 % intervals, P(better) and expected gain, shape (children,)."""
+    """What all changes did to their parents.
 
-    mean: Array
-    low: Array
-    high: Array
-    p_better: Array
-    gain: Array
+    Attributes:
+        place: Where each configuration that has a parent stands on the last axis of the arrays.
+        measured: What its runs say, shape (strata, children).
+        variance: The variance of that, same shape.
+        known: The posterior, given what changes usually do.
+        weights: Shares of the components of research.verdict.effects among all changes, shape (strata, components).
+    """
 
-    def estimate(self, at: int, n: int) -> Estimate:
-        """Return one of them, with the runs behind it."""
-        return Estimate(float(self.mean[at]), float(self.low[at]), float(self.high[at]), n)
+    place: Mapping[Hashable, int]
+    measured: Array
+    variance: Array
+    known: Mixture
+    weights: Array
 
 
 class Belief:
@@ -80,29 +87,26 @@ class Belief:
 
     def __init__(self, scores: Sequence[Score], prior: NoisePrior = OFFICIAL, previous: Belief | None = None) -> None:
         self.prior = prior
-        self._scores: dict[Hashable, list[Score]] = {}
+        every: dict[Hashable, list[Score]] = {}
         for score in scores:
-            if not score.spread:
-                self._scores.setdefault(score.config, []).append(score)
+            every.setdefault(score.config, []).append(score)
+        scored = {config: [one for one in mine if not one.spread] for config, mine in every.items()}
+        self._scores = {config: mine for config, mine in scored.items() if mine}
         self.runs = sum(map(len, self._scores.values()))
-        configs = dict.fromkeys(score.config for score in scores)
         parents: dict[Hashable, Hashable] = {}
         for score in scores:
-            if score.parent is not None and score.parent != score.config and score.parent in configs:
+            if score.parent is not None and score.parent != score.config and score.parent in every:
                 parents.setdefault(score.config, score.parent)
-        self._order, self._tree = tree_of([*configs], parents)
-        self._number = {config: place for place, config in enumerate(self._order)}
-        numbered = [(self._number[one.config], one.condition, one.val_bpb) for one in scores]
-        self._cells = cells_of(numbered, [one.spread for one in scores])
-        self.variances = _variances(self._cells, prior, previous)
-        self._centre = float(self._cells.mean.mean()) if self.runs else 0.0
-        usual = paired_sd(OFFICIAL.repeat.median, OFFICIAL.interaction.median)
-        doublings = effects.usual_doublings(self.variances.paired_sd, usual)
-        self._prior_weights = effects.prior_weights(doublings)
-        first = self._tree.children.start
-        latest = [at - first for config in configs if (at := self._number[config]) >= first]
-        start = self._start(previous)
-        self._fit = fit(self._tree, self._cells, self.variances, self._prior_weights, latest, self._centre, start)
+        self._parents = without_circles(every, parents)
+        self._cells = {
+            config: cells_of([(one.condition, one.val_bpb, one.spread) for one in mine])
+            for config, mine in every.items()
+        }
+        known = {config: self._cells[config] for config in self._scores}
+        pairs = [(known[one], known[two]) for one, two in self._parents.items() if one in known and two in known]
+        self._contrasts = contrasts([*known.values()], pairs)
+        same = previous is not None and (previous._contrasts, previous.prior) == (self._contrasts, prior)
+        self.variances: Variances = previous.variances if previous and same else estimate(self._contrasts, prior)
 
     @classmethod
     def from_history(
@@ -113,23 +117,10 @@ class Belief:
         Args:
             scores: The runs, in order.
             prior: What is assumed of the standard deviations.
-            previous: The posterior of the first of these runs, from which the search for this one starts: faster, with
-                the same result up to the tolerance.
+            previous: The posterior of the first of these runs: its standard deviations are taken where the new runs
+                say nothing of them.
         """
         return cls([*scores], prior, previous)
-
-    def _start(self, previous: Belief | None) -> tuple[Array, Factors]:
-        """Return where the search for the fit starts: from what was usual, or from where the one before ended."""
-        strata = len(self.variances.weights)
-        weights = np.tile(self._prior_weights, (strata, 1))
-        factors = Factors.of_size(self._tree, strata, effects.typical_size(self._prior_weights))
-        if previous is not None and len(previous.variances.weights) == strata:
-            weights = previous._fit.weights
-            same = [config for config in previous.configs if previous.parent(config) is not None and config in self]
-            mine, theirs = [self._number[one] for one in same], [previous._number[one] for one in same]
-            factors.precision[:, mine] = previous._fit.factors.precision[:, theirs]
-            factors.shift[:, mine] = previous._fit.factors.shift[:, theirs]
-        return weights, factors
 
     # What was measured ---------------------------------------------------------------------------------------------
 
@@ -146,7 +137,7 @@ class Belief:
 
     def is_foretold(self, config: object) -> bool:
         """Return whether a configuration has no score, but a run of it was stopped."""
-        return config in self._number and config not in self._scores
+        return config in self._cells and config not in self._scores
 
     def n(self, config: Hashable) -> int:
         """Return how many runs a configuration has; 0 for an unknown one."""
@@ -167,21 +158,48 @@ class Belief:
 
     def parent(self, config: Hashable) -> Hashable | None:
         """Return the scored configuration that one was made from, None without one."""
-        place = self._number.get(config)
-        above = -1 if place is None else int(self._tree.parent[place])
-        return self._order[above] if above >= 0 else None
+        return self._parents.get(config)
 
-    # What is estimated ---------------------------------------------------------------------------------------------
+    # What the runs of two configurations say -------------------------------------------------------------------------
+
+    def difference(self, config: Hashable, other: Hashable) -> Estimate:
+        """Return a configuration's value minus another's, as their runs say it, with its 95 % interval, in bpb.
+
+        Below zero is better. Where they ran under the same conditions, only those runs count.
+
+        Raises:
+            KeyError: if one has no score.
+        """
+        known = Mixture(self.variances.weights, *self._compared(config, other))
+        low, high = known.interval(SETTINGS.interval_share)
+        return Estimate(float(known.mean), float(low), float(high), self.n(config) + self.n(other))
+
+    def p_better(self, config: Hashable, other: Hashable, margin: float = 0.0) -> float:
+        """Return P(a configuration's value is lower than another's by more than a margin in bpb), as their runs say it.
+
+        The prior of the difference is flat: what other changes did is no evidence against this one.
+
+        Raises:
+            KeyError: if one has no score.
+        """
+        if config == other:
+            return 0.5 if not margin else float(margin < 0.0)
+        return float(Mixture(self.variances.weights, *self._compared(config, other)).cdf(-margin))
+
+    def _compared(self, config: Hashable, other: Hashable) -> tuple[Array, Array]:
+        """Return mean and standard deviation of a difference in every stratum."""
+        means, variances = _difference(self._cells[config], self._cells[other], self.variances)
+        return means, np.sqrt(np.maximum(variances, SETTINGS.rounding_bpb**2))
+
+    # What is estimated -----------------------------------------------------------------------------------------------
 
     def value(self, config: Hashable) -> Estimate:
-        """Return a configuration's val_bpb under the usual seed, with its 95 % interval.
+        """Return a configuration's val_bpb under the usual seed, discounted for luck, with its 95 % interval.
 
         Raises:
             KeyError: if it has no score.
         """
-        place = self._number[config]
-        one = self._values
-        return Estimate(float(one[0][place]), float(one[1][place]), float(one[2][place]), self.n(config))
+        return _normal(self._values[config], self.n(config))
 
     def mean(self, config: Hashable) -> float:
         """Return the posterior mean of a configuration's val_bpb.
@@ -189,59 +207,39 @@ class Belief:
         Raises:
             KeyError: if it has no score.
         """
-        return float(self._means[self._number[config]])
+        return self._values[config].mean
 
     def best(self, among: Iterable[Hashable] | None = None) -> Hashable | None:
         """Return the configuration with the lowest posterior mean, of those given or of all; None without any."""
         known = [config for config in (self._scores if among is None else among) if config in self._scores]
         return min(known, key=self.mean, default=None)
 
-    def difference(self, config: Hashable, other: Hashable) -> Estimate:
-        """Return a configuration's value minus another's with its 95 % interval, in bpb; below zero is better.
+    def value_difference(self, config: Hashable, other: Hashable) -> Estimate:
+        """Return a configuration's value minus another's, discounted for luck, with its 95 % interval, in bpb.
 
         Raises:
             KeyError: if one has no score.
         """
-        one, two, n = self._number[config], self._number[other], self.n(config) + self.n(other)
-        if self._tree.parent[one] == two:
-            return self._effects.estimate(self._child(one), n)
-        if self._tree.parent[two] == one:
-            back = self._effects.estimate(self._child(two), n)
-            return Estimate(-back.mean, -back.high, -back.low, n)
-        known = self._apart(one, two)
-        ends = known.interval(SETTINGS.interval_share)
-        return Estimate(float(known.mean), float(ends[0]), float(ends[1]), n)
-
-    def p_better(self, config: Hashable, other: Hashable, margin: float = 0.0) -> float:
-        """Return P(a configuration's value is lower than another's by more than a margin in bpb).
-
-        Raises:
-            KeyError: if one has no score.
-        """
-        one, two = self._number[config], self._number[other]
-        if not margin and self._tree.parent[one] == two:
-            return float(self._effects.p_better[self._child(one)])
-        return float(self._difference(one, two).cdf(-margin))
+        return _normal(self._apart(config, other), self.n(config) + self.n(other))
 
     def effect(self, config: Hashable) -> Estimate | None:
-        """Return what a configuration's change did to its parent's value, in bpb; None without a scored parent.
+        """Return what a configuration's change did to its parent's value, discounted for luck; None without a parent.
 
         Raises:
             KeyError: if it has no score.
         """
-        parent = self.parent(config)
-        return None if parent is None else self.difference(config, parent)
+        parent = self._parents.get(config)
+        return self.value_difference(config, parent) if parent is not None or config not in self._cells else None
 
     def expected_gain(self, config: Hashable, other: Hashable) -> float:
         """Return E[max(0, other's value minus the configuration's)], the expected improvement, in bpb."""
-        one, two = self._number[config], self._number[other]
-        if self._tree.parent[one] == two:
-            return float(self._effects.gain[self._child(one)])
-        return float(self._difference(one, two).expected_gain())
-
-    def _child(self, place: int) -> int:
-        """Return where a configuration stands among those that have a parent."""
-        return place - int(self._tree.children.start)
+        if self._parents.get(config) == other and other is not None:
+            at = self._effects.place[config]
+            known = self._effects.known
+            return float(Mixture(known.weights[:, at], known.means[:, at], known.sds[:, at]).expected_gain())
+        apart = self._apart(config, other)
+        one = np.ones(1)
+        return float(Mixture(one, one * apart.mean, one * math.sqrt(apart.variance)).expected_gain())
 
     def surprise(self, config: Hashable) -> float:
         """Return a change's measured effect in standard deviations of what changes usually do and of the measurement.
@@ -249,111 +247,144 @@ class Belief:
         Above zero for a gain; 0 where there is no scored parent. The usual size leaves out the largest effects, which
         are what is to be noticed.
         """
-        at = self._number.get(config, -1) - self._tree.children.start
-        if at < 0:
+        if config not in self._effects.place:
             return 0.0
-        mean, variance = (each[:, at] for each in self._fit.cavity)
-        return float((self.variances.weights * -mean / np.sqrt(self.effect_size**2 + variance)).sum())
+        at = self._effects.place[config]
+        spread = np.sqrt(self.effect_size**2 + self._effects.variance[:, at])
+        return float((self.variances.weights * -self._effects.measured[:, at] / spread).sum())
 
-    @property
+    @cached_property
     def effect_size(self) -> float:
         """Return the typical size of an effect in bpb."""
-        return effects.typical_size((self.variances.weights[:, None] * self._fit.weights).sum(0))
+        return effects.typical_size((self.variances.weights[:, None] * self._effects.weights).sum(0))
 
-    @cached_property
-    def _means(self) -> Array:
-        found: Array = self._centre + (self.variances.weights[:, None] * self._fit.solution.mean).sum(0)
-        return found
-
-    @cached_property
-    def _values(self) -> tuple[Array, Array, Array]:
-        """Return means and ends of the 95 % intervals of all values."""
-        one = self._fit.solution
-        spread = one.own + ((one.slope @ one.conditions) * one.slope).sum(-1)
-        weights = np.broadcast_to(self.variances.weights[:, None], one.mean.shape)
-        known = Mixture(weights, self._centre + one.mean, np.sqrt(spread))
-        low, high = known.interval(SETTINGS.interval_share)
-        return known.mean, low, high
+    # How it is estimated ---------------------------------------------------------------------------------------------
 
     @cached_property
     def _effects(self) -> _Effects:
-        """Return what all changes did, from the exact posterior of each given all else."""
-        known = effects.posterior(self._fit.others, *self._fit.cavity)  # components by strata by children
-        share = self._shares
-        over_strata = Mixture(share, known.mean, known.sd)
-        low, high = over_strata.interval(SETTINGS.interval_share)
-        gain = (share * known.expected_gain()).sum(0)
-        return _Effects(over_strata.mean, low, high, (share * known.cdf(0.0)).sum(0), gain)
+        """Return what all changes did: what was measured of each, weighed against what changes usually do."""
+        children = [config for config in self._cells if config in self._parents]
+        place = {config: at for at, config in enumerate(children)}
+        measured, variance = self._measured([(config, self._parents[config]) for config in children])
+        usual = paired_sd(OFFICIAL.repeat.median, OFFICIAL.interaction.median)
+        prior = effects.prior_weights(effects.usual_doublings(self.variances.paired_sd, usual))
+        latest = slice(max(0, len(children) - SETTINGS.effects_remembered), None)
+        weights = np.tile(prior, (len(self.variances.weights), 1))
+        log = effects.likelihoods(measured[:, latest], variance[:, latest])
+        weights = effects.learned(weights, prior, log, SETTINGS.learning_steps)
+        others = np.repeat(weights[:, None, :], len(children), axis=1)
+        others[:, latest] = effects.without_own(weights, prior, log)
+        # Most changes do little, so measured effects that are all large are more probable where the noise is large.
+        density = effects.log_densities(others[:, latest], measured[:, latest], variance[:, latest]).sum(1)
+        share = self.variances.weights * np.exp(density - density.max())
+        known = effects.posterior(others, measured, variance)  # components by strata by children
+        components = len(share) * weights.shape[1], len(children)
+        flat = Mixture(
+            (known.weights * (share / share.sum())[:, None]).reshape(components),
+            known.means.reshape(components),
+            known.sds.reshape(components),
+        )
+        return _Effects(place, measured, variance, flat, weights)
+
+    def _measured(self, pairs: Sequence[tuple[Hashable, Hashable]]) -> tuple[Array, Array]:
+        """Return what the runs of pairs say of their differences: means and variances, shape (strata, pairs)."""
+        shape = len(self.variances.weights), len(pairs)
+        means, variances = np.empty(shape), np.empty(shape)
+        for at, (one, two) in enumerate(pairs):
+            means[:, at], variances[:, at] = _difference(self._cells[one], self._cells[two], self.variances)
+        return means, variances
 
     @cached_property
-    def _shares(self) -> Array:
-        """Return shares of the strata for each change, given what was measured of it, shape (strata, children).
+    def _values(self) -> dict[Hashable, _Value]:
+        """Return the value of every configuration: the parent's and the change's; a first one's by its own runs."""
+        at, known = self._effects.place, self._effects.known
+        changes = {config: _Value(float(known.mean[i]), float(known.sd[i]) ** 2) for config, i in at.items()}
+        found: dict[Hashable, _Value] = {}
+        first: Hashable = None
+        for config in self._cells:
+            line: list[Hashable] = [config]
+            while line[-1] not in found and line[-1] in self._parents:
+                line.append(self._parents[line[-1]])
+            for each in reversed(line):
+                if each in found:
+                    continue
+                if each in self._parents:
+                    above = found[self._parents[each]]
+                    found[each] = _Value(above.mean + changes[each].mean, above.variance + changes[each].variance)
+                else:
+                    found[each] = self._root(each, first, found)
+                    first = each if first is None else first
+        return found
 
-        Most changes do little, so a large measured effect is more probable where the noise is large; without this the
-        first lucky score of a night, whose noise is hardly known, would be taken for a gain.
-        """
-        log = effects.log_densities(self._fit.others, *self._fit.cavity)
-        share = self.variances.weights[:, None] * np.exp(log - log.max(0, initial=-np.inf))
-        return np.asarray(share / share.sum(0), dtype=np.float64)
+    def _root(self, config: Hashable, first: Hashable, found: Mapping[Hashable, _Value]) -> _Value:
+        """Return the value of a configuration without a parent: by the seeds that it shares with the first one."""
+        cells = self._cells[config]
+        if first is not None and cells.keys() & self._cells[first].keys():
+            apart = Mixture(self.variances.weights, *self._compared(config, first))
+            return _Value(found[first].mean + float(apart.mean), found[first].variance + float(apart.sd) ** 2)
+        known = self.variances
+        own = sum(0.5 * known.interaction**2 + known.repeat**2 / cell.n + known.seed**2 for cell in cells.values())
+        mean = math.fsum(cell.mean for cell in cells.values()) / len(cells)
+        return _Value(mean, float((known.weights * own).sum()) / len(cells) ** 2)
 
-    def _difference(self, one: int, two: int) -> Mixture:
-        """Return the posterior of one value minus another's; for a child and its parent that of the change."""
-        if self._tree.parent[one] == two:
-            return self._change(one, 1.0)
-        if self._tree.parent[two] == one:
-            return self._change(two, -1.0)
-        return self._apart(one, two)
-
-    def _apart(self, one: int, two: int) -> Mixture:
-        """Return the posterior of one value minus another's from their joint normal distribution."""
-        solution = self._fit.solution
-        variance = solution.own[:, one] + solution.own[:, two] - 2.0 * self._covariance(one, two)
-        slope = solution.slope[:, one] - solution.slope[:, two]
-        variance = variance + np.einsum("ks,kst,kt->k", slope, solution.conditions, slope)
-        means = solution.mean[:, one] - solution.mean[:, two]
-        return Mixture(self.variances.weights, means, np.sqrt(np.maximum(variance, SETTINGS.rounding_bpb**2)))
-
-    def _change(self, child: int, sign: float) -> Mixture:
-        """Return the posterior of one change's effect, times a sign: components by strata, in one axis."""
-        at = self._child(child)
-        known = effects.posterior(self._fit.others[:, at], self._fit.cavity[0][:, at], self._fit.cavity[1][:, at])
-        weights = known.weights * self._shares[:, at]
-        used = weights > SETTINGS.min_effect_weight
-        return Mixture(weights[used] / weights[used].sum(), sign * known.means[used], known.sds[used])
-
-    def _covariance(self, one: int, two: int) -> Array:
-        """Return the covariance of two values with the conditions known, shape (strata,)."""
-        carry, parent = self._fit.solution.carry, self._tree.parent
-        above: dict[int, Array] = {}
-        share = np.ones(carry.shape[0])
-        place = one
-        while place >= 0:
-            above[place] = share
-            share = share * carry[:, place]
-            place = int(parent[place])
-        share, place = np.ones(carry.shape[0]), two
-        while place >= 0 and place not in above:
-            share = share * carry[:, place]
-            place = int(parent[place])
-        if place < 0:
-            return np.zeros(carry.shape[0])
-        return share * above[place] * self._fit.solution.own[:, place]
+    def _apart(self, config: Hashable, other: Hashable) -> _Value:
+        """Return one value minus another's: what they have in common from the first configuration on cancels."""
+        one, two = self._values[config], self._values[other]
+        above: set[Hashable] = {config}
+        place = config
+        while place in self._parents:
+            place = self._parents[place]
+            above.add(place)
+        common = other
+        while common not in above and common in self._parents:
+            common = self._parents[common]
+        shared = self._values[common].variance if common in above else 0.0
+        return _Value(one.mean - two.mean, max(one.variance + two.variance - 2.0 * shared, SETTINGS.rounding_bpb**2))
 
 
-def _variances(cells: Cells, prior: NoisePrior, previous: Belief | None) -> Variances:
-    """Estimate the standard deviations; a new cell of a configuration with one cell only says nothing new of them."""
-    if previous is not None and previous.prior == prior and len(cells.n) and _tells_the_same(cells, previous._cells):
-        return previous.variances
-    return estimate(cells, prior)
+def _normal(known: _Value, n: int) -> Estimate:
+    """Return a posterior as an estimate with its interval."""
+    one = np.ones(1)
+    low, high = Mixture(one, one * known.mean, one * math.sqrt(known.variance)).interval(SETTINGS.interval_share)
+    return Estimate(known.mean, float(low), float(high), n)
 
 
-def _tells_the_same(cells: Cells, before: Cells) -> bool:
-    """Return whether two sets of cells say the same of the standard deviations."""
-    if cells.conditions != before.conditions or cells.squares != before.squares:
-        return False
-    mine, theirs = (np.bincount(each.config[each.spread == 0.0]) for each in (cells, before))
-    return bool(
-        (mine > 1).sum() == (theirs > 1).sum()
-        and mine[mine > 1].sum() == theirs[theirs > 1].sum()
-        and cells.n.sum() - len(cells.n) == before.n.sum() - len(before.n)
-    )
+def without_circles(configs: Iterable[Hashable], parents: Mapping[Hashable, Hashable]) -> dict[Hashable, Hashable]:
+    """Return the links to parents without those that close a circle."""
+    left = dict(parents)
+    rooted: set[Hashable] = set()
+    for config in configs:
+        line, met, place = [config], {config}, config
+        while place not in rooted and place in left:
+            place = left[place]
+            if place in met:
+                del left[line[-1]]
+                break
+            line.append(place)
+            met.add(place)
+        rooted.update(line)
+    return left
+
+
+def _difference(mine: Cells, theirs: Cells, known: Variances) -> tuple[Array, Array]:
+    """Return one configuration's value minus another's, as their runs say it, and its variance, shape (strata,).
+
+    Under conditions that both have, the conditions' effects cancel. Without one, they scatter by the seeds' standard
+    deviation, less where they ran with one seed under two conditions, whose effects are correlated.
+    """
+    repeat, interaction, seed = known.repeat**2, known.interaction**2, known.seed**2
+    shared = gaps(mine, theirs)
+    if shared.values:
+        precision = 1.0 / (
+            interaction[:, None] + repeat[:, None] * np.array(shared.repeats) + np.array(shared.forecasts)
+        )
+        total = precision.sum(1)
+        return (precision * np.array(shared.values)).sum(1) / total, 1.0 / total
+    means, variance = [], np.zeros_like(repeat)
+    for cells in (mine, theirs):
+        means.append(math.fsum(cell.mean for cell in cells.values()) / len(cells))
+        own = sum(0.5 * interaction + repeat / cell.n + seed + cell.spread**2 for cell in cells.values())
+        variance = variance + own / len(cells) ** 2
+    both = sum(one.seed == two.seed for one in mine for two in theirs) / (len(mine) * len(theirs))
+    variance = variance - 2.0 * SETTINGS.condition_correlation * seed * both
+    return np.full_like(repeat, means[0] - means[1]), variance

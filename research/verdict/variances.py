@@ -1,20 +1,17 @@
 """Estimates the three standard deviations of a score: of repeats, of seeds, and of a change from seed to seed.
 
-A score is value(configuration) + effect(seed) + interaction(configuration, seed) + repeat noise. The likelihood of the
-three standard deviations is the restricted one (Patterson and Thompson 1971): every configuration's value is
-integrated out under a flat prior, and the effects of seeds under their normal distribution. With a log-normal prior
-on each standard deviation it gives a posterior on a grid (Searle, Casella and McCulloch, Variance Components, 1992,
-chapter 9), which is then cut into strata, so that whatever is computed from it is an average over what the standard
-deviations may be, and not a plug-in at their best guess.
-
-Runs of one seed share the effect of the seed only where they began from the same initial values on the same machine.
-Elsewhere the two effects are correlated; the correlation has a wide prior of its own.
+Each has a part of the runs that tells it: repeats, runs of one configuration under one condition; the interaction, the
+differences of a configuration and its parent under the conditions that both have; seeds, one configuration under
+several. The likelihood of the three is the restricted one (Patterson and Thompson 1971): every mean is integrated out
+under a flat prior. With a log-normal prior on each standard deviation it gives a posterior on a grid (Searle, Casella
+and McCulloch, Variance Components, 1992, chapter 9), which is cut into strata, so that whatever is computed from it is
+an average over what the standard deviations may be, and not a plug-in at their best guess.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -51,7 +48,6 @@ class Variances:
         repeat: Standard deviation of repeats in each, in bpb, same shape.
         seed: Standard deviation of the effects of seeds, same.
         interaction: Standard deviation of what a change does differently from seed to seed, same.
-        correlation: Correlation of a seed's effects under two conditions, same.
         of_repeat: The posterior of the first in one line.
         of_seed: Of the second.
         of_interaction: Of the third.
@@ -61,7 +57,6 @@ class Variances:
     repeat: Array
     seed: Array
     interaction: Array
-    correlation: Array
     of_repeat: Spread
     of_seed: Spread
     of_interaction: Spread
@@ -72,27 +67,55 @@ class Variances:
         return paired_sd(self.of_repeat.sd, self.of_interaction.sd)
 
 
-@dataclass(frozen=True)
-class Cells:
-    """Scores grouped by configuration and condition; configurations are numbered, and so are conditions.
+class Cell(NamedTuple):
+    """The runs of one configuration under one condition.
 
     Attributes:
-        config: Number of each cell's configuration, in ascending order, shape (cells,).
-        condition: Number of its condition, same shape.
-        n: Its runs, same.
-        mean: Mean of their scores in bpb, same.
-        spread: Standard deviation in bpb of a forecast that stands in place of its scores, 0 for scores, same.
-        squares: Sum of squared deviations of all runs from their cells' means, in bpb squared.
-        conditions: The conditions by their number.
+        n: How many.
+        mean: Their mean in bpb.
+        squares: Sum of their squared deviations from it, in bpb squared.
+        spread: Standard deviation in bpb of a forecast that stands in place of a score, 0 for scores.
     """
 
-    config: Ints
-    condition: Ints
-    n: Array
-    mean: Array
-    spread: Array
+    n: int
+    mean: float
     squares: float
-    conditions: tuple[Condition, ...]
+    spread: float = 0.0
+
+
+Cells = Mapping[Condition, Cell]
+"""The runs of one configuration by condition."""
+
+
+class Gaps(NamedTuple):
+    """Numbers that scatter around one unknown mean: differences of two configurations, or scores of one.
+
+    Attributes:
+        values: In bpb, one for each condition.
+        repeats: What the repeats' variance is multiplied by in the variance of each.
+        forecasts: Variance in bpb squared that each has besides, as a forecast.
+    """
+
+    values: tuple[float, ...]
+    repeats: tuple[float, ...]
+    forecasts: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Contrasts:
+    """What the runs of a contract say of the standard deviations.
+
+    Attributes:
+        squares: Sum of the squared deviations of repeats from their means, in bpb squared.
+        repeats: Degrees of freedom of that.
+        changes: Differences of configurations from their parents, a group for each pair.
+        seeds: Scores of the configuration that ran under most conditions.
+    """
+
+    squares: float
+    repeats: int
+    changes: tuple[Gaps, ...]
+    seeds: Gaps
 
 
 def cell_variance(repeat: Array, interaction: Array, n: Array) -> Array:
@@ -110,64 +133,73 @@ def paired_sd(repeat: float, interaction: float) -> float:
     return math.sqrt(float(cell_variance(np.array(repeat), np.array(interaction), np.ones(()))))
 
 
-def cells_of(scores: Sequence[tuple[int, Condition, float]], spreads: Sequence[float] = ()) -> Cells:
-    """Group scores into cells; a forecast counts only where there is no score.
+def cells_of(scores: Sequence[tuple[Condition, float, float]]) -> dict[Condition, Cell]:
+    """Group one configuration's scores by condition; a forecast counts only where there is no score.
 
     Args:
-        scores: Number of the configuration, condition, and val_bpb of every run.
-        spreads: Standard deviation of each that is a forecast, 0 for a score; by default all are scores.
+        scores: Condition and val_bpb of every run, and the standard deviation of a forecast, 0 for a score.
     """
-    conditions = tuple(dict.fromkeys(condition for _, condition, _ in scores))
-    number = {condition: place for place, condition in enumerate(conditions)}
-    groups: dict[tuple[int, int], list[float]] = {}
-    spread_of: dict[tuple[int, int], float] = {}
-    told = zip(scores, spreads or [0.0] * len(scores), strict=True)
-    for (config, condition, value), spread in sorted(told, key=lambda one: one[1] > 0.0):
-        key = (config, number[condition])
-        if not spread or key not in groups:
-            groups.setdefault(key, []).append(value)
-            spread_of[key] = spread
-    keys = sorted(groups)
-    means = [math.fsum(groups[key]) / len(groups[key]) for key in keys]
-    squares = math.fsum(
-        (value - mean) ** 2
-        for key, mean in zip(keys, means, strict=True)
-        if len(groups[key]) > 1
-        for value in groups[key]
-    )
-    return Cells(
-        np.array([config for config, _ in keys], dtype=np.intp),
-        np.array([condition for _, condition in keys], dtype=np.intp),
-        np.array([float(len(groups[key])) for key in keys]),
-        np.array(means),
-        np.array([spread_of[key] for key in keys]),
-        squares,
-        conditions,
+    groups: dict[Condition, list[float]] = {}
+    for condition, value, spread in scores:
+        if not spread:
+            groups.setdefault(condition, []).append(value)
+    found = {condition: Cell(1, value, 0.0, spread) for condition, value, spread in scores if condition not in groups}
+    for condition, values in groups.items():
+        mean = math.fsum(values) / len(values)
+        found[condition] = Cell(len(values), mean, math.fsum((value - mean) ** 2 for value in values))
+    return found
+
+
+def gaps(mine: Cells, theirs: Cells) -> Gaps:
+    """Return the differences of two configurations under the conditions that both have."""
+    shared = [condition for condition in mine if condition in theirs]
+    values = tuple(mine[each].mean - theirs[each].mean for each in shared)
+    repeats = tuple(1.0 / mine[each].n + 1.0 / theirs[each].n for each in shared)
+    return Gaps(values, repeats, tuple(mine[each].spread ** 2 + theirs[each].spread ** 2 for each in shared))
+
+
+def _scored(cells: Cells) -> Cells:
+    """Return cells without forecasts."""
+    return {condition: cell for condition, cell in cells.items() if not cell.spread}
+
+
+def contrasts(configurations: Sequence[Cells], pairs: Sequence[tuple[Cells, Cells]]) -> Contrasts:
+    """Return what runs say of the standard deviations.
+
+    Args:
+        configurations: The scores of each configuration.
+        pairs: Those of configurations and their parents.
+    """
+    scored = [_scored(each) for each in configurations]
+    cells = [cell for each in scored for cell in each.values()]
+    changes = [gaps(_scored(one), _scored(two)) for one, two in pairs if len(one) > 1 and len(two) > 1]
+    most: Cells = max(scored, key=len, default={})
+    return Contrasts(
+        math.fsum(cell.squares for cell in cells),
+        sum(cell.n - 1 for cell in cells),
+        tuple(each for each in changes if len(each.values) > 1)[-SETTINGS.max_compared_changes :],
+        Gaps(tuple(cell.mean for cell in most.values()), tuple(1.0 / cell.n for cell in most.values()), ()),
     )
 
 
-def estimate(cells: Cells, prior: NoisePrior) -> Variances:
-    """Estimate the standard deviations from all cells of one contract."""
+def estimate(known: Contrasts, prior: NoisePrior) -> Variances:
+    """Estimate the standard deviations."""
     repeat, seed, interaction = (_grid(each) for each in (prior.repeat, prior.seed, prior.interaction))
-    linked = _linked(cells)
-    correlations = _correlations(linked.conditions)
-    extra = float(cells.n.sum()) - len(cells.n)
-    # Axes of the posterior: correlation, repeat, interaction, seed.
-    log = _restricted(linked, repeat, interaction, seed, correlations)
-    log += (-extra * np.log(repeat) - 0.5 * cells.squares / repeat**2)[None, :, None, None]
-    log += _log_prior(repeat, prior.repeat)[None, :, None, None]
-    log += _log_prior(interaction, prior.interaction)[None, None, :, None]
-    log += _log_prior(seed, prior.seed)[None, None, None, :]
+    # Axes of the posterior: repeat, interaction, seed.
+    log = (-known.repeats * np.log(repeat) - 0.5 * known.squares / repeat**2)[:, None, None]
+    log = log + _restricted(known.changes, repeat[:, None, None], interaction[:, None] ** 2)[..., None]
+    own = 0.5 * interaction[:, None, None] ** 2 + seed[:, None] ** 2
+    log = log + _restricted([known.seeds], repeat[:, None, None, None], own)
+    log = log + _log_prior(repeat, prior.repeat)[:, None, None]
+    log = log + _log_prior(interaction, prior.interaction)[:, None]
+    log = log + _log_prior(seed, prior.seed)
     weights = np.exp(log - log.max())
     weights /= weights.sum()
-    groups = len(np.unique(linked.config))
-    seeds = len({linked.conditions[place].seed for place in set(linked.condition.tolist())})
-    crossed = max(0, len(linked.n) - groups - max(seeds - 1, 0))
     return Variances(
-        *_strata(weights, correlations, repeat, interaction, seed),
-        _spread(repeat, weights.sum((0, 2, 3)), round(extra)),
-        _spread(seed, weights.sum((0, 1, 2)), max(seeds - 1, 0)),
-        _spread(interaction, weights.sum((0, 1, 3)), crossed),
+        *_strata(weights, repeat, interaction, seed),
+        _spread(repeat, weights.sum((1, 2)), known.repeats),
+        _spread(seed, weights.sum((0, 1)), max(len(known.seeds.values) - 1, 0)),
+        _spread(interaction, weights.sum((0, 2)), sum(len(each.values) - 1 for each in known.changes)),
     )
 
 
@@ -183,74 +215,35 @@ def _log_prior(grid: Array, prior: SdPrior) -> Array:
     return found
 
 
-def _linked(cells: Cells) -> Cells:
-    """Return the scored cells of the latest configurations that have two or more: only they compare conditions."""
-    measured = cells.spread == 0.0
-    several = np.flatnonzero(np.bincount(cells.config[measured]) > 1)[-SETTINGS.max_linked_configurations :]
-    mine = measured & np.isin(cells.config, several)
-    n, mean, spread = (each[mine] for each in (cells.n, cells.mean, cells.spread))
-    return Cells(cells.config[mine], cells.condition[mine], n, mean, spread, 0.0, cells.conditions)
+def _restricted(groups: Sequence[Gaps], repeat: Array, rest: Array) -> Array:
+    """Return the restricted log-likelihood of groups of numbers, each around a mean of its own.
 
-
-def _correlations(conditions: Sequence[Condition]) -> Array:
-    """Return the correlations to consider: one where no seed was used under two conditions."""
-    several = len({condition.seed for condition in conditions}) < len(conditions)
-    return np.array(SETTINGS.condition_correlations if several else SETTINGS.condition_correlations[:1])
-
-
-def prior_covariance(conditions: Sequence[Condition], correlation: float) -> Array:
-    """Return the covariance of the effects of conditions in units of the seeds' variance, shape (S, S)."""
-    seeds = np.array([condition.seed for condition in conditions])
-    same: Array = np.where(seeds[:, None] == seeds[None, :], correlation, 0.0)
-    np.fill_diagonal(same, 1.0)
-    return same
-
-
-def _restricted(cells: Cells, repeat: Array, interaction: Array, seed: Array, correlations: Array) -> Array:
-    """Return the restricted log-likelihood, shape (correlations, repeat, interaction, seed)."""
-    shape = (len(correlations), len(repeat), len(interaction), len(seed))
-    if not len(cells.n):
-        return np.zeros(shape)
-    _, starts, config = np.unique(cells.config, return_index=True, return_inverse=True)
-    y = cells.mean - (np.add.reduceat(cells.mean, starts) / np.diff([*starts, len(cells.mean)]))[config]
-    variance = cell_variance(repeat[:, None, None], interaction[None, :, None], cells.n)  # (repeat, interaction, cells)
-    precision = 1.0 / variance
+    Args:
+        groups: The numbers.
+        repeat: Standard deviations of repeats, with a last axis of length one.
+        rest: Other variance of each number, the same.
+    """
+    groups = [each for each in groups if len(each.values) > 1]
+    if not groups:
+        return np.zeros(np.broadcast_shapes(repeat.shape, rest.shape)[:-1])
+    y = np.concatenate([np.array(each.values) - np.mean(each.values) for each in groups])
+    starts = np.cumsum([0, *(len(each.values) for each in groups[:-1])])
+    precision = 1.0 / (rest + repeat**2 * np.concatenate([each.repeats for each in groups]))
     total = np.add.reduceat(precision, starts, axis=-1)
     weighted = np.add.reduceat(precision * y, starts, axis=-1)
-    base = 0.5 * np.log(precision).sum(-1) - 0.5 * np.log(total).sum(-1)
     square = (precision * y * y).sum(-1) - (weighted**2 / total).sum(-1)
-    # The effects of conditions: their information matrix and vector once the configurations' values are gone.
-    count, groups = len(cells.conditions), len(starts)
-    design = np.zeros((*variance.shape[:2], groups, count))
-    design[:, :, config, cells.condition] = precision
-    centred = design / total[..., None]
-    matrix = np.einsum("...cs,cs->...s", design, np.ones((groups, count)))[..., None] * np.eye(count)
-    matrix = matrix - np.einsum("...cs,...ct->...st", design, centred)
-    by_condition = np.stack([(precision * y)[..., cells.condition == each].sum(-1) for each in range(count)], axis=-1)
-    vector = by_condition - np.einsum("...cs,...c->...s", centred, weighted)
-    found = np.empty(shape)
-    for place, correlation in enumerate(correlations):
-        root = np.linalg.cholesky(prior_covariance(cells.conditions, float(correlation)))
-        values, vectors = np.linalg.eigh(root.T @ matrix @ root)
-        projected = np.einsum("...st,...s->...t", vectors, vector @ root) ** 2
-        grown = 1.0 + seed[:, None] ** 2 * np.maximum(values, 0.0)[:, :, None, :]
-        gained = (seed[:, None] ** 2 * projected[:, :, None, :] / grown).sum(-1)
-        found[place] = base[..., None] - 0.5 * np.log(grown).sum(-1) - 0.5 * (square[..., None] - gained)
+    found: Array = 0.5 * np.log(precision).sum(-1) - 0.5 * np.log(total).sum(-1) - 0.5 * square
     return found
 
 
-def _strata(
-    weights: Array, correlations: Array, repeat: Array, interaction: Array, seed: Array
-) -> tuple[Array, Array, Array, Array, Array]:
+def _strata(weights: Array, repeat: Array, interaction: Array, seed: Array) -> tuple[Array, Array, Array, Array]:
     """Cut the posterior into strata of equal weight, by what a paired difference scatters by and by the seeds' sd.
 
     Returns:
-        Weights, then the mean of each standard deviation (root mean square) and of the correlation in every stratum.
+        Weights, then the root mean square of each standard deviation in every stratum.
     """
-    axes = np.broadcast_arrays(
-        correlations[:, None, None, None], repeat[None, :, None, None], interaction[None, None, :, None], seed
-    )
-    w, rho, one, two, three = (each.ravel() for each in (weights, *axes))
+    axes = np.broadcast_arrays(repeat[:, None, None], interaction[None, :, None], seed)
+    w, one, two, three = (each.ravel() for each in (weights, *axes))
     paired = _stratum(cell_variance(one, two, np.ones(1)), w, SETTINGS.paired_strata)
     number = paired * SETTINGS.seed_strata
     for each in range(SETTINGS.paired_strata):
@@ -269,7 +262,6 @@ def _strata(
         np.sqrt(mean(one**2)),
         np.sqrt(mean(three**2)),
         np.sqrt(mean(two**2)),
-        mean(rho),
     )
 
 

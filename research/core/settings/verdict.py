@@ -36,11 +36,11 @@ class VerdictSettings:
     """Values of each standard deviation that are told apart: neighbours differ by less than the data can tell."""
     sd_grid_reach: float = 2.5
     """How far the values reach around the median, in prior sds of the logarithm: 99 % of the prior."""
-    max_linked_configurations: int = 400
-    """Latest configurations with two seeds from which the standard deviations are estimated: known to 4 % by then."""
-    condition_correlations: tuple[float, ...] = (0.5, 0.1, 0.9)
-    """Correlations of a seed's effects on two machines, or under two sets of initial values, that are averaged over;
-    the first alone where no seed was used twice so."""
+    max_compared_changes: int = 400
+    """Latest changes with two seeds from which the interaction is estimated: known to 4 % by then."""
+    condition_correlation: float = 0.5
+    """Assumed correlation of a seed's effects on two machines, or under two sets of initial values: halfway between
+    none and all, since it was not measured."""
     paired_strata: int = 4
     """Parts into which the posterior is cut by what a paired difference scatters by, which decides most."""
     seed_strata: int = 2
@@ -53,12 +53,13 @@ class VerdictSettings:
     """Smallest standard deviation of anything: scores are printed with six decimals."""
 
     # The rule ---------------------------------------------------------------------------------------------------------
-    sure_p: float = 0.97
-    """P(better) from which a change is kept on one seed's word: the interaction hardly explains it any more."""
-    confirm_p: float = 0.3
-    """P(better) from which a change is worth a second seed: chosen by simulation (docs/search.md)."""
-    keep_p: float = 0.75
-    """P(better) from which a change is kept after its second seed: chosen by simulation (docs/search.md)."""
+    sure_p: float = 0.977
+    """P(better) from which a change is kept on one seed's word: two standard errors of the paired difference."""
+    confirm_p: float = 0.65
+    """P(better) from which a change is worth a second seed: a little better than even, since another idea costs as much
+    as the second seed; chosen by simulation (docs/search.md)."""
+    keep_p: float = 0.8
+    """P(better) from which a change is kept after its second seed; chosen by simulation (docs/search.md)."""
     max_seeds: int = 2
     """Seeds that a decision takes: in simulation a third one costs more ideas than it saves mistakes."""
     simpler_margin_bpb: float = 0.0002
@@ -106,9 +107,8 @@ class VerdictSettings:
     """Sizes, each three times the one before: from 0.0001 to 2 bpb, beyond any effect seen, on small models too."""
     effect_null_share: float = 0.01
     """Share of ideas assumed to do nothing at all, before any was measured."""
-    effect_better_share: float = 0.1
-    """Share of the others assumed to be for the better: 22 of 125 runs of the best published session were kept, lucky
-    ones among them; with 0.2 simulated nights keep twice as many false ones."""
+    effect_better_share: float = 0.2
+    """Share of the others assumed to be for the better: 22 of 125 runs of the best published session were kept."""
     effect_better_bpb: float = 0.0004
     """Assumed size of what helps: 14 of those 22 gains are below 0.0007, lucky ones among them."""
     effect_worse_bpb: float = 0.0016
@@ -117,18 +117,8 @@ class VerdictSettings:
     """Weight, in effects, of these assumptions."""
     effects_remembered: int = 300
     """Effects that the distribution is learned from, the latest ones: later ideas are smaller than early ones."""
-    min_effect_weight: float = 1e-6
-    """Share below which a component of a mixture is left out of sums."""
-    learning_steps: int = 3
-    """Steps of expectation and maximisation in each sweep: the sweeps go on anyway."""
-    max_sweeps: int = 5
-    """Sweeps of expectation propagation at most: later ones move no decision."""
-    damping: float = 0.7
-    """Share of each sweep's update that is taken, so that neighbours that correct each other do not swing."""
-    sweep_tolerance_bpb: float = 2e-5
-    """Largest move of any effect's mean at which the sweeps end: a hundredth of the noise of repeats."""
-    least_information: float = 1e-4
-    """Smallest precision of a factor in shares of what all else says: factors must stay normal distributions."""
+    learning_steps: int = 6
+    """Steps of expectation and maximisation: later ones move no decision."""
 
     # Score ------------------------------------------------------------------------------------------------------------
     fitness_per_bpb: float = 100.0
@@ -172,8 +162,8 @@ class VerdictSettings:
     """GiB of peak memory at which a bucket begins: cards of 24, 48 and 80 GB, with some air."""
     near_miss_bpb: float = 0.0015
     """Loss against the incumbent up to which the score's novelty and information count: the public loop's."""
-    near_miss_p: float = 0.2
-    """P(better than the incumbent) from which a discarded change is a near miss."""
+    near_miss_p: float = 0.4
+    """P(better than the incumbent) from which a discarded change is a near miss: about even."""
     near_misses_kept: int = 12
     """Near misses that are remembered: enough for pairs to combine, few enough to read."""
     recent_kept: int = 20
