@@ -82,7 +82,9 @@ class Discovery:
     def start(self, baseline: Result) -> None:
         """Begin a night, forgetting any before it; see Policy."""
         self.reason = ""
-        self._past = [_Past(baseline, Choice(None, None, ""), "keep")]
+        self._past: list[_Past] = []
+        self._scores: list[Score] = []
+        self._add(_Past(baseline, Choice(None, None, ""), "keep"))
         self._ordered = Choice(None, None, "")
         self._next_seed = DEFAULT_SEED
         self._chain = KeptChain(baseline.id)
@@ -94,10 +96,14 @@ class Discovery:
         """Return the posterior of all results so far."""
         if self._given is not None:
             return self._given
-        scores = [score for past in self._past if (score := _score_of(past.result)) is not None]
-        if self._belief is None or self._belief.runs != len(scores):
-            self._belief = Belief.from_history(scores, OFFICIAL, self._belief)
+        if self._belief is None or self._belief.runs != len(self._scores):
+            self._belief = Belief.from_history(self._scores, OFFICIAL, self._belief)
         return self._belief
+
+    def _add(self, past: _Past) -> None:
+        self._past.append(past)
+        if (score := _score_of(past.result)) is not None:
+            self._scores.append(score)
 
     def use(self, belief: Belief) -> None:
         """Take the posterior of a real night, whose configurations have the same names, in place of its own."""
@@ -201,7 +207,7 @@ class Discovery:
 
     def tell(self, result: Result) -> Answer:
         """Take a result and decide; see Policy."""
-        self._past.append(_Past(result, self._ordered, "discard"))
+        self._add(_Past(result, self._ordered, "discard"))
         config = configuration(result)
         answer = self._answer(config)
         self._follow(answer)
@@ -217,7 +223,7 @@ class Discovery:
     def note(self, result: Result, decision: str) -> None:
         """Take a result that was decided about elsewhere: by the judge of a real night, or by a person."""
         # A real commit's tag names whom the plan ordered.
-        self._past.append(_Past(result, Choice(result.emitter, None, ""), decision))
+        self._add(_Past(result, Choice(result.emitter, None, ""), decision))
         self._follow(decision)
 
     def _answer(self, config: Hashable) -> Answer:
