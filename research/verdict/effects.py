@@ -3,8 +3,8 @@
 Choosing the best of many noisy tries picks lucky draws, so what is kept looks better than it is (the winner's curse).
 With the right prior of effects a posterior needs no further correction for having been chosen (Efron 2011, "Tweedie's
 formula and selection bias"). The prior is therefore learned from all changes, kept or not: a mixture of normal
-distributions on a fixed grid of centres, its weights by expectation and maximisation (Stephens 2017, "False discovery
-rates: a new deal"). One component stands for no effect, one set for changes that help, one for changes that harm.
+distributions around zero on a fixed grid of sizes, its weights by expectation and maximisation (Stephens 2017, "False
+discovery rates: a new deal").
 
 An effect is the true value of a child minus that of its parent in bpb: below zero is better.
 """
@@ -19,24 +19,20 @@ import numpy as np
 from research.core.settings import SETTINGS
 from research.verdict.mixture import Array, Mixture
 
-_SIZES = SETTINGS.min_effect_bpb * 3.0 ** np.arange(SETTINGS.effect_scales)
-CENTRES: Array = np.concatenate([[0.0], -_SIZES, _SIZES])
-"""Centres of the components in bpb: none, helping, harming; each size is three times the one before."""
-SDS: Array = np.concatenate([[SETTINGS.rounding_bpb], 0.5 * _SIZES, 0.5 * _SIZES])
-"""Their standard deviations in bpb: half of the size, so that neighbours overlap and few have the wrong sign."""
+SDS: Array = np.array([SETTINGS.min_effect_bpb * 3.0**power for power in range(SETTINGS.effect_scales)])
+"""Standard deviations of the components in bpb, each three times the one before."""
 
 
 @lru_cache
 def prior_weights(doublings: int = 0) -> Array:
-    """Return the components' weights before any change was measured.
+    """Return the components' weights before any change was measured: the usual size has the largest.
 
     Args:
-        doublings: How many times the usual sizes of effects are doubled; see usual_doublings().
+        doublings: How many times the usual size of effects is doubled; see usual_doublings().
     """
-    helps, some = SETTINGS.effect_better_share, 1.0 - SETTINGS.effect_null_share
-    better = _around(SETTINGS.effect_better_bpb * 2.0**doublings)
-    worse = _around(SETTINGS.effect_worse_bpb * 2.0**doublings)
-    return np.concatenate([[SETTINGS.effect_null_share], some * helps * better, some * (1.0 - helps) * worse])
+    near = 1.0 / (1.0 + np.log2(SDS / (SETTINGS.effect_usual_bpb * 2.0**doublings)) ** 2)
+    weights: Array = near / near.sum()
+    return weights
 
 
 def usual_doublings(paired_sd: float, official: float) -> int:
@@ -51,13 +47,6 @@ def usual_doublings(paired_sd: float, official: float) -> int:
     return max(0, round(math.log2(paired_sd / official))) if paired_sd > 0.0 else 0
 
 
-def _around(centre: float) -> Array:
-    """Return weights of the sizes, the largest at the centre, with heavy tails; they sum to one."""
-    near = 1.0 / (1.0 + np.log2(_SIZES / centre) ** 2)
-    weights: Array = near / near.sum()
-    return weights
-
-
 def likelihoods(means: Array, variances: Array) -> Array:
     """Return the logarithm of each component's density of measured effects, shape (..., components).
 
@@ -66,7 +55,7 @@ def likelihoods(means: Array, variances: Array) -> Array:
         variances: Squared standard errors, same shape.
     """
     spread = variances[..., None] + SDS**2
-    found: Array = -0.5 * np.log(spread) - 0.5 * (means[..., None] - CENTRES) ** 2 / spread
+    found: Array = -0.5 * np.log(spread) - 0.5 * means[..., None] ** 2 / spread
     return found
 
 
@@ -120,7 +109,7 @@ def posterior(weights: Array, means: Array, variances: Array) -> Mixture:
     joint = weights * np.exp(log - log.max(-1, keepdims=True))
     joint /= joint.sum(-1, keepdims=True)
     gain = SDS**2 / (SDS**2 + variances[..., None])
-    centres = CENTRES + gain * (means[..., None] - CENTRES)
+    centres = gain * means[..., None]
     sds = np.sqrt(gain * variances[..., None])
     return Mixture(np.moveaxis(joint, -1, 0), np.moveaxis(centres, -1, 0), np.moveaxis(sds, -1, 0))
 
@@ -145,8 +134,5 @@ def typical_size(weights: Array) -> float:
     Args:
         weights: Weights of the components, shape (components,).
     """
-    squares = CENTRES**2 + SDS**2
-    order = np.argsort(squares)
-    before = np.cumsum(weights[order]) - weights[order]
-    counted = order[before < SETTINGS.effect_size_share]
-    return float(np.sqrt((weights[counted] * squares[counted]).sum() / weights[counted].sum()))
+    counted = np.cumsum(weights) - weights < SETTINGS.effect_size_share
+    return float(np.sqrt((weights[counted] * SDS[counted] ** 2).sum() / weights[counted].sum()))

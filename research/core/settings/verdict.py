@@ -105,14 +105,9 @@ class VerdictSettings:
     """Smallest size of effects told apart from none: a third of the noise of repeats."""
     effect_scales: int = 10
     """Sizes, each three times the one before: from 0.0001 to 2 bpb, beyond any effect seen, on small models too."""
-    effect_null_share: float = 0.01
-    """Share of ideas assumed to do nothing at all, before any was measured."""
-    effect_better_share: float = 0.2
-    """Share of the others assumed to be for the better: 22 of 125 runs of the best published session were kept."""
-    effect_better_bpb: float = 0.0004
-    """Assumed size of what helps: 14 of those 22 gains are below 0.0007, lucky ones among them."""
-    effect_worse_bpb: float = 0.0016
-    """Assumed size of what does not: the published night's median change is 0.0020 for the worse."""
+    effect_usual_bpb: float = 0.0016
+    """Assumed size of what a change does: the published night's median change is 0.0020 for the worse, and 14 of the 22
+    gains of the best session are below 0.0007."""
     effect_prior_n: float = 10.0
     """Weight, in effects, of these assumptions."""
     effects_remembered: int = 300
