@@ -7,9 +7,8 @@ around 1 (a Poisson regression with conjugate priors), and old runs fade, for sk
 "Taming non-stationary bandits: a Bayesian approach"). Factors are shared: a free run whose author and category are
 known teaches about both, so learning goes on while the agent is free.
 
-An order restricts the agent, so one is given for a reason only: a category lies clearly behind its fair share of the
-latest runs (stratified sampling: what a free agent's taste passes over is where unknown gains are left); or an emitter
-is better than leaving the agent free, as good as certainly; or, rarely, to keep an emitter known at all.
+An order restricts the agent, so one is given for a reason only: an emitter is better than leaving the agent free, as
+good as certainly; or, rarely, to keep an emitter known at all.
 """
 
 from __future__ import annotations
@@ -66,18 +65,15 @@ class Bandit:
         self._fade = settings.credit_fade if forgetting else 1.0
         self._credit: dict[Key, float] = {}
         self._cost: dict[Key, float] = {}
-        self._tries = dict.fromkeys(categories, 0.0)
         self._turns = dict.fromkeys(emitters, 0.0)
-        self._runs = 0.0
         self._mean_credit = self._mean_weight = 0.0
         self._factors: tuple[Gammas, Gammas, Gammas] | None = None
 
-    def add(self, key: Key, ordered: str | None, improvement: float, cost: float) -> None:
+    def add(self, key: Key, improvement: float, cost: float) -> None:
         """Take a run in.
 
         Args:
             key: What is known of it.
-            ordered: The category that was ordered: tried, even where the agent did something else.
             improvement: Probable improvement that it brought, in bpb, at least 0.
             cost: What it cost, 1 for a usual run.
         """
@@ -90,10 +86,6 @@ class Bandit:
                 table[known] *= self._fade
         self._credit[key] = self._credit.get(key, 0.0) + credit
         self._cost[key] = self._cost.get(key, 0.0) + cost
-        self._runs = self._fade * self._runs + 1.0
-        parts = {ordered, *(key.category or "").split("+")}
-        for name in self.categories:
-            self._tries[name] = self._fade * self._tries[name] + (name in parts)
         for name in self.emitters:
             self._turns[name] = self._fade * self._turns[name] + (name == key.emitter)
         self._factors = None
@@ -107,9 +99,6 @@ class Bandit:
         if p_best >= self._settings.order_p:
             why = f"{emitter} has brought more than the agent's own choice lately (P {p_best:.2f})"
             return Choice(emitter, None, why)
-        category = self._neglected(rng)
-        if category is not None:
-            return Choice(None, category, f"{category} was tried less than its share")
         return Choice(None, None, "no kind of change has done better than the agent's own choice")
 
     def shares(self) -> Mapping[str | None, float]:
@@ -118,14 +107,6 @@ class Bandit:
         worth |= {name: self._mean(0, EMITTER) * self._mean(1, name) for name in self.emitters}
         total = sum(worth.values())
         return {name: value / total for name, value in worth.items()}
-
-    def _neglected(self, rng: random.Random) -> str | None:
-        """Return the category that lies furthest behind its share of the runs, if one lies far enough behind."""
-        worth = {name: self._mean(2, name) ** self._settings.category_trust for name in self.categories}
-        total = sum(worth.values())
-        behind = {name: self._tries[name] - self._runs * worth[name] / total for name in self.categories}
-        name = min(self.categories, key=lambda each: (behind[each], rng.random()))
-        return name if behind[name] < -self._settings.category_margin else None
 
     def _best_emitter(self) -> tuple[str, float]:
         """Return the emitter with the best mean, and P(ordering it brings more than leaving the agent free)."""

@@ -163,6 +163,11 @@ def _scored(cells: Cells) -> Cells:
     return {condition: cell for condition, cell in cells.items() if not cell.spread}
 
 
+def _size(cells: Cells) -> tuple[int, int, float]:
+    """Return how much a configuration tells of seeds: its conditions, its runs, and its score to settle ties."""
+    return len(cells), sum(cell.n for cell in cells.values()), -sum(cell.mean for cell in cells.values())
+
+
 def contrasts(configurations: Sequence[Cells], pairs: Sequence[tuple[Cells, Cells]]) -> Contrasts:
     """Return what runs say of the standard deviations.
 
@@ -173,7 +178,7 @@ def contrasts(configurations: Sequence[Cells], pairs: Sequence[tuple[Cells, Cell
     scored = [_scored(each) for each in configurations]
     cells = [cell for each in scored for cell in each.values()]
     changes = [gaps(_scored(one), _scored(two)) for one, two in pairs if len(one) > 1 and len(two) > 1]
-    most: Cells = max(scored, key=len, default={})
+    most: Cells = max(scored, key=_size, default={})
     return Contrasts(
         math.fsum(cell.squares for cell in cells),
         sum(cell.n - 1 for cell in cells),

@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from research.verdict import effects
 from research.verdict.belief import Belief, Score
 from research.verdict.noise import POCKET
 from research.verdict.variances import Condition
-from tests.support.synthetic import Exact, Lab, draw_effect, exact_posterior, loaded
+from tests.support.synthetic import Lab, draw_effect
 
 SEEDS = st.integers(0, 10_000)
 FEW = settings(deadline=None, max_examples=15)
@@ -102,7 +103,7 @@ def test_shared_seeds_tell_far_more_than_others():
     other = [*same[::2], score("b", 0.987, "a", seed=44), score("b", 0.983, "a", seed=45)]
     one, two = Belief.from_history(same), Belief.from_history(other)
     assert one.p_better("b", "a") > two.p_better("b", "a")
-    assert one.difference("b", "a").mean < two.difference("b", "a").mean
+    assert one.value_difference("b", "a").mean < two.value_difference("b", "a").mean
     assert one.shared_seeds("b", "a") == (42, 43)
     assert two.shared_seeds("b", "a") == ()
 
@@ -130,8 +131,10 @@ def test_probabilities_and_differences_are_of_one_piece(number: int):
     there, back = known.difference(one, two), known.difference(two, one)
     assert (there.mean, there.low, there.high) == pytest.approx((-back.mean, -back.high, -back.low), abs=1e-9)
     assert there.low <= there.mean <= there.high
-    assert there.mean == pytest.approx(known.mean(one) - known.mean(two), abs=5e-4)
-    assert known.expected_gain(one, two) - known.expected_gain(two, one) == pytest.approx(-there.mean, abs=1e-4)
+    discounted = known.value_difference(one, two)
+    assert discounted.low <= discounted.mean <= discounted.high
+    assert discounted.mean == pytest.approx(known.mean(one) - known.mean(two))
+    assert known.expected_gain(one, two) >= max(0.0, -discounted.mean) - 1e-9
     margins = [known.p_better(one, two, margin) for margin in (-0.001, 0.0, 0.001)]
     assert margins == sorted(margins, reverse=True)
 
@@ -151,83 +154,82 @@ def test_beginning_from_the_posterior_before_changes_nothing(number: int):
 
 # Exact answers in small cases --------------------------------------------------------------------------------------
 
-CASES: dict[str, Sequence[Score]] = {
-    "one seed": [score("a", 0.99), score("b", 0.9884, "a")],
-    "two seeds": [score("a", 0.99), score("b", 0.9884, "a"), score("a", 0.986, seed=43), score("b", 0.9858, "a", 43)],
-    "another seed": [score("a", 0.99), score("b", 0.9884, "a", 43)],
-    "a repeat": [score("a", 0.99), score("b", 0.9884, "a"), score("a", 0.9903), score("b", 0.9885, "a", 43)],
-    "worse": [score("a", 0.99), score("b", 0.995, "a"), score("a", 0.9904)],
+CASES: dict[str, tuple[Sequence[Score], list[tuple[float, float]]]] = {
+    "one seed": ([score("a", 0.99), score("b", 0.9884, "a")], [(-0.0016, 2.0)]),
+    "two seeds": (
+        [score("a", 0.99), score("b", 0.9884, "a"), score("a", 0.986, seed=43), score("b", 0.9858, "a", 43)],
+        [(-0.0016, 2.0), (-0.0002, 2.0)],
+    ),
+    "a repeat, and a seed of one": (
+        [score("a", 0.99), score("b", 0.9884, "a"), score("a", 0.9904), score("b", 0.97, "a", 43)],
+        [(-0.0018, 1.5)],
+    ),
 }
-
-
-def strata(belief: Belief, scores: Sequence[Score], parents: dict[str, str]) -> list[tuple[float, Exact]]:
-    """The exact posterior in each stratum of the standard deviations, with the learned weights of effects."""
-    known = belief.variances
-    weights = belief._fit.others  # in breadth-first order, which is that of ``parents``
-    return [
-        (share, exact_posterior(scores, parents, weights[place], *sds))
-        for place, (share, *sds) in enumerate(
-            zip(*(each.tolist() for each in (known.weights, known.repeat, known.seed, known.interaction)), strict=True)
-        )
-    ]
+"""Runs of two configurations; the gaps of the seeds that they share, and by what each multiplies the repeats' variance."""
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_one_change_is_as_a_numerical_integral_has_it(name: str):
-    """The posterior of the effect on a fine grid, in each stratum of the standard deviations."""
-    scores = CASES[name]
+def test_a_difference_is_the_weighted_mean_of_the_gaps_on_shared_seeds(name: str):
+    scores, gaps = CASES[name]
     belief = Belief.from_history(scores)
-    known, weights = belief.variances, effects.prior_weights()  # no other change has taught anything yet
-    grid = np.concatenate([-np.geomspace(1e-6, 0.5, 6000)[::-1], np.geomspace(1e-6, 0.5, 6000)])
+    known, p_better, mean = belief.variances, 0.0, 0.0
+    for share, repeat, interaction in zip(known.weights, known.repeat, known.interaction, strict=True):
+        weights = [1.0 / (interaction**2 + terms * repeat**2) for _, terms in gaps]
+        middle = sum(weight * gap for weight, (gap, _) in zip(weights, gaps, strict=True)) / sum(weights)
+        p_better += share * NormalDist(middle, sum(weights) ** -0.5).cdf(0.0)
+        mean += share * middle
+    assert belief.difference("b", "a").mean == pytest.approx(mean)
+    assert belief.p_better("b", "a") == pytest.approx(p_better)
+
+
+def test_without_a_shared_seed_a_difference_scatters_by_the_seeds():
+    belief = Belief.from_history([score("a", 0.99), score("b", 0.9884, "a", 43)])
+    known = belief.variances
+    variance = 2.0 * (known.seed**2 + 0.5 * known.interaction**2 + known.repeat**2)
+    apart = belief.difference("b", "a")
+    assert apart.mean == pytest.approx(-0.0016)
+    assert apart.high - apart.low == pytest.approx(2 * 1.96 * np.sqrt(known.weights @ variance), rel=1e-3)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_effect_is_as_a_numerical_integral_has_it(name: str):
+    """The posterior of the effect on a fine grid; no other change has taught anything yet."""
+    scores, _ = CASES[name]
+    belief = Belief.from_history(scores)
+    weights, (measured, variance) = effects.prior_weights(), belief._measured([("b", "a")])
+    grid = np.concatenate([-np.geomspace(1e-7, 0.5, 8000)[::-1], np.geomspace(1e-7, 0.5, 8000)])
     width = np.gradient(grid)
-    y = np.array([each.val_bpb for each in scores]) - 0.99
-    is_child = np.array([each.config == "b" for each in scores], dtype=float)
-    p_better = mean = probable = 0.0
-    for place, share in enumerate(known.weights):
-        information = np.linalg.inv(loaded(scores, known.repeat[place], known.seed[place], known.interaction[place]))
-        rest = y[:, None] - is_child[:, None] * grid  # what the parent's value and the noise must explain
-        level = information.sum(0) @ rest / information.sum()
-        centred = rest - level
-        log = -0.5 * np.einsum("ig,ij,jg->g", centred, information, centred)
-        likelihood = np.exp(log - log.max())
-        likelihood /= (likelihood * width).sum()  # so that strata can be compared by how probable the effect is in each
-        density = np.zeros_like(grid)
-        for weight, centre, sd in zip(weights[1:], effects.CENTRES[1:], effects.SDS[1:], strict=True):
-            density += weight * np.exp(-0.5 * ((grid - centre) / sd) ** 2) / (sd * np.sqrt(2.0 * np.pi))
-        mass = density * likelihood * width
-        at_zero = weights[0] * np.interp(0.0, grid, likelihood)
-        p_better += share * (mass[grid < 0.0].sum() + 0.5 * at_zero)
-        mean += share * (mass * grid).sum()
-        probable += share * (mass.sum() + at_zero)
-    p_better, mean = p_better / probable, mean / probable
-    assert belief.p_better("b", "a") == pytest.approx(p_better, abs=2e-3)
-    assert belief.difference("b", "a").mean == pytest.approx(mean, abs=1e-5)
+    before = sum(weight * np.exp(-0.5 * (grid / sd) ** 2) / sd for weight, sd in zip(weights, effects.SDS, strict=True))
+    mean = probable = 0.0
+    for share, middle, spread in zip(belief.variances.weights, measured[:, 0], variance[:, 0], strict=True):
+        mass = share * before * np.exp(-0.5 * (grid - middle) ** 2 / spread) / np.sqrt(spread) * width
+        mean, probable = mean + (mass * grid).sum(), probable + mass.sum()
+    effect = belief.effect("b")
+    assert effect is not None
+    assert effect.mean == pytest.approx(mean / probable, rel=1e-3)
+    assert belief.mean("b") == pytest.approx(belief.mean("a") + effect.mean)
 
 
-TREES: dict[str, dict[str, str]] = {"a line": {"b": "a", "c": "b"}, "two children": {"b": "a", "c": "a"}}
-
-
-@pytest.mark.parametrize("tree", TREES)
-@pytest.mark.parametrize("number", range(3))
-def test_two_changes_are_as_an_enumeration_of_all_components_has_them(tree: str, number: int):
-    parents = TREES[tree]
-    lab = Lab(np.random.default_rng(number))
+def test_values_add_up_along_the_line_of_parents():
+    lab = Lab(np.random.default_rng(5))
     lab.make("a")
-    for child, parent in parents.items():
+    for child, parent in {"b": "a", "c": "b", "d": "b"}.items():
         lab.make(child, parent, draw_effect(lab.rng))
-    for config, seed in (("a", 42), ("a", 43), ("b", 42), ("c", 42), ("b", 43), ("a", 42)):
-        lab.run(config, seed)
-    belief = Belief.from_history(lab.scores)
-    exact = strata(belief, lab.scores, parents)
-    effects_in_c = (1.0, 1.0) if parents["c"] == "b" else (0.0, 1.0)
-    for place, (config, direction) in enumerate((("b", (1.0, 0.0)), ("c", effects_in_c))):
-        shares = belief._shares[:, place] if parents[config] == "a" else belief.variances.weights
-        moments = [(share, *each.moments(direction)) for share, (_, each) in zip(shares, exact, strict=True)]
-        mean = sum(share * one for share, one, _ in moments)
-        sd = np.sqrt(sum(share * (spread**2 + (one - mean) ** 2) for share, one, spread in moments))
-        known = belief.difference(config, "a")
-        assert known.mean == pytest.approx(mean, abs=0.1 * sd)
-        assert (known.high - known.low) / 3.92 == pytest.approx(sd, rel=0.25)
+    for config in ("a", "b", "c", "d"):
+        lab.run(config, 42)
+    known = Belief.from_history(lab.scores)
+    effect = {config: known.effect(config) for config in "bcd"}
+    means = {config: one.mean for config, one in effect.items() if one is not None}
+    assert known.value_difference("c", "a").mean == pytest.approx(means["b"] + means["c"])
+    apart = known.value_difference("c", "d")  # what both have from b cancels
+    widths = [one.high - one.low for one in (effect["c"], effect["d"]) if one is not None]
+    assert apart.mean == pytest.approx(means["c"] - means["d"])
+    assert apart.high - apart.low == pytest.approx(np.hypot(*widths))
+
+
+def test_a_configuration_without_a_parent_is_placed_by_the_seeds_that_it_shares_with_the_first():
+    known = Belief.from_history([score("a", 0.99), score("b", 0.985, seed=43), score("a", 0.984, seed=43)])
+    assert known.mean("b") - known.mean("a") == pytest.approx(0.001)
 
 
 # Odd histories -------------------------------------------------------------------------------------------------------
@@ -333,7 +335,7 @@ def test_other_initial_values_share_less_of_a_seed():
     moved = [score("a", 0.99), score("b", 0.987, "a", initial="b")]
     one, two = (Belief.from_history(each) for each in (kept, moved))
     assert one.p_better("b", "a") > two.p_better("b", "a")
-    assert one.difference("b", "a").mean < two.difference("b", "a").mean
+    assert one.value_difference("b", "a").mean < two.value_difference("b", "a").mean
 
 
 def test_the_pocket_profile_expects_more_noise_and_larger_effects():
@@ -386,12 +388,12 @@ def test_the_best_of_many_tries_is_not_taken_at_its_word():
         lab.make("a")
         lab.run("a", 42)
         for index in range(12):
-            lab.make(f"b{index}", "a", draw_effect(lab.rng))
+            lab.make(f"b{index}", "a", lab.rng.normal(0.0, 0.001))
             lab.run(f"b{index}", 42)
         first, *rest = lab.scores
         best = min(rest, key=lambda each: each.val_bpb)
         read += best.val_bpb - first.val_bpb
-        claimed += Belief.from_history(lab.scores).difference(best.config, "a").mean
+        claimed += Belief.from_history(lab.scores).value_difference(best.config, "a").mean
         true += lab.values[str(best.config)] - lab.values["a"]
     assert abs(claimed - true) < 0.5 * abs(read - true)
     assert abs(claimed - true) / 40 < 0.0004
@@ -412,7 +414,7 @@ def test_intervals_and_probabilities_are_calibrated():
         ]
         lab = Lab(rng, *sds)
         lab.make("a")
-        effect = draw_effect(rng)
+        effect = rng.uniform(-0.003, 0.003)  # as far apart as the flat prior of a difference has them
         lab.make("b", "a", effect)
         for config, seed in (("a", 42), ("b", 42), ("a", 43), ("b", 43), ("a", 42))[: 2 + number % 4]:
             lab.run(config, seed)

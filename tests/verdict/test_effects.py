@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from research.core.settings import SETTINGS
 from research.verdict import effects
 from research.verdict.mixture import Mixture, normal_cdf
 from tests.support.synthetic import draw_effect
@@ -31,9 +30,6 @@ def p_better(value: float, error: float) -> float:
 
 def test_weights_are_shares_before_and_after_learning():
     assert PRIOR.sum() == pytest.approx(1.0)
-    assert PRIOR[effects.CENTRES < 0].sum() == pytest.approx(
-        SETTINGS.effect_better_share * (1.0 - SETTINGS.effect_null_share)
-    )
     rng = np.random.default_rng(0)
     assert learned([rng.normal(0.001, 0.002) for _ in range(50)], 0.0005).sum() == pytest.approx(1.0)
 
@@ -70,8 +66,7 @@ def test_a_gain_is_taken_for_less_than_it_reads(value: float, error: float):
     known = effects.posterior(PRIOR, np.array(value), np.array(error**2))
     assert -1e-9 <= known.cdf(0.0) <= 1.0 + 1e-9
     assert known.sd >= 0.0
-    if value < -3 * error:
-        assert known.mean >= value - 0.5 * error
+    assert abs(known.mean) <= abs(value) + 1e-12
 
 
 @given(NUMBERS, st.floats(0.0, 0.01), ERRORS)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
 from research.core.settings import SETTINGS
-from research.verdict.noise import OFFICIAL, POCKET
-from research.verdict.variances import Condition, Variances, cell_variance, cells_of, estimate
+from research.verdict.noise import OFFICIAL, POCKET, NoisePrior
+from research.verdict.variances import Condition, Variances, cell_variance, cells_of, contrasts, estimate
 from tests.support.synthetic import Lab
 
 PARTS = ("of_repeat", "of_seed", "of_interaction")
@@ -20,8 +22,15 @@ def of_table(lab: Lab, configs: int, seeds: int, repeats: int = 1) -> Variances:
         for seed in range(42, 42 + seeds):
             for _ in range(repeats):
                 lab.run(f"c{index}", seed)
-    rows = [(int(str(one.config)[1:]), one.condition, one.val_bpb) for one in lab.scores]
-    return estimate(cells_of(rows), OFFICIAL)
+    return of_rows([(str(one.config), one.condition, one.val_bpb) for one in lab.scores])
+
+
+def of_rows(rows: list[tuple[str, Condition, float]], prior: NoisePrior = OFFICIAL) -> Variances:
+    """The estimate from configuration, condition and score of every run; each configuration was made from the one before."""
+    cells = {
+        config: cells_of([(where, value, 0.0) for one, where, value in rows if one == config]) for config, *_ in rows
+    }
+    return estimate(contrasts([*cells.values()], [(two, one) for one, two in pairwise(cells.values())]), prior)
 
 
 def test_known_standard_deviations_lie_in_their_intervals():
@@ -58,13 +67,13 @@ def test_more_runs_narrow_the_intervals():
 
 @pytest.mark.parametrize("prior", [OFFICIAL, POCKET])
 def test_without_runs_the_prior_speaks(prior):
-    known = estimate(cells_of([]), prior)
+    known = of_rows([], prior)
     for name, assumed in zip(PARTS, (prior.repeat, prior.seed, prior.interaction), strict=True):
         spread = getattr(known, name)
         assert spread.sd == pytest.approx(assumed.median, rel=0.01)
         assert spread.low < assumed.median < spread.high
         assert spread.n == 0
-    one = estimate(cells_of([(0, Condition(42), 0.99), (1, Condition(43), 1.2)]), prior)
+    one = of_rows([("a", Condition(42), 0.99), ("b", Condition(43), 1.2)], prior)
     assert one.of_seed == known.of_seed  # two configurations on two seeds compare none of them
 
 
@@ -78,28 +87,24 @@ def test_strata_are_shares_of_one_posterior():
 
 
 def test_one_score_over_and_over_is_not_no_noise():
-    rows = [(0, Condition(42), 1.0)] * 50
-    known = estimate(cells_of(rows), OFFICIAL)
+    known = of_rows([("a", Condition(42), 1.0)] * 50)
     assert 0.0 < known.of_repeat.sd < OFFICIAL.repeat.median
 
 
 def test_what_all_seeds_share_says_nothing():
     lab = Lab(np.random.default_rng(4))
     one = of_table(lab, configs=4, seeds=2)
-    shifted = [
-        (int(str(each.config)[1:]), each.condition, each.val_bpb + 0.01 * int(str(each.config)[1:]))
-        for each in lab.scores
-    ]
-    two = estimate(cells_of(shifted), OFFICIAL)
+    two = of_rows(
+        [(str(one.config), one.condition, one.val_bpb + 0.01 * int(str(one.config)[1:])) for one in lab.scores]
+    )
     for name in PARTS:
         assert getattr(two, name).sd == pytest.approx(getattr(one, name).sd, rel=1e-6)
 
 
 def test_cells_hold_mean_count_and_scatter():
-    rows = [(1, Condition(42), 1.0), (0, Condition(43), 2.0), (1, Condition(42), 1.2), (1, Condition(43), 3.0)]
-    cells = cells_of(rows)
-    assert cells.conditions == (Condition(42), Condition(43))
-    assert (cells.config.tolist(), cells.condition.tolist()) == ([0, 1, 1], [1, 0, 1])
-    assert cells.n.tolist() == [1.0, 2.0, 1.0]
-    assert cells.mean.tolist() == pytest.approx([2.0, 1.1, 3.0])
-    assert cells.squares == pytest.approx(0.02)
+    rows = [(Condition(42), 1.0, 0.0), (Condition(42), 1.2, 0.0), (Condition(43), 3.0, 0.0)]
+    cells = cells_of([*rows, (Condition(43), 9.0, 0.1), (Condition(44), 2.0, 0.1)])
+    assert cells[Condition(42)] == pytest.approx((2, 1.1, 0.02, 0.0))
+    assert cells[Condition(43)] == (1, 3.0, 0.0, 0.0)  # a forecast counts only where there is no score
+    assert cells[Condition(44)] == (1, 2.0, 0.0, 0.1)
+    assert contrasts([cells], []).seeds.values == pytest.approx((1.1, 3.0))

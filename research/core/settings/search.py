@@ -56,11 +56,6 @@ class SearchSettings:
     """Weight, in runs, of the assumption that emitters are equally good."""
     category_prior_n: float = 6.0
     """Weight, in runs, of the assumption that categories are equally good."""
-    category_margin: float = 1.5
-    """Runs that a category must lie behind its share of all before it is ordered: an order costs the agent its choice,
-    so it is for the clearly neglected, never for the first of a night."""
-    category_trust: float = 0.25
-    """Power of a category's factor in its share: at 0 all get the same, at 1 learning decides alone."""
     emitter_floor: float = 0.04
     """Share of orders that go to the emitter with the fewest runs lately, whatever is known of it: each stays alive."""
     order_p: float = 0.9

@@ -58,7 +58,7 @@ class VerdictSettings:
     confirm_p: float = 0.65
     """P(better) from which a change is worth a second seed: a little better than even, since another idea costs as much
     as the second seed; chosen by simulation (docs/search.md)."""
-    keep_p: float = 0.8
+    keep_p: float = 0.85
     """P(better) from which a change is kept after its second seed; chosen by simulation (docs/search.md)."""
     max_seeds: int = 2
     """Seeds that a decision takes: in simulation a third one costs more ideas than it saves mistakes."""

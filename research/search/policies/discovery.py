@@ -4,7 +4,7 @@
    of a seed cancels where two configurations share it.
 2. **Keep what is probably better, not what reads lower.** A change that may be better on one seed gets a second one
    that the tip has; the tip gets it first if it lacks it. Seeds take turns.
-3. **Order for a reason only.** See research.search.bandit: neglected categories, proven emitters, else free choice.
+3. **Order for a reason only.** See research.search.bandit: proven emitters, else free choice.
 """
 
 from __future__ import annotations
@@ -190,7 +190,7 @@ class Discovery:
             mode = EMITTER if choice.emitter else FREE  # a record does not tell whether the category was ordered
             cost = result.gpu_s / usual_s if usual_s > 0.0 else 1.0
             cost = min(max(cost, self._settings.min_cost), self._settings.max_cost)
-            bandit.add(Key(mode, result.emitter or choice.emitter, result.category), choice.category, gain, cost)
+            bandit.add(Key(mode, result.emitter or choice.emitter, result.category), gain, cost)
         return bandit
 
     def _parent(self) -> tuple[Hashable, str]:
