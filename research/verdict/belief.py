@@ -135,10 +135,6 @@ class Belief:
         """Return the scored configurations in order of their first run."""
         return tuple(self._scores)
 
-    def is_foretold(self, config: object) -> bool:
-        """Return whether a configuration has no score, but a run of it was stopped."""
-        return config in self._cells and config not in self._scores
-
     def n(self, config: Hashable) -> int:
         """Return how many runs a configuration has; 0 for an unknown one."""
         return len(self._scores.get(config, ()))
@@ -222,15 +218,6 @@ class Belief:
             KeyError: if one has no score.
         """
         return _normal(self._apart(config, other), self.n(config) + self.n(other))
-
-    def effect(self, config: Hashable) -> Estimate | None:
-        """Return what a configuration's change did to its parent's value, discounted for luck; None without a parent.
-
-        Raises:
-            KeyError: if it has no score.
-        """
-        parent = self._parents.get(config)
-        return self.value_difference(config, parent) if parent is not None or config not in self._cells else None
 
     def expected_gain(self, config: Hashable, other: Hashable) -> float:
         """Return E[max(0, other's value minus the configuration's)], the expected improvement, in bpb."""

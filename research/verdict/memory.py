@@ -168,7 +168,8 @@ def _known(groups: Mapping[str, _Group], belief: Belief, keys: Keys, baseline: s
     found: dict[str, Configuration] = {}
     for key, group in groups.items():
         run, scored = group.run, key in belief
-        effect = belief.effect(key) if scored or belief.is_foretold(key) else None
+        parent = belief.parent(key)
+        effect = belief.difference(key, parent) if parent is not None else None
         change = belief.difference(key, group.against) if scored and group.against in belief else None
         surprise = belief.surprise(key) if scored else 0.0
         surprise = surprise if abs(surprise) >= SETTINGS.anomaly_sd else 0.0

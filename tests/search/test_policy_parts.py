@@ -14,28 +14,10 @@ from research.search.policies.discovery import Discovery
 # The bandit -----------------------------------------------------------------------------------------------------
 
 
-def test_a_neglected_category_is_ordered():
-    bandit, rng = Bandit(EMITTERS, CATEGORIES, replace(SETTINGS, emitter_floor=0.0)), random.Random(0)
-    for _ in range(12):
-        bandit.add(Key(FREE, None, "optimizer"), None, 0.0001, 1.0)
-    choice = bandit.choose(rng)
-    assert choice.emitter is None
-    assert choice.category in set(CATEGORIES) - {"optimizer"}
-    assert "share" in choice.why
-
-
-def test_no_category_is_ordered_before_it_clearly_lies_behind():
-    """Being told a category costs the agent its choice, and at first every spread is uneven."""
-    bandit, rng = Bandit(EMITTERS, CATEGORIES, replace(SETTINGS, emitter_floor=0.0)), random.Random(0)
-    for index in range(6):
-        assert bandit.choose(rng)[:2] == (None, None)
-        bandit.add(Key(FREE, None, CATEGORIES[index % 2]), None, 0.0001, 1.0)
-
-
 def test_an_even_spread_leaves_the_agent_free():
     bandit, rng = Bandit(EMITTERS, CATEGORIES, replace(SETTINGS, emitter_floor=0.0)), random.Random(0)
     for index in range(60):
-        bandit.add(Key(FREE, None, CATEGORIES[index % 6]), None, 0.0001, 1.0)
+        bandit.add(Key(FREE, None, CATEGORIES[index % 6]), 0.0001, 1.0)
     assert bandit.choose(rng)[:2] == (None, None)
 
 
@@ -44,25 +26,25 @@ def test_a_proven_emitter_is_ordered_and_forgotten_when_it_fades():
     bandit, rng = Bandit(EMITTERS, CATEGORIES, settings), random.Random(0)
     for index in range(60):
         name = ("simplifier", *EMITTERS)[index % 7]
-        bandit.add(Key(EMITTER, name, CATEGORIES[index % 6]), None, 0.002 if name == "simplifier" else 0.0, 1.0)
-        bandit.add(Key(FREE, None, CATEGORIES[index % 6]), None, 0.0001, 1.0)
+        bandit.add(Key(EMITTER, name, CATEGORIES[index % 6]), 0.002 if name == "simplifier" else 0.0, 1.0)
+        bandit.add(Key(FREE, None, CATEGORIES[index % 6]), 0.0001, 1.0)
     assert bandit.choose(rng).emitter == "simplifier"
     for index in range(120):
-        bandit.add(Key(EMITTER, "simplifier", CATEGORIES[index % 6]), None, 0.0, 1.0)
-        bandit.add(Key(FREE, None, CATEGORIES[index % 6]), None, 0.001, 1.0)
+        bandit.add(Key(EMITTER, "simplifier", CATEGORIES[index % 6]), 0.0, 1.0)
+        bandit.add(Key(FREE, None, CATEGORIES[index % 6]), 0.001, 1.0)
     assert bandit.choose(rng).emitter is None
 
 
 def test_every_emitter_stays_alive():
     bandit, rng = Bandit(EMITTERS, CATEGORIES), random.Random(0)
     for index in range(200):
-        bandit.add(Key(EMITTER, "contrarian", CATEGORIES[index % 6]), None, 0.0, 1.0)
-        bandit.add(Key(FREE, "simplifier", CATEGORIES[index % 6]), CATEGORIES[index % 6], 0.001, 1.0)
+        bandit.add(Key(EMITTER, "contrarian", CATEGORIES[index % 6]), 0.0, 1.0)
+        bandit.add(Key(FREE, "simplifier", CATEGORIES[index % 6]), 0.001, 1.0)
     ordered = set()
     for index in range(400):
         emitter = bandit.choose(rng).emitter
         ordered.add(emitter)
-        bandit.add(Key(EMITTER if emitter else FREE, emitter, CATEGORIES[index % 6]), None, 0.0, 1.0)
+        bandit.add(Key(EMITTER if emitter else FREE, emitter, CATEGORIES[index % 6]), 0.0, 1.0)
     assert ordered >= set(EMITTERS)
 
 

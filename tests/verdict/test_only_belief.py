@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "research"
 BENCHMARK = PACKAGE / "benchmark"
 """What trains and evaluates; it judges nothing."""
-POSTERIOR = {"belief", "propagation", "variances", "effects", "mixture"}
+POSTERIOR = {"belief", "variances", "effects", "mixture"}
 """The modules of research.verdict that compute."""
 STATISTICS = {
     "verdict/mixture.py": "the quantile of a normal distribution",
@@ -97,7 +97,7 @@ def test_standard_deviations_are_estimated_in_one_place():
     callers = {name for name in MODULES if "research.verdict.variances.estimate" in imported(name)}
     assert callers == {"verdict/belief.py"}
     effects = {name for name in MODULES if {"research.verdict.effects"} & imported(name)}
-    assert effects == {"verdict/belief.py", "verdict/propagation.py"}
+    assert effects == {"verdict/belief.py"}
 
 
 @pytest.mark.parametrize("name", READERS)

@@ -26,10 +26,9 @@ def of_table(lab: Lab, configs: int, seeds: int, repeats: int = 1) -> Variances:
 
 
 def of_rows(rows: list[tuple[str, Condition, float]], prior: NoisePrior = OFFICIAL) -> Variances:
-    """The estimate from configuration, condition and score of every run; each configuration was made from the one before."""
-    cells = {
-        config: cells_of([(where, value, 0.0) for one, where, value in rows if one == config]) for config, *_ in rows
-    }
+    """The estimate from configuration, condition and score of every run; each one's parent is the one before it."""
+    names = dict.fromkeys(config for config, *_ in rows)
+    cells = {name: cells_of([(where, value, 0.0) for one, where, value in rows if one == name]) for name in names}
     return estimate(contrasts([*cells.values()], [(two, one) for one, two in pairwise(cells.values())]), prior)
 
 
