@@ -6,11 +6,11 @@ The model of a score is::
     value(child) = value(parent) + effect(change)
 
 A condition is a seed on a machine (research.verdict.variances). Two configurations are compared on the conditions that
-both ran under, so that the effects of conditions cancel. That difference, with what it scatters by, is what their runs
-say, and P(better) comes from it alone. A value is what a change is worth after the best of many tries was discounted
-for its luck: the sum of the posterior means of all changes from the first configuration on, under the distribution of
-research.verdict.effects, which is learned from these very runs. The standard deviations are averaged over: arrays have
-a first axis of strata of their posterior.
+both ran under, so that the effects of conditions cancel. P(better) comes from that comparison alone. What a change is
+worth is discounted for luck, since the best of many tries reads better than it is: it is a posterior mean under the
+distribution of research.verdict.effects, which is learned from these very runs. A value is the sum of the changes from
+the first configuration on, and a difference is that of two values. The standard deviations are averaged over: arrays
+have a first axis of strata of their posterior.
 """
 
 from __future__ import annotations
@@ -158,18 +158,6 @@ class Belief:
 
     # What the runs of two configurations say -------------------------------------------------------------------------
 
-    def difference(self, config: Hashable, other: Hashable) -> Estimate:
-        """Return a configuration's value minus another's, as their runs say it, with its 95 % interval, in bpb.
-
-        Below zero is better. Where they ran under the same conditions, only those runs count.
-
-        Raises:
-            KeyError: if one has no score.
-        """
-        known = Mixture(self.variances.weights, *self._compared(config, other))
-        low, high = known.interval(SETTINGS.interval_share)
-        return Estimate(float(known.mean), float(low), float(high), self.n(config) + self.n(other))
-
     def p_better(self, config: Hashable, other: Hashable, margin: float = 0.0) -> float:
         """Return P(a configuration's value is lower than another's by more than a margin in bpb), as their runs say it.
 
@@ -211,8 +199,10 @@ class Belief:
         known = [config for config in (self._scores if among is None else among) if config in self._scores]
         return min(known, key=self.mean, default=None)
 
-    def value_difference(self, config: Hashable, other: Hashable) -> Estimate:
+    def difference(self, config: Hashable, other: Hashable) -> Estimate:
         """Return a configuration's value minus another's, discounted for luck, with its 95 % interval, in bpb.
+
+        Below zero is better.
 
         Raises:
             KeyError: if one has no score.

@@ -320,4 +320,4 @@ def against_baseline(memory: Memory, one: Configuration | None) -> Estimate | No
     base = baseline_of(memory)
     if one is None or base is None or one.key == base.key or one.estimate is None or base.estimate is None:
         return None
-    return memory.belief.value_difference(one.key, base.key)
+    return memory.belief.difference(one.key, base.key)

@@ -123,8 +123,7 @@ def _compared(case: Comparison, verdict: Verdict) -> Iterator[str]:
     began = lineage.baseline(case.past)
     key = case.keys.of(began) if began else ""
     if began is not None and key in case.belief and key != case.key:
-        apart = case.belief.value_difference(case.key, key)
-        yield f"against the baseline {began.commit[:7]}, discounted for luck: {format_estimate(apart, '+')}"
+        yield f"against the baseline {began.commit[:7]}: {format_estimate(case.belief.difference(case.key, key), '+')}"
 
 
 def _kind(run: Run, niche: Niche, phase: str | None) -> Iterator[str]:

@@ -53,7 +53,7 @@ def test_the_lucky_run_is_not_taken_at_its_word():
 
 
 def test_what_it_claims_is_nearer_to_what_fresh_runs_say():
-    claimed = after(64).value_difference(TIP, BASELINE)
+    claimed = after(64).difference(TIP, BASELINE)
     assert abs(claimed.mean - TRUE) < 0.75 * abs(CLAIMED - TRUE)
     assert claimed.low < TRUE < claimed.high
 

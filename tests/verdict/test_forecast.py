@@ -84,7 +84,7 @@ def test_a_stopped_run_has_no_score_and_still_says_something_of_its_change():
     belief = belief_of([base, stopped], Keys([base, stopped]))
     assert "ended" not in belief
     assert (belief.runs, belief.n("ended"), belief.best()) == (1, 0, "base")
-    assert 0 < belief.value_difference("ended", "base").mean < 0.25 * 0.05
+    assert 0 < belief.difference("ended", "base").mean < 0.25 * 0.05
     assert belief.value("base").mean == pytest.approx(0.99, abs=2e-4)
     scored = belief_of([base, stopped, run("again", 1.0, fingerprint="ended")], Keys([base, stopped]))
     assert "ended" in scored
@@ -95,7 +95,7 @@ def test_a_forecast_counts_less_than_a_score_and_nothing_beside_one():
     base = Score("a", None, condition, 0.99)
 
     def effect(*scores: Score) -> float:
-        return Belief.from_history([base, *scores]).value_difference("b", "a").mean
+        return Belief.from_history([base, *scores]).difference("b", "a").mean
 
     score, foretold = Score("b", "a", condition, 1.01), Score("b", "a", condition, 1.01, spread=0.02)
     assert 0 < effect(foretold) < effect(score)

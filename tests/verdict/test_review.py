@@ -124,7 +124,7 @@ def test_difference_and_gain_are_the_same_everywhere():
     assert known.gain is not None
     assert verdict.difference is not None
     assert known.gain.mean == -verdict.difference.mean
-    assert change_of_best(memory) == memory.belief.value_difference("bbbbbbbb", "aaaaaaaa")
+    assert change_of_best(memory) == memory.belief.difference("bbbbbbbb", "aaaaaaaa")
     assert f"{verdict.difference.mean:+.6f}" in verdict.why
     assert f"{verdict.difference.mean:+.6f}" in review(night).text
 

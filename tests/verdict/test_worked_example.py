@@ -44,15 +44,16 @@ def belief_after(seeds: tuple[int, ...]) -> Belief:
 
 def example() -> str:
     """The table of the page, recomputed."""
-    heads = ("change", "after", "difference", "P(better)", "decision")
+    heads = ("change", "after", "as measured", "difference", "P(better)", "decision")
     rows = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for change in CHANGES:
         for seeds in ((42,), (42, 43), SEEDS):
             belief = belief_after(seeds)
+            raw = fmean(fmean(MEASURED[change][seed]) - fmean(MEASURED[BASE][seed]) for seed in seeds)
             found = weigh(belief, change, BASE)
             known = found.difference
             change_in_words = f"{known.mean:+.4f} [{known.low:+.4f}, {known.high:+.4f}]"
-            cells = (f"`{change}`", listed("seed", seeds), change_in_words, f"{found.p_better:.2f}")
+            cells = (f"`{change}`", listed("seed", seeds), f"{raw:+.4f}", change_in_words, f"{found.p_better:.2f}")
             rows.append(f"| {' | '.join(cells)} | {found.decision} |")
     spread = belief_after(SEEDS).variances
     rows += ["", "What these runs say of the three standard deviations:", ""]
