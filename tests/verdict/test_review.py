@@ -117,7 +117,7 @@ def test_difference_and_gain_are_the_same_everywhere():
     """The verdict, the review, the memory and the posterior say one number for one change."""
     night = Night()
     night.both("aaaaaaaa", 0.99)
-    verdict = night.both("bbbbbbbb", 0.985, "aaaaaaaa")
+    verdict = night.both("bbbbbbbb", 0.9885, "aaaaaaaa")
     memory = recall(night.history, "b", "official-0")
     known = memory.known["bbbbbbbb"]
     assert verdict.difference == known.change == memory.belief.difference("bbbbbbbb", "aaaaaaaa")
