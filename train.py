@@ -446,7 +446,8 @@ def main():
     if FUSED:
         kernels.check(model, tokenizer.get_vocab_size(), T, DEVICE, prepare.offer().kernels)
     parameters = sum(p.numel() for p in model.parameters())
-    print(f"{PROFILE.name} profile on {prepare.device_class()}, seed {prepare.SEED}, attention {name}")
+    print(f"attention {name}, kernels {', '.join(kernels.used()) or 'none'}")
+    print(f"{PROFILE.name} profile on {prepare.device_class()}, seed {prepare.SEED}")
     print(f"{DEPTH} layers of {WIDTH}, {parameters / 1e6:.1f} M parameters, {TIME_BUDGET} s of training", flush=True)
     batches = make_dataloader(tokenizer, ROWS, T, "train")
     optimizer = Optimizer(model)
