@@ -43,13 +43,15 @@ def open_memory(lab: Lab) -> Store:
 
 
 @click.command("summary")
+@click.option("--contract", help="Show the runs of this contract; by default of the one that was kept in last.")
 @json_option
-def summary(as_json: bool) -> None:
+def summary(contract: str | None, as_json: bool) -> None:
     """Shows the state of the search."""
     lab = this_lab()
     with open_memory(lab) as store:
         where = git.head(lab.work)
-        digest = remembered(store, where.branch, profile_here(lab.environment))
+        digest = remembered(store, where.branch, profile_here(lab.environment), contract=contract)
+        hidden = reads.other_contracts(store, where.branch, digest.contract)
         plan = reads.plan_of(store, where.branch)
         switch, others = autonomy.load(store), foreign(store)
         warnings = (*_warnings_of_head(lab, store, where, plan), *digest.warnings)[:WARNINGS_SHOWN]
@@ -58,6 +60,7 @@ def summary(as_json: bool) -> None:
         "branch": where.branch or None,
         "autonomy": switch.enabled,
         "contract": digest.contract,
+        "not_shown": dict(hidden),
         "baseline": _plain(digest.baseline),
         "best": _plain(digest.best),
         "incumbent": _plain(digest.incumbent),
@@ -74,7 +77,7 @@ def summary(as_json: bool) -> None:
         "warnings": list(warnings),
     }
     here = [("Branch", digest.branch or "(no branch)"), ("Autonomy", "on" if switch.enabled else "off")]
-    shown = [*here, *_of_others(others), *rows(digest, plan, warnings)]
+    shown = [*here, *_of_others(others), *_of_hidden(hidden), *rows(digest, plan, warnings)]
     if as_json or not sys.stdout.isatty():
         show("summary", data, "Autoresearch discovery state:\n" + as_text(shown), as_json)
     else:
@@ -112,6 +115,13 @@ def _warnings_of_head(lab: Lab, store: Store, where: git.Head, plan: Plan | None
     measured = reads.is_measured(store, head.hash)
     twin = ("", "") if measured else find_twin(lab.work, store, where.branch, head.hash, head.subject)
     yield from head_warnings(head.hash, head.subject, measured, plan.emitter if plan else None, *twin)
+
+
+def _of_hidden(hidden: Sequence[tuple[str, int]]) -> Iterator[Row]:
+    """Yields how many runs of other contracts are not shown, and how they are."""
+    for contract, count in hidden:
+        are = "run of another contract is" if count == 1 else "runs of another contract are"
+        yield "Hidden", f"{count} {are} not shown: uv run research summary --contract {contract}"
 
 
 def _of_others(others: Foreign | None) -> Iterator[Row]:

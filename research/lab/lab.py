@@ -218,7 +218,7 @@ class Lab:
         voided = replace(
             run, outcome="infrastructure", exit_code=RUNNER_EXITS["infrastructure"], counted=False, why=why
         )
-        store.void_run(voided)
+        store.void_run(voided, self.now_utc())
         with contextlib.suppress(OSError):
             folders.write_finish(self.paths.runs / run.folder, voided)
         self.sync(store)

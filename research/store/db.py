@@ -170,7 +170,7 @@ class Store:
         if ledger.has_row(run):
             self._db.execute("INSERT INTO ledger (run, line) VALUES (?, ?)", (run.run, ledger.render_row(run, False)))
 
-    def void_run(self, run: Run) -> None:
+    def void_run(self, run: Run, at_utc: str) -> None:
         """Takes a finished run out of what is judged and out of the ledger; its record stays, changed as given."""
         with self.write():
             columns = {"run": run.run, "outcome": run.outcome, "why": run.why, "exit_code": run.exit_code}
@@ -179,6 +179,7 @@ class Store:
                 columns,
             )
             self._db.execute("DELETE FROM ledger WHERE run = ?", (run.run,))
+            self.add_event(at_utc, "void", run.run, {"why": run.why})
 
     def run(self, name: str) -> Run | None:
         """Reads one run by its name."""

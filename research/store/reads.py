@@ -31,12 +31,24 @@ def history(store: Store, branch: str | None = None) -> list[Judged]:
 
 
 def state_key(store: Store) -> str:
-    """Returns a text that changes whenever a run starts, ends or is judged."""
+    """Returns a text that changes whenever a run starts, ends, is judged or leaves the memory."""
     row = store.tuples(
         "SELECT (SELECT MAX(seq) FROM runs), (SELECT COUNT(*) FROM runs WHERE outcome IS NULL),"
-        " (SELECT MAX(seq) FROM verdicts)"
+        " (SELECT MAX(seq) FROM verdicts), (SELECT MAX(seq) FROM events WHERE kind = 'void')"
     )[0]
     return "/".join(str(value or 0) for value in row)
+
+
+def other_contracts(store: Store, branch: str, contract: str | None) -> list[tuple[str, int]]:
+    """Returns the other contracts of a branch with how many runs each has, the latest first."""
+    return [
+        (str(name), int(count))
+        for name, count in store.tuples(
+            "SELECT contract, COUNT(*) FROM runs WHERE branch = ? AND counted = 1 AND contract IS NOT NULL"
+            " AND contract <> ? GROUP BY contract ORDER BY MAX(seq) DESC",
+            branch, contract or "",
+        )
+    ]  # fmt: skip
 
 
 def something_waits(store: Store) -> bool:

@@ -134,7 +134,13 @@ def _standing(known: Configuration | None) -> Standing | None:
     return Standing(known.commit, known.subject, known.emitter, known.estimate, by_person)
 
 
-def remembered(store: Store, branch: str, profile: str = PROFILES[0], memory: Memory | None = None) -> Digest:
+def remembered(
+    store: Store,
+    branch: str,
+    profile: str = PROFILES[0],
+    memory: Memory | None = None,
+    contract: str | None = None,
+) -> Digest:
     """Return the digest of a branch: the stored one if the rows are still those, else one made from them and stored.
 
     Args:
@@ -142,18 +148,21 @@ def remembered(store: Store, branch: str, profile: str = PROFILES[0], memory: Me
         branch: The branch.
         profile: The profile that a run would have here: what is assumed of the noise where there is none yet.
         memory: What is known of the branch, for whoever has recalled it already.
+        contract: Another contract than the one that the branch was kept in last; its digest is not stored.
     """
     key = _key(store)
     kept = _read(store.fact(_FACT + branch), key)
-    if kept is not None:
+    if kept is not None and contract in (None, kept.contract):
         return kept
     history = reads.history(store) if memory is None else ()
     if memory is None and not history:
         return _empty(branch, profile)
     from research.verdict.memory import baseline_of, change_of_best, recall
 
-    memory = memory or recall(history, branch)
+    memory = memory or recall(history, branch, contract)
     digest = digest_of(memory, baseline_of(memory), change_of_best(memory))
+    if contract is not None:
+        return digest
     text = json.dumps({"key": key, "digest": asdict(digest)}, ensure_ascii=False)
     with contextlib.suppress(ResearchError):  # somebody else is writing, or the disk is full: the next one stores it
         store.set_fact(_FACT + branch, text)

@@ -370,4 +370,8 @@ def test_under_a_new_contract_the_tip_is_measured_first(tmp_path: Path):
     fifth, sixth = runs_of(kit)[4:]
     assert (fifth.commit, fifth.seed) == (tip, 42)
     assert sixth.commit != tip
-    assert kit.research("summary")["baseline"]["commit"] == tip
+    summary = kit.research("summary")
+    assert (summary["baseline"]["commit"], summary["not_shown"]) == (tip, {"scripted-000000000000": 4})
+    switch = "uv run research summary --contract scripted-000000000000"
+    assert f"4 runs of another contract are not shown: {switch}" in kit.printed("summary").out
+    assert kit.research(*switch.split()[3:])["runs"] == 4
