@@ -71,6 +71,6 @@ def test_the_page_prints_them(tmp_path: Path):
             pages.append(re.sub("</?span>", "", render(read_data(store, paths, NOW))))
     for page, night in zip(pages, (REMOTE, replace(REMOTE, finished_utc=None)), strict=True):
         assert night_command(night) in page
-        assert re.search(rf"research replicate \w{{12}} (--seed \d+ )?{PLACE}", page)
-    assert "Go on with another night on this branch" in pages[0]
-    assert "Go on with the night that was interrupted" in pages[1]
+        assert f"research replicate {{commit}} {PLACE}" in page
+    assert "go on with another night on this branch" in pages[0]
+    assert "The night was cut off. Go on where it ended:" in pages[1]
