@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -75,22 +76,21 @@ def find(card: Card, root: Path) -> Offer:
 
 
 def decide(times: Times) -> Offer:
-    """Return what is worth having: attention from the fastest on, kernels that are faster than plain PyTorch."""
-    ways = {item.split()[1]: ms for item, ms in times.items() if item.startswith("attention ") and _is_time(ms)}
-    best = min(ways.values(), default=0.0)
-    near = [name for name in attention.WAYS if name in ways and ways[name] <= WORTH * best]
-    order = (*near[:1], *sorted(ways.keys() - near[:1], key=lambda name: ways[name]))
+    """Return what is worth having: attention from the fastest on, kernels that are faster than plain PyTorch.
+
+    An attention has one time, a kernel two, plain PyTorch's and its own; torch's own attention is there in any case.
+    """
+    ways = {item.split()[1]: ms for item, ms in times.items() if isinstance(ms, float)}
+    ways.setdefault("sdpa", math.inf)
+    near = [name for name in attention.WAYS if name in ways and ways[name] <= WORTH * min(ways.values())]
+    order = (near[0], *sorted(ways.keys() - near[:1], key=lambda name: ways[name]))
     worth = (item.split()[1] for item, ms in times.items() if isinstance(ms, list) and ms[0] >= WORTH * ms[1])
-    return Offer(order or PLAIN.attention, tuple(sorted(worth)), times)
+    return Offer(order, tuple(sorted(worth)), times)
 
 
 def _untimed(card: Card) -> Offer:
     fitting = sorted(one.name for one in kernels.KERNELS if card.capability >= one.capability)
     return Offer(attention.installed(), tuple(fitting))
-
-
-def _is_time(value: object) -> bool:
-    return isinstance(value, float)
 
 
 def _version(package: str) -> str | None:
