@@ -13,6 +13,7 @@ Notable:
 - text is tokenized once, into memory-mapped arrays; rows are packed best-fit by a background thread
 - evaluate_bpb scores a model, probes it for leaks from the future and for losses that are not its own, and writes
   score.json; what is printed elsewhere is only a copy
+- research/benchmark/integrity.py notes what train.py changes, reads, and does outside its budget
 """
 
 from __future__ import annotations

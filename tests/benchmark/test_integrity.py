@@ -12,7 +12,7 @@ from research.runs.log import read_log, read_summary
 from research.runs.score import disagreements, read_score
 from tests.benchmark.conftest import ROOT, run
 
-pytestmark = pytest.mark.xdist_group("integrity")
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("integrity")]
 
 
 @pytest.fixture(scope="module")
