@@ -52,7 +52,7 @@ def render_row(run: Run, kept: bool) -> bytes:
     val_bpb = memory_gb = 0.0
     if run.outcome == "scored" and run.val_bpb is not None:
         status = "keep" if kept else "discard"
-        val_bpb = run.val_bpb
+        val_bpb = math.nan if run.origin == "log" else run.val_bpb  # nobody checked it, so it is no lowest score
         memory_gb = (run.peak_vram_mb or 0.0) / 1024
     elif run.outcome == "stopped":
         status, val_bpb = "discard", math.nan  # it has no score, and the code is not to blame

@@ -111,7 +111,7 @@ def test_a_bare_log_is_unverified(kit: Kit):
     log.write_bytes(done.stdout)
     recorded = kit.json("record", "run.log")["recorded"]
     assert len(recorded) == 1  # type: ignore[arg-type]
-    assert kit.ledger()[1][1:4] == ["0.500000", "2.0", "discard"]
+    assert kit.ledger()[1][1:4] == ["nan", "2.0", "discard"], "what nobody checked is no score to be the lowest"
     os.utime(log, (1, 1))
     assert kit.json("record", "run.log")["recorded"] == []
     assert len(kit.ledger()) == 2

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import Literal
 
+from research.core.clock import local_time
 from research.core.commit_message import idea_of
 from research.core.records import Judged, Run, Verdict
 from research.verdict import lineage
@@ -20,7 +21,7 @@ def line_of(number: int, run: Run, verdict: Verdict | None) -> str:
     What is wider than a terminal continues below, under what it was, so that no number is broken.
     """
     score = f"{run.val_bpb:.6f}" if run.val_bpb is not None else f"{run.outcome:>8}"
-    head = f"{number:4d}  {(run.finished_utc or '')[11:16]}  {score}  {verdict.decision if verdict else '':<11}  "
+    head = f"{number:4d}  {local_time(run.finished_utc):5}  {score}  {verdict.decision if verdict else '':<11}  "
     room = _COLUMNS - len(head)
     lines = textwrap.wrap(_name(run, verdict), room, break_on_hyphens=False) or [""]
     if verdict is not None and verdict.difference is not None:

@@ -74,7 +74,7 @@ def require_clean(root: Path) -> None:
 
 def new_name(root: Path, now: datetime) -> str:
     """Returns a branch of today that does not exist yet: autoresearch/nov25, autoresearch/nov25-2, ..."""
-    day = BRANCHES + f"{now:%b%d}".lower()
+    day = BRANCHES + f"{now.astimezone():%b%d}".lower()
     name, number = day, 1
     while git.branch_tip(root, name):
         number += 1
