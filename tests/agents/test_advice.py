@@ -682,6 +682,18 @@ for _name, _command in {
 
 
 @case
+def refused_launch_of_what_would_not_count(kit: Kit) -> Iterator[Advice]:
+    launch = f"{RUNS} -- uv run train.py > run.log 2>&1"
+    with_baseline(kit)
+    assert denial_of(answer(kit, "PreToolUse", tool_name="Bash", tool_input={"command": launch})) == ""
+    kit.commit("worse", val=1.5)
+    yield Advice(refusal(kit, launch))
+    assert denial_of(answer(kit, "PreToolUse", tool_name="Bash", tool_input={"command": launch})) == ""
+    assert launched(kit) == ""
+    assert outcomes(kit) == ["keep", "discard"]
+
+
+@case
 def refused_launch_with_the_plans_seed(kit: Kit) -> Iterator[Advice]:
     with_baseline(kit)
     plan_seed(kit, 43)
@@ -932,7 +944,7 @@ def test_an_advice_that_is_followed_mends_what_it_is_about(tmp_path: Path, case:
 
 
 def test_the_cases_are_many():
-    assert len(CASES) == len({case.__name__ for case in CASES}) >= 76
+    assert len(CASES) == len({case.__name__ for case in CASES}) >= 77
 
 
 def test_program_md_works_to_the_letter_without_hooks_and_where_only_python3_exists(tmp_path: Path):

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 from research.agents import autonomy
 from research.agents.hooks.entry import Call, context
 from research.agents.hooks.reviews import unseen_review
-from research.agents.policy.check import EDITED_FILE, READ_FILE, check_command, check_edit, check_patch, check_read
+from research.agents.policy.check import (
+    EDITED_FILE,
+    READ_FILE,
+    RUNNERS,
+    check_command,
+    check_edit,
+    check_patch,
+    check_read,
+)
 from research.agents.policy.protected import Where
 from research.agents.state import launch_seed, runner_options
 from research.core import git
-from research.core.commands import launch_command
+from research.core.commands import git_commit, launch_command
+from research.core.commit_message import EXPERIMENT
 from research.core.contract import BRANCHES
 from research.core.paths import machine_home
-from research.store import reads
+from research.store import reads, recent
 from research.store.db import Store
 
 
@@ -22,9 +32,10 @@ def answer(call: Call) -> dict[str, Any] | None:
     """Answer PreToolUse."""
     if call.text("tool_name") not in {*call.client.shell_tools, *call.client.edit_tools, *EDITED_FILE, *READ_FILE}:
         return None
-    branch = git.head(call.paths.root).branch
+    head = git.head(call.paths.root)
+    branch = head.branch
     with call.open_memory() as store:
-        if reason := _refusal(call, _surroundings(call, store, branch)):
+        if reason := _refusal(call, _surroundings(call, store, branch)) or _uncounted(call, store, head):
             return {
                 "hookSpecificOutput": {
                     "hookEventName": call.event,
@@ -63,3 +74,20 @@ def _refusal(call: Call, where: Where) -> str | None:
     if tool in call.client.edit_tools:
         return check_patch(text, cwd, where)
     return check_command(text, cwd, where, call.environment)
+
+
+def _uncounted(call: Call, store: Store, head: git.Head) -> str | None:
+    """Return why a launch would take its minutes for nothing: HEAD is new, no experiment, and not the baseline."""
+    text = call.client.tool_text(call.payload.get("tool_input"))
+    if call.text("tool_name") not in call.client.shell_tools or not text or not head.branch.startswith(BRANCHES):
+        return None
+    is_launch = any(name in text for name in RUNNERS) and " -- uv run train.py" in text
+    if not is_launch or head.commit is None or any(option in text for option in ("--dry-run", "--allow-dirty")):
+        return None
+    subject = git.commit(call.paths.root, head.commit).subject
+    if subject.startswith(EXPERIMENT) or " commit " in text or not recent.has_baseline(store, head.branch):
+        return None
+    if recent.launches_of(store, head.commit):
+        return None
+    amend = f"{git_commit(call.paths.root)} --amend -m {shlex.quote(f'{EXPERIMENT} {subject}')}"
+    return f"HEAD is no {EXPERIMENT} commit, so its run would not count. If it is an experiment, type: `{amend}`"

@@ -27,7 +27,8 @@ EDITED_FILE = {"Edit": "file_path", "MultiEdit": "file_path", "Write": "file_pat
 """Editing tools that name one file, and the field that names it."""
 READ_FILE = {"Read": "file_path", "Grep": "path", "NotebookRead": "notebook_path"}
 """Reading tools that name one file, and the field that names it."""
-_RUNNERS = ("run_experiment.py", "modal_gpu.py", "scripts.run_experiment", "scripts.modal_gpu")
+RUNNERS = ("run_experiment.py", "modal_gpu.py", "scripts.run_experiment", "scripts.modal_gpu")
+"""The runner's files and modules."""
 _LAUNCHERS = frozenset({"torchrun", "accelerate", "deepspeed", "nsys", "ncu"})
 _PROFILERS = frozenset({"cProfile", "pdb", "torch.distributed.run"})
 _IMPORTS = re.compile(r"^\s*(?:import|from) train\b", re.M)
@@ -103,7 +104,7 @@ def refuse_launch(command: Command, where: Where) -> str | None:
     """Refuse to train in any other way than by the runner, in the foreground, with its output in run.log."""
     script = _script(command)
     hidden = command.name in _DETACHERS and "train.py" in " ".join((*command.words, command.stdin))
-    if script.rsplit("/", 1)[-1] in _RUNNERS or hidden:
+    if script.rsplit("/", 1)[-1] in RUNNERS or hidden:
         return _refuse_runner(command, where, f"Type: `{where.launch}`", hidden)
     is_train = script == "train" or os.path.basename(script) == "train.py" or _IMPORTS.search(rules.code_of(command))
     if not is_train or {"--help", "-h"} & set(command.words):
