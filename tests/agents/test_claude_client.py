@@ -39,11 +39,10 @@ def book() -> Iterator[dict[str, str]]:
         yield chapters
 
 
-def chapter(model: Model, kit: Kit) -> str:
+def chapter(model: Model, kit: Kit, lines: str = "") -> str:
     """What a model saw; each session of a night has a work tree of its own."""
-    return sessions.chapter(
-        model, kit, {place: "WORKTREE" for place in map(place_of, model.requests) if "client-" in place}
-    )
+    places = {place: "WORKTREE" for place in map(place_of, model.requests) if "client-" in place}
+    return sessions.chapter(model, kit, places, lines)
 
 
 def place_of(body: dict[str, Any]) -> str:
@@ -121,8 +120,8 @@ def test_a_night_of_five_ideas(kit: Kit, book: dict[str, str]):
     ]  # fmt: skip
     with model_server(steps) as model:
         settle_in(kit, model.url, is_subscriber=True)
-        told = kit.research("night", "--agent", "claude", "--max-runs", "6", "--max-usd", "5")
-        text = book[NIGHT] = f"{chapter(model, kit)}\n\n### The night's lines\n\n```text\n{told.out}```"
+        told = kit.research("night", "--agent", "claude", "--max-runs", "6", "--max-usd", "5", "--workers", "1")
+        text = book[NIGHT] = chapter(model, kit, told.out)
     assert told.code == 0, told.err
     assert [row[1] for row in kit.ledger()] == [f"{value:.6f}" for value in (0.99, 0.98, 1.01, 0.97, 0.96, 0.95)]
     for trouble in (Trouble.refusal, Trouble.subject, Trouble.same_code, Trouble.no_commit):

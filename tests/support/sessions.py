@@ -14,7 +14,7 @@ from typing import Any
 from research.core.clock import system_clock, utc
 from tests.support.labkit import Kit
 from tests.support.model_server import Model, Script, Shell, Step, latest_order
-from tests.support.transcript import Names, entries, page
+from tests.support.transcript import Entry, Names, entries, page
 
 RUN = f"{sys.executable} scripts/run_experiment.py --backend local -- uv run train.py > run.log 2>&1"
 """With this very Python: a version manager's shim puts another uv in front of the stand-in."""
@@ -62,10 +62,11 @@ def back_and(number: float) -> Script:
     return step
 
 
-def chapter(model: Model, kit: Kit, places: Mapping[str, str] | None = None) -> str:
-    """What a model saw, with nothing of this machine in it."""
+def chapter(model: Model, kit: Kit, places: Mapping[str, str] | None = None, lines: str = "") -> str:
+    """What a model saw, and the lines that a night has printed, with nothing of this machine in them."""
     paths = {str(kit.root): "REPO", str(kit.home): "HOME", sys.executable: "python", **(places or {})}
-    text = page(entries(model.requests), Names(paths, kit.git("rev-list", "--all", "--reflog").split()))
+    found = [*entries(model.requests), *([Entry("The night's lines", lines)] if lines else [])]
+    text = page(found, Names(paths, kit.git("rev-list", "--all", "--reflog").split()))
     assert str(kit.root.parent) not in text
     assert str(Path.home()) not in text
     return text

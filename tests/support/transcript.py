@@ -18,7 +18,9 @@ from tests.support.model_server import STOP, SUM_UP, is_summed_up
 WIDTH = 116
 _RUN = re.compile(r"\b\d{8}-\d{6}-[0-9a-f]{7}-[0-9a-f]{4}\b")
 _HEX = re.compile(r"\b[0-9a-f]{7,40}\b")
-_TIME = re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?Z?")
+_TIME = re.compile(
+    r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?Z?|\b\d?\d:\d\d(?:[ap]m)?\b|(?<=night-)\d{8}-\d{6}"
+)
 _HOOK = re.compile(r"<hook_prompt [^>]*>(.*)</hook_prompt>", re.S)
 _CALLS = ("function_call", "custom_tool_call")
 _INSTRUCTIONS = "# AGENTS.md instructions"
@@ -79,10 +81,16 @@ def entries(requests: Sequence[dict[str, Any]]) -> list[Entry]:
 
 
 def page(found: Sequence[Entry], names: Names) -> str:
-    """The entries as Markdown."""
-    parts = []
+    """The entries as Markdown; of a prompt what was in the one before it is left out."""
+    parts: list[str] = []
+    before: set[str] = set()
     for entry in found:
         text = names.scrub(entry.text).strip("\n")
+        if entry.heading == "The prompt":
+            lines = text.split("\n")
+            new = [line for line in lines if line not in before]
+            text = "\n".join(["[as before, but for]", *new] if len(new) < len(lines) / 2 else lines)
+            before = set(lines)
         if not entry.heading:
             parts.append(text)
             continue

@@ -15,7 +15,7 @@ from research.core.interpreter import OLDEST, START_S, version_of
 from research.core.paths import LabPaths
 
 EVENTS = ("SessionStart", "UserPromptSubmit", "PreToolUse", "PostToolUse", "Stop")
-_FILES = (".codex/hooks/hook.sh", "research/agents/hooks/__main__.py")
+_FILES = (".codex/hooks/hook.sh", ".claude/settings.json", "research/agents/hooks/__main__.py")
 
 
 def check_hooks(root: Path, environment: Mapping[str, str]) -> list[Check]:
@@ -49,7 +49,7 @@ def _files(root: Path) -> Check:
     missing = [event for event in EVENTS if event not in hooks]
     missing += [name for name in _FILES if not (root / name).is_file()]
     if missing:
-        return Check("hook files", False, f"missing: {', '.join(missing)}", "git restore .codex research")
+        return Check("hook files", False, f"missing: {', '.join(missing)}", "git restore .codex .claude research")
     return Check("hook files", True, "five hooks, all files there")
 
 

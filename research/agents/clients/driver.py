@@ -101,7 +101,7 @@ def prompt_of(task: Task) -> str:
         f"Carry out this one idea: edit {TARGET} only, then make exactly one commit:\n"
         f"git commit -m '{EXPERIMENT} WHAT [emitter={task.emitter}]' -- {TARGET}\n"
         f"Do not run {TARGET}, do not install anything, change no other file. A driver measures the commit. "
-        f"Check the syntax with `python -m py_compile {TARGET}`. Then end your turn with one sentence."
+        f"Check the syntax with `python3 -m py_compile {TARGET}`. Then end your turn with one sentence."
     )
 
 

@@ -185,6 +185,7 @@ class Night:
         if abs(jump) < SETTINGS.clock_jump_s:
             return
         self.state = replace(self.state, paused_s=self.state.paused_s + jump)
+        self._wait_s -= max(0.0, jump)  # a service that names the end of its limit does not sleep
         how = "went on by" if jump > 0 else "was set back by"
         why = " (the machine slept, or the clock was set)" if jump > 0 else ""
         self.say(f"the clock {how} {timedelta(seconds=round(abs(jump)))}{why}; --hours counts only the time awake")

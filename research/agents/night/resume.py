@@ -104,5 +104,8 @@ def _left(state: NightState, now: datetime) -> str:
 
 
 def hours_in_words(hours: float) -> str:
-    """Writes a time that is left: "2.5 hours", "12 minutes"."""
-    return f"{hours:.1f} hours" if hours >= 1 else f"{max(0.0, hours) * 60:.0f} minutes"
+    """Writes a time that is left: "2.5 hours", "12 minutes", "40 seconds"."""
+    if hours >= 1:
+        return f"{hours:.1f} hours"
+    minutes = max(0.0, hours) * 60
+    return f"{minutes:.0f} minutes" if minutes >= 2 else f"{minutes * 60:.0f} seconds"
