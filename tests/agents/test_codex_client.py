@@ -139,10 +139,11 @@ def test_a_night_of_five_ideas(kit: Kit, book: dict[str, str]):
     with model_server(steps) as model:
         trust(kit, model.url)
         kit.environment["AUTORESEARCH_CODEX"] = str(CODEX)
-        told = kit.research("night", "--agent", "codex", "--max-runs", "6", "--workers", "1")
+        told = kit.research("night", "--agent", "codex", "--max-runs", "7", "--workers", "1")
         text = book[NIGHT] = chapter(model, kit, lines=told.out)
     assert told.code == 0, told.err
-    assert [row[1] for row in kit.ledger()] == [f"{value:.6f}" for value in (0.99, 0.98, 1.01, 0.97, 0.96, 0.95)]
+    scores = list(dict.fromkeys(row[1] for row in kit.ledger()))  # the last run is the best one's second
+    assert scores == [f"{value:.6f}" for value in (0.99, 0.98, 1.01, 0.97, 0.96, 0.95)]
     for trouble in (Trouble.refusal, Trouble.subject, Trouble.other_files, Trouble.same_code, Trouble.no_commit):
         assert f"An earlier attempt failed: {trouble.value}" in text
     assert "driver measures your commit" in text

@@ -108,4 +108,4 @@ def hours_in_words(hours: float) -> str:
     if hours >= 1:
         return f"{hours:.1f} hours"
     minutes = max(0.0, hours) * 60
-    return f"{minutes:.0f} minutes" if minutes >= 2 else f"{minutes * 60:.0f} seconds"
+    return f"{minutes:.0f} minutes" if minutes >= 2 else count_of(round(minutes * 60), "second")
