@@ -23,6 +23,11 @@ def count_of(number: int, one: str) -> str:
     return f"{number} {one if number == 1 else one + 's'}"
 
 
+def chance(p: float) -> str:
+    """Format a probability, which is never quite 0 or 1."""
+    return "> 0.99" if p > 0.99 else "< 0.01" if p < 0.01 else f"{p:.2f}"
+
+
 def clean(text: str, limit: int = SETTINGS.line_chars) -> str:
     """Returns one line without terminal escapes and control characters, cut to so many characters."""
     text = _ESCAPES.sub("", text[: 4 * limit])

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from research.agents.clients.base import usage_in
 from research.agents.night.command import night_command, replicate_command
 from research.core.settings import SETTINGS
+from research.core.text import chance
 from research.report import charts, text
 from research.report.answer import answer, take_command
 from research.report.constant_charts import constant_charts
@@ -56,7 +57,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    numbers = (text.signed, text.plain, text.interval, text.span, text.money, text.clock, text.chance)
+    numbers = (text.signed, text.plain, text.interval, text.span, text.money, text.clock, chance)
     for write in (*numbers, text.times, text.seeds, text.short):
         environment.filters[write.__name__] = write
     environment.filters["speed"] = tokens_per_second

@@ -10,10 +10,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from research.core.text import chance
 from research.report.answer import answer
 from research.report.data import Row
 from research.report.progress import Curve, loss_at
-from research.report.text import VERDICTS, chance, clock, cut, plain, seeds, times
+from research.report.text import VERDICTS, clock, cut, plain, seeds, times
 from research.report.watch import Flight, LiveView
 
 _STYLES = {"keep": "bold green", "baseline": "bold green", "replicate": "yellow", "investigate": "yellow",

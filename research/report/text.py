@@ -57,11 +57,6 @@ def interval(estimate: Estimate, sign: bool = False, digits: int = 4) -> str:
     return f"{write(estimate.mean, digits)} [{write(estimate.low, digits)}, {write(estimate.high, digits)}]"
 
 
-def chance(p: float) -> str:
-    """Format a probability, which is never quite 0 or 1."""
-    return "> 0.99" if p > 0.99 else "< 0.01" if p < 0.01 else f"{p:.2f}"
-
-
 def times(n: int) -> str:
     """Say how often something was done."""
     return {1: "once", 2: "twice"}.get(n, f"{n} times")

@@ -9,6 +9,7 @@ from typing import Literal
 from research.core.clock import local_time
 from research.core.commit_message import idea_of
 from research.core.records import Judged, Run, Verdict
+from research.core.text import chance
 from research.verdict import lineage
 from research.verdict.judge import RULE as EVIDENCE
 
@@ -25,7 +26,7 @@ def line_of(number: int, run: Run, verdict: Verdict | None) -> str:
     room = _COLUMNS - len(head)
     lines = textwrap.wrap(_name(run, verdict), room, break_on_hyphens=False) or [""]
     if verdict is not None and verdict.difference is not None:
-        sure = f" P {verdict.p_better:.2f}" if verdict.p_better is not None else ""
+        sure = f" P {chance(verdict.p_better)}" if verdict.p_better is not None else ""
         change = f"  {verdict.difference.in_words('+')}{sure}"
         if len(lines[-1]) + len(change) <= room:
             lines[-1] += change
