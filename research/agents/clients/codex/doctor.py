@@ -21,8 +21,8 @@ MEASURED_WITH = "0.171.0"
 _ASK_S = 10.0
 """Longest wait for Codex's answer: it takes under a second."""
 _HOOKS = 5
-_REVIEW = "start `codex` here once and choose: Trust all and continue"
-_TRUST = "start `codex` here once and trust the folder"
+_REVIEW = "start `codex` here, send a message and choose: Trust all and continue"
+_TRUST = "start `codex` here, send a message and trust the folder"
 _SWITCH_ON = "take `enabled = false` out of its [hooks.state] table in ~/.codex/config.toml"
 
 Ask = Callable[[str, Path, Mapping[str, str]], "list[dict[str, Any]] | None"]
