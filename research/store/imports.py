@@ -134,7 +134,7 @@ def _run_of(row: Row, occurrence: int, commits: Mapping[str, str], at_utc: str) 
     facts = {"status": values.get("status", ""), **{name: value for name, value in row.more.items() if value}}
     facts |= {"id": values.get("id") or values.get("commit", "")} if not _commit_of(row) or "id" in values else {}
     parent = values.get("parent", "")
-    megabytes, gigabytes = (_number(values.get(name, "")) for name in ("peak_vram_mb", "memory_gb"))
+    megabytes, gigabytes = (ledger.value_of(values.get(name, "")) for name in ("peak_vram_mb", "memory_gb"))
     at = _moment(values.get("at", "")) or at_utc
     return Run(
         run=f"import-{digest[:16]}",
@@ -167,13 +167,9 @@ def _commit_of(row: Row) -> str:
 
 def _score_of(row: Row) -> float | None:
     """Returns a row's val_bpb, None where it has none or failed."""
-    value = _number(row.values.get(METRIC, ""))
+    value = ledger.value_of(row.values.get(METRIC, ""))
     failed = _FAILED.search(row.values.get("status", ""))
     return value if value is not None and value > 0 and not failed else None
-
-
-def _number(text: str) -> float | None:
-    return ledger.value_of(text)
 
 
 def _moment(text: str) -> str:
