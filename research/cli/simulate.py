@@ -28,7 +28,16 @@ UNKNOWN = "–"
 """Printed for a value, or its interval, that the nights do not give."""
 PROGRESS_S = 10.0
 """Seconds between two lines of progress."""
-HEADER = ("difference", "false keeps, %", "claims/true", "keeps", "replicates", "crashes")
+HEADER = (
+    "difference",
+    "false keeps, %",
+    "claims/true",
+    "keeps",
+    "replicates",
+    "runs",
+    "stopped",
+    "better ones stopped",
+)
 
 
 @click.command("simulate")
@@ -40,6 +49,7 @@ HEADER = ("difference", "false keeps, %", "claims/true", "keeps", "replicates", 
     default=100,
     help="Runs of a night, baseline, replicates and crashes included.",
 )
+@click.option("--gpu-time", is_flag=True, help="Nights of equal GPU time, that of RUNS whole runs; losers are stopped.")
 @click.option("--sigma", type=Amount(), help="Sd of repeats of one seed, in bpb; by default each family's own.")
 @click.option("--seed-sd", type=Amount(), help="Sd of seeds, in bpb; by default each family's own.")
 @click.option("--interaction-sd", type=Amount(), help="Sd of change x seed, in bpb; by default each family's own.")
@@ -53,6 +63,7 @@ def simulate(
     policies: str,
     landscapes: int,
     runs: int,
+    gpu_time: bool,
     sigma: float | None,
     seed_sd: float | None,
     interaction_sd: float | None,
@@ -72,7 +83,7 @@ def simulate(
     sds = {"repeat": sigma, "seed": seed_sd, "interaction": interaction_sd}
     given = {name: sd for name, sd in sds.items() if sd is not None}
     drawn = tuple(replace(family, noise=replace(family.noise, **given)) for family in families_of(families))
-    question = Question(names, against, drawn, landscapes, runs, seed)
+    question = Question(names, against, drawn, landscapes, runs, seed, gpu_time)
     answer = compare(question, workers or os.cpu_count() or 1, _progress(landscapes))
     if chart:
         title = f"{landscapes} synthetic nights of {runs} runs, {_noise(question)}"
@@ -120,6 +131,7 @@ def _data(answer: Comparison, chart: Path | None) -> dict[str, Any]:
     return {
         "landscapes": q.landscapes,
         "runs": q.runs,
+        "gpu_time": q.gpu_time,
         "seed": q.seed,
         "against": q.against,
         "families": [{"name": f.name, "noise": asdict(f.noise), "interactions": f.interactions} for f in q.families],
@@ -154,7 +166,8 @@ def _text(answer: Comparison) -> str:
         ratios = [_format(row.gain_ratio, 1, 2) for row in rows if row.policy != q.against]
         by_family.append((name, str(first.n), _format(first, SCALE, 0), *ratios))
     note = (
-        f"{q.landscapes} nights of {q.runs} runs, {_noise(q)}, seed {q.seed}.\nGains in 0.0001 bpb; [95 % intervals], "
+        f"{q.landscapes} nights of {q.runs} {'full runs of GPU time' if q.gpu_time else 'runs'}, {_noise(q)}, "
+        f"seed {q.seed}.\nGains in 0.0001 bpb; [95 % intervals], "
         "ratios and differences paired by night."
     )
     return "\n".join([*_table(whole), "", note, "", *_table(by_family)])
@@ -171,7 +184,9 @@ def _cells(row: Row) -> tuple[str, ...]:
         _format(row.claim_ratio, 1, 2),
         f"{row.keeps.mean:.1f}",
         f"{100 * row.replicate_share.mean:.0f} %",
-        f"{row.crashes.mean:.1f}",
+        f"{row.runs.mean:.0f}",
+        f"{row.stopped.mean:.0f}",
+        f"{100 * row.better_stopped_share.mean:.1f} %",
     )
 
 

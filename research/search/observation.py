@@ -91,6 +91,24 @@ class Observation:
     stopped_at: float | None = None
 
 
+@dataclass(frozen=True)
+class Partial:
+    """A run that is going on.
+
+    Attributes:
+        id: As in Result.
+        seed: Seed of the run.
+        fraction: Share of the budget that is spent.
+        gap: Its smoothed training loss minus that of the incumbent's run with the same seed at the same fraction, in
+            nats; None where there is none.
+    """
+
+    id: Hashable
+    seed: int
+    fraction: float
+    gap: float | None
+
+
 def configuration(result: Result) -> Hashable:
     """Return the configuration that a result measures: its own, or the one it repeats."""
     return result.id if result.replicate_of is None else result.replicate_of

@@ -15,12 +15,17 @@ from functools import partial
 from research.search.policies.baselines import Climber
 from research.search.policy import Policy, make_policy
 from research.simulator.families import Family
+from research.simulator.landscape import FULL_RUN_S
 from research.simulator.metrics import Measures, Row, measure, row
 from research.simulator.night import World, play
 from research.simulator.sampling import landscape
 
 SEED_STRIDE = 1_000_003
 """Distance between the landscapes of two seeds: more landscapes than that are never asked for."""
+
+
+MAX_RUNS_FACTOR = 10
+"""How many times the whole runs a night may have runs at most: a stopped run costs a quarter of one at least."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +37,9 @@ class Question:
         against: The one of them that all are compared with.
         families: Families to draw from, in turn.
         landscapes: Number of landscapes.
-        runs: Runs of a night.
+        runs: Runs of a night, or with gpu_time the whole runs whose time it lasts.
         seed: Seed of everything.
+        gpu_time: Whether nights are equally long instead of having equally many runs; only then a policy may stop runs.
     """
 
     policies: tuple[str, ...]
@@ -42,6 +48,7 @@ class Question:
     landscapes: int
     runs: int
     seed: int
+    gpu_time: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,7 +116,10 @@ def _play_all(question: Question, place: int) -> Nights:
     """Play every policy's night on one landscape."""
     seed = question.seed * SEED_STRIDE + place
     shape = landscape(question.families[place % len(question.families)], seed)
-    nights = (play(make(name, seed), shape, question.runs, seed) for name in question.policies)
+    runs, gpu_s = question.runs, None
+    if question.gpu_time:
+        runs, gpu_s = question.runs * MAX_RUNS_FACTOR, question.runs * FULL_RUN_S
+    nights = (play(make(name, seed), shape, runs, seed, gpu_s) for name in question.policies)
     return [(measure(night), night.tip_gains_bpb) for night in nights]
 
 

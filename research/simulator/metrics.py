@@ -24,6 +24,10 @@ class Measures:
         false_keeps: Those of them whose true effect was not positive.
         replicate_share: Share of the GPU time spent on replicates.
         crashes: Runs that crashed.
+        runs: Runs in all.
+        stopped: Runs that were stopped.
+        better: Runs that came, or would have come, to a lower score than the tip's with the same seed.
+        better_stopped: Those of them that were stopped.
     """
 
     shipped_bpb: float
@@ -32,6 +36,10 @@ class Measures:
     false_keeps: float
     replicate_share: float
     crashes: float
+    runs: float
+    stopped: float
+    better: float
+    better_stopped: float
 
 
 def measure(night: Night) -> Measures:
@@ -44,6 +52,10 @@ def measure(night: Night) -> Measures:
         false_keeps=sum(keep.effect_bpb >= 0 for keep in night.keeps),
         replicate_share=replicates_s / sum(run.gpu_s for run in night.history),
         crashes=sum(run.crash is not None for run in night.history),
+        runs=len(night.history),
+        stopped=sum(run.stopped_at is not None for run in night.history),
+        better=night.better,
+        better_stopped=night.better_stopped,
     )
 
 
@@ -81,6 +93,10 @@ class Row:
         claim_ratio: Claimed over true gain.
         replicate_share: Share of the GPU time spent on replicates.
         crashes: Crashes a night.
+        runs: Runs a night.
+        stopped: Runs stopped a night.
+        better_stopped_share: Share of the runs that would have scored lower than the tip's with the same seed that were
+            stopped.
     """
 
     policy: str
@@ -92,6 +108,9 @@ class Row:
     claim_ratio: Estimate
     replicate_share: Estimate
     crashes: Estimate
+    runs: Estimate
+    stopped: Estimate
+    better_stopped_share: Estimate
 
 
 def row(policy: str, nights: Sequence[Measures], others: Sequence[Measures]) -> Row:
@@ -108,4 +127,7 @@ def row(policy: str, nights: Sequence[Measures], others: Sequence[Measures]) -> 
         claim_ratio=ratio(claimed, shipped),
         replicate_share=mean([night.replicate_share for night in nights]),
         crashes=mean([night.crashes for night in nights]),
+        runs=mean([night.runs for night in nights]),
+        stopped=mean([night.stopped for night in nights]),
+        better_stopped_share=ratio([night.better_stopped for night in nights], [night.better for night in nights]),
     )

@@ -14,7 +14,7 @@ from typing import Any
 
 from research.core.contract import DEFAULT_SEED
 from research.core.errors import ResearchError
-from research.search.observation import Observation, configuration
+from research.search.observation import Observation, Partial, configuration
 from research.search.policies.base import REPLICATE, Policy
 from research.simulator.agent import Agent
 from research.simulator.edits import edit_between
@@ -22,6 +22,10 @@ from research.simulator.landscape import FULL_RUN_S, Config, Crash, Landscape
 from research.simulator.noise import NightNoise
 
 DECISIONS = ("keep", "discard", "replicate")
+LOOKS = 20
+"""Parts of the budget after each of which a policy may end a run."""
+STOPPED_BPB = 0.002
+"""By how much the agent takes a stopped run for worse than its parent: those that are stopped mostly are."""
 BASELINE = "c0"
 """Id of the baseline."""
 BUG = Crash("AttributeError: name is not defined", 0.03)
@@ -50,6 +54,8 @@ class Night:
         configs: The configuration behind every id.
         keeps: The changes that became the tip by being kept.
         tip_gains_bpb: True gain of the tip after every run, the baseline's 0 first.
+        better: Runs that came, or would have come, to a lower score than the tip's with the same seed.
+        better_stopped: Those of them that were stopped.
         shipped: Id that the policy ships.
         shipped_gain_bpb: Its true gain over the baseline.
         claimed_gain_bpb: The gain that it claims for it: its estimate of the baseline minus that of the shipped.
@@ -60,6 +66,8 @@ class Night:
     configs: dict[Hashable, Config]
     keeps: tuple[Keep, ...]
     tip_gains_bpb: tuple[float, ...]
+    better: int
+    better_stopped: int
     shipped: Hashable
     shipped_gain_bpb: float
     claimed_gain_bpb: float
@@ -71,14 +79,15 @@ def play(policy: Policy, landscape: Landscape, runs: int, seed: int, gpu_s: floa
     Args:
         policy: The policy; it is used up.
         landscape: Where.
-        runs: Runs of the night, the baseline, replicates and crashes included.
+        runs: Runs of the night at most, the baseline, replicates and crashes included.
         seed: Seed of the agent and of the night's noise: every policy that plays it meets the same.
-        gpu_s: GPU seconds of the night; None leaves only the number of runs.
+        gpu_s: GPU seconds of the night, in which a run that is stopped early costs less; None leaves only the number of
+            runs, and nothing is stopped.
 
     Raises:
         PolicyError: if the policy answers what the interface does not know.
     """
-    world = World(landscape, runs, seed)
+    world = World(landscape, runs, seed, gpu_s)
     look = getattr(policy, "look", None)
     if look is not None:
         look(world)
@@ -90,6 +99,7 @@ def play(policy: Policy, landscape: Landscape, runs: int, seed: int, gpu_s: floa
             repeat = order[2] if order[0] == REPLICATE else None
         run_seed = _next_seed(policy, world, repeat)
         result = world.try_new(*order, run_seed) if repeat is None else world.repeat(repeat, run_seed)
+        result = world.watch(policy, result)
         spent_s += result.gpu_s
         decision = policy.tell(result)
         if decision not in DECISIONS:
@@ -108,12 +118,15 @@ class World:
         history: Every run so far, as a policy sees it.
         keeps: The changes that became the tip by being kept.
         tip_gains: True gain of the tip after every run, in bpb.
+        better: Runs that came, or would have come, to a lower score than the tip's with the same seed.
+        better_stopped: Those of them that were stopped.
         configs: The configuration behind every id.
     """
 
-    def __init__(self, landscape: Landscape, runs: int, seed: int) -> None:
+    def __init__(self, landscape: Landscape, runs: int, seed: int, gpu_s: float | None = None) -> None:
         self.landscape = landscape
         self.runs = runs
+        self._gpu_s = gpu_s
         self.agent = Agent(landscape, Random(f"agent/{seed}"))
         self.history: list[Observation] = []
         self.keeps: list[Keep] = []
@@ -123,6 +136,7 @@ class World:
         self._firsts: dict[Hashable, Observation] = {}
         self._scores: dict[tuple[Hashable, int], float | None] = {}
         self._kept: list[Hashable] = [BASELINE]
+        self.better = self.better_stopped = 0
         self._noise = NightNoise(seed, landscape.family.noise, landscape.family.interactions, landscape.family.tail)
         self._slips = Random(f"slips/{seed}")
 
@@ -161,15 +175,48 @@ class World:
         index, shape = len(self.history), self.landscape
         parent, id = self.tip if parent_id is None else parent_id, f"c{index}"
         before = self.configs[parent]
-        config, proposer = self.agent.propose(emitter, category, before, index / self.runs)
+        config, proposer = self.agent.propose(emitter, category, before, self._hour())
         self.configs[id] = config
         self._crashes[id] = BUG if self._slips.random() < shape.slip else shape.crash(config)
         edit = edit_between(shape, before, config)._asdict()
         first = Observation(index, id, parent, emitter or proposer, params_m=shape.params_m(config), **edit)
-        result = self._run(first, id, seed)
+        return self._run(first, id, seed)
+
+    def _remember(self, result: Observation) -> None:
+        """Let the agent know what its change came to; a stopped run looked worse than its parent."""
+        id, parent, seed = result.id, result.parent_id, result.seed
         parent_bpb, tip_bpb = (self._score(id, seed) for id in (parent, self.tip))
         known = tip_bpb if tip_bpb is not None else 0.0
-        self.agent.memory.add(before, config, result.val_bpb, known if parent_bpb is None else parent_bpb, known)
+        compared = known if parent_bpb is None else parent_bpb
+        value = compared + STOPPED_BPB if result.stopped_at else result.val_bpb
+        self.agent.memory.add(self.configs[parent], self.configs[id], value, compared, known)
+
+    def _hour(self) -> float:
+        """Return the share of the night that is over."""
+        if self._gpu_s is None:
+            return len(self.history) / self.runs
+        return min(1.0, sum(run.gpu_s for run in self.history) / self._gpu_s)
+
+    def watch(self, policy: Policy, result: Observation) -> Observation:
+        """Show a run to the policy while it goes on; return it as it ended: whole, or at the fraction of a stop."""
+        stop, id = getattr(policy, "stop", None), configuration(result)
+        theirs = self._scores.get((self.tip, result.seed)) if id != self.tip else None
+        is_better = theirs is not None and result.val_bpb is not None and result.val_bpb < theirs
+        self.better += is_better
+        if stop is not None and self._gpu_s is not None and result.val_bpb is not None:
+            for step in range(1, LOOKS):
+                fraction, gap = step / LOOKS, None
+                if theirs is not None:
+                    gap = self._noise.gap(self.configs[id], result.seed, fraction, result.val_bpb - theirs)
+                if stop(Partial(result.id, result.seed, fraction, gap)):
+                    result = replace(result, val_bpb=None, stopped_at=fraction, gpu_s=result.gpu_s * fraction)
+                    self.history[-1] = result
+                    self._scores.pop((id, result.seed), None)
+                    self.better_stopped += is_better
+                    self._firsts[id] = result if result.replicate_of is None else self._firsts[id]
+                    break
+        if result.replicate_of is None:
+            self._remember(result)
         return result
 
     def _score(self, id: Hashable, seed: int) -> float | None:
@@ -186,6 +233,7 @@ class World:
             peak_gb=None if crash else self.landscape.peak_gb(config),
             gpu_s=FULL_RUN_S * (crash.share if crash else 1.0),
             seed=seed,
+            stopped_at=None,
         )
         self.history.append(result)
         self._firsts.setdefault(id, result)
@@ -255,6 +303,8 @@ def _closed(policy: Policy, world: World) -> Night:
         configs=world.configs,
         keeps=tuple(world.keeps),
         tip_gains_bpb=tuple(world.tip_gains),
+        better=world.better,
+        better_stopped=world.better_stopped,
         shipped=shipped,
         shipped_gain_bpb=world.landscape.gain(world.configs[shipped]),
         claimed_gain_bpb=policy.estimate(BASELINE) - policy.estimate(shipped),

@@ -19,6 +19,15 @@ from typing import Literal
 Interactions = Literal["change", "configuration"]
 """What has an effect of its own on every seed: each change, which children inherit, or each configuration anew."""
 
+GAP_SLOPE, GAP_SLOPE_FROM, GAP_ERROR_END, GAP_ERROR_MORE = 0.22, 0.5, 0.0003, 0.0008
+"""What a gap in training loss foretells: bpb of the final difference a nat, the fraction of the budget from which
+that holds (before it, in proportion), the scale of the error at the end in bpb, and what it has more at the beginning;
+eleven changes on two H200 (docs/search.md)."""
+GAP_FREEDOM = 4
+"""Degrees of freedom of the error's t distribution."""
+GAP_SHARED = 0.7
+"""Share of the error's variance that stays the same during a run: neighbouring points of a curve hardly differ."""
+
 TAIL_FACTOR = 4.0
 """How much larger the repeat noise of a run in the tail is: a throttled or disturbed GPU, seen now and then."""
 
@@ -80,6 +89,23 @@ class NightNoise:
         if self._interactions == "configuration":
             return self._noise.interaction * normal(self._night, "configuration", config, seed)
         return sum(self._change(place, level, seed) for place, level in enumerate(config) if level)
+
+    def gap(self, config: tuple[int, ...], seed: int, fraction: float, difference: float) -> float:
+        """Return the gap in training loss, in nats, of a run that will come to a difference of val_bpb from another.
+
+        The error of the forecast is what was measured (docs/search.md): most of it stays the same during the run.
+
+        Args:
+            config: The configuration.
+            seed: Its seed.
+            fraction: Share of the budget that is spent.
+            difference: Its score minus that of the other run, in bpb.
+        """
+        key = self._night, "gap", config, seed
+        scale = GAP_ERROR_END + GAP_ERROR_MORE * (1.0 - fraction)
+        error = math.sqrt(GAP_SHARED) * normal(*key) + math.sqrt(1.0 - GAP_SHARED) * normal(*key, fraction)
+        tail = math.sqrt(sum(normal(*key, "tail", i) ** 2 for i in range(GAP_FREEDOM)) / GAP_FREEDOM)
+        return (difference + scale * error / tail) / (GAP_SLOPE * min(1.0, fraction / GAP_SLOPE_FROM))
 
     def _change(self, place: int, level: int, seed: int) -> float:
         key = place, level, seed

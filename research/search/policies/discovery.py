@@ -18,10 +18,12 @@ from typing import NamedTuple
 from research.core.contract import DEFAULT_SEED
 from research.core.records import OPEN_DECISIONS
 from research.core.settings import SETTINGS, Settings
+from research.runs.racing import LOOKS
 from research.search.bandit import EMITTER, FREE, Bandit, Choice, Key
-from research.search.observation import Result, configuration
+from research.search.observation import Partial, Result, configuration
 from research.search.policies.base import CATEGORIES, EMITTERS, REPLICATE, Answer, KeptChain, Order
 from research.verdict.belief import Belief, Score
+from research.verdict.forecast import Forecast, Pair
 from research.verdict.noise import OFFICIAL
 from research.verdict.phase import PhaseInputs, phase_of
 from research.verdict.rule import Judgement, weigh
@@ -34,6 +36,7 @@ class Parts:
     """Which of its parts are in use; ablations take one out each.
 
     Attributes:
+        racing: Stopping runs that will hardly be better; without it every run goes to its end.
         replicates: Measuring again; without it every decision is by single runs.
         archive_parents: Starting from the archive now and then while nothing improves; else always from the tip.
         bandit: Orders; without it the agent is always free.
@@ -41,6 +44,7 @@ class Parts:
         rotation: Seeds taking turns; without it experiments run on the tip's first seed.
     """
 
+    racing: bool = True
     replicates: bool = True
     archive_parents: bool = True
     bandit: bool = True
@@ -52,6 +56,8 @@ ALL_PARTS = Parts()
 
 
 INVESTIGATE = "investigate"
+FORECAST_EVERY = 5
+"""Runs after which what gaps foretell is learned anew: a few more runs move it little."""
 
 
 class _Past(NamedTuple):
@@ -84,26 +90,32 @@ class Discovery:
         self.reason = ""
         self._past: list[_Past] = []
         self._scores: list[Score] = []
-        self._add(_Past(baseline, Choice(None, None, ""), "keep"))
+        self._gaps: dict[float, float] = {}  # of the run that is going on, by fraction
+        self._pairs: dict[float, list[Pair]] = {}
         self._ordered = Choice(None, None, "")
         self._next_seed = DEFAULT_SEED
         self._chain = KeptChain(baseline.id)
         self._belief: Belief | None = None
+        self._before: Belief | None = None
+        self._repeating = False
+        self._forecast = Forecast()
         self._given: Belief | None = None
+        self._add(_Past(baseline, Choice(None, None, ""), "keep"))
 
     @property
     def belief(self) -> Belief:
         """Return the posterior of all results so far."""
         if self._given is not None:
             return self._given
-        if self._belief is None or self._belief.runs != len(self._scores):
-            self._belief = Belief.from_history(self._scores, OFFICIAL, self._belief)
+        if self._belief is None:
+            self._belief = Belief.from_history(self._scores, OFFICIAL, self._before)
         return self._belief
 
     def _add(self, past: _Past) -> None:
         self._past.append(past)
-        if (score := _score_of(past.result)) is not None:
+        if (score := _score_of(past.result) or self._foretold(past.result)) is not None:
             self._scores.append(score)
+            self._before, self._belief = self._belief, None
 
     def use(self, belief: Belief) -> None:
         """Take the posterior of a real night, whose configurations have the same names, in place of its own."""
@@ -116,6 +128,7 @@ class Discovery:
         # Drawn anew from the history's length: a night that is replayed from its records asks only once, at its end.
         self._random = random.Random(f"discovery-{self._seed}-{len(history)}")
         again = self._worth_repeating()
+        self._repeating = again is not None
         if again is not None:
             config, self._next_seed, self.reason = again
             return REPLICATE, None, config
@@ -203,11 +216,54 @@ class Discovery:
                 return self._random.choice(others), "starts from the archive, since nothing has improved for a while"
         return tip, "starts from the best so far"
 
+    # A run that is going on ----------------------------------------------------------------------------------------
+
+    def stop(self, partial: Partial) -> bool:
+        """Return whether to end a run: when it will hardly be better than the tip; see Policy.
+
+        Repeats are never ended, and neither is one run in ten, so that the forecast stays checked.
+        """
+        if partial.gap is None or self._repeating:
+            return False
+        fraction = round(partial.fraction, 2)
+        self._gaps[fraction] = partial.gap
+        if not self._parts.racing or fraction < LOOKS[0]:
+            return False
+        if random.Random(f"whole-{self._seed}-{partial.id}").random() * self._settings.race_full_share < 1.0:
+            return False
+        return self._forecast.predict(partial.gap, fraction).p_better < self._settings.race_stop_p
+
+    def _foretold(self, result: Result) -> Score | None:
+        """Return what was foretold of a run that was stopped, as the posterior takes it."""
+        theirs = self._at(self._chain.tip, result.seed) if result.stopped_at else None
+        if theirs is None or not self._gaps:
+            return None
+        known = self._forecast.predict(self._gaps[max(self._gaps)], max(self._gaps))
+        condition, parent = Condition(result.seed), result.parent_id if result.replicate_of is None else None
+        return Score(configuration(result), parent, condition, theirs + known.mean, known.sd)
+
+    def _learn(self, result: Result) -> None:
+        """Let the forecast know what a whole run came to."""
+        theirs = self._at(self._chain.tip, result.seed)
+        if result.val_bpb is not None and theirs is not None and self._gaps:
+            for fraction, gap in self._gaps.items():
+                self._pairs.setdefault(fraction, []).append((gap, result.val_bpb - theirs))
+            if len(self._past) % FORECAST_EVERY == 0:
+                self._forecast = Forecast(self._pairs)
+
+    def _at(self, config: Hashable, seed: int) -> float | None:
+        """Return a configuration's first score with a seed."""
+        if config not in self.belief:
+            return None
+        return next((one.val_bpb for one in self.belief.scores(config) if one.condition.seed == seed), None)
+
     # What a result means -----------------------------------------------------------------------------------------
 
     def tell(self, result: Result) -> Answer:
         """Take a result and decide; see Policy."""
+        self._learn(result)
         self._add(_Past(result, self._ordered, "discard"))
+        self._gaps = {}
         config = configuration(result)
         answer = self._answer(config)
         self._follow(answer)
@@ -218,6 +274,7 @@ class Discovery:
         if again is None or again[0] != config:
             return "discard"
         _, self._next_seed, self.reason = again
+        self._repeating = True
         return answer
 
     def note(self, result: Result, decision: str) -> None:
@@ -282,7 +339,7 @@ class Discovery:
         return PhaseInputs(
             configurations=len(self._past),
             stall=stall,
-            recent_crashes=sum(past.result.val_bpb is None for past in latest),
+            recent_crashes=sum(past.result.crash is not None for past in latest),
             recent_keeps=sum(past.result.id in kept for past in latest),
             near_misses=near - 2 * combined,
         )
@@ -317,6 +374,7 @@ def _without(**parts: bool) -> Callable[[int], Discovery]:
 ABLATIONS: Mapping[str, Callable[[int], Discovery]] = {
     "discovery-no-replicates": _without(replicates=False),
     "discovery-no-archive-parents": _without(archive_parents=False),
+    "discovery-no-racing": _without(racing=False),
     "discovery-no-bandit": _without(bandit=False),
     "discovery-no-forgetting": _without(forgetting=False),
     "discovery-no-rotation": _without(rotation=False),
