@@ -17,7 +17,7 @@ from research.core import records
 from research.core.commit_message import FREE
 from research.core.records import Estimate, Judged, Plan, Run, Verdict
 from research.core.settings import SETTINGS
-from research.core.text import count_of
+from research.core.text import chance, count_of
 from research.report.progress import Curve
 from research.report.text import title_of
 from research.report.usage import agent_usage, cost_of, tokens_per_second, utilisation, wall_seconds
@@ -668,7 +668,7 @@ def _likeliest(candidates: Iterable[Candidate]) -> list[Candidate]:
 
 
 def _chance(candidate: Candidate) -> str:
-    return f" P(better) = {candidate.p_better:.2f}." if candidate.p_better is not None else ""
+    return f" P(better) {chance(candidate.p_better)}." if candidate.p_better is not None else ""
 
 
 def _notes(material: Material, history: _History) -> Iterable[str]:

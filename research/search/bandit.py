@@ -19,6 +19,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import NamedTuple
 
 from research.core.settings import SETTINGS, Settings
+from research.core.text import chance
 
 FREE, EMITTER = "free", "emitter"
 """Whether the agent chose who proposes, or was told."""
@@ -97,7 +98,7 @@ class Bandit:
             return Choice(emitter, None, f"{emitter} has its turn, so that what it brings stays known")
         emitter, p_best = self._best_emitter()
         if p_best >= self._settings.order_p:
-            why = f"{emitter} has brought more than the agent's own choice lately (P {p_best:.2f})"
+            why = f"{emitter} has brought more than the agent's own choice lately (P {chance(p_best)})"
             return Choice(emitter, None, why)
         return Choice(None, None, "no kind of change has done better than the agent's own choice")
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from research.core.records import PERSON, Decision, Estimate, Run, Verdict
 from research.core.settings import SETTINGS
-from research.core.text import clean, quoted
+from research.core.text import chance, clean, quoted
 from research.verdict import lineage
 from research.verdict.comparison import Comparison
 from research.verdict.rule import Judgement, weigh
@@ -98,7 +98,7 @@ def _measured_again(case: Comparison, verdict: Verdict) -> Verdict:
         return replace(verdict, decision="keep", why=known)
     weighed = _weigh(case, case.key, case.keys.of(case.before), _net(case.run))
     stays = weighed.p_better >= SETTINGS.incumbent_stays_p or (_net(case.run) < 0 and weighed.decision == "keep")
-    against = f"against {case.before.commit[:7]}, kept before it, P(better) {weighed.p_better:.2f}"
+    against = f"against {case.before.commit[:7]}, kept before it, P(better) {chance(weighed.p_better)}"
     verdict = replace(verdict, p_better=weighed.p_better, difference=weighed.difference)
     if stays:
         return replace(verdict, decision="keep", why=f"{known}; {against}")
@@ -113,9 +113,8 @@ def _older(case: Comparison, verdict: Verdict, incumbent: Run) -> Verdict:
     verdict = replace(
         verdict, p_better=1.0 - weighed.p_better, difference=Estimate(-gap.mean, -gap.high, -gap.low, gap.n)
     )
-    words = (
-        f"kept earlier and measured again; P(better than the best so far {incumbent.commit[:7]}) {verdict.p_better:.2f}"
-    )
+    better = chance(1.0 - weighed.p_better)
+    words = f"kept earlier and measured again; P(better than the best so far {incumbent.commit[:7]}) {better}"
     if weighed.p_better >= SETTINGS.incumbent_stays_p:
         return replace(verdict, why=words)
     return replace(verdict, decision="keep", why=f"{words}, so it is the best so far again")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from research.core.records import Estimate, Plan, Run, Verdict
 from research.core.settings import SETTINGS
-from research.core.text import clean, listed, quoted
+from research.core.text import chance, clean, listed, quoted
 from research.verdict import lineage
 from research.verdict.score import COSTS, TOTAL, Niche, facts_of, score
 from research.verdict.throughput import lost_kernels
@@ -115,11 +115,11 @@ def _compared(case: Comparison, verdict: Verdict) -> Iterator[str]:
     yield f"configuration {case.run.commit[:7]}: {format_estimate(verdict.estimate)}"
     other = case.before if case.is_tip else case.incumbent
     if verdict.difference is not None and other is not None:
-        chance = f", P(better) {verdict.p_better:.2f}" if verdict.p_better is not None else ""
+        better = f", P(better) {chance(verdict.p_better)}" if verdict.p_better is not None else ""
         name = "the one kept before it" if case.is_tip else "the best so far"
         shared = case.belief.shared_seeds(case.key, case.keys.of(other))
         seeds = f", compared on {listed('seed', shared)}" if shared else ", on no seed of both"
-        yield f"against {name} {other.commit[:7]}: {format_estimate(verdict.difference, '+')}{seeds}{chance}"
+        yield f"against {name} {other.commit[:7]}: {format_estimate(verdict.difference, '+')}{seeds}{better}"
     began = lineage.baseline(case.past)
     key = case.keys.of(began) if began else ""
     if began is not None and key in case.belief and key != case.key:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from research.core.records import Decision, Estimate
 from research.core.settings import SETTINGS, Settings
-from research.core.text import listed
+from research.core.text import chance, listed
 from research.verdict.belief import Belief
 
 
@@ -71,7 +71,7 @@ def compared(belief: Belief, candidate: Hashable, incumbent: Hashable) -> str:
     change, p_better = belief.difference(candidate, incumbent), belief.p_better(candidate, incumbent)
     shared = belief.shared_seeds(candidate, incumbent)
     on = f"compared on {listed('seed', shared)}" if shared else "measured on no seed of the best so far"
-    return f"{change.mean:+.6f} [{change.low:+.6f}, {change.high:+.6f}], {on}, P(better) {p_better:.2f}"
+    return f"{change.mean:+.6f} [{change.low:+.6f}, {change.high:+.6f}], {on}, P(better) {chance(p_better)}"
 
 
 def _decide(

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from research.core.settings import SETTINGS
+from research.core.text import chance
 from research.verdict.belief import Belief, Score
 from research.verdict.rule import compared, weigh
 from research.verdict.variances import Condition
@@ -98,7 +99,7 @@ def test_the_sentence_says_difference_interval_seeds_and_probability():
     said = compared(known, "b", "a")
     change = known.difference("b", "a")
     assert said.startswith(f"{change.mean:+.6f} [{change.low:+.6f}, {change.high:+.6f}], compared on seeds 42 and 43")
-    assert said.endswith(f"P(better) {known.p_better('b', 'a'):.2f}")
+    assert said.endswith(f"P(better) {chance(known.p_better('b', 'a'))}")
     weighed = weigh(known, "b", "a")
     assert weighed.why.startswith(said)
     assert (weighed.difference, weighed.p_better) == (change, known.p_better("b", "a"))
