@@ -49,7 +49,7 @@ investigate is too good to be trusted after one run: it needs a replicate and a 
 OPEN_DECISIONS: frozenset[Decision] = frozenset({"replicate", "investigate"})
 """What git does not follow yet."""
 PERSON = "person"
-"""Rule of the verdicts that a person gave."""
+"""Rule of the verdicts that a person gave, and emitter of the changes that a person asked for."""
 LedgerStatus = Literal["keep", "discard", "crash"]
 STOPPED_AT = "stopped_at"
 """Name of the fact that holds at which fraction of the budget a run was stopped."""

@@ -11,7 +11,7 @@ from research.code.constants import assignments
 from research.code.syntax_tree import parse
 from research.core import git
 from research.core.errors import ResearchError
-from research.core.records import EXPERIMENT, IDEA, Idea, Plan
+from research.core.records import EXPERIMENT, IDEA, PERSON, Idea, Plan
 from research.core.settings import SETTINGS
 from research.core.text import quoted
 from research.lab.lab import Lab
@@ -20,8 +20,6 @@ from research.store.db import Store
 from research.store.open import keep_ideas
 from research.verdict.models import Memory
 
-EMITTER = "person"
-"""Whom the commits of these ideas name as their emitter."""
 SET_NAME, SET_VALUE = "set_name", "set_value"
 """Names of a plan's details that hold the constant and the value of an idea NAME=VALUE."""
 
@@ -65,7 +63,7 @@ def plan_of(idea: Idea, memory: Memory, now_utc: str) -> Plan:
     details = {IDEA: str(idea.idea)}
     if idea.assignment:
         details |= {SET_NAME: idea.assignment[0], SET_VALUE: idea.assignment[1]}
-    return Plan(name, now_utc, EMITTER, None, parent, EXPERIMENT, reason, details=details)
+    return Plan(name, now_utc, PERSON, None, parent, EXPERIMENT, reason, details=details)
 
 
 def brief_of(idea: Idea, plan: Plan, memory: Memory) -> str:
@@ -74,7 +72,7 @@ def brief_of(idea: Idea, plan: Plan, memory: Memory) -> str:
 
     words = quoted(idea.text, SETTINGS.idea_chars).replace("{", "{{").replace("}", "}}")
     order = f"carry out what this person asks for, as one change: {words}"
-    return Emitter(EMITTER, "try what a person asks for", order, "uncertain").brief(plan, memory)
+    return Emitter(PERSON, "try what a person asks for", order, "uncertain").brief(plan, memory)
 
 
 def take_idea(lab: Lab, store: Store, idea: Idea, plan: Plan) -> None:

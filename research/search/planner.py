@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from research.core.commands import replicate_command
-from research.core.records import EXPERIMENT, REPLICATE, RUN_SEED, Decision, Judged, Plan, Run
+from research.core.records import EXPERIMENT, PERSON, REPLICATE, RUN_SEED, Decision, Judged, Plan, Run
 from research.core.settings import SETTINGS
 from research.search.emitters import EMITTERS, FREE
 from research.search.emitters.text import quoted
@@ -112,7 +112,7 @@ def _measured(run: Run, index: int, name: str, parent: str | None, known: str | 
         index=index,
         id=name,
         parent_id=parent,
-        emitter=run.emitter if run.emitter in EMITTERS else None,
+        emitter=run.emitter if run.emitter in (*EMITTERS, PERSON) else None,
         category=run.category or None,
         val_bpb=run.val_bpb if scored else None,
         crash=None if scored or run.outcome == "stopped" else failure,

@@ -10,6 +10,7 @@ import pytest
 from research.core.records import RUN_SEED, Plan
 from research.search import planner
 from research.search.observation import configuration
+from research.search.policy import make_policy
 from research.verdict.memory import recall
 from tests.support import histories
 from tests.support.histories import night as made_up
@@ -69,6 +70,23 @@ def test_results_hold_every_run_with_its_configuration(night: PureNight):
     assert again.id != base
     assert (third.parent_id, third.emitter) == (base, "local_tuner")
     assert third.delta == {"MATRIX_LR": "0.03 -> 0.02"}
+
+
+def test_a_persons_idea_earns_nobody_credit(night: PureNight):
+    last = night.history[-1]
+    win = replace(last.run, run="win", fingerprint="win", commit="e" * 40, val_bpb=0.9, category="data")
+
+    def shares_after(*more: str | None):
+        wins = [replace(last, run=replace(win, emitter=emitter), order=9) for emitter in more]
+        results = planner.results_of([*night.history, *wins])
+        policy = make_policy("discovery", 0)
+        policy.start(results[0][0])
+        for result, decision in results[1:]:
+            policy.note(result, decision)
+        return policy.shares
+
+    assert shares_after("person") == shares_after()
+    assert shares_after(None) != shares_after()
 
 
 def test_the_policy_is_told_the_decisions_on_record(monkeypatch, night: PureNight):

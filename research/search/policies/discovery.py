@@ -16,7 +16,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from research.core.contract import DEFAULT_SEED
-from research.core.records import OPEN_DECISIONS
+from research.core.records import OPEN_DECISIONS, PERSON
 from research.core.settings import SETTINGS, Settings
 from research.runs.racing import LOOKS
 from research.search.bandit import EMITTER, FREE, Bandit, Choice, Key
@@ -193,7 +193,13 @@ class Discovery:
         """Return what every emitter and category brought, from the latest results."""
         belief = self.belief
         bandit = Bandit(EMITTERS, CATEGORIES, self._settings, self._parts.forgetting)
-        latest = [past for past in self._past if past.result.replicate_of is None and past.result.parent_id is not None]
+        latest = [
+            past
+            for past in self._past
+            if past.result.replicate_of is None
+            and past.result.parent_id is not None
+            and past.result.emitter != PERSON  # says nothing of how the agent does, free or ordered
+        ]
         times = [past.result.gpu_s for past in latest if past.result.val_bpb is not None]
         usual_s = sum(times) / len(times) if times else 0.0
         for result, choice, _ in latest[-self._settings.replay_runs :]:
