@@ -122,6 +122,23 @@ def test_a_baseline_that_is_refused_ends_a_night_at_once(tmp_path: Path):
     assert not runs_of(kit)
 
 
+def test_a_baseline_that_crashes_ends_a_night_at_once_and_mended_it_runs(tmp_path: Path):
+    kit = make_night_kit(tmp_path, ["error", *["noise"] * 2])
+    kit.git("switch", "-q", "-c", "autoresearch/try")
+    done = kit.printed(*NIGHT, "--max-runs", "2")
+    assert done.code == 1
+    (crashed,) = runs_of(kit)
+    assert "The baseline does not come to a score: " in done.err
+    assert f"tail -n 30 results/runs/{crashed.folder}/run.log" in done.err
+    assert (kit.root / "results/runs" / crashed.folder / "run.log").exists()
+    train = kit.root / "train.py"
+    train.write_text(train.read_text() + "\n# mended\nMENDED = True\n")
+    kit.git(*IDENTITY, "commit", "-qam", "mend train.py")
+    done = kit.printed(*NIGHT, "--max-runs", "2")
+    assert done.code == 0, done.err
+    assert [run.outcome for run in runs_of(kit)] == ["crash", "scored", "scored"]
+
+
 def test_head_detached_meanwhile(tmp_path: Path):
     kit = make_night_kit(tmp_path, [*["noise"] * 2, {"kind": "win", "by": -0.012, "step_s": 0.3, "steps": 3}, "loss"])
     night = kit.start(*NIGHT, "--max-runs", "4")

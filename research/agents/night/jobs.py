@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from research.agents.clients.base import NOTHING_USED, Usage
+from research.core.errors import ResearchError
 from research.core.records import EXPERIMENT, REPLICATE, Judged, Plan, Run
 from research.core.settings import SETTINGS
 from research.verdict import lineage
@@ -41,7 +42,7 @@ class Job:
         return self.kind == "experiment" and self.plan is not None
 
 
-class BaselineFails(Exception):
+class BaselineFails(ResearchError):
     """What was never changed does not come to a score.
 
     Args:
@@ -50,7 +51,11 @@ class BaselineFails(Exception):
 
     def __init__(self, run: Run) -> None:
         why = run.failure.signature if run.failure else run.why or str(run.outcome)
-        super().__init__(f"the baseline does not come to a score ({why})")
+        super().__init__(
+            f"The baseline does not come to a score: {why.rstrip('.')}.",
+            f"See why: tail -n 30 results/runs/{run.folder}/run.log. Mend train.py and commit it; then type the same"
+            " command again.",
+        )
 
 
 def owed(history: Sequence[Judged], tip: str, in_flight: Collection[str], since_utc: str = "") -> Job | None:
@@ -63,12 +68,12 @@ def owed(history: Sequence[Judged], tip: str, in_flight: Collection[str], since_
         since_utc: When the night began: what ended an earlier one may be mended.
 
     Raises:
-        BaselineFails: if the baseline failed too often.
+        BaselineFails: if the baseline crashed, or failed otherwise too often.
     """
     baseline = lineage.baseline(history)
     if baseline is None:
         failed = [item.run for item in history if item.run.commit == tip and item.run.started_utc >= since_utc]
-        if len(failed) >= SETTINGS.baseline_attempts:
+        if failed and (failed[-1].outcome == "crash" or len(failed) >= SETTINGS.baseline_attempts):
             raise BaselineFails(failed[-1])
         return Job("baseline", tip, "baseline")
     known = {item.run.commit for item in history}

@@ -225,7 +225,7 @@ class Night:
             try:
                 job = self._next_job(store, stop)
             except BaselineFails as failed:
-                self._reason = str(failed)
+                self._end_badly(failed)
                 return
             except NoCandidate as nothing:
                 self._on_no_candidate(nothing)

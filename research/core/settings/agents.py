@@ -11,7 +11,8 @@ class AgentSettings:
 
     # Night ------------------------------------------------------------------------------------------------------------
     baseline_attempts: int = 3
-    """Failed baselines after which a night gives up: what was never changed fails for reasons of its own."""
+    """Baselines without a score after which a night gives up: what ran too long while everything was compiled may not
+    do so again. A crash ends it at once, since the same code crashes again."""
     failures_in_a_row: int = 5
     """Infrastructure failures in a row after which a night ends: by then it is not a hiccup."""
     backoff_first_s: float = 10.0
