@@ -17,12 +17,12 @@ from research.core import records
 from research.core.commit_message import FREE
 from research.core.records import Estimate, Judged, Plan, Run, Verdict
 from research.core.settings import SETTINGS
-from research.core.text import chance, count_of
+from research.core.text import chance, clean, count_of
 from research.report.progress import Curve
 from research.report.text import title_of
 from research.report.usage import agent_usage, cost_of, tokens_per_second, utilisation, wall_seconds
 from research.store.ledger import has_row
-from research.store.reads import Foreign
+from research.store.reads import Foreign, IdeaStatus
 from research.verdict import lineage
 from research.verdict.archive import NO_CHANGE
 from research.verdict.forecast import checked
@@ -205,6 +205,16 @@ class Bet:
 
 
 @dataclass(frozen=True)
+class IdeaLine:
+    """A person's idea and what became of it: its status and, where it was not tried, why; the number of its run."""
+
+    text: str
+    status: str
+    why: str
+    number: int | None
+
+
+@dataclass(frozen=True)
 class Headline:
     """The figures on top; None where nothing is known.
 
@@ -273,6 +283,7 @@ class PageData:
     crashes: tuple[FailurePattern, ...] = ()
     conjectures: tuple[str, ...] = ()
     bets: tuple[Bet, ...] = ()
+    ideas: tuple[IdeaLine, ...] = ()
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     constants: Mapping[str, tuple[ValueTried, ...]] = field(default_factory=dict)
@@ -294,6 +305,7 @@ class Material:
         branch: The branch to show.
         launches: Every run of the branch, counted or not.
         foreign: What was taken in from elsewhere.
+        ideas: What a person wanted tried.
         contract: The contract to show, None for the one that the branch was kept in last.
     """
 
@@ -305,6 +317,7 @@ class Material:
     night: NightState | None = None
     launches: Sequence[Run] = ()
     foreign: Foreign | None = None
+    ideas: Sequence[IdeaStatus] = ()
     contract: str | None = None
 
 
@@ -350,6 +363,10 @@ def page_data(material: Material) -> PageData:
         crashes=memory.no_fly,
         conjectures=tuple(_conjectures(memory)),
         bets=_bets(material, memory, candidates, plan),
+        ideas=tuple(
+            IdeaLine(clean(one.idea.text), one.status, one.idea.why, history.numbers.get(one.idea.run or ""))
+            for one in material.ideas
+        ),
         notes=tuple(_notes(material, history)),
         warnings=(*_other_contracts(material, memory), *memory.warnings, *_speed_warning(rows)),
         constants=_constants(memory, candidates),

@@ -21,7 +21,7 @@ from research.report.answer import answer, take_command
 from research.report.constant_charts import constant_charts
 from research.report.data import PageData, Row
 from research.report.loss_charts import loss_charts
-from research.report.text import VERDICTS, changes_in_words, clock
+from research.report.text import IDEAS, VERDICTS, changes_in_words, clock
 from research.report.usage import tokens_per_second
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ def render(data: PageData) -> str:
             columns=[column for column in _COLUMNS if has_memory or column[0] != "GB"],
             has_memory=has_memory,
             verdicts=VERDICTS,
+            ideas=IDEAS,
             go_on=night_command(data.night),
             take=take_command(top.best) if top.best else "",
             refresh_s=SETTINGS.page_refresh_s,

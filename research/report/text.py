@@ -17,6 +17,19 @@ VERDICTS = {
     "stopped": "stopped early",
 }
 """Verdicts in words, where the word itself is not one that people use."""
+IDEAS = {
+    "waiting": "waits",
+    "needs_agent": "waits for a coding agent (night --agent codex or claude)",
+    "running": "is being tried",
+    "keep": "kept",
+    "discard": "not kept",
+    "replicate": "not decided, it is measured again",
+    "investigate": "not decided, it is measured again",
+    "stopped": "stopped early",
+    "crash": "crashed",
+    "dropped": "not tried",
+}
+"""What became of a person's idea, in words, where the word itself is not one that people use."""
 _MAX_TITLE_CHARS = 200
 _MAX_CHANGES = 6  # changes named in one line; an experiment has one or two
 _MAX_CHANGE_CHARS = 120

@@ -22,7 +22,6 @@ from research.report.usage import expected_end
 from research.store import reads
 from research.store.db import Store
 from research.store.folders import is_alive
-from research.store.reads import foreign
 
 
 class NoRuns(ResearchError):
@@ -130,7 +129,8 @@ def data_of_branch(
             plan=reads.plan_of(store, branch),
             night=night if night and night.branch == branch else None,
             launches=[run for run in store.runs() if run.branch == branch],
-            foreign=foreign(store),
+            foreign=reads.foreign(store),
+            ideas=reads.ideas(store),
             contract=contract,
         )
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from research.core.records import Judged, Plan
+from research.core.records import Idea, Judged, Plan, Run, Verdict
 from research.store.db import ENDED, RESULTS, Store
 
 _RUN = (
@@ -70,6 +70,40 @@ def plan_of(store: Store, branch: str) -> Plan | None:
     """Reads the pending plan of a branch, None where what is pending is another's."""
     plan = store.pending_plan()
     return plan if plan and plan.details.get("branch", branch) == branch else None
+
+
+@dataclass(frozen=True)
+class IdeaStatus:
+    """A person's idea with what became of it.
+
+    Attributes:
+        idea: The idea.
+        status: The decision on its run, the outcome of a run without a score, else "waiting", "needs_agent" (only who
+            writes code can try it), "running" or "dropped".
+        run: The run that tried it, None before it ended.
+        verdict: The latest verdict on that run.
+    """
+
+    idea: Idea
+    status: str
+    run: Run | None = None
+    verdict: Verdict | None = None
+
+
+def ideas(store: Store) -> list[IdeaStatus]:
+    """Reads every idea of a person with what became of it, oldest first."""
+    going = {run.plan for run in store.open_runs()}
+    return [_with_status(store, idea, idea.plan is not None and idea.plan in going) for idea in store.ideas()]
+
+
+def _with_status(store: Store, idea: Idea, is_running: bool) -> IdeaStatus:
+    run, verdict = (store.run(idea.run), store.verdict(idea.run)) if idea.run else (None, None)
+    if run is not None:
+        status = verdict.decision if verdict and run.outcome == "scored" else str(run.outcome)
+        return IdeaStatus(idea, status, run, verdict)
+    if idea.closed_utc:
+        return IdeaStatus(idea, "dropped")
+    return IdeaStatus(idea, "running" if is_running else "waiting" if idea.assignment else "needs_agent")
 
 
 def latest_reviewed(store: Store) -> str | None:

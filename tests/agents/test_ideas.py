@@ -47,6 +47,11 @@ def test_a_value_is_tried_first_by_the_built_in_agent_and_words_wait_for_a_codin
     text = kit.printed("idea").out
     assert "waits for a coding agent" in text
     assert "DEPTH=6\n     kept, 0.98" in text
+    page = (kit.root / "results" / "report.html").read_text()
+    shown = page.split("What you asked for")[1].split("</section>")[0]
+    assert '#2</button> DEPTH=6 <span class="pill keep">kept</span>' in shown
+    assert '#3</button> WARMDOWN = 0.4 <span class="pill drop">not kept</span>' in shown
+    assert "half of the heads <span" in shown
 
 
 def test_a_coding_agent_gets_the_idea_in_its_order(tmp_path: Path):
