@@ -4,12 +4,14 @@
 
 Runs and loops share the first --cores processor cores that this process may use, so the loops take turns with the run
 as they do on a full laptop. Two arms in turns: train.py as it is (processor time, one thread, pinned to a core), and
-the same by the wall clock with a thread a core. Prints steps and val_bpb of each arm, quiet and busy.
+the same by the wall clock with a thread a core. Prints steps and val_bpb of each arm, quiet and busy. Data and
+tokenizer are those of $AUTORESEARCH_HOME; making a tokenizer needs rustbpe.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import statistics
@@ -55,6 +57,17 @@ def run(arm: str, cores: list[int], budget: str, seed: int) -> dict[str, float]:
     return {"steps": steps, "val_bpb": score["val_bpb"], "wall_s": wall_s}
 
 
+def require_tokenizer() -> None:
+    """End the program where there is no pocket tokenizer and none can be made."""
+    home = Path(os.environ.get("AUTORESEARCH_HOME") or "~/.cache/autoresearch").expanduser()
+    made = home / "pocket" / "tokenizer" / "tokenizer.json"
+    if not made.exists() and importlib.util.find_spec("rustbpe") is None:
+        sys.exit(
+            f"bench_pocket_clock: {made} is missing, and rustbpe, which makes it, is not installed. Type: uv sync. Or"
+            " set AUTORESEARCH_HOME to a folder in which a pocket run was made."
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=5, help="of each arm, quiet and busy (default 5)")
@@ -65,6 +78,7 @@ def main() -> None:
     parser.add_argument("--states", nargs="+", default=["quiet", "busy"], choices=["quiet", "busy"])
     parser.add_argument("--arms", nargs="+", default=["processor", "wall"], choices=["processor", "wall"])
     arguments = parser.parse_args()
+    require_tokenizer()
     cores = sorted(os.sched_getaffinity(0))[: arguments.cores]
     print(f"{arguments.runs} runs each, {arguments.budget} s, seed {arguments.seed}, cores {cores}", flush=True)
     run(arguments.arms[0], cores, "1", arguments.seed)  # makes the data
