@@ -342,7 +342,7 @@ def page_data(material: Material) -> PageData:
     baseline = _baseline(history, candidates)
     changes = [c for c in candidates if c is not baseline]
     kept = [c for c in changes if c.decision == "keep"]
-    plan = _plan_bet(material.plan, material.night, candidates) if material.plan else None
+    plan = _plan_bet(material.plan, material, candidates) if material.plan else None
     return PageData(
         branch=memory.branch,
         contract=memory.contract or "",
@@ -640,8 +640,9 @@ def _conjectures(memory: Memory) -> Iterable[str]:
         yield mark + item.text
 
 
-def _plan_bet(plan: Plan, night: NightState | None, candidates: Sequence[Candidate]) -> Bet:
+def _plan_bet(plan: Plan, material: Material, candidates: Sequence[Candidate]) -> Bet:
     """Return the pending plan in words, with the command that carries it out."""
+    night = material.night
     if plan.kind == "replicate":
         if plan.parent is None:
             return Bet("Run train.py as it is: the baseline", plan.reason, one_run(night))
@@ -649,6 +650,11 @@ def _plan_bet(plan: Plan, night: NightState | None, candidates: Sequence[Candida
         name = next((one.title for one in candidates if one.commit == plan.parent), plan.parent[:7])
         title = f"Measure again with {'another seed' if seed is None else f'seed {seed}'}: {name}"
         return Bet(title, plan.reason, replicate_command(plan.parent, night, seed))
+    if number := plan.details.get(records.IDEA):
+        needs_agent = any(one.status == "needs_agent" and str(one.idea.idea) == number for one in material.ideas)
+        is_by_builtin = night is None or night.agent == "builtin"
+        command = f"{one_run(night)} --agent codex" if needs_agent and is_by_builtin else one_run(night)
+        return Bet("Try what you asked for", plan.reason, command)
     what = f"something in {plan.category}" if plan.category else "whatever it likes"
     start = f", starting from {plan.parent[:7]}" if plan.parent else ""
     title = f"{plan.emitter or 'The agent, left free,'} tries {what}{start}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,7 @@ def test_a_value_is_tried_first_by_the_built_in_agent_and_words_wait_for_a_codin
     assert '#2</button> DEPTH=6 <span class="pill keep">kept</span>' in shown
     assert '#3</button> WARMDOWN = 0.4 <span class="pill drop">not kept</span>' in shown
     assert "half of the heads <span" in shown
+    assert "night --max-runs 1 --backend scripted --agent codex" in re.sub("</?span>", "", page)
 
 
 def test_a_coding_agent_gets_the_idea_in_its_order(tmp_path: Path):
