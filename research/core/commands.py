@@ -26,6 +26,11 @@ def replicate_command(commit: str, options: str = "") -> str:
     return " ".join(filter(None, ["uv run research replicate", commit[:12], options]))
 
 
+def log_command(folder: str) -> str:
+    """Return the line that shows the end of a run's log."""
+    return f"tail -n 30 results/runs/{folder}/run.log"
+
+
 def git_commit(root: Path) -> str:
     """Return the beginning of a line that commits, with an author where git knows none."""
     names = " -c user.name=autoresearch -c user.email=autoresearch@localhost" if git.author(root) else ""

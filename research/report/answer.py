@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from research.agents.night.command import night_command, replicate_command
+from research.core.commands import log_command
 from research.report.data import Candidate, Headline, PageData
 from research.report.text import plain, share, span, times
 
@@ -104,6 +105,9 @@ def _todo(data: PageData) -> tuple[str, str]:
     if not top.runs:
         return "Begin: nothing else is needed, no GPU, no key, no data set:", FIRST_NIGHT
     if not top.best or not top.best.estimate:
+        latest = data.rows[-1].run if data.rows else None
+        if latest and latest.outcome == "crash" and latest.folder:
+            return "See why the last run crashed, mend train.py and commit it:", log_command(latest.folder)
         return "See what is missing:", "uv run research doctor"
     if top.best is not top.baseline:
         if top.best.beats_baseline:

@@ -130,6 +130,7 @@ def test_a_baseline_that_crashes_ends_a_night_at_once_and_mended_it_runs(tmp_pat
     (crashed,) = runs_of(kit)
     assert "The baseline does not come to a score: " in done.err
     assert f"tail -n 30 results/runs/{crashed.folder}/run.log" in done.err
+    assert "See why the last run crashed" in (kit.root / "results/report.html").read_text()
     assert (kit.root / "results/runs" / crashed.folder / "run.log").exists()
     train = kit.root / "train.py"
     train.write_text(train.read_text() + "\n# mended\nMENDED = True\n")

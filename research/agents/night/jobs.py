@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from research.agents.clients.base import NOTHING_USED, Usage
+from research.core.commands import log_command
 from research.core.errors import ResearchError
 from research.core.records import EXPERIMENT, REPLICATE, Judged, Plan, Run
 from research.core.settings import SETTINGS
@@ -53,8 +54,7 @@ class BaselineFails(ResearchError):
         why = run.failure.signature if run.failure else run.why or str(run.outcome)
         super().__init__(
             f"The baseline does not come to a score: {why.rstrip('.')}.",
-            f"See why: tail -n 30 results/runs/{run.folder}/run.log. Mend train.py and commit it; then type the same"
-            " command again.",
+            f"See why: {log_command(run.folder)}. Mend train.py and commit it; then type the same command again.",
         )
 
 
