@@ -24,6 +24,7 @@ from research.agents.night.setup import slots
 from research.agents.night.state import FACT, from_json
 from research.core.paths import LabPaths
 from research.core.records import Plan
+from research.core.settings import SETTINGS
 from research.lab.lab import Lab
 from research.lab.launch import Request
 from research.lab.plan import next_plan
@@ -134,11 +135,11 @@ def test_infrastructure_failures_end_a_night_without_being_counted(tmp_path: Pat
     assert told["stop_reason"].startswith("configuration")
 
 
-def test_a_baseline_that_fails_ends_a_night(tmp_path: Path):
-    kit = make_night_kit(tmp_path, ["oom"] * 9)
-    told = kit.research(*NIGHT, "--max-runs", "9")
-    assert "baseline" in told["stop_reason"]
-    assert told["runs"] <= 3
+def test_a_baseline_that_runs_too_long_is_tried_again_before_the_night_ends(tmp_path: Path):
+    kit = make_night_kit(tmp_path, [{"kind": "timeout", "limit_s": 0.2}] * 9)
+    told = kit.research(*NIGHT, "--max-runs", "9", code=1)["error"]
+    assert told["what"].startswith("The baseline does not come to a score: ")
+    assert [run[1] for run in finished_runs(kit)] == ["timeout"] * SETTINGS.baseline_attempts
 
 
 def test_notify_hears_what_is_kept_and_of_the_end(tmp_path: Path):
