@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import tempfile
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -25,13 +27,18 @@ def demo(serve: bool, as_json: bool) -> None:
     """Plays the night on a terminal, writes its page and opens it."""
     from research.agents.night.progress import line_of
     from research.report.answer import FIRST_NIGHT
-    from research.report.recording import read_recording
+    from research.report.recording import NOTE, read_recording
     from research.report.serve import PageServer, open_page
     from research.report.write import write_page
 
     recording = read_recording()
+    data = recording.data()
     path = machine_home() / "demo" / "report.html"
-    write_page(recording.data(), path)
+    try:
+        write_page(data, path)
+    except OSError:  # a home that can't be written to, or a full disk
+        path = Path(tempfile.mkdtemp(prefix="autoresearch-demo-")) / "report.html"
+        write_page(data, path)
     if as_json:
         show("demo", {"path": str(path), "runs": len(recording.runs)}, "", True)
         return
@@ -39,9 +46,10 @@ def demo(serve: bool, as_json: bool) -> None:
         with contextlib.suppress(KeyboardInterrupt):  # it shortens the playing, not the demonstration
             _play(recording)
     else:
-        for number, row in enumerate(recording.data().rows, 1):
-            click.echo(line_of(number, row.run, row.verdict))
-    click.echo(f"This night was recorded on {recording.night.started_utc[:10]}. Its page: {path}")
+        for row in data.rows:
+            click.echo(line_of(row.number, row.run, row.verdict))
+    click.echo(f"This night was recorded on {recording.night.started_utc[:10]}. {NOTE}")
+    click.echo(f"Its page: {path}")
     if not serve and (how := open_page(path)):
         click.echo(how.replace("research report", "research demo"), err=True)
     click.echo(f"To make one of your own: {FIRST_NIGHT}")

@@ -114,11 +114,6 @@ class Candidate:
         return self.estimate.n if self.estimate else 0
 
     @property
-    def is_confirmed(self) -> bool:
-        """Whether it was measured more than once and surely beats the best of the time."""
-        return records.is_confirmed(self.gain, self.estimate)
-
-    @property
     def beats_baseline(self) -> bool:
         """Whether it was measured more than once and surely beats the baseline."""
         return records.is_confirmed(self.against_baseline, self.estimate)

@@ -17,7 +17,7 @@ from research.agents.night.command import night_command, replicate_command
 from research.core.settings import SETTINGS
 from research.core.text import chance
 from research.report import charts, text
-from research.report.answer import answer, take_command
+from research.report.answer import answer, how_sure, take_command
 from research.report.constant_charts import constant_charts
 from research.report.data import PageData, Row
 from research.report.loss_charts import loss_charts
@@ -60,7 +60,7 @@ def _environment() -> Environment:
     numbers = (text.signed, text.plain, text.interval, text.span, text.money, text.clock, chance)
     for write in (*numbers, text.times, text.seeds, text.short):
         environment.filters[write.__name__] = write
-    environment.filters["speed"] = tokens_per_second
+    environment.filters |= {"speed": tokens_per_second, "how_sure": how_sure}
     return environment
 
 
@@ -80,6 +80,8 @@ def render(data: PageData) -> str:
     policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{allowed}'; base-uri 'none'"
     top = data.headline
     has_memory = any(row.run.peak_vram_mb for row in data.rows)
+    has_speed = any(tokens_per_second(row.run) for row in data.rows)
+    hidden = {name for name, is_known in (("GB", has_memory), ("k tok/s", has_speed)) if not is_known}
     return (
         _environment()
         .get_template("page.html.j2")
@@ -94,8 +96,9 @@ def render(data: PageData) -> str:
             progress=[charts.progress(data, size) for size in (charts.WIDE, charts.NARROW)],
             losses=loss_charts(data),
             constants=constant_charts(data),
-            columns=[column for column in _COLUMNS if has_memory or column[0] != "GB"],
+            columns=[column for column in _COLUMNS if column[0] not in hidden],
             has_memory=has_memory,
+            has_speed=has_speed,
             verdicts=VERDICTS,
             ideas=IDEAS,
             go_on=night_command(data.night),

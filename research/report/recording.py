@@ -19,14 +19,20 @@ from research.report.loss_charts import smoothed
 from research.report.progress import Curve, Progress, read_curve
 from research.report.watch import Flight, LiveView
 from research.report.write import choose_branch, curves_of, data_of_branch
+from research.runs.score import TOKENS_PER_S, read_score
 from research.store.db import Store
 from research.store.ledger import has_row
 from research.store.rows import from_plain, to_plain
+from research.verdict.comparison import compare
+from research.verdict.consequences import DECIDED_BY
+from research.verdict.judge import judge
 
 DEMO = Path(__file__).parent / "demo" / "night.jsonl"
 """The night that is shipped."""
+NOTE = "What was decided is what the night decided; values, differences and P(better) are by the rules of now."
+"""What is to be known of a recorded night whose verdicts were judged again."""
 
-_FACTS = ("device_class", "kernels", "initial_values", "race", "stopped_at")
+_FACTS = ("device_class", "kernels", "initial_values", "race", "stopped_at", TOKENS_PER_S)
 """Facts of a run that a page or a belief reads."""
 _NAMES = ("machine", "gpu_uuid")
 """Facts that tell runs of different machines apart; they are replaced by numbers."""
@@ -58,7 +64,10 @@ class Recording:
             night = replace(night, runs=len(judged), finished_utc=None, stop_reason=None)
         data = page_data(Material(judged, said, night.branch, made_utc, None, night, [item.run for item in judged]))
         curves = curves_of(data, lambda run: self.curves.get(run.run, ()))
-        return replace(data, bets=(), diffs=self.diffs, curves=curves, is_recorded=is_whole, is_night_on=not is_whole)
+        notes = (*data.notes, NOTE)
+        return replace(
+            data, bets=(), notes=notes, diffs=self.diffs, curves=curves, is_recorded=is_whole, is_night_on=not is_whole
+        )
 
     def play(self) -> Iterator[LiveView]:
         """Yield the pictures that watch would have shown, a few for every run."""
@@ -89,36 +98,71 @@ class Recording:
         return (f"a recorded one, {shown.headline.runs} of {len(self.runs)} runs",)
 
 
-def write_recording(store: Store, paths: LabPaths, made_utc: str) -> str:
-    """Return a branch's night as JSON lines.
+def record(store: Store, paths: LabPaths, made_utc: str) -> Recording:
+    """Return a branch's night without its machine, with the verdicts of the time.
 
     Raises:
         ResearchError: if there is no night to record.
     """
     judged = store.judged()
-    branch = choose_branch(judged, "")
-    data = data_of_branch(store, judged, branch, made_utc)
+    data = data_of_branch(store, judged, choose_branch(judged, ""), made_utc)
     if data.night is None:
         raise ResearchError("There is no night on record here.", "Make one: uv run research night --max-runs 14")
-    runs = [row.run for row in data.rows]
-    names = {run.run for run in runs}
-    night = replace(data.night, paused_s=0.0)
-    lines: list[dict[str, Any]] = [{"schema": "autoresearch.recording/1", "made_utc": made_utc, "night": asdict(night)}]
+    runs: list[Run] = []
+    curves: dict[str, Curve] = {}
     numbers: dict[str, str] = {}
-    for run in runs:
-        facts = {key: run.facts[key] for key in _FACTS if key in run.facts}
-        for key in _NAMES:
-            if key in run.facts:
-                facts[key] = numbers.setdefault(run.facts[key], str(len(numbers) + 1))
-        plain = _given(replace(run, facts=facts))
+    for run in (row.run for row in data.rows):
+        score = read_score(paths.runs / run.folder) if run.folder else None
+        told = {**(score.facts if score else {}), **run.facts}  # an older version may not have recorded every fact
+        facts = {key: told[key] for key in _FACTS if key in told}
+        facts |= {key: numbers.setdefault(told[key], str(len(numbers) + 1)) for key in _NAMES if key in told}
         points = smoothed(read_curve(paths.runs / run.folder)) if run.folder else ()
-        plain["failure"] = plain["failure"] | {"text": ""} if plain.get("failure") else None
-        lines.append({"run": plain, "curve": [[round(share, 4), round(loss, 4)] for share, loss in points]})
-    lines += [
-        {"verdict": _given(replace(verdict, text="", terms={}))} for verdict in store.verdicts() if verdict.run in names
+        curves[run.run] = tuple((round(share, 4), round(loss, 4)) for share, loss in points)
+        failure = replace(run.failure, text="") if run.failure else None
+        runs.append(replace(run, facts=facts, failure=failure))
+    verdicts = [replace(verdict, text="", terms={}) for verdict in store.verdicts() if verdict.run in curves]
+    night = replace(data.night, paused_s=0.0)
+    return Recording(night, made_utc, runs, verdicts, curves, differences(paths.root, data))
+
+
+def lines_of(recording: Recording) -> str:
+    """Return a recorded night as JSON lines."""
+    night = asdict(recording.night)
+    lines: list[dict[str, Any]] = [
+        {"schema": "autoresearch.recording/1", "made_utc": recording.made_utc, "night": night},
+        *({"run": _given(run), "curve": recording.curves[run.run]} for run in recording.runs),
+        *({"verdict": _given(verdict)} for verdict in recording.verdicts),
+        *({"diff": commit, "text": text} for commit, text in recording.diffs.items()),
     ]
-    lines += [{"diff": commit, "text": text} for commit, text in differences(paths.root, data).items()]
     return "".join(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n" for line in lines)
+
+
+def judged_again(recording: Recording) -> Recording:
+    """Return a night with what the rules of now say of its runs, in the order in which they were judged.
+
+    What was decided stays, since git followed it and later runs build on it; where the rules of now decide otherwise,
+    the verdict's reason says so.
+    """
+    runs = {run.run: run for run in recording.runs}
+    seen: dict[str, list[tuple[int, Verdict]]] = {}
+    said: list[Verdict] = []
+    latest: Verdict | None = None
+    for known in recording.verdicts:
+        if known.run in seen:  # what the verdict before means for an earlier run of its configuration
+            follows = latest is not None and known.why.startswith(DECIDED_BY.format(latest.run))
+            again = _with_numbers(known, latest, DECIDED_BY.format(latest.run) + ": ") if latest and follows else known
+        else:
+            past = [judged_as_of(run, seen[run.run]) for run in recording.runs if run.run in seen]
+            again = latest = _with_numbers(known, judge(compare(runs[known.run], past), known.created_utc))
+        said.append(again)
+        seen.setdefault(known.run, []).append((len(said), again))
+    return replace(recording, verdicts=said)
+
+
+def _with_numbers(known: Verdict, now: Verdict, before: str = "") -> Verdict:
+    differs = f"; by the rules of now: {now.decision}, at the time: {known.decision}"
+    why = now.why if now.decision == known.decision else f"{now.why}{differs}"
+    return replace(known, estimate=now.estimate, difference=now.difference, p_better=now.p_better, why=f"{before}{why}")
 
 
 def _given(record: Run | Verdict) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from research.agents.night.state import NightState, worked_s
 from research.core import clock
 from research.core.records import Run
 from research.core.settings import SETTINGS
+from research.runs.score import TOKENS_PER_S
 from research.store.ledger import has_row
 
 _Span = tuple[datetime, datetime]
@@ -65,9 +66,11 @@ def _max_at_once(block: Sequence[_Span]) -> int:
 
 
 def tokens_per_second(run: Run) -> float | None:
-    """Return a run's training tokens a second of its budget's clock, None where it reported none."""
+    """Return a run's training tokens a second of its budget's clock, None where it is not known well enough."""
+    if said := run.facts.get(TOKENS_PER_S):
+        return float(said)
     metrics = run.metrics
-    if metrics is None or metrics.training_seconds <= 0 or metrics.total_tokens_M <= 0:
+    if metrics is None or metrics.training_seconds <= 0 or metrics.total_tokens_M < SETTINGS.speed_from_tokens_M:
         return None
     return metrics.total_tokens_M * 1e6 / metrics.training_seconds
 

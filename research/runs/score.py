@@ -18,6 +18,8 @@ from research.store.rows import finite
 
 OUTSIDE = "outside_budget_s"
 """Name of the part of score.json, and of the run's fact, that holds the seconds outside the budget, by phase."""
+TOKENS_PER_S = "tokens_per_s"
+"""Name of the part of the report, and of the run's fact, that holds the speed of counted training."""
 _CONTRACT = re.compile(r"[a-z]+[0-9.]*-[0-9a-f]{12}\Z")
 
 
@@ -97,9 +99,10 @@ def read_score(folder: Path) -> Score | None:
     device, clock, data = _part(plain, "device"), _part(plain, "clock"), _part(plain, "data")
     facts = {"torch": _text(plain.get("torch")), "python": _text(plain.get("python"))}
     facts["device_class"] = _text(device.get("class"))
-    for part, key in ((clock, "uncounted_s"), (data, "epochs"), (data, "waited_share")):
-        facts[key] = None if (value := finite(part.get(key))) is None else f"{value:g}"
     reported = _part(plain, "reported")
+    numbers = ((clock, "uncounted_s"), (data, "epochs"), (data, "waited_share"), (reported, TOKENS_PER_S))
+    for part, key in numbers:
+        facts[key] = None if (value := finite(part.get(key))) is None else f"{value:g}"
     told = {key: reported.get(key) for key in ("initial_values", "kernels")}
     told[OUTSIDE] = {"clock": clock.get("kind"), **outside} if (outside := _part(clock, OUTSIDE)) else None
     for key, what in told.items():

@@ -15,6 +15,9 @@ from research.verdict.comparison import Comparison
 from research.verdict.judge import RULE
 from research.verdict.lineage import is_about_candidate, is_evidence
 
+DECIDED_BY = "decided by its replicate {}"
+"""How the reason of a verdict begins that another run of the configuration settled, with that run's name."""
+
 
 def consequences(case: Comparison, verdict: Verdict) -> list[Verdict]:
     """Return the verdicts on other runs that follow from one, in the order in which they are to be written.
@@ -45,13 +48,13 @@ def _of_its_own(case: Comparison, verdict: Verdict) -> Iterator[Verdict]:
         yield replace(
             known,
             decision=verdict.decision,
-            why=f"decided by its replicate {case.run.run}: {verdict.why}",
+            why=f"{DECIDED_BY.format(case.run.run)}: {verdict.why}",
             created_utc=verdict.created_utc,
             incumbent=verdict.incumbent,
             p_better=verdict.p_better if verdict.p_better is not None else known.p_better,
             estimate=verdict.estimate or known.estimate,
             difference=verdict.difference or known.difference,
-            text=_later(known, verdict.decision, f"decided by its replicate {case.run.run}"),
+            text=_later(known, verdict.decision, DECIDED_BY.format(case.run.run)),
             settled_utc=None,
         )
 

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,10 @@ from research.agents.night.state import FACT, Limits, NightState
 from research.core.errors import ResearchError
 from research.core.paths import LabPaths
 from research.report.page import render
-from research.report.recording import DEMO, read_recording, write_recording
+from research.report.recording import DEMO, judged_again, lines_of, read_recording, record
+from research.report.usage import tokens_per_second
 from research.report.write import read_data
+from research.runs.score import TOKENS_PER_S
 from research.store.open import read_store
 from tests.support.fabricate import BRANCH, make_lab
 from tests.support.inprocess import research
@@ -38,7 +41,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> LabPaths:
 
 def test_the_page_of_a_recording_is_that_of_the_lab(lab: LabPaths, tmp_path: Path):
     with read_store(lab) as store:
-        (tmp_path / "night.jsonl").write_text(write_recording(store, lab, NOW))
+        (tmp_path / "night.jsonl").write_text(lines_of(record(store, lab, NOW)))
         there = read_data(store, lab, NOW)
     played = read_recording(tmp_path / "night.jsonl")
     data = played.data()
@@ -55,7 +58,7 @@ def test_the_page_of_a_recording_is_that_of_the_lab(lab: LabPaths, tmp_path: Pat
 
 def test_it_is_played_run_by_run(lab: LabPaths, tmp_path: Path):
     with read_store(lab) as store:
-        (tmp_path / "night.jsonl").write_text(write_recording(store, lab, NOW))
+        (tmp_path / "night.jsonl").write_text(lines_of(record(store, lab, NOW)))
     views = list(read_recording(tmp_path / "night.jsonl").play())
     assert len(views) == 3 * 20 + 1
     assert [view.data.headline.runs for view in views[::3]] == list(range(21))
@@ -67,7 +70,7 @@ def test_it_is_played_run_by_run(lab: LabPaths, tmp_path: Path):
 def test_a_lab_without_a_night_has_none_to_record(tmp_path: Path):
     paths = make_lab(tmp_path / "lab", 3)
     with read_store(paths) as store, pytest.raises(ResearchError, match="no night"):
-        write_recording(store, paths, NOW)
+        record(store, paths, NOW)
 
 
 def test_a_damaged_recording_says_how_to_get_it_back(tmp_path: Path):
@@ -84,6 +87,38 @@ def test_the_shipped_night_is_real_and_names_no_machine():
     assert len(recording.data().curves) > 1
     assert recording.data().diffs
     assert not re.search(r"/(home|root|tmp|work|Users)/", DEMO.read_text())
+
+
+def test_the_shipped_night_says_what_the_rules_of_now_say():
+    recording = read_recording()
+    for told, again in zip(recording.verdicts, judged_again(recording).verdicts, strict=True):
+        hint = "uv run scripts/record_demo.py"
+        assert (told.run, told.decision) == (again.run, again.decision), hint
+        assert told.p_better == pytest.approx(again.p_better, abs=1e-4), hint
+        for one, two in ((told.estimate, again.estimate), (told.difference, again.difference)):
+            assert (one and one.mean) == pytest.approx(two and two.mean, abs=1e-5), hint
+    last = {verdict.run: verdict for verdict in recording.verdicts}[recording.runs[-1].run]
+    best = recording.data().headline.best
+    assert best is not None
+    assert best.estimate == last.estimate
+    assert recording.data().steps[-1].estimate == best.estimate
+
+
+def test_the_speed_is_what_the_run_reported_and_never_made_of_a_rounded_figure():
+    run = read_recording().runs[0]
+    assert run.metrics is not None
+    assert tokens_per_second(run) == float(run.facts[TOKENS_PER_S])
+    unsaid = replace(run, facts={})
+    assert tokens_per_second(unsaid) is None  # 0.1 million tokens may be 50,000 or 150,000
+    long = replace(unsaid, metrics=replace(run.metrics, total_tokens_M=300.0, training_seconds=300.0))
+    assert tokens_per_second(long) == pytest.approx(1e6)
+
+
+def test_where_the_home_is_read_only_the_page_lies_elsewhere(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    told = research(tmp_path, {"AUTORESEARCH_HOME": str(tmp_path / "file"), "TMPDIR": str(tmp_path)}, "demo", "--json")
+    assert told.code == 0, told.err
+    assert Path(json.loads(told.out)["path"]).is_file()
 
 
 def test_the_verb_needs_no_checkout_and_no_torch(tmp_path: Path):

@@ -35,6 +35,8 @@ class ReportSettings:
     """Length of what a page says of a run besides its difference, in table, details and two charts, as measured."""
     speed_warned: float = 0.1
     """Share by which the speed of one code may differ from run to run before the page warns: as much moves a score."""
+    speed_from_tokens_M: float = 5.0
+    """Million tokens from which a summary tells the speed to 1 %: it gives them to a tenth of a million."""
     constants_shown: int = 9
     """Constants whose values are drawn: three lines of three on a desk."""
     values_shown: int = 24
