@@ -105,7 +105,6 @@ class Night:
         self._before: list[Run] = []  # runs that the night had made when this process took it up
         self._made: dict[str, Run | None] = {}  # runs that count by this process, None where the record is lost
         self._runs_before, self._usd_before = state.runs, state.usd - (state.agent_usd or 0.0)
-        self._lines = 0
         self._usual = limits.usual_cost((), state.limits.usd_per_hour)
         self._failures = self._services = self._refusals = self._attempt = 0
         self._failed_s = self._wait_s = 0.0
@@ -126,7 +125,6 @@ class Night:
             with ThreadPoolExecutor(len(self.slots)) as pool:
                 self._before = limits.runs_of(self.state.night, store.runs())
                 self._catch_up(store)
-                self._lines = self.state.runs
                 self._show(store)
                 while True:
                     try:
@@ -495,9 +493,8 @@ class Night:
         run, verdict = store.run(name), store.verdict(name)
         if run is None:
             return
-        self._lines += 1  # not the runs on record: of two that ended together both are
-        self.say(progress.line_of(self._lines, run, verdict))
         history = self._history(store)
+        self.say(progress.line_of(self._number(store, name, history), run, verdict))
         dry = lineage.runs_since_keep(history)
         if verdict and (event := progress.news(run, verdict, history)):
             self._send(event, progress.good_news(run, verdict))
@@ -523,6 +520,12 @@ class Night:
             self._said_settle = True
 
     # The store ------------------------------------------------------------------------------------------------
+
+    def _number(self, store: Store, name: str, history: Sequence[Judged]) -> int:
+        """Returns a run's place in order of start, which is its number on the page, those still running counted."""
+        going = {run.run for run in store.open_runs() if run.branch == self.state.branch}
+        shown = going | {item.run.run for item in history} | {name}
+        return 1 + [run.run for run in store.runs() if run.run in shown].index(name)
 
     def _history(self, store: Store) -> list[Judged]:
         branch = self.state.branch
