@@ -241,16 +241,17 @@ class Discovery:
 
     def _foretold(self, result: Result) -> Score | None:
         """Return what was foretold of a run that was stopped, as the posterior takes it."""
-        theirs = self._at(self._chain.tip, result.seed) if result.stopped_at else None
+        stopped = getattr(result, "stopped_at", None) is not None
+        theirs = self._at(self._chain.tip, _seed_of(result)) if stopped else None
         if theirs is None or not self._gaps:
             return None
         known = self._forecast.predict(self._gaps[max(self._gaps)], max(self._gaps))
-        condition, parent = Condition(result.seed), result.parent_id if result.replicate_of is None else None
+        condition, parent = Condition(_seed_of(result)), result.parent_id if result.replicate_of is None else None
         return Score(configuration(result), parent, condition, theirs + known.mean, known.sd)
 
     def _learn(self, result: Result) -> None:
         """Let the forecast know what a whole run came to."""
-        theirs = self._at(self._chain.tip, result.seed)
+        theirs = self._at(self._chain.tip, _seed_of(result))
         if result.val_bpb is not None and theirs is not None and self._gaps:
             for fraction, gap in self._gaps.items():
                 self._pairs.setdefault(fraction, []).append((gap, result.val_bpb - theirs))
@@ -370,7 +371,12 @@ def _score_of(result: Result) -> Score | None:
     if result.val_bpb is None:
         return None
     parent = result.parent_id if result.replicate_of is None else None
-    return Score(configuration(result), parent, Condition(getattr(result, "seed", DEFAULT_SEED)), result.val_bpb)
+    return Score(configuration(result), parent, Condition(_seed_of(result)), result.val_bpb)
+
+
+def _seed_of(result: Result) -> int:
+    """Return a result's seed; a driver that knows none ran with the usual one."""
+    return getattr(result, "seed", DEFAULT_SEED)
 
 
 def _without(**parts: bool) -> Callable[[int], Discovery]:
