@@ -1,10 +1,10 @@
 """Read what a person's prompt says about the loop: go on by itself, end, or nothing.
 
 A message of at most five words ends the loop if it holds a usual word for ending, mistyped or not, without a negation
-or a question. A longer one does if one of its sentences asks for it, and the last order counts. An order to start that
-names a limit ("start the loop and stop after 5 runs") is a start. Quoted text, code and questions change nothing, but
-for polite ones ("can you stop?"). In doubt nothing is read: a person who was not understood says it again, or types
-`uv run research autonomy off`.
+or a question. A longer one does if one of its sentences asks for it, and the first such order counts whatever follows.
+An order to start that names a limit ("start the loop and stop after 5 runs") is a start, and a limit alone is one for a
+loop that is on. Quoted text, code and questions change nothing, but for polite ones ("can you stop?"). In doubt nothing
+is read: a person who was not understood says it again, or types `uv run research autonomy off`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,12 @@ from typing import Literal
 from research.agents.limits import names_limit
 from research.agents.words import STOP, is_end_word, plain
 
-Intent = Literal["on", "off", "resume"]
-"""resume: a plain "continue", which only means something after the loop ended by itself."""
+Intent = Literal["on", "off", "limit", "resume"]
+"""limit: "stop after 5 runs" or "at most 5 runs", which a loop that is on takes over.
+
+resume: a plain "continue" or "don't stop", which only starts a loop that ended by itself.
+"""
+_STRENGTH: dict[Intent | None, int] = {None: 0, "resume": 1, "limit": 2, "on": 3}
 
 SHORT_WORDS = 5
 """Words of a message in which one word for ending is enough."""
@@ -30,7 +34,8 @@ _ARTICLES = (
 )
 _OF_A_PROGRAM = (
     r"\s+(?:tests?|hooks?|code|functions?|modules?|docs?|logic|buttons?|flags?|commands?|features?|phrases?|words?|"
-    r"variables?|counters?|index|body|conditions?|over (?:the|all|each|every)|with \w(?= =)|"
+    r"variables?|counters?|index|body|conditions?|over (?:the|all|each|every)|refactor\w*|clean-?up|rewrit\w+|"
+    r"unrolling|profiling|debugging|in (?:the )?\w+\.\w+|with \w(?= =)|"
     r"at (?:\d+\s*$|index|step)|from \w+ing)\b"
 )
 """What follows a loop in a program, not the lab's."""
@@ -43,7 +48,8 @@ _LEAD = (
     r"i (?:want|need) (?:you )?to|i (?:would |'?d )?prefer (?:that )?you|"
     r"we (?:can|should|must|(?:need|have) to)|i think (?:we|you) should|"
     r"(?:it'?s |it is |i think it'?s )?time (?:for you )?to|(?:du|wir) (?:kannst|sollst|darfst|musst|mussen|sollten)|"
-    r"(?:tu peux|vous pouvez|il faut|on peut)|(?:puedes|tienes que|hay que|quiero que)|"
+    r"(?:tu (?:peux|dois|devrais)|vous pouvez|je veux que tu|j'aimerais que tu|il faut(?: que tu)?|on peut)|"
+    r"(?:ich (?:mochte|will) )?dass du|(?:puedes|tienes que|hay que|quiero que)|"
     r"go ahead and|after that|from (?:now|here)(?: on)?|at this point|for now|bitte|jetzt|mal|svp|maintenant|"
     r"s'il (?:te|vous) plait|por favor|ahora|ya)\W+)*"
 )
@@ -57,7 +63,7 @@ _NEGATION = re.compile(
 
 _OBJECT = (
     r"(?:[\s!,]*$|\s+(?:now|here|there|please|pls|immediately|everything|it|this|that|all|asap|alles|alle|tout|todo|"
-    r"(?:working|running|experimenting|continuing|going|looping|training|launching|starting|doing)|at once|"
+    r"(?:working|running|experimenting|continuing|going|looping|training|launching|starting|doing)|at once|at the end|"
     r"right (?:now|here|there|away)|"
     r"as soon as|for (?:now|today|tonight|the (?:day|night))|after|when|once|until|before|to ask|between|because|"
     rf"asking|since|thanks?|thank you|jetzt|sofort|bitte|maintenant|ahora|ya|stp|svp|s'il|por favor|"
@@ -83,7 +89,7 @@ _ON = re.compile(
     r"|autonom(?:y|ous mode)\s+on\b)"
 )
 _OFF = re.compile(
-    rf"{_LEAD}(?:{STOP}(?!\s+between\s+(?!experiments|runs)){_OBJECT}"
+    rf"{_LEAD}(?:(?:t'|vous )?{STOP}(?!\s+between\s+(?!experiments|runs)){_OBJECT}"
     r"|(?:only |just )?summari[sz]e only\b|(?:only|just) summari[sz]e\b|hold (?:here|on|off|it|everything)\b"
     r"|(?:that'?s|this is|it'?s)? ?enough(?: for (?:now|today|tonight)| already)?\W*$|that'?s (?:enough|all)\b"
     r"|(?:we(?:'re| are) )?done(?: here| for (?:now|today|tonight))?\W*$"
@@ -92,22 +98,49 @@ _OFF = re.compile(
     rf"(?:\s+{_LOOP}|\s+{_ARTICLES}mode\b|(?: it| this| all| everything| now| please)*\W*$)"
     rf"|(?:end|exit|cancel|kill|terminate|interrupt)\s+{_WORK}"
     r"|(?:break(?: off)?|freeze|stand down|cut it out|knock it off|give it a rest|that will do|finish up(?: now)?|"
-    r"ende(?: jetzt)?|feierabend|lass es(?: gut sein)?|finito)\W*$|get out of\b[\w\s]*\bmode\b"
+    r"ende(?: jetzt)?|feierabend|lass (?:es(?: gut sein)?|(?:mal |jetzt )?gut sein)|nicht weiter(?: ?machen)?|"
+    r"finito)\W*$|get out of\b[\w\s]*\bmode\b"
     r"|(?:te )?(?:pares|detengas)\W*$|no more\W*$|make (?:it|this|that|everything) stop\b|halte\W*(?:la\W*)?$|stp\W*$"
     r"|shut (?:it|this|that|everything) down\b|wrap (?:it |this )?up\b|call it a (?:day|night)\b"
     rf"|(?:turn|switch)\s+(?:(?:{_LOOP}|it|{_ARTICLES}(?:autonomy|mode|continuation))\s+)?off\W*(?:(?:please|now)\W*)?$"
     rf"|(?:disable|turn off|switch off|deactivate)\s+(?:the\s+)?(?:{_AUTONOMOUS}|loop)|autonomy off\b|deja de \w+"
     r"|(?:finish|complete) (?:this|the current|the last) (?:run|experiment) (?:and|then) (?:then )?stop\b"
-    r"|hor(?:e|en|t)?\b[\w\s]*\bauf\b|brich\b[\w\s]*\bab\b|mach\w*\b[\w\s]*\b(?:schluss|pause|aus)\b"
+    r"|hoe?r(?:e|en|t)?\b[\w\s]*\bauff?\b|brich\b[\w\s]*\bab\b|mach\w*\b(?!.*\bkein)[\w\s]*\b(?:schluss|pause|aus)\b"
     r"|(?:es|das) reicht\b|genug\b|(?:schalt|mach|stell)\w*\b[\w\s]*\b(?:ab|aus)\b|halt\w*\b[\w\s]*\ban\b"
-    rf"|(?:ca|cela) suffit\b|assez\b|mets?\b[\w\s]*\ben pause\b|(?:termine[rz]?|para|alto|termina|suficiente){_OBJECT})"
+    rf"|(?:ca|cela) suffit\b|(?:c'est )?assez\W*$|mets?\b[\w\s]*\ben pause\b"
+    rf"|(?:termine[rz]?|para|alto|termina|suficiente){_OBJECT})"
 )
 _NOT_STOP = re.compile(
-    rf"\b{_NOT}\s+(?:ever\s+|just\s+|you\s+|dare\s+)?{STOP}(?:p?ing)?{_OBJECT}"
-    r"|\bhor\w* (?:\w+ )?nicht auf\b|\b(?:nicht|nie|niemals) (?:auf ?hor\w+|stopp\w+|anhalten|pausieren)\b"
-    r"|\b(?:ne |n'|t'|jamais )+\s*arrete\w*|\barrete\w* (?:pas|jamais)\b"
-    r"|\b(?:no|nunca) (?:te |hay que )?(?:par|det[ei]n)\w+"
+    rf"{_LEAD}(?:(?!can){_NOT}\s+(?:ever\s+|just\s+|you\s+|dare\s+)?{STOP}(?:p?ing)?{_OBJECT}"
+    r"|hoe?r\w* (?:\w+ )?nicht auf\b|(?:nicht|nie|niemals) (?:auf ?hoe?r\w+|stopp\w+|anhalten|pausieren)\b"
+    r"|(?:ne |n'|jamais )+(?:t'|vous )?arrete\w*"
+    r"|(?:t')?arrete\w* (?:pas|jamais)\b|(?:no|nunca) (?:te |hay que )?(?:par|det[ei]n)\w+)"
 )
+"""Asks a loop that is on to go on; only "never stop" starts one."""
+_NEVER = re.compile(r"\b(?:never|nie|niemals|jamais|nunca)\b")
+_LATER = re.compile(r"\b(?:(?:i|we|he|she|they)(?:'ll| will)|tomorrow|later)\b")
+"""What before an order to start makes it a remark about another time."""
+_NOT_NOW = re.compile(
+    r"\s+(?:(?:again|only|up)\s+)*(?:tomorrow|later|next (?:week|time)|(?:when|once|if|after|as soon as) (?:i|we) "
+    r"(?:say|tell|give|ask)\b|morgen\b|demain\b|manana\b)"
+)
+"""The same behind it."""
+_STOP_LATER = re.compile(
+    rf"{_LEAD}(?:{STOP}|end|finish|para)(?:\s+(?:{_LOOP}|{_WORK}|it|this|everything|working|running|training))?\s+"
+    r"(?:after|at|in|by|before|when it|nach|um|in|vor|apres|dans|a|tras|en)\b|hoe?r\w* (?:\w+ )?(?:nach|um|in)\b"
+)
+_STOP_WHEN = re.compile(
+    rf"\b{STOP}(?: \w+)? (?:when|if|once|as soon as|wenn|si|quand|cuando)\b"
+    r"(?! (?:this|the (?:current|last)) (?:run|experiment))"
+)
+_ONLY = re.compile(
+    rf"{_LEAD}(?:only|at most|no more than|not more than|up to|max(?:imum)?|(?:the )?limit|another|make it|"
+    rf"(?:do|run|make) (?=\w+ more)|(?:{_NOT} )?(?:spend|exceed)|hochstens|maximal|nur noch|noch|au plus|encore|"
+    r"maximo|como maximo|solo|\w+ more (?=runs?|experiments?|hours?|minutes?)|(?=\d+ (?:runs?|experiments?|hours?)"
+    r"(?: more| max| at most| please)*$))\b"
+)
+_OF_EACH_RUN = re.compile(r"\b(?:per|each|every|pro|jed\w+|par|por|chaque|cada)\b|\b(?:runs?|experiments?) of\b")
+"""How an order begins that only names a limit, "at most 5 runs"; the limit itself is read by `names_limit`."""
 _NOT_GO_ON = re.compile(
     rf"\b{_NOT}\s+(?:you\s+)?(?:(?:continue|go on|keep going|carry on|proceed|resume)\b|"
     r"(?:run|start|launch|begin|do|make|try)\s+(?:(?:any|a|an|another|more|new|further|other|the next)\s+)+"
@@ -128,17 +161,20 @@ _GO_ON = re.compile(
 _LOOKS = r"explain|describe|discuss|tell me|show|list|grep|search|find|print|read|translate|document|rename"
 _EDITS = r"write|add|implement|make|insert|put|define|fix|change|remove|set|use|increase|decrease|rename|replace"
 _TALKS = re.compile(
-    rf"{_LEAD}(?:{_LOOKS}|{_EDITS}|what|why|how|whether|if|unless|which|did|does|is|are|warum|"
+    rf"{_LEAD}(?:{_LOOKS}|{_EDITS}|what|why|how|whether|if|unless|which|did|does|is|are|where|who|was|"
+    r"will (?!you)|warum|wieso|wie|wo|wer|wann|wenn|pourquoi|comment|quand|como|cuando|quien|donde|por que|"
     r"when(?! (?:the|this) (?:current |last )?(?:run|experiment)))\b"
 )
 _EDITS_FIRST = re.compile(rf"{_LEAD}(?:{_EDITS})\b")
 _REPORTED = re.compile(
     rf"\b(?:{_LOOKS}|says?|said|told?|explains|phrase|word|string|token|called|function|named|docs?|documentation|readme|"
-    r"comment|means?|regex|tests?|pattern|what|why|how|whether|if|would|happen\w*|unless|define|prompt|when i)\b"
+    r"comment|means?|regex|tests?|pattern|what|why|how|whether|if|would|happen\w*|unless|define|prompt|"
+    r"when i)\b"
 )
 _POLITE = re.compile(
     rf"{_LEAD}(?:(?:can|could) we|(?:can|could|would|will) you (?!rather|prefer|say|think|recommend|suggest)|"
-    r"k[ao]nn(?:te)?st du|(?:peux|pourrais)-tu|pouvez-vous|puedes|podrias)\W*(?:please |just |kindly |now |bitte )*"
+    r"k[ao]nn(?:te)?st du|(?:peux|pourrais)-tu|tu (?:peux|pourrais)|pouvez-vous|"
+    r"vous pouvez|puedes|podrias)\W*(?:please |just |kindly |now |bitte )*"
 )
 _CONTROL = r"(?:start|stop|paus|resum|restart|continu|halt|quit|play|cancel|abort|exit|end)(?:s|e|es|ing|ping|ting)?"
 _OPEN = re.compile(
@@ -157,20 +193,34 @@ _ANOTHER_USE = re.compile(
     rf"\w+ing)\b|\bhalte? (?:die|den|das) (?!schleife|loop|exp)|\bloop{_OF_A_PROGRAM}"
 )
 _JOINTS = re.compile(
-    r"(,\s*(?:and\s+|but\s+|then\s+|und\s+|et\s+|y\s+)*"
-    r"|\s+(?:(?:and|und|et|y)\s+)?(?:then|but|puis|luego)\s+|\s+(?:and|und(?: dann)?|et|y)\s+)"
+    r"(,(?!\d)\s*(?:and\s+|but\s+|then\s+|und\s+|et\s+|y\s+)*"
+    r"|\s+(?:(?:and|und|et|y)\s+)?(?:then|but|puis|luego)\s+|\s+(?:and|und(?: dann)?|et|y)\s+"
+    r"|(?<!nt)(?<!n't)(?<!not)(?<!never)(?<!to)\s+(?=please (?:stop|pause|halt)\b)"
+    r"|\s+so (?=(?:please )?(?:stop|pause|halt)\b))"
 )
+_QUOTED = re.compile(r"\A\s*[\"'`“‘«]([^\"'`”’»\n]+)[\"'`”’»][.!\s]*\Z")
+"""A message that is nothing but a quotation: people copy `stop` with its quotes; no start is read in one."""
 
 
 def intent(prompt: str) -> Intent | None:
-    """Return what a prompt asks for: the last order in it, None where it gives none."""
+    """Return what a prompt asks for: its first order to end, else its strongest order, None where it gives none."""
+    if len(prompt) <= MAX_SENTENCE_CHARS and (quoted := _QUOTED.match(prompt)):
+        return "off" if intent(quoted[1]) == "off" else None
     text = plain(prompt)
     found: Intent | None = None
     for sentence in map(str.strip, re.split(r"(?<=[.!?])\s+|\n+|;|(?<=\w) - |—", text)):
         wish = _of_sentence(sentence) if len(sentence) <= MAX_SENTENCE_CHARS else None
-        if wish and not (wish == "off" and found in ("on", "resume") and names_limit(sentence)):
-            found = wish
+        found = _stronger(found, wish, sentence)
     return found or ("off" if len(text) <= MAX_SENTENCE_CHARS and _is_short_end(text) else None)
+
+
+def _stronger(found: Intent | None, wish: Intent | None, sentence: str) -> Intent | None:
+    """Return which of two orders counts; what comes after an order to end is a remark about later."""
+    if found == "off" or (wish == "off" and not found):
+        return "off"
+    if wish == "off":  # an end behind a start may be the start's limit
+        return found if names_limit(sentence) or _STOP_WHEN.search(sentence) else "off"
+    return max(found, wish, key=_STRENGTH.__getitem__)
 
 
 def _is_short_end(text: str) -> bool:
@@ -187,7 +237,7 @@ def _of_sentence(sentence: str) -> Intent | None:
         return _of_statement(sentence.rstrip(" .!:"))
     polite = _POLITE.match(sentence)
     wish = sentence[polite.end() :].rstrip(" ?") if polite else ""
-    if _OFF.match(wish) or _ON.match(wish):
+    if _OFF.match(wish) or _ON.match(wish) or _is_limit(wish):
         return _of_clause(wish)
     found = _of_statement(wish, talks=True) if wish else None
     return None if found == "resume" else found
@@ -203,22 +253,28 @@ def _of_statement(sentence: str, talks: bool = False) -> Intent | None:
             talks, before, forbidden = False, "", False
         if (not talks or _stands_alone(before, clause)) and not forbidden:
             wish = _of_clause(clause)
-            is_limit = wish == "off" and found in ("on", "resume") and names_limit(sentence)
-            found = found if is_limit else wish or found
+            found = _stronger(found, wish, sentence)
         before += joint + clause
         talks = talks or bool(_TALKS.match(clause))
-        forbidden = bool(re.match(rf"{_LEAD}{_NOT}\s+(?!ask|wait|{STOP})", clause))
+        forbidden = bool(re.match(rf"{_LEAD}{_NOT}\s+(?!ask|wait|spend|{STOP})", clause))
     return found
 
 
 def _stands_alone(before: str, clause: str) -> bool:
     """Return whether an order behind other words is one: it is in "read it and start the loop"."""
     rest = re.sub(rf"^{_LEAD}", "", clause)
-    if not (_OFF.match(rest) or _ON.match(rest) or _NOT_STOP.match(rest) or _NOT_GO_ON.match(rest)):
+    if not (_is_limit(rest) or _OFF.match(rest) or _ON.match(rest) or _NOT_STOP.match(rest) or _NOT_GO_ON.match(rest)):
         return False
     if _EDITS_FIRST.match(before) and _IN_A_PROGRAM.search(clause):
         return False
     return not _OPEN.search(before.strip().rstrip(","))
+
+
+def _is_limit(clause: str) -> bool:
+    """Return whether a clause only names a limit of the loop: "at most 5 runs" does, "max 5 minutes per run" not."""
+    if _ON.search(clause) or not (_STOP_LATER.match(clause) or _ONLY.match(clause)):
+        return False
+    return names_limit(clause) and not _OF_EACH_RUN.search(clause)
 
 
 def _of_clause(clause: str) -> Intent | None:
@@ -226,13 +282,18 @@ def _of_clause(clause: str) -> Intent | None:
         return None
     if match := _NOT_GO_ON.search(clause):
         return None if _REPORTED.search(clause) else "off"
+    if _is_limit(clause):
+        return "limit"
     is_off = bool(_OFF.match(clause)) and not _ANOTHER_USE.search(clause)
-    for pattern in (_NOT_STOP, *((_ON,) if not is_off else ())):
-        if match := pattern.search(clause):
-            before = clause[: match.start()]
-            if _REPORTED.search(before):
-                return None
-            return "off" if pattern is _ON and (_NEGATION.search(before) or " nicht" in clause) else "on"
+    if match := _NOT_STOP.match(clause):
+        if _ANOTHER_USE.search(clause) or _IN_A_PROGRAM.search(clause[match.end() :]):
+            return None
+        return "on" if _NEVER.search(clause) else "resume"
+    if not is_off and (match := _ON.search(clause)):
+        before = clause[: match.start()]
+        if _REPORTED.search(before) or _LATER.search(before) or _NOT_NOW.match(clause[match.end() :]):
+            return None
+        return "off" if _NEGATION.search(before) or " nicht" in clause else "on"
     if is_off:
         return "off"
     if (match := _GO_ON.match(clause)) and names_limit(clause[match.end(1) :]):

@@ -12,25 +12,30 @@ from research.agents.words import STOP, plain
 MAX_CHARS = 2_000
 """How much of a prompt is read: what is longer holds a pasted log, whose numbers are no limits."""
 _UNITS = {
-    "runs": r"runs?|experiment\w*|experience\w*|times|laufe\w*|versuche\w*|iterations?|fois|mal|veces|essais?",
+    "runs": r"runs?|experiment\w*|experience\w*|times|laufe\w*|versuche\w*|iterations?|fois|mal|veces|essais?|"
+    r"corridas?|ejecucion(?:es)?",
     "hours": r"hours?|hrs?|h|std|stunden?|heures?|horas?",
     "minutes": r"minutes?|mins?|minuten|minutos?",
     "days": r"days?|tage?|jours?|dias?",
     "usd": r"dollars?|dolares|usd|bucks",
 }
 _UNIT = rf"(?:(?:{'|'.join(_UNITS.values())})\b|\$)"
+_AMOUNT = r"(?:\d{1,3}(?:,\d{3})+|\d{1,6})(?:\.\d+)?"
 _MORE = r"\s*(?:more |further |additional |weitere |mas )?"
 _LIMIT = re.compile(
-    r"(?:\b(?:after|for|at most|up to|max(?:imum)?(?: of)?|no more than|not more than|within|run|do|make|only|just|"
-    r"under|below|less than|budget(?: of)?|spend|or|and|limit(?: of)?|another|nach|fur|hochstens|maximal|unter|oder|"
+    r"(?:\b(?:after|for|at most|up to|max(?:imum)?(?: of)?|no more than|not more than|within|run|do|make(?: it)?|only|"
+    r"just|under|below|less than|budget(?: of)?|spend(?: over| more than)?|exceed|with|mit|avec|con|pour|"
+    r"limit(?: of| to)?|limit \w+(?: \w+)? to|or|and|another|nach|fur|hochstens|maximal|unter|oder|"
     r"und|noch|mach|"
-    r"apres|pendant|au plus|moins de|ou|et|tras|durante|por|maximo|despues de|menos de|o|y|haz)|[,;:(.]|^)"
-    r"[\s:]*(?:the next |another |about |around |die nachsten )?"
-    rf"(?:\$\s?(?P<dollars>\d{{1,6}}(?:\.\d+)?)|(?P<number>\d{{1,6}}(?:\.\d+)?){_MORE}(?P<unit>{_UNIT}))"
+    r"apres|pendant|au plus|moins de|au bout de|ou|et|tras|durante|por|maximo|despues de|menos de|o|y|haz)|[,;:(.]|^"
+    rf"|\b{STOP}(?: \w+){{0,2}} (?:in|dans|en))[\s:]*(?:the next |another |about |around |die nachsten )?"
+    rf"(?:\$\s?(?P<dollars>{_AMOUNT})|(?P<number>{_AMOUNT}){_MORE}(?P<unit>{_UNIT}))"
+    rf"|\b{STOP}(?: it)? after (?P<bare>\d{{1,4}})(?=\W*(?:$|(?:and|or|please)\b|[,;!?]))"
 )
+"""A number with its unit; "stop after 5" means runs."""
 _CLOCK = re.compile(
-    rf"\b(?:until|till|til|by|before|bis|vor|jusqu'a|avant|hasta|antes de|(?:{STOP}|end|finish)(?: \w+){{0,2}} "
-    r"(?:at|um|a))\s+(?:tomorrow |morgen |demain |manana )?(?:at |um |a )?(?:las? )?"
+    rf"\b(?:until|till|til|by|before|bis|vor|jusqu'a|avant|hasta|antes de|(?:{STOP}|end|finish|hoe?re?)(?: \w+){{0,2}} "
+    r"(?:at|um|a|when it(?: i|')s))\s+(?:tomorrow |morgen |demain |manana )?(?:at |um |a )?(?:las? )?"
     r"(?:(?P<noon>noon|mittag|midi|mediodia)|(?P<midnight>midnight|mitternacht|minuit|medianoche)|(?P<hour>\d{1,2})"
     r"(?:[:.h](?P<minute>\d{2}))?\s*(?P<half>[ap]m\b|[ap]\.m\.)?(?:\s*(?:uhr|o'?clock|h|heures?)\b)?"
     rf"(?!\d|[.:]\d|{_MORE}(?:{_UNIT}|%|steps?|epochs?)))"
@@ -38,6 +43,7 @@ _CLOCK = re.compile(
 _UNREAD = re.compile(
     r"\b(?:until|till|til|jusqu'\w+|hasta|bis)\s+(?!i say|i tell|now|jetzt|ahora)(?:[^,;.!?…]|\.\d)+"
     r"|\b(?:at|um) \d[\d:. apmuhr]*"
+    rf"|\b{STOP}(?: \w+)? (?:when|if|once|as soon as|wenn|si|quand|cuando)\s+(?!i say|i tell)(?:[^,;.!?…]|\.\d)+"
     r"|\b(?:for|after|at most|up to|max(?:imum)?|no more than|within|budget|limit|spend|hochstens|nach|apres|pendant|"
     r"durante|tras)\s+(?:of |to |is )?(?:(?:a|the|some|several|few|couple|of|next|many|einige|ein paar|quelques|"
     rf"algunas|algunos)\s+)*(?:\d(?:[^,;.!?…]|\.\d)*|{_UNIT})"
@@ -54,6 +60,7 @@ _NUMBERS = {
     }.items()
     for word in words.split()
 }  # fmt: skip
+_HOURS_AND_MINUTES = re.compile(r"\b(\d{1,4}) ?h(?:ours?|rs?)? ?(?:and )?(\d{1,3}) ?m(?:in(?:ute)?s?)?\b")
 _NUMBER = re.compile(rf"\b(?:{'|'.join(_NUMBERS)})\b")
 
 
@@ -81,17 +88,16 @@ def read_limits(prompt: str, now: time.struct_time) -> Limits:
         prompt: The order.
         now: The local time, from which a time of day is counted.
     """
-    text = _NUMBER.sub(lambda found: _NUMBERS[found[0]], plain(prompt[:MAX_CHARS]))
-    text = re.sub(r"\b(?:half an|eine? halbe|1 halbe|1 demi-)\s*(?=h|stunde)", "0.5 ", text)
-    text = re.sub(rf"\b(?:an?|un|una)\s+(?={_UNIT})", "1 ", text)
+    text = _in_digits(plain(prompt[:MAX_CHARS]))
     runs, hours, usd = 0, math.inf, 0.0
     read = [*_CLOCK.finditer(text), *_LIMIT.finditer(text)]
     for found in read:
         if found.re is _CLOCK:
             hours = min(hours, _hours_until(found, now))
             continue
-        value = float(found["dollars"] or found["number"])
-        unit = next((name for name, words in _UNITS.items() if re.fullmatch(words, found["unit"] or "")), "usd")
+        value = float((found["dollars"] or found["number"] or found["bare"]).replace(",", ""))
+        named = "runs" if found["bare"] else found["unit"] or ""
+        unit = next((name for name, words in _UNITS.items() if re.fullmatch(words, named)), "usd")
         if unit == "runs":
             runs = int(value)
         elif unit == "usd":
@@ -117,4 +123,14 @@ def _hours_until(found: re.Match[str], now: time.struct_time) -> float:
 
 
 def names_limit(text: str) -> bool:
+    text = _in_digits(text)
     return bool(_LIMIT.search(text) or _CLOCK.search(text))
+
+
+def _in_digits(text: str) -> str:
+    """Return a plain text with its amounts as digits: "an hour and a half" and "1h 30m" as "1.5 hours"."""
+    text = _NUMBER.sub(lambda found: _NUMBERS[found[0]], text)
+    text = re.sub(r"\b(?:half an|eine? halbe|1 halbe|1 demi-)\s*(?=h|stunde)", "0.5 ", text)
+    text = re.sub(rf"\b(?:an?|un|una)\s+(?={_UNIT})", "1 ", text)
+    text = re.sub(r"\b(\d{1,4})(?: (?:hours?|h))? and a half(?: hours?\b)?", r"\1.5 hours", text)
+    return _HOURS_AND_MINUTES.sub(lambda found: f"{int(found[1]) + int(found[2]) / 60:.4g} hours", text)

@@ -13,9 +13,9 @@ arrete arretez arreter cessez stoppez parar detente detener detenlo basta pausa 
 """
 """Usual words for ending, in English, German, French and Spanish, that are understood with one slip too."""
 _MORE_FORMS = """
-stoppt abbruch pausiere arretes arret stopper cesse cesser terminer paralo pare paren deten detenerte detenga detengase
-cese abschalten ausschalten unterbrechen unterbrich annule annuler annulez interromps interrompre cancela cancelar
-interrumpe aborta stahp
+aufhorst aufhoerst stoppt abbruch pausiere arretes arret stopper cesse cesser terminer paralo pare paren deten
+detenerte detenga detengase cese abschalten ausschalten unterbrechen unterbrich annule annuler annulez interromps
+interrompre cancela cancelar interrumpe aborta stahp
 """
 """More forms of theirs, which lie too near to other words."""
 _OTHER = """

@@ -33,10 +33,6 @@ ON = [
     "continue autonomously, do not pause to ask me",
     "Go autonomous. Never stop, do not pause to ask me.",
     "never stop, do not pause",
-    "Don't stop.",
-    "don’t stop until I'm back",
-    "Do not stop to ask me anything.",
-    "Do not pause between experiments.",
     "Work autonomously through the night.",
     "Enable autonomy.",
     "Stop asking me. Go autonomous.",
@@ -166,7 +162,6 @@ JOINED_ON = [
     "Explain how it works, then start the loop.",
     "Read program.md, then kick off a new experiment",
     "I want to start the loop",
-    "Use the H100 and don't stop until I'm back",
     "Read program.md and go autonomous for 20 runs, then stop.",
     "Don't ask me anything and start the loop",
     "Add a branch for this and start the loop on it",
@@ -315,9 +310,9 @@ MORE_ON = [
     "Start experimenting now. Stop after 30 runs or 6 hours.", "go autonomous for 20 runs, then stop",
     "Start the loop, 4 runs, budget $20, stop at 6am.", "go autonmous pls, ill be back tomorrow mornign",
     "keep running experiments all night", "yes please continue with the loop, that looks good",
-    "start the loop and stop after 8 hours", "Start the loop for 3 runs and stop", "never stop", "do not pause",
-    "don't stop", "do not stop until morning", "nicht aufhören", "hör nicht auf", "n'arrête pas", "ne t'arrête pas",
-    "no pares", "no te detengas", "Starte die Schleife", "starte bitte die Schleife", "lance la boucle",
+    "start the loop and stop after 8 hours", "Start the loop for 3 runs and stop", "never stop",
+   
+    "Starte die Schleife", "starte bitte die Schleife", "lance la boucle",
     "inicia el bucle", "arbeite autonom weiter", "stop asking me, go autonomous", "keep it running",
     "Start the autonomous loop and don't stop until I tell you to.", "please begin the research loop; I'll be asleep",
     "let's go, start experimenting!", "Run autonomously until I say stop.",
@@ -354,14 +349,55 @@ MORE_NOTHING = [
     "leave the optimizer alone", "shut down dropout at the end", "no more dropout", "make the loop faster",
 ]  # fmt: skip
 """Other words, other uses of the words, and questions."""
-ON = [*ON, *JOINED_ON, *MORE_ON]
-OFF = [*OFF, *JOINED_OFF, *SHORT_OFF, *LONG_OFF, *FORBIDDEN]
-NOTHING = [*NOTHING, *JOINED_NOTHING, *MORE_NOTHING]
+REMARKED_OFF = [
+    "peux-tu t'arrêter ?", "tu peux t'arrêter maintenant", "il faut t'arrêter", "tu devrais t'arrêter",
+    "je veux que tu t'arrêtes", "stop. I'll restart the loop later", "ok stop. and tomorrow start the loop again",
+    "stop the loop but do not stop the current run", "stop. don't stop the current run though",
+    "stop the loop, we will start the loop again tomorrow", "stop now and don't stop the run that is going on",
+    "hoer auf", "hör auff", "lass gut sein", "nicht weiter", "ich möchte dass du aufhörst",
+    "I need the GPU now so please stop the loop", "c'est assez", '"stop"', "`stop`",
+]  # fmt: skip
+"""Ends with a remark, in the form of a question, quoted, or in other words."""
+LIMITED_ON = [
+    "start the loop and stop after 5", "start the loop, stop when I say so",
+    "starte die Schleife und hör um 6 Uhr auf", "go autonomous and stop when it is 6am",
+]  # fmt: skip
+"""Starts with a limit."""
+STAYS = [
+    "Don't stop.", "don’t stop until I'm back", "Do not stop to ask me anything.",
+    "Do not pause between experiments.", "Use the H100 and don't stop until I'm back", "do not pause", "don't stop",
+    "do not stop until morning", "nicht aufhören", "hör nicht auf", "n'arrête pas", "ne t'arrête pas", "t'arrête pas",
+    "no pares", "no te detengas",
+]  # fmt: skip
+"""Asks a loop that is on to go on, which starts none."""
+LIMITS = [
+    "stop after 5 runs", "stop at 6am", "stop in 2 hours", "only 3 more runs then stop", "at most 5 runs please",
+    "limit it to 5 runs",
+]  # fmt: skip
+"""Names a limit for a loop that is on."""
+DEVELOPER_TALK = [
+    "peux-tu ne pas t'arrêter trop tôt dans le code ?", "I can't stop the loop", "I cannot stop the loop",
+    "I can't stop it", "make sure ctrl-c does not stop the run", "continue the loop refactoring",
+    "start the loop when I say go", "the hook must not stop the loop", "the gradient does not stop",
+    "never stop training early", "start a loop in train.py over the layers", "start the loop tomorrow",
+    "where did you stop", "who said stop", "will it stop", "wie kann ich das stoppen", "cómo puedo parar esto",
+    "mach keine Pause",
+]  # fmt: skip
+"""Ordinary talk about programs and questions, which turn nothing."""
+ON = [*ON, *JOINED_ON, *MORE_ON, *LIMITED_ON]
+OFF = [*OFF, *JOINED_OFF, *SHORT_OFF, *LONG_OFF, *FORBIDDEN, *REMARKED_OFF]
+NOTHING = [*NOTHING, *JOINED_NOTHING, *MORE_NOTHING, *DEVELOPER_TALK]
 
 
 @pytest.mark.parametrize(
     ("prompt", "wish"),
-    [*((text, "on") for text in ON), *((text, "off") for text in OFF), *((text, None) for text in NOTHING)],
+    [
+        *((text, "on") for text in ON),
+        *((text, "off") for text in OFF),
+        *((text, None) for text in NOTHING),
+        *((text, "resume") for text in STAYS),
+        *((text, "limit") for text in LIMITS),
+    ],
 )
 def test_prompts_are_read_by_intent(prompt: str, wish: str | None):
     assert intent(prompt) == wish
@@ -491,6 +527,21 @@ LATE = time.struct_time((2026, 11, 30, 22, 30, 0, 0, 334, 0))
         ("start the loop until the loss is below 0.9", {"unread": ("until the loss is below 0.9",)}),
         ("start the loop at 6pm", {"unread": ("at 6pm",)}),
         ("Run autonomously until I say stop.", {}),
+        ("start the loop, up to $1,000", {"usd": 1000}),
+        ("start the loop for 1h 30m", {"hours": 1.5}),
+        ("start the loop for an hour and a half", {"hours": 1.5}),
+        ("start the loop with 5 runs", {"runs": 5}),
+        ("lance la boucle pour 10 essais", {"runs": 10}),
+        ("inicia el bucle, máximo 10 corridas", {"runs": 10}),
+        ("start the loop, do not spend over $4", {"usd": 4}),
+        ("start the loop and stop after 5", {"runs": 5}),
+        ("starte die Schleife und hör um 6 Uhr auf", {"hours": 7.5}),
+        ("go autonomous and stop when it is 6am", {"hours": 7.5}),
+        ("start the loop, stop when I say so", {}),
+        (
+            "start the loop but stop if val_bpb gets below 0.9",
+            {"unread": ("stop if val_bpb gets below 0.9",)},
+        ),
     ],
 )
 def test_limits_are_read(prompt: str, named: dict[str, Any]):
@@ -505,7 +556,7 @@ def test_limits_are_read(prompt: str, named: dict[str, Any]):
     )
 )
 def test_no_prompt_makes_it_fail(prompt: str):
-    assert intent(prompt) in ("on", "off", "resume", None)
+    assert intent(prompt) in ("on", "off", "limit", "resume", None)
     read_limits(prompt, LATE)
 
 

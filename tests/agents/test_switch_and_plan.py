@@ -109,8 +109,16 @@ def test_what_limits_hold_is_said_when_the_switch_or_they_change(kit: Kit):
     assert said("start the loop for 30 runs, $5").startswith("The limits of the loop are now: 30 runs, 24 hours (until")
     assert said("start the loop").startswith("The limits of the loop are now: 30 runs, 24 hours (until")
     assert re.search(r"now: 30 runs, [\d.]+ hours \(until \w+ 06:00\), \$5\.$", said("go on until 6am, then stop"))
+    assert said("stop after 5 runs").startswith("The limits of the loop are now: 5 runs, ")
+    assert said("at most 8 runs please").startswith("The limits of the loop are now: 8 runs, ")
     text = said("start the loop until the loss is good, for a few hours")
     assert "Not understood as a limit: 'until the loss is good', 'for a few hours'." in text
+
+
+@pytest.mark.parametrize("prompt", ["don't stop", "at most 5 runs please", "stop after 5 runs"])
+def test_a_plea_to_go_on_and_a_limit_alone_start_no_loop(kit: Kit, prompt: str):
+    turn(kit, "off", "verb")
+    assert "off until the person starts it" in context_of(answer(kit, "UserPromptSubmit", prompt=prompt))
 
 
 def test_a_message_that_asks_for_nothing_says_how_the_loop_ends_while_it_is_on(kit: Kit):

@@ -85,7 +85,7 @@ def _turn_switch(call: Call, branch: str) -> str:
             before = autonomy.load(store)
             after = _after(before, wish, text, recent.last_run(store), named)
             if after is None:
-                return f"{_LIMITS_NOW} {limits_in_words(before)}." if before.enabled else ""
+                return _sentence(before, before, branch, named) if before.enabled else ""
             autonomy.save(store, after)
             event = {"enabled": after.enabled, "prompt": text[:_PROMPT_CHARS]}
             store.add_event(utc(system_clock()), "autonomy", None, event)
@@ -98,11 +98,13 @@ def _after(before: Autonomy, wish: str, text: str, last_run: int, named: Limits)
     """Return the switch as a prompt wants it, None where it wants no change."""
     if wish == "off":
         return autonomy.turned_off(before, text, time.time()) if before.enabled else None
-    if wish == "resume" and (before.enabled or not before.by_itself):
-        return None
     limits = {
         name: value for name, value in (("runs", named.runs), ("hours", named.hours), ("usd", named.usd)) if value
     }
+    if wish == "limit" and not before.enabled:
+        return None
+    if wish == "resume" and not (limits if before.enabled else before.by_itself):
+        return None
     return autonomy.turned_on(before, text, time.time(), last_run, limits)
 
 
