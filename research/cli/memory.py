@@ -19,6 +19,7 @@ from research.core.records import Plan
 from research.core.settings import SETTINGS
 from research.core.text import clean
 from research.lab.lab import Lab
+from research.report.text import IDEAS
 from research.runs.hand_made import HAND
 from research.store import reads
 from research.store.db import Store
@@ -54,6 +55,7 @@ def summary(contract: str | None, as_json: bool) -> None:
         hidden = reads.other_contracts(store, where.branch, digest.contract)
         plan = reads.plan_of(store, where.branch)
         switch, others = autonomy.load(store), foreign(store)
+        waits = [clean(one.idea.text) for one in reads.ideas(store) if one.status == "needs_agent"]
         warnings = (*_warnings_of_head(lab, store, where, plan), *digest.warnings)[:WARNINGS_SHOWN]
     phase = phase_shown(digest, plan)
     data = {
@@ -77,7 +79,8 @@ def summary(contract: str | None, as_json: bool) -> None:
         "warnings": list(warnings),
     }
     here = [("Branch", digest.branch or "(no branch)"), ("Autonomy", "on" if switch.enabled else "off")]
-    shown = [*here, *_of_others(others), *_of_hidden(hidden), *rows(digest, plan, warnings)]
+    asked = [("Asked", f"{idea}: {IDEAS['needs_agent']}") for idea in waits[:1]]
+    shown = [*here, *asked, *_of_others(others), *_of_hidden(hidden), *rows(digest, plan, warnings)]
     if as_json or not sys.stdout.isatty():
         show("summary", data, "Autoresearch discovery state:\n" + as_text(shown), as_json)
     else:

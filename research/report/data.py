@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from research.agents.night.command import one_run, replicate_command
+from research.agents.night.command import one_run, one_run_of_an_agent, replicate_command
 from research.agents.night.state import NightState
 from research.core import records
 from research.core.commit_message import FREE
@@ -646,20 +646,30 @@ def _plan_bet(plan: Plan, material: Material, candidates: Sequence[Candidate]) -
         title = f"Measure again with {'another seed' if seed is None else f'seed {seed}'}: {name}"
         return Bet(title, plan.reason, replicate_command(plan.parent, night, seed))
     if number := plan.details.get(records.IDEA):
-        needs_agent = any(one.status == "needs_agent" and str(one.idea.idea) == number for one in material.ideas)
-        is_by_builtin = night is None or night.agent == "builtin"
-        command = f"{one_run(night)} --agent codex" if needs_agent and is_by_builtin else one_run(night)
-        return Bet("Try what you asked for", plan.reason, command)
+        waits = next((one for one in _for_agents(material) if str(one.idea.idea) == number), None)
+        return _for_agent(waits, night) if waits else Bet("Try what you asked for", plan.reason, one_run(night))
     what = f"something in {plan.category}" if plan.category else "whatever it likes"
     start = f", starting from {plan.parent[:7]}" if plan.parent else ""
     title = f"{plan.emitter or 'The agent, left free,'} tries {what}{start}"
     return Bet(title, plan.reason, one_run(night))
 
 
+def _for_agents(material: Material) -> list[IdeaStatus]:
+    """Return a person's ideas that only who writes code can try."""
+    return [one for one in material.ideas if one.status == "needs_agent"]
+
+
+def _for_agent(one: IdeaStatus, night: NightState | None) -> Bet:
+    """Return such an idea with the command whose agent can try it."""
+    why = "It waits for a coding agent, codex or claude: the built-in one only changes values."
+    return Bet(f"Try what you asked for: {clean(one.idea.text)}", why, one_run_of_an_agent(night))
+
+
 def _bets(material: Material, memory: Memory, candidates: Sequence[Candidate], plan: Bet | None) -> tuple[Bet, ...]:
     """Return the next steps: the plan, what is undecided, a best measured once, near misses; the likeliest first."""
     night = material.night
-    found = [plan] if plan else []
+    asked = [bet for one in _for_agents(material)[:1] if (bet := _for_agent(one, night)) != plan]
+    found = [*asked, *([plan] if plan else [])]
     named = {material.plan.parent} if material.plan and material.plan.kind == "replicate" else set()
 
     def add(one: Candidate, verb: str, why: str, command: str) -> None:

@@ -14,7 +14,7 @@ from research.core.text import chance
 from research.report.answer import answer
 from research.report.data import Row
 from research.report.progress import Curve, loss_at
-from research.report.text import VERDICTS, clock, cut, plain, seeds, times
+from research.report.text import IDEAS, VERDICTS, clock, cut, plain, seeds, times
 from research.report.watch import Flight, LiveView
 
 _STYLES = {"keep": "bold green", "baseline": "bold green", "replicate": "yellow", "investigate": "yellow",
@@ -218,6 +218,8 @@ def _next(view: LiveView) -> list[RenderableType]:
     """Say what comes next, and the command that goes on where the night does not by itself."""
     data = view.data
     parts: list[RenderableType] = [_named("next", f"{data.plan.title}: {data.plan.why}")] if data.plan else []
+    if asked := next((one for one in data.ideas if one.status == "needs_agent"), None):
+        parts.append(_named("asked", f"{IDEAS[asked.status]}: {asked.text}"))
     if view.go_on:
         words = "The night was cut off. To go on:" if data.headline.runs else "To begin:"
         parts += [Text(words, style="yellow"), Text(view.go_on)]  # a line of its own is copied whole

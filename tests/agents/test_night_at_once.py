@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
@@ -96,3 +97,15 @@ def test_a_night_goes_on_when_the_memory_was_locked_for_long(tmp_path: Path):
     assert (ended.runs, ended.stop_reason) == (4, "4 runs were made (--max-runs)")
     with read_store(places) as store:
         assert [run.outcome for run in store.runs()] == ["scored"] * 4
+
+
+def test_a_nights_lines_bear_the_numbers_of_the_page(tmp_path: Path):
+    """Of two runs that go on at once, the second may end first."""
+    slow = {"kind": "noise", "steps": 20, "step_s": 0.1}
+    kit = make_night_kit(tmp_path, script=["noise", slow, "noise", "noise", "noise"])
+    told = kit.printed(*NIGHT, "--workers", "2", "--max-runs", "5")
+    assert told.code == 0, told.err
+    lines = re.findall(r"^ +(\d+)  \d\d:\d\d  (\d\.\d{6})  ", told.out + told.err, re.MULTILINE)
+    with read_store(LabPaths(kit.root)) as store:
+        rows = {f"{item.run.val_bpb:.6f}": number for number, item in enumerate(store.judged(), 1)}
+    assert {score: int(number) for number, score in lines} == rows

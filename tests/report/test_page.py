@@ -16,7 +16,7 @@ from support.labkit import Kit, kit
 from research.agents.clients.base import Usage
 from research.agents.night.state import FACT, LOCK, Limits, NightState
 from research.core.files import FileLock
-from research.core.records import Judged, Metrics, Outcome, Run, Verdict
+from research.core.records import Idea, Judged, Metrics, Outcome, Plan, Run, Verdict
 from research.report.data import Material, PageData, page_data
 from research.report.diffs import bounded
 from research.report.page import render
@@ -25,6 +25,7 @@ from research.report.write import NoRuns, choose_branch, page_path, read_data, w
 from research.store.folders import ALIVE
 from research.store.imports import import_path
 from research.store.open import open_store, read_store
+from research.store.reads import IdeaStatus
 from tests.support.fabricate import BRANCH, make_lab, make_places
 from tests.support.histories import name, run
 
@@ -379,3 +380,15 @@ def test_the_page_lies_where_the_contract_says(tmp_path: Path):
     assert page_path(paths) == tmp_path / "lab" / "results" / "report.html"
     done = subprocess.run(["git", "status", "--short"], cwd=paths.root, capture_output=True, text=True, check=True)
     assert done.stdout == ""
+
+
+def test_an_idea_for_a_coding_agent_is_named_with_the_command_that_runs_it():
+    item = Judged(run(0), Verdict(name(0), "keep", "evidence", "", NOW, baseline=True), 1)
+    idea = IdeaStatus(Idea(1, "try a bigger batch", NOW), "needs_agent")
+    night = NightState("n", BRANCH, "builtin", "local", 0, 2, NOW, Limits(1), 1, finished_utc=NOW)
+    free = Plan("p", NOW, None, None, None, "experiment", "why")
+    for plan in (None, replace(free, emitter="person", details={"idea": "1"}), free):
+        first, *others = page_data(Material([item], [], BRANCH, NOW, plan, night, ideas=[idea])).bets
+        assert "try a bigger batch" in first.title
+        assert first.command == "uv run research night --max-runs 1 --workers 2 --agent codex"
+        assert not any("asked" in other.title for other in others)

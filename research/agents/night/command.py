@@ -38,6 +38,12 @@ def one_run(night: NightState | None) -> str:
     return " ".join(["uv run research night --max-runs 1", *_how(night)])
 
 
+def one_run_of_an_agent(night: NightState | None) -> str:
+    """Returns the line that makes one such run with an agent that writes code, which the built-in one does not."""
+    line = one_run(night)
+    return line if "--agent" in line else f"{line} --agent codex"
+
+
 def replicate_command(commit: str, night: NightState | None, seed: int | None = None) -> str:
     """Returns the line that measures a commit with that seed, else another one, where the night's runs were made."""
     options = [*([] if seed is None else [f"--seed {seed}"]), *(_where(night) if night else [])]
