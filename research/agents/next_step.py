@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from research.agents.policy.protected import restore_advice
 from research.agents.state import LOCAL, Situation, launch_seed
 from research.core.commands import launch_command, replicate_command
 from research.core.commit_message import EXPERIMENT, FREE
@@ -66,24 +67,22 @@ def _verdict_order(here: Situation) -> Order | None:
         return None
     look = " It gains far more than anything before, so look at its diff too." * (undecided.decision == "investigate")
     text = f"Run {undecided.run} is undecided ({_quoted(undecided.why)}): it needs another seed.{look}"
-    return Order("replicate", f"{text}\n{_replicate(here, undecided.commit)}")
+    return Order("replicate", f"{text}{_refusal(here, undecided.commit)}\n{_replicate(here, undecided.commit)}")
 
 
 def _work_tree_order(here: Situation) -> Order | None:
     """Return the order that data, train.py or HEAD ask for, None where the work tree is ready for an idea."""
     if here.missing:
         return Order("missing", "" if here.is_told else f"{here.missing}\nThen end your turn.")
+    if here.fixed and (here.measured or not _refusal(here, here.head)):  # a refusal says what is to be done itself
+        return Order("dirty", restore_advice(here.fixed))
     if here.dirty:
         return Order(
             "dirty",
             "train.py has changes that are not committed. If they are the one idea to be tested, commit them: "
             f"`{here.commit}`. If not, drop them: `git restore --staged --worktree train.py`.",
         )
-    refusal = ""
-    if here.refusal:
-        why = clean(" ".join(here.refusal.split()), SETTINGS.refusal_chars)
-        then = "Wait with `sleep 100` first." if why.startswith(DEVICE_TAKEN) else "Mend that first."
-        refusal = f" The last launch was refused:\n{why}\n{then}"
+    refusal = _refusal(here, here.head)
     if not here.has_baseline:
         text = f"This branch has no baseline yet.{refusal} Measure train.py as it is:\n{_launch(here)}"
         return Order("baseline", text)
@@ -101,6 +100,15 @@ def _work_tree_order(here: Situation) -> Order | None:
         text = f"HEAD {here.head[:7]} {quoted(here.subject, 90)} is not measured yet.{lost or refusal}\n{_launch(here)}"
         return Order("run", text)
     return None
+
+
+def _refusal(here: Situation, commit: str) -> str:
+    """Return why the last launch of a commit was refused and what comes first, "" where it was not."""
+    if not here.refusal or here.refused != commit:
+        return ""
+    why = clean(" ".join(here.refusal.split()), SETTINGS.refusal_chars)
+    then = "Wait with `sleep 100` first." if why.startswith(DEVICE_TAKEN) else "Mend that first."
+    return f" The last launch was refused:\n{why}\n{then}"
 
 
 def _quoted(text: str) -> str:
@@ -130,7 +138,8 @@ def _plan_order(here: Situation, words: int) -> Order:
     """Return what the lab wants tried next; of a long brief the end is left out, not what to type."""
     plan = here.plan
     if plan and plan.kind == "replicate" and plan.parent:
-        text = f"Measure {plan.parent[:7]} once more ({_quoted(plan.reason)}).\n{_replicate(here, plan.parent)}"
+        text = f"Measure {plan.parent[:7]} once more ({_quoted(plan.reason)}).{_refusal(here, plan.parent)}"
+        text += f"\n{_replicate(here, plan.parent)}"
         return Order("replicate", text)
     emitter = (plan.emitter if plan else None) or FREE
     rest = (

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from research.agents.clients.base import Client
+from research.agents.policy.protected import protected_changes
 from research.core import git
 from research.core.commands import commit_command
 from research.core.commit_message import EXPERIMENT, FREE
@@ -44,7 +45,9 @@ class Situation:
     not_counted: str = ""  # why the last launch of HEAD says nothing about it
     twin: str = ""  # the run that measured the same program, where HEAD is an experiment that was not measured
     way_back: str = ""  # the commit that takes its place
-    refusal: str = ""  # why the last launch of HEAD was refused
+    refused: str = ""  # the commit whose launch was refused, where nothing was launched since
+    refusal: str = ""  # why
+    fixed: Sequence[str] = ()  # protected files that differ from HEAD
     dirty: bool = False  # whether train.py differs from HEAD
     commit: str = ""  # the line that commits train.py as an experiment of the plan
     missing: str = ""  # what only a person can bring, and what they have to type
@@ -67,6 +70,7 @@ def read_situation(
     subject = git.commit(paths.root, commit).subject if commit else ""
     twin, way_back = ("", "") if measured else find_twin(paths.root, store, head.branch, commit, subject)
     missing = missing_here(environment)
+    refused, refusal = recent.last_refusal(store, head.branch)
     return Situation(
         client=client,
         branch=head.branch,
@@ -81,7 +85,9 @@ def read_situation(
         not_counted=(last.why or last.outcome or "") if last else "",
         twin=twin,
         way_back=way_back,
-        refusal=recent.last_refusal(store, head.branch, commit),
+        refused=refused,
+        refusal=refusal,
+        fixed=protected_changes(paths.root),
         dirty=bool(commit) and bool(git.differing(paths.root, ("train.py",))),
         commit=commit_command(paths.root, (plan.emitter if plan else None) or FREE),
         missing=missing,

@@ -24,6 +24,13 @@ def emitter_of(subject: str) -> str | None:
     return None if tag == FREE else tag
 
 
+def as_experiment(subject: str, emitter: str = FREE) -> str:
+    """Returns the subject that makes a commit an experiment: prefix, what it says of the change, and a tag."""
+    before, colon, rest = subject.partition(":")
+    what = rest.strip() if colon and before.isidentifier() else subject
+    return f"{EXPERIMENT} {what}" if tag_of(subject) else f"{EXPERIMENT} {what} [emitter={emitter}]"
+
+
 def idea_of(subject: str) -> str:
     """Returns what a subject says of the change, without prefix and tag, in single blanks."""
     return " ".join(subject.removeprefix(EXPERIMENT).split(_TAG)[0].split())

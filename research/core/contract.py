@@ -87,10 +87,12 @@ RUNNER_EXITS: Final = {
 BRANCHES: Final = "autoresearch/"
 """Experiments belong on branches under this; only these are planned for and moved."""
 
-HARNESS: Final = ("prepare.py", "research", "scripts", ".codex", "pyproject.toml")
-"""What experiments never touch and no run starts with changed: the benchmark, the harness and the environment."""
-AGENT_RULES: Final = (".claude", "AGENTS.md", "CLAUDE.md")
-"""What agents are told and guarded by besides; with the harness, its content has to be the baseline's."""
+PROTECTED: Final = (
+    "prepare.py", "research", "scripts", ".codex", "pyproject.toml", ".claude", "AGENTS.md", "CLAUDE.md", "program.md",
+)  # fmt: skip
+"""The benchmark, the harness and what agents are told, as names at the top of the repository. Agents do not change them
+while experiments run; no run starts with a change of them that is not committed, or with another content than the
+baseline's."""
 
 # ---------------------------------------------------------------------------------------------------------------
 # Files of a run

@@ -145,10 +145,14 @@ def changes(root: Path, of: Commit) -> tuple[Change, ...]:
 def differing(root: Path, paths: tuple[str, ...]) -> tuple[str, ...]:
     """Lists which of these files (or files under these folders) differ from HEAD, are staged, or hide from git.
 
-    Untracked Python files count, since they would be imported.
+    Untracked Python files count, since they would be imported, but not those in hidden folders, which are not.
     """
     text = _text(_ok(root, "status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=all", "--", *paths))
-    found = [line[3:] for line in text.split("\x00") if line and (line[:2] != "??" or line.endswith(".py"))]
+    found = [
+        line[3:]
+        for line in text.split("\x00")
+        if line and (line[:2] != "??" or (line.endswith(".py") and line[3] != "."))
+    ]
     return tuple(sorted({*found, *hidden(root, paths)}))
 
 

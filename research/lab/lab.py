@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from research.core import git
 from research.core.clock import Clock, system_clock, utc
 from research.core.commands import git_commit
-from research.core.commit_message import EXPERIMENT
+from research.core.commit_message import EXPERIMENT, as_experiment
 from research.core.contract import RUNNER_EXITS
 from research.core.errors import ResearchError
 from research.core.files import write_whole
@@ -252,7 +252,7 @@ class Lab:
         began = lineage.baseline(lineage.of_contract(history, run.branch, lineage.contract_of(run, history)))
         if began is None or any(lineage.is_same(item.run, run) for item in history):
             return run
-        amend = f"{git_commit(self.paths.root)} --amend -m {shlex.quote(f'{EXPERIMENT} {run.subject}')}"
+        amend = f"{git_commit(self.paths.root)} --amend -m {shlex.quote(as_experiment(run.subject))}"
         why = f"not an exp: commit, and {began.run} is the baseline already; if it is an experiment, type: {amend}"
         return replace(run, counted=False, why=why)
 

@@ -284,6 +284,8 @@ class _Attempt:
         began = began or lineage.baseline(history)
         known = any(item.run.commit == candidate.commit.hash for item in history)
         preflight.check_commit(lab.work, candidate, began, known)
+        if began and not known and candidate.is_experiment:
+            preflight.check_parent(lab.work, candidate, [item.run for item in self.store.judged()])
         preflight.check_imports(lab.work, candidate, lab.environment)
         if began and not known and not candidate.is_experiment:
             lab.say("HEAD is not an exp: commit; unless it repeats what was measured, it is not counted")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from research.core import git
-from research.core.contract import DEFAULT_SEED, HARNESS
+from research.core.contract import DEFAULT_SEED, PROTECTED
 from research.core.errors import ResearchError
 from research.core.records import Judged, Run
 from research.lab.lab import Lab
@@ -65,7 +65,7 @@ def _seed(history: Sequence[Judged], runs: Sequence[Run]) -> int:
 def _measure(lab: Lab, commit: str, branch: str | None, request: Request) -> LaunchResult:
     """Runs a commit where it is checked out, or in a work tree of its own, on the branch where it was run before."""
     root = lab.paths.root
-    if commit == git.head(root).commit and not git.differing(root, (preflight.TARGET, *HARNESS)):
+    if commit == git.head(root).commit and not git.differing(root, (preflight.TARGET, *PROTECTED)):
         return launch(lab, request)
     with checked_out(root, commit) as work:
         environment = environment_beside(root, lab.environment)

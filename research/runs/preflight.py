@@ -12,8 +12,8 @@ from research.code import fingerprint as source
 from research.code.syntax_tree import parse
 from research.core import git
 from research.core.commands import commit_command, git_commit, put_away_command
-from research.core.commit_message import emitter_of
-from research.core.contract import AGENT_RULES, BRANCHES, HARNESS
+from research.core.commit_message import EXPERIMENT, emitter_of
+from research.core.contract import BRANCHES, PROTECTED
 from research.core.errors import ResearchError
 from research.core.records import Run
 from research.runs.modules import is_installed
@@ -65,7 +65,7 @@ class Candidate:
     @property
     def is_experiment(self) -> bool:
         """Whether the commit's subject marks it as one."""
-        return self.commit.subject.startswith("exp:")
+        return self.commit.subject.startswith(EXPERIMENT)
 
     @property
     def emitter(self) -> str | None:
@@ -74,8 +74,8 @@ class Candidate:
 
 
 def harness_digest(root: Path, rev: str) -> str:
-    """Hashes prepare.py, the harness and the agents' rules in a commit."""
-    return hashlib.sha256(git.tree_listing(root, rev, (*HARNESS, *AGENT_RULES))).hexdigest()
+    """Hashes the protected files in a commit."""
+    return hashlib.sha256(git.tree_listing(root, rev, PROTECTED)).hexdigest()
 
 
 def examine(root: Path, rev: str | None = None) -> Candidate:
@@ -158,9 +158,9 @@ def check_tree(root: Path, candidate: Candidate) -> None:
     """Checks that what runs is what the commit holds.
 
     Raises:
-        Refused: if train.py, prepare.py or a harness file differs from HEAD or is staged.
+        Refused: if train.py or a protected file (PROTECTED) differs from HEAD or is staged.
     """
-    changed = git.differing(root, (TARGET, *HARNESS))
+    changed = git.differing(root, (TARGET, *PROTECTED))
     committed = {TARGET: git.blob(root, candidate.commit.hash, TARGET), **_committed(root, candidate.commit.hash)}
     present = {TARGET: candidate.text, **_present(root)}
     for path in sorted({*committed, *present}):
@@ -219,6 +219,51 @@ def check_commit(root: Path, candidate: Candidate, baseline: Run | None, known: 
             f"prepare.py or the harness is not the baseline's ({baseline.run}).",
             f"Start a branch with a baseline of its own, and launch again: git checkout -b {branch}",
         )
+
+
+def check_parent(root: Path, candidate: Candidate, measured: Sequence[Run]) -> None:
+    """Checks that an experiment is not credited with what another kind of commit below it did to train.py.
+
+    Args:
+        root: The work tree.
+        candidate: What would run.
+        measured: The counted runs, of other branches too, in order of start.
+
+    Raises:
+        Refused: if the experiment stands on a commit that is none and whose train.py was not measured.
+    """
+    commits, programs = {run.commit for run in measured}, {run.fingerprint for run in measured}
+    parent = candidate.commit.parent
+    while parent and parent not in commits:
+        below = git.commit(root, parent)
+        if not below.subject.startswith(EXPERIMENT):
+            if _program(root, parent) not in programs:
+                raise Refused(
+                    f"HEAD stands on {parent[:7]}, which changed {TARGET}, was not measured, and is no {EXPERIMENT} "
+                    "commit: the run would credit both changes to this experiment.",
+                    _on_measured(root, candidate, measured),
+                )
+            return
+        parent = below.parent
+
+
+def _program(root: Path, commit: str) -> str | None:
+    """Returns the fingerprint of a commit's train.py, None without one that can be read."""
+    try:
+        return source.fingerprint(git.blob(root, commit, TARGET) or b"")
+    except SyntaxError:
+        return None
+
+
+def _on_measured(root: Path, candidate: Candidate, measured: Sequence[Run]) -> str:
+    """Says how HEAD becomes one experiment on a commit that was measured, or the baseline of a branch of its own."""
+    head = candidate.commit
+    base = next((run.commit for run in reversed(measured) if git.is_ancestor(root, run.commit, head.hash)), None)
+    if base is None:
+        branch = f"{candidate.branch or BRANCHES + 'new'}-{head.hash[:4]}"
+        return f"Start a branch with a baseline of its own, and launch again: git checkout -b {branch}"
+    again = f"{git_commit(root)} -m {shlex.quote(head.subject)} -- {TARGET}"
+    return f"Make both one experiment on {base[:7]}: git reset --soft {base[:7]} && {again}"
 
 
 def check_imports(root: Path, candidate: Candidate, environment: Mapping[str, str]) -> None:

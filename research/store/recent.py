@@ -128,10 +128,10 @@ def note_refusal(store: Store, at_utc: str, branch: str, commit: str, why: str) 
     store.set_fact(_REFUSED + branch, json.dumps([last_run(store), commit, why]))
 
 
-def last_refusal(store: Store, branch: str, commit: str) -> str:
-    """Return why the last launch of a commit was refused, "" where something was launched since."""
-    after, of, why = json.loads(store.fact(_REFUSED + branch) or "[0, null, null]")
-    return str(why) if of == commit and after == last_run(store) else ""
+def last_refusal(store: Store, branch: str) -> tuple[str, str]:
+    """Return the commit of the last launch and why it was refused, "" for both where something was launched since."""
+    after, commit, why = json.loads(store.fact(_REFUSED + branch) or '[-1, "", ""]')
+    return (str(commit), str(why)) if after == last_run(store) else ("", "")
 
 
 def is_folder_known(store: Store, folder: str) -> bool:

@@ -64,7 +64,8 @@ def commands_in(text: str) -> list[str]:
 
 def typed(kit: Kit, line: str) -> int:
     """Types a line; verbs and the runner run inside this process. Returns its exit code."""
-    if match := LAUNCH.fullmatch(line):
+    top = f"cd {shlex.quote(str(kit.root))} && "
+    if match := LAUNCH.fullmatch(line.removeprefix(top)):
         done = kit.measure(*shlex.split(match[1]))
         (kit.root / "run.log").write_text(done.out + done.err)
         return done.code
@@ -198,6 +199,34 @@ def replicate_order(kit: Kit) -> Iterator[Advice]:
 
 
 @case
+def replicate_order_after_a_refusal(kit: Kit) -> Iterator[Advice]:
+    with_baseline(kit)
+    kit.commit("exp: far better [emitter=free]", val=0.5)
+    kit.measure()
+    kit.research("autonomy", "off")  # drops the plan
+    answer(kit, "UserPromptSubmit", prompt="start the loop")
+    kit.write(val=0.4)
+    assert "train.py differs from HEAD" in launched(kit, "--seed", "43")
+    text = order(kit)
+    assert "The last launch was refused:\ntrain.py differs from HEAD" in text
+    yield Advice(text, pick="research replicate")
+    assert len(kit.ledger()) == 3
+
+
+@case
+def experiment_on_an_unmeasured_change(kit: Kit) -> Iterator[Advice]:
+    with_baseline(kit)
+    kit.commit("infra: other defaults", val=0.9)
+    kit.commit("exp: it's worse [emitter=free]", val=1.5)
+    why = launched(kit)
+    assert "was not measured" in why
+    yield Advice(why)
+    assert launched(kit) == ""
+    assert kit.research("settle").code == 0
+    assert kit.git("show", "-s", "--format=%s") == "harness"
+
+
+@case
 def dirty_order_commit(kit: Kit) -> Iterator[Advice]:
     with_baseline(kit)
     kit.write(val=0.98)
@@ -303,7 +332,10 @@ def uncounted_order(kit: Kit) -> Iterator[Advice]:
     assert "did not count" in order_text
     yield Advice(order_text)
     assert outcomes(kit) == ["keep", "discard"]
-    assert kit.git("show", "-s", "--format=%s", "refs/research/runs/" + newest(kit)) == "exp: try something's else"
+    assert (
+        kit.git("show", "-s", "--format=%s", "refs/research/runs/" + newest(kit))
+        == "exp: try something's else [emitter=free]"
+    )
 
 
 @case
@@ -621,6 +653,41 @@ def fixed_files_changed_after_a_tool(kit: Kit) -> Iterator[Advice]:
 
 
 @case
+def agents_rules_changed_after_a_tool(kit: Kit) -> Iterator[Advice]:
+    with_baseline(kit)
+    spoil_rules(kit)
+    yield Advice(context_of(answer(kit, "PostToolUse", tool_name="Bash", tool_input={}, tool_response="")))
+    assert is_ready(kit)
+
+
+@case
+def agents_rules_changed_at_launch(kit: Kit) -> Iterator[Advice]:
+    with_baseline(kit)
+    spoil_rules(kit)
+    yield Advice(launched(kit))
+    assert is_ready(kit)
+
+
+@case
+def agents_rules_changed_at_stop(kit: Kit) -> Iterator[Advice]:
+    with_baseline(kit)
+    kit.commit("exp: worse [emitter=free]", val=1.5)
+    spoil_rules(kit)
+    text = order(kit)
+    assert "No run is launched" in text
+    yield Advice(text)
+    assert "is not measured yet" in order(kit)
+    assert launched(kit) == ""
+
+
+def spoil_rules(kit: Kit) -> None:
+    """Changes what agents are told and guarded by."""
+    for name in ("program.md", ".claude/settings.json"):
+        (kit.root / name).write_text("{}\n")
+    (kit.root / "AGENTS.md").unlink()
+
+
+@case
 def review_of_a_decided_run(kit: Kit) -> Iterator[Advice]:
     with_baseline(kit)
     base = kit.head()
@@ -670,6 +737,7 @@ for _name, _command in {
     "bare_training": "uv run train.py",
     "profiled_training": "python -m cProfile train.py",
     "run_in_the_background": f"{RUNS} -- uv run train.py > run.log 2>&1 &",
+    "run_in_a_group_in_the_background": f"(sleep 1; {RUNS} -- uv run train.py > run.log 2>&1) &",
     "run_with_nohup": f"nohup {RUNS} -- uv run train.py > run.log 2>&1",
     "run_through_a_pipe": f"{RUNS} -- uv run train.py 2>&1 | tee run.log",
     "run_without_a_log": f"{RUNS} -- uv run train.py",
@@ -691,6 +759,40 @@ def refused_launch_of_what_would_not_count(kit: Kit) -> Iterator[Advice]:
     assert denial_of(answer(kit, "PreToolUse", tool_name="Bash", tool_input={"command": launch})) == ""
     assert launched(kit) == ""
     assert outcomes(kit) == ["keep", "discard"]
+
+
+@case
+def refused_launch_of_another_kind_of_commit(kit: Kit) -> Iterator[Advice]:
+    with_baseline(kit)
+    kit.commit("infra: worse", val=1.5)
+    text = refusal(kit, f"{RUNS} -- uv run train.py > run.log 2>&1")
+    assert "'exp: worse [emitter=" in text
+    yield Advice(text)
+    assert launched(kit) == ""
+    assert kit.ledger()[-1][4].startswith("exp: worse [emitter=")
+
+
+@case
+def refused_launch_in_a_subfolder(kit: Kit) -> Iterator[Advice]:
+    with_baseline(kit)
+    kit.commit("exp: worse [emitter=free]", val=1.5)
+    folder = str(kit.root / "scripts")
+    for command in ("uv run train.py", f"{RUNS} -- uv run train.py > run.log 2>&1"):
+        tool = {"command": command}
+        text = denial_of(answer(kit, "PreToolUse", cwd=folder, tool_name="Bash", tool_input=tool))
+        (line,) = commands_in(text)
+        assert line.startswith(f"cd {shlex.quote(str(kit.root))} && ")
+        tool = {"command": line}
+        assert denial_of(answer(kit, "PreToolUse", cwd=folder, tool_name="Bash", tool_input=tool)) == ""
+    yield Advice(text)
+    assert outcomes(kit) == ["keep", "discard"]
+
+
+@case
+def refused_replicate_in_the_background(kit: Kit) -> Iterator[Advice]:
+    with_baseline(kit)
+    yield Advice(refusal(kit, "nohup uv run research replicate HEAD > run.log 2>&1 &"))
+    assert len(kit.ledger()) == 2
 
 
 @case

@@ -11,9 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from research.agents.hooks.post_tool_use import protected_changes, restore_advice
 from research.agents.policy.check import EDITED_FILE, check_command, check_edit, check_patch, check_read
-from research.agents.policy.protected import Where
+from research.agents.policy.protected import Where, protected_changes, restore_advice
 from tests.agents.policy_table import ALLOWED, REFUSED, RIGHT, RUN
 
 ROOT = Path("/home/someone/autoresearch-evo")
@@ -51,7 +50,7 @@ def test_the_table_is_large_enough_and_has_no_doubles():
 
 @pytest.mark.parametrize(
     "command", ["sed -i s/a/b/ research/lab/lab.py", "uv run ruff format .", "sed -i 's/a/b/' prepare.py",
-                "git checkout HEAD~1 -- .", "uv run research decide R1 keep --why x"],
+                "git checkout HEAD~1 -- .", "uv run research decide R1 keep --why x", "uv sync --extra hopper"],
 )  # fmt: skip
 def test_the_harness_can_be_worked_on_where_no_experiments_run(command: str):
     assert judge(command, branch="main", guarded=False) is None
@@ -59,7 +58,7 @@ def test_the_harness_can_be_worked_on_where_no_experiments_run(command: str):
 
 
 @pytest.mark.parametrize(
-    "command", ["rm -rf results", "echo x >> results.tsv", "git push", "pip install x", "uv run train.py",
+    "command", ["rm -rf results", "echo x >> results.tsv", "git push", "uv run train.py",
                 "git reset --hard HEAD~1", "rm -rf ~", "sqlite3 results/discovery/memory.db .dump"],
 )  # fmt: skip
 def test_other_rules_hold_on_every_branch(command: str):
@@ -196,7 +195,8 @@ def git(root: Path, *words: str) -> str:
 def repository(tmp_path: Path) -> Path:
     """Return a repository with a train.py and some fixed files."""
     root = tmp_path / "it's a lab"
-    for name in ("train.py", "prepare.py", "pyproject.toml", "research/lab/lab.py", "scripts/x.py", "docs/a.md"):
+    fixed = ("prepare.py", "pyproject.toml", "program.md", ".claude/settings.json", "research/lab/lab.py")
+    for name in ("train.py", *fixed, "scripts/x.py", "docs/a.md"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text("x\n")
     git(root, "init", "-q", "-b", "autoresearch/try")
@@ -227,10 +227,15 @@ def test_changes_in_work_tree_and_index_are_found_and_the_advice_mends_them(repo
     (repository / "pyproject.toml").unlink()
     (repository / "research/lab/lab.py").write_text("y\n")
     (repository / "scripts/new one.py").write_text("y\n")
+    for name in ("program.md", ".claude/settings.json"):
+        (repository / name).write_text("y\n")
     git(repository, "add", "research", "scripts")
     (repository / "research/lab/lab.py").write_text("x\n")
     changed = protected_changes(repository)
-    assert changed == ["prepare.py", "pyproject.toml", "research/lab/lab.py", "scripts/new one.py"]
+    assert changed == [
+        ".claude/settings.json", "prepare.py", "program.md", "pyproject.toml", "research/lab/lab.py",
+        "scripts/new one.py",
+    ]  # fmt: skip
     advice = restore_advice(changed)
     assert "prepare.py" in advice
     follow(repository, advice, where_in(repository))

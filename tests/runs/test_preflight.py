@@ -28,8 +28,15 @@ def refused(kit: Kit, word: str) -> None:
 
 
 @pytest.mark.parametrize("stage", [False, True])
-@pytest.mark.parametrize("path", ["train.py", "prepare.py", "pyproject.toml"])
+@pytest.mark.parametrize(
+    "path", ["train.py", "prepare.py", "pyproject.toml", "program.md", ".claude/settings.json", "CLAUDE.md"]
+)
 def test_what_differs_from_head(kit: Kit, path, stage):
+    if not (kit.root / path).exists():
+        (kit.root / path).parent.mkdir(exist_ok=True)
+        (kit.root / path).write_text("{}\n")
+        kit.git("add", path)
+        kit.git("commit", "-qm", "infra: what agents are told")
     with (kit.root / path).open("a") as file:
         file.write("\n# changed\n")
     if stage:
@@ -72,8 +79,31 @@ def test_an_untracked_python_file_in_the_harness(kit: Kit):
     refused(kit, "research/new.py")
 
 
+def test_an_experiment_on_a_change_that_was_not_measured(kit: Kit):
+    """It would be credited with both; made one commit on the baseline, it is one experiment."""
+    kit.measure()
+    base = kit.head()
+    kit.commit("infra: other defaults", val=0.9)
+    kit.commit("exp: an idea [emitter=free]", val=0.8)
+    refused(kit, f"git reset --soft {base[:7]} && git commit -m 'exp: an idea [emitter=free]' -- train.py")
+    kit.git("reset", "-q", "--soft", base[:7])
+    kit.git("commit", "-qm", "exp: an idea [emitter=free]", "--", "train.py")
+    assert kit.measure().end["counted"] is True
+
+
+def test_an_experiment_on_a_commit_that_leaves_the_program_as_it_is(kit: Kit):
+    kit.measure()
+    (kit.root / "notes.txt").write_text("hello")
+    kit.git("add", "notes.txt")
+    kit.git("commit", "-qm", "docs: notes")
+    kit.commit("exp: an idea [emitter=free]", val=0.9)
+    assert kit.measure().end["counted"] is True
+
+
 def test_other_files_do_not_matter(kit: Kit):
     (kit.root / "notes.txt").write_text("hello")
+    (kit.root / ".claude").mkdir(exist_ok=True)
+    (kit.root / ".claude" / "mine.py").write_text("x = 1\n")
     assert kit.measure().code == 0
 
 

@@ -21,7 +21,7 @@ from research.agents.policy.protected import Where
 from research.agents.state import launch_seed, runner_options
 from research.core import git
 from research.core.commands import git_commit, launch_command
-from research.core.commit_message import EXPERIMENT
+from research.core.commit_message import EXPERIMENT, FREE, as_experiment
 from research.core.contract import BRANCHES
 from research.core.paths import machine_home
 from research.store import reads, recent
@@ -89,5 +89,7 @@ def _uncounted(call: Call, store: Store, head: git.Head) -> str | None:
         return None
     if recent.launches_of(store, head.commit):
         return None
-    amend = f"{git_commit(call.paths.root)} --amend -m {shlex.quote(f'{EXPERIMENT} {subject}')}"
+    plan = reads.plan_of(store, head.branch)
+    meant = as_experiment(subject, (plan.emitter if plan else None) or FREE)
+    amend = f"{git_commit(call.paths.root)} --amend -m {shlex.quote(meant)}"
     return f"HEAD is no {EXPERIMENT} commit, so its run would not count. If it is an experiment, type: `{amend}`"

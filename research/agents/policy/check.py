@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
@@ -34,6 +35,11 @@ _PROFILERS = frozenset({"cProfile", "pdb", "torch.distributed.run"})
 _IMPORTS = re.compile(r"^\s*(?:import|from) train\b", re.M)
 """How a program trains without naming train.py."""
 _DETACHERS = frozenset({"tmux", "screen", "at", "batch"})
+_BACKGROUND = (
+    "A run is not sent to the background by the shell: it would be ended with its command, and nobody would see its "
+    "end."
+)
+_PIPE = "The output goes to run.log whole, not through a pipe."
 
 
 def check_command(command: str, cwd: str, where: Where, environment: Mapping[str, str]) -> str | None:
@@ -50,6 +56,8 @@ def check_command(command: str, cwd: str, where: Where, environment: Mapping[str
     """
     line = command.encode("utf-8", "replace").decode().replace("\0", "")
     cwd = cwd if where.below(cwd) else os.path.realpath(cwd)  # however a client spells it
+    if os.path.realpath(cwd) not in where.roots:
+        where = replace(where, launch=_from_top(where))
     for each in islice(_commands(line, cwd, environment), MAX_COMMANDS):
         for rule in _RULES:
             if found := rule(each, where):
@@ -103,7 +111,10 @@ def _script(command: Command) -> str:
 def refuse_launch(command: Command, where: Where) -> str | None:
     """Refuse to train in any other way than by the runner, in the foreground, with its output in run.log."""
     script = _script(command)
-    hidden = command.name in _DETACHERS and "train.py" in " ".join((*command.words, command.stdin))
+    text = " ".join((*command.words, command.stdin)) if command.name in _DETACHERS else ""
+    if "research replicate" in text or rules.verb_of(command)[:1] == ("replicate",):
+        return _refuse_replicate(command, where, bool(text))
+    hidden = "train.py" in text
     if script.rsplit("/", 1)[-1] in RUNNERS or hidden:
         return _refuse_runner(command, where, f"Type: `{where.launch}`", hidden)
     is_train = script == "train" or os.path.basename(script) == "train.py" or _IMPORTS.search(rules.code_of(command))
@@ -122,20 +133,41 @@ def _refuse_runner(command: Command, where: Where, right: str, hidden: bool) -> 
         return None
     if where.driven:
         return "The driver measures your commit; do not launch it. Commit train.py once, and end your turn."
-    if hidden or command.background or {"nohup", "setsid"} & set(command.wrappers):
-        return (
-            "A run is not sent to the background by the shell: it would be ended with its command, and nobody would "
-            f"see its end. {right}{where.wait}"
-        )
+    if hidden or _is_detached(command):
+        return f"{_BACKGROUND} {right}{where.wait}"
     if _is_longer(command.value("--timeout")):
         return f"The time limit stays as it is: over it, the idea has failed. {right}"
     if run != ("uv", "run", "train.py"):
         return f"The command behind -- is uv run train.py, spelled so; no other is recorded. {right}"
     if command.piped:
-        return f"The output goes to run.log whole, not through a pipe. {right}"
+        return f"{_PIPE} {right}"
     if command.cwd is not None and os.path.realpath(command.cwd) not in where.roots:
-        return f"Runs are launched from the top of the repository ({where.root}), where run.log belongs. {right}"
+        return (
+            f"Runs are launched from the top of the repository ({where.root}), where run.log belongs. "
+            f"Type: `{_from_top(where)}`"
+        )
     return _refuse_output(replace(command, cwd=command.cwd or where.root), where, right)
+
+
+def _refuse_replicate(command: Command, where: Where, hidden: bool) -> str | None:
+    """Refuse to measure a commit again in the background or through a pipe."""
+    if where.driven or {"--help", "-h"} & set(command.words):
+        return None
+    words = ("replicate",) if hidden else command.words[command.words.index("replicate") :]
+    right = f"Type: `uv run research {shlex.join(words)} > run.log 2>&1`"
+    if hidden or _is_detached(command):
+        return f"{_BACKGROUND} {right}{where.wait}"
+    return f"{_PIPE} {right}" if command.piped else None
+
+
+def _is_detached(command: Command) -> bool:
+    return command.background or bool({"nohup", "setsid"} & set(command.wrappers))
+
+
+def _from_top(where: Where) -> str:
+    """Return the line that launches from any folder."""
+    change = f"cd {shlex.quote(where.root)} && "
+    return change + where.launch.removeprefix(change)
 
 
 def _is_longer(minutes: str) -> bool:

@@ -9,13 +9,15 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 
 MAX_TOKENS = 400
 """Tokens of a line that are read: more than people type, few enough to take milliseconds; the rest is not judged."""
 _SHELLS = frozenset({"bash", "sh", "dash", "zsh"})
+_OPENS, _CLOSES = frozenset({"{", "if", "do"}), frozenset({"}", "fi", "done"})
+"""Words that begin and end a group of commands, which one `&` behind it sends to the background as a whole."""
 _RESERVED = frozenset({"if", "then", "elif", "else", "do", "while", "until", "!", "{", "}", "fi", "done"})
 _UVX = "--from --with -p --python"
 _WRAPPERS = {
@@ -187,6 +189,7 @@ class _Reader:
         self._cwd = self._last_cwd = cwd
         self._environment, self._line, self._bodies = environment, line, bodies
         self._outside: list[tuple[str | None, str, list[str], list[Redirect]]] = []
+        self._lists = [0]  # of each open group, the number of the first command that an `&` would send away
         self._feeder = ""
         self._begin([], [])
 
@@ -204,6 +207,14 @@ class _Reader:
             self._redirects.append(Redirect(descriptor, sign.removeprefix(descriptor), word))
         elif self._words or not (word in _RESERVED or _ASSIGNMENT.match(word)):
             self._words.append(word)
+        elif word in _OPENS:
+            self._lists.append(len(self.commands))
+        elif word in _CLOSES:
+            self._close_group()
+
+    def _close_group(self) -> None:
+        if len(self._lists) > 1:
+            self._lists.pop()
 
     def redirect(self, sign: str) -> None:
         """Begin a redirection, which the next word ends."""
@@ -214,22 +225,29 @@ class _Reader:
         if sign == "(":
             self._outside.append((self._cwd, self._feeder, self._words, self._redirects))
             self._feeder = ""
+            self._lists.append(len(self.commands))
             return self._begin([], [])
         pipes = sign in ("|", "|&")
         if self._words or self._redirects:
-            self._finish(pipes, sign == "&")
+            self._finish(pipes)
+        if sign == "&":
+            start = self._lists[-1]
+            self.commands[start:] = [replace(each, background=True) for each in self.commands[start:]]
+        if sign in ("&", ";", ";;", "\n"):
+            self._lists[-1] = len(self.commands)
         if sign == ")" and self._outside:
+            self._close_group()
             self._cwd, self._feeder, words, redirects = self._outside.pop()
             return self._begin(words, redirects)
         if sign != "\n" or self._words:
             self._feeder = self.commands[-1].name if pipes and self.commands else ""
         return self._begin([], [])
 
-    def _finish(self, pipes: bool, background: bool) -> None:
+    def _finish(self, pipes: bool) -> None:
         words, wrappers = _unwrap(self._words)
         command = Command(
             tuple(words), self._cwd, self._environment, self._line, tuple(wrappers), tuple(self._redirects),
-            self._stdin, self._feeder, pipes, background,
+            self._stdin, self._feeder, pipes,
         )  # fmt: skip
         self.commands.append(command)
         if command.name in ("cd", "pushd"):

@@ -8,18 +8,23 @@ experiments run: on autoresearch/* branches, and anywhere while autonomy is on.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
+from pathlib import Path
 from typing import Literal
 
-from research.core.contract import AGENT_RULES, HARNESS
+from research.core import git
+from research.core.contract import PROTECTED
 
 Reach = Literal["file", "tracked", "all"]
 
-FIXED = (*HARNESS, *AGENT_RULES, "program.md", "uv.lock", ".venv")
+FIXED = (*PROTECTED, "uv.lock", ".venv")
 RECORDS = ("results.tsv", "results/discovery", "results/runs")
+_NAMED = 5
+"""Changed files that are named one by one."""
 _CACHES = frozenset({"__pycache__", ".pytest_cache", ".ruff_cache", ".mypy_cache"})
 _TEMPORARY = ("/tmp", "/var/tmp", "/private/tmp", "/dev/shm")
 
@@ -142,11 +147,13 @@ def _reason(part: str, where: Where) -> str:
     if part == "prepare.py":
         return (
             "prepare.py is the fixed benchmark: changed, no score could be compared any more. Edit train.py only; "
-            "what is needed from prepare.py can be done in train.py, or proposed to the person."
+            "what is needed from prepare.py can be done in train.py, or proposed to the person. To put it back as HEAD "
+            "has it, type: `git restore -- prepare.py`"
         )
+    back = f" To put it back as HEAD has it, type: `git restore -- {part}`" if part in PROTECTED else ""
     return (
         f"{part} belongs to the harness, which is fixed while experiments run. Edit train.py only; if the harness "
-        "itself is broken, tell the person, who mends it on another branch with autonomy off."
+        f"itself is broken, tell the person, who mends it on another branch with autonomy off.{back}"
     )
 
 
@@ -163,3 +170,20 @@ def refuse_deletion(path: str, where: Where, environment: Mapping[str, str]) -> 
     if home and is_inside(path, home):  # which may itself lie in a temporary folder
         temporary = [place for place in temporary if is_inside(place, home)]
     return None if any(path.startswith(place.rstrip("/") + "/") for place in temporary) else _AWAY
+
+
+def protected_changes(root: Path) -> list[str]:
+    """Return the fixed files whose content in the work tree or the index differs from HEAD's."""
+    return [path for path in git.changed_files(root) if path.split("/")[0] in PROTECTED]
+
+
+def restore_advice(changed: Sequence[str]) -> str:
+    """Return a sentence that names changed fixed files and the command that restores them, "" for none."""
+    if not changed:
+        return ""
+    few = changed if len(changed) <= _NAMED else sorted({path.split("/")[0] for path in changed})
+    names = ", ".join(changed[:_NAMED]) + (f" and {len(changed) - _NAMED} more" if few != changed else "")
+    return (
+        f"Fixed files differ from HEAD: {names}. No run is launched while they do; experiments change train.py alone. "
+        f"Put them back: git restore --staged --worktree -- {shlex.join(few)}"
+    )

@@ -274,6 +274,8 @@ _GPU_SETTING = re.compile(r"-(?:r|pm|pl|lgc|rgc|lmc|rmc|ac|rac|mig|c|e)$|--\S*(?
 
 def refuse_packages(command: Command, where: Where) -> str | None:
     """Refuse to install or remove packages, and to run with packages that other runs do not have."""
+    if not where.guarded:  # where no experiments run, packages are the person's business
+        return None
     words = command.words[2:] if command.words[1:2] == ("-m",) else command.words
     name = re.sub(r"^pip[\d.]*$", "pip", words[0].rsplit("/", 1)[-1] if words else "")
     options = {word.split("=")[0] for word in (*words, *command.wrappers)}
@@ -322,12 +324,15 @@ def _is_own(word: str, command: Command, where: Where) -> bool:
         return isinstance(error, FileNotFoundError) and os.path.isdir("/proc/self")
 
 
+def verb_of(command: Command) -> tuple[str, ...]:
+    """Return the verb of `research` that a command calls, with what follows it; () for other commands."""
+    is_module = command.name.startswith("python") and command.words[1:3] == ("-m", "research")
+    return command.operands[is_module:] if is_module or command.name == "research" else ()
+
+
 def refuse_verbs(command: Command, where: Where) -> str | None:
     """Refuse the verbs of `research` that are a person's, and to a driven agent those that are its driver's."""
-    is_module = command.name.startswith("python") and command.words[1:3] == ("-m", "research")
-    if not is_module and command.name != "research":
-        return None
-    verb, then = (*command.operands[is_module:], "", "")[:2]
+    verb, then = (*verb_of(command), "", "")[:2]
     if where.guarded and verb in ("decide", "import"):
         return (
             f"`research {verb}` is a person's: it overrules what was measured. Type `uv run research settle` to "
