@@ -98,8 +98,8 @@ _OFF = re.compile(
     rf"(?:\s+{_LOOP}|\s+{_ARTICLES}mode\b|(?: it| this| all| everything| now| please)*\W*$)"
     rf"|(?:end|exit|cancel|kill|terminate|interrupt)\s+{_WORK}"
     r"|(?:break(?: off)?|freeze|stand down|cut it out|knock it off|give it a rest|that will do|finish up(?: now)?|"
-    r"ende(?: jetzt)?|feierabend|lass (?:es(?: gut sein)?|(?:mal |jetzt )?gut sein)|nicht weiter(?: ?machen)?|"
-    r"finito)\W*$|get out of\b[\w\s]*\bmode\b"
+    r"ende(?: jetzt)?|feierabend|lass (?:es(?: gut sein)?|(?:mal |jetzt )?gut sein)|"
+    r"nicht (?:mehr )?weiter(?: ?machen)?|finito)\W*$|get out of\b[\w\s]*\bmode\b"
     r"|(?:te )?(?:pares|detengas)\W*$|no more\W*$|make (?:it|this|that|everything) stop\b|halte\W*(?:la\W*)?$|stp\W*$"
     r"|shut (?:it|this|that|everything) down\b|wrap (?:it |this )?up\b|call it a (?:day|night)\b"
     rf"|(?:turn|switch)\s+(?:(?:{_LOOP}|it|{_ARTICLES}(?:autonomy|mode|continuation))\s+)?off\W*(?:(?:please|now)\W*)?$"
@@ -107,7 +107,7 @@ _OFF = re.compile(
     r"|(?:finish|complete) (?:this|the current|the last) (?:run|experiment) (?:and|then) (?:then )?stop\b"
     r"|hoe?r(?:e|en|t)?\b[\w\s]*\bauff?\b|brich\b[\w\s]*\bab\b|mach\w*\b(?!.*\bkein)[\w\s]*\b(?:schluss|pause|aus)\b"
     r"|(?:es|das) reicht\b|genug\b|(?:schalt|mach|stell)\w*\b[\w\s]*\b(?:ab|aus)\b|halt\w*\b[\w\s]*\ban\b"
-    rf"|(?:ca|cela) suffit\b|(?:c'est )?assez\W*$|mets?\b[\w\s]*\ben pause\b"
+    rf"|(?:ca|cela) suffit\b|(?:c'est )?assez(?: pour (?:aujourd'hui|maintenant))?\W*$|mets?\b[\w\s]*\ben pause\b"
     rf"|(?:termine[rz]?|para|alto|termina|suficiente){_OBJECT})"
 )
 _NOT_STOP = re.compile(
@@ -126,9 +126,12 @@ _NOT_NOW = re.compile(
 )
 """The same behind it."""
 _STOP_LATER = re.compile(
-    rf"{_LEAD}(?:{STOP}|end|finish|para)(?:\s+(?:{_LOOP}|{_WORK}|it|this|everything|working|running|training))?\s+"
-    r"(?:after|at|in|by|before|when it|nach|um|in|vor|apres|dans|a|tras|en)\b|hoe?r\w* (?:\w+ )?(?:nach|um|in)\b"
+    rf"{_LEAD}(?:{STOP}|end|finish|para)(?:\s+(?:{_LOOP}|{_WORK}|it|this|everything|working|running|training|tomorrow))?\s+"
+    r"(?:after|once you(?: have|'ve)? (?:done|run|made|spent)|at|in|by|before|when it|nach|um|in|vor|"
+    r"apres|dans|a|tras|en|despues de)\b|hoe?r\w* (?:\w+ )?(?:nach|um|in)\b"
 )
+_ENDS_A_RUN = re.compile(rf"{_LEAD}(?:{STOP}|end|cancel|kill|terminate|interrupt)\s+(?:it|this one|{_ARTICLES}run)\W*$")
+"""What a start may follow in the same sentence: "kill it and continue the loop"."""
 _STOP_WHEN = re.compile(
     rf"\b{STOP}(?: \w+)? (?:when|if|once|as soon as|wenn|si|quand|cuando)\b"
     r"(?! (?:this|the (?:current|last)) (?:run|experiment))"
@@ -246,14 +249,17 @@ def _of_sentence(sentence: str) -> Intent | None:
 def _of_statement(sentence: str, talks: bool = False) -> Intent | None:
     """Return the last order of a sentence; one that begins with talk has to hold an order that can stand on its own."""
     found: Intent | None = None
-    before, forbidden = "", False
+    before, forbidden, ends_run = "", False, False
     parts = _JOINTS.split(sentence)
     for joint, clause in zip(["", *parts[1::2]], parts[::2], strict=True):
         if "but" in joint or joint.strip() in ("then", "dann", "puis", "luego"):
             talks, before, forbidden = False, "", False
         if (not talks or _stands_alone(before, clause)) and not forbidden:
             wish = _of_clause(clause)
+            if ends_run and (wish == "on" or _RESUME.match(clause)):
+                found = None
             found = _stronger(found, wish, sentence)
+            ends_run = bool(_ENDS_A_RUN.match(clause))
         before += joint + clause
         talks = talks or bool(_TALKS.match(clause))
         forbidden = bool(re.match(rf"{_LEAD}{_NOT}\s+(?!ask|wait|spend|{STOP})", clause))

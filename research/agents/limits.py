@@ -28,7 +28,8 @@ _LIMIT = re.compile(
     r"limit(?: of| to)?|limit \w+(?: \w+)? to|or|and|another|nach|fur|hochstens|maximal|unter|oder|"
     r"und|noch|mach|"
     r"apres|pendant|au plus|moins de|au bout de|ou|et|tras|durante|por|maximo|despues de|menos de|o|y|haz)|[,;:(.]|^"
-    rf"|\b{STOP}(?: \w+){{0,2}} (?:in|dans|en))[\s:]*(?:the next |another |about |around |die nachsten )?"
+    rf"|\b(?:{STOP}|para)(?: \w+){{0,2}} (?:in|dans|en)|\bonce you(?: have|'ve)? (?:done|run|made|spent))[\s:]*"
+    r"(?:the next |another |about |around |die nachsten )?"
     rf"(?:\$\s?(?P<dollars>{_AMOUNT})|(?P<number>{_AMOUNT}){_MORE}(?P<unit>{_UNIT}))"
     rf"|\b{STOP}(?: it)? after (?P<bare>\d{{1,4}})(?=\W*(?:$|(?:and|or|please)\b|[,;!?]))"
 )

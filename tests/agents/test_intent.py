@@ -359,10 +359,11 @@ REMARKED_OFF = [
 ]  # fmt: skip
 """Ends with a remark, in the form of a question, quoted, or in other words."""
 LIMITED_ON = [
+    "kill the run and continue the loop", "stop the current run, then start the loop again",
     "start the loop and stop after 5", "start the loop, stop when I say so",
     "starte die Schleife und hör um 6 Uhr auf", "go autonomous and stop when it is 6am",
 ]  # fmt: skip
-"""Starts with a limit."""
+"""Starts with a limit, and one behind the end of a run."""
 STAYS = [
     "Don't stop.", "don’t stop until I'm back", "Do not stop to ask me anything.",
     "Do not pause between experiments.", "Use the H100 and don't stop until I'm back", "do not pause", "don't stop",
