@@ -24,6 +24,8 @@ from research.verdict import lineage
 _WHERE_NAMES_ARE = "The names are in results/runs and in the runner's start lines."
 
 
+_GAVE_WAY = "a near miss: a person kept another change of the same parent, "
+"""How the reason begins for which a winner that gave way is discarded; its rival's commit follows."""
 _BY_PERSON = {"keep": "kept by a person", "discard": "discarded by a person"}
 
 
@@ -187,11 +189,40 @@ def decide(lab: Lab, store: Store, name: str, decision: Decision, why: str) -> S
         raise ResearchError(f"{run.run} can't be kept: it has no score of this lab.", "Choose another run.")
     if not run.counted and run.origin != "import":
         raise ResearchError(f"{run.run} is not counted: {run.why}.", f"Type: {replicate_command(run.commit[:7])}")
+    known = store.verdict(run.run)
+    rivals = _rivals(store, run) if decision == "keep" else []
     _store_decision(lab, store, run, decision, why)
+    for rival in rivals:
+        _store_decision(lab, store, rival, "discard", f"{_GAVE_WAY}{run.commit[:7]}", lab.now_utc())
+    if decision == "discard":
+        for rival in _gave_way_to(store, run):
+            _store_decision(lab, store, rival, "keep", f"{run.commit[:7]}, which it gave way to, is discarded")
     try:
-        return settle(lab, store, run.run)
+        done = settle(lab, store, run.run)
     except CannotSettle as error:
         raise CannotSettle(f"The verdict is stored. {error.what}", error.next) from None
+    if decision == "discard" and known and known.baseline:
+        undo = f"To take it back, type: uv run research decide {run.run} keep --why 'it is the baseline'"
+        so = "It is the baseline: while nothing else is kept, the next score is kept, whatever it is."
+        done = replace(done, say=f"{done.say} {so} {undo}")
+    return done
+
+
+def _rivals(store: Store, run: Run) -> list[Run]:
+    """Returns the incumbent's kept runs where a run that a person keeps was made from the same parent."""
+    history = store.judged(run.branch)
+    history = lineage.of_contract(history, run.branch, lineage.contract_of(run, history))
+    tip = lineage.incumbent(history)
+    if tip is None or not run.parent or tip.parent != run.parent or lineage.is_same(tip, run):
+        return []
+    kept = [item for item in history if item.verdict and item.verdict.decision == "keep" and not item.verdict.baseline]
+    return [item.run for item in kept if lineage.is_same(item.run, tip)]
+
+
+def _gave_way_to(store: Store, run: Run) -> list[Run]:
+    """Returns the near misses that had given way to a run when a person kept it."""
+    why = f"{_GAVE_WAY}{run.commit[:7]}"
+    return [item.run for item in store.judged(run.branch) if item.verdict and item.verdict.why == why]
 
 
 def _store_decision(

@@ -30,7 +30,7 @@ from research.runs.log import LogText, quote, read_log
 from research.runs.preflight import COMMAND, Candidate, Refused
 from research.runs.session import GoingOn, Wires
 from research.runs.signals import Signals
-from research.store import recent
+from research.store import folders, recent
 from research.store.connect import StoreBusy, StoreDamaged
 from research.store.db import Store
 from research.verdict import lineage
@@ -248,10 +248,16 @@ def _recorded(setting: _Setting) -> LaunchResult:
             end, contract = attempt.find_repeat(contract)  # whoever had the device until now may have made this run
             if end:
                 return end
-            done = attempt.run(launch, start, locks, contract)
-        if store.is_current():
-            return _after(lab, store, done)
-    with lab.open() as store:  # somebody removed or replaced the memory meanwhile
+            try:
+                done = attempt.run(launch, start, locks, contract)
+                if store.is_current():
+                    return _after(lab, store, done)
+            except StoreDamaged:
+                left = folders.read_run(launch.run_dir)
+                if left is None or left.outcome is None:
+                    raise
+                done = left
+    with lab.open() as store:  # somebody removed, replaced or damaged the memory meanwhile
         store.add_run(done)
         return _after(lab, store, store.run(done.run) or done)
 

@@ -28,6 +28,7 @@ from research.core.paths import LabPaths, machine_home
 from research.core.settings import SETTINGS
 from research.runs import gpu
 from research.runs.backends import BACKENDS
+from research.runs.requirements import other_home
 from research.store.connect import StoreDamaged
 from research.store.open import read_store
 
@@ -173,12 +174,15 @@ def _disk(root: Path, environment: Mapping[str, str]) -> Check:
     for place in map(_existing, (LabPaths(root).runs, LabPaths(root).discovery, machine_home(environment))):
         if not os.access(place, os.W_OK | os.X_OK):
             what = "can't be written to" if place.is_dir() else "is no folder"
-            fix = f"ls -ld {place}; mount | grep ' ro'"
+            is_home = place == _existing(machine_home(environment))
+            fix = other_home(machine_home(environment)) if is_home else f"ls -ld {place}; mount | grep ' ro'"
             return Check("disk", False, f"{place} {what}: nothing could be recorded", fix)
-    here, data = (shutil.disk_usage(place).free for place in (root, _existing(machine_home(environment))))
-    good = min(here, data) >= SETTINGS.low_disk_bytes
+    free = {place: shutil.disk_usage(place).free for place in (root, _existing(machine_home(environment)))}
+    fullest = min(free, key=lambda place: free[place])
+    good = free[fullest] >= SETTINGS.low_disk_bytes
+    here, data = free[root], free[_existing(machine_home(environment))]
     say = f"{here / GIB:.1f} GiB of disk free here, {data / GIB:.1f} where data lies"
-    return Check("disk", good, say, "" if good else f"du -xh -d2 {root} | sort -h | tail")
+    return Check("disk", good, say, "" if good else f"du -xh -d2 {fullest} | sort -h | tail")
 
 
 def _existing(path: Path) -> Path:
@@ -192,14 +196,16 @@ def _data(profile: str, environment: Mapping[str, str]) -> list[Check]:
     shards = {path.name for path in (root / "data").glob("shard_*.parquet")}
     is_own = profile == "pocket"
     later = "; the first run makes it in seconds" if is_own else ""
+    place = _existing(home)
+    make = "uv run prepare.py" if place.is_dir() and os.access(place, os.W_OK | os.X_OK) else other_home(home)
     missing = [what for name, what in _HELD_OUT.items() if name not in shards]
     missing += [] if shards - set(_HELD_OUT) else ["training"]
     data = Check("data", True, f"{profile}: {len(shards)} shards in {root / 'data'}")
     if missing:
-        data = Check("data", is_own, f"{profile}: no text yet for {', '.join(missing)}{later}", "uv run prepare.py")
+        data = Check("data", is_own, f"{profile}: no text yet for {', '.join(missing)}{later}", make)
     if (root / "tokenizer" / "tokenizer.json").is_file():
         return [data, Check("tokenizer", True, f"{profile}: {root / 'tokenizer'}")]
-    return [data, Check("tokenizer", is_own, f"{profile}: no tokenizer yet{later}", "uv run prepare.py")]
+    return [data, Check("tokenizer", is_own, f"{profile}: no tokenizer yet{later}", make)]
 
 
 def _git(root: Path) -> Check:

@@ -20,6 +20,7 @@ from research.report.diffs import differences
 from research.report.progress import Curve, read_curve
 from research.report.usage import expected_end
 from research.store import reads
+from research.store.connect import StoreDamaged
 from research.store.db import Store
 from research.store.folders import is_alive
 
@@ -162,6 +163,8 @@ def live_page(paths: LabPaths, say: Callable[[str], None]) -> Callable[[Store], 
         branch = night.branch if night and night.runs else None
         try:
             write_page(read_data(store, paths, utc(system_clock()), branch), page_path(paths))
+        except (NoRuns, StoreDamaged):
+            pass  # it comes with the next run that ends; of damage the night itself speaks, and mends it
         except Exception as error:
             append_line(paths.discovery / "night.log", f"the page was not written: {error!r}")
             if not said:

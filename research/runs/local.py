@@ -98,6 +98,10 @@ def usable_cores() -> list[int]:
     return sorted(allowed, key=lambda number: (place_in_core(number), number))
 
 
+_DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
+"""Device files of GPU drivers: NVIDIA's, that of Windows' Linux, and AMD's, which torch serves as CUDA too."""
+
+
 class LocalBackend(Backend):
     """This machine: a run gets the first GPU that CUDA_VISIBLE_DEVICES leaves, or else a processor core.
 
@@ -118,6 +122,11 @@ class LocalBackend(Backend):
     @property
     def _profile(self) -> str:
         return self._environment.get(ENV_PROFILE) or gpu.profile_of(self._gpu)
+
+    def _has_device(self) -> bool:
+        """Checks for a GPU; where nvidia-smi is missing, a driver's device file is one."""
+        hidden = self._environment.get("CUDA_VISIBLE_DEVICES", "all").strip() in ("", "-1")
+        return self._gpu is not None or (not hidden and any(Path(place).exists() for place in _DRIVERS))
 
     def check(self, launch: Launch) -> None:
         """Looks for uv and the data of train.py; what else is missing shows when the command is started."""
@@ -194,6 +203,12 @@ class LocalBackend(Backend):
     def provide(self, root: Path, say: Callable[[str], None]) -> None:
         """Makes the official profile's data; the pocket profile makes its own on first use."""
         home = machine_home(self._environment)
+        requirements.check_home(home)
+        if self._profile == "official" and not self._has_device():
+            raise ConfigurationError(
+                f"{ENV_PROFILE}=official needs a CUDA device, and there is none here.",
+                f"Type: unset {ENV_PROFILE} (the pocket profile needs no GPU).",
+            )
         try:
             requirements.check_data(home, self._profile)
             return

@@ -11,6 +11,7 @@ from pathlib import Path
 from research.core.contract import ENV_HOME, ENV_PROFILE, ENV_SEED, ENV_TIME_BUDGET, PROFILES
 from research.core.errors import ConfigurationError
 from research.core.interpreter import GET_UV
+from research.core.paths import machine_home
 from research.core.settings import SETTINGS
 
 _UV_PLACES = (".local/bin", ".cargo/bin")
@@ -68,19 +69,39 @@ def check_uv(environment: Mapping[str, str]) -> None:
         raise ConfigurationError("uv, which starts every run, is not installed.", f"Type: {GET_UV}")
 
 
+def other_home(home: Path) -> str:
+    """Writes the line that points AUTORESEARCH_HOME to another folder than one that can't be used."""
+    usual = machine_home({})
+    return f"export {ENV_HOME}={usual if home != usual else '/var/tmp/autoresearch'}"
+
+
+def check_home(home: Path) -> None:
+    """Checks that the folder for data and tokenizers can be made, can be written to and has room.
+
+    Raises:
+        ConfigurationError: if not.
+    """
+    unset = "" if home == machine_home({}) else ", or unset it"
+    step = f"Type: {other_home(home)} (or any folder that can be written to and has room){unset}."
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"{ENV_HOME}={home} can't be used ({error.strerror or error}).", step) from None
+    if not os.access(home, os.W_OK | os.X_OK):
+        raise ConfigurationError(f"{ENV_HOME}={home} can't be written to.", step)
+    try:
+        check_disk(home)
+    except ConfigurationError as full:
+        raise ConfigurationError(full.what, f"Free some there. Or t{step[1:]}") from None
+
+
 def check_data(home: Path, profile: str) -> None:
     """Checks for the official profile's data and tokenizer; the pocket profile makes its own.
 
     Raises:
         ConfigurationError: if they are missing, or can't be made there.
     """
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _unusable(f"{ENV_HOME}={home} can't be used ({error.strerror or error})", "a folder of yours") from None
-    if not os.access(home, os.W_OK | os.X_OK):
-        raise _unusable(f"{ENV_HOME}={home} can't be written to", "a folder of yours")
-    check_disk(home)
+    check_home(home)
     if profile != "official":
         return
     has_data = any((home / "data").glob("*.parquet"))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -28,9 +30,24 @@ class StoreBusy(ResearchError):
     """Another process holds the write lock, or the disk refuses the write."""
 
 
-def _is_damage(error: sqlite3.DatabaseError) -> bool:
+def _is_damage(error: sqlite3.DatabaseError, path: Path | None) -> bool:
     text = str(error)
+    if "disk I/O error" in text:  # SQLite says so of a garbled log, and of a disk that fails or is full
+        return path is not None and _takes_files(path.parent)
     return any(word in text for word in ("malformed", "not a database", "corrupt", "unsupported file format"))
+
+
+def _takes_files(folder: Path) -> bool:
+    """Checks whether a file can be written and read back, so that an error is of the memory and not of its disk."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(SETTINGS.reserve_bytes))
+            file.flush()
+            os.fsync(file.fileno())
+            file.seek(0)
+            return len(file.read()) == SETTINGS.reserve_bytes
+    except OSError:
+        return False
 
 
 @contextlib.contextmanager
@@ -41,11 +58,17 @@ def translated(path: Path | None) -> Iterator[None]:
     except sqlite3.DatabaseError as error:
         if isinstance(error, (sqlite3.IntegrityError, sqlite3.ProgrammingError)):
             raise
-        if _is_damage(error):
+        if _is_damage(error, path):
             raise StoreDamaged(f"{path} is damaged ({error}).") from None
         if "no such table" in str(error) or "no such column" in str(error):
             raise StoreDamaged(f"{path} lacks what it should hold ({error}).") from None
-        raise StoreBusy(f"{path} could not be used: {error}.", "Free disk space or wait, and try again.") from None
+        raise StoreBusy(f"{path} could not be used: {error}.", _advice(str(error), path)) from None
+
+
+def _advice(error: str, path: Path | None) -> str:
+    if path is None or "locked" in error:
+        return "Another process is using it: wait, and try again."
+    return f"Type: df -h {path.parent}; ls -ld {path.parent}. When files can be written there, try again."
 
 
 def _configure(db: sqlite3.Connection, wait_s: float) -> None:

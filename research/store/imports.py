@@ -28,6 +28,7 @@ from research.store.tables import METRIC, NoTable, OtherMetric, Row, read_json_l
 _PUBLIC = ledger.HEADER.decode().split("\t")
 _HASH = re.compile(r"[0-9a-fA-F]{7,40}\Z")
 _NUMBER_OF_SHEET = re.compile(r"[\d.]+[eE][-+]?\d+\Z")
+_OWN_LINE = re.compile(r"[0-9a-f]{7}\t(\d+\.\d{6}|nan)\t\d+\.\d\t(keep|discard|crash)\t[^\t\r\udc80-\udcff]*\Z")
 _FAILED = re.compile(r"crash|oom|fail|error|abort|timeout|diverge", re.I)
 _KEPT = re.compile(r"(keep|kept|accept\w*|improve\w*|merge\w*)\Z", re.I)
 
@@ -94,7 +95,8 @@ def import_path(store: Store, path: Path, at_utc: str) -> Imported:
         ) from None
     except NoTable:
         raise NothingToImport(
-            f"{path.name} is no ledger: it has none of the columns {', '.join(_PUBLIC)}, separated by tabs or commas.",
+            f"{path.name} is no ledger: it has none of the columns {', '.join(_PUBLIC)}, separated by tabs, commas or "
+            "semicolons.",
             "Give a ledger, an export (uv run research export) or a discovery folder.",
         ) from None
     return _import_rows(store, rows, at_utc)
@@ -115,14 +117,14 @@ def _import_rows(store: Store, rows: Sequence[Row], at_utc: str) -> Imported:
             if row.problem and text not in kept:
                 kept.add(text)
                 store.add_event(at_utc, "import_skipped", None, {"line": text, "why": row.problem})
-        plain = [row.text.encode("utf-8", "surrogateescape") for row in good if row.is_plain and _commit_of(row)]
-        new += import_ledger_lines(store, plain, at_utc)
+        own = [row.text.encode() for row in good if _is_own_format(row)]
+        new += import_ledger_lines(store, own, at_utc)
         for row in good:
-            if row.is_plain and _commit_of(row):
+            if _is_own_format(row):
                 continue
             run = _run_of(row, counts[row.text], commits, at_utc)
             counts[row.text] += 1
-            if store.add_run(run, _line_of(run)):
+            if store.add_run(run, _line_of(run, row)):
                 new.append(run.run)
     return Imported(tuple(new), len(good) - len(new), tuple(skipped), tuple(doubtful))
 
@@ -155,8 +157,16 @@ def _run_of(row: Row, occurrence: int, commits: Mapping[str, str], at_utc: str) 
     )
 
 
-def _line_of(run: Run) -> bytes:
-    return ledger.render_row(run, bool(_KEPT.match(run.facts["status"])))
+def _is_own_format(row: Row) -> bool:
+    """Checks for a line as this project's ledgers hold it, which may be one of ours come back."""
+    return row.is_plain and bool(_OWN_LINE.match(row.text))
+
+
+def _line_of(run: Run, row: Row) -> bytes:
+    """Writes a row as ledgers have it: five columns, six decimals; bytes of its description that are no text stay."""
+    *numbers, _ = ledger.render_row(run, bool(_KEPT.match(run.facts["status"]))).split(b"\t", 4)
+    description = " ".join(row.values.get("description", "").split())
+    return b"\t".join((*numbers, description.encode("utf-8", "surrogateescape")))
 
 
 def _commit_of(row: Row) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from research.core.files import held, write_whole
@@ -46,22 +46,23 @@ def foreign_run(line: bytes, occurrence: int, at_utc: str) -> Run:
     )
 
 
-def import_ledger_lines(store: Store, lines: Iterable[bytes], at_utc: str, edits: bool = False) -> list[str]:
+def import_ledger_lines(
+    store: Store, lines: Sequence[bytes], at_utc: str, is_edit: Callable[[bytes], bool] = lambda line: False
+) -> list[str]:
     """Imports the lines that the store does not hold, once; returns the names of the new runs.
 
     Args:
         store: The memory.
         lines: Lines of a ledger.
         at_utc: Now.
-        edits: Whether a line about one of our own commits is an edit of our line, kept as an event, and no run.
+        is_edit: Checks whether a line is an edit of a line of ours, which is kept as an event, and no run.
     """
     new: list[str] = []
     with store.write():
         known = store.ledger_lines()
-        ours = {run.commit[:7] for run in store.runs() if run.origin != "import" and run.commit} if edits else set()
         counts = Counter(known)
-        for line in ledger.unknown_lines(tuple(lines), known):
-            if ledger.parse_row(line).commit[:7] in ours:
+        for line in ledger.unknown_lines(lines, known):
+            if is_edit(line):
                 store.add_event(at_utc, "ledger_edit", None, {"line": line.decode("utf-8", "backslashreplace")})
                 continue
             run = foreign_run(line, counts[line], at_utc)
@@ -69,6 +70,33 @@ def import_ledger_lines(store: Store, lines: Iterable[bytes], at_utc: str, edits
             if store.add_run(run, line):
                 new.append(run.run)
     return new
+
+
+def names_own_commit(store: Store) -> Callable[[bytes], bool]:
+    """Returns a check whether a line is about a commit that this lab has run."""
+    ours = {run.commit[:7] for run in store.runs() if run.origin != "import" and run.commit}
+    return lambda line: ledger.parse_row(line).commit[:7] in ours
+
+
+def differs_in_words(store: Store, lines: Sequence[bytes]) -> Callable[[bytes], bool]:
+    """Returns a check whether a line is one of the store's lines with another status or description.
+
+    After a rebuild, a line with another score is the only trace of a run of that commit whose folder is gone.
+    """
+    left = Counter(_measured(line) for line in ledger.unknown_lines(store.ledger_lines(), lines))
+
+    def check(line: bytes) -> bool:
+        if left[_measured(line)] == 0:
+            return False
+        left[_measured(line)] -= 1
+        return True
+
+    return check
+
+
+def _measured(line: bytes) -> tuple[str, float | None]:
+    row = ledger.parse_row(line)
+    return row.commit[:7], row.val_bpb
 
 
 def sync_ledger(store: Store, path: Path, lock: Path, at_utc: str) -> list[str]:
@@ -94,7 +122,7 @@ def sync_ledger(store: Store, path: Path, lock: Path, at_utc: str) -> list[str]:
             content = b""
         ours: list[str] = json.loads(store.fact(_DIGESTS) or "[]")
         if content and ledger.digest(content) not in ours:
-            new = import_ledger_lines(store, ledger.split(content), at_utc, edits=True)
+            new = import_ledger_lines(store, ledger.split(content), at_utc, names_own_commit(store))
         lines = store.ledger_lines()
         wanted = ledger.render(lines)
         if wanted == content or (not lines and not content):

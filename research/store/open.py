@@ -13,7 +13,7 @@ from research.core.settings import SETTINGS
 from research.store import folders, ledger
 from research.store.connect import StoreDamaged
 from research.store.db import Store
-from research.store.ledger_file import import_ledger_lines
+from research.store.ledger_file import differs_in_words, import_ledger_lines
 
 SetAside = Callable[[str], None]
 _FACTS = "facts.json"
@@ -128,7 +128,7 @@ def rebuild(store: Store, paths: LabPaths, at_utc: str) -> int:
                 verdicts += folders.read_verdicts(folder) or _verdict_of_line(run, lines)
         for verdict in sorted(verdicts, key=lambda one: one.created_utc):  # the latest verdict decides the branch's tip
             store.add_verdict(verdict)
-        import_ledger_lines(store, lines, at_utc, edits=True)
+        import_ledger_lines(store, lines, at_utc, differs_in_words(store, lines))
         for name, value in (read_json(paths.discovery / _FACTS) or {}).items():
             store.set_fact(name, str(value))
         for item in (read_json(paths.discovery / _IDEAS) or {}).get("ideas", []):

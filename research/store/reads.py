@@ -40,11 +40,11 @@ def state_key(store: Store) -> str:
 
 
 def other_contracts(store: Store, branch: str, contract: str | None) -> list[tuple[str, int]]:
-    """Returns the other contracts of a branch with how many runs each has, the latest first."""
+    """Returns the other contracts of a branch with how many results each has, the latest first."""
     return [
         (str(name), int(count))
         for name, count in store.tuples(
-            "SELECT contract, COUNT(*) FROM runs WHERE branch = ? AND counted = 1 AND contract IS NOT NULL"
+            f"SELECT contract, COUNT(*) FROM runs{RESULTS} AND branch = ? AND contract IS NOT NULL"
             " AND contract <> ? GROUP BY contract ORDER BY MAX(seq) DESC",
             branch, contract or "",
         )

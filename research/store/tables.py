@@ -27,6 +27,8 @@ _METRICS = re.compile(
     r"^(val|valid|validation|test|eval)_|loss|auc|acc|rmse|mse|mae|f1|score|sharpe|metric|reward|return|perplexity|ppl"
 )
 """What the column of a score is called in ledgers of other tasks."""
+_MARKS = {"\t": "tab", ",": "comma", ";": "semicolon"}
+"""What separates cells, in words."""
 _QUOTED_LINES = 50
 """Lines that a quoted field may go over: a paragraph; beyond that the quotation mark was only a character."""
 
@@ -76,7 +78,8 @@ def read_table(text: str, public: Sequence[str]) -> Iterator[Row]:
         NoTable: if it has no columns that are known.
     """
     lines = text.removeprefix("\ufeff").split("\n")
-    mark = "\t" if any("\t" in line for line in lines) else ","
+    first = next((line for line in lines if line.strip()), "")
+    mark = "\t" if any("\t" in line for line in lines) else ";" if first.count(";") > first.count(",") else ","
     columns: list[str] | None = None
     other, rows, at = "", 0, 0
     while at < len(lines):
@@ -98,10 +101,12 @@ def read_table(text: str, public: Sequence[str]) -> Iterator[Row]:
         if other:
             yield Row(number, raw, problem=f"it belongs to a table of {other}, not of {METRIC}")
         elif mark not in raw:
-            yield Row(number, raw, problem="no tab in it" if mark == "\t" else "no comma in it")
+            yield Row(number, raw, problem=f"no {_MARKS[mark]} in it")
         else:
             names = columns or list(public)
             cells = _joined(cells, mark, len(names))
+            if mark == ";":  # where that separates cells, a comma begins the decimals
+                cells = [re.sub(r"\A([-+]?\d+),(\d+)\Z", r"\1.\2", cell) for cell in cells]
             values, more = _fields(names, cells)
             is_plain = names == list(public) and mark == "\t" and raw.rstrip("\r").split("\t", len(public) - 1) == cells
             yield Row(number, raw, values, more, is_plain=is_plain)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from research.core.settings import SETTINGS
+from research.core.text import clean
 from research.verdict.models import Configuration
 
 
@@ -23,12 +24,12 @@ def _collapse(mine: Sequence[Configuration]) -> str:
 
 
 def _suspects(mine: Sequence[Configuration]) -> str:
-    open_ones = [one.commit[:7] for one in mine if one.suspect and one.estimate is None and not one.failure]
+    open_ones = [one for one in mine if one.suspect and one.estimate is None and not one.failure]
     if not open_ones:
         return ""
-    shown = ", ".join(open_ones[-3:])
+    shown = "; ".join(f"{one.commit[:7]}: {clean(one.suspect).rstrip('.')}" for one in open_ones[-3:])
     results = "1 result is" if len(open_ones) == 1 else f"{len(open_ones)} results are"
-    return f"{results} not counted ({shown}): research last-review says why."
+    return f"{results} not counted ({shown})."
 
 
 def _investigated(mine: Sequence[Configuration]) -> str:

@@ -35,7 +35,7 @@ class _Group:
     why: str = ""
     against: str = ""
     failure: Failure | None = None
-    suspect: bool = False
+    suspect: str = ""
     peak_vram_mb: float | None = None
     params_m: float | None = None
     finished_utc: str = ""
@@ -45,7 +45,7 @@ class _Group:
         run, verdict = item.run, item.verdict
         self.runs.append(run.run)
         self.finished_utc = run.finished_utc or self.finished_utc
-        self.suspect = self.suspect or bool(run.suspect)
+        self.suspect = self.suspect or next(iter(run.suspect), "")
         self.failure = run.failure or self.failure
         if run.peak_vram_mb is not None:
             self.peak_vram_mb = run.peak_vram_mb

@@ -41,7 +41,7 @@ class Configuration:
         statements_removed: Statements that it removed.
         finished_utc: When its latest run ended.
         surprise: How many sd it lies from what changes usually do, above zero for a win; 0 where nothing can be said.
-        suspect: Whether a run of it gave reasons not to count.
+        suspect: Why a run of it does not count, "" if all do.
         against: Key of the configuration that was the best so far when it was judged, "" for the first.
         change: Its val_bpb minus that one's, below zero is better; None where either has no score.
         p_better: P(it is better than that one).
@@ -69,7 +69,7 @@ class Configuration:
     statements_removed: int = 0
     finished_utc: str = ""
     surprise: float = 0.0
-    suspect: bool = False
+    suspect: str = ""
     against: str = ""
     change: Estimate | None = None
     p_better: float | None = None

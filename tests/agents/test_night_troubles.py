@@ -10,6 +10,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -329,15 +330,17 @@ def test_results_removed_under_a_night_lift_no_limit(tmp_path: Path):
     assert json.loads((kit.root / "script.json.played").read_text())["played"] <= 7, "one run lost its folder"
 
 
-def garble(kit: NightKit) -> None:
+def garble(kit: NightKit, names: str = "memory.db*") -> None:
     """Writes nonsense over the memory."""
-    for path in LabPaths(kit.root).memory.parent.glob("memory.db*"):
-        path.write_bytes(b"garbage" * 4096)
+    for path in LabPaths(kit.root).memory.parent.glob(names):
+        with path.open("r+b") as file:  # a shorter one would end whoever has it mapped
+            file.write(b"garbage" * max(4096, path.stat().st_size // 7))
 
 
-def test_a_memory_garbled_under_a_night_is_rebuilt_and_the_night_is_the_same(tmp_path: Path):
+@pytest.mark.parametrize("names", ["memory.db*", "memory.db", "memory.db-wal"])
+def test_a_memory_garbled_under_a_night_is_rebuilt_and_the_night_is_the_same(tmp_path: Path, names: str):
     kit = make_night_kit(tmp_path, ["noise", "noise", SLOW, *["noise"] * 40])
-    said = damaged(kit, lambda: garble(kit), 6)
+    said = damaged(kit, lambda: garble(kit, names), 6)
     assert "The night goes on" in said
     assert "Traceback" not in said
     state = night_of(kit)
@@ -393,3 +396,14 @@ def test_under_a_new_contract_the_tip_is_measured_first(tmp_path: Path):
     switch = "uv run research summary --contract scripted-000000000000"
     assert f"4 runs of another contract are not shown: {switch}" in kit.printed("summary").out
     assert kit.research(*switch.split()[3:])["runs"] == 4
+
+
+def test_runs_that_came_to_no_result_are_not_called_hidden(tmp_path: Path):
+    kit = make_night_kit(tmp_path)
+    kit.git("switch", "-q", "-c", "autoresearch/try")
+    with Lab(LabPaths(kit.root), environment=kit.environment).open() as store:
+        now = utc(datetime.now(timezone.utc))
+        cut = Run("r1", "", "runner", "autoresearch/try", "a" * 40, now, contract="pocket-0123456789ab")
+        store.start_run(cut)
+        store.finish_run(replace(cut, outcome="interrupted"))
+    assert kit.research("summary")["not_shown"] == {}

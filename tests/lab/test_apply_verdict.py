@@ -142,6 +142,26 @@ def test_a_person_overrules(kit: Kit):
     assert kit.research("decide", run, "maybe", "--why", "x").code == 2
 
 
+def test_of_the_children_of_one_parent_the_one_a_person_kept_last_remains(kit: Kit):
+    kit.measure()
+    base, runs = kit.head(), []
+    for number in range(3):
+        kit.git("reset", "-q", "--hard", base)
+        tip, run = measured(kit, f"change {number}", 1.1 + number / 10)
+        runs.append(run)
+        assert kit.json("decide", run, "keep", "--why", "simpler")["tip"] == tip
+    assert [row[3] for row in kit.ledger()] == ["keep", "discard", "discard", "keep"]
+    assert kit.json("decide", runs[2], "discard", "--why", "after all")["tip"] != base
+    assert [row[3] for row in kit.ledger()] == ["keep", "discard", "keep", "discard"]
+
+
+def test_who_discards_the_baseline_is_told_what_follows(kit: Kit):
+    run = str(kit.measure().end["run"])
+    said = kit.research("decide", run, "discard", "--why", "x").out
+    assert "It is the baseline" in said
+    assert f"uv run research decide {run} keep" in said
+
+
 def test_a_commit_names_its_only_run(kit: Kit):
     kit.measure()
     worse, run = measured(kit, "worse", 1.1)

@@ -161,6 +161,13 @@ def test_where_nothing_can_be_recorded(kit: Kit):
     assert "results is no folder" in found["disk"].say
 
 
+def test_a_home_that_can_not_be_used_names_another(kit: Kit, tmp_path: Path):
+    (tmp_path / "file").touch()
+    found = look(kit.root, {**kit.environment, "AUTORESEARCH_HOME": str(tmp_path / "file")})
+    for name in ("disk", "data", "tokenizer"):
+        assert found[name].fix.startswith("export AUTORESEARCH_HOME="), name
+
+
 def test_a_missing_author_and_the_switch_are_told(kit: Kit):
     kit.measure()
     found = look(kit.root, kit.environment)

@@ -170,6 +170,22 @@ def test_too_little_disk(monkeypatch, tmp_path: Path):
         requirements.check_disk(tmp_path)
 
 
+@pytest.mark.parametrize("home", ["file", "file/below"])
+def test_a_home_that_can_not_be_used_names_another(tmp_path: Path, home: str):
+    (tmp_path / "file").touch()
+    environment = {"AUTORESEARCH_HOME": str(tmp_path / home), "AUTORESEARCH_PROFILE": "official"}
+    with pytest.raises(ConfigurationError) as caught:
+        LocalBackend(environment).provide(tmp_path, print)
+    assert caught.value.next.startswith("Type: export AUTORESEARCH_HOME=")
+
+
+def test_the_official_profile_without_a_gpu_is_refused_before_anything_is_downloaded(tmp_path: Path):
+    environment = {"AUTORESEARCH_HOME": str(tmp_path), "AUTORESEARCH_PROFILE": "official", "CUDA_VISIBLE_DEVICES": ""}
+    with pytest.raises(ConfigurationError, match="needs a CUDA device") as caught:
+        LocalBackend(environment).provide(tmp_path, print)
+    assert "unset AUTORESEARCH_PROFILE" in caught.value.next
+
+
 def test_modules_are_found_without_importing(tmp_path: Path):
     site = tmp_path / ".venv" / "lib" / "python3.11" / "site-packages"
     site.mkdir(parents=True)

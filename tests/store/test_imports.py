@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,7 @@ def read(tmp_path: Path, text: str, name: str = "other.tsv") -> tuple[Imported, 
         assert (again.runs, again.known) == ((), len(runs)), "twice changes nothing"
         lines = [line.decode().split("\t") for line in store.ledger_lines()]
         assert all(len(line) == 5 for line in lines), "the ledger keeps its five columns"
+        assert all(re.fullmatch(r"\d+\.\d{6}|nan", line[1]) for line in lines), "and its six decimals"
         assert store.judged() == []
     return found, runs
 
@@ -124,6 +126,7 @@ def read(tmp_path: Path, text: str, name: str = "other.tsv") -> tuple[Imported, 
         ("commit,val_bpb,memory_gb,status,description", f'{A},0.9979,44.0,keep,"baseline"', A),
         ("description,status,commit,memory_gb,val_bpb", f"baseline,keep,{A},44.0,0.9979", A),
         ("\ufeffcommit\tval_bpb\tmemory_gb\tstatus\tdescription\r", f"{A}\t0.9979\t44.0\tkeep\tbaseline\r", A),
+        ("commit;val_bpb;memory_gb;status;description", f'{A};0,9979;44,0;keep;"baseline"', A),
         ("Commit\tVal_BPB\tMemory GB\tStatus\tDescription", f"{A}\t0.9979\t44.0\tkeep\tbaseline", A),
     ],
 )  # fmt: skip

@@ -11,6 +11,7 @@ from support.labkit import Kit, kit
 
 from research.core.paths import LabPaths
 from research.core.records import Run
+from research.store.connect import StoreBusy, StoreDamaged, translated
 from research.store.db import Store
 
 __all__ = ["kit"]
@@ -36,3 +37,27 @@ def test_the_log_of_a_memory_that_is_gone_is_not_played_into_the_new_one(kit: Ki
     with sqlite3.connect(memory) as db:
         assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     db.close()
+
+
+@pytest.mark.parametrize("seed", ["42", "43"], ids=["same score", "another score"])
+def test_a_row_without_a_folder_outlives_every_rebuild(kit: Kit, seed: str):
+    """The folders are removed, the same commit is measured again, and then the memory is damaged."""
+    kit.commit("base again", extra='VAL = float("0." + os.environ["AUTORESEARCH_SEED"])')
+    kit.measure()
+    shutil.rmtree(kit.root / "results")
+    kit.measure("--seed", seed)
+    rows = kit.ledger()
+    assert [row[1] for row in rows] == ["0.420000", f"0.{seed}0000"]
+    for harm in (lambda path: path.write_bytes(b"garbage" * 999), Path.unlink):
+        harm(LabPaths(kit.root).memory)
+        assert kit.research("record").code == 0
+        assert kit.ledger() == rows
+        assert len(kit.research("export", "--ledger").out.splitlines()) == 3
+
+
+def test_a_disk_error_is_damage_where_the_disk_takes_files(tmp_path: Path):
+    error = sqlite3.OperationalError("disk I/O error")
+    with pytest.raises(StoreDamaged, match="is damaged"), translated(tmp_path / "memory.db"):
+        raise error
+    with pytest.raises(StoreBusy, match="df -h"), translated(tmp_path / "gone" / "memory.db"):
+        raise error

@@ -70,7 +70,7 @@ def test_suspect_scores_are_no_evidence():
     memory = recalled(children([0.5], suspect=("the log says 0.6",)))
     assert memory.known[name(1)].estimate is None
     assert all(elite.id != name(1) for elite in memory.archive.elites)
-    assert any("not counted" in text for text in memory.warnings)
+    assert f"1 result is not counted ({name(1)[:7]}: the log says 0.6)." in memory.warnings
 
 
 def test_what_is_suspected_is_no_elite_and_warned_of():

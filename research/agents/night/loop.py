@@ -131,17 +131,20 @@ class Night:
                         if not store.is_current():
                             raise StoreDamaged(f"{store.path} was removed or replaced.")
                         if self._is_over(store, stop, pool):
+                            self._finish(store)
                             break
                     except StoreDamaged as damage:
                         store = self._reopened(opened, damage)
                     stop.wait(SETTINGS.poll_s)
-            assert self._reason is not None
-            if not self._reason.startswith(INTERRUPTED):
-                self._save(store, finished_utc=self.lab.now_utc())
-            self._save(store, stop_reason=self._reason)
-            self.found = found(memory_of(self.lab, store, self.state.branch))
         self._send("end", f"The night ended: {self._reason}. Runs: {self.state.runs}. {self.found}".rstrip())
         return self.state
+
+    def _finish(self, store: Store) -> None:
+        """Writes down how the night ended."""
+        assert self._reason is not None
+        ended = {} if self._reason.startswith(INTERRUPTED) else {"finished_utc": self.lab.now_utc()}
+        self._save(store, stop_reason=self._reason, **ended)
+        self.found = found(memory_of(self.lab, store, self.state.branch))
 
     def _open(self, opened: ExitStack) -> Store:
         """Opens the memory, rebuilt where it has to be; whoever watches is told so."""
