@@ -49,15 +49,15 @@ def test_it_ends_at_a_time_of_day():
     night = Limits(until_utc="2026-01-01T01:00:00Z")
     shown = NOW.astimezone().strftime("%H:%M")
     none = limits.UsualCost(0.0, 0.0)
-    assert limits.reached(night, NOW, 0.0, 1, (), 0.0, none) == f"it is {shown} (--until)"
-    assert limits.reached(night, NOW - timedelta(seconds=1), 0.0, 1, (), 0.0, none) is None
+    assert limits.reached(night, limits.Used(NOW, 0.0, 1, (), 0.0, none)) == f"it is {shown} (--until)"
+    assert limits.reached(night, limits.Used(NOW - timedelta(seconds=1), 0.0, 1, (), 0.0, none)) is None
 
 
 def test_the_last_run_is_the_one_after_which_a_limit_is_reached():
     usual = limits.UsualCost(1.0, 1 / 360, 360.0)
 
     def last(most: Limits, worked_s: float = 0.0, runs: int = 3, in_flight: tuple[float, ...] = ()) -> bool:
-        return limits.is_last(most, NOW, worked_s, runs, in_flight, 3.0, usual)
+        return limits.is_last(most, limits.Used(NOW, worked_s, runs, in_flight, 3.0, usual))
 
     assert [last(Limits(max_runs=5), runs=runs) for runs in (3, 4)] == [False, True]
     assert last(Limits(max_runs=5), in_flight=(10.0,))
@@ -71,7 +71,7 @@ def test_dollars_are_counted_to_the_end_of_what_would_be_running():
     usual = limits.UsualCost(1.0, 1 / 360)
 
     def reached(usd: float, *in_flight: float) -> str | None:
-        return limits.reached(Limits(max_usd=10.0), NOW, 3600.0, 5, in_flight, usd, usual)
+        return limits.reached(Limits(max_usd=10.0), limits.Used(NOW, 3600.0, 5, in_flight, usd, usual))
 
     assert reached(9.0) is None
     assert reached(9.01) == "$9.01 of $10.00 are spent; another run would cost about $1.00 (--max-usd)"
@@ -96,7 +96,7 @@ def test_runs_no_longer_than_usual_never_go_beyond_the_dollars(
     while lengths:
         while lengths and len(flying) < workers:
             passed = [now - begun for begun, _ in flying]
-            if limits.reached(Limits(max_usd=most), NOW, 3600.0, 0, passed, spent, usual):
+            if limits.reached(Limits(max_usd=most), limits.Used(NOW, 3600.0, 0, passed, spent, usual)):
                 break
             flying.append((now, now + 300 * lengths.pop()))
         if not flying:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from statistics import median
 
@@ -54,22 +54,11 @@ def usual_cost(runs: Sequence[Run], usd_per_hour: float, agent_usd: float = 0.0)
     return UsualCost(median(usd) + agent_usd / len(runs), rate, median(seconds))
 
 
-def reached(
-    limits: Limits,
-    now: datetime,
-    worked_s: float,
-    runs: int,
-    in_flight: Sequence[float],
-    usd: float,
-    usual: UsualCost,
-) -> str | None:
-    """Names the limit that forbids launching another run, None if there is none.
+@dataclass(frozen=True)
+class Used:
+    """What a night has used up of its limits.
 
-    Dollars are counted to the end of what would then be running: a run in flight costs a usual one, or what it has run
-    for where that is more, and so does the next. Only a run longer than usual can go beyond the limit.
-
-    Args:
-        limits: The night's limits.
+    Attributes:
         now: Now.
         worked_s: Seconds for which it was at work.
         runs: Runs that count, finished.
@@ -77,11 +66,27 @@ def reached(
         usd: Dollars spent on finished runs.
         usual: What a run costs.
     """
-    if limits.max_runs is not None and runs + len(in_flight) >= limits.max_runs:
+
+    now: datetime
+    worked_s: float
+    runs: int
+    in_flight: Sequence[float]
+    usd: float
+    usual: UsualCost
+
+
+def reached(limits: Limits, used: Used) -> str | None:
+    """Names the limit that forbids launching another run, None if there is none.
+
+    Dollars are counted to the end of what would then be running: a run in flight costs a usual one, or what it has run
+    for where that is more, and so does the next. Only a run longer than usual can go beyond the limit.
+    """
+    in_flight, usd, usual = used.in_flight, used.usd, used.usual
+    if limits.max_runs is not None and used.runs + len(in_flight) >= limits.max_runs:
         return f"{count_of(limits.max_runs, 'run')} {'was' if limits.max_runs == 1 else 'were'} made (--max-runs)"
-    if limits.hours is not None and worked_s >= limits.hours * 3600:
+    if limits.hours is not None and used.worked_s >= limits.hours * 3600:
         return f"{limits.hours:g} hours are over (--hours)"
-    if limits.until_utc is not None and now >= moment(limits.until_utc):
+    if limits.until_utc is not None and used.now >= moment(limits.until_utc):
         return f"it is {local_time(limits.until_utc)} (--until)"
     if limits.max_usd is not None:
         flying = sum(max(usual.usd, passed * usual.usd_per_s) for passed in in_flight)
@@ -94,19 +99,16 @@ def reached(
     return None
 
 
-def is_last(
-    limits: Limits,
-    now: datetime,
-    worked_s: float,
-    runs: int,
-    in_flight: Sequence[float],
-    usd: float,
-    usual: UsualCost,
-) -> bool:
+def is_last(limits: Limits, used: Used) -> bool:
     """Checks whether the next launch will be the night's last: whether a limit forbids one after it; see reached()."""
-    length = usual.seconds * SETTINGS.last_run_lengths
-    later = now + timedelta(seconds=length)
-    return reached(limits, later, worked_s + length, runs, [*in_flight, 0.0], usd, usual) is not None
+    length = used.usual.seconds * SETTINGS.last_run_lengths
+    after = replace(
+        used,
+        now=used.now + timedelta(seconds=length),
+        worked_s=used.worked_s + length,
+        in_flight=[*used.in_flight, 0.0],
+    )
+    return reached(limits, after) is not None
 
 
 def backoff_s(failures: int) -> float:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from research.agents.clients.base import Usage
 from research.agents.night import limits, progress
@@ -20,7 +20,7 @@ from research.agents.night.notify import Event, Notify, silent
 from research.agents.night.result import found
 from research.agents.night.resume import hours_in_words
 from research.agents.night.setup import Slot
-from research.agents.night.state import FACT, LOCK, Limits, NightState, worked_s
+from research.agents.night.state import FACT, LOCK, NightState, worked_s
 from research.code.fingerprint import fingerprint
 from research.core.commit_message import idea_of
 from research.core.contract import DEFAULT_SEED, EXIT_NO_DATA
@@ -206,15 +206,13 @@ class Night:
 
     def _reached(self, going: Sequence[Going]) -> str | None:
         """Names the limit that is reached, with or without the runs in flight: one of them may come to nothing."""
-        return limits.reached(*self._spent(going))
+        return limits.reached(self.state.limits, self._used(going))
 
-    def _spent(
-        self, going: Sequence[Going]
-    ) -> tuple[Limits, datetime, float, int, list[float], float, limits.UsualCost]:
-        """Returns the night's limits and what of them is used up."""
+    def _used(self, going: Sequence[Going]) -> limits.Used:
+        """Returns what of the night's limits is used up, with these runs in flight."""
         state, now = self.state, self.lab.clock()
         in_flight = [self._awake() - one.begun_s for one in going]
-        return state.limits, now, worked_s(state, now), state.runs, in_flight, state.usd, self._usual
+        return limits.Used(now, worked_s(state, now), state.runs, in_flight, state.usd, self._usual)
 
     # Starting -------------------------------------------------------------------------------------------------
 
@@ -289,7 +287,7 @@ class Night:
         if self._alike.is_suspect:
             is_checking = any(going.job.kind == "check" for going in self._going)
             return None if is_checking else Job("check", tip, "the best so far, to see whether the machine fails")
-        if limits.is_last(*self._spent(self._going)):
+        if limits.is_last(self.state.limits, self._used(self._going)):
             job = confirmation(history, [going.code for going in self._going])
         return job or self._planned(store, stop)
 

@@ -36,7 +36,8 @@ def why_new(before: NightState, wanted: NightState, runs: Sequence[Run], now: da
         return None
     state, mine = resumed(before, wanted, runs, now), limits.runs_of(before.night, runs)
     usual = limits.usual_cost(mine, new.usd_per_hour)
-    over = limits.reached(new, now, worked_s(state, now), state.runs, (), state.usd, usual)
+    used = limits.Used(now, worked_s(state, now), state.runs, (), state.usd, usual)
+    over = limits.reached(new, used)
     return f"has nothing left to do under these limits: {over}" if over else None
 
 
