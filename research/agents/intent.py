@@ -119,19 +119,19 @@ _NOT_STOP = re.compile(
 """Asks a loop that is on to go on; only "never stop" starts one."""
 _NEVER = re.compile(r"\b(?:never|nie|niemals|jamais|nunca)\b")
 _LATER = re.compile(r"\b(?:(?:i|we|he|she|they)(?:'ll| will)|tomorrow|later)\b")
-"""What before an order to start makes it a remark about another time."""
+"""Matches words that make an order to start behind them a remark about another time."""
 _NOT_NOW = re.compile(
     r"\s+(?:(?:again|only|up)\s+)*(?:tomorrow|later|next (?:week|time)|(?:when|once|if|after|as soon as) (?:i|we) "
     r"(?:say|tell|give|ask)\b|morgen\b|demain\b|manana\b)"
 )
-"""The same behind it."""
+"""Matches what makes it one when it follows the order."""
 _STOP_LATER = re.compile(
     rf"{_LEAD}(?:{STOP}|end|finish|para)(?:\s+(?:{_LOOP}|{_WORK}|it|this|everything|working|running|training|tomorrow))?\s+"
     r"(?:after|once you(?: have|'ve)? (?:done|run|made|spent)|at|in|by|before|when it|nach|um|in|vor|"
     r"apres|dans|a|tras|en|despues de)\b|hoe?r\w* (?:\w+ )?(?:nach|um|in)\b"
 )
 _ENDS_A_RUN = re.compile(rf"{_LEAD}(?:{STOP}|end|cancel|kill|terminate|interrupt)\s+(?:it|this one|{_ARTICLES}run)\W*$")
-"""What a start may follow in the same sentence: "kill it and continue the loop"."""
+"""Matches an order to end one run, which an order to start may follow: "kill it and continue the loop"."""
 _STOP_WHEN = re.compile(
     rf"\b{STOP}(?: \w+)? (?:when|if|once|as soon as|wenn|si|quand|cuando)\b"
     r"(?! (?:this|the (?:current|last)) (?:run|experiment))"
@@ -142,8 +142,9 @@ _ONLY = re.compile(
     r"maximo|como maximo|solo|\w+ more (?=runs?|experiments?|hours?|minutes?)|(?=\d+ (?:runs?|experiments?|hours?)"
     r"(?: more| max| at most| please)*$))\b"
 )
+"""Matches how an order begins that only names a limit, "at most 5 runs"; `names_limit` reads the limit itself."""
 _OF_EACH_RUN = re.compile(r"\b(?:per|each|every|pro|jed\w+|par|por|chaque|cada)\b|\b(?:runs?|experiments?) of\b")
-"""How an order begins that only names a limit, "at most 5 runs"; the limit itself is read by `names_limit`."""
+"""Matches what makes a limit one of each single run, "max 5 minutes per run"."""
 _NOT_GO_ON = re.compile(
     rf"\b{_NOT}\s+(?:you\s+)?(?:(?:continue|go on|keep going|carry on|proceed|resume)\b|"
     r"(?:run|start|launch|begin|do|make|try)\s+(?:(?:any|a|an|another|more|new|further|other|the next)\s+)+"

@@ -124,6 +124,7 @@ def _hours_until(found: re.Match[str], now: time.struct_time) -> float:
 
 
 def names_limit(text: str) -> bool:
+    """Return whether words name a limit that can be read: a number of runs, hours or dollars, or a time of day."""
     text = _in_digits(text)
     return bool(_LIMIT.search(text) or _CLOCK.search(text))
 

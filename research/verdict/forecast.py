@@ -109,11 +109,6 @@ class Forecast:
         return self.at(fraction).predict(gap)
 
 
-def probability_better(gap: float, fraction: float, forecast: Forecast | None = None) -> float:
-    """Return P(better than the incumbent) of a run with a gap in nats at a fraction of the budget."""
-    return (forecast or Forecast()).predict(gap, fraction).p_better
-
-
 def pairs_of(runs: Iterable[Run]) -> dict[float, list[Pair]]:
     """Return gaps and what the runs came to, by fraction of the budget."""
     every = list(runs)

@@ -15,7 +15,7 @@ from research.runs.racing import LOOKS, RACE, Look, Race
 from research.verdict.belief import Belief, Score
 from research.verdict.comparison import compare
 from research.verdict.evidence import Keys, belief_of
-from research.verdict.forecast import Checked, Fit, Forecast, checked, fit, prior_fit, probability_better, t_cdf
+from research.verdict.forecast import Checked, Fit, Forecast, checked, fit, prior_fit, t_cdf
 from research.verdict.judge import judge
 from research.verdict.variances import Condition
 
@@ -29,7 +29,8 @@ def test_the_t_distribution_is_the_textbook_s():
 @given(st.floats(-1, 1), st.floats(-1, 1), st.sampled_from(LOOKS))
 def test_a_larger_gap_is_never_a_better_sign(one: float, other: float, fraction: float):
     low, high = sorted((one, other))
-    assert probability_better(low, fraction) >= probability_better(high, fraction) - 1e-12
+    forecast = Forecast()
+    assert forecast.predict(low, fraction).p_better >= forecast.predict(high, fraction).p_better - 1e-12
 
 
 @given(st.floats(0.2, 2), st.booleans())

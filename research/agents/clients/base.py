@@ -39,7 +39,7 @@ class Trouble(str, Enum):
 
 @dataclass(frozen=True)
 class Usage:
-    """What sessions used: tokens, those read from a cache included, and dollars, None where the client names none."""
+    """Counts tokens that sessions used, also those read from a cache, and dollars, None where the client names none."""
 
     tokens: int = 0
     usd: float | None = None

@@ -17,12 +17,12 @@ ENV_CLAUDE = "AUTORESEARCH_CLAUDE"
 ENV_PROJECT = "CLAUDE_PROJECT_DIR"
 """Names the project's folder to its hooks."""
 _TOOLS = "Bash,Read,Edit,MultiEdit,Write,Grep,Glob"
-"""What an agent that is driven has: no web, no agents of its own."""
+"""Names the tools of an agent that a night drives: none for the web, none that starts agents of its own."""
 _ALLOWED = (
     "Edit(./train.py)", "Bash(git add *)", "Bash(git commit *)", "Bash(python -m py_compile *)",
     "Bash(python3 -m py_compile *)",
 )  # fmt: skip
-"""What it may do besides reading inside its work tree; everything else is denied, since nobody is there to be asked."""
+"""Lists what it may do besides reading in its work tree. All else is denied: nobody is there to be asked."""
 _NOTIFICATION = "<task-notification>"
 """Begins the prompt with which the client itself wakes an agent whose command in the background has ended."""
 _COUNTS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens")

@@ -9,17 +9,18 @@ import json
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from research.agents.clients.base import Client
 from research.agents.clients.doctor import EVENTS, version_said
 from research.core.check import Check
+from research.core.files import read_json
 
 MEASURED_WITH = "2.1.332"
 """The Claude Code whose hooks were measured."""
 _ASK_S = 10.0
 """Longest wait for its answer: it takes under a second."""
-_KEYS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN")
+_MOST_BYTES = 268_435_456
+"""Largest file of its own that is read: it keeps every project's history there."""
 
 
 def checks(client: Client, root: Path, environment: Mapping[str, str]) -> list[Check]:
@@ -59,28 +60,19 @@ def _login(claude: str, environment: Mapping[str, str]) -> Check:
 def _hooks(root: Path, environment: Mapping[str, str]) -> Check:
     """Say whether it will run our hooks, by the settings that it reads here."""
     name = "claude hooks"
-    mine = _read(root / ".claude" / "settings.json").get("hooks")
+    mine = (read_json(root / ".claude" / "settings.json") or {}).get("hooks")
     missing = [event for event in EVENTS if event not in (mine if isinstance(mine, dict) else {})]
     if missing:
         say = f".claude/settings.json does not name {', '.join(missing)}"
         return Check(name, False, say, "git restore .claude")
     home = Path(environment.get("CLAUDE_CONFIG_DIR") or Path(environment.get("HOME") or "/") / ".claude")
     for path in (home / "settings.json", root / ".claude" / "settings.json", root / ".claude" / "settings.local.json"):
-        if _read(path).get("disableAllHooks"):
+        if (read_json(path) or {}).get("disableAllHooks"):
             return Check(name, False, f"{path} turns all hooks off", f"take disableAllHooks out of {path}")
     where = home.parent if "CLAUDE_CONFIG_DIR" not in environment else home
-    projects = _read(where / ".claude.json").get("projects")
+    projects = (read_json(where / ".claude.json", _MOST_BYTES) or {}).get("projects")
     project = projects.get(str(root)) if isinstance(projects, dict) else None
     if not (isinstance(project, dict) and project.get("hasTrustDialogAccepted")):
         say = "this folder is not trusted yet; claude asks when it is first started here"
         return Check(name, True, say, "start `claude` here once and trust the folder")
     return Check(name, True, "five, in a trusted folder: they will run")
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """Return a settings file's object, {} where there is none."""
-    try:
-        value = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}
