@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from research.core.contract import DEFAULT_SEED
 
 
-class Result(Protocol):
-    """Anything with these attributes.
+@dataclass(frozen=True)
+class Observation:
+    """One run of a real night or a simulated one; policies take anything with these attributes.
 
     Attributes:
         index: Place in the history, from 0 (the baseline).
@@ -31,46 +32,6 @@ class Result(Protocol):
         seed: Seed of the run.
         stopped_at: Fraction of the budget at which it was ended; None for a whole run.
     """
-
-    @property
-    def index(self) -> int: ...
-    @property
-    def id(self) -> Hashable: ...
-    @property
-    def parent_id(self) -> Hashable | None: ...
-    @property
-    def emitter(self) -> str | None: ...
-    @property
-    def category(self) -> str | None: ...
-    @property
-    def val_bpb(self) -> float | None: ...
-    @property
-    def crash(self) -> str | None: ...
-    @property
-    def peak_gb(self) -> float | None: ...
-    @property
-    def params_m(self) -> float | None: ...
-    @property
-    def additions(self) -> int: ...
-    @property
-    def deletions(self) -> int: ...
-    @property
-    def diff_text(self) -> str: ...
-    @property
-    def delta(self) -> Mapping[str, Any]: ...
-    @property
-    def replicate_of(self) -> Hashable | None: ...
-    @property
-    def gpu_s(self) -> float: ...
-    @property
-    def seed(self) -> int: ...
-    @property
-    def stopped_at(self) -> float | None: ...
-
-
-@dataclass(frozen=True)
-class Observation:
-    """A Result, of a real night or a simulated one; see Result for the fields."""
 
     index: int
     id: Hashable
@@ -96,7 +57,7 @@ class Partial:
     """A run that is going on.
 
     Attributes:
-        id: As in Result.
+        id: As in Observation.
         seed: Seed of the run.
         fraction: Share of the budget that is spent.
         gap: Its smoothed training loss minus that of the incumbent's run with the same seed at the same fraction, in
@@ -109,6 +70,6 @@ class Partial:
     gap: float | None
 
 
-def configuration(result: Result) -> Hashable:
+def configuration(result: Observation) -> Hashable:
     """Return the configuration that a result measures: its own, or the one it repeats."""
     return result.id if result.replicate_of is None else result.replicate_of

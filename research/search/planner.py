@@ -1,6 +1,6 @@
 """Plans the next experiment: replays the night through its policy, and turns the policy's order into a plan.
 
-Pure: the same history, seed and time give the same plan. Whoever stores it is somebody else.
+Pure: the same history, seed and time give the same plan.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,37 +21,72 @@ from research.search.observation import Observation
 from research.search.policy import make_policy
 from research.verdict import lineage
 from research.verdict.evidence import Keys
-from research.verdict.memory import recall
 from research.verdict.models import Memory
 
 ReadSource = Callable[[str], "bytes | None"]
 """Gives the train.py of a commit, None where there is none."""
 
-Results = Sequence[tuple[Observation, Decision]]
-"""What was measured, in order of the verdicts, with what was decided about it."""
+
+# From records to what a policy sees -----------------------------------------------------------------------------------
 
 
-def plan_for(
-    history: Sequence[Judged],
-    branch: str,
-    contract: str | None,
-    seed: int,
-    now_utc: str,
-    in_flight: Sequence[Plan] = (),
-    policy: str = "discovery",
-) -> Plan:
-    """Return the next plan of a branch under a contract.
+def results_of(history: Sequence[Judged]) -> list[tuple[Observation, Decision]]:
+    """Return the judged runs as a policy sees them, the baseline first, each with what was decided about it.
 
-    Args:
-        history: Judged runs, of the branch or of all.
-        branch: The branch.
-        contract: The contract.
-        seed: Another seed may give another plan.
-        now_utc: When the plan is made.
-        in_flight: Plans that are being carried out.
-        policy: Name of the policy that plans.
+    Ids are keys of configurations. What came before the baseline is left out, scores that do not count among it:
+    nothing was decided by it.
     """
-    return plan_with(recall(history, branch, contract), history, seed, now_utc, in_flight, policy)
+    decided = [item for item in history if item.verdict]
+    decided.sort(key=lambda item: min([item.order, *(order for order, _ in item.earlier)]))
+    keys = Keys(item.run for item in decided)
+    found: list[tuple[Observation, Decision]] = []
+    decisions: dict[str, Decision] = {}
+    tip = ""
+    for item in decided:
+        run, verdict = item.run, item.verdict
+        assert verdict is not None
+        if not found and not lineage.is_evidence(run):
+            continue
+        key, decision = keys.of(run), verdict.decision
+        is_repeat = key in decisions
+        parent = keys.of_commit(run.parent) if run.parent else ""
+        parent = parent if parent in decisions else tip
+        if is_repeat and decision != "keep" and not lineage.is_about_candidate(run):
+            decision = decisions[key]  # it came to no score: what was decided before holds
+        decisions[key] = decision
+        observed = _observed(run, len(found), key)
+        if is_repeat:
+            observed = replace(observed, id=run.run, replicate_of=key)
+        elif parent:
+            observed = replace(observed, parent_id=parent)
+        found.append((observed, decision))
+        tip = key if decision == "keep" else tip or key
+    return found
+
+
+def _observed(run: Run, index: int, key: str) -> Observation:
+    sized = run.statements_added or run.statements_removed or run.category
+    scored = lineage.is_evidence(run)
+    failure = run.failure.signature if run.failure else run.outcome or "no score"
+    return Observation(
+        index=index,
+        id=key,
+        emitter=run.emitter if run.emitter in (*EMITTERS, PERSON) else None,
+        category=run.category or None,
+        val_bpb=run.val_bpb if scored else None,
+        crash=None if scored or run.outcome == "stopped" else failure,
+        peak_gb=run.peak_vram_mb / 1024 if run.peak_vram_mb is not None else None,
+        params_m=run.metrics.num_params_M if run.metrics else None,
+        additions=run.statements_added if sized else run.additions,
+        deletions=run.statements_removed if sized else run.deletions,
+        delta=run.delta,
+        gpu_s=run.metrics.total_seconds if run.metrics else sum(run.phases_s.values()),
+        seed=run.seed,
+        stopped_at=run.stopped_at,
+    )
+
+
+# The plan -------------------------------------------------------------------------------------------------------------
 
 
 def plan_with(
@@ -62,148 +97,73 @@ def plan_with(
     in_flight: Sequence[Plan] = (),
     policy: str = "discovery",
 ) -> Plan:
-    """Return the next plan, for whoever has recalled the history already; see plan_for."""
-    mine = [
-        item for item in history if item.run.branch == memory.branch and item.run.contract in (memory.contract, None)
-    ]
-    return next_plan(memory, results_of(mine), seed, now_utc, in_flight, policy)
+    """Return the next plan of a branch under a contract.
 
-
-# From records to what a policy sees -----------------------------------------------------------------------------
-
-
-def results_of(history: Sequence[Judged]) -> list[tuple[Observation, Decision]]:
-    """Return the judged runs as a policy sees them, the baseline first; ids are keys of configurations.
-
-    What came before the baseline is left out, scores that do not count among it: nothing was decided by it.
+    Args:
+        memory: What the lab knows of the branch under the contract.
+        history: Judged runs, of the branch or of all.
+        seed: Another seed may give another plan.
+        now_utc: When the plan is made.
+        in_flight: Plans that are being carried out.
+        policy: Name of the policy that plans.
     """
-    decided = sorted((item for item in history if item.verdict), key=_first_order)
-    keys = Keys(item.run for item in decided)
-    found: list[tuple[Observation, Decision]] = []
-    decisions: dict[str, Decision] = {}
-    tip = ""
-    for item in decided:
-        run, verdict = item.run, item.verdict
-        assert verdict is not None
-        if not found and not lineage.is_evidence(run):
-            continue
-        key, known = keys.of(run), keys.of(run) in decisions
-        parent = keys.of_commit(run.parent) if run.parent else ""
-        parent = parent if parent in decisions else tip
-        decision = verdict.decision
-        if known and decision != "keep" and not lineage.is_about_candidate(run):
-            decision = decisions[key]  # it came to no score: what was decided before holds
-        decisions[key] = decision
-        name, above = (run.run, None) if known else (key, parent or None)
-        found.append((_measured(run, len(found), name, above, key if known else None), decision))
-        tip = key if decision == "keep" else tip or key
-    return found
-
-
-def _first_order(item: Judged) -> int:
-    return min([item.order, *(order for order, _ in item.earlier)])
-
-
-def _measured(run: Run, index: int, name: str, parent: str | None, known: str | None) -> Observation:
-    sized = run.statements_added or run.statements_removed or run.category
-    scored = lineage.is_evidence(run)
-    failure = run.failure.signature if run.failure else run.outcome or "no score"
-    return Observation(
-        index=index,
-        id=name,
-        parent_id=parent,
-        emitter=run.emitter if run.emitter in (*EMITTERS, PERSON) else None,
-        category=run.category or None,
-        val_bpb=run.val_bpb if scored else None,
-        crash=None if scored or run.outcome == "stopped" else failure,
-        peak_gb=run.peak_vram_mb / 1024 if run.peak_vram_mb is not None else None,
-        params_m=run.metrics.num_params_M if run.metrics else None,
-        additions=run.statements_added if sized else run.additions,
-        deletions=run.statements_removed if sized else run.deletions,
-        delta=run.delta,
-        replicate_of=known,
-        gpu_s=run.metrics.total_seconds if run.metrics else sum(run.phases_s.values()),
-        seed=run.seed,
-        stopped_at=run.stopped_at,
+    contracts = (memory.contract, None)
+    results = results_of(
+        [item for item in history if item.run.branch == memory.branch and item.run.contract in contracts]
     )
+    if results:
+        plan = _plan(memory, results, seed, now_utc, in_flight, policy)
+    else:
+        reason = "Nothing was measured here yet: train.py runs as it is, and its first score is the baseline."
+        plan = Plan("", now_utc, None, None, None, REPLICATE, reason)
+    last = str(results[-1][0].id) if results else ""
+    parts = (len(results), last, seed, len(in_flight), plan.kind, plan.emitter, plan.category, plan.parent)
+    return replace(plan, plan=hashlib.sha256(repr(parts).encode()).hexdigest()[:12])
 
 
-# The plan -------------------------------------------------------------------------------------------------------
-
-
-def next_plan(
+def _plan(
     memory: Memory,
-    results: Results,
+    results: Sequence[tuple[Observation, Decision]],
     seed: int,
     now_utc: str,
-    in_flight: Sequence[Plan] = (),
-    policy: str = "discovery",
+    in_flight: Sequence[Plan],
+    policy: str,
 ) -> Plan:
-    """Return the next plan; see plan_for."""
-    if not results:
-        reason = "Nothing was measured here yet: train.py runs as it is, and its first score is the baseline."
-        return _named(Plan("", now_utc, None, None, None, REPLICATE, reason), results, seed, in_flight)
-    searcher, order = _asked(results, memory, seed, len(in_flight), policy)
-    emitter, category, target = order
+    """Return the plan, without its name, that a policy makes of a night that has begun."""
+    # Plans in flight make the policy draw anew.
+    searcher: Any = make_policy(policy, seed + len(in_flight) * SETTINGS.in_flight_stride)
+    searcher.start(results[0][0])
+    note = getattr(searcher, "note", None)
+    for result, decision in results[1:]:
+        if note:
+            note(result, decision)
+        else:
+            searcher.tell(result)  # a policy that decides by itself
+    if use := getattr(searcher, "use", None):
+        use(memory.belief)
+    emitter, category, target = searcher.ask([result for result, _ in results])
     reason = str(getattr(searcher, "reason", "") or "")
     details = {"policy": policy, "seed": str(seed), "phase": str(getattr(searcher, "phase", "") or "")}
-    if (asked := getattr(searcher, "next_seed", None)) is not None:
+    if asked := getattr(searcher, "next_seed", None):
         details[RUN_SEED] = str(asked())
-    shares: Mapping[str | None, float] = getattr(searcher, "shares", None) or {}
+    able = [name for name, one in EMITTERS.items() if not one.missing(memory)]
+    other = random.Random(f"{seed}-{len(results)}-{len(in_flight)}").choice([*able, None])
     if emitter == REPLICATE:
         commit = _commit(target, memory)
-        busy = any(plan.kind == REPLICATE and plan.parent == commit for plan in in_flight)
-        if not busy:
+        if not any(plan.kind == REPLICATE and plan.parent == commit for plan in in_flight):
             why = reason or "Another run of it decides more than a new idea would."
-            plan = Plan("", now_utc, None, None, commit, REPLICATE, why, details=details)
-            return _named(plan, results, seed, in_flight)
-        emitter, category, target = None, None, None
+            return Plan("", now_utc, None, None, commit, REPLICATE, why, details=details)
+        category, target = None, None
         reason = "The replicate that decides is running already; meanwhile the search goes on."
-        emitter = _ready_one(memory, shares, random.Random(f"{seed}-{len(results)}-{len(in_flight)}"))
-    if emitter is not None and (missing := _missing(emitter, memory)):
-        other = _ready_one(memory, shares, random.Random(f"{seed}-{len(results)}"))
+        emitter = other
+    if emitter is not None and (missing := EMITTERS[emitter].missing(memory)):
         reason = f"{reason} Not {emitter}: {missing}; {other or 'a free choice'} instead.".strip()
         emitter = other
     parent = _commit(target, memory) or (memory.incumbent.commit if memory.incumbent else None)
     chosen = EMITTERS[emitter] if emitter else FREE
     details |= {"predicted": chosen.predicted, **chosen.details(memory)}
     reason = reason or f"It is the turn of {emitter or 'a free choice'}."
-    plan = Plan("", now_utc, emitter, category, parent, EXPERIMENT, reason, details=details)
-    return _named(plan, results, seed, in_flight)
-
-
-def _asked(
-    results: Results, memory: Memory, seed: int, busy: int, policy: str
-) -> tuple[Any, tuple[str | None, str | None, Any]]:
-    """Return a policy that has seen everything, with its order; plans in flight make it draw anew."""
-    searcher: Any = make_policy(policy, seed + busy * SETTINGS.in_flight_stride)
-    measured = [result for result, _ in results]
-    searcher.start(measured[0])
-    note = getattr(searcher, "note", None)
-    for result, decision in results[1:]:
-        if note is not None:
-            note(result, decision)
-        else:
-            searcher.tell(result)  # a policy that decides by itself
-    if (use := getattr(searcher, "use", None)) is not None:
-        use(memory.belief)
-    return searcher, searcher.ask(measured)
-
-
-def _missing(emitter: str, memory: Memory) -> str | None:
-    """Return why an emitter can't work now, None if it can."""
-    if emitter not in EMITTERS:
-        return "there is no such emitter"
-    return EMITTERS[emitter].ready(memory)
-
-
-def _ready_one(memory: Memory, shares: Mapping[str | None, float], rng: random.Random) -> str | None:
-    """Return an emitter that can work now, drawn by the policy's shares; None if none can."""
-    ready = [name for name in EMITTERS if EMITTERS[name].ready(memory) is None]
-    if not ready:
-        return None
-    weights = [max(float(shares.get(name, 0.0)), 0.0) for name in ready]
-    return rng.choices(ready, weights if sum(weights) > 0 else None)[0]
+    return Plan("", now_utc, emitter, category, parent, EXPERIMENT, reason, details=details)
 
 
 def _commit(target: object, memory: Memory) -> str | None:
@@ -212,14 +172,7 @@ def _commit(target: object, memory: Memory) -> str | None:
     return known.commit if known else None
 
 
-def _named(plan: Plan, results: Results, seed: int, in_flight: Sequence[Plan]) -> Plan:
-    """Return the plan with its name: the same history, seed and choice give the same one."""
-    last = str(results[-1][0].id) if results else ""
-    parts = (len(results), last, seed, len(in_flight), plan.kind, plan.emitter, plan.category, plan.parent)
-    return replace(plan, plan=hashlib.sha256(repr(parts).encode()).hexdigest()[:12])
-
-
-# What an agent would get ----------------------------------------------------------------------------------------
+# What an agent would get ----------------------------------------------------------------------------------------------
 
 
 def prompt(plan: Plan, memory: Memory, read_source: ReadSource) -> str:

@@ -1,22 +1,21 @@
-"""Policies by name: ``make_policy(name, seed)`` gives an object that any simulator can drive.
-
-A discovery policy made here is what plans a real night, not a copy of it.
-"""
+"""Makes policies by name: any simulator can drive them, and discovery made here is what plans a real night."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
-from research.search.policies import baselines
+from research.core.settings import SETTINGS
 from research.search.policies.base import Answer, Order, Policy
+from research.search.policies.baselines import Climber, Paired
 from research.search.policies.classic import Classic
 from research.search.policies.discovery import ABLATIONS, Discovery
 
 POLICIES: Mapping[str, Callable[[int], Policy]] = {
-    "greedy": baselines.greedy,
-    "random": baselines.random_policy,
-    "threshold": baselines.threshold,
-    "paired": baselines.paired,
+    "greedy": Climber,
+    "random": partial(Climber, random_orders=True),
+    "threshold": partial(Climber, margin=SETTINGS.threshold_margin_bpb),
+    "paired": lambda seed: Paired(),
     "classic": Classic,
     "discovery": Discovery,
     **ABLATIONS,
@@ -25,11 +24,7 @@ POLICIES: Mapping[str, Callable[[int], Policy]] = {
 
 
 def make_policy(name: str, seed: int) -> Policy:
-    """A policy for one night.
-
-    Args:
-        name: One of POLICIES.
-        seed: Same seed and history, same orders.
+    """Return a policy for one night; the same seed and history give the same orders.
 
     Raises:
         ValueError: for an unknown name.

@@ -39,7 +39,7 @@ def moves_between(before: Config, after: Config) -> tuple[Move, ...]:
 def _places(landscape: Landscape, emitter: Emitter) -> frozenset[int]:
     """Return the ideas that are of an emitter's kind."""
     entries = enumerate(idea.entry for idea in landscape.ideas)
-    return frozenset(place for place, entry in entries if emitter.covers(entry.name, entry.category))
+    return frozenset(place for place, entry in entries if emitter.covers(entry.category))
 
 
 class AgentMemory:

@@ -55,7 +55,7 @@ def some_night(path, runs: int = 26) -> PureNight:
         emitter = KINDS[number % len(KINDS)]
         if len(night.history) >= runs:
             break
-        if emitter and EMITTERS[emitter].ready(night.memory()):
+        if emitter and EMITTERS[emitter].missing(night.memory()):
             continue
         try:
             night.carry_out(experiment(night, emitter, number))

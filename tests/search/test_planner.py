@@ -48,14 +48,18 @@ def night() -> PureNight:
     return night
 
 
+def plan_for(history, seed: int, in_flight=()) -> Plan:
+    return planner.plan_with(recall(history, BRANCH, CONTRACT), history, seed, NOW, in_flight)
+
+
 def plan_with(monkeypatch, night: PureNight, order, in_flight=()) -> tuple[Plan, Scripted]:
     policy = Scripted(order)
     monkeypatch.setattr(planner, "make_policy", lambda name, seed: policy)
-    return planner.plan_for(night.history, BRANCH, CONTRACT, 0, NOW, in_flight), policy
+    return plan_for(night.history, 0, in_flight), policy
 
 
 def test_an_empty_history_asks_for_the_baseline():
-    plan = planner.plan_for([], BRANCH, None, 0, NOW)
+    plan = plan_for([], 0)
     assert (plan.kind, plan.parent, plan.emitter) == ("replicate", None, None)
     assert "baseline" in plan.reason
 
@@ -76,17 +80,17 @@ def test_a_persons_idea_earns_nobody_credit(night: PureNight):
     last = night.history[-1]
     win = replace(last.run, run="win", fingerprint="win", commit="e" * 40, val_bpb=0.9, category="data")
 
-    def shares_after(*more: str | None):
+    def credit_after(*more: str | None):
         wins = [replace(last, run=replace(win, emitter=emitter), order=9) for emitter in more]
         results = planner.results_of([*night.history, *wins])
         policy = make_policy("discovery", 0)
         policy.start(results[0][0])
         for result, decision in results[1:]:
             policy.note(result, decision)
-        return policy.shares
+        return policy.credit().mean(None)
 
-    assert shares_after("person") == shares_after()
-    assert shares_after(None) != shares_after()
+    assert credit_after("person") == credit_after()
+    assert credit_after(None) != credit_after()
 
 
 def test_the_policy_is_told_the_decisions_on_record(monkeypatch, night: PureNight):
@@ -98,9 +102,9 @@ def test_the_policy_is_told_the_decisions_on_record(monkeypatch, night: PureNigh
 
 
 def test_the_same_history_and_seed_give_the_same_plan(night: PureNight):
-    plans = [planner.plan_for(night.history, BRANCH, CONTRACT, 4, NOW) for _ in range(2)]
+    plans = [plan_for(night.history, 4) for _ in range(2)]
     assert plans[0] == plans[1]
-    names = {planner.plan_for(night.history, BRANCH, CONTRACT, seed, NOW).plan for seed in range(6)}
+    names = {plan_for(night.history, seed).plan for seed in range(6)}
     assert len(names) == 6
 
 
@@ -145,7 +149,7 @@ def test_what_was_not_believed_is_no_baseline(night: PureNight):
 
 
 def test_a_plan_names_the_seed_of_its_run(monkeypatch, night: PureNight):
-    plan = planner.plan_for(night.history, BRANCH, CONTRACT, 4, NOW)
+    plan = plan_for(night.history, 4)
     incumbent = night.memory().incumbent
     assert incumbent is not None
     assert plan.kind == "experiment"

@@ -151,13 +151,13 @@ def test_a_discarded_tip_gives_way_to_the_one_before():
     chain = KeptChain("a")
     for config in ("b", "c"):
         chain.decide(config, "keep")
-    assert (chain.tip, chain.before, chain.kept) == ("c", "b", ("a", "b", "c"))
+    assert (chain.tip, chain.kept) == ("c", ["a", "b", "c"])
     chain.decide("b", "discard")
     assert chain.tip == "c"
     chain.decide("c", "discard")
     chain.decide("b", "discard")
     chain.decide("a", "discard")
-    assert (chain.tip, chain.before) == ("a", None)
+    assert chain.kept == ["a"]
 
 
 # The policy of real nights --------------------------------------------------------------------------------------
@@ -294,10 +294,7 @@ def test_it_says_what_it_is_at_and_why():
     driver.night(40)
     assert driver.policy.phase in PHASES
     assert driver.policy.reason.endswith(".")
-    shares = driver.policy.shares
-    assert set(shares) == {None, *EMITTERS}
-    assert sum(shares.values()) == pytest.approx(1.0)
-    assert min(shares.values()) > 0.0
+    assert all(driver.policy.credit().mean(arm) > 0.0 for arm in (None, *EMITTERS))
 
 
 def test_asking_is_cheap():
@@ -313,6 +310,3 @@ def test_ablations_do_without_their_part():
     assert all(o[:2] == (None, None) for o in Driver("discovery-no-bandit", 1).night().orders if o[0] != "replicate")
     driver = Driver("discovery-no-replicates", 1).night()
     assert not any(r.replicate_of for r in driver.history)
-    driver = Driver("discovery-no-rotation", 1).night()
-    experiments = [o for o in driver.orders if o[0] != "replicate"]
-    assert {seed for *_, seed in experiments} == {42}

@@ -6,45 +6,44 @@ import random
 from dataclasses import replace
 
 from research.core.settings import SETTINGS
-from research.search.bandit import EMITTER, FREE, Bandit, Key
+from research.search.bandit import Bandit
 from research.search.observation import Observation
-from research.search.policies.base import CATEGORIES, EMITTERS
+from research.search.policies.base import EMITTERS
 from research.search.policies.discovery import Discovery
 
 # The bandit -----------------------------------------------------------------------------------------------------
 
 
 def test_an_even_spread_leaves_the_agent_free():
-    bandit, rng = Bandit(EMITTERS, CATEGORIES, replace(SETTINGS, emitter_floor=0.0)), random.Random(0)
-    for index in range(60):
-        bandit.add(Key(FREE, None, CATEGORIES[index % 6]), 0.0001, 1.0)
-    assert bandit.choose(rng)[:2] == (None, None)
+    bandit, rng = Bandit(EMITTERS, replace(SETTINGS, emitter_floor=0.0)), random.Random(0)
+    for _ in range(60):
+        bandit.add(None, 0.0001, 1.0)
+    assert bandit.choose(rng)[0] is None
 
 
 def test_a_proven_emitter_is_ordered_and_forgotten_when_it_fades():
-    settings = replace(SETTINGS, emitter_floor=0.0)
-    bandit, rng = Bandit(EMITTERS, CATEGORIES, settings), random.Random(0)
+    bandit, rng = Bandit(EMITTERS, replace(SETTINGS, emitter_floor=0.0)), random.Random(0)
     for index in range(60):
         name = ("simplifier", *EMITTERS)[index % 7]
-        bandit.add(Key(EMITTER, name, CATEGORIES[index % 6]), 0.002 if name == "simplifier" else 0.0, 1.0)
-        bandit.add(Key(FREE, None, CATEGORIES[index % 6]), 0.0001, 1.0)
-    assert bandit.choose(rng).emitter == "simplifier"
-    for index in range(120):
-        bandit.add(Key(EMITTER, "simplifier", CATEGORIES[index % 6]), 0.0, 1.0)
-        bandit.add(Key(FREE, None, CATEGORIES[index % 6]), 0.001, 1.0)
-    assert bandit.choose(rng).emitter is None
+        bandit.add(name, 0.002 if name == "simplifier" else 0.0, 1.0)
+        bandit.add(None, 0.0001, 1.0)
+    assert bandit.choose(rng)[0] == "simplifier"
+    for _ in range(120):
+        bandit.add("simplifier", 0.0, 1.0)
+        bandit.add(None, 0.001, 1.0)
+    assert bandit.choose(rng)[0] is None
 
 
 def test_every_emitter_stays_alive():
-    bandit, rng = Bandit(EMITTERS, CATEGORIES), random.Random(0)
-    for index in range(200):
-        bandit.add(Key(EMITTER, "contrarian", CATEGORIES[index % 6]), 0.0, 1.0)
-        bandit.add(Key(FREE, "simplifier", CATEGORIES[index % 6]), 0.001, 1.0)
+    bandit, rng = Bandit(EMITTERS), random.Random(0)
+    for _ in range(200):
+        bandit.add("contrarian", 0.0, 1.0)
+        bandit.add(None, 0.001, 1.0)
     ordered = set()
-    for index in range(400):
-        emitter = bandit.choose(rng).emitter
+    for _ in range(400):
+        emitter, _ = bandit.choose(rng)
         ordered.add(emitter)
-        bandit.add(Key(EMITTER if emitter else FREE, emitter, CATEGORIES[index % 6]), 0.0, 1.0)
+        bandit.add(emitter, 0.0, 1.0)
     assert ordered >= set(EMITTERS)
 
 

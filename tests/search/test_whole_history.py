@@ -122,7 +122,7 @@ def test_a_long_history_reaches_every_phase_and_every_emitter():
     text = as_text(rows(digest, script.plans[-1], memory.warnings))
     for name in ("Baseline", "Best", "Phase", "Plan", "Conjectures", "Elites", "No-fly"):
         assert f"{name}:" in text
-    again = planner.plan_for(script.history, BRANCH, CONTRACT, 5, "2026-01-02T00:00:00Z")
-    assert again.plan == planner.plan_for(script.history, BRANCH, CONTRACT, 5, "2026-01-03T00:00:00Z").plan
-    others = {planner.plan_for(script.history, BRANCH, CONTRACT, seed, "").plan for seed in range(6, 26)}
+    again = planner.plan_with(memory, script.history, 5, "2026-01-02T00:00:00Z")
+    assert again.plan == planner.plan_with(memory, script.history, 5, "2026-01-03T00:00:00Z").plan
+    others = {planner.plan_with(memory, script.history, seed, "").plan for seed in range(6, 26)}
     assert len(others) > 1

@@ -10,7 +10,7 @@ import pytest
 
 from research.core.errors import UsageError
 from research.search.policies.base import EMITTERS
-from research.search.policies.baselines import Climber, greedy
+from research.search.policies.baselines import Climber
 from research.simulator.agent import Agent
 from research.simulator.chart import draw_courses
 from research.simulator.comparison import YARDSTICKS, Question, compare, make
@@ -149,7 +149,7 @@ def test_crashes_cost_a_fraction_and_have_no_score():
     crashes = [
         trial
         for seed in range(4)
-        for trial in play(greedy(0), landscape("fragile", seed), 60, seed).history
+        for trial in play(Climber(0), landscape("fragile", seed), 60, seed).history
         if trial.crash is not None
     ]
     assert crashes
@@ -157,7 +157,7 @@ def test_crashes_cost_a_fraction_and_have_no_score():
 
 
 def test_gpu_time_ends_a_night_too(shape: Landscape):
-    assert len(play(greedy(0), shape, 100, 0, gpu_s=10 * FULL_RUN_S).history) < 25
+    assert len(play(Climber(0), shape, 100, 0, gpu_s=10 * FULL_RUN_S).history) < 25
 
 
 @pytest.mark.parametrize(
@@ -176,13 +176,13 @@ def test_nonsense_is_refused_with_words(shape: Landscape, asks, tells, words):
 
 
 def test_a_night_is_its_seeds(shape: Landscape):
-    one, two = (play(greedy(0), shape, 30, 5) for _ in range(2))
+    one, two = (play(Climber(0), shape, 30, 5) for _ in range(2))
     assert one.history == two.history
-    assert one.history != play(greedy(0), shape, 30, 6).history
+    assert one.history != play(Climber(0), shape, 30, 6).history
 
 
 def test_results_are_honest(shape: Landscape):
-    night = play(greedy(0), shape, 40, 2)
+    night = play(Climber(0), shape, 40, 2)
     for trial in night.history[1:]:
         assert trial.delta
         assert all(" -> " in text for text in trial.delta.values())
@@ -199,7 +199,7 @@ def test_perfect_acceptance_keeps_nothing_false(shape: Landscape, name: str):
 
 
 def test_without_noise_greedy_keeps_nothing_false_and_claims_the_truth():
-    night = play(greedy(0), landscape(replace(FAMILIES["ordinary"], noise=QUIET), 11), 60, 1)
+    night = play(Climber(0), landscape(replace(FAMILIES["ordinary"], noise=QUIET), 11), 60, 1)
     measures = measure(night)
     assert measures.false_keeps == 0
     assert measures.claimed_bpb == pytest.approx(measures.shipped_bpb)

@@ -126,7 +126,7 @@ class PureNight:
 
     def plan(self, attempt: int = 0) -> Plan:
         """The next plan."""
-        return planner.plan_for(self.history, BRANCH, CONTRACT, self.seed + attempt, "2026-01-01T00:00:00Z")
+        return planner.plan_with(self.memory(), self.history, self.seed + attempt, "2026-01-01T00:00:00Z")
 
     def propose(self, plan: Plan, memory: Memory | None = None) -> Proposal:
         """The built-in agent's proposal."""

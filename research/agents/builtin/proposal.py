@@ -162,7 +162,7 @@ def _ideas(context: EditContext) -> list[Idea]:
         return _SPECIAL[name](context)
     ideas = [*number_ideas(context, SETTINGS.wide_reach), *choice_ideas(context)]
     emitter = EMITTERS.get(name, FREE_CHOICE) if name else FREE_CHOICE
-    return [idea for idea in ideas if emitter.covers(idea.name, idea.category)]
+    return [idea for idea in ideas if emitter.covers(idea.category)]
 
 
 _SPECIAL: Mapping[str | None, Callable[[EditContext], list[Idea]]] = {

@@ -50,12 +50,8 @@ class SearchSettings:
     emitter_start: float = 0.7
     """What ordering an emitter is assumed to leave of a free agent's gain, before it was tried: in the public loop's
     simulated nights random orders reach 83 % of free choice."""
-    mode_prior_n: float = 20.0
-    """Weight of that assumption, in runs."""
     emitter_prior_n: float = 6.0
-    """Weight, in runs, of the assumption that emitters are equally good."""
-    category_prior_n: float = 6.0
-    """Weight, in runs, of the assumption that categories are equally good."""
+    """Weight of that assumption, in runs."""
     emitter_floor: float = 0.04
     """Share of orders that go to the emitter with the fewest runs lately, whatever is known of it: each stays alive."""
     order_p: float = 0.9

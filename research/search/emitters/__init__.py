@@ -6,7 +6,6 @@ FREE        the arm without an order: the agent chooses
 """
 
 from research.search.emitters.base import Emitter
-from research.search.emitters.free import FREE
-from research.search.emitters.registry import EMITTERS
+from research.search.emitters.registry import EMITTERS, FREE
 
 __all__ = ["EMITTERS", "FREE", "Emitter"]

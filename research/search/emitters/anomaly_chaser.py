@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from research.core.records import Plan
 from research.core.settings import SETTINGS
-from research.search.emitters.base import Emitter, needs_parent
+from research.search.emitters.base import Emitter
 from research.search.emitters.text import format_configuration
 from research.verdict.models import Configuration, Memory
 
@@ -19,21 +18,14 @@ def anomalies(memory: Memory) -> tuple[Configuration, ...]:
     return tuple(known for known in found if looks.count(known.commit[:7]) < SETTINGS.looks_an_anomaly)
 
 
-def _needs_anomaly(memory: Memory) -> str | None:
-    return needs_parent(memory) or (None if anomalies(memory) else "nothing surprised so far")
+def _anomaly(memory: Memory) -> Iterator[str]:
+    """Say which result is to be examined."""
+    for known in anomalies(memory)[:1]:
+        off = f", {known.surprise:+.1f} sd from its neighbours" if known.surprise else ""
+        yield f"Anomaly: {format_configuration(known)}{off} (git show {known.commit[:12]})."
 
 
-def _anomaly(plan: Plan, memory: Memory) -> Iterator[str]:
-    """Say which result is to be examined: the planned one, else the latest."""
-    wanted = plan.details.get("anomaly")
-    found = anomalies(memory)
-    chosen = next((known for known in found if known.commit == wanted), found[0] if found else None)
-    if chosen is not None:
-        off = f", {chosen.surprise:+.1f} sd from its neighbours" if chosen.surprise else ""
-        yield f"Anomaly: {format_configuration(chosen)}{off} (git show {chosen.commit[:12]})."
-
-
-def _anomaly_details(memory: Memory) -> Mapping[str, str]:
+def _details(memory: Memory) -> Mapping[str, str]:
     """Return the commit to examine, for the plan."""
     found = anomalies(memory)
     return {"anomaly": found[0].commit} if found else {}
@@ -44,7 +36,7 @@ EMITTER = Emitter(
     purpose="examine a surprising win, loss or crash",
     order="find out which half of that change was behind it: redo a part of it, or half the way.",
     predicted="uncertain",
-    ready=_needs_anomaly,
+    lacks=lambda memory: "" if anomalies(memory) else "nothing surprised so far",
     facts=_anomaly,
-    details=_anomaly_details,
+    details=_details,
 )

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from research.core.records import Plan
 from research.search.emitters.base import Emitter
 from research.verdict.models import Memory
 
 
-def _niches(plan: Plan, memory: Memory) -> Iterator[str]:
+def _niches(memory: Memory) -> Iterator[str]:
     """Say what is best in the first niches that are not the optimizer's."""
     elites = [e for e in memory.archive.elites if e.category not in ("optimizer", "", "baseline")]
     for elite in elites[:3]:

@@ -11,20 +11,6 @@ from research.core.settings import SETTINGS
 from research.search.emitters.text import format_configuration, format_estimate, quoted
 from research.verdict.models import Memory
 
-Ready = Callable[[Memory], "str | None"]
-Facts = Callable[[Plan, Memory], Iterable[str]]
-Details = Callable[[Memory], Mapping[str, str]]
-
-
-def needs_parent(memory: Memory) -> str | None:
-    """Return why there is no parent to change, None if there is one: the precondition of most emitters."""
-    return None if memory.incumbent is not None else "nothing was measured yet"
-
-
-def no_details(memory: Memory) -> Mapping[str, str]:
-    """Return the details of an emitter that picks nothing out of memory: none."""
-    return {}
-
 
 @dataclass(frozen=True)
 class Emitter:
@@ -35,27 +21,28 @@ class Emitter:
         purpose: What it is for, in a few words.
         order: The sentence that tells an agent what to do; {category} is what to change.
         predicted: The effect that is expected: improve, likely improve, flat, risky or uncertain.
-        ready: Returns why it makes no sense now, None if it does.
+        lacks: Returns what it lacks besides a parent, "" for nothing.
         facts: Returns lines about what it works on, from memory.
         details: Returns what it picked out of memory, for the plan.
         categories: The kinds of change that it makes; none for any.
-        words: Words of which one is in the name of what it changes (LR is in MATRIX_LR); none for any name.
     """
 
     name: str
     purpose: str
     order: str
     predicted: str
-    ready: Ready = needs_parent
-    facts: Facts = lambda plan, memory: ()
-    details: Details = no_details
+    lacks: Callable[[Memory], str] = lambda memory: ""
+    facts: Callable[[Memory], Iterable[str]] = lambda memory: ()
+    details: Callable[[Memory], Mapping[str, str]] = lambda memory: {}
     categories: tuple[str, ...] = ()
-    words: tuple[str, ...] = ()
 
-    def covers(self, name: str, category: str) -> bool:
-        """Return whether a change of a constant or part of this name and category is of its kind."""
-        named = not self.words or not set(self.words).isdisjoint(name.lower().split("_"))
-        return named and (not self.categories or category in self.categories)
+    def missing(self, memory: Memory) -> str:
+        """Return why it makes no sense now, "" if it does."""
+        return self.lacks(memory) if memory.incumbent else "nothing was measured yet"
+
+    def covers(self, category: str) -> bool:
+        """Return whether a change of this category is of its kind."""
+        return not self.categories or category in self.categories
 
     def brief(self, plan: Plan, memory: Memory, more: Iterable[str] = ()) -> str:
         """Return what an agent is told: facts first, then the order; text of others is quoted and bounded.
@@ -65,43 +52,34 @@ class Emitter:
             memory: What the lab knows.
             more: Lines to follow what the emitter picked, such as the diffs of it.
         """
-        category = plan.category or "model"
-        tag = f" [emitter={self.name or FREE}]"
         title = f"Emitter {self.name}: {self.purpose}." if self.name else f"Free choice: {self.purpose}."
+        tag = f" [emitter={self.name or FREE}]"
         head = [f"{title} Predicted effect: {self.predicted}.", *_parent(plan, memory)]
         order = [
-            f"Do: {self.order.format(category=category)}",
+            f"Do: {self.order.format(category=plan.category or 'model')}",
             f"One idea, train.py alone; subject of its commit: exp: WHAT{tag}, where WHAT says before -> after",
         ]
-        middle = [*self.facts(plan, memory), *more, *_nearby(plan, memory), *_not_again(memory)]
-        return _bounded(head, middle, order)
-
-
-def _bounded(head: list[str], middle: list[str], order: list[str]) -> str:
-    """Return the lines within the limit; what is cut is cut from the middle's end."""
-    room = SETTINGS.brief_chars - sum(len(line) + 1 for line in (*head, *order))
-    kept: list[str] = []
-    for line in middle:
-        room -= len(line) + 1
-        if room < 0:
-            break
-        kept.append(line)
-    return "\n".join([*head, *kept, *order])
+        room = SETTINGS.brief_chars - sum(len(line) + 1 for line in (*head, *order))
+        for line in (*self.facts(memory), *more, *_nearby(plan, memory), *_not_again(memory)):
+            room -= len(line) + 1
+            if room < 0:
+                break
+            head.append(line)
+        return "\n".join([*head, *order])
 
 
 def _parent(plan: Plan, memory: Memory) -> list[str]:
-    known = memory.of(plan.parent) if plan.parent else memory.incumbent
-    lines = []
+    """Return lines about the parent and the best so far, and why the plan was made."""
+    best, lines = memory.incumbent, []
+    known = memory.of(plan.parent) if plan.parent else best
     if known is not None:
-        role = "the best so far" if known is memory.incumbent else f"not the best so far, chosen: {known.decision}"
+        role = "the best so far" if known is best else f"not the best so far, chosen: {known.decision}"
         value = format_estimate(known.estimate)
         lines.append(f"Parent: {known.commit[:7]} ({role}), val_bpb {value}, {quoted(known.subject)}.")
-    if memory.incumbent is not None and known is not memory.incumbent:
-        best = memory.incumbent
+    if best is not None and known is not best:
         lines.append(f"Best so far: {best.commit[:7]}, val_bpb {format_estimate(best.estimate)}.")
-    noise = memory.belief.variances
-    scatter = f"Runs of one seed scatter by sd {noise.paired_sd:.4f} bpb; smaller gains need another seed."
-    lines.append(f"Why: {plan.reason} {scatter}")
+    sd = memory.belief.variances.paired_sd
+    lines.append(f"Why: {plan.reason} Runs of one seed scatter by sd {sd:.4f} bpb; smaller gains need another seed.")
     return lines
 
 
@@ -114,21 +92,14 @@ def _nearby(plan: Plan, memory: Memory) -> list[str]:
 
 
 def _not_again(memory: Memory) -> list[str]:
-    lines = []
-    if memory.no_fly:
-        lines.append("Ways that failed; do not repeat:")
-        lines += [f"- {quoted(pattern.signature)}, {pattern.count} times" for pattern in memory.no_fly[:3]]
-    tried = [f"{name} {', '.join(values)}" for name, values in _values(memory).items()]
+    """Return the most frequent failures, and the values of the constants that were tried most."""
+    lines = [f"- {quoted(pattern.signature)}, {pattern.count} times" for pattern in memory.no_fly[:3]]
+    if lines:
+        lines.insert(0, "Ways that failed; do not repeat:")
+    tried = []
+    for name, trials in sorted(memory.tried.items(), key=lambda item: (-len(item[1]), item[0]))[:6]:
+        values = dict.fromkeys(quoted(trial.after)[1:-1][:40] for trial in trials[-6:])
+        tried.append(f"{name} {', '.join(values)}")
     if tried:
-        lines.append("Values measured already: " + "; ".join(tried[:6]) + ".")
+        lines.append("Values measured already: " + "; ".join(tried) + ".")
     return lines
-
-
-def _values(memory: Memory) -> dict[str, list[str]]:
-    """Return the values tried lately by constant, the most tried constants first."""
-    busy = sorted(memory.tried.items(), key=lambda item: (-len(item[1]), item[0]))[:6]
-    return {name: list(dict.fromkeys(_short(trial.after) for trial in trials[-6:])) for name, trials in busy}
-
-
-def _short(text: str) -> str:
-    return quoted(text)[1:-1][:40]

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from research.code.diff import ARROW, direction
-from research.core.records import Plan
 from research.core.settings import SETTINGS
-from research.search.emitters.base import Emitter, needs_parent
+from research.search.emitters.base import Emitter
 from research.search.emitters.text import format_change
 from research.verdict.models import Configuration, Memory, Trend
 
+OPPOSITE = {"up": "down", "down": "up"}
 
-@dataclass(frozen=True)
-class Direction:
+
+class Direction(NamedTuple):
     """A constant that the latest experiments mostly moved one way.
 
     Attributes:
@@ -33,59 +33,49 @@ class Direction:
     opposite: Trend | None
 
 
-def recent_directions(memory: Memory) -> tuple[Direction, ...]:
+def recent_directions(memory: Memory) -> list[Direction]:
     """Return the constants that moved mostly one way, the least opposed and most moved first."""
     balance: Counter[str] = Counter()
     latest: dict[str, Configuration] = {}
     for known in memory.recent[-SETTINGS.trend_memory :]:
         for name, text in known.delta.items():
             before, arrow, after = text.partition(ARROW)
-            way = direction(before, after) if arrow else ""
-            if way:
+            if arrow and (way := direction(before, after)):
                 balance[name] += 1 if way == "up" else -1
                 latest[name] = known
     found = []
     for name, net in balance.items():
+        way = "up" if net > 0 else "down"
         if net:
-            way = "up" if net > 0 else "down"
-            other = memory.constant_trends.get((name, "down" if way == "up" else "up"))
-            found.append(Direction(name, way, abs(net), latest[name], other))
-    return tuple(sorted(found, key=lambda one: (one.opposite.n if one.opposite else 0, -one.moves, one.name)))
+            opposite = memory.constant_trends.get((name, OPPOSITE[way]))
+            found.append(Direction(name, way, abs(net), latest[name], opposite))
+    return sorted(found, key=lambda one: (one.opposite.n if one.opposite else 0, -one.moves, one.name))
 
 
 def dominant_category(memory: Memory) -> str:
     """Return the kind of change that dominates the latest experiments, "" if none does."""
     kinds = Counter(known.category for known in memory.recent[-SETTINGS.trend_memory :] if known.category)
-    if not kinds:
-        return ""
-    kind, count = min(kinds.items(), key=lambda item: (-item[1], item[0]))
-    return kind if count >= SETTINGS.fashion_share * sum(kinds.values()) and sum(kinds.values()) >= 3 else ""
+    kind, count = min(kinds.items(), key=lambda item: (-item[1], item[0]), default=("", 0))
+    return kind if count >= SETTINGS.fashion_share * kinds.total() and kinds.total() >= 3 else ""
 
 
-def _needs_trend(memory: Memory) -> str | None:
-    if needs_parent(memory):
-        return needs_parent(memory)
-    return None if recent_directions(memory) or dominant_category(memory) else "no trend to oppose yet"
+def _lacks(memory: Memory) -> str:
+    return "" if recent_directions(memory) or dominant_category(memory) else "no trend to oppose yet"
 
 
-def _trend(plan: Plan, memory: Memory) -> Iterator[str]:
+def _trend(memory: Memory) -> Iterator[str]:
     """Say which constants moved where lately, and which kind of change dominates."""
-    yield from (_format_direction(one) for one in recent_directions(memory)[:3])
+    for one in recent_directions(memory)[:3]:
+        known = f"{OPPOSITE[one.way]} was never tried"
+        if one.opposite:
+            mean = -one.opposite.mean
+            known = f"{OPPOSITE[one.way]} was tried {one.opposite.n} times, mean change in val_bpb {mean:+.4f}"
+        yield f"Lately {one.name} went {one.way} ({one.moves} times net, last {format_change(one.latest)}); {known}."
     if kind := dominant_category(memory):
         yield f"Most of the latest changes were {kind} changes."
 
 
-def _format_direction(one: Direction) -> str:
-    other = "down" if one.way == "up" else "up"
-    known = (
-        f"{other} was tried {one.opposite.n} times, mean change in val_bpb {-one.opposite.mean:+.4f}"
-        if one.opposite
-        else f"{other} was never tried"
-    )
-    return f"Lately {one.name} went {one.way} ({one.moves} times net, last {format_change(one.latest)}); {known}."
-
-
-def _oppose(memory: Memory) -> Mapping[str, str]:
+def _details(memory: Memory) -> Mapping[str, str]:
     """Return the constant to move back, for the plan."""
     found = recent_directions(memory)
     return {"oppose": found[0].name, "way": found[0].way} if found else {}
@@ -96,7 +86,7 @@ EMITTER = Emitter(
     purpose="go against the latest trend",
     order="one deliberate move opposite to the trend above ({category}); is this a false basin?",
     predicted="uncertain",
-    ready=_needs_trend,
+    lacks=_lacks,
     facts=_trend,
-    details=_oppose,
+    details=_details,
 )

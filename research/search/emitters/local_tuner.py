@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from research.core.records import Plan
 from research.search.emitters.base import Emitter
 from research.verdict.models import Memory
 
 
-def _gains(plan: Plan, memory: Memory) -> Iterator[str]:
+def _gains(memory: Memory) -> Iterator[str]:
     """Say which constants gained most by moving which way."""
     best = sorted(
         (trend for trend in memory.constant_trends.values() if trend.n and trend.mean > 0),

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from research.core.records import Plan
 from research.search.emitters.base import Emitter
 from research.verdict.models import Memory
 
 
-def _optimizer_changes(plan: Plan, memory: Memory) -> Iterator[str]:
+def _optimizer_changes(memory: Memory) -> Iterator[str]:
     """Say what changes of the optimizer did so far."""
     trend = memory.trend.get("optimizer")
     if trend is not None and trend.n:

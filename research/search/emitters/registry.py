@@ -2,7 +2,7 @@
 
 An emitter is one file beside this one that defines EMITTER, and one line here. The built-in agent, the simulated
 agent, the policies and the page know what is special about some of them; any other is carried out by the kinds of
-change and the words that it declares (``Emitter.covers``).
+change that it declares (``Emitter.covers``).
 """
 
 from __future__ import annotations
@@ -25,3 +25,11 @@ NAMES = (
 
 EMITTERS: Mapping[str, Emitter] = {name: import_module(f"research.search.emitters.{name}").EMITTER for name in NAMES}
 """The emitters by name."""
+
+FREE = Emitter(
+    name="",
+    purpose="try what you think is worth most",
+    order="choose the one change that you expect to lower val_bpb most within the budget, and make it.",
+    predicted="improve",
+)
+"""Leaves the agent free: it sees the facts and chooses by itself, which is often the best of all."""

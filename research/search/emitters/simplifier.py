@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from research.core.records import Plan
 from research.search.emitters.base import Emitter
 from research.verdict.models import Memory
 
 
-def _growth(plan: Plan, memory: Memory) -> Iterator[str]:
+def _growth(memory: Memory) -> Iterator[str]:
     """Say how many statements the kept changes have added."""
     added = sum(k.statements_added - k.statements_removed for k in memory.known.values() if k.decision == "keep")
     yield f"Kept changes have added {added} statements net; a change that is no worse and shorter may be kept."

@@ -29,8 +29,7 @@ def format_gain(gain: Estimate | None) -> str:
 
 def format_change(known: Configuration) -> str:
     """Return what a configuration changed, from its syntax tree where that is known."""
-    parts = [f"{name} {text}" for name, text in list(known.delta.items())[:3]]
-    return quoted("; ".join(parts)) if parts else quoted(known.subject)
+    return quoted("; ".join(f"{name} {text}" for name, text in list(known.delta.items())[:3]) or known.subject)
 
 
 def format_configuration(known: Configuration) -> str:

@@ -1,7 +1,7 @@
-"""What every policy is and shares: the interface, and the chain of kept configurations.
+"""Defines what every policy is and shares: the interface, and the chain of kept configurations.
 
 A policy is one night's searcher. Whoever drives it (a simulator, the planner of a real night) asks for the next
-experiment, runs it, and tells the result; see docs/search.md for the protocol.
+experiment, runs it, and tells the result; see docs/search.md.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Hashable, Sequence
 from typing import Literal, Protocol
 
 from research.search.emitters import registry
-from research.search.observation import Result
+from research.search.observation import Observation
 
 Order = tuple[str | None, str | None, Hashable | None]
 """Emitter, category and parent of the next experiment, None leaving each to the agent (the parent then is the tip);
@@ -21,7 +21,7 @@ Answer = Literal["keep", "discard", "replicate"]
 
 REPLICATE = "replicate"
 
-EMITTERS = tuple(registry.EMITTERS)
+EMITTERS = registry.NAMES
 """Names of the emitters that can be ordered."""
 
 CATEGORIES = ("optimizer", "architecture", "attention", "batch", "normalization", "regularization")
@@ -29,26 +29,26 @@ CATEGORIES = ("optimizer", "architecture", "attention", "batch", "normalization"
 
 
 class Policy(Protocol):
-    """One night's searcher; see research.search.observation.Result for what it is given."""
+    """One night's searcher."""
 
-    def start(self, baseline: Result) -> None:
-        """Begins the night with the baseline, which is index 0 of every history."""
+    def start(self, baseline: Observation) -> None:
+        """Begin the night with the baseline, which is index 0 of every history."""
         ...
 
-    def ask(self, history: Sequence[Result]) -> Order:
-        """The next experiment."""
+    def ask(self, history: Sequence[Observation]) -> Order:
+        """Return the next experiment."""
         ...
 
-    def tell(self, result: Result) -> Answer:
-        """Takes a result and decides about its configuration."""
+    def tell(self, result: Observation) -> Answer:
+        """Take a result and decide about its configuration."""
         ...
 
-    def final(self, history: Sequence[Result]) -> Hashable:
-        """The configuration to ship."""
+    def final(self, history: Sequence[Observation]) -> Hashable:
+        """Return the configuration to ship."""
         ...
 
     def estimate(self, config: Hashable) -> float:
-        """The val_bpb that is claimed for a configuration.
+        """Return the val_bpb that is claimed for a configuration.
 
         Raises:
             KeyError: for one that was never scored.
@@ -59,31 +59,23 @@ class Policy(Protocol):
 class KeptChain:
     """The kept configurations in order; the last one is the tip.
 
-    A discard of the tip puts back the one kept before it, as git follows in a real night. The baseline is
-    never discarded.
+    A discard of the tip puts back the one kept before it. The baseline is never discarded.
+
+    Attributes:
+        kept: All kept configurations that were not discarded after, the baseline first.
     """
 
     def __init__(self, baseline: Hashable) -> None:
-        self._kept: list[Hashable] = [baseline]
+        self.kept: list[Hashable] = [baseline]
 
     @property
     def tip(self) -> Hashable:
         """Return the configuration that was kept last."""
-        return self._kept[-1]
-
-    @property
-    def before(self) -> Hashable | None:
-        """Return the one that was kept before it and comes back when the tip is discarded; None for the baseline."""
-        return self._kept[-2] if len(self._kept) > 1 else None
-
-    @property
-    def kept(self) -> tuple[Hashable, ...]:
-        """All kept configurations that were not discarded after, the baseline first."""
-        return tuple(self._kept)
+        return self.kept[-1]
 
     def decide(self, config: Hashable, answer: str) -> None:
-        """Follows a decision about a configuration."""
+        """Follow a decision about a configuration."""
         if answer == "keep" and config != self.tip:
-            self._kept = [*(other for other in self._kept if other != config), config]
-        elif answer == "discard" and config == self.tip and len(self._kept) > 1:
-            self._kept.pop()
+            self.kept = [*(other for other in self.kept if other != config), config]
+        elif answer == "discard" and config == self.tip and len(self.kept) > 1:
+            self.kept.pop()
