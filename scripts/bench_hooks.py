@@ -29,7 +29,7 @@ from research.agents import autonomy  # noqa: E402
 from research.core.paths import LabPaths  # noqa: E402
 from research.core.records import Estimate, Metrics, Run, Verdict  # noqa: E402
 from research.store.open import open_store  # noqa: E402
-from research.verdict.summary_rows import SUMMARY_FACT  # noqa: E402
+from research.verdict.summary import remembered  # noqa: E402
 
 BRANCH = "autoresearch/bench"
 PAYLOADS = {
@@ -79,8 +79,7 @@ def make(folder: Path, runs: int) -> Path:
         state = autonomy.turned_on(autonomy.Autonomy(), "bench", time.time(), runs, {})
         autonomy.save(store, state)
         if runs:  # as every verdict leaves it
-            rows = [("Baseline", "0.990000"), ("Best", "0.990000"), ("Phase", "explore"), ("Plan", "none pending")]
-            store.set_fact(SUMMARY_FACT + BRANCH, json.dumps(rows))
+            remembered(store, BRANCH)
     for number in range(runs):
         (root / "results" / "runs" / f"20260101-{number:06d}-{number:07x}-{number % 65536:04x}").mkdir(parents=True)
     return root

@@ -25,8 +25,8 @@ from research.store import reads
 from research.store.db import Store
 from research.store.open import read_store
 from research.store.reads import Foreign, foreign
-from research.verdict.summary import ESTIMATED, Niche, Standing, phase_shown, remembered, rows
-from research.verdict.summary_rows import WARNINGS_SHOWN, Row, as_text, head_warnings
+from research.verdict.models import Elite
+from research.verdict.summary import ESTIMATED, Row, Standing, as_text, head_warnings, phase_shown, remembered, rows
 
 NO_NICHE = "No niche holds a result yet."
 
@@ -56,7 +56,7 @@ def summary(contract: str | None, as_json: bool) -> None:
         plan = reads.plan_of(store, where.branch)
         switch, others = autonomy.load(store), foreign(store)
         waits = [clean(one.idea.text) for one in reads.ideas(store) if one.status == "needs_agent"]
-        warnings = (*_warnings_of_head(lab, store, where, plan), *digest.warnings)[:WARNINGS_SHOWN]
+        warnings = (*_warnings_of_head(lab, store, where, plan), *digest.warnings)[: SETTINGS.warnings_shown]
     phase = phase_shown(digest, plan)
     data = {
         "branch": where.branch or None,
@@ -178,13 +178,13 @@ def _print_rows(rows: list[Row]) -> None:
     Console().print(table)
 
 
-def _made(elite: Niche) -> tuple[str, str]:
+def _made(elite: Elite) -> tuple[str, str]:
     """Return who proposed an elite and what it changed, in the page's words; nobody proposed the baseline."""
     is_change = elite.description.startswith(EXPERIMENT)
     return elite.emitter or (FREE if is_change else ""), clean(idea_of(elite.description)) if is_change else "baseline"
 
 
-def _print_niches(niches: Sequence[Niche]) -> None:
+def _print_niches(niches: Sequence[Elite]) -> None:
     """Prints two lines a niche, so that a name of forty letters stays whole at 80 columns."""
     from rich import box
     from rich.console import Console

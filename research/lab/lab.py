@@ -9,7 +9,6 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -31,7 +30,7 @@ from research.store.db import Store
 from research.store.ledger_file import sync_ledger
 from research.store.open import open_store
 from research.verdict import lineage
-from research.verdict.archive import NO_CHANGE, niche_of
+from research.verdict.archive import niche_of_run
 from research.verdict.rules import judge_of, rule_name
 
 if TYPE_CHECKING:  # they load numpy, which a bare Python that only records may lack
@@ -211,7 +210,11 @@ class Lab:
         plan = store.plan(run.plan) if run.plan else None
         known = recall(history, run.branch, run.contract, belief=case.belief).conjectures
         began = run if verdict.baseline else lineage.baseline(case.past)
-        return reviewed(case, verdict, partial(niche_of_run, baseline=began), plan, [one.text for one in known])
+
+        def niche(of: Run) -> str:
+            return niche_of_run(of, began is not None and lineage.is_same(of, began))
+
+        return reviewed(case, verdict, niche, plan, [one.text for one in known])
 
     def void(self, store: Store, run: Run, why: str) -> None:
         """Makes a crash one of the machine: it leaves memory and ledger, and its record says why."""
@@ -255,12 +258,3 @@ class Lab:
         amend = f"{git_commit(self.paths.root)} --amend -m {shlex.quote(as_experiment(run.subject))}"
         why = f"not an exp: commit, and {began.run} is the baseline already; if it is an experiment, type: {amend}"
         return replace(run, counted=False, why=why)
-
-
-def niche_of_run(run: Run, baseline: Run | None = None) -> str:
-    """Returns the niche that a run was measured to be in; the baseline's own code changes nothing."""
-    params_m = run.metrics.num_params_M if run.metrics else None
-    memory_gb = run.peak_vram_mb / 1024 if run.peak_vram_mb is not None else None
-    if baseline is not None and lineage.is_same(run, baseline):
-        return niche_of(NO_CHANGE, params_m, memory_gb, 0, 0)
-    return niche_of(run.category, params_m, memory_gb, run.statements_added, run.statements_removed)

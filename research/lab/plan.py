@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -18,8 +17,7 @@ from research.runs.preflight import TARGET
 from research.store import reads
 from research.store.db import Store
 from research.verdict.models import Memory
-from research.verdict.summary import remembered, rows
-from research.verdict.summary_rows import SUMMARY_FACT
+from research.verdict.summary import remembered
 
 SEED_FACT = "plan_seed"
 """Name of the store's fact that holds the seed of plans."""
@@ -102,9 +100,7 @@ def plan_ahead(lab: Lab, store: Store, branch: str) -> None:
         return
     try:
         next_plan(lab, store, branch)
-        digest = remembered(store, branch, memory=memory_of(lab, store, branch))
-        told = list(rows(digest, None, digest.warnings))
-        store.set_fact(SUMMARY_FACT + branch, json.dumps(told, ensure_ascii=False))
+        remembered(store, branch, memory=memory_of(lab, store, branch))
     except (ResearchError, ModuleNotFoundError, ArithmeticError, LookupError, ValueError, TypeError) as error:
         lab.say(f"no plan could be made ({type(error).__name__}: {error}); research next says more")
 

@@ -28,7 +28,6 @@ from research.verdict.archive import NO_CHANGE
 from research.verdict.forecast import checked
 from research.verdict.memory import against_baseline, baseline_of, recall
 from research.verdict.models import Configuration, FailurePattern, Memory
-from research.verdict.phase import phase_of
 
 Status = Literal["keep", "open", "discard", "stopped", "crash"]
 """What became of a run: its change is kept; waits for a replicate or a look; is not kept; it was ended early, since it
@@ -344,7 +343,7 @@ def page_data(material: Material) -> PageData:
         made_utc=material.made_utc,
         headline=_headline(material, history, rows, candidates, len(kept)),
         noise=_noise_in_words(memory),
-        phase=(material.plan.details.get("phase") if material.plan else "") or phase_of(memory.inputs),
+        phase=(material.plan.details.get("phase") if material.plan else "") or memory.phase,
         plan=plan,
         night=material.night,
         rows=rows,
@@ -549,11 +548,11 @@ def _estimate_then(
 def _niches(memory: Memory, candidates: Sequence[Candidate]) -> tuple[Niche, ...]:
     number_of = {one.commit: one.number for one in candidates}
     found = []
-    for elite in memory.archive.elites:
+    for elite in memory.elites:
         kind, *size = elite.niche.split("/")
-        title, count = title_of(elite.description, kind == NO_CHANGE), memory.archive.count(elite.niche)
-        number = number_of.get(str(elite.id), 0)
-        found.append(Niche(kind, ", ".join(size), title, elite.mean, elite.n, count, number))
+        title = title_of(elite.description, kind == NO_CHANGE)
+        number = number_of.get(elite.commit, 0)
+        found.append(Niche(kind, ", ".join(size), title, elite.mean, elite.n, elite.count, number))
     return tuple(sorted(found, key=lambda one: one.mean))
 
 
@@ -615,13 +614,13 @@ def _emitters(history: _History, changes: Sequence[Candidate]) -> tuple[EmitterL
 
 def _noise_in_words(memory: Memory) -> str:
     """Say what a score scatters by, and how that is known."""
-    known = memory.belief.variances
+    known = memory.belief.variances.noise
     parts = [
         f"{what} by {one.sd:.5f} bpb (95 %: {one.low:.5f} to {one.high:.5f}{'' if one.n else ', a guess so far'})"
         for what, one in (
-            ("two runs of one seed scatter", known.of_repeat),
-            ("seeds", known.of_seed),
-            ("a change from seed to seed", known.of_interaction),
+            ("two runs of one seed scatter", known.repeat),
+            ("seeds", known.seed),
+            ("a change from seed to seed", known.interaction),
         )
     ]
     words = ", ".join(parts)

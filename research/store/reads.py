@@ -31,9 +31,9 @@ def history(store: Store, branch: str | None = None) -> list[Judged]:
 
 
 def state_key(store: Store) -> str:
-    """Returns a text that changes whenever a run starts, ends, is judged or leaves the memory."""
+    """Returns a text that changes whenever a run ends, is judged or leaves the memory."""
     row = store.tuples(
-        "SELECT (SELECT MAX(seq) FROM runs), (SELECT COUNT(*) FROM runs WHERE outcome IS NULL),"
+        "SELECT (SELECT COUNT(*) FROM runs WHERE outcome IS NOT NULL),"
         " (SELECT MAX(seq) FROM verdicts), (SELECT MAX(seq) FROM events WHERE kind = 'void')"
     )[0]
     return "/".join(str(value or 0) for value in row)

@@ -6,11 +6,12 @@ that a good small model is remembered beside a good large one.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from dataclasses import dataclass
-from enum import IntEnum
+from collections.abc import Iterable
+from dataclasses import replace
 
+from research.core.records import Run
 from research.core.settings import SETTINGS
+from research.verdict.models import Configuration, Elite
 
 PARAMETER_BUCKETS = ("tiny", "small", "medium", "large")
 MEMORY_BUCKETS = ("lean", "balanced", "heavy", "extreme")
@@ -19,137 +20,62 @@ NO_CHANGE = "baseline"
 """What stands for the kind of change in the niche of a baseline, which is none."""
 
 
-class Added(IntEnum):
-    """What an insert did to its niche."""
-
-    REJECTED = 0
-    IMPROVED = 1
-    NEW = 2
-
-
-@dataclass(frozen=True)
-class Elite:
-    """A configuration as the archive holds it.
-
-    Attributes:
-        niche: Its place; see niche_of().
-        id: Its name: a commit, or what a simulator calls it.
-        mean: Posterior mean of its val_bpb, lower is better.
-        n: Runs behind the mean.
-        emitter: Who proposed it, None where nobody is named.
-        description: One line for people.
-        category: What it changed.
-        run: One run that measured it, "" where runs have no names.
-    """
-
-    niche: str
-    id: Hashable
-    mean: float
-    n: int
-    emitter: str | None
-    description: str
-    category: str
-    run: str
-
-    @property
-    def rank(self) -> tuple[float, str]:
-        """What elites are compared by: the mean, and for equal means the name, so that no order of arrival shows."""
-        return self.mean, str(self.id)
-
-
-def _bucket(value: float | None, bounds: tuple[float, ...], names: tuple[str, ...]) -> str:
-    if value is None:
-        return UNKNOWN
-    return names[sum(value >= bound for bound in bounds)]
-
-
 def niche_of(
-    category: str | None,
-    params_m: float | None,
-    peak_gb: float | None,
-    statements_added: int,
-    statements_removed: int,
+    category: str | None, params_m: float | None, peak_gb: float | None, added: int = 0, removed: int = 0
 ) -> str:
-    """The niche of what was measured: "category/parameters/memory/shape".
+    """Return the niche of what was measured: "category/parameters/memory/shape".
 
     Args:
         category: What the change touched, None or "" when unknown.
         params_m: Parameters in millions.
         peak_gb: Peak memory in GiB.
-        statements_added: Statements that the change added.
-        statements_removed: Statements that it removed.
+        added: Statements that the change added.
+        removed: Statements that it removed.
     """
     size = _bucket(params_m, SETTINGS.niche_params_m, PARAMETER_BUCKETS)
     memory = _bucket(peak_gb, SETTINGS.niche_memory_gb, MEMORY_BUCKETS)
-    shape = "shrinking" if statements_removed > statements_added else "growing"
-    return f"{category or UNKNOWN}/{size}/{memory}/{shape}"
+    return f"{category or UNKNOWN}/{size}/{memory}/{'shrinking' if removed > added else 'growing'}"
 
 
-class Archive:
-    """Niches with their elites.
+def _bucket(value: float | None, bounds: tuple[float, ...], names: tuple[str, ...]) -> str:
+    return UNKNOWN if value is None else names[sum(value >= bound for bound in bounds)]
 
-    Every configuration is remembered, so that an elite whose replicates disappoint gives way to the next best of its
-    niche, and so that the order in which configurations came does not show.
+
+def niche_of_run(run: Run, is_baseline: bool, params_m: float | None = None, peak_vram_mb: float | None = None) -> str:
+    """Return the niche that a run was measured to be in; the baseline's own code changes nothing.
+
+    Args:
+        run: The run.
+        is_baseline: Whether it measured the baseline.
+        params_m: Parameters in millions, by default what the run said.
+        peak_vram_mb: Peak memory in MiB, by default the run's.
     """
+    params_m = run.metrics.num_params_M if params_m is None and run.metrics else params_m
+    peak_vram_mb = run.peak_vram_mb if peak_vram_mb is None else peak_vram_mb
+    peak_gb = peak_vram_mb / 1024 if peak_vram_mb is not None else None
+    if is_baseline:
+        return niche_of(NO_CHANGE, params_m, peak_gb)
+    if not (run.category or run.statements_added or run.statements_removed):  # nobody compared the trees: lines tell
+        return niche_of(None, params_m, peak_gb, run.additions, run.deletions)
+    return niche_of(run.category, params_m, peak_gb, run.statements_added, run.statements_removed)
 
-    def __init__(self) -> None:
-        self._members: dict[str, dict[Hashable, Elite]] = {}
-        self._best: dict[str, Elite] = {}
-        self._niche: dict[Hashable, str] = {}
 
-    def insert(self, elite: Elite) -> Added:
-        """Takes a configuration in, or takes in anew what is known of it.
+def elites_of(configurations: Iterable[Configuration]) -> tuple[Elite, ...]:
+    """Return the elite of every niche, lowest mean first.
 
-        Returns:
-            NEW if its niche was empty, IMPROVED if it makes the niche's best better, else REJECTED.
-        """
-        if self._niche.get(elite.id, elite.niche) != elite.niche:
-            self._remove(elite.id)
-        members = self._members.setdefault(elite.niche, {})
-        best = self._best.get(elite.niche)
-        members[elite.id] = elite
-        self._niche[elite.id] = elite.niche
-        if best is None:
-            self._best[elite.niche] = elite
-            return Added.NEW
-        if best.id == elite.id and elite.rank > best.rank:
-            self._best[elite.niche] = min(members.values(), key=lambda other: other.rank)
-            return Added.REJECTED
-        if elite.rank < best.rank or best.id == elite.id:
-            self._best[elite.niche] = elite
-        return Added.IMPROVED if elite.rank < best.rank else Added.REJECTED
+    Configurations without a score, or that are suspected of luck still, are left out.
+    """
+    niches: dict[str, list[Elite]] = {}
+    for one in configurations:
+        value = one.estimate
+        if value is not None and one.decision != "investigate":
+            niches.setdefault(one.niche, []).append(
+                Elite(one.niche, one.commit, value.mean, value.n, one.emitter, one.subject, 0, one.runs[0])
+            )
+    best = [replace(min(members, key=_rank), count=len(members)) for members in niches.values()]
+    return tuple(sorted(best, key=_rank))
 
-    def _remove(self, known: Hashable) -> None:
-        niche = self._niche.pop(known)
-        members = self._members[niche]
-        del members[known]
-        if not members:
-            del self._members[niche], self._best[niche]
-        elif self._best[niche].id == known:
-            self._best[niche] = min(members.values(), key=lambda other: other.rank)
 
-    @property
-    def elites(self) -> list[Elite]:
-        """The best of every niche, lowest mean first."""
-        return sorted(self._best.values(), key=lambda elite: elite.rank)
-
-    def elite(self, niche: str) -> Elite | None:
-        """The best of one niche."""
-        return self._best.get(niche)
-
-    def count(self, niche: str) -> int:
-        """Configurations that fell into a niche."""
-        return len(self._members.get(niche, ()))
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """Configurations per niche."""
-        return {niche: len(members) for niche, members in self._members.items()}
-
-    def __len__(self) -> int:
-        return len(self._best)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Archive) and self._members == other._members
-
-    __hash__ = None  # type: ignore[assignment]  # it changes
+def _rank(elite: Elite) -> tuple[float, str]:
+    """Return what elites are compared by: for equal means the commit, so that no order of arrival shows."""
+    return elite.mean, elite.commit

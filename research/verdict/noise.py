@@ -14,6 +14,9 @@ from research.core.contract import PROFILES
 from research.core.records import Run
 from research.core.settings import SETTINGS
 
+REACH = NormalDist().inv_cdf(0.5 + 0.5 * SETTINGS.interval_share)
+"""Standard deviations from the mean to an end of the intervals shown, for a normal distribution."""
+
 
 @dataclass(frozen=True)
 class Spread:
@@ -44,8 +47,8 @@ class SdPrior:
     @property
     def spread(self) -> Spread:
         """Return the standard deviation as it is assumed before any run."""
-        reach = NormalDist().inv_cdf(0.5 + 0.5 * SETTINGS.interval_share) * self.log_sd
-        return Spread(self.median, self.median * math.exp(-reach), self.median * math.exp(reach), 0)
+        factor = math.exp(REACH * self.log_sd)
+        return Spread(self.median, self.median / factor, self.median * factor, 0)
 
 
 @dataclass(frozen=True)
@@ -74,11 +77,6 @@ POCKET = NoisePrior(
     SdPrior(SETTINGS.pocket_interaction_sd_bpb, SETTINGS.pocket_log_sd),
 )
 """The prior of the pocket profile."""
-
-
-def prior_for(profile: str) -> NoisePrior:
-    """Return the prior of a profile."""
-    return OFFICIAL if profile == PROFILES[0] else POCKET
 
 
 def is_pocket(runs: Sequence[Run]) -> bool:

@@ -5,34 +5,21 @@ People and briefs read it, and it decides when the recombinator has its turn.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from research.core.settings import SETTINGS, Settings
 
 PHASES = ("baseline", "explore", "exploit", "recombine", "stabilize")
 
 
-@dataclass(frozen=True)
-class PhaseInputs:
-    """What tells the phase of a search; counts of configurations.
-
-    Attributes:
-        configurations: Configurations measured, crashes included.
-        stall: How many came since the last kept one.
-        recent_crashes: Crashes among the latest few.
-        recent_keeps: Kept ones among the latest few.
-        near_misses: Near misses remembered.
-    """
+class PhaseInputs(NamedTuple):
+    """What tells the phase of a search: counts of configurations, the recent ones among the latest few."""
 
     configurations: int
     stall: int
     recent_crashes: int
     recent_keeps: int
     near_misses: int
-
-
-NO_INPUTS = PhaseInputs(0, 0, 0, 0, 0)
-"""What there is before the first run."""
 
 
 def phase_of(inputs: PhaseInputs, settings: Settings = SETTINGS) -> str:

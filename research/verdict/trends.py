@@ -3,137 +3,71 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from statistics import NormalDist
+from collections.abc import Mapping, Sequence
 
-from research.code.diff import direction
-from research.core.records import Run
+from research.code.diff import ARROW, direction
 from research.core.settings import SETTINGS
-from research.verdict.models import HABIT, Conjecture, FailurePattern, Trend
+from research.verdict.models import HABIT, Configuration, Conjecture, FailurePattern, Topic, Trend
+from research.verdict.noise import REACH
 
-Topic = tuple[str, str]
-"""A category with "", or a constant with "up" or "down"."""
+Topics = Mapping[Topic, Sequence[tuple[int, Configuration]]]
+"""The configurations that are evidence about each topic, with their places among all."""
 
 
-class Tally:
-    """Gains in bpb that come one by one, with the 95 % interval of their mean.
+def by_topic(configurations: Sequence[Configuration]) -> Topics:
+    """Return which configurations are evidence about which kind of change or move of a constant."""
+    found: dict[Topic, list[tuple[int, Configuration]]] = {}
+    for place, one in enumerate(configurations):
+        topics: list[Topic] = [(one.category, "")] if one.category else []
+        for name, text in one.delta.items():
+            before, arrow, after = text.partition(ARROW)
+            if arrow and (way := direction(before, after)):
+                topics.append((name, way))
+        for topic in topics:
+            found.setdefault(topic, []).append((place, one))
+    return found
+
+
+def trends(topics: Topics) -> dict[Topic, Trend]:
+    """Return what every topic did."""
+    found: dict[Topic, Trend] = {}
+    for topic, mine in topics.items():
+        gains = _gains(mine)
+        mean, reach = _mean(gains)
+        kept = sum(one.decision == "keep" for _, one in mine)
+        crashed = sum(bool(one.failure) for _, one in mine)
+        found[topic] = Trend(*topic, len(gains), mean, mean - reach, mean + reach, kept, crashed)
+    return found
+
+
+def _gains(mine: Sequence[tuple[int, Configuration]]) -> list[float]:
+    return [one.gain.mean for _, one in mine if one.gain is not None]
+
+
+def _mean(gains: Sequence[float]) -> tuple[float, float]:
+    """Return the mean of gains and half the width of its 95 % interval, which is infinite without any.
 
     The spread of effects has a prior, so that two that agree by accident are no certainty.
     """
-
-    __slots__ = ("crashed", "kept", "latest", "n", "squares", "total")
-
-    def __init__(self) -> None:
-        self.n = self.kept = self.crashed = 0
-        self.total = self.squares = 0.0
-        self.latest = ""
-
-    def add(self, gain: float) -> None:
-        """Add a gain."""
-        self.n += 1
-        self.total += gain
-        self.squares += gain * gain
-
-    @property
-    def mean(self) -> float:
-        """Mean gain, 0 without any."""
-        return self.total / self.n if self.n else 0.0
-
-    def reach(self) -> float:
-        """Half the width of the interval; infinite without any gain."""
-        if not self.n:
-            return math.inf
-        dof = self.n - 1 + SETTINGS.spread_prior_n
-        around = max(0.0, self.squares - self.n * self.mean**2)
-        variance = (SETTINGS.spread_prior_n * SETTINGS.spread_prior_bpb**2 + around) / dof
-        return _t(dof) * math.sqrt(variance / self.n)
-
-    def says(self) -> int:
-        """1 if its changes gain, -1 if they lose, 0 if the evidence does not tell."""
-        if self.n < SETTINGS.min_conjecture_n or abs(self.mean) <= self.reach():
-            return 0
-        return 1 if self.mean > 0 else -1
-
-    def trend(self, topic: Topic) -> Trend:
-        """The tally as a value."""
-        mean, reach = self.mean, self.reach()
-        return Trend(*topic, self.n, mean, mean - reach, mean + reach, self.kept, self.crashed, self.latest)
+    n = len(gains)
+    if not n:
+        return 0.0, math.inf
+    mean = sum(gains) / n
+    dof = n - 1 + SETTINGS.spread_prior_n
+    around = max(0.0, sum(gain * gain for gain in gains) - n * mean**2)
+    variance = (SETTINGS.spread_prior_n * SETTINGS.spread_prior_bpb**2 + around) / dof
+    # Student's t by the expansion of Cornish and Fisher (1938).
+    z = REACH
+    t = z + (z**3 + z) / (4 * dof) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * dof**2)
+    return mean, t * math.sqrt(variance / n)
 
 
-def _t(dof: float) -> float:
-    """Return how many standard errors the 95 % interval reaches (Cornish and Fisher 1938, for Student's t)."""
-    z = NormalDist().inv_cdf(0.5 + 0.5 * SETTINGS.interval_share)
-    first = (z**3 + z) / (4 * dof)
-    return z + first + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * dof**2)
-
-
-@dataclass(frozen=True)
-class Change:
-    """What one configuration is evidence about.
-
-    Attributes:
-        topics: Its kind of change and the constants that it moved.
-        gain: Its parent's val_bpb minus its own, above zero is better; None where either has no score.
-        kept: Whether it was kept.
-        crashed: Whether it failed instead of scoring.
-        commit: Its commit.
-    """
-
-    topics: tuple[Topic, ...]
-    gain: float | None
-    kept: bool
-    crashed: bool
-    commit: str
-
-
-def topics_of(run: Run) -> tuple[Topic, ...]:
-    """Return what a run's change is evidence about."""
-    found: list[Topic] = [(run.category, "")] if run.category else []
-    for name, text in run.delta.items():
-        before, arrow, after = text.partition(" -> ")
-        if arrow and (way := direction(before, after)):
-            found.append((name, way))
-    return tuple(found)
-
-
-def trends(changes: Iterable[Change]) -> dict[Topic, Tally]:
-    """Return what every topic did."""
-    tallies: dict[Topic, Tally] = {}
-    for change in changes:
-        for topic in change.topics:
-            tally = tallies.setdefault(topic, Tally())
-            tally.latest = change.commit
-            tally.kept += change.kept
-            tally.crashed += change.crashed
-            if change.gain is not None:
-                tally.add(change.gain)
-    return tallies
-
-
-@dataclass
-class _Past:
-    """What the evidence said of a topic before: the sign, its tally then, and how many configurations ago."""
-
-    sign: int
-    n: int
-    mean: float
-    at: int
-
-
-def _assertions(changes: Sequence[Change]) -> dict[Topic, _Past]:
-    """Return the last time that each topic said something, as the configurations came."""
-    tallies: dict[Topic, Tally] = {}
-    found: dict[Topic, _Past] = {}
-    for place, change in enumerate(changes):
-        if change.gain is None:
-            continue
-        for topic in change.topics:
-            tally = tallies.setdefault(topic, Tally())
-            tally.add(change.gain)
-            if sign := tally.says():
-                found[topic] = _Past(sign, tally.n, tally.mean, place)
-    return found
+def _sign(gains: Sequence[float]) -> int:
+    """Return 1 if changes gain, -1 if they lose, 0 if the evidence does not tell."""
+    mean, reach = _mean(gains)
+    if len(gains) < SETTINGS.min_conjecture_n or abs(mean) <= reach:
+        return 0
+    return 1 if mean > 0 else -1
 
 
 def _phrase(topic: Topic, sign: int) -> str:
@@ -143,66 +77,67 @@ def _phrase(topic: Topic, sign: int) -> str:
     return f"Changes of kind {name} {'gain' if sign > 0 else 'lose'} on average"
 
 
+def _conjecture(text: str, gains: Sequence[float], withdrawn: bool = False) -> Conjecture:
+    mean, reach = _mean(gains)
+    return Conjecture(text, len(gains), mean, mean - reach, mean + reach, withdrawn)
+
+
 def conjectures(
-    changes: Sequence[Change],
-    tallies: Mapping[Topic, Tally],
-    failures: Iterable[FailurePattern],
-    stall: int,
+    configurations: Sequence[Configuration], topics: Topics, failures: Sequence[FailurePattern], stall: int
 ) -> tuple[Conjecture, ...]:
-    """What the evidence supports, then what was withdrawn while it is recent.
+    """Return what the evidence supports, then what was withdrawn while it is recent.
 
     First what gains and what loses most surely, then the habit of failing and the plateau, then the rest, the surest
     first: most ideas lose, so that a list by strength alone would tell of nothing else.
     """
-    standing: list[tuple[float, Conjecture]] = []
-    withdrawn: list[tuple[int, Conjecture]] = []
-    asserted = _assertions(changes)
-    for topic, tally in tallies.items():
-        mean, reach = tally.mean, tally.reach()
-        sign, past = tally.says(), asserted.get(topic)
-        if sign:
-            text = _phrase(topic, sign) + "."
-            standing.append((abs(mean) / reach, Conjecture(text, tally.n, mean, mean - reach, mean + reach)))
-        if past and past.sign != sign and len(changes) - past.at <= SETTINGS.recent_kept:
-            seemed = f"it seemed so after {past.n}, by {-past.mean:+.6f} in val_bpb"
-            text = f"Withdrawn: {_phrase(topic, past.sign)} ({seemed})."
-            withdrawn.append((past.at, Conjecture(text, tally.n, mean, mean - reach, mean + reach, True)))
-    standing.sort(key=lambda entry: (-entry[0], entry[1].text))
-    withdrawn.sort(key=lambda entry: (-entry[0], entry[1].text))
-    surest = [item for _, item in standing]
-    lead = [next((one for one in surest if one.mean > 0), None), next((one for one in surest if one.mean < 0), None)]
-    first = [one for one in lead if one is not None]
-    rest = [one for one in surest if one not in first]
-    shown = (*first, *_of_failures(len(changes), failures), *_of_stall(changes, stall), *rest)
-    return (*shown, *(item for _, item in withdrawn))
+    supported = [
+        _conjecture(f"{_phrase(topic, sign)}.", gains)
+        for topic, mine in topics.items()
+        if (sign := _sign(gains := _gains(mine)))
+    ]
+    supported.sort(key=lambda one: (-abs(one.mean) / (one.high - one.mean), one.text))
+    first = [
+        *[one for one in supported if one.mean > 0][:1],
+        *[one for one in supported if one.mean < 0][:1],
+    ]
+    rest = [one for one in supported if one not in first]
+    general = (*_of_failures(len(configurations), failures), *_of_stall(configurations, stall))
+    return (*first, *general, *rest, *_withdrawn(topics, len(configurations) - SETTINGS.recent_kept))
 
 
-def _of_failures(n: int, failures: Iterable[FailurePattern]) -> list[Conjecture]:
-    """The most frequent way to fail, if it is a habit."""
-    worst = next(iter(failures), None)
-    if worst is None or worst.count < 2:
+def _withdrawn(topics: Topics, since: int) -> list[Conjecture]:
+    """Return what the evidence supported at a place from ``since`` on and no longer does, the latest first."""
+    found: list[tuple[int, Conjecture]] = []
+    for topic, mine in topics.items():
+        gains, places = _gains(mine), [place for place, one in mine if one.gain is not None]
+        now = _sign(gains)
+        for n in range(len(gains), 0, -1):
+            if places[n - 1] < since:
+                break
+            if past := _sign(gains[:n]):
+                if past != now:
+                    seemed = f"it seemed so after {n}, by {-_mean(gains[:n])[0]:+.6f} in val_bpb"
+                    text = f"Withdrawn: {_phrase(topic, past)} ({seemed})."
+                    found.append((places[n - 1], _conjecture(text, gains, True)))
+                break
+    return [one for _, one in sorted(found, key=lambda entry: (-entry[0], entry[1].text))]
+
+
+def _of_failures(n: int, failures: Sequence[FailurePattern]) -> list[Conjecture]:
+    """Return the most frequent way to fail, if it is a habit, with its share (Agresti and Coull 1998)."""
+    if not failures or failures[0].count < 2:
         return []
-    share, reach = _share(worst.count, n)
+    worst = failures[0]
+    share = (worst.count + 2) / (n + 4)
+    reach = 1.96 * math.sqrt(share * (1 - share) / (n + 4))
     text = f"{HABIT}{worst.signature!r} is a habit, last when {worst.category or 'something'} was changed."
     return [Conjecture(text, n, share, max(0.0, share - reach), min(1.0, share + reach))]
 
 
-def _share(count: int, n: int) -> tuple[float, float]:
-    """A share with half its 95 % interval (Agresti and Coull 1998)."""
-    share = (count + 2) / (n + 4)
-    return share, 1.96 * math.sqrt(share * (1 - share) / (n + 4))
-
-
-def _of_stall(changes: Sequence[Change], stall: int) -> list[Conjecture]:
-    """A plateau, with the mean gain of the configurations on it."""
-    if stall < SETTINGS.plateau_stall:
+def _of_stall(configurations: Sequence[Configuration], stall: int) -> list[Conjecture]:
+    """Return that the search is on a plateau, if it is, with the mean gain of the configurations there."""
+    gains = [one.gain.mean for one in configurations[-stall:] if one.gain is not None]
+    if stall < SETTINGS.plateau_stall or not gains:
         return []
-    tally = Tally()
-    for change in changes[-stall:]:
-        if change.gain is not None:
-            tally.add(change.gain)
-    if not tally.n:
-        return []
-    mean, reach = tally.mean, tally.reach()
     text = "The search is on a plateau: the opposite of the trend, or two near misses together, may leave it."
-    return [Conjecture(text, tally.n, mean, mean - reach, mean + reach)]
+    return [_conjecture(text, gains)]

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from research.core.settings import SETTINGS
 from research.verdict.mixture import Array
-from research.verdict.noise import NoisePrior, SdPrior, Spread
+from research.verdict.noise import Noise, NoisePrior, SdPrior, Spread
 
 Ints = npt.NDArray[np.intp]
 
@@ -48,23 +48,19 @@ class Variances:
         repeat: Standard deviation of repeats in each, in bpb, same shape.
         seed: Standard deviation of the effects of seeds, same.
         interaction: Standard deviation of what a change does differently from seed to seed, same.
-        of_repeat: The posterior of the first in one line.
-        of_seed: Of the second.
-        of_interaction: Of the third.
+        noise: The posterior of each in one line.
     """
 
     weights: Array
     repeat: Array
     seed: Array
     interaction: Array
-    of_repeat: Spread
-    of_seed: Spread
-    of_interaction: Spread
+    noise: Noise
 
     @property
     def paired_sd(self) -> float:
         """Return the standard deviation of one run whose seed's effect is known, in bpb."""
-        return paired_sd(self.of_repeat.sd, self.of_interaction.sd)
+        return paired_sd(self.noise.repeat.sd, self.noise.interaction.sd)
 
 
 class Cell(NamedTuple):
@@ -202,9 +198,11 @@ def estimate(known: Contrasts, prior: NoisePrior) -> Variances:
     weights /= weights.sum()
     return Variances(
         *_strata(weights, repeat, interaction, seed),
-        _spread(repeat, weights.sum((1, 2)), known.repeats),
-        _spread(seed, weights.sum((0, 1)), max(len(known.seeds.values) - 1, 0)),
-        _spread(interaction, weights.sum((0, 2)), sum(len(each.values) - 1 for each in known.changes)),
+        Noise(
+            _spread(repeat, weights.sum((1, 2)), known.repeats),
+            _spread(seed, weights.sum((0, 1)), max(len(known.seeds.values) - 1, 0)),
+            _spread(interaction, weights.sum((0, 2)), sum(len(each.values) - 1 for each in known.changes)),
+        ),
     )
 
 

@@ -9,9 +9,10 @@ import pytest
 
 from research.core.paths import LabPaths
 from research.core.records import Plan
+from research.core.settings import SETTINGS
 from research.store.db import Store
 from research.store.open import open_store
-from research.verdict.summary_rows import WARNINGS_SHOWN
+from research.verdict.summary import remembered
 from tests.support.codexkit import EVENTS, answer, answer_to, context_of, feed, make_codex_kit
 from tests.support.labkit import Kit
 
@@ -97,32 +98,25 @@ def test_a_session_begins_with_the_warnings_that_the_summary_prints(kit: Kit):
 
 def test_warnings_of_the_history_stay_behind_those_of_head(kit: Kit):
     kit.measure()
-    rows = [
-        ["Best", "0.5"],
-        ["Plan", "old"],
-        ["Warnings", "one"],
-        *[["", name] for name in "abcdefg"],
-        ["Memory", "here"],
-    ]
     with memory(kit) as store:
-        store.set_fact(f"summary:{BRANCH}", json.dumps(rows))
+        remembered(store, BRANCH)
+        stored = json.loads(store.fact(f"digest:{BRANCH}") or "")
+        stored["digest"]["warnings"] = ["one", *"abcdefg"]
+        store.set_fact(f"digest:{BRANCH}", json.dumps(stored))
     kit.commit("exp: something [emitter=simplifier]", val=0.98)
-    text = started(kit)
-    told = warnings_in(text)
+    told = warnings_in(started(kit))
     assert "without a result" in told[0]
-    assert told[told.index("one") :] == ["one", *"abcdefg"][: WARNINGS_SHOWN - told.index("one")]
-    assert len(told) == WARNINGS_SHOWN
-    assert "old" not in text
-    assert "Memory:      here" in text
+    assert told[told.index("one") :] == ["one", *"abcdefg"][: SETTINGS.warnings_shown - told.index("one")]
+    assert len(told) == SETTINGS.warnings_shown
 
 
-def test_a_summary_of_an_earlier_form_is_as_none(kit: Kit):
+def test_a_damaged_summary_is_made_anew(kit: Kit):
     kit.measure()
     with memory(kit) as store:
-        store.set_fact(f"summary:{BRANCH}", "Baseline:    0.9\nPlan: old")
+        store.set_fact(f"digest:{BRANCH}", "Baseline:    0.9")
     text = started(kit)
-    assert "Plan: old" not in text
     assert "0.990000" in text
+    assert "Memory:      results/discovery/" in text
 
 
 def test_a_fresh_lab_says_that_there_is_no_baseline_and_no_best_yet(kit: Kit):

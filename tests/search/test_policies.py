@@ -236,7 +236,7 @@ def test_a_short_night_tries_ideas_before_it_measures_again():
 
 def test_one_seed_is_run_twice_in_a_longer_night():
     driver = Driver("discovery", 3).night(40)
-    assert driver.policy.belief.variances.of_repeat.n >= 1
+    assert driver.policy.belief.variances.noise.repeat.n >= 1
 
 
 def test_a_gain_of_a_lucky_seed_is_not_kept_as_greedy_keeps_it():

@@ -15,10 +15,9 @@ from research.verdict.belief import Belief
 from research.verdict.comparison import compare
 from research.verdict.consequences import consequences
 from research.verdict.judge import judge
-from research.verdict.memory import baseline_of, change_of_best, recall
+from research.verdict.memory import recall
 from research.verdict.phase import PHASES
-from research.verdict.summary import digest_of, rows
-from research.verdict.summary_rows import as_text
+from research.verdict.summary import as_text, digest_of, rows
 
 BRANCH, CONTRACT = "autoresearch/whole", "official-0123456789ab"
 SCENES = ("luck", "crashes", "drought", "near")
@@ -118,7 +117,7 @@ def test_a_long_history_reaches_every_phase_and_every_emitter():
         assert len(script.history) < 400
         script.step()
     memory = recall(script.history, BRANCH, CONTRACT)
-    digest = digest_of(memory, baseline_of(memory), change_of_best(memory))
+    digest = digest_of(memory)
     text = as_text(rows(digest, script.plans[-1], memory.warnings))
     for name in ("Baseline", "Best", "Phase", "Plan", "Conjectures", "Elites", "No-fly"):
         assert f"{name}:" in text

@@ -1,16 +1,28 @@
-"""The archive: niches by what was measured, and a state that no order of arrival shows in."""
+"""The archive: niches by what was measured, and elites that no order of arrival shows in."""
 
 from __future__ import annotations
+
+import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from research.verdict.archive import Added, Archive, Elite, niche_of
+from research.core.records import Estimate
+from research.verdict.archive import elites_of, niche_of, niche_of_run
+from research.verdict.models import Configuration
+from tests.support.histories import run
 
 
-def elite(name: str, mean: float, niche: str = "a", n: int = 1) -> Elite:
-    return Elite(niche, name, mean, n, None, f"exp: {name}", "optimizer", f"run-{name}")
+def configuration(name: str, mean: float | None, niche: str = "a", decision: str = "discard") -> Configuration:
+    value = Estimate(mean, mean, mean, 1) if mean is not None else None
+    return Configuration(
+        key=name, commit=name, parent="", subject=f"exp: {name}", emitter=None, category="optimizer", delta={},
+        statements_added=0, statements_removed=0, estimate=value, gain=None, runs=(f"run-{name}",),
+        decision=decision, by_person=False, niche=niche, failure="", failure_kind=None, finished_utc="",
+        surprise=0.0, suspect="", change=None, p_better=None, seeds=(42,),
+    )  # type: ignore[arg-type]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -27,61 +39,37 @@ def test_niches(values: tuple[str | None, float | None, float | None, int, int],
     assert niche_of(*values) == niche
 
 
-def test_inserts_say_what_they_did():
-    archive = Archive()
-    assert archive.insert(elite("x", 0.99)) is Added.NEW
-    assert archive.insert(elite("y", 0.98)) is Added.IMPROVED
-    assert archive.insert(elite("z", 0.985)) is Added.REJECTED
-    assert archive.insert(elite("w", 0.97, niche="b")) is Added.NEW
-    assert [e.id for e in archive.elites] == ["w", "y"]
-    assert (archive.count("a"), archive.counts) == (3, {"a": 3, "b": 1})
+def test_lines_tell_the_shape_where_nobody_compared_the_trees():
+    bare = run(1, "", additions=1, deletions=9)
+    assert niche_of_run(bare, False) == "unknown/small/balanced/shrinking"
+    assert niche_of_run(replace(bare, category="batch", statements_added=2), False) == "batch/small/balanced/growing"
+    assert niche_of_run(bare, True) == "baseline/small/balanced/growing"
 
 
-def test_an_elite_that_disappoints_gives_way():
-    archive = Archive()
-    archive.insert(elite("lucky", 0.98))
-    archive.insert(elite("honest", 0.985))
-    assert archive.insert(elite("lucky", 0.99, n=2)) is Added.REJECTED
-    assert [e.id for e in archive.elites] == ["honest"]
-    assert archive.insert(elite("honest", 0.984, n=2)) is Added.IMPROVED
-    assert archive.count("a") == 2
+def test_the_elite_is_the_lowest_of_its_niche_and_others_are_counted():
+    known = [configuration("x", 0.99), configuration("y", 0.98), configuration("w", 0.97, niche="b")]
+    found = elites_of(known)
+    assert [(one.niche, one.commit, one.count, one.run) for one in found] == [
+        ("b", "w", 1, "run-w"),
+        ("a", "y", 2, "run-y"),
+    ]
 
 
-def test_a_configuration_is_in_one_niche_only():
-    archive = Archive()
-    archive.insert(elite("x", 0.98))
-    assert archive.insert(elite("x", 0.98, niche="b")) is Added.NEW
-    assert archive.counts == {"b": 1}
+def test_what_has_no_score_or_is_suspected_of_luck_is_no_elite():
+    known = [configuration("x", 0.99), configuration("y", 0.5, decision="investigate"), configuration("z", None)]
+    assert [(one.commit, one.count) for one in elites_of(known)] == [("x", 1)]
 
 
-ELITES = st.builds(
-    elite,
+CONFIGURATIONS = st.builds(
+    configuration,
     st.text("abcdefgh", min_size=1, max_size=2),
     st.floats(0.5, 1.5).map(lambda x: round(x, 2)),
     st.sampled_from(["a", "b", "c"]),
 )
 
 
-@given(st.lists(ELITES, unique_by=lambda e: e.id, max_size=12), st.randoms())
-def test_the_order_of_independent_results_does_not_show(elites: list[Elite], rng: object):
-    one, other, shuffled = Archive(), Archive(), list(elites)
-    rng.shuffle(shuffled)  # type: ignore[attr-defined]
-    for each in elites:
-        one.insert(each)
-    for each in shuffled:
-        other.insert(each)
-    assert one.elites == other.elites
-    assert one.counts == other.counts
-    assert one == other
-
-
-@given(st.lists(ELITES, max_size=20))
-def test_every_elite_is_the_best_that_is_known_of_its_niche(elites: list[Elite]):
-    archive, known = Archive(), {}
-    for each in elites:
-        archive.insert(each)
-        known[each.id] = each
-    for niche, count in archive.counts.items():
-        members = [each for each in known.values() if each.niche == niche]
-        assert len(members) == count
-        assert archive.elite(niche) == min(members, key=lambda each: each.rank)
+@given(st.lists(CONFIGURATIONS, unique_by=lambda one: one.key, max_size=12), st.randoms(use_true_random=False))
+def test_the_order_of_independent_results_does_not_show(known: list[Configuration], rng: random.Random):
+    shuffled = list(known)
+    rng.shuffle(shuffled)
+    assert elites_of(known) == elites_of(shuffled)

@@ -74,7 +74,7 @@ def test_the_order_of_runs_means_nothing(number: int):
     random.Random(number).shuffle(mixed)
     one, two = Belief.from_history(scores), Belief.from_history(mixed)
     assert np.abs(everything(one) - everything(two)).max() < 1e-4
-    assert one.variances.of_interaction.sd == pytest.approx(two.variances.of_interaction.sd)
+    assert one.variances.noise.interaction.sd == pytest.approx(two.variances.noise.interaction.sd)
 
 
 @FEW
@@ -146,7 +146,7 @@ def test_beginning_from_the_posterior_before_changes_nothing(number: int):
     assert before is not None
     anew = Belief.from_history(scores)
     assert np.abs(everything(before) - everything(anew)).max() < 1e-4
-    assert before.variances.of_repeat == anew.variances.of_repeat
+    assert before.variances.noise.repeat == anew.variances.noise.repeat
 
 
 # Exact answers in small cases --------------------------------------------------------------------------------------
@@ -233,7 +233,7 @@ def test_a_configuration_without_a_parent_is_placed_by_the_seeds_that_it_shares_
 def test_no_run_at_all():
     known = Belief.from_history([])
     assert (len(known), known.runs, known.best(), known.configs) == (0, 0, None, ())
-    assert known.variances.of_seed.n == 0
+    assert known.variances.noise.seed.n == 0
     with pytest.raises(KeyError):
         known.value("a")
 
@@ -306,10 +306,10 @@ def test_a_configuration_measured_often_is_known_well():
 def test_repeats_of_one_seed_tell_the_noise_of_repeats():
     few = Belief.from_history([score("a", 0.99)])
     many = Belief.from_history([score("a", 0.99 + 0.00002 * (n % 2)) for n in range(12)])
-    assert many.variances.of_repeat.sd < 0.5 * few.variances.of_repeat.sd
-    assert many.variances.of_repeat.n == 11
+    assert many.variances.noise.repeat.sd < 0.5 * few.variances.noise.repeat.sd
+    assert many.variances.noise.repeat.n == 11
     loud = Belief.from_history([score("a", 0.99 + 0.002 * (n % 2)) for n in range(12)])
-    assert loud.variances.of_repeat.sd > 2 * few.variances.of_repeat.sd
+    assert loud.variances.noise.repeat.sd > 2 * few.variances.noise.repeat.sd
 
 
 def test_another_machine_is_another_condition():
@@ -336,7 +336,7 @@ def test_other_initial_values_share_less_of_a_seed():
 def test_the_pocket_profile_expects_more_noise_and_larger_effects():
     scores = [score("a", 1.9), score("b", 1.88, "a")]
     official, pocket = Belief.from_history(scores), Belief.from_history(scores, POCKET)
-    assert pocket.variances.of_repeat.sd > 3 * official.variances.of_repeat.sd
+    assert pocket.variances.noise.repeat.sd > 3 * official.variances.noise.repeat.sd
     assert pocket.effect_size > official.effect_size
     assert pocket.p_better("b", "a") < official.p_better("b", "a")
 

@@ -15,7 +15,7 @@ from research.core.settings import SETTINGS
 from research.store import reads
 from research.store.db import Store
 from research.verdict.evidence import Keys, scores_of
-from research.verdict.memory import baseline_of, change_of_best, recall
+from research.verdict.memory import recall
 from research.verdict.summary import Digest, digest_of, remembered
 from tests.support.histories import BRANCH, judged, name, night, run
 
@@ -31,8 +31,7 @@ def filled(path: Path | None, runs: int, seed: int = 0) -> Store:
 
 
 def digested(history: Sequence[Judged]) -> Digest:
-    memory = recall(history, BRANCH)
-    return digest_of(memory, baseline_of(memory), change_of_best(memory))
+    return digest_of(recall(history, BRANCH))
 
 
 @settings(max_examples=8, deadline=None)

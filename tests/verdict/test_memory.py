@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from research.core.records import Failure, Judged
 from research.core.settings import SETTINGS
-from research.verdict.memory import baseline_of, change_of_best, recall
+from research.verdict.memory import recall
 from research.verdict.models import Memory
 from research.verdict.phase import PhaseInputs, phase_of
 from research.verdict.summary import Digest, digest_of
@@ -23,7 +23,7 @@ def recalled(history: Sequence[Judged]) -> Memory:
 
 
 def digested(memory: Memory) -> Digest:
-    return digest_of(memory, baseline_of(memory), change_of_best(memory))
+    return digest_of(memory)
 
 
 def children(values: Sequence[float | None], **more: object) -> list[Judged]:
@@ -37,7 +37,7 @@ def children(values: Sequence[float | None], **more: object) -> list[Judged]:
 def test_nothing_is_known_of_nothing():
     memory = recall([], BRANCH)
     assert (memory.runs, memory.best, memory.incumbent, memory.contract) == (0, None, None, None)
-    assert phase_of(memory.inputs) == "baseline"
+    assert memory.phase == "baseline"
 
 
 def test_a_replicate_is_one_configuration_with_two_runs():
@@ -48,7 +48,7 @@ def test_a_replicate_is_one_configuration_with_two_runs():
     assert memory.best.estimate.n == 2
     assert memory.best.estimate.low < 0.991 < memory.best.estimate.high
     assert memory.best.runs == ("r0", "r1")
-    assert (memory.runs, memory.kept, memory.belief.variances.of_seed.n) == (2, 1, 1)
+    assert (memory.runs, memory.kept, memory.belief.variances.noise.seed.n) == (2, 1, 1)
 
 
 def test_best_is_never_what_was_not_kept():
@@ -69,7 +69,7 @@ def test_a_small_lucky_gain_shrinks_and_a_large_one_hardly():
 def test_suspect_scores_are_no_evidence():
     memory = recalled(children([0.5], suspect=("the log says 0.6",)))
     assert memory.known[name(1)].estimate is None
-    assert all(elite.id != name(1) for elite in memory.archive.elites)
+    assert all(elite.commit != name(1) for elite in memory.elites)
     assert f"1 result is not counted ({name(1)[:7]}: the log says 0.6)." in memory.warnings
 
 
@@ -78,7 +78,7 @@ def test_what_is_suspected_is_no_elite_and_warned_of():
     assert lucky.verdict is not None
     lucky = dataclasses.replace(lucky, verdict=dataclasses.replace(lucky.verdict, decision="investigate"))
     memory = recalled([judged(first, 1, "keep", baseline=True), lucky])
-    assert [elite.id for elite in memory.archive.elites] == [name(0)]
+    assert [elite.commit for elite in memory.elites] == [name(0)]
     assert any(f"research replicate {name(1)[:7]}" in text for text in memory.warnings)
 
 
@@ -147,7 +147,7 @@ def test_what_was_tried_is_found_by_constant_and_value():
         ("9", "10", True, name(1)),
         ("9", "10", True, name(2)),
     ]
-    assert memory.constant_trends["DEPTH", "up"].n == 2
+    assert memory.trends["DEPTH", "up"].n == 2
 
 
 def test_one_emitter_alone_is_warned_of():
@@ -158,7 +158,7 @@ def test_one_emitter_alone_is_warned_of():
 def test_other_branches_are_evidence_but_no_parents():
     other = dataclasses.replace(run(5, name(0), 0.5), branch="autoresearch/other")
     memory = recalled([*children([0.992]), judged(other, 9, "keep")])
-    assert all(elite.id != other.commit for elite in memory.archive.elites)
+    assert all(elite.commit != other.commit for elite in memory.elites)
     assert memory.best is not None
     assert memory.best.commit == name(0)
     assert other.fingerprint in memory.fingerprints
@@ -186,8 +186,9 @@ def test_the_order_of_two_independent_runs_does_not_change_the_archive(seed: int
     if other.run.parent == one.run.commit or one.run.commit == other.run.commit:
         return
     before, after = recalled(history), recalled(swapped(history, place))
-    assert before.archive.counts == after.archive.counts
-    assert [elite.id for elite in before.archive.elites] == [elite.id for elite in after.archive.elites]
+    assert [(one.niche, one.commit, one.count) for one in before.elites] == [
+        (one.niche, one.commit, one.count) for one in after.elites
+    ]
 
 
 @settings(max_examples=10, deadline=None)

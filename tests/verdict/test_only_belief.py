@@ -18,7 +18,6 @@ STATISTICS = {
     "verdict/noise.py": "the assumed intervals of the standard deviations, from their priors",
     "verdict/audit.py": "what the audit text says otherwise than val, as measured",
     "search/policies/baselines.py": "means of scores, as the plain policies take them",
-    "verdict/trends.py": "the interval of the mean of what kinds of change did, from gains of the posterior",
     "simulator/noise.py": "the scatter of simulated scores",
     "agents/night/limits.py": "the median of how long runs took",
     "runs/gpu.py": "what a GPU was doing",

@@ -12,7 +12,7 @@ from research.verdict.noise import OFFICIAL, POCKET, NoisePrior
 from research.verdict.variances import Condition, Variances, cell_variance, cells_of, contrasts, estimate
 from tests.support.synthetic import Lab
 
-PARTS = ("of_repeat", "of_seed", "of_interaction")
+PARTS = ("repeat", "seed", "interaction")
 
 
 def of_table(lab: Lab, configs: int, seeds: int, repeats: int = 1) -> Variances:
@@ -43,24 +43,24 @@ def test_known_standard_deviations_lie_in_their_intervals():
         ]
         known = of_table(Lab(rng, *sds), configs=4, seeds=3, repeats=2)
         for name, sd in zip(PARTS, sds, strict=True):
-            spread = getattr(known, name)
+            spread = getattr(known.noise, name)
             inside[name] += spread.low <= sd <= spread.high
     assert min(inside.values()) >= 90
 
 
 def test_a_large_table_tells_all_three():
     known = of_table(Lab(np.random.default_rng(0), 0.0005, 0.004, 0.0015), configs=30, seeds=12, repeats=2)
-    assert known.of_repeat.sd == pytest.approx(0.0005, rel=0.15)
-    assert known.of_interaction.sd == pytest.approx(0.0015, rel=0.15)
-    assert known.of_seed.sd == pytest.approx(0.004, rel=0.5)
-    assert (known.of_repeat.n, known.of_seed.n, known.of_interaction.n) == (360, 11, 319)
+    assert known.noise.repeat.sd == pytest.approx(0.0005, rel=0.15)
+    assert known.noise.interaction.sd == pytest.approx(0.0015, rel=0.15)
+    assert known.noise.seed.sd == pytest.approx(0.004, rel=0.5)
+    assert (known.noise.repeat.n, known.noise.seed.n, known.noise.interaction.n) == (360, 11, 319)
 
 
 def test_more_runs_narrow_the_intervals():
     few = of_table(Lab(np.random.default_rng(5)), configs=2, seeds=2)
     many = of_table(Lab(np.random.default_rng(5)), configs=10, seeds=4, repeats=2)
     for name in PARTS:
-        one, two = getattr(few, name), getattr(many, name)
+        one, two = getattr(few.noise, name), getattr(many.noise, name)
         assert two.high / two.low < one.high / one.low
 
 
@@ -68,12 +68,12 @@ def test_more_runs_narrow_the_intervals():
 def test_without_runs_the_prior_speaks(prior):
     known = of_rows([], prior)
     for name, assumed in zip(PARTS, (prior.repeat, prior.seed, prior.interaction), strict=True):
-        spread = getattr(known, name)
+        spread = getattr(known.noise, name)
         assert spread.sd == pytest.approx(assumed.median, rel=0.01)
         assert spread.low < assumed.median < spread.high
         assert spread.n == 0
     one = of_rows([("a", Condition(42), 0.99), ("b", Condition(43), 1.2)], prior)
-    assert one.of_seed == known.of_seed  # two configurations on two seeds compare none of them
+    assert one.noise.seed == known.noise.seed  # two configurations on two seeds compare none of them
 
 
 def test_strata_are_shares_of_one_posterior():
@@ -82,12 +82,12 @@ def test_strata_are_shares_of_one_posterior():
     assert len(known.weights) <= SETTINGS.paired_strata * SETTINGS.seed_strata
     paired = np.sqrt(cell_variance(known.repeat, known.interaction, np.ones(1)))
     assert known.weights @ paired**2 == pytest.approx(known.paired_sd**2, rel=0.8)
-    assert known.of_seed.low < np.sqrt(known.weights @ known.seed**2) < known.of_seed.high
+    assert known.noise.seed.low < np.sqrt(known.weights @ known.seed**2) < known.noise.seed.high
 
 
 def test_one_score_over_and_over_is_not_no_noise():
     known = of_rows([("a", Condition(42), 1.0)] * 50)
-    assert 0.0 < known.of_repeat.sd < OFFICIAL.repeat.median
+    assert 0.0 < known.noise.repeat.sd < OFFICIAL.repeat.median
 
 
 def test_what_all_seeds_share_says_nothing():
@@ -97,7 +97,7 @@ def test_what_all_seeds_share_says_nothing():
         [(str(one.config), one.condition, one.val_bpb + 0.01 * int(str(one.config)[1:])) for one in lab.scores]
     )
     for name in PARTS:
-        assert getattr(two, name).sd == pytest.approx(getattr(one, name).sd, rel=1e-6)
+        assert getattr(two.noise, name).sd == pytest.approx(getattr(one.noise, name).sd, rel=1e-6)
 
 
 def test_cells_hold_mean_count_and_scatter():

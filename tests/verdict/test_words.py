@@ -8,17 +8,17 @@ from dataclasses import replace
 
 from research.core.records import Estimate, Judged
 from research.search.emitters.text import format_gain
-from research.verdict.memory import baseline_of, recall
+from research.verdict.memory import recall
 from research.verdict.models import HABIT
-from research.verdict.summary import ESTIMATED, digest_of, rows
-from research.verdict.summary_rows import as_text
+from research.verdict.summary import ESTIMATED, as_text, digest_of, rows
 from tests.support.histories import BRANCH, CONTRACT, judged, name, run
 
 
 def summary(history: Sequence[Judged]) -> str:
     """The text of a history."""
-    memory = recall(history, BRANCH, CONTRACT)
-    digest = digest_of(memory, baseline_of(memory), Estimate(-0.08, -0.1, -0.06, 2))
+    digest = digest_of(recall(history, BRANCH, CONTRACT))
+    if digest.change:
+        digest = replace(digest, change=Estimate(-0.08, -0.1, -0.06, 2))
     return as_text(rows(digest, None, ()))
 
 

@@ -55,9 +55,9 @@ def example() -> str:
             change_in_words = f"{known.mean:+.4f} [{known.low:+.4f}, {known.high:+.4f}]"
             cells = (f"`{change}`", listed("seed", seeds), f"{raw:+.4f}", change_in_words, f"{found.p_better:.2f}")
             rows.append(f"| {' | '.join(cells)} | {found.decision} |")
-    spread = belief_after(SEEDS).variances
+    spread = belief_after(SEEDS).variances.noise
     rows += ["", "What these runs say of the three standard deviations:", ""]
-    for name, one in (("repeat", spread.of_repeat), ("seed", spread.of_seed), ("interaction", spread.of_interaction)):
+    for name, one in (("repeat", spread.repeat), ("seed", spread.seed), ("interaction", spread.interaction)):
         rows.append(f"{name}: {one.sd:.5f} [{one.low:.5f}, {one.high:.5f}]  ")
     return "\n".join(rows)
 

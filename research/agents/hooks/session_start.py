@@ -1,11 +1,11 @@
 """Shows, at SessionStart, what is known of the branch, also after a compaction or /clear.
 
-The rows of the summary were stored with the last verdict; the plan, HEAD and runs in progress are looked up now.
+The summary was stored with the last verdict; the plan, HEAD and runs in progress are looked up now.
 """
 
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 from typing import Any
 
 from research.agents import autonomy
@@ -20,16 +20,8 @@ from research.core.settings import SETTINGS
 from research.store import reads, recent
 from research.store.db import Store
 from research.store.ledger import ROW_OUTCOMES
-from research.verdict import summary_rows
-from research.verdict.summary_rows import BEST, NO_BASELINE, NO_BEST, NO_PLAN, PHASE, PLAN, SUMMARY_FACT, Row
+from research.verdict.summary import NO_BEST, as_text, head_warnings, in_one_line, phase_shown, remembered, rows
 
-_FRESH: list[Row] = [
-    ("Baseline", f"{NO_BASELINE}; the first scored run is it"),
-    (BEST, NO_BEST),
-    ("Runs", "none recorded"),
-    (PHASE, "baseline"),
-    (PLAN, NO_PLAN),
-]
 _PROTOCOL = (
     "Protocol: program.md. `uv run research summary` says all of this and more. The memory in results/ and results.tsv "
     "is the runner's: read it through the verbs, never write or commit it."
@@ -54,14 +46,10 @@ def answer(call: Call) -> dict[str, Any] | None:
 def _summary(call: Call, store: Store, head: git.Head) -> str:
     """Return the summary's rows with the plan that is pending now and warnings about HEAD and runs in progress."""
     plan = reads.plan_of(store, head.branch)
-    line = ""
-    if plan:
-        reason = plan.reason[: SETTINGS.reason_chars]
-        line = summary_rows.plan_line(plan.emitter, plan.category, plan.parent, plan.kind, reason)
-    phase = plan.details.get("phase", "") if plan else ""
+    digest = remembered(store, head.branch)
     warnings = _warnings(call, store, head.branch, head.commit, plan.emitter if plan else None)
-    rows = summary_rows.brought_up_to_date(stored_rows(store, head.branch), line, phase, warnings)
-    return summary_rows.as_text(rows)
+    shown = replace(plan, reason=plan.reason[: SETTINGS.reason_chars]) if plan else None
+    return as_text(rows(digest, shown, [*warnings, *digest.warnings]))
 
 
 def _warnings(call: Call, store: Store, branch: str, commit: str | None, planned: str | None) -> list[str]:
@@ -72,31 +60,13 @@ def _warnings(call: Call, store: Store, branch: str, commit: str | None, planned
         known = measured or any(run.commit == commit for run in alive)
         subject = git.commit(call.paths.root, commit).subject
         twin = find_twin(call.paths.root, store, branch, commit, subject) if not known else ("", "")
-        found += summary_rows.head_warnings(commit, subject, known, planned, *twin)
+        found += head_warnings(commit, subject, known, planned, *twin)
     if git.author(call.paths.root):
         found.append(f"Git knows no author here; commit with: {commit_command(call.paths.root, planned or FREE)}")
     return found
 
 
-def stored_rows(store: Store, branch: str) -> list[Row]:
-    """Return a branch's summary as it was stored with the last verdict; made anew where none is stored."""
-    try:
-        kept = [(str(name), str(text)) for name, text in json.loads(store.fact(SUMMARY_FACT + branch) or "[]")]
-    except (ValueError, TypeError):  # of an earlier form
-        kept = []
-    if kept:
-        return kept
-    if not recent.recent_verdicts(store, branch) and not recent.has_baseline(store, branch):
-        return _FRESH
-    from research.verdict.summary import remembered, rows
-
-    digest = remembered(store, branch)
-    return list(rows(digest, None, digest.warnings))
-
-
 def best_and_phase(store: Store, branch: str) -> str:
     """Return the best configuration and the phase, in one line."""
-    rows = dict(stored_rows(store, branch))
-    plan = reads.plan_of(store, branch)
-    phase = (plan.details.get("phase") if plan else None) or rows.get(PHASE)
-    return f"Best: {rows[BEST]}." + (f" Phase: {phase}." if phase else "")
+    digest = remembered(store, branch)
+    return f"Best: {in_one_line(digest.best, NO_BEST)}. Phase: {phase_shown(digest, reads.plan_of(store, branch))}."

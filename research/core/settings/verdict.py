@@ -197,6 +197,8 @@ class VerdictSettings:
     """Latest emitters that are looked at for a collapse onto one."""
     collapse_count: int = 6
     """How many of them by one emitter are a collapse."""
+    warnings_shown: int = 6
+    """Warnings shown at once."""
     elites_shown: int = 4
     """Elites in the summary; the archive shows all."""
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from research.search.emitters.base import Emitter
+from research.verdict.archive import NO_CHANGE, UNKNOWN
 from research.verdict.models import Memory
 
 
 def _niches(memory: Memory) -> Iterator[str]:
     """Say what is best in the first niches that are not the optimizer's."""
-    elites = [e for e in memory.archive.elites if e.category not in ("optimizer", "", "baseline")]
+    elites = [e for e in memory.elites if e.niche.split("/")[0] not in ("optimizer", UNKNOWN, NO_CHANGE)]
     for elite in elites[:3]:
-        yield f"Best of niche {elite.niche}: {elite.mean:.6f} (n={elite.n}) at {elite.id}."[:160]
+        yield f"Best of niche {elite.niche}: {elite.mean:.6f} (n={elite.n}) at {elite.commit}."[:160]
 
 
 EMITTER = Emitter(

@@ -47,7 +47,7 @@ def recent_directions(memory: Memory) -> list[Direction]:
     for name, net in balance.items():
         way = "up" if net > 0 else "down"
         if net:
-            opposite = memory.constant_trends.get((name, OPPOSITE[way]))
+            opposite = memory.trends.get((name, OPPOSITE[way]))
             found.append(Direction(name, way, abs(net), latest[name], opposite))
     return sorted(found, key=lambda one: (one.opposite.n if one.opposite else 0, -one.moves, one.name))
 

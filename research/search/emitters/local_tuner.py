@@ -11,7 +11,7 @@ from research.verdict.models import Memory
 def _gains(memory: Memory) -> Iterator[str]:
     """Say which constants gained most by moving which way."""
     best = sorted(
-        (trend for trend in memory.constant_trends.values() if trend.n and trend.mean > 0),
+        (trend for trend in memory.trends.values() if trend.direction and trend.n and trend.mean > 0),
         key=lambda trend: (-trend.mean, trend.name),
     )
     for trend in best[:3]:

@@ -10,7 +10,7 @@ from research.verdict.models import Memory
 
 def _optimizer_changes(memory: Memory) -> Iterator[str]:
     """Say what changes of the optimizer did so far."""
-    trend = memory.trend.get("optimizer")
+    trend = memory.trends.get(("optimizer", ""))
     if trend is not None and trend.n:
         yield (
             f"Optimizer changes so far: mean change in val_bpb {-trend.mean:+.4f} "

@@ -135,7 +135,7 @@ class Discovery:
             if which == tip:
                 return which, seed, f"A change is {why}: the best so far gets another seed to compare it on."
             return which, seed, f"It is {why}: seed {seed} decides, which the best so far ran with too."
-        if len(self._past) >= settings.repeat_after_runs and belief.variances.of_repeat.n == 0:
+        if len(self._past) >= settings.repeat_after_runs and belief.variances.noise.repeat.n == 0:
             first = next(iter(belief.seeds(tip)), DEFAULT_SEED)
             return tip, first, "One seed is run twice, so that repeats and seeds can be told apart."
         return None
