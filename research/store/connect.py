@@ -1,4 +1,4 @@
-"""Opening memory.db: migrated, in WAL mode, patient with other writers, and never trusted blindly."""
+"""Opens memory.db: migrated, in WAL mode, patient with other writers, and checked for damage."""
 
 from __future__ import annotations
 
@@ -13,6 +13,12 @@ from pathlib import Path
 from research.core.errors import ResearchError
 from research.core.settings import SETTINGS
 from research.store.schema import MIGRATIONS, Migration
+
+_DAMAGE = (
+    "malformed", "not a database", "corrupt", "unsupported file format", "no such table", "no such column",
+)  # fmt: skip
+_MAPPED_BYTES = 32_768
+"""Least that SQLite maps of memory.db-shm."""
 
 
 class StoreNewer(ResearchError):
@@ -30,13 +36,6 @@ class StoreBusy(ResearchError):
     """Another process holds the write lock, or the disk refuses the write."""
 
 
-def _is_damage(error: sqlite3.DatabaseError, path: Path | None) -> bool:
-    text = str(error)
-    if "disk I/O error" in text:  # SQLite says so of a garbled log, and of a disk that fails or is full
-        return path is not None and _takes_files(path.parent)
-    return any(word in text for word in ("malformed", "not a database", "corrupt", "unsupported file format"))
-
-
 def _takes_files(folder: Path) -> bool:
     """Checks whether a file can be written and read back, so that an error is of the memory and not of its disk."""
     try:
@@ -52,23 +51,35 @@ def _takes_files(folder: Path) -> bool:
 
 @contextlib.contextmanager
 def translated(path: Path | None) -> Iterator[None]:
-    """Turns sqlite3's errors into ours."""
+    """Turns sqlite3's errors into ours, around everything that is done with a connection."""
+    if path:
+        _restore_shared_memory(f"{path}-shm")
     try:
         yield
     except sqlite3.DatabaseError as error:
         if isinstance(error, (sqlite3.IntegrityError, sqlite3.ProgrammingError)):
             raise
-        if _is_damage(error, path):
-            raise StoreDamaged(f"{path} is damaged ({error}).") from None
-        if "no such table" in str(error) or "no such column" in str(error):
-            raise StoreDamaged(f"{path} lacks what it should hold ({error}).") from None
-        raise StoreBusy(f"{path} could not be used: {error}.", _advice(str(error), path)) from None
+        text = str(error)
+        # SQLite calls a garbled log a disk I/O error, as it does a disk that fails or is full.
+        is_garbled = path is not None and "disk I/O error" in text and _takes_files(path.parent)
+        if is_garbled or any(word in text for word in _DAMAGE):
+            raise StoreDamaged(f"{path} is damaged ({text}).") from None
+        advice = "Another process is using it: wait, and try again."
+        if path is not None and "locked" not in text:
+            advice = f"Type: df -h {path.parent}; ls -ld {path.parent}. When files can be written there, try again."
+        raise StoreBusy(f"{path} could not be used: {text}.", advice) from None
 
 
-def _advice(error: str, path: Path | None) -> str:
-    if path is None or "locked" in error:
-        return "Another process is using it: wait, and try again."
-    return f"Type: df -h {path.parent}; ls -ld {path.parent}. When files can be written there, try again."
+def _restore_shared_memory(file: str) -> None:
+    """Gives memory.db-shm its length back where somebody cut it off.
+
+    SQLite has it mapped, and the kernel ends a process that touches what is gone. Of zeros SQLite makes it anew. The
+    file is not opened, since closing it would drop SQLite's locks on it.
+    """
+    with contextlib.suppress(OSError):
+        if os.stat(file).st_size < _MAPPED_BYTES:
+            os.truncate(file, 0)
+            os.truncate(file, 32 * _MAPPED_BYTES)  # more than was ever mapped: the rest takes no disk
 
 
 def _configure(db: sqlite3.Connection, wait_s: float) -> None:
@@ -111,7 +122,7 @@ def schema_version(db: sqlite3.Connection) -> int:
 
 
 def migrate(db: sqlite3.Connection, path: Path | None, migrations: Sequence[Migration] = MIGRATIONS) -> None:
-    """Brings the file up to date, one transaction per step.
+    """Brings the file up to date, one transaction a step.
 
     Raises:
         StoreNewer: if it has had more steps than we know.
@@ -131,20 +142,15 @@ def migrate(db: sqlite3.Connection, path: Path | None, migrations: Sequence[Migr
 def connect(
     path: Path | None, migrations: Sequence[Migration] = MIGRATIONS, wait_s: float = SETTINGS.busy_timeout_s
 ) -> sqlite3.Connection:
-    """Open the file (or, for None, an empty memory that nobody else sees) and bring it up to date.
+    """Opens the file (or, for None, an empty memory that nobody else sees) and brings it up to date.
 
-    Args:
-        path: The file.
-        migrations: The steps that bring it up to date.
-        wait_s: Longest wait for another writer, here and at every later statement.
+    It waits at most wait_s for another writer, here and at every later statement.
 
     Raises:
         StoreNewer, StoreDamaged, StoreBusy: as their names say.
     """
     with translated(path):
-        db = sqlite3.connect(
-            path if path else ":memory:", isolation_level=None, timeout=wait_s, check_same_thread=False
-        )
+        db = sqlite3.connect(path or ":memory:", isolation_level=None, timeout=wait_s, check_same_thread=False)
         try:
             _configure(db, wait_s)
             if path and path.stat().st_size <= SETTINGS.check_bytes:

@@ -2,38 +2,58 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
+import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from research.core.records import LedgerStatus, Run
 
-HEADER = b"commit\tval_bpb\tmemory_gb\tstatus\tdescription"
+METRIC = "val_bpb"
+PUBLIC = ("commit", METRIC, "memory_gb", "status", "description")
+HEADER = "\t".join(PUBLIC).encode()
 ROW_OUTCOMES = frozenset({"scored", "crash", "timeout", "stopped"})
 """Runs that ended by themselves, by their time limit, or since they were losing; nothing else has a row."""
+_HASH = re.compile(r"[0-9a-fA-F]{7,40}\Z")
+_FAILED = re.compile(r"crash|oom|fail|error|abort|timeout|diverge", re.I)
 
 
 @dataclass(frozen=True)
-class LedgerRow:
-    """One line as it was found, and what could be read of it.
+class Row:
+    """One record of anybody's ledger."""
 
-    Attributes:
-        line: The bytes, without the line feed.
-        commit: First field.
-        val_bpb: None unless a finite number above zero.
-        memory_gb: None unless a finite number.
-        status: Fourth field, unchanged.
-        description: The rest.
-    """
+    line: int  # number of its first line, from 1
+    text: str  # as it was found; bytes that are no UTF-8 are surrogates
+    values: Mapping[str, str] = field(default_factory=dict)  # its fields by our names
+    more: Mapping[str, str] = field(default_factory=dict)  # its other fields by their own names
+    problem: str = ""  # why it can't be read
+    is_plain: bool = False  # whether it is one line of the public columns in their order, without quotes
 
-    line: bytes
-    commit: str
-    val_bpb: float | None
-    memory_gb: float | None
-    status: str
-    description: str
+    @property
+    def commit(self) -> str:
+        """Returns the hash that it names, "" where it names none or something else."""
+        commit = self.values.get("commit", "")
+        return commit if _HASH.match(commit) else ""
+
+    @property
+    def has_failed(self) -> bool:
+        """Returns whether its status says that the run had no result."""
+        return bool(_FAILED.search(self.values.get("status", "")))
+
+    @property
+    def score(self) -> float | None:
+        """Returns its val_bpb, None where it has none or failed."""
+        value = self.number(METRIC)
+        return value if value is not None and value > 0 and not self.has_failed else None
+
+    def number(self, name: str) -> float | None:
+        """Returns a field's finite number, None for everything else."""
+        try:
+            value = float(self.values.get(name, ""))
+        except ValueError:
+            return None
+        return value if math.isfinite(value) else None
 
 
 def has_row(run: Run) -> bool:
@@ -42,12 +62,7 @@ def has_row(run: Run) -> bool:
 
 
 def render_row(run: Run, kept: bool) -> bytes:
-    """Writes a run's line.
-
-    Args:
-        run: A run that has_row() accepts.
-        kept: Whether its verdict keeps it; an undecided one does not yet.
-    """
+    """Writes the line of a run that has_row() accepts; an undecided one is not kept yet."""
     status: LedgerStatus = "crash"
     val_bpb = memory_gb = 0.0
     if run.outcome == "scored" and run.val_bpb is not None:
@@ -74,28 +89,11 @@ def split(content: bytes) -> tuple[bytes, ...]:
     return tuple(lines)
 
 
-def value_of(text: str) -> float | None:
-    """Reads a finite number, None for everything else."""
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
-
-
-def parse_row(line: bytes) -> LedgerRow:
-    """Reads one line; whatever is missing or unreadable is None or empty, never an error."""
-    fields = line.decode("utf-8", "replace").rstrip("\r").split("\t", 4)
-    fields += [""] * (5 - len(fields))
-    val_bpb = value_of(fields[1])
-    return LedgerRow(
-        line=line,
-        commit=fields[0].strip(),
-        val_bpb=val_bpb if val_bpb is not None and val_bpb > 0 else None,
-        memory_gb=value_of(fields[2]),
-        status=fields[3].strip(),
-        description=fields[4],
-    )
+def parse_row(line: bytes, number: int = 0) -> Row:
+    """Reads one line; fields that are missing are left out."""
+    text = line.decode("utf-8", "surrogateescape")
+    fields = (part.strip() for part in text.split("\t", len(PUBLIC) - 1))
+    return Row(number, text, dict(zip(PUBLIC, fields, strict=False)), is_plain=True)
 
 
 def unknown_lines(found: Sequence[bytes], known: Iterable[bytes]) -> tuple[bytes, ...]:
@@ -108,8 +106,3 @@ def unknown_lines(found: Sequence[bytes], known: Iterable[bytes]) -> tuple[bytes
         else:
             new.append(line)
     return tuple(new)
-
-
-def digest(content: bytes) -> str:
-    """Returns the hash by which a file that we wrote is recognised."""
-    return hashlib.sha256(content).hexdigest()

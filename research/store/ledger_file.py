@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timezone
 from pathlib import Path
 
+from research.core.clock import moment, utc
 from research.core.files import held, write_whole
 from research.core.records import Run
 from research.core.settings import SETTINGS
@@ -17,33 +19,54 @@ from research.store.db import Store
 _DIGESTS = "ledger_digests"  # of the file as we wrote it last, and as we are about to write it
 
 
-def foreign_run(line: bytes, occurrence: int, at_utc: str) -> Run:
-    """Makes a run of a foreign ledger line: kept and shown, never judged, since its contract is unknown.
+def foreign_run(row: ledger.Row, occurrence: int, at_utc: str, commits: Mapping[str, str] | None = None) -> Run:
+    """Makes a run of a row of another ledger: kept and shown, never judged, since its contract is unknown.
 
     Args:
-        line: The bytes.
-        occurrence: How many equal lines came before it; the same line twice is two runs.
+        row: The row.
+        occurrence: How many equal rows came before it; the same row twice is two runs.
         at_utc: When it was imported.
+        commits: The commits of the rows by their ids, which may be named as parents.
     """
-    row = ledger.parse_row(line)
-    name = "import-" + hashlib.sha256(line + b"\n%d" % occurrence).hexdigest()[:16]
-    scored = row.val_bpb is not None and row.status != "crash"
+    digest = hashlib.sha256(row.text.encode("utf-8", "surrogateescape") + b"\n%d" % occurrence).hexdigest()
+    values, score = row.values, row.score
+    facts = {"status": values.get("status", ""), **row.more}
+    if not row.commit or "id" in values:
+        facts["id"] = values.get("id") or values.get("commit", "")
+    parent = values.get("parent", "")
+    megabytes, gigabytes = row.number("peak_vram_mb"), row.number("memory_gb")
+    at = _moment(values.get("at", "")) or at_utc
     return Run(
-        run=name,
+        run=f"import-{digest[:16]}",
         folder="",
         origin="import",
         branch="",
         commit=row.commit,
-        started_utc=at_utc,
-        finished_utc=at_utc,
-        subject=row.description,
-        outcome="scored" if scored else "crash",
-        val_bpb=row.val_bpb if scored else None,
-        peak_vram_mb=row.memory_gb * 1024 if scored and row.memory_gb is not None else None,
+        parent=clean(commits.get(parent) or parent if commits else parent),
+        started_utc=at,
+        finished_utc=at,
+        subject=clean(" ".join(values.get("description", "").split())),
+        outcome="crash" if score is None else "scored",
+        val_bpb=score,
+        peak_vram_mb=megabytes if megabytes is not None else gigabytes and gigabytes * 1024,
         counted=False,
         why="imported from a ledger; its contract is unknown",
-        facts={"status": row.status},
+        facts={name: clean(value)[: SETTINGS.max_fact_chars] for name, value in facts.items()},
     )
+
+
+def clean(text: str) -> str:
+    """Returns text that can be written anywhere; bytes that are no UTF-8 are marked."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _moment(text: str) -> str:
+    """Returns a time as records keep it, "" for none; one without a zone is UTC."""
+    try:
+        at = moment(text.replace(" ", "T", 1))
+    except ValueError:
+        return ""
+    return utc(at if at.tzinfo else at.replace(tzinfo=timezone.utc))
 
 
 def import_ledger_lines(
@@ -51,11 +74,7 @@ def import_ledger_lines(
 ) -> list[str]:
     """Imports the lines that the store does not hold, once; returns the names of the new runs.
 
-    Args:
-        store: The memory.
-        lines: Lines of a ledger.
-        at_utc: Now.
-        is_edit: Checks whether a line is an edit of a line of ours, which is kept as an event, and no run.
+    A line that is_edit() says is an edited line of ours is kept as an event, and no run.
     """
     new: list[str] = []
     with store.write():
@@ -65,17 +84,11 @@ def import_ledger_lines(
             if is_edit(line):
                 store.add_event(at_utc, "ledger_edit", None, {"line": line.decode("utf-8", "backslashreplace")})
                 continue
-            run = foreign_run(line, counts[line], at_utc)
+            run = foreign_run(ledger.parse_row(line), counts[line], at_utc)
             counts[line] += 1
             if store.add_run(run, line):
                 new.append(run.run)
     return new
-
-
-def names_own_commit(store: Store) -> Callable[[bytes], bool]:
-    """Returns a check whether a line is about a commit that this lab has run."""
-    ours = {run.commit[:7] for run in store.runs() if run.origin != "import" and run.commit}
-    return lambda line: ledger.parse_row(line).commit[:7] in ours
 
 
 def differs_in_words(store: Store, lines: Sequence[bytes]) -> Callable[[bytes], bool]:
@@ -83,30 +96,22 @@ def differs_in_words(store: Store, lines: Sequence[bytes]) -> Callable[[bytes], 
 
     After a rebuild, a line with another score is the only trace of a run of that commit whose folder is gone.
     """
-    left = Counter(_measured(line) for line in ledger.unknown_lines(store.ledger_lines(), lines))
+
+    def measured(line: bytes) -> tuple[str, ...]:
+        values = ledger.parse_row(line).values
+        return values.get("commit", "")[:7], values.get(ledger.METRIC, "")
+
+    left = Counter(measured(line) for line in ledger.unknown_lines(store.ledger_lines(), lines))
 
     def check(line: bytes) -> bool:
-        if left[_measured(line)] == 0:
-            return False
-        left[_measured(line)] -= 1
-        return True
+        left[measured(line)] -= 1
+        return left[measured(line)] >= 0
 
     return check
 
 
-def _measured(line: bytes) -> tuple[str, float | None]:
-    row = ledger.parse_row(line)
-    return row.commit[:7], row.val_bpb
-
-
 def sync_ledger(store: Store, path: Path, lock: Path, at_utc: str) -> list[str]:
-    """Makes the file what the store holds; lines that others added to it are imported first.
-
-    Args:
-        store: The memory.
-        path: results.tsv.
-        lock: A file to lock meanwhile.
-        at_utc: Now.
+    """Makes results.tsv what the store holds; lines that others added to it are imported first.
 
     Returns:
         Names of the imported runs.
@@ -116,17 +121,16 @@ def sync_ledger(store: Store, path: Path, lock: Path, at_utc: str) -> list[str]:
     """
     new: list[str] = []
     with held(lock, SETTINGS.busy_timeout_s):
-        try:
-            content = path.read_bytes()
-        except FileNotFoundError:
-            content = b""
+        content = path.read_bytes() if path.exists() else b""
         ours: list[str] = json.loads(store.fact(_DIGESTS) or "[]")
-        if content and ledger.digest(content) not in ours:
-            new = import_ledger_lines(store, ledger.split(content), at_utc, names_own_commit(store))
-        lines = store.ledger_lines()
-        wanted = ledger.render(lines)
-        if wanted == content or (not lines and not content):
+        if content and hashlib.sha256(content).hexdigest() not in ours:
+            own = {run.commit[:7].encode() for run in store.runs() if run.origin != "import" and run.commit}
+            lines = ledger.split(content)
+            new = import_ledger_lines(store, lines, at_utc, is_edit=lambda line: line.strip()[:7] in own)
+        held_lines = store.ledger_lines()
+        wanted = ledger.render(held_lines)
+        if wanted == content or not (held_lines or content):
             return new
-        store.set_fact(_DIGESTS, json.dumps([*ours[-1:], ledger.digest(wanted)]))
+        store.set_fact(_DIGESTS, json.dumps([*ours[-1:], hashlib.sha256(wanted).hexdigest()]))
         write_whole(path, wanted)
     return new

@@ -22,11 +22,7 @@ _IDEAS = "ideas.json"
 
 
 def read_store(paths: LabPaths, wait_s: float = SETTINGS.busy_timeout_s) -> Store:
-    """Open the memory as it is: the file where there is one, else an empty one; makes no files.
-
-    Args:
-        paths: The checkout.
-        wait_s: Longest wait for another writer.
+    """Opens the memory as it is: the file where there is one, else an empty one; makes no files.
 
     Raises:
         StoreNewer, StoreDamaged, StoreBusy: as their names say.
@@ -41,10 +37,7 @@ def read_store(paths: LabPaths, wait_s: float = SETTINGS.busy_timeout_s) -> Stor
 def open_store(paths: LabPaths, at_utc: str, say: SetAside) -> Store:
     """Opens the memory for reading and writing, made, upgraded or rebuilt as needed.
 
-    Args:
-        paths: The checkout.
-        at_utc: Now, for the dated name of a damaged file.
-        say: Takes one sentence for the user, when something was rebuilt.
+    A damaged file gets a name with the time; say() gets one sentence for the user when something was rebuilt.
 
     Raises:
         StoreNewer, StoreBusy: as their names say.
@@ -98,12 +91,9 @@ def _companions(path: Path) -> tuple[Path, Path]:
 
 
 def _set_aside(path: Path, at_utc: str) -> Path:
-    stamp = "".join(char for char in at_utc if char.isalnum())
-    aside = path.with_name(f"{path.name}.damaged-{stamp}")
-    number = 1
-    while aside.exists():
-        number += 1
-        aside = path.with_name(f"{path.name}.damaged-{stamp}-{number}")
+    stamp = "".join(filter(str.isalnum, at_utc))
+    names = (f"{path.name}.damaged-{stamp}{ending}" for ending in ("", *(f"-{number}" for number in range(2, 1000))))
+    aside = next(place for name in names if not (place := path.with_name(name)).exists())
     for source, target in zip((*_companions(path), path), (*_companions(aside), aside), strict=True):
         if source.exists():
             source.replace(target)
@@ -136,13 +126,12 @@ def rebuild(store: Store, paths: LabPaths, at_utc: str) -> int:
                 store.add_idea(Idea(**item))
         place = {line: number for number, line in reversed(list(enumerate(lines)))}
         entries = store.ledger_entries()  # in order of finish, which decides where the file says nothing
-        store.reorder_ledger([run for run, line in sorted(entries, key=lambda entry: place.get(entry[1], len(lines)))])
+        store.replace_ledger(sorted(entries, key=lambda entry: place.get(entry[1], len(lines))))
     return len(store.runs())
 
 
 def _verdict_of_line(run: Run, lines: tuple[bytes, ...]) -> list[Verdict]:
     """Restores the verdict that only results.tsv still holds."""
-    if not ledger.has_row(run) or ledger.render_row(run, True) not in lines:
-        return []
     at_utc = run.finished_utc or run.started_utc
-    return [Verdict(run.run, "keep", "ledger", "results.tsv says keep", at_utc, settled_utc=at_utc)]
+    verdict = Verdict(run.run, "keep", "ledger", "results.tsv says keep", at_utc, settled_utc=at_utc)
+    return [verdict] if ledger.has_row(run) and ledger.render_row(run, True) in lines else []

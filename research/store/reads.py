@@ -1,32 +1,20 @@
-"""Narrow reads for whoever looks at a long history: the columns that are needed, and JSON only where something is.
-
-A whole record of 10,000 runs takes a second to read, what memory folds a tenth of it.
-"""
+"""Narrow reads for whoever looks at a long history."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 from research.core.records import Idea, Judged, Plan, Run, Verdict
 from research.store.db import ENDED, RESULTS, Store
+from research.store.rows import SECRET_FIELDS
 
-_RUN = (
-    'run, origin, branch, "commit", started_utc, parent, subject, emitter, seed, device, fingerprint, contract,'
-    " finished_utc, outcome, metrics, val_bpb, peak_vram_mb, failure, suspect, additions, deletions, category, delta,"
-    " statements_added, statements_removed, plan, CASE WHEN metrics IS NULL THEN phases_s ELSE '{}' END AS phases_s,"
-    " '' AS folder, json_patch('{}', json_object('machine', json_extract(facts, '$.machine'),"
-    " 'gpu_uuid', json_extract(facts, '$.gpu_uuid'), 'device_class', json_extract(facts, '$.device_class'),"
-    " 'kernels', json_extract(facts, '$.kernels'), 'initial_values', json_extract(facts, '$.initial_values'),"
-    " 'stopped_at', json_extract(facts, '$.stopped_at'), 'race', json_extract(facts, '$.race'))) AS facts"
-)
-"""Columns of a run that decide something, and the facts that say under which condition it ran and what was foretold of
-it; other fields keep their defaults, as do the phases of a run with metrics."""
+_RUN = ", ".join(f'"{item.name}"' for item in fields(Run) if item.name not in SECRET_FIELDS)
 _VERDICT = "seq, run, decision, rule, why, created_utc, baseline, incumbent, p_better"
-"""Columns of a verdict without estimate, difference, terms, text and settling."""
 
 
 def history(store: Store, branch: str | None = None) -> list[Judged]:
-    """Reads what Store.judged() does, in the parts that memory, planner and judge need."""
+    """Reads what Store.judged() does without audit scores and without a verdict's numbers and review."""
     return store.judged(branch, _RUN, _VERDICT)
 
 
@@ -62,8 +50,7 @@ def something_waits(store: Store) -> bool:
 
 def is_measured(store: Store, commit: str) -> bool:
     """Checks whether a run of a commit ended with a result."""
-    rows = store.tuples(f'SELECT 1 FROM runs WHERE "commit" = ? AND {ENDED} LIMIT 1', commit)
-    return bool(rows)
+    return bool(store.tuples(f'SELECT 1 FROM runs WHERE "commit" = ? AND {ENDED} LIMIT 1', commit))
 
 
 def plan_of(store: Store, branch: str) -> Plan | None:
@@ -72,38 +59,33 @@ def plan_of(store: Store, branch: str) -> Plan | None:
     return plan if plan and plan.details.get("branch", branch) == branch else None
 
 
-@dataclass(frozen=True)
-class IdeaStatus:
-    """A person's idea with what became of it.
-
-    Attributes:
-        idea: The idea.
-        status: The decision on its run, the outcome of a run without a score, else "waiting", "needs_agent" (only who
-            writes code can try it), "running" or "dropped".
-        run: The run that tried it, None before it ended.
-        verdict: The latest verdict on that run.
-    """
+class IdeaStatus(NamedTuple):
+    """A person's idea with what became of it."""
 
     idea: Idea
     status: str
-    run: Run | None = None
-    verdict: Verdict | None = None
+    """The decision on its run, the outcome of a run without a score, else "waiting", "needs_agent" (only who writes
+    code can try it), "running" or "dropped"."""
+    run: Run | None = None  # that tried it, None before it ended
+    verdict: Verdict | None = None  # the latest on that run
 
 
 def ideas(store: Store) -> list[IdeaStatus]:
     """Reads every idea of a person with what became of it, oldest first."""
     going = {run.plan for run in store.open_runs()}
-    return [_with_status(store, idea, idea.plan is not None and idea.plan in going) for idea in store.ideas()]
-
-
-def _with_status(store: Store, idea: Idea, is_running: bool) -> IdeaStatus:
-    run, verdict = (store.run(idea.run), store.verdict(idea.run)) if idea.run else (None, None)
-    if run is not None:
-        status = verdict.decision if verdict and run.outcome == "scored" else str(run.outcome)
-        return IdeaStatus(idea, status, run, verdict)
-    if idea.closed_utc:
-        return IdeaStatus(idea, "dropped")
-    return IdeaStatus(idea, "running" if is_running else "waiting" if idea.assignment else "needs_agent")
+    found = []
+    for idea in store.ideas():
+        run, verdict = (store.run(idea.run), store.verdict(idea.run)) if idea.run else (None, None)
+        if run is not None:
+            status = verdict.decision if verdict and run.outcome == "scored" else str(run.outcome)
+        elif idea.closed_utc:
+            status = "dropped"
+        elif idea.plan is not None and idea.plan in going:
+            status = "running"
+        else:
+            status = "waiting" if idea.assignment else "needs_agent"
+        found.append(IdeaStatus(idea, status, run, verdict))
+    return found
 
 
 def latest_reviewed(store: Store) -> str | None:
@@ -114,14 +96,7 @@ def latest_reviewed(store: Store) -> str | None:
 
 @dataclass(frozen=True)
 class Foreign:
-    """Rows of other ledgers and memories, which are never judged.
-
-    Attributes:
-        rows: How many.
-        scored: How many have a score.
-        commit: The commit with the lowest score among those that were kept there, "" if none was.
-        val_bpb: That score, in bpb.
-    """
+    """How many rows of other ledgers there are, how many have a score, and the lowest that was kept there."""
 
     rows: int
     scored: int

@@ -6,19 +6,17 @@ A "+" before a column keeps SQLite from walking a whole branch by its index: wha
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from research.core.records import Decision, Outcome
 from research.core.settings import SETTINGS
-from research.store.db import Store
-from research.store.ledger import ROW_OUTCOMES
+from research.store.db import RESULTS, Store
 
 _REFUSED = "refused:"
 """With a branch's name behind it, the fact that holds its last refused launch: runs before it, commit, reason."""
 
 
-@dataclass(frozen=True)
-class RecentVerdict:
+class RecentVerdict(NamedTuple):
     """One of the latest verdicts on a branch, with the code that it is about."""
 
     run: str
@@ -30,8 +28,7 @@ class RecentVerdict:
     fingerprint: str
 
 
-@dataclass(frozen=True)
-class LaunchEnd:
+class LaunchEnd(NamedTuple):
     """How one launch of a commit ended: outcome (None while it runs), whether it counts, and why not."""
 
     outcome: Outcome | None
@@ -40,42 +37,34 @@ class LaunchEnd:
 
 
 def last_run(store: Store) -> int:
-    """Return the number of the run that was started last, 0 without one."""
+    """Returns the number of the run that was started last, 0 without one."""
     return int(store.tuples("SELECT MAX(seq) FROM runs")[0][0] or 0)
 
 
 def last_verdict(store: Store) -> int:
-    """Return the number of the verdict that was made last, 0 without one."""
+    """Returns the number of the verdict that was made last, 0 without one."""
     return int(store.tuples("SELECT MAX(seq) FROM verdicts")[0][0] or 0)
 
 
 def recent_verdicts(store: Store, branch: str) -> list[RecentVerdict]:
-    """Return the latest verdicts on a branch, newest first."""
+    """Returns the latest verdicts on a branch, newest first."""
     rows = store.tuples(
         'SELECT v.run, v.decision, v.why, v.settled_utc, v.baseline, r."commit", r.fingerprint'
         " FROM (SELECT * FROM verdicts ORDER BY seq DESC LIMIT ?) v JOIN runs r ON r.run = v.run"
         " WHERE +r.branch = ? ORDER BY v.seq DESC",
         SETTINGS.recent_rows, branch,
     )  # fmt: skip
-    return [
-        RecentVerdict(run, decision, why, settled_utc, bool(baseline), commit, fingerprint)
-        for run, decision, why, settled_utc, baseline, commit, fingerprint in rows
-    ]
+    return [RecentVerdict(*row) for row in rows]
 
 
 def has_baseline(store: Store, branch: str) -> bool:
-    """Check whether a branch has a baseline."""
-    return bool(
-        store.tuples(
-            "SELECT 1 FROM verdicts v JOIN runs r ON r.run = v.run WHERE v.baseline = 1 AND +r.branch = ?"
-            " ORDER BY v.seq LIMIT 1",
-            branch,
-        )
-    )
+    """Checks whether a branch has a baseline."""
+    sql = "SELECT 1 FROM verdicts v JOIN runs r ON r.run = v.run WHERE v.baseline = 1 AND +r.branch = ? LIMIT 1"
+    return bool(store.tuples(sql, branch))
 
 
 def newly_judged(store: Store, branch: str, after: int) -> list[str]:
-    """Return the runs on a branch that a rule judged after a verdict's number, in that order.
+    """Returns the runs on a branch that a rule judged after a verdict's number, in that order.
 
     What a verdict changes about earlier runs is no news of them, so only a run's first verdict counts.
     """
@@ -89,7 +78,7 @@ def newly_judged(store: Store, branch: str, after: int) -> list[str]:
 
 
 def newly_failed(store: Store, branch: str, after: int) -> tuple[int, str] | None:
-    """Return number and name of the latest run on a branch that ended without a verdict, if it began after a number."""
+    """Returns number and name of the latest run on a branch that ended without a verdict, if newer than a number."""
     rows = store.tuples(
         "SELECT seq, run FROM runs WHERE seq > ? AND +branch = ? AND outcome IS NOT NULL"
         " AND NOT EXISTS (SELECT 1 FROM verdicts WHERE verdicts.run = runs.run) ORDER BY seq DESC LIMIT 1",
@@ -99,7 +88,7 @@ def newly_failed(store: Store, branch: str, after: int) -> tuple[int, str] | Non
 
 
 def launches_of(store: Store, commit: str) -> list[LaunchEnd]:
-    """Return how the launches of a commit ended, in order of start.
+    """Returns how the launches of a commit ended, in order of start.
 
     They are found by their names, which hold the commit's digits: the names have an index, commits have none.
     """
@@ -108,37 +97,36 @@ def launches_of(store: Store, commit: str) -> list[LaunchEnd]:
         ' AND "commit" = ? ORDER BY seq',
         f"%-{commit[:7]}-%", commit,
     )  # fmt: skip
-    return [LaunchEnd(outcome, bool(counted), why) for outcome, counted, why in rows]
+    return [LaunchEnd(*row) for row in rows]
 
 
 def measured_twin(store: Store, branch: str, fingerprint: str) -> tuple[str, str] | None:
-    """Return name and commit of the run that measured a program last, under the contract that the branch has now."""
+    """Returns name and commit of the run that measured a program last, under the contract that the branch has now."""
     rows = store.tuples(
-        'SELECT run, "commit" FROM runs WHERE fingerprint = ? AND branch = ? AND counted = 1 AND outcome IN'
-        f" ({', '.join('?' * len(ROW_OUTCOMES))}) AND contract = (SELECT contract FROM runs WHERE +branch = ?"
-        " AND contract IS NOT NULL ORDER BY seq DESC LIMIT 1) ORDER BY seq DESC LIMIT 1",
-        fingerprint, branch, *sorted(ROW_OUTCOMES), branch,
+        f'SELECT run, "commit" FROM runs{RESULTS} AND fingerprint = ? AND branch = ? AND contract = (SELECT contract'
+        " FROM runs WHERE +branch = ? AND contract IS NOT NULL ORDER BY seq DESC LIMIT 1) ORDER BY seq DESC LIMIT 1",
+        fingerprint, branch, branch,
     )  # fmt: skip
     return (str(rows[0][0]), str(rows[0][1])) if rows else None
 
 
 def note_refusal(store: Store, at_utc: str, branch: str, commit: str, why: str) -> None:
-    """Put a refused launch on record."""
+    """Puts a refused launch on record."""
     store.add_event(at_utc, "refused", None, {"branch": branch, "commit": commit, "why": why})
     store.set_fact(_REFUSED + branch, json.dumps([last_run(store), commit, why]))
 
 
 def last_refusal(store: Store, branch: str) -> tuple[str, str]:
-    """Return the commit of the last launch and why it was refused, "" for both where something was launched since."""
+    """Returns the commit of the last launch and why it was refused, "" for both where something was launched since."""
     after, commit, why = json.loads(store.fact(_REFUSED + branch) or '[-1, "", ""]')
     return (str(commit), str(why)) if after == last_run(store) else ("", "")
 
 
 def is_folder_known(store: Store, folder: str) -> bool:
-    """Check whether the run of a folder is on record."""
+    """Checks whether the run of a folder is on record."""
     return bool(store.tuples("SELECT 1 FROM runs WHERE folder = ? AND folder <> ''", folder))
 
 
 def spent_usd(store: Store, after: int) -> float:
-    """Return the estimated cost of the runs that were started after a number."""
+    """Returns the estimated cost of the runs that were started after a number."""
     return float(store.tuples("SELECT SUM(cost_usd) FROM runs WHERE seq > ?", after)[0][0] or 0.0)

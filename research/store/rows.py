@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any, TypeVar
 
-from research.core.records import Estimate, Event, Failure, Metrics, Plan, Run, Verdict
+from research.core.records import Estimate, Failure, Metrics, Plan, Run, Verdict
 
 Record = TypeVar("Record", Run, Verdict, Plan)
 
@@ -22,18 +22,14 @@ _FLAGS = frozenset({"counted", "baseline"})
 
 def to_plain(record: Run | Verdict | Plan) -> dict[str, Any]:
     """Turns a record into JSON values."""
-    plain: dict[str, Any] = {}
-    for item in fields(record):
-        value = getattr(record, item.name)
-        if isinstance(value, Metrics):
-            value = value.as_dict()
-        elif isinstance(value, (Failure, Estimate)):
-            value = {part.name: getattr(value, part.name) for part in fields(value)}
+    plain = {item.name: getattr(record, item.name) for item in fields(record)}
+    for name, value in plain.items():
+        if isinstance(value, (Metrics, Failure, Estimate)):
+            plain[name] = asdict(value)
         elif isinstance(value, tuple):
-            value = list(value)
+            plain[name] = list(value)
         elif isinstance(value, Mapping):
-            value = dict(value)
-        plain[item.name] = value
+            plain[name] = dict(value)
     return plain
 
 
@@ -74,11 +70,6 @@ def from_row(kind: type[Record], row: Mapping[str, Any]) -> Record:
     """Reads a record from column values."""
     plain = {name: json.loads(v) if v is not None and name in _JSON_FIELDS else v for name, v in row.items()}
     return from_plain(kind, plain)
-
-
-def event_from_row(row: Mapping[str, Any]) -> Event:
-    """Makes an event of column values."""
-    return Event(row["seq"], row["at_utc"], row["kind"], row["run"], json.loads(row["data"]))
 
 
 def finite(value: object) -> float | None:

@@ -8,120 +8,66 @@ from collections.abc import Callable, Sequence
 Migration = Callable[[sqlite3.Connection], None]
 
 
+def _create(db: sqlite3.Connection, table: str, columns: str) -> None:
+    db.execute(f"CREATE TABLE {table} ({columns})")
+
+
 def m001_runs(db: sqlite3.Connection) -> None:
     """Creates runs, verdicts, plans, events: columns are the fields of the records of that name, mappings JSON."""
-    db.execute(
+    _create(
+        db,
+        "runs",
         """
-        CREATE TABLE runs (
-            seq INTEGER PRIMARY KEY AUTOINCREMENT,
-            run TEXT NOT NULL UNIQUE,
-            folder TEXT NOT NULL,
-            origin TEXT NOT NULL,
-            branch TEXT NOT NULL,
-            "commit" TEXT NOT NULL,
-            started_utc TEXT NOT NULL,
-            parent TEXT NOT NULL,
-            subject TEXT NOT NULL,
-            emitter TEXT,
-            seed INTEGER NOT NULL,
-            backend TEXT NOT NULL,
-            gpu TEXT NOT NULL,
-            device TEXT,
-            fingerprint TEXT NOT NULL,
-            train_sha256 TEXT NOT NULL,
-            harness TEXT NOT NULL,
-            contract TEXT,
-            contract_key TEXT NOT NULL,
-            finished_utc TEXT,
-            outcome TEXT,
-            exit_code INTEGER,
-            child_exit INTEGER,
-            metrics TEXT,
-            val_bpb REAL,
-            val_bpb_exact REAL,
-            audit_bpb REAL,
-            audit_bpb_exact REAL,
-            peak_vram_mb REAL,
-            failure TEXT,
-            suspect TEXT NOT NULL,
-            counted INTEGER NOT NULL,
-            why TEXT NOT NULL,
-            cost_usd REAL,
-            phases_s TEXT NOT NULL,
-            facts TEXT NOT NULL,
-            additions INTEGER NOT NULL,
-            deletions INTEGER NOT NULL,
-            plan TEXT
-        )
-        """
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        run TEXT NOT NULL UNIQUE, folder TEXT NOT NULL, origin TEXT NOT NULL,
+        branch TEXT NOT NULL, "commit" TEXT NOT NULL, started_utc TEXT NOT NULL,
+        parent TEXT NOT NULL, subject TEXT NOT NULL, emitter TEXT, seed INTEGER NOT NULL,
+        backend TEXT NOT NULL, gpu TEXT NOT NULL, device TEXT,
+        fingerprint TEXT NOT NULL, train_sha256 TEXT NOT NULL, harness TEXT NOT NULL,
+        contract TEXT, contract_key TEXT NOT NULL,
+        finished_utc TEXT, outcome TEXT, exit_code INTEGER, child_exit INTEGER,
+        metrics TEXT, val_bpb REAL, val_bpb_exact REAL, audit_bpb REAL, audit_bpb_exact REAL, peak_vram_mb REAL,
+        failure TEXT, suspect TEXT NOT NULL, counted INTEGER NOT NULL, why TEXT NOT NULL,
+        cost_usd REAL, phases_s TEXT NOT NULL, facts TEXT NOT NULL,
+        additions INTEGER NOT NULL, deletions INTEGER NOT NULL, plan TEXT
+        """,
     )
     db.execute("CREATE UNIQUE INDEX runs_folder ON runs (folder) WHERE folder <> ''")
     db.execute("CREATE INDEX runs_branch ON runs (branch, contract)")
     db.execute("CREATE INDEX runs_fingerprint ON runs (fingerprint, seed)")
     db.execute("CREATE INDEX runs_key ON runs (contract_key)")
     db.execute("CREATE INDEX runs_open ON runs (outcome) WHERE outcome IS NULL")
-    db.execute(
+    _create(
+        db,
+        "verdicts",
         """
-        CREATE TABLE verdicts (
-            seq INTEGER PRIMARY KEY AUTOINCREMENT,
-            run TEXT NOT NULL REFERENCES runs (run),
-            decision TEXT NOT NULL,
-            rule TEXT NOT NULL,
-            why TEXT NOT NULL,
-            created_utc TEXT NOT NULL,
-            baseline INTEGER NOT NULL,
-            incumbent TEXT NOT NULL,
-            p_better REAL,
-            estimate TEXT,
-            terms TEXT NOT NULL,
-            text TEXT NOT NULL,
-            settled_utc TEXT
-        )
-        """
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        run TEXT NOT NULL REFERENCES runs (run), decision TEXT NOT NULL, rule TEXT NOT NULL, why TEXT NOT NULL,
+        created_utc TEXT NOT NULL, baseline INTEGER NOT NULL, incumbent TEXT NOT NULL, p_better REAL,
+        estimate TEXT, terms TEXT NOT NULL, text TEXT NOT NULL, settled_utc TEXT
+        """,
     )
     db.execute("CREATE INDEX verdicts_run ON verdicts (run, seq)")
-    db.execute(
+    _create(
+        db,
+        "plans",
         """
-        CREATE TABLE plans (
-            seq INTEGER PRIMARY KEY AUTOINCREMENT,
-            plan TEXT NOT NULL UNIQUE,
-            created_utc TEXT NOT NULL,
-            emitter TEXT,
-            category TEXT,
-            parent TEXT,
-            kind TEXT NOT NULL,
-            reason TEXT NOT NULL,
-            run TEXT,
-            closed_utc TEXT,
-            details TEXT NOT NULL
-        )
-        """
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        plan TEXT NOT NULL UNIQUE, created_utc TEXT NOT NULL, emitter TEXT, category TEXT, parent TEXT,
+        kind TEXT NOT NULL, reason TEXT NOT NULL, run TEXT, closed_utc TEXT, details TEXT NOT NULL
+        """,
     )
-    db.execute(
-        """
-        CREATE TABLE events (
-            seq INTEGER PRIMARY KEY AUTOINCREMENT,
-            at_utc TEXT NOT NULL,
-            kind TEXT NOT NULL,
-            run TEXT,
-            data TEXT NOT NULL
-        )
-        """
+    _create(
+        db,
+        "events",
+        "seq INTEGER PRIMARY KEY AUTOINCREMENT, at_utc TEXT NOT NULL, kind TEXT NOT NULL, run TEXT, data TEXT NOT NULL",
     )
-    db.execute("CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL)")
+    _create(db, "facts", "name TEXT PRIMARY KEY, value TEXT NOT NULL")
 
 
 def m002_ledger(db: sqlite3.Connection) -> None:
     """Creates the lines of results.tsv as bytes, ours and foreign ones, in order of finish."""
-    db.execute(
-        """
-        CREATE TABLE ledger (
-            seq INTEGER PRIMARY KEY AUTOINCREMENT,
-            run TEXT UNIQUE,
-            line BLOB NOT NULL
-        )
-        """
-    )
+    _create(db, "ledger", "seq INTEGER PRIMARY KEY AUTOINCREMENT, run TEXT UNIQUE, line BLOB NOT NULL")
 
 
 def m003_changes(db: sqlite3.Connection) -> None:
@@ -135,17 +81,13 @@ def m003_changes(db: sqlite3.Connection) -> None:
 
 def m004_ideas(db: sqlite3.Connection) -> None:
     """Creates the queue of a person's ideas: columns are the fields of the record Idea."""
-    db.execute(
+    _create(
+        db,
+        "ideas",
         """
-        CREATE TABLE ideas (
-            idea INTEGER PRIMARY KEY AUTOINCREMENT,
-            text TEXT NOT NULL,
-            created_utc TEXT NOT NULL,
-            plan TEXT,
-            closed_utc TEXT,
-            why TEXT NOT NULL
-        )
-        """
+        idea INTEGER PRIMARY KEY AUTOINCREMENT,
+        text TEXT NOT NULL, created_utc TEXT NOT NULL, plan TEXT, closed_utc TEXT, why TEXT NOT NULL
+        """,
     )
 
 

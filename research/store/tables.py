@@ -3,13 +3,15 @@ and logs of one JSON object a line. Nothing is judged here; what can't be read i
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-METRIC = "val_bpb"
+from research.core.errors import ResearchError
+from research.store.ledger import METRIC, PUBLIC, Row
+
 _SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "commit": ("commit", "hash", "sha", "commit_hash", "git_commit", "git_sha", "git_hash"),
     METRIC: (METRIC, "validation_bpb"),
@@ -33,122 +35,81 @@ _QUOTED_LINES = 50
 """Lines that a quoted field may go over: a paragraph; beyond that the quotation mark was only a character."""
 
 
-class OtherMetric(Exception):
-    """The scores are no val_bpb. Args: name, what they are called."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
-        self.name = name
+class NothingToImport(ResearchError):
+    """The path holds nothing that can be imported."""
 
 
-class NoTable(Exception):
-    """The text has no columns of a ledger."""
+def _other_metric(name: str, metric: str) -> NothingToImport:
+    return NothingToImport(
+        f"{name} is a ledger of {metric}, not of {METRIC}: scores of two metrics can't be compared.",
+        f"Give a ledger with a column {METRIC}.",
+    )
 
 
-@dataclass(frozen=True)
-class Row:
-    """One record of a ledger.
-
-    Attributes:
-        line: Number of its first line, from 1.
-        text: The record as it was found.
-        values: Its fields by our names (see _SYNONYMS), as text.
-        more: Its other fields by their own names.
-        problem: Why it can't be read, "" if it can.
-        is_plain: Whether it is one line of the public columns in their order, without quotes.
-    """
-
-    line: int
-    text: str
-    values: Mapping[str, str] = field(default_factory=dict)
-    more: Mapping[str, str] = field(default_factory=dict)
-    problem: str = ""
-    is_plain: bool = False
+def _no_table(name: str) -> NothingToImport:
+    return NothingToImport(
+        f"{name} is no ledger: it has none of the columns {', '.join(PUBLIC)}, separated by tabs, commas or "
+        "semicolons.",
+        "Give a ledger, an export (uv run research export) or a discovery folder.",
+    )
 
 
-def read_table(text: str, public: Sequence[str]) -> Iterator[Row]:
-    """Yields the rows of a ledger in columns.
-
-    Args:
-        text: The whole file.
-        public: The columns of a ledger that names none.
+def read_table(name: str, text: str) -> Iterator[Row]:
+    """Yields the rows of a ledger in columns; one without a header has the public ones.
 
     Raises:
-        OtherMetric: if its first table holds another metric.
-        NoTable: if it has no columns that are known.
+        NothingToImport: if its first table holds another metric, or it has no columns that are known.
     """
     lines = text.removeprefix("\ufeff").split("\n")
     first = next((line for line in lines if line.strip()), "")
     mark = "\t" if any("\t" in line for line in lines) else ";" if first.count(";") > first.count(",") else ","
     columns: list[str] | None = None
-    other, rows, at = "", 0, 0
+    other, at = "", 0
     while at < len(lines):
         if not lines[at].strip(" \r"):
             at += 1
             continue
-        cells, used = _cells(lines, at, mark, len(columns or public))
+        cells, used = _record(lines, at, mark, len(columns or PUBLIC))
         number, raw, at = at + 1, "\n".join(lines[at : at + used]), at + used
         words = [cell.strip().lower().replace(" ", "_") for cell in cells]
         if _is_header(words):
             other = "" if METRIC in _named(words) else _metric_of(words)
-            if other and columns is None and not rows:
-                raise OtherMetric(other)
+            if other and columns is None:
+                raise _other_metric(name, other)
             columns = words
             continue
-        if columns is None and not rows and not _is_public(cells):
-            raise NoTable
-        rows += 1
+        if columns is None:
+            if not _is_public(cells):
+                raise _no_table(name)
+            columns = list(PUBLIC)
         if other:
             yield Row(number, raw, problem=f"it belongs to a table of {other}, not of {METRIC}")
         elif mark not in raw:
             yield Row(number, raw, problem=f"no {_MARKS[mark]} in it")
         else:
-            names = columns or list(public)
-            cells = _joined(cells, mark, len(names))
+            last = len(columns) - 1
+            if len(cells) > last + 1 > 1:  # the description holds marks of its own
+                cells = [*cells[:last], mark.join(cells[last:])]
             if mark == ";":  # where that separates cells, a comma begins the decimals
                 cells = [re.sub(r"\A([-+]?\d+),(\d+)\Z", r"\1.\2", cell) for cell in cells]
-            values, more = _fields(names, cells)
-            is_plain = names == list(public) and mark == "\t" and raw.rstrip("\r").split("\t", len(public) - 1) == cells
-            yield Row(number, raw, values, more, is_plain=is_plain)
-    if columns is None and not rows:
-        raise NoTable
+            is_plain = columns == list(PUBLIC) and mark == "\t" and raw.rstrip("\r").split("\t", last) == cells
+            yield _row(number, raw, dict(zip(columns, cells, strict=False)), is_plain)
+    if columns is None:
+        raise _no_table(name)
 
 
-def _cells(lines: Sequence[str], at: int, mark: str, width: int) -> tuple[list[str], int]:
+def _record(lines: Sequence[str], at: int, mark: str, width: int) -> tuple[list[str], int]:
     """Splits a record into its cells; returns how many lines it takes too. A stray quotation mark is a character."""
-    line, used, found, start = lines[at].rstrip("\r"), 1, list[str](), 0
-    while True:
-        if line[start : start + 1] == '"' and (closed := _closed(lines, at + used, line, start, mark, width)):
-            cell, line, start, more = closed
-            used += more
-        else:
-            end = line.find(mark, start)
-            end = len(line) if end < 0 else end
-            cell, start = line[start:end], end
-        found.append(cell)
-        if start >= len(line):
-            return found, used
-        start += 1
-
-
-def _closed(
-    lines: Sequence[str], following: int, line: str, start: int, mark: str, width: int
-) -> tuple[str, str, int, int] | None:
-    """Reads a quoted cell: its content, the line as it then is, where it ends, and how many more lines it took."""
-    pattern = re.compile(rf'"((?:[^"]|"")*)"(?={re.escape(mark)}|\Z)')
-    for more in range(_QUOTED_LINES):
-        if match := pattern.match(line, start):
-            return match[1].replace('""', '"'), line, match.end(), more
-        at = following + more
-        if at >= len(lines) or lines[at].count(mark) >= width - 1:  # that is a row of its own
-            return None
-        line += "\n" + lines[at].rstrip("\r")
-    return None
-
-
-def _joined(cells: list[str], mark: str, width: int) -> list[str]:
-    """Puts together what a description holds of marks of its own."""
-    return [*cells[: width - 1], mark.join(cells[width - 1 :])] if len(cells) > width > 1 else cells
+    for used in range(1, _QUOTED_LINES + 1 if '"' in lines[at] else 1):
+        if at + used > len(lines) or (used > 1 and lines[at + used - 1].count(mark) >= width - 1):
+            break  # that is a row of its own
+        try:
+            text = [line.rstrip("\r") + "\n" for line in lines[at : at + used]]
+            (cells,) = csv.reader(text, delimiter=mark, strict=True)
+        except (csv.Error, ValueError):
+            continue
+        return cells, used
+    return lines[at].rstrip("\r").split(mark), 1
 
 
 def _is_header(words: Sequence[str]) -> bool:
@@ -162,11 +123,10 @@ def _is_public(cells: Sequence[str]) -> bool:
     return len(cells) > 1 and bool(re.match(r"\s*([-+]?[\d.]+|nan)?\s*\Z", cells[1], re.I))
 
 
-def _named(names: Iterable[str]) -> dict[str, str]:
+def _named(given: Iterable[str]) -> dict[str, str]:
     """Returns which of these names is which of our fields."""
-    given = list(names)
-    picks = ((ours, next((name for name in synonyms if name in given), None)) for ours, synonyms in _SYNONYMS.items())
-    return {ours: name for ours, name in picks if name is not None}
+    found = {ours: [name for name in synonyms if name in given] for ours, synonyms in _SYNONYMS.items()}
+    return {ours: names[0] for ours, names in found.items() if names}
 
 
 def _metric_of(names: Sequence[str]) -> str:
@@ -175,56 +135,51 @@ def _metric_of(names: Sequence[str]) -> str:
     return next((name for name in rest if _METRICS.search(name)), rest[0] if rest else "no column of its own")
 
 
-def _fields(names: Sequence[str], cells: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
-    given = dict(zip(names, cells, strict=False))
-    ours = _named(names)
-    values = {name: given[theirs].strip() for name, theirs in ours.items() if theirs in given}
-    return values, {name: value.strip() for name, value in given.items() if name not in ours.values() and value.strip()}
+def _row(number: int, raw: str, given: Mapping[str, str], is_plain: bool = False) -> Row:
+    """Makes a row of cells by their own names."""
+    ours = _named(given)
+    values = {name: given[theirs].strip() for name, theirs in ours.items()}
+    more = {name: value.strip() for name, value in given.items() if name not in ours.values() and value.strip()}
+    return Row(number, raw, values, more, is_plain=is_plain)
 
 
-def read_json_lines(text: str) -> Iterator[Row]:
+def read_json_lines(name: str, text: str) -> Iterator[Row]:
     """Yields the records of a log that holds one JSON object a line.
 
     Raises:
-        OtherMetric: if none of its scores is a val_bpb.
-        NoTable: if it holds no records.
+        NothingToImport: if none of its scores is a val_bpb, or it holds no records.
     """
-    found = list(_objects(text))
+    lines = [(number, raw) for number, raw in enumerate(text.removeprefix("\ufeff").split("\n"), 1) if raw.strip()]
+    found = [(number, raw, _object(raw)) for number, raw in lines]
     metric = next((str(item["metricname"]) for _, _, item in found if item.get("metricname")), "")
     keys = {key for _, _, item in found for key in item}
     if METRIC not in keys and metric != METRIC:
-        names = [key for key in keys if _METRICS.search(key)]
-        if not names and not metric:
-            raise NoTable
-        raise OtherMetric(metric or sorted(names)[0])
+        names = sorted(key for key in keys if _METRICS.search(key))
+        raise _other_metric(name, metric or names[0]) if names or metric else _no_table(name)
     for number, raw, item in found:
         if metric == METRIC and "metric" in item:
             item.setdefault(METRIC, item.pop("metric"))
-        values, more = _fields(list(item), ["" if value is None else _text(value) for value in item.values()])
+        row = _row(number, raw, {key: "" if value is None else _text(value) for key, value in item.items()})
         if not item:
             yield Row(number, raw, problem="not a whole JSON object")
-        elif not {METRIC, "status", "commit"} & values.keys():
+        elif not {METRIC, "status", "commit"} & row.values.keys():
             yield Row(number, raw, problem="no score, status or commit in it")
         else:
-            yield Row(number, raw, values, more)
+            yield row
 
 
-def _objects(text: str) -> Iterator[tuple[int, str, dict[str, Any]]]:
-    """Yields number, text and object of every line; an empty object where there is none."""
-    for number, raw in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
-        if not raw.strip():
-            continue
-        try:
-            value = json.loads(raw, parse_constant=lambda word: None)
-        except (ValueError, RecursionError):
-            value = None
-        item = {str(key).lower(): part for key, part in value.items()} if isinstance(value, dict) else {}
-        inner = item.pop("metrics", None)
-        yield (
-            number,
-            raw,
-            {**({str(k).lower(): v for k, v in inner.items()} if isinstance(inner, dict) else {}), **item},
-        )
+def _object(raw: str) -> dict[str, Any]:
+    """Returns the object in a line, those of its metrics beside the others; an empty one where there is none."""
+    try:
+        value = json.loads(raw, parse_constant=lambda word: None)
+    except (ValueError, RecursionError):
+        value = None
+    item = _lowered(value)
+    return {**_lowered(item.pop("metrics", None)), **item}
+
+
+def _lowered(value: Any) -> dict[str, Any]:
+    return {str(key).lower(): part for key, part in value.items()} if isinstance(value, dict) else {}
 
 
 def _text(value: Any) -> str:

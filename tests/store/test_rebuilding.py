@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -61,3 +63,26 @@ def test_a_disk_error_is_damage_where_the_disk_takes_files(tmp_path: Path):
         raise error
     with pytest.raises(StoreBusy, match="df -h"), translated(tmp_path / "gone" / "memory.db"):
         raise error
+
+
+def test_shared_memory_cut_off_under_an_open_memory_ends_nothing(tmp_path: Path):
+    """The kernel would end the process that has it mapped, so another one tries it."""
+    script = """if True:
+        import os, sys
+        from pathlib import Path
+        from research.core.records import Run
+        from research.store.db import Store
+        memory = Path(sys.argv[1])
+        one, other = Store(memory), Store(memory)
+        for number, size in enumerate((0, 100, 5000, 0)):
+            os.truncate(f"{memory}-shm", size)
+            (other if number % 2 else one).start_run(Run(f"r{number}", "", "import", "", "", "2026-01-02T03:04:05Z"))
+            assert len(one.runs()) == len(other.runs()) == number + 1
+        os.truncate(f"{memory}-shm", 0)
+        one.close()
+        other.close()
+    """
+    memory = tmp_path / "memory.db"
+    subprocess.run([sys.executable, "-c", script, memory], check=True, cwd=Path(__file__).parents[2])
+    with Store(memory) as store:
+        assert len(store.runs()) == 4

@@ -227,8 +227,8 @@ def test_our_own_rows_have_five_fields(subject: str, val_bpb: float, kept: bool)
     row = ledger.parse_row(line)
     assert line.count(b"\t") == 4
     assert len(line.decode().splitlines()) == 1
-    assert row.commit == run.commit[:7]
-    assert row.status == ("keep" if kept else "discard")
+    assert row.values["commit"] == run.commit[:7]
+    assert row.values["status"] == ("keep" if kept else "discard")
 
 
 def test_rows_look_as_agreed():
