@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Final
 
-# ---------------------------------------------------------------------------------------------------------------
 # Environment variables
 
 ENV_HOME: Final = "AUTORESEARCH_HOME"  # where data and tokenizers live; default ~/.cache/autoresearch
@@ -26,62 +25,34 @@ LARGE_CARD_GB: Final = 40  # from which on a forward takes all its rows
 SEEN_SHARE: Final = 0.92  # least GiB that a driver shows of a GB on the box
 LEAST_CAPABILITY: Final = (8, 0)  # the first with bf16
 
-# ---------------------------------------------------------------------------------------------------------------
 # The summary block that train.py prints after a line "---"
 
 SUMMARY_MARK: Final = "---"
-
 PUBLIC_KEYS: Final = (
-    "val_bpb",
-    "training_seconds",
-    "total_seconds",
-    "peak_vram_mb",
-    "mfu_percent",
-    "total_tokens_M",
-    "num_steps",
-    "num_params_M",
-    "depth",
-)
+    "val_bpb", "training_seconds", "total_seconds", "peak_vram_mb", "mfu_percent", "total_tokens_M", "num_steps",
+    "num_params_M", "depth",
+)  # fmt: skip
 """The nine lines of the public contract, in their order."""
-
 INTEGER_KEYS: Final = frozenset({"num_steps", "depth"})
-
-OWN_KEYS: Final = (
-    "val_bpb_exact",
-    "epochs",
-    "contract",
-    "causal_check",
-    "loss_check",
-    "uncounted_seconds",
-)
+OWN_KEYS: Final = ("val_bpb_exact", "epochs", "contract", "causal_check", "loss_check", "uncounted_seconds")
 """Our lines, after the nine. val_bpb_exact, epochs and uncounted_seconds are numbers; the others are words."""
-
 CHECK_KEYS: Final = ("causal_check", "loss_check")
 PASS: Final = "pass"
 FAIL: Final = "fail"
 
-# ---------------------------------------------------------------------------------------------------------------
 # Exit codes of train.py
 
 EXIT_SCORED: Final = 0
-EXIT_ERROR: Final = 1
 EXIT_NO_DATA: Final = 3
 EXIT_PROBE_FAILED: Final = 4
 EXIT_DIVERGED: Final = 5
 
-# ---------------------------------------------------------------------------------------------------------------
 # Exit codes of the runner, where they are not the command's own; 128+N where signal N ended a run
 
 RUNNER_EXITS: Final = {
-    "refused": 3,
-    "capacity": 69,
-    "infrastructure": 75,
-    "configuration": 78,
-    "stopped": 80,
-    "timeout": 124,
-}
+    "refused": 3, "capacity": 69, "infrastructure": 75, "configuration": 78, "stopped": 80, "timeout": 124,
+}  # fmt: skip
 
-# ---------------------------------------------------------------------------------------------------------------
 # Git
 
 BRANCHES: Final = "autoresearch/"
@@ -94,7 +65,6 @@ PROTECTED: Final = (
 while experiments run; no run starts with a change of them that is not committed, or with another content than the
 baseline's."""
 
-# ---------------------------------------------------------------------------------------------------------------
 # Files of a run
 
 HAND: Final = "hand-"

@@ -1,22 +1,10 @@
-"""The errors a caller can treat differently, drawn as one tree.
-
-    ResearchError               something a person can mend; carries what happened and what to type next
-    ├── UsageError              the call itself is wrong (exit 2)
-    └── ConfigurationError      a token, a package or data is missing (the runner's exit 78)
-
-The front door turns them into one clear line and an exit code; nothing here prints.
-"""
+"""The errors that a person can mend: each carries what happened and what to type next. Nothing here prints."""
 
 from __future__ import annotations
 
 
 class ResearchError(Exception):
-    """An error with a next step.
-
-    Args:
-        what: What happened, in one sentence.
-        next: What to type or do next.
-    """
+    """An error: what happened, in one sentence, and what to type or do next."""
 
     exit_code = 1
 

@@ -86,10 +86,7 @@ def fill_reserved(path: Path, value: Mapping[str, Any]) -> None:
 
 
 class FileLock:
-    """An exclusive lock on a file that the kernel lets go when the last process that holds it ends.
-
-    A child that inherits fileno() holds it too.
-    """
+    """An exclusive lock on a file, which the kernel lets go when its holder, and who inherited fileno(), has ended."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -104,20 +101,19 @@ class FileLock:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         deadline = time.monotonic() + wait_s
-        while True:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                if error.errno not in (errno.EAGAIN, errno.EACCES):
-                    os.close(fd)
-                    raise
-                if time.monotonic() >= deadline:
-                    os.close(fd)
-                    return False
-                time.sleep(0.01)
-            else:
-                self._fd = fd
-                return True
+        try:
+            while True:
+                try:
+                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    self._fd = fd
+                    return True
+                except (BlockingIOError, PermissionError):
+                    if time.monotonic() >= deadline:
+                        return False
+                    time.sleep(0.01)
+        finally:
+            if self._fd != fd:
+                os.close(fd)
 
     def fileno(self) -> int:
         """Returns the descriptor that holds the lock."""

@@ -51,6 +51,11 @@ def _text(data: bytes) -> str:
     return data.decode("utf-8", "replace")
 
 
+def _items(data: bytes) -> list[str]:
+    """Splits what an option -z separates by zero bytes."""
+    return [item for item in _text(data).split("\x00") if item]
+
+
 def find_root(cwd: Path) -> Path:
     """Finds the top of the work tree that a folder is in.
 
@@ -106,7 +111,7 @@ class Change:
 
 
 def head(root: Path) -> Head:
-    """Return the commit and branch of the work tree."""
+    """Returns the commit and branch of the work tree."""
     prefix = "refs/heads/"
     done = _call(root, "rev-parse", "HEAD", "--symbolic-full-name", "HEAD")
     if done.returncode == 0:
@@ -134,9 +139,8 @@ def commit(root: Path, rev: str) -> Commit:
 def changes(root: Path, of: Commit) -> tuple[Change, ...]:
     """Lists what a commit changed against its first parent; a root commit changed everything it holds."""
     base = [of.parent] if of.parent else [_text(_ok(root, "hash-object", "-t", "tree", "--stdin", data=b"")).strip()]
-    text = _text(_ok(root, "diff-tree", "-r", "-z", "--no-renames", "--numstat", *base, of.hash, "--"))
     found = []
-    for line in filter(None, text.split("\x00")):
+    for line in _items(_ok(root, "diff-tree", "-r", "-z", "--no-renames", "--numstat", *base, of.hash, "--")):
         added, deleted, path = line.split("\t", 2)
         found.append(Change(path, *(int(n) if n.isdigit() else 0 for n in (added, deleted))))
     return tuple(found)
@@ -147,19 +151,14 @@ def differing(root: Path, paths: tuple[str, ...]) -> tuple[str, ...]:
 
     Untracked Python files count, since they would be imported, but not those in hidden folders, which are not.
     """
-    text = _text(_ok(root, "status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=all", "--", *paths))
-    found = [
-        line[3:]
-        for line in text.split("\x00")
-        if line and (line[:2] != "??" or (line.endswith(".py") and line[3] != "."))
-    ]
-    return tuple(sorted({*found, *hidden(root, paths)}))
+    listing = _ok(root, "status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=all", "--", *paths)
+    found = [line for line in _items(listing) if line[:2] != "??" or (line.endswith(".py") and line[3] != ".")]
+    return tuple(sorted({*(line[3:] for line in found), *hidden(root, paths)}))
 
 
 def hidden(root: Path, paths: tuple[str, ...]) -> tuple[str, ...]:
     """Lists which of these files git was told not to look at (assume-unchanged, skip-worktree)."""
-    flags = _text(_ok(root, "ls-files", "-v", "-z", "--", *paths))
-    return tuple(line[2:] for line in flags.split("\x00") if line and line[0] != "H")
+    return tuple(line[2:] for line in _items(_ok(root, "ls-files", "-v", "-z", "--", *paths)) if line[0] != "H")
 
 
 def is_tracked(root: Path, path: str) -> bool:
@@ -179,12 +178,12 @@ def tree_listing(root: Path, rev: str, paths: tuple[str, ...]) -> bytes:
 
 
 def archive(root: Path, rev: str) -> bytes:
-    """Return the files of a commit as a tar archive."""
+    """Returns the files of a commit as a tar archive."""
     return _ok(root, "archive", "--format=tar", rev, "--")
 
 
 def snapshot(root: Path) -> str:
-    """Return a tree that holds the tracked files as they lie in the work tree; no branch and no file moves."""
+    """Returns a tree that holds the tracked files as they lie in the work tree; no branch and no file moves."""
     made = _text(_ok(root, "stash", "create", extra=author(root))).strip() or "HEAD"  # "" without changes
     return _text(_ok(root, "rev-parse", f"{made}^{{tree}}")).strip()
 
@@ -206,15 +205,15 @@ def is_ancestor(root: Path, older: str, newer: str) -> bool:
 
 def changed_files(root: Path) -> tuple[str, ...]:
     """Lists the tracked files that differ from HEAD or are staged."""
-    text = _text(_ok(root, "status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=no"))
-    return tuple(line[3:] for line in text.split("\x00") if line)
+    listing = _ok(root, "status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=no")
+    return tuple(line[3:] for line in _items(listing))
 
 
 def how_to_clean(root: Path) -> str:
     """Returns the commands after which no tracked file differs from HEAD; git stash leaves a submodule as it is."""
-    text = _text(_ok(root, "status", "--porcelain=v2", "-z", "--no-renames", "--untracked-files=no"))
+    listing = _ok(root, "status", "--porcelain=v2", "-z", "--no-renames", "--untracked-files=no")
     # 1 <XY> <submodule: N... or S<commit><modified><untracked>> and five more words before the path
-    changed = [line.split(" ", 8) for line in text.split("\x00") if line[:2] == "1 "]
+    changed = [line.split(" ", 8) for line in _items(listing) if line[:2] == "1 "]
     staged = [path for _, xy, sub, *_, path in changed if sub[0] == "S" and xy[0] != "."]
     moved = [path for _, _, sub, *_, path in changed if sub[0] == "S" and (sub[1] == "C" or path in staged)]
     edited = [path for _, _, sub, *_, path in changed if sub[0] == "S" and sub[2] == "M"]
@@ -229,13 +228,9 @@ def unfinished(root: Path) -> str:
     """Names the operation that git is in the middle of ("merge", "rebase", ...), "" without one."""
     folder = Path(_text(_ok(root, "rev-parse", "--absolute-git-dir")).rstrip("\n"))
     signs = {
-        "MERGE_HEAD": "merge",
-        "rebase-merge": "rebase",
-        "rebase-apply": "rebase",
-        "CHERRY_PICK_HEAD": "cherry-pick",
-        "REVERT_HEAD": "revert",
-        "BISECT_LOG": "bisect",
-    }
+        "MERGE_HEAD": "merge", "rebase-merge": "rebase", "rebase-apply": "rebase",
+        "CHERRY_PICK_HEAD": "cherry-pick", "REVERT_HEAD": "revert", "BISECT_LOG": "bisect",
+    }  # fmt: skip
     return next((what for name, what in signs.items() if (folder / name).exists()), "")
 
 
@@ -245,7 +240,7 @@ def how_to_abort(doing: str) -> str:
 
 
 def folders(root: Path) -> tuple[Path, Path]:
-    """Return the work tree's own git folder, and the one that all work trees share."""
+    """Returns the work tree's own git folder, and the one that all work trees share."""
     own, shared = _text(_ok(root, "rev-parse", "--absolute-git-dir", "--git-common-dir")).splitlines()
     return Path(own), (root / shared).resolve()
 
@@ -253,7 +248,7 @@ def folders(root: Path) -> tuple[Path, Path]:
 def worktree_of(root: Path, branch: str) -> Path | None:
     """Finds the work tree that has this branch checked out, None if no one has."""
     place: Path | None = None
-    for line in _text(_ok(root, "worktree", "list", "--porcelain", "-z")).split("\x00"):
+    for line in _items(_ok(root, "worktree", "list", "--porcelain", "-z")):
         if line.startswith("worktree "):
             place = Path(line[len("worktree ") :])
         elif line == f"branch refs/heads/{branch}":
@@ -305,13 +300,9 @@ def checkout_detached(place: Path, rev: str) -> None:
 
 
 def commit_file(root: Path, parent: str, path: str, content: bytes, message: str) -> str:
-    """Makes a commit that changes one top-level file of its parent, touching neither index nor work tree.
-
-    Returns:
-        Its full hash; the same content, parent and message within one second give the same one.
-    """
+    """Makes a commit that changes one top-level file of its parent, touching neither index nor work tree."""
     name = _text(_ok(root, "hash-object", "-w", "--stdin", data=content)).strip()
-    entries = [line for line in _ok(root, "ls-tree", "-z", parent).split(b"\x00") if line]
+    entries = _ok(root, "ls-tree", "-z", parent).rstrip(b"\x00").split(b"\x00")
     ending = b"\t" + path.encode()
     mode = next((line.split(b" ")[0] for line in entries if line.endswith(ending)), b"100644")
     others = [line for line in entries if not line.endswith(ending)]
@@ -322,7 +313,7 @@ def commit_file(root: Path, parent: str, path: str, content: bytes, message: str
 
 
 def merge_file(base: bytes, ours: bytes, theirs: bytes) -> bytes | None:
-    """Return two changes of a text together, None where they conflict."""
+    """Returns two changes of a text together, None where they conflict."""
     with tempfile.TemporaryDirectory() as folder:
         for name, content in (("ours", ours), ("base", base), ("theirs", theirs)):
             (Path(folder) / name).write_bytes(content)
@@ -331,7 +322,7 @@ def merge_file(base: bytes, ours: bytes, theirs: bytes) -> bytes | None:
 
 
 def author(root: Path) -> Mapping[str, str]:
-    """Return the variables that name this tool as author, none where git knows one: a night needs no identity."""
+    """Returns the variables that name this tool as author, none where git knows one: a night needs no identity."""
     ident = ("var", "GIT_COMMITTER_IDENT")
     if _call(root, "-c", "user.useConfigOnly=true", *ident).returncode == 0:
         return {}
@@ -360,10 +351,7 @@ def diff(root: Path, before: str, after: str, path: str) -> str:
 
 
 def patches(root: Path, commits: Iterable[str], path: str) -> dict[str, str]:
-    """Return what each of these commits changed in one file, as hunks of a difference; unknown ones are left out.
-
-    One process reads them all, so that a thousand commits cost what one does.
-    """
+    """Returns what each of these commits changed in one file, as hunks of a difference; unknown ones are left out."""
     names = "".join(f"{name}\n" for name in commits if name)
     options = ("--stdin", "-p", "--format=%x00%H", "--no-ext-diff", "--no-color", "--no-renames")
     text = _text(_call(root, "diff-tree", *options, "--", path, data=names.encode()).stdout)

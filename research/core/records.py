@@ -11,17 +11,9 @@ from research.core.clock import seconds_between
 from research.core.contract import SUMMARY_MARK
 
 Outcome = Literal[
-    "scored",
-    "crash",
-    "timeout",
-    "stopped",
-    "refused",
-    "repeat",
-    "interrupted",
-    "infrastructure",
-    "capacity",
-    "configuration",
-]
+    "scored", "crash", "timeout", "stopped",
+    "refused", "repeat", "interrupted", "infrastructure", "capacity", "configuration",
+]  # fmt: skip
 """How a launch ended, as the runner's end line says it; "stopped" is a run that was ended since it was losing."""
 
 FailureKind = Literal[
@@ -81,7 +73,7 @@ class Metrics:
         return cls(**{f.name: cast("int", values[f.name]) for f in fields(cls)})
 
     def as_dict(self) -> dict[str, float | int]:
-        """The nine as a plain mapping, in the public order."""
+        """Returns the nine as a plain mapping, in the public order."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
     def as_block(self) -> str:
@@ -92,115 +84,65 @@ class Metrics:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a run has no score.
-
-    Attributes:
-        kind: The class of the failure.
-        signature: The same text for the same fault, without addresses, sizes, paths or line numbers.
-        text: What the log says, cleaned and bounded; text of others, to be quoted as data.
-    """
+    """Why a run has no score."""
 
     kind: FailureKind
-    signature: str
-    text: str
+    signature: str  # the same text for the same fault, without addresses, sizes, paths or line numbers
+    text: str  # what the log says, cleaned and bounded; text of others, to be quoted as data
 
     @property
     def machine(self) -> bool:
-        """Return whether the machine failed, not the candidate."""
+        """Returns whether the machine failed, not the candidate."""
         return self.kind in MACHINE_KINDS
 
 
 @dataclass(frozen=True)
 class Run:
-    """One launch of ``uv run train.py``, or one imported from elsewhere.
+    """One launch of ``uv run train.py``, or one imported from elsewhere. Times are ISO 8601 in UTC, to the second."""
 
-    Attributes:
-        run: Its name, YYYYMMDD-HHMMSS-<7 hex>-<4 hex> (import-<16 hex> for rows of foreign ledgers).
-        folder: Name of its folder under results/runs; "" without one.
-        origin: Who made it.
-        branch: Branch it was made on, "" on a detached HEAD or when unknown.
-        commit: Full hash of what ran, "" when unknown (foreign ledgers give seven digits).
-        parent: The commit's first parent, "".
-        subject: The commit's subject.
-        emitter: The name in its ``[emitter=...]`` tag.
-        seed: AUTORESEARCH_SEED of the run.
-        backend: Name of the backend.
-        gpu: The GPU asked for, "".
-        device: Name of the device it had.
-        fingerprint: Hash of train.py's syntax tree.
-        train_sha256: Hash of train.py's bytes.
-        harness: Hash of prepare.py and the harness files at the commit.
-        contract: Contract that the score belongs to; scores are compared within one only.
-        contract_key: What was known of the contract before launch (same key, same contract).
-        started_utc: ISO 8601, seconds.
-        finished_utc: ISO 8601, None while it runs.
-        outcome: How it ended, None while it runs.
-        exit_code: What the runner exited with.
-        child_exit: The command's own exit code, 128+N for signal N.
-        metrics: The printed summary.
-        val_bpb: The score, from score.json (lower is better); None without one.
-        val_bpb_exact: The score by true UTF-8 bytes.
-        audit_bpb: Score of the audit text: never printed, never in the ledger, never shown to an agent.
-        audit_bpb_exact: The same by true UTF-8 bytes.
-        peak_vram_mb: Peak memory in MiB.
-        failure: Why there is no score.
-        suspect: Reasons not to trust the score; a suspect run is never kept by a rule.
-        counted: Whether it is judged and has a ledger row.
-        why: One sentence for people: why it is not counted, or how it ended.
-        cost_usd: Estimated cost.
-        phases_s: Seconds per phase.
-        facts: Anything else worth keeping, text to text.
-        additions: Lines added to train.py against the parent.
-        deletions: Lines deleted.
-        category: What the change touched, by its syntax trees; "" when unknown.
-        delta: What changed: constants as "before -> after", functions as "changed", "added" or "removed".
-        statements_added: Statements of the syntax tree that the change added.
-        statements_removed: Statements that it removed.
-        plan: The plan it carried out.
-    """
-
-    run: str
-    folder: str
+    run: str  # its name: YYYYMMDD-HHMMSS-<7 hex>-<4 hex>, import-<16 hex> for rows of foreign ledgers
+    folder: str  # name of its folder under results/runs, "" without one
     origin: Origin
-    branch: str
-    commit: str
+    branch: str  # that it was made on, "" on a detached HEAD or when unknown
+    commit: str  # full hash of what ran, "" when unknown (foreign ledgers give seven digits)
     started_utc: str
-    parent: str = ""
-    subject: str = ""
-    emitter: str | None = None
-    seed: int = 0
+    parent: str = ""  # the commit's first parent
+    subject: str = ""  # the commit's
+    emitter: str | None = None  # the name in its [emitter=...] tag
+    seed: int = 0  # AUTORESEARCH_SEED
     backend: str = ""
-    gpu: str = ""
-    device: str | None = None
-    fingerprint: str = ""
-    train_sha256: str = ""
-    harness: str = ""
-    contract: str | None = None
-    contract_key: str = ""
-    finished_utc: str | None = None
+    gpu: str = ""  # the GPU asked for
+    device: str | None = None  # the device it had
+    fingerprint: str = ""  # hash of train.py's syntax tree
+    train_sha256: str = ""  # hash of train.py's bytes
+    harness: str = ""  # hash of prepare.py and the harness files at the commit
+    contract: str | None = None  # that the score belongs to; scores are compared within one only
+    contract_key: str = ""  # what was known of the contract before launch: same key, same contract
+    finished_utc: str | None = None  # None while it runs, like the outcome
     outcome: Outcome | None = None
-    exit_code: int | None = None
-    child_exit: int | None = None
-    metrics: Metrics | None = None
-    val_bpb: float | None = None
-    val_bpb_exact: float | None = None
-    audit_bpb: float | None = None
+    exit_code: int | None = None  # what the runner exited with
+    child_exit: int | None = None  # the command's own, 128+N for signal N
+    metrics: Metrics | None = None  # the printed summary
+    val_bpb: float | None = None  # the score, from score.json (lower is better); None without one
+    val_bpb_exact: float | None = None  # by true UTF-8 bytes
+    audit_bpb: float | None = None  # of the audit text: never printed, in no ledger, never shown to an agent
     audit_bpb_exact: float | None = None
-    peak_vram_mb: float | None = None
+    peak_vram_mb: float | None = None  # MiB
     failure: Failure | None = None
-    suspect: tuple[str, ...] = ()
-    counted: bool = True
-    why: str = ""
-    cost_usd: float | None = None
+    suspect: tuple[str, ...] = ()  # reasons not to trust the score; a suspect run is never kept by a rule
+    counted: bool = True  # whether it is judged and has a ledger row
+    why: str = ""  # one sentence for people: why it is not counted, or how it ended
+    cost_usd: float | None = None  # estimated
     phases_s: Mapping[str, float] = field(default_factory=dict)
-    facts: Mapping[str, str] = field(default_factory=dict)
-    additions: int = 0
+    facts: Mapping[str, str] = field(default_factory=dict)  # anything else worth keeping
+    additions: int = 0  # lines added to train.py against the parent
     deletions: int = 0
-    category: str = ""
+    category: str = ""  # what the change touched, by its syntax trees; "" when unknown
     delta: Mapping[str, str] = field(default_factory=dict)
-    statements_added: int = 0
+    """What changed: constants as "before -> after", functions as "changed", "added" or "removed"."""
+    statements_added: int = 0  # of the syntax tree
     statements_removed: int = 0
-    plan: str | None = None
+    plan: str | None = None  # that it carried out
 
     @property
     def stopped_at(self) -> float | None:
@@ -229,37 +171,21 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a rule or a person decided about a run.
-
-    Attributes:
-        run: The run judged.
-        decision: What to do with the run's configuration.
-        rule: Name of the rule, or PERSON.
-        why: One sentence.
-        created_utc: ISO 8601, seconds.
-        baseline: Whether the run is the baseline of its contract on its branch.
-        incumbent: Commit that a discard goes back to, "" without one.
-        p_better: Probability that it beats the incumbent, None where the rule knows none.
-        estimate: Its configuration's value, None for a crash.
-        difference: Its configuration's value minus the incumbent's (below zero is better), None without both.
-        terms: Terms of the score by name.
-        text: The review for people, "".
-        settled_utc: When git followed, None before.
-    """
+    """What a rule or a person decided about a run."""
 
     run: str
     decision: Decision
-    rule: str
+    rule: str  # its name, or PERSON
     why: str
     created_utc: str
-    baseline: bool = False
-    incumbent: str = ""
-    p_better: float | None = None
-    estimate: Estimate | None = None
-    difference: Estimate | None = None
-    terms: Mapping[str, float] = field(default_factory=dict)
-    text: str = ""
-    settled_utc: str | None = None
+    baseline: bool = False  # whether the run is the baseline of its contract on its branch
+    incumbent: str = ""  # commit that a discard goes back to, "" without one
+    p_better: float | None = None  # probability that it beats the incumbent, None where the rule knows none
+    estimate: Estimate | None = None  # its configuration's value, None for a crash
+    difference: Estimate | None = None  # that minus the incumbent's (below zero is better), None without both
+    terms: Mapping[str, float] = field(default_factory=dict)  # of the score, by name
+    text: str = ""  # the review for people
+    settled_utc: str | None = None  # when git followed
 
     @property
     def is_open(self) -> bool:
@@ -273,25 +199,18 @@ class Verdict:
 
 
 def is_confirmed(gain: Estimate | None, value: Estimate | None) -> bool:
-    """Whether a gain is confirmed, the same for everybody who says so: more than one run, the whole interval a gain."""
+    """Checks whether a gain is confirmed: more than one run, and the whole interval a gain."""
     return bool(gain and gain.high < 0 and value and value.n > 1)
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A finished run with what was decided about it.
-
-    Attributes:
-        run: The run.
-        verdict: The verdict that holds now, None before the first.
-        order: That verdict's place among all verdicts.
-        earlier: Place and decision of the verdicts that it overrules, oldest first.
-    """
+    """A finished run with what was decided about it."""
 
     run: Run
-    verdict: Verdict | None = None
-    order: int = 0
-    earlier: tuple[tuple[int, Decision], ...] = ()
+    verdict: Verdict | None = None  # that holds now, None before the first
+    order: int = 0  # that verdict's place among all verdicts
+    earlier: tuple[tuple[int, Decision], ...] = ()  # place and decision of those that it overrules, oldest first
 
 
 _ASSIGNMENT = re.compile(r"\s*([A-Z][A-Z0-9_]*)\s*=(?!=)\s*(\S.*?)\s*\Z", re.S)
@@ -299,34 +218,24 @@ _ASSIGNMENT = re.compile(r"\s*([A-Z][A-Z0-9_]*)\s*=(?!=)\s*(\S.*?)\s*\Z", re.S)
 
 @dataclass(frozen=True)
 class Idea:
-    """What a person wants tried.
+    """What a person wants tried."""
 
-    Attributes:
-        idea: Its number, from 1.
-        text: Their words, or NAME=VALUE.
-        created_utc: ISO 8601, seconds.
-        plan: The latest plan to carry it out, None before the first.
-        closed_utc: When it was given up without a run, None for all else.
-        why: Why it was given up, "".
-        run: The run that tried it, None before it ended.
-    """
-
-    idea: int
-    text: str
+    idea: int  # its number, from 1
+    text: str  # their words, or NAME=VALUE
     created_utc: str
-    plan: str | None = None
-    closed_utc: str | None = None
-    why: str = ""
-    run: str | None = None
+    plan: str | None = None  # the latest to carry it out, None before the first
+    closed_utc: str | None = None  # when it was given up without a run, None for all else
+    why: str = ""  # it was given up
+    run: str | None = None  # that tried it, None before it ended
 
     @property
     def is_waiting(self) -> bool:
-        """Return whether it was neither tried nor given up."""
+        """Returns whether it was neither tried nor given up."""
         return self.run is None and self.closed_utc is None
 
     @property
     def assignment(self) -> tuple[str, str] | None:
-        """Return the constant and its value where it is NAME=VALUE, which needs nobody who writes code."""
+        """Returns the constant and its value where it is NAME=VALUE, which needs nobody who writes code."""
         match = _ASSIGNMENT.match(self.text)
         return (match[1], match[2]) if match else None
 
@@ -341,35 +250,22 @@ RUN_SEED = "run_seed"
 
 @dataclass(frozen=True)
 class Plan:
-    """One planned experiment.
-
-    Attributes:
-        plan: Its name.
-        created_utc: ISO 8601, seconds.
-        emitter: Who should propose, None leaves the agent free.
-        category: What to change, None leaves it open; may be "a+b".
-        parent: Commit to start from, None for the tip.
-        kind: "experiment" or "replicate".
-        reason: Why this one.
-        run: The run that carried it out, None while pending.
-        closed_utc: When it was carried out or dropped.
-        details: Anything else the planner keeps, text to text.
-    """
+    """One planned experiment."""
 
     plan: str
     created_utc: str
-    emitter: str | None
-    category: str | None
-    parent: str | None
-    kind: str
+    emitter: str | None  # who should propose, None leaves the agent free
+    category: str | None  # what to change, None leaves it open; may be "a+b"
+    parent: str | None  # commit to start from, None for the tip
+    kind: str  # EXPERIMENT or REPLICATE
     reason: str
-    run: str | None = None
-    closed_utc: str | None = None
-    details: Mapping[str, str] = field(default_factory=dict)
+    run: str | None = None  # that carried it out, None while pending
+    closed_utc: str | None = None  # when it was carried out or dropped
+    details: Mapping[str, str] = field(default_factory=dict)  # anything else the planner keeps
 
     @property
     def run_seed(self) -> int | None:
-        """Return the seed that its run is to have, None where it names none."""
+        """Returns the seed that its run is to have, None where it names none."""
         seed = self.details.get(RUN_SEED, "")
         return int(seed) if seed.isdecimal() else None
 

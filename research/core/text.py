@@ -11,7 +11,7 @@ _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(\x07|\x1b\\
 
 
 def listed(noun: str, values: Sequence[object]) -> str:
-    """Return a noun with its values: "seed 42", "seeds 42 and 43", "seeds 42, 43 and 44"."""
+    """Returns a noun with its values: "seed 42", "seeds 42 and 43", "seeds 42, 43 and 44"."""
     words = [str(value) for value in values]
     if len(words) == 1:
         return f"{noun} {words[0]}"
@@ -24,7 +24,7 @@ def count_of(number: int, one: str) -> str:
 
 
 def chance(p: float) -> str:
-    """Format a probability, which is never quite 0 or 1."""
+    """Formats a probability, which is never quite 0 or 1."""
     return "> 0.99" if p > 0.99 else "< 0.01" if p < 0.01 else f"{p:.2f}"
 
 

@@ -17,8 +17,8 @@ from research.store.schema import MIGRATIONS, Migration
 _DAMAGE = (
     "malformed", "not a database", "corrupt", "unsupported file format", "no such table", "no such column",
 )  # fmt: skip
-_MAPPED_BYTES = 32_768
-"""Least that SQLite maps of memory.db-shm."""
+_SHARED_BYTES = 1_048_576
+"""More than was ever mapped of memory.db-shm; what is not used of it takes no disk."""
 
 
 class StoreNewer(ResearchError):
@@ -71,15 +71,15 @@ def translated(path: Path | None) -> Iterator[None]:
 
 
 def _restore_shared_memory(file: str) -> None:
-    """Gives memory.db-shm its length back where somebody cut it off.
+    """Gives memory.db-shm a length again where somebody emptied it.
 
     SQLite has it mapped, and the kernel ends a process that touches what is gone. Of zeros SQLite makes it anew. The
-    file is not opened, since closing it would drop SQLite's locks on it.
+    file is not opened, since closing it would drop SQLite's locks on it, and never made shorter, since another process
+    may just be making it.
     """
     with contextlib.suppress(OSError):
-        if os.stat(file).st_size < _MAPPED_BYTES:
-            os.truncate(file, 0)
-            os.truncate(file, 32 * _MAPPED_BYTES)  # more than was ever mapped: the rest takes no disk
+        if os.stat(file).st_size == 0:
+            os.truncate(file, _SHARED_BYTES)
 
 
 def _configure(db: sqlite3.Connection, wait_s: float) -> None:
