@@ -38,11 +38,12 @@ for path in sys.argv[2:]:
 def test_every_choice_and_every_part_switched_off_trains(tmp_path: Path):
     night = PureNight()
     plan = Plan("p", "", None, None, night.first, "experiment", "A test.")
-    context = EditContext(plan, night.memory(), night.read_source, night.first, Source(night.base, "pocket"))
+    source = Source(night.base, "pocket")
+    context = EditContext(plan, night.memory(), night.read_source, source, random.Random(0))
     texts = {
         draft.content
         for idea in [*choice_ideas(context), *off_ideas(context)]
-        for draft in islice(idea.drafts(random.Random(0)), 1)
+        for draft in islice(idea.drafts, 1)
         if "_WD " not in draft.what  # weight decays reach the updates as any other number
     }
     paths = [tmp_path / f"train{number}.py" for number in range(len(texts))]

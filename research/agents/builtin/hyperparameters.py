@@ -14,8 +14,6 @@ from research.code.syntax_tree import parse_expression
 
 HEAD_SIZES = ("HEAD_DIM", "N_HEAD", "N_HEADS", "NUM_HEADS")
 """Constants of which a model's width is a multiple."""
-MAX_EXPONENT = 40
-"""Largest n of a 2**n that is a size: more than any memory holds."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class Space:
         weight: How often it is drawn before anything is known of it, 1 for the ordinary number.
         integer: Whether it is a whole number.
         off: The value at which it does nothing, None if there is none.
-        multiple_of: Constants of which it must be a multiple; the first that the file has counts.
+        multiple: What it must be a multiple of.
     """
 
     scale: Literal["log", "linear", "log2", "complement"]
@@ -41,7 +39,7 @@ class Space:
     weight: float = 1.0
     integer: bool = False
     off: float | None = None
-    multiple_of: tuple[str, ...] = ()
+    multiple: float = 1
 
     def position(self, value: float) -> float:
         """Return a value's place on the axis, where equal distances are equal moves."""
@@ -52,16 +50,15 @@ class Space:
         return math.log2(max(value, 1e-15)) if self.scale == "log2" else math.log(max(value, 1e-15))
 
     def value(self, position: float) -> float:
-        """Return the value at a place on the axis, within the limits and as people write it.
-
-        Two digits are kept: the third is below the noise.
-        """
+        """Return the value at a place on the axis, within the limits, with two digits: a third is below the noise."""
         if self.scale == "linear":
             value = float(f"{position:.2g}")
         elif self.scale == "complement":
             value = 1 - float(f"{math.exp(-position):.2g}")
         else:
             value = 2.0 ** round(position) if self.scale == "log2" else float(f"{math.exp(position):.2g}")
+        if self.multiple > 1:
+            value = max(1, round(value / self.multiple)) * self.multiple
         return min(max(round(value) if self.integer else round(value, 12), self.low), self.high)
 
     def between(self, start: float, end: float, share: float) -> float:
@@ -80,69 +77,57 @@ _RATE = Space("log", 1e-5, 10.0, 1.4)
 _DECAY = Space("log", 1e-5, 2.0, 1.6, 0.8, off=0.0)
 _FRACTION = Space("linear", 0.0, 1.0, 0.1, 0.6, off=0.0)
 _MOMENTUM = Space("complement", 0.3, 0.9995, 1.5, 0.6)
-_LAYERS = Space("linear", 2, 32, 1, 2.0, True)
-_WIDTH = Space("log", 32, 4096, 1.3, 2.5, True, multiple_of=HEAD_SIZES)
 
-_SPACES: tuple[tuple[str, Space], ...] = (
-    # Words of a name, and its space; the first entry whose words the name holds counts. The weights are high where
-    # moves were worth the most in public nights: batch size, width, depth, the rates of embeddings, warm-down.
-    ("TOTAL BATCH", Space("log2", 256, 2**21, 1, 3.0, True)),
-    ("DEVICE BATCH", Space("log2", 1, 512, 1, 0.3, True)),
-    ("BATCH", Space("log2", 1, 2**21, 1, 1.0, True)),
-    ("DEPTH", _LAYERS),
-    ("LAYER", _LAYERS),
-    ("WIDTH", _WIDTH),
-    ("EMBD", _WIDTH),
-    ("MODEL DIM", _WIDTH),
-    ("D MODEL", _WIDTH),
-    ("ASPECT", Space("log", 8, 256, 1.25, 2.5, True)),
-    ("HEAD DIM", Space("log2", 16, 256, 1, 0.8, True)),
-    ("MLP", Space("linear", 1, 8, 1, 0.6, True)),
-    ("WINDOW", Space("log2", 1, 64, 1, 1.2, True)),
-    ("ROPE", Space("log", 1e2, 1e7, 3.0, 1.3, True)),
-    ("GATE CHANNEL", Space("log2", 4, 256, 1, 0.6, True)),
-    ("QK SHARE", Space("linear", 0.0, 1.0, 0.25, 0.4, off=0.0)),
-    ("QK SCALE", Space("log", 0.5, 2.0, 1.12, 1.2, off=1.0)),
-    ("SOFTCAP", Space("log", 4.0, 100.0, 1.4, 0.7)),
-    ("PAIR ROW", Space("log2", 2**8, 2**20, 1, 1.0, True)),
-    ("X0 INIT", Space("log", 0.005, 1.0, 1.8, 1.0, off=0.0)),
-    ("RESIDUAL INIT", Space("log", 0.3, 2.0, 1.1, 0.5, off=1.0)),
-    ("INIT", Space("log", 0.05, 5.0, 1.2, 1.2, off=1.0)),
-    ("EMBEDDING LR", replace(_RATE, weight=2.0)),
-    ("UNEMBEDDING LR", replace(_RATE, weight=1.5)),
-    ("MATRIX LR", replace(_RATE, weight=1.6)),
-    ("LR FRAC", replace(_FRACTION, step=0.05, high=0.5, weight=1.0)),
-    ("LR FRACTION", replace(_FRACTION, step=0.05, high=0.5, weight=1.0)),
-    ("LR", _RATE),
-    ("VALUE WD", replace(_DECAY, weight=1.4)),
-    ("WD", _DECAY),
-    ("DECAY", _DECAY),
-    ("BETA", _MOMENTUM),
-    ("BETA2", _MOMENTUM),
-    ("MOMENTUM STEP", Space("log", 10, 5000, 1.6, 0.8, True)),
-    ("MOMENTUM", _MOMENTUM),
-    ("MUON STEP", Space("linear", 1, 5, 1, 0.7, True)),
-    ("NS STEP", Space("linear", 1, 9, 1, 0.7, True)),
-    ("WARMUP STEP", Space("log", 1, 2000, 1.6, 0.5, True)),
-    ("WARMUP", replace(_FRACTION, step=0.02, high=0.3, weight=0.5)),
-    ("WARMDOWN", replace(_FRACTION, low=0.05, weight=1.3, off=None)),
-    ("COOLDOWN", replace(_FRACTION, low=0.05, weight=1.3, off=None)),
-    ("DROPOUT", replace(_FRACTION, step=0.05, high=0.5, weight=0.4)),
-    ("FRAC", _FRACTION),
-    ("FRACTION", _FRACTION),
-    ("SHARE", _FRACTION),
-    ("EPS", Space("log", 1e-14, 1e-2, 10.0, 0.3)),
-    ("STEP", Space("log", 1, 100_000, 1.6, 0.5, True)),
-)
+_WIDTHS = "WIDTH, EMBD, MODEL DIM, D MODEL"
+_SPACES: Mapping[str, Space] = {
+    # Words of a name, or others behind a comma; the first entry whose words the name holds counts. The weights are high
+    # where moves were worth the most in public nights: batch size, width, depth, rates of embeddings, warm-down.
+    "TOTAL BATCH": Space("log2", 256, 2**21, 1, 3.0, True),
+    "DEVICE BATCH": Space("log2", 1, 512, 1, 0.3, True),
+    "BATCH": Space("log2", 1, 2**21, 1, 1.0, True),
+    "DEPTH, LAYER": Space("linear", 2, 32, 1, 2.0, True),
+    _WIDTHS: Space("log", 32, 4096, 1.3, 2.5, True),
+    "ASPECT": Space("log", 8, 256, 1.25, 2.5, True),
+    "HEAD DIM": Space("log2", 16, 256, 1, 0.8, True),
+    "MLP": Space("linear", 1, 8, 1, 0.6, True),
+    "WINDOW": Space("log2", 1, 64, 1, 1.2, True),
+    "ROPE": Space("log", 1e2, 1e7, 3.0, 1.3, True),
+    "GATE CHANNEL": Space("log2", 4, 256, 1, 0.6, True),
+    "QK SHARE": Space("linear", 0.0, 1.0, 0.25, 0.4, off=0.0),
+    "QK SCALE": Space("log", 0.5, 2.0, 1.12, 1.2, off=1.0),
+    "SOFTCAP": Space("log", 4.0, 100.0, 1.4, 0.7),
+    "PAIR ROW": Space("log2", 2**8, 2**20, 1, 1.0, True),
+    "X0 INIT": Space("log", 0.005, 1.0, 1.8, 1.0, off=0.0),
+    "RESIDUAL INIT": Space("log", 0.3, 2.0, 1.1, 0.5, off=1.0),
+    "INIT": Space("log", 0.05, 5.0, 1.2, 1.2, off=1.0),
+    "EMBEDDING LR": replace(_RATE, weight=2.0),
+    "UNEMBEDDING LR": replace(_RATE, weight=1.5),
+    "MATRIX LR": replace(_RATE, weight=1.6),
+    "LR FRAC, LR FRACTION": replace(_FRACTION, step=0.05, high=0.5, weight=1.0),
+    "LR": _RATE,
+    "VALUE WD": replace(_DECAY, weight=1.4),
+    "WD, DECAY": _DECAY,
+    "MOMENTUM STEP": Space("log", 10, 5000, 1.6, 0.8, True),
+    "BETA, BETA1, BETA2, MOMENTUM": _MOMENTUM,
+    "MUON STEP, NS STEP": Space("linear", 1, 5, 1, 0.7, True),
+    "WARMUP STEP": Space("log", 1, 2000, 1.6, 0.5, True),
+    "WARMUP": replace(_FRACTION, step=0.02, high=0.3, weight=0.5),
+    "WARMDOWN, COOLDOWN": replace(_FRACTION, low=0.05, weight=1.3, off=None),
+    "DROPOUT": replace(_FRACTION, step=0.05, high=0.5, weight=0.4),
+    "FRAC, FRACTION, SHARE": _FRACTION,
+    "EPS": Space("log", 1e-14, 1e-2, 10.0, 0.3),
+    "STEP": Space("log", 1, 100_000, 1.6, 0.5, True),
+}
 
 
-def space_of(name: str, value: float) -> Space | None:
+def space_of(name: str, value: float, values: Mapping[str, Any]) -> Space | None:
     """Return the space of a constant by the words of its name, else by the size of its value; None for 0."""
     words = set(name.upper().split("_"))
     words |= {word.removesuffix("S") for word in words}
-    for wanted, space in _SPACES:
-        if words.issuperset(wanted.split()):
-            return space
+    for names, space in _SPACES.items():
+        if any(words.issuperset(wanted.split()) for wanted in names.split(", ")):
+            heads = (as_number(values.get(size)) for size in HEAD_SIZES) if names == _WIDTHS else ()
+            return replace(space, multiple=next(filter(None, heads), 1))
     if value <= 0:
         return None
     if isinstance(value, int):
@@ -155,7 +140,6 @@ class Hyperparameter:
     """One number in the text.
 
     Attributes:
-        name: Its name as people write it: MATRIX_LR, ADAM_BETAS[1].
         constant: The constant that holds it.
         index: Its place in a tuple, None outside one.
         value: Its value.
@@ -164,7 +148,6 @@ class Hyperparameter:
         written: Its value as it is written.
     """
 
-    name: str
     constant: str
     index: int | None
     value: float
@@ -172,9 +155,10 @@ class Hyperparameter:
     space: Space
     written: str
 
-    def factor(self, values: Mapping[str, Any]) -> float:
-        """Return what it must be a multiple of, 0 where that is nothing."""
-        return next((values[name] for name in self.space.multiple_of if as_number(values.get(name))), 0)
+    @property
+    def name(self) -> str:
+        """Return its name as people write it: MATRIX_LR, ADAM_BETAS[1]."""
+        return self.constant if self.index is None else f"{self.constant}[{self.index}]"
 
     def format(self, value: float) -> str:
         """Return a value as it would be written in this place."""
@@ -207,14 +191,13 @@ def _in_setting(source: Source, setting: Setting) -> Iterator[Hyperparameter]:
     if isinstance(node, ast.Tuple):
         items = list(enumerate(node.elts))
     elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.FloorDiv | ast.Div | ast.Mult):
-        items = [(None, side) for side in (node.left, node.right) if _number(side) is not None]  # the 8 of T // 8
-    for index, item in items if len(items) == 1 or isinstance(node, ast.Tuple) else []:
+        sides = [side for side in (node.left, node.right) if _number(side) is not None]
+        items = [(None, sides[0])] if len(sides) == 1 else []  # the 8 of T // 8
+    for index, item in items:
         value = _number(item)
-        space = space_of(setting.name, value) if value is not None else None
-        if value is None or space is None or not _fits(item, value, space):
-            continue
-        name = setting.name if index is None else f"{setting.name}[{index}]"
-        yield Hyperparameter(name, setting.name, index, value, item, space, source.text(item))
+        space = None if value is None else space_of(setting.name, value, source.values)
+        if value is not None and space is not None and _fits(item, value, space):
+            yield Hyperparameter(setting.name, index, value, item, space, source.text(item))
 
 
 def _fits(node: ast.expr, value: float, space: Space) -> bool:
@@ -224,8 +207,5 @@ def _fits(node: ast.expr, value: float, space: Space) -> bool:
 
 def _number(node: ast.expr) -> float | None:
     """Return the number that is written here: a literal, a negative one, or a power of two such as 2**18."""
-    if isinstance(node, ast.BinOp):
-        base, exponent = as_number(evaluate(node.left, {})), as_number(evaluate(node.right, {}))
-        is_size = isinstance(node.op, ast.Pow) and base == 2 and isinstance(exponent, int)
-        return 2**exponent if is_size and exponent is not None and 0 <= exponent < MAX_EXPONENT else None
-    return as_number(evaluate(node, {})) if isinstance(node, ast.Constant | ast.UnaryOp) else None
+    is_size = isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow) and evaluate(node.left, {}) == 2
+    return as_number(evaluate(node, {})) if is_size or isinstance(node, ast.Constant | ast.UnaryOp) else None

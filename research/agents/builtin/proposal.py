@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from research.agents.builtin.constraints import new_violations
 from research.agents.builtin.ideas import (
-    Draft,
     EditContext,
     Idea,
     ReadSource,
@@ -25,7 +24,7 @@ from research.agents.builtin.source import Source, arm_in_force
 from research.code.constants import assignments
 from research.code.fingerprint import fingerprint
 from research.core.commit_message import FREE
-from research.core.records import Plan
+from research.core.records import EXPERIMENT, Plan
 from research.core.settings import SETTINGS
 from research.search.emitters import EMITTERS
 from research.search.emitters import FREE as FREE_CHOICE
@@ -38,19 +37,11 @@ class NothingToPropose(Exception):
 
 @dataclass(frozen=True)
 class Proposal:
-    """One experiment, ready to be committed.
-
-    Attributes:
-        text: The whole train.py.
-        subject: The commit's subject.
-        parent: The commit that it changes.
-        note: One sentence for people: what was chosen and why.
-    """
+    """One experiment, ready to be committed: the whole train.py, the commit's subject, and the commit it changes."""
 
     text: bytes
     subject: str
     parent: str
-    note: str
 
 
 def propose(plan: Plan, memory: Memory, read_source: ReadSource, seed: int, profile: str | None = None) -> Proposal:
@@ -66,7 +57,7 @@ def propose(plan: Plan, memory: Memory, read_source: ReadSource, seed: int, prof
     Raises:
         NothingToPropose: if no idea is left, with the reason.
     """
-    if plan.kind != "experiment":
+    if plan.kind != EXPERIMENT:
         raise NothingToPropose(f"a {plan.kind} is run, not proposed")
     parent = plan.parent or (memory.incumbent.commit if memory.incumbent else "")
     content = read_source(parent) if parent else None
@@ -76,23 +67,27 @@ def propose(plan: Plan, memory: Memory, read_source: ReadSource, seed: int, prof
         source = Source(content, profile or profile_of(memory))
     except SyntaxError as error:
         raise NothingToPropose(f"the train.py of {parent[:7]} does not parse: {error.msg}") from None
-    context = EditContext(plan, memory, read_source, parent, source)
     rng = random.Random(f"{seed}/{plan.plan}/{plan.emitter}/{parent}")
-    refused: Counter[str] = Counter()
-    done = {fingerprint(content): "would change nothing"}
-    done |= dict.fromkeys(memory.fingerprints, "measured already")
-    for idea, draft in _drafts(_ideas(context), plan.category, rng):
-        problem = _problem(source, draft, done)
-        if problem is None:
-            note = f"{idea.name} ({idea.category}), one of {plan.emitter or 'the free'} agent's ideas"
-            return Proposal(draft.content, _subject(draft.what, plan.emitter), parent, note)
-        refused[problem] += 1
+    wanted, refused = (plan.category or "").split("+"), Counter[str]()
+
+    def draw(idea: Idea) -> float:
+        """Return a number that is lower the sooner an idea is drawn, by weight; of the planned category oftener."""
+        weight = idea.weight * (SETTINGS.category_favour if idea.category in wanted else 1.0)
+        return -math.log(1 - rng.random()) / max(weight, 1e-9)
+
+    known = {fingerprint(content): "would change nothing"} | dict.fromkeys(memory.fingerprints, "measured already")
+    for idea in sorted(_ideas(EditContext(plan, memory, read_source, source, rng)), key=draw):
+        for draft in idea.drafts:
+            problem = _problem(source, draft.content, known)
+            if problem is None:
+                return Proposal(draft.content, _subject(draft.what, plan.emitter), parent)
+            refused[problem] += 1
     why = ", ".join(f"{count} {problem}" for problem, count in refused.most_common(3)) or "it has no idea here"
     raise NothingToPropose(f"{plan.emitter or 'the free agent'} has nothing new for {parent[:7]}: {why}")
 
 
 def assign(plan: Plan, memory: Memory, read_source: ReadSource, name: str, value: str) -> Proposal:
-    """Gives a constant the value that a person asks for, whatever was planned otherwise.
+    """Give a constant the value that a person asks for, whatever was planned otherwise.
 
     Raises:
         NothingToPropose: if that can't be done, or was measured already.
@@ -103,12 +98,12 @@ def assign(plan: Plan, memory: Memory, read_source: ReadSource, name: str, value
     if node is None:
         raise NothingToPropose(f"train.py has no constant {name} at {parent[:7]}")
     arm = arm_in_force(node, source.values)
-    what = f"{name} {source.text(arm)} -> {value}"
+    text = source.replace(arm, value)
     known = dict.fromkeys(memory.fingerprints, "this was measured already")
     known |= {fingerprint(source.content): "it has this value already"}
-    if problem := _problem(source, Draft(what, source.replace(arm, value)), known):
+    if problem := _problem(source, text, known):
         raise NothingToPropose(f"{name}={value}: {problem}")
-    return Proposal(source.replace(arm, value), _subject(what, plan.emitter), parent, "a person's idea")
+    return Proposal(text, _subject(f"{name} {source.text(arm)} -> {value}", plan.emitter), parent)
 
 
 def profile_of(memory: Memory) -> str:
@@ -120,28 +115,15 @@ def profile_of(memory: Memory) -> str:
     return "official" if any(word in device for word in ("nvidia", "cuda", "gpu")) else "pocket"
 
 
-def _drafts(ideas: Sequence[Idea], category: str | None, rng: random.Random) -> Iterator[tuple[Idea, Draft]]:
-    """Yield every way of every idea: ideas in an order drawn by weight, those of the planned category oftener."""
-    wanted = (category or "").split("+")
-
-    def key(idea: Idea) -> float:
-        weight = idea.weight * (SETTINGS.category_favour if idea.category in wanted else 1.0)
-        return -math.log(1 - rng.random()) / max(weight, 1e-9)
-
-    for idea in sorted(ideas, key=key):
-        for draft in idea.drafts(rng):
-            yield idea, draft
-
-
-def _problem(parent: Source, draft: Draft, done: Mapping[str, str]) -> str | None:
-    """Return why a draft is not to be run, None if it is."""
+def _problem(parent: Source, content: bytes, known: Mapping[str, str]) -> str | None:
+    """Return why a train.py is not to be run, None if it is; what is known is named by fingerprint."""
     try:
-        source = Source(draft.content, parent.profile)
-        known = done.get(fingerprint(draft.content))
+        source = Source(content, parent.profile)
+        problem = known.get(fingerprint(content))
     except SyntaxError:
         return "would not parse"
     broken = new_violations(parent, source)
-    return known or (f"refused: {broken[0]}" if broken else None)
+    return problem or (f"refused: {broken[0]}" if broken else None)
 
 
 def _subject(what: str, emitter: str | None) -> str:
@@ -150,9 +132,6 @@ def _subject(what: str, emitter: str | None) -> str:
     room = SETTINGS.subject_chars - len("exp: ") - len(tag)
     what = " ".join(what.split())
     return f"exp: {what if len(what) <= room else what[: room - 3] + '...'}{tag}"
-
-
-# The emitters -----------------------------------------------------------------------------------------------------
 
 
 def _ideas(context: EditContext) -> list[Idea]:
@@ -166,7 +145,7 @@ def _ideas(context: EditContext) -> list[Idea]:
 
 
 _SPECIAL: Mapping[str | None, Callable[[EditContext], list[Idea]]] = {
-    "local_tuner": lambda context: number_ideas(context, SETTINGS.local_reach, prefer_gains=True),
+    "local_tuner": lambda context: number_ideas(context, SETTINGS.local_reach),
     "simplifier": off_ideas,
     "contrarian": reversal_ideas,
     "recombinator": merge_ideas,

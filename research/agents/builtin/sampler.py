@@ -28,19 +28,17 @@ def sample(
         reach: How far values may lie from the present one, in usual moves.
         rng: The source of randomness.
     """
-    factor = number.factor(values)
-    low, high = _interval(number, reach, factor)
-    seen = {number.value, number.space.value(number.space.position(number.value))}
+    space = number.space
+    low, high = _interval(number, reach)
+    seen = {number.value, space.value(space.position(number.value))}
     for position in _positions(low, high, _levels(number, trials, values), rng) if low < high else ():
-        value = number.space.value(position)
-        if factor:
-            value = min(max(round(max(1, round(value / factor)) * factor), number.space.low), number.space.high)
+        value = space.value(position)
         if value not in seen and _is_a_move(number, value):
             seen.add(value)
             yield value
 
 
-def _interval(number: Hyperparameter, reach: float, factor: float) -> tuple[float, float]:
+def _interval(number: Hyperparameter, reach: float) -> tuple[float, float]:
     """Return the ends of the part of the axis that is searched; an empty one where the value is none of its space."""
     space, centre = number.space, number.value
     if space.scale == "complement" and not 0 <= centre < 1:
@@ -48,12 +46,8 @@ def _interval(number: Hyperparameter, reach: float, factor: float) -> tuple[floa
     if space.scale in ("log", "log2") and centre <= 0:  # switched off: anything may be right
         centre, reach = math.sqrt(space.low * space.high), max(reach, SETTINGS.wide_reach)
     middle, width = space.position(centre), max(reach, 1.0) * space.stride
-    low = max(middle - width, space.position(min(space.low, centre)))
-    high = min(middle + width, space.position(max(space.high, centre)))
-    if factor:  # the next multiple must be within reach
-        low = min(low, space.position(max(factor, centre - factor)))
-        high = max(high, space.position(centre + factor))
-    return low, high
+    lowest, highest = space.position(min(space.low, centre)), space.position(max(space.high, centre))
+    return max(middle - width, lowest), min(middle + width, highest)
 
 
 def _is_a_move(number: Hyperparameter, value: float) -> bool:
@@ -63,8 +57,8 @@ def _is_a_move(number: Hyperparameter, value: float) -> bool:
     return distance >= SETTINGS.min_move * number.space.stride
 
 
-def _levels(number: Hyperparameter, trials: Sequence[Trial], values: Mapping[str, Any]) -> list[tuple[float, float]]:
-    """Return (position, level) of the values that were tried: levels in bpb, lower is better.
+def _levels(number: Hyperparameter, trials: Sequence[Trial], values: Mapping[str, Any]) -> dict[float, float]:
+    """Return the level of every position that was tried: in bpb, lower is better.
 
     The first value has level 0, and each move's gain over its parent leads from one level to the next.
     """
@@ -81,11 +75,11 @@ def _levels(number: Hyperparameter, trials: Sequence[Trial], values: Mapping[str
             crashed.append(after)
     levels.setdefault(number.value, 0.0)
     worst = max(levels.values()) + SETTINGS.crash_penalty_bpb
-    levels |= {value: worst for value in crashed if value not in levels}
-    return [(number.space.position(value), level) for value, level in levels.items()]
+    levels = {**dict.fromkeys(crashed, worst), **levels}
+    return {number.space.position(value): level for value, level in levels.items()}
 
 
-def _positions(low: float, high: float, levels: Sequence[tuple[float, float]], rng: random.Random) -> list[float]:
+def _positions(low: float, high: float, levels: Mapping[float, float], rng: random.Random) -> list[float]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # experimental features announce themselves; nothing here depends on them
         import optuna
@@ -96,7 +90,7 @@ def _positions(low: float, high: float, levels: Sequence[tuple[float, float]], r
         }
         sampler = optuna.samplers.TPESampler(seed=rng.randrange(2**31), n_startup_trials=SETTINGS.tpe_startup_trials)
         study = optuna.create_study(sampler=sampler)
-        for position, level in levels:
+        for position, level in levels.items():
             if low <= position <= high:
                 known = {"position": position}
                 study.add_trial(optuna.trial.create_trial(params=known, distributions=space, value=level))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -38,11 +37,6 @@ class Setting:
     is_tested: bool
     compared: frozenset[str]
 
-    @property
-    def literal(self) -> object:
-        """Return its value where that is written as one literal, else None."""
-        return self.node.value if isinstance(self.node, ast.Constant) else None
-
 
 class Source:
     """One train.py under one profile.
@@ -52,8 +46,6 @@ class Source:
         profile: Name of the profile that runs.
 
     Attributes:
-        content: Its bytes.
-        profile: Name of the profile.
         tree: Its syntax tree.
         values: The values that its constants have under the profile, as far as they can be evaluated.
 
@@ -62,8 +54,7 @@ class Source:
     """
 
     def __init__(self, content: bytes, profile: str) -> None:
-        self.content = content
-        self.profile = profile
+        self.content, self.profile = content, profile
         self.tree = parse(content)
         context = SETTINGS.pocket_context if profile == "pocket" else SETTINGS.official_context
         self.values = evaluate_constants(self.tree, {"PROFILE.name": profile, "MAX_SEQ_LEN": context})
@@ -75,19 +66,20 @@ class Source:
         tested: set[str] = set()
         compared: dict[str, set[str]] = {}
         for node in ast.walk(self.tree):
-            if isinstance(node, ast.If | ast.IfExp):
-                tested.update(_tested_names(node.test))
-            elif isinstance(node, ast.Compare) and isinstance(node.left, ast.Name):
+            tested.update(part.id for part in _tested(node) if isinstance(part, ast.Name))
+            if isinstance(node, ast.Compare) and isinstance(node.left, ast.Name):
                 texts = (evaluate(other, {}) for other in node.comparators)
                 compared.setdefault(node.left.id, set()).update(text for text in texts if isinstance(text, str))
-        found = {name: value for name, value in assignments(self.tree.body) if name.isupper() and len(name) > 1}
-        return tuple(
-            Setting(name, arm, self._comment_behind(value), name in tested, frozenset(compared.get(name, ())))
-            for name, value in found.items()
-            if not set(name.split("_")) & _NOT_RESEARCH
+        constants = {name: value for name, value in assignments(self.tree.body) if name.isupper() and len(name) > 1}
+        found = []
+        for name, value in constants.items():
+            arm = arm_in_force(value, self.values)
+            used = {part.id for part in ast.walk(arm) if isinstance(part, ast.Name)}
             # What is worked out from other settings, such as HEADS = WIDTH // HEAD_DIM, follows them.
-            and not _names(arm := arm_in_force(value, self.values)) & found.keys()
-        )
+            if not set(name.split("_")) & _NOT_RESEARCH and not used & constants.keys():
+                texts_of = frozenset(compared.get(name, ()))
+                found.append(Setting(name, arm, self._comment_behind(value), name in tested, texts_of))
+        return tuple(found)
 
     def _comment_behind(self, node: ast.expr) -> str:
         rest = self._lines[(node.end_lineno or node.lineno) - 1][node.end_col_offset :]
@@ -95,10 +87,9 @@ class Source:
 
     def _span(self, node: ast.expr) -> tuple[int, int]:
         """Return the offsets of a node's first byte and of the byte behind it."""
-        first, last = node.lineno - 1, (node.end_lineno or node.lineno) - 1
-        before = sum(map(len, self._lines[:first]))
-        between = sum(map(len, self._lines[first:last]))
-        return before + node.col_offset, before + between + (node.end_col_offset or 0)
+        ends = (node.lineno, node.col_offset), (node.end_lineno or node.lineno, node.end_col_offset or 0)
+        start, end = (sum(map(len, self._lines[: line - 1])) + column for line, column in ends)
+        return start, end
 
     def text(self, node: ast.expr) -> str:
         """Return an expression as it is written."""
@@ -118,15 +109,10 @@ def arm_in_force(node: ast.expr, values: dict[str, Any]) -> ast.expr:
     return node
 
 
-def _names(node: ast.expr) -> set[str]:
-    return {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
-
-
-def _tested_names(test: ast.expr) -> Iterator[str]:
-    if isinstance(test, ast.Name):
-        yield test.id
-    elif isinstance(test, ast.UnaryOp):
-        yield from _tested_names(test.operand)
-    elif isinstance(test, ast.BoolOp):
-        for value in test.values:
-            yield from _tested_names(value)
+def _tested(node: ast.AST) -> list[ast.expr]:
+    """Return the expressions whose truth a node asks for."""
+    if isinstance(node, ast.If | ast.IfExp):
+        return [node.test]
+    if isinstance(node, ast.BoolOp):
+        return node.values
+    return [node.operand] if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not) else []

@@ -60,8 +60,6 @@ class AgentSettings:
     """What a crash counts for the sampler, above the worst score known: it should go back, not far away."""
     category_favour: float = 8.0
     """How much oftener an idea is drawn that changes what the plan asks for."""
-    success_favour: float = 2.0
-    """How much oftener the local tuner draws a constant whose moves were gains so far."""
     merges_tried: int = 12
     """Pairs of recorded changes that the recombinator tries before it gives up: conflicts are usual."""
     anomalies_tried: int = 6
