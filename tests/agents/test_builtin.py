@@ -10,9 +10,8 @@ import pytest
 
 from research.agents.builtin import NothingToPropose
 from research.agents.builtin.constraints import new_violations
-from research.agents.builtin.hyperparameters import hyperparameters
-from research.agents.builtin.ideas import EditContext, choice_ideas, half_ideas, merge, off_ideas
-from research.agents.builtin.sampler import sample
+from research.agents.builtin.hyperparameters import hyperparameters, sample
+from research.agents.builtin.proposal import EditContext, choice_ideas, half_ideas, merge, off_ideas
 from research.agents.builtin.source import Source
 from research.code import diff
 from research.code.fingerprint import fingerprint
@@ -64,10 +63,9 @@ def some_night(path, runs: int = 26) -> PureNight:
     return night
 
 
-def context_of(night: PureNight, emitter: str | None = None, profile: str = "pocket") -> EditContext:
+def context_of(night: PureNight) -> EditContext:
     """What a change of the night's first commit is made from."""
-    plan, source = experiment(night, emitter), Source(night.base, profile)
-    return EditContext(plan, night.memory(), night.read_source, source, random.Random(0))
+    return EditContext(night.memory(), night.read_source, Source(night.base, "pocket"), random.Random(0))
 
 
 def drafts_of(ideas) -> list[str]:

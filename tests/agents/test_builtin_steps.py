@@ -8,9 +8,8 @@ import sys
 from itertools import islice
 from pathlib import Path
 
-from research.agents.builtin.ideas import EditContext, choice_ideas, off_ideas
+from research.agents.builtin.proposal import EditContext, choice_ideas, off_ideas
 from research.agents.builtin.source import Source
-from research.core.records import Plan
 from tests.support.purenight import OURS, PureNight
 
 STEP = """
@@ -37,9 +36,7 @@ for path in sys.argv[2:]:
 
 def test_every_choice_and_every_part_switched_off_trains(tmp_path: Path):
     night = PureNight()
-    plan = Plan("p", "", None, None, night.first, "experiment", "A test.")
-    source = Source(night.base, "pocket")
-    context = EditContext(plan, night.memory(), night.read_source, source, random.Random(0))
+    context = EditContext(night.memory(), night.read_source, Source(night.base, "pocket"), random.Random(0))
     texts = {
         draft.content
         for idea in [*choice_ideas(context), *off_ideas(context)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,19 +14,15 @@ Values = Mapping[str, Any]
 
 _WIDTHS = ("WIDTH", "MODEL_DIM", "N_EMBD", "D_MODEL")
 DEPTHS = ("DEPTH", "N_LAYER", "N_LAYERS", "NUM_LAYERS")
-_ITERATIONS = ("MUON_STEPS", "NS_STEPS")
-MAX_ITERATIONS = 5
-"""Steps of Muon's iteration for which the public scripts carry coefficients."""
 
 
 def new_violations(before: Source, after: Source) -> list[str]:
     """Return the constraints that a change breaks and that held before, growth included."""
     old, new = before.values, after.values
     found = [text for text, holds in _CONSTRAINTS.items() if _holds(holds, old) and not _holds(holds, new)]
-    for what, size in (("parameters", _parameters), ("activations", _activations)):
-        ratio = size(new) / max(size(old), 1e-9)
-        if not 1 / SETTINGS.max_shrinking <= ratio <= SETTINGS.max_growth:
-            found.append(f"{what} would be {ratio:.1f} times what they are")
+    ratio = _forward_cost(new) / max(_forward_cost(old), 1e-9)
+    if not 1 / SETTINGS.max_shrinking <= ratio <= SETTINGS.max_growth:
+        found.append(f"a forward would cost {ratio:.1f} times what it does")
     return found
 
 
@@ -49,15 +44,11 @@ def _first(values: Values, names: Sequence[str], default: float = 1.0) -> float:
     return next(iter(numbers_of(values, names)), default)
 
 
-def _parameters(values: Values) -> float:
-    """Return a number that grows like the block parameters."""
-    width = _first(values, _WIDTHS, 0.0) or _first(values, DEPTHS) * _first(values, ("ASPECT_RATIO",))
-    return _first(values, DEPTHS) * width**2 * (2 + _first(values, ("MLP_RATIO",), 4))
-
-
-def _activations(values: Values) -> float:
-    """Return a number that grows like the memory of one forward."""
-    return _first(values, ("DEVICE_BATCH_SIZE",)) * math.sqrt(_first(values, DEPTHS) * _parameters(values))
+def _forward_cost(values: Values) -> float:
+    """Return a number that grows like the rows of a forward times the parameters of the blocks."""
+    rows, depth = _first(values, ("DEVICE_BATCH_SIZE",)), _first(values, DEPTHS)
+    width = _first(values, _WIDTHS, 0.0) or depth * _first(values, ("ASPECT_RATIO",))
+    return rows * depth * width**2 * (2 + _first(values, ("MLP_RATIO",), 4))
 
 
 def _heads(values: Values) -> bool:
@@ -80,6 +71,5 @@ _CONSTRAINTS: Mapping[str, Callable[[Values], bool]] = {
     "TOTAL_BATCH_SIZE must be a multiple of DEVICE_BATCH_SIZE times the context": _batches,
     "warm-up and warm-down must fit into the budget": _ramps,
     "there must be at least two layers": lambda v: min(numbers_of(v, DEPTHS)) >= 2,
-    "Muon's iterations must have coefficients": lambda v: max(numbers_of(v, _ITERATIONS)) <= MAX_ITERATIONS,
     "gates must read channels that exist": lambda v: 0 < v["GATE_CHANNELS"] <= min(numbers_of(v, _WIDTHS)),
 }

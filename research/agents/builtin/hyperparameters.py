@@ -1,16 +1,24 @@
-"""Finds the numbers of a train.py that an experiment may move, and the space in which each is searched."""
+"""Finds the numbers of a train.py that an experiment may move, the space of each, and values to try.
+
+Values come from Optuna's tree-structured Parzen estimator (Bergstra 2011) over all that is known of a number. Optuna is
+imported only when a value is drawn: everything else in research starts without it.
+"""
 
 from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Iterator, Mapping
+import random
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from research.agents.builtin.source import Setting, Source
 from research.code.constants import as_number, evaluate
 from research.code.syntax_tree import parse_expression
+from research.core.settings import SETTINGS
+from research.verdict.models import Trial
 
 HEAD_SIZES = ("HEAD_DIM", "N_HEAD", "N_HEADS", "NUM_HEADS")
 """Constants of which a model's width is a multiple."""
@@ -109,7 +117,7 @@ _SPACES: Mapping[str, Space] = {
     "WD, DECAY": _DECAY,
     "MOMENTUM STEP": Space("log", 10, 5000, 1.6, 0.8, True),
     "BETA, BETA1, BETA2, MOMENTUM": _MOMENTUM,
-    "MUON STEP, NS STEP": Space("linear", 1, 5, 1, 0.7, True),
+    "MUON STEP, NS STEP": Space("linear", 1, 5, 1, 0.7, True),  # public scripts carry coefficients of five steps
     "WARMUP STEP": Space("log", 1, 2000, 1.6, 0.5, True),
     "WARMUP": replace(_FRACTION, step=0.02, high=0.3, weight=0.5),
     "WARMDOWN, COOLDOWN": replace(_FRACTION, low=0.05, weight=1.3, off=None),
@@ -201,11 +209,72 @@ def _in_setting(source: Source, setting: Setting) -> Iterator[Hyperparameter]:
 
 
 def _fits(node: ast.expr, value: float, space: Space) -> bool:
-    """Return whether the space suits the way a number is written: no doublings of 2**n, no rounding of a ratio 2.5."""
-    return (space.scale == "log2" or not isinstance(node, ast.BinOp)) and (not space.integer or value == round(value))
+    """Return whether the space is that of a number so written: 2**n moves by doublings, 100 is no share."""
+    is_size = isinstance(node, ast.BinOp)
+    suits_kind = (space.scale == "log2" or not is_size) and (not space.integer or value == round(value))
+    return suits_kind and (value <= 1 or space.high > 1)
 
 
 def _number(node: ast.expr) -> float | None:
     """Return the number that is written here: a literal, a negative one, or a power of two such as 2**18."""
     is_size = isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow) and evaluate(node.left, {}) == 2
     return as_number(evaluate(node, {})) if is_size or isinstance(node, ast.Constant | ast.UnaryOp) else None
+
+
+def sample(
+    number: Hyperparameter, trials: Sequence[Trial], values: Mapping[str, Any], reach: float, rng: random.Random
+) -> Iterator[float]:
+    """Yield values to try, far enough from the present one that noise does not hide the move; reach in usual moves."""
+    space, centre = number.space, number.value
+    here = space.position(centre)
+    if space.scale in ("log", "log2") and centre <= 0:  # switched off: anything may be right
+        centre, reach = math.sqrt(space.low * space.high), max(reach, SETTINGS.wide_reach)
+    middle, width = space.position(centre), max(reach, 1.0) * space.stride
+    low = max(middle - width, space.position(min(space.low, centre)))
+    high = min(middle + width, space.position(max(space.high, centre)))
+    seen = {number.value, space.value(here)}
+    for position in _positions(low, high, _levels(number, trials, values), rng):
+        value = space.value(position)
+        if value not in seen and abs(space.position(value) - here) >= SETTINGS.min_move * space.stride:
+            seen.add(value)
+            yield value
+
+
+def _levels(number: Hyperparameter, trials: Sequence[Trial], values: Mapping[str, Any]) -> dict[float, float]:
+    """Return the level of every position that was tried: in bpb, lower is better.
+
+    The first value has level 0, and each move's gain over its parent leads from one level to the next.
+    """
+    levels: dict[float, float] = {}
+    crashed: list[float] = []
+    for trial in trials:
+        before, after = number.parse(trial.before, values), number.parse(trial.after, values)
+        if before is None or after is None or before == after:
+            continue
+        levels.setdefault(before, 0.0)
+        if trial.known.gain is not None:
+            levels[after] = levels[before] - trial.known.gain.mean
+        elif trial.known.estimate is None:
+            crashed.append(after)
+    levels.setdefault(number.value, 0.0)
+    worst = max(levels.values()) + SETTINGS.crash_penalty_bpb
+    levels = {**dict.fromkeys(crashed, worst), **levels}
+    return {number.space.position(value): level for value, level in levels.items()}
+
+
+def _positions(low: float, high: float, levels: Mapping[float, float], rng: random.Random) -> list[float]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # experimental features announce themselves; nothing here depends on them
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        space: dict[str, optuna.distributions.BaseDistribution] = {
+            "position": optuna.distributions.FloatDistribution(low, high)
+        }
+        sampler = optuna.samplers.TPESampler(seed=rng.randrange(2**31), n_startup_trials=SETTINGS.tpe_startup_trials)
+        study = optuna.create_study(sampler=sampler)
+        for position, level in levels.items():
+            if low <= position <= high:
+                tried = optuna.trial.create_trial(params={"position": position}, distributions=space, value=level)
+                study.add_trial(tried)
+        return [study.ask(space).params["position"] for _ in range(SETTINGS.values_a_constant)]

@@ -1,34 +1,40 @@
-"""Makes the built-in agent's proposal: an idea of the planned kind on the planned parent, never made before."""
+"""Makes the built-in agent's proposal: one idea of the planned kind on the planned parent, never made before.
+
+Ideas are numbers, named choices, parts switched off, trends reversed, changes merged and moves halved.
+"""
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
+import re
+import textwrap
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 
-from research.agents.builtin.constraints import new_violations
-from research.agents.builtin.ideas import (
-    EditContext,
-    Idea,
-    ReadSource,
-    choice_ideas,
-    half_ideas,
-    merge_ideas,
-    number_ideas,
-    off_ideas,
-    reversal_ideas,
-)
-from research.agents.builtin.source import Source, arm_in_force
-from research.code.constants import assignments
+from research.agents.builtin.constraints import DEPTHS, new_violations, numbers_of
+from research.agents.builtin.hyperparameters import Hyperparameter, hyperparameters, sample
+from research.agents.builtin.source import Setting, Source, arm_in_force
+from research.code.classify import category_of_name
+from research.code.constants import assignments, evaluate
+from research.code.diff import ARROW
 from research.code.fingerprint import fingerprint
-from research.core.commit_message import FREE
+from research.core import git
+from research.core.commit_message import FREE, idea_of
 from research.core.records import EXPERIMENT, Plan
 from research.core.settings import SETTINGS
 from research.search.emitters import EMITTERS
 from research.search.emitters import FREE as FREE_CHOICE
-from research.verdict.models import Memory
+from research.search.emitters.anomaly_chaser import anomalies
+from research.search.emitters.contrarian import Direction, dominant_category, recent_directions
+from research.search.emitters.recombinator import Pair, mergeable
+from research.verdict.models import Configuration, Memory, Trial
+
+ReadSource = Callable[[str], "bytes | None"]
+"""Returns the train.py of a commit, None where there is none."""
 
 
 class NothingToPropose(Exception):
@@ -44,15 +50,61 @@ class Proposal:
     parent: str
 
 
-def propose(plan: Plan, memory: Memory, read_source: ReadSource, seed: int, profile: str | None = None) -> Proposal:
-    """Make the planned experiment.
+@dataclass(frozen=True)
+class Draft:
+    """A possible train.py: what was changed, as a commit's subject puts it, and the whole file."""
 
-    Args:
-        plan: What was planned, an experiment.
-        memory: What the lab knows; a train.py that does the same as an earlier one is never proposed.
-        read_source: Returns the train.py of a commit.
-        seed: Same plan, memory and seed, same proposal.
-        profile: Name of the profile that runs, by default the contract's.
+    what: str
+    content: bytes
+
+
+@dataclass(frozen=True)
+class Idea:
+    """One thing that can be changed, in one or several ways.
+
+    Attributes:
+        name: The constant that is changed, "" for a recorded change.
+        category: The category of the change.
+        weight: How often it is drawn, 1 for the ordinary.
+        drafts: The ways to do it, the most promising first.
+    """
+
+    name: str
+    category: str
+    weight: float
+    drafts: Iterable[Draft]
+
+
+@dataclass(frozen=True)
+class EditContext:
+    """What a change is made from: what is known, the parent's train.py and other commits', and chance."""
+
+    memory: Memory
+    read_source: ReadSource
+    source: Source
+    rng: random.Random
+
+    @cached_property
+    def numbers(self) -> tuple[Hyperparameter, ...]:
+        """Return the numbers that may be moved."""
+        return hyperparameters(self.source)
+
+    def moved(self, number: Hyperparameter, value: float, why: str = "") -> Draft:
+        """Return the parent with one number at another value."""
+        written = number.format(value)
+        content = self.source.replace(number.node, written)
+        return Draft(f"{number.name} {number.written}{ARROW}{written}{f' ({why})' if why else ''}", content)
+
+    def rewritten(self, setting: Setting, text: str) -> Draft:
+        """Return the parent with a setting written otherwise."""
+        what = f"{setting.name} {self.source.text(setting.node)}{ARROW}{text}".replace('"', "")
+        return Draft(what, self.source.replace(setting.node, text))
+
+
+def propose(plan: Plan, memory: Memory, read_source: ReadSource, seed: int, profile: str | None = None) -> Proposal:
+    """Make the planned experiment; the same plan, memory and seed give the same proposal.
+
+    A train.py that does the same as an earlier one is never proposed. The profile is by default the contract's.
 
     Raises:
         NothingToPropose: if no idea is left, with the reason.
@@ -76,7 +128,7 @@ def propose(plan: Plan, memory: Memory, read_source: ReadSource, seed: int, prof
         return -math.log(1 - rng.random()) / max(weight, 1e-9)
 
     known = {fingerprint(content): "would change nothing"} | dict.fromkeys(memory.fingerprints, "measured already")
-    for idea in sorted(_ideas(EditContext(plan, memory, read_source, source, rng)), key=draw):
+    for idea in sorted(_ideas(plan.emitter, EditContext(memory, read_source, source, rng)), key=draw):
         for draft in idea.drafts:
             problem = _problem(source, draft.content, known)
             if problem is None:
@@ -130,13 +182,183 @@ def _subject(what: str, emitter: str | None) -> str:
     """Return a commit's subject in one line."""
     tag = f" [emitter={emitter or FREE}]"
     room = SETTINGS.subject_chars - len("exp: ") - len(tag)
-    what = " ".join(what.split())
-    return f"exp: {what if len(what) <= room else what[: room - 3] + '...'}{tag}"
+    return f"exp: {textwrap.shorten(what, room, placeholder='...')}{tag}"
 
 
-def _ideas(context: EditContext) -> list[Idea]:
-    """Return the planned emitter's ideas: those made for it, else all of its kind; a free agent may do anything."""
-    name = context.plan.emitter
+# What the emitters change -----------------------------------------------------------------------------------------
+
+
+def _category(constant: str) -> str:
+    """Return the category of a change of a constant; what has no telling name counts as architecture."""
+    return category_of_name(constant) or "architecture"
+
+
+def _idea(constant: str, weight: float, drafts: Iterable[Draft]) -> Idea:
+    """Return an idea to change a constant."""
+    return Idea(constant, _category(constant), weight, drafts)
+
+
+_NEXT = 0.25
+"""Weight of each idea in a list of recorded changes, as a share of that of the more promising one before it."""
+
+
+def number_ideas(context: EditContext, reach: float) -> list[Idea]:
+    """Return one idea for each number: another value from the sampler, no farther than so many usual moves."""
+    found = []
+    for number in context.numbers:
+        trials = context.memory.tried.get(number.constant, ())
+        values = sample(number, trials, context.source.values, reach, context.rng)
+        drafts = map(partial(context.moved, number), values)
+        found.append(_idea(number.constant, number.space.weight * _promise(trials), drafts))
+    return found
+
+
+def _promise(trials: Sequence[Trial]) -> float:
+    """Return how promising another move of a number is: less for every loss, more for every gain, 1 before any."""
+    gains = [trial.known.gain.mean for trial in trials if trial.known.gain is not None and trial.alone]
+    losses = sum(gain <= 0 for gain in gains) + sum(trial.known.estimate is None for trial in trials)
+    wins = sum(gain > 0 for gain in gains)
+    return (1 + wins) / math.sqrt(1 + wins + losses)
+
+
+_WORD = r"[\"']?[A-Za-z]\w*[\"']?"
+_ALTERNATIVES = re.compile(rf"{_WORD}(?:\s*,\s*{_WORD})*,?\s+or\s+{_WORD}|{_WORD}(?:\s*[|/]\s*{_WORD})+")
+"""Alternatives in a comment: "rms or layer", "relu, gelu or silu", "a | b | c"."""
+
+
+def choice_ideas(context: EditContext) -> list[Idea]:
+    """Return one idea for each switch, window pattern, and word whose alternatives the code or a comment names."""
+    found = []
+    for setting in context.source.settings:
+        value, texts = evaluate(setting.node, {}), list[str]()
+        if isinstance(value, bool):
+            texts = [str(not value)]
+        elif isinstance(value, str) and value:
+            others = _patterns(value, context.source) if set(value) <= set("SL") else _words(value, setting)
+            texts = [f'"{other}"' for other in others]
+        drafts = [context.rewritten(setting, text) for text in context.rng.sample(texts, len(texts))]
+        found += [_idea(setting.name, 1.0, drafts)] if drafts else []
+    return found
+
+
+def _patterns(pattern: str, source: Source) -> list[str]:
+    """Return the patterns in which every layer, every second, every third, ... sees all; the last always does."""
+    depth = int(next(iter(numbers_of(source.values, DEPTHS)), 8))
+
+    def layers(letters: str) -> str:
+        return "".join(itertools.islice(itertools.cycle(letters), max(1, depth - 1)))
+
+    found = ("S" * short + "L" for short in range(depth))
+    return [letters for letters in found if layers(letters) != layers(pattern)]
+
+
+def _words(word: str, setting: Setting) -> list[str]:
+    """Return the words with which the code compares a setting, and the alternatives that its comment names."""
+    lists = (re.findall(r"\w+", match) for match in _ALTERNATIVES.findall(setting.comment))
+    named = {name for names in lists if word in names for name in names if name != "or"}
+    return sorted((setting.compared | named) - {word})
+
+
+_OFF = {bool: "False", int: "0", float: "0.0", tuple: "()"}
+"""How a setting of each type is written that does nothing."""
+
+
+def off_ideas(context: EditContext) -> list[Idea]:
+    """Return ideas that make a part do nothing, or a number of the architecture one move smaller."""
+    found = []
+    for number in context.numbers:
+        space = number.space
+        if space.off is not None and number.value != space.off:
+            found.append(_idea(number.constant, 0.5 * space.weight, [context.moved(number, space.off)]))
+        elif space.integer and number.value > 1 and _category(number.constant) == "architecture":
+            smaller = space.value(space.position(number.value) - space.stride)
+            found.append(_idea(number.constant, 0.2 * space.weight, [context.moved(number, smaller, "smaller")]))
+    for setting in context.source.settings:
+        value = evaluate(setting.node, {})
+        off = _OFF.get(type(value))
+        if off and value and (setting.is_tested or value is True):
+            found.append(_idea(setting.name, 0.8, [context.rewritten(setting, off)]))
+    return found
+
+
+_STRIDES = (1.0, 2.0, 0.5, 3.0)
+"""Lengths of a move against the trend, in usual moves."""
+
+
+def reversal_ideas(context: EditContext) -> list[Idea]:
+    """Return the opposite of every trend, then moves of the categories that were not tried lately."""
+    found = []
+    for place, trend in enumerate(recent_directions(context.memory)):
+        numbers = [number for number in context.numbers if number.constant == trend.name]
+        found.append(_idea(trend.name, 10.0 * _NEXT**place, _reversed(context, numbers, trend)))
+    if dominant := dominant_category(context.memory):
+        others = [idea for idea in number_ideas(context, SETTINGS.wide_reach) if idea.category != dominant]
+        found += [replace(idea, weight=0.1 * idea.weight) for idea in others]
+    return found
+
+
+def _reversed(context: EditContext, numbers: Sequence[Hyperparameter], trend: Direction) -> Iterator[Draft]:
+    sign = -1.0 if trend.way == "up" else 1.0
+    for stride, number in itertools.product(_STRIDES, numbers):
+        space = number.space
+        if number.value > 0 or space.scale == "linear":
+            value = space.value(space.position(number.value) + sign * stride * space.stride)
+            if (value - number.value) * sign > 0:
+                yield context.moved(number, value, f"against the trend {trend.way}")
+
+
+def merge_ideas(context: EditContext) -> list[Idea]:
+    """Return two near misses carried onto the parent together, the best pair first."""
+    pairs = itertools.islice(mergeable(context.memory), SETTINGS.merges_tried)
+    return [Idea("", "mixed", _NEXT**place, _merged(context, pair)) for place, pair in enumerate(pairs)]
+
+
+def _merged(context: EditContext, pair: Pair) -> Iterator[Draft]:
+    content, subjects = context.source.content, []
+    for known in (pair.first, pair.second):
+        merged = merge(context.read_source(known.parent), content, context.read_source(known.commit))
+        if merged is None or merged == content:
+            return
+        content = merged
+        subjects.append(idea_of(known.subject) or known.commit[:7])
+    yield Draft(" + ".join(subjects), content)
+
+
+_MARK = b"\x1f\n"
+"""Put between any two lines before merging: git refuses changes of adjacent lines, and constants are adjacent."""
+
+
+def merge(base: bytes | None, ours: bytes, theirs: bytes | None) -> bytes | None:
+    """Return two changes of a base together; None where they conflict or a text is missing."""
+    if base is None or theirs is None:
+        return None
+    marked = (b"".join(line + _MARK for line in text.splitlines(keepends=True)) for text in (base, ours, theirs))
+    merged = git.merge_file(*marked)
+    return None if merged is None else merged.replace(_MARK, b"")
+
+
+def half_ideas(context: EditContext) -> list[Idea]:
+    """Return half of every number's move in what crashed or surprised, the latest first."""
+    known = enumerate(anomalies(context.memory)[: SETTINGS.anomalies_tried])
+    return [Idea("", one.category, _NEXT**place, _half_way(context, one)) for place, one in known]
+
+
+def _half_way(context: EditContext, known: Configuration) -> Iterator[Draft]:
+    """Yield half of a number's move; after a gain a move half as far again."""
+    has_won = known.gain and known.gain.mean > 0
+    share, why = (1.5, "further than") if has_won else (0.5, "half as far as")
+    for number in context.numbers:
+        before, arrow, after = known.delta.get(number.constant, "").partition(ARROW)
+        old, new = (number.parse(text, context.source.values) for text in (before, after))
+        if not arrow or old is None or new is None or old == new or min(old, new) < 0:
+            continue
+        value = number.space.between(old, new, share)
+        if number.format(value) not in (number.written, number.format(new)):
+            yield context.moved(number, value, f"{why} {known.commit[:7]}")
+
+
+def _ideas(name: str | None, context: EditContext) -> list[Idea]:
+    """Return an emitter's ideas: those made for it, else all of its kind; without one the agent may do anything."""
     if name in _SPECIAL:
         return _SPECIAL[name](context)
     ideas = [*number_ideas(context, SETTINGS.wide_reach), *choice_ideas(context)]

@@ -39,11 +39,7 @@ class Setting:
 
 
 class Source:
-    """One train.py under one profile.
-
-    Args:
-        content: Its bytes, UTF-8.
-        profile: Name of the profile that runs.
+    """One train.py, as UTF-8, under the profile of that name.
 
     Attributes:
         tree: Its syntax tree.
