@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from research.agents.policy.check import EDITED_FILE, check_command, check_edit, check_patch, check_read
+from research.agents.policy.check import FILE_FIELD, check_command, check_tool
 from research.agents.policy.protected import Where, protected_changes, restore_advice
 from tests.agents.policy_table import ALLOWED, REFUSED, RIGHT, RUN
 
@@ -109,32 +109,26 @@ def test_a_folder_that_is_spelled_through_a_link_is_the_same_folder(tmp_path: Pa
     ],
 )
 def test_patches_are_judged_by_their_headers(patch: str, ok: bool):
-    assert (check_patch(patch, str(ROOT), where_in(ROOT)) is None) == ok
+    assert (check_tool("apply_patch", patch, str(ROOT), where_in(ROOT)) is None) == ok
 
 
-def test_edits_are_judged_by_the_file_that_they_name():
-    assert set(EDITED_FILE) == {"Edit", "MultiEdit", "Write", "NotebookEdit"}
+@pytest.mark.parametrize("tool", FILE_FIELD)
+def test_edits_and_reads_are_judged_by_the_file_that_they_name(tool: str):
+    """What is fixed may be read, what holds audit scores may be neither read nor written, and the rest is free."""
+    is_reading = tool in ("Read", "Grep", "NotebookRead")
     for path in ("prepare.py", str(ROOT / "research/lab/lab.py"), ".claude/settings.json", "results/runs/x/note.ipynb"):
-        assert check_edit(path, str(ROOT), where_in(ROOT)) is not None
-    for path in ("train.py", str(ROOT / "notes.ipynb"), "/tmp/prepare.py", "docs/research.md"):
-        assert check_edit(path, str(ROOT), where_in(ROOT)) is None
-
-
-def test_reading_tools_are_judged_by_the_file_that_they_name():
+        assert (check_tool(tool, path, str(ROOT), where_in(ROOT)) is None) == is_reading
     for path in ("results/runs/x/score.json", str(ROOT / "results/discovery/memory.db")):
-        assert "audit" in str(check_read(path, str(ROOT), where_in(ROOT)))
-    for path in ("prepare.py", "results/runs/x/run.log", "results.tsv", str(ROOT), ""):
-        assert check_read(path, str(ROOT), where_in(ROOT)) is None
-
-
-def test_a_linked_work_tree_guards_the_main_one_too(tmp_path: Path):
-    linked = tmp_path / "worktrees" / "one"
-    linked.mkdir(parents=True)
-    (linked / ".git").write_text(f"gitdir: {tmp_path}/.git/worktrees/one\n")
-    where = Where(str(linked), "", True, True)
-    assert check_command(f"rm -rf {tmp_path}/results", str(linked), where, {}) is not None
-    assert check_command("echo > ../../prepare.py", str(linked), where, {}) is not None
-    assert check_command("echo > train.py", str(linked), where, {}) is None
+        word = "audit" if is_reading else "memory"
+        assert word in str(check_tool(tool, path, str(ROOT), where_in(ROOT)))
+    for path in (
+        "train.py",
+        str(ROOT / "notes.ipynb"),
+        "/tmp/prepare.py",
+        "docs/research.md",
+        *[str(ROOT)] * is_reading,
+    ):
+        assert check_tool(tool, path, str(ROOT), where_in(ROOT)) is None
 
 
 UNFINISHED = ["'", '"', "$(", "cat <<EOF", "`", "((", "case x in", "${", "a |", "\\", "<", "x=(", ")))"]
@@ -162,7 +156,7 @@ def test_no_line_makes_the_policy_fail_or_take_long(line: str, driven: bool):
     for _ in range(3):
         started = time.process_time()
         judge(line, driven=driven)
-        check_patch(line, str(ROOT), where_in(ROOT))
+        check_tool("apply_patch", line, str(ROOT), where_in(ROOT))
         if time.process_time() - started < 0.010:
             return
     pytest.fail("it takes more than 10 ms")

@@ -8,15 +8,7 @@ from typing import Any
 from research.agents import autonomy
 from research.agents.hooks.entry import Call, context
 from research.agents.hooks.reviews import unseen_review
-from research.agents.policy.check import (
-    EDITED_FILE,
-    READ_FILE,
-    RUNNERS,
-    check_command,
-    check_edit,
-    check_patch,
-    check_read,
-)
+from research.agents.policy.check import FILE_FIELD, RUNNERS, check_command, check_tool
 from research.agents.policy.protected import Where
 from research.agents.state import launch_seed, runner_options
 from research.core import git
@@ -30,7 +22,7 @@ from research.store.db import Store
 
 def answer(call: Call) -> dict[str, Any] | None:
     """Answer PreToolUse."""
-    if call.text("tool_name") not in {*call.client.shell_tools, *call.client.edit_tools, *EDITED_FILE, *READ_FILE}:
+    if call.text("tool_name") not in {*call.client.shell_tools, *call.client.edit_tools, *FILE_FIELD}:
         return None
     head = git.head(call.paths.root)
     branch = head.branch
@@ -62,18 +54,14 @@ def _surroundings(call: Call, store: Store, branch: str) -> Where:
 def _refusal(call: Call, where: Where) -> str | None:
     """Return why the tool is refused, None if it is not."""
     tool, given = call.text("tool_name"), call.payload.get("tool_input")
-    named = EDITED_FILE.get(tool) or READ_FILE.get(tool)
-    text = given.get(named) if named and isinstance(given, dict) else call.client.tool_text(given)
+    field = FILE_FIELD.get(tool)
+    text = given.get(field) if field and isinstance(given, dict) else call.client.tool_text(given)
     if not isinstance(text, str):
         return None
     cwd = call.text("cwd") or where.root
-    if tool in EDITED_FILE:
-        return check_edit(text, cwd, where)
-    if tool in READ_FILE:
-        return check_read(text, cwd, where)
-    if tool in call.client.edit_tools:
-        return check_patch(text, cwd, where)
-    return check_command(text, cwd, where, call.environment)
+    if tool in call.client.shell_tools:
+        return check_command(text, cwd, where, call.environment)
+    return check_tool(tool, text, cwd, where)
 
 
 def _uncounted(call: Call, store: Store, head: git.Head) -> str | None:

@@ -1,206 +1,363 @@
 """Judges a command, a patch or an edit by the command policy: a refusal with what to do instead, or None.
 
-It guards content and reads only simple commands: split at operators, words without quotes, `env`, `cd` and the like
-followed, one `bash -c` or shell heredoc opened. What a shell would have to be run for slips through: loops, functions,
-variables, globs made up at run time, words from a pipe, symbolic links, aliases, `eval`, scripts in files, and programs
-beyond a literal name in a call that writes. That is caught where content is looked at: by the check of fixed files
-after each tool use, and by the runner, which refuses to start with them changed. A false refusal is worse than a miss.
-Reading, and talking about a file, is never refused, but for the files with audit scores.
+It guards content and reads only simple commands. What a shell would have to be run for slips through: loops, variables,
+words from a pipe, links, aliases, `eval`, scripts in files, and programs beyond a literal name in a Python call that
+writes. That is caught where content is looked at: by the check of fixed files after each tool use, and by the runner,
+which refuses to start with them changed. A false refusal is worse than a miss. Reading, and talking about a file, is
+never refused, but for the files with audit scores.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
 
-from research.agents.policy import rules
 from research.agents.policy.command import Command, read_line, script_of
-from research.agents.policy.protected import Where, refuse_change
+from research.agents.policy.protected import (
+    RECORDS,
+    Reach,
+    Where,
+    is_inside,
+    protected_part,
+    refuse_change,
+    refuse_deletion,
+)
+from research.core.contract import BRANCHES
 from research.core.settings import SETTINGS
 
-MAX_COMMANDS = 100
-"""Commands of a line that are judged, for the same reason as MAX_TOKENS."""
-EDITED_FILE = {"Edit": "file_path", "MultiEdit": "file_path", "Write": "file_path", "NotebookEdit": "notebook_path"}
-"""Editing tools that name one file, and the field that names it."""
-READ_FILE = {"Read": "file_path", "Grep": "path", "NotebookRead": "notebook_path"}
-"""Reading tools that name one file, and the field that names it."""
-RUNNERS = ("run_experiment.py", "modal_gpu.py", "scripts.run_experiment", "scripts.modal_gpu")
-"""The runner's files and modules."""
-_LAUNCHERS = frozenset({"torchrun", "accelerate", "deepspeed", "nsys", "ncu"})
-_PROFILERS = frozenset({"cProfile", "pdb", "torch.distributed.run"})
-_IMPORTS = re.compile(r"^\s*(?:import|from) train\b", re.M)
-"""How a program trains without naming train.py."""
-_DETACHERS = frozenset({"tmux", "screen", "at", "batch"})
-_BACKGROUND = (
-    "A run is not sent to the background by the shell: it would be ended with its command, and nobody would see its "
-    "end."
-)
-_PIPE = "The output goes to run.log whole, not through a pipe."
+FILE_FIELD = {
+    "Edit": "file_path", "MultiEdit": "file_path", "Write": "file_path", "NotebookEdit": "notebook_path",
+    "Read": "file_path", "Grep": "path", "NotebookRead": "notebook_path",
+}  # fmt: skip
+"""Tools that name one file, and the field that names it."""
 
 
 def check_command(command: str, cwd: str, where: Where, environment: Mapping[str, str]) -> str | None:
-    """Judge a command line.
-
-    Args:
-        command: What would be given to a shell.
-        cwd: Where.
-        where: The checkout.
-        environment: Variables of the shell, as far as known.
-
-    Returns:
-        Why it is refused and what to do instead, or None.
-    """
+    """Return why a command line is refused and what to do instead, or None; environment is its shell's."""
     line = command.encode("utf-8", "replace").decode().replace("\0", "")
     cwd = cwd if where.below(cwd) else os.path.realpath(cwd)  # however a client spells it
-    if os.path.realpath(cwd) not in where.roots:
-        where = replace(where, launch=_from_top(where))
-    for each in islice(_commands(line, cwd, environment), MAX_COMMANDS):
-        for rule in _RULES:
-            if found := rule(each, where):
-                return found
-        if branch := rules.branch_after(each):
-            where = replace(where, branch=branch)
+    commands: list[Command] = []
+    for outer in read_line(line, cwd, environment):
+        inner = read_line(script_of(outer), outer.cwd, environment)  # one level deep
+        wrapped = [replace(each, wrappers=outer.wrappers + each.wrappers) for each in inner]
+        commands += [outer, *(replace(each, background=True) if outer.background else each for each in wrapped)]
+    return _judge(commands, where)
+
+
+def check_tool(tool: str, text: str, cwd: str, where: Where) -> str | None:
+    """Judge a tool that edits or reads by what it is given: the path of a file (see FILE_FIELD), or a patch."""
+    program = "cat" if tool in ("Read", "Grep", "NotebookRead") else "tee" if tool in FILE_FIELD else "apply_patch"
+    return _judge([Command((program, text), cwd)], where)
+
+
+def _judge(commands: Sequence[Command], where: Where) -> str | None:
+    return next((found for each in commands for rule in _RULES if (found := rule(each, where))), None)
+
+
+# Programs and verbs -------------------------------------------------------------------------------------------------
+
+_PROCESS = (
+    "Other processes on this machine may be somebody's runs. End only your own: Ctrl-C in its session, or kill PID of "
+    "a process that you started; the runner ends runs at their time limit by itself."
+)
+_INSTALL = (
+    "Experiments add no packages: a result must come from train.py alone, in the environment that every run had. "
+    "Do it with what is installed (torch, numpy, the standard library), or propose the package to the person."
+)
+_RESEARCH = r"(?:python\S* -m )?research (?:-\S+ )*"
+_ANYWHERE = {
+    r"git (?:subtree )?push\b|hub pull-request|(?:uv|poetry) publish|(?:twine|hf|huggingface-cli) upload"
+    r"|(?:gh|glab|hub) (?:pr|mr|release|repo|issue) (?!list|view|status|diff|checks|clone)\w":
+        "Nothing is pushed or published from here: a person looks at the night's commits first. Go on locally.",
+    r"git clean (?:\S+ )*-\w*[xX]":
+        "git clean -x would delete results/ and the lab's memory. Without -x it deletes untracked files only.",
+    r"git stash (?:\S+ )*(?:-\w*a\w*|--all)(?: |$)":
+        "git stash -a would take results/ and the lab's memory away. Use git stash, or git stash -u.",
+    r"git update-ref .*(?:refs/research|--stdin)":
+        "refs/research/ keeps every run's commit reachable; the runner writes it. Leave it alone.",
+    r"(?:pkill|killall|shutdown|reboot)\b|fuser .*-(?:\w*k|-kill)": _PROCESS,
+    r"nvidia-smi (?=-)(?:\S+ )*(?:-(?:r|pm|pl|lgc|rgc|lmc|rmc|ac|rac|mig|c|e)(?:[ =]|$)"
+    r"|--[\w-]*(?:reset|limit|lock|mode|clocks|config))":
+        "The GPU's settings are everybody's, and a reset ends every run on it. Leave them as they are.",
+}  # fmt: skip
+"""Commands that are refused on every branch, by how they begin, and why."""
+_GUARDED = {
+    r"(?:python\S* -m )?pip[\d.]* (?:-\S+ )*(?:un)?install\b|uv (?:add|remove|(?:pip|tool) \w*install)\b"
+    r"|uv sync .*--(?:all-)?(?:extra|group)"
+    r"|(?:poetry|pipx|conda|mamba|apt|apt-get|brew) (?:-\S+ )*(?:add|install|create|update|upgrade|remove)\b":
+        _INSTALL,
+    rf"{_RESEARCH}(?:decide|import)\b":
+        "`research decide` and `import` are a person's: they overrule what was measured. Type `uv run research settle` "
+        "to carry the lab's verdict out, or `uv run research replicate` to measure again.",
+    rf"{_RESEARCH}autonomy on\b":
+        "Only the person turns autonomy on. Go on with the order that you have, or end your turn.",
+}  # fmt: skip
+"""Those that are refused while experiments run."""
+_CHECKOUT = re.compile(r"\bgit (?:checkout|switch) (?:-\w+ )*(\w[\w/-]*)(?=[\s;&]|$)")
+"""Finds the branch that a line checks out."""
+
+
+def refuse_named(command: Command, where: Where) -> str | None:
+    """Refuse commands by how they begin, packages from the network, and `git reset --hard` on branches of people."""
+    text = " ".join((command.name, *_subcommand(command).words[command.name != "git" :]))
+    if {"--help", "--dry-run"} & set(command.words):
+        return None
+    for pattern, reason in (_ANYWHERE | _GUARDED if where.guarded else _ANYWHERE).items():
+        if re.match(pattern, text):
+            return reason
+    if where.driven and re.match(rf"{_RESEARCH}(?:settle|replicate|night)\b", text):
+        return "The driver does that. Edit train.py, commit it once, and end your turn."
+    piped = text in ("sh", "bash") and re.search(r"\b(?:curl|wget) .*\|", command.line)
+    if where.guarded and (piped or any(re.match("--with(-requirements)?(=|$)", word) for word in command.wrappers)):
+        return _INSTALL
+    branch = (where.branch, *_CHECKOUT.findall(command.line))[-1]
+    if text.startswith("git reset ") and "--hard" in text and not branch.startswith(BRANCHES):
+        return (
+            f"git reset --hard is for {BRANCHES}* branches only, and this is {branch or 'a detached HEAD'}. Keep the "
+            "work: git stash, or git reset --keep COMMIT."
+        )
     return None
 
 
-def check_patch(patch: str, cwd: str, where: Where) -> str | None:
-    """Judge the text that the apply_patch tool was given."""
-    return rules.refuse_patch(Command((), cwd), where, patch)
+def refuse_kill(command: Command, where: Where) -> str | None:
+    """Refuse to end processes that are not this checkout's."""
+    words = command.words[1:]
+    if command.name != "kill" or {"-0", "-l"} & set(words):
+        return None
+    targets = words[2:] if words[:1] == ("-s",) else command.operands
+    return None if targets and all(_is_own(word, command, where) for word in targets) else _PROCESS
 
 
-def check_edit(path: str, cwd: str, where: Where) -> str | None:
-    """Judge a file that an editing tool would write (see EDITED_FILE)."""
-    return refuse_change(os.path.normpath(os.path.join(cwd, path)), where)
-
-
-def check_read(path: str, cwd: str, where: Where) -> str | None:
-    """Judge a file that a reading tool would show (see READ_FILE): only audit scores are secret."""
-    return rules.refuse_scores(Command(("cat", path), cwd), where)
-
-
-def _commands(line: str, cwd: str, environment: Mapping[str, str]) -> Iterator[Command]:
-    """Yield the commands of a line, and those that a shell, a program or find among them runs; no deeper."""
-    for outer in read_line(line, cwd, environment):
-        yield outer
-        yield from rules.commands_of_find(outer)
-        script = script_of(outer)
-        for text in rules.command_lines_of(rules.code_of(outer)) if script is None else [script]:
-            for inner in read_line(text, outer.cwd, environment):
-                detached = outer.background or inner.background
-                yield replace(inner, wrappers=outer.wrappers + inner.wrappers, background=detached)
+def _is_own(word: str, command: Command, where: Where) -> bool:
+    """Return whether what is to be killed is a job of this shell, a process of this checkout, or gone."""
+    if not word.isdigit():
+        return word.startswith("%") or ("$!" in command.line and re.fullmatch(r"\$(!|\w+|\{\w+\})", word) is not None)
+    try:
+        place = os.readlink(f"/proc/{word}/cwd")
+        return any(is_inside(place, root) for root in where.roots)
+    except OSError as error:
+        return isinstance(error, FileNotFoundError) and os.path.isdir("/proc/self")
 
 
 # Launching ----------------------------------------------------------------------------------------------------------
+
+RUNNERS = ("run_experiment.py", "modal_gpu.py", "scripts.run_experiment", "scripts.modal_gpu")
+_IMPORTS = re.compile(r"^\s*(?:import|from) train\b", re.M)
+_REPLICATE = re.compile(rf"{_RESEARCH}(replicate.*)", re.S)
+
+
+def refuse_launch(command: Command, where: Where) -> str | None:
+    """Refuse to train in any other way than by the runner, in the foreground, with its output in run.log."""
+    is_top = command.cwd is None or os.path.realpath(command.cwd) in where.roots
+    right = f"Type: `{'' if is_top else f'cd {shlex.quote(where.root)} && '}{where.launch}`"
+    script = os.path.basename(_script(command))
+    hidden = " ".join((*command.words, command.stdin)) if command.name in ("tmux", "screen", "at", "batch") else ""
+    replicate = _REPLICATE.match(f"{command.name} {shlex.join(command.words[1:])}")
+    split = command.words.index("--") if "--" in command.words else len(command.words)
+    run = command.words[split + 1 :]
+    if {"--help", "-h", "--dry-run"} & set(command.words[:split]):
+        return None
+    if replicate or "research replicate" in hidden:
+        right = f"Type: `uv run research {replicate[1] if replicate else 'replicate'} > run.log 2>&1`"
+    elif script not in RUNNERS and "train.py" not in hidden:
+        if script not in ("train", "train.py") and not _IMPORTS.search(_code_of(command)):
+            return None
+        if not where.driven:
+            return f"train.py is launched by the runner, which records and judges it. {right}"
+    elif not hidden and not any(os.path.basename(word) == "train.py" for word in run):
+        return None
+    if where.driven:
+        return "The driver measures your commit; do not train. Edit train.py, commit it once, and end your turn."
+    if hidden or command.background or {"nohup", "setsid"} & set(command.wrappers):
+        return (
+            "A run is not sent to the background by the shell: it would be ended with its command, and nobody would "
+            f"see its end. {right}{where.wait}"
+        )
+    if command.piped:
+        return f"The output goes to run.log whole, not through a pipe. {right}"
+    minutes = command.value("--timeout")
+    if minutes.replace(".", "", 1).isdecimal() and float(minutes) > SETTINGS.default_timeout_minutes:
+        return f"The time limit stays as it is: over it, the idea has failed. {right}"
+    if not replicate and run != ("uv", "run", "train.py"):
+        return f"The command behind -- is uv run train.py, spelled so; no other is recorded. {right}"
+    return None if replicate else _refuse_output(replace(command, cwd=command.cwd or where.root), where, right)
 
 
 def _script(command: Command) -> str:
     """Return the Python file, or the module, that a command runs; "" for none."""
     if command.name.endswith(".py"):
         return command.words[0]
-    if command.name in _LAUNCHERS or _PROFILERS & set(command.words):
+    if command.name in ("torchrun", "nsys") or {"cProfile", "pdb", "torch.distributed.run"} & set(command.words):
         return next((word for word in command.words if os.path.basename(word) == "train.py"), "")
-    if not command.name.startswith("python") or rules.code_of(command):
-        return ""
-    return "".join(command.operands[:1])
-
-
-def refuse_launch(command: Command, where: Where) -> str | None:
-    """Refuse to train in any other way than by the runner, in the foreground, with its output in run.log."""
-    script = _script(command)
-    text = " ".join((*command.words, command.stdin)) if command.name in _DETACHERS else ""
-    if "research replicate" in text or rules.verb_of(command)[:1] == ("replicate",):
-        return _refuse_replicate(command, where, bool(text))
-    hidden = "train.py" in text
-    if script.rsplit("/", 1)[-1] in RUNNERS or hidden:
-        return _refuse_runner(command, where, f"Type: `{where.launch}`", hidden)
-    is_train = script == "train" or os.path.basename(script) == "train.py" or _IMPORTS.search(rules.code_of(command))
-    if not is_train or {"--help", "-h"} & set(command.words):
-        return None
-    if where.driven:
-        return "The driver measures your commit; do not train. Edit train.py, commit it once, and end your turn."
-    return f"train.py is launched by the runner, which records and judges it. Type: `{where.launch}`"
-
-
-def _refuse_runner(command: Command, where: Where, right: str, hidden: bool) -> str | None:
-    split = command.words.index("--") if "--" in command.words else len(command.words)
-    run = command.words[split + 1 :]
-    helps = {"--help", "-h", "--dry-run"} & set(command.words[:split])
-    if not hidden and (helps or not any(os.path.basename(word) == "train.py" for word in run)):
-        return None
-    if where.driven:
-        return "The driver measures your commit; do not launch it. Commit train.py once, and end your turn."
-    if hidden or _is_detached(command):
-        return f"{_BACKGROUND} {right}{where.wait}"
-    if _is_longer(command.value("--timeout")):
-        return f"The time limit stays as it is: over it, the idea has failed. {right}"
-    if run != ("uv", "run", "train.py"):
-        return f"The command behind -- is uv run train.py, spelled so; no other is recorded. {right}"
-    if command.piped:
-        return f"{_PIPE} {right}"
-    if command.cwd is not None and os.path.realpath(command.cwd) not in where.roots:
-        return (
-            f"Runs are launched from the top of the repository ({where.root}), where run.log belongs. "
-            f"Type: `{_from_top(where)}`"
-        )
-    return _refuse_output(replace(command, cwd=command.cwd or where.root), where, right)
-
-
-def _refuse_replicate(command: Command, where: Where, hidden: bool) -> str | None:
-    """Refuse to measure a commit again in the background or through a pipe."""
-    if where.driven or {"--help", "-h"} & set(command.words):
-        return None
-    words = ("replicate",) if hidden else command.words[command.words.index("replicate") :]
-    right = f"Type: `uv run research {shlex.join(words)} > run.log 2>&1`"
-    if hidden or _is_detached(command):
-        return f"{_BACKGROUND} {right}{where.wait}"
-    return f"{_PIPE} {right}" if command.piped else None
-
-
-def _is_detached(command: Command) -> bool:
-    return command.background or bool({"nohup", "setsid"} & set(command.wrappers))
-
-
-def _from_top(where: Where) -> str:
-    """Return the line that launches from any folder."""
-    change = f"cd {shlex.quote(where.root)} && "
-    return change + where.launch.removeprefix(change)
-
-
-def _is_longer(minutes: str) -> bool:
-    """Return whether a time limit is above the usual one."""
-    return minutes.replace(".", "", 1).isdecimal() and float(minutes) > SETTINGS.default_timeout_minutes
+    is_file = command.name.startswith("python") and not _code_of(command)
+    return "".join(command.operands[:1]) if is_file else ""
 
 
 def _refuse_output(command: Command, where: Where, right: str) -> str | None:
     """Refuse redirections other than `> run.log 2>&1`, in that order."""
-    out = err = None
-    for each in command.redirects:
-        path = command.path(each.target)
-        if each.sign in (">>", "&>>") and each.descriptor in ("", "1", "2"):
-            return f"run.log is this run's alone: `>` replaces it, `>>` would mix runs. {right}"
-        if each.sign in (">", ">|") and each.descriptor in ("", "1"):
-            out = path
-        elif each.sign == ">" and each.descriptor == "2":
-            err = path
-        elif each.sign == "&>" or (each.sign == ">&" and not each.descriptor and not each.target.isdigit()):
-            out = err = path
-        elif each.sign == ">&" and each.descriptor == "2" and each.target == "1":
-            err = out
-    if out is None or os.path.basename(out) != "run.log":
-        return f"A run's output goes to run.log. {right}"
-    if where.below(out) != ["run.log"]:
-        return f"run.log belongs at the top of the repository. {right}"
-    if err != out:
+    writing = [each for each in command.redirects if ">" in each.sign]
+    if any(">>" in each.sign for each in writing):
+        return f"run.log is this run's alone: `>` replaces it, `>>` would mix runs. {right}"
+    outs = [each for each in writing if each.writes and each.descriptor in ("", "1")]
+    if not outs or where.below(command.path(outs[0].target)) != ["run.log"]:
+        return f"A run's output goes to run.log at the top of the repository. {right}"
+    behind = writing[writing.index(outs[0]) + 1 :]
+    if "&" not in outs[0].sign and not any((each.descriptor, each.target) == ("2", "1") for each in behind):
         return f"Errors go to run.log too, so `2>&1` stands after `> run.log`. {right}"
     return None
 
 
+# Files that a command writes ----------------------------------------------------------------------------------------
+
+_WRITES_LAST = frozenset({"cp", "mv", "install", "ln", "rsync", "scp"})
+_IN_PLACE = re.compile(r"-[0-9a-zE]*i|--in-place")
+
+
+def refuse_writes(command: Command, where: Where) -> str | None:
+    """Refuse to write or delete protected files, and to delete outside the work tree and the temporary folders."""
+    deleted: Sequence[str] = ()
+    if command.name in ("rm", "rmdir", "unlink", "shred", "mv"):
+        deleted = command.operands[: -1 if command.name == "mv" else None]
+    elif command.name == "find" and {"-delete", "rm"} & set(command.words):  # the names sought, in each folder
+        folders = itertools.takewhile(lambda word: not word.startswith(("-", "!")), command.words[1:])
+        deleted = [f"{folder}/{command.value('-name', '-path') or '*'}" for folder in tuple(folders) or (".",)]
+    for word in deleted:
+        if found := refuse_deletion(command.path(word), where, command.environment):
+            return found
+    return _refuse_all(_written(command), command, where)
+
+
+def _refuse_all(paths: Iterable[tuple[str, Reach]], command: Command, where: Where) -> str | None:
+    """Return why one of the paths must not be written, each with how far it reaches."""
+    found = (refuse_change(command.path(path), where, reach) for path, reach in paths)
+    return next(filter(None, found), None)
+
+
+def _written(command: Command) -> Iterator[tuple[str, Reach]]:
+    """Yield the words that name files which a command writes."""
+    name, words = command.name, command.operands
+    yield from ((each.target, "file") for each in command.redirects if each.writes)
+    if name in ("tee", "truncate", "touch", "chmod", "chown"):
+        yield from ((word, "tracked") for word in words)
+    if name in _WRITES_LAST and len(words) > 1:
+        yield words[-1], "file"
+        yield from ((f"{words[-1]}/{os.path.basename(word.rstrip('/'))}", "file") for word in words[:-1])
+    if name in ("sed", "perl", "awk", "gawk") and any(_IN_PLACE.match(word) for word in command.words):
+        yield from ((word, "file") for word in words[1:])
+    is_fixing = words[:1] == ("format",) or command.has("", "--fix") if name == "ruff" else name == "black"
+    if is_fixing and not command.has("", "--check", "--diff"):
+        yield from ((word, "tracked") for word in words[name == "ruff" :] or (".",))
+
+
+def _subcommand(command: Command) -> Command:
+    """Return a git command from its subcommand on, in the folder that -C names; other commands as they are."""
+    words, place = command.words, 1
+    while command.name == "git" and place < len(words) and words[place].startswith("-"):
+        if words[place] == "-C":
+            command = replace(command, cwd=command.path("".join(words[place + 1 : place + 2])) or None)
+        place += 2 if words[place] in ("-C", "-c") else 1
+    return replace(command, words=words[place:]) if command.name == "git" else command
+
+
+def refuse_git(command: Command, where: Where) -> str | None:
+    """Refuse git commands that change protected files: moved, or taken from elsewhere than HEAD."""
+    git = _subcommand(command)
+    return _refuse_all(_paths_of_git(git, where), git, where) if command.name == "git" else None
+
+
+def _paths_of_git(git: Command, where: Where) -> Iterator[tuple[str, Reach]]:
+    """Yield the paths that git takes from elsewhere than HEAD, and records that it would commit."""
+    verb = git.name
+    split = git.words.index("--") if "--" in git.words else len(git.words)
+    before, after = replace(git, words=git.words[:split]).operands, git.words[split + 1 :]
+    paths = (*before, *after)
+    if verb in ("rm", "mv", "update-index") and not git.has("", "--no-assume-unchanged", "--no-skip-worktree"):
+        yield from ((path, "tracked") for path in paths)
+    if verb == "add" and git.has("f", "--force"):  # without force git leaves ignored files out
+        named = (*paths, ".") if git.has("A", "--all") else paths
+        yield from ((path, "all") for path in named if protected_part(git.path(path), where, "all") in RECORDS)
+    if verb in ("checkout", "restore"):
+        source = git.value("-s", "--source") if verb == "restore" else "".join(before[:1])
+        if verb == "checkout" and not after and (len(before) == 1 or protected_part(git.path(source), where)):
+            source = ""  # `git checkout FILE` takes it from the index
+        if source not in ("", "HEAD", "@"):
+            yield from ((path, "tracked") for path in paths if path != source)
+
+
+_PATCH_MARK = re.compile(r"^\s*\*\*\* (?:Update File|Add File|Delete File|Move to): (.*)$", re.M)
+_DIFF_MARK = re.compile(r"^(?:---|\+\+\+|rename to|rename from) (?:[ab]/)?([^\t\n]+)", re.M)
+_LITERAL = re.compile(r"'([^'\n]{1,300})'|\"([^\"\n]{1,300})\"")
+_BINDING = re.compile(r"(?:^|[;\n])\s*(?:for\s+)?(\w+)\s*(?:=|\bin\b)((?![^;\n]*\b(?:open|read))[^;\n]*)")
+_WRITE_CALLS = (
+    r"\bopen\(\s*([^()]*?),\s*(?:mode\s*=\s*)?['\"][rbt]*[wax+]",
+    r"((?:\b\w+\(\s*)?(?:'[^'\n]*'|\"[^\"\n]*\"|\b\w+)\s*\)?)\.(?:write_\w+|unlink|touch|rename|open\(\s*['\"][wax])",
+    r"\b(?:remove|unlink|rename|os\.replace|truncate|move|rmtree)\(([^()]*)",
+    r"\bcopy\w*\([^,()]*,([^()]*)",
+)
+"""Calls that write or delete, each with what names the file."""
+_SCORE_CALLS = re.compile(
+    r"(?:open|connect|Path|glob|load|read)\([^\n]{0,100}(?:(?:score|finish)\.json|memory\.db|report\.html)"
+)
+_CODE_CHARS = 10_000
+"""How much of a program is looked through."""
+
+
+def refuse_patch(command: Command, where: Where) -> str | None:
+    """Refuse a patch that changes a protected file, by its headers."""
+    is_patch = _subcommand(command).name in ("apply_patch", "applypatch", "patch", "apply", "am")
+    text = "\n".join((*command.words[1:], command.stdin)) if is_patch else ""
+    names = _PATCH_MARK.findall(text) or _DIFF_MARK.findall(text)
+    return _refuse_all(((name.strip(), "file") for name in names), command, where)
+
+
+def refuse_code(command: Command, where: Where) -> str | None:
+    """Refuse calls in a Python program that write protected files or read audit scores, named by literals."""
+    code = _code_of(command)
+    if _SCORE_CALLS.search(code):
+        return _SECRET
+    bound = {name: _literals(value) for name, value in _BINDING.findall(code)}
+    targets = {target for call in _WRITE_CALLS for target in re.findall(call, code)}
+    names = {name for target in targets for name in _literals(target) or bound.get(target.strip(), [])}
+    return _refuse_all(((name, "file") for name in names), command, where)
+
+
+def _code_of(command: Command) -> str:
+    """Return the program that Python is given behind -c, or on its input; "" for none."""
+    if not command.name.startswith("python"):
+        return ""
+    code = command.value("-c") or (command.stdin if command.operands[:1] in ((), ("-",)) else "")
+    return code[:_CODE_CHARS]
+
+
+def _literals(text: str) -> list[str]:
+    return [one or other for one, other in _LITERAL.findall(text)]
+
+
+_SECRET = (
+    "This file holds audit scores, which nobody who chooses experiments may see. Use `uv run research last-review`, "
+    "`uv run research summary --json`, results.tsv, or the run's run.log."
+)
+_SECRET_PATH = re.compile(
+    r"(?:.*/)?results/(?:.+/(?:(?:score|finish|\*)\.json|\*|memory\.db[^/]*)|report\.html)\Z", re.S
+)
+_SHOW_NOTHING = frozenset({"ls", "stat", "echo", "printf", "test", "[", "[[", "git", "find", "du", "wc", "for", "rm"})
+_PATTERN_FIRST = frozenset({"grep", "egrep", "rg", "sed", "awk", "jq"})
+
+
+def refuse_scores(command: Command, where: Where) -> str | None:
+    """Refuse to read the files that hold audit scores, by their names; `grep -r` over results/ and copies leak."""
+    words = () if command.name in _SHOW_NOTHING else command.operands[command.name in _PATTERN_FIRST :]
+    for word in (*words, *(each.target for each in command.redirects if each.sign == "<")):
+        if _SECRET_PATH.match(word if "$" in word else "/".join(where.below(command.path(word)) or ())):
+            return _SECRET
+    return None
+
+
 _RULES = (
-    rules.refuse_patch, rules.refuse_git, rules.refuse_code, rules.refuse_packages, refuse_launch,
-    rules.refuse_publishing, rules.refuse_processes, rules.refuse_verbs, rules.refuse_writes, rules.refuse_scores,
+    refuse_named, refuse_kill, refuse_patch, refuse_git, refuse_code, refuse_launch, refuse_writes, refuse_scores,
 )  # fmt: skip
 """All rules; of several that refuse a command, the first one speaks."""

@@ -1,34 +1,24 @@
-"""Read a command line into its simple commands: words, redirections, the folder it runs in, and what wraps it.
-
-The standard library's shlex is not used: it reads a quoted `>` as an operator, so that `grep '>' prepare.py` would look
-like a write, and it takes tens of milliseconds for a long line.
-"""
+"""Reads a line into its simple commands, by tokens of its own: shlex takes a quoted `>` for an operator."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
+from typing import NamedTuple
 
 MAX_TOKENS = 400
 """Tokens of a line that are read: more than people type, few enough to take milliseconds; the rest is not judged."""
-_SHELLS = frozenset({"bash", "sh", "dash", "zsh"})
-_OPENS, _CLOSES = frozenset({"{", "if", "do"}), frozenset({"}", "fi", "done"})
-"""Words that begin and end a group of commands, which one `&` behind it sends to the background as a whole."""
-_RESERVED = frozenset({"if", "then", "elif", "else", "do", "while", "until", "!", "{", "}", "fi", "done"})
-_UVX = "--from --with -p --python"
+_RESERVED = frozenset({"if", "then", "elif", "else", "fi", "while", "until", "do", "done", "{", "}", "!"})
 _WRAPPERS = {
-    "env": "-u -C", "sudo": "-u -g", "nohup": "", "setsid": "", "nice": "-n", "ionice": "-c -n", "timeout": "-k -s",
-    "stdbuf": "-i -o -e", "xargs": "-I -n -P -L -d", "command": "", "exec": "", "time": "-f -o", "taskset": "",
-    "flock": "-w", "uvx": _UVX, "uv tool run": _UVX, "poetry run": "", "conda run": "-n -p",
+    "env": "-u -C", "sudo": "-u -g", "nohup": "", "setsid": "", "nice": "-n", "timeout": "-k -s", "time": "-f -o",
+    "xargs": "-I -n -P -L -d", "command": "", "exec": "", "uvx": "--from --with -p --python",
     "uv run": "--with --with-requirements --extra --group --env-file --python -p --directory --project",
 }  # fmt: skip
 """Programs that run another command, with their options that take a value."""
-_TAKES_A_WORD = frozenset({"timeout", "taskset", "flock"})
-"""Those of them with a word of their own before the command."""
 _HEREDOC = re.compile(r"(?<!<)<<-?[ \t]*(['\"]?)([A-Za-z_]\w*)\1")
 _BODY = "\ue000"
 """Marks the place of a heredoc's body; a character that nobody types."""
@@ -44,8 +34,7 @@ _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*\+?=")
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 
 
-@dataclass(frozen=True)
-class Redirect:
+class Redirect(NamedTuple):
     """One redirection: the descriptor before the sign ("" for none), the sign, and the word behind it."""
 
     descriptor: str
@@ -60,31 +49,17 @@ class Redirect:
 
 @dataclass(frozen=True)
 class Command:
-    """One simple command of a line.
+    """One simple command of a line, without quotes and assignments."""
 
-    Attributes:
-        words: The program and its arguments, without quotes, assignments and wrappers.
-        cwd: The folder it runs in, None where a `cd` leads somewhere unknown.
-        environment: Variables of the shell.
-        line: The whole line.
-        wrappers: The words taken off before the program: `env`, `timeout 900`, `uv run --frozen`.
-        redirects: Its redirections, in order.
-        stdin: The text of a heredoc or a here-string.
-        feeder: The program whose output is piped into it.
-        piped: Whether its output goes into a pipe.
-        background: Whether it is sent to the background.
-    """
-
-    words: tuple[str, ...]
-    cwd: str | None
+    words: tuple[str, ...]  # the program and its arguments
+    cwd: str | None  # None where a `cd` leads somewhere unknown
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
-    line: str = ""
-    wrappers: tuple[str, ...] = ()
+    line: str = ""  # the whole line
+    wrappers: tuple[str, ...] = ()  # words taken off before the program: `env`, `timeout 900`, `uv run --frozen`
     redirects: tuple[Redirect, ...] = ()
-    stdin: str = ""
-    feeder: str = ""
-    piped: bool = False
-    background: bool = False
+    stdin: str = ""  # the text of a heredoc or a here-string
+    piped: bool = False  # whether its output goes into a pipe
+    background: bool = False  # whether a `&` stands anywhere behind it
 
     @cached_property
     def name(self) -> str:
@@ -111,165 +86,103 @@ class Command:
 
     def path(self, word: str) -> str:
         """Return the absolute path that a word names, "" where only a shell could tell."""
-        if "$" in word:
-            known = {**self.environment, "PWD": self.cwd or "$"}
-            word = _VARIABLE.sub(lambda found: known.get(found[1] or found[2], "$"), word)
-        if word == "~" or word.startswith("~/"):
-            word = self.environment.get("HOME", "$") + word[1:]
+        known = {**self.environment, "PWD": self.cwd or "$"}
+        word = re.sub(r"\A~(?=/|\Z)", "$HOME", word)
+        word = _VARIABLE.sub(lambda found: known.get(found[1] or found[2], "$"), word)
         if "$" in word or "`" in word or not word or (self.cwd is None and not word.startswith("/")):
             return ""
         return os.path.normpath(os.path.join(self.cwd or "/", word))
 
 
 def read_line(line: str, cwd: str | None, environment: Mapping[str, str]) -> list[Command]:
-    """Return the simple commands of a line, in order.
-
-    Args:
-        line: What would be given to a shell.
-        cwd: Where, None if that is unknown.
-        environment: Variables of the shell, as far as known.
-    """
+    """Return the simple commands of a line, in order; cwd is where it would run, None if that is unknown."""
     text, bodies = _cut_heredocs(line.replace(_BODY, ""))
-    reader = _Reader(cwd, environment, line, bodies)
-    for kind, value in islice(_tokens(text), MAX_TOKENS):
-        getattr(reader, kind)(value)
-    reader.operator(";")
-    return reader.commands
+    tokens = [(found.lastgroup, found[0]) for found in islice(_TOKEN.finditer(text), MAX_TOKENS)]
+    commands: list[Command] = []
+    outside: list[tuple[Command, list[str]]] = []  # what a subshell or a substitution interrupts
+    words: list[str] = []
+    now, sign, last_cwd = Command((), cwd, environment, line), "", cwd
+    for kind, token in [*tokens, ("operator", ";")]:
+        if kind == "redirect":
+            sign = token
+        elif kind == "word":
+            word = _QUOTED.sub(_unquoted, token)
+            if sign:
+                now, sign = _redirected(now, sign, word, bodies), ""
+            elif words or not (word in _RESERVED or _ASSIGNMENT.match(word)):
+                words.append(word)
+        elif kind == "operator":
+            sign = ""
+            if token == "(":
+                outside.append((now, words))
+            elif words or now.redirects:
+                program, wrappers = _unwrap(words)
+                done = replace(now, words=tuple(program), wrappers=tuple(wrappers), piped=token in ("|", "|&"))
+                commands.append(done)
+                if done.name in ("cd", "pushd"):
+                    target = (*done.operands, "~")[0]
+                    cwd, last_cwd = last_cwd if target == "-" else done.path(target) or None, done.cwd
+                    now = replace(now, cwd=cwd)
+            now, words = replace(now, redirects=(), stdin=""), []
+            if token == "&":
+                commands = [replace(each, background=True) for each in commands]
+            if token == ")" and outside:
+                now, words = outside.pop()
+    return commands
 
 
-def script_of(command: Command) -> str | None:
-    """Return what a shell is given to run, behind -c or on its input; None for other programs and for files."""
-    if command.name not in _SHELLS:
-        return None
-    for place, word in enumerate(command.words[1:], 1):
-        if word.startswith("-") and not word.startswith("--") and "c" in word:
-            return "".join(command.words[place + 1 : place + 2])
-    return None if command.operands else command.stdin
+def _redirected(command: Command, sign: str, word: str, bodies: list[str]) -> Command:
+    """Return a command with one more redirection."""
+    if sign.startswith("<<"):
+        number = word.removeprefix(_BODY)
+        return replace(command, stdin=word if sign == "<<<" else bodies[int(number)] if number != word else "")
+    descriptor = sign[0] if sign[0].isdigit() else ""
+    return replace(command, redirects=(*command.redirects, Redirect(descriptor, sign.removeprefix(descriptor), word)))
 
 
-def _tokens(text: str) -> Iterator[tuple[str, str]]:
-    for found in _TOKEN.finditer(text):
-        if found.lastgroup:
-            yield found.lastgroup, _unquoted(found[0]) if found.lastgroup == "word" else found[0]
+def script_of(command: Command) -> str:
+    """Return what a shell is given to run, behind -c or on its input; "" for other programs and for files."""
+    if command.name not in ("bash", "sh", "dash", "zsh"):
+        return ""
+    flags = [place for place, word in enumerate(command.words) if re.fullmatch(r"-\w*c\w*", word)]
+    if flags:
+        return "".join(command.words[flags[0] + 1 : flags[0] + 2])
+    return "" if command.operands else command.stdin
 
 
-def _unquoted(word: str) -> str:
-    def inner(found: re.Match[str]) -> str:
-        if found[2] is not None:
-            return re.sub(r'\\(["\\$`\n])', r"\1", found[2])
-        return found[1] if found[1] is not None else found[3]
-
-    return _QUOTED.sub(inner, word)
+def _unquoted(found: re.Match[str]) -> str:
+    if found[2] is not None:
+        return re.sub(r'\\(["\\$`\n])', r"\1", found[2])
+    return found[1] if found[1] is not None else found[3]
 
 
 def _cut_heredocs(text: str) -> tuple[str, list[str]]:
     """Take the bodies of heredocs out of a text; a mark with the body's number stays behind the sign."""
-    lines, place = text.split("\n"), 0
-    kept: list[str] = []
+    kept = ""
     bodies: list[str] = []
-    last = {line.strip(): number for number, line in enumerate(lines)}
-    while place < len(lines):
-        line = lines[place]
-        place += 1
-        for found in _HEREDOC.finditer(line):
-            if last.get(found[2], -1) >= place:
-                end = next(number for number in range(place, len(lines)) if lines[number].strip() == found[2])
-                line = line.replace(found[0], f"<<{_BODY}{len(bodies)}", 1)
-                bodies.append("\n".join(lines[place:end]))
-                place = end + 1
-        kept.append(line)
-    return "\n".join(kept), bodies
-
-
-class _Reader:
-    """Gathers tokens into commands, and follows `cd` into folders and out of subshells."""
-
-    def __init__(self, cwd: str | None, environment: Mapping[str, str], line: str, bodies: list[str]) -> None:
-        self.commands: list[Command] = []
-        self._cwd = self._last_cwd = cwd
-        self._environment, self._line, self._bodies = environment, line, bodies
-        self._outside: list[tuple[str | None, str, list[str], list[Redirect]]] = []
-        self._lists = [0]  # of each open group, the number of the first command that an `&` would send away
-        self._feeder = ""
-        self._begin([], [])
-
-    def _begin(self, words: list[str], redirects: list[Redirect]) -> None:
-        self._words, self._redirects, self._sign, self._stdin = words, redirects, "", ""
-
-    def word(self, word: str) -> None:
-        """Add a word to the command or the redirection at hand."""
-        sign, self._sign = self._sign, ""
-        if sign.startswith("<<"):
-            number = word.removeprefix(_BODY)
-            self._stdin = word if sign == "<<<" else self._bodies[int(number)] if number != word else ""
-        elif sign:
-            descriptor = sign[0] if sign[0].isdigit() else ""
-            self._redirects.append(Redirect(descriptor, sign.removeprefix(descriptor), word))
-        elif self._words or not (word in _RESERVED or _ASSIGNMENT.match(word)):
-            self._words.append(word)
-        elif word in _OPENS:
-            self._lists.append(len(self.commands))
-        elif word in _CLOSES:
-            self._close_group()
-
-    def _close_group(self) -> None:
-        if len(self._lists) > 1:
-            self._lists.pop()
-
-    def redirect(self, sign: str) -> None:
-        """Begin a redirection, which the next word ends."""
-        self._sign = sign
-
-    def operator(self, sign: str) -> None:
-        """End the command at hand, or begin or end a subshell or a substitution in it."""
-        if sign == "(":
-            self._outside.append((self._cwd, self._feeder, self._words, self._redirects))
-            self._feeder = ""
-            self._lists.append(len(self.commands))
-            return self._begin([], [])
-        pipes = sign in ("|", "|&")
-        if self._words or self._redirects:
-            self._finish(pipes)
-        if sign == "&":
-            start = self._lists[-1]
-            self.commands[start:] = [replace(each, background=True) for each in self.commands[start:]]
-        if sign in ("&", ";", ";;", "\n"):
-            self._lists[-1] = len(self.commands)
-        if sign == ")" and self._outside:
-            self._close_group()
-            self._cwd, self._feeder, words, redirects = self._outside.pop()
-            return self._begin(words, redirects)
-        if sign != "\n" or self._words:
-            self._feeder = self.commands[-1].name if pipes and self.commands else ""
-        return self._begin([], [])
-
-    def _finish(self, pipes: bool) -> None:
-        words, wrappers = _unwrap(self._words)
-        command = Command(
-            tuple(words), self._cwd, self._environment, self._line, tuple(wrappers), tuple(self._redirects),
-            self._stdin, self._feeder, pipes,
-        )  # fmt: skip
-        self.commands.append(command)
-        if command.name in ("cd", "pushd"):
-            target = (*command.operands, "~")[0]
-            place = self._last_cwd if target == "-" else command.path(target) or None
-            self._last_cwd, self._cwd = self._cwd, place
+    while found := _HEREDOC.search(text):
+        kept += f"{text[: found.start()]}<<{_BODY}{len(bodies)}"
+        line, _, rest = text[found.end() :].partition("\n")
+        end = re.search(rf"^[ \t]*{found[2]}[ \t]*$", rest, re.M)
+        bodies.append(rest[: end.start()] if end else rest)
+        text = f"{line}\n{rest[end.end() :] if end else ''}"
+    return kept + text, bodies
 
 
 def _unwrap(words: list[str]) -> tuple[list[str], list[str]]:
     """Return the command that wrappers run, and the words of the wrappers."""
     taken: list[str] = []
     while words:
-        heads = (" ".join([words[0].rsplit("/", 1)[-1], *words[1:length]]) for length in (3, 2, 1))
-        head = next((head for head in heads if head in _WRAPPERS), None)
-        if head is None:
+        program = words[0].rsplit("/", 1)[-1]
+        head = program if program in _WRAPPERS else " ".join([program, *words[1:2]])
+        if head not in _WRAPPERS:
             break
         place, values = len(head.split()), _WRAPPERS[head].split()
         while place < len(words) and (words[place].startswith("-") or _ASSIGNMENT.match(words[place])):
             if words[place] in ("-m", "--module") and head == "uv run":
-                words[place:] = ["python", *words[place:]]
+                words = [*words[:place], "python", *words[place:]]
                 break
             place += 2 if words[place] in values else 1
-        place += head in _TAKES_A_WORD
+        place += head == "timeout"  # how long
         taken, words = taken + words[:place], words[place:]
     return words, taken
