@@ -1,13 +1,18 @@
-"""Says in words what came out so far, how sure that is, and what to type: the first lines of the page and of watch."""
+"""Says in words what came out so far, how sure that is, what to type, and what to try next."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from research.agents.night.command import night_command, replicate_command
+from research.agents.night.command import night_command, one_run, one_run_of_an_agent, replicate_command
+from research.core import records
 from research.core.commands import log_command
-from research.report.data import Candidate, Headline, PageData
+from research.core.settings import SETTINGS
+from research.core.text import chance, clean
+from research.report.data import Candidate, PageData
 from research.report.text import plain, share, span, times
+from research.store.reads import IdeaStatus
 
 FIRST_NIGHT = "uv run research night --max-runs 5"
 """What a newcomer types first."""
@@ -19,7 +24,7 @@ class Answer:
 
     Attributes:
         head: A line that can stand alone.
-        text: What it rests on, "" where nothing is known.
+        text: What it rests on.
         todo: What to do next, as the words before a command.
         command: That command.
         is_good: Whether a gain is confirmed.
@@ -29,15 +34,21 @@ class Answer:
     text: str
     todo: str
     command: str
-    is_good: bool = False
+    is_good: bool
+
+
+@dataclass(frozen=True)
+class Bet:
+    """Something to try next: what, why, and the command that does it."""
+
+    title: str
+    why: str
+    command: str
 
 
 def answer(data: PageData) -> Answer:
     """Return what a person wants to know first."""
-    top = data.headline
-    head, text = _found(data)
-    is_good = bool(top.proven and top.proven is not top.baseline)
-    return Answer(head, text, *_todo(data), is_good)
+    return Answer(*_found(data), *_todo(data), is_good=data.proven is not None)
 
 
 def how_sure(one: Candidate) -> str:
@@ -50,72 +61,123 @@ def how_sure(one: Candidate) -> str:
 
 def take_command(one: Candidate) -> str:
     """Return the line that takes a configuration, with all that it builds on, onto main, and comes back."""
-    return f"git checkout main && git merge {one.commit[:12]} && git checkout -"
+    return f"git checkout main && git merge {one.known.commit[:12]} && git checkout -"
 
 
 def _found(data: PageData) -> tuple[str, str]:
-    top = data.headline
-    best, base = top.best, top.baseline
-    if not top.runs:
+    """Return what was found, in a line and in a few."""
+    if not data.rows:
         if data.is_running or data.is_night_on:
             return "The first run is not over yet", "When it is over, this page says what it found."
         return "No runs yet", "After the first run this page says what it found."
-    if not best or not best.estimate or not base or not base.estimate:
+    best, base, gain = data.best, data.baseline, data.gain
+    if not best or not best.known.estimate or not base or not base.known.estimate:
         return "No score yet", "No run came to a score that can be trusted."
-    gain = top.gain
+    before, now = base.known.estimate.mean, best.known.estimate.mean
     if best is base or gain is None:
-        value = f"val_bpb {plain(base.estimate.mean)}, measured {times(base.n)}"
+        value = f"val_bpb {plain(before)}, measured {times(base.n)}"
         return "Nothing beats the baseline yet", f"The baseline is the best so far: {value}. Lower is better."
-    head = f"{share(-gain.mean, base.estimate.mean)} lower than the baseline, {how_sure(best)}"
+    head = f"{share(-gain.mean, before)} lower than the baseline, {how_sure(best)}"
     if gain.mean >= 0:
         head = "Nothing beats the baseline for sure"
-    elif top.proven and top.proven is not best and (sure := top.proven.against_baseline):
-        head = f"{share(-gain.mean, base.estimate.mean)} lower than the baseline; "
-        head += f"{share(-sure.mean, base.estimate.mean)} confirmed"
-    low, high = share(-gain.high, base.estimate.mean), share(-gain.low, base.estimate.mean)
-    reach = (
-        f"{low} to {high} lower"
-        if gain.high < 0
-        else f"from {share(gain.high, base.estimate.mean)} higher to {high} lower"
-    )
+    elif data.proven and data.proven is not best and (sure := data.proven.against_baseline):
+        head = f"{share(-gain.mean, before)} lower than the baseline; {share(-sure.mean, before)} confirmed"
+    most = f"{share(-gain.low, before)} lower"
+    least = f"{share(-gain.high, before)}" if gain.high < 0 else f"from {share(gain.high, before)} higher"
     text = (
-        f"Best so far: val_bpb {plain(best.estimate.mean)} against the baseline’s {plain(base.estimate.mean)}"
-        f" ({reach}, 95 % interval), measured {times(best.n)}: {how_sure(best)}. {_chain(best, top)}"
+        f"Best so far: val_bpb {plain(now)} against the baseline’s {plain(before)} ({least} to {most}, 95 % interval),"
+        f" measured {times(best.n)}: {how_sure(best)}. "
     )
-    return head, text
-
-
-def _chain(best: Candidate, top: Headline) -> str:
-    """Say which part of the gain is the last change's, and which the chain's that it builds on."""
-    if top.kept <= 1 or not best.gain or not top.gain:
-        return f"It is one change: “{best.title}”."
-    own, whole = plain(-best.gain.mean), plain(-top.gain.mean)
-    return f"That is {top.kept} kept changes together; the last, “{best.title}”, is {own} of the {whole}."
+    own = best.known.change
+    if len(data.kept) <= 1 or not own:
+        return head, f"{text}It is one change: “{best.title}”."
+    last = f"“{best.title}”, is {plain(-own.mean)} of the {plain(-gain.mean)}"
+    return head, f"{text}That is {len(data.kept)} kept changes together; the last, {last}."
 
 
 def _todo(data: PageData) -> tuple[str, str]:
-    top, night = data.headline, data.night
-    minutes = f" (about {span(top.run_s / 3600)})" if top.run_s >= 60 else " (less than a minute)" if top.run_s else ""
+    """Return what to do next, and the command for it."""
+    best, night, hours = data.best, data.night, data.run_s / 3600
+    minutes = f" (about {span(hours)})" if data.run_s >= 60 else " (less than a minute)" if data.run_s else ""
     if data.is_recorded:
         return "This night was recorded in another repository. Make one of your own:", FIRST_NIGHT
     if data.is_night_on or data.is_running:
         return "The night goes on by itself. To watch it in a terminal:", "uv run research watch"
     if night and night.finished_utc is None:
         return "The night was cut off. Go on where it ended:", night_command(night)
-    if not top.runs:
+    if not data.rows:
         return "Begin: nothing else is needed, no GPU, no key, no data set:", FIRST_NIGHT
-    if not top.best or not top.best.estimate:
-        latest = data.rows[-1].run if data.rows else None
-        if latest and latest.outcome == "crash" and latest.folder:
+    if not best or not best.known.estimate:
+        latest = data.rows[-1].run
+        if latest.outcome == "crash" and latest.folder:
             return "See why the last run crashed, mend train.py and commit it:", log_command(latest.folder)
         return "See what is missing:", "uv run research doctor"
-    if top.best is not top.baseline:
-        if top.best.beats_baseline:
-            return "Take it, with all that it builds on, onto main:", take_command(top.best)
-        return f"Confirm it{minutes}:", replicate_command(top.best.commit, night)
+    if best is not data.baseline and best.beats_baseline:
+        return "Take it, with all that it builds on, onto main:", take_command(best)
+    if best is not data.baseline:
+        return f"Confirm it{minutes}:", replicate_command(best.known.commit, night)
     if data.undecided:
-        first = next((bet.command for bet in data.bets if "replicate" in bet.command), "")
-        return f"Measure again what is not decided{minutes}:", first or replicate_command(
-            data.undecided[0].commit, night
-        )
+        again = replicate_command(_likeliest(data.undecided)[0].known.commit, night)
+        return f"Measure again what is not decided{minutes}:", again
     return "Go on:", night_command(night)
+
+
+def planned(data: PageData) -> Bet | None:
+    """Return the pending plan in words, with the command that carries it out; None without one."""
+    plan, night = data.plan, data.night
+    if plan is None:
+        return None
+    if plan.kind == records.REPLICATE and plan.parent is None:
+        return Bet("Run train.py as it is: the baseline", plan.reason, one_run(night))
+    if plan.kind == records.REPLICATE and plan.parent:
+        seed, one = plan.run_seed, data.of_commit(plan.parent)
+        which = "another seed" if seed is None else f"seed {seed}"
+        title = f"Measure again with {which}: {one.title if one else plan.parent[:7]}"
+        return Bet(title, plan.reason, replicate_command(plan.parent, night, seed))
+    if number := plan.details.get(records.IDEA):
+        asked = [one for one in data.ideas if one.status == "needs_agent" and str(one.idea.idea) == number]
+        return _for_agent(data, asked[0]) if asked else Bet("Try what you asked for", plan.reason, one_run(night))
+    what = f"something in {plan.category}" if plan.category else "whatever it likes"
+    start = f", starting from {plan.parent[:7]}" if plan.parent else ""
+    return Bet(f"{plan.emitter or 'The agent, left free,'} tries {what}{start}", plan.reason, one_run(night))
+
+
+def bets(data: PageData) -> list[Bet]:
+    """Return the next steps: the plan, what is undecided, a best measured once, near misses; the likeliest first."""
+    if data.is_recorded:
+        return []
+    night, plan = data.night, planned(data)
+    asked = [_for_agent(data, one) for one in data.ideas if one.status == "needs_agent"][:1]
+    found = list(dict.fromkeys([*asked, *([plan] if plan else [])]))
+    named = {data.plan.parent} if data.plan and data.plan.kind == records.REPLICATE else set()
+
+    def add(one: Candidate, verb: str, why: str, command: str) -> None:
+        if one.known.commit not in named:
+            named.add(one.known.commit)
+            found.append(Bet(f"{verb}: {one.title}", why, command))
+
+    for one in _likeliest(one for one in data.candidates if one.status == "open"):
+        why = f"Not decided yet: another seed tells.{_chance(one)}"
+        add(one, "Measure again", why, replicate_command(one.known.commit, night))
+    if (best := data.best) and best.status == "keep" and len(best.rows) == 1:
+        why = "It was measured once; another seed tells how much of its score was luck."
+        add(best, "Measure again", why, replicate_command(best.known.commit, night))
+    for one in _likeliest(one for one in data.candidates if one.known in data.memory.near_misses):
+        if one.known.p_better is None or one.known.p_better >= SETTINGS.bet_p:
+            why = f"A near miss: it may be as good as the best so far, and combine with it.{_chance(one)}"
+            add(one, "Build on", why, f"git show {one.known.commit[:12]}")
+    return found[: SETTINGS.bets_shown]
+
+
+def _for_agent(data: PageData, one: IdeaStatus) -> Bet:
+    """Return a person's idea that only who writes code can try, with the command whose agent can."""
+    why = "It waits for a coding agent, codex or claude: the built-in one only changes values."
+    return Bet(f"Try what you asked for: {clean(one.idea.text)}", why, one_run_of_an_agent(data.night))
+
+
+def _likeliest(candidates: Iterable[Candidate]) -> list[Candidate]:
+    return sorted(candidates, key=lambda one: -(one.known.p_better if one.known.p_better is not None else -1.0))
+
+
+def _chance(one: Candidate) -> str:
+    return f" P(better) {chance(one.known.p_better)}." if one.known.p_better is not None else ""

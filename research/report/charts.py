@@ -1,14 +1,20 @@
-"""Charts as values, which the template chart.svg.j2 draws: scales, marks and words, and those of the progress."""
+"""Draws every chart of the page and the two files of ``report --figures``: as values, which chart.svg.j2 writes down.
+
+The files must be whole without a browser, so Python draws, and the page shows the same drawings.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
+from research.code.constants import number
+from research.core.records import Estimate
 from research.core.settings import SETTINGS
-from research.report.data import PageData, Row, Step
+from research.report.data import Candidate, LossCurve, PageData, Row
+from research.report.progress import Curve, loss_at
 from research.report.text import cut, interval, signed
 
 
@@ -22,12 +28,12 @@ class Size:
 
     @property
     def is_narrow(self) -> bool:
-        """Return whether it is drawn for a phone: fewer ticks and columns."""
+        """Return whether it is drawn for a phone: fewer ticks and marks."""
         return self.width < 600
 
 
 WIDE, NARROW, FILE = Size(1060, 470, 12.5), Size(350, 400, 11.5), Size(1600, 920, 18.0)
-FILE_FRONTIER = Size(1600, 620, 18.0)
+FILE_FRONTIER, LOSS, CONSTANT = Size(1600, 620, 18.0), Size(520, 330, 12.5), Size(310, 196, 12.5)
 LEGEND = (
     ("keep", "keep", "kept"),
     ("discard", "discard", "not kept"),
@@ -40,12 +46,16 @@ LEGEND = (
 )
 """What marks mean: class, shape, words."""
 
-_LEFT_EM, _RIGHT_EM = 4.8, 5.4  # margins for values and for the names of lines
 _TITLE_EM = 4.8  # room for the title of a file
 _CHAR_EM = 0.63  # width of a letter, rather too wide than too narrow: a label must not leave the plot
 _LINE_EM = 1.3  # least distance of two lines of text
 _LABEL_CHARS = (16, 52)  # a shorter label names nothing, a longer one hides the plot
 _NAMED_RUNS = 300  # with more, marks have no names, which would make the page too large, nor a phone's chart all losers
+_LOSS_SMOOTHED = 0.06  # share of the budget that a point is the mean of: one step's loss is noise
+_LOSS_FROM = 0.1  # share of the budget in which the loss falls so far that it would press the rest flat
+_LOSS_POINTS = 60
+_LOG_FACTOR = 3.0  # values of a constant that differ by more lie on a logarithmic scale
+_VALUE_CHARS = 12
 
 
 @dataclass(frozen=True)
@@ -59,12 +69,12 @@ class Scale:
     high: float
     top: float
     bottom: float
-    right_em: float = _RIGHT_EM
+    right_em: float = 5.4  # room for the names of lines
 
     @property
     def left(self) -> float:
         """Return the left edge of the plot."""
-        return self.size.em * _LEFT_EM
+        return self.size.em * 4.8
 
     @property
     def right(self) -> float:
@@ -128,10 +138,13 @@ class Chart:
     name: str
     size: Size
     radius: float
-    lines: tuple[Line, ...]
-    marks: tuple[Mark, ...]
-    texts: tuple[Text, ...]
-    legend: tuple[tuple[str, str, str], ...] = ()
+    lines: Sequence[Line]
+    marks: Sequence[Mark]
+    texts: Sequence[Text]
+    legend: Sequence[tuple[str, str, str]] = ()
+
+
+# Every run, and the best so far --------------------------------------------------------------------------------------
 
 
 def progress(data: PageData, size: Size = FILE, is_file: bool = False) -> Chart:
@@ -142,65 +155,58 @@ def progress(data: PageData, size: Size = FILE, is_file: bool = False) -> Chart:
         size: The drawing's size.
         is_file: Whether it is a file of its own, with title and legend.
     """
-    best = data.headline.best
-    must = [step.estimate.mean for step in data.steps]
-    must += [best.estimate.low, best.estimate.high] if best and best.estimate else []
+    em, best = size.em, data.best.known.estimate if data.best else None
+    must = [value.mean for _, value, _ in _values(data)] + ([best.low, best.high] if best else [])
     trusted = [row.val_bpb for row in data.rows if row.val_bpb is not None and not row.run.suspect]
-    top = size.em * ((_TITLE_EM + 3.6 if is_file else 0) + 2.2)
-    low, high = _limits(trusted, must, 0.2)
-    scale = Scale(size, 0.5, max(1, len(data.rows)) + 0.5, low, high, top, size.height - size.em * 4.0)
+    top = em * ((_TITLE_EM + 3.6 if is_file else 0) + 2.2)
+    scale = _over_runs(data, size, _limits(trusted, must, 0.2), top, size.height - em * 4.0)
     has_names = len(data.rows) <= _NAMED_RUNS and not size.is_narrow
     marks = [_mark(scale, row, has_names) for row in data.rows]
-    joins = [Line("join", f"M{a.x:g} {a.y:g}L{b.x:g} {b.y:g}") for a, b in _repeats(data.rows, marks)]
+    scored = {row.number: mark for row, mark in zip(data.rows, marks, strict=True) if row.val_bpb is not None}
+    repeats = [(scored[r.first], scored[r.number]) for r in data.rows if r.first in scored and r.number in scored]
+    joins = [Line("join", f"M{a.x:g} {a.y:g}L{b.x:g} {b.y:g}") for a, b in repeats if a is not b]
     if size.is_narrow and len(marks) > _NAMED_RUNS:
         every = len(marks) // _NAMED_RUNS + 1
         marks = [mark for mark in marks if mark.kind != "discard" or mark.row % every == 0]
-    in_lane = {row.status for row in data.rows if row.val_bpb is None}
-    texts = _labels(scale, data.steps, marks)
-    if in_lane:
+    texts = _words(scale, data, marks)
+    if in_lane := {row.status for row in data.rows if row.val_bpb is None}:
         lane = "no score" if len(in_lane) > 1 else min(in_lane)
-        texts.append(Text(scale.left - size.em * 0.6, scale.bottom + size.em * 1.85, lane, anchor="end"))
-    kinds = {mark.kind for mark in marks} | {"again" for mark in marks if mark.shape == "again"}
-    legend = tuple(entry for entry in LEGEND if entry[0] in kinds or entry[0] == "front")
-    return _chart("val_bpb since the beginning", data, scale, marks, texts, legend, joins)
-
-
-def _repeats(rows: Sequence[Row], marks: Sequence[Mark]) -> list[tuple[Mark, Mark]]:
-    """Return the marks of the first run and of every repeat that came to a score."""
-    of = {row.number: mark for row, mark in zip(rows, marks, strict=True) if row.val_bpb is not None}
-    pairs = [(row.first, row.number) for row in rows if row.first != row.number]
-    return [(of[first], of[number]) for first, number in pairs if first in of and number in of]
+        texts.append(Text(scale.left - em * 0.6, scale.bottom + em * 1.85, lane, anchor="end"))
+    kinds = {"front", *(mark.kind for mark in marks), *(mark.shape for mark in marks if mark.shape == "again")}
+    legend = [entry for entry in LEGEND if entry[0] in kinds]
+    radius = (scale.right - scale.left) / max(1, len(marks)) * 0.42
+    radius = round(max(em * 0.2, min(em * 0.4, radius)), 1)
+    lines = [*_grid(scale), *_front(scale, data), *joins]
+    return Chart("val_bpb since the beginning", size, radius, lines, marks, texts, legend)
 
 
 def frontier(data: PageData, size: Size = FILE_FRONTIER) -> Chart:
     """Draw the best so far, run by run, with its interval and the names of what brought it."""
-    must = [value for step in data.steps for value in (step.estimate.mean, step.estimate.low, step.estimate.high)]
-    low, high = _limits([], must, 0.3)
-    top, bottom = size.em * (_TITLE_EM + 2.5), size.height - size.em * 2.2
-    scale = Scale(size, 0.5, max(1, len(data.rows)) + 0.5, low, high, top, bottom)
+    em, steps = size.em, _values(data)
+    limits = _limits([], [end for _, value, _ in steps for end in (value.mean, value.low, value.high)], 0.3)
+    scale = _over_runs(data, size, limits, em * (_TITLE_EM + 2.5), size.height - em * 2.2)
     marks = []
-    for step in data.steps:
-        if step.is_new:
-            title = f"#{step.number} {interval(step.estimate, digits=6)}, n = {step.estimate.n}: {step.title}"
-            marks.append(Mark(scale.x(step.number), scale.y(step.estimate.mean), "keep", "keep", title, step.number))
-    return _chart("val_bpb frontier", data, scale, marks, _labels(scale, data.steps, []))
+    for run, value, one in steps:
+        title = f"#{run} {interval(value, digits=6)}, n = {value.n}: {one.title}"
+        marks.append(Mark(scale.x(run), scale.y(value.mean), "keep", "keep", title, run))
+    lines = [*_grid(scale), *_front(scale, data)]
+    return Chart("val_bpb frontier", size, em * 0.4, lines, marks, _words(scale, data, []))
 
 
-def _chart(
-    name: str,
-    data: PageData,
-    scale: Scale,
-    marks: Sequence[Mark],
-    texts: Sequence[Text],
-    legend: tuple[tuple[str, str, str], ...] = (),
-    joins: Sequence[Line] = (),
-) -> Chart:
-    """Add what both charts have."""
-    em, radius = scale.size.em, (scale.right - scale.left) / max(1, len(marks)) * 0.42
-    radius = round(max(em * 0.2, min(em * 0.4, radius)), 1)
-    lines = (*grid(scale), *_front(scale, data), *joins)
-    around = (*levels(scale, "val_bpb, lower is better"), *_numbers(scale), *_ends(scale, data))
-    return Chart(name, scale.size, radius, lines, tuple(marks), (*around, *texts), legend)
+def _over_runs(data: PageData, size: Size, limits: tuple[float, float], top: float, bottom: float) -> Scale:
+    """Return the scale of a chart over the runs' numbers."""
+    return Scale(size, 0.5, max(1, len(data.rows)) + 0.5, *limits, top, bottom)
+
+
+def _words(scale: Scale, data: PageData, marks: Sequence[Mark]) -> list[Text]:
+    """Write all words of a chart over the runs' numbers."""
+    around = [*_levels(scale, "val_bpb, lower is better"), *_numbers(scale), *_ends(scale, data)]
+    return [*around, *_labels(scale, data, marks)]
+
+
+def _values(data: PageData) -> list[tuple[int, Estimate, Candidate]]:
+    """Return from which run on which configuration was the best so far, with what is known of its value now."""
+    return [(run, one.known.estimate, one) for run, one in data.steps if one.known.estimate]
 
 
 def _limits(values: Sequence[float], must: Sequence[float], room: float) -> tuple[float, float]:
@@ -220,36 +226,6 @@ def _limits(values: Sequence[float], must: Sequence[float], room: float) -> tupl
     return low - span * (0.04 + room), high + span * 0.06
 
 
-def grid(scale: Scale) -> list[Line]:
-    """Draw a line at every level."""
-    return [Line("grid", f"M{scale.left:g} {scale.y(level):g}H{scale.right:g}") for level in scale.levels]
-
-
-def levels(scale: Scale, title: str, above_em: float = 0.9) -> list[Text]:
-    """Write the values at the left, and what they are above them."""
-    em, digits = scale.size.em, decimals(scale.levels)
-    values = [
-        Text(scale.left - em * 0.6, scale.y(v) + em * 0.35, f"{v:.{digits}f}".replace("-", "−"), anchor="end")
-        for v in scale.levels
-    ]
-    return [Text(em * 0.4, scale.top - em * above_em, title), *values]
-
-
-def _front(scale: Scale, data: PageData) -> list[Line]:
-    """Draw the baseline, and the best so far as a step line with its interval as a band around it."""
-    base = data.headline.baseline
-    found = []
-    if base and base.estimate and scale.holds(base.estimate.mean):
-        found.append(Line("base", f"M{scale.left:g} {scale.y(base.estimate.mean):g}H{scale.right:g}"))
-    path = ""
-    for step, after in zip_longest(data.steps, data.steps[1:]):
-        left, e = scale.x(step.number), step.estimate
-        right = scale.x(after.number if after else scale.last)
-        path += f"{'L' if path else 'M'}{left:g} {scale.y(e.mean):g}H{right:g}"
-        found.append(Line("band", f"M{left:g} {scale.y(e.high):g}H{right:g}V{scale.y(e.low):g}H{left:g}z"))
-    return [*found, Line("front", path)] if path else found
-
-
 def _mark(scale: Scale, row: Row, has_name: bool) -> Mark:
     """Draw a run; one without a score lies in a lane of its own below."""
     x, bpb = scale.x(row.number), row.val_bpb
@@ -264,6 +240,20 @@ def _mark(scale: Scale, row: Row, has_name: bool) -> Mark:
     return Mark(x, scale.y(bpb), row.status, shape, title, row.number)
 
 
+def _front(scale: Scale, data: PageData) -> Iterator[Line]:
+    """Draw the baseline, and the best so far as a step line with its interval as a band around it."""
+    base = data.baseline.known.estimate if data.baseline else None
+    if base and scale.holds(base.mean):
+        yield Line("base", f"M{scale.left:g} {scale.y(base.mean):g}H{scale.right:g}")
+    path, steps = "", _values(data)
+    for (run, value, _), after in zip_longest(steps, steps[1:]):
+        left, right = scale.x(run), scale.x(after[0] if after else scale.last)
+        path += f"{'L' if path else 'M'}{left:g} {scale.y(value.mean):g}H{right:g}"
+        yield Line("band", f"M{left:g} {scale.y(value.high):g}H{right:g}V{scale.y(value.low):g}H{left:g}z")
+    if path:
+        yield Line("front", path)
+
+
 def _numbers(scale: Scale) -> list[Text]:
     """Write numbers of runs below."""
     last, em = int(scale.last), scale.size.em
@@ -276,33 +266,37 @@ def _numbers(scale: Scale) -> list[Text]:
 
 def _ends(scale: Scale, data: PageData) -> list[Text]:
     """Name the baseline and the best so far beside the plot, where no mark lies."""
-    base, best, em = data.headline.baseline, data.headline.best, scale.size.em
-    at, texts = [], []
-    if best and best is not base and data.steps:
-        at.append(scale.y(data.steps[-1].estimate.mean))
-        texts.append(Text(scale.right + em * 0.5, at[0] + em * 0.35, "best", "strong"))
-    if base and base.estimate and scale.holds(base.estimate.mean):
-        y = scale.y(base.estimate.mean)
-        if at and abs(y - at[0]) < em * _LINE_EM:
-            y = at[0] + em * _LINE_EM * (-1 if y <= at[0] else 1)
+    em, steps, texts = scale.size.em, _values(data), []
+    base = data.baseline.known.estimate if data.baseline else None
+    best_y = scale.y(steps[-1][1].mean) if steps and data.best is not data.baseline else None
+    if best_y is not None:
+        texts.append(Text(scale.right + em * 0.5, best_y + em * 0.35, "best", "strong"))
+    if base and scale.holds(base.mean):
+        y = scale.y(base.mean)
+        if best_y is not None and abs(y - best_y) < em * _LINE_EM:
+            y = best_y + em * _LINE_EM * (-1 if y <= best_y else 1)
         texts.append(Text(scale.right + em * 0.5, y + em * 0.35, "baseline"))
     return texts
 
 
-def _labels(scale: Scale, steps: Sequence[Step], marks: Sequence[Mark]) -> list[Text]:
+def _labels(scale: Scale, data: PageData, marks: Sequence[Mark]) -> list[Text]:
     """Name what became the best, the present one first, then the largest gains: to the left below, where no run is.
 
     One name stands in a line of text, and none where there is no room.
     """
     em = scale.size.em
     texts: list[Text] = []
-    moves = [step for step in steps[1:] if step.is_new]
-    for step in [*moves[-1:], *sorted(moves[:-1], key=lambda s: s.gain.mean if s.gain else 0.0)]:
-        x, middle = scale.x(step.number) - em * 0.4, scale.y(step.estimate.mean)
+    moves = _values(data)[1:]
+    by_gain = sorted(moves[:-1], key=lambda move: move[2].known.change.mean if move[2].known.change else 0.0)
+    for run, value, one in [*moves[-1:], *by_gain]:
+        x, middle = scale.x(run) - em * 0.4, scale.y(value.mean)
         room = int((x - scale.left) / em / _CHAR_EM)
         if room < _LABEL_CHARS[0]:
             continue
-        words = _named(step, steps, min(room, _LABEL_CHARS[1]))
+        is_back = any(earlier is one for at, earlier in data.steps if at < run)  # it brings nothing for a second time
+        gain = f" {signed(one.known.change.mean)}" if one.known.change and not is_back else ""
+        title = f"back to {one.title}" if is_back else one.title
+        words = cut(title, min(room, _LABEL_CHARS[1]) - len(gain)) + gain
         left = x - len(words) * em * _CHAR_EM
         places = [middle + em * (1.25 + 0.65 * down) for down in range(8)]
         free = [y for y in places if y < scale.bottom and all(abs(y - other.y) >= em * _LINE_EM for other in texts)]
@@ -312,12 +306,164 @@ def _labels(scale: Scale, steps: Sequence[Step], marks: Sequence[Mark]) -> list[
     return texts
 
 
-def _named(step: Step, steps: Sequence[Step], max_chars: int) -> str:
-    """Describe a move in so many letters; what was the best before brings nothing for a second time."""
-    if any(other.commit == step.commit and other.number < step.number for other in steps):
-        return cut(f"back to {step.title}", max_chars)
-    gain = f" {signed(step.gain.mean)}" if step.gain else ""
-    return cut(step.title, max_chars - len(gain)) + gain
+# How the loss fell ---------------------------------------------------------------------------------------------------
+
+
+def loss_charts(curves: Sequence[LossCurve]) -> list[Chart]:
+    """Draw the loss of kept runs beside the baseline's, and minus it; nothing without a baseline's and another's."""
+    smooth = [LossCurve(one.number, one.kind, smoothed(one.points)) for one in curves if len(one.points) > 1]
+    base = next((one for one in smooth if one.kind == "baseline"), None)
+    if base is None or len(smooth) < 2:
+        return []
+    ahead = [LossCurve(base.number, base.kind, ((_LOSS_FROM, 0.0), (1.0, 0.0)))]
+    for one in smooth:
+        if one is not base:
+            pairs = [(at, loss, loss_at(base.points, at)) for at, loss in one.points]
+            points = tuple((at, loss - there) for at, loss, there in pairs if there is not None)
+            ahead.append(LossCurve(one.number, one.kind, points))
+    return [_losses("Training loss, nats a token", smooth), _losses("Loss minus the baseline’s", ahead)]
+
+
+def smoothed(curve: Curve) -> Curve:
+    """Return the mean loss around evenly spaced shares of the budget."""
+    found = []
+    for place in range(1, _LOSS_POINTS + 1):
+        share = place / _LOSS_POINTS
+        near = [loss for at, loss in curve if abs(at - share) <= _LOSS_SMOOTHED / 2]
+        if near:
+            found.append((share, sum(near) / len(near)))
+    return tuple(found)
+
+
+def _losses(title: str, curves: Sequence[LossCurve]) -> Chart:
+    shown = [(one, [(at, loss) for at, loss in one.points if at >= _LOSS_FROM]) for one in curves]
+    values = [loss for _, points in shown for _, loss in points] or [0.0, 1.0]
+    low, high, em = min(values), max(values), LOSS.em
+    room = max(high - low, 1e-6) * 0.05
+    scale = Scale(LOSS, _LOSS_FROM, 1.0, low - room, high + room, em * 2.2, LOSS.height - em * 3.2, right_em=5.8)
+    lines = []
+    for one, points in shown:
+        steps = [f"{scale.x(at):g} {scale.y(loss):g}" for at, loss in points]
+        lines.append(Line(f"curve {one.kind}", "M" + "L".join(steps)))
+    foot = scale.bottom + em * 1.5
+    shares = ((0.25, "25 % of the budget"), (0.5, "50 %"), (0.75, "75 %"), (1.0, "100 %"))
+    texts = [Text(scale.x(share), foot, words, anchor="middle") for share, words in shares]
+    ends = sorted(((scale.y(points[-1][1]), one) for one, points in shown if points), key=lambda end: end[0])
+    for y, (_, one) in zip(_spread([y for y, _ in ends], em * 1.25, scale.bottom), ends, strict=True):
+        words = "baseline" if one.kind == "baseline" else f"#{one.number}" + (" best" if one.kind == "best" else "")
+        kind = "strong" if one.kind == "best" else "axis"
+        texts.append(Text(scale.right + em * 0.4, y + em * 0.35, words, kind))
+    return Chart(title, LOSS, em * 0.3, [*_grid(scale), *lines], (), [*_levels(scale, title), *texts])
+
+
+def _spread(heights: Sequence[float], distance: float, bottom: float) -> list[float]:
+    """Move heights, which are in order, so far apart that words at them do not touch, all above the bottom."""
+    found: list[float] = []
+    for height in heights:
+        found.append(max(height, found[-1] + distance) if found else height)
+    for place in range(len(found) - 1, -1, -1):
+        found[place] = min(found[place], (found[place + 1] - distance) if place + 1 < len(found) else bottom)
+    return found
+
+
+# What each constant did ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A value that a constant was given while nothing else changed, and the change in val_bpb from its parent's run."""
+
+    before: str
+    after: str
+    change: Estimate
+    made: Candidate
+
+
+def constant_charts(data: PageData) -> list[Chart]:
+    """Draw each constant that was tried, the most often first, all of one height in val_bpb, to be compared."""
+    trials = {name: _trials(data, name)[-SETTINGS.values_shown :] for name in data.memory.tried}
+    often = sorted(
+        trials, key=lambda name: (-len(trials[name]), min((one.change.mean for one in trials[name]), default=0.0))
+    )
+    shown = [name for name in often if trials[name]][: SETTINGS.constants_shown]
+    every = sorted(one.change.mean for name in shown for one in trials[name])
+    if not every:
+        return []
+    best, usual = min(0.0, every[0]), every[int(len(every) * 0.9)]  # one bad idea must not press the others flat
+    low, high = best - 0.15 * (usual - best), max(usual, -best * 0.5) * 1.15
+    if high - low < 1e-6:
+        low, high = low - 1e-3, high + 1e-3
+    return [_constant(name, trials[name], low, high) for name in shown]
+
+
+def _trials(data: PageData, name: str) -> list[Trial]:
+    """Return what a constant was given alone, without the arm of "A if CONDITION else B" that all values share."""
+    found = []
+    for trial in data.memory.tried[name]:
+        made, gain = data.of_commit(trial.known.commit), trial.known.gain
+        if trial.alone and gain and made:
+            change = Estimate(-gain.mean, -gain.high, -gain.low, gain.n)
+            found.append(Trial(trial.before, trial.after, change, made))
+    texts = {text for one in found for text in (one.before, one.after)}
+    for mark, place in ((" else ", 1), (" if ", 0)):
+        parts = {text: text.split(mark, 1) for text in texts}
+        if all(len(part) == 2 for part in parts.values()) and len({part[1 - place] for part in parts.values()}) == 1:
+            return [Trial(parts[t.before][place], parts[t.after][place], t.change, t.made) for t in found]
+    return found
+
+
+def _constant(name: str, trials: Sequence[Trial], low: float, high: float) -> Chart:
+    em, places = CONSTANT.em, _places(trials)
+    scale = Scale(CONSTANT, -0.08, 1.08, low, high, em * 3.0, CONSTANT.height - em * 2.4, right_em=0.6)
+    zero = scale.y(0)
+    lines, marks = [Line("base", f"M{scale.left:g} {zero:g}H{scale.right:g}")], []
+    for one in trials:
+        x, y, status = scale.x(places[one.after]), scale.y(one.change.mean), one.made.status
+        lines.append(Line("join", f"M{scale.x(places[one.before]):g} {zero:g}L{x:g} {y:g}"))
+        lines.append(Line(f"bar {status}", f"M{x:g} {scale.y(one.change.high):g}V{scale.y(one.change.low):g}"))
+        title = f"#{one.made.number} {name} {one.before} -> {one.after}: {interval(one.change, True)}"
+        shape = status if scale.holds(one.change.mean) else "above"
+        marks.append(Mark(x, y, status, shape, title, one.made.number))
+    texts, taken = [], -math.inf
+    for value, place in sorted(places.items(), key=lambda pair: pair[1]):
+        words = cut(value, _VALUE_CHARS)
+        half = len(words) * em * 0.35
+        x = min(max(scale.x(place), scale.left + half - em), scale.right - half + em * 0.6)
+        if x - half > taken:
+            texts.append(Text(x, CONSTANT.height - em * 0.6, words, anchor="middle"))
+            taken = x + half + em * 0.4
+    return Chart(name, CONSTANT, em * 0.36, [*_grid(scale), *lines], marks, [*_levels(scale, name, 1.6), *texts])
+
+
+def _places(trials: Sequence[Trial]) -> dict[str, float]:
+    """Return where each value lies, from 0 to 1: by its size if all are numbers, else side by side."""
+    texts = list(dict.fromkeys(text for one in trials for text in (one.before, one.after)))
+    numbers = [number(text) for text in texts]
+    sizes = [value for value in numbers if value is not None]
+    if len(sizes) < len(texts) or max(sizes) == min(sizes):
+        sizes = list(map(float, range(len(texts))))
+    elif min(sizes) > 0 and max(sizes) / min(sizes) >= _LOG_FACTOR:
+        sizes = [math.log(value) for value in sizes]
+    low, span = min(sizes), max(max(sizes) - min(sizes), 1e-9)
+    return {text: (value - low) / span for text, value in zip(texts, sizes, strict=True)}
+
+
+# What all of them have -----------------------------------------------------------------------------------------------
+
+
+def _grid(scale: Scale) -> list[Line]:
+    """Draw a line at every level."""
+    return [Line("grid", f"M{scale.left:g} {scale.y(level):g}H{scale.right:g}") for level in scale.levels]
+
+
+def _levels(scale: Scale, title: str, above_em: float = 0.9) -> list[Text]:
+    """Write the values at the left, and what they are above them."""
+    em, digits = scale.size.em, decimals(scale.levels)
+    texts = [Text(em * 0.4, scale.top - em * above_em, title)]
+    for level in scale.levels:
+        value = f"{level:.{digits}f}".replace("-", "−")
+        texts.append(Text(scale.left - em * 0.6, scale.y(level) + em * 0.35, value, anchor="end"))
+    return texts
 
 
 def ticks(low: float, high: float, about: int) -> list[float]:

@@ -1,46 +1,41 @@
-"""Turns what a page says into one self-contained HTML file and the charts' files, by the templates beside this file.
+"""Writes what a page says as one self-contained HTML file, and the charts' files, by the templates beside this file.
 
-Values come from data.py, commands from the night's own module; the templates hold the words.
+Values come from data.py, sentences from answer.py; the templates hold all other words.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import json
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from research.agents.clients.base import usage_in
 from research.agents.night.command import night_command, replicate_command
 from research.core.settings import SETTINGS
-from research.core.text import chance
+from research.core.text import chance, clean, listed
 from research.report import charts, text
-from research.report.answer import answer, how_sure, take_command
-from research.report.constant_charts import constant_charts
-from research.report.data import PageData, Row
-from research.report.loss_charts import loss_charts
-from research.report.text import IDEAS, VERDICTS, changes_in_words, clock
-from research.report.usage import tokens_per_second
+from research.report.answer import answer, bets, how_sure, take_command
+from research.report.data import PageData, Row, emitters
+from research.report.usage import agent_usage, cost_of, tokens_per_second, work_of
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 _COMMIT_CHARS = 12
-_SHOW = "git show refs/research/runs/{run}"
 _TEMPLATES = Path(__file__).parent / "templates"
-_COLUMNS = (
-    ("run", ""),
-    ("val_bpb", "lower is better"),
-    ("change", "from the best of the time, estimated when it was judged; below zero is better"),
-    ("verdict", ""),
-    ("what", ""),
-    ("steps", "optimizer steps within the budget"),
-    ("k tok/s", "thousand tokens a second of training"),
-    ("GB", "peak memory"),
-    ("min", "minutes from start to end"),
-)
+_COLUMNS = {
+    "run": "",
+    "val_bpb": "lower is better",
+    "change": "from the best of the time, estimated when it was judged; below zero is better",
+    "verdict": "",
+    "what": "",
+    "steps": "optimizer steps within the budget",
+    "k tok/s": "thousand tokens a second of training",
+    "GB": "peak memory",
+    "min": "minutes from start to end",
+}
 FIGURES = ("val_bpb_since_inception.svg", "val_bpb_frontier.svg")
 """The files of ``research report --figures``."""
 
@@ -57,10 +52,11 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    numbers = (text.signed, text.plain, text.interval, text.span, text.money, text.clock, chance)
-    for write in (*numbers, text.times, text.seeds, text.short):
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
+    writers = (text.signed, text.plain, text.interval, text.span, text.money, text.clock, text.times, text.short)
+    for write in (*writers, text.title_of, chance, clean, how_sure):
         environment.filters[write.__name__] = write
-    environment.filters |= {"speed": tokens_per_second, "how_sure": how_sure}
+    environment.filters |= {"speed": tokens_per_second, "seeds": partial(listed, "seed")}
     return environment
 
 
@@ -78,10 +74,8 @@ def render(data: PageData) -> str:
     # Only this script may run, and nothing may be loaded: not even text that escaped the escaping could.
     allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{allowed}'; base-uri 'none'"
-    top = data.headline
-    has_memory = any(row.run.peak_vram_mb for row in data.rows)
-    has_speed = any(tokens_per_second(row.run) for row in data.rows)
-    hidden = {name for name, is_known in (("GB", has_memory), ("k tok/s", has_speed)) if not is_known}
+    runs = [row.run for row in data.rows]
+    has = {"GB": any(run.peak_vram_mb for run in runs), "k tok/s": any(tokens_per_second(run) for run in runs)}
     return (
         _environment()
         .get_template("page.html.j2")
@@ -91,20 +85,22 @@ def render(data: PageData) -> str:
             policy=policy + ("; connect-src 'self'" if data.is_night_on else ""),
             style=style,
             script=script,
-            details=details(data),
-            close=[*data.undecided, *data.looked_good],
+            details=_details(data),
+            work=work_of(runs),
+            agent=agent_usage(data.launches, data.night),
+            cost=cost_of(data.launches, data.night),
             progress=[charts.progress(data, size) for size in (charts.WIDE, charts.NARROW)],
-            losses=loss_charts(data),
-            constants=constant_charts(data),
-            columns=[column for column in _COLUMNS if column[0] not in hidden],
-            has_memory=has_memory,
-            has_speed=has_speed,
-            verdicts=VERDICTS,
-            ideas=IDEAS,
+            losses=charts.loss_charts(data.curves),
+            constants=charts.constant_charts(data),
+            bets=bets(data),
+            emitters=emitters(data.changes),
+            columns={name: title for name, title in _COLUMNS.items() if has.get(name, True)},
+            verdicts=text.VERDICTS,
+            ideas=text.IDEAS,
             go_on=night_command(data.night),
-            take=take_command(top.best) if top.best else "",
+            take=take_command(data.best) if data.best else "",
             refresh_s=SETTINGS.page_refresh_s,
-            stale_s=round(SETTINGS.page_stale_s + 3 * top.run_s),
+            stale_s=round(SETTINGS.page_stale_s + 3 * data.run_s),
         )
     )
 
@@ -117,19 +113,18 @@ def figures(data: PageData) -> dict[str, str]:
     return {name: template.render(chart=chart, data=data, style=style) for name, chart in drawn}
 
 
-def details(data: PageData) -> str:
-    """Return what is shown of every run when it is opened, as JSON that can stand inside a script element."""
-    value = {
-        "runs": [_details(row) for row in data.rows],
+def _details(data: PageData) -> dict[str, Any]:
+    """Return what is shown of every run when it is opened."""
+    show = "git show refs/research/runs/{run}"
+    return {
+        "runs": [_details_of(row) for row in data.rows],
         "diffs": {commit[:_COMMIT_CHARS]: words for commit, words in data.diffs.items()},
-        "commands": [] if data.is_recorded else [replicate_command("{commit}", data.night), _SHOW],
+        "commands": [] if data.is_recorded else [replicate_command("{commit}", data.night), show],
         "refresh_s": SETTINGS.page_refresh_s,
     }
-    words = json.dumps(value, ensure_ascii=True, separators=(",", ":"))
-    return words.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _details(row: Row) -> list[str | int | None]:
+def _details_of(row: Row) -> list[str | int | None]:
     """Return what is not in the table, in the order in which page.js reads it."""
     run, metrics = row.run, row.run.metrics
     return [
@@ -140,12 +135,12 @@ def _details(row: Row) -> list[str | int | None]:
         (row.verdict.why if row.verdict else "") or run.why,
         "; ".join(run.suspect),
         f"{run.failure.kind}: {run.failure.signature}" if run.failure else "",
-        changes_in_words(run.delta),
+        text.changes_in_words(run.delta),
         f"+{run.additions} −{run.deletions}" if run.additions or run.deletions else "",
         row.emitter,
         run.category,
         run.seed,
         f"{metrics.num_params_M:.1f}" if metrics and metrics.num_params_M else "",
-        clock(run.started_utc),
+        text.clock(run.started_utc),
         usage_in(run.facts).in_words(),
     ]

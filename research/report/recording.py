@@ -13,12 +13,11 @@ from research.agents.night.state import NightState
 from research.core.errors import ResearchError
 from research.core.paths import LabPaths
 from research.core.records import Run, Verdict
-from research.report.data import Material, PageData, Row, judged_as_of, page_data
-from research.report.diffs import differences
-from research.report.loss_charts import smoothed
+from research.report.charts import smoothed
+from research.report.data import PageData, Row, judged_as_of, page_data
 from research.report.progress import Curve, Progress, read_curve
 from research.report.watch import Flight, LiveView
-from research.report.write import choose_branch, curves_of, data_of_branch
+from research.report.write import choose_branch, curves_of, data_of_branch, differences
 from research.runs.score import TOKENS_PER_S, read_score
 from research.store.db import Store
 from research.store.ledger import has_row
@@ -62,11 +61,11 @@ class Recording:
         if not is_whole:
             made_utc = said[-1].created_utc if said else night.started_utc
             night = replace(night, runs=len(judged), finished_utc=None, stop_reason=None)
-        data = page_data(Material(judged, said, night.branch, made_utc, None, night, [item.run for item in judged]))
+        data = page_data(judged, night.branch, made_utc, night=night, launches=[item.run for item in judged])
         curves = curves_of(data, lambda run: self.curves.get(run.run, ()))
         notes = (*data.notes, NOTE)
         return replace(
-            data, bets=(), notes=notes, diffs=self.diffs, curves=curves, is_recorded=is_whole, is_night_on=not is_whole
+            data, notes=notes, diffs=self.diffs, curves=curves, is_recorded=is_whole, is_night_on=not is_whole
         )
 
     def play(self) -> Iterator[LiveView]:
@@ -75,8 +74,8 @@ class Recording:
         said, shown = 0, self.data(())
         while said < len(self.verdicts):
             row = rows[self.verdicts[said].run]
-            best = shown.headline.best
-            best_curve = next((self.curves[name] for name in best.runs if name in self.curves), ()) if best else ()
+            best = shown.best.rows if shown.best else ()
+            best_curve = next((self.curves[row.run.run] for row in best if row.run.run in self.curves), ())
             for share in _LOOKS:
                 yield LiveView(shown.made_utc, shown, (self._flight(row, share),), best_curve, self._words(shown))
             heard = {verdict.run for verdict in self.verdicts[: said + 1]}
@@ -95,7 +94,7 @@ class Recording:
         return Flight(run.run, row.title, run.emitter or "", run.wall_s * share, progress, True, run.started_utc)
 
     def _words(self, shown: PageData) -> tuple[str, ...]:
-        return (f"a recorded one, {shown.headline.runs} of {len(self.runs)} runs",)
+        return (f"a recorded one, {len(shown.rows)} of {len(self.runs)} runs",)
 
 
 def record(store: Store, paths: LabPaths, made_utc: str) -> Recording:

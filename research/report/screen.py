@@ -10,11 +10,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from research.core.text import chance
-from research.report.answer import answer
+from research.core.text import chance, clean, listed
+from research.report.answer import answer, planned
 from research.report.data import Row
 from research.report.progress import Curve, loss_at
-from research.report.text import IDEAS, VERDICTS, clock, cut, plain, seeds, times
+from research.report.text import IDEAS, VERDICTS, clock, cut, plain, times
 from research.report.watch import Flight, LiveView
 
 _STYLES = {"keep": "bold green", "baseline": "bold green", "replicate": "yellow", "investigate": "yellow",
@@ -55,7 +55,7 @@ def _named(name: str, words: str, style: str = "") -> Text:
 
 
 def _head(view: LiveView, width: int) -> RenderableType:
-    where = " · ".join(filter(None, (view.data.branch or "no branch", view.data.contract)))
+    where = " · ".join(filter(None, (view.data.memory.branch or "no branch", view.data.memory.contract)))
     grid = Table.grid(expand=True)
     grid.add_column(no_wrap=True, overflow="ellipsis")
     grid.add_column(justify="right", no_wrap=True)
@@ -66,15 +66,17 @@ def _head(view: LiveView, width: int) -> RenderableType:
 
 def _found(view: LiveView) -> list[Text]:
     """Say how far the night is, what was found, and what that rests on."""
-    top = view.data.headline
-    found = answer(view.data)
+    data, found = view.data, answer(view.data)
     lines = [_named("night", ", ".join(view.night))] if view.night else []
-    lines.append(_named("found", found.head, "bold green" if found.is_good else "not bold"))
-    parts = [f"{top.runs} runs, {top.kept} kept, {top.crashes} crashed"]
-    parts += [f"{top.stopped} stopped early"] if top.stopped else []
-    if top.best and top.best.estimate:
-        parts.append(f"best {plain(top.best.estimate.mean)}, measured {times(top.best.n)}: {top.best.title}")
-    return [*lines, _named("", "; ".join(parts), "dim")] if top.runs else lines
+    lines.append(_named("found", found.head, "bold green" if found.is_good else ""))
+    if not data.rows:
+        return lines
+    parts = [f"{len(data.rows)} runs, {len(data.kept)} kept, {data.count('crash')} crashed"]
+    parts += [f"{stopped} stopped early"] if (stopped := data.count("stopped")) else []
+    if data.best and data.best.known.estimate:
+        best = f"best {plain(data.best.known.estimate.mean)}, measured {times(data.best.n)}: {data.best.title}"
+        parts.append(best)
+    return [*lines, _named("", "; ".join(parts), "dim")]
 
 
 def _flights(view: LiveView, width: int, lines: int) -> list[RenderableType]:
@@ -101,7 +103,7 @@ def _flight(flight: Flight, view: LiveView, width: int) -> list[RenderableType]:
     by = f"  [{flight.emitter}]" if flight.emitter else ""
     since = f", since {clock(flight.begun_utc, False)}" if flight.begun_utc else ""
     name = _named("now", cut(flight.title, max(20, width - 6 - len(by) - len(since))) + by + since)
-    usual = view.data.headline.run_s
+    usual = view.data.run_s
     words = f" {100 * progress.fraction:3.0f} %  {progress.phase}, {_span(flight.seconds)}"
     words += f" of about {_span(usual)}" if usual else ""
     bar = Text(" " * 6).append_text(_bar(progress.fraction, max(10, width - 7 - len(words)))).append(words)
@@ -190,7 +192,7 @@ def _verdicts_head(view: LiveView) -> Text:
     """Name the list, and say which seeds the latest of its changes was compared on."""
     head, latest = Text("latest verdicts", style="bold"), view.verdicts[0]
     on = view.seeds_of(latest)
-    words = f"  #{latest.number} compared on {seeds(on)}" if on else ""
+    words = f"  #{latest.number} compared on {listed('seed', on)}" if on else ""
     return _one_line(head.append(words, style="not bold dim"))
 
 
@@ -216,11 +218,11 @@ def _verdicts(verdicts: Sequence[Row], width: int) -> list[Text]:
 
 def _next(view: LiveView) -> list[RenderableType]:
     """Say what comes next, and the command that goes on where the night does not by itself."""
-    data = view.data
-    parts: list[RenderableType] = [_named("next", f"{data.plan.title}: {data.plan.why}")] if data.plan else []
-    if asked := next((one for one in data.ideas if one.status == "needs_agent"), None):
-        parts.append(_named("asked", f"{IDEAS[asked.status]}: {asked.text}"))
+    plan = planned(view.data)
+    parts: list[RenderableType] = [_named("next", f"{plan.title}: {plan.why}")] if plan else []
+    if asked := next((one for one in view.data.ideas if one.status == "needs_agent"), None):
+        parts.append(_named("asked", f"{IDEAS[asked.status]}: {clean(asked.idea.text)}"))
     if view.go_on:
-        words = "The night was cut off. To go on:" if data.headline.runs else "To begin:"
+        words = "The night was cut off. To go on:" if view.data.rows else "To begin:"
         parts += [Text(words, style="yellow"), Text(view.go_on)]  # a line of its own is copied whole
     return parts

@@ -1,13 +1,13 @@
-"""Numbers, times and titles in words for people, all bounded in length."""
+"""Puts numbers, times and titles into words for people, all bounded in length."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
 from research.core.clock import local_time, moment
 from research.core.commit_message import EXPERIMENT, idea_of
 from research.core.records import Estimate
-from research.core.text import listed
+from research.core.text import count_of
 
 VERDICTS = {
     "keep": "kept",
@@ -47,6 +47,14 @@ def changes_in_words(delta: Mapping[str, str]) -> str:
     parts = [f"{name} {what}"[:_MAX_CHANGE_CHARS] for name, what in list(delta.items())[:_MAX_CHANGES]]
     left = len(delta) - len(parts)
     return "; ".join([*parts, *([f"and {left} more"] if left else [])])
+
+
+def hidden_runs(counts: Iterable[tuple[str | None, int]], verb: str) -> Iterator[str]:
+    """Yield how many runs of each other contract a verb does not show, and how it shows them."""
+    for contract, count in counts:
+        are = f"{count_of(count, 'run')} of another contract {'is' if count == 1 else 'are'} not shown"
+        switch = f"uv run research {verb} --contract {contract}"
+        yield f"{are}, since scores can be compared within one only. To see them: {switch}"
 
 
 def signed(value: float, digits: int = 4) -> str:
@@ -101,8 +109,3 @@ def clock(at_utc: str | None, with_date: bool = True) -> str:
 def cut(words: str, length: int) -> str:
     """Shorten a text to at most this many characters."""
     return words if len(words) <= length else words[: max(0, length - 1)].rstrip() + "…"
-
-
-def seeds(values: Sequence[int]) -> str:
-    """Return seeds in words: "seeds 42 and 43"."""
-    return listed("seed", values)

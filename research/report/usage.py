@@ -1,68 +1,44 @@
-"""Time and money of runs: how long was worked, what share of it trained, what it cost."""
+"""Says what runs took: how long was worked, what share of it trained, what it cost, when a night will end."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta, timezone
 
 from research.agents.clients.base import NOTHING_USED, Usage, usage_in
 from research.agents.night.state import NightState, worked_s
-from research.core import clock
+from research.core.clock import moment
 from research.core.records import Run
 from research.core.settings import SETTINGS
 from research.runs.score import TOKENS_PER_S
 from research.store.ledger import has_row
 
-_Span = tuple[datetime, datetime]
 
+def work_of(runs: Sequence[Run]) -> tuple[float, float | None]:
+    """Return the hours in which runs were made, and the share of the devices' time that trained, None when unknown.
 
-def moment(at_utc: str | None) -> datetime | None:
-    """Return a record's time, None when it can't be read."""
-    try:
-        return clock.moment(at_utc or "")
-    except ValueError:
-        return None
-
-
-def wall_seconds(runs: Sequence[Run]) -> float:
-    """Return the seconds from the first start to the last end, without the pauses in which nothing ran."""
-    return sum(map(_length, _blocks(runs)))
-
-
-def utilisation(runs: Sequence[Run]) -> float | None:
-    """Return the share of the devices' working time that was spent training, None when unknown.
-
-    Where several runs went on at once, as many devices were there to be used: two workers at best reach 1, not 2.
+    A long pause between two runs is no work. Where several went on at once, as many devices were there to be used: two
+    workers at best reach 1, not 2.
     """
-    lent = sum(_length(block) * _max_at_once(block) for block in _blocks(runs))
-    trained = sum(r.metrics.training_seconds if r.metrics else r.phases_s.get("training", 0.0) for r in runs)
-    return min(1.0, trained / lent) if lent and trained else None
-
-
-def _blocks(runs: Sequence[Run]) -> Iterator[list[_Span]]:
-    """Yield stretches of work with the runs in them, separated by pauses."""
-    spans = sorted((b, e) for run in runs if (b := moment(run.started_utc)) and (e := moment(run.finished_utc)))
-    block: list[_Span] = []
+    spans = sorted((moment(r.started_utc), moment(r.finished_utc)) for r in runs if r.finished_utc)
+    blocks: list[list[tuple[datetime, datetime]]] = []
+    latest = datetime.min.replace(tzinfo=timezone.utc)
     for begun, ended in spans:
-        if block and (begun - max(end for _, end in block)).total_seconds() > SETTINGS.pause_s:
-            yield block
-            block = []
-        block.append((begun, max(begun, ended)))
-    if block:
-        yield block
-
-
-def _length(block: Sequence[_Span]) -> float:
-    return (max(end for _, end in block) - block[0][0]).total_seconds()
-
-
-def _max_at_once(block: Sequence[_Span]) -> int:
-    """Return how many runs went on at the same time; one that begins as another ends takes its place."""
-    going = most = 0
-    for _, change in sorted([(begun, 1) for begun, _ in block] + [(ended, -1) for _, ended in block]):
-        going += change
-        most = max(most, going)
-    return max(1, most)
+        if (begun - latest).total_seconds() > SETTINGS.pause_s:
+            blocks.append([])
+        blocks[-1].append((begun, max(begun, ended)))
+        latest = max(latest, ended)
+    worked_s = lent_s = 0.0
+    for block in blocks:
+        length_s = (max(ended for _, ended in block) - block[0][0]).total_seconds()
+        going = devices = 0
+        # One that begins as another ends takes its place.
+        for _, change in sorted([(begun, 1) for begun, _ in block] + [(ended, -1) for _, ended in block]):
+            going += change
+            devices = max(devices, going)
+        worked_s, lent_s = worked_s + length_s, lent_s + length_s * devices
+    trained_s = sum(r.metrics.training_seconds if r.metrics else r.phases_s.get("training", 0.0) for r in runs)
+    return worked_s / 3600, min(1.0, trained_s / lent_s) if lent_s and trained_s else None
 
 
 def tokens_per_second(run: Run) -> float | None:
@@ -79,8 +55,8 @@ def expected_end(night: NightState, now: datetime) -> datetime | None:
     """Return when a night will end if it goes on as it went so far, None where no limit says."""
     limits, worked = night.limits, worked_s(night, now)
     left = [limits.hours * 3600 - worked] if limits.hours is not None else []
-    if (until := moment(limits.until_utc)) is not None:
-        left.append((until - now).total_seconds())
+    if limits.until_utc:
+        left.append((moment(limits.until_utc) - now).total_seconds())
     if night.runs and limits.max_runs is not None:
         left.append((limits.max_runs - night.runs) * worked / night.runs)
     if night.usd and limits.max_usd is not None:

@@ -1,7 +1,8 @@
-"""Watches the memory and the log of the run in flight, and draws them again and again; it writes nothing anywhere."""
+"""Watches the memory and the logs of the runs in flight, and draws them again and again; it writes nothing anywhere."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -13,18 +14,18 @@ from typing import TYPE_CHECKING, Any
 from research.agents.night import state
 from research.agents.night.command import night_command
 from research.agents.night.state import NightState, worked_s
-from research.core.clock import utc
+from research.core.clock import moment, utc
 from research.core.contract import RUN_LOG
 from research.core.files import is_held
 from research.core.records import Run
 from research.core.settings import SETTINGS
 from research.core.text import count_of
 from research.lab.lab import Lab
-from research.report.answer import FIRST_NIGHT
+from research.report.answer import FIRST_NIGHT, planned
 from research.report.data import PageData, Row
 from research.report.progress import Curve, Progress, read_curve, read_progress
 from research.report.text import clock, money, title_of
-from research.report.usage import expected_end, moment
+from research.report.usage import expected_end
 from research.report.write import branch_here, choose_branch, data_of_branch, while_on
 from research.store import folders
 from research.store.db import Store
@@ -65,50 +66,57 @@ class LiveView:
 
     now_utc: str
     data: PageData
-    flights: tuple[Flight, ...] = ()
+    flights: Sequence[Flight] = ()
     best_curve: Curve = ()
-    night: tuple[str, ...] = ()
+    night: Sequence[str] = ()
     go_on: str = ""
 
     @property
     def verdicts(self) -> list[Row]:
-        """The latest judged runs, newest first."""
+        """Return the latest judged runs, newest first."""
         judged = [row for row in self.data.rows if row.decision != "not judged"]
         return judged[: -SETTINGS.live_verdicts - 1 : -1]
 
     def seeds_of(self, row: Row) -> tuple[int, ...]:
         """Return the seeds that a run's change was compared with the best of the time on; none for the baseline."""
-        return next((one.seeds for one in self.data.candidates if one.gain and row.run.run in one.runs), ())
+        return next((one.known.seeds for one in self.data.candidates if one.known.change and row in one.rows), ())
 
     def as_dict(self) -> dict[str, Any]:
         """Return the picture as JSON values, without the curves' points."""
-        data, top = self.data, self.data.headline
-        best, gain, plan = top.best and top.best.estimate, top.gain, data.plan
+        data, memory, plan = self.data, self.data.memory, planned(self.data)
+        best = data.best.known.estimate if data.best else None
         flights = [asdict(flight) for flight in self.flights]
         for flight in flights:
             del flight["progress"]["curve"]
         verdicts = [
-            {"number": row.number, "title": row.title, "decision": row.decision, "val_bpb": row.val_bpb,
-             "p_better": row.verdict and row.verdict.p_better, "seeds": self.seeds_of(row),
-             "why": row.verdict.why if row.verdict else ""}
+            {
+                "number": row.number,
+                "title": row.title,
+                "decision": row.decision,
+                "val_bpb": row.val_bpb,
+                "p_better": row.verdict and row.verdict.p_better,
+                "seeds": self.seeds_of(row),
+                "why": row.verdict.why if row.verdict else "",
+            }
             for row in self.verdicts
-        ]  # fmt: skip
+        ]
         return {
-            "now_utc": self.now_utc, "branch": data.branch, "contract": data.contract, "runs": top.runs,
-            "kept": top.kept, "crashed": top.crashes, "best_title": top.best.title if top.best else "",
-            "best": best and asdict(best), "gain": gain and asdict(gain), "flights": flights, "verdicts": verdicts,
-            "phase": data.phase, "next_up": f"{plan.title}: {plan.why}" if plan else "",
-            "night": self.night, "go_on": self.go_on,
-        }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """What is on record: it is read again only when the memory has changed."""
-
-    data: PageData
-    open_runs: Sequence[Run]
-    best_curve: Curve
+            "now_utc": self.now_utc,
+            "branch": memory.branch,
+            "contract": memory.contract or "",
+            "runs": len(data.rows),
+            "kept": len(data.kept),
+            "crashed": data.count("crash"),
+            "best_title": data.best.title if data.best else "",
+            "best": best and asdict(best),
+            "gain": data.gain and asdict(data.gain),
+            "flights": flights,
+            "verdicts": verdicts,
+            "phase": (data.plan.details.get("phase") if data.plan else "") or memory.phase,
+            "next_up": f"{plan.title}: {plan.why}" if plan else "",
+            "night": self.night,
+            "go_on": self.go_on,
+        }
 
 
 def budget_left(night: NightState, now: datetime) -> list[str]:
@@ -127,7 +135,7 @@ def budget_left(night: NightState, now: datetime) -> list[str]:
     return [*parts, f"ends about {clock(utc(end), False)}"] if end else parts
 
 
-def cut_off_in_words(night: NightState) -> list[str]:
+def _cut_off_in_words(night: NightState) -> list[str]:
     """Say what became of a night that neither ended nor goes on; a killed one could not say why."""
     of = f" of {night.limits.max_runs}" if night.limits.max_runs is not None else ""
     return [night.stop_reason or "cut off, no reason recorded", f"after {night.runs}{of} runs"]
@@ -142,10 +150,10 @@ class Live:
     """
 
     def __init__(self, lab: Lab, console: Console | None = None) -> None:
-        self.lab = lab
+        self._lab = lab
         self._console = console
-        self._recorded: Recorded | None = None
-        self._stamp_read: tuple[object, ...] = ()
+        self._recorded: tuple[PageData, Sequence[Run], Curve] | None = None
+        self._stamp: list[object] = []
         self._is_cut_off = False
 
     @property
@@ -159,17 +167,20 @@ class Live:
 
     def look(self) -> LiveView:
         """Return the picture of this moment."""
-        recorded, now_utc = self._read(), self.lab.now_utc()
-        flights = [self._flight(run) for run in recorded.open_runs]
-        data, in_words, go_on = replace(recorded.data, is_running=any(flight.alive for flight in flights)), [], ""
-        if (night := data.night) and self._is_alive(night, flights):
-            in_words = budget_left(night, self.lab.clock())
-            data = while_on(replace(data, made_utc=now_utc), night, night.finished_utc is None)
-        elif night:
-            in_words, go_on = cut_off_in_words(night), night_command(night)
-        elif not data.rows and not flights:
-            go_on = FIRST_NIGHT
-        return LiveView(now_utc, data, tuple(flights), recorded.best_curve, tuple(in_words), go_on)
+        data, open_runs, best_curve = self._read()
+        now_utc, flights = self._lab.now_utc(), [self._flight(run) for run in open_runs]
+        is_running = any(flight.alive for flight in flights)
+        data = replace(data, made_utc=now_utc, is_running=is_running)
+        words: list[str] = []
+        go_on = "" if data.rows or flights else FIRST_NIGHT
+        if night := data.night:
+            is_on = not night.finished_utc and (is_running or self._is_night_on())
+            data = while_on(data, is_on)
+            if is_on or night.finished_utc:
+                words, go_on = budget_left(night, self._lab.clock()), ""
+            else:
+                words, go_on = _cut_off_in_words(night), night_command(night)
+        return LiveView(now_utc, data, flights, best_curve, words, go_on)
 
     def print_once(self) -> None:
         """Draw one picture, for pipes and scripts."""
@@ -183,68 +194,52 @@ class Live:
 
         from research.report.screen import frame
 
-        if not self.console.is_terminal:
-            self.print_once()
-            return
         try:
-            with Screen(console=self.console, screen=True, auto_refresh=False) as screen:
-                while True:
-                    screen.update(frame(self.look(), self.console.width, self.console.height), refresh=True)
-                    time.sleep(SETTINGS.live_refresh_s)
+            if self.console.is_terminal:
+                with Screen(console=self.console, screen=True, auto_refresh=False) as screen:
+                    while True:
+                        screen.update(frame(self.look(), self.console.width, self.console.height), refresh=True)
+                        time.sleep(SETTINGS.live_refresh_s)
         except KeyboardInterrupt:
-            self.print_once()
+            pass
+        self.print_once()
 
-    def _is_alive(self, night: NightState, flights: Sequence[Flight]) -> bool:
-        """Return whether a night has ended as it should or its lock is held; probed once after each change on record.
+    def _is_night_on(self) -> bool:
+        """Return whether a night holds its lock; a free one is probed once after each change on record.
 
         A probe takes a free lock for a moment, and a night that is just being started would find it taken.
         """
-        if night.finished_utc or any(flight.alive for flight in flights):
-            return True
-        if not self._is_cut_off:
-            try:
-                self._is_cut_off = not is_held(self.lab.paths.discovery / state.LOCK)
-            except OSError:
-                return True
+        self._is_cut_off = self._is_cut_off or not is_held(self._lab.paths.discovery / state.LOCK)
         return not self._is_cut_off
 
     def _flight(self, run: Run) -> Flight:
-        folder = self.lab.paths.runs / run.folder
-        begun = moment(run.started_utc)
-        seconds = max(0.0, (self.lab.clock() - begun).total_seconds()) if begun else 0.0
-        progress = read_progress(folder / RUN_LOG)
+        folder = self._lab.paths.runs / run.folder
+        seconds = max(0.0, (self._lab.clock() - moment(run.started_utc)).total_seconds())
         # What a runner starts without being an experiment is the baseline.
         title = title_of(run.subject, is_baseline=True) or run.run
         is_alive = seconds <= _YOUNG_S or folders.is_alive(folder)
+        progress = read_progress(folder / RUN_LOG)
         return Flight(run.run, title, run.emitter or "", seconds, progress, is_alive, run.started_utc)
 
-    def _read(self) -> Recorded:
+    def _read(self) -> tuple[PageData, Sequence[Run], Curve]:
         """Return what is on record; read again only when the files have changed, since reading costs what runs need."""
-        stamp = self._stamp()
-        if self._recorded is None or stamp != self._stamp_read:
-            with read_store(self.lab.paths) as store:
+        memory = self._lab.paths.memory
+        stamp: list[object] = []
+        for path in (memory, memory.with_name(memory.name + "-wal")):
+            with contextlib.suppress(OSError):
+                status = os.stat(path)
+                stamp.append((status.st_mtime_ns, status.st_size, status.st_ino))
+        if self._recorded is None or stamp != self._stamp:
+            with read_store(self._lab.paths) as store:
                 self._recorded = self._recorded_in(store)
-            self._stamp_read, self._is_cut_off = stamp, False
+            self._stamp, self._is_cut_off = stamp, False
         return self._recorded
 
-    def _stamp(self) -> tuple[object, ...]:
-        stamps: list[object] = []
-        memory = self.lab.paths.memory
-        for path in (memory, memory.with_name(memory.name + "-wal")):
-            try:
-                status = os.stat(path)
-                stamps.append((status.st_mtime_ns, status.st_size, status.st_ino))
-            except OSError:
-                stamps.append(None)
-        return tuple(stamps)
-
-    def _recorded_in(self, store: Store) -> Recorded:
-        judged, open_runs = store.judged(), store.open_runs()
+    def _recorded_in(self, store: Store) -> tuple[PageData, Sequence[Run], Curve]:
+        paths, judged, open_runs = self._lab.paths, store.judged(), store.open_runs()
         going = {run.branch for run in open_runs}
-        branch = choose_branch(judged, next(iter(going)) if len(going) == 1 else branch_here(self.lab.paths))
-        data = data_of_branch(store, judged, branch, self.lab.now_utc())
-        folder_of = {item.run.run: item.run.folder for item in judged}
-        curve: Curve = ()
-        for name in reversed(data.headline.best.runs if data.headline.best else ()):
-            curve = curve or (read_curve(self.lab.paths.runs / folder_of[name]) if folder_of.get(name) else ())
-        return Recorded(data, open_runs, curve)
+        branch = choose_branch(judged, going.pop() if len(going) == 1 else branch_here(paths))
+        data = data_of_branch(store, judged, branch, self._lab.now_utc())
+        runs = [row.run for row in reversed(data.best.rows if data.best else ())]
+        curves = (read_curve(paths.runs / run.folder) for run in runs if run.folder)
+        return data, open_runs, next(filter(None, curves), ())

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from research.agents.night import state
-from research.agents.night.state import NightState
 from research.core import git
 from research.core.clock import moment, system_clock, utc
 from research.core.errors import ResearchError
@@ -15,18 +14,20 @@ from research.core.files import append_line, is_held, write_whole
 from research.core.paths import LabPaths
 from research.core.records import Judged, Run
 from research.core.settings import SETTINGS
-from research.report.data import LossCurve, Material, PageData, page_data
-from research.report.diffs import differences
+from research.report.data import LossCurve, PageData, page_data
 from research.report.progress import Curve, read_curve
 from research.report.usage import expected_end
+from research.runs.preflight import TARGET
 from research.store import reads
 from research.store.connect import StoreDamaged
 from research.store.db import Store
 from research.store.folders import is_alive
 
+_MAX_DIFF_LINE_CHARS = 500
+
 
 class NoRuns(ResearchError):
-    """The branch asked for has no runs."""
+    """The branch or the contract asked for has no runs."""
 
 
 def page_path(paths: LabPaths) -> Path:
@@ -78,20 +79,36 @@ def read_data(
     if contract is not None and contract not in known:
         raise NoRuns(f"There are no runs of {contract} on {branch}.", f"Contracts there: {', '.join(known) or 'none'}.")
     data = data_of_branch(store, judged, branch, made_utc, contract)
-    is_running = any(is_alive(paths.runs / run.folder) for run in store.open_runs())
-    data = data if data.night is None else while_on(data, data.night, is_night_on(paths, data.night))
-    curves = curves_of(data, lambda run: read_curve(paths.runs / run.folder) if run.folder else ())
-    return replace(data, diffs=differences(paths.root, data), curves=curves, is_running=is_running)
+    is_on = data.night is not None and data.night.finished_utc is None and is_held(paths.discovery / state.LOCK)
+    return replace(
+        while_on(data, is_on),
+        is_running=any(is_alive(paths.runs / run.folder) for run in store.open_runs()),
+        diffs=differences(paths.root, data),
+        curves=curves_of(data, lambda run: read_curve(paths.runs / run.folder) if run.folder else ()),
+    )
 
 
-def is_night_on(paths: LabPaths, night: NightState) -> bool:
-    """Return whether a night is going on: it has not ended, and its lock is held."""
-    return night.finished_utc is None and is_held(paths.discovery / state.LOCK)
+def data_of_branch(
+    store: Store, judged: Sequence[Judged], branch: str, made_utc: str, contract: str | None = None
+) -> PageData:
+    """Read what a page says of a branch, without loss curves and the differences of train.py."""
+    night = state.from_json(store.fact(state.FACT))
+    return page_data(
+        judged,
+        branch,
+        made_utc,
+        plan=reads.plan_of(store, branch),
+        night=night if night and night.branch == branch else None,
+        launches=[run for run in store.runs() if run.branch == branch],
+        foreign=reads.foreign(store),
+        ideas=reads.ideas(store),
+        contract=contract,
+    )
 
 
-def while_on(data: PageData, night: NightState, is_on: bool) -> PageData:
+def while_on(data: PageData, is_on: bool) -> PageData:
     """Add whether the night is going on, and when it will end."""
-    end = expected_end(night, moment(data.made_utc)) if is_on else None
+    end = expected_end(data.night, moment(data.made_utc)) if data.night and is_on else None
     return replace(data, is_night_on=is_on, ends_utc=utc(end) if end else "")
 
 
@@ -102,39 +119,49 @@ def curves_of(data: PageData, read: Callable[[Run], Curve]) -> tuple[LossCurve, 
         data: What the page says.
         read: Returns the curve of a run, () without one.
     """
-    top, rows = data.headline, {row.run.run: row for row in data.rows}
-    if top.baseline is None:
+    if data.baseline is None:
         return ()
     found: list[LossCurve] = []
-    seed = next((rows[name].run.seed for name in top.baseline.runs if name in rows), 0)
-    for one in (top.baseline, *data.kept[-SETTINGS.curves_shown :]):
-        mine = sorted((rows[name] for name in one.runs if name in rows), key=lambda row: row.run.seed != seed)
-        points = next((points for row in mine if (points := read(row.run))), ())
-        kind = "baseline" if one is top.baseline else "best" if one is top.best else "kept"
+    seed = data.baseline.rows[0].run.seed
+    for one in (data.baseline, *data.kept[-SETTINGS.curves_shown :]):
+        rows = sorted(one.rows, key=lambda row: row.run.seed != seed)
+        points = next((points for row in rows if (points := read(row.run))), ())
+        kind = "baseline" if one is data.baseline else "best" if one is data.best else "kept"
         if points:
-            found.append(LossCurve(one.number, one.title, kind, points))
+            found.append(LossCurve(one.number, kind, points))
     return tuple(found)
 
 
-def data_of_branch(
-    store: Store, judged: Sequence[Judged], branch: str, made_utc: str, contract: str | None = None
-) -> PageData:
-    """Read what a page says of a branch, without the differences of train.py."""
-    night = state.from_json(store.fact(state.FACT))
-    return page_data(
-        Material(
-            judged=judged,
-            verdicts=store.verdicts(),
-            branch=branch,
-            made_utc=made_utc,
-            plan=reads.plan_of(store, branch),
-            night=night if night and night.branch == branch else None,
-            launches=[run for run in store.runs() if run.branch == branch],
-            foreign=reads.foreign(store),
-            ideas=reads.ideas(store),
-            contract=contract,
-        )
-    )
+def differences(root: Path, data: PageData) -> dict[str, str]:
+    """Return commit to its difference, for kept changes, near misses and the latest runs, until the page is full."""
+    base, near = data.baseline, data.memory.near_misses
+    notable = [c.known.commit for c in data.changes if c.status == "keep" or c.known in near]
+    latest = [r.run.commit for r in data.rows[-SETTINGS.diffs_latest :] if base is None or r.first != base.number]
+    wanted = list(dict.fromkeys([*notable, *reversed(latest)]))
+    try:
+        patches = git.patches(root, wanted, TARGET)
+    except ResearchError:
+        return {}
+    found: dict[str, str] = {}
+    left = max(SETTINGS.diffs_chars, SETTINGS.page_chars - SETTINGS.row_chars * len(data.rows))
+    for commit in filter(patches.get, wanted):
+        text = bounded(patches[commit].splitlines())
+        left -= len(text)
+        if left < 0:
+            break
+        found[commit] = text
+    return found
+
+
+def bounded(lines: Sequence[str], limit: int = SETTINGS.diff_chars) -> str:
+    """Join the lines of a difference, cut where they are longer than the limit."""
+    shown: list[str] = []
+    for line in lines:
+        shown.append(line[:_MAX_DIFF_LINE_CHARS])
+        limit -= len(shown[-1]) + 1
+        if limit < 0:
+            return "\n".join([*shown[:-1], f"@@ and {len(lines) - len(shown) + 1} more lines @@"])
+    return "\n".join(shown)
 
 
 def write_page(data: PageData, path: Path) -> Path:
@@ -147,6 +174,20 @@ def write_page(data: PageData, path: Path) -> Path:
 
     write_whole(path, render(data).encode("utf-8", "replace"))
     return path
+
+
+def write_figures(data: PageData, folder: Path) -> list[Path]:
+    """Write the two charts as files of their own; return where they are.
+
+    Raises:
+        OSError: if they can't be written.
+    """
+    from research.report.page import figures
+
+    pictures = {folder / name: picture for name, picture in figures(data).items()}
+    for path, picture in pictures.items():
+        write_whole(path, picture.encode("utf-8", "replace"))
+    return list(pictures)
 
 
 def live_page(paths: LabPaths, say: Callable[[str], None]) -> Callable[[Store], None]:
@@ -172,18 +213,3 @@ def live_page(paths: LabPaths, say: Callable[[str], None]) -> Callable[[Store], 
                 say(f"The morning page was not written ({error}); the night goes on. Later: uv run research report")
 
     return show
-
-
-def write_figures(data: PageData, folder: Path) -> list[Path]:
-    """Write the two charts as files of their own; return where they are.
-
-    Raises:
-        OSError: if they can't be written.
-    """
-    from research.report.page import figures
-
-    paths = []
-    for name, picture in figures(data).items():
-        paths.append(folder / name)
-        write_whole(paths[-1], picture.encode("utf-8", "replace"))
-    return paths

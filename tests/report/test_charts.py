@@ -10,16 +10,15 @@ from xml.etree import ElementTree
 
 import pytest
 
-from research.core.records import Estimate
+from research.core.records import Judged
 from research.report import charts, page
-from research.report.charts import Chart, Text
-from research.report.constant_charts import constant_charts
-from research.report.data import LossCurve, PageData, ValueTried
-from research.report.loss_charts import loss_charts
+from research.report.charts import Chart, Text, constant_charts, loss_charts
+from research.report.data import LossCurve, PageData, page_data
 from research.report.text import cut
 from research.report.write import read_data, write_figures
 from research.store.open import read_store
 from tests.support.fabricate import make_lab, make_places
+from tests.support.histories import name, run
 
 NOW = "2026-03-02T06:00:00Z"
 SVG = "{http://www.w3.org/2000/svg}"
@@ -109,7 +108,12 @@ def crowds(texts: Sequence[Text], size: charts.Size) -> int:
 @pytest.mark.parametrize("size", SIZES)
 def test_names_cover_no_others_and_stay_in_the_drawing(tmp_path: Path, count: int, size: charts.Size):
     data = data_of(tmp_path / "lab", count)
-    for chart in (charts.progress(data, size), charts.frontier(data, size), *constant_charts(data), *loss_charts(data)):
+    for chart in (
+        charts.progress(data, size),
+        charts.frontier(data, size),
+        *constant_charts(data),
+        *loss_charts(data.curves),
+    ):
         assert crowds(labels(chart), size) == 0
         assert crowds([t for t in chart.texts if t.words in ("best", "baseline")], size) == 0
         for text in chart.texts:
@@ -121,51 +125,53 @@ def test_names_cover_no_others_and_stay_in_the_drawing(tmp_path: Path, count: in
 
 def test_the_best_so_far_is_named_first(sixty: PageData):
     words = [text.words for text in labels(charts.frontier(sixty))]
-    assert sixty.headline.best is not None
-    assert words[0].startswith(sixty.headline.best.title[:10])
-    assert 1 < len(words) < sum(step.is_new for step in sixty.steps)  # the baseline has a line of its own
+    assert sixty.best is not None
+    assert words[0].startswith(sixty.best.title[:10])
+    assert 1 < len(words) < len(sixty.steps)  # the baseline has a line of its own
 
 
 def test_a_value_lies_lower_where_it_was_better(sixty: PageData):
     drawn = constant_charts(sixty)
-    assert [chart.name for chart in drawn] == list(sixty.constants)
-    for chart, values in zip(drawn, sixty.constants.values(), strict=True):
-        inside = [
-            (mark.y, one.change.mean) for mark, one in zip(chart.marks, values, strict=True) if mark.shape != "above"
-        ]
-        assert [y for y, _ in sorted(inside, key=lambda pair: -pair[1])] == sorted(y for y, _ in inside)
-        assert [mark.row for mark in chart.marks] == [one.number for one in values]
+    assert {chart.name for chart in drawn} <= set(sixty.memory.tried)
+    known_of = {one.number: one.known for one in sixty.candidates}
+    for chart in drawn:
+        assert chart.marks
+        inside = [(mark.y, known_of[mark.row].gain.mean) for mark in chart.marks if mark.shape != "above"]
+        assert [y for y, _ in sorted(inside, key=lambda pair: pair[1])] == sorted(y for y, _ in inside)
+        assert all(chart.name in known_of[mark.row].delta for mark in chart.marks)
 
 
 def test_values_are_ordered_by_size_and_words_by_appearance():
-    gain = Estimate(-0.01, -0.02, 0.0, 2)
-    numbers = [ValueTried("2**11", "2**13", gain, 1, "keep"), ValueTried("2**13", "2**12", gain, 2, "keep")]
-    words = [ValueTried("8 if OFFICIAL else 'SSL'", "8 if OFFICIAL else 'L'", gain, 1, "keep")]
-    data = PageData("b", "c", NOW, constants={"BATCH": tuple(numbers), "WINDOW": tuple(words)})
-    (a, b), (word,) = [chart.marks for chart in constant_charts(data)]
+    runs = [
+        run(0, val_bpb=0.99),
+        run(1, name(0), 0.98, delta={"BATCH": "2**11 -> 2**13"}),
+        run(2, name(1), 0.97, delta={"BATCH": "2**13 -> 2**12"}),
+        run(3, name(2), 0.96, delta={"WINDOW": "8 if OFFICIAL else 'SSL' -> 8 if OFFICIAL else 'L'"}),
+    ]
+    drawn = constant_charts(page_data([Judged(one) for one in runs], runs[0].branch, NOW))
+    (a, b), (word,) = [chart.marks for chart in drawn]
     assert a.x > b.x
-    assert [text.words for text in constant_charts(data)[1].texts][-2:] == ["'SSL'", "'L'"]
-    assert word.row == 1
+    assert [text.words for text in drawn[1].texts][-2:] == ["'SSL'", "'L'"]
+    assert word.row == 4
 
 
 def test_the_loss_is_drawn_beside_the_baselines_and_minus_it():
     base = tuple((i / 100, 5 - i / 50) for i in range(1, 101))
     better = tuple((at, loss - 0.5) for at, loss in base)
-    curves = (LossCurve(1, "baseline", "baseline", base), LossCurve(7, "it", "best", better))
-    loss, ahead = loss_charts(PageData("b", "c", NOW, curves=curves))
+    curves = (LossCurve(1, "baseline", base), LossCurve(7, "best", better))
+    loss, ahead = loss_charts(curves)
     assert [line.kind for line in ahead.lines if "curve" in line.kind] == ["curve baseline", "curve best"]
     assert {"baseline", "#7 best"} <= {text.words for text in loss.texts}
     (path,) = [line.path for line in ahead.lines if line.kind == "curve best"]
     heights = {pair.split(" ")[1] for pair in path[1:].split("L")}
     assert len(heights) == 1  # half a nat ahead all the way
-    assert loss_charts(PageData("b", "c", NOW, curves=curves[:1])) == []
+    assert loss_charts(curves[:1]) == []
 
 
 def test_the_frontier_ends_at_the_best_so_far(sixty: PageData):
-    assert sixty.headline.best is not None
-    assert sixty.steps[-1].commit == sixty.headline.best.commit
-    assert [step.number for step in sixty.steps] == sorted(step.number for step in sixty.steps)
-    assert len(charts.frontier(sixty).marks) == sum(step.is_new for step in sixty.steps)
+    assert sixty.steps[-1][1] is sixty.best
+    assert [number for number, _ in sixty.steps] == sorted(number for number, _ in sixty.steps)
+    assert len(charts.frontier(sixty).marks) == len(sixty.steps) > 2
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 1000])
@@ -185,7 +191,7 @@ def test_figures_of_any_lab_are_whole(tmp_path: Path, count: int):
 def test_text_of_others_is_harmless(sixty: PageData):
     nasty = '<b>&"\x07\x00\ud800'
     rows = tuple(replace(row, title=nasty) for row in sixty.rows)
-    picture = page.figures(replace(sixty, rows=rows, branch=nasty))[page.FIGURES[0]]
+    picture = page.figures(replace(sixty, rows=rows, memory=replace(sixty.memory, branch=nasty)))[page.FIGURES[0]]
     titles = [e.text or "" for e in ElementTree.fromstring(picture).iter(SVG + "title")]
     assert sum('<b>&"   ' in title for title in titles) >= 60 - 3
 

@@ -10,7 +10,7 @@ from support.labkit import Kit, kit
 
 from research.core.paths import LabPaths
 from research.core.records import Decision, Estimate, Judged, Run, Verdict
-from research.report.data import Candidate, Material, PageData, page_data
+from research.report.data import Candidate, PageData, emitters, page_data
 from research.report.page import render
 from research.report.text import interval
 from research.report.write import read_data
@@ -42,12 +42,12 @@ def judged(runs: Sequence[Run], verdicts: Sequence[Verdict]) -> list[Judged]:
 
 def page_of(runs: Sequence[Run], verdicts: Sequence[Verdict]) -> PageData:
     """What the page says of them."""
-    return page_data(Material(judged(runs, verdicts), verdicts, BRANCH, NOW))
+    return page_data(judged(runs, verdicts), BRANCH, NOW)
 
 
 def of(data: PageData, number: int) -> Candidate:
     """A configuration of the page."""
-    return next(one for one in data.candidates if one.commit == name(number))
+    return next(one for one in data.candidates if one.known.commit == name(number))
 
 
 def words_of(page: str) -> str:
@@ -60,13 +60,14 @@ def test_a_lucky_change_has_one_gain_on_the_whole_page():
     base, lucky = run(0, val_bpb=0.99), run(1, name(0), 0.98)
     data = page_of([base, lucky], [said(base, "keep", 9, first=True), said(lucky, "keep", 0, -0.0051)])
     (one,) = data.kept
-    assert one.gain is not None
-    assert data.headline.gain == one.gain == one.against_baseline
-    assert -0.0105 < one.gain.mean < -0.007
-    assert data.emitters[0].earned_bpb == pytest.approx(-one.gain.mean)
-    assert [step.gain for step in data.steps if step.gain] == [one.gain]
+    gain = one.known.change
+    assert gain is not None
+    assert data.gain == gain == one.against_baseline
+    assert -0.0105 < gain.mean < -0.007
+    assert emitters(data.changes)[0].earned_bpb == pytest.approx(-gain.mean)
+    assert [step.known.change for _, step in data.steps if step.known.change] == [gain]
     page = render(data)
-    assert page.count(f"−{-one.gain.mean:.4f}") >= 3
+    assert page.count(f"−{-gain.mean:.4f}") >= 3
     assert "−0.0051" not in page.split('id="every-run"')[0]  # the rows below tell what each verdict said
     assert "measured once: probably real. It is one change:" in words_of(page)
     assert "probably real" in words_of(page)
@@ -76,11 +77,11 @@ def test_the_best_against_the_baseline_is_the_sum_of_its_steps_and_surer_than_it
     runs = [run(number, name(number - 1) if number else "", 0.99 - number / 100) for number in range(4)]
     verdicts = [said(one, "keep", n - 1 if n else 9, first=not n) for n, one in enumerate(runs)]
     data = page_of(runs, verdicts)
-    gain, steps = data.headline.gain, [step.gain for step in data.steps if step.gain]
+    gain, steps = data.gain, [step.known.change for _, step in data.steps if step.known.change]
     assert gain is not None
     assert len(steps) == 3
     assert gain.mean == pytest.approx(sum(step.mean for step in steps), abs=0.0005)
-    assert gain.mean == pytest.approx(-sum(line.earned_bpb for line in data.emitters), abs=0.0005)
+    assert gain.mean == pytest.approx(-sum(line.earned_bpb for line in emitters(data.changes)), abs=0.0005)
     assert gain.high - gain.low < sum(step.high - step.low for step in steps)
     memory = recall(judged(runs, verdicts), BRANCH, CONTRACT)
     assert gain == against_baseline(memory, memory.known[name(3)])
@@ -90,16 +91,16 @@ def test_the_best_against_the_baseline_is_the_sum_of_its_steps_and_surer_than_it
 def test_later_runs_of_a_step_count_and_it_stays_a_step_from_what_was_the_best_then():
     base, one, two = run(0, val_bpb=0.99), run(1, name(0), 0.98), run(2, name(1), 0.97)
     verdicts = [said(base, "keep", 9, first=True), said(one, "keep", 0), said(two, "keep", 1)]
-    before = of(page_of([base, one, two], verdicts), 1)
+    before = of(page_of([base, one, two], verdicts), 1).known
     later = [again(base, 3, 0.995), again(one, 4, 0.991), again(one, 5, None, seed=44)]
     told = [said(later[0], "discard", 2), said(later[1], "discard", 2), said(later[2], "discard", 2)]
-    after = of(page_of([base, one, two, *later], [*verdicts, *told]), 1)
-    assert before.gain is not None
-    assert after.gain is not None
+    after = of(page_of([base, one, two, *later], [*verdicts, *told]), 1).known
+    assert before.change is not None
+    assert after.change is not None
     assert (before.seeds, after.seeds) == ((42,), (42, 43))
-    assert after.gain.n == before.gain.n + 2
-    assert after.gain.mean > before.gain.mean  # on the second seed it gained less than half of it
-    assert after.gain.mean < 0  # against the baseline, not against what came after it
+    assert after.change.n == before.change.n + 2
+    assert after.change.mean > before.change.mean  # on the second seed it gained less than half of it
+    assert after.change.mean < 0  # against the baseline, not against what came after it
 
 
 def test_the_page_says_on_which_seeds_a_change_was_compared():
@@ -108,9 +109,9 @@ def test_the_page_says_on_which_seeds_a_change_was_compared():
     verdicts = [said(base, "keep", 9, first=True), said(one, "replicate", 0), said(runs[2], "keep", 9)]
     data = page_of(runs, [*verdicts, said(runs[3], "keep", 0)])
     (sure,) = data.kept
-    assert sure.seeds == (42, 43)
-    assert sure.gain is not None
-    assert f"{interval(sure.gain, True)}"[:7] in render(data)
+    assert sure.known.seeds == (42, 43)
+    assert sure.known.change is not None
+    assert f"{interval(sure.known.change, True)}"[:7] in render(data)
     assert "seeds 42 and 43" in words_of(render(data))
 
 
@@ -119,7 +120,7 @@ def test_a_shared_seed_cancels():
     base, one = run(0, val_bpb=0.99), run(1, name(0), 0.985)
     runs = [base, again(base, 2, 1.01), one, again(one, 3, 1.005)]
     verdicts = [said(base, "keep", 9, first=True), said(runs[1], "keep", 9), said(one, "keep", 0)]
-    gain = of(page_of(runs, [*verdicts, said(runs[3], "keep", 0)]), 1).gain
+    gain = of(page_of(runs, [*verdicts, said(runs[3], "keep", 0)]), 1).known.change
     assert gain is not None
     assert gain.mean == pytest.approx(-0.005, abs=0.001)
     assert gain.high < 0
@@ -143,10 +144,10 @@ def test_review_summary_page_and_watch_say_one_gain_and_its_seeds(kit: Kit):
     kit.research("replicate", "HEAD", "--seed", "43")
     with read_store(LabPaths(kit.root)) as store:
         data = read_data(store, LabPaths(kit.root), NOW)
-    gain = data.headline.gain
+    gain = data.gain
     assert gain is not None
     (one,) = [c for c in data.candidates if c.title == "lower it"]
-    assert (one.gain, one.seeds) == (gain, (42, 43))
+    assert (one.known.change, one.known.seeds) == (gain, (42, 43))
     watch = kit.json("watch")
     assert watch["gain"]["mean"] == gain.mean  # type: ignore[index]
     assert watch["verdicts"][0]["seeds"] == [42, 43]  # type: ignore[index]

@@ -17,15 +17,16 @@ from research.agents.clients.base import Usage
 from research.agents.night.state import FACT, LOCK, Limits, NightState
 from research.core.files import FileLock
 from research.core.records import Idea, Judged, Metrics, Outcome, Plan, Run, Verdict
-from research.report.data import Material, PageData, page_data
-from research.report.diffs import bounded
+from research.report.answer import bets
+from research.report.data import PageData, emitters, page_data
 from research.report.page import render
-from research.report.usage import agent_usage, cost_of, utilisation, wall_seconds
-from research.report.write import NoRuns, choose_branch, page_path, read_data, write_page
+from research.report.usage import agent_usage, cost_of, work_of
+from research.report.write import NoRuns, bounded, choose_branch, page_path, read_data, write_page
 from research.store.folders import ALIVE
 from research.store.imports import import_path
 from research.store.open import open_store, read_store
 from research.store.reads import IdeaStatus
+from research.verdict.models import Conjecture
 from tests.support.fabricate import BRANCH, make_lab, make_places
 from tests.support.histories import name, run
 
@@ -100,34 +101,34 @@ def test_it_says_what_a_person_wants_to_know(sixty: PageData):
         assert words in shape.text, words
     assert "Two runs of one seed scatter by 0." in shape.text
     assert "believ" not in shape.text
-    top = sixty.headline
-    assert top.gain is not None
-    assert top.baseline is not None
-    assert top.baseline.estimate is not None
-    assert f"{-100 * top.gain.mean / top.baseline.estimate.mean:.2f} % lower than the baseline" in shape.text
+    assert sixty.gain is not None
+    assert sixty.baseline is not None
+    assert sixty.baseline.known.estimate is not None
+    lower = -100 * sixty.gain.mean / sixty.baseline.known.estimate.mean
+    assert f"{lower:.2f} % lower than the baseline" in shape.text
 
 
 def test_the_numbers_are_the_stores(sixty: PageData):
     assert [row.number for row in sixty.rows] == list(range(1, 61))
-    assert sixty.headline.cost_usd == pytest.approx(60 * 0.31)
-    assert 0.5 < (sixty.headline.utilisation or 0) < 1
-    assert sum(line.count for line in sixty.crashes) == sixty.headline.crashes
-    assert {c.decision for c in sixty.kept} == {"keep"}
+    assert cost_of(sixty.launches, sixty.night)[0] == pytest.approx(60 * 0.31)
+    assert 0.5 < (work_of(sixty.launches)[1] or 0) < 1
+    assert sum(line.count for line in sixty.memory.no_fly) == sixty.count("crash")
+    assert {c.known.decision for c in sixty.kept} == {"keep"}
     assert any(c.beats_baseline for c in sixty.kept)
     assert all(c.against_baseline and c.against_baseline.high < 0 and c.n > 1 for c in sixty.kept if c.beats_baseline)
-    assert all(c.decision == "discard" for c in sixty.looked_good)
-    assert {c.number for c in sixty.kept}.isdisjoint(c.number for c in sixty.looked_good)
-    assert len(sixty.bets) <= 3
-    kept = sum(c.gain.mean for c in sixty.kept if c.gain)
-    assert sum(line.earned_bpb for line in sixty.emitters) == pytest.approx(-kept)
+    assert {c.known.decision for c in sixty.close} == {"discard"}
+    assert {c.number for c in sixty.kept}.isdisjoint(c.number for c in sixty.close)
+    assert len(bets(sixty)) <= 3
+    kept = sum(c.known.change.mean for c in sixty.kept if c.known.change)
+    assert sum(line.earned_bpb for line in emitters(sixty.changes)) == pytest.approx(-kept)
 
 
 def test_runs_of_a_free_agent_are_called_free(sixty: PageData):
-    baseline = sixty.headline.baseline
+    baseline = sixty.baseline
     assert baseline is not None
     assert {row.emitter for row in sixty.rows if row.first == baseline.number} == {""}
     assert all(row.emitter for row in sixty.rows if row.first != baseline.number)
-    assert "free" in {line.name for line in sixty.emitters}
+    assert "free" in {line.name for line in emitters(sixty.changes)}
 
 
 def test_a_run_names_its_parent(sixty: PageData):
@@ -145,7 +146,7 @@ def test_a_machine_whose_speed_varies_is_told():
         run(0, val_bpb=0.99, metrics=fast),
         run(1, val_bpb=0.99, metrics=slow, commit=name(0), fingerprint=run(0).fingerprint),
     ]
-    told = page_data(Material([Judged(one) for one in runs], [], runs[0].branch, NOW)).warnings
+    told = page_data([Judged(one) for one in runs], runs[0].branch, NOW).warnings
     assert told == (
         "This machine's speed varied: the same code trained 33 % faster in run #1 than in run #2. A part of"
         " every difference may come from that.",
@@ -158,11 +159,14 @@ def test_what_others_wrote_stays_text(sixty: PageData):
         replace(row, title=nasty, run=replace(row.run, why=nasty, commit=nasty), verdict=None, emitter=nasty)
         for row in sixty.rows
     )
-    steps = tuple(replace(step, title=nasty) for step in sixty.steps)
-    kept = tuple(replace(c, title=nasty, emitter=nasty) for c in sixty.kept)
+    candidates = tuple(
+        replace(c, known=replace(c.known, emitter=nasty), rows=tuple(replace(row, title=nasty) for row in c.rows))
+        for c in sixty.candidates
+    )
+    memory = replace(sixty.memory, branch=nasty, conjectures=(Conjecture(nasty, 1, 0.0, 0.0, 0.0),))
     bad = replace(
-        sixty, rows=rows, steps=steps, kept=kept, undecided=kept, branch=nasty, notes=(nasty,),
-        conjectures=(nasty,), diffs={nasty: nasty},
+        sixty, memory=memory, rows=rows, candidates=candidates, best=candidates[-1], close=candidates,
+        steps=((3, candidates[2]), (9, candidates[8])), notes=(nasty,), warnings=(nasty,), diffs={nasty: nasty},
     )  # fmt: skip
     page = render(bad)
     shape = shape_of(page)
@@ -199,10 +203,10 @@ def test_a_difference_is_bounded():
 
 def test_differences_are_those_of_kept_changes_near_misses_and_the_latest_runs(tmp_path: Path):
     data = data_of(tmp_path / "lab", 200)
-    notable = {c.commit for c in data.candidates if c.decision == "keep" or c.is_near_miss}
+    notable = {one.commit for one in data.memory.near_misses} | {one.known.commit for one in data.kept}
     latest = {row.run.commit for row in data.rows[-100:]}
-    assert data.headline.baseline is not None
-    assert set(data.diffs) == (notable | latest) - {data.headline.baseline.commit}
+    assert data.baseline is not None
+    assert set(data.diffs) == (notable | latest) - {data.baseline.known.commit}
 
 
 def test_a_lab_without_runs_says_what_to_do(tmp_path: Path):
@@ -255,12 +259,11 @@ def test_runs_of_another_contract_are_told_with_the_switch_that_shows_them():
     judged = [
         Judged(one, verdict, order) for order, (one, verdict) in enumerate(zip((*old, new), verdicts, strict=True), 1)
     ]
-    material = Material(judged, verdicts, new.branch, NOW)
-    data = page_data(material)
+    data = page_data(judged, new.branch, NOW)
     assert [row.run.run for row in data.rows] == [new.run]
     assert "2 runs of another contract are not shown" in data.warnings[0]
     assert "uv run research report --contract old-1" in data.warnings[0]
-    assert len(page_data(replace(material, contract="old-1")).rows) == 2
+    assert len(page_data(judged, new.branch, NOW, contract="old-1").rows) == 2
 
 
 def test_the_loss_of_the_baseline_and_of_kept_changes(sixty: PageData):
@@ -271,7 +274,7 @@ def test_the_loss_of_the_baseline_and_of_kept_changes(sixty: PageData):
 
 
 def test_a_baseline_that_was_measured_once_is_advised_another_seed(tmp_path: Path):
-    (bet,) = data_of(tmp_path / "lab", 1).bets
+    (bet,) = bets(data_of(tmp_path / "lab", 1))
     assert bet.why == "It was measured once; another seed tells how much of its score was luck."
 
 
@@ -305,10 +308,10 @@ def test_pauses_are_not_working_time():
     def run(begun: str, ended: str) -> Run:
         return Run(begun, "", "runner", "b", "c", f"2026-01-01T{begun}:00Z", finished_utc=f"2026-01-01T{ended}:00Z")
 
-    assert wall_seconds([]) == 0
-    assert wall_seconds([run("01:00", "01:05"), run("01:10", "01:15")]) == 15 * 60
-    assert wall_seconds([run("01:00", "01:05"), run("09:00", "09:05")]) == 10 * 60
-    assert wall_seconds([run("01:00", "01:10"), run("01:05", "01:12")]) == 12 * 60  # two at once
+    assert work_of([]) == (0, None)
+    assert work_of([run("01:00", "01:05"), run("01:10", "01:15")])[0] == 15 / 60
+    assert work_of([run("01:00", "01:05"), run("09:00", "09:05")])[0] == pytest.approx(10 / 60)
+    assert work_of([run("01:00", "01:10"), run("01:05", "01:12")])[0] == 12 / 60  # two at once
 
 
 def test_two_workers_are_two_devices_to_be_used():
@@ -318,9 +321,8 @@ def test_two_workers_are_two_devices_to_be_used():
         return Run(begun, "", "runner", "b", "c", f"2026-01-01T{begun}:00Z", finished_utc=end, phases_s=trained)
 
     alone = [run("01:00", "01:10"), run("01:10", "01:20")]
-    assert utilisation([]) is None
-    assert utilisation(alone) == pytest.approx(0.5)
-    assert utilisation([*alone, run("09:00", "09:10"), run("09:00", "09:10")]) == pytest.approx(0.5)
+    assert work_of(alone)[1] == pytest.approx(0.5)
+    assert work_of([*alone, run("09:00", "09:10"), run("09:00", "09:10")])[1] == pytest.approx(0.5)
 
 
 def test_the_cost_says_where_it_comes_from():
@@ -388,7 +390,7 @@ def test_an_idea_for_a_coding_agent_is_named_with_the_command_that_runs_it():
     night = NightState("n", BRANCH, "builtin", "local", 0, 2, NOW, Limits(1), 1, finished_utc=NOW)
     free = Plan("p", NOW, None, None, None, "experiment", "why")
     for plan in (None, replace(free, emitter="person", details={"idea": "1"}), free):
-        first, *others = page_data(Material([item], [], BRANCH, NOW, plan, night, ideas=[idea])).bets
+        first, *others = bets(page_data([item], BRANCH, NOW, plan=plan, night=night, ideas=[idea]))
         assert "try a bigger batch" in first.title
         assert first.command == "uv run research night --max-runs 1 --workers 2 --agent codex"
         assert not any("asked" in other.title for other in others)

@@ -21,7 +21,7 @@ from research.core.paths import LabPaths
 from research.core.records import Decision, Run, Verdict
 from research.lab.lab import Lab
 from research.report.answer import answer
-from research.report.data import PageData, Row
+from research.report.data import Row, page_data
 from research.report.progress import Curve, loss_at, progress_of, read_curve, read_progress
 from research.report.screen import frame, plot
 from research.report.watch import Live, LiveView, budget_left
@@ -154,7 +154,7 @@ def judged(number: int, title: str, decision: Decision, val_bpb: float, p_better
 def test_only_titles_are_cut():
     long = "a title that goes on and on until it is wider than any terminal that somebody looks at it with, and on"
     rows = (judged(1, "short", "keep", 0.98, None), judged(12, long, "investigate", 2.76757, 0.27))
-    view = LiveView("2026-03-02T06:00:00Z", PageData(BRANCH, "pocket", utc(BEGIN), rows=rows))
+    view = LiveView("2026-03-02T06:00:00Z", replace(page_data([], BRANCH, utc(BEGIN)), rows=rows))
     console = Console(file=io.StringIO(), width=80)
     console.print(frame(view, 80))
     assert isinstance(console.file, io.StringIO)
@@ -179,12 +179,11 @@ def test_watch_and_the_page_say_the_same(tmp_path: Path):
     told = Live(Lab(places, clock=lambda: NOW, environment={})).look().as_dict()
     with read_store(places) as store:
         data = read_data(store, places, utc(NOW))
-    top = data.headline
     assert answer(data).head in "\n".join(picture(places))
-    assert (told["runs"], told["kept"], told["crashed"]) == (top.runs, top.kept, top.crashes)
-    assert top.best is not None
-    assert top.gain is not None
-    assert (told["best_title"], told["gain"]["mean"]) == (top.best.title, top.gain.mean)
+    assert (told["runs"], told["kept"], told["crashed"]) == (60, len(data.kept), data.count("crash"))
+    assert data.best is not None
+    assert data.gain is not None
+    assert (told["best_title"], told["gain"]["mean"]) == (data.best.title, data.gain.mean)
 
 
 def test_a_discarded_baseline_is_not_one_kept_less(kit: Kit):

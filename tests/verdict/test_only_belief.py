@@ -32,6 +32,7 @@ ESTIMATES = {
     "verdict/greedy.py": "the plain rule: means of scores",
     "store/rows.py": "reads them back",
     "report/data.py": "audits as they were measured",
+    "report/charts.py": "turns a difference round",
     "simulator/metrics.py": "means over simulated nights",
 }
 """Who may make an Estimate, and of what."""
