@@ -31,12 +31,10 @@ from research.store.ledger_file import sync_ledger
 from research.store.open import open_store
 from research.verdict import lineage
 from research.verdict.archive import niche_of_run
-from research.verdict.rules import judge_of, rule_name
 
 if TYPE_CHECKING:  # they load numpy, which a bare Python that only records may lack
-    from research.verdict.comparison import Comparison
+    from research.verdict.comparison import Comparison, Judge
     from research.verdict.models import Memory
-    from research.verdict.rules import Judge
 
 
 class Lab:
@@ -49,7 +47,7 @@ class Lab:
         environment: Variables of commands, by default this process's.
         clock: The time.
         token: Makes the four hex digits of a run's name.
-        judge: The rule, by default the one that AUTORESEARCH_JUDGE names, else "evidence".
+        judge: The rule, by default that of the evidence.
         stream: Where commands' output goes.
         say: Takes a line for people.
         backend: Makes a backend by its name.
@@ -75,8 +73,6 @@ class Lab:
         self.branch = branch
         self.environment = dict(os.environ if environment is None else environment)
         self.clock, self.token, self.make_backend, self.plans = clock, token, backend, plans
-        if judge is None:
-            rule_name(self.environment)  # a wrong name is refused before anything runs
         self.judge_rule = judge
         self.recalled: tuple[tuple[str, str], Memory] | None = None  # of a branch, and the state of the store it is of
         self.stream = stream if stream is not None else sys.stdout.buffer
@@ -161,11 +157,11 @@ class Lab:
             from research.verdict import audit
             from research.verdict.comparison import compare
             from research.verdict.consequences import consequences
-
-            rule = self.judge_rule or judge_of(self.environment)
+            from research.verdict.judge import judge
         except ModuleNotFoundError as missing:
             self.say(f"{run.run} is recorded, not judged yet ({missing.name} is missing here): uv run research summary")
             return
+        rule = self.judge_rule or judge
         with store.write():
             if store.verdict(run.run) is not None:
                 return

@@ -5,12 +5,12 @@ Scores count in every branch, since they are comparable wherever they were measu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 
-from research.core.records import Judged, Run
+from research.core.records import Judged, Run, Verdict
 from research.verdict import lineage
 from research.verdict.belief import Belief
 from research.verdict.evidence import Keys, belief_of
@@ -53,6 +53,11 @@ class Comparison:
         return next((run for run in others if self.keys.of(run) in self.belief), None)
 
     @property
+    def rival(self) -> Run | None:
+        """Return what the configuration competes with: the incumbent, or the one before where it is that itself."""
+        return self.before if self.is_tip else self.incumbent
+
+    @property
     def is_tip(self) -> bool:
         """Return whether the run measured the configuration that the branch is on."""
         return self.tip is not None and self.keys.of(self.tip) == self.key
@@ -65,11 +70,8 @@ class Comparison:
     @property
     def parent_runs(self) -> tuple[Run, ...]:
         """Return the runs of what the configuration was made from that count as evidence, on this branch, in order."""
-        parent = self.belief.parent(self.key)
-        runs = (item.run for item in self.past)
-        return tuple(
-            run for run in runs if parent is not None and self.keys.of(run) == parent and lineage.is_evidence(run)
-        )
+        parent, runs = self.belief.parent(self.key), [item.run for item in self.past]
+        return tuple(run for run in runs if parent and self.keys.of(run) == parent and lineage.is_evidence(run))
 
     @property
     def largest_gain(self) -> float:
@@ -78,13 +80,12 @@ class Comparison:
         return max((one - two for one, two in pairwise(means)), default=0.0)
 
 
-def compare(run: Run, history: Sequence[Judged]) -> Comparison:
-    """Put a run among those that it can be compared with.
+Judge = Callable[[Comparison, str], Verdict]
+"""Takes a finished run among those that it can be compared with, and now; gives a verdict."""
 
-    Args:
-        run: The run, with the contract that it counts for.
-        history: Judged runs of the lab, in order of start, the run itself left out or not.
-    """
+
+def compare(run: Run, history: Sequence[Judged]) -> Comparison:
+    """Put a run, with the contract that it counts for, among the judged runs of the lab, which may include itself."""
     others = [item for item in history if item.run.run != run.run and item.run.contract == run.contract]
     runs = [*(item.run for item in others), run]
     keys = Keys(runs)

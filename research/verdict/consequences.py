@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 from research.core.records import PERSON, Decision, Verdict
 from research.verdict.audit import GAIN_IS_MISSING
@@ -28,49 +29,35 @@ def consequences(case: Comparison, verdict: Verdict) -> list[Verdict]:
     """
     if verdict.rule != RULE or verdict.is_open:
         return []
-    found = [*_of_its_own(case, verdict)]
     if verdict.decision == "keep":
-        found += _of_its_rival(case, verdict)
-    elif case.is_tip and is_about_candidate(case.run):
-        found += _put_back(case, verdict)
-    return found
+        return [*_of_its_own(case, verdict, False), *_of_its_rival(case, verdict)]
+    taken_back = case.is_tip and is_about_candidate(case.run)
+    # A replicate whose score does not count closes an open configuration by its own failure, or where the audit text
+    # denies the gain; another suspect score says nothing, and the configuration waits for another replicate.
+    ends_it = is_evidence(case.run) or case.run.outcome != "scored" or GAIN_IS_MISSING in case.run.suspect
+    found = [*_of_its_own(case, verdict, taken_back)] if ends_it else []
+    return [*found, *_put_back(case, verdict)] if taken_back else found
 
 
-def _of_its_own(case: Comparison, verdict: Verdict) -> Iterator[Verdict]:
+def _of_its_own(case: Comparison, verdict: Verdict, taken_back: bool) -> Iterator[Verdict]:
     """Decide open runs of the configuration with it; a discarded incumbent's keeps are taken back."""
-    if verdict.decision == "discard" and not is_evidence(case.run) and not _ends_it(case):
-        return
-    taken_back = verdict.decision == "discard" and case.is_tip and is_about_candidate(case.run)
     for item in case.siblings:
         known = item.verdict
         if known is None or known.rule == PERSON or not (known.is_open or (taken_back and known.decision == "keep")):
             continue
-        yield replace(
-            known,
-            decision=verdict.decision,
-            why=f"{DECIDED_BY.format(case.run.run)}: {verdict.why}",
-            created_utc=verdict.created_utc,
-            incumbent=verdict.incumbent,
-            p_better=verdict.p_better if verdict.p_better is not None else known.p_better,
-            estimate=verdict.estimate or known.estimate,
-            difference=verdict.difference or known.difference,
-            text=_later(known, verdict.decision, DECIDED_BY.format(case.run.run)),
-            settled_utc=None,
-        )
-
-
-def _ends_it(case: Comparison) -> bool:
-    """Return whether a replicate whose score does not count closes an open configuration: its own failure does.
-
-    So does a gain that the audit text denies. Another suspect score says nothing; the configuration stays open for
-    another replicate.
-    """
-    return case.run.outcome != "scored" or GAIN_IS_MISSING in case.run.suspect
+        by = DECIDED_BY.format(case.run.run)
+        numbers = {
+            name: value
+            for name in ("p_better", "estimate", "difference")
+            if (value := getattr(verdict, name)) is not None
+        }
+        why = f"{by}: {verdict.why}"
+        yield _overruled(known, verdict, verdict.decision, why, by, incumbent=verdict.incumbent, **numbers)
 
 
 def _of_its_rival(case: Comparison, verdict: Verdict) -> Iterator[Verdict]:
     """Make the incumbent a near miss if the run that takes its place was made from the same parent."""
-    rival = case.tip
+    rival, commit = case.tip, case.run.commit
     if rival is None or case.is_tip or not rival.parent or not case.run.parent:
         return
     if case.keys.of_commit(rival.parent) != case.keys.of_commit(case.run.parent):
@@ -80,47 +67,31 @@ def _of_its_rival(case: Comparison, verdict: Verdict) -> Iterator[Verdict]:
         if known is None or known.rule == PERSON or known.baseline or known.decision != "keep":
             continue
         if case.keys.of(item.run) == case.keys.of(rival):
-            yield replace(
-                known,
-                decision="discard",
-                why=f"a near miss: {case.run.commit[:7]}, made from the same parent, is better",
-                created_utc=verdict.created_utc,
-                incumbent=case.run.commit,
-                text=_later(known, "discard", f"a near miss, {case.run.commit[:7]} is better"),
-                settled_utc=None,
-            )
+            why = f"a near miss: {commit[:7]}, made from the same parent, is better"
+            later = f"a near miss, {commit[:7]} is better"
+            yield _overruled(known, verdict, "discard", why, later, incumbent=commit)
 
 
 def _put_back(case: Comparison, verdict: Verdict) -> Iterator[Verdict]:
     """Keep the near miss again that had given way to a discarded incumbent, if it beats what would follow."""
+    commit, before = case.run.commit, case.before
     given_way = [
-        item
+        (case.belief.mean(key), item.verdict)
         for item in case.past
         if item.verdict is not None
-        and item.verdict.decision == "discard"
-        and item.verdict.rule == RULE
-        and item.verdict.incumbent == case.run.commit
-        and item.earlier
-        and item.earlier[-1][1] == "keep"
-        and case.keys.of(item.run) in case.belief
+        and (item.verdict.decision, item.verdict.rule, item.verdict.incumbent) == ("discard", RULE, commit)
+        and [decision for _, decision in item.earlier][-1:] == ["keep"]
+        and (key := case.keys.of(item.run)) in case.belief
     ]
-    best = min(given_way, key=lambda item: case.belief.mean(case.keys.of(item.run)), default=None)
-    if best is None or best.verdict is None:
+    mean, best = min(given_way, key=lambda entry: entry[0], default=(0.0, None))
+    if best is None or (before is not None and mean >= case.belief.mean(case.keys.of(before))):
         return
-    key = case.keys.of(best.run)
-    if case.before is not None and case.belief.mean(key) >= case.belief.mean(case.keys.of(case.before)):
-        return
-    yield replace(
-        best.verdict,
-        decision="keep",
-        why=f"the best so far again: {case.run.commit[:7]}, which it had given way to, is not as good as it seemed",
-        created_utc=verdict.created_utc,
-        incumbent=case.before.commit if case.before else "",
-        text=_later(best.verdict, "keep", f"the best so far again, {case.run.commit[:7]} is not"),
-        settled_utc=None,
-    )
+    why = f"the best so far again: {commit[:7]}, which it had given way to, is not as good as it seemed"
+    later = f"the best so far again, {commit[:7]} is not"
+    yield _overruled(best, verdict, "keep", why, later, incumbent=before.commit if before else "")
 
 
-def _later(known: Verdict, decision: Decision, why: str) -> str:
-    """Return a review with what was decided since."""
-    return f"{known.text.rstrip()}\nLater: {decision.upper()}, {why}.\n" if known.text else ""
+def _overruled(known: Verdict, by: Verdict, decision: Decision, why: str, later: str, **more: Any) -> Verdict:
+    """Return a verdict as another one changes it; its review says so on a line of its own."""
+    text = f"{known.text.rstrip()}\nLater: {decision.upper()}, {later}.\n" if known.text else ""
+    return replace(known, decision=decision, why=why, created_utc=by.created_utc, text=text, settled_utc=None, **more)

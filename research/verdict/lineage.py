@@ -4,12 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from research.core.records import Decision, Judged, Run
+from research.core.records import Judged, Run
 
 
 def is_evidence(run: Run) -> bool:
     """Return whether a run's score counts: measured by this lab, under a known contract, without a reason to doubt."""
     return run.outcome == "scored" and run.val_bpb is not None and not run.suspect and run.origin != "import"
+
+
+def is_about_candidate(run: Run) -> bool:
+    """Return whether how a run ended says something about its configuration: a score does, and a failed probe.
+
+    A crash, a time limit or a score that disagrees with its log may be the machine's doing; one such replicate does
+    not undo what other runs have shown.
+    """
+    if run.failure is not None and run.failure.kind == "probe":
+        return True
+    return run.outcome == "scored" and not run.suspect
+
+
+def is_same(one: Run, other: Run) -> bool:
+    """Return whether two runs measured one configuration: the same commit, or code that does the same."""
+    return one.commit == other.commit or (bool(one.fingerprint) and one.fingerprint == other.fingerprint)
 
 
 def of_contract(history: Iterable[Judged], branch: str, contract: str | None) -> list[Judged]:
@@ -18,11 +34,8 @@ def of_contract(history: Iterable[Judged], branch: str, contract: str | None) ->
 
 
 def contract_of(run: Run, history: Sequence[Judged]) -> str | None:
-    """Return a run's contract; for one that came to no score, the contract that its branch was kept in last."""
-    if run.contract is not None:
-        return run.contract
-    kept = [item for item in history if item.verdict and item.verdict.decision == "keep"]
-    return max(kept, key=lambda item: item.order).run.contract if kept else None
+    """Return a run's contract; for one that came to no score, the latest contract of its branch."""
+    return run.contract if run.contract is not None else latest_contract(history, run.branch)
 
 
 def latest_contract(history: Sequence[Judged], branch: str) -> str | None:
@@ -46,37 +59,22 @@ def kept_chain(history: Sequence[Judged]) -> list[Run]:
     A discard of the incumbent puts back the one that was kept before it; a discard of an older one's replicate leaves
     the branch where it is; a run whose own keep is taken back no longer counts as kept.
     """
-    decided = [(order, decision, item.run) for item in history for order, decision in _decisions(item)]
+    decided = [
+        (order, decision, item.run)
+        for item in history
+        if item.verdict
+        for order, decision in (*item.earlier, (item.order, item.verdict.decision))
+    ]
     kept: list[Run] = []
     for _, decision, run in sorted(decided, key=lambda entry: entry[0]):
+        others = [other for other in kept if other.commit != run.commit]
         if decision == "keep":
-            kept = [*(other for other in kept if other.commit != run.commit), run]
-        elif decision == "discard" and _takes_away(run, kept):
-            kept = [other for other in kept if other.commit != run.commit]
+            kept = [*others, run]
+        elif decision == "discard" and kept:
+            takes_tip_away = kept[-1].commit == run.commit and is_about_candidate(run)
+            if takes_tip_away or any(other.run == run.run for other in kept):
+                kept = others
     return kept
-
-
-def _takes_away(run: Run, kept: Sequence[Run]) -> bool:
-    """Return whether a discarded run takes its configuration off the chain."""
-    if any(other.run == run.run for other in kept):
-        return True
-    return bool(kept) and kept[-1].commit == run.commit and is_about_candidate(run)
-
-
-def is_about_candidate(run: Run) -> bool:
-    """Return whether how a run ended says something about its configuration: a score does, and a failed probe.
-
-    A crash, a time limit or a score that disagrees with its log may be the machine's doing; one such replicate does
-    not undo what other runs have shown.
-    """
-    if run.failure is not None and run.failure.kind == "probe":
-        return True
-    return run.outcome == "scored" and not run.suspect
-
-
-def _decisions(item: Judged) -> tuple[tuple[int, Decision], ...]:
-    """Return every decision about a run with its place in time."""
-    return (*item.earlier, (item.order, item.verdict.decision)) if item.verdict else ()
 
 
 def runs_since_keep(history: Sequence[Judged]) -> int:
@@ -90,14 +88,3 @@ def runs_since_keep(history: Sequence[Judged]) -> int:
 def baseline(history: Sequence[Judged]) -> Run | None:
     """Return the run that the branch began with."""
     return next((item.run for item in history if item.verdict and item.verdict.baseline), None)
-
-
-def scores(history: Sequence[Judged], run: Run) -> list[float]:
-    """Return every val_bpb of a run's configuration that nothing speaks against, its own included, in order."""
-    same = [item.run for item in history if item.run.run != run.run and is_same(item.run, run)]
-    return [r.val_bpb for r in [*same, run] if r.outcome == "scored" and r.val_bpb is not None and not r.suspect]
-
-
-def is_same(one: Run, other: Run) -> bool:
-    """Return whether two runs measured one configuration: the same commit, or code that does the same."""
-    return one.commit == other.commit or (bool(one.fingerprint) and one.fingerprint == other.fingerprint)

@@ -65,13 +65,6 @@ def test_a_limit_of_nothing_is_no_limit(kit: NightKit, option: str):
     assert option in kit.research(*NIGHT, option, "0", code=2)["error"]["what"]
 
 
-def test_an_unknown_rule_keeps_a_night_from_beginning(kit: NightKit):
-    kit.environment["AUTORESEARCH_JUDGE"] = "nonsense"
-    refused = kit.research(*NIGHT, "--max-runs", "1", code=1)["error"]
-    assert refused["what"] == "AUTORESEARCH_JUDGE is nonsense, which is no rule."
-    assert kit.git("branch", "--show-current") == "main"
-
-
 def test_a_night_without_a_run_for_want_of_data_is_an_error_and_takes_no_interrupted_one_away(tmp_path: Path):
     kit = make_night_kit(tmp_path, ["noise", "no_data", "noise"])
     branch = kit.research(*NIGHT, "--max-runs", "1")["branch"]

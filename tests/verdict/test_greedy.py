@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from research.verdict import greedy
+from research.verdict.judge import judge_greedily
 from tests.support import judgekit
 
 
@@ -10,7 +10,7 @@ class Night(judgekit.Night):
     """Runs judged one after the other by the plain rule."""
 
     def __init__(self) -> None:
-        super().__init__(greedy.judge)
+        super().__init__(judge_greedily)
 
 
 def test_baseline_then_lower_keeps():

@@ -6,11 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from research.core.errors import ConfigurationError
 from research.core.records import Decision
 from research.core.settings import SETTINGS
-from research.verdict import greedy, judge
-from research.verdict.rules import JUDGES, judge_of
 from tests.support.judgekit import PROBE, SEED_43, Night, near
 
 RANK: dict[Decision, int] = {"discard": 0, "replicate": 1, "keep": 2, "investigate": 2}
@@ -270,11 +267,3 @@ def test_the_same_runs_give_the_same_verdicts(runs: list[tuple[str, float]]):
     for commit, val_bpb in runs:
         assert one.run(commit, val_bpb, "a") == other.run(commit, val_bpb, "a")
     assert one.history == other.history
-
-
-def test_rules_by_name():
-    assert [*JUDGES] == ["evidence", "greedy"]
-    assert judge_of({}) is judge.judge
-    assert judge_of({"AUTORESEARCH_JUDGE": "greedy"}) is greedy.judge
-    with pytest.raises(ConfigurationError, match="no rule"):
-        judge_of({"AUTORESEARCH_JUDGE": "wishes"})

@@ -26,10 +26,9 @@ STATISTICS = {
 """Who may load the library's statistics, and for what."""
 ESTIMATES = {
     "verdict/belief.py": "makes them",
-    "verdict/judge.py": "turns a difference round",
+    "verdict/judge.py": "turns a difference round, and means of scores for the plain rule",
     "verdict/memory.py": "turns a difference round",
     "verdict/summary.py": "reads them back",
-    "verdict/greedy.py": "the plain rule: means of scores",
     "store/rows.py": "reads them back",
     "report/data.py": "audits as they were measured",
     "report/charts.py": "turns a difference round",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -210,17 +209,6 @@ def test_the_noise(kit: Kit):
     lines = kit.research("noise").out.splitlines()
     assert [line.split()[0] for line in lines] == [*parts]
     assert seen["contract"] == CONTRACT
-
-
-@pytest.mark.parametrize("rule", ["greedy", "evidence"])
-def test_the_rule_can_be_chosen(kit: Kit, rule: str):
-    kit.environment["AUTORESEARCH_JUDGE"] = rule
-    kit.run()
-    kit.commit("exp: a hair better [emitter=local_tuner]", val=0.9899)
-    kit.run()
-    assert [row[3] for row in kit.ledger()] == ["keep", "keep" if rule == "greedy" else "discard"]
-    kit.environment["AUTORESEARCH_JUDGE"] = "wishes"
-    assert kit.research("record").code == 1
 
 
 def test_reviews_need_no_more_than_a_run():

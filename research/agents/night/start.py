@@ -28,7 +28,6 @@ from research.lab.worktrees import remove_worker_trees
 from research.runs import requirements
 from research.runs.preflight import COMMAND
 from research.store.db import Store
-from research.verdict.rules import ENV_JUDGE, judge_of, rule_name
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,6 @@ def run_night(
         # Every launch would refuse what these refuse, and its reason would be in a log alone.
         if options.notify:
             require_command(options.notify)
-        rule_name(lab.environment)
         requirements.check_environment(lab.environment)
         request = Request(
             COMMAND, backend=options.backend, gpu=options.gpu, timeout_s=options.timeout_s, race=options.race
@@ -157,8 +155,9 @@ def _quiet_lab(paths: LabPaths, nowhere: BinaryIO, policy: str) -> Lab:
     def note(line: str) -> None:
         append_line(paths.discovery / "night.log", line)
 
-    judge = judge_of({ENV_JUDGE: "greedy" if policy == "greedy" else "evidence"})
-    return Lab(paths, stream=nowhere, say=note, judge=judge)
+    from research.verdict.judge import judge, judge_greedily  # loads numpy
+
+    return Lab(paths, stream=nowhere, say=note, judge=judge_greedily if policy == "greedy" else judge)
 
 
 def _new_night(lab: Lab, options: Options, workers: int) -> NightState:
