@@ -8,6 +8,7 @@ import os
 import pytest
 from support.modal_kit import FAST, GOOD, PROJECT, SCORE
 
+from research.runs.modal import shipment
 from research.runs.modal.backend import ModalBackend
 
 pytest_plugins = ("support.modal_fixtures",)
@@ -126,10 +127,9 @@ def test_another_device_than_asked_for_is_on_record(standin, place) -> None:
     assert any("got NVIDIA H200" in line for line in heard.said)
 
 
-def test_a_comment_in_pyproject_builds_no_new_image(standin, place) -> None:
+def test_what_decides_the_image_builds_a_new_one(standin, place) -> None:
     first, _ = place.play(GOOD)
-    place.put("pyproject.toml", "# why\n" + PROJECT)
-    second, _ = place.play(GOOD)
+    second, _ = place.play("print(1)\n" + GOOD)
     place.put("pyproject.toml", PROJECT.replace('"modal"', '"modal", "torch"'))
     third, _ = place.play(GOOD)
     assert first.facts["image_key"] == second.facts["image_key"] != third.facts["image_key"]
@@ -144,3 +144,28 @@ def test_the_plan_asks_nothing_of_the_network(standin, place) -> None:
     text = "\n".join(lines)
     for word in (commit, "H100!", "USD at most", "autoresearch-gpu-runner-autoresearch-cache-v2", "4 files", "uv run"):
         assert word in text
+
+
+@pytest.mark.parametrize(
+    ("text", "python"),
+    [
+        ("3.11\n", "3.11"),
+        ("3.13.2", "3.13"),
+        ("cpython-3.12.1", "3.12"),
+        ("3.10", "3.12"),
+        ("3.1", "3.12"),
+        ("", "3.12"),
+    ],
+)
+def test_the_images_python_is_one_that_modal_takes(place, tmp_path, text, python) -> None:
+    place.put(".python-version", text)
+    (tmp_path / "tree").mkdir()
+    assert shipment.pack(place.root, place.commit(GOOD), tmp_path / "tree").python == python
+
+
+@pytest.mark.parametrize("text", ["not toml [", "[tool.x]\n", "", "project = 3\n"])
+def test_a_pyproject_that_cannot_be_used(standin, place, text) -> None:
+    place.put("pyproject.toml", text)
+    ended, _ = place.play(GOOD)
+    assert (ended.kind, ended.exit_code) == ("configuration", 78)
+    assert "pyproject.toml cannot be used" in ended.why

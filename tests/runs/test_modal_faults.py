@@ -191,7 +191,7 @@ CASES = (
         75,
         0,
         {"block_put_fails": FOREVER},
-        play={"limits": dataclasses.replace(FAST, storage_silent_s=1.0)},
+        play={"limits": dataclasses.replace(FAST, first_bytes_s=1.0)},
         sandboxes=0,
         why="storage hosts",
     ),

@@ -39,7 +39,7 @@ def test_the_sandbox_of_a_killed_launcher_is_reaped(standin, place) -> None:
     child = start_orphan(standin, place)
     (orphan,) = standin.containers
     try:
-        assert reap(place.root, place.env()) == []  # its launcher lives
+        assert reap(place.env()) == []  # its launcher lives
     finally:
         child.kill()
         child.communicate()
@@ -48,7 +48,7 @@ def test_the_sandbox_of_a_killed_launcher_is_reaped(standin, place) -> None:
     assert ended.exit_code == 0
     assert orphan.status == "TERMINATED"
     assert any(RUN in line and "orphan" in line for line in heard.said)
-    assert reap(place.root, place.env()) == []
+    assert reap(place.env()) == []
 
 
 def test_ctrl_c_ends_the_sandbox_even_where_nobody_catches_the_signal(standin, place) -> None:

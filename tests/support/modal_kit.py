@@ -24,8 +24,7 @@ FAST = Limits(
     call_s=20.0,
     build_s=20.0,
     upload_s=20.0,
-    storage_silent_s=3.0,
-    probe_pause_s=0.2,
+    first_bytes_s=3.0,
     start_s=8.0,
     kill_after_s=0.5,
     grace_s=1.0,
@@ -33,7 +32,6 @@ FAST = Limits(
     drain_s=2.0,
     reopen_s=0.1,
     abandon_s=3.0,
-    create_tries=2,
 )
 """Limits for a service that is milliseconds away."""
 

@@ -7,14 +7,12 @@ sandbox, follow it to its end. This file holds the order of the steps and the ta
 from __future__ import annotations
 
 import asyncio
-import importlib
 import os
 import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +24,10 @@ from research.core.paths import machine_home
 from research.runs.backend import Backend, CommandResult, EndKind, Launch, StopRequest
 from research.runs.modal import client, settings, shipment
 from research.runs.modal import reap as orphans
-from research.runs.modal.client import Caller, Cloud, CloudError, StoppedError
-from research.runs.modal.sandbox import Launcher, Watch, Watched, no_gpu
+from research.runs.modal.client import Cloud, CloudError, StoppedError
+from research.runs.modal.sandbox import Ending, Watch, create, no_gpu
 from research.runs.modal.shipment import Manifest, Tree
-from research.runs.modal.stream import ENV_SEALED, ENV_SEALED_HF, NO_SCORE, entrypoint, new_mark, score_of
+from research.runs.modal.stream import ENV_SEALED, ENV_SEALED_HF, NO_SCORE, Parser, entrypoint, new_mark
 
 ENDED_BY_LIMIT = (124, 137)  # what timeout(1) exits with when it ended the command politely, or by force
 FORWARDED = (ENV_PROFILE, ENV_TIME_BUDGET)
@@ -57,7 +55,7 @@ class ModalBackend(Backend):
             ConfigurationError: no modal package, no token, no data, or a GPU, price or time limit that cannot be.
         """
         client.require_token()
-        settings.usd_per_hour(settings.gpu_request(launch.gpu), self._env)
+        self.knows_price(launch.gpu)
         longest_s = settings.MAX_SANDBOX_S - self._limits.sandbox_s(0.0)
         if not 0 < launch.timeout_s <= longest_s:
             raise ConfigurationError(
@@ -67,29 +65,28 @@ class ModalBackend(Backend):
         shipment.home_files(machine_home(self._env), self._env.get(ENV_PROFILE) or "official")
 
     def knows_price(self, gpu: str) -> bool:
-        """Checks whether the table, or the user's environment, has a price for this GPU."""
+        """Check whether the table, or the user's environment, has a price for this GPU."""
         return settings.usd_per_hour(settings.gpu_request(gpu), self._env) is not None
 
     def plan(self, launch: Launch) -> tuple[str, ...]:
         """Tell what a checked launch would upload, create and cost at most, without asking the network."""
         with tempfile.TemporaryDirectory(prefix="autoresearch-modal-") as work:
             tree = shipment.pack(launch.root, launch.commit, Path(work))
-        manifests = shipment.manifests(self._env)
         gpu, life_s = settings.gpu_request(launch.gpu), self._limits.sandbox_s(launch.timeout_s)
         sandbox, app = orphans.sandbox_name(launch.commit, launch.run, 1), settings.names_from(self._env).app
         most = settings.cost_usd(life_s, gpu, self._env)
-        cost = "unknown: set " + settings.ENV_USD_PER_HOUR if most is None else f"{most:.2f} USD at most"
+        cost = f"unknown: set {settings.ENV_USD_PER_HOUR}" if most is None else f"about {most:.2f} USD at most"
+        data = [
+            f"data     {m.digest} in volume {m.volume}: {m.size}, read-only at {m.mount}"
+            for m in shipment.manifests(self._env)
+        ]
         return (
-            f"ship     {tree.label}: {tree.files} files, {tree.total_bytes / 1e6:.1f} MB, to {settings.APP_DIR}",
+            f"ship     {tree.label}: {tree.size}, to {settings.APP_DIR}",
             f"image    {tree.image_key}: Python {tree.python}, uv {settings.UV_VERSION}, {tree.packages}",
-            *(
-                f"data     {m.digest} in volume {m.volume}: {len(m.entries)} files, {m.total_bytes / 1e9:.2f} GB, "
-                f"read-only at {m.mount}"
-                for m in manifests
-            ),
-            f"sandbox  {sandbox} in app {app}: {gpu}, {settings.CPU_CORES:g} cores, {settings.MEMORY_MIB // 1024} GiB",
+            *data,
+            f"sandbox  {sandbox} in app {app}: {gpu}, {settings.CPU_CORES} cores, {settings.MEMORY_GIB} GiB",
             f"limits   command {launch.timeout_s:g} s, sandbox {life_s} s",
-            f"cost     {cost} (prices: {settings.price_source(self._env)})",
+            f"cost     {cost}",
             f"command  {' '.join(launch.command)}",
         )
 
@@ -100,22 +97,21 @@ class ModalBackend(Backend):
         try:
             self.check(launch)
         except ConfigurationError as error:
-            return CommandResult("configuration", error.exit_code, None, str(error))
-        run = _Run(launch, self._env, Caller(stop, self._limits), emit, say)
+            return CommandResult.failed("configuration", str(error))
+        run = _Run(launch, self._env, Cloud(settings.names_from(self._env).app, self._limits, stop, say), emit)
         try:
             with tempfile.TemporaryDirectory(prefix="autoresearch-modal-") as work:
-                return run.judge(run.make(Path(work)))
+                return run.play(Path(work))
         except StoppedError as error:
-            why = f"ended by {signal.Signals(error.signal).name} before the command began"
-            return run.ended("interrupted", 128 + error.signal, why)
-        except CloudError as error:
-            return run.ended(error.kind, error.exit_code, str(error))
+            (number,) = error.args
+            why = f"ended by {signal.Signals(number).name} before the command began"
+            return run.ended("interrupted", why, 128 + number)
         except ResearchError as error:
-            return run.ended("configuration", RUNNER_EXITS["configuration"], str(error))
+            return run.ended(error.kind if isinstance(error, CloudError) else "configuration", str(error))
 
     def reap(self, root: Path) -> list[str]:
-        """End sandboxes whose launcher on this machine is gone; returns their names."""
-        return orphans.reap(root, self._env)
+        """End sandboxes whose launcher on this machine is gone; return the names of their runs."""
+        return orphans.reap(self._env)
 
     @staticmethod
     def examine(environment: Mapping[str, str]) -> Check:
@@ -128,25 +124,17 @@ class ModalBackend(Backend):
         return Check("modal", True, "no token: only --backend modal needs one", "uv run modal setup")
 
 
-@dataclass
 class _Run:
     """The steps of one launch, and what they took."""
 
-    launch: Launch
-    env: Mapping[str, str]
-    caller: Caller
-    emit: Callable[[bytes], None]
-    say: Callable[[str], None]
-    device: str | None = None
-    billed_s: float = 0.0
-    phases_s: dict[str, float] = field(default_factory=dict)
-    facts: dict[str, str] = field(default_factory=dict)
-    check_lists: tuple[str, str] = ("", "")  # hashes of what data and kernels must be in the sandbox
-
-    def __post_init__(self) -> None:
-        self.limits = self.caller.limits
-        self.gpu = settings.gpu_request(self.launch.gpu)
-        self.facts |= {"gpu_asked": self.gpu, "modal": str(importlib.import_module("modal").__version__)}
+    def __init__(self, launch: Launch, env: Mapping[str, str], cloud: Cloud, emit: Callable[[bytes], None]) -> None:
+        self.launch, self.env, self.cloud, self.emit = launch, env, cloud, emit
+        self.limits, self.say = cloud.limits, cloud.say
+        self.gpu = settings.gpu_request(launch.gpu)
+        self.seen = Parser("")  # that of the last sandbox
+        self.billed_s = 0.0
+        self.phases_s: dict[str, float] = {}
+        self.facts = {"gpu_asked": self.gpu, "modal": str(cloud.modal.__version__)}
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -157,7 +145,7 @@ class _Run:
         finally:
             self.phases_s[name] = self.phases_s.get(name, 0.0) + time.monotonic() - began
 
-    def make(self, work: Path) -> Watched:
+    def play(self, work: Path) -> CommandResult:
         """Make the run; what it needs of this machine is gathered before the network is asked anything.
 
         Raises:
@@ -167,60 +155,49 @@ class _Run:
             tree = shipment.pack(self.launch.root, self.launch.commit, work)
             manifests = shipment.manifests(self.env)
         self.facts |= {"shipped": tree.label, "data": manifests[0].digest, "image_key": tree.image_key}
-        self.check_lists = (manifests[0].check_sha256, manifests[1].check_sha256 if manifests[1:] else "")
-        self.say(f"shipping {tree.label}, {tree.files} files")
-        return asyncio.run(self._make(tree, manifests))
+        self.say(f"shipping {tree.label}, {tree.size}")
+        return self.judge(asyncio.run(self._play(tree, manifests)))
 
-    async def _make(self, tree: Tree, manifests: tuple[Manifest, ...]) -> Watched:
-        cloud = Cloud(settings.names_from(self.env).app)
+    async def _play(self, tree: Tree, manifests: tuple[Manifest, ...]) -> Ending:
         with self.phase("connect"):
-            await self.caller.finish(cloud.app(), self.limits.call_s, "looking up the app")
-            await self._end_orphans(cloud)
+            await self.cloud.connect()
+            work = orphans.end_orphans(self.cloud, self.env)
+            if ended := await self.cloud.finish(work, self.limits.call_s, "looking for orphans"):
+                self.say(f"ended {len(ended)} orphaned sandbox(es) of dead launchers: {', '.join(ended)}")
         with self.phase("upload"):
-            volumes = await self._upload(cloud, manifests)
+            volumes = await self._upload(manifests)
         with self.phase("build"):
-            image = await self._build(cloud, tree)
+            image = await self._build(tree)
+        check_lists = (manifests[0].check_sha256, manifests[1].check_sha256 if manifests[1:] else "")
         for attempt in range(1, self.limits.attempts + 1):
-            watched = await self._attempt(cloud, attempt, image, volumes)
-            if watched.kind != "lost" or not watched.idle or attempt == self.limits.attempts:
+            ending = await self._attempt(attempt, image, volumes, check_lists)
+            if not ending.is_idle or attempt == self.limits.attempts:
                 break
-            self.say(f"{watched.why}; trying a new sandbox")
-            if watched.seen.fault:
+            self.say(f"{ending.why}; trying a new sandbox")
+            if self.seen.fault:
                 with self.phase("upload"):
-                    volumes = await self._upload(cloud, manifests, afresh=True)
-        return watched
+                    volumes = await self._upload(manifests, afresh=True)
+        return ending
 
-    async def _end_orphans(self, cloud: Cloud) -> None:
-        try:
-            ended = await self.caller.finish(orphans.end_orphans(cloud), self.limits.call_s, "reaping")
-        except CloudError as error:
-            self.say(f"orphans were not looked for: {error.what}")  # the run does not depend on it
-            return
-        if ended:
-            self.say(f"ended {len(ended)} orphaned sandbox(es) of dead launchers: {', '.join(ended)}")
-
-    async def _upload(self, cloud: Cloud, manifests: tuple[Manifest, ...], afresh: bool = False) -> dict[str, Any]:
+    async def _upload(self, manifests: tuple[Manifest, ...], afresh: bool = False) -> dict[str, Any]:
         """Put into the volumes what is not there yet, or, afresh, whatever is there; return mount path to volume."""
+        volumes = {}
+        for manifest in manifests:
+            opening = self.cloud.modal.Volume.from_name(manifest.volume, create_if_missing=True, version=2).hydrate
+            volume = await self.cloud.finish(opening.aio(), self.limits.call_s, "opening the volume")
+            await shipment.seal(self.cloud, volume, manifest, afresh)
+            volumes[manifest.mount] = volume.with_mount_options(read_only=True, sub_path=f"/{manifest.digest}")
+        return volumes
 
-        async def work() -> dict[str, Any]:
-            volumes = {}
-            for manifest in manifests:
-                volume = await cloud.volume(manifest.volume)
-                await shipment.seal(volume, manifest, self.limits, self.say, afresh)
-                volumes[manifest.mount] = volume.with_mount_options(read_only=True, sub_path=f"/{manifest.digest}")
-            return volumes
-
-        return await self.caller.finish(work(), self.limits.upload_s, "uploading the data", settings.UPLOAD_ADVICE)
-
-    async def _build(self, cloud: Cloud, tree: Tree) -> Any:
+    async def _build(self, tree: Tree) -> Any:
         how = f"Python {tree.python}, {tree.packages} (minutes the first time, seconds after)"
         self.say(f"image {tree.image_key}: {how}")
         image = (
-            cloud.modal.Image.debian_slim(python_version=tree.python)
+            self.cloud.modal.Image.debian_slim(python_version=tree.python)
             .uv_sync(
-                str(tree.image_folder),
-                extras=list(tree.extras),
-                frozen=tree.locked,
+                str(tree.folder),
+                extras=tree.extras,
+                frozen=tree.is_locked,
                 extra_options="--no-default-groups",
                 uv_version=settings.UV_VERSION,
             )
@@ -228,47 +205,54 @@ class _Run:
             .dockerfile_commands("ENV PATH=/.uv:$PATH")
             .add_local_dir(str(tree.folder), settings.APP_DIR, copy=False)
         )
-        advice = settings.LOCK_ADVICE if tree.locked else ""
-        build = image.build.aio(await cloud.app())
-        return await self.caller.finish(build, self.limits.build_s, "building the image", advice)
+        advice = settings.LOCK_ADVICE if tree.is_locked else ""
+        build = image.build.aio(self.cloud.app)
+        return await self.cloud.finish(build, self.limits.build_s, "building the image", advice)
 
-    async def _attempt(self, cloud: Cloud, number: int, image: Any, volumes: Mapping[str, Any]) -> Watched:
+    async def _attempt(
+        self, number: int, image: Any, volumes: Mapping[str, Any], check_lists: tuple[str, str]
+    ) -> Ending:
         """Create one sandbox and follow it to its end."""
         launch, limits, mark = self.launch, self.limits, new_mark()
         name = orphans.sandbox_name(launch.commit, launch.run, number)
         options = {
             "name": name,
-            "tags": orphans.tags_for(launch.run, launch.commit, orphans.launcher_tags()),
+            "tags": orphans.tags_for(name, launch.run, launch.commit),
             "env": self._sandbox_env(volumes),
             "gpu": self.gpu,
             "cpu": settings.CPU_CORES,
-            "memory": settings.MEMORY_MIB,
+            "memory": settings.MEMORY_GIB * 1024,
             "timeout": limits.sandbox_s(launch.timeout_s),
             "workdir": settings.APP_DIR,
             "image": image,
             "volumes": volumes,
         }
-        words = entrypoint(mark, launch.command, launch.timeout_s, limits.kill_after_s, *self.check_lists)
+        words = entrypoint(mark, launch.command, launch.timeout_s, limits.kill_after_s, *check_lists)
         self.facts |= {"attempts": str(number), "sandbox_name": name}
-        launcher = Launcher(cloud, self.caller, self.say)
         self.say(f"asking for {self.gpu}, sandbox {name}")
-        with self.phase("queue"):
-            created = await launcher.create(words, options, launch.queue_timeout_s)
-        self.facts["sandbox_id"] = created.sandbox.object_id
-        if not created.queue_s:
-            self.say(f"sandbox {created.sandbox.object_id} has its GPU after {self.phases_s['queue']:.1f} s")
-        began = time.monotonic()
-        try:
-            watched = await Watch(launcher, created, mark, self.emit, launch.timeout_s).follow()
-        finally:
-            lived_s = time.monotonic() - began
-            self.billed_s += lived_s
-        if watched.kind == "capacity":
-            self.billed_s -= lived_s  # what never had its GPU costs nothing
+        with orphans.owned(self.cloud, name, self.env):
+            try:
+                with self.phase("queue"):
+                    sandbox, queue_s = await create(self.cloud, words, options, launch.queue_timeout_s)
+            except CloudError as error:
+                if error.kind != "infrastructure":
+                    raise
+                return Ending("infrastructure", error.what, is_idle=True)
+            self.facts["sandbox_id"] = sandbox.object_id
+            if not queue_s:
+                self.say(f"sandbox {sandbox.object_id} has its GPU after {self.phases_s['queue']:.1f} s")
+            watch = Watch(self.cloud, sandbox, queue_s, mark, self.emit, launch.timeout_s)
+            try:
+                ending = await watch.follow()
+            finally:
+                now, self.seen = time.monotonic(), watch.parser
+                self.billed_s += now - (watch.container_began or now)
+        if ending.kind == "capacity":
             raise no_gpu(self.gpu, launch.queue_timeout_s)
-        self.phases_s["start"] = self.phases_s.get("start", 0.0) + watched.start_s
-        self.phases_s["run"] = watched.seen.end.took_s if watched.seen.end else watched.run_s
-        return watched
+        started = watch.command_began or now
+        self.phases_s["start"] = self.phases_s.get("start", 0.0) + started - watch.began
+        self.phases_s["run"] = self.seen.took_s if self.seen.code is not None else now - started
+        return ending
 
     def _sandbox_env(self, volumes: Mapping[str, Any]) -> dict[str, str]:
         env = {
@@ -282,52 +266,46 @@ class _Run:
         }
         return env | {name: self.env[name] for name in FORWARDED if self.env.get(name)}
 
-    def judge(self, watched: Watched) -> CommandResult:
+    def judge(self, ending: Ending) -> CommandResult:
         """Say what the end of a sandbox means."""
-        seen = watched.seen
-        self.device = seen.device
-        if seen.device:
-            self.facts["gpu_seen"] = seen.device
-            if not device_matches(self.gpu, seen.device):
-                self.facts["gpu_differs"] = "yes"
-                self.say(f"asked for {self.gpu}, got {seen.device}")
-        if seen.driver:
-            self.facts["driver"] = seen.driver
-        if watched.kind == "end":
-            return self._judge_end(watched)
-        if watched.kind == "interrupted":
-            return self.ended("interrupted", 128 + (watched.signal or signal.SIGTERM), watched.why)
-        if watched.kind == "timeout":
-            return self.ended("timeout", RUNNER_EXITS["timeout"], watched.why)
-        why = watched.why
-        if seen.started:
+        seen, why = self.seen, ending.why
+        self.facts |= {name: said for name, said in (("gpu_seen", seen.device), ("driver", seen.driver)) if said}
+        if seen.device and not device_matches(self.gpu, seen.device):
+            self.facts["gpu_differs"] = "yes"
+            self.say(f"asked for {self.gpu}, got {seen.device}")
+        if ending.kind == "finished":
+            return self._judge_finished()
+        if ending.kind == "interrupted":
+            return self.ended("interrupted", why, 128 + ending.signal)
+        if ending.kind == "infrastructure" and seen.started:
             self.facts["suspect"] = "memory"
-            why += f"; if the same commit does it again, it may need more than {settings.MEMORY_MIB // 1024} GiB"
-        return self.ended("infrastructure", RUNNER_EXITS["infrastructure"], why)
+            why += f"; if the same commit does it again, it may need more than {settings.MEMORY_GIB} GiB"
+        return self.ended(ending.kind, why)
 
-    def _judge_end(self, watched: Watched) -> CommandResult:
-        launch, end = self.launch, watched.seen.end
-        assert end is not None
-        score = score_of(watched.seen) if end.score_sha256 != NO_SCORE else None
+    def _judge_finished(self) -> CommandResult:
+        seen, limit_s = self.seen, self.launch.timeout_s
+        assert seen.code is not None
+        score = seen.score()
         if score is not None:
-            write_whole(launch.run_dir / SCORE_FILE, score)
-        if end.code in ENDED_BY_LIMIT and end.took_s >= launch.timeout_s:
-            why = f"the time limit of {launch.timeout_s / 60:g} minutes ended it"
-            return self.ended("timeout", RUNNER_EXITS["timeout"], why)
-        if score is None and end.score_sha256 != NO_SCORE:
-            self.facts["score"] = "damaged"
-            if end.code == 0:
-                why = "score.json did not come back whole"
-                return self.ended("infrastructure", RUNNER_EXITS["infrastructure"], why, 0)
+            write_whole(self.launch.run_dir / SCORE_FILE, score)
+        if seen.code in ENDED_BY_LIMIT and seen.took_s >= limit_s:
+            return self.ended("timeout", f"the time limit of {limit_s / 60:g} minutes ended it")
         # An end mark that names no score was written after looking for one: nothing was lost, the command left none.
-        return self.ended("finished", end.code, "", end.code)
+        if score is None and seen.score_sha256 != NO_SCORE:
+            self.facts["score"] = "damaged"
+            if seen.code == 0:
+                return self.ended("infrastructure", "score.json did not come back whole", child_exit=0)
+        return self.ended("finished", "", seen.code, seen.code)
 
-    def ended(self, kind: EndKind, exit_code: int, why: str, child_exit: int | None = None) -> CommandResult:
-        """Put an end together with the phases, the cost and the facts."""
+    def ended(
+        self, kind: EndKind, why: str, exit_code: int | None = None, child_exit: int | None = None
+    ) -> CommandResult:
+        """Put an end together with the phases, the cost and the facts; the exit code is by default the kind's."""
+        code = RUNNER_EXITS[kind] if exit_code is None else exit_code
         cost = settings.cost_usd(self.billed_s, self.gpu, self.env)
-        self.facts |= {"billed_s": f"{self.billed_s:.1f}", "prices": settings.price_source(self.env)}
+        self.facts["billed_s"] = f"{self.billed_s:.1f}"
         phases = {name: round(seconds, 3) for name, seconds in self.phases_s.items()}
-        return CommandResult(kind, exit_code, child_exit, why, phases, self.device, cost, dict(self.facts))
+        return CommandResult(kind, code, child_exit, why, phases, self.seen.device, cost, self.facts)
 
 
 def device_matches(asked: str, seen: str) -> bool:

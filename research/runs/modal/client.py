@@ -1,4 +1,4 @@
-"""The seam to the modal package: imported late, every call left when it takes too long or the runner must stop."""
+"""Calls to Modal's client: it is imported late, and a call is given up when it takes too long or the run must stop."""
 
 from __future__ import annotations
 
@@ -6,12 +6,9 @@ import asyncio
 import importlib
 import logging
 import time
-from collections.abc import AsyncGenerator, Coroutine, Mapping
-from contextlib import aclosing
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final, Literal, TypeVar
 
-from research.core.contract import RUNNER_EXITS
 from research.core.errors import ConfigurationError, ResearchError
 from research.runs.backend import StopRequest
 from research.runs.modal.settings import Limits
@@ -33,15 +30,10 @@ class CloudError(ResearchError):
     def __init__(self, kind: FailureKind, what: str, next: str = "") -> None:
         super().__init__(what, next or NEXT_STEPS[kind])
         self.kind: FailureKind = kind
-        self.exit_code = RUNNER_EXITS[kind]
 
 
 class StoppedError(Exception):
-    """The runner was asked to end during a call; holds the signal's number."""
-
-    def __init__(self, signal: int) -> None:
-        super().__init__(f"signal {signal}")
-        self.signal = signal
+    """The runner was asked to end during a call; its argument is the signal's number."""
 
 
 class LateError(Exception):
@@ -84,9 +76,7 @@ def failure_kind(error: BaseException) -> FailureKind:
         return "infrastructure"  # the sandbox ended before it began; for the client that is an invalid call
     if names & {"AuthError", "PermissionDeniedError", "InvalidError", "VersionError", "ConfigurationError"}:
         return "configuration"
-    if "ResourceExhaustedError" in names:
-        return "capacity"
-    return "infrastructure"
+    return "capacity" if "ResourceExhaustedError" in names else "infrastructure"
 
 
 def describe(error: BaseException) -> str:
@@ -108,19 +98,28 @@ async def let_go(task: asyncio.Future[Any], wait_s: float) -> bool:
     return task.done()
 
 
-@dataclass(frozen=True)
-class Caller:
-    """Awaits calls to Modal within limits, looking at the runner's stop request meanwhile.
+class Cloud:
+    """Modal's client for one app.
 
-    Attributes:
-        stop: Asks the run to end.
-        limits: How often that is looked at, and how long a call that was given up may take to end.
+    Args:
+        app_name: The app, made at first use.
+        limits: What to wait for, and how long.
+        stop: Asks the run to end; None where nobody may.
+        say: Takes a line for people.
     """
 
-    stop: StopRequest
-    limits: Limits
+    def __init__(self, app_name: str, limits: Limits, stop: StopRequest | None, say: Callable[[str], None]) -> None:
+        self.modal = load_modal()
+        self.app_name, self.limits, self.say = app_name, limits, say
+        self.app: Any = None  # set by connect()
+        self.left_behind = False  # whether a sandbox may live on, since nobody could be asked to end it
+        self._stop = stop
 
-    async def result(self, work: Coroutine[Any, Any, T], limit_s: float | None) -> T:
+    def stop_signal(self) -> int | None:
+        """Return the number of the signal that asks the run to end, None while nobody asked."""
+        return self._stop.requested() if self._stop else None
+
+    async def call(self, work: Coroutine[Any, Any, T], limit_s: float | None) -> T:
         """Await a call, for ever without a limit; it is cancelled when it is given up.
 
         Raises:
@@ -131,7 +130,7 @@ class Caller:
         deadline = float("inf") if limit_s is None else time.monotonic() + limit_s
         try:
             while True:
-                if (number := self.stop.requested()) is not None:
+                if (number := self.stop_signal()) is not None:
                     raise StoppedError(number)
                 if task.done():
                     return task.result()
@@ -142,10 +141,10 @@ class Caller:
             await let_go(task, self.limits.let_go_s)
 
     async def finish(self, work: Coroutine[Any, Any, T], limit_s: float, doing: str, hint: str = "") -> T:
-        """Await a call as result() does; raise CloudError for any failure, with the hint before the general advice."""
+        """Await a call as call() does; raise CloudError for any failure, with the hint before the general advice."""
         try:
-            return await self.result(work, limit_s)
-        except (StoppedError, CloudError):
+            return await self.call(work, limit_s)
+        except StoppedError:
             raise
         except LateError:
             kind: FailureKind = "infrastructure"
@@ -154,44 +153,12 @@ class Caller:
             what, kind = f"Modal failed while {doing} ({describe(error)}).", failure_kind(error)
         raise CloudError(kind, what, f"{hint} {NEXT_STEPS[kind]}".strip())
 
+    def leave(self, what: str) -> None:
+        """Say which sandbox may live on."""
+        self.left_behind = True
+        self.say(f"{what}: it ends at its own time limit, or by --reap")
 
-class Cloud:
-    """Asks Modal what this backend needs, for one app; every method raises what the client raises."""
-
-    def __init__(self, app_name: str) -> None:
-        self.modal = load_modal()
-        self.app_name = app_name
-        self._app: Any = None
-
-    async def app(self) -> Any:
-        """Look the app up, once; it is made at first use."""
-        if self._app is None:
-            self._app = await self.modal.App.lookup.aio(self.app_name, create_if_missing=True)
-        return self._app
-
-    async def volume(self, name: str) -> Any:
-        """Open a version 2 volume, made at first use."""
-        return await self.modal.Volume.from_name(name, create_if_missing=True, version=2).hydrate.aio()
-
-    async def create(self, words: tuple[str, ...], options: Mapping[str, Any]) -> Any:
-        """Create a sandbox that runs these words, and wait until it has its GPU."""
-        return await self.modal.Sandbox.create.aio(*words, app=await self.app(), **options)
-
-    async def find(self, name: str) -> Any | None:
-        """Find the running sandbox of that name, None if there is none."""
-        try:
-            return await self.modal.Sandbox.from_name.aio(self.app_name, name)
-        except self.modal.exception.NotFoundError:
-            return None
-
-    async def log(self, sandbox_id: str) -> AsyncGenerator[str, None]:
-        """Read a sandbox's output from its beginning, piece by piece, to the sandbox's end."""
-        sandbox = await self.modal.Sandbox.from_id.aio(sandbox_id)
-        async with aclosing(aiter(sandbox.stdout)) as pieces:
-            async for text in pieces:
-                yield text
-
-    async def running(self, tags: Mapping[str, str]) -> list[Any]:
-        """List the app's running sandboxes that carry these tags."""
-        app = await self.app()
-        return [s async for s in self.modal.Sandbox.list.aio(app_id=app.app_id, tags=dict(tags))]
+    async def connect(self) -> None:
+        """Look the app up."""
+        lookup = self.modal.App.lookup.aio(self.app_name, create_if_missing=True)
+        self.app = await self.finish(lookup, self.limits.call_s, "looking up the app")

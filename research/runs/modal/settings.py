@@ -23,17 +23,17 @@ VENV_DIR: Final = "/.uv/.venv"  # where Image.uv_sync puts the environment
 
 UV_VERSION: Final = "0.13.9"
 """uv inside the image: the version the wrapper's UV_* switches were tried with."""
-OLDEST_PYTHON: Final = (3, 11)
-"""Modal 1.7 refuses images with an older Python."""
 FALLBACK_PYTHON: Final = "3.12"
 """Python of the image where .python-version names none that Modal takes."""
 
-CPU_CORES: Final = 8.0
+CPU_CORES: Final = 8
 """Physical cores reserved: unset, the loader shares about four, and a time-budgeted metric depends on neighbours."""
-MEMORY_MIB: Final = 32 * 1024
+MEMORY_GIB: Final = 32
 """Host memory reserved: the data and torch.compile's workers need about half of it."""
 MAX_SANDBOX_S: Final = 24 * 3600
 """The longest life Modal gives a sandbox."""
+CLIENT_QUEUE_S: Final = 21 * 60.0
+"""How long the client itself waits for a GPU: the bound without --queue-timeout."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,10 @@ class Limits:
     build_s: float = 1800.0
     """Limit of building the image: a cold one with torch takes 3 to 6 minutes."""
     upload_s: float = 3600.0
-    """Limit of a first upload: 2.5 GB over 10 Mbit/s take half of it."""
-    storage_silent_s: float = 45.0
-    """How long a few bytes sent beside an upload may need, until the storage counts as out of reach: the client tries
-    them six times meanwhile, and a slow line that is busy with the upload still passes them within seconds."""
-    probe_pause_s: float = 10.0
-    """Pause between two such probes: a few hundred of them in the longest upload."""
+    """Limit of uploading one large file, or all small ones: 2.5 GB over 10 Mbit/s take half of it."""
+    first_bytes_s: float = 45.0
+    """How long a few bytes may take to the storage, until it counts as out of reach: the client tries them six times
+    meanwhile, and repeats the blocks of a file for more than eight minutes without a word."""
     start_s: float = 180.0
     """From the container's start to the command: a large image is pulled, the data is hashed."""
     kill_after_s: float = 10.0
@@ -72,11 +70,9 @@ class Limits:
     reopen_s: float = 1.0
     """Pause before a broken log stream is opened again."""
     abandon_s: float = 10.0
-    """Looking for a sandbox whose creation was cut short, to end it."""
+    """Looking for a sandbox whose creation was cut short, to end it; and asking for a sandbox's end."""
     let_go_s: float = 2.0
     """Waiting for a call that was given up to leave the network: it takes milliseconds."""
-    create_tries: int = 3
-    """Creations, each four calls of the client's, before the control plane is given up."""
     attempts: int = 2
     """Whole sandboxes per run; a second one only when the first died before the command began."""
 
@@ -90,10 +86,8 @@ UPLOAD_ADVICE: Final = (
     "then type the same command again."
 )
 LOCK_ADVICE: Final = "An index that uv.lock names may be out of Modal's reach: move uv.lock away."
-CLIENT_QUEUE_S: Final = 21 * 60.0
-"""How long the client itself waits for a GPU: the bound without --queue-timeout."""
 
-LIMITS = Limits()
+LIMITS: Final = Limits()
 """The limits in use."""
 
 
@@ -115,23 +109,9 @@ def names_from(env: Mapping[str, str]) -> Names:
 # ---------------------------------------------------------------------------------------------------------------
 # GPUs and prices
 
-GPU_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+-]*!?(:[1-9][0-9]?)?")
+GPU_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9+-]*!?(:[1-9][0-9]?)?")
 
-
-def gpu_request(asked: str) -> str:
-    """Return what Modal is asked for: the user's own word, but H100 pinned, since a plain H100 may be served an H200.
-
-    Raises:
-        ConfigurationError: the word cannot be a GPU's name.
-    """
-    if not GPU_NAME.fullmatch(asked):
-        raise ConfigurationError(f"{asked!r} is no name of a GPU.", "Type --gpu H100, or another name Modal lists.")
-    name, colon, count = asked.partition(":")
-    return ("H100!" if name.upper() == "H100" else name) + colon + count
-
-
-PRICES_FROM: Final = "modal.com/pricing as quoted by third parties in May and June 2026"
-GPU_USD_PER_HOUR: Final[Mapping[str, float]] = {
+GPU_USD_PER_HOUR: Final[Mapping[str, float]] = {  # modal.com/pricing as third parties quoted it in May and June 2026
     "T4": 0.59,
     "L4": 0.80,
     "A10": 1.10,
@@ -146,10 +126,21 @@ GPU_USD_PER_HOUR: Final[Mapping[str, float]] = {
     "B200": 6.25,
     "B200+": 6.25,
 }
-CPU_USD_PER_CORE_HOUR: Final = 3 * 0.0000131 * 3600
-"""A sandbox's core costs three times a function's."""
-MEMORY_USD_PER_GIB_HOUR: Final = 3 * 0.00000222 * 3600
-"""The same factor, for want of a quoted one."""
+HOST_USD_PER_HOUR: Final = 3 * 3600 * (CPU_CORES * 0.0000131 + MEMORY_GIB * 0.00000222)
+"""Cores and memory beside the GPU: a sandbox's core costs three times a function's, and so, for want of a quote, does
+its memory."""
+
+
+def gpu_request(asked: str) -> str:
+    """Return what Modal is asked for: the user's own word, but H100 pinned, since a plain H100 may be served an H200.
+
+    Raises:
+        ConfigurationError: the word cannot be a GPU's name.
+    """
+    if not GPU_NAME.fullmatch(asked):
+        raise ConfigurationError(f"{asked!r} is no name of a GPU.", "Type --gpu H100, or another name Modal lists.")
+    name, colon, count = asked.partition(":")
+    return ("H100!" if name.upper() == "H100" else name) + colon + count
 
 
 def usd_per_hour(gpu: str, env: Mapping[str, str]) -> float | None:
@@ -158,8 +149,7 @@ def usd_per_hour(gpu: str, env: Mapping[str, str]) -> float | None:
     Raises:
         ConfigurationError: the user's own price is no number.
     """
-    own = env.get(ENV_USD_PER_HOUR)
-    if own:
+    if own := env.get(ENV_USD_PER_HOUR):
         try:
             price = float(own)
         except ValueError:
@@ -169,18 +159,10 @@ def usd_per_hour(gpu: str, env: Mapping[str, str]) -> float | None:
         return price
     name, _, count = gpu.upper().partition(":")
     each = GPU_USD_PER_HOUR.get(name.rstrip("!"))
-    if each is None:
-        return None
-    rest = CPU_CORES * CPU_USD_PER_CORE_HOUR + MEMORY_MIB / 1024 * MEMORY_USD_PER_GIB_HOUR
-    return each * int(count or 1) + rest
+    return None if each is None else each * int(count or 1) + HOST_USD_PER_HOUR
 
 
 def cost_usd(seconds: float, gpu: str, env: Mapping[str, str]) -> float | None:
     """Estimate the cost of a sandbox that lived that many seconds; None without a price."""
     hourly = usd_per_hour(gpu, env)
     return None if hourly is None else round(hourly * seconds / 3600, 4)
-
-
-def price_source(env: Mapping[str, str]) -> str:
-    """Say where the prices come from."""
-    return ENV_USD_PER_HOUR if env.get(ENV_USD_PER_HOUR) else PRICES_FROM

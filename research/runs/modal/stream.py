@@ -17,29 +17,23 @@ import binascii
 import hashlib
 import secrets
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing, suppress
-from dataclasses import dataclass, field
+from contextlib import aclosing
 from typing import Final
 
-from research.runs.modal.client import let_go
-
-SCORE_LIMIT_BYTES: Final = 8 * 1024 * 1024
-"""Largest score.json brought back: a real one is under 100 kB, a log stream is no place for more."""
-SCORE_LINE_CHARS: Final = 1024
-"""base64 characters a line: well under what a pipe writes in one piece, so no other output cuts a line in two."""
-
-ENV_SEALED: Final = "AUTORESEARCH_SEALED"  # the read-only data, "" for none; the script below knows both names
-ENV_SEALED_HF: Final = "AUTORESEARCH_SEALED_HF"  # the read-only kernels, "" for none
-NO_SCORE: Final = "none"
-LIST_FILE: Final = ".verify"  # what to hash again in the sandbox, in sha256sum's own format
-TIMES_FILE: Final = ".times"  # "SECONDS.NANOSECONDS path" of files whose time of change must survive the journey
+from research.runs.modal.client import describe, let_go
 
 # ---------------------------------------------------------------------------------------------------------------
-# In the sandbox
+# In the sandbox; the script below knows these names
+
+ENV_SEALED: Final = "AUTORESEARCH_SEALED"  # the read-only data, "" for none
+ENV_SEALED_HF: Final = "AUTORESEARCH_SEALED_HF"  # the read-only kernels, "" for none
+LIST_FILE: Final = ".verify"  # what to hash again in the sandbox, in sha256sum's own format
+TIMES_FILE: Final = ".times"  # "SECONDS.NANOSECONDS path" of files whose time of change must survive the journey
+NO_SCORE: Final = "none"
 
 _OUTER: Final = 'inner=$1 mark=$2; shift 2; exec bash -c "$inner" sandbox "$@" 3<<<"$mark" 2>&1'
 
-_SCRIPT = r"""
+_SCRIPT: Final = r"""
 read -r mark <&3; exec 3<&-
 limit=$1 kill_after=$2 data_list=$3 hf_list=$4; shift 4
 say() { printf '%s %s\n' "$mark" "$*"; }
@@ -50,12 +44,12 @@ say "device $(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2
 # A writable folder of links to sealed files: what the command adds or replaces stays in this sandbox.
 unseal() {
   local sealed=$1 expected=$2 open when path
-  [ "$(sha256sum < "$sealed/@LIST@" | cut -c 1-64)" = "$expected" ] || return 1
-  (cd "$sealed" && sha256sum --check --strict --quiet @LIST@) > /dev/null 2>&1 || return 1
+  [ "$(sha256sum < "$sealed/.verify" | cut -c 1-64)" = "$expected" ] || return 1
+  (cd "$sealed" && sha256sum --check --strict --quiet .verify) > /dev/null 2>&1 || return 1
   open=$(mktemp -d) && cp -rs "$sealed/." "$open" || return 1
   while read -r when path; do
     cp --remove-destination "$sealed/$path" "$open/$path" && touch -d "@$when" "$open/$path" || return 1
-  done < "$sealed/@TIMES@"
+  done < "$sealed/.times"
   printf '%s' "$open"
 }
 if [ -n "$AUTORESEARCH_SEALED" ]; then
@@ -80,26 +74,21 @@ took=$(( ${EPOCHREALTIME/[.,]/} - began ))
 # timeout leads the command's process group; what the command left behind must not write on.
 kill -KILL -- "-$child" 2> /dev/null
 
+# A real score is under 100 kB; 1024 characters a line are well under what a pipe writes in one piece, so that no other
+# output cuts a line in two.
 file=$AUTORESEARCH_RUN_DIR/score.json sum=none lines=0
 if [ -f "$file" ]; then
   sum=oversize
-  if [ "$(stat -L -c %s "$file")" -le @LIMIT@ ]; then
+  if [ "$(stat -L -c %s "$file")" -le 8388608 ]; then
     sum=$(sha256sum < "$file" | cut -c 1-64)
     while IFS= read -r line; do
       say "score $lines $line"; lines=$((lines + 1))
-    done < <(base64 -w @CHARS@ "$file")
+    done < <(base64 -w 1024 "$file")
   fi
 fi
 say "end $code $took $sum $lines"
 exit "$code"
 """
-for _name, _value in (
-    ("@LIST@", LIST_FILE),
-    ("@TIMES@", TIMES_FILE),
-    ("@LIMIT@", str(SCORE_LIMIT_BYTES)),
-    ("@CHARS@", str(SCORE_LINE_CHARS)),
-):
-    _SCRIPT = _SCRIPT.replace(_name, _value)
 
 
 def new_mark() -> str:
@@ -119,49 +108,26 @@ def entrypoint(
 # Here
 
 
-@dataclass(frozen=True)
-class EndMark:
-    """The wrapper's last line.
-
-    Attributes:
-        code: The command's exit code as its shell saw it: 128+N for signal N.
-        took_s: Seconds the command took.
-        score_sha256: Of score.json, "none" without one, another word where it could not be sent.
-        score_lines: How many lines it was sent in.
-    """
-
-    code: int
-    took_s: float
-    score_sha256: str
-    score_lines: int
-
-
-@dataclass
-class Seen:
-    """Everything the marks have said so far."""
-
-    container: bool = False  # whether it runs
-    device: str | None = None
-    driver: str = ""
-    started: bool = False
-    fault: str = ""
-    end: EndMark | None = None
-    score_parts: dict[int, str] = field(default_factory=dict)
-
-
 class Parser:
-    """Cuts a stream of text into the command's output and our marks."""
+    """Cuts a stream of text into the command's output and our marks; its attributes hold what the marks said so far."""
 
     def __init__(self, mark: str) -> None:
-        self.seen = Seen()
+        self.runs = False  # whether the container does
+        self.device: str | None = None
+        self.driver = ""
+        self.started = False  # whether the command has
+        self.fault = ""
+        self.code: int | None = None  # the command's exit code, 128+N for signal N; None until the wrapper's last line
+        self.took_s = 0.0
+        self.score_sha256 = NO_SCORE  # another word where it could not be sent
+        self._score_lines = 0
+        self._score_parts: dict[int, str] = {}
         self._mark = mark
         self._rest = ""
 
     def feed(self, text: str) -> str:
         """Take the next piece of the stream; return the output in it, as far as it is certain to be output."""
-        self._rest += text
-        lines = self._rest.split("\n")
-        self._rest = lines.pop()
+        *lines, self._rest = (self._rest + text).split("\n")
         return "".join(self._line(line, "\n") for line in lines)
 
     def flush(self) -> str:
@@ -169,8 +135,18 @@ class Parser:
         rest, self._rest = self._rest, ""
         return self._line(rest, "") if rest else ""
 
+    def score(self) -> bytes | None:
+        """Return the score.json that came with the stream, None if there was none or it is damaged."""
+        if self.code is None or sorted(self._score_parts) != list(range(self._score_lines)):
+            return None
+        try:
+            data = base64.b64decode("".join(self._score_parts[i] for i in range(self._score_lines)), validate=True)
+        except binascii.Error:
+            return None
+        return data if hashlib.sha256(data).hexdigest() == self.score_sha256 else None
+
     def _line(self, line: str, newline: str) -> str:
-        if self.seen.end is not None:
+        if self.code is not None:
             return ""  # nothing that belongs to the command comes after its end
         before, found, said = line.partition(self._mark + " ")
         if not found:
@@ -180,32 +156,21 @@ class Parser:
         return before
 
     def _take(self, said: str) -> None:
-        self.seen.container = True
+        self.runs = True
         word, _, rest = said.partition(" ")
         words = rest.split()
         if word == "device":
             name, _, driver = rest.partition(",")
-            self.seen.device, self.seen.driver = name.strip() or None, driver.strip()
+            self.device, self.driver = name.strip() or None, driver.strip()
         elif word == "started":
-            self.seen.started = True
+            self.started = True
         elif word == "fault":
-            self.seen.fault = rest
+            self.fault = rest
         elif word == "score" and words and words[0].isdigit():
-            self.seen.score_parts[int(words[0])] = words[1] if len(words) > 1 else ""
+            self._score_parts[int(words[0])] = "".join(words[1:])
         elif word == "end" and len(words) == 4 and all(words[i].isdigit() for i in (0, 1, 3)):
-            self.seen.end = EndMark(int(words[0]), int(words[1]) / 1e6, words[2], int(words[3]))
-
-
-def score_of(seen: Seen) -> bytes | None:
-    """Return the score.json that came with the stream, None if there was none or it is damaged."""
-    end = seen.end
-    if end is None or sorted(seen.score_parts) != list(range(end.score_lines)):
-        return None
-    try:
-        data = base64.b64decode("".join(seen.score_parts[i] for i in range(end.score_lines)), validate=True)
-    except binascii.Error:
-        return None
-    return data if hashlib.sha256(data).hexdigest() == end.score_sha256 else None
+            self.code, self.took_s = int(words[0]), int(words[1]) / 1e6
+            self.score_sha256, self._score_lines = words[2], int(words[3])
 
 
 class LogReader:
@@ -219,38 +184,26 @@ class LogReader:
     """
 
     def __init__(self, open_log: Callable[[], AsyncGenerator[str, None]], pause_s: float) -> None:
-        self.trouble = ""
-        """What went wrong last, for people."""
-        self.passes = 0
-        """How often the log was read to its end."""
-        self._more = asyncio.Event()
-        self._open = open_log
-        self._pause_s = pause_s
-        self._pieces: list[str] = []
-        self._chars = 0
+        self.passes = 0  # how often the log was read to its end
+        self.trouble = ""  # what went wrong last, for people
+        self._open, self._pause_s = open_log, pause_s
+        self._fresh, self._chars = "", 0
+        self.open()
+
+    def open(self) -> None:
+        """Read by a new connection."""
         self._task: asyncio.Task[None] | None = asyncio.ensure_future(self._read())
+
+    async def close(self, wait_s: float) -> None:
+        """Stop reading, and wait up to that many seconds until the stream is let go."""
+        task, self._task = self._task, None
+        if task is not None:
+            await let_go(task, wait_s)
 
     def take(self) -> str:
         """Return what came since the last call."""
-        self._more.clear()
-        text = "".join(self._pieces)
-        self._pieces.clear()
+        text, self._fresh = self._fresh, ""
         return text
-
-    async def wait_for_more(self, longest_s: float) -> None:
-        """Wait until there is something to take or a pass ended, at most that many seconds."""
-        with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._more.wait(), longest_s)
-
-    async def reopen(self, wait_s: float) -> None:
-        """Leave the connection as it is, which may be dead without an error, and read on by a new one."""
-        await self.close(wait_s)
-        self._task = asyncio.ensure_future(self._read())
-
-    async def close(self, wait_s: float) -> bool:
-        """Stop reading; wait up to that many seconds until the stream is let go, and return whether it is."""
-        task, self._task = self._task, None
-        return task is None or await let_go(task, wait_s)
 
     async def _read(self) -> None:
         me = asyncio.current_task()
@@ -262,14 +215,10 @@ class LogReader:
                         if self._task is not me:
                             return
                         fresh, skip = text[skip:], max(0, skip - len(text))
-                        if fresh:
-                            self._chars += len(fresh)
-                            self._pieces.append(fresh)
-                            self._more.set()
-                self.trouble = ""
-                self.passes += 1
-                self._more.set()
+                        self._chars += len(fresh)
+                        self._fresh += fresh
+                self.passes, self.trouble = self.passes + 1, ""
             except Exception as error:
                 # Whatever the client raises here, the run goes on: the end mark or the deadline decides.
-                self.trouble = f"{type(error).__name__}: {error}"
+                self.trouble = describe(error)
             await asyncio.sleep(self._pause_s)
