@@ -1,16 +1,17 @@
 """Guards a command for the runner, so that nothing the command started outlives the runner.
 
 Run as a script by the local backend, in a session of its own. It starts the command in a process group of its own,
-adopts every orphan below it, passes signals on, and when the runner asks, or is gone (its end of the control pipe
-closes, also by SIGKILL), ends the whole tree, processes that left the group included. Standard library only, and
-little of it: its start is part of every run's overhead.
+adopts every orphan below it, and ends the whole tree, processes that left the group included, when the command ends,
+the runner asks, or the runner is gone. Standard library only, and little of it: its start is part of every run's time.
 
-    guard.py CONTROL_FD STATUS_FD LOCK_FDS CORE COMMAND...
+    guard.py LOCK_FDS CORE COMMAND...
 
 LOCK_FDS: descriptors, with commas between them, that stay open until the last process is gone.
 CORE: the processor core that all of them are pinned to, "" for any.
-CONTROL_FD: one byte is the number of a signal for the command's group; end of file means: end everything.
-STATUS_FD: lines "started PID", "failed ERRNO", "exit CODE", where CODE is 128+N for signal N.
+
+Standard input is a socket to the runner. Each byte from it is the number of a signal for the command's group; its end,
+which SIGKILL to the runner brings about too, means: end everything. The guard reports on it in lines: "started PID",
+"failed ERRNO", "exit CODE", where CODE is 128+N for signal N.
 """
 
 # ruff: noqa: SIM105 - contextlib would double the time this takes to start.
@@ -23,8 +24,10 @@ import signal
 import sys
 import time
 
+RUNNER = 0
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 CLEAN_UP_S = 20.0  # killed processes go within milliseconds, unless a driver holds them; then we give up waiting
+OURS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE)
 
 
 def prctl(option: int, value: int) -> None:
@@ -35,27 +38,35 @@ def prctl(option: int, value: int) -> None:
         pass
 
 
-def descendants(of: int) -> list[int]:
-    """Lists every process below one, children first; [] where /proc does not show them."""
-    children: dict[int, list[int]] = {}
+def report(text: str) -> None:
+    """Tells the runner, who may be gone."""
     try:
-        names = os.listdir("/proc")
+        os.write(RUNNER, f"{text}\n".encode())
     except OSError:
-        return []
-    for name in names:
-        if not name.isdigit():
-            continue
+        pass
+
+
+def send(how, target: int, number: int) -> None:  # type: ignore[no-untyped-def]
+    """Sends a signal to a process or group that may be gone."""
+    try:
+        how(target, number)
+    except OSError:
+        pass
+
+
+def descendants(of: int) -> list[int]:
+    """Lists every process below one; [] where /proc does not show them."""
+    children: dict[int, list[int]] = {}
+    for name in os.listdir("/proc") if os.path.isdir("/proc") else []:
         try:
-            with open(f"/proc/{name}/stat", "rb") as file:
+            with open(f"/proc/{int(name)}/stat", "rb") as file:
                 parent = int(file.read().rsplit(b")", 1)[1].split()[1])
         except (OSError, IndexError, ValueError):
             continue
         children.setdefault(parent, []).append(int(name))
-    found, pending = [], [of]
-    while pending:
-        below = children.get(pending.pop(), [])
-        found += below
-        pending += below
+    found = list(children.get(of, []))
+    for pid in found:
+        found += children.get(pid, [])
     return found
 
 
@@ -74,104 +85,84 @@ def kill_tree(group: int) -> None:
         time.sleep(0.005)
 
 
-def send(how, target: int, number: int) -> None:  # type: ignore[no-untyped-def]
-    """Sends a signal to a process or group that may be gone."""
-    try:
-        how(target, number)
-    except OSError:
-        pass
-
-
-def start(command: list[str], ours: list[int]) -> tuple[int, int]:
-    """Starts the command; returns its pid and 0, or the errno of a start that failed."""
-    failure, report = os.pipe()
+def start(command: list[str], locks: list[int]) -> tuple[int, int]:
+    """Starts the command without our locks and socket; returns its pid and 0, or the errno of a start that failed."""
+    reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
             os.setpgid(0, 0)
             prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGCHLD):
+            for number in OURS:
                 signal.signal(number, signal.SIG_DFL)
-            signal.set_wakeup_fd(-1)
-            for fd in ours:
+            os.dup2(os.open(os.devnull, os.O_RDONLY), RUNNER)
+            for fd in locks:
                 os.set_inheritable(fd, False)
             os.execvp(command[0], command)
         except OSError as error:
-            os.write(report, str(error.errno or errno.EIO).encode())
+            os.write(writing, str(error.errno or errno.EIO).encode())
         finally:
             os._exit(127)
-    os.close(report)
-    problem = os.read(failure, 16)
-    os.close(failure)
-    return pid, int(problem) if problem else 0
+    os.close(writing)
+    return pid, int(os.read(reading, 16) or 0)  # nothing comes where the start closed the pipe
 
 
 def reap(command: int) -> int | None:
     """Collects ended children; returns the command's exit code if it was among them."""
     code = None
     try:
-        while True:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-            if pid == 0:
-                break
-            if pid == command:
+        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            if ended[0] == command:
+                status = ended[1]
                 code = 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
     except ChildProcessError:
         pass
     return code
 
 
-def main() -> int:
+def obey(command: int) -> int | None:
+    """Passes the signals on that the runner asks for; returns the exit code where it asks for the end, or is gone."""
+    try:
+        orders = os.read(RUNNER, 16)
+    except OSError:
+        orders = b""
+    for number in orders:
+        send(os.killpg, command, number)
+    return None if orders else 128 + signal.SIGKILL
+
+
+def main() -> None:
     """Runs the command to its end, or to ours."""
-    control, status = int(sys.argv[1]), int(sys.argv[2])
-    inherited = [int(fd) for fd in sys.argv[3].split(",") if fd]
-
-    def say(text: str) -> None:
-        try:
-            os.write(status, (text + "\n").encode())
-        except OSError:
-            pass
-
+    locks = [int(fd) for fd in sys.argv[1].split(",") if fd]
     prctl(PR_SET_CHILD_SUBREAPER, 1)
-    if sys.argv[4] and hasattr(os, "sched_setaffinity"):
+    if sys.argv[2] and hasattr(os, "sched_setaffinity"):
         try:
-            os.sched_setaffinity(0, [int(sys.argv[4])])
+            os.sched_setaffinity(0, [int(sys.argv[2])])
         except OSError:  # taken from us meanwhile: the run is merely not pinned
             pass
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
+    for number in OURS:
         signal.signal(number, signal.SIG_IGN)
-    wake_read, wake_write = os.pipe()
-    os.set_blocking(wake_read, False)
-    os.set_blocking(wake_write, False)
+    woken, wake = os.pipe()
+    os.set_blocking(wake, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
 
-    pid, problem = start(sys.argv[5:], [control, status, *inherited])
+    pid, problem = start(sys.argv[3:], locks)
     if problem:
-        say(f"failed {problem}")
-        return 0
-    say(f"started {pid}")
-    while True:
-        ready, _, _ = select.select([control, wake_read], [], [], 1.0)
-        if wake_read in ready:
-            try:
-                os.read(wake_read, 512)
-            except BlockingIOError:
-                pass
+        report(f"failed {problem}")
+        return
+    report(f"started {pid}")
+    code = None
+    while code is None:
+        ready, _, _ = select.select([RUNNER, woken], [], [], 1.0)
+        if woken in ready:
+            os.read(woken, 512)
         code = reap(pid)
-        if code is not None:
-            say(f"exit {code}")
-            kill_tree(pid)
-            return 0
-        if control in ready:
-            orders = os.read(control, 16)
-            if not orders:
-                kill_tree(pid)
-                say(f"exit {128 + signal.SIGKILL}")
-                return 0
-            for order in orders:
-                send(os.killpg, pid, order)
+        if code is None and RUNNER in ready:
+            code = obey(pid)
+    report(f"exit {code}")
+    kill_tree(pid)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -9,12 +9,12 @@ import platform
 import re
 import selectors
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 
 from research.core.contract import ENV_PROFILE, ENV_RUN_DIR, ENV_SEED, RUNNER_EXITS
@@ -22,97 +22,39 @@ from research.core.errors import ConfigurationError, UsageError
 from research.core.files import FileLock
 from research.core.paths import machine_home
 from research.core.settings import SETTINGS
-from research.runs import gpu, preflight, requirements
+from research.runs import gpu, requirements
 from research.runs.backend import Backend, CommandResult, DeviceBusy, EndKind, Launch, StopRequest
+from research.runs.preflight import COMMAND
 
 _GUARD = Path(__file__).with_name("guard.py")
+_DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
+"""Device files of GPU drivers: NVIDIA's, that of Windows' Linux, and AMD's, which torch serves as CUDA too."""
 _POLL_S = 0.1  # how long a stop request may go unnoticed; a person does not see it
 _CHUNK = 65_536
-
-
-@dataclass
-class _Child:
-    """A guarded command: its pipes, and what the guard has reported of it."""
-
-    guard: subprocess.Popen[bytes]
-    output: int
-    status: int
-    control: int
-    code: int | None = None
-    failed: int | None = None
-    group: int | None = None
-    unread: bytes = field(default=b"")
-
-    def read_reports(self) -> bool:
-        """Reads the guard's reports; False when it has ended."""
-        data = os.read(self.status, _CHUNK)
-        self.unread += data
-        *lines, self.unread = self.unread.split(b"\n")
-        for line in lines:
-            word, _, number = line.partition(b" ")
-            if word == b"exit" and self.code is None:
-                self.code = int(number)
-            elif word == b"failed":
-                self.failed = int(number)
-            elif word == b"started":
-                self.group = int(number)
-        return bool(data)
-
-    def send(self, number: int) -> None:
-        """Passes a signal on to the command's group."""
-        with contextlib.suppress(OSError):
-            os.write(self.control, bytes([number]))
-
-    def end(self) -> None:
-        """Orders the end of the whole tree."""
-        if self.control >= 0:
-            os.close(self.control)
-            self.control = -1
-
-    def end_group(self) -> None:
-        """Ends the command's group where the guard did not live to do it."""
-        if self.code is None and self.group is not None:
-            with contextlib.suppress(OSError):
-                os.killpg(self.group, signal.SIGKILL)
-
-    def close(self) -> None:
-        """Ends what is left, and closes the pipes."""
-        self.end()
-        self.guard.wait()
-        os.close(self.output)
-        os.close(self.status)
 
 
 def usable_cores() -> list[int]:
     """Lists the processor cores that this process may use; a second hardware thread of a core comes after the first."""
     allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
 
-    def place_in_core(number: int) -> int:
+    def thread_of_core(number: int) -> int:
         path = Path(f"/sys/devices/system/cpu/cpu{number}/topology/thread_siblings_list")
         try:
-            siblings = [int(word) for word in re.findall(r"\d+", path.read_text())]
+            siblings = re.findall(r"\d+", path.read_text())
         except OSError:
             return 0
-        return siblings.index(number) if number in siblings else 1
+        return siblings.index(str(number)) if str(number) in siblings else 1
 
-    return sorted(allowed, key=lambda number: (place_in_core(number), number))
-
-
-_DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
-"""Device files of GPU drivers: NVIDIA's, that of Windows' Linux, and AMD's, which torch serves as CUDA too."""
+    return sorted(allowed, key=lambda number: (thread_of_core(number), number))
 
 
 class LocalBackend(Backend):
-    """This machine: a run gets the first GPU that CUDA_VISIBLE_DEVICES leaves, or else a processor core.
-
-    Args:
-        environment: Variables of the command, besides the run's own; by default this process's.
-    """
+    """This machine: a run gets the first GPU that CUDA_VISIBLE_DEVICES leaves, or else a processor core."""
 
     name = "local"
 
-    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
-        self._environment = dict(os.environ if environment is None else environment)
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = dict(environment)
         self._core: int | None = None  # that this run is pinned to
 
     @cached_property
@@ -123,16 +65,16 @@ class LocalBackend(Backend):
     def _profile(self) -> str:
         return self._environment.get(ENV_PROFILE) or gpu.profile_of(self._gpu)
 
-    def _has_device(self) -> bool:
-        """Checks for a GPU; where nvidia-smi is missing, a driver's device file is one."""
-        hidden = self._environment.get("CUDA_VISIBLE_DEVICES", "all").strip() in ("", "-1")
-        return self._gpu is not None or (not hidden and any(Path(place).exists() for place in _DRIVERS))
+    @property
+    def _shares_cores(self) -> bool:
+        """Whether runs take a processor core each; without a GPU the official profile has the machine for itself."""
+        return self._gpu is None and self._profile == "pocket"
 
     def check(self, launch: Launch) -> None:
         """Looks for uv and the data of train.py; what else is missing shows when the command is started."""
         if launch.command[0] == "uv":
             requirements.check_uv(self._environment)
-        if launch.command == preflight.COMMAND:
+        if launch.command == COMMAND:
             requirements.check_data(machine_home(self._environment), self._profile)
 
     def device(self) -> str:
@@ -152,17 +94,12 @@ class LocalBackend(Backend):
         """Describes how much of the GPU's memory others use."""
         return gpu.contention(self._gpu)
 
-    @property
-    def _shares_cores(self) -> bool:
-        """Whether runs take a processor core each; without a GPU the official profile has the machine for itself."""
-        return self._gpu is None and self._profile == "pocket"
-
     def reserve(self, run: str, root: Path) -> tuple[FileLock, ...]:
         """Takes a device's lock, which every checkout of this machine asks for: the GPU's, or that of a free core."""
         cores: list[int | None] = [*usable_cores()] if self._shares_cores else [None]
         holders = []
         for core in cores:
-            lock = self._lock(f"core-{core}" if core is not None else self._gpu.uuid if self._gpu else "machine")
+            lock = self._lock(f"core-{core}" if core is not None else self.device() or "machine")
             if lock.acquire():
                 lock.note(f"{run} of {root}")
                 self._core = core
@@ -173,7 +110,7 @@ class LocalBackend(Backend):
     def _lock(self, device: str) -> FileLock:
         # The folder may be shared by several machines over a network file system.
         host = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
-        name = "".join(c if c.isalnum() or c == "-" else "_" for c in device)
+        name = re.sub(r"[^\w-]", "_", device)
         return FileLock(machine_home(self._environment) / "locks" / f"{name}-{host}.lock")
 
     def places(self, workers: int | None) -> list[Mapping[str, str]]:
@@ -188,11 +125,7 @@ class LocalBackend(Backend):
             return [{}] * (workers or min(cores, SETTINGS.default_core_workers))
         if workers is None or workers == 1:
             return [{}]
-        devices = gpu.list_gpus()
-        visible = self._environment.get("CUDA_VISIBLE_DEVICES")
-        if visible is not None:
-            names = [name.strip() for name in visible.split(",") if name.strip()]
-            devices = tuple(d for d in devices if any(d.index == n or d.uuid.startswith(n) for n in names))
+        devices = gpu.visible_gpus(gpu.list_gpus(), self._environment)
         if len(devices) < workers:
             raise UsageError(
                 f"--workers {workers} needs {workers} GPUs; there are {len(devices)}.",
@@ -215,34 +148,31 @@ class LocalBackend(Backend):
         except ConfigurationError as missing:
             say(f"{missing.what} Getting it: uv run prepare.py")
         try:
-            done = subprocess.run(["uv", "run", "prepare.py"], cwd=root, env=self._environment, check=False)
-            code: int | str = done.returncode
-        except OSError as error:
-            code = str(error.strerror or error)
-        if code != 0:
-            what = f"The data could not be made (uv run prepare.py: {code})."
-            raise ConfigurationError(what, "Type: uv run prepare.py, and read what it says.")
+            subprocess.run(["uv", "run", "prepare.py"], cwd=root, env=self._environment, check=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            what = f"The data could not be made (uv run prepare.py: {getattr(error, 'returncode', error)})."
+            raise ConfigurationError(what, "Type: uv run prepare.py, and read what it says.") from None
         requirements.check_data(home, self._profile)
+
+    def _has_device(self) -> bool:
+        """Checks for a GPU; where nvidia-smi is missing, a driver's device file is one."""
+        hidden = self._environment.get("CUDA_VISIBLE_DEVICES", "all").strip() in ("", "-1")
+        return self._gpu is not None or (not hidden and any(os.path.exists(place) for place in _DRIVERS))
 
     def run(
         self, launch: Launch, emit: Callable[[bytes], None], say: Callable[[str], None], stop: StopRequest
     ) -> CommandResult:
-        """Runs the command to its end; see research.runs.backend.
-
-        Raises:
-            ConfigurationError: if the command can't be started.
-        """
-        watch = partial(gpu.Watch, self._gpu)
-        return run_process(launch, launch.command, self._environment, watch, emit, stop, self._core)
+        """Runs the command to its end; see research.runs.backend."""
+        return run_process(launch, launch.command, self._environment, emit, stop, self._gpu, self._core)
 
 
 def run_process(
     launch: Launch,
     command: tuple[str, ...],
     environment: Mapping[str, str],
-    watch_device: Callable[[], gpu.Watch],
     emit: Callable[[bytes], None],
     stop: StopRequest,
+    device: gpu.Gpu | None = None,
     core: int | None = None,
 ) -> CommandResult:
     """Runs a command here as a launch asks for it, with its whole process tree under a guard.
@@ -251,25 +181,25 @@ def run_process(
         launch: Folder, work tree, seed, time limit and locks.
         command: What is started for it.
         environment: Variables of the command, besides the run's own.
-        watch_device: Begins to sample the device.
         emit: Takes the output as it is produced.
         stop: Asks the run to end.
+        device: The GPU that it has, which is sampled.
         core: The processor core that it is pinned to, None for any.
 
     Raises:
         ConfigurationError: if the command can't be started.
     """
     began = time.monotonic()
-    child = _start(launch, command, environment, core)
-    watch = watch_device()
+    child = _Child(launch, command, environment, core)
+    watch = gpu.Watch(device)
     try:
-        kind, number = _attend(child, launch, emit, stop, began + launch.timeout_s)
+        kind, number = _attend(child, emit, stop, began, launch.timeout_s)
     finally:
         child.close()
-        observed = watch.finish()
-    if child.failed is not None:
+        facts = watch.finish()
+    if problem := child.reports.get("failed"):
         raise ConfigurationError(
-            f"{command[0]} can't be started: {os.strerror(child.failed)}.",
+            f"{command[0]} can't be started: {os.strerror(problem)}.",
             "Install it (uv: https://docs.astral.sh/uv) or mend PATH.",
         )
     why = ""
@@ -283,47 +213,81 @@ def run_process(
     else:
         exit_code = child.code
     phases = {"run": round(time.monotonic() - began, 3)}
-    return CommandResult(kind, exit_code, child.code, why, phases, observed.device, facts=observed.facts)
+    return CommandResult(kind, exit_code, child.code, why, phases, device.name if device else None, facts=facts)
 
 
-def _start(launch: Launch, command: tuple[str, ...], environment: Mapping[str, str], core: int | None) -> _Child:
-    """Starts the guard, which starts the command, both on a core of their own if there is one."""
-    variables = {
-        **environment,
-        ENV_RUN_DIR: str(launch.run_dir),
-        ENV_SEED: str(launch.seed),
-        "PYTHONUNBUFFERED": "1",  # without it, lines would arrive by the block
-    }
-    control_read, control = os.pipe()
-    status, status_write = os.pipe()
-    output, output_write = os.pipe()
-    theirs = (control_read, status_write)
-    locks = ",".join(str(fd) for fd in launch.fds)
-    pinned = "" if core is None else str(core)
-    arguments = [sys.executable, "-I", "-S", str(_GUARD), str(control_read), str(status_write), locks, pinned]
-    try:
-        guard = subprocess.Popen(
-            [*arguments, *command],
-            cwd=launch.root,
-            env=variables,
-            stdin=subprocess.DEVNULL,
-            stdout=output_write,
-            stderr=output_write,
-            pass_fds=(*theirs, *launch.fds),
-            start_new_session=True,
-        )
-    except BaseException:
-        for fd in (control, status, output):
-            os.close(fd)
-        raise
-    finally:
-        for fd in (*theirs, output_write):
-            os.close(fd)
-    return _Child(guard, output, status, control)
+class _Child:
+    """A guarded command: its output, the socket to its guard, and what the guard has reported of it."""
+
+    def __init__(
+        self, launch: Launch, command: tuple[str, ...], environment: Mapping[str, str], core: int | None
+    ) -> None:
+        self.reports: dict[str, int] = {}
+        self._unread = b""
+        self.channel, theirs = socket.socketpair()
+        locks = ",".join(map(str, launch.fds))
+        pinned = "" if core is None else str(core)
+        own = {ENV_RUN_DIR: str(launch.run_dir), ENV_SEED: str(launch.seed)}
+        with theirs, contextlib.ExitStack() as unless_started:
+            unless_started.callback(self.channel.close)
+            self.guard = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(_GUARD), locks, pinned, *command],
+                cwd=launch.root,
+                env={**environment, **own, "PYTHONUNBUFFERED": "1"},  # without it, lines would arrive by the block
+                bufsize=0,
+                stdin=theirs.fileno(),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                pass_fds=launch.fds,
+                start_new_session=True,
+            )
+            unless_started.pop_all()
+        assert self.guard.stdout is not None
+        self.output = self.guard.stdout
+
+    @property
+    def code(self) -> int | None:
+        """The command's exit code, None before its end."""
+        return self.reports.get("exit")
+
+    def read_reports(self) -> bool:
+        """Reads the guard's reports; False when it has ended."""
+        try:
+            data = self.channel.recv(_CHUNK)
+        except OSError:
+            data = b""
+        *lines, self._unread = (self._unread + data).split(b"\n")
+        for line in lines:
+            word, _, number = line.decode().partition(" ")
+            self.reports[word] = int(number)
+        return bool(data)
+
+    def send(self, number: int) -> None:
+        """Passes a signal on to the command's group."""
+        with contextlib.suppress(OSError):
+            self.channel.send(bytes([number]))
+
+    def end(self) -> None:
+        """Orders the end of the whole tree."""
+        with contextlib.suppress(OSError):
+            self.channel.shutdown(socket.SHUT_WR)
+
+    def end_group(self) -> None:
+        """Ends the command's group where the guard did not live to do it."""
+        if self.code is None and (group := self.reports.get("started")):
+            with contextlib.suppress(OSError):
+                os.killpg(group, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Ends what is left, and closes everything."""
+        self.end()
+        self.guard.wait()
+        self.channel.close()
+        self.output.close()
 
 
 def _attend(
-    child: _Child, launch: Launch, emit: Callable[[bytes], None], stop: StopRequest, deadline: float
+    child: _Child, emit: Callable[[bytes], None], stop: StopRequest, began: float, timeout_s: float
 ) -> tuple[EndKind, int]:
     """Hands the output on until the tree is gone; returns how it ended and the signal that asked for it."""
     kind: EndKind = "finished"
@@ -331,13 +295,13 @@ def _attend(
     kill_at = give_up_at = float("inf")
     with selectors.DefaultSelector() as ready:
         ready.register(child.output, selectors.EVENT_READ)
-        ready.register(child.status, selectors.EVENT_READ)
-        while ready.get_map() and child.failed is None:
+        ready.register(child.channel, selectors.EVENT_READ)
+        while ready.get_map() and "failed" not in child.reports:
             for key, _ in ready.select(_POLL_S):
-                if key.fd == child.status:
+                if key.fileobj is child.channel:
                     if not child.read_reports():
-                        ready.unregister(child.status)
-                elif data := os.read(child.output, _CHUNK):
+                        ready.unregister(child.channel)
+                elif data := os.read(key.fd, _CHUNK):
                     emit(data)
                 else:
                     ready.unregister(child.output)
@@ -354,8 +318,8 @@ def _attend(
             elif kind == "finished" and asked:
                 kind, number, kill_at = "interrupted", asked, now + SETTINGS.kill_grace_s
                 child.send(asked)
-            elif kind == "finished" and now >= deadline:
-                kind, kill_at = "timeout", now + (SETTINGS.kill_grace_s if launch.timeout_s > 0 else 0.0)
+            elif kind == "finished" and now >= began + timeout_s:
+                kind, kill_at = "timeout", now + (SETTINGS.kill_grace_s if timeout_s > 0 else 0.0)
                 child.send(signal.SIGTERM)
             elif now >= kill_at:
                 child.end()

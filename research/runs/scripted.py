@@ -8,32 +8,44 @@ import math
 import random
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from research.code.constants import as_number, evaluate_constants
 from research.code.fingerprint import fingerprint
 from research.code.syntax_tree import parse
+from research.core import contract
+from research.core.clock import system_clock, utc
 from research.core.errors import ConfigurationError
 from research.core.files import held, read_json, write_json
-from research.runs import gpu
-from research.runs.backend import Backend, CommandResult, Launch, StopRequest
+from research.core.records import Metrics
+from research.runs.backend import Backend, CommandResult, EndKind, Launch, StopRequest
 from research.runs.local import run_process
 from research.runs.preflight import TARGET
 
 ENV_SCRIPT = "AUTORESEARCH_SCRIPT"
 """A JSON file: a list of plays, each a kind or an object, with how far it was played kept next to it; or an object
-with "surface", the response to train.py's constants (class Surface)."""
+with "surface", the response to train.py's constants: see _on_surface()."""
 
 CONTRACT = "scripted-000000000000"
 RELATIVE = {"win": -0.002, "loss": 0.003, "noise": 0.0001}
 """Kinds that are a score relative to the best so far, and by how much (bpb) unless the play says."""
-
-KINDS = (
-    "score", *RELATIVE, "oom", "assertion", "import", "shape", "error", "nan", "probe", "timeout", "killed",
-    "no_data", "infrastructure", "capacity",
-)  # fmt: skip
+ERRORS = {
+    "oom": "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has 0 bytes free.",
+    "assertion": "AssertionError: TOTAL_BATCH_SIZE must be a multiple of 131072",
+    "import": "ModuleNotFoundError: No module named 'flash_attn'",
+    "shape": "RuntimeError: mat1 and mat2 shapes cannot be multiplied (64x512 and 640x512)",
+    "error": "KeyError: 'lr'",
+}
+"""Kinds that end with exit 1, and the last line of their traceback unless the play says."""
+UNSTARTED: Mapping[EndKind, str] = {
+    "infrastructure": "the infrastructure failed",
+    "capacity": "no GPU within the queue timeout",
+}
+"""Kinds of which no process is started."""
+KINDS = ("score", *RELATIVE, *ERRORS, *UNSTARTED, "nan", "probe", "timeout", "killed", "no_data")
+_EXITS = {"nan": contract.EXIT_DIVERGED, "probe": contract.EXIT_PROBE_FAILED, "no_data": contract.EXIT_NO_DATA}
 
 _START_BPB = 1.0
 _PLAYER = Path(__file__).with_name("scripted_player.py")
@@ -52,7 +64,6 @@ class Play:
         params_m: Parameters in millions.
         steps: Progress lines before the end.
         step_s: Seconds between them.
-        line: Line number in tracebacks.
         limit_s: Time limit of this play, None for the launch's.
         says: Last line of a failure, "" for the kind's own.
     """
@@ -65,9 +76,39 @@ class Play:
     params_m: float = 1.0
     steps: int = 1
     step_s: float = 0.0
-    line: int = 7
     limit_s: float | None = None
     says: str = ""
+
+    def text(self) -> str:
+        """Writes what train.py prints at its end."""
+        if self.kind in ERRORS:
+            last = self.says or ERRORS[self.kind]
+            return f'Traceback (most recent call last):\n  File "{TARGET}", line 7, in <module>\n{last}\n'
+        if self.kind == "score":
+            block = Metrics(self.val_bpb, 1.0, 1.5, self.peak_vram_mb, 0.0, 0.1, 10, self.params_m, 4).as_block()
+            return f"{block}contract: {self.contract}\ncausal_check: pass\nloss_check: pass\n"
+        return {
+            "probe": f"---\ncausal_check: fail\nloss_check: pass\ncontract: {self.contract}\n",
+            "nan": "FAIL\n",
+            "no_data": "the data is missing: uv run prepare.py\n",
+        }.get(self.kind, "")
+
+    def score(self, launch: Launch) -> dict[str, Any] | None:
+        """Returns the score.json that prepare.py would leave, None for none."""
+        if self.kind not in ("score", "probe"):
+            return None
+        value = self.val_bpb if self.kind == "score" else None
+        return {
+            "schema": contract.SCORE_SCHEMA,
+            "status": contract.SCORED if self.kind == "score" else contract.PROBE_FAILED,
+            **dict.fromkeys(("val_bpb", "val_bpb_exact", "audit_bpb", "audit_bpb_exact"), value),
+            "contract": self.contract,
+            "device": {"class": "scripted"},
+            "seed": launch.seed,
+            "train_py_sha256": hashlib.sha256((launch.run_dir / TARGET).read_bytes()).hexdigest(),
+            "started_utc": utc(system_clock()),
+            "peak_vram_mb": self.peak_vram_mb,
+        }
 
 
 def _next_play(path: Path) -> Play:
@@ -76,11 +117,13 @@ def _next_play(path: Path) -> Play:
     Raises:
         ConfigurationError: if the file is no list of plays, or all were played.
     """
-    state_path = path.with_name(path.name + ".played")
     try:
-        plays = [_play_of(item) for item in json.loads(path.read_text("utf-8"))]
+        plays = [Play(item) if isinstance(item, str) else Play(**item) for item in json.loads(path.read_text("utf-8"))]
+        if unknown := {play.kind for play in plays} - {*KINDS}:
+            raise ValueError(f"no such kind: {', '.join(sorted(unknown))}")
     except (OSError, ValueError, TypeError) as error:
         raise ConfigurationError(f"{path} is no script of plays ({error}).", "It is a JSON list.") from None
+    state_path = path.with_name(path.name + ".played")
     with held(path.with_name(path.name + ".lock"), 10.0):
         state = read_json(state_path) or {"played": 0, "best": _START_BPB}
         number, best = int(state["played"]), float(state["best"])
@@ -96,76 +139,32 @@ def _next_play(path: Path) -> Play:
     return play
 
 
-def _play_of(item: Any) -> Play:
-    play = Play(item) if isinstance(item, str) else Play(**item)
-    if play.kind not in KINDS:
-        raise ValueError(f"no such kind: {play.kind}")
-    return play
+def _on_surface(surface: Mapping[str, Any], launch: Launch) -> Play:
+    """Scores a launch's train.py, at its pocket settings, by its constants.
 
-
-@dataclass(frozen=True)
-class Pull:
-    """One constant's part: weight * log(value / best)^2 bpb above the least there is."""
-
-    best: float
-    weight: float
-
-
-@dataclass(frozen=True)
-class Surface:
-    """Plays a run as its constants say.
-
-    Attributes:
-        least: val_bpb with every constant at its best.
-        sd: Standard deviation of a run, in bpb; drawn from code and seed, so that a repeat repeats.
-        pulls: The constants that matter.
-        crash_above: Constants and the value above which memory runs out.
+    Args:
+        surface: "least", val_bpb with every constant at its best; "sd", the standard deviation of a run in bpb, drawn
+            from code and seed, so that a repeat repeats; "pulls", the constants that matter, each with its "best" value
+            and the "weight" of log(value / best)^2 in bpb; "crash_above", constants and the value above which memory
+            runs out.
+        launch: What is played.
     """
-
-    least: float = 1.9
-    sd: float = 0.0005
-    pulls: Mapping[str, Pull] = field(default_factory=dict)
-    crash_above: Mapping[str, float] = field(default_factory=dict)
-
-    def play(self, launch: Launch) -> Play:
-        """Scores a launch's train.py, at its pocket settings, by its constants."""
-        text = (launch.root / TARGET).read_bytes()
-        known = evaluate_constants(parse(text), {"PROFILE.name": "pocket", "OFFICIAL": False})
-        values = {name: number for name, value in known.items() if (number := as_number(value)) is not None}
-        if any(values.get(name, 0.0) > limit for name, limit in self.crash_above.items()):
-            return Play("oom")
-        true = self.least
-        for name, pull in self.pulls.items():
-            value = values.get(name, pull.best)
-            true += pull.weight * (math.log(max(value, 1e-9) / pull.best) ** 2)
-        seed = hashlib.sha256(f"{fingerprint(text)} {launch.seed}".encode()).digest()
-        noise = random.Random(seed).gauss(0.0, self.sd)
-        return Play("score", val_bpb=round(true + noise, 6), peak_vram_mb=1000.0 * values.get("DEPTH", 4.0))
-
-
-def _play_for(path: Path, launch: Launch) -> Play:
-    """Returns the play of a launch, from a file that holds a list of plays or a surface.
-
-    Raises:
-        ConfigurationError: if it holds neither.
-    """
-    value = read_json(path)
-    if value is None or "surface" not in value:
-        return _next_play(path)
-    try:
-        parts = dict(value["surface"])
-        pulls = {str(name): Pull(**pull) for name, pull in dict(parts.pop("pulls", {})).items()}
-        return Surface(pulls=pulls, **parts).play(launch)
-    except (TypeError, ValueError, AttributeError) as error:
-        raise ConfigurationError(f"{path} describes no surface ({error}).", "See research/runs/scripted.py.") from None
+    text = (launch.root / TARGET).read_bytes()
+    known = evaluate_constants(parse(text), {"PROFILE.name": "pocket", "OFFICIAL": False})
+    values = {name: number for name, value in known.items() if (number := as_number(value)) is not None}
+    if any(values.get(name, 0.0) > limit for name, limit in surface.get("crash_above", {}).items()):
+        return Play("oom")
+    true = surface.get("least", 1.9)
+    for name, pull in surface.get("pulls", {}).items():
+        value = values.get(name, pull["best"])
+        true += pull["weight"] * math.log(max(value, 1e-9) / pull["best"]) ** 2
+    seed = hashlib.sha256(f"{fingerprint(text)} {launch.seed}".encode()).digest()
+    noise = random.Random(seed).gauss(0.0, surface.get("sd", 0.0005))
+    return Play("score", val_bpb=round(true + noise, 6), peak_vram_mb=1000.0 * values.get("DEPTH", 4.0))
 
 
 class ScriptedBackend(Backend):
-    """Plays outcomes instead of running the command.
-
-    Args:
-        environment: Variables of the processes; AUTORESEARCH_SCRIPT names the file with the plays.
-    """
+    """Plays outcomes instead of running the command; AUTORESEARCH_SCRIPT names the file with the plays."""
 
     name = "scripted"
 
@@ -185,12 +184,19 @@ class ScriptedBackend(Backend):
         self, launch: Launch, emit: Callable[[bytes], None], say: Callable[[str], None], stop: StopRequest
     ) -> CommandResult:
         """Plays the next outcome; see research.runs.backend."""
-        play = _play_for(Path(self._environment[ENV_SCRIPT]), launch)
-        if play.kind == "infrastructure":
-            return CommandResult.failed("infrastructure", "scripted: the infrastructure failed")
-        if play.kind == "capacity":
-            return CommandResult.failed("capacity", "scripted: no GPU within the queue timeout")
+        path = Path(self._environment[ENV_SCRIPT])
+        value = read_json(path)
+        try:
+            play = _on_surface(value["surface"], launch) if value and "surface" in value else _next_play(path)
+        except (AttributeError, KeyError, TypeError) as error:
+            what = f"{path} describes no surface ({error!r})."
+            raise ConfigurationError(what, "See _on_surface in research/runs/scripted.py.") from None
+        for kind, why in UNSTARTED.items():
+            if play.kind == kind:
+                return CommandResult.failed(kind, f"scripted: {why}")
         if play.limit_s is not None:
             launch = replace(launch, timeout_s=play.limit_s)
-        command = (sys.executable, "-I", "-S", str(_PLAYER), json.dumps(asdict(play)))
-        return run_process(launch, command, self._environment, lambda: gpu.Watch(None), emit, stop)
+        exit_code = 1 if play.kind in ERRORS else _EXITS.get(play.kind, 0)
+        told = {"kind": play.kind, "steps": play.steps, "step_s": play.step_s, "text": play.text(), "exit": exit_code}
+        words = json.dumps({**told, "score": play.score(launch)})
+        return run_process(launch, (sys.executable, "-I", "-S", str(_PLAYER), words), self._environment, emit, stop)
