@@ -25,9 +25,9 @@ from research.runs import preflight, requirements, session
 from research.runs import repeat as identity
 from research.runs.backend import Backend, DeviceBusy, Launch, StopRequest
 from research.runs.backends import DEFAULT_BACKEND, DEFAULT_GPU, is_remote, make_backend
-from research.runs.code_change import with_change, with_commit
 from research.runs.log import LogText, quote, read_log
 from research.runs.preflight import COMMAND, Candidate, Refused
+from research.runs.record import with_change, with_commit
 from research.runs.session import GoingOn, Wires
 from research.runs.signals import Signals
 from research.store import folders, recent
@@ -361,8 +361,10 @@ class _Attempt:
             return setting.lab.examine(self.store, record)
 
         alone = not (setting.request.again or setting.request.allow_dirty)
-        recording = session.Recording(self.store, start, self.candidate.text, locks, complete, alone, watch)
-        return session.launch_recorded(recording, setting.backend, launch, setting.wires)
+        launch = replace(launch, fds=tuple(lock.fileno() for lock in locks))
+        return session.launch_recorded(
+            self.store, start, self.candidate.text, setting.backend, launch, setting.wires, complete, alone, watch
+        )
 
 
 def _after(lab: Lab, store: Store, run: Run) -> LaunchResult:

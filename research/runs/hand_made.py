@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,10 +13,9 @@ from research.core.errors import ResearchError
 from research.core.records import Run
 from research.runs import preflight
 from research.runs.backends import DEFAULT_BACKEND
-from research.runs.code_change import with_change, with_commit
 from research.runs.failure import NO_SUMMARY, classify
 from research.runs.log import LogText, parse_text, read_log, read_summary
-from research.runs.record import scored
+from research.runs.record import scored, with_change, with_commit
 from research.runs.score import read_score
 
 HAND = contract.HAND
@@ -25,23 +25,14 @@ class NothingToRecord(ResearchError):
     """The path holds no finished run."""
 
 
-def _name(at: str, commit: str, identity: str) -> str:
-    """Names a run by an identity of its own, so that it has the same name whenever it is imported."""
-    return run_name(at, commit, hashlib.sha256(identity.encode("utf-8", "replace")).hexdigest())
-
-
 def finished_folders(runs: Path, known: frozenset[str]) -> list[Path]:
     """Lists the folders made by hand that hold a whole score.json and are not known yet, oldest first."""
-    if not runs.is_dir():
-        return []
-    found = [path for path in runs.iterdir() if path.name.startswith(HAND) and path.name not in known]
-    return sorted(path for path in found if path.is_dir() and read_score(path) is not None)
+    found = sorted(path for path in runs.glob(f"{HAND}*") if path.name not in known)
+    return [path for path in found if path.is_dir() and read_score(path) is not None]
 
 
 def adopt_folder(folder: Path, root: Path, now_utc: str) -> Run:
-    """Makes the record of a finished folder.
-
-    The printed lines of such a run are not in the folder, so score.json is all there is.
+    """Makes the record of a finished folder: score.json says it all, and a log where one was kept.
 
     Raises:
         NothingToRecord: if the folder holds no whole score.json.
@@ -49,8 +40,10 @@ def adopt_folder(folder: Path, root: Path, now_utc: str) -> Run:
     score = read_score(folder)
     if score is None:
         raise NothingToRecord(f"{folder} holds no whole score.json.", "Only a run that finished can be recorded.")
-    stamp = _stamp(score.started_utc) or _stamp(folder.name[len(HAND) :]) or _stamp(now_utc) or "00000000-000000"
+    stamp = _stamp(score.started_utc) or _stamp(folder.name[len(HAND) :]) or _stamp(now_utc)
     commit = (git.resolve(root, score.commit) if score.commit else None) or ""
+    passed = score.status == contract.SCORED
+    exit_code = contract.EXIT_SCORED if passed else contract.EXIT_PROBE_FAILED
     run = Run(
         run=_name(stamp, commit, folder.name),
         folder=folder.name,
@@ -61,21 +54,37 @@ def adopt_folder(folder: Path, root: Path, now_utc: str) -> Run:
         finished_utc=now_utc,
         seed=score.seed if score.seed is not None else contract.DEFAULT_SEED,
         backend=DEFAULT_BACKEND,
-        device=score.device,
-        train_sha256=score.train_sha256 or "",
+        device=score.device or None,
+        train_sha256=score.train_sha256,
         contract=score.contract,
-        outcome="scored" if score.status == contract.SCORED else "crash",
-        exit_code=0 if score.status == contract.SCORED else contract.EXIT_PROBE_FAILED,
-        child_exit=0 if score.status == contract.SCORED else contract.EXIT_PROBE_FAILED,
+        outcome="scored" if passed else "crash",
+        exit_code=exit_code,
+        child_exit=exit_code,
         facts=score.facts,
     )
     run = _with_source(run, root)
-    log = read_log(folder / contract.RUN_LOG)
-    if score.status != contract.SCORED:
-        lines = log or LogText(())
-        return replace(run, failure=classify(lines, read_summary(lines), contract.EXIT_PROBE_FAILED))
-    known = log or (parse_text(score.printed) if score.printed else None)
-    return scored(run, score, read_summary(known) if known else None)
+    log = read_log(folder / contract.RUN_LOG) or (parse_text(score.printed) if score.printed else None)
+    if passed:
+        return scored(run, score, read_summary(log) if log else None)
+    log = log or LogText(())
+    return replace(run, failure=classify(log, read_summary(log), exit_code))
+
+
+def _name(at: str, commit: str, identity: str) -> str:
+    """Names a run by an identity of its own, so that it has the same name whenever it is imported."""
+    return run_name(at, commit, hashlib.sha256(identity.encode("utf-8", "replace")).hexdigest())
+
+
+def _stamp(text: str) -> str:
+    """Returns a time as names have it, "" where the text holds none."""
+    digits = re.sub(r"\D", "", text[:24])
+    return f"{digits[:8]}-{digits[8:14]}" if len(digits) >= 14 else ""
+
+
+def _branch(root: Path, commit: str) -> str:
+    """Returns the current branch if the commit is its tip or an ancestor of it, else ""."""
+    where = git.head(root)
+    return where.branch if commit and where.commit and git.is_ancestor(root, commit, where.commit) else ""
 
 
 def _with_source(run: Run, root: Path) -> Run:
@@ -92,17 +101,6 @@ def _with_source(run: Run, root: Path) -> Run:
     return with_change(replace(run, fingerprint=candidate.fingerprint), root, candidate.text)
 
 
-def _branch(root: Path, commit: str) -> str:
-    """Returns the current branch if the commit is its tip or an ancestor of it, else ""."""
-    where = git.head(root)
-    return where.branch if commit and where.commit and git.is_ancestor(root, commit, where.commit) else ""
-
-
-def _stamp(text: str) -> str:
-    digits = "".join(char for char in text[:24] if char.isdigit())
-    return f"{digits[:8]}-{digits[8:14]}" if len(digits) >= 14 else ""
-
-
 def adopt_log(path: Path, root: Path, now_utc: str) -> Run:
     """Makes the record of a bare log: what it prints is all there is, so it is marked as unverified.
 
@@ -113,16 +111,19 @@ def adopt_log(path: Path, root: Path, now_utc: str) -> Run:
     log = read_log(path)
     if log is None or not log.lines:
         raise NothingToRecord(f"There is no run log at {path}.", "Give the path of a run's log or folder.")
-    digest = _digest(path)
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
     summary = read_summary(log)
     failure = classify(log, summary)
     if failure is not None and failure.signature == NO_SUMMARY:
         what = f"{path} shows neither a score nor how a run failed."
         raise NothingToRecord(what, "Give a finished run's log; uv run research parse-run shows what is in it.")
     candidate = preflight.examine(root, "HEAD")
-    measured = summary.metrics is not None and failure is None
+    metrics = summary.metrics if failure is None else None
     run = Run(
-        run=_name(_stamp(now_utc), candidate.commit.hash, digest),
+        run=_name(_stamp(now_utc), candidate.commit.hash, digest.hexdigest()),
         folder="",
         origin="log",
         branch=candidate.branch,
@@ -131,20 +132,12 @@ def adopt_log(path: Path, root: Path, now_utc: str) -> Run:
         finished_utc=now_utc,
         seed=contract.DEFAULT_SEED,
         contract=summary.words.get("contract"),
-        outcome="scored" if measured else "crash",
-        metrics=summary.metrics if measured else None,
-        val_bpb=summary.metrics.val_bpb if measured and summary.metrics else None,
-        peak_vram_mb=summary.metrics.peak_vram_mb if measured and summary.metrics else None,
+        outcome="scored" if metrics else "crash",
+        metrics=metrics,
+        val_bpb=metrics.val_bpb if metrics else None,
+        peak_vram_mb=metrics.peak_vram_mb if metrics else None,
         failure=failure,
         suspect=("unverified: a bare log without a run folder",),
-        facts={"log_sha256": digest},
+        facts={"log_sha256": digest.hexdigest()},
     )
     return with_commit(run, candidate)  # without a fingerprint: what really ran is unknown
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -17,24 +17,21 @@ from research.core.records import Metrics
 from research.core.settings import SETTINGS
 from research.core.text import clean
 
-_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\Z")
-_INTEGER = re.compile(r"\d+\Z")
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 _LINE = re.compile(r"\s*([A-Za-z_]\w*):\s*(\S.*?)\s*\Z")
 
 
 @dataclass(frozen=True)
 class LogText:
-    """The parts of a log that are read.
+    """The parts of a log that are read, in lines as a terminal would leave them.
 
     Attributes:
-        lines: Lines of the tail as a terminal would leave them (the text after the last carriage return).
-        head: Lines of the beginning; empty when the tail is the whole file.
-        size_bytes: Size of the whole log.
+        lines: Its end, or all of it.
+        head: Its beginning; empty when the lines are the whole file.
     """
 
     lines: tuple[str, ...]
     head: tuple[str, ...] = ()
-    size_bytes: int = 0
 
     def tail(self, count: int = SETTINGS.tail_lines) -> tuple[str, ...]:
         """Returns the last lines, trailing blank ones left out, each one bounded in length."""
@@ -61,88 +58,78 @@ class Summary:
     start: int | None
 
 
-def split_lines(data: bytes) -> tuple[str, ...]:
-    """Splits the bytes of a log into lines; bytes that are not UTF-8 become U+FFFD."""
+def _lines(data: bytes) -> tuple[str, ...]:
+    """Splits bytes into lines, of each the text after its last carriage return; what is no UTF-8 becomes U+FFFD."""
     text = data.decode("utf-8", "replace").replace("\x00", "")
     lines = [line.rstrip("\r").rsplit("\r", 1)[-1] for line in text.split("\n")]
-    if lines and not lines[-1]:
-        lines.pop()
-    return tuple(lines)
+    return tuple(lines if lines[-1] else lines[:-1])
 
 
 def read_log(path: Path) -> LogText | None:
-    """Reads a bounded part of a log of any size.
-
-    Returns:
-        None when there is no such file.
+    """Reads a bounded part of a log of any size, None when there is no such file.
 
     Raises:
         OSError: if the file is there and cannot be read.
     """
-    head_bytes, tail_bytes = SETTINGS.log_head_bytes, SETTINGS.log_tail_bytes
     try:
         with path.open("rb") as file:
             size = file.seek(0, 2)
-            if size <= head_bytes + tail_bytes:
-                file.seek(0)
-                return LogText(split_lines(file.read(head_bytes + tail_bytes)), (), size)
             file.seek(0)
-            head = split_lines(file.read(head_bytes))
-            file.seek(size - tail_bytes)
-            tail = split_lines(file.read(tail_bytes))
+            if size <= SETTINGS.log_head_bytes + SETTINGS.log_tail_bytes:
+                return LogText(_lines(file.read(size)))
+            head = _lines(file.read(SETTINGS.log_head_bytes))
+            file.seek(size - SETTINGS.log_tail_bytes)
+            tail = _lines(file.read(SETTINGS.log_tail_bytes))
     except (FileNotFoundError, NotADirectoryError):
         return None
     # The lines at the two cuts are torn; of a single one, a progress bar's, the last state is whole.
-    return LogText(tail[1:] or tail, head[:-1], size)
+    return LogText(tail[1:] or tail, head[:-1])
 
 
 def parse_text(text: str) -> LogText:
     """Reads a log that is already in memory."""
-    data = text.encode("utf-8", "replace")
-    return LogText(split_lines(data), (), len(data))
+    return LogText(_lines(text.encode("utf-8", "replace")))
 
 
 def _number(key: str, text: str) -> float | int | None:
-    if key in contract.INTEGER_KEYS:
-        return int(text) if _INTEGER.match(text) and len(text) <= SETTINGS.number_chars else None
-    if not _NUMBER.match(text) or len(text) > SETTINGS.number_chars:
+    if len(text) > SETTINGS.number_chars:
         return None
-    value = float(text)
+    if key in contract.INTEGER_KEYS:
+        return int(text) if re.fullmatch(r"\d+", text) else None
+    value = float(text) if _NUMBER.fullmatch(text) else math.nan
     return value if math.isfinite(value) else None
 
 
 def read_summary(log: LogText) -> Summary:
     """Reads the last summary block; never raises, whatever the log holds."""
-    start = next(
-        (i + 1 for i in range(len(log.lines) - 1, -1, -1) if log.lines[i].strip() == contract.SUMMARY_MARK), None
-    )
-    if start is None:
+    marks = [number for number, line in enumerate(log.lines) if line.strip() == contract.SUMMARY_MARK]
+    if not marks:
         return Summary(None, {}, "", None)
+    start = marks[-1] + 1
     values: dict[str, float | int] = {}
     words: dict[str, str] = {}
-    problem = ""
+    problems = []
     for line in log.lines[start:]:
         match = _LINE.match(line)
         if not match or match[1] not in contract.PUBLIC_KEYS + contract.OWN_KEYS:
             continue
         key, text = match[1], match[2]
         if key in values or key in words:
-            problem = problem or f"{key} is given twice"
+            problems.append(f"{key} is given twice")
         elif key in contract.OWN_KEYS:
             words[key] = clean(text)
         else:
             value = _number(key, text)
             if value is None:
-                problem = problem or f"{key} is not a finite number"
-                value = 0
-            values[key] = value
+                problems.append(f"{key} is not a finite number")
+            values[key] = 0 if value is None else value
     missing = [key for key in contract.PUBLIC_KEYS if key not in values]
     if missing:
-        problem = problem or f"{', '.join(missing)} missing"
+        problems.append(f"{', '.join(missing)} missing")
     elif values["val_bpb"] <= 0:
-        problem = problem or "val_bpb is not above zero"
-    if problem:
-        return Summary(None, words, problem, start)
+        problems.append("val_bpb is not above zero")
+    if problems:
+        return Summary(None, words, problems[0], start)
     return Summary(Metrics.from_values(values), words, "", start)
 
 

@@ -38,14 +38,8 @@ _PUBLIC = re.compile(
 
 @dataclass(frozen=True)
 class Point:
-    """One line of progress.
-
-    Attributes:
-        step: Optimizer steps so far.
-        fraction: Share of the budget that is over.
-        loss: The training loss in nats since the line before.
-        speed: Tokens a second.
-    """
+    """One line of progress: optimizer steps and share of the budget so far, loss in nats since the line before it, and
+    tokens a second."""
 
     step: int
     fraction: float
@@ -90,8 +84,8 @@ class LossCurve:
                 self._add(point)
 
     def _add(self, point: Point) -> None:
-        last = self.points[-1] if self.points else None
-        if last and (point.step < last.step or point.fraction < last.fraction):
+        last = self.points[-1] if self.points else point
+        if point.step < last.step or point.fraction < last.fraction:
             self.trouble = self.trouble or f"its log goes back from step {last.step} to step {point.step}"
         if len(self.points) == SETTINGS.race_max_lines:
             self.trouble = self.trouble or f"its log has more than {SETTINGS.race_max_lines:,} lines of progress"
@@ -136,13 +130,8 @@ def curve_of(folder: Path) -> LossCurve:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What is foretold of a run: its val_bpb minus the incumbent's with the same seed.
-
-    Attributes:
-        mean: In bpb, below zero is better.
-        sd: Its standard deviation in bpb.
-        p_better: P(it is below zero).
-    """
+    """What is foretold of a run's val_bpb minus the incumbent's with the same seed (below zero is better): mean and
+    standard deviation in bpb, and P(it is below zero)."""
 
     mean: float
     sd: float
@@ -155,13 +144,8 @@ Predict = Callable[[float, float], Prediction]
 
 @dataclass(frozen=True)
 class Look:
-    """One look at a run that is going on.
-
-    Attributes:
-        fraction: Of the budget.
-        gap: Smoothed training loss minus the incumbent's, in nats.
-        known: What it foretells.
-    """
+    """One look at a run: the fraction of the budget, its smoothed loss minus the incumbent's in nats, and what that
+    foretells."""
 
     fraction: float
     gap: float
@@ -193,14 +177,13 @@ class Race:
         return next((one for one in self.looks if one.known.p_better < SETTINGS.race_stop_p), None)
 
     def to_fact(self) -> str:
-        """Write it as JSON."""
+        """Write it as JSON, without what is empty."""
         looks = [
             [one.fraction, round(one.gap, 4), *(float(f"{value:.3g}") for value in vars(one.known).values())]
             for one in self.looks
         ]
-        plain = {"against": self.against, "exempt": self.exempt, "looks": looks, "losses": self.losses}
-        told = {name: value for name, value in (plain | {"trouble": self.trouble}).items() if value}
-        return json.dumps(told, separators=(",", ":"))
+        plain = {**vars(self), "looks": looks}
+        return json.dumps({name: value for name, value in plain.items() if value}, separators=(",", ":"))
 
 
 def race_of(run: Run) -> Race:
@@ -208,8 +191,7 @@ def race_of(run: Run) -> Race:
     try:
         plain = json.loads(run.facts.get(RACE) or "{}")
         looks = tuple(Look(f, gap, Prediction(mean, sd, p)) for f, gap, mean, sd, p in plain.get("looks", ()))
-        losses = tuple(plain.get("losses", ()))
-        return Race(plain.get("against", ""), plain.get("exempt", ""), looks, losses, plain.get("trouble", ""))
+        return Race(**{**plain, "looks": looks, "losses": tuple(plain.get("losses", ()))})
     except (ValueError, TypeError, AttributeError):
         return Race()
 
@@ -219,11 +201,13 @@ class Watch:
     """Watches one run against the incumbent's.
 
     Attributes:
-        against: Name of the incumbent's run, "" where there is none to be compared with.
+        against: Name of the incumbent's run.
         reference: Its curve.
         predict: What a gap foretells.
         exempt: Why the run is not ended whatever is foretold, "" for one that may be.
         incomparable: Why the losses of the two can't be compared, "" where they can.
+        curve: The run's own curve.
+        stopping: Whether the run is to be ended.
     """
 
     against: str
@@ -243,12 +227,10 @@ class Watch:
         while self.due < len(LOOKS) and self.curve.fraction >= LOOKS[self.due] and not self.stopping:
             fraction = LOOKS[self.due]
             self.due += 1
-            gap = self.gap(fraction)
-            if gap is None:
-                continue
-            look = Look(fraction, gap, self.predict(gap, fraction))
-            self.looks.append(look)
-            self.stopping = not self.exempt and look.known.p_better < SETTINGS.race_stop_p
+            if (gap := self.gap(fraction)) is not None:
+                known = self.predict(gap, fraction)
+                self.looks.append(Look(fraction, gap, known))
+                self.stopping = not self.exempt and known.p_better < SETTINGS.race_stop_p
 
     def gap(self, fraction: float) -> float | None:
         """Return the gap at a fraction of the budget; None where nothing is to be foretold, with the trouble noted."""
@@ -267,14 +249,14 @@ class Watch:
     def race(self) -> Race:
         """Return what is to be kept."""
         reached = [n / 20 for n in range(2, 21) if n / 20 <= self.curve.fraction]
-        losses = (self.curve.loss(fraction) for fraction in reached)
+        losses = [self.curve.loss(fraction) for fraction in reached]
         told = tuple(None if loss is None else round(loss, 4) for loss in losses)
         return Race(self.against, self.exempt, tuple(self.looks), told, self.incomparable or self.trouble)
 
 
 @dataclass(frozen=True)
 class RacingStop:
-    """The stop request of a run that is watched: a signal to the runner, or the watch's own."""
+    """The stop request of a run that is watched: a signal to the runner, or the watch's own; see StopRequest."""
 
     asked: StopRequest
     watch: Watch

@@ -1,22 +1,101 @@
-"""From how a command ended, and what it left in its folder, to the finished record of a run."""
+"""Makes a run's record: what its commit says and changed, how its command ended, and what was measured."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
 
-from research.core import contract
+from research.code import diff
+from research.core import contract, git
 from research.core.contract import RUNNER_EXITS
+from research.core.errors import ResearchError
 from research.core.records import MACHINE_KINDS, Failure, Outcome, Run
+from research.core.settings import SETTINGS
 from research.runs.backend import CommandResult
 from research.runs.failure import advice_on, classify
 from research.runs.log import LogText, Summary, read_log, read_summary
+from research.runs.preflight import TARGET, Candidate
 from research.runs.score import Score, disagreements, read_score
 
 _OUR_SIGNALS = (129, 130, 143)  # HUP, INT, TERM: somebody ended it; a candidate does not do that to itself
 
 
-def outcome_of(ended: CommandResult, score: Score | None) -> tuple[Outcome, int, str]:
+def with_commit(run: Run, candidate: Candidate) -> Run:
+    """Adds parent, subject, emitter, harness and size of the change to a run; an emitter that it has stays."""
+    return replace(
+        run,
+        commit=candidate.commit.hash,
+        parent=candidate.commit.parent,
+        subject=candidate.commit.subject,
+        emitter=candidate.emitter or run.emitter,
+        harness=candidate.harness,
+        additions=candidate.additions,
+        deletions=candidate.deletions,
+    )
+
+
+def with_change(run: Run, root: Path, text: bytes) -> Run:
+    """Adds category, delta and statement counts to a run; leaves it where there is nothing to compare with.
+
+    Args:
+        run: The run, with its parent.
+        root: A work tree of the repository that holds the parent.
+        text: The train.py that runs.
+    """
+    try:
+        before = git.blob(root, run.parent, TARGET) if run.parent else None
+        found = diff.between(before, text) if before is not None else None
+    except (ResearchError, SyntaxError):  # a parent that nobody can read says nothing
+        return run
+    if found is None:
+        return run
+    entries = list(found.delta().items())[: SETTINGS.delta_entries]  # of a rewrite the size matters, not its parts
+    return replace(
+        run,
+        category=found.category,
+        delta={name: change for name, change in entries if len(change) <= SETTINGS.delta_chars},
+        statements_added=found.statements_added,
+        statements_removed=found.statements_removed,
+    )
+
+
+def finished(run: Run, ended: CommandResult, folder: Path, now_utc: str) -> Run:
+    """Makes the finish record of a run that was launched.
+
+    Args:
+        run: Its start record.
+        ended: How the command ended.
+        folder: The run's folder.
+        now_utc: When.
+    """
+    try:
+        log = read_log(folder / contract.RUN_LOG) or LogText(())
+    except OSError:
+        log = LogText(())
+    summary, score = read_summary(log), read_score(folder)
+    outcome, exit_code, why = _outcome(ended, score)
+    failure = _failure(outcome, ended, score, log, summary)
+    if failure is not None and failure.machine:
+        outcome = MACHINE_KINDS[failure.kind]
+        exit_code, why = RUNNER_EXITS[outcome], f"the machine failed ({failure.text}). {advice_on(failure)}"
+    record = replace(
+        run,
+        finished_utc=now_utc,
+        outcome=outcome,
+        exit_code=exit_code,
+        child_exit=ended.child_exit,
+        device=ended.device or (score and score.device) or None,
+        contract=score.contract if score else None,
+        failure=failure,
+        why=run.why or why,
+        cost_usd=ended.cost_usd,
+        phases_s=dict(ended.phases_s),
+        facts={**run.facts, **(score.facts if score else {}), **ended.facts},
+    )
+    return scored(record, score, summary, ended.phases_s.get("run")) if outcome == "scored" and score else record
+
+
+def _outcome(ended: CommandResult, score: Score | None) -> tuple[Outcome, int, str]:
     """Decides what a command's end means for a run of train.py.
 
     Returns:
@@ -25,9 +104,9 @@ def outcome_of(ended: CommandResult, score: Score | None) -> tuple[Outcome, int,
     if ended.kind != "finished":
         return ended.kind, ended.exit_code, ended.why
     code = ended.exit_code
-    if code == 0:
-        if score is None:
-            return "crash", 0, "it ended without a score.json"
+    if code == 0 and score is None:
+        return "crash", 0, "it ended without a score.json"
+    if code == 0 and score:
         return ("scored", 0, "") if score.status == contract.SCORED else ("crash", 0, "a probe failed")
     if code == contract.EXIT_NO_DATA:
         return "configuration", RUNNER_EXITS["configuration"], "data or tokenizer are missing; the log says which"
@@ -38,50 +117,14 @@ def outcome_of(ended: CommandResult, score: Score | None) -> tuple[Outcome, int,
     return "crash", code, ""
 
 
-def finished(run: Run, ended: CommandResult, folder: Path, now_utc: str, expected_contract: str | None = None) -> Run:
-    """Makes the finish record of a run that was launched.
-
-    Args:
-        run: Its start record.
-        ended: How the command ended.
-        folder: The run's folder.
-        now_utc: When.
-        expected_contract: The contract as known before launch, for runs that did not come to a score.
-    """
-    try:
-        log = read_log(folder / contract.RUN_LOG) or LogText(())
-    except OSError:
-        log = LogText(())
-    summary, score = read_summary(log), read_score(folder)
-    outcome, exit_code, why = outcome_of(ended, score)
-    failure = None
-    if outcome in ("crash", "timeout"):
-        failure = _failure(outcome, ended, score, log, summary)
-    if failure is not None and failure.machine:
-        outcome = MACHINE_KINDS[failure.kind]
-        exit_code, why = RUNNER_EXITS[outcome], f"the machine failed ({failure.text}). {advice_on(failure)}"
-    record = replace(
-        run,
-        finished_utc=now_utc,
-        outcome=outcome,
-        exit_code=exit_code,
-        child_exit=ended.child_exit,
-        device=ended.device or (score.device if score else None),
-        contract=score.contract if score else expected_contract,
-        failure=failure,
-        why=run.why or why,
-        cost_usd=ended.cost_usd,
-        phases_s=dict(ended.phases_s),
-        facts={**run.facts, **(score.facts if score else {}), **ended.facts},
-    )
-    return scored(record, score, summary, ended.phases_s.get("run")) if outcome == "scored" and score else record
-
-
 def _failure(
     outcome: Outcome, ended: CommandResult, score: Score | None, log: LogText, summary: Summary
 ) -> Failure | None:
+    """Finds why a run failed, None for one that did not, or that was ended."""
     if outcome == "timeout":
         return classify(log, summary, ended.child_exit or 0, timed_out=True)
+    if outcome != "crash":
+        return None
     if ended.exit_code == 0 and score is not None:
         return Failure("probe", "probe", "a probe of the score failed")
     if ended.exit_code == 0:

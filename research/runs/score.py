@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,69 +20,57 @@ OUTSIDE = "outside_budget_s"
 """Name of the part of score.json, and of the run's fact, that holds the seconds outside the budget, by phase."""
 TOKENS_PER_S = "tokens_per_s"
 """Name of the part of the report, and of the run's fact, that holds the speed of counted training."""
-_CONTRACT = re.compile(r"[a-z]+[0-9.]*-[0-9a-f]{12}\Z")
 
 
 @dataclass(frozen=True)
 class Score:
-    """What score.json says.
+    """What score.json says; None or "" where it does not say.
 
     Attributes:
-        status: "scored" or "probe_failed".
         val_bpb: The score; None for a failed probe.
-        contract: The contract it belongs to.
-        seed: Seed of the run, None if missing.
-        commit: Full hash of HEAD when the run began, None outside git.
-        train_sha256: Hash of the train.py that ran.
-        device: Name or class of the device.
-        budget_s: Seconds of training that the contract gives, None if missing.
-        handed_tokens: Training tokens that prepare.py handed out, None if missing.
+        budget_s: Seconds of training that the contract gives.
+        handed_tokens: Training tokens that prepare.py handed out; early_tokens of them before the budget began.
         held_out_tokens: Tokens of the validation text that it handed to train.py.
-        early_tokens: Training tokens that it handed out before the budget can have begun.
         clock: What the budget passes on, "wall" or "processor".
-        wall_s: Seconds from the process's start to the writing of the score, by its own clock; None if missing.
+        wall_s: Seconds from the process's start to the writing of the score, by its own clock.
         found: What prepare.py found against the score, a sentence each.
-        printed: The summary that train.py reported, as it printed it; "" if it reported none.
-        started_utc: When it began, "" if missing.
+        printed: The summary that train.py reported, as it printed it.
         facts: Small things worth keeping, text to text.
     """
 
     status: str
+    contract: str
     val_bpb: float | None
     val_bpb_exact: float | None
     audit_bpb: float | None
     audit_bpb_exact: float | None
-    contract: str
-    seed: int | None
-    commit: str | None
-    train_sha256: str | None
-    device: str | None
     peak_vram_mb: float | None
-    budget_s: float | None
+    seed: int | None
+    commit: str
+    train_sha256: str
+    device: str
     started_utc: str
-    handed_tokens: float | None = None
-    held_out_tokens: float = 0.0
-    early_tokens: float = 0.0
-    clock: str = "wall"
-    wall_s: float | None = None
-    found: tuple[str, ...] = ()
-    printed: str = ""
-    facts: Mapping[str, str] = field(default_factory=dict)
+    budget_s: float | None
+    handed_tokens: float | None
+    held_out_tokens: float
+    early_tokens: float
+    clock: str
+    wall_s: float | None
+    found: tuple[str, ...]
+    printed: str
+    facts: Mapping[str, str]
 
 
-def _text(value: object) -> str | None:
-    return value[:200] if isinstance(value, str) and value else None
+def _at(plain: object, *path: str) -> Any:
+    """Returns what lies at a path of names in nested objects, None where it ends early."""
+    for name in path:
+        plain = plain.get(name) if isinstance(plain, dict) else None
+    return plain
 
 
-def _part(plain: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = plain.get(name)
-    return value if isinstance(value, dict) else {}
-
-
-def _block(summary: Mapping[str, Any]) -> str:
-    """Writes a summary as lines, its nine keys at most."""
-    lines = [f"{key}: {_text(summary[key])}" for key in contract.PUBLIC_KEYS if key in summary]
-    return "\n".join([contract.SUMMARY_MARK, *lines]) if lines else ""
+def _text(plain: object, *path: str) -> str:
+    value = _at(plain, *path)
+    return value[:200] if isinstance(value, str) else ""
 
 
 def read_score(folder: Path) -> Score | None:
@@ -90,50 +78,98 @@ def read_score(folder: Path) -> Score | None:
     plain = read_json(folder / contract.SCORE_FILE)
     if plain is None or plain.get("schema") != contract.SCORE_SCHEMA:
         return None
-    status, name = plain.get("status"), _text(plain.get("contract"))
-    val_bpb = finite(plain.get("val_bpb"))
-    if status not in (contract.SCORED, contract.PROBE_FAILED) or name is None or not _CONTRACT.match(name):
+    status, name, val_bpb = plain.get("status"), _text(plain, "contract"), finite(plain.get("val_bpb"))
+    if status not in (contract.SCORED, contract.PROBE_FAILED) or not re.fullmatch(r"[a-z]+[0-9.]*-[0-9a-f]{12}", name):
         return None
     if status == contract.SCORED and (val_bpb is None or val_bpb <= 0):
         return None
-    device, clock, data = _part(plain, "device"), _part(plain, "clock"), _part(plain, "data")
-    facts = {"torch": _text(plain.get("torch")), "python": _text(plain.get("python"))}
-    facts["device_class"] = _text(device.get("class"))
-    reported = _part(plain, "reported")
-    numbers = ((clock, "uncounted_s"), (data, "epochs"), (data, "waited_share"), (reported, TOKENS_PER_S))
-    for part, key in numbers:
-        facts[key] = None if (value := finite(part.get(key))) is None else f"{value:g}"
-    told = {key: reported.get(key) for key in ("initial_values", "kernels")}
-    told[OUTSIDE] = {"clock": clock.get("kind"), **outside} if (outside := _part(clock, OUTSIDE)) else None
-    for key, what in told.items():
-        if what:
-            text = json.dumps(what, sort_keys=True)
-            facts[key] = text if len(text) <= SETTINGS.max_fact_chars else None
-    found = plain.get("suspect")
-    seed = plain.get("seed")
+    seed, found = plain.get("seed"), plain.get("suspect")
     return Score(
         status=status,
+        contract=name,
         val_bpb=val_bpb if status == contract.SCORED else None,
         val_bpb_exact=finite(plain.get("val_bpb_exact")),
         audit_bpb=finite(plain.get("audit_bpb")),
         audit_bpb_exact=finite(plain.get("audit_bpb_exact")),
-        contract=name,
-        seed=seed if isinstance(seed, int) and not isinstance(seed, bool) else None,
-        commit=_text(plain.get("commit")),
-        train_sha256=_text(plain.get("train_py_sha256")),
-        device=_text(device.get("name")) or _text(device.get("class")),
         peak_vram_mb=finite(plain.get("peak_vram_mb")),
-        budget_s=finite(_part(plain, "fingerprint").get("time_budget_s")),
-        started_utc=_text(plain.get("started_utc")) or "",
-        handed_tokens=finite(data.get("handed_tokens")),
-        held_out_tokens=finite(data.get("held_out_tokens")) or 0.0,
-        early_tokens=finite(data.get("tokens_before_budget")) or 0.0,
-        clock=_text(clock.get("kind")) or "wall",
-        wall_s=finite(clock.get("wall_s")),
-        found=tuple(filter(None, map(_text, found))) if isinstance(found, list) else (),
-        printed=_block(_part(_part(plain, "reported"), "summary")),
-        facts={key: value for key, value in facts.items() if value is not None},
+        seed=seed if isinstance(seed, int) and not isinstance(seed, bool) else None,
+        commit=_text(plain, "commit"),
+        train_sha256=_text(plain, "train_py_sha256"),
+        device=_text(plain, "device", "name") or _text(plain, "device", "class"),
+        started_utc=_text(plain, "started_utc"),
+        budget_s=finite(_at(plain, "fingerprint", "time_budget_s")),
+        handed_tokens=finite(_at(plain, "data", "handed_tokens")),
+        held_out_tokens=finite(_at(plain, "data", "held_out_tokens")) or 0.0,
+        early_tokens=finite(_at(plain, "data", "tokens_before_budget")) or 0.0,
+        clock=_text(plain, "clock", "kind") or "wall",
+        wall_s=finite(_at(plain, "clock", "wall_s")),
+        found=tuple(text for item in found if (text := _text(item))) if isinstance(found, list) else (),
+        printed=_printed(_at(plain, "reported", "summary")),
+        facts=_facts(plain),
     )
+
+
+def _printed(summary: object) -> str:
+    """Writes a reported summary as lines, its nine keys at most."""
+    lines = [f"{key}: {text}" for key in contract.PUBLIC_KEYS if (text := _text(summary, key))]
+    return "\n".join([contract.SUMMARY_MARK, *lines]) if lines else ""
+
+
+def _facts(plain: Mapping[str, Any]) -> dict[str, str]:
+    """Returns what is worth keeping with the run: words, numbers, and objects as JSON."""
+    facts = {"torch": _text(plain, "torch"), "python": _text(plain, "python")}
+    facts["device_class"] = _text(plain, "device", "class")
+    numbers = {"uncounted_s": "clock", "epochs": "data", "waited_share": "data", TOKENS_PER_S: "reported"}
+    for key, part in numbers.items():
+        value = finite(_at(plain, part, key))
+        facts[key] = "" if value is None else f"{value:g}"
+    outside = _at(plain, "clock", OUTSIDE)
+    told = {key: _at(plain, "reported", key) for key in ("initial_values", "kernels")}
+    told[OUTSIDE] = {"clock": _at(plain, "clock", "kind"), **outside} if isinstance(outside, dict) else None
+    for key, what in told.items():
+        text = json.dumps(what, sort_keys=True) if what else ""
+        facts[key] = text if len(text) <= SETTINGS.max_fact_chars else ""
+    return {key: text for key, text in facts.items() if text}
+
+
+def disagreements(
+    score: Score, summary: Summary | None, seed: int, train_sha256: str, run_s: float | None = None
+) -> tuple[str, ...]:
+    """Lists the reasons not to trust a score: what the log, the launch or the budget say against it.
+
+    Args:
+        score: A score with status "scored".
+        summary: The log's summary, None where there is no log to compare with.
+        seed: The seed that the run was given.
+        train_sha256: Hash of the train.py that was to run.
+        run_s: Seconds that the command took by the runner's clock, None where no runner looked.
+    """
+    found = [*score.found, *(_against_log(score, summary) if summary else ())]
+    own_s = score.wall_s if score.wall_s is not None else run_s
+    if run_s and own_s and run_s - own_s > max(SETTINGS.wall_slack_s, SETTINGS.wall_slack_share * own_s):
+        found.append(f"the run took {run_s:.0f} s by the runner's clock and {own_s:.0f} s by its own")
+    if score.held_out_tokens:
+        found.append(f"train.py read {score.held_out_tokens:,.0f} tokens of the validation text")
+    if score.seed is not None and score.seed != seed:
+        found.append(f"it ran with seed {score.seed}, not {seed}")
+    if score.train_sha256 and train_sha256 and score.train_sha256 != train_sha256:
+        found.append("score.json was made by another train.py")
+    return tuple(found)
+
+
+def _against_log(score: Score, summary: Summary) -> Iterator[str]:
+    """Yields where the log's summary is not what score.json says, or not what the contract gives."""
+    metrics, words = summary.metrics, summary.words
+    if metrics is None:
+        yield f"the log has no whole summary ({summary.problem or 'no block'})"
+    else:
+        if score.val_bpb is not None and abs(metrics.val_bpb - score.val_bpb) > SETTINGS.printed_bpb_tolerance:
+            yield f"the log says val_bpb {metrics.val_bpb:.6f}, score.json {score.val_bpb:.6f}"
+        yield from _overdone(score, metrics)
+    if words.get("contract", score.contract) != score.contract:
+        yield "the log and score.json name different contracts"
+    if any(words.get(key, contract.PASS) != contract.PASS for key in contract.CHECK_KEYS):
+        yield "the log says that a probe failed"
 
 
 def _overdone(score: Score, metrics: Metrics) -> Iterator[str]:
@@ -189,43 +225,3 @@ def _outside(run: Run) -> dict[str, Any]:
     except ValueError:
         return {}
     return {key: value for key, value in plain.items() if key == "clock" or finite(value) is not None}
-
-
-def disagreements(
-    score: Score, summary: Summary | None, seed: int, train_sha256: str, run_s: float | None = None
-) -> tuple[str, ...]:
-    """Lists the reasons not to trust a score: what the log, the launch or the budget say against it.
-
-    Args:
-        score: A score with status "scored".
-        summary: The log's summary, None where there is no log to compare with.
-        seed: The seed that the run was given.
-        train_sha256: Hash of the train.py that was to run.
-        run_s: Seconds that the command took by the runner's clock, None where no runner looked.
-    """
-    found = [*score.found, *(_against_log(score, summary) if summary else ())]
-    own_s = score.wall_s if score.wall_s is not None else run_s
-    if run_s and own_s and run_s - own_s > max(SETTINGS.wall_slack_s, SETTINGS.wall_slack_share * own_s):
-        found.append(f"the run took {run_s:.0f} s by the runner's clock and {own_s:.0f} s by its own")
-    if score.held_out_tokens:
-        found.append(f"train.py read {score.held_out_tokens:,.0f} tokens of the validation text")
-    if score.seed is not None and score.seed != seed:
-        found.append(f"it ran with seed {score.seed}, not {seed}")
-    if score.train_sha256 is not None and train_sha256 and score.train_sha256 != train_sha256:
-        found.append("score.json was made by another train.py")
-    return tuple(found)
-
-
-def _against_log(score: Score, summary: Summary) -> Iterator[str]:
-    """Yields where the log's summary is not what score.json says, or not what the contract gives."""
-    metrics, words = summary.metrics, summary.words
-    if metrics is None:
-        yield f"the log has no whole summary ({summary.problem or 'no block'})"
-    else:
-        if score.val_bpb is not None and abs(metrics.val_bpb - score.val_bpb) > SETTINGS.printed_bpb_tolerance:
-            yield f"the log says val_bpb {metrics.val_bpb:.6f}, score.json {score.val_bpb:.6f}"
-        yield from _overdone(score, metrics)
-    if words.get("contract", score.contract) != score.contract:
-        yield "the log and score.json name different contracts"
-    if any(words.get(key, contract.PASS) != contract.PASS for key in contract.CHECK_KEYS):
-        yield "the log says that a probe failed"

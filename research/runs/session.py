@@ -1,4 +1,4 @@
-"""One recorded launch: its folder, its locks, its start record, the command, its finish record."""
+"""One launch: its folder, its locks, its start record, the command and its output, its finish record."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from research.core import git
 from research.core.clock import moment
-from research.core.contract import RUN_LOG, RUNNER_EXITS
+from research.core.contract import ENV_PROFILE, ENV_TIME_BUDGET, RUN_LOG, RUNNER_EXITS
 from research.core.errors import ConfigurationError, ResearchError
 from research.core.files import FileLock
 from research.core.records import STOPPED_AT, Run
@@ -21,7 +21,6 @@ from research.runs.backend import Backend, CommandResult, Launch, StopRequest
 from research.runs.preflight import TARGET, Refused
 from research.runs.racing import RACE, TERM, RacingStop, Watch
 from research.runs.record import finished, interrupted
-from research.runs.tee import Tee
 from research.store import folders
 from research.store.db import Store
 
@@ -36,6 +35,42 @@ class Wires:
     now_utc: Callable[[], str]
 
 
+class _Tee:
+    """Writes a command's output into a log (None for none) and to a stream as it comes; neither may stop the run.
+
+    Attributes:
+        problem: Why not all could be written, "" if it was.
+    """
+
+    def __init__(self, log: Path | None, stream: BinaryIO) -> None:
+        self._file = log.open("wb", buffering=0) if log else None
+        self._stream: BinaryIO | None = stream
+        self.problem = ""
+
+    def write(self, data: bytes) -> None:
+        """Hands a chunk on; a full disk is noted, and a stream that nobody reads any more is left alone."""
+        try:
+            rest = memoryview(data)
+            while self._file and rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError as error:
+            self.problem = self.problem or str(error.strerror)
+        try:
+            if self._stream:
+                self._stream.write(data)
+                self._stream.flush()
+        except (BrokenPipeError, ValueError):
+            self._stream = None
+        except OSError as error:
+            self.problem = self.problem or str(error.strerror)
+
+    def close(self) -> None:
+        """Closes the log."""
+        if self._file:
+            with contextlib.suppress(OSError):
+                self._file.close()
+
+
 def run_command(
     backend: Backend, launch: Launch, log: Path | None, wires: Wires, watch: Watch | None = None
 ) -> CommandResult:
@@ -48,7 +83,7 @@ def run_command(
         wires: The world.
         watch: Reads its output, and may ask it to end, on every backend in the way in which a signal does.
     """
-    tee = Tee(log, wires.stream)
+    tee = _Tee(log, wires.stream)
 
     def emit(data: bytes) -> None:
         tee.write(data)
@@ -65,8 +100,8 @@ def run_command(
         return CommandResult.failed("infrastructure", f"the {backend.name} backend failed: {error}")
     finally:
         tee.close()
-    if tee.log_problem:
-        ended = replace(ended, facts={**ended.facts, "log_problem": tee.log_problem})
+    if tee.problem:
+        ended = replace(ended, facts={**ended.facts, "log_problem": tee.problem})
     return _raced(ended, watch, wires) if watch else ended
 
 
@@ -86,29 +121,6 @@ def _raced(ended: CommandResult, watch: Watch, wires: Wires) -> CommandResult:
     )
 
 
-@dataclass(frozen=True)
-class Recording:
-    """What a recorded launch leaves behind.
-
-    Attributes:
-        store: The memory.
-        start: The start record.
-        text: The train.py that runs.
-        locks: Locks to be held until the last process is gone.
-        complete: Adds to the finish record what only the caller knows.
-        alone: Whether a run of the same code, contract and seed that is going on forbids this one.
-        watch: Reads the run's output, None for a run that nobody watches.
-    """
-
-    store: Store
-    start: Run
-    text: bytes
-    locks: tuple[FileLock, ...]
-    complete: Callable[[Run], Run]
-    alone: bool = True
-    watch: Watch | None = None
-
-
 class GoingOn(Refused):
     """The same run is being made. Attributes: run, its name."""
 
@@ -117,8 +129,29 @@ class GoingOn(Refused):
         self.run = run
 
 
-def launch_recorded(recording: Recording, backend: Backend, launch: Launch, wires: Wires) -> Run:
+def launch_recorded(
+    store: Store,
+    start: Run,
+    text: bytes,
+    backend: Backend,
+    launch: Launch,
+    wires: Wires,
+    complete: Callable[[Run], Run],
+    alone: bool,
+    watch: Watch | None,
+) -> Run:
     """Launches a run that is recorded exactly once: a start record before, a finish record after.
+
+    Args:
+        store: The memory.
+        start: The start record.
+        text: The train.py that runs.
+        backend: Where it runs.
+        launch: What the backend is given.
+        wires: The world.
+        complete: Adds to the finish record what only the caller knows.
+        alone: Whether a run of the same code, contract and seed that is going on forbids this one.
+        watch: Reads the run's output, None for a run that nobody watches.
 
     Returns:
         The finish record, stored.
@@ -128,31 +161,29 @@ def launch_recorded(recording: Recording, backend: Backend, launch: Launch, wire
         OSError: if there is no room for the start record; nothing was launched then.
         StoreBusy: if a record can't be written; the folder keeps it for whoever looks next.
     """
-    folder, start, store = launch.run_dir, recording.start, recording.store
+    folder = launch.run_dir
     folder.mkdir(parents=True)
     alive = FileLock(folder / folders.ALIVE)
     alive.acquire()
     try:
-        (folder / TARGET).write_bytes(recording.text)
+        (folder / TARGET).write_bytes(text)
         folders.write_start(folder, start)
-        going = store.start_run(start, recording.alone)
+        going = store.start_run(start, alone)
         if going and close_gone(store, folder.parent, wires.now_utc()):  # killed since this launch looked
-            going = store.start_run(start, recording.alone)
+            going = store.start_run(start, alone)
         if going:
             shutil.rmtree(folder)
             raise GoingOn(going)
         with contextlib.suppress(ResearchError):  # a run in a repository that can't keep refs is still a run
             git.keep_commit(launch.root, start.run, start.commit)
-        fds = tuple(lock.fileno() for lock in (alive, *recording.locks))
+        launch = replace(launch, fds=(alive.fileno(), *launch.fds))
         clocks = (wires.now_utc(), time.monotonic())
-        ended = run_command(backend, replace(launch, fds=fds), folder / RUN_LOG, wires, recording.watch)
+        ended = run_command(backend, launch, folder / RUN_LOG, wires, watch)
         ended = replace(ended, facts={**ended.facts, **_clock_jump(*clocks, wires.now_utc())})
-        record = _unless_disk_full(finished(start, ended, folder, wires.now_utc()))
-        if not folder.is_dir() and record.outcome == "crash":
-            record = _of_machine(record, "its folder was removed while it ran")
+        record = _spared(finished(start, ended, folder, wires.now_utc()), folder)
         with contextlib.suppress(OSError):  # at once: completing it asks git and the memory, which may fail
             folders.write_finish(folder, record)
-        record = recording.complete(record)
+        record = complete(record)
         with contextlib.suppress(OSError):
             folders.write_finish(folder, record)
         store.finish_run(record)
@@ -161,16 +192,16 @@ def launch_recorded(recording: Recording, backend: Backend, launch: Launch, wire
         alive.release()
 
 
-def _unless_disk_full(record: Run) -> Run:
-    """Clears the candidate where its files could not be written."""
-    problem = record.facts.get("log_problem")
-    if not problem or record.outcome != "crash":
-        return record
-    return _of_machine(record, f"its files could not be written: {problem}")
-
-
-def _of_machine(record: Run, why: str) -> Run:
+def _spared(record: Run, folder: Path) -> Run:
     """Clears a candidate that crashed for want of its files."""
+    if record.outcome != "crash":
+        return record
+    if not folder.is_dir():
+        why = "its folder was removed while it ran"
+    elif problem := record.facts.get("log_problem"):
+        why = f"its files could not be written: {problem}"
+    else:
+        return record
     exit_code = RUNNER_EXITS["infrastructure"]
     return replace(record, outcome="infrastructure", exit_code=exit_code, failure=None, why=why)
 
@@ -199,9 +230,5 @@ def close_gone(store: Store, runs: Path, now_utc: str) -> list[Run]:
 
 def smoke_environment(environment: Mapping[str, str], budget_s: int) -> dict[str, str]:
     """Returns variables with which train.py takes seconds: pocket data, a tiny budget, no GPU."""
-    return {
-        **environment,
-        "AUTORESEARCH_PROFILE": "pocket",
-        "AUTORESEARCH_TIME_BUDGET": str(budget_s),
-        "CUDA_VISIBLE_DEVICES": "",
-    }
+    small = {ENV_PROFILE: "pocket", ENV_TIME_BUDGET: str(budget_s), "CUDA_VISIBLE_DEVICES": ""}
+    return {**environment, **small}

@@ -123,7 +123,6 @@ def test_a_huge_log_is_read_at_its_ends_only(tmp_path: Path):
         file.write(BLOCK.encode())
     log = read_log(path)
     assert log is not None
-    assert log.size_bytes > 200_000_000
     assert log.head[0] == "first line"
     assert read_summary(log).metrics is not None
     assert read_log(tmp_path / "absent") is None
