@@ -2,39 +2,60 @@
 
 It draws several proposals of the ordered emitter; with its skill as probability it makes the truly best of them, else
 the worse of two. Left free, it chooses an emitter by what it thinks its skills are. A skilled agent compares two
-proposals under a full order, and one more for each of emitter and category that the order leaves open.
+proposals under a full order, and one more for each of emitter and category that the order leaves open. It remembers
+measured values only, never true ones.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter, deque
 from collections.abc import Sequence
 from random import Random
 from typing import NamedTuple
 
-from research.search.policies.base import CATEGORIES, EMITTERS
-from research.simulator.edits import MIXED, SIMPLIFICATION
-from research.simulator.landscape import Config, Landscape
-from research.simulator.memory import AgentMemory
-from research.simulator.proposals import any_change, proposer_of
+from research.search.emitters import EMITTERS
+from research.search.policies.base import CATEGORIES
+from research.simulator.landscape import KNOB_REACH, MIXED, SIMPLIFICATION, Config, Landscape
 
 PREFERENCE = 2.5
 """How strongly the free agent prefers what it thinks it is good at: e to the 2.5 times from none to full skill."""
 CHOICE = 2
-"""Proposals that the agent compares where both the emitter and the category are ordered."""
-OPEN_EMITTER, OPEN_CATEGORY = 1, 1
-"""Proposals more where the one or the other is left open. That it is the same for both is assumed."""
+"""Proposals that the agent compares where both the emitter and the category are ordered, one more for each left open;
+that it is the same for both is assumed."""
 AGAIN = 0.55
 """Probability of proposing a level once more, for every time that it came out badly."""
 DRAWS = 40
 """Draws for one set of proposals: in a small corner almost everything was tried after a while."""
+NEAR_MISS_BPB = 0.0015
+"""How far above the tip a result still counts as nearly good."""
+NEAR_MISSES = 12
+"""Near misses that the agent remembers."""
+TREND = 8
+"""Kept changes that make up the recent trend."""
+SURPRISES = 5
+"""Surprising results that the agent remembers."""
+SURPRISE_BPB = 0.003
+"""Size of a difference that surprises; a crash does too."""
+WARM_WEIGHT = 3.0
+"""How much more often a tuner turns a knob that paid lately."""
+WARM_TRUST = 0.75
+"""How often it goes on in the direction that paid."""
+STEP_WEIGHTS = (5, 3, 2)
+"""How often a change of a knob is one, two or three steps."""
 
 
-class Proposal(NamedTuple):
-    """What the agent makes of an order: the configuration, and the emitter that found it."""
+class Move(NamedTuple):
+    """One idea moved from a level to another."""
 
-    config: Config
-    emitter: str
+    place: int
+    before: int
+    after: int
+
+
+def moves_between(before: Config, after: Config) -> tuple[Move, ...]:
+    """Return the ideas in which two configurations differ."""
+    return tuple(Move(i, a, b) for i, (a, b) in enumerate(zip(before, after, strict=True)) if a != b)
 
 
 class Agent:
@@ -43,21 +64,58 @@ class Agent:
     Args:
         landscape: Where it works.
         rng: Its own random numbers.
+
+    Attributes:
+        tried: Configurations that ran.
+        poor: (idea, level) to how often it came out worse than its parent.
+        warm: Idea to the direction in which it paid last.
+        trend: Moves that were kept, newest last.
+        near_misses: Changes that came out nearly as good as the tip.
+        surprises: Changes that came out far off, or crashed.
     """
 
     def __init__(self, landscape: Landscape, rng: Random) -> None:
-        self.landscape = landscape
-        self.rng = rng
-        self.memory = AgentMemory(landscape)
+        self.landscape, self.rng = landscape, rng
+        self.tried: set[Config] = {landscape.baseline}
+        self.poor: Counter[tuple[int, int]] = Counter()
+        self.warm: dict[int, int] = {}
+        self.trend: deque[Move] = deque(maxlen=TREND)
+        self.near_misses: deque[tuple[Move, ...]] = deque(maxlen=NEAR_MISSES)
+        self.surprises: deque[tuple[Move, ...]] = deque(maxlen=SURPRISES)
         self._weights = [math.exp(PREFERENCE * landscape.self_image[emitter]) for emitter in EMITTERS]
-        self._all = tuple(range(len(landscape.ideas)))
-        self._of = {
-            category: tuple(i for i in self._all if landscape.ideas[i].entry.category == category)
-            for category in CATEGORIES
+        categories = [idea.entry.category for idea in landscape.ideas]
+        self._all = range(len(categories))
+        self._of = {name: [i for i in self._all if categories[i] == name] for name in CATEGORIES}
+        self._is_knob = [idea.entry.kind == "knob" for idea in landscape.ideas]
+        self._covered = {
+            name: {i for i in self._all if emitter.covers(categories[i])} for name, emitter in EMITTERS.items()
         }
 
-    def propose(self, emitter: str | None, category: str | None, parent: Config, elapsed: float) -> Proposal:
-        """Answer an order.
+    # What it remembers ------------------------------------------------------------------------------------------------
+
+    def remember(
+        self, parent: Config, config: Config, val_bpb: float | None, parent_bpb: float, tip_bpb: float
+    ) -> None:
+        """Take one new run in; parent_bpb and tip_bpb are measured values."""
+        moves = moves_between(parent, config)
+        self.tried.add(config)
+        change = None if val_bpb is None else val_bpb - parent_bpb
+        if change is None or abs(change) > SURPRISE_BPB:
+            self.surprises.append(moves)
+        if val_bpb is not None and 0 <= val_bpb - tip_bpb <= NEAR_MISS_BPB:
+            self.near_misses.append(moves)
+        for move in moves:
+            if change is None or change > 0:
+                self.poor[move.place, move.after] += 1
+                if len(moves) == 1:
+                    self.warm.pop(move.place, None)
+            elif len(moves) == 1:
+                self.warm[move.place] = 1 if move.after > move.before else -1
+
+    # What it proposes -------------------------------------------------------------------------------------------------
+
+    def propose(self, emitter: str | None, category: str | None, parent: Config, elapsed: float) -> tuple[Config, str]:
+        """Answer an order with a new configuration, and the emitter that found it.
 
         Args:
             emitter: The emitter ordered; None or a name it does not know leaves it free.
@@ -65,48 +123,44 @@ class Agent:
             parent: The configuration to start from.
             elapsed: Share of the night that is over, in [0, 1).
         """
-        name = emitter if emitter in EMITTERS else self.rng.choices(EMITTERS, self._weights)[0]
+        name = emitter or ""
+        if name not in EMITTERS:
+            name = self.rng.choices([*EMITTERS], self._weights)[0]
         if category == SIMPLIFICATION:
             name = "simplifier"
-        allowed = self._allowed(category)
-        choice = CHOICE + OPEN_EMITTER * (emitter is None) + OPEN_CATEGORY * (allowed is self._all)
-        found = self._draw(name, allowed, parent, category == MIXED, choice)
-        if not found:
-            return Proposal(self._something(parent), name)
+        allowed = [i for part in (category or "").split("+") for i in self._of.get(part.split("/")[0], ())]
+        choice = CHOICE + (emitter is None) + (not allowed)
+        found = self._draw(name, allowed or self._all, parent, category == MIXED, choice)
         if len(found) > 1 and self.rng.random() < self.landscape.skill(name, elapsed):
-            return Proposal(min(found, key=self._truth), name)
-        return Proposal(max(found[:2], key=self._truth), name)
-
-    def _allowed(self, category: str | None) -> Sequence[int]:
-        """Return the ideas that an ordered category leaves."""
-        places = [i for part in (category or "").split("+") for i in self._of.get(part.split("/")[0], ())]
-        return places or self._all
+            return min(found, key=self._truth), name
+        return max(found[:2], key=self._truth) if found else self._something(parent), name
 
     def _draw(self, emitter: str, allowed: Sequence[int], parent: Config, mixed: bool, choice: int) -> list[Config]:
         """Return different new proposals of an emitter; the first is a fair draw."""
-        propose = proposer_of(emitter)
         found: list[Config] = []
         for draw in range(DRAWS):
-            config = propose(parent, allowed, self.memory, self.rng)
+            config = self._proposal(emitter, parent, allowed)
             if config is None or draw >= DRAWS // 2:  # this corner is empty: anything in the category is closest
-                config = any_change(parent, allowed, self.memory, self.rng)
+                config = self._any_change(parent, allowed)
             if config is not None and mixed:
-                config = any_change(config, self._all, self.memory, self.rng)
-            if config is None or config in self.memory.tried or config in found or not self._willing(parent, config):
-                continue
-            found.append(config)
-            if len(found) == choice:
-                break
+                config = self._any_change(config, self._all)
+            if (
+                config is not None
+                and config not in self.tried
+                and config not in found
+                and self._willing(parent, config)
+            ):
+                found.append(config)
+                if len(found) == choice:
+                    break
         return found
 
     def _willing(self, parent: Config, config: Config) -> bool:
         """Return whether the agent proposes something of which a part may have come out badly before."""
-        poor = self.memory.poor
         for place, level in enumerate(config):
-            if level != parent[place]:
-                times = poor.get((place, level), 0)
-                if times and self.rng.random() > AGAIN**times:
-                    return False
+            times = self.poor.get((place, level), 0) if level != parent[place] else 0
+            if times and self.rng.random() > AGAIN**times:
+                return False
         return True
 
     def _truth(self, config: Config) -> float:
@@ -116,6 +170,113 @@ class Agent:
     def _something(self, parent: Config) -> Config:
         """Return a new configuration at any price: changes on top of each other until nobody has tried it."""
         config = parent
-        while config in self.memory.tried:
-            config = any_change(config, self._all, self.memory, self.rng) or config
+        while config in self.tried:
+            config = self._any_change(config, self._all) or config
         return config
+
+    # How each emitter proposes: a configuration, or None for nothing to offer within the ideas allowed ---------------
+
+    def _proposal(self, emitter: str, config: Config, allowed: Sequence[int]) -> Config | None:
+        """Propose as an emitter would; one without a way of its own makes any change of the kind that it declares."""
+        match emitter:
+            case "local_tuner":
+                return self._tuned(config, allowed)
+            case "simplifier":
+                return self._simplified(config, allowed)
+            case "contrarian":
+                return self._opposed(config, allowed)
+            case "recombinator":
+                return self._combined(config, allowed)
+            case "anomaly_chaser":
+                return self._examined(config, allowed)
+        return self._any_change(config, [place for place in allowed if place in self._covered[emitter]])
+
+    def _any_change(self, config: Config, allowed: Sequence[int]) -> Config | None:
+        """Turn a knob by some steps, or change a switch: what anybody might try."""
+        if not allowed:
+            return None
+        place = self._pick(allowed)
+        if not self._is_knob[place]:
+            return moved(config, place, 1 - config[place])
+        steps = 1 + self._weighted(STEP_WEIGHTS)
+        return turn(config, place, steps if self.rng.random() < 0.5 else -steps)
+
+    def _tuned(self, config: Config, allowed: Sequence[int]) -> Config | None:
+        """Turn one knob by a step: rather one that paid lately, and rather in the direction that paid."""
+        knobs = [place for place in allowed if self._is_knob[place]]
+        if not knobs:
+            return None
+        place = knobs[self._weighted([WARM_WEIGHT if k in self.warm else 1.0 for k in knobs])]
+        direction = self.warm.get(place, 0)
+        if not direction or self.rng.random() >= WARM_TRUST:
+            direction = 1 if self.rng.random() < 0.5 else -1
+        return turn(config, place, direction)
+
+    def _simplified(self, config: Config, allowed: Sequence[int]) -> Config | None:
+        """Take something out: a feature of the baseline, one that was added, or a turn of a knob."""
+        ideas = self.landscape.ideas
+        fitting = [p for p in allowed if (ideas[p].entry.kind == "removal") == (config[p] == 0)]
+        if not fitting:
+            return None
+        place = self._pick(fitting)
+        return moved(config, place, 1 if config[place] == 0 else 0)
+
+    def _opposed(self, config: Config, allowed: Sequence[int]) -> Config | None:
+        """Turn a kept change into its opposite; where there is none, turn a knob far."""
+        recent = [move for move in self.trend if move.place in allowed and config[move.place] == move.after]
+        if not recent:
+            knobs = [p for p in allowed if self._is_knob[p]]
+            steps = self.rng.choice((-4, -3, 3, 4))
+            return turn(config, self.rng.choice(knobs), steps) if knobs else None
+        move = self.rng.choice(recent)
+        if self._is_knob[move.place]:
+            return turn(config, move.place, 2 * (move.before - move.after))
+        against = moved(config, move.place, move.before)
+        other = self._any_change(against, [p for p in self._all if p != move.place])
+        return against if self.rng.random() < 0.5 else other
+
+    def _combined(self, config: Config, allowed: Sequence[int]) -> Config | None:
+        """Put one or two near misses on top of the parent; without any, make two changes at once."""
+        fitting = [m for m in self.near_misses if any(move.place in allowed for move in m)]
+        if not fitting:
+            first = self._any_change(config, allowed)
+            return first and self._any_change(first, self._all)
+        combined = config
+        for moves in self.rng.sample(fitting, min(len(fitting), self.rng.randint(1, 2))):
+            for place, before, after in moves:  # knobs by as many steps, switches to the state
+                knob = turn(combined, place, after - before) or combined
+                combined = knob if self._is_knob[place] else moved(combined, place, after)
+        return None if combined == config else combined
+
+    def _examined(self, config: Config, allowed: Sequence[int]) -> Config | None:
+        """Change what surprised by another amount, or together with one more change."""
+        surprising = [move for m in self.surprises for move in m if move.place in allowed]
+        if not surprising:
+            return self._any_change(config, allowed)
+        place = self.rng.choice(surprising).place
+        if self._is_knob[place]:
+            return turn(config, place, self.rng.choice((-2, -1, 1, 2)))
+        return self._any_change(moved(config, place, 1 - config[place]), [p for p in self._all if p != place])
+
+    def _pick(self, places: Sequence[int]) -> int:
+        return places[int(self.rng.random() * len(places))]
+
+    def _weighted(self, weights: Sequence[float]) -> int:
+        """Draw an index in proportion to its weight."""
+        left = self.rng.random() * sum(weights)
+        for place, weight in enumerate(weights):
+            left -= weight
+            if left < 0:
+                return place
+        return len(weights) - 1
+
+
+def moved(config: Config, place: int, level: int) -> Config:
+    """Return the configuration with one idea at another level."""
+    return (*config[:place], level, *config[place + 1 :])
+
+
+def turn(config: Config, place: int, steps: int) -> Config | None:
+    """Turn a knob; None at the end of its range."""
+    level = max(-KNOB_REACH, min(KNOB_REACH, config[place] + steps))
+    return None if level == config[place] else moved(config, place, level)

@@ -6,7 +6,7 @@ processes, so that a comparison is the same on every machine.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -17,13 +17,11 @@ from research.search.policy import Policy, make_policy
 from research.simulator.families import Family
 from research.simulator.landscape import FULL_RUN_S
 from research.simulator.metrics import Measures, Row, measure, row
-from research.simulator.night import World, play
+from research.simulator.night import Night, play
 from research.simulator.sampling import landscape
 
 SEED_STRIDE = 1_000_003
 """Distance between the landscapes of two seeds: more landscapes than that are never asked for."""
-
-
 MAX_RUNS_FACTOR = 10
 """How many times the whole runs a night may have runs at most: a stopped run costs a quarter of one at least."""
 
@@ -61,8 +59,8 @@ class Comparison:
     courses: dict[str, tuple[float, ...]]
 
 
-Nights = list[tuple[Measures, tuple[float, ...]]]
-"""For every policy: the measures, and the tip's gain after every run."""
+Played = dict[str, tuple[Measures, list[float]]]
+"""By policy, for one landscape: the night's measures, and the tip's gain after every run."""
 
 
 def compare(question: Question, workers: int = 1, progress: Callable[[int], None] = lambda done: None) -> Comparison:
@@ -74,7 +72,7 @@ def compare(question: Question, workers: int = 1, progress: Callable[[int], None
         progress: Called with the number of landscapes that are done.
     """
     places = range(question.landscapes)
-    played: list[Nights] = []
+    played: list[Played] = []
     with ProcessPoolExecutor(workers) if workers > 1 else nullcontext() as pool:
         play_one = partial(_play_all, question)
         for nights in pool.map(play_one, places, chunksize=2) if pool else map(play_one, places):
@@ -82,55 +80,47 @@ def compare(question: Question, workers: int = 1, progress: Callable[[int], None
             progress(len(played))
     count = len(question.families)
     by_family = {f.name: _rows(question, played[i::count]) for i, f in enumerate(question.families) if played[i::count]}
-    return Comparison(question, _rows(question, played), by_family, _courses(question, played))
+    courses = {}
+    for name in question.policies:
+        moments = zip(*(nights[name][1] for nights in played), strict=False)
+        courses[name] = tuple(sum(moment) / len(played) for moment in moments)
+    return Comparison(question, _rows(question, played), by_family, courses)
 
 
-class PerfectAcceptance(Climber):
-    """A yardstick, no policy of the product: decides by the true values, so it shows what perfect decisions ship."""
-
-    def look(self, world: World) -> None:
-        """Take the simulator's state, which the driver shows to a policy that has this method."""
-        self._world = world
-
-    def _is_lower(self, config: Hashable, tip: Hashable) -> bool:
-        return self._world.value(config) < self._world.value(tip)
-
-
-YARDSTICKS: Mapping[str, Callable[[int], Policy]] = {
-    "perfect-acceptance": PerfectAcceptance,
-    "perfect-acceptance-random": partial(PerfectAcceptance, random_orders=True),
-}
-"""The yardsticks by name: with a free agent, and with random orders."""
-
-
-def make(name: str, seed: int) -> Policy:
-    """Return a policy of the product, or a yardstick, by name.
-
-    Raises:
-        ValueError: for an unknown name.
-    """
-    return YARDSTICKS[name](seed) if name in YARDSTICKS else make_policy(name, seed)
-
-
-def _play_all(question: Question, place: int) -> Nights:
+def _play_all(question: Question, place: int) -> Played:
     """Play every policy's night on one landscape."""
     seed = question.seed * SEED_STRIDE + place
     shape = landscape(question.families[place % len(question.families)], seed)
     runs, gpu_s = question.runs, None
     if question.gpu_time:
         runs, gpu_s = question.runs * MAX_RUNS_FACTOR, question.runs * FULL_RUN_S
-    nights = (play(make(name, seed), shape, runs, seed, gpu_s) for name in question.policies)
-    return [(measure(night), night.tip_gains_bpb) for night in nights]
+    nights = {name: play(make(name, seed), shape, runs, seed, gpu_s) for name in question.policies}
+    return {name: (measure(night), night.tip_gains_bpb) for name, night in nights.items()}
 
 
-def _rows(question: Question, played: Sequence[Nights]) -> tuple[Row, ...]:
-    nights = {name: [every[i][0] for every in played] for i, name in enumerate(question.policies)}
+def _rows(question: Question, played: Sequence[Played]) -> tuple[Row, ...]:
+    nights = {name: [every[name][0] for every in played] for name in question.policies}
     return tuple(row(name, nights[name], nights[question.against]) for name in question.policies)
 
 
-def _courses(question: Question, played: Sequence[Nights]) -> dict[str, tuple[float, ...]]:
-    courses = {}
-    for i, name in enumerate(question.policies):
-        gains = [nights[i][1] for nights in played]
-        courses[name] = tuple(sum(moment) / len(gains) for moment in zip(*gains, strict=False))
-    return courses
+class PerfectAcceptance(Climber):
+    """A yardstick, no policy of the product: decides by the true values, so it shows what perfect decisions ship."""
+
+    def look(self, night: Night) -> None:
+        """Take the simulator's state, which the driver shows to a policy that has this method."""
+        self._night = night
+
+    def _is_lower(self, config: Hashable, tip: Hashable) -> bool:
+        return self._night.value(config) < self._night.value(tip)
+
+
+YARDSTICK = "perfect-acceptance"
+
+
+def make(name: str, seed: int) -> Policy:
+    """Return a policy of the product, or the yardstick, by name.
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    return PerfectAcceptance(seed) if name == YARDSTICK else make_policy(name, seed)

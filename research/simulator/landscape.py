@@ -10,9 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from operator import getitem
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from research.simulator.catalogue import Entry
 from research.simulator.families import Family
@@ -25,6 +24,14 @@ FULL_RUN_S = 300.0
 """GPU seconds of a run that ends by itself."""
 MEMORY_LIMIT_GB = 80.0
 """Memory of the GPU."""
+DESCENTS = 3
+"""Descents behind reachable(), in different orders: a basin swallows some of them."""
+TINY_BPB = 1e-9
+"""Differences below this are rounding."""
+MIXED = "mixed"
+"""Category of a change that touches several."""
+SIMPLIFICATION = "simplification"
+"""Category of a change that only takes things out."""
 
 
 class Pair(NamedTuple):
@@ -103,12 +110,7 @@ class Landscape:
     slip: float
     skills: dict[str, tuple[float, ...]]
     self_image: dict[str, float]
-    _tables: tuple[tuple[float, ...], ...] = field(init=False, repr=False, compare=False)
     _values: dict[Config, float] = field(init=False, repr=False, compare=False, default_factory=dict)
-    _reach: list[float] = field(init=False, repr=False, compare=False, default_factory=list)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_tables", tuple(idea.effect_bpb for idea in self.ideas))
 
     @property
     def baseline(self) -> Config:
@@ -117,16 +119,15 @@ class Landscape:
 
     def value(self, config: Config) -> float:
         """Return the true val_bpb of a configuration, whether or not it crashes; lower is better."""
-        known = self._values.get(config)
-        if known is None:
-            change = sum(map(getitem, self._tables, config))
+        if config not in self._values:
+            change = sum(idea.effect_bpb[level] for idea, level in zip(self.ideas, config, strict=True))
             for first, second, bpb in self.pairs:
                 if config[first] and config[second]:
                     change += bpb * config[first] * config[second]
             if self.saturation_bpb and change < 0:
                 change = -self.saturation_bpb * (1 - math.exp(change / self.saturation_bpb))
-            known = self._values[config] = self.base_bpb + change
-        return known
+            self._values[config] = self.base_bpb + change
+        return self._values[config]
 
     def gain(self, config: Config) -> float:
         """Return how much better than the baseline a configuration truly is, in bpb; above zero is better."""
@@ -162,29 +163,26 @@ class Landscape:
 
     def reachable(self) -> float:
         """Return the gain of the best configuration that a search without noise finds, in bpb."""
-        if not self._reach:
-            self._reach.append(max(self._descend(Random(start)) for start in range(DESCENTS)))
-        return self._reach[0]
+        return max(self._descend(Random(start)) for start in range(DESCENTS))
 
     def _descend(self, rng: Random) -> float:
         """Return the gain in bpb of one noise-free descent in random order, until nothing helps.
 
         It goes by single ideas, and where those end by two that interact, since some help only together.
         """
-        here, order = self.baseline, list(range(len(self.ideas)))
-        best, moved = self.value(here), True
-        while moved:
-            moved = False
+        here, before, order = self.baseline, None, list(range(len(self.ideas)))
+        while here != before:
+            before = here
             rng.shuffle(order)
             for place in order:
                 for there in self._steps(here, place):
-                    if self.value(there) < best - TINY_BPB and self.crash(there) is None:
-                        here, best, moved = there, self.value(there), True
-            for there in () if moved else self._pair_steps(here):
-                if self.value(there) < best - TINY_BPB and self.crash(there) is None:
-                    here, best, moved = there, self.value(there), True
-                    break
-        return self.base_bpb - best
+                    here = there if self._is_better(there, here) else here
+            if here == before:
+                here = next((there for there in self._pair_steps(here) if self._is_better(there, here)), here)
+        return self.gain(here)
+
+    def _is_better(self, config: Config, other: Config) -> bool:
+        return self.value(config) < self.value(other) - TINY_BPB and self.crash(config) is None
 
     def _pair_steps(self, config: Config) -> Iterator[Config]:
         """Yield the neighbours of a configuration in two ideas that interact, one step away in each."""
@@ -197,8 +195,21 @@ class Landscape:
         level, levels = config[place], self.ideas[place].levels
         return [(*config[:place], near, *config[place + 1 :]) for near in (level - 1, level + 1) if near in levels]
 
-
-DESCENTS = 3
-"""Descents behind reachable(), in different orders: a basin swallows some of them."""
-TINY_BPB = 1e-9
-"""Differences below this are rounding."""
+    def edit(self, before: Config, after: Config) -> dict[str, Any]:
+        """Return what a change looks like in the script: category, additions, deletions, diff_text and delta."""
+        categories, delta, diff_text = set(), {}, ""
+        additions = deletions = 0
+        for idea, old, new in zip(self.ideas, before, after, strict=True):
+            if old == new:
+                continue
+            entry, was, becomes = idea.entry, idea.spelled(old), idea.spelled(new)
+            categories.add(entry.category)
+            delta[entry.name] = f"{was} -> {becomes}"
+            diff_text += f"@@ {entry.name} @@\n-{entry.name} = {was}\n+{entry.name} = {becomes}\n"
+            additions += 1 if entry.kind == "knob" else idea.statements * (becomes == "on")
+            deletions += 1 if entry.kind == "knob" else idea.statements * (becomes == "off")
+        category = (
+            SIMPLIFICATION if deletions and not additions else MIXED if len(categories) != 1 else categories.pop()
+        )
+        sizes = {"additions": additions, "deletions": deletions}
+        return {"category": category, **sizes, "diff_text": diff_text, "delta": delta}

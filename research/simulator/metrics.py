@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from research.core.records import Estimate
 from research.simulator.night import Night
@@ -13,22 +14,8 @@ Z95 = 1.96
 """Half width of a 95 % interval in standard errors: nights are counted in hundreds."""
 
 
-@dataclass(frozen=True)
-class Measures:
-    """One night in numbers; gains in bpb, higher is better.
-
-    Attributes:
-        shipped_bpb: True gain of the shipped configuration over the baseline.
-        claimed_bpb: Gain that the policy claims for what it ships.
-        keeps: Changes kept.
-        false_keeps: Those of them whose true effect was not positive.
-        replicate_share: Share of the GPU time spent on replicates.
-        crashes: Runs that crashed.
-        runs: Runs in all.
-        stopped: Runs that were stopped.
-        better: Runs that came, or would have come, to a lower score than the tip's with the same seed.
-        better_stopped: Those of them that were stopped.
-    """
+class Measures(NamedTuple):
+    """One night in numbers; see Row and Night. Gains are in bpb, higher is better."""
 
     shipped_bpb: float
     claimed_bpb: float
@@ -44,13 +31,12 @@ class Measures:
 
 def measure(night: Night) -> Measures:
     """Return the measures of one night."""
-    replicates_s = sum(run.gpu_s for run in night.history if run.replicate_of is not None)
     return Measures(
         shipped_bpb=night.shipped_gain_bpb,
         claimed_bpb=night.claimed_gain_bpb,
-        keeps=len(night.keeps),
-        false_keeps=sum(keep.effect_bpb >= 0 for keep in night.keeps),
-        replicate_share=replicates_s / sum(run.gpu_s for run in night.history),
+        keeps=len(night.keep_effects_bpb),
+        false_keeps=sum(effect >= 0 for effect in night.keep_effects_bpb),
+        replicate_share=sum(run.gpu_s for run in night.history if run.replicate_of is not None) / night.spent_s,
         crashes=sum(run.crash is not None for run in night.history),
         runs=len(night.history),
         stopped=sum(run.stopped_at is not None for run in night.history),
@@ -115,19 +101,22 @@ class Row:
 
 def row(policy: str, nights: Sequence[Measures], others: Sequence[Measures]) -> Row:
     """Summarize a policy's nights, paired with those of another policy on the same landscapes and seeds."""
-    shipped, claimed = [night.shipped_bpb for night in nights], [night.claimed_bpb for night in nights]
-    against, keeps = [night.shipped_bpb for night in others], [night.keeps for night in nights]
+
+    def each(name: str, among: Sequence[Measures] = nights) -> list[float]:
+        return [getattr(night, name) for night in among]
+
+    shipped, against = each("shipped_bpb"), each("shipped_bpb", others)
     return Row(
         policy=policy,
         shipped_bpb=mean(shipped),
         gain_ratio=ratio(shipped, against),
         gain_difference=mean([a - b for a, b in zip(shipped, against, strict=True)]),
-        keeps=mean(keeps),
-        false_share=ratio([night.false_keeps for night in nights], keeps),
-        claim_ratio=ratio(claimed, shipped),
-        replicate_share=mean([night.replicate_share for night in nights]),
-        crashes=mean([night.crashes for night in nights]),
-        runs=mean([night.runs for night in nights]),
-        stopped=mean([night.stopped for night in nights]),
-        better_stopped_share=ratio([night.better_stopped for night in nights], [night.better for night in nights]),
+        keeps=mean(each("keeps")),
+        false_share=ratio(each("false_keeps"), each("keeps")),
+        claim_ratio=ratio(each("claimed_bpb"), shipped),
+        replicate_share=mean(each("replicate_share")),
+        crashes=mean(each("crashes")),
+        runs=mean(each("runs")),
+        stopped=mean(each("stopped")),
+        better_stopped_share=ratio(each("better_stopped"), each("better")),
     )

@@ -12,7 +12,7 @@ from research.search.observation import Observation
 from research.search.policies.baselines import Climber
 from research.search.policy import make_policy
 from research.simulator.families import FAMILIES, SEEDS
-from research.simulator.night import PolicyError, World, play
+from research.simulator.night import Night, PolicyError, play
 from research.simulator.noise import NightNoise, Noise, normal
 from research.simulator.sampling import landscape
 
@@ -62,7 +62,7 @@ def test_a_tail_makes_some_repeats_loud():
 
 def test_two_policies_meet_the_same_noise():
     shape = landscape("ordinary", 3)
-    one, other = World(shape, 50, 5), World(shape, 50, 5)
+    one, other = Night(shape, 50, 5), Night(shape, 50, 5)
     changed = (1, *shape.baseline[1:])
     scores = [one.measure(shape.baseline, 42), one.measure(changed, 43)]
     assert [other.measure(changed, 43), other.measure(shape.baseline, 42)] == scores[::-1]
@@ -150,6 +150,6 @@ def test_the_paired_rule_compares_on_seeds_that_both_have():
 def test_seed_effects_are_no_keeps_for_the_paired_rule():
     loud = replace(FAMILIES["ordinary"], noise=Noise(0.0, 0.01, 0.0))
     night = play(make_policy("paired", 0), landscape(loud, 4), 60, 4)
-    assert night.keeps
-    assert all(keep.effect_bpb < 0 for keep in night.keeps)
+    assert night.keep_effects_bpb
+    assert all(effect < 0 for effect in night.keep_effects_bpb)
     assert night.claimed_gain_bpb == pytest.approx(night.shipped_gain_bpb)
