@@ -6,91 +6,75 @@ No name says anything about an effect: a policy that prefers a name learns nothi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Kind = Literal["knob", "switch", "removal"]
 """A number; something to add; something that the baseline has and that can be taken out."""
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One idea of the catalogue.
+class Entry(NamedTuple):
+    """One idea of the catalogue: a constant or a feature."""
 
-    Attributes:
-        name: The constant or the feature.
-        category: One of the six.
-        kind: A knob, a switch or a removal.
-        start: A knob's value in the baseline.
-        factor: What one step multiplies a knob's value by.
-        size_gb: Memory that one step up (or switching on) adds, in GiB, before randomising.
-        size_m: Parameters that it adds, in millions.
-    """
-
-    name: str
     category: str
+    name: str
     kind: Kind
-    start: float = 1.0
-    factor: float = 1.25
-    size_gb: float = 0.0
-    size_m: float = 0.0
-
-
-def _knob(category: str, name: str, start: float, factor: float, size_gb: float = 0.0, size_m: float = 0.0) -> Entry:
-    return Entry(name, category, "knob", start, factor, size_gb, size_m)
+    start: float = 1.0  # a knob's value in the baseline
+    factor: float = 1.25  # what one step multiplies a knob's value by
+    size_gb: float = 0.0  # memory that one step up, or switching on, adds, in GiB, before randomising
+    size_m: float = 0.0  # parameters that it adds, in millions
 
 
 CATALOGUE = (
-    _knob("optimizer", "MATRIX_LR", 0.04, 1.25),
-    _knob("optimizer", "EMBEDDING_LR", 0.6, 1.3),
-    _knob("optimizer", "UNEMBEDDING_LR", 0.004, 1.3),
-    _knob("optimizer", "SCALAR_LR", 0.5, 1.5),
-    _knob("optimizer", "WARMDOWN_RATIO", 0.5, 1.15),
-    _knob("optimizer", "FINAL_LR_FRACTION", 0.02, 1.8),
-    _knob("optimizer", "MUON_MOMENTUM", 0.95, 1.01),
-    _knob("optimizer", "ADAM_BETA2", 0.95, 1.01),
-    Entry("cautious_updates", "optimizer", "switch"),
-    Entry("lookahead_average", "optimizer", "switch", size_gb=1.0),
-    Entry("sign_update_for_scalars", "optimizer", "switch"),
-    Entry("per_group_betas", "optimizer", "switch"),
-    Entry("momentum_warmup", "optimizer", "removal"),
-    _knob("architecture", "DEPTH", 8, 1.12, 3.5, 6.0),
-    _knob("architecture", "ASPECT_RATIO", 64, 1.12, 3.0, 5.0),
-    _knob("architecture", "MLP_RATIO", 4.0, 1.12, 1.5, 3.0),
-    _knob("architecture", "INIT_SCALE", 1.0, 1.2),
-    Entry("gated_mlp", "architecture", "switch", size_gb=2.0, size_m=4.0),
-    Entry("parallel_blocks", "architecture", "switch", size_gb=-1.0),
-    Entry("previous_token_smear", "architecture", "switch", size_gb=0.5),
-    Entry("bigram_embedding", "architecture", "switch", size_gb=2.0, size_m=8.0),
-    Entry("value_embedding_gate", "architecture", "removal", size_gb=1.0, size_m=2.0),
-    Entry("residual_scalars", "architecture", "removal"),
-    _knob("attention", "HEAD_DIM", 128, 1.25, 0.8),
-    _knob("attention", "ROPE_BASE", 10_000, 2.0),
-    _knob("attention", "SHORT_WINDOW", 1024, 0.7, -0.8),
-    _knob("attention", "QUERY_SCALE", 1.0, 1.08),
-    Entry("query_key_norm_before_rope", "attention", "switch"),
-    Entry("grouped_queries", "attention", "switch", size_gb=-1.5, size_m=-2.0),
-    Entry("attention_sink", "attention", "switch"),
-    Entry("window_pattern", "attention", "removal", size_gb=-1.0),
-    _knob("batch", "TOTAL_BATCH", 524_288, 0.7),
-    _knob("batch", "DEVICE_BATCH", 64, 1.25, 6.0),
-    _knob("batch", "BATCH_WARMUP_STEPS", 10, 1.6),
-    Entry("sequence_length_schedule", "batch", "switch", size_gb=-2.0),
-    Entry("loss_weighted_documents", "batch", "switch", size_gb=0.5),
-    Entry("gradient_accumulation", "batch", "removal", size_gb=-4.0),
-    _knob("normalization", "NORM_EPSILON", 1e-6, 4.0),
-    _knob("normalization", "EMBEDDING_NORM_SCALE", 1.0, 1.15),
-    Entry("learned_norm_gain", "normalization", "switch", size_m=0.1),
-    Entry("post_norm", "normalization", "switch"),
-    Entry("norm_on_values", "normalization", "switch", size_gb=0.7),
-    Entry("embedding_norm", "normalization", "removal"),
-    _knob("regularization", "WEIGHT_DECAY", 0.2, 1.4),
-    _knob("regularization", "EMBEDDING_DECAY", 0.001, 2.0),
-    _knob("regularization", "LOGIT_CAP", 15.0, 1.25),
-    Entry("dropout", "regularization", "switch", size_gb=1.0),
-    Entry("z_loss", "regularization", "switch", size_gb=0.8),
-    Entry("label_smoothing", "regularization", "switch"),
-    Entry("decay_mask", "regularization", "removal"),
-    Entry("logit_softcap", "regularization", "removal"),
+    Entry("optimizer", "MATRIX_LR", "knob", 0.04, 1.25),
+    Entry("optimizer", "EMBEDDING_LR", "knob", 0.6, 1.3),
+    Entry("optimizer", "UNEMBEDDING_LR", "knob", 0.004, 1.3),
+    Entry("optimizer", "SCALAR_LR", "knob", 0.5, 1.5),
+    Entry("optimizer", "WARMDOWN_RATIO", "knob", 0.5, 1.15),
+    Entry("optimizer", "FINAL_LR_FRACTION", "knob", 0.02, 1.8),
+    Entry("optimizer", "MUON_MOMENTUM", "knob", 0.95, 1.01),
+    Entry("optimizer", "ADAM_BETA2", "knob", 0.95, 1.01),
+    Entry("optimizer", "cautious_updates", "switch"),
+    Entry("optimizer", "lookahead_average", "switch", size_gb=1.0),
+    Entry("optimizer", "sign_update_for_scalars", "switch"),
+    Entry("optimizer", "per_group_betas", "switch"),
+    Entry("optimizer", "momentum_warmup", "removal"),
+    Entry("architecture", "DEPTH", "knob", 8, 1.12, 3.5, 6.0),
+    Entry("architecture", "ASPECT_RATIO", "knob", 64, 1.12, 3.0, 5.0),
+    Entry("architecture", "MLP_RATIO", "knob", 4.0, 1.12, 1.5, 3.0),
+    Entry("architecture", "INIT_SCALE", "knob", 1.0, 1.2),
+    Entry("architecture", "gated_mlp", "switch", size_gb=2.0, size_m=4.0),
+    Entry("architecture", "parallel_blocks", "switch", size_gb=-1.0),
+    Entry("architecture", "previous_token_smear", "switch", size_gb=0.5),
+    Entry("architecture", "bigram_embedding", "switch", size_gb=2.0, size_m=8.0),
+    Entry("architecture", "value_embedding_gate", "removal", size_gb=1.0, size_m=2.0),
+    Entry("architecture", "residual_scalars", "removal"),
+    Entry("attention", "HEAD_DIM", "knob", 128, 1.25, 0.8),
+    Entry("attention", "ROPE_BASE", "knob", 10_000, 2.0),
+    Entry("attention", "SHORT_WINDOW", "knob", 1024, 0.7, -0.8),
+    Entry("attention", "QUERY_SCALE", "knob", 1.0, 1.08),
+    Entry("attention", "query_key_norm_before_rope", "switch"),
+    Entry("attention", "grouped_queries", "switch", size_gb=-1.5, size_m=-2.0),
+    Entry("attention", "attention_sink", "switch"),
+    Entry("attention", "window_pattern", "removal", size_gb=-1.0),
+    Entry("batch", "TOTAL_BATCH", "knob", 524_288, 0.7),
+    Entry("batch", "DEVICE_BATCH", "knob", 64, 1.25, 6.0),
+    Entry("batch", "BATCH_WARMUP_STEPS", "knob", 10, 1.6),
+    Entry("batch", "sequence_length_schedule", "switch", size_gb=-2.0),
+    Entry("batch", "loss_weighted_documents", "switch", size_gb=0.5),
+    Entry("batch", "gradient_accumulation", "removal", size_gb=-4.0),
+    Entry("normalization", "NORM_EPSILON", "knob", 1e-6, 4.0),
+    Entry("normalization", "EMBEDDING_NORM_SCALE", "knob", 1.0, 1.15),
+    Entry("normalization", "learned_norm_gain", "switch", size_m=0.1),
+    Entry("normalization", "post_norm", "switch"),
+    Entry("normalization", "norm_on_values", "switch", size_gb=0.7),
+    Entry("normalization", "embedding_norm", "removal"),
+    Entry("regularization", "WEIGHT_DECAY", "knob", 0.2, 1.4),
+    Entry("regularization", "EMBEDDING_DECAY", "knob", 0.001, 2.0),
+    Entry("regularization", "LOGIT_CAP", "knob", 15.0, 1.25),
+    Entry("regularization", "dropout", "switch", size_gb=1.0),
+    Entry("regularization", "z_loss", "switch", size_gb=0.8),
+    Entry("regularization", "label_smoothing", "switch"),
+    Entry("regularization", "decay_mask", "removal"),
+    Entry("regularization", "logit_softcap", "removal"),
 )
 """Twenty-four knobs, nineteen switches and eight removals; a landscape takes about forty of them."""

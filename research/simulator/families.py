@@ -23,82 +23,45 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Family:
-    """Ranges of one kind of landscape; a pair (low, high) is drawn uniformly by seed.
-
-    Attributes:
-        name: Its name.
-        why: What it is there for, one sentence.
-        knobs: Number of numeric ideas.
-        switches: Number of ideas to switch on.
-        removals: Number of ideas to take out.
-        total_bpb: Gain that a search without noise and without a wrong step could reach.
-        away: How far a knob's best value lies from the baseline's, sd in steps.
-        tuned: Share of knobs that stand at their best within a fraction of a step.
-        uneven: How unevenly the categories are worth looking at, sd of the natural logarithm of their weights.
-        spread: Spread of the ideas' sizes, sd of the natural logarithm.
-        good: Share of switches that help.
-        null: Share of switches that do nothing worth measuring.
-        harm: Size of a harmful switch, as a multiple of a helping one.
-        knob_share: Weight of the knobs against the switches in the whole gain.
-        pairs: Number of random pairwise interactions.
-        synergies: Number of pairs that hurt alone and help together.
-        basin: Number of steps that pay first and then block better ones; 0 for none.
-        crash_pairs: Number of pairs that crash together.
-        diverging: Share of knobs whose ends diverge.
-        headroom_gb: Memory left above the baseline.
-        slip: Probability that a proposal has a bug and crashes.
-        skill: Range of the emitters' skills.
-        change: How the skills move.
-        self_image_sd: Error of what the agent thinks its skills are.
-        saturation: Gain at which further gains shrink to 1/e, as a multiple of the total (above 1);
-            0 for none.
-        noise: What scores scatter by.
-        interactions: Whether each change or each configuration does something else on every seed.
-        tail: Probability that a run's repeat noise is TAIL_FACTOR times as large.
-    """
+    """One kind of landscape: its name, why it is there, and ranges (low, high) from which a seed draws uniformly."""
 
     name: str
     why: str
-    knobs: int = 14
-    switches: int = 18
-    removals: int = 8
-    total_bpb: Range = (0.016, 0.026)
-    away: Range = (1.0, 2.0)
-    tuned: Range = (0.7, 0.9)
-    uneven: float = 0.5
-    spread: Range = (0.5, 0.9)
-    good: Range = (0.1, 0.2)
-    null: Range = (0.0, 0.02)
-    harm: Range = (1.0, 2.5)
-    knob_share: Range = (0.3, 0.5)
-    pairs: Range = (8, 20)
-    synergies: Range = (1, 3)
-    basin: int = 0
-    crash_pairs: Range = (2, 5)
-    diverging: Range = (0.1, 0.3)
-    headroom_gb: Range = (15.0, 35.0)
-    slip: Range = (0.01, 0.04)
-    skill: Range = (0.15, 0.85)
-    change: Change = "switch"
-    self_image_sd: float = 0.25
-    saturation: float = 0.0
-    noise: Noise = USUAL_NOISE
-    interactions: Interactions = "change"
-    tail: float = 0.0
+    knobs: int = 14  # numeric ideas
+    switches: int = 18  # ideas to switch on
+    removals: int = 8  # ideas to take out
+    total_bpb: Range = (0.016, 0.026)  # gain that a search without noise and without a wrong step could reach
+    away: Range = (1.0, 2.0)  # how far a knob's best value lies from the baseline's, sd in steps
+    tuned: Range = (0.7, 0.9)  # share of knobs that stand at their best within a fraction of a step
+    uneven: float = 0.5  # sd of the natural logarithm of the categories' weights
+    spread: Range = (0.5, 0.9)  # spread of the ideas' sizes, sd of the natural logarithm
+    good: Range = (0.1, 0.2)  # share of switches that help
+    null: Range = (0.0, 0.02)  # share of switches that do nothing worth measuring
+    harm: Range = (1.0, 2.5)  # size of a harmful switch, as a multiple of a helping one
+    knob_share: Range = (0.3, 0.5)  # weight of the knobs against the switches in the whole gain
+    pairs: Range = (8, 20)  # random pairwise interactions
+    synergies: Range = (1, 3)  # pairs that hurt alone and help together
+    basin: int = 0  # steps that pay first and then block better ones
+    crash_pairs: Range = (2, 5)  # pairs that crash together
+    diverging: Range = (0.1, 0.3)  # share of knobs whose ends diverge
+    headroom_gb: Range = (15.0, 35.0)  # memory left above the baseline
+    slip: Range = (0.01, 0.04)  # probability that a proposal has a bug and crashes
+    skill: Range = (0.15, 0.85)  # the emitters' skills
+    change: Change = "switch"  # how the skills move
+    self_image_sd: float = 0.25  # error of what the agent thinks its skills are
+    saturation: float = 0.0  # gain at which gains shrink to 1/e, as a multiple (above 1) of the total; 0 for none
+    noise: Noise = USUAL_NOISE  # what scores scatter by
+    interactions: Interactions = "change"  # whether each change or each configuration differs from seed to seed
+    tail: float = 0.0  # probability that a run's repeat noise is TAIL_FACTOR times as large
 
 
 TUNING = (
-    Family(
-        "ordinary",
-        "the usual mixture; greedy, random and a perfect order are calibrated on it",
-        total_bpb=(0.015, 0.016),
-    ),
+    Family("ordinary", "the usual mixture, on which the agent is calibrated", total_bpb=(0.015, 0.016)),
     Family(
         "entangled",
         "many interactions and synergies, so that the order of steps matters",
         pairs=(25, 40),
         synergies=(4, 7),
-        knob_share=(0.3, 0.5),
     ),
     Family(
         "steady", "skills that stay, so that learning them pays", change="steady", skill=(0.1, 1.0), self_image_sd=0.5
@@ -116,13 +79,7 @@ TUNING = (
 )
 HELD_OUT = (
     Family("separable", "no interaction at all", pairs=(0, 0), synergies=(0, 0), crash_pairs=(0, 0), change="drift"),
-    Family(
-        "basin",
-        "three steps that pay first and block a better region",
-        basin=3,
-        pairs=(5, 15),
-        synergies=(1, 2),
-    ),
+    Family("basin", "three steps that pay first and block a better one", basin=3, pairs=(5, 15), synergies=(1, 2)),
     Family(
         "fragile",
         "little memory, many crashes, noise with heavy tails",
@@ -163,34 +120,14 @@ HELD_OUT = (
     ),
 )
 SEEDS = (
-    replace(
-        TUNING[0],
-        name="one-seed",
-        why="all seeds are alike, so that another seed is a repeat",
-        noise=Noise(0.0003, 0.0, 0.0),
-    ),
-    replace(
-        TUNING[0],
-        name="near-seeds",
-        why="seeds and what changes do differently on them are no larger than the repeat noise",
-        noise=Noise(0.0003, 0.0003, 0.0003),
-    ),
-    replace(
-        TUNING[0],
-        name="far-seeds",
-        why="seeds differ by ten times the repeat noise, and changes do much the same on all",
-        noise=Noise(0.0003, 0.003, 0.0004),
-    ),
-    replace(
-        TUNING[0],
-        name="fickle-seeds",
-        why="changes do something else on every seed, by more than most of them do on average",
-        noise=Noise(0.0003, 0.002, 0.0016),
-    ),
+    replace(TUNING[0], name="one-seed", why="another seed is a repeat", noise=Noise(0.0003, 0.0, 0.0)),
+    replace(TUNING[0], name="near-seeds", why="seeds differ as repeats do", noise=Noise(0.0003, 0.0003, 0.0003)),
+    replace(TUNING[0], name="far-seeds", why="seeds differ, changes hardly", noise=Noise(0.0003, 0.003, 0.0004)),
+    replace(TUNING[0], name="fickle-seeds", why="changes differ by seed", noise=Noise(0.0003, 0.002, 0.0016)),
     replace(
         TUNING[0],
         name="short-runs",
-        why="runs of a minute, or on a small machine: everything is loud, every configuration on every seed anew",
+        why="runs of a minute, or on a small machine: everything is loud",
         noise=Noise(0.001, 0.004, 0.001),
         interactions="configuration",
     ),

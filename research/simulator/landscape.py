@@ -55,9 +55,8 @@ class Idea:
 
     Attributes:
         entry: Its name, category and kind.
-        levels: Where it can stand, 0 being the baseline.
-        effect_bpb: Its term at every level, indexed by the level itself: negative levels count from the end, as
-            Python's indices do.
+        effect_bpb: Its term at every level (0 is the baseline), indexed by the level itself: negative levels count from
+            the end, as Python's indices do.
         step_gb: Memory that one level adds, in GiB.
         step_m: Parameters that one level adds, in millions.
         statements: Statements that a switch or removal is made of.
@@ -65,7 +64,6 @@ class Idea:
     """
 
     entry: Entry
-    levels: tuple[int, ...]
     effect_bpb: tuple[float, ...]
     step_gb: float
     step_m: float
@@ -192,8 +190,9 @@ class Landscape:
 
     def _steps(self, config: Config, place: int) -> Sequence[Config]:
         """Return the neighbours of a configuration in one idea, one step away."""
-        level, levels = config[place], self.ideas[place].levels
-        return [(*config[:place], near, *config[place + 1 :]) for near in (level - 1, level + 1) if near in levels]
+        low, high = (-KNOB_REACH, KNOB_REACH) if self.ideas[place].entry.kind == "knob" else (0, 1)
+        near = (config[place] - 1, config[place] + 1)
+        return [(*config[:place], level, *config[place + 1 :]) for level in near if low <= level <= high]
 
     def edit(self, before: Config, after: Config) -> dict[str, Any]:
         """Return what a change looks like in the script: category, additions, deletions, diff_text and delta."""

@@ -10,27 +10,20 @@ from collections.abc import Hashable
 from dataclasses import replace
 from itertools import count
 from random import Random
-from typing import Any
 
 from research.core.contract import DEFAULT_SEED
-from research.core.errors import ResearchError
 from research.search.observation import Observation, Partial, configuration
-from research.search.policies.base import REPLICATE, KeptChain, Policy
+from research.search.policies.base import REPLICATE, KeptChain, Order, Policy
 from research.simulator.agent import Agent, moves_between
 from research.simulator.landscape import FULL_RUN_S, Config, Crash, Landscape
 from research.simulator.noise import NightNoise
 
-DECISIONS = ("keep", "discard", "replicate")
 STOPPED_BPB = 0.002
 """By how much the agent takes a stopped run for worse than its parent: those that are stopped mostly are."""
 BASELINE = "c0"
 """Id of the baseline."""
 BUG = Crash("AttributeError: name is not defined", 0.03)
 """A bug in the proposal: seen at once."""
-
-
-class PolicyError(ResearchError):
-    """A policy answered what the interface does not know."""
 
 
 def play(policy: Policy, landscape: Landscape, runs: int, seed: int, gpu_s: float | None = None) -> Night:
@@ -43,31 +36,25 @@ def play(policy: Policy, landscape: Landscape, runs: int, seed: int, gpu_s: floa
         seed: Seed of the agent and of the night's noise: every policy that plays it meets the same.
         gpu_s: GPU seconds of the night, in which a run that is stopped early costs less; None leaves only the number of
             runs, and nothing is stopped.
-
-    Raises:
-        PolicyError: if the policy answers what the interface does not know.
     """
     night = Night(landscape, runs, seed, gpu_s)
     if look := getattr(policy, "look", None):
         look(night)
+    next_seed = getattr(policy, "next_seed", None)
     policy.start(night.run_baseline())
-    repeat = None
+    order: Order | None = None
     while len(night.history) < runs and (gpu_s is None or night.spent_s < gpu_s):
-        emitter = category = parent = None
-        if repeat is None:
-            emitter, category, parent = _checked_order(policy.ask(night.history), night)
-            repeat = parent if emitter == REPLICATE else None
-        run_seed = _next_seed(policy, night, repeat)
-        if repeat is None:
-            result = night.try_new(policy, emitter, category, parent, run_seed)
+        emitter, category, id = order or policy.ask(night.history)
+        if emitter == REPLICATE:
+            result = night.repeat(policy, id, next_seed() if next_seed else night.unused_seed(id))
         else:
-            result = night.repeat(policy, repeat, run_seed)
+            result = night.try_new(policy, emitter, category, id, next_seed() if next_seed else DEFAULT_SEED)
         decision = policy.tell(result)
-        if decision not in DECISIONS:
-            raise PolicyError(f"tell answered {decision!r}.", f"It answers one of {', '.join(DECISIONS)}.")
         night.follow(result, decision)
-        repeat = configuration(result) if decision == REPLICATE else None
-    night.close(policy)
+        order = (REPLICATE, None, configuration(result)) if decision == REPLICATE else None
+    shipped = policy.final(night.history)
+    night.shipped_gain_bpb = landscape.gain(night.configs[shipped])
+    night.claimed_gain_bpb = policy.estimate(BASELINE) - policy.estimate(shipped)
     return night
 
 
@@ -195,55 +182,10 @@ class Night:
     # Decisions --------------------------------------------------------------------------------------------------------
 
     def follow(self, result: Observation, decision: str) -> None:
-        """Carry a decision out.
-
-        Raises:
-            PolicyError: if a crash was kept.
-        """
+        """Carry a decision out."""
         id, tip = configuration(result), self._chain.tip
-        if decision == "keep" and self._crashes[id] is not None:
-            raise PolicyError(f"A crash was kept ({id}).", "A configuration that does not run can't be the tip.")
         if decision == "keep" and id != tip:
             self.keep_effects_bpb.append(self.value(id) - self.value(tip))
             self._agent.trend.extend(moves_between(self.configs[tip], self.configs[id]))
         self._chain.decide(id, decision)
         self.tip_gains_bpb.append(self.landscape.gain(self.configs[self._chain.tip]))
-
-    def close(self, policy: Policy) -> None:
-        """Ask the policy what it ships and claims, and add the truth."""
-        shipped = policy.final(self.history)
-        if shipped not in self.configs:
-            raise PolicyError(f"final named {shipped!r}, which never ran.", "It answers the id of a configuration.")
-        self.shipped_gain_bpb = self.landscape.gain(self.configs[shipped])
-        self.claimed_gain_bpb = policy.estimate(BASELINE) - policy.estimate(shipped)
-
-
-def _checked_order(order: Any, night: Night) -> tuple[Any, Any, Any]:
-    """Return the answer to ask, if it is one.
-
-    Raises:
-        PolicyError: if it is not a triple, or names a configuration that never ran.
-    """
-    if not isinstance(order, tuple) or len(order) != 3:
-        raise PolicyError(f"ask answered {order!r}.", "It answers (emitter, category, parent).")
-    emitter, category, parent = order
-    if (parent is not None or emitter == REPLICATE) and parent not in night.configs:
-        raise PolicyError(f"ask named {parent!r}, which never ran.", "A parent is the id of an earlier configuration.")
-    if not all(part is None or isinstance(part, str) for part in (emitter, category)):
-        raise PolicyError(f"ask answered {order!r}.", "Emitter and category are names or None.")
-    return emitter, category, parent
-
-
-def _next_seed(policy: Policy, night: Night, repeat: Hashable | None) -> int:
-    """Return the seed of the next run: the policy's, or the usual one, or for a repeat the next unused one.
-
-    Raises:
-        PolicyError: if the policy answers something else than a whole number.
-    """
-    ask = getattr(policy, "next_seed", None)
-    if ask is None:
-        return DEFAULT_SEED if repeat is None else night.unused_seed(repeat)
-    seed = ask()
-    if type(seed) is not int:
-        raise PolicyError(f"next_seed answered {seed!r}.", "It answers a whole number.")
-    return seed

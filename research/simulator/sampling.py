@@ -7,8 +7,8 @@ from dataclasses import replace
 from random import Random
 
 from research.search.policies.base import CATEGORIES, EMITTERS
-from research.simulator.catalogue import CATALOGUE, Entry, Kind
-from research.simulator.families import FAMILIES, Family
+from research.simulator.catalogue import CATALOGUE, Entry
+from research.simulator.families import FAMILIES, Family, Range
 from research.simulator.landscape import KNOB_REACH, Idea, Landscape, Pair
 
 BASE_BPB = (0.985, 1.005)
@@ -30,6 +30,8 @@ LEAST_STEEPNESS = 0.7
 """Least steepness of a knob, the median being 1: knobs that nothing depends on are not worth a run."""
 SHIFT_WORTH = (0.005, 0.03)
 """Most that such a move is worth, as a share of the whole gain: a steep knob moves less."""
+SYNERGY = (0.04, 0.12)
+"""What a synergy pays beyond what its halves cost alone, in the unit in which the whole is about 1."""
 BASIN_FIRST = (0.05, 0.09)
 """What every step into the basin pays, as a share of the whole gain."""
 BASIN_BLOCKED = (0.14, 0.22)
@@ -65,76 +67,77 @@ def landscape(family: str | Family, seed: int) -> Landscape:
     rng = Random(f"{drawn.name}/{seed}")
     for _ in range(DRAWS):
         raw = _draw(drawn, seed, rng)
-        if raw.reachable() > 0:  # now and then every knob is tuned and every switch harms: no night to be had there
-            return _scaled(raw, rng.uniform(*drawn.total_bpb))
+        if (reach := raw.reachable()) > 0:  # else every knob is tuned and every switch harms: no night to be had there
+            return _scaled(raw, reach, rng.uniform(*drawn.total_bpb))
     raise ValueError(f"{DRAWS} landscapes of {drawn.name!r} had nothing to gain: give it ideas that help.")
 
 
-def _draw(drawn: Family, seed: int, rng: Random) -> Landscape:
+def _draw(family: Family, seed: int, rng: Random) -> Landscape:
     """Draw a landscape in a unit of its own."""
-    ideas = _draw_ideas(drawn, rng)
-    pairs = _draw_pairs(drawn, ideas, rng)
-    ideas, pairs = _draw_basin(drawn, ideas, pairs, rng)
-    skills = _draw_skills(drawn, seed)
+    ideas = _ideas(family, rng)
+    pairs = _pairs(family, ideas, rng)
+    if family.basin:
+        ideas, pairs = _with_basin(family, ideas, pairs, rng)
+    crashing = [sorted(rng.sample(range(len(ideas)), 2)) for _ in range(_whole(family.crash_pairs, rng))]
+    skills = _skills(family, seed)
     return Landscape(
-        family=drawn,
+        family=family,
         seed=seed,
         ideas=ideas,
         pairs=pairs,
-        crash_pairs=_draw_crash_pairs(drawn, len(ideas), rng),
+        crash_pairs=frozenset((first, second) for first, second in crashing),
         base_bpb=rng.uniform(*BASE_BPB),
-        base_gb=BASE_GB + 35.0 - rng.uniform(*drawn.headroom_gb),
+        base_gb=BASE_GB + 35.0 - rng.uniform(*family.headroom_gb),
         base_m=BASE_M,
         saturation_bpb=0.0,
-        slip=rng.uniform(*drawn.slip),
+        slip=rng.uniform(*family.slip),
         skills=skills,
-        self_image=_draw_self_image(drawn, skills, seed),
+        self_image={emitter: _self_image(family, seed, emitter, course[0]) for emitter, course in skills.items()},
     )
 
 
-def _scaled(raw: Landscape, total_bpb: float) -> Landscape:
+def _whole(limits: Range, rng: Random) -> int:
+    return rng.randint(int(limits[0]), int(limits[1]))
+
+
+def _scaled(raw: Landscape, reachable: float, total_bpb: float) -> Landscape:
     """Return the same shape with every effect in proportion, so that the reachable gain is total_bpb."""
     saturation = raw.family.saturation * total_bpb
     before = -saturation * math.log(1 - total_bpb / saturation) if saturation else total_bpb
-    by = before / raw.reachable()
+    by = before / reachable
     ideas = tuple(replace(idea, effect_bpb=tuple(by * bpb for bpb in idea.effect_bpb)) for idea in raw.ideas)
     pairs = tuple(Pair(first, second, by * bpb) for first, second, bpb in raw.pairs)
     return replace(raw, ideas=ideas, pairs=pairs, saturation_bpb=saturation)
 
 
-def _draw_ideas(family: Family, rng: Random) -> tuple[Idea, ...]:
+# Ideas ------------------------------------------------------------------------------------------------------------
+
+
+def _ideas(family: Family, rng: Random) -> tuple[Idea, ...]:
     """Draw the ideas with their own effects, in a unit that is fixed later."""
-    counts: dict[Kind, int] = {"knob": family.knobs, "switch": family.switches, "removal": family.removals}
-    chosen = [
-        entry for kind, count in counts.items() for entry in rng.sample([e for e in CATALOGUE if e.kind == kind], count)
-    ]
+    counts = {"knob": family.knobs, "switch": family.switches, "removal": family.removals}
+    chosen = [e for kind, count in counts.items() for e in rng.sample([e for e in CATALOGUE if e.kind == kind], count)]
     spread, away = rng.uniform(*family.spread), rng.uniform(*family.away)
     knob_weight = rng.uniform(*family.knob_share)
     weights = {category: rng.lognormvariate(0.0, family.uneven) for category in CATEGORIES}
     tuned = rng.uniform(*family.tuned)
-    knobs = [
-        _Shape(rng, spread, TUNED_STEPS if rng.random() < tuned else away, weights[entry.category])
-        for entry in chosen[: family.knobs]
-    ]
+    shapes: list[tuple[float, float]] = []  # of each knob: its best value in steps, and how steep its parabola is
+    for entry in chosen[: family.knobs]:
+        best = rng.gauss(0.0, TUNED_STEPS if rng.random() < tuned else away)
+        shapes.append((best, weights[entry.category] * max(LEAST_STEEPNESS, rng.lognormvariate(0.0, spread))))
     flips = [_flip_effect(family, entry, spread, weights[entry.category], rng) for entry in chosen[family.knobs :]]
-    knob_unit = knob_weight / max(sum(k.to_gain for k in knobs), LEAST_GAIN * sum(k.steepness for k in knobs))
+    to_gain = sum(steepness * best**2 for best, steepness in shapes)
+    knob_unit = knob_weight / max(to_gain, LEAST_GAIN * sum(steepness for _, steepness in shapes))
     flip_unit = (1 - knob_weight) / max(0.5, -sum(min(0.0, effect) for effect in flips))
-    ideas = [_knob(family, e, k, knob_unit, rng) for e, k in zip(chosen[: family.knobs], knobs, strict=True)]
-    ideas += [_flip(e, bpb * flip_unit, rng) for e, bpb in zip(chosen[family.knobs :], flips, strict=True)]
+    ideas = [
+        _knob(family, entry, best, steepness, knob_unit, rng)
+        for entry, (best, steepness) in zip(chosen[: family.knobs], shapes, strict=True)
+    ]
+    for entry, effect in zip(chosen[family.knobs :], flips, strict=True):
+        gb, m = _sizes(entry, rng)
+        ideas.append(Idea(entry, (0.0, flip_unit * effect), gb, m, rng.randint(2, 14)))
     rng.shuffle(ideas)
     return tuple(ideas)
-
-
-class _Shape:
-    """A knob's parabola before scaling: where its best value lies, in steps, and how steep it is."""
-
-    def __init__(self, rng: Random, spread: float, away: float, weight: float) -> None:
-        self.best = rng.gauss(0.0, away)
-        self.steepness = weight * max(LEAST_STEEPNESS, rng.lognormvariate(0.0, spread))
-        self.to_gain = self.steepness * self.best**2
-
-    def at(self, level: int) -> float:
-        return self.steepness * ((level - self.best) ** 2 - self.best**2)
 
 
 def _flip_effect(family: Family, entry: Entry, spread: float, weight: float, rng: Random) -> float:
@@ -153,67 +156,57 @@ def _sizes(entry: Entry, rng: Random) -> tuple[float, float]:
     return sign * entry.size_gb * rng.uniform(0.5, 1.5), sign * entry.size_m * rng.uniform(0.5, 1.5)
 
 
-def _knob(family: Family, entry: Entry, shape: _Shape, unit: float, rng: Random) -> Idea:
+def _knob(family: Family, entry: Entry, best: float, steepness: float, unit: float, rng: Random) -> Idea:
     levels = (*range(KNOB_REACH + 1), *range(-KNOB_REACH, 0))
     diverges: frozenset[int] = frozenset()
     if rng.random() < rng.uniform(*family.diverging):
         edge, sign = rng.randint(DIVERGES_FROM, KNOB_REACH), rng.choice((-1, 1))
         diverges = frozenset(sign * level for level in range(edge, KNOB_REACH + 1))
-    gb, m = _sizes(entry, rng)
-    return Idea(entry, levels, tuple(unit * shape.at(level) for level in levels), gb, m, 1, diverges)
+    effects = tuple(unit * (steepness * ((level - best) ** 2 - best**2)) for level in levels)
+    return Idea(entry, effects, *_sizes(entry, rng), 1, diverges)
 
 
-def _flip(entry: Entry, bpb: float, rng: Random) -> Idea:
-    gb, m = _sizes(entry, rng)
-    return Idea(entry, (0, 1), (0.0, bpb), gb, m, rng.randint(2, 14))
+# Interactions -----------------------------------------------------------------------------------------------------
 
 
-def _steepness(idea: Idea) -> float:
-    """Return half the second difference of a knob's term: the bpb of one step away from its best."""
-    return (idea.effect_bpb[1] + idea.effect_bpb[-1] - 2 * idea.effect_bpb[0]) / 2
-
-
-def _draw_pairs(family: Family, ideas: tuple[Idea, ...], rng: Random) -> tuple[Pair, ...]:
+def _pairs(family: Family, ideas: tuple[Idea, ...], rng: Random) -> tuple[Pair, ...]:
     """Draw interactions and synergies: tilted valleys, moved optima, switches that help or spoil each other."""
-    knobs = [i for i, idea in enumerate(ideas) if idea.entry.kind == "knob"]
-    flips = [i for i, idea in enumerate(ideas) if idea.entry.kind != "knob"]
-    tilted = dict.fromkeys(knobs, 0)
+    # Half the second difference of a knob's term: the bpb of one step away from its best.
+    steep = {
+        i: (idea.effect_bpb[1] + idea.effect_bpb[-1] - 2 * idea.effect_bpb[0]) / 2
+        for i, idea in enumerate(ideas)
+        if idea.entry.kind == "knob"
+    }
+    alone = [idea.effect_bpb[1] for idea in ideas]
+    tilted = dict.fromkeys(steep, 0)
     pairs: dict[tuple[int, int], float] = {}
-    for _ in range(rng.randint(int(family.pairs[0]), int(family.pairs[1]))):
+    for _ in range(_whole(family.pairs, rng)):
         first, second = sorted(rng.sample(range(len(ideas)), 2))
-        a, b = ideas[first], ideas[second]
         if first in tilted and second in tilted:
             if max(tilted[first], tilted[second]) >= 2:
                 continue
             tilted[first] += 1
             tilted[second] += 1
-            bpb = rng.uniform(-TILT, TILT) * math.sqrt(_steepness(a) * _steepness(b))
+            bpb = rng.uniform(-TILT, TILT) * math.sqrt(steep[first] * steep[second])
         elif first in tilted or second in tilted:
-            steep = _steepness(a if first in tilted else b)
-            shift = min(rng.uniform(*SHIFT_STEPS), math.sqrt(rng.uniform(*SHIFT_WORTH) / steep))
-            bpb = 2 * steep * shift * rng.choice((-1, 1))
+            slope = steep[first if first in tilted else second]
+            shift = min(rng.uniform(*SHIFT_STEPS), math.sqrt(rng.uniform(*SHIFT_WORTH) / slope))
+            bpb = 2 * slope * shift * rng.choice((-1, 1))
         else:
-            bpb = rng.uniform(-1, 1) * math.sqrt(abs(a.effect_bpb[1] * b.effect_bpb[1]))
+            bpb = rng.uniform(-1, 1) * math.sqrt(abs(alone[first] * alone[second]))
         pairs[first, second] = bpb
-    for _ in range(rng.randint(int(family.synergies[0]), int(family.synergies[1]))):
+    flips = [i for i in range(len(ideas)) if i not in steep]
+    for _ in range(_whole(family.synergies, rng)):
         first, second = sorted(rng.sample(flips, 2))
-        alone = max(0.0, ideas[first].effect_bpb[1]) + max(0.0, ideas[second].effect_bpb[1])
-        pairs[first, second] = -alone - rng.uniform(*SYNERGY)
+        pairs[first, second] = -max(0.0, alone[first]) - max(0.0, alone[second]) - rng.uniform(*SYNERGY)
     return tuple(Pair(first, second, bpb) for (first, second), bpb in pairs.items())
 
 
-SYNERGY = (0.04, 0.12)
-"""What a synergy pays beyond what its halves cost alone, in the unit in which the whole is about 1."""
-
-
-def _draw_basin(
+def _with_basin(
     family: Family, ideas: tuple[Idea, ...], pairs: tuple[Pair, ...], rng: Random
 ) -> tuple[tuple[Idea, ...], tuple[Pair, ...]]:
     """Put a basin in: switches that pay at once, and others that pay more, but not any longer after them."""
-    if not family.basin:
-        return ideas, pairs
-    switches = [i for i, idea in enumerate(ideas) if idea.entry.kind == "switch"]
-    chosen = rng.sample(switches, 2 * family.basin)
+    chosen = rng.sample([i for i, idea in enumerate(ideas) if idea.entry.kind == "switch"], 2 * family.basin)
     first, blocked = chosen[: family.basin], chosen[family.basin :]
     effect = {i: -rng.uniform(*BASIN_FIRST) for i in first} | {i: -rng.uniform(*BASIN_BLOCKED) for i in blocked}
     ideas = tuple(replace(a, effect_bpb=(0.0, effect[i])) if i in effect else a for i, a in enumerate(ideas))
@@ -221,26 +214,20 @@ def _draw_basin(
     return ideas, (*(p for p in pairs if not {p.first, p.second} & set(chosen)), *walls)
 
 
-def _draw_crash_pairs(family: Family, count: int, rng: Random) -> frozenset[tuple[int, int]]:
-    low, high = family.crash_pairs
-    picks = (sorted(rng.sample(range(count), 2)) for _ in range(rng.randint(int(low), int(high))))
-    return frozenset((first, second) for first, second in picks)
+# The agent --------------------------------------------------------------------------------------------------------
 
 
-def _draw_skills(family: Family, seed: int) -> dict[str, tuple[float, ...]]:
+def _skills(family: Family, seed: int) -> dict[str, tuple[float, ...]]:
     """Draw every emitter's skill over a night, each from a generator of its own: another emitter changes no other's."""
     rng = Random(f"{family.name}/{seed}/switches")
     switches = sorted(rng.randrange(10, SKILL_POINTS - 5) for _ in range(rng.randint(*SWITCHES)))
     return {emitter: _course(family, Random(f"{family.name}/{seed}/{emitter}"), switches) for emitter in EMITTERS}
 
 
-def _draw_self_image(family: Family, skills: dict[str, tuple[float, ...]], seed: int) -> dict[str, float]:
-    """Draw what the agent thinks its skills are: those of the beginning, each with an error."""
-    image = {}
-    for emitter, course in skills.items():
-        error = Random(f"{family.name}/{seed}/{emitter}/self").gauss(0.0, family.self_image_sd)
-        image[emitter] = min(1.0, max(0.0, course[0] + error))
-    return image
+def _self_image(family: Family, seed: int, emitter: str, skill: float) -> float:
+    """Draw what the agent thinks its skill is: that of the beginning, with an error."""
+    error = Random(f"{family.name}/{seed}/{emitter}/self").gauss(0.0, family.self_image_sd)
+    return min(1.0, max(0.0, skill + error))
 
 
 def _course(family: Family, rng: Random, switches: list[int]) -> tuple[float, ...]:
