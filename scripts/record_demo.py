@@ -8,8 +8,11 @@ uv run scripts/record_demo.py [CHECKOUT]
 
 from __future__ import annotations
 
+import json
 import sys
+from dataclasses import asdict, fields, replace
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # this checkout's code, whatever is installed
@@ -19,8 +22,24 @@ from research.core.errors import ResearchError  # noqa: E402
 from research.core.files import write_whole  # noqa: E402
 from research.core.git import find_root  # noqa: E402
 from research.core.paths import LabPaths  # noqa: E402
-from research.report.recording import DEMO, Recording, judged_again, lines_of, read_recording, record  # noqa: E402
+from research.core.records import Run, Verdict  # noqa: E402
+from research.report.charts import smoothed  # noqa: E402
+from research.report.data import judged_as_of  # noqa: E402
+from research.report.progress import Curve, read_curve  # noqa: E402
+from research.report.recording import DEMO, Recording, read_recording  # noqa: E402
+from research.report.write import choose_branch, data_of_branch, differences  # noqa: E402
+from research.runs.score import TOKENS_PER_S, read_score  # noqa: E402
+from research.store.db import Store  # noqa: E402
 from research.store.open import read_store  # noqa: E402
+from research.store.rows import to_plain  # noqa: E402
+from research.verdict.comparison import compare  # noqa: E402
+from research.verdict.consequences import DECIDED_BY  # noqa: E402
+from research.verdict.judge import judge  # noqa: E402
+
+FACTS = ("device_class", "kernels", "initial_values", "race", "stopped_at", TOKENS_PER_S)
+"""Facts of a run that a page or a belief reads."""
+NAMES = ("machine", "gpu_uuid")
+"""Facts that tell runs of different machines apart; they are replaced by numbers."""
 
 
 def main(argv: list[str]) -> int:
@@ -43,6 +62,79 @@ def _recorded(checkout: Path) -> Recording:
     paths = LabPaths(find_root(checkout))
     with read_store(paths) as store:
         return record(store, paths, utc(system_clock()))
+
+
+def record(store: Store, paths: LabPaths, made_utc: str) -> Recording:
+    """Return a branch's night without its machine, with the verdicts of the time.
+
+    Raises:
+        ResearchError: if there is no night to record.
+    """
+    judged = store.judged()
+    data = data_of_branch(store, judged, choose_branch(judged, ""), made_utc)
+    if data.night is None:
+        raise ResearchError("There is no night on record here.", "Make one: uv run research night --max-runs 14")
+    runs: list[Run] = []
+    curves: dict[str, Curve] = {}
+    numbers: dict[str, str] = {}
+    for run in (row.run for row in data.rows):
+        score = read_score(paths.runs / run.folder) if run.folder else None
+        known = {**(score.facts if score else {}), **run.facts}  # an older version may not have recorded every fact
+        facts = {key: known[key] for key in FACTS if key in known}
+        facts |= {key: numbers.setdefault(known[key], str(len(numbers) + 1)) for key in NAMES if key in known}
+        points = smoothed(read_curve(paths.runs / run.folder)) if run.folder else ()
+        curves[run.run] = tuple((round(share, 4), round(loss, 4)) for share, loss in points)
+        failure = replace(run.failure, text="") if run.failure else None
+        runs.append(replace(run, facts=facts, failure=failure))
+    verdicts = [replace(verdict, text="", terms={}) for verdict in store.verdicts() if verdict.run in curves]
+    night = replace(data.night, paused_s=0.0)
+    return Recording(night, made_utc, runs, verdicts, curves, differences(paths.root, data))
+
+
+def lines_of(recording: Recording) -> str:
+    """Return a recorded night as JSON lines."""
+    night = asdict(recording.night)
+    lines: list[dict[str, Any]] = [
+        {"schema": "autoresearch.recording/1", "made_utc": recording.made_utc, "night": night},
+        *({"run": _given(run), "curve": recording.curves[run.run]} for run in recording.runs),
+        *({"verdict": _given(verdict)} for verdict in recording.verdicts),
+        *({"diff": commit, "text": text} for commit, text in recording.diffs.items()),
+    ]
+    return "".join(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n" for line in lines)
+
+
+def _given(record: Run | Verdict) -> dict[str, Any]:
+    """Return the fields of a record that are not at their defaults."""
+    usual = {one.name: one.default for one in fields(record)}
+    return {name: value for name, value in to_plain(record).items() if value not in (usual[name], {}, [])}
+
+
+def judged_again(recording: Recording) -> Recording:
+    """Return a night with what the rules of now say of its runs, in the order in which they were judged.
+
+    What was decided stays, since git followed it and later runs build on it; where the rules of now decide otherwise,
+    the verdict's reason says so.
+    """
+    runs = {run.run: run for run in recording.runs}
+    seen: dict[str, list[tuple[int, Verdict]]] = {}
+    said: list[Verdict] = []
+    latest: Verdict | None = None
+    for known in recording.verdicts:
+        if known.run in seen:  # what the verdict before means for an earlier run of its configuration
+            follows = latest is not None and known.why.startswith(DECIDED_BY.format(latest.run))
+            again = _with_numbers(known, latest, DECIDED_BY.format(latest.run) + ": ") if latest and follows else known
+        else:
+            past = [judged_as_of(run, seen[run.run]) for run in recording.runs if run.run in seen]
+            again = latest = _with_numbers(known, judge(compare(runs[known.run], past), known.created_utc))
+        said.append(again)
+        seen.setdefault(known.run, []).append((len(said), again))
+    return replace(recording, verdicts=said)
+
+
+def _with_numbers(known: Verdict, now: Verdict, before: str = "") -> Verdict:
+    differs = f"; by the rules of now: {now.decision}, at the time: {known.decision}"
+    why = now.why if now.decision == known.decision else f"{now.why}{differs}"
+    return replace(known, estimate=now.estimate, difference=now.difference, p_better=now.p_better, why=f"{before}{why}")
 
 
 if __name__ == "__main__":

@@ -12,13 +12,12 @@ import os
 import platform
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from research.agents import autonomy
-from research.agents.clients.doctor import check_clients, check_hooks
+from research.agents.clients.doctor import check_clients, check_hooks, version_said
 from research.core import git
 from research.core.check import Check
 from research.core.contract import BRANCHES, ENV_PROFILE, LARGE_CARD_GB
@@ -56,31 +55,27 @@ def examine(
     ask: gpu.Ask = gpu.ask_nvidia_smi,
     driver: Callable[[], tuple[int, int] | None] = ask_driver,
 ) -> list[Check]:
-    """Look at everything, in the order in which a newcomer would mend it.
-
-    Args:
-        cwd: Where we are.
-        environment: Variables of commands.
-        clients: Whether coding agents are asked too, which takes seconds.
-        ask: Asks nvidia-smi.
-        driver: Asks the driver.
-    """
-    try:
-        root: Path | None = git.find_root(cwd)
-        trouble = ""
-    except ResearchError as error:
-        root, trouble = None, str(error)
+    """Look at everything, in the order in which a newcomer would mend it; ask coding agents where that is wanted."""
+    python = Check("python", True, f"Python {platform.python_version()} at {sys.executable}")
     torch, has_cuda = _torch(driver())
-    found = [_python(), _uv(), torch, _gpu(ask, environment, has_cuda), _memory(), _disk(root or cwd, environment)]
-    device = gpu.choose_gpu(gpu.list_gpus(ask), environment)
+    devices = gpu.list_gpus(ask)
+    device = gpu.choose_gpu(devices, environment)
     runs_official = has_cuda and not (device and device.why_not_official())
-    found += _data(environment.get(ENV_PROFILE) or ("official" if runs_official else "pocket"), environment)
-    if root is None:
+    profile = environment.get(ENV_PROFILE) or ("official" if runs_official else "pocket")
+    found = [python, _uv(environment), torch, _gpu(ask, devices, device, environment, has_cuda), _memory()]
+    try:
+        root = git.find_root(cwd)
+    except ResearchError as error:
         fix = "cd into the repository (or: git init)" if shutil.which("git") else _GET_GIT
-        return [*found, Check("git", False, trouble, fix)]
-    found += [_git(root), _author(root), *_store(LabPaths(root)), *_backends(environment)]
+        return [*found, _disk(cwd, environment), *_data(profile, environment), Check("git", False, str(error), fix)]
+    found += [_disk(root, environment), *_data(profile, environment), _git(root), _author(root)]
+    found += _store(LabPaths(root))
+    found += filter(None, (entry.load().examine(environment) for entry in BACKENDS.values()))
     found += check_hooks(root, environment)
-    return [*found, *(_clients(root, environment) if clients else [_unasked()])]
+    if clients:
+        return [*found, *check_clients(root, environment)]
+    say = "not asked, which takes seconds; to see whether they are installed and run our hooks:"
+    return [*found, Check("clients", True, f"{say} uv run research doctor --clients")]
 
 
 def in_words(checks: Sequence[Check]) -> str:
@@ -95,21 +90,11 @@ def in_words(checks: Sequence[Check]) -> str:
     return "\n".join([*lines, "", last])
 
 
-def _python() -> Check:
-    return Check("python", True, f"Python {platform.python_version()} at {sys.executable}")
-
-
-def _uv() -> Check:
+def _uv(environment: Mapping[str, str]) -> Check:
     if (place := shutil.which("uv")) is None:
-        say = "uv is not on PATH; the runner starts every run with it"
-        return Check("uv", False, say, GET_UV)
-    try:
-        say = subprocess.check_output(
-            [place, "--version"], stdin=subprocess.DEVNULL, text=True, timeout=SETTINGS.probe_timeout_s
-        )
-    except (OSError, subprocess.SubprocessError):
-        return Check("uv", False, f"{place} does not start", "uv self update")
-    return Check("uv", True, say.strip() or "uv")
+        return Check("uv", False, "uv is not on PATH; the runner starts every run with it", GET_UV)
+    say = version_said(place, environment)
+    return Check("uv", True, say) if say else Check("uv", False, f"{place} does not start", "uv self update")
 
 
 def _torch(driver: tuple[int, int] | None) -> tuple[Check, bool]:
@@ -123,17 +108,15 @@ def _torch(driver: tuple[int, int] | None) -> tuple[Check, bool]:
     cuda = re.search(r"^cuda\b.*= '([\d.]+)'", text, re.MULTILINE)
     built = f"built for CUDA {cuda[1]}" if cuda else "built without CUDA"
     good = bool(cuda and driver and driver[0] >= int(cuda[1].split(".")[0]))
-    if good:
-        seen = "a CUDA device is here"
-    elif driver:
-        seen = f"the driver runs CUDA {driver[0]}.{driver[1]} at most"
-    else:
-        seen = "no CUDA device: runs use the small pocket profile"
+    seen = "no CUDA device: runs use the small pocket profile"
+    if driver:
+        seen = "a CUDA device is here" if good else f"the driver runs CUDA {driver[0]}.{driver[1]} at most"
     return Check("torch", True, f"torch {version[1] if version else 'of unknown version'}, {built}; {seen}"), good
 
 
-def _gpu(ask: gpu.Ask, environment: Mapping[str, str], has_cuda: bool) -> Check:
-    devices = gpu.list_gpus(ask)
+def _gpu(
+    ask: gpu.Ask, devices: Sequence[gpu.Gpu], device: gpu.Gpu | None, environment: Mapping[str, str], has_cuda: bool
+) -> Check:
     if not devices:
         return Check("gpu", True, "none (nvidia-smi finds no NVIDIA GPU); everything works, on the pocket profile")
     names = ", ".join(f"{d.index}: {d.name}" for d in devices)
@@ -143,7 +126,6 @@ def _gpu(ask: gpu.Ask, environment: Mapping[str, str], has_cuda: bool) -> Check:
     if not has_cuda:
         fix = "uv sync --reinstall-package torch"
         return Check("gpu", False, f"{say}; but torch can't use it (driver too old, or torch without CUDA)", fix)
-    device = gpu.choose_gpu(devices, environment)
     if device and (why := device.why_not_official()):
         if environment.get(ENV_PROFILE) == "official":
             return Check("gpu", False, f"{say}; {why}", f"unset {ENV_PROFILE}   # runs then use the pocket profile")
@@ -165,47 +147,48 @@ def _memory() -> Check:
     if found is None:
         return Check("memory", True, "free memory is not known on this system")
     free = int(found[1]) * 1024
-    good = free >= SETTINGS.low_memory_bytes
-    say = f"{free / GIB:.1f} GiB of memory free"
-    return Check("memory", good, say, "" if good else "ps aux --sort=-rss | head   # and end what you can spare")
+    fix = "ps aux --sort=-rss | head   # and end what you can spare" if free < SETTINGS.low_memory_bytes else ""
+    return Check("memory", not fix, f"{free / GIB:.1f} GiB of memory free", fix)
 
 
 def _disk(root: Path, environment: Mapping[str, str]) -> Check:
-    for place in map(_existing, (LabPaths(root).runs, LabPaths(root).discovery, machine_home(environment))):
-        if not os.access(place, os.W_OK | os.X_OK):
+    home = machine_home(environment)
+    for place in map(_existing, (LabPaths(root).runs, LabPaths(root).discovery, home)):
+        if not _is_writable(place):
             what = "can't be written to" if place.is_dir() else "is no folder"
-            is_home = place == _existing(machine_home(environment))
-            fix = other_home(machine_home(environment)) if is_home else f"ls -ld {place}; mount | grep ' ro'"
+            fix = other_home(home) if place == _existing(home) else f"ls -ld {place}; mount | grep ' ro'"
             return Check("disk", False, f"{place} {what}: nothing could be recorded", fix)
-    free = {place: shutil.disk_usage(place).free for place in (root, _existing(machine_home(environment)))}
+    free = {place: shutil.disk_usage(place).free for place in (root, _existing(home))}
     fullest = min(free, key=lambda place: free[place])
-    good = free[fullest] >= SETTINGS.low_disk_bytes
-    here, data = free[root], free[_existing(machine_home(environment))]
-    say = f"{here / GIB:.1f} GiB of disk free here, {data / GIB:.1f} where data lies"
-    return Check("disk", good, say, "" if good else f"du -xh -d2 {fullest} | sort -h | tail")
+    say = f"{free[root] / GIB:.1f} GiB of disk free here, {free[_existing(home)] / GIB:.1f} where data lies"
+    fix = f"du -xh -d2 {fullest} | sort -h | tail" if free[fullest] < SETTINGS.low_disk_bytes else ""
+    return Check("disk", not fix, say, fix)
 
 
 def _existing(path: Path) -> Path:
     return next(place for place in (path, *path.parents) if place.exists())
 
 
+def _is_writable(place: Path) -> bool:
+    return place.is_dir() and os.access(place, os.W_OK | os.X_OK)
+
+
 def _data(profile: str, environment: Mapping[str, str]) -> list[Check]:
     """Check data and tokenizer of the profile that a run would get; the pocket profile makes both itself."""
-    home = machine_home(environment)
+    home, is_own = machine_home(environment), profile == "pocket"
     root = home if profile == "official" else home / profile
-    shards = {path.name for path in (root / "data").glob("shard_*.parquet")}
-    is_own = profile == "pocket"
     later = "; the first run makes it in seconds" if is_own else ""
-    place = _existing(home)
-    make = "uv run prepare.py" if place.is_dir() and os.access(place, os.W_OK | os.X_OK) else other_home(home)
+    make = "uv run prepare.py" if _is_writable(_existing(home)) else other_home(home)
+    shards = {path.name for path in (root / "data").glob("shard_*.parquet")}
     missing = [what for name, what in _HELD_OUT.items() if name not in shards]
     missing += [] if shards - set(_HELD_OUT) else ["training"]
     data = Check("data", True, f"{profile}: {len(shards)} shards in {root / 'data'}")
     if missing:
         data = Check("data", is_own, f"{profile}: no text yet for {', '.join(missing)}{later}", make)
-    if (root / "tokenizer" / "tokenizer.json").is_file():
-        return [data, Check("tokenizer", True, f"{profile}: {root / 'tokenizer'}")]
-    return [data, Check("tokenizer", is_own, f"{profile}: no tokenizer yet{later}", make)]
+    tokenizer = Check("tokenizer", True, f"{profile}: {root / 'tokenizer'}")
+    if not (root / "tokenizer" / "tokenizer.json").is_file():
+        tokenizer = Check("tokenizer", is_own, f"{profile}: no tokenizer yet{later}", make)
+    return [data, tokenizer]
 
 
 def _git(root: Path) -> Check:
@@ -254,22 +237,3 @@ def _store(paths: LabPaths) -> list[Check]:
         say = f"the loop is on, {autonomy.limits_in_words(switch)}; agents go on by themselves"
         return [*found, Check("autonomy", True, say, "uv run research autonomy off")]
     return [*found, Check("autonomy", True, f"the loop is off ({switch.reason})")]
-
-
-def _backends(environment: Mapping[str, str]) -> list[Check]:
-    """Ask every backend whether it could be used."""
-    found = [entry.load().examine(environment) for entry in BACKENDS.values()]
-    return [check for check in found if check is not None]
-
-
-def _unasked() -> Check:
-    say = "not asked, which takes seconds; to see whether they are installed and run our hooks:"
-    return Check("clients", True, f"{say} uv run research doctor --clients")
-
-
-def _clients(root: Path, environment: Mapping[str, str]) -> list[Check]:
-    """Ask the coding agents about themselves and their hooks."""
-    try:
-        return check_clients(root, environment)
-    except (OSError, ResearchError, ValueError) as error:
-        return [Check("clients", False, f"they could not be asked: {error}", "git status .codex")]

@@ -44,8 +44,7 @@ def read_progress(path: Path) -> Progress:
     """Read how far a run is from its log; "starting" without one."""
     try:
         with path.open("rb") as file:
-            size = file.seek(0, 2)
-            file.seek(max(0, size - SETTINGS.live_log_bytes))
+            file.seek(max(0, file.seek(0, 2) - SETTINGS.live_log_bytes))
             return progress_of(file.read().decode("utf-8", "replace"))
     except OSError:
         return Progress()
@@ -54,20 +53,18 @@ def read_progress(path: Path) -> Progress:
 def progress_of(text: str) -> Progress:
     """Return how far a run is by its log's text."""
     *lines, _ = re.split(r"[\r\n]", text)  # the last one may be half a line
-    found = [point for line in lines if (point := point_of(line)) is not None]
-    is_compiling = bool(_COMPILES.search(text))
-    if not found:
-        return Progress("compiling" if is_compiling else "starting")
-    last = found[-1]
-    phase = "scoring" if last.fraction >= 1.0 else "training" if last.fraction > 0 or not is_compiling else "compiling"
-    return Progress(
-        phase="ending" if any(line.strip() == SUMMARY_MARK for line in lines) else phase,
-        fraction=last.fraction,
-        step=last.step,
-        loss=last.loss,
-        speed=last.speed,
-        curve=tuple((point.fraction, point.loss) for point in found),
-    )
+    points = [point for line in lines if (point := point_of(line)) is not None]
+    before = "compiling" if _COMPILES.search(text) else "starting"
+    if not points:
+        return Progress(before)
+    last = points[-1]
+    phase = "scoring" if last.fraction >= 1.0 else "training"
+    if last.fraction == 0 and before == "compiling":
+        phase = before
+    if SUMMARY_MARK in map(str.strip, lines):
+        phase = "ending"
+    curve = tuple((point.fraction, point.loss) for point in points)
+    return Progress(phase, last.fraction, last.step, last.loss, last.speed, curve)
 
 
 def read_curve(folder: Path) -> Curve:

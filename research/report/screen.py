@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from research.core.text import chance, clean, listed
@@ -35,7 +33,7 @@ _MARGIN = 8  # columns for the scale of a plot
 def frame(view: LiveView, width: int, height: int = _LOW) -> RenderableType:
     """Return the picture, at most this wide and, from 24 lines on, this high."""
     curve_lines = min(_MAX_CURVE_LINES, _CURVE_LINES + max(0, height - _LOW) // 2)
-    parts: list[RenderableType] = [_head(view, width), *_found(view), Text(), *_flights(view, width, curve_lines)]
+    parts = [_head(view, width), *_found(view), Text(), *_flights(view, width, curve_lines)]
     after = [Text(), *_next(view)]
     if view.verdicts:
         parts += [Text(), _verdicts_head(view)]
@@ -54,14 +52,10 @@ def _named(name: str, words: str, style: str = "") -> Text:
     return _one_line(Text(f"{name:<6}", style="bold").append(words, style=style or "not bold"))
 
 
-def _head(view: LiveView, width: int) -> RenderableType:
-    where = " · ".join(filter(None, (view.data.memory.branch or "no branch", view.data.memory.contract)))
-    grid = Table.grid(expand=True)
-    grid.add_column(no_wrap=True, overflow="ellipsis")
-    grid.add_column(justify="right", no_wrap=True)
-    grid.add_row(Text(where, style="bold"), Text(clock(view.now_utc, False), style="dim"))
-    grid.width = width
-    return grid
+def _head(view: LiveView, width: int) -> Text:
+    memory, now = view.data.memory, clock(view.now_utc, False)
+    where = cut(" · ".join(filter(None, (memory.branch or "no branch", memory.contract))), width - len(now) - 1)
+    return Text(f"{where:<{width - len(now)}}", style="bold").append(now, style="not bold dim")
 
 
 def _found(view: LiveView) -> list[Text]:
@@ -79,9 +73,9 @@ def _found(view: LiveView) -> list[Text]:
     return [*lines, _named("", "; ".join(parts), "dim")]
 
 
-def _flights(view: LiveView, width: int, lines: int) -> list[RenderableType]:
+def _flights(view: LiveView, width: int, lines: int) -> list[Text]:
     alive = [flight for flight in view.flights if flight.alive]
-    parts: list[RenderableType] = []
+    parts: list[Text] = []
     if not alive:
         words = "The next experiment is being chosen." if view.data.is_night_on else "No run is going on."
         parts.append(Text(words, style="dim"))
@@ -98,47 +92,40 @@ def _flights(view: LiveView, width: int, lines: int) -> list[RenderableType]:
     return parts
 
 
-def _flight(flight: Flight, view: LiveView, width: int) -> list[RenderableType]:
-    progress = flight.progress
+def _flight(flight: Flight, view: LiveView, width: int) -> list[Text]:
+    progress, usual = flight.progress, view.data.run_s
     by = f"  [{flight.emitter}]" if flight.emitter else ""
-    since = f", since {clock(flight.begun_utc, False)}" if flight.begun_utc else ""
+    since = f", since {clock(flight.begun_utc, False)}"
     name = _named("now", cut(flight.title, max(20, width - 6 - len(by) - len(since))) + by + since)
-    usual = view.data.run_s
     words = f" {100 * progress.fraction:3.0f} %  {progress.phase}, {_span(flight.seconds)}"
     words += f" of about {_span(usual)}" if usual else ""
-    bar = Text(" " * 6).append_text(_bar(progress.fraction, max(10, width - 7 - len(words)))).append(words)
-    parts: list[RenderableType] = [name, _one_line(bar)]
-    if progress.loss is not None:
-        there = loss_at(view.best_curve, progress.fraction)
-        words = f"step {progress.step:,}, loss {progress.loss:.4f}"
-        if there is not None:
-            side = "below" if progress.loss < there else "above"
-            words += f", {abs(progress.loss - there):.4f} {side} the best so far at this moment"
-        parts.append(_named("", words, "dim"))
-    return parts
+    room = max(10, width - 7 - len(words))
+    done = round(min(1.0, progress.fraction) * room)
+    bar = Text(" " * 6).append("━" * done, style="green").append("─" * (room - done), style="dim").append(words)
+    if progress.loss is None:
+        return [name, _one_line(bar)]
+    words = f"step {progress.step:,}, loss {progress.loss:.4f}"
+    if (there := loss_at(view.best_curve, progress.fraction)) is not None:
+        side = "below" if progress.loss < there else "above"
+        words += f", {abs(progress.loss - there):.4f} {side} the best so far at this moment"
+    return [name, _one_line(bar), _named("", words, "dim")]
 
 
 def _span(seconds: float) -> str:
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
-def _bar(fraction: float, width: int) -> Text:
-    done = round(min(1.0, max(0.0, fraction)) * width)
-    return Text("━" * done, style="green").append("─" * (width - done), style="dim")
-
-
-def _curves(mine: Curve, best: Curve, name: str, width: int, height: int) -> list[RenderableType]:
+def _curves(mine: Curve, best: Curve, name: str, width: int, height: int) -> list[Text]:
     """Draw a run's loss over the budget, with the scale, before that of the best so far."""
     if len(mine) < 2 and not best:
         return []
-    styles = {-1: "", 0: "cyan", 1: "bold green"}
-    drawn = plot([best, mine], max(20, width - _MARGIN - 1), height)
-    lines: list[RenderableType] = []
-    for place, cells in enumerate(drawn.lines):
-        scale = drawn.high if place == 0 else drawn.low if place == height - 1 else None
-        line = Text(f"{scale:7.2f} " if scale is not None else " " * _MARGIN, style="dim")
+    rows, low, high = plot([best, mine], max(20, width - _MARGIN - 1), height)
+    lines = []
+    for place, cells in enumerate(rows):
+        scale = {0: f"{high:7.2f}", height - 1: f"{low:7.2f}"}.get(place, "")
+        line = Text(f"{scale:<{_MARGIN}}", style="dim")
         for letter, curve in cells:
-            line.append(letter, style=styles[curve])
+            line.append(letter, style=("cyan", "bold green", "")[curve])
         lines.append(_one_line(line))
     legend = Text(" " * _MARGIN + "loss over the budget: ", style="dim").append(f"{name} (line)", style="bold green")
     if best:
@@ -146,22 +133,17 @@ def _curves(mine: Curve, best: Curve, name: str, width: int, height: int) -> lis
     return [*lines, legend]
 
 
-@dataclass(frozen=True)
-class Plot:
-    """Lines of letters, each with the place of the last curve that passes through it (-1 for none); and the scale."""
-
-    lines: list[list[tuple[str, int]]]
-    low: float = 0.0
-    high: float = 0.0
-
-
-def plot(curves: Sequence[Curve], width: int, height: int) -> Plot:
+def plot(curves: Sequence[Curve], width: int, height: int) -> tuple[list[list[tuple[str, int]]], float, float]:
     """Draw curves with braille dots, two by four in every letter, which any terminal with UTF-8 shows.
 
     Args:
         curves: What to draw, the most important last: it is a line, the others are dots.
         width: Letters in a line.
         height: Lines.
+
+    Returns:
+        Lines of letters, each with the place of the last curve that passes through it (-1 for none); the lowest and
+        the highest loss that they show.
     """
     cells = [[(_BLANK, -1)] * width for _ in range(height)]
     losses = [loss for curve in curves for share, loss in curve if share >= _FALL]
@@ -176,7 +158,7 @@ def plot(curves: Sequence[Curve], width: int, height: int) -> Plot:
                 letter, owner = cells[row // 4][column // 2]
                 dots = letter if owner == place else _BLANK
                 cells[row // 4][column // 2] = dots | _DOTS[row % 4][column % 2], place
-    return Plot([[(chr(letter), owner) for letter, owner in line] for line in cells], low, high)
+    return [[(chr(letter), owner) for letter, owner in line] for line in cells], low, high
 
 
 def _joined(spots: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -200,26 +182,25 @@ def _verdicts(verdicts: Sequence[Row], width: int) -> list[Text]:
     """Write a line each, in columns of which only the last, the title, may be cut."""
     rows = []
     for one in verdicts:
-        value = plain(one.val_bpb, 5) if one.val_bpb is not None else "–"
         p_better = one.verdict.p_better if one.verdict else None
-        why = f"  {one.verdict.why}" if one.verdict and width >= _WHY_COLUMNS else ""
-        decision = VERDICTS.get(one.decision, one.decision)
-        rows.append((one, decision, value, f"P {chance(p_better)}" if p_better is not None else "", why))
-    wide = [max((len(str(row[place])) for row in rows), default=0) for place in (1, 2, 3)]
-    number_wide = max((len(str(one.number)) for one in verdicts), default=0) + 1
+        value = plain(one.val_bpb, 5) if one.val_bpb is not None else "–"
+        likely = f"P {chance(p_better)}" if p_better is not None else ""
+        rows.append((f"#{one.number}", VERDICTS.get(one.decision, one.decision), value, likely))
+    wide = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
-    for one, decision, value, likely, why in rows:
-        line = Text(f"{f'#{one.number}':>{number_wide}} ", style="dim")
-        line.append(f"{decision:<{wide[0]}}", style=_STYLES.get(one.decision, "not dim"))
-        line.append(f" {value:>{wide[1]}} {likely:>{wide[2]}} {one.title}", style="not dim").append(why)
+    for one, (number, decision, value, likely) in zip(verdicts, rows, strict=True):
+        why = f"  {one.verdict.why}" if one.verdict and width >= _WHY_COLUMNS else ""
+        line = Text(f"{number:>{wide[0]}} ", style="dim")
+        line.append(f"{decision:<{wide[1]}}", style=_STYLES.get(one.decision, "not dim"))
+        line.append(f" {value:>{wide[2]}} {likely:>{wide[3]}} {one.title}{why}", style="not dim")
         lines.append(_one_line(line))
     return lines
 
 
-def _next(view: LiveView) -> list[RenderableType]:
+def _next(view: LiveView) -> list[Text]:
     """Say what comes next, and the command that goes on where the night does not by itself."""
     plan = planned(view.data)
-    parts: list[RenderableType] = [_named("next", f"{plan.title}: {plan.why}")] if plan else []
+    parts = [_named("next", f"{plan.title}: {plan.why}")] if plan else []
     if asked := next((one for one in view.data.ideas if one.status == "needs_agent"), None):
         parts.append(_named("asked", f"{IDEAS[asked.status]}: {clean(asked.idea.text)}"))
     if view.go_on:

@@ -24,7 +24,7 @@ class CannotServe(ResearchError):
     """The port can't be used."""
 
 
-class PageServer:
+class PageServer(ThreadingHTTPServer):
     """Serves a file from a thread of its own, until it is closed.
 
     Args:
@@ -35,29 +35,34 @@ class PageServer:
         CannotServe: if the port asked for can't be used.
     """
 
-    def __init__(self, page: Path, port: int | None = None) -> None:
-        self._server = _listen(SETTINGS.serve_port if port is None else port, port is None)
-        self._server.page, self._server.token = page, secrets.token_urlsafe(12)
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+    daemon_threads = True
 
-    @property
-    def port(self) -> int:
-        """Return where it listens."""
-        return int(self._server.server_address[1])
+    def __init__(self, page: Path, port: int | None = None) -> None:
+        self.page = page
+        self.path = f"/{secrets.token_urlsafe(12)}/"
+        try:
+            super().__init__(("0.0.0.0", SETTINGS.serve_port if port is None else port), _Handler)
+        except (OSError, OverflowError) as error:
+            if port is not None:
+                raise CannotServe(
+                    f"Port {port} can't be used: {error}.", "Leave --port away, or name another."
+                ) from None
+            super().__init__(("0.0.0.0", 0), _Handler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
 
     @property
     def address(self) -> str:
         """Return what to type into a browser."""
-        return f"http://{_own_address()}:{self.port}/{self._server.token}/"
+        return f"http://{_own_address()}:{self.server_port}{self.path}"
 
     def close(self) -> None:
         """Stop."""
-        self._server.shutdown()
-        self._server.server_close()
+        self.shutdown()
+        self.server_close()
 
     def in_words(self) -> str:
         """Say where the page is, who may see it, and how else to reach it; with a QR code on a terminal."""
-        path = self.address.split("/", 3)[3]
+        port = self.server_port
         lines = [
             "Until Ctrl-C the page is shown to everybody on your network who has this address. The differences of",
             "train.py are on it, so they leave this machine:",
@@ -66,10 +71,62 @@ class PageServer:
             "",
             *([*_qr_code(self.address), ""] if sys.stdout.isatty() else []),
             "Not reachable from your phone? Through ssh, from where you sit:",
-            f"  ssh -N -L {self.port}:localhost:{self.port} {socket.gethostname()}",
-            f"  and open http://localhost:{self.port}/{path}",
+            f"  ssh -N -L {port}:localhost:{port} {socket.gethostname()}",
+            f"  and open http://localhost:{port}{self.path}",
         ]
         return "\n".join(lines)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing: a phone that goes out of reach is no error."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: PageServer
+    timeout = 10.0  # seconds: nobody keeps a thread busy by sending nothing
+
+    def do_GET(self) -> None:
+        """Send the page to who knows its address and calls this machine by its name."""
+        if not self._is_own_host():
+            return self._send(403)
+        if not hmac.compare_digest(self.path.split("?")[0].encode(), self.server.path.encode()):
+            return self._send(404)
+        try:
+            content, changed = self.server.page.read_bytes(), self.server.page.stat().st_mtime
+        except OSError:
+            return self._send(404)
+        return self._send(200, content, {"Last-Modified": formatdate(changed, usegmt=True)})
+
+    do_HEAD = do_GET
+
+    def _refuse(self) -> None:
+        self._send(405, more={"Allow": "GET, HEAD"})
+
+    do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_TRACE = do_CONNECT = _refuse
+
+    def _is_own_host(self) -> bool:
+        """Return whether the request names this machine: a page of somebody else's must not read ours by its name."""
+        name = self.headers.get("Host", "").rpartition(":")[0].lower()
+        mine = socket.gethostname().lower()
+        return name in (self.connection.getsockname()[0], "localhost", mine, f"{mine}.local")
+
+    def _send(self, status: int, content: bytes = b"", more: dict[str, str] | None = None) -> None:
+        self.send_response_only(status)
+        headers = {
+            "Content-Type": "text/html; charset=utf-8",
+            "Content-Length": str(len(content)),
+            "Cache-Control": "no-store",
+            "X-Content-Type-Options": "nosniff",
+            "Referrer-Policy": "no-referrer",
+            "Connection": "close",
+        }
+        for name, value in (headers | (more or {})).items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        """Print nothing: a night has the terminal."""
 
 
 def open_page(page: Path) -> str:
@@ -85,73 +142,6 @@ def open_page(page: Path) -> str:
         "There is no browser here. Copy the file to a machine that has one, or look at it from a phone or another"
         " computer: uv run research report --serve"
     )
-
-
-class _Server(ThreadingHTTPServer):
-    page: Path
-    token: str
-    daemon_threads = True
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: a phone that goes out of reach is no error."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: _Server
-    timeout = 10.0  # seconds: nobody keeps a thread busy by sending nothing
-
-    def do_GET(self) -> None:
-        self._answer()
-
-    def do_HEAD(self) -> None:
-        self._answer()
-
-    def _refuse(self) -> None:
-        self._send(405, b"", ("Allow", "GET, HEAD"))
-
-    do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_TRACE = do_CONNECT = _refuse
-
-    def _answer(self) -> None:
-        if not self._is_own_host():
-            return self._send(403, b"")
-        if not hmac.compare_digest(self.path.split("?")[0].encode(), f"/{self.server.token}/".encode()):
-            return self._send(404, b"")
-        try:
-            content, changed = self.server.page.read_bytes(), self.server.page.stat().st_mtime
-        except OSError:
-            return self._send(404, b"")
-        return self._send(200, content, ("Last-Modified", formatdate(changed, usegmt=True)))
-
-    def _is_own_host(self) -> bool:
-        """Return whether the request names this machine: a page of somebody else's must not read ours by its name."""
-        name = self.headers.get("Host", "").rpartition(":")[0].lower()
-        mine = socket.gethostname().lower()
-        return name in (self.connection.getsockname()[0], "localhost", mine, f"{mine}.local")
-
-    def _send(self, status: int, content: bytes, *more: tuple[str, str]) -> None:
-        self.send_response_only(status)
-        usual = (
-            ("Content-Type", "text/html; charset=utf-8"), ("Content-Length", str(len(content))),
-            ("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "no-referrer"),
-            ("Connection", "close"),
-        )  # fmt: skip
-        for name, value in (*usual, *more):
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(content)
-
-    def log_message(self, *_: object) -> None:
-        """Print nothing: a night has the terminal."""
-
-
-def _listen(port: int, may_move: bool) -> _Server:
-    try:
-        return _Server(("0.0.0.0", port), _Handler)
-    except (OSError, OverflowError) as error:
-        if may_move:
-            return _listen(0, False)
-        raise CannotServe(f"Port {port} can't be used: {error}.", "Leave --port away, or name another.") from None
 
 
 def _own_address() -> str:

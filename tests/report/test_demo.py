@@ -15,11 +15,12 @@ from research.agents.night.state import FACT, Limits, NightState
 from research.core.errors import ResearchError
 from research.core.paths import LabPaths
 from research.report.page import render
-from research.report.recording import DEMO, judged_again, lines_of, read_recording, record
+from research.report.recording import DEMO, read_recording
 from research.report.usage import tokens_per_second
 from research.report.write import read_data
 from research.runs.score import TOKENS_PER_S
 from research.store.open import read_store
+from scripts.record_demo import judged_again, lines_of, record
 from tests.support.fabricate import BRANCH, make_lab
 from tests.support.inprocess import research
 

@@ -37,9 +37,9 @@ def server(tmp_path: Path) -> Iterator[PageServer]:
 
 def ask(server: PageServer, method: str = "GET", path: str | None = None, host: str | None = None) -> tuple[int, str]:
     """The status and the body of an answer."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
     path = path if path is not None else "/" + server.address.split("/", 3)[3]
-    connection.request(method, path, headers={"Host": host or f"localhost:{server.port}"})
+    connection.request(method, path, headers={"Host": host or f"localhost:{server.server_port}"})
     answer = connection.getresponse()
     return answer.status, answer.read().decode()
 
@@ -66,16 +66,16 @@ def test_nothing_can_be_sent(server: PageServer, method: str):
 
 
 def test_only_our_own_names_are_answered(server: PageServer):
-    assert ask(server, host=f"127.0.0.1:{server.port}")[0] == 200
+    assert ask(server, host=f"127.0.0.1:{server.server_port}")[0] == 200
     assert ask(server, host="localhost:1")[0] == 200  # the other end of a tunnel
-    assert ask(server, host=f"{socket.gethostname()}:{server.port}")[0] == 200
-    for host in ("evil.example", f"evil.example:{server.port}", ":1", "localhost.evil.example:1"):
+    assert ask(server, host=f"{socket.gethostname()}:{server.server_port}")[0] == 200
+    for host in ("evil.example", f"evil.example:{server.server_port}", ":1", "localhost.evil.example:1"):
         assert ask(server, host=host) == (403, "")
 
 
 def test_a_port_that_is_taken(server: PageServer, tmp_path: Path):
-    with pytest.raises(CannotServe, match=f"Port {server.port} can't be used"):
-        PageServer(tmp_path / "report.html", server.port)
+    with pytest.raises(CannotServe, match=f"Port {server.server_port} can't be used"):
+        PageServer(tmp_path / "report.html", server.server_port)
 
 
 def test_without_a_browser_one_is_told_how_to_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

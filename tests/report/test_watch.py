@@ -83,19 +83,19 @@ def test_the_curve_of_a_finished_run(tmp_path: Path):
 
 
 def test_a_plot_falls_from_left_to_right():
-    drawn = plot([((0.1, 5.0), (0.5, 3.0), (1.0, 2.0))], 20, 4)
-    assert [len(line) for line in drawn.lines] == [20] * 4
-    tops = [next(row for row in range(4) if drawn.lines[row][x][1] == 0) for x in range(3, 19)]
+    lines, low, high = plot([((0.1, 5.0), (0.5, 3.0), (1.0, 2.0))], 20, 4)
+    assert [len(line) for line in lines] == [20] * 4
+    tops = [next(row for row in range(4) if lines[row][x][1] == 0) for x in range(3, 19)]
     assert tops == sorted(tops)
-    assert (drawn.low, drawn.high) == (2.0, 5.0)
-    assert all(letter == "\u2800" for line in plot([(), ()], 5, 2).lines for letter, _ in line)
+    assert (low, high) == (2.0, 5.0)
+    assert all(letter == "\u2800" for line in plot([(), ()], 5, 2)[0] for letter, _ in line)
 
 
 def test_two_curves_are_told_apart_without_colours():
     curve = ((0.1, 5.0), (0.5, 3.0), (1.0, 2.0))
 
     def dots(curves: list[Curve]) -> int:
-        return sum(bin(ord(letter) - 0x2800).count("1") for line in plot(curves, 40, 8).lines for letter, _ in line)
+        return sum(bin(ord(letter) - 0x2800).count("1") for line in plot(curves, 40, 8)[0] for letter, _ in line)
 
     assert dots([curve, ()]) * 3 < dots([(), curve])
 

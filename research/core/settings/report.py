@@ -57,5 +57,3 @@ class ReportSettings:
     """Free disk below which doctor warns: a night of 1,000 runs leaves 1 GB."""
     low_memory_bytes: int = 3 * 1024**3
     """Free memory below which doctor warns: torch and a pocket run take about 2 GB."""
-    probe_timeout_s: float = 20.0
-    """Limit of asking uv for its version: a tenth of a second when warm, longer on a cold disk."""
