@@ -12,7 +12,7 @@ from pathlib import Path
 
 from research.core.errors import ResearchError
 from research.core.settings import SETTINGS
-from research.store.schema import MIGRATIONS, Migration
+from research.store.schema import MIGRATIONS
 
 _DAMAGE = (
     "malformed", "not a database", "corrupt", "unsupported file format", "no such table", "no such column",
@@ -121,12 +121,8 @@ def schema_version(db: sqlite3.Connection) -> int:
     return int(db.execute("PRAGMA user_version").fetchone()[0])
 
 
-def migrate(db: sqlite3.Connection, path: Path | None, migrations: Sequence[Migration] = MIGRATIONS) -> None:
-    """Brings the file up to date, one transaction a step.
-
-    Raises:
-        StoreNewer: if it has had more steps than we know.
-    """
+def migrate(db: sqlite3.Connection, path: Path | None, migrations: Sequence[str] = MIGRATIONS) -> None:
+    """Brings the file up to date, one transaction a step."""
     while (version := schema_version(db)) != len(migrations):
         if version > len(migrations):
             raise StoreNewer(
@@ -135,19 +131,17 @@ def migrate(db: sqlite3.Connection, path: Path | None, migrations: Sequence[Migr
             )
         with transaction(db):
             if schema_version(db) == version:
-                migrations[version](db)
+                for statement in migrations[version].split(";"):
+                    db.execute(statement)
                 db.execute(f"PRAGMA user_version = {version + 1}")
 
 
 def connect(
-    path: Path | None, migrations: Sequence[Migration] = MIGRATIONS, wait_s: float = SETTINGS.busy_timeout_s
+    path: Path | None, migrations: Sequence[str] = MIGRATIONS, wait_s: float = SETTINGS.busy_timeout_s
 ) -> sqlite3.Connection:
     """Opens the file (or, for None, an empty memory that nobody else sees) and brings it up to date.
 
-    It waits at most wait_s for another writer, here and at every later statement.
-
-    Raises:
-        StoreNewer, StoreDamaged, StoreBusy: as their names say.
+    It waits at most wait_s for another writer, here and at every later statement. See Store for what it raises.
     """
     with translated(path):
         db = sqlite3.connect(path or ":memory:", isolation_level=None, timeout=wait_s, check_same_thread=False)

@@ -22,11 +22,7 @@ _IDEAS = "ideas.json"
 
 
 def read_store(paths: LabPaths, wait_s: float = SETTINGS.busy_timeout_s) -> Store:
-    """Opens the memory as it is: the file where there is one, else an empty one; makes no files.
-
-    Raises:
-        StoreNewer, StoreDamaged, StoreBusy: as their names say.
-    """
+    """Opens the memory as it is: the file where there is one, else an empty one; makes no files."""
     if not paths.memory.exists():
         return Store(None)
     if not _has_content(paths.memory):  # SQLite would take it for a new one and write its tables, which look like ours
@@ -38,9 +34,6 @@ def open_store(paths: LabPaths, at_utc: str, say: SetAside) -> Store:
     """Opens the memory for reading and writing, made, upgraded or rebuilt as needed.
 
     A damaged file gets a name with the time; say() gets one sentence for the user when something was rebuilt.
-
-    Raises:
-        StoreNewer, StoreBusy: as their names say.
     """
     paths.discovery.mkdir(parents=True, exist_ok=True)
     try:
