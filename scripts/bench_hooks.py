@@ -26,12 +26,11 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from research.agents import autonomy  # noqa: E402
-from research.core.paths import LabPaths  # noqa: E402
-from research.core.records import Estimate, Metrics, Run, Verdict  # noqa: E402
-from research.store.open import open_store  # noqa: E402
+from research.store.db import Store  # noqa: E402
 from research.verdict.summary import remembered  # noqa: E402
+from scripts.bench_memory import make_lab  # noqa: E402
+from tests.support.histories import BRANCH  # noqa: E402
 
-BRANCH = "autoresearch/bench"
 PAYLOADS = {
     "SessionStart": {"source": "compact"},
     "UserPromptSubmit": {"prompt": "Have a look at the last run."},
@@ -41,47 +40,24 @@ PAYLOADS = {
 }
 
 
-def git(root: Path, *words: str) -> str:
-    """Runs git in the bench repository."""
-    who = ["-c", "user.name=Bench", "-c", "user.email=bench@example.org"]
-    return subprocess.run(["git", *who, *words], cwd=root, check=True, capture_output=True, text=True).stdout.strip()
-
-
 def make(folder: Path, runs: int) -> Path:
-    """A repository with the hooks, and a memory of so many runs."""
-    root = folder / f"history-{runs}"
-    root.mkdir()
+    """Make a repository with the hooks, and a memory of so many runs as their verdicts leave it."""
+    root = make_lab(folder / f"history-{runs}", runs)
     for part in (".codex", "research"):
         shutil.copytree(ROOT / part, root / part, ignore=shutil.ignore_patterns("__pycache__"))
     (root / "train.py").write_text("x = 1\n")
     (root / ".gitignore").write_text("results/\nresults.tsv\n__pycache__/\n")
-    git(root, "init", "-q", "-b", BRANCH)
-    git(root, "add", "-A")
-    git(root, "commit", "-qm", "base")
-    git(root, "gc", "-q")
-    with open_store(LabPaths(root), "2026-01-01T00:00:00Z", print) as store, store.write():
-        for number in range(runs):
-            name = f"20260101-{number:06d}-{number:07x}-{number % 65536:04x}"
-            metrics = Metrics(0.99, 300.0, 320.0, 40000.0, 40.0, 500.0, 950, 50.3, 8)
-            run = Run(
-                run=name, folder=name, origin="runner", branch=BRANCH, commit=f"{number:07x}".ljust(40, "a"),
-                started_utc="2026-01-01T00:00:00Z", finished_utc="2026-01-01T00:06:00Z", outcome="scored",
-                subject=f"exp: idea {number} [emitter=local_tuner]", metrics=metrics, val_bpb=0.99, contract="x",
-                fingerprint=f"{number:064x}",
-            )  # fmt: skip
-            store.add_run(run)
-            estimate = Estimate(0.99, 0.98, 1.0, 1)
-            store.add_verdict(
-                Verdict(name, "discard", "evidence", "not better", "2026-01-01T00:06:00Z", baseline=number == 0,
-                        estimate=estimate, difference=estimate, text="a review " * 60,
-                        settled_utc="2026-01-01T00:06:10Z")
-            )  # fmt: skip
-        state = autonomy.turned_on(autonomy.Autonomy(), "bench", time.time(), runs, {})
-        autonomy.save(store, state)
-        if runs:  # as every verdict leaves it
+    who = ["-c", "user.name=bench", "-c", "user.email=bench@example.org"]
+    for words in (["add", "-A"], [*who, "commit", "-qm", "hooks"], ["gc", "-q"]):
+        subprocess.run(["git", "-C", str(root), *words], check=True)
+    with Store(root / "results" / "discovery" / "memory.db") as store:
+        autonomy.save(store, autonomy.turned_on(autonomy.Autonomy(), "bench", time.time(), runs, {}))
+        store.close_plan("p", "", None)
+        for run in store.runs():
+            (root / "results" / "runs" / run.folder).mkdir(parents=True)
+            store.settle(run.run, run.started_utc)
+        if runs:
             remembered(store, BRANCH)
-    for number in range(runs):
-        (root / "results" / "runs" / f"20260101-{number:06d}-{number:07x}-{number % 65536:04x}").mkdir(parents=True)
     return root
 
 

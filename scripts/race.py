@@ -47,7 +47,7 @@ class Arm:
 
 
 def with_constants(source: str, constants: dict[str, str]) -> str:
-    """train.py's text with top-level constants set to other expressions; SystemExit names one that is not there."""
+    """Set top-level constants of a train.py's text to other expressions; SystemExit names one that is not there."""
     for key, value in constants.items():
         source, count = re.subn(rf"(?m)^{re.escape(key)} = .*$", lambda _, k=key, v=value: f"{k} = {v}", source)
         if count != 1:
@@ -56,7 +56,7 @@ def with_constants(source: str, constants: dict[str, str]) -> str:
 
 
 def parse_arm(text: str, recipes: dict[str, dict[str, str]]) -> Arm:
-    """NAME, NAME=BASE, NAME=BASE:KEY=VALUE;KEY=VALUE."""
+    """Read NAME, NAME=BASE, or NAME=BASE:KEY=VALUE;KEY=VALUE."""
     head, _, changes = text.partition(":")
     name, _, base = head.partition("=")
     base = base or name
@@ -74,26 +74,26 @@ def parse_arm(text: str, recipes: dict[str, dict[str, str]]) -> Arm:
 
 
 def with_seed(source: str, seed: int) -> str:
-    """train.py's text with a seed in place of one that it fixes, as public ones do; ours takes the variable."""
+    """Put a seed in place of one that a train.py's text fixes, as public ones do; ours takes the variable."""
     return re.sub(r"(manual_seed(?:_all)?)\(\d+\)", rf"\1({seed})", source)
 
 
 def printed(log: Path) -> dict[str, str]:
-    """The summary at the end of a log, for a train.py that reports nothing to prepare.py."""
+    """Read the summary at the end of a log, for a train.py that reports nothing to prepare.py."""
     block = log.read_text(errors="replace").rpartition("---\n")[2]
     return {key: value.strip() for key, _, value in (line.partition(":") for line in block.splitlines())}
 
 
 def run(arm: Arm, seed: int, budget: str, out: Path, card: str | None) -> dict[str, object]:
-    """One run in its own process, on a card; returns its line of results.jsonl."""
-    folder = out / f"{arm.name}-{budget}s-{seed}"
+    """Make one run in its own process, on a card; return its line of results.jsonl."""
+    folder = (out / f"{arm.name}-{budget}s-{seed}").resolve()
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "train.py").write_text(with_seed(arm.source, seed))
     (folder / "score.json").unlink(missing_ok=True)
     env = os.environ | {
         "AUTORESEARCH_TIME_BUDGET": budget,
         "AUTORESEARCH_SEED": str(seed),
-        "AUTORESEARCH_RUN_DIR": str(folder.resolve()),
+        "AUTORESEARCH_RUN_DIR": str(folder),
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
         **({} if card is None else {"CUDA_VISIBLE_DEVICES": card}),
     }
@@ -129,7 +129,7 @@ def run(arm: Arm, seed: int, budget: str, out: Path, card: str | None) -> dict[s
 
 
 def show(line: dict[str, object]) -> None:
-    """One row; the audit score stays in the files."""
+    """Print one row; the audit score stays in the files."""
     if line.get("val_bpb") is None:
         print(f"{line['arm']:<16} {line['seed']:>4}  exit {line['exit']}  {line.get('error', '')}", flush=True)
         return
@@ -144,7 +144,7 @@ def show(line: dict[str, object]) -> None:
 
 
 def summarize(lines: list[dict[str, object]], arms: list[str]) -> None:
-    """Mean and sd per arm, and paired differences to the first arm with a 95 % interval."""
+    """Print mean and sd of each arm, and paired differences to the first arm with a 95 % interval."""
     scored = {(line["arm"], line["seed"]): line for line in lines if line.get("val_bpb") is not None}
     seeds = sorted({seed for _, seed in scored})
     print()
