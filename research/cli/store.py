@@ -11,6 +11,7 @@ import click
 
 from research.cli.kit import FILE, json_option, show, this_lab
 from research.core.files import write_whole
+from research.core.text import first_few
 from research.store.exports import export_lines
 from research.store.imports import Skipped, import_path
 from research.store.ledger import render
@@ -73,5 +74,5 @@ def _listed(what: str, items: Sequence[Skipped]) -> list[str]:
     """Returns a count and the first few."""
     if not items:
         return []
-    rest = [f"  and {len(items) - 10} more"] if len(items) > 10 else []
-    return [f"{len(items)} {what}:", *(f"  {one.where}: {one.why}" for one in items[:10]), *rest]
+    few = first_few([f"{one.where}: {one.why}" for one in items], 10)
+    return [f"{len(items)} {what}:", *(f"  {line}" for line in few)]

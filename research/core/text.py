@@ -23,6 +23,12 @@ def count_of(number: int, one: str) -> str:
     return f"{number} {one if number == 1 else one + 's'}"
 
 
+def first_few(items: Sequence[str], most: int) -> list[str]:
+    """Returns the first few of a list; where there are more, the last one says how many: "and 3 more"."""
+    more = [f"and {len(items) - most} more"] if len(items) > most else []
+    return [*items[:most], *more]
+
+
 def chance(p: float) -> str:
     """Formats a probability, which is never quite 0 or 1."""
     return "> 0.99" if p > 0.99 else "< 0.01" if p < 0.01 else f"{p:.2f}"

@@ -25,6 +25,7 @@ from research.core.errors import ResearchError
 from research.core.interpreter import GET_UV
 from research.core.paths import LabPaths, machine_home
 from research.core.settings import SETTINGS
+from research.core.text import first_few
 from research.runs import gpu
 from research.runs.backends import BACKENDS
 from research.runs.requirements import other_home
@@ -203,7 +204,7 @@ def _git(root: Path) -> Check:
         return Check("git", False, where, "git add -A && git commit -m 'begin'")
     if changed:
         fix = git.how_to_clean(root)
-        names = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
+        names = ", ".join(first_few(changed, 3))
         return Check("git", False, f"{where}; not committed: {names}. Runs of what differs are refused", fix)
     if not head.branch.startswith(BRANCHES):
         say = f"{where}; clean. Experiments belong on a branch of their own (night makes one)"

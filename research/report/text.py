@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from research.core.clock import local_time, moment
 from research.core.commit_message import EXPERIMENT, idea_of
 from research.core.records import Estimate
-from research.core.text import count_of
+from research.core.text import count_of, first_few
 
 VERDICTS = {
     "keep": "kept",
@@ -44,9 +44,8 @@ def title_of(subject: str, is_baseline: bool = False) -> str:
 
 def changes_in_words(delta: Mapping[str, str]) -> str:
     """Return what changed by name, one line."""
-    parts = [f"{name} {what}"[:_MAX_CHANGE_CHARS] for name, what in list(delta.items())[:_MAX_CHANGES]]
-    left = len(delta) - len(parts)
-    return "; ".join([*parts, *([f"and {left} more"] if left else [])])
+    parts = [f"{name} {what}"[:_MAX_CHANGE_CHARS] for name, what in delta.items()]
+    return "; ".join(first_few(parts, _MAX_CHANGES))
 
 
 def hidden_runs(counts: Iterable[tuple[str | None, int]], verb: str) -> Iterator[str]:

@@ -16,6 +16,7 @@ from research.core.commit_message import EXPERIMENT, emitter_of
 from research.core.contract import BRANCHES, PROTECTED
 from research.core.errors import ResearchError
 from research.core.records import Run
+from research.core.text import first_few
 from research.runs.modules import is_installed
 
 TARGET = "train.py"
@@ -167,7 +168,7 @@ def check_tree(root: Path, candidate: Candidate) -> None:
         if _lines(committed.get(path)) != _lines(present.get(path)) and path not in changed:
             changed = (*changed, path)  # git has been set not to look at it
     if changed:
-        shown = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
+        shown = ", ".join(first_few(changed, 5))
         raise Refused(f"{shown} {'differ' if len(changed) > 1 else 'differs'} from HEAD.", _mended(root, changed))
 
 

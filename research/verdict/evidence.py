@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
 
 from research.core.records import Run
 from research.core.settings import SETTINGS
@@ -12,34 +11,26 @@ from research.runs.racing import race_of
 from research.verdict.belief import Belief, Score
 from research.verdict.forecast import value_of
 from research.verdict.lineage import is_evidence
-from research.verdict.noise import OFFICIAL, POCKET, NoisePrior, is_pocket
+from research.verdict.noise import OFFICIAL, POCKET, is_pocket
 from research.verdict.variances import Condition
 
 INITIAL_VALUES = "initial_values"
 """Name of the run's fact that holds the hashes of its initial values, by tensor, as JSON."""
 
-
-class Measured(Protocol):
-    """A run, or as much of one as names its configuration."""
-
-    @property
-    def run(self) -> str: ...
-    @property
-    def commit(self) -> str: ...
-    @property
-    def fingerprint(self) -> str: ...
+Hashes = Mapping[int, Mapping[str, str]]
+"""Hashes of a configuration's initial values, by seed and tensor."""
 
 
 class Keys:
     """Names of configurations: what train.py does, or the commit where that is unknown."""
 
-    def __init__(self, runs: Iterable[Measured]) -> None:
+    def __init__(self, runs: Iterable[Run]) -> None:
         self._of_commit: dict[str, str] = {}
         for run in runs:
             if run.commit and run.fingerprint:
                 self._of_commit.setdefault(run.commit, run.fingerprint)
 
-    def of(self, run: Measured) -> str:
+    def of(self, run: Run) -> str:
         """Return a run's configuration."""
         return run.fingerprint or self.of_commit(run.commit) or run.run
 
@@ -63,21 +54,15 @@ def scores_of(runs: Sequence[Run], keys: Keys) -> list[Score]:
     families = _families(counted, keys)
     found = []
     for run, machine in zip(counted, machines, strict=True):
-        key = keys.of(run)
-        parent = keys.of_commit(run.parent) if run.parent else None
+        key, parent = keys.of(run), keys.of_commit(run.parent)
         condition = Condition(run.seed, machine if several else "", families[key])
-        found.append(Score(key, None if parent == key else parent, condition, *values[run.run]))
+        found.append(Score(key, parent if parent not in ("", key) else None, condition, *values[run.run]))
     return found
 
 
-def belief_of(runs: Sequence[Run], keys: Keys, previous: Belief | None = None) -> Belief:
+def belief_of(runs: Sequence[Run], keys: Keys) -> Belief:
     """Return the posterior of one contract's runs."""
-    return Belief.from_history(scores_of(runs, keys), prior_of(runs), previous)
-
-
-def prior_of(runs: Sequence[Run]) -> NoisePrior:
-    """Return what is assumed of the noise: the official profile's on a GPU, else the pocket profile's."""
-    return POCKET if is_pocket(runs) else OFFICIAL
+    return Belief.from_history(scores_of(runs, keys), POCKET if is_pocket(runs) else OFFICIAL)
 
 
 def _machine(run: Run) -> str:
@@ -91,12 +76,12 @@ def _families(runs: Iterable[Run], keys: Keys) -> dict[str, str]:
     A configuration is of its parent's family if it begins with the parent's values; runs that recorded none count as
     such, since most changes touch no initial value.
     """
-    hashes: dict[str, Mapping[int, Mapping[str, str]]] = {}
+    hashes: dict[str, dict[int, Mapping[str, str]]] = {}
     parents: dict[str, str] = {}
     for run in runs:
         key = keys.of(run)
-        parents.setdefault(key, keys.of_commit(run.parent) if run.parent else "")
-        hashes[key] = {**hashes.get(key, {}), run.seed: _hashes(run)}
+        parents.setdefault(key, keys.of_commit(run.parent))
+        hashes.setdefault(key, {})[run.seed] = _hashes(run)
     families: dict[str, str] = {}
     for key in hashes:  # a parent may come after its child: the line of ancestors is followed as far as it is known
         line = [key]
@@ -117,12 +102,11 @@ def _hashes(run: Run) -> Mapping[str, str]:
     return plain if isinstance(plain, dict) else {}
 
 
-def _keeps(child: Mapping[int, Mapping[str, str]], parent: Mapping[int, Mapping[str, str]]) -> bool:
+def _keeps(child: Hashes, parent: Hashes) -> bool:
     """Return whether a configuration begins with most of its parent's values, by a seed that both recorded."""
     for seed, mine in child.items():
         theirs = parent.get(seed, {})
-        common = [name for name in mine if name in theirs]
         if mine and theirs:
-            kept = sum(mine[name] == theirs[name] for name in common)
+            kept = sum(mine[name] == theirs[name] for name in mine if name in theirs)
             return kept >= SETTINGS.kept_values_share * len(theirs)
     return True

@@ -13,8 +13,9 @@ out: it would be learned from the luck of one incumbent's run, and stop what is 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from research.core.records import Run
 from research.core.settings import SETTINGS
@@ -69,13 +70,15 @@ def fit(pairs: Sequence[Pair], prior: Fit) -> Fit:
     assumed = n * sum(gap * gap for gap, _ in pairs) / len(pairs) if pairs else 0.0
     found = prior
     for _ in range(SETTINGS.forecast_steps if assumed else 0):
-        errors = [difference - found.slope * gap for gap, difference in pairs]
-        weights = [(freedom + 1) / (freedom + (error / found.scale) ** 2) for error in errors]
-        weighted = [(weight, *pair) for weight, pair in zip(weights, pairs, strict=True)]
-        along = assumed + sum(weight * gap * gap for weight, gap, _ in weighted)
-        both = assumed * prior.slope + sum(weight * gap * difference for weight, gap, difference in weighted)
-        squares = sum(weight * error * error for weight, error in zip(weights, errors, strict=True))
-        found = Fit(both / along, math.sqrt((n * prior.scale**2 + squares) / (n + len(pairs))))
+        along = both = squares = 0.0
+        for gap, difference in pairs:
+            error = difference - found.slope * gap
+            weight = (freedom + 1) / (freedom + (error / found.scale) ** 2)
+            along += weight * gap * gap
+            both += weight * gap * difference
+            squares += weight * error * error
+        slope = (assumed * prior.slope + both) / (assumed + along)
+        found = Fit(slope, math.sqrt((n * prior.scale**2 + squares) / (n + len(pairs))))
     return found
 
 
@@ -95,7 +98,11 @@ class Forecast:
     @classmethod
     def of_runs(cls, runs: Iterable[Run], is_pocket: bool = False) -> Forecast:
         """Learn from the runs of a contract: those count that were watched and came to a score."""
-        return cls(pairs_of(runs), is_pocket)
+        found: dict[float, list[Pair]] = {}
+        for race, difference in _finished([*runs]):
+            for look in race.looks:
+                found.setdefault(round(look.fraction, 2), []).append((look.gap, difference))
+        return cls(found, is_pocket)
 
     def at(self, fraction: float) -> Fit:
         """Return the fit at a fraction of the budget."""
@@ -109,29 +116,18 @@ class Forecast:
         return self.at(fraction).predict(gap)
 
 
-def pairs_of(runs: Iterable[Run]) -> dict[float, list[Pair]]:
-    """Return gaps and what the runs came to, by fraction of the budget."""
-    every = list(runs)
-    scores = {run.run: run.val_bpb for run in every if is_evidence(run)}
-    found: dict[float, list[Pair]] = {}
-    for run in every:
+def _finished(runs: Sequence[Run]) -> Iterator[tuple[Race, float]]:
+    """Yield how runs that came to a score were watched, with their difference from what they were compared with."""
+    scores = {run.run: run.val_bpb for run in runs if is_evidence(run)}
+    for run in runs:
         race = race_of(run)
         mine, theirs = scores.get(run.run), scores.get(race.against)
         if mine is not None and theirs is not None:
-            for look in race.looks:
-                found.setdefault(round(look.fraction, 2), []).append((look.gap, mine - theirs))
-    return found
+            yield race, mine - theirs
 
 
-@dataclass(frozen=True)
-class Checked:
-    """How good stopping was, by the runs that ran to the end though they might have been stopped.
-
-    Attributes:
-        stopped: Runs that were stopped.
-        tested: Runs that would have been, and ran to the end.
-        wrong: Those of them that came to a better score than the incumbent's with the same seed.
-    """
+class Checked(NamedTuple):
+    """Runs that were stopped, that went to the end although a stop was due, and those of these that came out better."""
 
     stopped: int
     tested: int
@@ -140,15 +136,10 @@ class Checked:
 
 def checked(runs: Iterable[Run]) -> Checked:
     """Count how often a stop would have been wrong."""
-    every = list(runs)
-    scores = {run.run: run.val_bpb for run in every if is_evidence(run)}
-    tested = wrong = 0
-    for run in every:
-        race = race_of(run)
-        mine, theirs = scores.get(run.run), scores.get(race.against)
-        if race.would_stop and mine is not None and theirs is not None:
-            tested, wrong = tested + 1, wrong + (mine < theirs)
-    return Checked(sum(run.outcome == "stopped" for run in every), tested, wrong)
+    every = [*runs]
+    tested = [difference for race, difference in _finished(every) if race.would_stop]
+    stopped = sum(run.outcome == "stopped" for run in every)
+    return Checked(stopped, len(tested), sum(difference < 0 for difference in tested))
 
 
 def value_of(run: Run, measured: Mapping[str, Run]) -> tuple[float, float] | None:

@@ -15,9 +15,8 @@ def experiment_seed(belief: Belief, incumbent: Hashable | None) -> int:
 
     Seeds take turns so that a line of kept changes does not fit one seed.
     """
-    seeds = belief.seeds(incumbent) if incumbent is not None else ()
     used = Counter(score.condition.seed for config in belief.configs for score in belief.scores(config))
-    return min(seeds, key=lambda seed: (used[seed], seed), default=DEFAULT_SEED)
+    return min(belief.seeds(incumbent), key=lambda seed: (used[seed], seed), default=DEFAULT_SEED)
 
 
 def next_replicate(belief: Belief, candidate: Hashable, incumbent: Hashable) -> tuple[Hashable, int]:
@@ -31,13 +30,11 @@ def next_replicate(belief: Belief, candidate: Hashable, incumbent: Hashable) -> 
         return candidate, missing[0]
     if missing := [seed for seed in mine if seed not in theirs]:
         return incumbent, missing[0]
-    return incumbent, replicate_seed(belief, incumbent, None, mine)
+    return incumbent, next_seed({*theirs, *mine}, DEFAULT_SEED)
 
 
 def replicate_seed(belief: Belief, config: Hashable, incumbent: Hashable | None, used: Collection[int] = ()) -> int:
-    """Return the seed for another run of a configuration.
-
-    The first seed that the incumbent has and the configuration has not, else the next one that it has not.
+    """Return the seed for another run: the first that the incumbent has and it has not, else the next unused one.
 
     Args:
         belief: The posterior.
@@ -46,8 +43,5 @@ def replicate_seed(belief: Belief, config: Hashable, incumbent: Hashable | None,
         used: Seeds that were given to it besides, of runs under way or without a score.
     """
     has = {*belief.seeds(config), *used}
-    if incumbent is not None and incumbent != config:
-        for seed in belief.seeds(incumbent):
-            if seed not in has:
-                return seed
-    return next_seed(has, DEFAULT_SEED)
+    theirs = [seed for seed in belief.seeds(incumbent) if seed not in has]
+    return theirs[0] if theirs else next_seed(has, DEFAULT_SEED)

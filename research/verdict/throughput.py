@@ -15,34 +15,30 @@ KERNELS = "kernels"
 """Name of the run's fact that names the kernels that ran."""
 
 
-def tokens_per_second(run: Run) -> float | None:
+def gpu_tokens_per_second(run: Run) -> float | None:
     """Return a run's training tokens per second of counted training; None where it reported none, or ran on a CPU.
 
     On a CPU whatever else runs on the machine changes the speed from run to run, and always did.
     """
-    if run.metrics is None or "cpu" in (run.facts.get("device_class") or run.device or "").lower():
+    metrics = run.metrics
+    if metrics is None or "cpu" in (run.facts.get("device_class") or run.device or "").lower():
         return None
-    if run.metrics.training_seconds <= 0.0 or run.metrics.total_tokens_M <= 0.0:
+    if metrics.training_seconds <= 0.0 or metrics.total_tokens_M <= 0.0:
         return None
-    return run.metrics.total_tokens_M * 1e6 / run.metrics.training_seconds
+    return metrics.total_tokens_M * 1e6 / metrics.training_seconds
 
 
 def unexplained(run: Run, others: Sequence[Run]) -> str:
-    """Say how much faster or slower a run trained than the parent's runs, where its change does not explain that.
-
-    Args:
-        run: A scored run.
-        others: Scored runs of its parent.
+    """Say how much faster or slower a scored run trained than its parent's, where its change does not explain that.
 
     Returns:
         One phrase, "" where the speeds agree, are unknown, or differ by what the change did.
     """
-    mine = tokens_per_second(run)
-    speeds = sorted(speed for other in others if (speed := tokens_per_second(other)) is not None)
+    mine = gpu_tokens_per_second(run)
+    speeds = sorted(speed for other in others if (speed := gpu_tokens_per_second(other)) is not None)
     if mine is None or not speeds or _has_other_shape(run, others[-1]):
         return ""
-    usual = speeds[len(speeds) // 2]
-    ratio = mine / usual
+    ratio = mine / speeds[len(speeds) // 2]
     if ratio < 1.0 - SETTINGS.throughput_tolerance:
         return f"this machine was {1.0 - ratio:.0%} slower in this run"
     if ratio > 1.0 + SETTINGS.throughput_tolerance:

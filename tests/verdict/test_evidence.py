@@ -11,8 +11,8 @@ from research.core.records import Run
 from research.verdict.evidence import (
     INITIAL_VALUES,
     Keys,
+    belief_of,
     is_evidence,
-    prior_of,
     scores_of,
 )
 from research.verdict.memory import recall
@@ -96,7 +96,8 @@ def test_hashes_that_cannot_be_read_count_as_none(text: str):
      ("other-0", "cpu", POCKET), ("other-0", "NVIDIA H100", OFFICIAL), ("official-0", "cpu", OFFICIAL)],
 )  # fmt: skip
 def test_the_prior_is_that_of_the_profile(contract: str, device: str, prior: object):
-    assert prior_of([replace(run(0), contract=contract, device=device)]) is prior
+    runs = [replace(run(0), contract=contract, device=device)]
+    assert belief_of(runs, Keys(runs)).prior is prior
 
 
 def test_branches_share_scores_and_contracts_do_not():

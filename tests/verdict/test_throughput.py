@@ -9,7 +9,7 @@ from support.judgekit import Night
 
 from research.core.records import Metrics, Run
 from research.verdict.review import reviewed
-from research.verdict.throughput import tokens_per_second
+from research.verdict.throughput import gpu_tokens_per_second
 
 USUAL = Metrics(0.99, 300.0, 330.0, 25_000.0, 40.0, 450.0, 900, 50.0, 8)
 
@@ -78,4 +78,4 @@ def test_a_lost_kernel_is_the_changes_own_cost_and_said():
 
 
 def test_a_run_that_reported_nothing_has_no_speed():
-    assert tokens_per_second(Run("r", "", "runner", "b", "c", "2026-01-01T00:00:00Z")) is None
+    assert gpu_tokens_per_second(Run("r", "", "runner", "b", "c", "2026-01-01T00:00:00Z")) is None

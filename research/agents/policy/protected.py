@@ -17,6 +17,7 @@ from typing import Literal
 
 from research.core import git
 from research.core.contract import PROTECTED
+from research.core.text import first_few
 
 Reach = Literal["file", "tracked", "all"]
 """What a path stands for: itself, all tracked files below it, or everything below it."""
@@ -139,7 +140,7 @@ def restore_advice(changed: Sequence[str]) -> str:
     if not changed:
         return ""
     few = changed if len(changed) <= _NAMED else sorted({path.split("/")[0] for path in changed})
-    names = ", ".join(changed[:_NAMED]) + (f" and {len(changed) - _NAMED} more" if few != changed else "")
+    names = ", ".join(first_few(changed, _NAMED))
     return (
         f"Fixed files differ from HEAD: {names}. No run is launched while they do; experiments change train.py alone. "
         f"Put them back: git restore --staged --worktree -- {shlex.join(few)}"
