@@ -10,7 +10,7 @@ import pytest
 
 from research.agents.clients import CLIENTS
 from research.agents.clients.base import Failed, SessionEnd, Trouble, Usage
-from research.agents.clients.claude.doctor import MEASURED_WITH, checks
+from research.agents.clients.doctor import check_client
 from research.core.check import Check
 from tests.support.codexkit import EVENTS, answer, context_of, denial_of, make_codex_kit
 from tests.support.labkit import CHECKOUT, Kit
@@ -152,7 +152,7 @@ def test_a_subscriptions_limit_names_its_end():
 
 def lines(kit: Kit) -> dict[str, Check]:
     """Doctor's lines about a claude that is only a script."""
-    return {check.name: check for check in checks(CLAUDE, kit.root, kit.environment)}
+    return {check.name: check for check in check_client(CLAUDE, kit.root, kit.environment)}
 
 
 def test_doctor_says_what_keeps_it_from_working(kit: Kit):
@@ -161,12 +161,11 @@ def test_doctor_says_what_keeps_it_from_working(kit: Kit):
     program = kit.root.parent / "bin" / "claude"
     kit.environment |= {"AUTORESEARCH_CLAUDE": str(program), "HOME": str(kit.home)}
     assert "not installed" in lines(kit)["claude"].say
-    program.write_text(
-        f'#!/bin/sh\n[ "$1" = auth ] && echo "{{\\"loggedIn\\": false}}" || echo "{MEASURED_WITH} (Claude Code)"\n'
-    )
+    version, login = f"{CLAUDE.measured_with} (Claude Code)", '{\\"loggedIn\\": false}'
+    program.write_text(f'#!/bin/sh\n[ "$1" = auth ] && echo "{login}" || echo "{version}"\n')
     program.chmod(0o755)
     found = lines(kit)
-    assert found["claude"].say == MEASURED_WITH
+    assert found["claude"].say == CLAUDE.measured_with
     assert found["claude login"].fix == "claude auth login"
     assert "trust the folder" in found["claude hooks"].fix
     trusted = {"projects": {str(kit.root): {"hasTrustDialogAccepted": True}}}

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from research.agents.clients import CLIENTS
 from research.agents.clients.base import Trouble
-from research.agents.clients.driver import Driver, NoProposal, Task, World, launch_process
+from research.agents.clients.codex import Codex
+from research.agents.clients.driver import Driver, NoProposal
 from tests.support import sessions
 from tests.support.codexkit import CODED, CODEX, codex_exec, make_codex_kit, needs_codex, trust
 from tests.support.labkit import Kit
@@ -111,19 +111,21 @@ def test_untrusted_hooks_do_not_run_and_the_bypass_does(kit: Kit):
             assert ("blocked by PreToolUse" in model.seen()) == refused
 
 
-def _unguarded() -> list[str]:
-    """The option without which Codex runs nothing on a machine that lets it make no sandbox."""
-    done = subprocess.run([str(CODEX), "sandbox", "true"], capture_output=True, check=False)
-    return ["--dangerously-bypass-approvals-and-sandbox"] if done.returncode else []
+def _can_make_no_sandbox() -> bool:
+    """Whether Codex runs nothing on this machine without an option."""
+    return subprocess.run([str(CODEX), "sandbox", "true"], capture_output=True, check=False).returncode != 0
 
 
-def driver(kit: Kit) -> Driver:
-    """The real driver with the real client."""
-    environment = {**kit.environment, "AUTORESEARCH_CODEX": str(CODEX)}
-    return Driver(CLIENTS["codex"], kit.root, environment, World(launch_process), _unguarded())
+class Unguarded(Codex):
+    """The real client, without its sandbox where that can't be made."""
+
+    def command(self, program: str, place: Path, writable: Sequence[Path]) -> list[str]:
+        """See Client."""
+        *words, dash = super().command(program, place, writable)
+        return [*words, *["--dangerously-bypass-approvals-and-sandbox"] * _can_make_no_sandbox(), dash]
 
 
-@pytest.mark.skipif(CODEX is not None and bool(_unguarded()), reason="Codex can make no sandbox on this machine")
+@pytest.mark.skipif(CODEX is not None and _can_make_no_sandbox(), reason="Codex can make no sandbox on this machine")
 def test_a_night_of_five_ideas(kit: Kit, book: dict[str, str]):
     """The night measures its baseline; then Codex, in its sandbox, is asked for commits, and for better ones."""
     steps: list[Step] = [
@@ -156,8 +158,9 @@ def test_limits_are_named_with_their_end(kit: Kit):
     for step, trouble in ((Quota(until), Trouble.limit), (Fail(503, "overloaded"), Trouble.service)):
         with model_server([step] * 10) as model:
             trust(kit, model.url)
+            driver = Driver(Unguarded(), kit.root, {**kit.environment, "AUTORESEARCH_CODEX": str(CODEX)})
             with pytest.raises(NoProposal) as failed:
-                driver(kit).propose(Task(kit.head(), "x", "local_tuner"))
-        assert (failed.value.trouble, failed.value.attempts) == (trouble, 1)
-        ends = failed.value.limit_ends
+                driver.propose(kit.head(), "x", "local_tuner")
+        assert (failed.value.failed.trouble, failed.value.attempts) == (trouble, 1)
+        ends = failed.value.failed.limit_ends
         assert (ends is not None and abs(ends.timestamp() - until) <= 60) == (trouble is Trouble.limit)

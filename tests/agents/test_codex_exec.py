@@ -5,25 +5,16 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from research.agents.clients.base import SessionEnd, Trouble, Usage
-from research.agents.clients.codex.client import CODEX
-from research.agents.clients.driver import (
-    Driver,
-    GiveUp,
-    NoProposal,
-    Proposal,
-    Session,
-    Task,
-    World,
-    launch_process,
-    prompt_of,
-)
+from research.agents.clients.codex import CODEX
+from research.agents.clients.driver import Driver, GiveUp, NoProposal, launch_process, prompt_of
+from research.agents.night.editors import Candidate
 from tests.support.labkit import Kit, make_kit
 
 Play = Callable[[Path, Kit], SessionEnd]
@@ -115,27 +106,30 @@ class Codex:
         self.prompts: list[str] = []
         self.commands: list[list[str]] = []
 
-    def __call__(self, session: Session, give_up: GiveUp) -> SessionEnd:
-        assert session.environment["AUTORESEARCH_DRIVEN"] == "1"
-        self.prompts.append(session.prompt)
-        self.commands.append(list(session.command))
-        return self.scenes.pop(0)(session.place, self.kit)
+    def __call__(
+        self, command: Sequence[str], place: Path, prompt: str, environment: Mapping[str, str], give_up: GiveUp
+    ) -> SessionEnd:
+        assert environment["AUTORESEARCH_DRIVEN"] == "1"
+        self.prompts.append(prompt)
+        self.commands.append(list(command))
+        return self.scenes.pop(0)(place, self.kit)
 
 
-def propose(kit: Kit, *scenes: Play, attempts: int = 4) -> tuple[Proposal, Codex]:
+def propose(kit: Kit, *scenes: Play, attempts: int = 4) -> tuple[Candidate, Codex]:
     """Asks the driver."""
     tools = kit.root.parent / "bin"
     (tools / "codex").write_text("#!/bin/sh\n")
     (tools / "codex").chmod(0o755)
     codex = Codex(kit, *scenes)
-    driver = Driver(CODEX, kit.root, kit.environment, World(codex))
-    return driver.propose(Task(kit.head(), "Facts. Try something.", "simplifier"), attempts), codex
+    driver = Driver(CODEX, kit.root, kit.environment, codex)
+    return driver.propose(kit.head(), "Facts. Try something.", "simplifier", attempts), codex
 
 
 def test_a_commit_is_a_proposal_and_nothing_is_left_behind(kit: Kit):
     before = kit.head()
     found, codex = propose(kit, good)
-    assert found == Proposal(found.commit, "exp: idea [emitter=simplifier]", before, Usage(1000))
+    assert found == Candidate(found.commit, "exp: idea [emitter=simplifier]", Usage(1000))
+    assert kit.git("rev-parse", f"{found.commit}^").strip() == before
     assert kit.git("diff", "--name-only", before, found.commit) == "train.py"
     assert kit.head() == before
     assert kit.git("worktree", "list").count("\n") == 0
@@ -158,7 +152,7 @@ def test_a_commit_is_a_proposal_and_nothing_is_left_behind(kit: Kit):
 def test_failures_are_named_and_retried(kit: Kit, scene: Play, trouble: Trouble):
     with pytest.raises(NoProposal) as failed:
         propose(kit, scene, scene, attempts=2)
-    assert (failed.value.trouble, failed.value.attempts) == (trouble, 2)
+    assert (failed.value.failed.trouble, failed.value.attempts) == (trouble, 2)
     found, codex = propose(kit, scene, good)
     assert found.subject.startswith("exp:")
     assert trouble.value in codex.prompts[1]
@@ -177,7 +171,7 @@ CRASH = ended(101, None, "Reading\npanicked")
 def test_what_would_only_repeat_is_not_retried(kit: Kit, scene: Play, trouble: Trouble):
     with pytest.raises(NoProposal) as failed:
         propose(kit, scene, good)
-    assert (failed.value.trouble, failed.value.attempts) == (trouble, 1)
+    assert (failed.value.failed.trouble, failed.value.attempts) == (trouble, 1)
 
 
 def test_failed_attempts_are_paid_for_too(kit: Kit):
@@ -223,13 +217,13 @@ def test_a_right_commit_counts_however_codex_ended(kit: Kit):
 def test_without_codex_there_is_a_clear_word(kit: Kit):
     kit.environment["PATH"] = "/nowhere"
     with pytest.raises(NoProposal, match="npm install") as failed:
-        Driver(CODEX, kit.root, kit.environment).propose(Task("HEAD", "x", "simplifier"))
-    assert failed.value.trouble is Trouble.missing
+        Driver(CODEX, kit.root, kit.environment).propose("HEAD", "x", "simplifier")
+    assert failed.value.failed.trouble is Trouble.missing
 
 
 def test_the_launcher_reads_all_and_ends_groups(tmp_path: Path):
     def launch(script: str, give_up: GiveUp) -> SessionEnd:
-        return launch_process(Session(["sh", "-c", script], tmp_path, "in\n", {"PATH": "/bin:/usr/bin"}), give_up)
+        return launch_process(["sh", "-c", script], tmp_path, "in\n", {"PATH": "/bin:/usr/bin"}, give_up)
 
     assert launch("cat; echo err >&2; exit 3", lambda lines: None) == SessionEnd(3, ("in",), "err", None)
     done = launch("cat; sleep 600", lambda lines: Trouble.tokens if lines else None)
@@ -239,7 +233,9 @@ def test_the_launcher_reads_all_and_ends_groups(tmp_path: Path):
 def test_a_session_is_given_up_for_its_time_its_tokens_and_the_nights_end(kit: Kit):
     asked: list[Trouble | None] = []
 
-    def launch(session: Session, give_up: GiveUp) -> SessionEnd:
+    def launch(
+        command: Sequence[str], place: Path, prompt: str, environment: Mapping[str, str], give_up: GiveUp
+    ) -> SessionEnd:
         asked.append(give_up(FINE.lines))
         asked.append(give_up([FINE.lines[0].replace("900", "9000000")]))
         return SessionEnd(None, (), "", Trouble.stopped)
@@ -247,9 +243,9 @@ def test_a_session_is_given_up_for_its_time_its_tokens_and_the_nights_end(kit: K
     (kit.root.parent / "bin" / "codex").write_text("#!/bin/sh\n")
     (kit.root.parent / "bin" / "codex").chmod(0o755)
     for is_asked_to_stop in (False, True):
-        driver = Driver(CODEX, kit.root, kit.environment, World(launch, stop=lambda: is_asked_to_stop))  # noqa: B023
+        driver = Driver(CODEX, kit.root, kit.environment, launch, stop=lambda: is_asked_to_stop)  # noqa: B023
         with pytest.raises(NoProposal):
-            driver.propose(Task(kit.head(), "x", "simplifier"))
+            driver.propose(kit.head(), "x", "simplifier")
     assert asked == [None, Trouble.tokens, Trouble.stopped, Trouble.stopped]
 
 
@@ -260,20 +256,22 @@ def test_without_a_git_identity_the_driver_lends_one(kit: Kit, monkeypatch: pyte
         del kit.environment[f"GIT_{role}_NAME"], kit.environment[f"GIT_{role}_EMAIL"]
     seen: list[Mapping[str, str]] = []
 
-    def launch(session: Session, give_up: GiveUp) -> SessionEnd:
-        seen.append(session.environment)
-        text = (session.place / "train.py").read_text()
-        (session.place / "train.py").write_text(text + "\nIDEA = 1\n")
-        command = ["git", "commit", "-qam", "exp: idea [emitter=simplifier]"]
-        subprocess.run(command, cwd=session.place, env=dict(session.environment), check=True)
+    def launch(
+        command: Sequence[str], place: Path, prompt: str, environment: Mapping[str, str], give_up: GiveUp
+    ) -> SessionEnd:
+        seen.append(environment)
+        text = (place / "train.py").read_text()
+        (place / "train.py").write_text(text + "\nIDEA = 1\n")
+        git_commit = ["git", "commit", "-qam", "exp: idea [emitter=simplifier]"]
+        subprocess.run(git_commit, cwd=place, env=dict(environment), check=True)
         return FINE
 
     (kit.root.parent / "bin" / "codex").write_text("#!/bin/sh\n")
     (kit.root.parent / "bin" / "codex").chmod(0o755)
-    assert Driver(CODEX, kit.root, kit.environment, World(launch)).propose(Task(kit.head(), "x", "simplifier"))
+    assert Driver(CODEX, kit.root, kit.environment, launch).propose(kit.head(), "x", "simplifier")
     assert seen[0]["GIT_AUTHOR_NAME"] == "autoresearch"
 
 
 def test_prompts_are_short_and_tokens_are_counted():
-    assert len(prompt_of(Task("x", "", "simplifier")).split()) < 120
+    assert len(prompt_of("", "simplifier").split()) < 120
     assert CODEX.usage((*FINE.lines, "noise", *FINE.lines)) == Usage(2000)

@@ -9,13 +9,13 @@ import subprocess
 
 import pytest
 
-from research.agents.clients.claude.doctor import MEASURED_WITH
+from research.agents.clients.claude import CLAUDE as CLIENT
 from tests.support.labkit import Kit
 
 CLAUDE = os.environ.get("AUTORESEARCH_CLAUDE") or shutil.which("claude")
 needs_claude = pytest.mark.skipif(
     CLAUDE is None,
-    reason=f"Claude Code is not installed: npm install @anthropic-ai/claude-code@{MEASURED_WITH}, then set "
+    reason=f"Claude Code is not installed: npm install @anthropic-ai/claude-code@{CLIENT.measured_with}, then set "
     "AUTORESEARCH_CLAUDE",
 )
 

@@ -1,12 +1,12 @@
-"""Lists the coding clients that can edit train.py, each in a folder of its own behind the protocol of base.py."""
+"""Lists the coding clients that can edit train.py, each in a file of its own that fills in Client of base.py."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from research.agents.clients.base import Client
-from research.agents.clients.claude.client import CLAUDE, ENV_PROJECT
-from research.agents.clients.codex.client import CODEX
+from research.agents.clients.claude import CLAUDE, ENV_PROJECT
+from research.agents.clients.codex import CODEX
 
 CLIENTS: dict[str, Client] = {client.name: client for client in (CODEX, CLAUDE)}
 """The clients by name."""

@@ -1,20 +1,26 @@
 """Defines what the project needs to know of a coding client: how its sessions look to hooks and orders, how it is
-asked for one idea, and what doctor checks. A client implements this in a folder of its own and is named in CLIENTS."""
+asked for one idea, and what doctor checks. A client fills this in, in a file of its own, and is named in CLIENTS."""
 
 from __future__ import annotations
 
 import json
+import re
+import shlex
+import shutil
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from research.core.check import Check
 
 ENV_DRIVEN = "AUTORESEARCH_DRIVEN"
 """Tells the hooks that a driver runs, judges and settles."""
+EVENTS = ("SessionStart", "UserPromptSubmit", "PreToolUse", "PostToolUse", "Stop")
+"""The events that have a hook, as clients name them."""
 
 
 class Trouble(str, Enum):
@@ -35,6 +41,18 @@ class Trouble(str, Enum):
     tokens = "it used too many tokens"
     stopped = "the night was asked to stop"
     crash = "it failed"
+
+
+_SIGNS = {
+    Trouble.limit: r"\b(?:usage|session|hour|weekly|spend|rate).?limit|hit your .*limit|quota|credit balance|"
+    r"too many requests|\b429\b",
+    Trouble.login: r"\b40[13]\b|not logged in|unauthorized|authenticat|login|api.key",
+    Trouble.service: r"overloaded|high demand|connect|error sending request|timed? ?out|\b5\d\d\b",
+}
+"""How a failed session tells of its trouble; the first sign counts."""
+_REFUSED = re.compile(r"\bI (?:can(?:'|no)t|won't|am unable to|'m unable to)\b|cannot help with|usage polic", re.I)
+_TEXT_KEYS = ("command", "cmd", "input", "patch")
+"""Names of what is typed or patched; versions of clients differ."""
 
 
 @dataclass(frozen=True)
@@ -71,13 +89,7 @@ NOTHING_USED = Usage()
 
 @dataclass(frozen=True)
 class Failed:
-    """An attempt without a candidate.
-
-    Attributes:
-        trouble: Why.
-        detail: What was seen.
-        limit_ends: When the limit is lifted that the service refused because of, None where that is not known.
-    """
+    """An attempt without a candidate: why, what was seen, and when the service lifts its limit, None if not known."""
 
     trouble: Trouble
     detail: str = ""
@@ -86,14 +98,7 @@ class Failed:
 
 @dataclass(frozen=True)
 class SessionEnd:
-    """How a session that was asked for one idea ended.
-
-    Attributes:
-        code: Exit code, None when killed.
-        lines: Its JSON lines.
-        stderr: Its error output.
-        killed: Why it was killed, None if it was not.
-    """
+    """How a session ended: exit code (None when killed), JSON lines, error output, and why it was killed."""
 
     code: int | None
     lines: tuple[str, ...]
@@ -101,56 +106,70 @@ class SessionEnd:
     killed: Trouble | None = None
 
 
-class Client(Protocol):
-    """A coding client.
+class Client(ABC):
+    """A coding client."""
 
-    Attributes:
-        name: Its name, as in ``night --agent NAME``.
-        install: The commands that install it and log in.
-        shell_tools: Names that its hooks give to the tool that runs commands.
-        edit_tools: Names that they give to tools whose one input is a patch.
-        launching: How a long command is typed, to go behind it or behind "Type".
-        waiting: How its agent waits for the command that it has just typed, as sentences.
-        rejoining: How it waits for a run that is going on, as sentences.
-        advice: A sentence at the end of orders that name commands, "" for none.
-        max_blocks: How often in a row its Stop hook may make it go on, None for any number.
-        names_usd: Whether it says what a session costs.
-    """
+    name: str  # as in `night --agent NAME`
+    variable: str  # the environment variable that names its program where it is not on PATH
+    install: str  # the commands that install it and log in
+    measured_with: str  # the version whose hooks were measured
+    shell_tools: frozenset[str]  # names that its hooks give to the tool that runs commands
+    edit_tools: frozenset[str] = frozenset()  # names that they give to tools whose one input is a patch
+    launching: str  # how a long command is typed, to go behind it or behind "Type"
+    waiting: str  # how its agent waits for the command that it has just typed, as sentences
+    rejoining: str  # how it waits for a run that is going on, as sentences
+    advice: str = ""  # a sentence at the end of orders that name commands
+    wake_mark: str | None = None  # begins a prompt of the client itself, which no person typed
+    max_blocks: int | None = None  # how often in a row Stop may make it go on, None for any number
+    names_usd: bool = False  # whether it says what a session costs
 
-    name: str
-    install: str
-    shell_tools: frozenset[str]
-    edit_tools: frozenset[str]
-    launching: str
-    waiting: str
-    rejoining: str
-    advice: str
-    max_blocks: int | None
-    names_usd: bool
-
-    def tool_text(self, tool_input: object) -> str | None:
-        """Return what a tool was given: a command line, or a patch whose headers name the files. None if unknown."""
-
-    def typed(self, prompt: str) -> str:
-        """Return what a person typed of a prompt, "" for a message of the client itself."""
-
-    def background(self, payload: Mapping[str, Any]) -> tuple[str, ...]:
-        """Return the commands whose end wakes the agent after its turn, of the payload of a Stop hook."""
-
-    def program(self, environment: Mapping[str, str]) -> str | None:
-        """Return the path of the installed program."""
-
-    def command(self, program: str, place: Path, writable: Sequence[Path], options: Sequence[str]) -> list[str]:
+    @abstractmethod
+    def command(self, program: str, place: Path, writable: Sequence[Path]) -> list[str]:
         """Return the command line of a session that reads its prompt from stdin and may write only there."""
 
+    @abstractmethod
     def usage(self, lines: Sequence[str]) -> Usage:
         """Return what a session has used so far."""
 
+    @abstractmethod
+    def words_in(self, events: Sequence[Mapping[str, Any]]) -> tuple[list[str], bool]:
+        """Return the errors of a session, or else its last words, and which of the two they are."""
+
+    @abstractmethod
+    def limit_end(self, events: Sequence[Mapping[str, Any]], text: str, now: datetime) -> datetime | None:
+        """Return when the limit is lifted because of which a session failed, None where it does not say that."""
+
+    @abstractmethod
+    def checks(self, program: str, root: Path, environment: Mapping[str, str]) -> list[Check]:
+        """Return what doctor says of the installed program's login and hooks."""
+
+    def program(self, environment: Mapping[str, str]) -> str | None:
+        """Return the path of the installed program."""
+        return shutil.which(environment.get(self.variable) or self.name, path=environment.get("PATH"))
+
+    def tool_text(self, tool_input: object) -> str | None:
+        """Return what a tool was given: a command line, or a patch whose headers name the files. None if unknown."""
+        if isinstance(tool_input, dict):
+            tool_input = next((tool_input[key] for key in _TEXT_KEYS if tool_input.get(key)), None)
+        if isinstance(tool_input, list):
+            return shlex.join(str(word) for word in tool_input)
+        return tool_input if isinstance(tool_input, str) else None
+
     def failure(self, end: SessionEnd, now: datetime) -> Failed | None:
         """Return why a session ended without a commit, None where it ended as usual."""
-
-    def checks(self, root: Path, environment: Mapping[str, str]) -> list[Check]:
-        """Return what doctor says of it."""
+        if end.killed:
+            return Failed(end.killed)
+        events = list(events_in(end.lines))
+        words, are_errors = self.words_in(events)
+        if end.code == 0 and not are_errors:
+            return Failed(Trouble.refusal, words[-1]) if words and _REFUSED.search(words[-1]) else None
+        lines = [line for line in end.stderr.splitlines() if line.strip()]
+        detail = "".join(words[-1:] or lines[-1:])
+        text = f"{' '.join(words)} {end.stderr[-4000:]}"
+        trouble = next((trouble for trouble, sign in _SIGNS.items() if re.search(sign, text, re.I)), None)
+        if trouble is None:
+            return Failed(Trouble.crash, detail) if end.code else None
+        return Failed(trouble, detail, self.limit_end(events, text, now) if trouble is Trouble.limit else None)
 
 
 def events_in(lines: Sequence[str]) -> Iterator[dict[str, Any]]:

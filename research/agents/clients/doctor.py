@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from research.agents.clients import CLIENTS
+from research.agents.clients.base import EVENTS, Client
 from research.core.check import Check
 from research.core.interpreter import OLDEST, START_S, version_of
 from research.core.paths import LabPaths
 
-EVENTS = ("SessionStart", "UserPromptSubmit", "PreToolUse", "PostToolUse", "Stop")
 _FILES = (".codex/hooks/hook.sh", ".claude/settings.json", "research/agents/hooks/__main__.py")
 
 
@@ -25,19 +25,27 @@ def check_hooks(root: Path, environment: Mapping[str, str]) -> list[Check]:
 
 def check_clients(root: Path, environment: Mapping[str, str]) -> list[Check]:
     """Ask every client about itself and its hooks, which takes seconds."""
-    return [check for client in CLIENTS.values() for check in client.checks(root, environment)]
+    return [check for client in CLIENTS.values() for check in check_client(client, root, environment)]
 
 
-def version_said(program: str, environment: Mapping[str, str]) -> str:
-    """Return what a client says of its version, "" where it does not start."""
+def check_client(client: Client, root: Path, environment: Mapping[str, str]) -> list[Check]:
+    """Return the lines about one client: its version, then what it says of itself."""
+    name, program = client.name, client.program(environment)
+    if program is None:
+        say = f"not installed; only its hooks and night --agent {name} need it"
+        return [Check(name, True, say, client.install)]
     try:
         said = subprocess.check_output(
             [program, "--version"], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True, timeout=START_S,
             env=dict(environment),
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError):
-        return ""
-    return said.strip()
+        said = ""
+    version = next((word for word in said.split() if word[0].isdigit()), "")
+    if not version:
+        return [Check(name, False, f"{program} does not start", client.install)]
+    other = "" if version == client.measured_with else f" (the hooks were measured with {client.measured_with})"
+    return [Check(name, True, f"{version}{other}"), *client.checks(program, root, environment)]
 
 
 def _files(root: Path) -> Check:

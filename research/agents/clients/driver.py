@@ -1,4 +1,4 @@
-"""Gets one idea from a coding client: a fresh session in its own work tree, asked only to edit train.py and commit.
+"""Has a coding client edit for a night: a fresh session in a work tree of its own, asked only for one commit.
 
 It launches nothing and judges nothing. What it came to is looked up in git: exactly one new commit, an exp: subject,
 train.py alone, and a program that differs from its parent's. Whatever goes wrong has a name.
@@ -20,206 +20,85 @@ from pathlib import Path
 from typing import IO
 
 from research.agents.clients.base import ENV_DRIVEN, NOTHING_USED, Client, Failed, SessionEnd, Trouble, Usage
+from research.agents.night.editors import Candidate, NoCandidate, Order, Wait
 from research.code import fingerprint
 from research.core import git
 from research.core.clock import system_clock
-from research.core.commit_message import EXPERIMENT
+from research.core.commit_message import EXPERIMENT, FREE
+from research.core.errors import ConfigurationError
 from research.core.settings import SETTINGS
-from research.core.text import count_of
+from research.core.text import clean, count_of
+from research.lab.lab import Lab
 from research.runs.preflight import TARGET
 
-WAITS = frozenset({Trouble.limit, Trouble.service})
+_WAITS = frozenset({Trouble.limit, Trouble.service})
 """Failures of the service, which end by themselves."""
-OUTSIDE = frozenset({*WAITS, Trouble.missing, Trouble.login, Trouble.stopped, Trouble.crash})
+_OUTSIDE = frozenset({*_WAITS, Trouble.missing, Trouble.login, Trouble.stopped, Trouble.crash})
 """Failures that are not the idea's: another attempt at once would only repeat them."""
 
+_DETAIL_CHARS = 200
+"""How much of a session's last words is repeated."""
 
-class NoProposal(Exception):
-    """No attempt came to a candidate.
 
-    Args:
-        client: Name of the client.
-        failed: The last attempt.
-        attempts: How many were made.
-        usage: What they used.
-    """
+class NoProposal(NoCandidate):
+    """No attempt came to a candidate: the client, its last attempt, how many were made, and what they used."""
 
     def __init__(self, client: str, failed: Failed, attempts: int, usage: Usage = NOTHING_USED) -> None:
         detail = f": {failed.detail}" if failed.detail else ""
-        super().__init__(f"{client}: {failed.trouble.value}{detail} ({count_of(attempts, 'attempt')})")
-        self.trouble, self.limit_ends = failed.trouble, failed.limit_ends
-        self.attempts, self.usage = attempts, usage
+        super().__init__(
+            f"{client}: {failed.trouble.value}{detail} ({count_of(attempts, 'attempt')})",
+            is_failure=failed.trouble in {*_OUTSIDE, Trouble.timeout},
+            wait=Wait(failed.limit_ends) if failed.trouble in _WAITS else None,
+            usage=usage,
+        )
+        self.failed, self.attempts = failed, attempts
 
 
-@dataclass(frozen=True)
-class Task:
-    """What a client is asked for: the commit to start from, the brief, the emitter for the subject's tag."""
-
-    parent: str
-    brief: str
-    emitter: str
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """A commit that changes train.py alone; its subject, its parent, and what it took, failed attempts included."""
-
-    commit: str
-    subject: str
-    parent: str
-    usage: Usage = NOTHING_USED
-
-
-@dataclass(frozen=True)
-class Session:
-    """One session to be launched: its command line, folder, prompt and variables."""
-
-    command: Sequence[str]
-    place: Path
-    prompt: str
-    environment: Mapping[str, str]
-
-
-GiveUp = Callable[[Sequence[str]], Trouble | None]
-"""Looks at a session's lines so far; returns why it has to be killed, None while it may go on."""
-
-
-@dataclass(frozen=True)
-class World:
-    """What a driver needs of the world; tests give their own."""
-
-    launch: Callable[[Session, GiveUp], SessionEnd]
-    say: Callable[[str], None] = lambda line: None
-    stop: Callable[[], bool] = lambda: False
-    clock: Callable[[], datetime] = system_clock
-
-
-def prompt_of(task: Task) -> str:
-    """Return what the agent is told: the brief, and the one thing to do with it."""
-    return (
-        f"{task.brief.strip()}\n\n"
-        f"Carry out this one idea: edit {TARGET} only, then make exactly one commit:\n"
-        f"git commit -m '{EXPERIMENT} WHAT [emitter={task.emitter}]' -- {TARGET}\n"
-        f"Do not run {TARGET}, do not install anything, change no other file. A driver measures the commit. "
-        f"Check the syntax with `python3 -m py_compile {TARGET}`. Then end your turn with one sentence."
-    )
-
-
-class Driver:
-    """Gets proposals from a client.
+class ClientEditor:
+    """Asks a client for one idea at a time.
 
     Args:
         client: The client.
-        root: The repository.
-        environment: Variables for it.
-        world: Launcher, clock and words.
-        options: More options of its command line (a model, a profile).
+        lab: The lab whose repository gets the commits.
+
+    Raises:
+        ConfigurationError: if it is not installed: better at once than at 3 a.m.
     """
 
-    def __init__(
-        self,
-        client: Client,
-        root: Path,
-        environment: Mapping[str, str],
-        world: World | None = None,
-        options: Sequence[str] = (),
-    ) -> None:
-        self._client, self._root, self._options = client, root, tuple(options)
-        self._environment = {**git.author(root), **environment, ENV_DRIVEN: "1"}
-        self._world = world or World(launch_process)
+    def __init__(self, client: Client, lab: Lab) -> None:
+        self.name = client.name
+        self._client, self._lab = client, lab
+        if client.program(lab.environment) is None:
+            raise ConfigurationError(f"{client.name} is not installed.", f"Type: {client.install}")
 
-    def propose(self, task: Task, attempts: int = SETTINGS.client_attempts) -> Proposal:
-        """Ask until there is a candidate or the attempts are used up.
-
-        Raises:
-            NoProposal: with the last attempt's trouble; nothing in the repository was moved.
-        """
-        client, world = self._client, self._world
-        program = client.program(self._environment)
-        if program is None:
-            raise NoProposal(client.name, Failed(Trouble.missing, client.install), 0)
-        asked, usage, failed = task, NOTHING_USED, Failed(Trouble.crash)
-        for number in range(1, attempts + 1):
-            found, used = self._attempt(program, asked)
-            usage += used
-            if isinstance(found, Proposal):
-                return replace(found, usage=usage)
-            failed, trouble = found, found.trouble
-            world.say(f"{client.name}, attempt {number} of {attempts}: {trouble.value}. {failed.detail}".strip())
-            if trouble in OUTSIDE or world.stop():
-                raise NoProposal(client.name, failed, number, usage)
-            brief = f"{task.brief.strip()}\n\nAn earlier attempt failed: {trouble.value}. Avoid that."
-            asked = replace(task, brief=brief)
-        raise NoProposal(client.name, failed, attempts, usage)
-
-    def _attempt(self, program: str, task: Task) -> tuple[Proposal | Failed, Usage]:
-        """Ask once; a commit that is right is right, however the session ended."""
-        client = self._client
-        deadline = time.monotonic() + SETTINGS.client_minutes * 60
-
-        def give_up(lines: Sequence[str]) -> Trouble | None:
-            if time.monotonic() > deadline:
-                return Trouble.timeout
-            if self._world.stop():
-                return Trouble.stopped
-            return Trouble.tokens if client.usage(lines).tokens > SETTINGS.client_tokens else None
-
-        with _work_tree(self._root, task.parent) as place:
-            command = client.command(program, place, git.folders(place), self._options)
-            end = self._world.launch(Session(command, place, prompt_of(task), self._environment), give_up)
-            found = _inspect(self._root, place, task.parent)
-        if isinstance(found, Failed) and found.trouble is Trouble.no_commit:
-            failed = client.failure(end, self._world.clock())
-            found = replace(failed, detail=_one_line(failed.detail)) if failed else found
-        return found, client.usage(end.lines)
+    def edit(self, order: Order) -> Candidate:
+        """See Editor."""
+        plan, memory, lab = order.plan, order.memory, self._lab
+        known = memory.incumbent or memory.baseline
+        parent = git.resolve(lab.paths.root, plan.parent or (known.commit if known else "HEAD"))
+        if parent is None:
+            raise NoCandidate(f"the plan starts from {plan.parent}, which is not in this repository")
+        driver = Driver(
+            self._client, lab.paths.root, lab.environment, say=lab.say,
+            stop=lambda: order.stop.requested() is not None, clock=lab.clock,
+        )  # fmt: skip
+        return driver.propose(parent, plan.details.get("brief") or plan.reason, plan.emitter or FREE)
 
 
-def _inspect(root: Path, place: Path, parent: str) -> Proposal | Failed:
-    """Return the proposal that is in the work tree now, or what is wrong with it."""
-    head = git.head(place).commit
-    if head is None or head == parent:
-        changed = ", ".join(git.changed_files(place)[:5])
-        return Failed(Trouble.no_commit, f"changed but not committed: {changed}" if changed else "")
-    commit = git.commit(root, head)
-    if commit.parent != parent:
-        return Failed(Trouble.two_commits)
-    others = [change.path for change in git.changes(root, commit) if change.path != TARGET]
-    if others:
-        return Failed(Trouble.other_files, ", ".join(others[:5]))
-    if not commit.subject.startswith(EXPERIMENT):
-        return Failed(Trouble.subject, commit.subject[:80])
-    text, before = git.blob(root, head, TARGET) or b"", git.blob(root, parent, TARGET) or b""
-    try:
-        if fingerprint.fingerprint(text) == fingerprint.fingerprint(before):
-            return Failed(Trouble.same_code)
-    except SyntaxError as error:
-        return Failed(Trouble.unreadable, f"line {error.lineno}")
-    return Proposal(head, commit.subject, parent)
+GiveUp = Callable[[Sequence[str]], "Trouble | None"]
+"""Looks at a session's lines so far; returns why it has to be killed, None while it may go on."""
 
 
-def _one_line(text: str) -> str:
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:200]
-
-
-@contextmanager
-def _work_tree(root: Path, parent: str) -> Iterator[Path]:
-    """Check the parent out into a work tree that is removed afterwards; its commits stay in the repository."""
-    place = root / "worktrees" / f"client-{parent[:12]}-{os.getpid()}-{time.monotonic_ns() % 10**6}"
-    git.add_worktree(root, place, parent)
-    try:
-        yield place
-    finally:
-        git.remove_worktree(root, place)
-
-
-def launch_process(session: Session, give_up: GiveUp) -> SessionEnd:
+def launch_process(
+    command: Sequence[str], place: Path, prompt: str, environment: Mapping[str, str], give_up: GiveUp
+) -> SessionEnd:
     """Run a session in a process group of its own, which is ended whole when it has to be given up."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, tempfile.TemporaryFile() as given:
-        given.write(session.prompt.encode())
+        given.write(prompt.encode())
         given.seek(0)
         child = subprocess.Popen(
-            list(session.command), cwd=session.place, stdin=given, stdout=out, stderr=err,
-            env=dict(session.environment), start_new_session=True,
+            list(command), cwd=place, stdin=given, stdout=out, stderr=err, env=dict(environment),
+            start_new_session=True,
         )  # fmt: skip
         killed = None
         while child.poll() is None and killed is None:
@@ -244,3 +123,104 @@ def _end(child: subprocess.Popen[bytes]) -> None:
             child.wait(SETTINGS.kill_grace_s)
             return
     child.wait()
+
+
+@dataclass(frozen=True)
+class Driver:
+    """Gets commits from a client; tests give their own launcher."""
+
+    client: Client
+    root: Path
+    environment: Mapping[str, str]
+    launch: Callable[[Sequence[str], Path, str, Mapping[str, str], GiveUp], SessionEnd] = launch_process
+    say: Callable[[str], None] = lambda line: None
+    stop: Callable[[], bool] = lambda: False
+    clock: Callable[[], datetime] = system_clock
+
+    def propose(self, parent: str, brief: str, emitter: str, attempts: int = SETTINGS.client_attempts) -> Candidate:
+        """Ask for a commit on a parent until there is a candidate or the attempts are used up.
+
+        Raises:
+            NoProposal: with the last attempt's trouble; nothing in the repository was moved.
+        """
+        name, program = self.client.name, self.client.program(self.environment)
+        if program is None:
+            raise NoProposal(name, Failed(Trouble.missing, self.client.install), 0)
+        usage, prompt = NOTHING_USED, prompt_of(brief, emitter)
+        failed, number = Failed(Trouble.crash), 0
+        for number in range(1, attempts + 1):
+            found, used = self._attempt(program, parent, prompt)
+            usage += used
+            if isinstance(found, git.Commit):
+                return Candidate(found.hash, found.subject, usage)
+            failed, why = found, found.trouble.value
+            self.say(f"{name}, attempt {number} of {attempts}: {why}. {failed.detail}".strip())
+            if failed.trouble in _OUTSIDE or self.stop():
+                break
+            prompt = prompt_of(f"{brief.strip()}\n\nAn earlier attempt failed: {why}. Avoid that.", emitter)
+        raise NoProposal(name, failed, number, usage)
+
+    def _attempt(self, program: str, parent: str, prompt: str) -> tuple[git.Commit | Failed, Usage]:
+        """Ask once; a commit that is right is right, however the session ended."""
+        client = self.client
+        deadline = time.monotonic() + SETTINGS.client_minutes * 60
+
+        def give_up(lines: Sequence[str]) -> Trouble | None:
+            if time.monotonic() > deadline:
+                return Trouble.timeout
+            if self.stop():
+                return Trouble.stopped
+            return Trouble.tokens if client.usage(lines).tokens > SETTINGS.client_tokens else None
+
+        environment = {**git.author(self.root), **self.environment, ENV_DRIVEN: "1"}
+        with _work_tree(self.root, parent) as place:
+            end = self.launch(client.command(program, place, git.folders(place)), place, prompt, environment, give_up)
+            found = _inspect(self.root, place, parent)
+        if isinstance(found, Failed) and found.trouble is Trouble.no_commit:
+            failed = client.failure(end, self.clock()) or found
+            found = replace(failed, detail=clean(" ".join(failed.detail.split()), _DETAIL_CHARS))
+        return found, client.usage(end.lines)
+
+
+def prompt_of(brief: str, emitter: str) -> str:
+    """Return what the agent is told: the brief, and the one thing to do with it; the emitter tags the subject."""
+    return (
+        f"{brief.strip()}\n\n"
+        f"Carry out this one idea: edit {TARGET} only, then make exactly one commit:\n"
+        f"git commit -m '{EXPERIMENT} WHAT [emitter={emitter}]' -- {TARGET}\n"
+        f"Do not run {TARGET}, do not install anything, change no other file. A driver measures the commit. "
+        f"Check the syntax with `python3 -m py_compile {TARGET}`. Then end your turn with one sentence."
+    )
+
+
+def _inspect(root: Path, place: Path, parent: str) -> git.Commit | Failed:
+    """Return the commit that is in the work tree now, or what is wrong with it."""
+    head = git.head(place).commit
+    if head is None or head == parent:
+        changed = ", ".join(git.changed_files(place)[:5])
+        return Failed(Trouble.no_commit, f"changed but not committed: {changed}" if changed else "")
+    commit = git.commit(root, head)
+    if commit.parent != parent:
+        return Failed(Trouble.two_commits)
+    others = [change.path for change in git.changes(root, commit) if change.path != TARGET]
+    if others:
+        return Failed(Trouble.other_files, ", ".join(others[:5]))
+    if not commit.subject.startswith(EXPERIMENT):
+        return Failed(Trouble.subject, commit.subject[:80])
+    text, before = git.blob(root, head, TARGET) or b"", git.blob(root, parent, TARGET) or b""
+    try:
+        is_same = fingerprint.fingerprint(text) == fingerprint.fingerprint(before)
+    except SyntaxError as error:
+        return Failed(Trouble.unreadable, f"line {error.lineno}")
+    return Failed(Trouble.same_code) if is_same else commit
+
+
+@contextmanager
+def _work_tree(root: Path, parent: str) -> Iterator[Path]:
+    """Check the parent out into a work tree that is removed afterwards; its commits stay in the repository."""
+    place = root / "worktrees" / f"client-{parent[:12]}-{os.getpid()}-{time.monotonic_ns() % 10**6}"
+    git.add_worktree(root, place, parent)
+    try:
+        yield place
+    finally:
+        git.remove_worktree(root, place)

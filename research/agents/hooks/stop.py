@@ -41,7 +41,10 @@ def answer(call: Call) -> dict[str, Any] | None:
 
 def _will_be_woken(call: Call) -> bool:
     """Return whether a run, or a wait for one, goes on in the background, whose end wakes the agent."""
-    return any(part in command for command in call.client.background(call.payload) for part in _WAITED_FOR)
+    tasks = call.payload.get("background_tasks")  # only Claude Code has them
+    found = [task for task in tasks if isinstance(task, dict)] if isinstance(tasks, list) else []
+    commands = [str(task.get("command") or "") for task in found if task.get("status") == "running"]
+    return any(part in command for command in commands for part in _WAITED_FOR)
 
 
 def _continue(call: Call, store: Store, here: Situation, state: Autonomy) -> dict[str, Any] | None:

@@ -39,7 +39,8 @@ def answer(call: Call) -> dict[str, Any] | None:
     if call.is_driven:
         return None
     branch = git.head(call.paths.root).branch
-    if not call.client.typed(call.text("prompt")):  # the client wakes the agent, no person speaks
+    mark = call.client.wake_mark
+    if mark and call.text("prompt").lstrip().startswith(mark):  # the client wakes the agent, no person speaks
         with open_current_memory(call) as store:
             return context(call, unseen_review(store, branch))
     try:

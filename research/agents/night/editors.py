@@ -115,6 +115,6 @@ def editor_of(name: str, lab: Lab) -> Editor:
     if name == BuiltinEditor.name:
         return BuiltinEditor(lab)
     from research.agents.clients import CLIENTS
-    from research.agents.clients.editor import ClientEditor  # imports this module
+    from research.agents.clients.driver import ClientEditor  # imports this module
 
     return ClientEditor(CLIENTS[name], lab)

@@ -1,0 +1,128 @@
+"""Describes Claude Code: its tools, how its agent waits, how ``claude -p`` is asked for one idea and understood.
+
+It has no command that lists its hooks, so for doctor its settings files are read. Nothing is changed.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from research.agents.clients.base import EVENTS, Client, Usage, count_in, events_in
+from research.core.check import Check
+from research.core.files import read_json
+
+ENV_PROJECT = "CLAUDE_PROJECT_DIR"
+"""Names the project's folder to its hooks."""
+_TOOLS = "Bash,Read,Edit,MultiEdit,Write,Grep,Glob"
+"""Names the tools of an agent that a night drives: none for the web, none that starts agents of its own."""
+_ALLOWED = (
+    "Edit(./train.py)", "Bash(git add *)", "Bash(git commit *)", "Bash(python -m py_compile *)",
+    "Bash(python3 -m py_compile *)",
+)  # fmt: skip
+"""Lists what it may do besides reading in its work tree. All else is denied: nobody is there to be asked."""
+_COUNTS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens")
+_ASK_S = 10.0
+"""Longest wait for its answer: it takes under a second."""
+_MOST_BYTES = 268_435_456
+"""Largest file of its own that is read: it keeps every project's history there."""
+
+
+class ClaudeCode(Client):
+    """See Client."""
+
+    name = "claude"
+    variable = "AUTORESEARCH_CLAUDE"
+    install = "npm install -g @anthropic-ai/claude-code && claude auth login"
+    measured_with = "2.1.332"
+    shell_tools = frozenset({"Bash"})
+    launching = ", with Bash's run_in_background set to true"
+    waiting = (
+        "Then end your turn: you are woken when it exits. (In the foreground, Bash ends a command after 2 minutes, or "
+        "after its `timeout`, 600000 ms at most.)"
+    )
+    rejoining = (
+        "If it is a command of yours in the background, end your turn: you are woken when it exits. If not, type "
+        "`sleep 300` with run_in_background set to true and end your turn; then look at `tail -n 3 run.log`."
+    )
+    wake_mark = "<task-notification>"
+    max_blocks = 8
+    names_usd = True
+
+    def command(self, program: str, place: Path, writable: Sequence[Path]) -> list[str]:
+        """See Client. It may edit train.py and commit, nothing else; what would be asked of a person is denied."""
+        return [
+            program, "-p", "--output-format", "stream-json", "--verbose", "--no-session-persistence",
+            "--permission-mode", "dontAsk", "--tools", _TOOLS, "--allowedTools", *_ALLOWED,
+        ]  # fmt: skip
+
+    def usage(self, lines: Sequence[str]) -> Usage:
+        """See Client. The last line has it all; until then, or when killed, the messages have their parts."""
+        events = list(events_in(lines))
+        results = [event for event in events if event.get("type") == "result"]
+        if results:
+            usd = results[-1].get("total_cost_usd")
+            tokens = sum(count_in(event.get("usage"), _COUNTS) for event in results)
+            return Usage(tokens, float(usd) if isinstance(usd, (int, float)) else None)
+        messages = [event["message"] for event in events if isinstance(event.get("message"), dict)]
+        by_id = {str(message.get("id")): count_in(message.get("usage"), _COUNTS) for message in messages}
+        return Usage(sum(by_id.values()))
+
+    def words_in(self, events: Sequence[Mapping[str, Any]]) -> tuple[list[str], bool]:
+        """See Client."""
+        result: Mapping[str, Any] = next((event for event in reversed(events) if event.get("type") == "result"), {})
+        words = [str(result[name]) for name in ("api_error_status", "result") if result.get(name)]
+        return words, bool(result.get("is_error"))
+
+    def limit_end(self, events: Sequence[Mapping[str, Any]], text: str, now: datetime) -> datetime | None:
+        """See Client. A subscription's limit says it, a key's does not."""
+        named = [event.get("rate_limit_info") for event in events if event.get("type") == "rate_limit_event"]
+        at = [info.get("resetsAt") for info in named if isinstance(info, dict) and info.get("status") == "rejected"]
+        return datetime.fromtimestamp(at[-1], timezone.utc) if at and isinstance(at[-1], (int, float)) else None
+
+    def checks(self, program: str, root: Path, environment: Mapping[str, str]) -> list[Check]:
+        """See Client."""
+        return [_check_login(program, environment), _check_hooks(root, environment)]
+
+
+def _check_login(claude: str, environment: Mapping[str, str]) -> Check:
+    """Ask it whether it is logged in."""
+    try:
+        done = subprocess.run(
+            [claude, "auth", "status", "--json"], capture_output=True, text=True, timeout=_ASK_S,
+            env=dict(environment), stdin=subprocess.DEVNULL, check=False,
+        )  # fmt: skip
+        answer = json.loads(done.stdout)
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return Check("claude login", False, "it did not say whether it is logged in", "claude auth status")
+    if isinstance(answer, dict) and answer.get("loggedIn"):
+        return Check("claude login", True, f"logged in ({answer.get('authMethod')})")
+    return Check("claude login", False, "not logged in", "claude auth login")
+
+
+def _check_hooks(root: Path, environment: Mapping[str, str]) -> Check:
+    """Say whether it will run our hooks, by the settings that it reads here."""
+    name = "claude hooks"
+    mine = (read_json(root / ".claude" / "settings.json") or {}).get("hooks")
+    missing = [event for event in EVENTS if event not in (mine if isinstance(mine, dict) else {})]
+    if missing:
+        say = f".claude/settings.json does not name {', '.join(missing)}"
+        return Check(name, False, say, "git restore .claude")
+    home = Path(environment.get("CLAUDE_CONFIG_DIR") or Path(environment.get("HOME") or "/") / ".claude")
+    for path in (home / "settings.json", root / ".claude" / "settings.json", root / ".claude" / "settings.local.json"):
+        if (read_json(path) or {}).get("disableAllHooks"):
+            return Check(name, False, f"{path} turns all hooks off", f"take disableAllHooks out of {path}")
+    where = home.parent if "CLAUDE_CONFIG_DIR" not in environment else home
+    projects = (read_json(where / ".claude.json", _MOST_BYTES) or {}).get("projects")
+    project = projects.get(str(root)) if isinstance(projects, dict) else None
+    if not (isinstance(project, dict) and project.get("hasTrustDialogAccepted")):
+        say = "this folder is not trusted yet; claude asks when it is first started here"
+        return Check(name, True, say, "start `claude` here once and trust the folder")
+    return Check(name, True, "five, in a trusted folder: they will run")
+
+
+CLAUDE: Client = ClaudeCode()

@@ -1,1 +1,0 @@
-"""Makes Claude Code a client."""

@@ -1,1 +1,0 @@
-"""Makes the Codex command line a client."""
