@@ -34,18 +34,23 @@ def check_client(client: Client, root: Path, environment: Mapping[str, str]) -> 
     if program is None:
         say = f"not installed; only its hooks and night --agent {name} need it"
         return [Check(name, True, say, client.install)]
+    version = next((word for word in version_said(program, environment).split() if word[0].isdigit()), "")
+    if not version:
+        return [Check(name, False, f"{program} does not start", client.install)]
+    other = "" if version == client.measured_with else f" (the hooks were measured with {client.measured_with})"
+    return [Check(name, True, f"{version}{other}"), *client.checks(program, root, environment)]
+
+
+def version_said(program: str, environment: Mapping[str, str]) -> str:
+    """Return what a program says of its version, "" where it does not start."""
     try:
         said = subprocess.check_output(
             [program, "--version"], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True, timeout=START_S,
             env=dict(environment),
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError):
-        said = ""
-    version = next((word for word in said.split() if word[0].isdigit()), "")
-    if not version:
-        return [Check(name, False, f"{program} does not start", client.install)]
-    other = "" if version == client.measured_with else f" (the hooks were measured with {client.measured_with})"
-    return [Check(name, True, f"{version}{other}"), *client.checks(program, root, environment)]
+        return ""
+    return said.strip()
 
 
 def _files(root: Path) -> Check:
