@@ -104,9 +104,12 @@ DEVICE = torch.device("cuda" if CARD else "cpu")
 if DEVICE.type == "cuda":
     # An update that is compiled once for each shape of parameter falls back to eager beyond torch's limit, 8 shapes.
     torch._dynamo.config.recompile_limit = 64
-    # Compiled kernels are kept beside the data: /tmp, where torch would keep them, is emptied sooner or later.
+    # Compiled kernels are kept beside the data: /tmp, where torch would keep them, is emptied sooner or later, and
+    # FlashAttention-4 would compile its own in every process.
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(PROFILE.root / "compiled" / "inductor"))
     os.environ.setdefault("TRITON_CACHE_DIR", str(PROFILE.root / "compiled" / "triton"))
+    os.environ.setdefault("FLASH_ATTENTION_CUTE_DSL_CACHE_ENABLED", "1")
+    os.environ.setdefault("FLASH_ATTENTION_CUTE_DSL_CACHE_DIR", str(PROFILE.root / "compiled" / "fa4"))
 
 # What else runs on a machine must cost a run no steps. So where a processor trains, in the pocket profile, a second is
 # one that this process has computed for, and it computes in one thread: more would only be billed. A GPU is the run's
