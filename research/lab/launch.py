@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,6 @@ from research.core import git
 from research.core.clock import run_name, stamp
 from research.core.contract import DEFAULT_SEED, RUN_LOG, RUNNER_EXITS
 from research.core.errors import ResearchError, UsageError
-from research.core.files import FileLock
 from research.core.paths import machine_home
 from research.core.records import Outcome, Run
 from research.core.settings import SETTINGS
@@ -23,12 +23,12 @@ from research.lab.plan import carried_out, plan_ahead
 from research.lab.race import watch_of
 from research.runs import preflight, requirements, session
 from research.runs import repeat as identity
-from research.runs.backend import Backend, DeviceBusy, Launch, StopRequest
+from research.runs.backend import DeviceBusy, Launch, StopRequest
 from research.runs.backends import DEFAULT_BACKEND, DEFAULT_GPU, is_remote, make_backend
 from research.runs.log import LogText, quote, read_log
 from research.runs.preflight import COMMAND, Candidate, Refused
 from research.runs.record import with_change, with_commit
-from research.runs.session import GoingOn, Wires
+from research.runs.session import Wires
 from research.runs.signals import Signals
 from research.store import folders, recent
 from research.store.connect import StoreBusy, StoreDamaged
@@ -59,90 +59,26 @@ class Request:
 
     def launch(self, run: str, folder: Path, root: Path, commit: str | None) -> Launch:
         """Returns what a backend is given to run it as a named run, with its folder, in a work tree."""
-        return Launch(
-            run=run,
-            run_dir=folder,
-            root=root,
-            commit=commit,
-            command=self.command,
-            seed=self.seed,
-            gpu=self.gpu,
-            timeout_s=SETTINGS.default_timeout_minutes * 60 if self.timeout_s is None else self.timeout_s,
-            queue_timeout_s=self.queue_timeout_s,
-        )
+        timeout_s = SETTINGS.default_timeout_minutes * 60 if self.timeout_s is None else self.timeout_s
+        return Launch(run, folder, root, commit, self.command, self.seed, self.gpu, timeout_s, self.queue_timeout_s)
 
 
 @dataclass(frozen=True)
 class LaunchResult:
-    """How a launch ended, as the runner's last line says it.
-
-    Attributes:
-        run: The run's name.
-        outcome: See research.core.records.Outcome.
-        exit: What the runner exits with.
-        child_exit: The command's own exit code, None where it did not end or did not start.
-        recorded: Whether the memory holds a finish record of it.
-        counted: Whether it is judged and has a ledger row where it ended by itself or its time limit.
-        why: One sentence, "" for an ordinary end.
-        repeats: The run that a repeat would repeat, or that a refused one would make a second time, "" for all else.
-    """
+    """How a launch ended, as the runner's last line says it."""
 
     run: str
     outcome: Outcome
-    exit: int
-    child_exit: int | None = None
-    recorded: bool = False
-    counted: bool = False
-    why: str = ""
-    repeats: str = ""
+    exit: int  # what the runner exits with
+    child_exit: int | None = None  # the command's own, None where it did not end or did not start
+    recorded: bool = False  # whether the memory holds a finish record of it
+    counted: bool = False  # whether it is judged and has a ledger row where it ended by itself or its time limit
+    why: str = ""  # one sentence, "" for an ordinary end
+    repeats: str = ""  # the run that a repeat would repeat, or that a refused one would make a second time
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the end line's object."""
         return dict(vars(self))
-
-
-@dataclass(frozen=True)
-class _Setting:
-    """Where a launch takes place: the lab, the request, the run's name, the backend, and its wires to the world."""
-
-    lab: Lab
-    request: Request
-    name: str
-    backend: Backend
-    wires: Wires
-
-    @property
-    def gpu(self) -> str:
-        """The GPU asked for, "" where the backend takes this machine's own."""
-        return self.request.gpu if is_remote(self.backend.name) else ""
-
-    def launch(self, folder: Path, commit: str | None) -> Launch:
-        """Returns what the backend is given."""
-        launch = replace(self.request.launch(self.name, folder, self.lab.work, commit), gpu=self.gpu)
-        return replace(launch, timeout_s=self.backend.usual_timeout_s()) if self.request.timeout_s is None else launch
-
-    def contract_key(self, candidate: Candidate) -> str:
-        """Returns what is known now of the contract, cheaply."""
-        environment = self.lab.environment
-        return identity.contract_key(
-            candidate.benchmark_sha256,
-            self.lab.work,
-            machine_home(environment),
-            self.backend.name,
-            self.gpu,
-            self.backend.device(),
-            environment,
-        )
-
-    @contextlib.contextmanager
-    def reserved(self) -> Iterator[tuple[FileLock, ...]]:
-        """Holds the device's locks."""
-        locks = self.backend.reserve(self.name, self.lab.work)
-        try:
-            yield locks
-        finally:
-            for lock in locks:
-                lock.release()
 
 
 def launch(lab: Lab, request: Request, asked: StopRequest | None = None) -> LaunchResult:
@@ -160,20 +96,33 @@ def launch(lab: Lab, request: Request, asked: StopRequest | None = None) -> Laun
     name = run_name(stamp(lab.clock()), commit, lab.token(2))
     lab.say(f"start {name}")
     with Signals() if asked is None else contextlib.nullcontext(asked) as stop:
-        end = _launched(lab, request, name, stop)
+        try:
+            end = _Attempt(lab, request, name, stop).make()
+        except (ResearchError, OSError) as error:
+            end = _failed(name, error)
         # Ctrl-C reaches the git that looks at the tree, and the smoke run: their failure says nothing then.
         if end.outcome in ("refused", "configuration") and (number := stop.requested()) is not None:
             return _stopped(name, number)
     if end.outcome in ("refused", "configuration") and not request.dry_run:
-        _note_refusal(lab, commit or "", end.why)
+        # On record, so that an agent's next order can say why.
+        with contextlib.suppress(ResearchError, OSError), lab.open_as_it_is() as store:
+            branch = git.head(lab.work).branch if lab.branch is None else lab.branch
+            recent.note_refusal(store, lab.now_utc(), branch, commit or "", end.why)
     return end
 
 
-def _note_refusal(lab: Lab, commit: str, why: str) -> None:
-    """Puts a launch that was refused on record, so that an agent's next order can say why."""
-    with contextlib.suppress(ResearchError, OSError), lab.open_as_it_is() as store:
-        branch = git.head(lab.work).branch if lab.branch is None else lab.branch
-        recent.note_refusal(store, lab.now_utc(), branch, commit, why)
+def _failed(name: str, error: ResearchError | OSError) -> LaunchResult:
+    """Returns the end of a launch that an error forbade."""
+    outcome: Outcome = "configuration"
+    if isinstance(error, OSError):
+        why = f"{error.filename or 'the system'}: {error.strerror or error}"
+        return LaunchResult(name, "infrastructure", RUNNER_EXITS["infrastructure"], why=why)
+    if isinstance(error, (StoreBusy, StoreDamaged)):
+        outcome = "infrastructure"
+    elif isinstance(error, (Refused, DeviceBusy)):
+        outcome = "refused"
+    exit_code = error.exit_code if isinstance(error, UsageError) else RUNNER_EXITS[outcome]
+    return LaunchResult(name, outcome, exit_code, why=str(error), repeats=getattr(error, "run", ""))
 
 
 def _stopped(name: str, number: int) -> LaunchResult:
@@ -181,163 +130,194 @@ def _stopped(name: str, number: int) -> LaunchResult:
     return LaunchResult(name, "interrupted", 128 + number, why="stopped before launch")
 
 
-def _launched(lab: Lab, request: Request, name: str, stop: StopRequest) -> LaunchResult:
-    """Launches, and turns every error into an end."""
-    try:
-        backend = lab.make_backend(request.backend, lab.environment)
-        setting = _Setting(lab, request, name, backend, Wires(lab.stream, lab.say, stop, lab.now_utc))
-        return _recorded(setting) if request.command == COMMAND else _unrecorded(setting)
-    except GoingOn as error:
-        return replace(_failed(name, "refused", str(error)), repeats=error.run)
-    except (Refused, DeviceBusy) as error:
-        return _failed(name, "refused", str(error))
-    except (StoreBusy, StoreDamaged) as error:
-        return _failed(name, "infrastructure", str(error))
-    except UsageError as error:
-        return replace(_failed(name, "configuration", str(error)), exit=error.exit_code)
-    except ResearchError as error:
-        return _failed(name, "configuration", str(error))
-    except OSError as error:
-        return _failed(name, "infrastructure", f"{error.filename or 'the system'}: {error.strerror or error}")
-
-
-def _failed(name: str, outcome: Outcome, why: str) -> LaunchResult:
-    return LaunchResult(name, outcome, RUNNER_EXITS[outcome], why=why)
-
-
-def _unrecorded(setting: _Setting) -> LaunchResult:
-    """Launches any other command: with the same care, without a record."""
-    with tempfile.TemporaryDirectory(prefix="autoresearch-") as folder:
-        launch = setting.launch(Path(folder), None)
-        setting.backend.check(launch)
-        if setting.request.dry_run:
-            return _say_plan(setting, launch)
-        with setting.reserved() as locks:
-            launch = replace(launch, fds=tuple(lock.fileno() for lock in locks))
-            ended = session.run_command(setting.backend, launch, None, setting.wires)
-    outcome: Outcome = ended.kind if ended.kind != "finished" else "scored" if ended.exit_code == 0 else "crash"
-    why = ended.why or f"not recorded: only {' '.join(COMMAND)} is"
-    return LaunchResult(setting.name, outcome, ended.exit_code, ended.child_exit, why=why)
-
-
-def _recorded(setting: _Setting) -> LaunchResult:
-    """Launches ``uv run train.py``: first everything that forbids it, then the run and its record."""
-    lab, request, backend = setting.lab, setting.request, setting.backend
-    with lab.open() as store:
-        candidate = preflight.examine(lab.work)
-        attempt = _Attempt(setting, store, candidate, setting.contract_key(candidate))
-        launch = setting.launch(lab.paths.runs / setting.name, candidate.commit.hash)
-        if request.allow_dirty:
-            launch = replace(launch, commit=None)
-        else:
-            attempt.check_record()
-        requirements.check_environment(lab.environment)
-        backend.check(launch)
-        end, contract = attempt.find_repeat(None)
-        if end:
-            return end
-        requirements.check_disk(lab.paths.discovery)
-        if request.dry_run:
-            return _say_plan(setting, launch)
-        if request.smoke:
-            _smoke(setting, launch)
-        start = attempt.start_record()
-        with setting.reserved() as locks:
-            if asked := setting.wires.stop.requested():
-                return _stopped(setting.name, asked)
-            end, contract = attempt.find_repeat(contract)  # whoever had the device until now may have made this run
-            if end:
-                return end
-            try:
-                done = attempt.run(launch, start, locks, contract)
-                if store.is_current():
-                    return _after(lab, store, done)
-            except StoreDamaged:
-                left = folders.read_run(launch.run_dir)
-                if left is None or left.outcome is None:
-                    raise
-                done = left
-    with lab.open() as store:  # somebody removed, replaced or damaged the memory meanwhile
-        store.add_run(done)
-        return _after(lab, store, store.run(done.run) or done)
-
-
-@dataclass(frozen=True)
 class _Attempt:
-    """One launch of train.py: its setting, the memory, what would run, and what is known of its contract."""
+    """One launch: the lab, what was asked for, the run's name, the backend, and its wires to the world."""
 
-    setting: _Setting
-    store: Store
+    store: Store  # what follows is known once train.py is to be recorded
     candidate: Candidate
     contract_key: str
+    contract: str | None = None
+
+    def __init__(self, lab: Lab, request: Request, name: str, stop: StopRequest) -> None:
+        self.lab, self.request, self.name = lab, request, name
+        self.backend = lab.make_backend(request.backend, lab.environment)
+        self.gpu = request.gpu if is_remote(self.backend.name) else ""  # else the backend takes this machine's own
+        self.wires = Wires(lab.stream, lab.say, stop, lab.now_utc)
+
+    def make(self) -> LaunchResult:
+        """Launches the command."""
+        return self._record() if self.request.command == COMMAND else self._run_unrecorded()
+
+    def _launch(self, folder: Path, commit: str | None) -> Launch:
+        """Returns what the backend is given."""
+        asked = replace(self.request, gpu=self.gpu)
+        if asked.timeout_s is None:
+            asked = replace(asked, timeout_s=self.backend.usual_timeout_s())
+        return asked.launch(self.name, folder, self.lab.work, commit)
+
+    @contextlib.contextmanager
+    def _reserved(self, launch: Launch) -> Iterator[Launch]:
+        """Holds the device's locks, which the launch hands on to the command."""
+        locks = self.backend.reserve(self.name, self.lab.work)
+        try:
+            yield replace(launch, fds=tuple(lock.fileno() for lock in locks))
+        finally:
+            for lock in locks:
+                lock.release()
+
+    def _say_plan(self, launch: Launch) -> LaunchResult:
+        for line in self.backend.plan(launch):
+            self.lab.say(f"would run: {line}")
+        return LaunchResult(self.name, "refused", 0, why="--dry-run: nothing was launched")
+
+    def _run_unrecorded(self) -> LaunchResult:
+        """Launches any other command: with the same care, without a record."""
+        with tempfile.TemporaryDirectory(prefix="autoresearch-") as folder:
+            launch = self._launch(Path(folder), None)
+            self.backend.check(launch)
+            if self.request.dry_run:
+                return self._say_plan(launch)
+            with self._reserved(launch) as launch:
+                ended = session.run_command(self.backend, launch, None, self.wires)
+        outcome: Outcome = ended.kind if ended.kind != "finished" else "scored" if ended.exit_code == 0 else "crash"
+        why = ended.why or f"not recorded: only {' '.join(COMMAND)} is"
+        return LaunchResult(self.name, outcome, ended.exit_code, ended.child_exit, why=why)
+
+    # A recorded run -------------------------------------------------------------------------------------------
+
+    def _record(self) -> LaunchResult:
+        """Launches ``uv run train.py``: first everything that forbids it, then the run and its record."""
+        lab, request = self.lab, self.request
+        with lab.open() as self.store:
+            self.candidate = preflight.examine(lab.work)
+            self.contract_key = self._contract_key()
+            commit = None if request.allow_dirty else self.candidate.commit.hash
+            launch = self._launch(lab.paths.runs / self.name, commit)
+            if commit:
+                self._check_record()
+            requirements.check_environment(lab.environment)
+            self.backend.check(launch)
+            if repeat := self._find_repeat():
+                return repeat
+            requirements.check_disk(lab.paths.discovery)
+            if request.dry_run:
+                return self._say_plan(launch)
+            if request.smoke:
+                self._smoke(launch)
+            start = self._start_record()
+            with self._reserved(launch) as launch:
+                if asked := self.wires.stop.requested():
+                    return _stopped(self.name, asked)
+                if repeat := self._find_repeat():  # whoever had the device until now may have made this run
+                    return repeat
+                try:
+                    done = self._run(launch, start)
+                    if self.store.is_current():
+                        return _after(lab, self.store, done)
+                except StoreDamaged:
+                    left = folders.read_run(launch.run_dir)
+                    if left is None or left.outcome is None:
+                        raise
+                    done = left
+        with lab.open() as store:  # somebody removed, replaced or damaged the memory meanwhile
+            store.add_run(done)
+            return _after(lab, store, store.run(done.run) or done)
 
     @property
-    def branch(self) -> str:
+    def _branch(self) -> str:
         """The branch that the run belongs to."""
-        return self.candidate.branch if self.setting.lab.branch is None else self.setting.lab.branch
+        return self.candidate.branch if self.lab.branch is None else self.lab.branch
 
-    def check_record(self) -> None:
+    def _contract_key(self) -> str:
+        """Returns what is known now of the contract, cheaply."""
+        environment, device = self.lab.environment, self.backend.device()
+        benchmark, home = self.candidate.benchmark_sha256, machine_home(environment)
+        return identity.contract_key(benchmark, self.lab.work, home, self.backend.name, self.gpu, device, environment)
+
+    def _check_record(self) -> None:
         """Refuses everything that would make the record untrue.
 
         Raises:
             Refused: if what would run is not what the commit holds, or no experiment on the baseline.
         """
-        lab, candidate = self.setting.lab, self.candidate
+        lab, candidate = self.lab, self.candidate
         preflight.check_tree(lab.work, candidate)
-        history = self.store.judged(self.branch)
+        history = self.store.judged(self._branch)
         by_key = self.store.latest_with_key(self.contract_key)
         began = lineage.baseline([item for item in history if by_key and item.run.contract == by_key.contract])
         began = began or lineage.baseline(history)
         known = any(item.run.commit == candidate.commit.hash for item in history)
         preflight.check_commit(lab.work, candidate, began, known)
-        if began and not known and candidate.is_experiment:
+        is_new = began is not None and not known
+        if is_new and candidate.is_experiment:
             preflight.check_parent(lab.work, candidate, [item.run for item in self.store.judged()])
         preflight.check_imports(lab.work, candidate, lab.environment)
-        if began and not known and not candidate.is_experiment:
+        if is_new and not candidate.is_experiment:
             lab.say("HEAD is not an exp: commit; unless it repeats what was measured, it is not counted")
 
-    def find_repeat(self, contract: str | None) -> tuple[LaunchResult | None, str | None]:
-        """Ends a launch that would only repeat a finished run.
-
-        Args:
-            contract: The launch's contract, if it was asked for before.
-
-        Returns:
-            The end, None for any other launch; and its contract, if it is known.
-        """
-        lab, request = self.setting.lab, self.setting.request
-        if request.allow_dirty:
-            return None, contract
-        runs = [] if request.again else self.store.runs_of(self.candidate.fingerprint)
+    def _find_repeat(self) -> LaunchResult | None:
+        """Ends a launch that would only repeat a finished run; None for any other."""
+        if self.request.allow_dirty:
+            return None
+        runs = [] if self.request.again else self.store.runs_of(self.candidate.fingerprint)
         by_key = self.store.latest_with_key(self.contract_key)
-        repeat, contract = identity.find_repeat(
-            runs,
-            request.seed,
-            self.contract_key,
-            by_key,
-            lambda: contract or identity.ask_contract(lab.work, lab.environment),
+        repeat, self.contract = identity.find_repeat(
+            runs, self.request.seed, self.contract_key, by_key, lambda: self.contract or self._ask_contract()
         )
-        return (_hand_out(self.setting, repeat) if repeat else None), contract
+        return self._hand_out(repeat) if repeat else None
 
-    def start_record(self) -> Run:
+    def _ask_contract(self) -> str | None:
+        return identity.ask_contract(self.lab.work, self.lab.environment)
+
+    def _hand_out(self, run: Run) -> LaunchResult | None:
+        """Writes out the log of the run that would be repeated, or the summary of one made by hand; None without."""
+        stream = self.wires.stream
+        try:
+            with (self.lab.paths.runs / run.folder / RUN_LOG).open("rb") as file:
+                shutil.copyfileobj(file, stream)
+        except FileNotFoundError:
+            if run.metrics is None:
+                return None
+            stream.write(run.metrics.as_block().encode())
+        stream.flush()
+        why = f"the same code, contract and seed as {run.run}; --seed N measures it anew, --again runs it anyway"
+        return LaunchResult(self.name, "repeat", run.exit_code or 0, run.child_exit, why=why, repeats=run.run)
+
+    def _smoke(self, launch: Launch) -> None:
+        """Runs train.py for seconds on pocket data and the CPU.
+
+        Raises:
+            Refused: if it fails.
+        """
+        self.lab.say(f"smoke: {SETTINGS.smoke_budget_s} s of training on pocket data and the CPU")
+        environment = session.smoke_environment(self.lab.environment, SETTINGS.smoke_budget_s)
+        with tempfile.TemporaryDirectory(prefix="autoresearch-smoke-") as place, open(os.devnull, "wb") as nowhere:
+            small = replace(launch, run_dir=Path(place), timeout_s=SETTINGS.smoke_timeout_s)
+            log = Path(place) / RUN_LOG
+            local = make_backend(DEFAULT_BACKEND, environment)
+            ended = session.run_command(local, small, log, replace(self.wires, stream=nowhere))
+            lines = (read_log(log) or LogText(())).lines
+        if ended.kind != "finished" or ended.exit_code != 0:
+            self.lab.say("the end of the smoke run:\n" + quote(lines))
+            raise Refused(f"The smoke run failed ({ended.why or f'exit {ended.exit_code}'}).", "Mend train.py first.")
+
+    def _start_record(self) -> Run:
         """Returns the run's start record."""
-        setting, request, candidate = self.setting, self.setting.request, self.candidate
-        plans = setting.lab.plans and not request.allow_dirty
-        planned = carried_out(self.store, self.branch, candidate) if plans else None
-        crowd = setting.backend.contention()
-        if crowd:
-            setting.lab.say(crowd)
+        lab, request, candidate = self.lab, self.request, self.candidate
+        planned = carried_out(self.store, self._branch, candidate) if lab.plans and not request.allow_dirty else None
+        if crowd := self.backend.contention():
+            lab.say(crowd)
         start = Run(
-            run=setting.name,
-            folder=setting.name,
+            run=self.name,
+            folder=self.name,
             origin="runner",
-            branch=self.branch,
+            branch=self._branch,
             commit=candidate.commit.hash,
-            started_utc=setting.lab.now_utc(),
+            started_utc=lab.now_utc(),
             emitter=planned.emitter if planned else None,
             seed=request.seed,
-            backend=setting.backend.name,
-            gpu=setting.gpu,
+            backend=self.backend.name,
+            gpu=self.gpu,
             fingerprint=candidate.fingerprint,
             train_sha256=candidate.train_sha256,
             contract_key=self.contract_key,
@@ -346,24 +326,23 @@ class _Attempt:
             facts={**request.facts, **({"contended": crowd} if crowd else {})},
             plan=request.plan or (planned.plan if planned else None),
         )
-        return with_change(with_commit(start, candidate), setting.lab.work, candidate.text)
+        return with_change(with_commit(start, candidate), lab.work, candidate.text)
 
-    def run(self, launch: Launch, start: Run, locks: tuple[FileLock, ...], contract: str | None) -> Run:
+    def _run(self, launch: Launch, start: Run) -> Run:
         """Runs and records the launch; returns the finish record."""
-        setting = self.setting
-        if contract is None and setting.request.race and setting.backend.name == DEFAULT_BACKEND:
-            contract = identity.ask_contract(setting.lab.work, setting.lab.environment)
-        watch = watch_of(setting.lab, self.store, start, contract, self.candidate.text, setting.request.race)
+        lab, request = self.lab, self.request
+        if self.contract is None and request.race and self.backend.name == DEFAULT_BACKEND:
+            self.contract = self._ask_contract()
+        watch = watch_of(lab, self.store, start, self.contract, self.candidate.text, request.race)
 
         def complete(record: Run) -> Run:
-            key = setting.contract_key(self.candidate)  # once more, since the run may have made data
-            record = replace(record, contract=record.contract or contract, contract_key=key)
-            return setting.lab.examine(self.store, record)
+            key = self._contract_key()  # once more, since the run may have made data
+            record = replace(record, contract=record.contract or self.contract, contract_key=key)
+            return lab.examine(self.store, record)
 
-        alone = not (setting.request.again or setting.request.allow_dirty)
-        launch = replace(launch, fds=tuple(lock.fileno() for lock in locks))
+        alone = not (request.again or request.allow_dirty)
         return session.launch_recorded(
-            self.store, start, self.candidate.text, setting.backend, launch, setting.wires, complete, alone, watch
+            self.store, start, self.candidate.text, self.backend, launch, self.wires, complete, alone, watch
         )
 
 
@@ -384,46 +363,3 @@ def _after(lab: Lab, store: Store, run: Run) -> LaunchResult:
     assert run.outcome is not None
     code = run.exit_code if run.exit_code is not None else RUNNER_EXITS["infrastructure"]
     return LaunchResult(run.run, run.outcome, code, run.child_exit, True, run.counted, run.why)
-
-
-def _hand_out(setting: _Setting, run: Run) -> LaunchResult | None:
-    """Writes out the log of the run that this launch would repeat, of one made by hand its summary; None without."""
-    stream = setting.wires.stream
-    try:
-        with (setting.lab.paths.runs / run.folder / RUN_LOG).open("rb") as file:
-            while block := file.read(1 << 16):
-                stream.write(block)
-    except FileNotFoundError:
-        if run.metrics is None:
-            return None
-        stream.write(run.metrics.as_block().encode())
-    stream.flush()
-    why = f"the same code, contract and seed as {run.run}; --seed N measures it anew, --again runs it anyway"
-    return LaunchResult(setting.name, "repeat", run.exit_code or 0, run.child_exit, why=why, repeats=run.run)
-
-
-def _smoke(setting: _Setting, launch: Launch) -> None:
-    """Runs train.py for seconds on pocket data and the CPU.
-
-    Raises:
-        Refused: if it fails.
-    """
-    lab = setting.lab
-    lab.say(f"smoke: {SETTINGS.smoke_budget_s} s of training on pocket data and the CPU")
-    environment = session.smoke_environment(lab.environment, SETTINGS.smoke_budget_s)
-    with tempfile.TemporaryDirectory(prefix="autoresearch-smoke-") as place, open(os.devnull, "wb") as nowhere:
-        small = replace(launch, run_dir=Path(place), timeout_s=SETTINGS.smoke_timeout_s)
-        log = Path(place) / RUN_LOG
-        local = make_backend(DEFAULT_BACKEND, environment)
-        ended = session.run_command(local, small, log, replace(setting.wires, stream=nowhere))
-        lines = (read_log(log) or LogText(())).lines
-    if ended.kind != "finished" or ended.exit_code != 0:
-        lab.say("the end of the smoke run:\n" + quote(lines))
-        raise Refused(f"The smoke run failed ({ended.why or f'exit {ended.exit_code}'}).", "Mend train.py first.")
-
-
-def _say_plan(setting: _Setting, launch: Launch) -> LaunchResult:
-    """Says what would be launched."""
-    for line in setting.backend.plan(launch):
-        setting.lab.say(f"would run: {line}")
-    return LaunchResult(setting.name, "refused", 0, why="--dry-run: nothing was launched")

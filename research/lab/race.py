@@ -30,32 +30,25 @@ def watch_of(lab: Lab, store: Store, start: Run, contract: str | None, text: byt
     """
     if contract is None or not start.counted:
         return None
-    history = [item for item in reads.history(store) if item.run.contract == contract]
-    mine = [item for item in history if item.run.branch == start.branch]
-    incumbent = lineage.incumbent(mine)
+    judged = [item for item in reads.history(store) if item.run.contract == contract]
+    history = [item.run for item in judged]
+    incumbent = lineage.incumbent(lineage.of_contract(judged, start.branch, contract))
     if incumbent is None or lineage.is_same(incumbent, start):
         return None
-    same = [one.run for one in mine if lineage.is_same(one.run, incumbent) and one.run.seed == start.seed]
-    against = next((run for run in reversed(same) if lineage.is_evidence(run)), None)
+    same = [run for run in history if lineage.is_same(run, incumbent) and run.branch == start.branch]
+    against = next((run for run in reversed(same) if run.seed == start.seed and lineage.is_evidence(run)), None)
     if against is None:
         return None
-    found = store.run(against.run)
-    folder = lab.paths.runs / (found.folder if found and found.folder else against.run)
-    exempt = _exempt(start, any(lineage.is_same(item.run, start) for item in history), race)
-    runs = [item.run for item in history]
-    forecast = Forecast.of_runs(runs, is_pocket(runs))
-    return Watch(against.run, curve_of(folder), forecast.predict, exempt, _incomparable(folder, text))
-
-
-def _exempt(start: Run, is_known: bool, race: bool) -> str:
-    """Returns why a run goes to the end whatever is foretold, "" for one that may be stopped."""
     if not race:
-        return "not raced"
-    if is_known:
-        return "replicate"
-    # The end of a run's name is random, and on record.
-    is_drawn = int(start.run.rpartition("-")[2], 16) % SETTINGS.race_full_share == 0
-    return "drawn to run to the end" if is_drawn else ""
+        exempt = "not raced"
+    elif any(lineage.is_same(run, start) for run in history):
+        exempt = "replicate"
+    else:  # the end of a run's name is random, and on record
+        is_drawn = int(start.run.rpartition("-")[2], 16) % SETTINGS.race_full_share == 0
+        exempt = "drawn to run to the end" if is_drawn else ""
+    folder = lab.paths.runs / (against.folder or against.run)
+    forecast = Forecast.of_runs(history, is_pocket(history))
+    return Watch(against.run, curve_of(folder), forecast.predict, exempt, _incomparable(folder, text))
 
 
 def _incomparable(folder: Path, text: bytes) -> str:

@@ -18,7 +18,7 @@ from research.core.errors import ConfigurationError, ResearchError
 from research.core.paths import LabPaths
 from research.core.settings import SETTINGS
 from research.lab.lab import Lab
-from research.lab.launch import LaunchResult, Request, launch
+from research.lab.launch import Request, launch
 from research.runs.backends import BACKENDS, DEFAULT_BACKEND, DEFAULT_GPU, make_backend
 from research.runs.repeat import seed_of
 
@@ -43,44 +43,37 @@ def parse(argv: Sequence[str], environment: dict[str, str]) -> tuple[Request | N
     parser.add_argument("--backend", choices=BACKENDS, default=DEFAULT_BACKEND)
     parser.add_argument("--gpu", default=DEFAULT_GPU, help="GPU of a remote backend (default %(default)s)")
     parser.add_argument(
-        "--timeout", type=_minutes, metavar="MINUTES",
+        "--timeout", type=_seconds, metavar="MINUTES", dest="timeout_s",
         help=f"time limit of the run (default {SETTINGS.default_timeout_minutes:g}; "
         f"{SETTINGS.small_gpu_timeout_minutes:g} on a GPU here below 40 GB)",
     )  # fmt: skip
-    parser.add_argument("--queue-timeout", type=_minutes, metavar="MINUTES", help="longest wait for a remote GPU")
-    parser.add_argument("--seed", type=_seed, help="seed of the run (default: AUTORESEARCH_SEED, else 42)")
+    parser.add_argument(
+        "--queue-timeout", type=_seconds, metavar="MINUTES", dest="queue_timeout_s",
+        help="longest wait for a remote GPU",
+    )  # fmt: skip
+    usual = seed_of(environment, DEFAULT_SEED)
+    parser.add_argument(
+        "--seed", type=_seed, default=usual, help="seed of the run (default: AUTORESEARCH_SEED, else 42)"
+    )
     parser.add_argument("--again", action="store_true", help="run even what would only repeat a finished run")
     parser.add_argument("--smoke", action="store_true", help="first a few steps at tiny size on the CPU")
     parser.add_argument("--dry-run", action="store_true", help="check everything and launch nothing")
     parser.add_argument("--allow-dirty", action="store_true", help="run uncommitted changes, unscored")
     parser.add_argument("--race", action="store_true", help="end the run when it is all but certain to lose")
     parser.add_argument("--reap", action="store_true", help="end remote runs whose launcher is gone")
-    options = parser.parse_args(own)
-    if not command:
-        if options.reap:
-            return None, True
+    options = vars(parser.parse_args(own))
+    reaping = bool(options.pop("reap"))
+    if command:
+        return Request(tuple(command), **options), reaping
+    if not reaping:
         parser.error("no COMMAND; the usual one is: -- uv run train.py")
-    seed = options.seed if options.seed is not None else seed_of(environment, DEFAULT_SEED)
-    request = Request(
-        command=tuple(command),
-        backend=options.backend,
-        gpu=options.gpu,
-        timeout_s=None if options.timeout is None else options.timeout * 60,
-        queue_timeout_s=None if options.queue_timeout is None else options.queue_timeout * 60,
-        seed=seed,
-        again=options.again,
-        smoke=options.smoke,
-        dry_run=options.dry_run,
-        allow_dirty=options.allow_dirty,
-        race=options.race,
-    )
-    return request, options.reap
+    return None, True
 
 
-def _minutes(text: str) -> float:
+def _seconds(text: str) -> float:
     with contextlib.suppress(ValueError):
-        if 0 <= (value := float(text)) < math.inf:
-            return value
+        if 0 <= (minutes := float(text)) < math.inf:
+            return minutes * 60
     raise argparse.ArgumentTypeError(f"{text!r}: minutes are a number from 0")
 
 
@@ -93,26 +86,9 @@ def _seed(text: str) -> int:
 
 def say(line: str) -> None:
     """Writes the runner's own words to stderr, where they do not mix with the command's output."""
-    text = "".join(f"[run] {part}\n" for part in line.split("\n"))
-    try:
-        sys.stderr.write(text)
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write("".join(f"[run] {part}\n" for part in line.split("\n")))
         sys.stderr.flush()
-    except (OSError, ValueError):
-        pass
-
-
-def print_result(end: LaunchResult) -> None:
-    """Writes the runner's last line."""
-    if end.why:
-        say(f"{end.outcome}: {end.why}")
-    say("end " + json.dumps(end.as_dict(), ensure_ascii=False))
-
-
-def _root() -> Path:
-    try:
-        return git.find_root(Path.cwd())
-    except ResearchError:
-        return Path.cwd()
 
 
 def _reap(root: Path, environment: Mapping[str, str]) -> int:
@@ -143,7 +119,9 @@ def _use_the_python_that_has(packages: Iterable[str], root: Path) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command line; returns the exit code of the contract."""
     request, reaping = parse(sys.argv[1:] if argv is None else argv, dict(os.environ))
-    root = _root()
+    root = Path.cwd()
+    with contextlib.suppress(ResearchError):
+        root = git.find_root(root)
     used = [*(BACKENDS.values() if reaping else ()), *([BACKENDS[request.backend]] if request else ())]
     _use_the_python_that_has([entry.package for entry in used if entry.package], root)
     if reaping:
@@ -152,7 +130,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             return code
     assert request is not None
     end = launch(Lab(LabPaths(root), say=say), request)
-    print_result(end)
+    if end.why:
+        say(f"{end.outcome}: {end.why}")
+    say("end " + json.dumps(end.as_dict(), ensure_ascii=False))
     if argv is None:  # nothing may follow the last line: what remote clients leave behind speaks up at the very end
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -23,11 +24,7 @@ def environment_beside(root: Path, environment: Mapping[str, str]) -> dict[str, 
 @contextmanager
 def checked_out(root: Path, commit: str) -> Iterator[Path]:
     """Checks a commit out into a work tree of its own, removed afterwards."""
-    place = root / "worktrees" / f"replicate-{commit[:12]}"
-    number = 1
-    while place.exists():
-        number += 1
-        place = root / "worktrees" / f"replicate-{commit[:12]}-{number}"
+    place = root / "worktrees" / f"replicate-{commit[:12]}-{secrets.token_hex(2)}"
     git.add_worktree(root, place, commit)
     try:
         yield place
