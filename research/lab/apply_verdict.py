@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,18 +14,14 @@ from research.core.contract import BRANCHES
 from research.core.errors import ResearchError
 from research.core.files import write_whole
 from research.core.records import PERSON, Decision, Judged, Run, Verdict
-from research.lab.lab import Lab
+from research.lab.lab import Lab, comparable
 from research.store import reads
 from research.store.db import Store
 from research.store.ledger import has_row
 from research.verdict import lineage
 
-_WHERE_NAMES_ARE = "The names are in results/runs and in the runner's start lines."
-
-
 _GAVE_WAY = "a near miss: a person kept another change of the same parent, "
 """How the reason begins for which a winner that gave way is discarded; its rival's commit follows."""
-_BY_PERSON = {"keep": "kept by a person", "discard": "discarded by a person"}
 
 
 class CannotSettle(ResearchError):
@@ -61,19 +56,16 @@ def settle(lab: Lab, store: Store, name: str | None = None, branch: str | None =
         return Settled(None, None, git.head(root).commit, "Nothing to settle.")
     if run.outcome is None:
         raise CannotSettle(f"{run.run} has not ended.", "Wait for its end line, then type: uv run research settle")
-    verdict = store.verdict(run.run)
+    verdict, tip = store.verdict(run.run), git.branch_tip(root, run.branch) if run.branch else None
     if verdict is None:
-        why = run.why or f"it ended as {run.outcome}"
-        return Settled(run, None, git.branch_tip(root, run.branch), f"{run.run} has no verdict: {why}.")
+        return Settled(run, None, tip, f"{run.run} has no verdict: {run.why or f'it ended as {run.outcome}'}.")
     if verdict.settled_utc is not None:
-        here = git.branch_tip(root, run.branch) if run.branch else None
-        return Settled(run, verdict, here, f"{run.branch} is at {here[:7]}." if here else "Nothing to move.")
+        return Settled(run, verdict, tip, f"{run.branch} is at {tip[:7]}." if tip else "Nothing to move.")
     if verdict.is_open:
         what = f"{run.run} is not decided yet ({verdict.decision}: {verdict.why})."
         raise CannotSettle(what, f"Type: {replicate_command(run.commit[:7])}")
-    history = store.judged(run.branch)
-    standing = lineage.incumbent(lineage.of_contract(history, run.branch, lineage.contract_of(run, history)))
-    tip, say = _move(root, store, run, standing.commit if standing else None)
+    best = lineage.incumbent(comparable(store, run))
+    tip, say = _move(root, store, run, tip, best.commit if best else None)
     store.settle(run.run, lab.now_utc())
     lab.write_verdicts(store, run)
     return Settled(run, store.verdict(run.run), tip, say)
@@ -85,18 +77,14 @@ def _oldest(store: Store, root: Path, branch: str | None) -> Run | None:
     Raises:
         CannotSettle: on a detached HEAD.
     """
-    waiting = [
-        item.run
-        for item in store.judged()
-        if item.verdict and item.verdict.settled_utc is None and not item.verdict.is_open
-    ]
+    judged = [(item.run, item.verdict) for item in store.judged() if item.verdict]
+    waiting = [run for run, verdict in judged if verdict.settled_utc is None and not verdict.is_open]
     if not waiting:
         return None
     branch = branch or git.head(root).branch
     if not branch:
-        raise CannotSettle(
-            "HEAD is detached, so there is no branch to move.", f"Type: git checkout {waiting[0].branch or 'BRANCH'}"
-        )
+        step = f"Type: git checkout {waiting[0].branch or 'BRANCH'}"
+        raise CannotSettle("HEAD is detached, so there is no branch to move.", step)
     return next((run for run in waiting if run.branch == branch), None)
 
 
@@ -108,25 +96,24 @@ def find_run(store: Store, name: str) -> Run:
     """
     if run := store.run(name):
         return run
-    found = [run for run in store.runs() if run.run.startswith(name)] if name else []
+    runs = store.runs() if name else []
+    found, what = [run for run in runs if run.run.startswith(name)], f"More than one run begins with {name}."
+    if not found and len(name) >= 4:
+        found = [run for run in runs if run.counted and run.commit.startswith(name)]
+        what = f"The commit {name} has {len(found)} runs."
     if len(found) == 1:
         return found[0]
     if found:
-        raise ResearchError(f"{len(found)} runs begin with {name}.", _WHERE_NAMES_ARE)
-    found = [run for run in store.runs() if run.counted and run.commit.startswith(name)] if len(name) >= 4 else []
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise ResearchError(f"The commit {name} has {len(found)} runs.", f"Name one: {', '.join(r.run for r in found)}")
-    raise ResearchError(f"There is no run {name}.", _WHERE_NAMES_ARE)
+        raise ResearchError(what, f"Name one: {', '.join(run.run for run in found)}")
+    step = "The names are in results/runs and in the runner's start lines."
+    raise ResearchError(f"There is no run {name}.", step)
 
 
-def _move(root: Path, store: Store, run: Run, target: str | None) -> tuple[str | None, str]:
-    """Sets the run's branch to the target, if that is safe; returns its tip and a sentence."""
+def _move(root: Path, store: Store, run: Run, tip: str | None, target: str | None) -> tuple[str | None, str]:
+    """Sets the run's branch from its tip to the target, if that is safe; returns its tip and a sentence."""
     branch = run.branch
     if not branch:
         return None, f"{run.run} was made on no branch; nothing to move."
-    tip = git.branch_tip(root, branch)
     if target is None:
         return tip, f"{branch} has nothing kept yet; it stays where it is."
     if tip == target:
@@ -147,10 +134,8 @@ def _check_move(root: Path, store: Store, run: Run, tip: str, target: str) -> No
     """Raises CannotSettle for everything that a move could lose."""
     branch = run.branch
     if not branch.startswith(BRANCHES):
-        raise CannotSettle(
-            f"{branch} is not an {BRANCHES}* branch and is not moved.",
-            f"Type: git checkout -b {BRANCHES}{branch.replace('/', '-')}",
-        )
+        what = f"{branch} is not an {BRANCHES}* branch and is not moved."
+        raise CannotSettle(what, f"Type: git checkout -b {BRANCHES}{branch.replace('/', '-')}")
     if git.resolve(root, target) is None:
         raise CannotSettle(f"The commit {target[:7]} is not in this repository.", "Fetch it, then settle again.")
     is_measured = tip == run.commit or any(known.commit == tip and has_row(known) for known in store.runs())
@@ -159,8 +144,7 @@ def _check_move(root: Path, store: Store, run: Run, tip: str, target: str) -> No
             f"The tip of {branch}, {tip[:7]}, was never measured to its end, and moving the branch would drop it.",
             f"Run it first, or give it a branch: git branch keep-{tip[:7]} {tip[:7]} && git reset --keep {target[:7]}",
         )
-    place = git.worktree_of(root, branch)
-    if place is None:
+    if (place := git.worktree_of(root, branch)) is None:
         return
     if git.head(root).branch != branch:
         free = f"git -C {shlex.quote(str(place))} checkout --detach"
@@ -168,9 +152,8 @@ def _check_move(root: Path, store: Store, run: Run, tip: str, target: str) -> No
     if doing := git.unfinished(root):
         raise CannotSettle(f"A {doing} is in progress.", f"Finish it, or type: {git.how_to_abort(doing)}")
     if changed := [path for path in git.changed_files(root) if path != "results.tsv"]:  # which is written all the time
-        shown = ", ".join(changed[:5])
         raise CannotSettle(
-            f"The work tree is not clean ({shown}), and moving {branch} would touch it.",
+            f"The work tree is not clean ({', '.join(changed[:5])}), and moving {branch} would touch it.",
             f"Commit the changes or type: {git.how_to_clean(root)}. Then type: uv run research settle",
         )
 
@@ -190,12 +173,14 @@ def decide(lab: Lab, store: Store, name: str, decision: Decision, why: str) -> S
     if not run.counted and run.origin != "import":
         raise ResearchError(f"{run.run} is not counted: {run.why}.", f"Type: {replicate_command(run.commit[:7])}")
     known = store.verdict(run.run)
-    rivals = _rivals(store, run) if decision == "keep" else []
+    history = comparable(store, run)
+    gave_way = f"{_GAVE_WAY}{run.commit[:7]}"
     _store_decision(lab, store, run, decision, why)
-    for rival in rivals:
-        _store_decision(lab, store, rival, "discard", f"{_GAVE_WAY}{run.commit[:7]}", lab.now_utc())
-    if decision == "discard":
-        for rival in _gave_way_to(store, run):
+    if decision == "keep":
+        for rival in _rivals(history, run):
+            _store_decision(lab, store, rival, "discard", gave_way, lab.now_utc())
+    else:
+        for rival in [item.run for item in history if item.verdict and item.verdict.why == gave_way]:
             _store_decision(lab, store, rival, "keep", f"{run.commit[:7]}, which it gave way to, is discarded")
     try:
         done = settle(lab, store, run.run)
@@ -208,21 +193,15 @@ def decide(lab: Lab, store: Store, name: str, decision: Decision, why: str) -> S
     return done
 
 
-def _rivals(store: Store, run: Run) -> list[Run]:
+def _rivals(history: list[Judged], run: Run) -> list[Run]:
     """Returns the incumbent's kept runs where a run that a person keeps was made from the same parent."""
-    history = store.judged(run.branch)
-    history = lineage.of_contract(history, run.branch, lineage.contract_of(run, history))
     tip = lineage.incumbent(history)
     if tip is None or not run.parent or tip.parent != run.parent or lineage.is_same(tip, run):
         return []
-    kept = [item for item in history if item.verdict and item.verdict.decision == "keep" and not item.verdict.baseline]
-    return [item.run for item in kept if lineage.is_same(item.run, tip)]
-
-
-def _gave_way_to(store: Store, run: Run) -> list[Run]:
-    """Returns the near misses that had given way to a run when a person kept it."""
-    why = f"{_GAVE_WAY}{run.commit[:7]}"
-    return [item.run for item in store.judged(run.branch) if item.verdict and item.verdict.why == why]
+    kept = [
+        item.run for item in history if item.verdict and item.verdict.decision == "keep" and not item.verdict.baseline
+    ]
+    return [other for other in kept if lineage.is_same(other, tip)]
 
 
 def _store_decision(
@@ -233,7 +212,8 @@ def _store_decision(
     if before is not None and (before.decision, before.rule, before.why) == (decision, PERSON, why):
         return
     fresh = before or Verdict(run.run, decision, PERSON, why, now)
-    text = f"{fresh.text.rstrip()}\nLater: {_BY_PERSON[decision]}: {why}.\n" if fresh.text else ""
+    word = {"keep": "kept", "discard": "discarded"}[decision]
+    text = f"{fresh.text.rstrip()}\nLater: {word} by a person: {why}.\n" if fresh.text else ""
     fresh = replace(fresh, decision=decision, rule=PERSON, why=why, created_utc=now, text=text, settled_utc=settled_utc)
     store.add_verdict(fresh)
     if text and reads.latest_reviewed(store) == run.run:
@@ -256,38 +236,32 @@ def follow_person(lab: Lab, store: Store, branch: str) -> str:
     root, history = lab.paths.root, store.judged(branch)
     history = lineage.of_contract(history, branch, lineage.latest_contract(history, branch))
     kept, tip, began = lineage.kept_chain(history), git.branch_tip(root, branch), lineage.baseline(history)
-    if not kept or not began or tip is None or tip == kept[-1].commit or not _has_followed(history, kept[-1]):
+    if not kept or began is None or tip is None:
         return ""
-    if not git.is_ancestor(root, tip, kept[-1].commit):
+    best = kept[-1]
+    mine = [item.verdict for item in history if item.run.commit == best.commit and item.verdict]
+    was_there = any(verdict.decision == "keep" and verdict.settled_utc for verdict in mine)
+    if tip == best.commit or not was_there or not git.is_ancestor(root, tip, best.commit):
         return ""
     if tip != began.commit and git.is_ancestor(root, tip, began.commit):
-        git.move_branch(root, branch, kept[-1].commit, tip)
+        git.move_branch(root, branch, best.commit, tip)
         return (
             f"{branch} was moved to {tip[:7]}, which is older than its baseline {began.commit[:7]}: nothing could be "
-            f"compared there, so it is back at {kept[-1].commit[:7]}. To work from {tip[:7]}: "
+            f"compared there, so it is back at {best.commit[:7]}. To work from {tip[:7]}: "
             f"git checkout -b {BRANCHES}other {tip[:7]}"
         )
     measured = [item.run for item in history if item.run.commit == tip and lineage.is_evidence(item.run)]
     if not measured:
         return ""
     why = f"a person moved the branch to {tip[:7]}"
-    while kept and kept[-1].commit != tip and not git.is_ancestor(root, kept[-1].commit, tip):
-        above = kept[-1].commit
+    while kept and not git.is_ancestor(root, kept[-1].commit, tip):  # a commit is its own ancestor
+        above = kept.pop().commit
         for item in history:
             if item.run.commit == above and item.verdict and item.verdict.decision == "keep":
                 _store_decision(lab, store, item.run, "discard", why, lab.now_utc())
-        kept.pop()
     if not kept or kept[-1].commit != tip:
         _store_decision(lab, store, measured[-1], "keep", why, lab.now_utc())
-    lost = lineage.incumbent(history)
-    assert lost is not None
     return (
-        f"You moved {branch} to {tip[:7]}, below {lost.commit[:7]} ({idea_of(lost.subject)}), which was kept. The "
-        f"night works from {tip[:7]}. To take it back: uv run research decide {lost.run} keep --why 'it is better'"
+        f"You moved {branch} to {tip[:7]}, below {best.commit[:7]} ({idea_of(best.subject)}), which was kept. The "
+        f"night works from {tip[:7]}. To take it back: uv run research decide {best.run} keep --why 'it is better'"
     )
-
-
-def _has_followed(history: Sequence[Judged], kept: Run) -> bool:
-    """Checks whether the branch has been on a kept commit, so that somebody has moved it since."""
-    mine = [item.verdict for item in history if item.run.commit == kept.commit]
-    return any(verdict and verdict.decision == "keep" and verdict.settled_utc for verdict in mine)

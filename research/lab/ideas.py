@@ -44,51 +44,33 @@ def add_idea(lab: Lab, store: Store, text: str) -> Idea:
 
 
 def next_idea(store: Store, writes_code: bool, busy: Collection[str]) -> Idea | None:
-    """Returns the first idea that waits and can be carried out, None without one.
-
-    Args:
-        store: The memory.
-        writes_code: Whether who edits can do more than to give a constant another value.
-        busy: Names of the plans that are being carried out.
-    """
+    """Returns the first idea that waits, is in no plan of these, and can be carried out by who edits."""
     ideas = (idea for idea in store.ideas() if idea.is_waiting and idea.plan not in busy)
     return next((idea for idea in ideas if writes_code or idea.assignment), None)
 
 
-def plan_of(idea: Idea, memory: Memory, now_utc: str) -> Plan:
-    """Returns a plan that carries an idea out on the best so far."""
-    parent = memory.incumbent.commit if memory.incumbent else None
-    name = hashlib.sha256(f"idea {idea.idea} {idea.created_utc} {parent} {now_utc}".encode()).hexdigest()[:12]
-    reason = f"A person asks for it: {quoted(idea.text, SETTINGS.reason_chars)}."
+def plan_idea(lab: Lab, store: Store, idea: Idea, memory: Memory) -> Plan:
+    """Returns the plan that carries an idea out on the best so far; its details hold what an agent is told."""
+    from research.search.emitters.base import Emitter  # loads numpy, which a bare Python that only records may lack
+
+    now, parent = lab.now_utc(), memory.incumbent.commit if memory.incumbent else None
+    name = hashlib.sha256(f"idea {idea.idea} {idea.created_utc} {parent} {now}".encode()).hexdigest()[:12]
     details = {IDEA: str(idea.idea)}
     if idea.assignment:
         details |= {SET_NAME: idea.assignment[0], SET_VALUE: idea.assignment[1]}
-    return Plan(name, now_utc, PERSON, None, parent, EXPERIMENT, reason, details=details)
-
-
-def brief_of(idea: Idea, plan: Plan, memory: Memory) -> str:
-    """Returns what an agent is told of an idea."""
-    from research.search.emitters.base import Emitter  # loads numpy, which a bare Python that only records may lack
-
+    reason = f"A person asks for it: {quoted(idea.text, SETTINGS.reason_chars)}."
+    plan = Plan(name, now, PERSON, None, parent, EXPERIMENT, reason, details=details)
     words = quoted(idea.text, SETTINGS.idea_chars).replace("{", "{{").replace("}", "}}")
     order = f"carry out what this person asks for, as one change: {words}"
-    return Emitter(PERSON, "try what a person asks for", order, "uncertain").brief(plan, memory)
-
-
-def take_idea(lab: Lab, store: Store, idea: Idea, plan: Plan) -> None:
-    """Notes the plan that carries an idea out."""
-    store.update_idea(replace(idea, plan=plan.plan))
+    brief = Emitter(PERSON, "try what a person asks for", order, "uncertain").brief(plan, memory)
+    store.update_idea(replace(idea, plan=name))
     keep_ideas(store, lab.paths)
-
-
-def idea_of(store: Store, plan: Plan) -> Idea | None:
-    """Returns the idea that a plan carries out, None for the planner's own."""
-    number = plan.details.get(IDEA)
-    return next((idea for idea in store.ideas() if str(idea.idea) == number), None) if number else None
+    return replace(plan, details={**details, "brief": brief})
 
 
 def give_up_idea(lab: Lab, store: Store, plan: Plan, why: str) -> None:
     """Notes why a plan's idea came to no run; other plans have none."""
-    if idea := idea_of(store, plan):
-        store.update_idea(replace(idea, closed_utc=lab.now_utc(), why=why))
-        keep_ideas(store, lab.paths)
+    for idea in store.ideas():
+        if str(idea.idea) == plan.details.get(IDEA):
+            store.update_idea(replace(idea, closed_utc=lab.now_utc(), why=why))
+            keep_ideas(store, lab.paths)

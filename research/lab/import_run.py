@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
+import tempfile
 from pathlib import Path
 
 from research.core import contract
 from research.lab.lab import Lab
 from research.runs import hand_made
-from research.runs.log import LogText, read_log
+from research.runs.log import read_log
+from research.runs.preflight import TARGET
 from research.store.db import Store
 
 _START = re.compile(r"\[run\] start (\S+)\s*\Z")
@@ -31,13 +32,14 @@ def import_run(lab: Lab, store: Store, path: Path) -> list[str]:
         ResearchError: if the path holds no finished run.
         OSError: if it can't be read.
     """
-    folder = path if path.is_dir() else path.absolute().parent
+    folder = path.absolute() if path.is_dir() else path.absolute().parent
     if path.is_dir() or (folder / contract.SCORE_FILE).is_file():
-        return _import_folder(lab, store, folder.absolute())
+        return _import_folder(lab, store, folder)
     log = read_log(path)
-    if log is not None and (known := _runner_of(log)) and store.run(known):
-        lab.say(f"{path} is the output of {known}, which is recorded")
-        return []
+    for line in (*log.head, *log.lines) if log else ():
+        if (match := _START.match(line)) and store.run(match[1]):
+            lab.say(f"{path} is the output of {match[1]}, which is recorded")
+            return []
     run = hand_made.adopt_log(path, lab.paths.root, lab.now_utc())
     digest = run.facts["log_sha256"]
     with store.write():  # whoever imports the same log at this moment waits, and then sees it
@@ -51,19 +53,9 @@ def import_run(lab: Lab, store: Store, path: Path) -> list[str]:
     return new
 
 
-def _runner_of(log: LogText) -> str | None:
-    """Finds the run whose runner wrote this log's start line."""
-    for line in (*log.head, *log.lines):
-        if match := _START.match(line):
-            return match[1]
-    return None
-
-
 def _import_folder(lab: Lab, store: Store, folder: Path) -> list[str]:
-    name = folder.name
     if folder.parent != lab.paths.runs:
-        name = name if name.startswith(hand_made.HAND) else f"{hand_made.HAND}{name}"
-        place = lab.paths.runs / name
+        place = lab.paths.runs / f"{hand_made.HAND}{folder.name.removeprefix(hand_made.HAND)}"
         if not place.exists():
             if not (folder / contract.SCORE_FILE).is_file():
                 raise hand_made.NothingToRecord(f"{folder} holds no score.json.", "Give a finished run's folder.")
@@ -76,14 +68,15 @@ def _import_folder(lab: Lab, store: Store, folder: Path) -> list[str]:
 
 def _copy(folder: Path, place: Path) -> None:
     """Copies a run's folder, whole or not at all: a copy that was cut off would be taken for the run ever after."""
-    draft = place.with_name(f".{place.name}.{os.getpid()}")
-    draft.mkdir(parents=True, exist_ok=True)
-    try:
-        for part in (contract.RUN_LOG, "train.py", contract.SCORE_FILE):
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=place.parent, prefix=".copy-") as work:
+        draft = Path(work) / place.name
+        draft.mkdir()
+        for part in (contract.RUN_LOG, TARGET, contract.SCORE_FILE):
             if (folder / part).is_file():
                 shutil.copyfile(folder / part, draft / part)
-        draft.rename(place)
-    except OSError:
-        shutil.rmtree(draft, ignore_errors=True)
-        if not place.exists():  # else another lab was faster
-            raise
+        try:
+            draft.rename(place)
+        except OSError:
+            if not place.exists():  # else another lab was faster
+                raise

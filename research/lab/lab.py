@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import secrets
 import shlex
@@ -45,11 +46,9 @@ class Lab:
         work: The work tree that commands run in, by default the checkout's own.
         branch: The branch that runs belong to, by default the work tree's.
         environment: Variables of commands, by default this process's.
-        clock: The time.
-        token: Makes the four hex digits of a run's name.
+        clock, token: The time; what makes the four hex digits of a run's name.
         judge: The rule, by default that of the evidence.
-        stream: Where commands' output goes.
-        say: Takes a line for people.
+        stream, say: Where commands' output goes; what takes a line for people.
         backend: Makes a backend by its name.
         plans: Whether the next experiment is planned when a run is judged; a night plans by itself.
     """
@@ -80,10 +79,9 @@ class Lab:
 
     def beside(self, work: Path, branch: str | None, environment: Mapping[str, str], plans: bool) -> Lab:
         """Returns the same lab with another work tree: its runs are this lab's."""
-        return Lab(
-            self.paths, work, branch, environment, self.clock, self.token, self.judge_rule, self.stream, self.say,
-            self.make_backend, plans,
-        )  # fmt: skip
+        other = copy.copy(self)
+        other.work, other.branch, other.environment, other.plans = work, branch, dict(environment), plans
+        return other
 
     def now_utc(self) -> str:
         """Returns the time as records keep it."""
@@ -92,14 +90,7 @@ class Lab:
     # Keeping the memory true ----------------------------------------------------------------------------------
 
     def open(self, say: Callable[[str], None] | None = None) -> Store:
-        """Opens the memory, caught up; see catch_up().
-
-        Args:
-            say: Takes what a person has to know of a memory that was rebuilt, by default the lab's own way.
-
-        Raises:
-            StoreNewer, StoreBusy: see research.store.connect.
-        """
+        """Opens the memory, caught up; say takes what a person has to know of one that was rebuilt."""
         store = self.open_as_it_is(say)
         try:
             self.catch_up(store)
@@ -137,7 +128,7 @@ class Lab:
         if folder is not None:
             with contextlib.suppress(OSError):
                 folders.write_start(folder, run)
-                folders.write_finish(folder, run)
+            self._write_finish(run)
         if run.commit:
             with contextlib.suppress(ResearchError):
                 git.keep_commit(self.paths.root, run.run, run.commit)
@@ -147,8 +138,7 @@ class Lab:
         """Judges every run that has a ledger row and no verdict yet."""
         if not reads.something_waits(store):
             return
-        waiting = [item.run for item in store.judged() if item.verdict is None]
-        for run in waiting:
+        for run in [item.run for item in store.judged() if item.verdict is None]:
             self.judge(store, run)
 
     def judge(self, store: Store, run: Run) -> None:
@@ -192,10 +182,14 @@ class Lab:
         *_, known = doubted = [replace(run, suspect=(*run.suspect, reason)) for run in (*same, case.run)]
         for run in doubted:
             store.doubt(run)
-            if run.folder:
-                with contextlib.suppress(OSError):
-                    folders.write_finish(self.paths.runs / run.folder, run)
+            self._write_finish(run)
         return known
+
+    def _write_finish(self, run: Run) -> None:
+        """Leaves a finish record in the run's folder, if it has one."""
+        if run.folder:
+            with contextlib.suppress(OSError):
+                folders.write_finish(self.paths.runs / run.folder, run)
 
     def _reviewed(self, store: Store, case: Comparison, verdict: Verdict, history: Sequence[Judged]) -> Verdict:
         """Return a verdict with its score and review."""
@@ -214,12 +208,10 @@ class Lab:
 
     def void(self, store: Store, run: Run, why: str) -> None:
         """Makes a crash one of the machine: it leaves memory and ledger, and its record says why."""
-        voided = replace(
-            run, outcome="infrastructure", exit_code=RUNNER_EXITS["infrastructure"], counted=False, why=why
-        )
+        code = RUNNER_EXITS["infrastructure"]
+        voided = replace(run, outcome="infrastructure", exit_code=code, counted=False, why=why)
         store.void_run(voided, self.now_utc())
-        with contextlib.suppress(OSError):
-            folders.write_finish(self.paths.runs / run.folder, voided)
+        self._write_finish(voided)
         self.sync(store)
 
     def write_verdicts(self, store: Store, run: Run) -> None:
@@ -236,21 +228,25 @@ class Lab:
             self.say(f"results.tsv could not be written ({error.strerror or error}); the next command makes up for it")
 
     def examine(self, store: Store, run: Run) -> Run:
-        """Adds to a finished run what only the memory tells: what speaks against its score, and whether it counts."""
+        """Adds to a finished run what only the memory tells: what speaks against its score, and whether it counts.
+
+        A run is not counted that is neither baseline, nor exp: commit, nor a repetition.
+        """
         if run.outcome == "scored":
             same = (item.run for item in store.judged() if item.run.contract == run.contract)
             first = next((other for other in same if lineage.is_evidence(other) and other.run != run.run), None)
             run = replace(run, suspect=(*run.suspect, *overlong(run, first)))
-        return self._decide_counted(store, run)
-
-    def _decide_counted(self, store: Store, run: Run) -> Run:
-        """Marks a run that is no experiment as not counted: neither baseline, nor exp: commit, nor a repetition."""
         if not run.counted or run.subject.startswith(EXPERIMENT):
             return run
-        history = store.judged(run.branch)
-        began = lineage.baseline(lineage.of_contract(history, run.branch, lineage.contract_of(run, history)))
-        if began is None or any(lineage.is_same(item.run, run) for item in history):
+        began = lineage.baseline(comparable(store, run))
+        if began is None or any(lineage.is_same(item.run, run) for item in store.judged(run.branch)):
             return run
         amend = f"{git_commit(self.paths.root)} --amend -m {shlex.quote(as_experiment(run.subject))}"
         why = f"not an exp: commit, and {began.run} is the baseline already; if it is an experiment, type: {amend}"
         return replace(run, counted=False, why=why)
+
+
+def comparable(store: Store, run: Run) -> list[Judged]:
+    """Returns the judged runs of a run's branch and contract."""
+    history = store.judged(run.branch)
+    return lineage.of_contract(history, run.branch, lineage.contract_of(run, history))

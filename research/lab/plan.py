@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -10,7 +11,7 @@ from research.core.commit_message import FREE, tag_of
 from research.core.contract import BRANCHES
 from research.core.errors import ResearchError
 from research.core.records import IDEA, REPLICATE, Plan
-from research.lab.ideas import brief_of, next_idea, plan_of, take_idea
+from research.lab.ideas import next_idea, plan_idea
 from research.lab.lab import Lab
 from research.runs import preflight
 from research.runs.preflight import TARGET
@@ -44,12 +45,7 @@ def memory_of(lab: Lab, store: Store, branch: str) -> Memory:
 
 
 def next_plan(
-    lab: Lab,
-    store: Store,
-    branch: str,
-    in_flight: Sequence[Plan] = (),
-    attempt: int = 0,
-    writes_code: bool = True,
+    lab: Lab, store: Store, branch: str, in_flight: Sequence[Plan] = (), attempt: int = 0, writes_code: bool = True
 ) -> Plan:
     """Returns the pending plan if it was made with all that is known now, else records a new one.
 
@@ -67,29 +63,25 @@ def next_plan(
     seen = str(sum(item.run.branch == branch for item in history))
     busy = {plan.plan for plan in in_flight}
     idea = next_idea(store, writes_code, busy) if history else None
-    wanted = (branch, seen, str(idea.idea) if idea else None)
     pending = store.pending_plan()
     if pending and pending.plan not in busy:
-        if tuple(map(pending.details.get, ("branch", "seen", IDEA))) == wanted:
+        wanted = {"branch": branch, "seen": seen, IDEA: str(idea.idea) if idea else None}
+        if all(pending.details.get(name) == value for name, value in wanted.items()):
             return pending
         store.close_plan(pending.plan, lab.now_utc(), None)
     memory = memory_of(lab, store, branch)
     if idea and memory.incumbent:
-        plan = plan_of(idea, memory, lab.now_utc())
-        plan = replace(
-            plan, details={**plan.details, "branch": branch, "seen": seen, "brief": brief_of(idea, plan, memory)}
-        )
-        store.add_plan(plan)
-        take_idea(lab, store, idea, plan)
-        return plan
-    policy = store.fact(POLICY_FACT) or "discovery"
-    seed = plan_seed(store) + attempt
-    plan = planner.plan_with(memory, history, seed, lab.now_utc(), tuple(in_flight), policy)
-    while (known := store.plan(plan.plan)) and known.closed_utc and not known.run:  # dropped: the same would never pend
-        seed += 1
-        plan = planner.plan_with(memory, history, seed, lab.now_utc(), tuple(in_flight), policy)
-    brief = planner.prompt(plan, memory, lambda commit: git.blob(lab.paths.root, commit, TARGET))
-    plan = replace(plan, details={**plan.details, "brief": brief, "branch": branch, "seen": seen})
+        plan = plan_idea(lab, store, idea, memory)
+    else:
+        policy = store.fact(POLICY_FACT) or "discovery"
+        for seed in itertools.count(plan_seed(store) + attempt):
+            plan = planner.plan_with(memory, history, seed, lab.now_utc(), tuple(in_flight), policy)
+            known = store.plan(plan.plan)
+            if not (known and known.closed_utc and not known.run):  # else it was dropped, and would never pend
+                break
+        brief = planner.prompt(plan, memory, lambda commit: git.blob(lab.paths.root, commit, TARGET))
+        plan = replace(plan, details={**plan.details, "brief": brief})
+    plan = replace(plan, details={**plan.details, "branch": branch, "seen": seen})
     store.add_plan(plan)
     return plan
 

@@ -21,7 +21,7 @@ from research.verdict.seeds import replicate_seed
 
 
 def replicate(lab: Lab, rev: str | None, request: Request, seed: int | None = None) -> LaunchResult:
-    """Measures a configuration once more.
+    """Measures a configuration once more, on the branch where it was run before.
 
     Args:
         lab: The lab; its work tree is left alone unless the commit is its HEAD.
@@ -33,6 +33,7 @@ def replicate(lab: Lab, rev: str | None, request: Request, seed: int | None = No
         ResearchError: if there is no such commit, or it has no readable train.py.
     """
     root = lab.paths.root
+    head = git.head(root)
     commit = git.resolve(root, rev or "HEAD")
     if commit is None:
         raise ResearchError(f"There is no commit {rev or 'HEAD'}.", "git log --oneline lists them.")
@@ -42,10 +43,15 @@ def replicate(lab: Lab, rev: str | None, request: Request, seed: int | None = No
             runs = store.runs_of(candidate.fingerprint)
             going = [run for run in store.open_runs() if run.fingerprint == candidate.fingerprint]
             chosen = _seed(store.judged(), [*runs, *going]) if seed is None else seed
-        branch = next((run.branch for run in reversed(runs) if run.commit == commit and run.counted), None)
         lab.say(f"replicate of {commit[:7]} with seed {chosen}")
         wanted = replace(request, command=COMMAND, seed=chosen, again=seed is not None)
-        end = _measure(lab, commit, branch, wanted)
+        if commit == head.commit and not git.differing(root, (preflight.TARGET, *PROTECTED)):
+            end = launch(lab, wanted)
+        else:
+            before = (run.branch for run in reversed(runs) if run.commit == commit and run.counted)
+            with checked_out(root, commit) as work:
+                environment = environment_beside(root, lab.environment)
+                end = launch(lab.beside(work, next(before, head.branch), environment, lab.plans), wanted)
         if not end.repeats:  # else somebody else has just measured with that seed, or does
             return end
 
@@ -60,14 +66,3 @@ def _seed(history: Sequence[Judged], runs: Sequence[Run]) -> int:
     keys = Keys(comparable)
     tip = lineage.incumbent(lineage.of_contract(history, latest.branch, latest.contract))
     return replicate_seed(belief_of(comparable, keys), keys.of(latest), keys.of(tip) if tip else None, used)
-
-
-def _measure(lab: Lab, commit: str, branch: str | None, request: Request) -> LaunchResult:
-    """Runs a commit where it is checked out, or in a work tree of its own, on the branch where it was run before."""
-    root = lab.paths.root
-    if commit == git.head(root).commit and not git.differing(root, (preflight.TARGET, *PROTECTED)):
-        return launch(lab, request)
-    with checked_out(root, commit) as work:
-        environment = environment_beside(root, lab.environment)
-        where = git.head(root).branch if branch is None else branch
-        return launch(lab.beside(work, where, environment, lab.plans), request)
