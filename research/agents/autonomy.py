@@ -30,8 +30,6 @@ class Autonomy:
     first_run: int = 0  # number of the last run before it was turned on
     by_itself: bool = False  # whether the loop ended by itself, so that a plain "continue" resumes it
     progress: str = ""  # what the last continuation saw: commit, runs, verdicts
-    words: str = ""  # digest of the agent's last words then
-    idle: int = 0  # continuations since anything changed, words included
     stuck: int = 0  # continuations since a commit, a run or a verdict
     continuations: int = 0  # since it was turned on
 
@@ -109,23 +107,12 @@ def reached_limit(state: Autonomy, now: float, runs: int, usd: float) -> str:
     return ""
 
 
-def continued(state: Autonomy, progress: str, words: str, most: int | None = None) -> tuple[Autonomy, str]:
+def continued(state: Autonomy, progress: str) -> tuple[Autonomy, str]:
     """Count one more continuation; return the switch, and why the loop has to end, "" if it may go on.
 
-    Args:
-        state: The switch.
-        progress: What differs after a commit, a run or a verdict.
-        words: What differs where the agent said something else.
-        most: Continuations in a row that the client allows, None for any number: beyond, it ends the turn by itself.
+    progress is what differs after a commit, a run or a verdict.
     """
-    moved = progress != state.progress
-    stuck = 0 if moved else state.stuck + 1
-    idle = 0 if moved or words != state.words else state.idle + 1
-    after = replace(
-        state, progress=progress, words=words, idle=idle, stuck=stuck, continuations=state.continuations + 1
-    )
-    if idle >= SETTINGS.idle_continuations:
-        return after, f"Nothing changed in {idle} continuations: no commit, no run, no new words."
-    if stuck >= min(SETTINGS.stuck_continuations, most or SETTINGS.stuck_continuations):
-        return after, f"No commit and no run in {stuck} continuations."
-    return after, ""
+    stuck = state.stuck + 1 if progress == state.progress else 0
+    after = replace(state, progress=progress, stuck=stuck, continuations=state.continuations + 1)
+    is_over = stuck >= SETTINGS.stuck_continuations
+    return after, f"No commit, no run and no verdict in {stuck} continuations." if is_over else ""

@@ -28,9 +28,9 @@ def kit(tmp_path: Path) -> Kit:
     return kit
 
 
-def stopped(kit: Kit, words: str = "done", **payload: object) -> str:
+def stopped(kit: Kit, **payload: object) -> str:
     """The order of Stop, "" where it lets the turn end, "ended" where the loop ends."""
-    found = answer(kit, "Stop", last_assistant_message=words, **payload) or {}
+    found = answer(kit, "Stop", last_assistant_message="done", **payload) or {}
     return str(found.get("reason", "ended" if "systemMessage" in found else ""))
 
 
@@ -87,7 +87,7 @@ def test_being_woken_is_no_message_of_a_person(kit: Kit):
 def test_the_loop_ends_before_the_client_would_end_the_turn(kit: Kit):
     """It lets eight Stop hooks in a row make it go on, then ends the turn by itself, and the switch would stay on."""
     kit.json("autonomy", "on")
-    orders = [stopped(kit, f"words {number}") for number in range(9)]
+    orders = [stopped(kit) for _ in range(9)]
     assert all(len(order) > 10 for order in orders[:8])
     assert orders[8] == "ended"
     assert kit.json("autonomy", "status")["enabled"] is False

@@ -120,7 +120,6 @@ class Client(ABC):
     rejoining: str  # how it waits for a run that is going on, as sentences
     advice: str = ""  # a sentence at the end of orders that name commands
     wake_mark: str | None = None  # begins a prompt of the client itself, which no person typed
-    max_blocks: int | None = None  # how often in a row Stop may make it go on, None for any number
     names_usd: bool = False  # whether it says what a session costs
 
     @abstractmethod

@@ -50,7 +50,6 @@ class ClaudeCode(Client):
         "`sleep 300` with run_in_background set to true and end your turn; then look at `tail -n 3 run.log`."
     )
     wake_mark = "<task-notification>"
-    max_blocks = 8
     names_usd = True
 
     def command(self, program: str, place: Path, writable: Sequence[Path]) -> list[str]:

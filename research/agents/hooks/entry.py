@@ -20,33 +20,16 @@ from research.core.settings import SETTINGS
 from research.store.db import Store
 from research.store.open import open_store, read_store
 
-EVENTS = {
-    "session_start": "SessionStart",
-    "user_prompt_submit": "UserPromptSubmit",
-    "pre_tool_use": "PreToolUse",
-    "post_tool_use": "PostToolUse",
-    "stop": "Stop",
-}
-"""The hooks by the names of their modules here, with the client's names."""
-
 
 @dataclass(frozen=True)
 class Call:
-    """One hook call.
+    """One hook call."""
 
-    Attributes:
-        event: The client's name of the event.
-        paths: The checkout that holds the hook.
-        payload: What the client sent.
-        environment: Variables of the client's process.
-        log: Adds a line to hooks.log.
-    """
-
-    event: str
-    paths: LabPaths
-    payload: Mapping[str, Any]
-    environment: Mapping[str, str]
-    log: Callable[[str], None]
+    event: str  # as the client names it
+    paths: LabPaths  # the checkout that holds the hook
+    payload: Mapping[str, Any]  # what the client sent
+    environment: Mapping[str, str]  # of the client's process
+    log: Callable[[str], None]  # adds a line to hooks.log
 
     def text(self, name: str) -> str:
         """Return a text of the payload, "" where it is missing or something else."""
@@ -60,7 +43,7 @@ class Call:
 
     @property
     def client(self) -> Client:
-        """Return the client."""
+        """Return the client that called."""
         return client_of(self.environment)
 
     def open_memory(self) -> Store:
@@ -76,15 +59,14 @@ class Call:
         if not self.paths.memory.exists():
             open_store(self.paths, utc(system_clock()), self.log).close()
 
+    def context(self, *parts: str) -> dict[str, Any] | None:
+        """Return the answer that gives the agent something to know, None where there is nothing."""
+        text = "\n\n".join(part for part in parts if part)[: SETTINGS.context_chars]
+        return {"hookSpecificOutput": {"hookEventName": self.event, "additionalContext": text}} if text else None
+
 
 def run(name: str, root: str, log: Callable[[str], None]) -> None:
-    """Answer one hook call.
-
-    Args:
-        name: The hook's module.
-        root: Top of the checkout that holds it.
-        log: Adds a line to hooks.log.
-    """
+    """Answer one hook call, whose payload comes on stdin: name is the hook's module, root the top of its checkout."""
     text = sys.stdin.buffer.read().decode("utf-8", "replace")
     try:
         payload = json.loads(text)
@@ -94,12 +76,7 @@ def run(name: str, root: str, log: Callable[[str], None]) -> None:
         log(f"the payload is no JSON object ({len(text)} characters); nothing is done")
         return
     hook = importlib.import_module(f"research.agents.hooks.{name}")
-    answer = hook.answer(Call(EVENTS[name], LabPaths(Path(root)), payload, dict(os.environ), log))
+    event = name.title().replace("_", "")
+    answer = hook.answer(Call(event, LabPaths(Path(root)), payload, dict(os.environ), log))
     if answer:
         print(json.dumps(answer), flush=True)
-
-
-def context(call: Call, *parts: str) -> dict[str, Any] | None:
-    """Return the answer that gives the agent something to know, None where there is nothing."""
-    text = "\n\n".join(part for part in parts if part)[: SETTINGS.context_chars]
-    return {"hookSpecificOutput": {"hookEventName": call.event, "additionalContext": text}} if text else None

@@ -5,15 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from research.agents import autonomy
-from research.agents.hooks.entry import Call, context
+from research.agents.hooks.entry import Call
 from research.agents.hooks.reviews import open_current_memory, unseen_review
 from research.agents.policy.protected import protected_changes, restore_advice
 from research.core import git
 from research.core.contract import BRANCHES
 from research.store.db import Store
-
-_FACT = "protected_shown:"
-"""With a branch's name behind it, the store's fact that holds the changed files that were shown, a line each."""
 
 
 def answer(call: Call) -> dict[str, Any] | None:
@@ -24,13 +21,13 @@ def answer(call: Call) -> dict[str, Any] | None:
     with open_current_memory(call) as store:
         is_guarded = branch.startswith(BRANCHES) or autonomy.load(store).enabled
         changes = _unseen_changes(call, store, branch) if is_guarded else ""
-        return context(call, changes, unseen_review(store, branch))
+        return call.context(changes, unseen_review(store, branch))
 
 
 def _unseen_changes(call: Call, store: Store, branch: str) -> str:
     """Return what to do about fixed files that differ from HEAD, "" where that was said of these files already."""
     changed = protected_changes(call.paths.root)
-    fact, state = _FACT + branch, "\n".join(changed)
+    fact, state = f"protected_shown:{branch}", "\n".join(changed)
     if state == (store.fact(fact) or ""):
         return ""
     call.make_memory()

@@ -6,7 +6,7 @@ import shlex
 from typing import Any
 
 from research.agents import autonomy
-from research.agents.hooks.entry import Call, context
+from research.agents.hooks.entry import Call
 from research.agents.hooks.reviews import unseen_review
 from research.agents.policy.check import FILE_FIELD, RUNNERS, check_command, check_tool
 from research.agents.policy.protected import Where
@@ -22,60 +22,54 @@ from research.store.db import Store
 
 def answer(call: Call) -> dict[str, Any] | None:
     """Answer PreToolUse."""
-    if call.text("tool_name") not in {*call.client.shell_tools, *call.client.edit_tools, *FILE_FIELD}:
+    tool, client = call.text("tool_name"), call.client
+    if tool not in {*client.shell_tools, *client.edit_tools, *FILE_FIELD}:
         return None
     head = git.head(call.paths.root)
-    branch = head.branch
     with call.open_memory() as store:
-        if reason := _refusal(call, _surroundings(call, store, branch)) or _uncounted(call, store, head):
-            return {
-                "hookSpecificOutput": {
-                    "hookEventName": call.event,
-                    "permissionDecision": "deny",
-                    "permissionDecisionReason": reason.removesuffix("."),  # the client ends the sentence itself
-                }
-            }
-        return None if call.is_driven else context(call, unseen_review(store, branch))
+        reason = _refusal(call, store, head)
+        if not reason:
+            return None if call.is_driven else call.context(unseen_review(store, head.branch))
+    return {
+        "hookSpecificOutput": {
+            "hookEventName": call.event,
+            "permissionDecision": "deny",
+            "permissionDecisionReason": reason.removesuffix("."),  # the client ends the sentence itself
+        }
+    }
 
 
-def _surroundings(call: Call, store: Store, branch: str) -> Where:
-    """Return what the policy has to know; what experiments need fixed is fixed anywhere while autonomy is on."""
-    return Where(
-        root=str(call.paths.root),
-        branch=branch,
-        guarded=call.is_driven or branch.startswith(BRANCHES) or autonomy.load(store).enabled,
-        driven=call.is_driven,
-        data=str(machine_home(call.environment)),
-        launch=launch_command(runner_options(call.environment), launch_seed(reads.plan_of(store, branch))),
-        wait=f"{call.client.launching}. {call.client.waiting}",
-    )
-
-
-def _refusal(call: Call, where: Where) -> str | None:
+def _refusal(call: Call, store: Store, head: git.Head) -> str | None:
     """Return why the tool is refused, None if it is not."""
-    tool, given = call.text("tool_name"), call.payload.get("tool_input")
+    tool, given, client = call.text("tool_name"), call.payload.get("tool_input"), call.client
     field = FILE_FIELD.get(tool)
-    text = given.get(field) if field and isinstance(given, dict) else call.client.tool_text(given)
+    text = given.get(field) if field and isinstance(given, dict) else client.tool_text(given)
     if not isinstance(text, str):
         return None
+    where = Where(
+        root=str(call.paths.root),
+        branch=head.branch,
+        guarded=call.is_driven or head.branch.startswith(BRANCHES) or autonomy.load(store).enabled,
+        driven=call.is_driven,
+        data=str(machine_home(call.environment)),
+        launch=launch_command(runner_options(call.environment), launch_seed(reads.plan_of(store, head.branch))),
+        wait=f"{client.launching}. {client.waiting}",
+    )
     cwd = call.text("cwd") or where.root
-    if tool in call.client.shell_tools:
-        return check_command(text, cwd, where, call.environment)
-    return check_tool(tool, text, cwd, where)
+    if tool not in client.shell_tools:
+        return check_tool(tool, text, cwd, where)
+    return check_command(text, cwd, where, call.environment) or _uncounted(call, text, store, head)
 
 
-def _uncounted(call: Call, store: Store, head: git.Head) -> str | None:
+def _uncounted(call: Call, command: str, store: Store, head: git.Head) -> str | None:
     """Return why a launch would take its minutes for nothing: HEAD is new, no experiment, and not the baseline."""
-    text = call.client.tool_text(call.payload.get("tool_input"))
-    if call.text("tool_name") not in call.client.shell_tools or not text or not head.branch.startswith(BRANCHES):
-        return None
-    is_launch = any(name in text for name in RUNNERS) and " -- uv run train.py" in text
-    if not is_launch or head.commit is None or any(option in text for option in ("--dry-run", "--allow-dirty")):
+    is_launch = any(name in command for name in RUNNERS) and " -- uv run train.py" in command
+    is_other = any(option in command for option in ("--dry-run", "--allow-dirty", " commit "))
+    if not is_launch or is_other or head.commit is None or not head.branch.startswith(BRANCHES):
         return None
     subject = git.commit(call.paths.root, head.commit).subject
-    if subject.startswith(EXPERIMENT) or " commit " in text or not recent.has_baseline(store, head.branch):
-        return None
-    if recent.launches_of(store, head.commit):
+    is_counted = subject.startswith(EXPERIMENT) or not recent.has_baseline(store, head.branch)
+    if is_counted or recent.launches_of(store, head.commit):
         return None
     plan = reads.plan_of(store, head.branch)
     meant = as_experiment(subject, (plan.emitter if plan else None) or FREE)

@@ -6,7 +6,7 @@ import os
 
 from research.agents.hooks.entry import Call
 from research.core.contract import HAND, SCORE_FILE
-from research.core.records import OPEN_DECISIONS, Run, Verdict
+from research.core.records import OPEN_DECISIONS
 from research.core.settings import SETTINGS
 from research.store import recent
 from research.store.db import Store
@@ -43,74 +43,57 @@ def _has_new_hand_made(call: Call, store: Store) -> bool:
 def unseen_review(store: Store, branch: str, with_step: bool = True) -> str:
     """Return the reviews of the runs on a branch that have finished and that no hook has shown yet, "" without one.
 
-    Args:
-        store: The memory.
-        branch: The branch.
-        with_step: Whether to say what to type next, which an order that follows says itself.
+    Of runs that ended without a verdict the latest is shown, unless one was judged too: then it is no news any more.
+    with_step says whether to name what to type next, which an order that follows does itself.
     """
-    if not branch:
+    if not branch or not any(_news(store, branch)):
         return ""
-    if names := _newly_judged(store, branch):
-        first, last = names[:-_REVIEWS_SHOWN], names[-_REVIEWS_SHOWN:]
-        found = [(store.run(name), store.verdict(name)) for name in last]
-        texts = [_review(run, verdict, with_step) for run, verdict in found if run and verdict]
-        more = [f"{len(first)} more runs have finished: uv run research summary"] if first else []
-        return "\n\n".join([*more, *texts])
-    if name := _newly_failed(store, branch):
-        run = store.run(name)
-        return _failure(run, with_step) if run else ""
-    return ""
+    with store.write():  # of all that ask at once, one shows it
+        judged, failed = _news(store, branch)
+        seen = f"{recent.last_verdict(store)} {failed[0] if failed else _seen(store, branch)[1]}"
+        store.set_fact(f"shown:{branch}", seen)
+    if not judged:
+        return _failure(store, failed[1], with_step) if failed else ""
+    first, last = judged[:-_REVIEWS_SHOWN], judged[-_REVIEWS_SHOWN:]
+    more = [f"{len(first)} more runs have finished: uv run research summary"] if first else []
+    return "\n\n".join([*more, *(_review(store, name, with_step) for name in last)])
 
 
-def _newly_judged(store: Store, branch: str) -> list[str]:
-    """Return the runs that were judged since the last look, to one caller of all that ask at once."""
-    fact = f"shown:{branch}"
-    if recent.last_verdict(store) <= _number(store.fact(fact)):
-        return []
-    with store.write():
-        seen, last = _number(store.fact(fact)), recent.last_verdict(store)
-        names = recent.newly_judged(store, branch, seen) if last > seen else []
-        store.set_fact(fact, str(max(seen, last)))
-        if names:  # a failure before them is no news any more
-            store.set_fact(f"told:{branch}", str(recent.last_run(store)))
-    return names
+def _seen(store: Store, branch: str) -> tuple[int, int]:
+    """Return the numbers of the last verdict and of the last run without one that were shown."""
+    numbers = [int(word) for word in (store.fact(f"shown:{branch}") or "").split() if word.isdecimal()]
+    verdict, run = (*numbers, 0, 0)[:2]
+    return verdict, run
 
 
-def _newly_failed(store: Store, branch: str) -> str | None:
-    """Return the run that ended without a verdict since the last look, to one caller of all that ask at once."""
-    fact = f"told:{branch}"
-    failed = recent.newly_failed(store, branch, _number(store.fact(fact)))
-    if failed is None:
-        return None
-    with store.write():
-        if _number(store.fact(fact)) >= failed[0]:
-            return None
-        store.set_fact(fact, str(failed[0]))
-    return failed[1]
+def _news(store: Store, branch: str) -> tuple[list[str], tuple[int, str] | None]:
+    """Return the runs that were judged since the last look, and the last that ended without a verdict."""
+    verdict, run = _seen(store, branch)
+    judged = recent.newly_judged(store, branch, verdict) if recent.last_verdict(store) > verdict else []
+    return judged, recent.newly_failed(store, branch, run)
 
 
-def _number(text: str | None) -> int:
-    return int(text) if text and text.isdecimal() else 0
-
-
-def _review(run: Run, verdict: Verdict, with_step: bool) -> str:
+def _review(store: Store, name: str, with_step: bool) -> str:
+    run, verdict = store.run(name), store.verdict(name)
+    if run is None or verdict is None:
+        return ""
     score = f", val_bpb {run.val_bpb:.6f}" if run.val_bpb is not None else ""
     lines = [line for line in verdict.text.strip().split("\n") if not line.startswith("Next: ")]
-    step = "\nCarry it out in git: uv run research settle"
+    text = f"Run {name} has finished ({run.outcome}{score}) and is recorded: {verdict.decision}. {verdict.why}\n"
+    text = (text + "\n".join(lines))[: SETTINGS.context_chars]
+    if not with_step:
+        return text
     if verdict.decision in OPEN_DECISIONS:
-        step = "\nAnother seed decides; of which commit, and when, says: uv run research next"
-    elif verdict.settled_utc:
-        step = "\nIt is carried out in git."
-    text = "\n".join(
-        [
-            f"Run {run.run} has finished ({run.outcome}{score}) and is recorded: {verdict.decision}. {verdict.why}",
-            *lines,
-        ]
-    )
-    return text[: SETTINGS.context_chars] + (step if with_step else "")
+        return f"{text}\nAnother seed decides; of which commit, and when, says: uv run research next"
+    if verdict.settled_utc:
+        return f"{text}\nIt is carried out in git."
+    return f"{text}\nCarry it out in git: uv run research settle"
 
 
-def _failure(run: Run, with_step: bool) -> str:
-    text = f"Run {run.run} ended as {run.outcome} and says nothing about the idea: {run.why[: SETTINGS.refusal_chars]}."
+def _failure(store: Store, name: str, with_step: bool) -> str:
+    run = store.run(name)
+    if run is None:
+        return ""
     step = " Mend the cause, or launch the same commit again." if run.counted else " Then launch it again."
-    return text + (step if with_step else "")
+    text = f"Run {name} ended as {run.outcome} and says nothing about the idea: {run.why[: SETTINGS.refusal_chars]}."
+    return text + step * with_step

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from research.agents import autonomy
-from research.agents.hooks.entry import Call, context
+from research.agents.hooks.entry import Call
 from research.agents.hooks.reviews import open_current_memory, unseen_review
 from research.agents.state import find_twin, open_runs
 from research.core import git
@@ -34,13 +34,10 @@ def answer(call: Call) -> dict[str, Any] | None:
         return None
     head = git.head(call.paths.root)
     with open_current_memory(call) as store:
-        on = "on" if autonomy.load(store).enabled else "off"
-        where = (
-            f"Autoresearch, session {call.text('source') or 'startup'}. Branch: {head.branch or '(detached)'}. "
-            f"Autonomy: {on}."
-        )
+        source, on = call.text("source") or "startup", "on" if autonomy.load(store).enabled else "off"
+        where = f"Autoresearch, session {source}. Branch: {head.branch or '(detached)'}. Autonomy: {on}."
         review = unseen_review(store, head.branch) if head.branch.startswith(BRANCHES) else ""
-        return context(call, where, _summary(call, store, head), review, _PROTOCOL)
+        return call.context(where, _summary(call, store, head), review, _PROTOCOL)
 
 
 def _summary(call: Call, store: Store, head: git.Head) -> str:

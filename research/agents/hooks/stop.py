@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import zlib
 from typing import Any
 
 from research.agents import autonomy
@@ -36,7 +35,7 @@ def answer(call: Call) -> dict[str, Any] | None:
         here = read_situation(call.paths, head, store, call.client, call.environment)
         with store.write():  # looking around takes a moment, in which the switch may have been turned off
             state = autonomy.load(store)
-            return _continue(call, store, here, state) if state.enabled else None
+            return _continue(store, here, state) if state.enabled else None
 
 
 def _will_be_woken(call: Call) -> bool:
@@ -47,17 +46,17 @@ def _will_be_woken(call: Call) -> bool:
     return any(part in command for command in commands for part in _WAITED_FOR)
 
 
-def _continue(call: Call, store: Store, here: Situation, state: Autonomy) -> dict[str, Any] | None:
+def _continue(store: Store, here: Situation, state: Autonomy) -> dict[str, Any] | None:
     """Return the order to go on, or end the loop at a limit or where nothing moves any more."""
     order = next_order(here, SETTINGS.order_words)
-    reason = _reached_limit(store, state)
+    launched, usd = recent.last_run(store) - state.first_run, recent.spent_usd(store, state.first_run)
+    reason = autonomy.reached_limit(state, time.time(), launched, usd)
     if reason and order.kind != "wait":  # a client may end a run in progress with the turn
         return _end_loop(store, state, reason)
     if not order.text:
         return None
     progress = f"{here.head} {recent.last_run(store)} {recent.last_verdict(store)}"
-    words = _digest(call.text("last_assistant_message"))
-    after, reason = autonomy.continued(state, progress, words, call.client.max_blocks)
+    after, reason = autonomy.continued(state, progress)
     if reason:
         return _end_loop(store, state, reason)
     autonomy.save(store, after)
@@ -72,18 +71,8 @@ def _continue(call: Call, store: Store, here: Situation, state: Autonomy) -> dic
     return {"decision": "block", "reason": text[: SETTINGS.context_chars]}
 
 
-def _reached_limit(store: Store, state: Autonomy) -> str:
-    launched = recent.last_run(store) - state.first_run
-    return autonomy.reached_limit(state, time.time(), launched, recent.spent_usd(store, state.first_run))
-
-
 def _end_loop(store: Store, state: Autonomy, reason: str) -> dict[str, Any]:
     """Turn the switch off and say why."""
     autonomy.save(store, autonomy.turned_off(state, reason, time.time(), by_itself=True))
     store.add_event(utc(system_clock()), "autonomy", None, {"enabled": False, "reason": reason})
     return {"systemMessage": f'Autoresearch: the loop has ended. {reason} Say "continue" to go on.'}
-
-
-def _digest(text: str) -> str:
-    """Return a short text that differs where words differ, "" without words."""
-    return f"{zlib.crc32(' '.join(text.split()).encode('utf-8', 'replace')):08x}-{len(text)}" if text.strip() else ""

@@ -6,12 +6,11 @@ import time
 from typing import Any
 
 from research.agents import autonomy
-from research.agents.autonomy import Autonomy, limits_in_words
-from research.agents.hooks.entry import Call, context
+from research.agents.hooks.entry import Call
 from research.agents.hooks.reviews import open_current_memory, unseen_review
 from research.agents.hooks.session_start import best_and_phase
 from research.agents.intent import intent
-from research.agents.limits import Limits, read_limits
+from research.agents.limits import read_limits
 from research.agents.state import launch_seed, runner_options
 from research.core import git
 from research.core.clock import system_clock, utc
@@ -26,9 +25,10 @@ _NOT_TURNED = (
     "The person asked to turn autonomous continuation on or off, and the switch could not be turned now ({error}). "
     "Tell them to type `uv run research doctor`, then `uv run research autonomy on` or `off`."
 )
+_OFF = "Autonomous continuation is now off: finish what was asked and end your turn."
+_ON = "Autonomous continuation is now on: go on from experiment to experiment without asking. Limits:"
 _STILL_ON = "the loop is still on; to end it, type stop."
 _OFF_BY_AGENT = "If this message asks to end it, type `uv run research autonomy off` and end your turn."
-_LIMITS_NOW = "The limits of the loop are now:"
 _LIMITS_ARE = "A limit is a number of runs, hours, minutes or dollars, or a time of day such as 06:30."
 _PROMPT_CHARS = 500
 """How much of a prompt the memory's event keeps."""
@@ -42,7 +42,7 @@ def answer(call: Call) -> dict[str, Any] | None:
     mark = call.client.wake_mark
     if mark and call.text("prompt").lstrip().startswith(mark):  # the client wakes the agent, no person speaks
         with open_current_memory(call) as store:
-            return context(call, unseen_review(store, branch))
+            return call.context(unseen_review(store, branch))
     try:
         turned = _turn_switch(call, branch)
     except Exception as error:  # the person must learn of a stop that was not carried out
@@ -54,7 +54,7 @@ def answer(call: Call) -> dict[str, Any] | None:
         parts = [turned, unread and f"{unread} {_OFF_BY_AGENT}"]
         if branch.startswith(BRANCHES):
             parts += [_rules(call, store, branch, is_on), unseen_review(store, branch)]
-        told = context(call, *parts)
+        told = call.context(*parts)
     if told and (turned or unread):
         told["systemMessage"] = f"Autoresearch: {turned or unread}"
     return told
@@ -75,38 +75,35 @@ def _rules(call: Call, store: Store, branch: str, is_on: bool) -> str:
 
 def _turn_switch(call: Call, branch: str) -> str:
     """Turn the switch if the prompt asks for it; return a sentence about it, "" where it asks for nothing."""
-    text = call.text("prompt")
+    text, now = call.text("prompt"), time.time()
     wish = intent(text)
     if wish is None or (wish != "on" and not call.paths.memory.exists()):
         return ""
     call.make_memory()
     named = read_limits(text, time.localtime())
+    limits = {"runs": named.runs, "hours": named.hours, "usd": named.usd}
+    limits = {name: value for name, value in limits.items() if value}
     with read_store(call.paths, SETTINGS.hook_wait_s) as store:
         with store.write():
-            before = autonomy.load(store)
-            after = _after(before, wish, text, recent.last_run(store), named)
-            if after is None:
-                return _sentence(before, before, branch, named) if before.enabled else ""
-            autonomy.save(store, after)
-            event = {"enabled": after.enabled, "prompt": text[:_PROMPT_CHARS]}
-            store.add_event(utc(system_clock()), "autonomy", None, event)
+            before = after = autonomy.load(store)
+            if wish == "off" and before.enabled:
+                after = autonomy.turned_off(before, text, now)
+            elif wish == "on" or (before.enabled and limits) or (wish == "resume" and before.by_itself):
+                after = autonomy.turned_on(before, text, now, recent.last_run(store), limits)
+            if after is not before:
+                autonomy.save(store, after)
+                event = {"enabled": after.enabled, "prompt": text[:_PROMPT_CHARS]}
+                store.add_event(utc(system_clock()), "autonomy", None, event)
         if not after.enabled:
-            _drop_plans(call, store)
-    return _sentence(before, after, branch, named)
-
-
-def _after(before: Autonomy, wish: str, text: str, last_run: int, named: Limits) -> Autonomy | None:
-    """Return the switch as a prompt wants it, None where it wants no change."""
-    if wish == "off":
-        return autonomy.turned_off(before, text, time.time()) if before.enabled else None
-    limits = {
-        name: value for name, value in (("runs", named.runs), ("hours", named.hours), ("usd", named.usd)) if value
-    }
-    if wish == "limit" and not before.enabled:
-        return None
-    if wish == "resume" and not (limits if before.enabled else before.by_itself):
-        return None
-    return autonomy.turned_on(before, text, time.time(), last_run, limits)
+            if after is not before:
+                _drop_plans(call, store)
+            return _OFF if before.enabled else ""
+    said = f"{'The limits of the loop are now:' if before.enabled else _ON} {autonomy.limits_in_words(after)}."
+    if named.unread:
+        said += f" Not understood as a limit: {', '.join(map(repr, named.unread))}. {_LIMITS_ARE}"
+    if not branch.startswith(BRANCHES):
+        said += f" It works on {BRANCHES}* branches: create one first (program.md, set-up)."
+    return said
 
 
 def _drop_plans(call: Call, store: Store) -> None:
@@ -114,15 +111,3 @@ def _drop_plans(call: Call, store: Store) -> None:
         store.drop_plans(utc(system_clock()))
     except Exception as error:  # the switch has turned, which is what was asked
         call.log(f"the plan was left as it is: {type(error).__name__}: {error}")
-
-
-def _sentence(before: Autonomy, after: Autonomy, branch: str, named: Limits) -> str:
-    if not after.enabled:
-        return "Autonomous continuation is now off: finish what was asked and end your turn."
-    text = "Autonomous continuation is now on: go on from experiment to experiment without asking. Limits:"
-    text = f"{_LIMITS_NOW if before.enabled else text} {limits_in_words(after)}."
-    if named.unread:
-        text += f" Not understood as a limit: {', '.join(map(repr, named.unread))}. {_LIMITS_ARE}"
-    if not branch.startswith(BRANCHES):
-        text += f" It works on {BRANCHES}* branches: create one first (program.md, set-up)."
-    return text
