@@ -16,7 +16,7 @@ have a first axis of strata of their posterior.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -26,66 +26,76 @@ import numpy as np
 from research.core.records import Estimate
 from research.core.settings import SETTINGS
 from research.verdict import effects
-from research.verdict.mixture import Array, Mixture
-from research.verdict.noise import OFFICIAL, NoisePrior
-from research.verdict.variances import Cells, Condition, Variances, cells_of, contrasts, estimate, gaps, paired_sd
+from research.verdict.effects import Mixture
+from research.verdict.noise import OFFICIAL, REACH, NoisePrior
+from research.verdict.variances import (
+    Array,
+    Cells,
+    Condition,
+    Variances,
+    cells_of,
+    contrasts,
+    estimate,
+    gaps,
+    paired_sd,
+)
 
 
 @dataclass(frozen=True)
 class Score:
-    """One scored run, or what was foretold of one that was stopped.
-
-    Attributes:
-        config: Its configuration.
-        parent: The configuration that it was made from, None for a first one or an unknown one.
-        condition: Seed, machine and family of initial values.
-        val_bpb: Its score, lower is better.
-        spread: The forecast's standard deviation in bpb, 0 for a score.
-    """
+    """One scored run, or what was foretold of one that was stopped."""
 
     config: Hashable
-    parent: Hashable | None
+    parent: Hashable | None  # what it was made from, None for a first one or an unknown one
     condition: Condition
-    val_bpb: float
-    spread: float = 0.0
+    val_bpb: float  # lower is better
+    spread: float = 0.0  # the forecast's standard deviation in bpb, 0 for a score
 
 
 class _Value(NamedTuple):
-    """A posterior mean in bpb, and its variance."""
+    """A posterior in bpb."""
 
     mean: float
     variance: float
 
+    def estimate(self, n: int) -> Estimate:
+        """Return it with its 95 % interval."""
+        reach = REACH * math.sqrt(self.variance)
+        return Estimate(self.mean, self.mean - reach, self.mean + reach, n)
 
-@dataclass(frozen=True)
-class _Effects:
-    """What all changes did to their parents.
+    def mixture(self) -> Mixture:
+        """Return it as a mixture of one component."""
+        return Mixture(np.ones(1), np.array([self.mean]), np.array([math.sqrt(self.variance)]))
 
-    Attributes:
-        place: Where each configuration that has a parent stands on the last axis of the arrays.
-        measured: What its runs say, shape (strata, children).
-        variance: The variance of that, same shape.
-        known: The posterior, given what changes usually do.
-        weights: Shares of the components of research.verdict.effects among all changes, shape (strata, components).
-    """
 
-    place: Mapping[Hashable, int]
-    measured: Array
-    variance: Array
-    known: Mixture
-    weights: Array
+class _Effects(NamedTuple):
+    """What all changes did to their parents; arrays without another word are of shape (strata, children)."""
+
+    place: Mapping[Hashable, int]  # of each configuration that has a parent, on the last axis of the arrays
+    measured: Array  # what its runs say
+    variance: Array  # of that
+    known: Mixture  # the posterior, given what changes usually do
+    weights: Array  # shares of the components among all changes, shape (strata, components)
 
 
 class Belief:
-    """The posterior; make one by from_history().
+    """The posterior of all scored runs of one contract.
+
+    A stopped run is no score: its configuration is not contained, yet what was foretold of it, with its spread, says
+    something of its change.
+
+    Args:
+        scores: The runs, in order.
+        prior: What is assumed of the standard deviations.
+        previous: The posterior of the first of these runs: its standard deviations are taken where the new runs say
+            nothing of them.
 
     Attributes:
         variances: The posterior of the three standard deviations.
-        runs: Scored runs behind it. A stopped run is none: its configuration has no score and is not contained, yet
-            what was foretold of it, with its spread, says something of its change.
+        runs: Scored runs behind it.
     """
 
-    def __init__(self, scores: Sequence[Score], prior: NoisePrior = OFFICIAL, previous: Belief | None = None) -> None:
+    def __init__(self, scores: Iterable[Score], prior: NoisePrior = OFFICIAL, previous: Belief | None = None) -> None:
         self.prior = prior
         every: dict[Hashable, list[Score]] = {}
         for score in scores:
@@ -93,11 +103,7 @@ class Belief:
         scored = {config: [one for one in mine if not one.spread] for config, mine in every.items()}
         self._scores = {config: mine for config, mine in scored.items() if mine}
         self.runs = sum(map(len, self._scores.values()))
-        parents: dict[Hashable, Hashable] = {}
-        for score in scores:
-            if score.parent is not None and score.parent != score.config and score.parent in every:
-                parents.setdefault(score.config, score.parent)
-        self._parents = without_circles(every, parents)
+        self._parents = _parents(every)
         self._cells = {
             config: cells_of([(one.condition, one.val_bpb, one.spread) for one in mine])
             for config, mine in every.items()
@@ -112,15 +118,8 @@ class Belief:
     def from_history(
         cls, scores: Iterable[Score], prior: NoisePrior = OFFICIAL, previous: Belief | None = None
     ) -> Belief:
-        """Make the posterior of all scored runs of one contract.
-
-        Args:
-            scores: The runs, in order.
-            prior: What is assumed of the standard deviations.
-            previous: The posterior of the first of these runs: its standard deviations are taken where the new runs
-                say nothing of them.
-        """
-        return cls([*scores], prior, previous)
+        """Make the posterior of all scored runs of one contract; see the class."""
+        return cls(scores, prior, previous)
 
     # What was measured ---------------------------------------------------------------------------------------------
 
@@ -153,18 +152,15 @@ class Belief:
         return tuple(seed for seed in self.seeds(config) if seed in theirs)
 
     def parent(self, config: Hashable) -> Hashable | None:
-        """Return the scored configuration that one was made from, None without one."""
+        """Return the configuration that one was made from, None without a known one."""
         return self._parents.get(config)
 
-    # What the runs of two configurations say -------------------------------------------------------------------------
+    # What the runs of two configurations say, and what is estimated; KeyError for one that is not known --------------
 
     def p_better(self, config: Hashable, other: Hashable, margin: float = 0.0) -> float:
         """Return P(a configuration's value is lower than another's by more than a margin in bpb), as their runs say it.
 
         The prior of the difference is flat: what other changes did is no evidence against this one.
-
-        Raises:
-            KeyError: if one has no score.
         """
         if config == other:
             return 0.5 if not margin else float(margin < 0.0)
@@ -176,22 +172,12 @@ class Belief:
         means, variances = _difference(self._cells[config], self._cells[other], self.variances)
         return means, np.sqrt(np.maximum(variances, SETTINGS.rounding_bpb**2))
 
-    # What is estimated -----------------------------------------------------------------------------------------------
-
     def value(self, config: Hashable) -> Estimate:
-        """Return a configuration's val_bpb under the usual seed, discounted for luck, with its 95 % interval.
-
-        Raises:
-            KeyError: if it has no score.
-        """
-        return _normal(self._values[config], self.n(config))
+        """Return a configuration's val_bpb under the usual seed, discounted for luck, with its 95 % interval."""
+        return self._values[config].estimate(self.n(config))
 
     def mean(self, config: Hashable) -> float:
-        """Return the posterior mean of a configuration's val_bpb.
-
-        Raises:
-            KeyError: if it has no score.
-        """
+        """Return the posterior mean of a configuration's val_bpb."""
         return self._values[config].mean
 
     def best(self, among: Iterable[Hashable] | None = None) -> Hashable | None:
@@ -200,22 +186,14 @@ class Belief:
         return min(known, key=self.mean, default=None)
 
     def difference(self, config: Hashable, other: Hashable) -> Estimate:
-        """Return a configuration's value minus another's, discounted for luck, with its 95 % interval, in bpb.
-
-        Below zero is better.
-
-        Raises:
-            KeyError: if one has no score.
-        """
-        return _normal(self._apart(config, other), self.n(config) + self.n(other))
+        """Return a configuration's value minus another's, discounted for luck, in bpb: below zero is better."""
+        return self._apart(config, other).estimate(self.n(config) + self.n(other))
 
     def expected_gain(self, config: Hashable, other: Hashable) -> float:
         """Return E[max(0, other's value minus the configuration's)], the expected improvement, in bpb."""
-        if self._parents.get(config) == other and other is not None:
+        if config in self._parents and self._parents[config] == other:
             return self._gains[self._effects.place[config]]
-        apart = self._apart(config, other)
-        one = np.ones(1)
-        return float(Mixture(one, one * apart.mean, one * math.sqrt(apart.variance)).expected_gain())
+        return float(self._apart(config, other).mixture().expected_gain())
 
     @cached_property
     def _gains(self) -> list[float]:
@@ -246,7 +224,6 @@ class Belief:
     def _effects(self) -> _Effects:
         """Return what all changes did: what was measured of each, weighed against what changes usually do."""
         children = [config for config in self._cells if config in self._parents]
-        place = {config: at for at, config in enumerate(children)}
         measured, variance = self._measured([(config, self._parents[config]) for config in children])
         usual = paired_sd(OFFICIAL.repeat.median, OFFICIAL.interaction.median)
         prior = effects.prior_weights(effects.usual_doublings(self.variances.paired_sd, usual))
@@ -260,13 +237,9 @@ class Belief:
         density = effects.log_densities(others[:, latest], measured[:, latest], variance[:, latest]).sum(1)
         share = self.variances.weights * np.exp(density - density.max())
         known = effects.posterior(others, measured, variance)  # components by strata by children
-        components = len(share) * weights.shape[1], len(children)
-        flat = Mixture(
-            (known.weights * (share / share.sum())[:, None]).reshape(components),
-            known.means.reshape(components),
-            known.sds.reshape(components),
-        )
-        return _Effects(place, measured, variance, flat, weights)
+        parts = (known.weights * (share / share.sum())[:, None], known.means, known.sds)
+        flat = Mixture(*(each.reshape(len(share) * weights.shape[1], len(children)) for each in parts))
+        return _Effects({config: at for at, config in enumerate(children)}, measured, variance, flat, weights)
 
     def _measured(self, pairs: Sequence[tuple[Hashable, Hashable]]) -> tuple[Array, Array]:
         """Return what the runs of pairs say of their differences: means and variances, shape (strata, pairs)."""
@@ -279,24 +252,27 @@ class Belief:
     @cached_property
     def _values(self) -> dict[Hashable, _Value]:
         """Return the value of every configuration: the parent's and the change's; a first one's by its own runs."""
-        at, known = self._effects.place, self._effects.known
-        changes = {config: _Value(float(known.mean[i]), float(known.sd[i]) ** 2) for config, i in at.items()}
+        place, known = self._effects.place, self._effects.known
+        means, variances = known.mean.tolist(), (known.sd**2).tolist()
         found: dict[Hashable, _Value] = {}
         first: Hashable = None
         for config in self._cells:
-            line: list[Hashable] = [config]
-            while line[-1] not in found and line[-1] in self._parents:
-                line.append(self._parents[line[-1]])
-            for each in reversed(line):
-                if each in found:
-                    continue
+            for each in reversed([*self._line(config, found)]):
                 if each in self._parents:
-                    above = found[self._parents[each]]
-                    found[each] = _Value(above.mean + changes[each].mean, above.variance + changes[each].variance)
+                    above, at = found[self._parents[each]], place[each]
+                    found[each] = _Value(above.mean + means[at], above.variance + variances[at])
                 else:
                     found[each] = self._root(each, first, found)
                     first = each if first is None else first
         return found
+
+    def _line(self, config: Hashable, until: Mapping[Hashable, object] | None = None) -> Iterator[Hashable]:
+        """Yield a configuration and its ancestors, up to the first that is in a mapping."""
+        while not (until and config in until):
+            yield config
+            if config not in self._parents:
+                return
+            config = self._parents[config]
 
     def _root(self, config: Hashable, first: Hashable, found: Mapping[Hashable, _Value]) -> _Value:
         """Return the value of a configuration without a parent: by the seeds that it shares with the first one."""
@@ -312,40 +288,24 @@ class Belief:
     def _apart(self, config: Hashable, other: Hashable) -> _Value:
         """Return one value minus another's: what they have in common from the first configuration on cancels."""
         one, two = self._values[config], self._values[other]
-        above: set[Hashable] = {config}
-        place = config
-        while place in self._parents:
-            place = self._parents[place]
-            above.add(place)
-        common = other
-        while common not in above and common in self._parents:
-            common = self._parents[common]
-        shared = self._values[common].variance if common in above else 0.0
-        return _Value(one.mean - two.mean, max(one.variance + two.variance - 2.0 * shared, SETTINGS.rounding_bpb**2))
+        above = set(self._line(config))
+        common = [self._values[each].variance for each in self._line(other) if each in above][:1]
+        variance = one.variance + two.variance - 2.0 * sum(common)
+        return _Value(one.mean - two.mean, max(variance, SETTINGS.rounding_bpb**2))
 
 
-def _normal(known: _Value, n: int) -> Estimate:
-    """Return a posterior as an estimate with its interval."""
-    one = np.ones(1)
-    low, high = Mixture(one, one * known.mean, one * math.sqrt(known.variance)).interval(SETTINGS.interval_share)
-    return Estimate(known.mean, float(low), float(high), n)
-
-
-def without_circles(configs: Iterable[Hashable], parents: Mapping[Hashable, Hashable]) -> dict[Hashable, Hashable]:
-    """Return the links to parents without those that close a circle."""
-    left = dict(parents)
-    rooted: set[Hashable] = set()
-    for config in configs:
-        line, met, place = [config], {config}, config
-        while place not in rooted and place in left:
-            place = left[place]
-            if place in met:
-                del left[line[-1]]
+def _parents(every: Mapping[Hashable, Sequence[Score]]) -> dict[Hashable, Hashable]:
+    """Return the parent of each configuration that has a known one, without links that would close a circle."""
+    found: dict[Hashable, Hashable] = {}
+    for config, mine in every.items():
+        for parent in (score.parent for score in mine if score.parent in every):
+            above = parent
+            while above != config and above in found:
+                above = found[above]
+            if above != config:
+                found[config] = parent
                 break
-            line.append(place)
-            met.add(place)
-        rooted.update(line)
-    return left
+    return found
 
 
 def _difference(mine: Cells, theirs: Cells, known: Variances) -> tuple[Array, Array]:
@@ -357,9 +317,8 @@ def _difference(mine: Cells, theirs: Cells, known: Variances) -> tuple[Array, Ar
     repeat, interaction, seed = known.repeat**2, known.interaction**2, known.seed**2
     shared = gaps(mine, theirs)
     if shared.values:
-        precision = 1.0 / (
-            interaction[:, None] + repeat[:, None] * np.array(shared.repeats) + np.array(shared.forecasts)
-        )
+        spread = interaction[:, None] + repeat[:, None] * np.array(shared.repeats) + np.array(shared.forecasts)
+        precision = 1.0 / spread
         total = precision.sum(1)
         return (precision * np.array(shared.values)).sum(1) / total, 1.0 / total
     means, variance = [], np.zeros_like(repeat)

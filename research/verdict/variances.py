@@ -19,37 +19,22 @@ import numpy as np
 import numpy.typing as npt
 
 from research.core.settings import SETTINGS
-from research.verdict.mixture import Array
 from research.verdict.noise import Noise, NoisePrior, SdPrior, Spread
 
-Ints = npt.NDArray[np.intp]
+Array = npt.NDArray[np.float64]
 
 
 class Condition(NamedTuple):
-    """Where a run drew its luck from: runs under one condition share the effect of the seed.
-
-    Attributes:
-        seed: The seed.
-        machine: Name of the machine or card, "" where there is one only.
-        initial: Name of a family of initial values: configurations that keep each other's are of one family.
-    """
+    """Where a run drew its luck from: runs under one condition share the effect of the seed."""
 
     seed: int
-    machine: str = ""
-    initial: str = ""
+    machine: str = ""  # name of the machine or card, "" where there is one only
+    initial: str = ""  # family of initial values: configurations that keep each other's are of one
 
 
 @dataclass(frozen=True)
 class Variances:
-    """The posterior of the standard deviations: strata of it, equally thorough, and each one's summary.
-
-    Attributes:
-        weights: Share of each stratum, shape (strata,).
-        repeat: Standard deviation of repeats in each, in bpb, same shape.
-        seed: Standard deviation of the effects of seeds, same.
-        interaction: Standard deviation of what a change does differently from seed to seed, same.
-        noise: The posterior of each in one line.
-    """
+    """The posterior of the standard deviations: shares of its strata, what each scatters by in bpb, and a summary."""
 
     weights: Array
     repeat: Array
@@ -64,19 +49,12 @@ class Variances:
 
 
 class Cell(NamedTuple):
-    """The runs of one configuration under one condition.
-
-    Attributes:
-        n: How many.
-        mean: Their mean in bpb.
-        squares: Sum of their squared deviations from it, in bpb squared.
-        spread: Standard deviation in bpb of a forecast that stands in place of a score, 0 for scores.
-    """
+    """The runs of one configuration under one condition, in bpb."""
 
     n: int
     mean: float
-    squares: float
-    spread: float = 0.0
+    squares: float  # sum of the squared deviations from the mean
+    spread: float = 0.0  # standard deviation of a forecast that stands in place of a score, 0 for scores
 
 
 Cells = Mapping[Condition, Cell]
@@ -84,34 +62,20 @@ Cells = Mapping[Condition, Cell]
 
 
 class Gaps(NamedTuple):
-    """Numbers that scatter around one unknown mean: differences of two configurations, or scores of one.
-
-    Attributes:
-        values: In bpb, one for each condition.
-        repeats: What the repeats' variance is multiplied by in the variance of each.
-        forecasts: Variance in bpb squared that each has besides, as a forecast.
-    """
+    """Numbers in bpb, one a condition, around one unknown mean: differences of two configurations, or scores of one."""
 
     values: tuple[float, ...]
-    repeats: tuple[float, ...]
-    forecasts: tuple[float, ...]
+    repeats: tuple[float, ...]  # what the repeats' variance is multiplied by in the variance of each
+    forecasts: tuple[float, ...]  # variance that each has besides, as a forecast
 
 
-@dataclass(frozen=True)
-class Contrasts:
-    """What the runs of a contract say of the standard deviations.
+class Contrasts(NamedTuple):
+    """What the runs of a contract say of the standard deviations."""
 
-    Attributes:
-        squares: Sum of the squared deviations of repeats from their means, in bpb squared.
-        repeats: Degrees of freedom of that.
-        changes: Differences of configurations from their parents, a group for each pair.
-        seeds: Scores of the configuration that ran under most conditions.
-    """
-
-    squares: float
-    repeats: int
-    changes: tuple[Gaps, ...]
-    seeds: Gaps
+    squares: float  # sum of the squared deviations of repeats from their means
+    repeats: int  # degrees of freedom of that
+    changes: tuple[Gaps, ...]  # differences of configurations from their parents
+    seeds: Gaps  # scores of the configuration that ran under most conditions
 
 
 def cell_variance(repeat: Array, interaction: Array, n: Array) -> Array:
@@ -126,7 +90,7 @@ def cell_variance(repeat: Array, interaction: Array, n: Array) -> Array:
 
 def paired_sd(repeat: float, interaction: float) -> float:
     """Return the standard deviation of one run whose seed's effect is known, in bpb."""
-    return math.sqrt(float(cell_variance(np.array(repeat), np.array(interaction), np.ones(()))))
+    return math.sqrt(0.5 * interaction**2 + repeat**2)
 
 
 def cells_of(scores: Sequence[tuple[Condition, float, float]]) -> dict[Condition, Cell]:
@@ -148,39 +112,35 @@ def cells_of(scores: Sequence[tuple[Condition, float, float]]) -> dict[Condition
 
 def gaps(mine: Cells, theirs: Cells) -> Gaps:
     """Return the differences of two configurations under the conditions that both have."""
-    shared = [condition for condition in mine if condition in theirs]
-    values = tuple(mine[each].mean - theirs[each].mean for each in shared)
-    repeats = tuple(1.0 / mine[each].n + 1.0 / theirs[each].n for each in shared)
-    return Gaps(values, repeats, tuple(mine[each].spread ** 2 + theirs[each].spread ** 2 for each in shared))
-
-
-def _scored(cells: Cells) -> Cells:
-    """Return cells without forecasts."""
-    return {condition: cell for condition, cell in cells.items() if not cell.spread}
-
-
-def _size(cells: Cells) -> tuple[int, int, float]:
-    """Return how much a configuration tells of seeds: its conditions, its runs, and its score to settle ties."""
-    return len(cells), sum(cell.n for cell in cells.values()), -sum(cell.mean for cell in cells.values())
+    shared = [(mine[condition], theirs[condition]) for condition in mine if condition in theirs]
+    return Gaps(
+        tuple(one.mean - two.mean for one, two in shared),
+        tuple(1.0 / one.n + 1.0 / two.n for one, two in shared),
+        tuple(one.spread**2 + two.spread**2 for one, two in shared),
+    )
 
 
 def contrasts(configurations: Sequence[Cells], pairs: Sequence[tuple[Cells, Cells]]) -> Contrasts:
-    """Return what runs say of the standard deviations.
-
-    Args:
-        configurations: The scores of each configuration.
-        pairs: Those of configurations and their parents.
-    """
+    """Return what the scores of configurations, and of pairs of them and their parents, say; forecasts say nothing."""
     scored = [_scored(each) for each in configurations]
     cells = [cell for each in scored for cell in each.values()]
     changes = [gaps(_scored(one), _scored(two)) for one, two in pairs if len(one) > 1 and len(two) > 1]
-    most: Cells = max(scored, key=_size, default={})
+    most = max(scored, key=_size, default={})
     return Contrasts(
         math.fsum(cell.squares for cell in cells),
         sum(cell.n - 1 for cell in cells),
         tuple(each for each in changes if len(each.values) > 1)[-SETTINGS.max_compared_changes :],
         Gaps(tuple(cell.mean for cell in most.values()), tuple(1.0 / cell.n for cell in most.values()), ()),
     )
+
+
+def _scored(cells: Cells) -> Cells:
+    return {condition: cell for condition, cell in cells.items() if not cell.spread}
+
+
+def _size(cells: Cells) -> tuple[int, int, float]:
+    """Return how much a configuration tells of seeds: its conditions, its runs, and its score to settle ties."""
+    return len(cells), sum(cell.n for cell in cells.values()), -sum(cell.mean for cell in cells.values())
 
 
 def estimate(known: Contrasts, prior: NoisePrior) -> Variances:
@@ -196,14 +156,12 @@ def estimate(known: Contrasts, prior: NoisePrior) -> Variances:
     log = log + _log_prior(seed, prior.seed)
     weights = np.exp(log - log.max())
     weights /= weights.sum()
-    return Variances(
-        *_strata(weights, repeat, interaction, seed),
-        Noise(
-            _spread(repeat, weights.sum((1, 2)), known.repeats),
-            _spread(seed, weights.sum((0, 1)), max(len(known.seeds.values) - 1, 0)),
-            _spread(interaction, weights.sum((0, 2)), sum(len(each.values) - 1 for each in known.changes)),
-        ),
+    noise = Noise(
+        _spread(repeat, weights.sum((1, 2)), known.repeats),
+        _spread(seed, weights.sum((0, 1)), max(len(known.seeds.values) - 1, 0)),
+        _spread(interaction, weights.sum((0, 2)), sum(len(each.values) - 1 for each in known.changes)),
     )
+    return Variances(*_strata(weights, repeat, interaction, seed), noise)
 
 
 def _grid(prior: SdPrior) -> Array:
@@ -221,10 +179,7 @@ def _log_prior(grid: Array, prior: SdPrior) -> Array:
 def _restricted(groups: Sequence[Gaps], repeat: Array, rest: Array) -> Array:
     """Return the restricted log-likelihood of groups of numbers, each around a mean of its own.
 
-    Args:
-        groups: The numbers.
-        repeat: Standard deviations of repeats, with a last axis of length one.
-        rest: Other variance of each number, the same.
+    Standard deviations of repeats, and the rest of the variance of each number, have a last axis of length one.
     """
     groups = [each for each in groups if len(each.values) > 1]
     if not groups:
@@ -243,10 +198,10 @@ def _strata(weights: Array, repeat: Array, interaction: Array, seed: Array) -> t
     """Cut the posterior into strata of equal weight, by what a paired difference scatters by and by the seeds' sd.
 
     Returns:
-        Weights, then the root mean square of each standard deviation in every stratum.
+        Weights, then the root mean square of the sd of repeats, seeds and interaction in every stratum.
     """
-    axes = np.broadcast_arrays(repeat[:, None, None], interaction[None, :, None], seed)
-    w, one, two, three = (each.ravel() for each in (weights, *axes))
+    axes = np.broadcast_arrays(weights, repeat[:, None, None], interaction[None, :, None], seed)
+    w, one, two, three = (each.ravel() for each in axes)
     paired = _stratum(cell_variance(one, two, np.ones(1)), w, SETTINGS.paired_strata)
     number = paired * SETTINGS.seed_strata
     for each in range(SETTINGS.paired_strata):
@@ -255,20 +210,11 @@ def _strata(weights: Array, repeat: Array, interaction: Array, seed: Array) -> t
     count = SETTINGS.paired_strata * SETTINGS.seed_strata
     share = np.bincount(number, w, count)
     used = share > 0.0
-
-    def mean(values: Array) -> Array:
-        found: Array = np.bincount(number, w * values, count)[used] / share[used]
-        return found
-
-    return (
-        share[used] / share[used].sum(),
-        np.sqrt(mean(one**2)),
-        np.sqrt(mean(three**2)),
-        np.sqrt(mean(two**2)),
-    )
+    means = [np.sqrt(np.bincount(number, w * sd**2, count)[used] / share[used]) for sd in (one, three, two)]
+    return share[used] / share[used].sum(), means[0], means[1], means[2]
 
 
-def _stratum(values: Array, weights: Array, count: int) -> Ints:
+def _stratum(values: Array, weights: Array, count: int) -> npt.NDArray[np.intp]:
     """Return for every point which of ``count`` strata of equal weight, in ascending order, it falls into."""
     order = np.argsort(values, kind="stable")
     above = np.cumsum(weights[order]) - 0.5 * weights[order]

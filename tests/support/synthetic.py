@@ -8,8 +8,7 @@ import numpy as np
 
 from research.verdict import effects
 from research.verdict.belief import Score
-from research.verdict.mixture import Array
-from research.verdict.variances import Condition
+from research.verdict.variances import Array, Condition
 
 
 @dataclass

@@ -11,11 +11,10 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "research"
 BENCHMARK = PACKAGE / "benchmark"
 """What trains and evaluates; it judges nothing."""
-POSTERIOR = {"belief", "variances", "effects", "mixture"}
+POSTERIOR = {"belief", "variances", "effects"}
 """The modules of research.verdict that compute."""
 STATISTICS = {
-    "verdict/mixture.py": "the quantile of a normal distribution",
-    "verdict/noise.py": "the assumed intervals of the standard deviations, from their priors",
+    "verdict/noise.py": "the quantile of a normal distribution",
     "verdict/audit.py": "what the audit text says otherwise than val, as measured",
     "search/policies/baselines.py": "means of scores, as the plain policies take them",
     "simulator/noise.py": "the scatter of simulated scores",
