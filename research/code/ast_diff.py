@@ -1,4 +1,4 @@
-"""A train.py as scopes of statements that can be compared: one entry for each simple statement and each header.
+"""Compares two train.py as scopes of statements: one entry for each simple statement and each header.
 
 A function is a scope, methods as Class.method; so is a class's own body (its fields), and the module's. Functions
 inside functions belong to the outer one. Docstrings are left out.
@@ -9,20 +9,20 @@ from __future__ import annotations
 import ast
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from difflib import SequenceMatcher
+from typing import NamedTuple
 
-from research.code.fingerprint import dump, is_docstring, without_noise
+from research.code.fingerprint import called, dump, is_docstring, without_noise
 
 MODULE = "<module>"
 MIN_LIKENESS = 0.5
 """Share of common names from which two statements of one type count as two forms of one: half of what they read."""
 _BODIES = ("body", "orelse", "finalbody", "handlers", "cases")
+_STATEMENTS = (ast.stmt, ast.ExceptHandler, ast.match_case)
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
-@dataclass(frozen=True)
-class Statement:
+class Statement(NamedTuple):
     """One statement, or the header of one that has a body.
 
     Attributes:
@@ -44,8 +44,7 @@ Scopes = Mapping[str, Sequence[Statement]]
 Pairs = Sequence[tuple[Statement, Statement]]
 
 
-@dataclass(frozen=True)
-class Difference:
+class Difference(NamedTuple):
     """Statements that differ between two texts; what only moved is left out.
 
     Attributes:
@@ -61,43 +60,43 @@ class Difference:
     scopes: frozenset[str]
 
 
-# Statements and their scopes --------------------------------------------------------------------------------------
+# Statements and their scopes ------------------------------------------------------------------------------------------
 
 
 def scopes_of(tree: ast.Module) -> Scopes:
     """Return every scope with its statements, in order."""
     found: dict[str, list[Statement]] = {}
-    _flatten(tree.body, MODULE, "", found)
+    _flatten(tree, MODULE, "", found)
     return found
 
 
-def _flatten(body: list[ast.stmt], scope: str, prefix: str, found: dict[str, list[Statement]]) -> None:
-    for node in body:
-        if is_docstring(node):
+def _flatten(block: ast.AST, scope: str, prefix: str, found: dict[str, list[Statement]]) -> None:
+    for node in ast.iter_child_nodes(block):
+        if not isinstance(node, _STATEMENTS) or is_docstring(node):
             continue
         inside = scope
         if isinstance(node, _DEFINITIONS) and scope.startswith("<"):
             name = prefix + node.name
             inside = f"<{name}>" if isinstance(node, ast.ClassDef) else name
-            found.setdefault(inside, [])
         found.setdefault(inside, []).append(_statement(node, inside))
-        inner = f"{node.name}." if isinstance(node, ast.ClassDef) else prefix
-        for part in _bodies(node):
-            _flatten(part, inside, inner, found)
+        _flatten(node, inside, f"{node.name}." if isinstance(node, ast.ClassDef) else prefix, found)
 
 
-def _bodies(node: ast.stmt) -> Iterator[list[ast.stmt]]:
-    """Yield the blocks of a statement, those of its handlers and cases too."""
-    for name in _BODIES:
-        value = getattr(node, name, None)
-        if isinstance(value, list) and value:
-            yield from [value] if isinstance(value[0], ast.stmt) else [one.body for one in value]
-
-
-def _statement(node: ast.stmt, scope: str) -> Statement:
+def _statement(node: ast.AST, scope: str) -> Statement:
     parts = list(_header(node))
     names = tuple(name for part in parts for name in _names_in(part))
-    return Statement(scope, node, f"{type(node).__name__}({';'.join(map(dump, parts))})", _kind(node), names)
+    kind, target = type(node).__name__, _target(node)
+    key = f"{kind}({';'.join(map(dump, parts))})"
+    if isinstance(node, _DEFINITIONS):
+        kind += f" {node.name}"
+    elif isinstance(target, ast.Name):
+        kind += f" {target.id}"
+    return Statement(scope, node, key, kind, names)
+
+
+def _target(node: object) -> object:
+    """Return the tree that a statement assigns to, None without one."""
+    return node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
 
 
 def _header(node: ast.AST) -> Iterator[ast.AST]:
@@ -107,36 +106,25 @@ def _header(node: ast.AST) -> Iterator[ast.AST]:
     if isinstance(node, ast.Global | ast.Nonlocal):
         yield from (ast.Name(name, ast.Load()) for name in node.names)
     for name, value in ast.iter_fields(node):
-        if name in ("handlers", "cases"):
-            yield from (part for one in value for part in _header(one))
-        elif name != "type_params" and not (name in _BODIES and isinstance(value, list)):
-            value = without_noise(node, name, value)
-            yield from (one for one in (value if isinstance(value, list) else [value]) if isinstance(one, ast.AST))
-
-
-def _kind(node: ast.stmt) -> str:
-    if isinstance(node, _DEFINITIONS):
-        return f"{type(node).__name__} {node.name}"
-    target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
-    return f"{type(node).__name__} {target.id}" if isinstance(target, ast.Name) else type(node).__name__
+        value = without_noise(node, name, value) if name != "type_params" else None
+        for part in value if isinstance(value, list) else [value]:
+            if isinstance(part, ast.AST) and not isinstance(part, _STATEMENTS):
+                yield part
 
 
 def _names_in(node: ast.AST) -> Iterator[str]:
     """Yield identifiers, attribute and keyword names, and texts that look like identifiers."""
     for one in ast.walk(node):
-        if isinstance(one, ast.Name):
-            yield one.id
-        elif isinstance(one, ast.Attribute):
-            yield one.attr
-        elif isinstance(one, ast.arg | ast.keyword) and one.arg:
-            yield one.arg
-        elif isinstance(one, ast.Constant) and isinstance(one.value, str) and one.value.isidentifier():
-            yield one.value
-        elif isinstance(one, ast.alias):
-            yield from (one.asname or one.name).split(".")
+        match one:
+            case ast.Name(id=name) | ast.Attribute(attr=name) | ast.arg(arg=name) | ast.keyword(arg=str(name)):
+                yield name
+            case ast.Constant(value=str(text)) if text.isidentifier():
+                yield text
+            case ast.alias():
+                yield from (one.asname or one.name).split(".")
 
 
-# Two texts --------------------------------------------------------------------------------------------------------
+# Two texts ------------------------------------------------------------------------------------------------------------
 
 
 def compare(before: Scopes, after: Scopes) -> Difference:
@@ -154,13 +142,13 @@ def compare(before: Scopes, after: Scopes) -> Difference:
                 scopes.add(scope)
     moved = Counter(s.key for s in removed) & Counter(s.key for s in added)
     removed, added = _without(removed, moved), _without(added, moved)
-    edited = [*_pair(removed, added, _differ_in_literals), *_pair(removed, added, _are_alike)]
+    edited = _pair(removed, added, lambda old, new: bool(literal_changes(old, new)))
+    edited += _pair(removed, added, lambda old, new: _likeness(old, new) >= MIN_LIKENESS)
     return Difference(edited, removed, added, frozenset(scopes))
 
 
 def _without(statements: Sequence[Statement], moved: Counter[str]) -> list[Statement]:
-    left = Counter(moved)
-    kept = []
+    left, kept = Counter(moved), []
     for statement in statements:
         if left[statement.key] > 0:
             left[statement.key] -= 1
@@ -171,23 +159,17 @@ def _without(statements: Sequence[Statement], moved: Counter[str]) -> list[State
 
 def _pair(
     removed: list[Statement], added: list[Statement], is_pair: Callable[[Statement, Statement], bool]
-) -> Iterator[tuple[Statement, Statement]]:
-    """Yield old and new form of the statements that were edited, and take them out of both lists."""
+) -> list[tuple[Statement, Statement]]:
+    """Return old and new form of the statements that were edited, and take them out of both lists."""
+    found = []
     for old in list(removed):
-        near = [new for new in added if new.scope == old.scope and is_pair(old, new)]
+        near = [new for new in added if (new.scope, new.kind) == (old.scope, old.kind) and is_pair(old, new)]
         if near:
             new = max(near, key=lambda one: _likeness(old, one))
             removed.remove(old)
             added.remove(new)
-            yield old, new
-
-
-def _differ_in_literals(old: Statement, new: Statement) -> bool:
-    return old.kind == new.kind and bool(literal_changes(old, new))
-
-
-def _are_alike(old: Statement, new: Statement) -> bool:
-    return old.kind == new.kind and _likeness(old, new) >= MIN_LIKENESS
+            found.append((old, new))
+    return found
 
 
 def _likeness(old: Statement, new: Statement) -> float:
@@ -207,77 +189,67 @@ def names_that_differ(old: Statement, new: Statement) -> tuple[tuple[str, ...], 
     return differing, tuple((one & other).elements())
 
 
-# Literals ---------------------------------------------------------------------------------------------------------
+# Literals -------------------------------------------------------------------------------------------------------------
 
 
 def literal_changes(old: Statement, new: Statement) -> list[tuple[str, str, str]]:
     """Return name, old and new text of every literal that differs; nothing where more than literals differs."""
-    found: list[tuple[str, str, str]] = []
-    if not _compare(old.node, new.node, _target(old.node), found):
+    target = _target(old.node)
+    name = getattr(target, "id", getattr(target, "attr", ""))
+    if isinstance(target, ast.Subscript) and isinstance(target.slice, ast.Constant):
+        name = str(target.slice.value)
+    before, after = list(_leaves(old.node, name)), list(_leaves(new.node, name))
+    if [leaf.fixed for leaf in before] != [leaf.fixed for leaf in after]:
         return []
     where = "" if old.scope == MODULE else f"{old.scope.strip('<>')}."
     counts: Counter[str] = Counter()
-    named: list[tuple[str, str, str]] = []
-    for name, before, after in found:
-        full = where + (name or "literal")
-        counts[full] += 1
-        named.append((full if counts[full] == 1 else f"{full}#{counts[full]}", before, after))
-    return named
+    found = []
+    for one, other in zip(before, after, strict=True):
+        if one.literal != other.literal:
+            full = where + (one.name or "literal")
+            counts[full] += 1
+            found.append((full if counts[full] == 1 else f"{full}#{counts[full]}", one.literal, other.literal))
+    return found
 
 
-def _target(node: object) -> str:
-    """Return the name that a statement assigns to, "" without one."""
-    target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
-    if isinstance(target, ast.Subscript) and isinstance(target.slice, ast.Constant):
-        return str(target.slice.value)
-    return getattr(target, "id", getattr(target, "attr", ""))
+class _Leaf(NamedTuple):
+    """A part of a tree: a literal with the nearest name, or text that must be the same."""
+
+    fixed: str
+    literal: str = ""
+    name: str = ""
 
 
-def _compare(old: object, new: object, name: str, found: list[tuple[str, str, str]]) -> bool:
-    """Return whether two trees differ in literals alone, and add those to found under the nearest name."""
-    if isinstance(old, ast.Constant) and isinstance(new, ast.Constant):
-        if old.value != new.value or type(old.value) is not type(new.value):
-            found.append((name, ast.unparse(old), ast.unparse(new)))
-        return True
-    if isinstance(old, list) and isinstance(new, list):
-        return len(old) == len(new) and all(_compare(a, b, name, found) for a, b in zip(old, new, strict=True))
-    if not isinstance(old, ast.AST) or not isinstance(new, ast.AST):
-        return old == new
-    if type(old) is not type(new):
-        return False
-    if isinstance(old, ast.arguments) and isinstance(new, ast.arguments):
-        return _compare_named(_defaults(old), _defaults(new), found)
-    if isinstance(old, ast.Dict) and isinstance(new, ast.Dict):
-        return _compare_named(_entries(old, name), _entries(new, name), found)
-    if isinstance(old, ast.keyword):
-        name = old.arg or name
-    elif isinstance(old, ast.Call) and not name:
-        name = getattr(old.func, "attr", getattr(old.func, "id", ""))
-    has_blocks = not isinstance(old, ast.IfExp | ast.Lambda)
-    fields = [field for field in old._fields if field != "ctx" and not (has_blocks and field in _BODIES)]
-    return all(_compare(getattr(old, f, None), getattr(new, f, None), name, found) for f in fields)
-
-
-Named = Sequence[tuple[str, str, object]]
-"""Name, text of what must be equal, and the tree in which literals may differ."""
-
-
-def _compare_named(old: Named, new: Named, found: list[tuple[str, str, str]]) -> bool:
-    """Compare values that belong to names of their own: defaults to arguments, entries of a dict to keys."""
-    return [fixed for _, fixed, _ in old] == [fixed for _, fixed, _ in new] and all(
-        _compare(a, b, name, found) for (name, _, a), (_, _, b) in zip(old, new, strict=True)
-    )
-
-
-def _defaults(node: ast.arguments) -> Named:
-    plain = [*node.posonlyargs, *node.args]
-    without = [None] * (len(plain) - len(node.defaults))
-    rest = [one for one in (node.vararg, node.kwarg) if one]
-    values = [*without, *node.defaults, *node.kw_defaults, *(None for _ in rest)]
-    arguments = [*plain, *node.kwonlyargs, *rest]
-    return [(a.arg, f"{dump(a)} {value is None}", value) for a, value in zip(arguments, values, strict=True)]
-
-
-def _entries(node: ast.Dict, name: str) -> Named:
-    keys = [str(key.value) if isinstance(key, ast.Constant) else name for key in node.keys]
-    return [(key, dump(tree), value) for key, tree, value in zip(keys, node.keys, node.values, strict=True)]
+def _leaves(node: object, name: str) -> Iterator[_Leaf]:
+    """Yield the parts of a statement without its blocks: equal sequences of fixed parts differ in literals alone."""
+    if isinstance(node, ast.Constant):
+        yield _Leaf("literal", ast.unparse(node), name)
+    elif isinstance(node, list):
+        yield _Leaf(f"{len(node)} parts")
+        for part in node:
+            yield from _leaves(part, name)
+    elif isinstance(node, ast.arguments):  # defaults belong to arguments
+        plain = [*node.posonlyargs, *node.args]
+        yield from (_Leaf(dump(part)) for part in (*plain, node.vararg, *node.kwonlyargs, node.kwarg))
+        defaults = (*node.defaults, *node.kw_defaults)
+        for argument, value in zip(
+            [*plain[len(plain) - len(node.defaults) :], *node.kwonlyargs], defaults, strict=True
+        ):
+            yield _Leaf(argument.arg)
+            yield from _leaves(value, argument.arg)
+    elif isinstance(node, ast.Dict):  # values belong to keys
+        for key, value in zip(node.keys, node.values, strict=True):
+            yield _Leaf(dump(key))
+            yield from _leaves(value, str(key.value) if isinstance(key, ast.Constant) else name)
+    elif isinstance(node, ast.AST):
+        yield _Leaf(type(node).__name__)
+        if isinstance(node, ast.keyword):
+            name = node.arg or name
+        elif isinstance(node, ast.Call):
+            name = name or called(node)
+        blocks = () if isinstance(node, ast.IfExp | ast.Lambda) else _BODIES
+        for field, value in ast.iter_fields(node):
+            if field != "ctx" and field not in blocks:
+                yield from _leaves(value, name)
+    else:
+        yield _Leaf(repr(node))

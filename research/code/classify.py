@@ -16,22 +16,13 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
-from research.code.ast_diff import Statement, names_that_differ
+from research.code.ast_diff import Difference, names_that_differ
 
-CATEGORIES = (
-    "optimizer",
-    "architecture",
-    "attention",
-    "batch",
-    "normalization",
-    "regularization",
-    "simplification",
-    "mixed",
-)
-"""Every category, in the order that decides between equals."""
+CATEGORIES = ("optimizer", "architecture", "attention", "batch", "normalization", "regularization")
+"""The kinds of change, in the order that decides between equals."""
+SIMPLIFICATION, MIXED = "simplification", "mixed"
 
 _WORDS: dict[str, dict[int, str]] = {
     # By strength: 4 settles the category whatever else is in the statement, 1 is a hint.
@@ -124,61 +115,37 @@ def category_of_name(name: str) -> str:
     return _meaning(name)[1]
 
 
-@dataclass(frozen=True)
-class Item:
-    """One edited, added or removed statement.
+def category_of(found: Difference) -> str:
+    """Return the category of a change, "" for no change."""
+    items = [(old.scope, *names_that_differ(old, new)) for old, new in found.edited]
+    items += [(one.scope, one.names, ()) for one in (*found.removed, *found.added)]
+    if not items:
+        return ""
+    adds = found.added or any(not Counter(new.names) < Counter(old.names) for old, new in found.edited)
+    if found.removed and not adds:
+        return SIMPLIFICATION
+    votes = Counter(filter(None, (_category(*item) for item in items)))
+    category, count = votes.most_common(1)[0] if votes else (MIXED, 0)
+    return category if count >= MIN_MAJORITY * votes.total() else MIXED
 
-    Attributes:
+
+def _category(scope: str, differing: Sequence[str], shared: Sequence[str]) -> str:
+    """Return the category that one edited, added or removed statement alone would have, "" for none.
+
+    Args:
         scope: The function that holds it.
         differing: Identifiers that only one of its forms has, or all of an added or removed one.
         shared: Identifiers that both forms have.
-        is_removal: Whether the statement is gone.
-        adds: Whether the child has anything there that the parent has not.
     """
-
-    scope: str
-    differing: tuple[str, ...]
-    shared: tuple[str, ...] = ()
-    is_removal: bool = False
-    adds: bool = True
-
-    @classmethod
-    def of_edited(cls, old: Statement, new: Statement) -> Item:
-        """Return the item of an edited statement."""
-        return cls(old.scope, *names_that_differ(old, new), adds=not Counter(new.names) < Counter(old.names))
-
-    @classmethod
-    def of_added(cls, new: Statement) -> Item:
-        """Return the item of a new statement."""
-        return cls(new.scope, new.names)
-
-    @classmethod
-    def of_removed(cls, old: Statement) -> Item:
-        """Return the item of a statement that is gone."""
-        return cls(old.scope, old.names, is_removal=True, adds=False)
-
-    def category(self) -> str:
-        """Return the category that this statement alone would have, "" for none."""
-        votes: dict[str, float] = defaultdict(float)
-        for weight, names in ((1.0, self.differing), (SHARED_WEIGHT, self.shared)):
-            strongest: dict[str, int] = {}
-            for strength, category in map(_meaning, names):
-                strongest[category] = max(strongest.get(category, 0), strength)
-            for category, strength in strongest.items():
-                votes[category] += weight * strength
-        for part in self.scope.strip("<>").split("."):
-            strength, category = _meaning(part)
-            votes[category] += SCOPE_WEIGHT * strength
-        best = max(CATEGORIES, key=lambda category: votes[category])
-        return best if votes[best] > 0 else ""
-
-
-def category_of(items: Sequence[Item]) -> str:
-    """Return the category of a change, "" for no change."""
-    if not items:
-        return ""
-    if any(item.is_removal for item in items) and not any(item.adds for item in items):
-        return "simplification"
-    votes = Counter(filter(None, (item.category() for item in items)))
-    category, count = votes.most_common(1)[0] if votes else ("mixed", 0)
-    return category if count >= MIN_MAJORITY * votes.total() else "mixed"
+    votes: dict[str, float] = defaultdict(float)
+    for weight, names in ((1.0, differing), (SHARED_WEIGHT, shared)):
+        strongest: dict[str, int] = {}
+        for strength, category in map(_meaning, names):
+            strongest[category] = max(strongest.get(category, 0), strength)
+        for category, strength in strongest.items():
+            votes[category] += weight * strength
+    for part in scope.strip("<>").split("."):
+        strength, category = _meaning(part)
+        votes[category] += SCOPE_WEIGHT * strength
+    best = max(CATEGORIES, key=lambda category: votes[category])
+    return best if votes[best] > 0 else ""

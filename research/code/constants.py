@@ -95,7 +95,7 @@ def number(text: str) -> float | None:
     """Return the value of a constant's source text if it is a number or arithmetic with numbers, else None."""
     try:
         return as_number(evaluate(parse_expression(text), {}))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    except SyntaxError:
         return None
 
 

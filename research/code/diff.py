@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
-from research.code.ast_diff import Pairs, Scopes, compare, literal_changes, scopes_of
-from research.code.classify import Item, category_of
+from research.code.ast_diff import Difference, Pairs, Scopes, compare, literal_changes, scopes_of
+from research.code.classify import category_of
 from research.code.constants import as_number, constant_texts, evaluate
 from research.code.syntax_tree import parse, parse_expression
 
@@ -19,50 +19,21 @@ ARROW = " -> "
 
 
 @dataclass(frozen=True)
-class ConstantChange:
-    """One value that moved, as source text; before is "" for a new constant, after for a dropped one."""
-
-    name: str
-    before: str
-    after: str
-
-
-@dataclass(frozen=True)
 class Change:
     """The difference of two train.py.
 
     Attributes:
-        constants: Values that moved: module constants, defaults, and literals inside functions.
-        functions_changed: Functions and methods whose statements differ, in order of the child.
-        functions_added: Functions and methods that are new.
-        functions_removed: Functions and methods that are gone.
+        delta: What changed, by name: module constants, defaults and literals inside functions as "before -> after",
+            else "changed", "added" or "removed".
         statements_added: Statements that the child has and the parent has nowhere.
         statements_removed: Statements that the parent has and the child has nowhere.
         category: What kind of change it is; see research.code.classify.
     """
 
-    constants: tuple[ConstantChange, ...] = ()
-    functions_changed: tuple[str, ...] = ()
-    functions_added: tuple[str, ...] = ()
-    functions_removed: tuple[str, ...] = ()
+    delta: Mapping[str, str] = field(default_factory=dict)
     statements_added: int = 0
     statements_removed: int = 0
     category: str = ""
-
-    def delta(self) -> dict[str, str]:
-        """Return what changed, by name: constants as "before -> after", the rest as "changed", "added", "removed"."""
-        found: dict[str, str] = {}
-        for item in self.constants:
-            moved = bool(item.before and item.after)
-            found[item.name] = f"{item.before}{ARROW}{item.after}" if moved else "added" if item.after else "removed"
-        for word, names in (
-            ("changed", self.functions_changed),
-            ("added", self.functions_added),
-            ("removed", self.functions_removed),
-        ):
-            for name in names:
-                found.setdefault(name, word)
-        return found
 
 
 NO_CHANGE = Change()
@@ -75,47 +46,53 @@ def between(parent: bytes | str, child: bytes | str) -> Change:
     Raises:
         SyntaxError: if one of them does not parse.
     """
+    one, other = parse(parent), parse(child)
+    before, after, found = difference(one, other)
+    added = found.added
+    if not (found.edited or found.removed or added):  # the same statements in another order
+        added = [one for scope in after if scope in found.scopes for one in after[scope][:1]]
+    delta = _constants(constant_texts(one), constant_texts(other), found.edited)
+    for word, names in (
+        ("changed", [name for name in after if name in before and name in found.scopes]),
+        ("added", [name for name in after if name not in before]),
+        ("removed", [name for name in before if name not in after]),
+    ):
+        for name in names:
+            if not name.startswith("<"):
+                delta.setdefault(name, word)
+    return Change(
+        delta=delta,
+        statements_added=len(found.edited) + len(found.added),
+        statements_removed=len(found.edited) + len(found.removed),
+        category=category_of(found._replace(added=added)),
+    )
+
+
+def difference(parent: ast.Module, child: ast.Module) -> tuple[Scopes, Scopes, Difference]:
+    """Return the scopes of two texts and the statements in which they differ.
+
+    Raises:
+        SyntaxError: if one of them is nested too deeply.
+    """
     try:
-        return _between(_read(parent), _read(child))
+        before, after = scopes_of(parent), scopes_of(child)
+        return before, after, compare(before, after)
     except RecursionError:
         raise SyntaxError("nested too deeply") from None
 
 
-@lru_cache(maxsize=8)  # a night compares one child after the other with the same parent
-def _read(text: bytes | str) -> tuple[ast.Module, Scopes]:
-    """Return a text's tree and its scopes."""
-    tree = parse(text)
-    return tree, scopes_of(tree)
-
-
-def _between(one: tuple[ast.Module, Scopes], other: tuple[ast.Module, Scopes]) -> Change:
-    (parent, before), (child, after) = one, other
-    found = compare(before, after)
-    items = [Item.of_edited(old, new) for old, new in found.edited]
-    items += [Item.of_removed(one) for one in found.removed] + [Item.of_added(one) for one in found.added]
-    if not items:  # the same statements in another order
-        items = [Item.of_added(one) for scope in after if scope in found.scopes for one in after[scope][:1]]
-    old_functions, functions = ([name for name in side if not name.startswith("<")] for side in (before, after))
-    return Change(
-        constants=_constants(constant_texts(parent), constant_texts(child), found.edited),
-        functions_changed=tuple(name for name in functions if name in found.scopes and name in before),
-        functions_added=tuple(name for name in functions if name not in before),
-        functions_removed=tuple(name for name in old_functions if name not in after),
-        statements_added=len(found.edited) + len(found.added),
-        statements_removed=len(found.edited) + len(found.removed),
-        category=category_of(items),
-    )
-
-
-def _constants(before: Mapping[str, str], after: Mapping[str, str], edited: Pairs) -> tuple[ConstantChange, ...]:
+def _constants(before: Mapping[str, str], after: Mapping[str, str], edited: Pairs) -> dict[str, str]:
     """Return module constants that moved, then the literals inside edited statements."""
-    names = dict.fromkeys((*before, *after))
-    found = {n: ConstantChange(n, before.get(n, ""), after.get(n, "")) for n in names if before.get(n) != after.get(n)}
-    for old, new in edited:
-        for name, one, other in literal_changes(old, new):
-            if name not in names:
-                found.setdefault(name, ConstantChange(name, one, other))
-    return tuple(found.values())
+    found: dict[str, str] = {}
+    for name in dict.fromkeys((*before, *after)):
+        if name not in before or name not in after:
+            found[name] = "added" if name in after else "removed"
+        elif before[name] != after[name]:
+            found[name] = f"{before[name]}{ARROW}{after[name]}"
+    for name, one, other in (change for pair in edited for change in literal_changes(*pair)):
+        if name not in before and name not in after:
+            found.setdefault(name, f"{one}{ARROW}{other}")
+    return found
 
 
 @lru_cache(maxsize=4096)
@@ -126,7 +103,7 @@ def direction(before: str, after: str) -> str:
     """
     try:
         old, new = (parse_expression(text) for text in (before, after))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    except SyntaxError:
         return ""
     moves = [(as_number(evaluate(one, {})), as_number(evaluate(other, {}))) for one, other in _matched(old, new)]
     rises = {b > a for a, b in moves if a is not None and b is not None and a != b}

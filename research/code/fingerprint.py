@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from research.code.constants import is_seed_name
 from research.code.syntax_tree import parse
@@ -17,8 +17,7 @@ _SEED = ast.Constant("seed")
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
-@dataclass(frozen=True)
-class Import:
+class Import(NamedTuple):
     """One unconditional import of a module's body.
 
     Attributes:
@@ -82,7 +81,7 @@ def without_noise(node: ast.AST, field: str, value: object) -> object:
     if field == "body" and isinstance(value, list) and value and is_docstring(value[0]):
         return value[1:]
     if isinstance(node, ast.Call) and field == "args" and isinstance(value, list):
-        if _called(node) in _SEEDERS:
+        if called(node) in _SEEDERS:
             return [_SEED if _is_seed(argument) else argument for argument in value]
         return [value[0], *(_SEED for _ in value[1:])] if _reads_seed_variable(value) else value
     if field == "value" and _is_for_seed(node) and _is_seed(value):
@@ -90,7 +89,8 @@ def without_noise(node: ast.AST, field: str, value: object) -> object:
     return value
 
 
-def _called(node: ast.Call) -> str:
+def called(node: ast.Call) -> str:
+    """Return the name of what is called, without what comes before its last dot; "" without one."""
     return getattr(node.func, "attr", getattr(node.func, "id", ""))
 
 
@@ -143,7 +143,7 @@ def defined_names(tree: ast.Module) -> frozenset[str] | None:
             names.update((alias.asname or alias.name).split(".")[0] for alias in node.names)
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             names.add(node.id)
-        elif isinstance(node, ast.Call) and _called(node) in {"globals", "setattr", "exec"}:
+        elif isinstance(node, ast.Call) and called(node) in {"globals", "setattr", "exec"}:
             return None
         pending.extend(ast.iter_child_nodes(node))
     return None if names & {"__getattr__", "*"} else frozenset(names)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from research.code.ast_diff import Scopes, Statement, compare, scopes_of
+from research.code.ast_diff import Scopes, Statement
 from research.code.classify import words_of
+from research.code.diff import difference
 from research.code.syntax_tree import parse
 
 LOSS_WORDS = frozenset(
@@ -28,18 +29,12 @@ def reached(parent: bytes | str, child: bytes | str) -> str:
     Raises:
         SyntaxError: if one of the two does not parse.
     """
-    try:
-        before, after = scopes_of(parse(parent)), scopes_of(parse(child))
-    except RecursionError:
-        raise SyntaxError("nested too deeply") from None
-    found = compare(before, after)
+    before, after, found = difference(parse(parent), parse(child))
     read = _read_by_loss(before) | _read_by_loss(after)
-    changed = [one for pair in found.edited for one in pair] + [*found.removed, *found.added]
-    for one in changed:
+    for one in (*(one for pair in found.edited for one in pair), *found.removed, *found.added):
         if name := next(_on_path(one, read), ""):
             return name
-    moved = [scope for scope in found.scopes if _speaks_of_loss(scope)]  # the same statements in another order
-    return moved[0] if moved else ""
+    return next(filter(_speaks_of_loss, sorted(found.scopes)), "")  # the same statements in another order
 
 
 def _on_path(statement: Statement, read: frozenset[str]) -> Iterator[str]:

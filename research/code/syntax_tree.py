@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import threading
+from typing import Any
 
 _ONE_THREAD = threading.Lock()
 """Held while a tree is built: Python 3.11 ends threads that build trees at once in a SystemError, "AST constructor
@@ -16,11 +17,8 @@ def parse(text: str | bytes) -> ast.Module:
     Raises:
         SyntaxError: if it does not parse (with a line number where there is one).
     """
-    try:
-        with _ONE_THREAD:
-            return ast.parse(text)
-    except (ValueError, RecursionError, MemoryError) as error:
-        raise SyntaxError(str(error) or "nested too deeply") from None
+    tree: ast.Module = _parse(text, "exec")
+    return tree
 
 
 def parse_expression(text: str) -> ast.expr:
@@ -29,8 +27,13 @@ def parse_expression(text: str) -> ast.expr:
     Raises:
         SyntaxError: if it does not parse.
     """
+    body: ast.expr = _parse(text.strip(), "eval").body
+    return body
+
+
+def _parse(text: str | bytes, mode: str) -> Any:
     try:
         with _ONE_THREAD:
-            return ast.parse(text.strip(), mode="eval").body
+            return ast.parse(text, mode=mode)
     except (ValueError, RecursionError, MemoryError) as error:
         raise SyntaxError(str(error) or "nested too deeply") from None

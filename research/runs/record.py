@@ -49,7 +49,7 @@ def with_change(run: Run, root: Path, text: bytes) -> Run:
         return run
     if found is None:
         return run
-    entries = list(found.delta().items())[: SETTINGS.delta_entries]  # of a rewrite the size matters, not its parts
+    entries = list(found.delta.items())[: SETTINGS.delta_entries]  # of a rewrite the size matters, not its parts
     return replace(
         run,
         category=found.category,

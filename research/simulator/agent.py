@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from random import Random
 from typing import NamedTuple
 
+from research.code.classify import CATEGORIES, MIXED, SIMPLIFICATION
 from research.search.emitters import EMITTERS
-from research.search.policies.base import CATEGORIES
-from research.simulator.landscape import KNOB_REACH, MIXED, SIMPLIFICATION, Config, Landscape
+from research.simulator.landscape import KNOB_REACH, Config, Landscape
 
 PREFERENCE = 2.5
 """How strongly the free agent prefers what it thinks it is good at: e to the 2.5 times from none to full skill."""

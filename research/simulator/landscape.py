@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, NamedTuple
 
+from research.code.classify import MIXED, SIMPLIFICATION
 from research.simulator.catalogue import Entry
 from research.simulator.families import Family
 
@@ -28,10 +29,6 @@ DESCENTS = 3
 """Descents behind reachable(), in different orders: a basin swallows some of them."""
 TINY_BPB = 1e-9
 """Differences below this are rounding."""
-MIXED = "mixed"
-"""Category of a change that touches several."""
-SIMPLIFICATION = "simplification"
-"""Category of a change that only takes things out."""
 
 
 class Pair(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from research.code.constants import number
-from research.code.diff import NO_CHANGE, ConstantChange, between, direction
+from research.code.diff import NO_CHANGE, between, direction
 from tests.support.change_cases import BASES, CASES, HELD_OUT, Case
 
 LAB = (BASES / "lab.txt").read_text()
@@ -26,8 +26,7 @@ def test_nine_of_ten_kinds_are_right(held_out: bool, capsys: pytest.CaptureFixtu
 
 def test_constants_are_read_with_conditions():
     found = between(LAB, LAB.replace("DEPTH = 9 if OFFICIAL else 4", "DEPTH = 10 if OFFICIAL else 4"))
-    assert found.constants == (ConstantChange("DEPTH", "9 if OFFICIAL else 4", "10 if OFFICIAL else 4"),)
-    assert found.delta() == {"DEPTH": "9 if OFFICIAL else 4 -> 10 if OFFICIAL else 4"}
+    assert found.delta == {"DEPTH": "9 if OFFICIAL else 4 -> 10 if OFFICIAL else 4"}
     assert (found.statements_added, found.statements_removed, found.category) == (1, 1, "architecture")
 
 
@@ -52,19 +51,18 @@ def test_moved_code_costs_nothing():
     assert between(parent, child) == NO_CHANGE
     wrapped = "def a():\n    if True:\n        x = 1\n    return x\n\n\ndef b():\n    return 2\n"
     found = between(parent, wrapped)
-    assert (found.statements_added, found.statements_removed, found.functions_changed) == (1, 0, ("a",))
+    assert (found.statements_added, found.statements_removed, found.delta) == (1, 0, {"a": "changed"})
 
 
 def test_an_order_that_changed_is_a_change_without_cost():
     found = between("def rotary(q):\n    q = 1\n    k = 2\n", "def rotary(q):\n    k = 2\n    q = 1\n")
     assert (found.statements_added, found.statements_removed) == (0, 0)
-    assert (found.functions_changed, found.category) == (("rotary",), "attention")
+    assert (found.delta, found.category) == ({"rotary": "changed"}, "attention")
 
 
 def test_functions_come_and_go():
     found = between("def f():\n    pass\n", "class A:\n    def g(self):\n        return 1\n")
-    assert (found.functions_added, found.functions_removed) == (("A.g",), ("f",))
-    assert found.delta() == {"A.g": "added", "f": "removed"}
+    assert found.delta == {"A.g": "added", "f": "removed"}
 
 
 @pytest.mark.parametrize(
@@ -80,7 +78,7 @@ def test_functions_come_and_go():
     ],
 )
 def test_literals_have_sensible_names(parent: str, child: str, name: str):
-    assert between(parent, child).delta()[name] == "1 -> 2"
+    assert between(parent, child).delta[name] == "1 -> 2"
 
 
 def test_what_does_not_parse_is_an_error():

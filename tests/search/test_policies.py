@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from research.code.classify import CATEGORIES
 from research.core.settings import SETTINGS
 from research.search.observation import Observation, configuration
-from research.search.policies.base import CATEGORIES, EMITTERS, KeptChain
+from research.search.policies.base import EMITTERS, KeptChain
 from research.search.policies.discovery import Discovery
 from research.search.policy import POLICIES, make_policy
 from research.verdict.belief import Belief, Score

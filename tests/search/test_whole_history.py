@@ -6,11 +6,11 @@ import hashlib
 import random
 from dataclasses import dataclass, field, replace
 
+from research.code.classify import CATEGORIES
 from research.core.contract import DEFAULT_SEED
 from research.core.records import RUN_SEED, Failure, Judged, Metrics, Plan, Run
 from research.search import planner
 from research.search.emitters import EMITTERS
-from research.search.policies.base import CATEGORIES
 from research.verdict.belief import Belief
 from research.verdict.comparison import compare
 from research.verdict.consequences import consequences

@@ -99,7 +99,7 @@ class PureNight:
             contract=CONTRACT,
             finished_utc=self.now(),
             category=difference.category,
-            delta=difference.delta(),
+            delta=difference.delta,
             statements_added=difference.statements_added,
             statements_removed=difference.statements_removed,
             peak_vram_mb=900.0,

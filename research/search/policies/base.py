@@ -13,8 +13,8 @@ from research.search.emitters import registry
 from research.search.observation import Observation
 
 Order = tuple[str | None, str | None, Hashable | None]
-"""Emitter, category and parent of the next experiment, None leaving each to the agent (the parent then is the tip);
-or (REPLICATE, None, ID): the next run repeats configuration ID."""
+"""Emitter, category ("a+b" asks for two) and parent of the next experiment, None leaving each to the agent (the parent
+then is the tip); or (REPLICATE, None, ID): the next run repeats configuration ID."""
 
 Answer = Literal["keep", "discard", "replicate"]
 """What tell() says about a result's configuration: it is the tip now; it is not; the next run repeats it."""
@@ -23,9 +23,6 @@ REPLICATE = "replicate"
 
 EMITTERS = registry.NAMES
 """Names of the emitters that can be ordered."""
-
-CATEGORIES = ("optimizer", "architecture", "attention", "batch", "normalization", "regularization")
-"""Kinds of change that can be ordered; "simplification" and "mixed" are results, "a+b" asks for two at once."""
 
 
 class Policy(Protocol):

@@ -9,10 +9,11 @@ import random
 from collections.abc import Hashable, Sequence
 from statistics import fmean
 
+from research.code.classify import CATEGORIES
 from research.core.contract import DEFAULT_SEED
 from research.core.settings import SETTINGS
 from research.search.observation import Observation, configuration
-from research.search.policies.base import CATEGORIES, EMITTERS, REPLICATE, Answer, KeptChain, Order
+from research.search.policies.base import EMITTERS, REPLICATE, Answer, KeptChain, Order
 
 
 class Plain:

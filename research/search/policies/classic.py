@@ -11,9 +11,10 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from research.code.classify import CATEGORIES, MIXED, SIMPLIFICATION
 from research.search.emitters import registry
 from research.search.observation import Observation, configuration
-from research.search.policies.base import CATEGORIES, EMITTERS, Answer, Order
+from research.search.policies.base import EMITTERS, Answer, Order
 from research.search.policies.baselines import Plain
 
 BIASES = {
@@ -137,7 +138,7 @@ class Classic(Plain):
         }
         if phase == "exploit":
             return max(sorted(tried), key=lambda name: sum(tried[name]) / len(tried[name]))
-        return min((*CATEGORIES, "mixed", "simplification"), key=lambda name: len(tried.get(name, ())))
+        return min((*CATEGORIES, MIXED, SIMPLIFICATION), key=lambda name: len(tried.get(name, ())))
 
 
 def _complexity(result: Observation) -> float:
