@@ -28,7 +28,6 @@ from research.core.settings import SETTINGS
 from research.lab.lab import Lab
 from research.lab.launch import Request
 from research.lab.plan import next_plan
-from research.runs.signals import Signals
 from research.store.open import read_store
 from tests.support.labkit import alive, wait_for
 from tests.support.nightkit import NightKit, make_night_kit
@@ -182,16 +181,18 @@ def test_no_plan_is_given_to_two_workers(kit: NightKit):
         assert state is not None
         places = slots(2, lab.make_backend("scripted", {}), {})
         night = Night(lab, state, BuiltinEditor(lab), places, Request(()), print)
+        night._store = store
         other = Plan("other", lab.now_utc(), None, None, None, "experiment", "Somebody else's.")
         first = next_plan(lab, store, branch, (other,))
         base = kit.git("rev-parse", "HEAD")
-        night._going.append(Going(Job("experiment", base, "", first), night.slots[0], "f", 42, Future(), 0.0))
-        job = night._planned(store, Signals())
+        night._going.append(Going(Job("idea", base, "", first), night.slots[0], "f", 42, Future(), 0.0))
+        job = night._planned()
         assert job.plan is not None
         assert job.plan.plan != first.plan
-        assert night._unused_seed(store, base, "f") == 43  # 42 was its own
+        again = Job("replicate", base, "")
+        assert night._seed_of(again, "f") == 43  # 42 was its own
         night._going[0] = replace(night._going[0], code=night._code_of(base), seed=43)
-        assert night._unused_seed(store, base, night._code_of(base)) == 44
+        assert night._seed_of(again, night._code_of(base)) == 44
 
 
 def test_more_workers_than_devices_are_refused(kit: NightKit):

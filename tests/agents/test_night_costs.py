@@ -10,19 +10,21 @@ from pathlib import Path
 import pytest
 
 from research.agents.clients.base import Usage, usage_in
-from research.agents.night.editors import BuiltinEditor, Candidate, NoCandidate, Order, Wait
+from research.agents.night.editors import BuiltinEditor, Candidate, NoCandidate
 from research.agents.night.loop import Night
 from research.agents.night.setup import require_price, slots
 from research.agents.night.state import FACT, Limits, from_json
 from research.core.errors import UsageError
 from research.core.files import FileLock
 from research.core.paths import LabPaths
+from research.core.records import Plan
 from research.lab.lab import Lab
 from research.lab.launch import Request
-from research.runs.backend import Backend, DeviceBusy
+from research.runs.backend import Backend, DeviceBusy, StopRequest
 from research.runs.backends import make_backend
 from research.runs.scripted import ScriptedBackend
 from research.store.open import read_store
+from research.verdict.models import Memory
 from tests.support.nightkit import make_night_kit
 
 
@@ -31,17 +33,16 @@ class Paid:
 
     name = "paid"
 
-    def __init__(self, lab: Lab, refusals: dict[int, Wait | None], usd: float) -> None:
+    def __init__(self, lab: Lab, refusals: dict[int, datetime | None], usd: float) -> None:
         self.editor, self.lab, self.refusals = BuiltinEditor(lab), lab, refusals
         self.usage, self.asked = Usage(100, usd), list[datetime]()
 
-    def edit(self, order: Order) -> Candidate:
+    def edit(self, plan: Plan, memory: Memory, seed: int, stop: StopRequest) -> Candidate:
         """See Editor."""
         self.asked.append(self.lab.clock())
         if len(self.asked) in self.refusals:
-            wait = self.refusals[len(self.asked)]
-            raise NoCandidate("paid: it is at its limit", is_failure=True, wait=wait, usage=self.usage)
-        return replace(self.editor.edit(order), usage=self.usage)
+            raise NoCandidate("paid: it is at its limit", "service", self.refusals[len(self.asked)], self.usage)
+        return replace(self.editor.edit(plan, memory, seed, stop), usage=self.usage)
 
 
 class Taken(ScriptedBackend):
@@ -60,7 +61,7 @@ class Taken(ScriptedBackend):
 def night(
     folder: Path,
     limits: Limits,
-    refusals: dict[int, Wait | None],
+    refusals: dict[int, datetime | None],
     usd: float,
     backend: Callable[[str, Mapping[str, str]], Backend] = make_backend,
 ) -> tuple[Night, Paid, list[str]]:
@@ -88,7 +89,7 @@ def night(
 
 def test_a_limit_is_waited_out_to_its_end_or_twice_as_long_each_time(tmp_path: Path):
     until = datetime.now(timezone.utc) + timedelta(minutes=10)
-    refusals: dict[int, Wait | None] = {1: Wait(until), 2: Wait(), 3: Wait()}
+    refusals: dict[int, datetime | None] = {1: until, 2: None, 3: None}
     made, editor, told = night(tmp_path, Limits(max_runs=2), refusals, 0.01)
     first, second, third, fourth = editor.asked
     assert second >= until > first

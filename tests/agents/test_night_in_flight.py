@@ -7,15 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from research.agents.night.editors import BuiltinEditor, Candidate, NoCandidate, Order
+from research.agents.night.editors import BuiltinEditor, Candidate, NoCandidate
 from research.agents.night.jobs import Job
 from research.agents.night.loop import Going, Night
 from research.agents.night.setup import slots
 from research.agents.night.state import FACT, from_json
 from research.core.paths import LabPaths
+from research.core.records import Plan
 from research.lab.lab import Lab
 from research.lab.launch import Request
+from research.runs.backend import StopRequest
 from research.runs.signals import Signals
+from research.verdict.models import Memory
 from tests.support.nightkit import make_night_kit
 
 
@@ -25,13 +28,13 @@ class Stubborn:
     name = "stubborn"
 
     def __init__(self, lab: Lab) -> None:
-        self.editor, self.orders = BuiltinEditor(lab), list[Order]()
+        self.editor, self.known = BuiltinEditor(lab), list[Memory]()
         self.candidate: Candidate | None = None
 
-    def edit(self, order: Order) -> Candidate:
+    def edit(self, plan: Plan, memory: Memory, seed: int, stop: StopRequest) -> Candidate:
         """See Editor."""
-        self.orders.append(order)
-        self.candidate = self.candidate or self.editor.edit(order)
+        self.known.append(memory)
+        self.candidate = self.candidate or self.editor.edit(plan, memory, seed, stop)
         return self.candidate
 
 
@@ -44,13 +47,15 @@ def test_the_code_in_flight_is_known_and_not_run_twice(tmp_path: Path):
         assert state is not None
         editor = Stubborn(lab)
         night = Night(lab, state, editor, slots(2, lab.make_backend("scripted", {}), {}), Request(()), print)
-        job = night._planned(store, Signals())
+        night._store = store
+        job = night._planned()
         code = night._code_of(job.commit)
-        assert code not in editor.orders[0].memory.fingerprints
-        flying = Going(Job("experiment", job.commit, job.what, job.plan), night.slots[0], code, 42, Future(), 0.0)
+        assert code not in editor.known[0].fingerprints
+        flying = Going(Job("idea", job.commit, job.what, job.plan), night.slots[0], code, 42, Future(), 0.0)
         night._going.append(flying)
         with pytest.raises(NoCandidate, match="being run already"):
-            night._planned(store, Signals())
-        assert code in editor.orders[1].memory.fingerprints
-        again = editor.editor.edit(editor.orders[1])
+            night._planned()
+        assert code in editor.known[1].fingerprints
+        assert job.plan is not None
+        again = editor.editor.edit(job.plan, editor.known[1], 0, Signals())
         assert night._code_of(again.commit) != code

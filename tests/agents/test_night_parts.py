@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from research.agents.night import jobs, limits, progress
-from research.agents.night.state import Limits
+from research.agents.night.state import Limits, NightState
 from research.core.records import Decision, Estimate, Judged, Run, Verdict
 from tests.support.histories import run
 
@@ -22,6 +22,12 @@ def timed(minutes: float, usd: float | None = None, **more: object) -> Run:
     """A finished run of some length."""
     end = (NOW + timedelta(minutes=minutes)).isoformat()
     return replace(run(1), started_utc=NOW.isoformat(), finished_utc=end, cost_usd=usd, **more)  # type: ignore[arg-type]
+
+
+def night(most: Limits, worked_s: float = 3600.0, runs: int = 1, usd: float = 0.0) -> NightState:
+    """A night that has used up so much by NOW."""
+    begun = NOW - timedelta(seconds=worked_s)
+    return NightState("n", "b", "builtin", "local", 0, 1, begun.isoformat(), most, runs, usd)
 
 
 # Limits ---------------------------------------------------------------------------------------------------------
@@ -46,18 +52,18 @@ def test_every_launched_run_that_bears_the_name_of_the_night_counts_whatever_its
 
 
 def test_it_ends_at_a_time_of_day():
-    night = Limits(until_utc="2026-01-01T01:00:00Z")
+    state = night(Limits(until_utc="2026-01-01T01:00:00Z"))
     shown = NOW.astimezone().strftime("%H:%M")
     none = limits.UsualCost(0.0, 0.0)
-    assert limits.reached(night, limits.Used(NOW, 0.0, 1, (), 0.0, none)) == f"it is {shown} (--until)"
-    assert limits.reached(night, limits.Used(NOW - timedelta(seconds=1), 0.0, 1, (), 0.0, none)) is None
+    assert limits.reached(state, NOW, none) == f"it is {shown} (--until)"
+    assert limits.reached(state, NOW - timedelta(seconds=1), none) is None
 
 
 def test_the_last_run_is_the_one_after_which_a_limit_is_reached():
     usual = limits.UsualCost(1.0, 1 / 360, 360.0)
 
     def last(most: Limits, worked_s: float = 0.0, runs: int = 3, in_flight: tuple[float, ...] = ()) -> bool:
-        return limits.is_last(most, limits.Used(NOW, worked_s, runs, in_flight, 3.0, usual))
+        return limits.is_last(night(most, worked_s, runs, 3.0), NOW, usual, in_flight)
 
     assert [last(Limits(max_runs=5), runs=runs) for runs in (3, 4)] == [False, True]
     assert last(Limits(max_runs=5), in_flight=(10.0,))
@@ -71,7 +77,7 @@ def test_dollars_are_counted_to_the_end_of_what_would_be_running():
     usual = limits.UsualCost(1.0, 1 / 360)
 
     def reached(usd: float, *in_flight: float) -> str | None:
-        return limits.reached(Limits(max_usd=10.0), limits.Used(NOW, 3600.0, 5, in_flight, usd, usual))
+        return limits.reached(night(Limits(max_usd=10.0), usd=usd), NOW, usual, in_flight)
 
     assert reached(9.0) is None
     assert reached(9.01) == "$9.01 of $10.00 are spent; another run would cost about $1.00 (--max-usd)"
@@ -96,7 +102,7 @@ def test_runs_no_longer_than_usual_never_go_beyond_the_dollars(
     while lengths:
         while lengths and len(flying) < workers:
             passed = [now - begun for begun, _ in flying]
-            if limits.reached(Limits(max_usd=most), limits.Used(NOW, 3600.0, 0, passed, spent, usual)):
+            if limits.reached(night(Limits(max_usd=most), usd=spent), NOW, usual, passed):
                 break
             flying.append((now, now + 300 * lengths.pop()))
         if not flying:
@@ -125,7 +131,7 @@ def told(*items: Judged) -> tuple[str | None, str]:
     """The news of the last one, and its words."""
     last = items[-1]
     assert last.verdict is not None
-    return progress.news(last.run, last.verdict, items), progress.good_news(last.run, last.verdict)
+    return progress.news(last.run, last.verdict, items), progress.good_news(last.run, last.verdict, items)
 
 
 def test_a_win_is_confirmed_and_told_once():
@@ -134,11 +140,22 @@ def test_a_win_is_confirmed_and_told_once():
     again = judged(2, replace(one, run="r1b", seed=43), "keep", BETTER, 2)
     third = judged(3, replace(one, run="r1c", seed=44), "keep", BETTER, 3)
     assert told(base, once) == ("kept", "Kept, not confirmed (one run only): idea 1; val_bpb 0.990000 (n=1)"
-                                "  -0.003000 [-0.005000, -0.001000]")  # fmt: skip
+                                "  -0.003000 [-0.005000, -0.001000] against the best before it")  # fmt: skip
     event, words = told(base, once, again)
     assert event == "win"
     assert words.startswith("Confirmed: idea 1;")
     assert told(base, once, again, third)[0] is None
+
+
+def test_a_confirmed_change_that_is_no_longer_the_best_is_told_so():
+    base, one, other = judged(0, run(0), "keep"), run(1, "0"), run(2, "1")
+    once, better = judged(1, one, "keep", BETTER), judged(3, other, "keep", BETTER)
+    again = judged(2, replace(one, run="r1b", seed=43), "keep", BETTER, 2)
+    history = (base, once, better, again)
+    assert again.verdict is not None
+    words = progress.good_news(again.run, again.verdict, history)
+    assert words.startswith("Confirmed: idea 1;")
+    assert words.endswith(" against the best before it; the best so far is now idea 2")
 
 
 def test_two_runs_with_zero_within_the_interval_confirm_nothing():
@@ -162,7 +179,7 @@ def test_the_baseline_and_what_is_not_kept_are_no_news():
 def test_a_baseline_that_failed_in_an_earlier_night_is_tried_again():
     crashes = [run(0, val_bpb=None, run=f"c{n}", started_utc=f"2026-01-01T00:0{n}:00Z") for n in range(3)]
     history = [Judged(one, Verdict(one.run, "discard", "evidence", "so", BEGUN), n) for n, one in enumerate(crashes)]
-    with pytest.raises(jobs.BaselineFails):
+    with pytest.raises(jobs.CannotGoOn):
         jobs.owed(history, crashes[0].commit, (), BEGUN)
     job = jobs.owed(history, crashes[0].commit, (), "2026-01-02T00:00:00Z")
     assert job is not None

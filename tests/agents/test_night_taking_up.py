@@ -75,12 +75,12 @@ def said(kit: NightKit, *words: str) -> str:
 def test_a_pause_is_not_counted_as_work():
     state = resumed(replace(CUT, alive_utc="2026-01-01T02:12:00Z"), Limits(hours=8.0))
     assert worked_s(state, NEXT_DAY) == pytest.approx(2.2 * 3600)
-    assert limits.reached(state.limits, limits.Used(NEXT_DAY, worked_s(state, NEXT_DAY), 2, (), 0.0, NO_COST)) is None
+    assert limits.reached(state, NEXT_DAY, NO_COST) is None
     assert "(resumed after 2 runs, 5.8 hours left)" in resume.opening(state, NEXT_DAY)
     again = resume.resumed(state, state, [], NEXT_DAY + timedelta(hours=1))
     assert worked_s(again, NEXT_DAY + timedelta(hours=2)) == pytest.approx(3.2 * 3600)
     over = NEXT_DAY + timedelta(hours=5.9)
-    ended = limits.reached(state.limits, limits.Used(over, worked_s(state, over), 2, (), 0.0, NO_COST))
+    ended = limits.reached(state, over, NO_COST)
     assert ended == "8 hours are over (--hours)"
 
 

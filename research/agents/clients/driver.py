@@ -20,16 +20,19 @@ from pathlib import Path
 from typing import IO
 
 from research.agents.clients.base import ENV_DRIVEN, NOTHING_USED, Client, Failed, SessionEnd, Trouble, Usage
-from research.agents.night.editors import Candidate, NoCandidate, Order, Wait
+from research.agents.night.editors import Candidate, NoCandidate
 from research.code import fingerprint
 from research.core import git
 from research.core.clock import system_clock
 from research.core.commit_message import EXPERIMENT, FREE
 from research.core.errors import ConfigurationError
+from research.core.records import Plan
 from research.core.settings import SETTINGS
 from research.core.text import clean, count_of
 from research.lab.lab import Lab
+from research.runs.backend import StopRequest
 from research.runs.preflight import TARGET
+from research.verdict.models import Memory
 
 _WAITS = frozenset({Trouble.limit, Trouble.service})
 """Failures of the service, which end by themselves."""
@@ -44,11 +47,11 @@ class NoProposal(NoCandidate):
     """No attempt came to a candidate: the client, its last attempt, how many were made, and what they used."""
 
     def __init__(self, client: str, failed: Failed, attempts: int, usage: Usage = NOTHING_USED) -> None:
-        detail = f": {failed.detail}" if failed.detail else ""
+        detail, outside = f": {failed.detail}" if failed.detail else "", {*_OUTSIDE, Trouble.timeout}
         super().__init__(
             f"{client}: {failed.trouble.value}{detail} ({count_of(attempts, 'attempt')})",
-            is_failure=failed.trouble in {*_OUTSIDE, Trouble.timeout},
-            wait=Wait(failed.limit_ends) if failed.trouble in _WAITS else None,
+            "service" if failed.trouble in _WAITS else "editor" if failed.trouble in outside else "idea",
+            until=failed.limit_ends,
             usage=usage,
         )
         self.failed, self.attempts = failed, attempts
@@ -71,16 +74,16 @@ class ClientEditor:
         if client.program(lab.environment) is None:
             raise ConfigurationError(f"{client.name} is not installed.", f"Type: {client.install}")
 
-    def edit(self, order: Order) -> Candidate:
+    def edit(self, plan: Plan, memory: Memory, seed: int, stop: StopRequest) -> Candidate:
         """See Editor."""
-        plan, memory, lab = order.plan, order.memory, self._lab
+        lab = self._lab
         known = memory.incumbent or memory.baseline
         parent = git.resolve(lab.paths.root, plan.parent or (known.commit if known else "HEAD"))
         if parent is None:
             raise NoCandidate(f"the plan starts from {plan.parent}, which is not in this repository")
         driver = Driver(
             self._client, lab.paths.root, lab.environment, say=lab.say,
-            stop=lambda: order.stop.requested() is not None, clock=lab.clock,
+            stop=lambda: stop.requested() is not None, clock=lab.clock,
         )  # fmt: skip
         return driver.propose(parent, plan.details.get("brief") or plan.reason, plan.emitter or FREE)
 

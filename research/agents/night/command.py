@@ -21,15 +21,16 @@ _USUAL_HOURS = 8.0
 
 def night_command(night: NightState | None) -> str:
     """Returns the line that starts another night like this one, or continues one that was cut off."""
-    hours, until = (night.limits.hours, night.limits.until_utc) if night else (None, None)
-    if hours is None and until is None and not (night and is_cut_off(night)):
+    if night is None:
+        return f"uv run research night --hours {_USUAL_HOURS:g}"
+    limits, goes_on = night.limits, is_cut_off(night)
+    hours = limits.hours
+    if hours is None and limits.until_utc is None and not goes_on:
         hours = _USUAL_HOURS
     words = [f"--hours {hours:g}"] if hours is not None else []
-    words += [f"--until {local_time(until)}"] if until is not None else []
-    if night and night.limits.max_usd is not None:
-        words.append(f"--max-usd {night.limits.max_usd:g}")
-    if night and is_cut_off(night) and night.limits.max_runs is not None:
-        words.append(f"--max-runs {night.limits.max_runs}")
+    words += [f"--until {local_time(limits.until_utc)}"] if limits.until_utc is not None else []
+    words += [f"--max-usd {limits.max_usd:g}"] if limits.max_usd is not None else []
+    words += [f"--max-runs {limits.max_runs}"] if limits.max_runs is not None and goes_on else []
     return " ".join(["uv run research night", *words, *_how(night)])
 
 
@@ -54,15 +55,16 @@ def _how(night: NightState | None) -> list[str]:
     """Returns the options that are not at their defaults: agent, policy, seed, place, workers, price."""
     if night is None:
         return []
-    price = night.limits.usd_per_hour
-    names = ("agent", "policy", "seed")
-    words = [f"--{name} {getattr(night, name)}" for name in names if getattr(night, name) != _DEFAULTS[name]]
-    words += _where(night)
-    words += [f"--workers {night.workers}"] if night.workers != _DEFAULTS["workers"] else []
-    return [*words, *([f"--usd-per-hour {price:g}"] if price else [])]
+    price = f"--usd-per-hour {night.limits.usd_per_hour:g}"
+    words = [*_options(night, "agent", "policy", "seed"), *_where(night), *_options(night, "workers")]
+    return [*words, price] if night.limits.usd_per_hour else words
 
 
 def _where(night: NightState) -> list[str]:
-    words = [f"--backend {night.backend}"] if night.backend != _DEFAULTS["backend"] else []
-    words += [f"--gpu {night.gpu}"] if words and night.gpu != _DEFAULTS["gpu"] else []
+    words = _options(night, "backend")
+    words += _options(night, "gpu") if words else []
     return [*words, *([f"--timeout {night.timeout_s / 60:g}"] if night.timeout_s != _DEFAULTS["timeout_s"] else [])]
+
+
+def _options(night: NightState, *names: str) -> list[str]:
+    return [f"--{name} {getattr(night, name)}" for name in names if getattr(night, name) != _DEFAULTS[name]]

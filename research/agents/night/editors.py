@@ -1,10 +1,10 @@
-"""Lists who can edit train.py in a night, seen alike by the loop: an order in, a commit out."""
+"""Lists who can edit train.py in a night, seen alike by the loop: a plan in, a commit out."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 
 from research.agents.builtin import NothingToPropose, assign, propose
 from research.agents.clients.base import NOTHING_USED, Usage
@@ -18,23 +18,6 @@ from research.verdict.models import Memory
 
 
 @dataclass(frozen=True)
-class Order:
-    """What an editor is asked for.
-
-    Attributes:
-        plan: The plan; its details hold the brief.
-        memory: What is known.
-        seed: Seed of this attempt.
-        stop: Asks a slow editor to give up.
-    """
-
-    plan: Plan
-    memory: Memory
-    seed: int
-    stop: StopRequest
-
-
-@dataclass(frozen=True)
 class Candidate:
     """A commit that changes train.py alone, with its subject, and what it took to get it."""
 
@@ -43,28 +26,25 @@ class Candidate:
     usage: Usage = NOTHING_USED
 
 
-@dataclass(frozen=True)
-class Wait:
-    """A service that refuses for some time; until is None where it does not say for how long."""
-
-    until: datetime | None = None
-
-
 class NoCandidate(Exception):
     """The editor came to no commit.
 
     Args:
         why: One sentence.
-        is_failure: Whether the editor itself failed, so that the plan is kept.
-        wait: What the editor waits for, None where that is nothing.
+        kind: "idea" where the plan is dropped; the plan stays where the editor failed, or a service refuses for a time.
+        until: When the service answers again, None where that is not known.
         usage: What it used.
     """
 
     def __init__(
-        self, why: str, is_failure: bool = False, wait: Wait | None = None, usage: Usage = NOTHING_USED
+        self,
+        why: str,
+        kind: Literal["idea", "editor", "service"] = "idea",
+        until: datetime | None = None,
+        usage: Usage = NOTHING_USED,
     ) -> None:
         super().__init__(why)
-        self.why, self.is_failure, self.wait, self.usage = why, is_failure, wait, usage
+        self.why, self.kind, self.until, self.usage = why, kind, until, usage
 
 
 class Editor(Protocol):
@@ -72,8 +52,8 @@ class Editor(Protocol):
 
     name: str
 
-    def edit(self, order: Order) -> Candidate:
-        """Carries an order out.
+    def edit(self, plan: Plan, memory: Memory, seed: int, stop: StopRequest) -> Candidate:
+        """Carries out a plan, whose details hold the brief; gives up when it is asked to stop.
 
         Raises:
             NoCandidate: if it comes to no commit.
@@ -81,20 +61,15 @@ class Editor(Protocol):
 
 
 class BuiltinEditor:
-    """Mutates train.py's own constants, switches and statements; needs no key and no network.
-
-    Args:
-        lab: The lab whose repository gets the commits.
-    """
+    """Changes train.py's own constants; needs no key and no network."""
 
     name = "builtin"
 
     def __init__(self, lab: Lab) -> None:
         self._root = lab.paths.root
 
-    def edit(self, order: Order) -> Candidate:
+    def edit(self, plan: Plan, memory: Memory, seed: int, stop: StopRequest) -> Candidate:
         """See Editor."""
-        plan, memory = order.plan, order.memory
 
         def read_source(commit: str) -> bytes | None:
             return git.blob(self._root, commit, TARGET)
@@ -103,7 +78,7 @@ class BuiltinEditor:
             if SET_NAME in plan.details:
                 proposal = assign(plan, memory, read_source, plan.details[SET_NAME], plan.details[SET_VALUE])
             else:
-                proposal = propose(plan, memory, read_source, order.seed)
+                proposal = propose(plan, memory, read_source, seed)
         except NothingToPropose as nothing:
             raise NoCandidate(str(nothing)) from None
         commit = git.commit_file(self._root, proposal.parent, TARGET, proposal.text, proposal.subject)

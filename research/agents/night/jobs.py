@@ -1,4 +1,4 @@
-"""Names what a night runs before anything is planned: the baseline, or a tip that was never measured."""
+"""Names the runs of a night that nobody plans, and tells a sick machine from bad candidates."""
 
 from __future__ import annotations
 
@@ -13,49 +13,34 @@ from research.core.records import EXPERIMENT, REPLICATE, Judged, Plan, Run
 from research.core.settings import SETTINGS
 from research.verdict import lineage
 
-JobKind = Literal["baseline", "replicate", "experiment", "check"]
-"""What a run is for: "check" asks whether what ran before still does."""
+JobKind = Literal["baseline", "contract", "tip", "replicate", "check", "idea"]
+"""What a run is for: what the branch began with; its tip, under a contract that is new here, or never measured yet;
+another seed of what was measured; whether what ran before still does; what an agent has just made."""
+
+ALONE = frozenset({"baseline", "contract", "check"})
+"""What runs beside nothing else: what the others are compared with, and what says whether they can be."""
+NOT_THE_CANDIDATES = "the machine, not the candidates"
+"""How the reason begins of a night that ended because its machine failed."""
+
+
+class CannotGoOn(ResearchError):
+    """The night can't go on before a person has mended something."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run to make.
-
-    Attributes:
-        kind: What it is for.
-        commit: What runs.
-        what: Words for people.
-        plan: The plan that it carries out, None without one.
-        usage: What the agent used to make it.
-        is_anew: Whether its contract is thought to be new, so that it runs on the seed that ideas run on.
-    """
+    """One run to make: what for, its commit, words for people, its plan if it has one, what the agent used for it."""
 
     kind: JobKind
     commit: str
     what: str
     plan: Plan | None = None
     usage: Usage = NOTHING_USED
-    is_anew: bool = False
 
-    @property
-    def is_idea(self) -> bool:
-        """Return whether it runs what an agent has just made, so that a failure may be the agent's."""
-        return self.kind == "experiment" and self.plan is not None
-
-
-class BaselineFails(ResearchError):
-    """What was never changed does not come to a score.
-
-    Args:
-        run: The latest attempt.
-    """
-
-    def __init__(self, run: Run) -> None:
-        why = run.failure.signature if run.failure else run.why or str(run.outcome)
-        super().__init__(
-            f"The baseline does not come to a score: {why.rstrip('.')}.",
-            f"See why: {log_command(run.folder)}. Mend train.py and commit it; then type the same command again.",
-        )
+    def as_plan(self, now_utc: str) -> Plan:
+        """Returns its plan; a run that nobody planned gets one, so that the planner plans around it."""
+        kind = EXPERIMENT if self.kind == "tip" else REPLICATE
+        return self.plan or Plan(f"owed-{self.commit[:12]}", now_utc, None, None, self.commit, kind, self.what)
 
 
 def owed(history: Sequence[Judged], tip: str, in_flight: Collection[str], since_utc: str = "") -> Job | None:
@@ -68,17 +53,20 @@ def owed(history: Sequence[Judged], tip: str, in_flight: Collection[str], since_
         since_utc: When the night began: what ended an earlier one may be mended.
 
     Raises:
-        BaselineFails: if the baseline crashed, or failed otherwise too often.
+        CannotGoOn: if the baseline crashed, or failed otherwise too often.
     """
-    baseline = lineage.baseline(history)
-    if baseline is None:
+    if lineage.baseline(history) is None:
         failed = [item.run for item in history if item.run.commit == tip and item.run.started_utc >= since_utc]
         if failed and (failed[-1].outcome == "crash" or len(failed) >= SETTINGS.baseline_attempts):
-            raise BaselineFails(failed[-1])
+            run = failed[-1]
+            why = run.failure.signature if run.failure else run.why or str(run.outcome)
+            raise CannotGoOn(
+                f"The baseline does not come to a score: {why.rstrip('.')}.",
+                f"See why: {log_command(run.folder)}. Mend train.py and commit it; then type the same command again.",
+            )
         return Job("baseline", tip, "baseline")
-    known = {item.run.commit for item in history}
-    if tip not in known and tip not in in_flight:
-        return Job("experiment", tip, "the branch's tip, which was never measured")
+    if tip not in in_flight and all(item.run.commit != tip for item in history):
+        return Job("tip", tip, "the branch's tip, which was never measured")
     return None
 
 
@@ -98,12 +86,17 @@ def confirmation(history: Sequence[Judged], running: Collection[str]) -> Job | N
     return Job("replicate", best.commit, f"a second seed of the best so far: {best.subject}")
 
 
-def may_start(job: Job, busy: int) -> bool:
-    """Checks whether a job may run beside others: nothing can be compared before there is a baseline."""
-    return job.kind != "baseline" or busy == 0
+def crashes_alike(before: Sequence[Run], run: Run) -> tuple[Run, ...]:
+    """Returns the latest crashes in a row with one signature, each of another edit, now that a run has ended."""
+    if run.failure is None or run.outcome not in ("crash", "timeout"):
+        return ()
+    alike = [other for other in before if other.failure and other.failure.signature == run.failure.signature]
+    is_known = any(other.fingerprint == run.fingerprint for other in alike)
+    return tuple(alike) if is_known else (*alike, run)
 
 
-def owed_plan(job: Job, now_utc: str) -> Plan:
-    """Makes a plan for a run that nobody planned, so that the planner plans around it."""
-    kind = EXPERIMENT if job.kind == "experiment" else REPLICATE
-    return Plan(f"owed-{job.commit[:12]}", now_utc, None, None, job.commit, kind, job.what)
+def blame(crashed: Sequence[Run]) -> str:
+    """Says that the machine fails, and how, after crashes of different edits and then of the best so far."""
+    text = crashed[-1].failure.text if crashed[-1].failure else ""
+    edits = f"{len(crashed) - 1} different edits, and then the best so far, which ran before,"
+    return f"{NOT_THE_CANDIDATES}: {edits} end with {text}"

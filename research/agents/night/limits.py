@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from statistics import median
 
-from research.agents.night.state import Limits
+from research.agents.night.state import NightState, worked_s
 from research.core.clock import local_time, moment
 from research.core.records import Run
 from research.core.settings import SETTINGS
@@ -54,63 +54,42 @@ def usual_cost(runs: Sequence[Run], usd_per_hour: float, agent_usd: float = 0.0)
     return UsualCost(median(usd) + agent_usd / len(runs), rate, median(seconds))
 
 
-@dataclass(frozen=True)
-class Used:
-    """What a night has used up of its limits.
-
-    Attributes:
-        now: Now.
-        worked_s: Seconds for which it was at work.
-        runs: Runs that count, finished.
-        in_flight: Seconds for which each run that is going on has been running.
-        usd: Dollars spent on finished runs.
-        usual: What a run costs.
-    """
-
-    now: datetime
-    worked_s: float
-    runs: int
-    in_flight: Sequence[float]
-    usd: float
-    usual: UsualCost
-
-
-def reached(limits: Limits, used: Used) -> str | None:
+def reached(night: NightState, now: datetime, usual: UsualCost, in_flight: Sequence[float] = ()) -> str | None:
     """Names the limit that forbids launching another run, None if there is none.
 
     Dollars are counted to the end of what would then be running: a run in flight costs a usual one, or what it has run
     for where that is more, and so does the next. Only a run longer than usual can go beyond the limit.
+
+    Args:
+        night: The night, with its limits and what its finished runs have used of them.
+        now: Now.
+        usual: What a run costs.
+        in_flight: Seconds for which each run that is going on has been running.
     """
-    in_flight, usd, usual = used.in_flight, used.usd, used.usual
-    if limits.max_runs is not None and used.runs + len(in_flight) >= limits.max_runs:
+    limits, usd = night.limits, night.usd
+    if limits.max_runs is not None and night.runs + len(in_flight) >= limits.max_runs:
         return f"{count_of(limits.max_runs, 'run')} {'was' if limits.max_runs == 1 else 'were'} made (--max-runs)"
-    if limits.hours is not None and used.worked_s >= limits.hours * 3600:
+    if limits.hours is not None and worked_s(night, now) >= limits.hours * 3600:
         return f"{limits.hours:g} hours are over (--hours)"
-    if limits.until_utc is not None and used.now >= moment(limits.until_utc):
+    if limits.until_utc is not None and now >= moment(limits.until_utc):
         return f"it is {local_time(limits.until_utc)} (--until)"
     if limits.max_usd is not None:
         flying = sum(max(usual.usd, passed * usual.usd_per_s) for passed in in_flight)
+        spent = f"${usd:.2f} of ${limits.max_usd:.2f} are spent"
         if usd >= limits.max_usd:
-            return f"${usd:.2f} of ${limits.max_usd:.2f} are spent (--max-usd)"
+            return f"{spent} (--max-usd)"
         if usd + flying + usual.usd > limits.max_usd:
             running = f" and ${flying:.2f} are running" if in_flight else ""
-            another = f"another run would cost about ${usual.usd:.2f}"
-            return f"${usd:.2f} of ${limits.max_usd:.2f} are spent{running}; {another} (--max-usd)"
+            return f"{spent}{running}; another run would cost about ${usual.usd:.2f} (--max-usd)"
     return None
 
 
-def is_last(limits: Limits, used: Used) -> bool:
+def is_last(night: NightState, now: datetime, usual: UsualCost, in_flight: Sequence[float]) -> bool:
     """Checks whether the next launch will be the night's last: whether a limit forbids one after it; see reached()."""
-    length = used.usual.seconds * SETTINGS.last_run_lengths
-    after = replace(
-        used,
-        now=used.now + timedelta(seconds=length),
-        worked_s=used.worked_s + length,
-        in_flight=[*used.in_flight, 0.0],
-    )
-    return reached(limits, after) is not None
+    later = now + timedelta(seconds=usual.seconds * SETTINGS.last_run_lengths)
+    return reached(night, later, usual, [*in_flight, 0.0]) is not None
 
 
-def backoff_s(failures: int) -> float:
-    """Returns the seconds to wait after so many failures in a row."""
-    return min(SETTINGS.max_backoff_s, SETTINGS.backoff_first_s * 2.0 ** max(0, failures - 1))
+def backoff_s(first_s: float, longest_s: float, before: int) -> float:
+    """Returns the seconds to wait: twice as long as the last time, after so many waits in a row before."""
+    return min(longest_s, first_s * 2.0**before)

@@ -17,22 +17,13 @@ Notify = Callable[[Event, str], str | None]
 """Takes an event and a sentence; returns what went wrong, None if nothing."""
 
 
-def silent(event: Event, text: str) -> str | None:
-    """Notifies nobody."""
-    return None
-
-
-_FIRST_WORD = re.compile(r"\s*(?:[A-Za-z_]\w*=\S*\s+)*([\w~./+-]+)(?=[\s;|&<>]|$)")
-"""The command of a line of shell, after its assignments; other lines are not checked beforehand."""
-
-
 def require_command(command: str) -> None:
     """Checks that a line of shell could run at all: better now than to miss every message.
 
     Raises:
-        UsageError: if it can't be read, or begins with a command that is not there.
+        UsageError: if it can't be read, or begins with the plain name of a command that is not there.
     """
-    first = _FIRST_WORD.match(command)
+    first = re.match(r"\s*([\w~./+-]+)(?:\s|$)", command)
     if _shell("-n", "-c", command) != 0:
         raise UsageError(f"--notify: the shell can't read {command!r}.", "Mend the quotes or brackets in it.")
     if first and _shell("-c", 'command -v "$1"', "sh", os.path.expanduser(first[1])) != 0:
@@ -47,25 +38,19 @@ def _shell(*words: str) -> int:
         return 0
 
 
-class Command:
-    """Runs a shell command with AUTORESEARCH_EVENT and AUTORESEARCH_TEXT set, and the sentence on its stdin.
+def notifier(command: str | None) -> Notify:
+    """Returns what runs a shell command with AUTORESEARCH_EVENT and AUTORESEARCH_TEXT, the sentence on its stdin."""
 
-    Args:
-        command: What `sh -c` gets.
-    """
-
-    def __init__(self, command: str) -> None:
-        self._command = command
-
-    def __call__(self, event: Event, text: str) -> str | None:
-        """Runs it."""
+    def notify(event: Event, text: str) -> str | None:
+        if command is None:
+            return None
         environment = {**os.environ, "AUTORESEARCH_EVENT": event, "AUTORESEARCH_TEXT": text}
         try:
             done = subprocess.run(
-                ["sh", "-c", self._command],
-                input=(text + "\n").encode(),
+                ["sh", "-c", command],
+                input=f"{text}\n".encode(),
                 env=environment,
-                stdout=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,  # a pipe would wait for whatever it leaves running
                 stderr=subprocess.DEVNULL,
                 timeout=SETTINGS.notify_timeout_s,
                 check=False,
@@ -73,3 +58,5 @@ class Command:
         except (OSError, subprocess.TimeoutExpired) as error:
             return f"--notify failed: {error}"
         return f"--notify ended with {done.returncode}" if done.returncode else None
+
+    return notify

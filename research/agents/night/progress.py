@@ -1,17 +1,20 @@
-"""Writes a line per run for the person who watches a night, and the sentences that --notify gets."""
+"""Writes what a person reads of a night: a line per run, the sentences that --notify gets, and what was found."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from research.core.clock import local_time
 from research.core.commit_message import idea_of
-from research.core.records import Judged, Run, Verdict
+from research.core.records import Judged, Run, Verdict, is_confirmed
 from research.core.text import chance
+from research.lab.launch import NIGHT_FACT
 from research.verdict import lineage
 from research.verdict.judge import RULE as EVIDENCE
+from research.verdict.memory import baseline_of, change_of_best
+from research.verdict.models import Memory
 
 _COLUMNS = 80
 
@@ -67,11 +70,33 @@ def news(run: Run, verdict: Verdict, history: Sequence[Judged]) -> Literal["win"
     return None if before else "kept"
 
 
-def good_news(run: Run, verdict: Verdict) -> str:
-    """Writes the sentence about a kept change; it says whether that is confirmed."""
-    estimate = verdict.estimate
+def good_news(run: Run, verdict: Verdict, history: Sequence[Judged]) -> str:
+    """Writes the sentence about a kept change: whether its gain is confirmed, over what, and whether it is the best."""
+    estimate, best = verdict.estimate, lineage.incumbent(history)
     value = f"{estimate.mean:.6f} (n={estimate.n})" if estimate else "unknown"
     why = "one run only" if estimate is None or estimate.n < 2 else "zero is within the interval"
     head = "Confirmed" if verdict.is_confirmed else f"Kept, not confirmed ({why})"
-    gain = f"  {verdict.difference.in_words('+')}" if verdict.difference else ""
-    return f"{head}: {_name(run)}; val_bpb {value}{gain}"
+    gain = f"  {verdict.difference.in_words('+')} against the best before it" if verdict.difference else ""
+    later = f"; the best so far is now {_name(best)}" if best and not lineage.is_same(best, run) else ""
+    return f"{head}: {_name(run)}; val_bpb {value}{gain}{later}"
+
+
+def found(memory: Memory) -> str:
+    """Describes the best kept configuration and its distance from the baseline; "" before the first score."""
+    best, base = memory.best or memory.incumbent, baseline_of(memory)
+    if best is None or base is None or best.estimate is None:
+        return ""
+    if best.key == base.key:
+        return "Nothing on the branch beats the baseline yet."
+    value, gain = best.estimate, change_of_best(memory)
+    far = f", {gain.in_words('+')} against the baseline" if gain else ""
+    sure = "confirmed" if is_confirmed(gain, value) else "not confirmed"
+    return f"Best on the branch: {idea_of(best.subject)}; val_bpb {value.mean:.6f} (n={value.n}){far}, {sure}."
+
+
+def kept_in(history: Iterable[Judged], night: str) -> int:
+    """Counts the configurations that a night's runs kept, the baseline left out."""
+    verdicts = [(item.run.commit, item.verdict) for item in history if item.run.facts.get(NIGHT_FACT) == night]
+    baseline = {commit for commit, verdict in verdicts if verdict and verdict.baseline}
+    kept = {commit for commit, verdict in verdicts if verdict and verdict.decision == "keep"}
+    return len(kept - baseline)

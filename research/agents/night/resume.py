@@ -34,33 +34,27 @@ def why_new(before: NightState, wanted: NightState, runs: Sequence[Run], now: da
     given = ((getattr(old, name), getattr(new, name)) for name in ("max_runs", "hours", "max_usd", "until_utc"))
     if all(asked in (None, was) for was, asked in given):
         return None
-    state, mine = resumed(before, wanted, runs, now), limits.runs_of(before.night, runs)
-    usual = limits.usual_cost(mine, new.usd_per_hour)
-    used = limits.Used(now, worked_s(state, now), state.runs, (), state.usd, usual)
-    over = limits.reached(new, used)
+    usual = limits.usual_cost(limits.runs_of(before.night, runs), new.usd_per_hour)
+    over = limits.reached(resumed(before, wanted, runs, now), now, usual)
     return f"has nothing left to do under these limits: {over}" if over else None
 
 
 def resumed(before: NightState, wanted: NightState, runs: Sequence[Run], now: datetime) -> NightState:
     """Returns an interrupted night as it continues: the time since it was last alive becomes a pause.
 
-    Args:
-        before: The night as it was last seen.
-        wanted: The night that the command would begin.
-        runs: Every run; some may have ended after the night was killed.
-        now: Now.
+    Some of the runs may have ended after the night was killed.
     """
     mine = limits.runs_of(before.night, runs)
     seen = before.alive_utc or before.started_utc
     return replace(
-        wanted,
-        night=before.night,
-        branch=before.branch,
-        started_utc=before.started_utc,
+        before,
+        workers=wanted.workers,
+        limits=wanted.limits,
+        gpu=wanted.gpu,
+        timeout_s=wanted.timeout_s,
         runs=max(before.runs, len(mine)),
         usd=max(before.usd, limits.cost_usd(mine, wanted.limits.usd_per_hour) + (before.agent_usd or 0.0)),
-        agent_tokens=before.agent_tokens,
-        agent_usd=before.agent_usd,
+        stop_reason=None,
         resumed=before.resumed + 1,
         alive_utc=utc(now),
         paused_s=before.paused_s + (now - moment(seen)).total_seconds(),
@@ -82,14 +76,12 @@ def opening(state: NightState, now: datetime, instead: str = "") -> str:
         f"${most.max_usd:g}" if most.max_usd is not None else "",
         local_time(most.until_utc),
     ]
-    until = ", ".join(part for part in parts if part) or "Ctrl-C"
-    again = f" (a new night: {instead})" if instead else ""
-    again = (
-        f" (resumed after {count_of(state.runs, 'run')}{_left(state, now)}{instead and '; it was '}{instead})"
-        if state.resumed
-        else again
-    )
-    return f"{state.night} on {state.branch}, agent {state.agent}, until {until}{again}. Ctrl-C ends it cleanly."
+    until = ", ".join(filter(None, parts)) or "Ctrl-C"
+    how = f" (a new night: {instead})" if instead else ""
+    if state.resumed:
+        why = f"; it was {instead}" if instead else ""
+        how = f" (resumed after {count_of(state.runs, 'run')}{_left(state, now)}{why})"
+    return f"{state.night} on {state.branch}, agent {state.agent}, until {until}{how}. Ctrl-C ends it cleanly."
 
 
 def _left(state: NightState, now: datetime) -> str:
@@ -100,7 +92,7 @@ def _left(state: NightState, now: datetime) -> str:
         hours_in_words(most.hours - worked_s(state, now) / 3600) if most.hours is not None else "",
         f"${max(0.0, most.max_usd - state.usd):.2f}" if most.max_usd is not None else "",
     ]
-    left = " and ".join(part for part in parts if part)
+    left = " and ".join(filter(None, parts))
     return f", {left} left" if left else ""
 
 

@@ -1,8 +1,8 @@
-"""Prepares what a night needs before its first run: a branch to work on, data, and devices for its workers."""
+"""Prepares what a night needs before its first run: a branch to work on, a price, and devices for its workers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -12,35 +12,57 @@ from research.agents.night.state import Limits
 from research.core import git
 from research.core.contract import BRANCHES
 from research.core.errors import ResearchError, UsageError
-from research.runs import preflight
-from research.runs.backend import Backend, Launch
+from research.runs.backend import Backend
 from research.runs.backends import DEFAULT_BACKEND
+from research.runs.preflight import TARGET
 
 _PRICE_SHOWN = 2.5
 """Dollars an hour in the line that shows how a price is given: about what an H100 costs to rent."""
 
 
-def take_branch(root: Path, wanted: str | None, now: datetime) -> str:
-    """Returns the autoresearch/* branch to work on: the current one, the wanted one, or a new one, checked out.
+@dataclass(frozen=True)
+class Slot:
+    """A worker's place: its number from 1 and the variables that give it its device."""
+
+    number: int
+    environment: Mapping[str, str]
+
+
+def slots(workers: int | None, backend: Backend, environment: Mapping[str, str]) -> tuple[Slot, ...]:
+    """Returns one place for each worker.
+
+    Raises:
+        UsageError: if there are fewer devices than workers.
+    """
+    places = backend.places(workers)
+    return tuple(Slot(number, {**environment, **own}) for number, own in enumerate(places, 1))
+
+
+def take_branch(root: Path, wanted: str, now: datetime) -> str:
+    """Returns the autoresearch/* branch to work on, checked out.
 
     Args:
         root: The checkout.
-        wanted: The branch of a night that is taken up again, None without one.
-        now: Names a new branch.
+        wanted: The branch of a night that is resumed; "" for the current one, else for a new one of today.
+        now: Names a new branch: autoresearch/nov25, autoresearch/nov25-2, ...
 
     Raises:
         ResearchError: if files would have to be given up for it.
     """
-    here = git.head(root)
-    if here.branch.startswith(BRANCHES) and wanted in (None, here.branch):
-        return here.branch
+    here = git.head(root).branch
+    if here.startswith(BRANCHES) and wanted in ("", here):
+        return here
     require_clean(root)
-    if wanted and git.branch_tip(root, wanted):
+    if wanted:
         git.switch(root, wanted)
         return wanted
-    branch = new_name(root, now)
-    git.switch_to_new_branch(root, branch)
-    return branch
+    day = BRANCHES + f"{now.astimezone():%b%d}".lower()
+    name, number = day, 1
+    while git.branch_tip(root, name):
+        number += 1
+        name = f"{day}-{number}"
+    git.switch_to_new_branch(root, name)
+    return name
 
 
 def require_branch(root: Path) -> None:
@@ -72,26 +94,16 @@ def require_clean(root: Path) -> None:
         )
 
 
-def new_name(root: Path, now: datetime) -> str:
-    """Returns a branch of today that does not exist yet: autoresearch/nov25, autoresearch/nov25-2, ..."""
-    day = BRANCHES + f"{now.astimezone():%b%d}".lower()
-    name, number = day, 1
-    while git.branch_tip(root, name):
-        number += 1
-        name = f"{day}-{number}"
-    return name
-
-
 def uncommitted(root: Path) -> str:
     """Warns of edits of train.py that no run will see, "" without any."""
-    if not git.differing(root, (preflight.TARGET,)):
+    if not git.differing(root, (TARGET,)):
         return ""
     tip = (git.head(root).commit or "")[:7]
     return f"train.py has uncommitted edits: the night measures HEAD {tip}; commit them to have them measured."
 
 
 def require_price(limits: Limits, backend: Backend, gpu: str, agent: str) -> str:
-    """Refuse a limit in dollars where nothing has a price, since it would limit nothing.
+    """Refuses a limit in dollars where nothing has a price, since it would limit nothing.
 
     Returns:
         A warning where only the agent costs something, but does not say how much; "" otherwise.
@@ -103,41 +115,12 @@ def require_price(limits: Limits, backend: Backend, gpu: str, agent: str) -> str
     is_priced = limits.usd_per_hour or backend.knows_price(gpu) or (client and client.names_usd)
     if limits.max_usd is None or is_priced:
         return ""
+    limit = f"--max-usd {limits.max_usd:g}"
     if client:
-        return (
-            f"{agent} does not say what it costs, and runs have no price here: --max-usd {limits.max_usd:g} counts "
-            "nothing. Give runs one with --usd-per-hour."
-        )
+        nothing = f"{agent} does not say what it costs, and runs have no price here: {limit} counts nothing."
+        return f"{nothing} Give runs one with --usd-per-hour."
     where = "" if backend.name == DEFAULT_BACKEND else f" --backend {backend.name}"
     raise UsageError(
         f"--max-usd needs a price, and the backend {backend.name} names none.",
-        f"Type: uv run research night --max-usd {limits.max_usd:g} --usd-per-hour {_PRICE_SHOWN}{where}",
+        f"Type: uv run research night {limit} --usd-per-hour {_PRICE_SHOWN}{where}",
     )
-
-
-def prepare_backend(backend: Backend, launch: Launch, say: Callable[[str], None]) -> None:
-    """Gets or reports what would keep every run from its launch, before anything is begun.
-
-    Raises:
-        ConfigurationError: if something is missing: data, a package, a token, a script.
-    """
-    backend.provide(launch.root, say)
-    backend.check(launch)
-
-
-@dataclass(frozen=True)
-class Slot:
-    """A worker's place: its number from 1 and the variables that give it its device."""
-
-    number: int
-    environment: Mapping[str, str]
-
-
-def slots(workers: int | None, backend: Backend, environment: Mapping[str, str]) -> tuple[Slot, ...]:
-    """Returns one place for each worker.
-
-    Raises:
-        UsageError: if there are fewer devices than workers.
-    """
-    places = backend.places(workers)
-    return tuple(Slot(number, {**environment, **own}) for number, own in enumerate(places, 1))

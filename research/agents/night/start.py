@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import BinaryIO
 
-from research.agents.night import result, resume, setup
-from research.agents.night.editors import Editor, editor_of
-from research.agents.night.loop import CONFIGURATION, INTERRUPTED, Night
-from research.agents.night.notify import Command, require_command, silent
+from research.agents.night import resume, setup
+from research.agents.night.editors import editor_of
+from research.agents.night.loop import Night
+from research.agents.night.notify import notifier, require_command
+from research.agents.night.progress import kept_in
 from research.agents.night.state import FACT, LOCK, Limits, NightState, from_json, is_cut_off
 from research.core import git
 from research.core.clock import stamp, utc
 from research.core.errors import ResearchError
-from research.core.files import FileLock, append_line
-from research.core.git import branch_tip
+from research.core.files import append_line, held
 from research.core.paths import LabPaths
 from research.core.settings import SETTINGS
 from research.core.text import count_of
 from research.lab.lab import Lab
-from research.lab.launch import NIGHT_FACT, Request
-from research.lab.plan import POLICY_FACT, SEED_FACT, plan_ahead
+from research.lab.launch import Request
+from research.lab.plan import plan_ahead
 from research.lab.worktrees import remove_worker_trees
 from research.runs import requirements
 from research.runs.preflight import COMMAND
@@ -48,14 +47,7 @@ class Options:
 
 @dataclass(frozen=True)
 class NightResult:
-    """What a night came to.
-
-    Attributes:
-        state: Its last state.
-        kept: How many changes it kept.
-        found: Its best in a sentence.
-        problem: Why it ended badly, None if it did not.
-    """
+    """What a night came to: its last state, how many changes it kept, its best in a sentence, why it ended badly."""
 
     state: NightState
     kept: int
@@ -77,8 +69,14 @@ def run_night(
     Raises:
         ResearchError: if the night can't begin; nothing was changed then.
     """
-    with open(os.devnull, "wb") as nowhere:
-        lab = _quiet_lab(paths, nowhere, options.policy)
+    from research.verdict.judge import judge, judge_greedily  # loads numpy
+
+    def note(line: str) -> None:  # a night says what matters in one line per run; the rest goes to a file
+        append_line(paths.discovery / "night.log", line)
+
+    with ExitStack() as opened:
+        nowhere = opened.enter_context(open(os.devnull, "wb"))
+        lab = Lab(paths, stream=nowhere, say=note, judge=judge_greedily if options.policy == "greedy" else judge)
         # Every launch would refuse what these refuse, and its reason would be in a log alone.
         if options.notify:
             require_command(options.notify)
@@ -91,80 +89,38 @@ def run_night(
         slots = setup.slots(options.workers, backend, lab.environment)
         editor = editor_of(options.agent, lab)
         setup.require_branch(paths.root)
-        with _alone(paths):
-            setup.prepare_backend(backend, request.launch("", paths.runs, paths.root, None), say)
-            wanted = _new_night(lab, options, len(slots))
-            return _run(lab, options, wanted, editor, slots, request, say, show, warning)
-
-
-def _run(
-    lab: Lab,
-    options: Options,
-    wanted: NightState,
-    editor: Editor,
-    slots: Sequence[setup.Slot],
-    request: Request,
-    say: Callable[[str], None],
-    show: Callable[[Store], None],
-    warning: str | None,
-) -> NightResult:
-    """Runs a night that may begin."""
-    root = lab.paths.root
-    with lab.open(say) as store:
-        before = store.fact(FACT)
-        begun, instead = _begin(lab, store, wanted)
-    say(resume.opening(begun, lab.clock(), instead))
-    for line in filter(None, (warning, setup.uncommitted(root))):
-        say(line)
-    loop = Night(lab, begun, editor, slots, request, say, Command(options.notify) if options.notify else silent, show)
-    try:
-        state = loop.run()
-    finally:
-        remove_worker_trees(root)
-    if (here := git.head(root).branch) != state.branch:
-        say(f"{here or 'No branch'} is checked out here now; the night's is {state.branch}: git switch {state.branch}")
-    with lab.open() as store:
-        problem = loop.problem or _without_a_run(store, state, begun, before)
-        plan_ahead(lab, store, state.branch)  # so that whoever looks in the morning sees what would come next
-        history = store.judged(state.branch)
-    if problem and not history:
-        raise problem  # there is nothing to show
-    return NightResult(state, result.kept_in(history, state.night), loop.found, problem)
-
-
-@contextmanager
-def _alone(paths: LabPaths) -> Iterator[None]:
-    """Keeps a second night away, which would resume the running one and remove the work trees that its runs use.
-
-    Raises:
-        ResearchError: if a night is running in this checkout.
-    """
-    lock = FileLock(paths.discovery / LOCK)
-    if not lock.acquire():
-        step = "Watch it: uv run research watch. Or work in another clone of the repository."
-        raise ResearchError("A night is going on in this checkout.", step)
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _quiet_lab(paths: LabPaths, nowhere: BinaryIO, policy: str) -> Lab:
-    """Makes a lab whose messages go to a file, since a night says what matters in one line per run."""
-
-    def note(line: str) -> None:
-        append_line(paths.discovery / "night.log", line)
-
-    from research.verdict.judge import judge, judge_greedily  # loads numpy
-
-    return Lab(paths, stream=nowhere, say=note, judge=judge_greedily if policy == "greedy" else judge)
+        try:  # a second night would resume the running one, and remove the work trees that its runs use
+            opened.enter_context(held(paths.discovery / LOCK, 0.0))
+        except TimeoutError:
+            step = "Watch it: uv run research watch. Or work in another clone of the repository."
+            raise ResearchError("A night is going on in this checkout.", step) from None
+        backend.provide(paths.root, say)
+        backend.check(request.launch("", paths.runs, paths.root, None))
+        begun, instead = _begin(lab, _new_night(lab, options, len(slots)), say)
+        say(resume.opening(begun, lab.clock(), instead))
+        for line in filter(None, (warning, setup.uncommitted(paths.root))):
+            say(line)
+        night = Night(lab, begun, editor, slots, request, say, notifier(options.notify), show)
+        try:
+            state = night.run()
+        finally:
+            remove_worker_trees(paths.root)
+        if (here := git.head(paths.root).branch) != state.branch:
+            go_there = f"the night's is {state.branch}: git switch {state.branch}"
+            say(f"{here or 'No branch'} is checked out here now; {go_there}")
+        with lab.open() as store:
+            plan_ahead(lab, store, state.branch)  # so that whoever looks in the morning sees what would come next
+            history = store.judged(state.branch)
+    if night.problem and not history:
+        raise night.problem  # there is nothing to show
+    return NightResult(state, kept_in(history, state.night), night.found, night.problem)
 
 
 def _new_night(lab: Lab, options: Options, workers: int) -> NightState:
     """Returns the state of a night that begins now; its branch is chosen later."""
     now = lab.clock()
     return NightState(
-        night=f"night-{stamp(now)}",
+        night=f"night-{stamp(now)}-{lab.token(2)}",
         branch="",
         agent=options.agent,
         backend=options.backend,
@@ -178,51 +134,19 @@ def _new_night(lab: Lab, options: Options, workers: int) -> NightState:
     )
 
 
-def _begin(lab: Lab, store: Store, wanted: NightState) -> tuple[NightState, str]:
+def _begin(lab: Lab, wanted: NightState, say: Callable[[str], None]) -> tuple[NightState, str]:
     """Resumes the night that was cut off or begins a new one, on its branch.
 
     Returns:
-        The night, and the cut-off night that it does not resume with the reason, "" without one.
+        The night; and the cut-off night that it does not resume with the reason, or why the resumed one was cut off.
     """
     now, root, instead = lab.clock(), lab.paths.root, ""
-    before = from_json(store.fact(FACT))
+    with lab.open(say) as store:
+        before, runs = from_json(store.fact(FACT)), store.runs()
     if before and is_cut_off(before):
-        gone = None if branch_tip(root, before.branch) else f"was on {before.branch}, which is gone"
-        if why := gone or resume.why_new(before, wanted, store.runs(), now):
+        gone = None if git.branch_tip(root, before.branch) else f"was on {before.branch}, which is gone"
+        if why := gone or resume.why_new(before, wanted, runs, now):
             instead = f"{before.night}, interrupted after {count_of(before.runs, 'run')}, {why}"
         else:
-            wanted, instead = resume.resumed(before, wanted, store.runs(), now), before.stop_reason or ""
-    if not wanted.resumed:
-        wanted = replace(wanted, night=_unused_name(wanted.night, store, before))
-    branch = setup.take_branch(root, wanted.branch or None, now)
-    store.set_fact(SEED_FACT, str(wanted.seed))
-    store.set_fact(POLICY_FACT, wanted.policy)
-    return replace(wanted, branch=branch), instead
-
-
-def _unused_name(name: str, store: Store, before: NightState | None) -> str:
-    """Returns a name for a night that no other one has, such as one that began in the same second."""
-    taken = {run.facts.get(NIGHT_FACT) for run in store.runs()} | {before.night if before else ""}
-    number, fresh = 1, name
-    while fresh in taken:
-        number += 1
-        fresh = f"{name}-{number}"
-    return fresh
-
-
-def _without_a_run(store: Store, state: NightState, begun: NightState, before: str | None) -> ResearchError | None:
-    """Reports a night that made no run, unless somebody interrupted it or an interrupted one had made all of its runs.
-
-    A night that was interrupted before it can be resumed still, if this one ended for want of something.
-    """
-    reason = state.stop_reason or ""
-    if state.runs > begun.runs or reason.startswith(INTERRUPTED):
-        return None
-    kind, _, why = reason.partition(": ")
-    if kind == CONFIGURATION:
-        if before and (known := from_json(before)) and is_cut_off(known):
-            store.set_fact(FACT, before)
-        return ResearchError(f"The night made no run: {why}.", "When that is mended, type the same command again.")
-    if begun.runs:
-        return None
-    return ResearchError(f"The night made no run: {reason}.", "See what is wrong: uv run research doctor")
+            wanted, instead = resume.resumed(before, wanted, runs, now), before.stop_reason or ""
+    return replace(wanted, branch=setup.take_branch(root, wanted.branch, now)), instead

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any
 
@@ -40,28 +40,21 @@ class Limits:
 
 @dataclass(frozen=True)
 class NightState:
-    """One night.
+    """One night: its options, and how far it is.
 
     Attributes:
         night: Its name.
-        branch: The branch it works on.
-        agent: Who edits train.py.
-        backend: Where runs are made.
-        seed: Seed of its plans.
         workers: Candidates evaluated at once.
-        started_utc: ISO 8601, seconds.
-        limits: What ends it.
         runs: Launched runs so far, interrupted ones included; not what failed for want of a machine.
         usd: Dollars spent so far, those of the agent included.
         agent_tokens: Tokens that the agent used so far, for ideas that came to no run too.
         agent_usd: Dollars that the agent says it used, None where it names none.
         stop_reason: Why it ended, None while it runs (or when it was killed).
-        finished_utc: When it ended, None before.
+        finished_utc: When it ended, None before, and for one that is to be resumed.
         resumed: How often it was taken up again.
         alive_utc: When it last wrote this, None where an older version did.
         paused_s: Seconds by which the clock went on without it: between an interruption and the next start, while the
             machine slept, and by a clock that was set forward; below zero after one that was set back.
-        gpu: GPU of a remote backend.
         timeout_s: Time limit of a run.
         policy: Who plans and judges.
     """
@@ -100,14 +93,15 @@ class NightState:
 def from_json(text: str | None) -> NightState | None:
     """Reads the state from JSON text; None for nothing or for what can't be read."""
     try:
-        values: Any = json.loads(text) if text else None
-        if not isinstance(values, Mapping):
-            return None
-        known = {f.name for f in fields(NightState)}
-        limits = Limits(**{f.name: values["limits"][f.name] for f in fields(Limits) if f.name in values["limits"]})
-        return replace(NightState(**{k: v for k, v in values.items() if k in known}), limits=limits)
+        values = json.loads(text or "null")
+        return NightState(**_known(NightState, values) | {"limits": Limits(**_known(Limits, values["limits"]))})
     except (ValueError, TypeError, KeyError):
         return None
+
+
+def _known(kind: type[NightState | Limits], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the values that a class has a field for: another version may have written more."""
+    return {field.name: values[field.name] for field in fields(kind) if field.name in values}
 
 
 def is_cut_off(state: NightState) -> bool:
