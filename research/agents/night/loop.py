@@ -115,7 +115,8 @@ class Night:
         self._going: list[Going] = []
         self._due: list[Job] = []  # jobs before all others, such as those whose device was taken
         self._runs: dict[str, Run] = {}  # those that count against the limits
-        self._earlier = state.runs  # what the night had made when this process took it up
+        self._lost = 0  # runs of an earlier process that are on record no more
+        self._earlier = state.runs
         self._usual = limits.usual_cost((), state.limits.usd_per_hour)
         self._failures = self._service_waits = self._refusals = 0  # in a row
         self._attempt = 0  # plans that were dropped since the last run
@@ -135,6 +136,7 @@ class Night:
             self._open()
             try:
                 self._runs = {run.run: run for run in limits.runs_of(self.state.night, self._store.runs())}
+                self._lost = self.state.runs - len(self._runs)
                 self._save()
                 self._due = self._first_of_contract()
                 self._show(self._store)
@@ -512,5 +514,5 @@ class Night:
         runs, price, agent_usd = list(self._runs.values()), state.limits.usd_per_hour, state.agent_usd or 0.0
         self._usual = limits.usual_cost(runs, price, agent_usd)
         usd = limits.cost_usd(runs, price) + agent_usd
-        self.state = replace(state, runs=max(state.runs, len(runs)), usd=max(state.usd, usd))
+        self.state = replace(state, runs=self._lost + len(runs), usd=max(state.usd, usd))
         keep_fact(self._store, self.lab.paths, FACT, self.state.to_json())
