@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from research.cli.kit import json_option, show, this_lab
 from research.core.errors import UsageError
 from research.core.text import clean
 from research.report.text import IDEAS
-from research.store.reads import IdeaStatus, ideas
+from research.store.reads import ideas
 
 
 @click.command("idea")
@@ -19,6 +17,7 @@ from research.store.reads import IdeaStatus, ideas
 def idea(text: tuple[str, ...], as_json: bool) -> None:
     """Adds an idea to the queue, or lists the queue."""
     lab = this_lab()
+    items, lines = [], []
     with lab.open() as store:
         if text:
             from research.lab.ideas import add_idea
@@ -26,28 +25,22 @@ def idea(text: tuple[str, ...], as_json: bool) -> None:
             if not (words := " ".join(" ".join(text).split())):
                 raise UsageError("The idea is empty.", "Type: uv run research idea DEPTH=6")
             add_idea(lab, store, words)
-        items = [_described(one) for one in ideas(store)]
-    lines = [_line(item) for item in items] or ["No idea is queued. Type: uv run research idea DEPTH=6"]
-    show("idea", {"ideas": items}, "\n".join(lines), as_json)
-
-
-def _described(one: IdeaStatus) -> dict[str, Any]:
-    """Returns an idea with what became of it."""
-    idea, run, verdict = one.idea, one.run, one.verdict
-    return {
-        "idea": idea.idea,
-        "text": idea.text,
-        "created_utc": idea.created_utc,
-        "status": one.status,
-        "run": idea.run,
-        "commit": run.commit if run else None,
-        "val_bpb": run.val_bpb if run else None,
-        "why": idea.why or (verdict.why if verdict else ""),
-    }
-
-
-def _line(item: dict[str, Any]) -> str:
-    status = IDEAS.get(item["status"], item["status"])
-    score = f", {item['val_bpb']:.6f}" if item["val_bpb"] is not None else ""
-    why = f": {item['why']}" if item["why"] else ""
-    return f"{item['idea']:3d}  {clean(item['text'])}\n     {status}{score}{why}"
+        for one in ideas(store):
+            idea, run = one.idea, one.run
+            why = idea.why or (one.verdict.why if one.verdict else "")
+            score = f", {run.val_bpb:.6f}" if run and run.val_bpb is not None else ""
+            status = IDEAS.get(one.status, one.status)
+            lines.append(f"{idea.idea:3d}  {clean(idea.text)}\n     {status}{score}{f': {why}' if why else ''}")
+            item = {
+                "idea": idea.idea,
+                "text": idea.text,
+                "created_utc": idea.created_utc,
+                "status": one.status,
+                "run": idea.run,
+                "commit": run.commit if run else None,
+                "val_bpb": run.val_bpb if run else None,
+                "why": why,
+            }
+            items.append(item)
+    none = "No idea is queued. Type: uv run research idea DEPTH=6"
+    show("idea", {"ideas": items}, "\n".join(lines) or none, as_json)

@@ -1,9 +1,10 @@
-"""What the verbs share: their --json option and number types, how a result or an error is printed, the lab they use."""
+"""What the verbs share: options and types of numbers, how a result or an error is printed, the lab and its memory."""
 
 from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,13 +17,22 @@ from research.core.settings import SETTINGS
 
 if TYPE_CHECKING:
     from research.lab.lab import Lab
+    from research.store.db import Store
 
 Verb = TypeVar("Verb", bound=Callable[..., Any])
+FILE = click.Path(path_type=Path)
 
 
 def json_option(verb: Verb) -> Verb:
-    """Gives a verb its --json option."""
+    """Give a verb its --json option."""
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")(verb)
+
+
+def timeout_option(verb: Verb) -> Verb:
+    """Give a verb its --timeout option."""
+    usual, small = SETTINGS.default_timeout_minutes, SETTINGS.small_gpu_timeout_minutes
+    text = f"Time limit of a run in minutes. Default: {usual:g}; {small:g} on a GPU here below 40 GB."
+    return click.option("--timeout", type=Amount(above_zero=True), help=text)(verb)
 
 
 class Count(click.IntRange):
@@ -40,21 +50,11 @@ class Amount(click.FloatRange):
         super().__init__(min=0.0, min_open=above_zero)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Reads the number; "nan" would pass every comparison that a limit makes."""
+        """Read the number; "nan" would pass every comparison that a limit makes."""
         number = super().convert(value, param, ctx)
         if math.isnan(number):
             self.fail(f"{value!r} is not a number.", param, ctx)
         return number
-
-
-FILE = click.Path(path_type=Path)
-
-
-def timeout_option(verb: Verb) -> Verb:
-    """Gives a verb its --timeout option."""
-    usual, small = SETTINGS.default_timeout_minutes, SETTINGS.small_gpu_timeout_minutes
-    text = f"Time limit of a run in minutes. Default: {usual:g}; {small:g} on a GPU here below 40 GB."
-    return click.option("--timeout", type=Amount(above_zero=True), help=text)(verb)
 
 
 def here() -> LabPaths:
@@ -69,13 +69,33 @@ def this_lab() -> Lab:
     return Lab(here(), say=say_to_stderr)
 
 
+def open_memory(lab: Lab) -> Store:
+    """Open the memory, caught up or mended where it needs that; make no file where nothing was ever recorded."""
+    from research.runs.hand_made import HAND
+    from research.store import reads
+    from research.store.connect import StoreDamaged
+    from research.store.open import read_store
+
+    paths = lab.paths
+    if not paths.memory.exists():
+        return lab.open() if paths.runs.is_dir() or paths.ledger.exists() else read_store(paths)
+    try:
+        store = read_store(paths)
+    except StoreDamaged:
+        return lab.open()
+    by_hand = paths.runs.is_dir() and any(name.startswith(HAND) for name in os.listdir(paths.runs))
+    if by_hand or reads.something_waits(store):
+        lab.catch_up(store)
+    return store
+
+
 def show(verb: str, data: Mapping[str, Any], text: str, as_json: bool) -> None:
-    """Prints a verb's result: the object with its schema first, or the text."""
+    """Print a verb's result: the object with its schema first, or the text."""
     click.echo(json.dumps({"schema": f"autoresearch.{verb}/1", **data}, ensure_ascii=False) if as_json else text)
 
 
 def show_error(what: str, next_step: str, as_json: bool) -> None:
-    """Prints an error: as an object on stdout, or as one line on stderr."""
+    """Print an error: as an object on stdout, or as one line on stderr."""
     if as_json:
         click.echo(json.dumps({"error": {"what": what, "next": next_step}}, ensure_ascii=False))
     else:
@@ -83,5 +103,5 @@ def show_error(what: str, next_step: str, as_json: bool) -> None:
 
 
 def say_to_stderr(line: str) -> None:
-    """Prints a line for people while a verb works."""
+    """Print a line for people while a verb works."""
     click.echo(line, err=True)

@@ -14,15 +14,15 @@ VERBS = {
     "archive": ("memory", "Show the best configuration of every niche, the lowest mean first."),
     "autonomy": ("autonomy", "Turn autonomous continuation by a coding agent's Stop hook on or off, or show it."),
     "decide": ("runs", "Overrule a verdict, and carry that out in git."),
-    "demo": ("demo", "Play a recorded night again in seconds and open its morning page; needs nothing."),
+    "demo": ("report", "Play a recorded night again in seconds and open its morning page; needs nothing."),
     "doctor": ("report", "Say what is missing or wrong here, and the command that mends it; changes nothing."),
     "export": ("store", "Print everything that is remembered as JSON lines, audit scores left out."),
     "idea": ("idea", "Queue an idea of yours, tried before the planner's own; without one, list what became of them."),
     "import": ("store", "Import anybody's ledger, an export, or an older memory; doing it twice changes nothing."),
-    "last-review": ("verdict", "Show the review of the run that was judged last."),
+    "last-review": ("memory", "Show the review of the run that was judged last."),
     "next": ("next", "Show the next plan and the prompt that an agent would get; nothing is changed."),
     "night": ("night", "Experiment alone until a limit is reached; Ctrl-C ends cleanly, the same command resumes."),
-    "noise": ("verdict", "Show how much runs of the same code differ."),
+    "noise": ("memory", "Show how much runs of the same code differ."),
     "parse-run": ("runs", "Show the metrics, the failure and the last lines of a run log."),
     "record": ("runs", "Record finished runs that were made by hand."),
     "replicate": ("runs", "Run a commit again with the next unused seed."),
@@ -38,19 +38,18 @@ VERBS = {
         "Watch a night live: the run in flight, the latest verdicts, the best so far, what is left; Ctrl-C leaves.",
     ),
 }
-"""Every verb: its module in research/cli, and what it does in a sentence. Help is printed from here, so that asking for
-it imports no module."""
+"""Every verb: its module in research/cli, and what it does; so asking for help imports no module."""
 
 
 class Verbs(click.Group):
     """A group of commands that imports a verb's module when the verb is named, and no other."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names every verb."""
+        """Name every verb."""
         return list(VERBS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Imports a verb; None for an unknown name."""
+        """Import a verb; None for an unknown name."""
         if cmd_name not in VERBS:
             return None
         module, sentence = VERBS[cmd_name]
@@ -60,7 +59,7 @@ class Verbs(click.Group):
         return verb
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Writes the table of verbs without importing any."""
+        """Write the table of verbs without importing any."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, sentence) for name, (_, sentence) in VERBS.items()])
 
@@ -72,13 +71,14 @@ def app() -> None:
 
 
 def run(argv: list[str]) -> int:
-    """Runs one command line and returns its exit code; errors become one clear line or one JSON object."""
+    """Run one command line and return its exit code; errors become one clear line or one JSON object."""
     as_json = "--json" in argv
     try:
         code = app(argv or ["--help"], prog_name="research", standalone_mode=False)
     except click.UsageError as error:
+        what = " ".join(error.format_message().split())
         of = error.ctx.command_path if error.ctx else "research"
-        show_error(_sentence(error.format_message()), f"Type: uv run {of} --help", as_json)
+        show_error(what if what.endswith((".", "?", "!")) else f"{what}.", f"Type: uv run {of} --help", as_json)
         return 2
     except click.ClickException as error:
         show_error(error.format_message(), "", as_json)
@@ -100,12 +100,6 @@ def run(argv: list[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _sentence(text: str) -> str:
-    """Returns a parser's message with a full stop, in one line."""
-    text = " ".join(text.split())
-    return text if text.endswith((".", "?", "!")) else f"{text}."
-
-
 def main() -> None:
-    """Runs the console script."""
+    """Run the console script."""
     sys.exit(run(sys.argv[1:]))

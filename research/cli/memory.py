@@ -1,46 +1,37 @@
-"""The verbs summary and archive: the state of the search, and the best of every niche. They change nothing."""
+"""The verbs that only read: summary, archive, noise and last-review."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 
 import click
 
 from research.agents import autonomy
 from research.agents.state import find_twin, profile_here
-from research.cli.kit import json_option, show, this_lab
+from research.cli.kit import here, json_option, open_memory, show, this_lab
 from research.core import git
 from research.core.commit_message import EXPERIMENT, FREE, idea_of
 from research.core.errors import ResearchError
 from research.core.records import Plan
 from research.core.settings import SETTINGS
-from research.core.text import clean
+from research.core.text import clean, count_of
 from research.lab.lab import Lab
-from research.report.text import IDEAS
-from research.runs.hand_made import HAND
+from research.report.text import IDEAS, hidden_runs
 from research.store import reads
 from research.store.db import Store
 from research.store.open import read_store
-from research.store.reads import Foreign, foreign
-from research.verdict.models import Elite
+from research.verdict.review import up_to_date
 from research.verdict.summary import ESTIMATED, Row, Standing, as_text, head_warnings, phase_shown, remembered, rows
 
-NO_NICHE = "No niche holds a result yet."
-
-
-def open_memory(lab: Lab) -> Store:
-    """Opens the memory, caught up if anything waits for that; makes no file where nothing was ever recorded."""
-    runs = lab.paths.runs
-    by_hand = runs.is_dir() and any(name.startswith(HAND) for name in os.listdir(runs))
-    if not lab.paths.memory.exists():
-        return lab.open() if by_hand or lab.paths.ledger.exists() else read_store(lab.paths)
-    store = read_store(lab.paths)
-    if by_hand or reads.something_waits(store):
-        lab.catch_up(store)
-    return store
+NOISE = {
+    "repeat": "two runs of one code and one seed",
+    "seed": "the same code on other seeds",
+    "interaction": "what a change does from seed to seed",
+}
+"""The three parts of a score's scatter, in words."""
 
 
 @click.command("summary")
@@ -54,10 +45,10 @@ def summary(contract: str | None, as_json: bool) -> None:
         digest = remembered(store, where.branch, profile_here(lab.environment), contract=contract)
         hidden = reads.other_contracts(store, where.branch, digest.contract)
         plan = reads.plan_of(store, where.branch)
-        switch, others = autonomy.load(store), foreign(store)
-        waits = [clean(one.idea.text) for one in reads.ideas(store) if one.status == "needs_agent"]
+        switch, foreign = autonomy.load(store), reads.foreign(store)
+        asked = [clean(one.idea.text) for one in reads.ideas(store) if one.status == "needs_agent"]
         warnings = (*_warnings_of_head(lab, store, where, plan), *digest.warnings)[: SETTINGS.warnings_shown]
-    phase = phase_shown(digest, plan)
+    plan_fields = ("plan", "emitter", "category", "parent", "kind", "reason", "created_utc")
     data = {
         "branch": where.branch or None,
         "autonomy": switch.enabled,
@@ -69,22 +60,26 @@ def summary(contract: str | None, as_json: bool) -> None:
         "runs": digest.runs,
         "scored": digest.scored,
         "kept": digest.kept,
-        "imported": asdict(others) if others else None,
+        "imported": asdict(foreign) if foreign else None,
         "noise": asdict(digest.noise),
-        "phase": phase,
-        "plan": _plan(plan),
+        "phase": phase_shown(digest, plan),
+        "plan": {name: getattr(plan, name) for name in plan_fields} if plan else None,
         "conjectures": [asdict(one) for one in digest.conjectures],
         "elites": [asdict(one) for one in digest.niches[: SETTINGS.elites_shown]],
         "no_fly": [asdict(one) for one in digest.no_fly],
         "warnings": list(warnings),
     }
-    here = [("Branch", digest.branch or "(no branch)"), ("Autonomy", "on" if switch.enabled else "off")]
-    asked = [("Asked", f"{idea}: {IDEAS['needs_agent']}") for idea in waits[:1]]
-    shown = [*here, *asked, *_of_others(others), *_of_hidden(hidden), *rows(digest, plan, warnings)]
-    if as_json or not sys.stdout.isatty():
-        show("summary", data, "Autoresearch discovery state:\n" + as_text(shown), as_json)
-    else:
-        _print_rows(shown)
+    shown = [("Branch", digest.branch or "(no branch)"), ("Autonomy", "on" if switch.enabled else "off")]
+    shown += [("Asked", f"{idea}: {IDEAS['needs_agent']}") for idea in asked[:1]]
+    if foreign:
+        words = f"{count_of(foreign.rows, 'row')} from elsewhere, {foreign.scored} with a score"
+        if foreign.val_bpb is not None:
+            words += f", the lowest kept one {foreign.val_bpb:.6f} @ {foreign.commit[:7]}"
+        shown.append(("Imported", words))
+        shown.append(("", "remembered, in no chart and never judged: their contract is unknown"))
+    shown += [("Hidden", line) for line in hidden_runs(hidden, "summary")]
+    shown += rows(digest, plan, warnings)
+    _show("summary", data, shown, as_json, "Autoresearch discovery state:\n")
 
 
 @click.command("archive")
@@ -93,22 +88,46 @@ def archive(as_json: bool) -> None:
     """Shows the best configuration of every niche."""
     lab = this_lab()
     with open_memory(lab) as store:
-        digest = remembered(store, git.head(lab.work).branch)
-    data = {"niches": [asdict(one) for one in digest.niches]}
-    if as_json or not sys.stdout.isatty():
-        heads = ("niche", "estimate", "n", "commit", "emitter", "tried", "what")
-        lines = [
-            (e.niche, f"{e.mean:.6f}", str(e.n), e.commit[:7], *_made(e)[:1], str(e.count), _made(e)[1])
-            for e in digest.niches
-        ]
-        text = "\n".join("\t".join(row) for row in [heads, *lines]) if lines else NO_NICHE
-        show("archive", data, f"{text}\n{ESTIMATED}" if lines else text, as_json)
-    else:
-        _print_niches(digest.niches)
+        niches = remembered(store, git.head(lab.work).branch).niches
+    shown: list[Row] = []
+    for one in niches:
+        is_change = one.description.startswith(EXPERIMENT)  # nobody proposed the baseline
+        made = f"{one.emitter or FREE}: {clean(idea_of(one.description))}" if is_change else "baseline"
+        shown.append((f"{one.mean:.6f}", f"n={one.n} @ {one.commit[:7]} {one.niche}, {one.count} tried"))
+        shown.append(("", made))
+    shown.append(("", ESTIMATED) if niches else ("Niches", "none holds a result yet"))
+    _show("archive", {"niches": [asdict(one) for one in niches]}, shown, as_json)
+
+
+@click.command("noise")
+@json_option
+def noise(as_json: bool) -> None:
+    """Shows what a score scatters by: repeats of one seed, seeds, and a change from seed to seed."""
+    paths = here()
+    with read_store(paths) as store:
+        digest = remembered(store, git.head(paths.root).branch, profile_here(os.environ))
+    lines = []
+    for name, what in NOISE.items():
+        one = getattr(digest.noise, name)
+        n = f"n={one.n}" if one.n else "assumed, n=0"
+        lines.append(f"{name:<12}sd {one.sd:.6f} bpb [{one.low:.6f}, {one.high:.6f}], {n}: {what}")
+    show("noise", {"contract": digest.contract, **asdict(digest.noise)}, "\n".join(lines), as_json)
+
+
+@click.command("last-review")
+@json_option
+def last_review(as_json: bool) -> None:
+    """Shows the review of the run that was judged last."""
+    with read_store(here()) as store:
+        name = reads.latest_reviewed(store)
+        mine = store.verdicts(name) if name else []
+    text = next((up_to_date(one) for one in reversed(mine) if one.text), "No review recorded yet.")
+    data = {"run": mine[-1].run if mine else None, "verdict": mine[-1].decision if mine else None, "text": text}
+    show("last-review", data, text.rstrip("\n"), as_json)
 
 
 def _warnings_of_head(lab: Lab, store: Store, where: git.Head, plan: Plan | None) -> Iterator[str]:
-    """Yields the warnings that need the repository."""
+    """Yield the warnings that need the repository."""
     if where.commit is None:
         return
     try:
@@ -120,87 +139,29 @@ def _warnings_of_head(lab: Lab, store: Store, where: git.Head, plan: Plan | None
     yield from head_warnings(head.hash, head.subject, measured, plan.emitter if plan else None, *twin)
 
 
-def _of_hidden(hidden: Sequence[tuple[str, int]]) -> Iterator[Row]:
-    """Yields how many runs of other contracts are not shown, and how they are."""
-    for contract, count in hidden:
-        are = "run of another contract is" if count == 1 else "runs of another contract are"
-        yield "Hidden", f"{count} {are} not shown: uv run research summary --contract {contract}"
-
-
-def _of_others(others: Foreign | None) -> Iterator[Row]:
-    """Yields what was imported, which the rest of the summary leaves out."""
-    if others is None:
-        return
-    lowest = f", the lowest kept one {others.val_bpb:.6f} @ {others.commit[:7]}" if others.val_bpb is not None else ""
-    count = "1 row" if others.rows == 1 else f"{others.rows} rows"
-    yield "Imported", f"{count} from elsewhere, {others.scored} with a score{lowest}"
-    yield "", "remembered, in no chart and never judged: their contract is unknown"
-
-
 def _plain(one: Standing | None) -> dict[str, object] | None:
     if one is None:
         return None
-    value = one.estimate
-    return {
-        "commit": one.commit,
-        "mean": value.mean,
-        "low": value.low,
-        "high": value.high,
-        "n": value.n,
-        "emitter": one.emitter,
-        "description": one.subject,
-    }
+    return {"commit": one.commit, **asdict(one.estimate), "emitter": one.emitter, "description": one.subject}
 
 
-def _plan(plan: Plan | None) -> dict[str, object] | None:
-    if plan is None:
-        return None
-    fields = ("plan", "emitter", "category", "parent", "kind", "reason", "created_utc")
-    return {name: getattr(plan, name) for name in fields}
-
-
-def _print_rows(rows: list[Row]) -> None:
-    """Prints two columns, wrapped at the terminal's width."""
+def _show(verb: str, data: Mapping[str, object], shown: Iterable[Row], as_json: bool, head: str = "") -> None:
+    """Print rows: as lines for pipes, and on a terminal in two columns, wrapped at its width."""
+    if as_json or not sys.stdout.isatty():
+        return show(verb, data, head + as_text(shown), as_json)
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    colours = {"Best": "bold green", "Gain": "green", "Warnings": "yellow", "No-fly": "red", "Memory": "dim"}
+    colours = {"Best": "bold green", "Change": "green", "Warnings": "yellow", "No-fly": "red", "Memory": "dim"}
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True, style="bold")
     table.add_column(overflow="fold")
     name = ""
-    for word, text in rows:
+    for word, text in shown:
         if word in ("Conjectures", "Elites", "No-fly", "Warnings", "Memory"):
             table.add_row("", "")
         name = word or name
         table.add_row(word, Text(text, style=colours.get(name, "")))
     Console().print(table)
-
-
-def _made(elite: Elite) -> tuple[str, str]:
-    """Return who proposed an elite and what it changed, in the page's words; nobody proposed the baseline."""
-    is_change = elite.description.startswith(EXPERIMENT)
-    return elite.emitter or (FREE if is_change else ""), clean(idea_of(elite.description)) if is_change else "baseline"
-
-
-def _print_niches(niches: Sequence[Elite]) -> None:
-    """Prints two lines a niche, so that a name of forty letters stays whole at 80 columns."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    if not niches:
-        Console().print(NO_NICHE)
-        return
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
-    for head in ("estimate", "n", "tried", "commit"):
-        table.add_column(head, justify="left" if head == "commit" else "right", no_wrap=True)
-    table.add_column("niche, and who made its elite how", overflow="fold")
-    for e in niches:
-        made = Text(": ".join(filter(None, _made(e))), style="dim")
-        cell = Text("\n").join([Text(e.niche), made])
-        table.add_row(f"{e.mean:.6f}", str(e.n), str(e.count), e.commit[:7], cell)
-    Console().print(table)
-    Console().print(ESTIMATED)
+    return None

@@ -41,28 +41,19 @@ def next_(seed: int | None, as_json: bool) -> None:
     launch = launch_command(runner_options(lab.environment), plan.run_seed)
     if plan.kind != REPLICATE or not plan.parent:
         prompt = f"{prompt}\n\nLaunch: {launch}"
-    data = {
-        "plan": {
-            "plan": plan.plan,
-            "emitter": plan.emitter,
-            "category": plan.category,
-            "parent": plan.parent,
-            "kind": plan.kind,
-            "reason": plan.reason,
-            "pending": pending is not None,
-            "phase": plan.details.get("phase", ""),
-        },
-        "prompt": prompt,
-    }
-    show("next", data, _text(plan, pending is not None, prompt), as_json)
+    fields = ("plan", "emitter", "category", "parent", "kind", "reason")
+    found = {name: getattr(plan, name) for name in fields}
+    found |= {"pending": pending is not None, "phase": plan.details.get("phase", "")}
+    state = "pending" if pending is not None else "would be planned now"
+    text = f"{_what(plan)}, {state}\n{plan.reason}\n\nThe agent would get:\n\n{prompt}"
+    show("next", {"plan": found, "prompt": prompt}, text, as_json)
 
 
-def _text(plan: Plan, is_pending: bool, prompt: str) -> str:
-    what = "a replicate" if plan.kind == REPLICATE else plan.emitter or "a free choice"
-    if plan.kind == REPLICATE and not plan.parent:  # there is nothing yet that could be repeated
-        what = "the baseline: train.py as it is"
-    of = f" of {plan.parent[:7]}" if plan.kind == REPLICATE and plan.parent else ""
-    on = f" on {plan.parent[:7]}" if plan.kind != REPLICATE and plan.parent else ""
+def _what(plan: Plan) -> str:
+    """Return a plan in a phrase."""
     about = f" ({plan.category})" if plan.category else ""
-    state = "pending" if is_pending else "would be planned now"
-    return f"{what}{about}{of}{on}, {state}\n{plan.reason}\n\nThe agent would get:\n\n{prompt}"
+    if plan.kind != REPLICATE:
+        return f"{plan.emitter or 'a free choice'}{about}{f' on {plan.parent[:7]}' if plan.parent else ''}"
+    if not plan.parent:  # there is nothing yet that could be repeated
+        return f"the baseline: train.py as it is{about}"
+    return f"a replicate{about} of {plan.parent[:7]}"

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
 import click
 
-from research.cli.kit import Amount, Count, here, json_option, say_to_stderr, show, timeout_option
+from research.cli.kit import Amount, Count, here, json_option, show, timeout_option
 from research.cli.report import show_until_stopped
 from research.core.clock import utc
 from research.core.settings import SETTINGS
@@ -35,7 +34,7 @@ class Moment(click.ParamType[str]):
     name = "HH:MM"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Returns the moment as records keep it."""
+        """Return the moment as records keep it."""
         try:
             wanted = datetime.strptime(str(value), "%H:%M").time()
         except ValueError:
@@ -43,21 +42,6 @@ class Moment(click.ParamType[str]):
         now = datetime.now()
         day = now.date() if wanted > now.time() else now.date() + timedelta(days=1)
         return utc(datetime.combine(day, wanted).astimezone())
-
-
-def patient(say: Callable[[str], None]) -> Callable[[str], None]:
-    """Returns a function that says lines until nobody can read them any more, such as in a closed terminal."""
-    lost: list[OSError] = []
-
-    def said(line: str) -> None:
-        if lost:
-            return
-        try:
-            say(line)
-        except OSError as error:
-            lost.append(error)
-
-    return said
 
 
 @click.command("night")
@@ -85,22 +69,16 @@ def patient(say: Callable[[str], None]) -> Callable[[str], None]:
 )
 @json_option
 def night(
-    agent: str,
+    serve: bool,
     hours: float | None,
     until: str | None,
     max_runs: int | None,
     max_usd: float | None,
     usd_per_hour: float,
-    workers: int | None,
-    backend: str,
-    gpu: str,
     timeout: float | None,
-    notify: str | None,
-    serve: bool,
-    seed: int,
     no_race: bool,
-    policy: str,
     as_json: bool,
+    **how: Any,
 ) -> None:
     """Works until a limit is reached, then writes the morning page."""
     from research.agents.night.start import Options, run_night
@@ -108,10 +86,13 @@ def night(
     from research.report.serve import PageServer
     from research.report.write import live_page, page_path
 
+    def say(line: str) -> None:
+        with contextlib.suppress(OSError):  # a closed terminal ends no night
+            click.echo(line, err=as_json)
+
     paths = here()
     limits = Limits(max_runs, hours, max_usd, usd_per_hour, until)
-    options = Options(agent, policy, limits, workers, backend, gpu, timeout and timeout * 60, notify, seed, not no_race)
-    say = patient(say_to_stderr if as_json else click.echo)
+    options = Options(limits=limits, timeout_s=timeout and timeout * 60, race=not no_race, **how)
     server = PageServer(page_path(paths)) if serve else None
     if server:
         say(server.in_words())
@@ -136,10 +117,10 @@ def night(
         "found": done.found,
     }
     text = f"{end}\nThe morning page: {report}"
-    if done.problem and not as_json:
+    if not as_json:
         say(text)
     elif not done.problem:
-        with contextlib.suppress(OSError):  # whoever asked may have closed the terminal
+        with contextlib.suppress(OSError):
             show("night", data, text, as_json)
     if server and sys.stdout.isatty() and state.finished_utc:
         show_until_stopped(server, "The page is still shown, until Ctrl-C.")

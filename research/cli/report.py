@@ -1,28 +1,24 @@
-"""The verbs report, watch and doctor: the morning page, the live view, and what is missing or wrong here."""
+"""The verbs report, watch, demo and doctor: the morning page, the live view, a recorded night, what is missing here."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from research.cli.kit import FILE, json_option, show, this_lab
-from research.store.db import Store
-from research.store.open import read_store
+from research.cli.kit import FILE, json_option, open_memory, show, this_lab
+from research.core.paths import machine_home
+from research.core.settings import SETTINGS
 
 if TYPE_CHECKING:
-    from research.lab.lab import Lab
+    from research.report.recording import Recording
     from research.report.serve import PageServer
-
-
-def _memory(lab: Lab) -> Store:
-    """Opens the memory, caught up where there is anything to catch up with; makes no file in a new lab."""
-    there = lab.paths.memory.exists() or lab.paths.runs.exists() or lab.paths.ledger.exists()
-    return lab.open() if there else read_store(lab.paths)
 
 
 @click.command("report")
@@ -49,7 +45,7 @@ def report(
     from research.report.write import page_path, read_data, write_figures, write_page
 
     lab = this_lab()
-    with _memory(lab) as store:
+    with open_memory(lab) as store:
         data = read_data(store, lab.paths, lab.now_utc(), branch, contract)
     path = write_page(data, page_path(lab.paths))
     pictures = write_figures(data, figures.absolute()) if figures else []
@@ -64,7 +60,7 @@ def report(
 
 
 def show_until_stopped(server: PageServer, words: str, as_json: bool = False) -> None:
-    """Shows a page until Ctrl-C."""
+    """Show a page until Ctrl-C."""
     click.echo(words, err=as_json)
     with contextlib.suppress(KeyboardInterrupt), contextlib.closing(server):
         while True:
@@ -85,6 +81,60 @@ def watch(once: bool, as_json: bool) -> None:
         live.print_once()
     else:
         live.follow()
+
+
+@click.command("demo")
+@click.option("--serve", is_flag=True, help="Show the page to the local network until Ctrl-C, for a phone.")
+@json_option
+def demo(serve: bool, as_json: bool) -> None:
+    """Plays the night on a terminal, writes its page and opens it."""
+    from research.agents.night.progress import line_of
+    from research.report.answer import FIRST_NIGHT
+    from research.report.recording import NOTE, read_recording
+    from research.report.serve import PageServer, open_page
+    from research.report.write import write_page
+
+    recording = read_recording()
+    data = recording.data()
+    path = machine_home() / "demo" / "report.html"
+    try:
+        write_page(data, path)
+    except OSError:  # a home that can't be written to, or a full disk
+        path = Path(tempfile.mkdtemp(prefix="autoresearch-demo-")) / "report.html"
+        write_page(data, path)
+    if as_json:
+        show("demo", {"path": str(path), "runs": len(recording.runs)}, "", True)
+        return
+    if sys.stdout.isatty():
+        with contextlib.suppress(KeyboardInterrupt):  # it shortens the playing, not the demonstration
+            _play(recording)
+    else:
+        for row in data.rows:
+            click.echo(line_of(row.number, row.run, row.verdict))
+    click.echo(f"This night was recorded on {recording.night.started_utc[:10]}. {NOTE}")
+    click.echo(f"Its page: {path}")
+    if not serve and (how := open_page(path)):
+        click.echo(how.replace("research report", "research demo"), err=True)
+    click.echo(f"To make one of your own: {FIRST_NIGHT}")
+    if serve:
+        server = PageServer(path)
+        show_until_stopped(server, server.in_words())
+
+
+def _play(recording: Recording) -> None:
+    """Show the pictures of the night, in a few seconds altogether."""
+    from rich.console import Console
+    from rich.live import Live
+
+    from research.report.screen import frame
+
+    console = Console(highlight=False)
+    views = list(recording.play())
+    with Live(console=console, screen=True, auto_refresh=False) as screen:
+        for view in views:
+            screen.update(frame(view, console.width, console.height), refresh=True)
+            time.sleep(SETTINGS.demo_s / len(views))
+    console.print(frame(views[-1], console.width, console.height))
 
 
 @click.command("doctor")

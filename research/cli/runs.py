@@ -13,15 +13,13 @@ from research.cli.kit import FILE, here, json_option, show, this_lab, timeout_op
 from research.core.commands import replicate_command
 from research.core.contract import RUN_LOG
 from research.core.errors import ResearchError, UsageError
-from research.core.records import Decision, Failure
+from research.core.records import Decision
 from research.runs.backends import BACKENDS, DEFAULT_BACKEND, DEFAULT_GPU
 from research.runs.failure import advice_on, classify
 from research.runs.log import read_log, read_summary
 
 if TYPE_CHECKING:
     from research.lab.apply_verdict import Settled
-    from research.lab.lab import Lab
-    from research.lab.launch import LaunchResult
 
 
 @click.command("parse-run")
@@ -35,36 +33,30 @@ def parse_run(path: Path | None, as_json: bool) -> None:
     log = read_log(target)
     if log is None and path is not None:
         raise ResearchError(f"There is no log at {target}.", "Type: uv run research parse-run LOG_OR_FOLDER_OF_A_RUN")
+    data: dict[str, Any] = {"metrics": None, "tail": [], "failure": None, "words": {}, "problem": "no such file"}
     if log is None:
-        data: dict[str, Any] = {"metrics": None, "tail": [], "failure": None, "words": {}, "problem": "no such file"}
         show("parse-run", data, f"No log at {target}.", as_json)
         return
     summary = read_summary(log)
     failure = classify(log, summary)
     metrics = summary.metrics.as_dict() if summary.metrics else None
-    tail = list(log.tail())
-    data = {
-        "metrics": metrics,
-        "tail": tail,
-        "failure": _failure(failure) if failure else None,
-        "words": summary.words,
-        "problem": summary.problem,
-    }
-    lines = [f"{key + ':':<18}{value}" for key, value in (metrics or {}).items()]
-    lines += [f"{key + ':':<18}{value}" for key, value in summary.words.items()]
+    data |= {"metrics": metrics, "tail": list(log.tail()), "words": summary.words, "problem": summary.problem}
+    lines = [f"{key + ':':<18}{value}" for key, value in {**(metrics or {}), **summary.words}.items()]
     if not metrics:
         lines.append(f"no metrics: {summary.problem or 'the log has no summary block'}")
     if failure:
         lines.append(f"failure: {failure.kind} ({failure.signature})")
         if failure.machine:
             lines.append(f"the machine failed, not the candidate. {advice_on(failure)}")
-    lines += ["", "last lines:", *("| " + line for line in tail)]
+        data["failure"] = {
+            "kind": failure.kind,
+            "machine": failure.machine,
+            "text": failure.text,
+            "signature": failure.signature,
+            "advice": advice_on(failure),
+        }
+    lines += ["", "last lines:", *("| " + line for line in data["tail"])]
     show("parse-run", data, "\n".join(lines), as_json)
-
-
-def _failure(failure: Failure) -> dict[str, str | bool]:
-    values: dict[str, str | bool] = {"kind": failure.kind, "machine": failure.machine, "text": failure.text}
-    return values | {"signature": failure.signature, "advice": advice_on(failure)}
 
 
 @click.command("record")
@@ -89,19 +81,6 @@ def record(path: Path | None, as_json: bool) -> None:
             score = f"{run.val_bpb:.6f}" if run.val_bpb is not None else str(run.outcome)
             lines.append(f"{name}: {score}, {verdict.decision if verdict else run.why or 'not judged'}")
     show("record", {"recorded": new}, "\n".join(lines) or "Nothing new to record.", as_json)
-
-
-def _show_settled(verb: str, done: Settled, as_json: bool) -> None:
-    data = {
-        "run": done.run.run if done.run else None,
-        "verdict": done.verdict.decision if done.verdict else None,
-        "tip": done.tip,
-        "rule": done.verdict.rule if done.verdict else None,
-        "why": done.verdict.why if done.verdict else None,
-        "say": done.say,
-    }
-    head = f"{done.run.run}: {done.verdict.decision} ({done.verdict.why})\n" if done.run and done.verdict else ""
-    show(verb, data, head + done.say, as_json)
 
 
 @click.command("settle")
@@ -132,6 +111,20 @@ def decide(run: str, decision: Decision, why: str, as_json: bool) -> None:
         _show_settled("decide", apply_verdict.decide(lab, store, run, decision, why), as_json)
 
 
+def _show_settled(verb: str, done: Settled, as_json: bool) -> None:
+    run, verdict = done.run, done.verdict
+    data = {
+        "run": run.run if run else None,
+        "verdict": verdict.decision if verdict else None,
+        "tip": done.tip,
+        "rule": verdict.rule if verdict else None,
+        "why": verdict.why if verdict else None,
+        "say": done.say,
+    }
+    head = f"{run.run}: {verdict.decision} ({verdict.why})\n" if run and verdict else ""
+    show(verb, data, head + done.say, as_json)
+
+
 @click.command("replicate")
 @click.argument("commit", required=False, help="The commit; by default HEAD.")
 @click.option("--backend", default=DEFAULT_BACKEND, help=f"Where to run it: {', '.join(BACKENDS)}.")
@@ -151,20 +144,17 @@ def replicate(
         lab.stream = sys.stderr.buffer  # stdout is for the object alone
     request = Request(command=(), backend=backend, gpu=gpu, timeout_s=timeout and timeout * 60)
     end = replicate_commit(lab, commit, request, seed)
-    text = "" if as_json else f"end {json.dumps(end.as_dict(), ensure_ascii=False)}\n{_after_replicate(lab, end)}"
+    if end.outcome == "refused":
+        now = f"Refused: {end.why}"
+    elif not end.counted:
+        now = f"Not counted ({end.outcome}): {end.why or 'see the log above'}"
+    else:
+        with lab.open_as_it_is() as store:
+            run, verdict = store.run(end.run), store.verdict(end.run)
+        now = f"Now: uv run research settle {end.run}"
+        if run and verdict and verdict.is_open:  # settling would be refused
+            now = f"Not decided yet. Now: {replicate_command(run.commit)}"
+    text = f"end {json.dumps(end.as_dict(), ensure_ascii=False)}\n{now}"
     show("replicate", end.as_dict(), text, as_json)
     if end.exit:
         raise click.exceptions.Exit(1)
-
-
-def _after_replicate(lab: Lab, end: LaunchResult) -> str:
-    """Returns what came of a replicate or is to be typed next, in one line."""
-    if end.outcome == "refused":
-        return f"Refused: {end.why}"
-    if not end.counted:
-        return f"Not counted ({end.outcome}): {end.why or 'see the log above'}"
-    with lab.open_as_it_is() as store:
-        run, verdict = store.run(end.run), store.verdict(end.run)
-    if run and verdict and verdict.is_open:  # settling would be refused
-        return f"Not decided yet. Now: {replicate_command(run.commit)}"
-    return f"Now: uv run research settle {end.run}"

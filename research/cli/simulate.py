@@ -1,8 +1,7 @@
-"""Defines the verb simulate: compares search policies on synthetic nights whose truth is known."""
+"""The verb simulate: compares search policies on synthetic nights whose truth is known."""
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import time
@@ -22,32 +21,33 @@ if TYPE_CHECKING:
     from research.simulator.comparison import Comparison, Question
     from research.simulator.metrics import Row
 
-SCALE = 1e4
-"""Gains are printed in units of 0.0001 bpb."""
 UNKNOWN = "–"
 """Printed for a value, or its interval, that the nights do not give."""
 PROGRESS_S = 10.0
 """Seconds between two lines of progress."""
-HEADER = (
-    "difference",
-    "false keeps, %",
-    "claims/true",
-    "keeps",
-    "replicates",
-    "runs",
-    "stopped",
-    "better ones stopped",
-)
+WITH_INTERVALS = {
+    "shipped gain": ("shipped_bpb", 1e4, 1),
+    "to {against}": ("gain_ratio", 1, 2),
+    "difference": ("gain_difference", 1e4, 1),
+    "false keeps, %": ("false_share", 100, 1),
+    "claims/true": ("claim_ratio", 1, 2),
+}
+"""Columns with 95 % intervals: what of a row, times what, with how many digits. Gains are in 0.0001 bpb."""
+MEANS = {
+    "keeps": ("keeps", 1, 1),
+    "replicates, %": ("replicate_share", 100, 0),
+    "runs": ("runs", 1, 0),
+    "stopped": ("stopped", 1, 0),
+    "better ones stopped, %": ("better_stopped_share", 100, 1),
+}
+"""Columns of means, likewise."""
 
 
 @click.command("simulate")
 @click.option("--policies", default="greedy,threshold,paired,random,classic,discovery", help="Names, comma-separated.")
 @click.option("--landscapes", type=Count(min=1), default=200, help="Landscapes, each played once by every policy.")
 @click.option(
-    "--runs",
-    type=Count(min=2),
-    default=100,
-    help="Runs of a night, baseline, replicates and crashes included.",
+    "--runs", type=Count(min=2), default=100, help="Runs of a night, baseline, replicates and crashes included."
 )
 @click.option("--gpu-time", is_flag=True, help="Nights of equal GPU time, that of RUNS whole runs; losers are stopped.")
 @click.option("--sigma", type=Amount(), help="Sd of repeats of one seed, in bpb; by default each family's own.")
@@ -61,34 +61,38 @@ HEADER = (
 @json_option
 def simulate(
     policies: str,
-    landscapes: int,
-    runs: int,
-    gpu_time: bool,
+    against: str,
+    families: str,
     sigma: float | None,
     seed_sd: float | None,
     interaction_sd: float | None,
-    seed: int,
-    families: str,
-    against: str,
     workers: int,
     chart: Path | None,
     as_json: bool,
+    **size: Any,
 ) -> None:
     """Plays the nights and prints what each policy is worth."""
     from research.simulator.chart import draw_courses
     from research.simulator.comparison import Question, compare
     from research.simulator.families import families_of
 
-    names = _checked(policies, against)
     sds = {"repeat": sigma, "seed": seed_sd, "interaction": interaction_sd}
     given = {name: sd for name, sd in sds.items() if sd is not None}
     drawn = tuple(replace(family, noise=replace(family.noise, **given)) for family in families_of(families))
-    question = Question(names, against, drawn, landscapes, runs, seed, gpu_time)
-    answer = compare(question, workers or os.cpu_count() or 1, _progress(landscapes))
+    question = Question(_checked(policies, against), against, drawn, **size)  # landscapes, runs, seed, gpu_time
+    answer = compare(question, workers or os.cpu_count() or 1, _progress(question.landscapes))
     if chart:
-        title = f"{landscapes} synthetic nights of {runs} runs, {_noise(question)}"
+        title = f"{question.landscapes} synthetic nights of {question.runs} runs, {_noise(question)}"
         write_whole(chart.absolute(), draw_courses(answer.courses, title).encode())
-    show("simulate", _data(answer, chart), _text(answer), as_json)
+    data = {
+        **size,
+        "against": against,
+        "families": [{"name": f.name, "noise": asdict(f.noise), "interactions": f.interactions} for f in drawn],
+        "rows": [_row_data(row) for row in answer.rows],
+        "by_family": {name: [_row_data(row) for row in rows] for name, rows in answer.by_family.items()},
+        "chart": str(chart) if chart else None,
+    }
+    show("simulate", data, _text(answer), as_json)
 
 
 def _checked(policies: str, against: str) -> tuple[str, ...]:
@@ -126,77 +130,45 @@ def _progress(total: int) -> Callable[[int], None]:
     return say
 
 
-def _data(answer: Comparison, chart: Path | None) -> dict[str, Any]:
-    q = answer.question
-    return {
-        "landscapes": q.landscapes,
-        "runs": q.runs,
-        "gpu_time": q.gpu_time,
-        "seed": q.seed,
-        "against": q.against,
-        "families": [{"name": f.name, "noise": asdict(f.noise), "interactions": f.interactions} for f in q.families],
-        "rows": [_row_data(row) for row in answer.rows],
-        "by_family": {name: [_row_data(row) for row in rows] for name, rows in answer.by_family.items()},
-        "chart": str(chart) if chart else None,
-    }
-
-
 def _row_data(row: Row) -> dict[str, Any]:
-    fields = {name: value for name, value in vars(row).items() if isinstance(value, Estimate)}
-    return {"policy": row.policy, **{name: _estimate_data(value) for name, value in fields.items()}}
-
-
-def _estimate_data(e: Estimate) -> dict[str, float | int | None]:
-    """Return an estimate for JSON, which has no infinity."""
-    mean, low, high = (json.loads(json.dumps(x)) if abs(x) < float("inf") else None for x in (e.mean, e.low, e.high))
-    return {"mean": mean, "low": low, "high": high, "n": e.n}
+    """Return a row for JSON, which has no infinity and no nan."""
+    found: dict[str, Any] = {"policy": row.policy}
+    for name, value in vars(row).items():
+        if isinstance(value, Estimate):
+            found[name] = {key: number if math.isfinite(number) else None for key, number in asdict(value).items()}
+    return found
 
 
 def _text(answer: Comparison) -> str:
     """Return the tables: all families together, then each family's gains against the compared policy's."""
     q = answer.question
-    to = f"to {q.against}"
-    whole: list[tuple[str, ...]] = [("policy", "shipped gain", to, *HEADER)]
-    whole += [_cells(row) for row in answer.rows]
-    by_family: list[tuple[str, ...]] = [
-        ("family", "n", f"gain of {q.against}", *(f"{name} {to}" for name in q.policies if name != q.against))
-    ]
-    for name, rows in answer.by_family.items():
-        first = next(row.shipped_bpb for row in rows if row.policy == q.against)
-        ratios = [_format(row.gain_ratio, 1, 2) for row in rows if row.policy != q.against]
-        by_family.append((name, str(first.n), _format(first, SCALE, 0), *ratios))
+    whole = [("policy", *(name.format(against=q.against) for name in WITH_INTERVALS), *MEANS)]
+    for row in answer.rows:
+        row = replace(row, false_share=_as_share(row.false_share))
+        cells = [_format(getattr(row, name), scale, digits) for name, scale, digits in WITH_INTERVALS.values()]
+        cells += [f"{getattr(row, name).mean * scale:.{digits}f}" for name, scale, digits in MEANS.values()]
+        whole.append((row.policy, *cells))
+    others = [name for name in q.policies if name != q.against]
+    by_family = [("family", "n", f"gain of {q.against}", *(f"{name} to {q.against}" for name in others))]
+    for family, rows in answer.by_family.items():
+        row_of = {row.policy: row for row in rows}
+        first = row_of[q.against].shipped_bpb
+        ratios = [_format(row_of[name].gain_ratio, 1, 2) for name in others]
+        by_family.append((family, str(first.n), _format(first, 1e4, 0), *ratios))
     note = (
         f"{q.landscapes} nights of {q.runs} {'full runs of GPU time' if q.gpu_time else 'runs'}, {_noise(q)}, "
-        f"seed {q.seed}.\nGains in 0.0001 bpb; [95 % intervals], "
-        "ratios and differences paired by night."
+        f"seed {q.seed}.\nGains in 0.0001 bpb; [95 % intervals], ratios and differences paired by night."
     )
     return "\n".join([*_table(whole), "", note, "", *_table(by_family)])
 
 
-def _cells(row: Row) -> tuple[str, ...]:
-    """Return one row of the table; gains in 0.0001 bpb with their 95 % intervals."""
-    return (
-        row.policy,
-        _format(row.shipped_bpb, SCALE, 1),
-        _format(row.gain_ratio, 1, 2),
-        _format(row.gain_difference, SCALE, 1),
-        _format(_as_share(row.false_share), 100, 1),
-        _format(row.claim_ratio, 1, 2),
-        f"{row.keeps.mean:.1f}",
-        f"{100 * row.replicate_share.mean:.0f} %",
-        f"{row.runs.mean:.0f}",
-        f"{row.stopped.mean:.0f}",
-        f"{100 * row.better_stopped_share.mean:.1f} %",
-    )
-
-
 def _as_share(e: Estimate) -> Estimate:
-    """Returns a share whose interval ends at none and all; the interval of a ratio knows nothing of these limits."""
+    """Return a share whose interval ends at none and all; the interval of a ratio knows nothing of these limits."""
     return replace(e, low=max(0.0, e.low), high=min(1.0, e.high)) if e.n > 1 and not math.isnan(e.mean) else e
 
 
 def _format(e: Estimate, scale: float, digits: int) -> str:
-    """Returns a value with its interval, and a dash for what is not known: one night has no interval."""
+    """Return a value with its interval, and a dash for what is not known: one night has no interval."""
     if not math.isfinite(e.mean):
         return UNKNOWN
     middle = f"{e.mean * scale:.{digits}f}"
@@ -215,5 +187,5 @@ def _noise(question: Question) -> str:
 
 
 def _table(rows: list[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

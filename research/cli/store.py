@@ -9,13 +9,12 @@ from pathlib import Path
 
 import click
 
-from research.cli.kit import FILE, json_option, show, this_lab
+from research.cli.kit import FILE, json_option, open_memory, show, this_lab
 from research.core.files import write_whole
 from research.core.text import first_few
 from research.store.exports import export_lines
 from research.store.imports import Skipped, import_path
 from research.store.ledger import render
-from research.store.open import read_store
 
 
 @click.command("export")
@@ -25,15 +24,13 @@ from research.store.open import read_store
 def export(ledger: bool, out: Path | None, as_json: bool) -> None:
     """Prints every record as JSON lines."""
     lab = this_lab()
-    paths = lab.paths
-    is_new = not (paths.memory.exists() or paths.ledger.exists() or paths.runs.is_dir())
-    with read_store(paths) if is_new else lab.open() as store:
+    with open_memory(lab) as store:
         if ledger:
             lines = store.ledger_lines()
             if lines:
                 lab.sync(store)
             text = render(lines)
-            data = {"path": str(out or paths.ledger), "rows": len(lines)}
+            data = {"path": str(out or lab.paths.ledger), "rows": len(lines)}
         else:
             items = list(export_lines(store))
             text = "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in items).encode("utf-8", "replace")
@@ -71,7 +68,7 @@ def import_(path: Path, as_json: bool) -> None:
 
 
 def _listed(what: str, items: Sequence[Skipped]) -> list[str]:
-    """Returns a count and the first few."""
+    """Return a count and the first few."""
     if not items:
         return []
     few = first_few([f"{one.where}: {one.why}" for one in items], 10)
