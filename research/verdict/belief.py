@@ -234,7 +234,7 @@ class Belief:
         others = np.repeat(weights[:, None, :], len(children), axis=1)
         others[:, latest] = effects.without_own(weights, prior, log)
         # Most changes do little, so measured effects that are all large are more probable where the noise is large.
-        density = effects.log_densities(others[:, latest], measured[:, latest], variance[:, latest]).sum(1)
+        density = effects.log_densities(others[:, latest], log).sum(1)
         share = self.variances.weights * np.exp(density - density.max())
         known = effects.posterior(others, measured, variance)  # components by strata by children
         parts = (known.weights * (share / share.sum())[:, None], known.means, known.sds)

@@ -18,23 +18,14 @@ from research.verdict.evidence import Keys, belief_of
 
 @dataclass(frozen=True)
 class Comparison:
-    """A run among those that it can be compared with.
+    """A run among those that it can be compared with."""
 
-    Attributes:
-        run: The run, with the contract that it counts for.
-        key: Its configuration.
-        keys: Names of configurations.
-        past: The judged runs of its branch and contract, itself left out, in order.
-        belief: The posterior of the contract's runs, its own included.
-        kept: The kept runs of the branch, the incumbent's last.
-    """
-
-    run: Run
-    key: str
+    run: Run  # with the contract that it counts for
+    key: str  # its configuration
     keys: Keys
-    past: tuple[Judged, ...]
-    belief: Belief
-    kept: tuple[Run, ...]
+    past: tuple[Judged, ...]  # the judged runs of its branch and contract, itself left out, in order
+    belief: Belief  # the posterior of the contract's runs, its own included
+    kept: tuple[Run, ...]  # the kept runs of the branch, the incumbent's last
 
     @property
     def tip(self) -> Run | None:

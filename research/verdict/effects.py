@@ -106,9 +106,8 @@ def posterior(weights: Array, means: Array, variances: Array) -> Mixture:
     return Mixture(np.moveaxis(joint, -1, 0), np.moveaxis(centres, -1, 0), np.moveaxis(sds, -1, 0))
 
 
-def log_densities(weights: Array, means: Array, variances: Array) -> Array:
-    """Return how probable measured effects are, as logarithms of densities up to a constant, shape (...)."""
-    log = likelihoods(means, variances)
+def log_densities(weights: Array, log: Array) -> Array:
+    """Return how probable measured effects of these likelihoods() are, as logarithms up to a constant, shape (...)."""
     found: Array = log.max(-1) + np.log((weights * _scaled(log)).sum(-1))
     return found
 

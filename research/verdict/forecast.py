@@ -28,15 +28,10 @@ Pair = tuple[float, float]
 
 @dataclass(frozen=True)
 class Fit:
-    """What a gap at one fraction of the budget foretells.
+    """What a gap at one fraction of the budget foretells."""
 
-    Attributes:
-        slope: bpb of the difference for each nat of the gap.
-        scale: Scale of the error's t distribution, in bpb.
-    """
-
-    slope: float
-    scale: float
+    slope: float  # bpb of the difference for each nat of the gap
+    scale: float  # of the error's t distribution, in bpb
 
     def predict(self, gap: float) -> Prediction:
         """Return what a gap in nats foretells."""
@@ -145,9 +140,7 @@ def checked(runs: Iterable[Run]) -> Checked:
 def value_of(run: Run, measured: Mapping[str, Run]) -> tuple[float, float] | None:
     """Return what a stopped run would probably have scored, with its standard deviation, in bpb; None for others.
 
-    Args:
-        run: A run.
-        measured: The runs that have a score that counts, by name.
+    The runs that were measured are given by name.
     """
     race = race_of(run) if run.outcome == "stopped" else Race()
     theirs = measured.get(race.against)

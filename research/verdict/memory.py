@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 
 from research.code.diff import ARROW
 from research.core.records import PERSON, Estimate, Judged, Run
@@ -41,11 +39,8 @@ def recall(history: Sequence[Judged], branch: str, contract: str | None = None, 
     groups: dict[str, list[Judged]] = {}
     for item in items:
         groups.setdefault(keys.of(item.run), []).append(item)
-    known = {
-        key: _configuration(key, group, branch, belief, keys, baseline is not None and keys.of(baseline) == key)
-        for key, group in groups.items()
-    }
-    known = _with_rare_failures(known)
+    first = keys.of(baseline) if baseline else None
+    known = {key: _configuration(key, group, branch, belief, keys, key == first) for key, group in groups.items()}
     every = list(known.values())
     mine = [known[key] for key, group in groups.items() if any(item.run.branch == branch for item in group)]
     tip = lineage.incumbent(on_branch)
@@ -141,18 +136,6 @@ def _decided(group: Sequence[Judged]) -> Judged | None:
         if (item.verdict and item.verdict.decision == "keep") or lineage.is_about_candidate(item.run)
     ]
     return counted[-1] if counted else next(iter(judged), None)
-
-
-def _with_rare_failures(known: Mapping[str, Configuration]) -> dict[str, Configuration]:
-    """Return the configurations, with those as surprising that failed in a way of their own where few fail."""
-    faults = Counter(one.failure for one in known.values() if one.failure)
-    crashes, tries = sum(faults.values()), sum(bool(one.parent) for one in known.values())
-    if tries <= SETTINGS.anomaly_neighbours or crashes - 1 >= SETTINGS.rare_crash_share * (tries - 1):
-        return dict(known)
-    return {
-        key: replace(one, surprise=-SETTINGS.anomaly_sd) if one.parent and faults[one.failure] == 1 else one
-        for key, one in known.items()
-    }
 
 
 def _near_misses(

@@ -18,52 +18,33 @@ Topic = tuple[str, str]
 
 @dataclass(frozen=True)
 class Configuration:
-    """One configuration and everything measured of it.
+    """One configuration and everything measured of it."""
 
-    Attributes:
-        key: train.py's fingerprint, or the commit where that is unknown.
-        commit: Full hash of the commit that was measured first.
-        parent: The commit that it was made from.
-        emitter: Who proposed it, None where the agent was free.
-        delta: What changed, by name: constants as "before -> after".
-        estimate: Its val_bpb, lower is better; None if no score of it counts.
-        gain: Its parent's val_bpb minus its own, above zero is better; None where either is unknown.
-        runs: Names of its runs, in order.
-        decision: What was decided last about it, None before.
-        by_person: Whether a person decided about it.
-        niche: Its place in the archive.
-        failure: Signature of its failure, "" if it scored.
-        finished_utc: When its latest run ended.
-        surprise: How many sd it lies from what changes usually do, above zero for a win; 0 where nothing can be said.
-        suspect: Why a run of it does not count, "" if all do.
-        change: Its val_bpb minus that of the best so far when it was judged; None where either has no score.
-        p_better: P(it is better than that one).
-        seeds: The seeds that both ran with; its own where there is nothing to compare.
-    """
-
-    key: str
-    commit: str
-    parent: str
+    key: str  # train.py's fingerprint, or the commit where that is unknown
+    commit: str  # full hash of the commit that was measured first
+    parent: str  # the commit that it was made from
     subject: str
-    emitter: str | None
+    emitter: str | None  # who proposed it, None where the agent was free
     category: str
-    delta: Mapping[str, str]
+    delta: Mapping[str, str]  # what changed, by name: constants as "before -> after"
     statements_added: int
     statements_removed: int
-    estimate: Estimate | None
-    gain: Estimate | None
-    runs: tuple[str, ...]
-    decision: Decision | None
-    by_person: bool
+    estimate: Estimate | None  # its val_bpb, lower is better; None if no score of it counts
+    gain: Estimate | None  # its parent's val_bpb minus its own, above zero is better; None where either is unknown
+    runs: tuple[str, ...]  # names of its runs, in order
+    decision: Decision | None  # what was decided last about it
+    by_person: bool  # whether a person decided about it
     niche: str
-    failure: str
+    failure: str  # signature of its failure, "" if it scored
     failure_kind: FailureKind | None
-    finished_utc: str
-    surprise: float
-    suspect: str
-    change: Estimate | None
-    p_better: float | None
-    seeds: tuple[int, ...]
+    finished_utc: str  # when its latest run ended
+    surprise: float  # how many sd it lies from what changes usually do, above zero for a win; 0 for the usual
+    suspect: str  # why a run of it does not count, "" if all do
+    change: (
+        Estimate | None
+    )  # its val_bpb minus that of the best so far when it was judged; None where either is unknown
+    p_better: float | None  # P(it is better than that one)
+    seeds: tuple[int, ...]  # that both ran with; its own where there is nothing to compare
 
 
 @dataclass(frozen=True)
@@ -141,52 +122,29 @@ class Trial:
 
 @dataclass(frozen=True)
 class Memory:
-    """What the lab knows of one branch under one contract.
-
-    Attributes:
-        contract: The contract, None before the first score.
-        belief: The posterior that all numbers here are read from.
-        baseline: The run that the branch began with.
-        incumbent: The configuration that the branch is on.
-        best: Of the configurations that are kept, the one with the lowest posterior mean.
-        elites: The best of every niche, lowest mean first.
-        near_misses: Losses so close to the incumbent that they may be none, newest last.
-        no_fly: Ways to fail, the most frequent first.
-        conjectures: What the evidence supports, strongest first, then what was withdrawn.
-        trends: What was tried so far, and what it did.
-        anomalies: Surprising wins, losses and crashes, newest last.
-        tried: Constant to the values it was given, in order.
-        warnings: Sentences that somebody should read.
-        fingerprints: Everything measured, by what it does.
-        known: Every configuration of the branch, by its key, in order.
-        runs: Runs that were counted.
-        scored: Runs among them that came to a score.
-        kept: Configurations that are kept.
-        phase: What the search is doing.
-        stall: Configurations since the last kept one.
-    """
+    """What the lab knows of one branch under one contract."""
 
     branch: str
-    contract: str | None
-    belief: Belief
-    baseline: Run | None = None
-    incumbent: Configuration | None = None
-    best: Configuration | None = None
-    elites: tuple[Elite, ...] = ()
-    near_misses: tuple[Configuration, ...] = ()
-    no_fly: tuple[FailurePattern, ...] = ()
-    conjectures: tuple[Conjecture, ...] = ()
+    contract: str | None  # None before the first score
+    belief: Belief  # the posterior that all numbers here are read from
+    baseline: Run | None = None  # the run that the branch began with
+    incumbent: Configuration | None = None  # what the branch is on
+    best: Configuration | None = None  # of those that are kept, the one with the lowest posterior mean
+    elites: tuple[Elite, ...] = ()  # the best of every niche, lowest mean first
+    near_misses: tuple[Configuration, ...] = ()  # losses that may be none, newest last
+    no_fly: tuple[FailurePattern, ...] = ()  # ways to fail, the most frequent first
+    conjectures: tuple[Conjecture, ...] = ()  # what the evidence supports, then what was withdrawn
     trends: Mapping[Topic, Trend] = field(default_factory=dict)
-    anomalies: tuple[Configuration, ...] = ()
-    tried: Mapping[str, tuple[Trial, ...]] = field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
-    fingerprints: frozenset[str] = frozenset()
-    known: Mapping[str, Configuration] = field(default_factory=dict)
+    anomalies: tuple[Configuration, ...] = ()  # surprising wins and losses, newest last
+    tried: Mapping[str, tuple[Trial, ...]] = field(default_factory=dict)  # the values of each constant, in order
+    warnings: tuple[str, ...] = ()  # sentences that somebody should read
+    fingerprints: frozenset[str] = frozenset()  # of everything measured
+    known: Mapping[str, Configuration] = field(default_factory=dict)  # those of the branch, by key, in order
     runs: int = 0
     scored: int = 0
-    kept: int = 0
+    kept: int = 0  # configurations that are kept
     phase: str = ""
-    stall: int = 0
+    stall: int = 0  # configurations since the last kept one
 
     @property
     def recent(self) -> tuple[Configuration, ...]:

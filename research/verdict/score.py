@@ -32,30 +32,16 @@ TOTAL = "score"
 
 @dataclass(frozen=True)
 class Facts:
-    """What the terms are made of.
+    """What the terms are made of; tries are earlier runs in its niche, of its category and of its emitter."""
 
-    Attributes:
-        counted: Whether there is a score, and nothing speaks against it.
-        gain: Estimated gain over the incumbent in bpb, above zero is better; 0 for the baseline.
-        p_near: P(at most a near miss worse than the incumbent); 1 for the baseline.
-        kept: Whether the verdict is keep.
-        niche_tries: Earlier runs in its niche.
-        category_tries: Earlier runs that changed the same kind of thing.
-        emitter_tries: Earlier runs of its emitter.
-        stall: Runs since the last keep.
-        predicted: What was predicted before the run, None if nothing was.
-        peak_vram_mb: Its peak memory in MiB, None if unknown.
-        baseline_vram_mb: The baseline's.
-    """
-
-    counted: bool
-    gain: float = 0.0
-    p_near: float = 1.0
+    counted: bool  # whether there is a score, and nothing speaks against it
+    gain: float = 0.0  # estimated, over the incumbent in bpb, above zero is better; 0 for the baseline
+    p_near: float = 1.0  # P(at most a near miss worse than the incumbent); 1 for the baseline
     kept: bool = False
     niche_tries: int = 0
     category_tries: int = 0
     emitter_tries: int = 0
-    stall: int = 0
+    stall: int = 0  # runs since the last keep
     predicted: str | None = None
     statements_added: int = 0
     statements_removed: int = 0
@@ -92,14 +78,7 @@ def score(facts: Facts) -> dict[str, float]:
 
 
 def facts_of(case: Comparison, verdict: Verdict, niche: Niche, predicted: str | None = None) -> Facts:
-    """Return what a judged run's terms are made of.
-
-    Args:
-        case: The run among those it was compared with.
-        verdict: The verdict on it.
-        niche: Names the niche of a run.
-        predicted: What its plan predicted.
-    """
+    """Return what a judged run's terms are made of, with what its plan predicted."""
     run, rival = case.run, case.rival
     if not lineage.is_evidence(run):
         return Facts(counted=False)

@@ -135,12 +135,6 @@ def test_what_is_far_from_its_neighbours_is_an_anomaly():
     assert lost.anomalies[0].surprise < -SETTINGS.anomaly_sd
 
 
-def test_a_rare_crash_is_an_anomaly_and_a_usual_one_is_none():
-    usual = [0.991 + 0.0001 * n for n in range(8)]
-    assert [one.commit for one in recalled(children([*usual, None])).anomalies] == [name(9)]
-    assert recalled(children([*usual, None, None])).anomalies == ()
-
-
 def test_what_was_tried_is_found_by_constant_and_value():
     memory = recalled(children([0.991, 0.992], delta={"DEPTH": "9 -> 10"}))
     assert [(t.before, t.after, t.alone, t.known.commit) for t in memory.tried["DEPTH"]] == [

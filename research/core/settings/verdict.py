@@ -187,10 +187,6 @@ class VerdictSettings:
     """How many sd from what changes usually do makes a result surprising: one honest result in two thousand."""
     anomalies_kept: int = 8
     """Anomalies that are remembered; older ones were looked at or will not be."""
-    anomaly_neighbours: int = 4
-    """Changes without which no failure can be called surprising."""
-    rare_crash_share: float = 0.1
-    """Share of crashes in a kind of change below which one more is a surprise."""
     no_fly_shown: int = 3
     """Failure patterns that are told at once."""
     collapse_window: int = 8
