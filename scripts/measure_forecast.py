@@ -232,7 +232,7 @@ def figure(compared: Sequence[Compared], fits: Mapping[float, Fit]) -> str:
     width, height, margin, space = 330, 300, 46, 24
 
     def reach_of(values: Sequence[float]) -> float:
-        return sorted(map(abs, values))[int(0.95 * len(values))] * 1.15
+        return sorted(map(abs, values))[int(0.95 * len(values))] * 1.15 if values else 1.0
 
     def place(value: float, reach: float, size: int) -> float:
         return round((max(-1.0, min(1.0, value / reach)) + 1) / 2 * size, 1)

@@ -18,12 +18,14 @@ def script(*words: object) -> str:
     return done.stdout
 
 
-def line(name: str, what: str, seed: int, lift: float, val: float) -> str:
-    curve = [[(n + 0.5) / 100, 5 - n / 50 + lift * (1 - n / 100)] for n in range(100)]
-    reported = {"loss_curve": curve, "tokens_per_s": 1000}
-    score = {"val_bpb": val, "suspect": [], "reported": reported}
-    plain = {"name": name, "what": what, "category": "", "seed": seed, "again": 0, "exit": 0, "wall_s": 1, "log": ""}
-    return json.dumps(plain | {"score": score})
+def made_run(out: Path, name: str, what: str, lift: float, val_bpb: float) -> str:
+    """Leaves the log of a run, and returns its line of runs.jsonl."""
+    folder = out / f"{name}-30s-42"
+    folder.mkdir()
+    losses = [5 - n / 50 + lift * (1 - n / 100) for n in range(100)]
+    lines = [f"step {n:5d} {n:5.1f} %  loss {loss:7.4f}  1,000 tok/s  1 s left" for n, loss in enumerate(losses, 1)]
+    (folder / "run.log").write_text("\n".join(lines) + "\n")
+    return json.dumps({"arm": name, "what": what, "seed": 42, "budget_s": "30", "val_bpb": val_bpb, "suspect": []})
 
 
 def test_changes_are_drawn_that_stand_in_train_py_once(tmp_path: Path):
@@ -36,12 +38,13 @@ def test_changes_are_drawn_that_stand_in_train_py_once(tmp_path: Path):
 
 def test_the_table_tells_the_error_and_the_figure_has_a_mark_for_each_run(tmp_path: Path):
     rng = random.Random(0)
-    lines = [line("baseline", "baseline", 42, 0.0, 2.0)]
+    lines = [made_run(tmp_path, "baseline", "baseline", 0.0, 2.0)]
     for number in range(60):
         lift = rng.gauss(0, 0.1)
-        lines.append(line(f"c{number}", "MATRIX_LR 1 -> 2", 42, lift, 2.0 + 0.4 * lift + rng.gauss(0, 0.01)))
+        score = 2.0 + 0.4 * lift + rng.gauss(0, 0.01)
+        lines.append(made_run(tmp_path, f"c{number}", "MATRIX_LR 1 -> 2", lift, score))
     (tmp_path / "runs.jsonl").write_text("\n".join(lines) + "\n")
-    told = script("table", tmp_path / "runs.jsonl", "--figure", tmp_path / "figure.svg")
+    told = script("table", tmp_path, "--figure", tmp_path / "figure.svg")
     half = next(row for row in told.splitlines() if row.startswith("| 50% |")).split("|")
     assert half[2].strip() == "60"
     assert abs(float(half[3]) - 0.4 / 0.53) < 0.1  # the gap has shrunk to 53 % in the middle of the last 6 %
