@@ -129,14 +129,9 @@ def installed() -> tuple[str, ...]:
 def choose(
     names: Sequence[str], windows: Sequence[int], scale: float, qkv: torch.Tensor, compiled: Callable[[Attend], Attend]
 ) -> tuple[str, Attend]:
-    """Return the name and the function of the first of these ways that agrees with torch's own here.
+    """Return the name and the function of the first of these ways that agrees with torch's own, which is not checked.
 
-    Args:
-        names: What may be taken, the best first; sdpa, torch's own, is taken unchecked.
-        windows: The windows that it will be called with.
-        scale: Factor of the products of q and k.
-        qkv: (3, B, T, H, D) of the shape and kind that training has.
-        compiled: Compiles a function.
+    qkv (3, B, T, H, D) has the shape and kind of training's; compiled() compiles a function.
     """
     length, device = qkv.size(2), qkv.device
     plain = sdpa(windows, scale, length, device)

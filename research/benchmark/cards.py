@@ -1,33 +1,28 @@
-"""What an NVIDIA card here can do: whether it runs the official profile, and how many rows a forward fit into it."""
+"""What an NVIDIA card can do: whether it runs the official profile, and how many rows a forward fit into it.
+
+The control plane asks this too, so torch is imported only where a card is looked for.
+"""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
-import torch
-
 ROWS = ((40, 64), (20, 32), (12, 16))
 """Rows of 2,048 tokens a forward, by the GB that a card is sold with: 64 took 24.6 GB at most, 32 took 13.3."""
 SEEN_SHARE = 0.92
-"""Least GiB that torch sees of a GB on the box: what a driver keeps for itself is less than the rest."""
+"""Least GiB that a driver shows of a GB on the box: what it keeps for itself is less than the rest."""
 CAPABILITY = (8, 0)
 """The first compute capability with bf16, that of the A100 and the RTX 30 series."""
 
 
 @dataclass(frozen=True)
 class Card:
-    """An NVIDIA card.
+    """An NVIDIA card."""
 
-    Attributes:
-        name: As the driver calls it.
-        memory_gib: What this process may take of its memory.
-        capability: Its compute capability.
-    """
-
-    name: str
-    memory_gib: float
-    capability: tuple[int, int]
+    name: str  # as the driver calls it
+    memory_gib: float  # what this process may take of it
+    capability: tuple[int, int]  # for computing
 
     def why_not_official(self) -> str:
         """Return why it can't run the official profile, "" if it can."""
@@ -44,6 +39,8 @@ class Card:
 
 def find() -> Card | None:
     """Return the card that a run gets, None without one that this build of torch can use."""
+    import torch
+
     if not torch.cuda.is_available():
         return None
     properties = torch.cuda.get_device_properties(0)

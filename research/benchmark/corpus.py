@@ -44,7 +44,6 @@ def shards_in(data_dir: Path, split: str) -> list[Path]:
     return [p for p in paths if p.exists()]
 
 
-# ---------------------------------------------------------------------------------------------------------------
 # Parquet files with a column `text`
 
 
@@ -112,7 +111,6 @@ def sort_by_hash(texts: Iterable[str]) -> list[str]:
     return sorted(texts, key=lambda t: hashlib.blake2b(t.encode("utf-8", "replace"), digest_size=8).digest())
 
 
-# ---------------------------------------------------------------------------------------------------------------
 # From a folder of text
 
 
@@ -211,7 +209,6 @@ def build_from_source(data_dir: Path, source: Path, force: bool) -> None:
     print(f"data: {count} training shards, {len(val):,} validation and {len(audit):,} audit documents from {source}")
 
 
-# ---------------------------------------------------------------------------------------------------------------
 # From Python's standard library
 
 

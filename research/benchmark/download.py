@@ -116,13 +116,7 @@ def download_shard(
 
 
 def download(data_dir: Path, num_shards: int, workers: int) -> None:
-    """Download what is missing of the official shards; end the program naming those that failed.
-
-    Args:
-        data_dir: Where they belong.
-        num_shards: Training shards, -1 for all; validation and audit come with them.
-        workers: Shards fetched at a time.
-    """
+    """Download what is missing of the official shards, -1 for all of training; end the program naming what failed."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     data_dir.mkdir(parents=True, exist_ok=True)
@@ -150,12 +144,7 @@ def download(data_dir: Path, num_shards: int, workers: int) -> None:
 
 
 def parse_arguments(profiles: Sequence[str], default: str) -> argparse.Namespace:
-    """Return what prepare.py was called with.
-
-    Args:
-        profiles: Names of the profiles.
-        default: The profile of this machine.
-    """
+    """Return what prepare.py was called with."""
     parser = argparse.ArgumentParser(description="Make the data and the tokenizer of the benchmark.")
     parser.add_argument("--profile", choices=profiles, help=f"default: {default} (this machine's)")
     parser.add_argument("--num-shards", type=int, default=10, help="official training shards, -1 for all (default 10)")

@@ -42,12 +42,7 @@ def explained_os_errors(doing: str) -> Iterator[None]:
 
 
 def run_training(main: Callable[[], None], rows: int) -> None:
-    """Call main(), and say which DEVICE_BATCH_SIZE to set where it runs out of GPU memory.
-
-    Args:
-        main: The program.
-        rows: DEVICE_BATCH_SIZE as it is.
-    """
+    """Call main(), and say what to set where it runs out of GPU memory at a DEVICE_BATCH_SIZE of `rows`."""
     try:
         main()
     except torch.OutOfMemoryError as e:

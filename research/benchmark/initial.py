@@ -16,19 +16,11 @@ Fill = Callable[[torch.Tensor, torch.Generator], object]
 
 
 class InitialValues:
-    """Draws tensors, and remembers what all of a model's began with.
-
-    Args:
-        seed: Of the run.
-        device: Where the tensors are made.
-
-    Attributes:
-        hashes: Short hash of the values that each of the recorded model's parameters began with, by name.
-    """
+    """Draws tensors on a device by a run's seed, and remembers what all of a model's began with."""
 
     def __init__(self, seed: int, device: torch.device) -> None:
         self.seed, self.device = seed, device
-        self.hashes: dict[str, str] = {}
+        self.hashes: dict[str, str] = {}  # short hash of what each parameter began with, by name
 
     def normal(self, name: str, shape: Sequence[int], sd: float, layers: Sequence[int] | None = None) -> torch.Tensor:
         """Return normal values of mean 0, fp32: (*shape), or (len(layers), *shape), each layer's its own."""

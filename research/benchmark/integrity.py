@@ -39,7 +39,6 @@ OTHERS_S = 1.0
 _SHARD = re.compile(r"(?:.*[/\\])?(shard_\d+\.[\w.]+)\Z")
 
 
-# ---------------------------------------------------------------------------------------------------------------
 # What was changed
 
 
@@ -84,12 +83,8 @@ def _entries(owner: Any, module: str) -> Iterator[tuple[Any, str, object]]:
 
 
 def check_contract(fixed: Mapping[str, object], now: Mapping[str, object]) -> None:
-    """End a recorded run whose train.py changed the contract that it was launched under.
-
-    Args:
-        fixed: Constants of the contract as they were.
-        now: The same as they are.
-    """
+    """End a recorded run whose train.py changed the contract that it was launched under: its constants, as they were
+    fixed and as they are now, and its variables."""
     launched = process.launch_environment()
     if "AUTORESEARCH_RUN_DIR" not in launched:
         return
@@ -100,7 +95,6 @@ def check_contract(fixed: Mapping[str, object], now: Mapping[str, object]) -> No
         stop(f"train.py changed {', '.join(moved)}: a run is scored under the contract that it was launched under")
 
 
-# ---------------------------------------------------------------------------------------------------------------
 # What was read, and when
 
 
@@ -130,11 +124,7 @@ class Feed:
 
 
 class Watch:
-    """What a run reads and does, as prepare.py sees it.
-
-    Args:
-        clock: The process's.
-    """
+    """What a run reads and does, as prepare.py sees it."""
 
     def __init__(self, clock: process.Clock) -> None:
         self.clock = clock
@@ -216,12 +206,8 @@ class Watch:
         }
 
     def reasons(self, changed: Sequence[str], held_out: Sequence[str]) -> list[str]:
-        """Return the reasons not to trust the score, a sentence each.
-
-        Args:
-            changed: Names of what train.py changed.
-            held_out: Names of the shards that are held out.
-        """
+        """Return the reasons not to trust the score, a sentence each, given the names of what train.py changed and of
+        the shards that are held out."""
         found = []
         if names := [*dict.fromkeys([*changed, *self.clocks, *changed_clocks()])]:
             found.append(f"train.py changed {', '.join(names)}, which it is measured by")
@@ -238,12 +224,7 @@ class Watch:
 
 
 class Pace:
-    """The seconds of the evaluation, call by call, so that what is done in one of them stands out.
-
-    Args:
-        clock: The process's.
-        device: Where the model computes.
-    """
+    """The seconds of the evaluation, call by call, so that what is done in one of them stands out."""
 
     def __init__(self, clock: process.Clock, device: torch.device) -> None:
         self.clock, self.device = clock, device

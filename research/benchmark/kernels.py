@@ -44,7 +44,6 @@ except ImportError:
         return function
 
 
-# ---------------------------------------------------------------------------------------------------------------
 # Operators: a function that torch.compile takes as one node
 
 
@@ -97,7 +96,6 @@ def schema_of(fill: Function) -> str:
     return f"({taken}) -> " + (made if made == "Tensor" else f"({made})")
 
 
-# ---------------------------------------------------------------------------------------------------------------
 # Choosing between a kernel and its plain twin
 
 AGREEMENT = 0.02  # relative error of results and gradients; rounding to bf16 gives 0.003 to 0.006
@@ -111,10 +109,7 @@ class Disagreement(Exception):
 def check_agreement(function: Function, reference: Function, inputs: Sequence[Any]) -> None:
     """Raise Disagreement unless two functions have the same results and gradients, but for rounding.
 
-    Args:
-        function: The one that is checked.
-        reference: The one that is trusted.
-        inputs: What both are called with; tensors that require a gradient are differentiated.
+    Inputs that require a gradient are differentiated.
     """
     leaves = [x for x in inputs if torch.is_tensor(x) and x.requires_grad]
 
@@ -132,20 +127,12 @@ def check_agreement(function: Function, reference: Function, inputs: Sequence[An
 
 
 class Kernel:
-    """A function of plain PyTorch that a Triton kernel may stand in for.
-
-    Attributes:
-        name: What train.py calls it.
-        plain: The function.
-        fused: The kernel that gives the same.
-        capability: The compute capability from which it is worth having.
-        run: The one of the two that a call computes.
-    """
+    """A function of plain PyTorch that a Triton kernel, fused, may stand in for from a compute capability on."""
 
     def __init__(self, plain: Function, fused: Function, capability: tuple[int, int]) -> None:
         self.name, self.__doc__ = plain.__name__, plain.__doc__
         self.plain, self.fused, self.capability = plain, fused, capability
-        self.run = plain
+        self.run = plain  # the one of the two that a call computes
 
     def __call__(self, *inputs: Any) -> Any:
         """Compute the function."""
@@ -168,15 +155,8 @@ def kernel(fused: Function, capability: tuple[int, int] = (0, 0)) -> Callable[[F
 def check(model: Function, vocab_size: int, length: int, device: torch.device, offered: Collection[str]) -> None:
     """Let kernels stand in for plain functions where they give the same: on this device, at the shapes of this model.
 
-    Runs one small forward of the model. Each kernel that it calls is compared with its plain twin on random values in
-    place of the call's; one that fails or disagrees is not used, and a line says why.
-
-    Args:
-        model: model(tokens, targets) calls them.
-        vocab_size: V.
-        length: T.
-        device: Where it computes.
-        offered: Names of the kernels that are worth having here.
+    Runs one small forward of the model. Each of the offered kernels that it calls is compared with its plain twin on
+    random values in place of the call's; one that fails or disagrees is not used, and a line says why.
     """
     reasons: dict[str, str] = {}
     with _comparing(reasons, offered):
@@ -259,7 +239,6 @@ def load(at, mask):
     return tl.load(at, mask=mask, other=0.0).to(tl.float32)
 
 
-# ---------------------------------------------------------------------------------------------------------------
 # Embedding
 
 
@@ -300,7 +279,6 @@ def embedding(tokens, table):
     return F.embedding(tokens, table)
 
 
-# ---------------------------------------------------------------------------------------------------------------
 # Output head and loss
 
 
@@ -370,7 +348,6 @@ def head_loss(x, head, targets, ahead, softcap):
     return loss
 
 
-# ---------------------------------------------------------------------------------------------------------------
 # Queries, keys and values
 
 
@@ -463,7 +440,6 @@ def qkv(packed, cos, sin, gate, value):
     return q, k, v if value is None else v + gate.unsqueeze(-1) * value
 
 
-# ---------------------------------------------------------------------------------------------------------------
 # MLP
 
 
@@ -530,7 +506,6 @@ def mlp(x, w_in, w_out):
     return F.linear(F.relu(F.linear(x, w_in)).square(), w_out)
 
 
-# ---------------------------------------------------------------------------------------------------------------
 # Norm and causal filter
 
 

@@ -42,17 +42,11 @@ Times = dict[str, Any]
 
 @dataclass(frozen=True)
 class Offer:
-    """What a run may use.
-
-    Attributes:
-        attention: Names of attention, the best first.
-        kernels: Names of kernels.
-        times: What was measured; empty where nothing was.
-    """
+    """What a run may use: names of attention, the best first, and of kernels."""
 
     attention: tuple[str, ...]
     kernels: tuple[str, ...]
-    times: Mapping[str, Any] = field(default_factory=dict)
+    times: Mapping[str, Any] = field(default_factory=dict)  # what was measured
 
 
 PLAIN = Offer(("sdpa",), ())
@@ -118,7 +112,6 @@ def _read(file: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-# ---------------------------------------------------------------------------------------------------------------
 # Measuring, in processes of their own
 
 
@@ -185,11 +178,7 @@ def _time_attention(name: str, rows: int) -> float:
 
 
 def _time_kernel(name: str, rows: int) -> list[float]:
-    """Return the milliseconds of a plain function and of its kernel, forward and backward, timed in turns.
-
-    Raises:
-        Disagreement: if they do not compute the same.
-    """
+    """Return the milliseconds of a plain function and of its kernel, forward and backward, timed in turns."""
     one = next(one for one in kernels.KERNELS if one.name == name)
     if reason := kernels.why_not(one, dict(_inputs(AGREEING_ROWS))[name]):
         raise kernels.Disagreement(reason)

@@ -30,14 +30,10 @@ def age_s() -> float:
 
 
 class Clock:
-    """When this process started, and how long it made data, which is nobody's training.
-
-    Args:
-        read: Gives the seconds that count, time.perf_counter or time.process_time.
-    """
+    """When this process started, and how long it made data, which is nobody's training."""
 
     def __init__(self, read: Callable[[], float]) -> None:
-        self.read = read
+        self.read = read  # gives the seconds that count, time.perf_counter or time.process_time
         self.started = perf_counter() - age_s()
         self.started_utc = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - age_s()))
         self.preparing_s = 0.0

@@ -20,7 +20,6 @@ OVERFIT_EPOCHS = 4  # beyond it, repeated text no longer stands in for new text 
 PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "B200": 2250e12, "4090": 165e12}  # dense bf16
 
 
-# ---------------------------------------------------------------------------------------------------------------
 # While it trains
 
 
@@ -39,20 +38,13 @@ class Progress:
     The line holds the mean of the losses since the line before. It rewrites itself on a terminal; elsewhere a run has
     about a hundred of them. Python's garbage collector rests meanwhile: a collection within a step costs half a second.
 
-    Args:
-        tokens_per_step: Tokens that a step trains on.
-        uncounted_steps: The first steps, which are not on the clock.
-        budget_s: Seconds of training.
-        clock: Reads the clock that they pass on.
-
-    Attributes:
-        curve: (elapsed fraction of the budget, loss in nats) of every step.
+    The first uncounted_steps are not on the clock, which clock() reads.
     """
 
     def __init__(self, tokens_per_step: int, uncounted_steps: int, budget_s: float, clock: Callable[[], float]) -> None:
         self.tokens_per_step, self.uncounted_steps = tokens_per_step, uncounted_steps
         self.budget_s, self.clock = budget_s, clock
-        self.curve: list[tuple[float, float]] = []
+        self.curve: list[tuple[float, float]] = []  # (elapsed fraction of the budget, loss in nats) of every step
         self.shown = 0  # losses of the curve that a line has told
         self.pending: Pending | None = None
         self.tty = sys.stdout.isatty()
@@ -113,26 +105,17 @@ class Progress:
         return elapsed
 
 
-# ---------------------------------------------------------------------------------------------------------------
 # When it has been scored
 
 
 class Probes(NamedTuple):
-    """What the probes of a scored model found.
+    """What the probes of a scored model found."""
 
-    Attributes:
-        shifts: Nats by which losses moved that must not move, by what was changed.
-        same_state: Whether no parameter or buffer changed while it was scored.
-        loss_mean: Nats between the reported losses and the cross-entropies of its logits, on average.
-        loss_token: The same of the worst token.
-        trouble: Why it could not be probed, "" if it could.
-    """
-
-    shifts: Mapping[str, float]
-    same_state: bool
-    loss_mean: float
-    loss_token: float
-    trouble: str
+    shifts: Mapping[str, float]  # nats by which losses moved that must not move, by what was changed
+    same_state: bool  # no parameter or buffer changed while it was scored
+    loss_mean: float  # nats between the reported losses and the cross-entropies of its logits, on average
+    loss_token: float  # of the worst token
+    trouble: str  # why it could not be probed, "" if it could
 
     def facts(self, checks: Mapping[str, str], tolerance_nats: Mapping[str, float], seconds: float) -> dict[str, Any]:
         """Return what score.json says of the probes."""
@@ -144,10 +127,7 @@ class Probes(NamedTuple):
                 "shift_nats": finite(self.shifts),
                 "state_unchanged": self.same_state,
             },
-            "loss": {
-                "check": checks["loss"],
-                **finite({"mean_nats": self.loss_mean, "token_nats": self.loss_token}),
-            },
+            "loss": {"check": checks["loss"], **finite({"mean_nats": self.loss_mean, "token_nats": self.loss_token})},
             "tolerance_nats": dict(tolerance_nats),
         }
 
@@ -219,32 +199,19 @@ def add_report(score: dict[str, Any], uncounted_steps: int | None, said: Mapping
 
 
 class Facts(NamedTuple):
-    """What train.py knows of its run when it has been scored.
+    """What train.py knows of its run when it has been scored."""
 
-    Attributes:
-        parameters: How many the model has.
-        depth: Its layers.
-        attention: The attention that it used.
-        steps: Optimizer steps in all, of which the first `uncounted_steps` were not on the clock.
-        tokens_per_step: Tokens that a step trained on.
-        flops_per_token: Floating-point operations, forward and backward.
-        training_s: The counted seconds of training.
-        marks: prepare.clock() at the start, before training, after it and after the evaluation.
-        peak_mb: Of the GPU's memory, while training.
-        loss_curve: (elapsed fraction of the budget, loss in nats) of every step.
-    """
-
-    parameters: int
-    depth: int
-    attention: str
-    steps: int
-    uncounted_steps: int
+    parameters: int  # how many the model has
+    depth: int  # layers
+    attention: str  # that it used
+    steps: int  # of the optimizer, in all
+    uncounted_steps: int  # the first ones, which were not on the clock
     tokens_per_step: int
-    flops_per_token: float
-    training_s: float
-    marks: tuple[float, float, float, float]
-    peak_mb: float
-    loss_curve: Sequence[tuple[float, float]]
+    flops_per_token: float  # forward and backward
+    training_s: float  # counted seconds
+    marks: tuple[float, float, float, float]  # prepare.clock() at the start, before training, after it, after scoring
+    peak_mb: float  # of the GPU's memory, while training
+    loss_curve: Sequence[tuple[float, float]]  # (elapsed fraction of the budget, loss in nats) of every step
 
     def tokens_per_s(self) -> float:
         """Return the tokens trained on in a counted second."""
@@ -266,11 +233,7 @@ class Facts(NamedTuple):
         }
 
     def phases_s(self, began: float) -> dict[str, float]:
-        """Return the seconds of each phase of the run.
-
-        Args:
-            began: How long the process had been there when the clock of the marks was at 0.
-        """
+        """Return the seconds of each phase of the run, which began so long before the clock of the marks was at 0."""
         start, ready, trained, end = self.marks
         phases = {
             "import": start + began,

@@ -19,12 +19,6 @@ ENV_RUN_DIR: Final = "AUTORESEARCH_RUN_DIR"  # the folder of this run, set by th
 
 DEFAULT_SEED: Final = 42
 
-# The least card for the official profile: a smaller or older one runs the pocket profile
-LEAST_CARD_GB: Final = 12  # as it is sold
-LARGE_CARD_GB: Final = 40  # from which on a forward takes all its rows
-SEEN_SHARE: Final = 0.92  # least GiB that a driver shows of a GB on the box
-LEAST_CAPABILITY: Final = (8, 0)  # the first with bf16
-
 # The summary block that train.py prints after a line "---"
 
 SUMMARY_MARK: Final = "---"

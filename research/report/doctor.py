@@ -18,9 +18,10 @@ from pathlib import Path
 
 from research.agents import autonomy
 from research.agents.clients.doctor import check_clients, check_hooks, version_said
+from research.benchmark.cards import ROWS
 from research.core import git
 from research.core.check import Check
-from research.core.contract import BRANCHES, ENV_PROFILE, LARGE_CARD_GB
+from research.core.contract import BRANCHES, ENV_PROFILE
 from research.core.errors import ResearchError
 from research.core.interpreter import GET_UV
 from research.core.paths import LabPaths, machine_home
@@ -133,7 +134,7 @@ def _gpu(
         return Check("gpu", True, f"{say}; {why}: runs use the pocket profile")
     if device and device.is_small() and environment.get(ENV_PROFILE) != "pocket":
         minutes = f"{SETTINGS.small_gpu_timeout_minutes:g} minutes"
-        say += f"; below {LARGE_CARD_GB} GB a forward takes fewer rows, and a run may take {minutes}"
+        say += f"; below {ROWS[0][0]} GB a forward takes fewer rows, and a run may take {minutes}"
     if busy := gpu.contention(device):
         fix = "nvidia-smi --query-compute-apps=pid,name,used_memory --format=csv"
         return Check("gpu", False, f"{say}; {busy}, so runs are slower", fix)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from research.benchmark.cards import CAPABILITY, ROWS, Card
 from research.core import contract
 from research.core.settings import SETTINGS
 
@@ -33,21 +35,17 @@ class Gpu:
     total_mb: float | None = None
     capability: tuple[int, int] | None = None
 
+    def _card(self) -> Card:
+        gib = self.total_mb / 1024 if self.total_mb is not None else math.inf
+        return Card(self.name, gib, self.capability or CAPABILITY)
+
     def is_small(self) -> bool:
         """Says whether it has less memory than those that the usual time limit was made for."""
-        return self._holds_less_than(contract.LARGE_CARD_GB)
-
-    def _holds_less_than(self, size_gb: float) -> bool:
-        return self.total_mb is not None and self.total_mb < 1024 * contract.SEEN_SHARE * size_gb
+        return self._card().rows() < ROWS[0][1]
 
     def why_not_official(self) -> str:
         """Says in a sentence why it can't run the official profile, "" if it can or where that is not known."""
-        if self.capability is not None and self.capability < contract.LEAST_CAPABILITY:
-            return f"{self.name} has no bf16, which the official profile computes in"
-        if self.total_mb is not None and self._holds_less_than(contract.LEAST_CARD_GB):
-            gib = f"{self.total_mb / 1024:.1f} GiB"
-            return f"{self.name} has {gib} of memory; the official profile needs {contract.LEAST_CARD_GB} GB"
-        return ""
+        return self._card().why_not_official()
 
 
 def ask_nvidia_smi(arguments: tuple[str, ...]) -> str | None:

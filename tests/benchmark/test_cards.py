@@ -6,7 +6,6 @@ import pytest
 
 import prepare
 from research.benchmark import cards
-from research.core import contract
 
 SOLD = {  # name: (GiB that torch sees, compute capability, rows a forward)
     "H200": (139.8, (9, 0), 64),
@@ -36,9 +35,3 @@ def test_rows_follow_the_memory_of_a_card(name, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         prepare.fitting_rows(64)
     assert "can't run on it; unset AUTORESEARCH_PROFILE, or set it to pocket" in capsys.readouterr().err
-
-
-def test_the_runner_knows_the_same_cards():
-    assert (cards.ROWS[0][0], cards.ROWS[-1][0]) == (contract.LARGE_CARD_GB, contract.LEAST_CARD_GB)
-    assert cards.SEEN_SHARE == contract.SEEN_SHARE
-    assert contract.LEAST_CAPABILITY == cards.CAPABILITY
