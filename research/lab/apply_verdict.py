@@ -39,13 +39,7 @@ class Settled:
 
 
 def settle(lab: Lab, store: Store, name: str | None = None, branch: str | None = None) -> Settled:
-    """Carries out a run's verdict; without a name, that of the oldest unsettled run of a branch.
-
-    Args:
-        lab: The lab.
-        store: Its memory.
-        name: The run.
-        branch: The branch, by default the current one.
+    """Carries out a run's verdict; without a name, that of the oldest unsettled run of the branch.
 
     Raises:
         CannotSettle: if it can't be done now; nothing was moved.

@@ -18,15 +18,7 @@ _START = re.compile(r"\[run\] start (\S+)\s*\Z")
 
 
 def import_run(lab: Lab, store: Store, path: Path) -> list[str]:
-    """Imports a finished run; what is known already is left alone.
-
-    Args:
-        lab: The lab.
-        store: Its memory.
-        path: A run's folder, a file in it, or a log alone.
-
-    Returns:
-        The names of the runs that are new.
+    """Imports a finished run from its folder, a file in it, or a log alone; returns its name if it is new.
 
     Raises:
         ResearchError: if the path holds no finished run.

@@ -84,10 +84,7 @@ class LaunchResult:
 def launch(lab: Lab, request: Request, asked: StopRequest | None = None) -> LaunchResult:
     """Runs a command, and records it if it is ``uv run train.py``; says how it ended, whatever happens.
 
-    Args:
-        lab: The lab.
-        request: What to launch.
-        asked: Who may ask the run to end; by default the signals to this process.
+    Who may ask the run to end are by default the signals to this process.
     """
     try:
         commit = git.head(lab.work).commit

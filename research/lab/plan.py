@@ -28,10 +28,7 @@ POLICY_FACT = "plan_policy"
 
 def plan_seed(store: Store) -> int:
     """Reads the seed of this lab's plans."""
-    try:
-        return int(store.fact(SEED_FACT) or 0)
-    except ValueError:
-        return 0
+    return int(store.fact(SEED_FACT) or 0)
 
 
 def memory_of(lab: Lab, store: Store, branch: str) -> Memory:
@@ -50,9 +47,6 @@ def next_plan(
     """Returns the pending plan if it was made with all that is known now, else records a new one.
 
     Args:
-        lab: The lab.
-        store: Its memory.
-        branch: The branch that is worked on.
         in_flight: Plans that are being carried out.
         attempt: Number of plans dropped since the last run; another number gives another plan.
         writes_code: Whether who edits can carry out any idea of a person, not only NAME=VALUE.

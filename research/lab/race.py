@@ -18,16 +18,7 @@ from research.verdict.noise import is_pocket
 
 
 def watch_of(lab: Lab, store: Store, start: Run, contract: str | None, text: bytes, race: bool) -> Watch | None:
-    """Returns what watches a run, None where there is nothing to compare it with.
-
-    Args:
-        lab: The lab.
-        store: Its memory.
-        start: The run's start record.
-        contract: Its contract, None if it is not known yet.
-        text: The train.py that runs.
-        race: Whether it may be stopped at all.
-    """
+    """Returns what watches a run of this train.py, and may stop it if it races; None without anything to compare."""
     if contract is None or not start.counted:
         return None
     judged = [item for item in reads.history(store) if item.run.contract == contract]

@@ -23,8 +23,9 @@ from research.verdict.seeds import replicate_seed
 def replicate(lab: Lab, rev: str | None, request: Request, seed: int | None = None) -> LaunchResult:
     """Measures a configuration once more, on the branch where it was run before.
 
+    The checkout's own work tree is left alone unless the commit is its HEAD.
+
     Args:
-        lab: The lab; its work tree is left alone unless the commit is its HEAD.
         rev: The commit, by default HEAD.
         request: Backend and limits; command and seed are set here.
         seed: The seed, which may be one that the commit ran with already; by default the one that tells most.

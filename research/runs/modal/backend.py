@@ -196,9 +196,8 @@ class _Run:
             self.cloud.modal.Image.debian_slim(python_version=tree.python)
             .uv_sync(
                 str(tree.folder),
-                extras=tree.extras,
                 frozen=tree.is_locked,
-                extra_options="--no-default-groups",
+                extra_options="--no-default-groups --all-extras",  # such as fast attention for GPUs from the H100 on
                 uv_version=settings.UV_VERSION,
             )
             # uv_sync puts only the environment's programs on the path, and the command begins with uv.

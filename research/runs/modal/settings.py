@@ -21,60 +21,38 @@ HOME_MOUNT: Final = "/root/.cache/autoresearch"  # the sealed data
 HF_MOUNT: Final = "/root/.cache/huggingface"  # the sealed kernels
 VENV_DIR: Final = "/.uv/.venv"  # where Image.uv_sync puts the environment
 
-UV_VERSION: Final = "0.13.9"
-"""uv inside the image: the version the wrapper's UV_* switches were tried with."""
-FALLBACK_PYTHON: Final = "3.12"
-"""Python of the image where .python-version names none that Modal takes."""
+UV_VERSION: Final = "0.13.9"  # inside the image: the version that the UV_* switches were tried with
+FALLBACK_PYTHON: Final = "3.12"  # of the image where .python-version names none that Modal takes
 
-CPU_CORES: Final = 8
-"""Physical cores reserved: unset, the loader shares about four, and a time-budgeted metric depends on neighbours."""
-MEMORY_GIB: Final = 32
-"""Host memory reserved: the data and torch.compile's workers need about half of it."""
-MAX_SANDBOX_S: Final = 24 * 3600
-"""The longest life Modal gives a sandbox."""
-CLIENT_QUEUE_S: Final = 21 * 60.0
-"""How long the client itself waits for a GPU: the bound without --queue-timeout."""
+CPU_CORES: Final = 8  # physical ones: unset, the loader shares about four, and a timed metric depends on neighbours
+MEMORY_GIB: Final = 32  # of the host: the data and torch.compile's workers need about half of it
+MAX_SANDBOX_S: Final = 24 * 3600  # the longest life Modal gives a sandbox
+CLIENT_QUEUE_S: Final = 21 * 60.0  # how long the client itself waits for a GPU: the bound without --queue-timeout
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How long to wait for what; seconds, reasons next to the values."""
+    """How long to wait for what, in seconds."""
 
-    tick_s: float = 0.1
-    """Pause between two looks at the stream: the age of a line when it is shown."""
-    poll_s: float = 2.0
-    """Pause between two questions whether the sandbox still runs: only an end without its mark waits for the answer."""
-    back_off_s: float = 0.5
-    """First pause after a control-plane error; doubles with each further one."""
-    back_off_max_s: float = 5.0
-    """Longest such pause: an outage of minutes is asked about a dozen times a minute."""
-    call_s: float = 120.0
-    """Limit of one control-plane call other than building, uploading and queueing; the client retries inside it."""
-    build_s: float = 1800.0
-    """Limit of building the image: a cold one with torch takes 3 to 6 minutes."""
-    upload_s: float = 3600.0
-    """Limit of uploading one large file, or all small ones: 2.5 GB over 10 Mbit/s take half of it."""
+    tick_s: float = 0.1  # between two looks at the stream: the age of a line when it is shown
+    poll_s: float = 2.0  # between two questions whether the sandbox lives: only an end without its mark waits for that
+    back_off_s: float = 0.5  # first pause after a control-plane error; doubles with each further one
+    back_off_max_s: float = 5.0  # longest such pause: an outage of minutes is asked about a dozen times a minute
+    call_s: float = 120.0  # one control-plane call but building, uploading and queueing; the client retries inside it
+    build_s: float = 1800.0  # building the image: a cold one with torch takes 3 to 6 minutes
+    upload_s: float = 3600.0  # uploading one large file, or all small ones: 2.5 GB over 10 Mbit/s take half of it
     first_bytes_s: float = 45.0
-    """How long a few bytes may take to the storage, until it counts as out of reach: the client tries them six times
-    meanwhile, and repeats the blocks of a file for more than eight minutes without a word."""
-    start_s: float = 180.0
-    """From the container's start to the command: a large image is pulled, the data is hashed."""
-    kill_after_s: float = 10.0
-    """From the polite end of a command at its time limit to the forced one."""
-    grace_s: float = 20.0
-    """Beyond that, until the sandbox is ended from here."""
-    guard_s: float = 60.0
-    """Life the sandbox has beyond all of the above: the last guard when the launcher is gone."""
-    drain_s: float = 10.0
-    """Reading on after the sandbox's end, for lines still on their way."""
-    reopen_s: float = 1.0
-    """Pause before a broken log stream is opened again."""
-    abandon_s: float = 10.0
-    """Looking for a sandbox whose creation was cut short, to end it; and asking for a sandbox's end."""
-    let_go_s: float = 2.0
-    """Waiting for a call that was given up to leave the network: it takes milliseconds."""
-    attempts: int = 2
-    """Whole sandboxes per run; a second one only when the first died before the command began."""
+    """A few bytes on their way to the storage, until it counts as out of reach: the client tries them six times, and
+    the blocks of a file for more than eight minutes without a word."""
+    start_s: float = 180.0  # from the container to the command: a large image is pulled, the data is hashed
+    kill_after_s: float = 10.0  # from the polite end of a command at its time limit to the forced one
+    grace_s: float = 20.0  # beyond that, until the sandbox is ended from here
+    guard_s: float = 60.0  # life of the sandbox beyond all that: the last guard when the launcher is gone
+    drain_s: float = 10.0  # reading on after the sandbox's end, for lines still on their way
+    reopen_s: float = 1.0  # before a broken log stream is opened again
+    abandon_s: float = 10.0  # asking for the end of a sandbox, and looking for one whose creation was cut short
+    let_go_s: float = 2.0  # for a call that was given up to leave the network: it takes milliseconds
+    attempts: int = 2  # sandboxes per run; a second one only when the first died before the command began
 
     def sandbox_s(self, timeout_s: float) -> int:
         """Return the life of a sandbox, in seconds, for a command that may take timeout_s."""
@@ -88,7 +66,6 @@ UPLOAD_ADVICE: Final = (
 LOCK_ADVICE: Final = "An index that uv.lock names may be out of Modal's reach: move uv.lock away."
 
 LIMITS: Final = Limits()
-"""The limits in use."""
 
 
 class Names(NamedTuple):
@@ -105,9 +82,6 @@ def names_from(env: Mapping[str, str]) -> Names:
     data_volume = env.get(ENV_DATA_VOLUME) or f"{app}-autoresearch-cache-v2"
     return Names(app, data_volume, env.get(ENV_HF_VOLUME) or f"{app}-hf-cache-v2")
 
-
-# ---------------------------------------------------------------------------------------------------------------
-# GPUs and prices
 
 GPU_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9+-]*!?(:[1-9][0-9]?)?")
 

@@ -29,24 +29,19 @@ from research.core.errors import ConfigurationError
 from research.core.files import read_json, write_json
 from research.core.paths import machine_home
 from research.runs.modal import settings
-from research.runs.modal.client import Cloud, CloudError, load_modal
+from research.runs.modal.client import Cloud, CloudError
 from research.runs.modal.stream import LIST_FILE, TIMES_FILE
 
 LOCK_FILE: Final = "uv.lock"
 PROJECT_FILE: Final = "pyproject.toml"
 PYTHON_ASKED: Final = re.compile(r"\s*(?:cpython-)?(3\.(?:1[1-9]|[2-9]\d))\b")
 """What .python-version must say to be followed: Modal 1.7 refuses images with a Python older than 3.11."""
-KERNELS_EXTRA: Final = "hopper"
-"""The extra of pyproject.toml that holds fast attention for GPUs from the H100 on."""
 
 MANIFEST_FILE: Final = ".manifest.json"
 PROBE_FILE: Final = ".probe"
 HASHES_FILE: Final = ".sha256-cache.json"  # in $AUTORESEARCH_HOME
-DIGEST_CHARS: Final = 32
-"""Hex digits of a digest used as a folder's name: 128 bits."""
-CHUNK_BYTES: Final = 1 << 20
-LARGE_BYTES: Final = 64 << 20
-"""Size from which a file is uploaded alone and its arrival is told: a minute or so on a slow line."""
+DIGEST_CHARS: Final = 32  # hex digits of a folder's name: 128 bits
+LARGE_BYTES: Final = 64 << 20  # from which a file is uploaded alone and its arrival is told: a minute on a slow line
 
 OFFICIAL_ROOTS: Final = ("data", "tokenizer", "tokens")
 HF_REPOSITORIES: Final = ("models--kernels-community--flash-attn3", "models--varunneal--flash-attention-3")
@@ -69,7 +64,6 @@ class Tree:
     size: str  # files and megabytes, for people
     python: str  # the image's version, as "3.11"
     packages: str  # where they come from, for people
-    extras: list[str]  # of the project, to install
     is_locked: bool  # whether uv.lock is there
     image_key: str  # the same key means the same image
 
@@ -79,11 +73,8 @@ def pack(root: Path, commit: str | None, folder: Path) -> Tree:
 
     Raises:
         GitError: git does not know the commit, or fails.
-        ConfigurationError: the commit has no usable pyproject.toml.
+        ConfigurationError: the commit has no pyproject.toml.
     """
-    load_modal()
-    import toml  # comes with modal; Python 3.10 has no reader of its own
-
     shipped = commit or git.snapshot(root)
     # tar keeps the commit's time: Modal refuses files that look younger than the start of its build.
     subprocess.run(["tar", "-x", "-C", str(folder)], input=git.archive(root, shipped), check=True)
@@ -91,10 +82,8 @@ def pack(root: Path, commit: str | None, folder: Path) -> Tree:
     if not lock.exists() and (root / LOCK_FILE).is_file():
         shutil.copyfile(root / LOCK_FILE, lock)
         os.utime(lock, (0, 0))
-    try:
-        declared = toml.load(project)["project"].get("optional-dependencies", {})
-    except (OSError, toml.TomlDecodeError, KeyError, AttributeError) as error:
-        raise ConfigurationError(f"{PROJECT_FILE} cannot be used ({error}).", "Mend and commit it.") from None
+    if not project.is_file():
+        raise ConfigurationError(f"The commit has no {PROJECT_FILE}.", "Commit one: the image is built from it.")
     asked = PYTHON_ASKED.match(version.read_text(encoding="utf-8")) if version.is_file() else None
     python = asked[1] if asked else settings.FALLBACK_PYTHON
     parts = (python, settings.UV_VERSION, *(hash_file(path) for path in (project, lock) if path.exists()))
@@ -104,7 +93,6 @@ def pack(root: Path, commit: str | None, folder: Path) -> Tree:
         label=f"commit {commit}" if commit else f"work tree {shipped[:12]}",
         size=f"{len(sizes)} files, {sum(sizes) / 1e6:.1f} MB",
         python=python,
-        extras=[KERNELS_EXTRA] if KERNELS_EXTRA in declared else [],
         is_locked=lock.exists(),
         packages="uv.lock" if lock.exists() else "no uv.lock: the pins of pyproject.toml, resolved in the image",
         image_key=hashlib.sha256(" ".join(parts).encode()).hexdigest()[:12],
@@ -226,7 +214,7 @@ def hash_file(path: Path) -> str:
     """Return a file's sha256, in hex."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
+        while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
 
