@@ -24,8 +24,8 @@ from research.core.paths import machine_home
 from research.runs.backend import Backend, CommandResult, EndKind, Launch, StopRequest
 from research.runs.modal import client, settings, shipment
 from research.runs.modal import reap as orphans
-from research.runs.modal.client import Cloud, CloudError, StoppedError
-from research.runs.modal.sandbox import Ending, Watch, create, no_gpu
+from research.runs.modal.client import NEXT_STEPS, Cloud, CloudError, LateError, StoppedError
+from research.runs.modal.sandbox import Ending, Watch, create
 from research.runs.modal.shipment import Manifest, Tree
 from research.runs.modal.stream import ENV_SEALED, ENV_SEALED_HF, NO_SCORE, Parser, entrypoint, new_mark
 
@@ -35,12 +35,7 @@ FORWARDED = (ENV_PROFILE, ENV_TIME_BUDGET)
 
 
 class ModalBackend(Backend):
-    """The backend "modal".
-
-    Args:
-        env: The environment, by default this process's; an empty one is an empty one.
-        limits: What to wait for, and how long.
-    """
+    """The backend "modal", by default with this process's environment; an empty one is an empty one."""
 
     name = "modal"
 
@@ -49,11 +44,7 @@ class ModalBackend(Backend):
         self._limits = limits
 
     def check(self, launch: Launch) -> None:
-        """Look, without the network, whether anything could be launched.
-
-        Raises:
-            ConfigurationError: no modal package, no token, no data, or a GPU, price or time limit that cannot be.
-        """
+        """Raise ConfigurationError for want of package, token or data, or for a GPU, price or limit that cannot be."""
         client.require_token()
         self.knows_price(launch.gpu)
         longest_s = settings.MAX_SANDBOX_S - self._limits.sandbox_s(0.0)
@@ -131,6 +122,7 @@ class _Run:
         self.launch, self.env, self.cloud, self.emit = launch, env, cloud, emit
         self.limits, self.say = cloud.limits, cloud.say
         self.gpu = settings.gpu_request(launch.gpu)
+        self.queue_s = settings.CLIENT_QUEUE_S if launch.queue_timeout_s is None else launch.queue_timeout_s
         self.seen = Parser("")  # that of the last sandbox
         self.billed_s = 0.0
         self.phases_s: dict[str, float] = {}
@@ -146,11 +138,7 @@ class _Run:
             self.phases_s[name] = self.phases_s.get(name, 0.0) + time.monotonic() - began
 
     def play(self, work: Path) -> CommandResult:
-        """Make the run; what it needs of this machine is gathered before the network is asked anything.
-
-        Raises:
-            StoppedError, ResearchError: there was no sandbox to follow.
-        """
+        """Make the run; what it needs of this machine is gathered before the network is asked anything."""
         with self.phase("pack"):
             tree = shipment.pack(self.launch.root, self.launch.commit, work)
             manifests = shipment.manifests(self.env)
@@ -158,7 +146,7 @@ class _Run:
         self.say(f"shipping {tree.label}, {tree.size}")
         return self.judge(asyncio.run(self._play(tree, manifests)))
 
-    async def _play(self, tree: Tree, manifests: tuple[Manifest, ...]) -> Ending:
+    async def _play(self, tree: Tree, manifests: list[Manifest]) -> Ending:
         with self.phase("connect"):
             await self.cloud.connect()
             work = orphans.end_orphans(self.cloud, self.env)
@@ -179,7 +167,7 @@ class _Run:
                     volumes = await self._upload(manifests, afresh=True)
         return ending
 
-    async def _upload(self, manifests: tuple[Manifest, ...], afresh: bool = False) -> dict[str, Any]:
+    async def _upload(self, manifests: list[Manifest], afresh: bool = False) -> dict[str, Any]:
         """Put into the volumes what is not there yet, or, afresh, whatever is there; return mount path to volume."""
         volumes = {}
         for manifest in manifests:
@@ -232,7 +220,9 @@ class _Run:
         with orphans.owned(self.cloud, name, self.env):
             try:
                 with self.phase("queue"):
-                    sandbox, queue_s = await create(self.cloud, words, options, launch.queue_timeout_s)
+                    sandbox, queue_s = await create(self.cloud, words, options, self.queue_s)
+            except LateError:
+                return Ending("capacity")
             except CloudError as error:
                 if error.kind != "infrastructure":
                     raise
@@ -246,8 +236,6 @@ class _Run:
             finally:
                 now, self.seen = time.monotonic(), watch.parser
                 self.billed_s += now - (watch.container_began or now)
-        if ending.kind == "capacity":
-            raise no_gpu(self.gpu, launch.queue_timeout_s)
         started = watch.command_began or now
         self.phases_s["start"] = self.phases_s.get("start", 0.0) + started - watch.began
         self.phases_s["run"] = self.seen.took_s if self.seen.code is not None else now - started
@@ -269,14 +257,13 @@ class _Run:
         """Say what the end of a sandbox means."""
         seen, why = self.seen, ending.why
         self.facts |= {name: said for name, said in (("gpu_seen", seen.device), ("driver", seen.driver)) if said}
-        if seen.device and not device_matches(self.gpu, seen.device):
-            self.facts["gpu_differs"] = "yes"
-            self.say(f"asked for {self.gpu}, got {seen.device}")
         if ending.kind == "finished":
             return self._judge_finished()
         if ending.kind == "interrupted":
             return self.ended("interrupted", why, 128 + ending.signal)
-        if ending.kind == "infrastructure" and seen.started:
+        if ending.kind == "capacity":
+            why = f"No {self.gpu} within {self.queue_s / 60:g} minutes. {NEXT_STEPS['capacity']}"
+        elif ending.kind == "infrastructure" and seen.started:
             self.facts["suspect"] = "memory"
             why += f"; if the same commit does it again, it may need more than {settings.MEMORY_GIB} GiB"
         return self.ended(ending.kind, why)
@@ -305,9 +292,3 @@ class _Run:
         self.facts["billed_s"] = f"{self.billed_s:.1f}"
         phases = {name: round(seconds, 3) for name, seconds in self.phases_s.items()}
         return CommandResult(kind, code, child_exit, why, phases, self.seen.device, cost, self.facts)
-
-
-def device_matches(asked: str, seen: str) -> bool:
-    """Say whether a device's name is that of the GPU that was asked for, as far as names can tell."""
-    family = asked.partition(":")[0].rstrip("!+").upper().removesuffix("-40GB").removesuffix("-80GB")
-    return family in seen.upper().replace(" ", "-")

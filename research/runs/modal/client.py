@@ -41,11 +41,7 @@ class LateError(Exception):
 
 
 def load_modal() -> Any:
-    """Import the modal package.
-
-    Raises:
-        ConfigurationError: it is not installed.
-    """
+    """Import the modal package; raise ConfigurationError where it is not installed."""
     try:
         modal = importlib.import_module("modal")
     except ImportError as error:
@@ -99,14 +95,7 @@ async def let_go(task: asyncio.Future[Any], wait_s: float) -> bool:
 
 
 class Cloud:
-    """Modal's client for one app.
-
-    Args:
-        app_name: The app, made at first use.
-        limits: What to wait for, and how long.
-        stop: Asks the run to end; None where nobody may.
-        say: Takes a line for people.
-    """
+    """Modal's client for one app, within limits; stop may ask a run to end, say takes a line for people."""
 
     def __init__(self, app_name: str, limits: Limits, stop: StopRequest | None, say: Callable[[str], None]) -> None:
         self.modal = load_modal()
@@ -119,15 +108,9 @@ class Cloud:
         """Return the number of the signal that asks the run to end, None while nobody asked."""
         return self._stop.requested() if self._stop else None
 
-    async def call(self, work: Coroutine[Any, Any, T], limit_s: float | None) -> T:
-        """Await a call, for ever without a limit; it is cancelled when it is given up.
-
-        Raises:
-            StoppedError: the runner was asked to end.
-            LateError: the limit passed.
-        """
-        task = asyncio.ensure_future(work)
-        deadline = float("inf") if limit_s is None else time.monotonic() + limit_s
+    async def call(self, work: Coroutine[Any, Any, T], limit_s: float) -> T:
+        """Await a call; one that is given up is cancelled, and StoppedError or LateError raised."""
+        task, deadline = asyncio.ensure_future(work), time.monotonic() + limit_s
         try:
             while True:
                 if (number := self.stop_signal()) is not None:

@@ -19,8 +19,6 @@ from research.core.files import FileLock, is_held
 from research.core.paths import machine_home
 from research.runs.modal import client, settings
 
-TOOL_TAG: Final = "tool"
-TOOL: Final = "autoresearch"
 TAG_CHARS: Final = 63  # Modal's own limit
 
 
@@ -34,15 +32,19 @@ def sandbox_name(commit: str | None, run: str, attempt: int) -> str:
     return tag_text(f"{(commit or 'worktree')[:8]}-{run}-{attempt}")
 
 
+def our_tags() -> dict[str, str]:
+    """Return the tags by which the sandboxes of this machine are found."""
+    return {"tool": "autoresearch", "host": tag_text(socket.gethostname())}
+
+
 def tags_for(name: str, run: str, commit: str | None) -> dict[str, str]:
-    """Return a sandbox's tags: whose it is, and the machine and name of its lock."""
-    host = tag_text(socket.gethostname())
-    return {TOOL_TAG: TOOL, "host": host, "name": name, "run": tag_text(run), "commit": tag_text(commit or "worktree")}
+    """Return a sandbox's tags."""
+    return {**our_tags(), "name": name, "run": tag_text(run), "commit": tag_text(commit or "worktree")}
 
 
 def _lock_path(name: str, env: Mapping[str, str]) -> Path:
     # The folder may be shared by several machines over a network file system.
-    return machine_home(env) / "locks" / f"modal-{name}-{tag_text(socket.gethostname())}.lock"
+    return machine_home(env) / "locks" / f"modal-{name}-{our_tags()['host']}.lock"
 
 
 @contextmanager
@@ -61,14 +63,9 @@ def owned(cloud: client.Cloud, name: str, env: Mapping[str, str]) -> Iterator[No
 
 
 async def end_orphans(cloud: client.Cloud, env: Mapping[str, str]) -> list[str]:
-    """End every orphan of this machine; return the names of their runs.
-
-    Raises:
-        Exception: whatever the client raises; what was ended stays ended.
-    """
-    wanted = {TOOL_TAG: TOOL, "host": tag_text(socket.gethostname())}
+    """End every orphan of this machine; return the names of their runs."""
     ended = []
-    async for sandbox in cloud.modal.Sandbox.list.aio(app_id=cloud.app.app_id, tags=wanted):
+    async for sandbox in cloud.modal.Sandbox.list.aio(app_id=cloud.app.app_id, tags=our_tags()):
         tags = await sandbox.get_tags.aio()
         lock = _lock_path(tag_text(tags.get("name", "")), env)
         if lock.exists() and not is_held(lock):
@@ -79,15 +76,7 @@ async def end_orphans(cloud: client.Cloud, env: Mapping[str, str]) -> list[str]:
 
 
 def reap(env: Mapping[str, str]) -> list[str]:
-    """End sandboxes whose launcher on this machine is gone, whatever work tree they came from; for --reap.
-
-    Returns:
-        The names of their runs.
-
-    Raises:
-        ConfigurationError: no modal package or no token.
-        CloudError: Modal does not answer as it should.
-    """
+    """Connect, and do so, whatever work tree the orphans came from; raise ConfigurationError or CloudError."""
     client.require_token()
     cloud = client.Cloud(settings.names_from(env).app, settings.LIMITS, None, print)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from research.runs.backend import EndKind
 from research.runs.modal.client import Cloud, CloudError, LateError, StoppedError, T, describe, failure_kind, let_go
-from research.runs.modal.settings import CLIENT_QUEUE_S, Limits
+from research.runs.modal.settings import Limits
 from research.runs.modal.stream import LogReader, Parser
 
 TIMEOUT_STATUS = 124  # what the client makes of a sandbox that its own time limit ended
@@ -41,35 +41,23 @@ async def insist(limits: Limits, ask: Callable[[], Coroutine[Any, Any, T]]) -> T
             await asyncio.sleep(pause_s)
 
 
-def no_gpu(gpu: str, queue_timeout_s: float | None) -> CloudError:
-    """Return the error of a queue timeout."""
-    waited_s = CLIENT_QUEUE_S if queue_timeout_s is None else queue_timeout_s
-    return CloudError("capacity", f"No {gpu} within {waited_s / 60:g} minutes.")
-
-
-async def create(
-    cloud: Cloud, words: tuple[str, ...], options: Mapping[str, Any], queue_timeout_s: float | None
-) -> tuple[Any, float]:
-    """Create a sandbox that runs these words, and wait for its GPU.
+async def create(cloud: Cloud, words: tuple[str, ...], options: Mapping[str, Any], queue_s: float) -> tuple[Any, float]:
+    """Create a sandbox that runs these words, and wait up to so many seconds for its GPU.
 
     Returns:
         The client's handle, and the seconds that it may still wait for its GPU: 0 for one that has it, more for one
         that was found by its name because the answer to its creation was lost.
 
     Raises:
-        StoppedError: the runner was asked to end; what was created is ended.
-        CloudError: there is no sandbox.
+        StoppedError, LateError, CloudError: there is none, or it was ended.
     """
-    name = options["name"]
-    deadline = time.monotonic() + (CLIENT_QUEUE_S if queue_timeout_s is None else queue_timeout_s)
+    name, deadline = options["name"], time.monotonic() + queue_s
     try:
         creation = cloud.modal.Sandbox.create.aio(*words, app=cloud.app, **options)
-        return await cloud.call(creation, queue_timeout_s), 0.0
-    except (LateError, StoppedError, asyncio.CancelledError) as error:
+        return await cloud.call(creation, queue_s), 0.0
+    except (LateError, StoppedError, asyncio.CancelledError):
         if (sandbox := await _find(cloud, name)) is not None:
             await end(cloud, sandbox)
-        if isinstance(error, LateError):
-            raise no_gpu(options["gpu"], queue_timeout_s) from None
         raise
     except Exception as error:
         kind, why = failure_kind(error), describe(error)
@@ -120,15 +108,9 @@ class Ending:
 
 
 class Watch:
-    """Follows one sandbox.
+    """Follows one sandbox, which may wait so long for its GPU (0: it has it) and whose command may take so long.
 
-    Args:
-        cloud: Modal, which is asked after the sandbox and to end it when that is due.
-        sandbox: Its handle.
-        queue_s: Seconds that it may wait for its GPU, 0 where it has one.
-        mark: Its random mark.
-        emit: Takes output; what it raises ends the sandbox, a broken pipe as an interruption.
-        timeout_s: Seconds the command may take.
+    It hands output to emit, and what that raises ends the sandbox, a broken pipe as an interruption.
     """
 
     def __init__(
@@ -159,34 +141,29 @@ class Watch:
 
     async def _follow(self) -> Ending:
         ending: Ending | None = None
-        while ending is None and self._code is None:
+        while True:
             self._pump()
-            if self.parser.code is not None:
-                return Ending("finished")
-            if self.parser.fault:
-                return Ending("infrastructure", self.parser.fault, is_idle=True)
-            if (number := self._cloud.stop_signal()) is not None:
-                ending = Ending("interrupted", f"ended by {signal.Signals(number).name}", number)
-            else:
-                ending = self._overdue(time.monotonic())
+            if self.parser.is_over or self._code is not None:
+                break
+            if (ending := self._reason_to_end(time.monotonic())) is not None:
+                await self._end_sandbox()
+                break
             await asyncio.sleep(self._limits.tick_s)
-        if ending is not None:
-            await self._end_sandbox()
         is_whole = await self._drain()
-        if not is_whole and ending is None and self.parser.code is None:
+        if ending is None and not is_whole:
             # A connection can be dead without an error; a new one reads the whole log of the dead sandbox at once.
             await self._reader.close(self._limits.let_go_s)
             self._reader.open()
             is_whole = await self._drain()
         self._pump(is_last=True)
-        if ending is not None and (ending.kind == "interrupted" or self.parser.code is None):
+        if ending is not None and (ending.kind == "interrupted" or not self.parser.is_over):
             return ending
         return self._ended_by_itself(is_whole)
 
     async def _drain(self) -> bool:
         """Read what is left in the log of a sandbox that has ended; return whether it was read to its end."""
         passes, deadline = self._reader.passes, time.monotonic() + self._limits.drain_s
-        while self._reader.passes == passes and self.parser.code is None:
+        while self._reader.passes == passes and not self.parser.is_over:
             if time.monotonic() > deadline:
                 return False
             self._pump()
@@ -210,8 +187,10 @@ class Watch:
         why = f"the sandbox ended {where} (it reports {self._code})"
         return Ending("infrastructure", why, is_idle=is_whole and not self.parser.started)
 
-    def _overdue(self, now: float) -> Ending | None:
-        """Return why the sandbox has to be ended, None while everything is in time."""
+    def _reason_to_end(self, now: float) -> Ending | None:
+        """Return why the sandbox has to be ended, None while everything is in time and nobody asks for its end."""
+        if (number := self._cloud.stop_signal()) is not None:
+            return Ending("interrupted", f"ended by {signal.Signals(number).name}", number)
         limits = self._limits
         if self.container_began is None:
             return Ending("capacity") if now - self.began > self._queue_s else None

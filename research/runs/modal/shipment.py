@@ -21,7 +21,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from research.core import git
 from research.core.contract import ENV_PROFILE
@@ -103,13 +103,14 @@ def pack(root: Path, commit: str | None, folder: Path) -> Tree:
 # The data: which files, and their hashes
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One file: its local path and state, its path in the volume's folder, its sha256."""
+class Entry(NamedTuple):
+    """One file."""
 
+    path: str  # in the volume's folder
     source: Path
-    stat: os.stat_result
-    path: str
+    state: str  # see state_of()
+    size: int
+    mtime_ns: int
     sha256: str
 
 
@@ -124,7 +125,7 @@ class Manifest:
     @property
     def size(self) -> str:
         """Say how many files and gigabytes there are."""
-        return f"{len(self.entries)} files, {sum(e.stat.st_size for e in self.entries) / 1e9:.2f} GB"
+        return f"{len(self.entries)} files, {sum(e.size for e in self.entries) / 1e9:.2f} GB"
 
     @cached_property
     def own_files(self) -> dict[str, bytes]:
@@ -132,12 +133,10 @@ class Manifest:
         restore (prepare.py knows a shard that is tokenized already by its time), and last the manifest of all.
         """
         checked = [f"{e.sha256}  {e.path}\n" for e in self.entries if decides_metric(e.path)]
-        ns = {e.path: e.stat.st_mtime_ns for e in self.entries}
-        timed = [path for path in ns if "data" in path.split("/")[:-1]]
-        times = [f"{ns[path] // 10**9}.{ns[path] % 10**9:09d} {path}\n" for path in timed]
-        rows = {e.path: [e.stat.st_size, e.sha256, ns[e.path]] for e in self.entries}
-        manifest = json.dumps(rows, sort_keys=True, separators=(",", ":"))
-        texts = {LIST_FILE: "".join(checked), TIMES_FILE: "".join(times), MANIFEST_FILE: manifest}
+        timed = [e for e in self.entries if "data" in e.path.split("/")[:-1]]
+        times = [f"{e.mtime_ns // 10**9}.{e.mtime_ns % 10**9:09d} {e.path}\n" for e in timed]
+        rows = {e.path: [e.size, e.sha256, e.mtime_ns] for e in self.entries}
+        texts = {LIST_FILE: "".join(checked), TIMES_FILE: "".join(times), MANIFEST_FILE: json.dumps(rows)}
         return {name: text.encode() for name, text in texts.items()}
 
     @property
@@ -151,29 +150,21 @@ class Manifest:
         return hashlib.sha256(b"\0".join(self.own_files.values())).hexdigest()[:DIGEST_CHARS]
 
 
-def manifests(env: Mapping[str, str]) -> tuple[Manifest, ...]:
+def manifests(env: Mapping[str, str]) -> list[Manifest]:
     """Hash what the sandbox needs of this machine: the data, and the kernels if they are here.
 
     Raises:
-        ConfigurationError: there is no data, or a file cannot be shipped.
+        ConfigurationError: there is no data.
     """
     names, home = settings.names_from(env), machine_home(env)
-    data = home_files(home, env.get(ENV_PROFILE) or "official")
-    kernels = hf_files(hf_hub_from(env))
     known = read_json(home / HASHES_FILE) or {}
-    found = [manifest_of(data, known, names.data_volume, settings.HOME_MOUNT)]
+    data, kernels = home_files(home, env.get(ENV_PROFILE) or "official"), hf_files(env)
+    found = [Manifest(names.data_volume, settings.HOME_MOUNT, entries_of(data, known))]
     if kernels:
-        found.append(manifest_of(kernels, known, names.hf_volume, settings.HF_MOUNT))
+        found.append(Manifest(names.hf_volume, settings.HF_MOUNT, entries_of(kernels, known)))
     with suppress(OSError):
-        write_json(home / HASHES_FILE, known)
-    return tuple(found)
-
-
-def hf_hub_from(env: Mapping[str, str]) -> Path:
-    """Return the local Hugging Face hub cache."""
-    if env.get("HF_HUB_CACHE"):
-        return Path(env["HF_HUB_CACHE"]).expanduser().absolute()
-    return Path(env.get("HF_HOME") or "~/.cache/huggingface").expanduser().absolute() / "hub"
+        write_json(home / HASHES_FILE, {e.state: e.sha256 for manifest in found for e in manifest.entries})
+    return found
 
 
 def _walk(folder: Path) -> Iterator[Path]:
@@ -198,8 +189,9 @@ def home_files(home: Path, profile: str) -> list[tuple[Path, str]]:
     return found
 
 
-def hf_files(hub: Path) -> list[tuple[Path, str]]:
+def hf_files(env: Mapping[str, str]) -> list[tuple[Path, str]]:
     """List the kernels in the local Hugging Face cache; blobs are left out, snapshots are followed to them."""
+    hub = Path(env.get("HF_HUB_CACHE") or Path(env.get("HF_HOME") or "~/.cache/huggingface") / "hub").expanduser()
     folders = [hub / name / part for name in HF_REPOSITORIES for part in ("refs", "snapshots")]
     return [(path, f"hub/{path.relative_to(hub).as_posix()}") for folder in folders for path in _walk(folder)]
 
@@ -219,44 +211,21 @@ def hash_file(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _stamp(stat: os.stat_result) -> list[int]:
-    # The time of the last change to the inode cannot be set back, unlike that of the content.
-    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+def state_of(path: Path) -> str:
+    """Describe a file such that another content has another state: its inode's time cannot be set back."""
+    stat = path.stat()
+    return f"{path.absolute()} {stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}"
 
 
-def _is_changed(entry: Entry) -> bool:
-    try:
-        return _stamp(entry.source.stat()) != _stamp(entry.stat)
-    except OSError:
-        return True
-
-
-def manifest_of(files: list[tuple[Path, str]], known: dict[str, Any], volume: str, mount: str) -> Manifest:
-    """Hash files that are given as (local path, path in the folder).
-
-    Args:
-        known: Hashes from before, as [stamp, sha256] by local path, so that gigabytes are not read for every run; what
-            is hashed now is added.
-
-    Raises:
-        ConfigurationError: a file cannot be read, or its name cannot be listed.
-    """
+def entries_of(files: list[tuple[Path, str]], known: Mapping[str, str]) -> tuple[Entry, ...]:
+    """Hash files that are given as (local path, path in the folder), unless the hash of their state is known."""
     entries = []
-    for source, path in sorted(files, key=lambda f: f[1]):
-        if re.search(r"[\\\x00-\x1f]", path):
-            raise ConfigurationError(f"The name of {source} has a character that cannot be shipped.", "Rename it.")
-        try:
-            stat = source.stat()  # before: a file that changes meanwhile is hashed again next time
-            match known.get(str(source)):
-                case [stamp, str(sha256)] if stamp == _stamp(stat):
-                    pass
-                case _:
-                    sha256 = hash_file(source)
-        except OSError as error:
-            raise ConfigurationError(f"{source} cannot be read ({error.strerror}).", "Mend its permissions.") from None
-        known[str(source)] = [_stamp(stat), sha256]
-        entries.append(Entry(source, stat, path, sha256))
-    return Manifest(volume, mount, tuple(entries))
+    for source, path in sorted(files, key=lambda file: file[1]):
+        stat, state = source.stat(), state_of(source)
+        entries.append(
+            Entry(path, source, state, stat.st_size, stat.st_mtime_ns, known.get(state) or hash_file(source))
+        )
+    return tuple(entries)
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -264,11 +233,7 @@ def manifest_of(files: list[tuple[Path, str]], known: dict[str, Any], volume: st
 
 
 async def seal(cloud: Cloud, volume: Any, manifest: Manifest, afresh: bool = False) -> None:
-    """Put the files into the volume under their digest, unless they are there and nobody found them altered.
-
-    Raises:
-        CloudError: the storage takes nothing, or a file changed meanwhile.
-    """
+    """Put the files into the volume under their digest, unless they are there and nobody found them altered."""
     folder = f"/{manifest.digest}"
 
     async def put(files: Mapping[str, Path | bytes], limit_s: float, doing: str) -> None:
@@ -286,22 +251,21 @@ async def seal(cloud: Cloud, volume: Any, manifest: Manifest, afresh: bool = Fal
             return None
 
     limits = cloud.limits
-    if not afresh:
-        looking = "looking for the data in its volume"
-        stored = await cloud.finish(stored_manifest(), limits.first_bytes_s, looking, settings.UPLOAD_ADVICE)
-        if stored == manifest.own_files[MANIFEST_FILE]:
-            return
+    looking = "looking for the data in its volume"
+    stored = await cloud.finish(stored_manifest(), limits.first_bytes_s, looking, settings.UPLOAD_ADVICE)
+    if stored == manifest.own_files[MANIFEST_FILE] and not afresh:
+        return
     probe = {f"/{PROBE_FILE}": secrets.token_bytes(32)}  # what the storage has already, it is not sent
     await put(probe, limits.first_bytes_s, "uploading a few bytes")
     cloud.say(f"uploading what Modal does not have yet of {manifest.size}")
     targets = {f"{folder}/{e.path}": e for e in manifest.entries}
-    small = {target: e.source for target, e in targets.items() if e.stat.st_size < LARGE_BYTES}
+    small = {target: e.source for target, e in targets.items() if e.size < LARGE_BYTES}
     await put(small, limits.upload_s, "uploading the data")
     for target, entry in targets.items():
         if target not in small:
             await put({target: entry.source}, limits.upload_s, "uploading the data")
             cloud.say(f"uploaded {entry.path}")
-    if any(map(_is_changed, manifest.entries)):
+    if any(state_of(e.source) != e.state for e in manifest.entries):
         what = "The data changed while it was uploaded."
         raise CloudError("configuration", what, "Let prepare.py finish, then try again.")
     own = {f"{folder}/{name}": text for name, text in manifest.own_files.items()}

@@ -125,6 +125,11 @@ class Parser:
         self._mark = mark
         self._rest = ""
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the wrapper has said its last."""
+        return self.code is not None or bool(self.fault)
+
     def feed(self, text: str) -> str:
         """Take the next piece of the stream; return the output in it, as far as it is certain to be output."""
         *lines, self._rest = (self._rest + text).split("\n")
