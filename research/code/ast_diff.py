@@ -23,21 +23,13 @@ _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
 class Statement(NamedTuple):
-    """One statement, or the header of one that has a body.
+    """One statement, or the header of one that has a body."""
 
-    Attributes:
-        scope: Name of its scope; "<...>" for the module's and classes' bodies.
-        node: Its tree.
-        key: What it does, as text.
-        kind: Its type, with the assigned name where there is one.
-        names: Identifiers and short texts in it, with repetitions.
-    """
-
-    scope: str
-    node: ast.AST
-    key: str
-    kind: str
-    names: tuple[str, ...]
+    scope: str  # name of its scope; "<...>" for the module's and classes' bodies
+    node: ast.AST  # its tree
+    key: str  # what it does, as text
+    kind: str  # its type, with the assigned name where there is one
+    names: tuple[str, ...]  # identifiers and short texts in it, with repetitions
 
 
 Scopes = Mapping[str, Sequence[Statement]]
@@ -45,19 +37,12 @@ Pairs = Sequence[tuple[Statement, Statement]]
 
 
 class Difference(NamedTuple):
-    """Statements that differ between two texts; what only moved is left out.
+    """Statements that differ between two texts; what only moved is left out."""
 
-    Attributes:
-        edited: Old and new form of edited statements.
-        removed: Statements that are gone.
-        added: Statements that are new.
-        scopes: Names of the scopes that differ at all.
-    """
-
-    edited: Pairs
-    removed: Sequence[Statement]
-    added: Sequence[Statement]
-    scopes: frozenset[str]
+    edited: Pairs  # old and new form of edited statements
+    removed: Sequence[Statement]  # statements that are gone
+    added: Sequence[Statement]  # statements that are new
+    scopes: frozenset[str]  # names of the scopes that differ at all
 
 
 # Statements and their scopes ------------------------------------------------------------------------------------------

@@ -78,10 +78,8 @@ _NUMBERED = re.compile(r"[a-z]+\d+|[A-Z]+\d+")
 
 SCOPE_WEIGHT = 0.6
 """Weight of the surrounding function against that of what differs, 1: it decides where the difference says nothing."""
-SHARED_WEIGHT = 0.4
-"""Weight of what both forms of an edited statement share."""
-MIN_MAJORITY = 0.6
-"""Share of the statements from which one category is that of the whole change."""
+SHARED_WEIGHT = 0.4  # weight of what both forms of an edited statement share
+MIN_MAJORITY = 0.6  # share of the statements from which one category is that of the whole change
 
 
 def words_of(name: str) -> tuple[str, ...]:

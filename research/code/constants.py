@@ -9,10 +9,8 @@ from typing import Any
 
 from research.code.syntax_tree import parse_expression
 
-UNKNOWN: Any = object()
-"""The value of an expression that needs more than constants."""
-MAX_POWER = 64
-"""Largest exponent that is computed: constants need no more, and a tower of powers would take all memory."""
+UNKNOWN: Any = object()  # the value of an expression that needs more than constants
+MAX_POWER = 64  # largest exponent that is computed: constants need no more, and a tower of powers would take all memory
 
 
 def _power(base: float, exponent: float) -> Any:

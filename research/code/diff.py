@@ -22,22 +22,17 @@ ARROW = " -> "
 class Change:
     """The difference of two train.py.
 
-    Attributes:
-        delta: What changed, by name: module constants, defaults and literals inside functions as "before -> after",
-            else "changed", "added" or "removed".
-        statements_added: Statements that the child has and the parent has nowhere.
-        statements_removed: Statements that the parent has and the child has nowhere.
-        category: What kind of change it is; see research.code.classify.
+    The delta says what changed, by name: module constants, defaults and literals inside functions as "before -> after",
+    else "changed", "added" or "removed".
     """
 
     delta: Mapping[str, str] = field(default_factory=dict)
-    statements_added: int = 0
-    statements_removed: int = 0
-    category: str = ""
+    statements_added: int = 0  # that the child has and the parent has nowhere
+    statements_removed: int = 0  # that the parent has and the child has nowhere
+    category: str = ""  # what kind of change it is; see research.code.classify
 
 
-NO_CHANGE = Change()
-"""Two texts that do the same."""
+NO_CHANGE = Change()  # two texts that do the same
 
 
 def between(parent: bytes | str, child: bytes | str) -> Change:

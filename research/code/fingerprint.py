@@ -18,17 +18,11 @@ _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
 class Import(NamedTuple):
-    """One unconditional import of a module's body.
+    """One unconditional import of a module's body."""
 
-    Attributes:
-        module: Dotted name.
-        names: Names taken out of it, () for a plain import.
-        line: Line number, from 1.
-    """
-
-    module: str
-    names: tuple[str, ...]
-    line: int
+    module: str  # dotted name
+    names: tuple[str, ...]  # names taken out of it, () for a plain import
+    line: int  # line number, from 1
 
 
 @lru_cache(maxsize=256)  # one launch asks for the same text several times, a proposal for that of its parent

@@ -144,8 +144,7 @@ def _plan(
     emitter, category, target = searcher.ask([result for result, _ in results])
     reason = str(getattr(searcher, "reason", "") or "")
     details = {"policy": policy, "seed": str(seed), "phase": str(getattr(searcher, "phase", "") or "")}
-    if asked := getattr(searcher, "next_seed", None):
-        details[RUN_SEED] = str(asked())
+    details[RUN_SEED] = str(searcher.next_seed())
     able = [name for name, one in EMITTERS.items() if not one.missing(memory)]
     other = random.Random(f"{seed}-{len(results)}-{len(in_flight)}").choice([*able, None])
     if emitter == REPLICATE:

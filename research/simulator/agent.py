@@ -23,26 +23,16 @@ PREFERENCE = 2.5
 CHOICE = 2
 """Proposals that the agent compares where both the emitter and the category are ordered, one more for each left open;
 that it is the same for both is assumed."""
-AGAIN = 0.55
-"""Probability of proposing a level once more, for every time that it came out badly."""
-DRAWS = 40
-"""Draws for one set of proposals: in a small corner almost everything was tried after a while."""
-NEAR_MISS_BPB = 0.0015
-"""How far above the tip a result still counts as nearly good."""
-NEAR_MISSES = 12
-"""Near misses that the agent remembers."""
-TREND = 8
-"""Kept changes that make up the recent trend."""
-SURPRISES = 5
-"""Surprising results that the agent remembers."""
-SURPRISE_BPB = 0.003
-"""Size of a difference that surprises; a crash does too."""
-WARM_WEIGHT = 3.0
-"""How much more often a tuner turns a knob that paid lately."""
-WARM_TRUST = 0.75
-"""How often it goes on in the direction that paid."""
-STEP_WEIGHTS = (5, 3, 2)
-"""How often a change of a knob is one, two or three steps."""
+AGAIN = 0.55  # probability of proposing a level once more, for every time that it came out badly
+DRAWS = 40  # draws for one set of proposals: in a small corner almost everything was tried after a while
+NEAR_MISS_BPB = 0.0015  # how far above the tip a result still counts as nearly good
+NEAR_MISSES = 12  # near misses that the agent remembers
+TREND = 8  # kept changes that make up the recent trend
+SURPRISES = 5  # surprising results that the agent remembers
+SURPRISE_BPB = 0.003  # size of a difference that surprises; a crash does too
+WARM_WEIGHT = 3.0  # how much more often a tuner turns a knob that paid lately
+WARM_TRUST = 0.75  # how often it goes on in the direction that paid
+STEP_WEIGHTS = (5, 3, 2)  # how often a change of a knob is one, two or three steps
 
 
 class Move(NamedTuple):

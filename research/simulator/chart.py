@@ -13,10 +13,8 @@ COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#6
 DASHES = ("", "6 3", "2 3", "8 3 2 3")
 """Lines also differ in print without colour."""
 TICKS = 5
-LABEL_GAP = 16
-"""Least distance between two names, in pixels."""
-SCALE = 1e4
-"""Gains are shown in units of 0.0001 bpb."""
+LABEL_GAP = 16  # least distance between two names, in pixels
+SCALE = 1e4  # gains are shown in units of 0.0001 bpb
 
 
 def draw_courses(courses: Mapping[str, Sequence[float]], title: str) -> str:

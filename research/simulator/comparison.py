@@ -20,29 +20,21 @@ from research.simulator.metrics import Measures, Row, measure, row
 from research.simulator.night import Night, play
 from research.simulator.sampling import landscape
 
-SEED_STRIDE = 1_000_003
-"""Distance between the landscapes of two seeds: more landscapes than that are never asked for."""
+SEED_STRIDE = 1_000_003  # distance between the landscapes of two seeds: more landscapes than that are never asked for
 MAX_RUNS_FACTOR = 10
 """How many times the whole runs a night may have runs at most: a stopped run costs a quarter of one at least."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """What is compared.
+    """What is compared; with gpu_time nights are equally long, not of equally many runs, and a policy may stop runs.
 
-    Attributes:
-        policies: Names.
-        against: The one of them that all are compared with.
-        families: Families to draw from, in turn.
-        landscapes: Number of landscapes.
-        runs: Runs of a night, or with gpu_time the whole runs whose time it lasts.
-        seed: Seed of everything.
-        gpu_time: Whether nights are equally long instead of having equally many runs; only then a policy may stop runs.
+    Runs are those of a night, or the whole runs whose time it lasts.
     """
 
     policies: tuple[str, ...]
-    against: str
-    families: tuple[Family, ...]
+    against: str  # the one of them that all are compared with
+    families: tuple[Family, ...]  # drawn from in turn
     landscapes: int
     runs: int
     seed: int

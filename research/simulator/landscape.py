@@ -19,16 +19,11 @@ from research.simulator.families import Family
 
 Config = tuple[int, ...]
 
-KNOB_REACH = 5
-"""Steps a knob can go from the baseline, either way: beyond, nobody tries."""
-FULL_RUN_S = 300.0
-"""GPU seconds of a run that ends by itself."""
-MEMORY_LIMIT_GB = 80.0
-"""Memory of the GPU."""
-DESCENTS = 3
-"""Descents behind reachable(), in different orders: a basin swallows some of them."""
-TINY_BPB = 1e-9
-"""Differences below this are rounding."""
+KNOB_REACH = 5  # steps a knob can go from the baseline, either way: beyond, nobody tries
+FULL_RUN_S = 300.0  # GPU seconds of a run that ends by itself
+MEMORY_LIMIT_GB = 80.0  # memory of the GPU
+DESCENTS = 3  # descents behind reachable(), in different orders: a basin swallows some of them
+TINY_BPB = 1e-9  # differences below this are rounding
 
 
 class Pair(NamedTuple):
@@ -50,22 +45,16 @@ class Crash(NamedTuple):
 class Idea:
     """One idea with its drawn effects.
 
-    Attributes:
-        entry: Its name, category and kind.
-        effect_bpb: Its term at every level (0 is the baseline), indexed by the level itself: negative levels count from
-            the end, as Python's indices do.
-        step_gb: Memory that one level adds, in GiB.
-        step_m: Parameters that one level adds, in millions.
-        statements: Statements that a switch or removal is made of.
-        diverges: Levels at which training diverges.
+    Its term at every level is indexed by the level itself, 0 being the baseline: negative levels count from the end, as
+    Python's indices do.
     """
 
     entry: Entry
-    effect_bpb: tuple[float, ...]
-    step_gb: float
-    step_m: float
-    statements: int
-    diverges: frozenset[int] = frozenset()
+    effect_bpb: tuple[float, ...]  # its term at every level
+    step_gb: float  # memory that one level adds, in GiB
+    step_m: float  # parameters that one level adds, in millions
+    statements: int  # that a switch or removal is made of
+    diverges: frozenset[int] = frozenset()  # levels at which training diverges
 
     def spelled(self, level: int) -> str:
         """Return the value at a level, as a script would spell it."""
@@ -76,35 +65,20 @@ class Idea:
 
 @dataclass(frozen=True)
 class Landscape:
-    """One landscape; everything about it is drawn once, by seed.
+    """One landscape; everything about it is drawn once, by seed."""
 
-    Attributes:
-        family: What kind it is.
-        seed: The seed it was drawn with.
-        ideas: The ideas.
-        pairs: Their interactions.
-        crash_pairs: Pairs that crash when both are changed.
-        base_bpb: True value of the baseline.
-        base_gb: Peak memory of the baseline.
-        base_m: Parameters of the baseline, in millions.
-        saturation_bpb: Gain at which further gains shrink to 1/e; 0 for none.
-        slip: Probability that a proposal has a bug.
-        skills: Emitter to its skill at SKILL_POINTS moments of the night, evenly spaced.
-        self_image: Emitter to the skill that the agent thinks it has.
-    """
-
-    family: Family
-    seed: int
-    ideas: tuple[Idea, ...]
-    pairs: tuple[Pair, ...]
-    crash_pairs: frozenset[tuple[int, int]]
-    base_bpb: float
-    base_gb: float
-    base_m: float
-    saturation_bpb: float
-    slip: float
-    skills: dict[str, tuple[float, ...]]
-    self_image: dict[str, float]
+    family: Family  # what kind it is
+    seed: int  # the seed it was drawn with
+    ideas: tuple[Idea, ...]  # the ideas
+    pairs: tuple[Pair, ...]  # their interactions
+    crash_pairs: frozenset[tuple[int, int]]  # pairs that crash when both are changed
+    base_bpb: float  # true value of the baseline
+    base_gb: float  # peak memory of the baseline
+    base_m: float  # parameters of the baseline, in millions
+    saturation_bpb: float  # gain at which further gains shrink to 1/e; 0 for none
+    slip: float  # probability that a proposal has a bug
+    skills: dict[str, tuple[float, ...]]  # emitter to its skill at SKILL_POINTS moments of the night, evenly spaced
+    self_image: dict[str, float]  # emitter to the skill that the agent thinks it has
     _values: dict[Config, float] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     @property

@@ -69,34 +69,21 @@ def ratio(above: Sequence[float], below: Sequence[float]) -> Estimate:
 class Row:
     """One policy over many nights; intervals are 95 %, and paired by night where it is compared.
 
-    Attributes:
-        policy: Its name.
-        shipped_bpb: True gain of what it ships, in bpb.
-        gain_ratio: That gain as a multiple of the gain of the policy that it is compared with.
-        gain_difference: The difference of the two, in bpb.
-        keeps: Changes kept a night.
-        false_share: Share of kept changes whose true effect was not positive.
-        claim_ratio: Claimed over true gain.
-        replicate_share: Share of the GPU time spent on replicates.
-        crashes: Crashes a night.
-        runs: Runs a night.
-        stopped: Runs stopped a night.
-        better_stopped_share: Share of the runs that would have scored lower than the tip's with the same seed that were
-            stopped.
+    "Better" runs would have scored lower than the tip's with the same seed.
     """
 
     policy: str
-    shipped_bpb: Estimate
-    gain_ratio: Estimate
-    gain_difference: Estimate
-    keeps: Estimate
-    false_share: Estimate
-    claim_ratio: Estimate
-    replicate_share: Estimate
-    crashes: Estimate
-    runs: Estimate
-    stopped: Estimate
-    better_stopped_share: Estimate
+    shipped_bpb: Estimate  # true gain of what it ships, in bpb
+    gain_ratio: Estimate  # that gain as a multiple of the gain of the policy that it is compared with
+    gain_difference: Estimate  # the difference of the two, in bpb
+    keeps: Estimate  # changes kept a night
+    false_share: Estimate  # share of kept changes whose true effect was not positive
+    claim_ratio: Estimate  # claimed over true gain
+    replicate_share: Estimate  # share of the GPU time spent on replicates
+    crashes: Estimate  # crashes a night
+    runs: Estimate  # runs a night
+    stopped: Estimate  # runs stopped a night
+    better_stopped_share: Estimate  # share of the better runs that were stopped
 
 
 def row(policy: str, nights: Sequence[Measures], others: Sequence[Measures]) -> Row:

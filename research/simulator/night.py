@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import replace
-from itertools import count
 from random import Random
 
 from research.core.contract import DEFAULT_SEED
@@ -40,15 +39,14 @@ def play(policy: Policy, landscape: Landscape, runs: int, seed: int, gpu_s: floa
     night = Night(landscape, runs, seed, gpu_s)
     if look := getattr(policy, "look", None):
         look(night)
-    next_seed = getattr(policy, "next_seed", None)
     policy.start(night.run_baseline())
     order: Order | None = None
     while len(night.history) < runs and (gpu_s is None or night.spent_s < gpu_s):
         emitter, category, id = order or policy.ask(night.history)
         if emitter == REPLICATE:
-            result = night.repeat(policy, id, next_seed() if next_seed else night.unused_seed(id))
+            result = night.repeat(policy, id, policy.next_seed())
         else:
-            result = night.try_new(policy, emitter, category, id, next_seed() if next_seed else DEFAULT_SEED)
+            result = night.try_new(policy, emitter, category, id, policy.next_seed())
         decision = policy.tell(result)
         night.follow(result, decision)
         order = (REPLICATE, None, configuration(result)) if decision == REPLICATE else None
@@ -99,10 +97,6 @@ class Night:
     def measure(self, config: Config, seed: int) -> float:
         """Return the score of one more run of a configuration on a seed; see research.simulator.noise."""
         return self.landscape.value(config) + self._noise.draw(config, seed)
-
-    def unused_seed(self, id: Hashable) -> int:
-        """Return the first seed, from the usual one upwards, on which a configuration has not run."""
-        return next(seed for seed in count(DEFAULT_SEED) if (id, seed) not in self._scores)
 
     # Runs -------------------------------------------------------------------------------------------------------------
 

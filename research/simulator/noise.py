@@ -21,14 +21,12 @@ from typing import Literal
 Interactions = Literal["change", "configuration"]
 """What has an effect of its own on every seed: each change, which children inherit, or each configuration anew."""
 
-LOOKS = 20
-"""Parts of the budget after each of which a policy may end a run."""
+LOOKS = 20  # parts of the budget after each of which a policy may end a run
 GAP_SLOPE, GAP_SLOPE_FROM, GAP_ERROR_END, GAP_ERROR_MORE = 0.22, 0.5, 0.0003, 0.0008
 """What a gap in training loss foretells: bpb of the final difference a nat, the fraction of the budget from which
 that holds (before it, in proportion), the scale of the error at the end in bpb, and what it has more at the beginning;
 eleven changes on two H200 (docs/search.md)."""
-GAP_FREEDOM = 4
-"""Degrees of freedom of the error's t distribution."""
+GAP_FREEDOM = 4  # degrees of freedom of the error's t distribution
 GAP_SHARED = 0.7
 """Share of the error's variance that stays the same during a run: neighbouring points of a curve hardly differ."""
 TAIL_FACTOR = 4.0
@@ -37,17 +35,11 @@ TAIL_FACTOR = 4.0
 
 @dataclass(frozen=True)
 class Noise:
-    """Standard deviations in bpb; the defaults are near those that were measured on a GPU (docs/search.md).
+    """Standard deviations in bpb; the defaults are near those that were measured on a GPU (docs/search.md)."""
 
-    Attributes:
-        repeat: Of two runs of one configuration on one seed.
-        seed: Of one configuration on different seeds.
-        interaction: Of what one change (or configuration) does differently on each seed.
-    """
-
-    repeat: float = 0.0003
-    seed: float = 0.002
-    interaction: float = 0.0008
+    repeat: float = 0.0003  # of two runs of one configuration on one seed
+    seed: float = 0.002  # of one configuration on different seeds
+    interaction: float = 0.0008  # of what one change (or configuration) does differently on each seed
 
 
 USUAL_NOISE = Noise()

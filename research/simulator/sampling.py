@@ -15,42 +15,29 @@ from research.simulator.landscape import KNOB_REACH, Idea, Landscape, Pair
 BASE_BPB = (0.985, 1.005)
 BASE_GB = 45.0
 BASE_M = 50.0
-NULL_SHARE_OF_GOOD = 0.03
-"""Size of a switch that does nothing worth measuring, against a helping one."""
+NULL_SHARE_OF_GOOD = 0.03  # size of a switch that does nothing worth measuring, against a helping one
 REMOVAL_GOOD = (0.1, 0.25)
 """Share of the baseline's features that it would be better without: people tried most of them before."""
 TILT = 0.8
 """Largest tilt of a pair of knobs, against 2, at which the valley would have no floor; a knob is in two at most."""
-SHIFT_STEPS = (0.5, 2.0)
-"""How far a switch moves a knob's best value."""
-TUNED_STEPS = 0.25
-"""How far a knob that was tuned before stands from its best, sd in steps."""
+SHIFT_STEPS = (0.5, 2.0)  # how far a switch moves a knob's best value
+TUNED_STEPS = 0.25  # how far a knob that was tuned before stands from its best, sd in steps
 LEAST_GAIN = 0.2
 """Least that the knobs could gain, as a share of their steepness: where all are tuned, a step is no disaster."""
 LEAST_STEEPNESS = 0.7
 """Least steepness of a knob, the median being 1: knobs that nothing depends on are not worth a run."""
-SHIFT_WORTH = (0.005, 0.03)
-"""Most that such a move is worth, as a share of the whole gain: a steep knob moves less."""
+SHIFT_WORTH = (0.005, 0.03)  # most that such a move is worth, as a share of the whole gain: a steep knob moves less
 SYNERGY = (0.04, 0.12)
 """What a synergy pays beyond what its halves cost alone, in the unit in which the whole is about 1."""
-BASIN_FIRST = (0.05, 0.09)
-"""What every step into the basin pays, as a share of the whole gain."""
-BASIN_BLOCKED = (0.14, 0.22)
-"""What every blocked step would have paid."""
-BASIN_BLOCK = 0.6
-"""Share of it that every step into the basin takes away."""
-DIVERGES_FROM = 3
-"""Steps from the baseline at which a knob can make training diverge."""
-DRAWS = 100
-"""Landscapes drawn until one has something to gain: one in some thousand has not."""
-SKILL_POINTS = 50
-"""Moments of a night at which a skill is known: every second run of a hundred."""
-DRIFT_SD = 0.08
-"""Step of a wandering skill from one moment to the next: about 0.5 over a night."""
-SKEW = 2.0
-"""Power of a uniform draw that a skill is: half of all skills are in the lowest quarter of their range."""
-SWITCHES = (1, 2)
-"""Least and most sudden changes in a night."""
+BASIN_FIRST = (0.05, 0.09)  # what every step into the basin pays, as a share of the whole gain
+BASIN_BLOCKED = (0.14, 0.22)  # what every blocked step would have paid
+BASIN_BLOCK = 0.6  # share of it that every step into the basin takes away
+DIVERGES_FROM = 3  # steps from the baseline at which a knob can make training diverge
+DRAWS = 100  # landscapes drawn until one has something to gain: one in some thousand has not
+SKILL_POINTS = 50  # moments of a night at which a skill is known: every second run of a hundred
+DRIFT_SD = 0.08  # step of a wandering skill from one moment to the next: about 0.5 over a night
+SKEW = 2.0  # power of a uniform draw that a skill is: half of all skills are in the lowest quarter of their range
+SWITCHES = (1, 2)  # least and most sudden changes in a night
 
 
 def landscape(family: str | Family, seed: int) -> Landscape:

@@ -37,6 +37,9 @@ class Scripted:
     def ask(self, history):
         return self.order
 
+    def next_seed(self) -> int:
+        return 44
+
 
 @pytest.fixture
 def night() -> PureNight:
@@ -155,7 +158,7 @@ def test_a_plan_names_the_seed_of_its_run(monkeypatch, night: PureNight):
     assert plan.kind == "experiment"
     assert int(plan.details[RUN_SEED]) in night.memory().belief.seeds(incumbent.key)
     plan, _ = plan_with(monkeypatch, night, (None, None, None))
-    assert RUN_SEED not in plan.details  # a policy that knows no seeds
+    assert plan.details[RUN_SEED] == "44"
 
 
 def test_the_policy_plans_with_the_posterior_of_the_memory(monkeypatch, night: PureNight):

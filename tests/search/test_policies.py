@@ -52,14 +52,10 @@ class Driver:
         noise = self.rng.gauss(0.0, self.repeat) if self.repeat else 0.0
         return self.truth[config] + self.luck[seed] + self.luck[config, seed] + noise
 
-    def next_seed(self) -> int:
-        """Return the seed that the policy asks for; a policy that knows none runs on the usual one."""
-        return self.policy.next_seed() if hasattr(self.policy, "next_seed") else 42
-
     def step(self) -> None:
         index = len(self.history)
         order = self.policy.ask(self.history)
-        seed = self.next_seed()
+        seed = self.policy.next_seed()
         self.orders.append((*order, seed))
         if order[0] == "replicate":
             assert order[1] is None

@@ -104,15 +104,6 @@ def test_a_policy_chooses_the_seed_of_every_run():
     assert [trial.seed for trial in night.history] == [42, 7, 42, 7, 9]
 
 
-def test_without_a_choice_experiments_run_on_the_usual_seed_and_repeats_on_the_next_unused():
-    class Plain(Seeded):
-        next_seed = None
-
-    shape = landscape("separable", 2)
-    night = play(Plain([], 2), shape, 5, 1)
-    assert [trial.seed for trial in night.history] == [42, 42, 43, 44, 42]
-
-
 def test_greedy_runs_everything_on_one_seed():
     assert {trial.seed for trial in play(make_policy("greedy", 0), landscape("ordinary", 1), 30, 1).history} == {42}
 

@@ -14,27 +14,16 @@ from research.verdict.models import Memory
 
 @dataclass(frozen=True)
 class Emitter:
-    """One kind of proposal.
+    """One kind of proposal."""
 
-    Attributes:
-        name: Its name, as in a subject's [emitter=...] tag.
-        purpose: What it is for, in a few words.
-        order: The sentence that tells an agent what to do; {category} is what to change.
-        predicted: The effect that is expected: improve, likely improve, flat, risky or uncertain.
-        lacks: Returns what it lacks besides a parent, "" for nothing.
-        facts: Returns lines about what it works on, from memory.
-        details: Returns what it picked out of memory, for the plan.
-        categories: The kinds of change that it makes; none for any.
-    """
-
-    name: str
-    purpose: str
-    order: str
-    predicted: str
-    lacks: Callable[[Memory], str] = lambda memory: ""
-    facts: Callable[[Memory], Iterable[str]] = lambda memory: ()
-    details: Callable[[Memory], Mapping[str, str]] = lambda memory: {}
-    categories: tuple[str, ...] = ()
+    name: str  # as in a subject's [emitter=...] tag
+    purpose: str  # what it is for, in a few words
+    order: str  # the sentence that tells an agent what to do; {category} is what to change
+    predicted: str  # the effect that is expected: improve, likely improve, flat, risky or uncertain
+    lacks: Callable[[Memory], str] = lambda memory: ""  # what it lacks besides a parent, "" for nothing
+    facts: Callable[[Memory], Iterable[str]] = lambda memory: ()  # lines about what it works on
+    details: Callable[[Memory], Mapping[str, str]] = lambda memory: {}  # what it picked out of memory, for the plan
+    categories: tuple[str, ...] = ()  # the kinds of change that it makes; none for any
 
     def missing(self, memory: Memory) -> str:
         """Return why it makes no sense now, "" if it does."""

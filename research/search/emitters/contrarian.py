@@ -16,21 +16,13 @@ OPPOSITE = {"up": "down", "down": "up"}
 
 
 class Direction(NamedTuple):
-    """A constant that the latest experiments mostly moved one way.
+    """A constant that the latest experiments mostly moved one way."""
 
-    Attributes:
-        name: The constant.
-        way: "up" or "down".
-        moves: How many moves went that way, less those that went the other.
-        latest: The latest configuration that moved it.
-        opposite: What is known of the other way, None if nobody went it.
-    """
-
-    name: str
-    way: str
-    moves: int
-    latest: Configuration
-    opposite: Trend | None
+    name: str  # the constant
+    way: str  # "up" or "down"
+    moves: int  # how many moves went that way, less those that went the other
+    latest: Configuration  # the latest configuration that moved it
+    opposite: Trend | None  # what is known of the other way, None if nobody went it
 
 
 def recent_directions(memory: Memory) -> list[Direction]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import Literal, Protocol
 
+from research.core.contract import DEFAULT_SEED
 from research.search.emitters import registry
 from research.search.observation import Observation
 
@@ -21,12 +22,11 @@ Answer = Literal["keep", "discard", "replicate"]
 
 REPLICATE = "replicate"
 
-EMITTERS = registry.NAMES
-"""Names of the emitters that can be ordered."""
+EMITTERS = registry.NAMES  # names of the emitters that can be ordered
 
 
 class Policy(Protocol):
-    """One night's searcher."""
+    """One night's searcher; starting again forgets the night before."""
 
     def start(self, baseline: Observation) -> None:
         """Begin the night with the baseline, which is index 0 of every history."""
@@ -35,6 +35,10 @@ class Policy(Protocol):
     def ask(self, history: Sequence[Observation]) -> Order:
         """Return the next experiment."""
         ...
+
+    def next_seed(self) -> int:
+        """Return the seed of the run that ask or tell has just asked for."""
+        return DEFAULT_SEED
 
     def tell(self, result: Observation) -> Answer:
         """Take a result and decide about its configuration."""

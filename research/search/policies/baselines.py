@@ -13,24 +13,23 @@ from research.code.classify import CATEGORIES
 from research.core.contract import DEFAULT_SEED
 from research.core.settings import SETTINGS
 from research.search.observation import Observation, configuration
-from research.search.policies.base import EMITTERS, REPLICATE, Answer, KeptChain, Order
+from research.search.policies.base import EMITTERS, REPLICATE, Answer, KeptChain, Order, Policy
 
 
-class Plain:
+class Plain(Policy):
     """What the plain policies share: scores as they read, the chain of kept configurations, of which the tip ships."""
 
     def start(self, baseline: Observation) -> None:
-        """Begin the night; see Policy."""
         self._chain = KeptChain(baseline.id)
         self._scores: dict[Hashable, dict[int, list[float]]] = {}  # by configuration and seed
         self._take(baseline)
 
     def final(self, history: Sequence[Observation]) -> Hashable:
-        """Return the tip; see Policy."""
+        """Return the tip."""
         return self._chain.tip
 
     def estimate(self, config: Hashable) -> float:
-        """Return the mean of a configuration's seeds; see Policy."""
+        """Return the mean of a configuration's seeds."""
         return fmean(map(fmean, self._scores[config].values()))
 
     def _take(self, result: Observation) -> None:
@@ -58,17 +57,13 @@ class Climber(Plain):
         self._random_orders = random_orders
 
     def ask(self, history: Sequence[Observation]) -> Order:
-        """Return the next experiment, always from the tip; see Policy."""
+        """Return the next experiment, always from the tip."""
         if not self._random_orders:
             return None, None, None
         return self._random.choice(EMITTERS), self._random.choice(CATEGORIES), None
 
-    def next_seed(self) -> int:
-        """Return the usual seed, on which everything runs."""
-        return DEFAULT_SEED
-
     def tell(self, result: Observation) -> Answer:
-        """Keep what reads lower than the tip, by the margin; see Policy."""
+        """Keep what reads lower than the tip, by the margin."""
         config, tip = configuration(result), self._chain.tip
         self._take(result)
         return self._decide(config, config == tip or (config in self._scores and self._is_lower(config, tip)))
@@ -86,13 +81,12 @@ class Paired(Plain):
     """
 
     def start(self, baseline: Observation) -> None:
-        """Begin the night; see Policy."""
         super().start(baseline)
         self._candidate: Hashable | None = None  # lower on its first seed, not decided yet
         self._seed = DEFAULT_SEED
 
     def ask(self, history: Sequence[Observation]) -> Order:
-        """Return the repeat that decides about the candidate, else a new experiment from the tip; see Policy."""
+        """Return the repeat that decides about the candidate, else a new experiment from the tip."""
         self._seed = DEFAULT_SEED
         if self._candidate is None:
             return None, None, None
@@ -102,11 +96,10 @@ class Paired(Plain):
         return REPLICATE, None, self._candidate if shared else self._chain.tip
 
     def next_seed(self) -> int:
-        """Return the seed of the run that was asked for."""
         return self._seed
 
     def tell(self, result: Observation) -> Answer:
-        """Decide by two seeds that candidate and tip share; see Policy."""
+        """Decide by two seeds that candidate and tip share."""
         config, tip = configuration(result), self._chain.tip
         self._take(result)
         is_kept = config == tip

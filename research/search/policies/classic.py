@@ -44,21 +44,20 @@ class Classic(Plain):
         self._planned = "local_tuner", "optimizer", ""
 
     def start(self, baseline: Observation) -> None:
-        """Begin the night; see Policy."""
         super().start(baseline)
         self._best = math.inf if baseline.val_bpb is None else baseline.val_bpb
         self._baseline_gb = baseline.peak_gb
         self._past: list[_Experiment] = []
 
     def ask(self, history: Sequence[Observation]) -> Order:
-        """Return the emitter with the highest score in this phase and the niche's category; see Policy."""
+        """Return the emitter with the highest score in this phase and the niche's category."""
         phase = self._phase()
         emitter, category = self._emitter(phase), self._category(phase)
         self._planned = emitter, category, f"{category}/{phase}"
         return emitter, category, None
 
     def tell(self, result: Observation) -> Answer:
-        """Keep by its recommendation rule; see Policy."""
+        """Keep by its recommendation rule."""
         config = configuration(result)
         self._take(result)
         if result.replicate_of is not None:

@@ -23,7 +23,7 @@ from research.core.settings import SETTINGS, Settings
 from research.runs.racing import LOOKS
 from research.search.bandit import Bandit
 from research.search.observation import Observation, Partial, configuration
-from research.search.policies.base import EMITTERS, REPLICATE, Answer, KeptChain, Order
+from research.search.policies.base import EMITTERS, REPLICATE, Answer, KeptChain, Order, Policy
 from research.verdict.belief import Belief, Score
 from research.verdict.forecast import Forecast, Pair
 from research.verdict.noise import OFFICIAL
@@ -33,8 +33,7 @@ from research.verdict.seeds import experiment_seed, next_replicate
 from research.verdict.variances import Condition
 
 INVESTIGATE: Final = "investigate"
-FORECAST_EVERY = 5
-"""Runs after which what gaps foretell is learned anew: a few more runs move it little."""
+FORECAST_EVERY = 5  # runs after which what gaps foretell is learned anew: a few more runs move it little
 
 
 class _Past(NamedTuple):
@@ -50,7 +49,7 @@ class _Past(NamedTuple):
         return self.result.replicate_of is None and self.result.parent_id is not None
 
 
-class Discovery:
+class Discovery(Policy):
     """See the module.
 
     Args:
@@ -66,7 +65,6 @@ class Discovery:
         self._settings = settings
 
     def start(self, baseline: Observation) -> None:
-        """Begin a night, forgetting any before it; see Policy."""
         self.reason = ""
         self._past: list[_Past] = []
         self._scores: list[Score] = []
@@ -79,41 +77,47 @@ class Discovery:
         self._chain = KeptChain(baseline.id)
         self._belief: Belief | None = None
         self._before: Belief | None = None
-        self._given: Belief | None = None
         self._add(baseline, "keep")
 
     @property
     def belief(self) -> Belief:
         """Return the posterior of all results so far."""
-        if self._given is not None:
-            return self._given
         if self._belief is None:
             self._belief = Belief.from_history(self._scores, OFFICIAL, self._before)
         return self._belief
 
     def use(self, belief: Belief) -> None:
         """Take the posterior of a real night, whose configurations have the same names, in place of its own."""
-        self._given = belief
+        self._belief = belief
 
     # What to do next --------------------------------------------------------------------------------------------------
 
     def ask(self, history: Sequence[Observation]) -> Order:
-        """Return the next experiment; see Policy."""
         # Drawn anew from the history's length: a night that is replayed from its records asks only once, at its end.
         self._random = random.Random(f"discovery-{self._seed}-{len(history)}")
         if (again := self._worth_repeating()) is not None:
             return REPLICATE, None, self._repeat(*again)
         self._repeating = False
-        self._ordered, why = self._emitter()
-        tip, parent, whence = self._chain.tip, self._archive_parent(), "starts from the best so far"
-        if parent is not None:
-            whence = "starts from the archive, since nothing has improved for a while"
-        self._next_seed = experiment_seed(self.belief, tip if parent is None else parent)
+        inputs, settings = self._inputs(), self._settings
+        is_stuck = phase_of(inputs, settings) == "recombine"
+        if is_stuck and self._random.random() < settings.recombine_share:
+            self._ordered, why = (
+                "recombinator",
+                "nothing has improved for a while, and there are near misses to combine",
+            )
+        else:
+            self._ordered, why = self.credit().choose(self._random)
+        parent, whence = None, "starts from the best so far"
+        if inputs.stall >= settings.archive_stall and self._random.random() < settings.archive_share:
+            ranked = sorted(self.belief.configs, key=self.belief.mean)[: settings.archive_reach]
+            if others := [config for config in ranked if config != self._chain.tip]:
+                parent = self._random.choice(others)
+                whence = "starts from the archive, since nothing has improved for a while"
+        self._next_seed = experiment_seed(self.belief, self._chain.tip if parent is None else parent)
         self.reason = f"{why[:1].upper()}{why[1:]}; {whence}."
         return self._ordered, None, parent
 
     def next_seed(self) -> int:
-        """Return the seed of the run that was just asked for; see Policy."""
         return self._next_seed
 
     def _repeat(self, config: Hashable, seed: int, why: str) -> Hashable:
@@ -153,12 +157,6 @@ class Discovery:
             and (decision == INVESTIGATE or self._weigh(config) in OPEN_DECISIONS)
         ]
 
-    def _emitter(self) -> tuple[str | None, str]:
-        """Return the emitter to order, None to leave the agent free, and why."""
-        if self.phase == "recombine" and self._random.random() < self._settings.recombine_share:
-            return "recombinator", "nothing has improved for a while and there are near misses to combine"
-        return self.credit().choose(self._random)
-
     def credit(self) -> Bandit:
         """Return what every emitter and a free choice brought, from the latest results."""
         belief, settings = self.belief, self._settings
@@ -173,15 +171,6 @@ class Discovery:
             cost = result.gpu_s / usual_s if usual_s > 0.0 else 1.0
             bandit.add(ordered, gain, min(max(cost, settings.min_cost), settings.max_cost))
         return bandit
-
-    def _archive_parent(self) -> Hashable | None:
-        """Return another parent than the tip, now and then while nothing improves; else None."""
-        settings = self._settings
-        if self._inputs().stall >= settings.archive_stall and self._random.random() < settings.archive_share:
-            ranked = sorted(self.belief.configs, key=self.belief.mean)[: settings.archive_reach]
-            if others := [config for config in ranked if config != self._chain.tip]:
-                return self._random.choice(others)
-        return None
 
     # A run that is going on -------------------------------------------------------------------------------------------
 
@@ -216,7 +205,6 @@ class Discovery:
     # What a result means ----------------------------------------------------------------------------------------------
 
     def tell(self, result: Observation) -> Answer:
-        """Take a result and decide; see Policy."""
         self._learn(result)
         self._add(result, "discard", self._ordered)
         self._gaps = {}
@@ -305,12 +293,12 @@ class Discovery:
         )
 
     def final(self, history: Sequence[Observation]) -> Hashable:
-        """Return the configuration with the lowest posterior mean; see Policy."""
+        """Return the configuration with the lowest posterior mean."""
         best = self.belief.best()
         return self._chain.tip if best is None else best
 
     def estimate(self, config: Hashable) -> float:
-        """Return the posterior mean of a configuration's val_bpb; see Policy."""
+        """Return the posterior mean of a configuration's val_bpb."""
         return self.belief.mean(config)
 
 
