@@ -36,6 +36,7 @@ from research.runs.racing import Prediction, Watch, curve_of  # noqa: E402
 from research.verdict.belief import Belief  # noqa: E402
 from research.verdict.forecast import Fit, fit, prior_fit  # noqa: E402
 from research.verdict.models import Memory  # noqa: E402
+from research.verdict.noise import OFFICIAL  # noqa: E402
 from scripts import race  # noqa: E402
 
 BASELINE, AGAIN = "baseline", "baseline again"
@@ -45,7 +46,7 @@ EMITTERS = (None, None, "local_tuner", "simplifier")  # a night's ideas are most
 def draw(arguments: argparse.Namespace) -> None:
     """Write changes of train.py as the built-in agent would make them on a fresh branch, none twice."""
     base = (ROOT / "train.py").read_bytes()
-    memory = Memory("", None, Belief.from_history([]))
+    memory = Memory(branch="", contract=None, noise=OFFICIAL.noise, belief=Belief.from_history([]))
     changes: list[dict[str, object]] = []
     for number, emitter in zip(range(4 * arguments.changes), cycle(EMITTERS), strict=False):
         plan = Plan(f"draw{number}", "", emitter, None, "base", "experiment", "")

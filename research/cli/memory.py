@@ -23,8 +23,18 @@ from research.report.text import IDEAS, hidden_runs
 from research.store import reads
 from research.store.db import Store
 from research.store.open import read_store
+from research.verdict.models import Configuration
 from research.verdict.review import up_to_date
-from research.verdict.summary import ESTIMATED, Row, Standing, as_text, head_warnings, phase_shown, remembered, rows
+from research.verdict.summary import (
+    ESTIMATED,
+    Row,
+    as_text,
+    conjectures_shown,
+    head_warnings,
+    phase_shown,
+    remembered,
+    rows,
+)
 
 NOISE = {
     "repeat": "two runs of one code and one seed",
@@ -64,9 +74,9 @@ def summary(contract: str | None, as_json: bool) -> None:
         "noise": asdict(digest.noise),
         "phase": phase_shown(digest, plan),
         "plan": {name: getattr(plan, name) for name in plan_fields} if plan else None,
-        "conjectures": [asdict(one) for one in digest.conjectures],
-        "elites": [asdict(one) for one in digest.niches[: SETTINGS.elites_shown]],
-        "no_fly": [asdict(one) for one in digest.no_fly],
+        "conjectures": [asdict(one) for one in conjectures_shown(digest)],
+        "elites": [asdict(one) for one in digest.elites[: SETTINGS.elites_shown]],
+        "no_fly": [asdict(one) for one in digest.no_fly[: SETTINGS.no_fly_shown]],
         "warnings": list(warnings),
     }
     shown = [("Branch", digest.branch or "(no branch)"), ("Autonomy", "on" if switch.enabled else "off")]
@@ -88,7 +98,7 @@ def archive(as_json: bool) -> None:
     """Shows the best configuration of every niche."""
     lab = this_lab()
     with open_memory(lab) as store:
-        niches = remembered(store, git.head(lab.work).branch).niches
+        niches = remembered(store, git.head(lab.work).branch).elites
     shown: list[Row] = []
     for one in niches:
         is_change = one.description.startswith(EXPERIMENT)  # nobody proposed the baseline
@@ -139,8 +149,8 @@ def _warnings_of_head(lab: Lab, store: Store, where: git.Head, plan: Plan | None
     yield from head_warnings(head.hash, head.subject, measured, plan.emitter if plan else None, *twin)
 
 
-def _plain(one: Standing | None) -> dict[str, object] | None:
-    if one is None:
+def _plain(one: Configuration | None) -> dict[str, object] | None:
+    if one is None or one.estimate is None:
         return None
     return {"commit": one.commit, **asdict(one.estimate), "emitter": one.emitter, "description": one.subject}
 

@@ -21,7 +21,7 @@ from research.store.ledger import has_row
 from research.store.reads import Foreign, IdeaStatus
 from research.verdict import lineage
 from research.verdict.forecast import checked
-from research.verdict.memory import against_baseline, baseline_of, recall
+from research.verdict.memory import against_baseline, recall
 from research.verdict.models import Configuration, Memory
 
 Status = Literal["keep", "open", "discard", "stopped", "crash"]
@@ -236,7 +236,7 @@ def page_data(
     shown = [item for item in judged if item.run.branch == branch and item.run.run in known_of]
     rows = _rows(shown, known_of, memory)
     candidates = _candidates(rows, memory)
-    base, best = baseline_of(memory), memory.best or memory.incumbent
+    base, best = memory.baseline, memory.best or memory.incumbent
     baseline = next((one for one in candidates if one.known is base), None)
     changes = [one for one in candidates if one is not baseline]
     hidden = Counter(item.run.contract for item in judged if item.run.branch == branch and item.run.contract)
@@ -260,7 +260,7 @@ def page_data(
 
 
 def _rows(shown: Sequence[Judged], known_of: Mapping[str, Configuration], memory: Memory) -> tuple[Row, ...]:
-    base = baseline_of(memory)
+    base = memory.baseline
     numbers = {item.run.run: number for number, item in enumerate(shown, 1)}
     number_at: dict[tuple[str, int | None], int] = {}
     for item in reversed(shown):
@@ -295,7 +295,7 @@ def _candidates(rows: Sequence[Row], memory: Memory) -> tuple[Candidate, ...]:
     rows_of = {
         known.key: tuple(row_of[name] for name in known.runs if name in row_of) for known in memory.known.values()
     }
-    base = baseline_of(memory)
+    base = memory.baseline
     of_baseline = _audits(rows_of[base.key]) if base else {}
     found = []
     for key, known in memory.known.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from research.code.diff import ARROW
-from research.core.records import PERSON, Estimate, Judged, Run
+from research.core.records import PERSON, Decision, Estimate, Judged, Run
 from research.core.settings import SETTINGS
 from research.store import ledger
 from research.verdict import lineage
@@ -51,14 +51,17 @@ def recall(history: Sequence[Judged], branch: str, contract: str | None = None, 
     topics = by_topic(every)
     kept = [one for one in mine if one.decision == "keep" and one.estimate is not None]
     best = belief.best(one.key for one in kept)
+    base, lowest = known.get(first or ""), known.get(str(best))
     odd = [one for one in mine if one.surprise or one.decision == "investigate"]
     return Memory(
         branch=branch,
         contract=contract,
         belief=belief,
-        baseline=baseline,
+        noise=belief.variances.noise,
+        baseline=base,
         incumbent=incumbent,
-        best=known[str(best)] if best is not None else None,
+        best=lowest,
+        change=_apart(belief, lowest, base),
         elites=elites_of(mine),
         near_misses=near,
         no_fly=no_fly,
@@ -90,7 +93,7 @@ def _configuration(
     here = [run for run in runs if run.branch == branch] or runs
     first = next((run for run in here if run.category), here[0])
     verdicts = [item.verdict for item in group if item.verdict is not None]
-    decided = _decided(group)
+    decision = _decision(group)
     incumbents = (keys.of_commit(verdict.incumbent) for verdict in verdicts if verdict.incumbent)
     against = next((other for other in incumbents if other != key), "")
     parent, is_scored = belief.parent(key), key in belief
@@ -113,8 +116,9 @@ def _configuration(
         estimate=belief.value(key) if is_scored else None,
         gain=Estimate(-effect.mean, -effect.high, -effect.low, effect.n) if effect else None,
         runs=tuple(run.run for run in runs),
-        decision=decided.verdict.decision if decided and decided.verdict else None,
-        by_person=any(verdict.rule == PERSON for verdict in verdicts),
+        decision=decision,
+        by_person=decision == "keep" and any(verdict.rule == PERSON for verdict in verdicts),
+        device=first.device,
         niche=niche_of_run(first, is_baseline, next(reversed(params_m), None), next(reversed(peak_vram_mb), None)),
         failure=failure.signature if failure else "",
         failure_kind=failure.kind if failure else None,
@@ -127,15 +131,13 @@ def _configuration(
     )
 
 
-def _decided(group: Sequence[Judged]) -> Judged | None:
-    """Return the run whose verdict holds: the latest, but a replicate's crash undoes nothing that others have shown."""
-    judged = sorted((item for item in group if item.verdict is not None), key=lambda item: item.order)
-    counted = [
-        item
-        for item in judged
-        if (item.verdict and item.verdict.decision == "keep") or lineage.is_about_candidate(item.run)
-    ]
-    return counted[-1] if counted else next(iter(judged), None)
+def _decision(group: Sequence[Judged]) -> Decision | None:
+    """Return the decision that holds: the latest, but a replicate's crash undoes nothing that others have shown."""
+    judged = [(item.order, item.verdict.decision, item.run) for item in group if item.verdict]
+    judged.sort(key=lambda entry: entry[0])
+    decisions = [decision for _, decision, _ in judged]
+    counted = [decision for _, decision, run in judged if decision == "keep" or lineage.is_about_candidate(run)]
+    return next(iter([*reversed(counted), *decisions]), None)
 
 
 def _near_misses(
@@ -191,20 +193,12 @@ def _phase_inputs(mine: Sequence[Configuration], near: Sequence[Configuration]) 
     )
 
 
-def baseline_of(memory: Memory) -> Configuration | None:
-    """Return the baseline as a configuration, with all its runs."""
-    run = memory.baseline
-    return memory.known.get(run.fingerprint or run.commit) if run else None
-
-
-def against_baseline(memory: Memory, one: Configuration | None) -> Estimate | None:
+def against_baseline(memory: Memory, one: Configuration) -> Estimate | None:
     """Return a configuration's val_bpb minus the baseline's; None for the baseline itself, or without both."""
-    base = baseline_of(memory)
+    return _apart(memory.belief, one, memory.baseline)
+
+
+def _apart(belief: Belief, one: Configuration | None, base: Configuration | None) -> Estimate | None:
     if one is None or base is None or one.key == base.key or one.estimate is None or base.estimate is None:
         return None
-    return memory.belief.difference(one.key, base.key)
-
-
-def change_of_best(memory: Memory) -> Estimate | None:
-    """Return the best's val_bpb minus the baseline's; None where the baseline is the best, or without both."""
-    return against_baseline(memory, memory.best)
+    return belief.difference(one.key, base.key)

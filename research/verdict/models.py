@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from research.core.records import Decision, Estimate, FailureKind, Run
+from research.core.records import Decision, Estimate, FailureKind
 from research.core.settings import SETTINGS
+from research.verdict.noise import Noise
 
 if TYPE_CHECKING:  # numpy is loaded where a posterior is made, not where one is shown
     from research.verdict.belief import Belief
@@ -33,7 +34,8 @@ class Configuration:
     gain: Estimate | None  # its parent's val_bpb minus its own, above zero is better; None where either is unknown
     runs: tuple[str, ...]  # names of its runs, in order
     decision: Decision | None  # what was decided last about it
-    by_person: bool  # whether a person decided about it
+    by_person: bool  # whether a person keeps it
+    device: str | None
     niche: str
     failure: str  # signature of its failure, "" if it scored
     failure_kind: FailureKind | None
@@ -120,31 +122,39 @@ class Trial:
     known: Configuration
 
 
-@dataclass(frozen=True)
-class Memory:
-    """What the lab knows of one branch under one contract."""
+@dataclass(frozen=True, kw_only=True)
+class Digest:
+    """What summary and archive show of one branch under one contract."""
 
     branch: str
     contract: str | None  # None before the first score
-    belief: Belief  # the posterior that all numbers here are read from
-    baseline: Run | None = None  # the run that the branch began with
+    noise: Noise
+    baseline: Configuration | None = None  # what the branch began with
     incumbent: Configuration | None = None  # what the branch is on
     best: Configuration | None = None  # of those that are kept, the one with the lowest posterior mean
+    change: Estimate | None = None  # the best's val_bpb minus the baseline's, None where it is that itself
     elites: tuple[Elite, ...] = ()  # the best of every niche, lowest mean first
-    near_misses: tuple[Configuration, ...] = ()  # losses that may be none, newest last
     no_fly: tuple[FailurePattern, ...] = ()  # ways to fail, the most frequent first
     conjectures: tuple[Conjecture, ...] = ()  # what the evidence supports, then what was withdrawn
-    trends: Mapping[Topic, Trend] = field(default_factory=dict)
-    anomalies: tuple[Configuration, ...] = ()  # surprising wins and losses, newest last
-    tried: Mapping[str, tuple[Trial, ...]] = field(default_factory=dict)  # the values of each constant, in order
     warnings: tuple[str, ...] = ()  # sentences that somebody should read
-    fingerprints: frozenset[str] = frozenset()  # of everything measured
-    known: Mapping[str, Configuration] = field(default_factory=dict)  # those of the branch, by key, in order
+    phase: str = "baseline"
+    stall: int = 0  # configurations since the last kept one
     runs: int = 0
     scored: int = 0
     kept: int = 0  # configurations that are kept
-    phase: str = ""
-    stall: int = 0  # configurations since the last kept one
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory(Digest):
+    """All that the lab knows of one branch under one contract."""
+
+    belief: Belief  # the posterior that all numbers here are read from
+    near_misses: tuple[Configuration, ...] = ()  # losses that may be none, newest last
+    trends: Mapping[Topic, Trend] = field(default_factory=dict)
+    anomalies: tuple[Configuration, ...] = ()  # surprising wins and losses, newest last
+    tried: Mapping[str, tuple[Trial, ...]] = field(default_factory=dict)  # the values of each constant, in order
+    fingerprints: frozenset[str] = frozenset()  # of everything measured
+    known: Mapping[str, Configuration] = field(default_factory=dict)  # those of the branch, by key, in order
 
     @property
     def recent(self) -> tuple[Configuration, ...]:

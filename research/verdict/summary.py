@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, fields
 from typing import Any
 
 from research.core.commit_message import EXPERIMENT, tag_of
@@ -21,82 +21,15 @@ from research.core.settings import SETTINGS
 from research.core.text import clean, count_of
 from research.store import reads
 from research.store.db import Store
-from research.verdict.models import HABIT, Configuration, Conjecture, Elite, FailurePattern, Memory
+from research.verdict.models import HABIT, Configuration, Conjecture, Digest, Elite, FailurePattern, Memory
 from research.verdict.noise import OFFICIAL, POCKET, Noise, Spread
 
-_FORM = 6
+_FORM = 7
 """Number of this form; another one makes every stored digest stale."""
 _FACT = "digest:"
 NO_BEST = "no best yet"
 Row = tuple[str, str]
 """A name, "" to go on with the one before, and what there is to say."""
-
-
-@dataclass(frozen=True)
-class Standing:
-    """A configuration in one line; its val_bpb is lower when better."""
-
-    commit: str
-    subject: str
-    emitter: str | None
-    estimate: Estimate
-    by_person: bool = False
-
-
-@dataclass(frozen=True)
-class Digest:
-    """What summary and archive show of a branch; fields as in Memory, and the best's val_bpb minus the baseline's."""
-
-    branch: str
-    contract: str | None
-    noise: Noise
-    baseline: Standing | None = None
-    best: Standing | None = None
-    incumbent: Standing | None = None
-    change: Estimate | None = None
-    conjectures: tuple[Conjecture, ...] = ()
-    niches: tuple[Elite, ...] = ()
-    no_fly: tuple[FailurePattern, ...] = ()
-    warnings: tuple[str, ...] = ()
-    phase: str = "baseline"
-    stall: int = 0
-    runs: int = 0
-    scored: int = 0
-    kept: int = 0
-
-
-def digest_of(memory: Memory) -> Digest:
-    """Return the short form of a memory."""
-    from research.verdict.memory import baseline_of, change_of_best
-
-    withdrawn = [one for one in memory.conjectures if one.withdrawn]
-    most = SETTINGS.conjectures_shown - (1 if withdrawn else 0)  # what is withdrawn is said, whatever else stands
-    standing = [one for one in memory.conjectures if not one.withdrawn][:most]
-    return Digest(
-        branch=memory.branch,
-        contract=memory.contract,
-        noise=memory.belief.variances.noise,
-        baseline=_standing(baseline_of(memory)),
-        best=_standing(memory.best),
-        incumbent=_standing(memory.incumbent),
-        change=change_of_best(memory),
-        conjectures=(*standing, *withdrawn)[: SETTINGS.conjectures_shown],
-        niches=memory.elites,
-        no_fly=memory.no_fly[: SETTINGS.no_fly_shown],
-        warnings=memory.warnings,
-        phase=memory.phase,
-        stall=memory.stall,
-        runs=memory.runs,
-        scored=memory.scored,
-        kept=memory.kept,
-    )
-
-
-def _standing(known: Configuration | None) -> Standing | None:
-    if known is None or known.estimate is None:
-        return None
-    by_person = known.by_person and known.decision == "keep"
-    return Standing(known.commit, known.subject, known.emitter, known.estimate, by_person)
 
 
 def remembered(
@@ -122,7 +55,7 @@ def remembered(
         return stored
     history = reads.history(store) if memory is None else ()
     if memory is None and not history:
-        return Digest(branch, None, (OFFICIAL if profile == PROFILES[0] else POCKET).noise)
+        return Digest(branch=branch, contract=None, noise=(OFFICIAL if profile == PROFILES[0] else POCKET).noise)
     from research.verdict.memory import recall
 
     digest = digest_of(memory or recall(history, branch, contract))
@@ -145,9 +78,8 @@ def _read(text: str | None, key: str) -> Digest | None:
 def _from_plain(plain: Mapping[str, Any]) -> Digest:
     values = dict(plain)
     for name in ("baseline", "best", "incumbent"):
-        one = values[name]
-        values[name] = Standing(**{**one, "estimate": Estimate(**one["estimate"])}) if one else None
-    for name, kind in (("conjectures", Conjecture), ("niches", Elite), ("no_fly", FailurePattern)):
+        values[name] = _configuration(values[name]) if values[name] else None
+    for name, kind in (("conjectures", Conjecture), ("elites", Elite), ("no_fly", FailurePattern)):
         values[name] = tuple(kind(**one) for one in values[name])
     values["warnings"] = tuple(values["warnings"])
     values["noise"] = Noise(**{name: Spread(**one) for name, one in values["noise"].items()})
@@ -155,10 +87,27 @@ def _from_plain(plain: Mapping[str, Any]) -> Digest:
     return Digest(**values)
 
 
+def _configuration(plain: Mapping[str, Any]) -> Configuration:
+    estimates = {name: plain[name] and Estimate(**plain[name]) for name in ("estimate", "gain", "change")}
+    return Configuration(**{**plain, **estimates, "runs": tuple(plain["runs"]), "seeds": tuple(plain["seeds"])})
+
+
+def digest_of(memory: Memory) -> Digest:
+    """Return the part of a memory that is stored."""
+    return Digest(**{one.name: getattr(memory, one.name) for one in fields(Digest)})
+
+
 # The summary in words ------------------------------------------------------------------------------------------------
 
 ESTIMATED = "Not the measured scores: each is corrected for luck, see docs/how-it-decides.md"
 """What the values of elites are."""
+
+
+def conjectures_shown(digest: Digest) -> tuple[Conjecture, ...]:
+    """Return the first conjectures, one that was withdrawn among them whatever else there is."""
+    withdrawn = [one for one in digest.conjectures if one.withdrawn]
+    supported = [one for one in digest.conjectures if not one.withdrawn]
+    return (*supported[: SETTINGS.conjectures_shown - bool(withdrawn)], *withdrawn)[: SETTINGS.conjectures_shown]
 
 
 def rows(digest: Digest, plan: Plan | None, warnings: Sequence[str]) -> Iterator[Row]:
@@ -168,11 +117,13 @@ def rows(digest: Digest, plan: Plan | None, warnings: Sequence[str]) -> Iterator
     yield "Best", in_one_line(d.best, NO_BEST)
     if d.best:
         yield "", clean(d.best.subject) + (" (kept by a person)" if d.best.by_person else "")
-    if d.incumbent and d.incumbent.by_person and not (d.best and d.best.commit == d.incumbent.commit):
+    if d.incumbent and d.incumbent.by_person and d.incumbent != d.best:
         yield "", f"the branch is on {d.incumbent.commit[:7]}: {clean(d.incumbent.subject)} (kept by a person)"
     if d.change:
         yield "Change", f"{d.change.in_words('+')} against the baseline; below zero is better"
-    kept = max(0, d.kept - (d.baseline is not None))  # the baseline is where changes begin, and none itself
+    kept = max(
+        0, d.kept - bool(d.baseline and d.baseline.estimate)
+    )  # the baseline is where changes begin, and none itself
     since = f"{count_of(d.stall, 'change')} tried since {'the last one kept' if kept else 'the baseline'}"
     yield "Runs", f"{d.runs} recorded, {d.scored} scored; {count_of(kept, 'change')} kept; {since}"
     parts = (d.noise.repeat, d.noise.seed, d.noise.interaction)
@@ -180,17 +131,18 @@ def rows(digest: Digest, plan: Plan | None, warnings: Sequence[str]) -> Iterator
     yield "Noise", f"sd {', '.join(sds)}{'' if any(one.n for one in parts) else ' (assumed)'}"
     yield "Phase", phase_shown(digest, plan)
     yield "Plan", _plan_line(plan) if plan else "none pending"
-    yield from _section("Conjectures", [_of_conjecture(one) for one in d.conjectures])
-    lines = [f"{e.mean:.6f} n={e.n} @ {e.commit[:7]} {e.niche}" for e in d.niches[: SETTINGS.elites_shown]]
+    yield from _section("Conjectures", [_of_conjecture(one) for one in conjectures_shown(d)])
+    lines = [f"{e.mean:.6f} n={e.n} @ {e.commit[:7]} {e.niche}" for e in d.elites[: SETTINGS.elites_shown]]
     yield from _section("Elites", [*lines, ESTIMATED] if lines else [])
-    yield from _section("No-fly", [f"{p.count}x {clean(p.signature)}" for p in d.no_fly])
+    yield from _section("No-fly", [f"{p.count}x {clean(p.signature)}" for p in d.no_fly[: SETTINGS.no_fly_shown]])
     yield from _section("Warnings", [clean(text) for text in warnings[: SETTINGS.warnings_shown]])
     yield "Memory", "results/discovery/ holds all of it; never commit it"
 
 
-def in_one_line(one: Standing | None, none: str) -> str:
+def in_one_line(one: Configuration | None, none: str) -> str:
     """Return a value with its interval, the runs behind it and its commit."""
-    return f"{one.estimate.in_words()} n={one.estimate.n} @ {one.commit[:7]}" if one else none
+    value = one.estimate if one else None
+    return f"{value.in_words()} n={value.n} @ {one.commit[:7]}" if one and value else none
 
 
 def phase_shown(digest: Digest, plan: Plan | None) -> str:

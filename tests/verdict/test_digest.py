@@ -16,7 +16,8 @@ from research.store import reads
 from research.store.db import Store
 from research.verdict.evidence import Keys, scores_of
 from research.verdict.memory import recall
-from research.verdict.summary import Digest, digest_of, remembered
+from research.verdict.models import Digest
+from research.verdict.summary import digest_of, remembered
 from tests.support.histories import BRANCH, judged, name, night, run
 
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from research.core.records import Failure, Judged
 from research.core.settings import SETTINGS
 from research.verdict.memory import recall
-from research.verdict.models import Memory
+from research.verdict.models import Digest, Memory
 from research.verdict.phase import PhaseInputs, phase_of
-from research.verdict.summary import Digest, digest_of
+from research.verdict.summary import conjectures_shown, digest_of
 from tests.support.histories import BRANCH, CONTRACT, judged, name, night, run, swapped
 
 
@@ -119,7 +119,7 @@ def test_a_habit_of_failing_and_a_plateau_are_told_among_many_losers():
     for number, (value, more) in enumerate([*losers, (None, {}), (None, {}), *turned], 1):
         history.append(judged(run(number, name(0), value, **more), number + 1))
     memory = recalled(history)
-    shown = digested(memory).conjectures
+    shown = conjectures_shown(memory)
     assert len(shown) == SETTINGS.conjectures_shown
     for word in ("habit", "plateau", "Withdrawn"):
         assert any(word in one.text for one in shown), word

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from research.core.records import Metrics, Plan, Run, Verdict
 from research.core.text import quoted
 from research.verdict.comparison import compare
-from research.verdict.memory import change_of_best, recall
+from research.verdict.memory import recall
 from research.verdict.review import reviewed
 from research.verdict.score import Facts, score
 from tests.support.judgekit import CRASH, Night, near
@@ -123,7 +123,7 @@ def test_difference_and_gain_are_the_same_everywhere():
     assert known.gain is not None
     assert verdict.difference is not None
     assert known.gain.mean == -verdict.difference.mean
-    assert change_of_best(memory) == memory.belief.difference("bbbbbbbb", "aaaaaaaa")
+    assert memory.change == memory.belief.difference("bbbbbbbb", "aaaaaaaa")
     assert f"{verdict.difference.mean:+.6f}" in verdict.why
     assert f"{verdict.difference.mean:+.6f}" in review(night).text
 

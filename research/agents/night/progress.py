@@ -13,7 +13,6 @@ from research.core.text import chance
 from research.lab.launch import NIGHT_FACT
 from research.verdict import lineage
 from research.verdict.judge import RULE as EVIDENCE
-from research.verdict.memory import baseline_of, change_of_best
 from research.verdict.models import Memory
 
 _COLUMNS = 80
@@ -83,12 +82,12 @@ def good_news(run: Run, verdict: Verdict, history: Sequence[Judged]) -> str:
 
 def found(memory: Memory) -> str:
     """Describes the best kept configuration and its distance from the baseline; "" before the first score."""
-    best, base = memory.best or memory.incumbent, baseline_of(memory)
+    best, base = memory.best or memory.incumbent, memory.baseline
     if best is None or base is None or best.estimate is None:
         return ""
     if best.key == base.key:
         return "Nothing on the branch beats the baseline yet."
-    value, gain = best.estimate, change_of_best(memory)
+    value, gain = best.estimate, memory.change
     far = f", {gain.in_words('+')} against the baseline" if gain else ""
     sure = "confirmed" if is_confirmed(gain, value) else "not confirmed"
     return f"Best on the branch: {idea_of(best.subject)}; val_bpb {value.mean:.6f} (n={value.n}){far}, {sure}."
