@@ -24,9 +24,8 @@ from research.core.git import find_root  # noqa: E402
 from research.core.paths import LabPaths  # noqa: E402
 from research.core.records import Run, Verdict  # noqa: E402
 from research.report.charts import smoothed  # noqa: E402
-from research.report.data import judged_as_of  # noqa: E402
 from research.report.progress import Curve, read_curve  # noqa: E402
-from research.report.recording import DEMO, Recording, read_recording  # noqa: E402
+from research.report.recording import DEMO, Recording, judged_as_of, read_recording  # noqa: E402
 from research.report.write import choose_branch, data_of_branch, differences  # noqa: E402
 from research.runs.score import TOKENS_PER_S, read_score  # noqa: E402
 from research.store.db import Store  # noqa: E402

@@ -17,7 +17,6 @@ from research.core.paths import machine_home
 from research.core.settings import SETTINGS
 
 if TYPE_CHECKING:
-    from research.report.recording import Recording
     from research.report.serve import PageServer
 
 
@@ -92,6 +91,7 @@ def demo(serve: bool, as_json: bool) -> None:
     from research.report.answer import FIRST_NIGHT
     from research.report.recording import NOTE, read_recording
     from research.report.serve import PageServer, open_page
+    from research.report.watch import show_pictures
     from research.report.write import write_page
 
     recording = read_recording()
@@ -106,8 +106,13 @@ def demo(serve: bool, as_json: bool) -> None:
         show("demo", {"path": str(path), "runs": len(recording.runs)}, "", True)
         return
     if sys.stdout.isatty():
-        with contextlib.suppress(KeyboardInterrupt):  # it shortens the playing, not the demonstration
-            _play(recording)
+        from rich.console import Console
+
+        from research.report.screen import frame
+
+        views, console = list(recording.play()), Console(highlight=False)
+        show_pictures(console, views, SETTINGS.demo_s / len(views))
+        console.print(frame(views[-1], console.width, console.height))
     else:
         for row in data.rows:
             click.echo(line_of(row.number, row.run, row.verdict))
@@ -119,22 +124,6 @@ def demo(serve: bool, as_json: bool) -> None:
     if serve:
         server = PageServer(path)
         show_until_stopped(server, server.in_words())
-
-
-def _play(recording: Recording) -> None:
-    """Show the pictures of the night, in a few seconds altogether."""
-    from rich.console import Console
-    from rich.live import Live
-
-    from research.report.screen import frame
-
-    console = Console(highlight=False)
-    views = list(recording.play())
-    with Live(console=console, screen=True, auto_refresh=False) as screen:
-        for view in views:
-            screen.update(frame(view, console.width, console.height), refresh=True)
-            time.sleep(SETTINGS.demo_s / len(views))
-    console.print(frame(views[-1], console.width, console.height))
 
 
 @click.command("doctor")

@@ -20,21 +20,13 @@ FIRST_NIGHT = "uv run research night --max-runs 5"
 
 @dataclass(frozen=True)
 class Answer:
-    """The answer to "what was gained?".
+    """The answer to "what was gained?"."""
 
-    Attributes:
-        head: A line that can stand alone.
-        text: What it rests on.
-        todo: What to do next, as the words before a command.
-        command: That command.
-        is_good: Whether a gain is confirmed.
-    """
-
-    head: str
-    text: str
-    todo: str
+    head: str  # a line that can stand alone
+    text: str  # what it rests on
+    todo: str  # what to do next, as the words before a command
     command: str
-    is_good: bool
+    is_good: bool  # whether a gain is confirmed
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ The files must be whole without a browser, so Python draws, and the page shows t
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
@@ -16,6 +16,7 @@ from research.core.settings import SETTINGS
 from research.report.data import Candidate, LossCurve, PageData, Row
 from research.report.progress import Curve, loss_at
 from research.report.text import cut, interval, signed
+from research.verdict import models
 
 
 @dataclass(frozen=True)
@@ -381,7 +382,8 @@ class Trial:
 
 def constant_charts(data: PageData) -> list[Chart]:
     """Draw each constant that was tried, the most often first, all of one height in val_bpb, to be compared."""
-    trials = {name: _trials(data, name)[-SETTINGS.values_shown :] for name in data.memory.tried}
+    made = {one.known.key: one for one in data.candidates}
+    trials = {name: _alone(tried, made)[-SETTINGS.values_shown :] for name, tried in data.memory.tried.items()}
     often = sorted(
         trials, key=lambda name: (-len(trials[name]), min((one.change.mean for one in trials[name]), default=0.0))
     )
@@ -396,14 +398,13 @@ def constant_charts(data: PageData) -> list[Chart]:
     return [_constant(name, trials[name], low, high) for name in shown]
 
 
-def _trials(data: PageData, name: str) -> list[Trial]:
+def _alone(tried: Sequence[models.Trial], made: Mapping[str, Candidate]) -> list[Trial]:
     """Return what a constant was given alone, without the arm of "A if CONDITION else B" that all values share."""
     found = []
-    for trial in data.memory.tried[name]:
-        made, gain = data.of_commit(trial.known.commit), trial.known.gain
-        if trial.alone and gain and made:
+    for one in tried:
+        if one.alone and (gain := one.known.gain) and one.known.key in made:
             change = Estimate(-gain.mean, -gain.high, -gain.low, gain.n)
-            found.append(Trial(trial.before, trial.after, change, made))
+            found.append(Trial(one.before, one.after, change, made[one.known.key]))
     texts = {text for one in found for text in (one.before, one.after)}
     for mark, place in ((" else ", 1), (" if ", 0)):
         parts = {text: text.split(mark, 1) for text in texts}

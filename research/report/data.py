@@ -5,13 +5,13 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 from research.agents.night.state import NightState
 from research.core import records
 from research.core.commit_message import FREE
-from research.core.records import OPEN_DECISIONS, Decision, Estimate, Judged, Plan, Run, Verdict
+from research.core.records import OPEN_DECISIONS, Estimate, Judged, Plan, Run, Verdict
 from research.core.settings import SETTINGS
 from research.core.text import count_of
 from research.report.progress import Curve
@@ -31,24 +31,16 @@ had fallen behind; it has no score."""
 
 @dataclass(frozen=True)
 class Row:
-    """One counted run: a mark of the chart and a row of the table.
+    """One counted run: a mark of the chart and a row of the table."""
 
-    Attributes:
-        number: Its place in the history shown, from 1.
-        emitter: Who proposed it, "free" where the agent chose by itself, "" for the baseline.
-        status: What became of its configuration.
-        first: Number of the first run of its configuration; its own unless it is a replicate.
-        parent: Number of a run of the commit that it was made from, of its own seed if there is one.
-    """
-
-    number: int
+    number: int  # its place in the history shown, from 1
     run: Run
     verdict: Verdict | None
     title: str
-    emitter: str
+    emitter: str  # who proposed it, "free" where the agent chose by itself, "" for the baseline
     status: Status
-    first: int
-    parent: int | None = None
+    first: int  # number of the first run of its configuration; its own unless it is a replicate
+    parent: int | None = None  # number of a run of the commit that it was made from, of its own seed if there is one
 
     @property
     def val_bpb(self) -> float | None:
@@ -67,17 +59,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A configuration of the memory with its runs; a difference below zero is better.
-
-    Attributes:
-        against_baseline: Its value minus the baseline's.
-        audit: Its audit score minus the baseline's, as measured; None without both.
-    """
+    """A configuration of the memory with its runs; a difference below zero is better."""
 
     known: Configuration
-    rows: tuple[Row, ...]
+    rows: Sequence[Row]
     against_baseline: Estimate | None = None
-    audit: Estimate | None = None
+    audit: Estimate | None = None  # its audit score minus the baseline's, as measured
 
     @property
     def number(self) -> int:
@@ -127,43 +114,28 @@ class LossCurve:
 
 @dataclass(frozen=True)
 class PageData:
-    """Everything that a page or a live view says of a branch. Lists are in the order in which they are shown.
-
-    Attributes:
-        candidates: Every configuration, in the order of its first run.
-        baseline: The one that the branch began with.
-        best: The best that is kept.
-        steps: Which configuration the branch was on, and the number of the run that brought it there.
-        close: What is not decided, then what was ahead at first and is not kept.
-        launches: Every run of the branch, counted or not.
-        notes: What the numbers leave out.
-        warnings: What may make the numbers wrong.
-        is_running: Whether a run is in progress, on whatever branch.
-        is_night_on: Whether the night shown is going on.
-        is_recorded: Whether it is the night of another repository, whose commits are not here.
-        ends_utc: When it is expected to end, "" where nothing ends it.
-    """
+    """Everything that a page or a live view says of a branch. Lists are in the order in which they are shown."""
 
     memory: Memory
     made_utc: str
-    rows: tuple[Row, ...]
-    candidates: tuple[Candidate, ...]
+    rows: Sequence[Row]
+    candidates: Sequence[Candidate]
     baseline: Candidate | None
-    best: Candidate | None
-    steps: tuple[tuple[int, Candidate], ...]
-    close: tuple[Candidate, ...]
+    best: Candidate | None  # of what is kept
+    steps: Sequence[tuple[int, Candidate]]  # what the branch was on, and the number of the run that brought it there
+    close: Sequence[Candidate]  # what is not decided, then what was ahead at first and is not kept
     plan: Plan | None
     night: NightState | None
     ideas: Sequence[IdeaStatus]
-    launches: Sequence[Run]
-    notes: tuple[str, ...]
-    warnings: tuple[str, ...]
-    curves: tuple[LossCurve, ...] = ()
+    launches: Sequence[Run]  # of the branch, counted or not
+    notes: Sequence[str]  # what the numbers leave out
+    warnings: Sequence[str]  # what may make the numbers wrong
+    curves: Sequence[LossCurve] = ()
     diffs: Mapping[str, str] = field(default_factory=dict)
-    is_running: bool = False
+    is_running: bool = False  # a run, on whatever branch
     is_night_on: bool = False
-    is_recorded: bool = False
-    ends_utc: str = ""
+    is_recorded: bool = False  # the night of another repository, whose commits are not here
+    ends_utc: str = ""  # of the night, "" where nothing ends it
 
     @property
     def gain(self) -> Estimate | None:
@@ -223,12 +195,6 @@ def page_data(
     Args:
         judged: Finished counted runs of every branch and contract, in order.
         branch: The branch to show.
-        made_utc: The time.
-        plan: The pending plan.
-        night: The latest night of the branch.
-        launches: Every run of the branch, counted or not.
-        foreign: What was imported from elsewhere.
-        ideas: What a person wanted tried.
         contract: The contract to show, None for the one that the branch was kept in last.
     """
     memory = recall(judged, branch, contract)
@@ -248,7 +214,7 @@ def page_data(
         candidates=candidates,
         baseline=baseline,
         best=next((one for one in candidates if one.known is best), None),
-        steps=tuple(_steps(shown, rows, candidates)),
+        steps=tuple(_steps(shown, candidates)),
         close=(*(c for c in changes if c.status == "open"), *_promising(shown, changes)),
         plan=plan,
         night=night,
@@ -292,71 +258,44 @@ def _status(known: Configuration) -> Status:
 
 def _candidates(rows: Sequence[Row], memory: Memory) -> tuple[Candidate, ...]:
     row_of = {row.run.run: row for row in rows}
-    rows_of = {
-        known.key: tuple(row_of[name] for name in known.runs if name in row_of) for known in memory.known.values()
-    }
+    rows_of = {key: [row_of[name] for name in one.runs if name in row_of] for key, one in memory.known.items()}
     base = memory.baseline
-    of_baseline = _audits(rows_of[base.key]) if base else {}
     found = []
     for key, known in memory.known.items():
-        audit = None if known is base else _audit_change(_audits(rows_of[key]), of_baseline)
+        audit = _audit(rows_of[key], rows_of[base.key]) if base and known is not base else None
         found.append(Candidate(known, rows_of[key], against_baseline(memory, known), audit))
     return tuple(sorted(found, key=lambda one: one.number))
 
 
-def _audits(rows: Sequence[Row]) -> Mapping[int, float]:
-    """Return the mean audit score of every seed."""
-    found: dict[int, list[float]] = {}
-    for run in (row.run for row in rows):
-        if run.audit_bpb is not None and not run.suspect:
-            found.setdefault(run.seed, []).append(run.audit_bpb)
-    return {seed: statistics.fmean(scores) for seed, scores in found.items()}
-
-
-def _audit_change(mine: Mapping[int, float], theirs: Mapping[int, float]) -> Estimate | None:
+def _audit(mine: Sequence[Row], base: Sequence[Row]) -> Estimate | None:
     """Return the mean audit difference over the seeds that both ran with, and its range; None without such a seed."""
-    gaps = [mine[seed] - theirs[seed] for seed in mine if seed in theirs]
+    scores: list[dict[int, list[float]]] = [{}, {}]
+    for rows, of_seed in zip((mine, base), scores, strict=True):
+        for run in (row.run for row in rows):
+            if run.audit_bpb is not None and not run.suspect:
+                of_seed.setdefault(run.seed, []).append(run.audit_bpb)
+    mine_of, base_of = scores
+    gaps = [statistics.fmean(mine_of[seed]) - statistics.fmean(base_of[seed]) for seed in mine_of if seed in base_of]
     return Estimate(statistics.fmean(gaps), min(gaps), max(gaps), len(gaps)) if gaps else None
-
-
-def _decisions(item: Judged) -> list[tuple[int, Decision]]:
-    """Return every decision about a run with its place in time."""
-    return [*item.earlier, (item.order, item.verdict.decision)] if item.verdict else []
 
 
 def _promising(shown: Sequence[Judged], changes: Sequence[Candidate]) -> Iterator[Candidate]:
     """Yield what is discarded, and was not at first."""
-    hopeful = {item.run.run for item in shown if any(decision != "discard" for _, decision in _decisions(item))}
+    hopeful = {item.run.run for item in shown if any(decision != "discard" for _, decision in item.earlier)}
+    hopeful |= {item.run.run for item in shown if item.verdict and item.verdict.decision != "discard"}
     for one in changes:
         if one.known.decision == "discard" and any(row.run.run in hopeful for row in one.rows):
             yield one
 
 
-def _steps(
-    shown: Sequence[Judged], rows: Sequence[Row], candidates: Sequence[Candidate]
-) -> Iterator[tuple[int, Candidate]]:
-    """Yield what the branch was on after every verdict that moved it, replayed by the one rule in verdict/lineage."""
-    of_run = {row.run.run: one for one in candidates for row in one.rows}
-    number_of = {row.run.run: row.number for row in rows}
-    decided = [(order, decision, item) for item in shown for order, decision in _decisions(item)]
-    ever_kept = {item.run.commit for _, decision, item in decided if decision == "keep"}
-    items = {item.run.run: item for item in shown}
-    past: dict[str, list[tuple[int, Verdict]]] = {}
+def _steps(shown: Sequence[Judged], candidates: Sequence[Candidate]) -> Iterator[tuple[int, Candidate]]:
+    """Yield what the branch was on after every verdict that moved it, with the number of the run that was judged."""
+    of_run = {row.run.run: (row.number, one) for one in candidates for row in one.rows}
     at: Candidate | None = None
-    for order, decision, item in sorted(decided, key=lambda entry: entry[0]):
-        if item.verdict is None or item.run.commit not in ever_kept:
-            continue
-        past.setdefault(item.run.run, []).append((order, replace(item.verdict, decision=decision)))
-        tip = lineage.incumbent([judged_as_of(items[name].run, seen) for name, seen in past.items()])
-        if tip is not None and of_run[tip.run] is not at:
-            at = of_run[tip.run]
-            yield number_of[item.run.run], at
-
-
-def judged_as_of(run: Run, seen: Sequence[tuple[int, Verdict]]) -> Judged:
-    """Return a run with the verdicts that had been made by then, each with its place among all."""
-    order, verdict = seen[-1]
-    return Judged(run, verdict, order, tuple((place, v.decision) for place, v in seen[:-1]))
+    for run, kept in lineage.kept_chains(shown):
+        if kept and of_run[kept[-1].run][1] is not at:
+            at = of_run[kept[-1].run][1]
+            yield of_run[run.run][0], at
 
 
 def _speed_warning(rows: Sequence[Row]) -> Iterator[str]:

@@ -25,17 +25,6 @@ if TYPE_CHECKING:
 
 _COMMIT_CHARS = 12
 _TEMPLATES = Path(__file__).parent / "templates"
-_COLUMNS = {
-    "run": "",
-    "val_bpb": "lower is better",
-    "change": "from the best of the time, estimated when it was judged; below zero is better",
-    "verdict": "",
-    "what": "",
-    "steps": "optimizer steps within the budget",
-    "k tok/s": "thousand tokens a second of training",
-    "GB": "peak memory",
-    "min": "minutes from start to end",
-}
 FIGURES = ("val_bpb_since_inception.svg", "val_bpb_frontier.svg")
 """The files of ``research report --figures``."""
 
@@ -75,7 +64,6 @@ def render(data: PageData) -> str:
     allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{allowed}'; base-uri 'none'"
     runs = [row.run for row in data.rows]
-    has = {"GB": any(run.peak_vram_mb for run in runs), "k tok/s": any(tokens_per_second(run) for run in runs)}
     return (
         _environment()
         .get_template("page.html.j2")
@@ -94,7 +82,8 @@ def render(data: PageData) -> str:
             constants=charts.constant_charts(data),
             bets=bets(data),
             emitters=emitters(data.changes),
-            columns={name: title for name, title in _COLUMNS.items() if has.get(name, True)},
+            has_speed=any(tokens_per_second(run) for run in runs),
+            has_memory=any(run.peak_vram_mb for run in runs),
             verdicts=text.VERDICTS,
             ideas=text.IDEAS,
             go_on=night_command(data.night),

@@ -21,22 +21,13 @@ _COMPILES = re.compile(r"official profile on .*\n\d+ layers of \d+")
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is, by its log.
+    """How far a run is, by its log."""
 
-    Attributes:
-        phase: "starting", "compiling", "training", "scoring" or "ending".
-        fraction: Share of the training budget that is over, 0 to 1.
-        step: Optimizer steps, 0 before the first line.
-        loss: The latest loss, None before the first.
-        speed: Tokens per second, 0 when not printed.
-        curve: The losses so far.
-    """
-
-    phase: str = "starting"
-    fraction: float = 0.0
+    phase: str = "starting"  # or "compiling", "training", "scoring", "ending"
+    fraction: float = 0.0  # of the training budget
     step: int = 0
-    loss: float | None = None
-    speed: float = 0.0
+    loss: float | None = None  # the latest
+    speed: float = 0.0  # tokens per second, 0 when not printed
     curve: Curve = ()
 
 

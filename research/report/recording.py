@@ -10,8 +10,8 @@ from pathlib import Path
 from research.agents.night import state
 from research.agents.night.state import NightState
 from research.core.errors import ResearchError
-from research.core.records import Run, Verdict
-from research.report.data import PageData, Row, judged_as_of, page_data
+from research.core.records import Judged, Run, Verdict
+from research.report.data import PageData, Row, page_data
 from research.report.progress import Curve, Progress
 from research.report.watch import Flight, LiveView
 from research.report.write import curves_of
@@ -71,6 +71,12 @@ class Recording:
         steps = round(run.metrics.num_steps * share) if run.metrics else 0
         progress = Progress("training", share, steps, curve[-1][1] if curve else None, curve=curve)
         return Flight(run.run, row.title, run.emitter or "", run.wall_s * share, progress, True, run.started_utc)
+
+
+def judged_as_of(run: Run, seen: Sequence[tuple[int, Verdict]]) -> Judged:
+    """Return a run with the verdicts that had been made by then, each with its place among all."""
+    order, verdict = seen[-1]
+    return Judged(run, verdict, order, tuple((place, v.decision) for place, v in seen[:-1]))
 
 
 def read_recording(path: Path = DEMO) -> Recording:

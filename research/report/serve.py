@@ -25,11 +25,9 @@ class CannotServe(ResearchError):
 
 
 class PageServer(ThreadingHTTPServer):
-    """Serves a file from a thread of its own, until it is closed.
+    """Serves a file, read anew for every request, from a thread of its own, until it is closed.
 
-    Args:
-        page: The file; it is read anew for every request.
-        port: Where to listen; None takes the usual port, or a free one if that is taken.
+    Without a port it takes the usual one, or a free one if that is taken.
 
     Raises:
         CannotServe: if the port asked for can't be used.

@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -53,23 +53,14 @@ class Flight:
 
 @dataclass(frozen=True)
 class LiveView:
-    """One picture.
-
-    Attributes:
-        now_utc: The time.
-        data: What the page says.
-        flights: The runs in flight.
-        best_curve: The loss of the best so far, () where it is not known.
-        night: What is left of the night, or how it ended, in parts.
-        go_on: The command that begins a night, or goes on with one that was cut off; "" where one goes on or ended.
-    """
+    """One picture."""
 
     now_utc: str
     data: PageData
     flights: Sequence[Flight] = ()
-    best_curve: Curve = ()
-    night: Sequence[str] = ()
-    go_on: str = ""
+    best_curve: Curve = ()  # of the best so far
+    night: Sequence[str] = ()  # what is left of it, or how it ended, in parts
+    go_on: str = ""  # the command that begins a night, or goes on with one that was cut off
 
     @property
     def verdicts(self) -> list[Row]:
@@ -79,7 +70,8 @@ class LiveView:
 
     def seeds_of(self, row: Row) -> tuple[int, ...]:
         """Return the seeds that a run's change was compared with the best of the time on; none for the baseline."""
-        return next((one.known.seeds for one in self.data.candidates if one.known.change and row in one.rows), ())
+        made = next((one.known for one in self.data.candidates if one.number == row.first), None)
+        return made.seeds if made and made.change else ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return the picture as JSON values, without the curves' points."""
@@ -89,43 +81,29 @@ class LiveView:
         for flight in flights:
             del flight["progress"]["curve"]
         verdicts = [
-            {
-                "number": row.number,
-                "title": row.title,
-                "decision": row.decision,
-                "val_bpb": row.val_bpb,
-                "p_better": row.verdict and row.verdict.p_better,
-                "seeds": self.seeds_of(row),
-                "why": row.verdict.why if row.verdict else "",
-            }
+            {"number": row.number, "title": row.title, "decision": row.decision, "val_bpb": row.val_bpb,
+             "p_better": row.verdict and row.verdict.p_better, "seeds": self.seeds_of(row),
+             "why": row.verdict.why if row.verdict else ""}
             for row in self.verdicts
-        ]
+        ]  # fmt: skip
         return {
-            "now_utc": self.now_utc,
-            "branch": memory.branch,
-            "contract": memory.contract or "",
-            "runs": len(data.rows),
-            "kept": len(data.kept),
-            "crashed": data.count("crash"),
-            "best_title": data.best.title if data.best else "",
-            "best": best and asdict(best),
-            "gain": data.gain and asdict(data.gain),
-            "flights": flights,
-            "verdicts": verdicts,
-            "phase": (data.plan.details.get("phase") if data.plan else "") or memory.phase,
-            "next_up": f"{plan.title}: {plan.why}" if plan else "",
-            "night": self.night,
-            "go_on": self.go_on,
-        }
+            "now_utc": self.now_utc, "branch": memory.branch, "contract": memory.contract or "", "runs": len(data.rows),
+            "kept": len(data.kept), "crashed": data.count("crash"), "best_title": data.best.title if data.best else "",
+            "best": best and asdict(best), "gain": data.gain and asdict(data.gain), "flights": flights,
+            "verdicts": verdicts, "phase": (data.plan.details.get("phase") if data.plan else "") or memory.phase,
+            "next_up": f"{plan.title}: {plan.why}" if plan else "", "night": self.night, "go_on": self.go_on,
+        }  # fmt: skip
 
 
-def budget_left(night: NightState, now: datetime) -> list[str]:
-    """Say what a night has used of what it may use, or how it ended."""
+def budget_left(night: NightState, now: datetime, is_on: bool = True) -> list[str]:
+    """Say what a night has used of what it may use, how it ended, or that it was cut off."""
     limits, hours = night.limits, max(0.0, worked_s(night, now)) / 3600
+    runs = f"{night.runs} of {limits.max_runs} runs" if limits.max_runs is not None else count_of(night.runs, "run")
     if night.finished_utc:
         return [f"ended: {night.stop_reason or 'no reason given'}", count_of(night.runs, "run")]
-    parts = [f"{night.runs} of {limits.max_runs} runs" if limits.max_runs is not None else f"{night.runs} runs"]
-    parts.append(f"{hours:.1f} of {limits.hours:g} h" if limits.hours is not None else f"{hours:.1f} h")
+    if not is_on:
+        return [night.stop_reason or "cut off, no reason recorded", f"after {runs}"]
+    parts = [runs, f"{hours:.1f} of {limits.hours:g} h" if limits.hours is not None else f"{hours:.1f} h"]
     parts += [f"until {clock(limits.until_utc, False)}"] if limits.until_utc else []
     if limits.max_usd is not None:
         parts.append(f"{money(night.usd)} of {money(limits.max_usd)}")
@@ -135,19 +113,8 @@ def budget_left(night: NightState, now: datetime) -> list[str]:
     return [*parts, f"ends about {clock(utc(end), False)}"] if end else parts
 
 
-def _cut_off_in_words(night: NightState) -> list[str]:
-    """Say what became of a night that neither ended nor goes on; a killed one could not say why."""
-    of = f" of {night.limits.max_runs}" if night.limits.max_runs is not None else ""
-    return [night.stop_reason or "cut off, no reason recorded", f"after {night.runs}{of} runs"]
-
-
 class Live:
-    """The live view of a lab.
-
-    Args:
-        lab: The lab; only its places and its clock are used.
-        console: Where to draw, by default the terminal.
-    """
+    """The live view of a lab, of which only the places and the clock are used; drawn on the terminal by default."""
 
     def __init__(self, lab: Lab, console: Console | None = None) -> None:
         self._lab = lab
@@ -175,11 +142,8 @@ class Live:
         go_on = "" if data.rows or flights else FIRST_NIGHT
         if night := data.night:
             is_on = not night.finished_utc and (is_running or self._is_night_on())
-            data = while_on(data, is_on)
-            if is_on or night.finished_utc:
-                words, go_on = budget_left(night, self._lab.clock()), ""
-            else:
-                words, go_on = _cut_off_in_words(night), night_command(night)
+            data, words = while_on(data, is_on), budget_left(night, self._lab.clock(), is_on)
+            go_on = "" if is_on or night.finished_utc else night_command(night)
         return LiveView(now_utc, data, flights, best_curve, words, go_on)
 
     def print_once(self) -> None:
@@ -190,18 +154,8 @@ class Live:
 
     def follow(self) -> None:
         """Draw until Ctrl-C, which leaves the last picture on the terminal; without a terminal, one picture."""
-        from rich.live import Live as Screen
-
-        from research.report.screen import frame
-
-        try:
-            if self.console.is_terminal:
-                with Screen(console=self.console, screen=True, auto_refresh=False) as screen:
-                    while True:
-                        screen.update(frame(self.look(), self.console.width, self.console.height), refresh=True)
-                        time.sleep(SETTINGS.live_refresh_s)
-        except KeyboardInterrupt:
-            pass
+        if self.console.is_terminal:
+            show_pictures(self.console, iter(self.look, None), SETTINGS.live_refresh_s)
         self.print_once()
 
     def _is_night_on(self) -> bool:
@@ -243,3 +197,15 @@ class Live:
         runs = [row.run for row in reversed(data.best.rows if data.best else ())]
         curves = (read_curve(paths.runs / run.folder) for run in runs if run.folder)
         return data, open_runs, next(filter(None, curves), ())
+
+
+def show_pictures(console: Console, views: Iterable[LiveView], pause_s: float) -> None:
+    """Show one picture after the other on the whole terminal; Ctrl-C ends that."""
+    from rich.live import Live as Screen
+
+    from research.report.screen import frame
+
+    with contextlib.suppress(KeyboardInterrupt), Screen(console=console, screen=True, auto_refresh=False) as screen:
+        for view in views:
+            screen.update(frame(view, console.width, console.height), refresh=True)
+            time.sleep(pause_s)

@@ -61,14 +61,7 @@ def branch_here(paths: LabPaths) -> str:
 def read_data(
     store: Store, paths: LabPaths, made_utc: str, wanted: str | None = None, contract: str | None = None
 ) -> PageData:
-    """Read what the page says, from the memory as it is.
-
-    Args:
-        store: The memory.
-        paths: The checkout.
-        made_utc: The time.
-        wanted: The branch to show, None for the one that we are on.
-        contract: The contract to show, None for the one that the branch was kept in last.
+    """Read what the page says, of the branch that we are on and the contract that it was kept in last, or of others.
 
     Raises:
         NoRuns: if a branch or a contract that is asked for has none.
@@ -113,12 +106,7 @@ def while_on(data: PageData, is_on: bool) -> PageData:
 
 
 def curves_of(data: PageData, read: Callable[[Run], Curve]) -> tuple[LossCurve, ...]:
-    """Return the loss curves of the baseline and of the latest kept changes, on one seed where there is one.
-
-    Args:
-        data: What the page says.
-        read: Returns the curve of a run, () without one.
-    """
+    """Return the loss curves of the baseline and the latest kept changes, on one seed where there is one."""
     if data.baseline is None:
         return ()
     found: list[LossCurve] = []
@@ -165,11 +153,7 @@ def bounded(lines: Sequence[str], limit: int = SETTINGS.diff_chars) -> str:
 
 
 def write_page(data: PageData, path: Path) -> Path:
-    """Write the page; return its path.
-
-    Raises:
-        OSError: if it can't be written.
-    """
+    """Write the page; return its path."""
     from research.report.page import render  # it loads the templates' library, for which no reading verb should wait
 
     write_whole(path, render(data).encode("utf-8", "replace"))
@@ -177,11 +161,7 @@ def write_page(data: PageData, path: Path) -> Path:
 
 
 def write_figures(data: PageData, folder: Path) -> list[Path]:
-    """Write the two charts as files of their own; return where they are.
-
-    Raises:
-        OSError: if they can't be written.
-    """
+    """Write the two charts as files of their own; return where they are."""
     from research.report.page import figures
 
     pictures = {folder / name: picture for name, picture in figures(data).items()}
@@ -191,12 +171,7 @@ def write_figures(data: PageData, folder: Path) -> list[Path]:
 
 
 def live_page(paths: LabPaths, say: Callable[[str], None]) -> Callable[[Store], None]:
-    """Return what a night calls after every run: it writes the page, and says once why it can't. It ends no night.
-
-    Args:
-        paths: The checkout.
-        say: Takes a line for people.
-    """
+    """Return what a night calls after every run: it writes the page, and says once why it can't. It ends no night."""
     said: list[str] = []
 
     def show(store: Store) -> None:

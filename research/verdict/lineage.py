@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from research.core.records import Judged, Run
 
@@ -59,6 +59,12 @@ def kept_chain(history: Sequence[Judged]) -> list[Run]:
     A discard of the incumbent puts back the one that was kept before it; a discard of an older one's replicate leaves
     the branch where it is; a run whose own keep is taken back no longer counts as kept.
     """
+    chains = [kept for _, kept in kept_chains(history)]
+    return chains[-1] if chains else []
+
+
+def kept_chains(history: Sequence[Judged]) -> Iterator[tuple[Run, list[Run]]]:
+    """Yield the run of every decision, in order, with the kept runs after it: see kept_chain()."""
     decided = [
         (order, decision, item.run)
         for item in history
@@ -74,7 +80,7 @@ def kept_chain(history: Sequence[Judged]) -> list[Run]:
             takes_tip_away = kept[-1].commit == run.commit and is_about_candidate(run)
             if takes_tip_away or any(other.run == run.run for other in kept):
                 kept = others
-    return kept
+        yield run, kept
 
 
 def runs_since_keep(history: Sequence[Judged]) -> int:
