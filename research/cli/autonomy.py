@@ -21,7 +21,6 @@ from research.store.recent import last_run
 @click.option("--usd", type=Amount(), default=0.0, help="End after so many estimated dollars; 0 for no limit.")
 @json_option
 def autonomy(way: str, as_json: bool, **limits: float) -> None:
-    """Turns the switch, or shows it."""
     if way == "status":
         with read_store(here()) as store:
             state = load(store)

@@ -15,7 +15,6 @@ from research.store.reads import ideas
 @click.argument("text", nargs=-1, help="What to try, in words or as NAME=VALUE; without it the queue is listed.")
 @json_option
 def idea(text: tuple[str, ...], as_json: bool) -> None:
-    """Adds an idea to the queue, or lists the queue."""
     lab = this_lab()
     items, lines = [], []
     with lab.open() as store:

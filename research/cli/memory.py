@@ -48,7 +48,6 @@ NOISE = {
 @click.option("--contract", help="Show the runs of this contract; by default of the one that was kept in last.")
 @json_option
 def summary(contract: str | None, as_json: bool) -> None:
-    """Shows the state of the search."""
     lab = this_lab()
     with open_memory(lab) as store:
         where = git.head(lab.work)
@@ -77,7 +76,7 @@ def summary(contract: str | None, as_json: bool) -> None:
         "conjectures": [asdict(one) for one in conjectures_shown(digest)],
         "elites": [asdict(one) for one in digest.elites[: SETTINGS.elites_shown]],
         "no_fly": [asdict(one) for one in digest.no_fly[: SETTINGS.no_fly_shown]],
-        "warnings": list(warnings),
+        "warnings": warnings,
     }
     shown = [("Branch", digest.branch or "(no branch)"), ("Autonomy", "on" if switch.enabled else "off")]
     shown += [("Asked", f"{idea}: {IDEAS['needs_agent']}") for idea in asked[:1]]
@@ -95,7 +94,6 @@ def summary(contract: str | None, as_json: bool) -> None:
 @click.command("archive")
 @json_option
 def archive(as_json: bool) -> None:
-    """Shows the best configuration of every niche."""
     lab = this_lab()
     with open_memory(lab) as store:
         niches = remembered(store, git.head(lab.work).branch).elites
@@ -112,7 +110,6 @@ def archive(as_json: bool) -> None:
 @click.command("noise")
 @json_option
 def noise(as_json: bool) -> None:
-    """Shows what a score scatters by: repeats of one seed, seeds, and a change from seed to seed."""
     paths = here()
     with read_store(paths) as store:
         digest = remembered(store, git.head(paths.root).branch, profile_here(os.environ))
@@ -127,7 +124,6 @@ def noise(as_json: bool) -> None:
 @click.command("last-review")
 @json_option
 def last_review(as_json: bool) -> None:
-    """Shows the review of the run that was judged last."""
     with read_store(here()) as store:
         name = reads.latest_reviewed(store)
         mine = store.verdicts(name) if name else []

@@ -19,7 +19,6 @@ from research.store.open import read_store
 @click.option("--seed", type=int, help="Plan anew with this seed, whatever is pending.")
 @json_option
 def next_(seed: int | None, as_json: bool) -> None:
-    """Shows the pending plan, or the one that would be made now."""
     lab = this_lab()
     root = lab.paths.root
     branch = git.head(root).branch

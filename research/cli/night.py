@@ -80,7 +80,6 @@ def night(
     as_json: bool,
     **how: Any,
 ) -> None:
-    """Works until a limit is reached, then writes the morning page."""
     from research.agents.night.start import Options, run_night
     from research.agents.night.state import Limits
     from research.report.serve import PageServer

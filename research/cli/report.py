@@ -29,15 +29,8 @@ if TYPE_CHECKING:
 @click.option("--contract", help="Show the runs of this contract; by default of the one that was kept in last.")
 @json_option
 def report(
-    open_it: bool,
-    serve: bool,
-    port: int | None,
-    figures: Path | None,
-    branch: str | None,
-    contract: str | None,
-    as_json: bool,
+    open_it: bool, serve: bool, port: int | None, figures: Path | None, as_json: bool, **shown: str | None
 ) -> None:
-    """Writes the morning page."""
     if port is not None and not serve:
         raise click.UsageError("--port is the port of --serve, which is missing.")
     from research.report.serve import PageServer, open_page
@@ -45,7 +38,7 @@ def report(
 
     lab = this_lab()
     with open_memory(lab) as store:
-        data = read_data(store, lab.paths, lab.now_utc(), branch, contract)
+        data = read_data(store, lab.paths, lab.now_utc(), **shown)
     path = write_page(data, page_path(lab.paths))
     pictures = write_figures(data, figures.absolute()) if figures else []
     server = PageServer(path, port) if serve else None
@@ -70,7 +63,6 @@ def show_until_stopped(server: PageServer, words: str, as_json: bool = False) ->
 @click.option("--once", is_flag=True, help="Print one picture and end.")
 @json_option
 def watch(once: bool, as_json: bool) -> None:
-    """Shows a night live, or once."""
     from research.report.watch import Live
 
     live = Live(this_lab())
@@ -86,7 +78,6 @@ def watch(once: bool, as_json: bool) -> None:
 @click.option("--serve", is_flag=True, help="Show the page to the local network until Ctrl-C, for a phone.")
 @json_option
 def demo(serve: bool, as_json: bool) -> None:
-    """Plays the night on a terminal, writes its page and opens it."""
     from research.agents.night.progress import line_of
     from research.report.answer import FIRST_NIGHT
     from research.report.recording import NOTE, read_recording
@@ -130,7 +121,6 @@ def demo(serve: bool, as_json: bool) -> None:
 @click.option("--clients", is_flag=True, help="Also ask the coding agents about themselves and their hooks (seconds).")
 @json_option
 def doctor(clients: bool, as_json: bool) -> None:
-    """Shows what was looked at, and what mends what is wrong."""
     from research.report.doctor import examine, in_words
 
     checks = examine(Path.cwd(), os.environ, clients)

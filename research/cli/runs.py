@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 @click.argument("path", type=FILE, required=False, help="A run log; by default run.log of this repository.")
 @json_option
 def parse_run(path: Path | None, as_json: bool) -> None:
-    """Shows what a run log says."""
     target = path if path is not None else here().run_log
     if target.is_dir():
         target = target / RUN_LOG
@@ -65,7 +64,6 @@ def parse_run(path: Path | None, as_json: bool) -> None:
 )
 @json_option
 def record(path: Path | None, as_json: bool) -> None:
-    """Records finished runs that are not known yet."""
     from research.lab.import_run import import_run
 
     lab = this_lab()
@@ -87,7 +85,6 @@ def record(path: Path | None, as_json: bool) -> None:
 @click.argument("run", required=False, help="A run; by default the oldest unsettled one.")
 @json_option
 def settle(run: str | None, as_json: bool) -> None:
-    """Carries out the verdict on a run."""
     from research.lab import apply_verdict
 
     lab = this_lab()
@@ -101,7 +98,6 @@ def settle(run: str | None, as_json: bool) -> None:
 @click.option("--why", required=True, help="The reason, kept with the verdict.")
 @json_option
 def decide(run: str, decision: Decision, why: str, as_json: bool) -> None:
-    """Stores a person's verdict on a run and carries it out."""
     from research.lab import apply_verdict
 
     if not (why := " ".join(why.split())):
@@ -135,14 +131,13 @@ def _show_settled(verb: str, done: Settled, as_json: bool) -> None:
 def replicate(
     commit: str | None, backend: str, gpu: str, timeout: float | None, seed: int | None, as_json: bool
 ) -> None:
-    """Runs a commit again, with the first seed that the best so far has and it has not, else the next unused one."""
     from research.lab.launch import Request
     from research.lab.replicate import replicate as replicate_commit
 
     lab = this_lab()
     if as_json:
         lab.stream = sys.stderr.buffer  # stdout is for the object alone
-    request = Request(command=(), backend=backend, gpu=gpu, timeout_s=timeout and timeout * 60)
+    request = Request((), backend, gpu, timeout and timeout * 60)
     end = replicate_commit(lab, commit, request, seed)
     if end.outcome == "refused":
         now = f"Refused: {end.why}"

@@ -71,7 +71,6 @@ def simulate(
     as_json: bool,
     **size: Any,
 ) -> None:
-    """Plays the nights and prints what each policy is worth."""
     from research.simulator.chart import draw_courses
     from research.simulator.comparison import Question, compare
     from research.simulator.families import families_of

@@ -22,7 +22,6 @@ from research.store.ledger import render
 @click.option("--out", type=FILE, help="Write to this file instead of stdout.")
 @json_option
 def export(ledger: bool, out: Path | None, as_json: bool) -> None:
-    """Prints every record as JSON lines."""
     lab = this_lab()
     with open_memory(lab) as store:
         if ledger:
@@ -49,7 +48,6 @@ def export(ledger: bool, out: Path | None, as_json: bool) -> None:
 @click.argument("path", type=FILE, help="A ledger, a log of JSON lines, an export, or an older discovery folder.")
 @json_option
 def import_(path: Path, as_json: bool) -> None:
-    """Imports records that are not known yet."""
     lab = this_lab()
     with lab.open() as store:
         found = import_path(store, path, lab.now_utc())

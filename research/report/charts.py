@@ -201,7 +201,10 @@ def _over_runs(data: PageData, size: Size, limits: tuple[float, float], top: flo
 
 def _words(scale: Scale, data: PageData, marks: Sequence[Mark]) -> list[Text]:
     """Write all words of a chart over the runs' numbers."""
-    around = [*_levels(scale, "val_bpb, lower is better"), *_numbers(scale), *_ends(scale, data)]
+    base, steps = data.baseline.known.estimate if data.baseline else None, _values(data)
+    ends = [(steps[-1][1].mean, "best")] if steps and data.best is not data.baseline else []
+    ends += [(base.mean, "baseline")] if base and scale.holds(base.mean) else []
+    around = [*_levels(scale, "val_bpb, lower is better"), *_numbers(scale), *_ends(scale, ends)]
     return [*around, *_labels(scale, data, marks)]
 
 
@@ -263,21 +266,6 @@ def _numbers(scale: Scale) -> list[Text]:
     free = [n for n in inner if min(scale.x(n) - scale.x(1), scale.x(last) - scale.x(n)) > near]
     texts = [Text(scale.x(n), foot, str(n), anchor="middle") for n in sorted({1, *free, last})]
     return [*texts, Text(scale.right + em, foot, "run")]
-
-
-def _ends(scale: Scale, data: PageData) -> list[Text]:
-    """Name the baseline and the best so far beside the plot, where no mark lies."""
-    em, steps, texts = scale.size.em, _values(data), []
-    base = data.baseline.known.estimate if data.baseline else None
-    best_y = scale.y(steps[-1][1].mean) if steps and data.best is not data.baseline else None
-    if best_y is not None:
-        texts.append(Text(scale.right + em * 0.5, best_y + em * 0.35, "best", "strong"))
-    if base and scale.holds(base.mean):
-        y = scale.y(base.mean)
-        if best_y is not None and abs(y - best_y) < em * _LINE_EM:
-            y = best_y + em * _LINE_EM * (-1 if y <= best_y else 1)
-        texts.append(Text(scale.right + em * 0.5, y + em * 0.35, "baseline"))
-    return texts
 
 
 def _labels(scale: Scale, data: PageData, marks: Sequence[Mark]) -> list[Text]:
@@ -349,22 +337,10 @@ def _losses(title: str, curves: Sequence[LossCurve]) -> Chart:
     foot = scale.bottom + em * 1.5
     shares = ((0.25, "25 % of the budget"), (0.5, "50 %"), (0.75, "75 %"), (1.0, "100 %"))
     texts = [Text(scale.x(share), foot, words, anchor="middle") for share, words in shares]
-    ends = sorted(((scale.y(points[-1][1]), one) for one, points in shown if points), key=lambda end: end[0])
-    for y, (_, one) in zip(_spread([y for y, _ in ends], em * 1.25, scale.bottom), ends, strict=True):
-        words = "baseline" if one.kind == "baseline" else f"#{one.number}" + (" best" if one.kind == "best" else "")
-        kind = "strong" if one.kind == "best" else "axis"
-        texts.append(Text(scale.right + em * 0.4, y + em * 0.35, words, kind))
+    names = {"baseline": "baseline", "kept": "#{}", "best": "#{} best"}
+    ends = [(points[-1][1], names[one.kind].format(one.number)) for one, points in shown if points]
+    texts += _ends(scale, ends)
     return Chart(title, LOSS, em * 0.3, [*_grid(scale), *lines], (), [*_levels(scale, title), *texts])
-
-
-def _spread(heights: Sequence[float], distance: float, bottom: float) -> list[float]:
-    """Move heights, which are in order, so far apart that words at them do not touch, all above the bottom."""
-    found: list[float] = []
-    for height in heights:
-        found.append(max(height, found[-1] + distance) if found else height)
-    for place in range(len(found) - 1, -1, -1):
-        found[place] = min(found[place], (found[place + 1] - distance) if place + 1 < len(found) else bottom)
-    return found
 
 
 # What each constant did ----------------------------------------------------------------------------------------------
@@ -465,6 +441,23 @@ def _levels(scale: Scale, title: str, above_em: float = 0.9) -> list[Text]:
         value = f"{level:.{digits}f}".replace("-", "−")
         texts.append(Text(scale.left - em * 0.6, scale.y(level) + em * 0.35, value, anchor="end"))
     return texts
+
+
+def _ends(scale: Scale, names: Sequence[tuple[float, str]]) -> list[Text]:
+    """Name lines beside the plot at their last values, but so far apart that no words touch."""
+    em, distance = scale.size.em, scale.size.em * _LINE_EM
+    ends = sorted((scale.y(value), words) for value, words in names)
+    heights: list[float] = []
+    for y, _ in ends:
+        heights.append(max(y, heights[-1] + distance) if heights else y)
+    limit = scale.bottom
+    for place in reversed(range(len(heights))):  # what was moved below the plot moves up again
+        heights[place] = limit = min(heights[place], limit)
+        limit -= distance
+    return [
+        Text(scale.right + em * 0.45, y + em * 0.35, words, "strong" if words.endswith("best") else "axis")
+        for y, (_, words) in zip(heights, ends, strict=True)
+    ]
 
 
 def ticks(low: float, high: float, about: int) -> list[float]:

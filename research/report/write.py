@@ -59,7 +59,7 @@ def branch_here(paths: LabPaths) -> str:
 
 
 def read_data(
-    store: Store, paths: LabPaths, made_utc: str, wanted: str | None = None, contract: str | None = None
+    store: Store, paths: LabPaths, made_utc: str, branch: str | None = None, contract: str | None = None
 ) -> PageData:
     """Read what the page says, of the branch that we are on and the contract that it was kept in last, or of others.
 
@@ -67,7 +67,7 @@ def read_data(
         NoRuns: if a branch or a contract that is asked for has none.
     """
     judged = store.judged()
-    branch = choose_branch(judged, branch_here(paths), wanted)
+    branch = choose_branch(judged, branch_here(paths), branch)
     known = dict.fromkeys(item.run.contract for item in judged if item.run.branch == branch and item.run.contract)
     if contract is not None and contract not in known:
         raise NoRuns(f"There are no runs of {contract} on {branch}.", f"Contracts there: {', '.join(known) or 'none'}.")
