@@ -23,15 +23,12 @@ EndKind = Literal["finished", "timeout", "stopped", "interrupted", "infrastructu
 
 @dataclass(frozen=True)
 class Launch:
-    """One command to run.
+    """One command to run, for a named run.
 
     Attributes:
-        run: The run's name, YYYYMMDD-HHMMSS-<7 hex>-<4 hex>.
-        run_dir: Its folder (absolute); score.json is there when run() returns, if the command made one.
+        run_dir: The run's folder (absolute); score.json is there when run() returns, if the command made one.
         root: The work tree the command runs in (absolute).
         commit: Full hash of the commit that runs, None for a command that is not recorded.
-        command: The inner command, word by word.
-        seed: Value of AUTORESEARCH_SEED for it.
         gpu: The GPU asked for, as the user wrote it; "" where the backend has no choice.
         timeout_s: Seconds the command may take; then it is ended, whole tree or sandbox, and its output is kept.
         queue_timeout_s: Seconds to wait for a GPU, None without a bound.
@@ -55,16 +52,16 @@ class CommandResult:
     """How a launched command ended.
 
     Attributes:
-        kind: "finished" when the command was seen to end by itself (whatever its exit code); "timeout" when the time
-            limit ended it; "stopped" when it was losing its race; "interrupted" when a signal to the runner ended it;
-            the others never say anything about the candidate.
+        kind: "finished" when the command was seen to end by itself (whatever its exit code), "stopped" when it was
+            losing its race, "interrupted" when a signal to the runner ended it; the last three never say anything
+            about the candidate.
         exit_code: What the runner exits with (the contract's table).
         child_exit: The command's own exit code, 128+N for signal N; None where it was not seen.
         why: One sentence for people; "" for an ordinary end.
         phases_s: Seconds per phase (queue, build, upload, run, ...), as far as the backend knows them.
-        device: Name of the device the command really had, None if unknown.
+        device: Name of the device the command really had.
         cost_usd: Estimated cost, None where running costs nothing that we know of.
-        facts: Anything else worth keeping with the run (sandbox id, attempts, throttling), text to text.
+        facts: Anything else worth keeping with the run.
     """
 
     kind: EndKind
@@ -99,18 +96,12 @@ class StopRequest(Protocol):
     def requested(self) -> int | None:
         """Returns the number of the signal that asks the run to end, None while nobody asked."""
 
-    def wait(self, seconds: float) -> int | None:
-        """Sleeps up to that long, less when a signal arrives; returns as requested()."""
-
 
 class Backend(ABC):
-    """A place where a command can run.
+    """A place where a command can run, made with the command's variables, besides the run's own.
 
     A remote one needs check() and run(). The other methods are about devices and data of this machine, which a remote
     backend leaves alone.
-
-    Args:
-        environment: Variables of the command, besides the run's own.
     """
 
     name: ClassVar[str]
@@ -121,11 +112,7 @@ class Backend(ABC):
 
     @abstractmethod
     def check(self, launch: Launch) -> None:
-        """Looks, without the network, whether anything could be launched.
-
-        Raises:
-            ConfigurationError: if something is missing (no token, no data).
-        """
+        """Looks, without the network, whether anything could be launched; raises ConfigurationError if not."""
 
     @abstractmethod
     def run(
@@ -149,11 +136,7 @@ class Backend(ABC):
         return ""
 
     def knows_price(self, gpu: str) -> bool:
-        """Checks whether results will say what a run cost; where they don't, only a price of the user's limits dollars.
-
-        Args:
-            gpu: The GPU asked for, as the user wrote it.
-        """
+        """Checks whether results will say what a run on that GPU cost; else dollars need a price of the user's."""
         return True
 
     def usual_timeout_s(self) -> float:
@@ -165,22 +148,11 @@ class Backend(ABC):
         return ""
 
     def reserve(self, run: str, root: Path) -> tuple[FileLock, ...]:
-        """Takes the locks without which a run may not start.
-
-        Args:
-            run: The run's name, for whoever is turned away.
-            root: Its work tree, likewise.
-
-        Raises:
-            DeviceBusy: if another run has the device.
-        """
+        """Takes the locks without which a named run of a work tree may not start; raises DeviceBusy if it can't."""
         return ()
 
     def places(self, workers: int | None) -> Sequence[Mapping[str, str]]:
-        """Returns the variables that give each of so many workers a device of its own.
-
-        Args:
-            workers: How many; None for as many as are usual here.
+        """Returns the variables that give each of so many workers (None: the usual) a device of its own.
 
         Raises:
             UsageError: if there are fewer devices.
@@ -188,11 +160,7 @@ class Backend(ABC):
         return [{}] * (workers or 1)
 
     def provide(self, root: Path, say: Callable[[str], None]) -> None:  # noqa: B027 - a remote one gets nothing here
-        """Gets what check() would miss and what needs no person, such as the data.
-
-        Raises:
-            ConfigurationError: if it can't be had.
-        """
+        """Gets what check() would miss and what needs no person, such as the data; raises ConfigurationError if not."""
 
     def reap(self, root: Path) -> list[str]:
         """Ends what launchers of this work tree that were killed left running elsewhere; returns its names."""

@@ -42,15 +42,13 @@ BACKENDS = {
     "modal": Entry("research.runs.modal.backend", "ModalBackend", package="modal"),
     "scripted": Entry("research.runs.scripted", "ScriptedBackend", is_remote=False),
 }
-"""Every backend by its name."""
 
 
 def make_backend(name: str, environment: Mapping[str, str]) -> Backend:
-    """Makes the backend of that name.
+    """Makes the backend of that name; raises ConfigurationError if what it needs is not installed.
 
     Raises:
         UsageError: if there is none.
-        ConfigurationError: if what it needs is not installed.
     """
     if name not in BACKENDS:
         raise UsageError(f"There is no backend {name!r}.", f"Use one of: {', '.join(BACKENDS)}.")

@@ -12,10 +12,11 @@ from research.core.clock import run_name
 from research.core.errors import ResearchError
 from research.core.records import Run
 from research.runs import preflight
+from research.runs.backend import CommandResult
 from research.runs.backends import DEFAULT_BACKEND
 from research.runs.failure import NO_SUMMARY, classify
-from research.runs.log import LogText, parse_text, read_log, read_summary
-from research.runs.record import scored, with_change, with_commit
+from research.runs.log import read_log, read_summary
+from research.runs.record import finished, with_change, with_commit
 from research.runs.score import read_score
 
 HAND = contract.HAND
@@ -42,8 +43,6 @@ def adopt_folder(folder: Path, root: Path, now_utc: str) -> Run:
         raise NothingToRecord(f"{folder} holds no whole score.json.", "Only a run that finished can be recorded.")
     stamp = _stamp(score.started_utc) or _stamp(folder.name[len(HAND) :]) or _stamp(now_utc)
     commit = (git.resolve(root, score.commit) if score.commit else None) or ""
-    passed = score.status == contract.SCORED
-    exit_code = contract.EXIT_SCORED if passed else contract.EXIT_PROBE_FAILED
     run = Run(
         run=_name(stamp, commit, folder.name),
         folder=folder.name,
@@ -51,23 +50,12 @@ def adopt_folder(folder: Path, root: Path, now_utc: str) -> Run:
         branch=_branch(root, commit),
         commit=commit,
         started_utc=score.started_utc or now_utc,
-        finished_utc=now_utc,
         seed=score.seed if score.seed is not None else contract.DEFAULT_SEED,
         backend=DEFAULT_BACKEND,
-        device=score.device or None,
         train_sha256=score.train_sha256,
-        contract=score.contract,
-        outcome="scored" if passed else "crash",
-        exit_code=exit_code,
-        child_exit=exit_code,
-        facts=score.facts,
     )
-    run = _with_source(run, root)
-    log = read_log(folder / contract.RUN_LOG) or (parse_text(score.printed) if score.printed else None)
-    if passed:
-        return scored(run, score, read_summary(log) if log else None)
-    log = log or LogText(())
-    return replace(run, failure=classify(log, read_summary(log), exit_code))
+    code = contract.EXIT_SCORED if score.status == contract.SCORED else contract.EXIT_PROBE_FAILED
+    return finished(_with_source(run, root), CommandResult("finished", code, code), folder, now_utc)
 
 
 def _name(at: str, commit: str, identity: str) -> str:

@@ -78,20 +78,16 @@ class LocalBackend(Backend):
             requirements.check_data(machine_home(self._environment), self._profile)
 
     def device(self) -> str:
-        """Returns the GPU's uuid, "" without one."""
         return self._gpu.uuid if self._gpu else ""
 
     def knows_price(self, gpu: str) -> bool:
-        """Returns False: nobody says what an hour of this machine costs."""
-        return False
+        return False  # nobody says what an hour of this machine costs
 
     def usual_timeout_s(self) -> float:
-        """Returns the time limit of a run for which none was asked: longer on a GPU that scores slowly."""
         is_small = self._gpu is not None and self._gpu.is_small() and self._profile == "official"
         return 60 * (SETTINGS.small_gpu_timeout_minutes if is_small else SETTINGS.default_timeout_minutes)
 
     def contention(self) -> str:
-        """Describes how much of the GPU's memory others use."""
         return gpu.contention(self._gpu)
 
     def reserve(self, run: str, root: Path) -> tuple[FileLock, ...]:
@@ -162,7 +158,6 @@ class LocalBackend(Backend):
     def run(
         self, launch: Launch, emit: Callable[[bytes], None], say: Callable[[str], None], stop: StopRequest
     ) -> CommandResult:
-        """Runs the command to its end; see research.runs.backend."""
         return run_process(launch, launch.command, self._environment, emit, stop, self._gpu, self._core)
 
 
@@ -177,14 +172,7 @@ def run_process(
 ) -> CommandResult:
     """Runs a command here as a launch asks for it, with its whole process tree under a guard.
 
-    Args:
-        launch: Folder, work tree, seed, time limit and locks.
-        command: What is started for it.
-        environment: Variables of the command, besides the run's own.
-        emit: Takes the output as it is produced.
-        stop: Asks the run to end.
-        device: The GPU that it has, which is sampled.
-        core: The processor core that it is pinned to, None for any.
+    It is pinned to a processor core, if one is given, and the device, a GPU, is sampled meanwhile.
 
     Raises:
         ConfigurationError: if the command can't be started.
@@ -263,7 +251,6 @@ class _Child:
         return bool(data)
 
     def send(self, number: int) -> None:
-        """Passes a signal on to the command's group."""
         with contextlib.suppress(OSError):
             self.channel.send(bytes([number]))
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 from research.code import fingerprint as source
@@ -17,16 +20,14 @@ from research.core.contract import BRANCHES, PROTECTED
 from research.core.errors import ResearchError
 from research.core.records import Run
 from research.core.text import first_few
-from research.runs.modules import is_installed
 
 TARGET = "train.py"
-_NAMED = 5
-"""Files that a message names one by one."""
-BENCHMARK = ("prepare.py", "research/benchmark")
-"""What a contract's fingerprint covers: scores are compared only where these are the same."""
-
 COMMAND = ("uv", "run", "train.py")
 """The one command that is recorded."""
+BENCHMARK = ("prepare.py", "research/benchmark")
+"""What a contract's fingerprint covers: scores are compared only where these are the same."""
+_NAMED = 5
+"""Files that a message names one by one."""
 
 
 class Refused(ResearchError):
@@ -40,13 +41,13 @@ class Candidate:
     """What would run.
 
     Attributes:
-        commit: HEAD's commit, None in a repository without commits.
+        commit: HEAD's commit.
         branch: Its branch, "" when detached.
         text: train.py as it lies in the work tree.
         fingerprint: Hash of its syntax tree.
         train_sha256: Hash of its bytes.
         benchmark_sha256: Hash of prepare.py and research/benchmark, "" without either.
-        harness: Hash of prepare.py and the harness in the commit.
+        harness: Hash of the protected files in the commit.
         paths: Paths that the commit changed against its parent.
         additions: Lines that it added to train.py.
         deletions: Lines that it deleted from train.py.
@@ -72,11 +73,6 @@ class Candidate:
     def emitter(self) -> str | None:
         """The emitter that the subject's tag names."""
         return emitter_of(self.commit.subject)
-
-
-def harness_digest(root: Path, rev: str) -> str:
-    """Hashes the protected files in a commit."""
-    return hashlib.sha256(git.tree_listing(root, rev, PROTECTED)).hexdigest()
 
 
 def examine(root: Path, rev: str | None = None) -> Candidate:
@@ -110,8 +106,8 @@ def examine(root: Path, rev: str | None = None) -> Candidate:
         line = f" in line {error.lineno}" if error.lineno else ""
         then = f"Mend it, then type: {git_commit(root)} --amend --no-edit -- {TARGET}"
         raise Refused(f"{TARGET} does not parse: {error.msg}{line}.", then) from None
-    changes = git.changes(root, commit)
-    mine = next((change for change in changes if change.path == TARGET), git.Change(TARGET, 0, 0))
+    changes = {change.path: change for change in git.changes(root, commit)}
+    mine = changes.get(TARGET)
     return Candidate(
         commit=commit,
         branch=where.branch,
@@ -119,10 +115,10 @@ def examine(root: Path, rev: str | None = None) -> Candidate:
         fingerprint=fingerprint,
         train_sha256=hashlib.sha256(text).hexdigest(),
         benchmark_sha256=_digest(_committed(root, commit.hash) if rev else _present(root)),
-        harness=harness_digest(root, commit.hash),
-        paths=tuple(change.path for change in changes),
-        additions=mine.additions,
-        deletions=mine.deletions,
+        harness=hashlib.sha256(git.tree_listing(root, commit.hash, PROTECTED)).hexdigest(),
+        paths=tuple(changes),
+        additions=mine.additions if mine else 0,
+        deletions=mine.deletions if mine else 0,
     )
 
 
@@ -156,20 +152,20 @@ def _read(path: Path) -> bytes | None:
 
 
 def check_tree(root: Path, candidate: Candidate) -> None:
-    """Checks that what runs is what the commit holds.
-
-    Raises:
-        Refused: if train.py or a protected file (PROTECTED) differs from HEAD or is staged.
-    """
-    changed = git.differing(root, (TARGET, *PROTECTED))
+    """Refuses a train.py or a protected file that differs from HEAD or is staged."""
+    changed = set(git.differing(root, (TARGET, *PROTECTED)))
+    # The contents too: git may have been set not to look at a file.
     committed = {TARGET: git.blob(root, candidate.commit.hash, TARGET), **_committed(root, candidate.commit.hash)}
     present = {TARGET: candidate.text, **_present(root)}
-    for path in sorted({*committed, *present}):
-        if _lines(committed.get(path)) != _lines(present.get(path)) and path not in changed:
-            changed = (*changed, path)  # git has been set not to look at it
+    changed |= {path for path in {*committed, *present} if _lines(committed.get(path)) != _lines(present.get(path))}
     if changed:
-        shown = ", ".join(first_few(changed, 5))
-        raise Refused(f"{shown} {'differ' if len(changed) > 1 else 'differs'} from HEAD.", _mended(root, changed))
+        names = sorted(changed)
+        shown = ", ".join(first_few(names, _NAMED))
+        raise Refused(f"{shown} {'differ' if len(names) > 1 else 'differs'} from HEAD.", _mended(root, names))
+
+
+def _lines(content: bytes | None) -> bytes | None:
+    return content.replace(b"\r\n", b"\n") if content is not None else None
 
 
 def _mended(root: Path, changed: Sequence[str]) -> str:
@@ -177,8 +173,8 @@ def _mended(root: Path, changed: Sequence[str]) -> str:
     if secret := git.hidden(root, tuple(changed)):
         flags = ("assume-unchanged", "skip-worktree")
         show = " && ".join(f"git update-index --no-{flag} -- {shlex.join(secret)}" for flag in flags)
-        return f"Git was told not to look at {', '.join(secret[:5])}. Type: {show}"
-    if set(changed) == {TARGET}:
+        return f"Git was told not to look at {', '.join(secret[:_NAMED])}. Type: {show}"
+    if list(changed) == [TARGET]:
         back = f"git restore --staged --worktree {TARGET}"
         return f"Type: {commit_command(root)}; or put it back: {back}; or --allow-dirty runs it unscored."
     return f"Type: {_put_away(changed)}; or --allow-dirty runs it unscored."
@@ -190,65 +186,65 @@ def _put_away(changed: Sequence[str]) -> str:
     return put_away_command(paths if len(paths) <= _NAMED else sorted({path.split("/")[0] for path in paths}))
 
 
-def _lines(content: bytes | None) -> bytes | None:
-    return None if content is None else content.replace(b"\r\n", b"\n")
-
-
 def check_commit(root: Path, candidate: Candidate, baseline: Run | None, known: bool) -> None:
-    """Checks that an experiment changes train.py alone.
+    """Refuses a commit that touches more than train.py, or whose protected files are not the baseline's.
 
     Args:
         root: The work tree.
         candidate: What would run.
         baseline: The baseline that it would be compared with, None when it becomes the baseline itself.
         known: Whether this very commit was measured before.
-
-    Raises:
-        Refused: if HEAD touches more, or its prepare.py or harness are not the baseline's.
     """
     others = [path for path in candidate.paths if path != TARGET]
     if others and not known and (baseline or candidate.is_experiment):
         then = f"Commit an experiment on top of it: {commit_command(root)}"
         if candidate.is_experiment:
-            again = f" && {git_commit(root)} -m {shlex.quote(candidate.commit.subject)} -- {TARGET}"
-            again = again if TARGET in candidate.paths else ""
+            again = f" && {_commit_again(root, candidate)}" if TARGET in candidate.paths else ""
             then = f"Make it a commit of {TARGET} alone: git reset --soft HEAD^ && {_put_away(others)}{again}"
         raise Refused(f"HEAD touches more than {TARGET}: {', '.join(others[:_NAMED])}.", then)
     if baseline and baseline.harness and baseline.harness != candidate.harness:
-        branch = f"{candidate.branch or BRANCHES + 'new'}-{candidate.harness[:4]}"
-        raise Refused(
-            f"prepare.py or the harness is not the baseline's ({baseline.run}).",
-            f"Start a branch with a baseline of its own, and launch again: git checkout -b {branch}",
-        )
+        what = f"prepare.py or the harness is not the baseline's ({baseline.run})."
+        raise Refused(what, _start_branch(candidate, candidate.harness))
+
+
+def _commit_again(root: Path, candidate: Candidate) -> str:
+    return f"{git_commit(root)} -m {shlex.quote(candidate.commit.subject)} -- {TARGET}"
+
+
+def _start_branch(candidate: Candidate, token: str) -> str:
+    branch = f"{candidate.branch or BRANCHES + 'new'}-{token[:4]}"
+    return f"Start a branch with a baseline of its own, and launch again: git checkout -b {branch}"
 
 
 def check_parent(root: Path, candidate: Candidate, measured: Sequence[Run]) -> None:
-    """Checks that an experiment is not credited with what another kind of commit below it did to train.py.
+    """Refuses an experiment that would be credited with what another kind of commit below it did to train.py.
 
     Args:
         root: The work tree.
         candidate: What would run.
         measured: The counted runs, of other branches too, in order of start.
-
-    Raises:
-        Refused: if the experiment stands on a commit that is none and whose train.py was not measured.
     """
-    commits, programs = {run.commit for run in measured}, {run.fingerprint for run in measured}
-    parent = candidate.commit.parent
-    while parent and parent not in commits:
-        below = git.commit(root, parent)
-        if not below.subject.startswith(EXPERIMENT):
-            if _program(root, parent) not in programs:
-                raise Refused(
-                    f"HEAD stands on {parent[:7]}, which changed {TARGET}, was not measured, and is no {EXPERIMENT} "
-                    "commit: the run would credit both changes to this experiment.",
-                    _on_measured(root, candidate, measured),
-                )
+    commits = {run.commit for run in measured}
+    below = candidate.commit
+    while below.parent and below.parent not in commits:
+        below = git.commit(root, below.parent)
+        if below.subject.startswith(EXPERIMENT):
+            continue
+        if _fingerprint(root, below.hash) in {run.fingerprint for run in measured}:
             return
-        parent = below.parent
+        what = (
+            f"HEAD stands on {below.hash[:7]}, which changed {TARGET}, was not measured, and is no {EXPERIMENT} "
+            "commit: the run would credit both changes to this experiment."
+        )
+        head = candidate.commit.hash
+        base = next((run.commit[:7] for run in reversed(measured) if git.is_ancestor(root, run.commit, head)), None)
+        if base is None:
+            raise Refused(what, _start_branch(candidate, head))
+        again = _commit_again(root, candidate)
+        raise Refused(what, f"Make both one experiment on {base}: git reset --soft {base} && {again}")
 
 
-def _program(root: Path, commit: str) -> str | None:
+def _fingerprint(root: Path, commit: str) -> str | None:
     """Returns the fingerprint of a commit's train.py, None without one that can be read."""
     try:
         return source.fingerprint(git.blob(root, commit, TARGET) or b"")
@@ -256,54 +252,52 @@ def _program(root: Path, commit: str) -> str | None:
         return None
 
 
-def _on_measured(root: Path, candidate: Candidate, measured: Sequence[Run]) -> str:
-    """Says how HEAD becomes one experiment on a commit that was measured, or the baseline of a branch of its own."""
-    head = candidate.commit
-    base = next((run.commit for run in reversed(measured) if git.is_ancestor(root, run.commit, head.hash)), None)
-    if base is None:
-        branch = f"{candidate.branch or BRANCHES + 'new'}-{head.hash[:4]}"
-        return f"Start a branch with a baseline of its own, and launch again: git checkout -b {branch}"
-    again = f"{git_commit(root)} -m {shlex.quote(head.subject)} -- {TARGET}"
-    return f"Make both one experiment on {base[:7]}: git reset --soft {base[:7]} && {again}"
-
-
 def check_imports(root: Path, candidate: Candidate, environment: Mapping[str, str]) -> None:
-    """Checks that what train.py imports in any case is there.
-
-    Raises:
-        Refused: if a module, or a name of a local module, can't be found.
-    """
+    """Refuses a train.py that imports, in any case, a module or a name of a local module that can't be found."""
     for item in source.imports(parse(candidate.text)):
         top = item.module.split(".")[0]
+        imports = f"{TARGET} line {item.line} imports"
         local = next((path for path in (f"{top}.py", f"{top}/__init__.py") if (root / path).is_file()), None)
         if local is None:
             if not is_installed(root, top, environment):
-                raise Refused(
-                    f"{TARGET} line {item.line} imports {item.module}, which is not installed.",
-                    "Use what is there: experiments add no dependencies.",
-                )
-            continue
-        if not git.is_tracked(root, local):
-            raise Refused(
-                f"{TARGET} line {item.line} imports {item.module} from {local}, which is not in the commit.",
-                f"Put its content into {TARGET}, or delete {local}.",
-            )
-        _check_names(root / local, item)
+                what = f"{imports} {item.module}, which is not installed."
+                raise Refused(what, "Use what is there: experiments add no dependencies.")
+        elif not git.is_tracked(root, local):
+            what = f"{imports} {item.module} from {local}, which is not in the commit."
+            raise Refused(what, f"Put its content into {TARGET}, or delete {local}.")
+        elif local == f"{item.module}.py" and (missing := _missing(root / local, item.names)):
+            what = f"{imports} {', '.join(missing)} from {item.module}, which has no such name."
+            raise Refused(what, f"See what {local} offers: grep -n '^def\\|^[A-Z_]* =' {local}")
 
 
-def _check_names(path: Path, item: source.Import) -> None:
-    """Checks that the names taken from a local module are defined there."""
-    if "." in item.module:
-        return
+def _missing(path: Path, names: Sequence[str]) -> list[str]:
+    """Lists the names that a local module does not define; none where that can't be known."""
     try:
-        names = source.defined_names(parse(path.read_bytes()))
+        defined = source.defined_names(parse(path.read_bytes()))
     except (OSError, SyntaxError):
-        return
-    if path.name == "__init__.py" or names is None:
-        return
-    missing = [name for name in item.names if name != "*" and name not in names]
-    if missing:
-        raise Refused(
-            f"{TARGET} line {item.line} imports {', '.join(missing)} from {item.module}, which has no such name.",
-            f"See what {path.name} offers: grep -n '^def\\|^[A-Z_]* =' {path.name}",
-        )
+        return []
+    return [name for name in names if defined is not None and name != "*" and name not in defined]
+
+
+def is_installed(root: Path, name: str, environment: Mapping[str, str]) -> bool:
+    """Checks, without importing anything, whether a top-level module is built in, installed, or about to be by uv.
+
+    Args:
+        root: The work tree, whose .venv uv uses.
+        name: Top-level name of the module.
+        environment: Variables that move the virtual environment.
+    """
+    if name in sys.stdlib_module_names:
+        return True
+    venv = root / (environment.get("UV_PROJECT_ENVIRONMENT") or ".venv")
+    settings = _read(venv / "pyvenv.cfg")
+    places = list(venv.glob("lib/python3*/site-packages"))
+    for link in [link for site in places for link in site.glob("*.pth")]:  # of editable installs
+        places += [link.parent / line for line in link.read_text("utf-8", "replace").splitlines() if line.strip()]
+    if settings is None or re.search(rb"include-system-site-packages\s*=\s*true", settings, re.I):
+        places += [Path(entry) for entry in sys.path if entry]
+    if PathFinder.find_spec(name, [str(place) for place in places]) is not None:
+        return True
+    wanted = re.escape(name).replace("_", "[-_.]")
+    declared = (_read(root / "pyproject.toml") or b"").decode("utf-8", "replace")
+    return settings is None and bool(re.search(rf"[\"']{wanted}\s*[\"'<>=!~;\[ ]", declared, re.I))

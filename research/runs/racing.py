@@ -201,12 +201,10 @@ class Watch:
     """Watches one run against the incumbent's.
 
     Attributes:
-        against: Name of the incumbent's run.
-        reference: Its curve.
+        reference: The curve of the incumbent's run, which against names.
         predict: What a gap foretells.
         exempt: Why the run is not ended whatever is foretold, "" for one that may be.
         incomparable: Why the losses of the two can't be compared, "" where they can.
-        curve: The run's own curve.
         stopping: Whether the run is to be ended.
     """
 
@@ -256,15 +254,11 @@ class Watch:
 
 @dataclass(frozen=True)
 class RacingStop:
-    """The stop request of a run that is watched: a signal to the runner, or the watch's own; see StopRequest."""
+    """The stop request of a run that is watched: a signal to the runner, or the watch's own."""
 
     asked: StopRequest
     watch: Watch
 
     def requested(self) -> int | None:
-        """Return the number of the signal that asks the run to end, None while nobody asked."""
+        """See StopRequest."""
         return self.asked.requested() or (TERM if self.watch.stopping else None)
-
-    def wait(self, seconds: float) -> int | None:
-        """Sleep up to that long, less when a signal arrives; return as requested()."""
-        return self.asked.wait(seconds) or self.requested()

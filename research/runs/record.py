@@ -13,7 +13,7 @@ from research.core.records import MACHINE_KINDS, Failure, Outcome, Run
 from research.core.settings import SETTINGS
 from research.runs.backend import CommandResult
 from research.runs.failure import advice_on, classify
-from research.runs.log import LogText, Summary, read_log, read_summary
+from research.runs.log import LogText, Summary, parse_text, read_log, read_summary
 from research.runs.preflight import TARGET, Candidate
 from research.runs.score import Score, disagreements, read_score
 
@@ -35,13 +35,7 @@ def with_commit(run: Run, candidate: Candidate) -> Run:
 
 
 def with_change(run: Run, root: Path, text: bytes) -> Run:
-    """Adds category, delta and statement counts to a run; leaves it where there is nothing to compare with.
-
-    Args:
-        run: The run, with its parent.
-        root: A work tree of the repository that holds the parent.
-        text: The train.py that runs.
-    """
+    """Adds category, delta and statement counts of a train.py against the run's parent, where that can be read."""
     try:
         before = git.blob(root, run.parent, TARGET) if run.parent else None
         found = diff.between(before, text) if before is not None else None
@@ -60,21 +54,21 @@ def with_change(run: Run, root: Path, text: bytes) -> Run:
 
 
 def finished(run: Run, ended: CommandResult, folder: Path, now_utc: str) -> Run:
-    """Makes the finish record of a run that was launched.
-
-    Args:
-        run: Its start record.
-        ended: How the command ended.
-        folder: The run's folder.
-        now_utc: When.
-    """
+    """Makes the finish record of a run by how its command ended and what that left in the run's folder."""
+    score = read_score(folder)
     try:
-        log = read_log(folder / contract.RUN_LOG) or LogText(())
+        log = read_log(folder / contract.RUN_LOG)
     except OSError:
+        log = None
+    if log is None and run.origin == "hand":  # its output was not kept; what it reported of it is in score.json
+        log = parse_text(score.printed) if score and score.printed else None
+    elif log is None:
         log = LogText(())
-    summary, score = read_summary(log), read_score(folder)
+    summary = read_summary(log) if log else None
     outcome, exit_code, why = _outcome(ended, score)
-    failure = _failure(outcome, ended, score, log, summary)
+    failure = None
+    if outcome in ("crash", "timeout"):
+        failure = _failure(ended, score, log or LogText(()), outcome == "timeout")
     if failure is not None and failure.machine:
         outcome = MACHINE_KINDS[failure.kind]
         exit_code, why = RUNNER_EXITS[outcome], f"the machine failed ({failure.text}). {advice_on(failure)}"
@@ -92,22 +86,18 @@ def finished(run: Run, ended: CommandResult, folder: Path, now_utc: str) -> Run:
         phases_s=dict(ended.phases_s),
         facts={**run.facts, **(score.facts if score else {}), **ended.facts},
     )
-    return scored(record, score, summary, ended.phases_s.get("run")) if outcome == "scored" and score else record
+    return _scored(record, score, summary) if outcome == "scored" and score else record
 
 
 def _outcome(ended: CommandResult, score: Score | None) -> tuple[Outcome, int, str]:
-    """Decides what a command's end means for a run of train.py.
-
-    Returns:
-        Outcome, the runner's exit code, and one sentence ("" for an ordinary end).
-    """
+    """Decides what a command's end means: outcome, the runner's exit code, and one sentence, "" where it is usual."""
     if ended.kind != "finished":
         return ended.kind, ended.exit_code, ended.why
     code = ended.exit_code
-    if code == 0 and score is None:
-        return "crash", 0, "it ended without a score.json"
-    if code == 0 and score:
-        return ("scored", 0, "") if score.status == contract.SCORED else ("crash", 0, "a probe failed")
+    if code == 0 and score and score.status == contract.SCORED:
+        return "scored", 0, ""
+    if code == 0:
+        return "crash", 0, "a probe failed" if score else "it ended without a score.json"
     if code == contract.EXIT_NO_DATA:
         return "configuration", RUNNER_EXITS["configuration"], "data or tokenizer are missing; the log says which"
     if code in _OUR_SIGNALS:
@@ -117,30 +107,17 @@ def _outcome(ended: CommandResult, score: Score | None) -> tuple[Outcome, int, s
     return "crash", code, ""
 
 
-def _failure(
-    outcome: Outcome, ended: CommandResult, score: Score | None, log: LogText, summary: Summary
-) -> Failure | None:
-    """Finds why a run failed, None for one that did not, or that was ended."""
-    if outcome == "timeout":
-        return classify(log, summary, ended.child_exit or 0, timed_out=True)
-    if outcome != "crash":
-        return None
+def _failure(ended: CommandResult, score: Score | None, log: LogText, timed_out: bool) -> Failure | None:
     if ended.exit_code == 0 and score is not None:
         return Failure("probe", "probe", "a probe of the score failed")
     if ended.exit_code == 0:
         return Failure("unknown", "no score", "it ended without a score.json")
-    return classify(log, summary, ended.exit_code)
+    code = (ended.child_exit or 0) if timed_out else ended.exit_code
+    return classify(log, read_summary(log), code, timed_out)
 
 
-def scored(run: Run, score: Score, summary: Summary | None, run_s: float | None = None) -> Run:
-    """Adds to a run what was measured, and every reason not to trust it.
-
-    Args:
-        run: The run.
-        score: Its score.
-        summary: What its log says, None without a log.
-        run_s: Seconds that the command took by the runner's clock, None where no runner looked.
-    """
+def _scored(run: Run, score: Score, summary: Summary | None) -> Run:
+    """Adds to a run what was measured, and every reason not to trust it."""
     metrics = summary.metrics if summary else None
     printed_mb = metrics.peak_vram_mb if metrics else None
     return replace(
@@ -151,7 +128,7 @@ def scored(run: Run, score: Score, summary: Summary | None, run_s: float | None 
         audit_bpb=score.audit_bpb,
         audit_bpb_exact=score.audit_bpb_exact,
         peak_vram_mb=score.peak_vram_mb if score.peak_vram_mb is not None else printed_mb,
-        suspect=disagreements(score, summary, run.seed, run.train_sha256, run_s),
+        suspect=disagreements(score, summary, run.seed, run.train_sha256, run.phases_s.get("run")),
     )
 
 

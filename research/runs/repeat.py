@@ -8,30 +8,14 @@ import os
 import platform
 import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 
 from research.core.contract import ENV_PROFILE, ENV_SEED, ENV_TIME_BUDGET
 from research.core.records import Run
 from research.core.settings import SETTINGS
 
-AskContract = Callable[[], str | None]
-
 _DATA_FOLDERS = ("data", "tokenizer", "tokens", "pocket/data", "pocket/tokenizer", "pocket/tokens")
-
-
-def data_state(home: Path) -> str:
-    """Hashes names, sizes and times of this machine's data and tokenizer files; contents are not read."""
-    digest = hashlib.sha256()
-    for name in _DATA_FOLDERS:
-        for folder, folders, files in os.walk(home / name):
-            folders.sort()
-            for file in sorted(files):
-                try:
-                    stat = os.stat(os.path.join(folder, file))
-                except OSError:
-                    continue
-                digest.update(f"{folder}/{file} {stat.st_size} {stat.st_mtime_ns}\n".encode("utf-8", "replace"))
-    return digest.hexdigest()
 
 
 def contract_key(
@@ -50,7 +34,7 @@ def contract_key(
         "profile": environment.get(ENV_PROFILE, ""),
         "budget": environment.get(ENV_TIME_BUDGET, ""),
         "visible": environment.get("CUDA_VISIBLE_DEVICES", ""),
-        "data": data_state(home),
+        "data": _data_state(home),
         "home": str(home),
         "host": platform.node(),
         "backend": backend,
@@ -61,36 +45,48 @@ def contract_key(
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def _data_state(home: Path) -> str:
+    """Hashes names, sizes and times of this machine's data and tokenizer files; contents are not read."""
+    digest = hashlib.sha256()
+    for name in _DATA_FOLDERS:
+        for folder, folders, files in os.walk(home / name):
+            folders.sort()
+            for file in sorted(files):
+                try:
+                    stat = os.stat(os.path.join(folder, file))
+                except OSError:
+                    continue
+                digest.update(f"{folder}/{file} {stat.st_size} {stat.st_mtime_ns}\n".encode("utf-8", "replace"))
+    return digest.hexdigest()
+
+
 def ask_contract(root: Path, environment: Mapping[str, str]) -> str | None:
     """Asks prepare.py for the contract; None when it has no answer (no data, no time)."""
     try:
-        done = subprocess.run(
+        said = subprocess.check_output(
             ["uv", "run", "prepare.py", "--contract"],
             cwd=root,
-            env=dict(environment),
+            env=environment,
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stderr=subprocess.DEVNULL,
             timeout=SETTINGS.contract_query_timeout_s,
-            check=False,
         )
-        answer = json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 and done.stdout.strip() else {}
-    except (OSError, subprocess.TimeoutExpired, ValueError):
+        name = json.loads(said.splitlines()[-1])["contract"]
+    except (OSError, subprocess.SubprocessError, ValueError, LookupError, TypeError):
         return None
-    name = answer.get("contract") if isinstance(answer, dict) else None
     return name if isinstance(name, str) else None
 
 
 def ended_by_itself(run: Run) -> bool:
     """Checks whether the command came to its own end, or was stopped on the way: the same again would give the same."""
-    if run.outcome == "stopped":
-        return run.counted
-    if run.outcome not in ("scored", "crash") or run.origin not in ("runner", "hand") or not run.counted:
+    if not run.counted:
         return False
-    return run.child_exit is None or run.child_exit < 128
+    is_own = run.outcome in ("scored", "crash") and run.origin in ("runner", "hand")
+    return run.outcome == "stopped" or (is_own and (run.child_exit or 0) < 128)
 
 
 def find_repeat(
-    runs: Sequence[Run], seed: int, key: str, by_key: Run | None, ask: AskContract
+    runs: Sequence[Run], seed: int, key: str, by_key: Run | None, ask: Callable[[], str | None]
 ) -> tuple[Run | None, str | None]:
     """Finds the finished run that a launch would only repeat.
 
@@ -105,25 +101,18 @@ def find_repeat(
         The run, and the launch's contract as far as it is known.
     """
     contract = by_key.contract if by_key else None
-    same = [run for run in runs if run.seed == seed and ended_by_itself(run)]
-    for run in reversed(same):
-        if run.contract_key == key or (contract is not None and run.contract == contract):
-            return run, run.contract or contract
-    if contract is None and any(run.contract for run in same):
+    same = [run for run in reversed(runs) if run.seed == seed and ended_by_itself(run)]
+    known = next((run for run in same if run.contract_key == key or (contract and run.contract == contract)), None)
+    if known is None and contract is None and any(run.contract for run in same):
         contract = ask()
-        for run in reversed(same):
-            if contract is not None and run.contract == contract:
-                return run, contract
-    return None, contract
+        known = next((run for run in same if contract and run.contract == contract), None)
+    return known, (known.contract if known else None) or contract
 
 
 def next_seed(taken: Iterable[int], first: int) -> int:
     """Returns the smallest seed from the first on that no run of this configuration has used."""
     used = set(taken)
-    seed = first
-    while seed in used:
-        seed += 1
-    return seed
+    return next(seed for seed in count(first) if seed not in used)
 
 
 def seed_of(environment: Mapping[str, str], default: int) -> int:

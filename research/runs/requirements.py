@@ -1,4 +1,4 @@
-"""Checks that this machine has what a run needs: disk, usable variables, data and tokenizer."""
+"""Checks that this machine has what a run needs; a check that fails raises ConfigurationError with what to type."""
 
 from __future__ import annotations
 
@@ -14,16 +14,9 @@ from research.core.interpreter import GET_UV
 from research.core.paths import machine_home
 from research.core.settings import SETTINGS
 
-_UV_PLACES = (".local/bin", ".cargo/bin")
-"""Where uv's installers put it, below the home folder: a login shell's PATH has them, a hook's may not."""
-
 
 def check_disk(folder: Path) -> None:
-    """Checks that there is room for the run's files.
-
-    Raises:
-        ConfigurationError: if there is not.
-    """
+    """Checks that there is room for the run's files."""
     free = shutil.disk_usage(folder).free
     if free < SETTINGS.min_free_bytes:
         raise ConfigurationError(
@@ -33,11 +26,7 @@ def check_disk(folder: Path) -> None:
 
 
 def check_environment(environment: Mapping[str, str]) -> None:
-    """Checks the variables with which train.py would crash, which would then count against the candidate.
-
-    Raises:
-        ConfigurationError: if a variable can't be used.
-    """
+    """Checks the variables with which train.py would crash, which would then count against the candidate."""
     profile, budget, seed = (environment.get(name, "") for name in (ENV_PROFILE, ENV_TIME_BUDGET, ENV_SEED))
     if profile not in ("", *PROFILES):
         raise _unusable(f"{ENV_PROFILE}={profile} is no profile", " or ".join(PROFILES))
@@ -59,12 +48,8 @@ def _is_seconds(text: str) -> bool:
 
 
 def check_uv(environment: Mapping[str, str]) -> None:
-    """Checks that uv, which starts every run, is on PATH, or where its installer puts it.
-
-    Raises:
-        ConfigurationError: if it is not.
-    """
-    places = (environment.get("PATH") or os.defpath, *(str(Path("~", place).expanduser()) for place in _UV_PLACES))
+    """Checks that uv, which starts every run, is on PATH, or where its installers put it."""
+    places = [environment.get("PATH") or os.defpath, *map(os.path.expanduser, ("~/.local/bin", "~/.cargo/bin"))]
     if shutil.which("uv", path=os.pathsep.join(places)) is None:
         raise ConfigurationError("uv, which starts every run, is not installed.", f"Type: {GET_UV}")
 
@@ -76,11 +61,7 @@ def other_home(home: Path) -> str:
 
 
 def check_home(home: Path) -> None:
-    """Checks that the folder for data and tokenizers can be made, can be written to and has room.
-
-    Raises:
-        ConfigurationError: if not.
-    """
+    """Checks that the folder for data and tokenizers can be made, can be written to and has room."""
     unset = "" if home == machine_home({}) else ", or unset it"
     step = f"Type: {other_home(home)} (or any folder that can be written to and has room){unset}."
     try:
@@ -96,11 +77,7 @@ def check_home(home: Path) -> None:
 
 
 def check_data(home: Path, profile: str) -> None:
-    """Checks for the official profile's data and tokenizer; the pocket profile makes its own.
-
-    Raises:
-        ConfigurationError: if they are missing, or can't be made there.
-    """
+    """Checks for the official profile's data and tokenizer; the pocket profile makes its own."""
     check_home(home)
     if profile != "official":
         return

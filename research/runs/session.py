@@ -76,12 +76,8 @@ def run_command(
 ) -> CommandResult:
     """Runs a command to its end, whatever goes wrong on our side of it.
 
-    Args:
-        backend: Where to run it.
-        launch: What to run.
-        log: Where its output is kept, None to keep none.
-        wires: The world.
-        watch: Reads its output, and may ask it to end, on every backend in the way in which a signal does.
+    Its output is kept in the log, if there is one. The watch reads it too, and may ask for the end, on every backend in
+    the way in which a signal does.
     """
     tee = _Tee(log, wires.stream)
 
@@ -140,7 +136,7 @@ def launch_recorded(
     alone: bool,
     watch: Watch | None,
 ) -> Run:
-    """Launches a run that is recorded exactly once: a start record before, a finish record after.
+    """Launches a run that is recorded exactly once: a start record before, a finish record after, which is returned.
 
     Args:
         store: The memory.
@@ -151,10 +147,7 @@ def launch_recorded(
         wires: The world.
         complete: Adds to the finish record what only the caller knows.
         alone: Whether a run of the same code, contract and seed that is going on forbids this one.
-        watch: Reads the run's output, None for a run that nobody watches.
-
-    Returns:
-        The finish record, stored.
+        watch: Reads the run's output.
 
     Raises:
         GoingOn: if another process is making this run; nothing is left behind then.

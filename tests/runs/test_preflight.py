@@ -12,7 +12,6 @@ from research.core.errors import ConfigurationError
 from research.runs import preflight, requirements
 from research.runs.gpu import Gpu, Watch, choose_gpu, contention, list_gpus, profile_of, visible_gpus
 from research.runs.local import LocalBackend
-from research.runs.modules import is_installed
 
 __all__ = ["kit"]
 
@@ -195,13 +194,13 @@ def test_modules_are_found_without_importing(tmp_path: Path):
     (site / "linked.pth").write_text(f"{tmp_path / 'editable'}\nimport evil\n")
     (tmp_path / "editable" / "mine").mkdir(parents=True)
     for name in ("single", "package", "mine", "os", "__future__"):
-        assert is_installed(tmp_path, name, {}), name
-    assert not is_installed(tmp_path, "absent", {})
+        assert preflight.is_installed(tmp_path, name, {}), name
+    assert not preflight.is_installed(tmp_path, "absent", {})
     bare = tmp_path / "bare"
     bare.mkdir()
     (bare / "pyproject.toml").write_text('dependencies = [\n "torch_x>=2",\n]\n')
-    assert is_installed(bare, "torch_x", {})
-    assert not is_installed(bare, "absent", {})
+    assert preflight.is_installed(bare, "torch_x", {})
+    assert not preflight.is_installed(bare, "absent", {})
 
 
 def test_the_gpu_that_a_run_gets():
