@@ -23,55 +23,36 @@ EndKind = Literal["finished", "timeout", "stopped", "interrupted", "infrastructu
 
 @dataclass(frozen=True)
 class Launch:
-    """One command to run, for a named run.
-
-    Attributes:
-        run_dir: The run's folder (absolute); score.json is there when run() returns, if the command made one.
-        root: The work tree the command runs in (absolute).
-        commit: Full hash of the commit that runs, None for a command that is not recorded.
-        gpu: The GPU asked for, as the user wrote it; "" where the backend has no choice.
-        timeout_s: Seconds the command may take; then it is ended, whole tree or sandbox, and its output is kept.
-        queue_timeout_s: Seconds to wait for a GPU, None without a bound.
-        fds: Descriptors of locks that have to be held until the command's last process on this machine is gone.
-    """
+    """One command to run, for a named run."""
 
     run: str
-    run_dir: Path
-    root: Path
-    commit: str | None
+    run_dir: Path  # absolute; score.json is there when run() returns, if the command made one
+    root: Path  # the work tree that the command runs in, absolute
+    commit: str | None  # full hash of what runs, None for a command that is not recorded
     command: tuple[str, ...]
     seed: int
-    gpu: str
-    timeout_s: float
-    queue_timeout_s: float | None = None
-    fds: tuple[int, ...] = ()
+    gpu: str  # as the user wrote it; "" where the backend has no choice
+    timeout_s: float  # then the command is ended, whole tree or sandbox, and its output is kept
+    queue_timeout_s: float | None = None  # how long to wait for a GPU, None without a bound
+    fds: tuple[int, ...] = ()  # of locks to be held until the command's last process on this machine is gone
 
 
 @dataclass(frozen=True)
 class CommandResult:
     """How a launched command ended.
 
-    Attributes:
-        kind: "finished" when the command was seen to end by itself (whatever its exit code), "stopped" when it was
-            losing its race, "interrupted" when a signal to the runner ended it; the last three never say anything
-            about the candidate.
-        exit_code: What the runner exits with (the contract's table).
-        child_exit: The command's own exit code, 128+N for signal N; None where it was not seen.
-        why: One sentence for people; "" for an ordinary end.
-        phases_s: Seconds per phase (queue, build, upload, run, ...), as far as the backend knows them.
-        device: Name of the device the command really had.
-        cost_usd: Estimated cost, None where running costs nothing that we know of.
-        facts: Anything else worth keeping with the run.
+    Its kind is "finished" when it was seen to end by itself, whatever its exit code, "stopped" when it was losing its
+    race, "interrupted" when a signal to the runner ended it; the last three never say anything about the candidate.
     """
 
     kind: EndKind
-    exit_code: int
-    child_exit: int | None
-    why: str = ""
-    phases_s: Mapping[str, float] = field(default_factory=dict)
-    device: str | None = None
-    cost_usd: float | None = None
-    facts: Mapping[str, str] = field(default_factory=dict)
+    exit_code: int  # what the runner exits with (the contract's table)
+    child_exit: int | None  # the command's own, 128+N for signal N; None where it was not seen
+    why: str = ""  # one sentence for people; "" for an ordinary end
+    phases_s: Mapping[str, float] = field(default_factory=dict)  # queue, build, upload, run, ..., as far as known
+    device: str | None = None  # name of the device that the command really had
+    cost_usd: float | None = None  # estimated, None where running costs nothing that we know of
+    facts: Mapping[str, str] = field(default_factory=dict)  # anything else worth keeping with the run
 
     @classmethod
     def failed(cls, kind: EndKind, why: str) -> CommandResult:

@@ -16,20 +16,12 @@ DEFAULT_GPU = "H100"
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a backend is, and what is asked of it before it is imported.
-
-    Attributes:
-        module: Its module.
-        attribute: Its class.
-        is_remote: Whether --gpu chooses its device; else this machine's own is used.
-        package: The Python package that it imports, "" for none: the runner starts over with the project's own Python
-            where the one at hand lacks it.
-    """
+    """Where a backend is, and what is asked of it before it is imported."""
 
     module: str
-    attribute: str
-    is_remote: bool = True
-    package: str = ""
+    attribute: str  # its class
+    is_remote: bool = True  # whether --gpu chooses its device; else this machine's own is used
+    package: str = ""  # that it imports: the runner starts over with the project's own Python where it is missing
 
     def load(self) -> type[Backend]:
         """Imports the class."""

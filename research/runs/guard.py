@@ -38,10 +38,10 @@ def prctl(option: int, value: int) -> None:
         pass
 
 
-def report(text: str) -> None:
+def report(text: str, channel: int = RUNNER) -> None:
     """Tells the runner, who may be gone."""
     try:
-        os.write(RUNNER, f"{text}\n".encode())
+        os.write(channel, f"{text}\n".encode())
     except OSError:
         pass
 
@@ -85,9 +85,9 @@ def kill_tree(group: int) -> None:
         time.sleep(0.005)
 
 
-def start(command: list[str], locks: list[int]) -> tuple[int, int]:
-    """Starts the command without our locks and socket; returns its pid and 0, or the errno of a start that failed."""
-    reading, writing = os.pipe()
+def start(command: list[str], locks: list[int]) -> int:
+    """Starts the command without our locks and socket; returns its pid. The child reports a start that fails."""
+    channel = os.dup(RUNNER)  # closed by the start
     pid = os.fork()
     if pid == 0:
         try:
@@ -100,11 +100,11 @@ def start(command: list[str], locks: list[int]) -> tuple[int, int]:
                 os.set_inheritable(fd, False)
             os.execvp(command[0], command)
         except OSError as error:
-            os.write(writing, str(error.errno or errno.EIO).encode())
+            report(f"failed {error.errno or errno.EIO}", channel)
         finally:
             os._exit(127)
-    os.close(writing)
-    return pid, int(os.read(reading, 16) or 0)  # nothing comes where the start closed the pipe
+    os.close(channel)
+    return pid
 
 
 def reap(command: int) -> int | None:
@@ -147,10 +147,7 @@ def main() -> None:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
 
-    pid, problem = start(sys.argv[3:], locks)
-    if problem:
-        report(f"failed {problem}")
-        return
+    pid = start(sys.argv[3:], locks)
     report(f"started {pid}")
     code = None
     while code is None:

@@ -23,15 +23,10 @@ _LINE = re.compile(r"\s*([A-Za-z_]\w*):\s*(\S.*?)\s*\Z")
 
 @dataclass(frozen=True)
 class LogText:
-    """The parts of a log that are read, in lines as a terminal would leave them.
+    """The parts of a log that are read, in lines as a terminal would leave them."""
 
-    Attributes:
-        lines: Its end, or all of it.
-        head: Its beginning; empty when the lines are the whole file.
-    """
-
-    lines: tuple[str, ...]
-    head: tuple[str, ...] = ()
+    lines: tuple[str, ...]  # its end, or all of it
+    head: tuple[str, ...] = ()  # its beginning; empty when the lines are the whole file
 
     def tail(self, count: int = SETTINGS.tail_lines) -> tuple[str, ...]:
         """Returns the last lines, trailing blank ones left out, each one bounded in length."""
@@ -43,19 +38,12 @@ class LogText:
 
 @dataclass(frozen=True)
 class Summary:
-    """The block after the last ``---``.
+    """The block after the last ``---``."""
 
-    Attributes:
-        metrics: The nine public values, None unless all are there, once each and sound.
-        words: Our own lines (checks, contract, val_bpb_exact, ...) as text.
-        problem: Why there are no metrics; "" when there are, or when the log has no block at all.
-        start: Index in LogText.lines of the line after the mark; None without a mark.
-    """
-
-    metrics: Metrics | None
-    words: dict[str, str]
-    problem: str
-    start: int | None
+    metrics: Metrics | None  # the nine public values, None unless all are there, once each and sound
+    words: dict[str, str]  # our own lines (checks, contract, val_bpb_exact, ...)
+    problem: str  # why there are no metrics; "" when there are, or when the log has no block at all
+    start: int | None  # index in LogText.lines of the line after the mark
 
 
 def _lines(data: bytes) -> tuple[str, ...]:

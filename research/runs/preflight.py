@@ -38,30 +38,17 @@ class Refused(ResearchError):
 
 @dataclass(frozen=True)
 class Candidate:
-    """What would run.
+    """What would run."""
 
-    Attributes:
-        commit: HEAD's commit.
-        branch: Its branch, "" when detached.
-        text: train.py as it lies in the work tree.
-        fingerprint: Hash of its syntax tree.
-        train_sha256: Hash of its bytes.
-        benchmark_sha256: Hash of prepare.py and research/benchmark, "" without either.
-        harness: Hash of the protected files in the commit.
-        paths: Paths that the commit changed against its parent.
-        additions: Lines that it added to train.py.
-        deletions: Lines that it deleted from train.py.
-    """
-
-    commit: git.Commit
-    branch: str
-    text: bytes
-    fingerprint: str
+    commit: git.Commit  # HEAD's
+    branch: str  # "" when detached
+    text: bytes  # train.py as it lies in the work tree
+    fingerprint: str  # hash of its syntax tree
     train_sha256: str
-    benchmark_sha256: str
-    harness: str
-    paths: tuple[str, ...]
-    additions: int
+    benchmark_sha256: str  # of prepare.py and research/benchmark, "" without either
+    harness: str  # hash of the protected files in the commit
+    paths: tuple[str, ...]  # that the commit changed against its parent
+    additions: int  # lines that it added to train.py
     deletions: int
 
     @property

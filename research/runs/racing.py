@@ -38,13 +38,12 @@ _PUBLIC = re.compile(
 
 @dataclass(frozen=True)
 class Point:
-    """One line of progress: optimizer steps and share of the budget so far, loss in nats since the line before it, and
-    tokens a second."""
+    """One line of progress."""
 
     step: int
-    fraction: float
-    loss: float
-    speed: float
+    fraction: float  # share of the budget that is over
+    loss: float  # in nats, since the line before
+    speed: float  # tokens a second
 
 
 def point_of(line: str) -> Point | None:
@@ -57,16 +56,11 @@ def point_of(line: str) -> Point | None:
 
 
 class LossCurve:
-    """The training loss that a log tells while it grows.
-
-    Attributes:
-        points: The lines of progress, in order.
-        trouble: Why the log can't be relied on, "" while it can.
-    """
+    """The training loss that a log tells while it grows."""
 
     def __init__(self) -> None:
         self.points: list[Point] = []
-        self.trouble = ""
+        self.trouble = ""  # why the log can't be relied on
         self._rest = ""
         self._over = False
 
@@ -130,8 +124,7 @@ def curve_of(folder: Path) -> LossCurve:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What is foretold of a run's val_bpb minus the incumbent's with the same seed (below zero is better): mean and
-    standard deviation in bpb, and P(it is below zero)."""
+    """What is foretold of a run's val_bpb minus the incumbent's with the same seed; below zero is better."""
 
     mean: float
     sd: float
@@ -144,32 +137,24 @@ Predict = Callable[[float, float], Prediction]
 
 @dataclass(frozen=True)
 class Look:
-    """One look at a run: the fraction of the budget, its smoothed loss minus the incumbent's in nats, and what that
-    foretells."""
+    """One look at a run that is going on."""
 
-    fraction: float
-    gap: float
-    known: Prediction
+    fraction: float  # of the budget
+    gap: float  # its smoothed training loss minus the incumbent's, in nats
+    known: Prediction  # what that foretells
 
 
 @dataclass(frozen=True)
 class Race:
-    """What is kept of watching a run.
+    """What is kept of watching a run."""
 
-    Attributes:
-        against: Name of the incumbent's run, "" without one.
-        exempt: Why the run is not ended whatever is foretold, "" for one that may be.
-        looks: The looks, in order.
-        losses: The run's smoothed loss in nats at every twentieth of the budget that it reached, from the second on;
-            None where its log did not tell it.
-        trouble: Why nothing was foretold, or nothing at the last look; "" without a reason.
-    """
-
-    against: str = ""
-    exempt: str = ""
-    looks: tuple[Look, ...] = ()
-    losses: tuple[float | None, ...] = ()
-    trouble: str = ""
+    against: str = ""  # name of the incumbent's run
+    exempt: str = ""  # why the run is not ended whatever is foretold, "" for one that may be
+    looks: tuple[Look, ...] = ()  # in order
+    losses: tuple[
+        float | None, ...
+    ] = ()  # smoothed, at every twentieth of the budget from the second on; None: not told
+    trouble: str = ""  # why nothing was foretold, or nothing at the last look
 
     @property
     def would_stop(self) -> Look | None:
@@ -198,26 +183,18 @@ def race_of(run: Run) -> Race:
 
 @dataclass
 class Watch:
-    """Watches one run against the incumbent's.
+    """Watches one run against the incumbent's."""
 
-    Attributes:
-        reference: The curve of the incumbent's run, which against names.
-        predict: What a gap foretells.
-        exempt: Why the run is not ended whatever is foretold, "" for one that may be.
-        incomparable: Why the losses of the two can't be compared, "" where they can.
-        stopping: Whether the run is to be ended.
-    """
-
-    against: str
-    reference: LossCurve
+    against: str  # name of the incumbent's run
+    reference: LossCurve  # its curve
     predict: Predict
-    exempt: str = ""
-    incomparable: str = ""
+    exempt: str = ""  # why the run is not ended whatever is foretold, "" for one that may be
+    incomparable: str = ""  # why the losses of the two can't be compared, "" where they can
     curve: LossCurve = field(default_factory=LossCurve)
     looks: list[Look] = field(default_factory=list)
     trouble: str = ""
     due: int = 0  # the look that comes next
-    stopping: bool = False
+    stopping: bool = False  # whether the run is to be ended
 
     def feed(self, data: bytes) -> None:
         """Take the next piece of the run's log, and look at the run where a look is due."""

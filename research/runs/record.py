@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from research.code import diff
 from research.core import contract, git
@@ -118,18 +119,12 @@ def _failure(ended: CommandResult, score: Score | None, log: LogText, timed_out:
 
 def _scored(run: Run, score: Score, summary: Summary | None) -> Run:
     """Adds to a run what was measured, and every reason not to trust it."""
+    suspect = disagreements(score, summary, run.seed, run.train_sha256, run.phases_s.get("run"))
+    measured: dict[str, Any] = dict(score.measured)
     metrics = summary.metrics if summary else None
-    printed_mb = metrics.peak_vram_mb if metrics else None
-    return replace(
-        run,
-        metrics=metrics,
-        val_bpb=score.val_bpb,
-        val_bpb_exact=score.val_bpb_exact,
-        audit_bpb=score.audit_bpb,
-        audit_bpb_exact=score.audit_bpb_exact,
-        peak_vram_mb=score.peak_vram_mb if score.peak_vram_mb is not None else printed_mb,
-        suspect=disagreements(score, summary, run.seed, run.train_sha256, run.phases_s.get("run")),
-    )
+    if metrics and measured["peak_vram_mb"] is None:
+        measured["peak_vram_mb"] = metrics.peak_vram_mb
+    return replace(run, metrics=metrics, suspect=suspect, **measured)
 
 
 def interrupted(run: Run, now_utc: str) -> Run:

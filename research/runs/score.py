@@ -21,44 +21,30 @@ OUTSIDE = "outside_budget_s"
 TOKENS_PER_S = "tokens_per_s"
 """Name of the part of the report, and of the run's fact, that holds the speed of counted training."""
 
+_MEASURED = ("val_bpb", "val_bpb_exact", "audit_bpb", "audit_bpb_exact", "peak_vram_mb")
+
 
 @dataclass(frozen=True)
 class Score:
-    """What score.json says; None or "" where it does not say.
-
-    Attributes:
-        val_bpb: The score; None for a failed probe.
-        budget_s: Seconds of training that the contract gives.
-        handed_tokens: Training tokens that prepare.py handed out; early_tokens of them before the budget began.
-        held_out_tokens: Tokens of the validation text that it handed to train.py.
-        clock: What the budget passes on, "wall" or "processor".
-        wall_s: Seconds from the process's start to the writing of the score, by its own clock.
-        found: What prepare.py found against the score, a sentence each.
-        printed: The summary that train.py reported, as it printed it.
-        facts: Small things worth keeping, text to text.
-    """
+    """What score.json says; None or "" where it does not say."""
 
     status: str
     contract: str
-    val_bpb: float | None
-    val_bpb_exact: float | None
-    audit_bpb: float | None
-    audit_bpb_exact: float | None
-    peak_vram_mb: float | None
+    measured: Mapping[str, float | None]  # scores and peak memory, named as in Run; val_bpb is None for a failed probe
     seed: int | None
     commit: str
     train_sha256: str
     device: str
     started_utc: str
-    budget_s: float | None
-    handed_tokens: float | None
-    held_out_tokens: float
-    early_tokens: float
-    clock: str
-    wall_s: float | None
-    found: tuple[str, ...]
-    printed: str
-    facts: Mapping[str, str]
+    budget_s: float | None  # seconds of training that the contract gives
+    handed_tokens: float | None  # of training text, that prepare.py handed out
+    early_tokens: float  # those of them that it handed out before the budget can have begun
+    held_out_tokens: float  # of validation text, that it handed to train.py
+    clock: str  # what the budget passes on, "wall" or "processor"
+    wall_s: float | None  # from the process's start to the writing of the score, by its own clock
+    found: tuple[str, ...]  # what prepare.py found against the score, a sentence each
+    printed: str  # the summary that train.py reported, as it printed it
+    facts: Mapping[str, str]  # small things worth keeping
 
 
 def _at(plain: object, *path: str) -> Any:
@@ -81,17 +67,15 @@ def read_score(folder: Path) -> Score | None:
     status, name, val_bpb = plain.get("status"), _text(plain, "contract"), finite(plain.get("val_bpb"))
     if status not in (contract.SCORED, contract.PROBE_FAILED) or not re.fullmatch(r"[a-z]+[0-9.]*-[0-9a-f]{12}", name):
         return None
-    if status == contract.SCORED and (val_bpb is None or val_bpb <= 0):
+    if status == contract.PROBE_FAILED:
+        val_bpb = None
+    elif val_bpb is None or val_bpb <= 0:
         return None
     seed, found = plain.get("seed"), plain.get("suspect")
     return Score(
         status=status,
         contract=name,
-        val_bpb=val_bpb if status == contract.SCORED else None,
-        val_bpb_exact=finite(plain.get("val_bpb_exact")),
-        audit_bpb=finite(plain.get("audit_bpb")),
-        audit_bpb_exact=finite(plain.get("audit_bpb_exact")),
-        peak_vram_mb=finite(plain.get("peak_vram_mb")),
+        measured={name: finite(plain.get(name)) for name in _MEASURED} | {"val_bpb": val_bpb},
         seed=seed if isinstance(seed, int) and not isinstance(seed, bool) else None,
         commit=_text(plain, "commit"),
         train_sha256=_text(plain, "train_py_sha256"),
@@ -163,8 +147,9 @@ def _against_log(score: Score, summary: Summary) -> Iterator[str]:
     if metrics is None:
         yield f"the log has no whole summary ({summary.problem or 'no block'})"
     else:
-        if score.val_bpb is not None and abs(metrics.val_bpb - score.val_bpb) > SETTINGS.printed_bpb_tolerance:
-            yield f"the log says val_bpb {metrics.val_bpb:.6f}, score.json {score.val_bpb:.6f}"
+        val_bpb = score.measured["val_bpb"]
+        if val_bpb is not None and abs(metrics.val_bpb - val_bpb) > SETTINGS.printed_bpb_tolerance:
+            yield f"the log says val_bpb {metrics.val_bpb:.6f}, score.json {val_bpb:.6f}"
         yield from _overdone(score, metrics)
     if words.get("contract", score.contract) != score.contract:
         yield "the log and score.json name different contracts"

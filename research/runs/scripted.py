@@ -31,21 +31,24 @@ with "surface", the response to train.py's constants: see _on_surface()."""
 CONTRACT = "scripted-000000000000"
 RELATIVE = {"win": -0.002, "loss": 0.003, "noise": 0.0001}
 """Kinds that are a score relative to the best so far, and by how much (bpb) unless the play says."""
-ERRORS = {
-    "oom": "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has 0 bytes free.",
-    "assertion": "AssertionError: TOTAL_BATCH_SIZE must be a multiple of 131072",
-    "import": "ModuleNotFoundError: No module named 'flash_attn'",
-    "shape": "RuntimeError: mat1 and mat2 shapes cannot be multiplied (64x512 and 640x512)",
-    "error": "KeyError: 'lr'",
+FAILURES = {
+    "oom": (1, "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has 0 bytes free."),
+    "assertion": (1, "AssertionError: TOTAL_BATCH_SIZE must be a multiple of 131072"),
+    "import": (1, "ModuleNotFoundError: No module named 'flash_attn'"),
+    "shape": (1, "RuntimeError: mat1 and mat2 shapes cannot be multiplied (64x512 and 640x512)"),
+    "error": (1, "KeyError: 'lr'"),
+    "nan": (contract.EXIT_DIVERGED, "FAIL"),
+    "no_data": (contract.EXIT_NO_DATA, "the data is missing: uv run prepare.py"),
+    "killed": (137, ""),
+    "timeout": (-1, ""),
 }
-"""Kinds that end with exit 1, and the last line of their traceback unless the play says."""
+"""Kinds without a score: exit code (-1: it never ends), and last line unless the play says."""
 UNSTARTED: Mapping[EndKind, str] = {
     "infrastructure": "the infrastructure failed",
     "capacity": "no GPU within the queue timeout",
 }
 """Kinds of which no process is started."""
-KINDS = ("score", *RELATIVE, *ERRORS, *UNSTARTED, "nan", "probe", "timeout", "killed", "no_data")
-_EXITS = {"nan": contract.EXIT_DIVERGED, "probe": contract.EXIT_PROBE_FAILED, "no_data": contract.EXIT_NO_DATA}
+KINDS = ("score", "probe", *RELATIVE, *FAILURES, *UNSTARTED)
 
 _START_BPB = 1.0
 _PLAYER = Path(__file__).with_name("scripted_player.py")
@@ -53,45 +56,34 @@ _PLAYER = Path(__file__).with_name("scripted_player.py")
 
 @dataclass(frozen=True)
 class Play:
-    """One outcome.
+    """One outcome."""
 
-    Attributes:
-        kind: One of KINDS.
-        val_bpb: The score of "score".
-        by: Distance from the best so far, for the relative kinds; None takes their own.
-        contract: Contract of the score.
-        peak_vram_mb: Peak memory in MiB.
-        params_m: Parameters in millions.
-        steps: Progress lines before the end.
-        step_s: Seconds between them.
-        limit_s: Time limit of this play, None for the launch's.
-        says: Last line of a failure, "" for the kind's own.
-    """
-
-    kind: str
+    kind: str  # one of KINDS
     val_bpb: float = _START_BPB
-    by: float | None = None
+    by: float | None = None  # distance from the best so far, for the relative kinds; None takes their own
     contract: str = CONTRACT
     peak_vram_mb: float = 2048.0
     params_m: float = 1.0
-    steps: int = 1
-    step_s: float = 0.0
-    limit_s: float | None = None
-    says: str = ""
+    steps: int = 1  # lines of progress before the end
+    step_s: float = 0.0  # seconds between them
+    limit_s: float | None = None  # time limit of this play, None for the launch's
+    says: str = ""  # last line of a failure, "" for the kind's own
 
-    def text(self) -> str:
-        """Writes what train.py prints at its end."""
-        if self.kind in ERRORS:
-            last = self.says or ERRORS[self.kind]
-            return f'Traceback (most recent call last):\n  File "{TARGET}", line 7, in <module>\n{last}\n'
+    def ending(self) -> tuple[int, str]:
+        """Returns with what train.py exits, and what it prints at its end."""
+        own = (
+            f"contract: {self.contract}\ncausal_check: {'fail' if self.kind == 'probe' else 'pass'}\nloss_check: pass\n"
+        )
         if self.kind == "score":
-            block = Metrics(self.val_bpb, 1.0, 1.5, self.peak_vram_mb, 0.0, 0.1, 10, self.params_m, 4).as_block()
-            return f"{block}contract: {self.contract}\ncausal_check: pass\nloss_check: pass\n"
-        return {
-            "probe": f"---\ncausal_check: fail\nloss_check: pass\ncontract: {self.contract}\n",
-            "nan": "FAIL\n",
-            "no_data": "the data is missing: uv run prepare.py\n",
-        }.get(self.kind, "")
+            nine = Metrics(self.val_bpb, 1.0, 1.5, self.peak_vram_mb, 0.0, 0.1, 10, self.params_m, 4)
+            return contract.EXIT_SCORED, nine.as_block() + own
+        if self.kind == "probe":
+            return contract.EXIT_PROBE_FAILED, f"{contract.SUMMARY_MARK}\n{own}"
+        exit_code, last = FAILURES[self.kind]
+        trace = (
+            f'Traceback (most recent call last):\n  File "{TARGET}", line 7, in <module>\n' if exit_code == 1 else ""
+        )
+        return exit_code, f"{trace}{self.says or last}\n"
 
     def score(self, launch: Launch) -> dict[str, Any] | None:
         """Returns the score.json that prepare.py would leave, None for none."""
@@ -172,18 +164,15 @@ class ScriptedBackend(Backend):
         self._environment = dict(environment)
 
     def check(self, launch: Launch) -> None:
-        """Raises ConfigurationError without a script."""
         if not self._environment.get(ENV_SCRIPT):
             raise ConfigurationError("There is no script to play.", f"Set {ENV_SCRIPT} to a JSON list of plays.")
 
     def knows_price(self, gpu: str) -> bool:
-        """Returns False: plays cost nothing."""
-        return False
+        return False  # plays cost nothing
 
     def run(
         self, launch: Launch, emit: Callable[[bytes], None], say: Callable[[str], None], stop: StopRequest
     ) -> CommandResult:
-        """Plays the next outcome; see research.runs.backend."""
         path = Path(self._environment[ENV_SCRIPT])
         value = read_json(path)
         try:
@@ -196,7 +185,7 @@ class ScriptedBackend(Backend):
                 return CommandResult.failed(kind, f"scripted: {why}")
         if play.limit_s is not None:
             launch = replace(launch, timeout_s=play.limit_s)
-        exit_code = 1 if play.kind in ERRORS else _EXITS.get(play.kind, 0)
-        told = {"kind": play.kind, "steps": play.steps, "step_s": play.step_s, "text": play.text(), "exit": exit_code}
+        exit_code, text = play.ending()
+        told = {"kind": play.kind, "steps": play.steps, "step_s": play.step_s, "text": text, "exit": exit_code}
         words = json.dumps({**told, "score": play.score(launch)})
         return run_process(launch, (sys.executable, "-I", "-S", str(_PLAYER), words), self._environment, emit, stop)
