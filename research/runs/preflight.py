@@ -63,11 +63,7 @@ class Candidate:
 
 
 def examine(root: Path, rev: str | None = None) -> Candidate:
-    """Reads what would run, without running any of it.
-
-    Args:
-        root: The work tree.
-        rev: A commit to read instead of the work tree's train.py at HEAD.
+    """Reads what would run, without running any of it: a commit, or else HEAD with the work tree's train.py.
 
     Raises:
         Refused: if there is no commit, no train.py, or one that does not parse.
@@ -176,11 +172,7 @@ def _put_away(changed: Sequence[str]) -> str:
 def check_commit(root: Path, candidate: Candidate, baseline: Run | None, known: bool) -> None:
     """Refuses a commit that touches more than train.py, or whose protected files are not the baseline's.
 
-    Args:
-        root: The work tree.
-        candidate: What would run.
-        baseline: The baseline that it would be compared with, None when it becomes the baseline itself.
-        known: Whether this very commit was measured before.
+    Without a baseline it becomes one itself; a commit that is known was measured before.
     """
     others = [path for path in candidate.paths if path != TARGET]
     if others and not known and (baseline or candidate.is_experiment):
@@ -206,10 +198,7 @@ def _start_branch(candidate: Candidate, token: str) -> str:
 def check_parent(root: Path, candidate: Candidate, measured: Sequence[Run]) -> None:
     """Refuses an experiment that would be credited with what another kind of commit below it did to train.py.
 
-    Args:
-        root: The work tree.
-        candidate: What would run.
-        measured: The counted runs, of other branches too, in order of start.
+    What was measured are the counted runs, of other branches too, in order of start.
     """
     commits = {run.commit for run in measured}
     below = candidate.commit
@@ -267,13 +256,7 @@ def _missing(path: Path, names: Sequence[str]) -> list[str]:
 
 
 def is_installed(root: Path, name: str, environment: Mapping[str, str]) -> bool:
-    """Checks, without importing anything, whether a top-level module is built in, installed, or about to be by uv.
-
-    Args:
-        root: The work tree, whose .venv uv uses.
-        name: Top-level name of the module.
-        environment: Variables that move the virtual environment.
-    """
+    """Checks, without importing anything, whether a top-level module is built in, installed, or about to be by uv."""
     if name in sys.stdlib_module_names:
         return True
     venv = root / (environment.get("UV_PROJECT_ENVIRONMENT") or ".venv")

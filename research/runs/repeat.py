@@ -88,7 +88,7 @@ def ended_by_itself(run: Run) -> bool:
 def find_repeat(
     runs: Sequence[Run], seed: int, key: str, by_key: Run | None, ask: Callable[[], str | None]
 ) -> tuple[Run | None, str | None]:
-    """Finds the finished run that a launch would only repeat.
+    """Finds the finished run that a launch would only repeat, and the launch's contract as far as it is known.
 
     Args:
         runs: Finished runs of the same fingerprint.
@@ -96,9 +96,6 @@ def find_repeat(
         key: Its contract key.
         by_key: The latest run launched under that key whose contract is known.
         ask: Asks for the contract at a price; called only if the answer can matter.
-
-    Returns:
-        The run, and the launch's contract as far as it is known.
     """
     contract = by_key.contract if by_key else None
     same = [run for run in reversed(runs) if run.seed == seed and ended_by_itself(run)]

@@ -121,12 +121,7 @@ def disagreements(
 ) -> tuple[str, ...]:
     """Lists the reasons not to trust a score: what the log, the launch or the budget say against it.
 
-    Args:
-        score: A score with status "scored".
-        summary: The log's summary, None where there is no log to compare with.
-        seed: The seed that the run was given.
-        train_sha256: Hash of the train.py that was to run.
-        run_s: Seconds that the command took by the runner's clock, None where no runner looked.
+    There may be no log to compare with, and no runner whose clock saw how many seconds it took.
     """
     found = [*score.found, *(_against_log(score, summary) if summary else ())]
     own_s = score.wall_s if score.wall_s is not None else run_s
@@ -185,11 +180,9 @@ _PHASES = {
 
 
 def overlong(run: Run, first: Run | None) -> Iterator[str]:
-    """Yield the phases of a run that took longer than its budget and its kind of work explain.
+    """Yield the phases of a scored run that took longer than its budget and its kind of work explain.
 
-    Args:
-        run: A scored run.
-        first: The first run of its contract that counts, by which the others are measured; None if it is the first.
+    The first run of its contract that counts is the measure, None if this is the first.
     """
     mine, usual = _outside(run), _outside(first) if first else {}
     floor = SETTINGS.phase_s if mine.pop("clock", "wall") == "wall" else SETTINGS.pocket_phase_s
