@@ -6,7 +6,6 @@ It is kept in the memory as the fact "autonomy", one JSON object, which prompts,
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -35,21 +34,12 @@ class Autonomy:
 
 
 def load(store: Store) -> Autonomy:
-    """Read the switch; a part of it that can't be read is as if it was never set."""
+    """Read the switch, off where it can't be read."""
     try:
-        value = json.loads(store.fact(FACT) or "{}")
-    except ValueError:
-        value = {}
-    value = value if isinstance(value, dict) else {}
-    usual = asdict(Autonomy())
-    return Autonomy(**{name: type(usual[name])(kept) for name, kept in value.items() if _fits(kept, usual.get(name))})
-
-
-def _fits(kept: object, usual: object) -> bool:
-    """Check whether a kept value is of the kind of the usual one: a text, or a finite number."""
-    if isinstance(usual, str):
-        return isinstance(kept, str)
-    return usual is not None and isinstance(kept, (int, float)) and math.isfinite(kept)
+        kept = json.loads(store.fact(FACT) or "{}")
+        return Autonomy(**{name: kept[name] for name in asdict(Autonomy()) if name in kept})
+    except (ValueError, TypeError):
+        return Autonomy()
 
 
 def save(store: Store, state: Autonomy) -> None:
@@ -75,14 +65,8 @@ def turned_on(before: Autonomy, reason: str, now: float, last_run: int, limits: 
 
 def turned_off(before: Autonomy, reason: str, now: float, by_itself: bool = False) -> Autonomy:
     """Return the switch turned off, its limits kept for a resumption."""
-    return Autonomy(
-        reason=reason[: SETTINGS.reason_chars],
-        since=now,
-        by_itself=by_itself,
-        runs=before.runs,
-        hours=before.hours,
-        usd=before.usd,
-    )
+    off = Autonomy(reason=reason[: SETTINGS.reason_chars], since=now, by_itself=by_itself)
+    return replace(off, runs=before.runs, hours=before.hours, usd=before.usd)
 
 
 def limits_in_words(state: Autonomy) -> str:

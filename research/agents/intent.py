@@ -1,4 +1,4 @@
-"""Read what a person's prompt says about the loop: go on by itself, end, or nothing.
+"""Reads what a person's prompt says about the loop: go on by itself, end, or nothing; and the limits that it names.
 
 A message of at most five words ends the loop if it holds a usual word for ending, mistyped or not, without a negation
 or a question. A longer one does if one of its sentences asks for it, and the first such order counts whatever follows.
@@ -9,11 +9,190 @@ is read: a person who was not understood says it again, or types `uv run researc
 
 from __future__ import annotations
 
+import math
 import re
+import time
+import unicodedata
+from dataclasses import dataclass
 from typing import Literal
 
-from research.agents.limits import names_limit
-from research.agents.words import STOP, is_end_word, plain
+# Words for ending -----------------------------------------------------------------------------------------------------
+
+# In lower case and without accents
+_USUAL = """
+stop halt pause quit abort cease desist
+stopp stoppe stoppen anhalten aufhoren aufhoeren abbrechen beenden beende pausieren schluss
+arrete arretez arreter cessez stoppez parar detente detener detenlo basta pausa terminar
+"""
+"""Usual words for ending, in English, German, French and Spanish, that are understood with one slip too."""
+_FORMS = """
+aufhorst aufhoerst stoppt abbruch pausiere arretes arret stopper cesse cesser terminer paralo pare paren deten
+detenerte detenga detengase cese abschalten ausschalten unterbrechen unterbrich annule annuler annulez interromps
+interrompre cancela cancelar interrumpe aborta stahp
+"""
+"""More forms of theirs, that lie too near to other words to allow for slips."""
+_OTHER_WORDS = """
+aborte aborto aborts alt anhaltend arar arete arretera asta basa bast bastan bastar bastia bata beendet bort carrete
+case ceased ceases crease desista desiste detent ease hal hallt halst halte halts hat paar para parara parr parra pasa
+pase pausar pausas paused pausen pauses puse qui quiet quilt quint quita quite quito quits schlusse schuss shalt sop
+stomp stoop stopf stopped stoppte stoppten stops stp strop termina terminara terminare top topp toppen
+"""
+"""Words of their own, in the four languages, that lie one slip away from one for ending."""
+_MISTYPED, _OTHER = frozenset(_USUAL.split()), frozenset(_OTHER_WORDS.split())
+_END = _MISTYPED | frozenset(_FORMS.split())
+STOP = f"(?:{'|'.join(sorted(_END, key=len, reverse=True))})"
+_QUOTES = (
+    r"```.*?(?:```|\Z)", r"`[^`\n]*`", r'"[^"\n]*"', r"“[^”\n]*”", r"«[^»\n]*»", r"(?m)^\s*>.*$",
+    r"(?<![\w'])'[^'\n]+'(?!\w)", r"‘[^’\n]*’(?!\w)",
+)  # fmt: skip
+
+
+def plain(prompt: str) -> str:
+    """Return a prompt in lower case, without accents, its quotes replaced by an ellipsis."""
+    text = re.sub("[’\u02bc]", "'", prompt).replace("¿", "").replace("¡", "")
+    for pattern in _QUOTES:
+        text = re.sub(pattern, " … ", text, flags=re.S)
+    letters = unicodedata.normalize("NFKD", text.casefold().replace("…", "\0"))
+    return "".join(char for char in letters if not unicodedata.combining(char)).replace("\0", "…")
+
+
+def is_end_word(word: str) -> bool:
+    """Return whether a word is one for ending, or one slip away: a letter too many, too few, or swapped."""
+    once, twice = re.sub(r"(.)\1{2,}", r"\1", word), re.sub(r"(.)\1{2,}", r"\1\1", word)
+    is_slip = word in _SLIPS or not _MISTYPED.isdisjoint(_with_one_letter_less(word))
+    return word not in _OTHER and (is_slip or not _END.isdisjoint((once, twice)))
+
+
+def _with_one_letter_less(word: str) -> set[str]:
+    return {word[:place] + word[place + 1 :] for place in range(len(word))}
+
+
+_SLIPS = {slip for word in _MISTYPED for slip in _with_one_letter_less(word)} | {
+    word[:place] + word[place + 1] + word[place] + word[place + 2 :]
+    for word in _MISTYPED
+    for place in range(len(word) - 1)
+}
+
+# Limits ---------------------------------------------------------------------------------------------------------------
+
+MAX_CHARS = 2_000
+"""How much of a prompt is read: what is longer holds a pasted log, whose numbers are no limits."""
+_UNITS = {
+    "runs": r"runs?|experiment\w*|experience\w*|times|laufe\w*|versuche\w*|iterations?|fois|mal|veces|essais?|"
+    r"corridas?|ejecucion(?:es)?",
+    "hours": r"hours?|hrs?|h|std|stunden?|heures?|horas?",
+    "minutes": r"minutes?|mins?|minuten|minutos?",
+    "days": r"days?|tage?|jours?|dias?",
+    "usd": r"dollars?|dolares|usd|bucks",
+}
+_UNIT = rf"(?:(?:{'|'.join(_UNITS.values())})\b|\$)"
+_AMOUNT = r"(?:\d{1,3}(?:,\d{3})+|\d{1,6})(?:\.\d+)?"
+_MORE = r"\s*(?:more |further |additional |weitere |mas )?"
+_LIMIT = re.compile(
+    r"(?:\b(?:after|for|at most|up to|max(?:imum)?(?: of)?|no more than|not more than|within|run|do|make(?: it)?|only|"
+    r"just|under|below|less than|budget(?: of)?|spend(?: over| more than)?|exceed|with|mit|avec|con|pour|"
+    r"limit(?: of| to)?|limit \w+(?: \w+)? to|or|and|another|nach|fur|hochstens|maximal|unter|oder|"
+    r"und|noch|mach|"
+    r"apres|pendant|au plus|moins de|au bout de|ou|et|tras|durante|por|maximo|despues de|menos de|o|y|haz)|[,;:(.]|^"
+    rf"|\b(?:{STOP}|para)(?: \w+){{0,2}} (?:in|dans|en)|\bonce you(?: have|'ve)? (?:done|run|made|spent))[\s:]*"
+    r"(?:the next |another |about |around |die nachsten )?"
+    rf"(?:\$\s?(?P<dollars>{_AMOUNT})|(?P<number>{_AMOUNT}){_MORE}(?P<unit>{_UNIT}))"
+    rf"|\b{STOP}(?: it)? after (?P<bare>\d{{1,4}})(?=\W*(?:$|(?:and|or|please)\b|[,;!?]))"
+)
+"""A number with its unit; "stop after 5" means runs."""
+_CLOCK = re.compile(
+    rf"\b(?:until|till|til|by|before|bis|vor|jusqu'a|avant|hasta|antes de|(?:{STOP}|end|finish|hoe?re?)(?: \w+){{0,2}} "
+    r"(?:at|um|a|when it(?: i|')s))\s+(?:tomorrow |morgen |demain |manana )?(?:at |um |a )?(?:las? )?"
+    r"(?:(?P<noon>noon|mittag|midi|mediodia)|(?P<midnight>midnight|mitternacht|minuit|medianoche)|(?P<hour>\d{1,2})"
+    r"(?:[:.h](?P<minute>\d{2}))?\s*(?P<half>[ap]m\b|[ap]\.m\.)?(?:\s*(?:uhr|o'?clock|h|heures?)\b)?"
+    rf"(?!\d|[.:]\d|{_MORE}(?:{_UNIT}|%|steps?|epochs?)))"
+)
+_UNREAD = re.compile(
+    r"\b(?:until|till|til|jusqu'\w+|hasta|bis)\s+(?!i say|i tell|now|jetzt|ahora)(?:[^,;.!?…]|\.\d)+"
+    r"|\b(?:at|um) \d[\d:. apmuhr]*"
+    rf"|\b{STOP}(?: \w+)? (?:when|if|once|as soon as|wenn|si|quand|cuando)\s+(?!i say|i tell)(?:[^,;.!?…]|\.\d)+"
+    r"|\b(?:for|after|at most|up to|max(?:imum)?|no more than|within|budget|limit|spend|hochstens|nach|apres|pendant|"
+    r"durante|tras)\s+(?:of |to |is )?(?:(?:a|the|some|several|few|couple|of|next|many|einige|ein paar|quelques|"
+    rf"algunas|algunos)\s+)*(?:\d(?:[^,;.!?…]|\.\d)*|{_UNIT})"
+)
+"""What sounds like a limit; it is named as not understood where no limit was read in it."""
+_NUMBERS = {
+    word: str(value)
+    for value, words in {
+        1: "one ein eine einen une", 2: "two zwei deux dos", 3: "three drei trois tres", 4: "four vier quatre cuatro",
+        5: "five funf fuenf cinq cinco", 6: "six sechs seis", 7: "seven sieben sept siete", 8: "eight acht huit ocho",
+        9: "nine neun neuf nueve", 10: "ten zehn dix diez", 12: "twelve zwolf douze doce", 15: "fifteen quinze quince",
+        20: "twenty zwanzig vingt veinte", 30: "thirty dreissig trente treinta", 40: "forty vierzig quarante cuarenta",
+        50: "fifty funfzig cinquante cincuenta", 100: "hundred hundert cent cien",
+    }.items()
+    for word in words.split()
+}  # fmt: skip
+_HOURS_AND_MINUTES = re.compile(r"\b(\d{1,4}) ?h(?:ours?|rs?)? ?(?:and )?(\d{1,3}) ?m(?:in(?:ute)?s?)?\b")
+_NUMBER = re.compile(rf"\b(?:{'|'.join(_NUMBERS)})\b")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The limits that an order names; 0 for none."""
+
+    runs: int = 0
+    hours: float = 0.0  # also those until a time of day
+    usd: float = 0.0
+    unread: tuple[str, ...] = ()  # what sounds like a limit and was not understood
+
+
+def read_limits(prompt: str, now: time.struct_time) -> Limits:
+    """Return the limits that an order names: "for 20 runs", "up to $50", "until 6am", counted from the local time."""
+    text = _in_digits(plain(prompt[:MAX_CHARS]))
+    runs, hours, usd = 0, math.inf, 0.0
+    read = [*_CLOCK.finditer(text), *_LIMIT.finditer(text)]
+    for found in read:
+        if found.re is _CLOCK:
+            hours = min(hours, _hours_until(found, now))
+            continue
+        value = float((found["dollars"] or found["number"] or found["bare"]).replace(",", ""))
+        named = "runs" if found["bare"] else found["unit"] or ""
+        unit = next((name for name, words in _UNITS.items() if re.fullmatch(words, named)), "usd")
+        if unit == "runs":
+            runs = int(value)
+        elif unit == "usd":
+            usd = value
+        else:
+            hours = min(hours, value * {"minutes": 1 / 60, "hours": 1, "days": 24}[unit])
+    spans = [found.span() for found in read]
+    unread = [
+        found[0].strip()
+        for found in _UNREAD.finditer(text)
+        if not any(begin < found.end() and found.start() < end for begin, end in spans)
+    ]
+    return Limits(runs, 0.0 if hours == math.inf else hours, usd, tuple(dict.fromkeys(unread)))
+
+
+def _hours_until(found: re.Match[str], now: time.struct_time) -> float:
+    """Return the hours from now to the next time that a clock shows what was named."""
+    at = 12 if found["noon"] else 0 if found["midnight"] else int(found["hour"])
+    if found["half"] and at <= 12:
+        at = at % 12 + 12 * (found["half"][0] == "p")
+    minutes = (at % 24 * 60 + int(found["minute"] or 0)) - (now.tm_hour * 60 + now.tm_min)
+    return (minutes % (24 * 60) or 24 * 60) / 60
+
+
+def names_limit(text: str) -> bool:
+    """Return whether words name a limit that can be read: a number of runs, hours or dollars, or a time of day."""
+    text = _in_digits(text)
+    return bool(_LIMIT.search(text) or _CLOCK.search(text))
+
+
+def _in_digits(text: str) -> str:
+    """Return a plain text with its amounts as digits: "an hour and a half" and "1h 30m" as "1.5 hours"."""
+    text = _NUMBER.sub(lambda found: _NUMBERS[found[0]], text)
+    text = re.sub(r"\b(?:half an|eine? halbe|1 halbe|1 demi-)\s*(?=h|stunde)", "0.5 ", text)
+    text = re.sub(rf"\b(?:an?|un|una)\s+(?={_UNIT})", "1 ", text)
+    text = re.sub(r"\b(\d{1,4})(?: (?:hours?|h))? and a half(?: hours?\b)?", r"\1.5 hours", text)
+    return _HOURS_AND_MINUTES.sub(lambda found: f"{int(found[1]) + int(found[2]) / 60:.4g} hours", text)
+
+
+# Orders to go on or to end --------------------------------------------------------------------------------------------
 
 Intent = Literal["on", "off", "limit", "resume"]
 """limit: "stop after 5 runs" or "at most 5 runs", which a loop that is on takes over.
@@ -104,7 +283,6 @@ _OFF = re.compile(
     r"|shut (?:it|this|that|everything) down\b|wrap (?:it |this )?up\b|call it a (?:day|night)\b"
     rf"|(?:turn|switch)\s+(?:(?:{_LOOP}|it|{_ARTICLES}(?:autonomy|mode|continuation))\s+)?off\W*(?:(?:please|now)\W*)?$"
     rf"|(?:disable|turn off|switch off|deactivate)\s+(?:the\s+)?(?:{_AUTONOMOUS}|loop)|autonomy off\b|deja de \w+"
-    r"|(?:finish|complete) (?:this|the current|the last) (?:run|experiment) (?:and|then) (?:then )?stop\b"
     r"|hoe?r(?:e|en|t)?\b[\w\s]*\bauff?\b|brich\b[\w\s]*\bab\b|mach\w*\b(?!.*\bkein)[\w\s]*\b(?:schluss|pause|aus)\b"
     r"|(?:es|das) reicht\b|genug\b|(?:schalt|mach|stell)\w*\b[\w\s]*\b(?:ab|aus)\b|halt\w*\b[\w\s]*\ban\b"
     rf"|(?:ca|cela) suffit\b|(?:c'est )?assez(?: pour (?:aujourd'hui|maintenant))?\W*$|mets?\b[\w\s]*\ben pause\b"
@@ -199,7 +377,6 @@ _ANOTHER_USE = re.compile(
 _JOINTS = re.compile(
     r"(,(?!\d)\s*(?:and\s+|but\s+|then\s+|und\s+|et\s+|y\s+)*"
     r"|\s+(?:(?:and|und|et|y)\s+)?(?:then|but|puis|luego)\s+|\s+(?:and|und(?: dann)?|et|y)\s+"
-    r"|(?<!nt)(?<!n't)(?<!not)(?<!never)(?<!to)\s+(?=please (?:stop|pause|halt)\b)"
     r"|\s+so (?=(?:please )?(?:stop|pause|halt)\b))"
 )
 _QUOTED = re.compile(r"\A\s*[\"'`“‘«]([^\"'`”’»\n]+)[\"'`”’»][.!\s]*\Z")

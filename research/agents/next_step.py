@@ -76,29 +76,28 @@ def _work_tree_order(here: Situation) -> Order | None:
         return Order("missing", "" if here.is_told else f"{here.missing}\nThen end your turn.")
     if here.fixed and (here.measured or not _refusal(here, here.head)):  # a refusal says what is to be done itself
         return Order("dirty", restore_advice(here.fixed))
-    if here.dirty:
+    if here.is_dirty:
         return Order(
             "dirty",
             "train.py has changes that are not committed. If they are the one idea to be tested, commit them: "
-            f"`{here.commit}`. If not, drop them: `git restore --staged --worktree train.py`.",
+            f"`{here.commit_line}`. If not, drop them: `git restore --staged --worktree train.py`.",
         )
     refusal = _refusal(here, here.head)
     if not here.has_baseline:
         text = f"This branch has no baseline yet.{refusal} Measure train.py as it is:\n{_launch(here)}"
         return Order("baseline", text)
-    if not here.subject.startswith(EXPERIMENT) and here.not_counted:
-        text = f"The run of HEAD {here.head[:7]} {quoted(here.subject, 90)} did not count: {here.not_counted}."
-        return Order("run", f"{text} Then launch it again.\n{_launch(here)}")
+    head = f"HEAD {here.head[:7]} {quoted(here.subject, 90)}"
     if here.twin and not here.measured:
         return Order(
             "twin",
-            f"HEAD {here.head[:7]} {quoted(here.subject, 90)} is the same program as run {here.twin}, so it would not "
-            f"be measured again. Take it back: `git reset --keep {here.way_back[:7]}`. Then try another idea.",
+            f"{head} is the same program as run {here.twin}, so it would not be measured again. Take it back: "
+            f"`git reset --keep {here.way_back[:7]}`. Then try another idea.",
         )
-    if here.subject.startswith(EXPERIMENT) and not here.measured:
-        lost = f" Its last launch did not count: {_quoted(here.not_counted)}." if here.not_counted else ""
-        text = f"HEAD {here.head[:7]} {quoted(here.subject, 90)} is not measured yet.{lost or refusal}\n{_launch(here)}"
-        return Order("run", text)
+    is_experiment = here.subject.startswith(EXPERIMENT)
+    if not here.measured and (here.not_counted or is_experiment):
+        why = _quoted(here.not_counted) if is_experiment else here.not_counted  # of others it says what to type
+        lost = f" Its last launch did not count: {why}." if here.not_counted else ""
+        return Order("run", f"{head} is not measured yet.{lost or refusal}\n{_launch(here)}")
     return None
 
 
@@ -143,7 +142,7 @@ def _plan_order(here: Situation, words: int) -> Order:
         return Order("replicate", text)
     emitter = (plan.emitter if plan else None) or FREE
     rest = (
-        f"{_return_to_parent(here)}One idea, train.py only. Commit it before the run: `{here.commit}`.\n"
+        f"{_return_to_parent(here)}One idea, train.py only. Commit it before the run: `{here.commit_line}`.\n"
         f"{_launch(here)}\nDo not ask for confirmation."
     )
     return Order("plan", f"{_cut(_idea(plan, emitter), words - len(rest.split(' ')))}\n\n{rest}")

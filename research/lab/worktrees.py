@@ -22,9 +22,9 @@ def environment_beside(root: Path, environment: Mapping[str, str]) -> dict[str, 
 
 
 @contextmanager
-def checked_out(root: Path, commit: str) -> Iterator[Path]:
+def checked_out(root: Path, commit: str, name: str = "replicate") -> Iterator[Path]:
     """Checks a commit out into a work tree of its own, removed afterwards."""
-    place = root / "worktrees" / f"replicate-{commit[:12]}-{secrets.token_hex(2)}"
+    place = root / "worktrees" / f"{name}-{commit[:12]}-{secrets.token_hex(2)}"
     git.add_worktree(root, place, commit)
     try:
         yield place

@@ -17,7 +17,9 @@ import pytest
 
 from research.agents.clients.base import Trouble
 from research.agents.clients.codex import Codex
-from research.agents.clients.driver import Driver, NoProposal
+from research.agents.clients.driver import ClientEditor, NoProposal
+from research.core.paths import LabPaths
+from research.lab.lab import Lab
 from tests.support import sessions
 from tests.support.codexkit import CODED, CODEX, codex_exec, make_codex_kit, needs_codex, trust
 from tests.support.labkit import Kit
@@ -158,9 +160,10 @@ def test_limits_are_named_with_their_end(kit: Kit):
     for step, trouble in ((Quota(until), Trouble.limit), (Fail(503, "overloaded"), Trouble.service)):
         with model_server([step] * 10) as model:
             trust(kit, model.url)
-            driver = Driver(Unguarded(), kit.root, {**kit.environment, "AUTORESEARCH_CODEX": str(CODEX)})
+            environment = {**kit.environment, "AUTORESEARCH_CODEX": str(CODEX)}
+            editor = ClientEditor(Unguarded(), Lab(LabPaths(kit.root), environment=environment))
             with pytest.raises(NoProposal) as failed:
-                driver.propose(kit.head(), "x", "local_tuner")
+                editor.propose(kit.head(), "x", "local_tuner", lambda: False)
         assert (failed.value.failed.trouble, failed.value.attempts) == (trouble, 1)
         ends = failed.value.failed.limit_ends
         assert (ends is not None and abs(ends.timestamp() - until) <= 60) == (trouble is Trouble.limit)

@@ -13,8 +13,11 @@ import pytest
 
 from research.agents.clients.base import SessionEnd, Trouble, Usage
 from research.agents.clients.codex import CODEX
-from research.agents.clients.driver import Driver, GiveUp, NoProposal, launch_process, prompt_of
+from research.agents.clients.driver import ClientEditor, GiveUp, Launch, NoProposal, launch_process, prompt_of
 from research.agents.night.editors import Candidate
+from research.core.errors import ConfigurationError
+from research.core.paths import LabPaths
+from research.lab.lab import Lab
 from tests.support.labkit import Kit, make_kit
 
 Play = Callable[[Path, Kit], SessionEnd]
@@ -115,14 +118,19 @@ class Codex:
         return self.scenes.pop(0)(place, self.kit)
 
 
+def editor(kit: Kit, launch: Launch) -> ClientEditor:
+    """The editor with a codex that is only a name."""
+    program = kit.root.parent / "bin" / "codex"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    return ClientEditor(CODEX, Lab(LabPaths(kit.root), environment=kit.environment), launch)
+
+
 def propose(kit: Kit, *scenes: Play, attempts: int = 4) -> tuple[Candidate, Codex]:
     """Asks the driver."""
-    tools = kit.root.parent / "bin"
-    (tools / "codex").write_text("#!/bin/sh\n")
-    (tools / "codex").chmod(0o755)
     codex = Codex(kit, *scenes)
-    driver = Driver(CODEX, kit.root, kit.environment, codex)
-    return driver.propose(kit.head(), "Facts. Try something.", "simplifier", attempts), codex
+    found = editor(kit, codex).propose(kit.head(), "Facts. Try something.", "simplifier", lambda: False, attempts)
+    return found, codex
 
 
 def test_a_commit_is_a_proposal_and_nothing_is_left_behind(kit: Kit):
@@ -215,9 +223,15 @@ def test_a_right_commit_counts_however_codex_ended(kit: Kit):
 
 
 def test_without_codex_there_is_a_clear_word(kit: Kit):
-    kit.environment["PATH"] = "/nowhere"
+    codex, head = editor(kit, launch_process), kit.head()
+    (kit.root.parent / "bin" / "codex").unlink()
+    kit.environment["PATH"] = str(kit.root.parent / "bin")
+    with pytest.raises(ConfigurationError, match="not installed") as missing:
+        ClientEditor(CODEX, Lab(LabPaths(kit.root), environment=kit.environment))
+    assert "npm install" in str(missing.value.next)
+    codex._lab.environment["PATH"] = kit.environment["PATH"]
     with pytest.raises(NoProposal, match="npm install") as failed:
-        Driver(CODEX, kit.root, kit.environment).propose("HEAD", "x", "simplifier")
+        codex.propose(head, "x", "simplifier", lambda: False)
     assert failed.value.failed.trouble is Trouble.missing
 
 
@@ -240,12 +254,9 @@ def test_a_session_is_given_up_for_its_time_its_tokens_and_the_nights_end(kit: K
         asked.append(give_up([FINE.lines[0].replace("900", "9000000")]))
         return SessionEnd(None, (), "", Trouble.stopped)
 
-    (kit.root.parent / "bin" / "codex").write_text("#!/bin/sh\n")
-    (kit.root.parent / "bin" / "codex").chmod(0o755)
     for is_asked_to_stop in (False, True):
-        driver = Driver(CODEX, kit.root, kit.environment, launch, stop=lambda: is_asked_to_stop)  # noqa: B023
         with pytest.raises(NoProposal):
-            driver.propose(kit.head(), "x", "simplifier")
+            editor(kit, launch).propose(kit.head(), "x", "simplifier", lambda: is_asked_to_stop)  # noqa: B023
     assert asked == [None, Trouble.tokens, Trouble.stopped, Trouble.stopped]
 
 
@@ -266,9 +277,7 @@ def test_without_a_git_identity_the_driver_lends_one(kit: Kit, monkeypatch: pyte
         subprocess.run(git_commit, cwd=place, env=dict(environment), check=True)
         return FINE
 
-    (kit.root.parent / "bin" / "codex").write_text("#!/bin/sh\n")
-    (kit.root.parent / "bin" / "codex").chmod(0o755)
-    assert Driver(CODEX, kit.root, kit.environment, launch).propose(kit.head(), "x", "simplifier")
+    assert editor(kit, launch).propose(kit.head(), "x", "simplifier", lambda: False)
     assert seen[0]["GIT_AUTHOR_NAME"] == "autoresearch"
 
 

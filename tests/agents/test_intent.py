@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from research.agents.intent import SHORT_WORDS, intent
-from research.agents.limits import Limits, read_limits
+from research.agents.intent import SHORT_WORDS, Limits, intent, read_limits
 
 ON = [
     "Continue autonomously.",

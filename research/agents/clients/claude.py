@@ -72,7 +72,6 @@ class ClaudeCode(Client):
         return Usage(sum(by_id.values()))
 
     def words_in(self, events: Sequence[Mapping[str, Any]]) -> tuple[list[str], bool]:
-        """See Client."""
         result: Mapping[str, Any] = next((event for event in reversed(events) if event.get("type") == "result"), {})
         words = [str(result[name]) for name in ("api_error_status", "result") if result.get(name)]
         return words, bool(result.get("is_error"))
@@ -84,7 +83,6 @@ class ClaudeCode(Client):
         return datetime.fromtimestamp(at[-1], timezone.utc) if at and isinstance(at[-1], (int, float)) else None
 
     def checks(self, program: str, root: Path, environment: Mapping[str, str]) -> list[Check]:
-        """See Client."""
         return [_check_login(program, environment), _check_hooks(root, environment)]
 
 

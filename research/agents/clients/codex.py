@@ -51,14 +51,12 @@ class Codex(Client):
         return Usage(sum(count_in(usage, ("input_tokens", "output_tokens")) for usage in used))
 
     def words_in(self, events: Sequence[Mapping[str, Any]]) -> tuple[list[str], bool]:
-        """See Client."""
         errors = [event for event in events if event.get("type") in ("error", "turn.failed")]
         if errors:
             return [str(event.get("message") or _message(event.get("error"))) for event in errors], True
         return [str(event["item"].get("text", "")) for event in events if isinstance(event.get("item"), dict)], False
 
     def limit_end(self, events: Sequence[Mapping[str, Any]], text: str, now: datetime) -> datetime | None:
-        """See Client."""
         found = _RESET.search(text)
         if found is None:
             return None
@@ -72,7 +70,6 @@ class Codex(Client):
         return at if found["day"] or is_today else at + timedelta(days=1)
 
     def checks(self, program: str, root: Path, environment: Mapping[str, str]) -> list[Check]:
-        """See Client."""
         return [check_hooks(ask_codex(program, root, environment))]
 
 

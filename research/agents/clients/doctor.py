@@ -15,8 +15,6 @@ from research.core.check import Check
 from research.core.interpreter import OLDEST, START_S, version_of
 from research.core.paths import LabPaths
 
-_FILES = (".codex/hooks/hook.sh", ".claude/settings.json", "research/agents/hooks/__main__.py")
-
 
 def check_hooks(root: Path, environment: Mapping[str, str]) -> list[Check]:
     """Return the lines about the hooks' files, their Python and their log."""
@@ -59,31 +57,25 @@ def _files(root: Path) -> Check:
         hooks = json.loads((root / ".codex" / "hooks.json").read_text())["hooks"]
     except (OSError, ValueError, KeyError, TypeError):
         return Check("hook files", False, ".codex/hooks.json is missing or no JSON", "git restore .codex")
+    files = (".codex/hooks/hook.sh", ".claude/settings.json", "research/agents/hooks/__main__.py")
     missing = [event for event in EVENTS if event not in hooks]
-    missing += [name for name in _FILES if not (root / name).is_file()]
+    missing += [name for name in files if not (root / name).is_file()]
     if missing:
         return Check("hook files", False, f"missing: {', '.join(missing)}", "git restore .codex .claude research")
     return Check("hook files", True, "five hooks, all files there")
 
 
 def _python(root: Path, environment: Mapping[str, str]) -> Check:
-    """Check the Python that hooks start with, the project's own or else python3; name a python3 that is too old."""
-    own, first = root / ".venv" / "bin" / "python", shutil.which("python3", path=environment.get("PATH"))
-    mine = version_of(str(own), environment) if os.access(own, os.X_OK) else ()
-    version = version_of(first, environment) if first else ()
-    if mine >= OLDEST:
-        is_old = f"; python3 on PATH is {_dotted(version)}, too old, and is not used" if () < version < OLDEST else ""
-        return Check("hook python", True, f"{_dotted(mine)} at {own}{is_old}")
+    """Check the Python that hooks start with: the project's own, or else python3."""
+    own = root / ".venv" / "bin" / "python"
+    found = str(own) if os.access(own, os.X_OK) else shutil.which("python3", path=environment.get("PATH"))
+    version = version_of(found, environment) if found else ()
+    dotted = ".".join(map(str, version))
     if not version:
         return Check("hook python", False, "hooks find no Python that starts", "uv sync")
-    if mine or version < OLDEST:
-        say = f"{own if mine else first} is {_dotted(mine or version)}; hooks need 3.10 and do nothing"
-        return Check("hook python", False, say, "uv sync")
-    return Check("hook python", True, f"{_dotted(version)} at {first}")
-
-
-def _dotted(version: tuple[int, ...]) -> str:
-    return ".".join(map(str, version))
+    if version < OLDEST:
+        return Check("hook python", False, f"{found} is {dotted}; hooks need 3.10 and do nothing", "uv sync")
+    return Check("hook python", True, f"{dotted} at {found}")
 
 
 def _log(root: Path) -> list[Check]:

@@ -12,10 +12,8 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -23,13 +21,13 @@ from research.agents.clients.base import ENV_DRIVEN, NOTHING_USED, Client, Faile
 from research.agents.night.editors import Candidate, NoCandidate
 from research.code import fingerprint
 from research.core import git
-from research.core.clock import system_clock
 from research.core.commit_message import EXPERIMENT, FREE
 from research.core.errors import ConfigurationError
 from research.core.records import Plan
 from research.core.settings import SETTINGS
 from research.core.text import clean, count_of
 from research.lab.lab import Lab
+from research.lab.worktrees import checked_out
 from research.runs.backend import StopRequest
 from research.runs.preflight import TARGET
 from research.verdict.models import Memory
@@ -57,39 +55,10 @@ class NoProposal(NoCandidate):
         self.failed, self.attempts = failed, attempts
 
 
-class ClientEditor:
-    """Asks a client for one idea at a time.
-
-    Args:
-        client: The client.
-        lab: The lab whose repository gets the commits.
-
-    Raises:
-        ConfigurationError: if it is not installed: better at once than at 3 a.m.
-    """
-
-    def __init__(self, client: Client, lab: Lab) -> None:
-        self.name = client.name
-        self._client, self._lab = client, lab
-        if client.program(lab.environment) is None:
-            raise ConfigurationError(f"{client.name} is not installed.", f"Type: {client.install}")
-
-    def edit(self, plan: Plan, memory: Memory, seed: int, stop: StopRequest) -> Candidate:
-        """See Editor."""
-        lab = self._lab
-        known = memory.incumbent or memory.baseline
-        parent = git.resolve(lab.paths.root, plan.parent or (known.commit if known else "HEAD"))
-        if parent is None:
-            raise NoCandidate(f"the plan starts from {plan.parent}, which is not in this repository")
-        driver = Driver(
-            self._client, lab.paths.root, lab.environment, say=lab.say,
-            stop=lambda: stop.requested() is not None, clock=lab.clock,
-        )  # fmt: skip
-        return driver.propose(parent, plan.details.get("brief") or plan.reason, plan.emitter or FREE)
-
-
 GiveUp = Callable[[Sequence[str]], "Trouble | None"]
 """Looks at a session's lines so far; returns why it has to be killed, None while it may go on."""
+Launch = Callable[[Sequence[str], Path, str, Mapping[str, str], GiveUp], SessionEnd]
+"""Runs a session: its command line, folder, prompt and variables."""
 
 
 def launch_process(
@@ -128,59 +97,71 @@ def _end(child: subprocess.Popen[bytes]) -> None:
     child.wait()
 
 
-@dataclass(frozen=True)
-class Driver:
-    """Gets commits from a client; tests give their own launcher."""
+class ClientEditor:
+    """Asks a client for one idea at a time, whose commits go to the lab's repository; tests launch sessions their way.
 
-    client: Client
-    root: Path
-    environment: Mapping[str, str]
-    launch: Callable[[Sequence[str], Path, str, Mapping[str, str], GiveUp], SessionEnd] = launch_process
-    say: Callable[[str], None] = lambda line: None
-    stop: Callable[[], bool] = lambda: False
-    clock: Callable[[], datetime] = system_clock
+    Raises:
+        ConfigurationError: if it is not installed: better at once than at 3 a.m.
+    """
 
-    def propose(self, parent: str, brief: str, emitter: str, attempts: int = SETTINGS.client_attempts) -> Candidate:
+    def __init__(self, client: Client, lab: Lab, launch: Launch = launch_process) -> None:
+        self.name = client.name
+        self._client, self._lab, self._root, self._launch = client, lab, lab.paths.root, launch
+        if client.program(lab.environment) is None:
+            raise ConfigurationError(f"{client.name} is not installed.", f"Type: {client.install}")
+
+    def edit(self, plan: Plan, memory: Memory, seed: int, stop: StopRequest) -> Candidate:
+        """See Editor."""
+        known = memory.incumbent or memory.baseline
+        parent = git.resolve(self._root, plan.parent or (known.commit if known else "HEAD"))
+        if parent is None:
+            raise NoCandidate(f"the plan starts from {plan.parent}, which is not in this repository")
+        brief = plan.details.get("brief") or plan.reason
+        return self.propose(parent, brief, plan.emitter or FREE, lambda: stop.requested() is not None)
+
+    def propose(
+        self, parent: str, brief: str, emitter: str, stop: Callable[[], bool], attempts: int = SETTINGS.client_attempts
+    ) -> Candidate:
         """Ask for a commit on a parent until there is a candidate or the attempts are used up.
 
         Raises:
             NoProposal: with the last attempt's trouble; nothing in the repository was moved.
         """
-        name, program = self.client.name, self.client.program(self.environment)
-        if program is None:
-            raise NoProposal(name, Failed(Trouble.missing, self.client.install), 0)
         usage, prompt = NOTHING_USED, prompt_of(brief, emitter)
         failed, number = Failed(Trouble.crash), 0
         for number in range(1, attempts + 1):
-            found, used = self._attempt(program, parent, prompt)
+            found, used = self._attempt(parent, prompt, stop)
             usage += used
             if isinstance(found, git.Commit):
                 return Candidate(found.hash, found.subject, usage)
             failed, why = found, found.trouble.value
-            self.say(f"{name}, attempt {number} of {attempts}: {why}. {failed.detail}".strip())
-            if failed.trouble in _OUTSIDE or self.stop():
+            self._lab.say(f"{self.name}, attempt {number} of {attempts}: {why}. {failed.detail}".strip())
+            if failed.trouble in _OUTSIDE or stop():
                 break
             prompt = prompt_of(f"{brief.strip()}\n\nAn earlier attempt failed: {why}. Avoid that.", emitter)
-        raise NoProposal(name, failed, number, usage)
+        raise NoProposal(self.name, failed, number, usage)
 
-    def _attempt(self, program: str, parent: str, prompt: str) -> tuple[git.Commit | Failed, Usage]:
+    def _attempt(self, parent: str, prompt: str, stop: Callable[[], bool]) -> tuple[git.Commit | Failed, Usage]:
         """Ask once; a commit that is right is right, however the session ended."""
-        client = self.client
+        client, root = self._client, self._root
+        environment = {**git.author(root), **self._lab.environment, ENV_DRIVEN: "1"}
+        program = client.program(environment)
+        if program is None:
+            return Failed(Trouble.missing, client.install), NOTHING_USED
         deadline = time.monotonic() + SETTINGS.client_minutes * 60
 
         def give_up(lines: Sequence[str]) -> Trouble | None:
             if time.monotonic() > deadline:
                 return Trouble.timeout
-            if self.stop():
+            if stop():
                 return Trouble.stopped
             return Trouble.tokens if client.usage(lines).tokens > SETTINGS.client_tokens else None
 
-        environment = {**git.author(self.root), **self.environment, ENV_DRIVEN: "1"}
-        with _work_tree(self.root, parent) as place:
-            end = self.launch(client.command(program, place, git.folders(place)), place, prompt, environment, give_up)
-            found = _inspect(self.root, place, parent)
+        with checked_out(root, parent, "client") as place:
+            end = self._launch(client.command(program, place, git.folders(place)), place, prompt, environment, give_up)
+            found = _inspect(root, place, parent)
         if isinstance(found, Failed) and found.trouble is Trouble.no_commit:
-            failed = client.failure(end, self.clock()) or found
+            failed = client.failure(end, self._lab.clock()) or found
             found = replace(failed, detail=clean(" ".join(failed.detail.split()), _DETAIL_CHARS))
         return found, client.usage(end.lines)
 
@@ -216,14 +197,3 @@ def _inspect(root: Path, place: Path, parent: str) -> git.Commit | Failed:
     except SyntaxError as error:
         return Failed(Trouble.unreadable, f"line {error.lineno}")
     return Failed(Trouble.same_code) if is_same else commit
-
-
-@contextmanager
-def _work_tree(root: Path, parent: str) -> Iterator[Path]:
-    """Check the parent out into a work tree that is removed afterwards; its commits stay in the repository."""
-    place = root / "worktrees" / f"client-{parent[:12]}-{os.getpid()}-{time.monotonic_ns() % 10**6}"
-    git.add_worktree(root, place, parent)
-    try:
-        yield place
-    finally:
-        git.remove_worktree(root, place)

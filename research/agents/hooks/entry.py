@@ -8,11 +8,13 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from research.agents.clients import client_of
 from research.agents.clients.base import ENV_DRIVEN, Client
+from research.core import git
 from research.core.clock import system_clock, utc
 from research.core.errors import ResearchError
 from research.core.paths import LabPaths
@@ -35,6 +37,11 @@ class Call:
         """Return a text of the payload, "" where it is missing or something else."""
         value = self.payload.get(name)
         return value if isinstance(value, str) else ""
+
+    @cached_property
+    def head(self) -> git.Head:
+        """Return the commit and branch of the checkout."""
+        return git.head(self.paths.root)
 
     @property
     def is_driven(self) -> bool:
@@ -75,8 +82,8 @@ def run(name: str, root: str, log: Callable[[str], None]) -> None:
     if not isinstance(payload, dict):
         log(f"the payload is no JSON object ({len(text)} characters); nothing is done")
         return
-    hook = importlib.import_module(f"research.agents.hooks.{name}")
-    event = name.title().replace("_", "")
-    answer = hook.answer(Call(event, LabPaths(Path(root)), payload, dict(os.environ), log))
-    if answer:
+    call = Call(name.title().replace("_", ""), LabPaths(Path(root)), payload, dict(os.environ), log)
+    if call.is_driven and name != "pre_tool_use":
+        return
+    if answer := importlib.import_module(f"research.agents.hooks.{name}").answer(call):
         print(json.dumps(answer), flush=True)

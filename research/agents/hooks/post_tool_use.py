@@ -8,16 +8,13 @@ from research.agents import autonomy
 from research.agents.hooks.entry import Call
 from research.agents.hooks.reviews import open_current_memory, unseen_review
 from research.agents.policy.protected import protected_changes, restore_advice
-from research.core import git
 from research.core.contract import BRANCHES
 from research.store.db import Store
 
 
 def answer(call: Call) -> dict[str, Any] | None:
     """Answer PostToolUse."""
-    if call.is_driven:
-        return None
-    branch = git.head(call.paths.root).branch
+    branch = call.head.branch
     with open_current_memory(call) as store:
         is_guarded = branch.startswith(BRANCHES) or autonomy.load(store).enabled
         changes = _unseen_changes(call, store, branch) if is_guarded else ""

@@ -25,11 +25,10 @@ def answer(call: Call) -> dict[str, Any] | None:
     tool, client = call.text("tool_name"), call.client
     if tool not in {*client.shell_tools, *client.edit_tools, *FILE_FIELD}:
         return None
-    head = git.head(call.paths.root)
     with call.open_memory() as store:
-        reason = _refusal(call, store, head)
+        reason = _refusal(call, store)
         if not reason:
-            return None if call.is_driven else call.context(unseen_review(store, head.branch))
+            return None if call.is_driven else call.context(unseen_review(store, call.head.branch))
     return {
         "hookSpecificOutput": {
             "hookEventName": call.event,
@@ -39,30 +38,32 @@ def answer(call: Call) -> dict[str, Any] | None:
     }
 
 
-def _refusal(call: Call, store: Store, head: git.Head) -> str | None:
+def _refusal(call: Call, store: Store) -> str | None:
     """Return why the tool is refused, None if it is not."""
     tool, given, client = call.text("tool_name"), call.payload.get("tool_input"), call.client
     field = FILE_FIELD.get(tool)
     text = given.get(field) if field and isinstance(given, dict) else client.tool_text(given)
     if not isinstance(text, str):
         return None
+    branch = call.head.branch
     where = Where(
         root=str(call.paths.root),
-        branch=head.branch,
-        guarded=call.is_driven or head.branch.startswith(BRANCHES) or autonomy.load(store).enabled,
+        branch=branch,
+        guarded=call.is_driven or branch.startswith(BRANCHES) or autonomy.load(store).enabled,
         driven=call.is_driven,
         data=str(machine_home(call.environment)),
-        launch=launch_command(runner_options(call.environment), launch_seed(reads.plan_of(store, head.branch))),
+        launch=launch_command(runner_options(call.environment), launch_seed(reads.plan_of(store, branch))),
         wait=f"{client.launching}. {client.waiting}",
     )
     cwd = call.text("cwd") or where.root
     if tool not in client.shell_tools:
         return check_tool(tool, text, cwd, where)
-    return check_command(text, cwd, where, call.environment) or _uncounted(call, text, store, head)
+    return check_command(text, cwd, where, call.environment) or _uncounted(call, text, store)
 
 
-def _uncounted(call: Call, command: str, store: Store, head: git.Head) -> str | None:
+def _uncounted(call: Call, command: str, store: Store) -> str | None:
     """Return why a launch would take its minutes for nothing: HEAD is new, no experiment, and not the baseline."""
+    head = call.head
     is_launch = any(name in command for name in RUNNERS) and " -- uv run train.py" in command
     is_other = any(option in command for option in ("--dry-run", "--allow-dirty", " commit "))
     if not is_launch or is_other or head.commit is None or not head.branch.startswith(BRANCHES):

@@ -30,9 +30,7 @@ _PROTOCOL = (
 
 def answer(call: Call) -> dict[str, Any] | None:
     """Answer SessionStart."""
-    if call.is_driven:
-        return None
-    head = git.head(call.paths.root)
+    head = call.head
     with open_current_memory(call) as store:
         source, on = call.text("source") or "startup", "on" if autonomy.load(store).enabled else "off"
         where = f"Autoresearch, session {source}. Branch: {head.branch or '(detached)'}. Autonomy: {on}."

@@ -10,8 +10,7 @@ from research.agents.autonomy import Autonomy
 from research.agents.hooks.entry import Call
 from research.agents.hooks.reviews import open_current_memory, unseen_review
 from research.agents.next_step import next_order
-from research.agents.state import TOLD_FACT, Situation, read_situation
-from research.core import git
+from research.agents.state import TOLD_FACT, Situation
 from research.core.clock import system_clock, utc
 from research.core.contract import BRANCHES
 from research.core.settings import SETTINGS
@@ -26,13 +25,12 @@ _EVENT_CHARS = 2000
 
 def answer(call: Call) -> dict[str, Any] | None:
     """Answer Stop."""
-    head = git.head(call.paths.root)
-    if call.is_driven or not head.branch.startswith(BRANCHES) or _will_be_woken(call):
+    if not call.head.branch.startswith(BRANCHES) or _will_be_woken(call):
         return None
     with open_current_memory(call) as store:
         if not autonomy.load(store).enabled:
             return None
-        here = read_situation(call.paths, head, store, call.client, call.environment)
+        here = Situation(call.paths, call.head, store, call.client, call.environment)
         with store.write():  # looking around takes a moment, in which the switch may have been turned off
             state = autonomy.load(store)
             return _continue(store, here, state) if state.enabled else None

@@ -9,10 +9,8 @@ from research.agents import autonomy
 from research.agents.hooks.entry import Call
 from research.agents.hooks.reviews import open_current_memory, unseen_review
 from research.agents.hooks.session_start import best_and_phase
-from research.agents.intent import intent
-from research.agents.limits import read_limits
+from research.agents.intent import intent, read_limits
 from research.agents.state import launch_seed, runner_options
-from research.core import git
 from research.core.clock import system_clock, utc
 from research.core.commands import launch_command
 from research.core.contract import BRANCHES
@@ -36,9 +34,7 @@ _PROMPT_CHARS = 500
 
 def answer(call: Call) -> dict[str, Any] | None:
     """Answer UserPromptSubmit; what the switch did is said to the person too."""
-    if call.is_driven:
-        return None
-    branch = git.head(call.paths.root).branch
+    branch = call.head.branch
     mark = call.client.wake_mark
     if mark and call.text("prompt").lstrip().startswith(mark):  # the client wakes the agent, no person speaks
         with open_current_memory(call) as store:
