@@ -67,7 +67,7 @@ def _found(data: PageData) -> tuple[str, str]:
         return "No score yet", "No run came to a score that can be trusted."
     before, now = base.known.estimate.mean, best.known.estimate.mean
     if best is base or gain is None:
-        value = f"val_bpb {plain(before)}, measured {times(base.n)}"
+        value = f"val_bpb {plain(before)}, measured {times(base.known.estimate.n)}"
         return "Nothing beats the baseline yet", f"The baseline is the best so far: {value}. Lower is better."
     head = f"{share(-gain.mean, before)} lower than the baseline, {how_sure(best)}"
     if gain.mean >= 0:
@@ -78,7 +78,7 @@ def _found(data: PageData) -> tuple[str, str]:
     least = f"{share(-gain.high, before)}" if gain.high < 0 else f"from {share(gain.high, before)} higher"
     text = (
         f"Best so far: val_bpb {plain(now)} against the baseline’s {plain(before)} ({least} to {most}, 95 % interval),"
-        f" measured {times(best.n)}: {how_sure(best)}. "
+        f" measured {times(best.known.estimate.n)}: {how_sure(best)}. "
     )
     own = best.known.change
     if len(data.kept) <= 1 or not own:

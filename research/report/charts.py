@@ -158,19 +158,19 @@ def progress(data: PageData, size: Size = FILE, is_file: bool = False) -> Chart:
     """
     em, best = size.em, data.best.known.estimate if data.best else None
     must = [value.mean for _, value, _ in _values(data)] + ([best.low, best.high] if best else [])
-    trusted = [row.val_bpb for row in data.rows if row.val_bpb is not None and not row.run.suspect]
+    trusted = [row.run.val_bpb for row in data.rows if row.run.val_bpb is not None and not row.run.suspect]
     top = em * ((_TITLE_EM + 3.6 if is_file else 0) + 2.2)
     scale = _over_runs(data, size, _limits(trusted, must, 0.2), top, size.height - em * 4.0)
     has_names = len(data.rows) <= _NAMED_RUNS and not size.is_narrow
     marks = [_mark(scale, row, has_names) for row in data.rows]
-    scored = {row.number: mark for row, mark in zip(data.rows, marks, strict=True) if row.val_bpb is not None}
+    scored = {row.number: mark for row, mark in zip(data.rows, marks, strict=True) if row.run.val_bpb is not None}
     repeats = [(scored[r.first], scored[r.number]) for r in data.rows if r.first in scored and r.number in scored]
     joins = [Line("join", f"M{a.x:g} {a.y:g}L{b.x:g} {b.y:g}") for a, b in repeats if a is not b]
     if size.is_narrow and len(marks) > _NAMED_RUNS:
         every = len(marks) // _NAMED_RUNS + 1
         marks = [mark for mark in marks if mark.kind != "discard" or mark.row % every == 0]
     texts = _words(scale, data, marks)
-    if in_lane := {row.status for row in data.rows if row.val_bpb is None}:
+    if in_lane := {row.status for row in data.rows if row.run.val_bpb is None}:
         lane = "no score" if len(in_lane) > 1 else min(in_lane)
         texts.append(Text(scale.left - em * 0.6, scale.bottom + em * 1.85, lane, anchor="end"))
     kinds = {"front", *(mark.kind for mark in marks), *(mark.shape for mark in marks if mark.shape == "again")}
@@ -232,7 +232,7 @@ def _limits(values: Sequence[float], must: Sequence[float], room: float) -> tupl
 
 def _mark(scale: Scale, row: Row, has_name: bool) -> Mark:
     """Draw a run; one without a score lies in a lane of its own below."""
-    x, bpb = scale.x(row.number), row.val_bpb
+    x, bpb = scale.x(row.number), row.run.val_bpb
     if bpb is None:
         failure = row.run.failure.signature if row.run.failure else row.run.why
         title = f"#{row.number} {row.status}: {row.title}: {failure}" if has_name else ""

@@ -43,11 +43,6 @@ class Row:
     parent: int | None = None  # number of a run of the commit that it was made from, of its own seed if there is one
 
     @property
-    def val_bpb(self) -> float | None:
-        """Return its score, None without one."""
-        return self.run.val_bpb
-
-    @property
     def decision(self) -> str:
         """Return the verdict on the run in a word, "crash" or "stopped" without a score."""
         if self.run.val_bpb is None:
@@ -63,28 +58,11 @@ class Candidate:
 
     known: Configuration
     rows: Sequence[Row]
-    against_baseline: Estimate | None = None
-    audit: Estimate | None = None  # its audit score minus the baseline's, as measured
-
-    @property
-    def number(self) -> int:
-        """Return the number of its first run."""
-        return self.rows[0].number
-
-    @property
-    def title(self) -> str:
-        """Return what its commit says of the change."""
-        return self.rows[0].title
-
-    @property
-    def status(self) -> Status:
-        """Return what became of it."""
-        return _status(self.known)
-
-    @property
-    def n(self) -> int:
-        """Return how many runs its value is estimated from."""
-        return self.known.estimate.n if self.known.estimate else 0
+    number: int  # of its first run
+    title: str
+    status: Status
+    against_baseline: Estimate | None
+    audit: Estimate | None  # its audit score minus the baseline's, as measured
 
     @property
     def beats_baseline(self) -> bool:
@@ -120,6 +98,7 @@ class PageData:
     made_utc: str
     rows: Sequence[Row]
     candidates: Sequence[Candidate]
+    changes: Sequence[Candidate]  # those but the baseline
     baseline: Candidate | None
     best: Candidate | None  # of what is kept
     steps: Sequence[tuple[int, Candidate]]  # what the branch was on, and the number of the run that brought it there
@@ -143,11 +122,6 @@ class PageData:
         return self.best.against_baseline if self.best else None
 
     @property
-    def changes(self) -> list[Candidate]:
-        """Return every configuration but the baseline."""
-        return [one for one in self.candidates if one is not self.baseline]
-
-    @property
     def kept(self) -> list[Candidate]:
         """Return what is kept after the baseline."""
         return [one for one in self.changes if one.status == "keep"]
@@ -166,7 +140,7 @@ class PageData:
     @property
     def run_s(self) -> float:
         """Return the seconds of a usual run that scored, 0 before one."""
-        scored = [row.run.wall_s for row in self.rows if row.val_bpb is not None]
+        scored = [row.run.wall_s for row in self.rows if row.run.val_bpb is not None]
         return statistics.median(scored) if scored else 0.0
 
     def count(self, status: Status) -> int:
@@ -212,6 +186,7 @@ def page_data(
         made_utc=made_utc,
         rows=rows,
         candidates=candidates,
+        changes=changes,
         baseline=baseline,
         best=next((one for one in candidates if one.known is best), None),
         steps=tuple(_steps(shown, candidates)),
@@ -262,8 +237,10 @@ def _candidates(rows: Sequence[Row], memory: Memory) -> tuple[Candidate, ...]:
     base = memory.baseline
     found = []
     for key, known in memory.known.items():
-        audit = _audit(rows_of[key], rows_of[base.key]) if base and known is not base else None
-        found.append(Candidate(known, rows_of[key], against_baseline(memory, known), audit))
+        mine, first = rows_of[key], rows_of[key][0]
+        audit = _audit(mine, rows_of[base.key]) if base and known is not base else None
+        gain = against_baseline(memory, known)
+        found.append(Candidate(known, mine, first.number, first.title, _status(known), gain, audit))
     return tuple(sorted(found, key=lambda one: one.number))
 
 

@@ -42,7 +42,7 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
     )
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
-    writers = (text.signed, text.plain, text.interval, text.span, text.money, text.clock, text.times, text.short)
+    writers = (text.signed, text.plain, text.interval, text.span, text.clock, text.times, text.short)
     for write in (*writers, text.title_of, chance, clean, how_sure):
         environment.filters[write.__name__] = write
     environment.filters |= {"speed": tokens_per_second, "seeds": partial(listed, "seed")}

@@ -67,9 +67,8 @@ def _found(view: LiveView) -> list[Text]:
         return lines
     parts = [f"{len(data.rows)} runs, {len(data.kept)} kept, {data.count('crash')} crashed"]
     parts += [f"{stopped} stopped early"] if (stopped := data.count("stopped")) else []
-    if data.best and data.best.known.estimate:
-        best = f"best {plain(data.best.known.estimate.mean)}, measured {times(data.best.n)}: {data.best.title}"
-        parts.append(best)
+    if data.best and (value := data.best.known.estimate):
+        parts.append(f"best {plain(value.mean)}, measured {times(value.n)}: {data.best.title}")
     return [*lines, _named("", "; ".join(parts), "dim")]
 
 
@@ -183,7 +182,7 @@ def _verdicts(verdicts: Sequence[Row], width: int) -> list[Text]:
     rows = []
     for one in verdicts:
         p_better = one.verdict.p_better if one.verdict else None
-        value = plain(one.val_bpb, 5) if one.val_bpb is not None else "–"
+        value = plain(one.run.val_bpb, 5) if one.run.val_bpb is not None else "–"
         likely = f"P {chance(p_better)}" if p_better is not None else ""
         rows.append((f"#{one.number}", VERDICTS.get(one.decision, one.decision), value, likely))
     wide = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -94,11 +94,6 @@ def span(hours: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{hours:.1f} h"
 
 
-def money(usd: float) -> str:
-    """Format dollars."""
-    return f"${usd:.2f}"
-
-
 def clock(at_utc: str | None, with_date: bool = True) -> str:
     """Format a record's time as the clock here shows it, to the minute; "" for none."""
     time = local_time(at_utc)

@@ -24,7 +24,7 @@ from research.lab.lab import Lab
 from research.report.answer import FIRST_NIGHT, planned
 from research.report.data import PageData, Row
 from research.report.progress import Curve, Progress, read_curve, read_progress
-from research.report.text import clock, money, title_of
+from research.report.text import clock, title_of
 from research.report.usage import expected_end
 from research.report.write import branch_here, choose_branch, data_of_branch, while_on
 from research.store import folders
@@ -81,7 +81,7 @@ class LiveView:
         for flight in flights:
             del flight["progress"]["curve"]
         verdicts = [
-            {"number": row.number, "title": row.title, "decision": row.decision, "val_bpb": row.val_bpb,
+            {"number": row.number, "title": row.title, "decision": row.decision, "val_bpb": row.run.val_bpb,
              "p_better": row.verdict and row.verdict.p_better, "seeds": self.seeds_of(row),
              "why": row.verdict.why if row.verdict else ""}
             for row in self.verdicts
@@ -106,9 +106,9 @@ def budget_left(night: NightState, now: datetime, is_on: bool = True) -> list[st
     parts = [runs, f"{hours:.1f} of {limits.hours:g} h" if limits.hours is not None else f"{hours:.1f} h"]
     parts += [f"until {clock(limits.until_utc, False)}"] if limits.until_utc else []
     if limits.max_usd is not None:
-        parts.append(f"{money(night.usd)} of {money(limits.max_usd)}")
+        parts.append(f"${night.usd:.2f} of ${limits.max_usd:.2f}")
     elif night.usd:
-        parts.append(money(night.usd))
+        parts.append(f"${night.usd:.2f}")
     end = expected_end(night, now)
     return [*parts, f"ends about {clock(utc(end), False)}"] if end else parts
 

@@ -56,9 +56,9 @@ def test_every_run_is_on_the_progress_chart_and_leads_to_its_row(sixty: PageData
     assert [mark.row for mark in chart.marks] == list(range(1, 61))
     for row, mark in zip(sixty.rows, chart.marks, strict=True):
         assert mark.title == "" if size.is_narrow else mark.title.startswith(f"#{row.number} ")
-        assert (mark.shape == "crash") == (row.val_bpb is None)
+        assert (mark.shape == "crash") == (row.run.val_bpb is None)
         assert (mark.shape == "again") == (row.first != row.number and mark.shape not in ("above", "below", "crash"))
-    joined = sum(row.first != row.number and row.val_bpb is not None for row in sixty.rows)
+    joined = sum(row.first != row.number and row.run.val_bpb is not None for row in sixty.rows)
     assert sum(line.kind == "join" for line in chart.lines) == joined > 3
     assert "baseline" in " ".join(text.words for text in chart.texts)
     assert {entry[0] for entry in chart.legend} >= {"keep", "discard", "again", "front", "crash"}
@@ -92,7 +92,7 @@ def test_a_shape_tells_what_became_of_a_run(sixty: PageData):
 def test_what_is_off_the_scale_is_in_the_legend_where_there_is_any(sixty: PageData):
     far = replace(sixty.rows[-1], run=replace(sixty.rows[-1].run, val_bpb=9.9, suspect=("too far",)))
     assert "off the scale" in page.figures(replace(sixty, rows=(*sixty.rows[:-1], far)))[page.FIGURES[0]]
-    close = [row for row in sixty.rows if row.val_bpb is not None and row.val_bpb < 0.9985]
+    close = [row for row in sixty.rows if row.run.val_bpb is not None and row.run.val_bpb < 0.9985]
     near = tuple(replace(row, number=number) for number, row in enumerate(close, 1))
     assert "off the scale" not in page.figures(replace(sixty, rows=near))[page.FIGURES[0]]
 

@@ -115,7 +115,9 @@ def test_the_numbers_are_the_stores(sixty: PageData):
     assert sum(line.count for line in sixty.memory.no_fly) == sixty.count("crash")
     assert {c.known.decision for c in sixty.kept} == {"keep"}
     assert any(c.beats_baseline for c in sixty.kept)
-    assert all(c.against_baseline and c.against_baseline.high < 0 and c.n > 1 for c in sixty.kept if c.beats_baseline)
+    assert all(
+        c.against_baseline and c.against_baseline.high < 0 and len(c.rows) > 1 for c in sixty.kept if c.beats_baseline
+    )
     assert {c.known.decision for c in sixty.close} == {"discard"}
     assert {c.number for c in sixty.kept}.isdisjoint(c.number for c in sixty.close)
     assert len(bets(sixty)) <= 3
@@ -159,14 +161,12 @@ def test_what_others_wrote_stays_text(sixty: PageData):
         replace(row, title=nasty, run=replace(row.run, why=nasty, commit=nasty), verdict=None, emitter=nasty)
         for row in sixty.rows
     )
-    candidates = tuple(
-        replace(c, known=replace(c.known, emitter=nasty), rows=tuple(replace(row, title=nasty) for row in c.rows))
-        for c in sixty.candidates
-    )
+    candidates = tuple(replace(one, known=replace(one.known, emitter=nasty), title=nasty) for one in sixty.candidates)
     memory = replace(sixty.memory, branch=nasty, conjectures=(Conjecture(nasty, 1, 0.0, 0.0, 0.0),))
     bad = replace(
-        sixty, memory=memory, rows=rows, candidates=candidates, best=candidates[-1], close=candidates,
-        steps=((3, candidates[2]), (9, candidates[8])), notes=(nasty,), warnings=(nasty,), diffs={nasty: nasty},
+        sixty, memory=memory, rows=rows, candidates=candidates, changes=candidates, close=candidates,
+        best=candidates[-1], steps=((3, candidates[2]), (9, candidates[8])), notes=(nasty,),
+        warnings=(nasty,), diffs={nasty: nasty},
     )  # fmt: skip
     page = render(bad)
     shape = shape_of(page)
