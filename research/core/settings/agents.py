@@ -11,8 +11,7 @@ class AgentSettings:
 
     # Night ------------------------------------------------------------------------------------------------------------
     baseline_attempts: int = 3
-    """Baselines without a score after which a night gives up: what ran too long while everything was compiled may not
-    do so again. A crash ends it at once, since the same code crashes again."""
+    """Baselines without a score after which a night gives up: the first may run too long while all is compiled."""
     failures_in_a_row: int = 5
     """Infrastructure failures in a row after which a night ends: by then it is not a hiccup."""
     backoff_first_s: float = 10.0
@@ -22,8 +21,7 @@ class AgentSettings:
     device_wait_s: float = 15.0
     """Wait before a device is tried again that another run has: a run takes minutes, and trying costs a second."""
     alike_crashes: int = 3
-    """Crashes alike of as many different edits, one after another, after which the best so far is run, to tell whether
-    the machine fails: three ideas seldom share a fault."""
+    """Crashes alike of as many edits in a row after which the best so far is run: does the machine fail?"""
     last_run_lengths: float = 1.25
     """Usual lengths of a run for which a night must have time left, else the next run is its last: runs vary."""
     clock_jump_s: float = 5.0

@@ -25,18 +25,15 @@ class RunSettings:
     taken_memory_gib: float = 1.0
     """GPU memory that other processes must hold before they are to blame for the lack of it: a desktop holds less."""
     own_memory_factor: float = 1.5
-    """A process that holds up to so many times what torch has allocated may be this one, whose CUDA context and cache
-    come on top."""
+    """Times of torch's memory up to which a process may be this one: CUDA's context and cache come on top."""
     signature_chars: int = 160
     """Length of a failure signature: the message's beginning names the fault, its end repeats values."""
 
     # Launching --------------------------------------------------------------------------------------------------------
     default_timeout_minutes: float = 10.0
-    """Time limit of a run, on the wall: the five-minute budget, compiling and scoring, and some air. A pocket run takes
-    a minute of processor time: with a tenth of a core it still comes to its end, and one that hangs is ended."""
+    """Time limit of a run, on the wall: budget, compiling and scoring, or a pocket run with a tenth of a core."""
     small_gpu_timeout_minutes: float = 25.0
-    """The same on a GPU below 40 GB, which scores 42 million tokens as slowly as it trains: by its peak an RTX 3060 is
-    about 30 times as slow as an H200, whose evaluation takes 10 s, and then needs 15 minutes in all."""
+    """The same on a GPU below 40 GB: one 30 times as slow as an H200, which scores in 10 s, needs 15 minutes."""
     default_core_workers: int = 4
     """Most processor cores that a night takes unasked: a pocket run needs 1 GB of memory, and a person the rest."""
     kill_grace_s: float = 5.0
@@ -70,20 +67,17 @@ class RunSettings:
     last_steps: float = 5.0
     """Usual steps that the last one may take: it may begin just before the budget ends, on a machine that is busy."""
     min_handed_share: float = 0.1
-    """Below this share of the tokens that a run says it trained on, its text was not prepare.py's. Going over a batch
-    a few times is a recipe; a loader of one's own, which can read any text, has a share of 0."""
+    """Share of its tokens below which a run's text was not prepare.py's: a loader of one's own has 0."""
     max_handed_share: float = 1.5
     """Above this share of the tokens that a run says it trained on, it did something else with the text too."""
     claimed_tokens_step: float = 100_000.0
     """Tokens by which the printed total_tokens_M is rounded: it has one decimal."""
     early_steps: int = 22
-    """Steps whose batches may be taken before the budget can have begun: twice the 11 that the contract leaves
-    uncounted, since a batch is fetched ahead and a schedule may begin with larger ones."""
+    """Steps whose batches may be taken before the budget: twice the 11 uncounted ones, for what is fetched ahead."""
     pocket_early_steps: int = 4
     """The same in the pocket profile, which leaves one step uncounted and makes about a hundred."""
     phase_s: float = 180.0
-    """Seconds that a phase outside the budget may always take on a GPU: a cold compilation took 43 to 70 s on an H100,
-    and slower cards and processors exist."""
+    """Seconds that a phase outside the budget may always take on a GPU: an H100 compiled for 43 to 70 s."""
     pocket_phase_s: float = 10.0
     """The same in the pocket profile, in seconds of processor time: nothing is compiled there."""
     phase_factor: float = 3.0
@@ -118,5 +112,4 @@ class RunSettings:
     race_log_bytes: int = 32 * 1024 * 1024
     """How much of the incumbent's log is read: that many lines are shorter."""
     race_max_tokens_off: float = 0.05
-    """Share of the tokens by which two runs may differ at one fraction of the budget: more, and the losses are not of
-    the same rows."""
+    """Share of the tokens by which two runs may differ at one fraction of the budget: with more, the rows differ."""

@@ -17,8 +17,7 @@ class SearchSettings:
     ideas_before_replicates: int = 3
     """Ideas that a night tries before it measures anything twice: five runs then try at least three ideas."""
     repeat_after_runs: int = 12
-    """Runs from which one seed is run twice, once, so that repeats and seeds can be told apart; a shorter night takes
-    the prior's word."""
+    """Runs from which one seed is run twice, once, to tell repeats from seeds; a shorter night takes the prior."""
     threshold_margin_bpb: float = 0.0005
     """Margin of the policy "threshold": about one standard deviation of a run at the published size."""
     paired_margin_bpb: float = 0.0007
@@ -29,8 +28,7 @@ class SearchSettings:
     near_miss_age: int = 25
     """Experiments after which a near miss is too old to be combined: the tip has moved on."""
     archive_stall: int = 20
-    """Experiments without an improvement after which an archive parent may have its turn: that an idea in twenty helps
-    is usual, so less is no stall."""
+    """Experiments without an improvement after which an archive parent has its turn: one idea in twenty helps."""
     archive_share: float = 0.1
     """Share of experiments that then start from the archive: a bounded price for leaving a basin."""
     archive_reach: int = 5
@@ -48,8 +46,7 @@ class SearchSettings:
     max_credit: float = 4.0
     """Largest credit of one run, in recent averages: one lucky hit is no skill."""
     emitter_start: float = 0.7
-    """What ordering an emitter is assumed to leave of a free agent's gain, before it was tried: in the public loop's
-    simulated nights random orders reach 83 % of free choice."""
+    """What an order is assumed to leave of a free agent's gain: random orders leave 83 % in simulation."""
     emitter_prior_n: float = 6.0
     """Weight of that assumption, in runs."""
     emitter_floor: float = 0.04

@@ -24,8 +24,7 @@ class VerdictSettings:
     interaction_log_sd: float = 0.6
     """Prior sd of its logarithm: within a factor of 3.3 as good as certainly."""
     pocket_repeat_sd_bpb: float = 0.01
-    """The same median for repeats in the pocket profile: six runs of one configuration in a recorded night, each
-    with a seed of its own, scattered by 0.019."""
+    """The same median for repeats in the pocket profile: six runs of one program on six seeds had 0.019."""
     pocket_seed_sd_bpb: float = 0.015
     """For seeds in the pocket profile: the rest of those 0.019."""
     pocket_interaction_sd_bpb: float = 0.008
@@ -39,8 +38,7 @@ class VerdictSettings:
     max_compared_changes: int = 400
     """Latest changes with two seeds from which the interaction is estimated: known to 4 % by then."""
     condition_correlation: float = 0.5
-    """Assumed correlation of a seed's effects on two machines, or under two sets of initial values: halfway between
-    none and all, since it was not measured."""
+    """Assumed correlation of a seed's effects on two machines, or sets of initial values: halfway, unmeasured."""
     paired_strata: int = 4
     """Parts into which the posterior is cut by what a paired difference scatters by, which decides most."""
     seed_strata: int = 2
@@ -56,8 +54,7 @@ class VerdictSettings:
     sure_p: float = 0.977
     """P(better) from which a change is kept on one seed's word: two standard errors of the paired difference."""
     confirm_p: float = 0.65
-    """P(better) from which a change is worth a second seed: a little better than even, since another idea costs as much
-    as the second seed; chosen by simulation (docs/search.md)."""
+    """P(better) from which a change is worth a second seed, chosen by simulation (docs/search.md)."""
     keep_p: float = 0.85
     """P(better) from which a change is kept after its second seed; chosen by simulation (docs/search.md)."""
     max_seeds: int = 2
@@ -74,8 +71,7 @@ class VerdictSettings:
     """Share of the incumbent's val_bpb below which no gain is suspected: a whole published night gained 1.2 %, the best
     known session 2.8 %; in absolute terms a small model's honest gains are larger than a large one's."""
     incumbent_stays_p: float = 0.5
-    """P(better than the one kept before) below which an incumbent that was measured again goes: an even chance, since
-    one of the two must be the incumbent and the one before was measured as well."""
+    """P(better than the one kept before) below which an incumbent measured again goes: an even chance."""
 
     audit_factor: float = 4.0
     """Standard deviations of the difference by which a gain on val must be missing on the audit text to be suspect: in
