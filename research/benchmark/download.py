@@ -69,18 +69,6 @@ def fetch_once(session: requests.Session, url: str, part: Path, advance: Advance
         raise requests.ConnectionError(f"the stream ended after {have} of {total} bytes")
 
 
-def has_good_shard(target: Path) -> bool:
-    """Return whether a usable shard is there; an unusable one is deleted."""
-    if not target.exists():
-        return False
-    try:
-        check_shard(target)
-    except BadShard:
-        target.unlink()
-        return False
-    return True
-
-
 def download_shard(
     index: int,
     directory: Path,
@@ -92,8 +80,11 @@ def download_shard(
 
     target = directory / shard_name(index)
     part = target.with_name(target.name + ".part")
-    if has_good_shard(target):
+    try:
+        check_shard(target)
         return None
+    except BadShard:  # or there is none
+        target.unlink(missing_ok=True)
     reason = ""
     with requests.Session() as session:
         for attempt in range(ATTEMPTS):

@@ -111,17 +111,6 @@ class Feed:
     first: float = 0.0  # perf_counter of the first batch handed out
     last: float = 0.0
 
-    def hand(self, tokens: int, epochs: float, asked: float) -> None:
-        """Note a batch of so many tokens that was asked for at a time."""
-        self.last = perf_counter()
-        if self.batches:
-            self.waited_s += self.last - asked
-        else:
-            self.first = self.last
-        self.batches += 1
-        self.tokens += tokens
-        self.epochs = epochs
-
 
 class Watch:
     """What a run reads and does, as prepare.py sees it."""
@@ -157,8 +146,15 @@ class Watch:
         return self.feeds[split][-1]
 
     def hand(self, feed: Feed, tokens: int, epochs: float, asked: float) -> None:
-        """Note a batch that a loader hands out."""
-        feed.hand(tokens, epochs, asked)
+        """Note a batch of so many tokens that a loader hands out, and when it was asked for."""
+        feed.last = perf_counter()
+        if feed.batches:
+            feed.waited_s += feed.last - asked
+        else:
+            feed.first = feed.last
+        feed.batches += 1
+        feed.tokens += tokens
+        feed.epochs = epochs
         if feed.split == "train":
             if not self.handed:
                 self.others_s = process.others_s()

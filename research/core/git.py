@@ -283,14 +283,9 @@ def remove_worktree(root: Path, place: Path) -> None:
     _call(root, "worktree", "prune")
 
 
-def switch_to_new_branch(root: Path, branch: str) -> None:
-    """Makes a branch at HEAD and checks it out; files stay as they are."""
-    _ok(root, "switch", "--quiet", "--create", branch)
-
-
-def switch(root: Path, branch: str) -> None:
-    """Checks out a branch that exists."""
-    _ok(root, "switch", "--quiet", branch)
+def switch(root: Path, branch: str, is_new: bool = False) -> None:
+    """Checks out a branch; a new one is made at HEAD, and files stay as they are."""
+    _ok(root, "switch", "--quiet", *(["--create"] if is_new else []), branch)
 
 
 def checkout_detached(place: Path, rev: str) -> None:

@@ -61,7 +61,7 @@ def take_branch(root: Path, wanted: str, now: datetime) -> str:
     while git.branch_tip(root, name):
         number += 1
         name = f"{day}-{number}"
-    git.switch_to_new_branch(root, name)
+    git.switch(root, name, is_new=True)
     return name
 
 
