@@ -25,12 +25,7 @@ def niche_of(
 ) -> str:
     """Return the niche of what was measured: "category/parameters/memory/shape".
 
-    Args:
-        category: What the change touched, None or "" when unknown.
-        params_m: Parameters in millions.
-        peak_gb: Peak memory in GiB.
-        added: Statements that the change added.
-        removed: Statements that it removed.
+    Parameters are in millions, peak memory is in GiB; added and removed are statements.
     """
     size = _bucket(params_m, SETTINGS.niche_params_m, PARAMETER_BUCKETS)
     memory = _bucket(peak_gb, SETTINGS.niche_memory_gb, MEMORY_BUCKETS)
@@ -44,11 +39,7 @@ def _bucket(value: float | None, bounds: tuple[float, ...], names: tuple[str, ..
 def niche_of_run(run: Run, is_baseline: bool, params_m: float | None = None, peak_vram_mb: float | None = None) -> str:
     """Return the niche that a run was measured to be in; the baseline's own code changes nothing.
 
-    Args:
-        run: The run.
-        is_baseline: Whether it measured the baseline.
-        params_m: Parameters in millions, by default what the run said.
-        peak_vram_mb: Peak memory in MiB, by default the run's.
+    Parameters, in millions, and peak memory, in MiB, are by default what the run said.
     """
     params_m = run.metrics.num_params_M if params_m is None and run.metrics else params_m
     peak_vram_mb = run.peak_vram_mb if peak_vram_mb is None else peak_vram_mb

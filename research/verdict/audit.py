@@ -21,14 +21,10 @@ GAIN_IS_MISSING = "the gain is not there on text that nothing was chosen by"
 
 
 def denies(case: Comparison, history: Sequence[Judged]) -> bool:
-    """Return whether the audit text clearly denies a gain over the incumbent, paired by seed.
+    """Return whether the audit text clearly denies the gain of a run that is about to be kept, paired by seed.
 
     Val and audit score of a run share what seed and machine do to it, so their difference, the excess, hardly moves
     from run to run. By how much it does is estimated from the other configurations of the contract.
-
-    Args:
-        case: A run whose configuration is about to be kept.
-        history: The judged runs of the lab.
     """
     if case.incumbent is None or person_on(case) is not None:
         return False
@@ -46,16 +42,15 @@ def denies(case: Comparison, history: Sequence[Judged]) -> bool:
     val, audit = (fmean(score(runs[two][s]) - score(runs[one][s]) for s in shared) for score in (_val, _audit))
     excess = {key: {s: _audit(mine) - _val(mine) for s, mine in seeds.items()} for key, seeds in runs.items()}
     del excess[one]
-    is_pocket = case.belief.prior is POCKET
-    assumed_sd = SETTINGS.pocket_audit_sd_bpb if is_pocket else SETTINGS.audit_sd_bpb
+    assumed_sd = SETTINGS.pocket_audit_sd_bpb if case.belief.prior is POCKET else SETTINGS.audit_sd_bpb
     return is_missing(val, audit, list(excess.values()), assumed_sd)
 
 
 def is_missing(val_gain: float, audit_gain: float, excess: Sequence[Mapping[int, float]], assumed_sd: float) -> bool:
-    """Return whether a gain on val is clearly not there on the audit text.
+    """Return whether a gain on val is clearly not there on the audit text; all numbers are in bpb.
 
     Args:
-        val_gain: Bpb by which val scores are lower than the incumbent's, on the same seeds.
+        val_gain: By how much val scores are lower than the incumbent's, on the same seeds.
         audit_gain: The same of audit scores.
         excess: Audit score minus val score by seed, of every other configuration.
         assumed_sd: Standard deviation of a configuration's excess under one seed that is assumed beforehand.

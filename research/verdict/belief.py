@@ -89,10 +89,6 @@ class Belief:
         prior: What is assumed of the standard deviations.
         previous: The posterior of the first of these runs: its standard deviations are taken where the new runs say
             nothing of them.
-
-    Attributes:
-        variances: The posterior of the three standard deviations.
-        runs: Scored runs behind it.
     """
 
     def __init__(self, scores: Iterable[Score], prior: NoisePrior = OFFICIAL, previous: Belief | None = None) -> None:
@@ -102,7 +98,6 @@ class Belief:
             every.setdefault(score.config, []).append(score)
         scored = {config: [one for one in mine if not one.spread] for config, mine in every.items()}
         self._scores = {config: mine for config, mine in scored.items() if mine}
-        self.runs = sum(map(len, self._scores.values()))
         self._parents = _parents(every)
         self._cells = {
             config: cells_of([(one.condition, one.val_bpb, one.spread) for one in mine])
@@ -125,9 +120,6 @@ class Belief:
 
     def __contains__(self, config: object) -> bool:
         return config in self._scores
-
-    def __len__(self) -> int:
-        return len(self._scores)
 
     @property
     def configs(self) -> tuple[Hashable, ...]:

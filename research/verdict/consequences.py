@@ -23,9 +23,7 @@ DECIDED_BY = "decided by its replicate {}"
 def consequences(case: Comparison, verdict: Verdict) -> list[Verdict]:
     """Return the verdicts on other runs that follow from one, in the order in which they are to be written.
 
-    Args:
-        case: The run that was judged among those that it was compared with.
-        verdict: Its verdict; only those of the rule "evidence" have consequences.
+    Only verdicts of the rule "evidence" have consequences.
     """
     if verdict.rule != RULE or verdict.is_open:
         return []

@@ -30,11 +30,7 @@ _SMALLEST_SD = 1e-9
 
 @lru_cache
 def prior_weights(doublings: int = 0) -> Array:
-    """Return the components' weights before any change was measured: the usual size has the largest.
-
-    Args:
-        doublings: How many times the usual size of effects is doubled; see usual_doublings().
-    """
+    """Return the components' weights before any change was measured: the usual size, so often doubled, has the most."""
     near = 1.0 / (1.0 + np.log2(SDS / (SETTINGS.effect_usual_bpb * 2.0**doublings)) ** 2)
     weights: Array = near / near.sum()
     return weights

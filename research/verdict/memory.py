@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from research.code.diff import ARROW
 from research.core.records import PERSON, Decision, Estimate, Judged, Run
 from research.core.settings import SETTINGS
+from research.core.text import clean, count_of
 from research.store import ledger
 from research.verdict import lineage
-from research.verdict.alerts import alerts_of
 from research.verdict.archive import elites_of, niche_of_run
 from research.verdict.belief import Belief
 from research.verdict.evidence import Keys, belief_of
@@ -19,14 +20,10 @@ from research.verdict.trends import by_topic, conjectures, trends
 
 
 def recall(history: Sequence[Judged], branch: str, contract: str | None = None, belief: Belief | None = None) -> Memory:
-    """Return what the lab knows of a branch under a contract.
+    """Return what the lab knows of a branch under a contract, by default the one that the branch was kept in last.
 
-    Args:
-        history: Judged runs in order of start, of the branch or of all branches: others of the contract count as
-            evidence about kinds of change and failures, but never as parents.
-        branch: The branch.
-        contract: The contract; by default the one that the branch was kept in last.
-        belief: The posterior of these runs, for whoever has made it already.
+    The history is judged runs in order of start, of the branch or of all branches: others of the contract count as
+    evidence about kinds of change and failures, but never as parents. Who has made their posterior already gives it.
     """
     contract = contract if contract is not None else lineage.latest_contract(history, branch)
     items = [item for item in history if _is_comparable(item.run, branch, contract)]
@@ -69,7 +66,7 @@ def recall(history: Sequence[Judged], branch: str, contract: str | None = None, 
         trends=trends(topics),
         anomalies=tuple(odd[-SETTINGS.anomalies_kept :]),
         tried=_tried(every),
-        warnings=tuple(alerts_of(mine)),
+        warnings=tuple(_warnings(mine)),
         fingerprints=frozenset(item.run.fingerprint for item in history if item.run.fingerprint),
         known={one.key: one for one in mine},
         runs=len(on_branch),
@@ -191,6 +188,26 @@ def _phase_inputs(mine: Sequence[Configuration], near: Sequence[Configuration]) 
         recent_keeps=sum(one.decision == "keep" and one.gain is not None for one in latest),
         near_misses=len(near),
     )
+
+
+def _warnings(mine: Sequence[Configuration]) -> Iterator[str]:
+    """Yield what somebody should read before the next experiment; configurations are given oldest first."""
+    latest = [one.emitter for one in mine if one.parent and one.emitter][-SETTINGS.collapse_window :]
+    for name, count in Counter(latest).most_common(1):
+        if count >= SETTINGS.collapse_count:
+            yield f"Emitter collapse: {name} made {count} of the last {len(latest)} experiments."
+    suspects = [one for one in mine if one.suspect and one.estimate is None and not one.failure]
+    if suspects:
+        shown = "; ".join(f"{one.commit[:7]}: {clean(one.suspect).rstrip('.')}" for one in suspects[-3:])
+        are = "is" if len(suspects) == 1 else "are"
+        yield f"{count_of(len(suspects), 'result')} {are} not counted ({shown})."
+    waiting = [(one.commit[:7], one.estimate) for one in mine if one.decision == "investigate" and one.estimate]
+    for name, value in waiting[-1:]:
+        read = f"{name} reads {value.mean:.6f}, which is not kept before it is measured again"
+        yield f"{read}: research replicate {name}."
+    last = mine[-SETTINGS.phase_window :]
+    if len(last) == SETTINGS.phase_window and all(one.failure for one in last):
+        yield f"None of the last {len(last)} experiments came to a score."
 
 
 def against_baseline(memory: Memory, one: Configuration) -> Estimate | None:

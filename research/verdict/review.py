@@ -33,12 +33,8 @@ def reviewed(
 ) -> Verdict:
     """Return a verdict with its score and its review.
 
-    Args:
-        case: The run among those that it was compared with.
-        verdict: What was decided about it.
-        niche: Names the niche of a run.
-        plan: The plan that it carried out; its details may hold "phase" and "predicted".
-        conjectures: What the evidence supports, most important first.
+    The plan is the one that the run carried out; its details may hold "phase" and "predicted". Conjectures are what the
+    evidence supports, the most important first.
     """
     run = case.run
     details = plan.details if plan else {}

@@ -34,7 +34,7 @@ def weigh(
     largest_gain: float = 0.0,
     settings: Settings = SETTINGS,
 ) -> Judgement:
-    """Decide about a configuration that has at least one score.
+    """Decide about a configuration against the one that it would replace.
 
     Args:
         belief: The posterior of all runs of the contract.

@@ -36,11 +36,7 @@ def next_replicate(belief: Belief, candidate: Hashable, incumbent: Hashable) -> 
 def replicate_seed(belief: Belief, config: Hashable, incumbent: Hashable | None, used: Collection[int] = ()) -> int:
     """Return the seed for another run: the first that the incumbent has and it has not, else the next unused one.
 
-    Args:
-        belief: The posterior.
-        config: The configuration to run again.
-        incumbent: What it is compared with, None or itself where there is nothing else.
-        used: Seeds that were given to it besides, of runs under way or without a score.
+    Used are seeds that were given to it besides, of runs under way or without a score.
     """
     has = {*belief.seeds(config), *used}
     theirs = [seed for seed in belief.seeds(incumbent) if seed not in has]

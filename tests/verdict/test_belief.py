@@ -232,7 +232,7 @@ def test_a_configuration_without_a_parent_is_placed_by_the_seeds_that_it_shares_
 
 def test_no_run_at_all():
     known = Belief.from_history([])
-    assert (len(known), known.runs, known.best(), known.configs) == (0, 0, None, ())
+    assert (known.best(), known.configs) == (None, ())
     assert known.variances.noise.seed.n == 0
     with pytest.raises(KeyError):
         known.value("a")
@@ -350,7 +350,7 @@ def test_ten_thousand_runs_take_little_time():
     began = time.process_time()
     known = Belief.from_history(scores)
     taken = time.process_time() - began
-    assert known.runs == 10_000
+    assert len(known.configs) == 10_000
     assert taken < 5.0  # about half a second on a free core; loaded machines are slower
     began = time.process_time()
     Belief.from_history([*scores, Score("new", "c0", Condition(42), 0.99)], previous=known)

@@ -84,7 +84,7 @@ def test_a_stopped_run_has_no_score_and_still_says_something_of_its_change():
     base, stopped = run("base", 0.99), run("ended", None, gap=0.05)
     belief = belief_of([base, stopped], Keys([base, stopped]))
     assert "ended" not in belief
-    assert (belief.runs, belief.n("ended"), belief.best()) == (1, 0, "base")
+    assert (belief.configs, belief.n("ended"), belief.best()) == (("base",), 0, "base")
     assert 0 < belief.difference("ended", "base").mean < 0.25 * 0.05
     assert belief.value("base").mean == pytest.approx(0.99, abs=2e-4)
     scored = belief_of([base, stopped, run("again", 1.0, fingerprint="ended")], Keys([base, stopped]))
