@@ -202,7 +202,7 @@ def _with_basin(
     return ideas, (*(p for p in pairs if not {p.first, p.second} & set(chosen)), *walls)
 
 
-# The agent --------------------------------------------------------------------------------------------------------
+# The agent ------------------------------------------------------------------------------------------------------------
 
 
 def _skills(family: Family, seed: int) -> dict[str, tuple[float, ...]]:
@@ -212,24 +212,19 @@ def _skills(family: Family, seed: int) -> dict[str, tuple[float, ...]]:
     return {emitter: _course(family, Random(f"{family.name}/{seed}/{emitter}"), switches) for emitter in EMITTERS}
 
 
-def _self_image(family: Family, seed: int, emitter: str, skill: float) -> float:
-    """Draw what the agent thinks its skill is: that of the beginning, with an error."""
-    error = Random(f"{family.name}/{seed}/{emitter}/self").gauss(0.0, family.self_image_sd)
-    return min(1.0, max(0.0, skill + error))
-
-
 def _course(family: Family, rng: Random, switches: list[int]) -> tuple[float, ...]:
     low, high = family.skill
-    skill, course = _level(low, high, rng), []
+    skill, course = 0.0, []
     for moment in range(SKILL_POINTS):
-        if family.change == "switch" and moment in switches:
-            skill = _level(low, high, rng)
+        if moment == 0 or (family.change == "switch" and moment in switches):
+            skill = low + (high - low) * math.pow(rng.random(), SKEW)  # most are low, few are high
         if family.change == "drift":
             skill = min(high, max(low, skill + rng.gauss(0.0, DRIFT_SD)))
         course.append(skill)
     return tuple(course)
 
 
-def _level(low: float, high: float, rng: Random) -> float:
-    """Draw a skill; most are low, few are high."""
-    return low + (high - low) * math.pow(rng.random(), SKEW)
+def _self_image(family: Family, seed: int, emitter: str, skill: float) -> float:
+    """Draw what the agent thinks its skill is: that of the beginning, with an error."""
+    error = Random(f"{family.name}/{seed}/{emitter}/self").gauss(0.0, family.self_image_sd)
+    return min(1.0, max(0.0, skill + error))

@@ -27,12 +27,12 @@ BIASES = {
 
 
 class _Experiment(NamedTuple):
-    """One result against the best before it; gain is None without a score, above zero is better."""
+    """One result against the best before it; a gain above zero is better, and without a score it is -inf."""
 
     emitter: str
     category: str
     niche: str
-    gain: float | None
+    gain: float
     crash: str | None
     reward: float
 
@@ -63,25 +63,22 @@ class Classic(Plain):
         if result.replicate_of is not None:
             return "keep" if config == self._chain.tip else "discard"
         emitter, category, niche = self._planned
-        emitter, category = result.emitter or emitter, result.category or category
-        gain = None
+        gain = -math.inf
         if result.val_bpb is not None:
             gain = round(self._best - result.val_bpb, 6) if math.isfinite(self._best) else 0.0
             self._best = min(self._best, result.val_bpb)
         complexity = _complexity(result)
-        reward = self._reward(result, _Experiment(emitter, category, niche, gain, result.crash, 0.0)) - complexity
-        self._past.append(_Experiment(emitter, category, niche, gain, result.crash, reward))
-        is_kept = gain is not None and (gain > 0.001 or (gain > 0.0 and complexity <= 0.2))
-        return self._decide(config, is_kept)
+        new = _Experiment(result.emitter or emitter, result.category or category, niche, gain, result.crash, 0.0)
+        self._past.append(new._replace(reward=self._reward(result, new) - complexity))
+        return self._decide(config, gain > 0.001 or (gain > 0.0 and complexity <= 0.2))
 
     def _reward(self, result: Observation, new: _Experiment) -> float:
         """Return fitness, novelty, information and surprise of a result, less its memory."""
-        gain = new.gain or 0.0
         category = sum(past.category == new.category for past in self._past)
         emitter = sum(past.emitter == new.emitter for past in self._past)
         niche = sum(past.niche == new.niche for past in self._past)
-        fitness = max(0.0, gain) * 100.0
-        if new.gain is not None and abs(gain) <= 0.0002 and result.deletions > result.additions:
+        fitness = max(0.0, new.gain) * 100.0
+        if abs(new.gain) <= 0.0002 and result.deletions > result.additions:
             fitness += 0.1
         novelty = 0.35 / math.sqrt(niche + 1) + 0.2 / math.sqrt(category + 1) + 0.1 / math.sqrt(emitter + 1)
         information = 0.25 / math.sqrt(category + 1) + (0.1 if self._stall() >= 4 else 0.0)
@@ -94,21 +91,19 @@ class Classic(Plain):
 
     def _stall(self) -> int:
         """Return how many experiments came since the last that was lower than the best."""
-        gains = [past.gain for past in reversed(self._past)]
-        return next((back for back, gain in enumerate(gains) if gain is not None and gain > 0.0), len(gains))
+        return next((back for back, past in enumerate(reversed(self._past)) if past.gain > 0.0), len(self._past))
 
     def _near_misses(self) -> list[str]:
         """Return the categories of the results that were nearly as good as the best."""
-        return [past.category for past in self._past if past.gain is not None and -0.0015 <= past.gain <= 0.0]
+        return [past.category for past in self._past if -0.0015 <= past.gain <= 0.0]
 
     def _phase(self) -> str:
         latest = [past.gain for past in self._past[-5:]]
-        if latest.count(None) >= 2:
+        if latest.count(-math.inf) >= 2:
             return "stabilize"
         if self._stall() >= 6 and len(self._near_misses()) >= 2:
             return "recombine"
-        improved = sum(gain is not None and gain > 0.0 for gain in latest)
-        return "exploit" if self._stall() < 4 and improved >= 2 else "explore"
+        return "exploit" if self._stall() < 4 and sum(gain > 0.0 for gain in latest) >= 2 else "explore"
 
     def _emitter(self, phase: str) -> str:
         """Return the emitter with the highest upper confidence bound, phase bias and penalties included."""
@@ -150,11 +145,11 @@ def _complexity(result: Observation) -> float:
 def _surprise(new: _Experiment) -> float:
     """Return its bonus for results that the emitter's prediction did not foresee."""
     known = registry.EMITTERS.get(new.emitter)
-    predicted, gain = known.predicted if known else "uncertain", new.gain or 0.0
+    predicted = known.predicted if known else "uncertain"
     if new.crash:
         return 0.15
-    if gain > 0.0 and predicted in ("flat", "uncertain", "risky"):
+    if new.gain > 0.0 and predicted in ("flat", "uncertain", "risky"):
         return 0.2
-    if gain <= 0.0 and predicted in ("improve", "likely improve"):
+    if new.gain <= 0.0 and predicted in ("improve", "likely improve"):
         return 0.15
-    return 0.1 if abs(gain) > 0.0015 else 0.0
+    return 0.1 if abs(new.gain) > 0.0015 else 0.0
