@@ -276,7 +276,10 @@ class Discovery(Policy):
         belief, tip, settings = self.belief, self._chain.tip, self._settings
         ideas = [past.result for past in self._past if past.is_idea]
         kept = {configuration(past.result) for past in self._past if past.decision == "keep"}
-        latest, late = ideas[-settings.phase_window :], ideas[-settings.near_miss_age :]
+        latest = ideas[-settings.phase_window :]
+        stall = next((back for back, idea in enumerate(reversed(ideas)) if idea.id in kept), len(ideas))
+        # Before a stall nobody asks for near misses, and finding them takes longest.
+        late = ideas[-settings.near_miss_age :] if stall >= settings.recombine_stall else []
         near = sum(
             idea.id in belief
             and idea.id not in kept
@@ -286,7 +289,7 @@ class Discovery(Policy):
         )
         return PhaseInputs(
             configurations=len(self._past),
-            stall=next((back for back, idea in enumerate(reversed(ideas)) if idea.id in kept), len(ideas)),
+            stall=stall,
             recent_crashes=sum(idea.crash is not None for idea in latest),
             recent_keeps=sum(idea.id in kept for idea in latest),
             near_misses=near - 2 * sum(idea.emitter == "recombinator" for idea in late),  # a try uses up a pair
