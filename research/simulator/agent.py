@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from research.code.classify import CATEGORIES, MIXED, SIMPLIFICATION
 from research.search.emitters import EMITTERS
-from research.simulator.landscape import KNOB_REACH, Config, Landscape
+from research.simulator.landscape import KNOB_REACH, Config, Landscape, moved
 
 PREFERENCE = 2.5
 """How strongly the free agent prefers what it thinks it is good at: e to the 2.5 times from none to full skill."""
@@ -259,11 +259,6 @@ class Agent:
             if left < 0:
                 return place
         return len(weights) - 1
-
-
-def moved(config: Config, place: int, level: int) -> Config:
-    """Return the configuration with one idea at another level."""
-    return (*config[:place], level, *config[place + 1 :])
 
 
 def turn(config: Config, place: int, steps: int) -> Config | None:

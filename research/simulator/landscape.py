@@ -21,9 +21,15 @@ Config = tuple[int, ...]
 
 KNOB_REACH = 5  # steps a knob can go from the baseline, either way: beyond, nobody tries
 FULL_RUN_S = 300.0  # GPU seconds of a run that ends by itself
+BASE_M = 50.0  # parameters of the baseline, in millions
 MEMORY_LIMIT_GB = 80.0  # memory of the GPU
 DESCENTS = 3  # descents behind reachable(), in different orders: a basin swallows some of them
 TINY_BPB = 1e-9  # differences below this are rounding
+
+
+def moved(config: Config, place: int, level: int) -> Config:
+    """Return the configuration with one idea at another level."""
+    return (*config[:place], level, *config[place + 1 :])
 
 
 class Pair(NamedTuple):
@@ -74,7 +80,6 @@ class Landscape:
     crash_pairs: frozenset[tuple[int, int]]  # pairs that crash when both are changed
     base_bpb: float  # true value of the baseline
     base_gb: float  # peak memory of the baseline
-    base_m: float  # parameters of the baseline, in millions
     saturation_bpb: float  # gain at which further gains shrink to 1/e; 0 for none
     slip: float  # probability that a proposal has a bug
     skills: dict[str, tuple[float, ...]]  # emitter to its skill at SKILL_POINTS moments of the night, evenly spaced
@@ -108,7 +113,7 @@ class Landscape:
 
     def params_m(self, config: Config) -> float:
         """Return the parameters of a configuration, in millions."""
-        return self.base_m + sum(idea.step_m * level for idea, level in zip(self.ideas, config, strict=True) if level)
+        return BASE_M + sum(idea.step_m * level for idea, level in zip(self.ideas, config, strict=True) if level)
 
     def crash(self, config: Config) -> Crash | None:
         """Return how a configuration fails, None when it runs to its end."""
@@ -163,7 +168,7 @@ class Landscape:
         """Return the neighbours of a configuration in one idea, one step away."""
         low, high = (-KNOB_REACH, KNOB_REACH) if self.ideas[place].entry.kind == "knob" else (0, 1)
         near = (config[place] - 1, config[place] + 1)
-        return [(*config[:place], level, *config[place + 1 :]) for level in near if low <= level <= high]
+        return [moved(config, place, level) for level in near if low <= level <= high]
 
     def edit(self, before: Config, after: Config) -> dict[str, Any]:
         """Return what a change looks like in the script: category, additions, deletions, diff_text and delta."""
@@ -178,8 +183,8 @@ class Landscape:
             diff_text += f"@@ {entry.name} @@\n-{entry.name} = {was}\n+{entry.name} = {becomes}\n"
             additions += 1 if entry.kind == "knob" else idea.statements * (becomes == "on")
             deletions += 1 if entry.kind == "knob" else idea.statements * (becomes == "off")
-        category = (
-            SIMPLIFICATION if deletions and not additions else MIXED if len(categories) != 1 else categories.pop()
-        )
+        category = categories.pop() if len(categories) == 1 else MIXED
+        if deletions and not additions:
+            category = SIMPLIFICATION
         sizes = {"additions": additions, "deletions": deletions}
         return {"category": category, **sizes, "diff_text": diff_text, "delta": delta}

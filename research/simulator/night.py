@@ -103,13 +103,13 @@ class Night:
     def run_baseline(self) -> Observation:
         """Run what the night starts from."""
         params_m = self.landscape.params_m(self.landscape.baseline)
-        return self._record(self._run(Observation(0, BASELINE, params_m=params_m), DEFAULT_SEED))
+        return self._run(Observation(0, BASELINE, params_m=params_m), DEFAULT_SEED)
 
     def repeat(self, policy: Policy, id: Hashable, seed: int) -> Observation:
         """Run a known configuration again."""
         index = len(self.history)
         planned = replace(self._firsts[id], index=index, id=f"r{index}", replicate_of=id)
-        return self._record(self._watched(policy, self._run(planned, seed)))
+        return self._run(planned, seed, policy)
 
     def try_new(
         self, policy: Policy, emitter: str | None, category: str | None, parent: Hashable | None, seed: int
@@ -124,18 +124,18 @@ class Night:
         self._crashes[id] = BUG if self._slips.random() < shape.slip else shape.crash(config)
         changes = shape.edit(before, config)
         planned = Observation(index, id, parent, emitter or proposer, params_m=shape.params_m(config), **changes)
-        result = self._record(self._watched(policy, self._run(planned, seed)))
+        result = self._run(planned, seed, policy)
         tip_bpb = self._score(self._chain.tip, seed) or 0.0
         parent_bpb = self._score(parent, seed) or tip_bpb
         value = parent_bpb + STOPPED_BPB if result.stopped_at else result.val_bpb
         self._agent.remember(before, config, value, parent_bpb, tip_bpb)
         return result
 
-    def _run(self, planned: Observation, seed: int) -> Observation:
-        """Run a configuration on a seed to its end."""
+    def _run(self, planned: Observation, seed: int, watcher: Policy | None = None) -> Observation:
+        """Run a configuration on a seed, watched by a policy, and put it on record."""
         id = configuration(planned)
         config, crash = self.configs[id], self._crashes[id]
-        return replace(
+        result = replace(
             planned,
             val_bpb=None if crash else self.measure(config, seed),
             crash=crash.signature if crash else None,
@@ -144,14 +144,20 @@ class Night:
             seed=seed,
             stopped_at=None,
         )
+        if watcher is not None and result.val_bpb is not None:
+            result = self._watched(watcher, result, result.val_bpb)
+        self.history.append(result)
+        self.spent_s += result.gpu_s
+        self._firsts.setdefault(id, result)
+        if result.stopped_at is None:
+            self._scores[id, seed] = result.val_bpb
+        return result
 
-    def _watched(self, policy: Policy, result: Observation) -> Observation:
+    def _watched(self, policy: Policy, result: Observation, val_bpb: float) -> Observation:
         """Show a run to the policy while it goes on; return it as it ended: whole, or at the fraction of a stop."""
         id, stop = configuration(result), getattr(policy, "stop", None)
         theirs = self._scores.get((self._chain.tip, result.seed)) if id != self._chain.tip else None
-        if result.val_bpb is None:
-            return result
-        difference = None if theirs is None else result.val_bpb - theirs
+        difference = None if theirs is None else val_bpb - theirs
         is_better = difference is not None and difference < 0.0
         self.better += is_better
         if stop and self._gpu_s is not None:
@@ -159,14 +165,6 @@ class Night:
                 if stop(Partial(result.id, result.seed, fraction, gap)):
                     self.better_stopped += is_better
                     return replace(result, val_bpb=None, stopped_at=fraction, gpu_s=result.gpu_s * fraction)
-        return result
-
-    def _record(self, result: Observation) -> Observation:
-        self.history.append(result)
-        self.spent_s += result.gpu_s
-        self._firsts.setdefault(configuration(result), result)
-        if result.stopped_at is None:
-            self._scores[configuration(result), result.seed] = result.val_bpb
         return result
 
     def _score(self, id: Hashable, seed: int) -> float | None:

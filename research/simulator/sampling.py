@@ -14,7 +14,6 @@ from research.simulator.landscape import KNOB_REACH, Idea, Landscape, Pair
 
 BASE_BPB = (0.985, 1.005)
 BASE_GB = 45.0
-BASE_M = 50.0
 NULL_SHARE_OF_GOOD = 0.03  # size of a switch that does nothing worth measuring, against a helping one
 REMOVAL_GOOD = (0.1, 0.25)
 """Share of the baseline's features that it would be better without: people tried most of them before."""
@@ -76,7 +75,6 @@ def _draw(family: Family, seed: int, rng: Random) -> Landscape:
         crash_pairs=frozenset((first, second) for first, second in crashing),
         base_bpb=rng.uniform(*BASE_BPB),
         base_gb=BASE_GB + 35.0 - rng.uniform(*family.headroom_gb),
-        base_m=BASE_M,
         saturation_bpb=0.0,
         slip=rng.uniform(*family.slip),
         skills=skills,
