@@ -10,7 +10,6 @@ from research.core import git
 from research.core.commands import launch_command
 from research.core.records import REPLICATE, Plan
 from research.lab.plan import POLICY_FACT, plan_seed
-from research.runs.preflight import TARGET
 from research.store import reads
 from research.store.open import read_store
 
@@ -36,7 +35,7 @@ def next_(seed: int | None, as_json: bool) -> None:
 
         memory = recall(history, branch)
         plan = pending or planner.plan_with(memory, history, chosen, lab.now_utc(), policy=policy)
-        prompt = planner.prompt(plan, memory, lambda commit: git.blob(root, commit, TARGET))
+        prompt = planner.prompt(plan, memory)
     launch = launch_command(runner_options(lab.environment), plan.run_seed)
     if plan.kind != REPLICATE or not plan.parent:
         prompt = f"{prompt}\n\nLaunch: {launch}"

@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
-from research.core import git
 from research.core.commit_message import FREE, tag_of
 from research.core.contract import BRANCHES
 from research.core.errors import ResearchError
@@ -14,7 +13,6 @@ from research.core.records import IDEA, REPLICATE, Plan
 from research.lab.ideas import next_idea, plan_idea
 from research.lab.lab import Lab
 from research.runs import preflight
-from research.runs.preflight import TARGET
 from research.store import reads
 from research.store.db import Store
 from research.verdict.models import Memory
@@ -73,7 +71,7 @@ def next_plan(
             known = store.plan(plan.plan)
             if not (known and known.closed_utc and not known.run):  # else it was dropped, and would never pend
                 break
-        brief = planner.prompt(plan, memory, lambda commit: git.blob(lab.paths.root, commit, TARGET))
+        brief = planner.prompt(plan, memory)
         plan = replace(plan, details={**plan.details, "brief": brief})
     plan = replace(plan, details={**plan.details, "branch": branch, "seen": seen})
     store.add_plan(plan)

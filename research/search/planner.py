@@ -5,10 +5,9 @@ Pure: the same history, seed and time give the same plan.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,16 +15,11 @@ from research.core.commands import replicate_command
 from research.core.records import EXPERIMENT, PERSON, REPLICATE, RUN_SEED, Decision, Judged, Plan, Run
 from research.core.settings import SETTINGS
 from research.search.emitters import EMITTERS, FREE
-from research.search.emitters.text import quoted
 from research.search.observation import Observation
 from research.search.policy import make_policy
 from research.verdict import lineage
 from research.verdict.evidence import Keys
 from research.verdict.models import Memory
-
-ReadSource = Callable[[str], "bytes | None"]
-"""Gives the train.py of a commit, None where there is none."""
-
 
 # From records to what a policy sees -----------------------------------------------------------------------------------
 
@@ -174,35 +168,12 @@ def _commit(target: object, memory: Memory) -> str | None:
 # What an agent would get ----------------------------------------------------------------------------------------------
 
 
-def prompt(plan: Plan, memory: Memory, read_source: ReadSource) -> str:
-    """Return the text for an agent: facts from memory, then the order.
-
-    Args:
-        plan: The plan.
-        memory: What the lab knows.
-        read_source: Gives the train.py of a commit, for the diffs that the plan is about.
-    """
+def prompt(plan: Plan, memory: Memory) -> str:
+    """Return the text for an agent: facts from memory, then the order."""
     if plan.kind == REPLICATE:
         if not plan.parent:  # there is nothing yet that could be repeated
             return f"Baseline: {plan.reason}\nEdit nothing: train.py is measured as it is."
         seed = f"--seed {plan.run_seed}" if plan.run_seed is not None else ""
         return f"Replicate: {plan.reason}\nEdit nothing. Run: {replicate_command(plan.parent, seed)} > run.log 2>&1"
-    about = [plan.details[key] for key in ("first", "second", "anomaly") if key in plan.details]
-    more = [line for commit in about for line in _diff(memory, commit, read_source)]
     emitter = EMITTERS.get(plan.emitter, FREE) if plan.emitter else FREE
-    return emitter.brief(plan, memory, more)
-
-
-def _diff(memory: Memory, commit: str, read_source: ReadSource) -> Iterator[str]:
-    """Yield the changed lines of a commit, as quoted data."""
-    known = memory.of(commit)
-    before = read_source(known.parent) if known and known.parent else None
-    after = read_source(commit)
-    if before is None or after is None:
-        return
-    old, new = (text.decode("utf-8", "replace").splitlines() for text in (before, after))
-    changed = [line for line in difflib.unified_diff(old, new, n=0, lineterm="") if line[:1] in "+-"][2:]
-    for line in changed[: SETTINGS.brief_diff_lines]:
-        yield f"  {commit[:7]} {quoted(line)}"
-    if len(changed) > SETTINGS.brief_diff_lines:
-        yield f"  {commit[:7]} and {len(changed) - SETTINGS.brief_diff_lines} lines more"
+    return emitter.brief(plan, memory)

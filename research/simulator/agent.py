@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections import Counter, deque
 from collections.abc import Sequence
+from functools import partial
 from random import Random
 from typing import NamedTuple
 
@@ -80,6 +81,8 @@ class Agent:
         self._covered = {
             name: {i for i in self._all if emitter.covers(categories[i])} for name, emitter in EMITTERS.items()
         }
+        self._ways = {"local_tuner": self._tuned, "simplifier": self._simplified, "contrarian": self._opposed}
+        self._ways |= {"recombinator": self._combined, "anomaly_chaser": self._examined}
 
     # What it remembers ------------------------------------------------------------------------------------------------
 
@@ -128,8 +131,9 @@ class Agent:
     def _draw(self, emitter: str, allowed: Sequence[int], parent: Config, mixed: bool, choice: int) -> list[Config]:
         """Return different new proposals of an emitter; the first is a fair draw."""
         found: list[Config] = []
+        propose = self._ways.get(emitter) or partial(self._any_of, self._covered[emitter])
         for draw in range(DRAWS):
-            config = self._proposal(emitter, parent, allowed)
+            config = propose(parent, allowed)
             if config is None or draw >= DRAWS // 2:  # this corner is empty: anything in the category is closest
                 config = self._any_change(parent, allowed)
             if config is not None and mixed:
@@ -166,21 +170,6 @@ class Agent:
 
     # How each emitter proposes: a configuration, or None for nothing to offer within the ideas allowed ---------------
 
-    def _proposal(self, emitter: str, config: Config, allowed: Sequence[int]) -> Config | None:
-        """Propose as an emitter would; one without a way of its own makes any change of the kind that it declares."""
-        match emitter:
-            case "local_tuner":
-                return self._tuned(config, allowed)
-            case "simplifier":
-                return self._simplified(config, allowed)
-            case "contrarian":
-                return self._opposed(config, allowed)
-            case "recombinator":
-                return self._combined(config, allowed)
-            case "anomaly_chaser":
-                return self._examined(config, allowed)
-        return self._any_change(config, [place for place in allowed if place in self._covered[emitter]])
-
     def _any_change(self, config: Config, allowed: Sequence[int]) -> Config | None:
         """Turn a knob by some steps, or change a switch: what anybody might try."""
         if not allowed:
@@ -190,6 +179,10 @@ class Agent:
             return moved(config, place, 1 - config[place])
         steps = 1 + self._weighted(STEP_WEIGHTS)
         return turn(config, place, steps if self.rng.random() < 0.5 else -steps)
+
+    def _any_of(self, covered: set[int], config: Config, allowed: Sequence[int]) -> Config | None:
+        """Make any change of the kind that an emitter declares."""
+        return self._any_change(config, [place for place in allowed if place in covered])
 
     def _tuned(self, config: Config, allowed: Sequence[int]) -> Config | None:
         """Turn one knob by a step: rather one that paid lately, and rather in the direction that paid."""

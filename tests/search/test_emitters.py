@@ -10,7 +10,7 @@ import pytest
 from research.core.records import Plan
 from research.search import planner
 from research.search.emitters import EMITTERS, FREE, Emitter, registry
-from research.search.emitters.text import quoted
+from research.search.emitters.base import quoted
 from research.search.policies.base import EMITTERS as ORDERED
 from tests.support.purenight import PureNight
 
@@ -68,7 +68,7 @@ def test_a_brief_is_short_and_says_the_parent_the_trials_and_the_form(night: Pur
     assert memory.incumbent is not None
     details = dict(emitter.details(memory))
     plan = Plan("p", "", name, None, memory.incumbent.commit, "experiment", "It earns most.", details=details)
-    text = planner.prompt(plan, memory, night.read_source)
+    text = planner.prompt(plan, memory)
     assert len(text) <= TOKENS * CHARS_A_TOKEN
     assert memory.incumbent.commit[:7] in text
     assert "n=" in text

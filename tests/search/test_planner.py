@@ -140,7 +140,7 @@ def test_a_replicate_that_is_running_is_not_planned_again(monkeypatch, night: Pu
 
 def test_a_replicates_prompt_is_one_command(night: PureNight):
     plan = Plan("p", NOW, None, None, night.first, "replicate", "It decides.")
-    text = planner.prompt(plan, night.memory(), night.read_source)
+    text = planner.prompt(plan, night.memory())
     assert f"uv run research replicate {night.first[:12]}" in text
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from research.core.records import Estimate, Judged
-from research.search.emitters.text import format_gain
+from research.search.emitters.base import format_gain
 from research.verdict.memory import recall
 from research.verdict.models import HABIT
 from research.verdict.summary import ESTIMATED, as_text, digest_of, rows

@@ -65,7 +65,5 @@ class SearchSettings:
     """Longest brief for an agent: about 550 tokens, facts first."""
     brief_neighbours: int = 5
     """Earlier results nearby that a brief tells: what an agent can weigh at once."""
-    brief_diff_lines: int = 6
-    """Changed lines of a recorded diff that a brief shows: most experiments change fewer."""
     quote_subject_chars: int = 90
     """Length at which text of others (subjects, signatures) is cut in a brief."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from research.core.settings import SETTINGS
-from research.search.emitters.base import Emitter
-from research.search.emitters.text import format_configuration
+from research.search.emitters.base import Emitter, format_configuration
 from research.verdict.models import Configuration, Memory
 
 

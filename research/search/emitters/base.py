@@ -1,4 +1,7 @@
-"""Defines what every emitter is: a name, a purpose, a precondition, and a brief made of facts from memory."""
+"""Defines what every emitter is: a name, a purpose, a precondition, and a brief made of facts from memory.
+
+Results are formatted and other people's text is quoted in one bounded line each, so that neither can pose as an order.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from research.core.commit_message import FREE
-from research.core.records import Plan
+from research.core.records import Estimate, Plan
 from research.core.settings import SETTINGS
-from research.search.emitters.text import format_configuration, format_estimate, quoted
-from research.verdict.models import Memory
+from research.core.text import quoted as as_data
+from research.verdict.models import Configuration, Memory
 
 
 @dataclass(frozen=True)
@@ -33,14 +36,8 @@ class Emitter:
         """Return whether a change of this category is of its kind."""
         return not self.categories or category in self.categories
 
-    def brief(self, plan: Plan, memory: Memory, more: Iterable[str] = ()) -> str:
-        """Return what an agent is told: facts first, then the order; text of others is quoted and bounded.
-
-        Args:
-            plan: The plan.
-            memory: What the lab knows.
-            more: Lines to follow what the emitter picked, such as the diffs of it.
-        """
+    def brief(self, plan: Plan, memory: Memory) -> str:
+        """Return what an agent is told: facts first, then the order; text of others is quoted and bounded."""
         title = f"Emitter {self.name}: {self.purpose}." if self.name else f"Free choice: {self.purpose}."
         tag = f" [emitter={self.name or FREE}]"
         head = [f"{title} Predicted effect: {self.predicted}.", *_parent(plan, memory)]
@@ -49,7 +46,7 @@ class Emitter:
             f"One idea, train.py alone; subject of its commit: exp: WHAT{tag}, where WHAT says before -> after",
         ]
         room = SETTINGS.brief_chars - sum(len(line) + 1 for line in (*head, *order))
-        for line in (*self.facts(memory), *more, *_nearby(plan, memory), *_not_again(memory)):
+        for line in (*self.facts(memory), *_nearby(plan, memory), *_not_again(memory)):
             room -= len(line) + 1
             if room < 0:
                 break
@@ -92,3 +89,37 @@ def _not_again(memory: Memory) -> list[str]:
     if tried:
         lines.append("Values measured already: " + "; ".join(tried) + ".")
     return lines
+
+
+# Lines of a brief -----------------------------------------------------------------------------------------------------
+
+
+def quoted(text: str) -> str:
+    """Quote a subject or a failure, cut to a few words."""
+    return as_data(text, SETTINGS.quote_subject_chars)
+
+
+def format_estimate(estimate: Estimate | None) -> str:
+    """Return a value with its interval: 0.981234 [0.9805, 0.9820], n=2."""
+    if estimate is None:
+        return "no score"
+    return f"{estimate.mean:.6f} [{estimate.low:.4f}, {estimate.high:.4f}], n={estimate.n}"
+
+
+def format_gain(gain: Estimate | None) -> str:
+    """Return what a change did to its parent's val_bpb, below zero is better; of a gain above zero is."""
+    if gain is None:
+        return "change in val_bpb unknown"
+    return f"change in val_bpb {-gain.mean:+.4f} [{-gain.high:+.4f}, {-gain.low:+.4f}]"
+
+
+def format_change(known: Configuration) -> str:
+    """Return what a configuration changed, from its syntax tree where that is known."""
+    return quoted("; ".join(f"{name} {text}" for name, text in list(known.delta.items())[:3]) or known.subject)
+
+
+def format_configuration(known: Configuration) -> str:
+    """Return one configuration in one line: commit, change, result, decision."""
+    scored = f"{format_estimate(known.estimate)}, {format_gain(known.gain)}"
+    result = f"failed with {quoted(known.failure)}" if known.failure else scored
+    return f"{known.commit[:7]} {format_change(known)}: {result}, {known.decision or 'undecided'}"

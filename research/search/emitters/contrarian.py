@@ -8,8 +8,7 @@ from typing import NamedTuple
 
 from research.code.diff import ARROW, direction
 from research.core.settings import SETTINGS
-from research.search.emitters.base import Emitter
-from research.search.emitters.text import format_change
+from research.search.emitters.base import Emitter, format_change
 from research.verdict.models import Configuration, Memory, Trend
 
 OPPOSITE = {"up": "down", "down": "up"}

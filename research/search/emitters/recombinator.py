@@ -7,8 +7,7 @@ from itertools import combinations
 from typing import NamedTuple
 
 from research.code.diff import ARROW
-from research.search.emitters.base import Emitter
-from research.search.emitters.text import format_change, format_estimate, format_gain
+from research.search.emitters.base import Emitter, format_change, format_estimate, format_gain
 from research.verdict.models import Configuration, Memory
 
 
