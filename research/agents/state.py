@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from research.agents.clients.base import Client
 from research.agents.policy.protected import protected_changes
 from research.core import git
 from research.core.commands import commit_command
-from research.core.commit_message import EXPERIMENT, FREE
+from research.core.commit_message import EXPERIMENT, FREE, tag_of
 from research.core.contract import ENV_PROFILE, PROFILES
 from research.core.errors import ConfigurationError
 from research.core.paths import LabPaths, machine_home
@@ -99,6 +99,22 @@ def find_twin(root: Path, store: Store, branch: str, commit: str, subject: str) 
         return "", ""
     run, measured = found
     return run, commit if git.is_same_tree(root, measured, commit) else git.commit(root, commit).parent or measured
+
+
+def head_warnings(root: Path, store: Store, branch: str, commit: str, planned: str | None) -> Iterator[str]:
+    """Yield what to say of HEAD, a commit that no run has measured, beside the emitter of the pending plan."""
+    subject = git.commit(root, commit).subject
+    twin, way_back = find_twin(root, store, branch, commit, subject)
+    if way_back == commit:
+        return
+    if twin:
+        back = f"git reset --keep {way_back[:7]}"
+        yield f"HEAD {commit[:7]} is the same program as run {twin}, not measured again; take it back: {back}"
+    elif subject.startswith(EXPERIMENT):
+        yield f"HEAD {commit[:7]} is an experiment without a result: run it before the next one."
+    tagged = tag_of(subject)
+    if planned and tagged and planned != tagged:
+        yield f"The plan asked for {planned}, HEAD's commit says {tagged}: the commit counts."
 
 
 def missing_here(environment: Mapping[str, str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,7 +11,7 @@ from dataclasses import asdict
 import click
 
 from research.agents import autonomy
-from research.agents.state import find_twin, profile_here
+from research.agents.state import head_warnings, profile_here
 from research.cli.kit import here, json_option, open_memory, show, this_lab
 from research.core import git
 from research.core.commit_message import EXPERIMENT, FREE, idea_of
@@ -30,7 +31,6 @@ from research.verdict.summary import (
     Row,
     as_text,
     conjectures_shown,
-    head_warnings,
     phase_shown,
     remembered,
     rows,
@@ -134,15 +134,9 @@ def last_review(as_json: bool) -> None:
 
 def _warnings_of_head(lab: Lab, store: Store, where: git.Head, plan: Plan | None) -> Iterator[str]:
     """Yield the warnings that need the repository."""
-    if where.commit is None:
-        return
-    try:
-        head = git.commit(lab.work, where.commit)
-    except ResearchError:
-        return
-    measured = reads.is_measured(store, head.hash)
-    twin = ("", "") if measured else find_twin(lab.work, store, where.branch, head.hash, head.subject)
-    yield from head_warnings(head.hash, head.subject, measured, plan.emitter if plan else None, *twin)
+    if where.commit and not reads.is_measured(store, where.commit):
+        with contextlib.suppress(ResearchError):
+            yield from head_warnings(lab.work, store, where.branch, where.commit, plan.emitter if plan else None)
 
 
 def _plain(one: Configuration | None) -> dict[str, object] | None:

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
-from research.core.commit_message import EXPERIMENT, tag_of
 from research.core.contract import PROFILES
 from research.core.errors import ResearchError
 from research.core.records import REPLICATE, Estimate, Plan
@@ -172,30 +171,3 @@ def _plan_line(plan: Plan) -> str:
     what = f" on {plan.category}" if plan.category else ""
     start = f" from {plan.parent[:7]}" if plan.parent else ""
     return f"{plan.emitter or 'the agent is free'}{what}{start}: {plan.reason}"
-
-
-def head_warnings(
-    commit: str, subject: str, measured: bool, planned: str | None, twin: str = "", way_back: str = ""
-) -> list[str]:
-    """Return what to say of the commit at HEAD.
-
-    Args:
-        commit: Its hash.
-        subject: Its subject.
-        measured: Whether a run of it ended with a result.
-        planned: The emitter of the pending plan.
-        twin: The run that measured the same program, "" for none.
-        way_back: The commit that takes HEAD's place then: HEAD itself where only its message is new.
-    """
-    if measured or way_back == commit:
-        return []
-    found = []
-    if twin:
-        back = f"git reset --keep {way_back[:7]}"
-        found.append(f"HEAD {commit[:7]} is the same program as run {twin}, not measured again; take it back: {back}")
-    elif subject.startswith(EXPERIMENT):
-        found.append(f"HEAD {commit[:7]} is an experiment without a result: run it before the next one.")
-    tagged = tag_of(subject)
-    if planned and tagged and planned != tagged:
-        found.append(f"The plan asked for {planned}, HEAD's commit says {tagged}: the commit counts.")
-    return found

@@ -11,7 +11,7 @@ from typing import Any
 from research.agents import autonomy
 from research.agents.hooks.entry import Call
 from research.agents.hooks.reviews import open_current_memory, unseen_review
-from research.agents.state import find_twin, open_runs
+from research.agents.state import head_warnings, open_runs
 from research.core import git
 from research.core.commands import commit_command
 from research.core.commit_message import FREE
@@ -20,7 +20,7 @@ from research.core.settings import SETTINGS
 from research.store import reads, recent
 from research.store.db import Store
 from research.store.ledger import ROW_OUTCOMES
-from research.verdict.summary import NO_BEST, as_text, head_warnings, in_one_line, phase_shown, remembered, rows
+from research.verdict.summary import NO_BEST, as_text, in_one_line, phase_shown, remembered, rows
 
 _PROTOCOL = (
     "Protocol: program.md. `uv run research summary` says all of this and more. The memory in results/ and results.tsv "
@@ -52,10 +52,8 @@ def _warnings(call: Call, store: Store, branch: str, commit: str | None, planned
     found = [f"Run {run.run} is in progress: start nothing else. {call.client.rejoining}" for run in alive]
     if commit:
         measured = any(launch.outcome in ROW_OUTCOMES for launch in recent.launches_of(store, commit))
-        known = measured or any(run.commit == commit for run in alive)
-        subject = git.commit(call.paths.root, commit).subject
-        twin = find_twin(call.paths.root, store, branch, commit, subject) if not known else ("", "")
-        found += head_warnings(commit, subject, known, planned, *twin)
+        if not measured and all(run.commit != commit for run in alive):
+            found += head_warnings(call.paths.root, store, branch, commit, planned)
     if git.author(call.paths.root):
         found.append(f"Git knows no author here; commit with: {commit_command(call.paths.root, planned or FREE)}")
     return found
