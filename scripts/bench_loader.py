@@ -9,7 +9,6 @@ one; the seconds it took are printed too.
 
 from __future__ import annotations
 
-import argparse
 import os
 import random
 import statistics
@@ -30,13 +29,14 @@ from research.benchmark import corpus  # noqa: E402
 
 MEAN_DOC_CHARS = 3000  # of the made documents; lengths are log-normal, as in web text
 MADE_CHARS = 60_000_000
+B, T, ROUNDS = 64, 2048, 5
 
 
 class PlainLoader:
     """The public algorithm: tokenizes at refill, scans the whole buffer for every placement, one tensor a document."""
 
-    def __init__(self, texts: list[str], tokenizer: prepare.Tokenizer, B: int, T: int) -> None:
-        self.texts, self.tokenizer, self.B, self.T = texts, tokenizer, B, T
+    def __init__(self, texts: list[str], tokenizer: prepare.Tokenizer) -> None:
+        self.texts, self.tokenizer = texts, tokenizer
         self.buffer: list[list[int]] = []
         self.at = 0
 
@@ -48,13 +48,13 @@ class PlainLoader:
 
     def next(self) -> tuple[torch.Tensor, torch.Tensor]:
         """One batch, two (B, T) int64 tensors."""
-        rows = torch.empty((self.B, self.T + 1), dtype=torch.long)
+        rows = torch.empty((B, T + 1), dtype=torch.long)
         for row in rows:
             at = 0
-            while at < self.T + 1:
+            while at < T + 1:
                 while len(self.buffer) < 1000:
                     self.refill()
-                room, best, best_length = self.T + 1 - at, -1, 0
+                room, best, best_length = T + 1 - at, -1, 0
                 for i, document in enumerate(self.buffer):
                     if best_length < len(document) <= room:
                         best, best_length = i, len(document)
@@ -79,22 +79,17 @@ def made_documents() -> list[str]:
     return documents
 
 
-def rate(step, B: int, T: int, seconds: float) -> float:
-    """Tokens per second of a loader, at least one batch."""
+def rate(step) -> float:
+    """Tokens per second of a loader, by batches of two seconds."""
     started, batches = time.perf_counter(), 0
-    while time.perf_counter() - started < seconds:
+    while time.perf_counter() - started < 2.0:
         step()
         batches += 1
     return batches * B * T / (time.perf_counter() - started)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-B", type=int, default=64)
-    parser.add_argument("-T", type=int, default=2048)
-    parser.add_argument("--rounds", type=int, default=5)
-    arguments = parser.parse_args()
-    B, T = arguments.B, arguments.T
+    """Print the rates."""
     tokenizer = prepare.Tokenizer.from_directory()
     documents = made_documents()
     with tempfile.TemporaryDirectory() as folder:
@@ -106,18 +101,18 @@ def main() -> None:
         tokenize_s = time.perf_counter() - started
     packer = prepare.Packer(prepare.document_batches([shard]), T + 1, 1000)
     ours = prepare._handed_out(packer, B, T, prepare.integrity.Feed(docs=len(documents)))
-    plain = PlainLoader(documents, tokenizer, B, T)
+    plain = PlainLoader(documents, tokenizer)
     assert all(torch.equal(a, b) for a, b in zip(plain.next(), next(ours)[:2], strict=True)), "the loaders differ"
     rates: tuple[list[float], list[float]] = ([], [])
-    for _ in range(arguments.rounds):
-        rates[0].append(rate(lambda: next(ours), B, T, 2.0))
-        rates[1].append(rate(plain.next, B, T, 2.0))
+    for _ in range(ROUNDS):
+        rates[0].append(rate(lambda: next(ours)))
+        rates[1].append(rate(plain.next))
     ratios = [a / b for a, b in zip(*rates, strict=True)]
     for name, values in (("this loader", rates[0]), ("plain loader", rates[1])):
         low, high = min(values) / 1e6, max(values) / 1e6
         print(f"{name:<13} {statistics.median(values) / 1e6:8.2f} M tokens/s  ({low:.2f} to {high:.2f})")
     print(f"{'ratio':<13} {statistics.median(ratios):8.1f}             ({min(ratios):.1f} to {max(ratios):.1f})")
-    print(f"B {B}, T {T}, {os.cpu_count()} cores, {len(documents):,} documents, median of {arguments.rounds} rounds")
+    print(f"B {B}, T {T}, {os.cpu_count()} cores, {len(documents):,} documents, median of {ROUNDS} rounds")
     print(f"tokenized beforehand: {len(shard.tokens) / 1e6:.1f} M tokens in {tokenize_s:.1f} s")
 
 

@@ -29,7 +29,6 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from research.agents.builtin import NothingToPropose, propose  # noqa: E402
-from research.code import diff  # noqa: E402
 from research.code.fingerprint import fingerprint  # noqa: E402
 from research.core.records import Plan  # noqa: E402
 from research.runs.racing import Prediction, Watch, curve_of  # noqa: E402
@@ -57,8 +56,7 @@ def draw(arguments: argparse.Namespace) -> None:
         memory = replace(memory, fingerprints=memory.fingerprints | {fingerprint(made.text)})
         what = made.subject.removeprefix("exp: ").partition(" [emitter")[0]
         lines = lines_changed(base.decode(), made.text.decode())
-        category = diff.between(base, made.text).category
-        changes.append({"name": f"c{len(changes) + 1:03d}", "what": what, "category": category, "lines": lines})
+        changes.append({"name": f"c{len(changes) + 1:03d}", "what": what, "lines": lines})
         if len(changes) == arguments.changes:
             break
     Path(arguments.file).write_text(json.dumps(changes, indent=1) + "\n")

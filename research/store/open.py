@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -85,8 +86,11 @@ def _companions(path: Path) -> tuple[Path, Path]:
 
 def _set_aside(path: Path, at_utc: str) -> Path:
     stamp = "".join(filter(str.isalnum, at_utc))
-    names = (f"{path.name}.damaged-{stamp}{ending}" for ending in ("", *(f"-{number}" for number in range(2, 1000))))
-    aside = next(place for name in names if not (place := path.with_name(name)).exists())
+    aside = path.with_name(f"{path.name}.damaged-{stamp}")
+    for number in itertools.count(2):
+        if not aside.exists():
+            break
+        aside = path.with_name(f"{path.name}.damaged-{stamp}-{number}")
     for source, target in zip((*_companions(path), path), (*_companions(aside), aside), strict=True):
         if source.exists():
             source.replace(target)
