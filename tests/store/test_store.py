@@ -18,7 +18,7 @@ from support.labkit import Kit, kit
 from research.core.paths import LabPaths
 from research.core.records import Estimate, Failure, Metrics, Plan, Run, Verdict
 from research.store import ledger, reads
-from research.store.connect import StoreBusy, StoreNewer, connect, schema_version
+from research.store.connect import StoreBusy, StoreDamaged, StoreNewer, connect, schema_version
 from research.store.db import Store
 from research.store.exports import export_lines, import_lines
 from research.store.imports import NothingToImport, import_path
@@ -153,7 +153,8 @@ def test_a_damaged_file_is_set_aside_and_rebuilt(kit: Kit, damage: str):
         path.write_bytes(content[:4096] + b"\xa5" * (len(content) - 8192) + content[-4096:])
     elif damage == "empty":
         path.write_bytes(b"")
-        assert kit.research("summary").code == 1
+        with pytest.raises(StoreDamaged, match="is empty"):
+            read_store(LabPaths(kit.root))
         assert path.read_bytes() == b""  # looking at it makes no new memory of it
     else:
         path.write_bytes(b"")
