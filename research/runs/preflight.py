@@ -45,7 +45,7 @@ class Candidate:
     text: bytes  # train.py as it lies in the work tree
     fingerprint: str  # hash of its syntax tree
     train_sha256: str
-    benchmark_sha256: str  # of prepare.py and research/benchmark, "" without either
+    benchmark_sha256: str  # of prepare.py and research/benchmark in the commit
     harness: str  # hash of the protected files in the commit
     paths: tuple[str, ...]  # that the commit changed against its parent
     additions: int  # lines that it added to train.py
@@ -97,34 +97,16 @@ def examine(root: Path, rev: str | None = None) -> Candidate:
         text=text,
         fingerprint=fingerprint,
         train_sha256=hashlib.sha256(text).hexdigest(),
-        benchmark_sha256=_digest(_committed(root, commit.hash) if rev else _present(root)),
-        harness=hashlib.sha256(git.tree_listing(root, commit.hash, PROTECTED)).hexdigest(),
+        benchmark_sha256=_digest(root, commit.hash, BENCHMARK),
+        harness=_digest(root, commit.hash, PROTECTED),
         paths=tuple(changes),
         additions=mine.additions if mine else 0,
         deletions=mine.deletions if mine else 0,
     )
 
 
-def _committed(root: Path, rev: str) -> dict[str, bytes]:
-    """Read the files of the benchmark in a commit."""
-    entries = git.tree_listing(root, rev, BENCHMARK).decode("utf-8", "surrogateescape").split("\0")
-    paths = [entry.partition("\t")[2] for entry in entries if entry]
-    return {path: git.blob(root, rev, path) or b"" for path in paths}
-
-
-def _present(root: Path) -> dict[str, bytes]:
-    """Read the files of the benchmark as they are in the work tree."""
-    found = [root / name for name in BENCHMARK if (root / name).is_file()]
-    found += [path for name in BENCHMARK for path in sorted((root / name).rglob("*.py"))]
-    return {path.relative_to(root).as_posix(): _read(path) or b"" for path in found}
-
-
-def _digest(files: Mapping[str, bytes]) -> str:
-    """Return a hash of files' names and contents, "" for none."""
-    digest = hashlib.sha256()
-    for path, content in sorted(files.items()):
-        digest.update(f"{path} {hashlib.sha256(content).hexdigest()}\n".encode())
-    return digest.hexdigest() if files else ""
+def _digest(root: Path, rev: str, paths: tuple[str, ...]) -> str:
+    return hashlib.sha256(git.tree_listing(root, rev, paths)).hexdigest()
 
 
 def _read(path: Path) -> bytes | None:
@@ -138,17 +120,19 @@ def check_tree(root: Path, candidate: Candidate) -> None:
     """Refuses a train.py or a protected file that differs from HEAD or is staged."""
     changed = set(git.differing(root, (TARGET, *PROTECTED)))
     # The contents too: git may have been set not to look at a file.
-    committed = {TARGET: git.blob(root, candidate.commit.hash, TARGET), **_committed(root, candidate.commit.hash)}
-    present = {TARGET: candidate.text, **_present(root)}
-    changed |= {path for path in {*committed, *present} if _lines(committed.get(path)) != _lines(present.get(path))}
+    rev, folder = candidate.commit.hash, root / BENCHMARK[1]
+    listing = git.tree_listing(root, rev, BENCHMARK).decode("utf-8", "surrogateescape")
+    paths = {TARGET, *(entry.partition("\t")[2] for entry in listing.split("\0") if entry)}
+    paths |= {path.relative_to(root).as_posix() for path in [root / BENCHMARK[0], *folder.rglob("*.py")]}
+    changed |= {path for path in paths if _lines(git.blob(root, rev, path)) != _lines(_read(root / path))}
     if changed:
         names = sorted(changed)
         shown = ", ".join(first_few(names, _NAMED))
         raise Refused(f"{shown} {'differ' if len(names) > 1 else 'differs'} from HEAD.", _mended(root, names))
 
 
-def _lines(content: bytes | None) -> bytes | None:
-    return content.replace(b"\r\n", b"\n") if content is not None else None
+def _lines(content: bytes | None) -> bytes:
+    return (content or b"").replace(b"\r\n", b"\n")
 
 
 def _mended(root: Path, changed: Sequence[str]) -> str:

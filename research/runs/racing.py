@@ -74,7 +74,7 @@ class LossCurve:
             if line.strip() == SUMMARY_MARK:
                 self._over = True  # what follows is the summary
                 return
-            if (point := point_of(line)) is not None:
+            if point := point_of(line):
                 self._add(point)
 
     def _add(self, point: Point) -> None:
@@ -151,9 +151,7 @@ class Race:
     against: str = ""  # name of the incumbent's run
     exempt: str = ""  # why the run is not ended whatever is foretold, "" for one that may be
     looks: tuple[Look, ...] = ()  # in order
-    losses: tuple[
-        float | None, ...
-    ] = ()  # smoothed, at every twentieth of the budget from the second on; None: not told
+    losses: tuple[float | None, ...] = ()  # smoothed, at every twentieth of the budget from the second on, if told
     trouble: str = ""  # why nothing was foretold, or nothing at the last look
 
     @property

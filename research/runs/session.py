@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
 from research.core import git
-from research.core.clock import moment
 from research.core.contract import ENV_PROFILE, ENV_TIME_BUDGET, RUN_LOG, RUNNER_EXITS
 from research.core.errors import ConfigurationError, ResearchError
 from research.core.files import FileLock
 from research.core.records import STOPPED_AT, Run
-from research.core.settings import SETTINGS
 from research.runs.backend import Backend, CommandResult, Launch, StopRequest
 from research.runs.preflight import TARGET, Refused
 from research.runs.racing import RACE, TERM, RacingStop, Watch
@@ -138,16 +135,8 @@ def launch_recorded(
 ) -> Run:
     """Launches a run that is recorded exactly once: a start record before, a finish record after, which is returned.
 
-    Args:
-        store: The memory.
-        start: The start record.
-        text: The train.py that runs.
-        backend: Where it runs.
-        launch: What the backend is given.
-        wires: The world.
-        complete: Adds to the finish record what only the caller knows.
-        alone: Whether a run of the same code, contract and seed that is going on forbids this one.
-        watch: Reads the run's output.
+    The finish record is completed by what only the caller knows. A run that is to be alone is not made while one of the
+    same code, contract and seed is going on.
 
     Raises:
         GoingOn: if another process is making this run; nothing is left behind then.
@@ -170,9 +159,7 @@ def launch_recorded(
         with contextlib.suppress(ResearchError):  # a run in a repository that can't keep refs is still a run
             git.keep_commit(launch.root, start.run, start.commit)
         launch = replace(launch, fds=(alive.fileno(), *launch.fds))
-        clocks = (wires.now_utc(), time.monotonic())
         ended = run_command(backend, launch, folder / RUN_LOG, wires, watch)
-        ended = replace(ended, facts={**ended.facts, **_clock_jump(*clocks, wires.now_utc())})
         record = _spared(finished(start, ended, folder, wires.now_utc()), folder)
         with contextlib.suppress(OSError):  # at once: completing it asks git and the memory, which may fail
             folders.write_finish(folder, record)
@@ -197,12 +184,6 @@ def _spared(record: Run, folder: Path) -> Run:
         return record
     exit_code = RUNNER_EXITS["infrastructure"]
     return replace(record, outcome="infrastructure", exit_code=exit_code, failure=None, why=why)
-
-
-def _clock_jump(begun_utc: str, begun_s: float, now_utc: str) -> dict[str, str]:
-    """Returns by how many seconds the clock went on, or back, beyond the time that passed awake; nothing for drift."""
-    jump = (moment(now_utc) - moment(begun_utc)).total_seconds() - (time.monotonic() - begun_s)
-    return {"clock_jump_s": f"{jump:.0f}"} if abs(jump) >= SETTINGS.clock_jump_s else {}
 
 
 def close_gone(store: Store, runs: Path, now_utc: str) -> list[Run]:

@@ -185,8 +185,8 @@ class Store:
         return self._all(Run, sql, fingerprint)
 
     def latest_with_key(self, contract_key: str) -> Run | None:
-        """Reads the latest run that was launched under this key and whose contract is known."""
-        sql = "SELECT * FROM runs WHERE contract_key = ? AND contract IS NOT NULL ORDER BY seq DESC LIMIT 1"
+        """Reads the latest run that counts, was launched under this key, and whose contract is known."""
+        sql = "SELECT * FROM runs WHERE contract_key = ? AND counted AND contract IS NOT NULL ORDER BY seq DESC LIMIT 1"
         return self._one(Run, sql, contract_key)
 
     # Verdicts -------------------------------------------------------------------------------------------------

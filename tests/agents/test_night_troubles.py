@@ -181,7 +181,7 @@ def test_two_nights_in_one_second(tmp_path: Path):
 
 
 @pytest.mark.parametrize("jump", [timedelta(hours=9), timedelta(hours=-3)])
-def test_a_clock_that_jumps_changes_no_hours_and_is_on_the_run(tmp_path: Path, jump: timedelta):
+def test_a_clock_that_jumps_changes_no_hours_of_a_night(tmp_path: Path, jump: timedelta):
     kit = make_night_kit(tmp_path, ["noise", {"kind": "noise", "steps": 3, "step_s": 0.3}, "noise"])
     kit.git("switch", "-q", "-c", "autoresearch/try")
     offset, said = [timedelta()], list[str]()
@@ -201,9 +201,6 @@ def test_a_clock_that_jumps_changes_no_hours_and_is_on_the_run(tmp_path: Path, j
     assert (ended.runs, "--max-runs" in str(ended.stop_reason)) == (3, True)
     assert ended.paused_s == pytest.approx(jump.total_seconds(), abs=5)
     assert any("the clock" in line and "--hours counts only the time awake" in line for line in said)
-    first, second, third = runs_of(kit)
-    assert float(second.facts["clock_jump_s"]) == pytest.approx(jump.total_seconds(), abs=5)
-    assert not {first.facts.get("clock_jump_s"), third.facts.get("clock_jump_s")} - {None}
 
 
 def test_a_closed_terminal_ends_a_night_cleanly_and_that_is_said(tmp_path: Path):
