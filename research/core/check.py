@@ -7,19 +7,12 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at.
+    """One thing that was looked at."""
 
-    Attributes:
-        name: What it is, in a word or two.
-        ok: Whether it is as it should be.
-        say: What was found, one line.
-        fix: The command that mends it, "" where there is nothing to mend.
-    """
-
-    name: str
+    name: str  # in a word or two
     ok: bool
-    say: str
-    fix: str = ""
+    say: str  # what was found, one line
+    fix: str = ""  # the command that mends it
 
     def as_dict(self) -> dict[str, str | bool]:
         """Returns the check as JSON values."""

@@ -19,11 +19,7 @@ def utc(now: datetime) -> str:
 
 
 def moment(utc_text: str) -> datetime:
-    """Reads a time as records keep it.
-
-    Raises:
-        ValueError: if it is none.
-    """
+    """Reads a time as records keep it; raises ValueError for anything else."""
     return datetime.fromisoformat(utc_text.replace("Z", "+00:00"))
 
 

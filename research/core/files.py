@@ -62,11 +62,7 @@ def read_json(path: Path, limit_bytes: int = 8_388_608) -> dict[str, Any] | None
 
 
 def reserve(path: Path, size_bytes: int) -> None:
-    """Makes a file of blanks, so that fill_reserved() needs no free disk later.
-
-    Raises:
-        OSError: if there is no room now.
-    """
+    """Makes a file of blanks, if there is room, so that fill_reserved() needs no free disk later."""
     with path.open("wb") as file:
         file.write(b" " * size_bytes)
         file.flush()
@@ -93,11 +89,7 @@ class FileLock:
         self._fd: int | None = None
 
     def acquire(self, wait_s: float = 0.0) -> bool:
-        """Takes the lock; False if another holds it all that time.
-
-        Raises:
-            OSError: if the file can't be opened.
-        """
+        """Takes the lock; False if another holds it all that time."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         deadline = time.monotonic() + wait_s

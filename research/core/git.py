@@ -57,11 +57,7 @@ def _items(data: bytes) -> list[str]:
 
 
 def find_root(cwd: Path) -> Path:
-    """Finds the top of the work tree that a folder is in.
-
-    Raises:
-        GitError: outside a repository, or where git refuses it.
-    """
+    """Finds the top of the work tree that a folder is in."""
     done = _call(cwd, "rev-parse", "--show-toplevel")
     if done.returncode == 0:
         return Path(_text(done.stdout).rstrip("\n"))

@@ -24,8 +24,7 @@ NEEDED = "numpy"
 def use_project_python(root: Path) -> None:
     """Start this command again with the interpreter in .venv, or with uv's, if this one can't do the work.
 
-    Raises:
-        SystemExit: 78 where this one is too old and there is no other.
+    Exits 78 where this one is too old and there is no other.
     """
     is_old = sys.version_info < OLDEST
     if not is_old and importlib.util.find_spec(NEEDED) is not None:

@@ -12,13 +12,9 @@ from research.core.contract import ENV_HOME, RUN_LOG
 
 @dataclass(frozen=True)
 class LabPaths:
-    """The paths of one checkout.
+    """The paths of one checkout."""
 
-    Attributes:
-        root: Top of the work tree whose results/ and results.tsv are used (absolute).
-    """
-
-    root: Path
+    root: Path  # top of the work tree whose results/ and results.tsv are used, absolute
 
     @property
     def runs(self) -> Path:

@@ -65,11 +65,7 @@ class Metrics:
 
     @classmethod
     def from_values(cls, values: Mapping[str, float | int]) -> Metrics:
-        """Builds the nine from a mapping that holds all of them.
-
-        Raises:
-            KeyError: if one is missing.
-        """
+        """Builds the nine from a mapping that holds all of them."""
         return cls(**{f.name: cast("int", values[f.name]) for f in fields(cls)})
 
     def as_dict(self) -> dict[str, float | int]:

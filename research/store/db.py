@@ -103,11 +103,7 @@ class Store:
     def start_run(self, run: Run, alone: bool = False) -> str | None:
         """Writes the start record; alone, only if no counted run of the same code, contract and seed is going on.
 
-        Returns:
-            The name of the one that is going on, where nothing was written for it.
-
-        Raises:
-            sqlite3.IntegrityError: if there is a run of that name or folder.
+        Returns the name of the one that is. A run of a known name or folder raises sqlite3.IntegrityError.
         """
         same = "SELECT run FROM runs WHERE fingerprint = ? AND seed = ? AND contract_key = ?"
         with self.write():
@@ -134,10 +130,9 @@ class Store:
         self._execute("UPDATE runs SET suspect = ? WHERE run = ?", to_row(run)["suspect"], run.run)
 
     def add_run(self, run: Run, line: bytes | None = None) -> bool:
-        """Writes a finished run that was not started here, with its ledger line where that is somebody else's.
+        """Writes a finished run that was not started here; returns False if its name or folder is known.
 
-        Returns:
-            False if a run of that name or folder is known.
+        The line of the ledger is its own, unless it is given.
         """
         known = "SELECT 1 FROM runs WHERE run = ? OR (folder = ? AND folder <> '')"
         with self.write():

@@ -22,11 +22,7 @@ START, FINISH, VERDICTS, ALIVE = "start.json", "finish.json", "verdicts.json", "
 
 
 def write_start(folder: Path, run: Run) -> None:
-    """Leaves the start record and sets disk space aside for the finish record.
-
-    Raises:
-        OSError: if there is no room.
-    """
+    """Leaves the start record and sets disk space aside for the finish record."""
     write_json(folder / START, to_plain(run))
     reserve(folder / FINISH, SETTINGS.reserve_bytes)
 

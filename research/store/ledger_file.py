@@ -113,11 +113,7 @@ def differs_in_words(store: Store, lines: Sequence[bytes]) -> Callable[[bytes], 
 def sync_ledger(store: Store, path: Path, lock: Path, at_utc: str) -> list[str]:
     """Makes results.tsv what the store holds; lines that others added to it are imported first.
 
-    Returns:
-        Names of the imported runs.
-
-    Raises:
-        OSError: if the file can't be written; the next call makes up for it.
+    Returns the names of their runs. A file that can't be written raises OSError, and the next call makes up for it.
     """
     new: list[str] = []
     with held(lock, SETTINGS.busy_timeout_s):

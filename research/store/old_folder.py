@@ -26,9 +26,6 @@ def import_folder(store: Store, folder: Path, at_utc: str) -> tuple[list[str], i
 
     Returns:
         Names of the new runs, how many records were known already, and the place and reason of each that was skipped.
-
-    Raises:
-        OSError: if a file of it can't be read.
     """
     new, known, skipped = list[str](), 0, list[tuple[str, str]]()
     with store.write():

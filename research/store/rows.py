@@ -34,11 +34,7 @@ def to_plain(record: Run | Verdict | Plan) -> dict[str, Any]:
 
 
 def from_plain(kind: type[Record], plain: Mapping[str, Any]) -> Record:
-    """Makes a record of JSON values; unknown keys are left out, missing ones take their defaults.
-
-    Raises:
-        ValueError: if what is needed is missing or of the wrong kind.
-    """
+    """Makes a record of JSON values, of which unknown ones are left out; ValueError says what is missing or wrong."""
     known = kind.__dataclass_fields__
     try:
         return kind(**{name: _value(name, value) for name, value in plain.items() if name in known})

@@ -55,11 +55,7 @@ def _no_table(name: str) -> NothingToImport:
 
 
 def read_table(name: str, text: str) -> Iterator[Row]:
-    """Yields the rows of a ledger in columns; one without a header has the public ones.
-
-    Raises:
-        NothingToImport: if its first table holds another metric, or it has no columns that are known.
-    """
+    """Yields the rows of a ledger in columns; one without a header has the public ones."""
     lines = text.removeprefix("\ufeff").split("\n")
     first = next((line for line in lines if line.strip()), "")
     mark = "\t" if any("\t" in line for line in lines) else ";" if first.count(";") > first.count(",") else ","
@@ -144,11 +140,7 @@ def _row(number: int, raw: str, given: Mapping[str, str], is_plain: bool = False
 
 
 def read_json_lines(name: str, text: str) -> Iterator[Row]:
-    """Yields the records of a log that holds one JSON object a line.
-
-    Raises:
-        NothingToImport: if none of its scores is a val_bpb, or it holds no records.
-    """
+    """Yields the records of a log that holds one JSON object a line."""
     lines = [(number, raw) for number, raw in enumerate(text.removeprefix("\ufeff").split("\n"), 1) if raw.strip()]
     found = [(number, raw, _object(raw)) for number, raw in lines]
     metric = next((str(item["metricname"]) for _, _, item in found if item.get("metricname")), "")
