@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from difflib import SequenceMatcher
 from typing import NamedTuple
 
 from research.code.fingerprint import called, dump, is_docstring, without_noise
@@ -119,27 +118,29 @@ def compare(before: Scopes, after: Scopes) -> Difference:
     scopes: set[str] = set()
     for scope in dict.fromkeys((*before, *after)):
         old, new = before.get(scope, ()), after.get(scope, ())
-        matcher = SequenceMatcher(None, [s.key for s in old], [s.key for s in new], autojunk=False)
-        for tag, i, j, k, m in matcher.get_opcodes():
-            if tag != "equal":
-                removed += old[i:j]
-                added += new[k:m]
-                scopes.add(scope)
-    moved = Counter(s.key for s in removed) & Counter(s.key for s in added)
-    removed, added = _without(removed, moved), _without(added, moved)
+        gone, come = _without_common(old, new)
+        removed += gone
+        added += come
+        if [one.key for one in old] != [one.key for one in new]:
+            scopes.add(scope)
+    removed, added = _without_common(removed, added)  # what only moved to another scope
     edited = _pair(removed, added, lambda old, new: bool(literal_changes(old, new)))
     edited += _pair(removed, added, lambda old, new: _likeness(old, new) >= MIN_LIKENESS)
     return Difference(edited, removed, added, frozenset(scopes))
 
 
-def _without(statements: Sequence[Statement], moved: Counter[str]) -> list[Statement]:
-    left, kept = Counter(moved), []
-    for statement in statements:
-        if left[statement.key] > 0:
-            left[statement.key] -= 1
-        else:
-            kept.append(statement)
-    return kept
+def _without_common(old: Sequence[Statement], new: Sequence[Statement]) -> tuple[list[Statement], list[Statement]]:
+    """Return the statements that only one of two sides has, as often as it has them more often."""
+    common = Counter(one.key for one in old) & Counter(one.key for one in new)
+    sides: tuple[list[Statement], list[Statement]] = ([], [])
+    for side, statements in zip(sides, (old, new), strict=True):
+        left = Counter(common)
+        for statement in statements:
+            if left[statement.key] > 0:
+                left[statement.key] -= 1
+            else:
+                side.append(statement)
+    return sides
 
 
 def _pair(
