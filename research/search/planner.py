@@ -9,7 +9,6 @@ import hashlib
 import random
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from research.core.commands import replicate_command
 from research.core.records import EXPERIMENT, PERSON, REPLICATE, RUN_SEED, Decision, Judged, Plan, Run
@@ -125,20 +124,14 @@ def _plan(
 ) -> Plan:
     """Return the plan, without its name, that a policy makes of a night that has begun."""
     # Plans in flight make the policy draw anew.
-    searcher: Any = make_policy(policy, seed + len(in_flight) * SETTINGS.in_flight_stride)
+    searcher = make_policy(policy, seed + len(in_flight) * SETTINGS.in_flight_stride)
     searcher.start(results[0][0])
-    note = getattr(searcher, "note", None)
     for result, decision in results[1:]:
-        if note:
-            note(result, decision)
-        else:
-            searcher.tell(result)  # a policy that decides by itself
-    if use := getattr(searcher, "use", None):
-        use(memory.belief)
+        searcher.note(result, decision)
+    searcher.use(memory.belief)
     emitter, category, target = searcher.ask([result for result, _ in results])
-    reason = str(getattr(searcher, "reason", "") or "")
-    details = {"policy": policy, "seed": str(seed), "phase": str(getattr(searcher, "phase", "") or "")}
-    details[RUN_SEED] = str(searcher.next_seed())
+    reason = searcher.reason
+    details = {"policy": policy, "seed": str(seed), "phase": searcher.phase, RUN_SEED: str(searcher.next_seed())}
     able = [name for name, one in EMITTERS.items() if not one.missing(memory)]
     other = random.Random(f"{seed}-{len(results)}-{len(in_flight)}").choice([*able, None])
     if emitter == REPLICATE:

@@ -10,6 +10,7 @@ import pytest
 from research.core.records import RUN_SEED, Plan
 from research.search import planner
 from research.search.observation import configuration
+from research.search.policies.baselines import Climber
 from research.search.policy import make_policy
 from research.verdict.memory import recall
 from tests.support import histories
@@ -19,7 +20,7 @@ from tests.support.purenight import BRANCH, CONTRACT, PureNight
 NOW = "2026-01-01T00:00:00Z"
 
 
-class Scripted:
+class Scripted(Climber):
     """A policy that orders what a test says, and remembers what it was told."""
 
     reason = "The script says so."

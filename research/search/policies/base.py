@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 from research.core.contract import DEFAULT_SEED
 from research.search.emitters import registry
 from research.search.observation import Observation
+from research.verdict.belief import Belief
 
 Order = tuple[str | None, str | None, Hashable | None]
 """Emitter, category ("a+b" asks for two) and parent of the next experiment, None leaving each to the agent (the parent
@@ -26,15 +27,24 @@ EMITTERS = registry.NAMES  # names of the emitters that can be ordered
 
 
 class Policy(Protocol):
-    """One night's searcher; starting again forgets the night before."""
+    """One night's searcher; starting again forgets the night before.
+
+    Attributes:
+        reason: Why the last ask chose what it chose, one sentence, "" where the policy does not say.
+        phase: What the night is at, "" where the policy knows no phases.
+    """
+
+    reason: str = ""
+
+    @property
+    def phase(self) -> str:
+        return ""
 
     def start(self, baseline: Observation) -> None:
         """Begin the night with the baseline, which is index 0 of every history."""
-        ...
 
     def ask(self, history: Sequence[Observation]) -> Order:
         """Return the next experiment."""
-        ...
 
     def next_seed(self) -> int:
         """Return the seed of the run that ask or tell has just asked for."""
@@ -42,11 +52,17 @@ class Policy(Protocol):
 
     def tell(self, result: Observation) -> Answer:
         """Take a result and decide about its configuration."""
-        ...
+
+    def note(self, result: Observation, decision: str) -> None:
+        """Take a result that was decided about elsewhere; a policy that does without decides by itself."""
+        self.tell(result)
+
+    def use(self, belief: Belief) -> None:
+        """Take the posterior of a real night, whose configurations have the same names, in place of its own."""
+        return None
 
     def final(self, history: Sequence[Observation]) -> Hashable:
         """Return the configuration to ship."""
-        ...
 
     def estimate(self, config: Hashable) -> float:
         """Return the val_bpb that is claimed for a configuration.
@@ -54,7 +70,6 @@ class Policy(Protocol):
         Raises:
             KeyError: for one that was never scored.
         """
-        ...
 
 
 class KeptChain:

@@ -55,9 +55,6 @@ class Discovery(Policy):
     Args:
         seed: Same seed and history, same orders.
         settings: The thresholds.
-
-    Attributes:
-        reason: Why the last ask chose what it chose, one sentence.
     """
 
     def __init__(self, seed: int, settings: Settings = SETTINGS) -> None:
@@ -87,7 +84,6 @@ class Discovery(Policy):
         return self._belief
 
     def use(self, belief: Belief) -> None:
-        """Take the posterior of a real night, whose configurations have the same names, in place of its own."""
         self._belief = belief
 
     # What to do next --------------------------------------------------------------------------------------------------
