@@ -97,10 +97,8 @@ class Discovery(Policy):
         inputs, settings = self._inputs(), self._settings
         is_stuck = phase_of(inputs, settings) == "recombine"
         if is_stuck and self._random.random() < settings.recombine_share:
-            self._ordered, why = (
-                "recombinator",
-                "nothing has improved for a while, and there are near misses to combine",
-            )
+            self._ordered = "recombinator"
+            why = "nothing has improved for a while and there are near misses to combine"
         else:
             self._ordered, why = self.credit().choose(self._random)
         parent, whence = None, "starts from the best so far"
