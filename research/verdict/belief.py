@@ -28,17 +28,7 @@ from research.core.settings import SETTINGS
 from research.verdict import effects
 from research.verdict.effects import Mixture
 from research.verdict.noise import OFFICIAL, REACH, NoisePrior
-from research.verdict.variances import (
-    Array,
-    Cells,
-    Condition,
-    Variances,
-    cells_of,
-    contrasts,
-    estimate,
-    gaps,
-    paired_sd,
-)
+from research.verdict.variances import Array, Cells, Condition, Variances, cells_of, contrasts, estimate, gaps
 
 
 @dataclass(frozen=True)
@@ -216,9 +206,11 @@ class Belief:
     def _effects(self) -> _Effects:
         """Return what all changes did: what was measured of each, weighed against what changes usually do."""
         children = [config for config in self._cells if config in self._parents]
-        measured, variance = self._measured([(config, self._parents[config]) for config in children])
-        usual = paired_sd(OFFICIAL.repeat.median, OFFICIAL.interaction.median)
-        prior = effects.prior_weights(effects.usual_doublings(self.variances.paired_sd, usual))
+        measured, variance = np.empty((2, len(self.variances.weights), len(children)))
+        for at, config in enumerate(children):
+            parent = self._cells[self._parents[config]]
+            measured[:, at], variance[:, at] = _difference(self._cells[config], parent, self.variances)
+        prior = effects.prior_weights(effects.usual_doublings(self.variances.noise.paired_sd))
         latest = slice(max(0, len(children) - SETTINGS.effects_remembered), None)
         weights = np.tile(prior, (len(self.variances.weights), 1))
         log = effects.likelihoods(measured[:, latest], variance[:, latest])
@@ -232,14 +224,6 @@ class Belief:
         parts = (known.weights * (share / share.sum())[:, None], known.means, known.sds)
         flat = Mixture(*(each.reshape(len(share) * weights.shape[1], len(children)) for each in parts))
         return _Effects({config: at for at, config in enumerate(children)}, measured, variance, flat, weights)
-
-    def _measured(self, pairs: Sequence[tuple[Hashable, Hashable]]) -> tuple[Array, Array]:
-        """Return what the runs of pairs say of their differences: means and variances, shape (strata, pairs)."""
-        shape = len(self.variances.weights), len(pairs)
-        means, variances = np.empty(shape), np.empty(shape)
-        for at, (one, two) in enumerate(pairs):
-            means[:, at], variances[:, at] = _difference(self._cells[one], self._cells[two], self.variances)
-        return means, variances
 
     @cached_property
     def _values(self) -> dict[Hashable, _Value]:

@@ -19,6 +19,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 
 from research.core.settings import SETTINGS
+from research.verdict.noise import OFFICIAL
 from research.verdict.variances import Array
 
 SDS: Array = np.array([SETTINGS.min_effect_bpb * 3.0**power for power in range(SETTINGS.effect_scales)])
@@ -36,13 +37,12 @@ def prior_weights(doublings: int = 0) -> Array:
     return weights
 
 
-def usual_doublings(paired_sd: float, official: float) -> int:
-    """Return how many times the usual sizes double where a paired run scatters by more than on a GPU.
+def usual_doublings(paired_sd: float) -> int:
+    """Return how many times the usual sizes double where a paired run scatters by more than is assumed of a GPU's.
 
-    People try what could show: a pocket run scatters by far more than a GPU's, and so do the effects looked for. Both
-    arguments are standard deviations of one run whose seed's effect is known, in bpb.
+    People try what could show: a pocket run scatters by far more, and so do the effects looked for.
     """
-    return max(0, round(math.log2(paired_sd / official))) if paired_sd > 0.0 else 0
+    return max(0, round(math.log2(paired_sd / OFFICIAL.noise.paired_sd))) if paired_sd > 0.0 else 0
 
 
 def likelihoods(means: Array, variances: Array) -> Array:

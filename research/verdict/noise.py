@@ -36,6 +36,11 @@ class Noise:
     seed: Spread
     interaction: Spread
 
+    @property
+    def paired_sd(self) -> float:
+        """Return the standard deviation of one run whose seed's effect is known, in bpb."""
+        return math.sqrt(0.5 * self.interaction.sd**2 + self.repeat.sd**2)
+
 
 @dataclass(frozen=True)
 class SdPrior:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from research.code.diff import ARROW, direction
 from research.core.settings import SETTINGS
@@ -32,26 +32,25 @@ def trends(topics: Topics) -> dict[Topic, Trend]:
     """Return what every topic did."""
     found: dict[Topic, Trend] = {}
     for topic, mine in topics.items():
-        gains = _gains(mine)
-        mean, reach = _mean(gains)
         kept = sum(one.decision == "keep" for _, one in mine)
         crashed = sum(bool(one.failure) for _, one in mine)
-        found[topic] = Trend(*topic, len(gains), mean, mean - reach, mean + reach, kept, crashed)
+        n, mean, low, high = _mean([gain for _, gain in _gains(mine)])
+        found[topic] = Trend(*topic, n, mean, low, high, kept, crashed)
     return found
 
 
-def _gains(mine: Sequence[tuple[int, Configuration]]) -> list[float]:
-    return [one.gain.mean for _, one in mine if one.gain is not None]
+def _gains(mine: Sequence[tuple[int, Configuration]]) -> list[tuple[int, float]]:
+    return [(place, one.gain.mean) for place, one in mine if one.gain is not None]
 
 
-def _mean(gains: Sequence[float]) -> tuple[float, float]:
-    """Return the mean of gains and half the width of its 95 % interval, which is infinite without any.
+def _mean(gains: Sequence[float]) -> tuple[int, float, float, float]:
+    """Return how many gains there are, and their mean with the ends of its 95 % interval, which is endless without any.
 
     The spread of effects has a prior, so that two that agree by accident are no certainty.
     """
     n = len(gains)
     if not n:
-        return 0.0, math.inf
+        return 0, 0.0, -math.inf, math.inf
     mean = sum(gains) / n
     dof = n - 1 + SETTINGS.spread_prior_n
     around = max(0.0, sum(gain * gain for gain in gains) - n * mean**2)
@@ -59,27 +58,19 @@ def _mean(gains: Sequence[float]) -> tuple[float, float]:
     # Student's t by the expansion of Cornish and Fisher (1938).
     z = REACH
     t = z + (z**3 + z) / (4 * dof) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * dof**2)
-    return mean, t * math.sqrt(variance / n)
+    reach = t * math.sqrt(variance / n)
+    return n, mean, mean - reach, mean + reach
 
 
-def _sign(gains: Sequence[float]) -> int:
-    """Return 1 if changes gain, -1 if they lose, 0 if the evidence does not tell."""
-    mean, reach = _mean(gains)
-    if len(gains) < SETTINGS.min_conjecture_n or abs(mean) <= reach:
-        return 0
-    return 1 if mean > 0 else -1
-
-
-def _phrase(topic: Topic, sign: int) -> str:
+def _claim(topic: Topic, gains: Sequence[float]) -> str:
+    """Return the sentence that the evidence supports about a topic, "" where it does not tell."""
+    n, mean, low, high = _mean(gains)
+    if n < SETTINGS.min_conjecture_n or low <= 0 <= high:
+        return ""
     name, way = topic
     if way:
-        return f"{'Raising' if way == 'up' else 'Lowering'} {name} {'gains' if sign > 0 else 'loses'}"
-    return f"Changes of kind {name} {'gain' if sign > 0 else 'lose'} on average"
-
-
-def _conjecture(text: str, gains: Sequence[float], withdrawn: bool = False) -> Conjecture:
-    mean, reach = _mean(gains)
-    return Conjecture(text, len(gains), mean, mean - reach, mean + reach, withdrawn)
+        return f"{'Raising' if way == 'up' else 'Lowering'} {name} {'gains' if mean > 0 else 'loses'}"
+    return f"Changes of kind {name} {'gain' if mean > 0 else 'lose'} on average"
 
 
 def conjectures(
@@ -90,54 +81,41 @@ def conjectures(
     First what gains and what loses most surely, then the habit of failing and the plateau, then the rest, the surest
     first: most ideas lose, so that a list by strength alone would tell of nothing else.
     """
-    supported = [
-        _conjecture(f"{_phrase(topic, sign)}.", gains)
-        for topic, mine in topics.items()
-        if (sign := _sign(gains := _gains(mine)))
-    ]
-    supported.sort(key=lambda one: (-abs(one.mean) / (one.high - one.mean), one.text))
-    first = [
-        *[one for one in supported if one.mean > 0][:1],
-        *[one for one in supported if one.mean < 0][:1],
-    ]
-    rest = [one for one in supported if one not in first]
-    general = (*_of_failures(len(configurations), failures), *_of_stall(configurations, stall))
-    return (*first, *general, *rest, *_withdrawn(topics, len(configurations) - SETTINGS.recent_kept))
-
-
-def _withdrawn(topics: Topics, since: int) -> list[Conjecture]:
-    """Return what the evidence supported at a place from ``since`` on and no longer does, the latest first."""
-    found: list[tuple[int, Conjecture]] = []
+    supported: list[Conjecture] = []
+    withdrawn: list[tuple[int, Conjecture]] = []
+    since = len(configurations) - SETTINGS.recent_kept
     for topic, mine in topics.items():
-        gains, places = _gains(mine), [place for place, one in mine if one.gain is not None]
-        now = _sign(gains)
-        for n in range(len(gains), 0, -1):
-            if places[n - 1] < since:
-                break
-            if past := _sign(gains[:n]):
-                if past != now:
-                    seemed = f"it seemed so after {n}, by {-_mean(gains[:n])[0]:+.6f} in val_bpb"
-                    text = f"Withdrawn: {_phrase(topic, past)} ({seemed})."
-                    found.append((places[n - 1], _conjecture(text, gains, True)))
-                break
-    return [one for _, one in sorted(found, key=lambda entry: (-entry[0], entry[1].text))]
+        placed = _gains(mine)
+        gains = [gain for _, gain in placed]
+        now = _claim(topic, gains)
+        if now:
+            supported.append(Conjecture(f"{now}.", *_mean(gains)))
+        recent = [n for n, (place, _) in enumerate(placed, 1) if place >= since]
+        last = next((n for n in reversed(recent) if _claim(topic, gains[:n])), None)
+        if last and (past := _claim(topic, gains[:last])) != now:
+            _, seemed, *_ = _mean(gains[:last])
+            text = f"Withdrawn: {past} (it seemed so after {last}, by {-seemed:+.6f} in val_bpb)."
+            withdrawn.append((placed[last - 1][0], Conjecture(text, *_mean(gains), True)))
+    supported.sort(key=lambda one: (-abs(one.mean) / (one.high - one.mean), one.text))
+    withdrawn.sort(key=lambda entry: (-entry[0], entry[1].text))
+    first = [*[one for one in supported if one.mean > 0][:1], *[one for one in supported if one.mean < 0][:1]]
+    general = (*_of_failures(len(configurations), failures), *_of_stall(configurations, stall))
+    return (*first, *general, *(one for one in supported if one not in first), *(one for _, one in withdrawn))
 
 
-def _of_failures(n: int, failures: Sequence[FailurePattern]) -> list[Conjecture]:
-    """Return the most frequent way to fail, if it is a habit, with its share (Agresti and Coull 1998)."""
-    if not failures or failures[0].count < 2:
-        return []
-    worst = failures[0]
-    share = (worst.count + 2) / (n + 4)
-    reach = 1.96 * math.sqrt(share * (1 - share) / (n + 4))
-    text = f"{HABIT}{worst.signature!r} is a habit, last when {worst.category or 'something'} was changed."
-    return [Conjecture(text, n, share, max(0.0, share - reach), min(1.0, share + reach))]
+def _of_failures(n: int, failures: Sequence[FailurePattern]) -> Iterator[Conjecture]:
+    """Yield the most frequent way to fail, if it is a habit, with its share (Agresti and Coull 1998)."""
+    for worst in failures[:1]:
+        if worst.count >= 2:
+            share = (worst.count + 2) / (n + 4)
+            reach = 1.96 * math.sqrt(share * (1 - share) / (n + 4))
+            text = f"{HABIT}{worst.signature!r} is a habit, last when {worst.category or 'something'} was changed."
+            yield Conjecture(text, n, share, max(0.0, share - reach), min(1.0, share + reach))
 
 
-def _of_stall(configurations: Sequence[Configuration], stall: int) -> list[Conjecture]:
-    """Return that the search is on a plateau, if it is, with the mean gain of the configurations there."""
+def _of_stall(configurations: Sequence[Configuration], stall: int) -> Iterator[Conjecture]:
+    """Yield that the search is on a plateau, if it is, with the mean gain of the configurations there."""
     gains = [one.gain.mean for one in configurations[-stall:] if one.gain is not None]
-    if stall < SETTINGS.plateau_stall or not gains:
-        return []
-    text = "The search is on a plateau: the opposite of the trend, or two near misses together, may leave it."
-    return [_conjecture(text, gains)]
+    if stall >= SETTINGS.plateau_stall and gains:
+        text = "The search is on a plateau: the opposite of the trend, or two near misses together, may leave it."
+        yield Conjecture(text, *_mean(gains))

@@ -42,11 +42,6 @@ class Variances:
     interaction: Array
     noise: Noise
 
-    @property
-    def paired_sd(self) -> float:
-        """Return the standard deviation of one run whose seed's effect is known, in bpb."""
-        return paired_sd(self.noise.repeat.sd, self.noise.interaction.sd)
-
 
 class Cell(NamedTuple):
     """The runs of one configuration under one condition, in bpb."""
@@ -86,11 +81,6 @@ def cell_variance(repeat: Array, interaction: Array, n: Array) -> Array:
     """
     found: Array = 0.5 * interaction**2 + repeat**2 / n
     return found
-
-
-def paired_sd(repeat: float, interaction: float) -> float:
-    """Return the standard deviation of one run whose seed's effect is known, in bpb."""
-    return math.sqrt(0.5 * interaction**2 + repeat**2)
 
 
 def cells_of(scores: Sequence[tuple[Condition, float, float]]) -> dict[Condition, Cell]:

@@ -192,7 +192,7 @@ def test_an_effect_is_as_a_numerical_integral_has_it(name: str):
     """The posterior of the effect on a fine grid; no other change has taught anything yet."""
     scores, _ = CASES[name]
     belief = Belief.from_history(scores)
-    weights, (measured, variance) = effects.prior_weights(), belief._measured([("b", "a")])
+    weights, (measured, variance) = effects.prior_weights(), belief._effects[1:3]
     grid = np.concatenate([-np.geomspace(1e-7, 0.5, 8000)[::-1], np.geomspace(1e-7, 0.5, 8000)])
     width = np.gradient(grid)
     before = sum(weight * np.exp(-0.5 * (grid / sd) ** 2) / sd for weight, sd in zip(weights, effects.SDS, strict=True))

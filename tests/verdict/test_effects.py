@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from research.verdict import effects
 from research.verdict.effects import Mixture, normal_cdf
-from research.verdict.noise import REACH
+from research.verdict.noise import OFFICIAL, REACH
 from tests.support.synthetic import draw_effect
 
 PRIOR = effects.prior_weights()
@@ -48,9 +48,10 @@ def test_learning_finds_small_effects_where_effects_are_small():
 
 
 def test_a_loud_profile_expects_larger_effects():
-    assert effects.usual_doublings(0.001, 0.001) == 0
-    assert effects.usual_doublings(0.0001, 0.001) == 0  # what is quieter than a GPU changes nothing
-    assert effects.usual_doublings(0.008, 0.001) == 3
+    usual = OFFICIAL.noise.paired_sd
+    assert effects.usual_doublings(usual) == 0
+    assert effects.usual_doublings(0.1 * usual) == 0  # what is quieter than a GPU changes nothing
+    assert effects.usual_doublings(8.0 * usual) == 3
     sizes = [effects.typical_size(effects.prior_weights(doublings)) for doublings in range(4)]
     assert sizes == sorted(sizes)
 

@@ -81,7 +81,7 @@ def test_strata_are_shares_of_one_posterior():
     assert known.weights.sum() == pytest.approx(1.0)
     assert len(known.weights) <= SETTINGS.paired_strata * SETTINGS.seed_strata
     paired = np.sqrt(cell_variance(known.repeat, known.interaction, np.ones(1)))
-    assert known.weights @ paired**2 == pytest.approx(known.paired_sd**2, rel=0.8)
+    assert known.weights @ paired**2 == pytest.approx(known.noise.paired_sd**2, rel=0.8)
     assert known.noise.seed.low < np.sqrt(known.weights @ known.seed**2) < known.noise.seed.high
 
 

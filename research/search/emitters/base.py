@@ -64,7 +64,7 @@ def _parent(plan: Plan, memory: Memory) -> list[str]:
         lines.append(f"Parent: {known.commit[:7]} ({role}), val_bpb {value}, {quoted(known.subject)}.")
     if best is not None and known is not best:
         lines.append(f"Best so far: {best.commit[:7]}, val_bpb {format_estimate(best.estimate)}.")
-    sd = memory.belief.variances.paired_sd
+    sd = memory.noise.paired_sd
     lines.append(f"Why: {plan.reason} Runs of one seed scatter by sd {sd:.4f} bpb; smaller gains need another seed.")
     return lines
 
