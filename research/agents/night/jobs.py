@@ -46,14 +46,8 @@ class Job:
 def owed(history: Sequence[Judged], tip: str, in_flight: Collection[str], since_utc: str = "") -> Job | None:
     """Returns the run that is due before anything new is tried, None if nothing is.
 
-    Args:
-        history: The judged runs of the branch under its contract.
-        tip: The branch's commit.
-        in_flight: Commits that are being run.
-        since_utc: When the night began: what ended an earlier one may be mended.
-
     Raises:
-        CannotGoOn: if the baseline crashed, or failed otherwise too often.
+        CannotGoOn: if the baseline crashed in this night, or failed otherwise too often.
     """
     if lineage.baseline(history) is None:
         failed = [item.run for item in history if item.run.commit == tip and item.run.started_utc >= since_utc]
@@ -73,9 +67,7 @@ def owed(history: Sequence[Judged], tip: str, in_flight: Collection[str], since_
 def confirmation(history: Sequence[Judged], running: Collection[str]) -> Job | None:
     """Returns the run that measures the best so far on a second seed, None where that was done or none beats the rest.
 
-    Args:
-        history: The judged runs of the branch under its contract.
-        running: Fingerprints of what is being run.
+    What is running is named by fingerprint.
     """
     best, baseline = lineage.incumbent(history), lineage.baseline(history)
     if best is None or baseline is None or lineage.is_same(best, baseline) or best.fingerprint in running:

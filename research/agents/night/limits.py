@@ -58,13 +58,8 @@ def reached(night: NightState, now: datetime, usual: UsualCost, in_flight: Seque
     """Names the limit that forbids launching another run, None if there is none.
 
     Dollars are counted to the end of what would then be running: a run in flight costs a usual one, or what it has run
-    for where that is more, and so does the next. Only a run longer than usual can go beyond the limit.
-
-    Args:
-        night: The night, with its limits and what its finished runs have used of them.
-        now: Now.
-        usual: What a run costs.
-        in_flight: Seconds for which each run that is going on has been running.
+    for where that is more, and so does the next. Only a run longer than usual can go beyond the limit. In flight are
+    given as the seconds for which they have been running.
     """
     limits, usd = night.limits, night.usd
     if limits.max_runs is not None and night.runs + len(in_flight) >= limits.max_runs:

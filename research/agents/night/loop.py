@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from research.agents.clients.base import Usage
@@ -31,7 +31,7 @@ from research.agents.night.jobs import (
 from research.agents.night.notify import Event, Notify
 from research.agents.night.resume import hours_in_words
 from research.agents.night.setup import Slot
-from research.agents.night.state import FACT, LOCK, NightState
+from research.agents.night.state import FACT, LOCK, NightState, worked_s
 from research.code.fingerprint import fingerprint
 from research.core.commit_message import idea_of
 from research.core.contract import DEFAULT_SEED, EXIT_NO_DATA
@@ -115,18 +115,17 @@ class Night:
         self._going: list[Going] = []
         self._due: list[Job] = []  # jobs before all others, such as those whose device was taken
         self._runs: dict[str, Run] = {}  # those that count against the limits
-        self._lost = 0  # runs of an earlier process that are on record no more
-        self._earlier = state.runs
+        self._earlier, self._lost = state.runs, 0  # runs of earlier processes, and those that are no more on record
         self._usual = limits.usual_cost((), state.limits.usd_per_hour)
         self._failures = self._service_waits = self._refusals = 0  # in a row
         self._attempt = 0  # plans that were dropped since the last run
         self._again_s = 0.0  # nothing is started before
-        self._clocks = (lab.clock().timestamp(), awake())
+        self._awake_from = awake() - worked_s(state, lab.clock())
         self._alike: tuple[Run, ...] = ()  # the latest crashes, all of one kind
         self._said: set[str] = set()  # states that last and have been said
         self._reason: str | None = None
         self.problem: ResearchError | None = None
-        self.found = ""
+        self.found, self.kept = "", 0  # its best in a sentence, and how many changes it kept
 
     # The loop -------------------------------------------------------------------------------------------------
 
@@ -152,7 +151,7 @@ class Night:
         try:
             if not self._store.is_current():
                 raise StoreDamaged(f"{self._store.path} was removed or replaced.")
-            self._note_clock()
+            self._leave_out_sleep()
             self._collect()
             self._reason = self._reason or self._why_stop()
             if self._reason and not self._going:
@@ -165,6 +164,15 @@ class Night:
         except StoreBusy as error:  # a backup or a person's shell has it; what is on record is seen at the next look
             self._fail(str(error))
         return False
+
+    def _leave_out_sleep(self) -> None:
+        """Takes out of the night's hours what the clock went on, or was set, while the machine was not awake."""
+        jump_s = worked_s(self.state, self.lab.clock()) - (self._awake() - self._awake_from)
+        self.state = replace(self.state, paused_s=self.state.paused_s + jump_s)
+        self._again_s -= max(0.0, jump_s)  # a service that names the end of its limit does not sleep
+        if abs(jump_s) >= SETTINGS.clock_jump_s:
+            how = f"{'went on by' if jump_s > 0 else 'was set back by'} {timedelta(seconds=round(abs(jump_s)))}"
+            self.say(f"the clock {how} while the night slept; --hours counts only the time awake")
 
     def _why_stop(self) -> str | None:
         if (number := self._stop.requested()) is not None:
@@ -208,16 +216,10 @@ class Night:
 
     def _finish(self, reason: str) -> None:
         """Writes down how the night ended; one that was interrupted, or could not make a run, can be resumed."""
-        lacks_something = reason.startswith(CONFIGURATION) and self.state.runs == self._earlier
-        if lacks_something:
-            step = "When that is mended, type the same command again."
-            self.problem = ResearchError(f"The night made no run: {reason.partition(': ')[2]}.", step)
-        elif not self.state.runs and not reason.startswith(INTERRUPTED):
-            problem = ResearchError(f"The night made no run: {reason}.", "See what is wrong: uv run research doctor")
-            self.problem = self.problem or problem
-        is_over = not (lacks_something or reason.startswith(INTERRUPTED))
-        self._save(stop_reason=reason, finished_utc=self.lab.now_utc() if is_over else None)
+        goes_on = reason.startswith(INTERRUPTED) or (self.problem and reason.startswith(CONFIGURATION))
+        self._save(stop_reason=reason, finished_utc=None if goes_on else self.lab.now_utc())
         self.found = progress.found(memory_of(self.lab, self._store, self.state.branch))
+        self.kept = progress.kept_in(self._store.judged(self.state.branch), self.state.night)
 
     def _end_badly(self, problem: ResearchError) -> None:
         """Ends the night for a reason that only a person can mend; the command then exits with 1."""
@@ -231,7 +233,12 @@ class Night:
         Raises:
             CannotGoOn, NoCandidate: as their names say.
         """
-        tip, history, job = self._tip(), self._history(), None
+        self._follow_person()
+        tip, history, branch = branch_tip(self.lab.paths.root, self.state.branch), self._history(), self.state.branch
+        if tip is None:
+            last = lineage.incumbent(history)
+            step = f"Type: git branch {branch} {last.commit[:12]}" if last else "Start another night."
+            raise CannotGoOn(f"The branch {branch} no longer exists.", step)
         if any(going.job.kind in ALONE for going in self._going):
             return None
         if self._due:
@@ -243,16 +250,6 @@ class Night:
             job = confirmation(history, [going.code for going in self._going])
         job = job or self._planned()
         return None if job.kind in ALONE and self._going else job
-
-    def _tip(self) -> str:
-        """Returns the branch's tip, after a person's move of the branch was followed."""
-        root, branch = self.lab.paths.root, self.state.branch
-        self._follow_person()
-        if (tip := branch_tip(root, branch)) is None:
-            last = lineage.incumbent(self._history())
-            step = f"Type: git branch {branch} {last.commit[:12]}" if last else "Start another night."
-            raise CannotGoOn(f"The branch {branch} no longer exists.", step)
-        return tip
 
     def _first_of_contract(self) -> list[Job]:
         """Returns a run of the tip where another contract holds now: there, no run of the tip would be a repeat."""
@@ -290,9 +287,6 @@ class Night:
             raise
         self._spend(candidate.usage)
         self._service_waits = 0
-        if self._code_of(candidate.commit) in codes:
-            self._drop(plan, "the same is being run already")
-            raise NoCandidate(f"{candidate.subject} is being run already")
         return Job("idea", candidate.commit, candidate.subject, plan, candidate.usage)
 
     def _drop(self, plan: Plan, why: str) -> None:
@@ -345,7 +339,10 @@ class Night:
         if run and run.outcome in limits.RESULTS:
             self._on_result(job, run)
         elif end.outcome == "configuration" and not (end.child_exit == EXIT_NO_DATA and job.kind == "idea"):
-            self._reason = f"{CONFIGURATION}: {end.why.rstrip('.')}"
+            why, again = end.why.rstrip("."), "When that is mended, type the same command again."
+            self._reason = f"{CONFIGURATION}: {why}"
+            if self.state.runs == self._earlier:
+                self.problem = ResearchError(f"The night made no run: {why}.", again)
         elif end.why.startswith(DEVICE_TAKEN):  # the candidate may have been paid for, and nothing failed
             self._due.append(job)
             self._again_s = self._awake() + SETTINGS.device_wait_s
@@ -421,24 +418,20 @@ class Night:
     # Waiting --------------------------------------------------------------------------------------------------
 
     def _on_no_candidate(self, nothing: NoCandidate) -> None:
-        if nothing.kind == "service":
-            self._wait_for_service(nothing.why, nothing.until)
-        elif nothing.kind == "editor":
+        """Waits where whoever edits failed, or a service refuses: to the end that it names, else longer each time."""
+        if nothing.kind == "editor":
             self._fail(f"the agent failed: {nothing.why}")
-        else:
+        elif nothing.kind == "idea":
             self.say(f"no candidate: {nothing.why}")
             self._refusals += 1
-
-    def _wait_for_service(self, why: str, until: datetime | None) -> None:
-        """Waits until the service says that it answers again, else twice as long as before; runs go on meanwhile."""
-        now, first_s, longest_s = self.lab.clock(), SETTINGS.client_backoff_s, SETTINGS.max_client_backoff_s
-        wait_s = limits.backoff_s(first_s, longest_s, self._service_waits)
-        if until and until > now:
-            wait_s = (until - now).total_seconds()
-        self._service_waits += 1
-        self._again_s = self._awake() + wait_s
-        again = (now + timedelta(seconds=wait_s)).astimezone()
-        self.say(f"{why}. The night asks again at {again:%H:%M}, in {hours_in_words(wait_s / 3600)}")
+        else:
+            now, first_s, longest_s = self.lab.clock(), SETTINGS.client_backoff_s, SETTINGS.max_client_backoff_s
+            left_s = (nothing.until - now).total_seconds() if nothing.until else 0.0
+            wait_s = left_s if left_s > 0 else limits.backoff_s(first_s, longest_s, self._service_waits)
+            self._service_waits += 1
+            self._again_s = self._awake() + wait_s
+            again = f"{(now + timedelta(seconds=wait_s)).astimezone():%H:%M}, in {hours_in_words(wait_s / 3600)}"
+            self.say(f"{nothing.why}. The night asks again at {again}")
 
     def _fail(self, why: str) -> None:
         """Waits longer after every failure in a row, and ends the night after too many."""
@@ -450,19 +443,6 @@ class Night:
             return
         self._again_s = self._awake() + wait_s
         self.say(f"failed ({why}); next try in {wait_s:.0f} s")
-
-    def _note_clock(self) -> None:
-        """Takes a jump of the clock out of the night's hours: they count the time for which the machine was awake."""
-        wall, awake = self.lab.clock().timestamp(), self._awake()
-        jump = (wall - self._clocks[0]) - (awake - self._clocks[1])
-        self._clocks = (wall, awake)
-        if abs(jump) < SETTINGS.clock_jump_s:
-            return
-        self.state = replace(self.state, paused_s=self.state.paused_s + jump)
-        self._again_s -= max(0.0, jump)  # a service that names the end of its limit does not sleep
-        how = "went on by" if jump > 0 else "was set back by"
-        why = " (the machine slept, or the clock was set)" if jump > 0 else ""
-        self.say(f"the clock {how} {timedelta(seconds=round(abs(jump)))}{why}; --hours counts only the time awake")
 
     def _say_once(self, state: str, line: str) -> None:
         """Says a line about a state that lasts, once until that is over."""

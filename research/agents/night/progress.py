@@ -52,13 +52,7 @@ def _is_of_baseline(run: Run, verdict: Verdict) -> bool:
 
 
 def news(run: Run, verdict: Verdict, history: Sequence[Judged]) -> Literal["win", "kept"] | None:
-    """Says what a verdict is to somebody asleep: a gain now confirmed, a change now kept, or nothing new.
-
-    Args:
-        run: A finished run.
-        verdict: Its verdict.
-        history: The judged runs of the branch under its contract.
-    """
+    """Says what a verdict is to somebody asleep: a gain now confirmed, a change now kept, or nothing new."""
     baseline = lineage.baseline(history)
     if verdict.decision != "keep" or baseline is None or lineage.is_same(run, baseline):
         return None

@@ -18,14 +18,7 @@ _SAME = ("agent", "backend", "gpu", "policy", "seed")
 
 
 def why_new(before: NightState, wanted: NightState, runs: Sequence[Run], now: datetime) -> str | None:
-    """Says why a command does not continue an interrupted night, in words that follow its name; None where it does.
-
-    Args:
-        before: The night as it was last seen.
-        wanted: The night that the command would begin.
-        runs: Every run.
-        now: Now.
-    """
+    """Says why a command does not continue an interrupted night, in words that follow its name; None where it does."""
     for name in _SAME:
         was = getattr(before, name)
         if was != getattr(wanted, name) and (name != "gpu" or is_remote(wanted.backend)):
@@ -40,11 +33,8 @@ def why_new(before: NightState, wanted: NightState, runs: Sequence[Run], now: da
 
 
 def resumed(before: NightState, wanted: NightState, runs: Sequence[Run], now: datetime) -> NightState:
-    """Returns an interrupted night as it continues: the time since it was last alive becomes a pause.
-
-    Some of the runs may have ended after the night was killed.
-    """
-    mine = limits.runs_of(before.night, runs)
+    """Returns an interrupted night as it continues: the time since it was last alive becomes a pause."""
+    mine = limits.runs_of(before.night, runs)  # some may have ended after it was killed
     seen = before.alive_utc or before.started_utc
     return replace(
         before,
@@ -64,10 +54,7 @@ def resumed(before: NightState, wanted: NightState, runs: Sequence[Run], now: da
 def opening(state: NightState, now: datetime, instead: str = "") -> str:
     """Writes the line that a person reads first.
 
-    Args:
-        state: The night that begins or is resumed.
-        now: Now.
-        instead: The interrupted night that it does not resume, and why; of a resumed one, why it was interrupted.
+    It names the interrupted night that a new one does not resume, and why; of a resumed one, why it was interrupted.
     """
     most = state.limits
     parts = [

@@ -29,61 +29,25 @@ class Slot:
 
 
 def slots(workers: int | None, backend: Backend, environment: Mapping[str, str]) -> tuple[Slot, ...]:
-    """Returns one place for each worker.
-
-    Raises:
-        UsageError: if there are fewer devices than workers.
-    """
-    places = backend.places(workers)
-    return tuple(Slot(number, {**environment, **own}) for number, own in enumerate(places, 1))
+    """Returns one place for each worker; raises UsageError if there are fewer devices."""
+    return tuple(Slot(number, {**environment, **own}) for number, own in enumerate(backend.places(workers), 1))
 
 
-def take_branch(root: Path, wanted: str, now: datetime) -> str:
-    """Returns the autoresearch/* branch to work on, checked out.
+def require_branch(root: Path, wanted: str = "") -> bool:
+    """Checks that there is a branch to work on, or that one can be checked out; returns whether it is checked out.
 
     Args:
         root: The checkout.
-        wanted: The branch of a night that is resumed; "" for the current one, else for a new one of today.
-        now: Names a new branch: autoresearch/nov25, autoresearch/nov25-2, ...
+        wanted: The branch of a night that is resumed, "" without one.
 
     Raises:
         ResearchError: if files would have to be given up for it.
-    """
-    here = git.head(root).branch
-    if here.startswith(BRANCHES) and wanted in ("", here):
-        return here
-    require_clean(root)
-    if wanted:
-        git.switch(root, wanted)
-        return wanted
-    day = BRANCHES + f"{now.astimezone():%b%d}".lower()
-    name, number = day, 1
-    while git.branch_tip(root, name):
-        number += 1
-        name = f"{day}-{number}"
-    git.switch(root, name, is_new=True)
-    return name
-
-
-def require_branch(root: Path) -> None:
-    """Checks that there is a branch to work on, or that one could be checked out.
-
-    Raises:
-        ResearchError: if not.
     """
     here = git.head(root)
     if here.commit is None:
         raise ResearchError("This repository has no commit yet.", "Type: git add -A && git commit -m base")
-    if not here.branch.startswith(BRANCHES):
-        require_clean(root)
-
-
-def require_clean(root: Path) -> None:
-    """Checks that another branch can be checked out.
-
-    Raises:
-        ResearchError: if files would have to be given up for it.
-    """
+    if here.branch.startswith(BRANCHES) and wanted in ("", here.branch):
+        return True
     if doing := git.unfinished(root):
         raise ResearchError(f"A {doing} is in progress.", f"Finish it, or type: {git.how_to_abort(doing)}")
     if changed := git.changed_files(root):
@@ -92,6 +56,23 @@ def require_clean(root: Path) -> None:
             f"The work tree is not clean ({shown}); a night needs a branch of its own.",
             f"Commit the changes or type: {git.how_to_clean(root)}. Then start again.",
         )
+    return False
+
+
+def take_branch(root: Path, wanted: str, now: datetime) -> str:
+    """Returns the autoresearch/* branch to work on, checked out: the wanted one, else this or a new one of today."""
+    if require_branch(root, wanted):
+        return git.head(root).branch
+    if wanted:
+        git.switch(root, wanted)
+        return wanted
+    name = day = BRANCHES + f"{now.astimezone():%b%d}".lower()
+    number = 1
+    while git.branch_tip(root, name):
+        number += 1
+        name = f"{day}-{number}"  # autoresearch/nov25-2
+    git.switch(root, name, is_new=True)
+    return name
 
 
 def uncommitted(root: Path) -> str:

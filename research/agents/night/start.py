@@ -11,7 +11,6 @@ from research.agents.night import resume, setup
 from research.agents.night.editors import editor_of
 from research.agents.night.loop import Night
 from research.agents.night.notify import notifier, require_command
-from research.agents.night.progress import kept_in
 from research.agents.night.state import FACT, LOCK, Limits, NightState, from_json, is_cut_off
 from research.core import git
 from research.core.clock import stamp, utc
@@ -45,19 +44,9 @@ class Options:
     race: bool = True
 
 
-@dataclass(frozen=True)
-class NightResult:
-    """What a night came to: its last state, how many changes it kept, its best in a sentence, why it ended badly."""
-
-    state: NightState
-    kept: int
-    found: str
-    problem: ResearchError | None = None
-
-
 def run_night(
     paths: LabPaths, options: Options, say: Callable[[str], None], show: Callable[[Store], None] = lambda _: None
-) -> NightResult:
+) -> Night:
     """Runs experiments until a limit is reached; continues an interrupted night that was started in the same way.
 
     Args:
@@ -65,6 +54,9 @@ def run_night(
         options: How.
         say: Takes a line for people.
         show: Writes the morning page; called when the night begins and after every run.
+
+    Returns:
+        The night that has ended.
 
     Raises:
         ResearchError: if the night can't begin; nothing was changed then.
@@ -102,18 +94,16 @@ def run_night(
             say(line)
         night = Night(lab, begun, editor, slots, request, say, notifier(options.notify), show)
         try:
-            state = night.run()
+            branch = night.run().branch
         finally:
             remove_worker_trees(paths.root)
-        if (here := git.head(paths.root).branch) != state.branch:
-            go_there = f"the night's is {state.branch}: git switch {state.branch}"
-            say(f"{here or 'No branch'} is checked out here now; {go_there}")
+        if (here := git.head(paths.root).branch) != branch:
+            say(f"{here or 'No branch'} is checked out here now; the night's is {branch}: git switch {branch}")
         with lab.open() as store:
-            plan_ahead(lab, store, state.branch)  # so that whoever looks in the morning sees what would come next
-            history = store.judged(state.branch)
-    if night.problem and not history:
-        raise night.problem  # there is nothing to show
-    return NightResult(state, kept_in(history, state.night), night.found, night.problem)
+            plan_ahead(lab, store, branch)  # so that whoever looks in the morning sees what would come next
+            if night.problem and not store.judged(branch):
+                raise night.problem  # there is nothing to show
+    return night
 
 
 def _new_night(lab: Lab, options: Options, workers: int) -> NightState:

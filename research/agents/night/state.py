@@ -43,20 +43,15 @@ class NightState:
     """One night: its options, and how far it is.
 
     Attributes:
-        night: Its name.
-        workers: Candidates evaluated at once.
         runs: Launched runs so far, interrupted ones included; not what failed for want of a machine.
         usd: Dollars spent so far, those of the agent included.
         agent_tokens: Tokens that the agent used so far, for ideas that came to no run too.
         agent_usd: Dollars that the agent says it used, None where it names none.
         stop_reason: Why it ended, None while it runs (or when it was killed).
         finished_utc: When it ended, None before, and for one that is to be resumed.
-        resumed: How often it was taken up again.
         alive_utc: When it last wrote this, None where an older version did.
         paused_s: Seconds by which the clock went on without it: between an interruption and the next start, while the
             machine slept, and by a clock that was set forward; below zero after one that was set back.
-        timeout_s: Time limit of a run.
-        policy: Who plans and judges.
     """
 
     night: str
