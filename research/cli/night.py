@@ -75,15 +75,19 @@ def night(
     max_runs: int | None,
     max_usd: float | None,
     usd_per_hour: float,
+    backend: str,
+    gpu: str,
     timeout: float | None,
     no_race: bool,
     as_json: bool,
     **how: Any,
 ) -> None:
-    from research.agents.night.start import Options, run_night
+    from research.agents.night.start import run_night
     from research.agents.night.state import Limits
+    from research.lab.launch import Request
     from research.report.serve import PageServer
     from research.report.write import live_page, page_path
+    from research.runs.preflight import COMMAND
 
     def say(line: str) -> None:
         with contextlib.suppress(OSError):  # a closed terminal ends no night
@@ -91,12 +95,12 @@ def night(
 
     paths = here()
     limits = Limits(max_runs, hours, max_usd, usd_per_hour, until)
-    options = Options(limits=limits, timeout_s=timeout and timeout * 60, race=not no_race, **how)
+    request = Request(COMMAND, backend, gpu, timeout and timeout * 60, race=not no_race)
     server = PageServer(page_path(paths)) if serve else None
     if server:
         say(server.in_words())
     show_page = live_page(paths, say)
-    done = run_night(paths, options, say, show_page)
+    done = run_night(paths, request, limits, say=say, show=show_page, **how)
     state, report = done.state, page_path(paths)
     with read_store(paths) as store:
         show_page(store)

@@ -69,7 +69,8 @@ def next_plan(
         for seed in itertools.count(plan_seed(store) + attempt):
             plan = planner.plan_with(memory, history, seed, lab.now_utc(), tuple(in_flight), policy)
             known = store.plan(plan.plan)
-            if not (known and known.closed_utc and not known.run):  # else it was dropped, and would never pend
+            was_dropped = known and known.closed_utc and not known.run  # it would never pend
+            if plan.plan not in busy and not was_dropped:
                 break
         brief = planner.prompt(plan, memory)
         plan = replace(plan, details={**plan.details, "brief": brief})

@@ -185,7 +185,7 @@ def test_no_plan_is_given_to_two_workers(kit: NightKit):
         other = Plan("other", lab.now_utc(), None, None, None, "experiment", "Somebody else's.")
         first = next_plan(lab, store, branch, (other,))
         base = kit.git("rev-parse", "HEAD")
-        night._going.append(Going(Job("idea", base, "", first), night.slots[0], "f", 42, Future(), 0.0))
+        night._going.append(Going(Job("idea", base, "", first), 0, "f", 42, Future()))
         job = night._planned()
         assert job.plan is not None
         assert job.plan.plan != first.plan

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from research.agents.night import resume
+from research.agents.night import limits as night_limits
 from research.agents.night.command import night_command, one_run, replicate_command
 from research.agents.night.state import FACT, Limits, NightState
 from research.core.clock import moment
@@ -58,7 +58,7 @@ def test_of_an_interrupted_night_it_is_the_very_command_that_goes_on(limits: Lim
     )
     assert asked == limits
     assert (told["--policy"], told["--seed"], told["--agent"]) == ("greedy", "9", "codex")
-    assert resume.why_new(cut, replace(cut, limits=asked), [], moment(NOW)) is None
+    assert night_limits.why_new(cut, replace(cut, limits=asked), [], moment(NOW)) is None
 
 
 def test_the_page_prints_them(tmp_path: Path):

@@ -37,10 +37,10 @@ def test_a_usual_run_is_a_scored_one():
     runs = [timed(6), timed(6), timed(9), timed(0.2, outcome="crash")]
     usual = limits.usual_cost(runs, 10.0)
     assert usual.usd == pytest.approx(1.0)
-    assert usual.usd_per_s == pytest.approx(10 / 3600)
+    assert usual.seconds == pytest.approx(360)
     assert limits.usual_cost(runs[-1:], 10.0).usd == pytest.approx(10 * 0.2 / 60)
-    assert limits.usual_cost([timed(6, usd=3.0)], 10.0) == limits.UsualCost(3.0, 3.0 / 360, 360.0)
-    assert limits.usual_cost([], 10.0) == limits.UsualCost(0.0, 10 / 3600)
+    assert limits.usual_cost([timed(6, usd=3.0)], 10.0) == limits.UsualCost(3.0, 360.0)
+    assert limits.usual_cost([], 10.0) == limits.UsualCost(0.0)
 
 
 def test_every_launched_run_that_bears_the_name_of_the_night_counts_whatever_its_time():
@@ -54,19 +54,19 @@ def test_every_launched_run_that_bears_the_name_of_the_night_counts_whatever_its
 def test_it_ends_at_a_time_of_day():
     state = night(Limits(until_utc="2026-01-01T01:00:00Z"))
     shown = NOW.astimezone().strftime("%H:%M")
-    none = limits.UsualCost(0.0, 0.0)
+    none = limits.UsualCost(0.0)
     assert limits.reached(state, NOW, none) == f"it is {shown} (--until)"
     assert limits.reached(state, NOW - timedelta(seconds=1), none) is None
 
 
 def test_the_last_run_is_the_one_after_which_a_limit_is_reached():
-    usual = limits.UsualCost(1.0, 1 / 360, 360.0)
+    usual = limits.UsualCost(1.0, 360.0)
 
-    def last(most: Limits, worked_s: float = 0.0, runs: int = 3, in_flight: tuple[float, ...] = ()) -> bool:
+    def last(most: Limits, worked_s: float = 0.0, runs: int = 3, in_flight: int = 0) -> bool:
         return limits.is_last(night(most, worked_s, runs, 3.0), NOW, usual, in_flight)
 
     assert [last(Limits(max_runs=5), runs=runs) for runs in (3, 4)] == [False, True]
-    assert last(Limits(max_runs=5), in_flight=(10.0,))
+    assert last(Limits(max_runs=5), in_flight=1)
     assert [last(Limits(hours=1.0), worked_s=minutes * 60) for minutes in (50, 53)] == [False, True]
     assert [last(Limits(max_usd=usd)) for usd in (5.0, 4.9)] == [False, True]
     assert [last(Limits(until_utc=f"2026-01-01T01:{minute}:00Z")) for minute in ("09", "06")] == [False, True]
@@ -74,17 +74,16 @@ def test_the_last_run_is_the_one_after_which_a_limit_is_reached():
 
 
 def test_dollars_are_counted_to_the_end_of_what_would_be_running():
-    usual = limits.UsualCost(1.0, 1 / 360)
+    usual = limits.UsualCost(1.0)
 
-    def reached(usd: float, *in_flight: float) -> str | None:
+    def reached(usd: float, in_flight: int = 0) -> str | None:
         return limits.reached(night(Limits(max_usd=10.0), usd=usd), NOW, usual, in_flight)
 
     assert reached(9.0) is None
     assert reached(9.01) == "$9.01 of $10.00 are spent; another run would cost about $1.00 (--max-usd)"
     assert reached(10.0) == "$10.00 of $10.00 are spent (--max-usd)"
-    assert reached(7.5, 0.0) is None
-    assert "and $2.00 are running" in str(reached(7.5, 0.0, 100.0))
-    assert "and $2.50 are running" in str(reached(7.0, 900.0))  # it has run longer than usual already
+    assert reached(7.5, 1) is None
+    assert "and $2.00 are running" in str(reached(7.5, 2))
 
 
 @given(
@@ -97,12 +96,11 @@ def test_runs_no_longer_than_usual_never_go_beyond_the_dollars(
     workers: int, usual_usd: float, most: float, lengths: list[float]
 ):
     """However many workers: each launch is asked for with everything that is still running."""
-    usual, lengths = limits.UsualCost(usual_usd, usual_usd / 300), list(lengths)
+    usual, lengths = limits.UsualCost(usual_usd), list(lengths)
     spent, flying, now = 0.0, list[tuple[float, float]](), 0.0
     while lengths:
         while lengths and len(flying) < workers:
-            passed = [now - begun for begun, _ in flying]
-            if limits.reached(night(Limits(max_usd=most), usd=spent), NOW, usual, passed):
+            if limits.reached(night(Limits(max_usd=most), usd=spent), NOW, usual, len(flying)):
                 break
             flying.append((now, now + 300 * lengths.pop()))
         if not flying:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from research.agents.night import limits, resume
+from research.agents.night import limits, progress
 from research.agents.night.state import FACT, Limits, NightState, from_json, worked_s
 from research.core.paths import LabPaths
 from research.lab.lab import Lab
@@ -27,14 +27,14 @@ BEGUN = "2026-01-01T00:00:00Z"
 AT_2 = datetime(2026, 1, 1, 2, 0, tzinfo=timezone.utc)
 NEXT_DAY = AT_2 + timedelta(hours=20)
 CUT = NightState("night-1", run(1).branch, "builtin", "local", 0, 1, BEGUN, Limits(hours=8.0), runs=2)
-NO_COST = limits.UsualCost(0.0, 0.0)
+NO_COST = limits.UsualCost(0.0)
 
 
 def resumed(before: NightState, wanted: Limits) -> NightState:
     """A night that is taken up on the next day, two runs on record."""
     times = {"started_utc": "2026-01-01T01:00:00Z", "finished_utc": "2026-01-01T01:30:00Z"}
     runs = [replace(run(number), **times) for number in (1, 2)]
-    return resume.resumed(before, replace(before, limits=wanted), runs, NEXT_DAY)
+    return limits.resumed(before, replace(before, limits=wanted), runs, NEXT_DAY)
 
 
 def stop(kit: NightKit, number: signal.Signals, *words: str, rows: int = 2) -> None:
@@ -76,8 +76,8 @@ def test_a_pause_is_not_counted_as_work():
     state = resumed(replace(CUT, alive_utc="2026-01-01T02:12:00Z"), Limits(hours=8.0))
     assert worked_s(state, NEXT_DAY) == pytest.approx(2.2 * 3600)
     assert limits.reached(state, NEXT_DAY, NO_COST) is None
-    assert "(resumed after 2 runs, 5.8 hours left)" in resume.opening(state, NEXT_DAY)
-    again = resume.resumed(state, state, [], NEXT_DAY + timedelta(hours=1))
+    assert "(resumed after 2 runs, 5.8 hours left)" in progress.opening(state, NEXT_DAY)
+    again = limits.resumed(state, state, [], NEXT_DAY + timedelta(hours=1))
     assert worked_s(again, NEXT_DAY + timedelta(hours=2)) == pytest.approx(3.2 * 3600)
     over = NEXT_DAY + timedelta(hours=5.9)
     ended = limits.reached(state, over, NO_COST)
@@ -87,7 +87,7 @@ def test_a_pause_is_not_counted_as_work():
 def test_a_clock_that_was_set_back_in_between_gives_no_hours():
     ahead = replace(CUT, alive_utc="2026-01-01T03:00:00Z")
     earlier = datetime(2025, 12, 31, tzinfo=timezone.utc)
-    state = resume.resumed(ahead, ahead, [], earlier)
+    state = limits.resumed(ahead, ahead, [], earlier)
     assert worked_s(state, earlier) == pytest.approx(3 * 3600)
 
 
@@ -98,7 +98,7 @@ def test_watch_shows_the_hours_at_work():
 
 def test_what_is_left_is_told_for_every_limit():
     state = replace(resumed(replace(CUT, alive_utc=BEGUN), Limits(3, 0.5, 20.0)), usd=1.5)
-    assert "(resumed after 2 runs, 1 run and 30 minutes and $18.50 left)" in resume.opening(state, NEXT_DAY)
+    assert "(resumed after 2 runs, 1 run and 30 minutes and $18.50 left)" in progress.opening(state, NEXT_DAY)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
@@ -125,7 +125,7 @@ def test_taken_up_a_day_later_it_has_its_hours_left(tmp_path: Path, number: sign
 
 def why(wanted: NightState, before: NightState = CUT) -> str | None:
     """Why a command that wants this begins a night of its own."""
-    return resume.why_new(replace(before, alive_utc="2026-01-01T02:12:00Z"), wanted, [], NEXT_DAY)
+    return limits.why_new(replace(before, alive_utc="2026-01-01T02:12:00Z"), wanted, [], NEXT_DAY)
 
 
 def test_another_agent_backend_policy_or_seed_is_another_night():

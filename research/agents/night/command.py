@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-
-from research.agents.night.state import NightState, is_cut_off
+from research.agents.night.state import Limits, NightState, is_cut_off
 from research.core import commands
 from research.core.clock import local_time
 from research.runs.backends import DEFAULT_BACKEND
 
-_DEFAULTS = {field.name: field.default for field in fields(NightState)} | {
-    "agent": "builtin",
-    "backend": DEFAULT_BACKEND,
-    "seed": 0,
-    "workers": 1,
-}
+_PLAIN = NightState("", "", "builtin", DEFAULT_BACKEND, 0, 1, "", Limits())
+"""A night with no option given."""
 _USUAL_HOURS = 8.0
 """Hours of a night that is begun before bed."""
 
@@ -63,8 +57,8 @@ def _how(night: NightState | None) -> list[str]:
 def _where(night: NightState) -> list[str]:
     words = _options(night, "backend")
     words += _options(night, "gpu") if words else []
-    return [*words, *([f"--timeout {night.timeout_s / 60:g}"] if night.timeout_s != _DEFAULTS["timeout_s"] else [])]
+    return words if night.timeout_s == _PLAIN.timeout_s else [*words, f"--timeout {night.timeout_s / 60:g}"]
 
 
 def _options(night: NightState, *names: str) -> list[str]:
-    return [f"--{name} {getattr(night, name)}" for name in names if getattr(night, name) != _DEFAULTS[name]]
+    return [f"--{name} {getattr(night, name)}" for name in names if getattr(night, name) != getattr(_PLAIN, name)]

@@ -1,18 +1,20 @@
-"""Decides when a night ends, and how long it waits after a failure: values in, values out."""
+"""Decides when a night ends, how long it waits, and whether a command resumes one: values in, values out."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import datetime, timedelta
 from statistics import median
+from typing import NamedTuple
 
 from research.agents.night.state import NightState, worked_s
-from research.core.clock import local_time, moment
+from research.core.clock import local_time, moment, utc
 from research.core.records import Run
 from research.core.settings import SETTINGS
 from research.core.text import count_of
 from research.lab.launch import NIGHT_FACT
+from research.runs.backends import is_remote
 
 RESULTS = frozenset({"scored", "crash", "timeout", "stopped"})
 """Outcomes that are results of a candidate."""
@@ -22,12 +24,10 @@ FAILED = frozenset({"infrastructure", "capacity"})
 """Ends that are nobody's fault: waited out, and never counted."""
 
 
-@dataclass(frozen=True)
-class UsualCost:
-    """What runs of this night cost: dollars of a usual one, dollars a second, and seconds of a usual one."""
+class UsualCost(NamedTuple):
+    """What a usual run of a night costs, in dollars and seconds."""
 
     usd: float
-    usd_per_s: float
     seconds: float = 0.0
 
 
@@ -47,44 +47,78 @@ def usual_cost(runs: Sequence[Run], usd_per_hour: float, agent_usd: float = 0.0)
     What the agent has cost so far is shared out evenly among the runs that came of it.
     """
     if not runs:
-        return UsualCost(agent_usd, usd_per_hour / 3600)
+        return UsualCost(agent_usd)
     usual = [run for run in runs if run.outcome == "scored"] or runs
-    usd, seconds = [cost_usd([run], usd_per_hour) for run in usual], [run.wall_s for run in usual]
-    rate = sum(usd) / sum(seconds) if sum(seconds) else 0.0
-    return UsualCost(median(usd) + agent_usd / len(runs), rate, median(seconds))
+    usd = median(cost_usd([run], usd_per_hour) for run in usual) + agent_usd / len(runs)
+    return UsualCost(usd, median(run.wall_s for run in usual))
 
 
-def reached(night: NightState, now: datetime, usual: UsualCost, in_flight: Sequence[float] = ()) -> str | None:
-    """Names the limit that forbids launching another run, None if there is none.
+def reached(night: NightState, now: datetime, usual: UsualCost, in_flight: int = 0) -> str | None:
+    """Names the limit that forbids launching another run beside those in flight, None if there is none.
 
-    Dollars are counted to the end of what would then be running: a run in flight costs a usual one, or what it has run
-    for where that is more, and so does the next. Only a run longer than usual can go beyond the limit. In flight are
-    given as the seconds for which they have been running.
+    Dollars are counted to the end of what would then be running, as far as runs are usual.
     """
     limits, usd = night.limits, night.usd
-    if limits.max_runs is not None and night.runs + len(in_flight) >= limits.max_runs:
+    if limits.max_runs is not None and night.runs + in_flight >= limits.max_runs:
         return f"{count_of(limits.max_runs, 'run')} {'was' if limits.max_runs == 1 else 'were'} made (--max-runs)"
     if limits.hours is not None and worked_s(night, now) >= limits.hours * 3600:
         return f"{limits.hours:g} hours are over (--hours)"
     if limits.until_utc is not None and now >= moment(limits.until_utc):
         return f"it is {local_time(limits.until_utc)} (--until)"
     if limits.max_usd is not None:
-        flying = sum(max(usual.usd, passed * usual.usd_per_s) for passed in in_flight)
         spent = f"${usd:.2f} of ${limits.max_usd:.2f} are spent"
         if usd >= limits.max_usd:
             return f"{spent} (--max-usd)"
-        if usd + flying + usual.usd > limits.max_usd:
-            running = f" and ${flying:.2f} are running" if in_flight else ""
+        if usd + (in_flight + 1) * usual.usd > limits.max_usd:
+            running = f" and ${in_flight * usual.usd:.2f} are running" if in_flight else ""
             return f"{spent}{running}; another run would cost about ${usual.usd:.2f} (--max-usd)"
     return None
 
 
-def is_last(night: NightState, now: datetime, usual: UsualCost, in_flight: Sequence[float]) -> bool:
-    """Checks whether the next launch will be the night's last: whether a limit forbids one after it; see reached()."""
+def is_last(night: NightState, now: datetime, usual: UsualCost, in_flight: int) -> bool:
+    """Checks whether the next launch will be the night's last: whether a limit forbids one after it."""
     later = now + timedelta(seconds=usual.seconds * SETTINGS.last_run_lengths)
-    return reached(night, later, usual, [*in_flight, 0.0]) is not None
+    return reached(night, later, usual, in_flight + 1) is not None
 
 
 def backoff_s(first_s: float, longest_s: float, before: int) -> float:
     """Returns the seconds to wait: twice as long as the last time, after so many waits in a row before."""
     return min(longest_s, first_s * 2.0**before)
+
+
+_SAME = ("agent", "backend", "gpu", "policy", "seed")
+"""What makes a command another one: half of a night planned or judged in one way, half in another, is neither."""
+
+
+def why_new(before: NightState, wanted: NightState, runs: Sequence[Run], now: datetime) -> str | None:
+    """Says why a command does not continue an interrupted night, in words that follow its name; None where it does."""
+    for name in _SAME:
+        was = getattr(before, name)
+        if was != getattr(wanted, name) and (name != "gpu" or is_remote(wanted.backend)):
+            return f"had --{name} {was}"
+    old, new = before.limits, wanted.limits
+    given = ((getattr(old, name), getattr(new, name)) for name in ("max_runs", "hours", "max_usd", "until_utc"))
+    if all(asked in (None, was) for was, asked in given):
+        return None
+    usual = usual_cost(runs_of(before.night, runs), new.usd_per_hour)
+    over = reached(resumed(before, wanted, runs, now), now, usual)
+    return f"has nothing left to do under these limits: {over}" if over else None
+
+
+def resumed(before: NightState, wanted: NightState, runs: Sequence[Run], now: datetime) -> NightState:
+    """Returns an interrupted night as it continues: the time since it was last alive becomes a pause."""
+    mine = runs_of(before.night, runs)  # some may have ended after it was killed
+    seen = before.alive_utc or before.started_utc
+    return replace(
+        before,
+        workers=wanted.workers,
+        limits=wanted.limits,
+        gpu=wanted.gpu,
+        timeout_s=wanted.timeout_s,
+        runs=max(before.runs, len(mine)),
+        usd=max(before.usd, cost_usd(mine, wanted.limits.usd_per_hour) + (before.agent_usd or 0.0)),
+        stop_reason=None,
+        resumed=before.resumed + 1,
+        alive_utc=utc(now),
+        paused_s=before.paused_s + (now - moment(seen)).total_seconds(),
+    )

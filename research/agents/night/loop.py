@@ -1,7 +1,7 @@
 """Runs the loop of a night: what is owed, then what is planned; every run judged and settled, every stop with a reason.
 
 Every look of the loop does three things: it handles the runs that have ended, asks whether a limit is reached, and
-gives every free place the next job. Runs are made in threads, one for each place; all else happens between two looks.
+gives every free slot the next job. Runs are made in threads, one for each slot; all else happens between two looks.
 """
 
 from __future__ import annotations
@@ -16,21 +16,10 @@ from datetime import timedelta
 from typing import Any
 
 from research.agents.clients.base import Usage
-from research.agents.night import limits, progress
+from research.agents.night import jobs, limits, progress
 from research.agents.night.editors import BuiltinEditor, Editor, NoCandidate
-from research.agents.night.jobs import (
-    ALONE,
-    NOT_THE_CANDIDATES,
-    CannotGoOn,
-    Job,
-    blame,
-    confirmation,
-    crashes_alike,
-    owed,
-)
-from research.agents.night.notify import Event, Notify
-from research.agents.night.resume import hours_in_words
-from research.agents.night.setup import Slot
+from research.agents.night.jobs import CannotGoOn, Job
+from research.agents.night.notify import Notify
 from research.agents.night.state import FACT, LOCK, NightState, worked_s
 from research.code.fingerprint import fingerprint
 from research.core.commit_message import idea_of
@@ -69,28 +58,22 @@ CONFIGURATION = "configuration"
 
 @dataclass(frozen=True)
 class Going:
-    """A run that is going on: its job, its place, the fingerprint of its code, its seed, its end to come, its begin."""
+    """A run that is going on: its job, its slot's index, the fingerprint of its code, its seed, its end to come."""
 
     job: Job
-    slot: Slot
+    slot: int
     code: str
     seed: int
     end: Future[LaunchResult]
-    begun_s: float
 
 
 class Night:
     """One night on one branch.
 
     Args:
-        lab: The lab of the checkout.
-        state: The night at its beginning.
-        editor: Who edits train.py.
-        slots: One for each worker.
+        slots: The variables of each worker, which give it its device.
         request: Backend, GPU and time limits of every run.
-        say: Takes a line for people.
-        notify: Gets changes kept, gains confirmed, being stuck, and the end.
-        show: Called when the night begins and after every run: it writes the morning page.
+        show: Writes the morning page: when the night begins and after every run.
         awake: Seconds from some moment on, for which the machine was awake.
     """
 
@@ -102,7 +85,7 @@ class Night:
         lab: Lab,
         state: NightState,
         editor: Editor,
-        slots: Sequence[Slot],
+        slots: Sequence[Mapping[str, str]],
         request: Request,
         say: Callable[[str], None],
         notify: Notify = lambda event, text: None,
@@ -124,7 +107,7 @@ class Night:
         self._alike: tuple[Run, ...] = ()  # the latest crashes, all of one kind
         self._said: set[str] = set()  # states that last and have been said
         self._reason: str | None = None
-        self.problem: ResearchError | None = None
+        self.problem: CannotGoOn | None = None
         self.found, self.kept = "", 0  # its best in a sentence, and how many changes it kept
 
     # The loop -------------------------------------------------------------------------------------------------
@@ -143,7 +126,7 @@ class Night:
                     time.sleep(SETTINGS.poll_s)
             finally:
                 self._store.close()
-        self._send("end", f"The night ended: {self._reason}. Runs: {self.state.runs}. {self.found}".rstrip())
+        self._notify("end", f"The night ended: {self._reason}. Runs: {self.state.runs}. {self.found}".rstrip())
         return self.state
 
     def _is_over(self) -> bool:
@@ -159,6 +142,10 @@ class Night:
                 return True
             if not self._reason and self._awake() >= self._again_s:
                 self._start_more()
+        except CannotGoOn as problem:
+            self._end_badly(problem)
+        except NoCandidate as nothing:
+            self._on_no_candidate(nothing)
         except StoreDamaged as damage:
             self._open_anew(damage)
         except StoreBusy as error:  # a backup or a person's shell has it; what is on record is seen at the next look
@@ -171,8 +158,8 @@ class Night:
         self.state = replace(self.state, paused_s=self.state.paused_s + jump_s)
         self._again_s -= max(0.0, jump_s)  # a service that names the end of its limit does not sleep
         if abs(jump_s) >= SETTINGS.clock_jump_s:
-            how = f"{'went on by' if jump_s > 0 else 'was set back by'} {timedelta(seconds=round(abs(jump_s)))}"
-            self.say(f"the clock {how} while the night slept; --hours counts only the time awake")
+            jump = f"{jump_s / 3600:+.2f} h (the machine slept, or the clock was set)"
+            self.say(f"the clock jumped by {jump}; --hours counts only the time awake")
 
     def _why_stop(self) -> str | None:
         if (number := self._stop.requested()) is not None:
@@ -182,24 +169,15 @@ class Night:
         return limits.reached(self.state, self.lab.clock(), self._usual)  # what is going on may come to nothing
 
     def _start_more(self) -> None:
-        """Gives every free place something to do."""
-        taken = [going.slot for going in self._going]
-        for place in [slot for slot in self.slots if slot not in taken]:
-            if limits.reached(self.state, self.lab.clock(), self._usual, self._flying()):
+        """Gives every free slot something to do."""
+        for slot in sorted(set(range(len(self.slots))) - {going.slot for going in self._going}):
+            if limits.reached(self.state, self.lab.clock(), self._usual, len(self._going)):
                 return
-            try:
-                job = self._next_job()
-            except CannotGoOn as problem:
-                return self._end_badly(problem)
-            except NoCandidate as nothing:
-                return self._on_no_candidate(nothing)
-            if job is None:
+            if (job := self._next_job()) is None:
                 return
             code = self._code_of(job.commit)
             seed = self._seed_of(job, code)
-            end = self._pool.submit(self._launch, job, place, seed)
-            self._going.append(Going(job, place, code, seed, end, self._awake()))
-            # minutes pass on a GPU before the first line
+            self._going.append(Going(job, slot, code, seed, self._pool.submit(self._launch, job, slot, seed)))
             self._say_once("running", f"running: {idea_of(job.what)}; every run gets its line when it ends")
             self._save()  # killed in a long run, it was at work until that began
 
@@ -221,7 +199,7 @@ class Night:
         self.found = progress.found(memory_of(self.lab, self._store, self.state.branch))
         self.kept = progress.kept_in(self._store.judged(self.state.branch), self.state.night)
 
-    def _end_badly(self, problem: ResearchError) -> None:
+    def _end_badly(self, problem: CannotGoOn) -> None:
         """Ends the night for a reason that only a person can mend; the command then exits with 1."""
         self._reason, self.problem = self._reason or problem.what.rstrip("."), problem
 
@@ -234,22 +212,22 @@ class Night:
             CannotGoOn, NoCandidate: as their names say.
         """
         self._follow_person()
-        tip, history, branch = branch_tip(self.lab.paths.root, self.state.branch), self._history(), self.state.branch
-        if tip is None:
+        branch, history = self.state.branch, self._history()
+        if (tip := branch_tip(self.lab.paths.root, branch)) is None:
             last = lineage.incumbent(history)
             step = f"Type: git branch {branch} {last.commit[:12]}" if last else "Start another night."
             raise CannotGoOn(f"The branch {branch} no longer exists.", step)
-        if any(going.job.kind in ALONE for going in self._going):
+        if any(going.job.kind in jobs.ALONE for going in self._going):
             return None
         if self._due:
             return self._due.pop(0)
-        job = owed(history, tip, [going.job.commit for going in self._going], self.state.started_utc)
+        job = jobs.owed(history, tip, [going.job.commit for going in self._going], self.state.started_utc)
         if job is None and len(self._alike) >= SETTINGS.alike_crashes:
             job = Job("check", tip, "the best so far, to see whether the machine fails")
-        if job is None and limits.is_last(self.state, self.lab.clock(), self._usual, self._flying()):
-            job = confirmation(history, [going.code for going in self._going])
+        if job is None and limits.is_last(self.state, self.lab.clock(), self._usual, len(self._going)):
+            job = jobs.confirmation(history, [going.code for going in self._going])
         job = job or self._planned()
-        return None if job.kind in ALONE and self._going else job
+        return None if job.kind in jobs.ALONE and self._going else job
 
     def _first_of_contract(self) -> list[Job]:
         """Returns a run of the tip where another contract holds now: there, no run of the tip would be a repeat."""
@@ -257,7 +235,7 @@ class Night:
         job = Job("contract", tip, "the branch's tip, first under a contract that is new here")
         runs = (item.run for item in self._history() if item.run.commit == tip)
         run = next(filter(repeat.ended_by_itself, runs), None)
-        is_new = run is not None and self._launch(job, self.slots[0], run.seed, dry_run=True).outcome != "repeat"
+        is_new = run is not None and self._launch(job, 0, run.seed, dry_run=True).outcome != "repeat"
         return [job] if is_new else []
 
     def _planned(self) -> Job:
@@ -267,9 +245,6 @@ class Night:
         codes = {going.code for going in self._going}
         writes_code = self.editor.name != BuiltinEditor.name
         plan = next_plan(lab, store, branch, busy, self._attempt, writes_code)
-        while any(plan.plan == other.plan for other in busy):  # planned when as much was known and as many were busy
-            self._attempt += 1
-            plan = next_plan(lab, store, branch, busy, self._attempt, writes_code)
         if plan.kind == REPLICATE and plan.parent:
             if any(going.job.commit == plan.parent for going in self._going):
                 self._drop(plan, "")
@@ -313,11 +288,11 @@ class Night:
         used += [going.seed for going in self._going if going.code == code]  # may not be on record yet
         return repeat.next_seed(used, DEFAULT_SEED)
 
-    def _launch(self, job: Job, place: Slot, seed: int, dry_run: bool = False) -> LaunchResult:
-        """Runs a job in its place's work tree; in a worker's thread."""
+    def _launch(self, job: Job, slot: int, seed: int, dry_run: bool = False) -> LaunchResult:
+        """Runs a job in its slot's work tree; in a worker's thread."""
         lab = self.lab
-        work = worker_tree(lab.paths.root, place.number, job.commit)
-        beside = lab.beside(work, self.state.branch, environment_beside(lab.paths.root, place.environment), plans=False)
+        work = worker_tree(lab.paths.root, slot + 1, job.commit)
+        beside = lab.beside(work, self.state.branch, environment_beside(lab.paths.root, self.slots[slot]), plans=False)
         request = replace(
             self.request,
             command=COMMAND,
@@ -342,7 +317,7 @@ class Night:
             why, again = end.why.rstrip("."), "When that is mended, type the same command again."
             self._reason = f"{CONFIGURATION}: {why}"
             if self.state.runs == self._earlier:
-                self.problem = ResearchError(f"The night made no run: {why}.", again)
+                self.problem = CannotGoOn(f"The night made no run: {why}.", again)
         elif end.why.startswith(DEVICE_TAKEN):  # the candidate may have been paid for, and nothing failed
             self._due.append(job)
             self._again_s = self._awake() + SETTINGS.device_wait_s
@@ -352,7 +327,7 @@ class Night:
         elif end.outcome == "repeat" and job.kind == "contract":
             pass  # its contract is not new after all
         elif end.outcome == "refused" and job.plan is None and not end.repeats:
-            self._end_badly(ResearchError(f"{idea_of(job.what).capitalize()} was refused: {end.why}", ""))
+            self._end_badly(CannotGoOn(f"{idea_of(job.what).capitalize()} was refused: {end.why}", ""))
         elif end.outcome in ("refused", "repeat", "configuration"):  # the last: what the candidate made of its data
             self.say(f"{end.outcome}: {end.why} ({job.what})")
             self._refusals += 1
@@ -378,12 +353,12 @@ class Night:
         self.say(progress.line_of(number, run, verdict))  # its place in order of start is its number on the page
         dry = lineage.runs_since_keep(history)
         if verdict and (event := progress.news(run, verdict, history)):
-            self._send(event, progress.good_news(run, verdict, history))
+            self._notify(event, progress.good_news(run, verdict, history))
         if dry < SETTINGS.stuck_runs:
             self._said.discard("stuck")
         elif "stuck" not in self._said:
             self._said.add("stuck")
-            self._send("stuck", f"No change was kept in the last {dry} runs on {self.state.branch}.")
+            self._notify("stuck", f"No change was kept in the last {dry} runs on {self.state.branch}.")
 
     def _settle(self) -> None:
         """Carries out every decided verdict, oldest first."""
@@ -393,8 +368,7 @@ class Night:
                 pass
             self._said.discard("settle")
         except CannotSettle as error:
-            again = "The night continues; the branch follows when it can."
-            self._say_once("settle", f"{error.what} {error.next} {again}")
+            self._say_once("settle", f"{error} The night continues; the branch follows when it can.")
 
     def _follow_person(self) -> None:
         if said := follow_person(self.lab, self._store, self.state.branch):
@@ -403,17 +377,16 @@ class Night:
     def _doubt_machine(self, job: Job, run: Run) -> None:
         """Ends the night if its machine fails; what crashed for that reason leaves the memory."""
         if job.kind != "check":
-            self._alike = crashes_alike(self._alike, run)
+            self._alike = jobs.crashes_alike(self._alike, run)
             return
         crashed, self._alike = [*self._alike, run], ()
         if run.outcome == "scored" or len(crashed) == 1:
             return
-        why = blame(crashed)
+        why = jobs.blame(crashed)
         for one in crashed:
             self.lab.void(self._store, one, why)
-        advice = advice_on(run.failure) or "See what is wrong: uv run research doctor"
-        advice = f"{advice.rstrip('.')}; then type the same command again."
-        self._end_badly(ResearchError(f"{why.rstrip('.')}.", advice))
+        advice = (advice_on(run.failure) or "See what is wrong: uv run research doctor").rstrip(".")
+        self._end_badly(CannotGoOn(f"{why.rstrip('.')}.", f"{advice}; then type the same command again."))
 
     # Waiting --------------------------------------------------------------------------------------------------
 
@@ -425,22 +398,22 @@ class Night:
             self.say(f"no candidate: {nothing.why}")
             self._refusals += 1
         else:
-            now, first_s, longest_s = self.lab.clock(), SETTINGS.client_backoff_s, SETTINGS.max_client_backoff_s
-            left_s = (nothing.until - now).total_seconds() if nothing.until else 0.0
-            wait_s = left_s if left_s > 0 else limits.backoff_s(first_s, longest_s, self._service_waits)
+            now = self.lab.clock()
+            wait_s = limits.backoff_s(SETTINGS.client_backoff_s, SETTINGS.max_client_backoff_s, self._service_waits)
+            if nothing.until and nothing.until > now:
+                wait_s = (nothing.until - now).total_seconds()
             self._service_waits += 1
             self._again_s = self._awake() + wait_s
-            again = f"{(now + timedelta(seconds=wait_s)).astimezone():%H:%M}, in {hours_in_words(wait_s / 3600)}"
-            self.say(f"{nothing.why}. The night asks again at {again}")
+            at, wait = (now + timedelta(seconds=wait_s)).astimezone(), progress.hours_in_words(wait_s / 3600)
+            self.say(f"{nothing.why}. The night asks again at {at:%H:%M}, in {wait}")
 
     def _fail(self, why: str) -> None:
         """Waits longer after every failure in a row, and ends the night after too many."""
         wait_s = limits.backoff_s(SETTINGS.backoff_first_s, SETTINGS.max_backoff_s, self._failures)
         self._failures += 1
         if self._failures >= SETTINGS.failures_in_a_row:
-            what = f"{NOT_THE_CANDIDATES}: {self._failures} failures in a row, the last: {why.rstrip('.')}."
-            self._end_badly(ResearchError(what, "See what is wrong: uv run research doctor"))
-            return
+            what = f"{jobs.NOT_THE_CANDIDATES}: {self._failures} failures in a row, the last: {why.rstrip('.')}."
+            return self._end_badly(CannotGoOn(what, "See what is wrong: uv run research doctor"))
         self._again_s = self._awake() + wait_s
         self.say(f"failed ({why}); next try in {wait_s:.0f} s")
 
@@ -449,10 +422,6 @@ class Night:
         if state not in self._said:
             self._said.add(state)
             self.say(line)
-
-    def _send(self, event: Event, text: str) -> None:
-        if problem := self._notify(event, text):
-            self.say(problem)
 
     # The memory -----------------------------------------------------------------------------------------------
 
@@ -478,10 +447,6 @@ class Night:
         history = self._store.judged(self.state.branch)
         contract = lineage.latest_contract(history, self.state.branch)
         return [item for item in history if item.run.contract in (contract, None)]
-
-    def _flying(self) -> list[float]:
-        """Returns for how many seconds each run that is going on has been running."""
-        return [self._awake() - going.begun_s for going in self._going]
 
     def _spend(self, usage: Usage) -> None:
         """Adds to what the agent has used."""

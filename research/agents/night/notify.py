@@ -13,8 +13,8 @@ from research.core.settings import SETTINGS
 
 Event = Literal["win", "kept", "stuck", "end"]
 """A confirmed gain, a change that was kept and is not confirmed yet, a long time without either, the end."""
-Notify = Callable[[Event, str], str | None]
-"""Takes an event and a sentence; returns what went wrong, None if nothing."""
+Notify = Callable[[Event, str], None]
+"""Takes an event and a sentence."""
 
 
 def require_command(command: str) -> None:
@@ -38,25 +38,26 @@ def _shell(*words: str) -> int:
         return 0
 
 
-def notifier(command: str | None) -> Notify:
+def notifier(command: str | None, say: Callable[[str], None]) -> Notify:
     """Returns what runs a shell command with AUTORESEARCH_EVENT and AUTORESEARCH_TEXT, the sentence on its stdin."""
 
-    def notify(event: Event, text: str) -> str | None:
+    def notify(event: Event, text: str) -> None:
         if command is None:
-            return None
-        environment = {**os.environ, "AUTORESEARCH_EVENT": event, "AUTORESEARCH_TEXT": text}
+            return
         try:
             done = subprocess.run(
                 ["sh", "-c", command],
                 input=f"{text}\n".encode(),
-                env=environment,
+                env={**os.environ, "AUTORESEARCH_EVENT": event, "AUTORESEARCH_TEXT": text},
                 stdout=subprocess.DEVNULL,  # a pipe would wait for whatever it leaves running
                 stderr=subprocess.DEVNULL,
                 timeout=SETTINGS.notify_timeout_s,
                 check=False,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
-            return f"--notify failed: {error}"
-        return f"--notify ended with {done.returncode}" if done.returncode else None
+            say(f"--notify failed: {error}")
+        else:
+            if done.returncode:
+                say(f"--notify ended with {done.returncode}")
 
     return notify

@@ -1,21 +1,63 @@
-"""Writes what a person reads of a night: a line per run, the sentences that --notify gets, and what was found."""
+"""Writes what a person reads of a night: its first line, a line per run, what --notify gets, and what was found."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Literal
 
+from research.agents.night.state import NightState, worked_s
 from research.core.clock import local_time
 from research.core.commit_message import idea_of
 from research.core.records import Judged, Run, Verdict, is_confirmed
-from research.core.text import chance
+from research.core.text import chance, count_of
 from research.lab.launch import NIGHT_FACT
 from research.verdict import lineage
 from research.verdict.judge import RULE as EVIDENCE
 from research.verdict.models import Memory
 
 _COLUMNS = 80
+
+
+def opening(state: NightState, now: datetime, instead: str = "") -> str:
+    """Writes the line that a person reads first.
+
+    It names the interrupted night that a new one does not resume, and why; of a resumed one, why it was interrupted.
+    """
+    most = state.limits
+    parts = [
+        count_of(most.max_runs, "run") if most.max_runs is not None else "",
+        f"{most.hours:g} h" if most.hours is not None else "",
+        f"${most.max_usd:g}" if most.max_usd is not None else "",
+        local_time(most.until_utc),
+    ]
+    until = ", ".join(filter(None, parts)) or "Ctrl-C"
+    how = f" (a new night: {instead})" if instead else ""
+    if state.resumed:
+        why = f"; it was {instead}" if instead else ""
+        how = f" (resumed after {count_of(state.runs, 'run')}{_left(state, now)}{why})"
+    return f"{state.night} on {state.branch}, agent {state.agent}, until {until}{how}. Ctrl-C ends it cleanly."
+
+
+def _left(state: NightState, now: datetime) -> str:
+    """Says what the limits leave, "" without one."""
+    most = state.limits
+    parts = [
+        count_of(max(0, most.max_runs - state.runs), "run") if most.max_runs is not None else "",
+        hours_in_words(most.hours - worked_s(state, now) / 3600) if most.hours is not None else "",
+        f"${max(0.0, most.max_usd - state.usd):.2f}" if most.max_usd is not None else "",
+    ]
+    left = " and ".join(filter(None, parts))
+    return f", {left} left" if left else ""
+
+
+def hours_in_words(hours: float) -> str:
+    """Writes a time that is left: "2.5 hours", "12 minutes", "40 seconds"."""
+    if hours >= 1:
+        return f"{hours:.1f} hours"
+    minutes = max(0.0, hours) * 60
+    return f"{minutes:.0f} minutes" if minutes >= 2 else count_of(round(minutes * 60), "second")
 
 
 def line_of(number: int, run: Run, verdict: Verdict | None) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -20,17 +19,9 @@ _PRICE_SHOWN = 2.5
 """Dollars an hour in the line that shows how a price is given: about what an H100 costs to rent."""
 
 
-@dataclass(frozen=True)
-class Slot:
-    """A worker's place: its number from 1 and the variables that give it its device."""
-
-    number: int
-    environment: Mapping[str, str]
-
-
-def slots(workers: int | None, backend: Backend, environment: Mapping[str, str]) -> tuple[Slot, ...]:
-    """Returns one place for each worker; raises UsageError if there are fewer devices."""
-    return tuple(Slot(number, {**environment, **own}) for number, own in enumerate(backend.places(workers), 1))
+def slots(workers: int | None, backend: Backend, environment: Mapping[str, str]) -> list[Mapping[str, str]]:
+    """Returns each worker's variables, which give it its device; raises UsageError if there are fewer devices."""
+    return [{**environment, **own} for own in backend.places(workers)]
 
 
 def require_branch(root: Path, wanted: str = "") -> bool:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from research.agents.night import resume, setup
+from research.agents.night import limits, setup
 from research.agents.night.editors import editor_of
 from research.agents.night.loop import Night
 from research.agents.night.notify import notifier, require_command
+from research.agents.night.progress import opening
 from research.agents.night.state import FACT, LOCK, Limits, NightState, from_json, is_cut_off
 from research.core import git
 from research.core.clock import stamp, utc
@@ -24,34 +25,32 @@ from research.lab.launch import Request
 from research.lab.plan import plan_ahead
 from research.lab.worktrees import remove_worker_trees
 from research.runs import requirements
-from research.runs.preflight import COMMAND
 from research.store.db import Store
 
 
-@dataclass(frozen=True)
-class Options:
-    """How a night is to be made; see the verb's --help."""
-
-    agent: str
-    policy: str
-    limits: Limits
-    workers: int | None
-    backend: str
-    gpu: str
-    timeout_s: float | None
-    notify: str | None
-    seed: int
-    race: bool = True
-
-
 def run_night(
-    paths: LabPaths, options: Options, say: Callable[[str], None], show: Callable[[Store], None] = lambda _: None
+    paths: LabPaths,
+    request: Request,
+    most: Limits,
+    agent: str,
+    policy: str,
+    seed: int,
+    workers: int | None,
+    notify: str | None,
+    say: Callable[[str], None],
+    show: Callable[[Store], None],
 ) -> Night:
     """Runs experiments until a limit is reached; continues an interrupted night that was started in the same way.
 
     Args:
         paths: The checkout.
-        options: How.
+        request: Backend, GPU, time limit and racing of every run.
+        most: What ends the night.
+        agent: Who edits train.py.
+        policy: Who plans and judges.
+        seed: Seed of plans.
+        workers: Candidates evaluated at once, None for as many as are usual here.
+        notify: A line of shell that gets the news.
         say: Takes a line for people.
         show: Writes the morning page; called when the night begins and after every run.
 
@@ -68,18 +67,15 @@ def run_night(
 
     with ExitStack() as opened:
         nowhere = opened.enter_context(open(os.devnull, "wb"))
-        lab = Lab(paths, stream=nowhere, say=note, judge=judge_greedily if options.policy == "greedy" else judge)
+        lab = Lab(paths, stream=nowhere, say=note, judge=judge_greedily if policy == "greedy" else judge)
         # Every launch would refuse what these refuse, and its reason would be in a log alone.
-        if options.notify:
-            require_command(options.notify)
+        if notify:
+            require_command(notify)
         requirements.check_environment(lab.environment)
-        request = Request(
-            COMMAND, backend=options.backend, gpu=options.gpu, timeout_s=options.timeout_s, race=options.race
-        )
-        backend = lab.make_backend(options.backend, lab.environment)
-        warning = setup.require_price(options.limits, backend, options.gpu, options.agent)
-        slots = setup.slots(options.workers, backend, lab.environment)
-        editor = editor_of(options.agent, lab)
+        backend = lab.make_backend(request.backend, lab.environment)
+        warning = setup.require_price(most, backend, request.gpu, agent)
+        slots = setup.slots(workers, backend, lab.environment)
+        editor = editor_of(agent, lab)
         setup.require_branch(paths.root)
         try:  # a second night would resume the running one, and remove the work trees that its runs use
             opened.enter_context(held(paths.discovery / LOCK, 0.0))
@@ -88,11 +84,16 @@ def run_night(
             raise ResearchError("A night is going on in this checkout.", step) from None
         backend.provide(paths.root, say)
         backend.check(request.launch("", paths.runs, paths.root, None))
-        begun, instead = _begin(lab, _new_night(lab, options, len(slots)), say)
-        say(resume.opening(begun, lab.clock(), instead))
+        now, timeout_s = lab.clock(), request.timeout_s or SETTINGS.default_timeout_minutes * 60
+        wanted = NightState(
+            f"night-{stamp(now)}-{lab.token(2)}", "", agent, backend.name, seed, len(slots), utc(now), most,
+            gpu=request.gpu, timeout_s=timeout_s, policy=policy,
+        )  # fmt: skip
+        begun, instead = _begin(lab, wanted, say)
+        say(opening(begun, lab.clock(), instead))
         for line in filter(None, (warning, setup.uncommitted(paths.root))):
             say(line)
-        night = Night(lab, begun, editor, slots, request, say, notifier(options.notify), show)
+        night = Night(lab, begun, editor, slots, request, say, notifier(notify, say), show)
         try:
             branch = night.run().branch
         finally:
@@ -106,24 +107,6 @@ def run_night(
     return night
 
 
-def _new_night(lab: Lab, options: Options, workers: int) -> NightState:
-    """Returns the state of a night that begins now; its branch is chosen later."""
-    now = lab.clock()
-    return NightState(
-        night=f"night-{stamp(now)}-{lab.token(2)}",
-        branch="",
-        agent=options.agent,
-        backend=options.backend,
-        seed=options.seed,
-        workers=workers,
-        started_utc=utc(now),
-        limits=options.limits,
-        gpu=options.gpu,
-        timeout_s=options.timeout_s or SETTINGS.default_timeout_minutes * 60,
-        policy=options.policy,
-    )
-
-
 def _begin(lab: Lab, wanted: NightState, say: Callable[[str], None]) -> tuple[NightState, str]:
     """Resumes the night that was cut off or begins a new one, on its branch.
 
@@ -135,8 +118,8 @@ def _begin(lab: Lab, wanted: NightState, say: Callable[[str], None]) -> tuple[Ni
         before, runs = from_json(store.fact(FACT)), store.runs()
     if before and is_cut_off(before):
         gone = None if git.branch_tip(root, before.branch) else f"was on {before.branch}, which is gone"
-        if why := gone or resume.why_new(before, wanted, runs, now):
+        if why := gone or limits.why_new(before, wanted, runs, now):
             instead = f"{before.night}, interrupted after {count_of(before.runs, 'run')}, {why}"
         else:
-            wanted, instead = resume.resumed(before, wanted, runs, now), before.stop_reason or ""
+            wanted, instead = limits.resumed(before, wanted, runs, now), before.stop_reason or ""
     return replace(wanted, branch=setup.take_branch(root, wanted.branch, now)), instead
