@@ -49,7 +49,7 @@ def test_the_code_in_flight_is_known_and_not_run_twice(tmp_path: Path):
         job = night._planned()
         code = night._code_of(job.commit)
         assert code not in editor.known[0].fingerprints
-        night._going.append(Going(Job("idea", job.commit, job.what, job.plan), 0, code, 42, Future()))
+        night._going.append(Going(Job("idea", job.commit, job.what, job.plan), 0, code, Future()))
         night._planned()
         assert code in editor.known[1].fingerprints
         assert job.plan is not None

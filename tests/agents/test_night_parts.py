@@ -202,8 +202,7 @@ def test_a_baseline_is_called_so_whatever_made_it():
     """A change that was merged is where the next night begins."""
     began = replace(run(1, "0"), subject="exp: wider [emitter=architect]")
     first = Verdict(began.run, "keep", "evidence", "", BEGUN, True, estimate=Estimate(0.99, 0.98, 1.0, 1))
-    again = replace(first, baseline=False, incumbent=began.commit, estimate=Estimate(0.99, 0.98, 1.0, 2))
-    change = replace(again, incumbent="0", difference=BETTER)
-    for verdict, words in ((first, True), (again, True), (change, False)):
+    change = replace(first, baseline=False, difference=BETTER)
+    for verdict, words in ((first, True), (change, False)):
         assert (f"baseline {began.commit[:7]}: wider" in progress.line_of(1, began, verdict)) == words
     assert progress.line_of(1, run(0), first).endswith(f"keep         baseline {run(0).commit[:7]}")

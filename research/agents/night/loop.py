@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -58,12 +59,11 @@ CONFIGURATION = "configuration"
 
 @dataclass(frozen=True)
 class Going:
-    """A run that is going on: its job, its slot's index, the fingerprint of its code, its seed, its end to come."""
+    """A run that is going on: its job, its slot's index, the fingerprint of its code, its end to come."""
 
     job: Job
     slot: int
     code: str
-    seed: int
     end: Future[LaunchResult]
 
 
@@ -177,7 +177,7 @@ class Night:
                 return
             code = self._code_of(job.commit)
             seed = self._seed_of(job, code)
-            self._going.append(Going(job, slot, code, seed, self._pool.submit(self._launch, job, slot, seed)))
+            self._going.append(Going(job, slot, code, self._pool.submit(self._launch, job, slot, seed)))
             self._say_once("running", f"running: {idea_of(job.what)}; every run gets its line when it ends")
             self._save()  # killed in a long run, it was at work until that began
 
@@ -211,14 +211,14 @@ class Night:
         Raises:
             CannotGoOn, NoCandidate: as their names say.
         """
-        self._follow_person()
+        if any(going.job.kind in jobs.ALONE for going in self._going):
+            return None
+        self._settle()
         branch, history = self.state.branch, self._history()
         if (tip := branch_tip(self.lab.paths.root, branch)) is None:
             last = lineage.incumbent(history)
             step = f"Type: git branch {branch} {last.commit[:12]}" if last else "Start another night."
             raise CannotGoOn(f"The branch {branch} no longer exists.", step)
-        if any(going.job.kind in jobs.ALONE for going in self._going):
-            return None
         if self._due:
             return self._due.pop(0)
         job = jobs.owed(history, tip, [going.job.commit for going in self._going], self.state.started_utc)
@@ -272,11 +272,9 @@ class Night:
 
     def _code_of(self, commit: str) -> str:
         """Returns a commit's fingerprint; the commit itself where there is none, which the runner then refuses."""
-        try:
-            text = blob(self.lab.paths.root, commit, TARGET)
-            return commit if text is None else fingerprint(text)
-        except SyntaxError:
-            return commit
+        with suppress(SyntaxError):
+            return fingerprint(blob(self.lab.paths.root, commit, TARGET) or b"")
+        return commit
 
     def _seed_of(self, job: Job, code: str) -> int:
         """Returns the seed of a job's run: the one that was planned, else an unused one of what was run before."""
@@ -284,9 +282,8 @@ class Night:
             return job.plan.run_seed
         if job.kind in ("idea", "contract"):
             return DEFAULT_SEED
-        used = [run.seed for run in self._store.runs() if run.commit == job.commit or run.fingerprint == code]
-        used += [going.seed for going in self._going if going.code == code]  # may not be on record yet
-        return repeat.next_seed(used, DEFAULT_SEED)
+        same = (run for run in self._store.runs() if run.commit == job.commit or run.fingerprint == code)
+        return repeat.next_seed((run.seed for run in same), DEFAULT_SEED)
 
     def _launch(self, job: Job, slot: int, seed: int, dry_run: bool = False) -> LaunchResult:
         """Runs a job in its slot's work tree; in a worker's thread."""
@@ -324,8 +321,6 @@ class Night:
             self._say_once("busy", f"waiting: {end.why.split('. ')[0]}; {idea_of(job.what)} runs when it is free")
         elif end.outcome in limits.FAILED:
             self._fail(end.why or end.outcome)
-        elif end.outcome == "repeat" and job.kind == "contract":
-            pass  # its contract is not new after all
         elif end.outcome == "refused" and job.plan is None and not end.repeats:
             self._end_badly(CannotGoOn(f"{idea_of(job.what).capitalize()} was refused: {end.why}", ""))
         elif end.outcome in ("refused", "repeat", "configuration"):  # the last: what the candidate made of its data
@@ -361,18 +356,15 @@ class Night:
             self._notify("stuck", f"No change was kept in the last {dry} runs on {self.state.branch}.")
 
     def _settle(self) -> None:
-        """Carries out every decided verdict, oldest first."""
+        """Follows a person's move of the branch, then carries out every decided verdict, oldest first."""
         try:
-            self._follow_person()
+            if said := follow_person(self.lab, self._store, self.state.branch):
+                self.say(said)
             while settle(self.lab, self._store, branch=self.state.branch).run is not None:
                 pass
             self._said.discard("settle")
         except CannotSettle as error:
             self._say_once("settle", f"{error} The night continues; the branch follows when it can.")
-
-    def _follow_person(self) -> None:
-        if said := follow_person(self.lab, self._store, self.state.branch):
-            self.say(said)
 
     def _doubt_machine(self, job: Job, run: Run) -> None:
         """Ends the night if its machine fails; what crashed for that reason leaves the memory."""

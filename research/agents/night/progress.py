@@ -14,7 +14,6 @@ from research.core.records import Judged, Run, Verdict, is_confirmed
 from research.core.text import chance, count_of
 from research.lab.launch import NIGHT_FACT
 from research.verdict import lineage
-from research.verdict.judge import RULE as EVIDENCE
 from research.verdict.models import Memory
 
 _COLUMNS = 80
@@ -84,13 +83,7 @@ def _name(run: Run, verdict: Verdict | None = None) -> str:
     change = idea_of(run.subject)
     if not run.subject.startswith("exp:"):
         return f"baseline {run.commit[:7]}"
-    return f"baseline {run.commit[:7]}: {change}" if verdict and _is_of_baseline(run, verdict) else change
-
-
-def _is_of_baseline(run: Run, verdict: Verdict) -> bool:
-    """Checks whether a run measured the branch's first commit, which another night may have made as an experiment."""
-    again = verdict.rule == EVIDENCE and verdict.decision == "keep" and verdict.incumbent == run.commit
-    return verdict.baseline or (again and verdict.difference is None)  # none stood before, to compare with
+    return f"baseline {run.commit[:7]}: {change}" if verdict and verdict.baseline else change
 
 
 def news(run: Run, verdict: Verdict, history: Sequence[Judged]) -> Literal["win", "kept"] | None:

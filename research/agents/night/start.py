@@ -40,7 +40,7 @@ def run_night(
     say: Callable[[str], None],
     show: Callable[[Store], None],
 ) -> Night:
-    """Runs experiments until a limit is reached; continues an interrupted night that was started in the same way.
+    """Runs a night to its end and returns it; continues an interrupted one that was started in the same way.
 
     Args:
         paths: The checkout.
@@ -52,10 +52,7 @@ def run_night(
         workers: Candidates evaluated at once, None for as many as are usual here.
         notify: A line of shell that gets the news.
         say: Takes a line for people.
-        show: Writes the morning page; called when the night begins and after every run.
-
-    Returns:
-        The night that has ended.
+        show: Writes the morning page.
 
     Raises:
         ResearchError: if the night can't begin; nothing was changed then.
