@@ -16,10 +16,6 @@ from research.store.rows import SECRET_FIELDS, from_plain, to_plain
 SCHEMA = "autoresearch.export/1"
 
 
-class NotAnExport(ResearchError):
-    """The text is not an export of ours."""
-
-
 def export_lines(store: Store) -> Iterator[dict[str, Any]]:
     """Yields every record as one JSON object, the schema first; audit scores are left out."""
     yield {"schema": SCHEMA}
@@ -42,7 +38,7 @@ def import_lines(store: Store, texts: Iterable[str]) -> list[str]:
     """Imports an export and returns the names of the new runs; what is known already is left alone.
 
     Raises:
-        NotAnExport: if the first line is not ours, or a line can't be read; then nothing is imported.
+        ResearchError: if the first line is not ours, or a line can't be read; then nothing is imported.
     """
     new: set[str] = set()
     order: list[str] = []
@@ -73,5 +69,5 @@ def import_lines(store: Store, texts: Iterable[str]) -> list[str]:
                         store.add_event(item["at_utc"], item["kind"], item["run"], item["data"])
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 what = f"Line {number} is not part of an export: {error}."
-                raise NotAnExport(what, "Nothing was imported.") from None
+                raise ResearchError(what, "Nothing was imported.") from None
     return order

@@ -48,7 +48,7 @@ def import_path(store: Store, path: Path, at_utc: str) -> Imported:
 
     Raises:
         NothingToImport: if it is none of these, or holds another metric.
-        NotAnExport: if it is a broken export.
+        ResearchError: if it is a broken export.
         OSError: if it can't be read.
     """
     if path.is_dir():
