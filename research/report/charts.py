@@ -148,18 +148,12 @@ class Chart:
 # Every run, and the best so far --------------------------------------------------------------------------------------
 
 
-def progress(data: PageData, size: Size = FILE, is_file: bool = False) -> Chart:
-    """Draw every run in order: marks by what became of them, repeats joined to what they repeat, the best so far.
-
-    Args:
-        data: What the page says.
-        size: The drawing's size.
-        is_file: Whether it is a file of its own, with title and legend.
-    """
+def progress(data: PageData, size: Size = FILE) -> Chart:
+    """Draw every run in order: marks by what became of them, repeats joined to what they repeat, the best so far."""
     em, best = size.em, data.best.known.estimate if data.best else None
-    must = [value.mean for _, value, _ in _values(data)] + ([best.low, best.high] if best else [])
+    must = [value.mean for _, _, value in data.steps] + ([best.low, best.high] if best else [])
     trusted = [row.run.val_bpb for row in data.rows if row.run.val_bpb is not None and not row.run.suspect]
-    top = em * ((_TITLE_EM + 3.6 if is_file else 0) + 2.2)
+    top = em * ((_TITLE_EM + 3.6 if size is FILE else 0) + 2.2)  # a file has a title and its legend
     scale = _over_runs(data, size, _limits(trusted, must, 0.2), top, size.height - em * 4.0)
     has_names = len(data.rows) <= _NAMED_RUNS and not size.is_narrow
     marks = [_mark(scale, row, has_names) for row in data.rows]
@@ -183,11 +177,11 @@ def progress(data: PageData, size: Size = FILE, is_file: bool = False) -> Chart:
 
 def frontier(data: PageData, size: Size = FILE_FRONTIER) -> Chart:
     """Draw the best so far, run by run, with its interval and the names of what brought it."""
-    em, steps = size.em, _values(data)
-    limits = _limits([], [end for _, value, _ in steps for end in (value.mean, value.low, value.high)], 0.3)
+    em = size.em
+    limits = _limits([], [end for _, _, value in data.steps for end in (value.mean, value.low, value.high)], 0.3)
     scale = _over_runs(data, size, limits, em * (_TITLE_EM + 2.5), size.height - em * 2.2)
     marks = []
-    for run, value, one in steps:
+    for run, one, value in data.steps:
         title = f"#{run} {interval(value, digits=6)}, n = {value.n}: {one.title}"
         marks.append(Mark(scale.x(run), scale.y(value.mean), "keep", "keep", title, run))
     lines = [*_grid(scale), *_front(scale, data)]
@@ -201,16 +195,11 @@ def _over_runs(data: PageData, size: Size, limits: tuple[float, float], top: flo
 
 def _words(scale: Scale, data: PageData, marks: Sequence[Mark]) -> list[Text]:
     """Write all words of a chart over the runs' numbers."""
-    base, steps = data.baseline.known.estimate if data.baseline else None, _values(data)
-    ends = [(steps[-1][1].mean, "best")] if steps and data.best is not data.baseline else []
+    base = data.baseline.known.estimate if data.baseline else None
+    ends = [(data.steps[-1][2].mean, "best")] if data.steps and data.best is not data.baseline else []
     ends += [(base.mean, "baseline")] if base and scale.holds(base.mean) else []
     around = [*_levels(scale, "val_bpb, lower is better"), *_numbers(scale), *_ends(scale, ends)]
     return [*around, *_labels(scale, data, marks)]
-
-
-def _values(data: PageData) -> list[tuple[int, Estimate, Candidate]]:
-    """Return from which run on which configuration was the best so far, with what is known of its value now."""
-    return [(run, one.known.estimate, one) for run, one in data.steps if one.known.estimate]
 
 
 def _limits(values: Sequence[float], must: Sequence[float], room: float) -> tuple[float, float]:
@@ -249,8 +238,8 @@ def _front(scale: Scale, data: PageData) -> Iterator[Line]:
     base = data.baseline.known.estimate if data.baseline else None
     if base and scale.holds(base.mean):
         yield Line("base", f"M{scale.left:g} {scale.y(base.mean):g}H{scale.right:g}")
-    path, steps = "", _values(data)
-    for (run, value, _), after in zip_longest(steps, steps[1:]):
+    path = ""
+    for (run, _, value), after in zip_longest(data.steps, data.steps[1:]):
         left, right = scale.x(run), scale.x(after[0] if after else scale.last)
         path += f"{'L' if path else 'M'}{left:g} {scale.y(value.mean):g}H{right:g}"
         yield Line("band", f"M{left:g} {scale.y(value.high):g}H{right:g}V{scale.y(value.low):g}H{left:g}z")
@@ -275,14 +264,14 @@ def _labels(scale: Scale, data: PageData, marks: Sequence[Mark]) -> list[Text]:
     """
     em = scale.size.em
     texts: list[Text] = []
-    moves = _values(data)[1:]
-    by_gain = sorted(moves[:-1], key=lambda move: move[2].known.change.mean if move[2].known.change else 0.0)
-    for run, value, one in [*moves[-1:], *by_gain]:
+    moves = data.steps[1:]
+    by_gain = sorted(moves[:-1], key=lambda move: move[1].known.change.mean if move[1].known.change else 0.0)
+    for run, one, value in [*moves[-1:], *by_gain]:
         x, middle = scale.x(run) - em * 0.4, scale.y(value.mean)
         room = int((x - scale.left) / em / _CHAR_EM)
         if room < _LABEL_CHARS[0]:
             continue
-        is_back = any(earlier is one for at, earlier in data.steps if at < run)  # it brings nothing for a second time
+        is_back = any(other is one for at, other, _ in data.steps if at < run)  # it brings nothing a second time
         gain = f" {signed(one.known.change.mean)}" if one.known.change and not is_back else ""
         title = f"back to {one.title}" if is_back else one.title
         words = cut(title, min(room, _LABEL_CHARS[1]) - len(gain)) + gain
@@ -304,12 +293,11 @@ def loss_charts(curves: Sequence[LossCurve]) -> list[Chart]:
     base = next((one for one in smooth if one.kind == "baseline"), None)
     if base is None or len(smooth) < 2:
         return []
-    ahead = [LossCurve(base.number, base.kind, ((_LOSS_FROM, 0.0), (1.0, 0.0)))]
+    ahead = []
     for one in smooth:
-        if one is not base:
-            pairs = [(at, loss, loss_at(base.points, at)) for at, loss in one.points]
-            points = tuple((at, loss - there) for at, loss, there in pairs if there is not None)
-            ahead.append(LossCurve(one.number, one.kind, points))
+        pairs = [(at, loss, loss_at(base.points, at)) for at, loss in one.points]
+        points = tuple((at, loss - there) for at, loss, there in pairs if there is not None)
+        ahead.append(LossCurve(one.number, one.kind, points))
     return [_losses("Training loss, nats a token", smooth), _losses("Loss minus the baseline’s", ahead)]
 
 

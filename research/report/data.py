@@ -101,7 +101,7 @@ class PageData:
     changes: Sequence[Candidate]  # those but the baseline
     baseline: Candidate | None
     best: Candidate | None  # of what is kept
-    steps: Sequence[tuple[int, Candidate]]  # what the branch was on, and the number of the run that brought it there
+    steps: Sequence[tuple[int, Candidate, Estimate]]  # from which run on what was the best so far, and its value
     close: Sequence[Candidate]  # what is not decided, then what was ahead at first and is not kept
     plan: Plan | None
     night: NightState | None
@@ -265,14 +265,15 @@ def _promising(shown: Sequence[Judged], changes: Sequence[Candidate]) -> Iterato
             yield one
 
 
-def _steps(shown: Sequence[Judged], candidates: Sequence[Candidate]) -> Iterator[tuple[int, Candidate]]:
+def _steps(shown: Sequence[Judged], candidates: Sequence[Candidate]) -> Iterator[tuple[int, Candidate, Estimate]]:
     """Yield what the branch was on after every verdict that moved it, with the number of the run that was judged."""
     of_run = {row.run.run: (row.number, one) for one in candidates for row in one.rows}
     at: Candidate | None = None
     for run, kept in lineage.kept_chains(shown):
-        if kept and of_run[kept[-1].run][1] is not at:
-            at = of_run[kept[-1].run][1]
-            yield of_run[run.run][0], at
+        tip = of_run[kept[-1].run][1] if kept else None
+        if tip and tip is not at and tip.known.estimate:
+            yield of_run[run.run][0], tip, tip.known.estimate
+            at = tip
 
 
 def _speed_warning(rows: Sequence[Row]) -> Iterator[str]:

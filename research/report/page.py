@@ -97,7 +97,7 @@ def render(data: PageData) -> str:
 def figures(data: PageData) -> dict[str, str]:
     """Return the two charts as SVG files of their own, by their names."""
     style = (_TEMPLATES / "chart.css").read_text("utf-8")
-    drawn = zip(FIGURES, (charts.progress(data, is_file=True), charts.frontier(data)), strict=True)
+    drawn = zip(FIGURES, (charts.progress(data), charts.frontier(data)), strict=True)
     template = _environment().get_template("figure.svg.j2")
     return {name: template.render(chart=chart, data=data, style=style) for name, chart in drawn}
 

@@ -76,9 +76,7 @@ def agent_usage(launches: Sequence[Run], night: NightState | None) -> Usage:
 def cost_of(launches: Sequence[Run], night: NightState | None) -> tuple[float | None, str]:
     """Return the dollars spent on a branch, None when nobody named a price, and where the figure comes from.
 
-    Args:
-        launches: Every run of the branch, counted or not.
-        night: The latest night: its price an hour is taken for runs whose backend names no cost.
+    Runs whose backend names no cost are counted at the latest night's price an hour.
     """
     agent = agent_usage(launches, night).usd
     named = [run.cost_usd for run in launches if run.cost_usd is not None]

@@ -170,7 +170,7 @@ def test_the_loss_is_drawn_beside_the_baselines_and_minus_it():
 
 def test_the_frontier_ends_at_the_best_so_far(sixty: PageData):
     assert sixty.steps[-1][1] is sixty.best
-    assert [number for number, _ in sixty.steps] == sorted(number for number, _ in sixty.steps)
+    assert [number for number, *_ in sixty.steps] == sorted(number for number, *_ in sixty.steps)
     assert len(charts.frontier(sixty).marks) == len(sixty.steps) > 2
 
 

@@ -47,7 +47,7 @@ def test_the_page_of_a_recording_is_that_of_the_lab(lab: LabPaths, tmp_path: Pat
     played = read_recording(tmp_path / "night.jsonl")
     data = played.data()
     assert data.gain == there.gain
-    assert [(run, one.known) for run, one in data.steps] == [(run, one.known) for run, one in there.steps]
+    assert [(run, value) for run, _, value in data.steps] == [(run, value) for run, _, value in there.steps]
     assert [(one.known, one.audit) for one in data.candidates] == [(one.known, one.audit) for one in there.candidates]
     assert data.diffs == there.diffs
     assert [(one.number, one.kind) for one in data.curves] == [(one.number, one.kind) for one in there.curves]

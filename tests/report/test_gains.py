@@ -65,7 +65,7 @@ def test_a_lucky_change_has_one_gain_on_the_whole_page():
     assert data.gain == gain == one.against_baseline
     assert -0.0105 < gain.mean < -0.007
     assert emitters(data.changes)[0].earned_bpb == pytest.approx(-gain.mean)
-    assert [step.known.change for _, step in data.steps if step.known.change] == [gain]
+    assert [step.known.change for _, step, _ in data.steps if step.known.change] == [gain]
     page = render(data)
     assert page.count(f"−{-gain.mean:.4f}") >= 3
     assert "−0.0051" not in page.split('id="every-run"')[0]  # the rows below tell what each verdict said
@@ -77,7 +77,7 @@ def test_the_best_against_the_baseline_is_the_sum_of_its_steps_and_surer_than_it
     runs = [run(number, name(number - 1) if number else "", 0.99 - number / 100) for number in range(4)]
     verdicts = [said(one, "keep", n - 1 if n else 9, first=not n) for n, one in enumerate(runs)]
     data = page_of(runs, verdicts)
-    gain, steps = data.gain, [step.known.change for _, step in data.steps if step.known.change]
+    gain, steps = data.gain, [step.known.change for _, step, _ in data.steps if step.known.change]
     assert gain is not None
     assert len(steps) == 3
     assert gain.mean == pytest.approx(sum(step.mean for step in steps), abs=0.0005)

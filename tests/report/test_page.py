@@ -163,10 +163,10 @@ def test_what_others_wrote_stays_text(sixty: PageData):
     )
     candidates = tuple(replace(one, known=replace(one.known, emitter=nasty), title=nasty) for one in sixty.candidates)
     memory = replace(sixty.memory, branch=nasty, conjectures=(Conjecture(nasty, 1, 0.0, 0.0, 0.0),))
+    steps = [(n, one, value) for one, (n, _, value) in zip(candidates, sixty.steps, strict=False)]
     bad = replace(
         sixty, memory=memory, rows=rows, candidates=candidates, changes=candidates, close=candidates,
-        best=candidates[-1], steps=((3, candidates[2]), (9, candidates[8])), notes=(nasty,),
-        warnings=(nasty,), diffs={nasty: nasty},
+        best=candidates[-1], steps=steps, notes=(nasty,), warnings=(nasty,), diffs={nasty: nasty},
     )  # fmt: skip
     page = render(bad)
     shape = shape_of(page)
