@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 
 from research.code.constants import number
@@ -16,7 +16,7 @@ from research.core.settings import SETTINGS
 from research.report.data import Candidate, LossCurve, PageData, Row
 from research.report.progress import Curve, loss_at
 from research.report.text import cut, interval, signed
-from research.verdict import models
+from research.verdict.models import Trial
 
 
 @dataclass(frozen=True)
@@ -334,61 +334,52 @@ def _losses(title: str, curves: Sequence[LossCurve]) -> Chart:
 # What each constant did ----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Trial:
-    """A value that a constant was given while nothing else changed, and the change in val_bpb from its parent's run."""
-
-    before: str
-    after: str
-    change: Estimate
-    made: Candidate
-
-
 def constant_charts(data: PageData) -> list[Chart]:
     """Draw each constant that was tried, the most often first, all of one height in val_bpb, to be compared."""
     made = {one.known.key: one for one in data.candidates}
-    trials = {name: _alone(tried, made)[-SETTINGS.values_shown :] for name, tried in data.memory.tried.items()}
-    often = sorted(
-        trials, key=lambda name: (-len(trials[name]), min((one.change.mean for one in trials[name]), default=0.0))
-    )
-    shown = [name for name in often if trials[name]][: SETTINGS.constants_shown]
-    every = sorted(one.change.mean for name in shown for one in trials[name])
-    if not every:
+    found = {name: _alone(tried, made)[-SETTINGS.values_shown :] for name, tried in data.memory.tried.items()}
+    changes = {name: [_change(one).mean for one in trials] for name, trials in found.items() if trials}
+    shown = sorted(changes, key=lambda name: (-len(changes[name]), min(changes[name])))[: SETTINGS.constants_shown]
+    if not shown:
         return []
+    every = sorted(change for name in shown for change in changes[name])
     best, usual = min(0.0, every[0]), every[int(len(every) * 0.9)]  # one bad idea must not press the others flat
     low, high = best - 0.15 * (usual - best), max(usual, -best * 0.5) * 1.15
     if high - low < 1e-6:
         low, high = low - 1e-3, high + 1e-3
-    return [_constant(name, trials[name], low, high) for name in shown]
+    return [_constant(name, found[name], made, low, high) for name in shown]
 
 
-def _alone(tried: Sequence[models.Trial], made: Mapping[str, Candidate]) -> list[Trial]:
+def _change(trial: Trial) -> Estimate:
+    """Return the change in val_bpb that a value brought to its parent; below zero is better."""
+    gain = trial.known.gain
+    return Estimate(-gain.mean, -gain.high, -gain.low, gain.n) if gain else Estimate(0.0, 0.0, 0.0, 0)
+
+
+def _alone(tried: Sequence[Trial], made: Mapping[str, Candidate]) -> list[Trial]:
     """Return what a constant was given alone, without the arm of "A if CONDITION else B" that all values share."""
-    found = []
-    for one in tried:
-        if one.alone and (gain := one.known.gain) and one.known.key in made:
-            change = Estimate(-gain.mean, -gain.high, -gain.low, gain.n)
-            found.append(Trial(one.before, one.after, change, made[one.known.key]))
-    texts = {text for one in found for text in (one.before, one.after)}
+    trials = [one for one in tried if one.alone and one.known.gain and one.known.key in made]
+    texts = {text for one in trials for text in (one.before, one.after)}
     for mark, place in ((" else ", 1), (" if ", 0)):
         parts = {text: text.split(mark, 1) for text in texts}
         if all(len(part) == 2 for part in parts.values()) and len({part[1 - place] for part in parts.values()}) == 1:
-            return [Trial(parts[t.before][place], parts[t.after][place], t.change, t.made) for t in found]
-    return found
+            return [replace(t, before=parts[t.before][place], after=parts[t.after][place]) for t in trials]
+    return trials
 
 
-def _constant(name: str, trials: Sequence[Trial], low: float, high: float) -> Chart:
+def _constant(name: str, trials: Sequence[Trial], made: Mapping[str, Candidate], low: float, high: float) -> Chart:
     em, places = CONSTANT.em, _places(trials)
     scale = Scale(CONSTANT, -0.08, 1.08, low, high, em * 3.0, CONSTANT.height - em * 2.4, right_em=0.6)
     zero = scale.y(0)
     lines, marks = [Line("base", f"M{scale.left:g} {zero:g}H{scale.right:g}")], []
-    for one in trials:
-        x, y, status = scale.x(places[one.after]), scale.y(one.change.mean), one.made.status
-        lines.append(Line("join", f"M{scale.x(places[one.before]):g} {zero:g}L{x:g} {y:g}"))
-        lines.append(Line(f"bar {status}", f"M{x:g} {scale.y(one.change.high):g}V{scale.y(one.change.low):g}"))
-        title = f"#{one.made.number} {name} {one.before} -> {one.after}: {interval(one.change, True)}"
-        shape = status if scale.holds(one.change.mean) else "above"
-        marks.append(Mark(x, y, status, shape, title, one.made.number))
+    for trial in trials:
+        change, one = _change(trial), made[trial.known.key]
+        x, y = scale.x(places[trial.after]), scale.y(change.mean)
+        lines.append(Line("join", f"M{scale.x(places[trial.before]):g} {zero:g}L{x:g} {y:g}"))
+        lines.append(Line(f"bar {one.status}", f"M{x:g} {scale.y(change.high):g}V{scale.y(change.low):g}"))
+        title = f"#{one.number} {name} {trial.before} -> {trial.after}: {interval(change, True)}"
+        shape = one.status if scale.holds(change.mean) else "above"
+        marks.append(Mark(x, y, one.status, shape, title, one.number))
     texts, taken = [], -math.inf
     for value, place in sorted(places.items(), key=lambda pair: pair[1]):
         words = cut(value, _VALUE_CHARS)
