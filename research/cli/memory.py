@@ -11,7 +11,7 @@ from dataclasses import asdict
 import click
 
 from research.agents import autonomy
-from research.agents.state import head_warnings, profile_here
+from research.agents.next_step import head_warnings, profile_here
 from research.cli.kit import here, json_option, open_memory, show, this_lab
 from research.core import git
 from research.core.commit_message import EXPERIMENT, FREE, idea_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from research.agents.state import runner_options
+from research.agents.next_step import runner_options
 from research.cli.kit import json_option, show, this_lab
 from research.core import git
 from research.core.commands import launch_command

@@ -113,6 +113,8 @@ ALLOWED = [
     "git show HEAD~1:train.py > train.py",
     # refused needlessly once
     "git push --dry-run",
+    "git push -n origin HEAD",
+    "git clean -ndx",
     "uvx ruff check",
     "uv run research autonomy off",
     "diff <(git show HEAD:train.py) train.py",

@@ -1,4 +1,1 @@
-"""Holds the five hooks of a coding client: they show what was recorded, guard what is fixed, and give the next order.
-
-They record nothing that anything else depends on.
-"""
+"""Holds the five hooks of a coding client. They record nothing that anything else depends on."""

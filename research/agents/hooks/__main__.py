@@ -36,11 +36,9 @@ def refuse_old_python(name: str) -> None:
     what = f"python3 is {sys.version_info[0]}.{sys.version_info[1]}; the hooks need 3.10 and did nothing"
     log(name, what)
     if name == "session_start" and not os.environ.get("AUTORESEARCH_DRIVEN"):
-        text = (
-            f"Autoresearch: {what}. Tell the person to type `uv sync`, which makes .venv, where hooks find a newer one."
-        )
-        answer = {"hookSpecificOutput": {"hookEventName": "SessionStart", "additionalContext": text}}
-        print(json.dumps(answer), flush=True)
+        cure = "Tell the person to type `uv sync`, which makes .venv, where hooks find a newer one."
+        context = {"hookEventName": "SessionStart", "additionalContext": f"Autoresearch: {what}. {cure}"}
+        print(json.dumps({"hookSpecificOutput": context}), flush=True)
 
 
 def main(name: str) -> None:

@@ -61,10 +61,11 @@ class Call:
             self.log(f"the memory can't be read: {error}")
             return Store(None)
 
-    def make_memory(self) -> None:
-        """Make the memory where nothing was recorded yet and there is something to note."""
+    def open_to_write(self) -> Store:
+        """Open the memory where there is something to note; it is made where nothing was recorded yet."""
         if not self.paths.memory.exists():
             open_store(self.paths, utc(system_clock()), self.log).close()
+        return read_store(self.paths, SETTINGS.hook_wait_s)
 
     def context(self, *parts: str) -> dict[str, Any] | None:
         """Return the answer that gives the agent something to know, None where there is nothing."""

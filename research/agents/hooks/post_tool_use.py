@@ -27,7 +27,6 @@ def _unseen_changes(call: Call, store: Store, branch: str) -> str:
     fact, state = f"protected_shown:{branch}", "\n".join(changed)
     if state == (store.fact(fact) or ""):
         return ""
-    call.make_memory()
-    with call.open_memory() as kept:
+    with call.open_to_write() as kept:
         kept.set_fact(fact, state)
     return restore_advice(changed)

@@ -8,11 +8,11 @@ from typing import Any
 from research.agents import autonomy
 from research.agents.hooks.entry import Call
 from research.agents.hooks.reviews import unseen_review
+from research.agents.next_step import launch_line
 from research.agents.policy.check import FILE_FIELD, RUNNERS, check_command, check_tool
 from research.agents.policy.protected import Where
-from research.agents.state import launch_seed, runner_options
 from research.core import git
-from research.core.commands import git_commit, launch_command
+from research.core.commands import git_commit
 from research.core.commit_message import EXPERIMENT, FREE, as_experiment
 from research.core.contract import BRANCHES
 from research.core.paths import machine_home
@@ -52,7 +52,7 @@ def _refusal(call: Call, store: Store) -> str | None:
         guarded=call.is_driven or branch.startswith(BRANCHES) or autonomy.load(store).enabled,
         driven=call.is_driven,
         data=str(machine_home(call.environment)),
-        launch=launch_command(runner_options(call.environment), launch_seed(reads.plan_of(store, branch))),
+        launch=launch_line(call.environment, reads.plan_of(store, branch)),
         wait=f"{client.launching}. {client.waiting}",
     )
     cwd = call.text("cwd") or where.root

@@ -11,7 +11,7 @@ from typing import Any
 from research.agents import autonomy
 from research.agents.hooks.entry import Call
 from research.agents.hooks.reviews import open_current_memory, unseen_review
-from research.agents.state import head_warnings, open_runs
+from research.agents.next_step import head_warnings, open_runs
 from research.core import git
 from research.core.commands import commit_command
 from research.core.commit_message import FREE

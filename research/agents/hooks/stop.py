@@ -9,8 +9,7 @@ from research.agents import autonomy
 from research.agents.autonomy import Autonomy
 from research.agents.hooks.entry import Call
 from research.agents.hooks.reviews import open_current_memory, unseen_review
-from research.agents.next_step import next_order
-from research.agents.state import TOLD_FACT, Situation
+from research.agents.next_step import TOLD_FACT, Situation, next_order
 from research.core.clock import system_clock, utc
 from research.core.contract import BRANCHES
 from research.core.settings import SETTINGS

@@ -10,14 +10,11 @@ from research.agents.hooks.entry import Call
 from research.agents.hooks.reviews import open_current_memory, unseen_review
 from research.agents.hooks.session_start import best_and_phase
 from research.agents.intent import intent, read_limits
-from research.agents.state import launch_seed, runner_options
+from research.agents.next_step import launch_line
 from research.core.clock import system_clock, utc
-from research.core.commands import launch_command
 from research.core.contract import BRANCHES
-from research.core.settings import SETTINGS
 from research.store import reads, recent
 from research.store.db import Store
-from research.store.open import read_store
 
 _NOT_TURNED = (
     "The person asked to turn autonomous continuation on or off, and the switch could not be turned now ({error}). "
@@ -58,7 +55,7 @@ def answer(call: Call) -> dict[str, Any] | None:
 
 def _rules(call: Call, store: Store, branch: str, is_on: bool) -> str:
     """Return what an agent has to know on a branch of experiments."""
-    launch = launch_command(runner_options(call.environment), launch_seed(reads.plan_of(store, branch)))
+    launch = launch_line(call.environment, reads.plan_of(store, branch))
     return (
         f"Autoresearch hooks are active on {branch}; autonomous continuation is "
         f"{'on until the person types `stop`' if is_on else 'off until the person starts it'}. "
@@ -75,11 +72,10 @@ def _turn_switch(call: Call, branch: str) -> str:
     wish = intent(text)
     if wish is None or (wish != "on" and not call.paths.memory.exists()):
         return ""
-    call.make_memory()
     named = read_limits(text, time.localtime())
     limits = {"runs": named.runs, "hours": named.hours, "usd": named.usd}
     limits = {name: value for name, value in limits.items() if value}
-    with read_store(call.paths, SETTINGS.hook_wait_s) as store:
+    with call.open_to_write() as store:
         with store.write():
             before = after = autonomy.load(store)
             if wish == "off" and before.enabled:

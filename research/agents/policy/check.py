@@ -42,9 +42,10 @@ def check_command(command: str, cwd: str, where: Where, environment: Mapping[str
     cwd = cwd if where.below(cwd) else os.path.realpath(cwd)  # however a client spells it
     commands: list[Command] = []
     for outer in read_line(line, cwd, environment):
-        inner = read_line(script_of(outer), outer.cwd, environment)  # one level deep
-        wrapped = [replace(each, wrappers=outer.wrappers + each.wrappers) for each in inner]
-        commands += [outer, *(replace(each, background=True) if outer.background else each for each in wrapped)]
+        commands.append(outer)
+        for inner in read_line(script_of(outer), outer.cwd, environment):  # one level deep
+            is_behind = outer.background or inner.background
+            commands.append(replace(inner, wrappers=outer.wrappers + inner.wrappers, background=is_behind))
     return _judge(commands, where)
 
 
@@ -70,10 +71,10 @@ _INSTALL = (
 )
 _RESEARCH = r"(?:python\S* -m )?research (?:-\S+ )*"
 _ANYWHERE = {
-    r"git (?:subtree )?push\b|hub pull-request|(?:uv|poetry) publish|(?:twine|hf|huggingface-cli) upload"
-    r"|(?:gh|glab|hub) (?:pr|mr|release|repo|issue) (?!list|view|status|diff|checks|clone)\w":
+    r"git (?:subtree )?push\b(?! (?:\S+ )*-n\b)|(?:uv|poetry) publish|(?:twine|hf|huggingface-cli) upload"
+    r"|hub pull-request|(?:gh|glab|hub) (?:pr|mr|release|repo|issue) (?!list|view|status|diff|checks|clone)\w":
         "Nothing is pushed or published from here: a person looks at the night's commits first. Go on locally.",
-    r"git clean (?:\S+ )*-\w*[xX]":
+    r"git clean (?!(?:\S+ )*-\w*n)(?:\S+ )*-\w*[xX]":
         "git clean -x would delete results/ and the lab's memory. Without -x it deletes untracked files only.",
     r"git stash (?:\S+ )*(?:-\w*a\w*|--all)(?: |$)":
         "git stash -a would take results/ and the lab's memory away. Use git stash, or git stash -u.",
@@ -86,8 +87,8 @@ _ANYWHERE = {
 }  # fmt: skip
 """Commands that are refused on every branch, by how they begin, and why."""
 _GUARDED = {
-    r"(?:python\S* -m )?pip[\d.]* (?:-\S+ )*(?:un)?install\b|uv (?:add|remove|(?:pip|tool) \w*install)\b"
-    r"|uv sync .*--(?:all-)?(?:extra|group)"
+    r"(?:python\S* -m )?pip[\d.]* (?:-\S+ )*(?:un)?install\b"
+    r"|uv (?:add|remove|sync .*--(?:all-)?(?:extra|group)|(?:pip|tool) (?:\w*install|sync|upgrade))"
     r"|(?:poetry|pipx|conda|mamba|apt|apt-get|brew) (?:-\S+ )*(?:add|install|create|update|upgrade|remove)\b":
         _INSTALL,
     rf"{_RESEARCH}(?:decide|import)\b":
