@@ -150,10 +150,7 @@ def held(path: Path, wait_s: float) -> Iterator[None]:
 
 def is_held(path: Path) -> bool:
     """Checks whether some process holds a lock; nobody holds a missing file."""
-    if not path.exists():
-        return False
     lock = FileLock(path)
-    if lock.acquire():
-        lock.release()
-        return False
-    return True
+    is_taken = path.exists() and not lock.acquire()
+    lock.release()
+    return is_taken

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from typing import Any, TypeVar
 
 from research.core.records import Estimate, Failure, Metrics, Plan, Run, Verdict
@@ -22,15 +22,7 @@ _FLAGS = frozenset({"counted", "baseline"})
 
 def to_plain(record: Run | Verdict | Plan) -> dict[str, Any]:
     """Turns a record into JSON values."""
-    plain = {item.name: getattr(record, item.name) for item in fields(record)}
-    for name, value in plain.items():
-        if isinstance(value, (Metrics, Failure, Estimate)):
-            plain[name] = asdict(value)
-        elif isinstance(value, tuple):
-            plain[name] = list(value)
-        elif isinstance(value, Mapping):
-            plain[name] = dict(value)
-    return plain
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(record).items()}
 
 
 def from_plain(kind: type[Record], plain: Mapping[str, Any]) -> Record:
