@@ -28,7 +28,7 @@ from research.runs.backends import DEFAULT_BACKEND, DEFAULT_GPU, is_remote, make
 from research.runs.log import LogText, quote, read_log
 from research.runs.preflight import COMMAND, Candidate, Refused
 from research.runs.record import with_change, with_commit
-from research.runs.session import Wires
+from research.runs.session import GoingOn, Wires
 from research.runs.signals import Signals
 from research.store import folders, recent
 from research.store.connect import StoreBusy, StoreDamaged
@@ -119,7 +119,8 @@ def _failed(name: str, error: ResearchError | OSError) -> LaunchResult:
     elif isinstance(error, (Refused, DeviceBusy)):
         outcome = "refused"
     exit_code = error.exit_code if isinstance(error, UsageError) else RUNNER_EXITS[outcome]
-    return LaunchResult(name, outcome, exit_code, why=str(error), repeats=getattr(error, "run", ""))
+    repeats = error.run if isinstance(error, GoingOn) else ""
+    return LaunchResult(name, outcome, exit_code, why=str(error), repeats=repeats)
 
 
 def _stopped(name: str, number: int) -> LaunchResult:

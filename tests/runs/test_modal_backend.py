@@ -56,7 +56,7 @@ def test_stdout_and_stderr_keep_their_order(standin, place) -> None:
 
 
 def test_output_is_the_commands_own_to_the_byte(standin, place) -> None:
-    text = "é\n\n  x\tpart::autoresearch:0: end 0 1 none 0\nno newline at the end"
+    text = "é\n\n  x\tpart::autoresearch:0: end 0 1 none\nno newline at the end"
     ended, heard = place.play(f"import sys; sys.stdout.write({text!r})\n" + SCORE)
     assert ended.exit_code == 0
     assert heard.text == text

@@ -82,7 +82,7 @@ CASES = (
         train="import signal; signal.signal(15, signal.SIG_IGN)\n" + SLOW,
         play={"timeout_s": 1.0},
     ),
-    Case("everything in the sandbox stands still", "timeout", 124, 3, {"hang_after_lines": 5}, play={"timeout_s": 1.0}),
+    Case("everything in the sandbox stands still", "timeout", 124, 3, {"hang_after_lines": 5}, play={"timeout_s": 3.0}),
     # The sandbox dies in the middle, its exit code says 0: never a result
     lost("sandbox: internal failure", switches=dies("INTERNAL_FAILURE"), why="GiB"),
     lost("sandbox: kernel OOM kill", switches=dies("KERNEL_OOM_KILL")),
@@ -127,7 +127,7 @@ CASES = (
     Case("logs: the end mark is lost", "infrastructure", 75, GOOD_LINES, {"log_lost": ": end "}),
     # Score
     Case(
-        "score: a line of it is lost", "infrastructure", 75, GOOD_LINES, {"log_lost": ": score 0 "}, 0, why="score.json"
+        "score: a line of it is lost", "infrastructure", 75, GOOD_LINES, {"log_lost": ": score "}, 0, why="score.json"
     ),
     Case("score: the command left none", "finished", 0, 1, train="print('a')", child_exit=0),
     # Control plane
@@ -135,7 +135,7 @@ CASES = (
     lost(
         "control plane: gone, and the sandbox hangs",
         switches={"wait_fails": FOREVER, "hang_after_lines": 5},
-        play={"timeout_s": 1.0},
+        play={"timeout_s": 3.0},
     ),
     Case(
         "control plane: terminations fail",

@@ -27,8 +27,8 @@ MARK = "::autoresearch:00112233445566778899aabbccddeeff:"
 SCORE = b'{"val_bpb": 1.0}'
 STREAM = (
     f"{MARK} device NVIDIA H100 80GB HBM3, 570.86\n{MARK} started\nstep 1\nhalf a line"
-    f"{MARK} score 0 {base64.b64encode(SCORE[:9]).decode()}\n{MARK} score 1 {base64.b64encode(SCORE[9:]).decode()}\n"
-    f"{MARK} end 3 1500000 {hashlib.sha256(SCORE).hexdigest()} 2\nlate\n"
+    f"{MARK} score {base64.b64encode(SCORE[:9]).decode()}\n{MARK} score {base64.b64encode(SCORE[9:]).decode()}\n"
+    f"{MARK} end 3 1500000 {hashlib.sha256(SCORE).hexdigest()}\nlate\n"
 )
 
 
@@ -55,15 +55,15 @@ def test_a_stream_that_breaks_off_has_no_end_and_no_score(at: int) -> None:
 @given(st.text())
 def test_what_the_command_prints_is_no_mark(text: str) -> None:
     parser = Parser(MARK)
-    shown = parser.feed(text + "\n" + "::autoresearch:0: end 0 1 none 0\n") + parser.flush()
-    assert shown == text + "\n" + "::autoresearch:0: end 0 1 none 0\n"
+    shown = parser.feed(text + "\n" + "::autoresearch:0: end 0 1 none\n") + parser.flush()
+    assert shown == text + "\n" + "::autoresearch:0: end 0 1 none\n"
     assert parser.code is None
 
 
-@pytest.mark.parametrize("damage", ["score 0 !!!!", "score 1 AAAA", "score 0"])
+@pytest.mark.parametrize("damage", ["score !!!!", "score AAAA", "score"])
 def test_a_damaged_score_is_no_score(damage: str) -> None:
     parser = Parser(MARK)
-    parser.feed(f"{MARK} {damage}\n{MARK} end 0 1 {hashlib.sha256(SCORE).hexdigest()} 1\n")
+    parser.feed(f"{MARK} {damage}\n{MARK} end 0 1 {hashlib.sha256(SCORE).hexdigest()}\n")
     assert parser.score() is None
 
 

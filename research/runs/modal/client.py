@@ -81,8 +81,8 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {text[:300]}"
 
 
-async def let_go(task: asyncio.Future[Any], wait_s: float) -> bool:
-    """Cancel a task and wait, up to that many seconds, until it has let go of the network; return whether it has.
+async def let_go(task: asyncio.Future[Any], wait_s: float) -> None:
+    """Cancel a task and wait, up to that many seconds, until it has let go of the network.
 
     What is still under way when the process ends would leave a traceback of the client's as its last words.
     """
@@ -91,7 +91,6 @@ async def let_go(task: asyncio.Future[Any], wait_s: float) -> bool:
         await asyncio.wait({task}, timeout=wait_s)
     if task.done() and not task.cancelled():
         task.exception()  # looked at, so that asyncio does not report it
-    return task.done()
 
 
 class Cloud:

@@ -153,7 +153,7 @@ class Watch:
         if ending is None and not is_whole:
             # A connection can be dead without an error; a new one reads the whole log of the dead sandbox at once.
             await self._reader.close(self._limits.let_go_s)
-            self._reader.open()
+            self._reader.start()
             is_whole = await self._drain()
         self._pump(is_last=True)
         if ending is not None and (ending.kind == "interrupted" or not self.parser.is_over):

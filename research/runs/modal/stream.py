@@ -76,17 +76,15 @@ kill -KILL -- "-$child" 2> /dev/null
 
 # A real score is under 100 kB; 1024 characters a line are well under what a pipe writes in one piece, so that no other
 # output cuts a line in two.
-file=$AUTORESEARCH_RUN_DIR/score.json sum=none lines=0
+file=$AUTORESEARCH_RUN_DIR/score.json sum=none
 if [ -f "$file" ]; then
   sum=oversize
   if [ "$(stat -L -c %s "$file")" -le 8388608 ]; then
     sum=$(sha256sum < "$file" | cut -c 1-64)
-    while IFS= read -r line; do
-      say "score $lines $line"; lines=$((lines + 1))
-    done < <(base64 -w 1024 "$file")
+    while IFS= read -r line; do say "score $line"; done < <(base64 -w 1024 "$file")
   fi
 fi
-say "end $code $took $sum $lines"
+say "end $code $took $sum"
 exit "$code"
 """
 
@@ -120,8 +118,7 @@ class Parser:
         self.code: int | None = None  # the command's exit code, 128+N for signal N; None until the wrapper's last line
         self.took_s = 0.0
         self.score_sha256 = NO_SCORE  # another word where it could not be sent
-        self._score_lines = 0
-        self._score_parts: dict[int, str] = {}
+        self._score = ""  # in base64
         self._mark = mark
         self._rest = ""
 
@@ -142,10 +139,8 @@ class Parser:
 
     def score(self) -> bytes | None:
         """Return the score.json that came with the stream, None if there was none or it is damaged."""
-        if self.code is None or sorted(self._score_parts) != list(range(self._score_lines)):
-            return None
         try:
-            data = base64.b64decode("".join(self._score_parts[i] for i in range(self._score_lines)), validate=True)
+            data = base64.b64decode(self._score, validate=True)
         except binascii.Error:
             return None
         return data if hashlib.sha256(data).hexdigest() == self.score_sha256 else None
@@ -153,11 +148,11 @@ class Parser:
     def _line(self, line: str, newline: str) -> str:
         if self.code is not None:
             return ""  # nothing that belongs to the command comes after its end
-        before, found, said = line.partition(self._mark + " ")
+        before, found, said = line.partition(self._mark)
         if not found:
-            # An unfinished mark is the sandbox's death in the middle of it, not output.
-            return "" if not newline and self._mark in line else line + newline
-        self._take(said)
+            return line + newline
+        if newline:  # else the sandbox died in the middle of it
+            self._take(said.strip())
         return before
 
     def _take(self, said: str) -> None:
@@ -171,21 +166,16 @@ class Parser:
             self.started = True
         elif word == "fault":
             self.fault = rest
-        elif word == "score" and words and words[0].isdigit():
-            self._score_parts[int(words[0])] = "".join(words[1:])
-        elif word == "end" and len(words) == 4 and all(words[i].isdigit() for i in (0, 1, 3)):
-            self.code, self.took_s = int(words[0]), int(words[1]) / 1e6
-            self.score_sha256, self._score_lines = words[2], int(words[3])
+        elif word == "score":
+            self._score += rest
+        elif word == "end" and len(words) == 3 and words[0].isdigit() and words[1].isdigit():
+            self.code, self.took_s, self.score_sha256 = int(words[0]), int(words[1]) / 1e6, words[2]
 
 
 class LogReader:
     """Reads a sandbox's log in a task of its own.
 
-    A log stream that breaks is opened again from its beginning, and what was already handed on is skipped.
-
-    Args:
-        open_log: Opens the log from its beginning; may raise or take its time.
-        pause_s: Seconds before it is opened again.
+    A log stream that breaks is opened again from its beginning after a pause; what was handed on already is skipped.
     """
 
     def __init__(self, open_log: Callable[[], AsyncGenerator[str, None]], pause_s: float) -> None:
@@ -193,9 +183,9 @@ class LogReader:
         self.trouble = ""  # what went wrong last, for people
         self._open, self._pause_s = open_log, pause_s
         self._fresh, self._chars = "", 0
-        self.open()
+        self.start()
 
-    def open(self) -> None:
+    def start(self) -> None:
         """Read by a new connection."""
         self._task: asyncio.Task[None] | None = asyncio.ensure_future(self._read())
 
