@@ -24,52 +24,39 @@ CATEGORIES = ("optimizer", "architecture", "attention", "batch", "normalization"
 """The kinds of change, in the order that decides between equals."""
 SIMPLIFICATION, MIXED = "simplification", "mixed"
 
-_WORDS: dict[str, dict[int, str]] = {
-    # By strength: 4 settles the category whatever else is in the statement, 1 is a hint.
-    "optimizer": {
-        4: "lr wd warmup warmdown cooldown beta betas beta1 beta2 weight-decay learning-rate clip-grad grad-clip"
-        " grad-norm lr-scale ema decay anneal",
-        3: "muon adam adamw momentum nesterov optimizer optim sgd lion shampoo soap orthogonalize newton ns"
-        " schedule scheduler lrm polar-express exp-avg",
-        2: "rate grad grads denom eps update",
-        1: "step steps progress",
-    },
-    "regularization": {
-        5: "dropout drop-path droppath label-smoothing stochastic-depth z-loss zloss mixup layer-drop layerdrop"
-        " attention-dropout attn-dropout",
-        4: "regularization regularizer regularize penalty smoothing",
-    },
-    "batch": {
-        4: "batch-size microbatch grad-accum accum accumulate accumulation grad-accum-steps dataloader loader"
-        " batch-ramp buffer-size",
-        3: "batch batches prefetch seq-len sequence-len",
-        1: "epoch epochs tokens",
-    },
-    "normalization": {
-        4: "layer-norm layernorm rms-norm rmsnorm batch-norm qk-norm group-norm norm-eps post-norm pre-norm"
-        " qk-layernorm",
-        3: "norm normalize normalization",
-    },
-    "attention": {
-        4: "window windows rope rotary rotate sdpa flash fa3 fa4 flex attend softmax-scale kv gqa mqa alibi sliding"
-        " head-dim num-heads n-head n-heads n-kv qk-scale scaled-dot",
-        3: "attn attention qk heads causal mask",
-        2: "q k v head query queries keys",
-    },
-    "architecture": {
-        4: "mlp-ratio softcap depth width n-layer n-embd lm-head aspect-ratio value-embedding value-embeddings"
-        " model-dim",
-        3: "mlp ffn fc relu gelu silu swiglu tanh residual resid skip embed embeds embedding embeddings unembedding"
-        " wte x0 ve init gate gates activation expert experts moe layers hidden lambdas tie head",
-        2: "dim block blocks model transformer linear values sigmoid",
-        1: "layer std",
-    },
-}
-_STRENGTH: dict[tuple[str, ...], tuple[int, str]] = {
-    tuple(phrase.split("-")): (strength, category)
-    for category, levels in _WORDS.items()
-    for strength, text in levels.items()
-    for phrase in text.split()
+_WORDS = """
+4 optimizer lr wd warmup warmdown cooldown beta betas beta1 beta2 weight-decay learning-rate clip-grad grad-clip
+4 optimizer grad-norm lr-scale ema decay anneal
+3 optimizer muon adam adamw momentum nesterov optimizer optim sgd lion shampoo soap orthogonalize newton ns schedule
+3 optimizer scheduler lrm polar-express exp-avg
+2 optimizer rate grad grads denom eps update
+1 optimizer step steps progress
+5 regularization dropout drop-path droppath label-smoothing stochastic-depth z-loss zloss mixup layer-drop layerdrop
+5 regularization attention-dropout attn-dropout
+4 regularization regularization regularizer regularize penalty smoothing
+4 batch batch-size microbatch grad-accum accum accumulate accumulation grad-accum-steps dataloader loader batch-ramp
+4 batch buffer-size
+3 batch batch batches prefetch seq-len sequence-len
+1 batch epoch epochs tokens
+4 normalization layer-norm layernorm rms-norm rmsnorm batch-norm qk-norm group-norm norm-eps post-norm pre-norm
+4 normalization qk-layernorm
+3 normalization norm normalize normalization
+4 attention window windows rope rotary rotate sdpa flash fa3 fa4 flex attend softmax-scale kv gqa mqa alibi sliding
+4 attention head-dim num-heads n-head n-heads n-kv qk-scale scaled-dot
+3 attention attn attention qk heads causal mask
+2 attention q k v head query queries keys
+4 architecture mlp-ratio softcap depth width n-layer n-embd lm-head aspect-ratio value-embedding value-embeddings
+4 architecture model-dim
+3 architecture mlp ffn fc relu gelu silu swiglu tanh residual resid skip embed embeds embedding embeddings unembedding
+3 architecture wte x0 ve init gate gates activation expert experts moe layers hidden lambdas tie head
+2 architecture dim block blocks model transformer linear values sigmoid
+1 architecture layer std
+"""
+"""Strength, category, and words that mean it: 4 settles the category whatever else is in the statement, 1 is a hint."""
+_STRENGTH = {
+    tuple(phrase.split("-")): (int(strength), category)
+    for strength, category, *phrases in map(str.split, _WORDS.strip().splitlines())
+    for phrase in phrases
 }
 _MAX_WORDS = max(map(len, _STRENGTH))
 _SPLIT = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
