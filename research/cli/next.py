@@ -8,10 +8,11 @@ from research.agents.next_step import runner_options
 from research.cli.kit import json_option, show, this_lab
 from research.core import git
 from research.core.commands import launch_command
-from research.core.records import REPLICATE, Plan
+from research.core.records import REPLICATE
 from research.lab.plan import POLICY_FACT, plan_seed
 from research.store import reads
 from research.store.open import read_store
+from research.verdict.summary import plan_line
 
 
 @click.command("next")
@@ -42,16 +43,6 @@ def next_(seed: int | None, as_json: bool) -> None:
     fields = ("plan", "emitter", "category", "parent", "kind", "reason")
     found = {name: getattr(plan, name) for name in fields}
     found |= {"pending": pending is not None, "phase": plan.details.get("phase", "")}
-    state = "pending" if pending is not None else "would be planned now"
-    text = f"{_what(plan)}, {state}\n{plan.reason}\n\nThe agent would get:\n\n{prompt}"
+    state = "Pending" if pending is not None else "Would be planned now"
+    text = f"{state}: {plan_line(plan)}\n\nThe agent would get:\n\n{prompt}"
     show("next", {"plan": found, "prompt": prompt}, text, as_json)
-
-
-def _what(plan: Plan) -> str:
-    """Return a plan in a phrase."""
-    about = f" ({plan.category})" if plan.category else ""
-    if plan.kind != REPLICATE:
-        return f"{plan.emitter or 'a free choice'}{about}{f' on {plan.parent[:7]}' if plan.parent else ''}"
-    if not plan.parent:  # there is nothing yet that could be repeated
-        return f"the baseline: train.py as it is{about}"
-    return f"a replicate{about} of {plan.parent[:7]}"

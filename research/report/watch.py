@@ -30,6 +30,7 @@ from research.report.write import branch_here, choose_branch, data_of_branch, wh
 from research.store import folders
 from research.store.db import Store
 from research.store.open import read_store
+from research.verdict.summary import phase_shown
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -90,7 +91,7 @@ class LiveView:
             "now_utc": self.now_utc, "branch": memory.branch, "contract": memory.contract or "", "runs": len(data.rows),
             "kept": len(data.kept), "crashed": data.count("crash"), "best_title": data.best.title if data.best else "",
             "best": best and asdict(best), "gain": data.gain and asdict(data.gain), "flights": flights,
-            "verdicts": verdicts, "phase": (data.plan.details.get("phase") if data.plan else "") or memory.phase,
+            "verdicts": verdicts, "phase": phase_shown(memory, data.plan),
             "next_up": f"{plan.title}: {plan.why}" if plan else "", "night": self.night, "go_on": self.go_on,
         }  # fmt: skip
 

@@ -129,7 +129,7 @@ def rows(digest: Digest, plan: Plan | None, warnings: Sequence[str]) -> Iterator
     sds = [f"{one.sd:.5f} of {what}" for one, what in zip(parts, ("repeats", "seeds", "change x seed"), strict=True)]
     yield "Noise", f"sd {', '.join(sds)}{'' if any(one.n for one in parts) else ' (assumed)'}"
     yield "Phase", phase_shown(digest, plan)
-    yield "Plan", _plan_line(plan) if plan else "none pending"
+    yield "Plan", plan_line(plan) if plan else "none pending"
     yield from _section("Conjectures", [_of_conjecture(one) for one in conjectures_shown(d)])
     lines = [f"{e.mean:.6f} n={e.n} @ {e.commit[:7]} {e.niche}" for e in d.elites[: SETTINGS.elites_shown]]
     yield from _section("Elites", [*lines, ESTIMATED] if lines else [])
@@ -165,7 +165,8 @@ def _of_conjecture(one: Conjecture) -> str:
     return f"{clean(one.text)} (change in val_bpb {change}, below zero is better, n={one.n})"
 
 
-def _plan_line(plan: Plan) -> str:
+def plan_line(plan: Plan) -> str:
+    """Return a plan in one line."""
     if plan.kind == REPLICATE:
         return f"{f'replicate {plan.parent[:7]}' if plan.parent else 'the baseline'}: {plan.reason}"
     what = f" on {plan.category}" if plan.category else ""

@@ -19,7 +19,7 @@ def stored(kit: Kit) -> Store:
 
 def test_before_any_run_the_baseline_comes_next(kit: Kit):
     text = kit.research("next").out
-    assert text.startswith("the baseline: train.py as it is, would be planned now\n")
+    assert text.startswith("Would be planned now: the baseline: Nothing was measured here yet")
     assert "\nBaseline: Nothing was measured here yet" in text
     assert "replicate of" not in text
     assert kit.json("next")["plan"]["kind"] == "replicate"  # type: ignore[index]
