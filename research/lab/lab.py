@@ -31,7 +31,7 @@ from research.store.db import Store
 from research.store.ledger_file import sync_ledger
 from research.store.open import open_store
 from research.verdict import lineage
-from research.verdict.archive import niche_of_run
+from research.verdict.archive import niche_of
 
 if TYPE_CHECKING:  # they load numpy, which a bare Python that only records may lack
     from research.verdict.comparison import Comparison, Judge
@@ -202,7 +202,7 @@ class Lab:
         began = run if verdict.baseline else lineage.baseline(case.past)
 
         def niche(of: Run) -> str:
-            return niche_of_run(of, began is not None and lineage.is_same(of, began))
+            return niche_of(of, of, began is not None and lineage.is_same(of, began))
 
         return reviewed(case, verdict, niche, plan, [one.text for one in known])
 

@@ -20,13 +20,18 @@ NO_CHANGE = "baseline"
 """What stands for the kind of change in the niche of a baseline, which is none."""
 
 
-def niche_of(
-    category: str | None, params_m: float | None, peak_gb: float | None, added: int = 0, removed: int = 0
-) -> str:
-    """Return the niche of what was measured: "category/parameters/memory/shape".
+def niche_of(run: Run, measured: Run, is_baseline: bool) -> str:
+    """Return the niche of a run's change, "category/parameters/memory/shape", with the sizes that a run measured.
 
-    Parameters are in millions, peak memory is in GiB; added and removed are statements.
+    The baseline's own code changes nothing. Where nobody compared the syntax trees, lines tell the shape.
     """
+    category, added, removed = run.category, run.statements_added, run.statements_removed
+    if is_baseline:
+        category, added, removed = NO_CHANGE, 0, 0
+    elif not (category or added or removed):
+        added, removed = run.additions, run.deletions
+    params_m = measured.metrics.num_params_M if measured.metrics else None
+    peak_gb = measured.peak_vram_mb / 1024 if measured.peak_vram_mb is not None else None
     size = _bucket(params_m, SETTINGS.niche_params_m, PARAMETER_BUCKETS)
     memory = _bucket(peak_gb, SETTINGS.niche_memory_gb, MEMORY_BUCKETS)
     return f"{category or UNKNOWN}/{size}/{memory}/{'shrinking' if removed > added else 'growing'}"
@@ -34,21 +39,6 @@ def niche_of(
 
 def _bucket(value: float | None, bounds: tuple[float, ...], names: tuple[str, ...]) -> str:
     return UNKNOWN if value is None else names[sum(value >= bound for bound in bounds)]
-
-
-def niche_of_run(run: Run, is_baseline: bool, params_m: float | None = None, peak_vram_mb: float | None = None) -> str:
-    """Return the niche that a run was measured to be in; the baseline's own code changes nothing.
-
-    Parameters, in millions, and peak memory, in MiB, are by default what the run said.
-    """
-    params_m = run.metrics.num_params_M if params_m is None and run.metrics else params_m
-    peak_vram_mb = run.peak_vram_mb if peak_vram_mb is None else peak_vram_mb
-    peak_gb = peak_vram_mb / 1024 if peak_vram_mb is not None else None
-    if is_baseline:
-        return niche_of(NO_CHANGE, params_m, peak_gb)
-    if not (run.category or run.statements_added or run.statements_removed):  # nobody compared the trees: lines tell
-        return niche_of(None, params_m, peak_gb, run.additions, run.deletions)
-    return niche_of(run.category, params_m, peak_gb, run.statements_added, run.statements_removed)
 
 
 def elites_of(configurations: Iterable[Configuration]) -> tuple[Elite, ...]:

@@ -44,11 +44,8 @@ def _of_its_own(case: Comparison, verdict: Verdict, taken_back: bool) -> Iterato
         if known is None or known.rule == PERSON or not (known.is_open or (taken_back and known.decision == "keep")):
             continue
         by = DECIDED_BY.format(case.run.run)
-        numbers = {
-            name: value
-            for name in ("p_better", "estimate", "difference")
-            if (value := getattr(verdict, name)) is not None
-        }
+        numbers = {name: getattr(verdict, name) for name in ("p_better", "estimate", "difference")}
+        numbers = {name: value for name, value in numbers.items() if value is not None}
         why = f"{by}: {verdict.why}"
         yield _overruled(known, verdict, verdict.decision, why, by, incumbent=verdict.incumbent, **numbers)
 

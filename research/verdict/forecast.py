@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from research.core.records import Run
@@ -26,8 +25,7 @@ Pair = tuple[float, float]
 """A gap in nats, and the difference in bpb that the run came to."""
 
 
-@dataclass(frozen=True)
-class Fit:
+class Fit(NamedTuple):
     """What a gap at one fraction of the budget foretells."""
 
     slope: float  # bpb of the difference for each nat of the gap
@@ -78,12 +76,7 @@ def fit(pairs: Sequence[Pair], prior: Fit) -> Fit:
 
 
 class Forecast:
-    """What gaps foretell under one contract.
-
-    Args:
-        pairs: Gaps and what the runs came to, by fraction of the budget, of runs that are finished.
-        is_pocket: Whether the contract is the pocket profile's.
-    """
+    """What gaps foretell under one contract, from the pairs of finished runs by fraction of the budget."""
 
     def __init__(self, pairs: Mapping[float, Sequence[Pair]] | None = None, is_pocket: bool = False) -> None:
         self._is_pocket = is_pocket

@@ -113,12 +113,11 @@ def _measured_again(case: Comparison, verdict: Verdict) -> Verdict:
 
 def _older(case: Comparison, verdict: Verdict, incumbent: Run) -> Verdict:
     """Judge another run of something that was kept earlier: the incumbent goes only if it no longer looks better."""
-    weighed = _weigh(case, case.keys.of(incumbent), case.key, 0)
-    gap, p_better = weighed.difference, 1.0 - weighed.p_better
-    verdict = replace(verdict, p_better=p_better, difference=Estimate(-gap.mean, -gap.high, -gap.low, gap.n))
-    against = f"P(better than the best so far {incumbent.commit[:7]}) {chance(p_better)}"
-    why = f"kept earlier and measured again; {against}"
-    if weighed.p_better >= SETTINGS.incumbent_stays_p:
+    against = case.keys.of(incumbent)
+    p_better = case.belief.p_better(case.key, against)
+    verdict = replace(verdict, p_better=p_better, difference=case.belief.difference(case.key, against))
+    why = f"kept earlier and measured again; P(better than the best so far {incumbent.commit[:7]}) {chance(p_better)}"
+    if 1.0 - p_better >= SETTINGS.incumbent_stays_p:
         return replace(verdict, why=why)
     return replace(verdict, decision="keep", why=f"{why}, so it is the best so far again")
 

@@ -11,7 +11,7 @@ from research.core.settings import SETTINGS
 from research.core.text import clean, count_of
 from research.store import ledger
 from research.verdict import lineage
-from research.verdict.archive import elites_of, niche_of_run
+from research.verdict.archive import elites_of, niche_of
 from research.verdict.belief import Belief
 from research.verdict.evidence import Keys, belief_of
 from research.verdict.models import Configuration, FailurePattern, Memory, Trial
@@ -98,8 +98,7 @@ def _configuration(
     change = belief.difference(key, against) if is_scored and against in belief else None
     surprise = belief.surprise(key) if is_scored else 0.0
     failure = next((run.failure for run in reversed(runs) if run.failure), None) if not is_scored else None
-    params_m = [run.metrics.num_params_M for run in runs if run.metrics]
-    peak_vram_mb = [run.peak_vram_mb for run in runs if run.peak_vram_mb is not None]
+    sized = [run for run in runs if run.metrics] or [run for run in runs if run.peak_vram_mb is not None] or [first]
     return Configuration(
         key=key,
         commit=first.commit,
@@ -116,7 +115,7 @@ def _configuration(
         decision=decision,
         by_person=decision == "keep" and any(verdict.rule == PERSON for verdict in verdicts),
         device=first.device,
-        niche=niche_of_run(first, is_baseline, next(reversed(params_m), None), next(reversed(peak_vram_mb), None)),
+        niche=niche_of(first, sized[-1], is_baseline),
         failure=failure.signature if failure else "",
         failure_kind=failure.kind if failure else None,
         finished_utc=next((run.finished_utc for run in reversed(runs) if run.finished_utc), ""),

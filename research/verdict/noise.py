@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import NamedTuple
 
 from research.core.contract import PROFILES
 from research.core.records import Run
@@ -38,12 +39,14 @@ class Noise:
 
     @property
     def paired_sd(self) -> float:
-        """Return the standard deviation of one run whose seed's effect is known, in bpb."""
+        """Return the standard deviation of one run whose seed's effect is known, in bpb.
+
+        The interaction is of a difference of two configurations, so that each has half of its variance.
+        """
         return math.sqrt(0.5 * self.interaction.sd**2 + self.repeat.sd**2)
 
 
-@dataclass(frozen=True)
-class SdPrior:
+class SdPrior(NamedTuple):
     """A log-normal prior of a standard deviation: its median in bpb, and the sd of its natural logarithm."""
 
     median: float
@@ -56,8 +59,7 @@ class SdPrior:
         return Spread(self.median, self.median / factor, self.median * factor, 0)
 
 
-@dataclass(frozen=True)
-class NoisePrior:
+class NoisePrior(NamedTuple):
     """What is assumed of the three standard deviations before any run."""
 
     repeat: SdPrior

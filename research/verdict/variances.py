@@ -73,16 +73,6 @@ class Contrasts(NamedTuple):
     seeds: Gaps  # scores of the configuration that ran under most conditions
 
 
-def cell_variance(repeat: Array, interaction: Array, n: Array) -> Array:
-    """Return the variance of the mean of n runs of one configuration under one condition whose effect is known.
-
-    The interaction is what a change does differently from seed to seed, which is a difference of two configurations,
-    so that each of them has half of its variance.
-    """
-    found: Array = 0.5 * interaction**2 + repeat**2 / n
-    return found
-
-
 def cells_of(scores: Sequence[tuple[Condition, float, float]]) -> dict[Condition, Cell]:
     """Group one configuration's scores by condition; a forecast counts only where there is no score.
 
@@ -192,7 +182,7 @@ def _strata(weights: Array, repeat: Array, interaction: Array, seed: Array) -> t
     """
     axes = np.broadcast_arrays(weights, repeat[:, None, None], interaction[None, :, None], seed)
     w, one, two, three = (each.ravel() for each in axes)
-    paired = _stratum(cell_variance(one, two, np.ones(1)), w, SETTINGS.paired_strata)
+    paired = _stratum(0.5 * two**2 + one**2, w, SETTINGS.paired_strata)
     number = paired * SETTINGS.seed_strata
     for each in range(SETTINGS.paired_strata):
         mine = paired == each

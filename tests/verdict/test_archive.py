@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from research.core.records import Estimate
-from research.verdict.archive import elites_of, niche_of, niche_of_run
+from research.verdict.archive import elites_of, niche_of
 from research.verdict.models import Configuration
-from tests.support.histories import run
+from tests.support.histories import METRICS, run
 
 
 def configuration(name: str, mean: float | None, niche: str = "a", decision: str = "discard") -> Configuration:
@@ -32,18 +32,23 @@ def configuration(name: str, mean: float | None, niche: str = "a", decision: str
         (("attention", 25.0, 20.0, 1, 2), "attention/small/balanced/shrinking"),
         (("batch", 75.0, 40.0, 2, 1), "batch/medium/heavy/growing"),
         (("batch", 150.0, 60.0, 0, 0), "batch/large/extreme/growing"),
-        ((None, None, None, 0, 3), "unknown/unknown/unknown/shrinking"),
+        (("", None, None, 0, 3), "unknown/unknown/unknown/shrinking"),
     ],
 )
-def test_niches(values: tuple[str | None, float | None, float | None, int, int], niche: str):
-    assert niche_of(*values) == niche
+def test_niches(values: tuple[str, float | None, float | None, int, int], niche: str):
+    category, params_m, peak_gb, added, removed = values
+    metrics = replace(METRICS, num_params_M=params_m) if params_m else None
+    peak_vram_mb = peak_gb * 1024 if peak_gb else None
+    change = {"category": category, "statements_added": added, "statements_removed": removed}
+    one = run(1, "", metrics=metrics, peak_vram_mb=peak_vram_mb, **change)
+    assert niche_of(one, one, False) == niche
 
 
 def test_lines_tell_the_shape_where_nobody_compared_the_trees():
     bare = run(1, "", additions=1, deletions=9)
-    assert niche_of_run(bare, False) == "unknown/small/balanced/shrinking"
-    assert niche_of_run(replace(bare, category="batch", statements_added=2), False) == "batch/small/balanced/growing"
-    assert niche_of_run(bare, True) == "baseline/small/balanced/growing"
+    assert niche_of(bare, bare, False) == "unknown/small/balanced/shrinking"
+    assert niche_of(replace(bare, category="batch", statements_added=2), bare, False) == "batch/small/balanced/growing"
+    assert niche_of(bare, bare, True) == "baseline/small/balanced/growing"
 
 
 def test_the_elite_is_the_lowest_of_its_niche_and_others_are_counted():

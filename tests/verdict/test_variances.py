@@ -9,7 +9,7 @@ import pytest
 
 from research.core.settings import SETTINGS
 from research.verdict.noise import OFFICIAL, POCKET, NoisePrior
-from research.verdict.variances import Condition, Variances, cell_variance, cells_of, contrasts, estimate
+from research.verdict.variances import Condition, Variances, cells_of, contrasts, estimate
 from tests.support.synthetic import Lab
 
 PARTS = ("repeat", "seed", "interaction")
@@ -80,7 +80,7 @@ def test_strata_are_shares_of_one_posterior():
     known = of_table(Lab(np.random.default_rng(2)), configs=5, seeds=2)
     assert known.weights.sum() == pytest.approx(1.0)
     assert len(known.weights) <= SETTINGS.paired_strata * SETTINGS.seed_strata
-    paired = np.sqrt(cell_variance(known.repeat, known.interaction, np.ones(1)))
+    paired = np.sqrt(0.5 * known.interaction**2 + known.repeat**2)
     assert known.weights @ paired**2 == pytest.approx(known.noise.paired_sd**2, rel=0.8)
     assert known.noise.seed.low < np.sqrt(known.weights @ known.seed**2) < known.noise.seed.high
 
