@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections import Counter, deque
 from collections.abc import Sequence
-from functools import partial
 from random import Random
 from typing import NamedTuple
 
@@ -74,13 +73,10 @@ class Agent:
         self.near_misses: deque[tuple[Move, ...]] = deque(maxlen=NEAR_MISSES)
         self.surprises: deque[tuple[Move, ...]] = deque(maxlen=SURPRISES)
         self._weights = [math.exp(PREFERENCE * landscape.self_image[emitter]) for emitter in EMITTERS]
-        categories = [idea.entry.category for idea in landscape.ideas]
-        self._all = range(len(categories))
-        self._of = {name: [i for i in self._all if categories[i] == name] for name in CATEGORIES}
+        self._categories = [idea.entry.category for idea in landscape.ideas]
+        self._all = range(len(landscape.ideas))
+        self._of = {name: [i for i in self._all if self._categories[i] == name] for name in CATEGORIES}
         self._is_knob = [idea.entry.kind == "knob" for idea in landscape.ideas]
-        self._covered = {
-            name: {i for i in self._all if emitter.covers(categories[i])} for name, emitter in EMITTERS.items()
-        }
         self._ways = {"local_tuner": self._tuned, "simplifier": self._simplified, "contrarian": self._opposed}
         self._ways |= {"recombinator": self._combined, "anomaly_chaser": self._examined}
 
@@ -131,9 +127,11 @@ class Agent:
     def _draw(self, emitter: str, allowed: Sequence[int], parent: Config, mixed: bool, choice: int) -> list[Config]:
         """Return different new proposals of an emitter; the first is a fair draw."""
         found: list[Config] = []
-        propose = self._ways.get(emitter) or partial(self._any_of, self._covered[emitter])
+        propose, places = self._ways.get(emitter, self._any_change), allowed
+        if emitter not in self._ways:  # any change of the kind that it declares
+            places = [i for i in allowed if EMITTERS[emitter].covers(self._categories[i])]
         for draw in range(DRAWS):
-            config = propose(parent, allowed)
+            config = propose(parent, places)
             if config is None or draw >= DRAWS // 2:  # this corner is empty: anything in the category is closest
                 config = self._any_change(parent, allowed)
             if config is not None and mixed:
@@ -179,10 +177,6 @@ class Agent:
             return moved(config, place, 1 - config[place])
         steps = 1 + self._weighted(STEP_WEIGHTS)
         return turn(config, place, steps if self.rng.random() < 0.5 else -steps)
-
-    def _any_of(self, covered: set[int], config: Config, allowed: Sequence[int]) -> Config | None:
-        """Make any change of the kind that an emitter declares."""
-        return self._any_change(config, [place for place in allowed if place in covered])
 
     def _tuned(self, config: Config, allowed: Sequence[int]) -> Config | None:
         """Turn one knob by a step: rather one that paid lately, and rather in the direction that paid."""
