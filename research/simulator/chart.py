@@ -6,12 +6,10 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 WIDTH, HEIGHT = 760, 420
-LEFT, RIGHT, TOP, BOTTOM = 64, 180, 44, 52
-"""Margins in pixels: numbers at the left, names at the right, a title, the runs below."""
+LEFT, RIGHT, TOP, BOTTOM = 64, 580, 44, 368  # edges of the plot in pixels; names stand to its right
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#666666", "#b8a900")
 """Okabe and Ito's palette, which colour-blind readers tell apart."""
-DASHES = ("", "6 3", "2 3", "8 3 2 3")
-"""Lines also differ in print without colour."""
+DASHES = ("", "6 3", "2 3", "8 3 2 3")  # lines also differ in print without colour
 TICKS = 5
 LABEL_GAP = 16  # least distance between two names, in pixels
 SCALE = 1e4  # gains are shown in units of 0.0001 bpb
@@ -26,40 +24,38 @@ def draw_courses(courses: Mapping[str, Sequence[float]], title: str) -> str:
     """
     runs = max(2, max(map(len, courses.values())))
     top = max(0.0001, max(max(course) for course in courses.values())) * SCALE * 1.05
-    x_scale, y_scale = (WIDTH - LEFT - RIGHT) / (runs - 1), (HEIGHT - TOP - BOTTOM) / top
+
+    def x(run: float) -> float:
+        return LEFT + run * (RIGHT - LEFT) / (runs - 1)
+
+    def y(gain: float) -> float:
+        return BOTTOM - gain * (BOTTOM - TOP) / top
+
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
         'font-family="system-ui, sans-serif" font-size="13" fill="#222">',
         f"<title>{escape(title)}</title>",
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>',
         f'<text x="{LEFT}" y="24" font-size="15">{escape(title)}</text>',
+        f'<text x="{(LEFT + RIGHT) / 2}" y="{HEIGHT - 12}" text-anchor="middle">runs of the night</text>',
+        f'<text transform="translate(16 {(TOP + BOTTOM) / 2}) rotate(-90)" text-anchor="middle">'
+        "true gain, 1e-4 bpb</text>",
     ]
     for tick in range(TICKS + 1):
-        value, run = top * tick / TICKS, round((runs - 1) * tick / TICKS)
-        y, x = HEIGHT - BOTTOM - value * y_scale, LEFT + run * x_scale
+        gain, run = top * tick / TICKS, round((runs - 1) * tick / TICKS)
         parts += [
-            f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>',
-            f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{value:.0f}</text>',
-            f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 20}" text-anchor="middle">{run + 1}</text>',
+            f'<line x1="{LEFT}" x2="{RIGHT}" y1="{y(gain):.1f}" y2="{y(gain):.1f}" stroke="#ddd"/>',
+            f'<text x="{LEFT - 8}" y="{y(gain) + 4:.1f}" text-anchor="end">{gain:.0f}</text>',
+            f'<text x="{x(run):.1f}" y="{BOTTOM + 20}" text-anchor="middle">{run + 1}</text>',
         ]
-    middle = (TOP + HEIGHT - BOTTOM) / 2
-    parts += [
-        f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 12}" text-anchor="middle">runs of the night</text>',
-        f'<text transform="translate(16 {middle}) rotate(-90)" text-anchor="middle">true gain, 1e-4 bpb</text>',
-    ]
-    below = HEIGHT + 0.0
+    below = float(HEIGHT)
     for place, name in sorted(enumerate(courses), key=lambda item: courses[item[1]][-1]):
-        points = [
-            f"{LEFT + i * x_scale:.1f},{HEIGHT - BOTTOM - gain * SCALE * y_scale:.1f}"
-            for i, gain in enumerate(courses[name])
-        ]
+        gains = [gain * SCALE for gain in courses[name]]
+        points = " ".join(f"{x(run):.1f},{y(gain):.1f}" for run, gain in enumerate(gains))
         colour, dash = COLOURS[place % len(COLOURS)], DASHES[place // 2 % len(DASHES)]
-        end = HEIGHT - BOTTOM - courses[name][-1] * SCALE * y_scale
-        below = min(end, below - LABEL_GAP)
+        below = min(y(gains[-1]), below - LABEL_GAP)
         parts += [
-            f'<polyline points="{" ".join(points)}" fill="none" stroke="{colour}" stroke-width="2" '
-            f'stroke-dasharray="{dash}"/>',
-            f'<text x="{WIDTH - RIGHT + 8}" y="{below + 4:.1f}" fill="{colour}">{escape(name)} '
-            f"{courses[name][-1] * SCALE:.0f}</text>",
+            f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2" stroke-dasharray="{dash}"/>',
+            f'<text x="{RIGHT + 8}" y="{below + 4:.1f}" fill="{colour}">{escape(name)} {gains[-1]:.0f}</text>',
         ]
     return "\n".join([*parts, "</svg>", ""])
