@@ -18,6 +18,8 @@ from research.runs.log import LogText, Summary, parse_text, read_log, read_summa
 from research.runs.preflight import TARGET, Candidate
 from research.runs.score import Score, disagreements, read_score
 
+LOG_PROBLEM = "log_problem"
+"""Name of the fact that holds why not all of a run's output could be written."""
 _OUR_SIGNALS = (129, 130, 143)  # HUP, INT, TERM: somebody ended it; a candidate does not do that to itself
 
 
@@ -73,6 +75,8 @@ def finished(run: Run, ended: CommandResult, folder: Path, now_utc: str) -> Run:
     if failure is not None and failure.machine:
         outcome = MACHINE_KINDS[failure.kind]
         exit_code, why = RUNNER_EXITS[outcome], f"the machine failed ({failure.text}). {advice_on(failure)}"
+    elif outcome == "crash" and (lost := _lost(ended, folder)):
+        outcome, exit_code, failure, why = "infrastructure", RUNNER_EXITS["infrastructure"], None, lost
     record = replace(
         run,
         finished_utc=now_utc,
@@ -117,6 +121,14 @@ def _failure(ended: CommandResult, score: Score | None, log: LogText, timed_out:
     return classify(log, read_summary(log), code, timed_out)
 
 
+def _lost(ended: CommandResult, folder: Path) -> str:
+    """Says what kept a command from its files, which is no fault of a candidate; "" for nothing."""
+    if not folder.is_dir():
+        return "its folder was removed while it ran"
+    problem = ended.facts.get(LOG_PROBLEM)
+    return f"its files could not be written: {problem}" if problem else ""
+
+
 def _scored(run: Run, score: Score, summary: Summary | None) -> Run:
     """Adds to a run what was measured, and every reason not to trust it."""
     suspect = disagreements(score, summary, run.seed, run.train_sha256, run.phases_s.get("run"))
@@ -125,8 +137,3 @@ def _scored(run: Run, score: Score, summary: Summary | None) -> Run:
     if metrics and measured["peak_vram_mb"] is None:
         measured["peak_vram_mb"] = metrics.peak_vram_mb
     return replace(run, metrics=metrics, suspect=suspect, **measured)
-
-
-def interrupted(run: Run, now_utc: str) -> Run:
-    """Makes the finish record of a run whose runner is gone."""
-    return replace(run, finished_utc=now_utc, outcome="interrupted", why="its runner was gone before it ended")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-import os
 import platform
 import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -29,34 +29,19 @@ def contract_key(
         interpreter = (root / ".venv" / "pyvenv.cfg").read_text("utf-8", "replace")
     except OSError:
         interpreter = ""
-    parts = {
-        "benchmark": benchmark_sha256,
-        "profile": environment.get(ENV_PROFILE, ""),
-        "budget": environment.get(ENV_TIME_BUDGET, ""),
-        "visible": environment.get("CUDA_VISIBLE_DEVICES", ""),
-        "data": _data_state(home),
-        "home": str(home),
-        "host": platform.node(),
-        "backend": backend,
-        "gpu": gpu,
-        "device": device,
-        "interpreter": interpreter,
-    }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+    names = (ENV_PROFILE, ENV_TIME_BUDGET, "CUDA_VISIBLE_DEVICES")
+    machine = [platform.node(), str(home), _data_state(home), interpreter]
+    parts = [benchmark_sha256, *(environment.get(name, "") for name in names), *machine, backend, gpu, device]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
 def _data_state(home: Path) -> str:
     """Hashes names, sizes and times of this machine's data and tokenizer files; contents are not read."""
     digest = hashlib.sha256()
-    for name in _DATA_FOLDERS:
-        for folder, folders, files in os.walk(home / name):
-            folders.sort()
-            for file in sorted(files):
-                try:
-                    stat = os.stat(os.path.join(folder, file))
-                except OSError:
-                    continue
-                digest.update(f"{folder}/{file} {stat.st_size} {stat.st_mtime_ns}\n".encode("utf-8", "replace"))
+    for path in sorted(path for name in _DATA_FOLDERS for path in (home / name).rglob("*.*")):
+        with contextlib.suppress(OSError):
+            stat = path.stat()
+            digest.update(f"{path} {stat.st_size} {stat.st_mtime_ns}\n".encode("utf-8", "replace"))
     return digest.hexdigest()
 
 

@@ -17,7 +17,7 @@ from research.core.records import STOPPED_AT, Run
 from research.runs.backend import Backend, CommandResult, Launch, StopRequest
 from research.runs.preflight import TARGET, Refused
 from research.runs.racing import RACE, TERM, RacingStop, Watch
-from research.runs.record import finished, interrupted
+from research.runs.record import LOG_PROBLEM, finished
 from research.store import folders
 from research.store.db import Store
 
@@ -94,7 +94,7 @@ def run_command(
     finally:
         tee.close()
     if tee.problem:
-        ended = replace(ended, facts={**ended.facts, "log_problem": tee.problem})
+        ended = replace(ended, facts={**ended.facts, LOG_PROBLEM: tee.problem})
     return _raced(ended, watch, wires) if watch else ended
 
 
@@ -160,7 +160,7 @@ def launch_recorded(
             git.keep_commit(launch.root, start.run, start.commit)
         launch = replace(launch, fds=(alive.fileno(), *launch.fds))
         ended = run_command(backend, launch, folder / RUN_LOG, wires, watch)
-        record = _spared(finished(start, ended, folder, wires.now_utc()), folder)
+        record = finished(start, ended, folder, wires.now_utc())
         with contextlib.suppress(OSError):  # at once: completing it asks git and the memory, which may fail
             folders.write_finish(folder, record)
         record = complete(record)
@@ -172,20 +172,6 @@ def launch_recorded(
         alive.release()
 
 
-def _spared(record: Run, folder: Path) -> Run:
-    """Clears a candidate that crashed for want of its files."""
-    if record.outcome != "crash":
-        return record
-    if not folder.is_dir():
-        why = "its folder was removed while it ran"
-    elif problem := record.facts.get("log_problem"):
-        why = f"its files could not be written: {problem}"
-    else:
-        return record
-    exit_code = RUNNER_EXITS["infrastructure"]
-    return replace(record, outcome="infrastructure", exit_code=exit_code, failure=None, why=why)
-
-
 def close_gone(store: Store, runs: Path, now_utc: str) -> list[Run]:
     """Closes the runs whose runner is gone: as their folder says, or else as interrupted; returns them."""
     closed = []
@@ -194,7 +180,10 @@ def close_gone(store: Store, runs: Path, now_utc: str) -> list[Run]:
         if folders.is_alive(folder):
             continue
         left = folders.read_run(folder)
-        record = left if left and left.run == run.run and left.outcome else interrupted(run, now_utc)
+        why = "its runner was gone before it ended"
+        record = replace(run, finished_utc=now_utc, outcome="interrupted", why=why)
+        if left and left.run == run.run and left.outcome:
+            record = left
         if store.finish_run(record):
             closed.append(record)
             with contextlib.suppress(OSError):
