@@ -101,11 +101,7 @@ def advice_on(failure: Failure | None) -> str:
 def classify(log: LogText, summary: Summary, exit_code: int | None = None, timed_out: bool = False) -> Failure | None:
     """Finds why a run failed, None if nothing shows that it did.
 
-    Args:
-        log: What was read of the log.
-        summary: Its summary block.
-        exit_code: The command's exit code (128+N for signal N), None when only the log is known.
-        timed_out: Whether the time limit ended it.
+    The exit code (128+N for signal N) is None when only the log is known.
     """
     lines = tuple(re.sub(r"^\[rank\d+\]: ?", "", line) for line in log.lines)  # as torchrun writes before each
     last = next((line.strip() for line in reversed(lines) if line.strip()), "")

@@ -9,8 +9,9 @@ import subprocess
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from subprocess import DEVNULL
 
-from research.benchmark.cards import CAPABILITY, ROWS, Card
+from research.benchmark.cards import ROWS
 from research.core import contract
 from research.core.settings import SETTINGS
 
@@ -26,12 +27,12 @@ _FOREIGN_MB = 1024.0  # memory in use before we start; a display takes some hund
 
 @dataclass(frozen=True)
 class Gpu:
-    """One device: its index and uuid, its name, memory in use and in all in MiB, its compute capability if known."""
+    """One device; what nvidia-smi does not know is None."""
 
     index: str
     uuid: str
     name: str
-    used_mb: float
+    used_mb: float  # MiB
     total_mb: float | None = None
     capability: tuple[int, int] | None = None
 
@@ -53,15 +54,12 @@ def ask_nvidia_smi(arguments: tuple[str, ...]) -> str | None:
     program = shutil.which("nvidia-smi")
     if program is None:
         return None
+    limit_s = SETTINGS.nvidia_smi_timeout_s
     try:
-        return subprocess.check_output(
-            [program, *arguments],
-            stdin=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            timeout=SETTINGS.nvidia_smi_timeout_s,
-        ).decode("utf-8", "replace")
+        said = subprocess.check_output([program, *arguments], stdin=DEVNULL, stderr=DEVNULL, timeout=limit_s)
     except (OSError, subprocess.SubprocessError):
         return None
+    return said.decode("utf-8", "replace")
 
 
 def _number(text: str) -> float | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -121,14 +122,12 @@ def read_summary(log: LogText) -> Summary:
     return Summary(Metrics.from_values(values), words, "", start)
 
 
-def quote(
-    lines: tuple[str, ...] | list[str], max_lines: int = SETTINGS.tail_lines, max_chars: int = SETTINGS.quote_chars
-) -> str:
-    """Quotes log text as data for an agent: the last lines, cleaned, each behind ``| ``, at most max_chars in all."""
+def quote(lines: Sequence[str]) -> str:
+    """Quotes the last lines of a log as data for an agent: cleaned, each behind ``| ``, bounded in all."""
     kept: list[str] = []
-    room = max_chars
-    for line in reversed(lines[-max_lines:]):
-        shown = "| " + clean(line)
+    room = SETTINGS.quote_chars
+    for line in reversed(lines[-SETTINGS.tail_lines :]):
+        shown = f"| {clean(line)}"
         room -= len(shown) + 1
         if room < 0:
             break
