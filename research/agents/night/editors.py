@@ -27,14 +27,7 @@ class Candidate:
 
 
 class NoCandidate(Exception):
-    """The editor came to no commit.
-
-    Args:
-        why: One sentence.
-        kind: "idea" where the plan is dropped; the plan stays where the editor failed, or a service refuses for a time.
-        until: When the service answers again, None where that is not known.
-        usage: What it used.
-    """
+    """The editor came to no commit for an idea, which is dropped; or it failed, or a service refuses until some time."""
 
     def __init__(
         self,
@@ -53,11 +46,7 @@ class Editor(Protocol):
     name: str
 
     def edit(self, plan: Plan, memory: Memory, seed: int, stop: StopRequest) -> Candidate:
-        """Carries out a plan, whose details hold the brief; gives up when it is asked to stop.
-
-        Raises:
-            NoCandidate: if it comes to no commit.
-        """
+        """Carries out a plan, whose details hold the brief; raises NoCandidate if it comes to no commit."""
 
 
 class BuiltinEditor:

@@ -42,10 +42,7 @@ def cost_usd(runs: Sequence[Run], usd_per_hour: float) -> float:
 
 
 def usual_cost(runs: Sequence[Run], usd_per_hour: float, agent_usd: float = 0.0) -> UsualCost:
-    """Estimates a usual run's cost: the median of the scored ones, of all where none has scored, 0 before any.
-
-    What the agent has cost so far is shared out evenly among the runs that came of it.
-    """
+    """Estimates a usual run's cost: the median of the scored ones, else of all, and an equal share of the agent's."""
     if not runs:
         return UsualCost(agent_usd)
     usual = [run for run in runs if run.outcome == "scored"] or runs
@@ -54,7 +51,7 @@ def usual_cost(runs: Sequence[Run], usd_per_hour: float, agent_usd: float = 0.0)
 
 
 def reached(night: NightState, now: datetime, usual: UsualCost, in_flight: int = 0) -> str | None:
-    """Names the limit that forbids launching another run beside those in flight, None if there is none.
+    """Names the limit that forbids another run beside those in flight, None if there is none.
 
     Dollars are counted to the end of what would then be running, as far as runs are usual.
     """

@@ -18,11 +18,7 @@ Notify = Callable[[Event, str], None]
 
 
 def require_command(command: str) -> None:
-    """Checks that a line of shell could run at all: better now than to miss every message.
-
-    Raises:
-        UsageError: if it can't be read, or begins with the plain name of a command that is not there.
-    """
+    """Raises UsageError for a line of shell that could not run at all: better now than to miss every message."""
     first = re.match(r"\s*([\w~./+-]+)(?:\s|$)", command)
     if _shell("-n", "-c", command) != 0:
         raise UsageError(f"--notify: the shell can't read {command!r}.", "Mend the quotes or brackets in it.")

@@ -20,10 +20,7 @@ _COLUMNS = 80
 
 
 def opening(state: NightState, now: datetime, instead: str = "") -> str:
-    """Writes the line that a person reads first.
-
-    It names the interrupted night that a new one does not resume, and why; of a resumed one, why it was interrupted.
-    """
+    """Writes the first line; it names the cut-off night that is not resumed, or why the resumed one was cut off."""
     most = state.limits
     parts = [
         count_of(most.max_runs, "run") if most.max_runs is not None else "",

@@ -25,14 +25,10 @@ def slots(workers: int | None, backend: Backend, environment: Mapping[str, str])
 
 
 def require_branch(root: Path, wanted: str = "") -> bool:
-    """Checks that there is a branch to work on, or that one can be checked out; returns whether it is checked out.
-
-    Args:
-        root: The checkout.
-        wanted: The branch of a night that is resumed, "" without one.
+    """Checks that there is a branch to work on, the wanted one or any; returns whether it is checked out already.
 
     Raises:
-        ResearchError: if files would have to be given up for it.
+        ResearchError: if files would have to be given up to check one out.
     """
     here = git.head(root)
     if here.commit is None:
@@ -75,10 +71,7 @@ def uncommitted(root: Path) -> str:
 
 
 def require_price(limits: Limits, backend: Backend, gpu: str, agent: str) -> str:
-    """Refuses a limit in dollars where nothing has a price, since it would limit nothing.
-
-    Returns:
-        A warning where only the agent costs something, but does not say how much; "" otherwise.
+    """Refuses a limit in dollars where nothing has a price; returns a warning where only an agent costs something.
 
     Raises:
         UsageError: if the agent is the built-in one, which costs nothing.

@@ -42,17 +42,8 @@ def run_night(
 ) -> Night:
     """Runs a night to its end and returns it; continues an interrupted one that was started in the same way.
 
-    Args:
-        paths: The checkout.
-        request: Backend, GPU, time limit and racing of every run.
-        most: What ends the night.
-        agent: Who edits train.py.
-        policy: Who plans and judges.
-        seed: Seed of plans.
-        workers: Candidates evaluated at once, None for as many as are usual here.
-        notify: A line of shell that gets the news.
-        say: Takes a line for people.
-        show: Writes the morning page.
+    The options are the verb's. The request has backend, GPU, time limit and racing of every run; `say` takes a line for
+    people, `show` writes the morning page.
 
     Raises:
         ResearchError: if the night can't begin; nothing was changed then.
@@ -105,11 +96,7 @@ def run_night(
 
 
 def _begin(lab: Lab, wanted: NightState, say: Callable[[str], None]) -> tuple[NightState, str]:
-    """Resumes the night that was cut off or begins a new one, on its branch.
-
-    Returns:
-        The night; and the cut-off night that it does not resume with the reason, or why the resumed one was cut off.
-    """
+    """Resumes the night that was cut off or begins a new one, on its branch; says why so, for its first line."""
     now, root, instead = lab.clock(), lab.paths.root, ""
     with lab.open(say) as store:
         before, runs = from_json(store.fact(FACT)), store.runs()

@@ -44,8 +44,7 @@ class NightState:
 
     Attributes:
         runs: Launched runs so far, interrupted ones included; not what failed for want of a machine.
-        usd: Dollars spent so far, those of the agent included.
-        agent_tokens: Tokens that the agent used so far, for ideas that came to no run too.
+        usd: Dollars spent so far, those of the agent included, also for ideas that came to no run.
         agent_usd: Dollars that the agent says it used, None where it names none.
         stop_reason: Why it ended, None while it runs (or when it was killed).
         finished_utc: When it ended, None before, and for one that is to be resumed.
