@@ -27,7 +27,7 @@ class Candidate:
 
 
 class NoCandidate(Exception):
-    """The editor came to no commit for an idea, which is dropped; or it failed, or a service refuses until some time."""
+    """The editor came to no commit for an idea, which is dropped; or it failed, or a service refuses until a time."""
 
     def __init__(
         self,

@@ -65,7 +65,7 @@ def owed(history: Sequence[Judged], tip: str, in_flight: Collection[str], since_
 
 
 def confirmation(history: Sequence[Judged], running: Collection[str]) -> Job | None:
-    """Returns a run of the best so far on a second seed; None where that was done, or where the baseline is the best."""
+    """Returns a run of the best so far on a second seed; None where that was done, or where the baseline is best."""
     best, baseline = lineage.incumbent(history), lineage.baseline(history)
     if best is None or baseline is None or lineage.is_same(best, baseline) or best.fingerprint in running:
         return None

@@ -21,31 +21,24 @@ _COLUMNS = 80
 
 def opening(state: NightState, now: datetime, instead: str = "") -> str:
     """Writes the first line; it names the cut-off night that is not resumed, or why the resumed one was cut off."""
-    most = state.limits
-    parts = [
-        count_of(most.max_runs, "run") if most.max_runs is not None else "",
-        f"{most.hours:g} h" if most.hours is not None else "",
-        f"${most.max_usd:g}" if most.max_usd is not None else "",
-        local_time(most.until_utc),
-    ]
-    until = ", ".join(filter(None, parts)) or "Ctrl-C"
+    most, until, left = state.limits, list[str](), list[str]()
+    if most.max_runs is not None:
+        until.append(count_of(most.max_runs, "run"))
+        left.append(count_of(max(0, most.max_runs - state.runs), "run"))
+    if most.hours is not None:
+        until.append(f"{most.hours:g} h")
+        left.append(hours_in_words(most.hours - worked_s(state, now) / 3600))
+    if most.max_usd is not None:
+        until.append(f"${most.max_usd:g}")
+        left.append(f"${max(0.0, most.max_usd - state.usd):.2f}")
+    if most.until_utc is not None:
+        until.append(local_time(most.until_utc))
     how = f" (a new night: {instead})" if instead else ""
     if state.resumed:
-        why = f"; it was {instead}" if instead else ""
-        how = f" (resumed after {count_of(state.runs, 'run')}{_left(state, now)}{why})"
-    return f"{state.night} on {state.branch}, agent {state.agent}, until {until}{how}. Ctrl-C ends it cleanly."
-
-
-def _left(state: NightState, now: datetime) -> str:
-    """Says what the limits leave, "" without one."""
-    most = state.limits
-    parts = [
-        count_of(max(0, most.max_runs - state.runs), "run") if most.max_runs is not None else "",
-        hours_in_words(most.hours - worked_s(state, now) / 3600) if most.hours is not None else "",
-        f"${max(0.0, most.max_usd - state.usd):.2f}" if most.max_usd is not None else "",
-    ]
-    left = " and ".join(filter(None, parts))
-    return f", {left} left" if left else ""
+        still, why = f", {' and '.join(left)} left" if left else "", f"; it was {instead}" if instead else ""
+        how = f" (resumed after {count_of(state.runs, 'run')}{still}{why})"
+    end = ", ".join(until) or "Ctrl-C"
+    return f"{state.night} on {state.branch}, agent {state.agent}, until {end}{how}. Ctrl-C ends it cleanly."
 
 
 def hours_in_words(hours: float) -> str:
