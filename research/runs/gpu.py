@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from subprocess import DEVNULL
 
-from research.benchmark.cards import ROWS
+from research.benchmark.cards import CAPABILITY, ROWS, Card
 from research.core import contract
 from research.core.settings import SETTINGS
 
