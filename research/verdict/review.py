@@ -25,11 +25,7 @@ _SETTLE = "Next: uv run research settle"
 
 
 def reviewed(
-    case: Comparison,
-    verdict: Verdict,
-    niche: Niche,
-    plan: Plan | None = None,
-    conjectures: Sequence[str] = (),
+    case: Comparison, verdict: Verdict, niche: Niche, plan: Plan | None = None, conjectures: Sequence[str] = ()
 ) -> Verdict:
     """Return a verdict with its score and its review.
 

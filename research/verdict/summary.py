@@ -32,18 +32,14 @@ Row = tuple[str, str]
 
 
 def remembered(
-    store: Store,
-    branch: str,
-    profile: str = PROFILES[0],
-    memory: Memory | None = None,
-    contract: str | None = None,
+    store: Store, branch: str, profile: str = PROFILES[0], memory: Memory | None = None, contract: str | None = None
 ) -> Digest:
     """Return the digest of a branch: the stored one if the rows are still those, else one made from them and stored.
 
     Args:
         store: The memory.
         branch: The branch.
-        profile: The profile that a run would have here: what is assumed of the noise where there is none yet.
+        profile: The profile that a run would have here, whose noise is assumed before any run.
         memory: What is known of the branch, for whoever has recalled it already.
         contract: Another contract than the one that the branch was kept in last; its digest is not stored.
     """
@@ -120,9 +116,7 @@ def rows(digest: Digest, plan: Plan | None, warnings: Sequence[str]) -> Iterator
         yield "", f"the branch is on {d.incumbent.commit[:7]}: {clean(d.incumbent.subject)} (kept by a person)"
     if d.change:
         yield "Change", f"{d.change.in_words('+')} against the baseline; below zero is better"
-    kept = max(
-        0, d.kept - bool(d.baseline and d.baseline.estimate)
-    )  # the baseline is where changes begin, and none itself
+    kept = max(0, d.kept - bool(d.baseline and d.baseline.estimate))  # the baseline is no change
     since = f"{count_of(d.stall, 'change')} tried since {'the last one kept' if kept else 'the baseline'}"
     yield "Runs", f"{d.runs} recorded, {d.scored} scored; {count_of(kept, 'change')} kept; {since}"
     parts = (d.noise.repeat, d.noise.seed, d.noise.interaction)
