@@ -242,7 +242,6 @@ class Night:
         """Returns the planned run; of an experiment, the commit that the editor has made for it."""
         lab, store, branch, now = self.lab, self._store, self.state.branch, self.lab.now_utc()
         busy = tuple(going.job.as_plan(now) for going in self._going)
-        codes = {going.code for going in self._going}
         writes_code = self.editor.name != BuiltinEditor.name
         plan = next_plan(lab, store, branch, busy, self._attempt, writes_code)
         if plan.kind == REPLICATE and plan.parent:
@@ -251,7 +250,7 @@ class Night:
                 raise NoCandidate(f"{plan.parent[:7]} is being replicated already")
             return Job("replicate", plan.parent, plan.reason, plan)
         memory = memory_of(lab, store, branch)
-        memory = replace(memory, fingerprints=memory.fingerprints | codes)
+        memory = replace(memory, fingerprints=memory.fingerprints | {going.code for going in self._going})
         seed = self.state.seed + 1000 * len(store.runs()) + self._attempt
         try:
             candidate = self.editor.edit(plan, memory, seed, self._stop)
