@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import os
 import secrets
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -38,49 +37,34 @@ if TYPE_CHECKING:  # they load numpy, which a bare Python that only records may 
     from research.verdict.models import Memory
 
 
+def _say_to_stderr(line: str) -> None:
+    print(f"[run] {line}", file=sys.stderr, flush=True)
+
+
+@dataclass
 class Lab:
-    """A checkout with its memory.
+    """A checkout with its memory."""
 
-    Args:
-        paths: Where results and the ledger are.
-        work: The work tree that commands run in, by default the checkout's own.
-        branch: The branch that runs belong to, by default the work tree's.
-        environment: Variables of commands, by default this process's.
-        clock, token: The time; what makes the four hex digits of a run's name.
-        judge: The rule, by default that of the evidence.
-        stream, say: Where commands' output goes; what takes a line for people.
-        backend: Makes a backend by its name.
-        plans: Whether the next experiment is planned when a run is judged; a night plans by itself.
-    """
+    paths: LabPaths  # where results and the ledger are
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))  # of commands
+    clock: Clock = system_clock
+    token: Callable[[int], str] = secrets.token_hex  # makes the hex digits of a run's name
+    judge: Judge | None = None  # the rule, None for that of the evidence
+    stream: BinaryIO = field(default_factory=lambda: sys.stdout.buffer)  # where commands' output goes
+    say: Callable[[str], None] = _say_to_stderr  # takes a line for people
+    make_backend: Callable[[str, Mapping[str, str]], Backend] = make_backend
+    branch: str | None = None  # that runs belong to, None for the work tree's
+    plans: bool = True  # whether the next experiment is planned when a run is judged; a night plans by itself
+    work: Path = field(init=False)  # the work tree that commands run in
+    recalled: tuple[tuple[str, str], Memory] | None = field(default=None, init=False)  # see memory_of()
 
-    def __init__(
-        self,
-        paths: LabPaths,
-        work: Path | None = None,
-        branch: str | None = None,
-        environment: Mapping[str, str] | None = None,
-        clock: Clock = system_clock,
-        token: Callable[[int], str] = secrets.token_hex,
-        judge: Judge | None = None,
-        stream: BinaryIO | None = None,
-        say: Callable[[str], None] | None = None,
-        backend: Callable[[str, Mapping[str, str]], Backend] = make_backend,
-        plans: bool = True,
-    ) -> None:
-        self.paths = paths
-        self.work = work or paths.root
-        self.branch = branch
-        self.environment = dict(os.environ if environment is None else environment)
-        self.clock, self.token, self.make_backend, self.plans = clock, token, backend, plans
-        self.judge_rule = judge
-        self.recalled: tuple[tuple[str, str], Memory] | None = None  # of a branch, and the state of the store it is of
-        self.stream = stream if stream is not None else sys.stdout.buffer
-        self.say = say or (lambda line: print(f"[run] {line}", file=sys.stderr, flush=True))
+    def __post_init__(self) -> None:
+        self.work = self.paths.root
 
     def beside(self, work: Path, branch: str | None, environment: Mapping[str, str], plans: bool) -> Lab:
         """Returns the same lab with another work tree: its runs are this lab's."""
-        other = copy.copy(self)
-        other.work, other.branch, other.environment, other.plans = work, branch, dict(environment), plans
+        other = replace(self, branch=branch, environment=environment, plans=plans)
+        other.work = work
         return other
 
     def now_utc(self) -> str:
@@ -139,9 +123,9 @@ class Lab:
         if not reads.something_waits(store):
             return
         for run in [item.run for item in store.judged() if item.verdict is None]:
-            self.judge(store, run)
+            self._judge(store, run)
 
-    def judge(self, store: Store, run: Run) -> None:
+    def _judge(self, store: Store, run: Run) -> None:
         """Judge one run, if nobody has meanwhile; where a package for that is missing, the next command judges it."""
         try:
             from research.verdict import audit
@@ -151,13 +135,12 @@ class Lab:
         except ModuleNotFoundError as missing:
             self.say(f"{run.run} is recorded, not judged yet ({missing.name} is missing here): uv run research summary")
             return
-        rule = self.judge_rule or judge
+        rule = self.judge or judge
         with store.write():
             if store.verdict(run.run) is not None:
                 return
+            known = replace(run, contract=lineage.contract_of(run, store.judged(run.branch)))
             history = store.judged()
-            mine = [item for item in history if item.run.branch == run.branch]
-            known = replace(run, contract=lineage.contract_of(run, mine))
             case = compare(known, history)
             verdict = rule(case, self.now_utc())
             if verdict.decision == "keep" and audit.denies(case, history):

@@ -74,7 +74,7 @@ def night(
         return begin + (datetime.now(timezone.utc) - begin) * 400
 
     with open("/dev/null", "wb") as nowhere:
-        lab = Lab(paths, environment=kit.environment, clock=clock, stream=nowhere, say=lambda _: None, backend=backend)
+        lab = Lab(paths, kit.environment, clock, stream=nowhere, say=lambda _: None, make_backend=backend)
         with lab.open() as store:
             state = from_json(store.fact(FACT))
         assert state is not None
