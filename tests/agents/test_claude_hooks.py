@@ -10,7 +10,7 @@ import pytest
 
 from research.agents.clients import CLIENTS
 from research.agents.clients.base import Failed, SessionEnd, Trouble, Usage
-from research.agents.clients.doctor import check_client
+from research.agents.clients.doctor import check_client, check_hooks
 from research.core.check import Check
 from tests.support.codexkit import EVENTS, answer, context_of, denial_of, make_codex_kit
 from tests.support.labkit import CHECKOUT, Kit
@@ -174,4 +174,6 @@ def test_doctor_says_what_keeps_it_from_working(kit: Kit):
     (home / "settings.json").write_text('{"disableAllHooks": true}')
     assert "disableAllHooks" in lines(kit)["claude hooks"].fix
     (kit.root / ".claude/settings.json").unlink()
-    assert lines(kit)["claude hooks"].fix == "git restore .claude"
+    files = check_hooks(kit.root, kit.environment)[0]
+    assert "does not name SessionStart" in files.say
+    assert ".claude" in files.fix

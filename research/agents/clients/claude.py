@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from research.agents.clients.base import EVENTS, Client, Usage, count_in, events_in
+from research.agents.clients.base import Client, Usage, count_in, events_in
 from research.core.check import Check
 from research.core.files import read_json
 
@@ -104,11 +104,6 @@ def _check_login(claude: str, environment: Mapping[str, str]) -> Check:
 def _check_hooks(root: Path, environment: Mapping[str, str]) -> Check:
     """Say whether it will run our hooks, by the settings that it reads here."""
     name = "claude hooks"
-    mine = (read_json(root / ".claude" / "settings.json") or {}).get("hooks")
-    missing = [event for event in EVENTS if event not in (mine if isinstance(mine, dict) else {})]
-    if missing:
-        say = f".claude/settings.json does not name {', '.join(missing)}"
-        return Check(name, False, say, "git restore .claude")
     home = Path(environment.get("CLAUDE_CONFIG_DIR") or Path(environment.get("HOME") or "/") / ".claude")
     for path in (home / "settings.json", root / ".claude" / "settings.json", root / ".claude" / "settings.local.json"):
         if (read_json(path) or {}).get("disableAllHooks"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 from research.agents.clients import CLIENTS
 from research.agents.clients.base import EVENTS, Client
 from research.core.check import Check
+from research.core.files import read_json
 from research.core.interpreter import OLDEST, START_S, version_of
 from research.core.paths import LabPaths
 
@@ -52,16 +52,15 @@ def version_said(program: str, environment: Mapping[str, str]) -> str:
 
 
 def _files(root: Path) -> Check:
-    """Check that the hooks' own files are there and whole."""
-    try:
-        hooks = json.loads((root / ".codex" / "hooks.json").read_text())["hooks"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return Check("hook files", False, ".codex/hooks.json is missing or no JSON", "git restore .codex")
-    files = (".codex/hooks/hook.sh", ".claude/settings.json", "research/agents/hooks/__main__.py")
-    missing = [event for event in EVENTS if event not in hooks]
-    missing += [name for name in files if not (root / name).is_file()]
-    if missing:
-        return Check("hook files", False, f"missing: {', '.join(missing)}", "git restore .codex .claude research")
+    """Check that the hooks' own files are there, and that the settings of each client name all five."""
+    fix = "git restore .codex .claude research/agents/hooks"
+    for name in (".codex/hooks.json", ".claude/settings.json"):
+        hooks = (read_json(root / name) or {}).get("hooks")
+        if missing := [event for event in EVENTS if event not in (hooks if isinstance(hooks, dict) else {})]:
+            return Check("hook files", False, f"{name} does not name {', '.join(missing)}", fix)
+    for name in (".codex/hooks/hook.sh", "research/agents/hooks/__main__.py"):
+        if not (root / name).is_file():
+            return Check("hook files", False, f"missing: {name}", fix)
     return Check("hook files", True, "five hooks, all files there")
 
 
