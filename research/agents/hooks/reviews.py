@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from research.agents.hooks.entry import Call
 from research.core.contract import HAND, SCORE_FILE
 from research.core.records import OPEN_DECISIONS
@@ -31,13 +29,8 @@ def open_current_memory(call: Call) -> Store:
 
 
 def _has_new_hand_made(call: Call, store: Store) -> bool:
-    if not call.paths.runs.is_dir():
-        return False
-    with os.scandir(call.paths.runs) as entries:
-        names = [entry.name for entry in entries if entry.name.startswith(HAND)]
-    return any(
-        (call.paths.runs / name / SCORE_FILE).exists() and not recent.is_folder_known(store, name) for name in names
-    )
+    scores = call.paths.runs.glob(f"{HAND}*/{SCORE_FILE}")
+    return any(not recent.is_folder_known(store, score.parent.name) for score in scores)
 
 
 def unseen_review(store: Store, branch: str, with_step: bool = True) -> str:

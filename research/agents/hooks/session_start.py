@@ -30,33 +30,29 @@ _PROTOCOL = (
 
 def answer(call: Call) -> dict[str, Any] | None:
     """Answer SessionStart."""
-    head = call.head
+    branch = call.head.branch
     with open_current_memory(call) as store:
         source, on = call.text("source") or "startup", "on" if autonomy.load(store).enabled else "off"
-        where = f"Autoresearch, session {source}. Branch: {head.branch or '(detached)'}. Autonomy: {on}."
-        review = unseen_review(store, head.branch) if head.branch.startswith(BRANCHES) else ""
-        return call.context(where, _summary(call, store, head), review, _PROTOCOL)
+        where = f"Autoresearch, session {source}. Branch: {branch or '(detached)'}. Autonomy: {on}."
+        review = unseen_review(store, branch) if branch.startswith(BRANCHES) else ""
+        return call.context(where, _summary(call, store), review, _PROTOCOL)
 
 
-def _summary(call: Call, store: Store, head: git.Head) -> str:
+def _summary(call: Call, store: Store) -> str:
     """Return the summary's rows with the plan that is pending now and warnings about HEAD and runs in progress."""
-    plan = reads.plan_of(store, head.branch)
-    digest = remembered(store, head.branch)
-    warnings = _warnings(call, store, head.branch, head.commit, plan.emitter if plan else None)
+    branch, commit, root = call.head.branch, call.head.commit, call.paths.root
+    plan, digest = reads.plan_of(store, branch), remembered(store, branch)
+    planned = plan.emitter if plan else None
+    alive, _ = open_runs(call.paths, store)
+    warnings = [f"Run {run.run} is in progress: start nothing else. {call.client.rejoining}" for run in alive]
+    launches = recent.launches_of(store, commit) if commit else []
+    is_measured = any(launch.outcome in ROW_OUTCOMES for launch in launches)
+    if commit and not is_measured and all(run.commit != commit for run in alive):
+        warnings += head_warnings(root, store, branch, commit, planned)
+    if git.author(root):
+        warnings.append(f"Git knows no author here; commit with: {commit_command(root, planned or FREE)}")
     shown = replace(plan, reason=plan.reason[: SETTINGS.reason_chars]) if plan else None
     return as_text(rows(digest, shown, [*warnings, *digest.warnings]))
-
-
-def _warnings(call: Call, store: Store, branch: str, commit: str | None, planned: str | None) -> list[str]:
-    alive, _ = open_runs(call.paths, store)
-    found = [f"Run {run.run} is in progress: start nothing else. {call.client.rejoining}" for run in alive]
-    if commit:
-        measured = any(launch.outcome in ROW_OUTCOMES for launch in recent.launches_of(store, commit))
-        if not measured and all(run.commit != commit for run in alive):
-            found += head_warnings(call.paths.root, store, branch, commit, planned)
-    if git.author(call.paths.root):
-        found.append(f"Git knows no author here; commit with: {commit_command(call.paths.root, planned or FREE)}")
-    return found
 
 
 def best_and_phase(store: Store, branch: str) -> str:
