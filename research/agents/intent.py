@@ -9,7 +9,6 @@ is read: a person who was not understood says it again, or types `uv run researc
 
 from __future__ import annotations
 
-import math
 import re
 import time
 import unicodedata
@@ -144,12 +143,9 @@ class Limits:
 def read_limits(prompt: str, now: time.struct_time) -> Limits:
     """Return the limits that an order names: "for 20 runs", "up to $50", "until 6am", counted from the local time."""
     text = _in_digits(plain(prompt[:MAX_CHARS]))
-    runs, hours, usd = 0, math.inf, 0.0
-    read = [*_CLOCK.finditer(text), *_LIMIT.finditer(text)]
-    for found in read:
-        if found.re is _CLOCK:
-            hours = min(hours, _hours_until(found, now))
-            continue
+    clocks, amounts = list(_CLOCK.finditer(text)), list(_LIMIT.finditer(text))
+    runs, hours, usd = 0, [_hours_until(found, now) for found in clocks], 0.0
+    for found in amounts:
         value = float((found["dollars"] or found["number"] or found["bare"]).replace(",", ""))
         named = "runs" if found["bare"] else found["unit"] or ""
         unit = next((name for name, words in _UNITS.items() if re.fullmatch(words, named)), "usd")
@@ -158,14 +154,11 @@ def read_limits(prompt: str, now: time.struct_time) -> Limits:
         elif unit == "usd":
             usd = value
         else:
-            hours = min(hours, value * {"minutes": 1 / 60, "hours": 1, "days": 24}[unit])
-    spans = [found.span() for found in read]
-    unread = [
-        found[0].strip()
-        for found in _UNREAD.finditer(text)
-        if not any(begin < found.end() and found.start() < end for begin, end in spans)
-    ]
-    return Limits(runs, 0.0 if hours == math.inf else hours, usd, tuple(dict.fromkeys(unread)))
+            hours.append(value * {"minutes": 1 / 60, "hours": 1, "days": 24}[unit])
+    for found in (*clocks, *amounts):
+        text = text.replace(found[0], "…")
+    unread = dict.fromkeys(found[0].strip() for found in _UNREAD.finditer(text))
+    return Limits(runs, min(hours, default=0.0), usd, tuple(unread))
 
 
 def _hours_until(found: re.Match[str], now: time.struct_time) -> float:
