@@ -74,11 +74,8 @@ class Belief:
     A stopped run is no score: its configuration is not contained, yet what was foretold of it, with its spread, says
     something of its change.
 
-    Args:
-        scores: The runs, in order.
-        prior: What is assumed of the standard deviations.
-        previous: The posterior of the first of these runs: its standard deviations are taken where the new runs say
-            nothing of them.
+    The prior is what is assumed of the standard deviations. Those of a previous posterior, of the first of these runs,
+    are taken where the new runs say nothing of them.
     """
 
     def __init__(self, scores: Iterable[Score], prior: NoisePrior = OFFICIAL, previous: Belief | None = None) -> None:

@@ -67,13 +67,8 @@ def _scaled(log: Array) -> Array:
 def learned(weights: Array, prior: Array, log: Array, steps: int) -> Array:
     """Return the components' weights after measured effects, by steps of expectation and maximisation.
 
-    The prior weights count as if ``effect_prior_n`` effects had been measured (a Dirichlet prior).
-
-    Args:
-        weights: Where the search starts, shape (strata, components).
-        prior: The weights before any effect, shape (components,).
-        log: likelihoods() of the measured effects, shape (strata, effects, components).
-        steps: Steps to take.
+    The prior, shape (components,), counts as if ``effect_prior_n`` effects had been measured (a Dirichlet prior).
+    The search starts at weights of shape (strata, components); log are the likelihoods() of the measured effects.
     """
     density = _scaled(log)
     for _ in range(steps):

@@ -76,8 +76,7 @@ class Contrasts(NamedTuple):
 def cells_of(scores: Sequence[tuple[Condition, float, float]]) -> dict[Condition, Cell]:
     """Group one configuration's scores by condition; a forecast counts only where there is no score.
 
-    Args:
-        scores: Condition and val_bpb of every run, and the standard deviation of a forecast, 0 for a score.
+    A score is a condition, a val_bpb, and the standard deviation of a forecast, 0 for a measured one.
     """
     groups: dict[Condition, list[float]] = {}
     for condition, value, spread in scores:
@@ -152,8 +151,7 @@ def _grid(prior: SdPrior) -> Array:
 
 
 def _log_prior(grid: Array, prior: SdPrior) -> Array:
-    found: Array = -0.5 * (np.log(grid / prior.median) / prior.log_sd) ** 2
-    return found
+    return -0.5 * (np.log(grid / prior.median) / prior.log_sd) ** 2
 
 
 def _restricted(groups: Sequence[Gaps], repeat: Array, rest: Array) -> Array:
