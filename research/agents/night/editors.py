@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Literal, Protocol
 
 from research.agents.builtin import NothingToPropose, assign, propose
@@ -59,10 +60,7 @@ class BuiltinEditor:
 
     def edit(self, plan: Plan, memory: Memory, seed: int, stop: StopRequest) -> Candidate:
         """See Editor."""
-
-        def read_source(commit: str) -> bytes | None:
-            return git.blob(self._root, commit, TARGET)
-
+        read_source = partial(git.blob, self._root, path=TARGET)
         try:
             if SET_NAME in plan.details:
                 proposal = assign(plan, memory, read_source, plan.details[SET_NAME], plan.details[SET_VALUE])

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 from research.core.errors import UsageError
@@ -20,18 +21,11 @@ Notify = Callable[[Event, str], None]
 def require_command(command: str) -> None:
     """Raises UsageError for a line of shell that could not run at all: better now than to miss every message."""
     first = re.match(r"\s*([\w~./+-]+)(?:\s|$)", command)
-    if _shell("-n", "-c", command) != 0:
+    run = partial(subprocess.run, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    if run(["sh", "-n", "-c", command]).returncode:
         raise UsageError(f"--notify: the shell can't read {command!r}.", "Mend the quotes or brackets in it.")
-    if first and _shell("-c", 'command -v "$1"', "sh", os.path.expanduser(first[1])) != 0:
+    if first and run(["sh", "-c", 'command -v "$1"', "sh", os.path.expanduser(first[1])]).returncode:
         raise UsageError(f"--notify: there is no command {first[1]!r}.", "Give one that runs in sh, or its whole path.")
-
-
-def _shell(*words: str) -> int:
-    """Returns how sh ends; 0 where there is no sh, which is reported when there is an event."""
-    try:
-        return subprocess.run(["sh", *words], stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode
-    except OSError:
-        return 0
 
 
 def notifier(command: str | None, say: Callable[[str], None]) -> Notify:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 
 from research.agents.night import limits, setup
 from research.agents.night.editors import editor_of
@@ -50,11 +51,9 @@ def run_night(
     """
     from research.verdict.judge import judge, judge_greedily  # loads numpy
 
-    def note(line: str) -> None:  # a night says what matters in one line per run; the rest goes to a file
-        append_line(paths.discovery / "night.log", line)
-
     with ExitStack() as opened:
         nowhere = opened.enter_context(open(os.devnull, "wb"))
+        note = partial(append_line, paths.discovery / "night.log")  # what matters is said in one line per run
         lab = Lab(paths, stream=nowhere, say=note, judge=judge_greedily if policy == "greedy" else judge)
         # Every launch would refuse what these refuse, and its reason would be in a log alone.
         if notify:
