@@ -98,7 +98,7 @@ def find_run(store: Store, name: str) -> Run:
     if len(found) == 1:
         return found[0]
     if found:
-        raise ResearchError(what, f"Name one: {', '.join(run.run for run in found)}")
+        raise ResearchError(what, f"Name one: {', '.join(run.run for run in found[-5:])}")
     step = "The names are in results/runs and in the runner's start lines."
     raise ResearchError(f"There is no run {name}.", step)
 

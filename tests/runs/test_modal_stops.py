@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from support.modal_faults import FOREVER
 from support.modal_kit import FAST, GOOD, GOOD_LINES, RUN, SLOW, Heard, Place, Stop, orphan_script
 from support.modal_standin import StandIn
 
@@ -49,6 +50,18 @@ def test_the_sandbox_of_a_killed_launcher_is_reaped(standin, place) -> None:
     assert orphan.status == "TERMINATED"
     assert any(RUN in line and "orphan" in line for line in heard.said)
     assert reap(place.env()) == []
+
+
+def test_a_sandbox_whose_end_was_not_confirmed_is_reaped_while_its_launcher_lives_on(standin, place) -> None:
+    standin.faults.terminate_fails = FOREVER
+    heard = Heard()
+    ended, _ = place.play(SLOW, heard=heard, stop=Stop(signal.SIGTERM, lambda: len(heard.lines) >= 3))
+    assert (ended.kind, standin.containers[0].status) == ("interrupted", None)
+    assert any("--reap" in line for line in heard.said)
+    standin.faults.terminate_fails = 0
+    assert reap(place.env()) == [RUN]
+    assert standin.containers[0].status == "TERMINATED"
+    assert list((place.home / "locks").iterdir()) == []
 
 
 def test_ctrl_c_ends_the_sandbox_even_where_nobody_catches_the_signal(standin, place) -> None:
