@@ -75,13 +75,11 @@ class Bandit:
 
     def _p_more(self, emitter: str) -> float:
         """Return P(ordering an emitter brings more than leaving the agent free), logarithms taken as normal."""
-        (mean, variance), (free_mean, free_variance) = (
-            _log_moments(*self._gamma(emitter)),
-            _log_moments(*self._gamma(None)),
-        )
-        return 0.5 * math.erfc((free_mean - mean) / math.sqrt(2.0 * (variance + free_variance)))
+        mean, variance = self._log_moments(emitter)
+        free, free_variance = self._log_moments(None)
+        return 0.5 * math.erfc((free - mean) / math.sqrt(2.0 * (variance + free_variance)))
 
-
-def _log_moments(shape: float, rate: float) -> tuple[float, float]:
-    """Return mean and variance of a gamma variable's logarithm, to second order."""
-    return math.log(shape / rate) - 0.5 / shape, 1.0 / shape
+    def _log_moments(self, arm: str | None) -> tuple[float, float]:
+        """Return mean and variance of the logarithm of what an arm brings, to second order."""
+        shape, rate = self._gamma(arm)
+        return math.log(shape / rate) - 0.5 / shape, 1.0 / shape
