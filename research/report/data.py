@@ -239,7 +239,7 @@ def _candidates(rows: Sequence[Row], memory: Memory) -> tuple[Candidate, ...]:
     for key, known in memory.known.items():
         mine, first = rows_of[key], rows_of[key][0]
         audit = _audit(mine, rows_of[base.key]) if base and known is not base else None
-        gain = against_baseline(memory, known)
+        gain = against_baseline(memory.belief, known, base)
         found.append(Candidate(known, mine, first.number, first.title, _status(known), gain, audit))
     return tuple(sorted(found, key=lambda one: one.number))
 

@@ -16,8 +16,7 @@ from research.verdict.models import Configuration, Elite
 PARAMETER_BUCKETS = ("tiny", "small", "medium", "large")
 MEMORY_BUCKETS = ("lean", "balanced", "heavy", "extreme")
 UNKNOWN = "unknown"
-NO_CHANGE = "baseline"
-"""What stands for the kind of change in the niche of a baseline, which is none."""
+NO_CHANGE = "baseline"  # what stands for the kind of change in the niche of a baseline, which is none
 
 
 def niche_of(run: Run, measured: Run, is_baseline: bool) -> str:

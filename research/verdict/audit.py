@@ -16,8 +16,7 @@ from research.verdict.judge import person_on
 from research.verdict.lineage import is_evidence
 from research.verdict.noise import POCKET
 
-GAIN_IS_MISSING = "the gain is not there on text that nothing was chosen by"
-"""The reason, as agents read it too."""
+GAIN_IS_MISSING = "the gain is not there on text that nothing was chosen by"  # the reason, as agents read it too
 
 
 def denies(case: Comparison, history: Sequence[Judged]) -> bool:

@@ -25,8 +25,7 @@ from research.verdict.variances import Array
 SDS: Array = np.array([SETTINGS.min_effect_bpb * 3.0**power for power in range(SETTINGS.effect_scales)])
 """Standard deviations of the components in bpb, each three times the one before."""
 
-_SMALLEST_SD = 1e-9
-"""Standard deviation, in bpb, below which a component is taken as a point: scores have six decimals."""
+_SMALLEST_SD = 1e-9  # standard deviation, in bpb, below which a component is taken as a point: scores have six decimals
 
 
 @lru_cache

@@ -17,8 +17,7 @@ from research.verdict.variances import Condition
 INITIAL_VALUES = "initial_values"
 """Name of the run's fact that holds the hashes of its initial values, by tensor, as JSON."""
 
-Hashes = Mapping[int, Mapping[str, str]]
-"""Hashes of a configuration's initial values, by seed and tensor."""
+Hashes = Mapping[int, Mapping[str, str]]  # hashes of a configuration's initial values, by seed and tensor
 
 
 class Keys:

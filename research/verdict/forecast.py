@@ -21,8 +21,7 @@ from research.core.settings import SETTINGS
 from research.runs.racing import Prediction, Race, race_of
 from research.verdict.lineage import is_evidence
 
-Pair = tuple[float, float]
-"""A gap in nats, and the difference in bpb that the run came to."""
+Pair = tuple[float, float]  # a gap in nats, and the difference in bpb that the run came to
 
 
 class Fit(NamedTuple):

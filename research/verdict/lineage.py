@@ -49,8 +49,7 @@ def latest_contract(history: Sequence[Judged], branch: str) -> str | None:
 
 def incumbent(history: Sequence[Judged]) -> Run | None:
     """Return the run whose commit the branch is on: the latest kept one that was not discarded after."""
-    kept = kept_chain(history)
-    return kept[-1] if kept else None
+    return next(reversed(kept_chain(history)), None)
 
 
 def kept_chain(history: Sequence[Judged]) -> list[Run]:

@@ -58,7 +58,7 @@ def recall(history: Sequence[Judged], branch: str, contract: str | None = None, 
         baseline=base,
         incumbent=incumbent,
         best=lowest,
-        change=_apart(belief, lowest, base),
+        change=against_baseline(belief, lowest, base),
         elites=elites_of(mine),
         near_misses=near,
         no_fly=no_fly,
@@ -209,12 +209,8 @@ def _warnings(mine: Sequence[Configuration]) -> Iterator[str]:
         yield f"None of the last {len(last)} experiments came to a score."
 
 
-def against_baseline(memory: Memory, one: Configuration) -> Estimate | None:
+def against_baseline(belief: Belief, one: Configuration | None, base: Configuration | None) -> Estimate | None:
     """Return a configuration's val_bpb minus the baseline's; None for the baseline itself, or without both."""
-    return _apart(memory.belief, one, memory.baseline)
-
-
-def _apart(belief: Belief, one: Configuration | None, base: Configuration | None) -> Estimate | None:
     if one is None or base is None or one.key == base.key or one.estimate is None or base.estimate is None:
         return None
     return belief.difference(one.key, base.key)

@@ -75,8 +75,7 @@ class FailurePattern:
     last_seen: str
 
 
-HABIT = "Failing with "
-"""What a conjecture begins with whose numbers are a share of crashes, not a gain."""
+HABIT = "Failing with "  # what a conjecture begins with whose numbers are a share of crashes, not a gain
 
 
 @dataclass(frozen=True)

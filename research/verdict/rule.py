@@ -7,7 +7,7 @@ decides at night.
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from research.core.records import Decision, Estimate
 from research.core.settings import SETTINGS, Settings
@@ -15,8 +15,7 @@ from research.core.text import chance, listed
 from research.verdict.belief import Belief
 
 
-@dataclass(frozen=True)
-class Judgement:
+class Judgement(NamedTuple):
     """A decision about a configuration, with P(better than the incumbent), the difference in bpb and one sentence."""
 
     decision: Decision

@@ -19,15 +19,11 @@ from research.verdict import lineage
 if TYPE_CHECKING:  # it loads numpy, which a review on record is read without
     from research.verdict.comparison import Comparison
 
-Niche = Callable[[Run], str]
-"""Names the niche of a run."""
+Niche = Callable[[Run], str]  # names the niche of a run
 
-UNPROMISING = frozenset({"flat", "uncertain", "risky"})
-"""Predictions that do not expect a gain."""
-COSTS = ("complexity", "vram")
-"""The terms that are taken off."""
-TOTAL = "score"
-"""Name of the sum of all terms."""
+UNPROMISING = frozenset({"flat", "uncertain", "risky"})  # predictions that do not expect a gain
+COSTS = ("complexity", "vram")  # the terms that are taken off
+TOTAL = "score"  # name of the sum of all terms
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,7 @@ from research.store.db import Store
 from research.verdict.models import HABIT, Configuration, Conjecture, Digest, Elite, FailurePattern, Memory
 from research.verdict.noise import OFFICIAL, POCKET, Noise, Spread
 
-_FORM = 7
-"""Number of this form; another one makes every stored digest stale."""
+_FORM = 7  # number of this form; another one makes every stored digest stale
 _FACT = "digest:"
 NO_BEST = "no best yet"
 Row = tuple[str, str]

@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from research.core.records import Run
 from research.core.settings import SETTINGS
 
-KERNELS = "kernels"
-"""Name of the run's fact that names the kernels that ran."""
+KERNELS = "kernels"  # name of the run's fact that names the kernels that ran
 
 
 def gpu_tokens_per_second(run: Run) -> float | None:

@@ -52,8 +52,7 @@ class Cell(NamedTuple):
     spread: float = 0.0  # standard deviation of a forecast that stands in place of a score, 0 for scores
 
 
-Cells = Mapping[Condition, Cell]
-"""The runs of one configuration by condition."""
+Cells = Mapping[Condition, Cell]  # the runs of one configuration by condition
 
 
 class Gaps(NamedTuple):

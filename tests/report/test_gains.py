@@ -84,8 +84,8 @@ def test_the_best_against_the_baseline_is_the_sum_of_its_steps_and_surer_than_it
     assert gain.mean == pytest.approx(-sum(line.earned_bpb for line in emitters(data.changes)), abs=0.0005)
     assert gain.high - gain.low < sum(step.high - step.low for step in steps)
     memory = recall(judged(runs, verdicts), BRANCH, CONTRACT)
-    assert gain == against_baseline(memory, memory.known[name(3)])
-    assert against_baseline(memory, memory.known[name(0)]) is None
+    assert gain == against_baseline(memory.belief, memory.known[name(3)], memory.baseline)
+    assert against_baseline(memory.belief, memory.known[name(0)], memory.baseline) is None
 
 
 def test_later_runs_of_a_step_count_and_it_stays_a_step_from_what_was_the_best_then():
