@@ -114,19 +114,15 @@ class LocalBackend(Backend):
         if self._shares_cores:
             cores = len(usable_cores())
             if workers is not None and workers > cores:
-                raise UsageError(
-                    f"--workers {workers} needs {workers} processor cores; this process may use {cores}.",
-                    f"Give --workers {cores}, or --backend modal.",
-                )
+                what = f"--workers {workers} needs {workers} processor cores; this process may use {cores}."
+                raise UsageError(what, f"Give --workers {cores}, or --backend modal.")
             return [{}] * (workers or min(cores, SETTINGS.default_core_workers))
         if workers is None or workers == 1:
             return [{}]
         devices = gpu.visible_gpus(gpu.list_gpus(), self._environment)
         if len(devices) < workers:
-            raise UsageError(
-                f"--workers {workers} needs {workers} GPUs; there are {len(devices)}.",
-                "Give fewer workers, or --backend modal.",
-            )
+            what = f"--workers {workers} needs {workers} GPUs; there are {len(devices)}."
+            raise UsageError(what, "Give fewer workers, or --backend modal.")
         return [{"CUDA_VISIBLE_DEVICES": device.uuid or device.index} for device in devices[:workers]]
 
     def provide(self, root: Path, say: Callable[[str], None]) -> None:
@@ -134,10 +130,8 @@ class LocalBackend(Backend):
         home = machine_home(self._environment)
         requirements.check_home(home)
         if self._profile == "official" and not self._has_device():
-            raise ConfigurationError(
-                f"{ENV_PROFILE}=official needs a CUDA device, and there is none here.",
-                f"Type: unset {ENV_PROFILE} (the pocket profile needs no GPU).",
-            )
+            what = f"{ENV_PROFILE}=official needs a CUDA device, and there is none here."
+            raise ConfigurationError(what, f"Type: unset {ENV_PROFILE} (the pocket profile needs no GPU).")
         try:
             requirements.check_data(home, self._profile)
             return
@@ -186,10 +180,8 @@ def run_process(
         child.close()
         facts = watch.finish()
     if problem := child.reports.get("failed"):
-        raise ConfigurationError(
-            f"{command[0]} can't be started: {os.strerror(problem)}.",
-            "Install it (uv: https://docs.astral.sh/uv) or mend PATH.",
-        )
+        what = f"{command[0]} can't be started: {os.strerror(problem)}."
+        raise ConfigurationError(what, "Install it (uv: https://docs.astral.sh/uv) or mend PATH.")
     why = ""
     if kind == "timeout":
         exit_code, why = RUNNER_EXITS["timeout"], f"ended by the time limit of {launch.timeout_s / 60:g} min"

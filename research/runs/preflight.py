@@ -76,9 +76,8 @@ def examine(root: Path, rev: str | None = None) -> Candidate:
             git.find_root(root)
         except git.GitError as error:
             raise Refused(error.what, error.next) from None
-        raise Refused(
-            "This repository has no commit yet.", f"Commit train.py first: git add -A && {git_commit(root)} -m base"
-        )
+        then = f"Commit train.py first: git add -A && {git_commit(root)} -m base"
+        raise Refused("This repository has no commit yet.", then)
     commit = git.commit(root, name)
     text = git.blob(root, commit.hash, TARGET) if rev else _read(root / TARGET)
     if text is None:

@@ -19,10 +19,8 @@ def check_disk(folder: Path) -> None:
     """Checks that there is room for the run's files."""
     free = shutil.disk_usage(folder).free
     if free < SETTINGS.min_free_bytes:
-        raise ConfigurationError(
-            f"Only {free / 2**20:.0f} MiB are free at {folder}; a run needs {SETTINGS.min_free_bytes / 2**20:.0f}.",
-            "Free some disk space and start again.",
-        )
+        what = f"Only {free / 2**20:.0f} MiB are free at {folder}; a run needs {SETTINGS.min_free_bytes / 2**20:.0f}."
+        raise ConfigurationError(what, "Free some disk space and start again.")
 
 
 def check_environment(environment: Mapping[str, str]) -> None:
