@@ -14,6 +14,7 @@ from research.core.contract import ENV_PROFILE, ENV_TIME_BUDGET, RUN_LOG, RUNNER
 from research.core.errors import ConfigurationError, ResearchError
 from research.core.files import FileLock
 from research.core.records import STOPPED_AT, Run
+from research.core.text import chance
 from research.runs.backend import Backend, CommandResult, Launch, StopRequest
 from research.runs.preflight import TARGET, Refused
 from research.runs.racing import RACE, TERM, RacingStop, Watch
@@ -105,8 +106,8 @@ def _raced(ended: CommandResult, watch: Watch, wires: Wires) -> CommandResult:
         return replace(ended, facts=facts)
     look = watch.looks[-1]
     why = (
-        f"stopped at {look.fraction:.0%} of the budget: P(better than {watch.against}) {look.known.p_better:.3f}, "
-        f"forecast {look.known.mean:+.4f} bpb"
+        f"stopped at {look.fraction:.0%} of the budget: foretold {look.known.mean:+.4f} bpb against run "
+        f"{watch.against}, P(better) {chance(look.known.p_better)}"
     )
     facts[STOPPED_AT] = f"{look.fraction:g}"
     return replace(

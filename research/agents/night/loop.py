@@ -196,8 +196,8 @@ class Night:
         """Writes down how the night ended; one that was interrupted, or could not make a run, can be resumed."""
         goes_on = reason.startswith(INTERRUPTED) or (self.problem and reason.startswith(CONFIGURATION))
         self._save(stop_reason=reason, finished_utc=None if goes_on else self.lab.now_utc())
-        self.found = progress.found(memory_of(self.lab, self._store, self.state.branch))
-        self.kept = progress.kept_in(self._store.judged(self.state.branch), self.state.night)
+        memory = memory_of(self.lab, self._store, self.state.branch)
+        self.found, self.kept = progress.found(memory), progress.kept_in(memory, self._runs)
 
     def _end_badly(self, problem: CannotGoOn) -> None:
         """Ends the night for a reason that only a person can mend; the command then exits with 1."""

@@ -12,7 +12,6 @@ from research.core.clock import local_time
 from research.core.commit_message import idea_of
 from research.core.records import Judged, Run, Verdict, is_confirmed
 from research.core.text import chance, count_of
-from research.lab.launch import NIGHT_FACT
 from research.verdict import lineage
 from research.verdict.models import Memory
 
@@ -112,9 +111,10 @@ def found(memory: Memory) -> str:
     return f"Best on the branch: {idea_of(best.subject)}; val_bpb {value.mean:.6f} (n={value.n}){far}, {sure}."
 
 
-def kept_in(history: Iterable[Judged], night: str) -> int:
-    """Counts the configurations that a night's runs kept, the baseline left out."""
-    verdicts = [(item.run.commit, item.verdict) for item in history if item.run.facts.get(NIGHT_FACT) == night]
-    baseline = {commit for commit, verdict in verdicts if verdict and verdict.baseline}
-    kept = {commit for commit, verdict in verdicts if verdict and verdict.decision == "keep"}
-    return len(kept - baseline)
+def kept_in(memory: Memory, runs: Iterable[str]) -> int:
+    """Counts the configurations of these runs that are kept still, as the page does, the baseline left out."""
+    mine = set(runs)
+    return sum(
+        one.decision == "keep" and one is not memory.baseline and not mine.isdisjoint(one.runs)
+        for one in memory.known.values()
+    )
