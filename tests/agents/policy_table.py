@@ -373,6 +373,10 @@ REFUSED = [
     (f"screen -dmS x {RIGHT}", "to the background"),
     ("python -m cProfile -o /tmp/p train.py", "run_experiment"),
     ("nsys profile python train.py", "run_experiment"),
+    ("ncu python train.py", "run_experiment"),
+    ("accelerate launch train.py", "run_experiment"),
+    ("deepspeed train.py", "run_experiment"),
+    ("patch prepare.py < /tmp/x.patch", "benchmark"),
     (
         "python3 <<'E'\nfrom pathlib import Path\np = Path('prepare.py')\ns = p.read_text()\np.write_text(s)\nE",
         "benchmark",

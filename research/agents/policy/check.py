@@ -147,6 +147,7 @@ def _is_own(word: str, command: Command, where: Where) -> bool:
 # Launching ----------------------------------------------------------------------------------------------------------
 
 RUNNERS = ("run_experiment.py", "modal_gpu.py", "scripts.run_experiment", "scripts.modal_gpu")
+_STARTERS = frozenset({"torchrun", "accelerate", "deepspeed", "nsys", "ncu"})
 _IMPORTS = re.compile(r"^\s*(?:import|from) train\b", re.M)
 _REPLICATE = re.compile(rf"{_RESEARCH}(replicate.*)", re.S)
 
@@ -192,7 +193,7 @@ def _script(command: Command) -> str:
     """Return the Python file, or the module, that a command runs; "" for none."""
     if command.name.endswith(".py"):
         return command.words[0]
-    if command.name in ("torchrun", "nsys") or {"cProfile", "pdb", "torch.distributed.run"} & set(command.words):
+    if command.name in _STARTERS or {"cProfile", "pdb", "torch.distributed.run"} & set(command.words):
         return next((word for word in command.words if os.path.basename(word) == "train.py"), "")
     is_file = command.name.startswith("python") and not _code_of(command)
     return "".join(command.operands[:1]) if is_file else ""
@@ -242,7 +243,7 @@ def _written(command: Command) -> Iterator[tuple[str, Reach]]:
     """Yield the words that name files which a command writes."""
     name, words = command.name, command.operands
     yield from ((each.target, "file") for each in command.redirects if each.writes)
-    if name in ("tee", "truncate", "touch", "chmod", "chown"):
+    if name in ("tee", "truncate", "touch", "chmod", "chown", "patch"):
         yield from ((word, "tracked") for word in words)
     if name in _WRITES_LAST and len(words) > 1:
         yield words[-1], "file"
