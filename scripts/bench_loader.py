@@ -41,7 +41,7 @@ class PlainLoader:
         self.at = 0
 
     def refill(self) -> None:
-        """Adds up to 128 documents, starting over at the end of the text."""
+        """Add up to 128 documents, starting over at the end of the text."""
         batch = self.texts[self.at : self.at + 128]
         self.at = (self.at + 128) % len(self.texts)
         self.buffer.extend(self.tokenizer.encode(batch, prepend=self.tokenizer.get_bos_token_id()))
@@ -67,7 +67,7 @@ class PlainLoader:
 
 
 def made_documents() -> list[str]:
-    """Documents of very different lengths from the pocket training text."""
+    """Document of very different lengths from the pocket training text."""
     text = "".join(corpus.first_texts(prepare.shards_of(prepare.PROFILE, "train"), MADE_CHARS, MADE_CHARS))
     random_ = random.Random(0)
     documents, chars = [], 0
@@ -80,7 +80,7 @@ def made_documents() -> list[str]:
 
 
 def rate(step) -> float:
-    """Tokens per second of a loader, by batches of two seconds."""
+    """Measure the tokens per second of a loader, by batches of two seconds."""
     started, batches = time.perf_counter(), 0
     while time.perf_counter() - started < 2.0:
         step()

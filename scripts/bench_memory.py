@@ -56,7 +56,7 @@ def seconds(lab: Path, verb: str) -> float:
 
 
 def main(runs: int = 10_000, tries: int = 7, verbs: tuple[str, ...] = VERBS) -> None:
-    """Prints one line a verb: first call, then medians of interleaved calls."""
+    """Print one line a verb: first call, then medians of interleaved calls."""
     with tempfile.TemporaryDirectory(prefix="bench-memory-") as place:
         empty, full = make_lab(Path(place) / "empty", 0), make_lab(Path(place) / "full", runs)
         print(f"{runs} runs; seconds\n{'verb':<13} {'empty':>7} {'full':>7} {'over':>7} {'first over':>11}")

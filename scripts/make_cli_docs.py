@@ -29,7 +29,7 @@ Every verb knows `--help`, and `--json`: one object on stdout, its `schema` firs
 
 
 def page() -> str:
-    """Returns the whole page."""
+    """Return the whole page."""
     context = click.Context(app, info_name="research")
     verbs = {name: app.get_command(context, name) for name in app.list_commands(context)}
     parts = [HEAD, "| verb | |\n|---|---|"]
@@ -40,7 +40,7 @@ def page() -> str:
 
 
 def section(verb: click.Command, context: click.Context) -> str:
-    """Describes one verb: what it does, how it is called, what it takes."""
+    """Describe one verb: what it does, how it is called, what it takes."""
     shown = [p for p in verb.params if p.name != "as_json"]
     arguments = [p for p in shown if isinstance(p, click.Argument)]
     options = [p for p in shown if isinstance(p, click.Option)]
@@ -56,13 +56,13 @@ def section(verb: click.Command, context: click.Context) -> str:
 
 
 def names(option: click.Option, context: click.Context) -> str:
-    """Lists an option's spellings with what follows them."""
+    """List an option's spellings with what follows them."""
     value = "" if option.is_flag else " " + option.make_metavar(context).strip("[]{}")
     return ", ".join(f"`{clean(name + value)}`" for name in option.opts)
 
 
 def words(parameter: click.Argument | click.Option) -> str:
-    """Returns what a parameter is for, with its default where it has one."""
+    """Return what a parameter is for, with its default where it has one."""
     default = parameter.default
     plain = isinstance(default, (str, int, float)) and not isinstance(default, bool) and default != ""
     required = " (required)" if isinstance(parameter, click.Option) and parameter.required else ""
@@ -70,12 +70,12 @@ def words(parameter: click.Argument | click.Option) -> str:
 
 
 def clean(text: str) -> str:
-    """Puts a text into one line that a table can hold."""
+    """Put a text into one line that a table can hold."""
     return " ".join(text.split()).replace("|", PIPE)
 
 
 def main() -> int:
-    """Writes the page, or compares it."""
+    """Write the page, or compares it."""
     text = page()
     if "--check" in sys.argv[1:]:
         current = PAGE.exists() and PAGE.read_text(encoding="utf-8") == text

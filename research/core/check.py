@@ -15,5 +15,5 @@ class Check:
     fix: str = ""  # the command that mends it
 
     def as_dict(self) -> dict[str, str | bool]:
-        """Returns the check as JSON values."""
+        """Return the check as JSON values."""
         return asdict(self)

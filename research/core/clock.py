@@ -9,22 +9,22 @@ Clock = Callable[[], datetime]
 
 
 def system_clock() -> datetime:
-    """Returns the time now, in UTC."""
+    """Return the time now, in UTC."""
     return datetime.now(timezone.utc)
 
 
 def utc(now: datetime) -> str:
-    """Formats a time as records keep it: ISO 8601 in UTC, to the second."""
+    """Format a time as records keep it: ISO 8601 in UTC, to the second."""
     return now.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def moment(utc_text: str) -> datetime:
-    """Reads a time as records keep it; raises ValueError for anything else."""
+    """Read a time as records keep it; raise ValueError for anything else."""
     return datetime.fromisoformat(utc_text.replace("Z", "+00:00"))
 
 
 def seconds_between(begun_utc: str | None, ended_utc: str | None) -> float:
-    """Returns the seconds from one recorded time to another, 0 where one is missing or unreadable."""
+    """Return the seconds from one recorded time to another, 0 where one is missing or unreadable."""
     try:
         return max(0.0, (moment(ended_utc or "") - moment(begun_utc or "")).total_seconds())
     except ValueError:
@@ -32,7 +32,7 @@ def seconds_between(begun_utc: str | None, ended_utc: str | None) -> float:
 
 
 def local_time(utc_text: str | None) -> str:
-    """Returns a recorded time as this machine's clock on the wall shows it, HH:MM; "" for none."""
+    """Return a recorded time as this machine's clock on the wall shows it, HH:MM; "" for none."""
     try:
         return f"{moment(utc_text or '').astimezone():%H:%M}"
     except ValueError:
@@ -40,10 +40,10 @@ def local_time(utc_text: str | None) -> str:
 
 
 def stamp(now: datetime) -> str:
-    """Formats a time for names: YYYYMMDD-HHMMSS."""
+    """Format a time for names: YYYYMMDD-HHMMSS."""
     return f"{now.astimezone(timezone.utc):%Y%m%d-%H%M%S}"
 
 
 def run_name(at: str, commit: str | None, token: str) -> str:
-    """Makes a run's name of its stamp, seven digits of its commit and four of a token."""
+    """Make a run's name of its stamp, seven digits of its commit and four of a token."""
     return f"{at}-{(commit or '0' * 7)[:7]}-{token[:4]}"

@@ -12,7 +12,7 @@ from research.core.contract import DEFAULT_SEED
 
 
 def launch_command(options: str, seed: int | None = None) -> str:
-    """Returns the line that launches train.py in the work tree, with the runner's options and a seed but the usual.
+    """Return the line that launches train.py in the work tree, with the runner's options and a seed but the usual.
 
     uv brings the project's own Python: `python` is missing on many machines, and `python3` may be too old.
     """
@@ -22,27 +22,27 @@ def launch_command(options: str, seed: int | None = None) -> str:
 
 
 def replicate_command(commit: str, options: str = "") -> str:
-    """Returns the line that measures a commit with another seed, with the verb's options."""
+    """Return the line that measures a commit with another seed, with the verb's options."""
     return " ".join(filter(None, ["uv run research replicate", commit[:12], options]))
 
 
 def log_command(folder: str) -> str:
-    """Returns the line that shows the end of a run's log."""
+    """Return the line that shows the end of a run's log."""
     return f"tail -n 30 results/runs/{folder}/run.log"
 
 
 def git_commit(root: Path) -> str:
-    """Returns the beginning of a line that commits, with an author where git knows none."""
+    """Return the beginning of a line that commits, with an author where git knows none."""
     names = " -c user.name=autoresearch -c user.email=autoresearch@localhost" if git.author(root) else ""
     return f"git{names} commit"
 
 
 def commit_command(root: Path, emitter: str = "NAME") -> str:
-    """Returns the line that commits train.py as an experiment."""
+    """Return the line that commits train.py as an experiment."""
     return f"{git_commit(root)} -m '{EXPERIMENT} WHAT [emitter={emitter}]' -- train.py"
 
 
 def put_away_command(paths: Sequence[str]) -> str:
-    """Returns the line that puts changes of files away, new files too, so that `git stash pop` brings them back."""
+    """Return the line that puts changes of files away, new files too, so that `git stash pop` brings them back."""
     files = shlex.join(paths)
     return f"git reset -q -- {files} && git stash push --include-untracked -- {files}"

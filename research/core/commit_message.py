@@ -10,7 +10,7 @@ _TAG = "[emitter="
 
 
 def tag_of(subject: str) -> str | None:
-    """Reads the name in a subject's [emitter=...] tag: FREE where the agent was free, None without a tag."""
+    """Read the name in a subject's [emitter=...] tag: FREE where the agent was free, None without a tag."""
     for text in subject.split(_TAG)[1:]:  # no pattern: a hook would wait for their module
         name, closed, _ = text.partition("]")
         if closed and name.replace("-", "_").isidentifier() and name[0] != "-":
@@ -19,18 +19,18 @@ def tag_of(subject: str) -> str | None:
 
 
 def emitter_of(subject: str) -> str | None:
-    """Reads the emitter that a subject's tag names, None without one and where the agent was free."""
+    """Read the emitter that a subject's tag names, None without one and where the agent was free."""
     tag = tag_of(subject)
     return None if tag == FREE else tag
 
 
 def as_experiment(subject: str, emitter: str = FREE) -> str:
-    """Returns the subject that makes a commit an experiment: prefix, what it says of the change, and a tag."""
+    """Return the subject that makes a commit an experiment: prefix, what it says of the change, and a tag."""
     before, colon, rest = subject.partition(":")
     what = rest.strip() if colon and before.isidentifier() else subject
     return f"{EXPERIMENT} {what}" if tag_of(subject) else f"{EXPERIMENT} {what} [emitter={emitter}]"
 
 
 def idea_of(subject: str) -> str:
-    """Returns what a subject says of the change, without prefix and tag, in single blanks."""
+    """Return what a subject says of the change, without prefix and tag, in single blanks."""
     return " ".join(subject.removeprefix(EXPERIMENT).split(_TAG)[0].split())

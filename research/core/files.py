@@ -18,7 +18,7 @@ except ImportError:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Replaces a file at once; a reader sees the old content or the new, also after a power cut.
+    """Replace a file at once; a reader sees the old content or the new, also after a power cut.
 
     Raises:
         OSError: if it can't be written; the old file is then untouched.
@@ -38,12 +38,12 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Replaces a file by one JSON object."""
+    """Replace a file by one JSON object."""
     write_whole(path, (json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode("utf-8", "replace"))
 
 
 def append_line(path: Path, line: str) -> None:
-    """Adds a line to a log of ours; a log that can't be written is no reason to stop."""
+    """Add a line to a log of ours; a log that can't be written is no reason to stop."""
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8", errors="replace") as file:
@@ -51,7 +51,7 @@ def append_line(path: Path, line: str) -> None:
 
 
 def read_json(path: Path, limit_bytes: int = 8_388_608) -> dict[str, Any] | None:
-    """Reads a JSON object; None when the file is missing, too large, torn, or something else."""
+    """Read a JSON object; None when the file is missing, too large, torn, or something else."""
     try:
         with path.open("rb") as file:
             content = file.read(limit_bytes + 1)
@@ -62,7 +62,7 @@ def read_json(path: Path, limit_bytes: int = 8_388_608) -> dict[str, Any] | None
 
 
 def reserve(path: Path, size_bytes: int) -> None:
-    """Makes a file of blanks, if there is room, so that fill_reserved() needs no free disk later."""
+    """Make a file of blanks, if there is room, so that fill_reserved() needs no free disk later."""
     with path.open("wb") as file:
         file.write(b" " * size_bytes)
         file.flush()
@@ -70,7 +70,7 @@ def reserve(path: Path, size_bytes: int) -> None:
 
 
 def fill_reserved(path: Path, value: Mapping[str, Any]) -> None:
-    """Writes one JSON object into a reserved file, in place."""
+    """Write one JSON object into a reserved file, in place."""
     content = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
     with path.open("r+b") as file:
         room = file.seek(0, os.SEEK_END)
@@ -89,7 +89,7 @@ class FileLock:
         self._fd: int | None = None
 
     def acquire(self, wait_s: float = 0.0) -> bool:
-        """Takes the lock; False if another holds it all that time."""
+        """Take the lock; False if another holds it all that time."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         deadline = time.monotonic() + wait_s
@@ -108,25 +108,25 @@ class FileLock:
                 os.close(fd)
 
     def fileno(self) -> int:
-        """Returns the descriptor that holds the lock."""
+        """Return the descriptor that holds the lock."""
         assert self._fd is not None
         return self._fd
 
     def note(self, text: str) -> None:
-        """Leaves a note for others about who holds it; a full disk does not matter."""
+        """Leave a note for others about who holds it; a full disk does not matter."""
         with contextlib.suppress(OSError):
             os.ftruncate(self.fileno(), 0)
             os.pwrite(self.fileno(), text.encode("utf-8", "replace"), 0)
 
     def read_note(self) -> str:
-        """Reads what the holder left."""
+        """Read what the holder left."""
         try:
             return self.path.read_text("utf-8", "replace")[:1000].strip()
         except OSError:
             return ""
 
     def release(self) -> None:
-        """Closes our descriptor; the lock goes when nobody else has it."""
+        """Close our descriptor; the lock goes when nobody else has it."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
@@ -134,7 +134,7 @@ class FileLock:
 
 @contextlib.contextmanager
 def held(path: Path, wait_s: float) -> Iterator[None]:
-    """Holds a lock for a moment.
+    """Hold a lock for a moment.
 
     Raises:
         TimeoutError: if another holds it all that time.
@@ -149,7 +149,7 @@ def held(path: Path, wait_s: float) -> Iterator[None]:
 
 
 def is_held(path: Path) -> bool:
-    """Checks whether some process holds a lock; nobody holds a missing file."""
+    """Check whether some process holds a lock; nobody holds a missing file."""
     lock = FileLock(path)
     is_taken = path.exists() and not lock.acquire()
     lock.release()

@@ -52,12 +52,12 @@ def _text(data: bytes) -> str:
 
 
 def _items(data: bytes) -> list[str]:
-    """Splits what an option -z separates by zero bytes."""
+    """Split what an option -z separates by zero bytes."""
     return [item for item in _text(data).split("\x00") if item]
 
 
 def find_root(cwd: Path) -> Path:
-    """Finds the top of the work tree that a folder is in."""
+    """Find the top of the work tree that a folder is in."""
     done = _call(cwd, "rev-parse", "--show-toplevel")
     if done.returncode == 0:
         return Path(_text(done.stdout).rstrip("\n"))
@@ -71,7 +71,7 @@ def find_root(cwd: Path) -> Path:
 
 
 def _ok(cwd: Path, *args: str, data: bytes | None = None, extra: Mapping[str, str] | None = None) -> bytes:
-    """Returns the output of a git call that has to work."""
+    """Return the output of a git call that has to work."""
     done = _call(cwd, *args, data=data, extra=extra)
     if done.returncode != 0:
         lines = [line for line in _text(done.stderr).splitlines() if line.strip()] or ["no message"]
@@ -107,7 +107,7 @@ class Change:
 
 
 def head(root: Path) -> Head:
-    """Returns the commit and branch of the work tree."""
+    """Return the commit and branch of the work tree."""
     prefix = "refs/heads/"
     done = _call(root, "rev-parse", "HEAD", "--symbolic-full-name", "HEAD")
     if done.returncode == 0:
@@ -118,7 +118,7 @@ def head(root: Path) -> Head:
 
 
 def resolve(root: Path, rev: str) -> str | None:
-    """Returns the full hash of the commit that a name means, None if it means none."""
+    """Return the full hash of the commit that a name means, None if it means none."""
     if rev.startswith("-"):
         return None
     done = _call(root, "rev-parse", "-q", "--verify", f"{rev}^{{commit}}")
@@ -126,14 +126,14 @@ def resolve(root: Path, rev: str) -> str | None:
 
 
 def commit(root: Path, rev: str) -> Commit:
-    """Reads one commit."""
+    """Read one commit."""
     text = _text(_ok(root, "log", "-1", "--no-show-signature", "--format=%H%x00%P%x00%s", rev, "--"))
     name, parents, subject = text.rstrip("\n").split("\x00", 2)
     return Commit(name, parents.split(" ")[0], subject)
 
 
 def changes(root: Path, of: Commit) -> tuple[Change, ...]:
-    """Lists what a commit changed against its first parent; a root commit changed everything it holds."""
+    """List what a commit changed against its first parent; a root commit changed everything it holds."""
     base = [of.parent] if of.parent else [_text(_ok(root, "hash-object", "-t", "tree", "--stdin", data=b"")).strip()]
     found = []
     for line in _items(_ok(root, "diff-tree", "-r", "-z", "--no-renames", "--numstat", *base, of.hash, "--")):
@@ -143,7 +143,7 @@ def changes(root: Path, of: Commit) -> tuple[Change, ...]:
 
 
 def differing(root: Path, paths: tuple[str, ...]) -> tuple[str, ...]:
-    """Lists which of these files (or files under these folders) differ from HEAD, are staged, or hide from git.
+    """List which of these files (or files under these folders) differ from HEAD, are staged, or hide from git.
 
     Untracked Python files count, since they would be imported, but not those in hidden folders, which are not.
     """
@@ -153,60 +153,60 @@ def differing(root: Path, paths: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def hidden(root: Path, paths: tuple[str, ...]) -> tuple[str, ...]:
-    """Lists which of these files git was told not to look at (assume-unchanged, skip-worktree)."""
+    """List which of these files git was told not to look at (assume-unchanged, skip-worktree)."""
     return tuple(line[2:] for line in _items(_ok(root, "ls-files", "-v", "-z", "--", *paths)) if line[0] != "H")
 
 
 def is_tracked(root: Path, path: str) -> bool:
-    """Checks whether HEAD's index knows this path."""
+    """Check whether HEAD's index knows this path."""
     return _call(root, "ls-files", "--error-unmatch", "--", path).returncode == 0
 
 
 def blob(root: Path, rev: str, path: str) -> bytes | None:
-    """Reads a file's content in a commit, None if it is not there."""
+    """Read a file's content in a commit, None if it is not there."""
     done = _call(root, "cat-file", "blob", f"{rev}:{path}")
     return done.stdout if done.returncode == 0 else None
 
 
 def tree_listing(root: Path, rev: str, paths: tuple[str, ...]) -> bytes:
-    """Lists modes, hashes and names of files in a commit: the same listing means the same content."""
+    """List modes, hashes and names of files in a commit: the same listing means the same content."""
     return _ok(root, "ls-tree", "-r", "-z", rev, "--", *paths)
 
 
 def archive(root: Path, rev: str) -> bytes:
-    """Returns the files of a commit as a tar archive."""
+    """Return the files of a commit as a tar archive."""
     return _ok(root, "archive", "--format=tar", rev, "--")
 
 
 def snapshot(root: Path) -> str:
-    """Returns a tree that holds the tracked files as they lie in the work tree; no branch and no file moves."""
+    """Return a tree that holds the tracked files as they lie in the work tree; no branch and no file moves."""
     made = _text(_ok(root, "stash", "create", extra=author(root))).strip() or "HEAD"  # "" without changes
     return _text(_ok(root, "rev-parse", f"{made}^{{tree}}")).strip()
 
 
 def keep_commit(root: Path, run: str, of: str) -> None:
-    """Keeps a run's commit reachable for good."""
+    """Keep a run's commit reachable for good."""
     _ok(root, "update-ref", RUN_REFS + run, of)
 
 
 def branch_tip(root: Path, branch: str) -> str | None:
-    """Returns the full hash of a branch's tip, None without such a branch."""
+    """Return the full hash of a branch's tip, None without such a branch."""
     return resolve(root, f"refs/heads/{branch}")
 
 
 def is_ancestor(root: Path, older: str, newer: str) -> bool:
-    """Checks whether one commit is the other or an ancestor of it."""
+    """Check whether one commit is the other or an ancestor of it."""
     return _call(root, "merge-base", "--is-ancestor", older, newer).returncode == 0
 
 
 def changed_files(root: Path) -> tuple[str, ...]:
-    """Lists the tracked files that differ from HEAD or are staged."""
+    """List the tracked files that differ from HEAD or are staged."""
     listing = _ok(root, "status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=no")
     return tuple(line[3:] for line in _items(listing))
 
 
 def how_to_clean(root: Path) -> str:
-    """Returns the commands after which no tracked file differs from HEAD; git stash leaves a submodule as it is."""
+    """Return the commands after which no tracked file differs from HEAD; git stash leaves a submodule as it is."""
     listing = _ok(root, "status", "--porcelain=v2", "-z", "--no-renames", "--untracked-files=no")
     # 1 <XY> <submodule: N... or S<commit><modified><untracked>> and five more words before the path
     changed = [line.split(" ", 8) for line in _items(listing) if line[:2] == "1 "]
@@ -221,7 +221,7 @@ def how_to_clean(root: Path) -> str:
 
 
 def unfinished(root: Path) -> str:
-    """Names the operation that git is in the middle of ("merge", "rebase", ...), "" without one."""
+    """Name the operation that git is in the middle of ("merge", "rebase", ...), "" without one."""
     folder = Path(_text(_ok(root, "rev-parse", "--absolute-git-dir")).rstrip("\n"))
     signs = {
         "MERGE_HEAD": "merge", "rebase-merge": "rebase", "rebase-apply": "rebase",
@@ -231,18 +231,18 @@ def unfinished(root: Path) -> str:
 
 
 def how_to_abort(doing: str) -> str:
-    """Returns the command that ends what git is in the middle of, as unfinished() names it."""
+    """Return the command that ends what git is in the middle of, as unfinished() names it."""
     return "git bisect reset" if doing == "bisect" else f"git {doing} --abort"
 
 
 def folders(root: Path) -> tuple[Path, Path]:
-    """Returns the work tree's own git folder, and the one that all work trees share."""
+    """Return the work tree's own git folder, and the one that all work trees share."""
     own, shared = _text(_ok(root, "rev-parse", "--absolute-git-dir", "--git-common-dir")).splitlines()
     return Path(own), (root / shared).resolve()
 
 
 def worktree_of(root: Path, branch: str) -> Path | None:
-    """Finds the work tree that has this branch checked out, None if no one has."""
+    """Find the work tree that has this branch checked out, None if no one has."""
     place: Path | None = None
     for line in _items(_ok(root, "worktree", "list", "--porcelain", "-z")):
         if line.startswith("worktree "):
@@ -253,7 +253,7 @@ def worktree_of(root: Path, branch: str) -> Path | None:
 
 
 def move_branch(root: Path, branch: str, new: str, old: str) -> None:
-    """Sets a branch to a commit; where it is checked out here, the clean work tree follows.
+    """Set a branch to a commit; where it is checked out here, the clean work tree follows.
 
     Raises:
         GitError: if the branch is no longer at old, or if git can't make the work tree follow.
@@ -269,29 +269,29 @@ def move_branch(root: Path, branch: str, new: str, old: str) -> None:
 
 
 def add_worktree(root: Path, place: Path, rev: str) -> None:
-    """Checks a commit out, detached, into a new folder."""
+    """Check a commit out, detached, into a new folder."""
     _ok(root, "worktree", "add", "--quiet", "--detach", str(place), rev)
 
 
 def remove_worktree(root: Path, place: Path) -> None:
-    """Removes a work tree of ours, if it is there."""
+    """Remove a work tree of ours, if it is there."""
     _call(root, "worktree", "remove", "--force", str(place))
     _call(root, "worktree", "prune")
 
 
 def switch(root: Path, branch: str, is_new: bool = False) -> None:
-    """Checks out a branch; a new one is made at HEAD, and files stay as they are."""
+    """Check out a branch; a new one is made at HEAD, and files stay as they are."""
     _ok(root, "switch", "--quiet", *(["--create"] if is_new else []), branch)
 
 
 def checkout_detached(place: Path, rev: str) -> None:
-    """Puts a work tree of ours at a commit, whatever lay in it."""
+    """Put a work tree of ours at a commit, whatever lay in it."""
     _ok(place, "checkout", "--quiet", "--force", "--detach", rev)
     _ok(place, "clean", "-fdxq", "--exclude=.venv")
 
 
 def commit_file(root: Path, parent: str, path: str, content: bytes, message: str) -> str:
-    """Makes a commit that changes one top-level file of its parent, touching neither index nor work tree."""
+    """Make a commit that changes one top-level file of its parent, touching neither index nor work tree."""
     name = _text(_ok(root, "hash-object", "-w", "--stdin", data=content)).strip()
     entries = _ok(root, "ls-tree", "-z", parent).rstrip(b"\x00").split(b"\x00")
     ending = b"\t" + path.encode()
@@ -304,7 +304,7 @@ def commit_file(root: Path, parent: str, path: str, content: bytes, message: str
 
 
 def merge_file(base: bytes, ours: bytes, theirs: bytes) -> bytes | None:
-    """Returns two changes of a text together, None where they conflict."""
+    """Return two changes of a text together, None where they conflict."""
     with tempfile.TemporaryDirectory() as folder:
         for name, content in (("ours", ours), ("base", base), ("theirs", theirs)):
             (Path(folder) / name).write_bytes(content)
@@ -313,7 +313,7 @@ def merge_file(base: bytes, ours: bytes, theirs: bytes) -> bytes | None:
 
 
 def author(root: Path) -> Mapping[str, str]:
-    """Returns the variables that name this tool as author, none where git knows one: a night needs no identity."""
+    """Return the variables that name this tool as author, none where git knows one: a night needs no identity."""
     ident = ("var", "GIT_COMMITTER_IDENT")
     if _call(root, "-c", "user.useConfigOnly=true", *ident).returncode == 0:
         return {}
@@ -325,24 +325,24 @@ def author(root: Path) -> Mapping[str, str]:
 
 
 def is_same_tree(root: Path, one: str, other: str) -> bool:
-    """Checks whether two commits hold the same files."""
+    """Check whether two commits hold the same files."""
     return _call(root, "diff-tree", "--quiet", "-r", one, other).returncode == 0
 
 
 def is_work_tree(place: Path) -> bool:
-    """Checks whether a folder is the top of a work tree."""
+    """Check whether a folder is the top of a work tree."""
     done = _call(place, "rev-parse", "--show-toplevel") if place.is_dir() else None
     return done is not None and done.returncode == 0 and Path(_text(done.stdout).rstrip("\n")) == place.resolve()
 
 
 def diff(root: Path, before: str, after: str, path: str) -> str:
-    """Returns one file's change between two commits as unified text, "" where git has none."""
+    """Return one file's change between two commits as unified text, "" where git has none."""
     done = _call(root, "diff", "--no-ext-diff", "--no-color", before, after, "--", path)
     return _text(done.stdout) if done.returncode == 0 else ""
 
 
 def patches(root: Path, commits: Iterable[str], path: str) -> dict[str, str]:
-    """Returns what each of these commits changed in one file, as hunks of a difference; unknown ones are left out."""
+    """Return what each of these commits changed in one file, as hunks of a difference; unknown ones are left out."""
     names = "".join(f"{name}\n" for name in commits if name)
     options = ("--stdin", "-p", "--format=%x00%H", "--no-ext-diff", "--no-color", "--no-renames")
     text = _text(_call(root, "diff-tree", *options, "--", path, data=names.encode()).stdout)

@@ -48,6 +48,6 @@ class LabPaths:
 
 
 def machine_home(environment: Mapping[str, str] | None = None) -> Path:
-    """Returns $AUTORESEARCH_HOME, which holds data, tokenizers and device locks of this machine."""
+    """Return $AUTORESEARCH_HOME, which holds data, tokenizers and device locks of this machine."""
     values = os.environ if environment is None else environment
     return Path(values.get(ENV_HOME) or "~/.cache/autoresearch").expanduser().absolute()

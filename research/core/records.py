@@ -65,15 +65,15 @@ class Metrics:
 
     @classmethod
     def from_values(cls, values: Mapping[str, float | int]) -> Metrics:
-        """Builds the nine from a mapping that holds all of them."""
+        """Build the nine from a mapping that holds all of them."""
         return cls(**{f.name: cast("int", values[f.name]) for f in fields(cls)})
 
     def as_dict(self) -> dict[str, float | int]:
-        """Returns the nine as a plain mapping, in the public order."""
+        """Return the nine as a plain mapping, in the public order."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
     def as_block(self) -> str:
-        """Writes the nine as train.py prints them."""
+        """Write the nine as train.py prints them."""
         values = {**self.as_dict(), "val_bpb": f"{self.val_bpb:.6f}"}
         return "".join([f"{SUMMARY_MARK}\n", *(f"{key + ':':<18}{value}\n" for key, value in values.items())])
 
@@ -88,7 +88,7 @@ class Failure:
 
     @property
     def machine(self) -> bool:
-        """Returns whether the machine failed, not the candidate."""
+        """Return whether the machine failed, not the candidate."""
         return self.kind in MACHINE_KINDS
 
 
@@ -161,7 +161,7 @@ class Estimate:
     n: int
 
     def in_words(self, sign: str = "") -> str:
-        """Writes the mean with its interval; sign "+" writes that of a gain too."""
+        """Write the mean with its interval; sign "+" writes that of a gain too."""
         return f"{self.mean:{sign}.6f} [{self.low:{sign}.6f}, {self.high:{sign}.6f}]"
 
 
@@ -195,7 +195,7 @@ class Verdict:
 
 
 def is_confirmed(gain: Estimate | None, value: Estimate | None) -> bool:
-    """Checks whether a gain is confirmed: more than one run, and the whole interval a gain."""
+    """Check whether a gain is confirmed: more than one run, and the whole interval a gain."""
     return bool(gain and gain.high < 0 and value and value.n > 1)
 
 
@@ -226,12 +226,12 @@ class Idea:
 
     @property
     def is_waiting(self) -> bool:
-        """Returns whether it was neither tried nor given up."""
+        """Return whether it was neither tried nor given up."""
         return self.run is None and self.closed_utc is None
 
     @property
     def assignment(self) -> tuple[str, str] | None:
-        """Returns the constant and its value where it is NAME=VALUE, which needs nobody who writes code."""
+        """Return the constant and its value where it is NAME=VALUE, which needs nobody who writes code."""
         match = _ASSIGNMENT.match(self.text)
         return (match[1], match[2]) if match else None
 
@@ -261,7 +261,7 @@ class Plan:
 
     @property
     def run_seed(self) -> int | None:
-        """Returns the seed that its run is to have, None where it names none."""
+        """Return the seed that its run is to have, None where it names none."""
         seed = self.details.get(RUN_SEED, "")
         return int(seed) if seed.isdecimal() else None
 

@@ -11,7 +11,7 @@ _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(\x07|\x1b\\
 
 
 def listed(noun: str, values: Sequence[object]) -> str:
-    """Returns a noun with its values: "seed 42", "seeds 42 and 43", "seeds 42, 43 and 44"."""
+    """Return a noun with its values: "seed 42", "seeds 42 and 43", "seeds 42, 43 and 44"."""
     words = [str(value) for value in values]
     if len(words) == 1:
         return f"{noun} {words[0]}"
@@ -19,28 +19,28 @@ def listed(noun: str, values: Sequence[object]) -> str:
 
 
 def count_of(number: int, one: str) -> str:
-    """Returns how many of what: "1 run", "2 runs"."""
+    """Return how many of what: "1 run", "2 runs"."""
     return f"{number} {one if number == 1 else one + 's'}"
 
 
 def first_few(items: Sequence[str], most: int) -> list[str]:
-    """Returns the first few of a list; where there are more, the last one says how many: "and 3 more"."""
+    """Return the first few of a list; where there are more, the last one says how many: "and 3 more"."""
     more = [f"and {len(items) - most} more"] if len(items) > most else []
     return [*items[:most], *more]
 
 
 def chance(p: float) -> str:
-    """Formats a probability, which is never quite 0 or 1."""
+    """Format a probability, which is never quite 0 or 1."""
     return "> 0.99" if p > 0.99 else "< 0.01" if p < 0.01 else f"{p:.2f}"
 
 
 def clean(text: str, limit: int = SETTINGS.line_chars) -> str:
-    """Returns one line without terminal escapes and control characters, cut to so many characters."""
+    """Return one line without terminal escapes and control characters, cut to so many characters."""
     text = _ESCAPES.sub("", text[: 4 * limit])
     text = "".join(char if char.isprintable() or char == "\t" else "\N{REPLACEMENT CHARACTER}" for char in text)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def quoted(text: str, limit: int = SETTINGS.line_chars) -> str:
-    """Quotes other people's text as data: one clean line, in quotation marks that it cannot close."""
+    """Quote other people's text as data: one clean line, in quotation marks that it cannot close."""
     return '"' + clean(" ".join(text.split()), limit).replace('"', "'") + '"'

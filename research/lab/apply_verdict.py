@@ -39,7 +39,7 @@ class Settled:
 
 
 def settle(lab: Lab, store: Store, name: str | None = None, branch: str | None = None) -> Settled:
-    """Carries out a run's verdict; without a name, that of the oldest unsettled run of the branch.
+    """Carry out a run's verdict; without a name, that of the oldest unsettled run of the branch.
 
     Raises:
         CannotSettle: if it can't be done now; nothing was moved.
@@ -66,7 +66,7 @@ def settle(lab: Lab, store: Store, name: str | None = None, branch: str | None =
 
 
 def _oldest(store: Store, root: Path, branch: str | None) -> Run | None:
-    """Finds the oldest run of a branch, by default the current one, whose verdict git has not followed.
+    """Find the oldest run of a branch, by default the current one, whose verdict git has not followed.
 
     Raises:
         CannotSettle: on a detached HEAD.
@@ -83,7 +83,7 @@ def _oldest(store: Store, root: Path, branch: str | None) -> Run | None:
 
 
 def find_run(store: Store, name: str) -> Run:
-    """Finds the run of that name, the only one whose name begins so, or the only counted run of that commit.
+    """Find the run of that name, the only one whose name begins so, or the only counted run of that commit.
 
     Raises:
         ResearchError: if there is none, or several.
@@ -104,7 +104,7 @@ def find_run(store: Store, name: str) -> Run:
 
 
 def _move(root: Path, store: Store, run: Run, tip: str | None, target: str | None) -> tuple[str | None, str]:
-    """Sets the run's branch from its tip to the target, if that is safe; returns its tip and a sentence."""
+    """Set the run's branch from its tip to the target, if that is safe; return its tip and a sentence."""
     branch = run.branch
     if not branch:
         return None, f"{run.run} was made on no branch; nothing to move."
@@ -125,7 +125,7 @@ def _move(root: Path, store: Store, run: Run, tip: str | None, target: str | Non
 
 
 def _check_move(root: Path, store: Store, run: Run, tip: str, target: str) -> None:
-    """Raises CannotSettle for everything that a move could lose."""
+    """Raise CannotSettle for everything that a move could lose."""
     branch = run.branch
     if not branch.startswith(BRANCHES):
         what = f"{branch} is not an {BRANCHES}* branch and is not moved."
@@ -153,7 +153,7 @@ def _check_move(root: Path, store: Store, run: Run, tip: str, target: str) -> No
 
 
 def decide(lab: Lab, store: Store, name: str, decision: Decision, why: str) -> Settled:
-    """Stores a person's verdict, which overrules the rule's, and carries it out at once.
+    """Store a person's verdict, which overrules the rule's, and carry it out at once.
 
     Raises:
         ResearchError: if the run can't be kept or is unknown.
@@ -188,7 +188,7 @@ def decide(lab: Lab, store: Store, name: str, decision: Decision, why: str) -> S
 
 
 def _rivals(history: list[Judged], run: Run) -> list[Run]:
-    """Returns the incumbent's kept runs where a run that a person keeps was made from the same parent."""
+    """Return the incumbent's kept runs where a run that a person keeps was made from the same parent."""
     tip = lineage.incumbent(history)
     if tip is None or not run.parent or tip.parent != run.parent or lineage.is_same(tip, run):
         return []
@@ -201,7 +201,7 @@ def _rivals(history: list[Judged], run: Run) -> list[Run]:
 def _store_decision(
     lab: Lab, store: Store, run: Run, decision: Decision, why: str, settled_utc: str | None = None
 ) -> None:
-    """Stores a person's verdict on a run, once."""
+    """Store a person's verdict on a run, once."""
     before, now = store.verdict(run.run), lab.now_utc()
     if before is not None and (before.decision, before.rule, before.why) == (decision, PERSON, why):
         return
@@ -219,7 +219,7 @@ def _store_decision(
 
 
 def follow_person(lab: Lab, store: Store, branch: str) -> str:
-    """Takes a person's reset of a branch below what it was kept on for a decision.
+    """Take a person's reset of a branch below what it was kept on for a decision.
 
     What was kept above the new tip is discarded in the person's name. A tip older than the baseline can't be worked
     on, so the branch goes back up, which drops nothing.

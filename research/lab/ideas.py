@@ -25,7 +25,7 @@ SET_NAME, SET_VALUE = "set_name", "set_value"
 
 
 def add_idea(lab: Lab, store: Store, text: str) -> Idea:
-    """Puts an idea at the end of the queue.
+    """Put an idea at the end of the queue.
 
     Raises:
         ResearchError: if it sets a constant that train.py does not have.
@@ -44,13 +44,13 @@ def add_idea(lab: Lab, store: Store, text: str) -> Idea:
 
 
 def next_idea(store: Store, writes_code: bool, busy: Collection[str]) -> Idea | None:
-    """Returns the first idea that waits, is in no plan of these, and can be carried out by who edits."""
+    """Return the first idea that waits, is in no plan of these, and can be carried out by who edits."""
     ideas = (idea for idea in store.ideas() if idea.is_waiting and idea.plan not in busy)
     return next((idea for idea in ideas if writes_code or idea.assignment), None)
 
 
 def plan_idea(lab: Lab, store: Store, idea: Idea, memory: Memory) -> Plan:
-    """Returns the plan that carries an idea out on the best so far; its details hold what an agent is told."""
+    """Return the plan that carries an idea out on the best so far; its details hold what an agent is told."""
     from research.search.emitters.base import Emitter  # loads numpy, which a bare Python that only records may lack
 
     now, parent = lab.now_utc(), memory.incumbent.commit if memory.incumbent else None
@@ -69,7 +69,7 @@ def plan_idea(lab: Lab, store: Store, idea: Idea, memory: Memory) -> Plan:
 
 
 def give_up_idea(lab: Lab, store: Store, plan: Plan, why: str) -> None:
-    """Notes why a plan's idea came to no run; other plans have none."""
+    """Note why a plan's idea came to no run; other plans have none."""
     for idea in store.ideas():
         if str(idea.idea) == plan.details.get(IDEA):
             store.update_idea(replace(idea, closed_utc=lab.now_utc(), why=why))

@@ -18,7 +18,7 @@ _START = re.compile(r"\[run\] start (\S+)\s*\Z")
 
 
 def import_run(lab: Lab, store: Store, path: Path) -> list[str]:
-    """Imports a finished run from its folder, a file in it, or a log alone; returns its name if it is new.
+    """Import a finished run from its folder, a file in it, or a log alone; return its name if it is new.
 
     Raises:
         ResearchError: if the path holds no finished run.
@@ -59,7 +59,7 @@ def _import_folder(lab: Lab, store: Store, folder: Path) -> list[str]:
 
 
 def _copy(folder: Path, place: Path) -> None:
-    """Copies a run's folder, whole or not at all: a copy that was cut off would be taken for the run ever after."""
+    """Copy a run's folder, whole or not at all: a copy that was cut off would be taken for the run ever after."""
     place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=place.parent, prefix=".copy-") as work:
         draft = Path(work) / place.name

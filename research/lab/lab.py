@@ -62,19 +62,19 @@ class Lab:
         self.work = self.paths.root
 
     def beside(self, work: Path, branch: str | None, environment: Mapping[str, str], plans: bool) -> Lab:
-        """Returns the same lab with another work tree: its runs are this lab's."""
+        """Return the same lab with another work tree: its runs are this lab's."""
         other = replace(self, branch=branch, environment=environment, plans=plans)
         other.work = work
         return other
 
     def now_utc(self) -> str:
-        """Returns the time as records keep it."""
+        """Return the time as records keep it."""
         return utc(self.clock())
 
     # Keeping the memory true ----------------------------------------------------------------------------------
 
     def open(self, say: Callable[[str], None] | None = None) -> Store:
-        """Opens the memory, caught up; say takes what a person has to know of one that was rebuilt."""
+        """Open the memory, caught up; say takes what a person has to know of one that was rebuilt."""
         store = self.open_as_it_is(say)
         try:
             self.catch_up(store)
@@ -84,12 +84,12 @@ class Lab:
         return store
 
     def open_as_it_is(self, say: Callable[[str], None] | None = None) -> Store:
-        """Opens the memory as the last command left it."""
+        """Open the memory as the last command left it."""
         return open_store(self.paths, self.now_utc(), say or self.say)
 
     def catch_up(self, store: Store) -> list[str]:
-        """Records what happened meanwhile: closes runs whose runner is gone, imports hand-made ones, judges what
-        waits, and writes the ledger.
+        """Record what happened meanwhile: close runs whose runner is gone, import hand-made ones, judge what
+        waits, and write the ledger.
 
         Returns:
             Names of the hand-made runs that are new.
@@ -105,7 +105,7 @@ class Lab:
         return found
 
     def import_run(self, store: Store, run: Run, folder: Path | None) -> list[str]:
-        """Imports a finished run, once; returns its name if it is new."""
+        """Import a finished run, once; return its name if it is new."""
         run = self.examine(store, run)
         if not store.add_run(run):
             return []
@@ -119,7 +119,7 @@ class Lab:
         return [run.run]
 
     def judge_all(self, store: Store) -> None:
-        """Judges every run that has a ledger row and no verdict yet."""
+        """Judge every run that has a ledger row and no verdict yet."""
         if not reads.something_waits(store):
             return
         for run in [item.run for item in store.judged() if item.verdict is None]:
@@ -169,7 +169,7 @@ class Lab:
         return known
 
     def _write_finish(self, run: Run) -> None:
-        """Leaves a finish record in the run's folder, if it has one."""
+        """Leave a finish record in the run's folder, if it has one."""
         if run.folder:
             with contextlib.suppress(OSError):
                 folders.write_finish(self.paths.runs / run.folder, run)
@@ -190,7 +190,7 @@ class Lab:
         return reviewed(case, verdict, niche, plan, [one.text for one in known])
 
     def void(self, store: Store, run: Run, why: str) -> None:
-        """Makes a crash one of the machine: it leaves memory and ledger, and its record says why."""
+        """Make a crash one of the machine: it leaves memory and ledger, and its record says why."""
         code = RUNNER_EXITS["infrastructure"]
         voided = replace(run, outcome="infrastructure", exit_code=code, counted=False, why=why)
         store.void_run(voided, self.now_utc())
@@ -198,20 +198,20 @@ class Lab:
         self.sync(store)
 
     def write_verdicts(self, store: Store, run: Run) -> None:
-        """Leaves a run's verdicts in its folder too."""
+        """Leave a run's verdicts in its folder too."""
         if run.folder and (self.paths.runs / run.folder).is_dir():
             with contextlib.suppress(OSError):
                 folders.write_verdicts(self.paths.runs / run.folder, store.verdicts(run.run))
 
     def sync(self, store: Store) -> None:
-        """Makes results.tsv what the memory says; a file that can't be written now is written by the next command."""
+        """Make results.tsv what the memory says; a file that can't be written now is written by the next command."""
         try:
             sync_ledger(store, self.paths.ledger, self.paths.discovery / ".ledger.lock", self.now_utc())
         except OSError as error:
             self.say(f"results.tsv could not be written ({error.strerror or error}); the next command makes up for it")
 
     def examine(self, store: Store, run: Run) -> Run:
-        """Adds to a finished run what only the memory tells: what speaks against its score, and whether it counts.
+        """Add to a finished run what only the memory tells: what speaks against its score, and whether it counts.
 
         A run is not counted that is neither baseline, nor exp: commit, nor a repetition.
         """
@@ -230,6 +230,6 @@ class Lab:
 
 
 def comparable(store: Store, run: Run) -> list[Judged]:
-    """Returns the judged runs of a run's branch and contract."""
+    """Return the judged runs of a run's branch and contract."""
     history = store.judged(run.branch)
     return lineage.of_contract(history, run.branch, lineage.contract_of(run, history))

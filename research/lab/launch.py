@@ -58,7 +58,7 @@ class Request:
     facts: Mapping[str, str] = field(default_factory=dict)
 
     def launch(self, run: str, folder: Path, root: Path, commit: str | None) -> Launch:
-        """Returns what a backend is given to run it as a named run, with its folder, in a work tree."""
+        """Return what a backend is given to run it as a named run, with its folder, in a work tree."""
         timeout_s = SETTINGS.default_timeout_minutes * 60 if self.timeout_s is None else self.timeout_s
         return Launch(run, folder, root, commit, self.command, self.seed, self.gpu, timeout_s, self.queue_timeout_s)
 
@@ -77,12 +77,12 @@ class LaunchResult:
     repeats: str = ""  # the run that a repeat would repeat, or that a refused one would make a second time
 
     def as_dict(self) -> dict[str, Any]:
-        """Returns the end line's object."""
+        """Return the end line's object."""
         return dict(vars(self))
 
 
 def launch(lab: Lab, request: Request, asked: StopRequest | None = None) -> LaunchResult:
-    """Runs a command, and records it if it is ``uv run train.py``; says how it ended, whatever happens.
+    """Run a command, and record it if it is ``uv run train.py``; say how it ended, whatever happens.
 
     Who may ask the run to end are by default the signals to this process.
     """
@@ -109,7 +109,7 @@ def launch(lab: Lab, request: Request, asked: StopRequest | None = None) -> Laun
 
 
 def _failed(name: str, error: ResearchError | OSError) -> LaunchResult:
-    """Returns the end of a launch that an error forbade."""
+    """Return the end of a launch that an error forbade."""
     outcome: Outcome = "configuration"
     if isinstance(error, OSError):
         why = f"{error.filename or 'the system'}: {error.strerror or error}"
@@ -124,7 +124,7 @@ def _failed(name: str, error: ResearchError | OSError) -> LaunchResult:
 
 
 def _stopped(name: str, number: int) -> LaunchResult:
-    """Returns the end of a launch that a signal was faster than."""
+    """Return the end of a launch that a signal was faster than."""
     return LaunchResult(name, "interrupted", 128 + number, why="stopped before launch")
 
 
@@ -143,11 +143,11 @@ class _Attempt:
         self.wires = Wires(lab.stream, lab.say, stop, lab.now_utc)
 
     def make(self) -> LaunchResult:
-        """Launches the command."""
+        """Launch the command."""
         return self._record() if self.request.command == COMMAND else self._run_unrecorded()
 
     def _launch(self, folder: Path, commit: str | None) -> Launch:
-        """Returns what the backend is given."""
+        """Return what the backend is given."""
         asked = replace(self.request, gpu=self.gpu)
         if asked.timeout_s is None:
             asked = replace(asked, timeout_s=self.backend.usual_timeout_s())
@@ -155,7 +155,7 @@ class _Attempt:
 
     @contextlib.contextmanager
     def _reserved(self, launch: Launch) -> Iterator[Launch]:
-        """Holds the device's locks, which the launch hands on to the command."""
+        """Hold the device's locks, which the launch hands on to the command."""
         locks = self.backend.reserve(self.name, self.lab.work)
         try:
             yield replace(launch, fds=tuple(lock.fileno() for lock in locks))
@@ -169,7 +169,7 @@ class _Attempt:
         return LaunchResult(self.name, "refused", 0, why="--dry-run: nothing was launched")
 
     def _run_unrecorded(self) -> LaunchResult:
-        """Launches any other command: with the same care, without a record."""
+        """Launch any other command: with the same care, without a record."""
         with tempfile.TemporaryDirectory(prefix="autoresearch-") as folder:
             launch = self._launch(Path(folder), None)
             self.backend.check(launch)
@@ -184,7 +184,7 @@ class _Attempt:
     # A recorded run -------------------------------------------------------------------------------------------
 
     def _record(self) -> LaunchResult:
-        """Launches ``uv run train.py``: first everything that forbids it, then the run and its record."""
+        """Launch ``uv run train.py``: first everything that forbids it, then the run and its record."""
         lab, request = self.lab, self.request
         with lab.open() as self.store:
             self.candidate = preflight.examine(lab.work)
@@ -227,13 +227,13 @@ class _Attempt:
         return self.candidate.branch if self.lab.branch is None else self.lab.branch
 
     def _contract_key(self) -> str:
-        """Returns what is known now of the contract, cheaply."""
+        """Return what is known now of the contract, cheaply."""
         environment, device = self.lab.environment, self.backend.device()
         benchmark, home = self.candidate.benchmark_sha256, machine_home(environment)
         return identity.contract_key(benchmark, self.lab.work, home, self.backend.name, self.gpu, device, environment)
 
     def _check_record(self) -> None:
-        """Refuses everything that would make the record untrue.
+        """Refuse everything that would make the record untrue.
 
         Raises:
             Refused: if what would run is not what the commit holds, or no experiment on the baseline.
@@ -254,7 +254,7 @@ class _Attempt:
             lab.say("HEAD is not an exp: commit; unless it repeats what was measured, it is not counted")
 
     def _find_repeat(self) -> LaunchResult | None:
-        """Ends a launch that would only repeat a finished run; None for any other."""
+        """End a launch that would only repeat a finished run; None for any other."""
         if self.request.allow_dirty:
             return None
         runs = [] if self.request.again else self.store.runs_of(self.candidate.fingerprint)
@@ -268,7 +268,7 @@ class _Attempt:
         return identity.ask_contract(self.lab.work, self.lab.environment)
 
     def _hand_out(self, run: Run) -> LaunchResult | None:
-        """Writes out the log of the run that would be repeated, or the summary of one made by hand; None without."""
+        """Write out the log of the run that would be repeated, or the summary of one made by hand; None without."""
         stream = self.wires.stream
         try:
             with (self.lab.paths.runs / run.folder / RUN_LOG).open("rb") as file:
@@ -282,7 +282,7 @@ class _Attempt:
         return LaunchResult(self.name, "repeat", run.exit_code or 0, run.child_exit, why=why, repeats=run.run)
 
     def _smoke(self, launch: Launch) -> None:
-        """Runs train.py for seconds on pocket data and the CPU.
+        """Run train.py for seconds on pocket data and the CPU.
 
         Raises:
             Refused: if it fails.
@@ -300,7 +300,7 @@ class _Attempt:
             raise Refused(f"The smoke run failed ({ended.why or f'exit {ended.exit_code}'}).", "Mend train.py first.")
 
     def _start_record(self) -> Run:
-        """Returns the run's start record."""
+        """Return the run's start record."""
         lab, request, candidate = self.lab, self.request, self.candidate
         planned = carried_out(self.store, self._branch, candidate) if lab.plans and not request.allow_dirty else None
         if crowd := self.backend.contention():
@@ -327,7 +327,7 @@ class _Attempt:
         return with_change(with_commit(start, candidate), lab.work, candidate.text)
 
     def _run(self, launch: Launch, start: Run) -> Run:
-        """Runs and records the launch; returns the finish record."""
+        """Run and record the launch; return the finish record."""
         lab, request = self.lab, self.request
         if self.contract is None and request.race and self.backend.name == DEFAULT_BACKEND:
             self.contract = self._ask_contract()
@@ -345,7 +345,7 @@ class _Attempt:
 
 
 def _after(lab: Lab, store: Store, run: Run) -> LaunchResult:
-    """Judges the run and brings plan and ledger up to date; what fails here is made up for by the next look."""
+    """Judge the run and bring plan and ledger up to date; what fails here is made up for by the next look."""
     if run.plan:
         store.close_plan(run.plan, lab.now_utc(), run.run)
     lab.judge_all(store)

@@ -25,7 +25,7 @@ POLICY_FACT = "plan_policy"
 
 
 def plan_seed(store: Store) -> int:
-    """Reads the seed of this lab's plans."""
+    """Read the seed of this lab's plans."""
     return int(store.fact(SEED_FACT) or 0)
 
 
@@ -42,7 +42,7 @@ def memory_of(lab: Lab, store: Store, branch: str) -> Memory:
 def next_plan(
     lab: Lab, store: Store, branch: str, in_flight: Sequence[Plan] = (), attempt: int = 0, writes_code: bool = True
 ) -> Plan:
-    """Returns the pending plan if it was made with all that is known now, else records a new one.
+    """Return the pending plan if it was made with all that is known now, else records a new one.
 
     Args:
         in_flight: Plans that are being carried out.
@@ -80,7 +80,7 @@ def next_plan(
 
 
 def plan_ahead(lab: Lab, store: Store, branch: str) -> None:
-    """Plans after a verdict; a plan that can't be made is made by whoever asks for it, and costs no run its end."""
+    """Plan after a verdict; a plan that can't be made is made by whoever asks for it, and costs no run its end."""
     if not branch.startswith(BRANCHES):
         return
     try:
@@ -91,13 +91,13 @@ def plan_ahead(lab: Lab, store: Store, branch: str) -> None:
 
 
 def plan_again(lab: Lab, store: Store, branch: str) -> None:
-    """Plans for a loop that begins: when it was turned off, its plan was dropped."""
+    """Plan for a loop that begins: when it was turned off, its plan was dropped."""
     if reads.history(store, branch) and store.pending_plan() is None:
         plan_ahead(lab, store, branch)
 
 
 def carried_out(store: Store, branch: str, candidate: preflight.Candidate) -> Plan | None:
-    """Finds the pending plan that a commit carries out; None where it does something else, as an agent may."""
+    """Find the pending plan that a commit carries out; None where it does something else, as an agent may."""
     plan, commit = reads.plan_of(store, branch), candidate.commit
     if plan is None:
         return None
@@ -109,7 +109,7 @@ def carried_out(store: Store, branch: str, candidate: preflight.Candidate) -> Pl
 
 
 def close_finished_plans(store: Store, now_utc: str) -> None:
-    """Closes plans whose run is on record: whoever was to close them may have been killed in between."""
+    """Close plans whose run is on record: whoever was to close them may have been killed in between."""
     pending = store.pending_plan()
     while pending and (run := store.run_of_plan(pending.plan)):
         store.close_plan(pending.plan, now_utc, run)

@@ -18,7 +18,7 @@ from research.verdict.noise import is_pocket
 
 
 def watch_of(lab: Lab, store: Store, start: Run, contract: str | None, text: bytes, race: bool) -> Watch | None:
-    """Returns what watches a run of this train.py, and may stop it if it races; None without anything to compare."""
+    """Return what watches a run of this train.py, and may stop it if it races; None without anything to compare."""
     if contract is None or not start.counted:
         return None
     judged = [item for item in reads.history(store) if item.run.contract == contract]
@@ -43,7 +43,7 @@ def watch_of(lab: Lab, store: Store, start: Run, contract: str | None, text: byt
 
 
 def _incomparable(folder: Path, text: bytes) -> str:
-    """Returns why the losses of a run can't be compared with those of one in a folder, "" where they can."""
+    """Return why the losses of a run can't be compared with those of one in a folder, "" where they can."""
     try:
         name = printed_loss.reached((folder / TARGET).read_bytes(), text)
     except OSError:

@@ -21,7 +21,7 @@ from research.verdict.seeds import replicate_seed
 
 
 def replicate(lab: Lab, rev: str | None, request: Request, seed: int | None = None) -> LaunchResult:
-    """Measures a configuration once more, on the branch where it was run before.
+    """Measure a configuration once more, on the branch where it was run before.
 
     The checkout's own work tree is left alone unless the commit is its HEAD.
 

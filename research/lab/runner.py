@@ -24,7 +24,7 @@ from research.runs.repeat import seed_of
 
 
 def parse(argv: Sequence[str], environment: dict[str, str]) -> tuple[Request | None, bool]:
-    """Reads the command line; what follows ``--`` belongs to the command, its --help too.
+    """Read the command line; what follows ``--`` belongs to the command, its --help too.
 
     Returns:
         The launch that is asked for (None without a command), and whether orphans are to be reaped.
@@ -85,14 +85,14 @@ def _seed(text: str) -> int:
 
 
 def say(line: str) -> None:
-    """Writes the runner's own words to stderr, where they do not mix with the command's output."""
+    """Write the runner's own words to stderr, where they do not mix with the command's output."""
     with contextlib.suppress(OSError, ValueError):
         sys.stderr.write("".join(f"[run] {part}\n" for part in line.split("\n")))
         sys.stderr.flush()
 
 
 def _reap(root: Path, environment: Mapping[str, str]) -> int:
-    """Ends what dead launchers left running at remote backends."""
+    """End what dead launchers left running at remote backends."""
     ended, code = [], 0
     for backend in BACKENDS:
         try:
@@ -106,7 +106,7 @@ def _reap(root: Path, environment: Mapping[str, str]) -> int:
 
 
 def _use_the_python_that_has(packages: Iterable[str], root: Path) -> None:
-    """Starts over in the project's own environment if only that one may have these packages.
+    """Start over in the project's own environment if only that one may have these packages.
 
     People type `python`, and that need not be the Python that `uv sync` installed into.
     """
@@ -117,7 +117,7 @@ def _use_the_python_that_has(packages: Iterable[str], root: Path) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command line; returns the exit code of the contract."""
+    """Run one command line; return the exit code of the contract."""
     request, reaping = parse(sys.argv[1:] if argv is None else argv, dict(os.environ))
     root = Path.cwd()
     with contextlib.suppress(ResearchError):

@@ -12,7 +12,7 @@ from research.core import git
 
 
 def environment_beside(root: Path, environment: Mapping[str, str]) -> dict[str, str]:
-    """Returns variables with which ``uv run`` in another work tree uses the checkout's packages as they are.
+    """Return variables with which ``uv run`` in another work tree uses the checkout's packages as they are.
 
     Without them uv would make a second environment there, or point the first one at a tree that is going away.
     """
@@ -23,7 +23,7 @@ def environment_beside(root: Path, environment: Mapping[str, str]) -> dict[str, 
 
 @contextmanager
 def checked_out(root: Path, commit: str, name: str = "replicate") -> Iterator[Path]:
-    """Checks a commit out into a work tree of its own, removed afterwards."""
+    """Check a commit out into a work tree of its own, removed afterwards."""
     place = root / "worktrees" / f"{name}-{commit[:12]}-{secrets.token_hex(2)}"
     git.add_worktree(root, place, commit)
     try:
@@ -33,12 +33,12 @@ def checked_out(root: Path, commit: str, name: str = "replicate") -> Iterator[Pa
 
 
 def worker_place(root: Path, number: int) -> Path:
-    """Returns where the work tree of a night's worker is."""
+    """Return where the work tree of a night's worker is."""
     return root / "worktrees" / f"night-{number}"
 
 
 def worker_tree(root: Path, number: int, commit: str) -> Path:
-    """Puts the work tree of a night's worker at a commit; it stays for the next one.
+    """Put the work tree of a night's worker at a commit; it stays for the next one.
 
     Raises:
         GitError: if there can be none, nor a new one in its place.
@@ -55,6 +55,6 @@ def worker_tree(root: Path, number: int, commit: str) -> Path:
 
 
 def remove_worker_trees(root: Path) -> None:
-    """Removes the night's work trees."""
+    """Remove the night's work trees."""
     for place in sorted((root / "worktrees").glob("night-*")):
         git.remove_worktree(root, place)

@@ -56,7 +56,7 @@ class CommandResult:
 
     @classmethod
     def failed(cls, kind: EndKind, why: str) -> CommandResult:
-        """Returns the end of a command that came to nothing, for a reason that is not the candidate's."""
+        """Return the end of a command that came to nothing, for a reason that is not the candidate's."""
         return cls(kind, RUNNER_EXITS[kind], None, why)
 
 
@@ -75,7 +75,7 @@ class StopRequest(Protocol):
     """A signal to the runner, seen from inside a backend."""
 
     def requested(self) -> int | None:
-        """Returns the number of the signal that asks the run to end, None while nobody asked."""
+        """Return the number of the signal that asks the run to end, None while nobody asked."""
 
 
 class Backend(ABC):
@@ -93,13 +93,13 @@ class Backend(ABC):
 
     @abstractmethod
     def check(self, launch: Launch) -> None:
-        """Looks, without the network, whether anything could be launched; raises ConfigurationError if not."""
+        """Look, without the network, whether anything could be launched; raise ConfigurationError if not."""
 
     @abstractmethod
     def run(
         self, launch: Launch, emit: Callable[[bytes], None], say: Callable[[str], None], stop: StopRequest
     ) -> CommandResult:
-        """Runs the command to its end.
+        """Run the command to its end.
 
         Args:
             launch: What to run.
@@ -109,31 +109,31 @@ class Backend(ABC):
         """
 
     def plan(self, launch: Launch) -> tuple[str, ...]:
-        """Describes what a launch would do, line by line, for --dry-run."""
+        """Describe what a launch would do, line by line, for --dry-run."""
         return (f"{' '.join(launch.command)} in {launch.root}, at most {launch.timeout_s / 60:g} min",)
 
     def device(self) -> str:
-        """Identifies the device that runs get, "" where that is not known beforehand; another may change the score."""
+        """Identify the device that runs get, "" where that is not known beforehand; another may change the score."""
         return ""
 
     def knows_price(self, gpu: str) -> bool:
-        """Checks whether results will say what a run on that GPU cost; else dollars need a price of the user's."""
+        """Check whether results will say what a run on that GPU cost; else dollars need a price of the user's."""
         return True
 
     def usual_timeout_s(self) -> float:
-        """Returns the time limit of a run for which none was asked."""
+        """Return the time limit of a run for which none was asked."""
         return SETTINGS.default_timeout_minutes * 60
 
     def contention(self) -> str:
-        """Describes in a sentence who else uses the device now, "" if nobody does."""
+        """Describe in a sentence who else uses the device now, "" if nobody does."""
         return ""
 
     def reserve(self, run: str, root: Path) -> tuple[FileLock, ...]:
-        """Takes the locks without which a named run of a work tree may not start; raises DeviceBusy if it can't."""
+        """Take the locks without which a named run of a work tree may not start; raise DeviceBusy if it can't."""
         return ()
 
     def places(self, workers: int | None) -> Sequence[Mapping[str, str]]:
-        """Returns the variables that give each of so many workers (None: the usual) a device of its own.
+        """Return the variables that give each of so many workers (None: the usual) a device of its own.
 
         Raises:
             UsageError: if there are fewer devices.
@@ -141,13 +141,13 @@ class Backend(ABC):
         return [{}] * (workers or 1)
 
     def provide(self, root: Path, say: Callable[[str], None]) -> None:  # noqa: B027 - a remote one gets nothing here
-        """Gets what check() would miss and what needs no person, such as the data; raises ConfigurationError if not."""
+        """Get what check() would miss and what needs no person, such as the data; raise ConfigurationError if not."""
 
     def reap(self, root: Path) -> list[str]:
-        """Ends what launchers of this work tree that were killed left running elsewhere; returns its names."""
+        """End what launchers of this work tree that were killed left running elsewhere; return its names."""
         return []
 
     @staticmethod
     def examine(environment: Mapping[str, str]) -> Check | None:
-        """Says for doctor whether the backend could be used; None where there is nothing to say."""
+        """Say for doctor whether the backend could be used; None where there is nothing to say."""
         return None

@@ -24,7 +24,7 @@ class Entry:
     package: str = ""  # that it imports: the runner starts over with the project's own Python where it is missing
 
     def load(self) -> type[Backend]:
-        """Imports the class."""
+        """Import the class."""
         found: type[Backend] = getattr(importlib.import_module(self.module), self.attribute)
         return found
 
@@ -37,7 +37,7 @@ BACKENDS = {
 
 
 def make_backend(name: str, environment: Mapping[str, str]) -> Backend:
-    """Makes the backend of that name; raises ConfigurationError if what it needs is not installed.
+    """Make the backend of that name; raise ConfigurationError if what it needs is not installed.
 
     Raises:
         UsageError: if there is none.
@@ -48,5 +48,5 @@ def make_backend(name: str, environment: Mapping[str, str]) -> Backend:
 
 
 def is_remote(name: str) -> bool:
-    """Checks whether --gpu means something for a backend; it does not for one that nobody knows."""
+    """Check whether --gpu means something for a backend; it does not for one that nobody knows."""
     return name in BACKENDS and BACKENDS[name].is_remote

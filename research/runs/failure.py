@@ -87,7 +87,7 @@ _SCRUBS = (
 
 
 def scrub(text: str) -> str:
-    """Removes what differs between two runs of one fault from a message: addresses, paths, numbers, sizes."""
+    """Remove what differs between two runs of one fault from a message: addresses, paths, numbers, sizes."""
     for pattern, word in _SCRUBS:
         text = re.sub(pattern, word, text)
     return text.strip()[: SETTINGS.signature_chars]
@@ -99,7 +99,7 @@ def advice_on(failure: Failure | None) -> str:
 
 
 def classify(log: LogText, summary: Summary, exit_code: int | None = None, timed_out: bool = False) -> Failure | None:
-    """Finds why a run failed, None if nothing shows that it did.
+    """Find why a run failed, None if nothing shows that it did.
 
     The exit code (128+N for signal N) is None when only the log is known.
     """
@@ -128,7 +128,7 @@ def classify(log: LogText, summary: Summary, exit_code: int | None = None, timed
 
 
 def _of_machine(lines: Sequence[str]) -> Failure | None:
-    """Finds a failure of the machine in the end of a log."""
+    """Find a failure of the machine in the end of a log."""
     last = [line for line in lines[-SETTINGS.tail_lines :] if line.strip() and not line[:1].isspace()]
     for line in reversed(last):
         for kind, patterns in _OF_MACHINE.items():
@@ -139,7 +139,7 @@ def _of_machine(lines: Sequence[str]) -> Failure | None:
 
 
 def _is_taken(line: str) -> bool:
-    """Checks whether other processes hold so much of a GPU's memory that their absence would help.
+    """Check whether other processes hold so much of a GPU's memory that their absence would help.
 
     In a container torch knows its own process by another number, so that what it has allocated itself tells it apart.
     """
@@ -155,13 +155,13 @@ def _is_taken(line: str) -> bool:
 
 
 def _is_of_uv(lines: Sequence[str]) -> bool:
-    """Checks whether uv itself failed (no network, broken environment), so that train.py never ran."""
+    """Check whether uv itself failed (no network, broken environment), so that train.py never ran."""
     words = [line.strip().lower() for line in lines]
     return any(word.startswith("error: ") for word in words) and contract.SUMMARY_MARK not in words
 
 
 def _of_exit(exit_code: int, last: str, summary: Summary) -> Failure | None:
-    """Classifies what the exit code alone decides."""
+    """Classify what the exit code alone decides."""
     if exit_code == contract.EXIT_PROBE_FAILED:
         return _of_checks(summary) or Failure("probe", "probe", "a probe of the score failed")
     if exit_code == contract.EXIT_DIVERGED:
@@ -179,7 +179,7 @@ def _of_checks(summary: Summary) -> Failure | None:
 
 
 def _last_exception(lines: Sequence[str]) -> tuple[str, str] | None:
-    """Finds type and message of the exception that ended the last traceback, None without one."""
+    """Find type and message of the exception that ended the last traceback, None without one."""
     starts = [number for number, line in enumerate(lines) if line.strip() == "Traceback (most recent call last):"]
     if not starts:
         return None
@@ -198,7 +198,7 @@ def _of_exception(name: str, message: str) -> Failure:
 
 
 def _of_last_line(last: str, summary: Summary, exit_code: int | None) -> Failure:
-    """Classifies a log that holds no traceback."""
+    """Classify a log that holds no traceback."""
     if not last:
         return Failure("unknown", "empty log", "the log is empty")
     if last == "FAIL":

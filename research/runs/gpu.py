@@ -41,16 +41,16 @@ class Gpu:
         return Card(self.name, gib, self.capability or CAPABILITY)
 
     def is_small(self) -> bool:
-        """Says whether it has less memory than those that the usual time limit was made for."""
+        """Say whether it has less memory than those that the usual time limit was made for."""
         return self._card().rows() < ROWS[0][1]
 
     def why_not_official(self) -> str:
-        """Says in a sentence why it can't run the official profile, "" if it can or where that is not known."""
+        """Say in a sentence why it can't run the official profile, "" if it can or where that is not known."""
         return self._card().why_not_official()
 
 
 def ask_nvidia_smi(arguments: tuple[str, ...]) -> str | None:
-    """Calls nvidia-smi once."""
+    """Call nvidia-smi once."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return None
@@ -70,7 +70,7 @@ def _number(text: str) -> float | None:
 
 
 def list_gpus(ask: Ask = ask_nvidia_smi) -> tuple[Gpu, ...]:
-    """Lists the machine's GPUs, () without any."""
+    """List the machine's GPUs, () without any."""
     found = []
     for line in (ask(_LISTING) or "").splitlines():
         parts = [part.strip() for part in line.split(",")]
@@ -84,7 +84,7 @@ def list_gpus(ask: Ask = ask_nvidia_smi) -> tuple[Gpu, ...]:
 
 
 def visible_gpus(devices: tuple[Gpu, ...], environment: Mapping[str, str]) -> tuple[Gpu, ...]:
-    """Returns the devices that CUDA_VISIBLE_DEVICES leaves, in its order; CUDA ends it at the first unknown name."""
+    """Return the devices that CUDA_VISIBLE_DEVICES leaves, in its order; CUDA ends it at the first unknown name."""
     names = environment.get("CUDA_VISIBLE_DEVICES")
     if names is None:
         return devices
@@ -98,17 +98,17 @@ def visible_gpus(devices: tuple[Gpu, ...], environment: Mapping[str, str]) -> tu
 
 
 def choose_gpu(devices: tuple[Gpu, ...], environment: Mapping[str, str]) -> Gpu | None:
-    """Returns the GPU that a run gets: the first that CUDA_VISIBLE_DEVICES names, else the first."""
+    """Return the GPU that a run gets: the first that CUDA_VISIBLE_DEVICES names, else the first."""
     return next(iter(visible_gpus(devices, environment)), None)
 
 
 def profile_of(device: Gpu | None) -> str:
-    """Returns the profile that a run gets with a device, where AUTORESEARCH_PROFILE names none."""
+    """Return the profile that a run gets with a device, where AUTORESEARCH_PROFILE names none."""
     return contract.PROFILES[0 if device and not device.why_not_official() else 1]
 
 
 def contention(device: Gpu | None) -> str:
-    """Describes in a sentence who else uses the device before we start, "" if it is free."""
+    """Describe in a sentence who else uses the device before we start, "" if it is free."""
     if device is None or device.used_mb <= _FOREIGN_MB:
         return ""
     return f"{device.used_mb:.0f} MiB of GPU {device.index} ({device.name}) are in use by others"
@@ -133,7 +133,7 @@ class Watch:
                 self._samples.append(bool(int(reasons, 16) & _THROTTLED))
 
     def finish(self) -> dict[str, str]:
-        """Stops sampling; returns what was seen, as facts of the run."""
+        """Stop sampling; return what was seen, as facts of the run."""
         self._over.set()
         if self._device is not None:
             self._thread.join(SETTINGS.nvidia_smi_timeout_s)

@@ -31,7 +31,7 @@ OURS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE)
 
 
 def prctl(option: int, value: int) -> None:
-    """Sets a process option where the system has it."""
+    """Set a process option where the system has it."""
     try:
         ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
     except (OSError, AttributeError):
@@ -39,7 +39,7 @@ def prctl(option: int, value: int) -> None:
 
 
 def report(text: str, channel: int = RUNNER) -> None:
-    """Tells the runner, who may be gone."""
+    """Tell the runner, who may be gone."""
     try:
         os.write(channel, f"{text}\n".encode())
     except OSError:
@@ -47,7 +47,7 @@ def report(text: str, channel: int = RUNNER) -> None:
 
 
 def send(how, target: int, number: int) -> None:  # type: ignore[no-untyped-def]
-    """Sends a signal to a process or group that may be gone."""
+    """Send a signal to a process or group that may be gone."""
     try:
         how(target, number)
     except OSError:
@@ -55,7 +55,7 @@ def send(how, target: int, number: int) -> None:  # type: ignore[no-untyped-def]
 
 
 def descendants(of: int) -> list[int]:
-    """Lists every process below one; [] where /proc does not show them."""
+    """List every process below one; [] where /proc does not show them."""
     children: dict[int, list[int]] = {}
     for name in os.listdir("/proc") if os.path.isdir("/proc") else []:
         try:
@@ -71,7 +71,7 @@ def descendants(of: int) -> list[int]:
 
 
 def kill_tree(group: int) -> None:
-    """Ends every process below us and waits until they are gone."""
+    """End every process below us and wait until they are gone."""
     deadline = time.monotonic() + CLEAN_UP_S
     while time.monotonic() < deadline:
         for pid in descendants(os.getpid()):
@@ -86,7 +86,7 @@ def kill_tree(group: int) -> None:
 
 
 def start(command: list[str], locks: list[int]) -> int:
-    """Starts the command without our locks and socket; returns its pid. The child reports a start that fails."""
+    """Start the command without our locks and socket; return its pid. The child reports a start that fails."""
     channel = os.dup(RUNNER)  # closed by the start
     pid = os.fork()
     if pid == 0:
@@ -108,7 +108,7 @@ def start(command: list[str], locks: list[int]) -> int:
 
 
 def reap(command: int) -> int | None:
-    """Collects ended children; returns the command's exit code if it was among them."""
+    """Collect ended children; return the command's exit code if it was among them."""
     code = None
     try:
         while (ended := os.waitpid(-1, os.WNOHANG))[0]:
@@ -121,7 +121,7 @@ def reap(command: int) -> int | None:
 
 
 def obey(command: int) -> int | None:
-    """Passes the signals on that the runner asks for; returns the exit code where it asks for the end, or is gone."""
+    """Pass the signals on that the runner asks for; return the exit code where it asks for the end, or is gone."""
     try:
         orders = os.read(RUNNER, 16)
     except OSError:
@@ -132,7 +132,7 @@ def obey(command: int) -> int | None:
 
 
 def main() -> None:
-    """Runs the command to its end, or to ours."""
+    """Run the command to its end, or to ours."""
     locks = [int(fd) for fd in sys.argv[1].split(",") if fd]
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     if sys.argv[2] and hasattr(os, "sched_setaffinity"):

@@ -27,13 +27,13 @@ class NothingToRecord(ResearchError):
 
 
 def finished_folders(runs: Path, known: frozenset[str]) -> list[Path]:
-    """Lists the folders made by hand that hold a whole score.json and are not known yet, oldest first."""
+    """List the folders made by hand that hold a whole score.json and are not known yet, oldest first."""
     found = sorted(path for path in runs.glob(f"{HAND}*") if path.name not in known)
     return [path for path in found if path.is_dir() and read_score(path) is not None]
 
 
 def adopt_folder(folder: Path, root: Path, now_utc: str) -> Run:
-    """Makes the record of a finished folder: score.json says it all, and a log where one was kept.
+    """Make the record of a finished folder: score.json says it all, and a log where one was kept.
 
     Raises:
         NothingToRecord: if the folder holds no whole score.json.
@@ -59,24 +59,24 @@ def adopt_folder(folder: Path, root: Path, now_utc: str) -> Run:
 
 
 def _name(at: str, commit: str, identity: str) -> str:
-    """Names a run by an identity of its own, so that it has the same name whenever it is imported."""
+    """Name a run by an identity of its own, so that it has the same name whenever it is imported."""
     return run_name(at, commit, hashlib.sha256(identity.encode("utf-8", "replace")).hexdigest())
 
 
 def _stamp(text: str) -> str:
-    """Returns a time as names have it, "" where the text holds none."""
+    """Return a time as names have it, "" where the text holds none."""
     digits = re.sub(r"\D", "", text[:24])
     return f"{digits[:8]}-{digits[8:14]}" if len(digits) >= 14 else ""
 
 
 def _branch(root: Path, commit: str) -> str:
-    """Returns the current branch if the commit is its tip or an ancestor of it, else ""."""
+    """Return the current branch if the commit is its tip or an ancestor of it, else ""."""
     where = git.head(root)
     return where.branch if commit and where.commit and git.is_ancestor(root, commit, where.commit) else ""
 
 
 def _with_source(run: Run, root: Path) -> Run:
-    """Adds what the commit says of the run; a train.py that the commit does not hold makes it uncounted."""
+    """Add what the commit says of the run; a train.py that the commit does not hold makes it uncounted."""
     if not run.commit:
         return replace(run, counted=False, why="the commit that ran is unknown")
     try:
@@ -90,7 +90,7 @@ def _with_source(run: Run, root: Path) -> Run:
 
 
 def adopt_log(path: Path, root: Path, now_utc: str) -> Run:
-    """Makes the record of a bare log: what it prints is all there is, so it is marked as unverified.
+    """Make the record of a bare log: what it prints is all there is, so it is marked as unverified.
 
     Raises:
         NothingToRecord: if there is no such log, it is empty, or it shows no end.

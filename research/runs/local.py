@@ -34,7 +34,7 @@ _CHUNK = 65_536
 
 
 def usable_cores() -> list[int]:
-    """Lists the processor cores that this process may use; a second hardware thread of a core comes after the first."""
+    """List the processor cores that this process may use; a second hardware thread of a core comes after the first."""
     allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
 
     def thread_of_core(number: int) -> int:
@@ -71,7 +71,7 @@ class LocalBackend(Backend):
         return self._gpu is None and self._profile == "pocket"
 
     def check(self, launch: Launch) -> None:
-        """Looks for uv and the data of train.py; what else is missing shows when the command is started."""
+        """Look for uv and the data of train.py; what else is missing shows when the command is started."""
         if launch.command[0] == "uv":
             requirements.check_uv(self._environment)
         if launch.command == COMMAND:
@@ -91,7 +91,7 @@ class LocalBackend(Backend):
         return gpu.contention(self._gpu)
 
     def reserve(self, run: str, root: Path) -> tuple[FileLock, ...]:
-        """Takes a device's lock, which every checkout of this machine asks for: the GPU's, or that of a free core."""
+        """Take a device's lock, which every checkout of this machine asks for: the GPU's, or that of a free core."""
         cores: list[int | None] = [*usable_cores()] if self._shares_cores else [None]
         holders = []
         for core in cores:
@@ -110,7 +110,7 @@ class LocalBackend(Backend):
         return FileLock(machine_home(self._environment) / "locks" / f"{name}-{host}.lock")
 
     def places(self, workers: int | None) -> list[Mapping[str, str]]:
-        """Gives every worker a GPU, or leaves it to each run to take a free core; a single one takes what there is."""
+        """Give every worker a GPU, or leave it to each run to take a free core; a single one takes what there is."""
         if self._shares_cores:
             cores = len(usable_cores())
             if workers is not None and workers > cores:
@@ -126,7 +126,7 @@ class LocalBackend(Backend):
         return [{"CUDA_VISIBLE_DEVICES": device.uuid or device.index} for device in devices[:workers]]
 
     def provide(self, root: Path, say: Callable[[str], None]) -> None:
-        """Makes the official profile's data; the pocket profile makes its own on first use."""
+        """Make the official profile's data; the pocket profile makes its own on first use."""
         home = machine_home(self._environment)
         requirements.check_home(home)
         if self._profile == "official" and not self._has_device():
@@ -145,7 +145,7 @@ class LocalBackend(Backend):
         requirements.check_data(home, self._profile)
 
     def _has_device(self) -> bool:
-        """Checks for a GPU; where nvidia-smi is missing, a driver's device file is one."""
+        """Check for a GPU; where nvidia-smi is missing, a driver's device file is one."""
         hidden = self._environment.get("CUDA_VISIBLE_DEVICES", "all").strip() in ("", "-1")
         return self._gpu is not None or (not hidden and any(os.path.exists(place) for place in _DRIVERS))
 
@@ -164,7 +164,7 @@ def run_process(
     device: gpu.Gpu | None = None,
     core: int | None = None,
 ) -> CommandResult:
-    """Runs a command here as a launch asks for it, with its whole process tree under a guard.
+    """Run a command here as a launch asks for it, with its whole process tree under a guard.
 
     It is pinned to a processor core, if one is given, and the device, a GPU, is sampled meanwhile.
 
@@ -231,7 +231,7 @@ class _Child:
         return self.reports.get("exit")
 
     def read_reports(self) -> bool:
-        """Reads the guard's reports; False when it has ended."""
+        """Read the guard's reports; False when it has ended."""
         try:
             data = self.channel.recv(_CHUNK)
         except OSError:
@@ -247,18 +247,18 @@ class _Child:
             self.channel.send(bytes([number]))
 
     def end(self) -> None:
-        """Orders the end of the whole tree."""
+        """Order the end of the whole tree."""
         with contextlib.suppress(OSError):
             self.channel.shutdown(socket.SHUT_WR)
 
     def end_group(self) -> None:
-        """Ends the command's group where the guard did not live to do it."""
+        """End the command's group where the guard did not live to do it."""
         if self.code is None and (group := self.reports.get("started")):
             with contextlib.suppress(OSError):
                 os.killpg(group, signal.SIGKILL)
 
     def close(self) -> None:
-        """Ends what is left, and closes everything."""
+        """End what is left, and close everything."""
         self.end()
         self.guard.wait()
         self.channel.close()
@@ -268,7 +268,7 @@ class _Child:
 def _attend(
     child: _Child, emit: Callable[[bytes], None], stop: StopRequest, began: float, timeout_s: float
 ) -> tuple[EndKind, int]:
-    """Hands the output on until the tree is gone; returns how it ended and the signal that asked for it."""
+    """Hand the output on until the tree is gone; return how it ended and the signal that asked for it."""
     kind: EndKind = "finished"
     number = 0
     kill_at = give_up_at = float("inf")

@@ -30,7 +30,7 @@ class LogText:
     head: tuple[str, ...] = ()  # its beginning; empty when the lines are the whole file
 
     def tail(self, count: int = SETTINGS.tail_lines) -> tuple[str, ...]:
-        """Returns the last lines, trailing blank ones left out, each one bounded in length."""
+        """Return the last lines, trailing blank ones left out, each one bounded in length."""
         lines = list(self.lines)
         while lines and not lines[-1].strip():
             lines.pop()
@@ -48,14 +48,14 @@ class Summary:
 
 
 def _lines(data: bytes) -> tuple[str, ...]:
-    """Splits bytes into lines, of each the text after its last carriage return; what is no UTF-8 becomes U+FFFD."""
+    """Split bytes into lines, of each the text after its last carriage return; what is no UTF-8 becomes U+FFFD."""
     text = data.decode("utf-8", "replace").replace("\x00", "")
     lines = [line.rstrip("\r").rsplit("\r", 1)[-1] for line in text.split("\n")]
     return tuple(lines if lines[-1] else lines[:-1])
 
 
 def read_log(path: Path) -> LogText | None:
-    """Reads a bounded part of a log of any size, None when there is no such file.
+    """Read a bounded part of a log of any size, None when there is no such file.
 
     Raises:
         OSError: if the file is there and cannot be read.
@@ -76,7 +76,7 @@ def read_log(path: Path) -> LogText | None:
 
 
 def parse_text(text: str) -> LogText:
-    """Reads a log that is already in memory."""
+    """Read a log that is already in memory."""
     return LogText(_lines(text.encode("utf-8", "replace")))
 
 
@@ -90,7 +90,7 @@ def _number(key: str, text: str) -> float | int | None:
 
 
 def read_summary(log: LogText) -> Summary:
-    """Reads the last summary block; never raises, whatever the log holds."""
+    """Read the last summary block; never raises, whatever the log holds."""
     marks = [number for number, line in enumerate(log.lines) if line.strip() == contract.SUMMARY_MARK]
     if not marks:
         return Summary(None, {}, "", None)
@@ -123,7 +123,7 @@ def read_summary(log: LogText) -> Summary:
 
 
 def quote(lines: Sequence[str]) -> str:
-    """Quotes the last lines of a log as data for an agent: cleaned, each behind ``| ``, bounded in all."""
+    """Quote the last lines of a log as data for an agent: cleaned, each behind ``| ``, bounded in all."""
     kept: list[str] = []
     room = SETTINGS.quote_chars
     for line in reversed(lines[-SETTINGS.tail_lines :]):

@@ -63,7 +63,7 @@ class Candidate:
 
 
 def examine(root: Path, rev: str | None = None) -> Candidate:
-    """Reads what would run, without running any of it: a commit, or else HEAD with the work tree's train.py.
+    """Read what would run, without running any of it: a commit, or else HEAD with the work tree's train.py.
 
     Raises:
         Refused: if there is no commit, no train.py, or one that does not parse.
@@ -116,7 +116,7 @@ def _read(path: Path) -> bytes | None:
 
 
 def check_tree(root: Path, candidate: Candidate) -> None:
-    """Refuses a train.py or a protected file that differs from HEAD or is staged."""
+    """Refuse a train.py or a protected file that differs from HEAD or is staged."""
     changed = set(git.differing(root, (TARGET, *PROTECTED)))
     # The contents too: git may have been set not to look at a file.
     rev, folder = candidate.commit.hash, root / BENCHMARK[1]
@@ -135,7 +135,7 @@ def _lines(content: bytes | None) -> bytes:
 
 
 def _mended(root: Path, changed: Sequence[str]) -> str:
-    """Says what to type about files that differ: only train.py may be an experiment."""
+    """Say what to type about files that differ: only train.py may be an experiment."""
     if secret := git.hidden(root, tuple(changed)):
         flags = ("assume-unchanged", "skip-worktree")
         show = " && ".join(f"git update-index --no-{flag} -- {shlex.join(secret)}" for flag in flags)
@@ -147,13 +147,13 @@ def _mended(root: Path, changed: Sequence[str]) -> str:
 
 
 def _put_away(changed: Sequence[str]) -> str:
-    """Returns the command that puts changes of other files than train.py away."""
+    """Return the command that puts changes of other files than train.py away."""
     paths = [path for path in changed if path != TARGET]
     return put_away_command(paths if len(paths) <= _NAMED else sorted({path.split("/")[0] for path in paths}))
 
 
 def check_commit(root: Path, candidate: Candidate, baseline: Run | None, known: bool) -> None:
-    """Refuses a commit that touches more than train.py, or whose protected files are not the baseline's.
+    """Refuse a commit that touches more than train.py, or whose protected files are not the baseline's.
 
     Without a baseline it becomes one itself; a commit that is known was measured before.
     """
@@ -179,7 +179,7 @@ def _start_branch(candidate: Candidate, token: str) -> str:
 
 
 def check_parent(root: Path, candidate: Candidate, measured: Sequence[Run]) -> None:
-    """Refuses an experiment that would be credited with what another kind of commit below it did to train.py.
+    """Refuse an experiment that would be credited with what another kind of commit below it did to train.py.
 
     What was measured are the counted runs, of other branches too, in order of start.
     """
@@ -204,7 +204,7 @@ def check_parent(root: Path, candidate: Candidate, measured: Sequence[Run]) -> N
 
 
 def _fingerprint(root: Path, commit: str) -> str | None:
-    """Returns the fingerprint of a commit's train.py, None without one that can be read."""
+    """Return the fingerprint of a commit's train.py, None without one that can be read."""
     try:
         return source.fingerprint(git.blob(root, commit, TARGET) or b"")
     except SyntaxError:
@@ -212,7 +212,7 @@ def _fingerprint(root: Path, commit: str) -> str | None:
 
 
 def check_imports(root: Path, candidate: Candidate, environment: Mapping[str, str]) -> None:
-    """Refuses a train.py that imports, in any case, a module or a name of a local module that can't be found."""
+    """Refuse a train.py that imports, in any case, a module or a name of a local module that can't be found."""
     for item in source.imports(parse(candidate.text)):
         top = item.module.split(".")[0]
         imports = f"{TARGET} line {item.line} imports"
@@ -230,7 +230,7 @@ def check_imports(root: Path, candidate: Candidate, environment: Mapping[str, st
 
 
 def _missing(path: Path, names: Sequence[str]) -> list[str]:
-    """Lists the names that a local module does not define; none where that can't be known."""
+    """List the names that a local module does not define; none where that can't be known."""
     try:
         defined = source.defined_names(parse(path.read_bytes()))
     except (OSError, SyntaxError):
@@ -239,7 +239,7 @@ def _missing(path: Path, names: Sequence[str]) -> list[str]:
 
 
 def is_installed(root: Path, name: str, environment: Mapping[str, str]) -> bool:
-    """Checks, without importing anything, whether a top-level module is built in, installed, or about to be by uv."""
+    """Check, without importing anything, whether a top-level module is built in, installed, or about to be by uv."""
     if name in sys.stdlib_module_names:
         return True
     venv = root / (environment.get("UV_PROJECT_ENVIRONMENT") or ".venv")

@@ -24,7 +24,7 @@ _OUR_SIGNALS = (129, 130, 143)  # HUP, INT, TERM: somebody ended it; a candidate
 
 
 def with_commit(run: Run, candidate: Candidate) -> Run:
-    """Adds parent, subject, emitter, harness and size of the change to a run; an emitter that it has stays."""
+    """Add parent, subject, emitter, harness and size of the change to a run; an emitter that it has stays."""
     return replace(
         run,
         commit=candidate.commit.hash,
@@ -38,7 +38,7 @@ def with_commit(run: Run, candidate: Candidate) -> Run:
 
 
 def with_change(run: Run, root: Path, text: bytes) -> Run:
-    """Adds category, delta and statement counts of a train.py against the run's parent, where that can be read."""
+    """Add category, delta and statement counts of a train.py against the run's parent, where that can be read."""
     try:
         before = git.blob(root, run.parent, TARGET) if run.parent else None
         found = diff.between(before, text) if before is not None else None
@@ -57,7 +57,7 @@ def with_change(run: Run, root: Path, text: bytes) -> Run:
 
 
 def finished(run: Run, ended: CommandResult, folder: Path, now_utc: str) -> Run:
-    """Makes the finish record of a run by how its command ended and what that left in the run's folder."""
+    """Make the finish record of a run by how its command ended and what that left in the run's folder."""
     score = read_score(folder)
     try:
         log = read_log(folder / contract.RUN_LOG)
@@ -95,7 +95,7 @@ def finished(run: Run, ended: CommandResult, folder: Path, now_utc: str) -> Run:
 
 
 def _outcome(ended: CommandResult, score: Score | None) -> tuple[Outcome, int, str]:
-    """Decides what a command's end means: outcome, the runner's exit code, and one sentence, "" where it is usual."""
+    """Decide what a command's end means: outcome, the runner's exit code, and one sentence, "" where it is usual."""
     if ended.kind != "finished":
         return ended.kind, ended.exit_code, ended.why
     code = ended.exit_code
@@ -122,7 +122,7 @@ def _failure(ended: CommandResult, score: Score | None, log: LogText, timed_out:
 
 
 def _lost(ended: CommandResult, folder: Path) -> str:
-    """Says what kept a command from its files, which is no fault of a candidate; "" for nothing."""
+    """Say what kept a command from its files, which is no fault of a candidate; "" for nothing."""
     if not folder.is_dir():
         return "its folder was removed while it ran"
     problem = ended.facts.get(LOG_PROBLEM)
@@ -130,7 +130,7 @@ def _lost(ended: CommandResult, folder: Path) -> str:
 
 
 def _scored(run: Run, score: Score, summary: Summary | None) -> Run:
-    """Adds to a run what was measured, and every reason not to trust it."""
+    """Add to a run what was measured, and every reason not to trust it."""
     suspect = disagreements(score, summary, run.seed, run.train_sha256, run.phases_s.get("run"))
     measured: dict[str, Any] = dict(score.measured)
     metrics = summary.metrics if summary else None

@@ -21,7 +21,7 @@ _DATA_FOLDERS = ("data", "tokenizer", "tokens", "pocket/data", "pocket/tokenizer
 def contract_key(
     benchmark_sha256: str, root: Path, home: Path, backend: str, gpu: str, device: str, environment: Mapping[str, str]
 ) -> str:
-    """Hashes everything that decides a contract and is cheap to know before a launch.
+    """Hash everything that decides a contract and is cheap to know before a launch.
 
     The same key means the same contract; another key may mean the same too.
     """
@@ -36,7 +36,7 @@ def contract_key(
 
 
 def _data_state(home: Path) -> str:
-    """Hashes names, sizes and times of this machine's data and tokenizer files; contents are not read."""
+    """Hash names, sizes and times of this machine's data and tokenizer files; contents are not read."""
     digest = hashlib.sha256()
     for path in sorted(path for name in _DATA_FOLDERS for path in (home / name).rglob("*.*")):
         with contextlib.suppress(OSError):
@@ -46,7 +46,7 @@ def _data_state(home: Path) -> str:
 
 
 def ask_contract(root: Path, environment: Mapping[str, str]) -> str | None:
-    """Asks prepare.py for the contract; None when it has no answer (no data, no time)."""
+    """Ask prepare.py for the contract; None when it has no answer (no data, no time)."""
     try:
         said = subprocess.check_output(
             ["uv", "run", "prepare.py", "--contract"],
@@ -63,7 +63,7 @@ def ask_contract(root: Path, environment: Mapping[str, str]) -> str | None:
 
 
 def ended_by_itself(run: Run) -> bool:
-    """Checks whether the command came to its own end, or was stopped on the way: the same again would give the same."""
+    """Check whether the command came to its own end, or was stopped on the way: the same again would give the same."""
     if not run.counted:
         return False
     is_own = run.outcome in ("scored", "crash") and run.origin in ("runner", "hand")
@@ -73,7 +73,7 @@ def ended_by_itself(run: Run) -> bool:
 def find_repeat(
     runs: Sequence[Run], seed: int, key: str, by_key: Run | None, ask: Callable[[], str | None]
 ) -> tuple[Run | None, str | None]:
-    """Finds the finished run that a launch would only repeat, and the launch's contract as far as it is known.
+    """Find the finished run that a launch would only repeat, and the launch's contract as far as it is known.
 
     Args:
         runs: Finished runs of the same fingerprint.
@@ -92,12 +92,12 @@ def find_repeat(
 
 
 def next_seed(taken: Iterable[int], first: int) -> int:
-    """Returns the smallest seed from the first on that no run of this configuration has used."""
+    """Return the smallest seed from the first on that no run of this configuration has used."""
     used = set(taken)
     return next(seed for seed in count(first) if seed not in used)
 
 
 def seed_of(environment: Mapping[str, str], default: int) -> int:
-    """Reads the seed that the environment asks for."""
+    """Read the seed that the environment asks for."""
     text = environment.get(ENV_SEED, "")
     return int(text) if text.isdecimal() else default

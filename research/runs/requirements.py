@@ -16,7 +16,7 @@ from research.core.settings import SETTINGS
 
 
 def check_disk(folder: Path) -> None:
-    """Checks that there is room for the run's files."""
+    """Check that there is room for the run's files."""
     free = shutil.disk_usage(folder).free
     if free < SETTINGS.min_free_bytes:
         what = f"Only {free / 2**20:.0f} MiB are free at {folder}; a run needs {SETTINGS.min_free_bytes / 2**20:.0f}."
@@ -24,7 +24,7 @@ def check_disk(folder: Path) -> None:
 
 
 def check_environment(environment: Mapping[str, str]) -> None:
-    """Checks the variables with which train.py would crash, which would then count against the candidate."""
+    """Check the variables with which train.py would crash, which would then count against the candidate."""
     profile, budget, seed = (environment.get(name, "") for name in (ENV_PROFILE, ENV_TIME_BUDGET, ENV_SEED))
     if profile not in ("", *PROFILES):
         raise _unusable(f"{ENV_PROFILE}={profile} is no profile", " or ".join(PROFILES))
@@ -46,20 +46,20 @@ def _is_seconds(text: str) -> bool:
 
 
 def check_uv(environment: Mapping[str, str]) -> None:
-    """Checks that uv, which starts every run, is on PATH, or where its installers put it."""
+    """Check that uv, which starts every run, is on PATH, or where its installers put it."""
     places = [environment.get("PATH") or os.defpath, *map(os.path.expanduser, ("~/.local/bin", "~/.cargo/bin"))]
     if shutil.which("uv", path=os.pathsep.join(places)) is None:
         raise ConfigurationError("uv, which starts every run, is not installed.", f"Type: {GET_UV}")
 
 
 def other_home(home: Path) -> str:
-    """Writes the line that points AUTORESEARCH_HOME to another folder than one that can't be used."""
+    """Write the line that points AUTORESEARCH_HOME to another folder than one that can't be used."""
     usual = machine_home({})
     return f"export {ENV_HOME}={usual if home != usual else '/var/tmp/autoresearch'}"
 
 
 def check_home(home: Path) -> None:
-    """Checks that the folder for data and tokenizers can be made, can be written to and has room."""
+    """Check that the folder for data and tokenizers can be made, can be written to and has room."""
     unset = "" if home == machine_home({}) else ", or unset it"
     step = f"Type: {other_home(home)} (or any folder that can be written to and has room){unset}."
     try:
@@ -75,7 +75,7 @@ def check_home(home: Path) -> None:
 
 
 def check_data(home: Path, profile: str) -> None:
-    """Checks for the official profile's data and tokenizer; the pocket profile makes its own."""
+    """Check for the official profile's data and tokenizer; the pocket profile makes its own."""
     check_home(home)
     if profile != "official":
         return

@@ -48,7 +48,7 @@ class Score:
 
 
 def _at(plain: object, *path: str) -> Any:
-    """Returns what lies at a path of names in nested objects, None where it ends early."""
+    """Return what lies at a path of names in nested objects, None where it ends early."""
     for name in path:
         plain = plain.get(name) if isinstance(plain, dict) else None
     return plain
@@ -60,7 +60,7 @@ def _text(plain: object, *path: str) -> str:
 
 
 def read_score(folder: Path) -> Score | None:
-    """Reads the score of a run's folder; None when the file is missing, torn or not whole."""
+    """Read the score of a run's folder; None when the file is missing, torn or not whole."""
     plain = read_json(folder / contract.SCORE_FILE)
     if plain is None or plain.get("schema") != contract.SCORE_SCHEMA:
         return None
@@ -94,13 +94,13 @@ def read_score(folder: Path) -> Score | None:
 
 
 def _printed(summary: object) -> str:
-    """Writes a reported summary as lines, its nine keys at most."""
+    """Write a reported summary as lines, its nine keys at most."""
     lines = [f"{key}: {text}" for key in contract.PUBLIC_KEYS if (text := _text(summary, key))]
     return "\n".join([contract.SUMMARY_MARK, *lines]) if lines else ""
 
 
 def _facts(plain: Mapping[str, Any]) -> dict[str, str]:
-    """Returns what is worth keeping with the run: words, numbers, and objects as JSON."""
+    """Return what is worth keeping with the run: words, numbers, and objects as JSON."""
     facts = {"torch": _text(plain, "torch"), "python": _text(plain, "python")}
     facts["device_class"] = _text(plain, "device", "class")
     numbers = {"uncounted_s": "clock", "epochs": "data", "waited_share": "data", TOKENS_PER_S: "reported"}
@@ -119,7 +119,7 @@ def _facts(plain: Mapping[str, Any]) -> dict[str, str]:
 def disagreements(
     score: Score, summary: Summary | None, seed: int, train_sha256: str, run_s: float | None = None
 ) -> tuple[str, ...]:
-    """Lists the reasons not to trust a score: what the log, the launch or the budget say against it.
+    """List the reasons not to trust a score: what the log, the launch or the budget say against it.
 
     There may be no log to compare with, and no runner whose clock saw how many seconds it took.
     """
@@ -137,7 +137,7 @@ def disagreements(
 
 
 def _against_log(score: Score, summary: Summary) -> Iterator[str]:
-    """Yields where the log's summary is not what score.json says, or not what the contract gives."""
+    """Yield where the log's summary is not what score.json says, or not what the contract gives."""
     metrics, words = summary.metrics, summary.words
     if metrics is None:
         yield f"the log has no whole summary ({summary.problem or 'no block'})"
@@ -153,7 +153,7 @@ def _against_log(score: Score, summary: Summary) -> Iterator[str]:
 
 
 def _overdone(score: Score, metrics: Metrics) -> Iterator[str]:
-    """Yields the signs of training that the budget or the loader did not give."""
+    """Yield the signs of training that the budget or the loader did not give."""
     budget, seconds, steps = score.budget_s, metrics.training_seconds, max(1, metrics.num_steps)
     if budget:
         most = budget * SETTINGS.max_budget_share + SETTINGS.last_steps * seconds / steps

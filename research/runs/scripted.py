@@ -70,7 +70,7 @@ class Play:
     says: str = ""  # last line of a failure, "" for the kind's own
 
     def ending(self) -> tuple[int, str]:
-        """Returns with what train.py exits, and what it prints at its end."""
+        """Return with what train.py exits, and what it prints at its end."""
         own = (
             f"contract: {self.contract}\ncausal_check: {'fail' if self.kind == 'probe' else 'pass'}\nloss_check: pass\n"
         )
@@ -86,7 +86,7 @@ class Play:
         return exit_code, f"{trace}{self.says or last}\n"
 
     def score(self, launch: Launch) -> dict[str, Any] | None:
-        """Returns the score.json that prepare.py would leave, None for none."""
+        """Return the score.json that prepare.py would leave, None for none."""
         if self.kind not in ("score", "probe"):
             return None
         value = self.val_bpb if self.kind == "score" else None
@@ -104,7 +104,7 @@ class Play:
 
 
 def _next_play(path: Path) -> Play:
-    """Takes the next play of a list; several processes may share it, each play is played once.
+    """Take the next play of a list; several processes may share it, each play is played once.
 
     Raises:
         ConfigurationError: if the file is no list of plays, or all were played.
@@ -132,7 +132,7 @@ def _next_play(path: Path) -> Play:
 
 
 def _on_surface(surface: Mapping[str, Any], launch: Launch) -> Play:
-    """Scores a launch's train.py, at its pocket settings, by its constants.
+    """Score a launch's train.py, at its pocket settings, by its constants.
 
     Args:
         surface: "least", val_bpb with every constant at its best; "sd", the standard deviation of a run in bpb, drawn

@@ -10,7 +10,7 @@ import time
 
 
 def main() -> int:
-    """Plays the outcome."""
+    """Play the outcome."""
     play = json.loads(sys.argv[1])
     print(f"scripted: {play['kind']}", flush=True)
     for step in range(play["steps"]):

@@ -46,7 +46,7 @@ class _Tee:
         self.problem = ""
 
     def write(self, data: bytes) -> None:
-        """Hands a chunk on; a full disk is noted, and a stream that nobody reads any more is left alone."""
+        """Hand a chunk on; a full disk is noted, and a stream that nobody reads any more is left alone."""
         try:
             rest = memoryview(data)
             while self._file and rest:
@@ -63,7 +63,7 @@ class _Tee:
             self.problem = self.problem or str(error.strerror)
 
     def close(self) -> None:
-        """Closes the log."""
+        """Close the log."""
         if self._file:
             with contextlib.suppress(OSError):
                 self._file.close()
@@ -72,7 +72,7 @@ class _Tee:
 def run_command(
     backend: Backend, launch: Launch, log: Path | None, wires: Wires, watch: Watch | None = None
 ) -> CommandResult:
-    """Runs a command to its end, whatever goes wrong on our side of it.
+    """Run a command to its end, whatever goes wrong on our side of it.
 
     Its output is kept in the log, if there is one. The watch reads it too, and may ask for the end, on every backend in
     the way in which a signal does.
@@ -100,7 +100,7 @@ def run_command(
 
 
 def _raced(ended: CommandResult, watch: Watch, wires: Wires) -> CommandResult:
-    """Adds what was foretold to an end, which is "stopped" where nobody but the watch asked for it."""
+    """Add what was foretold to an end, which is "stopped" where nobody but the watch asked for it."""
     facts = {**ended.facts, RACE: watch.race().to_fact()}
     if ended.kind != "interrupted" or not watch.stopping or wires.stop.requested():
         return replace(ended, facts=facts)
@@ -134,7 +134,7 @@ def launch_recorded(
     alone: bool,
     watch: Watch | None,
 ) -> Run:
-    """Launches a run that is recorded exactly once: a start record before, a finish record after, which is returned.
+    """Launch a run that is recorded exactly once: a start record before, a finish record after, which is returned.
 
     The finish record is completed by what only the caller knows. A run that is to be alone is not made while one of the
     same code, contract and seed is going on.
@@ -174,7 +174,7 @@ def launch_recorded(
 
 
 def close_gone(store: Store, runs: Path, now_utc: str) -> list[Run]:
-    """Closes the runs whose runner is gone: as their folder says, or else as interrupted; returns them."""
+    """Close the runs whose runner is gone: as their folder says, or else as interrupted; return them."""
     closed = []
     for run in store.open_runs():
         folder = runs / run.folder
@@ -193,6 +193,6 @@ def close_gone(store: Store, runs: Path, now_utc: str) -> list[Run]:
 
 
 def smoke_environment(environment: Mapping[str, str], budget_s: int) -> dict[str, str]:
-    """Returns variables with which train.py takes seconds: pocket data, a tiny budget, no GPU."""
+    """Return variables with which train.py takes seconds: pocket data, a tiny budget, no GPU."""
     small = {ENV_PROFILE: "pocket", ENV_TIME_BUDGET: str(budget_s), "CUDA_VISIBLE_DEVICES": ""}
     return {**environment, **small}

@@ -34,11 +34,11 @@ class Signals:
         self._asked = self._asked or number
 
     def requested(self) -> int | None:
-        """Returns the first signal that came, None before."""
+        """Return the first signal that came, None before."""
         return self._asked
 
     def wait(self, seconds: float) -> int | None:
-        """Sleeps up to that long, less when a signal arrives."""
+        """Sleep up to that long, less when a signal arrives."""
         until = time.monotonic() + seconds
         while self._asked is None and (left := until - time.monotonic()) > 0:
             time.sleep(min(left, 0.05))

@@ -37,7 +37,7 @@ class StoreBusy(ResearchError):
 
 
 def _takes_files(folder: Path) -> bool:
-    """Checks whether a file can be written, so that an error is of the memory and not of its disk."""
+    """Check whether a file can be written, so that an error is of the memory and not of its disk."""
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(bytes(SETTINGS.reserve_bytes))
@@ -50,7 +50,7 @@ def _takes_files(folder: Path) -> bool:
 
 @contextlib.contextmanager
 def translated(path: Path | None) -> Iterator[None]:
-    """Turns sqlite3's errors into ours, around everything that is done with a connection."""
+    """Turn sqlite3's errors into ours, around everything that is done with a connection."""
     if path:
         _restore_shared_memory(f"{path}-shm")
     try:
@@ -70,7 +70,7 @@ def translated(path: Path | None) -> Iterator[None]:
 
 
 def _restore_shared_memory(file: str) -> None:
-    """Gives memory.db-shm a length again where somebody emptied it.
+    """Give memory.db-shm a length again where somebody emptied it.
 
     SQLite has it mapped, and the kernel ends a process that touches what is gone. Of zeros SQLite makes it anew. The
     file is not opened, since closing it would drop SQLite's locks on it, and never made shorter, since another process
@@ -101,7 +101,7 @@ def _configure(db: sqlite3.Connection, wait_s: float) -> None:
 
 @contextlib.contextmanager
 def transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """Makes writes happen together or not at all; may be entered inside itself."""
+    """Make writes happen together or not at all; may be entered inside itself."""
     if db.in_transaction:
         yield
         return
@@ -116,12 +116,12 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
 
 
 def schema_version(db: sqlite3.Connection) -> int:
-    """Returns how many migrations the file has had."""
+    """Return how many migrations the file has had."""
     return int(db.execute("PRAGMA user_version").fetchone()[0])
 
 
 def migrate(db: sqlite3.Connection, path: Path | None, migrations: Sequence[str] = MIGRATIONS) -> None:
-    """Brings the file up to date, one transaction a step."""
+    """Bring the file up to date, one transaction a step."""
     while (version := schema_version(db)) != len(migrations):
         if version > len(migrations):
             raise StoreNewer(
@@ -138,7 +138,7 @@ def migrate(db: sqlite3.Connection, path: Path | None, migrations: Sequence[str]
 def connect(
     path: Path | None, migrations: Sequence[str] = MIGRATIONS, wait_s: float = SETTINGS.busy_timeout_s
 ) -> sqlite3.Connection:
-    """Opens the file (or, for None, an empty memory that nobody else sees) and brings it up to date.
+    """Open the file (or, for None, an empty memory that nobody else sees) and bring it up to date.
 
     It waits at most wait_s for another writer, here and at every later statement. See Store for what it raises.
     """

@@ -23,7 +23,7 @@ RESULTS = f" WHERE counted = 1 AND {ENDED}"
 
 
 def _identity(path: Path | None) -> tuple[int, int] | None:
-    """Returns what tells a file from another one in its place, None without a file."""
+    """Return what tells a file from another one in its place, None without a file."""
     try:
         found = path.stat() if path else None
     except OSError:
@@ -52,11 +52,11 @@ class Store:
             raise StoreDamaged(f"{path} lacks {', '.join(sorted(missing))}.")
 
     def is_current(self) -> bool:
-        """Checks whether the file is still the one that was opened; somebody may have removed or replaced it."""
+        """Check whether the file is still the one that was opened; somebody may have removed or replaced it."""
         return _identity(self.path) == self._file
 
     def close(self) -> None:
-        """Closes the connection."""
+        """Close the connection."""
         with translated(self.path):
             self._db.close()
 
@@ -68,7 +68,7 @@ class Store:
 
     @contextmanager
     def write(self) -> Iterator[None]:
-        """Makes several writes happen together or not at all."""
+        """Make several writes happen together or not at all."""
         with translated(self.path), transaction(self._db):
             yield
 
@@ -77,7 +77,7 @@ class Store:
             return self._db.execute(sql, values)
 
     def _insert(self, table: str, record: Run | Verdict | Plan, unless: str = "") -> bool:
-        """Writes a record; returns whether it was written."""
+        """Write a record; return whether it was written."""
         row = to_row(record)
         columns = ", ".join(f'"{name}"' for name in row)
         marks = ", ".join("?" * len(row))
@@ -94,14 +94,14 @@ class Store:
         return next(iter(self._all(kind, sql, *values)), None)
 
     def tuples(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
-        """Reads rows as plain tuples, for the other modules of this room that need a few columns of many rows."""
+        """Read rows as plain tuples, for the other modules of this room that need a few columns of many rows."""
         with translated(self.path):
             return [tuple(row) for row in self._db.execute(sql, values)]
 
     # Runs -----------------------------------------------------------------------------------------------------
 
     def start_run(self, run: Run, alone: bool = False) -> str | None:
-        """Writes the start record; alone, only if no counted run of the same code, contract and seed is going on.
+        """Write the start record; alone, only if no counted run of the same code, contract and seed is going on.
 
         Returns the name of the one that is. A run of a known name or folder raises sqlite3.IntegrityError.
         """
@@ -114,7 +114,7 @@ class Store:
         return None
 
     def finish_run(self, run: Run) -> bool:
-        """Writes the finish record and the ledger line; returns False if the run was never started, or has them."""
+        """Write the finish record and the ledger line; return False if the run was never started, or has them."""
         assert run.outcome is not None
         row = to_row(run)
         columns = ", ".join(f'"{name}" = ?' for name in row)
@@ -126,11 +126,11 @@ class Store:
         return True
 
     def doubt(self, run: Run) -> None:
-        """Writes what speaks against the score of a finished run."""
+        """Write what speaks against the score of a finished run."""
         self._execute("UPDATE runs SET suspect = ? WHERE run = ?", to_row(run)["suspect"], run.run)
 
     def add_run(self, run: Run, line: bytes | None = None) -> bool:
-        """Writes a finished run that was not started here; returns False if its name or folder is known.
+        """Write a finished run that was not started here; return False if its name or folder is known.
 
         The line of the ledger is its own, unless it is given.
         """
@@ -149,7 +149,7 @@ class Store:
             self._execute("INSERT INTO ledger (run, line) VALUES (?, ?)", run.run, line)
 
     def void_run(self, run: Run, at_utc: str) -> None:
-        """Takes a finished run out of what is judged and out of the ledger; its record stays, changed as given."""
+        """Take a finished run out of what is judged and out of the ledger; its record stays, changed as given."""
         with self.write():
             self._execute(
                 "UPDATE runs SET counted = 0, outcome = ?, why = ?, exit_code = ? WHERE run = ?",
@@ -159,35 +159,35 @@ class Store:
             self.add_event(at_utc, "void", run.run, {"why": run.why})
 
     def run(self, name: str) -> Run | None:
-        """Reads one run by its name."""
+        """Read one run by its name."""
         return self._one(Run, "SELECT * FROM runs WHERE run = ?", name)
 
     def runs(self) -> list[Run]:
-        """Reads every run, in order of start."""
+        """Read every run, in order of start."""
         return self._all(Run, "SELECT * FROM runs ORDER BY seq")
 
     def open_runs(self) -> list[Run]:
-        """Reads the runs that were started and have no finish record."""
+        """Read the runs that were started and have no finish record."""
         return self._all(Run, "SELECT * FROM runs WHERE outcome IS NULL ORDER BY seq")
 
     def folders(self) -> frozenset[str]:
-        """Reads the folders of results/runs that are known."""
+        """Read the folders of results/runs that are known."""
         return frozenset(row["folder"] for row in self._read("SELECT folder FROM runs WHERE folder <> ''"))
 
     def runs_of(self, fingerprint: str) -> list[Run]:
-        """Reads the finished runs of one train.py, by its fingerprint."""
+        """Read the finished runs of one train.py, by its fingerprint."""
         sql = "SELECT * FROM runs WHERE fingerprint = ? AND outcome IS NOT NULL ORDER BY seq"
         return self._all(Run, sql, fingerprint)
 
     def latest_with_key(self, contract_key: str) -> Run | None:
-        """Reads the latest run that counts, was launched under this key, and whose contract is known."""
+        """Read the latest run that counts, was launched under this key, and whose contract is known."""
         sql = "SELECT * FROM runs WHERE contract_key = ? AND counted AND contract IS NOT NULL ORDER BY seq DESC LIMIT 1"
         return self._one(Run, sql, contract_key)
 
     # Verdicts -------------------------------------------------------------------------------------------------
 
     def add_verdict(self, verdict: Verdict) -> None:
-        """Writes a verdict, which holds from now on, and the ledger line; earlier verdicts stay on record."""
+        """Write a verdict, which holds from now on, and the ledger line; earlier verdicts stay on record."""
         with self.write():
             self._insert("verdicts", verdict)
             run = self.run(verdict.run)
@@ -196,7 +196,7 @@ class Store:
                 self._execute("UPDATE ledger SET line = ? WHERE run = ?", line, verdict.run)
 
     def settle(self, run: str, at_utc: str) -> None:
-        """Notes that git followed the verdict that holds."""
+        """Note that git followed the verdict that holds."""
         self._execute(
             "UPDATE verdicts SET settled_utc = ? WHERE seq = (SELECT MAX(seq) FROM verdicts WHERE run = ?)"
             " AND settled_utc IS NULL",
@@ -204,16 +204,16 @@ class Store:
         )  # fmt: skip
 
     def verdict(self, run: str) -> Verdict | None:
-        """Reads the verdict that holds for a run."""
+        """Read the verdict that holds for a run."""
         return self._one(Verdict, "SELECT * FROM verdicts WHERE run = ? ORDER BY seq DESC LIMIT 1", run)
 
     def verdicts(self, run: str | None = None) -> list[Verdict]:
-        """Reads every verdict on a run, or on all, oldest first."""
+        """Read every verdict on a run, or on all, oldest first."""
         where, values = ("WHERE run = ?", [run]) if run is not None else ("", [])
         return self._all(Verdict, f"SELECT * FROM verdicts {where} ORDER BY seq", *values)
 
     def judged(self, branch: str | None = None, run_columns: str = "*", verdict_columns: str = "*") -> list[Judged]:
-        """Reads the counted runs of a branch, or of all, that ended by themselves, with their verdicts.
+        """Read the counted runs of a branch, or of all, that ended by themselves, with their verdicts.
 
         They are in order of start. Fields whose columns are left out take their defaults; seq and run are needed.
         """
@@ -235,16 +235,16 @@ class Store:
     # Plans and events -----------------------------------------------------------------------------------------
 
     def add_plan(self, plan: Plan) -> bool:
-        """Writes a plan; returns False if it is there, since who plans from the same memory makes the same plan."""
+        """Write a plan; return False if it is there, since who plans from the same memory makes the same plan."""
         return self._insert("plans", plan, " ON CONFLICT (plan) DO NOTHING")
 
     def close_plan(self, plan: str, at_utc: str, run: str | None) -> None:
-        """Notes that a plan was carried out by a run, or dropped (None)."""
+        """Note that a plan was carried out by a run, or dropped (None)."""
         sql = "UPDATE plans SET closed_utc = ?, run = ? WHERE plan = ? AND closed_utc IS NULL"
         self._execute(sql, at_utc, run, plan)
 
     def drop_plans(self, at_utc: str) -> None:
-        """Closes every plan that no run in progress carries out; theirs are closed when they end."""
+        """Close every plan that no run in progress carries out; theirs are closed when they end."""
         self._execute(
             "UPDATE plans SET closed_utc = ? WHERE closed_utc IS NULL AND plan NOT IN"
             " (SELECT plan FROM runs WHERE outcome IS NULL AND plan IS NOT NULL)",
@@ -252,25 +252,25 @@ class Store:
         )
 
     def pending_plan(self) -> Plan | None:
-        """Reads the latest plan that is still open."""
+        """Read the latest plan that is still open."""
         return self._one(Plan, "SELECT * FROM plans WHERE closed_utc IS NULL ORDER BY seq DESC LIMIT 1")
 
     def run_of_plan(self, plan: str) -> str | None:
-        """Finds the run that carried a plan out and ended by itself or its time limit."""
+        """Find the run that carried a plan out and ended by itself or its time limit."""
         sql = "SELECT run FROM runs WHERE plan = ? AND outcome IN ('scored', 'crash', 'timeout') ORDER BY seq LIMIT 1"
         rows = self.tuples(sql, plan)
         return str(rows[0][0]) if rows else None
 
     def plan(self, name: str) -> Plan | None:
-        """Reads one plan by its name."""
+        """Read one plan by its name."""
         return self._one(Plan, "SELECT * FROM plans WHERE plan = ?", name)
 
     def plans(self) -> list[Plan]:
-        """Reads every plan, oldest first."""
+        """Read every plan, oldest first."""
         return self._all(Plan, "SELECT * FROM plans ORDER BY seq")
 
     def add_idea(self, idea: Idea) -> int:
-        """Writes a person's idea and returns its number, which is given to it if it has none."""
+        """Write a person's idea and return its number, which is given to it if it has none."""
         cursor = self._execute(
             "INSERT INTO ideas (idea, text, created_utc, plan, closed_utc, why) VALUES (?, ?, ?, ?, ?, ?)",
             idea.idea or None, idea.text, idea.created_utc, idea.plan, idea.closed_utc, idea.why,
@@ -278,12 +278,12 @@ class Store:
         return int(cursor.lastrowid or 0)
 
     def update_idea(self, idea: Idea) -> None:
-        """Writes the plan of an idea, and whether and why it was given up."""
+        """Write the plan of an idea, and whether and why it was given up."""
         sql = "UPDATE ideas SET plan = ?, closed_utc = ?, why = ? WHERE idea = ?"
         self._execute(sql, idea.plan, idea.closed_utc, idea.why, idea.idea)
 
     def ideas(self) -> list[Idea]:
-        """Reads every idea with the run that tried it, oldest first."""
+        """Read every idea with the run that tried it, oldest first."""
         sql = (
             "SELECT i.*, (SELECT r.run FROM runs r WHERE r.plan = i.plan AND i.plan IS NOT NULL AND r.outcome IN"
             " ('scored', 'crash', 'timeout', 'stopped') ORDER BY r.seq LIMIT 1) AS run FROM ideas i ORDER BY i.idea"
@@ -291,37 +291,37 @@ class Store:
         return [Idea(**row) for row in self._read(sql)]
 
     def add_event(self, at_utc: str, kind: str, run: str | None, data: Mapping[str, Any]) -> None:
-        """Writes an event."""
+        """Write an event."""
         text = json.dumps(dict(data), ensure_ascii=False)
         self._execute("INSERT INTO events (at_utc, kind, run, data) VALUES (?, ?, ?, ?)", at_utc, kind, run, text)
 
     def events(self, kind: str | None = None) -> list[Event]:
-        """Reads every event, or those of one kind, oldest first."""
+        """Read every event, or those of one kind, oldest first."""
         where, values = ("WHERE kind = ?", [kind]) if kind is not None else ("", [])
         rows = self.tuples(f"SELECT seq, at_utc, kind, run, data FROM events {where} ORDER BY seq", *values)
         return [Event(seq, at_utc, kind, run, json.loads(data)) for seq, at_utc, kind, run, data in rows]
 
     def fact(self, name: str) -> str | None:
-        """Reads a named value, such as the autonomy switch."""
+        """Read a named value, such as the autonomy switch."""
         rows = self.tuples("SELECT value FROM facts WHERE name = ?", name)
         return str(rows[0][0]) if rows else None
 
     def set_fact(self, name: str, value: str) -> None:
-        """Sets a named value."""
+        """Set a named value."""
         self._execute("INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)", name, value)
 
     # Ledger ---------------------------------------------------------------------------------------------------
 
     def ledger_lines(self) -> list[bytes]:
-        """Reads the lines of results.tsv, in order of finish."""
+        """Read the lines of results.tsv, in order of finish."""
         return [line for _, line in self.ledger_entries()]
 
     def ledger_entries(self) -> list[tuple[str, bytes]]:
-        """Reads run and line, in order of finish."""
+        """Read run and line, in order of finish."""
         return [(run, bytes(line)) for run, line in self.tuples("SELECT run, line FROM ledger ORDER BY seq")]
 
     def replace_ledger(self, entries: Sequence[tuple[str, bytes]]) -> None:
-        """Writes run and line of the whole ledger anew, in this order (after a rebuild)."""
+        """Write run and line of the whole ledger anew, in this order (after a rebuild)."""
         with self.write():
             self._execute("DELETE FROM ledger")
             for run, line in entries:

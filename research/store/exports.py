@@ -17,7 +17,7 @@ SCHEMA = "autoresearch.export/1"
 
 
 def export_lines(store: Store) -> Iterator[dict[str, Any]]:
-    """Yields every record as one JSON object, the schema first; audit scores are left out."""
+    """Yield every record as one JSON object, the schema first; audit scores are left out."""
     yield {"schema": SCHEMA}
     lines = dict(store.ledger_entries())
     for run in store.runs():
@@ -35,7 +35,7 @@ def export_lines(store: Store) -> Iterator[dict[str, Any]]:
 
 
 def import_lines(store: Store, texts: Iterable[str]) -> list[str]:
-    """Imports an export and returns the names of the new runs; what is known already is left alone.
+    """Import an export and return the names of the new runs; what is known already is left alone.
 
     Raises:
         ResearchError: if the first line is not ours, or a line can't be read; then nothing is imported.

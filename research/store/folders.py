@@ -22,18 +22,18 @@ START, FINISH, VERDICTS, ALIVE = "start.json", "finish.json", "verdicts.json", "
 
 
 def write_start(folder: Path, run: Run) -> None:
-    """Leaves the start record and sets disk space aside for the finish record."""
+    """Leave the start record and set disk space aside for the finish record."""
     write_json(folder / START, to_plain(run))
     reserve(folder / FINISH, SETTINGS.reserve_bytes)
 
 
 def write_finish(folder: Path, run: Run) -> None:
-    """Leaves the finish record, in the space set aside."""
+    """Leave the finish record, in the space set aside."""
     fill_reserved(folder / FINISH, to_plain(run))
 
 
 def read_run(folder: Path) -> Run | None:
-    """Reads the run from its folder: finished if the finish record is whole, else as started; None without records."""
+    """Read the run from its folder: finished if the finish record is whole, else as started; None without records."""
     for name in (FINISH, START):
         plain = read_json(folder / name)
         if plain:
@@ -45,12 +45,12 @@ def read_run(folder: Path) -> Run | None:
 
 
 def write_verdicts(folder: Path, verdicts: Sequence[Verdict]) -> None:
-    """Leaves every verdict on the run, oldest first."""
+    """Leave every verdict on the run, oldest first."""
     write_json(folder / VERDICTS, {"verdicts": [to_plain(verdict) for verdict in verdicts]})
 
 
 def read_verdicts(folder: Path) -> list[Verdict]:
-    """Reads the verdicts that the folder holds."""
+    """Read the verdicts that the folder holds."""
     plain = read_json(folder / VERDICTS) or {}
     found = []
     for item in plain.get("verdicts", []):
@@ -62,5 +62,5 @@ def read_verdicts(folder: Path) -> list[Verdict]:
 
 
 def is_alive(folder: Path) -> bool:
-    """Checks whether the run's runner, or anything it launched, still runs."""
+    """Check whether the run's runner, or anything it launched, still runs."""
     return is_held(folder / ALIVE)

@@ -44,7 +44,7 @@ class Imported:
 
 
 def import_path(store: Store, path: Path, at_utc: str) -> Imported:
-    """Imports a ledger, a log of JSON lines, an export of ours, or an older discovery folder; twice changes nothing.
+    """Import a ledger, a log of JSON lines, an export of ours, or an older discovery folder; twice changes nothing.
 
     Raises:
         NothingToImport: if it is none of these, or holds another metric.
@@ -71,7 +71,7 @@ def import_path(store: Store, path: Path, at_utc: str) -> Imported:
 
 
 def _import_rows(store: Store, rows: Sequence[ledger.Row], at_utc: str) -> Imported:
-    """Imports rows as runs; what can't be read as one is kept as an event and skipped."""
+    """Import rows as runs; what can't be read as one is kept as an event and skipped."""
     skipped = [Skipped(f"row {row.line}", row.problem) for row in rows if row.problem]
     good = [row for row in rows if not row.problem]
     doubtful = [Skipped(f"row {row.line}", why) for row in good if (why := _doubt(row))]
@@ -99,14 +99,14 @@ def _import_rows(store: Store, rows: Sequence[ledger.Row], at_utc: str) -> Impor
 
 
 def _line_of(run: Run, row: ledger.Row) -> bytes:
-    """Writes a row as ledgers have it: five columns, six decimals; bytes of its description that are no text stay."""
+    """Write a row as ledgers have it: five columns, six decimals; bytes of its description that are no text stay."""
     *numbers, _ = ledger.render_row(run, bool(_KEPT.match(run.facts["status"]))).split(b"\t", 4)
     description = " ".join(row.values.get("description", "").split())
     return b"\t".join((*numbers, description.encode("utf-8", "surrogateescape")))
 
 
 def _doubt(row: ledger.Row) -> str:
-    """Says what of a row could not be read, "" if all of it could."""
+    """Say what of a row could not be read, "" if all of it could."""
     values, problems = row.values, []
     commit, count = values.get("commit", ""), row.text.count("\t") + 1
     if row.is_plain and count < len(ledger.PUBLIC):

@@ -32,23 +32,23 @@ class Row:
 
     @property
     def commit(self) -> str:
-        """Returns the hash that it names, "" where it names none or something else."""
+        """Return the hash that it names, "" where it names none or something else."""
         commit = self.values.get("commit", "")
         return commit if _HASH.match(commit) else ""
 
     @property
     def has_failed(self) -> bool:
-        """Returns whether its status says that the run had no result."""
+        """Return whether its status says that the run had no result."""
         return bool(_FAILED.search(self.values.get("status", "")))
 
     @property
     def score(self) -> float | None:
-        """Returns its val_bpb, None where it has none or failed."""
+        """Return its val_bpb, None where it has none or failed."""
         value = self.number(METRIC)
         return value if value is not None and value > 0 and not self.has_failed else None
 
     def number(self, name: str) -> float | None:
-        """Returns a field's finite number, None for everything else."""
+        """Return a field's finite number, None for everything else."""
         try:
             value = float(self.values.get(name, ""))
         except ValueError:
@@ -57,12 +57,12 @@ class Row:
 
 
 def has_row(run: Run) -> bool:
-    """Checks whether the ledger has a line for this run."""
+    """Check whether the ledger has a line for this run."""
     return run.counted and run.outcome in ROW_OUTCOMES
 
 
 def render_row(run: Run, kept: bool) -> bytes:
-    """Writes the line of a run that has_row() accepts; an undecided one is not kept yet."""
+    """Write the line of a run that has_row() accepts; an undecided one is not kept yet."""
     status: LedgerStatus = "crash"
     val_bpb = memory_gb = 0.0
     if run.outcome == "scored" and run.val_bpb is not None:
@@ -77,12 +77,12 @@ def render_row(run: Run, kept: bool) -> bytes:
 
 
 def render(lines: Iterable[bytes]) -> bytes:
-    """Writes the whole file."""
+    """Write the whole file."""
     return b"".join(line + b"\n" for line in (HEADER, *lines))
 
 
 def split(content: bytes) -> tuple[bytes, ...]:
-    """Returns a ledger's lines without header and blank lines; quotes mean nothing here, bytes stay as they are."""
+    """Return a ledger's lines without header and blank lines; quotes mean nothing here, bytes stay as they are."""
     lines = [line for line in content.split(b"\n") if line.strip()]
     if lines and lines[0].lstrip(b"\xef\xbb\xbf").split(b"\t")[0].strip().lower() == b"commit":
         lines = lines[1:]
@@ -90,14 +90,14 @@ def split(content: bytes) -> tuple[bytes, ...]:
 
 
 def parse_row(line: bytes, number: int = 0) -> Row:
-    """Reads one line; fields that are missing are left out."""
+    """Read one line; fields that are missing are left out."""
     text = line.decode("utf-8", "surrogateescape")
     fields = (part.strip() for part in text.split("\t", len(PUBLIC) - 1))
     return Row(number, text, dict(zip(PUBLIC, fields, strict=False)), is_plain=True)
 
 
 def unknown_lines(found: Sequence[bytes], known: Iterable[bytes]) -> tuple[bytes, ...]:
-    """Returns the lines that are not among the known ones, counting repetitions, in their order."""
+    """Return the lines that are not among the known ones, counting repetitions, in their order."""
     left = Counter(known)
     new = []
     for line in found:

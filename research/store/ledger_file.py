@@ -20,7 +20,7 @@ _DIGESTS = "ledger_digests"  # of the file as we wrote it last, and as we are ab
 
 
 def foreign_run(row: ledger.Row, occurrence: int, at_utc: str, commits: Mapping[str, str] | None = None) -> Run:
-    """Makes a run of a row of another ledger: kept and shown, never judged, since its contract is unknown.
+    """Make a run of a row of another ledger: kept and shown, never judged, since its contract is unknown.
 
     Args:
         row: The row.
@@ -56,12 +56,12 @@ def foreign_run(row: ledger.Row, occurrence: int, at_utc: str, commits: Mapping[
 
 
 def clean(text: str) -> str:
-    """Returns text that can be written anywhere; bytes that are no UTF-8 are marked."""
+    """Return text that can be written anywhere; bytes that are no UTF-8 are marked."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _moment(text: str) -> str:
-    """Returns a time as records keep it, "" for none; one without a zone is UTC."""
+    """Return a time as records keep it, "" for none; one without a zone is UTC."""
     try:
         at = moment(text.replace(" ", "T", 1))
     except ValueError:
@@ -72,7 +72,7 @@ def _moment(text: str) -> str:
 def import_ledger_lines(
     store: Store, lines: Sequence[bytes], at_utc: str, is_edit: Callable[[bytes], bool] = lambda line: False
 ) -> list[str]:
-    """Imports the lines that the store does not hold, once; returns the names of the new runs.
+    """Import the lines that the store does not hold, once; return the names of the new runs.
 
     A line that is_edit() says is an edited line of ours is kept as an event, and no run.
     """
@@ -92,7 +92,7 @@ def import_ledger_lines(
 
 
 def differs_in_words(store: Store, lines: Sequence[bytes]) -> Callable[[bytes], bool]:
-    """Returns a check whether a line is one of the store's lines with another status or description.
+    """Return a check whether a line is one of the store's lines with another status or description.
 
     After a rebuild, a line with another score is the only trace of a run of that commit whose folder is gone.
     """
@@ -111,7 +111,7 @@ def differs_in_words(store: Store, lines: Sequence[bytes]) -> Callable[[bytes], 
 
 
 def sync_ledger(store: Store, path: Path, lock: Path, at_utc: str) -> list[str]:
-    """Makes results.tsv what the store holds; lines that others added to it are imported first.
+    """Make results.tsv what the store holds; lines that others added to it are imported first.
 
     Returns the names of their runs. A file that can't be written raises OSError, and the next call makes up for it.
     """

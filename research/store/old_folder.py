@@ -22,7 +22,7 @@ _SCORE_FACTS = ("status", "category", "niche", "phase", "recommendation", "diff_
 
 
 def import_folder(store: Store, folder: Path, at_utc: str) -> tuple[list[str], int, list[tuple[str, str]]]:
-    """Imports an older discovery folder; twice changes nothing.
+    """Import an older discovery folder; twice changes nothing.
 
     Returns:
         Names of the new runs, how many records were known already, and the place and reason of each that was skipped.
@@ -48,7 +48,7 @@ def import_folder(store: Store, folder: Path, at_utc: str) -> tuple[list[str], i
 
 
 def _texts(folder: Path) -> Iterator[tuple[str, str]]:
-    """Yields the lines of the log and the whole state, each with its place."""
+    """Yield the lines of the log and the whole state, each with its place."""
     contents = {
         name: (folder / name).read_bytes().decode("utf-8", "backslashreplace") if (folder / name).is_file() else ""
         for name in (EVENTS, STATE)
@@ -58,7 +58,7 @@ def _texts(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def _records(name: str, text: str) -> list[dict[str, Any] | str]:
-    """Returns the experiments in a text, or in the place of one why it can't be read; other events hold none."""
+    """Return the experiments in a text, or in the place of one why it can't be read; other events hold none."""
     try:
         value = json.loads(text, parse_constant=lambda word: None)
     except (ValueError, RecursionError):
@@ -79,12 +79,12 @@ def _records(name: str, text: str) -> list[dict[str, Any] | str]:
 
 
 def _text(value: object) -> str:
-    """Returns a string that can be written anywhere: JSON may spell halves of characters, which no encoding has."""
+    """Return a string that can be written anywhere: JSON may spell halves of characters, which no encoding has."""
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""
 
 
 def _run(record: Mapping[str, Any], at_utc: str) -> Run | None:
-    """Makes a run of a record, None without an id; a score of zero is none."""
+    """Make a run of a record, None without an id; a score of zero is none."""
     identity = record.get("experiment_id")
     if not isinstance(identity, (str, int)) or isinstance(identity, bool) or identity == "":
         return None
@@ -117,7 +117,7 @@ def _run(record: Mapping[str, Any], at_utc: str) -> Run | None:
 
 
 def _metrics(numbers: Mapping[str, float | None]) -> Metrics | None:
-    """Returns the nine values, None unless all are there."""
+    """Return the nine values, None unless all are there."""
     whole = {one.name: value for one in fields(Metrics) if (value := numbers.get(one.name)) is not None}
     if len(whole) < len(fields(Metrics)):
         return None

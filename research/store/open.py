@@ -23,7 +23,7 @@ _IDEAS = "ideas.json"
 
 
 def read_store(paths: LabPaths, wait_s: float = SETTINGS.busy_timeout_s) -> Store:
-    """Opens the memory as it is: the file where there is one, else an empty one; makes no files."""
+    """Open the memory as it is: the file where there is one, else an empty one; make no files."""
     if not paths.memory.exists():
         return Store(None)
     if not _has_content(paths.memory):  # SQLite would take it for a new one and write its tables, which look like ours
@@ -32,7 +32,7 @@ def read_store(paths: LabPaths, wait_s: float = SETTINGS.busy_timeout_s) -> Stor
 
 
 def open_store(paths: LabPaths, at_utc: str, say: SetAside) -> Store:
-    """Opens the memory for reading and writing, made, upgraded or rebuilt as needed.
+    """Open the memory for reading and writing, made, upgraded or rebuilt as needed.
 
     A damaged file gets a name with the time; say() gets one sentence for the user when something was rebuilt.
     """
@@ -62,21 +62,21 @@ def open_store(paths: LabPaths, at_utc: str, say: SetAside) -> Store:
 
 
 def keep_fact(store: Store, paths: LabPaths, name: str, value: str) -> None:
-    """Sets a named value in the memory and beside it, so that a rebuilt memory has it too."""
+    """Set a named value in the memory and beside it, so that a rebuilt memory has it too."""
     store.set_fact(name, value)
     with contextlib.suppress(OSError):
         write_json(paths.discovery / _FACTS, {**(read_json(paths.discovery / _FACTS) or {}), name: value})
 
 
 def keep_ideas(store: Store, paths: LabPaths) -> None:
-    """Copies the queue of ideas beside the memory, so that a rebuilt one has it too."""
+    """Copy the queue of ideas beside the memory, so that a rebuilt one has it too."""
     ideas = [{name: value for name, value in vars(idea).items() if name != "run"} for idea in store.ideas()]
     with contextlib.suppress(OSError):
         write_json(paths.discovery / _IDEAS, {"ideas": ideas})
 
 
 def _has_content(path: Path) -> bool:
-    """Checks for a file to open; ours is put in place whole, so an empty one was emptied by something else."""
+    """Check for a file to open; ours is put in place whole, so an empty one was emptied by something else."""
     return path.exists() and path.stat().st_size > 0
 
 
@@ -98,7 +98,7 @@ def _set_aside(path: Path, at_utc: str) -> Path:
 
 
 def rebuild(store: Store, paths: LabPaths, at_utc: str) -> int:
-    """Fills an empty store from the runs' folders, results.tsv and the facts kept beside it; returns how many runs."""
+    """Fill an empty store from the runs' folders, results.tsv and the facts kept beside it; return how many runs."""
     found: list[tuple[Run, Path]] = []
     for folder in sorted(paths.runs.iterdir()) if paths.runs.is_dir() else []:
         run = folders.read_run(folder)
@@ -128,7 +128,7 @@ def rebuild(store: Store, paths: LabPaths, at_utc: str) -> int:
 
 
 def _verdict_of_line(run: Run, lines: tuple[bytes, ...]) -> list[Verdict]:
-    """Restores the verdict that only results.tsv still holds."""
+    """Restore the verdict that only results.tsv still holds."""
     at_utc = run.finished_utc or run.started_utc
     verdict = Verdict(run.run, "keep", "ledger", "results.tsv says keep", at_utc, settled_utc=at_utc)
     return [verdict] if ledger.has_row(run) and ledger.render_row(run, True) in lines else []

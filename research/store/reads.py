@@ -14,12 +14,12 @@ _VERDICT = "seq, run, decision, rule, why, created_utc, baseline, incumbent, p_b
 
 
 def history(store: Store, branch: str | None = None) -> list[Judged]:
-    """Reads what Store.judged() does without audit scores and without a verdict's numbers and review."""
+    """Read what Store.judged() does without audit scores and without a verdict's numbers and review."""
     return store.judged(branch, _RUN, _VERDICT)
 
 
 def state_key(store: Store) -> str:
-    """Returns a text that changes whenever a run ends, is judged or leaves the memory."""
+    """Return a text that changes whenever a run ends, is judged or leaves the memory."""
     row = store.tuples(
         "SELECT (SELECT COUNT(*) FROM runs WHERE outcome IS NOT NULL),"
         " (SELECT MAX(seq) FROM verdicts), (SELECT MAX(seq) FROM events WHERE kind = 'void')"
@@ -28,7 +28,7 @@ def state_key(store: Store) -> str:
 
 
 def other_contracts(store: Store, branch: str, contract: str | None) -> list[tuple[str, int]]:
-    """Returns the other contracts of a branch with how many results each has, the latest first."""
+    """Return the other contracts of a branch with how many results each has, the latest first."""
     return [
         (str(name), int(count))
         for name, count in store.tuples(
@@ -40,7 +40,7 @@ def other_contracts(store: Store, branch: str, contract: str | None) -> list[tup
 
 
 def something_waits(store: Store) -> bool:
-    """Checks whether a run has no end or no verdict yet, so that somebody has to look after it."""
+    """Check whether a run has no end or no verdict yet, so that somebody has to look after it."""
     rows = store.tuples(
         f"SELECT 1 FROM runs WHERE outcome IS NULL UNION ALL SELECT 1 FROM runs{RESULTS}"
         " AND run NOT IN (SELECT run FROM verdicts) LIMIT 1"
@@ -49,12 +49,12 @@ def something_waits(store: Store) -> bool:
 
 
 def is_measured(store: Store, commit: str) -> bool:
-    """Checks whether a run of a commit ended with a result."""
+    """Check whether a run of a commit ended with a result."""
     return bool(store.tuples(f'SELECT 1 FROM runs WHERE "commit" = ? AND {ENDED} LIMIT 1', commit))
 
 
 def plan_of(store: Store, branch: str) -> Plan | None:
-    """Reads the pending plan of a branch, None where what is pending is another's."""
+    """Read the pending plan of a branch, None where what is pending is another's."""
     plan = store.pending_plan()
     return plan if plan and plan.details.get("branch", branch) == branch else None
 
@@ -71,7 +71,7 @@ class IdeaStatus(NamedTuple):
 
 
 def ideas(store: Store) -> list[IdeaStatus]:
-    """Reads every idea of a person with what became of it, oldest first."""
+    """Read every idea of a person with what became of it, oldest first."""
     going = {run.plan for run in store.open_runs()}
     found = []
     for idea in store.ideas():
@@ -89,7 +89,7 @@ def ideas(store: Store) -> list[IdeaStatus]:
 
 
 def latest_reviewed(store: Store) -> str | None:
-    """Finds the run that was reviewed last; what its verdict meant for earlier runs is no review of them."""
+    """Find the run that was reviewed last; what its verdict meant for earlier runs is no review of them."""
     rows = store.tuples("SELECT run FROM verdicts WHERE text <> '' GROUP BY run ORDER BY MIN(seq) DESC LIMIT 1")
     return str(rows[0][0]) if rows else None
 
@@ -105,7 +105,7 @@ class Foreign:
 
 
 def foreign(store: Store) -> Foreign | None:
-    """Counts what was imported, None if nothing was."""
+    """Count what was imported, None if nothing was."""
     ((rows, scored),) = store.tuples("SELECT COUNT(*), COUNT(val_bpb) FROM runs WHERE origin = 'import'")
     if not rows:
         return None

@@ -37,17 +37,17 @@ class LaunchEnd(NamedTuple):
 
 
 def last_run(store: Store) -> int:
-    """Returns the number of the run that was started last, 0 without one."""
+    """Return the number of the run that was started last, 0 without one."""
     return int(store.tuples("SELECT MAX(seq) FROM runs")[0][0] or 0)
 
 
 def last_verdict(store: Store) -> int:
-    """Returns the number of the verdict that was made last, 0 without one."""
+    """Return the number of the verdict that was made last, 0 without one."""
     return int(store.tuples("SELECT MAX(seq) FROM verdicts")[0][0] or 0)
 
 
 def recent_verdicts(store: Store, branch: str) -> list[RecentVerdict]:
-    """Returns the latest verdicts on a branch, newest first."""
+    """Return the latest verdicts on a branch, newest first."""
     rows = store.tuples(
         'SELECT v.run, v.decision, v.why, v.settled_utc, v.baseline, r."commit", r.fingerprint'
         " FROM (SELECT * FROM verdicts ORDER BY seq DESC LIMIT ?) v JOIN runs r ON r.run = v.run"
@@ -58,13 +58,13 @@ def recent_verdicts(store: Store, branch: str) -> list[RecentVerdict]:
 
 
 def has_baseline(store: Store, branch: str) -> bool:
-    """Checks whether a branch has a baseline."""
+    """Check whether a branch has a baseline."""
     sql = "SELECT 1 FROM verdicts v JOIN runs r ON r.run = v.run WHERE v.baseline = 1 AND +r.branch = ? LIMIT 1"
     return bool(store.tuples(sql, branch))
 
 
 def newly_judged(store: Store, branch: str, after: int) -> list[str]:
-    """Returns the runs on a branch that a rule judged after a verdict's number, in that order.
+    """Return the runs on a branch that a rule judged after a verdict's number, in that order.
 
     What a verdict changes about earlier runs is no news of them, so only a run's first verdict counts.
     """
@@ -78,7 +78,7 @@ def newly_judged(store: Store, branch: str, after: int) -> list[str]:
 
 
 def newly_failed(store: Store, branch: str, after: int) -> tuple[int, str] | None:
-    """Returns number and name of the latest run on a branch that ended without a verdict, if newer than a number."""
+    """Return number and name of the latest run on a branch that ended without a verdict, if newer than a number."""
     rows = store.tuples(
         "SELECT seq, run FROM runs WHERE seq > ? AND +branch = ? AND outcome IS NOT NULL"
         " AND NOT EXISTS (SELECT 1 FROM verdicts WHERE verdicts.run = runs.run) ORDER BY seq DESC LIMIT 1",
@@ -88,7 +88,7 @@ def newly_failed(store: Store, branch: str, after: int) -> tuple[int, str] | Non
 
 
 def launches_of(store: Store, commit: str) -> list[LaunchEnd]:
-    """Returns how the launches of a commit ended, in order of start.
+    """Return how the launches of a commit ended, in order of start.
 
     They are found by their names, which hold the commit's digits: the names have an index, commits have none.
     """
@@ -101,7 +101,7 @@ def launches_of(store: Store, commit: str) -> list[LaunchEnd]:
 
 
 def measured_twin(store: Store, branch: str, fingerprint: str) -> tuple[str, str] | None:
-    """Returns name and commit of the run that measured a program last, under the contract that the branch has now."""
+    """Return name and commit of the run that measured a program last, under the contract that the branch has now."""
     rows = store.tuples(
         f'SELECT run, "commit" FROM runs{RESULTS} AND fingerprint = ? AND branch = ? AND contract = (SELECT contract'
         " FROM runs WHERE +branch = ? AND contract IS NOT NULL ORDER BY seq DESC LIMIT 1) ORDER BY seq DESC LIMIT 1",
@@ -111,22 +111,22 @@ def measured_twin(store: Store, branch: str, fingerprint: str) -> tuple[str, str
 
 
 def note_refusal(store: Store, at_utc: str, branch: str, commit: str, why: str) -> None:
-    """Puts a refused launch on record."""
+    """Put a refused launch on record."""
     store.add_event(at_utc, "refused", None, {"branch": branch, "commit": commit, "why": why})
     store.set_fact(_REFUSED + branch, json.dumps([last_run(store), commit, why]))
 
 
 def last_refusal(store: Store, branch: str) -> tuple[str, str]:
-    """Returns the commit of the last launch and why it was refused, "" for both where something was launched since."""
+    """Return the commit of the last launch and why it was refused, "" for both where something was launched since."""
     after, commit, why = json.loads(store.fact(_REFUSED + branch) or '[-1, "", ""]')
     return (str(commit), str(why)) if after == last_run(store) else ("", "")
 
 
 def is_folder_known(store: Store, folder: str) -> bool:
-    """Checks whether the run of a folder is on record."""
+    """Check whether the run of a folder is on record."""
     return bool(store.tuples("SELECT 1 FROM runs WHERE folder = ? AND folder <> ''", folder))
 
 
 def spent_usd(store: Store, after: int) -> float:
-    """Returns the estimated cost of the runs that were started after a number."""
+    """Return the estimated cost of the runs that were started after a number."""
     return float(store.tuples("SELECT SUM(cost_usd) FROM runs WHERE seq > ?", after)[0][0] or 0.0)

@@ -21,12 +21,12 @@ _FLAGS = frozenset({"counted", "baseline"})
 
 
 def to_plain(record: Run | Verdict | Plan) -> dict[str, Any]:
-    """Turns a record into JSON values."""
+    """Turn a record into JSON values."""
     return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(record).items()}
 
 
 def from_plain(kind: type[Record], plain: Mapping[str, Any]) -> Record:
-    """Makes a record of JSON values, of which unknown ones are left out; ValueError says what is missing or wrong."""
+    """Make a record of JSON values, of which unknown ones are left out; ValueError says what is missing or wrong."""
     known = kind.__dataclass_fields__
     try:
         return kind(**{name: _value(name, value) for name, value in plain.items() if name in known})
@@ -35,7 +35,7 @@ def from_plain(kind: type[Record], plain: Mapping[str, Any]) -> Record:
 
 
 def _value(name: str, value: Any) -> Any:
-    """Returns a field's value from its JSON value."""
+    """Return a field's value from its JSON value."""
     if name in _PARTS and value is not None:
         return _PARTS[name](**value)
     if name == "suspect":
@@ -44,7 +44,7 @@ def _value(name: str, value: Any) -> Any:
 
 
 def to_row(record: Run | Verdict | Plan) -> dict[str, Any]:
-    """Turns a record into column values: mappings and parts become JSON text."""
+    """Turn a record into column values: mappings and parts become JSON text."""
     plain = to_plain(record)
     for name, value in plain.items():
         if name in _JSON_FIELDS and value is not None:
@@ -55,13 +55,13 @@ def to_row(record: Run | Verdict | Plan) -> dict[str, Any]:
 
 
 def from_row(kind: type[Record], row: Mapping[str, Any]) -> Record:
-    """Reads a record from column values."""
+    """Read a record from column values."""
     plain = {name: json.loads(v) if v is not None and name in _JSON_FIELDS else v for name, v in row.items()}
     return from_plain(kind, plain)
 
 
 def finite(value: object) -> float | None:
-    """Returns a number that can be compared, None for everything else (NaN, infinities, words, true)."""
+    """Return a number that can be compared, None for everything else (NaN, infinities, words, true)."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         return None
     return float(value)

@@ -55,7 +55,7 @@ def _no_table(name: str) -> NothingToImport:
 
 
 def read_table(name: str, text: str) -> Iterator[Row]:
-    """Yields the rows of a ledger in columns; one without a header has the public ones."""
+    """Yield the rows of a ledger in columns; one without a header has the public ones."""
     lines = text.removeprefix("\ufeff").split("\n")
     first = next((line for line in lines if line.strip()), "")
     mark = "\t" if any("\t" in line for line in lines) else ";" if first.count(";") > first.count(",") else ","
@@ -95,7 +95,7 @@ def read_table(name: str, text: str) -> Iterator[Row]:
 
 
 def _record(lines: Sequence[str], at: int, mark: str, width: int) -> tuple[list[str], int]:
-    """Splits a record into its cells; returns how many lines it takes too. A stray quotation mark is a character."""
+    """Split a record into its cells; return how many lines it takes too. A stray quotation mark is a character."""
     for used in range(1, _QUOTED_LINES + 1 if '"' in lines[at] else 1):
         if at + used > len(lines) or (used > 1 and lines[at + used - 1].count(mark) >= width - 1):
             break  # that is a row of its own
@@ -109,30 +109,30 @@ def _record(lines: Sequence[str], at: int, mark: str, width: int) -> tuple[list[
 
 
 def _is_header(words: Sequence[str]) -> bool:
-    """Checks whether cells are names of columns: two known ones, no number among them."""
+    """Check whether cells are names of columns: two known ones, no number among them."""
     is_number = any(re.fullmatch(r"[-+]?[\d.]+(e[-+]?\d+)?", word) for word in words)
     return not is_number and len({word for word in words if word in _KNOWN or _METRICS.search(word)}) > 1
 
 
 def _is_public(cells: Sequence[str]) -> bool:
-    """Checks whether a first line without a header may be a row of the public columns."""
+    """Check whether a first line without a header may be a row of the public columns."""
     return len(cells) > 1 and bool(re.match(r"\s*([-+]?[\d.]+|nan)?\s*\Z", cells[1], re.I))
 
 
 def _named(given: Iterable[str]) -> dict[str, str]:
-    """Returns which of these names is which of our fields."""
+    """Return which of these names is which of our fields."""
     found = {ours: [name for name in synonyms if name in given] for ours, synonyms in _SYNONYMS.items()}
     return {ours: names[0] for ours, names in found.items() if names}
 
 
 def _metric_of(names: Sequence[str]) -> str:
-    """Returns what the scores of a ledger without val_bpb are called."""
+    """Return what the scores of a ledger without val_bpb are called."""
     rest = [name for name in names if name not in _KNOWN]
     return next((name for name in rest if _METRICS.search(name)), rest[0] if rest else "no column of its own")
 
 
 def _row(number: int, raw: str, given: Mapping[str, str], is_plain: bool = False) -> Row:
-    """Makes a row of cells by their own names."""
+    """Make a row of cells by their own names."""
     ours = _named(given)
     values = {name: given[theirs].strip() for name, theirs in ours.items()}
     more = {name: value.strip() for name, value in given.items() if name not in ours.values() and value.strip()}
@@ -140,7 +140,7 @@ def _row(number: int, raw: str, given: Mapping[str, str], is_plain: bool = False
 
 
 def read_json_lines(name: str, text: str) -> Iterator[Row]:
-    """Yields the records of a log that holds one JSON object a line."""
+    """Yield the records of a log that holds one JSON object a line."""
     lines = [(number, raw) for number, raw in enumerate(text.removeprefix("\ufeff").split("\n"), 1) if raw.strip()]
     found = [(number, raw, _object(raw)) for number, raw in lines]
     metric = next((str(item["metricname"]) for _, _, item in found if item.get("metricname")), "")
@@ -161,7 +161,7 @@ def read_json_lines(name: str, text: str) -> Iterator[Row]:
 
 
 def _object(raw: str) -> dict[str, Any]:
-    """Returns the object in a line, those of its metrics beside the others; an empty one where there is none."""
+    """Return the object in a line, those of its metrics beside the others; an empty one where there is none."""
     try:
         value = json.loads(raw, parse_constant=lambda word: None)
     except (ValueError, RecursionError):

@@ -14,7 +14,7 @@ _USUAL_HOURS = 8.0
 
 
 def night_command(night: NightState | None) -> str:
-    """Returns the line that starts another night like this one, or continues one that was cut off."""
+    """Return the line that starts another night like this one, or continues one that was cut off."""
     if night is None:
         return f"uv run research night --hours {_USUAL_HOURS:g}"
     limits, goes_on = night.limits, is_cut_off(night)
@@ -29,24 +29,24 @@ def night_command(night: NightState | None) -> str:
 
 
 def one_run(night: NightState | None) -> str:
-    """Returns the line that makes one run as those of the night were made."""
+    """Return the line that makes one run as those of the night were made."""
     return " ".join(["uv run research night --max-runs 1", *_how(night)])
 
 
 def one_run_of_an_agent(night: NightState | None) -> str:
-    """Returns the line that makes one such run with an agent that writes code, which the built-in one does not."""
+    """Return the line that makes one such run with an agent that writes code, which the built-in one does not."""
     line = one_run(night)
     return line if "--agent" in line else f"{line} --agent codex"
 
 
 def replicate_command(commit: str, night: NightState | None, seed: int | None = None) -> str:
-    """Returns the line that measures a commit with that seed, else another one, where the night's runs were made."""
+    """Return the line that measures a commit with that seed, else another one, where the night's runs were made."""
     options = [*([] if seed is None else [f"--seed {seed}"]), *(_where(night) if night else [])]
     return commands.replicate_command(commit, " ".join(options))
 
 
 def _how(night: NightState | None) -> list[str]:
-    """Returns the options that are not at their defaults: agent, policy, seed, place, workers, price."""
+    """Return the options that are not at their defaults: agent, policy, seed, place, workers, price."""
     if night is None:
         return []
     price = f"--usd-per-hour {night.limits.usd_per_hour:g}"

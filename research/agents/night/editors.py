@@ -47,7 +47,7 @@ class Editor(Protocol):
     name: str
 
     def edit(self, plan: Plan, memory: Memory, seed: int, stop: StopRequest) -> Candidate:
-        """Carries out a plan, whose details hold the brief; raises NoCandidate if it comes to no commit."""
+        """Carry out a plan, whose details hold the brief; raise NoCandidate if it comes to no commit."""
 
 
 class BuiltinEditor:
@@ -73,7 +73,7 @@ class BuiltinEditor:
 
 
 def editor_of(name: str, lab: Lab) -> Editor:
-    """Makes the editor of that name: the built-in agent or a coding client."""
+    """Make the editor of that name: the built-in agent or a coding client."""
     if name == BuiltinEditor.name:
         return BuiltinEditor(lab)
     from research.agents.clients import CLIENTS

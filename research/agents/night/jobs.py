@@ -38,13 +38,13 @@ class Job:
     usage: Usage = NOTHING_USED
 
     def as_plan(self, now_utc: str) -> Plan:
-        """Returns its plan; a run that nobody planned gets one, so that the planner plans around it."""
+        """Return its plan; a run that nobody planned gets one, so that the planner plans around it."""
         kind = EXPERIMENT if self.kind == "tip" else REPLICATE
         return self.plan or Plan(f"owed-{self.commit[:12]}", now_utc, None, None, self.commit, kind, self.what)
 
 
 def owed(history: Sequence[Judged], tip: str, in_flight: Collection[str], since_utc: str = "") -> Job | None:
-    """Returns the run that is due before anything new is tried, None if nothing is.
+    """Return the run that is due before anything new is tried, None if nothing is.
 
     Raises:
         CannotGoOn: if the baseline crashed in this night, or failed otherwise too often.
@@ -65,7 +65,7 @@ def owed(history: Sequence[Judged], tip: str, in_flight: Collection[str], since_
 
 
 def confirmation(history: Sequence[Judged], running: Collection[str]) -> Job | None:
-    """Returns a run of the best so far on a second seed; None where that was done, or where the baseline is best."""
+    """Return a run of the best so far on a second seed; None where that was done, or where the baseline is best."""
     best, baseline = lineage.incumbent(history), lineage.baseline(history)
     if best is None or baseline is None or lineage.is_same(best, baseline) or best.fingerprint in running:
         return None
@@ -76,7 +76,7 @@ def confirmation(history: Sequence[Judged], running: Collection[str]) -> Job | N
 
 
 def crashes_alike(before: Sequence[Run], run: Run) -> tuple[Run, ...]:
-    """Returns the latest crashes in a row with one signature, each of another edit, now that a run has ended."""
+    """Return the latest crashes in a row with one signature, each of another edit, now that a run has ended."""
     if run.failure is None or run.outcome not in ("crash", "timeout"):
         return ()
     alike = [other for other in before if other.failure and other.failure.signature == run.failure.signature]
@@ -85,7 +85,7 @@ def crashes_alike(before: Sequence[Run], run: Run) -> tuple[Run, ...]:
 
 
 def blame(crashed: Sequence[Run]) -> str:
-    """Says that the machine fails, and how, after crashes of different edits and then of the best so far."""
+    """Say that the machine fails, and how, after crashes of different edits and then of the best so far."""
     text = crashed[-1].failure.text if crashed[-1].failure else ""
     edits = f"{len(crashed) - 1} different edits, and then the best so far, which ran before,"
     return f"{NOT_THE_CANDIDATES}: {edits} end with {text}"

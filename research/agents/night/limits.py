@@ -32,17 +32,17 @@ class UsualCost(NamedTuple):
 
 
 def runs_of(night: str, runs: Sequence[Run]) -> list[Run]:
-    """Returns the runs of a night that count against its limits; every run of a night bears its name."""
+    """Return the runs of a night that count against its limits; every run of a night bears its name."""
     return [run for run in runs if run.facts.get(NIGHT_FACT) == night and run.outcome in LAUNCHED]
 
 
 def cost_usd(runs: Sequence[Run], usd_per_hour: float) -> float:
-    """Adds up what runs cost: as their backend said, else their seconds at the given price."""
+    """Add up what runs cost: as their backend said, else their seconds at the given price."""
     return sum(run.cost_usd if run.cost_usd is not None else run.wall_s / 3600 * usd_per_hour for run in runs)
 
 
 def usual_cost(runs: Sequence[Run], usd_per_hour: float, agent_usd: float = 0.0) -> UsualCost:
-    """Estimates a usual run's cost: the median of the scored ones, else of all, and an equal share of the agent's."""
+    """Estimate a usual run's cost: the median of the scored ones, else of all, and an equal share of the agent's."""
     if not runs:
         return UsualCost(agent_usd)
     usual = [run for run in runs if run.outcome == "scored"] or runs
@@ -51,7 +51,7 @@ def usual_cost(runs: Sequence[Run], usd_per_hour: float, agent_usd: float = 0.0)
 
 
 def reached(night: NightState, now: datetime, usual: UsualCost, in_flight: int = 0) -> str | None:
-    """Names the limit that forbids another run beside those in flight, None if there is none.
+    """Name the limit that forbids another run beside those in flight, None if there is none.
 
     Dollars are counted to the end of what would then be running, as far as runs are usual.
     """
@@ -73,13 +73,13 @@ def reached(night: NightState, now: datetime, usual: UsualCost, in_flight: int =
 
 
 def is_last(night: NightState, now: datetime, usual: UsualCost, in_flight: int) -> bool:
-    """Checks whether the next launch will be the night's last: whether a limit forbids one after it."""
+    """Check whether the next launch will be the night's last: whether a limit forbids one after it."""
     later = now + timedelta(seconds=usual.seconds * SETTINGS.last_run_lengths)
     return reached(night, later, usual, in_flight + 1) is not None
 
 
 def backoff_s(first_s: float, longest_s: float, before: int) -> float:
-    """Returns the seconds to wait: twice as long as the last time, after so many waits in a row before."""
+    """Return the seconds to wait: twice as long as the last time, after so many waits in a row before."""
     return min(longest_s, first_s * 2.0**before)
 
 
@@ -88,7 +88,7 @@ _SAME = ("agent", "backend", "gpu", "policy", "seed")
 
 
 def why_new(before: NightState, wanted: NightState, runs: Sequence[Run], now: datetime) -> str | None:
-    """Says why a command does not continue an interrupted night, in words that follow its name; None where it does."""
+    """Say why a command does not continue an interrupted night, in words that follow its name; None where it does."""
     for name in _SAME:
         was = getattr(before, name)
         if was != getattr(wanted, name) and (name != "gpu" or is_remote(wanted.backend)):
@@ -103,7 +103,7 @@ def why_new(before: NightState, wanted: NightState, runs: Sequence[Run], now: da
 
 
 def resumed(before: NightState, wanted: NightState, runs: Sequence[Run], now: datetime) -> NightState:
-    """Returns an interrupted night as it continues: the time since it was last alive becomes a pause."""
+    """Return an interrupted night as it continues: the time since it was last alive becomes a pause."""
     mine = runs_of(before.night, runs)  # some may have ended after it was killed
     seen = before.alive_utc or before.started_utc
     return replace(

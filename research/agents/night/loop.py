@@ -113,7 +113,7 @@ class Night:
     # The loop -------------------------------------------------------------------------------------------------
 
     def run(self) -> NightState:
-        """Works until a limit is reached or nothing is left to do; every stop has its reason in the state."""
+        """Work until a limit is reached or nothing is left to do; every stop has its reason in the state."""
         with self._stop, ThreadPoolExecutor(len(self.slots)) as self._pool:
             self._open()
             try:
@@ -130,7 +130,7 @@ class Night:
         return self.state
 
     def _is_over(self) -> bool:
-        """Handles what has ended and starts what may start; returns whether nothing is left to wait for."""
+        """Handle what has ended and start what may start; return whether nothing is left to wait for."""
         try:
             if not self._store.is_current():
                 raise StoreDamaged(f"{self._store.path} was removed or replaced.")
@@ -153,7 +153,7 @@ class Night:
         return False
 
     def _leave_out_sleep(self) -> None:
-        """Takes out of the night's hours what the clock went on, or was set, while the machine was not awake."""
+        """Take out of the night's hours what the clock went on, or was set, while the machine was not awake."""
         jump_s = worked_s(self.state, self.lab.clock()) - (self._awake() - self._awake_from)
         self.state = replace(self.state, paused_s=self.state.paused_s + jump_s)
         self._again_s -= max(0.0, jump_s)  # a service that names the end of its limit does not sleep
@@ -169,7 +169,7 @@ class Night:
         return limits.reached(self.state, self.lab.clock(), self._usual)  # what is going on may come to nothing
 
     def _start_more(self) -> None:
-        """Gives every free slot something to do."""
+        """Give every free slot something to do."""
         for slot in sorted(set(range(len(self.slots))) - {going.slot for going in self._going}):
             if limits.reached(self.state, self.lab.clock(), self._usual, len(self._going)):
                 return
@@ -182,7 +182,7 @@ class Night:
             self._save()  # killed in a long run, it was at work until that began
 
     def _collect(self) -> None:
-        """Handles every run that has ended."""
+        """Handle every run that has ended."""
         for going in [going for going in self._going if going.end.done()]:
             try:
                 self._on_end(going.job, going.end.result())
@@ -193,20 +193,20 @@ class Night:
             self._going.remove(going)
 
     def _finish(self, reason: str) -> None:
-        """Writes down how the night ended; one that was interrupted, or could not make a run, can be resumed."""
+        """Write down how the night ended; one that was interrupted, or could not make a run, can be resumed."""
         goes_on = reason.startswith(INTERRUPTED) or (self.problem and reason.startswith(CONFIGURATION))
         self._save(stop_reason=reason, finished_utc=None if goes_on else self.lab.now_utc())
         memory = memory_of(self.lab, self._store, self.state.branch)
         self.found, self.kept = progress.found(memory), progress.kept_in(memory, self._runs)
 
     def _end_badly(self, problem: CannotGoOn) -> None:
-        """Ends the night for a reason that only a person can mend; the command then exits with 1."""
+        """End the night for a reason that only a person can mend; the command then exits with 1."""
         self._reason, self.problem = self._reason or problem.what.rstrip("."), problem
 
     # What is run next -----------------------------------------------------------------------------------------
 
     def _next_job(self) -> Job | None:
-        """Returns the run that is owed, else the one that is planned; None while that has to wait for another run.
+        """Return the run that is owed, else the one that is planned; None while that has to wait for another run.
 
         Raises:
             CannotGoOn, NoCandidate: as their names say.
@@ -230,7 +230,7 @@ class Night:
         return None if job.kind in jobs.ALONE and self._going else job
 
     def _first_of_contract(self) -> list[Job]:
-        """Returns a run of the tip where another contract holds now: there, no run of the tip would be a repeat."""
+        """Return a run of the tip where another contract holds now: there, no run of the tip would be a repeat."""
         tip = branch_tip(self.lab.paths.root, self.state.branch) or ""
         job = Job("contract", tip, "the branch's tip, first under a contract that is new here")
         runs = (item.run for item in self._history() if item.run.commit == tip)
@@ -239,7 +239,7 @@ class Night:
         return [job] if is_new else []
 
     def _planned(self) -> Job:
-        """Returns the planned run; of an experiment, the commit that the editor has made for it."""
+        """Return the planned run; of an experiment, the commit that the editor has made for it."""
         lab, store, branch, now = self.lab, self._store, self.state.branch, self.lab.now_utc()
         busy = tuple(going.job.as_plan(now) for going in self._going)
         writes_code = self.editor.name != BuiltinEditor.name
@@ -264,19 +264,19 @@ class Night:
         return Job("idea", candidate.commit, candidate.subject, plan, candidate.usage)
 
     def _drop(self, plan: Plan, why: str) -> None:
-        """Drops a plan that comes to no run."""
+        """Drop a plan that comes to no run."""
         self._store.close_plan(plan.plan, self.lab.now_utc(), None)
         give_up_idea(self.lab, self._store, plan, why)
         self._attempt += 1
 
     def _code_of(self, commit: str) -> str:
-        """Returns a commit's fingerprint; the commit itself where there is none, which the runner then refuses."""
+        """Return a commit's fingerprint; the commit itself where there is none, which the runner then refuses."""
         with suppress(SyntaxError):
             return fingerprint(blob(self.lab.paths.root, commit, TARGET) or b"")
         return commit
 
     def _seed_of(self, job: Job, code: str) -> int:
-        """Returns the seed of a job's run: the one that was planned, else an unused one of what was run before."""
+        """Return the seed of a job's run: the one that was planned, else an unused one of what was run before."""
         if job.plan is not None and job.plan.run_seed is not None:
             return job.plan.run_seed
         if job.kind in ("idea", "contract"):
@@ -285,7 +285,7 @@ class Night:
         return repeat.next_seed((run.seed for run in same), DEFAULT_SEED)
 
     def _launch(self, job: Job, slot: int, seed: int, dry_run: bool = False) -> LaunchResult:
-        """Runs a job in its slot's work tree; in a worker's thread."""
+        """Run a job in its slot's work tree; in a worker's thread."""
         lab = self.lab
         work = worker_tree(lab.paths.root, slot + 1, job.commit)
         beside = lab.beside(work, self.state.branch, environment_beside(lab.paths.root, self.slots[slot]), plans=False)
@@ -303,7 +303,7 @@ class Night:
     # What a run came to ---------------------------------------------------------------------------------------
 
     def _on_end(self, job: Job, end: LaunchResult) -> None:
-        """Handles the end of a run: its result, else what kept it from one."""
+        """Handle the end of a run: its result, else what kept it from one."""
         run = self._store.run(end.run)
         if run and run.outcome in limits.LAUNCHED:
             self._runs[run.run] = run
@@ -329,7 +329,7 @@ class Night:
                 self._drop(job.plan, f"{end.outcome}: {end.why}")
 
     def _on_result(self, job: Job, run: Run) -> None:
-        """Reports a result, settles it, and shows it."""
+        """Report a result, settle it, and show it."""
         self._failures = self._refusals = self._attempt = 0
         self._said.discard("busy")
         self._save()
@@ -355,7 +355,7 @@ class Night:
             self._notify("stuck", f"No change was kept in the last {dry} runs on {self.state.branch}.")
 
     def _settle(self) -> None:
-        """Follows a person's move of the branch, then carries out every decided verdict, oldest first."""
+        """Follow a person's move of the branch, then carry out every decided verdict, oldest first."""
         try:
             if said := follow_person(self.lab, self._store, self.state.branch):
                 self.say(said)
@@ -366,7 +366,7 @@ class Night:
             self._say_once("settle", f"{error} The night continues; the branch follows when it can.")
 
     def _doubt_machine(self, job: Job, run: Run) -> None:
-        """Ends the night if its machine fails; what crashed for that reason leaves the memory."""
+        """End the night if its machine fails; what crashed for that reason leaves the memory."""
         if job.kind != "check":
             self._alike = jobs.crashes_alike(self._alike, run)
             return
@@ -382,7 +382,7 @@ class Night:
     # Waiting --------------------------------------------------------------------------------------------------
 
     def _on_no_candidate(self, nothing: NoCandidate) -> None:
-        """Waits where whoever edits failed, or a service refuses: to the end that it names, else longer each time."""
+        """Wait where whoever edits failed, or a service refuses: to the end that it names, else longer each time."""
         if nothing.kind == "editor":
             self._fail(f"the agent failed: {nothing.why}")
         elif nothing.kind == "idea":
@@ -399,7 +399,7 @@ class Night:
             self.say(f"{nothing.why}. The night asks again at {at:%H:%M}, in {wait}")
 
     def _fail(self, why: str) -> None:
-        """Waits longer after every failure in a row, and ends the night after too many."""
+        """Wait longer after every failure in a row, and end the night after too many."""
         wait_s = limits.backoff_s(SETTINGS.backoff_first_s, SETTINGS.max_backoff_s, self._failures)
         self._failures += 1
         if self._failures >= SETTINGS.failures_in_a_row:
@@ -409,7 +409,7 @@ class Night:
         self.say(f"failed ({why}); next try in {wait_s:.0f} s")
 
     def _say_once(self, state: str, line: str) -> None:
-        """Says a line about a state that lasts, once until that is over."""
+        """Say a line about a state that lasts, once until that is over."""
         if state not in self._said:
             self._said.add(state)
             self.say(line)
@@ -417,7 +417,7 @@ class Night:
     # The memory -----------------------------------------------------------------------------------------------
 
     def _open(self) -> None:
-        """Opens the memory, rebuilt where it has to be, and finishes what a night that was cut off left undone."""
+        """Open the memory, rebuilt where it has to be, and finishes what a night that was cut off left undone."""
         os.makedirs(self.lab.paths.runs, exist_ok=True)
         self._store = self.lab.open(self.say)
         self._store.set_fact(SEED_FACT, str(self.state.seed))
@@ -426,7 +426,7 @@ class Night:
         self._settle()
 
     def _open_anew(self, damage: StoreDamaged) -> None:
-        """Goes on with a new memory where somebody removed or damaged it meanwhile; the night stays the same."""
+        """Go on with a new memory where somebody removed or damaged it meanwhile; the night stays the same."""
         self._store.close()
         self.say(f"{damage.what} The night goes on with what results/runs and results.tsv still hold; its limits hold.")
         self._open()
@@ -434,18 +434,18 @@ class Night:
         FileLock(self.lab.paths.discovery / LOCK).acquire()  # where the file of the lock is gone too
 
     def _history(self) -> list[Judged]:
-        """Returns the judged runs of the branch under its contract."""
+        """Return the judged runs of the branch under its contract."""
         history = self._store.judged(self.state.branch)
         contract = lineage.latest_contract(history, self.state.branch)
         return [item for item in history if item.run.contract in (contract, None)]
 
     def _spend(self, usage: Usage) -> None:
-        """Adds to what the agent has used."""
+        """Add to what the agent has used."""
         total = self.state.agent_usage + usage
         self._save(agent_tokens=total.tokens, agent_usd=total.usd)
 
     def _save(self, **changes: Any) -> None:
-        """Writes down where the night is."""
+        """Write down where the night is."""
         state = replace(self.state, alive_utc=self.lab.now_utc(), **changes)
         runs, price, agent_usd = list(self._runs.values()), state.limits.usd_per_hour, state.agent_usd or 0.0
         self._usual = limits.usual_cost(runs, price, agent_usd)

@@ -19,7 +19,7 @@ Notify = Callable[[Event, str], None]
 
 
 def require_command(command: str) -> None:
-    """Raises UsageError for a line of shell that could not run at all: better now than to miss every message."""
+    """Raise UsageError for a line of shell that could not run at all: better now than to miss every message."""
     first = re.match(r"\s*([\w~./+-]+)(?:\s|$)", command)
     run = partial(subprocess.run, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     if run(["sh", "-n", "-c", command]).returncode:
@@ -29,7 +29,7 @@ def require_command(command: str) -> None:
 
 
 def notifier(command: str | None, say: Callable[[str], None]) -> Notify:
-    """Returns what runs a shell command with AUTORESEARCH_EVENT and AUTORESEARCH_TEXT, the sentence on its stdin."""
+    """Return what runs a shell command with AUTORESEARCH_EVENT and AUTORESEARCH_TEXT, the sentence on its stdin."""
 
     def notify(event: Event, text: str) -> None:
         if command is None:

@@ -19,7 +19,7 @@ _COLUMNS = 80
 
 
 def opening(state: NightState, now: datetime, instead: str = "") -> str:
-    """Writes the first line; it names the cut-off night that is not resumed, or why the resumed one was cut off."""
+    """Write the first line; it names the cut-off night that is not resumed, or why the resumed one was cut off."""
     most, until, left = state.limits, list[str](), list[str]()
     if most.max_runs is not None:
         until.append(count_of(most.max_runs, "run"))
@@ -41,7 +41,7 @@ def opening(state: NightState, now: datetime, instead: str = "") -> str:
 
 
 def hours_in_words(hours: float) -> str:
-    """Writes a time that is left: "2.5 hours", "12 minutes", "40 seconds"."""
+    """Write a time that is left: "2.5 hours", "12 minutes", "40 seconds"."""
     if hours >= 1:
         return f"{hours:.1f} hours"
     minutes = max(0.0, hours) * 60
@@ -49,7 +49,7 @@ def hours_in_words(hours: float) -> str:
 
 
 def line_of(number: int, run: Run, verdict: Verdict | None) -> str:
-    """Writes a finished run's line: number, time, score, verdict, change, difference from the incumbent.
+    """Write a finished run's line: number, time, score, verdict, change, difference from the incumbent.
 
     What is wider than a terminal continues below, under what it was, so that no number is broken.
     """
@@ -68,7 +68,7 @@ def line_of(number: int, run: Run, verdict: Verdict | None) -> str:
 
 
 def _name(run: Run, verdict: Verdict | None = None) -> str:
-    """Names a run by its change, without prefix and tag, or as the baseline, whatever its commit says."""
+    """Name a run by its change, without prefix and tag, or as the baseline, whatever its commit says."""
     change = idea_of(run.subject)
     if not run.subject.startswith("exp:"):
         return f"baseline {run.commit[:7]}"
@@ -76,7 +76,7 @@ def _name(run: Run, verdict: Verdict | None = None) -> str:
 
 
 def news(run: Run, verdict: Verdict, history: Sequence[Judged]) -> Literal["win", "kept"] | None:
-    """Says what a verdict is to somebody asleep: a gain now confirmed, a change now kept, or nothing new."""
+    """Say what a verdict is to somebody asleep: a gain now confirmed, a change now kept, or nothing new."""
     baseline = lineage.baseline(history)
     if verdict.decision != "keep" or baseline is None or lineage.is_same(run, baseline):
         return None
@@ -88,7 +88,7 @@ def news(run: Run, verdict: Verdict, history: Sequence[Judged]) -> Literal["win"
 
 
 def good_news(run: Run, verdict: Verdict, history: Sequence[Judged]) -> str:
-    """Writes the sentence about a kept change: whether its gain is confirmed, over what, and whether it is the best."""
+    """Write the sentence about a kept change: whether its gain is confirmed, over what, and whether it is the best."""
     estimate, best = verdict.estimate, lineage.incumbent(history)
     value = f"{estimate.mean:.6f} (n={estimate.n})" if estimate else "unknown"
     why = "one run only" if estimate is None or estimate.n < 2 else "zero is within the interval"
@@ -99,7 +99,7 @@ def good_news(run: Run, verdict: Verdict, history: Sequence[Judged]) -> str:
 
 
 def found(memory: Memory) -> str:
-    """Describes the best kept configuration and its distance from the baseline; "" before the first score."""
+    """Describe the best kept configuration and its distance from the baseline; "" before the first score."""
     best, base = memory.best or memory.incumbent, memory.baseline
     if best is None or base is None or best.estimate is None:
         return ""
@@ -112,7 +112,7 @@ def found(memory: Memory) -> str:
 
 
 def kept_in(memory: Memory, runs: Iterable[str]) -> int:
-    """Counts the configurations of these runs that are kept still, as the page does, the baseline left out."""
+    """Count the configurations of these runs that are kept still, as the page does, the baseline left out."""
     mine = set(runs)
     return sum(
         one.decision == "keep" and one is not memory.baseline and not mine.isdisjoint(one.runs)

@@ -20,12 +20,12 @@ _PRICE_SHOWN = 2.5
 
 
 def slots(workers: int | None, backend: Backend, environment: Mapping[str, str]) -> list[Mapping[str, str]]:
-    """Returns each worker's variables, which give it its device; raises UsageError if there are fewer devices."""
+    """Return each worker's variables, which give it its device; raise UsageError if there are fewer devices."""
     return [{**environment, **own} for own in backend.places(workers)]
 
 
 def require_branch(root: Path, wanted: str = "") -> bool:
-    """Checks that there is a branch to work on, the wanted one or any; returns whether it is checked out already.
+    """Check that there is a branch to work on, the wanted one or any; return whether it is checked out already.
 
     Raises:
         ResearchError: if files would have to be given up to check one out.
@@ -47,7 +47,7 @@ def require_branch(root: Path, wanted: str = "") -> bool:
 
 
 def take_branch(root: Path, wanted: str, now: datetime) -> str:
-    """Returns the autoresearch/* branch to work on, checked out: the wanted one, else this or a new one of today."""
+    """Return the autoresearch/* branch to work on, checked out: the wanted one, else this or a new one of today."""
     if require_branch(root, wanted):
         return git.head(root).branch
     if wanted:
@@ -63,7 +63,7 @@ def take_branch(root: Path, wanted: str, now: datetime) -> str:
 
 
 def uncommitted(root: Path) -> str:
-    """Warns of edits of train.py that no run will see, "" without any."""
+    """Warn of edits of train.py that no run will see, "" without any."""
     if not git.differing(root, (TARGET,)):
         return ""
     tip = (git.head(root).commit or "")[:7]
@@ -71,7 +71,7 @@ def uncommitted(root: Path) -> str:
 
 
 def require_price(limits: Limits, backend: Backend, gpu: str, agent: str) -> str:
-    """Refuses a limit in dollars where nothing has a price; returns a warning where only an agent costs something.
+    """Refuse a limit in dollars where nothing has a price; return a warning where only an agent costs something.
 
     Raises:
         UsageError: if the agent is the built-in one, which costs nothing.

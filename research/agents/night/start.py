@@ -41,7 +41,7 @@ def run_night(
     say: Callable[[str], None],
     show: Callable[[Store], None],
 ) -> Night:
-    """Runs a night to its end and returns it; continues an interrupted one that was started in the same way.
+    """Run a night to its end and return it; continue an interrupted one that was started in the same way.
 
     The options are the verb's. The request has backend, GPU, time limit and racing of every run; `say` takes a line for
     people, `show` writes the morning page.
@@ -95,7 +95,7 @@ def run_night(
 
 
 def _begin(lab: Lab, wanted: NightState, say: Callable[[str], None]) -> tuple[NightState, str]:
-    """Resumes the night that was cut off or begins a new one, on its branch; says why so, for its first line."""
+    """Resume the night that was cut off or begin a new one, on its branch; say why so, for its first line."""
     now, root, instead = lab.clock(), lab.paths.root, ""
     with lab.open(say) as store:
         before, runs = from_json(store.fact(FACT)), store.runs()

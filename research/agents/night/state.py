@@ -80,12 +80,12 @@ class NightState:
         return Usage(self.agent_tokens, self.agent_usd)
 
     def to_json(self) -> str:
-        """Returns the state as JSON text."""
+        """Return the state as JSON text."""
         return json.dumps(asdict(self), ensure_ascii=False)
 
 
 def from_json(text: str | None) -> NightState | None:
-    """Reads the state from JSON text; None for nothing or for what can't be read."""
+    """Read the state from JSON text; None for nothing or for what can't be read."""
     try:
         values = json.loads(text or "null")
         return NightState(**_known(NightState, values) | {"limits": Limits(**_known(Limits, values["limits"]))})
@@ -94,15 +94,15 @@ def from_json(text: str | None) -> NightState | None:
 
 
 def _known(kind: type[NightState | Limits], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the values that a class has a field for: another version may have written more."""
+    """Return the values that a class has a field for: another version may have written more."""
     return {field.name: values[field.name] for field in fields(kind) if field.name in values}
 
 
 def is_cut_off(state: NightState) -> bool:
-    """Checks whether a night was killed or interrupted, and is to be resumed."""
+    """Check whether a night was killed or interrupted, and is to be resumed."""
     return state.finished_utc is None
 
 
 def worked_s(state: NightState, now: datetime) -> float:
-    """Returns the seconds for which a night was at work, if it is at work now."""
+    """Return the seconds for which a night was at work, if it is at work now."""
     return (now - moment(state.started_utc)).total_seconds() - state.paused_s
