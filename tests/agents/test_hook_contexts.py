@@ -123,6 +123,8 @@ def test_a_fresh_lab_says_that_there_is_no_baseline_and_no_best_yet(kit: Kit):
     text = started(kit)
     for words in ("no baseline yet", "no best yet", "Phase:       baseline"):
         assert words in text
+    (assumed,) = [line for line in text.splitlines() if line.startswith("Noise:")]
+    assert assumed in kit.research("summary").out.splitlines()  # of the profile that a run would have here
     assert kit.research("autonomy", "on").code == 0  # a memory without a run
     again = started(kit)
     for words in ("no baseline yet", "no best yet", "Phase:       baseline"):

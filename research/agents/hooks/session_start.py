@@ -11,7 +11,7 @@ from typing import Any
 from research.agents import autonomy
 from research.agents.hooks.entry import Call
 from research.agents.hooks.reviews import open_current_memory, unseen_review
-from research.agents.next_step import head_warnings, open_runs
+from research.agents.next_step import head_warnings, open_runs, profile_here
 from research.core import git
 from research.core.commands import commit_command
 from research.core.commit_message import FREE
@@ -41,7 +41,7 @@ def answer(call: Call) -> dict[str, Any] | None:
 def _summary(call: Call, store: Store) -> str:
     """Return the summary's rows with the plan that is pending now and warnings about HEAD and runs in progress."""
     branch, commit, root = call.head.branch, call.head.commit, call.paths.root
-    plan, digest = reads.plan_of(store, branch), remembered(store, branch)
+    plan, digest = reads.plan_of(store, branch), remembered(store, branch, profile_here(call.environment))
     planned = plan.emitter if plan else None
     alive, _ = open_runs(call.paths, store)
     warnings = [f"Run {run.run} is in progress: start nothing else. {call.client.rejoining}" for run in alive]
