@@ -108,9 +108,10 @@ def _todo(data: PageData) -> tuple[str, str]:
         return "Take it, with all that it builds on, onto main:", take_command(best)
     if best is not data.baseline:
         return f"Confirm it{minutes}:", replicate_command(best.known.commit, night)
-    if data.undecided:
+    if data.undecided:  # as planned, with the seed that decides
+        pending = planned(data) if data.plan and data.plan.kind == records.REPLICATE and data.plan.parent else None
         again = replicate_command(_likeliest(data.undecided)[0].known.commit, night)
-        return f"Measure again what is not decided{minutes}:", again
+        return f"Measure again what is not decided{minutes}:", pending.command if pending else again
     return "Go on:", night_command(night)
 
 

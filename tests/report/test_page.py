@@ -17,7 +17,7 @@ from research.agents.clients.base import Usage
 from research.agents.night.state import FACT, LOCK, Limits, NightState
 from research.core.files import FileLock
 from research.core.records import Idea, Judged, Metrics, Outcome, Plan, Run, Verdict
-from research.report.answer import bets
+from research.report.answer import answer, bets
 from research.report.data import PageData, emitters, page_data
 from research.report.page import render
 from research.report.usage import agent_usage, cost_of, work_of
@@ -276,6 +276,17 @@ def test_the_loss_of_the_baseline_and_of_kept_changes(sixty: PageData):
 def test_a_baseline_that_was_measured_once_is_advised_another_seed(tmp_path: Path):
     (bet,) = bets(data_of(tmp_path / "lab", 1))
     assert bet.why == "It was measured once; another seed tells how much of its score was luck."
+
+
+def test_the_first_advice_on_what_is_undecided_is_the_pending_replicate_with_its_seed():
+    base, one = run(0, val_bpb=0.99), run(1, name(0), 0.9895)
+    first = Verdict(base.run, "keep", "evidence", "", NOW, baseline=True)
+    items = [Judged(base, first, 1), Judged(one, Verdict(one.run, "replicate", "evidence", "", NOW), 2)]
+    assert answer(page_data(items, base.branch, NOW)).command == f"uv run research replicate {name(1)[:12]}"
+    plan = Plan("p", NOW, None, None, name(0), "replicate", "why", details={"run_seed": "47"})
+    wanted = f"uv run research replicate {name(0)[:12]} --seed 47"
+    data = page_data(items, base.branch, NOW, plan=plan)
+    assert [answer(data).command, bets(data)[0].command] == [wanted, wanted]
 
 
 def test_what_was_taken_in_is_told(tmp_path: Path):
