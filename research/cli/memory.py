@@ -83,7 +83,8 @@ def summary(contract: str | None, as_json: bool) -> None:
     if foreign:
         words = f"{count_of(foreign.rows, 'row')} from elsewhere, {foreign.scored} with a score"
         if foreign.val_bpb is not None:
-            words += f", the lowest kept one {foreign.val_bpb:.6f} @ {foreign.commit[:7]}"
+            where_kept = f" @ {foreign.commit[:7]}" if foreign.commit else ""  # most public ledgers name no commit
+            words += f", the lowest kept one {foreign.val_bpb:.6f}{where_kept}"
         shown.append(("Imported", words))
         shown.append(("", "remembered, in no chart and never judged: their contract is unknown"))
     shown += [("Hidden", line) for line in hidden_runs(hidden, "summary")]

@@ -153,6 +153,14 @@ def test_an_export_of_nothing_leaves_nothing(kit: Kit):
     assert not (kit.root / "results").exists()
 
 
+def test_a_ledger_without_commits_has_none_named(kit: Kit):
+    ledger = kit.root.parent / "other.tsv"
+    ledger.write_text("val_bpb\tmemory_gb\tstatus\tdescription\n0.99\t2\tkeep\tbase\n")
+    assert kit.json("import", str(ledger))["count"] == 1
+    (line,) = [each for each in kit.research("summary").out.splitlines() if each.startswith("Imported:")]
+    assert line.endswith("the lowest kept one 0.990000")
+
+
 def test_a_foreign_ledger_is_taken_in_once(kit: Kit):
     ledger = kit.root.parent / "other.tsv"
     ledger.write_bytes(b'aaaaaaa\t\t\tkeep\t"quote\nbbbbbbb\t0.9\t1\tkeep\tL\xe4tin\nccccccc\tnan\tx\tcrash\t\n')
