@@ -134,6 +134,16 @@ def test_without_uv_and_git(kit: Kit, tmp_path: Path, monkeypatch: pytest.Monkey
     assert "cd " not in found["git"].fix
 
 
+@pytest.mark.parametrize(("does", "say"), [("", "uv"), ("echo uv 0.13", "uv 0.13"), ("exit 1", "does not start")])
+def test_uv_is_there_where_it_starts(does: str, say: str, kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    uv = tmp_path / "uv"
+    uv.write_text(f"#!/bin/sh\n{does}\n")
+    uv.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    found = look(kit.root, kit.environment)["uv"]
+    assert (found.ok, found.say.endswith(say)) == (does != "exit 1", True)
+
+
 def test_the_verb(kit: Kit):
     told = kit.json("doctor")
     assert told["schema"] == "autoresearch.doctor/1"

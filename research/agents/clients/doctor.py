@@ -40,7 +40,7 @@ def check_client(client: Client, root: Path, environment: Mapping[str, str]) -> 
 
 
 def version_said(program: str, environment: Mapping[str, str]) -> str:
-    """Return what a program says of its version, "" where it does not start."""
+    """Return what a program says of its version, its name where it says nothing, "" where it does not start."""
     try:
         said = subprocess.check_output(
             [program, "--version"], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True, timeout=START_S,
@@ -48,7 +48,7 @@ def version_said(program: str, environment: Mapping[str, str]) -> str:
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError):
         return ""
-    return said.strip()
+    return said.strip() or os.path.basename(program)
 
 
 def _files(root: Path) -> Check:
