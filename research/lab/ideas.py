@@ -44,7 +44,7 @@ def add_idea(lab: Lab, store: Store, text: str) -> Idea:
 
 
 def next_idea(store: Store, writes_code: bool, busy: Collection[str]) -> Idea | None:
-    """Return the first idea that waits, is in no plan of these, and can be carried out by who edits."""
+    """Return the first idea that waits and is in no busy plan; if nobody writes code, the first NAME=VALUE."""
     ideas = (idea for idea in store.ideas() if idea.is_waiting and idea.plan not in busy)
     return next((idea for idea in ideas if writes_code or idea.assignment), None)
 

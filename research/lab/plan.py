@@ -42,7 +42,7 @@ def memory_of(lab: Lab, store: Store, branch: str) -> Memory:
 def next_plan(
     lab: Lab, store: Store, branch: str, in_flight: Sequence[Plan] = (), attempt: int = 0, writes_code: bool = True
 ) -> Plan:
-    """Return the pending plan if it was made with all that is known now, else records a new one.
+    """Return the pending plan if it was made with all that is known now, else record a new one.
 
     Args:
         in_flight: Plans that are being carried out.

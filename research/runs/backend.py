@@ -41,8 +41,9 @@ class Launch:
 class CommandResult:
     """How a launched command ended.
 
-    Its kind is "finished" when it was seen to end by itself, whatever its exit code, "stopped" when it was losing its
-    race, "interrupted" when a signal to the runner ended it; the last three never say anything about the candidate.
+    Its kind is "finished" when it was seen to end by itself, whatever its exit code, "timeout" when its time limit
+    ended it, "stopped" when it was losing its race, and "interrupted" when a signal to the runner ended it. An
+    interruption and the three kinds after it say nothing about the candidate.
     """
 
     kind: EndKind

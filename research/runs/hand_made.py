@@ -10,6 +10,7 @@ from pathlib import Path
 from research.core import contract, git
 from research.core.clock import run_name
 from research.core.errors import ResearchError
+from research.core.files import sha256_of
 from research.core.records import Run
 from research.runs import preflight
 from research.runs.backend import CommandResult
@@ -99,11 +100,7 @@ def adopt_log(path: Path, root: Path, now_utc: str) -> Run:
     log = read_log(path)
     if log is None or not log.lines:
         raise NothingToRecord(f"There is no run log at {path}.", "Give the path of a run's log or folder.")
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    summary = read_summary(log)
+    digest, summary = sha256_of(path), read_summary(log)
     failure = classify(log, summary)
     if failure is not None and failure.signature == NO_SUMMARY:
         what = f"{path} shows neither a score nor how a run failed."
@@ -111,7 +108,7 @@ def adopt_log(path: Path, root: Path, now_utc: str) -> Run:
     candidate = preflight.examine(root, "HEAD")
     metrics = summary.metrics if failure is None else None
     run = Run(
-        run=_name(_stamp(now_utc), candidate.commit.hash, digest.hexdigest()),
+        run=_name(_stamp(now_utc), candidate.commit.hash, digest),
         folder="",
         origin="log",
         branch=candidate.branch,
@@ -126,6 +123,6 @@ def adopt_log(path: Path, root: Path, now_utc: str) -> Run:
         peak_vram_mb=metrics.peak_vram_mb if metrics else None,
         failure=failure,
         suspect=("unverified: a bare log without a run folder",),
-        facts={"log_sha256": digest.hexdigest()},
+        facts={"log_sha256": digest},
     )
     return with_commit(run, candidate)  # without a fingerprint: what really ran is unknown

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from subprocess import SubprocessError
 from typing import BinaryIO
 
 from research.core import git
@@ -90,7 +91,7 @@ def run_command(
         return CommandResult.failed("configuration", str(error))
     except ResearchError as error:
         return CommandResult.failed("infrastructure", str(error))
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError, SubprocessError) as error:
         return CommandResult.failed("infrastructure", f"the {backend.name} backend failed: {error}")
     finally:
         tee.close()
@@ -180,11 +181,10 @@ def close_gone(store: Store, runs: Path, now_utc: str) -> list[Run]:
         folder = runs / run.folder
         if folders.is_alive(folder):
             continue
-        left = folders.read_run(folder)
-        why = "its runner was gone before it ended"
-        record = replace(run, finished_utc=now_utc, outcome="interrupted", why=why)
-        if left and left.run == run.run and left.outcome:
-            record = left
+        record = folders.read_run(folder)
+        if record is None or record.run != run.run or record.outcome is None:
+            why = "its runner was gone before it ended"
+            record = replace(run, finished_utc=now_utc, outcome="interrupted", why=why)
         if store.finish_run(record):
             closed.append(record)
             with contextlib.suppress(OSError):

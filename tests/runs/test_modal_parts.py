@@ -283,6 +283,11 @@ def test_data_that_changes_while_it_is_uploaded_gets_no_manifest(tmp_path: Path)
     assert seen == [".probe", "a", "b"]
 
 
+def test_data_that_can_not_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"shard cannot be read .*permissions"):
+        shipment.entries_of([(tmp_path / "shard", "data/shard")], {})
+
+
 def test_a_log_is_let_go_of_even_where_the_client_makes_an_error_of_a_cancellation() -> None:
     """It was opened again and again until the process ended, and the client's traceback was its last words."""
 

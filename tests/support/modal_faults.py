@@ -20,6 +20,7 @@ class Faults:
         gpu_late_s: Seconds until a sandbox gets its GPU.
         wait_fails: Questions after a sandbox's state that fail.
         terminate_fails: Terminations that fail.
+        list_fails: Questions after the running sandboxes that fail.
         logs_refused: Log streams that fail before the first line.
         logs_break_every: Lines after which each log stream breaks; 0 for never.
         logs_never_end: The log stream stays open after the sandbox's end.
@@ -43,6 +44,7 @@ class Faults:
     gpu_late_s: float = 0.0
     wait_fails: int = 0
     terminate_fails: int = 0
+    list_fails: int = 0
     logs_refused: int = 0
     logs_break_every: int = 0
     logs_never_end: bool = False

@@ -233,6 +233,8 @@ class Service:
     SandboxGetFromNameV2 = SandboxGetFromName
 
     async def SandboxList(self, stream: Any, request: Any) -> Any:
+        if self.faults.play("list_fails"):
+            raise _unavailable("SandboxList")
         wanted = {t.tag_name: t.tag_value for t in request.tags}
         found = [
             pb.SandboxInfo(id=c.id, created_at=c.created_at, app_id=c.app_id, name=c.name)

@@ -46,7 +46,7 @@ class ModalBackend(Backend):
     def check(self, launch: Launch) -> None:
         """Raise ConfigurationError for want of package, token or data, or for a GPU, price or limit that cannot be."""
         client.require_token()
-        self.knows_price(launch.gpu)
+        self.knows_price(launch.gpu)  # raises for a GPU or a price that cannot be
         longest_s = settings.MAX_SANDBOX_S - self._limits.sandbox_s(0.0)
         if not 0 < launch.timeout_s <= longest_s:
             raise ConfigurationError(
@@ -149,9 +149,7 @@ class _Run:
     async def _play(self, tree: Tree, manifests: list[Manifest]) -> Ending:
         with self.phase("connect"):
             await self.cloud.connect()
-            work = orphans.end_orphans(self.cloud, self.env)
-            if ended := await self.cloud.finish(work, self.limits.call_s, "looking for orphans"):
-                self.say(f"ended {len(ended)} orphaned sandbox(es) of dead launchers: {', '.join(ended)}")
+            await self._end_orphans()
         with self.phase("upload"):
             volumes = await self._upload(manifests)
         with self.phase("build"):
@@ -166,6 +164,17 @@ class _Run:
                 with self.phase("upload"):
                     volumes = await self._upload(manifests, afresh=True)
         return ending
+
+    async def _end_orphans(self) -> None:
+        """End what dead launchers left behind; where Modal can't say what that is, the run goes on without it."""
+        work = orphans.end_orphans(self.cloud, self.env)
+        try:
+            ended = await self.cloud.finish(work, self.limits.call_s, "looking for orphans")
+        except CloudError as error:
+            self.say(f"sandboxes of dead launchers may live on: {error.what} End them with --reap.")
+            return
+        if ended:
+            self.say(f"ended {len(ended)} orphaned sandbox(es) of dead launchers: {', '.join(ended)}")
 
     async def _upload(self, manifests: list[Manifest], afresh: bool = False) -> dict[str, Any]:
         """Put into the volumes what is not there yet, or, afresh, whatever is there; return mount path to volume."""
@@ -266,6 +275,8 @@ class _Run:
         elif ending.kind == "infrastructure" and seen.started:
             self.facts["suspect"] = "memory"
             why += f"; if the same commit does it again, it may need more than {settings.MEMORY_GIB} GiB"
+        elif ending.kind == "infrastructure":
+            why = f"{why.rstrip('.')}. {NEXT_STEPS['infrastructure']}"
         return self.ended(ending.kind, why)
 
     def _judge_finished(self) -> CommandResult:

@@ -76,7 +76,12 @@ async def end_orphans(cloud: client.Cloud, env: Mapping[str, str]) -> list[str]:
 
 
 def reap(env: Mapping[str, str]) -> list[str]:
-    """Connect, and do so, whatever work tree the orphans came from; raise ConfigurationError or CloudError."""
+    """Connect and end every orphan of this machine, whatever work tree it came from; return the names of their runs.
+
+    Raises:
+        ConfigurationError: if there is no modal package or no token.
+        CloudError: if Modal does not answer as it should.
+    """
     client.require_token()
     cloud = client.Cloud(settings.names_from(env).app, settings.LIMITS, None, print)
 

@@ -108,9 +108,13 @@ class Ending:
 
 
 class Watch:
-    """Follows one sandbox, which may wait so long for its GPU (0: it has it) and whose command may take so long.
+    """Follows one sandbox.
 
-    It hands output to emit, and what that raises ends the sandbox, a broken pipe as an interruption.
+    Args:
+        queue_s: Seconds that it may wait for its GPU, 0 if it has it.
+        mark: The random mark of its own lines.
+        emit: Takes the output; what it raises ends the sandbox, a broken pipe as an interruption.
+        timeout_s: Seconds that its command may take.
     """
 
     def __init__(

@@ -26,7 +26,7 @@ from typing import Any, Final, NamedTuple
 from research.core import git
 from research.core.contract import ENV_PROFILE
 from research.core.errors import ConfigurationError
-from research.core.files import read_json, write_json
+from research.core.files import read_json, sha256_of, write_json
 from research.core.paths import machine_home
 from research.runs.modal import settings
 from research.runs.modal.client import Cloud, CloudError
@@ -86,7 +86,7 @@ def pack(root: Path, commit: str | None, folder: Path) -> Tree:
         raise ConfigurationError(f"The commit has no {PROJECT_FILE}.", "Commit one: the image is built from it.")
     asked = PYTHON_ASKED.match(version.read_text(encoding="utf-8")) if version.is_file() else None
     python = asked[1] if asked else settings.FALLBACK_PYTHON
-    parts = (python, settings.UV_VERSION, *(hash_file(path) for path in (project, lock) if path.exists()))
+    parts = (python, settings.UV_VERSION, *(sha256_of(path) for path in (project, lock) if path.exists()))
     sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
     return Tree(
         folder,
@@ -154,7 +154,7 @@ def manifests(env: Mapping[str, str]) -> list[Manifest]:
     """Hash what the sandbox needs of this machine: the data, and the kernels if they are here.
 
     Raises:
-        ConfigurationError: there is no data.
+        ConfigurationError: there is no data, or a file of it cannot be read.
     """
     names, home = settings.names_from(env), machine_home(env)
     known = read_json(home / HASHES_FILE) or {}
@@ -202,15 +202,6 @@ def decides_metric(path: str) -> bool:
     return shard is None or int(shard[1]) in HELD_OUT_SHARDS
 
 
-def hash_file(path: Path) -> str:
-    """Return a file's sha256, in hex."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
 def state_of(path: Path) -> str:
     """Describe a file such that another content has another state: its inode's time cannot be set back."""
     stat = path.stat()
@@ -221,10 +212,12 @@ def entries_of(files: list[tuple[Path, str]], known: Mapping[str, str]) -> tuple
     """Hash files that are given as (local path, path in the folder), unless the hash of their state is known."""
     entries = []
     for source, path in sorted(files, key=lambda file: file[1]):
-        stat, state = source.stat(), state_of(source)
-        entries.append(
-            Entry(path, source, state, stat.st_size, stat.st_mtime_ns, known.get(state) or hash_file(source))
-        )
+        try:
+            stat, state = source.stat(), state_of(source)
+            sha256 = known.get(state) or sha256_of(source)
+        except OSError as error:
+            raise ConfigurationError(f"{source} cannot be read ({error.strerror}).", "Mend its permissions.") from None
+        entries.append(Entry(path, source, state, stat.st_size, stat.st_mtime_ns, sha256))
     return tuple(entries)
 
 
