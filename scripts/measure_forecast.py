@@ -45,7 +45,7 @@ EMITTERS = (None, None, "local_tuner", "simplifier")  # a night's ideas are most
 def draw(arguments: argparse.Namespace) -> None:
     """Write changes of train.py as the built-in agent would make them on a fresh branch, none twice."""
     base = (ROOT / "train.py").read_bytes()
-    memory = Memory(branch="", contract=None, noise=OFFICIAL.noise, belief=Belief.from_history([]))
+    memory = Memory(branch="", contract=None, noise=OFFICIAL.noise, belief=Belief([]))
     changes: list[dict[str, object]] = []
     for number, emitter in zip(range(4 * arguments.changes), cycle(EMITTERS), strict=False):
         plan = Plan(f"draw{number}", "", emitter, None, "base", "experiment", "")

@@ -208,6 +208,11 @@ class Judged:
     order: int = 0  # that verdict's place among all verdicts
     earlier: tuple[tuple[int, Decision], ...] = ()  # place and decision of those that it overrules, oldest first
 
+    @property
+    def first_order(self) -> int:
+        """Return the place of the run's first verdict."""
+        return self.earlier[0][0] if self.earlier else self.order
+
 
 _ASSIGNMENT = re.compile(r"\s*([A-Z][A-Z0-9_]*)\s*=(?!=)\s*(\S.*?)\s*\Z", re.S)
 

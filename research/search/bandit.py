@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections import defaultdict
 from collections.abc import Sequence
 
 from research.core.settings import SETTINGS, Settings
@@ -30,8 +31,8 @@ class Bandit:
     def __init__(self, emitters: Sequence[str], settings: Settings = SETTINGS) -> None:
         self._emitters = tuple(emitters)
         self._settings = settings
-        self._credit: dict[str | None, float] = dict.fromkeys((None, *emitters), 0.0)
-        self._cost: dict[str | None, float] = dict.fromkeys((None, *emitters), 0.0)
+        self._credit: defaultdict[str | None, float] = defaultdict(float)
+        self._cost: defaultdict[str | None, float] = defaultdict(float)
         self._recent_gain = self._recent_cost = 0.0
 
     def add(self, arm: str | None, gain: float, cost: float) -> None:
@@ -45,9 +46,9 @@ class Bandit:
         fade = self._settings.credit_fade
         self._recent_gain = fade * self._recent_gain + gain
         self._recent_cost = fade * self._recent_cost + cost
-        for each in self._credit:
-            self._credit[each] *= fade
-            self._cost[each] *= fade
+        for table in (self._credit, self._cost):
+            for each in table:
+                table[each] *= fade
         if gain > 0.0:
             usual = self._recent_gain / self._recent_cost
             self._credit[arm] += min(gain / usual, self._settings.max_credit)

@@ -30,7 +30,7 @@ def results_of(history: Sequence[Judged]) -> list[tuple[Observation, Decision]]:
     nothing was decided by it.
     """
     decided = [item for item in history if item.verdict]
-    decided.sort(key=lambda item: min([item.order, *(order for order, _ in item.earlier)]))
+    decided.sort(key=lambda item: item.first_order)
     keys = Keys(item.run for item in decided)
     found: list[tuple[Observation, Decision]] = []
     decisions: dict[str, Decision] = {}
@@ -44,7 +44,7 @@ def results_of(history: Sequence[Judged]) -> list[tuple[Observation, Decision]]:
         is_repeat = key in decisions
         parent = keys.of_commit(run.parent) if run.parent else ""
         parent = parent if parent in decisions else tip
-        if is_repeat and decision != "keep" and not lineage.is_about_candidate(run):
+        if is_repeat and decision != "keep" and verdict.rule != PERSON and not lineage.is_about_candidate(run):
             decision = decisions[key]  # it came to no score: what was decided before holds
         decisions[key] = decision
         observed = _observed(run, len(found), key)

@@ -122,7 +122,7 @@ class Agent:
         found = self._draw(name, allowed or self._all, parent, category == MIXED, choice)
         if len(found) > 1 and self.rng.random() < self.landscape.skill(name, elapsed):
             return min(found, key=self._truth), name
-        return max(found[:2], key=self._truth) if found else self._something(parent), name
+        return (max(found[:2], key=self._truth) if found else self._something(parent)), name
 
     def _draw(self, emitter: str, allowed: Sequence[int], parent: Config, mixed: bool, choice: int) -> list[Config]:
         """Return different new proposals of an emitter; the first is a fair draw."""

@@ -88,7 +88,7 @@ class Landscape:
 
     @property
     def baseline(self) -> Config:
-        """The configuration that every night starts from."""
+        """Return the configuration that every night starts from."""
         return (0,) * len(self.ideas)
 
     def value(self, config: Config) -> float:

@@ -74,8 +74,8 @@ class Belief:
     A stopped run is no score: its configuration is not contained, yet what was foretold of it, with its spread, says
     something of its change.
 
-    The prior is what is assumed of the standard deviations. Those of a previous posterior, of the first of these runs,
-    are taken where the new runs say nothing of them.
+    The prior is what is assumed of the standard deviations. A previous posterior, of the first of these runs, saves
+    time: what the new runs say nothing of is taken from it.
     """
 
     def __init__(self, scores: Iterable[Score], prior: NoisePrior = OFFICIAL, previous: Belief | None = None) -> None:
@@ -85,23 +85,22 @@ class Belief:
             every.setdefault(score.config, []).append(score)
         scored = {config: [one for one in mine if not one.spread] for config, mine in every.items()}
         self._scores = {config: mine for config, mine in scored.items() if mine}
-        self._parents = _parents(every)
-        self._cells = {
-            config: cells_of([(one.condition, one.val_bpb, one.spread) for one in mine])
-            for config, mine in every.items()
-        }
+        self._every, self._parents = every, _parents(every)
+        self._cells: dict[Hashable, Cells] = {}
+        for config, mine in every.items():
+            if previous and previous._every.get(config) == mine:
+                self._cells[config] = previous._cells[config]
+            else:
+                self._cells[config] = cells_of([(one.condition, one.val_bpb, one.spread) for one in mine])
         known = {config: self._cells[config] for config in self._scores}
         pairs = [(known[one], known[two]) for one, two in self._parents.items() if one in known and two in known]
         self._contrasts = contrasts([*known.values()], pairs)
         same = previous is not None and (previous._contrasts, previous.prior) == (self._contrasts, prior)
         self.variances: Variances = previous.variances if previous and same else estimate(self._contrasts, prior)
-
-    @classmethod
-    def from_history(
-        cls, scores: Iterable[Score], prior: NoisePrior = OFFICIAL, previous: Belief | None = None
-    ) -> Belief:
-        """Make the posterior of all scored runs of one contract; see the class."""
-        return cls(scores, prior, previous)
+        self._differences: dict[tuple[Hashable, Hashable], tuple[Array, Array]] = {}
+        if previous and same:
+            old = {config for config, cells in self._cells.items() if cells is previous._cells.get(config)}
+            self._differences = {pair: one for pair, one in previous._differences.items() if old.issuperset(pair)}
 
     # What was measured ---------------------------------------------------------------------------------------------
 
@@ -148,8 +147,15 @@ class Belief:
 
     def _compared(self, config: Hashable, other: Hashable) -> tuple[Array, Array]:
         """Return mean and standard deviation of a difference in every stratum."""
-        means, variances = _difference(self._cells[config], self._cells[other], self.variances)
+        means, variances = self._measured(config, other)
         return means, np.sqrt(np.maximum(variances, SETTINGS.rounding_bpb**2))
+
+    def _measured(self, config: Hashable, other: Hashable) -> tuple[Array, Array]:
+        """Return the difference that runs show, with its variance, in every stratum; it is worked out once."""
+        pair = config, other
+        if pair not in self._differences:
+            self._differences[pair] = _difference(self._cells[config], self._cells[other], self.variances)
+        return self._differences[pair]
 
     def value(self, config: Hashable) -> Estimate:
         """Return a configuration's val_bpb under the usual seed, discounted for luck, with its 95 % interval."""
@@ -205,8 +211,7 @@ class Belief:
         children = [config for config in self._cells if config in self._parents]
         measured, variance = np.empty((2, len(self.variances.weights), len(children)))
         for at, config in enumerate(children):
-            parent = self._cells[self._parents[config]]
-            measured[:, at], variance[:, at] = _difference(self._cells[config], parent, self.variances)
+            measured[:, at], variance[:, at] = self._measured(config, self._parents[config])
         prior = effects.prior_weights(effects.usual_doublings(self.variances.noise.paired_sd))
         latest = slice(max(0, len(children) - SETTINGS.effects_remembered), None)
         weights = np.tile(prior, (len(self.variances.weights), 1))

@@ -62,7 +62,7 @@ class Comparison:
     def parent_runs(self) -> tuple[Run, ...]:
         """Return the runs of what the configuration was made from that count as evidence, on this branch, in order."""
         parent, runs = self.belief.parent(self.key), [item.run for item in self.past]
-        return tuple(run for run in runs if parent and self.keys.of(run) == parent and lineage.is_evidence(run))
+        return tuple(run for run in runs if self.keys.of(run) == parent and lineage.is_evidence(run))
 
     @property
     def largest_gain(self) -> float:

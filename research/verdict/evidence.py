@@ -61,7 +61,7 @@ def scores_of(runs: Sequence[Run], keys: Keys) -> list[Score]:
 
 def belief_of(runs: Sequence[Run], keys: Keys) -> Belief:
     """Return the posterior of one contract's runs."""
-    return Belief.from_history(scores_of(runs, keys), POCKET if is_pocket(runs) else OFFICIAL)
+    return Belief(scores_of(runs, keys), POCKET if is_pocket(runs) else OFFICIAL)
 
 
 def _machine(run: Run) -> str:

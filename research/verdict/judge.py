@@ -31,9 +31,9 @@ def judge(case: Comparison, now_utc: str) -> Verdict:
     if (word := person_on(case)) is not None:
         return replace(verdict, decision=word, why=f"a person decided to {word} this configuration")
     if case.incumbent is None:
-        began = lineage.baseline(case.past) is None  # else a person took away what was kept
-        what = "the baseline" if began else "nothing else is kept"
-        return replace(verdict, decision="keep", why=f"{what}: {case.belief.mean(case.key):.6f}", baseline=began)
+        is_first = lineage.baseline(case.past) is None  # else a person took away what was kept
+        what = "the baseline" if is_first else "nothing else is kept"
+        return replace(verdict, decision="keep", why=f"{what}: {case.belief.mean(case.key):.6f}", baseline=is_first)
     if case.is_tip:
         return _measured_again(case, verdict)
     if any(case.keys.of(kept) == case.key for kept in case.kept):
@@ -88,7 +88,7 @@ def _below_person(case: Comparison, verdict: Verdict) -> Verdict:
     tip = case.keys.of(case.tip)
     ruled = [item for item in case.past if item.verdict and item.verdict.rule == PERSON]
     kept = max((item.order for item in ruled if case.keys.of(item.run) == tip), default=None)
-    known = min((order for item in case.siblings for order in (item.order, *dict(item.earlier))), default=None)
+    known = min((item.first_order for item in case.siblings), default=None)
     if kept is None or known is None or known > kept:
         return verdict
     why = f"a person kept {case.tip.commit[:7]} when this was known, and that holds ({verdict.why})"

@@ -129,11 +129,15 @@ def _configuration(
 
 def _decision(group: Sequence[Judged]) -> Decision | None:
     """Return the decision that holds: the latest, but a replicate's crash undoes nothing that others have shown."""
-    judged = [(item.order, item.verdict.decision, item.run) for item in group if item.verdict]
-    judged.sort(key=lambda entry: entry[0])
-    decisions = [decision for _, decision, _ in judged]
-    counted = [decision for _, decision, run in judged if decision == "keep" or lineage.is_about_candidate(run)]
-    return next(iter([*reversed(counted), *decisions]), None)
+    verdicts = [(item.verdict, item.run) for item in sorted(group, key=lambda item: item.order) if item.verdict]
+    counted = [
+        verdict.decision
+        for verdict, run in verdicts
+        if verdict.decision == "keep" or verdict.rule == PERSON or lineage.is_about_candidate(run)
+    ]
+    if counted:
+        return counted[-1]
+    return verdicts[0][0].decision if verdicts else None
 
 
 def _near_misses(

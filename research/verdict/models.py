@@ -42,9 +42,7 @@ class Configuration:
     finished_utc: str  # when its latest run ended
     surprise: float  # how many sd it lies from what changes usually do, above zero for a win; 0 for the usual
     suspect: str  # why a run of it does not count, "" if all do
-    change: (
-        Estimate | None
-    )  # its val_bpb minus that of the best so far when it was judged; None where either is unknown
+    change: Estimate | None  # its val_bpb minus the best's at its first verdict; None where either is unknown
     p_better: float | None  # P(it is better than that one)
     seeds: tuple[int, ...]  # that both ran with; its own where there is nothing to compare
 

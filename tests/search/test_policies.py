@@ -189,7 +189,7 @@ def test_a_given_posterior_takes_the_place_of_its_own():
     policy = Discovery(0)
     policy.start(Observation(0, "a", val_bpb=0.99, gpu_s=300.0))
     policy.note(Observation(1, "b", "a", val_bpb=0.97, gpu_s=300.0), "keep")
-    given = Belief.from_history([Score("a", None, Condition(7), 0.99), Score("b", "a", Condition(7), 0.97)])
+    given = Belief([Score("a", None, Condition(7), 0.99), Score("b", "a", Condition(7), 0.97)])
     policy.use(given)
     assert policy.belief is given
     policy.ask([])

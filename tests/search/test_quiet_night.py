@@ -45,7 +45,7 @@ def after(runs: int) -> Belief:
         for one in records()[:runs]
         if one.val_bpb
     ]
-    return Belief.from_history(scores, POCKET)
+    return Belief(scores, POCKET)
 
 
 def test_the_lucky_run_is_not_taken_at_its_word():

@@ -96,12 +96,12 @@ def test_a_forecast_counts_less_than_a_score_and_nothing_beside_one():
     base = Score("a", None, condition, 0.99)
 
     def effect(*scores: Score) -> float:
-        return Belief.from_history([base, *scores]).difference("b", "a").mean
+        return Belief([base, *scores]).difference("b", "a").mean
 
     score, foretold = Score("b", "a", condition, 1.01), Score("b", "a", condition, 1.01, spread=0.02)
     assert 0 < effect(foretold) < effect(score)
     assert effect(score, foretold) == pytest.approx(effect(score), abs=1e-6)
-    assert math.isfinite(Belief.from_history([foretold]).value("b").mean)
+    assert math.isfinite(Belief([foretold]).value("b").mean)
 
 
 def test_a_stopped_run_is_discarded_with_its_reason_and_is_no_incumbent():

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from research.core.records import Failure, Judged
+from research.core.records import PERSON, Failure, Judged
 from research.core.settings import SETTINGS
+from research.search.planner import results_of
 from research.verdict.memory import recall
 from research.verdict.models import Digest, Memory
 from research.verdict.phase import PhaseInputs, phase_of
@@ -203,6 +204,18 @@ def test_a_replicate_without_a_score_takes_nothing_away():
         memory = recalled(history)
         assert memory.best is memory.incumbent is memory.known[name(1)]
         assert (memory.known[name(1)].decision, memory.kept) == ("keep", 2)
+
+
+def test_a_person_decides_whatever_the_run_was_worth():
+    """The run that they named may be a crash, or one whose score does not count."""
+    open_one = judged(run(1, name(0), 0.9898), 2, "replicate")
+    doubted = dataclasses.replace(run(1, name(0), 0.5), run="r2", folder="r2", suspect=("the log says 0.6",))
+    by_person = judged(doubted, 4)
+    assert by_person.verdict is not None
+    by_person = dataclasses.replace(by_person, verdict=dataclasses.replace(by_person.verdict, rule=PERSON))
+    history = [judged(run(0), 1, "keep", baseline=True), open_one, by_person]
+    assert recalled(history).known[name(1)].decision == "discard"
+    assert [decision for _, decision in results_of(history)] == ["keep", "replicate", "discard"]
 
 
 def test_a_replicate_that_says_something_of_its_code_does():

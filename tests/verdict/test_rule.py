@@ -15,7 +15,7 @@ from research.verdict.variances import Condition
 
 def belief(*rows: tuple[str, int, float]) -> Belief:
     """Runs of configurations "a", "b" and "c", the last two made from the first."""
-    return Belief.from_history(
+    return Belief(
         [Score(config, None if config == "a" else "a", Condition(seed), value) for config, seed, value in rows]
     )
 

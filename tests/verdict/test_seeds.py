@@ -14,7 +14,7 @@ RUNS = st.lists(st.tuples(st.sampled_from("abc"), st.integers(42, 47)), max_size
 
 
 def belief(*runs: tuple[str, int]) -> Belief:
-    return Belief.from_history([Score(config, None, Condition(seed), 0.99) for config, seed in runs])
+    return Belief([Score(config, None, Condition(seed), 0.99) for config, seed in runs])
 
 
 def test_an_experiment_runs_on_a_seed_that_the_incumbent_has_and_seeds_take_turns():

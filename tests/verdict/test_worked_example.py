@@ -34,7 +34,7 @@ BASE, *CHANGES = MEASURED
 
 def belief_after(seeds: tuple[int, ...]) -> Belief:
     """The posterior of all runs of these seeds."""
-    return Belief.from_history(
+    return Belief(
         Score(change, None if change == BASE else BASE, Condition(seed), value)
         for change, scores in MEASURED.items()
         for seed in seeds

@@ -80,7 +80,7 @@ class Discovery(Policy):
     def belief(self) -> Belief:
         """Return the posterior of all results so far."""
         if self._belief is None:
-            self._belief = Belief.from_history(self._scores, OFFICIAL, self._before)
+            self._belief = Belief(self._scores, OFFICIAL, self._before)
         return self._belief
 
     def use(self, belief: Belief) -> None:
