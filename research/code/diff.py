@@ -105,6 +105,14 @@ def direction(before: str, after: str) -> str:
     return "" if len(rises) != 1 else "up" if rises.pop() else "down"
 
 
+def moves(delta: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield the names of what a delta moved one way, with the way, "up" or "down"."""
+    for name, text in delta.items():
+        before, arrow, after = text.partition(ARROW)
+        if arrow and (way := direction(before, after)):
+            yield name, way
+
+
 def _matched(old: ast.expr, new: ast.expr) -> Iterator[tuple[ast.expr, ast.expr]]:
     """Yield the pairs of expressions to compare."""
     if isinstance(old, ast.IfExp) and isinstance(new, ast.IfExp):

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import random
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from research.core.settings import SETTINGS, Settings
 from research.core.text import chance
@@ -28,7 +28,7 @@ class Bandit:
         settings: The thresholds.
     """
 
-    def __init__(self, emitters: Sequence[str], settings: Settings = SETTINGS) -> None:
+    def __init__(self, emitters: Iterable[str], settings: Settings = SETTINGS) -> None:
         self._emitters = tuple(emitters)
         self._settings = settings
         self._credit: defaultdict[str | None, float] = defaultdict(float)

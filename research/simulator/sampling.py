@@ -7,7 +7,7 @@ from dataclasses import replace
 from random import Random
 
 from research.code.classify import CATEGORIES
-from research.search.policies.base import EMITTERS
+from research.search.emitters import EMITTERS
 from research.simulator.catalogue import CATALOGUE, Entry
 from research.simulator.families import FAMILIES, Family, Range
 from research.simulator.landscape import KNOB_REACH, Idea, Landscape, Pair

@@ -19,6 +19,7 @@ import math
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -173,6 +174,11 @@ class Belief:
     def difference(self, config: Hashable, other: Hashable) -> Estimate:
         """Return a configuration's value minus another's, discounted for luck, in bpb: below zero is better."""
         return self._apart(config, other).estimate(self.n(config) + self.n(other))
+
+    def largest_gain(self, chain: Iterable[Hashable]) -> float:
+        """Return the largest step down from one configuration to the next, those without a score left out, in bpb."""
+        means = [self.mean(config) for config in chain if config in self]
+        return max((one - two for one, two in pairwise(means)), default=0.0)
 
     def expected_gain(self, config: Hashable, other: Hashable) -> float:
         """Return E[max(0, other's value minus the configuration's)], the expected improvement, in bpb."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 
 from research.core.records import Judged, Run, Verdict
 from research.verdict import lineage
@@ -67,8 +66,7 @@ class Comparison:
     @property
     def largest_gain(self) -> float:
         """Return the largest step down along the kept runs, in bpb; 0 before the first."""
-        means = [self.belief.mean(key) for run in self.kept if (key := self.keys.of(run)) in self.belief]
-        return max((one - two for one, two in pairwise(means)), default=0.0)
+        return self.belief.largest_gain(map(self.keys.of, self.kept))
 
 
 Judge = Callable[[Comparison, str], Verdict]

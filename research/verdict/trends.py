@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from research.code.diff import ARROW, direction
+from research.code.diff import moves
 from research.core.settings import SETTINGS
 from research.verdict.models import HABIT, Configuration, Conjecture, FailurePattern, Topic, Trend
 from research.verdict.noise import REACH
@@ -18,12 +18,8 @@ def by_topic(configurations: Sequence[Configuration]) -> Topics:
     """Return which configurations are evidence about which kind of change or move of a constant."""
     found: dict[Topic, list[tuple[int, Configuration]]] = {}
     for place, one in enumerate(configurations):
-        topics: list[Topic] = [(one.category, "")] if one.category else []
-        for name, text in one.delta.items():
-            before, arrow, after = text.partition(ARROW)
-            if arrow and (way := direction(before, after)):
-                topics.append((name, way))
-        for topic in topics:
+        topics = [(one.category, "")] if one.category else []
+        for topic in (*topics, *moves(one.delta)):
             found.setdefault(topic, []).append((place, one))
     return found
 

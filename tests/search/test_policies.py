@@ -10,8 +10,9 @@ import pytest
 
 from research.code.classify import CATEGORIES
 from research.core.settings import SETTINGS
+from research.search.emitters import EMITTERS
 from research.search.observation import Observation, configuration
-from research.search.policies.base import EMITTERS, KeptChain
+from research.search.policies.base import KeptChain
 from research.search.policies.discovery import Discovery
 from research.search.policy import POLICIES, make_policy
 from research.verdict.belief import Belief, Score
@@ -66,7 +67,7 @@ class Driver:
             config = ("c", index)
             self.truth[config] = self.truth[parent] + self.rng.choice((-0.0016, -0.0004, 0.0005, 0.001, 0.003))
             crashed = self.rng.random() < 0.1
-            author = order[0] or (self.rng.choice(EMITTERS) if self.named else None)
+            author = order[0] or (self.rng.choice([*EMITTERS]) if self.named else None)
             result = Observation(
                 index,
                 config,

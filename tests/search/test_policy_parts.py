@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from research.core.settings import SETTINGS
 from research.search.bandit import Bandit
+from research.search.emitters import EMITTERS
 from research.search.observation import Observation
-from research.search.policies.base import EMITTERS
 from research.search.policies.discovery import Discovery
 
 # The bandit -----------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from research.core.errors import UsageError
-from research.search.policies.base import EMITTERS
+from research.search.emitters import EMITTERS
 from research.search.policies.baselines import Climber
 from research.simulator.agent import Agent
 from research.simulator.chart import draw_courses

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from research.code.diff import ARROW, direction
+from research.code.diff import moves
 from research.core.settings import SETTINGS
 from research.search.emitters.base import Emitter, format_change
 from research.verdict.models import Configuration, Memory, Trend
@@ -29,11 +29,9 @@ def recent_directions(memory: Memory) -> list[Direction]:
     balance: Counter[str] = Counter()
     latest: dict[str, Configuration] = {}
     for known in memory.recent[-SETTINGS.trend_memory :]:
-        for name, text in known.delta.items():
-            before, arrow, after = text.partition(ARROW)
-            if arrow and (way := direction(before, after)):
-                balance[name] += 1 if way == "up" else -1
-                latest[name] = known
+        for name, way in moves(known.delta):
+            balance[name] += 1 if way == "up" else -1
+            latest[name] = known
     found = []
     for name, net in balance.items():
         way = "up" if net > 0 else "down"

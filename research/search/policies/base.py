@@ -10,7 +10,6 @@ from collections.abc import Hashable, Sequence
 from typing import Literal, Protocol
 
 from research.core.contract import DEFAULT_SEED
-from research.search.emitters import registry
 from research.search.observation import Observation
 from research.verdict.belief import Belief
 
@@ -22,8 +21,6 @@ Answer = Literal["keep", "discard", "replicate"]
 """What tell() says about a result's configuration: it is the tip now; it is not; the next run repeats it."""
 
 REPLICATE = "replicate"
-
-EMITTERS = registry.NAMES  # names of the emitters that can be ordered
 
 
 class Policy(Protocol):

@@ -12,8 +12,9 @@ from statistics import fmean
 from research.code.classify import CATEGORIES
 from research.core.contract import DEFAULT_SEED
 from research.core.settings import SETTINGS
+from research.search.emitters import EMITTERS
 from research.search.observation import Observation, configuration
-from research.search.policies.base import EMITTERS, REPLICATE, Answer, KeptChain, Order, Policy
+from research.search.policies.base import REPLICATE, Answer, KeptChain, Order, Policy
 
 
 class Plain(Policy):
@@ -60,7 +61,7 @@ class Climber(Plain):
         """Return the next experiment, always from the tip."""
         if not self._random_orders:
             return None, None, None
-        return self._random.choice(EMITTERS), self._random.choice(CATEGORIES), None
+        return self._random.choice([*EMITTERS]), self._random.choice(CATEGORIES), None
 
     def tell(self, result: Observation) -> Answer:
         """Keep what reads lower than the tip, by the margin."""

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from research.code.classify import CATEGORIES, MIXED, SIMPLIFICATION
-from research.search.emitters import registry
+from research.search.emitters import EMITTERS
 from research.search.observation import Observation, configuration
-from research.search.policies.base import EMITTERS, Answer, Order
+from research.search.policies.base import Answer, Order
 from research.search.policies.baselines import Plain
 
 BIASES = {
@@ -144,7 +144,7 @@ def _complexity(result: Observation) -> float:
 
 def _surprise(new: _Experiment) -> float:
     """Return its bonus for results that the emitter's prediction did not foresee."""
-    known = registry.EMITTERS.get(new.emitter)
+    known = EMITTERS.get(new.emitter)
     predicted = known.predicted if known else "uncertain"
     if new.crash:
         return 0.15

@@ -14,7 +14,6 @@ import random
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import pairwise
 from typing import Final, NamedTuple
 
 from research.core.contract import DEFAULT_SEED
@@ -22,8 +21,9 @@ from research.core.records import OPEN_DECISIONS, PERSON, Decision
 from research.core.settings import SETTINGS, Settings
 from research.runs.racing import LOOKS
 from research.search.bandit import Bandit
+from research.search.emitters import EMITTERS
 from research.search.observation import Observation, Partial, configuration
-from research.search.policies.base import EMITTERS, REPLICATE, Answer, KeptChain, Order, Policy
+from research.search.policies.base import REPLICATE, Answer, KeptChain, Order, Policy
 from research.verdict.belief import Belief, Score
 from research.verdict.forecast import Forecast, Pair
 from research.verdict.noise import OFFICIAL
@@ -249,8 +249,7 @@ class Discovery(Policy):
 
     def _weigh(self, config: Hashable) -> Decision:
         """Return what the rule decides about a configuration against the tip."""
-        means = [self.belief.mean(one) for one in self._chain.kept if one in self.belief]
-        largest = max((one - two for one, two in pairwise(means)), default=0.0)
+        largest = self.belief.largest_gain(self._chain.kept)
         return weigh(self.belief, config, self._chain.tip, largest_gain=largest, settings=self._settings).decision
 
     def _follow(self, decision: str) -> None:
