@@ -12,6 +12,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,12 +23,18 @@ from research.core.paths import LabPaths
 from research.lab.lab import Lab
 from tests.support import sessions
 from tests.support.codexkit import CODED, CODEX, codex_exec, make_codex_kit, needs_codex, trust
-from tests.support.labkit import Kit
+from tests.support.labkit import Kit, wait_for
 from tests.support.model_server import Fail, Patch, Poll, Quota, Say, Script, Shell, Step, in_code_mode, model_server
 from tests.support.sessions import RUN, SETTLE, as_ordered, back_and, chapter, edit
 
 pytestmark = needs_codex
 PATCH = "*** Begin Patch\n*** Update File: prepare.py\n@@\n-import json, sys\n+import json\n*** End Patch\n"
+_WAITING = """
+if VAL == 0.99:
+    pathlib.Path({begun!r}).touch()
+    while not pathlib.Path({end!r}).exists():
+        time.sleep(0.05)
+"""
 HOOKS, CODE, NIGHT = "A session through the hooks", "A model in code mode", "A night of five ideas"
 
 
@@ -46,11 +53,23 @@ def book() -> Iterator[dict[str, str]]:
 
 def test_a_session_of_three_experiments(kit: Kit, book: dict[str, str]):
     """The baseline, three ideas and a replicate, as ordered; refusals, a run polled late, a compaction, a limit."""
-    kit.write("ok", extra="time.sleep(5 * (VAL == 0.99))  # the baseline is slow")
+    begun, end = kit.home / "begun", kit.home / "end"  # the baseline says when it begins, and is told when to end
+    kit.write("ok", extra=_WAITING.format(begun=str(begun), end=str(end)))
     kit.git("commit", "-qam", "base: slow")
+
+    def leave(_: dict[str, Any]) -> Say:
+        """End the turn once the run is going on."""
+        wait_for(begun.exists, 60)
+        return Say("The baseline is running.")
+
+    def poll(_: dict[str, Any]) -> Poll:
+        """Wait for the run, which may end now."""
+        end.touch()
+        return Poll()
+
     steps: list[Step | Script] = [
         Shell("uv run train.py > run.log 2>&1"), Shell("sed -i s/300/600/ prepare.py"), Patch(PATCH),
-        Shell(RUN, 1000), Say("The baseline is running."), Poll(), Say("The baseline is measured."),
+        Shell(RUN, 1000), leave, poll, Say("The baseline is measured."),
         as_ordered, Say("It is settled."),
         Shell(edit(0.98)), as_ordered, Say("The first idea is measured."),
         Shell(SETTLE, tokens=20_000), Say("A summary of it all."), Say("The first idea is settled."),

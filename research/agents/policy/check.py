@@ -55,8 +55,24 @@ def check_tool(tool: str, text: str, cwd: str, where: Where) -> str | None:
     return _judge([Command((program, text), cwd)], where)
 
 
-def _judge(commands: Sequence[Command], where: Where) -> str | None:
-    return next((found for each in commands for rule in _RULES if (found := rule(each, where))), None)
+def _judge(commands: Iterable[Command], where: Where) -> str | None:
+    """Return the first reason to refuse one of the commands, which run one after another."""
+    for command in commands:
+        for rule in _RULES:
+            if found := rule(command, where):
+                return found
+        where = replace(where, branch=_branch_after(command) or where.branch)
+    return None
+
+
+def _branch_after(command: Command) -> str:
+    """Return the branch that a command checks out, "" for none; what does not look like one is a file or a commit."""
+    git = _subcommand(command)
+    if command.name != "git" or git.name not in ("checkout", "switch") or "--" in git.words:
+        return ""
+    new = git.value("-b", "-B", "-c", "-C")
+    only = git.operands[0] if len(git.operands) == 1 else ""
+    return new or (only if only.startswith(BRANCHES) or re.fullmatch(r"[a-z][\w/-]*", only) else "")
 
 
 # Programs and verbs -------------------------------------------------------------------------------------------------
@@ -72,7 +88,7 @@ _INSTALL = (
 _RESEARCH = r"(?:python\S* -m )?research (?:-\S+ )*"
 _ANYWHERE = {
     r"git (?:subtree )?push\b(?! (?:\S+ )*-n\b)|(?:uv|poetry) publish|(?:twine|hf|huggingface-cli) upload"
-    r"|hub pull-request|(?:gh|glab|hub) (?:pr|mr|release|repo|issue) (?!list|view|status|diff|checks|clone)\w":
+    r"|hub pull-request|(?:gh|glab|hub) (?:pr|mr|release|repo|issue) (?!list|view|status|diff|check|clone)\w":
         "Nothing is pushed or published from here: a person looks at the night's commits first. Go on locally.",
     r"git clean (?!(?:\S+ )*-\w*n)(?:\S+ )*-\w*[xX]":
         "git clean -x would delete results/ and the lab's memory. Without -x it deletes untracked files only.",
@@ -82,7 +98,7 @@ _ANYWHERE = {
         "refs/research/ keeps every run's commit reachable; the runner writes it. Leave it alone.",
     r"(?:pkill|killall|shutdown|reboot)\b|fuser .*-(?:\w*k|-kill)": _PROCESS,
     r"nvidia-smi (?=-)(?:\S+ )*(?:-(?:r|pm|pl|lgc|rgc|lmc|rmc|ac|rac|mig|c|e)(?:[ =]|$)"
-    r"|--[\w-]*(?:reset|limit|lock|mode|clocks|config))":
+    r"|--(?!query|help)[\w-]*(?:reset|limit|lock|mode|clocks|config))":
         "The GPU's settings are everybody's, and a reset ends every run on it. Leave them as they are.",
 }  # fmt: skip
 """Commands that are refused on every branch, by how they begin, and why."""
@@ -98,8 +114,6 @@ _GUARDED = {
         "Only the person turns autonomy on. Go on with the order that you have, or end your turn.",
 }  # fmt: skip
 """Those that are refused while experiments run."""
-_CHECKOUT = re.compile(r"\bgit (?:checkout|switch) (?:-\w+ )*(\w[\w/-]*)(?=[\s;&]|$)")
-"""Finds the branch that a line checks out."""
 
 
 def refuse_named(command: Command, where: Where) -> str | None:
@@ -115,11 +129,10 @@ def refuse_named(command: Command, where: Where) -> str | None:
     piped = text in ("sh", "bash") and re.search(r"\b(?:curl|wget) .*\|", command.line)
     if where.guarded and (piped or any(re.match("--with(-requirements)?(=|$)", word) for word in command.wrappers)):
         return _INSTALL
-    branch = (where.branch, *_CHECKOUT.findall(command.line))[-1]
-    if text.startswith("git reset ") and "--hard" in text and not branch.startswith(BRANCHES):
+    if text.startswith("git reset ") and "--hard" in text and not where.branch.startswith(BRANCHES):
         return (
-            f"git reset --hard is for {BRANCHES}* branches only, and this is {branch or 'a detached HEAD'}. Keep the "
-            "work: git stash, or git reset --keep COMMIT."
+            f"git reset --hard is for {BRANCHES}* branches only, and this is {where.branch or 'a detached HEAD'}. Keep "
+            "the work: git stash, or git reset --keep COMMIT."
         )
     return None
 
@@ -224,7 +237,8 @@ def refuse_writes(command: Command, where: Where) -> str | None:
     deleted: Sequence[str] = ()
     if command.name in ("rm", "rmdir", "unlink", "shred", "mv"):
         deleted = command.operands[: -1 if command.name == "mv" else None]
-    elif command.name == "find" and {"-delete", "rm"} & set(command.words):  # the names sought, in each folder
+    elif command.name == "find" and ("-delete" in command.words or command.value("-exec", "-execdir") == "rm"):
+        # the names sought, in each folder
         folders = itertools.takewhile(lambda word: not word.startswith(("-", "!")), command.words[1:])
         deleted = [f"{folder}/{command.value('-name', '-path') or '*'}" for folder in tuple(folders) or (".",)]
     for word in deleted:
@@ -250,9 +264,9 @@ def _written(command: Command) -> Iterator[tuple[str, Reach]]:
         yield from ((f"{words[-1]}/{os.path.basename(word.rstrip('/'))}", "file") for word in words[:-1])
     if name in ("sed", "perl", "awk", "gawk") and any(_IN_PLACE.match(word) for word in command.words):
         yield from ((word, "file") for word in words[1:])
-    is_fixing = words[:1] == ("format",) or command.has("", "--fix") if name == "ruff" else name == "black"
-    if is_fixing and not command.has("", "--check", "--diff"):
-        yield from ((word, "tracked") for word in words[name == "ruff" :] or (".",))
+    is_ruff = name == "ruff" and (words[:1] == ("format",) or command.has("", "--fix"))
+    if (is_ruff or name == "black") and not command.has("", "--check", "--diff"):
+        yield from ((word, "tracked") for word in words[is_ruff:] or (".",))
 
 
 def _subcommand(command: Command) -> Command:

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 MAX_TOKENS = 400
 """Tokens of a line that are read: more than people type, few enough to take milliseconds; the rest is not judged."""
-_RESERVED = frozenset({"if", "then", "elif", "else", "fi", "while", "until", "do", "done", "{", "}", "!"})
+_OPENING, _CLOSING = frozenset({"if", "do", "{"}), frozenset({"fi", "done", "}"})
+_RESERVED = frozenset({"then", "elif", "else", "while", "until", "!"}) | _OPENING | _CLOSING
 _WRAPPERS = {
     "env": "-u -C", "sudo": "-u -g", "nohup": "", "setsid": "", "nice": "-n", "timeout": "-k -s", "time": "-f -o",
     "xargs": "-I -n -P -L -d", "command": "", "exec": "", "uvx": "--from --with -p --python",
@@ -59,7 +60,7 @@ class Command:
     redirects: tuple[Redirect, ...] = ()
     stdin: str = ""  # the text of a heredoc or a here-string
     piped: bool = False  # whether its output goes into a pipe
-    background: bool = False  # whether a `&` stands anywhere behind it
+    background: bool = False  # whether a `&` sends it, or the group that it is in, to the background
 
     @cached_property
     def name(self) -> str:
@@ -102,6 +103,7 @@ def read_line(line: str, cwd: str | None, environment: Mapping[str, str]) -> lis
     outside: list[tuple[Command, list[str]]] = []  # what a subshell or a substitution interrupts
     words: list[str] = []
     now, sign, last_cwd = Command((), cwd, environment, line), "", cwd
+    depth = first = 0  # of groups such as { }; the first command of those that one `&` sends to the background
     for kind, token in [*tokens, ("operator", ";")]:
         if kind == "redirect":
             sign = token
@@ -111,6 +113,8 @@ def read_line(line: str, cwd: str | None, environment: Mapping[str, str]) -> lis
                 now, sign = _redirected(now, sign, word, bodies), ""
             elif words or not (word in _RESERVED or _ASSIGNMENT.match(word)):
                 words.append(word)
+            else:
+                depth += (word in _OPENING) - (word in _CLOSING)
         elif kind == "operator":
             sign = ""
             if token == "(":
@@ -125,9 +129,11 @@ def read_line(line: str, cwd: str | None, environment: Mapping[str, str]) -> lis
                     now = replace(now, cwd=cwd)
             now, words = replace(now, redirects=(), stdin=""), []
             if token == "&":
-                commands = [replace(each, background=True) for each in commands]
+                commands[first:] = [replace(each, background=True) for each in commands[first:]]
             if token == ")" and outside:
                 now, words = outside.pop()
+            elif token in (";", "\n", "&") and not outside and depth <= 0:
+                first = len(commands)
     return commands
 
 
