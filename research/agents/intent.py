@@ -263,11 +263,13 @@ _ON = re.compile(
 _OFF = re.compile(
     rf"{_LEAD}(?:(?:t'|vous )?{STOP}(?!\s+between\s+(?!experiments|runs)){_OBJECT}"
     r"|(?:only |just )?summari[sz]e only\b|(?:only|just) summari[sz]e\b|hold (?:here|on|off|it|everything)\b"
-    r"|(?:that'?s|this is|it'?s)? ?enough(?: for (?:now|today|tonight)| already)?\W*$|that'?s (?:enough|all)\b"
+    r"|(?:that'?s|this is|it'?s)? ?enough(?: experiments| runs)?(?: for (?:now|today|tonight)| already)?\W*$"
+    r"|that'?s (?:enough|all)\b"
     r"|(?:we(?:'re| are) )?done(?: here| for (?:now|today|tonight))?\W*$"
     rf"|no (?:more|further) (?:experiments?|runs?){_SOON}"
     r"|(?:end|stop|shut down|kill|leave|exit|pause|halt|cancel|interrupt|terminate|finish)"
-    rf"(?:\s+{_LOOP}|\s+{_ARTICLES}mode\b|(?: it| this| all| everything| now| please)*\W*$)"
+    rf"(?:\s+{_LOOP}|\s+{_ARTICLES}(?:mode|continuation|autonomy)\b"
+    r"|(?: it| this| all| everything| now| please)*\W*$)"
     rf"|(?:end|exit|cancel|kill|terminate|interrupt)\s+{_WORK}"
     r"|(?:break(?: off)?|freeze|stand down|cut it out|knock it off|give it a rest|that will do|finish up(?: now)?|"
     r"ende(?: jetzt)?|feierabend|lass (?:es(?: gut sein)?|(?:mal |jetzt )?gut sein)|"
@@ -370,7 +372,8 @@ _ANOTHER_USE = re.compile(
 _JOINTS = re.compile(
     r"(,(?!\d)\s*(?:and\s+|but\s+|then\s+|und\s+|et\s+|y\s+)*"
     r"|\s+(?:(?:and|und|et|y)\s+)?(?:then|but|puis|luego)\s+|\s+(?:and|und(?: dann)?|et|y)\s+"
-    r"|\s+so (?=(?:please )?(?:stop|pause|halt)\b))"
+    r"|\s+so (?=(?:please )?(?:stop|pause|halt)\b)"
+    r"|(?<!nt)(?<!n't)(?<!not)(?<!never)(?<!to)\s+(?=please (?:stop|pause|halt)\b))"
 )
 _QUOTED = re.compile(r"\A\s*[\"'`“‘«]([^\"'`”’»\n]+)[\"'`”’»][.!\s]*\Z")
 """A message that is nothing but a quotation: people copy `stop` with its quotes; no start is read in one."""
@@ -433,7 +436,7 @@ def _of_statement(sentence: str, talks: bool = False) -> Intent | None:
             ends_run = bool(_ENDS_A_RUN.match(clause))
         before += joint + clause
         talks = talks or bool(_TALKS.match(clause))
-        forbidden = bool(re.match(rf"{_LEAD}{_NOT}\s+(?!ask|wait|spend|{STOP})", clause))
+        forbidden = bool(re.match(rf"{_LEAD}{_NOT}\s+(?!ask|mind|wait|spend|{STOP})", clause))
     return found
 
 

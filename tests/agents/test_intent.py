@@ -52,6 +52,10 @@ ON = [
 ]
 OFF = [
     "stop",
+    "never mind, stop",
+    "when this run is done please stop",
+    "Please end autonomous continuation, I need the machine",
+    "Enough experiments for today.",
     "Stop.",
     "STOP!",
     "Please stop now.",

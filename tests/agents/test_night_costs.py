@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -36,12 +37,13 @@ class Paid:
     def __init__(self, lab: Lab, refusals: dict[int, datetime | None], usd: float) -> None:
         self.editor, self.lab, self.refusals = BuiltinEditor(lab), lab, refusals
         self.usage, self.asked = Usage(100, usd), list[datetime]()
+        self.kind: Literal["idea", "service"] = "service"
 
     def edit(self, plan: Plan, memory: Memory, seed: int, stop: StopRequest) -> Candidate:
         """See Editor."""
         self.asked.append(self.lab.clock())
         if len(self.asked) in self.refusals:
-            raise NoCandidate("paid: it is at its limit", "service", self.refusals[len(self.asked)], self.usage)
+            raise NoCandidate("paid: it is at its limit", self.kind, self.refusals[len(self.asked)], self.usage)
         return replace(self.editor.edit(plan, memory, seed, stop), usage=self.usage)
 
 
@@ -64,8 +66,9 @@ def night(
     refusals: dict[int, datetime | None],
     usd: float,
     backend: Callable[[str, Mapping[str, str]], Backend] = make_backend,
+    is_new: bool = False,
 ) -> tuple[Night, Paid, list[str]]:
-    """A night after its first run, with a clock that is 400 times as fast."""
+    """A night after its first run, or a new one in which no idea comes, with a clock that is 400 times as fast."""
     kit = make_night_kit(folder)
     kit.research("night", "--backend", "scripted", "--max-runs", "1")
     begin, told, paths = datetime.now(timezone.utc), list[str](), LabPaths(kit.root)
@@ -81,6 +84,8 @@ def night(
         state = replace(state, limits=limits, finished_utc=None, stop_reason=None)
         places = slots(1, lab.make_backend("scripted", kit.environment), kit.environment)
         editor = Paid(lab, refusals, usd)
+        if is_new:
+            state, editor.kind = replace(state, night="night-of-no-idea", runs=0, usd=0.0), "idea"
         request = Request((), backend="scripted")
         made = Night(lab, state, editor, places, request, told.append, awake=lambda: clock().timestamp())
         made.run()
@@ -135,3 +140,12 @@ def test_dollars_limit_nothing_where_nothing_has_a_price(tmp_path: Path):
     assert "counts nothing" in require_price(limits, backend, "", "codex")
     assert require_price(limits, backend, "", "claude") == ""
     assert require_price(replace(limits, usd_per_hour=2.0), backend, "", "codex") == ""
+
+
+def test_a_night_whose_agent_came_to_no_candidate_at_all_is_an_error(tmp_path: Path):
+    made, _, told = night(tmp_path, Limits(max_runs=2), dict.fromkeys(range(1, 40)), 0.0, is_new=True)
+    assert (made.state.runs, made.problem is not None) == (0, True)
+    assert "candidates in a row came to no run" in str(made.problem)
+    assert "uv run research doctor" in str(made.problem)
+    assert made.state.finished_utc is not None
+    assert any("no candidate: paid: it is at its limit" in line for line in told)

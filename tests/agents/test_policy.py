@@ -131,6 +131,26 @@ def test_edits_and_reads_are_judged_by_the_file_that_they_name(tool: str):
         assert check_tool(tool, path, str(ROOT), where_in(ROOT)) is None
 
 
+def test_a_linked_work_tree_guards_the_main_one_too(tmp_path: Path):
+    """A night's agent works in one below the repository, whose records and fixed files it could reach."""
+    linked = tmp_path / "worktrees" / "client-1"
+    linked.mkdir(parents=True)
+    (linked / ".git").write_text(f"gitdir: {tmp_path}/.git/worktrees/client-1\n")
+    where = Where(str(linked), "", True, True)
+    for command in (
+        f"rm -rf {tmp_path}/results",
+        "echo > ../../prepare.py",
+        "cat ../../results/runs/x/score.json",
+        f"rm -rf {tmp_path}",
+        "rm -rf ../../.git",
+        "rm prepare.py",
+    ):
+        assert check_command(command, str(linked), where, {}) is not None, command
+    for command in ("echo > train.py", "cat ../../results/runs/x/run.log", "cat ../../prepare.py"):
+        assert check_command(command, str(linked), where, {}) is None, command
+    assert "audit" in str(check_tool("Read", f"{tmp_path}/results/report.html", str(linked), where))
+
+
 UNFINISHED = ["'", '"', "$(", "cat <<EOF", "`", "((", "case x in", "${", "a |", "\\", "<", "x=(", ")))"]
 
 

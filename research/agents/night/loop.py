@@ -196,6 +196,8 @@ class Night:
         """Write down how the night ended; one that was interrupted, or could not make a run, can be resumed."""
         goes_on = reason.startswith(INTERRUPTED) or (self.problem and reason.startswith(CONFIGURATION))
         self._save(stop_reason=reason, finished_utc=None if goes_on else self.lab.now_utc())
+        if self.problem is None and self.state.runs == 0 and not reason.startswith(INTERRUPTED):
+            self.problem = CannotGoOn(f"The night made no run: {reason}.", "See what is wrong: uv run research doctor")
         memory = memory_of(self.lab, self._store, self.state.branch)
         self.found, self.kept = progress.found(memory), progress.kept_in(memory, self._runs)
 

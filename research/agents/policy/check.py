@@ -151,8 +151,7 @@ def _is_own(word: str, command: Command, where: Where) -> bool:
     if not word.isdigit():
         return word.startswith("%") or ("$!" in command.line and re.fullmatch(r"\$(!|\w+|\{\w+\})", word) is not None)
     try:
-        place = os.readlink(f"/proc/{word}/cwd")
-        return any(is_inside(place, root) for root in where.roots)
+        return is_inside(os.readlink(f"/proc/{word}/cwd"), os.path.realpath(where.root))
     except OSError as error:
         return isinstance(error, FileNotFoundError) and os.path.isdir("/proc/self")
 

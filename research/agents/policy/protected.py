@@ -72,8 +72,8 @@ class Where:
 
     @cached_property
     def roots(self) -> tuple[str, ...]:
-        """Return the top as it is spelled, and with links resolved."""
-        return os.path.normpath(self.root), os.path.realpath(self.root)
+        """Return the top as it is spelled, and with links resolved; of a linked work tree the main one's top too."""
+        return os.path.normpath(self.root), os.path.realpath(self.root), *_main_tree(self.root)
 
     def below(self, path: str) -> list[str] | None:
         """Return a path's parts below the top, [] for the top or a folder above it, None for other places."""
@@ -83,6 +83,16 @@ class Where:
             if is_inside(path, root):
                 return path[len(root) + 1 :].split("/")
         return None
+
+
+def _main_tree(root: str) -> tuple[str, ...]:
+    """Return the top of the main work tree of a linked one, which holds the records; () of another one."""
+    try:
+        text = Path(root, ".git").read_text("utf-8", "replace")
+    except OSError:  # a folder: this is the main one
+        return ()
+    main, mark, _ = text.removeprefix("gitdir:").strip().partition("/.git/worktrees/")
+    return (main,) if mark else ()
 
 
 def is_inside(path: str, folder: str) -> bool:
