@@ -465,6 +465,13 @@ def test_a_switch_turned_off_while_stop_looks_around_stays_off(kit: Kit, end: li
     assert log(kit) == ""
 
 
+def test_changed_fixed_files_are_named_where_the_memory_is_damaged_too(kit: Kit):
+    _break_store(kit)
+    (kit.root / "prepare.py").write_text("changed = 1\n")
+    for _ in range(2):
+        assert "git restore --staged --worktree -- prepare.py" in context_of(answer(kit, "PostToolUse"))
+
+
 OTHERS = [
     {"tool_name": "exec_command", "tool_input": {"cmd": "git push"}},
     {"tool_name": "shell", "tool_input": {"command": ["bash", "-lc", "git push"]}},

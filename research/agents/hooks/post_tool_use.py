@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from research.agents import autonomy
@@ -9,6 +10,7 @@ from research.agents.hooks.entry import Call
 from research.agents.hooks.reviews import open_current_memory, unseen_review
 from research.agents.policy.protected import protected_changes, restore_advice
 from research.core.contract import BRANCHES
+from research.core.errors import ResearchError
 from research.store.db import Store
 
 
@@ -27,6 +29,6 @@ def _unseen_changes(call: Call, store: Store, branch: str) -> str:
     fact, state = f"protected_shown:{branch}", "\n".join(changed)
     if state == (store.fact(fact) or ""):
         return ""
-    with call.open_to_write() as kept:
+    with suppress(ResearchError), call.open_to_write() as kept:  # where that can't be noted, it is said again
         kept.set_fact(fact, state)
     return restore_advice(changed)
