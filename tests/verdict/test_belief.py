@@ -94,7 +94,8 @@ def test_what_a_seed_does_to_all_cancels_where_two_configurations_share_it(numbe
 
     one, two = (with_seed_43_at(extra).difference("b", "a") for extra in (0.01, 0.01 + shift))
     assert two.mean == pytest.approx(one.mean, abs=1e-4)
-    assert two.high - two.low == pytest.approx(one.high - one.low, rel=0.1)
+    # One night in fifty moves the grid over the sds by a point, and with it the width by a sixth.
+    assert two.high - two.low == pytest.approx(one.high - one.low, rel=0.2)
 
 
 def test_shared_seeds_tell_far_more_than_others():
