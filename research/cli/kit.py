@@ -91,15 +91,20 @@ def open_memory(lab: Lab) -> Store:
 
 def show(verb: str, data: Mapping[str, Any], text: str, as_json: bool) -> None:
     """Print a verb's result: the object with its schema first, or the text."""
-    click.echo(json.dumps({"schema": f"autoresearch.{verb}/1", **data}, ensure_ascii=False) if as_json else text)
+    click.echo(_as_json({"schema": f"autoresearch.{verb}/1", **data}) if as_json else text)
 
 
 def show_error(what: str, next_step: str, as_json: bool) -> None:
     """Print an error: as an object on stdout, or as one line on stderr."""
     if as_json:
-        click.echo(json.dumps({"error": {"what": what, "next": next_step}}, ensure_ascii=False))
+        click.echo(_as_json({"error": {"what": what, "next": next_step}}))
     else:
         click.echo(f"research: {what} {next_step}".rstrip(), err=True)
+
+
+def _as_json(data: Mapping[str, Any]) -> str:
+    """Write an object; what no encoding has, such as a file name that is no UTF-8, is replaced."""
+    return json.dumps(data, ensure_ascii=False).encode("utf-8", "replace").decode()
 
 
 def say_to_stderr(line: str) -> None:

@@ -53,6 +53,9 @@ def summary(contract: str | None, as_json: bool) -> None:
         where = git.head(lab.work)
         digest = remembered(store, where.branch, profile_here(lab.environment), contract=contract)
         hidden = reads.other_contracts(store, where.branch, digest.contract)
+        if contract and not digest.runs:
+            known = ", ".join(name for name, _ in hidden) or "none"
+            raise ResearchError(f"There are no runs of {contract} on {where.branch}.", f"Contracts there: {known}.")
         plan = reads.plan_of(store, where.branch)
         switch, foreign = autonomy.load(store), reads.foreign(store)
         asked = [clean(one.idea.text) for one in reads.ideas(store) if one.status == "needs_agent"]
@@ -149,7 +152,8 @@ def _plain(one: Configuration | None) -> dict[str, object] | None:
 def _show(verb: str, data: Mapping[str, object], shown: Iterable[Row], as_json: bool, head: str = "") -> None:
     """Print rows: as lines for pipes, and on a terminal in two columns, wrapped at its width."""
     if as_json or not sys.stdout.isatty():
-        return show(verb, data, head + as_text(shown), as_json)
+        show(verb, data, head + as_text(shown), as_json)
+        return
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -165,4 +169,3 @@ def _show(verb: str, data: Mapping[str, object], shown: Iterable[Row], as_json: 
         name = word or name
         table.add_row(word, Text(text, style=colours.get(name, "")))
     Console().print(table)
-    return None

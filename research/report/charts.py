@@ -272,7 +272,8 @@ def _labels(scale: Scale, data: PageData, marks: Sequence[Mark]) -> list[Text]:
         if room < _LABEL_CHARS[0]:
             continue
         is_back = any(other is one for at, other, _ in data.steps if at < run)  # it brings nothing a second time
-        gain = f" {signed(one.known.change.mean)}" if one.known.change and not is_back else ""
+        is_kept = one.status == "keep"  # what something better replaced is compared with that by now
+        gain = f" {signed(one.known.change.mean)}" if one.known.change and is_kept and not is_back else ""
         title = f"back to {one.title}" if is_back else one.title
         words = cut(title, min(room, _LABEL_CHARS[1]) - len(gain)) + gain
         left = x - len(words) * em * _CHAR_EM

@@ -8,7 +8,7 @@ from itertools import pairwise
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from research.core.text import chance, clean, listed
+from research.core.text import chance, clean, count_of, listed
 from research.report.answer import answer, planned
 from research.report.data import Row
 from research.report.progress import Curve, loss_at
@@ -65,7 +65,7 @@ def _found(view: LiveView) -> list[Text]:
     lines.append(_named("found", found.head, "bold green" if found.is_good else ""))
     if not data.rows:
         return lines
-    parts = [f"{len(data.rows)} runs, {len(data.kept)} kept, {data.count('crash')} crashed"]
+    parts = [f"{count_of(len(data.rows), 'run')}, {len(data.kept)} kept, {data.count('crash')} crashed"]
     parts += [f"{stopped} stopped early"] if (stopped := data.count("stopped")) else []
     if data.best and (value := data.best.known.estimate):
         parts.append(f"best {plain(value.mean)}, measured {times(value.n)}: {data.best.title}")

@@ -51,7 +51,7 @@ def foreign_run(row: ledger.Row, occurrence: int, at_utc: str, commits: Mapping[
         peak_vram_mb=megabytes if megabytes is not None else gigabytes and gigabytes * 1024,
         counted=False,
         why="imported from a ledger; its contract is unknown",
-        facts={name: clean(value)[: SETTINGS.max_fact_chars] for name, value in facts.items()},
+        facts={clean(name): clean(value)[: SETTINGS.max_fact_chars] for name, value in facts.items()},
     )
 
 

@@ -121,9 +121,11 @@ def rebuild(store: Store, paths: LabPaths, at_utc: str) -> int:
         for item in (read_json(paths.discovery / _IDEAS) or {}).get("ideas", []):
             with contextlib.suppress(TypeError):
                 store.add_idea(Idea(**item))
-        place = {line: number for number, line in reversed(list(enumerate(lines)))}
+        places: dict[bytes, list[int]] = {}
+        for number, line in reversed(list(enumerate(lines))):
+            places.setdefault(line, []).append(number)
         entries = store.ledger_entries()  # in order of finish, which decides where the file says nothing
-        store.replace_ledger(sorted(entries, key=lambda entry: place.get(entry[1], len(lines))))
+        store.replace_ledger(sorted(entries, key=lambda entry: (places.get(entry[1]) or [len(lines)]).pop()))
     return len(store.runs())
 
 

@@ -207,7 +207,7 @@ def _warnings(mine: Sequence[Configuration]) -> Iterator[str]:
     waiting = [(one.commit[:7], one.estimate) for one in mine if one.decision == "investigate" and one.estimate]
     for name, value in waiting[-1:]:
         read = f"{name} reads {value.mean:.6f}, which is not kept before it is measured again"
-        yield f"{read}: research replicate {name}."
+        yield f"{read}: uv run research replicate {name}."
     last = mine[-SETTINGS.phase_window :]
     if len(last) == SETTINGS.phase_window and all(one.failure for one in last):
         yield f"None of the last {len(last)} experiments came to a score."

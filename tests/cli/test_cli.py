@@ -65,6 +65,13 @@ def test_wrong_usage_exits_2(arguments: list[str], capsys: pytest.CaptureFixture
     assert set(json.loads(capsys.readouterr().out)["error"]) == {"what", "next"}
 
 
+def test_a_file_name_of_any_bytes_is_no_obstacle_to_json(kit: Kit):
+    command = [sys.executable.encode(), *b"-m research parse-run caf\xe9.log --json".split()]
+    done = subprocess.run(command, cwd=kit.root, env=kit.environment, capture_output=True)
+    assert done.returncode == 1
+    assert "There is no log at" in json.loads(done.stdout)["error"]["what"]
+
+
 def test_no_verb_shows_them_all(capsys: pytest.CaptureFixture[str]):
     assert run([]) == 2
     assert "summary" in capsys.readouterr().out

@@ -130,6 +130,14 @@ def test_the_best_so_far_is_named_first(sixty: PageData):
     assert 1 < len(words) < len(sixty.steps)  # the baseline has a line of its own
 
 
+def test_a_change_that_was_replaced_by_a_better_one_is_named_without_a_gain(sixty: PageData):
+    run, last, value = sixty.steps[-1]
+    before = replace(last, status="discard", title="what was replaced", known=replace(last.known, key="other"))
+    steps = (*sixty.steps[:-1], (run - 1, before, value), sixty.steps[-1])
+    words = [text.words for text in charts.progress(replace(sixty, steps=steps)).texts if text.kind == "label"]
+    assert "what was replaced" in words
+
+
 def test_a_value_lies_lower_where_it_was_better(sixty: PageData):
     drawn = constant_charts(sixty)
     assert {chart.name for chart in drawn} <= set(sixty.memory.tried)

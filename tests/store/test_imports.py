@@ -175,6 +175,17 @@ def test_parents_times_statuses_and_the_other_columns_are_kept(tmp_path: Path):
     assert (two.facts["id"], two.facts["specialist"], two.facts["domain"]) == ("E2", "opt", "lr")
 
 
+def test_the_name_of_a_column_may_be_no_utf8(tmp_path: Path):
+    ledger = tmp_path / "results.tsv"
+    ledger.write_bytes(
+        f"commit\tval_bpb\tstatus\tdescription\tdur\xe9e\n{A}\t0.99\tkeep\tfirst\t5 min\n".encode("latin-1")
+    )
+    with Store(None) as store:
+        import_path(store, ledger, NOW)
+        (run,) = store.runs()
+    assert run.facts["dur\ufffde"] == "5 min"
+
+
 @pytest.mark.parametrize(
     ("text", "metric"),
     [

@@ -15,6 +15,8 @@ from research.core.paths import LabPaths
 from research.core.records import Run
 from research.store.connect import StoreBusy, StoreDamaged, translated
 from research.store.db import Store
+from research.store.ledger import render
+from research.store.open import open_store
 
 __all__ = ["kit"]
 NOW = "2026-01-02T03:04:05Z"
@@ -55,6 +57,13 @@ def test_a_row_without_a_folder_outlives_every_rebuild(kit: Kit, seed: str):
         assert kit.research("record").code == 0
         assert kit.ledger() == rows
         assert len(kit.research("export", "--ledger").out.splitlines()) == 3
+
+
+def test_equal_rows_of_the_ledger_keep_their_places(tmp_path: Path):
+    lines = [f"{commit}\t0.990000\t1.0\tdiscard\tx".encode() for commit in ("aaaaaaa", "bbbbbbb", "aaaaaaa", "ccccccc")]
+    (tmp_path / "results.tsv").write_bytes(render(lines))
+    with open_store(LabPaths(tmp_path), NOW, print) as store:
+        assert store.ledger_lines() == lines
 
 
 def test_a_disk_error_is_damage_where_the_disk_takes_files(tmp_path: Path):
