@@ -142,12 +142,12 @@ class Run:
 
     @property
     def stopped_at(self) -> float | None:
-        """Fraction of the budget at which it was stopped, None for any other end."""
+        """Return the fraction of the budget at which it was stopped, None for any other end."""
         return float(self.facts.get(STOPPED_AT, 0.0)) if self.outcome == "stopped" else None
 
     @property
     def wall_s(self) -> float:
-        """Seconds from start to end, 0 while it runs."""
+        """Return the seconds from start to end, 0 while it runs."""
         return seconds_between(self.started_utc, self.finished_utc)
 
 
@@ -185,12 +185,12 @@ class Verdict:
 
     @property
     def is_open(self) -> bool:
-        """Whether git has nothing to follow yet."""
+        """Return whether the decision is still to come, so that git has nothing to follow yet."""
         return self.decision in OPEN_DECISIONS
 
     @property
     def is_confirmed(self) -> bool:
-        """Whether it keeps a gain that is confirmed."""
+        """Return whether it keeps a gain that is confirmed."""
         return self.decision == "keep" and is_confirmed(self.difference, self.estimate)
 
 
