@@ -38,7 +38,8 @@ def denies(case: Comparison, history: Sequence[Judged]) -> bool:
     shared = runs[one].keys() & runs[two].keys()
     if not shared:
         return False
-    val, audit = (fmean(score(runs[two][s]) - score(runs[one][s]) for s in shared) for score in (_val, _audit))
+    val = fmean(_val(runs[two][s]) - _val(runs[one][s]) for s in shared)
+    audit = fmean(_audit(runs[two][s]) - _audit(runs[one][s]) for s in shared)
     excess = {key: {s: _audit(mine) - _val(mine) for s, mine in seeds.items()} for key, seeds in runs.items()}
     del excess[one]
     assumed_sd = SETTINGS.pocket_audit_sd_bpb if case.belief.prior is POCKET else SETTINGS.audit_sd_bpb

@@ -143,8 +143,9 @@ class Belief:
         """
         if config == other:
             return 0.5 if not margin else float(margin < 0.0)
-        shares = zip(*(each.tolist() for each in (self.variances.weights, *self._compared(config, other))), strict=True)
-        return math.fsum(share * 0.5 * math.erfc((mean + margin) / (sd * math.sqrt(2))) for share, mean, sd in shares)
+        means, sds = self._compared(config, other)
+        strata = zip(self.variances.weights.tolist(), means.tolist(), sds.tolist(), strict=True)
+        return math.fsum(share * 0.5 * math.erfc((mean + margin) / (sd * math.sqrt(2))) for share, mean, sd in strata)
 
     def _compared(self, config: Hashable, other: Hashable) -> tuple[Array, Array]:
         """Return mean and standard deviation of a difference in every stratum."""

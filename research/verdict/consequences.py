@@ -75,7 +75,8 @@ def _put_back(case: Comparison, verdict: Verdict) -> Iterator[Verdict]:
         for item in case.past
         if item.verdict is not None
         and (item.verdict.decision, item.verdict.rule, item.verdict.incumbent) == ("discard", RULE, commit)
-        and [decision for _, decision in item.earlier][-1:] == ["keep"]
+        and item.earlier
+        and item.earlier[-1][1] == "keep"
         and (key := case.keys.of(item.run)) in case.belief
     ]
     mean, best = min(given_way, key=lambda entry: entry[0], default=(0.0, None))

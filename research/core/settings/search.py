@@ -57,8 +57,6 @@ class SearchSettings:
     # Emitters and briefs ----------------------------------------------------------------------------------------------
     looks_an_anomaly: int = 2
     """Looks that one anomaly is worth before it is left alone."""
-    trend_memory: int = 20
-    """Latest configurations that make a trend: a night's last hours."""
     fashion_share: float = 0.5
     """Share of the latest experiments from which one kind of change is a fashion: half of them."""
     brief_chars: int = 2_200

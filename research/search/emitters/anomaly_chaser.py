@@ -20,7 +20,7 @@ def anomalies(memory: Memory) -> tuple[Configuration, ...]:
 def _anomaly(memory: Memory) -> Iterator[str]:
     """Say which result is to be examined."""
     for known in anomalies(memory)[:1]:
-        off = f", {known.surprise:+.1f} sd from its neighbours" if known.surprise else ""
+        off = f", {known.surprise:+.1f} sd from what changes usually do" if known.surprise else ""
         yield f"Anomaly: {format_configuration(known)}{off} (git show {known.commit[:12]})."
 
 

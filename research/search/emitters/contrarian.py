@@ -28,7 +28,7 @@ def recent_directions(memory: Memory) -> list[Direction]:
     """Return the constants that moved mostly one way, the least opposed and most moved first."""
     balance: Counter[str] = Counter()
     latest: dict[str, Configuration] = {}
-    for known in memory.recent[-SETTINGS.trend_memory :]:
+    for known in memory.recent:
         for name, way in moves(known.delta):
             balance[name] += 1 if way == "up" else -1
             latest[name] = known
@@ -43,7 +43,7 @@ def recent_directions(memory: Memory) -> list[Direction]:
 
 def dominant_category(memory: Memory) -> str:
     """Return the kind of change that dominates the latest experiments, "" if none does."""
-    kinds = Counter(known.category for known in memory.recent[-SETTINGS.trend_memory :] if known.category)
+    kinds = Counter(known.category for known in memory.recent if known.category)
     kind, count = min(kinds.items(), key=lambda item: (-item[1], item[0]), default=("", 0))
     return kind if count >= SETTINGS.fashion_share * kinds.total() and kinds.total() >= 3 else ""
 
