@@ -6,17 +6,20 @@ import re
 import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from threading import Timer
+
+import pytest
 
 from research.agents.night.editors import BuiltinEditor
 from research.agents.night.loop import Night
 from research.agents.night.setup import slots
-from research.agents.night.state import FACT, Limits, from_json
+from research.agents.night.state import FACT, Limits, from_json, is_cut_off
 from research.core.paths import LabPaths
 from research.lab.lab import Lab
 from research.lab.launch import Request
+from research.store.connect import StoreBusy
 from research.store.db import Store
 from research.store.open import read_store
 from tests.support.labkit import wait_for
@@ -68,22 +71,29 @@ class Impatient(Lab):
         return store
 
 
-def test_a_night_goes_on_when_the_memory_was_locked_for_long(tmp_path: Path):
-    kit = make_night_kit(tmp_path)
+def locked_night(folder: Path, speed: float, locked_s: float | None) -> tuple[Night, list[str]]:
+    """A night of four runs whose memory is locked after the second one, for good or for some seconds.
+
+    The speed is that of its clock, so that a wait of 10 s takes less.
+    """
+    kit = make_night_kit(folder)
     kit.research(*NIGHT, "--max-runs", "1")
-    begin, told = datetime.now(UTC), list[str]()
+    begin, told = datetime.now(timezone.utc), list[str]()
     places = LabPaths(kit.root)
 
-    def quick() -> datetime:  # a wait of 10 s takes half a second
-        return begin + (datetime.now(UTC) - begin) * 20
+    def quick() -> datetime:
+        return begin + (datetime.now(timezone.utc) - begin) * speed
 
     def tell(line: str) -> None:
         told.append(line)
         if len(told) == 2:  # a run has ended; what is to be run next is planned when the memory is locked
             shell = sqlite3.connect(places.memory, check_same_thread=False, isolation_level=None)
             shell.execute("BEGIN IMMEDIATE")
-            Timer(1.0, shell.close).start()
+            shells.append(shell)
+            if locked_s is not None:
+                Timer(locked_s, shell.close).start()
 
+    shells: list[sqlite3.Connection] = []
     with open("/dev/null", "wb") as nowhere:
         lab = Impatient(places, environment=kit.environment, clock=quick, stream=nowhere, say=lambda _: None)
         with lab.open() as store:
@@ -92,11 +102,30 @@ def test_a_night_goes_on_when_the_memory_was_locked_for_long(tmp_path: Path):
         state = replace(state, limits=Limits(4), finished_utc=None, stop_reason=None)
         request = Request((), backend="scripted")
         one = slots(1, lab.make_backend("scripted", kit.environment), kit.environment)
-        ended = Night(lab, state, BuiltinEditor(lab), one, request, tell, awake=lambda: quick().timestamp()).run()
+        night = Night(lab, state, BuiltinEditor(lab), one, request, tell, awake=lambda: quick().timestamp())
+        try:
+            night.run()
+        finally:
+            for shell in shells:
+                shell.close()
+    return night, told
+
+
+def test_a_night_goes_on_when_the_memory_was_locked_for_long(tmp_path: Path):
+    night, told = locked_night(tmp_path, 20, 1.0)  # a wait of 10 s takes half a second
     assert any("could not be used: database is locked" in line and "next try in" in line for line in told), told
-    assert (ended.runs, ended.stop_reason) == (4, "4 runs were made (--max-runs)")
-    with read_store(places) as store:
+    assert (night.state.runs, night.state.stop_reason) == (4, "4 runs were made (--max-runs)")
+    with read_store(LabPaths(tmp_path / "repo")) as store:
         assert [run.outcome for run in store.runs()] == ["scored"] * 4
+
+
+def test_a_memory_that_stays_locked_ends_a_night_which_goes_on_later(tmp_path: Path):
+    with pytest.raises(StoreBusy, match="database is locked"):
+        locked_night(tmp_path, 1000, None)
+    with read_store(LabPaths(tmp_path / "repo")) as store:
+        state = from_json(store.fact(FACT))
+        assert state is not None
+        assert (state.runs, is_cut_off(state)) == (2, True)
 
 
 def test_a_nights_lines_bear_the_numbers_of_the_page(tmp_path: Path):

@@ -150,6 +150,8 @@ class Night:
             self._open_anew(damage)
         except StoreBusy as error:  # a backup or a person's shell has it; what is on record is seen at the next look
             self._fail(str(error))
+            if self._failures >= 2 * SETTINGS.failures_in_a_row and not self._going:
+                raise  # for so long that not even the end can be written down
         return False
 
     def _leave_out_sleep(self) -> None:
@@ -419,7 +421,7 @@ class Night:
     # The memory -----------------------------------------------------------------------------------------------
 
     def _open(self) -> None:
-        """Open the memory, rebuilt where it has to be, and finishes what a night that was cut off left undone."""
+        """Open the memory, rebuilt where it has to be, and finish what a night that was cut off left undone."""
         os.makedirs(self.lab.paths.runs, exist_ok=True)
         self._store = self.lab.open(self.say)
         self._store.set_fact(SEED_FACT, str(self.state.seed))
