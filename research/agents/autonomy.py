@@ -71,10 +71,13 @@ def turned_off(before: Autonomy, reason: str, now: float, by_itself: bool = Fals
 
 def limits_in_words(state: Autonomy) -> str:
     """Return the limits as "20 runs, 24 hours (until Tue 06:30)", "" without any."""
-    until = time.strftime("%a %H:%M", time.localtime(state.since + state.hours * 3600))
+    try:
+        until = time.strftime(" (until %a %H:%M)", time.localtime(state.since + state.hours * 3600))
+    except (OverflowError, ValueError, OSError):  # beyond every clock: --hours inf
+        until = ""
     named = (
         (state.runs, f"{state.runs} runs"),
-        (state.hours, f"{state.hours:.3g} hours (until {until})"),
+        (state.hours, f"{state.hours:.3g} hours{until}"),
         (state.usd, f"${state.usd:g}"),
     )
     return ", ".join(text for limit, text in named if limit)

@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from threading import Barrier
 
@@ -163,7 +163,7 @@ def test_a_bare_log_that_two_take_in_at_once_is_one_run(kit: Kit):
     log, barrier = kit.root / "run.log", Barrier(2)
 
     def one(second: int) -> list[str]:
-        clock = datetime(2026, 1, 2, 3, 4, second, tzinfo=UTC)
+        clock = datetime(2026, 1, 2, 3, 4, second, tzinfo=timezone.utc)
         lab = Lab(LabPaths(kit.root), environment=kit.environment, clock=lambda: clock, say=lambda _: None)
         with lab.open() as store:
             barrier.wait()
