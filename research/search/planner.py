@@ -147,7 +147,7 @@ def _plan(
         emitter = other
     parent = _commit(target, memory) or (memory.incumbent.commit if memory.incumbent else None)
     chosen = EMITTERS[emitter] if emitter else FREE
-    details |= {"predicted": chosen.predicted, **chosen.details(memory)}
+    details["predicted"] = chosen.predicted
     reason = reason or f"It is the turn of {emitter or 'a free choice'}."
     return Plan("", now_utc, emitter, category, parent, EXPERIMENT, reason, details=details)
 

@@ -40,9 +40,8 @@ if LOOPS and TIED:
 
 def experiment(night: PureNight, emitter: str | None, number: int = 0, category=None, memory=None) -> Plan:
     memory = memory or night.memory()
-    details = dict(EMITTERS[emitter].details(memory)) if emitter else {}
     parent = memory.incumbent.commit if memory.incumbent else night.first
-    return Plan(f"plan{number}", "", emitter, category, parent, "experiment", "A test.", details=details)
+    return Plan(f"plan{number}", "", emitter, category, parent, "experiment", "A test.")
 
 
 def some_night(path, runs: int = 26) -> PureNight:

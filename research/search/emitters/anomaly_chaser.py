@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from research.core.settings import SETTINGS
 from research.search.emitters.base import Emitter, format_configuration
@@ -24,12 +24,6 @@ def _anomaly(memory: Memory) -> Iterator[str]:
         yield f"Anomaly: {format_configuration(known)}{off} (git show {known.commit[:12]})."
 
 
-def _details(memory: Memory) -> Mapping[str, str]:
-    """Return the commit to examine, for the plan."""
-    found = anomalies(memory)
-    return {"anomaly": found[0].commit} if found else {}
-
-
 EMITTER = Emitter(
     name="anomaly_chaser",
     purpose="examine a surprising win, loss or crash",
@@ -37,5 +31,4 @@ EMITTER = Emitter(
     predicted="uncertain",
     lacks=lambda memory: "" if anomalies(memory) else "nothing surprised so far",
     facts=_anomaly,
-    details=_details,
 )

@@ -5,7 +5,7 @@ Results are formatted and other people's text is quoted in one bounded line each
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from research.core.commit_message import FREE
@@ -25,7 +25,6 @@ class Emitter:
     predicted: str  # the effect that is expected: improve, likely improve, flat, risky or uncertain
     lacks: Callable[[Memory], str] = lambda memory: ""  # what it lacks besides a parent, "" for nothing
     facts: Callable[[Memory], Iterable[str]] = lambda memory: ()  # lines about what it works on
-    details: Callable[[Memory], Mapping[str, str]] = lambda memory: {}  # what it picked out of memory, for the plan
     categories: tuple[str, ...] = ()  # the kinds of change that it makes; none for any
 
     def missing(self, memory: Memory) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from research.code.diff import moves
@@ -64,12 +64,6 @@ def _trend(memory: Memory) -> Iterator[str]:
         yield f"Most of the latest changes were {kind} changes."
 
 
-def _details(memory: Memory) -> Mapping[str, str]:
-    """Return the constant to move back, for the plan."""
-    found = recent_directions(memory)
-    return {"oppose": found[0].name, "way": found[0].way} if found else {}
-
-
 EMITTER = Emitter(
     name="contrarian",
     purpose="go against the latest trend",
@@ -77,5 +71,4 @@ EMITTER = Emitter(
     predicted="uncertain",
     lacks=_lacks,
     facts=_trend,
-    details=_details,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import combinations
 from typing import NamedTuple
 
@@ -52,11 +52,6 @@ def _both(memory: Memory) -> Iterator[str]:
             yield f"- {one.commit[:12]} {format_change(one)}: {format_estimate(one.estimate)}, {format_gain(one.gain)}"
 
 
-def _details(memory: Memory) -> Mapping[str, str]:
-    """Return the two commits, for the plan."""
-    return next(({"first": one.commit, "second": two.commit} for one, two in mergeable(memory)), {})
-
-
 EMITTER = Emitter(
     name="recombinator",
     purpose="combine two near misses",
@@ -64,5 +59,4 @@ EMITTER = Emitter(
     predicted="improve",
     lacks=_lacks,
     facts=_both,
-    details=_details,
 )

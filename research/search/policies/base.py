@@ -72,10 +72,10 @@ class Policy(Protocol):
 class KeptChain:
     """The kept configurations in order; the last one is the tip.
 
-    A discard of the tip puts back the one kept before it. The baseline is never discarded.
+    A discard of the tip puts back the one kept before it; the only one left is never discarded.
 
     Attributes:
-        kept: All kept configurations that were not discarded after, the baseline first.
+        kept: All kept configurations that were not discarded after, the tip last.
     """
 
     def __init__(self, baseline: Hashable) -> None:
