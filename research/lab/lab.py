@@ -162,11 +162,11 @@ class Lab:
         """Suspect every run of a configuration under its contract; return the one that was to be judged."""
         runs = [item.run for item in history if item.run.run != case.run.run and lineage.is_evidence(item.run)]
         same = [run for run in runs if run.contract == case.run.contract and case.keys.of(run) == case.key]
-        *_, known = doubted = [replace(run, suspect=(*run.suspect, reason)) for run in (*same, case.run)]
+        doubted = [replace(run, suspect=(*run.suspect, reason)) for run in (*same, case.run)]
         for run in doubted:
             store.doubt(run)
             self._write_finish(run)
-        return known
+        return doubted[-1]
 
     def _write_finish(self, run: Run) -> None:
         """Leave a finish record in the run's folder, if it has one."""

@@ -84,7 +84,8 @@ class LaunchResult:
 def launch(lab: Lab, request: Request, asked: StopRequest | None = None) -> LaunchResult:
     """Run a command, and record it if it is ``uv run train.py``; say how it ended, whatever happens.
 
-    Who may ask the run to end are by default the signals to this process.
+    Args:
+        asked: Asks the run to end; by default a signal to this process does.
     """
     try:
         commit = git.head(lab.work).commit
@@ -124,7 +125,7 @@ def _failed(name: str, error: ResearchError | OSError) -> LaunchResult:
 
 
 def _stopped(name: str, number: int) -> LaunchResult:
-    """Return the end of a launch that a signal was faster than."""
+    """Return the end of a launch that a signal ended before the command was started."""
     return LaunchResult(name, "interrupted", 128 + number, why="stopped before launch")
 
 
@@ -148,9 +149,10 @@ class _Attempt:
 
     def _launch(self, folder: Path, commit: str | None) -> Launch:
         """Return what the backend is given."""
-        asked = replace(self.request, gpu=self.gpu)
-        if asked.timeout_s is None:
-            asked = replace(asked, timeout_s=self.backend.usual_timeout_s())
+        timeout_s = self.request.timeout_s
+        if timeout_s is None:
+            timeout_s = self.backend.usual_timeout_s()
+        asked = replace(self.request, gpu=self.gpu, timeout_s=timeout_s)
         return asked.launch(self.name, folder, self.lab.work, commit)
 
     @contextlib.contextmanager
@@ -268,7 +270,11 @@ class _Attempt:
         return identity.ask_contract(self.lab.work, self.lab.environment)
 
     def _hand_out(self, run: Run) -> LaunchResult | None:
-        """Write out the log of the run that would be repeated, or the summary of one made by hand; None without."""
+        """Write out a run's log, or the summary of one that has none, as what a repeat of it would print.
+
+        Returns:
+            The end of the repeat; None where there is neither, so that the launch has to be made.
+        """
         stream = self.wires.stream
         try:
             with (self.lab.paths.runs / run.folder / RUN_LOG).open("rb") as file:

@@ -243,6 +243,7 @@ class _Child:
         return bool(data)
 
     def send(self, number: int) -> None:
+        """Pass a signal on to the command's group."""
         with contextlib.suppress(OSError):
             self.channel.send(bytes([number]))
 

@@ -245,7 +245,8 @@ def is_installed(root: Path, name: str, environment: Mapping[str, str]) -> bool:
     venv = root / (environment.get("UV_PROJECT_ENVIRONMENT") or ".venv")
     settings = _read(venv / "pyvenv.cfg")
     places = list(venv.glob("lib/python3*/site-packages"))
-    for link in [link for site in places for link in site.glob("*.pth")]:  # of editable installs
+    links = [link for place in places for link in place.glob("*.pth")]  # of editable installs
+    for link in links:
         places += [link.parent / line for line in link.read_text("utf-8", "replace").splitlines() if line.strip()]
     if settings is None or re.search(rb"include-system-site-packages\s*=\s*true", settings, re.I):
         places += [Path(entry) for entry in sys.path if entry]

@@ -38,6 +38,7 @@ def contract_key(
 def _data_state(home: Path) -> str:
     """Hash names, sizes and times of this machine's data and tokenizer files; contents are not read."""
     digest = hashlib.sha256()
+    # All of them have a suffix, unlike folders, whose times change with every file that is made beside them.
     for path in sorted(path for name in _DATA_FOLDERS for path in (home / name).rglob("*.*")):
         with contextlib.suppress(OSError):
             stat = path.stat()

@@ -109,7 +109,7 @@ def _facts(plain: Mapping[str, Any]) -> dict[str, str]:
         facts[key] = "" if value is None else f"{value:g}"
     outside = _at(plain, "clock", OUTSIDE)
     told = {key: _at(plain, "reported", key) for key in ("initial_values", "kernels")}
-    told[OUTSIDE] = {"clock": _at(plain, "clock", "kind"), **outside} if isinstance(outside, dict) else None
+    told[OUTSIDE] = {"clock": _at(plain, "clock", "kind"), **outside} if outside and isinstance(outside, dict) else None
     for key, what in told.items():
         text = json.dumps(what, sort_keys=True) if what else ""
         facts[key] = text if len(text) <= SETTINGS.max_fact_chars else ""

@@ -171,7 +171,8 @@ class _Run:
         try:
             ended = await self.cloud.finish(work, self.limits.call_s, "looking for orphans")
         except CloudError as error:
-            self.say(f"sandboxes of dead launchers may live on: {error.what} End them with --reap.")
+            self.say(f"sandboxes of dead launchers may live on: {error.what}")
+            self.say("to end them, type: uv run scripts/run_experiment.py --reap")
             return
         if ended:
             self.say(f"ended {len(ended)} orphaned sandbox(es) of dead launchers: {', '.join(ended)}")
