@@ -67,7 +67,7 @@ class PlainLoader:
 
 
 def made_documents() -> list[str]:
-    """Document of very different lengths from the pocket training text."""
+    """Return documents of very different lengths from the pocket training text."""
     text = "".join(corpus.first_texts(prepare.shards_of(prepare.PROFILE, "train"), MADE_CHARS, MADE_CHARS))
     random_ = random.Random(0)
     documents, chars = [], 0

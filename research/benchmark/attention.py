@@ -129,7 +129,7 @@ def installed() -> tuple[str, ...]:
 def choose(
     names: Sequence[str], windows: Sequence[int], scale: float, qkv: torch.Tensor, compiled: Callable[[Attend], Attend]
 ) -> tuple[str, Attend]:
-    """Return the name and the function of the first of these ways that agrees with torch's own, which is not checked.
+    """Return the name and the function of the first of these ways that agrees with torch's own; that needs no check.
 
     qkv (3, B, T, H, D) has the shape and kind of training's; compiled() compiles a function.
     """

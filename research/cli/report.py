@@ -53,8 +53,8 @@ def report(
 
 def show_until_stopped(server: PageServer, words: str, as_json: bool = False) -> None:
     """Show a page until Ctrl-C."""
-    click.echo(words, err=as_json)
     with contextlib.suppress(KeyboardInterrupt), contextlib.closing(server):
+        click.echo(words, err=as_json)
         while True:
             time.sleep(3600)
 

@@ -85,12 +85,13 @@ def data_of_branch(
     store: Store, judged: Sequence[Judged], branch: str, made_utc: str, contract: str | None = None
 ) -> PageData:
     """Read what a page says of a branch, without loss curves and the differences of train.py."""
-    night = state.from_json(store.fact(state.FACT))
+    night, plan = state.from_json(store.fact(state.FACT)), reads.plan_of(store, branch)
+    is_next = plan is not None and plan.plan not in {run.plan for run in store.open_runs()}
     return page_data(
         judged,
         branch,
         made_utc,
-        plan=reads.plan_of(store, branch),
+        plan=plan if is_next else None,
         night=night if night and night.branch == branch else None,
         launches=[run for run in store.runs() if run.branch == branch],
         foreign=reads.foreign(store),

@@ -144,6 +144,16 @@ def test_a_run_in_flight_on_a_small_terminal(tmp_path: Path):
     assert any("\u2800" < char <= "\u28ff" for char in text)
 
 
+def test_what_a_run_in_flight_carries_out_is_not_next(tmp_path: Path):
+    places = make_lab(tmp_path / "lab", 10)
+    assert any(line.startswith("next") for line in picture(places))
+    with read_store(places) as store:
+        plan = store.pending_plan()
+        assert plan is not None
+        store.start_run(Run("flying", "flying", "runner", BRANCH, "a" * 40, utc(NOW), plan=plan.plan))
+    assert not any(line.startswith("next") for line in picture(places))
+
+
 def judged(number: int, title: str, decision: Decision, val_bpb: float, p_better: float | None) -> Row:
     """A row of a judged run."""
     run = Run(str(number), "", "runner", BRANCH, "a" * 40, utc(BEGIN), val_bpb=val_bpb)
