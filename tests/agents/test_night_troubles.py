@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import threading
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -267,7 +268,8 @@ def test_a_sick_machine_ends_the_night_and_the_crashes_leave_memory(tmp_path: Pa
     assert len({run.fingerprint for run in runs}) == 4
     assert (kit.root / "results" / "report.html").is_file()
     (kit.root / "results" / "discovery" / "memory.db").unlink()
-    assert [run.outcome for run in runs_after_rebuild(kit)] == ["scored", *["infrastructure"] * 4]
+    rebuilt = Counter(run.outcome for run in runs_after_rebuild(kit))  # runs of one second come in any order
+    assert rebuilt == {"scored": 1, "infrastructure": 4}
 
 
 def runs_after_rebuild(kit: NightKit) -> list[Run]:
