@@ -129,7 +129,8 @@ def refuse_named(command: Command, where: Where) -> str | None:
     piped = text in ("sh", "bash") and re.search(r"\b(?:curl|wget) .*\|", command.line)
     if where.guarded and (piped or any(re.match("--with(-requirements)?(=|$)", word) for word in command.wrappers)):
         return _INSTALL
-    if text.startswith("git reset ") and "--hard" in text and not where.branch.startswith(BRANCHES):
+    is_own = where.driven or where.branch.startswith(BRANCHES)  # a driven agent's work tree is thrown away anyway
+    if text.startswith("git reset ") and "--hard" in text and not is_own:
         return (
             f"git reset --hard is for {BRANCHES}* branches only, and this is {where.branch or 'a detached HEAD'}. Keep "
             "the work: git stash, or git reset --keep COMMIT."
