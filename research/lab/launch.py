@@ -276,14 +276,15 @@ class _Attempt:
             The end of the repeat; None where there is neither, so that the launch has to be made.
         """
         stream = self.wires.stream
-        try:
-            with (self.lab.paths.runs / run.folder / RUN_LOG).open("rb") as file:
-                shutil.copyfileobj(file, stream)
-        except FileNotFoundError:
-            if run.metrics is None:
-                return None
-            stream.write(run.metrics.as_block().encode())
-        stream.flush()
+        with contextlib.suppress(BrokenPipeError):  # nobody reads on: the exit code still says how the run ended
+            try:
+                with (self.lab.paths.runs / run.folder / RUN_LOG).open("rb") as file:
+                    shutil.copyfileobj(file, stream)
+            except FileNotFoundError:
+                if run.metrics is None:
+                    return None
+                stream.write(run.metrics.as_block().encode())
+            stream.flush()
         why = f"the same code, contract and seed as {run.run}; --seed N measures it anew, --again runs it anyway"
         return LaunchResult(self.name, "repeat", run.exit_code or 0, run.child_exit, why=why, repeats=run.run)
 

@@ -148,6 +148,17 @@ def test_a_repeated_crash_exits_as_it_did(kit: Kit):
     assert "RuntimeError" in again.out
 
 
+def test_a_repeat_whose_output_nobody_reads_exits_as_the_run_did(kit: Kit):
+    kit.commit("base", mode="crash")
+    assert kit.measure().code == 1
+    nobody, output = os.pipe()
+    os.close(nobody)
+    done = subprocess.run(kit.command(), cwd=kit.root, env=kit.environment, stdout=output, stderr=subprocess.PIPE)
+    os.close(output)
+    assert done.returncode == 1, done.stderr
+    assert json.loads(done.stderr.splitlines()[-1].split(b" end ")[1])["outcome"] == "repeat"
+
+
 def test_a_timeout_may_be_tried_again(kit: Kit):
     kit.commit("base", mode="sleep")
     assert kit.measure("--timeout", "0.005").code == 124
