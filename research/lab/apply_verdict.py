@@ -20,9 +20,6 @@ from research.store.db import Store
 from research.store.ledger import has_row
 from research.verdict import lineage
 
-_GAVE_WAY = "a near miss: a person kept another change of the same parent, "
-"""How the reason begins for which a winner that gave way is discarded; its rival's commit follows."""
-
 
 class CannotSettle(ResearchError):
     """Git is not in a state in which the verdict could be carried out."""
@@ -168,7 +165,7 @@ def decide(lab: Lab, store: Store, name: str, decision: Decision, why: str) -> S
         raise ResearchError(f"{run.run} is not counted: {run.why}.", f"Type: {replicate_command(run.commit[:7])}")
     known = store.verdict(run.run)
     history = comparable(store, run)
-    gave_way = f"{_GAVE_WAY}{run.commit[:7]}"
+    gave_way = f"a near miss: a person kept another change of the same parent, {run.commit[:7]}"
     _store_decision(lab, store, run, decision, why)
     if decision == "keep":
         for rival in _rivals(history, run):
