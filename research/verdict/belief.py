@@ -174,7 +174,7 @@ class Belief:
 
     def difference(self, config: Hashable, other: Hashable) -> Estimate:
         """Return a configuration's value minus another's, discounted for luck, in bpb: below zero is better."""
-        return self._apart(config, other).estimate(self.n(config) + self.n(other))
+        return self._value_difference(config, other).estimate(self.n(config) + self.n(other))
 
     def largest_gain(self, chain: Iterable[Hashable]) -> float:
         """Return the largest step down from one configuration to the next, those without a score left out, in bpb."""
@@ -185,7 +185,7 @@ class Belief:
         """Return E[max(0, other's value minus the configuration's)], the expected improvement, in bpb."""
         if config in self._parents and self._parents[config] == other:
             return self._gains[self._effects.place[config]]
-        return float(self._apart(config, other).mixture().expected_gain())
+        return float(self._value_difference(config, other).mixture().expected_gain())
 
     @cached_property
     def _gains(self) -> list[float]:
@@ -224,11 +224,11 @@ class Belief:
         weights = np.tile(prior, (len(self.variances.weights), 1))
         log = effects.likelihoods(measured[:, latest], variance[:, latest])
         weights = effects.learned(weights, prior, log, SETTINGS.learning_steps)
-        others = np.repeat(weights[:, None, :], len(children), axis=1)
+        others = np.repeat(weights[:, None, :], len(children), axis=1)  # strata by children by components
         others[:, latest] = effects.without_own(weights, prior, log)
         # Most changes do little, so measured effects that are all large are more probable where the noise is large.
-        density = effects.log_densities(others[:, latest], log).sum(1)
-        share = self.variances.weights * np.exp(density - density.max())
+        evidence = effects.log_densities(others[:, latest], log).sum(1)  # logarithms, one for each stratum
+        share = self.variances.weights * np.exp(evidence - evidence.max())
         known = effects.posterior(others, measured, variance)  # components by strata by children
         parts = (known.weights * (share / share.sum())[:, None], known.means, known.sds)
         flat = Mixture(*(each.reshape(len(share) * weights.shape[1], len(children)) for each in parts))
@@ -242,7 +242,7 @@ class Belief:
         found: dict[Hashable, _Value] = {}
         first: Hashable = None
         for config in self._cells:
-            for each in reversed([*self._line(config, found)]):
+            for each in reversed([*self._ancestry(config, found)]):
                 if each in self._parents:
                     above, at = found[self._parents[each]], place[each]
                     found[each] = _Value(above.mean + means[at], above.variance + variances[at])
@@ -251,7 +251,7 @@ class Belief:
                     first = each if first is None else first
         return found
 
-    def _line(self, config: Hashable, until: Mapping[Hashable, object] | None = None) -> Iterator[Hashable]:
+    def _ancestry(self, config: Hashable, until: Mapping[Hashable, object] | None = None) -> Iterator[Hashable]:
         """Yield a configuration and its ancestors, up to the first that is in a mapping."""
         while not (until and config in until):
             yield config
@@ -270,11 +270,11 @@ class Belief:
         mean = math.fsum(cell.mean for cell in cells.values()) / len(cells)
         return _Value(mean, float((known.weights * own).sum()) / len(cells) ** 2)
 
-    def _apart(self, config: Hashable, other: Hashable) -> _Value:
+    def _value_difference(self, config: Hashable, other: Hashable) -> _Value:
         """Return one value minus another's: what they have in common from the first configuration on cancels."""
         one, two = self._values[config], self._values[other]
-        above = set(self._line(config))
-        common = [self._values[each].variance for each in self._line(other) if each in above][:1]
+        above = set(self._ancestry(config))
+        common = [self._values[each].variance for each in self._ancestry(other) if each in above][:1]
         variance = one.variance + two.variance - 2.0 * sum(common)
         return _Value(one.mean - two.mean, max(variance, SETTINGS.rounding_bpb**2))
 
