@@ -39,9 +39,9 @@ class TinyBackend(Backend):
 REGISTER = "from research.runs.backends import BACKENDS, Entry; BACKENDS['tiny'] = Entry('tiny', 'TinyBackend')"
 
 
-def with_tiny(kit: Kit, module: str, *words: str) -> subprocess.CompletedProcess[str]:
+def with_tiny(kit: Kit, module: str, *words: str, text: str = TINY) -> subprocess.CompletedProcess[str]:
     """Runs a command line of ours that knows one more backend."""
-    (kit.root.parent / "tiny.py").write_text(TINY)
+    (kit.root.parent / "tiny.py").write_text(text)
     code = f"import sys; {REGISTER}; from {module} import main; sys.exit(main())"
     environment = {**kit.environment, "PYTHONPATH": f"{CHECKOUT}:{kit.root.parent}"}
     return subprocess.run(
@@ -60,6 +60,14 @@ def test_one_class_and_one_line_make_a_backend_of_the_real_runner(kit: Kit):
     assert seen == ["tiny", "T9", "a tiny GPU", 0.25]
     assert kit.ledger()[0][3] == "keep"
     assert with_tiny(kit, "research.lab.runner", *run).stderr.count('"outcome": "repeat"') == 1
+
+
+def test_a_program_of_the_backends_that_fails_is_no_fault_of_the_candidate(kit: Kit):
+    text = TINY.replace("done =", "subprocess.run(['false'], check=True); done =")
+    done = with_tiny(kit, "research.lab.runner", "--backend", "tiny", "--", "uv", "run", "train.py", text=text)
+    assert done.returncode == 75, done.stderr
+    assert "the tiny backend failed: Command '['false']'" in done.stderr
+    assert kit.ledger() == []
 
 
 def test_a_dry_run_there_launches_nothing(kit: Kit):
