@@ -21,6 +21,7 @@ from research.core.settings import SETTINGS
 from research.core.text import clean, count_of
 from research.lab.lab import Lab
 from research.report.text import IDEAS, hidden_runs
+from research.report.usage import night_on
 from research.store import reads
 from research.store.db import Store
 from research.store.open import read_store
@@ -53,11 +54,13 @@ def summary(contract: str | None, as_json: bool) -> None:
         where = git.head(lab.work)
         digest = remembered(store, where.branch, profile_here(lab.environment), contract=contract)
         hidden = reads.other_contracts(store, where.branch, digest.contract)
-        if contract and not digest.runs:
-            known = ", ".join(name for name, _ in hidden) or "none"
-            raise ResearchError(f"There are no runs of {contract} on {where.branch}.", f"Contracts there: {known}.")
+        known = [name for name, _ in reads.other_contracts(store, where.branch, None)]
+        if contract is not None and contract not in known:
+            there = f"Contracts there: {', '.join(known) or 'none'}."
+            raise ResearchError(f"There are no runs of {contract} on {where.branch}.", there)
         plan = reads.plan_of(store, where.branch)
         switch, foreign = autonomy.load(store), reads.foreign(store)
+        night = night_on(store, lab)
         asked = [clean(one.idea.text) for one in reads.ideas(store) if one.status == "needs_agent"]
         warnings = (*_warnings_of_head(lab, store, where, plan), *digest.warnings)[: SETTINGS.warnings_shown]
     plan_fields = ("plan", "emitter", "category", "parent", "kind", "reason", "created_utc")
@@ -82,6 +85,7 @@ def summary(contract: str | None, as_json: bool) -> None:
         "warnings": warnings,
     }
     shown = [("Branch", digest.branch or "(no branch)"), ("Autonomy", "on" if switch.enabled else "off")]
+    shown += [("Night", f"going on {night}")] if night else []
     shown += [("Asked", f"{idea}: {IDEAS['needs_agent']}") for idea in asked[:1]]
     if foreign:
         words = f"{count_of(foreign.rows, 'row')} from elsewhere, {foreign.scored} with a score"

@@ -10,6 +10,7 @@ from research.core import git
 from research.core.commands import launch_command
 from research.core.records import REPLICATE
 from research.lab.plan import POLICY_FACT, plan_seed
+from research.report.usage import night_on
 from research.store import reads
 from research.store.open import read_store
 from research.verdict.summary import plan_line
@@ -28,6 +29,7 @@ def next_(seed: int | None, as_json: bool) -> None:
         history = [] if known else reads.history(store)
         chosen = plan_seed(store) if seed is None else seed
         policy = store.fact(POLICY_FACT) or "discovery"
+        night = night_on(store, lab)
     if pending is not None and known:
         plan, prompt = pending, pending.details["brief"]
     else:
@@ -43,6 +45,7 @@ def next_(seed: int | None, as_json: bool) -> None:
     fields = ("plan", "emitter", "category", "parent", "kind", "reason")
     found = {name: getattr(plan, name) for name in fields}
     found |= {"pending": pending is not None, "phase": plan.details.get("phase", "")}
+    on = f"A night is going on {night}. It makes the next run itself: launch none.\n\n" if night else ""
     state = "Pending" if pending is not None else "Would be planned now"
-    text = f"{state}: {plan_line(plan)}\n\nThe agent would get:\n\n{prompt}"
+    text = f"{on}{state}: {plan_line(plan)}\n\nThe agent would get:\n\n{prompt}"
     show("next", {"plan": found, "prompt": prompt}, text, as_json)

@@ -18,9 +18,9 @@ from research.runs.backends import BACKENDS, DEFAULT_BACKEND, DEFAULT_GPU
 from research.store.open import read_store
 
 NOTIFY = (
-    "Shell command that gets a sentence on its stdin and, in $AUTORESEARCH_EVENT, what it is: win (a gain is"
-    " confirmed: more than one run, the whole interval a gain), kept (a change is kept, not confirmed yet), stuck"
-    f" ({SETTINGS.stuck_runs} runs without a keep), end."
+    "Shell command that gets a sentence on its stdin and, in $AUTORESEARCH_EVENT, what it is: win (a gain over the best"
+    " before it is confirmed: more than one run, the whole interval a gain), kept (a change is kept, not confirmed"
+    f" yet), stuck ({SETTINGS.stuck_runs} runs without a keep), end."
 )
 WORKERS = (
     "Candidates evaluated at once, each on a GPU, sandbox or processor core of its own. Default: 1; on the pocket"

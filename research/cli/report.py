@@ -78,7 +78,7 @@ def watch(once: bool, as_json: bool) -> None:
 @click.option("--serve", is_flag=True, help="Show the page to the local network until Ctrl-C, for a phone.")
 @json_option
 def demo(serve: bool, as_json: bool) -> None:
-    from research.agents.night.progress import line_of
+    from research.agents.night.progress import COLUMNS, line_of
     from research.report.answer import FIRST_NIGHT
     from research.report.recording import NOTE, read_recording
     from research.report.serve import PageServer, open_page
@@ -96,6 +96,7 @@ def demo(serve: bool, as_json: bool) -> None:
     if as_json:
         show("demo", {"path": str(path), "runs": len(recording.runs)}, "", True)
         return
+    click.echo(f"This night was recorded on {recording.night.started_utc[:10]}. {NOTE}")
     if sys.stdout.isatty():
         from rich.console import Console
 
@@ -105,9 +106,9 @@ def demo(serve: bool, as_json: bool) -> None:
         show_pictures(console, views, SETTINGS.demo_s / len(views))
         console.print(frame(views[-1], console.width, console.height))
     else:
+        click.echo(COLUMNS)
         for row in data.rows:
             click.echo(line_of(row.number, row.run, row.verdict))
-    click.echo(f"This night was recorded on {recording.night.started_utc[:10]}. {NOTE}")
     click.echo(f"Its page: {path}")
     if not serve and (how := open_page(path)):
         click.echo(how.replace("research report", "research demo"), err=True)

@@ -358,8 +358,12 @@ def _change(trial: Trial) -> Estimate:
 
 
 def _alone(tried: Sequence[Trial], made: Mapping[str, Candidate]) -> list[Trial]:
-    """Return what a constant was given alone, without the arm of "A if CONDITION else B" that all values share."""
-    trials = [one for one in tried if one.alone and one.known.gain and one.known.key in made]
+    """Return what a constant was given alone and measured with, so that no stopped run is among them.
+
+    An arm of "A if CONDITION else B" that all values share is left out.
+    """
+    alone = [one for one in tried if one.alone and one.known.gain and one.known.key in made]
+    trials = [t for t in alone if any(row.run.val_bpb is not None for row in made[t.known.key].rows)]
     texts = {text for one in trials for text in (one.before, one.after)}
     for mark, place in ((" else ", 1), (" if ", 0)):
         parts = {text: text.split(mark, 1) for text in texts}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from research.agents.clients.base import usage_in
 from research.agents.night.command import night_command, replicate_command
+from research.core.contract import PROFILES
 from research.core.settings import SETTINGS
 from research.core.text import chance, clean, listed
 from research.report import charts, text
@@ -75,6 +76,8 @@ def render(data: PageData) -> str:
             script=script,
             details=_details(data),
             work=work_of(runs),
+            # A pocket run's training seconds are those of a processor, which says nothing of a share of the time.
+            is_pocket=(data.memory.contract or "").startswith(PROFILES[1]),
             agent=agent_usage(data.launches, data.night),
             cost=cost_of(data.launches, data.night),
             progress=[charts.progress(data, size) for size in (charts.WIDE, charts.NARROW)],

@@ -19,7 +19,10 @@ from research.store.rows import from_plain
 
 DEMO = Path(__file__).parent / "demo" / "night.jsonl"
 """The night that is shipped."""
-NOTE = "What was decided is what the night decided; values, differences and P(better) are by the rules of now."
+NOTE = (
+    "What was decided is what the night decided, by older rules; values, differences and P(better) are by the rules of"
+    " now, so that a change may be discarded with P > 0.99."
+)
 """What is to be known of a recorded night whose verdicts were judged again."""
 _LOOKS = (0.3, 0.6, 0.9)  # of the budget, at which a run that is played again is shown
 

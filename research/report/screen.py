@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -33,8 +34,8 @@ _MARGIN = 8  # columns for the scale of a plot
 def frame(view: LiveView, width: int, height: int = _LOW) -> RenderableType:
     """Return the picture, at most this wide and, from 24 lines on, this high."""
     curve_lines = min(_MAX_CURVE_LINES, _CURVE_LINES + max(0, height - _LOW) // 2)
-    parts = [_head(view, width), *_found(view), Text(), *_flights(view, width, curve_lines)]
-    after = [Text(), *_next(view)]
+    parts = [_head(view, width), *_found(view, width), Text(), *_flights(view, width, curve_lines)]
+    after = [Text(), *_next(view, width)]
     if view.verdicts:
         parts += [Text(), _verdicts_head(view)]
         wrapped = len(view.go_on) // width
@@ -58,10 +59,17 @@ def _head(view: LiveView, width: int) -> Text:
     return Text(f"{where:<{width - len(now)}}", style="bold").append(now, style="not bold dim")
 
 
-def _found(view: LiveView) -> list[Text]:
+def _wrapped(name: str, words: str, width: int) -> list[Text]:
+    """Return lines that begin with a short name, none of them cut."""
+    lines = textwrap.wrap(words, max(20, width - 6))
+    return [_named("" if place else name, line) for place, line in enumerate(lines)]
+
+
+def _found(view: LiveView, width: int) -> list[Text]:
     """Say how far the night is, what was found, and what that rests on."""
     data, found = view.data, answer(view.data)
-    lines = [_named("night", ", ".join(view.night))] if view.night else []
+    lines = _wrapped("shown", view.instead, width)
+    lines += [_named("night", ", ".join(view.night))] if view.night else []
     lines.append(_named("found", found.head, "bold green" if found.is_good else ""))
     if not data.rows:
         return lines
@@ -196,12 +204,12 @@ def _verdicts(verdicts: Sequence[Row], width: int) -> list[Text]:
     return lines
 
 
-def _next(view: LiveView) -> list[Text]:
+def _next(view: LiveView, width: int) -> list[Text]:
     """Say what comes next, and the command that goes on where the night does not by itself."""
     plan = planned(view.data)
-    parts = [_named("next", f"{plan.title}: {plan.why}")] if plan else []
+    parts = _wrapped("next", f"{plan.title}: {plan.why}", width) if plan else []
     if asked := next((one for one in view.data.ideas if one.status == "needs_agent"), None):
-        parts.append(_named("asked", f"{IDEAS[asked.status]}: {clean(asked.idea.text)}"))
+        parts += _wrapped("asked", f"{IDEAS[asked.status]}: {clean(asked.idea.text)}", width)
     if view.go_on:
         words = "The night was cut off. To go on:" if view.data.rows else "To begin:"
         parts += [Text(words, style="yellow"), Text(view.go_on)]  # a line of its own is copied whole

@@ -6,11 +6,17 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 
 from research.agents.clients.base import NOTHING_USED, Usage, usage_in
+from research.agents.night import state
 from research.agents.night.state import NightState, worked_s
-from research.core.clock import moment
+from research.core.clock import moment, utc
+from research.core.files import is_held
 from research.core.records import Run
 from research.core.settings import SETTINGS
+from research.core.text import count_of
+from research.lab.lab import Lab
+from research.report.text import clock
 from research.runs.score import TOKENS_PER_S
+from research.store.db import Store
 from research.store.ledger import has_row
 
 
@@ -62,6 +68,32 @@ def expected_end(night: NightState, now: datetime) -> datetime | None:
     if night.usd and limits.max_usd is not None:
         left.append((limits.max_usd - night.usd) * worked / night.usd)
     return now + timedelta(seconds=max(0.0, min(left))) if left else None
+
+
+def budget_left(night: NightState, now: datetime, is_on: bool = True) -> list[str]:
+    """Say what a night has used of what it may use, how it ended, or that it was cut off."""
+    limits, hours = night.limits, max(0.0, worked_s(night, now)) / 3600
+    runs = f"{night.runs} of {limits.max_runs} runs" if limits.max_runs is not None else count_of(night.runs, "run")
+    if night.finished_utc:
+        return [f"ended: {night.stop_reason or 'no reason given'}", count_of(night.runs, "run")]
+    if not is_on:
+        return [night.stop_reason or "cut off, no reason recorded", f"after {runs}"]
+    parts = [runs, f"{hours:.1f} of {limits.hours:g} h" if limits.hours is not None else f"{hours:.1f} h"]
+    parts += [f"until {clock(limits.until_utc, False)}"] if limits.until_utc else []
+    if limits.max_usd is not None:
+        parts.append(f"${night.usd:.2f} of ${limits.max_usd:.2f}")
+    elif night.usd:
+        parts.append(f"${night.usd:.2f}")
+    end = expected_end(night, now)
+    return [*parts, f"ends about {clock(utc(end), False)}"] if end else parts
+
+
+def night_on(store: Store, lab: Lab) -> str:
+    """Say how far the night is that is going on in this checkout, and on which branch; "" for none."""
+    night = state.from_json(store.fact(state.FACT))
+    if night is None or night.finished_utc or not is_held(lab.paths.discovery / state.LOCK):
+        return ""
+    return f"on {night.branch}: {', '.join(budget_left(night, lab.clock()))}"
 
 
 def agent_usage(launches: Sequence[Run], night: NightState | None) -> Usage:

@@ -8,24 +8,21 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from research.agents.night import state
 from research.agents.night.command import night_command
-from research.agents.night.state import NightState, worked_s
-from research.core.clock import moment, utc
+from research.core.clock import moment
 from research.core.contract import RUN_LOG
 from research.core.files import is_held
 from research.core.records import Run
 from research.core.settings import SETTINGS
-from research.core.text import count_of
 from research.lab.lab import Lab
 from research.report.answer import FIRST_NIGHT, planned
 from research.report.data import PageData, Row
 from research.report.progress import Curve, Progress, read_curve, read_progress
-from research.report.text import clock, title_of
-from research.report.usage import expected_end
+from research.report.text import title_of
+from research.report.usage import budget_left
 from research.report.write import branch_here, choose_branch, data_of_branch, while_on
 from research.store import folders
 from research.store.db import Store
@@ -61,6 +58,7 @@ class LiveView:
     flights: Sequence[Flight] = ()
     best_curve: Curve = ()  # of the best so far
     night: Sequence[str] = ()  # what is left of it, or how it ended, in parts
+    instead: str = ""  # why another branch is shown than the one that is checked out, "" where it is that one
     go_on: str = ""  # the command that begins a night, or goes on with one that was cut off
 
     @property
@@ -96,31 +94,13 @@ class LiveView:
         }  # fmt: skip
 
 
-def budget_left(night: NightState, now: datetime, is_on: bool = True) -> list[str]:
-    """Say what a night has used of what it may use, how it ended, or that it was cut off."""
-    limits, hours = night.limits, max(0.0, worked_s(night, now)) / 3600
-    runs = f"{night.runs} of {limits.max_runs} runs" if limits.max_runs is not None else count_of(night.runs, "run")
-    if night.finished_utc:
-        return [f"ended: {night.stop_reason or 'no reason given'}", count_of(night.runs, "run")]
-    if not is_on:
-        return [night.stop_reason or "cut off, no reason recorded", f"after {runs}"]
-    parts = [runs, f"{hours:.1f} of {limits.hours:g} h" if limits.hours is not None else f"{hours:.1f} h"]
-    parts += [f"until {clock(limits.until_utc, False)}"] if limits.until_utc else []
-    if limits.max_usd is not None:
-        parts.append(f"${night.usd:.2f} of ${limits.max_usd:.2f}")
-    elif night.usd:
-        parts.append(f"${night.usd:.2f}")
-    end = expected_end(night, now)
-    return [*parts, f"ends about {clock(utc(end), False)}"] if end else parts
-
-
 class Live:
     """The live view of a lab, of which only the places and the clock are used; drawn on the terminal by default."""
 
     def __init__(self, lab: Lab, console: Console | None = None) -> None:
         self._lab = lab
         self._console = console
-        self._recorded: tuple[PageData, Sequence[Run], Curve] | None = None
+        self._recorded: tuple[PageData, Sequence[Run], Curve, str] | None = None
         self._stamp: list[object] = []
         self._is_cut_off = False
 
@@ -135,7 +115,7 @@ class Live:
 
     def look(self) -> LiveView:
         """Return the picture of this moment."""
-        data, open_runs, best_curve = self._read()
+        data, open_runs, best_curve, instead = self._read()
         now_utc, flights = self._lab.now_utc(), [self._flight(run) for run in open_runs]
         is_running = any(flight.alive for flight in flights)
         data = replace(data, made_utc=now_utc, is_running=is_running)
@@ -145,7 +125,7 @@ class Live:
             is_on = not night.finished_utc and (is_running or self._is_night_on())
             data, words = while_on(data, is_on), budget_left(night, self._lab.clock(), is_on)
             go_on = "" if is_on or night.finished_utc else night_command(night)
-        return LiveView(now_utc, data, flights, best_curve, words, go_on)
+        return LiveView(now_utc, data, flights, best_curve, words, instead, go_on)
 
     def print_once(self) -> None:
         """Draw one picture, for pipes and scripts."""
@@ -176,7 +156,7 @@ class Live:
         progress = read_progress(folder / RUN_LOG)
         return Flight(run.run, title, run.emitter or "", seconds, progress, is_alive, run.started_utc)
 
-    def _read(self) -> tuple[PageData, Sequence[Run], Curve]:
+    def _read(self) -> tuple[PageData, Sequence[Run], Curve, str]:
         """Return what is on record; read again only when the files have changed, since reading costs what runs need."""
         memory = self._lab.paths.memory
         stamp: list[object] = []
@@ -190,14 +170,18 @@ class Live:
             self._stamp, self._is_cut_off = stamp, False
         return self._recorded
 
-    def _recorded_in(self, store: Store) -> tuple[PageData, Sequence[Run], Curve]:
+    def _recorded_in(self, store: Store) -> tuple[PageData, Sequence[Run], Curve, str]:
         paths, judged, open_runs = self._lab.paths, store.judged(), store.open_runs()
         going = {run.branch for run in open_runs}
-        branch = choose_branch(judged, going.pop() if len(going) == 1 else branch_here(paths))
+        here = branch_here(paths)
+        branch = choose_branch(judged, going.pop() if len(going) == 1 else here)
+        is_going = branch in {run.branch for run in open_runs}
+        why = f"where a run is going on; {here} is checked out" if is_going else f"since {here} has no runs yet"
+        instead = f"{branch}, {why}" if here not in ("", branch) else ""
         data = data_of_branch(store, judged, branch, self._lab.now_utc())
         runs = [row.run for row in reversed(data.best.rows if data.best else ())]
         curves = (read_curve(paths.runs / run.folder) for run in runs if run.folder)
-        return data, open_runs, next(filter(None, curves), ())
+        return data, open_runs, next(filter(None, curves), ()), instead
 
 
 def show_pictures(console: Console, views: Iterable[LiveView], pause_s: float) -> None:

@@ -6,13 +6,13 @@ of logs. Those stand in quotation marks, cleaned and cut, so that nobody takes t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from research.core.records import Estimate, Plan, Run, Verdict
 from research.core.settings import SETTINGS
-from research.core.text import chance, clean, first_few, listed, quoted
+from research.core.text import chance, clean, count_of, first_few, listed, quoted
 from research.verdict import lineage
 from research.verdict.score import COSTS, TOTAL, Niche, facts_of, score
 from research.verdict.throughput import lost_kernels
@@ -64,8 +64,14 @@ def up_to_date(verdict: Verdict) -> str:
     return "\n".join(done if line.startswith(_SETTLE) else line for line in verdict.text.split("\n"))
 
 
-def _in_words(estimate: Estimate, sign: str = "") -> str:
-    return f"{estimate.in_words(sign)} (n={estimate.n})"
+def _in_words(estimate: Estimate) -> str:
+    return f"{estimate.in_words()} (n={estimate.n})"
+
+
+def _difference(case: Comparison, gap: Estimate, other: Hashable) -> str:
+    """Write a difference with the runs of both sides, "1 run against 2"."""
+    runs = f"{count_of(case.belief.n(case.key), 'run')} against {case.belief.n(other)}"
+    return f"{gap.in_words('+')} ({runs}, discounted for luck)"
 
 
 def _measured(case: Comparison) -> Iterator[str]:
@@ -102,10 +108,11 @@ def _compared(case: Comparison, verdict: Verdict) -> Iterator[str]:
         shared = belief.shared_seeds(case.key, keys.of(case.rival))
         seeds = f", compared on {listed('seed', shared)}" if shared else ", on no seed of both"
         better = f", P(better) {chance(verdict.p_better)}" if verdict.p_better is not None else ""
-        yield f"against {name} {case.rival.commit[:7]}: {_in_words(verdict.difference, '+')}{seeds}{better}"
+        gap = _difference(case, verdict.difference, keys.of(case.rival))
+        yield f"against {name} {case.rival.commit[:7]}: {gap}{seeds}{better}"
     began = lineage.baseline(case.past)
     if began is not None and (key := keys.of(began)) in belief and key != case.key:
-        yield f"against the baseline {began.commit[:7]}: {_in_words(belief.difference(case.key, key), '+')}"
+        yield f"against the baseline {began.commit[:7]}: {_difference(case, belief.difference(case.key, key), key)}"
 
 
 def _change(run: Run) -> str:

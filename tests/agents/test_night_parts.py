@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from research.agents.night import jobs, limits, progress
 from research.agents.night.state import Limits, NightState
 from research.core.records import Decision, Estimate, Judged, Run, Verdict
+from research.runs.racing import RACE, Look, Prediction, Race
 from tests.support.histories import run
 
 BEGUN = "2026-01-01T00:00:00Z"
@@ -196,6 +197,16 @@ def test_a_line_is_no_wider_than_a_terminal_and_tears_no_number(what: str, mean:
     assert all(len(line) <= 80 for line in lines)
     assert lines[-1].endswith(f"{mean:+.6f} [{gap.low:+.6f}, {gap.high:+.6f}] P 0.97")
     assert all(line.startswith(" " * 36) for line in lines[1:])
+
+
+def test_a_stopped_runs_line_says_what_was_foretold():
+    looks = (Look(0.5, 0.12, Prediction(0.086, 0.02, 0.001)),)
+    facts = {RACE: Race(against="run-0", looks=looks).to_fact()}
+    one = replace(run(1, "0"), outcome="stopped", val_bpb=None, facts=facts, subject="exp: DEPTH 4 -> 3")
+    line = progress.line_of(7, one, Verdict(one.run, "discard", "evidence", "", BEGUN))
+    assert "stopped  discard      DEPTH 4 -> 3" in line
+    assert line.endswith("stopped at 50 %, foretold +0.0860")
+    assert all(len(part) <= 80 for part in [*line.split("\n"), *progress.COLUMNS.split("\n")])
 
 
 def test_a_baseline_is_called_so_whatever_made_it():

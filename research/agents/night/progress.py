@@ -12,10 +12,17 @@ from research.core.clock import local_time
 from research.core.commit_message import idea_of
 from research.core.records import Judged, Run, Verdict, is_confirmed
 from research.core.text import chance, count_of
+from research.runs.racing import race_of
 from research.verdict import lineage
 from research.verdict.models import Memory
 
 _COLUMNS = 80
+COLUMNS = (
+    "Each line: number, time, val_bpb, decision, change; then the difference from the\n"
+    "best so far with its 95 % interval, discounted for luck, and P(better) by the\n"
+    "runs on shared seeds alone, so that the two may seem to disagree."
+)
+"""What stands in a run's line; said once above the lines."""
 
 
 def opening(state: NightState, now: datetime, instead: str = "") -> str:
@@ -57,14 +64,22 @@ def line_of(number: int, run: Run, verdict: Verdict | None) -> str:
     head = f"{number:4d}  {local_time(run.finished_utc):5}  {score}  {verdict.decision if verdict else '':<11}  "
     room = _COLUMNS - len(head)
     lines = textwrap.wrap(_name(run, verdict), room, break_on_hyphens=False) or [""]
-    if verdict is not None and verdict.difference is not None:
-        sure = f" P {chance(verdict.p_better)}" if verdict.p_better is not None else ""
-        change = f"  {verdict.difference.in_words('+')}{sure}"
+    if change := _change(run, verdict):
         if len(lines[-1]) + len(change) <= room:
             lines[-1] += change
         else:
             lines.append(change.strip())
     return f"\n{'':{len(head)}}".join([head + lines[0], *lines[1:]])
+
+
+def _change(run: Run, verdict: Verdict | None) -> str:
+    """Write a run's difference from the best so far, or what was foretold of a stopped one, after two blanks."""
+    if run.outcome == "stopped" and (looks := race_of(run).looks):
+        return f"  stopped at {100 * looks[-1].fraction:.0f} %, foretold {looks[-1].known.mean:+.4f}"
+    if verdict is None or verdict.difference is None:
+        return ""
+    sure = f" P {chance(verdict.p_better)}" if verdict.p_better is not None else ""
+    return f"  {verdict.difference.in_words('+')}{sure}"
 
 
 def _name(run: Run, verdict: Verdict | None = None) -> str:
