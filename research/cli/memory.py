@@ -85,7 +85,7 @@ def summary(contract: str | None, as_json: bool) -> None:
         "warnings": warnings,
     }
     shown = [("Branch", digest.branch or "(no branch)"), ("Autonomy", "on" if switch.enabled else "off")]
-    shown += [("Night", f"going on {night}")] if night else []
+    shown += [("Night", f"going on, {night}")] if night else []
     shown += [("Asked", f"{idea}: {IDEAS['needs_agent']}") for idea in asked[:1]]
     if foreign:
         words = f"{count_of(foreign.rows, 'row')} from elsewhere, {foreign.scored} with a score"

@@ -45,7 +45,7 @@ def next_(seed: int | None, as_json: bool) -> None:
     fields = ("plan", "emitter", "category", "parent", "kind", "reason")
     found = {name: getattr(plan, name) for name in fields}
     found |= {"pending": pending is not None, "phase": plan.details.get("phase", "")}
-    on = f"A night is going on {night}. It makes the next run itself: launch none.\n\n" if night else ""
+    on = f"A night is going on: {night}. It makes the next run itself: launch none.\n\n" if night else ""
     state = "Pending" if pending is not None else "Would be planned now"
     text = f"{on}{state}: {plan_line(plan)}\n\nThe agent would get:\n\n{prompt}"
     show("next", {"plan": found, "prompt": prompt}, text, as_json)

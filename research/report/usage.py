@@ -89,11 +89,11 @@ def budget_left(night: NightState, now: datetime, is_on: bool = True) -> list[st
 
 
 def night_on(store: Store, lab: Lab) -> str:
-    """Say how far the night is that is going on in this checkout, and on which branch; "" for none."""
+    """Say how far the night is that is going on in this checkout, and where; "" for none."""
     night = state.from_json(store.fact(state.FACT))
     if night is None or night.finished_utc or not is_held(lab.paths.discovery / state.LOCK):
         return ""
-    return f"on {night.branch}: {', '.join(budget_left(night, lab.clock()))}"
+    return f"{', '.join(budget_left(night, lab.clock()))}, on {night.branch}"
 
 
 def agent_usage(launches: Sequence[Run], night: NightState | None) -> Usage:

@@ -378,7 +378,9 @@ def test_the_verb(kit: Kit):
         "val_bpb_since_inception.svg",
     ]
     assert kit.research("report", "--branch", "nowhere").code == 1
-    assert "Contracts there:" in kit.research("report", "--contract", "none").err
+    errors = [kit.research(verb, "--contract", "none").err for verb in ("report", "summary")]
+    assert "Contracts there:" in errors[0]
+    assert errors[0] == errors[1]
 
 
 def test_the_verb_in_a_lab_without_runs_makes_the_page_and_nothing_else(kit: Kit):

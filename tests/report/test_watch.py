@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import subprocess
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -15,10 +16,10 @@ from support.labkit import Kit, kit
 
 from research.agents.night.command import night_command
 from research.agents.night.state import FACT, Limits, NightState
-from research.core.clock import utc
+from research.core.clock import system_clock, utc
 from research.core.files import FileLock
 from research.core.paths import LabPaths
-from research.core.records import Decision, Run, Verdict
+from research.core.records import Decision, Plan, Run, Verdict
 from research.lab.lab import Lab
 from research.report.answer import answer
 from research.report.data import Row, page_data
@@ -236,6 +237,38 @@ def test_a_night_that_was_cut_off_is_called_so(tmp_path: Path, reason: str | Non
     assert "The next experiment is being chosen." in on
     lock.release()
     assert f"night {words}, after 4 of 20 runs" in picture(places)
+
+
+def test_another_branch_is_shown_by_its_name_and_why(tmp_path: Path):
+    places = make_lab(tmp_path / "lab", 10)
+    subprocess.run(["git", "checkout", "-q", "--orphan", "fresh"], cwd=places.root, check=True)
+    assert f"shown {BRANCH}, since fresh has no runs yet" in picture(places)
+    lock = fly(places, HEAD)
+    assert f"shown {BRANCH}, where a run is going on; fresh is checked out" in picture(places)
+    lock.release()
+
+
+def test_what_comes_next_is_wrapped_and_not_cut(tmp_path: Path):
+    plan = Plan("p", utc(BEGIN), "architect", "attention", "a" * 40, "experiment", "because of this. " * 8 + "The end.")
+    data = replace(page_data([], BRANCH, utc(BEGIN)), plan=plan)
+    console = Console(file=io.StringIO(), width=80)
+    console.print(frame(LiveView("2026-03-02T06:00:00Z", data), 80))
+    assert isinstance(console.file, io.StringIO)
+    assert "The end." in " ".join(console.file.getvalue().split())
+
+
+def test_summary_and_next_say_that_a_night_is_going_on(kit: Kit):
+    kit.measure()
+    night = NightState("n", "b", "builtin", "local", 1, 1, utc(system_clock()), Limits(5), 1)
+    with read_store(LabPaths(kit.root)) as store:
+        store.set_fact(FACT, night.to_json())
+    assert "Night:" not in kit.research("summary").out
+    lock = FileLock(LabPaths(kit.root).discovery / ".night.lock")
+    assert lock.acquire()
+    assert "Night:       going on, 1 of 5 runs, 0.0 h, ends about " in kit.research("summary").out
+    assert kit.research("next").out.startswith("A night is going on: 1 of 5 runs, 0.0 h, ends about ")
+    lock.release()
+    assert not kit.research("next").out.startswith("A night")
 
 
 def test_a_lab_without_runs(tmp_path: Path):
