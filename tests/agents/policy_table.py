@@ -194,6 +194,7 @@ ALLOWED = [
     "python3 - /tmp/out.txt <<'E'\nimport sys\nopen(sys.argv[1], 'w').write('x')\nE",
     "python3 <<'E'\nfrom shutil import copyfile\ncopyfile('prepare.py', '/tmp/p.py')\nE",
     "python3 -c \"import os; os.chdir('/tmp'); open('x', 'w')\"",
+    "python3 -c \"import os; names = os.listdir('.'); names.remove('prepare.py'); print(names)\"",
 ]
 
 REFUSED = [

@@ -311,7 +311,8 @@ _BINDING = re.compile(r"(?:^|[;\n])\s*(?:for\s+)?(\w+)\s*(?:=|\bin\b)((?![^;\n]*
 _WRITE_CALLS = (
     r"\bopen\(\s*([^()]*?),\s*(?:mode\s*=\s*)?['\"][rbt]*[wax+]",
     r"((?:\b\w+\(\s*)?(?:'[^'\n]*'|\"[^\"\n]*\"|\b\w+)\s*\)?)\.(?:write_\w+|unlink|touch|rename|open\(\s*['\"][wax])",
-    r"\b(?:remove|unlink|rename|os\.replace|truncate|move|rmtree)\(([^()]*)",
+    r"\b(?:unlink|rename|os\.replace|truncate|move|rmtree)\(([^()]*)",
+    r"(?:\bos\.|\)\.|(?<![.\w]))remove\(([^()]*)",  # not that of a list
     r"\bcopy\w*\([^,()]*,([^()]*)",
 )
 """Calls that write or delete, each with what names the file."""
