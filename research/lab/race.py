@@ -1,4 +1,4 @@
-"""Decides against what a run is watched, and whether it may be stopped."""
+"""Picks the run whose training loss a new run is held against, and says whether it may be stopped."""
 
 from __future__ import annotations
 
