@@ -86,6 +86,16 @@ def test_a_wrong_value_names_the_help_of_its_verb(capsys: pytest.CaptureFixture[
     assert "reason" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"), [("nihgt", "night"), ("summery", "summary"), ("last_review", "last-review")]
+)
+def test_a_mistyped_verb_is_asked_about(typed: str, meant: str, capsys: pytest.CaptureFixture[str]):
+    assert run([typed]) == 2
+    assert f"Did you mean '{meant}'?" in capsys.readouterr().err
+    assert run([typed, "--json"]) == 2
+    assert f"Did you mean '{meant}'?" in json.loads(capsys.readouterr().out)["error"]["what"]
+
+
 @pytest.mark.parametrize("arguments", [["nonsense"], ["--nonsense"]])
 def test_an_unknown_verb_names_the_help_of_all(arguments: list[str], capsys: pytest.CaptureFixture[str]):
     assert run(arguments) == 2
