@@ -137,8 +137,8 @@ def open_page(page: Path) -> str:
         except webbrowser.Error:
             pass
     return (
-        "There is no browser here. Copy the file to a machine that has one, or look at it from a phone or another"
-        " computer: uv run research report --serve"
+        "No browser could be opened here (no display?). Copy the file to a machine that has one, or look at it from a"
+        " phone or another computer: uv run research report --serve"
     )
 
 

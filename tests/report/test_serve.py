@@ -82,7 +82,9 @@ def test_without_a_browser_one_is_told_how_to_look(tmp_path: Path, monkeypatch: 
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("sys.platform", "linux")
-    assert "uv run research report --serve" in open_page(tmp_path / "report.html")
+    told = open_page(tmp_path / "report.html")
+    assert told.startswith("No browser could be opened here (no display?).")
+    assert "uv run research report --serve" in told
 
 
 def test_the_verb_shows_the_page_until_ctrl_c(kit: Kit):
