@@ -12,7 +12,7 @@ class Check:
     name: str  # in a word or two
     ok: bool
     say: str  # what was found, one line
-    fix: str = ""  # the command that mends it
+    fix: str = ""  # the command that mends it; where nothing is wrong, one that may be typed
 
     def as_dict(self) -> dict[str, str | bool]:
         """Return the check as JSON values."""

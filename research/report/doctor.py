@@ -86,7 +86,7 @@ def in_words(checks: Sequence[Check]) -> str:
     for check in checks:
         lines.append(f"{'ok  ' if check.ok else 'MEND'}  {check.name:<10} {check.say}")
         if check.fix:
-            lines.append(f"{'':<17}{'type' if not check.ok else 'or'}: {check.fix}")
+            lines.append(f"{'':<17}{'if you want it' if check.ok else 'type'}: {check.fix}")
     wrong = sum(not check.ok for check in checks)
     last = "Everything a night needs is here." if not wrong else f"{wrong} of {len(checks)} want mending."
     return "\n".join([*lines, "", last])
@@ -236,6 +236,6 @@ def _store(paths: LabPaths) -> list[Check]:
     tail = f", {waiting} in flight or left open" if waiting else ""
     found = [Check("memory.db", True, f"{runs} runs, {size:.1f} MiB, sound{tail}")]
     if switch.enabled:
-        say = f"the loop is on, {autonomy.limits_in_words(switch)}; agents go on by themselves"
+        say = f"the loop is on, {autonomy.limits_in_words(switch)}; agents go on by themselves until it is turned off"
         return [*found, Check("autonomy", True, say, "uv run research autonomy off")]
     return [*found, Check("autonomy", True, f"the loop is off ({switch.reason})")]

@@ -164,6 +164,12 @@ def test_the_verb_asks_the_coding_agents_on_request(kit: Kit):
     assert "clients" not in names
 
 
+def test_what_is_optional_is_offered_and_what_is_wrong_is_to_be_typed():
+    wrong, absent = Check("uv", False, "not on PATH", "get uv"), Check("codex", True, "not installed", "npm install")
+    lines = doctor.in_words([wrong, absent]).splitlines()
+    assert [lines[1].strip(), lines[3].strip()] == ["type: get uv", "if you want it: npm install"]
+
+
 def test_where_nothing_can_be_recorded(kit: Kit):
     (kit.root / "results").write_text("in the way\n")
     found = look(kit.root, kit.environment)
