@@ -15,6 +15,8 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Literal
 
+from research.agents.clients import CLIENTS
+
 # Words for ending -----------------------------------------------------------------------------------------------------
 
 # In lower case and without accents
@@ -214,7 +216,8 @@ _OF_A_PROGRAM = (
 _LOOP = rf"{_ARTICLES}(?:loop|schleife|boucle|bucle)\b(?!{_OF_A_PROGRAM})"
 _WORK = rf"{_ARTICLES}(?:experiment\w*|experience\w*|versuche\w*|runs?|autoresearch|research|night|work|session)\b"
 _LEAD = (
-    r"(?:(?:please|pls|plz|ok|okay|now|just|hey|hi|hello|codex|claude|alright|actually|wait|hmm|well|no|yes|yeah|sure|"
+    r"(?:(?:please|pls|plz|ok|okay|now|just|hey|hi|hello|alright|actually|wait|hmm|well|no|yes|yeah|sure|"
+    rf"{'|'.join(map(re.escape, CLIENTS))}|"
     r"thanks|thank you|great|good|enough|so|then|and|but|let'?s|let us|also|immediately|i said|simply|kindly|do|to|"
     r"you (?:can|may|should|must|could)(?: now)?|(?:can|could|would|will) you|i(?:'d| would) like (?:you )?to|"
     r"i (?:want|need) (?:you )?to|i (?:would |'?d )?prefer (?:that )?you|"

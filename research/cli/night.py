@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from research.agents.clients import CLIENTS
 from research.cli.kit import Amount, Count, here, json_option, show, timeout_option
 from research.cli.report import show_until_stopped
 from research.core.clock import utc
@@ -45,9 +46,7 @@ class Moment(click.ParamType[str]):
 
 
 @click.command("night")
-@click.option(
-    "--agent", type=click.Choice(("builtin", "codex", "claude")), default="builtin", help="Who edits train.py."
-)
+@click.option("--agent", type=click.Choice(("builtin", *CLIENTS)), default="builtin", help="Who edits train.py.")
 @click.option("--hours", type=Amount(above_zero=True), help="End after so many hours.")
 @click.option("--until", type=Moment(), help="End at this time of day, HH:MM on this machine's clock.")
 @click.option("--max-runs", type=Count(min=1), help="End after so many runs, baselines included.")

@@ -52,8 +52,10 @@ RUNNER_EXITS: Final = {
 BRANCHES: Final = "autoresearch/"
 """Experiments belong on branches under this; only these are planned for and moved."""
 
+CLIENT_SETTINGS: Final = (".codex", ".claude")
+"""Where coding clients find their settings, which start the hooks; a test holds them equal to those of CLIENTS."""
 PROTECTED: Final = (
-    "prepare.py", "research", "scripts", ".codex", "pyproject.toml", ".claude", "AGENTS.md", "CLAUDE.md", "program.md",
+    "prepare.py", "research", "scripts", "pyproject.toml", "AGENTS.md", "CLAUDE.md", "program.md", *CLIENT_SETTINGS,
 )  # fmt: skip
 """The benchmark, the harness and what agents are told, as names at the top of the repository. Agents do not change them
 while experiments run; no run starts with a change of them that is not committed, or with another content than the

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from research.core.settings import SETTINGS
 
@@ -16,6 +16,12 @@ def listed(noun: str, values: Sequence[object]) -> str:
     if len(words) == 1:
         return f"{noun} {words[0]}"
     return f"{noun}s {', '.join(words[:-1])} and {words[-1]}" if words else f"no {noun}"
+
+
+def any_of(values: Iterable[str]) -> str:
+    """Return words to choose from: "a", "a or b", "a, b or c"."""
+    *others, last = values
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def count_of(number: int, one: str) -> str:

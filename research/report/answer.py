@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from research.agents.clients import CLIENTS
 from research.agents.night.command import night_command, one_run, one_run_of_an_agent, replicate_command
 from research.core import records
 from research.core.commands import log_command
 from research.core.settings import SETTINGS
-from research.core.text import chance, clean
+from research.core.text import any_of, chance, clean
 from research.report.data import Candidate, PageData
 from research.report.text import plain, share, span, times
 from research.store.reads import IdeaStatus
@@ -164,7 +165,7 @@ def bets(data: PageData) -> list[Bet]:
 
 def _for_agent(data: PageData, one: IdeaStatus) -> Bet:
     """Return a person's idea that only who writes code can try, with the command whose agent can."""
-    why = "It waits for a coding agent, codex or claude: the built-in one only changes values."
+    why = f"It waits for a coding agent, {any_of(CLIENTS)}: the built-in one only changes values."
     return Bet(f"Try what you asked for: {clean(one.idea.text)}", why, one_run_of_an_agent(data.night))
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from research.agents.clients import CLIENTS
 from research.core.clock import local_time, moment
 from research.core.commit_message import EXPERIMENT, idea_of
 from research.core.records import Estimate
-from research.core.text import count_of, first_few
+from research.core.text import any_of, count_of, first_few
 
 VERDICTS = {
     "keep": "kept",
@@ -19,7 +20,7 @@ VERDICTS = {
 """Verdicts in words, where the word itself is not one that people use."""
 IDEAS = {
     "waiting": "waits",
-    "needs_agent": "waits for a coding agent (night --agent codex or claude)",
+    "needs_agent": f"waits for a coding agent (night --agent {any_of(CLIENTS)})",
     "running": "is being tried",
     "keep": "kept",
     "discard": "not kept",

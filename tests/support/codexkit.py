@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from research.agents.hooks.entry import run as run_hook
+from research.core.contract import CLIENT_SETTINGS
 from research.core.paths import LabPaths
 from tests.support import inprocess
 from tests.support.labkit import CHECKOUT, TRAIN, Kit, commit_base, make_kit
@@ -51,7 +52,7 @@ def make_codex_kit(folder: Path) -> Kit:
 def _commit_harness(root: Path, train: str) -> None:
     """Make a kit's repository with the harness of this checkout, compiled as it would be after the first hooks."""
     commit_base(root, train)
-    for part in (".claude", ".codex", "research", "scripts"):
+    for part in (*CLIENT_SETTINGS, "research", "scripts"):
         shutil.copytree(CHECKOUT / part, root / part, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("program.md", "AGENTS.md", "CLAUDE.md"):
         shutil.copy(CHECKOUT / name, root, follow_symlinks=False)

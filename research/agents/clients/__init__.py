@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from research.agents.clients.base import Client
-from research.agents.clients.claude import CLAUDE, ENV_PROJECT
+from research.agents.clients.claude import CLAUDE
 from research.agents.clients.codex import CODEX
 
 CLIENTS: dict[str, Client] = {client.name: client for client in (CODEX, CLAUDE)}
@@ -13,5 +13,7 @@ CLIENTS: dict[str, Client] = {client.name: client for client in (CODEX, CLAUDE)}
 
 
 def client_of(environment: Mapping[str, str]) -> Client:
-    """Return the client that started a hook: Claude Code names the project's folder to its hooks, Codex does not."""
-    return CLAUDE if environment.get(ENV_PROJECT) else CODEX
+    """Return the client that started a hook, by the variable that its hooks have; some clients set another's too, so
+    the one listed last counts."""
+    told = [client for client in CLIENTS.values() if client.hook_variable and environment.get(client.hook_variable)]
+    return told[-1] if told else CODEX

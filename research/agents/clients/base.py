@@ -111,6 +111,8 @@ class Client(ABC):
 
     name: str  # as in `night --agent NAME`
     variable: str  # the environment variable that names its program where it is not on PATH
+    settings: str  # the file of the repository, by its path there, that names its hooks
+    hook_variable: str  # an environment variable that its hooks have, "" for the one client that gives them none
     install: str  # the commands that install it and log in
     measured_with: str  # the version whose hooks were measured
     shell_tools: frozenset[str]  # names that its hooks give to the tool that runs commands

@@ -16,8 +16,6 @@ from research.agents.clients.base import Client, Usage, count_in, events_in
 from research.core.check import Check
 from research.core.files import read_json
 
-ENV_PROJECT = "CLAUDE_PROJECT_DIR"
-"""Names the project's folder to its hooks."""
 _TOOLS = "Bash,Read,Edit,MultiEdit,Write,Grep,Glob"
 """Names the tools of an agent that a night drives: none for the web, none that starts agents of its own."""
 _ALLOWED = (
@@ -37,6 +35,8 @@ class ClaudeCode(Client):
 
     name = "claude"
     variable = "AUTORESEARCH_CLAUDE"
+    settings = ".claude/settings.json"
+    hook_variable = "CLAUDE_PROJECT_DIR"
     install = "npm install -g @anthropic-ai/claude-code && claude auth login"
     measured_with = "2.1.332"
     shell_tools = frozenset({"Bash"})

@@ -28,6 +28,8 @@ class Codex(Client):
 
     name = "codex"
     variable = "AUTORESEARCH_CODEX"
+    settings = ".codex/hooks.json"
+    hook_variable = ""
     install = "npm install -g @openai/codex && codex login"
     measured_with = "0.171.0"
     shell_tools = frozenset({"Bash", "shell", "exec_command"})

@@ -11,6 +11,7 @@ from pathlib import Path
 from research.agents.clients import CLIENTS
 from research.agents.clients.base import EVENTS, Client
 from research.core.check import Check
+from research.core.contract import CLIENT_SETTINGS
 from research.core.files import read_json
 from research.core.interpreter import OLDEST, START_S, version_of
 from research.core.paths import LabPaths
@@ -53,8 +54,8 @@ def version_said(program: str, environment: Mapping[str, str]) -> str:
 
 def _files(root: Path) -> Check:
     """Check that the hooks' own files are there, and that the settings of each client name all five."""
-    fix = "git restore .codex .claude research/agents/hooks"
-    for name in (".codex/hooks.json", ".claude/settings.json"):
+    fix = f"git restore {' '.join(CLIENT_SETTINGS)} research/agents/hooks"
+    for name in (client.settings for client in CLIENTS.values()):
         hooks = (read_json(root / name) or {}).get("hooks")
         if missing := [event for event in EVENTS if event not in (hooks if isinstance(hooks, dict) else {})]:
             return Check("hook files", False, f"{name} does not name {', '.join(missing)}", fix)
@@ -84,4 +85,5 @@ def _log(root: Path) -> list[Check]:
         lines = path.read_text("utf-8", "replace").strip().splitlines()
     except OSError:
         return []
-    return [Check("hooks.log", True, f"last line: {lines[-1][:120]}", f"tail -n 40 {path}")] if lines else []
+    see_more = f"tail -n 40 {path}   # with those before it"
+    return [Check("hooks.log", True, f"last line: {lines[-1][:120]}", see_more)] if lines else []

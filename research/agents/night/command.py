@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from research.agents.clients import CLIENTS
 from research.agents.night.state import Limits, NightState, is_cut_off
 from research.core import commands
 from research.core.clock import local_time
@@ -36,7 +37,7 @@ def one_run(night: NightState | None) -> str:
 def one_run_of_an_agent(night: NightState | None) -> str:
     """Return the line that makes one such run with an agent that writes code, which the built-in one does not."""
     line = one_run(night)
-    return line if "--agent" in line else f"{line} --agent codex"
+    return line if "--agent" in line else f"{line} --agent {next(iter(CLIENTS))}"
 
 
 def replicate_command(commit: str, night: NightState | None, seed: int | None = None) -> str:
