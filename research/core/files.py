@@ -159,8 +159,15 @@ def held(path: Path, wait_s: float) -> Iterator[None]:
 
 
 def is_held(path: Path) -> bool:
-    """Check whether some process holds a lock; nobody holds a missing file."""
-    lock = FileLock(path)
-    is_taken = path.exists() and not lock.acquire()
-    lock.release()
-    return is_taken
+    """Check whether some process holds a lock: nobody a missing file, somebody one that we may not read.
+
+    A shared lock needs no right to write, and two that check at once do not see each other.
+    """
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return False

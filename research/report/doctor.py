@@ -75,7 +75,10 @@ def examine(
     found += filter(None, (entry.load().examine(environment) for entry in BACKENDS.values()))
     found += check_hooks(root, environment)
     if clients:
-        return [*found, *check_clients(root, environment)]
+        try:
+            return [*found, *check_clients(root, environment)]
+        except (OSError, ValueError, ResearchError) as error:
+            return [*found, Check("clients", False, f"they could not be asked: {error}", "git status .codex .claude")]
     say = "not asked, which takes seconds; to see whether they are installed and run our hooks:"
     return [*found, Check("clients", True, f"{say} uv run research doctor --clients")]
 

@@ -40,6 +40,17 @@ def test_everything_is_looked_at(kit: Kit):
     assert not (kit.root / "results").exists()
 
 
+def test_a_client_that_says_anything_breaks_no_other_line(kit: Kit, tmp_path: Path):
+    for name in ("codex", "claude"):
+        (tmp_path / name).write_bytes(b"#!/bin/sh\nprintf '\\377\\376 2.0\\n{'\n")
+        (tmp_path / name).chmod(0o755)
+    environment = {**kit.environment, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    found = look(kit.root, environment, clients=True)
+    assert found["git"].ok
+    assert found["codex"].say.startswith("2.0")
+    assert found["claude"].say.startswith("2.0")
+
+
 def test_what_is_wrong_names_a_command(kit: Kit):
     environment = {**kit.environment, "AUTORESEARCH_PROFILE": "official"}
     (kit.root / "train.py").write_text("x = 1\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import re
@@ -17,7 +18,7 @@ from support.labkit import Kit, kit
 from research.agents.night.command import night_command
 from research.agents.night.state import FACT, Limits, NightState
 from research.core.clock import system_clock, utc
-from research.core.files import FileLock
+from research.core.files import FileLock, is_held
 from research.core.paths import LabPaths
 from research.core.records import Decision, Plan, Run, Verdict
 from research.lab.lab import Lab
@@ -213,6 +214,20 @@ def test_a_run_without_a_runner_is_not_shown_as_going_on(tmp_path: Path):
     text = "\n".join(picture(places))
     assert "No run is going on." in text
     assert "uv run research record" in text
+
+
+def test_two_that_look_at_a_lock_do_not_see_each_other(tmp_path: Path):
+    path = tmp_path / "lock"
+    assert not is_held(path)
+    path.touch()
+    with path.open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_SH)
+        assert not is_held(path)
+    lock = FileLock(path)
+    assert lock.acquire()
+    assert is_held(path)
+    lock.release()
+    assert not is_held(path)
 
 
 @pytest.mark.parametrize(

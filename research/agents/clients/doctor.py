@@ -44,8 +44,8 @@ def version_said(program: str, environment: Mapping[str, str]) -> str:
     """Return what a program says of its version, its name where it says nothing, "" where it does not start."""
     try:
         said = subprocess.check_output(
-            [program, "--version"], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True, timeout=START_S,
-            env=dict(environment),
+            [program, "--version"], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True, errors="replace",
+            timeout=START_S, env=dict(environment),
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError):
         return ""
