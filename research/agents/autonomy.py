@@ -28,8 +28,8 @@ class Autonomy:
     usd: float = 0.0  # most estimated dollars
     first_run: int = 0  # number of the last run before it was turned on
     by_itself: bool = False  # whether the loop ended by itself, so that a plain "continue" resumes it
-    progress: str = ""  # what the last continuation saw: commit, runs, verdicts
-    stuck: int = 0  # continuations since a commit, a run or a verdict
+    progress: str = ""  # what the last continuation saw: runs and verdicts
+    stuck: int = 0  # continuations since a run or a verdict
     continuations: int = 0  # since it was turned on
 
 
@@ -97,9 +97,9 @@ def reached_limit(state: Autonomy, now: float, runs: int, usd: float) -> str:
 def continued(state: Autonomy, progress: str) -> tuple[Autonomy, str]:
     """Count one more continuation; return the switch, and why the loop has to end, "" if it may go on.
 
-    progress is what differs after a commit, a run or a verdict.
+    progress is what differs after a run or a verdict; a commit is none, since one can be made again and again.
     """
     stuck = state.stuck + 1 if progress == state.progress else 0
     after = replace(state, progress=progress, stuck=stuck, continuations=state.continuations + 1)
     is_over = stuck >= SETTINGS.stuck_continuations
-    return after, f"No commit, no run and no verdict in {stuck} continuations." if is_over else ""
+    return after, f"No run and no verdict in {stuck} continuations." if is_over else ""

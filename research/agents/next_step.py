@@ -47,11 +47,13 @@ class Situation:
         self.subject = git.commit(root, commit).subject if commit else ""
         self.options = runner_options(environment)
         self.plan = reads.plan_of(store, branch)  # the pending one
-        self.launch_line = launch_line(environment, self.plan)
         self.running, self.gone = open_runs(paths, store)
         self.verdicts = recent.recent_verdicts(store, branch)  # newest first
         is_baseline = any(verdict.baseline for verdict in self.verdicts)
         self.has_baseline = is_baseline or recent.has_baseline(store, branch)
+        # A baseline is a branch's own: what another branch has measured is run again for it.
+        self.again = not self.has_baseline and bool(commit) and same_program(root, store, branch, commit) is not None
+        self.launch_line = launch_line(environment, self.plan, self.again)
         launches = recent.launches_of(store, commit) if commit else []
         measured = any(launch.counted and launch.outcome in ROW_OUTCOMES for launch in launches)
         self.twin, self.way_back = ("", "") if measured else find_twin(root, store, branch, commit, self.subject)
@@ -76,10 +78,11 @@ def runner_options(environment: Mapping[str, str]) -> str:
     return f"--backend {backend} --gpu {gpu}" if gpu else f"--backend {backend}"
 
 
-def launch_line(environment: Mapping[str, str], plan: Plan | None) -> str:
+def launch_line(environment: Mapping[str, str], plan: Plan | None, again: bool = False) -> str:
     """Return the line that launches HEAD here, with the seed that the pending plan names for its idea."""
     seed = plan.run_seed if plan and plan.kind != REPLICATE else None
-    return launch_command(runner_options(environment), seed)
+    options = runner_options(environment)
+    return launch_command(f"{options} --again" if again else options, seed)
 
 
 def open_runs(paths: LabPaths, store: Store) -> tuple[list[Run], list[Run]]:
@@ -98,20 +101,27 @@ def profile_here(environment: Mapping[str, str]) -> str:
 def find_twin(root: Path, store: Store, branch: str, commit: str, subject: str) -> tuple[str, str]:
     """Return the run that measured the same program as an experiment, and the commit that takes its place, "" for none.
 
-    That is the experiment itself where only its message is new: it counts as measured.
+    That is the experiment itself where only its message is new: it counts as measured. One that was discarded, or
+    measured on another branch, and is made again does not.
     """
-    if not subject.startswith(EXPERIMENT):
+    run = same_program(root, store, branch, commit) if subject.startswith(EXPERIMENT) else None
+    if run is None:
         return "", ""
+    verdict = store.verdict(run.run)
+    is_settled = verdict is not None and verdict.decision == "discard" and bool(verdict.settled_utc)
+    is_dropped = is_settled or run.branch != branch
+    is_renamed = not is_dropped and git.is_same_tree(root, run.commit, commit)
+    return run.run, commit if is_renamed else git.commit(root, commit).parent or run.commit
+
+
+def same_program(root: Path, store: Store, branch: str, commit: str) -> Run | None:
+    """Return the run that a launch of a commit would repeat, on whatever branch it was made; None for none."""
     from research.code.fingerprint import fingerprint  # loads what no other hook needs
 
     try:
-        found = recent.measured_twin(store, branch, fingerprint(git.blob(root, commit, "train.py") or b""))
+        return recent.measured_twin(store, branch, fingerprint(git.blob(root, commit, "train.py") or b""))
     except SyntaxError:
-        found = None
-    if found is None:
-        return "", ""
-    run, measured = found
-    return run, commit if git.is_same_tree(root, measured, commit) else git.commit(root, commit).parent or measured
+        return None
 
 
 def head_warnings(root: Path, store: Store, branch: str, commit: str, planned: str | None) -> Iterator[str]:
@@ -210,7 +220,8 @@ def _work_tree_order(here: Situation) -> Order | None:
         )
     refusal = _refusal(here, here.head)
     if not here.has_baseline:
-        text = f"This branch has no baseline yet.{refusal} Measure train.py as it is:\n{_launch(here)}"
+        known = " Another branch has measured this program; a baseline is measured anew (--again)." * here.again
+        text = f"This branch has no baseline yet.{known}{refusal} Measure train.py as it is:\n{_launch(here)}"
         return Order("baseline", text)
     head = f"HEAD {here.head[:7]} {quoted(here.subject, 90)}"
     if here.twin and not here.measured:

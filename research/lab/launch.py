@@ -18,6 +18,7 @@ from research.core.errors import ResearchError, UsageError
 from research.core.paths import machine_home
 from research.core.records import Outcome, Run
 from research.core.settings import SETTINGS
+from research.lab.ideas import give_up_idea
 from research.lab.lab import Lab
 from research.lab.plan import carried_out, plan_ahead
 from research.lab.race import watch_of
@@ -285,8 +286,21 @@ class _Attempt:
                     return None
                 stream.write(run.metrics.as_block().encode())
             stream.flush()
+        if not self.request.dry_run:
+            self._drop_plan(run)
         why = f"the same code, contract and seed as {run.run}; --seed N measures it anew, --again runs it anyway"
+        if lineage.baseline(self.store.judged(self._branch)) is None:
+            why = f"{why}. {self._branch or 'HEAD'} has no baseline yet: to measure it here, type the same with --again"
         return LaunchResult(self.name, "repeat", run.exit_code or 0, run.child_exit, why=why, repeats=run.run)
+
+    def _drop_plan(self, run: Run) -> None:
+        """Close the pending plan that the candidate carries out: what it asked for is known already."""
+        lab, store = self.lab, self.store
+        plan = carried_out(store, self._branch, self.candidate) if lab.plans and self.candidate.is_experiment else None
+        if plan:
+            store.close_plan(plan.plan, lab.now_utc(), None)
+            give_up_idea(lab, store, plan, f"the same program as run {run.run}")
+            plan_ahead(lab, store, self._branch)
 
     def _smoke(self, launch: Launch) -> None:
         """Run train.py for seconds on pocket data and the CPU.

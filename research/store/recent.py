@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import NamedTuple
 
-from research.core.records import Decision, Outcome
+from research.core.records import Decision, Outcome, Run
 from research.core.settings import SETTINGS
 from research.store.db import RESULTS, Store
 
@@ -100,14 +100,18 @@ def launches_of(store: Store, commit: str) -> list[LaunchEnd]:
     return [LaunchEnd(*row) for row in rows]
 
 
-def measured_twin(store: Store, branch: str, fingerprint: str) -> tuple[str, str] | None:
-    """Return name and commit of the run that measured a program last, under the contract that the branch has now."""
+def measured_twin(store: Store, branch: str, fingerprint: str) -> Run | None:
+    """Return the run that measured a program last, on the branch or else on another, as a launch would repeat it.
+
+    It is of the contract that the branch has now, or of the lab's latest on a branch that has none.
+    """
+    latest = "SELECT contract FROM runs WHERE contract IS NOT NULL{} ORDER BY seq DESC LIMIT 1"
     rows = store.tuples(
-        f'SELECT run, "commit" FROM runs{RESULTS} AND fingerprint = ? AND branch = ? AND contract = (SELECT contract'
-        " FROM runs WHERE +branch = ? AND contract IS NOT NULL ORDER BY seq DESC LIMIT 1) ORDER BY seq DESC LIMIT 1",
+        f"SELECT run FROM runs{RESULTS} AND fingerprint = ? AND contract = COALESCE"
+        f"(({latest.format(' AND +branch = ?')}), ({latest.format('')})) ORDER BY branch = ? DESC, seq DESC LIMIT 1",
         fingerprint, branch, branch,
     )  # fmt: skip
-    return (str(rows[0][0]), str(rows[0][1])) if rows else None
+    return store.run(str(rows[0][0])) if rows else None
 
 
 def note_refusal(store: Store, at_utc: str, branch: str, commit: str, why: str) -> None:

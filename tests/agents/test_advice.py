@@ -299,6 +299,35 @@ def same_program_order(kit: Kit) -> Iterator[Advice]:
 
 
 @case
+def discarded_change_made_again_order(kit: Kit) -> Iterator[Advice]:
+    """The same diff on the same parent is the same program, whatever its commit is called."""
+    with_baseline(kit)
+    for words in ("worse", "worse again"):
+        kit.commit(f"exp: {words} [emitter=free]", val=1.5)
+        kit.measure()
+        kit.research("settle")
+    text = order(kit)
+    assert "is the same program as run" in text
+    yield Advice(text)
+    assert "One idea, train.py only" in order(kit)
+    assert is_ready(kit)
+
+
+@case
+def baseline_of_a_second_branch_order(kit: Kit) -> Iterator[Advice]:
+    """Another branch has measured the same train.py; this one has no baseline all the same."""
+    with_baseline(kit)
+    kit.git("checkout", "-q", "-b", "autoresearch/second")
+    refused = kit.measure()
+    assert refused.end["outcome"] == "repeat"
+    assert "has no baseline yet: to measure it here, type the same with --again" in str(refused.end["why"])
+    text = order(kit)
+    assert "a baseline is measured anew (--again)" in text
+    yield Advice(text)
+    assert kit.json("summary")["baseline"] is not None
+
+
+@case
 def same_program_in_the_summary(kit: Kit) -> Iterator[Advice]:
     with_baseline(kit)
     kit.write(extra="# a comment alone")
@@ -307,20 +336,6 @@ def same_program_in_the_summary(kit: Kit) -> Iterator[Advice]:
     assert line in context_of(answer(kit, "SessionStart", source="startup"))
     yield Advice(line)
     assert is_ready(kit)
-
-
-@case
-def known_program_order(kit: Kit) -> Iterator[Advice]:
-    with_baseline(kit)
-    base = kit.head()
-    for words in ("worse", "worse again"):
-        kit.commit(f"exp: {words} [emitter=free]", val=1.5)
-        kit.measure()
-        kit.research("settle")
-    text = order(kit)
-    assert f"First type `git reset --keep {base[:7]}`" in text
-    yield Advice(text, edit=lambda: kit.write(val=1.4))
-    assert outcomes(kit) == ["keep", "discard", "discard"]
 
 
 @case

@@ -361,7 +361,7 @@ def test_the_loop_ends_when_nothing_moves_and_continue_resumes_it(kit: Kit):
     turn_on(kit)
     texts = [order(kit) for _ in range(10)]
     assert all("baseline" in text for text in texts[:8])
-    assert "No commit, no run and no verdict in 8 continuations." in texts[8]
+    assert "No run and no verdict in 8 continuations." in texts[8]
     assert texts[9] == ""
     assert kit.json("autonomy", "status")["enabled"] is False
     assert "now on" in context_of(answer(kit, "UserPromptSubmit", prompt="continue"))

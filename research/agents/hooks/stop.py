@@ -52,7 +52,7 @@ def _continue(store: Store, here: Situation, state: Autonomy) -> dict[str, Any] 
         return _end_loop(store, state, reason)
     if not order.text:
         return None
-    progress = f"{here.head} {recent.last_run(store)} {recent.last_verdict(store)}"
+    progress = f"{recent.last_run(store)} {recent.last_verdict(store)}"
     after, reason = autonomy.continued(state, progress)
     if reason:
         return _end_loop(store, state, reason)

@@ -71,7 +71,7 @@ class AgentSettings:
     autonomy_hours: float = 24.0
     """Hours after which the loop ends unless another limit was set: a night and the day after it."""
     stuck_continuations: int = 8
-    """Continuations without a commit, a run or a verdict after which the loop ends: waiting for one run at five minutes
+    """Continuations without a run or a verdict after which the loop ends: waiting for one run at five minutes
     a poll takes two or three, and Claude Code ends the turn by itself after eight."""
     order_words: int = 700
     """Longest order, in words: about 1,000 tokens, so that a night of orders does not fill a context."""
