@@ -16,6 +16,7 @@ from research.report.charts import Chart, Text, constant_charts, loss_charts
 from research.report.data import LossCurve, PageData, page_data
 from research.report.text import cut
 from research.report.write import read_data, write_figures
+from research.runs.racing import RACE, Look, Prediction, Race
 from research.store.open import read_store
 from tests.support.fabricate import make_lab, make_places
 from tests.support.histories import name, run
@@ -161,6 +162,20 @@ def test_values_are_ordered_by_size_and_words_by_appearance():
     assert a.x > b.x
     assert [text.words for text in drawn[1].texts][-2:] == ["'SSL'", "'L'"]
     assert word.row == 4
+
+
+def test_what_a_constant_did_shows_no_run_that_was_stopped():
+    looks = (Look(0.5, 0.1, Prediction(0.05, 0.02, 0.001)),)
+    race = Race(against=run(0).run, looks=looks)
+    runs = [
+        run(0, val_bpb=0.99),
+        run(1, name(0), 0.98, delta={"BATCH": "2**11 -> 2**13"}),
+        run(2, name(0), None, delta={"BATCH": "2**11 -> 2**12"}, outcome="stopped", facts={RACE: race.to_fact()}),
+    ]
+    data = page_data([Judged(one) for one in runs], runs[0].branch, NOW)
+    assert [one.after for one in data.memory.tried["BATCH"] if one.known.gain] == ["2**13", "2**12"]
+    (chart,) = constant_charts(data)
+    assert [mark.row for mark in chart.marks] == [2]
 
 
 def test_the_loss_is_drawn_beside_the_baselines_and_minus_it():
