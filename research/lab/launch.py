@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import shutil
 import tempfile
@@ -178,6 +179,7 @@ class _Attempt:
             self.backend.check(launch)
             if self.request.dry_run:
                 return self._say_plan(launch)
+            self.lab.say(f"what this measures will not be recorded: only {' '.join(COMMAND)} is")
             with self._reserved(launch) as launch:
                 ended = session.run_command(self.backend, launch, None, self.wires)
         outcome: Outcome = ended.kind if ended.kind != "finished" else "scored" if ended.exit_code == 0 else "crash"
@@ -271,12 +273,12 @@ class _Attempt:
         return identity.ask_contract(self.lab.work, self.lab.environment)
 
     def _hand_out(self, run: Run) -> LaunchResult | None:
-        """Write out a run's log, or the summary of one that has none, as what a repeat of it would print.
+        """Write out a run's log, or the summary of one that has none, as what a repeat of it would print; in a dry run nothing.
 
         Returns:
             The end of the repeat; None where there is neither, so that the launch has to be made.
         """
-        stream = self.wires.stream
+        stream = io.BytesIO() if self.request.dry_run else self.wires.stream
         with contextlib.suppress(BrokenPipeError):  # nobody reads on: the exit code still says how the run ended
             try:
                 with (self.lab.paths.runs / run.folder / RUN_LOG).open("rb") as file:

@@ -245,10 +245,18 @@ def test_dirty_runs_are_unscored(kit: Kit):
     assert len(kit.ledger()) == 2
 
 
+def test_who_runs_what_is_not_recorded_is_told_before_it_starts(kit: Kit):
+    result = kit.run(command=("sh", "-c", "echo it runs >&2"))
+    assert "[run] what this measures will not be recorded: only uv run train.py is\n" in result.err.split("it runs")[0]
+    assert "will not be" not in kit.run("--dry-run", command=("sh", "-c", "true")).err
+
+
 def test_dry_run_and_smoke(kit: Kit):
     assert kit.run("--dry-run").code == 0
     assert kit.folders() == []
-    kit.measure()
+    assert kit.measure().out != ""
+    known = kit.run("--dry-run")
+    assert (known.code, known.end["outcome"], known.out) == (0, "repeat", "")
     kit.commit("exp: broken [emitter=local_tuner]", mode="crash")
     result = kit.run("--smoke")
     assert (result.code, result.end["outcome"]) == (3, "refused")
