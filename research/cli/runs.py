@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -143,6 +144,8 @@ def replicate(
         now = f"Refused: {end.why}"
     elif not end.counted:
         now = f"Not counted ({end.outcome}): {end.why or 'see the log above'}"
+    elif end.outcome == "interrupted":  # there is no verdict that could be settled
+        now = f"Not a result: it was ended by {_name_of(end.exit - 128)}. Type the same again."
     else:
         with lab.open_as_it_is() as store:
             run, verdict = store.run(end.run), store.verdict(end.run)
@@ -153,3 +156,13 @@ def replicate(
     show("replicate", end.as_dict(), text, as_json)
     if end.exit:
         raise click.exceptions.Exit(1)
+
+
+def _name_of(number: int) -> str:
+    """Return what people call a signal."""
+    if number == signal.SIGINT:
+        return "Ctrl-C"
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return "a signal"

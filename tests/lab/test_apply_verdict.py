@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
 
 import pytest
 from support.labkit import Kit, Result, kit
@@ -186,6 +189,20 @@ def test_a_replicate_says_what_to_type_next(kit: Kit):
     done = kit.research("replicate")
     assert done.code == 1
     assert done.out.strip().split("\n")[-1].startswith("Refused: ")
+
+
+@pytest.mark.parametrize(("number", "name"), [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM")])
+def test_an_interrupted_replicate_has_nothing_to_settle(kit: Kit, number: signal.Signals, name: str):
+    kit.commit("base", mode="sleep")
+    program = [sys.executable, "-m", "research", "replicate"]
+    child = subprocess.Popen(program, cwd=kit.root, env=kit.environment, stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    while b"step" not in child.stdout.readline():
+        pass
+    child.send_signal(number)
+    out, _ = child.communicate(timeout=60)
+    assert child.returncode == 1
+    assert out.decode().splitlines()[-1] == f"Not a result: it was ended by {name}. Type the same again."
 
 
 def test_what_has_no_score_can_not_be_kept(kit: Kit):
