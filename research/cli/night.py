@@ -81,6 +81,7 @@ def night(
     as_json: bool,
     **how: Any,
 ) -> None:
+    from research.agents.night.loop import INTERRUPTED
     from research.agents.night.start import run_night
     from research.agents.night.state import Limits
     from research.lab.launch import Request
@@ -104,6 +105,8 @@ def night(
     with read_store(paths) as store:
         show_page(store)
     end = f"Ended: {state.stop_reason}. {count_of(state.runs, 'run')}, {done.kept} kept. {done.found}".rstrip()
+    if (state.stop_reason or "").startswith(INTERRUPTED):
+        end += " The same command goes on with it."
     used = state.agent_usage.in_words()
     end += f"\nThe agent used {used}." if used else ""
     data = {

@@ -107,6 +107,9 @@ def test_interrupted_it_goes_on_where_it_was(kit: NightKit):
     night.send_signal(signal.SIGINT)
     assert night.wait(30) == 0
     assert len(finished_runs(kit)) < 9
+    (end,) = [line for line in (kit.root / "night.out").read_text().splitlines() if line.startswith("Ended:")]
+    assert end.startswith("Ended: interrupted: Ctrl-C. ")
+    assert end.endswith(" The same command goes on with it.")
     told = kit.research(*NIGHT, "--max-runs", "9")
     assert told["runs"] == 9
     assert len([run for run in finished_runs(kit) if run[1] in ("scored", "crash")]) == 9
