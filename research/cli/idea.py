@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from research.cli.kit import json_option, show, this_lab
+from research.core import git
 from research.core.errors import UsageError
 from research.core.text import clean
 from research.report.text import IDEAS
@@ -13,11 +14,20 @@ from research.store.reads import ideas
 
 @click.command("idea")
 @click.argument("text", nargs=-1, help="What to try, in words or as NAME=VALUE; without it the queue is listed.")
+@click.option("--drop", type=click.IntRange(min=1), metavar="N", help="Withdraw the waiting idea of this number.")
 @json_option
-def idea(text: tuple[str, ...], as_json: bool) -> None:
+def idea(text: tuple[str, ...], drop: int | None, as_json: bool) -> None:
+    if text and drop is not None:
+        raise UsageError("An idea and --drop don't go together.", "Type one of the two: uv run research idea --help")
     lab = this_lab()
     items, lines = [], []
     with lab.open() as store:
+        if drop is not None:
+            from research.lab.ideas import withdraw_idea
+            from research.lab.plan import plan_again
+
+            if withdraw_idea(lab, store, drop):
+                plan_again(lab, store, git.head(lab.work).branch)
         if text:
             from research.lab.ideas import add_idea
 

@@ -226,7 +226,7 @@ class Idea:
     created_utc: str
     plan: str | None = None  # the latest to carry it out, None before the first
     closed_utc: str | None = None  # when it was given up without a run, None for all else
-    why: str = ""  # it was given up
+    why: str = ""  # it was given up; "" where a person has withdrawn it
     run: str | None = None  # that tried it, None before it ended
 
     @property

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import re
 from collections.abc import Collection
 from dataclasses import replace
 
 from research.code.constants import assignments
-from research.code.syntax_tree import parse
+from research.code.syntax_tree import parse, parse_expression
 from research.core import git
 from research.core.errors import ResearchError
 from research.core.records import EXPERIMENT, IDEA, PERSON, Idea, Plan
@@ -18,10 +19,13 @@ from research.lab.lab import Lab
 from research.runs.preflight import TARGET
 from research.store.db import Store
 from research.store.open import keep_ideas
+from research.store.reads import WAITING, ideas
 from research.verdict.models import Memory
 
 SET_NAME, SET_VALUE = "set_name", "set_value"
 """Names of a plan's details that hold the constant and the value of an idea NAME=VALUE."""
+_SETTING = re.compile(r"\s*([A-Za-z_]\w*)\s*=(?!=)(.+)", re.S)
+"""A name in any case, and what it is to be."""
 
 
 def add_idea(lab: Lab, store: Store, text: str) -> Idea:
@@ -31,11 +35,13 @@ def add_idea(lab: Lab, store: Store, text: str) -> Idea:
         ResearchError: if it sets a constant that train.py does not have.
     """
     idea = Idea(0, text, lab.now_utc())
-    content = git.blob(lab.work, "HEAD", TARGET) if idea.assignment else None
-    if idea.assignment and content is not None:
-        name, names = idea.assignment[0], [name for name, _ in assignments(parse(content).body)]
+    name = idea.assignment[0] if idea.assignment else _set_name(text)
+    content = git.blob(lab.work, "HEAD", TARGET) if name else None
+    if name and content is not None:
+        names = [known for known, _ in assignments(parse(content).body)]
         if name not in names:
-            near = difflib.get_close_matches(name, names, 3)
+            capitals = name.upper()
+            near = [capitals] if capitals in names else difflib.get_close_matches(capitals, names, 3)
             step = f"Did you mean {' or '.join(near)}?" if near else f"See them: grep -n '^[A-Z_]* = ' {TARGET}"
             raise ResearchError(f"{TARGET} has no constant {name}.", step)
     idea = replace(idea, idea=store.add_idea(idea))
@@ -43,10 +49,42 @@ def add_idea(lab: Lab, store: Store, text: str) -> Idea:
     return idea
 
 
+def _set_name(text: str) -> str:
+    """Return the name that a text NAME=VALUE sets, "" for other words: their value is no expression."""
+    if (match := _SETTING.fullmatch(text)) is None:
+        return ""
+    try:
+        parse_expression(match[2])
+    except SyntaxError:
+        return ""
+    return match[1]
+
+
+def withdraw_idea(lab: Lab, store: Store, number: int) -> bool:
+    """Take a waiting idea out of the queue; return whether it was what the pending plan asked for.
+
+    Raises:
+        ResearchError: if there is no such idea, or it does not wait any more.
+    """
+    with store.write():
+        found = next((one for one in ideas(store) if one.idea.idea == number), None)
+        if found is None:
+            raise ResearchError(f"There is no idea {number}.", "See them: uv run research idea")
+        if found.status not in WAITING:
+            raise ResearchError(f"Idea {number} does not wait any more.", "What became of it: uv run research idea")
+        store.update_idea(replace(found.idea, closed_utc=lab.now_utc(), why=""))
+        pending = store.pending_plan()
+        is_planned = pending is not None and pending.details.get(IDEA) == str(number)
+        if pending and is_planned:
+            store.close_plan(pending.plan, lab.now_utc(), None)
+    keep_ideas(store, lab.paths)
+    return is_planned
+
+
 def next_idea(store: Store, writes_code: bool, busy: Collection[str]) -> Idea | None:
     """Return the first idea that waits and is in no busy plan; if nobody writes code, the first NAME=VALUE."""
-    ideas = (idea for idea in store.ideas() if idea.is_waiting and idea.plan not in busy)
-    return next((idea for idea in ideas if writes_code or idea.assignment), None)
+    waiting = (idea for idea in store.ideas() if idea.is_waiting and idea.plan not in busy)
+    return next((idea for idea in waiting if writes_code or idea.assignment), None)
 
 
 def plan_idea(lab: Lab, store: Store, idea: Idea, memory: Memory) -> Plan:

@@ -59,13 +59,17 @@ def plan_of(store: Store, branch: str) -> Plan | None:
     return plan if plan and plan.details.get("branch", branch) == branch else None
 
 
+WAITING = ("waiting", "needs_agent")
+"""What an idea is that was not begun: the latter where only who writes code can try it."""
+
+
 class IdeaStatus(NamedTuple):
     """A person's idea with what became of it."""
 
     idea: Idea
     status: str
-    """The decision on its run, the outcome of a run without a score, else "waiting", "needs_agent" (only who writes
-    code can try it), "running" or "dropped"."""
+    """The decision on its run, the outcome of a run without a score, else one of WAITING, "running", "dropped" (given
+    up for a reason) or "withdrawn" (by a person)."""
     run: Run | None = None  # that tried it, None before it ended
     verdict: Verdict | None = None  # the latest on that run
 
@@ -79,11 +83,11 @@ def ideas(store: Store) -> list[IdeaStatus]:
         if run is not None:
             status = verdict.decision if verdict and run.outcome == "scored" else str(run.outcome)
         elif idea.closed_utc:
-            status = "dropped"
+            status = "dropped" if idea.why else "withdrawn"
         elif idea.plan is not None and idea.plan in going:
             status = "running"
         else:
-            status = "waiting" if idea.assignment else "needs_agent"
+            status = WAITING[0 if idea.assignment else 1]
         found.append(IdeaStatus(idea, status, run, verdict))
     return found
 

@@ -76,12 +76,43 @@ def test_what_cannot_be_tried_is_refused_or_listed_with_the_reason(tmp_path: Pat
     kit = make_night_kit(tmp_path, ["noise"] * 4)
     refused = kit.research("idea", "DEPHT=6", code=1)["error"]
     assert refused == {"what": "train.py has no constant DEPHT.", "next": "Did you mean DEPTH?"}
+    refused = kit.research("idea", "depth=6", code=1)["error"]
+    assert refused == {"what": "train.py has no constant depth.", "next": "Did you mean DEPTH?"}
+    assert kit.research("idea", "rotary = True", code=1)["error"]["what"] == "train.py has no constant rotary."
+    assert listed(kit) == []
     for text in ("DEPTH=4", "MATRIX_LR=)"):
         kit.research("idea", text)
     kit.research(*NIGHT, "--max-runs", "2")
     same, broken = listed(kit)
     assert (same["status"], same["why"]) == ("dropped", "DEPTH=4: it has this value already")
     assert (broken["status"], broken["why"]) == ("dropped", "MATRIX_LR=): would not parse")
+
+
+def test_a_waiting_idea_is_withdrawn_and_what_was_tried_is_not(tmp_path: Path):
+    kit = make_night_kit(tmp_path, ["noise"] * 4)
+    for text in ("DEPTH=6", "depth = twice of it", "WARMDOWN=0.4"):
+        kit.research("idea", text)
+    kit.research(*NIGHT, "--max-runs", "2")
+    assert [one["status"] for one in listed(kit)] == ["discard", "needs_agent", "waiting"]
+    with read_store(LabPaths(kit.root)) as store:
+        pending = store.pending_plan()
+    planned = pending.details.get("idea") if pending else None  # the loop by hand would be told of it
+    for number in ("2", "3"):
+        kit.research("idea", "--drop", number)
+    assert [one["status"] for one in listed(kit)] == ["discard", "withdrawn", "withdrawn"]
+    assert "depth = twice of it\n     withdrawn\n" in kit.printed("idea").out
+    assert planned in ("2", "3")
+    with read_store(LabPaths(kit.root)) as store:
+        pending = store.pending_plan()
+    assert pending is not None
+    assert "idea" not in pending.details
+    for number in ("1", "2"):
+        refused = kit.research("idea", "--drop", number, code=1)["error"]
+        assert refused["what"] == f"Idea {number} does not wait any more."
+    assert kit.research("idea", "--drop", "9", code=1)["error"]["what"] == "There is no idea 9."
+    assert kit.research("idea", "--drop", "1", "DEPTH=5", code=2)["error"]["what"].startswith("An idea and --drop")
+    assert len(kit.research(*NIGHT, "--max-runs", "1")["stop_reason"]) > 0
+    assert [one["status"] for one in listed(kit)] == ["discard", "withdrawn", "withdrawn"]
 
 
 def test_a_rebuilt_memory_has_the_queue_still(tmp_path: Path):
