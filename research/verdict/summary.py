@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 from research.core.contract import PROFILES
@@ -44,20 +44,21 @@ def remembered(
     """
     settings = hashlib.sha256(repr(sorted(vars(SETTINGS).items())).encode()).hexdigest()[:12]
     key = f"{_FORM}/{settings}/{reads.state_key(store)}"
-    stored = _read(store.fact(_FACT + branch), key)
-    if stored is not None and contract in (None, stored.contract):
-        return stored
-    history = reads.history(store) if memory is None else ()
-    if memory is None and not history:
-        return Digest(branch=branch, contract=None, noise=(OFFICIAL if profile == PROFILES[0] else POCKET).noise)
-    from research.verdict.memory import recall
+    assumed = (OFFICIAL if profile == PROFILES[0] else POCKET).noise
+    digest = _read(store.fact(_FACT + branch), key)
+    if digest is None or contract not in (None, digest.contract):
+        history = reads.history(store) if memory is None else ()
+        if memory is None and not history:
+            return Digest(branch=branch, contract=None, noise=assumed)
+        from research.verdict.memory import recall
 
-    digest = digest_of(memory or recall(history, branch, contract))
-    if contract is None:
-        text = json.dumps({"key": key, "digest": asdict(digest)}, ensure_ascii=False)
-        with contextlib.suppress(ResearchError):  # somebody else is writing, or the disk is full: the next one stores
-            store.set_fact(_FACT + branch, text)
-    return digest
+        digest = digest_of(memory or recall(history, branch, contract))
+        if contract is None:
+            text = json.dumps({"key": key, "digest": asdict(digest)}, ensure_ascii=False)
+            with contextlib.suppress(ResearchError):  # somebody else writes, or the disk is full: the next one stores
+                store.set_fact(_FACT + branch, text)
+    # Nothing was measured on this branch, whatever was on others: no run says of which profile its noise is.
+    return digest if digest.contract else replace(digest, noise=assumed)
 
 
 def _read(text: str | None, key: str) -> Digest | None:

@@ -133,6 +133,18 @@ def test_a_fresh_lab_says_that_there_is_no_baseline_and_no_best_yet(kit: Kit):
     assert warnings_in(started(kit)) == kit.json("summary")["warnings"] != []
 
 
+def test_a_branch_without_runs_has_the_assumed_noise_of_this_machine_whatever_is_on_others(kit: Kit):
+    kit.measure()
+    kit.git("checkout", "-qb", "autoresearch/next")
+    for _ in ("made anew", "stored"):
+        (shown,) = [line for line in started(kit).splitlines() if line.startswith("Noise:")]
+        assert "sd 0.01000 of repeats" in shown
+        assert shown in kit.research("summary").out.splitlines()
+        assert kit.json("noise")["repeat"]["sd"] == 0.01  # type: ignore[index]
+    kit.environment["AUTORESEARCH_PROFILE"] = "official"
+    assert kit.json("noise")["repeat"]["sd"] == 0.0003  # type: ignore[index]
+
+
 # UserPromptSubmit ---------------------------------------------------------------------------------------------------
 
 
