@@ -29,6 +29,7 @@ from research.store.db import Store
 from research.store.folders import is_alive
 from research.store.ledger import ROW_OUTCOMES
 from research.store.recent import RecentVerdict
+from research.verdict import lineage
 
 LOCAL = f"--backend {DEFAULT_BACKEND}"
 """The runner's options where a lab names no backend."""
@@ -58,6 +59,8 @@ class Situation:
         measured = any(launch.counted and launch.outcome in ROW_OUTCOMES for launch in launches)
         self.twin, self.way_back = ("", "") if measured else find_twin(root, store, branch, commit, self.subject)
         self.measured = measured or self.way_back == commit  # whether HEAD was measured to an end
+        # What the next idea starts from; what no run has recorded is left alone
+        self.start = ((self.plan and self.plan.parent) or best_so_far(store, branch)) if self.measured else ""
         last = None if measured or not launches else launches[-1]
         self.not_counted = (last.why or last.outcome or "") if last else ""  # why it says nothing about HEAD
         # The commit whose launch was refused, and why, where nothing was launched since
@@ -89,6 +92,13 @@ def open_runs(paths: LabPaths, store: Store) -> tuple[list[Run], list[Run]]:
     """Return the runs without an end: those in progress, and those whose runner and command are gone."""
     runs = [(run, is_alive(paths.runs / run.folder)) for run in store.open_runs()]
     return [run for run, alive in runs if alive], [run for run, alive in runs if not alive]
+
+
+def best_so_far(store: Store, branch: str) -> str:
+    """Return the commit that was kept last on a branch under its latest contract, "" without one."""
+    history = store.judged(branch)
+    best = lineage.incumbent(lineage.of_contract(history, branch, lineage.latest_contract(history, branch)))
+    return best.commit if best else ""
 
 
 def profile_here(environment: Mapping[str, str]) -> str:
@@ -285,8 +295,8 @@ def _plan_order(here: Situation, words: int) -> Order:
         what = f"{plan.emitter or FREE}, category {plan.category or 'any'}"
         idea = plan.details.get("brief") or f"Next experiment: {what}. Why: {_quoted(plan.reason)}."
     back = ""
-    if plan and plan.parent and plan.parent != here.head and here.measured:  # what no run has recorded is left alone
-        back = f"First type `git reset --keep {plan.parent[:7]}`: this idea starts from there, and what "
+    if here.start not in ("", here.head):
+        back = f"First type `git reset --keep {here.start[:7]}`: this idea starts from there, and what "
         back += f"{here.head[:7]} changed stays recorded.\n"
     rest = (
         f"{back}One idea, train.py only. Commit it before the run: `{here.commit_line}`.\n{_launch(here)}\n"

@@ -213,6 +213,29 @@ def test_an_idea_starts_from_its_parent_where_head_is_an_undecided_change(kit: K
     assert "git reset" not in order(kit)
 
 
+def test_who_chooses_the_idea_leaves_a_discarded_change_first(kit: Kit):
+    """Without a plan too, the next idea starts from the best so far, not from what was committed again by hand."""
+    turn_on(kit)
+    base = kit.head()
+    kit.measure()
+    kit.research("settle")
+    change = kit.commit("exp: worse [emitter=free]", val=1.5)
+    kit.measure()
+    kit.research("settle")
+    assert kit.head() == base
+    with open_store(LabPaths(kit.root), "2026-01-01T00:00:00Z", print) as store:
+        while pending := store.pending_plan():
+            store.close_plan(pending.plan, "2026-01-01T00:00:00Z", None)
+    assert "git reset" not in order(kit)
+    kit.git("cherry-pick", change)
+    kit.git("commit", "-q", "--amend", "-m", "exp: worse again [emitter=free]")
+    text = order(kit)
+    assert "choose it yourself" in text
+    assert f"First type `git reset --keep {base[:7]}`" in text
+    kit.git("reset", "--keep", base[:7])
+    assert "git reset" not in order(kit)
+
+
 def test_an_undecided_change_has_the_best_so_far_measured_first_where_that_is_planned(kit: Kit):
     """The plan knows which of the two needs a run, and on which seed; the order is its, not the verdict's."""
     turn_on(kit)
