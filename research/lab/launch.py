@@ -273,7 +273,7 @@ class _Attempt:
         return identity.ask_contract(self.lab.work, self.lab.environment)
 
     def _hand_out(self, run: Run) -> LaunchResult | None:
-        """Write out a run's log, or the summary of one that has none, as what a repeat of it would print; in a dry run nothing.
+        """Write out a run's log, or the summary of one that has none, as a repeat would print it; nothing in a dry run.
 
         Returns:
             The end of the repeat; None where there is neither, so that the launch has to be made.
