@@ -150,7 +150,8 @@ class Night:
             self._open_anew(damage)
         except StoreBusy as error:  # a backup or a person's shell has it; what is on record is seen at the next look
             self._fail(str(error))
-            if self._failures >= 2 * SETTINGS.failures_in_a_row and not self._going:
+            is_idle = all(going.end.done() for going in self._going)
+            if self._failures >= 2 * SETTINGS.failures_in_a_row and is_idle:
                 raise  # for so long that not even the end can be written down
         return False
 
