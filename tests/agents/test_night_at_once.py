@@ -86,7 +86,7 @@ def locked_night(folder: Path, speed: float, locked_s: float | None) -> tuple[Ni
 
     def tell(line: str) -> None:
         told.append(line)
-        if len(told) == 2:  # a run has ended; what is to be run next is planned when the memory is locked
+        if not shells and re.match(r" +\d+  ", line):  # a run has ended; the memory is locked when the next is planned
             shell = sqlite3.connect(places.memory, check_same_thread=False, isolation_level=None)
             shell.execute("BEGIN IMMEDIATE")
             shells.append(shell)

@@ -335,9 +335,9 @@ class Night:
 
     def _on_result(self, job: Job, run: Run) -> None:
         """Report a result, settle it, and show it."""
+        self._save()
         self._failures = self._refusals = self._attempt = 0
         self._said.discard("busy")
-        self._save()
         self._report(run)
         self._settle()
         if run.counted:
