@@ -6,6 +6,7 @@ gives every free slot the next job. Runs are made in threads, one for each slot;
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import time
@@ -103,6 +104,7 @@ class Night:
         self._failures = self._service_waits = self._refusals = 0  # in a row
         self._attempt = 0  # plans that were dropped since the last run
         self._again_s = 0.0  # nothing is started before
+        self._busy_from = math.inf  # when the memory was first found locked, of looks in a row
         self._awake_from = awake() - worked_s(state, lab.clock())
         self._alike: tuple[Run, ...] = ()  # the latest crashes, all of one kind
         self._said: set[str] = set()  # states that last and have been said
@@ -150,9 +152,12 @@ class Night:
             self._open_anew(damage)
         except StoreBusy as error:  # a backup or a person's shell has it; what is on record is seen at the next look
             self._fail(str(error))
+            self._busy_from = min(self._busy_from, self._awake())
             is_idle = all(going.end.done() for going in self._going)
-            if self._failures >= 2 * SETTINGS.failures_in_a_row and is_idle:
-                raise  # for so long that not even the end can be written down
+            if is_idle and self._awake() - self._busy_from >= SETTINGS.max_busy_s:
+                raise  # the end could not be written down either
+            return False
+        self._busy_from = math.inf
         return False
 
     def _leave_out_sleep(self) -> None:
@@ -335,9 +340,9 @@ class Night:
 
     def _on_result(self, job: Job, run: Run) -> None:
         """Report a result, settle it, and show it."""
-        self._save()
         self._failures = self._refusals = self._attempt = 0
         self._said.discard("busy")
+        self._save()
         self._report(run)
         self._settle()
         if run.counted:
