@@ -214,7 +214,7 @@ def test_an_idea_starts_from_its_parent_where_head_is_an_undecided_change(kit: K
 
 
 def test_who_chooses_the_idea_leaves_a_discarded_change_first(kit: Kit):
-    """Without a plan too, the next idea starts from the best so far, not from what was committed again by hand."""
+    """Without a plan too, what was discarded and committed again by hand is taken back first."""
     turn_on(kit)
     base = kit.head()
     kit.measure()
@@ -230,8 +230,8 @@ def test_who_chooses_the_idea_leaves_a_discarded_change_first(kit: Kit):
     kit.git("cherry-pick", change)
     kit.git("commit", "-q", "--amend", "-m", "exp: worse again [emitter=free]")
     text = order(kit)
-    assert "choose it yourself" in text
-    assert f"First type `git reset --keep {base[:7]}`" in text
+    assert "is the same program as run" in text
+    assert f"Take it back: `git reset --keep {base[:7]}`" in text
     kit.git("reset", "--keep", base[:7])
     assert "git reset" not in order(kit)
 
