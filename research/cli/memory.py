@@ -20,7 +20,7 @@ from research.core.records import Plan
 from research.core.settings import SETTINGS
 from research.core.text import clean, count_of
 from research.lab.lab import Lab
-from research.report.text import IDEAS, hidden_runs
+from research.report.text import IDEAS, hidden_runs, no_such_contract
 from research.report.usage import night_on
 from research.store import reads
 from research.store.db import Store
@@ -52,12 +52,12 @@ def summary(contract: str | None, as_json: bool) -> None:
     lab = this_lab()
     with open_memory(lab) as store:
         where = git.head(lab.work)
+        if contract is not None:
+            known = [name for name, _ in reads.other_contracts(store, where.branch, None)]
+            if contract not in known:
+                raise ResearchError(*no_such_contract(contract, where.branch, known))
         digest = remembered(store, where.branch, profile_here(lab.environment), contract=contract)
         hidden = reads.other_contracts(store, where.branch, digest.contract)
-        known = [name for name, _ in reads.other_contracts(store, where.branch, None)]
-        if contract is not None and contract not in known:
-            there = f"Contracts there: {', '.join(known) or 'none'}."
-            raise ResearchError(f"There are no runs of {contract} on {where.branch}.", there)
         plan = reads.plan_of(store, where.branch)
         switch, foreign = autonomy.load(store), reads.foreign(store)
         night = night_on(store, lab)

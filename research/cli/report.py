@@ -78,7 +78,7 @@ def watch(once: bool, as_json: bool) -> None:
 @click.option("--serve", is_flag=True, help="Show the page to the local network until Ctrl-C, for a phone.")
 @json_option
 def demo(serve: bool, as_json: bool) -> None:
-    from research.agents.night.progress import COLUMNS, line_of
+    from research.agents.night.progress import LEGEND, line_of
     from research.report.answer import FIRST_NIGHT
     from research.report.recording import NOTE, read_recording
     from research.report.serve import PageServer, open_page
@@ -106,7 +106,7 @@ def demo(serve: bool, as_json: bool) -> None:
         show_pictures(console, views, SETTINGS.demo_s / len(views))
         console.print(frame(views[-1], console.width, console.height))
     else:
-        click.echo(COLUMNS)
+        click.echo(LEGEND)
         for row in data.rows:
             click.echo(line_of(row.number, row.run, row.verdict))
     click.echo(f"Its page: {path}")

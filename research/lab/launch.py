@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import shutil
 import tempfile
@@ -278,20 +277,21 @@ class _Attempt:
         Returns:
             The end of the repeat; None where there is neither, so that the launch has to be made.
         """
-        stream = io.BytesIO() if self.request.dry_run else self.wires.stream
-        with contextlib.suppress(BrokenPipeError):  # nobody reads on: the exit code still says how the run ended
-            try:
-                with (self.lab.paths.runs / run.folder / RUN_LOG).open("rb") as file:
-                    shutil.copyfileobj(file, stream)
-            except FileNotFoundError:
-                if run.metrics is None:
-                    return None
-                stream.write(run.metrics.as_block().encode())
-            stream.flush()
+        log = self.lab.paths.runs / run.folder / RUN_LOG
+        if not log.exists() and run.metrics is None:
+            return None
         if not self.request.dry_run:
+            stream = self.wires.stream
+            with contextlib.suppress(BrokenPipeError):  # nobody reads on: the exit code still says how the run ended
+                if log.exists():
+                    with log.open("rb") as file:
+                        shutil.copyfileobj(file, stream)
+                elif run.metrics is not None:
+                    stream.write(run.metrics.as_block().encode())
+                stream.flush()
             self._drop_plan(run)
         why = f"the same code, contract and seed as {run.run}; --seed N measures it anew, --again runs it anyway"
-        if lineage.baseline(self.store.judged(self._branch)) is None:
+        if not recent.has_baseline(self.store, self._branch):
             why = f"{why}. {self._branch or 'HEAD'} has no baseline yet: to measure it here, type the same with --again"
         return LaunchResult(self.name, "repeat", run.exit_code or 0, run.child_exit, why=why, repeats=run.run)
 

@@ -49,6 +49,11 @@ def changes_in_words(delta: Mapping[str, str]) -> str:
     return "; ".join(first_few(parts, _MAX_CHANGES))
 
 
+def no_such_contract(contract: str, branch: str, known: Iterable[str]) -> tuple[str, str]:
+    """Return what to say where a branch has no runs of the contract asked for, and which contracts it has."""
+    return f"There are no runs of {contract} on {branch}.", f"Contracts there: {', '.join(known) or 'none'}."
+
+
 def hidden_runs(counts: Iterable[tuple[str | None, int]], verb: str) -> Iterator[str]:
     """Yield how many runs of each other contract a verb does not show, and how it shows them."""
     for contract, count in counts:

@@ -10,6 +10,7 @@ from research.agents.night import state
 from research.agents.night.state import NightState, worked_s
 from research.core.clock import moment, utc
 from research.core.files import is_held
+from research.core.paths import LabPaths
 from research.core.records import Run
 from research.core.settings import SETTINGS
 from research.core.text import count_of
@@ -88,10 +89,15 @@ def budget_left(night: NightState, now: datetime, is_on: bool = True) -> list[st
     return [*parts, f"ends about {clock(utc(end), False)}"] if end else parts
 
 
+def is_night_on(night: NightState | None, paths: LabPaths) -> bool:
+    """Check whether a night has not ended and has a process at work."""
+    return night is not None and night.finished_utc is None and is_held(paths.discovery / state.LOCK)
+
+
 def night_on(store: Store, lab: Lab) -> str:
     """Say how far the night is that is going on in this checkout, and where; "" for none."""
     night = state.from_json(store.fact(state.FACT))
-    if night is None or night.finished_utc or not is_held(lab.paths.discovery / state.LOCK):
+    if night is None or not is_night_on(night, lab.paths):
         return ""
     return f"{', '.join(budget_left(night, lab.clock()))}, on {night.branch}"
 

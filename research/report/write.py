@@ -10,13 +10,14 @@ from research.agents.night import state
 from research.core import git
 from research.core.clock import moment, system_clock, utc
 from research.core.errors import ResearchError
-from research.core.files import append_line, is_held, write_whole
+from research.core.files import append_line, write_whole
 from research.core.paths import LabPaths
 from research.core.records import Judged, Run
 from research.core.settings import SETTINGS
 from research.report.data import LossCurve, PageData, page_data
 from research.report.progress import Curve, read_curve
-from research.report.usage import expected_end
+from research.report.text import no_such_contract
+from research.report.usage import expected_end, is_night_on
 from research.runs.preflight import TARGET
 from research.store import reads
 from research.store.connect import StoreDamaged
@@ -70,11 +71,10 @@ def read_data(
     branch = choose_branch(judged, branch_here(paths), branch)
     known = dict.fromkeys(item.run.contract for item in judged if item.run.branch == branch and item.run.contract)
     if contract is not None and contract not in known:
-        raise NoRuns(f"There are no runs of {contract} on {branch}.", f"Contracts there: {', '.join(known) or 'none'}.")
+        raise NoRuns(*no_such_contract(contract, branch, known))
     data = data_of_branch(store, judged, branch, made_utc, contract)
-    is_on = data.night is not None and data.night.finished_utc is None and is_held(paths.discovery / state.LOCK)
     return replace(
-        while_on(data, is_on),
+        while_on(data, is_night_on(data.night, paths)),
         is_running=any(is_alive(paths.runs / run.folder) for run in store.open_runs()),
         diffs=differences(paths.root, data),
         curves=curves_of(data, lambda run: read_curve(paths.runs / run.folder) if run.folder else ()),
@@ -85,15 +85,15 @@ def data_of_branch(
     store: Store, judged: Sequence[Judged], branch: str, made_utc: str, contract: str | None = None
 ) -> PageData:
     """Read what a page says of a branch, without loss curves and the differences of train.py."""
-    night, plan = state.from_json(store.fact(state.FACT)), reads.plan_of(store, branch)
-    is_next = plan is not None and plan.plan not in {run.plan for run in store.open_runs()}
+    night, plan, runs = state.from_json(store.fact(state.FACT)), reads.plan_of(store, branch), store.runs()
+    is_next = plan is not None and plan.plan not in {run.plan for run in runs if run.outcome is None}
     return page_data(
         judged,
         branch,
         made_utc,
         plan=plan if is_next else None,
         night=night if night and night.branch == branch else None,
-        launches=[run for run in store.runs() if run.branch == branch],
+        launches=[run for run in runs if run.branch == branch],
         foreign=reads.foreign(store),
         ideas=reads.ideas(store),
         contract=contract,

@@ -206,7 +206,7 @@ def test_a_stopped_runs_line_says_what_was_foretold():
     line = progress.line_of(7, one, Verdict(one.run, "discard", "evidence", "", BEGUN))
     assert "stopped  discard      DEPTH 4 -> 3" in line
     assert line.endswith("stopped at 50 %, foretold +0.0860")
-    assert all(len(part) <= 80 for part in [*line.split("\n"), *progress.COLUMNS.split("\n")])
+    assert all(len(part) <= 80 for part in [*line.split("\n"), *progress.LEGEND.split("\n")])
 
 
 def test_a_baseline_is_called_so_whatever_made_it():

@@ -77,7 +77,7 @@ class Idea:
 
 @dataclass(frozen=True)
 class EditContext:
-    """What a change is made from: what is known, the parent's train.py and other commits', and chance."""
+    """Holds what a change is made from: the memory, train.py of the parent and of other commits, random numbers."""
 
     memory: Memory
     read_source: ReadSource
@@ -260,7 +260,7 @@ def _words(word: str, setting: Setting) -> list[str]:
 
 
 _OFF = {bool: "False", int: "0", float: "0.0", tuple: "()"}
-"""How a setting of each type is written that does nothing."""
+"""By type, the value that switches a setting off, as train.py spells it."""
 
 
 def off_ideas(context: EditContext) -> list[Idea]:

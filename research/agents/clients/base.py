@@ -49,7 +49,7 @@ _SIGNS = {
     Trouble.login: r"\b40[13]\b|not logged in|unauthorized|authenticat|login|api.key",
     Trouble.service: r"overloaded|high demand|connect|error sending request|timed? ?out|\b5\d\d\b",
 }
-"""How a failed session tells of its trouble; the first sign counts."""
+"""Patterns in what a failed session printed, by kind of trouble; the first that matches decides."""
 _REFUSED = re.compile(r"\bI (?:can(?:'|no)t|won't|am unable to|'m unable to)\b|cannot help with|usage polic", re.I)
 _TEXT_KEYS = ("command", "cmd", "input", "patch")
 """Names of what is typed or patched; versions of clients differ."""
@@ -98,7 +98,7 @@ class Failed:
 
 @dataclass(frozen=True)
 class SessionEnd:
-    """How a session ended: exit code (None when killed), JSON lines, error output, and why it was killed."""
+    """The end of a session: exit code (None when killed), JSON lines, error output, and why it was killed."""
 
     code: int | None
     lines: tuple[str, ...]

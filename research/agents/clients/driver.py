@@ -38,7 +38,7 @@ _OUTSIDE = frozenset({*_WAITS, Trouble.missing, Trouble.login, Trouble.stopped, 
 """Failures that are not the idea's: another attempt at once would only repeat them."""
 
 _DETAIL_CHARS = 200
-"""How much of a session's last words is repeated."""
+"""Characters of a session's last message that an error message quotes."""
 
 
 class NoProposal(NoCandidate):

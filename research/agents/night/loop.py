@@ -354,7 +354,7 @@ class Night:
         going = {other.run for other in self._store.open_runs() if other.branch == self.state.branch}
         shown = going | {item.run.run for item in history} | {run.run}
         number = 1 + [other.run for other in self._store.runs() if other.run in shown].index(run.run)
-        self._say_once("columns", progress.COLUMNS)
+        self._say_once("legend", progress.LEGEND)
         self.say(progress.line_of(number, run, verdict))  # its place in order of start is its number on the page
         dry = lineage.runs_since_keep(history)
         if verdict and (event := progress.news(run, verdict, history)):

@@ -16,13 +16,13 @@ from research.runs.racing import race_of
 from research.verdict import lineage
 from research.verdict.models import Memory
 
-_COLUMNS = 80
-COLUMNS = (
+_WIDTH = 80  # columns of a terminal
+LEGEND = (
     "Each line: number, time, val_bpb, decision, change; then the difference from the\n"
     "best so far with its 95 % interval, discounted for luck, and P(better) by the\n"
     "runs on shared seeds alone, so that the two may seem to disagree."
 )
-"""What stands in a run's line; said once above the lines."""
+"""Explains the lines of runs; printed once above them."""
 
 
 def opening(state: NightState, now: datetime, instead: str = "") -> str:
@@ -62,7 +62,7 @@ def line_of(number: int, run: Run, verdict: Verdict | None) -> str:
     """
     score = f"{run.val_bpb:.6f}" if run.val_bpb is not None else f"{run.outcome:>8}"
     head = f"{number:4d}  {local_time(run.finished_utc):5}  {score}  {verdict.decision if verdict else '':<11}  "
-    room = _COLUMNS - len(head)
+    room = _WIDTH - len(head)
     lines = textwrap.wrap(_name(run, verdict), room, break_on_hyphens=False) or [""]
     if change := _change(run, verdict):
         if len(lines[-1]) + len(change) <= room:
