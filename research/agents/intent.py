@@ -77,7 +77,7 @@ _SLIPS = {slip for word in _MISTYPED for slip in _with_one_letter_less(word)} | 
 # Limits ---------------------------------------------------------------------------------------------------------------
 
 MAX_CHARS = 2_000
-"""How much of a prompt is read: what is longer holds a pasted log, whose numbers are no limits."""
+"""Characters of a prompt that are read: a longer one holds a pasted log, whose numbers are no limits."""
 _UNITS = {
     "runs": r"runs?|experiment\w*|experience\w*|times|laufe\w*|versuche\w*|iterations?|fois|mal|veces|essais?|"
     r"corridas?|ejecucion(?:es)?",
@@ -116,7 +116,7 @@ _UNREAD = re.compile(
     r"durante|tras)\s+(?:of |to |is )?(?:(?:a|the|some|several|few|couple|of|next|many|einige|ein paar|quelques|"
     rf"algunas|algunos)\s+)*(?:\d(?:[^,;.!?…]|\.\d)*|{_UNIT})"
 )
-"""What sounds like a limit; it is named as not understood where no limit was read in it."""
+"""Words that sound like a limit; where none could be read in them, the answer says that it was not understood."""
 _NUMBERS = {
     word: str(value)
     for value, words in {

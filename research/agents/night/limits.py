@@ -84,7 +84,7 @@ def backoff_s(first_s: float, longest_s: float, before: int) -> float:
 
 
 _SAME = ("agent", "backend", "gpu", "policy", "seed")
-"""What makes a command another one: half of a night planned or judged in one way, half in another, is neither."""
+"""Options that make another night: half of one planned or judged in one way and half in another is neither."""
 
 
 def why_new(before: NightState, wanted: NightState, runs: Sequence[Run], now: datetime) -> str | None:

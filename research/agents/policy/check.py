@@ -320,7 +320,7 @@ _SCORE_CALLS = re.compile(
     r"(?:open|connect|Path|glob|load|read)\([^\n]{0,100}(?:(?:score|finish)\.json|memory\.db|report\.html)"
 )
 _CODE_CHARS = 10_000
-"""How much of a program is looked through."""
+"""Characters of a program that are looked through."""
 
 
 def refuse_patch(command: Command, where: Where) -> str | None:

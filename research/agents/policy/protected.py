@@ -20,7 +20,7 @@ from research.core.contract import PROTECTED
 from research.core.text import first_few
 
 Reach = Literal["file", "tracked", "all"]
-"""What a path stands for: itself, all tracked files below it, or everything below it."""
+"""How far a path reaches: to itself, to all tracked files below it, or to everything below it."""
 
 FIXED = (*PROTECTED, "uv.lock", ".venv")
 RECORDS = ("results.tsv", "results/discovery", "results/runs")

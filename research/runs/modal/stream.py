@@ -124,7 +124,7 @@ class Parser:
 
     @property
     def is_over(self) -> bool:
-        """Whether the wrapper has said its last."""
+        """Whether the wrapper's closing line has arrived."""
         return self.code is not None or bool(self.fault)
 
     def feed(self, text: str) -> str:
