@@ -1,4 +1,4 @@
-"""What every test may rely on: Ctrl-C means Ctrl-C to the processes that tests start, and none compiles anew.
+"""What every test may rely on: Ctrl-C and a closed terminal end the processes that tests start, and none compiles anew.
 
 Also the order of the tests: ruff and mypy, the long ones, groups that share a fixture, the others as they come.
 """
@@ -10,11 +10,17 @@ import signal
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
 
-# A shell that starts the tests in the background hands SIGINT on as ignored, and children inherit that.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A busy machine makes no test fail.
+hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("patient")
+
+# A shell that starts the tests in the background hands SIGINT on as ignored, nohup SIGHUP, and children inherit that.
+for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, usual)
 
 # The tests start thousands of processes. Where bytecode must not be written, each of them would compile all that it
 # imports, which is most of its work: it is written all the same, to a place of the tests' own.
@@ -23,6 +29,12 @@ if sys.dont_write_bytecode:
     sys.pycache_prefix = str(Path(__file__).resolve().parent.parent / ".pytest_cache" / "bytecode")
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Start a worker more than there are processors: many tests wait for a process or for a lock."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores + 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -468,7 +468,7 @@ ENDINGS = [
 ]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.sampled_from(ENDINGS), st.lists(st.sampled_from(FILLERS), max_size=SHORT_WORDS - 1), st.data())
 def test_a_word_for_ending_among_a_few_others_ends_the_loop(word: str, others: list[str], data: st.DataObject):
     place = data.draw(st.integers(0, len(others)))
@@ -553,7 +553,7 @@ def test_limits_are_read(prompt: str, named: dict[str, Any]):
     assert read_limits(prompt, LATE) == Limits(**named)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.one_of(
         st.text(max_size=200), st.lists(st.sampled_from(" ".join([*ON, *OFF]).split()), max_size=40).map(" ".join)

@@ -170,7 +170,7 @@ PIECES = (
 LINES = st.one_of(st.lists(st.sampled_from([*PIECES.split("|"), "|"]), max_size=25).map(" ".join), st.text(max_size=80))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(LINES, st.booleans())
 def test_no_line_makes_the_policy_fail_or_take_long(line: str, driven: bool):
     """Ten milliseconds of processor time, since a hook runs before every command; at the third try at the latest."""

@@ -38,7 +38,7 @@ def as_lists(shards: list[prepare.TokenShard]):
 
 
 @given(st.lists(GROUPS, min_size=1, max_size=3), st.integers(2, 48), st.integers(1, 200), st.integers(1, 60))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_rows_equal_the_linear_scan(shards, capacity, buffer_size, rows):
     arrays = [shard_of(groups) for groups in shards]
     packer = prepare.Packer(prepare.document_batches(arrays), capacity, buffer_size)
@@ -50,7 +50,7 @@ def test_rows_equal_the_linear_scan(shards, capacity, buffer_size, rows):
 
 
 @given(GROUPS)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_refills_never_cross_a_row_group(groups):
     batches = prepare.document_batches([shard_of(groups)])
     for group in groups:

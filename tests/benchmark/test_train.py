@@ -8,6 +8,7 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -54,17 +55,38 @@ def summary_of(output: str) -> list[tuple[str, str]]:
     return [(key, value.strip()) for key, _, value in (line.partition(":") for line in lines[at:])]
 
 
+def clean_clone(folder: Path) -> Path:
+    """Make a repository of what a run needs, with one commit."""
+    clone = folder / "clone"
+    clone.mkdir()
+    for name in ("train.py", "prepare.py", ".gitignore", "research/__init__.py"):
+        (clone / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, clone / name)
+    skipped = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "research" / "benchmark", clone / "research" / "benchmark", ignore=skipped)
+    identity = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
+    for command in (["init", "-q"], ["add", "-A"], [*identity, "commit", "-qm", "start"]):
+        subprocess.run(["git", *command], cwd=clone, check=True)
+    return clone
+
+
 @pytest.mark.long
-def test_a_run_prints_its_summary_and_leaves_its_score(environment, tmp_path):
-    done = run(TRAIN, environment | {"AUTORESEARCH_SEED": "7"})
+def test_a_run_by_hand_in_a_clean_clone_prints_its_summary_and_leaves_its_score(environment, tmp_path):
+    clone = clean_clone(tmp_path)
+    del environment["AUTORESEARCH_RUN_DIR"], environment["PYTHONPATH"]
+    done = run(clone / "train.py", environment | {"AUTORESEARCH_SEED": "7"}, cwd=clone)
     assert done.returncode == contract.EXIT_SCORED, done.stderr
     assert "\r" not in done.stdout
     assert "audit" not in done.stdout
     assert "seed 7" in done.stdout
+    (folder,) = (clone / "results" / "runs").iterdir()
+    assert folder.name.startswith("hand-")
+    assert {p.name for p in folder.iterdir()} == {contract.SCORE_FILE, "train.py"}
+    assert (folder / "train.py").read_bytes() == TRAIN.read_bytes()
     summary = summary_of(done.stdout)
     assert tuple(key for key, _ in summary) == contract.PUBLIC_KEYS + contract.OWN_KEYS
     values = dict(summary)
-    score = json.loads((tmp_path / "run" / contract.SCORE_FILE).read_text())
+    score = json.loads((folder / contract.SCORE_FILE).read_text())
     assert values["val_bpb"] == f"{score['val_bpb']:.6f}"
     assert values["contract"] == score["contract"]
     assert score["contract"].startswith("custom2-")
@@ -73,7 +95,8 @@ def test_a_run_prints_its_summary_and_leaves_its_score(environment, tmp_path):
     assert score["status"] == contract.SCORED
     assert score["seed"] == 7
     assert score["data"]["epochs"] > 0
-    assert (tmp_path / "run" / "train.py").read_bytes() == TRAIN.read_bytes()
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=clone, capture_output=True, text=True).stdout.strip()
+    assert score["commit"] == head
     reported = score["reported"]
     assert reported["summary"]["num_steps"] == values["num_steps"]
     assert reported["loss_curve"]
@@ -121,28 +144,6 @@ def test_a_train_py_that_changes_its_contract_is_not_scored(environment, tmp_pat
     assert done.stderr.splitlines() == [
         f"train.py changed prepare.EVAL_TOKENS: {end}", f"train.py changed AUTORESEARCH_TIME_BUDGET: {end}",
     ]  # fmt: skip
-
-
-@pytest.mark.long
-def test_a_run_by_hand_in_a_clean_clone_gets_a_folder_of_its_own(environment, tmp_path):
-    clone = tmp_path / "clone"
-    clone.mkdir()
-    for name in ("train.py", "prepare.py", ".gitignore", "research/__init__.py"):
-        (clone / name).parent.mkdir(exist_ok=True)
-        shutil.copy(ROOT / name, clone / name)
-    skipped = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT / "research" / "benchmark", clone / "research" / "benchmark", ignore=skipped)
-    identity = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
-    for command in (["init", "-q"], ["add", "-A"], [*identity, "commit", "-qm", "start"]):
-        subprocess.run(["git", *command], cwd=clone, check=True)
-    del environment["AUTORESEARCH_RUN_DIR"], environment["PYTHONPATH"]
-    done = run(clone / "train.py", environment, cwd=clone)
-    assert done.returncode == 0, done.stderr
-    (folder,) = (clone / "results" / "runs").iterdir()
-    assert folder.name.startswith("hand-")
-    assert {p.name for p in folder.iterdir()} == {"score.json", "train.py"}
-    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=clone, capture_output=True, text=True).stdout.strip()
-    assert json.loads((folder / "score.json").read_text())["commit"] == head
 
 
 # ---------------------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ def is_worth_a_night(shape: Landscape) -> bool:
     return 0.9 * low <= shape.reachable() <= 1.1 * high
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(sorted(FAMILIES)), st.integers(0, 10**6))
 def test_there_is_something_to_gain(family: str, seed: int):
     assert is_worth_a_night(landscape(family, seed))

@@ -204,7 +204,7 @@ def test_any_ledger_comes_back_byte_for_byte(lines: list[bytes], header: bool):
         ledger.parse_row(line)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(LINES, LINES)
 def test_foreign_lines_are_taken_in_once_and_never_lost(first: list[bytes], second: list[bytes]):
     with Store(None) as store:
@@ -380,7 +380,7 @@ class Exactly(RuleBasedStateMachine):
 
 
 TestExactly = Exactly.TestCase
-TestExactly.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
+TestExactly.settings = settings(max_examples=25, stateful_step_count=20)
 
 
 def test_a_hundred_thousand_rows_stay_quick():

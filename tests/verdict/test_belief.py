@@ -21,7 +21,7 @@ from research.verdict.variances import Condition
 from tests.support.synthetic import Lab, draw_effect
 
 SEEDS = st.integers(0, 10_000)
-FEW = settings(deadline=None, max_examples=15)
+FEW = settings(max_examples=15)
 
 
 def score(config: str, val_bpb: float, parent: str | None = None, seed: int = 42, **more: str) -> Score:
@@ -250,7 +250,7 @@ ROWS = st.tuples(
 )
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(ROWS, min_size=1, max_size=20))
 def test_any_history_gives_finite_numbers(rows: list[tuple[int, int | None, float, int, str, str]]):
     known = Belief([Score(config, parent, Condition(*where), value) for config, parent, value, *where in rows])

@@ -35,7 +35,7 @@ def digested(history: Sequence[Judged]) -> Digest:
     return digest_of(recall(history, BRANCH))
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(st.integers(1, 60), st.integers(0, 99))
 def test_rebuilding_from_the_rows_gives_the_same_state(runs: int, seed: int):
     with filled(None, runs, seed) as store:

@@ -112,7 +112,6 @@ def test_the_normal_distribution_against_the_library():
     assert np.abs(normal_cdf(z) - exact).max() < 1e-7
 
 
-@settings(deadline=None)
 @given(MIXTURES)
 def test_an_interval_holds_about_its_share(parts: list[tuple[float, float, float]]):
     known = mixture(parts)
@@ -120,7 +119,7 @@ def test_an_interval_holds_about_its_share(parts: list[tuple[float, float, float
     assert 0.8 <= cdf(known, high) - cdf(known, low) <= 1.0 + 1e-9
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(MIXTURES)
 def test_moments_and_expected_gain_against_draws(parts: list[tuple[float, float, float]]):
     known = mixture(parts)

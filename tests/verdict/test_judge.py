@@ -244,7 +244,7 @@ def test_two_equal_scores_may_be_chance_and_many_are_none():
     assert apart.high < -0.0005
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.floats(-0.02, 0.02), st.floats(0.0, 0.02), st.integers(0, 2), st.integers(1, 2))
 def test_more_gain_is_never_decided_worse(gain: float, more: float, replicates: int, runs: int):
     seen = []
@@ -260,7 +260,7 @@ def test_more_gain_is_never_decided_worse(gain: float, more: float, replicates: 
     assert seen[0].p_better <= seen[1].p_better + 1e-3
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.floats(0.97, 1.0)), min_size=1, max_size=8))
 def test_the_same_runs_give_the_same_verdicts(runs: list[tuple[str, float]]):
     one, other = Night(), Night()

@@ -173,7 +173,7 @@ def test_phases(inputs: PhaseInputs, phase: str):
     assert phase_of(inputs) == phase
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000), st.integers(1, 60))
 def test_the_order_of_two_independent_runs_does_not_change_the_archive(seed: int, place: int):
     history = night(63, seed)
@@ -186,7 +186,7 @@ def test_the_order_of_two_independent_runs_does_not_change_the_archive(seed: int
     ]
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(0, 10_000))
 def test_the_same_history_gives_the_same_digest(seed: int):
     assert digested(recalled(night(80, seed))) == digested(recalled(night(80, seed)))
