@@ -15,8 +15,8 @@ class VerdictSettings:
     repeat_log_sd: float = 0.5
     """Prior sd of its logarithm: within a factor of 2.7 as good as certainly."""
     seed_sd_bpb: float = 0.002
-    """Prior median of the sd of seeds, in bpb: on a GPU, repeats of one seed differ by about 0.0003, seeds by 0.001 to
-    0.004 (0.004 at 60 s, 0.0008 to 0.0033 at 120 s, 0.0010 and 0.0013 at 300 s)."""
+    """Prior median of the sd of seeds, in bpb: on a GPU, repeats of one seed differ by about 0.0003, seeds by 0.0036 at
+    60 s, 0.0010 at 120 s, 0.0013 at 300 s."""
     seed_log_sd: float = 0.7
     """Prior sd of its logarithm: within a factor of four as good as certainly."""
     interaction_sd_bpb: float = 0.0008
