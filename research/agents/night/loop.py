@@ -186,7 +186,8 @@ class Night:
             code = self._code_of(job.commit)
             seed = self._seed_of(job, code)
             self._going.append(Going(job, slot, code, self._pool.submit(self._launch, job, slot, seed)))
-            self._say_once("running", f"running: {idea_of(job.what)}; every run gets its line when it ends")
+            what = idea_of(job.what).removesuffix(".")
+            self._say_once("running", f"running: {what}; every run gets its line when it ends")
             self._save()  # killed in a long run, it was at work until that began
 
     def _collect(self) -> None:
