@@ -158,13 +158,14 @@ def check_commit(root: Path, candidate: Candidate, baseline: Run | None, known: 
     Without a baseline it becomes one itself; a commit that is known was measured before.
     """
     others = [path for path in candidate.paths if path != TARGET]
-    if others and not known and (baseline or candidate.is_experiment):
+    is_foreign = baseline and baseline.harness and baseline.harness != candidate.harness
+    if others and not known and (candidate.is_experiment or (baseline and not is_foreign)):
         then = f"Commit an experiment on top of it: {commit_command(root)}"
         if candidate.is_experiment:
             again = f" && {_commit_again(root, candidate)}" if TARGET in candidate.paths else ""
             then = f"Make it a commit of {TARGET} alone: git reset --soft HEAD^ && {_put_away(others)}{again}"
         raise Refused(f"HEAD touches more than {TARGET}: {', '.join(others[:_NAMED])}.", then)
-    if baseline and baseline.harness and baseline.harness != candidate.harness:
+    if baseline and is_foreign:
         what = f"prepare.py or the harness is not the baseline's ({baseline.run})."
         raise Refused(what, _start_branch(candidate, candidate.harness))
 

@@ -575,6 +575,16 @@ def other_harness(kit: Kit) -> Iterator[Advice]:
 
 
 @case
+def other_harness_at_head(kit: Kit) -> Iterator[Advice]:
+    with_baseline(kit)
+    (kit.root / "prepare.py").write_text((kit.root / "prepare.py").read_text() + "# other\n")
+    kit.git("commit", "-qam", "infra: another benchmark")
+    yield Advice(launched(kit))
+    assert launched(kit, "--again") == ""  # its train.py is the old baseline's
+    assert is_ready(kit)
+
+
+@case
 def other_agents_rules(kit: Kit) -> Iterator[Advice]:
     with_baseline(kit)
     (kit.root / "AGENTS.md").unlink(missing_ok=True)

@@ -495,6 +495,13 @@ def test_changed_fixed_files_are_named_where_the_memory_is_damaged_too(kit: Kit)
         assert "git restore --staged --worktree -- prepare.py" in context_of(answer(kit, "PostToolUse"))
 
 
+def test_a_memory_that_can_not_be_read_is_not_taken_for_an_empty_one(kit: Kit):
+    _break_store(kit)
+    assert answer(kit, "SessionStart", source="startup") is None
+    assert answer(kit, "UserPromptSubmit", prompt="hello") is None
+    assert log(kit).count("the memory can't be read") == 2
+
+
 OTHERS = [
     {"tool_name": "exec_command", "tool_input": {"cmd": "git push"}},
     {"tool_name": "shell", "tool_input": {"command": ["bash", "-lc", "git push"]}},

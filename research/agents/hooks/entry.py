@@ -61,6 +61,10 @@ class Call:
             self.log(f"the memory can't be read: {error}")
             return Store(None)
 
+    def is_unread(self, store: Store) -> bool:
+        """Return whether a store is the empty one in place of a memory that can't be read: what it says is untrue."""
+        return store.path is None and self.paths.memory.exists()
+
     def open_to_write(self) -> Store:
         """Open the memory where there is something to note; it is made where nothing was recorded yet."""
         if not self.paths.memory.exists():

@@ -32,6 +32,8 @@ def answer(call: Call) -> dict[str, Any] | None:
     """Answer SessionStart."""
     branch = call.head.branch
     with open_current_memory(call) as store:
+        if call.is_unread(store):
+            return None
         source, on = call.text("source") or "startup", "on" if autonomy.load(store).enabled else "off"
         where = f"Autoresearch, session {source}. Branch: {branch or '(detached)'}. Autonomy: {on}."
         review = unseen_review(store, branch) if branch.startswith(BRANCHES) else ""
