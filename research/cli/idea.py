@@ -9,7 +9,8 @@ from research.core import git
 from research.core.errors import UsageError
 from research.core.text import clean
 from research.report.text import IDEAS
-from research.store.reads import ideas
+from research.report.usage import night_on
+from research.store import reads
 
 
 @click.command("idea")
@@ -30,11 +31,15 @@ def idea(text: tuple[str, ...], drop: int | None, as_json: bool) -> None:
                 plan_again(lab, store, git.head(lab.work).branch)
         if text:
             from research.lab.ideas import add_idea
+            from research.lab.plan import plan_ahead
 
             if not (words := " ".join(" ".join(text).split())):
                 raise UsageError("The idea is empty.", "Type: uv run research idea DEPTH=6")
             add_idea(lab, store, words)
-        for one in ideas(store):
+            branch = git.head(lab.work).branch
+            if reads.history(store, branch) and not store.open_runs() and not night_on(store, lab):
+                plan_ahead(lab, store, branch)  # a run that is made now, or a night, plans when it has ended
+        for one in reads.ideas(store):
             idea, run = one.idea, one.run
             why = idea.why or (one.verdict.why if one.verdict else "")
             score = f", {run.val_bpb:.6f}" if run and run.val_bpb is not None else ""

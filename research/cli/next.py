@@ -9,6 +9,7 @@ from research.cli.kit import json_option, show, this_lab
 from research.core import git
 from research.core.commands import launch_command
 from research.core.records import REPLICATE
+from research.lab.ideas import next_idea, plan_idea
 from research.lab.plan import POLICY_FACT, plan_seed
 from research.report.usage import night_on
 from research.store import reads
@@ -28,6 +29,7 @@ def next_(seed: int | None, as_json: bool) -> None:
         known = pending is not None and "brief" in pending.details
         history = [] if known else reads.history(store)
         chosen = plan_seed(store) if seed is None else seed
+        idea = next_idea(store, True, ()) if seed is None else None
         policy = store.fact(POLICY_FACT) or "discovery"
         night = night_on(store, lab)
     if pending is not None and known:
@@ -37,8 +39,11 @@ def next_(seed: int | None, as_json: bool) -> None:
         from research.verdict.memory import recall
 
         memory = recall(history, branch)
-        plan = pending or planner.plan_with(memory, history, chosen, lab.now_utc(), policy=policy)
-        prompt = planner.prompt(plan, memory)
+        if pending is None and idea and memory.incumbent:
+            plan = plan_idea(idea, memory, lab.now_utc())
+        else:
+            plan = pending or planner.plan_with(memory, history, chosen, lab.now_utc(), policy=policy)
+        prompt = plan.details.get("brief") or planner.prompt(plan, memory)
     launch = launch_command(runner_options(lab.environment), plan.run_seed)
     if plan.kind != REPLICATE or not plan.parent:
         prompt = f"{prompt}\n\nLaunch: {launch}"

@@ -87,11 +87,11 @@ def next_idea(store: Store, writes_code: bool, busy: Collection[str]) -> Idea | 
     return next((idea for idea in waiting if writes_code or idea.assignment), None)
 
 
-def plan_idea(lab: Lab, store: Store, idea: Idea, memory: Memory) -> Plan:
+def plan_idea(idea: Idea, memory: Memory, now: str) -> Plan:
     """Return the plan that carries an idea out on the best so far; its details hold what an agent is told."""
     from research.search.emitters.base import Emitter  # loads numpy, which a bare Python that only records may lack
 
-    now, parent = lab.now_utc(), memory.incumbent.commit if memory.incumbent else None
+    parent = memory.incumbent.commit if memory.incumbent else None
     name = hashlib.sha256(f"idea {idea.idea} {idea.created_utc} {parent} {now}".encode()).hexdigest()[:12]
     details = {IDEA: str(idea.idea)}
     if idea.assignment:
@@ -101,8 +101,6 @@ def plan_idea(lab: Lab, store: Store, idea: Idea, memory: Memory) -> Plan:
     words = quoted(idea.text, SETTINGS.idea_chars).replace("{", "{{").replace("}", "}}")
     order = f"carry out what this person asks for, as one change: {words}"
     brief = Emitter(PERSON, "try what a person asks for", order, "uncertain").brief(plan, memory)
-    store.update_idea(replace(idea, plan=name))
-    keep_ideas(store, lab.paths)
     return replace(plan, details={**details, "brief": brief})
 
 

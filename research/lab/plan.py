@@ -15,6 +15,7 @@ from research.lab.lab import Lab
 from research.runs import preflight
 from research.store import reads
 from research.store.db import Store
+from research.store.open import keep_ideas
 from research.verdict.models import Memory
 from research.verdict.summary import remembered
 
@@ -63,7 +64,9 @@ def next_plan(
         store.close_plan(pending.plan, lab.now_utc(), None)
     memory = memory_of(lab, store, branch)
     if idea and memory.incumbent:
-        plan = plan_idea(lab, store, idea, memory)
+        plan = plan_idea(idea, memory, lab.now_utc())
+        store.update_idea(replace(idea, plan=plan.plan))
+        keep_ideas(store, lab.paths)
     else:
         policy = store.fact(POLICY_FACT) or "discovery"
         for seed in itertools.count(plan_seed(store) + attempt):

@@ -72,6 +72,20 @@ def test_a_coding_agent_gets_the_idea_in_its_order(tmp_path: Path):
     assert (one["status"], one["run"] is not None) == ("discard", True)
 
 
+def test_an_idea_is_the_next_plan_at_once_and_where_none_is_pending(tmp_path: Path):
+    kit = make_night_kit(tmp_path, ["noise"] * 2)
+    kit.research(*NIGHT, "--max-runs", "2")
+    kit.research("autonomy", "on")
+    assert kit.research("next")["plan"]["emitter"] != "person"
+    kit.research("idea", "DEPTH=6")
+    planned = kit.research("next")
+    assert (planned["plan"]["pending"], planned["plan"]["emitter"]) == (True, "person")
+    kit.research("autonomy", "off")  # which drops the plan
+    told = kit.research("next")
+    assert (told["plan"]["pending"], told["plan"]["emitter"]) == (False, "person")
+    assert all("DEPTH=6" in one["prompt"] for one in (planned, told))
+
+
 def test_what_cannot_be_tried_is_refused_or_listed_with_the_reason(tmp_path: Path):
     kit = make_night_kit(tmp_path, ["noise"] * 4)
     refused = kit.research("idea", "DEPHT=6", code=1)["error"]
