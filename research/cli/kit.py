@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from research.core.contract import HAND_PREFIX
 from research.core.git import find_root
 from research.core.paths import LabPaths
 from research.core.settings import SETTINGS
@@ -71,7 +72,6 @@ def this_lab() -> Lab:
 
 def open_memory(lab: Lab) -> Store:
     """Open the memory, caught up or mended where it needs that; make no file where nothing was ever recorded."""
-    from research.runs.hand_made import HAND
     from research.store import reads
     from research.store.connect import StoreDamaged
     from research.store.open import read_store
@@ -83,7 +83,7 @@ def open_memory(lab: Lab) -> Store:
         store = read_store(paths)
     except StoreDamaged:
         return lab.open()
-    by_hand = paths.runs.is_dir() and any(name.startswith(HAND) for name in os.listdir(paths.runs))
+    by_hand = paths.runs.is_dir() and any(name.startswith(HAND_PREFIX) for name in os.listdir(paths.runs))
     if by_hand or reads.something_waits(store):
         lab.catch_up(store)
     return store

@@ -29,7 +29,7 @@ from research.verdict.models import Configuration
 from research.verdict.review import up_to_date
 from research.verdict.summary import (
     ESTIMATED,
-    Row,
+    SummaryRow,
     as_text,
     conjectures_shown,
     phase_shown,
@@ -105,7 +105,7 @@ def archive(as_json: bool) -> None:
     lab = this_lab()
     with open_memory(lab) as store:
         niches = remembered(store, git.head(lab.work).branch).elites
-    shown: list[Row] = []
+    shown: list[SummaryRow] = []
     for one in niches:
         is_change = one.description.startswith(EXPERIMENT)  # nobody proposed the baseline
         made = f"{one.emitter or FREE}: {clean(idea_of(one.description))}" if is_change else "baseline"
@@ -153,7 +153,7 @@ def _plain(one: Configuration | None) -> dict[str, object] | None:
     return {"commit": one.commit, **asdict(one.estimate), "emitter": one.emitter, "description": one.subject}
 
 
-def _show(verb: str, data: Mapping[str, object], shown: Iterable[Row], as_json: bool, head: str = "") -> None:
+def _show(verb: str, data: Mapping[str, object], shown: Iterable[SummaryRow], as_json: bool, head: str = "") -> None:
     """Print rows: as lines for pipes, and on a terminal in two columns, wrapped at its width."""
     if as_json or not sys.stdout.isatty():
         show(verb, data, head + as_text(shown), as_json)

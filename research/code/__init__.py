@@ -1,1 +1,1 @@
-"""Reads what a train.py is and what an edit of it changed from syntax trees. Nothing is executed."""
+"""Reads from syntax trees what a train.py does, and what an edit of it changed. Nothing is executed."""

@@ -26,7 +26,7 @@ class Statement(NamedTuple):
 
     scope: str  # name of its scope; "<...>" for the module's and classes' bodies
     node: ast.AST  # its tree
-    key: str  # what it does, as text
+    key: str  # its tree as text: two statements with one key do the same
     kind: str  # its type, with the assigned name where there is one
     names: tuple[str, ...]  # identifiers and short texts in it, with repetitions
 
@@ -118,9 +118,9 @@ def compare(before: Scopes, after: Scopes) -> Difference:
     scopes: set[str] = set()
     for scope in dict.fromkeys((*before, *after)):
         old, new = before.get(scope, ()), after.get(scope, ())
-        gone, come = _without_common(old, new)
-        removed += gone
-        added += come
+        only_old, only_new = _without_common(old, new)
+        removed += only_old
+        added += only_new
         if [one.key for one in old] != [one.key for one in new]:
             scopes.add(scope)
     removed, added = _without_common(removed, added)  # what only moved to another scope
@@ -130,7 +130,7 @@ def compare(before: Scopes, after: Scopes) -> Difference:
 
 
 def _without_common(old: Sequence[Statement], new: Sequence[Statement]) -> tuple[list[Statement], list[Statement]]:
-    """Return the statements that only one of two sides has, as often as it has them more often."""
+    """Return, for either side, its statements without those that both have; repetitions count."""
     common = Counter(one.key for one in old) & Counter(one.key for one in new)
     sides: tuple[list[Statement], list[Statement]] = ([], [])
     for side, statements in zip(sides, (old, new), strict=True):
@@ -146,7 +146,7 @@ def _without_common(old: Sequence[Statement], new: Sequence[Statement]) -> tuple
 def _pair(
     removed: list[Statement], added: list[Statement], is_pair: Callable[[Statement, Statement], bool]
 ) -> list[tuple[Statement, Statement]]:
-    """Return old and new form of the statements that were edited, and take them out of both lists."""
+    """Take edited statements out of both lists; return each one's old and new form."""
     found = []
     for old in list(removed):
         near = [new for new in added if (new.scope, new.kind) == (old.scope, old.kind) and is_pair(old, new)]

@@ -1,4 +1,4 @@
-"""The category of an edit: a table of what words mean, and where in the program the edit is.
+"""Finds the category of an edit by the words of its identifiers, and by where in the program it is.
 
 Identifiers are split into whole words (EMBEDDING_LR is "embedding" and "lr", MuonAdamW "muon" and "adam"), and the
 strongest word decides what the identifier is: a learning rate of the embedding is a matter of the optimizer. What

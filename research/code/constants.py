@@ -1,4 +1,4 @@
-"""The constants of a train.py: how they are written and what their values are. Nothing is executed."""
+"""Reads the constants of a train.py: their source text and their values. Nothing is executed."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""The difference of two train.py, read from their syntax trees: layout, comments, docstrings, seeds and moved code
-are no difference. Nothing is executed.
+"""Compares two train.py by their syntax trees: layout, comments, docstrings, seeds and moved code are no difference.
+
+Nothing is executed.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from research.code.constants import as_number, constant_texts, evaluate
 from research.code.syntax_tree import parse, parse_expression
 
 ARROW = " -> "
-"""Between the two values of a constant in a delta."""
+"""The sign between the two values of a constant in a delta."""
 
 
 @dataclass(frozen=True)
@@ -27,15 +28,15 @@ class Change:
     """
 
     delta: Mapping[str, str] = field(default_factory=dict)
-    statements_added: int = 0  # that the child has and the parent has nowhere
-    statements_removed: int = 0  # that the parent has and the child has nowhere
+    statements_added: int = 0  # statements that the child has and the parent has nowhere
+    statements_removed: int = 0  # statements that the parent has and the child has nowhere
     category: str = ""  # what kind of change it is; see research.code.classify
 
 
 NO_CHANGE = Change()  # two texts that do the same
 
 
-def between(parent: bytes | str, child: bytes | str) -> Change:
+def change_between(parent: bytes | str, child: bytes | str) -> Change:
     """Return the difference of two train.py.
 
     Raises:
@@ -100,13 +101,16 @@ def direction(before: str, after: str) -> str:
         old, new = (parse_expression(text) for text in (before, after))
     except SyntaxError:
         return ""
-    moves = [(as_number(evaluate(one, {})), as_number(evaluate(other, {}))) for one, other in _matched(old, new)]
-    rises = {b > a for a, b in moves if a is not None and b is not None and a != b}
-    return "" if len(rises) != 1 else "up" if rises.pop() else "down"
+    found = set()
+    for pair in _matched(old, new):
+        start, end = (as_number(evaluate(node, {})) for node in pair)
+        if start is not None and end is not None and start != end:
+            found.add("up" if end > start else "down")
+    return found.pop() if len(found) == 1 else ""
 
 
 def moves(delta: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield the names of what a delta moved one way, with the way, "up" or "down"."""
+    """Yield the name and the direction ("up" or "down") of every value that a delta moved in one direction."""
     for name, text in delta.items():
         before, arrow, after = text.partition(ARROW)
         if arrow and (way := direction(before, after)):

@@ -1,4 +1,4 @@
-"""The identity of a train.py, read from its syntax tree: its fingerprint, its imports, and the names it defines."""
+"""Reads a train.py's fingerprint, imports and defined names from its syntax tree."""
 
 from __future__ import annotations
 

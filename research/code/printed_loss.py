@@ -1,4 +1,4 @@
-"""Says whether the edit of a train.py reaches the loss that it prints, so that its curve can't be compared any more.
+"""Finds whether an edit of train.py changes how the printed loss is computed, so that curves can't be compared.
 
 A statement is on the path of the printed loss if it names a loss or a target, sets a constant that such a statement
 reads, or prints. Whatever only changes how well the model learns is not on it.

@@ -1,4 +1,4 @@
-"""Python's parser for a train.py or one expression, called by one thread at a time."""
+"""Parses a train.py or one expression, in one thread at a time."""
 
 from __future__ import annotations
 

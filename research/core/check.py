@@ -1,4 +1,4 @@
-"""The noun of doctor's answers: one thing that was looked at, and the command that mends it. Standard library only."""
+"""Defines a check, a line of doctor's answer. Standard library only."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at."""
+    """One thing that doctor looked at: what it found, and the command that mends it."""
 
-    name: str  # in a word or two
-    ok: bool
+    name: str  # of the thing, in a word or two
+    ok: bool  # whether nothing is wrong with it
     say: str  # what was found, one line
     fix: str = ""  # the command that mends it; where nothing is wrong, one that may be typed
 

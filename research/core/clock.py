@@ -1,4 +1,4 @@
-"""Writes and reads the time as records keep it, and names made from it; the clock itself is passed in."""
+"""Writes and reads times as records keep them, and makes names of runs from them; the clock itself is passed in."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def utc(now: datetime) -> str:
     return now.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def moment(utc_text: str) -> datetime:
+def parse_utc(utc_text: str) -> datetime:
     """Read a time as records keep it; raise ValueError for anything else."""
     return datetime.fromisoformat(utc_text.replace("Z", "+00:00"))
 
@@ -26,7 +26,7 @@ def moment(utc_text: str) -> datetime:
 def seconds_between(begun_utc: str | None, ended_utc: str | None) -> float:
     """Return the seconds from one recorded time to another, 0 where one is missing or unreadable."""
     try:
-        return max(0.0, (moment(ended_utc or "") - moment(begun_utc or "")).total_seconds())
+        return max(0.0, (parse_utc(ended_utc or "") - parse_utc(begun_utc or "")).total_seconds())
     except ValueError:
         return 0.0
 
@@ -34,7 +34,7 @@ def seconds_between(begun_utc: str | None, ended_utc: str | None) -> float:
 def local_time(utc_text: str | None) -> str:
     """Return a recorded time as this machine's clock on the wall shows it, HH:MM; "" for none."""
     try:
-        return f"{moment(utc_text or '').astimezone():%H:%M}"
+        return f"{parse_utc(utc_text or '').astimezone():%H:%M}"
     except ValueError:
         return ""
 
@@ -45,5 +45,5 @@ def stamp(now: datetime) -> str:
 
 
 def run_name(at: str, commit: str | None, token: str) -> str:
-    """Make a run's name of its stamp, seven digits of its commit and four of a token."""
+    """Return a run's name, made of its stamp, seven digits of its commit and four of a token."""
     return f"{at}-{(commit or '0' * 7)[:7]}-{token[:4]}"

@@ -12,12 +12,10 @@ from research.core.contract import DEFAULT_SEED
 
 
 def launch_command(options: str, seed: int | None = None) -> str:
-    """Return the line that launches train.py in the work tree, with the runner's options and a seed but the usual.
-
-    uv brings the project's own Python: `python` is missing on many machines, and `python3` may be too old.
-    """
+    """Return the line that launches train.py in the work tree, with the runner's options and, if unusual, a seed."""
     if seed not in (None, DEFAULT_SEED):
         options = f"{options} --seed {seed}"
+    # uv brings the project's own Python: `python` is missing on many machines, and `python3` may be too old.
     return f"uv run python scripts/run_experiment.py {options} -- uv run train.py > run.log 2>&1"
 
 
@@ -43,6 +41,6 @@ def commit_command(root: Path, emitter: str = "NAME") -> str:
 
 
 def put_away_command(paths: Sequence[str]) -> str:
-    """Return the line that puts changes of files away, new files too, so that `git stash pop` brings them back."""
+    """Return the line that stashes the changes of files, new files too; `git stash pop` brings them back."""
     files = shlex.join(paths)
     return f"git reset -q -- {files} && git stash push --include-untracked -- {files}"

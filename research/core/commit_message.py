@@ -1,4 +1,4 @@
-"""What a commit's subject says of an experiment: the same for the runner, the verbs and the hooks."""
+"""Reads and writes the subjects of commits that are experiments, alike for the runner, the verbs and the hooks."""
 
 from __future__ import annotations
 

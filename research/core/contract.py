@@ -63,8 +63,8 @@ baseline's."""
 
 # Files of a run
 
-HAND: Final = "hand-"
-"""How the folder of a run by hand, without the runner, begins under results/runs."""
+HAND_PREFIX: Final = "hand-"
+"""Beginning of the names under results/runs of folders whose runs were made by hand, without the runner."""
 SCORE_FILE: Final = "score.json"
 SCORE_SCHEMA: Final = "autoresearch.score/1"
 RUN_LOG: Final = "run.log"

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and locks that die with their holder."""
+"""Writes files that are whole or not there, and takes locks that the kernel releases when their holder ends."""
 
 from __future__ import annotations
 
@@ -92,7 +92,10 @@ def fill_reserved(path: Path, value: Mapping[str, Any]) -> None:
 
 
 class FileLock:
-    """An exclusive lock on a file, which the kernel lets go when its holder, and who inherited fileno(), has ended."""
+    """An exclusive lock on a file.
+
+    The kernel releases it when its holder has ended, and every process that inherited fileno().
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -159,12 +162,10 @@ def held(path: Path, wait_s: float) -> Iterator[None]:
 
 
 def is_held(path: Path) -> bool:
-    """Check whether some process holds a lock: nobody a missing file, somebody one that we may not read.
-
-    A shared lock needs no right to write, and two that check at once do not see each other.
-    """
+    """Check whether some process holds a lock; a file that is missing is free, one that we may not read is held."""
     try:
         with path.open("rb") as file:
+            # A shared lock needs no right to write, and two that check at once do not see each other.
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except (FileNotFoundError, NotADirectoryError):
         return False

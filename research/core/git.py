@@ -1,4 +1,4 @@
-"""The only caller of git: what the repository holds, and the few moves the control plane makes in it."""
+"""Calls git, for every other module: reads what the repository holds, and makes the few changes that we make in it."""
 
 from __future__ import annotations
 
@@ -82,27 +82,27 @@ def _ok(cwd: Path, *args: str, data: bytes | None = None, extra: Mapping[str, st
 
 @dataclass(frozen=True)
 class Head:
-    """The commit and branch of a work tree: full hash (None without commits), name ("" when detached)."""
+    """The commit and the branch that a work tree is at."""
 
-    commit: str | None
-    branch: str
+    commit: str | None  # full hash, None without commits
+    branch: str  # name, "" when detached
 
 
 @dataclass(frozen=True)
 class Commit:
-    """One commit: full hash, first parent ("" for a root), subject."""
+    """One commit."""
 
-    hash: str
-    parent: str
+    hash: str  # all 40 digits
+    parent: str  # full hash of the first parent, "" for a root
     subject: str
 
 
 @dataclass(frozen=True)
-class Change:
-    """What a commit did to one path against its first parent, in lines (0 and 0 for binary files)."""
+class FileChange:
+    """The change that a commit made to one file against its first parent."""
 
     path: str
-    additions: int
+    additions: int  # lines, 0 for a binary file, like deletions
     deletions: int
 
 
@@ -132,13 +132,13 @@ def commit(root: Path, rev: str) -> Commit:
     return Commit(name, parents.split(" ")[0], subject)
 
 
-def changes(root: Path, of: Commit) -> tuple[Change, ...]:
+def changes(root: Path, of: Commit) -> tuple[FileChange, ...]:
     """List what a commit changed against its first parent; a root commit changed everything it holds."""
     base = [of.parent] if of.parent else [_text(_ok(root, "hash-object", "-t", "tree", "--stdin", data=b"")).strip()]
     found = []
     for line in _items(_ok(root, "diff-tree", "-r", "-z", "--no-renames", "--numstat", *base, of.hash, "--")):
         added, deleted, path = line.split("\t", 2)
-        found.append(Change(path, *(int(n) if n.isdigit() else 0 for n in (added, deleted))))
+        found.append(FileChange(path, *(int(n) if n.isdigit() else 0 for n in (added, deleted))))
     return tuple(found)
 
 
@@ -208,12 +208,25 @@ def changed_files(root: Path) -> tuple[str, ...]:
 def how_to_clean(root: Path) -> str:
     """Return the commands after which no tracked file differs from HEAD; git stash leaves a submodule as it is."""
     listing = _ok(root, "status", "--porcelain=v2", "-z", "--no-renames", "--untracked-files=no")
-    # 1 <XY> <submodule: N... or S<commit><modified><untracked>> and five more words before the path
-    changed = [line.split(" ", 8) for line in _items(listing) if line[:2] == "1 "]
-    staged = [path for _, xy, sub, *_, path in changed if sub[0] == "S" and xy[0] != "."]
-    moved = [path for _, _, sub, *_, path in changed if sub[0] == "S" and (sub[1] == "C" or path in staged)]
-    edited = [path for _, _, sub, *_, path in changed if sub[0] == "S" and sub[2] == "M"]
-    steps = ["git stash"] if any(sub[0] == "N" for _, _, sub, *_ in changed) else []
+    has_files = False
+    staged: list[str] = []
+    moved: list[str] = []
+    edited: list[str] = []
+    for line in _items(listing):
+        if line[:2] != "1 ":
+            continue
+        # 1 <XY> <submodule: N... or S<commit><modified><untracked>> and five more words before the path
+        _, xy, submodule, *_, path = line.split(" ", 8)
+        if submodule[0] == "N":
+            has_files = True
+            continue
+        if xy[0] != ".":
+            staged.append(path)
+        if xy[0] != "." or submodule[1] == "C":
+            moved.append(path)
+        if submodule[2] == "M":
+            edited.append(path)
+    steps = ["git stash"] if has_files else []
     steps += [f"git restore --staged {' '.join(staged)}"] if staged else []
     steps += [f"git -C {path} stash" for path in edited]
     steps += [f"git submodule update --init {' '.join(moved)}"] if moved else []
@@ -313,7 +326,7 @@ def merge_file(base: bytes, ours: bytes, theirs: bytes) -> bytes | None:
 
 
 def author(root: Path) -> Mapping[str, str]:
-    """Return the variables that name this tool as author, none where git knows one: a night needs no identity."""
+    """Return the variables that name this tool as author, none where git knows one, so that a night needs no setup."""
     ident = ("var", "GIT_COMMITTER_IDENT")
     if _call(root, "-c", "user.useConfigOnly=true", *ident).returncode == 0:
         return {}

@@ -1,4 +1,4 @@
-"""Where things lie in a checkout and on this machine: the one home of every path that the control plane uses."""
+"""Names every path that the control plane uses, in a checkout and on this machine."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ class LabPaths:
 
     @property
     def runs(self) -> Path:
-        """One folder per run."""
+        """Return the folder that holds a folder for every run."""
         return self.root / "results" / "runs"
 
     @property
     def discovery(self) -> Path:
-        """The memory and what hooks write."""
+        """Return the folder of the memory and of what hooks write."""
         return self.root / "results" / "discovery"
 
     @property
     def memory(self) -> Path:
-        """The SQLite file."""
+        """Return the memory, an SQLite file."""
         return self.discovery / "memory.db"
 
     @property
     def last_review(self) -> Path:
-        """The last run's review."""
+        """Return the file with the last run's review."""
         return self.discovery / "last_review.md"
 
     @property
     def ledger(self) -> Path:
-        """The public ledger."""
+        """Return the public ledger."""
         return self.root / "results.tsv"
 
     @property
     def run_log(self) -> Path:
-        """The agent's redirected output."""
+        """Return the file that agents redirect a run's output into."""
         return self.root / RUN_LOG
 
 

@@ -1,4 +1,4 @@
-"""The nouns of the lab: what a run is, what was measured, what was judged and what was planned. Values only."""
+"""Defines the records that the memory keeps: runs, verdicts, plans, ideas and events, and the values in them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Outcome = Literal[
     "scored", "crash", "timeout", "stopped",
     "refused", "repeat", "interrupted", "infrastructure", "capacity", "configuration",
 ]  # fmt: skip
-"""How a launch ended, as the runner's end line says it; "stopped" is a run that was ended since it was losing."""
+"""The end of a launch, as the runner's end line names it; "stopped" is a run that was ended since it was losing."""
 
 FailureKind = Literal[
     "oom", "assertion", "import", "shape", "nan", "kernel", "probe", "timeout", "killed", "unknown",
@@ -31,22 +31,22 @@ MACHINE_KINDS: Mapping[FailureKind, Outcome] = {
     "package_missing": "configuration",
     "uv": "infrastructure",
 }
-"""Kinds of failures that are the machine's and no candidate's, and how a run that fails so ends: what may pass by
-itself is tried again, what needs a person is not."""
+"""Kinds of failures that are the machine's and no candidate's, each with the outcome of a run that fails so:
+"infrastructure" may pass by itself and is tried again, "configuration" needs a person."""
 
 Decision = Literal["keep", "replicate", "investigate", "discard"]
 """keep makes the commit the tip; discard puts the incumbent back; replicate needs another seed before either;
 investigate is too good to be trusted after one run: it needs a replicate and a look."""
 
 OPEN_DECISIONS: frozenset[Decision] = frozenset({"replicate", "investigate"})
-"""What git does not follow yet."""
+"""The decisions that are not final: git does not follow them."""
 PERSON = "person"
 """Rule of the verdicts that a person gave, and emitter of the changes that a person asked for."""
 LedgerStatus = Literal["keep", "discard", "crash"]
 STOPPED_AT = "stopped_at"
 """Name of the fact that holds at which fraction of the budget a run was stopped."""
 Origin = Literal["runner", "hand", "log", "import"]
-"""Who made the run: the runner; a person, with a folder; a person, with a bare log; another lab's ledger."""
+"""The source of a run: the runner; a person who kept its folder; a person who kept a bare log; another lab's ledger."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Metrics:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a run has no score."""
+    """The reason why a run has no score."""
 
     kind: FailureKind
     signature: str  # the same text for the same fault, without addresses, sizes, paths or line numbers
@@ -99,12 +99,12 @@ class Run:
     run: str  # its name: YYYYMMDD-HHMMSS-<7 hex>-<4 hex>, import-<16 hex> for rows of foreign ledgers
     folder: str  # name of its folder under results/runs, "" without one
     origin: Origin
-    branch: str  # that it was made on, "" on a detached HEAD or when unknown
+    branch: str  # name of the branch it was made on, "" on a detached HEAD or when unknown
     commit: str  # full hash of what ran, "" when unknown (foreign ledgers give seven digits)
     started_utc: str
-    parent: str = ""  # the commit's first parent
-    subject: str = ""  # the commit's
-    emitter: str | None = None  # the name in its [emitter=...] tag
+    parent: str = ""  # full hash of the commit's first parent
+    subject: str = ""  # of the commit
+    emitter: str | None = None  # the name in the subject's [emitter=...] tag
     seed: int = 0  # AUTORESEARCH_SEED
     backend: str = ""
     gpu: str = ""  # the GPU asked for
@@ -112,16 +112,16 @@ class Run:
     fingerprint: str = ""  # hash of train.py's syntax tree
     train_sha256: str = ""  # hash of train.py's bytes
     harness: str = ""  # hash of prepare.py and the harness files at the commit
-    contract: str | None = None  # that the score belongs to; scores are compared within one only
-    contract_key: str = ""  # what was known of the contract before launch: same key, same contract
+    contract: str | None = None  # name of the contract of its score; scores are compared within one only
+    contract_key: str = ""  # hash of what was known of the contract before launch: same key, same contract
     finished_utc: str | None = None  # None while it runs, like the outcome
     outcome: Outcome | None = None
-    exit_code: int | None = None  # what the runner exited with
+    exit_code: int | None = None  # the runner's
     child_exit: int | None = None  # the command's own, 128+N for signal N
-    metrics: Metrics | None = None  # the printed summary
+    metrics: Metrics | None = None  # the summary that train.py printed
     val_bpb: float | None = None  # the score, from score.json (lower is better); None without one
-    val_bpb_exact: float | None = None  # by true UTF-8 bytes
-    audit_bpb: float | None = None  # of the audit text: never printed, in no ledger, never shown to an agent
+    val_bpb_exact: float | None = None  # the same, counted by true UTF-8 bytes
+    audit_bpb: float | None = None  # score on the audit text: never printed, in no ledger, never shown to an agent
     audit_bpb_exact: float | None = None
     peak_vram_mb: float | None = None  # MiB
     failure: Failure | None = None
@@ -129,16 +129,16 @@ class Run:
     counted: bool = True  # whether it is judged and has a ledger row
     why: str = ""  # one sentence for people: why it is not counted, or how it ended
     cost_usd: float | None = None  # estimated
-    phases_s: Mapping[str, float] = field(default_factory=dict)
+    phases_s: Mapping[str, float] = field(default_factory=dict)  # seconds of each phase of the launch, by its name
     facts: Mapping[str, str] = field(default_factory=dict)  # anything else worth keeping
     additions: int = 0  # lines added to train.py against the parent
     deletions: int = 0
-    category: str = ""  # what the change touched, by its syntax trees; "" when unknown
+    category: str = ""  # kind of the change, by its syntax trees; "" when unknown
     delta: Mapping[str, str] = field(default_factory=dict)
-    """What changed: constants as "before -> after", functions as "changed", "added" or "removed"."""
-    statements_added: int = 0  # of the syntax tree
+    """The changed parts by name: constants as "before -> after", functions as "changed", "added" or "removed"."""
+    statements_added: int = 0  # statements of the syntax tree
     statements_removed: int = 0
-    plan: str | None = None  # that it carried out
+    plan: str | None = None  # name of the plan that it carried out
 
     @property
     def stopped_at(self) -> float | None:
@@ -153,12 +153,12 @@ class Run:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value that decides, with its spread: mean and interval in bpb, and the number of runs behind it."""
+    """An estimated value with its 95 % interval, in bpb."""
 
     mean: float
     low: float
     high: float
-    n: int
+    n: int  # runs behind it
 
     def in_words(self, sign: str = "") -> str:
         """Write the mean with its interval; sign "+" writes that of a gain too."""
@@ -167,21 +167,21 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a rule or a person decided about a run."""
+    """The decision of a rule or of a person about a run."""
 
     run: str
     decision: Decision
-    rule: str  # its name, or PERSON
-    why: str
+    rule: str  # name of the rule, or PERSON
+    why: str  # one sentence
     created_utc: str
     baseline: bool = False  # whether the run is the baseline of its contract on its branch
     incumbent: str = ""  # commit that a discard goes back to, "" without one
     p_better: float | None = None  # probability that it beats the incumbent, None where the rule knows none
-    estimate: Estimate | None = None  # its configuration's value, None for a crash
+    estimate: Estimate | None = None  # value of the run's configuration, None for a crash
     difference: Estimate | None = None  # that minus the incumbent's (below zero is better), None without both
-    terms: Mapping[str, float] = field(default_factory=dict)  # of the score, by name
+    terms: Mapping[str, float] = field(default_factory=dict)  # terms of the discovery score, by name
     text: str = ""  # the review for people
-    settled_utc: str | None = None  # when git followed
+    settled_utc: str | None = None  # when the branch followed in git, None before
 
     @property
     def is_open(self) -> bool:
@@ -201,12 +201,12 @@ def is_confirmed(gain: Estimate | None, value: Estimate | None) -> bool:
 
 @dataclass(frozen=True)
 class Judged:
-    """A finished run with what was decided about it."""
+    """A finished run with its verdicts."""
 
     run: Run
-    verdict: Verdict | None = None  # that holds now, None before the first
-    order: int = 0  # that verdict's place among all verdicts
-    earlier: tuple[tuple[int, Decision], ...] = ()  # place and decision of those that it overrules, oldest first
+    verdict: Verdict | None = None  # the one that holds now, None before the first
+    order: int = 0  # its place among the verdicts of all runs
+    earlier: tuple[tuple[int, Decision], ...] = ()  # place and decision of the verdicts before it, oldest first
 
     @property
     def first_order(self) -> int:
@@ -219,15 +219,15 @@ _ASSIGNMENT = re.compile(r"\s*([A-Z][A-Z0-9_]*)\s*=(?!=)\s*(\S.*?)\s*\Z", re.S)
 
 @dataclass(frozen=True)
 class Idea:
-    """What a person wants tried."""
+    """An experiment that a person asks for."""
 
     idea: int  # its number, from 1
-    text: str  # their words, or NAME=VALUE
+    text: str  # the person's words, or NAME=VALUE
     created_utc: str
-    plan: str | None = None  # the latest to carry it out, None before the first
+    plan: str | None = None  # name of the latest plan to carry it out, None before the first
     closed_utc: str | None = None  # when it was given up without a run, None for all else
-    why: str = ""  # it was given up; "" where a person has withdrawn it
-    run: str | None = None  # that tried it, None before it ended
+    why: str = ""  # the reason for giving it up; "" where a person has withdrawn it
+    run: str | None = None  # name of the run that tried it, None before it ended
 
     @property
     def is_waiting(self) -> bool:
@@ -253,14 +253,14 @@ RUN_SEED = "run_seed"
 class Plan:
     """One planned experiment."""
 
-    plan: str
+    plan: str  # its name
     created_utc: str
-    emitter: str | None  # who should propose, None leaves the agent free
-    category: str | None  # what to change, None leaves it open; may be "a+b"
+    emitter: str | None  # name of the emitter that orders it, None leaves the agent free
+    category: str | None  # kind of change to make, None leaves it open; may be "a+b"
     parent: str | None  # commit to start from, None for the tip
     kind: str  # EXPERIMENT or REPLICATE
     reason: str
-    run: str | None = None  # that carried it out, None while pending
+    run: str | None = None  # name of the run that carried it out, None while pending
     closed_utc: str | None = None  # when it was carried out or dropped
     details: Mapping[str, str] = field(default_factory=dict)  # anything else the planner keeps
 
@@ -275,8 +275,8 @@ class Plan:
 class Event:
     """Something that happened, kept for good."""
 
-    seq: int
+    seq: int  # its number, in order of time
     at_utc: str
     kind: str
-    run: str | None
+    run: str | None  # name of the run that it is about
     data: Mapping[str, Any]

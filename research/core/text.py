@@ -25,7 +25,7 @@ def any_of(values: Iterable[str]) -> str:
 
 
 def count_of(number: int, one: str) -> str:
-    """Return how many of what: "1 run", "2 runs"."""
+    """Return a number with its noun: "1 run", "2 runs"."""
     return f"{number} {one if number == 1 else one + 's'}"
 
 

@@ -47,7 +47,7 @@ def import_run(lab: Lab, store: Store, path: Path) -> list[str]:
 
 def _import_folder(lab: Lab, store: Store, folder: Path) -> list[str]:
     if folder.parent != lab.paths.runs:
-        place = lab.paths.runs / f"{hand_made.HAND}{folder.name.removeprefix(hand_made.HAND)}"
+        place = lab.paths.runs / f"{contract.HAND_PREFIX}{folder.name.removeprefix(contract.HAND_PREFIX)}"
         if not place.exists():
             if not (folder / contract.SCORE_FILE).is_file():
                 raise hand_made.NothingToRecord(f"{folder} holds no score.json.", "Give a finished run's folder.")

@@ -164,7 +164,7 @@ class Lab:
         same = [run for run in runs if run.contract == case.run.contract and case.keys.of(run) == case.key]
         doubted = [replace(run, suspect=(*run.suspect, reason)) for run in (*same, case.run)]
         for run in doubted:
-            store.doubt(run)
+            store.update_suspect(run)
             self._write_finish(run)
         return doubted[-1]
 

@@ -29,7 +29,7 @@ from research.runs.backends import DEFAULT_BACKEND, DEFAULT_GPU, is_remote, make
 from research.runs.log import LogText, quote, read_log
 from research.runs.preflight import COMMAND, Candidate, Refused
 from research.runs.record import with_change, with_commit
-from research.runs.session import GoingOn, Wires
+from research.runs.session import AlreadyRunning, LaunchIO
 from research.runs.signals import Signals
 from research.store import folders, recent
 from research.store.connect import StoreBusy, StoreDamaged
@@ -121,7 +121,7 @@ def _failed(name: str, error: ResearchError | OSError) -> LaunchResult:
     elif isinstance(error, (Refused, DeviceBusy)):
         outcome = "refused"
     exit_code = error.exit_code if isinstance(error, UsageError) else RUNNER_EXITS[outcome]
-    repeats = error.run if isinstance(error, GoingOn) else ""
+    repeats = error.run if isinstance(error, AlreadyRunning) else ""
     return LaunchResult(name, outcome, exit_code, why=str(error), repeats=repeats)
 
 
@@ -131,7 +131,7 @@ def _stopped(name: str, number: int) -> LaunchResult:
 
 
 class _Attempt:
-    """One launch: the lab, what was asked for, the run's name, the backend, and its wires to the world."""
+    """One launch: the lab, what was asked for, the run's name, the backend, and its connections with the world."""
 
     store: Store  # what follows is known once train.py is to be recorded
     candidate: Candidate
@@ -142,7 +142,7 @@ class _Attempt:
         self.lab, self.request, self.name = lab, request, name
         self.backend = lab.make_backend(request.backend, lab.environment)
         self.gpu = request.gpu if is_remote(self.backend.name) else ""  # else the backend takes this machine's own
-        self.wires = Wires(lab.stream, lab.say, stop, lab.now_utc)
+        self.io = LaunchIO(lab.stream, lab.say, stop, lab.now_utc)
 
     def make(self) -> LaunchResult:
         """Launch the command."""
@@ -180,7 +180,7 @@ class _Attempt:
                 return self._say_plan(launch)
             self.lab.say(f"what this measures will not be recorded: only {' '.join(COMMAND)} is")
             with self._reserved(launch) as launch:
-                ended = session.run_command(self.backend, launch, None, self.wires)
+                ended = session.run_command(self.backend, launch, None, self.io)
         outcome: Outcome = ended.kind if ended.kind != "finished" else "scored" if ended.exit_code == 0 else "crash"
         why = ended.why or f"not recorded: only {' '.join(COMMAND)} is"
         return LaunchResult(self.name, outcome, ended.exit_code, ended.child_exit, why=why)
@@ -208,7 +208,7 @@ class _Attempt:
                 self._smoke(launch)
             start = self._start_record()
             with self._reserved(launch) as launch:
-                if asked := self.wires.stop.requested():
+                if asked := self.io.stop.requested():
                     return _stopped(self.name, asked)
                 if repeat := self._find_repeat():  # whoever had the device until now may have made this run
                     return repeat
@@ -281,7 +281,7 @@ class _Attempt:
         if not log.exists() and run.metrics is None:
             return None
         if not self.request.dry_run:
-            stream = self.wires.stream
+            stream = self.io.stream
             with contextlib.suppress(BrokenPipeError):  # nobody reads on: the exit code still says how the run ended
                 if log.exists():
                     with log.open("rb") as file:
@@ -316,7 +316,7 @@ class _Attempt:
             small = replace(launch, run_dir=Path(place), timeout_s=SETTINGS.smoke_timeout_s)
             log = Path(place) / RUN_LOG
             local = make_backend(DEFAULT_BACKEND, environment)
-            ended = session.run_command(local, small, log, replace(self.wires, stream=nowhere))
+            ended = session.run_command(local, small, log, replace(self.io, stream=nowhere))
             lines = (read_log(log) or LogText(())).lines
         if ended.kind != "finished" or ended.exit_code != 0:
             self.lab.say("the end of the smoke run:\n" + quote(lines))
@@ -363,7 +363,7 @@ class _Attempt:
 
         alone = not (request.again or request.allow_dirty)
         return session.launch_recorded(
-            self.store, start, self.candidate.text, self.backend, launch, self.wires, complete, alone, watch
+            self.store, start, self.candidate.text, self.backend, launch, self.io, complete, alone, watch
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from research.agents.clients import CLIENTS
-from research.core.clock import local_time, moment
+from research.core.clock import local_time, parse_utc
 from research.core.commit_message import EXPERIMENT, idea_of
 from research.core.records import Estimate
 from research.core.text import any_of, count_of, first_few
@@ -103,7 +103,7 @@ def span(hours: float) -> str:
 def clock(at_utc: str | None, with_date: bool = True) -> str:
     """Format a record's time as the clock here shows it, to the minute; "" for none."""
     time = local_time(at_utc)
-    return f"{moment(at_utc or '').astimezone():%Y-%m-%d} {time}" if time and with_date else time
+    return f"{parse_utc(at_utc or '').astimezone():%Y-%m-%d} {time}" if time and with_date else time
 
 
 def cut(words: str, length: int) -> str:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 from research.agents.clients.base import NOTHING_USED, Usage, usage_in
 from research.agents.night import state
 from research.agents.night.state import NightState, worked_s
-from research.core.clock import moment, utc
+from research.core.clock import parse_utc, utc
 from research.core.files import is_held
 from research.core.paths import LabPaths
 from research.core.records import Run
@@ -27,7 +27,7 @@ def work_of(runs: Sequence[Run]) -> tuple[float, float | None]:
     A long pause between two runs is no work. Where several went on at once, as many devices were there to be used: two
     workers at best reach 1, not 2.
     """
-    spans = sorted((moment(r.started_utc), moment(r.finished_utc)) for r in runs if r.finished_utc)
+    spans = sorted((parse_utc(r.started_utc), parse_utc(r.finished_utc)) for r in runs if r.finished_utc)
     blocks: list[list[tuple[datetime, datetime]]] = []
     latest = datetime.min.replace(tzinfo=timezone.utc)
     for begun, ended in spans:
@@ -63,7 +63,7 @@ def expected_end(night: NightState, now: datetime) -> datetime | None:
     limits, worked = night.limits, worked_s(night, now)
     left = [limits.hours * 3600 - worked] if limits.hours is not None else []
     if limits.until_utc:
-        left.append((moment(limits.until_utc) - now).total_seconds())
+        left.append((parse_utc(limits.until_utc) - now).total_seconds())
     if night.runs and limits.max_runs is not None:
         left.append((limits.max_runs - night.runs) * worked / night.runs)
     if night.usd and limits.max_usd is not None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from research.agents.night import state
 from research.agents.night.command import night_command
-from research.core.clock import moment
+from research.core.clock import parse_utc
 from research.core.contract import RUN_LOG
 from research.core.files import is_held
 from research.core.records import Run
@@ -149,7 +149,7 @@ class Live:
 
     def _flight(self, run: Run) -> Flight:
         folder = self._lab.paths.runs / run.folder
-        seconds = max(0.0, (self._lab.clock() - moment(run.started_utc)).total_seconds())
+        seconds = max(0.0, (self._lab.clock() - parse_utc(run.started_utc)).total_seconds())
         # What a runner starts without being an experiment is the baseline.
         title = title_of(run.subject, is_baseline=True) or run.run
         is_alive = seconds <= _YOUNG_S or folders.is_alive(folder)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from research.agents.night import state
 from research.core import git
-from research.core.clock import moment, system_clock, utc
+from research.core.clock import parse_utc, system_clock, utc
 from research.core.errors import ResearchError
 from research.core.files import append_line, write_whole
 from research.core.paths import LabPaths
@@ -102,7 +102,7 @@ def data_of_branch(
 
 def while_on(data: PageData, is_on: bool) -> PageData:
     """Add whether the night is going on, and when it will end."""
-    end = expected_end(data.night, moment(data.made_utc)) if data.night and is_on else None
+    end = expected_end(data.night, parse_utc(data.made_utc)) if data.night and is_on else None
     return replace(data, is_night_on=is_on, ends_utc=utc(end) if end else "")
 
 

@@ -1,1 +1,1 @@
-"""From a commit to numbers: preflight, launching and watching, backends, the grammar of a run's log."""
+"""Turns a commit into numbers: preflight, launching and watching, backends, reading a run's log."""

@@ -1,7 +1,7 @@
 """Defines a backend, a place to run train.py, so that the runner treats a laptop, a cloud and a script alike.
 
-A backend launches one command, hands its output on as it is produced, and says how it ended. It records nothing and
-judges nothing: the runner does the first, the verdict the second.
+A backend launches one command, hands its output on as it is produced, and returns how it ended. It records nothing and
+judges nothing.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ EndKind = Literal["finished", "timeout", "stopped", "interrupted", "infrastructu
 class Launch:
     """One command to run, for a named run."""
 
-    run: str
+    run: str  # name of the run
     run_dir: Path  # absolute; score.json is there when run() returns, if the command made one
     root: Path  # the work tree that the command runs in, absolute
     commit: str | None  # full hash of what runs, None for a command that is not recorded
     command: tuple[str, ...]
     seed: int
     gpu: str  # as the user wrote it; "" where the backend has no choice
-    timeout_s: float  # then the command is ended, whole tree or sandbox, and its output is kept
+    timeout_s: float  # time limit, after which the whole process tree or sandbox is ended; its output is kept
     queue_timeout_s: float | None = None  # how long to wait for a GPU, None without a bound
-    fds: tuple[int, ...] = ()  # of locks to be held until the command's last process on this machine is gone
+    fds: tuple[int, ...] = ()  # descriptors of locks to hold until the command's last process on this machine is gone
 
 
 @dataclass(frozen=True)
 class CommandResult:
-    """How a launched command ended.
+    """The end of a launched command.
 
     Its kind is "finished" when it was seen to end by itself, whatever its exit code, "timeout" when its time limit
     ended it, "stopped" when it was losing its race, and "interrupted" when a signal to the runner ended it. An
@@ -52,17 +52,17 @@ class CommandResult:
     why: str = ""  # one sentence for people; "" for an ordinary end
     phases_s: Mapping[str, float] = field(default_factory=dict)  # queue, build, upload, run, ..., as far as known
     device: str | None = None  # name of the device that the command really had
-    cost_usd: float | None = None  # estimated, None where running costs nothing that we know of
+    cost_usd: float | None = None  # estimated, None where no price is known
     facts: Mapping[str, str] = field(default_factory=dict)  # anything else worth keeping with the run
 
     @classmethod
     def failed(cls, kind: EndKind, why: str) -> CommandResult:
-        """Return the end of a command that came to nothing, for a reason that is not the candidate's."""
+        """Return the end of a command that did not run, for a reason that is not the candidate's."""
         return cls(kind, RUNNER_EXITS[kind], None, why)
 
 
 DEVICE_TAKEN = "The device is taken"
-"""How the reason begins of a launch that was refused since another run has the device."""
+"""Beginning of the reason of a launch that was refused since another run has the device."""
 
 
 class DeviceBusy(ResearchError):
@@ -80,21 +80,21 @@ class StopRequest(Protocol):
 
 
 class Backend(ABC):
-    """A place where a command can run, made with the command's variables, besides the run's own.
+    """A place where a command can run, made with the environment variables that the command gets.
 
     A remote one needs check() and run(). The other methods are about devices and data of this machine, which a remote
     backend leaves alone.
     """
 
     name: ClassVar[str]
-    """As --backend spells it."""
+    """The value of --backend that means it."""
 
     @abstractmethod
     def __init__(self, environment: Mapping[str, str]) -> None: ...
 
     @abstractmethod
     def check(self, launch: Launch) -> None:
-        """Look, without the network, whether anything could be launched; raise ConfigurationError if not."""
+        """Check, without the network, that a launch is possible; raise ConfigurationError if not."""
 
     @abstractmethod
     def run(
@@ -114,11 +114,11 @@ class Backend(ABC):
         return (f"{' '.join(launch.command)} in {launch.root}, at most {launch.timeout_s / 60:g} min",)
 
     def device(self) -> str:
-        """Identify the device that runs get, "" where that is not known beforehand; another may change the score."""
+        """Return a name of the device that runs get, "" where that is not known beforehand."""
         return ""
 
     def knows_price(self, gpu: str) -> bool:
-        """Check whether results will say what a run on that GPU cost; else dollars need a price of the user's."""
+        """Check whether results will hold the cost of a run on a GPU; if not, a limit in dollars needs a price."""
         return True
 
     def usual_timeout_s(self) -> float:
@@ -126,7 +126,7 @@ class Backend(ABC):
         return SETTINGS.default_timeout_minutes * 60
 
     def contention(self) -> str:
-        """Describe in a sentence who else uses the device now, "" if nobody does."""
+        """Return a sentence on who else uses the device now, "" if nobody does."""
         return ""
 
     def reserve(self, run: str, root: Path) -> tuple[FileLock, ...]:
@@ -142,13 +142,13 @@ class Backend(ABC):
         return [{}] * (workers or 1)
 
     def provide(self, root: Path, say: Callable[[str], None]) -> None:  # noqa: B027 - a remote one gets nothing here
-        """Get what check() would miss and what needs no person, such as the data; raise ConfigurationError if not."""
+        """Make what check() asks for and needs no person, such as the data; raise ConfigurationError if that fails."""
 
     def reap(self, root: Path) -> list[str]:
-        """End what launchers of this work tree that were killed left running elsewhere; return its names."""
+        """End what killed launchers of this work tree left running elsewhere; return the names of those runs."""
         return []
 
     @staticmethod
     def examine(environment: Mapping[str, str]) -> Check | None:
-        """Say for doctor whether the backend could be used; None where there is nothing to say."""
+        """Return doctor's check of whether the backend could be used, None for no such check."""
         return None

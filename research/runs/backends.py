@@ -1,4 +1,4 @@
-"""Lists the backends, one line each; a backend is imported when asked for, so that none needs another's packages."""
+"""Lists the backends, one line each; a backend is imported when it is used, so that none needs another's packages."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from research.runs.backend import Backend
 
 DEFAULT_BACKEND = "local"
 DEFAULT_GPU = "H100"
-"""What --gpu asks a remote backend for: the public benchmark's GPU."""
+"""The GPU that a remote backend is asked for without --gpu: the public benchmark's."""
 
 
 @dataclass(frozen=True)
-class Entry:
-    """Where a backend is, and what is asked of it before it is imported."""
+class BackendEntry:
+    """The place of a backend in the code, and what has to be known of it before it is imported."""
 
     module: str
-    attribute: str  # its class
+    attribute: str  # name of its class
     is_remote: bool = True  # whether --gpu chooses its device; else this machine's own is used
-    package: str = ""  # that it imports: the runner starts over with the project's own Python where it is missing
+    package: str = ""  # package that it imports; where it is missing the runner starts over with the project's Python
 
     def load(self) -> type[Backend]:
         """Import the class."""
@@ -30,9 +30,9 @@ class Entry:
 
 
 BACKENDS = {
-    "local": Entry("research.runs.local", "LocalBackend", is_remote=False),
-    "modal": Entry("research.runs.modal.backend", "ModalBackend", package="modal"),
-    "scripted": Entry("research.runs.scripted", "ScriptedBackend", is_remote=False),
+    "local": BackendEntry("research.runs.local", "LocalBackend", is_remote=False),
+    "modal": BackendEntry("research.runs.modal.backend", "ModalBackend", package="modal"),
+    "scripted": BackendEntry("research.runs.scripted", "ScriptedBackend", is_remote=False),
 }
 
 
@@ -48,5 +48,5 @@ def make_backend(name: str, environment: Mapping[str, str]) -> Backend:
 
 
 def is_remote(name: str) -> bool:
-    """Check whether --gpu means something for a backend; it does not for one that nobody knows."""
+    """Check whether --gpu chooses a backend's device; False for an unknown backend."""
     return name in BACKENDS and BACKENDS[name].is_remote

@@ -1,4 +1,4 @@
-"""Classifies failures: a class that says what to do about one, and a signature that is the same for the same fault."""
+"""Classifies failures: the kind says what to do about one; the signature is the same for every run of one fault."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NO_SUMMARY = "no summary"
 """Signature of a log that shows neither a score nor a failure."""
 
 _OWN_PACKAGES = "torch|triton|numpy|pyarrow|requests|tiktoken|rustbpe|click|rich|jinja2|optuna|modal|research|prepare"
-"""What the project installs or brings; another module that is missing is one that an edit imports."""
+"""Modules that the project installs or contains; any other missing module is one that an edit imports."""
 _OF_MACHINE: Mapping[FailureKind, tuple[str, ...]] = {
     "disk_full": (r"no space left on device|disk quota exceeded|database or disk is full",),
     "read_only": (r"read-only file system|permission denied: \S*(\.cache|autoresearch)",),
@@ -44,7 +44,7 @@ _OF_MACHINE: Mapping[FailureKind, tuple[str, ...]] = {
         rf"^(\w+\.)*ModuleNotFoundError: No module named '({_OWN_PACKAGES})\b|^ImportError: lib\S+\.so",
     ),
 }
-"""What a log says where the machine failed. No edit of train.py brings these about, so none is blamed for them."""
+"""Patterns of log lines where the machine failed. No edit of train.py causes these, so none is blamed for them."""
 
 _ADVICE: Mapping[FailureKind, str] = {
     "disk_full": "Free disk space: du -xh -d2 ~ | sort -h | tail",
@@ -73,7 +73,7 @@ _CLASSES: Mapping[FailureKind, re.Pattern[str]] = {
     "assertion": re.compile(r"^(\w+\.)*AssertionError\b"),
     "nan": re.compile(r"\bnan\b|\binf\b|non-?finite|diverged", re.I),
 }
-"""Classes of exceptions, by what the last line of the traceback says; the first that fits."""
+"""Patterns of a traceback's last line for the kinds of failures; the first that fits decides."""
 
 _SCRUBS = (
     (r"0x[0-9a-fA-F]+", "ADDR"),
@@ -87,19 +87,19 @@ _SCRUBS = (
 
 
 def scrub(text: str) -> str:
-    """Remove what differs between two runs of one fault from a message: addresses, paths, numbers, sizes."""
+    """Return a message without what differs between two runs of one fault: addresses, paths, numbers, sizes."""
     for pattern, word in _SCRUBS:
         text = re.sub(pattern, word, text)
     return text.strip()[: SETTINGS.signature_chars]
 
 
 def advice_on(failure: Failure | None) -> str:
-    """Return what to do about a failure of the machine, "" for any other."""
+    """Return the command that helps against a failure of the machine, "" for any other failure."""
     return _ADVICE.get(failure.kind, "") if failure else ""
 
 
 def classify(log: LogText, summary: Summary, exit_code: int | None = None, timed_out: bool = False) -> Failure | None:
-    """Find why a run failed, None if nothing shows that it did.
+    """Return why a run failed, None if nothing shows that it did.
 
     The exit code (128+N for signal N) is None when only the log is known.
     """
@@ -128,7 +128,7 @@ def classify(log: LogText, summary: Summary, exit_code: int | None = None, timed
 
 
 def _of_machine(lines: Sequence[str]) -> Failure | None:
-    """Find a failure of the machine in the end of a log."""
+    """Return the failure of the machine that the end of a log shows, None if it shows none."""
     last = [line for line in lines[-SETTINGS.tail_lines :] if line.strip() and not line[:1].isspace()]
     for line in reversed(last):
         for kind, patterns in _OF_MACHINE.items():
@@ -139,9 +139,10 @@ def _of_machine(lines: Sequence[str]) -> Failure | None:
 
 
 def _is_taken(line: str) -> bool:
-    """Check whether other processes hold so much of a GPU's memory that their absence would help.
+    """Check whether an out-of-memory message names other processes that hold enough of the GPU to be the cause.
 
-    In a container torch knows its own process by another number, so that what it has allocated itself tells it apart.
+    In a container torch does not know its own process by its number; a process that holds about as much memory as torch
+    says it has allocated is taken for this one.
     """
     own, others, is_named = 0.0, [], "this process has" in line.lower()
     for who, held, unit, allocated, its_unit in _HELD.findall(line):
@@ -161,7 +162,7 @@ def _is_of_uv(lines: Sequence[str]) -> bool:
 
 
 def _of_exit(exit_code: int, last: str, summary: Summary) -> Failure | None:
-    """Classify what the exit code alone decides."""
+    """Return the failure that the exit code alone shows, None where it shows none."""
     if exit_code == contract.EXIT_PROBE_FAILED:
         return _of_checks(summary) or Failure("probe", "probe", "a probe of the score failed")
     if exit_code == contract.EXIT_DIVERGED:

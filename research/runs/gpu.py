@@ -16,7 +16,7 @@ from research.core import contract
 from research.core.settings import SETTINGS
 
 Ask = Callable[[tuple[str, ...]], str | None]
-"""Runs nvidia-smi with these arguments; None where there is none, or it does not answer."""
+"""A function that runs nvidia-smi with arguments and returns its output, None where it is missing or hangs."""
 
 _FORMAT = "--format=csv,noheader,nounits"
 _LISTING = ("--query-gpu=index,uuid,name,memory.used,memory.total,compute_cap", _FORMAT)
@@ -27,30 +27,30 @@ _FOREIGN_MB = 1024.0  # memory in use before we start; a display takes some hund
 
 @dataclass(frozen=True)
 class Gpu:
-    """One device; what nvidia-smi does not know is None."""
+    """One GPU; None stands for what nvidia-smi does not know."""
 
     index: str
     uuid: str
     name: str
-    used_mb: float  # MiB
-    total_mb: float | None = None
-    capability: tuple[int, int] | None = None
+    used_mb: float  # memory in use, in MiB
+    total_mb: float | None = None  # in MiB
+    capability: tuple[int, int] | None = None  # compute capability, as (9, 0)
 
     def _card(self) -> Card:
         gib = self.total_mb / 1024 if self.total_mb is not None else math.inf
         return Card(self.name, gib, self.capability or CAPABILITY)
 
     def is_small(self) -> bool:
-        """Say whether it has less memory than those that the usual time limit was made for."""
+        """Check whether it has less memory than the cards that the usual time limit was made for."""
         return self._card().rows() < ROWS[0][1]
 
     def why_not_official(self) -> str:
-        """Say in a sentence why it can't run the official profile, "" if it can or where that is not known."""
+        """Return in a sentence why it can't run the official profile, "" if it can or where that is not known."""
         return self._card().why_not_official()
 
 
 def ask_nvidia_smi(arguments: tuple[str, ...]) -> str | None:
-    """Call nvidia-smi once."""
+    """Return the output of nvidia-smi, None where it is missing or does not answer."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return None
@@ -108,13 +108,13 @@ def profile_of(device: Gpu | None) -> str:
 
 
 def contention(device: Gpu | None) -> str:
-    """Describe in a sentence who else uses the device before we start, "" if it is free."""
+    """Return a sentence on who uses the device before we start, "" if it is free."""
     if device is None or device.used_mb <= _FOREIGN_MB:
         return ""
     return f"{device.used_mb:.0f} MiB of GPU {device.index} ({device.name}) are in use by others"
 
 
-class Watch:
+class ThrottleWatch:
     """Samples in a thread whether one GPU is throttled, until finish()."""
 
     def __init__(self, device: Gpu | None, ask: Ask = ask_nvidia_smi, every_s: float = SETTINGS.sample_every_s) -> None:
@@ -133,7 +133,7 @@ class Watch:
                 self._samples.append(bool(int(reasons, 16) & _THROTTLED))
 
     def finish(self) -> dict[str, str]:
-        """Stop sampling; return what was seen, as facts of the run."""
+        """Stop sampling; return the share of throttled samples, as facts of the run."""
         self._over.set()
         if self._device is not None:
             self._thread.join(SETTINGS.nvidia_smi_timeout_s)

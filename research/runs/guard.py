@@ -39,7 +39,7 @@ def prctl(option: int, value: int) -> None:
 
 
 def report(text: str, channel: int = RUNNER) -> None:
-    """Tell the runner, who may be gone."""
+    """Send the runner a line; it may be gone."""
     try:
         os.write(channel, f"{text}\n".encode())
     except OSError:
@@ -121,7 +121,7 @@ def reap(command: int) -> int | None:
 
 
 def obey(command: int) -> int | None:
-    """Pass the signals on that the runner asks for; return the exit code where it asks for the end, or is gone."""
+    """Pass on the signals that the runner sends; return an exit code where it asks for the end or is gone."""
     try:
         orders = os.read(RUNNER, 16)
     except OSError:
@@ -132,7 +132,7 @@ def obey(command: int) -> int | None:
 
 
 def main() -> None:
-    """Run the command to its end, or to ours."""
+    """Run the command until it ends, or the runner does."""
     locks = [int(fd) for fd in sys.argv[1].split(",") if fd]
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     if sys.argv[2] and hasattr(os, "sched_setaffinity"):

@@ -20,8 +20,6 @@ from research.runs.log import read_log, read_summary
 from research.runs.record import finished, with_change, with_commit
 from research.runs.score import read_score
 
-HAND = contract.HAND
-
 
 class NothingToRecord(ResearchError):
     """The path holds no finished run."""
@@ -29,12 +27,12 @@ class NothingToRecord(ResearchError):
 
 def finished_folders(runs: Path, known: frozenset[str]) -> list[Path]:
     """List the folders made by hand that hold a whole score.json and are not known yet, oldest first."""
-    found = sorted(path for path in runs.glob(f"{HAND}*") if path.name not in known)
+    found = sorted(path for path in runs.glob(f"{contract.HAND_PREFIX}*") if path.name not in known)
     return [path for path in found if path.is_dir() and read_score(path) is not None]
 
 
 def adopt_folder(folder: Path, root: Path, now_utc: str) -> Run:
-    """Make the record of a finished folder: score.json says it all, and a log where one was kept.
+    """Return the record of the run in a finished folder, by its score.json and, where one was kept, its log.
 
     Raises:
         NothingToRecord: if the folder holds no whole score.json.
@@ -42,7 +40,7 @@ def adopt_folder(folder: Path, root: Path, now_utc: str) -> Run:
     score = read_score(folder)
     if score is None:
         raise NothingToRecord(f"{folder} holds no whole score.json.", "Only a run that finished can be recorded.")
-    stamp = _stamp(score.started_utc) or _stamp(folder.name[len(HAND) :]) or _stamp(now_utc)
+    stamp = _stamp(score.started_utc) or _stamp(folder.name[len(contract.HAND_PREFIX) :]) or _stamp(now_utc)
     commit = (git.resolve(root, score.commit) if score.commit else None) or ""
     run = Run(
         run=_name(stamp, commit, folder.name),
@@ -60,12 +58,12 @@ def adopt_folder(folder: Path, root: Path, now_utc: str) -> Run:
 
 
 def _name(at: str, commit: str, identity: str) -> str:
-    """Name a run by an identity of its own, so that it has the same name whenever it is imported."""
+    """Return a name for a run that is the same whenever it is imported, by something that identifies it."""
     return run_name(at, commit, hashlib.sha256(identity.encode("utf-8", "replace")).hexdigest())
 
 
 def _stamp(text: str) -> str:
-    """Return a time as names have it, "" where the text holds none."""
+    """Return the time in a text as names have it, "" where the text holds none."""
     digits = re.sub(r"\D", "", text[:24])
     return f"{digits[:8]}-{digits[8:14]}" if len(digits) >= 14 else ""
 
@@ -77,7 +75,7 @@ def _branch(root: Path, commit: str) -> str:
 
 
 def _with_source(run: Run, root: Path) -> Run:
-    """Add what the commit says of the run; a train.py that the commit does not hold makes it uncounted."""
+    """Return a run with what its commit says of it, uncounted where another train.py ran than the commit's."""
     if not run.commit:
         return replace(run, counted=False, why="the commit that ran is unknown")
     try:
@@ -91,7 +89,7 @@ def _with_source(run: Run, root: Path) -> Run:
 
 
 def adopt_log(path: Path, root: Path, now_utc: str) -> Run:
-    """Make the record of a bare log: what it prints is all there is, so it is marked as unverified.
+    """Return the record of a run of which only a log is left; it is marked as unverified.
 
     Raises:
         NothingToRecord: if there is no such log, it is empty, or it shows no end.

@@ -1,4 +1,4 @@
-"""Runs a command on this machine: its output live, its whole process tree ended when it must be."""
+"""Runs a command on this machine, hands on its output live, and ends its whole process tree when it must be."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ def usable_cores() -> list[int]:
 
 
 class LocalBackend(Backend):
-    """This machine: a run gets the first GPU that CUDA_VISIBLE_DEVICES leaves, or else a processor core."""
+    """The backend "local", this machine: a run gets the first GPU of CUDA_VISIBLE_DEVICES, or else a processor core."""
 
     name = "local"
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = dict(environment)
-        self._core: int | None = None  # that this run is pinned to
+        self._core: int | None = None  # the processor core that this run is pinned to
 
     @cached_property
     def _gpu(self) -> gpu.Gpu | None:
@@ -67,11 +67,11 @@ class LocalBackend(Backend):
 
     @property
     def _shares_cores(self) -> bool:
-        """Whether runs take a processor core each; without a GPU the official profile has the machine for itself."""
+        """Return whether each run takes one processor core; the official profile without a GPU takes the machine."""
         return self._gpu is None and self._profile == "pocket"
 
     def check(self, launch: Launch) -> None:
-        """Look for uv and the data of train.py; what else is missing shows when the command is started."""
+        """Check for uv and train.py's data; anything else that is missing shows when the command is started."""
         if launch.command[0] == "uv":
             requirements.check_uv(self._environment)
         if launch.command == COMMAND:
@@ -91,7 +91,7 @@ class LocalBackend(Backend):
         return gpu.contention(self._gpu)
 
     def reserve(self, run: str, root: Path) -> tuple[FileLock, ...]:
-        """Take a device's lock, which every checkout of this machine asks for: the GPU's, or that of a free core."""
+        """Take the lock of the GPU, or of a free core; all checkouts of this machine share these locks."""
         cores: list[int | None] = [*usable_cores()] if self._shares_cores else [None]
         holders = []
         for core in cores:
@@ -110,7 +110,7 @@ class LocalBackend(Backend):
         return FileLock(machine_home(self._environment) / "locks" / f"{name}-{host}.lock")
 
     def places(self, workers: int | None) -> list[Mapping[str, str]]:
-        """Give every worker a GPU, or leave it to each run to take a free core; a single one takes what there is."""
+        """Return a GPU for every worker; nothing for runs that take a free core themselves, and for a single worker."""
         if self._shares_cores:
             cores = len(usable_cores())
             if workers is not None and workers > cores:
@@ -164,16 +164,16 @@ def run_process(
     device: gpu.Gpu | None = None,
     core: int | None = None,
 ) -> CommandResult:
-    """Run a command here as a launch asks for it, with its whole process tree under a guard.
+    """Run a command on this machine, with its whole process tree under a guard, and return its end.
 
-    It is pinned to a processor core, if one is given, and the device, a GPU, is sampled meanwhile.
+    It is pinned to a processor core, if one is given; a GPU, if one is given, is watched for throttling meanwhile.
 
     Raises:
         ConfigurationError: if the command can't be started.
     """
     began = time.monotonic()
     child = _Child(launch, command, environment, core)
-    watch = gpu.Watch(device)
+    watch = gpu.ThrottleWatch(device)
     try:
         kind, number = _attend(child, emit, stop, began, launch.timeout_s)
     finally:
@@ -197,7 +197,7 @@ def run_process(
 
 
 class _Child:
-    """A guarded command: its output, the socket to its guard, and what the guard has reported of it."""
+    """A command that runs under a guard: its output, the socket to the guard, and the guard's reports."""
 
     def __init__(
         self, launch: Launch, command: tuple[str, ...], environment: Mapping[str, str], core: int | None
@@ -227,7 +227,7 @@ class _Child:
 
     @property
     def code(self) -> int | None:
-        """The command's exit code, None before its end."""
+        """Return the command's exit code, None before its end."""
         return self.reports.get("exit")
 
     def read_reports(self) -> bool:
@@ -269,7 +269,7 @@ class _Child:
 def _attend(
     child: _Child, emit: Callable[[bytes], None], stop: StopRequest, began: float, timeout_s: float
 ) -> tuple[EndKind, int]:
-    """Hand the output on until the tree is gone; return how it ended and the signal that asked for it."""
+    """Hand the output on until the process tree is gone; return the kind of end, and the signal that asked for it."""
     kind: EndKind = "finished"
     number = 0
     kill_at = give_up_at = float("inf")

@@ -24,7 +24,7 @@ _LINE = re.compile(r"\s*([A-Za-z_]\w*):\s*(\S.*?)\s*\Z")
 
 @dataclass(frozen=True)
 class LogText:
-    """The parts of a log that are read, in lines as a terminal would leave them."""
+    """The parts of a log that are read, as the lines that a terminal would show."""
 
     lines: tuple[str, ...]  # its end, or all of it
     head: tuple[str, ...] = ()  # its beginning; empty when the lines are the whole file
@@ -39,10 +39,10 @@ class LogText:
 
 @dataclass(frozen=True)
 class Summary:
-    """The block after the last ``---``."""
+    """The summary block of a log, which comes after the last ``---``."""
 
     metrics: Metrics | None  # the nine public values, None unless all are there, once each and sound
-    words: dict[str, str]  # our own lines (checks, contract, val_bpb_exact, ...)
+    words: dict[str, str]  # texts of our own lines (checks, contract, val_bpb_exact, ...), by key
     problem: str  # why there are no metrics; "" when there are, or when the log has no block at all
     start: int | None  # index in LogText.lines of the line after the mark
 

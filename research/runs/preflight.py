@@ -1,4 +1,4 @@
-"""Refuses, before anything costs GPU time, what must not run, each with its reason and what to type next."""
+"""Refuses launches that must not be made, before they cost GPU time, with the reason and what to type next."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ TARGET = "train.py"
 COMMAND = ("uv", "run", "train.py")
 """The one command that is recorded."""
 BENCHMARK = ("prepare.py", "research/benchmark")
-"""What a contract's fingerprint covers: scores are compared only where these are the same."""
-_NAMED = 5
-"""Files that a message names one by one."""
+"""The files that a contract's fingerprint covers: scores are compared only where these are the same."""
+_MAX_NAMED = 5
+"""Most files that a message names one by one."""
 
 
 class Refused(ResearchError):
@@ -38,32 +38,32 @@ class Refused(ResearchError):
 
 @dataclass(frozen=True)
 class Candidate:
-    """What would run."""
+    """A commit that may be launched, with everything about its code that is read before."""
 
-    commit: git.Commit  # HEAD's
-    branch: str  # "" when detached
+    commit: git.Commit
+    branch: str  # the current one, "" when detached
     text: bytes  # train.py as it lies in the work tree
     fingerprint: str  # hash of its syntax tree
     train_sha256: str
-    benchmark_sha256: str  # of prepare.py and research/benchmark in the commit
+    benchmark_sha256: str  # hash of prepare.py and research/benchmark in the commit
     harness: str  # hash of the protected files in the commit
-    paths: tuple[str, ...]  # that the commit changed against its parent
+    paths: tuple[str, ...]  # files that the commit changed against its parent
     additions: int  # lines that it added to train.py
     deletions: int
 
     @property
     def is_experiment(self) -> bool:
-        """Whether the commit's subject marks it as one."""
+        """Return whether the commit's subject marks it as an experiment."""
         return self.commit.subject.startswith(EXPERIMENT)
 
     @property
     def emitter(self) -> str | None:
-        """The emitter that the subject's tag names."""
+        """Return the emitter that the subject's tag names."""
         return emitter_of(self.commit.subject)
 
 
 def examine(root: Path, rev: str | None = None) -> Candidate:
-    """Read what would run, without running any of it: a commit, or else HEAD with the work tree's train.py.
+    """Read a commit, or by default HEAD with the work tree's train.py, as a candidate; nothing of it is run.
 
     Raises:
         Refused: if there is no commit, no train.py, or one that does not parse.
@@ -126,7 +126,7 @@ def check_tree(root: Path, candidate: Candidate) -> None:
     changed |= {path for path in paths if _lines(git.blob(root, rev, path)) != _lines(_read(root / path))}
     if changed:
         names = sorted(changed)
-        shown = ", ".join(first_few(names, _NAMED))
+        shown = ", ".join(first_few(names, _MAX_NAMED))
         raise Refused(f"{shown} {'differ' if len(names) > 1 else 'differs'} from HEAD.", _mended(root, names))
 
 
@@ -135,11 +135,11 @@ def _lines(content: bytes | None) -> bytes:
 
 
 def _mended(root: Path, changed: Sequence[str]) -> str:
-    """Say what to type about files that differ: only train.py may be an experiment."""
+    """Return what to type about files that differ: only train.py may be an experiment."""
     if secret := git.hidden(root, tuple(changed)):
         flags = ("assume-unchanged", "skip-worktree")
         show = " && ".join(f"git update-index --no-{flag} -- {shlex.join(secret)}" for flag in flags)
-        return f"Git was told not to look at {', '.join(secret[:_NAMED])}. Type: {show}"
+        return f"Git was told not to look at {', '.join(secret[:_MAX_NAMED])}. Type: {show}"
     if list(changed) == [TARGET]:
         back = f"git restore --staged --worktree {TARGET}"
         return f"Type: {commit_command(root)}; or put it back: {back}; or --allow-dirty runs it unscored."
@@ -149,13 +149,13 @@ def _mended(root: Path, changed: Sequence[str]) -> str:
 def _put_away(changed: Sequence[str]) -> str:
     """Return the command that puts changes of other files than train.py away."""
     paths = [path for path in changed if path != TARGET]
-    return put_away_command(paths if len(paths) <= _NAMED else sorted({path.split("/")[0] for path in paths}))
+    return put_away_command(paths if len(paths) <= _MAX_NAMED else sorted({path.split("/")[0] for path in paths}))
 
 
 def check_commit(root: Path, candidate: Candidate, baseline: Run | None, known: bool) -> None:
     """Refuse a commit that touches more than train.py, or whose protected files are not the baseline's.
 
-    Without a baseline it becomes one itself; a commit that is known was measured before.
+    Other files are allowed without a baseline, since the commit becomes it, and to a known commit, measured before.
     """
     others = [path for path in candidate.paths if path != TARGET]
     is_foreign = baseline and baseline.harness and baseline.harness != candidate.harness
@@ -164,7 +164,7 @@ def check_commit(root: Path, candidate: Candidate, baseline: Run | None, known: 
         if candidate.is_experiment:
             again = f" && {_commit_again(root, candidate)}" if TARGET in candidate.paths else ""
             then = f"Make it a commit of {TARGET} alone: git reset --soft HEAD^ && {_put_away(others)}{again}"
-        raise Refused(f"HEAD touches more than {TARGET}: {', '.join(others[:_NAMED])}.", then)
+        raise Refused(f"HEAD touches more than {TARGET}: {', '.join(others[:_MAX_NAMED])}.", then)
     if baseline and is_foreign:
         what = f"prepare.py or the harness is not the baseline's ({baseline.run})."
         raise Refused(what, _start_branch(candidate, candidate.harness))

@@ -1,4 +1,4 @@
-"""Watches the log of a run that is going on, and asks it to end when it will hardly be better than the incumbent.
+"""Watches the log of a run that is going on, and asks the run to end when it will hardly beat the incumbent.
 
 Runs of one seed see the same rows in the same order, so the training loss of a run can be subtracted from that of the
 incumbent's run with the same seed, at the same fraction of the budget. The difference, the gap, foretells the final
@@ -56,7 +56,7 @@ def point_of(line: str) -> Point | None:
 
 
 class LossCurve:
-    """The training loss that a log tells while it grows."""
+    """The training loss over the budget, as a growing log tells it."""
 
     def __init__(self) -> None:
         self.points: list[Point] = []
@@ -88,7 +88,7 @@ class LossCurve:
 
     @property
     def fraction(self) -> float:
-        """Return how much of the budget is over."""
+        """Return the share of the budget that is over."""
         return self.points[-1].fraction if self.points else 0.0
 
     def loss(self, fraction: float) -> float | None:
@@ -124,29 +124,29 @@ def curve_of(folder: Path) -> LossCurve:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What is foretold of a run's val_bpb minus the incumbent's with the same seed; below zero is better."""
+    """The forecast of a run's val_bpb minus the incumbent's with the same seed; below zero is better."""
 
-    mean: float
-    sd: float
-    p_better: float
+    mean: float  # in bpb
+    sd: float  # in bpb
+    p_better: float  # probability that it is below zero
 
 
 Predict = Callable[[float, float], Prediction]
-"""Returns what a gap in nats at a fraction of the budget foretells."""
+"""A function of a gap, in nats, and the fraction of the budget at which it was seen."""
 
 
 @dataclass(frozen=True)
 class Look:
     """One look at a run that is going on."""
 
-    fraction: float  # of the budget
+    fraction: float  # share of the budget that was over
     gap: float  # its smoothed training loss minus the incumbent's, in nats
-    known: Prediction  # what that foretells
+    known: Prediction  # the forecast by that gap
 
 
 @dataclass(frozen=True)
 class Race:
-    """What is kept of watching a run."""
+    """The record of watching a run."""
 
     against: str = ""  # name of the incumbent's run
     exempt: str = ""  # why the run is not ended whatever is foretold, "" for one that may be
@@ -170,7 +170,7 @@ class Race:
 
 
 def race_of(run: Run) -> Race:
-    """Return what was kept of watching a run; an empty race where nothing was."""
+    """Return the race that a run's facts hold, an empty one where they hold none."""
     try:
         plain = json.loads(run.facts.get(RACE) or "{}")
         looks = tuple(Look(f, gap, Prediction(mean, sd, p)) for f, gap, mean, sd, p in plain.get("looks", ()))
@@ -181,7 +181,7 @@ def race_of(run: Run) -> Race:
 
 @dataclass
 class Watch:
-    """Watches one run against the incumbent's."""
+    """A watch of one run against the incumbent's."""
 
     against: str  # name of the incumbent's run
     reference: LossCurve  # its curve
@@ -220,7 +220,7 @@ class Watch:
         return mine - theirs
 
     def race(self) -> Race:
-        """Return what is to be kept."""
+        """Return the record of the watch."""
         reached = [n / 20 for n in range(2, 21) if n / 20 <= self.curve.fraction]
         losses = [self.curve.loss(fraction) for fraction in reached]
         told = tuple(None if loss is None else round(loss, 4) for loss in losses)

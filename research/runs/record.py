@@ -1,4 +1,4 @@
-"""Makes a run's record: what its commit says and changed, how its command ended, and what was measured."""
+"""Makes a run's record from its commit, its change, the end of its command, and its score."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from research.runs.backend import CommandResult
 from research.runs.failure import advice_on, classify
 from research.runs.log import LogText, Summary, parse_text, read_log, read_summary
 from research.runs.preflight import TARGET, Candidate
-from research.runs.score import Score, disagreements, read_score
+from research.runs.score import ScoreFile, disagreements, read_score
 
 LOG_PROBLEM = "log_problem"
 """Name of the fact that holds why not all of a run's output could be written."""
@@ -24,7 +24,7 @@ _OUR_SIGNALS = (129, 130, 143)  # HUP, INT, TERM: somebody ended it; a candidate
 
 
 def with_commit(run: Run, candidate: Candidate) -> Run:
-    """Add parent, subject, emitter, harness and size of the change to a run; an emitter that it has stays."""
+    """Return a run with its commit's parent, subject, emitter, harness and size of change; an emitter it has stays."""
     return replace(
         run,
         commit=candidate.commit.hash,
@@ -38,10 +38,10 @@ def with_commit(run: Run, candidate: Candidate) -> Run:
 
 
 def with_change(run: Run, root: Path, text: bytes) -> Run:
-    """Add category, delta and statement counts of a train.py against the run's parent, where that can be read."""
+    """Return a run with category, delta and statement counts of its train.py's change, where the parent can be read."""
     try:
         before = git.blob(root, run.parent, TARGET) if run.parent else None
-        found = diff.between(before, text) if before is not None else None
+        found = diff.change_between(before, text) if before is not None else None
     except (ResearchError, SyntaxError):  # a parent that nobody can read says nothing
         return run
     if found is None:
@@ -57,7 +57,7 @@ def with_change(run: Run, root: Path, text: bytes) -> Run:
 
 
 def finished(run: Run, ended: CommandResult, folder: Path, now_utc: str) -> Run:
-    """Make the finish record of a run by how its command ended and what that left in the run's folder."""
+    """Return the finish record of a run, by the end of its command and the files in the run's folder."""
     score = read_score(folder)
     try:
         log = read_log(folder / contract.RUN_LOG)
@@ -75,8 +75,8 @@ def finished(run: Run, ended: CommandResult, folder: Path, now_utc: str) -> Run:
     if failure is not None and failure.machine:
         outcome = MACHINE_KINDS[failure.kind]
         exit_code, why = RUNNER_EXITS[outcome], f"the machine failed ({failure.text}). {advice_on(failure)}"
-    elif outcome == "crash" and (lost := _lost(ended, folder)):
-        outcome, exit_code, failure, why = "infrastructure", RUNNER_EXITS["infrastructure"], None, lost
+    elif outcome == "crash" and (unwritten := _why_unwritten(ended, folder)):
+        outcome, exit_code, failure, why = "infrastructure", RUNNER_EXITS["infrastructure"], None, unwritten
     record = replace(
         run,
         finished_utc=now_utc,
@@ -94,8 +94,8 @@ def finished(run: Run, ended: CommandResult, folder: Path, now_utc: str) -> Run:
     return _scored(record, score, summary) if outcome == "scored" and score else record
 
 
-def _outcome(ended: CommandResult, score: Score | None) -> tuple[Outcome, int, str]:
-    """Decide what a command's end means: outcome, the runner's exit code, and one sentence, "" where it is usual."""
+def _outcome(ended: CommandResult, score: ScoreFile | None) -> tuple[Outcome, int, str]:
+    """Return outcome, the runner's exit code and one sentence for a command's end, "" for a usual one."""
     if ended.kind != "finished":
         return ended.kind, ended.exit_code, ended.why
     code = ended.exit_code
@@ -112,7 +112,7 @@ def _outcome(ended: CommandResult, score: Score | None) -> tuple[Outcome, int, s
     return "crash", code, ""
 
 
-def _failure(ended: CommandResult, score: Score | None, log: LogText, timed_out: bool) -> Failure | None:
+def _failure(ended: CommandResult, score: ScoreFile | None, log: LogText, timed_out: bool) -> Failure | None:
     if ended.exit_code == 0 and score is not None:
         return Failure("probe", "probe", "a probe of the score failed")
     if ended.exit_code == 0:
@@ -121,16 +121,16 @@ def _failure(ended: CommandResult, score: Score | None, log: LogText, timed_out:
     return classify(log, read_summary(log), code, timed_out)
 
 
-def _lost(ended: CommandResult, folder: Path) -> str:
-    """Say what kept a command from its files, which is no fault of a candidate; "" for nothing."""
+def _why_unwritten(ended: CommandResult, folder: Path) -> str:
+    """Return why a command could not write its files, which is no fault of a candidate; "" if it could."""
     if not folder.is_dir():
         return "its folder was removed while it ran"
     problem = ended.facts.get(LOG_PROBLEM)
     return f"its files could not be written: {problem}" if problem else ""
 
 
-def _scored(run: Run, score: Score, summary: Summary | None) -> Run:
-    """Add to a run what was measured, and every reason not to trust it."""
+def _scored(run: Run, score: ScoreFile, summary: Summary | None) -> Run:
+    """Return a run with what was measured, and every reason not to trust it."""
     suspect = disagreements(score, summary, run.seed, run.train_sha256, run.phases_s.get("run"))
     measured: dict[str, Any] = dict(score.measured)
     metrics = summary.metrics if summary else None

@@ -1,4 +1,4 @@
-"""Recognises a launch that would repeat a measurement: the same train.py by what it does, contract and seed."""
+"""Recognises a launch that would repeat a measurement: the same syntax tree of train.py, contract and seed."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _DATA_FOLDERS = ("data", "tokenizer", "tokens", "pocket/data", "pocket/tokenizer
 def contract_key(
     benchmark_sha256: str, root: Path, home: Path, backend: str, gpu: str, device: str, environment: Mapping[str, str]
 ) -> str:
-    """Hash everything that decides a contract and is cheap to know before a launch.
+    """Return a hash of everything that decides a contract and is cheap to know before a launch.
 
-    The same key means the same contract; another key may mean the same too.
+    Runs with the same key have the same contract; runs with different keys may have the same one too.
     """
     try:
         interpreter = (root / ".venv" / "pyvenv.cfg").read_text("utf-8", "replace")
@@ -36,7 +36,7 @@ def contract_key(
 
 
 def _data_state(home: Path) -> str:
-    """Hash names, sizes and times of this machine's data and tokenizer files; contents are not read."""
+    """Return a hash of names, sizes and times of this machine's data and tokenizer files; contents are not read."""
     digest = hashlib.sha256()
     # All of them have a suffix, unlike folders, whose times change with every file that is made beside them.
     for path in sorted(path for name in _DATA_FOLDERS for path in (home / name).rglob("*.*")):
@@ -64,7 +64,7 @@ def ask_contract(root: Path, environment: Mapping[str, str]) -> str | None:
 
 
 def ended_by_itself(run: Run) -> bool:
-    """Check whether the command came to its own end, or was stopped on the way: the same again would give the same."""
+    """Check whether the command ended by itself or was stopped by its race, so that a repeat would end the same way."""
     if not run.counted:
         return False
     is_own = run.outcome in ("scored", "crash") and run.origin in ("runner", "hand")
@@ -81,7 +81,7 @@ def find_repeat(
         seed: Seed of the launch.
         key: Its contract key.
         by_key: The latest run launched under that key whose contract is known.
-        ask: Asks for the contract at a price; called only if the answer can matter.
+        ask: Asks prepare.py for the contract, which takes seconds; called only if the answer can matter.
     """
     contract = by_key.contract if by_key else None
     same = [run for run in reversed(runs) if run.seed == seed and ended_by_itself(run)]

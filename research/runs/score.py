@@ -1,4 +1,4 @@
-"""Reads score.json, the one file that says what a run scored, and holds it against the log."""
+"""Reads score.json, the one file that says what a run scored, and compares it with the log."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _MEASURED = ("val_bpb", "val_bpb_exact", "audit_bpb", "audit_bpb_exact", "peak_v
 
 
 @dataclass(frozen=True)
-class Score:
-    """What score.json says; None or "" where it does not say."""
+class ScoreFile:
+    """The content of score.json; None or "" stands for what it does not say."""
 
-    status: str
-    contract: str
+    status: str  # contract.SCORED or contract.PROBE_FAILED
+    contract: str  # name of the contract
     measured: Mapping[str, float | None]  # scores and peak memory, named as in Run; val_bpb is None for a failed probe
     seed: int | None
     commit: str
@@ -37,10 +37,10 @@ class Score:
     device: str
     started_utc: str
     budget_s: float | None  # seconds of training that the contract gives
-    handed_tokens: float | None  # of training text, that prepare.py handed out
+    handed_tokens: float | None  # tokens of training text that prepare.py handed out
     early_tokens: float  # those of them that it handed out before the budget can have begun
-    held_out_tokens: float  # of validation text, that it handed to train.py
-    clock: str  # what the budget passes on, "wall" or "processor"
+    held_out_tokens: float  # tokens of validation text that it handed to train.py
+    clock: str  # the clock that the budget is counted by, "wall" or "processor"
     wall_s: float | None  # from the process's start to the writing of the score, by its own clock
     found: tuple[str, ...]  # what prepare.py found against the score, a sentence each
     printed: str  # the summary that train.py reported, as it printed it
@@ -48,7 +48,7 @@ class Score:
 
 
 def _at(plain: object, *path: str) -> Any:
-    """Return what lies at a path of names in nested objects, None where it ends early."""
+    """Return the value at a path of names in nested objects, None where there is none."""
     for name in path:
         plain = plain.get(name) if isinstance(plain, dict) else None
     return plain
@@ -59,7 +59,7 @@ def _text(plain: object, *path: str) -> str:
     return value[:200] if isinstance(value, str) else ""
 
 
-def read_score(folder: Path) -> Score | None:
+def read_score(folder: Path) -> ScoreFile | None:
     """Read the score of a run's folder; None when the file is missing, torn or not whole."""
     plain = read_json(folder / contract.SCORE_FILE)
     if plain is None or plain.get("schema") != contract.SCORE_SCHEMA:
@@ -72,7 +72,7 @@ def read_score(folder: Path) -> Score | None:
     elif val_bpb is None or val_bpb <= 0:
         return None
     seed, found = plain.get("seed"), plain.get("suspect")
-    return Score(
+    return ScoreFile(
         status=status,
         contract=name,
         measured={name: finite(plain.get(name)) for name in _MEASURED} | {"val_bpb": val_bpb},
@@ -94,13 +94,13 @@ def read_score(folder: Path) -> Score | None:
 
 
 def _printed(summary: object) -> str:
-    """Write a reported summary as lines, its nine keys at most."""
+    """Return a reported summary as lines, of the nine public keys only."""
     lines = [f"{key}: {text}" for key in contract.PUBLIC_KEYS if (text := _text(summary, key))]
     return "\n".join([contract.SUMMARY_MARK, *lines]) if lines else ""
 
 
 def _facts(plain: Mapping[str, Any]) -> dict[str, str]:
-    """Return what is worth keeping with the run: words, numbers, and objects as JSON."""
+    """Return the other values of score.json that are kept with the run: words, numbers, and objects as JSON."""
     facts = {"torch": _text(plain, "torch"), "python": _text(plain, "python")}
     facts["device_class"] = _text(plain, "device", "class")
     numbers = {"uncounted_s": "clock", "epochs": "data", "waited_share": "data", TOKENS_PER_S: "reported"}
@@ -117,11 +117,11 @@ def _facts(plain: Mapping[str, Any]) -> dict[str, str]:
 
 
 def disagreements(
-    score: Score, summary: Summary | None, seed: int, train_sha256: str, run_s: float | None = None
+    score: ScoreFile, summary: Summary | None, seed: int, train_sha256: str, run_s: float | None = None
 ) -> tuple[str, ...]:
-    """List the reasons not to trust a score: what the log, the launch or the budget say against it.
+    """List the reasons not to trust a score: contradictions with the log, the launch or the budget.
 
-    There may be no log to compare with, and no runner whose clock saw how many seconds it took.
+    The summary is None where there is no log; run_s, the seconds by the runner's clock, where there was no runner.
     """
     found = [*score.found, *(_against_log(score, summary) if summary else ())]
     own_s = score.wall_s if score.wall_s is not None else run_s
@@ -136,8 +136,8 @@ def disagreements(
     return tuple(found)
 
 
-def _against_log(score: Score, summary: Summary) -> Iterator[str]:
-    """Yield where the log's summary is not what score.json says, or not what the contract gives."""
+def _against_log(score: ScoreFile, summary: Summary) -> Iterator[str]:
+    """Yield the contradictions of the log's summary with score.json, and with the contract's budget."""
     metrics, words = summary.metrics, summary.words
     if metrics is None:
         yield f"the log has no whole summary ({summary.problem or 'no block'})"
@@ -145,15 +145,15 @@ def _against_log(score: Score, summary: Summary) -> Iterator[str]:
         val_bpb = score.measured["val_bpb"]
         if val_bpb is not None and abs(metrics.val_bpb - val_bpb) > SETTINGS.printed_bpb_tolerance:
             yield f"the log says val_bpb {metrics.val_bpb:.6f}, score.json {val_bpb:.6f}"
-        yield from _overdone(score, metrics)
+        yield from _beyond_budget(score, metrics)
     if words.get("contract", score.contract) != score.contract:
         yield "the log and score.json name different contracts"
     if any(words.get(key, contract.PASS) != contract.PASS for key in contract.CHECK_KEYS):
         yield "the log says that a probe failed"
 
 
-def _overdone(score: Score, metrics: Metrics) -> Iterator[str]:
-    """Yield the signs of training that the budget or the loader did not give."""
+def _beyond_budget(score: ScoreFile, metrics: Metrics) -> Iterator[str]:
+    """Yield the signs of training beyond the budget, or on other text than prepare.py's."""
     budget, seconds, steps = score.budget_s, metrics.training_seconds, max(1, metrics.num_steps)
     if budget:
         most = budget * SETTINGS.max_budget_share + SETTINGS.last_steps * seconds / steps
@@ -180,9 +180,9 @@ _PHASES = {
 
 
 def overlong(run: Run, first: Run | None) -> Iterator[str]:
-    """Yield the phases of a scored run that took longer than its budget and its kind of work explain.
+    """Yield a sentence for every phase of a scored run that took much longer than in the first run of its contract.
 
-    The first run of its contract that counts is the measure, None if this is the first.
+    The first run is None if this is it; then fixed limits hold.
     """
     mine, usual = _outside(run), _outside(first) if first else {}
     floor = SETTINGS.phase_s if mine.pop("clock", "wall") == "wall" else SETTINGS.pocket_phase_s

@@ -1,4 +1,4 @@
-"""Plays a list of outcomes with real processes, so that a whole night runs in seconds and every ending can be met."""
+"""Plays a list of outcomes with real processes, so that a whole night runs in seconds and meets every kind of end."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from research.runs.local import run_process
 from research.runs.preflight import TARGET
 
 ENV_SCRIPT = "AUTORESEARCH_SCRIPT"
-"""A JSON file: a list of plays, each a kind or an object, with how far it was played kept next to it; or an object
-with "surface", the response to train.py's constants: see _on_surface()."""
+"""The variable that names a JSON file: a list of plays, each a kind or an object, whose count of played ones is kept
+beside it; or an object with "surface", which scores train.py by its constants: see _on_surface()."""
 
 CONTRACT = "scripted-000000000000"
 RELATIVE = {"win": -0.002, "loss": 0.003, "noise": 0.0001}
-"""Kinds that are a score relative to the best so far, and by how much (bpb) unless the play says."""
+"""Kinds that are a score relative to the best so far, with the distance in bpb that holds unless the play names one."""
 FAILURES = {
     "oom": (1, "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has 0 bytes free."),
     "assertion": (1, "AssertionError: TOTAL_BATCH_SIZE must be a multiple of 131072"),
@@ -42,7 +42,7 @@ FAILURES = {
     "killed": (137, ""),
     "timeout": (-1, ""),
 }
-"""Kinds without a score: exit code (-1: it never ends), and last line unless the play says."""
+"""Kinds without a score: exit code (-1: it never ends), and the last line that holds unless the play names one."""
 UNSTARTED: Mapping[EndKind, str] = {
     "infrastructure": "the infrastructure failed",
     "capacity": "no GPU within the queue timeout",
@@ -56,11 +56,11 @@ _PLAYER = Path(__file__).with_name("scripted_player.py")
 
 @dataclass(frozen=True)
 class Play:
-    """One outcome."""
+    """One scripted outcome."""
 
     kind: str  # one of KINDS
     val_bpb: float = _START_BPB
-    by: float | None = None  # distance from the best so far, for the relative kinds; None takes their own
+    by: float | None = None  # distance in bpb from the best so far, for the relative kinds; None takes the kind's own
     contract: str = CONTRACT
     peak_vram_mb: float = 2048.0
     params_m: float = 1.0
@@ -70,7 +70,7 @@ class Play:
     says: str = ""  # last line of a failure, "" for the kind's own
 
     def ending(self) -> tuple[int, str]:
-        """Return with what train.py exits, and what it prints at its end."""
+        """Return the exit code of train.py, and what it prints at its end."""
         own = (
             f"contract: {self.contract}\ncausal_check: {'fail' if self.kind == 'probe' else 'pass'}\nloss_check: pass\n"
         )
@@ -132,7 +132,7 @@ def _next_play(path: Path) -> Play:
 
 
 def _on_surface(surface: Mapping[str, Any], launch: Launch) -> Play:
-    """Score a launch's train.py, at its pocket settings, by its constants.
+    """Return a play that scores a launch's train.py by its constants, as the pocket profile sets them.
 
     Args:
         surface: "least", val_bpb with every constant at its best; "sd", the standard deviation of a run in bpb, drawn
@@ -156,7 +156,7 @@ def _on_surface(surface: Mapping[str, Any], launch: Launch) -> Play:
 
 
 class ScriptedBackend(Backend):
-    """Plays outcomes instead of running the command; AUTORESEARCH_SCRIPT names the file with the plays."""
+    """The backend "scripted", which plays outcomes instead of running the command, from the file of ENV_SCRIPT."""
 
     name = "scripted"
 

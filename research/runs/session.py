@@ -1,4 +1,4 @@
-"""One launch: its folder, its locks, its start record, the command and its output, its finish record."""
+"""Makes one launch: its folder, locks, start record, the command with its output, and its finish record."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from research.store.db import Store
 
 
 @dataclass(frozen=True)
-class Wires:
-    """What connects a launch with the world: output, words for people, stop requests, and the time as text."""
+class LaunchIO:
+    """The inputs and outputs of a launch besides its records."""
 
-    stream: BinaryIO
-    say: Callable[[str], None]
+    stream: BinaryIO  # takes the command's output
+    say: Callable[[str], None]  # takes a line for people
     stop: StopRequest
-    now_utc: Callable[[], str]
+    now_utc: Callable[[], str]  # returns the time as records keep it
 
 
 class _Tee:
-    """Writes a command's output into a log (None for none) and to a stream as it comes; neither may stop the run.
+    """A writer of a command's output into a log (None for none) and a stream, whose errors do not stop the run.
 
     Attributes:
         problem: Why not all could be written, "" if it was.
@@ -71,14 +71,14 @@ class _Tee:
 
 
 def run_command(
-    backend: Backend, launch: Launch, log: Path | None, wires: Wires, watch: Watch | None = None
+    backend: Backend, launch: Launch, log: Path | None, io: LaunchIO, watch: Watch | None = None
 ) -> CommandResult:
-    """Run a command to its end, whatever goes wrong on our side of it.
+    """Run a command to its end; what goes wrong on our side of it is a kind of end too.
 
-    Its output is kept in the log, if there is one. The watch reads it too, and may ask for the end, on every backend in
-    the way in which a signal does.
+    Its output is kept in the log, if there is one. The watch, if there is one, reads it too, and may ask for the end as
+    a signal does.
     """
-    tee = _Tee(log, wires.stream)
+    tee = _Tee(log, io.stream)
 
     def emit(data: bytes) -> None:
         tee.write(data)
@@ -86,7 +86,7 @@ def run_command(
             watch.feed(data)
 
     try:
-        ended = backend.run(launch, emit, wires.say, RacingStop(wires.stop, watch) if watch else wires.stop)
+        ended = backend.run(launch, emit, io.say, RacingStop(io.stop, watch) if watch else io.stop)
     except ConfigurationError as error:
         return CommandResult.failed("configuration", str(error))
     except ResearchError as error:
@@ -97,13 +97,13 @@ def run_command(
         tee.close()
     if tee.problem:
         ended = replace(ended, facts={**ended.facts, LOG_PROBLEM: tee.problem})
-    return _raced(ended, watch, wires) if watch else ended
+    return _raced(ended, watch, io) if watch else ended
 
 
-def _raced(ended: CommandResult, watch: Watch, wires: Wires) -> CommandResult:
-    """Add what was foretold to an end, which is "stopped" where nobody but the watch asked for it."""
+def _raced(ended: CommandResult, watch: Watch, io: LaunchIO) -> CommandResult:
+    """Return an end with the record of its watch; it is "stopped" where only the watch asked for it."""
     facts = {**ended.facts, RACE: watch.race().to_fact()}
-    if ended.kind != "interrupted" or not watch.stopping or wires.stop.requested():
+    if ended.kind != "interrupted" or not watch.stopping or io.stop.requested():
         return replace(ended, facts=facts)
     look = watch.looks[-1]
     why = (
@@ -116,8 +116,12 @@ def _raced(ended: CommandResult, watch: Watch, wires: Wires) -> CommandResult:
     )
 
 
-class GoingOn(Refused):
-    """The same run is being made. Attributes: run, its name."""
+class AlreadyRunning(Refused):
+    """Another process makes the same run.
+
+    Attributes:
+        run: The name of that run.
+    """
 
     def __init__(self, run: str) -> None:
         super().__init__(f"The same code, contract and seed is being run as {run}.", "Wait for it, or choose --seed N.")
@@ -130,15 +134,23 @@ def launch_recorded(
     text: bytes,
     backend: Backend,
     launch: Launch,
-    wires: Wires,
+    io: LaunchIO,
     complete: Callable[[Run], Run],
     alone: bool,
     watch: Watch | None,
 ) -> Run:
-    """Launch a run that is recorded exactly once: a start record before, a finish record after, which is returned.
+    """Launch a run with a start record before and a finish record after, so that it is recorded once; return the last.
 
-    The finish record is completed by what only the caller knows. A run that is to be alone is not made while one of the
-    same code, contract and seed is going on.
+    Args:
+        store: The memory.
+        start: The start record.
+        text: The content of train.py.
+        backend: The place to run it.
+        launch: The command.
+        io: Its other inputs and outputs.
+        complete: Adds to the finish record what only the caller knows.
+        alone: Whether it is not made while a run of the same code, contract and seed is going on.
+        watch: Watches its race, None for none.
 
     Raises:
         GoingOn: if another process is making this run; nothing is left behind then.
@@ -153,16 +165,16 @@ def launch_recorded(
         (folder / TARGET).write_bytes(text)
         folders.write_start(folder, start)
         going = store.start_run(start, alone)
-        if going and close_gone(store, folder.parent, wires.now_utc()):  # killed since this launch looked
+        if going and close_gone(store, folder.parent, io.now_utc()):  # killed since this launch looked
             going = store.start_run(start, alone)
         if going:
             shutil.rmtree(folder)
-            raise GoingOn(going)
+            raise AlreadyRunning(going)
         with contextlib.suppress(ResearchError):  # a run in a repository that can't keep refs is still a run
             git.keep_commit(launch.root, start.run, start.commit)
         launch = replace(launch, fds=(alive.fileno(), *launch.fds))
-        ended = run_command(backend, launch, folder / RUN_LOG, wires, watch)
-        record = finished(start, ended, folder, wires.now_utc())
+        ended = run_command(backend, launch, folder / RUN_LOG, io, watch)
+        record = finished(start, ended, folder, io.now_utc())
         with contextlib.suppress(OSError):  # at once: completing it asks git and the memory, which may fail
             folders.write_finish(folder, record)
         record = complete(record)

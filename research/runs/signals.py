@@ -12,7 +12,7 @@ SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
 
 class Signals:
-    """Catches the three signals while entered; one that was ignored before (nohup) stays ignored."""
+    """A context in which HUP, INT and TERM are caught; one that was ignored before (nohup) stays ignored."""
 
     def __init__(self) -> None:
         self._asked: int | None = None

@@ -1,1 +1,1 @@
-"""The one room that speaks SQL: runs, plans, verdicts, events and the ledger. It keeps, and judges nothing."""
+"""Keeps runs, plans, verdicts, events and the ledger, in the one room that speaks SQL. It judges nothing."""

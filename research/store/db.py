@@ -1,4 +1,4 @@
-"""The memory's reads and writes: every statement that touches runs, verdicts, plans, events and ledger lines."""
+"""Reads and writes the memory: runs, verdicts, plans, ideas, events, named values and ledger lines."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from research.store.rows import Record, from_row, to_row
 from research.store.schema import TABLES
 
 ENDED = "outcome IN ({})".format(", ".join(f"'{one}'" for one in sorted(ledger.ROW_OUTCOMES)))
-"""The runs that came to a result."""
+"""The SQL condition of runs that came to a result."""
 RESULTS = f" WHERE counted = 1 AND {ENDED}"
-"""The runs that are results of a candidate, as in the ledger. An interrupted one is nobody's crash."""
+"""The SQL condition of runs that count as results of a candidate, as in the ledger."""
 
 
 def _identity(path: Path | None) -> tuple[int, int] | None:
-    """Return what tells a file from another one in its place, None without a file."""
+    """Return device and inode of a file, which differ from those of another one in its place; None without a file."""
     try:
         found = path.stat() if path else None
     except OSError:
@@ -101,9 +101,10 @@ class Store:
     # Runs -----------------------------------------------------------------------------------------------------
 
     def start_run(self, run: Run, alone: bool = False) -> str | None:
-        """Write the start record; alone, only if no counted run of the same code, contract and seed is going on.
+        """Write the start record, unless the run is to be alone and another makes it; return the other's name, or None.
 
-        Returns the name of the one that is. A run of a known name or folder raises sqlite3.IntegrityError.
+        The other is a counted run of the same code, contract and seed that has not ended. A run of a known name or
+        folder raises sqlite3.IntegrityError.
         """
         same = "SELECT run FROM runs WHERE fingerprint = ? AND seed = ? AND contract_key = ?"
         with self.write():
@@ -125,14 +126,14 @@ class Store:
             self._add_line(run)
         return True
 
-    def doubt(self, run: Run) -> None:
-        """Write what speaks against the score of a finished run."""
+    def update_suspect(self, run: Run) -> None:
+        """Write the reasons not to trust the score of a finished run."""
         self._execute("UPDATE runs SET suspect = ? WHERE run = ?", to_row(run)["suspect"], run.run)
 
     def add_run(self, run: Run, line: bytes | None = None) -> bool:
         """Write a finished run that was not started here; return False if its name or folder is known.
 
-        The line of the ledger is its own, unless it is given.
+        Its ledger line is made from the run, unless one is given.
         """
         known = "SELECT 1 FROM runs WHERE run = ? OR (folder = ? AND folder <> '')"
         with self.write():
@@ -149,7 +150,7 @@ class Store:
             self._execute("INSERT INTO ledger (run, line) VALUES (?, ?)", run.run, line)
 
     def void_run(self, run: Run, at_utc: str) -> None:
-        """Take a finished run out of what is judged and out of the ledger; its record stays, changed as given."""
+        """Take a finished run out of judgement and ledger; its record stays, with outcome, reason and exit as given."""
         with self.write():
             self._execute(
                 "UPDATE runs SET counted = 0, outcome = ?, why = ?, exit_code = ? WHERE run = ?",
@@ -317,11 +318,11 @@ class Store:
         return [line for _, line in self.ledger_entries()]
 
     def ledger_entries(self) -> list[tuple[str, bytes]]:
-        """Read run and line, in order of finish."""
+        """Read the name of the run and the line of every row of results.tsv, in order of finish."""
         return [(run, bytes(line)) for run, line in self.tuples("SELECT run, line FROM ledger ORDER BY seq")]
 
     def replace_ledger(self, entries: Sequence[tuple[str, bytes]]) -> None:
-        """Write run and line of the whole ledger anew, in this order (after a rebuild)."""
+        """Replace all rows of the ledger, names of runs with their lines, in this order (after a rebuild)."""
         with self.write():
             self._execute("DELETE FROM ledger")
             for run, line in entries:

@@ -1,4 +1,4 @@
-"""Everything the memory holds, as JSON lines, and back: for other tools, other machines and for keeps."""
+"""Exports the whole memory as JSON lines, for other tools and machines, and imports such an export."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run's own folder keeps, so that the memory can be rebuilt from folders alone.
+"""Writes and reads the records in a run's own folder, so that the memory can be rebuilt from folders alone.
 
 results/runs/RUN/
     run.log, train.py, score.json   the output, the source, the score (made by the command)
@@ -22,13 +22,13 @@ START, FINISH, VERDICTS, ALIVE = "start.json", "finish.json", "verdicts.json", "
 
 
 def write_start(folder: Path, run: Run) -> None:
-    """Leave the start record and set disk space aside for the finish record."""
+    """Write the start record and set disk space aside for the finish record."""
     write_json(folder / START, to_plain(run))
     reserve(folder / FINISH, SETTINGS.reserve_bytes)
 
 
 def write_finish(folder: Path, run: Run) -> None:
-    """Leave the finish record, in the space set aside."""
+    """Write the finish record into the space set aside."""
     fill_reserved(folder / FINISH, to_plain(run))
 
 
@@ -45,7 +45,7 @@ def read_run(folder: Path) -> Run | None:
 
 
 def write_verdicts(folder: Path, verdicts: Sequence[Verdict]) -> None:
-    """Leave every verdict on the run, oldest first."""
+    """Write every verdict on the run, oldest first."""
     write_json(folder / VERDICTS, {"verdicts": [to_plain(verdict) for verdict in verdicts]})
 
 

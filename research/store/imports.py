@@ -1,7 +1,7 @@
-"""Imports what other tools left: a ledger of anyone, an export of ours, or an older control plane's folder.
+"""Imports files of other tools: a ledger of anyone, an export of ours, or an older control plane's folder.
 
-Nothing is thrown away and nothing is judged: what can't be read as a row is kept unchanged and named in the report;
-what can be read is shown, and never judged, since nobody knows its contract.
+Nothing is thrown away: what can't be read as a row is kept unchanged and named in the report. Nothing is judged, since
+nobody knows the contract of a foreign score.
 """
 
 from __future__ import annotations
@@ -16,35 +16,35 @@ from research.core.records import Run
 from research.store import ledger
 from research.store.db import Store
 from research.store.exports import SCHEMA, import_lines
-from research.store.ledger_file import clean, foreign_run, import_ledger_lines
+from research.store.ledger_file import foreign_run, import_ledger_lines, writable
 from research.store.old_folder import EVENTS, STATE, import_folder
 from research.store.tables import NothingToImport, read_json_lines, read_table
 
-_NUMBER_OF_SHEET = re.compile(r"[\d.]+[eE][-+]?\d+\Z")
+_SPREADSHEET_NUMBER = re.compile(r"[\d.]+[eE][-+]?\d+\Z")
 _OWN_LINE = re.compile(r"[0-9a-f]{7}\t(\d+\.\d{6}|nan)\t\d+\.\d\t(keep|discard|crash)\t[^\t\r\udc80-\udcff]*\Z")
 _KEPT = re.compile(r"(keep|kept|accept\w*|improve\w*|merge\w*)\Z", re.I)
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """Something that was not imported as a run: its place and the reason; its text is kept all the same."""
+    """A row or record that was not read as a run, or not all of it; its text is kept all the same."""
 
-    where: str
+    where: str  # its place, such as "row 3"
     why: str
 
 
 @dataclass(frozen=True)
 class Imported:
-    """What an import came to."""
+    """The result of an import."""
 
     runs: tuple[str, ...]  # names of the new runs
-    known: int = 0  # rows or records that were known already
-    skipped: tuple[Skipped, ...] = ()  # what could not be read as a run
+    known: int = 0  # number of rows or records that were known already
+    skipped: tuple[Skipped, ...] = ()  # rows or records that were not imported as runs
     doubtful: tuple[Skipped, ...] = ()  # rows that were imported although a field of theirs could not be read
 
 
 def import_path(store: Store, path: Path, at_utc: str) -> Imported:
-    """Import a ledger, a log of JSON lines, an export of ours, or an older discovery folder; twice changes nothing.
+    """Import a ledger, a log of JSON lines, an export of ours, or an older discovery folder; again adds nothing.
 
     Raises:
         NothingToImport: if it is none of these, or holds another metric.
@@ -70,13 +70,13 @@ def import_path(store: Store, path: Path, at_utc: str) -> Imported:
     return _import_rows(store, list(read(path.name, content.decode("utf-8", "surrogateescape"))), at_utc)
 
 
-def _import_rows(store: Store, rows: Sequence[ledger.Row], at_utc: str) -> Imported:
-    """Import rows as runs; what can't be read as one is kept as an event and skipped."""
+def _import_rows(store: Store, rows: Sequence[ledger.LedgerRow], at_utc: str) -> Imported:
+    """Import rows as runs; a row that can't be read is kept as an event and skipped."""
     skipped = [Skipped(f"row {row.line}", row.problem) for row in rows if row.problem]
     good = [row for row in rows if not row.problem]
-    doubtful = [Skipped(f"row {row.line}", why) for row in good if (why := _doubt(row))]
+    doubtful = [Skipped(f"row {row.line}", why) for row in good if (why := _unread_fields(row))]
     commits = {row.values["id"]: row.commit for row in good if row.values.get("id")}
-    # A line as this project's ledgers hold it may be one of ours come back.
+    # A line in the form of our ledger may be one that this memory wrote.
     own = [row for row in good if row.is_plain and _OWN_LINE.match(row.text)]
     own_lines = {row.line for row in own}
     counts: Counter[str] = Counter()
@@ -98,28 +98,28 @@ def _import_rows(store: Store, rows: Sequence[ledger.Row], at_utc: str) -> Impor
     return Imported(tuple(new), len(good) - len(new), tuple(skipped), tuple(doubtful))
 
 
-def _line_of(run: Run, row: ledger.Row) -> bytes:
-    """Write a row as ledgers have it: five columns, six decimals; bytes of its description that are no text stay."""
+def _line_of(run: Run, row: ledger.LedgerRow) -> bytes:
+    """Return a row as a line of our ledger: five columns, six decimals; the description keeps bytes of any kind."""
     *numbers, _ = ledger.render_row(run, bool(_KEPT.match(run.facts["status"]))).split(b"\t", 4)
     description = " ".join(row.values.get("description", "").split())
     return b"\t".join((*numbers, description.encode("utf-8", "surrogateescape")))
 
 
-def _doubt(row: ledger.Row) -> str:
-    """Say what of a row could not be read, "" if all of it could."""
+def _unread_fields(row: ledger.LedgerRow) -> str:
+    """Describe the fields of a row that could not be read, "" if all could."""
     values, problems = row.values, []
     commit, count = values.get("commit", ""), row.text.count("\t") + 1
     if row.is_plain and count < len(ledger.PUBLIC):
         problems.append(f"{count} of {len(ledger.PUBLIC)} fields")
     if commit and not row.commit:
-        sheet = ", a spreadsheet's number" if _NUMBER_OF_SHEET.match(commit) else ""
-        problems.append(f"{clean(commit)[:20]!r} is no commit{sheet}")
+        sheet = ", a spreadsheet's number" if _SPREADSHEET_NUMBER.match(commit) else ""
+        problems.append(f"{writable(commit)[:20]!r} is no commit{sheet}")
     elif "commit" in values and not commit and row.is_plain:
         problems.append("no commit")
     if row.is_plain and values.get("status") not in ("keep", "discard", "crash"):
         problems.append(f"status {values.get('status', '')[:20]!r}")
     if row.score is None and not row.has_failed:
         problems.append(f"{ledger.METRIC} is no number above zero")
-    if clean(row.text) != row.text:
+    if writable(row.text) != row.text:
         problems.append("not UTF-8")
     return ", ".join(problems)

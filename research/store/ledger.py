@@ -1,4 +1,4 @@
-"""The grammar of results.tsv: how a run becomes a line, and how anybody's line is read without losing a byte."""
+"""Writes runs as lines of results.tsv, and reads the lines of anybody's ledger without losing a byte."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ METRIC = "val_bpb"
 PUBLIC = ("commit", METRIC, "memory_gb", "status", "description")
 HEADER = "\t".join(PUBLIC).encode()
 ROW_OUTCOMES = frozenset({"scored", "crash", "timeout", "stopped"})
-"""Runs that ended by themselves, by their time limit, or since they were losing; nothing else has a row."""
+"""Outcomes of the runs that have a row: they ended by themselves, by their time limit, or since they were losing."""
 _HASH = re.compile(r"[0-9a-fA-F]{7,40}\Z")
 _FAILED = re.compile(r"crash|oom|fail|error|abort|timeout|diverge", re.I)
 
 
 @dataclass(frozen=True)
-class Row:
+class LedgerRow:
     """One record of anybody's ledger."""
 
     line: int  # number of its first line, from 1
-    text: str  # as it was found; bytes that are no UTF-8 are surrogates
+    text: str  # its unchanged text; bytes that are no UTF-8 are surrogates
     values: Mapping[str, str] = field(default_factory=dict)  # its fields by our names
     more: Mapping[str, str] = field(default_factory=dict)  # its other fields by their own names
     problem: str = ""  # why it can't be read
@@ -32,7 +32,7 @@ class Row:
 
     @property
     def commit(self) -> str:
-        """Return the hash that it names, "" where it names none or something else."""
+        """Return the commit's hash, "" where the field is missing or no hash."""
         commit = self.values.get("commit", "")
         return commit if _HASH.match(commit) else ""
 
@@ -62,7 +62,7 @@ def has_row(run: Run) -> bool:
 
 
 def render_row(run: Run, kept: bool) -> bytes:
-    """Write the line of a run that has_row() accepts; an undecided one is not kept yet."""
+    """Return the line of a run that has_row() accepts; an undecided one is not kept yet."""
     status: LedgerStatus = "crash"
     val_bpb = memory_gb = 0.0
     if run.outcome == "scored" and run.val_bpb is not None:
@@ -77,7 +77,7 @@ def render_row(run: Run, kept: bool) -> bytes:
 
 
 def render(lines: Iterable[bytes]) -> bytes:
-    """Write the whole file."""
+    """Return the content of the whole file."""
     return b"".join(line + b"\n" for line in (HEADER, *lines))
 
 
@@ -89,11 +89,11 @@ def split(content: bytes) -> tuple[bytes, ...]:
     return tuple(lines)
 
 
-def parse_row(line: bytes, number: int = 0) -> Row:
+def parse_row(line: bytes, number: int = 0) -> LedgerRow:
     """Read one line; fields that are missing are left out."""
     text = line.decode("utf-8", "surrogateescape")
     fields = (part.strip() for part in text.split("\t", len(PUBLIC) - 1))
-    return Row(number, text, dict(zip(PUBLIC, fields, strict=False)), is_plain=True)
+    return LedgerRow(number, text, dict(zip(PUBLIC, fields, strict=False)), is_plain=True)
 
 
 def unknown_lines(found: Sequence[bytes], known: Iterable[bytes]) -> tuple[bytes, ...]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timezone
 from pathlib import Path
 
-from research.core.clock import moment, utc
+from research.core.clock import parse_utc, utc
 from research.core.files import held, write_whole
 from research.core.records import Run
 from research.core.settings import SETTINGS
@@ -19,8 +19,8 @@ from research.store.db import Store
 _DIGESTS = "ledger_digests"  # of the file as we wrote it last, and as we are about to write it
 
 
-def foreign_run(row: ledger.Row, occurrence: int, at_utc: str, commits: Mapping[str, str] | None = None) -> Run:
-    """Make a run of a row of another ledger: kept and shown, never judged, since its contract is unknown.
+def foreign_run(row: ledger.LedgerRow, occurrence: int, at_utc: str, commits: Mapping[str, str] | None = None) -> Run:
+    """Return a row of another ledger as a run, which is shown and never judged, since its contract is unknown.
 
     Args:
         row: The row.
@@ -42,20 +42,20 @@ def foreign_run(row: ledger.Row, occurrence: int, at_utc: str, commits: Mapping[
         origin="import",
         branch="",
         commit=row.commit,
-        parent=clean(commits.get(parent) or parent if commits else parent),
+        parent=writable(commits.get(parent) or parent if commits else parent),
         started_utc=at,
         finished_utc=at,
-        subject=clean(" ".join(values.get("description", "").split())),
+        subject=writable(" ".join(values.get("description", "").split())),
         outcome="crash" if score is None else "scored",
         val_bpb=score,
         peak_vram_mb=megabytes if megabytes is not None else gigabytes and gigabytes * 1024,
         counted=False,
         why="imported from a ledger; its contract is unknown",
-        facts={clean(name): clean(value)[: SETTINGS.max_fact_chars] for name, value in facts.items()},
+        facts={writable(name): writable(value)[: SETTINGS.max_fact_chars] for name, value in facts.items()},
     )
 
 
-def clean(text: str) -> str:
+def writable(text: str) -> str:
     """Return text that can be written anywhere; bytes that are no UTF-8 are marked."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
@@ -63,7 +63,7 @@ def clean(text: str) -> str:
 def _moment(text: str) -> str:
     """Return a time as records keep it, "" for none; one without a zone is UTC."""
     try:
-        at = moment(text.replace(" ", "T", 1))
+        at = parse_utc(text.replace(" ", "T", 1))
     except ValueError:
         return ""
     return utc(at if at.tzinfo else at.replace(tzinfo=timezone.utc))
@@ -92,9 +92,9 @@ def import_ledger_lines(
 
 
 def differs_in_words(store: Store, lines: Sequence[bytes]) -> Callable[[bytes], bool]:
-    """Return a check whether a line is one of the store's lines with another status or description.
+    """Return a function that checks whether a line is one of the store's with another status or description.
 
-    After a rebuild, a line with another score is the only trace of a run of that commit whose folder is gone.
+    A line with another score is not: after a rebuild it is the only trace of a run whose folder is gone.
     """
 
     def measured(line: bytes) -> tuple[str, ...]:
@@ -111,9 +111,9 @@ def differs_in_words(store: Store, lines: Sequence[bytes]) -> Callable[[bytes], 
 
 
 def sync_ledger(store: Store, path: Path, lock: Path, at_utc: str) -> list[str]:
-    """Make results.tsv what the store holds; lines that others added to it are imported first.
+    """Import the lines that others added to results.tsv, then write it anew; return the names of their runs.
 
-    Returns the names of their runs. A file that can't be written raises OSError, and the next call makes up for it.
+    A file that can't be written raises OSError; the next call writes it.
     """
     new: list[str] = []
     with held(lock, SETTINGS.busy_timeout_s):

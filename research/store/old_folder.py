@@ -22,7 +22,7 @@ _SCORE_FACTS = ("status", "category", "niche", "phase", "recommendation", "diff_
 
 
 def import_folder(store: Store, folder: Path, at_utc: str) -> tuple[list[str], int, list[tuple[str, str]]]:
-    """Import an older discovery folder; twice changes nothing.
+    """Import an older discovery folder; a second time adds nothing.
 
     Returns:
         Names of the new runs, how many records were known already, and the place and reason of each that was skipped.
@@ -58,7 +58,7 @@ def _texts(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def _records(name: str, text: str) -> list[dict[str, Any] | str]:
-    """Return the experiments in a text, or in the place of one why it can't be read; other events hold none."""
+    """Return the experiments in a text; in the place of one that can't be read stands the reason."""
     try:
         value = json.loads(text, parse_constant=lambda word: None)
     except (ValueError, RecursionError):
@@ -84,7 +84,7 @@ def _text(value: object) -> str:
 
 
 def _run(record: Mapping[str, Any], at_utc: str) -> Run | None:
-    """Make a run of a record, None without an id; a score of zero is none."""
+    """Return a record as a run, None for one without an id; a score of zero counts as none."""
     identity = record.get("experiment_id")
     if not isinstance(identity, (str, int)) or isinstance(identity, bool) or identity == "":
         return None

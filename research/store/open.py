@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from research.core.files import held, read_json, write_json
@@ -16,14 +17,13 @@ from research.store.connect import StoreDamaged
 from research.store.db import Store
 from research.store.ledger_file import differs_in_words, import_ledger_lines
 
-SetAside = Callable[[str], None]
 _FACTS = "facts.json"
 _IDEAS = "ideas.json"
-"""Files beside the memory with the named values, and the queue of ideas, that outlive it."""
+"""Files beside the memory that hold its named values and its queue of ideas too, for when it has to be rebuilt."""
 
 
 def read_store(paths: LabPaths, wait_s: float = SETTINGS.busy_timeout_s) -> Store:
-    """Open the memory as it is: the file where there is one, else an empty one; make no files."""
+    """Open the memory as it is, an empty one where there is no file; make no files."""
     if not paths.memory.exists():
         return Store(None)
     if not _has_content(paths.memory):  # SQLite would take it for a new one and write its tables, which look like ours
@@ -31,7 +31,7 @@ def read_store(paths: LabPaths, wait_s: float = SETTINGS.busy_timeout_s) -> Stor
     return Store(paths.memory, wait_s)
 
 
-def open_store(paths: LabPaths, at_utc: str, say: SetAside) -> Store:
+def open_store(paths: LabPaths, at_utc: str, say: Callable[[str], None]) -> Store:
     """Open the memory for reading and writing, made, upgraded or rebuilt as needed.
 
     A damaged file gets a name with the time; say() gets one sentence for the user when something was rebuilt.
@@ -76,7 +76,7 @@ def keep_ideas(store: Store, paths: LabPaths) -> None:
 
 
 def _has_content(path: Path) -> bool:
-    """Check for a file to open; ours is put in place whole, so an empty one was emptied by something else."""
+    """Check that a file is there and not empty; ours is put in place whole, so something else emptied an empty one."""
     return path.exists() and path.stat().st_size > 0
 
 
@@ -98,7 +98,7 @@ def _set_aside(path: Path, at_utc: str) -> Path:
 
 
 def rebuild(store: Store, paths: LabPaths, at_utc: str) -> int:
-    """Fill an empty store from the runs' folders, results.tsv and the facts kept beside it; return how many runs."""
+    """Fill an empty store from the runs' folders, results.tsv and the files beside the memory; return how many runs."""
     found: list[tuple[Run, Path]] = []
     for folder in sorted(paths.runs.iterdir()) if paths.runs.is_dir() else []:
         run = folders.read_run(folder)
@@ -121,16 +121,25 @@ def rebuild(store: Store, paths: LabPaths, at_utc: str) -> int:
         for item in (read_json(paths.discovery / _IDEAS) or {}).get("ideas", []):
             with contextlib.suppress(TypeError):
                 store.add_idea(Idea(**item))
-        places: dict[bytes, list[int]] = {}
-        for number, line in reversed(list(enumerate(lines))):
-            places.setdefault(line, []).append(number)
-        entries = store.ledger_entries()  # in order of finish, which decides where the file says nothing
-        store.replace_ledger(sorted(entries, key=lambda entry: (places.get(entry[1]) or [len(lines)]).pop()))
+        store.replace_ledger(_in_file_order(store.ledger_entries(), lines))
     return len(store.runs())
 
 
+def _in_file_order(entries: Sequence[tuple[str, bytes]], lines: Sequence[bytes]) -> list[tuple[str, bytes]]:
+    """Return the rows of the ledger in the order of the file's lines, then those that the file does not hold."""
+    places: dict[bytes, deque[int]] = {}
+    for number, line in enumerate(lines):
+        places.setdefault(line, deque()).append(number)
+
+    def place(entry: tuple[str, bytes]) -> int:
+        numbers = places.get(entry[1])
+        return numbers.popleft() if numbers else len(lines)
+
+    return sorted(entries, key=place)
+
+
 def _verdict_of_line(run: Run, lines: tuple[bytes, ...]) -> list[Verdict]:
-    """Restore the verdict that only results.tsv still holds."""
+    """Return the verdict that only results.tsv still holds, [] where it says nothing of the run."""
     at_utc = run.finished_utc or run.started_utc
     verdict = Verdict(run.run, "keep", "ledger", "results.tsv says keep", at_utc, settled_utc=at_utc)
     return [verdict] if ledger.has_row(run) and ledger.render_row(run, True) in lines else []

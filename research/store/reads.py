@@ -1,4 +1,4 @@
-"""Narrow reads for whoever looks at a long history."""
+"""Reads parts of the memory, so that no view has to load a long history whole."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _VERDICT = "seq, run, decision, rule, why, created_utc, baseline, incumbent, p_b
 
 
 def history(store: Store, branch: str | None = None) -> list[Judged]:
-    """Read what Store.judged() does without audit scores and without a verdict's numbers and review."""
+    """Read the judged runs as Store.judged() does, without audit scores and without verdicts' numbers and reviews."""
     return store.judged(branch, _RUN, _VERDICT)
 
 
@@ -60,22 +60,22 @@ def plan_of(store: Store, branch: str) -> Plan | None:
 
 
 WAITING = ("waiting", "needs_agent")
-"""What an idea is that was not begun: the latter where only who writes code can try it."""
+"""The two states of an idea that was not begun: in the second it waits for an agent that writes code."""
 
 
 class IdeaStatus(NamedTuple):
-    """A person's idea with what became of it."""
+    """A person's idea and its result."""
 
     idea: Idea
     status: str
     """The decision on its run, the outcome of a run without a score, else one of WAITING, "running", "dropped" (given
     up for a reason) or "withdrawn" (by a person)."""
-    run: Run | None = None  # that tried it, None before it ended
+    run: Run | None = None  # the run that tried it, None before it ended
     verdict: Verdict | None = None  # the latest on that run
 
 
 def ideas(store: Store) -> list[IdeaStatus]:
-    """Read every idea of a person with what became of it, oldest first."""
+    """Read every idea of a person with its result, oldest first."""
     going = {run.plan for run in store.open_runs()}
     found = []
     for idea in store.ideas():
@@ -93,19 +93,19 @@ def ideas(store: Store) -> list[IdeaStatus]:
 
 
 def latest_reviewed(store: Store) -> str | None:
-    """Find the run that was reviewed last; what its verdict meant for earlier runs is no review of them."""
+    """Find the run that was reviewed last, by the first review of each run."""
     rows = store.tuples("SELECT run FROM verdicts WHERE text <> '' GROUP BY run ORDER BY MIN(seq) DESC LIMIT 1")
     return str(rows[0][0]) if rows else None
 
 
 @dataclass(frozen=True)
 class Foreign:
-    """How many rows of other ledgers there are, how many have a score, and the lowest that was kept there."""
+    """A count of the rows that were imported from other ledgers."""
 
     rows: int
-    scored: int
-    commit: str = ""
-    val_bpb: float | None = None
+    scored: int  # rows with a score
+    commit: str = ""  # of the lowest score that was kept there, "" without one
+    val_bpb: float | None = None  # that score
 
 
 def foreign(store: Store) -> Foreign | None:

@@ -1,4 +1,4 @@
-"""Narrow, indexed reads of the latest rows, for hooks: what an agent waits for must not grow with the history.
+"""Reads the latest rows by index, for hooks, since an agent waits and the wait must not grow with the history.
 
 A "+" before a column keeps SQLite from walking a whole branch by its index: what is asked for is at the end.
 """
@@ -13,7 +13,7 @@ from research.core.settings import SETTINGS
 from research.store.db import RESULTS, Store
 
 _REFUSED = "refused:"
-"""With a branch's name behind it, the fact that holds its last refused launch: runs before it, commit, reason."""
+"""Begins the name of the value, one for each branch, that holds its last refused launch: runs before, commit, why."""
 
 
 class RecentVerdict(NamedTuple):
@@ -29,11 +29,11 @@ class RecentVerdict(NamedTuple):
 
 
 class LaunchEnd(NamedTuple):
-    """How one launch of a commit ended: outcome (None while it runs), whether it counts, and why not."""
+    """The end of one launch of a commit."""
 
-    outcome: Outcome | None
+    outcome: Outcome | None  # None while it runs
     counted: bool
-    why: str
+    why: str  # one sentence: why it is not counted, or how it ended
 
 
 def last_run(store: Store) -> int:
@@ -88,7 +88,7 @@ def newly_failed(store: Store, branch: str, after: int) -> tuple[int, str] | Non
 
 
 def launches_of(store: Store, commit: str) -> list[LaunchEnd]:
-    """Return how the launches of a commit ended, in order of start.
+    """Return the ends of all launches of a commit, in order of start.
 
     They are found by their names, which hold the commit's digits: the names have an index, commits have none.
     """
@@ -101,9 +101,9 @@ def launches_of(store: Store, commit: str) -> list[LaunchEnd]:
 
 
 def measured_twin(store: Store, branch: str, fingerprint: str) -> Run | None:
-    """Return the run that measured a program last, on the branch or else on another, as a launch would repeat it.
+    """Return the latest run of a program, first on the branch, then on others; None without one.
 
-    It is of the contract that the branch has now, or of the lab's latest on a branch that has none.
+    It is of the contract that the branch has now, or of the lab's latest contract where the branch has none.
     """
     latest = "SELECT contract FROM runs WHERE contract IS NOT NULL{} ORDER BY seq DESC LIMIT 1"
     rows = store.tuples(
@@ -115,7 +115,7 @@ def measured_twin(store: Store, branch: str, fingerprint: str) -> Run | None:
 
 
 def note_refusal(store: Store, at_utc: str, branch: str, commit: str, why: str) -> None:
-    """Put a refused launch on record."""
+    """Record a refused launch."""
     store.add_event(at_utc, "refused", None, {"branch": branch, "commit": commit, "why": why})
     store.set_fact(_REFUSED + branch, json.dumps([last_run(store), commit, why]))
 

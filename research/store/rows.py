@@ -1,4 +1,4 @@
-"""Records as plain values and back: for the columns of the store, the files of a run's folder, and exports."""
+"""Converts records to plain values and back, for the columns of the store, files in run folders, and exports."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from research.core.records import Estimate, Failure, Metrics, Plan, Run, Verdict
 Record = TypeVar("Record", Run, Verdict, Plan)
 
 SECRET_FIELDS = ("audit_bpb", "audit_bpb_exact")
-"""Never shown to anyone who chooses experiments."""
+"""Fields of a run that nobody who chooses experiments may see."""
 
 _PARTS: dict[str, Any] = {"metrics": Metrics, "failure": Failure, "estimate": Estimate, "difference": Estimate}
 _JSON_FIELDS = frozenset({*_PARTS, "suspect", "phases_s", "facts", "delta", "terms", "details"})

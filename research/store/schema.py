@@ -1,4 +1,4 @@
-"""The shape of memory.db, as numbered migrations: the next change is a new text at the end, never an edit."""
+"""Defines the tables of memory.db as numbered migrations: a change is a new text at the end, never an edit."""
 
 from __future__ import annotations
 
@@ -62,6 +62,6 @@ _IDEAS = """
     )
 """
 MIGRATIONS: Sequence[str] = (_RECORDS, _LEDGER, _CHANGES, _IDEAS)
-"""Statements of each step, separated by semicolons."""
+"""The statements of each migration, separated by semicolons."""
 TABLES = frozenset({"runs", "verdicts", "plans", "events", "facts", "ledger", "ideas"})
-"""What an up-to-date file holds."""
+"""Names of the tables of an up-to-date file."""

@@ -1,5 +1,8 @@
-"""Reads ledgers of any shape by their columns' names: TSV or CSV, quoted or not, several tables one under another,
-and logs of one JSON object a line. Nothing is judged here; what can't be read is named with its line."""
+"""Reads ledgers of any shape by their columns' names, and logs of one JSON object a line.
+
+A ledger may be TSV or CSV, quoted or not, with several tables one under another. Nothing is judged here; what can't be
+read is named with its line.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from research.core.errors import ResearchError
-from research.store.ledger import METRIC, PUBLIC, Row
+from research.store.ledger import METRIC, PUBLIC, LedgerRow
 
 _SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "commit": ("commit", "hash", "sha", "commit_hash", "git_commit", "git_sha", "git_hash"),
@@ -23,14 +26,14 @@ _SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "id": ("exp_id", "experiment_id", "run_id", "id", "exp", "experiment", "run"),
     "at": ("timestamp", "started_utc", "started_at", "created_at", "datetime", "date", "time"),
 }
-"""What a field is called, the most telling name first."""
+"""Names that ledgers give to each of our fields, the most telling first."""
 _KNOWN = {name for names in _SYNONYMS.values() for name in names}
 _METRICS = re.compile(
     r"^(val|valid|validation|test|eval)_|loss|auc|acc|rmse|mse|mae|f1|score|sharpe|metric|reward|return|perplexity|ppl"
 )
-"""What the column of a score is called in ledgers of other tasks."""
-_MARKS = {"\t": "tab", ",": "comma", ";": "semicolon"}
-"""What separates cells, in words."""
+"""Names that ledgers of other tasks give to the column of a score."""
+_SEPARATORS = {"\t": "tab", ",": "comma", ";": "semicolon"}
+"""Separators of cells with their names."""
 _QUOTED_LINES = 50
 """Lines that a quoted field may go over: a paragraph; beyond that the quotation mark was only a character."""
 
@@ -54,18 +57,18 @@ def _no_table(name: str) -> NothingToImport:
     )
 
 
-def read_table(name: str, text: str) -> Iterator[Row]:
+def read_table(name: str, text: str) -> Iterator[LedgerRow]:
     """Yield the rows of a ledger in columns; one without a header has the public ones."""
     lines = text.removeprefix("\ufeff").split("\n")
     first = next((line for line in lines if line.strip()), "")
-    mark = "\t" if any("\t" in line for line in lines) else ";" if first.count(";") > first.count(",") else ","
+    separator = "\t" if any("\t" in line for line in lines) else ";" if first.count(";") > first.count(",") else ","
     columns: list[str] | None = None
     other, at = "", 0
     while at < len(lines):
         if not lines[at].strip(" \r"):
             at += 1
             continue
-        cells, used = _record(lines, at, mark, len(columns or PUBLIC))
+        cells, used = _record(lines, at, separator, len(columns or PUBLIC))
         number, raw, at = at + 1, "\n".join(lines[at : at + used]), at + used
         words = [cell.strip().lower().replace(" ", "_") for cell in cells]
         if _is_header(words):
@@ -79,33 +82,38 @@ def read_table(name: str, text: str) -> Iterator[Row]:
                 raise _no_table(name)
             columns = list(PUBLIC)
         if other:
-            yield Row(number, raw, problem=f"it belongs to a table of {other}, not of {METRIC}")
-        elif mark not in raw:
-            yield Row(number, raw, problem=f"no {_MARKS[mark]} in it")
+            yield LedgerRow(number, raw, problem=f"it belongs to a table of {other}, not of {METRIC}")
+        elif separator not in raw:
+            yield LedgerRow(number, raw, problem=f"no {_SEPARATORS[separator]} in it")
         else:
-            last = len(columns) - 1
-            if len(cells) > last + 1 > 1:  # the description holds marks of its own
-                cells = [*cells[:last], mark.join(cells[last:])]
-            if mark == ";":  # where that separates cells, a comma begins the decimals
-                cells = [re.sub(r"\A([-+]?\d+),(\d+)\Z", r"\1.\2", cell) for cell in cells]
-            is_plain = columns == list(PUBLIC) and mark == "\t" and raw.rstrip("\r").split("\t", last) == cells
-            yield _row(number, raw, dict(zip(columns, cells, strict=False)), is_plain)
+            yield _row_of_cells(number, raw, cells, columns, separator)
     if columns is None:
         raise _no_table(name)
 
 
-def _record(lines: Sequence[str], at: int, mark: str, width: int) -> tuple[list[str], int]:
-    """Split a record into its cells; return how many lines it takes too. A stray quotation mark is a character."""
+def _row_of_cells(number: int, raw: str, cells: list[str], columns: list[str], separator: str) -> LedgerRow:
+    """Return a record as a row, by the names of its columns; the last one takes the cells that are too many."""
+    last = len(columns) - 1
+    if len(cells) > last + 1 > 1:  # the description holds separators of its own
+        cells = [*cells[:last], separator.join(cells[last:])]
+    if separator == ";":  # where that separates cells, a comma begins the decimals
+        cells = [re.sub(r"\A([-+]?\d+),(\d+)\Z", r"\1.\2", cell) for cell in cells]
+    is_plain = columns == list(PUBLIC) and separator == "\t" and raw.rstrip("\r").split("\t", last) == cells
+    return _row(number, raw, dict(zip(columns, cells, strict=False)), is_plain)
+
+
+def _record(lines: Sequence[str], at: int, separator: str, width: int) -> tuple[list[str], int]:
+    """Return the cells of the record at a line, and how many lines it takes; a stray quotation mark is a character."""
     for used in range(1, _QUOTED_LINES + 1 if '"' in lines[at] else 1):
-        if at + used > len(lines) or (used > 1 and lines[at + used - 1].count(mark) >= width - 1):
+        if at + used > len(lines) or (used > 1 and lines[at + used - 1].count(separator) >= width - 1):
             break  # that is a row of its own
         try:
             text = [line.rstrip("\r") + "\n" for line in lines[at : at + used]]
-            (cells,) = csv.reader(text, delimiter=mark, strict=True)
+            (cells,) = csv.reader(text, delimiter=separator, strict=True)
         except (csv.Error, ValueError):
             continue
         return cells, used
-    return lines[at].rstrip("\r").split(mark), 1
+    return lines[at].rstrip("\r").split(separator), 1
 
 
 def _is_header(words: Sequence[str]) -> bool:
@@ -131,15 +139,15 @@ def _metric_of(names: Sequence[str]) -> str:
     return next((name for name in rest if _METRICS.search(name)), rest[0] if rest else "no column of its own")
 
 
-def _row(number: int, raw: str, given: Mapping[str, str], is_plain: bool = False) -> Row:
+def _row(number: int, raw: str, given: Mapping[str, str], is_plain: bool = False) -> LedgerRow:
     """Make a row of cells by their own names."""
     ours = _named(given)
     values = {name: given[theirs].strip() for name, theirs in ours.items()}
     more = {name: value.strip() for name, value in given.items() if name not in ours.values() and value.strip()}
-    return Row(number, raw, values, more, is_plain=is_plain)
+    return LedgerRow(number, raw, values, more, is_plain=is_plain)
 
 
-def read_json_lines(name: str, text: str) -> Iterator[Row]:
+def read_json_lines(name: str, text: str) -> Iterator[LedgerRow]:
     """Yield the records of a log that holds one JSON object a line."""
     lines = [(number, raw) for number, raw in enumerate(text.removeprefix("\ufeff").split("\n"), 1) if raw.strip()]
     found = [(number, raw, _object(raw)) for number, raw in lines]
@@ -153,9 +161,9 @@ def read_json_lines(name: str, text: str) -> Iterator[Row]:
             item.setdefault(METRIC, item.pop("metric"))
         row = _row(number, raw, {key: "" if value is None else _text(value) for key, value in item.items()})
         if not item:
-            yield Row(number, raw, problem="not a whole JSON object")
+            yield LedgerRow(number, raw, problem="not a whole JSON object")
         elif not {METRIC, "status", "commit"} & row.values.keys():
-            yield Row(number, raw, problem="no score, status or commit in it")
+            yield LedgerRow(number, raw, problem="no score, status or commit in it")
         else:
             yield row
 

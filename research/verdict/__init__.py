@@ -1,1 +1,1 @@
-"""From numbers to a judgement: the posterior of all runs, the rule that decides, the review, and what is remembered."""
+"""Turns numbers into judgements: the posterior of all runs, the rule that decides, the review, and the memory."""

@@ -1,4 +1,4 @@
-"""The archive: the best configuration of every niche, where a niche is what was measured and never what was hoped.
+"""Makes the archive: the best configuration of every niche, by what was measured and never by what was planned.
 
 After MAP-Elites (Mouret and Clune 2015): a grid of kinds of change, sizes and memory, each cell with its elite, so
 that a good small model is remembered beside a good large one.
@@ -16,13 +16,13 @@ from research.verdict.models import Configuration, Elite
 PARAMETER_BUCKETS = ("tiny", "small", "medium", "large")
 MEMORY_BUCKETS = ("lean", "balanced", "heavy", "extreme")
 UNKNOWN = "unknown"
-NO_CHANGE = "baseline"  # what stands for the kind of change in the niche of a baseline, which is none
+NO_CHANGE = "baseline"  # stands for the kind of change in the niche of a baseline, which changes nothing
 
 
 def niche_of(run: Run, measured: Run, is_baseline: bool) -> str:
-    """Return the niche of a run's change, "category/parameters/memory/shape", with the sizes that a run measured.
+    """Return the niche of a run's change, "category/parameters/memory/shape".
 
-    The baseline's own code changes nothing. Where nobody compared the syntax trees, lines tell the shape.
+    The sizes are those of the run that measured them. Where nobody compared the syntax trees, lines tell the shape.
     """
     category, added, removed = run.category, run.statements_added, run.statements_removed
     if is_baseline:
@@ -43,7 +43,7 @@ def _bucket(value: float | None, bounds: tuple[float, ...], names: tuple[str, ..
 def elites_of(configurations: Iterable[Configuration]) -> tuple[Elite, ...]:
     """Return the elite of every niche, lowest mean first.
 
-    Configurations without a score, or that are suspected of luck still, are left out.
+    Configurations without a score, or whose gain is too large to be believed before it is measured again, are left out.
     """
     niches: dict[str, list[Elite]] = {}
     for one in configurations:
@@ -57,5 +57,5 @@ def elites_of(configurations: Iterable[Configuration]) -> tuple[Elite, ...]:
 
 
 def _rank(elite: Elite) -> tuple[float, str]:
-    """Return what elites are compared by: for equal means the commit, so that no order of arrival shows."""
+    """Return the key that elites are sorted by: the mean, then the commit, so that no order of runs matters."""
     return elite.mean, elite.commit

@@ -1,4 +1,4 @@
-"""Asks the audit text about a gain that is about to be kept: is it there too, on text that nothing was chosen by?
+"""Checks on the audit text, by which nothing was chosen, whether a gain that is about to be kept is there too.
 
 The answer is yes or no. No number leaves this module: whoever chooses experiments must not see the audit score.
 """
@@ -22,35 +22,40 @@ GAIN_IS_MISSING = "the gain is not there on text that nothing was chosen by"  # 
 def denies(case: Comparison, history: Sequence[Judged]) -> bool:
     """Return whether the audit text clearly denies the gain of a run that is about to be kept, paired by seed.
 
-    Val and audit score of a run share what seed and machine do to it, so their difference, the excess, hardly moves
-    from run to run. By how much it does is estimated from the other configurations of the contract.
+    Seed and machine move the val and audit scores of a run alike, so that their difference, the excess, hardly varies
+    from run to run. How much it does is estimated from the other configurations of the contract.
     """
     if case.incumbent is None or person_on(case) is not None:
         return False
-    one, two = case.key, case.keys.of(case.incumbent)
-    if any(case.keys.of(kept) == one for kept in case.kept) or case.belief.p_better(one, two) < SETTINGS.keep_p:
+    mine, theirs = case.key, case.keys.of(case.incumbent)
+    if any(case.keys.of(kept) == mine for kept in case.kept):
+        return False
+    if case.belief.p_better(mine, theirs) < SETTINGS.keep_p:
         return False
     others = [item.run for item in history if item.run.run != case.run.run and item.run.contract == case.run.contract]
     runs: dict[str, dict[int, list[Run]]] = defaultdict(lambda: defaultdict(list))
     for run in (*others, case.run):
         if is_evidence(run) and run.audit_bpb is not None:
             runs[case.keys.of(run)][run.seed].append(run)
-    shared = runs[one].keys() & runs[two].keys()
+    shared = runs[mine].keys() & runs[theirs].keys()
     if not shared:
         return False
-    val = fmean(_val(runs[two][s]) - _val(runs[one][s]) for s in shared)
-    audit = fmean(_audit(runs[two][s]) - _audit(runs[one][s]) for s in shared)
-    excess = {key: {s: _audit(mine) - _val(mine) for s, mine in seeds.items()} for key, seeds in runs.items()}
-    del excess[one]
+    val_gain = fmean(_val(runs[theirs][seed]) - _val(runs[mine][seed]) for seed in shared)
+    audit_gain = fmean(_audit(runs[theirs][seed]) - _audit(runs[mine][seed]) for seed in shared)
+    excess = [
+        {seed: _audit(same) - _val(same) for seed, same in by_seed.items()}
+        for key, by_seed in runs.items()
+        if key != mine
+    ]
     assumed_sd = SETTINGS.pocket_audit_sd_bpb if case.belief.prior is POCKET else SETTINGS.audit_sd_bpb
-    return is_missing(val, audit, list(excess.values()), assumed_sd)
+    return is_missing(val_gain, audit_gain, excess, assumed_sd)
 
 
 def is_missing(val_gain: float, audit_gain: float, excess: Sequence[Mapping[int, float]], assumed_sd: float) -> bool:
     """Return whether a gain on val is clearly not there on the audit text; all numbers are in bpb.
 
     Args:
-        val_gain: By how much val scores are lower than the incumbent's, on the same seeds.
+        val_gain: The incumbent's val scores minus the candidate's, on the same seeds.
         audit_gain: The same of audit scores.
         excess: Audit score minus val score by seed, of every other configuration.
         assumed_sd: Standard deviation of a configuration's excess under one seed that is assumed beforehand.
@@ -70,8 +75,8 @@ def _audit(runs: Sequence[Run]) -> float:
 def _spread(excess: Sequence[Mapping[int, float]], assumed_sd: float) -> float:
     """Return the standard deviation of a configuration's excess under one seed, in bpb.
 
-    The median of what configurations deviate by does not follow the few that are far worse than the rest, nor one that
-    cheats. It is averaged with the assumed one.
+    It is estimated by the median deviation, which neither the few far worse configurations nor one that cheats can
+    move, and averaged with the assumed one.
     """
     usual = {s: median(one[s] for one in excess if s in one) for seeds in excess for s in seeds}
     deviations = [abs(fmean(value - usual[s] for s, value in one.items())) for one in excess]

@@ -1,4 +1,4 @@
-"""Computes the posterior that everything reads: what the runs of a contract say of values, changes and noise.
+"""Computes the posterior of values, changes and noise from the runs of one contract; everything else reads it.
 
 The model of a score is::
 
@@ -6,8 +6,8 @@ The model of a score is::
     value(child) = value(parent) + effect(change)
 
 A condition is a seed on a machine (research.verdict.variances). Two configurations are compared on the conditions that
-both ran under, so that the effects of conditions cancel. P(better) comes from that comparison alone. What a change is
-worth is discounted for luck, since the best of many tries reads better than it is: it is a posterior mean under the
+both ran under, so that the effects of conditions cancel. P(better) comes from that comparison alone. The effect of a
+change is discounted for luck, since the best of many tries reads better than it is: it is a posterior mean under the
 distribution of research.verdict.effects, which is learned from these very runs. A value is the sum of the changes from
 the first configuration on, and a difference is that of two values. The standard deviations are averaged over: arrays
 have a first axis of strata of their posterior.
@@ -34,23 +34,23 @@ from research.verdict.variances import Array, Cells, Condition, Variances, cells
 
 @dataclass(frozen=True)
 class Score:
-    """One scored run, or what was foretold of one that was stopped."""
+    """The score of one run, or the forecast of one that was stopped."""
 
-    config: Hashable
-    parent: Hashable | None  # what it was made from, None for a first one or an unknown one
+    config: Hashable  # its configuration
+    parent: Hashable | None  # configuration that it was made from, None for a first one or an unknown one
     condition: Condition
     val_bpb: float  # lower is better
     spread: float = 0.0  # the forecast's standard deviation in bpb, 0 for a score
 
 
 class _Value(NamedTuple):
-    """A posterior in bpb."""
+    """The posterior of a value, in bpb."""
 
     mean: float
     variance: float
 
     def estimate(self, n: int) -> Estimate:
-        """Return it with its 95 % interval."""
+        """Return it as a mean with its 95 % interval; n is the number of runs behind it."""
         reach = REACH * math.sqrt(self.variance)
         return Estimate(self.mean, self.mean - reach, self.mean + reach, n)
 
@@ -60,23 +60,25 @@ class _Value(NamedTuple):
 
 
 class _Effects(NamedTuple):
-    """What all changes did to their parents; arrays without another word are of shape (strata, children)."""
+    """The effects of all changes on their parents, in bpb; measured and variance have the shape (strata, children)."""
 
-    place: Mapping[Hashable, int]  # of each configuration that has a parent, on the last axis of the arrays
-    measured: Array  # what its runs say
-    variance: Array  # of that
-    known: Mixture  # the posterior, given what changes usually do
+    place: Mapping[Hashable, int]  # index on the children's axis of each configuration that has a parent
+    measured: Array  # effects as the runs show them
+    variance: Array  # squared standard errors of those
+    known: Mixture  # the posterior of the effects, given those of all changes
     weights: Array  # shares of the components among all changes, shape (strata, components)
 
 
 class Belief:
     """The posterior of all scored runs of one contract.
 
-    A stopped run is no score: its configuration is not contained, yet what was foretold of it, with its spread, says
-    something of its change.
+    A configuration of which all runs were stopped is not contained, yet the forecasts of those runs are evidence about
+    its change.
 
-    The prior is what is assumed of the standard deviations. A previous posterior, of the first of these runs, saves
-    time: what the new runs say nothing of is taken from it.
+    Args:
+        scores: The scores and forecasts, in order.
+        prior: The standard deviations as they are assumed before any run.
+        previous: A posterior of the first of these scores, from which is taken what the new ones don't move.
     """
 
     def __init__(self, scores: Iterable[Score], prior: NoisePrior = OFFICIAL, previous: Belief | None = None) -> None:
@@ -134,7 +136,7 @@ class Belief:
         """Return the configuration that one was made from, None without a known one."""
         return self._parents.get(config)
 
-    # What the runs of two configurations say, and what is estimated; KeyError for one that is not known --------------
+    # Differences and values; KeyError for a configuration that is not known -------------------------------------------
 
     def p_better(self, config: Hashable, other: Hashable, margin: float = 0.0) -> float:
         """Return P(a configuration's value is lower than another's by more than a margin in bpb), as their runs say it.
@@ -153,7 +155,7 @@ class Belief:
         return means, np.sqrt(np.maximum(variances, SETTINGS.rounding_bpb**2))
 
     def _measured(self, config: Hashable, other: Hashable) -> tuple[Array, Array]:
-        """Return the difference that runs show, with its variance, in every stratum; it is worked out once."""
+        """Return the difference that runs show, with its variance, in every stratum; it is computed once."""
         pair = config, other
         if pair not in self._differences:
             self._differences[pair] = _difference(self._cells[config], self._cells[other], self.variances)
@@ -177,7 +179,7 @@ class Belief:
         return self._value_difference(config, other).estimate(self.n(config) + self.n(other))
 
     def largest_gain(self, chain: Iterable[Hashable]) -> float:
-        """Return the largest step down from one configuration to the next, those without a score left out, in bpb."""
+        """Return the largest gain from one configuration of a chain to the next with a score, in bpb."""
         means = [self.mean(config) for config in chain if config in self]
         return max((one - two for one, two in pairwise(means)), default=0.0)
 
@@ -194,10 +196,9 @@ class Belief:
         return found
 
     def surprise(self, config: Hashable) -> float:
-        """Return a change's measured effect in standard deviations of what changes usually do and of the measurement.
+        """Return a change's measured gain divided by the standard deviation of usual effects and of its measurement.
 
-        Above zero for a gain; 0 where there is no scored parent. The usual size leaves out the largest effects, which
-        are what is to be noticed.
+        It is 0 where there is no scored parent. The usual size leaves out the largest effects, which are the surprises.
         """
         if config not in self._effects.place:
             return 0.0
@@ -214,7 +215,7 @@ class Belief:
 
     @cached_property
     def _effects(self) -> _Effects:
-        """Return what all changes did: what was measured of each, weighed against what changes usually do."""
+        """Return the effects of all changes, each measured one weighed against those of all others."""
         children = [config for config in self._cells if config in self._parents]
         measured, variance = np.empty((2, len(self.variances.weights), len(children)))
         for at, config in enumerate(children):
@@ -236,7 +237,7 @@ class Belief:
 
     @cached_property
     def _values(self) -> dict[Hashable, _Value]:
-        """Return the value of every configuration: the parent's and the change's; a first one's by its own runs."""
+        """Return every configuration's value: its parent's plus its change's effect; a first one's by its runs."""
         place, known = self._effects.place, self._effects.known
         means, variances = known.mean.tolist(), (known.sd**2).tolist()
         found: dict[Hashable, _Value] = {}
@@ -271,7 +272,7 @@ class Belief:
         return _Value(mean, float((known.weights * own).sum()) / len(cells) ** 2)
 
     def _value_difference(self, config: Hashable, other: Hashable) -> _Value:
-        """Return one value minus another's: what they have in common from the first configuration on cancels."""
+        """Return one value minus another's; the changes that both descend from cancel."""
         one, two = self._values[config], self._values[other]
         above = set(self._ancestry(config))
         common = [self._values[each].variance for each in self._ancestry(other) if each in above][:1]

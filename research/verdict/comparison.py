@@ -1,4 +1,4 @@
-"""Puts a run among those that it can be compared with: the posterior of its contract, and what its branch kept.
+"""Gathers what a run is judged by: the posterior of its contract's runs, and the kept runs of its branch.
 
 Scores count in every branch, since they are comparable wherever they were measured; decisions count in their own.
 """
@@ -17,11 +17,11 @@ from research.verdict.evidence import Keys, belief_of
 
 @dataclass(frozen=True)
 class Comparison:
-    """A run among those that it can be compared with."""
+    """A run together with the runs that it can be compared with."""
 
     run: Run  # with the contract that it counts for
-    key: str  # its configuration
-    keys: Keys
+    key: str  # name of its configuration
+    keys: Keys  # names of all configurations
     past: tuple[Judged, ...]  # the judged runs of its branch and contract, itself left out, in order
     belief: Belief  # the posterior of the contract's runs, its own included
     kept: tuple[Run, ...]  # the kept runs of the branch, the incumbent's last
@@ -38,13 +38,13 @@ class Comparison:
 
     @cached_property
     def before(self) -> Run | None:
-        """Return what becomes the incumbent if the run's own configuration is not: the latest kept other one."""
+        """Return the latest kept run of another configuration, the incumbent if the run's own is not kept."""
         others = (run for run in reversed(self.kept) if self.keys.of(run) != self.key)
         return next((run for run in others if self.keys.of(run) in self.belief), None)
 
     @property
     def rival(self) -> Run | None:
-        """Return what the configuration competes with: the incumbent, or the one before where it is that itself."""
+        """Return the run of the competing configuration: the incumbent's, or that before it where this is the tip."""
         return self.before if self.is_tip else self.incumbent
 
     @property
@@ -59,22 +59,22 @@ class Comparison:
 
     @property
     def parent_runs(self) -> tuple[Run, ...]:
-        """Return the runs of what the configuration was made from that count as evidence, on this branch, in order."""
+        """Return this branch's runs of the parent configuration that count as evidence, in order."""
         parent, runs = self.belief.parent(self.key), [item.run for item in self.past]
         return tuple(run for run in runs if self.keys.of(run) == parent and lineage.is_evidence(run))
 
     @property
     def largest_gain(self) -> float:
-        """Return the largest step down along the kept runs, in bpb; 0 before the first."""
+        """Return the largest gain of a kept run over the kept run before it, in bpb; 0 before the first."""
         return self.belief.largest_gain(map(self.keys.of, self.kept))
 
 
 Judge = Callable[[Comparison, str], Verdict]
-"""Takes a finished run among those that it can be compared with, and now; gives a verdict."""
+"""A function of a comparison and the time now that returns a verdict."""
 
 
 def compare(run: Run, history: Sequence[Judged]) -> Comparison:
-    """Put a run, with the contract that it counts for, among the judged runs of the lab, which may include itself."""
+    """Return the comparison of a run, with the contract that it counts for, to the lab's judged runs."""
     others = [item for item in history if item.run.run != run.run and item.run.contract == run.contract]
     runs = [*(item.run for item in others), run]
     keys = Keys(runs)

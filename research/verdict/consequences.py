@@ -1,4 +1,4 @@
-"""Decides what a verdict means for other runs: a configuration's runs agree, and of two winners one remains.
+"""Derives verdicts on other runs from one: a configuration's runs agree, and of two winners one remains.
 
 The ledger shows a line for every run and git follows the verdicts, so both are true only if what is decided about a
 configuration is decided about each of its open runs.
@@ -17,7 +17,7 @@ from research.verdict.judge import RULE
 from research.verdict.lineage import is_about_candidate, is_evidence
 
 DECIDED_BY = "decided by its replicate {}"
-"""How the reason of a verdict begins that another run of the configuration settled, with that run's name."""
+"""Beginning of the reason of a verdict that another run of the configuration settled, with that run's name."""
 
 
 def consequences(case: Comparison, verdict: Verdict) -> list[Verdict]:
@@ -51,7 +51,7 @@ def _of_its_own(case: Comparison, verdict: Verdict, taken_back: bool) -> Iterato
 
 
 def _of_its_rival(case: Comparison, verdict: Verdict) -> Iterator[Verdict]:
-    """Make the incumbent a near miss if the run that takes its place was made from the same parent."""
+    """Discard the incumbent, as a near miss, if the run that takes its place was made from the same parent."""
     rival, commit = case.tip, case.run.commit
     if rival is None or case.is_tip or not rival.parent or not case.run.parent:
         return
@@ -88,6 +88,6 @@ def _put_back(case: Comparison, verdict: Verdict) -> Iterator[Verdict]:
 
 
 def _overruled(known: Verdict, by: Verdict, decision: Decision, why: str, later: str, **more: Any) -> Verdict:
-    """Return a verdict as another one changes it; its review says so on a line of its own."""
+    """Return a verdict as another one changes it; its review gets a line about it."""
     text = f"{known.text.rstrip()}\nLater: {decision.upper()}, {later}.\n" if known.text else ""
     return replace(known, decision=decision, why=why, created_utc=by.created_utc, text=text, settled_utc=None, **more)

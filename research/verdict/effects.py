@@ -1,4 +1,4 @@
-"""Learns what single changes do: the prior that a measured difference is weighed against.
+"""Learns the distribution of the effects of single changes, the prior of measured differences.
 
 Choosing the best of many noisy tries picks lucky draws, so what is kept looks better than it is (the winner's curse).
 With the right prior of effects a posterior needs no further correction for having been chosen (Efron 2011, "Tweedie's
@@ -30,16 +30,16 @@ _SMALLEST_SD = 1e-9  # standard deviation, in bpb, below which a component is ta
 
 @lru_cache
 def prior_weights(doublings: int = 0) -> Array:
-    """Return the components' weights before any change was measured: the usual size, so often doubled, has the most."""
+    """Return the components' weights before any change was measured, the most for the usual size, so often doubled."""
     near = 1.0 / (1.0 + np.log2(SDS / (SETTINGS.effect_usual_bpb * 2.0**doublings)) ** 2)
     weights: Array = near / near.sum()
     return weights
 
 
 def usual_doublings(paired_sd: float) -> int:
-    """Return how many times the usual sizes double where a paired run scatters by more than is assumed of a GPU's.
+    """Return how many times the usual size of effects doubles where paired runs scatter more than on a GPU.
 
-    People try what could show: a pocket run scatters by far more, and so do the effects looked for.
+    Where runs scatter more, as in the pocket profile, people try larger changes, which could be seen.
     """
     return max(0, round(math.log2(paired_sd / OFFICIAL.noise.paired_sd))) if paired_sd > 0.0 else 0
 
@@ -58,7 +58,7 @@ def _shares(weights: Array, density: Array) -> Array:
 
 
 def _scaled(log: Array) -> Array:
-    """Return densities of which the largest component's is one."""
+    """Return the densities of logarithms, scaled so that the largest component's is one."""
     found: Array = np.exp(log - log.max(-1, keepdims=True))
     return found
 
@@ -77,7 +77,7 @@ def learned(weights: Array, prior: Array, log: Array, steps: int) -> Array:
 
 
 def without_own(weights: Array, prior: Array, log: Array) -> Array:
-    """Return for each measured effect the learned() weights as they are without it, so that none speaks for itself.
+    """Return for each measured effect the learned() weights without it, so that it is no evidence about itself.
 
     Shapes are those of learned(); that of the result is (strata, effects, components).
     """
@@ -97,7 +97,7 @@ def posterior(weights: Array, means: Array, variances: Array) -> Mixture:
 
 
 def log_densities(weights: Array, log: Array) -> Array:
-    """Return how probable measured effects of these likelihoods() are, as logarithms up to a constant, shape (...)."""
+    """Return the log-densities of measured effects by their likelihoods(), up to a constant, shape (...)."""
     found: Array = log.max(-1) + np.log((weights * _scaled(log)).sum(-1))
     return found
 

@@ -1,4 +1,4 @@
-"""Turns records of runs into the scores that the posterior is made from: which configuration, under which condition."""
+"""Turns records of runs into scores of configurations under conditions, from which the posterior is made."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Hashes = Mapping[int, Mapping[str, str]]  # hashes of a configuration's initial 
 
 
 class Keys:
-    """Names of configurations: what train.py does, or the commit where that is unknown."""
+    """The names of configurations: train.py's fingerprint, or the commit where that is unknown."""
 
     def __init__(self, runs: Iterable[Run]) -> None:
         self._of_commit: dict[str, str] = {}
@@ -30,16 +30,16 @@ class Keys:
                 self._of_commit.setdefault(run.commit, run.fingerprint)
 
     def of(self, run: Run) -> str:
-        """Return a run's configuration."""
+        """Return the name of a run's configuration."""
         return run.fingerprint or self.of_commit(run.commit) or run.run
 
     def of_commit(self, commit: str) -> str:
-        """Return a commit's configuration; the commit itself where no run of it is known."""
+        """Return the name of a commit's configuration, the commit itself where no run of it is known."""
         return self._of_commit.get(commit, commit)
 
 
 def scores_of(runs: Sequence[Run], keys: Keys) -> list[Score]:
-    """Return the scores of one contract's runs, and what was foretold of stopped ones, in order.
+    """Return the scores of one contract's runs, and the forecasts of stopped ones, in order.
 
     Other runs that are no evidence are left out.
     """
@@ -65,15 +65,15 @@ def belief_of(runs: Sequence[Run], keys: Keys) -> Belief:
 
 
 def _machine(run: Run) -> str:
-    """Return the name of what a run was measured on."""
+    """Return the name of the machine or card that a run was measured on, "" where none is known."""
     return run.facts.get("machine") or run.facts.get("gpu_uuid") or run.device or ""
 
 
 def _families(runs: Iterable[Run], keys: Keys) -> dict[str, str]:
     """Return each configuration's family of initial values, "" for that of its first ancestor.
 
-    A configuration is of its parent's family if it begins with the parent's values; runs that recorded none count as
-    such, since most changes touch no initial value.
+    A configuration is of its parent's family if its tensors begin with the parent's values. One that recorded no values
+    is taken for such, since most changes touch no initial value.
     """
     hashes: dict[str, dict[int, Mapping[str, str]]] = {}
     parents: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Foretells a run's final paired difference from its training loss so far, by what earlier runs of the lab came to.
+"""Foretells a run's final paired difference from its training loss so far, by earlier runs of the lab.
 
 The difference is the run's val_bpb minus the incumbent's with the same seed; the gap is the same of their smoothed
 training losses, part of the way. At each fraction of the budget::
@@ -6,8 +6,8 @@ training losses, part of the way. At each fraction of the budget::
     difference = slope * gap + error
 
 The error has heavy tails (Student's t), since some changes catch up late. Slope and error are those of the prior,
-which was measured (docs/search.md), until the lab's own finished runs say otherwise. That most changes do harm is left
-out: it would be learned from the luck of one incumbent's run, and stop what is better than the next.
+which was measured (docs/search.md), until the lab's own finished runs say otherwise. There is no constant term for the
+harm that most changes do: it would be learned from the luck of one incumbent's run.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from research.core.settings import SETTINGS
 from research.runs.racing import Prediction, Race, race_of
 from research.verdict.lineage import is_evidence
 
-Pair = tuple[float, float]  # a gap in nats, and the difference in bpb that the run came to
+Pair = tuple[float, float]  # a gap in nats, and the final difference in bpb
 
 
 class Fit(NamedTuple):
-    """What a gap at one fraction of the budget foretells."""
+    """The line that foretells the difference from the gap at one fraction of the budget."""
 
     slope: float  # bpb of the difference for each nat of the gap
-    scale: float  # of the error's t distribution, in bpb
+    scale: float  # scale of the error's t distribution, in bpb
 
     def predict(self, gap: float) -> Prediction:
-        """Return what a gap in nats foretells."""
+        """Return the forecast by a gap, in nats."""
         mean, freedom = self.slope * gap, SETTINGS.forecast_freedom
         return Prediction(mean, self.scale * math.sqrt(freedom / (freedom - 2)), t_cdf(-mean / self.scale))
 
@@ -48,7 +48,7 @@ def t_cdf(x: float) -> float:
 
 
 def prior_fit(fraction: float, is_pocket: bool = False) -> Fit:
-    """Return what is known before the lab has finished runs of its own."""
+    """Return the fit that holds before the lab has finished runs of its own."""
     slope, end, more = SETTINGS.forecast_pocket_prior if is_pocket else SETTINGS.forecast_prior
     return Fit(slope * min(1.0, fraction / SETTINGS.forecast_slope_from), end + more * (1 - fraction))
 
@@ -75,7 +75,7 @@ def fit(pairs: Sequence[Pair], prior: Fit) -> Fit:
 
 
 class Forecast:
-    """What gaps foretell under one contract, from the pairs of finished runs by fraction of the budget."""
+    """The forecast under one contract, fitted to the finished runs' pairs by fraction of the budget."""
 
     def __init__(self, pairs: Mapping[float, Sequence[Pair]] | None = None, is_pocket: bool = False) -> None:
         self._is_pocket = is_pocket
@@ -84,7 +84,7 @@ class Forecast:
 
     @classmethod
     def of_runs(cls, runs: Iterable[Run], is_pocket: bool = False) -> Forecast:
-        """Learn from the runs of a contract: those count that were watched and came to a score."""
+        """Return the forecast by the runs of a contract; those count that were watched and came to a score."""
         found: dict[float, list[Pair]] = {}
         for race, difference in _finished([*runs]):
             for look in race.looks:
@@ -99,12 +99,12 @@ class Forecast:
         return self._fits[fraction]
 
     def predict(self, gap: float, fraction: float) -> Prediction:
-        """Return what a gap in nats at a fraction of the budget foretells."""
+        """Return the forecast by a gap, in nats, at a fraction of the budget."""
         return self.at(fraction).predict(gap)
 
 
 def _finished(runs: Sequence[Run]) -> Iterator[tuple[Race, float]]:
-    """Yield how runs that came to a score were watched, with their difference from what they were compared with."""
+    """Yield the race of every run that came to a score, with its final difference, in bpb, from the other run's."""
     scores = {run.run: run.val_bpb for run in runs if is_evidence(run)}
     for run in runs:
         race = race_of(run)
@@ -114,11 +114,11 @@ def _finished(runs: Sequence[Run]) -> Iterator[tuple[Race, float]]:
 
 
 class Checked(NamedTuple):
-    """Runs that were stopped, that went to the end although a stop was due, and those of these that came out better."""
+    """A check of the forecast by runs that went to the end although a stop was due."""
 
-    stopped: int
-    tested: int
-    wrong: int
+    stopped: int  # runs that were stopped
+    tested: int  # runs that went to the end although a stop was due
+    wrong: int  # those of them that came out better
 
 
 def checked(runs: Iterable[Run]) -> Checked:
@@ -130,9 +130,11 @@ def checked(runs: Iterable[Run]) -> Checked:
 
 
 def value_of(run: Run, measured: Mapping[str, Run]) -> tuple[float, float] | None:
-    """Return what a stopped run would probably have scored, with its standard deviation, in bpb; None for others.
+    """Return the score that a stopped run would probably have had, with its sd, in bpb; None for another run.
 
-    The runs that were measured are given by name.
+    Args:
+        run: The stopped run.
+        measured: The runs with a score, by name.
     """
     race = race_of(run) if run.outcome == "stopped" else Race()
     theirs = measured.get(race.against)

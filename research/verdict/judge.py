@@ -1,9 +1,8 @@
-"""Judges a run by the evidence: every comparable run before it, in one posterior.
+"""Judges a run by the posterior of every comparable run.
 
 The first score of a branch under a contract is its baseline. After that a run is evidence about its configuration, and
-the verdict speaks of the configuration: research.verdict.rule weighs it against the incumbent. Runs whose score can't
-be trusted are discarded and are no evidence. What a verdict means for other runs is said in
-research.verdict.consequences.
+the verdict is about the configuration: research.verdict.rule weighs it against the incumbent. Runs whose score can't
+be trusted are discarded and are no evidence. research.verdict.consequences derives the verdicts on other runs.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ GREEDY = "greedy"
 
 
 def judge(case: Comparison, now_utc: str) -> Verdict:
-    """Judge a finished run now, among those that it can be compared with."""
+    """Return the verdict on a finished run."""
     verdict = _uncounted(case, Verdict(case.run.run, "discard", RULE, "", now_utc))
     if verdict.why:
         return verdict
@@ -42,7 +41,7 @@ def judge(case: Comparison, now_utc: str) -> Verdict:
 
 
 def judge_greedily(case: Comparison, now_utc: str) -> Verdict:
-    """Judge by the plain rule: a val_bpb lower than the best so far is kept, on the mean of each one's runs."""
+    """Return the verdict of the plain rule: a val_bpb lower than the best so far is kept, by the means of runs."""
     verdict = _uncounted(case, Verdict(case.run.run, "discard", GREEDY, "", now_utc))
     if verdict.why:
         return verdict
@@ -61,7 +60,7 @@ def judge_greedily(case: Comparison, now_utc: str) -> Verdict:
 
 
 def _uncounted(case: Comparison, verdict: Verdict) -> Verdict:
-    """Return a discard with the commit to go back to, and with its reason where the run has no score that counts."""
+    """Return the verdict with the commit to go back to, and with a reason only where no score of the run counts."""
     run, verdict = case.run, replace(verdict, incumbent=case.tip.commit if case.tip else "")
     if run.outcome == "stopped":
         return replace(verdict, why=run.why or "stopped")
@@ -76,13 +75,13 @@ def _uncounted(case: Comparison, verdict: Verdict) -> Verdict:
 
 
 def person_on(case: Comparison) -> Decision | None:
-    """Return what a person decided last about an earlier run of the configuration, None if nobody did."""
+    """Return a person's last decision about an earlier run of the configuration, None if nobody decided."""
     ruled = [(item.order, item.verdict) for item in case.siblings if item.verdict and item.verdict.rule == PERSON]
     return max(ruled, key=lambda entry: entry[0])[1].decision if ruled else None
 
 
 def _below_person(case: Comparison, verdict: Verdict) -> Verdict:
-    """Discard what a person knew when they kept the best so far: another run of it does not undo their decision."""
+    """Turn a keep into a discard where a person who kept the best so far knew this configuration already."""
     if case.tip is None or verdict.decision == "discard":
         return verdict
     tip = case.keys.of(case.tip)
@@ -96,7 +95,7 @@ def _below_person(case: Comparison, verdict: Verdict) -> Verdict:
 
 
 def _measured_again(case: Comparison, verdict: Verdict) -> Verdict:
-    """Judge another run of the incumbent: it stays unless the one kept before it now looks better."""
+    """Return the verdict on another run of the incumbent: it stays unless the one kept before it looks better now."""
     mean, runs = case.belief.mean(case.key), case.belief.n(case.key)
     known = f"the best so far measured again: {mean:.6f} from {runs} runs"
     if case.before is None:
@@ -112,7 +111,7 @@ def _measured_again(case: Comparison, verdict: Verdict) -> Verdict:
 
 
 def _older(case: Comparison, verdict: Verdict, incumbent: Run) -> Verdict:
-    """Judge another run of something that was kept earlier: the incumbent goes only if it no longer looks better."""
+    """Return the verdict on another run of what was kept earlier: kept if the incumbent no longer looks better."""
     against = case.keys.of(incumbent)
     p_better = case.belief.p_better(case.key, against)
     verdict = replace(verdict, p_better=p_better, difference=case.belief.difference(case.key, against))
@@ -123,7 +122,7 @@ def _older(case: Comparison, verdict: Verdict, incumbent: Run) -> Verdict:
 
 
 def _candidate(case: Comparison, verdict: Verdict, against: str) -> Verdict:
-    """Judge anything else: the rule decides."""
+    """Return the verdict of the rule, on any other configuration."""
     belief, parent = case.belief, case.belief.parent(case.key)
     weighed = _weigh(case, case.key, against, _net(case.run) if parent in (None, against) else 0)
     verdict = replace(verdict, p_better=weighed.p_better, difference=weighed.difference)
@@ -142,5 +141,5 @@ def _weigh(case: Comparison, candidate: str, incumbent: str, statements_net: int
 
 
 def _net(run: Run) -> int:
-    """Return the statements that a run's program has more than its parent's."""
+    """Return the number of statements that a run's program has more than its parent's."""
     return run.statements_added - run.statements_removed

@@ -1,4 +1,4 @@
-"""Says which configurations a branch was kept on, in order, and which is its incumbent: the fold of its verdicts."""
+"""Folds the verdicts of a branch into the configurations that it was kept on, in order, the incumbent last."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def is_evidence(run: Run) -> bool:
 
 
 def is_about_candidate(run: Run) -> bool:
-    """Return whether how a run ended says something about its configuration: a score does, and a failed probe.
+    """Return whether a run's end says something about its configuration: a trusted score does, and a failed probe.
 
     A crash, a time limit or a score that disagrees with its log may be the machine's doing; one such replicate does
     not undo what other runs have shown.
@@ -83,7 +83,7 @@ def kept_chains(history: Sequence[Judged]) -> Iterator[tuple[Run, list[Run]]]:
 
 
 def runs_since_keep(history: Sequence[Judged]) -> int:
-    """Return how many runs came since the last one whose verdict is keep."""
+    """Return the number of runs since the last one whose verdict is keep."""
     for count, item in enumerate(reversed(history)):
         if item.verdict is not None and item.verdict.decision == "keep":
             return count

@@ -1,4 +1,4 @@
-"""Makes a Memory out of judged runs: a pure fold, so that what is stored of it can be thrown away and made again."""
+"""Makes a Memory out of judged runs, and of nothing else, so that a stored one can be thrown away and made again."""
 
 from __future__ import annotations
 
@@ -20,10 +20,14 @@ from research.verdict.trends import by_topic, conjectures, trends
 
 
 def recall(history: Sequence[Judged], branch: str, contract: str | None = None, belief: Belief | None = None) -> Memory:
-    """Return what the lab knows of a branch under a contract, by default the one that the branch was kept in last.
+    """Return the memory of a branch under a contract.
 
-    The history is judged runs in order of start, of the branch or of all branches: others of the contract count as
-    evidence about kinds of change and failures, but never as parents. Who has made their posterior already gives it.
+    Args:
+        history: Judged runs in order of start, of the branch or of all branches. Runs of other branches under the
+            contract are evidence about kinds of change and failures, but never parents.
+        branch: Name of the branch.
+        contract: Name of the contract, by default the one that the branch was kept in last.
+        belief: The posterior of the contract's runs, where it is made already.
     """
     contract = contract if contract is not None else lineage.latest_contract(history, branch)
     items = [item for item in history if _is_comparable(item.run, branch, contract)]
@@ -78,14 +82,14 @@ def recall(history: Sequence[Judged], branch: str, contract: str | None = None, 
 
 
 def _is_comparable(run: Run, branch: str, contract: str | None) -> bool:
-    """Return whether a run says something about a contract; a crash that came to none counts where it happened."""
+    """Return whether a run is evidence under a contract; a crash, which has no contract, counts on its own branch."""
     return ledger.has_row(run) and (run.contract == contract or (run.contract is None and run.branch == branch))
 
 
 def _configuration(
     key: str, group: Sequence[Judged], branch: str, belief: Belief, keys: Keys, is_baseline: bool
 ) -> Configuration:
-    """Return what the runs of one configuration say together; a run with a known change describes it."""
+    """Return one configuration by all its runs; the first run with a known change describes it."""
     runs = [item.run for item in group]
     here = [run for run in runs if run.branch == branch] or runs
     first = next((run for run in here if run.category), here[0])
@@ -128,7 +132,7 @@ def _configuration(
 
 
 def _decision(group: Sequence[Judged]) -> Decision | None:
-    """Return the decision that holds: the latest, but a replicate's crash undoes nothing that others have shown."""
+    """Return the decision that holds: the latest, except that a replicate's crash does not undo an earlier one."""
     verdicts = [(item.verdict, item.run) for item in sorted(group, key=lambda item: item.order) if item.verdict]
     counted = [
         verdict.decision
@@ -170,7 +174,7 @@ def _failures(known: Iterable[Configuration]) -> tuple[FailurePattern, ...]:
 
 
 def _tried(known: Iterable[Configuration]) -> Mapping[str, tuple[Trial, ...]]:
-    """Return for every constant the values it was given."""
+    """Return the values that every constant was given."""
     found: dict[str, list[Trial]] = {}
     for one in known:
         for name, text in one.delta.items():
@@ -181,7 +185,7 @@ def _tried(known: Iterable[Configuration]) -> Mapping[str, tuple[Trial, ...]]:
 
 
 def _phase_inputs(mine: Sequence[Configuration], near: Sequence[Configuration]) -> PhaseInputs:
-    """Return what tells the phase of the search."""
+    """Return the counts that decide the phase of the search."""
     kept = [place for place, one in enumerate(mine) if one.decision == "keep"]
     latest = mine[-SETTINGS.phase_window :]
     return PhaseInputs(
@@ -194,7 +198,7 @@ def _phase_inputs(mine: Sequence[Configuration], near: Sequence[Configuration]) 
 
 
 def _warnings(mine: Sequence[Configuration]) -> Iterator[str]:
-    """Yield what somebody should read before the next experiment; configurations are given oldest first."""
+    """Yield sentences to be read before the next experiment; configurations are given oldest first."""
     latest = [one.emitter for one in mine if one.parent and one.emitter][-SETTINGS.collapse_window :]
     for name, count in Counter(latest).most_common(1):
         if count >= SETTINGS.collapse_count:

@@ -1,4 +1,4 @@
-"""The values that a recollection consists of: what planner, agents and pages read of a branch."""
+"""Defines the values that a branch's memory consists of, which planner, agents and pages read."""
 
 from __future__ import annotations
 
@@ -25,60 +25,60 @@ class Configuration:
     commit: str  # full hash of the commit that was measured first
     parent: str  # the commit that it was made from
     subject: str
-    emitter: str | None  # who proposed it, None where the agent was free
-    category: str
-    delta: Mapping[str, str]  # what changed, by name: constants as "before -> after"
+    emitter: str | None  # name of the emitter that ordered it, None where the agent was free
+    category: str  # kind of the change
+    delta: Mapping[str, str]  # the changed parts by name: constants as "before -> after"
     statements_added: int
     statements_removed: int
     estimate: Estimate | None  # its val_bpb, lower is better; None if no score of it counts
     gain: Estimate | None  # its parent's val_bpb minus its own, above zero is better; None where either is unknown
     runs: tuple[str, ...]  # names of its runs, in order
-    decision: Decision | None  # what was decided last about it
+    decision: Decision | None  # the decision that holds
     by_person: bool  # whether a person keeps it
     device: str | None
     niche: str
     failure: str  # signature of its failure, "" if it scored
     failure_kind: FailureKind | None
     finished_utc: str  # when its latest run ended
-    surprise: float  # how many sd it lies from what changes usually do, above zero for a win; 0 for the usual
+    surprise: float  # sds between its effect and usual ones, above zero for a gain; 0 for a usual effect
     suspect: str  # why a run of it does not count, "" if all do
     change: Estimate | None  # its val_bpb minus the best's at its first verdict; None where either is unknown
     p_better: float | None  # P(it is better than that one)
-    seeds: tuple[int, ...]  # that both ran with; its own where there is nothing to compare
+    seeds: tuple[int, ...]  # seeds that both ran with; its own where there is nothing to compare
 
 
 @dataclass(frozen=True)
 class Elite:
-    """The best configuration of a niche; count is the configurations that fell into it, run one that measured it."""
+    """The best configuration of a niche."""
 
     niche: str
     commit: str
-    mean: float
-    n: int
+    mean: float  # posterior mean of its val_bpb
+    n: int  # its runs
     emitter: str | None
-    description: str
-    count: int
-    run: str
+    description: str  # subject of its commit
+    count: int  # configurations in the niche
+    run: str  # name of one of its runs
 
 
 @dataclass(frozen=True)
 class FailurePattern:
-    """One way to fail, how many configurations did, and the latest of them; the signature is text of others."""
+    """One way to fail, with the configurations that failed so."""
 
-    signature: str
+    signature: str  # text of others, to be quoted as data
     kind: FailureKind | None
-    count: int
-    category: str
-    commit: str
-    last_seen: str
+    count: int  # configurations
+    category: str  # kind of the latest one's change
+    commit: str  # of the latest one
+    last_seen: str  # when its run ended, UTC
 
 
-HABIT = "Failing with "  # what a conjecture begins with whose numbers are a share of crashes, not a gain
+HABIT = "Failing with "  # begins the conjectures whose numbers are a share of crashes, not a gain
 
 
 @dataclass(frozen=True)
 class Conjecture:
-    """A sentence that the evidence supports, or supported and no longer does (withdrawn).
+    """A sentence that the evidence supports, or no longer supports (withdrawn).
 
     Mean and 95 % interval are those of the gains of n configurations over their parents in bpb, above zero is better;
     for failures they are the share of crashes.
@@ -94,64 +94,64 @@ class Conjecture:
 
 @dataclass(frozen=True)
 class Trend:
-    """What changes of one kind, or of one constant in one direction, did so far.
+    """The gains so far of changes of one kind, or of one constant in one direction.
 
     Mean and 95 % interval are those of the n gains over their parents in bpb, above zero is better.
     """
 
-    name: str
-    direction: str
+    name: str  # of the category or constant
+    direction: str  # "up" or "down", "" for a category
     n: int
     mean: float
     low: float
     high: float
-    kept: int
-    crashed: int
+    kept: int  # changes that are kept
+    crashed: int  # changes that crashed
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One value that a constant was given, as source text; alone where nothing else changed."""
+    """One value that a constant was given."""
 
-    before: str
-    after: str
-    alone: bool
+    before: str  # value in the parent, as source text
+    after: str  # value given, as source text
+    alone: bool  # whether nothing else changed
     known: Configuration
 
 
 @dataclass(frozen=True, kw_only=True)
 class Digest:
-    """What summary and archive show of one branch under one contract."""
+    """The part of a branch's memory under one contract that summary and archive show."""
 
     branch: str
     contract: str | None  # None before the first score
     noise: Noise
-    baseline: Configuration | None = None  # what the branch began with
-    incumbent: Configuration | None = None  # what the branch is on
+    baseline: Configuration | None = None  # the one that the branch began with
+    incumbent: Configuration | None = None  # the one that the branch is on
     best: Configuration | None = None  # of those that are kept, the one with the lowest posterior mean
-    change: Estimate | None = None  # the best's val_bpb minus the baseline's, None where it is that itself
+    change: Estimate | None = None  # the best's val_bpb minus the baseline's, None where the baseline is the best
     elites: tuple[Elite, ...] = ()  # the best of every niche, lowest mean first
     no_fly: tuple[FailurePattern, ...] = ()  # ways to fail, the most frequent first
-    conjectures: tuple[Conjecture, ...] = ()  # what the evidence supports, then what was withdrawn
+    conjectures: tuple[Conjecture, ...] = ()  # supported ones, then withdrawn ones
     warnings: tuple[str, ...] = ()  # sentences that somebody should read
     phase: str = "baseline"
     stall: int = 0  # configurations since the last kept one
-    runs: int = 0
-    scored: int = 0
+    runs: int = 0  # runs on the branch
+    scored: int = 0  # those of them with a score
     kept: int = 0  # configurations that are kept
 
 
 @dataclass(frozen=True, kw_only=True)
 class Memory(Digest):
-    """All that the lab knows of one branch under one contract."""
+    """Everything that the lab knows of one branch under one contract."""
 
     belief: Belief  # the posterior that all numbers here are read from
-    near_misses: tuple[Configuration, ...] = ()  # losses that may be none, newest last
+    near_misses: tuple[Configuration, ...] = ()  # discarded ones that may be as good as the incumbent, newest last
     trends: Mapping[Topic, Trend] = field(default_factory=dict)
     anomalies: tuple[Configuration, ...] = ()  # surprising wins and losses, newest last
     tried: Mapping[str, tuple[Trial, ...]] = field(default_factory=dict)  # the values of each constant, in order
-    fingerprints: frozenset[str] = frozenset()  # of everything measured
-    known: Mapping[str, Configuration] = field(default_factory=dict)  # those of the branch, by key, in order
+    fingerprints: frozenset[str] = frozenset()  # of every train.py that was measured
+    known: Mapping[str, Configuration] = field(default_factory=dict)  # configurations of the branch, by key, in order
 
     @property
     def recent(self) -> tuple[Configuration, ...]:
@@ -159,5 +159,5 @@ class Memory(Digest):
         return tuple(self.known.values())[-SETTINGS.recent_kept :]
 
     def of(self, commit: str) -> Configuration | None:
-        """Return what is known of a commit, by its full hash or the beginning of it."""
+        """Return the configuration of a commit, by its full hash or the beginning of it, None for an unknown one."""
         return next((known for known in self.known.values() if commit and known.commit.startswith(commit)), None)

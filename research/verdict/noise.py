@@ -1,4 +1,4 @@
-"""Defines what a score scatters by: three standard deviations, as they are shown and as they are assumed beforehand.
+"""Defines the noise of a score: three standard deviations, as they are estimated and as they are assumed beforehand.
 
 Nothing here loads numpy, so that a summary can be shown without it.
 """
@@ -21,21 +21,21 @@ REACH = NormalDist().inv_cdf(0.5 + 0.5 * SETTINGS.interval_share)
 
 @dataclass(frozen=True)
 class Spread:
-    """A standard deviation in bpb with its 95 % interval; n is the degrees of freedom that the runs give it."""
+    """A standard deviation with its 95 % interval, in bpb."""
 
     sd: float
     low: float
     high: float
-    n: int
+    n: int  # degrees of freedom that the runs give it
 
 
 @dataclass(frozen=True)
 class Noise:
-    """What a score scatters by: repeats of one seed, seeds, and a change from seed to seed."""
+    """The noise of a score, by its three sources."""
 
-    repeat: Spread
-    seed: Spread
-    interaction: Spread
+    repeat: Spread  # of repeats of one program with one seed
+    seed: Spread  # of the seeds' effects
+    interaction: Spread  # of a change's effect from seed to seed
 
     @property
     def paired_sd(self) -> float:
@@ -47,10 +47,10 @@ class Noise:
 
 
 class SdPrior(NamedTuple):
-    """A log-normal prior of a standard deviation: its median in bpb, and the sd of its natural logarithm."""
+    """A log-normal prior of a standard deviation."""
 
-    median: float
-    log_sd: float
+    median: float  # in bpb
+    log_sd: float  # sd of its natural logarithm
 
     @property
     def spread(self) -> Spread:
@@ -60,7 +60,7 @@ class SdPrior(NamedTuple):
 
 
 class NoisePrior(NamedTuple):
-    """What is assumed of the three standard deviations before any run."""
+    """The priors of the three standard deviations of a score."""
 
     repeat: SdPrior
     seed: SdPrior
@@ -87,7 +87,7 @@ POCKET = NoisePrior(
 
 
 def is_pocket(runs: Sequence[Run]) -> bool:
-    """Return whether runs of one contract are the pocket profile's; those of a budget of its own by their device."""
+    """Return whether runs of one contract are the pocket profile's; under a custom budget the device tells."""
     contract = next((run.contract for run in runs if run.contract), "")
     on_cpu = any("cpu" in (run.device or run.facts.get("device_class") or "").lower() for run in runs)
     return contract.startswith(PROFILES[1]) or (on_cpu and not contract.startswith(PROFILES[0]))

@@ -13,12 +13,12 @@ PHASES = ("baseline", "explore", "exploit", "recombine", "stabilize")
 
 
 class PhaseInputs(NamedTuple):
-    """What tells the phase of a search: counts of configurations, the recent ones among the latest few."""
+    """The counts of configurations that decide the phase of a search."""
 
     configurations: int
-    stall: int
-    recent_crashes: int
-    recent_keeps: int
+    stall: int  # since the last kept one
+    recent_crashes: int  # among the latest few
+    recent_keeps: int  # among the latest few
     near_misses: int
 
 

@@ -1,7 +1,7 @@
-"""The review of a run: what was measured, what it is compared with, what was decided and what to type next.
+"""Writes the review of a run: what was measured, what it is compared with, what was decided and what to type next.
 
-An agent reads it as well as a person, and part of it was written by others: subjects, names in changed code, the ends
-of logs. Those stand in quotation marks, cleaned and cut, so that nobody takes them for the lab's own words.
+Agents read it as well as people, and part of it was written by others: subjects, names in changed code, the ends of
+logs. Those stand in quotation marks, cleaned and cut, so that nobody takes them for the lab's own words.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from research.core.records import Estimate, Plan, Run, Verdict
 from research.core.settings import SETTINGS
 from research.core.text import chance, clean, count_of, first_few, listed, quoted
 from research.verdict import lineage
-from research.verdict.score import COSTS, TOTAL, Niche, facts_of, score
+from research.verdict.score import COSTS, TOTAL, Niche, inputs_of, score
 from research.verdict.throughput import lost_kernels
 
 if TYPE_CHECKING:  # it loads numpy, which a review on record is read without
@@ -29,12 +29,16 @@ def reviewed(
 ) -> Verdict:
     """Return a verdict with its score and its review.
 
-    The plan is the one that the run carried out; its details may hold "phase" and "predicted". Conjectures are what the
-    evidence supports, the most important first.
+    Args:
+        case: The run with those that it is compared with.
+        verdict: The verdict.
+        niche: Returns the niche of a run.
+        plan: The plan that the run carried out; its details may hold "phase" and "predicted".
+        conjectures: The sentences that the evidence supports, the most important first.
     """
     run = case.run
     details = plan.details if plan else {}
-    terms = score(facts_of(case, verdict, niche, details.get("predicted")))
+    terms = score(inputs_of(case, verdict, niche, details.get("predicted")))
     emitter = quoted(run.emitter, SETTINGS.number_chars) if run.emitter else "none"
     phase = f"phase {clean(details['phase'])}, " if details.get("phase") else ""
     lines = [
@@ -57,7 +61,7 @@ def reviewed(
 
 
 def up_to_date(verdict: Verdict) -> str:
-    """Return a review's text with what is left to do: nothing more once git has followed."""
+    """Return a review's text; once git has followed, it no longer orders to settle."""
     if verdict.settled_utc is None:
         return verdict.text
     done = f"Next: nothing more here; the branch followed at {verdict.settled_utc}"
@@ -69,7 +73,7 @@ def _in_words(estimate: Estimate) -> str:
 
 
 def _difference(case: Comparison, gap: Estimate, other: Hashable) -> str:
-    """Write a difference with the runs of both sides, "1 run against 2"."""
+    """Return a difference in words, with the number of runs of both sides, "1 run against 2"."""
     runs = f"{count_of(case.belief.n(case.key), 'run')} against {case.belief.n(other)}"
     return f"{gap.in_words('+')} ({runs}, discounted for luck)"
 
@@ -116,7 +120,7 @@ def _compared(case: Comparison, verdict: Verdict) -> Iterator[str]:
 
 
 def _change(run: Run) -> str:
-    """Return what the run changed, by its syntax trees."""
+    """Return a line on what the run changed, by its syntax trees."""
     moved = first_few([quoted(f"{name}: {what}") for name, what in run.delta.items()], SETTINGS.review_changes)
     size = f"+{run.statements_added}/-{run.statements_removed} statements, +{run.additions}/-{run.deletions} lines"
     return f"change: {'; '.join([*moved, size])}"

@@ -1,7 +1,6 @@
-"""Decides about a configuration: keep, replicate, investigate or discard, from the posterior of its difference.
+"""Decides whether a configuration is kept, replicated, investigated or discarded, by the posterior of its difference.
 
-The judge of real runs and the simulated policy call this one function, so what was chosen in simulation is what
-decides at night.
+The judge of real runs and the simulated policy call the same function, so that simulations test the real rule.
 """
 
 from __future__ import annotations
@@ -16,12 +15,12 @@ from research.verdict.belief import Belief
 
 
 class Judgement(NamedTuple):
-    """A decision about a configuration, with P(better than the incumbent), the difference in bpb and one sentence."""
+    """A decision about a configuration, and its reasons."""
 
     decision: Decision
-    p_better: float
-    difference: Estimate
-    why: str
+    p_better: float  # P(better than the incumbent)
+    difference: Estimate  # val_bpb minus the incumbent's, below zero is better
+    why: str  # one sentence
 
 
 def weigh(
@@ -75,7 +74,7 @@ def weigh(
 
 
 def compared(belief: Belief, candidate: Hashable, incumbent: Hashable) -> str:
-    """Say what a difference is and on which seeds it was measured."""
+    """Return a difference in words, with the seeds on which it was measured and P(better)."""
     shared = belief.shared_seeds(candidate, incumbent)
     on = f"compared on {listed('seed', shared)}" if shared else "measured on no seed of the best so far"
     difference = belief.difference(candidate, incumbent).in_words("+")

@@ -1,8 +1,7 @@
-"""The discovery score: six named terms that say what a run was worth to the search beyond keep or discard.
+"""Computes the discovery score: six named terms of what a run was worth to the search beyond keep or discard.
 
-It is shown in every review; it decides nothing and pays nobody. Its terms are those of the older control plane with
-their faults mended: a failure earns nothing, being worse never pays, deleting is bounded, and complexity is counted in
-statements of the syntax tree. docs/how-it-decides.md says where and why.
+It is shown in every review, and decides nothing. A failure scores nothing, a worse result never adds, what deleting
+code adds is bounded, and complexity is counted in statements of the syntax tree. docs/how-it-decides.md says why.
 """
 
 from __future__ import annotations
@@ -27,25 +26,25 @@ TOTAL = "score"  # name of the sum of all terms
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What the terms are made of; tries are earlier runs in its niche, of its category and of its emitter."""
+class ScoreInputs:
+    """The values that the terms are computed from."""
 
-    counted: bool  # whether there is a score, and nothing speaks against it
-    gain: float = 0.0  # estimated, over the incumbent in bpb, above zero is better; 0 for the baseline
-    p_near: float = 1.0  # P(at most a near miss worse than the incumbent); 1 for the baseline
+    counted: bool  # whether there is a score that is trusted
+    gain: float = 0.0  # estimated gain over the incumbent in bpb, above zero is better; 0 for the baseline
+    p_near: float = 1.0  # P(no worse than the incumbent by more than a near miss is); 1 for the baseline
     kept: bool = False
-    niche_tries: int = 0
-    category_tries: int = 0
-    emitter_tries: int = 0
+    niche_tries: int = 0  # earlier runs in its niche
+    category_tries: int = 0  # earlier runs of its category
+    emitter_tries: int = 0  # earlier runs of its emitter
     stall: int = 0  # runs since the last keep
-    predicted: str | None = None
+    predicted: str | None = None  # the plan's prediction, such as "risky"
     statements_added: int = 0
     statements_removed: int = 0
-    peak_vram_mb: float | None = None
-    baseline_vram_mb: float | None = None
+    peak_vram_mb: float | None = None  # MiB
+    baseline_vram_mb: float | None = None  # the baseline's peak, in MiB
 
 
-def score(facts: Facts) -> dict[str, float]:
+def score(facts: ScoreInputs) -> dict[str, float]:
     """Return every term and the score, to four decimals; all zero for a run whose score does not count."""
     net = facts.statements_added - facts.statements_removed
     fitness = SETTINGS.fitness_per_bpb * max(0.0, facts.gain)
@@ -73,17 +72,17 @@ def score(facts: Facts) -> dict[str, float]:
     return {**terms, TOTAL: round(total, 4) + 0.0}
 
 
-def facts_of(case: Comparison, verdict: Verdict, niche: Niche, predicted: str | None = None) -> Facts:
-    """Return what a judged run's terms are made of, with what its plan predicted."""
+def inputs_of(case: Comparison, verdict: Verdict, niche: Niche, predicted: str | None = None) -> ScoreInputs:
+    """Return the values that the terms of a judged run are computed from, with its plan's prediction."""
     run, rival = case.run, case.rival
     if not lineage.is_evidence(run):
-        return Facts(counted=False)
+        return ScoreInputs(counted=False)
     began = lineage.baseline(case.past)
     past = [item.run for item in case.past]
     p_near = 1.0
     if rival is not None and case.keys.of(rival) != case.key:
         p_near = case.belief.p_better(case.key, case.keys.of(rival), -SETTINGS.near_miss_bpb)
-    return Facts(
+    return ScoreInputs(
         counted=True,
         gain=0.0 if verdict.difference is None or verdict.decision == "investigate" else -verdict.difference.mean,
         p_near=p_near,

@@ -20,10 +20,10 @@ def experiment_seed(belief: Belief, incumbent: Hashable | None) -> int:
 
 
 def next_replicate(belief: Belief, candidate: Hashable, incumbent: Hashable) -> tuple[Hashable, int]:
-    """Return which of two configurations to run again, and with which seed, so that they share one more.
+    """Return one of two configurations and the seed to run it again with, so that the two share one seed more.
 
-    The candidate with a seed that only the incumbent has; else the incumbent, with a seed that only the candidate has
-    or with a new one.
+    It is the candidate, with a seed that only the incumbent has; else the incumbent, with a seed that only the
+    candidate has, or with a new one.
     """
     mine, theirs = belief.seeds(candidate), belief.seeds(incumbent)
     if missing := [seed for seed in theirs if seed not in mine]:
@@ -34,9 +34,9 @@ def next_replicate(belief: Belief, candidate: Hashable, incumbent: Hashable) -> 
 
 
 def replicate_seed(belief: Belief, config: Hashable, incumbent: Hashable | None, used: Collection[int] = ()) -> int:
-    """Return the seed for another run: the first that the incumbent has and it has not, else the next unused one.
+    """Return the seed for another run of a configuration: the first that only the incumbent has, else an unused one.
 
-    Used are seeds that were given to it besides, of runs under way or without a score.
+    Used are more seeds that the configuration was given, in runs that go on or have no score.
     """
     has = {*belief.seeds(config), *used}
     theirs = [seed for seed in belief.seeds(incumbent) if seed not in has]

@@ -1,7 +1,7 @@
-"""Makes the summary of a branch, and stores it when a run is judged, so that whoever asks reads it at once.
+"""Makes the summary of a branch, and stores it when a run is judged, so that it is read at once.
 
-The stored one is a copy: keyed by the rows that it was made from, made anew when they have moved on, and lost without
-harm. Only making it loads the posterior.
+The stored one names the state of the rows that it was made from, and is made anew when they have changed. Only making
+it loads the posterior.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from research.store.db import Store
 from research.verdict.models import HABIT, Configuration, Conjecture, Digest, Elite, FailurePattern, Memory
 from research.verdict.noise import OFFICIAL, POCKET, Noise, Spread
 
-_FORM = 7  # number of this form; another one makes every stored digest stale
+_FORMAT = 7  # number of the stored digests' format; another one makes every stored digest stale
 _FACT = "digest:"
 NO_BEST = "no best yet"
-Row = tuple[str, str]
-"""A name, "" to go on with the one before, and what there is to say."""
+SummaryRow = tuple[str, str]
+"""A row's name, "" where it continues the row before, and its text."""
 
 
 def remembered(
@@ -39,11 +39,11 @@ def remembered(
         store: The memory.
         branch: The branch.
         profile: The profile that a run would have here, whose noise is assumed before any run.
-        memory: What is known of the branch, for whoever has recalled it already.
+        memory: The memory of the branch, where it is made already.
         contract: Another contract than the one that the branch was kept in last; its digest is not stored.
     """
     settings = hashlib.sha256(repr(sorted(vars(SETTINGS).items())).encode()).hexdigest()[:12]
-    key = f"{_FORM}/{settings}/{reads.state_key(store)}"
+    key = f"{_FORMAT}/{settings}/{reads.state_key(store)}"
     assumed = (OFFICIAL if profile == PROFILES[0] else POCKET).noise
     digest = _read(store.fact(_FACT + branch), key)
     if digest is None or contract not in (None, digest.contract):
@@ -95,18 +95,18 @@ def digest_of(memory: Memory) -> Digest:
 # The summary in words ------------------------------------------------------------------------------------------------
 
 ESTIMATED = "Not the measured scores: each is corrected for luck, see docs/how-it-decides.md"
-"""What the values of elites are."""
+"""The note below the elites on their values."""
 
 
 def conjectures_shown(digest: Digest) -> tuple[Conjecture, ...]:
-    """Return the first conjectures, one that was withdrawn among them whatever else there is."""
+    """Return the first conjectures, always with a withdrawn one where there is one."""
     withdrawn = [one for one in digest.conjectures if one.withdrawn]
     supported = [one for one in digest.conjectures if not one.withdrawn]
     return (*supported[: SETTINGS.conjectures_shown - bool(withdrawn)], *withdrawn)[: SETTINGS.conjectures_shown]
 
 
-def rows(digest: Digest, plan: Plan | None, warnings: Sequence[str]) -> Iterator[Row]:
-    """Yield what the lab knows of a branch, in the order in which one asks."""
+def rows(digest: Digest, plan: Plan | None, warnings: Sequence[str]) -> Iterator[SummaryRow]:
+    """Yield the rows of a branch's summary, the most asked for first."""
     d = digest
     yield "Baseline", in_one_line(d.baseline, "no baseline yet")
     yield "Best", in_one_line(d.best, NO_BEST)
@@ -143,12 +143,12 @@ def phase_shown(digest: Digest, plan: Plan | None) -> str:
     return (plan.details.get("phase") if plan else "") or digest.phase
 
 
-def as_text(rows: Iterable[Row]) -> str:
+def as_text(rows: Iterable[SummaryRow]) -> str:
     """Return rows as plain lines: names in a column of their own."""
     return "\n".join(f"{name + ':' if name else '':<13}{text}".rstrip() for name, text in rows)
 
 
-def _section(name: str, lines: Sequence[str]) -> list[Row]:
+def _section(name: str, lines: Sequence[str]) -> list[SummaryRow]:
     return [(name if place == 0 else "", line) for place, line in enumerate(lines)]
 
 

@@ -15,9 +15,9 @@ KERNELS = "kernels"  # name of the run's fact that names the kernels that ran
 
 
 def gpu_tokens_per_second(run: Run) -> float | None:
-    """Return a run's training tokens per second of counted training; None where it reported none, or ran on a CPU.
+    """Return a run's tokens per second of counted training; None where it reported none, or ran on a CPU.
 
-    On a CPU whatever else runs on the machine changes the speed from run to run, and always did.
+    On a CPU the speed changes from run to run with whatever else runs on the machine.
     """
     metrics = run.metrics
     if metrics is None or "cpu" in (run.facts.get("device_class") or run.device or "").lower():
@@ -28,7 +28,7 @@ def gpu_tokens_per_second(run: Run) -> float | None:
 
 
 def unexplained(run: Run, others: Sequence[Run]) -> str:
-    """Say how much faster or slower a scored run trained than its parent's, where its change does not explain that.
+    """Return how much faster or slower a scored run trained than its parent's, where its change does not explain that.
 
     Returns:
         One phrase, "" where the speeds agree, are unknown, or differ by what the change did.
@@ -46,7 +46,7 @@ def unexplained(run: Run, others: Sequence[Run]) -> str:
 
 
 def lost_kernels(run: Run, others: Sequence[Run]) -> str:
-    """Say what a change's other kernels cost in tokens, "" where the kernels are the same or unknown."""
+    """Return a sentence on the tokens that a change's other kernels cost, "" where kernels are the same or unknown."""
     theirs = next((other for other in reversed(others) if other.facts.get(KERNELS)), None)
     now, before = run.facts.get(KERNELS), theirs.facts.get(KERNELS) if theirs else None
     if theirs is None or not now or now == before or run.metrics is None or theirs.metrics is None:

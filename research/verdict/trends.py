@@ -1,4 +1,4 @@
-"""What kinds of change did so far, and the sentences that this supports, or supported and no longer does."""
+"""Computes the gains so far of every kind of change, and the conjectures that they support or no longer support."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Topics = Mapping[Topic, Sequence[tuple[int, Configuration]]]
 
 
 def by_topic(configurations: Sequence[Configuration]) -> Topics:
-    """Return which configurations are evidence about which kind of change or move of a constant."""
+    """Return the configurations that are evidence about each kind of change and each move of a constant."""
     found: dict[Topic, list[tuple[int, Configuration]]] = {}
     for place, one in enumerate(configurations):
         topics = [(one.category, "")] if one.category else []
@@ -25,7 +25,7 @@ def by_topic(configurations: Sequence[Configuration]) -> Topics:
 
 
 def trends(topics: Topics) -> dict[Topic, Trend]:
-    """Return what every topic did."""
+    """Return the trend of every topic."""
     found: dict[Topic, Trend] = {}
     for topic, mine in topics.items():
         kept = sum(one.decision == "keep" for _, one in mine)
@@ -40,7 +40,7 @@ def _gains(mine: Sequence[tuple[int, Configuration]]) -> list[tuple[int, float]]
 
 
 def _mean(gains: Sequence[float]) -> tuple[int, float, float, float]:
-    """Return how many gains there are, and their mean with the ends of its 95 % interval, which is endless without any.
+    """Return the number of gains, their mean, and the ends of its 95 % interval, which are infinite without a gain.
 
     The spread of effects has a prior, so that two that agree by accident are no certainty.
     """
@@ -72,10 +72,10 @@ def _claim(topic: Topic, gains: Sequence[float]) -> str:
 def conjectures(
     configurations: Sequence[Configuration], topics: Topics, failures: Sequence[FailurePattern], stall: int
 ) -> tuple[Conjecture, ...]:
-    """Return what the evidence supports, then what was withdrawn while it is recent.
+    """Return the conjectures that the evidence supports, then those that were withdrawn lately.
 
-    First what gains and what loses most surely, then the habit of failing and the plateau, then the rest, the surest
-    first: most ideas lose, so that a list by strength alone would tell of nothing else.
+    The surest gain and the surest loss come first, then the most frequent failure and the plateau, then the rest, the
+    surest first: most ideas lose, so that a list by strength alone would hold nothing else.
     """
     supported: list[Conjecture] = []
     withdrawn: list[tuple[int, Conjecture]] = []

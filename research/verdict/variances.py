@@ -1,11 +1,11 @@
 """Estimates the three standard deviations of a score: of repeats, of seeds, and of a change from seed to seed.
 
-Each has a part of the runs that tells it: repeats, runs of one configuration under one condition; the interaction, the
-differences of a configuration and its parent under the conditions that both have; seeds, one configuration under
-several. The likelihood of the three is the restricted one (Patterson and Thompson 1971): every mean is integrated out
-under a flat prior. With a log-normal prior on each standard deviation it gives a posterior on a grid (Searle, Casella
-and McCulloch, Variance Components, 1992, chapter 9), which is cut into strata, so that whatever is computed from it is
-an average over what the standard deviations may be, and not a plug-in at their best guess.
+Each is estimated from other runs: that of repeats from runs of one configuration under one condition; the interaction
+from the differences of a configuration and its parent under the conditions that both have; that of seeds from one
+configuration under several conditions. The likelihood of the three is the restricted one (Patterson and Thompson 1971):
+every mean is integrated out under a flat prior. With a log-normal prior on each standard deviation it gives a posterior
+on a grid (Searle, Casella and McCulloch, Variance Components, 1992, chapter 9). The grid is cut into strata, over which
+everything that depends on the standard deviations is averaged.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ Array = npt.NDArray[np.float64]
 
 
 class Condition(NamedTuple):
-    """Where a run drew its luck from: runs under one condition share the effect of the seed."""
+    """The seed, machine and initial values of a run: runs under one condition share the effect of the seed."""
 
     seed: int
     machine: str = ""  # name of the machine or card, "" where there is one only
-    initial: str = ""  # family of initial values: configurations that keep each other's are of one
+    initial: str = ""  # name of the family of configurations that begin with the same initial values
 
 
 @dataclass(frozen=True)
 class Variances:
-    """The posterior of the standard deviations: shares of its strata, what each scatters by in bpb, and a summary."""
+    """The posterior of the standard deviations, in bpb; arrays have the shape (strata,)."""
 
-    weights: Array
-    repeat: Array
-    seed: Array
-    interaction: Array
-    noise: Noise
+    weights: Array  # share of each stratum, together 1
+    repeat: Array  # sd of repeats in each stratum, root mean square
+    seed: Array  # the same of seeds
+    interaction: Array  # the same of a change from seed to seed
+    noise: Noise  # medians and intervals
 
 
 class Cell(NamedTuple):
@@ -56,18 +56,18 @@ Cells = Mapping[Condition, Cell]  # the runs of one configuration by condition
 
 
 class Gaps(NamedTuple):
-    """Numbers in bpb, one a condition, around one unknown mean: differences of two configurations, or scores of one."""
+    """Differences of two configurations, or scores of one, in bpb: a number for each condition, around one mean."""
 
     values: tuple[float, ...]
-    repeats: tuple[float, ...]  # what the repeats' variance is multiplied by in the variance of each
-    forecasts: tuple[float, ...]  # variance that each has besides, as a forecast
+    repeats: tuple[float, ...]  # factor of the repeats' variance in the variance of each
+    forecasts: tuple[float, ...]  # additional variance of each that is a forecast
 
 
 class Contrasts(NamedTuple):
-    """What the runs of a contract say of the standard deviations."""
+    """The parts of a contract's runs from which the standard deviations are estimated."""
 
     squares: float  # sum of the squared deviations of repeats from their means
-    repeats: int  # degrees of freedom of that
+    repeats: int  # degrees of freedom of that sum
     changes: tuple[Gaps, ...]  # differences of configurations from their parents
     seeds: Gaps  # scores of the configuration that ran under most conditions
 
@@ -99,7 +99,7 @@ def gaps(mine: Cells, theirs: Cells) -> Gaps:
 
 
 def contrasts(configurations: Sequence[Cells], pairs: Sequence[tuple[Cells, Cells]]) -> Contrasts:
-    """Return what the scores of configurations, and of pairs of them and their parents, say; forecasts say nothing."""
+    """Return the contrasts of the scores of configurations, and of pairs of them and their parents; no forecasts."""
     scored = [_scored(each) for each in configurations]
     cells = [cell for each in scored for cell in each.values()]
     changes = [gaps(_scored(one), _scored(two)) for one, two in pairs if len(one) > 1 and len(two) > 1]
@@ -117,12 +117,12 @@ def _scored(cells: Cells) -> Cells:
 
 
 def _size(cells: Cells) -> tuple[int, int, float]:
-    """Return how much a configuration tells of seeds: its conditions, its runs, and its score to settle ties."""
+    """Return the key by which the configuration with the most conditions, then the most runs, is chosen."""
     return len(cells), sum(cell.n for cell in cells.values()), -sum(cell.mean for cell in cells.values())
 
 
 def estimate(known: Contrasts, prior: NoisePrior) -> Variances:
-    """Estimate the standard deviations."""
+    """Return the posterior of the standard deviations."""
     repeat, seed, interaction = (_grid(each) for each in (prior.repeat, prior.seed, prior.interaction))
     # Axes of the posterior: repeat, interaction, seed.
     log = (-known.repeats * np.log(repeat) - 0.5 * known.squares / repeat**2)[:, None, None]
@@ -172,7 +172,7 @@ def _restricted(groups: Sequence[Gaps], repeat: Array, rest: Array) -> Array:
 
 
 def _strata(weights: Array, repeat: Array, interaction: Array, seed: Array) -> tuple[Array, Array, Array, Array]:
-    """Cut the posterior into strata of equal weight, by what a paired difference scatters by and by the seeds' sd.
+    """Cut the posterior into strata of equal weight, by the sd of a paired difference and by that of seeds.
 
     Returns:
         Weights, then the root mean square of the sd of repeats, seeds and interaction in every stratum.

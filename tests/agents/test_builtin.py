@@ -96,7 +96,7 @@ def test_a_hundred_proposals_are_new_sound_and_one_idea_each(night: PureNight):
         assert proposal.subject.startswith("exp: ")
         assert len(proposal.subject) <= 100
         assert (f"[emitter={emitter}]" in proposal.subject) == (emitter is not None)
-        delta = diff.between(before, proposal.text).delta
+        delta = diff.change_between(before, proposal.text).delta
         if emitter not in ("recombinator", "anomaly_chaser"):
             assert len(delta) == 1, (proposal.subject, delta)
     earlier = {item.run.emitter for item in night.history}  # an emitter may have made all that it can
@@ -185,7 +185,7 @@ def test_every_part_that_is_switched_off_is_one_setting(path):
     names = set()
     for idea in off_ideas(context_of(night)):
         for draft in idea.drafts:
-            assert list(diff.between(night.base, draft.content).delta) == [idea.name]
+            assert list(diff.change_between(night.base, draft.content).delta) == [idea.name]
             names.add(idea.name)
             assert not new_violations(Source(night.base, "pocket"), Source(draft.content, "pocket"))
     assert names >= ({"OUT_GATES", "FILTER", "PAIR_ROWS", "MATRIX_WD"} if path == OURS else {"WEIGHT_DECAY", "DEPTH"})
@@ -236,7 +236,7 @@ def test_two_near_misses_are_combined_into_one_change():
     proposal = night.propose(experiment(night, "recombinator")) if len(night.memory().near_misses) == 2 else None
     if proposal is None:
         pytest.skip("the judge took these for clear losses")
-    assert set(diff.between(night.base, proposal.text).delta) == {"MATRIX_WD", "UNEMBEDDING_LR"}
+    assert set(diff.change_between(night.base, proposal.text).delta) == {"MATRIX_WD", "UNEMBEDDING_LR"}
 
 
 def test_merging_keeps_changes_of_adjacent_lines_and_refuses_those_of_one_line():

@@ -11,7 +11,7 @@ import pytest
 from research.agents.night import limits as night_limits
 from research.agents.night.command import night_command, one_run, replicate_command
 from research.agents.night.state import FACT, Limits, NightState
-from research.core.clock import moment
+from research.core.clock import parse_utc
 from research.report.page import render
 from research.report.write import read_data
 from research.store.open import open_store, read_store
@@ -41,7 +41,7 @@ def test_another_night_is_by_the_same_agent_at_the_same_place():
 
 def test_a_night_until_a_time_of_day_has_that_again():
     night = replace(ENDED, limits=Limits(until_utc="2026-03-02T06:30:00Z"))
-    shown = moment("2026-03-02T06:30:00Z").astimezone()
+    shown = parse_utc("2026-03-02T06:30:00Z").astimezone()
     assert night_command(night) == f"uv run research night --until {shown:%H:%M}"
 
 
@@ -58,7 +58,7 @@ def test_of_an_interrupted_night_it_is_the_very_command_that_goes_on(limits: Lim
     )
     assert asked == limits
     assert (told["--policy"], told["--seed"], told["--agent"]) == ("greedy", "9", "codex")
-    assert night_limits.why_new(cut, replace(cut, limits=asked), [], moment(NOW)) is None
+    assert night_limits.why_new(cut, replace(cut, limits=asked), [], parse_utc(NOW)) is None
 
 
 def test_the_page_prints_them(tmp_path: Path):

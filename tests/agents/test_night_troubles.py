@@ -22,7 +22,7 @@ from research.agents.night.editors import BuiltinEditor
 from research.agents.night.loop import Night
 from research.agents.night.setup import slots
 from research.agents.night.state import FACT, Limits, NightState, from_json
-from research.core.clock import moment, utc
+from research.core.clock import parse_utc, utc
 from research.core.paths import LabPaths
 from research.core.records import Run
 from research.lab.lab import Lab
@@ -230,10 +230,10 @@ def test_until_a_time_of_day_on_this_clock(tmp_path: Path):
     assert f"until 1 run, {soon:%H:%M}" in out
     until = night_of(kit).limits.until_utc
     assert until is not None
-    assert abs(moment(until) - soon.astimezone()) < timedelta(minutes=1)
+    assert abs(parse_utc(until) - soon.astimezone()) < timedelta(minutes=1)
     earlier = datetime.now() - timedelta(minutes=5)
     kit.research(*NIGHT, "--until", f"{earlier:%H:%M}", "--max-runs", "1")
-    assert moment(str(night_of(kit).limits.until_utc)) - datetime.now(timezone.utc) > timedelta(hours=22)
+    assert parse_utc(str(night_of(kit).limits.until_utc)) - datetime.now(timezone.utc) > timedelta(hours=22)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from support.labkit import Kit, kit
 
 from research.core.errors import ConfigurationError
 from research.runs import preflight, requirements
-from research.runs.gpu import Gpu, Watch, choose_gpu, contention, list_gpus, profile_of, visible_gpus
+from research.runs.gpu import Gpu, ThrottleWatch, choose_gpu, contention, list_gpus, profile_of, visible_gpus
 from research.runs.local import LocalBackend
 
 __all__ = ["kit"]
@@ -242,7 +242,7 @@ def test_profile_and_time_limit_follow_the_card(card, profile, minutes, tmp_path
 
 def test_throttling_is_seen():
     lines = iter(["0x0000000000000000\n", "0x0000000000000020\n"] * 50)
-    watch = Watch(Gpu("0", "GPU-aaa", "NVIDIA H200", 5.0), lambda _: next(lines), every_s=0.005)
+    watch = ThrottleWatch(Gpu("0", "GPU-aaa", "NVIDIA H200", 5.0), lambda _: next(lines), every_s=0.005)
     while len(watch._samples) < 4:
         pass
     facts = watch.finish()

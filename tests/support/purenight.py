@@ -82,7 +82,7 @@ class PureNight:
         """Measures a commit, judges it, and remembers both."""
         text = self.sources[commit]
         number = len(self.history)
-        difference = diff.between(self.sources[parent], text) if parent else diff.NO_CHANGE
+        difference = diff.change_between(self.sources[parent], text) if parent else diff.NO_CHANGE
         started = self.now()
         run = Run(
             run=f"20260101-000000-{commit[:7]}-{number:04x}",

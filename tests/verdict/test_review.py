@@ -12,14 +12,14 @@ from research.core.text import quoted
 from research.verdict.comparison import compare
 from research.verdict.memory import recall
 from research.verdict.review import reviewed
-from research.verdict.score import Facts, score
+from research.verdict.score import ScoreInputs, score
 from tests.support.judgekit import CRASH, Night, near
 from tests.support.labkit import CONTRACT, Kit, kit
 
 __all__ = ["kit"]
 
 FACTS = st.builds(
-    Facts,
+    ScoreInputs,
     counted=st.just(True),
     gain=st.floats(-0.1, 0.1),
     p_near=st.floats(0, 1),
@@ -37,7 +37,7 @@ FACTS = st.builds(
 
 
 def test_the_terms_have_the_older_ones_numbers():
-    terms = score(Facts(True, gain=0.002, statements_added=5, peak_vram_mb=3000, baseline_vram_mb=2000))
+    terms = score(ScoreInputs(True, gain=0.002, statements_added=5, peak_vram_mb=3000, baseline_vram_mb=2000))
     assert terms == {
         "fitness": 0.2, "novelty": 0.65, "information": 0.25, "surprise": 0.0, "complexity": 0.1, "vram": 0.25,
         "score": 0.75,
@@ -45,27 +45,27 @@ def test_the_terms_have_the_older_ones_numbers():
 
 
 def test_a_failure_earns_nothing():
-    assert set(score(Facts(False, gain=0.5, kept=True, stall=9, statements_removed=300)).values()) == {0.0}
+    assert set(score(ScoreInputs(False, gain=0.5, kept=True, stall=9, statements_removed=300)).values()) == {0.0}
 
 
 @given(FACTS)
-def test_a_clear_loss_never_pays(facts: Facts):
+def test_a_clear_loss_never_pays(facts: ScoreInputs):
     assert score(replace(facts, gain=-abs(facts.gain), p_near=0.0, kept=False))["score"] <= 0.0
 
 
 @given(FACTS)
-def test_deleting_is_bounded(facts: Facts):
+def test_deleting_is_bounded(facts: ScoreInputs):
     assert score(facts)["complexity"] >= -0.1
     assert score(replace(facts, gain=0.001))["fitness"] >= 0.1
 
 
 @given(FACTS, st.floats(0, 0.1))
-def test_more_gain_never_scores_less(facts: Facts, more: float):
+def test_more_gain_never_scores_less(facts: ScoreInputs, more: float):
     assert score(facts)["score"] <= score(replace(facts, gain=facts.gain + more))["score"] + 1e-9
 
 
 @given(FACTS)
-def test_being_wrong_is_no_surprise(facts: Facts):
+def test_being_wrong_is_no_surprise(facts: ScoreInputs):
     assert score(replace(facts, kept=False))["surprise"] == 0.0
     assert score(replace(facts, kept=True, predicted="improve"))["surprise"] == 0.0
     assert score(replace(facts, kept=True, gain=0.01, predicted="risky"))["surprise"] == 0.2

@@ -13,7 +13,7 @@ from research.core.settings import SETTINGS
 from research.core.text import listed
 from research.verdict.belief import Belief, Score
 from research.verdict.rule import weigh
-from research.verdict.score import Facts, score
+from research.verdict.score import ScoreInputs, score
 from research.verdict.variances import Condition
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "how-it-decides.md").read_text()
@@ -88,6 +88,6 @@ def test_the_arithmetic_by_hand():
 
 
 def test_the_score_is_as_described():
-    first = score(Facts(True, gain=0.001, stall=4, kept=True, predicted="risky", statements_added=1))
+    first = score(ScoreInputs(True, gain=0.001, stall=4, kept=True, predicted="risky", statements_added=1))
     assert list(first.values()) == [0.1, 0.65, 0.35, 0.2, 0.02, 0.0, 1.28]
-    assert score(Facts(True, statements_removed=300))["complexity"] == -0.1
+    assert score(ScoreInputs(True, statements_removed=300))["complexity"] == -0.1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from research.agents.hooks.entry import Call
-from research.core.contract import HAND, SCORE_FILE
+from research.core.contract import HAND_PREFIX, SCORE_FILE
 from research.core.records import OPEN_DECISIONS
 from research.core.settings import SETTINGS
 from research.store import recent
@@ -29,7 +29,7 @@ def open_current_memory(call: Call) -> Store:
 
 
 def _has_new_hand_made(call: Call, store: Store) -> bool:
-    scores = call.paths.runs.glob(f"{HAND}*/{SCORE_FILE}")
+    scores = call.paths.runs.glob(f"{HAND_PREFIX}*/{SCORE_FILE}")
     return any(not recent.is_folder_known(store, score.parent.name) for score in scores)
 
 

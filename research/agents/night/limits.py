@@ -9,7 +9,7 @@ from statistics import median
 from typing import NamedTuple
 
 from research.agents.night.state import NightState, worked_s
-from research.core.clock import local_time, moment, utc
+from research.core.clock import local_time, parse_utc, utc
 from research.core.records import Run
 from research.core.settings import SETTINGS
 from research.core.text import count_of
@@ -60,7 +60,7 @@ def reached(night: NightState, now: datetime, usual: UsualCost, in_flight: int =
         return f"{count_of(limits.max_runs, 'run')} {'was' if limits.max_runs == 1 else 'were'} made (--max-runs)"
     if limits.hours is not None and worked_s(night, now) >= limits.hours * 3600:
         return f"{limits.hours:g} hours are over (--hours)"
-    if limits.until_utc is not None and now >= moment(limits.until_utc):
+    if limits.until_utc is not None and now >= parse_utc(limits.until_utc):
         return f"it is {local_time(limits.until_utc)} (--until)"
     if limits.max_usd is not None:
         spent = f"${usd:.2f} of ${limits.max_usd:.2f} are spent"
@@ -117,5 +117,5 @@ def resumed(before: NightState, wanted: NightState, runs: Sequence[Run], now: da
         stop_reason=None,
         resumed=before.resumed + 1,
         alive_utc=utc(now),
-        paused_s=before.paused_s + (now - moment(seen)).total_seconds(),
+        paused_s=before.paused_s + (now - parse_utc(seen)).total_seconds(),
     )

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from research.agents.clients.base import Usage
-from research.core.clock import moment
+from research.core.clock import parse_utc
 from research.core.settings import SETTINGS
 from research.runs.backends import DEFAULT_GPU
 
@@ -105,4 +105,4 @@ def is_cut_off(state: NightState) -> bool:
 
 def worked_s(state: NightState, now: datetime) -> float:
     """Return the seconds for which a night was at work, if it is at work now."""
-    return (now - moment(state.started_utc)).total_seconds() - state.paused_s
+    return (now - parse_utc(state.started_utc)).total_seconds() - state.paused_s

@@ -1,7 +1,7 @@
-"""Every threshold of the control plane with its unit and reason, in one place: a file for each room that decides by it.
+"""Holds every threshold of the control plane with its unit and reason, in a file for each room that decides by it.
 
-Every other module asks SETTINGS here and need not know which file a field is in; no name is used twice. The parts, and
-Settings itself, leave out the methods nobody calls, since writing them takes longer than reading all the values.
+Every other module asks SETTINGS here and need not know which file a field is in; no name is used twice. The classes
+leave out the methods that nobody calls, since a dataclass takes longer to write them than to read all the values.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from research.core.settings.verdict import VerdictSettings
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Settings(StoreSettings, RunSettings, VerdictSettings, SearchSettings, AgentSettings, ReportSettings):
-    """The thresholds; units are in the names, reasons next to the values."""
+    """All thresholds; units are in the names, reasons next to the values."""
 
 
 SETTINGS = Settings()

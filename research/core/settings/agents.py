@@ -1,4 +1,4 @@
-"""Thresholds of who edits train.py: the night, the built-in agent's steps, autonomous continuation and Codex."""
+"""Thresholds of the room agents: the night, the built-in agent's steps, hooks and coding clients."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, init=False, repr=False, eq=False)
 class AgentSettings:
-    """What agents/ decides by."""
+    """The thresholds that the room agents decides by."""
 
     # Night ------------------------------------------------------------------------------------------------------------
     baseline_attempts: int = 3
@@ -59,7 +59,7 @@ class AgentSettings:
     crash_penalty_bpb: float = 0.02
     """What a crash counts for the sampler, above the worst score known: it should go back, not far away."""
     category_favour: float = 8.0
-    """How much oftener an idea is drawn that changes what the plan asks for."""
+    """Times as often that an idea is drawn which changes what the plan asks for."""
     merges_tried: int = 12
     """Pairs of recorded changes that the recombinator tries before it gives up: conflicts are usual."""
     anomalies_tried: int = 6

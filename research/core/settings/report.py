@@ -1,4 +1,4 @@
-"""Thresholds of what people see: the page, its charts, watch and doctor."""
+"""Thresholds of the room report: the page, its charts, watch and doctor."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, init=False, repr=False, eq=False)
 class ReportSettings:
-    """What report/ decides by."""
+    """The thresholds that the room report decides by."""
 
     chart_usual_share: float = 0.9
     """Share of scores that a chart's height is made for: a wild run must not press the others flat."""

@@ -1,4 +1,4 @@
-"""Thresholds from a commit to numbers: reading logs, launching, samples of a GPU, what an honest score looks like."""
+"""Thresholds of the room runs: reading logs, launching, sampling a GPU, honest scores, racing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, init=False, repr=False, eq=False)
 class RunSettings:
-    """What runs/ decides by, and the launcher above it."""
+    """The thresholds that the room runs decides by, and the launcher in lab."""
 
     # Reading logs -----------------------------------------------------------------------------------------------------
     log_head_bytes: int = 65_536
@@ -106,7 +106,7 @@ class RunSettings:
     race_window: float = 0.06
     """Share of the budget before a point over which the training loss is averaged: that of one step scatters by 0.1."""
     race_min_lines: int = 6
-    """Lines of progress that it holds at least: a run on a processor has fifty steps, whose rows differ by 0.1 nats."""
+    """Least lines of progress in that average: a run on a processor has fifty steps, whose rows differ by 0.1 nats."""
     race_max_lines: int = 100_000
     """Lines of progress that are kept of a log: the public script prints one a step, some thousands."""
     race_log_bytes: int = 32 * 1024 * 1024

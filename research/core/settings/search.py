@@ -1,4 +1,4 @@
-"""Thresholds of what is tried next: phases, what is measured again, credit, emitters and their briefs."""
+"""Thresholds of the room search: plans, phases, what is measured again, credit, emitters and their briefs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, init=False, repr=False, eq=False)
 class SearchSettings:
-    """What search/ decides by."""
+    """The thresholds that the room search decides by."""
 
     # Plans ------------------------------------------------------------------------------------------------------------
     replay_runs: int = 400

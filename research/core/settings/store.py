@@ -1,4 +1,4 @@
-"""The memory's thresholds: waiting for another writer, checking what is opened, what a full disk must not lose."""
+"""Thresholds of the room store: waiting for another writer, checking the memory, disk space set aside."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, init=False, repr=False, eq=False)
 class StoreSettings:
-    """What store/ decides by."""
+    """The thresholds that the room store decides by."""
 
     busy_timeout_s: float = 30.0
     """Seconds a writer waits for another: a write takes milliseconds, a slow disk some seconds."""

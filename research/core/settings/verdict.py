@@ -1,4 +1,4 @@
-"""Thresholds from numbers to a judgement: the noise, the effects, the rule, the score and the review."""
+"""Thresholds of the room verdict: the noise, the effects, the rule, the score, the review and the memory."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, init=False, repr=False, eq=False)
 class VerdictSettings:
-    """What verdict/ decides by."""
+    """The thresholds that the room verdict decides by."""
 
     # Noise and intervals ----------------------------------------------------------------------------------------------
     repeat_sd_bpb: float = 0.0003
     """Prior median of the sd of two runs of one code and one seed, in bpb: ten repeats on two H200 at 60 s."""
     repeat_log_sd: float = 0.5
-    """Prior sd of its logarithm: within a factor of 2.7 as good as certainly."""
+    """Prior sd of its logarithm: 95 % of the prior lies within a factor of 2.7."""
     seed_sd_bpb: float = 0.002
     """Prior median of the sd of seeds, in bpb: on a GPU, repeats of one seed differ by about 0.0003, seeds by 0.0036 at
     60 s, 0.0010 at 120 s, 0.0013 at 300 s."""
     seed_log_sd: float = 0.7
-    """Prior sd of its logarithm: within a factor of four as good as certainly."""
+    """Prior sd of its logarithm: 95 % of the prior lies within a factor of four."""
     interaction_sd_bpb: float = 0.0008
-    """Prior median of the sd of what a change does differently on each seed, in bpb: 0.001 for two changes at 60 s."""
+    """Prior median of the sd of a change's effect from seed to seed, in bpb: 0.001 for two changes at 60 s."""
     interaction_log_sd: float = 0.6
-    """Prior sd of its logarithm: within a factor of 3.3 as good as certainly."""
+    """Prior sd of its logarithm: 95 % of the prior lies within a factor of 3.3."""
     pocket_repeat_sd_bpb: float = 0.01
     """The same median for repeats in the pocket profile: six runs of one program on six seeds had 0.019."""
     pocket_seed_sd_bpb: float = 0.015

@@ -1,1 +1,1 @@
-"""The Modal backend: runs the command on a remote GPU with live output and nothing left behind."""
+"""Runs the command on a remote GPU at Modal, with live output and nothing left behind."""

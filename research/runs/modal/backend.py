@@ -25,17 +25,17 @@ from research.runs.backend import Backend, CommandResult, EndKind, Launch, StopR
 from research.runs.modal import client, settings, shipment
 from research.runs.modal import reap as orphans
 from research.runs.modal.client import NEXT_STEPS, Cloud, CloudError, LateError, StoppedError
-from research.runs.modal.sandbox import Ending, Watch, create
+from research.runs.modal.sandbox import Ending, SandboxWatch, create
 from research.runs.modal.shipment import Manifest, Tree
 from research.runs.modal.stream import ENV_SEALED, ENV_SEALED_HF, NO_SCORE, Parser, entrypoint, new_mark
 
-ENDED_BY_LIMIT = (124, 137)  # what timeout(1) exits with when it ended the command politely, or by force
+ENDED_BY_LIMIT = (124, 137)  # exit codes of timeout(1) when it ended the command politely, or by force
 FORWARDED = (ENV_PROFILE, ENV_TIME_BUDGET)
-"""Switches of prepare.py that reach the sandbox as they are set here."""
+"""Environment variables that the sandbox gets with the values that they have here."""
 
 
 class ModalBackend(Backend):
-    """The backend "modal", by default with this process's environment; an empty one is an empty one."""
+    """The backend "modal": a GPU in a sandbox at Modal. Without an environment it takes this process's."""
 
     name = "modal"
 
@@ -44,9 +44,9 @@ class ModalBackend(Backend):
         self._limits = limits
 
     def check(self, launch: Launch) -> None:
-        """Raise ConfigurationError for want of package, token or data, or for a GPU, price or limit that cannot be."""
+        """Check package, token, data, GPU, price and time limit; raise ConfigurationError if one won't do."""
         client.require_token()
-        self.knows_price(launch.gpu)  # raises for a GPU or a price that cannot be
+        self.knows_price(launch.gpu)  # raises for a GPU or a price that is invalid
         longest_s = settings.MAX_SANDBOX_S - self._limits.sandbox_s(0.0)
         if not 0 < launch.timeout_s <= longest_s:
             raise ConfigurationError(
@@ -60,7 +60,7 @@ class ModalBackend(Backend):
         return settings.usd_per_hour(settings.gpu_request(gpu), self._env) is not None
 
     def plan(self, launch: Launch) -> tuple[str, ...]:
-        """Tell what a checked launch would upload, create and cost at most, without asking the network."""
+        """Describe what a checked launch would upload, create and cost at most, without asking the network."""
         with tempfile.TemporaryDirectory(prefix="autoresearch-modal-") as work:
             tree = shipment.pack(launch.root, launch.commit, Path(work))
         gpu, life_s = settings.gpu_request(launch.gpu), self._limits.sandbox_s(launch.timeout_s)
@@ -84,7 +84,7 @@ class ModalBackend(Backend):
     def run(
         self, launch: Launch, emit: Callable[[bytes], None], say: Callable[[str], None], stop: StopRequest
     ) -> CommandResult:
-        """Run the command in a sandbox to its end; see the protocol. Raises what emit raises, a broken pipe aside."""
+        """Run the command in a sandbox to its end, as Backend says. Raises what emit raises, except a broken pipe."""
         try:
             self.check(launch)
         except ConfigurationError as error:
@@ -116,14 +116,14 @@ class ModalBackend(Backend):
 
 
 class _Run:
-    """The steps of one launch, and what they took."""
+    """The steps of one launch, with the seconds and dollars that they took."""
 
     def __init__(self, launch: Launch, env: Mapping[str, str], cloud: Cloud, emit: Callable[[bytes], None]) -> None:
         self.launch, self.env, self.cloud, self.emit = launch, env, cloud, emit
         self.limits, self.say = cloud.limits, cloud.say
         self.gpu = settings.gpu_request(launch.gpu)
         self.queue_s = settings.CLIENT_QUEUE_S if launch.queue_timeout_s is None else launch.queue_timeout_s
-        self.seen = Parser("")  # that of the last sandbox
+        self.seen = Parser("")  # the parser of the last sandbox's output
         self.billed_s = 0.0
         self.phases_s: dict[str, float] = {}
         self.facts = {"gpu_asked": self.gpu, "modal": str(cloud.modal.__version__)}
@@ -138,7 +138,7 @@ class _Run:
             self.phases_s[name] = self.phases_s.get(name, 0.0) + time.monotonic() - began
 
     def play(self, work: Path) -> CommandResult:
-        """Make the run; what it needs of this machine is gathered before the network is asked anything."""
+        """Make the run; everything that it needs of this machine is gathered before the network is asked anything."""
         with self.phase("pack"):
             tree = shipment.pack(self.launch.root, self.launch.commit, work)
             manifests = shipment.manifests(self.env)
@@ -166,7 +166,7 @@ class _Run:
         return ending
 
     async def _end_orphans(self) -> None:
-        """End what dead launchers left behind; where Modal can't say what that is, the run goes on without it."""
+        """End the sandboxes of dead launchers; where Modal can't list them, the run goes on all the same."""
         work = orphans.end_orphans(self.cloud, self.env)
         try:
             ended = await self.cloud.finish(work, self.limits.call_s, "looking for orphans")
@@ -178,7 +178,7 @@ class _Run:
             self.say(f"ended {len(ended)} orphaned sandbox(es) of dead launchers: {', '.join(ended)}")
 
     async def _upload(self, manifests: list[Manifest], afresh: bool = False) -> dict[str, Any]:
-        """Put into the volumes what is not there yet, or, afresh, whatever is there; return mount path to volume."""
+        """Upload to the volumes what is not there yet, or, afresh, everything; return the volumes by mount path."""
         volumes = {}
         for manifest in manifests:
             opening = self.cloud.modal.Volume.from_name(manifest.volume, create_if_missing=True, version=2).hydrate
@@ -240,7 +240,7 @@ class _Run:
             self.facts["sandbox_id"] = sandbox.object_id
             if not queue_s:
                 self.say(f"sandbox {sandbox.object_id} has its GPU after {self.phases_s['queue']:.1f} s")
-            watch = Watch(self.cloud, sandbox, queue_s, mark, self.emit, launch.timeout_s)
+            watch = SandboxWatch(self.cloud, sandbox, queue_s, mark, self.emit, launch.timeout_s)
             try:
                 ending = await watch.follow()
             finally:
@@ -264,7 +264,7 @@ class _Run:
         return env | {name: self.env[name] for name in FORWARDED if self.env.get(name)}
 
     def judge(self, ending: Ending) -> CommandResult:
-        """Say what the end of a sandbox means."""
+        """Return the end of the run by the end of its sandbox."""
         seen, why = self.seen, ending.why
         self.facts |= {name: said for name, said in (("gpu_seen", seen.device), ("driver", seen.driver)) if said}
         if ending.kind == "finished":
@@ -288,7 +288,7 @@ class _Run:
             write_whole(self.launch.run_dir / SCORE_FILE, score)
         if seen.code in ENDED_BY_LIMIT and seen.took_s >= limit_s:
             return self.ended("timeout", f"the time limit of {limit_s / 60:g} minutes ended it")
-        # An end mark that names no score was written after looking for one: nothing was lost, the command left none.
+        # An end line without a score was written after looking for one: nothing was lost, the command left none.
         if score is None and seen.score_sha256 != NO_SCORE:
             self.facts["score"] = "damaged"
             if seen.code == 0:
@@ -298,7 +298,7 @@ class _Run:
     def ended(
         self, kind: EndKind, why: str, exit_code: int | None = None, child_exit: int | None = None
     ) -> CommandResult:
-        """Put an end together with the phases, the cost and the facts; the exit code is by default the kind's."""
+        """Return an end of the run with its phases, cost and facts; the exit code is by default the kind's."""
         code = RUNNER_EXITS[kind] if exit_code is None else exit_code
         cost = settings.cost_usd(self.billed_s, self.gpu, self.env)
         self.facts["billed_s"] = f"{self.billed_s:.1f}"

@@ -1,4 +1,4 @@
-"""Calls to Modal's client: it is imported late, and a call is given up when it takes too long or the run must stop."""
+"""Calls Modal's client, which is imported late; gives a call up when it takes too long or the run must stop."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NEXT_STEPS: Final[Mapping[FailureKind, str]] = {
 
 
 class CloudError(ResearchError):
-    """A call to Modal that failed for good; the kind says whose fault it is, never the candidate's."""
+    """A call to Modal failed for good; the kind says why, and it is never the candidate's fault."""
 
     def __init__(self, kind: FailureKind, what: str, next: str = "") -> None:
         super().__init__(what, next or NEXT_STEPS[kind])
@@ -66,7 +66,7 @@ def require_token() -> None:
 
 
 def failure_kind(error: BaseException) -> FailureKind:
-    """Say whose fault an error of the client is: never the candidate's."""
+    """Return the kind of failure that an error of the client is."""
     names = {c.__name__ for c in type(error).__mro__}
     if "ConflictError" in names:
         return "infrastructure"  # the sandbox ended before it began; for the client that is an invalid call
@@ -76,7 +76,7 @@ def failure_kind(error: BaseException) -> FailureKind:
 
 
 def describe(error: BaseException) -> str:
-    """Put an error of the client in one line."""
+    """Return an error of the client in one line."""
     text = " ".join(str(error).split()) or "no message"
     return f"{type(error).__name__}: {text[:300]}"
 
@@ -94,7 +94,12 @@ async def let_go(task: asyncio.Future[Any], wait_s: float) -> None:
 
 
 class Cloud:
-    """Modal's client for one app, within limits; stop may ask a run to end, say takes a line for people."""
+    """Modal's client for one app, within limits.
+
+    Args:
+        stop: May ask a run to end.
+        say: Takes a line for people.
+    """
 
     def __init__(self, app_name: str, limits: Limits, stop: StopRequest | None, say: Callable[[str], None]) -> None:
         self.modal = load_modal()
@@ -136,7 +141,7 @@ class Cloud:
         raise CloudError(kind, what, f"{hint} {NEXT_STEPS[kind]}".strip())
 
     def leave(self, what: str) -> None:
-        """Say which sandbox may live on."""
+        """Tell the user about a sandbox that may live on."""
         self.left_behind = True
         self.say(f"{what}: it ends at its own time limit, or by --reap")
 

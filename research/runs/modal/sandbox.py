@@ -1,7 +1,7 @@
-"""One sandbox from its creation to its end, whatever the control plane and the log do meanwhile.
+"""Creates one sandbox and follows it to its end, whatever Modal's control plane and the log do meanwhile.
 
-An answer that was lost is not a creation that failed: the name is unique, so it is looked for before giving up. Output
-goes out as it comes. Whenever this returns or raises, the sandbox has ended or Modal was asked to end it.
+When the answer to a creation is lost, the sandbox may exist all the same: it is looked for by its unique name. Output
+is handed on as it comes. Whenever this returns or raises, the sandbox has ended or Modal was asked to end it.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from research.runs.modal.client import Cloud, CloudError, LateError, StoppedErro
 from research.runs.modal.settings import Limits
 from research.runs.modal.stream import LogReader, Parser
 
-TIMEOUT_STATUS = 124  # what the client makes of a sandbox that its own time limit ended
+TIMEOUT_STATUS = 124  # the client's exit status of a sandbox that its own time limit ended
 
 
 def back_off(limits: Limits, failures: int) -> float:
-    """Return the seconds to pause after that many failures in a row, the last included."""
+    """Return the seconds to pause after so many failures in a row."""
     return min(limits.back_off_max_s, limits.back_off_s * 2.0 ** (failures - 1))
 
 
 async def insist(limits: Limits, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Ask again until there is an answer, whatever the stop request says; raise the last error after abandon_s."""
+    """Ask again until there is an answer, whether or not the run is to stop; raise the last error after abandon_s."""
     deadline, failures = time.monotonic() + limits.abandon_s, 0
     while True:
         try:
@@ -89,7 +89,7 @@ async def _find(cloud: Cloud, name: str) -> Any | None:
 
 
 async def end(cloud: Cloud, sandbox: Any, is_over: bool = False) -> None:
-    """End a sandbox, whatever the stop request says; a failure is reported unless the sandbox is over anyway."""
+    """End a sandbox, whether or not the run is to stop; a failure is reported unless the sandbox is over anyway."""
     try:
         await insist(cloud.limits, sandbox.terminate.aio)
     except Exception:
@@ -99,15 +99,15 @@ async def end(cloud: Cloud, sandbox: Any, is_over: bool = False) -> None:
 
 @dataclass(frozen=True)
 class Ending:
-    """How the watch of a sandbox ended."""
+    """The end of a sandbox that was watched."""
 
     kind: EndKind  # "finished" when the command was seen to end
     why: str = ""  # one sentence for people
-    signal: int = 0  # the one that interrupted it
-    is_idle: bool = False  # whether the command is known not to have begun: another sandbox would repeat nothing
+    signal: int = 0  # number of the signal that interrupted it, 0 for none
+    is_idle: bool = False  # whether the command surely did not begin, so that another sandbox would repeat nothing
 
 
-class Watch:
+class SandboxWatch:
     """Follows one sandbox.
 
     Args:
@@ -175,7 +175,7 @@ class Watch:
         return True
 
     def _ended_by_itself(self, is_whole: bool) -> Ending:
-        """Judge a sandbox that nobody ended from here."""
+        """Return the end of a sandbox that was not ended from here."""
         if self.parser.code is not None:
             return Ending("finished")
         if self.parser.fault:

@@ -1,4 +1,4 @@
-"""Every name, limit and price of the Modal backend, with its reason."""
+"""Holds every name, limit and price of the Modal backend, with its reason."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CLIENT_QUEUE_S: Final = 21 * 60.0  # how long the client itself waits for a GPU:
 
 @dataclass(frozen=True)
 class Limits:
-    """How long to wait for what, in seconds."""
+    """The limits of waiting, in seconds, and of attempts."""
 
     tick_s: float = 0.1  # between two looks at the stream: the age of a line when it is shown
     poll_s: float = 2.0  # between two questions whether the sandbox lives: only an end without its mark waits for that
@@ -42,8 +42,8 @@ class Limits:
     build_s: float = 1800.0  # building the image: a cold one with torch takes 3 to 6 minutes
     upload_s: float = 3600.0  # uploading one large file, or all small ones: 2.5 GB over 10 Mbit/s take half of it
     first_bytes_s: float = 45.0
-    """A few bytes on their way to the storage, until it counts as out of reach: the client tries them six times, and
-    the blocks of a file for more than eight minutes without a word."""
+    """Uploading a few bytes, after which the storage counts as out of reach: the client tries them six times, and the
+    blocks of a file for more than eight minutes without a word."""
     start_s: float = 180.0  # from the container to the command: a large image is pulled, the data is hashed
     kill_after_s: float = 10.0  # from the polite end of a command at its time limit to the forced one
     grace_s: float = 20.0  # beyond that, until the sandbox is ended from here
@@ -69,7 +69,7 @@ LIMITS: Final = Limits()
 
 
 class Names(NamedTuple):
-    """Names at Modal."""
+    """The names of the app and the volumes at Modal."""
 
     app: str
     data_volume: str
@@ -106,7 +106,7 @@ its memory."""
 
 
 def gpu_request(asked: str) -> str:
-    """Return what Modal is asked for: the user's own word, but H100 pinned, since a plain H100 may be served an H200.
+    """Return the GPU that Modal is asked for: the user's word, but "H100!" for H100, which alone may be served an H200.
 
     Raises:
         ConfigurationError: the word cannot be a GPU's name.

@@ -1,6 +1,6 @@
-"""What is uploaded for a run: the files of one commit, the image they need, and the data under a name of its content.
+"""Uploads what a run needs: the files of one commit, the image that they need, and the data.
 
-Never the work tree as it lies there: it holds secrets, results and files that somebody is writing. The data's folder
+The work tree is never uploaded as it lies there: it holds secrets, results and half-written files. The data's folder
 in the volume is named by a digest over every file's size, hash and time of change: other data is another folder, the
 same data is found again, and a half-made upload is never taken for a whole one, since the manifest is uploaded after
 all other files.
@@ -35,7 +35,7 @@ from research.runs.modal.stream import LIST_FILE, TIMES_FILE
 LOCK_FILE: Final = "uv.lock"
 PROJECT_FILE: Final = "pyproject.toml"
 PYTHON_ASKED: Final = re.compile(r"\s*(?:cpython-)?(3\.(?:1[1-9]|[2-9]\d))\b")
-"""What .python-version must say to be followed: Modal 1.7 refuses images with a Python older than 3.11."""
+"""The versions in .python-version that are followed: Modal 1.7 refuses images with a Python older than 3.11."""
 
 MANIFEST_FILE: Final = ".manifest.json"
 PROBE_FILE: Final = ".probe"
@@ -59,11 +59,11 @@ UNFINISHED: Final = (".tmp", ".part", ".incomplete", ".etag", ".lock")
 class Tree:
     """The files of a commit, and what decides how their image is built."""
 
-    folder: Path
+    folder: Path  # that holds them
     label: str  # "commit <hash>", or "work tree <hash of its tracked files>"
-    size: str  # files and megabytes, for people
-    python: str  # the image's version, as "3.11"
-    packages: str  # where they come from, for people
+    size: str  # number of files and megabytes, for people
+    python: str  # version of Python in the image, as "3.11"
+    packages: str  # where the image's packages come from, for people
     is_locked: bool  # whether uv.lock is there
     image_key: str  # the same key means the same image
 
@@ -103,13 +103,13 @@ def pack(root: Path, commit: str | None, folder: Path) -> Tree:
 # The data: which files, and their hashes
 
 
-class Entry(NamedTuple):
-    """One file."""
+class ShippedFile(NamedTuple):
+    """One file of the data."""
 
     path: str  # in the volume's folder
-    source: Path
+    source: Path  # on this machine
     state: str  # see state_of()
-    size: int
+    size: int  # in bytes
     mtime_ns: int
     sha256: str
 
@@ -120,17 +120,19 @@ class Manifest:
 
     volume: str
     mount: str  # where their folder is mounted in the sandbox, read-only
-    entries: tuple[Entry, ...]
+    entries: tuple[ShippedFile, ...]
 
     @property
     def size(self) -> str:
-        """Say how many files and gigabytes there are."""
+        """Return the number of files and gigabytes, for people."""
         return f"{len(self.entries)} files, {sum(e.size for e in self.entries) / 1e9:.2f} GB"
 
     @cached_property
     def own_files(self) -> dict[str, bytes]:
-        """Return what is stored beside the files: the list of what the sandbox hashes again, the times of change to
-        restore (prepare.py knows a shard that is tokenized already by its time), and last the manifest of all.
+        """Return the files of ours that are stored beside the data, by their names.
+
+        They are the list of files that the sandbox hashes again, the times of change that it restores (prepare.py knows
+        a shard that is tokenized already by its time), and last the manifest of all files.
         """
         checked = [f"{e.sha256}  {e.path}\n" for e in self.entries if decides_metric(e.path)]
         timed = [e for e in self.entries if "data" in e.path.split("/")[:-1]]
@@ -151,7 +153,7 @@ class Manifest:
 
 
 def manifests(env: Mapping[str, str]) -> list[Manifest]:
-    """Hash what the sandbox needs of this machine: the data, and the kernels if they are here.
+    """Return the files that the sandbox needs of this machine, hashed: the data, and the kernels if they are here.
 
     Raises:
         ConfigurationError: there is no data, or a file of it cannot be read.
@@ -197,19 +199,19 @@ def hf_files(env: Mapping[str, str]) -> list[tuple[Path, str]]:
 
 
 def decides_metric(path: str) -> bool:
-    """Say whether a file has a say in what a run scores, other than as training data."""
+    """Check whether a file decides what a run scores, other than as training data."""
     shard = TRAINING_SHARD.search(path)
     return shard is None or int(shard[1]) in HELD_OUT_SHARDS
 
 
 def state_of(path: Path) -> str:
-    """Describe a file such that another content has another state: its inode's time cannot be set back."""
+    """Return a text that changes with a file's content: size, times and inode, whose time cannot be set back."""
     stat = path.stat()
     return f"{path.absolute()} {stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}"
 
 
-def entries_of(files: list[tuple[Path, str]], known: Mapping[str, str]) -> tuple[Entry, ...]:
-    """Hash files that are given as (local path, path in the folder), unless the hash of their state is known."""
+def entries_of(files: list[tuple[Path, str]], known: Mapping[str, str]) -> tuple[ShippedFile, ...]:
+    """Return files, given as (local path, path in the folder), with their hashes; one of a known state is not read."""
     entries = []
     for source, path in sorted(files, key=lambda file: file[1]):
         try:
@@ -217,7 +219,7 @@ def entries_of(files: list[tuple[Path, str]], known: Mapping[str, str]) -> tuple
             sha256 = known.get(state) or sha256_of(source)
         except OSError as error:
             raise ConfigurationError(f"{source} cannot be read ({error.strerror}).", "Mend its permissions.") from None
-        entries.append(Entry(path, source, state, stat.st_size, stat.st_mtime_ns, sha256))
+        entries.append(ShippedFile(path, source, state, stat.st_size, stat.st_mtime_ns, sha256))
     return tuple(entries)
 
 

@@ -1,4 +1,4 @@
-"""What runs in the sandbox around the command, and how its one output stream is read here: in order, exactly once.
+"""Wraps the command in the sandbox, and reads the one stream of its output here, in order and exactly once.
 
 The wrapper is a bash text that prints marked lines among the command's output. It names no place by itself: folders
 come by environment variables and the working directory, so that the same text runs in a container and, in tests, in a
@@ -90,7 +90,7 @@ exit "$code"
 
 
 def new_mark() -> str:
-    """Return a mark that nobody can guess."""
+    """Return a random mark, which nobody can guess."""
     return f"::autoresearch:{secrets.token_hex(16)}:"
 
 
@@ -110,11 +110,11 @@ class Parser:
     """Cuts a stream of text into the command's output and our marks; its attributes hold what the marks said so far."""
 
     def __init__(self, mark: str) -> None:
-        self.runs = False  # whether the container does
+        self.runs = False  # whether the container runs
         self.device: str | None = None
         self.driver = ""
-        self.started = False  # whether the command has
-        self.fault = ""
+        self.started = False  # whether the command has started
+        self.fault = ""  # why the wrapper gave up before the command, "" if it did not
         self.code: int | None = None  # the command's exit code, 128+N for signal N; None until the wrapper's last line
         self.took_s = 0.0
         self.score_sha256 = NO_SCORE  # another word where it could not be sent
@@ -124,11 +124,11 @@ class Parser:
 
     @property
     def is_over(self) -> bool:
-        """Whether the wrapper's closing line has arrived."""
+        """Return whether the wrapper's last line has arrived."""
         return self.code is not None or bool(self.fault)
 
     def feed(self, text: str) -> str:
-        """Take the next piece of the stream; return the output in it, as far as it is certain to be output."""
+        """Take the next piece of the stream; return the command's output in its whole lines."""
         *lines, self._rest = (self._rest + text).split("\n")
         return "".join(self._line(line, "\n") for line in lines)
 
