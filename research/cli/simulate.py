@@ -18,8 +18,8 @@ from research.core.files import write_whole
 from research.core.records import Estimate
 
 if TYPE_CHECKING:
-    from research.simulator.comparison import Comparison, Question
-    from research.simulator.metrics import Row
+    from research.simulator.comparison import ComparisonSetup, PolicyComparison
+    from research.simulator.metrics import PolicyRow
 
 UNKNOWN = "–"
 """Printed for a value, or its interval, that the nights do not give."""
@@ -72,16 +72,16 @@ def simulate(
     **size: Any,
 ) -> None:
     from research.simulator.chart import draw_courses
-    from research.simulator.comparison import Question, compare
+    from research.simulator.comparison import ComparisonSetup, compare
     from research.simulator.families import families_of
 
     sds = {"repeat": sigma, "seed": seed_sd, "interaction": interaction_sd}
     given = {name: sd for name, sd in sds.items() if sd is not None}
     drawn = tuple(replace(family, noise=replace(family.noise, **given)) for family in families_of(families))
-    question = Question(_checked(policies, against), against, drawn, **size)  # landscapes, runs, seed, gpu_time
-    answer = compare(question, workers or os.cpu_count() or 1, _progress(question.landscapes))
+    setup = ComparisonSetup(_checked(policies, against), against, drawn, **size)  # landscapes, runs, seed, gpu_time
+    answer = compare(setup, workers or os.cpu_count() or 1, _progress(setup.landscapes))
     if chart:
-        title = f"{question.landscapes} synthetic nights of {question.runs} runs, {_noise(question)}"
+        title = f"{setup.landscapes} synthetic nights of {setup.runs} runs, {_noise(setup)}"
         write_whole(chart.absolute(), draw_courses(answer.courses, title).encode())
     data = {
         **size,
@@ -129,7 +129,7 @@ def _progress(total: int) -> Callable[[int], None]:
     return say
 
 
-def _row_data(row: Row) -> dict[str, Any]:
+def _row_data(row: PolicyRow) -> dict[str, Any]:
     """Return a row for JSON, which has no infinity and no nan."""
     found: dict[str, Any] = {"policy": row.policy}
     for name, value in vars(row).items():
@@ -138,9 +138,9 @@ def _row_data(row: Row) -> dict[str, Any]:
     return found
 
 
-def _text(answer: Comparison) -> str:
+def _text(answer: PolicyComparison) -> str:
     """Return the tables: all families together, then each family's gains against the compared policy's."""
-    q = answer.question
+    q = answer.setup
     whole = [("policy", *(name.format(against=q.against) for name in WITH_INTERVALS), *MEANS)]
     for row in answer.rows:
         row = replace(row, false_share=_as_share(row.false_share))
@@ -176,11 +176,11 @@ def _format(e: Estimate, scale: float, digits: int) -> str:
     return f"{middle} [{e.low * scale:.{digits}f}, {e.high * scale:.{digits}f}]"
 
 
-def _noise(question: Question) -> str:
+def _noise(setup: ComparisonSetup) -> str:
     """Return the sds of the families' noise, in one phrase."""
     phrases = []
     for name in ("repeat", "seed", "interaction"):
-        sds = sorted({getattr(family.noise, name) for family in question.families})
+        sds = sorted({getattr(family.noise, name) for family in setup.families})
         phrases.append(f"{name} sd {' to '.join(f'{sd:g}' for sd in dict.fromkeys((sds[0], sds[-1])))}")
     return ", ".join(phrases) + " bpb"
 

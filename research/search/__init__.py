@@ -1,1 +1,1 @@
-"""Chooses what to try next: emitters, bandit, planner and policies."""
+"""Chooses the next experiment: emitters, bandit, planner and policies."""

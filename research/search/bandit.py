@@ -1,12 +1,12 @@
-"""Learns whether to order an emitter or to leave the agent free, from what either brought lately.
+"""Decides whether to order an emitter or to leave the agent free, by the recent gains of both.
 
 A run's credit is the improvement that it probably was (expected improvement under the posterior, Mockus 1975, in
 units of the recent average), so that near misses count a little and crashes nothing. Each arm, an emitter that was
 ordered or a free choice, has a gamma posterior of the credit of a usual run, and old runs fade, for skills change
 (Raj and Kalyani 2017, "Taming non-stationary bandits: a Bayesian approach").
 
-An order restricts the agent, so one is given for a reason only: an emitter is better than leaving the agent free, as
-good as certainly; or, rarely, to keep an emitter known at all.
+An order restricts the agent, so one is given for two reasons only: an emitter is almost certainly better than leaving
+the agent free; or, rarely, so that something is known of every emitter.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from research.core.text import chance
 
 
 class Bandit:
-    """Credit and cost of each arm, None being the free choice.
+    """A bandit whose arms are the emitters and the free choice (None), with the credit and cost of each.
 
     Args:
         emitters: Emitters that can be ordered.
@@ -36,12 +36,12 @@ class Bandit:
         self._recent_gain = self._recent_cost = 0.0
 
     def add(self, arm: str | None, gain: float, cost: float) -> None:
-        """Take a run in.
+        """Add a run.
 
         Args:
             arm: The emitter that was ordered, None where the agent was free.
-            gain: Probable improvement that it brought, in bpb, at least 0.
-            cost: What it cost, 1 for a usual run.
+            gain: The run's expected improvement in bpb, at least 0.
+            cost: The run's cost, 1 for a usual run.
         """
         fade = self._settings.credit_fade
         self._recent_gain = fade * self._recent_gain + gain
@@ -70,17 +70,17 @@ class Bandit:
         return n * start + self._credit[arm], n + self._cost[arm]
 
     def mean(self, arm: str | None) -> float:
-        """Return what a usual run of an arm brings, in recent averages."""
+        """Return the expected credit of a usual run of an arm, in recent averages."""
         shape, rate = self._gamma(arm)
         return shape / rate
 
     def _p_more(self, emitter: str) -> float:
-        """Return P(ordering an emitter brings more than leaving the agent free), logarithms taken as normal."""
+        """Return P(an emitter's credit is above the free choice's), taking the logarithms for normal."""
         mean, variance = self._log_moments(emitter)
         free, free_variance = self._log_moments(None)
         return 0.5 * math.erfc((free - mean) / math.sqrt(2.0 * (variance + free_variance)))
 
     def _log_moments(self, arm: str | None) -> tuple[float, float]:
-        """Return mean and variance of the logarithm of what an arm brings, to second order."""
+        """Return mean and variance of the logarithm of an arm's credit, to second order."""
         shape, rate = self._gamma(arm)
         return math.log(shape / rate) - 0.5 / shape, 1.0 / shape

@@ -1,6 +1,6 @@
-"""Plans the next experiment: replays the night through its policy, and turns the policy's order into a plan.
+"""Plans the next experiment: tells a policy the results of the night, and turns the policy's order into a plan.
 
-Pure: the same history, seed and time give the same plan.
+The same history, seed and time give the same plan.
 """
 
 from __future__ import annotations
@@ -24,10 +24,9 @@ from research.verdict.models import Memory
 
 
 def results_of(history: Sequence[Judged]) -> list[tuple[Observation, Decision]]:
-    """Return the judged runs as a policy sees them, the baseline first, each with what was decided about it.
+    """Return the judged runs as a policy sees them, the baseline first, each with the decision about it.
 
-    Ids are keys of configurations. What came before the baseline is left out, scores that do not count among it:
-    nothing was decided by it.
+    Ids are keys of configurations. Runs before the baseline, which no decision was made by, are left out.
     """
     decided = [item for item in history if item.verdict]
     decided.sort(key=lambda item: item.first_order)
@@ -93,7 +92,7 @@ def plan_with(
     """Return the next plan of a branch under a contract.
 
     Args:
-        memory: What the lab knows of the branch under the contract.
+        memory: The memory of the branch under the contract.
         history: Judged runs, of the branch or of all.
         seed: Another seed may give another plan.
         now_utc: When the plan is made.

@@ -1,4 +1,4 @@
-"""Makes policies by name: any simulator can drive them, and discovery made here is what plans a real night."""
+"""Makes policies by name; any simulator can drive them, and "discovery" is the one that plans real nights."""
 
 from __future__ import annotations
 

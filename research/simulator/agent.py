@@ -1,9 +1,9 @@
 """Simulates the agent: turns an order into one new configuration, with a skill that depends on emitter and hour.
 
-It draws several proposals of the ordered emitter; with its skill as probability it makes the truly best of them, else
-the worse of two. Left free, it chooses an emitter by what it thinks its skills are. A skilled agent compares two
-proposals under a full order, and one more for each of emitter and category that the order leaves open. It remembers
-measured values only, never true ones.
+It draws several proposals of the ordered emitter. With its skill as probability it makes the truly best of them, else
+the worse of the first two. Left free, it chooses an emitter by its own estimate of its skills. It draws two proposals
+under a full order, and one more for each of emitter and category that the order leaves open. It remembers measured
+values only, never true ones.
 """
 
 from __future__ import annotations
@@ -19,28 +19,29 @@ from research.search.emitters import EMITTERS
 from research.simulator.landscape import KNOB_REACH, Config, Landscape, moved
 
 PREFERENCE = 2.5
-"""How strongly the free agent prefers what it thinks it is good at: e to the 2.5 times from none to full skill."""
+"""Strength of the free agent's preference for what it thinks it is good at: full skill has e^2.5 times the weight of
+none."""
 CHOICE = 2
-"""Proposals that the agent compares where both the emitter and the category are ordered, one more for each left open;
-that it is the same for both is assumed."""
+"""Proposals that the agent compares where both the emitter and the category are ordered; it compares one more for each
+that is left open."""
 AGAIN = 0.55  # probability of proposing a level once more, for every time that it came out badly
 DRAWS = 40  # draws for one set of proposals: in a small corner almost everything was tried after a while
-NEAR_MISS_BPB = 0.0015  # how far above the tip a result still counts as nearly good
+NEAR_MISS_BPB = 0.0015  # largest distance above the tip at which a result still counts as a near miss
 NEAR_MISSES = 12  # near misses that the agent remembers
 TREND = 8  # kept changes that make up the recent trend
 SURPRISES = 5  # surprising results that the agent remembers
 SURPRISE_BPB = 0.003  # size of a difference that surprises; a crash does too
-WARM_WEIGHT = 3.0  # how much more often a tuner turns a knob that paid lately
-WARM_TRUST = 0.75  # how often it goes on in the direction that paid
-STEP_WEIGHTS = (5, 3, 2)  # how often a change of a knob is one, two or three steps
+WARM_WEIGHT = 3.0  # times as often that a tuner turns a knob that paid lately
+WARM_TRUST = 0.75  # probability that it goes on in the direction that paid
+STEP_WEIGHTS = (5, 3, 2)  # weights of a change of a knob by one, two or three steps
 
 
 class Move(NamedTuple):
-    """One idea moved from a level to another."""
+    """One idea that is moved from one level to another."""
 
-    place: int
-    before: int
-    after: int
+    place: int  # index of the idea
+    before: int  # level
+    after: int  # level
 
 
 def moves_between(before: Config, after: Config) -> tuple[Move, ...]:
@@ -52,13 +53,13 @@ class Agent:
     """The agent of one night.
 
     Args:
-        landscape: Where it works.
+        landscape: The landscape that it works on.
         rng: Its own random numbers.
 
     Attributes:
         tried: Configurations that ran.
-        poor: (idea, level) to how often it came out worse than its parent.
-        warm: Idea to the direction in which it paid last.
+        poor: How often each (idea, level) came out worse than its parent.
+        warm: The direction in which each idea paid last.
         trend: Moves that were kept, newest last.
         near_misses: Changes that came out nearly as good as the tip.
         surprises: Changes that came out far off, or crashed.
@@ -85,7 +86,7 @@ class Agent:
     def remember(
         self, parent: Config, config: Config, val_bpb: float | None, parent_bpb: float, tip_bpb: float
     ) -> None:
-        """Take one new run in; parent_bpb and tip_bpb are measured values."""
+        """Remember one new run; parent_bpb and tip_bpb are measured values."""
         moves = moves_between(parent, config)
         self.tried.add(config)
         change = None if val_bpb is None else val_bpb - parent_bpb
@@ -104,11 +105,11 @@ class Agent:
     # What it proposes -------------------------------------------------------------------------------------------------
 
     def propose(self, emitter: str | None, category: str | None, parent: Config, elapsed: float) -> tuple[Config, str]:
-        """Answer an order with a new configuration, and the emitter that found it.
+        """Carry an order out; return a new configuration, and the emitter that found it.
 
         Args:
             emitter: The emitter ordered; None or a name it does not know leaves it free.
-            category: What to change, may be "a+b"; what can't be followed is answered with what is closest.
+            category: Kind of change, may be "a+b"; one that can't be made is answered with the closest that can.
             parent: The configuration to start from.
             elapsed: Share of the night that is over, in [0, 1).
         """
@@ -148,7 +149,7 @@ class Agent:
         return found
 
     def _willing(self, parent: Config, config: Config) -> bool:
-        """Return whether the agent proposes something of which a part may have come out badly before."""
+        """Return whether the agent proposes a configuration: less probably one with parts that came out badly."""
         for place, level in enumerate(config):
             times = self.poor.get((place, level), 0) if level != parent[place] else 0
             if times and self.rng.random() > AGAIN**times:
@@ -156,11 +157,11 @@ class Agent:
         return True
 
     def _truth(self, config: Config) -> float:
-        """Return what a skilled look tells: the true value, and that a crash is worth nothing."""
+        """Return a configuration's true value, infinite for a crash."""
         return math.inf if self.landscape.crash(config) else self.landscape.value(config)
 
     def _something(self, parent: Config) -> Config:
-        """Return a new configuration at any price: changes on top of each other until nobody has tried it."""
+        """Return some new configuration: random changes on top of each other until it was never tried."""
         config = parent
         while config in self.tried:
             config = self._any_change(config, self._all) or config
@@ -169,7 +170,7 @@ class Agent:
     # How each emitter proposes: a configuration, or None for nothing to offer within the ideas allowed ---------------
 
     def _any_change(self, config: Config, allowed: Sequence[int]) -> Config | None:
-        """Turn a knob by some steps, or change a switch: what anybody might try."""
+        """Turn a random knob by some steps, or change a random switch."""
         if not allowed:
             return None
         place = self._pick(allowed)
@@ -179,7 +180,7 @@ class Agent:
         return turn(config, place, steps if self.rng.random() < 0.5 else -steps)
 
     def _tuned(self, config: Config, allowed: Sequence[int]) -> Config | None:
-        """Turn one knob by a step: rather one that paid lately, and rather in the direction that paid."""
+        """Turn one knob by a step, preferring one that paid lately, and the direction in which it paid."""
         knobs = [place for place in allowed if self._is_knob[place]]
         if not knobs:
             return None
@@ -226,7 +227,7 @@ class Agent:
         return None if combined == config else combined
 
     def _examined(self, config: Config, allowed: Sequence[int]) -> Config | None:
-        """Change what surprised by another amount, or together with one more change."""
+        """Change a surprising idea by another amount, or together with one more change."""
         surprising = [move for m in self.surprises for move in m if move.place in allowed]
         if not surprising:
             return self._any_change(config, allowed)

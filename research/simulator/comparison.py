@@ -16,90 +16,89 @@ from research.search.policies.baselines import Climber
 from research.search.policy import Policy, make_policy
 from research.simulator.families import Family
 from research.simulator.landscape import FULL_RUN_S
-from research.simulator.metrics import Measures, Row, measure, row
-from research.simulator.night import Night, play
+from research.simulator.metrics import Measures, PolicyRow, measure, policy_row
+from research.simulator.night import SimulatedNight, play
 from research.simulator.sampling import landscape
 
 SEED_STRIDE = 1_000_003  # distance between the landscapes of two seeds: more landscapes than that are never asked for
 MAX_RUNS_FACTOR = 10
-"""How many times the whole runs a night may have runs at most: a stopped run costs a quarter of one at least."""
+"""Most runs of a night, as a multiple of the whole runs it lasts: a stopped run takes a quarter of one or more."""
 
 
 @dataclass(frozen=True)
-class Question:
-    """What is compared; with gpu_time nights are equally long, not of equally many runs, and a policy may stop runs.
+class ComparisonSetup:
+    """The policies to compare, and the nights to compare them on."""
 
-    Runs are those of a night, or the whole runs whose time it lasts.
-    """
-
-    policies: tuple[str, ...]
-    against: str  # the one of them that all are compared with
-    families: tuple[Family, ...]  # drawn from in turn
+    policies: tuple[str, ...]  # names
+    against: str  # name of the policy that all are compared with
+    families: tuple[Family, ...]  # the families that landscapes are drawn from, in turn
     landscapes: int
-    runs: int
+    runs: int  # of a night
     seed: int
-    gpu_time: bool = False
+    gpu_time: bool = False  # whether nights last as long as so many whole runs, and policies may stop runs
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """The answer: a row for every policy, over all families and by family, and the mean course of the tip's gain."""
+class PolicyComparison:
+    """The result of a comparison of policies."""
 
-    question: Question
-    rows: tuple[Row, ...]
-    by_family: dict[str, tuple[Row, ...]]
-    courses: dict[str, tuple[float, ...]]
+    setup: ComparisonSetup
+    rows: tuple[PolicyRow, ...]  # a row for each policy, over all families
+    by_family: dict[str, tuple[PolicyRow, ...]]  # the same for each family, by its name
+    courses: dict[str, tuple[float, ...]]  # the tip's mean true gain in bpb after every run, by policy
 
 
 Played = dict[str, tuple[Measures, list[float]]]
-"""By policy, for one landscape: the night's measures, and the tip's gain after every run."""
+"""The nights on one landscape by policy: the night's measures, and the tip's gain after every run."""
 
 
-def compare(question: Question, workers: int = 1, progress: Callable[[int], None] = lambda done: None) -> Comparison:
-    """Play every policy on every landscape.
+def compare(
+    setup: ComparisonSetup, workers: int = 1, progress: Callable[[int], None] = lambda done: None
+) -> PolicyComparison:
+    """Play every policy on every landscape, and return how they compare.
 
     Args:
-        question: What to compare.
+        setup: The policies and nights to compare.
         workers: Processes.
         progress: Called with the number of landscapes that are done.
     """
-    places = range(question.landscapes)
+    places = range(setup.landscapes)
     played: list[Played] = []
     with ProcessPoolExecutor(workers) if workers > 1 else nullcontext() as pool:
-        play_one = partial(_play_all, question)
+        play_one = partial(_play_all, setup)
         for nights in pool.map(play_one, places, chunksize=2) if pool else map(play_one, places):
             played.append(nights)
             progress(len(played))
-    count = len(question.families)
-    by_family = {f.name: _rows(question, played[i::count]) for i, f in enumerate(question.families) if played[i::count]}
+    count = len(setup.families)
+    by_family = {f.name: _rows(setup, played[i::count]) for i, f in enumerate(setup.families) if played[i::count]}
     courses = {}
-    for name in question.policies:
+    for name in setup.policies:
         moments = zip(*(nights[name][1] for nights in played), strict=False)
         courses[name] = tuple(sum(moment) / len(played) for moment in moments)
-    return Comparison(question, _rows(question, played), by_family, courses)
+    return PolicyComparison(setup, _rows(setup, played), by_family, courses)
 
 
-def _play_all(question: Question, place: int) -> Played:
+def _play_all(setup: ComparisonSetup, place: int) -> Played:
     """Play every policy's night on one landscape."""
-    seed = question.seed * SEED_STRIDE + place
-    shape = landscape(question.families[place % len(question.families)], seed)
-    runs, gpu_s = question.runs, None
-    if question.gpu_time:
-        runs, gpu_s = question.runs * MAX_RUNS_FACTOR, question.runs * FULL_RUN_S
-    nights = {name: play(make(name, seed), shape, runs, seed, gpu_s) for name in question.policies}
+    seed = setup.seed * SEED_STRIDE + place
+    shape = landscape(setup.families[place % len(setup.families)], seed)
+    runs, gpu_s = setup.runs, None
+    if setup.gpu_time:
+        runs, gpu_s = setup.runs * MAX_RUNS_FACTOR, setup.runs * FULL_RUN_S
+    nights = {name: play(make(name, seed), shape, runs, seed, gpu_s) for name in setup.policies}
     return {name: (measure(night), night.tip_gains_bpb) for name, night in nights.items()}
 
 
-def _rows(question: Question, played: Sequence[Played]) -> tuple[Row, ...]:
-    nights = {name: [every[name][0] for every in played] for name in question.policies}
-    return tuple(row(name, nights[name], nights[question.against]) for name in question.policies)
+def _rows(setup: ComparisonSetup, played: Sequence[Played]) -> tuple[PolicyRow, ...]:
+    nights = {name: [every[name][0] for every in played] for name in setup.policies}
+    return tuple(policy_row(name, nights[name], nights[setup.against]) for name in setup.policies)
 
 
 class PerfectAcceptance(Climber):
-    """A yardstick, no policy of the product: decides by the true values, so it shows what perfect decisions ship."""
+    """A policy for comparison only, which decides by the true values and so shows what perfect decisions ship."""
 
-    def look(self, night: Night) -> None:
-        """Take the simulator's state, which the driver shows to a policy that has this method."""
+    def look(self, night: SimulatedNight) -> None:
+        """Take the simulator's state, which is given to a policy that has this method."""
         self._night = night
 
     def _is_lower(self, config: Hashable, tip: Hashable) -> bool:
@@ -110,7 +109,7 @@ YARDSTICK = "perfect-acceptance"
 
 
 def make(name: str, seed: int) -> Policy:
-    """Return a policy of the product, or the yardstick, by name.
+    """Return a policy by name, PerfectAcceptance among them.
 
     Raises:
         ValueError: for an unknown name.

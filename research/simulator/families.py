@@ -3,8 +3,8 @@
 Three sets, by name: policies may be tuned on TUNING and are reported on HELD_OUT, which has other structures, not only
 other numbers, and on SEEDS, which has the structure of "ordinary" and other noise. Nothing here knows a policy.
 
-What the agent is like (skill here, the constants in agent) is calibrated on TUNING: with these numbers the yardsticks
-stand to each other as in the public loop's simulated nights (docs/search.md).
+The agent (skill here, the constants in agent.py) is calibrated on TUNING: with these numbers the plain policies compare
+as they do in the public loop's simulated nights (docs/search.md).
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from research.core.errors import UsageError
-from research.simulator.noise import USUAL_NOISE, Interactions, Noise
+from research.simulator.noise import USUAL_NOISE, InteractionKind, NoiseLevels
 
-Change = Literal["steady", "drift", "switch"]
-"""How the agent's skills move during a night: not at all, slowly, or at once."""
+SkillChange = Literal["steady", "drift", "switch"]
+"""The way in which the agent's skills move during a night: not at all, slowly, or at once."""
 
 Range = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Family:
-    """One kind of landscape: its name, why it is there, and ranges (low, high) from which a seed draws uniformly."""
+    """One kind of landscape, with the ranges (low, high) from which a seed draws uniformly."""
 
     name: str
-    why: str
+    why: str  # what it stands for
     knobs: int = 14  # numeric ideas
     switches: int = 18  # ideas to switch on
     removals: int = 8  # ideas to take out
     total_bpb: Range = (0.016, 0.026)  # gain that a search without noise and without a wrong step could reach
-    away: Range = (1.0, 2.0)  # how far a knob's best value lies from the baseline's, sd in steps
+    away: Range = (1.0, 2.0)  # distance of a knob's best value from the baseline's, sd in steps
     tuned: Range = (0.7, 0.9)  # share of knobs that stand at their best within a fraction of a step
     uneven: float = 0.5  # sd of the natural logarithm of the categories' weights
     spread: Range = (0.5, 0.9)  # spread of the ideas' sizes, sd of the natural logarithm
@@ -47,11 +47,11 @@ class Family:
     headroom_gb: Range = (15.0, 35.0)  # memory left above the baseline
     slip: Range = (0.01, 0.04)  # probability that a proposal has a bug and crashes
     skill: Range = (0.15, 0.85)  # the emitters' skills
-    change: Change = "switch"  # how the skills move
-    self_image_sd: float = 0.25  # error of what the agent thinks its skills are
+    change: SkillChange = "switch"  # the way in which the skills move
+    self_image_sd: float = 0.25  # sd of the error in the agent's own estimate of its skills
     saturation: float = 0.0  # gain at which gains shrink to 1/e, as a multiple (above 1) of the total; 0 for none
-    noise: Noise = USUAL_NOISE  # what scores scatter by
-    interactions: Interactions = "change"  # whether each change or each configuration differs from seed to seed
+    noise: NoiseLevels = USUAL_NOISE  # standard deviations of scores
+    interactions: InteractionKind = "change"  # whether each change or each configuration differs from seed to seed
     tail: float = 0.0  # probability that a run's repeat noise is TAIL_FACTOR times as large
 
 
@@ -120,15 +120,15 @@ HELD_OUT = (
     ),
 )
 SEEDS = (
-    replace(TUNING[0], name="one-seed", why="another seed is a repeat", noise=Noise(0.0003, 0.0, 0.0)),
-    replace(TUNING[0], name="near-seeds", why="seeds differ as repeats do", noise=Noise(0.0003, 0.0003, 0.0003)),
-    replace(TUNING[0], name="far-seeds", why="seeds differ, changes hardly", noise=Noise(0.0003, 0.003, 0.0004)),
-    replace(TUNING[0], name="fickle-seeds", why="changes differ by seed", noise=Noise(0.0003, 0.002, 0.0016)),
+    replace(TUNING[0], name="one-seed", why="another seed is a repeat", noise=NoiseLevels(0.0003, 0.0, 0.0)),
+    replace(TUNING[0], name="near-seeds", why="seeds differ as repeats do", noise=NoiseLevels(0.0003, 0.0003, 0.0003)),
+    replace(TUNING[0], name="far-seeds", why="seeds differ, changes hardly", noise=NoiseLevels(0.0003, 0.003, 0.0004)),
+    replace(TUNING[0], name="fickle-seeds", why="changes differ by seed", noise=NoiseLevels(0.0003, 0.002, 0.0016)),
     replace(
         TUNING[0],
         name="short-runs",
         why="runs of a minute, or on a small machine: everything is loud",
-        noise=Noise(0.001, 0.004, 0.001),
+        noise=NoiseLevels(0.001, 0.004, 0.001),
         interactions="configuration",
     ),
 )

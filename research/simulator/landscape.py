@@ -1,4 +1,4 @@
-"""Defines a landscape: what every configuration is truly worth, what it costs, and whether it crashes.
+"""Defines a landscape: the true value of every configuration, its cost, and whether it crashes.
 
 A configuration is a tuple with one whole number per idea: steps of a knob from the baseline, or 1 where a switch is
 changed. Its value is a sum over ideas and over pairs: a knob's term is quadratic, and a pair's bilinear, so that a pair
@@ -14,7 +14,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from research.code.classify import MIXED, SIMPLIFICATION
-from research.simulator.catalogue import Entry
+from research.simulator.catalogue import CatalogueEntry
 from research.simulator.families import Family
 
 Config = tuple[int, ...]
@@ -32,34 +32,34 @@ def moved(config: Config, place: int, level: int) -> Config:
     return (*config[:place], level, *config[place + 1 :])
 
 
-class Pair(NamedTuple):
-    """An interaction: the product of the two changes, times bpb."""
+class Interaction(NamedTuple):
+    """An interaction of two ideas: the product of their levels, times bpb."""
 
-    first: int
-    second: int
+    first: int  # index of an idea
+    second: int  # index of the other
     bpb: float
 
 
 class Crash(NamedTuple):
-    """Why a configuration does not run, and the share of a full run that it costs to see it."""
+    """The crash of a configuration."""
 
     signature: str
-    share: float
+    share: float  # share of a full run that passes before it
 
 
 @dataclass(frozen=True)
-class Idea:
+class DrawnIdea:
     """One idea with its drawn effects.
 
     Its term at every level is indexed by the level itself, 0 being the baseline: negative levels count from the end, as
     Python's indices do.
     """
 
-    entry: Entry
+    entry: CatalogueEntry
     effect_bpb: tuple[float, ...]  # its term at every level
     step_gb: float  # memory that one level adds, in GiB
     step_m: float  # parameters that one level adds, in millions
-    statements: int  # that a switch or removal is made of
+    statements: int  # statements that a switch or removal is made of
     diverges: frozenset[int] = frozenset()  # levels at which training diverges
 
     def spelled(self, level: int) -> str:
@@ -73,17 +73,17 @@ class Idea:
 class Landscape:
     """One landscape; everything about it is drawn once, by seed."""
 
-    family: Family  # what kind it is
+    family: Family
     seed: int  # the seed it was drawn with
-    ideas: tuple[Idea, ...]  # the ideas
-    pairs: tuple[Pair, ...]  # their interactions
-    crash_pairs: frozenset[tuple[int, int]]  # pairs that crash when both are changed
-    base_bpb: float  # true value of the baseline
-    base_gb: float  # peak memory of the baseline
+    ideas: tuple[DrawnIdea, ...]
+    pairs: tuple[Interaction, ...]  # interactions of ideas
+    crash_pairs: frozenset[tuple[int, int]]  # pairs of ideas that crash when both are changed
+    base_bpb: float  # true val_bpb of the baseline
+    base_gb: float  # peak memory of the baseline, in GiB
     saturation_bpb: float  # gain at which further gains shrink to 1/e; 0 for none
     slip: float  # probability that a proposal has a bug
-    skills: dict[str, tuple[float, ...]]  # emitter to its skill at SKILL_POINTS moments of the night, evenly spaced
-    self_image: dict[str, float]  # emitter to the skill that the agent thinks it has
+    skills: dict[str, tuple[float, ...]]  # skill of each emitter at SKILL_POINTS evenly spaced moments of the night
+    self_image: dict[str, float]  # skill that the agent thinks it has with each emitter
     _values: dict[Config, float] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     @property
@@ -104,7 +104,7 @@ class Landscape:
         return self._values[config]
 
     def gain(self, config: Config) -> float:
-        """Return how much better than the baseline a configuration truly is, in bpb; above zero is better."""
+        """Return the true gain of a configuration over the baseline, in bpb; above zero is better."""
         return self.base_bpb - self.value(config)
 
     def peak_gb(self, config: Config) -> float:
@@ -116,7 +116,7 @@ class Landscape:
         return BASE_M + sum(idea.step_m * level for idea, level in zip(self.ideas, config, strict=True) if level)
 
     def crash(self, config: Config) -> Crash | None:
-        """Return how a configuration fails, None when it runs to its end."""
+        """Return the crash of a configuration, None when it runs to its end."""
         changed = [i for i, level in enumerate(config) if level]
         for place, first in enumerate(changed):
             idea = self.ideas[first]
@@ -171,7 +171,7 @@ class Landscape:
         return [moved(config, place, level) for level in near if low <= level <= high]
 
     def edit(self, before: Config, after: Config) -> dict[str, Any]:
-        """Return what a change looks like in the script: category, additions, deletions, diff_text and delta."""
+        """Return a change as an edit of the script: category, additions, deletions, diff_text and delta."""
         categories, delta, diff_text = set(), {}, ""
         additions = deletions = 0
         for idea, old, new in zip(self.ideas, before, after, strict=True):

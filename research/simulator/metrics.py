@@ -1,4 +1,4 @@
-"""Measures what simulated nights were worth: one night in numbers, and means with intervals over many."""
+"""Measures simulated nights: one night in numbers, and means with intervals over many nights."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from research.core.records import Estimate
-from research.simulator.night import Night
+from research.simulator.night import SimulatedNight
 
 Z95 = 1.96
 """Half width of a 95 % interval in standard errors: nights are counted in hundreds."""
 
 
 class Measures(NamedTuple):
-    """One night in numbers; see Row and Night. Gains are in bpb, higher is better."""
+    """One night in numbers. Gains are in bpb, higher is better."""
 
-    shipped_bpb: float
-    claimed_bpb: float
-    keeps: float
-    false_keeps: float
-    replicate_share: float
+    shipped_bpb: float  # true gain of the shipped configuration
+    claimed_bpb: float  # the gain that the policy claims for it
+    keeps: float  # changes that were kept
+    false_keeps: float  # those of them whose true effect was not positive
+    replicate_share: float  # share of the GPU time that was spent on replicates
     crashes: float
     runs: float
-    stopped: float
-    better: float
-    better_stopped: float
+    stopped: float  # runs that were stopped
+    better: float  # runs that would have scored lower than the tip's with the same seed
+    better_stopped: float  # those of them that were stopped
 
 
-def measure(night: Night) -> Measures:
+def measure(night: SimulatedNight) -> Measures:
     """Return the measures of one night."""
     return Measures(
         shipped_bpb=night.shipped_gain_bpb,
@@ -66,14 +66,14 @@ def ratio(above: Sequence[float], below: Sequence[float]) -> Estimate:
 
 
 @dataclass(frozen=True)
-class Row:
-    """One policy over many nights; intervals are 95 %, and paired by night where it is compared.
+class PolicyRow:
+    """One policy over many nights; intervals are 95 %, those of comparisons paired by night.
 
     "Better" runs would have scored lower than the tip's with the same seed.
     """
 
     policy: str
-    shipped_bpb: Estimate  # true gain of what it ships, in bpb
+    shipped_bpb: Estimate  # true gain of the shipped configurations, in bpb
     gain_ratio: Estimate  # that gain as a multiple of the gain of the policy that it is compared with
     gain_difference: Estimate  # the difference of the two, in bpb
     keeps: Estimate  # changes kept a night
@@ -86,14 +86,14 @@ class Row:
     better_stopped_share: Estimate  # share of the better runs that were stopped
 
 
-def row(policy: str, nights: Sequence[Measures], others: Sequence[Measures]) -> Row:
+def policy_row(policy: str, nights: Sequence[Measures], others: Sequence[Measures]) -> PolicyRow:
     """Summarize a policy's nights, paired with those of another policy on the same landscapes and seeds."""
 
     def each(name: str, among: Sequence[Measures] = nights) -> list[float]:
         return [getattr(night, name) for night in among]
 
     shipped, against = each("shipped_bpb"), each("shipped_bpb", others)
-    return Row(
+    return PolicyRow(
         policy=policy,
         shipped_bpb=mean(shipped),
         gain_ratio=ratio(shipped, against),

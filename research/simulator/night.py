@@ -18,25 +18,25 @@ from research.simulator.landscape import FULL_RUN_S, Config, Crash, Landscape
 from research.simulator.noise import NightNoise
 
 STOPPED_BPB = 0.002
-"""By how much the agent takes a stopped run for worse than its parent: those that are stopped mostly are."""
+"""Loss against its parent that the agent assumes of a stopped run, in bpb: stopped runs are mostly worse."""
 BASELINE = "c0"
 """Id of the baseline."""
 BUG = Crash("AttributeError: name is not defined", 0.03)
-"""A bug in the proposal: seen at once."""
+"""The crash of a proposal with a bug, which shows at once."""
 
 
-def play(policy: Policy, landscape: Landscape, runs: int, seed: int, gpu_s: float | None = None) -> Night:
-    """Play one night.
+def play(policy: Policy, landscape: Landscape, runs: int, seed: int, gpu_s: float | None = None) -> SimulatedNight:
+    """Play one night, and return it.
 
     Args:
-        policy: The policy; it is used up.
-        landscape: Where.
+        policy: The policy, which can't be used again.
+        landscape: The landscape.
         runs: Runs of the night at most, the baseline, replicates and crashes included.
-        seed: Seed of the agent and of the night's noise: every policy that plays it meets the same.
+        seed: Seed of the agent and of the night's noise, which are the same for every policy that plays it.
         gpu_s: GPU seconds of the night, in which a run that is stopped early costs less; None leaves only the number of
             runs, and nothing is stopped.
     """
-    night = Night(landscape, runs, seed, gpu_s)
+    night = SimulatedNight(landscape, runs, seed, gpu_s)
     if look := getattr(policy, "look", None):
         look(night)
     policy.start(night.run_baseline())
@@ -56,11 +56,11 @@ def play(policy: Policy, landscape: Landscape, runs: int, seed: int, gpu_s: floa
     return night
 
 
-class Night:
+class SimulatedNight:
     """The simulated lab during one night: it runs configurations, keeps the branch's tip, and knows the truth.
 
     Attributes:
-        landscape: Where.
+        landscape: The landscape.
         history: Every run so far, as a policy sees it, the baseline first.
         configs: The configuration behind every id.
         spent_s: GPU seconds that all runs took.
@@ -68,8 +68,8 @@ class Night:
         tip_gains_bpb: True gain of the tip after every run, the baseline's 0 first.
         better: Runs that came, or would have come, to a lower score than the tip's with the same seed.
         better_stopped: Those of them that were stopped.
-        shipped_gain_bpb: True gain over the baseline of what the policy ships.
-        claimed_gain_bpb: The gain that it claims for it: its estimate of the baseline minus that of the shipped.
+        shipped_gain_bpb: True gain of the shipped configuration over the baseline.
+        claimed_gain_bpb: The policy's estimate of the baseline minus its estimate of the shipped configuration.
     """
 
     def __init__(self, landscape: Landscape, runs: int, seed: int, gpu_s: float | None = None) -> None:
@@ -101,7 +101,7 @@ class Night:
     # Runs -------------------------------------------------------------------------------------------------------------
 
     def run_baseline(self) -> Observation:
-        """Run what the night starts from."""
+        """Run the configuration that the night starts from."""
         params_m = self.landscape.params_m(self.landscape.baseline)
         return self._run(Observation(0, BASELINE, params_m=params_m), DEFAULT_SEED)
 
@@ -114,7 +114,7 @@ class Night:
     def try_new(
         self, policy: Policy, emitter: str | None, category: str | None, parent: Hashable | None, seed: int
     ) -> Observation:
-        """Let the agent carry out an order, run what it proposes, and let it know what it came to."""
+        """Let the agent carry out an order, run its proposal, and let it remember the result."""
         index, shape = len(self.history), self.landscape
         parent, id = self._chain.tip if parent is None else parent, f"c{index}"
         before = self.configs[parent]
@@ -132,7 +132,7 @@ class Night:
         return result
 
     def _run(self, planned: Observation, seed: int, watcher: Policy | None = None) -> Observation:
-        """Run a configuration on a seed, watched by a policy, and put it on record."""
+        """Run a configuration on a seed, watched by a policy, and add the result to the history."""
         id = configuration(planned)
         config, crash = self.configs[id], self._crashes[id]
         result = replace(
@@ -174,7 +174,7 @@ class Night:
     # Decisions --------------------------------------------------------------------------------------------------------
 
     def follow(self, result: Observation, decision: str) -> None:
-        """Carry a decision out."""
+        """Move the tip by a decision about a result."""
         id, tip = configuration(result), self._chain.tip
         if decision == "keep" and id != tip:
             self.keep_effects_bpb.append(self.value(id) - self.value(tip))

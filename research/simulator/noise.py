@@ -1,9 +1,9 @@
-"""Draws what simulated scores scatter by: repeats of a seed, seeds, and what a change does differently on each seed.
+"""Draws the noise of simulated scores: of repeats, of seeds, and of a change from seed to seed.
 
     score = value(configuration) + effect(seed) + interaction(configuration, seed) + repeat noise
 
-Every term is drawn by hashing what it belongs to, so that it is the same whatever was run before: policies that play
-one night meet the same seeds, and a run that two of them make gives both the same score.
+Every term is drawn by hashing what it belongs to, so that it does not depend on the runs before: policies that play one
+night meet the same seeds, and a run that two of them make gives both the same score.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ from hashlib import blake2b
 from statistics import NormalDist
 from typing import Literal
 
-Interactions = Literal["change", "configuration"]
-"""What has an effect of its own on every seed: each change, which children inherit, or each configuration anew."""
+InteractionKind = Literal["change", "configuration"]
+"""The thing that has an effect of its own on every seed: each change, which children inherit, or each configuration."""
 
 LOOKS = 20  # parts of the budget after each of which a policy may end a run
 GAP_SLOPE, GAP_SLOPE_FROM, GAP_ERROR_END, GAP_ERROR_MORE = 0.22, 0.5, 0.0003, 0.0008
-"""What a gap in training loss foretells: bpb of the final difference a nat, the fraction of the budget from which
-that holds (before it, in proportion), the scale of the error at the end in bpb, and what it has more at the beginning;
-eleven changes on two H200 (docs/search.md)."""
+"""The relation of a gap in training loss to the final difference: bpb of the difference for each nat, the fraction of
+the budget from which that holds (before it, in proportion), the scale of the error at the end in bpb, and what is added
+to it at the beginning; from eleven changes on two H200 (docs/search.md)."""
 GAP_FREEDOM = 4  # degrees of freedom of the error's t distribution
 GAP_SHARED = 0.7
 """Share of the error's variance that stays the same during a run: neighbouring points of a curve hardly differ."""
 TAIL_FACTOR = 4.0
-"""How much larger the repeat noise of a run in the tail is: a throttled or disturbed GPU, seen now and then."""
+"""Factor of the repeat noise of a run in the tail: a throttled or disturbed GPU, seen now and then."""
 
 
 @dataclass(frozen=True)
-class Noise:
-    """Standard deviations in bpb; the defaults are near those that were measured on a GPU (docs/search.md)."""
+class NoiseLevels:
+    """The true standard deviations in bpb; the defaults are near those measured on a GPU (docs/search.md)."""
 
-    repeat: float = 0.0003  # of two runs of one configuration on one seed
-    seed: float = 0.002  # of one configuration on different seeds
-    interaction: float = 0.0008  # of what one change (or configuration) does differently on each seed
+    repeat: float = 0.0003  # of repeats of one configuration on one seed
+    seed: float = 0.002  # of the seeds' effects
+    interaction: float = 0.0008  # of the effect of one change (or configuration) from seed to seed
 
 
-USUAL_NOISE = Noise()
+USUAL_NOISE = NoiseLevels()
 
 
 def normal(*key: object) -> float:
@@ -52,7 +52,7 @@ def normal(*key: object) -> float:
 
 
 _shared_normal = lru_cache(maxsize=4096)(normal)
-"""The same for what many runs of a night share."""
+"""The same function with a cache, for numbers that many runs of a night share."""
 
 
 class NightNoise:
@@ -61,11 +61,13 @@ class NightNoise:
     Args:
         night: The night's seed.
         noise: The standard deviations.
-        interactions: What has an effect of its own on every seed.
+        interactions: The thing that has an effect of its own on every seed.
         tail: Probability that a run's repeat noise is TAIL_FACTOR times as large.
     """
 
-    def __init__(self, night: int, noise: Noise, interactions: Interactions = "change", tail: float = 0.0) -> None:
+    def __init__(
+        self, night: int, noise: NoiseLevels, interactions: InteractionKind = "change", tail: float = 0.0
+    ) -> None:
         self._night, self._noise, self._interactions, self._tail = night, noise, interactions, tail
         self._runs: Counter[tuple[tuple[int, ...], int]] = Counter()
 
@@ -74,11 +76,11 @@ class NightNoise:
         return self.seed_effect(seed) + self.interaction(config, seed) + self._repeat(config, seed)
 
     def seed_effect(self, seed: int) -> float:
-        """Return what a seed does to every configuration, in bpb."""
+        """Return the effect of a seed on every configuration, in bpb."""
         return self._noise.seed * _shared_normal(self._night, "seed", seed)
 
     def interaction(self, config: tuple[int, ...], seed: int) -> float:
-        """Return what a seed does to this configuration beyond the seed's effect, in bpb."""
+        """Return the effect of a seed on this configuration beyond the seed's own, in bpb."""
         if not self._noise.interaction:
             return 0.0
         if self._interactions == "configuration":
@@ -91,13 +93,13 @@ class NightNoise:
     ) -> Iterator[tuple[float, float | None]]:
         """Yield the fraction of the budget and the gap in training loss, in nats, at each look at a run.
 
-        The error of the forecast is what was measured (docs/search.md): most of it stays the same during the run.
+        The error of the forecast is as it was measured (docs/search.md): most of it stays the same during the run.
 
         Args:
             config: The configuration.
             seed: Its seed.
-            difference: The score that it will come to minus that of the run that it is compared with, in bpb; None
-                without one, and then the gaps are None.
+            difference: Its final score minus that of the run that it is compared with, in bpb; None without such a
+                run, and then the gaps are None.
         """
         if difference is None:
             yield from ((look / LOOKS, None) for look in range(1, LOOKS))

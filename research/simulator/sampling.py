@@ -8,9 +8,9 @@ from random import Random
 
 from research.code.classify import CATEGORIES
 from research.search.emitters import EMITTERS
-from research.simulator.catalogue import CATALOGUE, Entry
+from research.simulator.catalogue import CATALOGUE, CatalogueEntry
 from research.simulator.families import FAMILIES, Family, Range
-from research.simulator.landscape import KNOB_REACH, Idea, Landscape, Pair
+from research.simulator.landscape import KNOB_REACH, DrawnIdea, Interaction, Landscape
 
 BASE_BPB = (0.985, 1.005)
 BASE_GB = 45.0
@@ -19,23 +19,23 @@ REMOVAL_GOOD = (0.1, 0.25)
 """Share of the baseline's features that it would be better without: people tried most of them before."""
 TILT = 0.8
 """Largest tilt of a pair of knobs, against 2, at which the valley would have no floor; a knob is in two at most."""
-SHIFT_STEPS = (0.5, 2.0)  # how far a switch moves a knob's best value
-TUNED_STEPS = 0.25  # how far a knob that was tuned before stands from its best, sd in steps
+SHIFT_STEPS = (0.5, 2.0)  # steps by which a switch moves a knob's best value
+TUNED_STEPS = 0.25  # distance of a knob that was tuned before from its best value, sd in steps
 LEAST_GAIN = 0.2
 """Least that the knobs could gain, as a share of their steepness: where all are tuned, a step is no disaster."""
 LEAST_STEEPNESS = 0.7
 """Least steepness of a knob, the median being 1: knobs that nothing depends on are not worth a run."""
 SHIFT_WORTH = (0.005, 0.03)  # most that such a move is worth, as a share of the whole gain: a steep knob moves less
 SYNERGY = (0.04, 0.12)
-"""What a synergy pays beyond what its halves cost alone, in the unit in which the whole is about 1."""
-BASIN_FIRST = (0.05, 0.09)  # what every step into the basin pays, as a share of the whole gain
-BASIN_BLOCKED = (0.14, 0.22)  # what every blocked step would have paid
-BASIN_BLOCK = 0.6  # share of it that every step into the basin takes away
+"""Gain of a synergy beyond what its halves cost alone, in the unit in which the whole gain is about 1."""
+BASIN_FIRST = (0.05, 0.09)  # gain of every step into the basin, as a share of the whole gain
+BASIN_BLOCKED = (0.14, 0.22)  # gain of every blocked step without the basin, as a share of the whole gain
+BASIN_BLOCK = 0.6  # share of that gain that every step into the basin takes away
 DIVERGES_FROM = 3  # steps from the baseline at which a knob can make training diverge
 DRAWS = 100  # landscapes drawn until one has something to gain: one in some thousand has not
 SKILL_POINTS = 50  # moments of a night at which a skill is known: every second run of a hundred
 DRIFT_SD = 0.08  # step of a wandering skill from one moment to the next: about 0.5 over a night
-SKEW = 2.0  # power of a uniform draw that a skill is: half of all skills are in the lowest quarter of their range
+SKEW = 2.0  # exponent of the uniform draw of a skill: half of all skills are in the lowest quarter of their range
 SWITCHES = (1, 2)  # least and most sudden changes in a night
 
 
@@ -54,7 +54,7 @@ def landscape(family: str | Family, seed: int) -> Landscape:
     rng = Random(f"{drawn.name}/{seed}")
     for _ in range(DRAWS):
         raw = _draw(drawn, seed, rng)
-        if (reach := raw.reachable()) > 0:  # else every knob is tuned and every switch harms: no night to be had there
+        if (reach := raw.reachable()) > 0:  # else every knob is tuned and every switch harms
             return _scaled(raw, reach, rng.uniform(*drawn.total_bpb))
     raise ValueError(f"{DRAWS} landscapes of {drawn.name!r} had nothing to gain: give it ideas that help.")
 
@@ -87,19 +87,19 @@ def _whole(limits: Range, rng: Random) -> int:
 
 
 def _scaled(raw: Landscape, reachable: float, total_bpb: float) -> Landscape:
-    """Return the same shape with every effect in proportion, so that the reachable gain is total_bpb."""
+    """Return a landscape with every effect scaled, so that the reachable gain is total_bpb."""
     saturation = raw.family.saturation * total_bpb
     before = -saturation * math.log(1 - total_bpb / saturation) if saturation else total_bpb
     by = before / reachable
     ideas = tuple(replace(idea, effect_bpb=tuple(by * bpb for bpb in idea.effect_bpb)) for idea in raw.ideas)
-    pairs = tuple(Pair(first, second, by * bpb) for first, second, bpb in raw.pairs)
+    pairs = tuple(Interaction(first, second, by * bpb) for first, second, bpb in raw.pairs)
     return replace(raw, ideas=ideas, pairs=pairs, saturation_bpb=saturation)
 
 
 # Ideas ------------------------------------------------------------------------------------------------------------
 
 
-def _ideas(family: Family, rng: Random) -> tuple[Idea, ...]:
+def _ideas(family: Family, rng: Random) -> tuple[DrawnIdea, ...]:
     """Draw the ideas with their own effects, in a unit that is fixed later."""
     counts = {"knob": family.knobs, "switch": family.switches, "removal": family.removals}
     chosen = [e for kind, count in counts.items() for e in rng.sample([e for e in CATALOGUE if e.kind == kind], count)]
@@ -121,12 +121,12 @@ def _ideas(family: Family, rng: Random) -> tuple[Idea, ...]:
     ]
     for entry, effect in zip(chosen[family.knobs :], flips, strict=True):
         gb, m = _sizes(entry, rng)
-        ideas.append(Idea(entry, (0.0, flip_unit * effect), gb, m, rng.randint(2, 14)))
+        ideas.append(DrawnIdea(entry, (0.0, flip_unit * effect), gb, m, rng.randint(2, 14)))
     rng.shuffle(ideas)
     return tuple(ideas)
 
 
-def _flip_effect(family: Family, entry: Entry, spread: float, weight: float, rng: Random) -> float:
+def _flip_effect(family: Family, entry: CatalogueEntry, spread: float, weight: float, rng: Random) -> float:
     """Draw the effect of changing a switch or taking a feature out; below zero is better."""
     size = rng.lognormvariate(0.0, spread)
     if rng.random() < rng.uniform(*(REMOVAL_GOOD if entry.kind == "removal" else family.good)):
@@ -136,26 +136,26 @@ def _flip_effect(family: Family, entry: Entry, spread: float, weight: float, rng
     return size * rng.uniform(*family.harm)
 
 
-def _sizes(entry: Entry, rng: Random) -> tuple[float, float]:
+def _sizes(entry: CatalogueEntry, rng: Random) -> tuple[float, float]:
     """Draw the memory (GiB) and parameters (millions) that one level of an idea adds."""
     sign = -1.0 if entry.kind == "removal" else 1.0
     return sign * entry.size_gb * rng.uniform(0.5, 1.5), sign * entry.size_m * rng.uniform(0.5, 1.5)
 
 
-def _knob(family: Family, entry: Entry, best: float, steepness: float, unit: float, rng: Random) -> Idea:
+def _knob(family: Family, entry: CatalogueEntry, best: float, steepness: float, unit: float, rng: Random) -> DrawnIdea:
     levels = (*range(KNOB_REACH + 1), *range(-KNOB_REACH, 0))
     diverges: frozenset[int] = frozenset()
     if rng.random() < rng.uniform(*family.diverging):
         edge, sign = rng.randint(DIVERGES_FROM, KNOB_REACH), rng.choice((-1, 1))
         diverges = frozenset(sign * level for level in range(edge, KNOB_REACH + 1))
     effects = tuple(unit * (steepness * ((level - best) ** 2 - best**2)) for level in levels)
-    return Idea(entry, effects, *_sizes(entry, rng), 1, diverges)
+    return DrawnIdea(entry, effects, *_sizes(entry, rng), 1, diverges)
 
 
 # Interactions -----------------------------------------------------------------------------------------------------
 
 
-def _pairs(family: Family, ideas: tuple[Idea, ...], rng: Random) -> tuple[Pair, ...]:
+def _pairs(family: Family, ideas: tuple[DrawnIdea, ...], rng: Random) -> tuple[Interaction, ...]:
     """Draw interactions and synergies: tilted valleys, moved optima, switches that help or spoil each other."""
     # Half the second difference of a knob's term: the bpb of one step away from its best.
     steep = {
@@ -185,18 +185,18 @@ def _pairs(family: Family, ideas: tuple[Idea, ...], rng: Random) -> tuple[Pair, 
     for _ in range(_whole(family.synergies, rng)):
         first, second = sorted(rng.sample(flips, 2))
         pairs[first, second] = -max(0.0, alone[first]) - max(0.0, alone[second]) - rng.uniform(*SYNERGY)
-    return tuple(Pair(first, second, bpb) for (first, second), bpb in pairs.items())
+    return tuple(Interaction(first, second, bpb) for (first, second), bpb in pairs.items())
 
 
 def _with_basin(
-    family: Family, ideas: tuple[Idea, ...], pairs: tuple[Pair, ...], rng: Random
-) -> tuple[tuple[Idea, ...], tuple[Pair, ...]]:
-    """Put a basin in: switches that pay at once, and others that pay more, but not any longer after them."""
+    family: Family, ideas: tuple[DrawnIdea, ...], pairs: tuple[Interaction, ...], rng: Random
+) -> tuple[tuple[DrawnIdea, ...], tuple[Interaction, ...]]:
+    """Add a basin: switches that gain at once, and others that gain more, but no longer once the first are on."""
     chosen = rng.sample([i for i, idea in enumerate(ideas) if idea.entry.kind == "switch"], 2 * family.basin)
     first, blocked = chosen[: family.basin], chosen[family.basin :]
     effect = {i: -rng.uniform(*BASIN_FIRST) for i in first} | {i: -rng.uniform(*BASIN_BLOCKED) for i in blocked}
     ideas = tuple(replace(a, effect_bpb=(0.0, effect[i])) if i in effect else a for i, a in enumerate(ideas))
-    walls = tuple(Pair(min(i, j), max(i, j), -BASIN_BLOCK * effect[j]) for i in first for j in blocked)
+    walls = tuple(Interaction(min(i, j), max(i, j), -BASIN_BLOCK * effect[j]) for i in first for j in blocked)
     return ideas, (*(p for p in pairs if not {p.first, p.second} & set(chosen)), *walls)
 
 
@@ -204,7 +204,7 @@ def _with_basin(
 
 
 def _skills(family: Family, seed: int) -> dict[str, tuple[float, ...]]:
-    """Draw every emitter's skill over a night, each from a generator of its own: another emitter changes no other's."""
+    """Draw every emitter's skill over a night, each from a generator of its own, so that they are independent."""
     rng = Random(f"{family.name}/{seed}/switches")
     switches = sorted(rng.randrange(10, SKILL_POINTS - 5) for _ in range(rng.randint(*SWITCHES)))
     return {emitter: _course(family, Random(f"{family.name}/{seed}/{emitter}"), switches) for emitter in EMITTERS}
@@ -223,6 +223,6 @@ def _course(family: Family, rng: Random, switches: list[int]) -> tuple[float, ..
 
 
 def _self_image(family: Family, seed: int, emitter: str, skill: float) -> float:
-    """Draw what the agent thinks its skill is: that of the beginning, with an error."""
+    """Draw the agent's own estimate of its skill: the skill at the beginning, with an error."""
     error = Random(f"{family.name}/{seed}/{emitter}/self").gauss(0.0, family.self_image_sd)
     return min(1.0, max(0.0, skill + error))

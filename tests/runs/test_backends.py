@@ -35,7 +35,9 @@ class TinyBackend(Backend):
         say(f"ran on {launch.gpu}")
         return CommandResult("finished", done.returncode, done.returncode, device="a tiny GPU", cost_usd=0.25)
 '''
-REGISTER = "from research.runs.backends import BACKENDS, Entry; BACKENDS['tiny'] = Entry('tiny', 'TinyBackend')"
+REGISTER = (
+    "from research.runs.backends import BACKENDS, BackendEntry; BACKENDS['tiny'] = BackendEntry('tiny', 'TinyBackend')"
+)
 
 
 def with_tiny(kit: Kit, module: str, *words: str, text: str = TINY) -> subprocess.CompletedProcess[str]:

@@ -12,11 +12,11 @@ from research.search.observation import Observation
 from research.search.policies.baselines import Climber
 from research.search.policy import make_policy
 from research.simulator.families import FAMILIES, SEEDS
-from research.simulator.night import Night, play
-from research.simulator.noise import NightNoise, Noise, normal
+from research.simulator.night import SimulatedNight, play
+from research.simulator.noise import NightNoise, NoiseLevels, normal
 from research.simulator.sampling import landscape
 
-SDS = Noise(repeat=0.001, seed=0.01, interaction=0.003)
+SDS = NoiseLevels(repeat=0.001, seed=0.01, interaction=0.003)
 BASE, CHANGED, CHILD = (0, 0, 0), (1, 0, 0), (1, 2, 0)
 
 
@@ -56,13 +56,13 @@ def test_the_order_of_runs_changes_no_score():
 
 
 def test_a_tail_makes_some_repeats_loud():
-    loud = NightNoise(0, Noise(0.001, 0.0, 0.0), tail=0.2)
+    loud = NightNoise(0, NoiseLevels(0.001, 0.0, 0.0), tail=0.2)
     assert 1.5 < stdev(loud.draw(BASE, 42) for _ in range(3000)) / 0.001 < 2.5
 
 
 def test_two_policies_meet_the_same_noise():
     shape = landscape("ordinary", 3)
-    one, other = Night(shape, 50, 5), Night(shape, 50, 5)
+    one, other = SimulatedNight(shape, 50, 5), SimulatedNight(shape, 50, 5)
     changed = (1, *shape.baseline[1:])
     scores = [one.measure(shape.baseline, 42), one.measure(changed, 43)]
     assert [other.measure(changed, 43), other.measure(shape.baseline, 42)] == scores[::-1]
@@ -133,7 +133,7 @@ def test_the_paired_rule_compares_on_seeds_that_both_have():
 
 
 def test_seed_effects_are_no_keeps_for_the_paired_rule():
-    loud = replace(FAMILIES["ordinary"], noise=Noise(0.0, 0.01, 0.0))
+    loud = replace(FAMILIES["ordinary"], noise=NoiseLevels(0.0, 0.01, 0.0))
     night = play(make_policy("paired", 0), landscape(loud, 4), 60, 4)
     assert night.keep_effects_bpb
     assert all(effect < 0 for effect in night.keep_effects_bpb)

@@ -13,15 +13,15 @@ from research.search.emitters import EMITTERS
 from research.search.policies.baselines import Climber
 from research.simulator.agent import Agent
 from research.simulator.chart import draw_courses
-from research.simulator.comparison import YARDSTICK, Question, compare, make
+from research.simulator.comparison import YARDSTICK, ComparisonSetup, compare, make
 from research.simulator.families import FAMILIES, HELD_OUT, TUNING, families_of
 from research.simulator.landscape import FULL_RUN_S, Landscape
 from research.simulator.metrics import mean, measure, ratio
 from research.simulator.night import play
-from research.simulator.noise import Noise
+from research.simulator.noise import NoiseLevels
 from research.simulator.sampling import landscape
 
-QUIET = Noise(0.0, 0.0, 0.0)
+QUIET = NoiseLevels(0.0, 0.0, 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -189,8 +189,8 @@ def test_without_noise_greedy_keeps_nothing_false_and_claims_the_truth():
 
 
 def test_a_comparison_is_the_same_whatever_the_number_of_processes():
-    question = Question(("greedy", "random"), "random", families_of("ordinary,basin"), 4, 15, 3)
-    assert compare(question, 1) == compare(question, 2)
+    setup = ComparisonSetup(("greedy", "random"), "random", families_of("ordinary,basin"), 4, 15, 3)
+    assert compare(setup, 1) == compare(setup, 2)
 
 
 def test_families_by_name():

@@ -30,7 +30,7 @@ from research.search.emitters import EMITTERS
 from research.search.emitters import FREE as FREE_CHOICE
 from research.search.emitters.anomaly_chaser import anomalies
 from research.search.emitters.contrarian import Direction, dominant_category, recent_directions
-from research.search.emitters.recombinator import Pair, mergeable
+from research.search.emitters.recombinator import NearMissPair, mergeable
 from research.verdict.models import Configuration, Memory, Trial
 
 ReadSource = Callable[[str], "bytes | None"]
@@ -313,7 +313,7 @@ def merge_ideas(context: EditContext) -> list[Idea]:
     return [Idea("", "mixed", _NEXT**place, _merged(context, pair)) for place, pair in enumerate(pairs)]
 
 
-def _merged(context: EditContext, pair: Pair) -> Iterator[Draft]:
+def _merged(context: EditContext, pair: NearMissPair) -> Iterator[Draft]:
     content, subjects = context.source.content, []
     for known in (pair.first, pair.second):
         merged = merge(context.read_source(known.parent), content, context.read_source(known.commit))

@@ -10,7 +10,7 @@ from research.verdict.models import Configuration, Memory
 
 
 def anomalies(memory: Memory) -> tuple[Configuration, ...]:
-    """Return what is worth a closer look and had few, the latest first: surprises, then what failed lately."""
+    """Return the surprises, then the recent failures, that were looked at less than enough, each the latest first."""
     failed = [known for known in memory.recent if known.failure and known not in memory.anomalies]
     looks = " ".join(known.subject for known in memory.known.values() if known.emitter == "anomaly_chaser")
     found = (*reversed(memory.anomalies), *reversed(failed))
@@ -18,7 +18,7 @@ def anomalies(memory: Memory) -> tuple[Configuration, ...]:
 
 
 def _anomaly(memory: Memory) -> Iterator[str]:
-    """Say which result is to be examined."""
+    """Yield a line on the result that is to be examined."""
     for known in anomalies(memory)[:1]:
         off = f", {known.surprise:+.1f} sd from what changes usually do" if known.surprise else ""
         yield f"Anomaly: {format_configuration(known)}{off} (git show {known.commit[:12]})."

@@ -1,4 +1,4 @@
-"""Defines what every emitter is: a name, a purpose, a precondition, and a brief made of facts from memory.
+"""Defines an emitter: a name, a purpose, a precondition, and a brief made of facts from memory.
 
 Results are formatted and other people's text is quoted in one bounded line each, so that neither can pose as an order.
 """
@@ -20,15 +20,15 @@ class Emitter:
     """One kind of proposal."""
 
     name: str  # as in a subject's [emitter=...] tag
-    purpose: str  # what it is for, in a few words
-    order: str  # the sentence that tells an agent what to do; {category} is what to change
+    purpose: str  # in a few words
+    order: str  # the sentence that tells an agent what to do; {category} stands for the kind of change
     predicted: str  # the effect that is expected: improve, likely improve, flat, risky or uncertain
-    lacks: Callable[[Memory], str] = lambda memory: ""  # what it lacks besides a parent, "" for nothing
-    facts: Callable[[Memory], Iterable[str]] = lambda memory: ()  # lines about what it works on
-    categories: tuple[str, ...] = ()  # the kinds of change that it makes; none for any
+    lacks: Callable[[Memory], str] = lambda memory: ""  # returns what it lacks besides a parent, "" for nothing
+    facts: Callable[[Memory], Iterable[str]] = lambda memory: ()  # returns lines for its brief
+    categories: tuple[str, ...] = ()  # the kinds of change that it makes; () for any
 
     def missing(self, memory: Memory) -> str:
-        """Return why it makes no sense now, "" if it does."""
+        """Return the reason why it makes no sense now, "" if it does."""
         return self.lacks(memory) if memory.incumbent else "nothing was measured yet"
 
     def covers(self, category: str) -> bool:
@@ -36,7 +36,7 @@ class Emitter:
         return not self.categories or category in self.categories
 
     def brief(self, plan: Plan, memory: Memory) -> str:
-        """Return what an agent is told: facts first, then the order; text of others is quoted and bounded."""
+        """Return the text for an agent: facts first, then the order; text of others is quoted and bounded."""
         title = f"Emitter {self.name}: {self.purpose}." if self.name else f"Free choice: {self.purpose}."
         tag = f" [emitter={self.name or FREE}]"
         head = [f"{title} Predicted effect: {self.predicted}.", *_parent(plan, memory)]
@@ -106,14 +106,14 @@ def format_estimate(estimate: Estimate | None) -> str:
 
 
 def format_gain(gain: Estimate | None) -> str:
-    """Return what a change did to its parent's val_bpb, below zero is better; of a gain above zero is."""
+    """Return a gain as a change in val_bpb, in which below zero is better."""
     if gain is None:
         return "change in val_bpb unknown"
     return f"change in val_bpb {-gain.mean:+.4f} [{-gain.high:+.4f}, {-gain.low:+.4f}]"
 
 
 def format_change(known: Configuration) -> str:
-    """Return what a configuration changed, from its syntax tree where that is known."""
+    """Return a configuration's change in quotation marks, by its syntax tree where that is known."""
     return quoted("; ".join(f"{name} {text}" for name, text in list(known.delta.items())[:3]) or known.subject)
 
 

@@ -15,17 +15,17 @@ OPPOSITE = {"up": "down", "down": "up"}
 
 
 class Direction(NamedTuple):
-    """A constant that the latest experiments mostly moved one way."""
+    """A constant that the latest experiments mostly moved in one direction."""
 
-    name: str  # the constant
+    name: str  # of the constant
     way: str  # "up" or "down"
-    moves: int  # how many moves went that way, less those that went the other
+    moves: int  # moves in that direction less moves in the other
     latest: Configuration  # the latest configuration that moved it
-    opposite: Trend | None  # what is known of the other way, None if nobody went it
+    opposite: Trend | None  # the trend of the other direction, None if nobody tried it
 
 
 def recent_directions(memory: Memory) -> list[Direction]:
-    """Return the constants that moved mostly one way, the least opposed and most moved first."""
+    """Return the constants that moved mostly in one direction, the least opposed and most moved first."""
     balance: Counter[str] = Counter()
     latest: dict[str, Configuration] = {}
     for known in memory.recent:
@@ -53,7 +53,7 @@ def _lacks(memory: Memory) -> str:
 
 
 def _trend(memory: Memory) -> Iterator[str]:
-    """Say which constants moved where lately, and which kind of change dominates."""
+    """Yield lines on the constants that moved lately, and on the kind of change that dominates."""
     for one in recent_directions(memory)[:3]:
         known = f"{OPPOSITE[one.way]} was never tried"
         if one.opposite:

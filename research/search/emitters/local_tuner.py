@@ -9,7 +9,7 @@ from research.verdict.models import Memory
 
 
 def _gains(memory: Memory) -> Iterator[str]:
-    """Say which constants gained most by moving which way."""
+    """Yield lines on the constants that gained most by moving in one direction."""
     best = sorted(
         (trend for trend in memory.trends.values() if trend.direction and trend.n and trend.mean > 0),
         key=lambda trend: (-trend.mean, trend.name),

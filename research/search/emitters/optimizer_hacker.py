@@ -9,7 +9,7 @@ from research.verdict.models import Memory
 
 
 def _optimizer_changes(memory: Memory) -> Iterator[str]:
-    """Say what changes of the optimizer did so far."""
+    """Yield a line on the mean change in val_bpb of optimizer changes so far."""
     trend = memory.trends.get(("optimizer", ""))
     if trend is not None and trend.n:
         yield (

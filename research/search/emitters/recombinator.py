@@ -11,16 +11,16 @@ from research.search.emitters.base import Emitter, format_change, format_estimat
 from research.verdict.models import Configuration, Memory
 
 
-class Pair(NamedTuple):
-    """Two configurations that were nearly kept, the better one first."""
+class NearMissPair(NamedTuple):
+    """Two near misses that can be combined."""
 
-    first: Configuration
+    first: Configuration  # the better one
     second: Configuration
 
 
-def mergeable(memory: Memory) -> list[Pair]:
+def mergeable(memory: Memory) -> list[NearMissPair]:
     """Return pairs of near misses that touch nothing in common and were not combined yet, the best pairs first."""
-    found: list[tuple[float, str, Pair]] = []
+    found: list[tuple[float, str, NearMissPair]] = []
     done = [_values(known) for known in memory.known.values() if len(known.delta) > 1]
     for pair in combinations(memory.near_misses, 2):
         one, other = pair
@@ -28,7 +28,9 @@ def mergeable(memory: Memory) -> list[Pair]:
         if related or not one.delta or not other.delta or one.delta.keys() & other.delta.keys():
             continue
         if one.estimate and other.estimate and _values(one) | _values(other) not in done:
-            best = Pair(*sorted(pair, key=lambda each: (each.estimate.mean if each.estimate else 0.0, each.commit)))
+            best = NearMissPair(
+                *sorted(pair, key=lambda each: (each.estimate.mean if each.estimate else 0.0, each.commit))
+            )
             found.append((one.estimate.mean + other.estimate.mean, best.first.commit, best))
     return [pair for *_, pair in sorted(found, key=lambda each: each[:2])]
 
@@ -45,7 +47,7 @@ def _lacks(memory: Memory) -> str:
 
 
 def _both(memory: Memory) -> Iterator[str]:
-    """Say which two changes are to be combined."""
+    """Yield lines on the two changes that are to be combined."""
     for pair in mergeable(memory)[:1]:
         yield "Combine these two near misses (git show COMMIT gives each diff):"
         for one in pair:

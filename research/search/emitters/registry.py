@@ -1,4 +1,4 @@
-"""Lists the emitters: the only place that names them all, in the order in which they are shown everywhere.
+"""Lists all emitters, in the order in which they are shown everywhere.
 
 An emitter is one file beside this one that defines EMITTER, and one line here. The built-in agent, the simulated
 agent, the policies and the page know what is special about some of them; any other is carried out by the kinds of
@@ -32,4 +32,4 @@ FREE = Emitter(
     order="choose the one change that you expect to lower val_bpb most within the budget, and make it.",
     predicted="improve",
 )
-"""Leaves the agent free: it sees the facts and chooses by itself, which is often the best of all."""
+"""The emitter that leaves the agent free: the agent sees the facts and chooses by itself, which is often best."""

@@ -1,4 +1,4 @@
-"""Takes away what is not needed."""
+"""Takes away code that is not needed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from research.verdict.models import Memory
 
 
 def _growth(memory: Memory) -> Iterator[str]:
-    """Say how many statements the kept changes have added."""
+    """Yield a line on the number of statements that the kept changes have added."""
     added = sum(k.statements_added - k.statements_removed for k in memory.known.values() if k.decision == "keep")
     yield f"Kept changes have added {added} statements net; a change that is no worse and shorter may be kept."
 

@@ -1,1 +1,1 @@
-"""The search policies, one file each; research.search.policy makes them by name."""
+"""Defines the search policies; research.search.policy makes them by name."""

@@ -1,6 +1,6 @@
-"""Defines what every policy is and shares: the interface, and the chain of kept configurations.
+"""Defines the interface of policies, and the chain of kept configurations that they share.
 
-A policy is one night's searcher. Whoever drives it (a simulator, the planner of a real night) asks for the next
+A policy searches through one night. Whoever drives it (a simulator, the planner of a real night) asks for the next
 experiment, runs it, and tells the result; see docs/search.md.
 """
 
@@ -18,17 +18,17 @@ Order = tuple[str | None, str | None, Hashable | None]
 then is the tip); or (REPLICATE, None, ID): the next run repeats configuration ID."""
 
 Answer = Literal["keep", "discard", "replicate"]
-"""What tell() says about a result's configuration: it is the tip now; it is not; the next run repeats it."""
+"""The answer of tell() about a result's configuration: it is the tip now; it is not; the next run repeats it."""
 
 REPLICATE = "replicate"
 
 
 class Policy(Protocol):
-    """One night's searcher; starting again forgets the night before.
+    """A search through one night; starting again forgets the night before.
 
     Attributes:
-        reason: Why the last ask chose what it chose, one sentence, "" where the policy does not say.
-        phase: What the night is at, "" where the policy knows no phases.
+        reason: The reason of the last order, one sentence, "" where the policy gives none.
+        phase: The phase of the night, "" where the policy knows no phases.
     """
 
     reason: str = ""
@@ -51,11 +51,11 @@ class Policy(Protocol):
         """Take a result and decide about its configuration."""
 
     def note(self, result: Observation, decision: str) -> None:
-        """Take a result that was decided about elsewhere; a policy that does without decides by itself."""
+        """Take a result with a decision that was made elsewhere; a policy without this method decides by itself."""
         self.tell(result)
 
     def use(self, belief: Belief) -> None:
-        """Take the posterior of a real night, whose configurations have the same names, in place of its own."""
+        """Take the posterior of a real night, with the same ids, in place of its own."""
         return None
 
     def final(self, history: Sequence[Observation]) -> Hashable:
@@ -87,7 +87,7 @@ class KeptChain:
         return self.kept[-1]
 
     def decide(self, config: Hashable, answer: str) -> None:
-        """Follow a decision about a configuration."""
+        """Change the chain by a decision about a configuration."""
         if answer == "keep" and config != self.tip:
             self.kept = [*(other for other in self.kept if other != config), config]
         elif answer == "discard" and config == self.tip and len(self.kept) > 1:

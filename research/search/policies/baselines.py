@@ -1,6 +1,6 @@
-"""Defines the plain policies that ours has to beat: a free agent or random orders, and what reads lower is kept.
+"""Defines the plain policies that ours has to beat: a free agent or random orders, and every lower score is kept.
 
-They take every score as it reads, as the public loop does; "paired" takes the mean of two seeds.
+They take every score as it is, as the public loop does; "paired" takes the mean of two seeds.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from research.search.policies.base import REPLICATE, Answer, KeptChain, Order, P
 
 
 class Plain(Policy):
-    """What the plain policies share: scores as they read, the chain of kept configurations, of which the tip ships."""
+    """The base of the plain policies: uncorrected scores, and a chain of kept configurations, whose tip ships."""
 
     def start(self, baseline: Observation) -> None:
         self._chain = KeptChain(baseline.id)
@@ -64,13 +64,13 @@ class Climber(Plain):
         return self._random.choice([*EMITTERS]), self._random.choice(CATEGORIES), None
 
     def tell(self, result: Observation) -> Answer:
-        """Keep what reads lower than the tip, by the margin."""
+        """Keep a configuration whose score is lower than the tip's by the margin."""
         config, tip = configuration(result), self._chain.tip
         self._take(result)
         return self._decide(config, config == tip or (config in self._scores and self._is_lower(config, tip)))
 
     def _is_lower(self, config: Hashable, tip: Hashable) -> bool:
-        """Return whether it is lower than the tip by the margin; any score is lower than a crashed baseline's none."""
+        """Return whether a score is lower than the tip's by the margin; every score is, where the tip has none."""
         return tip not in self._scores or self.estimate(config) < self.estimate(tip) - self._margin
 
 
@@ -113,7 +113,7 @@ class Paired(Plain):
         return self._decide(config, is_kept)
 
     def _gain(self, config: Hashable) -> float:
-        """Return by how much a configuration is lower than the tip, on the mean of the seeds that both have."""
+        """Return the tip's score minus a configuration's, on the mean of the seeds that both have; 0 without one."""
         own, tips = self._scores.get(config, {}), self._scores.get(self._chain.tip, {})
         shared = own.keys() & tips.keys()
         return fmean(fmean(tips[seed]) - fmean(own[seed]) for seed in shared) if shared else 0.0

@@ -23,22 +23,22 @@ BIASES = {
     "recombine": {"recombinator": 0.4, "contrarian": 0.2, "architecture_mutator": 0.1},
     "stabilize": {"anomaly_chaser": 0.4, "simplifier": 0.2, "local_tuner": 0.1},
 }
-"""What a phase adds to the score of an emitter."""
+"""Numbers that a phase adds to the scores of emitters."""
 
 
 class _Experiment(NamedTuple):
-    """One result against the best before it; a gain above zero is better, and without a score it is -inf."""
+    """One result of the night."""
 
     emitter: str
     category: str
     niche: str
-    gain: float
-    crash: str | None
+    gain: float  # in bpb over the best before it, above zero is better; -inf without a score
+    crash: str | None  # the crash's signature
     reward: float
 
 
 class Classic(Plain):
-    """The public loop's planner with its own rule; its plan is a function of the history, so the seed is unused."""
+    """The public loop's planner with its own rule, which draws nothing at random, so that the seed is unused."""
 
     def __init__(self, seed: int) -> None:
         self._planned = "local_tuner", "optimizer", ""
@@ -90,7 +90,7 @@ class Classic(Plain):
         return fitness + novelty + information + _surprise(new) - vram
 
     def _stall(self) -> int:
-        """Return how many experiments came since the last that was lower than the best."""
+        """Return the number of experiments since the last one that was lower than the best."""
         return next((back for back, past in enumerate(reversed(self._past)) if past.gain > 0.0), len(self._past))
 
     def _near_misses(self) -> list[str]:
@@ -127,9 +127,9 @@ class Classic(Plain):
         if phase == "recombine":
             before, last = self._near_misses()[-2:]
             return last if last == before else f"{before}+{last}"
-        tried = {
-            past.category: [each.reward for each in self._past if each.category == past.category] for past in self._past
-        }
+        tried: dict[str, list[float]] = {}
+        for past in self._past:
+            tried.setdefault(past.category, []).append(past.reward)
         if phase == "exploit":
             return max(sorted(tried), key=lambda name: sum(tried[name]) / len(tried[name]))
         return min((*CATEGORIES, MIXED, SIMPLIFICATION), key=lambda name: len(tried.get(name, ())))
@@ -143,7 +143,7 @@ def _complexity(result: Observation) -> float:
 
 
 def _surprise(new: _Experiment) -> float:
-    """Return its bonus for results that the emitter's prediction did not foresee."""
+    """Return the bonus for a result that the emitter's prediction did not foresee."""
     known = EMITTERS.get(new.emitter)
     predicted = known.predicted if known else "uncertain"
     if new.crash:

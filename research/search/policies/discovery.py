@@ -33,14 +33,14 @@ from research.verdict.seeds import experiment_seed, next_replicate
 from research.verdict.variances import Condition
 
 INVESTIGATE: Final = "investigate"
-FORECAST_EVERY = 5  # runs after which what gaps foretell is learned anew: a few more runs move it little
+FORECAST_EVERY = 5  # runs after which the forecast is fitted anew: a few more runs move it little
 
 
-class _Past(NamedTuple):
-    """One result of the night, the emitter that was ordered, and what was decided about it."""
+class _PastResult(NamedTuple):
+    """One past result of the night."""
 
     result: Observation
-    ordered: str | None
+    ordered: str | None  # the emitter that was ordered, None where the agent was free
     decision: str
 
     @property
@@ -50,10 +50,10 @@ class _Past(NamedTuple):
 
 
 class Discovery(Policy):
-    """See the module.
+    """The policy that plans real nights.
 
     Args:
-        seed: Same seed and history, same orders.
+        seed: Seed of its random choices.
         settings: The thresholds.
     """
 
@@ -63,9 +63,9 @@ class Discovery(Policy):
 
     def start(self, baseline: Observation) -> None:
         self.reason = ""
-        self._past: list[_Past] = []
+        self._past: list[_PastResult] = []
         self._scores: list[Score] = []
-        self._gaps: dict[float, float] = {}  # of the run that is going on, by fraction
+        self._gaps: dict[float, float] = {}  # gaps of the run that is going on, by fraction
         self._pairs: dict[float, list[Pair]] = {}
         self._forecast = Forecast()
         self._ordered: str | None = None
@@ -120,7 +120,7 @@ class Discovery(Policy):
         return config
 
     def _worth_repeating(self) -> tuple[Hashable, int, str] | None:
-        """Return the configuration to run again before anything new, its seed and why; None if nothing is."""
+        """Return the configuration to run again before anything new, its seed and the reason; None for none."""
         tip, belief, settings = self._chain.tip, self.belief, self._settings
         if tip not in belief:
             return None
@@ -152,7 +152,7 @@ class Discovery(Policy):
         ]
 
     def credit(self) -> Bandit:
-        """Return what every emitter and a free choice brought, from the latest results."""
+        """Return the bandit with the credit of every emitter and of the free choice, by the latest results."""
         belief, settings = self.belief, self._settings
         bandit = Bandit(EMITTERS, settings)
         # A person's idea says nothing of how the agent does, free or ordered.
@@ -169,7 +169,7 @@ class Discovery(Policy):
     # A run that is going on -------------------------------------------------------------------------------------------
 
     def stop(self, partial: Partial) -> bool:
-        """Return whether to end a run: when it will hardly be better than the tip; see Policy.
+        """Return whether to end a run, since it will hardly be better than the tip.
 
         Repeats are never ended, and neither is one run in ten, so that the forecast stays checked.
         """
@@ -184,7 +184,7 @@ class Discovery(Policy):
         return self._forecast.predict(partial.gap, fraction).p_better < self._settings.race_stop_p
 
     def _learn(self, result: Observation) -> None:
-        """Let the forecast know what a whole run came to."""
+        """Add the final difference of a whole run to what the forecast is fitted to."""
         theirs = self._of_tip(result.seed)
         if result.val_bpb is not None and theirs is not None and self._gaps:
             for fraction, gap in self._gaps.items():
@@ -219,13 +219,13 @@ class Discovery(Policy):
         self._follow(decision)
 
     def _add(self, result: Observation, decision: str, ordered: str | None = None) -> None:
-        self._past.append(_Past(result, ordered, decision))
+        self._past.append(_PastResult(result, ordered, decision))
         if (score := self._score_of(result)) is not None:
             self._scores.append(score)
             self._before, self._belief = self._belief, None
 
     def _score_of(self, result: Observation) -> Score | None:
-        """Return a result's score or, of a stopped run, what was foretold; None without either."""
+        """Return a result's score or, of a stopped run, the forecast; None without either."""
         value, spread = result.val_bpb, 0.0
         if result.stopped_at is not None and self._gaps and (theirs := self._of_tip(result.seed)) is not None:
             fraction = max(self._gaps)
@@ -248,12 +248,12 @@ class Discovery(Policy):
         return "replicate" if decision == INVESTIGATE else decision
 
     def _weigh(self, config: Hashable) -> Decision:
-        """Return what the rule decides about a configuration against the tip."""
+        """Return the rule's decision about a configuration against the tip."""
         largest = self.belief.largest_gain(self._chain.kept)
         return weigh(self.belief, config, self._chain.tip, largest_gain=largest, settings=self._settings).decision
 
     def _follow(self, decision: str) -> None:
-        """Take the decision about the latest result."""
+        """Change the chain by the decision about the latest result."""
         self._past[-1] = self._past[-1]._replace(decision=decision)
         self._chain.decide(configuration(self._past[-1].result), decision)
         self._ordered = None
@@ -262,7 +262,7 @@ class Discovery(Policy):
 
     @property
     def phase(self) -> str:
-        """Return what the night is at; see research.verdict.phase."""
+        """Return the phase of the night; see research.verdict.phase."""
         return phase_of(self._inputs(), self._settings)
 
     def _inputs(self) -> PhaseInputs:
@@ -308,4 +308,4 @@ ABLATIONS: Mapping[str, Callable[[int], Discovery]] = {
         "forgetting": replace(SETTINGS, credit_fade=1.0),
     }.items()
 }
-"""The policy with one of its parts taken out, by name: thresholds at which that part does nothing."""
+"""Makers of the policy with one of its parts taken out, by name: they set thresholds at which it does nothing."""
