@@ -1,1 +1,1 @@
-"""Has train.py edited, by the built-in agent or a coding client, and shows each what it needs to know."""
+"""Lets the built-in agent or a coding client edit train.py, and tells each what it needs to know."""

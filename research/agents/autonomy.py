@@ -1,4 +1,4 @@
-"""Keeps the switch of the loop: on or off, why, since when, its limits, and when it has to end by itself.
+"""Keeps the switch of autonomous continuation: on or off, why, since when, its limits, and its progress.
 
 It is kept in the memory as the fact "autonomy", one JSON object, which prompts, the verb and Stop read and write.
 """
@@ -18,17 +18,17 @@ FACT = "autonomy"
 
 @dataclass(frozen=True)
 class Autonomy:
-    """The switch: whether Stop goes on, until which limits, and how far it has come."""
+    """The switch of autonomous continuation."""
 
-    enabled: bool = False
-    reason: str = "never turned on"  # a prompt's beginning, or what ended the loop
+    enabled: bool = False  # whether the Stop hook gives a next order
+    reason: str = "never turned on"  # the beginning of the prompt, or why the loop ended
     since: float = 0.0  # seconds since 1970 when it was last turned on or off
     runs: int = 0  # most runs since then; 0 is no limit, here and for the next two
     hours: float = 0.0  # most hours
     usd: float = 0.0  # most estimated dollars
     first_run: int = 0  # number of the last run before it was turned on
     by_itself: bool = False  # whether the loop ended by itself, so that a plain "continue" resumes it
-    progress: str = ""  # what the last continuation saw: runs and verdicts
+    progress: str = ""  # numbers of the last run and verdict that the last continuation saw
     stuck: int = 0  # continuations since a run or a verdict
     continuations: int = 0  # since it was turned on
 
@@ -48,7 +48,7 @@ def save(store: Store, state: Autonomy) -> None:
 
 
 def turned_on(before: Autonomy, reason: str, now: float, last_run: int, limits: Mapping[str, float]) -> Autonomy:
-    """Return the switch turned on; limits that are not named are those of a loop that is on or ended by itself."""
+    """Return the switch turned on; a limit that is not named stays that of a loop that is on or ended by itself."""
     kept = before if before.enabled or before.by_itself else Autonomy()
     if before.enabled and not limits:
         now, last_run = before.since, before.first_run
@@ -84,7 +84,7 @@ def limits_in_words(state: Autonomy) -> str:
 
 
 def reached_limit(state: Autonomy, now: float, runs: int, usd: float) -> str:
-    """Return which limit the runs since it was turned on and their cost have reached, as a sentence; "" for none."""
+    """Return a sentence on the limit that is reached by the runs since it was turned on and their cost; "" for none."""
     if state.runs and runs >= state.runs:
         return f"The limit of {state.runs} runs is reached."
     if (now - state.since) / 3600 >= state.hours > 0:
@@ -95,9 +95,9 @@ def reached_limit(state: Autonomy, now: float, runs: int, usd: float) -> str:
 
 
 def continued(state: Autonomy, progress: str) -> tuple[Autonomy, str]:
-    """Count one more continuation; return the switch, and why the loop has to end, "" if it may go on.
+    """Return the switch after one more continuation, and why the loop has to end, "" if it may go on.
 
-    progress is what differs after a run or a verdict; a commit is none, since one can be made again and again.
+    progress is a text that changes with every run and verdict, not with commits, which could be made endlessly.
     """
     stuck = state.stuck + 1 if progress == state.progress else 0
     after = replace(state, progress=progress, stuck=stuck, continuations=state.continuations + 1)

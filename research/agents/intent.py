@@ -133,7 +133,7 @@ _NUMBER = re.compile(rf"\b(?:{'|'.join(_NUMBERS)})\b")
 
 
 @dataclass(frozen=True)
-class Limits:
+class NamedLimits:
     """The limits that an order names; 0 for none."""
 
     runs: int = 0
@@ -142,7 +142,7 @@ class Limits:
     unread: tuple[str, ...] = ()  # what sounds like a limit and was not understood
 
 
-def read_limits(prompt: str, now: time.struct_time) -> Limits:
+def read_limits(prompt: str, now: time.struct_time) -> NamedLimits:
     """Return the limits that an order names: "for 20 runs", "up to $50", "until 6am", counted from the local time."""
     text = _in_digits(plain(prompt[:MAX_CHARS]))
     clocks, amounts = list(_CLOCK.finditer(text)), list(_LIMIT.finditer(text))
@@ -160,7 +160,7 @@ def read_limits(prompt: str, now: time.struct_time) -> Limits:
     for found in (*clocks, *amounts):
         text = text.replace(found[0], "…")
     unread = dict.fromkeys(found[0].strip() for found in _UNREAD.finditer(text))
-    return Limits(runs, min(hours, default=0.0), usd, tuple(unread))
+    return NamedLimits(runs, min(hours, default=0.0), usd, tuple(unread))
 
 
 def _hours_until(found: re.Match[str], now: time.struct_time) -> float:

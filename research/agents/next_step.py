@@ -32,13 +32,16 @@ from research.store.recent import RecentVerdict
 from research.verdict import lineage
 
 LOCAL = f"--backend {DEFAULT_BACKEND}"
-"""The runner's options where a lab names no backend."""
+"""The runner's options where the environment names no backend."""
 TOLD_FACT = "told_of_missing"
-"""Name of the store's fact that holds what the person was told is missing."""
+"""Name of the store's fact that holds the last message about something missing that the person was told."""
 
 
 class Situation:
-    """What the next order depends on, read when it is made; the environment names backend, GPU, profile and data."""
+    """The state of branch, runs and work tree on which the next order depends, read when it is made.
+
+    The environment names backend, GPU, profile and data.
+    """
 
     def __init__(
         self, paths: LabPaths, head: git.Head, store: Store, client: Client, environment: Mapping[str, str]
@@ -52,28 +55,32 @@ class Situation:
         self.verdicts = recent.recent_verdicts(store, branch)  # newest first
         is_baseline = any(verdict.baseline for verdict in self.verdicts)
         self.has_baseline = is_baseline or recent.has_baseline(store, branch)
-        # A baseline is a branch's own: what another branch has measured is run again for it.
-        self.again = not self.has_baseline and bool(commit) and same_program(root, store, branch, commit) is not None
-        self.launch_line = launch_line(environment, self.plan, self.again)
         launches = recent.launches_of(store, commit) if commit else []
         measured = any(launch.counted and launch.outcome in ROW_OUTCOMES for launch in launches)
-        self.twin, self.way_back = ("", "") if measured else find_twin(root, store, branch, commit, self.subject)
+        may_be_twin = self.subject.startswith(EXPERIMENT) and not measured
+        same = same_program(root, store, branch, commit) if commit and (may_be_twin or not self.has_baseline) else None
+        # A baseline is a branch's own: what another branch has measured is run again for it.
+        self.again = not self.has_baseline and same is not None
+        self.launch_line = launch_line(environment, self.plan, self.again)
+        twin = same if may_be_twin else None
+        self.twin = twin.run if twin else ""  # the run that measured the same program as the experiment at HEAD
+        self.way_back = way_back(root, store, branch, commit, twin) if twin else ""  # the commit in HEAD's place then
         self.measured = measured or self.way_back == commit  # whether HEAD was measured to an end
-        # What the next idea starts from; what no run has recorded is left alone
+        # The commit that the next idea starts from, "" for a HEAD that no run has recorded, which is left alone
         self.start = ((self.plan and self.plan.parent) or best_so_far(store, branch)) if self.measured else ""
         last = None if measured or not launches else launches[-1]
-        self.not_counted = (last.why or last.outcome or "") if last else ""  # why it says nothing about HEAD
+        self.not_counted = (last.why or last.outcome or "") if last else ""  # why the last launch measured nothing
         # The commit whose launch was refused, and why, where nothing was launched since
         self.refused, self.refusal = recent.last_refusal(store, branch)
         self.fixed = protected_changes(root)
         self.is_dirty = bool(commit) and bool(git.differing(root, ("train.py",)))
         self.commit_line = commit_command(root, (self.plan.emitter if self.plan else None) or FREE)
-        self.missing = missing_here(environment)  # what only a person can bring, and what they have to type
-        self.is_told = self.missing != "" and store.fact(TOLD_FACT) == self.missing
+        self.missing = missing_here(environment)  # a message on what only a person can bring
+        self.is_told = self.missing != "" and store.fact(TOLD_FACT) == self.missing  # whether the person knows it
 
 
 def runner_options(environment: Mapping[str, str]) -> str:
-    """Return the runner's options for the backend and GPU that this lab uses, names of other signs left out."""
+    """Return the runner's options for the backend and GPU of the environment; names with unusual signs are left out."""
     named = (environment.get("AUTORESEARCH_BACKEND") or DEFAULT_BACKEND, environment.get("AUTORESEARCH_GPU") or "")
     backend, gpu = (name if name.replace("-", "").replace("!", "").isalnum() else "" for name in named)
     if backend in ("", DEFAULT_BACKEND):
@@ -89,7 +96,7 @@ def launch_line(environment: Mapping[str, str], plan: Plan | None, again: bool =
 
 
 def open_runs(paths: LabPaths, store: Store) -> tuple[list[Run], list[Run]]:
-    """Return the runs without an end: those in progress, and those whose runner and command are gone."""
+    """Return the runs in progress, and the runs without an end whose runner and command are gone."""
     runs = [(run, is_alive(paths.runs / run.folder)) for run in store.open_runs()]
     return [run for run, alive in runs if alive], [run for run, alive in runs if not alive]
 
@@ -102,26 +109,23 @@ def best_so_far(store: Store, branch: str) -> str:
 
 
 def profile_here(environment: Mapping[str, str]) -> str:
-    """Return the profile that a run of this lab would have, by a look at the device file alone."""
+    """Return the profile that a run here would have, by a quick look at the device file alone."""
     backend = environment.get("AUTORESEARCH_BACKEND") or DEFAULT_BACKEND
     has_gpu = is_remote(backend) or os.path.exists("/dev/nvidia0")
     return environment.get(ENV_PROFILE) or PROFILES[0 if has_gpu else 1]
 
 
-def find_twin(root: Path, store: Store, branch: str, commit: str, subject: str) -> tuple[str, str]:
-    """Return the run that measured the same program as an experiment, and the commit that takes its place, "" for none.
+def way_back(root: Path, store: Store, branch: str, commit: str, twin: Run) -> str:
+    """Return the commit that takes the place of an experiment whose program another run, its twin, has measured.
 
     That is the experiment itself where only its message is new: it counts as measured. One that was discarded, or
     measured on another branch, and is made again does not.
     """
-    run = same_program(root, store, branch, commit) if subject.startswith(EXPERIMENT) else None
-    if run is None:
-        return "", ""
-    verdict = store.verdict(run.run)
+    verdict = store.verdict(twin.run)
     is_settled = verdict is not None and verdict.decision == "discard" and bool(verdict.settled_utc)
-    is_dropped = is_settled or run.branch != branch
-    is_renamed = not is_dropped and git.is_same_tree(root, run.commit, commit)
-    return run.run, commit if is_renamed else git.commit(root, commit).parent or run.commit
+    is_dropped = is_settled or twin.branch != branch
+    is_renamed = not is_dropped and git.is_same_tree(root, twin.commit, commit)
+    return commit if is_renamed else git.commit(root, commit).parent or twin.commit
 
 
 def same_program(root: Path, store: Store, branch: str, commit: str) -> Run | None:
@@ -135,23 +139,25 @@ def same_program(root: Path, store: Store, branch: str, commit: str) -> Run | No
 
 
 def head_warnings(root: Path, store: Store, branch: str, commit: str, planned: str | None) -> Iterator[str]:
-    """Yield what to say of HEAD, a commit that no run has measured, beside the emitter of the pending plan."""
+    """Yield warnings about HEAD, a commit that no run has measured; the plan that is pending names an emitter."""
     subject = git.commit(root, commit).subject
-    twin, way_back = find_twin(root, store, branch, commit, subject)
-    if way_back == commit:
-        return
-    if twin:
-        back = f"git reset --keep {way_back[:7]}"
-        yield f"HEAD {commit[:7]} is the same program as run {twin}, not measured again; take it back: {back}"
-    elif subject.startswith(EXPERIMENT):
-        yield f"HEAD {commit[:7]} is an experiment without a result: run it before the next one."
+    if subject.startswith(EXPERIMENT):
+        twin = same_program(root, store, branch, commit)
+        back = way_back(root, store, branch, commit, twin) if twin else ""
+        if back == commit:
+            return
+        if twin:
+            take_back = f"take it back: git reset --keep {back[:7]}"
+            yield f"HEAD {commit[:7]} is the same program as run {twin.run}, not measured again; {take_back}"
+        else:
+            yield f"HEAD {commit[:7]} is an experiment without a result: run it before the next one."
     tagged = tag_of(subject)
     if planned and tagged and planned != tagged:
         yield f"The plan asked for {planned}, HEAD's commit says {tagged}: the commit counts."
 
 
 def missing_here(environment: Mapping[str, str]) -> str:
-    """Return what a run lacks on this machine and only a person can bring, with what to type; "" for nothing."""
+    """Return a message on what a run lacks on this machine and only a person can bring; "" for nothing."""
     from research.runs.requirements import check_data, check_uv  # loads what no other hook needs
 
     try:
@@ -167,14 +173,14 @@ def missing_here(environment: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True)
 class Order:
-    """What to do next: its kind, and the text; an empty text lets the agent stop."""
+    """The next thing that the agent has to do."""
 
     kind: Literal["wait", "settle", "replicate", "missing", "dirty", "baseline", "run", "twin", "plan"]
-    text: str
+    text: str  # for the agent; "" lets it stop
 
 
 def next_order(here: Situation, words: int) -> Order:
-    """Return the first thing that is to be done, in so many words at most."""
+    """Return the order for the first thing that is to be done, in at most so many words."""
     if here.running:
         return Order(
             "wait",
@@ -217,7 +223,7 @@ def _verdict_order(here: Situation) -> Order | None:
 
 
 def _work_tree_order(here: Situation) -> Order | None:
-    """Return the order that data, train.py or HEAD ask for, None where the work tree is ready for an idea."""
+    """Return the order about missing data, changed files or an unmeasured HEAD; None where all is ready for an idea."""
     if here.missing:
         return Order("missing", "" if here.is_told else f"{here.missing}\nThen end your turn.")
     if here.fixed and (here.measured or not _refusal(here, here.head)):  # a refusal says what is to be done itself
@@ -249,7 +255,7 @@ def _work_tree_order(here: Situation) -> Order | None:
 
 
 def _refusal(here: Situation, commit: str) -> str:
-    """Return why the last launch of a commit was refused and what comes first, "" where it was not."""
+    """Return why the last launch of a commit was refused and what to do first, "" where it was not refused."""
     if not here.refusal or here.refused != commit:
         return ""
     why = clean(" ".join(here.refusal.split()), SETTINGS.refusal_chars)
@@ -280,7 +286,7 @@ def _replicate(here: Situation, commit: str) -> str:
 
 
 def _plan_order(here: Situation, words: int) -> Order:
-    """Return what the lab wants tried next; of a long brief the end is left out, not what to type."""
+    """Return the order for the planned experiment; the end of a long brief is cut off, never the commands."""
     plan = here.plan
     if plan and plan.kind == "replicate" and plan.parent:
         text = f"Measure {plan.parent[:7]} once more ({_quoted(plan.reason)}).{_refusal(here, plan.parent)}"

@@ -83,7 +83,7 @@ def night(
 ) -> None:
     from research.agents.night.loop import INTERRUPTED
     from research.agents.night.start import run_night
-    from research.agents.night.state import Limits
+    from research.agents.night.state import NightLimits
     from research.lab.launch import Request
     from research.report.serve import PageServer
     from research.report.write import live_page, page_path
@@ -94,7 +94,7 @@ def night(
             click.echo(line, err=as_json)
 
     paths = here()
-    limits = Limits(max_runs, hours, max_usd, usd_per_hour, until)
+    limits = NightLimits(max_runs, hours, max_usd, usd_per_hour, until)
     request = Request(COMMAND, backend, gpu, timeout and timeout * 60, race=not no_race)
     server = PageServer(page_path(paths)) if serve else None
     if server:

@@ -1,1 +1,1 @@
-"""Joins the rooms: launch a run, import it, judge it, carry the verdict out in git, plan the next one."""
+"""Joins the rooms: launches a run, imports it, judges it, carries the verdict out in git, plans the next one."""

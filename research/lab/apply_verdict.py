@@ -1,4 +1,4 @@
-"""Carries verdicts out in git: the branch goes to what is kept, and nothing of anybody's is lost on the way."""
+"""Carries verdicts out in git: moves the branch to what is kept, unless somebody's work would be lost."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ class CannotSettle(ResearchError):
 
 @dataclass(frozen=True)
 class Settled:
-    """What settling did: the run, the verdict that holds, the branch's tip now, and a sentence."""
+    """The result of carrying a verdict out."""
 
-    run: Run | None
-    verdict: Verdict | None
-    tip: str | None
-    say: str
+    run: Run | None  # None where nothing waited
+    verdict: Verdict | None  # the verdict that holds now
+    tip: str | None  # full hash of the branch's tip now
+    say: str  # one sentence for people
 
 
 def settle(lab: Lab, store: Store, name: str | None = None, branch: str | None = None) -> Settled:
-    """Carry out a run's verdict; without a name, that of the oldest unsettled run of the branch.
+    """Carry out the verdict on a run; without a name, that on the oldest unsettled run of the branch.
 
     Raises:
         CannotSettle: if it can't be done now; nothing was moved.
@@ -122,7 +122,7 @@ def _move(root: Path, store: Store, run: Run, tip: str | None, target: str | Non
 
 
 def _check_move(root: Path, store: Store, run: Run, tip: str, target: str) -> None:
-    """Raise CannotSettle for everything that a move could lose."""
+    """Raise CannotSettle where a move would lose something or can't be made."""
     branch = run.branch
     if not branch.startswith(BRANCHES):
         what = f"{branch} is not an {BRANCHES}* branch and is not moved."
@@ -216,13 +216,13 @@ def _store_decision(
 
 
 def follow_person(lab: Lab, store: Store, branch: str) -> str:
-    """Take a person's reset of a branch below what it was kept on for a decision.
+    """Store a person's reset of a branch below its best as their decision.
 
-    What was kept above the new tip is discarded in the person's name. A tip older than the baseline can't be worked
+    The changes kept above the new tip are discarded in the person's name. A tip older than the baseline can't be worked
     on, so the branch goes back up, which drops nothing.
 
     Returns:
-        What was done and how to undo it, "" where the branch was not moved so.
+        A sentence on what was done and how to undo it, "" where the branch was not moved so.
     """
     root, history = lab.paths.root, store.judged(branch)
     history = lineage.of_contract(history, branch, lineage.latest_contract(history, branch))

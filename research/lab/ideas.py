@@ -25,11 +25,11 @@ from research.verdict.models import Memory
 SET_NAME, SET_VALUE = "set_name", "set_value"
 """Names of a plan's details that hold the constant and the value of an idea NAME=VALUE."""
 _SETTING = re.compile(r"\s*([A-Za-z_]\w*)\s*=(?!=)(.+)", re.S)
-"""A name in any case, and what it is to be."""
+"""A name in any case, and the value that it is to get."""
 
 
 def add_idea(lab: Lab, store: Store, text: str) -> Idea:
-    """Put an idea at the end of the queue.
+    """Add an idea to the end of the queue.
 
     Raises:
         ResearchError: if it sets a constant that train.py does not have.
@@ -50,7 +50,7 @@ def add_idea(lab: Lab, store: Store, text: str) -> Idea:
 
 
 def _set_name(text: str) -> str:
-    """Return the name that a text NAME=VALUE sets, "" for other words: their value is no expression."""
+    """Return the name that a text NAME=VALUE sets, "" for any other text, which has no expression as its value."""
     if (match := _SETTING.fullmatch(text)) is None:
         return ""
     try:
@@ -61,7 +61,7 @@ def _set_name(text: str) -> str:
 
 
 def withdraw_idea(lab: Lab, store: Store, number: int) -> bool:
-    """Take a waiting idea out of the queue; return whether it was what the pending plan asked for.
+    """Take a waiting idea out of the queue; return whether the pending plan was to carry it out.
 
     Raises:
         ResearchError: if there is no such idea, or it does not wait any more.
@@ -82,13 +82,13 @@ def withdraw_idea(lab: Lab, store: Store, number: int) -> bool:
 
 
 def next_idea(store: Store, writes_code: bool, busy: Collection[str]) -> Idea | None:
-    """Return the first idea that waits and is in no busy plan; if nobody writes code, the first NAME=VALUE."""
+    """Return the first waiting idea that is in no busy plan; if the agent writes no code, the first NAME=VALUE."""
     waiting = (idea for idea in store.ideas() if idea.is_waiting and idea.plan not in busy)
     return next((idea for idea in waiting if writes_code or idea.assignment), None)
 
 
 def plan_idea(idea: Idea, memory: Memory, now: str) -> Plan:
-    """Return the plan that carries an idea out on the best so far; its details hold what an agent is told."""
+    """Return the plan that carries an idea out on the best so far, with the agent's brief among its details."""
     from research.search.emitters.base import Emitter  # loads numpy, which a bare Python that only records may lack
 
     parent = memory.incumbent.commit if memory.incumbent else None
@@ -105,7 +105,7 @@ def plan_idea(idea: Idea, memory: Memory, now: str) -> Plan:
 
 
 def give_up_idea(lab: Lab, store: Store, plan: Plan, why: str) -> None:
-    """Note why a plan's idea came to no run; other plans have none."""
+    """Close the idea of a plan that came to no run, with the reason; do nothing for a plan without an idea."""
     for idea in store.ideas():
         if str(idea.idea) == plan.details.get(IDEA):
             store.update_idea(replace(idea, closed_utc=lab.now_utc(), why=why))

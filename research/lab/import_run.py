@@ -1,4 +1,4 @@
-"""Imports what a person points at: a finished run's folder, or a bare log."""
+"""Imports a finished run's folder, or a bare log, that a person names."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _import_folder(lab: Lab, store: Store, folder: Path) -> list[str]:
 
 
 def _copy(folder: Path, place: Path) -> None:
-    """Copy a run's folder, whole or not at all: a copy that was cut off would be taken for the run ever after."""
+    """Copy a run's folder, whole or not at all, so that a torn copy is never taken for the run."""
     place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=place.parent, prefix=".copy-") as work:
         draft = Path(work) / place.name

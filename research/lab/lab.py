@@ -1,4 +1,4 @@
-"""Keeps a checkout and its memory in step: what was run is recorded, imported, judged and written to the ledger."""
+"""Keeps a checkout and its memory in step: records, imports and judges its runs, and writes the ledger."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ def _say_to_stderr(line: str) -> None:
 class Lab:
     """A checkout with its memory."""
 
-    paths: LabPaths  # where results and the ledger are
-    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))  # of commands
+    paths: LabPaths  # of results and the ledger
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))  # variables of commands
     clock: Clock = system_clock
     token: Callable[[int], str] = secrets.token_hex  # makes the hex digits of a run's name
-    judge: Judge | None = None  # the rule, None for that of the evidence
-    stream: BinaryIO = field(default_factory=lambda: sys.stdout.buffer)  # where commands' output goes
+    judge: Judge | None = None  # the rule, None for research.verdict.judge
+    stream: BinaryIO = field(default_factory=lambda: sys.stdout.buffer)  # takes the output of commands
     say: Callable[[str], None] = _say_to_stderr  # takes a line for people
     make_backend: Callable[[str, Mapping[str, str]], Backend] = make_backend
-    branch: str | None = None  # that runs belong to, None for the work tree's
+    branch: str | None = None  # the branch that runs belong to, None for the work tree's
     plans: bool = True  # whether the next experiment is planned when a run is judged; a night plans by itself
     work: Path = field(init=False)  # the work tree that commands run in
     recalled: tuple[tuple[str, str], Memory] | None = field(default=None, init=False)  # see memory_of()
@@ -62,7 +62,7 @@ class Lab:
         self.work = self.paths.root
 
     def beside(self, work: Path, branch: str | None, environment: Mapping[str, str], plans: bool) -> Lab:
-        """Return the same lab with another work tree: its runs are this lab's."""
+        """Return a lab with another work tree whose runs belong to this lab."""
         other = replace(self, branch=branch, environment=environment, plans=plans)
         other.work = work
         return other
@@ -74,7 +74,7 @@ class Lab:
     # Keeping the memory true ----------------------------------------------------------------------------------
 
     def open(self, say: Callable[[str], None] | None = None) -> Store:
-        """Open the memory, caught up; say takes what a person has to know of one that was rebuilt."""
+        """Open the memory and catch up; say takes a line for people where it was rebuilt."""
         store = self.open_as_it_is(say)
         try:
             self.catch_up(store)
@@ -88,8 +88,7 @@ class Lab:
         return open_store(self.paths, self.now_utc(), say or self.say)
 
     def catch_up(self, store: Store) -> list[str]:
-        """Record what happened meanwhile: close runs whose runner is gone, import hand-made ones, judge what
-        waits, and write the ledger.
+        """Close runs whose runner is gone, import hand-made ones, judge the runs that wait, and write the ledger.
 
         Returns:
             Names of the hand-made runs that are new.
@@ -126,7 +125,7 @@ class Lab:
             self._judge(store, run)
 
     def _judge(self, store: Store, run: Run) -> None:
-        """Judge one run, if nobody has meanwhile; where a package for that is missing, the next command judges it."""
+        """Judge one run, unless that was done meanwhile; where a package is missing here, the next command does it."""
         try:
             from research.verdict import audit
             from research.verdict.comparison import compare
@@ -144,7 +143,7 @@ class Lab:
             case = compare(known, history)
             verdict = rule(case, self.now_utc())
             if verdict.decision == "keep" and audit.denies(case, history):
-                known = self._doubt(store, case, history, audit.GAIN_IS_MISSING)
+                known = self._mark_suspect(store, case, history, audit.GAIN_IS_MISSING)
                 history = store.judged()
                 case = compare(known, history)
                 verdict = rule(case, self.now_utc())
@@ -158,18 +157,18 @@ class Lab:
         with contextlib.suppress(OSError):
             write_whole(self.paths.last_review, verdict.text.encode("utf-8", "replace"))
 
-    def _doubt(self, store: Store, case: Comparison, history: Sequence[Judged], reason: str) -> Run:
-        """Suspect every run of a configuration under its contract; return the one that was to be judged."""
+    def _mark_suspect(self, store: Store, case: Comparison, history: Sequence[Judged], reason: str) -> Run:
+        """Mark every run of a configuration under its contract as suspect; return the one that is judged."""
         runs = [item.run for item in history if item.run.run != case.run.run and lineage.is_evidence(item.run)]
         same = [run for run in runs if run.contract == case.run.contract and case.keys.of(run) == case.key]
-        doubted = [replace(run, suspect=(*run.suspect, reason)) for run in (*same, case.run)]
-        for run in doubted:
+        marked = [replace(run, suspect=(*run.suspect, reason)) for run in (*same, case.run)]
+        for run in marked:
             store.update_suspect(run)
             self._write_finish(run)
-        return doubted[-1]
+        return marked[-1]
 
     def _write_finish(self, run: Run) -> None:
-        """Leave a finish record in the run's folder, if it has one."""
+        """Write the finish record into the run's folder, if it has one."""
         if run.folder:
             with contextlib.suppress(OSError):
                 folders.write_finish(self.paths.runs / run.folder, run)
@@ -190,7 +189,7 @@ class Lab:
         return reviewed(case, verdict, niche, plan, [one.text for one in known])
 
     def void(self, store: Store, run: Run, why: str) -> None:
-        """Make a crash one of the machine: it leaves memory and ledger, and its record says why."""
+        """Turn a crash into a failure of the machine, without judgement and ledger row; its record says why."""
         code = RUNNER_EXITS["infrastructure"]
         voided = replace(run, outcome="infrastructure", exit_code=code, counted=False, why=why)
         store.void_run(voided, self.now_utc())
@@ -198,22 +197,22 @@ class Lab:
         self.sync(store)
 
     def write_verdicts(self, store: Store, run: Run) -> None:
-        """Leave a run's verdicts in its folder too."""
+        """Write a run's verdicts into its folder too."""
         if run.folder and (self.paths.runs / run.folder).is_dir():
             with contextlib.suppress(OSError):
                 folders.write_verdicts(self.paths.runs / run.folder, store.verdicts(run.run))
 
     def sync(self, store: Store) -> None:
-        """Make results.tsv what the memory says; a file that can't be written now is written by the next command."""
+        """Write results.tsv by the memory; if that fails, the next command does it."""
         try:
             sync_ledger(store, self.paths.ledger, self.paths.discovery / ".ledger.lock", self.now_utc())
         except OSError as error:
             self.say(f"results.tsv could not be written ({error.strerror or error}); the next command makes up for it")
 
     def examine(self, store: Store, run: Run) -> Run:
-        """Add to a finished run what only the memory tells: what speaks against its score, and whether it counts.
+        """Return a finished run with what only the memory tells: reasons not to trust its score, and whether it counts.
 
-        A run is not counted that is neither baseline, nor exp: commit, nor a repetition.
+        A run that is neither the baseline, nor of an exp: commit, nor a repetition does not count.
         """
         if run.outcome == "scored":
             same = (item.run for item in store.judged() if item.run.contract == run.contract)

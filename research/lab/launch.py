@@ -1,4 +1,4 @@
-"""From a launch as it was asked for to its end: preflight, repeat check, run, record, verdict."""
+"""Makes a launch from request to end: preflight, check for a repeat, run, record, verdict."""
 
 from __future__ import annotations
 
@@ -42,35 +42,35 @@ NIGHT_FACT = "night"
 
 @dataclass(frozen=True)
 class Request:
-    """One launch as it was asked for; times in seconds, None for the usual ones; facts are kept with the run."""
+    """A request for a launch: the options of the runner's command line, and what a night adds."""
 
     command: tuple[str, ...]
     backend: str = DEFAULT_BACKEND
     gpu: str = DEFAULT_GPU
-    timeout_s: float | None = None
-    queue_timeout_s: float | None = None
+    timeout_s: float | None = None  # time limit of the run, None for the usual one
+    queue_timeout_s: float | None = None  # longest wait for a remote GPU, None without a bound
     seed: int = DEFAULT_SEED
-    again: bool = False
-    smoke: bool = False
-    dry_run: bool = False
-    allow_dirty: bool = False
-    plan: str | None = None
-    race: bool = False
-    facts: Mapping[str, str] = field(default_factory=dict)
+    again: bool = False  # whether it runs even if it only repeats a finished run
+    smoke: bool = False  # whether a few steps at tiny size come first
+    dry_run: bool = False  # whether everything is checked and nothing launched
+    allow_dirty: bool = False  # whether uncommitted changes run, unscored
+    plan: str | None = None  # name of the plan that it carries out
+    race: bool = False  # whether the run may be ended when it is losing
+    facts: Mapping[str, str] = field(default_factory=dict)  # kept with the run
 
     def launch(self, run: str, folder: Path, root: Path, commit: str | None) -> Launch:
-        """Return what a backend is given to run it as a named run, with its folder, in a work tree."""
+        """Return the launch for a backend, as a named run with its folder, in a work tree."""
         timeout_s = SETTINGS.default_timeout_minutes * 60 if self.timeout_s is None else self.timeout_s
         return Launch(run, folder, root, commit, self.command, self.seed, self.gpu, timeout_s, self.queue_timeout_s)
 
 
 @dataclass(frozen=True)
 class LaunchResult:
-    """How a launch ended, as the runner's last line says it."""
+    """The end of a launch, as the runner's last line tells it."""
 
     run: str
     outcome: Outcome
-    exit: int  # what the runner exits with
+    exit: int  # the runner's exit code
     child_exit: int | None = None  # the command's own, None where it did not end or did not start
     recorded: bool = False  # whether the memory holds a finish record of it
     counted: bool = False  # whether it is judged and has a ledger row where it ended by itself or its time limit
@@ -83,7 +83,7 @@ class LaunchResult:
 
 
 def launch(lab: Lab, request: Request, asked: StopRequest | None = None) -> LaunchResult:
-    """Run a command, and record it if it is ``uv run train.py``; say how it ended, whatever happens.
+    """Run a command, record it if it is ``uv run train.py``, and return how it ended, whatever happens.
 
     Args:
         asked: Asks the run to end; by default a signal to this process does.
@@ -111,7 +111,7 @@ def launch(lab: Lab, request: Request, asked: StopRequest | None = None) -> Laun
 
 
 def _failed(name: str, error: ResearchError | OSError) -> LaunchResult:
-    """Return the end of a launch that an error forbade."""
+    """Return the end of a launch that an error prevented."""
     outcome: Outcome = "configuration"
     if isinstance(error, OSError):
         why = f"{error.filename or 'the system'}: {error.strerror or error}"
@@ -131,9 +131,9 @@ def _stopped(name: str, number: int) -> LaunchResult:
 
 
 class _Attempt:
-    """One launch: the lab, what was asked for, the run's name, the backend, and its connections with the world."""
+    """One launch in progress."""
 
-    store: Store  # what follows is known once train.py is to be recorded
+    store: Store  # this and the next three are set only for a run that is recorded
     candidate: Candidate
     contract_key: str
     contract: str | None = None
@@ -149,7 +149,7 @@ class _Attempt:
         return self._record() if self.request.command == COMMAND else self._run_unrecorded()
 
     def _launch(self, folder: Path, commit: str | None) -> Launch:
-        """Return what the backend is given."""
+        """Return the launch for the backend."""
         timeout_s = self.request.timeout_s
         if timeout_s is None:
             timeout_s = self.backend.usual_timeout_s()
@@ -158,7 +158,7 @@ class _Attempt:
 
     @contextlib.contextmanager
     def _reserved(self, launch: Launch) -> Iterator[Launch]:
-        """Hold the device's locks, which the launch hands on to the command."""
+        """Hold the device's locks while inside, and add them to the launch, which hands them on to the command."""
         locks = self.backend.reserve(self.name, self.lab.work)
         try:
             yield replace(launch, fds=tuple(lock.fileno() for lock in locks))
@@ -172,7 +172,7 @@ class _Attempt:
         return LaunchResult(self.name, "refused", 0, why="--dry-run: nothing was launched")
 
     def _run_unrecorded(self) -> LaunchResult:
-        """Launch any other command: with the same care, without a record."""
+        """Launch any other command, with the same checks and no record."""
         with tempfile.TemporaryDirectory(prefix="autoresearch-") as folder:
             launch = self._launch(Path(folder), None)
             self.backend.check(launch)
@@ -188,7 +188,7 @@ class _Attempt:
     # A recorded run -------------------------------------------------------------------------------------------
 
     def _record(self) -> LaunchResult:
-        """Launch ``uv run train.py``: first everything that forbids it, then the run and its record."""
+        """Launch ``uv run train.py``: check everything, then run and record it."""
         lab, request = self.lab, self.request
         with lab.open() as self.store:
             self.candidate = preflight.examine(lab.work)
@@ -227,17 +227,17 @@ class _Attempt:
 
     @property
     def _branch(self) -> str:
-        """The branch that the run belongs to."""
+        """Return the branch that the run belongs to."""
         return self.candidate.branch if self.lab.branch is None else self.lab.branch
 
     def _contract_key(self) -> str:
-        """Return what is known now of the contract, cheaply."""
+        """Return a hash of what is cheap to know of the contract now."""
         environment, device = self.lab.environment, self.backend.device()
         benchmark, home = self.candidate.benchmark_sha256, machine_home(environment)
         return identity.contract_key(benchmark, self.lab.work, home, self.backend.name, self.gpu, device, environment)
 
     def _check_record(self) -> None:
-        """Refuse everything that would make the record untrue.
+        """Refuse a launch whose record would not be true.
 
         Raises:
             Refused: if what would run is not what the commit holds, or no experiment on the baseline.
@@ -258,7 +258,7 @@ class _Attempt:
             lab.say("HEAD is not an exp: commit; unless it repeats what was measured, it is not counted")
 
     def _find_repeat(self) -> LaunchResult | None:
-        """End a launch that would only repeat a finished run; None for any other."""
+        """Return the end of a launch that would only repeat a finished run, None for any other launch."""
         if self.request.allow_dirty:
             return None
         runs = [] if self.request.again else self.store.runs_of(self.candidate.fingerprint)
@@ -266,13 +266,13 @@ class _Attempt:
         repeat, self.contract = identity.find_repeat(
             runs, self.request.seed, self.contract_key, by_key, lambda: self.contract or self._ask_contract()
         )
-        return self._hand_out(repeat) if repeat else None
+        return self._replay(repeat) if repeat else None
 
     def _ask_contract(self) -> str | None:
         return identity.ask_contract(self.lab.work, self.lab.environment)
 
-    def _hand_out(self, run: Run) -> LaunchResult | None:
-        """Write out a run's log, or the summary of one that has none, as a repeat would print it; nothing in a dry run.
+    def _replay(self, run: Run) -> LaunchResult | None:
+        """Write a run's log, or the summary of one without a log, to the output, as a repeat would print it.
 
         Returns:
             The end of the repeat; None where there is neither, so that the launch has to be made.
@@ -296,7 +296,7 @@ class _Attempt:
         return LaunchResult(self.name, "repeat", run.exit_code or 0, run.child_exit, why=why, repeats=run.run)
 
     def _drop_plan(self, run: Run) -> None:
-        """Close the pending plan that the candidate carries out: what it asked for is known already."""
+        """Close the pending plan that the candidate carries out, since its result is known already."""
         lab, store = self.lab, self.store
         plan = carried_out(store, self._branch, self.candidate) if lab.plans and self.candidate.is_experiment else None
         if plan:
@@ -368,7 +368,7 @@ class _Attempt:
 
 
 def _after(lab: Lab, store: Store, run: Run) -> LaunchResult:
-    """Judge the run and bring plan and ledger up to date; what fails here is made up for by the next look."""
+    """Judge the run, bring plan and ledger up to date, and return the end of the launch."""
     if run.plan:
         store.close_plan(run.plan, lab.now_utc(), run.run)
     lab.judge_all(store)

@@ -1,4 +1,4 @@
-"""Keeps the next experiment on record: planned when a run is judged, so that whoever asks later only reads it."""
+"""Plans the next experiment when a run is judged, and records the plan, so that whoever asks later only reads it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def plan_seed(store: Store) -> int:
 
 
 def memory_of(lab: Lab, store: Store, branch: str) -> Memory:
-    """Return what is known of a branch under its present contract, made once for each state of the store."""
+    """Return the memory of a branch under its present contract, made once for each state of the store."""
     from research.verdict.memory import recall
 
     state = (branch, reads.state_key(store))
@@ -43,12 +43,12 @@ def memory_of(lab: Lab, store: Store, branch: str) -> Memory:
 def next_plan(
     lab: Lab, store: Store, branch: str, in_flight: Sequence[Plan] = (), attempt: int = 0, writes_code: bool = True
 ) -> Plan:
-    """Return the pending plan if it was made with all that is known now, else record a new one.
+    """Return the pending plan if nothing has changed since it was made, else record a new one and return it.
 
     Args:
         in_flight: Plans that are being carried out.
         attempt: Number of plans dropped since the last run; another number gives another plan.
-        writes_code: Whether who edits can carry out any idea of a person, not only NAME=VALUE.
+        writes_code: Whether the agent can carry out any idea of a person, not only NAME=VALUE.
     """
     from research.search import planner  # loads numpy, which a bare Python that only records may lack
 
@@ -83,7 +83,7 @@ def next_plan(
 
 
 def plan_ahead(lab: Lab, store: Store, branch: str) -> None:
-    """Plan after a verdict; a plan that can't be made is made by whoever asks for it, and costs no run its end."""
+    """Plan the next experiment after a verdict; where that fails, whoever asks for a plan makes it."""
     if not branch.startswith(BRANCHES):
         return
     try:
@@ -94,13 +94,13 @@ def plan_ahead(lab: Lab, store: Store, branch: str) -> None:
 
 
 def plan_again(lab: Lab, store: Store, branch: str) -> None:
-    """Plan for a loop that begins: when it was turned off, its plan was dropped."""
+    """Plan for a loop that begins, since its plan was dropped when it was turned off."""
     if reads.history(store, branch) and store.pending_plan() is None:
         plan_ahead(lab, store, branch)
 
 
 def carried_out(store: Store, branch: str, candidate: preflight.Candidate) -> Plan | None:
-    """Find the pending plan that a commit carries out; None where it does something else, as an agent may."""
+    """Return the pending plan if a commit carries it out, None where the commit does something else."""
     plan, commit = reads.plan_of(store, branch), candidate.commit
     if plan is None:
         return None
@@ -112,7 +112,7 @@ def carried_out(store: Store, branch: str, candidate: preflight.Candidate) -> Pl
 
 
 def close_finished_plans(store: Store, now_utc: str) -> None:
-    """Close plans whose run is on record: whoever was to close them may have been killed in between."""
+    """Close the plans whose run is on record but whose runner was killed before it could close them."""
     pending = store.pending_plan()
     while pending and (run := store.run_of_plan(pending.plan)):
         store.close_plan(pending.plan, now_utc, run)

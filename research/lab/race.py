@@ -1,4 +1,4 @@
-"""Picks the run whose training loss a new run is held against, and says whether it may be stopped."""
+"""Picks the run whose training loss a new run is compared with, and decides whether the new run may be stopped."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from research.verdict.noise import is_pocket
 
 
 def watch_of(lab: Lab, store: Store, start: Run, contract: str | None, text: bytes, race: bool) -> Watch | None:
-    """Return what watches a run of this train.py, and may stop it if it races; None without anything to compare."""
+    """Return the watch of a run of this train.py, which may stop it if it races; None without a run to compare with."""
     if contract is None or not start.counted:
         return None
     judged = [item for item in reads.history(store) if item.run.contract == contract]

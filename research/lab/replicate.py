@@ -1,4 +1,4 @@
-"""Runs a commit again, with the seed that tells most; another commit than HEAD in a work tree of its own."""
+"""Runs a commit again, with the seed that tells most; a commit that is not HEAD runs in a work tree of its own."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def replicate(lab: Lab, rev: str | None, request: Request, seed: int | None = No
 
 
 def _seed(history: Sequence[Judged], runs: Sequence[Run]) -> int:
-    """Return the seed for another run of what these runs measured: first what the branch's best has and it has not."""
+    """Return the seed for another run of the configuration that these runs measured, first one that the best has."""
     latest = next((run for run in reversed(runs) if run.contract is not None), None)
     used = {run.seed for run in runs}
     if latest is None:

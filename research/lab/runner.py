@@ -1,4 +1,4 @@
-"""The runner's command line: ``scripts/run_experiment.py [options] -- COMMAND...``, standard library only."""
+"""Runs the command line ``scripts/run_experiment.py [options] -- COMMAND...``, with the standard library only."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def parse(argv: Sequence[str], environment: dict[str, str]) -> tuple[Request | N
     """Read the command line; what follows ``--`` belongs to the command, its --help too.
 
     Returns:
-        The launch that is asked for (None without a command), and whether orphans are to be reaped.
+        The request (None without a command), and whether remote runs of dead launchers are to be ended.
 
     Raises:
         SystemExit: 2 for a wrong usage, 0 after --help.
@@ -92,7 +92,7 @@ def say(line: str) -> None:
 
 
 def _reap(root: Path, environment: Mapping[str, str]) -> int:
-    """End what dead launchers left running at remote backends."""
+    """End the runs that dead launchers left at remote backends; return an exit code."""
     ended, code = [], 0
     for backend in BACKENDS:
         try:

@@ -1,4 +1,4 @@
-"""Work trees beside the checkout, in which commits other than its HEAD are run."""
+"""Makes work trees below the checkout, in which commits other than its HEAD are run."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from research.core import git
 
 
 def environment_beside(root: Path, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return variables with which ``uv run`` in another work tree uses the checkout's packages as they are.
+    """Return variables with which ``uv run`` in another work tree uses the checkout's packages.
 
-    Without them uv would make a second environment there, or point the first one at a tree that is going away.
+    Without them uv would make a second environment there, or point the first one at a tree that will be removed.
     """
     if not (root / ".venv").is_dir():
         return dict(environment)
@@ -33,15 +33,15 @@ def checked_out(root: Path, commit: str, name: str = "replicate") -> Iterator[Pa
 
 
 def worker_place(root: Path, number: int) -> Path:
-    """Return where the work tree of a night's worker is."""
+    """Return the folder of the work tree of a night's worker."""
     return root / "worktrees" / f"night-{number}"
 
 
 def worker_tree(root: Path, number: int, commit: str) -> Path:
-    """Put the work tree of a night's worker at a commit; it stays for the next one.
+    """Check a commit out in the work tree of a night's worker, which is made where it is missing; return its folder.
 
     Raises:
-        GitError: if there can be none, nor a new one in its place.
+        GitError: if git can't make it.
     """
     place = worker_place(root, number)
     if git.is_work_tree(place):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from research.agents.clients import CLIENTS
-from research.agents.clients.base import Failed, SessionEnd, Trouble, Usage
+from research.agents.clients.base import FailedAttempt, SessionEnd, Trouble, Usage
 from research.agents.clients.doctor import check_client, check_hooks
 from research.core.check import Check
 from tests.support.codexkit import EVENTS, answer, context_of, denial_of, make_codex_kit
@@ -141,8 +141,10 @@ def test_a_subscriptions_limit_names_its_end():
     until = {"status": "rejected", "resetsAt": NOW.timestamp() + 60}
     warned = {"type": "rate_limit_event", "rate_limit_info": {**until, "status": "allowed_warning"}}
     end = ended("You've hit your 5-hour limit", 429, 1, {"type": "rate_limit_event", "rate_limit_info": until})
-    assert CLAUDE.failure(end, NOW) == Failed(Trouble.limit, "You've hit your 5-hour limit", NOW.replace(minute=1))
-    assert CLAUDE.failure(ended("You've hit your limit", 429, 1, warned), NOW) == Failed(
+    assert CLAUDE.failure(end, NOW) == FailedAttempt(
+        Trouble.limit, "You've hit your 5-hour limit", NOW.replace(minute=1)
+    )
+    assert CLAUDE.failure(ended("You've hit your limit", 429, 1, warned), NOW) == FailedAttempt(
         Trouble.limit, "You've hit your limit"
     )
 

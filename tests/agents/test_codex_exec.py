@@ -14,7 +14,7 @@ import pytest
 from research.agents.clients.base import SessionEnd, Trouble, Usage
 from research.agents.clients.codex import CODEX
 from research.agents.clients.driver import ClientEditor, GiveUp, Launch, NoProposal, launch_process, prompt_of
-from research.agents.night.editors import Candidate
+from research.agents.night.editors import ProposedCommit
 from research.core.errors import ConfigurationError
 from research.core.paths import LabPaths
 from research.lab.lab import Lab
@@ -126,7 +126,7 @@ def editor(kit: Kit, launch: Launch) -> ClientEditor:
     return ClientEditor(CODEX, Lab(LabPaths(kit.root), environment=kit.environment), launch)
 
 
-def propose(kit: Kit, *scenes: Play, attempts: int = 4) -> tuple[Candidate, Codex]:
+def propose(kit: Kit, *scenes: Play, attempts: int = 4) -> tuple[ProposedCommit, Codex]:
     """Asks the driver."""
     codex = Codex(kit, *scenes)
     found = editor(kit, codex).propose(kit.head(), "Facts. Try something.", "simplifier", lambda: False, attempts)
@@ -136,7 +136,7 @@ def propose(kit: Kit, *scenes: Play, attempts: int = 4) -> tuple[Candidate, Code
 def test_a_commit_is_a_proposal_and_nothing_is_left_behind(kit: Kit):
     before = kit.head()
     found, codex = propose(kit, good)
-    assert found == Candidate(found.commit, "exp: idea [emitter=simplifier]", Usage(1000))
+    assert found == ProposedCommit(found.commit, "exp: idea [emitter=simplifier]", Usage(1000))
     assert kit.git("rev-parse", f"{found.commit}^").strip() == before
     assert kit.git("diff", "--name-only", before, found.commit) == "train.py"
     assert kit.head() == before

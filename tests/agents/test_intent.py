@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from research.agents.intent import SHORT_WORDS, Limits, intent, read_limits
+from research.agents.intent import SHORT_WORDS, NamedLimits, intent, read_limits
 
 ON = [
     "Continue autonomously.",
@@ -550,7 +550,7 @@ LATE = time.struct_time((2026, 11, 30, 22, 30, 0, 0, 334, 0))
 )
 def test_limits_are_read(prompt: str, named: dict[str, Any]):
     assert intent(prompt) == "on"
-    assert read_limits(prompt, LATE) == Limits(**named)
+    assert read_limits(prompt, LATE) == NamedLimits(**named)
 
 
 @settings(max_examples=200)

@@ -18,7 +18,7 @@ import pytest
 
 from research.agents.night.editors import BuiltinEditor
 from research.agents.night.jobs import Job
-from research.agents.night.loop import Going, Night
+from research.agents.night.loop import Night, RunningJob
 from research.agents.night.setup import slots
 from research.agents.night.state import FACT, from_json
 from research.core.paths import LabPaths
@@ -187,7 +187,7 @@ def test_no_plan_is_given_to_two_workers(kit: NightKit):
         other = Plan("other", lab.now_utc(), None, None, None, "experiment", "Somebody else's.")
         first = next_plan(lab, store, branch, (other,))
         base = kit.git("rev-parse", "HEAD")
-        night._going.append(Going(Job("idea", base, "", first), 0, "f", Future()))
+        night._going.append(RunningJob(Job("idea", base, "", first), 0, "f", Future()))
         job = night._planned()
         assert job.plan is not None
         assert job.plan.plan != first.plan

@@ -15,7 +15,7 @@ import pytest
 from research.agents.night.editors import BuiltinEditor
 from research.agents.night.loop import Night
 from research.agents.night.setup import slots
-from research.agents.night.state import FACT, Limits, from_json, is_cut_off
+from research.agents.night.state import FACT, NightLimits, from_json, is_cut_off
 from research.core.paths import LabPaths
 from research.lab.lab import Lab
 from research.lab.launch import Request
@@ -99,7 +99,7 @@ def locked_night(folder: Path, speed: float, locked_s: float | None) -> tuple[Ni
         with lab.open() as store:
             state = from_json(store.fact(FACT))
         assert state is not None
-        state = replace(state, limits=Limits(4), finished_utc=None, stop_reason=None)
+        state = replace(state, limits=NightLimits(4), finished_utc=None, stop_reason=None)
         request = Request((), backend="scripted")
         one = slots(1, lab.make_backend("scripted", kit.environment), kit.environment)
         night = Night(lab, state, BuiltinEditor(lab), one, request, tell, awake=lambda: quick().timestamp())

@@ -10,7 +10,7 @@ import pytest
 
 from research.agents.night import limits as night_limits
 from research.agents.night.command import night_command, one_run, replicate_command
-from research.agents.night.state import FACT, Limits, NightState
+from research.agents.night.state import FACT, NightLimits, NightState
 from research.core.clock import parse_utc
 from research.report.page import render
 from research.report.write import read_data
@@ -18,9 +18,15 @@ from research.store.open import open_store, read_store
 from tests.support.fabricate import make_lab
 
 BEGUN, NOW = "2026-03-01T22:00:00Z", "2026-03-02T06:00:00Z"
-ENDED = NightState("n", "autoresearch/made-up", "builtin", "local", 0, 1, BEGUN, Limits(5), finished_utc=NOW)
+ENDED = NightState("n", "autoresearch/made-up", "builtin", "local", 0, 1, BEGUN, NightLimits(5), finished_utc=NOW)
 REMOTE = replace(
-    ENDED, agent="codex", backend="modal", workers=4, gpu="H200", timeout_s=1200.0, limits=Limits(None, 6.0, 40.0, 2.5)
+    ENDED,
+    agent="codex",
+    backend="modal",
+    workers=4,
+    gpu="H200",
+    timeout_s=1200.0,
+    limits=NightLimits(None, 6.0, 40.0, 2.5),
 )
 PLACE = "--backend modal --gpu H200 --timeout 20"
 
@@ -40,17 +46,17 @@ def test_another_night_is_by_the_same_agent_at_the_same_place():
 
 
 def test_a_night_until_a_time_of_day_has_that_again():
-    night = replace(ENDED, limits=Limits(until_utc="2026-03-02T06:30:00Z"))
+    night = replace(ENDED, limits=NightLimits(until_utc="2026-03-02T06:30:00Z"))
     shown = parse_utc("2026-03-02T06:30:00Z").astimezone()
     assert night_command(night) == f"uv run research night --until {shown:%H:%M}"
 
 
-@pytest.mark.parametrize("limits", [Limits(), Limits(12), Limits(12, 8.0, 20.0, 1.5)])
-def test_of_an_interrupted_night_it_is_the_very_command_that_goes_on(limits: Limits):
+@pytest.mark.parametrize("limits", [NightLimits(), NightLimits(12), NightLimits(12, 8.0, 20.0, 1.5)])
+def test_of_an_interrupted_night_it_is_the_very_command_that_goes_on(limits: NightLimits):
     cut = replace(REMOTE, limits=limits, finished_utc=None, policy="greedy", seed=9)
     words = night_command(cut).split()[4:]
     told = dict(zip(words[::2], words[1::2], strict=True))
-    asked = Limits(
+    asked = NightLimits(
         int(told["--max-runs"]) if "--max-runs" in told else None,
         float(told["--hours"]) if "--hours" in told else None,
         float(told["--max-usd"]) if "--max-usd" in told else None,

@@ -11,10 +11,10 @@ from typing import Literal
 import pytest
 
 from research.agents.clients.base import Usage, usage_in
-from research.agents.night.editors import BuiltinEditor, Candidate, NoCandidate
+from research.agents.night.editors import BuiltinEditor, NoCandidate, ProposedCommit
 from research.agents.night.loop import Night
 from research.agents.night.setup import require_price, slots
-from research.agents.night.state import FACT, Limits, from_json
+from research.agents.night.state import FACT, NightLimits, from_json
 from research.core.errors import UsageError
 from research.core.files import FileLock
 from research.core.paths import LabPaths
@@ -39,7 +39,7 @@ class Paid:
         self.usage, self.asked = Usage(100, usd), list[datetime]()
         self.kind: Literal["idea", "service"] = "service"
 
-    def edit(self, plan: Plan, memory: Memory, seed: int, stop: StopRequest) -> Candidate:
+    def edit(self, plan: Plan, memory: Memory, seed: int, stop: StopRequest) -> ProposedCommit:
         """See Editor."""
         self.asked.append(self.lab.clock())
         if len(self.asked) in self.refusals:
@@ -62,7 +62,7 @@ class Taken(ScriptedBackend):
 
 def night(
     folder: Path,
-    limits: Limits,
+    limits: NightLimits,
     refusals: dict[int, datetime | None],
     usd: float,
     backend: Callable[[str, Mapping[str, str]], Backend] = make_backend,
@@ -95,7 +95,7 @@ def night(
 def test_a_limit_is_waited_out_to_its_end_or_twice_as_long_each_time(tmp_path: Path):
     until = datetime.now(timezone.utc) + timedelta(minutes=10)
     refusals: dict[int, datetime | None] = {1: until, 2: None, 3: None}
-    made, editor, told = night(tmp_path, Limits(max_runs=2), refusals, 0.01)
+    made, editor, told = night(tmp_path, NightLimits(max_runs=2), refusals, 0.01)
     first, second, third, fourth = editor.asked
     assert second >= until > first
     assert (third - second).total_seconds() >= 60  # the second wait of unknown length
@@ -109,7 +109,7 @@ def test_a_limit_is_waited_out_to_its_end_or_twice_as_long_each_time(tmp_path: P
 
 def test_a_candidate_waits_for_a_device_that_another_run_has_and_is_not_paid_for_twice(tmp_path: Path):
     made, editor, told = night(
-        tmp_path, Limits(max_runs=2), {}, 0.01, lambda name, environment: Taken(dict(environment))
+        tmp_path, NightLimits(max_runs=2), {}, 0.01, lambda name, environment: Taken(dict(environment))
     )
     assert Taken.tries == 8
     assert len(editor.asked) == 1
@@ -120,7 +120,7 @@ def test_a_candidate_waits_for_a_device_that_another_run_has_and_is_not_paid_for
 
 
 def test_what_the_agent_costs_is_kept_with_the_run_and_ends_the_night(tmp_path: Path):
-    made, _, _ = night(tmp_path, Limits(max_usd=0.7), {}, 0.3)
+    made, _, _ = night(tmp_path, NightLimits(max_usd=0.7), {}, 0.3)
     with read_store(LabPaths(tmp_path / "repo")) as store:
         used = [usage_in(run.facts) for run in store.runs()]
     paid = [one for one in used if one.tokens]
@@ -134,7 +134,7 @@ def test_what_the_agent_costs_is_kept_with_the_run_and_ends_the_night(tmp_path: 
 def test_dollars_limit_nothing_where_nothing_has_a_price(tmp_path: Path):
     kit = make_night_kit(tmp_path)
     backend = Lab(LabPaths(kit.root), environment=kit.environment).make_backend("local", kit.environment)
-    limits = Limits(max_usd=5.0)
+    limits = NightLimits(max_usd=5.0)
     with pytest.raises(UsageError, match="needs a price"):
         require_price(limits, backend, "", "builtin")
     assert "counts nothing" in require_price(limits, backend, "", "codex")
@@ -143,7 +143,7 @@ def test_dollars_limit_nothing_where_nothing_has_a_price(tmp_path: Path):
 
 
 def test_a_night_whose_agent_came_to_no_candidate_at_all_is_an_error(tmp_path: Path):
-    made, _, told = night(tmp_path, Limits(max_runs=2), dict.fromkeys(range(1, 40)), 0.0, is_new=True)
+    made, _, told = night(tmp_path, NightLimits(max_runs=2), dict.fromkeys(range(1, 40)), 0.0, is_new=True)
     assert (made.state.runs, made.problem is not None) == (0, True)
     assert "candidates in a row came to no run" in str(made.problem)
     assert "uv run research doctor" in str(made.problem)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from concurrent.futures import Future
 from pathlib import Path
 
-from research.agents.night.editors import BuiltinEditor, Candidate
+from research.agents.night.editors import BuiltinEditor, ProposedCommit
 from research.agents.night.jobs import Job
-from research.agents.night.loop import Going, Night
+from research.agents.night.loop import Night, RunningJob
 from research.agents.night.setup import slots
 from research.agents.night.state import FACT, from_json
 from research.core.paths import LabPaths
@@ -27,9 +27,9 @@ class Stubborn:
 
     def __init__(self, lab: Lab) -> None:
         self.editor, self.known = BuiltinEditor(lab), list[Memory]()
-        self.candidate: Candidate | None = None
+        self.candidate: ProposedCommit | None = None
 
-    def edit(self, plan: Plan, memory: Memory, seed: int, stop: StopRequest) -> Candidate:
+    def edit(self, plan: Plan, memory: Memory, seed: int, stop: StopRequest) -> ProposedCommit:
         """See Editor."""
         self.known.append(memory)
         self.candidate = self.candidate or self.editor.edit(plan, memory, seed, stop)
@@ -49,7 +49,7 @@ def test_the_code_in_flight_is_known_and_not_run_twice(tmp_path: Path):
         job = night._planned()
         code = night._code_of(job.commit)
         assert code not in editor.known[0].fingerprints
-        night._going.append(Going(Job("idea", job.commit, job.what, job.plan), 0, code, Future()))
+        night._going.append(RunningJob(Job("idea", job.commit, job.what, job.plan), 0, code, Future()))
         night._planned()
         assert code in editor.known[1].fingerprints
         assert job.plan is not None

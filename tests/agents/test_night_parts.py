@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from research.agents.night import jobs, limits, progress
-from research.agents.night.state import Limits, NightState
+from research.agents.night.state import NightLimits, NightState
 from research.core.records import Decision, Estimate, Judged, Run, Verdict
 from research.runs.racing import RACE, Look, Prediction, Race
 from tests.support.histories import run
@@ -25,7 +25,7 @@ def timed(minutes: float, usd: float | None = None, **more: object) -> Run:
     return replace(run(1), started_utc=NOW.isoformat(), finished_utc=end, cost_usd=usd, **more)  # type: ignore[arg-type]
 
 
-def night(most: Limits, worked_s: float = 3600.0, runs: int = 1, usd: float = 0.0) -> NightState:
+def night(most: NightLimits, worked_s: float = 3600.0, runs: int = 1, usd: float = 0.0) -> NightState:
     """A night that has used up so much by NOW."""
     begun = NOW - timedelta(seconds=worked_s)
     return NightState("n", "b", "builtin", "local", 0, 1, begun.isoformat(), most, runs, usd)
@@ -53,7 +53,7 @@ def test_every_launched_run_that_bears_the_name_of_the_night_counts_whatever_its
 
 
 def test_it_ends_at_a_time_of_day():
-    state = night(Limits(until_utc="2026-01-01T01:00:00Z"))
+    state = night(NightLimits(until_utc="2026-01-01T01:00:00Z"))
     shown = NOW.astimezone().strftime("%H:%M")
     none = limits.UsualCost(0.0)
     assert limits.reached(state, NOW, none) == f"it is {shown} (--until)"
@@ -63,22 +63,22 @@ def test_it_ends_at_a_time_of_day():
 def test_the_last_run_is_the_one_after_which_a_limit_is_reached():
     usual = limits.UsualCost(1.0, 360.0)
 
-    def last(most: Limits, worked_s: float = 0.0, runs: int = 3, in_flight: int = 0) -> bool:
+    def last(most: NightLimits, worked_s: float = 0.0, runs: int = 3, in_flight: int = 0) -> bool:
         return limits.is_last(night(most, worked_s, runs, 3.0), NOW, usual, in_flight)
 
-    assert [last(Limits(max_runs=5), runs=runs) for runs in (3, 4)] == [False, True]
-    assert last(Limits(max_runs=5), in_flight=1)
-    assert [last(Limits(hours=1.0), worked_s=minutes * 60) for minutes in (50, 53)] == [False, True]
-    assert [last(Limits(max_usd=usd)) for usd in (5.0, 4.9)] == [False, True]
-    assert [last(Limits(until_utc=f"2026-01-01T01:{minute}:00Z")) for minute in ("09", "06")] == [False, True]
-    assert not last(Limits())
+    assert [last(NightLimits(max_runs=5), runs=runs) for runs in (3, 4)] == [False, True]
+    assert last(NightLimits(max_runs=5), in_flight=1)
+    assert [last(NightLimits(hours=1.0), worked_s=minutes * 60) for minutes in (50, 53)] == [False, True]
+    assert [last(NightLimits(max_usd=usd)) for usd in (5.0, 4.9)] == [False, True]
+    assert [last(NightLimits(until_utc=f"2026-01-01T01:{minute}:00Z")) for minute in ("09", "06")] == [False, True]
+    assert not last(NightLimits())
 
 
 def test_dollars_are_counted_to_the_end_of_what_would_be_running():
     usual = limits.UsualCost(1.0)
 
     def reached(usd: float, in_flight: int = 0) -> str | None:
-        return limits.reached(night(Limits(max_usd=10.0), usd=usd), NOW, usual, in_flight)
+        return limits.reached(night(NightLimits(max_usd=10.0), usd=usd), NOW, usual, in_flight)
 
     assert reached(9.0) is None
     assert reached(9.01) == "$9.01 of $10.00 are spent; another run would cost about $1.00 (--max-usd)"
@@ -101,7 +101,7 @@ def test_runs_no_longer_than_usual_never_go_beyond_the_dollars(
     spent, flying, now = 0.0, list[tuple[float, float]](), 0.0
     while lengths:
         while lengths and len(flying) < workers:
-            if limits.reached(night(Limits(max_usd=most), usd=spent), NOW, usual, len(flying)):
+            if limits.reached(night(NightLimits(max_usd=most), usd=spent), NOW, usual, len(flying)):
                 break
             flying.append((now, now + 300 * lengths.pop()))
         if not flying:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from research.agents.night.notify import require_command
-from research.agents.night.state import FACT, Limits, NightState, from_json
+from research.agents.night.state import FACT, NightLimits, NightState, from_json
 from research.core.paths import LabPaths
 from research.lab.lab import Lab
 from tests.support.nightkit import NightKit, make_night_kit
@@ -73,7 +73,7 @@ def test_a_night_without_a_run_for_want_of_data_is_an_error_and_takes_no_interru
     with Lab(LabPaths(kit.root), environment=kit.environment).open_as_it_is() as store:
         state = from_json(store.fact(FACT))
         assert state is not None
-        cut = NightState("cut", branch, "builtin", "scripted", 0, 1, state.started_utc, Limits(2), runs=1)
+        cut = NightState("cut", branch, "builtin", "scripted", 0, 1, state.started_utc, NightLimits(2), runs=1)
         store.set_fact(FACT, cut.to_json())
     told = kit.research(*NIGHT, "--max-runs", "2", code=1)
     assert told["error"]["what"].startswith("The night made no run: ")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from research.agents.night import limits, progress
-from research.agents.night.state import FACT, Limits, NightState, from_json, worked_s
+from research.agents.night.state import FACT, NightLimits, NightState, from_json, worked_s
 from research.core.paths import LabPaths
 from research.lab.lab import Lab
 from research.lab.plan import POLICY_FACT, SEED_FACT
@@ -26,11 +26,11 @@ NIGHT = ("night", "--backend", "scripted")
 BEGUN = "2026-01-01T00:00:00Z"
 AT_2 = datetime(2026, 1, 1, 2, 0, tzinfo=timezone.utc)
 NEXT_DAY = AT_2 + timedelta(hours=20)
-CUT = NightState("night-1", run(1).branch, "builtin", "local", 0, 1, BEGUN, Limits(hours=8.0), runs=2)
+CUT = NightState("night-1", run(1).branch, "builtin", "local", 0, 1, BEGUN, NightLimits(hours=8.0), runs=2)
 NO_COST = limits.UsualCost(0.0)
 
 
-def resumed(before: NightState, wanted: Limits) -> NightState:
+def resumed(before: NightState, wanted: NightLimits) -> NightState:
     """A night that is taken up on the next day, two runs on record."""
     times = {"started_utc": "2026-01-01T01:00:00Z", "finished_utc": "2026-01-01T01:30:00Z"}
     runs = [replace(run(number), **times) for number in (1, 2)]
@@ -73,7 +73,7 @@ def said(kit: NightKit, *words: str) -> str:
 
 
 def test_a_pause_is_not_counted_as_work():
-    state = resumed(replace(CUT, alive_utc="2026-01-01T02:12:00Z"), Limits(hours=8.0))
+    state = resumed(replace(CUT, alive_utc="2026-01-01T02:12:00Z"), NightLimits(hours=8.0))
     assert worked_s(state, NEXT_DAY) == pytest.approx(2.2 * 3600)
     assert limits.reached(state, NEXT_DAY, NO_COST) is None
     assert "(resumed after 2 runs, 5.8 hours left)" in progress.opening(state, NEXT_DAY)
@@ -92,12 +92,12 @@ def test_a_clock_that_was_set_back_in_between_gives_no_hours():
 
 
 def test_watch_shows_the_hours_at_work():
-    state = resumed(replace(CUT, alive_utc="2026-01-01T02:12:00Z"), Limits(hours=8.0))
+    state = resumed(replace(CUT, alive_utc="2026-01-01T02:12:00Z"), NightLimits(hours=8.0))
     assert budget_left(state, NEXT_DAY)[:2] == ["2 runs", "2.2 of 8 h"]
 
 
 def test_what_is_left_is_told_for_every_limit():
-    state = replace(resumed(replace(CUT, alive_utc=BEGUN), Limits(3, 0.5, 20.0)), usd=1.5)
+    state = replace(resumed(replace(CUT, alive_utc=BEGUN), NightLimits(3, 0.5, 20.0)), usd=1.5)
     assert "(resumed after 2 runs, 1 run and 30 minutes and $18.50 left)" in progress.opening(state, NEXT_DAY)
 
 
@@ -141,15 +141,15 @@ def test_another_agent_backend_policy_or_seed_is_another_night():
 
 
 def test_other_limits_are_the_same_night_while_they_leave_something_to_do():
-    four = replace(CUT, limits=Limits(max_runs=4), runs=4)
+    four = replace(CUT, limits=NightLimits(max_runs=4), runs=4)
     assert why(four, four) is None, "a finished count ends at once"
-    assert why(replace(four, limits=Limits()), four) is None
-    assert why(replace(four, limits=Limits(max_runs=5)), four) is None
+    assert why(replace(four, limits=NightLimits()), four) is None
+    assert why(replace(four, limits=NightLimits(max_runs=5)), four) is None
     one = "has nothing left to do under these limits: 1 run was made (--max-runs)"
-    assert why(replace(four, limits=Limits(max_runs=1)), four) == one
-    assert why(replace(CUT, limits=Limits(hours=3.0))) is None
-    assert "2 hours are over" in str(why(replace(CUT, limits=Limits(hours=2.0))))
-    assert "--max-runs" in str(why(replace(CUT, limits=Limits(2, 8.0))))
+    assert why(replace(four, limits=NightLimits(max_runs=1)), four) == one
+    assert why(replace(CUT, limits=NightLimits(hours=3.0))) is None
+    assert "2 hours are over" in str(why(replace(CUT, limits=NightLimits(hours=2.0))))
+    assert "--max-runs" in str(why(replace(CUT, limits=NightLimits(2, 8.0))))
 
 
 def test_a_command_for_one_run_makes_it_after_a_longer_night_was_interrupted(tmp_path: Path):

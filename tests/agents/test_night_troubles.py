@@ -21,7 +21,7 @@ import pytest
 from research.agents.night.editors import BuiltinEditor
 from research.agents.night.loop import Night
 from research.agents.night.setup import slots
-from research.agents.night.state import FACT, Limits, NightState, from_json
+from research.agents.night.state import FACT, NightLimits, NightState, from_json
 from research.core.clock import parse_utc, utc
 from research.core.paths import LabPaths
 from research.core.records import Run
@@ -195,7 +195,7 @@ def test_a_clock_that_jumps_changes_no_hours_of_a_night(tmp_path: Path, jump: ti
     with open(os.devnull, "wb") as nowhere:
         clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc) + offset[0]  # noqa: E731
         lab = Lab(places, environment=kit.environment, clock=clock, stream=nowhere, say=lambda _: None)
-        state = NightState("n", "autoresearch/try", "builtin", "scripted", 0, 1, utc(clock()), Limits(3, 8.0))
+        state = NightState("n", "autoresearch/try", "builtin", "scripted", 0, 1, utc(clock()), NightLimits(3, 8.0))
         one = slots(1, lab.make_backend("scripted", kit.environment), kit.environment)
         threading.Thread(target=jump_in_the_second_run).start()
         ended = Night(lab, state, BuiltinEditor(lab), one, Request((), backend="scripted"), said.append).run()

@@ -12,16 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from research.agents.policy.check import FILE_FIELD, check_command, check_tool
-from research.agents.policy.protected import Where, protected_changes, restore_advice
+from research.agents.policy.protected import PolicyScope, protected_changes, restore_advice
 from tests.agents.policy_table import ALLOWED, REFUSED, RIGHT, RUN
 
 ROOT = Path("/home/someone/autoresearch-evo")
 HOME = "/home/someone"
 
 
-def where_in(root: Path, branch: str = "autoresearch/try", guarded: bool = True, driven: bool = False) -> Where:
+def where_in(root: Path, branch: str = "autoresearch/try", guarded: bool = True, driven: bool = False) -> PolicyScope:
     """Return the surroundings of a command."""
-    return Where(str(root), branch, guarded, driven, f"{HOME}/.cache/autoresearch", RUN, "patience")
+    return PolicyScope(str(root), branch, guarded, driven, f"{HOME}/.cache/autoresearch", RUN, "patience")
 
 
 def judge(command: str, root: Path = ROOT, **options: object) -> str | None:
@@ -137,7 +137,7 @@ def test_a_linked_work_tree_guards_the_main_one_too(tmp_path: Path):
     linked = tmp_path / "worktrees" / "client-1"
     linked.mkdir(parents=True)
     (linked / ".git").write_text(f"gitdir: {tmp_path}/.git/worktrees/client-1\n")
-    where = Where(str(linked), "", True, True)
+    where = PolicyScope(str(linked), "", True, True)
     for command in (
         f"rm -rf {tmp_path}/results",
         "echo > ../../prepare.py",
@@ -222,7 +222,7 @@ def repository(tmp_path: Path) -> Path:
     return root
 
 
-def follow(root: Path, advice: str, where: Where) -> None:
+def follow(root: Path, advice: str, where: PolicyScope) -> None:
     """Type the command of an advice, which the policy must let pass."""
     command = advice[advice.index("git restore") :]
     assert check_command(command, str(root), where, {}) is None

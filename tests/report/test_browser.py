@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from research.agents.night.state import Limits, NightState
+from research.agents.night.state import NightLimits, NightState
 from research.report.write import page_path, read_data, write_page
 from research.store.open import read_store
 from tests.support.fabricate import BRANCH, make_lab, make_places
@@ -245,7 +245,7 @@ def test_an_open_page_renews_itself_while_a_night_goes_on_unless_somebody_reads_
     paths = make_lab(tmp_path / "lab", 12)
     with read_store(paths) as store:
         data = read_data(store, paths, "2026-03-02T06:00:00Z")
-    night = NightState("n", BRANCH, "builtin", "local", 7, 1, "2026-03-02T04:00:00Z", Limits(80), 12)
+    night = NightState("n", BRANCH, "builtin", "local", 7, 1, "2026-03-02T04:00:00Z", NightLimits(80), 12)
     data = replace(data, night=night, is_night_on=True)
     file = write_page(data, page_path(paths))
     tab = browser.new_page()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from research.agents.night.state import FACT, Limits, NightState
+from research.agents.night.state import FACT, NightLimits, NightState
 from research.core.errors import ResearchError
 from research.core.paths import LabPaths
 from research.report.page import render
@@ -32,7 +32,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> LabPaths:
     """A lab of 20 runs, made by a night that has ended."""
     paths = make_lab(tmp_path_factory.mktemp("lab") / "lab", 20)
     night = NightState(
-        "n", BRANCH, "builtin", "local", 7, 1, "2026-03-01T22:00:00Z", Limits(20), 20,
+        "n", BRANCH, "builtin", "local", 7, 1, "2026-03-01T22:00:00Z", NightLimits(20), 20,
         stop_reason="20 runs were made", finished_utc=NOW,
     )  # fmt: skip
     with read_store(paths) as store:

@@ -14,7 +14,7 @@ import pytest
 from support.labkit import Kit, kit
 
 from research.agents.clients.base import Usage
-from research.agents.night.state import FACT, LOCK, Limits, NightState
+from research.agents.night.state import FACT, LOCK, NightLimits, NightState
 from research.core.files import FileLock
 from research.core.records import Idea, Judged, Metrics, Outcome, Plan, Run, Verdict
 from research.report.answer import answer, bets
@@ -236,7 +236,7 @@ def test_during_the_first_run_the_page_says_how_to_watch_it(tmp_path: Path):
 @pytest.mark.parametrize("is_on", [True, False])
 def test_a_night_that_goes_on_and_one_that_was_cut_off(tmp_path: Path, is_on: bool):
     paths = make_lab(tmp_path / "lab", 20)
-    night = NightState("n", BRANCH, "builtin", "local", 7, 1, "2026-03-02T04:00:00Z", Limits(80), 20)
+    night = NightState("n", BRANCH, "builtin", "local", 7, 1, "2026-03-02T04:00:00Z", NightLimits(80), 20)
     lock = FileLock(paths.discovery / LOCK)
     assert not is_on or lock.acquire()
     with read_store(paths) as store:
@@ -341,7 +341,7 @@ def test_the_cost_says_where_it_comes_from():
         begun, ended = "2026-01-01T01:00:00Z", "2026-01-01T02:00:00Z"
         return Run("r", "", "runner", "b", "c", begun, finished_utc=ended, outcome=outcome, cost_usd=usd)
 
-    night = NightState("n", "b", "builtin", "local", 1, 1, NOW, Limits(usd_per_hour=2.5))
+    night = NightState("n", "b", "builtin", "local", 1, 1, NOW, NightLimits(usd_per_hour=2.5))
     assert cost_of([run(None)], None) == (None, "no price given (--usd-per-hour)")
     assert cost_of([run(None), run(None, "infrastructure")], night) == (2.5, "at $2.5 an hour")
     assert cost_of([run(4.0), run(None)], night) == (6.5, "as the backend says and at $2.5 an hour")
@@ -400,7 +400,7 @@ def test_the_page_lies_where_the_contract_says(tmp_path: Path):
 def test_an_idea_for_a_coding_agent_is_named_with_the_command_that_runs_it():
     item = Judged(run(0), Verdict(name(0), "keep", "evidence", "", NOW, baseline=True), 1)
     idea = IdeaStatus(Idea(1, "try a bigger batch", NOW), "needs_agent")
-    night = NightState("n", BRANCH, "builtin", "local", 0, 2, NOW, Limits(1), 1, finished_utc=NOW)
+    night = NightState("n", BRANCH, "builtin", "local", 0, 2, NOW, NightLimits(1), 1, finished_utc=NOW)
     free = Plan("p", NOW, None, None, None, "experiment", "why")
     for plan in (None, replace(free, emitter="person", details={"idea": "1"}), free):
         first, *others = bets(page_data([item], BRANCH, NOW, plan=plan, night=night, ideas=[idea]))

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from support.labkit import Kit, kit
 
-from research.agents.night.state import FACT, Limits, NightState
+from research.agents.night.state import FACT, NightLimits, NightState
 from research.core.paths import LabPaths
 from research.report.serve import CannotServe, PageServer, open_page
 from research.report.write import live_page
@@ -139,7 +139,9 @@ def test_a_page_that_cannot_be_written_ends_no_night(tmp_path: Path):
 def test_a_night_whose_first_run_was_interrupted_says_nothing_of_a_page(tmp_path: Path):
     """The page comes with the first run that ends."""
     said: list[str] = []
-    state = NightState("n", "autoresearch/try", "builtin", "scripted", 0, 1, "2026-01-02T03:04:05Z", Limits(3), runs=1)
+    state = NightState(
+        "n", "autoresearch/try", "builtin", "scripted", 0, 1, "2026-01-02T03:04:05Z", NightLimits(3), runs=1
+    )
     with Store(None) as store:
         store.set_fact(FACT, state.to_json())
         live_page(LabPaths(tmp_path), said.append)(store)

@@ -16,7 +16,7 @@ from rich.console import Console
 from support.labkit import Kit, kit
 
 from research.agents.night.command import night_command
-from research.agents.night.state import FACT, Limits, NightState
+from research.agents.night.state import FACT, NightLimits, NightState
 from research.core.clock import system_clock, utc
 from research.core.files import FileLock, is_held
 from research.core.paths import LabPaths
@@ -123,7 +123,7 @@ def fly(places: LabPaths, log: str, seconds: float = 100) -> FileLock:
     assert lock.acquire()
     with read_store(places) as store:
         store.start_run(run)
-        night = NightState("n", BRANCH, "builtin", "local", 1, 1, utc(BEGIN), Limits(40, 10.0, 20.0), 12, 3.5)
+        night = NightState("n", BRANCH, "builtin", "local", 1, 1, utc(BEGIN), NightLimits(40, 10.0, 20.0), 12, 3.5)
         store.set_fact(FACT, night.to_json())
     return lock
 
@@ -236,7 +236,7 @@ def test_two_that_look_at_a_lock_do_not_see_each_other(tmp_path: Path):
 def test_a_night_that_was_cut_off_is_called_so(tmp_path: Path, reason: str | None, words: str):
     places = make_lab(tmp_path / "lab", 10)
     night = NightState(
-        "n", BRANCH, "codex", "local", 7, 2, utc(BEGIN), Limits(20, 0.5), 4, stop_reason=reason, policy="greedy"
+        "n", BRANCH, "codex", "local", 7, 2, utc(BEGIN), NightLimits(20, 0.5), 4, stop_reason=reason, policy="greedy"
     )
     with read_store(places) as store:
         store.set_fact(FACT, night.to_json())
@@ -274,7 +274,7 @@ def test_what_comes_next_is_wrapped_and_not_cut(tmp_path: Path):
 
 def test_summary_and_next_say_that_a_night_is_going_on(kit: Kit):
     kit.measure()
-    night = NightState("n", "b", "builtin", "local", 1, 1, utc(system_clock()), Limits(5), 1)
+    night = NightState("n", "b", "builtin", "local", 1, 1, utc(system_clock()), NightLimits(5), 1)
     with read_store(LabPaths(kit.root)) as store:
         store.set_fact(FACT, night.to_json())
     assert "Night:" not in kit.research("summary").out
@@ -304,12 +304,12 @@ def test_a_large_terminal_shows_more(tmp_path: Path):
 
 
 def test_what_is_left_of_a_night():
-    night = NightState("n", BRANCH, "builtin", "local", 1, 1, utc(BEGIN), Limits(), 3)
+    night = NightState("n", BRANCH, "builtin", "local", 1, 1, utc(BEGIN), NightLimits(), 3)
     assert budget_left(night, BEGIN + timedelta(hours=2)) == ["3 runs", "2.0 h"]
-    until = replace(night, limits=Limits(until_utc=utc(BEGIN + timedelta(hours=8))))
+    until = replace(night, limits=NightLimits(until_utc=utc(BEGIN + timedelta(hours=8))))
     said = budget_left(until, BEGIN + timedelta(hours=2))
     assert said[2].removeprefix("until ") == said[3].removeprefix("ends about ")
-    ended = NightState("n", BRANCH, "builtin", "local", 1, 1, utc(BEGIN), Limits(5), 5)
+    ended = NightState("n", BRANCH, "builtin", "local", 1, 1, utc(BEGIN), NightLimits(5), 5)
     ended = replace(ended, stop_reason="5 runs made", finished_utc=utc(NOW))
     assert budget_left(ended, NOW) == ["ended: 5 runs made", "5 runs"]
 

@@ -1,4 +1,4 @@
-"""Edits the settings of any train.py, as the built-in agent does, so that a night runs with no key and no network."""
+"""Defines the built-in agent, which edits the constants of any train.py and needs no key and no network."""
 
 from research.agents.builtin.proposal import NothingToPropose, Proposal, assign, propose
 

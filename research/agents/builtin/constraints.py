@@ -1,4 +1,4 @@
-"""Checks what must hold between the constants of a train.py for it to run, and how far one change may grow it."""
+"""Checks that the constants of a train.py fit each other, so that it runs, and that no change grows it too much."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DEPTHS = ("DEPTH", "N_LAYER", "N_LAYERS", "NUM_LAYERS")
 
 
 def new_violations(before: Source, after: Source) -> list[str]:
-    """Return the constraints that a change breaks and that held before, growth included."""
+    """Return a sentence for each constraint that held before a change and is broken after it, growth included."""
     old, new = before.values, after.values
     found = [text for text, holds in _CONSTRAINTS.items() if _holds(holds, old) and not _holds(holds, new)]
     ratio = _forward_cost(new) / max(_forward_cost(old), 1e-9)

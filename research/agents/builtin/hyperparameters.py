@@ -26,7 +26,7 @@ HEAD_SIZES = ("HEAD_DIM", "N_HEAD", "N_HEADS", "NUM_HEADS")
 
 @dataclass(frozen=True)
 class Space:
-    """How one number may move.
+    """The space of values that one number may take.
 
     Attributes:
         scale: Its axis: "log" moves by factors, "linear" by steps, "log2" by doublings, "complement" (momenta and
@@ -34,7 +34,7 @@ class Space:
         low: Lowest value.
         high: Highest value.
         step: Usual length of a move: a factor, a difference, a number of doublings, a factor of 1 - x.
-        weight: How often it is drawn before anything is known of it, 1 for the ordinary number.
+        weight: Weight with which it is drawn before anything is known of it, 1 for an ordinary number.
         integer: Whether it is a whole number.
         off: The value at which it does nothing, None if there is none.
         multiple: What it must be a multiple of.
@@ -70,7 +70,7 @@ class Space:
         return min(max(round(value) if self.integer else round(value, 12), self.low), self.high)
 
     def between(self, start: float, end: float, share: float) -> float:
-        """Return the value at a share of the way from one value to another; of the plain way where one of them is 0."""
+        """Return the value at a share of the way from one value to another, on the axis, or plainly where one is 0."""
         if min(start, end) <= 0 and self.scale != "complement":
             return self.value(self.position(start + share * (end - start)))
         return self.value((1 - share) * self.position(start) + share * self.position(end))
@@ -145,15 +145,15 @@ def space_of(name: str, value: float, values: Mapping[str, Any]) -> Space | None
 
 @dataclass(frozen=True)
 class Hyperparameter:
-    """One number in the text.
+    """One number in a train.py that an experiment may move.
 
     Attributes:
-        constant: The constant that holds it.
+        constant: Name of the constant that holds it.
         index: Its place in a tuple, None outside one.
         value: Its value.
         node: Its expression in the tree.
-        space: How it may move.
-        written: Its value as it is written.
+        space: The values that it may take.
+        written: Its source text.
     """
 
     constant: str
@@ -216,7 +216,7 @@ def _fits(node: ast.expr, value: float, space: Space) -> bool:
 
 
 def _number(node: ast.expr) -> float | None:
-    """Return the number that is written here: a literal, a negative one, or a power of two such as 2**18."""
+    """Return the number that an expression writes, a literal or a power of two such as 2**18; None for any other."""
     is_size = isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow) and evaluate(node.left, {}) == 2
     return as_number(evaluate(node, {})) if is_size or isinstance(node, ast.Constant | ast.UnaryOp) else None
 
@@ -224,7 +224,7 @@ def _number(node: ast.expr) -> float | None:
 def sample(
     number: Hyperparameter, trials: Sequence[Trial], values: Mapping[str, Any], reach: float, rng: random.Random
 ) -> Iterator[float]:
-    """Yield values to try, far enough from the present one that noise does not hide the move; reach in usual moves."""
+    """Yield values to try, no farther than reach usual moves, and far enough that noise does not hide the move."""
     space, centre = number.space, number.value
     here = space.position(centre)
     if space.scale in ("log", "log2") and centre <= 0:  # switched off: anything may be right

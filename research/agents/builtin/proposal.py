@@ -34,7 +34,7 @@ from research.search.emitters.recombinator import NearMissPair, mergeable
 from research.verdict.models import Configuration, Memory, Trial
 
 ReadSource = Callable[[str], "bytes | None"]
-"""Returns the train.py of a commit, None where there is none."""
+"""A function that returns the train.py of a commit, None where there is none."""
 
 
 class NothingToPropose(Exception):
@@ -43,29 +43,29 @@ class NothingToPropose(Exception):
 
 @dataclass(frozen=True)
 class Proposal:
-    """One experiment, ready to be committed: the whole train.py, the commit's subject, and the commit it changes."""
+    """One experiment, ready to be committed."""
 
-    text: bytes
-    subject: str
-    parent: str
+    text: bytes  # the whole train.py
+    subject: str  # of the commit
+    parent: str  # full hash of the commit that it changes
 
 
 @dataclass(frozen=True)
 class Draft:
-    """A possible train.py: what was changed, as a commit's subject puts it, and the whole file."""
+    """A possible train.py."""
 
-    what: str
-    content: bytes
+    what: str  # the change, as a commit's subject puts it
+    content: bytes  # the whole file
 
 
 @dataclass(frozen=True)
-class Idea:
+class EditIdea:
     """One thing that can be changed, in one or several ways.
 
     Attributes:
         name: The constant that is changed, "" for a recorded change.
         category: The category of the change.
-        weight: How often it is drawn, 1 for the ordinary.
+        weight: Weight with which it is drawn, 1 for an ordinary one.
         drafts: The ways to do it, the most promising first.
     """
 
@@ -77,11 +77,11 @@ class Idea:
 
 @dataclass(frozen=True)
 class EditContext:
-    """Holds what a change is made from: the memory, train.py of the parent and of other commits, random numbers."""
+    """The values that a change is made from."""
 
     memory: Memory
     read_source: ReadSource
-    source: Source
+    source: Source  # the parent's train.py
     rng: random.Random
 
     @cached_property
@@ -96,13 +96,13 @@ class EditContext:
         return Draft(f"{number.name} {number.written}{ARROW}{written}{f' ({why})' if why else ''}", content)
 
     def rewritten(self, setting: Setting, text: str) -> Draft:
-        """Return the parent with a setting written otherwise."""
+        """Return the parent with another text in place of a setting's value."""
         what = f"{setting.name} {self.source.text(setting.node)}{ARROW}{text}".replace('"', "")
         return Draft(what, self.source.replace(setting.node, text))
 
 
 def propose(plan: Plan, memory: Memory, read_source: ReadSource, seed: int, profile: str | None = None) -> Proposal:
-    """Make the planned experiment; the same plan, memory and seed give the same proposal.
+    """Return the planned experiment; the same plan, memory and seed give the same one.
 
     A train.py that does the same as an earlier one is never proposed. The profile is by default the contract's.
 
@@ -122,7 +122,7 @@ def propose(plan: Plan, memory: Memory, read_source: ReadSource, seed: int, prof
     rng = random.Random(f"{seed}/{plan.plan}/{plan.emitter}/{parent}")
     wanted, refused = (plan.category or "").split("+"), Counter[str]()
 
-    def draw(idea: Idea) -> float:
+    def draw(idea: EditIdea) -> float:
         """Return a number that is lower the sooner an idea is drawn, by weight; of the planned category oftener."""
         weight = idea.weight * (SETTINGS.category_favour if idea.category in wanted else 1.0)
         return -math.log(1 - rng.random()) / max(weight, 1e-9)
@@ -139,7 +139,7 @@ def propose(plan: Plan, memory: Memory, read_source: ReadSource, seed: int, prof
 
 
 def assign(plan: Plan, memory: Memory, read_source: ReadSource, name: str, value: str) -> Proposal:
-    """Give a constant the value that a person asks for, whatever was planned otherwise.
+    """Return the experiment that gives a constant the value that a person asks for.
 
     Raises:
         NothingToPropose: if that can't be done, or was measured already.
@@ -168,7 +168,7 @@ def profile_of(memory: Memory) -> str:
 
 
 def _problem(parent: Source, content: bytes, known: Mapping[str, str]) -> str | None:
-    """Return why a train.py is not to be run, None if it is; what is known is named by fingerprint."""
+    """Return why a train.py is not to be run, None if it may be; known holds such reasons by fingerprint."""
     try:
         source = Source(content, parent.profile)
         problem = known.get(fingerprint(content))
@@ -193,16 +193,16 @@ def _category(constant: str) -> str:
     return category_of_name(constant) or "architecture"
 
 
-def _idea(constant: str, weight: float, drafts: Iterable[Draft]) -> Idea:
+def _idea(constant: str, weight: float, drafts: Iterable[Draft]) -> EditIdea:
     """Return an idea to change a constant."""
-    return Idea(constant, _category(constant), weight, drafts)
+    return EditIdea(constant, _category(constant), weight, drafts)
 
 
 _NEXT = 0.25
-"""Weight of each idea in a list of recorded changes, as a share of that of the more promising one before it."""
+"""Weight of each idea in a list of recorded changes, as a share of the weight of the one before it."""
 
 
-def number_ideas(context: EditContext, reach: float) -> list[Idea]:
+def number_ideas(context: EditContext, reach: float) -> list[EditIdea]:
     """Return one idea for each number: another value from the sampler, no farther than so many usual moves."""
     found = []
     for number in context.numbers:
@@ -214,7 +214,7 @@ def number_ideas(context: EditContext, reach: float) -> list[Idea]:
 
 
 def _promise(trials: Sequence[Trial]) -> float:
-    """Return how promising another move of a number is: less for every loss, more for every gain, 1 before any."""
+    """Return the weight of another move of a number: 1 before any, less for every loss, more for every gain."""
     gains = [trial.known.gain.mean for trial in trials if trial.known.gain is not None and trial.alone]
     losses = sum(gain <= 0 for gain in gains) + sum(trial.known.estimate is None for trial in trials)
     wins = sum(gain > 0 for gain in gains)
@@ -226,7 +226,7 @@ _ALTERNATIVES = re.compile(rf"{_WORD}(?:\s*,\s*{_WORD})*,?\s+or\s+{_WORD}|{_WORD
 """Alternatives in a comment: "rms or layer", "relu, gelu or silu", "a | b | c"."""
 
 
-def choice_ideas(context: EditContext) -> list[Idea]:
+def choice_ideas(context: EditContext) -> list[EditIdea]:
     """Return one idea for each switch, window pattern, and word whose alternatives the code or a comment names."""
     found = []
     for setting in context.source.settings:
@@ -263,8 +263,8 @@ _OFF = {bool: "False", int: "0", float: "0.0", tuple: "()"}
 """By type, the value that switches a setting off, as train.py spells it."""
 
 
-def off_ideas(context: EditContext) -> list[Idea]:
-    """Return ideas that make a part do nothing, or a number of the architecture one move smaller."""
+def off_ideas(context: EditContext) -> list[EditIdea]:
+    """Return ideas that switch a part off, or make a number of the architecture one move smaller."""
     found = []
     for number in context.numbers:
         space = number.space
@@ -285,8 +285,8 @@ _STRIDES = (1.0, 2.0, 0.5, 3.0)
 """Lengths of a move against the trend, in usual moves."""
 
 
-def reversal_ideas(context: EditContext) -> list[Idea]:
-    """Return the opposite of every trend, then moves of the categories that were not tried lately."""
+def reversal_ideas(context: EditContext) -> list[EditIdea]:
+    """Return ideas that move against each trend, then moves of the categories that do not dominate lately."""
     found = []
     for place, trend in enumerate(recent_directions(context.memory)):
         numbers = [number for number in context.numbers if number.constant == trend.name]
@@ -307,10 +307,10 @@ def _reversed(context: EditContext, numbers: Sequence[Hyperparameter], trend: Di
                 yield context.moved(number, value, f"against the trend {trend.way}")
 
 
-def merge_ideas(context: EditContext) -> list[Idea]:
-    """Return two near misses carried onto the parent together, the best pair first."""
+def merge_ideas(context: EditContext) -> list[EditIdea]:
+    """Return ideas that carry two near misses onto the parent together, the best pair first."""
     pairs = itertools.islice(mergeable(context.memory), SETTINGS.merges_tried)
-    return [Idea("", "mixed", _NEXT**place, _merged(context, pair)) for place, pair in enumerate(pairs)]
+    return [EditIdea("", "mixed", _NEXT**place, _merged(context, pair)) for place, pair in enumerate(pairs)]
 
 
 def _merged(context: EditContext, pair: NearMissPair) -> Iterator[Draft]:
@@ -325,7 +325,7 @@ def _merged(context: EditContext, pair: NearMissPair) -> Iterator[Draft]:
 
 
 _MARK = b"\x1f\n"
-"""Put between any two lines before merging: git refuses changes of adjacent lines, and constants are adjacent."""
+"""A line that separates any two lines while merging, since git refuses changes of adjacent lines."""
 
 
 def merge(base: bytes | None, ours: bytes, theirs: bytes | None) -> bytes | None:
@@ -337,14 +337,14 @@ def merge(base: bytes | None, ours: bytes, theirs: bytes | None) -> bytes | None
     return None if merged is None else merged.replace(_MARK, b"")
 
 
-def half_ideas(context: EditContext) -> list[Idea]:
-    """Return half of every number's move in what crashed or surprised, the latest first."""
+def half_ideas(context: EditContext) -> list[EditIdea]:
+    """Return ideas that make half of a change that crashed or surprised, the latest first."""
     known = enumerate(anomalies(context.memory)[: SETTINGS.anomalies_tried])
-    return [Idea("", one.category, _NEXT**place, _half_way(context, one)) for place, one in known]
+    return [EditIdea("", one.category, _NEXT**place, _half_way(context, one)) for place, one in known]
 
 
 def _half_way(context: EditContext, known: Configuration) -> Iterator[Draft]:
-    """Yield half of a number's move; after a gain a move half as far again."""
+    """Yield drafts with half of a number's move, or, after a gain, with a move half as far again."""
     has_won = known.gain and known.gain.mean > 0
     share, why = (1.5, "further than") if has_won else (0.5, "half as far as")
     for number in context.numbers:
@@ -357,7 +357,7 @@ def _half_way(context: EditContext, known: Configuration) -> Iterator[Draft]:
             yield context.moved(number, value, f"{why} {known.commit[:7]}")
 
 
-def _ideas(name: str | None, context: EditContext) -> list[Idea]:
+def _ideas(name: str | None, context: EditContext) -> list[EditIdea]:
     """Return an emitter's ideas: those made for it, else all of its kind; without one the agent may do anything."""
     if name in _SPECIAL:
         return _SPECIAL[name](context)
@@ -366,11 +366,11 @@ def _ideas(name: str | None, context: EditContext) -> list[Idea]:
     return [idea for idea in ideas if emitter.covers(idea.category)]
 
 
-_SPECIAL: Mapping[str | None, Callable[[EditContext], list[Idea]]] = {
+_SPECIAL: Mapping[str | None, Callable[[EditContext], list[EditIdea]]] = {
     "local_tuner": lambda context: number_ideas(context, SETTINGS.local_reach),
     "simplifier": off_ideas,
     "contrarian": reversal_ideas,
     "recombinator": merge_ideas,
     "anomaly_chaser": half_ideas,
 }
-"""How the emitters edit that do not simply change anything of their kind."""
+"""The functions that return the ideas of emitters which do more than change anything of their kind."""

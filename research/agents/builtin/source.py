@@ -16,7 +16,7 @@ _NOT_RESEARCH = frozenset(
     | {"VERSION", "BUDGET", "EVAL", "SEQ", "LOG", "PORT", "TIMEOUT", "PRINT", "VERBOSE", "SAVE", "CHECKPOINT", "EVERY"}
     | {"DEBUG", "FUSED"}
 )
-"""Words in the names of constants that belong to the machine, the contract or the display."""
+"""Words in the names of constants that are no matter of research, but of the machine, the contract or the display."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Setting:
     Attributes:
         name: Its name, in capitals.
         node: The expression of its value; of ``A if OFFICIAL else B`` the arm in force.
-        comment: What is written behind it on its line.
+        comment: The comment behind it on its line.
         is_tested: Whether the code tests its truth, so that it can be switched off.
         compared: The texts with which the code compares it.
     """
@@ -39,7 +39,7 @@ class Setting:
 
 
 class Source:
-    """One train.py, as UTF-8, under the profile of that name.
+    """One train.py, as UTF-8, read under a profile.
 
     Attributes:
         tree: Its syntax tree.
@@ -71,7 +71,7 @@ class Source:
         for name, value in constants.items():
             arm = arm_in_force(value, self.values)
             used = {part.id for part in ast.walk(arm) if isinstance(part, ast.Name)}
-            # What is worked out from other settings, such as HEADS = WIDTH // HEAD_DIM, follows them.
+            # A constant that is computed from other settings, such as HEADS = WIDTH // HEAD_DIM, follows them.
             if not set(name.split("_")) & _NOT_RESEARCH and not used & constants.keys():
                 texts_of = frozenset(compared.get(name, ()))
                 found.append(Setting(name, arm, self._comment_behind(value), name in tested, texts_of))

@@ -13,7 +13,6 @@ CLIENTS: dict[str, Client] = {client.name: client for client in (CODEX, CLAUDE)}
 
 
 def client_of(environment: Mapping[str, str]) -> Client:
-    """Return the client that started a hook, by the variable that its hooks have; some clients set another's too, so
-    the one listed last counts."""
+    """Return the client that started a hook, by its hooks' variable; the last listed counts, since some set two."""
     told = [client for client in CLIENTS.values() if client.hook_variable and environment.get(client.hook_variable)]
     return told[-1] if told else CODEX

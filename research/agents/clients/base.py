@@ -1,5 +1,7 @@
-"""Defines what the project needs to know of a coding client: how its sessions look to hooks and orders, how it is
-asked for one idea, and what doctor checks. A client fills this in, in a file of its own, and is named in CLIENTS."""
+"""Defines the interface of a coding client: its hooks, the orders it gets, sessions for one idea, doctor's checks.
+
+A client fills this in, in a file of its own, and is named in CLIENTS.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +20,13 @@ from typing import Any
 from research.core.check import Check
 
 ENV_DRIVEN = "AUTORESEARCH_DRIVEN"
-"""Tells the hooks that a driver runs, judges and settles."""
+"""The variable that tells the hooks that a driver runs, judges and settles."""
 EVENTS = ("SessionStart", "UserPromptSubmit", "PreToolUse", "PostToolUse", "Stop")
 """The events that have a hook, as clients name them."""
 
 
 class Trouble(str, Enum):
-    """Why an attempt at an idea came to no candidate."""
+    """The reasons why an attempt at an idea made no candidate."""
 
     missing = "it is not installed"
     limit = "the service refused because of a limit"
@@ -52,15 +54,15 @@ _SIGNS = {
 """Patterns in what a failed session printed, by kind of trouble; the first that matches decides."""
 _REFUSED = re.compile(r"\bI (?:can(?:'|no)t|won't|am unable to|'m unable to)\b|cannot help with|usage polic", re.I)
 _TEXT_KEYS = ("command", "cmd", "input", "patch")
-"""Names of what is typed or patched; versions of clients differ."""
+"""Fields of a tool's input that hold the command or the patch; versions of clients differ."""
 
 
 @dataclass(frozen=True)
 class Usage:
-    """Counts tokens that sessions used, also those read from a cache, and dollars, None where the client names none."""
+    """The tokens and dollars that sessions used."""
 
-    tokens: int = 0
-    usd: float | None = None
+    tokens: int = 0  # those read from a cache included
+    usd: float | None = None  # None where the client names none
 
     def __add__(self, other: Usage) -> Usage:
         """Add up two; unknown dollars count as none where the other's are known."""
@@ -79,7 +81,7 @@ class Usage:
 
 
 def usage_in(facts: Mapping[str, str]) -> Usage:
-    """Return what a run's idea took, by the facts kept with the run."""
+    """Return the usage of a run's idea, by the facts kept with the run."""
     usd = facts.get("agent_usd")
     return Usage(int(facts.get("agent_tokens") or 0), None if usd is None else float(usd))
 
@@ -88,89 +90,92 @@ NOTHING_USED = Usage()
 
 
 @dataclass(frozen=True)
-class Failed:
-    """An attempt without a candidate: why, what was seen, and when the service lifts its limit, None if not known."""
+class FailedAttempt:
+    """An attempt that made no candidate."""
 
     trouble: Trouble
-    detail: str = ""
-    limit_ends: datetime | None = None
+    detail: str = ""  # the last message of the session
+    limit_ends: datetime | None = None  # when the service lifts its limit, None if not known
 
 
 @dataclass(frozen=True)
 class SessionEnd:
-    """The end of a session: exit code (None when killed), JSON lines, error output, and why it was killed."""
+    """The end of a session of a client."""
 
-    code: int | None
-    lines: tuple[str, ...]
+    code: int | None  # exit code, None when it was killed
+    lines: tuple[str, ...]  # its output, JSON lines
     stderr: str
-    killed: Trouble | None = None
+    killed: Trouble | None = None  # why it was killed
 
 
 class Client(ABC):
     """A coding client."""
 
     name: str  # as in `night --agent NAME`
-    variable: str  # the environment variable that names its program where it is not on PATH
-    settings: str  # the file of the repository, by its path there, that names its hooks
-    hook_variable: str  # an environment variable that its hooks have, "" for the one client that gives them none
+    variable: str  # name of the environment variable that names its program where it is not on PATH
+    settings: str  # path in the repository of the file that names its hooks
+    hook_variable: str  # name of an environment variable that its hooks have, "" for the one client without any
     install: str  # the commands that install it and log in
     measured_with: str  # the version whose hooks were measured
     shell_tools: frozenset[str]  # names that its hooks give to the tool that runs commands
-    edit_tools: frozenset[str] = frozenset()  # names that they give to tools whose one input is a patch
-    launching: str  # how a long command is typed, to go behind it or behind "Type"
-    waiting: str  # how its agent waits for the command that it has just typed, as sentences
-    rejoining: str  # how it waits for a run that is going on, as sentences
+    edit_tools: frozenset[str] = frozenset()  # names that its hooks give to tools whose one input is a patch
+    launching: str  # words on how to type a long command, to follow the command or "Type"
+    waiting: str  # sentences on how its agent waits for the command that it has just typed
+    rejoining: str  # sentences on how its agent waits for a run that is going on
     advice: str = ""  # a sentence at the end of orders that name commands
-    wake_mark: str | None = None  # begins a prompt of the client itself, which no person typed
-    names_usd: bool = False  # whether it says what a session costs
+    wake_mark: str | None = None  # beginning of the prompts that the client writes itself, no person
+    names_usd: bool = False  # whether it reports the cost of a session
 
     @abstractmethod
     def command(self, program: str, place: Path, writable: Sequence[Path]) -> list[str]:
-        """Return the command line of a session that reads its prompt from stdin and may write only there."""
+        """Return the command line of a session in a place that reads its prompt from stdin.
+
+        The session may write only to its place and the writable folders.
+        """
 
     @abstractmethod
     def usage(self, lines: Sequence[str]) -> Usage:
-        """Return what a session has used so far."""
+        """Return the usage of a session so far."""
 
     @abstractmethod
     def words_in(self, events: Sequence[Mapping[str, Any]]) -> tuple[list[str], bool]:
-        """Return the errors of a session, or else its last words, and which of the two they are."""
+        """Return the errors of a session and True, or without errors its last messages and False."""
 
     @abstractmethod
     def limit_end(self, events: Sequence[Mapping[str, Any]], text: str, now: datetime) -> datetime | None:
-        """Return when the limit is lifted because of which a session failed, None where it does not say that."""
+        """Return when the limit that made a session fail is lifted, None where the client does not say."""
 
     @abstractmethod
     def checks(self, program: str, root: Path, environment: Mapping[str, str]) -> list[Check]:
-        """Return what doctor says of the installed program's login and hooks."""
+        """Return doctor's checks of the installed program's login and hooks."""
 
     def program(self, environment: Mapping[str, str]) -> str | None:
         """Return the path of the installed program."""
         return shutil.which(environment.get(self.variable) or self.name, path=environment.get("PATH"))
 
     def tool_text(self, tool_input: object) -> str | None:
-        """Return what a tool was given: a command line, or a patch whose headers name the files. None if unknown."""
+        """Return the input of a tool: a command line, or a patch whose headers name the files. None if unknown."""
         if isinstance(tool_input, dict):
             tool_input = next((tool_input[key] for key in _TEXT_KEYS if tool_input.get(key)), None)
         if isinstance(tool_input, list):
             return shlex.join(str(word) for word in tool_input)
         return tool_input if isinstance(tool_input, str) else None
 
-    def failure(self, end: SessionEnd, now: datetime) -> Failed | None:
+    def failure(self, end: SessionEnd, now: datetime) -> FailedAttempt | None:
         """Return why a session ended without a commit, None where it ended as usual."""
         if end.killed:
-            return Failed(end.killed)
+            return FailedAttempt(end.killed)
         events = list(events_in(end.lines))
         words, are_errors = self.words_in(events)
         if end.code == 0 and not are_errors:
-            return Failed(Trouble.refusal, words[-1]) if words and _REFUSED.search(words[-1]) else None
+            return FailedAttempt(Trouble.refusal, words[-1]) if words and _REFUSED.search(words[-1]) else None
         lines = [line for line in end.stderr.splitlines() if line.strip()]
         detail = "".join(words[-1:] or lines[-1:])
         text = f"{' '.join(words)} {end.stderr[-4000:]}"
         trouble = next((trouble for trouble, sign in _SIGNS.items() if re.search(sign, text, re.I)), None)
         if trouble is None:
-            return Failed(Trouble.crash, detail) if end.code else None
-        return Failed(trouble, detail, self.limit_end(events, text, now) if trouble is Trouble.limit else None)
+            return FailedAttempt(Trouble.crash, detail) if end.code else None
+        return FailedAttempt(trouble, detail, self.limit_end(events, text, now) if trouble is Trouble.limit else None)
 
 
 def events_in(lines: Sequence[str]) -> Iterator[dict[str, Any]]:

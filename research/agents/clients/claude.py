@@ -1,4 +1,4 @@
-"""Describes Claude Code: its tools, how its agent waits, how ``claude -p`` is asked for one idea and understood.
+"""Describes Claude Code: its tools, how its agent waits, and how ``claude -p`` is started for one idea and read.
 
 It has no command that lists its hooks, so for doctor its settings files are read. Nothing is changed.
 """
@@ -17,12 +17,12 @@ from research.core.check import Check
 from research.core.files import read_json
 
 _TOOLS = "Bash,Read,Edit,MultiEdit,Write,Grep,Glob"
-"""Names the tools of an agent that a night drives: none for the web, none that starts agents of its own."""
+"""Tools of an agent that a night drives: none for the web, none that starts agents of its own."""
 _ALLOWED = (
     "Edit(./train.py)", "Bash(git add *)", "Bash(git commit *)", "Bash(python -m py_compile *)",
     "Bash(python3 -m py_compile *)",
 )  # fmt: skip
-"""Lists what it may do besides reading in its work tree. All else is denied: nobody is there to be asked."""
+"""Actions that it may take besides reading in its work tree. All others are denied, since nobody is there to ask."""
 _COUNTS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens")
 _ASK_S = 10.0
 """Longest wait for its answer: it takes under a second."""
@@ -31,7 +31,7 @@ _MOST_BYTES = 268_435_456
 
 
 class ClaudeCode(Client):
-    """See Client."""
+    """The client Claude Code."""
 
     name = "claude"
     variable = "AUTORESEARCH_CLAUDE"
@@ -53,14 +53,14 @@ class ClaudeCode(Client):
     names_usd = True
 
     def command(self, program: str, place: Path, writable: Sequence[Path]) -> list[str]:
-        """See Client. It may edit train.py and commit, nothing else; what would be asked of a person is denied."""
+        """Return the command line of a session that may edit train.py and commit, nothing else, without being asked."""
         return [
             program, "-p", "--output-format", "stream-json", "--verbose", "--no-session-persistence",
             "--permission-mode", "dontAsk", "--tools", _TOOLS, "--allowedTools", *_ALLOWED,
         ]  # fmt: skip
 
     def usage(self, lines: Sequence[str]) -> Usage:
-        """See Client. The last line has it all; until then, or when killed, the messages have their parts."""
+        """Return the usage that the last line sums up or, while that is missing, the sum of the messages' usages."""
         events = list(events_in(lines))
         results = [event for event in events if event.get("type") == "result"]
         if results:
@@ -77,7 +77,7 @@ class ClaudeCode(Client):
         return words, bool(result.get("is_error"))
 
     def limit_end(self, events: Sequence[Mapping[str, Any]], text: str, now: datetime) -> datetime | None:
-        """See Client. A subscription's limit says it, a key's does not."""
+        """Return when a subscription's limit is lifted; a key's limit does not say."""
         named = [event.get("rate_limit_info") for event in events if event.get("type") == "rate_limit_event"]
         at = [info.get("resetsAt") for info in named if isinstance(info, dict) and info.get("status") == "rejected"]
         return datetime.fromtimestamp(at[-1], timezone.utc) if at and isinstance(at[-1], (int, float)) else None
@@ -87,7 +87,7 @@ class ClaudeCode(Client):
 
 
 def _check_login(claude: str, environment: Mapping[str, str]) -> Check:
-    """Ask it whether it is logged in."""
+    """Check, by asking it, whether Claude Code is logged in."""
     try:
         done = subprocess.run(
             [claude, "auth", "status", "--json"], capture_output=True, text=True, timeout=_ASK_S,
@@ -102,7 +102,7 @@ def _check_login(claude: str, environment: Mapping[str, str]) -> Check:
 
 
 def _check_hooks(root: Path, environment: Mapping[str, str]) -> Check:
-    """Say whether it will run our hooks, by the settings that it reads here."""
+    """Check, by the settings that it reads here, whether Claude Code will run our hooks."""
     name = "claude hooks"
     home = Path(environment.get("CLAUDE_CONFIG_DIR") or Path(environment.get("HOME") or "/") / ".claude")
     for path in (home / "settings.json", root / ".claude" / "settings.json", root / ".claude" / "settings.local.json"):

@@ -1,4 +1,4 @@
-"""Describes Codex: its tools' names, how its agent waits, how ``codex exec`` is asked for one idea and understood.
+"""Describes Codex: its tools, how its agent waits, and how ``codex exec`` is started for one idea and read.
 
 For doctor the installed Codex is asked itself (``codex app-server``, hooks/list). Nothing is changed.
 """
@@ -20,11 +20,11 @@ from research.core.check import Check
 _ASK_S = 10.0
 """Longest wait for Codex's answer: it takes under a second."""
 _RESET = re.compile(r"try again at (?:(?P<day>\w{3} \d{1,2})\w{2}, (?P<year>\d{4}) )?(?P<time>\d{1,2}:\d\d [AP]M)")
-"""When a limit is lifted, by the clock of this machine."""
+"""The words that name the time when a limit is lifted, by the clock of this machine."""
 
 
 class Codex(Client):
-    """See Client."""
+    """The client Codex."""
 
     name = "codex"
     variable = "AUTORESEARCH_CODEX"
@@ -40,7 +40,7 @@ class Codex(Client):
     advice = "(Where a sign is shown as an HTML entity, type the sign.)"
 
     def command(self, program: str, place: Path, writable: Sequence[Path]) -> list[str]:
-        """See Client. The work tree and the git folders can be written, nothing else; nobody is asked."""
+        """Return the command line of a session that may write the work tree and the git folders, and asks nobody."""
         roots = json.dumps([str(folder) for folder in writable])
         return [
             program, "exec", "--json", "--skip-git-repo-check", "-C", str(place), "-s", "workspace-write",
@@ -48,7 +48,7 @@ class Codex(Client):
         ]  # fmt: skip
 
     def usage(self, lines: Sequence[str]) -> Usage:
-        """See Client. A turn that failed or was killed says nothing."""
+        """Return the usage of the completed turns; one that failed or was killed reports none."""
         used = [event.get("usage") for event in events_in(lines) if event.get("type") == "turn.completed"]
         return Usage(sum(count_in(usage, ("input_tokens", "output_tokens")) for usage in used))
 
@@ -118,7 +118,7 @@ def _hooks_in(value: Any) -> Iterator[dict[str, Any]]:
 
 
 def check_hooks(listed: list[dict[str, Any]] | None) -> Check:
-    """Say what Codex will do with our hooks, as it lists them."""
+    """Check, by Codex's own list, whether it will run our hooks."""
     ours = [hook for hook in listed or () if "/.codex/hooks/" in str(hook.get("command", ""))]
     off = [str(hook.get("eventName")) for hook in ours if not hook.get("enabled", True)]
     bad = [f"{hook.get('eventName')} {status}" for hook in ours if (status := hook.get("trustStatus")) != "trusted"]

@@ -1,4 +1,4 @@
-"""Writes doctor's lines about hooks and clients: the hooks' files, their Python, their log, and each client."""
+"""Makes doctor's checks of hooks and clients: the hooks' files, their Python, their log, and each client."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from research.core.paths import LabPaths
 
 
 def check_hooks(root: Path, environment: Mapping[str, str]) -> list[Check]:
-    """Return the lines about the hooks' files, their Python and their log."""
+    """Return the checks of the hooks' files, their Python and their log."""
     return [_files(root), _python(root, environment), *_log(root)]
 
 
 def check_clients(root: Path, environment: Mapping[str, str]) -> list[Check]:
-    """Ask every client about itself and its hooks, which takes seconds."""
+    """Return the checks of every client and its hooks, which take seconds."""
     return [check for client in CLIENTS.values() for check in check_client(client, root, environment)]
 
 
 def check_client(client: Client, root: Path, environment: Mapping[str, str]) -> list[Check]:
-    """Return the lines about one client: its version, then what it says of itself."""
+    """Return the checks of one client: its version, then its login and hooks."""
     name, program = client.name, client.program(environment)
     if program is None:
         say = f"not installed; only its hooks and night --agent {name} need it"
@@ -41,7 +41,7 @@ def check_client(client: Client, root: Path, environment: Mapping[str, str]) -> 
 
 
 def version_said(program: str, environment: Mapping[str, str]) -> str:
-    """Return what a program says of its version, its name where it says nothing, "" where it does not start."""
+    """Return the version that a program prints, its name where it prints nothing, "" where it does not start."""
     try:
         said = subprocess.check_output(
             [program, "--version"], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True, errors="replace",
@@ -79,7 +79,7 @@ def _python(root: Path, environment: Mapping[str, str]) -> Check:
 
 
 def _log(root: Path) -> list[Check]:
-    """Show what hooks logged last; a healthy lab has no such log."""
+    """Return a check with the last line of the hooks' log, nothing where there is no log, as in a healthy lab."""
     path = LabPaths(root).discovery / "hooks.log"
     try:
         lines = path.read_text("utf-8", "replace").strip().splitlines()

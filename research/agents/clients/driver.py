@@ -1,7 +1,7 @@
-"""Has a coding client edit for a night: a fresh session in a work tree of its own, asked only for one commit.
+"""Lets a coding client edit for a night: a fresh session in a work tree of its own, asked only for one commit.
 
-It launches nothing and judges nothing. What it came to is looked up in git: exactly one new commit, an exp: subject,
-train.py alone, and a program that differs from its parent's. Whatever goes wrong has a name.
+It launches nothing and judges nothing. The result is looked up in git: exactly one new commit, an exp: subject,
+train.py alone, and a program that differs from its parent's. Everything that goes wrong is a Trouble.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
-from research.agents.clients.base import ENV_DRIVEN, NOTHING_USED, Client, Failed, SessionEnd, Trouble, Usage
-from research.agents.night.editors import Candidate, NoCandidate
+from research.agents.clients.base import ENV_DRIVEN, NOTHING_USED, Client, FailedAttempt, SessionEnd, Trouble, Usage
+from research.agents.night.editors import NoCandidate, ProposedCommit
 from research.code import fingerprint
 from research.core import git
 from research.core.commit_message import EXPERIMENT, FREE
@@ -42,9 +42,9 @@ _DETAIL_CHARS = 200
 
 
 class NoProposal(NoCandidate):
-    """No attempt came to a candidate: the client, its last attempt, how many were made, and what they used."""
+    """No attempt made a candidate; the message names the client, its last attempt and their number."""
 
-    def __init__(self, client: str, failed: Failed, attempts: int, usage: Usage = NOTHING_USED) -> None:
+    def __init__(self, client: str, failed: FailedAttempt, attempts: int, usage: Usage = NOTHING_USED) -> None:
         detail, outside = f": {failed.detail}" if failed.detail else "", {*_OUTSIDE, Trouble.timeout}
         super().__init__(
             f"{client}: {failed.trouble.value}{detail} ({count_of(attempts, 'attempt')})",
@@ -56,15 +56,15 @@ class NoProposal(NoCandidate):
 
 
 GiveUp = Callable[[Sequence[str]], "Trouble | None"]
-"""Looks at a session's lines so far; returns why it has to be killed, None while it may go on."""
+"""A function of a session's lines so far that returns why it has to be killed, None while it may go on."""
 Launch = Callable[[Sequence[str], Path, str, Mapping[str, str], GiveUp], SessionEnd]
-"""Runs a session: its command line, folder, prompt and variables."""
+"""A function that runs a session, by its command line, folder, prompt, variables and GiveUp."""
 
 
 def launch_process(
     command: Sequence[str], place: Path, prompt: str, environment: Mapping[str, str], give_up: GiveUp
 ) -> SessionEnd:
-    """Run a session in a process group of its own, which is ended whole when it has to be given up."""
+    """Run a session in a process group of its own, which is ended whole when the session is given up."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, tempfile.TemporaryFile() as given:
         given.write(prompt.encode())
         given.seek(0)
@@ -82,7 +82,7 @@ def launch_process(
 
 
 def _lines(file: IO[bytes]) -> tuple[str, ...]:
-    """Read what the child has written so far; its place in the file, which we share, stays where it is."""
+    """Return the lines that the child has written so far, without moving the position in the file, which it shares."""
     size = os.fstat(file.fileno()).st_size
     return tuple(os.pread(file.fileno(), size, 0).decode("utf-8", "replace").splitlines())
 
@@ -98,10 +98,15 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 
 
 class ClientEditor:
-    """Asks a client for one idea at a time, whose commits go to the lab's repository; tests launch sessions their way.
+    """An editor that asks a coding client for one idea at a time, and finds its commit in the lab's repository.
+
+    Args:
+        client: The client.
+        lab: The lab.
+        launch: Runs a session.
 
     Raises:
-        ConfigurationError: if it is not installed: better at once than at 3 a.m.
+        ConfigurationError: if the client is not installed.
     """
 
     def __init__(self, client: Client, lab: Lab, launch: Launch = launch_process) -> None:
@@ -110,8 +115,8 @@ class ClientEditor:
         if client.program(lab.environment) is None:
             raise ConfigurationError(f"{client.name} is not installed.", f"Type: {client.install}")
 
-    def edit(self, plan: Plan, memory: Memory, seed: int, stop: StopRequest) -> Candidate:
-        """See Editor."""
+    def edit(self, plan: Plan, memory: Memory, seed: int, stop: StopRequest) -> ProposedCommit:
+        """Carry out a plan by the client."""
         known = memory.incumbent or memory.baseline
         parent = git.resolve(self._root, plan.parent or (known.commit if known else "HEAD"))
         if parent is None:
@@ -121,19 +126,19 @@ class ClientEditor:
 
     def propose(
         self, parent: str, brief: str, emitter: str, stop: Callable[[], bool], attempts: int = SETTINGS.client_attempts
-    ) -> Candidate:
+    ) -> ProposedCommit:
         """Ask for a commit on a parent until there is a candidate or the attempts are used up.
 
         Raises:
             NoProposal: with the last attempt's trouble; nothing in the repository was moved.
         """
         usage, prompt = NOTHING_USED, prompt_of(brief, emitter)
-        failed, number = Failed(Trouble.crash), 0
+        failed, number = FailedAttempt(Trouble.crash), 0
         for number in range(1, attempts + 1):
             found, used = self._attempt(parent, prompt, stop)
             usage += used
             if isinstance(found, git.Commit):
-                return Candidate(found.hash, found.subject, usage)
+                return ProposedCommit(found.hash, found.subject, usage)
             failed, why = found, found.trouble.value
             self._lab.say(f"{self.name}, attempt {number} of {attempts}: {why}. {failed.detail}".strip())
             if failed.trouble in _OUTSIDE or stop():
@@ -141,13 +146,13 @@ class ClientEditor:
             prompt = prompt_of(f"{brief.strip()}\n\nAn earlier attempt failed: {why}. Avoid that.", emitter)
         raise NoProposal(self.name, failed, number, usage)
 
-    def _attempt(self, parent: str, prompt: str, stop: Callable[[], bool]) -> tuple[git.Commit | Failed, Usage]:
-        """Ask once; a commit that is right is right, however the session ended."""
+    def _attempt(self, parent: str, prompt: str, stop: Callable[[], bool]) -> tuple[git.Commit | FailedAttempt, Usage]:
+        """Ask once; return the commit or what went wrong, and the usage. How the session ended does not matter."""
         client, root = self._client, self._root
         environment = {**git.author(root), **self._lab.environment, ENV_DRIVEN: "1"}
         program = client.program(environment)
         if program is None:
-            return Failed(Trouble.missing, client.install), NOTHING_USED
+            return FailedAttempt(Trouble.missing, client.install), NOTHING_USED
         deadline = time.monotonic() + SETTINGS.client_minutes * 60
 
         def give_up(lines: Sequence[str]) -> Trouble | None:
@@ -160,14 +165,14 @@ class ClientEditor:
         with checked_out(root, parent, "client") as place:
             end = self._launch(client.command(program, place, git.folders(place)), place, prompt, environment, give_up)
             found = _inspect(root, place, parent)
-        if isinstance(found, Failed) and found.trouble is Trouble.no_commit:
+        if isinstance(found, FailedAttempt) and found.trouble is Trouble.no_commit:
             failed = client.failure(end, self._lab.clock()) or found
             found = replace(failed, detail=clean(" ".join(failed.detail.split()), _DETAIL_CHARS))
         return found, client.usage(end.lines)
 
 
 def prompt_of(brief: str, emitter: str) -> str:
-    """Return what the agent is told: the brief, and the one thing to do with it; the emitter tags the subject."""
+    """Return the prompt for the agent: the brief, and the order to make one commit, whose subject names the emitter."""
     return (
         f"{brief.strip()}\n\n"
         f"Carry out this one idea: edit {TARGET} only, then make exactly one commit:\n"
@@ -177,23 +182,23 @@ def prompt_of(brief: str, emitter: str) -> str:
     )
 
 
-def _inspect(root: Path, place: Path, parent: str) -> git.Commit | Failed:
-    """Return the commit that is in the work tree now, or what is wrong with it."""
+def _inspect(root: Path, place: Path, parent: str) -> git.Commit | FailedAttempt:
+    """Return the commit that the work tree is at now, or what is wrong with it."""
     head = git.head(place).commit
     if head is None or head == parent:
         changed = ", ".join(git.changed_files(place)[:5])
-        return Failed(Trouble.no_commit, f"changed but not committed: {changed}" if changed else "")
+        return FailedAttempt(Trouble.no_commit, f"changed but not committed: {changed}" if changed else "")
     commit = git.commit(root, head)
     if commit.parent != parent:
-        return Failed(Trouble.two_commits)
+        return FailedAttempt(Trouble.two_commits)
     others = [change.path for change in git.changes(root, commit) if change.path != TARGET]
     if others:
-        return Failed(Trouble.other_files, ", ".join(others[:5]))
+        return FailedAttempt(Trouble.other_files, ", ".join(others[:5]))
     if not commit.subject.startswith(EXPERIMENT):
-        return Failed(Trouble.subject, commit.subject[:80])
+        return FailedAttempt(Trouble.subject, commit.subject[:80])
     text, before = git.blob(root, head, TARGET) or b"", git.blob(root, parent, TARGET) or b""
     try:
         is_same = fingerprint.fingerprint(text) == fingerprint.fingerprint(before)
     except SyntaxError as error:
-        return Failed(Trouble.unreadable, f"line {error.lineno}")
-    return Failed(Trouble.same_code) if is_same else commit
+        return FailedAttempt(Trouble.unreadable, f"line {error.lineno}")
+    return FailedAttempt(Trouble.same_code) if is_same else commit

@@ -15,7 +15,7 @@ LOG_BYTES = 1000000
 
 
 def log(name: str, text: str) -> None:
-    """Add to hooks.log, if that is possible at all."""
+    """Add a line to hooks.log, if it can be written."""
     import time
 
     path = os.path.join(ROOT, "results", "discovery", "hooks.log")

@@ -24,13 +24,13 @@ from research.store.open import open_store, read_store
 
 
 @dataclass(frozen=True)
-class Call:
-    """One hook call."""
+class HookCall:
+    """One call of a hook by a client."""
 
-    event: str  # as the client names it
-    paths: LabPaths  # the checkout that holds the hook
-    payload: Mapping[str, Any]  # what the client sent
-    environment: Mapping[str, str]  # of the client's process
+    event: str  # name of the event, as the client spells it
+    paths: LabPaths  # of the checkout that holds the hook
+    payload: Mapping[str, Any]  # the JSON object that the client sent
+    environment: Mapping[str, str]  # variables of the client's process
     log: Callable[[str], None]  # adds a line to hooks.log
 
     def text(self, name: str) -> str:
@@ -54,7 +54,7 @@ class Call:
         return client_of(self.environment)
 
     def open_memory(self) -> Store:
-        """Open the memory as it is; an empty one where there is none, or none that can be read, which is logged."""
+        """Open the memory as it is, an empty one where it is missing or can't be read, which is logged."""
         try:
             return read_store(self.paths, SETTINGS.hook_wait_s)
         except ResearchError as error:
@@ -66,19 +66,25 @@ class Call:
         return store.path is None and self.paths.memory.exists()
 
     def open_to_write(self) -> Store:
-        """Open the memory where there is something to note; it is made where nothing was recorded yet."""
+        """Open the memory for a hook that writes, made where nothing was recorded yet."""
         if not self.paths.memory.exists():
             open_store(self.paths, utc(system_clock()), self.log).close()
         return read_store(self.paths, SETTINGS.hook_wait_s)
 
     def context(self, *parts: str) -> dict[str, Any] | None:
-        """Return the answer that gives the agent something to know, None where there is nothing."""
+        """Return the answer that adds texts to the agent's context, None where all are empty."""
         text = "\n\n".join(part for part in parts if part)[: SETTINGS.context_chars]
         return {"hookSpecificOutput": {"hookEventName": self.event, "additionalContext": text}} if text else None
 
 
 def run(name: str, root: str, log: Callable[[str], None]) -> None:
-    """Answer one hook call, whose payload comes on stdin: name is the hook's module, root the top of its checkout."""
+    """Print the answer to one hook call, whose payload comes on stdin.
+
+    Args:
+        name: Name of the hook's module.
+        root: Top of its checkout.
+        log: Adds a line to hooks.log.
+    """
     text = sys.stdin.buffer.read().decode("utf-8", "replace")
     try:
         payload = json.loads(text)
@@ -87,7 +93,7 @@ def run(name: str, root: str, log: Callable[[str], None]) -> None:
     if not isinstance(payload, dict):
         log(f"the payload is no JSON object ({len(text)} characters); nothing is done")
         return
-    call = Call(name.title().replace("_", ""), LabPaths(Path(root)), payload, dict(os.environ), log)
+    call = HookCall(name.title().replace("_", ""), LabPaths(Path(root)), payload, dict(os.environ), log)
     if call.is_driven and name != "pre_tool_use":
         return
     if answer := importlib.import_module(f"research.agents.hooks.{name}").answer(call):

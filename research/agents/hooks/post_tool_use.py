@@ -1,4 +1,4 @@
-"""Shows, after a tool (PostToolUse), a run that has finished, and fixed files that are not as they were."""
+"""Shows, after a tool (PostToolUse), a run that has finished, and fixed files that differ from HEAD."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 from research.agents import autonomy
-from research.agents.hooks.entry import Call
+from research.agents.hooks.entry import HookCall
 from research.agents.hooks.reviews import open_current_memory, unseen_review
 from research.agents.policy.protected import protected_changes, restore_advice
 from research.core.contract import BRANCHES
@@ -14,7 +14,7 @@ from research.core.errors import ResearchError
 from research.store.db import Store
 
 
-def answer(call: Call) -> dict[str, Any] | None:
+def answer(call: HookCall) -> dict[str, Any] | None:
     """Answer PostToolUse."""
     branch = call.head.branch
     with open_current_memory(call) as store:
@@ -23,12 +23,12 @@ def answer(call: Call) -> dict[str, Any] | None:
         return call.context(changes, unseen_review(store, branch))
 
 
-def _unseen_changes(call: Call, store: Store, branch: str) -> str:
-    """Return what to do about fixed files that differ from HEAD, "" where that was said of these files already."""
+def _unseen_changes(call: HookCall, store: Store, branch: str) -> str:
+    """Return what to do about fixed files that differ from HEAD, "" where the agent was told of them already."""
     changed = protected_changes(call.paths.root)
     fact, state = f"protected_shown:{branch}", "\n".join(changed)
     if state == (store.fact(fact) or ""):
         return ""
-    with suppress(ResearchError), call.open_to_write() as kept:  # where that can't be noted, it is said again
+    with suppress(ResearchError), call.open_to_write() as kept:  # where that can't be noted, it is told again
         kept.set_fact(fact, state)
     return restore_advice(changed)

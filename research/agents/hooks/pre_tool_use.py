@@ -1,4 +1,4 @@
-"""Refuses, before a tool (PreToolUse), what the policy refuses, and shows a run that has finished."""
+"""Refuses tools (PreToolUse) that the policy refuses, and shows a run that has finished."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import shlex
 from typing import Any
 
 from research.agents import autonomy
-from research.agents.hooks.entry import Call
+from research.agents.hooks.entry import HookCall
 from research.agents.hooks.reviews import unseen_review
 from research.agents.next_step import launch_line
 from research.agents.policy.check import FILE_FIELD, RUNNERS, check_command, check_tool
-from research.agents.policy.protected import Where
+from research.agents.policy.protected import PolicyScope
 from research.core import git
 from research.core.commands import git_commit
 from research.core.commit_message import EXPERIMENT, FREE, as_experiment
@@ -20,7 +20,7 @@ from research.store import reads, recent
 from research.store.db import Store
 
 
-def answer(call: Call) -> dict[str, Any] | None:
+def answer(call: HookCall) -> dict[str, Any] | None:
     """Answer PreToolUse."""
     tool, client = call.text("tool_name"), call.client
     if tool not in {*client.shell_tools, *client.edit_tools, *FILE_FIELD}:
@@ -38,7 +38,7 @@ def answer(call: Call) -> dict[str, Any] | None:
     }
 
 
-def _refusal(call: Call, store: Store) -> str | None:
+def _refusal(call: HookCall, store: Store) -> str | None:
     """Return why the tool is refused, None if it is not."""
     tool, given, client = call.text("tool_name"), call.payload.get("tool_input"), call.client
     field = FILE_FIELD.get(tool)
@@ -46,7 +46,7 @@ def _refusal(call: Call, store: Store) -> str | None:
     if not isinstance(text, str):
         return None
     branch = call.head.branch
-    where = Where(
+    where = PolicyScope(
         root=str(call.paths.root),
         branch=branch,
         guarded=call.is_driven or branch.startswith(BRANCHES) or autonomy.load(store).enabled,
@@ -61,8 +61,8 @@ def _refusal(call: Call, store: Store) -> str | None:
     return check_command(text, cwd, where, call.environment) or _uncounted(call, text, store)
 
 
-def _uncounted(call: Call, command: str, store: Store) -> str | None:
-    """Return why a launch would take its minutes for nothing: HEAD is new, no experiment, and not the baseline."""
+def _uncounted(call: HookCall, command: str, store: Store) -> str | None:
+    """Return why the run of a launch would not count: HEAD is new, no experiment, and not the baseline; else None."""
     head = call.head
     is_launch = any(name in command for name in RUNNERS) and " -- uv run train.py" in command
     is_other = any(option in command for option in ("--dry-run", "--allow-dirty", " commit "))

@@ -1,8 +1,8 @@
-"""Finds what every hook may have to show: the review of a finished run, once, whichever hook comes first."""
+"""Finds the review of a finished run, which the first hook that comes after it shows, once."""
 
 from __future__ import annotations
 
-from research.agents.hooks.entry import Call
+from research.agents.hooks.entry import HookCall
 from research.core.contract import HAND_PREFIX, SCORE_FILE
 from research.core.records import OPEN_DECISIONS
 from research.core.settings import SETTINGS
@@ -13,8 +13,8 @@ _REVIEWS_SHOWN = 3
 """Reviews shown in full at once; a night makes more."""
 
 
-def open_current_memory(call: Call) -> Store:
-    """Record finished runs that were made by hand, then open the memory; a later hook tries again what fails now."""
+def open_current_memory(call: HookCall) -> Store:
+    """Record finished runs that were made by hand, then open the memory; what fails is tried again by a later hook."""
     store = call.open_memory()
     try:
         if not _has_new_hand_made(call, store):
@@ -28,7 +28,7 @@ def open_current_memory(call: Call) -> Store:
     return call.open_memory()
 
 
-def _has_new_hand_made(call: Call, store: Store) -> bool:
+def _has_new_hand_made(call: HookCall, store: Store) -> bool:
     scores = call.paths.runs.glob(f"{HAND_PREFIX}*/{SCORE_FILE}")
     return any(not recent.is_folder_known(store, score.parent.name) for score in scores)
 
@@ -37,11 +37,11 @@ def unseen_review(store: Store, branch: str, with_step: bool = True) -> str:
     """Return the reviews of the runs on a branch that have finished and that no hook has shown yet, "" without one.
 
     Of runs that ended without a verdict the latest is shown, unless one was judged too: then it is no news any more.
-    with_step says whether to name what to type next, which an order that follows does itself.
+    with_step says whether to add the command to type next, which an order that follows names itself.
     """
     if not branch or not any(_news(store, branch)):
         return ""
-    with store.write():  # of all that ask at once, one shows it
+    with store.write():  # of hooks that ask at once, one shows it
         judged, failed = _news(store, branch)
         seen = f"{recent.last_verdict(store)} {failed[0] if failed else _seen(store, branch)[1]}"
         store.set_fact(f"shown:{branch}", seen)

@@ -1,4 +1,4 @@
-"""Shows, at SessionStart, what is known of the branch, also after a compaction or /clear.
+"""Shows the branch's summary at SessionStart, also after a compaction or /clear.
 
 The summary was stored with the last verdict; the plan, HEAD and runs in progress are looked up now.
 """
@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from research.agents import autonomy
-from research.agents.hooks.entry import Call
+from research.agents.hooks.entry import HookCall
 from research.agents.hooks.reviews import open_current_memory, unseen_review
 from research.agents.next_step import head_warnings, open_runs, profile_here
 from research.core import git
@@ -28,7 +28,7 @@ _PROTOCOL = (
 )
 
 
-def answer(call: Call) -> dict[str, Any] | None:
+def answer(call: HookCall) -> dict[str, Any] | None:
     """Answer SessionStart."""
     branch = call.head.branch
     with open_current_memory(call) as store:
@@ -40,7 +40,7 @@ def answer(call: Call) -> dict[str, Any] | None:
         return call.context(where, _summary(call, store), review, _PROTOCOL)
 
 
-def _summary(call: Call, store: Store) -> str:
+def _summary(call: HookCall, store: Store) -> str:
     """Return the summary's rows with the plan that is pending now and warnings about HEAD and runs in progress."""
     branch, commit, root = call.head.branch, call.head.commit, call.paths.root
     plan, digest = reads.plan_of(store, branch), remembered(store, branch, profile_here(call.environment))

@@ -1,4 +1,4 @@
-"""Gives the next order at Stop, while autonomy is on, on a branch of experiments, within the limits."""
+"""Gives the agent its next order when its turn ends (Stop), on a branch of experiments, while autonomy is on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from research.agents import autonomy
 from research.agents.autonomy import Autonomy
-from research.agents.hooks.entry import Call
+from research.agents.hooks.entry import HookCall
 from research.agents.hooks.reviews import open_current_memory, unseen_review
 from research.agents.next_step import TOLD_FACT, Situation, next_order
 from research.core.clock import system_clock, utc
@@ -19,10 +19,10 @@ from research.store.db import Store
 _WAITED_FOR = ("run_experiment.py", "modal_gpu.py", "research replicate", "sleep ")
 """Parts of the commands that launch a run or wait for one."""
 _EVENT_CHARS = 2000
-"""How much of an order the memory's event keeps."""
+"""Characters of an order that the memory's event keeps."""
 
 
-def answer(call: Call) -> dict[str, Any] | None:
+def answer(call: HookCall) -> dict[str, Any] | None:
     """Answer Stop."""
     if not call.head.branch.startswith(BRANCHES) or _will_be_woken(call):
         return None
@@ -35,8 +35,8 @@ def answer(call: Call) -> dict[str, Any] | None:
             return _continue(store, here, state) if state.enabled else None
 
 
-def _will_be_woken(call: Call) -> bool:
-    """Return whether a run, or a wait for one, goes on in the background, whose end wakes the agent."""
+def _will_be_woken(call: HookCall) -> bool:
+    """Return whether a run, or a wait for one, goes on in the background, so that its end wakes the agent."""
     tasks = call.payload.get("background_tasks")  # only Claude Code has them
     found = [task for task in tasks if isinstance(task, dict)] if isinstance(tasks, list) else []
     commands = [str(task.get("command") or "") for task in found if task.get("status") == "running"]
@@ -44,7 +44,7 @@ def _will_be_woken(call: Call) -> bool:
 
 
 def _continue(store: Store, here: Situation, state: Autonomy) -> dict[str, Any] | None:
-    """Return the order to go on, or end the loop at a limit or where nothing moves any more."""
+    """Return the order to go on, or end the loop where a limit is reached or nothing happens any more."""
     order = next_order(here, SETTINGS.order_words)
     launched, usd = recent.last_run(store) - state.first_run, recent.spent_usd(store, state.first_run)
     reason = autonomy.reached_limit(state, time.time(), launched, usd)
@@ -69,7 +69,7 @@ def _continue(store: Store, here: Situation, state: Autonomy) -> dict[str, Any] 
 
 
 def _end_loop(store: Store, state: Autonomy, reason: str) -> dict[str, Any]:
-    """Turn the switch off and say why."""
+    """Turn the switch off; return the answer that tells the person why."""
     autonomy.save(store, autonomy.turned_off(state, reason, time.time(), by_itself=True))
     store.add_event(utc(system_clock()), "autonomy", None, {"enabled": False, "reason": reason})
     return {"systemMessage": f'Autoresearch: the loop has ended. {reason} Say "continue" to go on.'}

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from research.agents import autonomy
-from research.agents.hooks.entry import Call
+from research.agents.hooks.entry import HookCall
 from research.agents.hooks.reviews import open_current_memory, unseen_review
 from research.agents.hooks.session_start import best_and_phase
 from research.agents.intent import intent, read_limits
@@ -26,10 +26,10 @@ _STILL_ON = "the loop is still on; to end it, type stop."
 _OFF_BY_AGENT = "If this message asks to end it, type `uv run research autonomy off` and end your turn."
 _LIMITS_ARE = "A limit is a number of runs, hours, minutes or dollars, or a time of day such as 06:30."
 _PROMPT_CHARS = 500
-"""How much of a prompt the memory's event keeps."""
+"""Characters of a prompt that the memory's event keeps."""
 
 
-def answer(call: Call) -> dict[str, Any] | None:
+def answer(call: HookCall) -> dict[str, Any] | None:
     """Answer UserPromptSubmit; what the switch did is said to the person too."""
     branch = call.head.branch
     mark = call.client.wake_mark
@@ -53,8 +53,8 @@ def answer(call: Call) -> dict[str, Any] | None:
     return told
 
 
-def _rules(call: Call, store: Store, branch: str, is_on: bool) -> str:
-    """Return what an agent has to know on a branch of experiments."""
+def _rules(call: HookCall, store: Store, branch: str, is_on: bool) -> str:
+    """Return the rules for an agent on a branch of experiments, with the branch's state."""
     launch = launch_line(call.environment, reads.plan_of(store, branch))
     return (
         f"Autoresearch hooks are active on {branch}; autonomous continuation is "
@@ -66,7 +66,7 @@ def _rules(call: Call, store: Store, branch: str, is_on: bool) -> str:
     )
 
 
-def _turn_switch(call: Call, branch: str) -> str:
+def _turn_switch(call: HookCall, branch: str) -> str:
     """Turn the switch if the prompt asks for it; return a sentence about it, "" where it asks for nothing."""
     text, now = call.text("prompt"), time.time()
     wish = intent(text)
@@ -98,7 +98,7 @@ def _turn_switch(call: Call, branch: str) -> str:
     return said
 
 
-def _drop_plans(call: Call, store: Store) -> None:
+def _drop_plans(call: HookCall, store: Store) -> None:
     try:
         store.drop_plans(utc(system_clock()))
     except Exception as error:  # the switch has turned, which is what was asked

@@ -1,14 +1,14 @@
-"""Writes the commands that continue a night where and how it ran: after one at Modal, the next is at Modal too."""
+"""Writes the commands that continue a night with its own options, such as its backend."""
 
 from __future__ import annotations
 
 from research.agents.clients import CLIENTS
-from research.agents.night.state import Limits, NightState, is_cut_off
+from research.agents.night.state import NightLimits, NightState, is_cut_off
 from research.core import commands
 from research.core.clock import local_time
 from research.runs.backends import DEFAULT_BACKEND
 
-_PLAIN = NightState("", "", "builtin", DEFAULT_BACKEND, 0, 1, "", Limits())
+_PLAIN = NightState("", "", "builtin", DEFAULT_BACKEND, 0, 1, "", NightLimits())
 """A night with no option given."""
 _USUAL_HOURS = 8.0
 """Hours of a night that is begun before bed."""
@@ -30,18 +30,18 @@ def night_command(night: NightState | None) -> str:
 
 
 def one_run(night: NightState | None) -> str:
-    """Return the line that makes one run as those of the night were made."""
+    """Return the line that makes one run with the options of the night."""
     return " ".join(["uv run research night --max-runs 1", *_how(night)])
 
 
 def one_run_of_an_agent(night: NightState | None) -> str:
-    """Return the line that makes one such run with an agent that writes code, which the built-in one does not."""
+    """Return the line that makes one run with the options of the night and an agent that writes code."""
     line = one_run(night)
     return line if "--agent" in line else f"{line} --agent {next(iter(CLIENTS))}"
 
 
 def replicate_command(commit: str, night: NightState | None, seed: int | None = None) -> str:
-    """Return the line that measures a commit with that seed, else another one, where the night's runs were made."""
+    """Return the line that measures a commit again, with that seed or another, on the backend of the night."""
     options = [*([] if seed is None else [f"--seed {seed}"]), *(_where(night) if night else [])]
     return commands.replicate_command(commit, " ".join(options))
 

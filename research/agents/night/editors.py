@@ -1,4 +1,4 @@
-"""Lists who can edit train.py in a night, seen alike by the loop: a plan in, a commit out."""
+"""Defines the editors of train.py in a night, which turn a plan into a commit: the built-in agent or a client."""
 
 from __future__ import annotations
 
@@ -19,16 +19,23 @@ from research.verdict.models import Memory
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A commit that changes train.py alone, with its subject, and what it took to get it."""
+class ProposedCommit:
+    """A commit of an editor that changes train.py alone."""
 
-    commit: str
+    commit: str  # full hash
     subject: str
-    usage: Usage = NOTHING_USED
+    usage: Usage = NOTHING_USED  # tokens and dollars that it took
 
 
 class NoCandidate(Exception):
-    """The editor came to no commit for an idea, which is dropped; or it failed, or a service refuses until a time."""
+    """An editor made no commit.
+
+    Attributes:
+        why: The reason, for people.
+        kind: "idea", which is dropped then; "editor", which failed; or "service", which refuses for a while.
+        until: When the service will not refuse any more, None if not known.
+        usage: Tokens and dollars that were used.
+    """
 
     def __init__(
         self,
@@ -42,24 +49,24 @@ class NoCandidate(Exception):
 
 
 class Editor(Protocol):
-    """Makes commits."""
+    """An editor of train.py that carries out plans."""
 
     name: str
 
-    def edit(self, plan: Plan, memory: Memory, seed: int, stop: StopRequest) -> Candidate:
-        """Carry out a plan, whose details hold the brief; raise NoCandidate if it comes to no commit."""
+    def edit(self, plan: Plan, memory: Memory, seed: int, stop: StopRequest) -> ProposedCommit:
+        """Make the commit that carries out a plan, whose details hold the brief; raise NoCandidate if there is none."""
 
 
 class BuiltinEditor:
-    """Changes train.py's own constants; needs no key and no network."""
+    """The editor that changes train.py's own constants, and needs no key and no network."""
 
     name = "builtin"
 
     def __init__(self, lab: Lab) -> None:
         self._root = lab.paths.root
 
-    def edit(self, plan: Plan, memory: Memory, seed: int, stop: StopRequest) -> Candidate:
-        """See Editor."""
+    def edit(self, plan: Plan, memory: Memory, seed: int, stop: StopRequest) -> ProposedCommit:
+        """Carry out a plan by the built-in agent."""
         read_source = partial(git.blob, self._root, path=TARGET)
         try:
             if SET_NAME in plan.details:
@@ -69,7 +76,7 @@ class BuiltinEditor:
         except NothingToPropose as nothing:
             raise NoCandidate(str(nothing)) from None
         commit = git.commit_file(self._root, proposal.parent, TARGET, proposal.text, proposal.subject)
-        return Candidate(commit, proposal.subject)
+        return ProposedCommit(commit, proposal.subject)
 
 
 def editor_of(name: str, lab: Lab) -> Editor:

@@ -1,4 +1,4 @@
-"""Names the runs of a night that nobody plans, and tells a sick machine from bad candidates."""
+"""Finds the runs that a night makes without a plan, and tells a failing machine from bad candidates."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from research.core.settings import SETTINGS
 from research.verdict import lineage
 
 JobKind = Literal["baseline", "contract", "tip", "replicate", "check", "idea"]
-"""What a run is for: what the branch began with; its tip, under a contract that is new here, or never measured yet;
-another seed of what was measured; whether what ran before still does; what an agent has just made."""
+"""The purpose of a run: the baseline; the branch's tip under a contract that is new here ("contract"), or since it was
+never measured ("tip"); another seed; a check that the machine still runs the best; an agent's new commit ("idea")."""
 
 ALONE = frozenset({"baseline", "contract", "check"})
-"""What runs beside nothing else: what the others are compared with, and what says whether they can be."""
+"""Kinds of jobs during which no other runs: the others are compared with them, or depend on their result."""
 NOT_THE_CANDIDATES = "the machine, not the candidates"
-"""How the reason begins of a night that ended because its machine failed."""
+"""Beginning of the reason of a night that ended because its machine failed."""
 
 
 class CannotGoOn(ResearchError):
@@ -29,16 +29,16 @@ class CannotGoOn(ResearchError):
 
 @dataclass(frozen=True)
 class Job:
-    """One run to make: what for, its commit, words for people, its plan if it has one, what the agent used for it."""
+    """One run that a night has to make."""
 
     kind: JobKind
-    commit: str
-    what: str
-    plan: Plan | None = None
-    usage: Usage = NOTHING_USED
+    commit: str  # full hash
+    what: str  # words for people
+    plan: Plan | None = None  # that it carries out, None for a run without a plan
+    usage: Usage = NOTHING_USED  # tokens and dollars that its agent used
 
     def as_plan(self, now_utc: str) -> Plan:
-        """Return its plan; a run that nobody planned gets one, so that the planner plans around it."""
+        """Return its plan, or one that is made for it, so that the planner plans around it."""
         kind = EXPERIMENT if self.kind == "tip" else REPLICATE
         return self.plan or Plan(f"owed-{self.commit[:12]}", now_utc, None, None, self.commit, kind, self.what)
 
@@ -65,7 +65,7 @@ def owed(history: Sequence[Judged], tip: str, in_flight: Collection[str], since_
 
 
 def confirmation(history: Sequence[Judged], running: Collection[str]) -> Job | None:
-    """Return a run of the best so far on a second seed; None where that was done, or where the baseline is best."""
+    """Return the run of the best so far on a second seed; None where that was done, or where the baseline is best."""
     best, baseline = lineage.incumbent(history), lineage.baseline(history)
     if best is None or baseline is None or lineage.is_same(best, baseline) or best.fingerprint in running:
         return None
@@ -76,7 +76,7 @@ def confirmation(history: Sequence[Judged], running: Collection[str]) -> Job | N
 
 
 def crashes_alike(before: Sequence[Run], run: Run) -> tuple[Run, ...]:
-    """Return the latest crashes in a row with one signature, each of another edit, now that a run has ended."""
+    """Return the latest crashes in a row with one signature, each of another edit, after one more run has ended."""
     if run.failure is None or run.outcome not in ("crash", "timeout"):
         return ()
     alike = [other for other in before if other.failure and other.failure.signature == run.failure.signature]
@@ -85,7 +85,7 @@ def crashes_alike(before: Sequence[Run], run: Run) -> tuple[Run, ...]:
 
 
 def blame(crashed: Sequence[Run]) -> str:
-    """Say that the machine fails, and how, after crashes of different edits and then of the best so far."""
+    """Return the sentence that blames the machine for crashes of different edits and then of the best so far."""
     text = crashed[-1].failure.text if crashed[-1].failure else ""
     edits = f"{len(crashed) - 1} different edits, and then the best so far, which ran before,"
     return f"{NOT_THE_CANDIDATES}: {edits} end with {text}"

@@ -1,4 +1,4 @@
-"""Decides when a night ends, how long it waits, and whether a command resumes one: values in, values out."""
+"""Decides, from values alone, when a night ends, how long it waits, and whether a command resumes one."""
 
 from __future__ import annotations
 
@@ -15,34 +15,33 @@ from research.core.settings import SETTINGS
 from research.core.text import count_of
 from research.lab.launch import NIGHT_FACT
 from research.runs.backends import is_remote
+from research.store.ledger import ROW_OUTCOMES
 
-RESULTS = frozenset({"scored", "crash", "timeout", "stopped"})
-"""Outcomes that are results of a candidate."""
-LAUNCHED = RESULTS | {"interrupted"}
+LAUNCHED = ROW_OUTCOMES | {"interrupted"}
 """Outcomes that count against --max-runs: every launch but those that failed for want of a machine."""
 FAILED = frozenset({"infrastructure", "capacity"})
-"""Ends that are nobody's fault: waited out, and never counted."""
+"""Outcomes that are no candidate's fault: the night waits, and they count against nothing."""
 
 
 class UsualCost(NamedTuple):
-    """What a usual run of a night costs, in dollars and seconds."""
+    """The cost of a usual run of a night."""
 
-    usd: float
+    usd: float  # dollars
     seconds: float = 0.0
 
 
 def runs_of(night: str, runs: Sequence[Run]) -> list[Run]:
-    """Return the runs of a night that count against its limits; every run of a night bears its name."""
+    """Return the runs of a night that count against its limits."""
     return [run for run in runs if run.facts.get(NIGHT_FACT) == night and run.outcome in LAUNCHED]
 
 
 def cost_usd(runs: Sequence[Run], usd_per_hour: float) -> float:
-    """Add up what runs cost: as their backend said, else their seconds at the given price."""
+    """Return the cost of runs together: as their backend said, else their seconds at the given price."""
     return sum(run.cost_usd if run.cost_usd is not None else run.wall_s / 3600 * usd_per_hour for run in runs)
 
 
 def usual_cost(runs: Sequence[Run], usd_per_hour: float, agent_usd: float = 0.0) -> UsualCost:
-    """Estimate a usual run's cost: the median of the scored ones, else of all, and an equal share of the agent's."""
+    """Return a usual run's cost: the median of the scored runs, else of all, and an equal share of the agent's cost."""
     if not runs:
         return UsualCost(agent_usd)
     usual = [run for run in runs if run.outcome == "scored"] or runs
@@ -51,9 +50,9 @@ def usual_cost(runs: Sequence[Run], usd_per_hour: float, agent_usd: float = 0.0)
 
 
 def reached(night: NightState, now: datetime, usual: UsualCost, in_flight: int = 0) -> str | None:
-    """Name the limit that forbids another run beside those in flight, None if there is none.
+    """Return a sentence on the limit that forbids another run beside those in flight, None if none does.
 
-    Dollars are counted to the end of what would then be running, as far as runs are usual.
+    Dollars are counted as if the runs in flight, and the next one, cost what a usual run does.
     """
     limits, usd = night.limits, night.usd
     if limits.max_runs is not None and night.runs + in_flight >= limits.max_runs:
@@ -73,22 +72,22 @@ def reached(night: NightState, now: datetime, usual: UsualCost, in_flight: int =
 
 
 def is_last(night: NightState, now: datetime, usual: UsualCost, in_flight: int) -> bool:
-    """Check whether the next launch will be the night's last: whether a limit forbids one after it."""
+    """Check whether the next launch will be the night's last, since a limit will forbid one after it."""
     later = now + timedelta(seconds=usual.seconds * SETTINGS.last_run_lengths)
     return reached(night, later, usual, in_flight + 1) is not None
 
 
 def backoff_s(first_s: float, longest_s: float, before: int) -> float:
-    """Return the seconds to wait: twice as long as the last time, after so many waits in a row before."""
+    """Return the seconds to wait after so many waits in a row before, each twice as long as the one before it."""
     return min(longest_s, first_s * 2.0**before)
 
 
 _SAME = ("agent", "backend", "gpu", "policy", "seed")
-"""Options that make another night: half of one planned or judged in one way and half in another is neither."""
+"""Options that must be the same to continue a night, so that all of it is planned and judged in one way."""
 
 
 def why_new(before: NightState, wanted: NightState, runs: Sequence[Run], now: datetime) -> str | None:
-    """Say why a command does not continue an interrupted night, in words that follow its name; None where it does."""
+    """Return why a command does not continue an interrupted night, in words that follow its name; None if it does."""
     for name in _SAME:
         was = getattr(before, name)
         if was != getattr(wanted, name) and (name != "gpu" or is_remote(wanted.backend)):
@@ -103,7 +102,7 @@ def why_new(before: NightState, wanted: NightState, runs: Sequence[Run], now: da
 
 
 def resumed(before: NightState, wanted: NightState, runs: Sequence[Run], now: datetime) -> NightState:
-    """Return an interrupted night as it continues: the time since it was last alive becomes a pause."""
+    """Return the state with which an interrupted night continues; the time since it was last alive becomes a pause."""
     mine = runs_of(before.night, runs)  # some may have ended after it was killed
     seen = before.alive_utc or before.started_utc
     return replace(

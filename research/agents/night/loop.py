@@ -1,7 +1,7 @@
-"""Runs the loop of a night: what is owed, then what is planned; every run judged and settled, every stop with a reason.
+"""Runs the loop of a night: makes the runs that are due, then those that are planned, and settles every verdict.
 
-Every look of the loop does three things: it handles the runs that have ended, asks whether a limit is reached, and
-gives every free slot the next job. Runs are made in threads, one for each slot; all else happens between two looks.
+Every pass of the loop does three things: it handles the runs that have ended, asks whether a limit is reached, and
+gives every free slot the next job. Runs are made in threads, one for each slot; all else happens in the loop's thread.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ from research.runs.preflight import COMMAND, TARGET
 from research.runs.signals import Signals
 from research.store.connect import StoreBusy, StoreDamaged
 from research.store.db import Store
+from research.store.ledger import ROW_OUTCOMES
 from research.store.open import keep_fact
 from research.verdict import lineage
 
@@ -53,18 +54,18 @@ _BY: Mapping[int, str] = {
     signal.SIGHUP: "the terminal was closed (nohup or tmux keeps a night alive)",
     signal.SIGTERM: "somebody asked it to end (SIGTERM)",
 }
-"""What the signals mean that interrupt a night."""
+"""Words for the signals that interrupt a night."""
 CONFIGURATION = "configuration"
-"""How the reason begins of a night that ended for want of something: a token, a package, data."""
+"""Beginning of the reason of a night that ended because a token, a package or data are missing."""
 
 
 @dataclass(frozen=True)
-class Going:
-    """A run that is going on: its job, its slot's index, the fingerprint of its code, its end to come."""
+class RunningJob:
+    """A job whose run is going on."""
 
     job: Job
-    slot: int
-    code: str
+    slot: int  # index of the worker's slot
+    code: str  # fingerprint of its train.py
     end: Future[LaunchResult]
 
 
@@ -72,7 +73,7 @@ class Night:
     """One night on one branch.
 
     Args:
-        slots: The variables of each worker, which give it its device.
+        slots: The environment variables of each worker, which give it its device.
         request: Backend, GPU and time limits of every run.
         show: Writes the morning page: when the night begins and after every run.
         awake: Seconds from some moment on, for which the machine was awake.
@@ -96,26 +97,26 @@ class Night:
         self.lab, self.state, self.editor, self.slots = lab, state, editor, tuple(slots)
         self.request, self.say, self._notify, self._show, self._awake = request, say, notify, show, awake
         self._stop = Signals()
-        self._going: list[Going] = []
+        self._going: list[RunningJob] = []
         self._due: list[Job] = []  # jobs before all others, such as those whose device was taken
-        self._runs: dict[str, Run] = {}  # those that count against the limits
+        self._runs: dict[str, Run] = {}  # runs that count against the limits, by name
         self._earlier, self._lost = state.runs, 0  # runs of earlier processes, and those that are no more on record
         self._usual = limits.usual_cost((), state.limits.usd_per_hour)
         self._failures = self._service_waits = self._refusals = 0  # in a row
         self._attempt = 0  # plans that were dropped since the last run
-        self._again_s = 0.0  # nothing is started before
-        self._busy_from = math.inf  # when the memory was first found locked, of looks in a row
+        self._again_s = 0.0  # time of _awake before which nothing is started
+        self._busy_from = math.inf  # time of _awake since which the memory was found locked in every pass
         self._awake_from = awake() - worked_s(state, lab.clock())
-        self._alike: tuple[Run, ...] = ()  # the latest crashes, all of one kind
-        self._said: set[str] = set()  # states that last and have been said
-        self._reason: str | None = None
-        self.problem: CannotGoOn | None = None
-        self.found, self.kept = "", 0  # its best in a sentence, and how many changes it kept
+        self._alike: tuple[Run, ...] = ()  # the latest crashes, all with one signature
+        self._said: set[str] = set()  # lasting states that people were told of
+        self._reason: str | None = None  # why the night ends
+        self.problem: CannotGoOn | None = None  # why only a person can go on
+        self.found, self.kept = "", 0  # a sentence on the best, and the number of changes that the night kept
 
     # The loop -------------------------------------------------------------------------------------------------
 
     def run(self) -> NightState:
-        """Work until a limit is reached or nothing is left to do; every stop has its reason in the state."""
+        """Work until a limit is reached or nothing is left to do; return the state, which holds the reason."""
         with self._stop, ThreadPoolExecutor(len(self.slots)) as self._pool:
             self._open()
             try:
@@ -132,7 +133,7 @@ class Night:
         return self.state
 
     def _is_over(self) -> bool:
-        """Handle what has ended and start what may start; return whether nothing is left to wait for."""
+        """Handle the runs that have ended and start new ones; return whether the night is over."""
         try:
             if not self._store.is_current():
                 raise StoreDamaged(f"{self._store.path} was removed or replaced.")
@@ -150,7 +151,7 @@ class Night:
             self._on_no_candidate(nothing)
         except StoreDamaged as damage:
             self._open_anew(damage)
-        except StoreBusy as error:  # a backup or a person's shell has it; what is on record is seen at the next look
+        except StoreBusy as error:  # a backup or a person's shell has it; what is on record is seen in the next pass
             self._fail(str(error))
             self._busy_from = min(self._busy_from, self._awake())
             is_idle = all(going.end.done() for going in self._going)
@@ -161,7 +162,7 @@ class Night:
         return False
 
     def _leave_out_sleep(self) -> None:
-        """Take out of the night's hours what the clock went on, or was set, while the machine was not awake."""
+        """Take the time out of the night's hours by which the clock jumped: the machine slept, or the clock was set."""
         jump_s = worked_s(self.state, self.lab.clock()) - (self._awake() - self._awake_from)
         self.state = replace(self.state, paused_s=self.state.paused_s + jump_s)
         self._again_s -= max(0.0, jump_s)  # a service that names the end of its limit does not sleep
@@ -177,7 +178,7 @@ class Night:
         return limits.reached(self.state, self.lab.clock(), self._usual)  # what is going on may come to nothing
 
     def _start_more(self) -> None:
-        """Give every free slot something to do."""
+        """Start a job in every free slot."""
         for slot in sorted(set(range(len(self.slots))) - {going.slot for going in self._going}):
             if limits.reached(self.state, self.lab.clock(), self._usual, len(self._going)):
                 return
@@ -185,10 +186,10 @@ class Night:
                 return
             code = self._code_of(job.commit)
             seed = self._seed_of(job, code)
-            self._going.append(Going(job, slot, code, self._pool.submit(self._launch, job, slot, seed)))
+            self._going.append(RunningJob(job, slot, code, self._pool.submit(self._launch, job, slot, seed)))
             what = idea_of(job.what).removesuffix(".")
             self._say_once("running", f"running: {what}; every run gets its line when it ends")
-            self._save()  # killed in a long run, it was at work until that began
+            self._save()  # so that a night that is killed in a long run counts as at work until that began
 
     def _collect(self) -> None:
         """Handle every run that has ended."""
@@ -196,13 +197,13 @@ class Night:
             try:
                 self._on_end(going.job, going.end.result())
             except (StoreBusy, StoreDamaged):
-                raise  # it is looked at again
+                raise  # the run stays in the list, and is handled in the next pass
             except (ResearchError, OSError) as error:
                 self._fail(str(error))
             self._going.remove(going)
 
     def _finish(self, reason: str) -> None:
-        """Write down how the night ended; one that was interrupted, or could not make a run, can be resumed."""
+        """Save how the night ended; one that was interrupted, or could not make a run, can be resumed."""
         goes_on = reason.startswith(INTERRUPTED) or (self.problem and reason.startswith(CONFIGURATION))
         self._save(stop_reason=reason, finished_utc=None if goes_on else self.lab.now_utc())
         if self.problem is None and self.state.runs == 0 and not reason.startswith(INTERRUPTED):
@@ -217,7 +218,7 @@ class Night:
     # What is run next -----------------------------------------------------------------------------------------
 
     def _next_job(self) -> Job | None:
-        """Return the run that is owed, else the one that is planned; None while that has to wait for another run.
+        """Return the run that is due, else the one that is planned; None while that has to wait for another run.
 
         Raises:
             CannotGoOn, NoCandidate: as their names say.
@@ -241,7 +242,7 @@ class Night:
         return None if job.kind in jobs.ALONE and self._going else job
 
     def _first_of_contract(self) -> list[Job]:
-        """Return a run of the tip where another contract holds now: there, no run of the tip would be a repeat."""
+        """Return a run of the tip if another contract holds now than when the tip was measured, else nothing."""
         tip = branch_tip(self.lab.paths.root, self.state.branch) or ""
         job = Job("contract", tip, "the branch's tip, first under a contract that is new here")
         runs = (item.run for item in self._history() if item.run.commit == tip)
@@ -250,7 +251,7 @@ class Night:
         return [job] if is_new else []
 
     def _planned(self) -> Job:
-        """Return the planned run; of an experiment, the commit that the editor has made for it."""
+        """Return the planned run; for an experiment the editor makes the commit first."""
         lab, store, branch, now = self.lab, self._store, self.state.branch, self.lab.now_utc()
         busy = tuple(going.job.as_plan(now) for going in self._going)
         writes_code = self.editor.name != BuiltinEditor.name
@@ -311,14 +312,14 @@ class Night:
         )
         return launch(beside, request, self._stop)
 
-    # What a run came to ---------------------------------------------------------------------------------------
+    # Results --------------------------------------------------------------------------------------------------
 
     def _on_end(self, job: Job, end: LaunchResult) -> None:
-        """Handle the end of a run: its result, else what kept it from one."""
+        """Handle the end of a run: its result, or the reason why it has none."""
         run = self._store.run(end.run)
         if run and run.outcome in limits.LAUNCHED:
             self._runs[run.run] = run
-        if run and run.outcome in limits.RESULTS:
+        if run and run.outcome in ROW_OUTCOMES:
             self._on_result(job, run)
         elif end.outcome == "configuration" and not (end.child_exit == EXIT_NO_DATA and job.kind == "idea"):
             why, again = end.why.rstrip("."), "When that is mended, type the same command again."
@@ -347,7 +348,7 @@ class Night:
         self._report(run)
         self._settle()
         if run.counted:
-            self._doubt_machine(job, run)
+            self._check_machine(job, run)
         self._show(self._store)
 
     def _report(self, run: Run) -> None:
@@ -377,8 +378,8 @@ class Night:
         except CannotSettle as error:
             self._say_once("settle", f"{error} The night continues; the branch follows when it can.")
 
-    def _doubt_machine(self, job: Job, run: Run) -> None:
-        """End the night if its machine fails; what crashed for that reason leaves the memory."""
+    def _check_machine(self, job: Job, run: Run) -> None:
+        """End the night if its machine fails; the crashes that the machine caused leave the memory."""
         if job.kind != "check":
             self._alike = jobs.crashes_alike(self._alike, run)
             return
@@ -394,7 +395,7 @@ class Night:
     # Waiting --------------------------------------------------------------------------------------------------
 
     def _on_no_candidate(self, nothing: NoCandidate) -> None:
-        """Wait where whoever edits failed, or a service refuses: to the end that it names, else longer each time."""
+        """Wait after an editor made no commit, where a service refuses until the time that it names, else longer."""
         if nothing.kind == "editor":
             self._fail(f"the agent failed: {nothing.why}")
         elif nothing.kind == "idea":
@@ -421,7 +422,7 @@ class Night:
         self.say(f"failed ({why}); next try in {wait_s:.0f} s")
 
     def _say_once(self, state: str, line: str) -> None:
-        """Say a line about a state that lasts, once until that is over."""
+        """Say a line about a state that lasts, once until the state is over."""
         if state not in self._said:
             self._said.add(state)
             self.say(line)
@@ -429,7 +430,7 @@ class Night:
     # The memory -----------------------------------------------------------------------------------------------
 
     def _open(self) -> None:
-        """Open the memory, rebuilt where it has to be, and finish what a night that was cut off left undone."""
+        """Open the memory, rebuilt where it has to be, and finish what an interrupted night left undone."""
         os.makedirs(self.lab.paths.runs, exist_ok=True)
         self._store = self.lab.open(self.say)
         self._store.set_fact(SEED_FACT, str(self.state.seed))
@@ -452,12 +453,12 @@ class Night:
         return [item for item in history if item.run.contract in (contract, None)]
 
     def _spend(self, usage: Usage) -> None:
-        """Add to what the agent has used."""
+        """Add to the usage of the agent."""
         total = self.state.agent_usage + usage
         self._save(agent_tokens=total.tokens, agent_usd=total.usd)
 
     def _save(self, **changes: Any) -> None:
-        """Write down where the night is."""
+        """Save the state of the night, with changes."""
         state = replace(self.state, alive_utc=self.lab.now_utc(), **changes)
         runs, price, agent_usd = list(self._runs.values()), state.limits.usd_per_hour, state.agent_usd or 0.0
         self._usual = limits.usual_cost(runs, price, agent_usd)

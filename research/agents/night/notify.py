@@ -13,13 +13,14 @@ from research.core.errors import UsageError
 from research.core.settings import SETTINGS
 
 Event = Literal["win", "kept", "stuck", "end"]
-"""A confirmed gain, a change that was kept and is not confirmed yet, a long time without either, the end."""
+"""An event that --notify reports: a confirmed gain ("win"), a kept change that is not confirmed yet, a long time
+without either ("stuck"), or the end."""
 Notify = Callable[[Event, str], None]
-"""Takes an event and a sentence."""
+"""A function that takes an event and a sentence."""
 
 
 def require_command(command: str) -> None:
-    """Raise UsageError for a line of shell that could not run at all: better now than to miss every message."""
+    """Raise UsageError for a shell command that could not run at all."""
     first = re.match(r"\s*([\w~./+-]+)(?:\s|$)", command)
     run = partial(subprocess.run, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     if run(["sh", "-n", "-c", command]).returncode:
@@ -29,7 +30,7 @@ def require_command(command: str) -> None:
 
 
 def notifier(command: str | None, say: Callable[[str], None]) -> Notify:
-    """Return what runs a shell command with AUTORESEARCH_EVENT and AUTORESEARCH_TEXT, the sentence on its stdin."""
+    """Return a function that runs a shell command, with event and sentence in AUTORESEARCH_EVENT and _TEXT."""
 
     def notify(event: Event, text: str) -> None:
         if command is None:

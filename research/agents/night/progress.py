@@ -1,4 +1,4 @@
-"""Writes what a person reads of a night: its first line, a line per run, what --notify gets, and what was found."""
+"""Writes the texts of a night for people: its first line, a line per run, the sentences of --notify, and its result."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LEGEND = (
 
 
 def opening(state: NightState, now: datetime, instead: str = "") -> str:
-    """Write the first line; it names the cut-off night that is not resumed, or why the resumed one was cut off."""
+    """Return the first line; instead names the interrupted night that is not resumed, or why the resumed one ended."""
     most, until, left = state.limits, list[str](), list[str]()
     if most.max_runs is not None:
         until.append(count_of(most.max_runs, "run"))
@@ -48,7 +48,7 @@ def opening(state: NightState, now: datetime, instead: str = "") -> str:
 
 
 def hours_in_words(hours: float) -> str:
-    """Write a time that is left: "2.5 hours", "12 minutes", "40 seconds"."""
+    """Return a time that is left in words: "2.5 hours", "12 minutes", "40 seconds"."""
     if hours >= 1:
         return f"{hours:.1f} hours"
     minutes = max(0.0, hours) * 60
@@ -56,9 +56,9 @@ def hours_in_words(hours: float) -> str:
 
 
 def line_of(number: int, run: Run, verdict: Verdict | None) -> str:
-    """Write a finished run's line: number, time, score, verdict, change, difference from the incumbent.
+    """Return a finished run's line: number, time, score, verdict, change, difference from the incumbent.
 
-    What is wider than a terminal continues below, under what it was, so that no number is broken.
+    A line that is wider than a terminal continues below, indented, so that no number is broken.
     """
     score = f"{run.val_bpb:.6f}" if run.val_bpb is not None else f"{run.outcome:>8}"
     head = f"{number:4d}  {local_time(run.finished_utc):5}  {score}  {verdict.decision if verdict else '':<11}  "
@@ -73,7 +73,7 @@ def line_of(number: int, run: Run, verdict: Verdict | None) -> str:
 
 
 def _change(run: Run, verdict: Verdict | None) -> str:
-    """Write a run's difference from the best so far, or what was foretold of a stopped one, after two blanks."""
+    """Return a run's difference from the best so far, or the forecast of a stopped one, after two blanks."""
     if run.outcome == "stopped" and (looks := race_of(run).looks):
         return f"  stopped at {100 * looks[-1].fraction:.0f} %, foretold {looks[-1].known.mean:+.4f}"
     if verdict is None or verdict.difference is None:
@@ -83,7 +83,7 @@ def _change(run: Run, verdict: Verdict | None) -> str:
 
 
 def _name(run: Run, verdict: Verdict | None = None) -> str:
-    """Name a run by its change, without prefix and tag, or as the baseline, whatever its commit says."""
+    """Return a run's name for people: its change without prefix and tag, or "baseline" with its commit."""
     change = idea_of(run.subject)
     if not run.subject.startswith("exp:"):
         return f"baseline {run.commit[:7]}"
@@ -91,7 +91,7 @@ def _name(run: Run, verdict: Verdict | None = None) -> str:
 
 
 def news(run: Run, verdict: Verdict, history: Sequence[Judged]) -> Literal["win", "kept"] | None:
-    """Say what a verdict is to somebody asleep: a gain now confirmed, a change now kept, or nothing new."""
+    """Return the event that a verdict is for --notify: a gain now confirmed, a change now kept, or None."""
     baseline = lineage.baseline(history)
     if verdict.decision != "keep" or baseline is None or lineage.is_same(run, baseline):
         return None
@@ -103,7 +103,7 @@ def news(run: Run, verdict: Verdict, history: Sequence[Judged]) -> Literal["win"
 
 
 def good_news(run: Run, verdict: Verdict, history: Sequence[Judged]) -> str:
-    """Write the sentence about a kept change: whether its gain is confirmed, over what, and whether it is the best."""
+    """Return the sentence about a kept change: whether its gain is confirmed, how large it is, and what is best now."""
     estimate, best = verdict.estimate, lineage.incumbent(history)
     value = f"{estimate.mean:.6f} (n={estimate.n})" if estimate else "unknown"
     why = "one run only" if estimate is None or estimate.n < 2 else "zero is within the interval"
@@ -114,7 +114,7 @@ def good_news(run: Run, verdict: Verdict, history: Sequence[Judged]) -> str:
 
 
 def found(memory: Memory) -> str:
-    """Describe the best kept configuration and its distance from the baseline; "" before the first score."""
+    """Return a sentence on the best kept configuration and its distance from the baseline; "" before a score."""
     best, base = memory.best or memory.incumbent, memory.baseline
     if best is None or base is None or best.estimate is None:
         return ""
@@ -127,7 +127,7 @@ def found(memory: Memory) -> str:
 
 
 def kept_in(memory: Memory, runs: Iterable[str]) -> int:
-    """Count the configurations of these runs that are kept still, as the page does, the baseline left out."""
+    """Return the number of configurations of these runs that are still kept, the baseline left out, as on the page."""
     mine = set(runs)
     return sum(
         one.decision == "keep" and one is not memory.baseline and not mine.isdisjoint(one.runs)

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from research.agents.clients import CLIENTS
-from research.agents.night.state import Limits
+from research.agents.night.state import NightLimits
 from research.core import git
 from research.core.contract import BRANCHES
 from research.core.errors import ResearchError, UsageError
@@ -63,15 +63,15 @@ def take_branch(root: Path, wanted: str, now: datetime) -> str:
 
 
 def uncommitted(root: Path) -> str:
-    """Warn of edits of train.py that no run will see, "" without any."""
+    """Return a warning about uncommitted edits of train.py, which no run will see, "" without any."""
     if not git.differing(root, (TARGET,)):
         return ""
     tip = (git.head(root).commit or "")[:7]
     return f"train.py has uncommitted edits: the night measures HEAD {tip}; commit them to have them measured."
 
 
-def require_price(limits: Limits, backend: Backend, gpu: str, agent: str) -> str:
-    """Refuse a limit in dollars where nothing has a price; return a warning where only an agent costs something.
+def require_price(limits: NightLimits, backend: Backend, gpu: str, agent: str) -> str:
+    """Refuse a limit in dollars where nothing has a price; return a warning where an agent does not name its costs.
 
     Raises:
         UsageError: if the agent is the built-in one, which costs nothing.

@@ -1,4 +1,4 @@
-"""Runs one night from its preparation to its last plan: the way in for the verb."""
+"""Runs one night for the verb, from its preparation to its last plan."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from research.agents.night.editors import editor_of
 from research.agents.night.loop import Night
 from research.agents.night.notify import notifier, require_command
 from research.agents.night.progress import opening
-from research.agents.night.state import FACT, LOCK, Limits, NightState, from_json, is_cut_off
+from research.agents.night.state import FACT, LOCK, NightLimits, NightState, from_json, is_cut_off
 from research.core import git
 from research.core.clock import stamp, utc
 from research.core.errors import ResearchError
@@ -32,7 +32,7 @@ from research.store.db import Store
 def run_night(
     paths: LabPaths,
     request: Request,
-    most: Limits,
+    most: NightLimits,
     agent: str,
     policy: str,
     seed: int,
@@ -43,8 +43,17 @@ def run_night(
 ) -> Night:
     """Run a night to its end and return it; continue an interrupted one that was started in the same way.
 
-    The options are the verb's. The request has backend, GPU, time limit and racing of every run; `say` takes a line for
-    people, `show` writes the morning page.
+    Args:
+        paths: The checkout.
+        request: Backend, GPU, time limit and racing of every run.
+        most: The limits of the night.
+        agent: Name of the editor.
+        policy: Name of the policy that plans.
+        seed: Seed of the plans.
+        workers: Number of runs side by side, None for the backend's usual.
+        notify: The shell command of --notify.
+        say: Takes a line for people.
+        show: Writes the morning page.
 
     Raises:
         ResearchError: if the night can't begin; nothing was changed then.
@@ -95,7 +104,7 @@ def run_night(
 
 
 def _begin(lab: Lab, wanted: NightState, say: Callable[[str], None]) -> tuple[NightState, str]:
-    """Resume the night that was cut off or begin a new one, on its branch; say why so, for its first line."""
+    """Return the state of the interrupted night, or of a new one, on its branch, and the reason for the first line."""
     now, root, instead = lab.clock(), lab.paths.root, ""
     with lab.open(say) as store:
         before, runs = from_json(store.fact(FACT)), store.runs()

@@ -1,4 +1,4 @@
-"""Defines a night's options and progress: the value that the loop writes after every run and that views read."""
+"""Defines the state of a night, its options and progress, which the loop saves after every run and views read."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from research.core.settings import SETTINGS
 from research.runs.backends import DEFAULT_GPU
 
 LOCK = ".night.lock"
-"""File in the memory's folder that whoever runs a night holds."""
+"""Name of the lock in the memory's folder that a night holds."""
 FACT = "night"
 """Name of the store's fact that holds the latest night as JSON."""
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What ends a night; None is no limit.
+class NightLimits:
+    """The limits that end a night; None is no limit.
 
     Attributes:
         max_runs: Launched runs, baselines and replicates included.
         hours: Hours that the night was at work: awake, pauses between an interruption and the next start left out.
-        max_usd: Dollars spent, with the next run's as they usually are.
+        max_usd: Dollars spent, the usual cost of the next run included.
         usd_per_hour: Price of an hour of running, for runs whose backend names no cost.
         until_utc: The moment after which nothing is launched, ISO 8601.
     """
@@ -40,10 +40,10 @@ class Limits:
 
 @dataclass(frozen=True)
 class NightState:
-    """One night: its options, and how far it is.
+    """The state of one night: its options and its progress.
 
     Attributes:
-        runs: Launched runs so far, interrupted ones included; not what failed for want of a machine.
+        runs: Launched runs so far, interrupted ones included, but not those that failed for want of a machine.
         usd: Dollars spent so far, those of the agent included, also for ideas that came to no run.
         agent_usd: Dollars that the agent says it used, None where it names none.
         stop_reason: Why it ended, None while it runs (or when it was killed).
@@ -60,7 +60,7 @@ class NightState:
     seed: int
     workers: int
     started_utc: str
-    limits: Limits
+    limits: NightLimits
     runs: int = 0
     usd: float = 0.0
     agent_tokens: int = 0
@@ -88,12 +88,14 @@ def from_json(text: str | None) -> NightState | None:
     """Read the state from JSON text; None for nothing or for what can't be read."""
     try:
         values = json.loads(text or "null")
-        return NightState(**_known(NightState, values) | {"limits": Limits(**_known(Limits, values["limits"]))})
+        return NightState(
+            **_known(NightState, values) | {"limits": NightLimits(**_known(NightLimits, values["limits"]))}
+        )
     except (ValueError, TypeError, KeyError):
         return None
 
 
-def _known(kind: type[NightState | Limits], values: Mapping[str, Any]) -> dict[str, Any]:
+def _known(kind: type[NightState | NightLimits], values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values that a class has a field for: another version may have written more."""
     return {field.name: values[field.name] for field in fields(kind) if field.name in values}
 

@@ -1,10 +1,9 @@
 """Judges a command, a patch or an edit by the command policy: a refusal with what to do instead, or None.
 
-It guards content and reads only simple commands. What a shell would have to be run for slips through: loops, variables,
-words from a pipe, links, aliases, `eval`, scripts in files, and programs beyond a literal name in a Python call that
-writes. That is caught where content is looked at: by the check of fixed files after each tool use, and by the runner,
-which refuses to start with them changed. A false refusal is worse than a miss. Reading, and talking about a file, is
-never refused, but for the files with audit scores.
+It reads only simple commands. What only a shell could resolve is not seen: loops, variables, words from a pipe, links,
+aliases, `eval`, scripts in files, and Python programs beyond calls that write a file named by a literal. Such changes
+are found by the check of fixed files after each tool use, and by the runner, which refuses to start with them. A wrong
+refusal is worse than a miss. Reading a file, or talking about it, is never refused, except for files with audit scores.
 """
 
 from __future__ import annotations
@@ -19,8 +18,8 @@ from dataclasses import replace
 from research.agents.policy.command import Command, read_line, script_of
 from research.agents.policy.protected import (
     RECORDS,
+    PolicyScope,
     Reach,
-    Where,
     is_inside,
     protected_part,
     refuse_change,
@@ -36,7 +35,7 @@ FILE_FIELD = {
 """Tools that name one file, and the field that names it."""
 
 
-def check_command(command: str, cwd: str, where: Where, environment: Mapping[str, str]) -> str | None:
+def check_command(command: str, cwd: str, where: PolicyScope, environment: Mapping[str, str]) -> str | None:
     """Return why a command line is refused and what to do instead, or None; environment is its shell's."""
     line = command.encode("utf-8", "replace").decode().replace("\0", "")
     cwd = cwd if where.below(cwd) else os.path.realpath(cwd)  # however a client spells it
@@ -49,13 +48,13 @@ def check_command(command: str, cwd: str, where: Where, environment: Mapping[str
     return _judge(commands, where)
 
 
-def check_tool(tool: str, text: str, cwd: str, where: Where) -> str | None:
-    """Judge a tool that edits or reads by what it is given: the path of a file (see FILE_FIELD), or a patch."""
+def check_tool(tool: str, text: str, cwd: str, where: PolicyScope) -> str | None:
+    """Return why a tool that edits or reads is refused, by the path (see FILE_FIELD) or the patch that it is given."""
     program = "cat" if tool in ("Read", "Grep", "NotebookRead") else "tee" if tool in FILE_FIELD else "apply_patch"
     return _judge([Command((program, text), cwd)], where)
 
 
-def _judge(commands: Iterable[Command], where: Where) -> str | None:
+def _judge(commands: Iterable[Command], where: PolicyScope) -> str | None:
     """Return the first reason to refuse one of the commands, which run one after another."""
     for command in commands:
         for rule in _RULES:
@@ -66,7 +65,7 @@ def _judge(commands: Iterable[Command], where: Where) -> str | None:
 
 
 def _branch_after(command: Command) -> str:
-    """Return the branch that a command checks out, "" for none; what does not look like one is a file or a commit."""
+    """Return the branch that a command checks out, "" for none; other words than branches are files or commits."""
     git = _subcommand(command)
     if command.name != "git" or git.name not in ("checkout", "switch") or "--" in git.words:
         return ""
@@ -113,10 +112,10 @@ _GUARDED = {
     rf"{_RESEARCH}autonomy on\b":
         "Only the person turns autonomy on. Go on with the order that you have, or end your turn.",
 }  # fmt: skip
-"""Those that are refused while experiments run."""
+"""Commands that are refused while experiments run, by how they begin, and why."""
 
 
-def refuse_named(command: Command, where: Where) -> str | None:
+def refuse_named(command: Command, where: PolicyScope) -> str | None:
     """Refuse commands by how they begin, packages from the network, and `git reset --hard` on branches of people."""
     text = " ".join((command.name, *_subcommand(command).words[command.name != "git" :]))
     if {"--help", "--dry-run"} & set(command.words):
@@ -138,7 +137,7 @@ def refuse_named(command: Command, where: Where) -> str | None:
     return None
 
 
-def refuse_kill(command: Command, where: Where) -> str | None:
+def refuse_kill(command: Command, where: PolicyScope) -> str | None:
     """Refuse to end processes that are not this checkout's."""
     words = command.words[1:]
     if command.name != "kill" or {"-0", "-l"} & set(words):
@@ -147,8 +146,8 @@ def refuse_kill(command: Command, where: Where) -> str | None:
     return None if targets and all(_is_own(word, command, where) for word in targets) else _PROCESS
 
 
-def _is_own(word: str, command: Command, where: Where) -> bool:
-    """Return whether what is to be killed is a job of this shell, a process of this checkout, or gone."""
+def _is_own(word: str, command: Command, where: PolicyScope) -> bool:
+    """Return whether a word of `kill` names a job of this shell, a process of this checkout, or one that is gone."""
     if not word.isdigit():
         return word.startswith("%") or ("$!" in command.line and re.fullmatch(r"\$(!|\w+|\{\w+\})", word) is not None)
     try:
@@ -165,7 +164,7 @@ _IMPORTS = re.compile(r"^\s*(?:import|from) train\b", re.M)
 _REPLICATE = re.compile(rf"{_RESEARCH}(replicate.*)", re.S)
 
 
-def refuse_launch(command: Command, where: Where) -> str | None:
+def refuse_launch(command: Command, where: PolicyScope) -> str | None:
     """Refuse to train in any other way than by the runner, in the foreground, with its output in run.log."""
     is_top = command.cwd is None or os.path.realpath(command.cwd) in where.roots
     right = f"Type: `{'' if is_top else f'cd {shlex.quote(where.root)} && '}{where.launch}`"
@@ -212,7 +211,7 @@ def _script(command: Command) -> str:
     return "".join(command.operands[:1]) if is_file else ""
 
 
-def _refuse_output(command: Command, where: Where, right: str) -> str | None:
+def _refuse_output(command: Command, where: PolicyScope, right: str) -> str | None:
     """Refuse redirections other than `> run.log 2>&1`, in that order."""
     writing = [each for each in command.redirects if ">" in each.sign]
     if any(">>" in each.sign for each in writing):
@@ -232,7 +231,7 @@ _WRITES_LAST = frozenset({"cp", "mv", "install", "ln", "rsync", "scp"})
 _IN_PLACE = re.compile(r"-[0-9a-zE]*i|--in-place")
 
 
-def refuse_writes(command: Command, where: Where) -> str | None:
+def refuse_writes(command: Command, where: PolicyScope) -> str | None:
     """Refuse to write or delete protected files, and to delete outside the work tree and the temporary folders."""
     deleted: Sequence[str] = ()
     if command.name in ("rm", "rmdir", "unlink", "shred", "mv"):
@@ -247,8 +246,8 @@ def refuse_writes(command: Command, where: Where) -> str | None:
     return _refuse_all(_written(command), command, where)
 
 
-def _refuse_all(paths: Iterable[tuple[str, Reach]], command: Command, where: Where) -> str | None:
-    """Return why one of the paths must not be written, each with how far it reaches."""
+def _refuse_all(paths: Iterable[tuple[str, Reach]], command: Command, where: PolicyScope) -> str | None:
+    """Return the first reason why one of the paths, each with its reach, must not be written."""
     found = (refuse_change(command.path(path), where, reach) for path, reach in paths)
     return next(filter(None, found), None)
 
@@ -279,13 +278,13 @@ def _subcommand(command: Command) -> Command:
     return replace(command, words=words[place:]) if command.name == "git" else command
 
 
-def refuse_git(command: Command, where: Where) -> str | None:
+def refuse_git(command: Command, where: PolicyScope) -> str | None:
     """Refuse git commands that change protected files: moved, or taken from elsewhere than HEAD."""
     git = _subcommand(command)
     return _refuse_all(_paths_of_git(git, where), git, where) if command.name == "git" else None
 
 
-def _paths_of_git(git: Command, where: Where) -> Iterator[tuple[str, Reach]]:
+def _paths_of_git(git: Command, where: PolicyScope) -> Iterator[tuple[str, Reach]]:
     """Yield the paths that git takes from elsewhere than HEAD, and records that it would commit."""
     verb = git.name
     split = git.words.index("--") if "--" in git.words else len(git.words)
@@ -315,7 +314,7 @@ _WRITE_CALLS = (
     r"(?:\bos\.|\)\.|(?<![.\w]))remove\(([^()]*)",  # not that of a list
     r"\bcopy\w*\([^,()]*,([^()]*)",
 )
-"""Calls that write or delete, each with what names the file."""
+"""Patterns of calls that write or delete, with the part that names the file as a group."""
 _SCORE_CALLS = re.compile(
     r"(?:open|connect|Path|glob|load|read)\([^\n]{0,100}(?:(?:score|finish)\.json|memory\.db|report\.html)"
 )
@@ -323,7 +322,7 @@ _CODE_CHARS = 10_000
 """Characters of a program that are looked through."""
 
 
-def refuse_patch(command: Command, where: Where) -> str | None:
+def refuse_patch(command: Command, where: PolicyScope) -> str | None:
     """Refuse a patch that changes a protected file, by its headers."""
     is_patch = _subcommand(command).name in ("apply_patch", "applypatch", "patch", "apply", "am")
     text = "\n".join((*command.words[1:], command.stdin)) if is_patch else ""
@@ -331,7 +330,7 @@ def refuse_patch(command: Command, where: Where) -> str | None:
     return _refuse_all(((name.strip(), "file") for name in names), command, where)
 
 
-def refuse_code(command: Command, where: Where) -> str | None:
+def refuse_code(command: Command, where: PolicyScope) -> str | None:
     """Refuse calls in a Python program that write protected files or read audit scores, named by literals."""
     code = _code_of(command)
     if _SCORE_CALLS.search(code):
@@ -365,7 +364,7 @@ _SHOW_NOTHING = frozenset({"ls", "stat", "echo", "printf", "test", "[", "[[", "g
 _PATTERN_FIRST = frozenset({"grep", "egrep", "rg", "sed", "awk", "jq"})
 
 
-def refuse_scores(command: Command, where: Where) -> str | None:
+def refuse_scores(command: Command, where: PolicyScope) -> str | None:
     """Refuse to read the files that hold audit scores, by their names; `grep -r` over results/ and copies leak."""
     words = () if command.name in _SHOW_NOTHING else command.operands[command.name in _PATTERN_FIRST :]
     for word in (*words, *(each.target for each in command.redirects if each.sign == "<")):

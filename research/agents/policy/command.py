@@ -1,4 +1,4 @@
-"""Reads a line into its simple commands, by tokens of its own: shlex takes a quoted `>` for an operator."""
+"""Splits a shell line into its simple commands, by a tokenizer of its own: shlex takes a quoted `>` for an operator."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 
 
 class Redirect(NamedTuple):
-    """One redirection: the descriptor before the sign ("" for none), the sign, and the word behind it."""
+    """One redirection of a command."""
 
-    descriptor: str
-    sign: str
-    target: str
+    descriptor: str  # the digit before the sign, "" for none
+    sign: str  # such as ">" or ">>"
+    target: str  # the word behind the sign
 
     @property
     def writes(self) -> bool:
@@ -53,8 +53,8 @@ class Command:
     """One simple command of a line, without quotes and assignments."""
 
     words: tuple[str, ...]  # the program and its arguments
-    cwd: str | None  # None where a `cd` leads somewhere unknown
-    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    cwd: str | None  # the folder that it runs in, None where a `cd` leads somewhere unknown
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)  # variables of its shell
     line: str = ""  # the whole line
     wrappers: tuple[str, ...] = ()  # words taken off before the program: `env`, `timeout 900`, `uv run --frozen`
     redirects: tuple[Redirect, ...] = ()
@@ -147,7 +147,7 @@ def _redirected(command: Command, sign: str, word: str, bodies: list[str]) -> Co
 
 
 def script_of(command: Command) -> str:
-    """Return what a shell is given to run, behind -c or on its input; "" for other programs and for files."""
+    """Return the script that a shell is given behind -c or on its input; "" for other programs and for script files."""
     if command.name not in ("bash", "sh", "dash", "zsh"):
         return ""
     flags = [place for place, word in enumerate(command.words) if re.fullmatch(r"-\w*c\w*", word)]
@@ -163,7 +163,7 @@ def _unquoted(found: re.Match[str]) -> str:
 
 
 def _cut_heredocs(text: str) -> tuple[str, list[str]]:
-    """Take the bodies of heredocs out of a text; a mark with the body's number stays behind the sign."""
+    """Return a text without the bodies of its heredocs, and the bodies; a mark with its number stands for each."""
     kept = ""
     bodies: list[str] = []
     while found := _HEREDOC.search(text):
@@ -176,7 +176,7 @@ def _cut_heredocs(text: str) -> tuple[str, list[str]]:
 
 
 def _unwrap(words: list[str]) -> tuple[list[str], list[str]]:
-    """Return the command that wrappers run, and the words of the wrappers."""
+    """Return the words of the command that wrappers run, and the words of the wrappers."""
     taken: list[str] = []
     while words:
         program = words[0].rsplit("/", 1)[-1]

@@ -1,4 +1,4 @@
-"""Names what experiments must not change, and says what to do instead.
+"""Lists the files that experiments must not change, and explains what to do instead.
 
 The records are written by the runner and the verbs, on every branch. The fixed files and the machine's data folder are
 fixed while experiments run: on autoresearch/* branches, and anywhere while autonomy is on.
@@ -20,11 +20,11 @@ from research.core.contract import PROTECTED
 from research.core.text import first_few
 
 Reach = Literal["file", "tracked", "all"]
-"""How far a path reaches: to itself, to all tracked files below it, or to everything below it."""
+"""The reach of a path: itself, all tracked files below it, or everything below it."""
 
 FIXED = (*PROTECTED, "uv.lock", ".venv")
 RECORDS = ("results.tsv", "results/discovery", "results/runs")
-_NAMED = 5  # changed files that are named one by one
+_MAX_NAMED = 5  # most changed files that are named one by one
 _CACHES = frozenset({"__pycache__", ".pytest_cache", ".ruff_cache", ".mypy_cache"})
 _TEMPORARY = ("/tmp", "/var/tmp", "/private/tmp", "/dev/shm")
 
@@ -59,8 +59,8 @@ _HISTORY = "The repository's history is in .git. Leave it alone; git has command
 
 
 @dataclass(frozen=True)
-class Where:
-    """Where a command would run, and what is protected there."""
+class PolicyScope:
+    """The checkout and branch that a command would run on, and what is protected there."""
 
     root: str  # top of the work tree
     branch: str  # "" when detached
@@ -68,11 +68,11 @@ class Where:
     driven: bool = False  # whether a driver started the agent, which then only edits and commits
     data: str = ""  # the machine's folder of data and tokenizers, "" where it is unknown
     launch: str = ""  # the line that launches the next run, with this lab's backend and the plan's seed
-    wait: str = ""  # how the agent types a long command and waits for it, to go behind a command
+    wait: str = ""  # words on how the agent types a long command and waits for it, to follow a command
 
     @cached_property
     def roots(self) -> tuple[str, ...]:
-        """Return the top as it is spelled, and with links resolved; of a linked work tree the main one's top too."""
+        """Return the top as it is spelled, and with links resolved; for a linked work tree also the main one's top."""
         return os.path.normpath(self.root), os.path.realpath(self.root), *_main_tree(self.root)
 
     def below(self, path: str) -> list[str] | None:
@@ -100,7 +100,7 @@ def is_inside(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
-def protected_part(path: str, where: Where, reach: Reach = "file") -> str:
+def protected_part(path: str, where: PolicyScope, reach: Reach = "file") -> str:
     """Return the protected part that an absolute path is, lies in, or reaches, "" for none; it may hold `*` and `?`."""
     parts = where.below(path) if path else None
     if parts is None:
@@ -115,7 +115,7 @@ def protected_part(path: str, where: Where, reach: Reach = "file") -> str:
     return ""
 
 
-def refuse_change(path: str, where: Where, reach: Reach = "file") -> str | None:
+def refuse_change(path: str, where: PolicyScope, reach: Reach = "file") -> str | None:
     """Return why a path must not be written, None where it may be."""
     part = protected_part(path, where, reach)
     if not part:
@@ -126,7 +126,7 @@ def refuse_change(path: str, where: Where, reach: Reach = "file") -> str | None:
     return covers + reason + back
 
 
-def refuse_deletion(path: str, where: Where, environment: Mapping[str, str]) -> str | None:
+def refuse_deletion(path: str, where: PolicyScope, environment: Mapping[str, str]) -> str | None:
     """Return why a path must not be deleted, protected or not; None where it may be."""
     if not path:
         return None
@@ -149,8 +149,8 @@ def restore_advice(changed: Sequence[str]) -> str:
     """Return a sentence that names changed fixed files and the command that restores them, "" for none."""
     if not changed:
         return ""
-    few = changed if len(changed) <= _NAMED else sorted({path.split("/")[0] for path in changed})
-    names = ", ".join(first_few(changed, _NAMED))
+    few = changed if len(changed) <= _MAX_NAMED else sorted({path.split("/")[0] for path in changed})
+    names = ", ".join(first_few(changed, _MAX_NAMED))
     return (
         f"Fixed files differ from HEAD: {names}. No run is launched while they do; experiments change train.py alone. "
         f"Put them back: git restore --staged --worktree -- {shlex.join(few)}"
