@@ -41,7 +41,7 @@ PAYLOADS = {
 
 
 def make(folder: Path, runs: int) -> Path:
-    """Make a repository with the hooks, and a memory of so many runs as their verdicts leave it."""
+    """Make a repository with the hooks and a memory of so many judged runs; return its folder."""
     root = make_lab(folder / f"history-{runs}", runs)
     for part in (".codex", "research"):
         shutil.copytree(ROOT / part, root / part, ignore=shutil.ignore_patterns("__pycache__"))

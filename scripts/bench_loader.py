@@ -1,4 +1,4 @@
-"""Times the loader against the plain one it must equal: a linear scan that tokenizes as it goes.
+"""Times the loader against the plain one that it must equal, a linear scan that tokenizes as it goes.
 
     uv run scripts/bench_loader.py
 
@@ -33,7 +33,7 @@ B, T, ROUNDS = 64, 2048, 5
 
 
 class PlainLoader:
-    """The public algorithm: tokenizes at refill, scans the whole buffer for every placement, one tensor a document."""
+    """The public algorithm, which tokenizes at each refill and scans the whole buffer for every placement."""
 
     def __init__(self, texts: list[str], tokenizer: prepare.Tokenizer) -> None:
         self.texts, self.tokenizer = texts, tokenizer
@@ -47,7 +47,7 @@ class PlainLoader:
         self.buffer.extend(self.tokenizer.encode(batch, prepend=self.tokenizer.get_bos_token_id()))
 
     def next(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """One batch, two (B, T) int64 tensors."""
+        """Return one batch, two (B, T) int64 tensors."""
         rows = torch.empty((B, T + 1), dtype=torch.long)
         for row in rows:
             at = 0
@@ -80,7 +80,7 @@ def made_documents() -> list[str]:
 
 
 def rate(step) -> float:
-    """Measure the tokens per second of a loader, by batches of two seconds."""
+    """Return the tokens per second of a loader, measured over two seconds."""
     started, batches = time.perf_counter(), 0
     while time.perf_counter() - started < 2.0:
         step()

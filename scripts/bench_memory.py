@@ -1,9 +1,9 @@
-"""Measures what a long history costs the verbs that answer: seconds over an empty store's, interleaved.
+"""Measures how much longer verbs take with a long history than with an empty store, in interleaved calls.
 
     python scripts/bench_memory.py [RUNS] [TRIES] [VERB ...]
 
-Absolute times mean little on a busy machine; read the difference. The long history has its next plan on record, as the
-end of a run leaves it; "next --seed" is what planning anew costs.
+Absolute times mean little on a busy machine; read the difference. The long history has its next plan recorded, as after
+a run; "next --seed" plans anew.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PLAN = Plan("p", "", None, "optimizer", None, "experiment", "why", details={"bri
 
 
 def make_lab(place: Path, runs: int) -> Path:
-    """A repository with a store of so many judged runs."""
+    """Make a repository with a store of so many judged runs; return its folder."""
     place.mkdir()
     git = ["git", "-C", str(place), "-c", "user.name=bench", "-c", "user.email=bench@example.org"]
     subprocess.run(["git", "init", "-q", "-b", BRANCH, str(place)], check=True)
@@ -46,7 +46,7 @@ def make_lab(place: Path, runs: int) -> Path:
 
 
 def seconds(lab: Path, verb: str) -> float:
-    """Wall-clock time of one verb."""
+    """Return the wall-clock seconds of one verb."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     began = time.perf_counter()
     subprocess.run(
@@ -56,7 +56,7 @@ def seconds(lab: Path, verb: str) -> float:
 
 
 def main(runs: int = 10_000, tries: int = 7, verbs: tuple[str, ...] = VERBS) -> None:
-    """Print one line a verb: first call, then medians of interleaved calls."""
+    """Print a line for each verb: medians of interleaved calls, and the first call."""
     with tempfile.TemporaryDirectory(prefix="bench-memory-") as place:
         empty, full = make_lab(Path(place) / "empty", 0), make_lab(Path(place) / "full", runs)
         print(f"{runs} runs; seconds\n{'verb':<13} {'empty':>7} {'full':>7} {'over':>7} {'first over':>11}")

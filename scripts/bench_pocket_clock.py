@@ -1,4 +1,4 @@
-"""Measures what a busy machine does to a pocket run: the same train.py and seed, quiet and beside busy loops.
+"""Measures the effect of a busy machine on a pocket run: the same train.py and seed, quiet and beside busy loops.
 
     uv run scripts/bench_pocket_clock.py --runs 5 --loops 3 --cores 2
 

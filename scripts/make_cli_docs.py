@@ -17,7 +17,7 @@ sys.path.insert(0, str(ROOT))  # this checkout's verbs, whatever is installed
 from research.cli.main import app  # noqa: E402
 
 PAGE = ROOT / "docs" / "cli.md"
-PIPE = "\\|"  # as tables want it
+PIPE = "\\|"  # a pipe as tables spell it
 HEAD = """# The command line
 
 `uv run research VERB`, or `python -m research VERB`. This page is made from the verbs themselves by
@@ -40,7 +40,7 @@ def page() -> str:
 
 
 def section(verb: click.Command, context: click.Context) -> str:
-    """Describe one verb: what it does, how it is called, what it takes."""
+    """Return the section of one verb: what it does, how it is called, its arguments and options."""
     shown = [p for p in verb.params if p.name != "as_json"]
     arguments = [p for p in shown if isinstance(p, click.Argument)]
     options = [p for p in shown if isinstance(p, click.Option)]
@@ -56,7 +56,7 @@ def section(verb: click.Command, context: click.Context) -> str:
 
 
 def names(option: click.Option, context: click.Context) -> str:
-    """List an option's spellings with what follows them."""
+    """Return the spellings of an option with its value."""
     value = "" if option.is_flag else " " + option.make_metavar(context).strip("[]{}")
     return ", ".join(f"`{clean(name + value)}`" for name in option.opts)
 
@@ -70,12 +70,12 @@ def words(parameter: click.Argument | click.Option) -> str:
 
 
 def clean(text: str) -> str:
-    """Put a text into one line that a table can hold."""
+    """Return a text as one line that a table can hold."""
     return " ".join(text.split()).replace("|", PIPE)
 
 
 def main() -> int:
-    """Write the page, or compares it."""
+    """Write the page, or check it; return the exit code."""
     text = page()
     if "--check" in sys.argv[1:]:
         current = PAGE.exists() and PAGE.read_text(encoding="utf-8") == text

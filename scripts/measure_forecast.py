@@ -71,7 +71,7 @@ def lines_changed(old: str, new: str) -> list[tuple[str, str]]:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Make the runs that are not there yet, several at a time, as long as there is time to start another one."""
+    """Make the runs that are missing, several at a time, until the time to start another one is over."""
     os.environ["AUTORESEARCH_PROFILE"] = "official" if arguments.gpus else "pocket"
     out, base = Path(arguments.out), (ROOT / "train.py").read_text()
     out.mkdir(parents=True, exist_ok=True)
@@ -105,7 +105,7 @@ def run(arguments: argparse.Namespace) -> None:
     print(f"{made.count(False)} runs are left of {len(jobs)}", flush=True)
 
 
-# What they say -----------------------------------------------------------------------------------------------------
+# Results -----------------------------------------------------------------------------------------------------------
 
 KINDS = {  # words of a change's first constant, the first kind that has one counts
     "loss": r"AHEAD|SOFTCAP",
@@ -122,17 +122,17 @@ SHOWN = (0.25, 0.5, 0.75)
 
 @dataclass(frozen=True)
 class Compared:
-    """One finished run against the baseline's with the same seed: gaps by fraction in nats, the difference in bpb."""
+    """One finished run, compared with the baseline's run with the same seed."""
 
-    what: str
+    what: str  # the change in words
     seed: int
-    kind: str
-    gaps: dict[float, float]  # none where the tokens by then differ by too much
-    tokens: float  # at the end, minus 1
-    difference: float
+    kind: str  # one of KINDS, or NOTHING
+    gaps: dict[float, float]  # in nats, by fraction; none where the tokens by then differ by too much
+    tokens: float  # tokens at the end as a share of the baseline's, minus 1
+    difference: float  # final val_bpb minus the baseline's
 
     def error(self, fraction: float, fitted: Fit) -> float:
-        """Return how far it came out from what was foretold of it, in bpb."""
+        """Return the final difference minus the forecast at a fraction, in bpb."""
         return self.difference - fitted.slope * self.gaps[fraction]
 
 
@@ -208,7 +208,7 @@ def table(arguments: argparse.Namespace) -> None:
 
 
 def stopping(compared: Sequence[Compared], fits: Mapping[int, Mapping[float, Fit]], chance: float) -> str:
-    """Say what stopping at the first look with a smaller chance does: a row of a table; fits are by the run's seed."""
+    """Return a row of a table on stopping at the first look with a smaller chance; fits are by the run's seed."""
     ended = []
     for one in compared:
         looks = [(at, fits[one.seed][at].predict(gap).p_better) for at, gap in one.gaps.items() if at >= 0.25]
@@ -227,7 +227,7 @@ STYLE = (
 
 
 def figure(compared: Sequence[Compared], fits: Mapping[float, Fit]) -> str:
-    """Draw the difference that runs came to over their gap, a panel for each fraction, with what is foretold."""
+    """Return an SVG of the runs' final differences over their gaps, a panel for each fraction, with the forecast."""
     width, height, margin, space = 330, 300, 46, 24
 
     def reach_of(values: Sequence[float]) -> float:
@@ -270,7 +270,7 @@ def figure(compared: Sequence[Compared], fits: Mapping[float, Fit]) -> str:
 
 
 def main() -> None:
-    """Do what the command line asks for."""
+    """Run one command line."""
     parser = argparse.ArgumentParser(description="Measure how well the training loss foretells the score.")
     verbs = parser.add_subparsers(required=True)
     verb = verbs.add_parser("draw", help="write changes of train.py as the built-in agent makes them")

@@ -1,4 +1,4 @@
-"""Runs variants of train.py against each other, interleaved on one machine, so that drift hits all arms alike.
+"""Races variants of train.py, the arms, interleaved on one machine, so that drift affects all of them alike.
 
     python scripts/race.py default published fork --budget 120 --seeds 42 43 44 --out results/race
 
@@ -40,14 +40,14 @@ SCORE_FIELDS = (
 
 @dataclass(frozen=True)
 class Arm:
-    """A variant: its name and the whole text of its train.py."""
+    """One variant of train.py."""
 
     name: str
-    source: str
+    source: str  # the whole text
 
 
 def with_constants(source: str, constants: dict[str, str]) -> str:
-    """Set top-level constants of a train.py's text to other expressions; SystemExit names one that is not there."""
+    """Return a train.py's text with top-level constants set to other expressions; exit where one is missing."""
     for key, value in constants.items():
         source, count = re.subn(rf"(?m)^{re.escape(key)} = .*$", lambda _, k=key, v=value: f"{k} = {v}", source)
         if count != 1:
@@ -56,7 +56,7 @@ def with_constants(source: str, constants: dict[str, str]) -> str:
 
 
 def parse_arm(text: str, recipes: dict[str, dict[str, str]]) -> Arm:
-    """Read NAME, NAME=BASE, or NAME=BASE:KEY=VALUE;KEY=VALUE."""
+    """Return the arm that a text means: NAME, NAME=BASE, or NAME=BASE:KEY=VALUE;KEY=VALUE."""
     head, _, changes = text.partition(":")
     name, _, base = head.partition("=")
     base = base or name
@@ -74,12 +74,12 @@ def parse_arm(text: str, recipes: dict[str, dict[str, str]]) -> Arm:
 
 
 def with_seed(source: str, seed: int) -> str:
-    """Put a seed in place of one that a train.py's text fixes, as public ones do; ours takes the variable."""
+    """Return a train.py's text with a seed in place of a fixed one, as public ones have; ours reads the variable."""
     return re.sub(r"(manual_seed(?:_all)?)\(\d+\)", rf"\1({seed})", source)
 
 
 def printed(log: Path) -> dict[str, str]:
-    """Read the summary at the end of a log, for a train.py that reports nothing to prepare.py."""
+    """Return the summary at the end of a log, for a train.py that reports nothing to prepare.py."""
     block = log.read_text(errors="replace").rpartition("---\n")[2]
     return {key: value.strip() for key, _, value in (line.partition(":") for line in block.splitlines())}
 

@@ -1,7 +1,7 @@
 """Records the night of a checkout as the one that ``research demo`` plays: its runs, verdicts, differences and curves.
 
-Its runs and what was decided stay as they were; what the verdicts say of them is said by the rules of now. Without a
-checkout, the recorded night is judged once more: needed whenever those rules have changed.
+Runs and decisions stay as they were; the numbers of the verdicts are computed anew by the present rules. Without a
+CHECKOUT, the shipped night is judged once more, which is needed whenever those rules have changed.
 
 uv run scripts/record_demo.py [CHECKOUT]
 """
@@ -64,7 +64,7 @@ def _recorded(checkout: Path) -> Recording:
 
 
 def record(store: Store, paths: LabPaths, made_utc: str) -> Recording:
-    """Return a branch's night without its machine, with the verdicts of the time.
+    """Return a branch's night, without names of its machine, with the verdicts of its time.
 
     Raises:
         ResearchError: if there is no night to record.
@@ -109,10 +109,10 @@ def _given(record: Run | Verdict) -> dict[str, Any]:
 
 
 def judged_again(recording: Recording) -> Recording:
-    """Return a night with what the rules of now say of its runs, in the order in which they were judged.
+    """Return a night whose verdicts have the numbers of the present rules.
 
-    What was decided stays, since git followed it and later runs build on it; where the rules of now decide otherwise,
-    the verdict's reason says so.
+    Decisions stay, since git followed them and later runs build on them; where the present rules decide otherwise, the
+    verdict's reason says so.
     """
     runs = {run.run: run for run in recording.runs}
     seen: dict[str, list[tuple[int, Verdict]]] = {}

@@ -1,10 +1,10 @@
-"""Runs train.py as on a smaller GPU than the one that is here: less memory, and if wanted no kernels of Hopper's.
+"""Runs train.py as on a smaller GPU than the one here: with less memory and, on request, without Hopper's kernels.
 
     uv run scripts/small_card.py 12 --plain
     AUTORESEARCH_TIME_BUDGET=20 uv run scripts/small_card.py 24
 
-Takes GB as on the box of a card. torch gets so much memory and no more, so that a run which needs more ends as it would
-there. Speed is not emulated.
+The argument is the memory in GB that cards are sold with. torch gets so much memory and no more, so that a run which
+needs more fails as it would there. Speed is not emulated.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ OLDER = (8, 6)  # compute capability of the RTX 30 series
 
 
 def offer_of_older_cards(card: cards.Card, root: Path) -> offers.Offer:
-    """What a card has for which nothing of Hopper's was made."""
+    """Return what an older card than Hopper offers."""
     fitting = [one.name for one in kernels.KERNELS if one.capability <= OLDER]
     return offers.Offer(("flex", "sdpa"), tuple(sorted(fitting)))
 

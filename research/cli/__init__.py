@@ -1,1 +1,1 @@
-"""The command line: ``research VERB``. Each verb is a thin layer over the rooms."""
+"""Defines the command line ``research VERB``. Each verb is a thin layer over the rooms."""

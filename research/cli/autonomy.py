@@ -1,4 +1,4 @@
-"""The verb autonomy: the switch of the loop, which prompts to a coding agent turn too."""
+"""Defines the verb autonomy, the switch of autonomous continuation, which prompts to a coding agent turn too."""
 
 from __future__ import annotations
 

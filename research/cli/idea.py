@@ -1,4 +1,4 @@
-"""The verb idea: a person's queue of what is to be tried, and what became of each."""
+"""Defines the verb idea, which queues a person's ideas and lists their results."""
 
 from __future__ import annotations
 

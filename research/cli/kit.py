@@ -1,4 +1,4 @@
-"""What the verbs share: options and types of numbers, how a result or an error is printed, the lab and its memory."""
+"""Defines what the verbs share: options, types of numbers, printing of results and errors, the lab and its memory."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def timeout_option(verb: Verb) -> Verb:
 
 
 class Count(click.IntRange):
-    """A whole number from a least one."""
+    """A whole number with a least value."""
 
-    name = "integer"  # as errors and --help call it
+    name = "integer"  # in errors and --help
 
 
 class Amount(click.FloatRange):
@@ -71,7 +71,7 @@ def this_lab() -> Lab:
 
 
 def open_memory(lab: Lab) -> Store:
-    """Open the memory, caught up or mended where it needs that; make no file where nothing was ever recorded."""
+    """Open the memory, caught up and rebuilt where needed; make no file where nothing was ever recorded."""
     from research.store import reads
     from research.store.connect import StoreDamaged
     from research.store.open import read_store
@@ -103,7 +103,7 @@ def show_error(what: str, next_step: str, as_json: bool) -> None:
 
 
 def _as_json(data: Mapping[str, Any]) -> str:
-    """Write an object; what no encoding has, such as a file name that is no UTF-8, is replaced."""
+    """Return an object as JSON; characters that no encoding has, such as in a file name, are replaced."""
     return json.dumps(data, ensure_ascii=False).encode("utf-8", "replace").decode()
 
 

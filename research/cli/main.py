@@ -1,4 +1,4 @@
-"""The command line ``research VERB``: the list of verbs, each imported when it is named, and the exit codes 0, 1, 2."""
+"""Runs the command line ``research VERB``, whose verbs are imported when they are named, and returns exit codes."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ VERBS = {
         "Watch a night live: the run in flight, the latest verdicts, the best so far, what is left; Ctrl-C leaves.",
     ),
 }
-"""Every verb: its module in research/cli, and what it does; so asking for help imports no module."""
+"""The verbs: module in research/cli, and a sentence for --help, which so imports no module."""
 
 
 class Verbs(click.Group):
     """A group of commands that imports a verb's module when the verb is named, and no other."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Name every verb."""
+        """Return the names of all verbs."""
         return list(VERBS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a verb; None for an unknown name."""
+        """Import and return a verb; None for an unknown name."""
         if cmd_name not in VERBS:
             return None
         module, sentence = VERBS[cmd_name]
@@ -61,7 +61,7 @@ class Verbs(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the verb that was typed; an error names those that are spelled nearly like it."""
+        """Return the verb that was typed; an error names verbs that are spelled like it."""
         try:
             return super().resolve_command(ctx, args)
         except click.NoSuchCommand as error:  # click knows only the verbs that were imported

@@ -1,4 +1,4 @@
-"""The verbs that only read: summary, archive, noise and last-review."""
+"""Defines the verbs that only read: summary, archive, noise and last-review."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ NOISE = {
     "seed": "the same code on other seeds",
     "interaction": "what a change does from seed to seed",
 }
-"""The three parts of a score's scatter, in words."""
+"""The three parts of a score's noise, in words."""
 
 
 @click.command("summary")
@@ -154,7 +154,7 @@ def _plain(one: Configuration | None) -> dict[str, object] | None:
 
 
 def _show(verb: str, data: Mapping[str, object], shown: Iterable[SummaryRow], as_json: bool, head: str = "") -> None:
-    """Print rows: as lines for pipes, and on a terminal in two columns, wrapped at its width."""
+    """Print rows as lines, or on a terminal in two columns, wrapped at its width."""
     if as_json or not sys.stdout.isatty():
         show(verb, data, head + as_text(shown), as_json)
         return

@@ -1,4 +1,4 @@
-"""The verb next: the next plan, and the prompt that an agent would get; changes nothing."""
+"""Defines the verb next, which shows the next plan and the prompt that an agent would get, and changes nothing."""
 
 from __future__ import annotations
 

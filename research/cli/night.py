@@ -1,11 +1,12 @@
-"""The verb night: experiments alone, from the first baseline to the morning page."""
+"""Defines the verb night, which experiments alone from the first baseline to the morning page."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
 from datetime import datetime, timedelta
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,6 +18,9 @@ from research.core.settings import SETTINGS
 from research.core.text import count_of
 from research.runs.backends import BACKENDS, DEFAULT_BACKEND, DEFAULT_GPU
 from research.store.open import read_store
+
+if TYPE_CHECKING:
+    from research.agents.night.loop import Night
 
 NOTIFY = (
     "Shell command that gets a sentence on its stdin and, in $AUTORESEARCH_EVENT, what it is: win (a gain over the best"
@@ -81,7 +85,6 @@ def night(
     as_json: bool,
     **how: Any,
 ) -> None:
-    from research.agents.night.loop import INTERRUPTED
     from research.agents.night.start import run_night
     from research.agents.night.state import NightLimits
     from research.lab.launch import Request
@@ -101,19 +104,42 @@ def night(
         say(server.in_words())
     show_page = live_page(paths, say)
     done = run_night(paths, request, limits, say=say, show=show_page, **how)
-    state, report = done.state, page_path(paths)
     with read_store(paths) as store:
         show_page(store)
-    end = f"Ended: {state.stop_reason}. {count_of(state.runs, 'run')}, {done.kept} kept. {done.found}".rstrip()
+    if not as_json:
+        say(_in_words(done, page_path(paths)))
+    elif not done.problem:
+        with contextlib.suppress(OSError):
+            show("night", _as_data(done, page_path(paths)), "", as_json)
+    if server and sys.stdout.isatty() and done.state.finished_utc:
+        show_until_stopped(server, "The page is still shown, until Ctrl-C.")
+    elif server:
+        server.close()
+    if done.problem:
+        raise done.problem
+
+
+def _in_words(done: Night, page: Path) -> str:
+    """Return the last lines of a night that has ended."""
+    from research.agents.night.loop import INTERRUPTED
+
+    state = done.state
+    text = f"Ended: {state.stop_reason}. {count_of(state.runs, 'run')}, {done.kept} kept. {done.found}".rstrip()
     if (state.stop_reason or "").startswith(INTERRUPTED):
-        end += " The same command goes on with it."
+        text += " The same command goes on with it."
     used = state.agent_usage.in_words()
-    end += f"\nThe agent used {used}." if used else ""
-    data = {
+    text += f"\nThe agent used {used}." if used else ""
+    return f"{text}\nThe morning page: {page}"
+
+
+def _as_data(done: Night, page: Path) -> dict[str, Any]:
+    """Return the result of a night that has ended, for --json."""
+    state = done.state
+    return {
         "runs": state.runs,
         "kept": done.kept,
         "stop_reason": state.stop_reason,
-        "report": str(report),
+        "report": str(page),
         "branch": state.branch,
         "night": state.night,
         "usd": round(state.usd, 2),
@@ -121,15 +147,3 @@ def night(
         "agent_usd": state.agent_usd,
         "found": done.found,
     }
-    text = f"{end}\nThe morning page: {report}"
-    if not as_json:
-        say(text)
-    elif not done.problem:
-        with contextlib.suppress(OSError):
-            show("night", data, text, as_json)
-    if server and sys.stdout.isatty() and state.finished_utc:
-        show_until_stopped(server, "The page is still shown, until Ctrl-C.")
-    elif server:
-        server.close()
-    if done.problem:
-        raise done.problem

@@ -1,4 +1,4 @@
-"""The verbs report, watch, demo and doctor: the morning page, the live view, a recorded night, what is missing here."""
+"""Defines the verbs that show: report (the morning page), watch (live), demo (a recorded night) and doctor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The verbs about single runs: read a log, record, settle, decide, replicate."""
+"""Defines the verbs about single runs: parse-run, record, settle, decide and replicate."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def replicate(
 
 
 def _name_of(number: int) -> str:
-    """Return what people call a signal."""
+    """Return the name of a signal that people use."""
     if number == signal.SIGINT:
         return "Ctrl-C"
     try:

@@ -1,4 +1,4 @@
-"""The verb simulate: compares search policies on synthetic nights whose truth is known."""
+"""Defines the verb simulate, which compares search policies on synthetic nights whose truth is known."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ WITH_INTERVALS = {
     "false keeps, %": ("false_share", 100, 1),
     "claims/true": ("claim_ratio", 1, 2),
 }
-"""Columns with 95 % intervals: what of a row, times what, with how many digits. Gains are in 0.0001 bpb."""
+"""Columns with 95 % intervals: title, field of a row, factor, digits. Gains are in 0.0001 bpb."""
 MEANS = {
     "keeps": ("keeps", 1, 1),
     "replicates, %": ("replicate_share", 100, 0),
@@ -40,7 +40,7 @@ MEANS = {
     "stopped": ("stopped", 1, 0),
     "better ones stopped, %": ("better_stopped_share", 100, 1),
 }
-"""Columns of means, likewise."""
+"""Columns with means only, in the same form."""
 
 
 @click.command("simulate")
@@ -115,7 +115,7 @@ def _checked(policies: str, against: str) -> tuple[str, ...]:
 
 
 def _progress(total: int) -> Callable[[int], None]:
-    """Return a function that says on stderr, now and then, how many nights are done and how long the rest takes."""
+    """Return a function that prints to stderr, now and then, how many nights are done and how long the rest takes."""
     began = said = time.monotonic()
 
     def say(done: int) -> None:
@@ -162,7 +162,7 @@ def _text(answer: PolicyComparison) -> str:
 
 
 def _as_share(e: Estimate) -> Estimate:
-    """Return a share whose interval ends at none and all; the interval of a ratio knows nothing of these limits."""
+    """Return a share with its interval cut to 0 and 1, which the interval of a ratio may exceed."""
     return replace(e, low=max(0.0, e.low), high=min(1.0, e.high)) if e.n > 1 and not math.isnan(e.mean) else e
 
 

@@ -1,4 +1,4 @@
-"""The verbs export and import: everything out as JSON lines, ledgers and older memories in."""
+"""Defines the verbs export, which prints everything as JSON lines, and import, for ledgers and older memories."""
 
 from __future__ import annotations
 

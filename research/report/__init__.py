@@ -1,1 +1,1 @@
-"""What people see: the morning page, its charts, the live view and doctor. Views read and judge nothing."""
+"""Shows people the morning page, its charts, the live view and doctor. Views read, and judge nothing."""

@@ -1,4 +1,4 @@
-"""Says in words what came out so far, how sure that is, what to type, and what to try next."""
+"""Puts the result of a night into words: what was found, how sure that is, what to type, and what to try next."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from research.core import records
 from research.core.commands import log_command
 from research.core.settings import SETTINGS
 from research.core.text import any_of, chance, clean
-from research.report.data import Candidate, PageData
+from research.report.data import PageData, ShownConfiguration
 from research.report.text import plain, share, span, times
 from research.store.reads import IdeaStatus
 
 FIRST_NIGHT = "uv run research night --max-runs 5"
-"""What a newcomer types first."""
+"""The command that a newcomer types first."""
 
 
 @dataclass(frozen=True)
@@ -24,41 +24,41 @@ class Answer:
     """The answer to "what was gained?"."""
 
     head: str  # a line that can stand alone
-    text: str  # what it rests on
-    todo: str  # what to do next, as the words before a command
-    command: str
+    text: str  # the numbers behind it
+    todo: str  # what to do next, as the words before the command
+    command: str  # the line to type
     is_good: bool  # whether a gain is confirmed
 
 
 @dataclass(frozen=True)
 class Bet:
-    """Something to try next: what, why, and the command that does it."""
+    """One thing to try next."""
 
     title: str
     why: str
-    command: str
+    command: str  # the line that does it
 
 
 def answer(data: PageData) -> Answer:
-    """Return what a person wants to know first."""
+    """Return the answer that a person wants to know first."""
     return Answer(*_found(data), *_todo(data), is_good=data.proven is not None)
 
 
-def how_sure(one: Candidate) -> str:
-    """Say how sure it is that a configuration beats the baseline."""
+def how_sure(one: ShownConfiguration) -> str:
+    """Return in words how sure it is that a configuration beats the baseline."""
     gain = one.against_baseline
     if one.beats_baseline:
         return "confirmed"
     return "probably real" if gain and gain.high < 0 else "may be luck"
 
 
-def take_command(one: Candidate) -> str:
-    """Return the line that takes a configuration, with all that it builds on, onto main, and comes back."""
+def take_command(one: ShownConfiguration) -> str:
+    """Return the line that merges a configuration, with the changes that it builds on, into main, and comes back."""
     return f"git checkout main && git merge {one.known.commit[:12]} && git checkout -"
 
 
 def _found(data: PageData) -> tuple[str, str]:
-    """Return what was found, in a line and in a few."""
+    """Return what was found, in one line and in some sentences."""
     if not data.rows:
         if data.is_running or data.is_night_on:
             return "The first run is not over yet", "When it is over, this page says what it found."
@@ -145,7 +145,7 @@ def bets(data: PageData) -> list[Bet]:
     found = list(dict.fromkeys([*asked, *([plan] if plan else [])]))
     named = {data.plan.parent} if data.plan and data.plan.kind == records.REPLICATE else set()
 
-    def add(one: Candidate, verb: str, why: str, command: str) -> None:
+    def add(one: ShownConfiguration, verb: str, why: str, command: str) -> None:
         if one.known.commit not in named:
             named.add(one.known.commit)
             found.append(Bet(f"{verb}: {one.title}", why, command))
@@ -164,14 +164,14 @@ def bets(data: PageData) -> list[Bet]:
 
 
 def _for_agent(data: PageData, one: IdeaStatus) -> Bet:
-    """Return a person's idea that only who writes code can try, with the command whose agent can."""
+    """Return a person's idea that needs an agent which writes code, with the command that starts one."""
     why = f"It waits for a coding agent, {any_of(CLIENTS)}: the built-in one only changes values."
     return Bet(f"Try what you asked for: {clean(one.idea.text)}", why, one_run_of_an_agent(data.night))
 
 
-def _likeliest(candidates: Iterable[Candidate]) -> list[Candidate]:
+def _likeliest(candidates: Iterable[ShownConfiguration]) -> list[ShownConfiguration]:
     return sorted(candidates, key=lambda one: -(one.known.p_better if one.known.p_better is not None else -1.0))
 
 
-def _chance(one: Candidate) -> str:
+def _chance(one: ShownConfiguration) -> str:
     return f" P(better) {chance(one.known.p_better)}." if one.known.p_better is not None else ""

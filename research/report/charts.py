@@ -1,6 +1,6 @@
-"""Draws every chart of the page and the two files of ``report --figures``: as values, which chart.svg.j2 writes down.
+"""Draws the charts of the page and of ``report --figures``, as values from which chart.svg.j2 makes SVG.
 
-The files must be whole without a browser, so Python draws, and the page shows the same drawings.
+Python draws, since the files must be whole without a browser; the page shows the same drawings.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from itertools import zip_longest
 from research.code.constants import number
 from research.core.records import Estimate
 from research.core.settings import SETTINGS
-from research.report.data import Candidate, LossCurve, PageData, Row
+from research.report.data import PageData, RunCurve, RunRow, ShownConfiguration
 from research.report.progress import Curve, loss_at
 from research.report.text import cut, interval, signed
 from research.verdict.models import Trial
@@ -21,11 +21,11 @@ from research.verdict.models import Trial
 
 @dataclass(frozen=True)
 class Size:
-    """Width, height and letters of a drawing, in its own units."""
+    """The size of a drawing, in its own units."""
 
     width: int
     height: int
-    em: float
+    em: float  # size of its letters
 
     @property
     def is_narrow(self) -> bool:
@@ -45,13 +45,13 @@ LEGEND = (
     ("stopped", "stopped", "stopped early"),
     ("off", "above", "off the scale"),
 )
-"""What marks mean: class, shape, words."""
+"""The meanings of marks: class, shape, words."""
 
 _TITLE_EM = 4.8  # room for the title of a file
 _CHAR_EM = 0.63  # width of a letter, rather too wide than too narrow: a label must not leave the plot
 _LINE_EM = 1.3  # least distance of two lines of text
 _LABEL_CHARS = (16, 52)  # a shorter label names nothing, a longer one hides the plot
-_NAMED_RUNS = 300  # with more, marks have no names, which would make the page too large, nor a phone's chart all losers
+_NAMED_RUNS = 300  # with more runs marks have no names, to keep the page small, and a phone's chart leaves losers out
 _LOSS_SMOOTHED = 0.06  # share of the budget that a point is the mean of: one step's loss is noise
 _LOSS_FROM = 0.1  # share of the budget in which the loss falls so far that it would press the rest flat
 _LOSS_POINTS = 60
@@ -61,16 +61,16 @@ _VALUE_CHARS = 12
 
 @dataclass(frozen=True)
 class Scale:
-    """Where values lie in the plot, which begins at left and top; y grows downward, a lower value lies lower."""
+    """The scales of a plot, from values to places; y grows downward, and a lower value lies lower."""
 
     size: Size
-    first: float
-    last: float
-    low: float
-    high: float
-    top: float
-    bottom: float
-    right_em: float = 5.4  # room for the names of lines
+    first: float  # value at the left edge
+    last: float  # value at the right edge
+    low: float  # value at the bottom
+    high: float  # value at the top
+    top: float  # place of the upper edge
+    bottom: float  # place of the lower edge
+    right_em: float = 5.4  # room to the right for the names of lines, in em
 
     @property
     def left(self) -> float:
@@ -103,53 +103,53 @@ class Scale:
 
 @dataclass(frozen=True)
 class Line:
-    """A line or a band: its class and its path."""
+    """A line or a band of a drawing."""
 
-    kind: str
-    path: str
+    kind: str  # its class
+    path: str  # its SVG path
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A point: its class, its shape, what a pointer on it reads, the run that it leads to."""
+    """A point of a drawing."""
 
     x: float
     y: float
-    kind: str
-    shape: str
-    title: str
-    row: int
+    kind: str  # its class
+    shape: str  # as in LEGEND
+    title: str  # the text that a pointer on it shows
+    row: int  # number of the run that it leads to
 
 
 @dataclass(frozen=True)
 class Text:
-    """Words at a place: their class, and which end of them lies there ("start", "middle", "end")."""
+    """Words at a place of a drawing."""
 
     x: float
     y: float
     words: str
-    kind: str = "axis"
-    anchor: str = "start"
+    kind: str = "axis"  # their class
+    anchor: str = "start"  # the part of them that lies at the place: "start", "middle" or "end"
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A drawing: its name, the size of its marks, what is drawn where, and what the marks mean."""
+    """A drawing."""
 
     name: str
     size: Size
-    radius: float
+    radius: float  # of its marks
     lines: Sequence[Line]
     marks: Sequence[Mark]
     texts: Sequence[Text]
-    legend: Sequence[tuple[str, str, str]] = ()
+    legend: Sequence[tuple[str, str, str]] = ()  # entries of LEGEND
 
 
 # Every run, and the best so far --------------------------------------------------------------------------------------
 
 
 def progress(data: PageData, size: Size = FILE) -> Chart:
-    """Draw every run in order: marks by what became of them, repeats joined to what they repeat, the best so far."""
+    """Draw every run in order: a mark by its status, a line from each repeat to its first run, the best so far."""
     em, best = size.em, data.best.known.estimate if data.best else None
     must = [value.mean for _, _, value in data.steps] + ([best.low, best.high] if best else [])
     trusted = [row.run.val_bpb for row in data.rows if row.run.val_bpb is not None and not row.run.suspect]
@@ -157,9 +157,7 @@ def progress(data: PageData, size: Size = FILE) -> Chart:
     scale = _over_runs(data, size, _limits(trusted, must, 0.2), top, size.height - em * 4.0)
     has_names = len(data.rows) <= _NAMED_RUNS and not size.is_narrow
     marks = [_mark(scale, row, has_names) for row in data.rows]
-    scored = {row.number: mark for row, mark in zip(data.rows, marks, strict=True) if row.run.val_bpb is not None}
-    repeats = [(scored[r.first], scored[r.number]) for r in data.rows if r.first in scored and r.number in scored]
-    joins = [Line("join", f"M{a.x:g} {a.y:g}L{b.x:g} {b.y:g}") for a, b in repeats if a is not b]
+    joins = list(_joins(data, marks))
     if size.is_narrow and len(marks) > _NAMED_RUNS:
         every = len(marks) // _NAMED_RUNS + 1
         marks = [mark for mark in marks if mark.kind != "discard" or mark.row % every == 0]
@@ -175,8 +173,17 @@ def progress(data: PageData, size: Size = FILE) -> Chart:
     return Chart("val_bpb since the beginning", size, radius, lines, marks, texts, legend)
 
 
+def _joins(data: PageData, marks: Sequence[Mark]) -> Iterator[Line]:
+    """Draw a line from the mark of each repeat to that of the first run of its configuration."""
+    scored = {row.number: mark for row, mark in zip(data.rows, marks, strict=True) if row.run.val_bpb is not None}
+    for row in data.rows:
+        first, mark = scored.get(row.first), scored.get(row.number)
+        if first and mark and first is not mark:
+            yield Line("join", f"M{first.x:g} {first.y:g}L{mark.x:g} {mark.y:g}")
+
+
 def frontier(data: PageData, size: Size = FILE_FRONTIER) -> Chart:
-    """Draw the best so far, run by run, with its interval and the names of what brought it."""
+    """Draw the best so far, run by run, with its interval and the names of the changes that improved it."""
     em = size.em
     limits = _limits([], [end for _, _, value in data.steps for end in (value.mean, value.low, value.high)], 0.3)
     scale = _over_runs(data, size, limits, em * (_TITLE_EM + 2.5), size.height - em * 2.2)
@@ -194,7 +201,7 @@ def _over_runs(data: PageData, size: Size, limits: tuple[float, float], top: flo
 
 
 def _words(scale: Scale, data: PageData, marks: Sequence[Mark]) -> list[Text]:
-    """Write all words of a chart over the runs' numbers."""
+    """Return all words of a chart over the runs' numbers."""
     base = data.baseline.known.estimate if data.baseline else None
     ends = [(data.steps[-1][2].mean, "best")] if data.steps and data.best is not data.baseline else []
     ends += [(base.mean, "baseline")] if base and scale.holds(base.mean) else []
@@ -203,7 +210,7 @@ def _words(scale: Scale, data: PageData, marks: Sequence[Mark]) -> list[Text]:
 
 
 def _limits(values: Sequence[float], must: Sequence[float], room: float) -> tuple[float, float]:
-    """Return limits within which what must be seen is seen and far outliers are not.
+    """Return the lowest and highest value of a plot, which shows what it must and leaves far outliers out.
 
     Args:
         values: Every trusted score.
@@ -219,8 +226,8 @@ def _limits(values: Sequence[float], must: Sequence[float], room: float) -> tupl
     return low - span * (0.04 + room), high + span * 0.06
 
 
-def _mark(scale: Scale, row: Row, has_name: bool) -> Mark:
-    """Draw a run; one without a score lies in a lane of its own below."""
+def _mark(scale: Scale, row: RunRow, has_name: bool) -> Mark:
+    """Return the mark of a run; one without a score lies in a lane of its own below."""
     x, bpb = scale.x(row.number), row.run.val_bpb
     if bpb is None:
         failure = row.run.failure.signature if row.run.failure else row.run.why
@@ -248,7 +255,7 @@ def _front(scale: Scale, data: PageData) -> Iterator[Line]:
 
 
 def _numbers(scale: Scale) -> list[Text]:
-    """Write numbers of runs below."""
+    """Return the numbers of runs below the plot."""
     last, em = int(scale.last), scale.size.em
     near, foot = em * 2.6, scale.size.height - em * 0.7
     inner = [int(n) for n in ticks(1, last, 5 if scale.size.is_narrow else 12) if n == int(n)]
@@ -258,9 +265,9 @@ def _numbers(scale: Scale) -> list[Text]:
 
 
 def _labels(scale: Scale, data: PageData, marks: Sequence[Mark]) -> list[Text]:
-    """Name what became the best, the present one first, then the largest gains: to the left below, where no run is.
+    """Return the names of the changes that became the best, to the left below their steps, where no run is.
 
-    One name stands in a line of text, and none where there is no room.
+    The present best comes first, then the largest gains. Each has a line of its own; a name without room is left out.
     """
     em = scale.size.em
     texts: list[Text] = []
@@ -288,9 +295,9 @@ def _labels(scale: Scale, data: PageData, marks: Sequence[Mark]) -> list[Text]:
 # How the loss fell ---------------------------------------------------------------------------------------------------
 
 
-def loss_charts(curves: Sequence[LossCurve]) -> list[Chart]:
-    """Draw the loss of kept runs beside the baseline's, and minus it; nothing without a baseline's and another's."""
-    smooth = [LossCurve(one.number, one.kind, smoothed(one.points)) for one in curves if len(one.points) > 1]
+def loss_charts(curves: Sequence[RunCurve]) -> list[Chart]:
+    """Draw the losses of kept runs and of the baseline, and their differences from it; nothing without both."""
+    smooth = [RunCurve(one.number, one.kind, smoothed(one.points)) for one in curves if len(one.points) > 1]
     base = next((one for one in smooth if one.kind == "baseline"), None)
     if base is None or len(smooth) < 2:
         return []
@@ -298,7 +305,7 @@ def loss_charts(curves: Sequence[LossCurve]) -> list[Chart]:
     for one in smooth:
         pairs = [(at, loss, loss_at(base.points, at)) for at, loss in one.points]
         points = tuple((at, loss - there) for at, loss, there in pairs if there is not None)
-        ahead.append(LossCurve(one.number, one.kind, points))
+        ahead.append(RunCurve(one.number, one.kind, points))
     return [_losses("Training loss, nats a token", smooth), _losses("Loss minus the baseline’s", ahead)]
 
 
@@ -313,7 +320,7 @@ def smoothed(curve: Curve) -> Curve:
     return tuple(found)
 
 
-def _losses(title: str, curves: Sequence[LossCurve]) -> Chart:
+def _losses(title: str, curves: Sequence[RunCurve]) -> Chart:
     shown = [(one, [(at, loss) for at, loss in one.points if at >= _LOSS_FROM]) for one in curves]
     values = [loss for _, points in shown for _, loss in points] or [0.0, 1.0]
     low, high, em = min(values), max(values), LOSS.em
@@ -336,7 +343,7 @@ def _losses(title: str, curves: Sequence[LossCurve]) -> Chart:
 
 
 def constant_charts(data: PageData) -> list[Chart]:
-    """Draw each constant that was tried, the most often first, all of one height in val_bpb, to be compared."""
+    """Draw a chart for each constant that was tried, the most often first, all with the same scale of val_bpb."""
     made = {one.known.key: one for one in data.candidates}
     found = {name: _alone(tried, made)[-SETTINGS.values_shown :] for name, tried in data.memory.tried.items()}
     changes = {name: [_change(one).mean for one in trials] for name, trials in found.items() if trials}
@@ -352,13 +359,13 @@ def constant_charts(data: PageData) -> list[Chart]:
 
 
 def _change(trial: Trial) -> Estimate:
-    """Return the change in val_bpb that a value brought to its parent; below zero is better."""
+    """Return a value's change in val_bpb against its parent; below zero is better."""
     gain = trial.known.gain
     return Estimate(-gain.mean, -gain.high, -gain.low, gain.n) if gain else Estimate(0.0, 0.0, 0.0, 0)
 
 
-def _alone(tried: Sequence[Trial], made: Mapping[str, Candidate]) -> list[Trial]:
-    """Return what a constant was given alone and measured with, so that no stopped run is among them.
+def _alone(tried: Sequence[Trial], made: Mapping[str, ShownConfiguration]) -> list[Trial]:
+    """Return the values that a constant was given alone and that were scored.
 
     An arm of "A if CONDITION else B" that all values share is left out.
     """
@@ -372,7 +379,9 @@ def _alone(tried: Sequence[Trial], made: Mapping[str, Candidate]) -> list[Trial]
     return trials
 
 
-def _constant(name: str, trials: Sequence[Trial], made: Mapping[str, Candidate], low: float, high: float) -> Chart:
+def _constant(
+    name: str, trials: Sequence[Trial], made: Mapping[str, ShownConfiguration], low: float, high: float
+) -> Chart:
     em, places = CONSTANT.em, _places(trials)
     scale = Scale(CONSTANT, -0.08, 1.08, low, high, em * 3.0, CONSTANT.height - em * 2.4, right_em=0.6)
     zero = scale.y(0)
@@ -397,7 +406,7 @@ def _constant(name: str, trials: Sequence[Trial], made: Mapping[str, Candidate],
 
 
 def _places(trials: Sequence[Trial]) -> dict[str, float]:
-    """Return where each value lies, from 0 to 1: by its size if all are numbers, else side by side."""
+    """Return the place of each value, from 0 to 1: by its size if all are numbers, else side by side."""
     texts = list(dict.fromkeys(text for one in trials for text in (one.before, one.after)))
     numbers = [number(text) for text in texts]
     sizes = [value for value in numbers if value is not None]
@@ -409,7 +418,7 @@ def _places(trials: Sequence[Trial]) -> dict[str, float]:
     return {text: (value - low) / span for text, value in zip(texts, sizes, strict=True)}
 
 
-# What all of them have -----------------------------------------------------------------------------------------------
+# Parts of every chart ------------------------------------------------------------------------------------------------
 
 
 def _grid(scale: Scale) -> list[Line]:
@@ -418,7 +427,7 @@ def _grid(scale: Scale) -> list[Line]:
 
 
 def _levels(scale: Scale, title: str, above_em: float = 0.9) -> list[Text]:
-    """Write the values at the left, and what they are above them."""
+    """Return the values at the left of the plot, and a title above them."""
     em, digits = scale.size.em, decimals(scale.levels)
     texts = [Text(em * 0.4, scale.top - em * above_em, title)]
     for level in scale.levels:
@@ -428,7 +437,7 @@ def _levels(scale: Scale, title: str, above_em: float = 0.9) -> list[Text]:
 
 
 def _ends(scale: Scale, names: Sequence[tuple[float, str]]) -> list[Text]:
-    """Name lines beside the plot at their last values, but so far apart that no words touch."""
+    """Return the names of lines, beside the plot at their last values, moved apart so that no words touch."""
     em, distance = scale.size.em, scale.size.em * _LINE_EM
     ends = sorted((scale.y(value), words) for value, words in names)
     heights: list[float] = []

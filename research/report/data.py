@@ -1,4 +1,4 @@
-"""Reads off the memory, by one pure function, what the morning page and watch show of a branch."""
+"""Computes, by one pure function, all values of a branch that the morning page and watch show."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ from research.verdict.memory import against_baseline, recall
 from research.verdict.models import Configuration, Memory
 
 Status = Literal["keep", "open", "discard", "stopped", "crash"]
-"""What became of a run: its change is kept; waits for a replicate or a look; is not kept; it was ended early, since it
-had fallen behind; it has no score."""
+"""The status of a run: its change is kept; waits for a replicate or a look; is not kept; the run was ended early, since
+it had fallen behind; it has no score."""
 
 
 @dataclass(frozen=True)
-class Row:
+class RunRow:
     """One counted run: a mark of the chart and a row of the table."""
 
     number: int  # its place in the history shown, from 1
     run: Run
     verdict: Verdict | None
     title: str
-    emitter: str  # who proposed it, "free" where the agent chose by itself, "" for the baseline
+    emitter: str  # name of the emitter that ordered it, "free" where the agent chose by itself, "" for the baseline
     status: Status
     first: int  # number of the first run of its configuration; its own unless it is a replicate
-    parent: int | None = None  # number of a run of the commit that it was made from, of its own seed if there is one
+    parent: int | None = None  # number of a run of its parent commit, one with its own seed if there is one
 
     @property
     def decision(self) -> str:
-        """Return the verdict on the run in a word, "crash" or "stopped" without a score."""
+        """Return the verdict on the run in a word or two, "crash" or "stopped" without a score."""
         if self.run.val_bpb is None:
             return self.status
         if self.verdict is None:
@@ -53,16 +53,16 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A configuration of the memory with its runs; a difference below zero is better."""
+class ShownConfiguration:
+    """A configuration with its runs; a difference below zero is better."""
 
     known: Configuration
-    rows: Sequence[Row]
+    rows: Sequence[RunRow]
     number: int  # of its first run
     title: str
     status: Status
-    against_baseline: Estimate | None
-    audit: Estimate | None  # its audit score minus the baseline's, as measured
+    against_baseline: Estimate | None  # its value minus the baseline's, in bpb
+    audit: Estimate | None  # its audit score minus the baseline's, as measured, in bpb
 
     @property
     def beats_baseline(self) -> bool:
@@ -70,23 +70,27 @@ class Candidate:
         return records.is_confirmed(self.against_baseline, self.known.estimate)
 
 
+Step = tuple[int, ShownConfiguration, Estimate]
+"""The number of the run whose verdict made a configuration the best so far, the configuration, and its value."""
+
+
 @dataclass(frozen=True)
-class Emitter:
-    """What one emitter did and earned: bpb that its kept changes took off."""
+class EmitterTotals:
+    """The runs and the gain of one emitter."""
 
     name: str
     runs: int
-    kept: int
+    kept: int  # configurations
     crashes: int
-    earned_bpb: float
+    earned_bpb: float  # sum of the gains of its kept changes
 
 
 @dataclass(frozen=True)
-class LossCurve:
-    """The loss of one run over the budget: its number, and what it is of ("baseline", "kept", "best")."""
+class RunCurve:
+    """The loss of one run over the budget."""
 
-    number: int
-    kind: str
+    number: int  # of the run's configuration
+    kind: str  # "baseline", "kept" or "best"
     points: Curve
 
 
@@ -96,25 +100,27 @@ class PageData:
 
     memory: Memory
     made_utc: str
-    rows: Sequence[Row]
-    candidates: Sequence[Candidate]
-    changes: Sequence[Candidate]  # those but the baseline
-    baseline: Candidate | None
-    best: Candidate | None  # of what is kept
-    steps: Sequence[tuple[int, Candidate, Estimate]]  # from which run on what was the best so far, and its value
-    close: Sequence[Candidate]  # what is not decided, then what was ahead at first and is not kept
-    plan: Plan | None
+    rows: Sequence[RunRow]
+    candidates: Sequence[ShownConfiguration]
+    changes: Sequence[ShownConfiguration]  # candidates without the baseline
+    baseline: ShownConfiguration | None
+    best: ShownConfiguration | None  # of those that are kept
+    steps: Sequence[
+        tuple[int, ShownConfiguration, Estimate]
+    ]  # each best so far: number of the run that made it so, it, its value
+    close: Sequence[ShownConfiguration]  # undecided ones, then discarded ones that were ahead at first
+    plan: Plan | None  # the pending one
     night: NightState | None
     ideas: Sequence[IdeaStatus]
-    launches: Sequence[Run]  # of the branch, counted or not
-    notes: Sequence[str]  # what the numbers leave out
-    warnings: Sequence[str]  # what may make the numbers wrong
-    curves: Sequence[LossCurve] = ()
-    diffs: Mapping[str, str] = field(default_factory=dict)
-    is_running: bool = False  # a run, on whatever branch
+    launches: Sequence[Run]  # all runs of the branch, counted or not
+    notes: Sequence[str]  # sentences on what the numbers leave out
+    warnings: Sequence[str]  # sentences on what may make the numbers wrong
+    curves: Sequence[RunCurve] = ()
+    diffs: Mapping[str, str] = field(default_factory=dict)  # difference of train.py by commit
+    is_running: bool = False  # whether a run is going on, on whatever branch
     is_night_on: bool = False
-    is_recorded: bool = False  # the night of another repository, whose commits are not here
-    ends_utc: str = ""  # of the night, "" where nothing ends it
+    is_recorded: bool = False  # whether it is the night of another repository, whose commits are not here
+    ends_utc: str = ""  # when the night will end, "" where no limit says
 
     @property
     def gain(self) -> Estimate | None:
@@ -122,18 +128,18 @@ class PageData:
         return self.best.against_baseline if self.best else None
 
     @property
-    def kept(self) -> list[Candidate]:
-        """Return what is kept after the baseline."""
+    def kept(self) -> list[ShownConfiguration]:
+        """Return the kept changes, without the baseline."""
         return [one for one in self.changes if one.status == "keep"]
 
     @property
-    def undecided(self) -> list[Candidate]:
-        """Return what waits for a replicate or a look."""
+    def undecided(self) -> list[ShownConfiguration]:
+        """Return the changes that wait for a replicate or a look."""
         return [one for one in self.changes if one.status == "open"]
 
     @property
-    def proven(self) -> Candidate | None:
-        """Return the best of those that surely beat the baseline."""
+    def proven(self) -> ShownConfiguration | None:
+        """Return the best of the changes that surely beat the baseline, None without one."""
         sure = [(one.known.estimate.mean, one) for one in self.kept if one.beats_baseline and one.known.estimate]
         return min(sure, key=lambda pair: pair[0])[1] if sure else None
 
@@ -144,10 +150,10 @@ class PageData:
         return statistics.median(scored) if scored else 0.0
 
     def count(self, status: Status) -> int:
-        """Return how many runs came to this."""
+        """Return the number of runs with this status."""
         return sum(row.status == status for row in self.rows)
 
-    def of_commit(self, commit: str) -> Candidate | None:
+    def of_commit(self, commit: str) -> ShownConfiguration | None:
         """Return the configuration of a commit."""
         return next((one for one in self.candidates if commit in (one.known.commit, one.known.key)), None)
 
@@ -169,6 +175,12 @@ def page_data(
     Args:
         judged: Finished counted runs of every branch and contract, in order.
         branch: The branch to show.
+        made_utc: When the page is made.
+        plan: The pending plan.
+        night: The latest night on the branch.
+        launches: All runs of the branch, counted or not.
+        foreign: The count of imported rows.
+        ideas: A person's ideas.
         contract: The contract to show, None for the one that the branch was kept in last.
     """
     memory = recall(judged, branch, contract)
@@ -200,7 +212,7 @@ def page_data(
     )
 
 
-def _rows(shown: Sequence[Judged], known_of: Mapping[str, Configuration], memory: Memory) -> tuple[Row, ...]:
+def _rows(shown: Sequence[Judged], known_of: Mapping[str, Configuration], memory: Memory) -> tuple[RunRow, ...]:
     base = memory.baseline
     numbers = {item.run.run: number for number, item in enumerate(shown, 1)}
     number_at: dict[tuple[str, int | None], int] = {}
@@ -211,7 +223,7 @@ def _rows(shown: Sequence[Judged], known_of: Mapping[str, Configuration], memory
     for number, item in enumerate(shown, 1):
         run, known = item.run, known_of[item.run.run]
         parent = number_at.get((run.parent, run.seed), number_at.get((run.parent, None)))
-        row = Row(
+        row = RunRow(
             number=number,
             run=run,
             verdict=item.verdict,
@@ -231,7 +243,7 @@ def _status(known: Configuration) -> Status:
     return "keep" if known.decision == "keep" else "discard"
 
 
-def _candidates(rows: Sequence[Row], memory: Memory) -> tuple[Candidate, ...]:
+def _candidates(rows: Sequence[RunRow], memory: Memory) -> tuple[ShownConfiguration, ...]:
     row_of = {row.run.run: row for row in rows}
     rows_of = {key: [row_of[name] for name in one.runs if name in row_of] for key, one in memory.known.items()}
     base = memory.baseline
@@ -240,11 +252,11 @@ def _candidates(rows: Sequence[Row], memory: Memory) -> tuple[Candidate, ...]:
         mine, first = rows_of[key], rows_of[key][0]
         audit = _audit(mine, rows_of[base.key]) if base and known is not base else None
         gain = against_baseline(memory.belief, known, base)
-        found.append(Candidate(known, mine, first.number, first.title, _status(known), gain, audit))
+        found.append(ShownConfiguration(known, mine, first.number, first.title, _status(known), gain, audit))
     return tuple(sorted(found, key=lambda one: one.number))
 
 
-def _audit(mine: Sequence[Row], base: Sequence[Row]) -> Estimate | None:
+def _audit(mine: Sequence[RunRow], base: Sequence[RunRow]) -> Estimate | None:
     """Return the mean audit difference over the seeds that both ran with, and its range; None without such a seed."""
     scores: list[dict[int, list[float]]] = [{}, {}]
     for rows, of_seed in zip((mine, base), scores, strict=True):
@@ -256,8 +268,8 @@ def _audit(mine: Sequence[Row], base: Sequence[Row]) -> Estimate | None:
     return Estimate(statistics.fmean(gaps), min(gaps), max(gaps), len(gaps)) if gaps else None
 
 
-def _promising(shown: Sequence[Judged], changes: Sequence[Candidate]) -> Iterator[Candidate]:
-    """Yield what is discarded, and was not at first."""
+def _promising(shown: Sequence[Judged], changes: Sequence[ShownConfiguration]) -> Iterator[ShownConfiguration]:
+    """Yield the discarded changes that were not discarded at first."""
     hopeful = {item.run.run for item in shown if any(decision != "discard" for _, decision in item.earlier)}
     hopeful |= {item.run.run for item in shown if item.verdict and item.verdict.decision != "discard"}
     for one in changes:
@@ -265,10 +277,10 @@ def _promising(shown: Sequence[Judged], changes: Sequence[Candidate]) -> Iterato
             yield one
 
 
-def _steps(shown: Sequence[Judged], candidates: Sequence[Candidate]) -> Iterator[tuple[int, Candidate, Estimate]]:
-    """Yield what the branch was on after every verdict that moved it, with the number of the run that was judged."""
+def _steps(shown: Sequence[Judged], candidates: Sequence[ShownConfiguration]) -> Iterator[Step]:
+    """Yield the tip after every verdict that moved it, with its value and the number of the run that was judged."""
     of_run = {row.run.run: (row.number, one) for one in candidates for row in one.rows}
-    at: Candidate | None = None
+    at: ShownConfiguration | None = None
     for run, kept in lineage.kept_chains(shown):
         tip = of_run[kept[-1].run][1] if kept else None
         if tip and tip is not at and tip.known.estimate:
@@ -276,7 +288,7 @@ def _steps(shown: Sequence[Judged], candidates: Sequence[Candidate]) -> Iterator
             at = tip
 
 
-def _speed_warning(rows: Sequence[Row]) -> Iterator[str]:
+def _speed_warning(rows: Sequence[RunRow]) -> Iterator[str]:
     """Yield a warning where the same code trained at different speeds, which moves scores without any change."""
     runs_of: dict[int, list[tuple[float, int]]] = {}
     for row in rows:
@@ -293,7 +305,7 @@ def _speed_warning(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _notes(shown: Sequence[Judged], launches: Sequence[Run], elsewhere: int, foreign: Foreign | None) -> Iterator[str]:
-    """Yield what the numbers leave out, and what somebody should look at."""
+    """Yield sentences on what the numbers leave out."""
     uncounted = Counter(str(run.outcome) for run in launches if run.outcome and not has_row(run))
     if uncounted:
         parts = ", ".join(f"{count} {what}" for what, count in uncounted.most_common())
@@ -310,9 +322,9 @@ def _notes(shown: Sequence[Judged], launches: Sequence[Run], elsewhere: int, for
         yield f"{rows} taken in from elsewhere: in results.tsv, never judged, since their contract is unknown."
 
 
-def emitters(changes: Sequence[Candidate]) -> list[Emitter]:
-    """Return what each did and earned, the busiest first; baselines and their replicates belong to nobody."""
-    of: dict[str, list[Candidate]] = {}
+def emitters(changes: Sequence[ShownConfiguration]) -> list[EmitterTotals]:
+    """Return the totals of every emitter, the one with the most runs first, by all changes but the baseline."""
+    of: dict[str, list[ShownConfiguration]] = {}
     for one in changes:
         of.setdefault(one.known.emitter or FREE, []).append(one)
     found = []
@@ -320,5 +332,5 @@ def emitters(changes: Sequence[Candidate]) -> list[Emitter]:
         runs = [row.run for one in mine for row in one.rows]
         kept = [one for one in mine if one.status == "keep"]
         earned = sum(max(0.0, -one.known.change.mean) for one in kept if one.known.change)
-        found.append(Emitter(name, len(runs), len(kept), sum(run.failure is not None for run in runs), earned))
+        found.append(EmitterTotals(name, len(runs), len(kept), sum(run.failure is not None for run in runs), earned))
     return sorted(found, key=lambda one: -one.runs)

@@ -1,7 +1,7 @@
-"""Looks at this machine and this checkout: what a night needs, what is missing, and the command that mends it.
+"""Checks this machine and this checkout for everything that a night needs, and names the command that mends it.
 
-It changes nothing, makes no file, and answers in a second: torch, which takes several to import, is read on disk, and
-coding agents are asked only where somebody wants that.
+It changes nothing, makes no file, and answers in a second: torch, which takes seconds to import, is only read on disk,
+and coding agents are asked only on request.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def examine(
     ask: gpu.Ask = gpu.ask_nvidia_smi,
     driver: Callable[[], tuple[int, int] | None] = ask_driver,
 ) -> list[Check]:
-    """Look at everything, in the order in which a newcomer would mend it; ask coding agents where that is wanted."""
+    """Return all checks, in the order in which a newcomer would mend them; coding agents are asked on request."""
     python = Check("python", True, f"Python {platform.python_version()} at {sys.executable}")
     torch, has_cuda = _torch(driver())
     devices = gpu.list_gpus(ask)
@@ -84,7 +84,7 @@ def examine(
 
 
 def in_words(checks: Sequence[Check]) -> str:
-    """Write one line a check; what is wrong with the command that mends it underneath."""
+    """Return a line for each check, and the command that mends it underneath."""
     lines = []
     for check in checks:
         lines.append(f"{'ok  ' if check.ok else 'MEND'}  {check.name:<10} {check.say}")
@@ -103,7 +103,7 @@ def _uv(environment: Mapping[str, str]) -> Check:
 
 
 def _torch(driver: tuple[int, int] | None) -> tuple[Check, bool]:
-    """Check torch; return too whether it can use a GPU: a driver runs CUDA of its own major version and older ones."""
+    """Return the check of torch, and whether it can use a GPU: a driver runs CUDA up to its own major version."""
     spec = importlib.util.find_spec("torch")
     try:
         text = Path(spec.origin if spec and spec.origin else "").with_name("version.py").read_text("utf-8")
@@ -217,7 +217,7 @@ def _git(root: Path) -> Check:
 
 
 def _author(root: Path) -> Check:
-    """Say whether git knows an author; commits of nights and orders bring one where it does not."""
+    """Check whether git knows an author; where it does not, nights and orders to agents name one."""
     if not shutil.which("git") or not git.author(root):
         return Check("author", True, "git knows who commits")
     say = "git knows no author; a night's agent commits as autoresearch, and orders to agents name it"
@@ -225,7 +225,7 @@ def _author(root: Path) -> Check:
 
 
 def _store(paths: LabPaths) -> list[Check]:
-    """Check the memory, and tell how the switch of the loop is set."""
+    """Check the memory, and the switch of autonomous continuation."""
     if not paths.memory.exists():
         return [Check("memory.db", True, "nothing recorded yet")]
     try:

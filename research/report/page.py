@@ -1,4 +1,4 @@
-"""Writes what a page says as one self-contained HTML file, and the charts' files, by the templates beside this file.
+"""Makes the page, one self-contained HTML file, and the charts' files, by the templates beside this file.
 
 Values come from data.py, sentences from answer.py; the templates hold all other words.
 """
@@ -18,7 +18,7 @@ from research.core.settings import SETTINGS
 from research.core.text import chance, clean, listed
 from research.report import charts, text
 from research.report.answer import answer, bets, how_sure, take_command
-from research.report.data import PageData, Row, emitters
+from research.report.data import PageData, RunRow, emitters
 from research.report.usage import agent_usage, cost_of, tokens_per_second, work_of
 
 if TYPE_CHECKING:
@@ -51,14 +51,14 @@ def _environment() -> Environment:
 
 
 def _clean(value: object) -> object:
-    """Replace what XML can't hold in text of others."""
+    """Return a value; in a text the characters that XML can't hold are replaced by blanks."""
     if type(value) is not str or value.isprintable():
         return value
     return "".join(char if char >= " " and not "\ud800" <= char <= "\udfff" else " " for char in value)
 
 
 def render(data: PageData) -> str:
-    """Return the page."""
+    """Return the page as HTML."""
     style = "".join((_TEMPLATES / name).read_text("utf-8") for name in ("chart.css", "page.css"))
     script = (_TEMPLATES / "page.js").read_text("utf-8")
     # Only this script may run, and nothing may be loaded: not even text that escaped the escaping could.
@@ -106,7 +106,7 @@ def figures(data: PageData) -> dict[str, str]:
 
 
 def _details(data: PageData) -> dict[str, Any]:
-    """Return what is shown of every run when it is opened."""
+    """Return the data for page.js: the details of every run, the differences, and the commands."""
     show = "git show refs/research/runs/{run}"
     return {
         "runs": [_details_of(row) for row in data.rows],
@@ -116,8 +116,8 @@ def _details(data: PageData) -> dict[str, Any]:
     }
 
 
-def _details_of(row: Row) -> list[str | int | None]:
-    """Return what is not in the table, in the order in which page.js reads it."""
+def _details_of(row: RunRow) -> list[str | int | None]:
+    """Return the values of a run that are not in the table, in the order in which page.js reads them."""
     run, metrics = row.run, row.run.metrics
     return [
         row.first,

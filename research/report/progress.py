@@ -1,4 +1,4 @@
-"""Reads how far a run is from its log while it grows, and its loss so far. Only known forms of lines are read."""
+"""Reads the progress of a run, and its loss so far, from its growing log. Only known forms of lines are read."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _COMPILES = re.compile(r"official profile on .*\n\d+ layers of \d+")
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is, by its log."""
+    """The progress of a run, by its log."""
 
     phase: str = "starting"  # or "compiling", "training", "scoring", "ending"
-    fraction: float = 0.0  # of the training budget
+    fraction: float = 0.0  # share of the training budget that is over
     step: int = 0
-    loss: float | None = None  # the latest
+    loss: float | None = None  # the latest, in nats
     speed: float = 0.0  # tokens per second, 0 when not printed
     curve: Curve = ()
 
 
 def read_progress(path: Path) -> Progress:
-    """Read how far a run is from its log; "starting" without one."""
+    """Read the progress of a run from its log; "starting" without one."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, file.seek(0, 2) - SETTINGS.live_log_bytes))
@@ -42,7 +42,7 @@ def read_progress(path: Path) -> Progress:
 
 
 def progress_of(text: str) -> Progress:
-    """Return how far a run is by its log's text."""
+    """Return the progress of a run, by its log's text."""
     *lines, _ = re.split(r"[\r\n]", text)  # the last one may be half a line
     points = [point for line in lines if (point := point_of(line)) is not None]
     before = "compiling" if _COMPILES.search(text) else "starting"

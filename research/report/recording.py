@@ -11,9 +11,9 @@ from research.agents.night import state
 from research.agents.night.state import NightState
 from research.core.errors import ResearchError
 from research.core.records import Judged, Run, Verdict
-from research.report.data import PageData, Row, page_data
+from research.report.data import PageData, RunRow, page_data
 from research.report.progress import Curve, Progress
-from research.report.watch import Flight, LiveView
+from research.report.watch import LiveView, RunInFlight
 from research.report.write import curves_of
 from research.store.rows import from_plain
 
@@ -23,23 +23,23 @@ NOTE = (
     "What was decided is what the night decided, by older rules; values, differences and P(better) are by the rules of"
     " now, so that a change may be discarded with P > 0.99."
 )
-"""What is to be known of a recorded night whose verdicts were judged again."""
-_LOOKS = (0.3, 0.6, 0.9)  # of the budget, at which a run that is played again is shown
+"""The note about a recorded night whose verdicts were judged again."""
+_LOOKS = (0.3, 0.6, 0.9)  # fractions of the budget at which a run that is played again is shown
 
 
 @dataclass(frozen=True)
 class Recording:
-    """A recorded night: its runs in order of start, its verdicts in order, curves by run and differences by commit."""
+    """A recorded night."""
 
     night: NightState
-    made_utc: str
-    runs: Sequence[Run]
-    verdicts: Sequence[Verdict]
-    curves: Mapping[str, Curve]
-    diffs: Mapping[str, str]
+    made_utc: str  # when it was recorded
+    runs: Sequence[Run]  # in order of start
+    verdicts: Sequence[Verdict]  # in order
+    curves: Mapping[str, Curve]  # loss curves by run
+    diffs: Mapping[str, str]  # differences of train.py by commit
 
     def data(self) -> PageData:
-        """Return what the page says at the end."""
+        """Return the data of the page at the end of the night."""
         data = self._data(self.verdicts, self.night, self.made_utc)
         curves = curves_of(data, lambda run: self.curves.get(run.run, ()))
         return replace(data, notes=(*data.notes, NOTE), diffs=self.diffs, curves=curves, is_recorded=True)
@@ -52,7 +52,7 @@ class Recording:
         return page_data(judged, night.branch, made_utc, night=night, launches=[item.run for item in judged])
 
     def play(self) -> Iterator[LiveView]:
-        """Yield the pictures that watch would have shown, a few for every run."""
+        """Yield the views that watch would have shown, a few for every run."""
         rows = {row.run.run: row for row in self.data().rows}
         firsts = {verdict.run: place for place, verdict in reversed(list(enumerate(self.verdicts)))}
         for number, place in enumerate(sorted(firsts.values())):  # before each run's first verdict
@@ -68,16 +68,16 @@ class Recording:
                 yield LiveView(made_utc, shown, (flight,), best_curve, words)
         yield LiveView(self.made_utc, self.data(), night=(f"ended: {self.night.stop_reason}",))
 
-    def _flight(self, row: Row, share: float) -> Flight:
+    def _flight(self, row: RunRow, share: float) -> RunInFlight:
         run = row.run
         curve = tuple(point for point in self.curves.get(run.run, ()) if point[0] <= share)
         steps = round(run.metrics.num_steps * share) if run.metrics else 0
         progress = Progress("training", share, steps, curve[-1][1] if curve else None, curve=curve)
-        return Flight(run.run, row.title, run.emitter or "", run.wall_s * share, progress, True, run.started_utc)
+        return RunInFlight(run.run, row.title, run.emitter or "", run.wall_s * share, progress, True, run.started_utc)
 
 
 def judged_as_of(run: Run, seen: Sequence[tuple[int, Verdict]]) -> Judged:
-    """Return a run with the verdicts that had been made by then, each with its place among all."""
+    """Return a run with the verdicts seen so far, each with its place among all."""
     order, verdict = seen[-1]
     return Judged(run, verdict, order, tuple((place, v.decision) for place, v in seen[:-1]))
 

@@ -1,4 +1,4 @@
-"""Lays one picture of watch out for a terminal: 80 columns and 24 lines are enough; no sign is a colour alone."""
+"""Lays a view of watch out for a terminal: 80 columns and 24 lines are enough; colours only repeat what words say."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from rich.text import Text
 
 from research.core.text import chance, clean, count_of, listed
 from research.report.answer import answer, planned
-from research.report.data import Row
+from research.report.data import RunRow
 from research.report.progress import Curve, loss_at
 from research.report.text import IDEAS, VERDICTS, clock, cut, plain, times
-from research.report.watch import Flight, LiveView
+from research.report.watch import LiveView, RunInFlight
 
 _STYLES = {"keep": "bold green", "baseline": "bold green", "replicate": "yellow", "investigate": "yellow",
            "discard": "dim", "stopped": "dim", "crash": "red"}  # fmt: skip
-_LOW = 24  # lines of the terminal that everything fits into
+_LOW = 24  # lines of the smallest terminal that everything fits into
 _CURVE_LINES, _MAX_CURVE_LINES = 4, 16  # the least that shows a bend, the most that says more
 _LEAST_VERDICTS = 3
 _WHY_COLUMNS = 120  # from this width on a verdict is followed by its reason
 _FLIGHTS_SHOWN = 4  # more workers than that don't fit a screen; the rest are counted
 _FLIGHTS_WITH_CURVE = 2  # with more there is no room for it
-_FALL = 0.08  # share of the budget in which a loss falls off a cliff, which would flatten the rest of a plot
-_SPARSE = 4  # of the dots of the best so far only every fourth is drawn, which tells it apart without colours
+_FALL = 0.08  # share of the budget at whose beginning a loss falls so fast that it would flatten the rest of a plot
+_SPARSE = 4  # one in so many dots of the best so far is drawn, which tells it apart without colours
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # of U+2800, by row and column in a letter
 _BLANK = 0x2800
 _MARGIN = 8  # columns for the scale of a plot
 
 
 def frame(view: LiveView, width: int, height: int = _LOW) -> RenderableType:
-    """Return the picture, at most this wide and, from 24 lines on, this high."""
+    """Return a view for a terminal of so many columns and, from 24 on, lines."""
     curve_lines = min(_MAX_CURVE_LINES, _CURVE_LINES + max(0, height - _LOW) // 2)
     parts = [_head(view, width), *_found(view, width), Text(), *_flights(view, width, curve_lines)]
     after = [Text(), *_next(view, width)]
@@ -60,13 +60,13 @@ def _head(view: LiveView, width: int) -> Text:
 
 
 def _wrapped(name: str, words: str, width: int) -> list[Text]:
-    """Return lines that begin with a short name, none of them cut."""
+    """Return wrapped lines, the first of which begins with a short name."""
     lines = textwrap.wrap(words, max(20, width - 6))
     return [_named("" if place else name, line) for place, line in enumerate(lines)]
 
 
 def _found(view: LiveView, width: int) -> list[Text]:
-    """Say how far the night is, what was found, and what that rests on."""
+    """Return lines on the progress of the night, what was found, and the numbers behind it."""
     data, found = view.data, answer(view.data)
     lines = _wrapped("shown", view.instead, width)
     lines += [_named("night", ", ".join(view.night))] if view.night else []
@@ -99,7 +99,7 @@ def _flights(view: LiveView, width: int, lines: int) -> list[Text]:
     return parts
 
 
-def _flight(flight: Flight, view: LiveView, width: int) -> list[Text]:
+def _flight(flight: RunInFlight, view: LiveView, width: int) -> list[Text]:
     progress, usual = flight.progress, view.data.run_s
     by = f"  [{flight.emitter}]" if flight.emitter else ""
     since = f", since {clock(flight.begun_utc, False)}"
@@ -123,7 +123,7 @@ def _span(seconds: float) -> str:
 
 
 def _curves(mine: Curve, best: Curve, name: str, width: int, height: int) -> list[Text]:
-    """Draw a run's loss over the budget, with the scale, before that of the best so far."""
+    """Return lines with a run's loss over the budget as a line, that of the best so far as dots, and the scale."""
     if len(mine) < 2 and not best:
         return []
     rows, low, high = plot([best, mine], max(20, width - _MARGIN - 1), height)
@@ -141,15 +141,15 @@ def _curves(mine: Curve, best: Curve, name: str, width: int, height: int) -> lis
 
 
 def plot(curves: Sequence[Curve], width: int, height: int) -> tuple[list[list[tuple[str, int]]], float, float]:
-    """Draw curves with braille dots, two by four in every letter, which any terminal with UTF-8 shows.
+    """Return curves drawn with braille dots, two by four in every letter, which any terminal with UTF-8 shows.
 
     Args:
-        curves: What to draw, the most important last: it is a line, the others are dots.
+        curves: The curves, the most important last: it is a line, the others are dots.
         width: Letters in a line.
         height: Lines.
 
     Returns:
-        Lines of letters, each with the place of the last curve that passes through it (-1 for none); the lowest and
+        Lines of letters, each with the index of the last curve that passes through it (-1 for none); the lowest and
         the highest loss that they show.
     """
     cells = [[(_BLANK, -1)] * width for _ in range(height)]
@@ -169,7 +169,7 @@ def plot(curves: Sequence[Curve], width: int, height: int) -> tuple[list[list[tu
 
 
 def _joined(spots: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Fill the way between neighbours, so that a curve has no holes."""
+    """Return points with more points between neighbours, so that a curve has no holes."""
     found = list(spots[:1])
     for (x0, y0), (x1, y1) in pairwise(spots):
         steps = max(1, round(x1 - x0))
@@ -178,15 +178,15 @@ def _joined(spots: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def _verdicts_head(view: LiveView) -> Text:
-    """Name the list, and say which seeds the latest of its changes was compared on."""
+    """Return the title of the list, with the seeds that the latest change was compared on."""
     head, latest = Text("latest verdicts", style="bold"), view.verdicts[0]
     on = view.seeds_of(latest)
     words = f"  #{latest.number} compared on {listed('seed', on)}" if on else ""
     return _one_line(head.append(words, style="not bold dim"))
 
 
-def _verdicts(verdicts: Sequence[Row], width: int) -> list[Text]:
-    """Write a line each, in columns of which only the last, the title, may be cut."""
+def _verdicts(verdicts: Sequence[RunRow], width: int) -> list[Text]:
+    """Return a line for each verdict, in columns of which only the last, the title, may be cut."""
     rows = []
     for one in verdicts:
         p_better = one.verdict.p_better if one.verdict else None
@@ -205,7 +205,7 @@ def _verdicts(verdicts: Sequence[Row], width: int) -> list[Text]:
 
 
 def _next(view: LiveView, width: int) -> list[Text]:
-    """Say what comes next, and the command that goes on where the night does not by itself."""
+    """Return lines on what comes next, and the command that goes on where the night does not by itself."""
     plan = planned(view.data)
     parts = _wrapped("next", f"{plan.title}: {plan.why}", width) if plan else []
     if asked := next((one for one in view.data.ideas if one.status == "needs_agent"), None):

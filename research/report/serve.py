@@ -1,4 +1,4 @@
-"""Shows one file, the morning page, to the local network: read only, at an address that cannot be guessed."""
+"""Serves one file, the morning page, to the local network: read only, at an address that cannot be guessed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any
 from research.core.errors import ResearchError
 from research.core.settings import SETTINGS
 
-_ANYWHERE = ("192.0.2.1", 9)  # an address for documentation: asking for the way there sends nothing
+_ANYWHERE = ("192.0.2.1", 9)  # an address that is reserved for documentation; asking for the route to it sends nothing
 
 
 class CannotServe(ResearchError):
@@ -25,7 +25,7 @@ class CannotServe(ResearchError):
 
 
 class PageServer(ThreadingHTTPServer):
-    """Serves a file, read anew for every request, from a thread of its own, until it is closed.
+    """A server of one file, read anew for every request, in a thread of its own, until it is closed.
 
     Without a port it takes the usual one, or a free one if that is taken.
 
@@ -50,16 +50,16 @@ class PageServer(ThreadingHTTPServer):
 
     @property
     def address(self) -> str:
-        """Return what to type into a browser."""
+        """Return the address to type into a browser."""
         return f"http://{_own_address()}:{self.server_port}{self.path}"
 
     def close(self) -> None:
-        """Stop."""
+        """Stop serving."""
         self.shutdown()
         self.server_close()
 
     def in_words(self) -> str:
-        """Say where the page is, who may see it, and how else to reach it; with a QR code on a terminal."""
+        """Return in words where the page is, who can see it, and how else to reach it, on a terminal with a QR code."""
         port = self.server_port
         lines = [
             "Until Ctrl-C the page is shown to everybody on your network who has this address. The differences of",
@@ -75,7 +75,7 @@ class PageServer(ThreadingHTTPServer):
         return "\n".join(lines)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: a phone that goes out of reach is no error."""
+        """Print nothing, since a phone that goes out of reach is no error."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -83,7 +83,7 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 10.0  # seconds: nobody keeps a thread busy by sending nothing
 
     def do_GET(self) -> None:
-        """Send the page to who knows its address and calls this machine by its name."""
+        """Send the page if the request has its address and names this machine."""
         if not self._is_own_host():
             return self._send(403)
         if not hmac.compare_digest(self.path.split("?")[0].encode(), self.server.path.encode()):
@@ -102,7 +102,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_TRACE = do_CONNECT = _refuse
 
     def _is_own_host(self) -> bool:
-        """Return whether the request names this machine: a page of somebody else's must not read ours by its name."""
+        """Return whether the request names this machine, so that no other site can read the page by its own name."""
         name = self.headers.get("Host", "").rpartition(":")[0].lower()
         mine = socket.gethostname().lower()
         return name in (self.connection.getsockname()[0], "localhost", mine, f"{mine}.local")
@@ -124,11 +124,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(content)
 
     def log_message(self, *_: object) -> None:
-        """Print nothing: a night has the terminal."""
+        """Print nothing, since a night writes to the terminal."""
 
 
 def open_page(page: Path) -> str:
-    """Open the page in a browser; return how to look at it where there is none, else ""."""
+    """Open the page in a browser; return "", or how to look at it where there is no browser."""
     has_screen = sys.platform in ("darwin", "win32") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     if has_screen or os.environ.get("BROWSER"):
         try:
@@ -143,7 +143,7 @@ def open_page(page: Path) -> str:
 
 
 def _own_address() -> str:
-    """Return this machine's address on its network, as packets that leave it would have it."""
+    """Return this machine's address on its network."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
         try:
             asking.connect(_ANYWHERE)

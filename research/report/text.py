@@ -17,7 +17,7 @@ VERDICTS = {
     "investigate": "too good: look",
     "stopped": "stopped early",
 }
-"""Verdicts in words, where the word itself is not one that people use."""
+"""Words for verdicts whose own name is not one that people use."""
 IDEAS = {
     "waiting": "waits",
     "needs_agent": f"waits for a coding agent (night --agent {any_of(CLIENTS)})",
@@ -30,32 +30,32 @@ IDEAS = {
     "crash": "crashed",
     "dropped": "not tried",
 }
-"""What became of a person's idea, in words, where the word itself is not one that people use."""
+"""Words for the states of a person's idea whose own name is not one that people use."""
 _MAX_TITLE_CHARS = 200
 _MAX_CHANGES = 6  # changes named in one line; an experiment has one or two
 _MAX_CHANGE_CHARS = 120
 
 
 def title_of(subject: str, is_baseline: bool = False) -> str:
-    """Return what a commit's subject says of the change; "baseline" where a branch began with a commit of any words."""
+    """Return the change that a commit's subject names; "baseline" for a baseline that is no experiment."""
     if is_baseline and not subject.startswith(EXPERIMENT):
         return "baseline"
     return idea_of(subject)[:_MAX_TITLE_CHARS]
 
 
 def changes_in_words(delta: Mapping[str, str]) -> str:
-    """Return what changed by name, one line."""
+    """Return the changed parts of a delta in one line."""
     parts = [f"{name} {what}"[:_MAX_CHANGE_CHARS] for name, what in delta.items()]
     return "; ".join(first_few(parts, _MAX_CHANGES))
 
 
 def no_such_contract(contract: str, branch: str, known: Iterable[str]) -> tuple[str, str]:
-    """Return what to say where a branch has no runs of the contract asked for, and which contracts it has."""
+    """Return the words of an error where a branch has no runs of a contract, and the contracts that it has."""
     return f"There are no runs of {contract} on {branch}.", f"Contracts there: {', '.join(known) or 'none'}."
 
 
 def hidden_runs(counts: Iterable[tuple[str | None, int]], verb: str) -> Iterator[str]:
-    """Yield how many runs of each other contract a verb does not show, and how it shows them."""
+    """Yield a sentence on the runs of each other contract, which a verb does not show, and how to see them."""
     for contract, count in counts:
         are = f"{count_of(count, 'run')} of another contract {'is' if count == 1 else 'are'} not shown"
         switch = f"uv run research {verb} --contract {contract}"
@@ -84,12 +84,12 @@ def interval(estimate: Estimate, sign: bool = False, digits: int = 4) -> str:
 
 
 def times(n: int) -> str:
-    """Say how often something was done."""
+    """Format a number of times: once, twice, 3 times."""
     return {1: "once", 2: "twice"}.get(n, f"{n} times")
 
 
 def share(part: float, whole: float) -> str:
-    """Format a part of a whole in percent, with as many digits as tell it from nothing."""
+    """Format a part of a whole in percent, with one digit, or two below 1 %."""
     percent = 100 * part / whole
     return f"{percent:.{1 if abs(percent) >= 0.95 else 2}f} %".replace("-", "−")
 

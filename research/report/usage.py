@@ -1,4 +1,4 @@
-"""Says what runs took: how long was worked, what share of it trained, what it cost, when a night will end."""
+"""Computes what runs took: hours of work, the share that trained, the cost, and when a night will end."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from research.store.ledger import has_row
 def work_of(runs: Sequence[Run]) -> tuple[float, float | None]:
     """Return the hours in which runs were made, and the share of the devices' time that trained, None when unknown.
 
-    A long pause between two runs is no work. Where several went on at once, as many devices were there to be used: two
-    workers at best reach 1, not 2.
+    Long pauses between runs are left out. Where several runs went on at once, the time of as many devices counts, so
+    that the share is at most 1.
     """
     spans = sorted((parse_utc(r.started_utc), parse_utc(r.finished_utc)) for r in runs if r.finished_utc)
     blocks: list[list[tuple[datetime, datetime]]] = []
@@ -59,7 +59,7 @@ def tokens_per_second(run: Run) -> float | None:
 
 
 def expected_end(night: NightState, now: datetime) -> datetime | None:
-    """Return when a night will end if it goes on as it went so far, None where no limit says."""
+    """Return when a night will end if it goes on as so far, None without a limit that tells."""
     limits, worked = night.limits, worked_s(night, now)
     left = [limits.hours * 3600 - worked] if limits.hours is not None else []
     if limits.until_utc:
@@ -72,7 +72,7 @@ def expected_end(night: NightState, now: datetime) -> datetime | None:
 
 
 def budget_left(night: NightState, now: datetime, is_on: bool = True) -> list[str]:
-    """Say what a night has used of what it may use, how it ended, or that it was cut off."""
+    """Return, in parts of a line, what a night has used of its limits, how it ended, or that it was cut off."""
     limits, hours = night.limits, max(0.0, worked_s(night, now)) / 3600
     runs = f"{night.runs} of {limits.max_runs} runs" if limits.max_runs is not None else count_of(night.runs, "run")
     if night.finished_utc:
@@ -95,7 +95,7 @@ def is_night_on(night: NightState | None, paths: LabPaths) -> bool:
 
 
 def night_on(store: Store, lab: Lab) -> str:
-    """Say how far the night is that is going on in this checkout, and where; "" for none."""
+    """Return the progress and the branch of the night that is going on in this checkout; "" for none."""
     night = state.from_json(store.fact(state.FACT))
     if night is None or not is_night_on(night, lab.paths):
         return ""
@@ -103,7 +103,7 @@ def night_on(store: Store, lab: Lab) -> str:
 
 
 def agent_usage(launches: Sequence[Run], night: NightState | None) -> Usage:
-    """Return what the agent used on a branch: for the ideas that were run, and in the latest night for all others."""
+    """Return the agent's usage on a branch: for ideas that were run and, in the latest night, for all others."""
     ran = [usage_in(run.facts) for run in launches]
     if night is None or any(run.branch != night.branch for run in launches):
         return sum(ran, NOTHING_USED)

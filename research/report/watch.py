@@ -1,4 +1,4 @@
-"""Watches the memory and the logs of the runs in flight, and draws them again and again; it writes nothing anywhere."""
+"""Draws the memory and the logs of the runs in flight again and again; it writes no file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from research.core.records import Run
 from research.core.settings import SETTINGS
 from research.lab.lab import Lab
 from research.report.answer import FIRST_NIGHT, planned
-from research.report.data import PageData, Row
+from research.report.data import PageData, RunRow
 from research.report.progress import Curve, Progress, read_curve, read_progress
 from research.report.text import title_of
 from research.report.usage import budget_left
@@ -37,43 +37,43 @@ _YOUNG_S = 10.0  # a run's lock is not probed before, so that a probe can't meet
 
 
 @dataclass(frozen=True)
-class Flight:
-    """A run in flight: its name and title, who proposed it, for how long it runs, how far it is, if it still lives."""
+class RunInFlight:
+    """A run in flight."""
 
-    run: str
+    run: str  # its name
     title: str
-    emitter: str
-    seconds: float
+    emitter: str  # name of the emitter that ordered it, "" for none
+    seconds: float  # since its start
     progress: Progress
-    alive: bool = True
+    alive: bool = True  # whether its runner still lives
     begun_utc: str = ""
 
 
 @dataclass(frozen=True)
 class LiveView:
-    """One picture."""
+    """Everything that watch shows at one moment."""
 
     now_utc: str
     data: PageData
-    flights: Sequence[Flight] = ()
-    best_curve: Curve = ()  # of the best so far
-    night: Sequence[str] = ()  # what is left of it, or how it ended, in parts
+    flights: Sequence[RunInFlight] = ()  # the runs in flight
+    best_curve: Curve = ()  # loss curve of the best so far
+    night: Sequence[str] = ()  # parts of a line on the progress of the night, or its end
     instead: str = ""  # why another branch is shown than the one that is checked out, "" where it is that one
     go_on: str = ""  # the command that begins a night, or goes on with one that was cut off
 
     @property
-    def verdicts(self) -> list[Row]:
+    def verdicts(self) -> list[RunRow]:
         """Return the latest judged runs, newest first."""
         judged = [row for row in self.data.rows if row.decision != "not judged"]
         return judged[: -SETTINGS.live_verdicts - 1 : -1]
 
-    def seeds_of(self, row: Row) -> tuple[int, ...]:
-        """Return the seeds that a run's change was compared with the best of the time on; none for the baseline."""
+    def seeds_of(self, row: RunRow) -> tuple[int, ...]:
+        """Return the seeds on which a run's change was compared with the best of its time; none for the baseline."""
         made = next((one.known for one in self.data.candidates if one.number == row.first), None)
         return made.seeds if made and made.change else ()
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the picture as JSON values, without the curves' points."""
+        """Return the view as JSON values, without the curves' points."""
         data, memory, plan = self.data, self.data.memory, planned(self.data)
         best = data.best.known.estimate if data.best else None
         flights = [asdict(flight) for flight in self.flights]
@@ -95,7 +95,7 @@ class LiveView:
 
 
 class Live:
-    """The live view of a lab, of which only the places and the clock are used; drawn on the terminal by default."""
+    """The live view of a lab, of which only paths and clock are used; it is drawn on the terminal by default."""
 
     def __init__(self, lab: Lab, console: Console | None = None) -> None:
         self._lab = lab
@@ -106,7 +106,7 @@ class Live:
 
     @property
     def console(self) -> Console:
-        """Return where to draw."""
+        """Return the console to draw on."""
         if self._console is None:
             from rich.console import Console
 
@@ -114,7 +114,7 @@ class Live:
         return self._console
 
     def look(self) -> LiveView:
-        """Return the picture of this moment."""
+        """Return the view of this moment."""
         data, open_runs, best_curve, instead = self._read()
         now_utc, flights = self._lab.now_utc(), [self._flight(run) for run in open_runs]
         is_running = any(flight.alive for flight in flights)
@@ -128,13 +128,13 @@ class Live:
         return LiveView(now_utc, data, flights, best_curve, words, instead, go_on)
 
     def print_once(self) -> None:
-        """Draw one picture, for pipes and scripts."""
+        """Print one view, for pipes and scripts."""
         from research.report.screen import frame
 
         self.console.print(frame(self.look(), self.console.width, self.console.height - 1))  # a prompt follows
 
     def follow(self) -> None:
-        """Draw until Ctrl-C, which leaves the last picture on the terminal; without a terminal, one picture."""
+        """Draw views until Ctrl-C, which leaves the last one on the terminal; without a terminal, print one view."""
         if self.console.is_terminal:
             show_pictures(self.console, iter(self.look, None), SETTINGS.live_refresh_s)
         self.print_once()
@@ -147,17 +147,17 @@ class Live:
         self._is_cut_off = self._is_cut_off or not is_held(self._lab.paths.discovery / state.LOCK)
         return not self._is_cut_off
 
-    def _flight(self, run: Run) -> Flight:
+    def _flight(self, run: Run) -> RunInFlight:
         folder = self._lab.paths.runs / run.folder
         seconds = max(0.0, (self._lab.clock() - parse_utc(run.started_utc)).total_seconds())
         # What a runner starts without being an experiment is the baseline.
         title = title_of(run.subject, is_baseline=True) or run.run
         is_alive = seconds <= _YOUNG_S or folders.is_alive(folder)
         progress = read_progress(folder / RUN_LOG)
-        return Flight(run.run, title, run.emitter or "", seconds, progress, is_alive, run.started_utc)
+        return RunInFlight(run.run, title, run.emitter or "", seconds, progress, is_alive, run.started_utc)
 
     def _read(self) -> tuple[PageData, Sequence[Run], Curve, str]:
-        """Return what is on record; read again only when the files have changed, since reading costs what runs need."""
+        """Return what the memory holds, read again only when its files have changed, since reading slows runs down."""
         memory = self._lab.paths.memory
         stamp: list[object] = []
         for path in (memory, memory.with_name(memory.name + "-wal")):
@@ -185,7 +185,7 @@ class Live:
 
 
 def show_pictures(console: Console, views: Iterable[LiveView], pause_s: float) -> None:
-    """Show one picture after the other on the whole terminal; Ctrl-C ends that."""
+    """Show one view after the other on the whole terminal, until Ctrl-C."""
     from rich.live import Live as Screen
 
     from research.report.screen import frame

@@ -1,4 +1,4 @@
-"""Reads the memory and writes the morning page and the charts: the one place of this room that makes files."""
+"""Reads the memory, and writes the morning page and the charts; no other module of this room writes files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from research.core.files import append_line, write_whole
 from research.core.paths import LabPaths
 from research.core.records import Judged, Run
 from research.core.settings import SETTINGS
-from research.report.data import LossCurve, PageData, page_data
+from research.report.data import PageData, RunCurve, page_data
 from research.report.progress import Curve, read_curve
 from research.report.text import no_such_contract
 from research.report.usage import expected_end, is_night_on
@@ -32,12 +32,12 @@ class NoRuns(ResearchError):
 
 
 def page_path(paths: LabPaths) -> Path:
-    """Return where the morning page lies."""
+    """Return the path of the morning page."""
     return paths.root / "results" / "report.html"
 
 
 def choose_branch(history: Sequence[Judged], here: str, wanted: str | None = None) -> str:
-    """Return the branch to show: the one asked for, else the one that we are on if it has runs, else the latest run's.
+    """Return the branch to show: the wanted one, else the one checked out here if it has runs, else the latest run's.
 
     Raises:
         NoRuns: if the one asked for has no runs.
@@ -62,7 +62,7 @@ def branch_here(paths: LabPaths) -> str:
 def read_data(
     store: Store, paths: LabPaths, made_utc: str, branch: str | None = None, contract: str | None = None
 ) -> PageData:
-    """Read what the page says, of the branch that we are on and the contract that it was kept in last, or of others.
+    """Read the data of the page, by default of the branch checked out and the contract that it was kept in last.
 
     Raises:
         NoRuns: if a branch or a contract that is asked for has none.
@@ -84,7 +84,7 @@ def read_data(
 def data_of_branch(
     store: Store, judged: Sequence[Judged], branch: str, made_utc: str, contract: str | None = None
 ) -> PageData:
-    """Read what a page says of a branch, without loss curves and the differences of train.py."""
+    """Read the data of the page for a branch, without loss curves and the differences of train.py."""
     night, plan, runs = state.from_json(store.fact(state.FACT)), reads.plan_of(store, branch), store.runs()
     is_next = plan is not None and plan.plan not in {run.plan for run in runs if run.outcome is None}
     return page_data(
@@ -101,28 +101,28 @@ def data_of_branch(
 
 
 def while_on(data: PageData, is_on: bool) -> PageData:
-    """Add whether the night is going on, and when it will end."""
+    """Return the data with whether the night is going on, and when it will end."""
     end = expected_end(data.night, parse_utc(data.made_utc)) if data.night and is_on else None
     return replace(data, is_night_on=is_on, ends_utc=utc(end) if end else "")
 
 
-def curves_of(data: PageData, read: Callable[[Run], Curve]) -> tuple[LossCurve, ...]:
-    """Return the loss curves of the baseline and the latest kept changes, on one seed where there is one."""
+def curves_of(data: PageData, read: Callable[[Run], Curve]) -> tuple[RunCurve, ...]:
+    """Return the loss curves of the baseline and the latest kept changes, preferring the baseline's seed."""
     if data.baseline is None:
         return ()
-    found: list[LossCurve] = []
+    found: list[RunCurve] = []
     seed = data.baseline.rows[0].run.seed
     for one in (data.baseline, *data.kept[-SETTINGS.curves_shown :]):
         rows = sorted(one.rows, key=lambda row: row.run.seed != seed)
         points = next((points for row in rows if (points := read(row.run))), ())
         kind = "baseline" if one is data.baseline else "best" if one is data.best else "kept"
         if points:
-            found.append(LossCurve(one.number, kind, points))
+            found.append(RunCurve(one.number, kind, points))
     return tuple(found)
 
 
 def differences(root: Path, data: PageData) -> dict[str, str]:
-    """Return commit to its difference, for kept changes, near misses and the latest runs, until the page is full."""
+    """Return the differences of kept changes, near misses and the latest runs, by commit, until the page is full."""
     base, near = data.baseline, data.memory.near_misses
     notable = [c.known.commit for c in data.changes if c.status == "keep" or c.known in near]
     latest = [r.run.commit for r in data.rows[-SETTINGS.diffs_latest :] if base is None or r.first != base.number]
@@ -162,7 +162,7 @@ def write_page(data: PageData, path: Path) -> Path:
 
 
 def write_figures(data: PageData, folder: Path) -> list[Path]:
-    """Write the two charts as files of their own; return where they are."""
+    """Write the two charts as files of their own; return their paths."""
     from research.report.page import figures
 
     pictures = {folder / name: picture for name, picture in figures(data).items()}
@@ -172,7 +172,7 @@ def write_figures(data: PageData, folder: Path) -> list[Path]:
 
 
 def live_page(paths: LabPaths, say: Callable[[str], None]) -> Callable[[Store], None]:
-    """Return what a night calls after every run: it writes the page, and says once why it can't. It ends no night."""
+    """Return a function for a night to call after every run, which writes the page, or says once why it can't."""
     said: list[str] = []
 
     def show(store: Store) -> None:

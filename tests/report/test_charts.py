@@ -13,7 +13,7 @@ import pytest
 from research.core.records import Judged
 from research.report import charts, page
 from research.report.charts import Chart, Text, constant_charts, loss_charts
-from research.report.data import LossCurve, PageData, page_data
+from research.report.data import PageData, RunCurve, page_data
 from research.report.text import cut
 from research.report.write import read_data, write_figures
 from research.runs.racing import RACE, Look, Prediction, Race
@@ -181,7 +181,7 @@ def test_what_a_constant_did_shows_no_run_that_was_stopped():
 def test_the_loss_is_drawn_beside_the_baselines_and_minus_it():
     base = tuple((i / 100, 5 - i / 50) for i in range(1, 101))
     better = tuple((at, loss - 0.5) for at, loss in base)
-    curves = (LossCurve(1, "baseline", base), LossCurve(7, "best", better))
+    curves = (RunCurve(1, "baseline", base), RunCurve(7, "best", better))
     loss, ahead = loss_charts(curves)
     assert [line.kind for line in ahead.lines if "curve" in line.kind] == ["curve baseline", "curve best"]
     assert {"baseline", "#7 best"} <= {text.words for text in loss.texts}

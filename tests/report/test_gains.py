@@ -10,7 +10,7 @@ from support.labkit import Kit, kit
 
 from research.core.paths import LabPaths
 from research.core.records import Decision, Estimate, Judged, Run, Verdict
-from research.report.data import Candidate, PageData, emitters, page_data
+from research.report.data import PageData, ShownConfiguration, emitters, page_data
 from research.report.page import render
 from research.report.text import interval
 from research.report.write import read_data
@@ -45,7 +45,7 @@ def page_of(runs: Sequence[Run], verdicts: Sequence[Verdict]) -> PageData:
     return page_data(judged(runs, verdicts), BRANCH, NOW)
 
 
-def of(data: PageData, number: int) -> Candidate:
+def of(data: PageData, number: int) -> ShownConfiguration:
     """A configuration of the page."""
     return next(one for one in data.candidates if one.known.commit == name(number))
 

@@ -23,7 +23,7 @@ from research.core.paths import LabPaths
 from research.core.records import Decision, Plan, Run, Verdict
 from research.lab.lab import Lab
 from research.report.answer import answer
-from research.report.data import Row, page_data
+from research.report.data import RunRow, page_data
 from research.report.progress import Curve, loss_at, progress_of, read_curve, read_progress
 from research.report.screen import frame, plot
 from research.report.watch import Live, LiveView, budget_left
@@ -156,11 +156,11 @@ def test_what_a_run_in_flight_carries_out_is_not_next(tmp_path: Path):
     assert not any(line.startswith("next") for line in picture(places))
 
 
-def judged(number: int, title: str, decision: Decision, val_bpb: float, p_better: float | None) -> Row:
+def judged(number: int, title: str, decision: Decision, val_bpb: float, p_better: float | None) -> RunRow:
     """A row of a judged run."""
     run = Run(str(number), "", "runner", BRANCH, "a" * 40, utc(BEGIN), val_bpb=val_bpb)
     verdict = Verdict(run.run, decision, "evidence", "", utc(BEGIN), baseline=p_better is None, p_better=p_better)
-    return Row(number, run, verdict, title, "", "keep", number)
+    return RunRow(number, run, verdict, title, "", "keep", number)
 
 
 def test_only_titles_are_cut():
