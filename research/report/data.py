@@ -105,9 +105,7 @@ class PageData:
     changes: Sequence[ShownConfiguration]  # candidates without the baseline
     baseline: ShownConfiguration | None
     best: ShownConfiguration | None  # of those that are kept
-    steps: Sequence[
-        tuple[int, ShownConfiguration, Estimate]
-    ]  # each best so far: number of the run that made it so, it, its value
+    steps: Sequence[Step]  # every configuration that became the best so far, in order
     close: Sequence[ShownConfiguration]  # undecided ones, then discarded ones that were ahead at first
     plan: Plan | None  # the pending one
     night: NightState | None
