@@ -362,7 +362,7 @@ _OPEN = re.compile(
     r"|(?:\b(?:how|what|why|which|whether|if|when|so|that|says|a prompt like)\b|:)"
     r"(?!$|.*\b(?:\w+ed|went|did|was|were|have|has|it works|fails|crash)$)"
 )
-"""What an "and" may carry on: "explain how to start" and stop; not so "show me how it went"."""
+"""Words that an "and" may carry on, as in "explain how to start" and stop; not so "show me how it went"."""
 _IN_A_PROGRAM = re.compile(
     r"\b(?:when|whenever|if|unless|because|early|alone|exit|leave|with \w|at \d|before|on (?:errors?|failure|nan)|"
     r"stop the run|after \d+ (?!runs?|experiments?|hours?))\b"

@@ -1,7 +1,7 @@
-"""Causal attention, by ways of which each agrees with torch's own, and one is the fastest on a card.
+"""Defines ways to compute causal attention, which agree with torch's own; which one is the fastest depends on the card.
 
-A way is made for a set of windows: make(windows, scale, length) gives attend(q, k, v, window), q, k, v and the result
-(B, T, H, D), in which a query sees itself and the `window` keys before it.
+A way is made for a set of windows: way(windows, scale, length, device) returns attend(q, k, v, window), where q, k, v
+and the result are (B, T, H, D), and a query sees itself and the `window` keys before it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, int], torch.Tensor]
 
 
 def sdpa(windows: Sequence[int], scale: float, length: int, device: torch.device) -> Attend:
-    """torch's own, with an explicit mask for windows. Runs everywhere; the others are checked against it."""
+    """Return torch's own attention, with an explicit mask for windows: it runs everywhere, and checks the others."""
     behind = torch.arange(length, device=device)[:, None] - torch.arange(length, device=device)
     masks = {w: (behind >= 0) & (behind <= w) for w in windows if w < length}
 
@@ -34,7 +34,7 @@ def sdpa(windows: Sequence[int], scale: float, length: int, device: torch.device
 
 
 def flex(windows: Sequence[int], scale: float, length: int, device: torch.device) -> Attend:
-    """FlexAttention (Dong et al. 2024): blocks outside the window are skipped. Needs torch.compile to be fast."""
+    """Return FlexAttention (Dong et al. 2024), which skips blocks outside the window and needs torch.compile."""
     from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
     def mask_of(window: int) -> Any:
@@ -73,7 +73,7 @@ def fa3_forward(q, k, v, window: int, scale: float, /, y, _lse):  # type: ignore
 
 
 def fa3(windows: Sequence[int], scale: float, length: int, device: torch.device) -> Attend:
-    """FlashAttention-3 (Shah et al. 2024), for Hopper alone, where somebody has built and installed it."""
+    """Return FlashAttention-3 (Shah et al. 2024), for Hopper alone, where somebody has built and installed it."""
     import flash_attn_3._C  # noqa: F401  (registers torch.ops.flash_attn_3)
 
     return lambda q, k, v, window: fa3_forward(q, k, v, window if window < length else -1, scale)
@@ -103,7 +103,7 @@ def fa4_forward(q, k, v, window: int, scale: float, /, y, _lse):  # type: ignore
 
 
 def fa4(windows: Sequence[int], scale: float, length: int, device: torch.device) -> Attend:
-    """FlashAttention-4 (Zadouri et al. 2026), for Hopper and later: the extra `hopper` of this project."""
+    """Return FlashAttention-4 (Zadouri et al. 2026), for Hopper and later: the extra `hopper` of this project."""
     import flash_attn.cute.interface  # noqa: F401  (a missing package is noticed here, not in the compiled graph)
 
     warnings.filterwarnings("ignore", message="Argument aux_data", category=UserWarning)  # of its compiler, every time

@@ -1,6 +1,6 @@
-"""What an NVIDIA card can do: whether it runs the official profile, and how many rows a forward fit into it.
+"""Decides whether an NVIDIA card can run the official profile, and how many rows a forward fit into its memory.
 
-The control plane asks this too, so torch is imported only where a card is looked for.
+The control plane imports this too, so torch is imported only where a card is looked for.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 ROWS = ((40, 64), (20, 32), (12, 16))
 """Rows of 2,048 tokens a forward, by the GB that a card is sold with: 64 took 24.6 GB at most, 32 took 13.3."""
 SEEN_SHARE = 0.92
-"""Least GiB that a driver shows of a GB on the box: what it keeps for itself is less than the rest."""
+"""Least GiB that a driver shows for each GB that a card is sold with; it keeps the rest for itself."""
 CAPABILITY = (8, 0)
 """The first compute capability with bf16, that of the A100 and the RTX 30 series."""
 
@@ -21,11 +21,11 @@ class Card:
     """An NVIDIA card."""
 
     name: str  # as the driver calls it
-    memory_gib: float  # what this process may take of it
-    capability: tuple[int, int]  # for computing
+    memory_gib: float  # memory that this process may take, in GiB
+    capability: tuple[int, int]  # compute capability, as (9, 0)
 
     def why_not_official(self) -> str:
-        """Return why it can't run the official profile, "" if it can."""
+        """Return in words why it can't run the official profile, "" if it can."""
         if self.capability < CAPABILITY:
             return f"{self.name} has no bf16 (compute capability {_dotted(self.capability)}, {_dotted(CAPABILITY)} has)"
         if not self.rows():
@@ -33,7 +33,7 @@ class Card:
         return ""
 
     def rows(self) -> int:
-        """Return the rows a forward that fit into its memory, 0 where the least do not."""
+        """Return the rows a forward that fit into its memory, 0 where not even the fewest do."""
         return next((rows for size, rows in ROWS if self.memory_gib >= SEEN_SHARE * size), 0)
 
 

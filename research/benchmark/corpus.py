@@ -1,4 +1,4 @@
-"""The data folder: what its shards are called and how they are split, and two ways to fill it without a network.
+"""Names and splits the shards of the data folder, and fills it in two ways without a network.
 
 build_from_source() reads a folder of your own text, build_pocket() the standard library of the running Python.
 """
@@ -48,7 +48,7 @@ def shards_in(data_dir: Path, split: str) -> list[Path]:
 
 
 class BadShard(Exception):
-    """A file that is no usable shard; the message says why."""
+    """A file is no usable shard; the message says why."""
 
 
 def check_shard(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Fetches the shards of the public data set over HTTP: each arrives whole or not at all, whatever the network does."""
+"""Downloads the shards of the public data set over HTTP, each whole or not at all, whatever the network does."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ CHUNK_BYTES = 1 << 20
 HOPELESS = {401, 403, 404, 410}  # answers that another try will not change
 
 Advance = Callable[[int, "int | None"], None]
-"""Called with the bytes that are there and how many there will be, None where the server does not say."""
+"""A function of the bytes that have come, and of how many there will be, None where the server does not say."""
 
 
 class Hopeless(Exception):
-    """A refusal that does not depend on luck."""
+    """The server refuses in a way that another try will not change."""
 
 
 def fetch_once(session: requests.Session, url: str, part: Path, advance: Advance) -> None:
-    """Append to `part` what is missing of `url`; raise when the connection or the answer is not as it should be."""
+    """Append the missing part of `url` to `part`; raise where the connection or the answer fails."""
     import requests
 
     etag_file = part.with_name(part.name + ".etag")
@@ -135,7 +135,7 @@ def download(data_dir: Path, num_shards: int, workers: int) -> None:
 
 
 def parse_arguments(profiles: Sequence[str], default: str) -> argparse.Namespace:
-    """Return what prepare.py was called with."""
+    """Return the arguments that prepare.py was called with."""
     parser = argparse.ArgumentParser(description="Make the data and the tokenizer of the benchmark.")
     parser.add_argument("--profile", choices=profiles, help=f"default: {default} (this machine's)")
     parser.add_argument("--num-shards", type=int, default=10, help="official training shards, -1 for all (default 10)")

@@ -42,7 +42,7 @@ def explained_os_errors(doing: str) -> Iterator[None]:
 
 
 def run_training(main: Callable[[], None], rows: int) -> None:
-    """Call main(), and say what to set where it runs out of GPU memory at a DEVICE_BATCH_SIZE of `rows`."""
+    """Call main(); where it runs out of GPU memory, end with the DEVICE_BATCH_SIZE to set, which was `rows`."""
     try:
         main()
     except torch.OutOfMemoryError as e:

@@ -1,4 +1,4 @@
-"""Initial values of a model's tensors: each drawn by a generator of its own, so that one more moves no other.
+"""Draws the initial values of a model's tensors, each by a generator of its own, so that one more changes no other.
 
 A generator is seeded by the run's seed, the tensor's name, the layer and the shape. Two models that share a tensor's
 name and shape start it alike, whatever else differs; a layer of a stacked tensor starts alike for any number of layers.
@@ -16,7 +16,7 @@ Fill = Callable[[torch.Tensor, torch.Generator], object]
 
 
 class InitialValues:
-    """Draws tensors on a device by a run's seed, and remembers what all of a model's began with."""
+    """A source of tensors on a device, drawn by a run's seed, with hashes of what a model's parameters began with."""
 
     def __init__(self, seed: int, device: torch.device) -> None:
         self.seed, self.device = seed, device
@@ -41,7 +41,7 @@ class InitialValues:
         return drawn[0] if layers is None else drawn
 
     def record(self, model: torch.nn.Module) -> None:
-        """Remember what a model's parameters hold now, so that two runs can be compared for what started alike."""
+        """Keep hashes of a model's parameters as they are now, which show which tensors of two runs began alike."""
         self.hashes = {name: hash_of(p.detach()) for name, p in model.named_parameters()}
 
 

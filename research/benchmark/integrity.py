@@ -1,4 +1,4 @@
-"""Notes what a train.py does to its own yardstick: what it changed, what it read, when it took its batches.
+"""Notes what a train.py does to its own measurement: what it changed, what it read, when it took its batches.
 
 prepare.py reports to one Watch, and asks it for the reasons not to trust a score. It is made for edits that move the
 score without improving the model, honest ones among them. A program that is written to deceive can change this module.
@@ -43,7 +43,7 @@ _SHARD = re.compile(r"(?:.*[/\\])?(shard_\d+\.[\w.]+)\Z")
 
 
 def _content(name: str, value: object) -> object:
-    """Return what of a value must stay as it is: a function's code and defaults, a constant's copy, else itself."""
+    """Return the part of a value that must not change: a function's code and defaults, a constant's copy, or itself."""
     value = value.__func__ if isinstance(value, (staticmethod, classmethod)) else value
     if isinstance(value, property):
         return [_content(name, part) for part in (value.fget, value.fset)]
@@ -55,14 +55,14 @@ def _content(name: str, value: object) -> object:
 
 
 class Snapshot:
-    """What modules and torch's loss functions were when it was made."""
+    """A copy of modules and torch's loss functions as they were when it was made."""
 
     def __init__(self, modules: Sequence[ModuleType]) -> None:
         self._kept = [(owner, name, _content(name, getattr(owner, name))) for owner, name in _LOSSES]
         self._kept += [entry for module in modules for entry in _entries(module, module.__name__)]
 
     def changed(self) -> list[str]:
-        """Return the names of what is something else now."""
+        """Return the names of functions and values that have changed since."""
         now = ((owner, name, _content(name, vars(owner).get(name)), kept) for owner, name, kept in self._kept)
         return [f"{owner.__name__}.{name}" for owner, name, value, kept in now if value != kept]
 
@@ -100,20 +100,20 @@ def check_contract(fixed: Mapping[str, object], now: Mapping[str, object]) -> No
 
 @dataclass
 class Feed:
-    """What one loader has handed out."""
+    """The record of what one loader has handed out."""
 
     split: str = "train"
     docs: int = 0  # documents of the split
     batches: int = 0
     tokens: int = 0
     epochs: float = 0.0  # documents placed / documents of the split
-    waited_s: float = 0.0  # time next() stood still for want of data, the first batch not counted
+    waited_s: float = 0.0  # seconds that next() waited for data, the first batch not counted
     first: float = 0.0  # perf_counter of the first batch handed out
-    last: float = 0.0
+    last: float = 0.0  # perf_counter of the last one
 
 
 class Watch:
-    """What a run reads and does, as prepare.py sees it."""
+    """The record of what a run reads and does, as prepare.py sees it."""
 
     def __init__(self, clock: process.Clock) -> None:
         self.clock = clock
@@ -121,7 +121,7 @@ class Watch:
         self.handed: list[tuple[float, int]] = []  # elapsed_s and tokens of every training batch
         self.opened: dict[str, None] = {}  # shards that something else than prepare.py opened, in order
         self.reading = False  # whether prepare.py itself is opening them
-        self.clocks: dict[str, None] = {}  # that were changed at some time
+        self.clocks: dict[str, None] = {}  # names of clocks that were changed at some time
         self.others_s = 0.0  # processor seconds of other processes until the first batch
 
     def note_open(self, event: str, args: tuple[Any, ...]) -> None:
@@ -133,7 +133,7 @@ class Watch:
 
     @contextmanager
     def own_reading(self) -> Iterator[None]:
-        """Let prepare.py open shards."""
+        """Mark the shards that are opened inside as opened by prepare.py itself."""
         before, self.reading = self.reading, True
         try:
             yield
@@ -162,10 +162,10 @@ class Watch:
             self.clocks.update(dict.fromkeys(changed_clocks()))
 
     def seconds(self, budget_s: float, evaluation: Pace) -> dict[str, Any]:
-        """Return this run's seconds, the wall's and else those of its clock.
+        """Return this run's seconds by its clock, and those on the wall where the name says so.
 
-        What is neither budget nor data preparation is uncounted, whatever train.py says. outside_budget_s is until the
-        first batch, until the last, after it, and in the evaluation beyond what scoring takes.
+        What is neither budget nor data preparation is uncounted, whatever train.py says. outside_budget_s has the
+        seconds until the first batch, until the last, after it, and in the evaluation beyond what scoring takes.
         """
         clock, before = self.clock, evaluation.began
         outside = {}
@@ -185,7 +185,7 @@ class Watch:
         }
 
     def facts(self, budget_s: float) -> dict[str, Any]:
-        """Return what was handed out. waited_share is of the time between the first batch and the last."""
+        """Return the numbers of what was handed out. waited_share is of the time from the first batch to the last."""
         feeds = self.feeds["train"]
         feed = feeds[-1] if feeds else Feed()
         seconds = feed.last - feed.first
@@ -220,7 +220,7 @@ class Watch:
 
 
 class Pace:
-    """The seconds of the evaluation, call by call, so that what is done in one of them stands out."""
+    """The seconds of the evaluation, call by call, so that a call that does more than score stands out."""
 
     def __init__(self, clock: process.Clock, device: torch.device) -> None:
         self.clock, self.device = clock, device
@@ -236,17 +236,17 @@ class Pace:
         self.calls.setdefault(kind, []).append(self.now() - began)
 
     def now(self) -> float:
-        """Return the time when the device has done what it was given."""
+        """Return the time once the device has finished its work."""
         if self.device.type == "cuda":
             torch.cuda.synchronize()
         return self.clock.elapsed_s()
 
     def end(self) -> None:
-        """Note that all is scored."""
+        """Note that the evaluation has ended."""
         self.ended = self.now()
 
     def spent_s(self, kind: str) -> float:
-        """Return the seconds of the calls of a kind but the first, which may compile."""
+        """Return the seconds of all calls of a kind except the first, which may compile."""
         return sum(self.calls.get(kind, ())[1:])
 
     def unusual_s(self) -> float:

@@ -1,4 +1,4 @@
-"""Triton kernels, each beside the plain PyTorch that it stands for. train.py calls them by name: kernels.mlp(...).
+"""Defines Triton kernels, each beside the plain PyTorch that it replaces. train.py calls them by name: kernels.mlp().
 
 A call computes the plain function until check() has found that the kernel can be had here and gives the same results
 and gradients at the shapes in use. Whoever wants something else than a kernel computes writes plain lines in train.py
@@ -35,7 +35,7 @@ except ImportError:
     HAS_TRITON = False
 
     class tl:  # type: ignore[no-redef]
-        """Stands for triton.language where only the kernels' signatures are read."""
+        """A stand-in for triton.language where only the kernels' signatures are read."""
 
         constexpr = int
 
@@ -103,7 +103,7 @@ CHECKED_ROWS = 2  # rows of the forward that is checked: one would not show an e
 
 
 class Disagreement(Exception):
-    """A function that does not compute what its reference does."""
+    """A function does not compute what its reference does."""
 
 
 def check_agreement(function: Function, reference: Function, inputs: Sequence[Any]) -> None:

@@ -1,4 +1,4 @@
-"""Finds out which attention and kernels are worth having on a card: they agree with plain PyTorch, and are faster.
+"""Finds the attention and the kernels that are worth using on a card: they agree with plain PyTorch, and are faster.
 
     python -m research.benchmark.offers ROWS FILE ITEM...     times items into a JSON file, for find()
 
@@ -31,31 +31,31 @@ WIDTH, HEAD_DIM, MLP_RATIO, LENGTH, VOCABULARY, TAPS = 640, 128, 4, 2048, 8192, 
 AHEAD, SOFTCAP = (0.5, 0.25), 15.0
 WINDOWS = (256, 2048)  # tokens; the sum of their times decides
 AGREEING_ROWS = 2
-WORTH = 1.02  # times as fast as what it stands for, from which something is taken: repeats differ by one per cent
+WORTH = 1.02  # times as fast as what it replaces, from which something is used: repeats differ by one per cent
 WARM_UP, CALLS, ROUNDS = 3, 10, 5  # calls before a timing, and in one: a call takes 0.1 to 10 ms
 LIMIT_S = 300.0  # of one process: compiling takes five seconds an item, cold
 PACKAGES = ("flash-attn-3", "flash-attn-4", "nvidia-cutlass-dsl", "triton")  # another version is another result
 
 Times = dict[str, Any]
-"""By item (`attention fa4`, `kernel mlp`): milliseconds forward and backward, or a text that says why not."""
+"""Milliseconds forward and backward by item (`attention fa4`, `kernel mlp`), or a text that says why there are none."""
 
 
 @dataclass(frozen=True)
 class Offer:
-    """What a run may use: names of attention, the best first, and of kernels."""
+    """The attention and the kernels that a run may use."""
 
-    attention: tuple[str, ...]
-    kernels: tuple[str, ...]
-    times: Mapping[str, Any] = field(default_factory=dict)  # what was measured
+    attention: tuple[str, ...]  # names, the best first
+    kernels: tuple[str, ...]  # names
+    times: Mapping[str, Any] = field(default_factory=dict)  # Times as they were measured
 
 
 PLAIN = Offer(("sdpa",), ())
 
 
 def find(card: Card, root: Path) -> Offer:
-    """Return what is offered on a card, from the folder of the profile, or measured now and kept there.
+    """Return the offer for a card, from the folder of the profile, or measured now and kept there.
 
-    A machine that is new for every run has no time for it: there, everything that is installed is offered untimed.
+    On a machine that is new for every run, where measuring takes too long, all that is installed is offered untimed.
     """
     if os.environ.get("AUTORESEARCH_SEALED"):
         fitting = sorted(one.name for one in kernels.KERNELS if card.capability >= one.capability)
@@ -71,7 +71,7 @@ def find(card: Card, root: Path) -> Offer:
 
 
 def decide(times: Times) -> Offer:
-    """Return what is worth having: attention from the fastest on, kernels that are faster than plain PyTorch.
+    """Return the offer by these times: attention from the fastest on, and kernels faster than plain PyTorch.
 
     An attention has one time, a kernel two, plain PyTorch's and its own; torch's own attention is there in any case.
     """
@@ -91,7 +91,7 @@ def _version(package: str) -> str | None:
 
 
 def _conditions(card: Card) -> dict[str, Any]:
-    """Return what a measurement depends on."""
+    """Return the conditions that a measurement depends on."""
     digest = hashlib.sha256()
     for name in ("attention.py", "kernels.py", "offers.py"):
         digest.update(Path(__file__).with_name(name).read_bytes())
@@ -112,7 +112,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _measure(card: Card, file: Path) -> Times:
-    """Time every item. One that ends its process is passed over, and the rest is timed in another."""
+    """Return the times of all items. One that crashes its process is passed over, and the rest timed in another."""
     print(f"timing attention and kernels on {card.name}, once: about a minute", flush=True)
     draft = file.with_suffix(".part")
     left = [f"attention {name}" for name in attention.installed()] + [f"kernel {one.name}" for one in kernels.KERNELS]
@@ -139,7 +139,7 @@ def _measure(card: Card, file: Path) -> Times:
 
 
 def main(rows: int, file: Path, items: list[str]) -> None:
-    """Time items and write what is known after each."""
+    """Time items, and write all times so far after each."""
     times: Times = {}
     for item in items:
         kind, name = item.split()
@@ -222,7 +222,7 @@ def _both_ways(function: Callable[..., Any], inputs: tuple[Any, ...]) -> Callabl
 
 
 def _milliseconds(call: Callable[[], None]) -> float:
-    """Return those of one call, on the GPU's clock."""
+    """Return the milliseconds of one call, on the GPU's clock."""
     for _ in range(WARM_UP):
         call()
     begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))

@@ -1,4 +1,4 @@
-"""Facts about the process that runs: its age, script, commit, environment at launch, folder and lock."""
+"""Reads facts about the running process: its age, script, commit, environment at launch, folder and lock."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def age_s() -> float:
 
 
 class Clock:
-    """When this process started, and how long it made data, which is nobody's training."""
+    """The clock of this process, since its start, with the seconds of making data, which count as no training."""
 
     def __init__(self, read: Callable[[], float]) -> None:
-        self.read = read  # gives the seconds that count, time.perf_counter or time.process_time
+        self.read = read  # returns the seconds that count, time.perf_counter or time.process_time
         self.started = perf_counter() - age_s()
         self.started_utc = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - age_s()))
         self.preparing_s = 0.0
@@ -60,7 +60,7 @@ def number_from_env(name: str, default: float, kind: Callable[[str], float]) -> 
 
 
 def others_s() -> float:
-    """Return the processor seconds of the processes that this one started; of those that still run, on Linux alone."""
+    """Return the processor seconds of the processes that this one started, those that still run only on Linux."""
     times = os.times()
     total = times.children_user + times.children_system
     for file in Path("/proc/self/task").glob("*/children"):
@@ -122,7 +122,7 @@ def run_folder(root: Path) -> Path | None:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a whole file, or leave the one that is there."""
+    """Replace a file by a whole one, or leave it as it is."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with open(temporary, "w", encoding="utf-8") as f:

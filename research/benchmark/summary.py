@@ -1,4 +1,4 @@
-"""What a person sees of a run, and what of it goes into score.json: progress, warnings, complaints, the summary."""
+"""Writes what a person sees of a run, and its part of score.json: progress, warnings, complaints, the summary."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ class Pending(NamedTuple):
 
 
 class Progress:
-    """A run while it trains: its losses, read a step late so that the GPU never waits for the host, and a line of it.
+    """The progress of a run while it trains: its losses, and a line on them from time to time.
+
+    Losses are read a step late, so that the GPU never waits for the host.
 
     The line holds the mean of the losses since the line before. It rewrites itself on a terminal; elsewhere a run has
     about a hundred of them. Python's garbage collector rests meanwhile: a collection within a step costs half a second.
@@ -45,7 +47,7 @@ class Progress:
         self.tokens_per_step, self.uncounted_steps = tokens_per_step, uncounted_steps
         self.budget_s, self.clock = budget_s, clock
         self.curve: list[tuple[float, float]] = []  # (elapsed fraction of the budget, loss in nats) of every step
-        self.shown = 0  # losses of the curve that a line has told
+        self.shown = 0  # losses of the curve that were printed
         self.pending: Pending | None = None
         self.tty = sys.stdout.isatty()
         self.every_s = 0.5 if self.tty else budget_s / LINES
@@ -79,7 +81,7 @@ class Progress:
         self.curve.append((fraction, loss))
 
     def show(self, step: int, elapsed_s: float, last: bool = False) -> None:
-        """Print the line, if it is time for one."""
+        """Print a line, if it is time for one."""
         now = time.perf_counter() if self.tty else elapsed_s
         if not self.curve or (now < self.due and not last) or (self.shown == len(self.curve) and not self.tty):
             return
@@ -109,7 +111,7 @@ class Progress:
 
 
 class Probes(NamedTuple):
-    """What the probes of a scored model found."""
+    """The results of the probes of a scored model."""
 
     shifts: Mapping[str, float]  # nats by which losses moved that must not move, by what was changed
     same_state: bool  # no parameter or buffer changed while it was scored
@@ -118,7 +120,7 @@ class Probes(NamedTuple):
     trouble: str  # why it could not be probed, "" if it could
 
     def facts(self, checks: Mapping[str, str], tolerance_nats: Mapping[str, float], seconds: float) -> dict[str, Any]:
-        """Return what score.json says of the probes."""
+        """Return the results as score.json holds them."""
         return {
             "seconds": round(seconds, 3),
             "trouble": self.trouble,
@@ -138,7 +140,7 @@ def finite(values: Mapping[str, float]) -> dict[str, float | None]:
 
 
 def complaints(found: Probes, tolerance_nats: Mapping[str, float]) -> Iterator[str]:
-    """Yield what the probes found beyond the tolerances, a sentence each."""
+    """Yield a sentence for every result of the probes beyond the tolerances."""
     if found.trouble:
         yield f"probes: {found.trouble}"
         return
@@ -169,7 +171,7 @@ def thinned(curve: Sequence[tuple[float, float]], points: int = 100) -> list[tup
 
 
 def doubt(score: dict[str, Any], reasons: Sequence[str]) -> None:
-    """Add to a score reasons not to trust it, a sentence each, and say them."""
+    """Add reasons not to trust a score to it, a sentence each, and print them as warnings."""
     for reason in reasons:
         if reason not in score["suspect"]:
             score["suspect"].append(reason)
@@ -177,7 +179,7 @@ def doubt(score: dict[str, Any], reasons: Sequence[str]) -> None:
 
 
 def add_report(score: dict[str, Any], uncounted_steps: int | None, said: Mapping[str, Any]) -> dict[str, str]:
-    """Add to a score what train.py says of itself, warn of what is odd, and return the summary's own lines."""
+    """Add what train.py reports to a score, warn of what is odd, and return our lines of the summary."""
     clock, epochs = score["clock"], score["data"]["epochs"]
     if uncounted_steps is not None:
         clock["uncounted_steps"] = uncounted_steps
@@ -199,18 +201,18 @@ def add_report(score: dict[str, Any], uncounted_steps: int | None, said: Mapping
 
 
 class Facts(NamedTuple):
-    """What train.py knows of its run when it has been scored."""
+    """The facts of its run that train.py reports once it is scored."""
 
-    parameters: int  # how many the model has
+    parameters: int  # of the model
     depth: int  # layers
-    attention: str  # that it used
+    attention: str  # name of the attention that it used
     steps: int  # of the optimizer, in all
-    uncounted_steps: int  # the first ones, which were not on the clock
+    uncounted_steps: int  # first steps, which were not on the clock
     tokens_per_step: int
     flops_per_token: float  # forward and backward
     training_s: float  # counted seconds
     marks: tuple[float, float, float, float]  # prepare.clock() at the start, before training, after it, after scoring
-    peak_mb: float  # of the GPU's memory, while training
+    peak_mb: float  # peak of the GPU's memory while training, in MiB
     loss_curve: Sequence[tuple[float, float]]  # (elapsed fraction of the budget, loss in nats) of every step
 
     def tokens_per_s(self) -> float:

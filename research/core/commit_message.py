@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 EXPERIMENT = "exp:"
-"""How the subject of an experiment begins."""
+"""Beginning of the subject of an experiment."""
 FREE = "free"
-"""What a tag says where no emitter was asked for."""
+"""The name in a tag where no emitter was asked for."""
 _TAG = "[emitter="
 
 

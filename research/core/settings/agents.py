@@ -47,9 +47,9 @@ class AgentSettings:
     max_shrinking: float = 4.0
     """Factor by which it may shrink them: a much smaller model is another question."""
     local_reach: float = 1.0
-    """How far the local tuner looks, in usual steps of a constant."""
+    """Longest move of the local tuner, in usual steps of a constant."""
     wide_reach: float = 3.0
-    """How far everyone else looks: past the next optimum, short of nonsense."""
+    """Longest move of all others, in the same steps: past the next optimum, short of nonsense."""
     tpe_startup_trials: int = 4
     """Values of a constant that are drawn evenly before the sampler models what is known: fewer show no shape."""
     values_a_constant: int = 6
@@ -57,7 +57,7 @@ class AgentSettings:
     min_move: float = 0.15
     """Share of a usual step below which a value counts as the one already measured: noise hides smaller moves."""
     crash_penalty_bpb: float = 0.02
-    """What a crash counts for the sampler, above the worst score known: it should go back, not far away."""
+    """Bpb above the worst score known that a crash counts for the sampler, which should step back, not far away."""
     category_favour: float = 8.0
     """Times as often that an idea is drawn which changes what the plan asks for."""
     merges_tried: int = 12
@@ -65,7 +65,7 @@ class AgentSettings:
     anomalies_tried: int = 6
     """Anomalies that are halved before giving up, for the same reason."""
     idea_chars: int = 2_000
-    """How much of a person's idea an agent is told: a page of text."""
+    """Characters of a person's idea that an agent is told: a page of text."""
     subject_chars: int = 100
     """Longest commit subject: what a log shows in one line."""
 
@@ -78,17 +78,17 @@ class AgentSettings:
     order_words: int = 700
     """Longest order, in words: about 1,000 tokens, so that a night of orders does not fill a context."""
     min_order_words: int = 250
-    """What an order keeps beside a review: what to type, and the beginning of the plan's brief."""
+    """Words that an order keeps beside a review: what to type, and the beginning of the plan's brief."""
     review_word_chars: int = 4
     """Letters of a review that count as one word of an order: it is full of numbers, which take more tokens."""
     context_chars: int = 6_000
     """Longest text that a hook adds to a context: about 1,500 tokens; Codex itself cuts at some 10,000 characters."""
     quoted_chars: int = 160
-    """How much of somebody else's text (a subject, a reason, a log's line) an order repeats: one line of a terminal."""
+    """Characters of others' text (a subject, a reason, a log's line) that an order repeats: a line of a terminal."""
     refusal_chars: int = 600
-    """How much of a refused launch's reason an order repeats: what to type is at its end."""
+    """Characters of a refused launch's reason that an order repeats: what to type is at its end."""
     reason_chars: int = 240
-    """How much of a prompt, a plan's reason or a failed run's reason is kept or shown: enough to recognise it by."""
+    """Characters of a prompt, or of a plan's or failed run's reason, that are kept or shown: enough to recognise it."""
     hook_wait_s: float = 2.0
     """Seconds a hook waits for another writer of the memory: a write takes milliseconds, and an agent waits too."""
     client_minutes: float = 20.0

@@ -12,7 +12,7 @@ class ReportSettings:
     chart_usual_share: float = 0.9
     """Share of scores that a chart's height is made for: a wild run must not press the others flat."""
     chart_stretch: float = 2.2
-    """How far above the best the height reaches, in times the way from the baseline to the best."""
+    """Height of a chart above the best, as a multiple of the distance from the best to the baseline."""
     pause_s: float = 1_800.0
     """A gap between two runs above which nobody was working: proposing takes minutes, a night's break takes hours."""
     page_refresh_s: float = 20.0
@@ -52,7 +52,7 @@ class ReportSettings:
     live_verdicts: int = 40
     """Latest verdicts in watch: what the highest terminal has room for; one of 24 lines shows four."""
     live_log_bytes: int = 262_144
-    """How much of the growing log watch reads: two hours of train.py's progress lines."""
+    """Bytes at the end of a growing log that watch reads: two hours of train.py's progress lines."""
     low_disk_bytes: int = 2 * 1024**3
     """Free disk below which doctor warns: a night of 1,000 runs leaves 1 GB."""
     low_memory_bytes: int = 3 * 1024**3

@@ -11,9 +11,9 @@ class RunSettings:
 
     # Reading logs -----------------------------------------------------------------------------------------------------
     log_head_bytes: int = 65_536
-    """How much of a log's beginning is read: the settings a train.py prints fit many times over."""
+    """Bytes of a log's beginning that are read: the settings that a train.py prints fit many times over."""
     log_tail_bytes: int = 1_048_576
-    """How much of a log's end is read: a deep traceback with its causes is under 100 kB."""
+    """Bytes of a log's end that are read: a deep traceback with its causes is under 100 kB."""
     tail_lines: int = 20
     """Lines of a log that are shown: a traceback's end fits, a screen is not filled."""
     line_chars: int = 300
@@ -81,8 +81,8 @@ class RunSettings:
     pocket_phase_s: float = 10.0
     """The same in the pocket profile, in seconds of processor time: nothing is compiled there."""
     phase_factor: float = 3.0
-    """How many times as long as in the first run of its contract a phase may take, where that is more. The first run
-    itself may take so many times phase_s: nothing is known of the machine, and a baseline has no one to deceive."""
+    """Times as long as in the first run of its contract that a phase may take, where that is more. The first run itself
+    may take so many times phase_s: nothing is known of the machine, and a baseline has no one to deceive."""
     edge_steps: float = 2.0
     """Usual steps that lie between first and last batch beyond the budget: an uncounted one, and the last, which begins
     before the budget ends. In the pocket profile a batch eight times as large made them take 8.4 s."""
@@ -110,6 +110,6 @@ class RunSettings:
     race_max_lines: int = 100_000
     """Lines of progress that are kept of a log: the public script prints one a step, some thousands."""
     race_log_bytes: int = 32 * 1024 * 1024
-    """How much of the incumbent's log is read: that many lines are shorter."""
+    """Bytes of the incumbent's log that are read: race_max_lines lines are shorter."""
     race_max_tokens_off: float = 0.05
     """Share of the tokens by which two runs may differ at one fraction of the budget: with more, the rows differ."""

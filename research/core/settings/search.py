@@ -46,7 +46,7 @@ class SearchSettings:
     max_credit: float = 4.0
     """Largest credit of one run, in recent averages: one lucky hit is no skill."""
     emitter_start: float = 0.7
-    """What an order is assumed to leave of a free agent's gain: random orders leave 83 % in simulation."""
+    """Share of a free agent's gain that an order is assumed to leave: random orders leave 83 % in simulation."""
     emitter_prior_n: float = 6.0
     """Weight of that assumption, in runs."""
     emitter_floor: float = 0.04

@@ -34,7 +34,7 @@ class VerdictSettings:
     sd_grid_points: int = 11
     """Values of each standard deviation that are told apart: neighbours differ by less than the data can tell."""
     sd_grid_reach: float = 2.5
-    """How far the values reach around the median, in prior sds of the logarithm: 99 % of the prior."""
+    """Distance from the median to the outermost values, in prior sds of the logarithm: 99 % of the prior."""
     max_compared_changes: int = 400
     """Latest changes with two seeds from which the interaction is estimated: known to 4 % by then."""
     condition_correlation: float = 0.5
@@ -60,7 +60,7 @@ class VerdictSettings:
     max_seeds: int = 2
     """Seeds that a decision takes: in simulation a third one costs more ideas than it saves mistakes."""
     simpler_margin_bpb: float = 0.0002
-    """How much worse a shorter program may be and still be kept: the public loop's own margin."""
+    """Bpb by which a shorter program may be worse and still be kept: the public loop's own margin."""
     simpler_p: float = 0.8
     """P(no worse than that margin) that a shorter program needs."""
     suspect_factor: float = 3.0
@@ -180,7 +180,7 @@ class VerdictSettings:
     conjectures_shown: int = 4
     """Conjectures that are told at once."""
     anomaly_sd: float = 3.5
-    """How many sd from what changes usually do makes a result surprising: one honest result in two thousand."""
+    """Standard deviations from the usual effects at which a result is surprising: one honest result in two thousand."""
     anomalies_kept: int = 8
     """Anomalies that are remembered; older ones were looked at or will not be."""
     no_fly_shown: int = 3
@@ -188,7 +188,7 @@ class VerdictSettings:
     collapse_window: int = 8
     """Latest emitters that are looked at for a collapse onto one."""
     collapse_count: int = 6
-    """How many of them by one emitter are a collapse."""
+    """Number of them by one emitter that is a collapse."""
     warnings_shown: int = 6
     """Warnings shown at once."""
     elites_shown: int = 4
