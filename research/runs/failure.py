@@ -76,7 +76,7 @@ _CLASSES: Mapping[FailureKind, re.Pattern[str]] = {
 """Patterns of a traceback's last line for the kinds of failures; the first that fits decides."""
 
 _SCRUBS = (
-    (r"0x[0-9a-fA-F]+", "ADDR"),
+    (r"\b0x[0-9a-fA-F]+", "ADDR"),
     (r"(?:[A-Za-z]:)?(?:[\w.~-]*[/\\])+[\w.~-]*", "PATH"),
     (r"\bline \d+\b", "line #"),
     (r"[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?", "#"),

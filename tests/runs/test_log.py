@@ -203,6 +203,7 @@ def test_handed_over_text_is_bounded_and_quoted():
 
 def test_scrub_removes_what_differs():
     assert scrub("at 0xdeadbeef in /a/b/c.py line 12: got 3.5e-4") == "at ADDR in PATH line #: got #"
+    assert scrub("(64x512 and 640x512)") == scrub("(64x512 and 128x256)")
 
 
 def test_a_log_of_one_endless_line_has_a_tail(tmp_path: Path):
