@@ -102,7 +102,8 @@ def _configuration(
     change = belief.difference(key, against) if is_scored and against in belief else None
     surprise = belief.surprise(key) if is_scored else 0.0
     failure = next((run.failure for run in reversed(runs) if run.failure), None) if not is_scored else None
-    sized = [run for run in runs if run.metrics] or [run for run in runs if run.peak_vram_mb is not None] or [first]
+    trusted = [run for run in runs if not run.suspect] or runs
+    sized = [run for run in trusted if run.metrics] or [run for run in trusted if run.peak_vram_mb is not None]
     return Configuration(
         key=key,
         commit=first.commit,
@@ -119,7 +120,7 @@ def _configuration(
         decision=decision,
         by_person=decision == "keep" and any(verdict.rule == PERSON for verdict in verdicts),
         device=first.device,
-        niche=niche_of(first, sized[-1], is_baseline),
+        niche=niche_of(first, sized[-1] if sized else first, is_baseline),
         failure=failure.signature if failure else "",
         failure_kind=failure.kind if failure else None,
         finished_utc=next((run.finished_utc for run in reversed(runs) if run.finished_utc), ""),

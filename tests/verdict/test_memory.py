@@ -16,7 +16,7 @@ from research.verdict.memory import recall
 from research.verdict.models import Digest, Memory
 from research.verdict.phase import PhaseInputs, phase_of
 from research.verdict.summary import conjectures_shown, digest_of
-from tests.support.histories import BRANCH, CONTRACT, judged, name, night, run, swapped
+from tests.support.histories import BRANCH, CONTRACT, METRICS, judged, name, night, run, swapped
 
 
 def recalled(history: Sequence[Judged]) -> Memory:
@@ -72,6 +72,14 @@ def test_suspect_scores_are_no_evidence():
     assert memory.known[name(1)].estimate is None
     assert all(elite.commit != name(1) for elite in memory.elites)
     assert f"1 result is not counted ({name(1)[:7]}: the log says 0.6)." in memory.warnings
+
+
+def test_a_suspect_run_of_a_configuration_says_nothing_of_its_size():
+    other = dataclasses.replace(METRICS, num_params_M=500.0)
+    again = run(1, fingerprint=name(0), commit=name(0), parent="", subject="base", metrics=other, suspect=("bare log",))
+    (first,) = recalled([judged(run(0), 1, "keep", baseline=True)]).elites
+    (after,) = recalled([judged(run(0), 1, "keep", baseline=True), judged(again, 2)]).elites
+    assert after.niche == first.niche
 
 
 def test_what_is_suspected_is_no_elite_and_warned_of():
