@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
 from research.core.settings import SETTINGS
+from research.core.text import count_of
 from research.store.db import Store
 
 FACT = "autonomy"
@@ -76,7 +77,7 @@ def limits_in_words(state: Autonomy) -> str:
     except (OverflowError, ValueError, OSError):  # beyond every clock: --hours inf
         until = ""
     named = (
-        (state.runs, f"{state.runs} runs"),
+        (state.runs, count_of(state.runs, "run")),
         (state.hours, f"{state.hours:.3g} hours{until}"),
         (state.usd, f"${state.usd:g}"),
     )
@@ -86,7 +87,7 @@ def limits_in_words(state: Autonomy) -> str:
 def reached_limit(state: Autonomy, now: float, runs: int, usd: float) -> str:
     """Return a sentence on the limit that is reached by the runs since it was turned on and their cost; "" for none."""
     if state.runs and runs >= state.runs:
-        return f"The limit of {state.runs} runs is reached."
+        return f"The limit of {count_of(state.runs, 'run')} is reached."
     if (now - state.since) / 3600 >= state.hours > 0:
         return f"The limit of {state.hours:.3g} hours is reached."
     if state.usd and usd >= state.usd:

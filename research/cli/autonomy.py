@@ -16,16 +16,16 @@ from research.store.recent import last_run
 
 @click.command("autonomy")
 @click.argument("way", type=click.Choice(("on", "off", "status")), default="status", help="on, off or status.")
-@click.option("--runs", type=Count(min=0), default=0, help="End after so many runs; 0 for no limit.")
-@click.option("--hours", type=Amount(), default=0.0, help="End after so many hours; 0 for the usual day.")
-@click.option("--usd", type=Amount(), default=0.0, help="End after so many estimated dollars; 0 for no limit.")
+@click.option("--runs", type=Count(min=0), help="End after so many runs; 0 for no limit.")
+@click.option("--hours", type=Amount(), help="End after so many hours; 0 for the usual day.")
+@click.option("--usd", type=Amount(), help="End after so many estimated dollars; 0 for no limit.")
 @json_option
-def autonomy(way: str, as_json: bool, **limits: float) -> None:
+def autonomy(way: str, as_json: bool, **limits: float | None) -> None:
     if way == "status":
         with read_store(here()) as store:
             state = load(store)
     else:
-        state = _turn(way == "on", {name: value for name, value in limits.items() if value})
+        state = _turn(way == "on", {name: value for name, value in limits.items() if value is not None})
     data = {
         "enabled": state.enabled,
         "reason": state.reason,

@@ -11,7 +11,7 @@ import click
 
 from research.cli.kit import FILE, json_option, open_memory, show, this_lab
 from research.core.files import write_whole
-from research.core.text import first_few
+from research.core.text import count_of, first_few
 from research.store.exports import export_lines
 from research.store.imports import Skipped, import_path
 from research.store.ledger import render
@@ -59,7 +59,7 @@ def import_(path: Path, as_json: bool) -> None:
         "skipped": [asdict(one) for one in found.skipped],
         "doubtful": [asdict(one) for one in found.doubtful],
     }
-    lines = [f"{len(found.runs)} runs imported from {path}; {found.known} were known already."]
+    lines = [f"{count_of(len(found.runs), 'run')} imported from {path}; {found.known} were known already."]
     lines += _listed("not imported (kept as events)", found.skipped)
     lines += _listed("imported with fields that could not be read", found.doubtful)
     show("import", data, "\n".join(lines), as_json)

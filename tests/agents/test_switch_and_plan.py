@@ -50,6 +50,12 @@ def turn(kit: Kit, way: str, how: str) -> None:
     assert kit.json("autonomy", "status")["enabled"] is (way == "on")
 
 
+def test_zero_takes_a_limit_away(kit: Kit):
+    assert "after 1 run, " in kit.research("autonomy", "on", "--runs", "1").out
+    assert "after 1 run, " in kit.research("autonomy", "on").out
+    assert "run" not in kit.research("autonomy", "on", "--runs", "0").out.split("after")[1]
+
+
 @pytest.mark.parametrize("how", ["phrase", "verb"])
 def test_turned_off_the_plan_is_dropped_and_another_is_made_later(kit: Kit, how: str):
     first = pending(kit)
