@@ -6,6 +6,7 @@ Text of others (subjects, reasons from logs) is bounded, on one line, and quoted
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +83,7 @@ class Situation:
 def runner_options(environment: Mapping[str, str]) -> str:
     """Return the runner's options for the backend and GPU of the environment; names with unusual signs are left out."""
     named = (environment.get("AUTORESEARCH_BACKEND") or DEFAULT_BACKEND, environment.get("AUTORESEARCH_GPU") or "")
-    backend, gpu = (name if name.replace("-", "").replace("!", "").isalnum() else "" for name in named)
+    backend, gpu = (name if re.fullmatch(r"[\w!:+-]+", name, re.ASCII) else "" for name in named)
     if backend in ("", DEFAULT_BACKEND):
         return LOCAL
     return f"--backend {backend} --gpu {gpu}" if gpu else f"--backend {backend}"
