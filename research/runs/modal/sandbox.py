@@ -187,7 +187,7 @@ class SandboxWatch:
         elif is_whole:
             where = "before the command began"
         else:
-            where = f"and its log could not be read {self._reader.trouble}".rstrip()
+            where = "and its log could not be read" + (f" ({self._reader.trouble})" if self._reader.trouble else "")
         why = f"the sandbox ended {where} (it reports {self._code})"
         return Ending("infrastructure", why, is_idle=is_whole and not self.parser.started)
 
