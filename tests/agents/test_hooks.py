@@ -394,7 +394,7 @@ def test_the_loop_ends_when_nothing_moves_and_continue_resumes_it(kit: Kit):
 def test_limits_let_go_with_a_reason(kit: Kit):
     turn_on(kit, "--runs", "1")
     kit.measure()
-    assert "limit of 1 runs" in order(kit)
+    assert "limit of 1 run is" in order(kit)
     assert order(kit) == ""
     state = autonomy.Autonomy(enabled=True, hours=2.0, usd=5.0)
     assert "2 hours" in autonomy.reached_limit(state, 7200.0, 0, 0.0)
@@ -418,6 +418,9 @@ def test_the_backend_is_this_labs(kit: Kit):
     turn_on(kit)
     kit.environment |= {"AUTORESEARCH_BACKEND": "modal", "AUTORESEARCH_GPU": "A100"}
     assert "--backend modal --gpu A100 -- uv run train.py" in order(kit)
+    for gpu in ("L40S:2", "B200+", "H100!", "RTX-PRO-6000"):
+        kit.environment["AUTORESEARCH_GPU"] = gpu
+        assert f"--backend modal --gpu {gpu} -- uv run train.py" in order(kit)
     kit.environment["AUTORESEARCH_BACKEND"] = "x; rm -rf /"
     assert "--backend local --" in order(kit)
 

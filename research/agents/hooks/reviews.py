@@ -6,6 +6,7 @@ from research.agents.hooks.entry import HookCall
 from research.core.contract import HAND_PREFIX, SCORE_FILE
 from research.core.records import OPEN_DECISIONS
 from research.core.settings import SETTINGS
+from research.core.text import count_of
 from research.store import recent
 from research.store.db import Store
 
@@ -48,7 +49,8 @@ def unseen_review(store: Store, branch: str, with_step: bool = True) -> str:
     if not judged:
         return _failure(store, failed[1], with_step) if failed else ""
     first, last = judged[:-_REVIEWS_SHOWN], judged[-_REVIEWS_SHOWN:]
-    more = [f"{len(first)} more runs have finished: uv run research summary"] if first else []
+    have = "has" if len(first) == 1 else "have"
+    more = [f"{count_of(len(first), 'more run')} {have} finished: uv run research summary"] if first else []
     return "\n\n".join([*more, *(_review(store, name, with_step) for name in last)])
 
 

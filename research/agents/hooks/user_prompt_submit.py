@@ -17,8 +17,8 @@ from research.store import reads, recent
 from research.store.db import Store
 
 _NOT_TURNED = (
-    "The person asked to turn autonomous continuation on or off, and the switch could not be turned now ({error}). "
-    "Tell them to type `uv run research doctor`, then `uv run research autonomy on` or `off`."
+    "Autonomous continuation could not be turned on or off as this message asks ({error}). A person who wants it types "
+    "`uv run research doctor`, then `uv run research autonomy on` or `off`."
 )
 _OFF = "Autonomous continuation is now off: finish what was asked and end your turn."
 _ON = "Autonomous continuation is now on: go on from experiment to experiment without asking. Limits:"
