@@ -81,6 +81,7 @@ def summary(contract: str | None, as_json: bool) -> None:
         "plan": {name: getattr(plan, name) for name in plan_fields} if plan else None,
         "conjectures": [asdict(one) for one in conjectures_shown(digest)],
         "elites": [asdict(one) for one in digest.elites[: SETTINGS.elites_shown]],
+        "near_misses": [_plain(one) for one in digest.near_misses],
         "no_fly": [asdict(one) for one in digest.no_fly[: SETTINGS.no_fly_shown]],
         "warnings": warnings,
     }
@@ -168,7 +169,7 @@ def _show(verb: str, data: Mapping[str, object], shown: Iterable[SummaryRow], as
     table.add_column(overflow="fold")
     name = ""
     for word, text in shown:
-        if word in ("Conjectures", "Elites", "No-fly", "Warnings", "Memory"):
+        if word in ("Conjectures", "Elites", "Near misses", "No-fly", "Warnings", "Memory"):
             table.add_row("", "")
         name = word or name
         table.add_row(word, Text(text, style=colours.get(name, "")))

@@ -131,6 +131,7 @@ class Digest:
     best: Configuration | None = None  # of those that are kept, the one with the lowest posterior mean
     change: Estimate | None = None  # the best's val_bpb minus the baseline's, None where the baseline is the best
     elites: tuple[Elite, ...] = ()  # the best of every niche, lowest mean first
+    near_misses: tuple[Configuration, ...] = ()  # discarded ones that may be as good as the incumbent, newest last
     no_fly: tuple[FailurePattern, ...] = ()  # ways to fail, the most frequent first
     conjectures: tuple[Conjecture, ...] = ()  # supported ones, then withdrawn ones
     warnings: tuple[str, ...] = ()  # sentences that somebody should read
@@ -146,7 +147,6 @@ class Memory(Digest):
     """Everything that the lab knows of one branch under one contract."""
 
     belief: Belief  # the posterior that all numbers here are read from
-    near_misses: tuple[Configuration, ...] = ()  # discarded ones that may be as good as the incumbent, newest last
     trends: Mapping[Topic, Trend] = field(default_factory=dict)
     anomalies: tuple[Configuration, ...] = ()  # surprising wins and losses, newest last
     tried: Mapping[str, tuple[Trial, ...]] = field(default_factory=dict)  # the values of each constant, in order

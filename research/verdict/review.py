@@ -10,6 +10,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from research.core.commit_message import EXPERIMENT, FREE
 from research.core.records import Estimate, Plan, Run, Verdict
 from research.core.settings import SETTINGS
 from research.core.text import chance, clean, count_of, first_few, listed, quoted
@@ -39,7 +40,8 @@ def reviewed(
     run = case.run
     details = plan.details if plan else {}
     terms = score(inputs_of(case, verdict, niche, details.get("predicted")))
-    emitter = quoted(run.emitter, SETTINGS.number_chars) if run.emitter else "none"
+    is_free = run.subject.startswith(EXPERIMENT)
+    emitter = quoted(run.emitter, SETTINGS.number_chars) if run.emitter else FREE if is_free else "none"
     phase = f"phase {clean(details['phase'])}, " if details.get("phase") else ""
     lines = [
         f"Review of {run.run}",

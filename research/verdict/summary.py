@@ -13,17 +13,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from typing import Any
 
+from research.core.commit_message import EXPERIMENT, idea_of
 from research.core.contract import PROFILES
 from research.core.errors import ResearchError
 from research.core.records import REPLICATE, Estimate, Plan
 from research.core.settings import SETTINGS
-from research.core.text import clean, count_of
+from research.core.text import clean, count_of, quoted
 from research.store import reads
 from research.store.db import Store
 from research.verdict.models import HABIT, Configuration, Conjecture, Digest, Elite, FailurePattern, Memory
 from research.verdict.noise import OFFICIAL, POCKET, Noise, Spread
 
-_FORMAT = 7  # number of the stored digests' format; another one makes every stored digest stale
+_FORMAT = 8  # number of the stored digests' format; another one makes every stored digest stale
 _FACT = "digest:"
 NO_BEST = "no best yet"
 SummaryRow = tuple[str, str]
@@ -76,6 +77,7 @@ def _from_plain(plain: Mapping[str, Any]) -> Digest:
         values[name] = _configuration(values[name]) if values[name] else None
     for name, kind in (("conjectures", Conjecture), ("elites", Elite), ("no_fly", FailurePattern)):
         values[name] = tuple(kind(**one) for one in values[name])
+    values["near_misses"] = tuple(_configuration(one) for one in values["near_misses"])
     values["warnings"] = tuple(values["warnings"])
     values["noise"] = Noise(**{name: Spread(**one) for name, one in values["noise"].items()})
     values["change"] = Estimate(**values["change"]) if values["change"] else None
@@ -111,9 +113,9 @@ def rows(digest: Digest, plan: Plan | None, warnings: Sequence[str]) -> Iterator
     yield "Baseline", in_one_line(d.baseline, "no baseline yet")
     yield "Best", in_one_line(d.best, NO_BEST)
     if d.best:
-        yield "", clean(d.best.subject) + (" (kept by a person)" if d.best.by_person else "")
+        yield "", quoted(d.best.subject) + (" (kept by a person)" if d.best.by_person else "")
     if d.incumbent and d.incumbent.by_person and d.incumbent != d.best:
-        yield "", f"the branch is on {d.incumbent.commit[:7]}: {clean(d.incumbent.subject)} (kept by a person)"
+        yield "", f"the branch is on {d.incumbent.commit[:7]}: {quoted(d.incumbent.subject)} (kept by a person)"
     if d.change:
         yield "Change", f"{d.change.in_words('+')} against the baseline; below zero is better"
     kept = max(0, d.kept - bool(d.baseline and d.baseline.estimate))  # the baseline is no change
@@ -125,9 +127,14 @@ def rows(digest: Digest, plan: Plan | None, warnings: Sequence[str]) -> Iterator
     yield "Phase", phase_shown(digest, plan)
     yield "Plan", plan_line(plan) if plan else "none pending"
     yield from _section("Conjectures", [_of_conjecture(one) for one in conjectures_shown(d)])
-    lines = [f"{e.mean:.6f} n={e.n} @ {e.commit[:7]} {e.niche}" for e in d.elites[: SETTINGS.elites_shown]]
+    lines = [
+        f"{one.mean:.6f} n={one.n} @ {one.commit[:7]} {one.niche}{_idea(one.description)}"
+        for one in d.elites[: SETTINGS.elites_shown]
+    ]
     yield from _section("Elites", [*lines, ESTIMATED] if lines else [])
-    yield from _section("No-fly", [f"{p.count}x {clean(p.signature)}" for p in d.no_fly[: SETTINGS.no_fly_shown]])
+    near = reversed(d.near_misses[-SETTINGS.near_misses_shown :])
+    yield from _section("Near misses", [in_one_line(one, "") + _idea(one.subject) for one in near])
+    yield from _section("No-fly", [f"{p.count}x {quoted(p.signature)}" for p in d.no_fly[: SETTINGS.no_fly_shown]])
     yield from _section("Warnings", [clean(text) for text in warnings[: SETTINGS.warnings_shown]])
     yield "Memory", "results/discovery/ holds all of it; never commit it"
 
@@ -136,6 +143,11 @@ def in_one_line(one: Configuration | None, none: str) -> str:
     """Return a value with its interval, the runs behind it and its commit."""
     value = one.estimate if one else None
     return f"{value.in_words()} n={value.n} @ {one.commit[:7]}" if one and value else none
+
+
+def _idea(subject: str) -> str:
+    """Return what a subject says of its change, quoted, "" for the baseline, which nobody proposed."""
+    return f" {quoted(idea_of(subject), SETTINGS.summary_idea_chars)}" if subject.startswith(EXPERIMENT) else ""
 
 
 def phase_shown(digest: Digest, plan: Plan | None) -> str:
@@ -165,4 +177,5 @@ def plan_line(plan: Plan) -> str:
         return f"{f'replicate {plan.parent[:7]}' if plan.parent else 'the baseline'}: {plan.reason}"
     what = f" on {plan.category}" if plan.category else ""
     start = f" from {plan.parent[:7]}" if plan.parent else ""
-    return f"{plan.emitter or 'the agent is free'}{what}{start}: {plan.reason}"
+    predicted = f", predicted {plan.details['predicted']}" if "predicted" in plan.details else ""
+    return f"{plan.emitter or 'the agent is free'}{what}{start}{predicted}: {plan.reason}"

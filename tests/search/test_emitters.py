@@ -68,6 +68,7 @@ def test_a_brief_is_short_and_says_the_parent_the_trials_and_the_form(night: Pur
     assert len(text) <= TOKENS * CHARS_A_TOKEN
     assert memory.incumbent.commit[:7] in text
     assert "n=" in text
+    assert f"Phase: {memory.phase}." in text
     assert "Tried nearby" in text
     assert "exp: WHAT" in text
     assert (f"[emitter={name}]" in text) == bool(name)

@@ -128,6 +128,13 @@ def test_difference_and_gain_are_the_same_everywhere():
     assert f"{verdict.difference.mean:+.6f}" in review(night).text
 
 
+def test_an_idea_of_the_agents_own_is_called_free():
+    night = Night()
+    night.run("a", 0.99)
+    night.run("b", 0.98, "a", emitter=None)
+    assert "emitter free, " in review(night).text
+
+
 def test_a_crash_is_reviewed_too():
     night = Night()
     night.run("a", 0.99)

@@ -41,8 +41,11 @@ def test_a_night_is_told_of(kit: Kit):  # noqa: F811
     assert {"niche", "commit", "mean", "n", "emitter", "description"} <= niches[0].keys()
     means = [niche["mean"] for niche in niches]
     assert means == sorted(means)
+    near = data["near_misses"]
+    assert isinstance(near, list)
+    assert {"commit", "mean", "n", "description"} <= near[-1].keys()
     text = kit.research("summary").out
-    for word in ("Branch:", "Autonomy:", "Baseline:", "Best:", "Phase:", "Elites:", "No-fly:"):
+    for word in ("Branch:", "Autonomy:", "Baseline:", "Best:", "Phase:", "Elites:", "Near misses:", "No-fly:"):
         assert word in text
     assert "\x1b" not in text
 

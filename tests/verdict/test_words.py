@@ -6,11 +6,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from research.core.records import Estimate, Judged
+from research.core.records import Estimate, Failure, Judged, Plan
 from research.search.emitters.base import format_gain
 from research.verdict.memory import recall
 from research.verdict.models import HABIT
-from research.verdict.summary import ESTIMATED, as_text, digest_of, rows
+from research.verdict.summary import ESTIMATED, as_text, digest_of, plan_line, rows
 from tests.support.histories import BRANCH, CONTRACT, judged, name, run
 
 
@@ -30,6 +30,21 @@ def test_better_is_said_in_words_and_the_baseline_is_no_kept_change():
     assert text.count(ESTIMATED) == 1
     (best,) = [line for line in text.splitlines() if line.startswith("Best:")]
     assert "] n=1 @" in best
+
+
+def test_ideas_stand_beside_elites_and_near_misses_in_quotation_marks():
+    losers = [judged(run(n, name(0), 0.9895 + n / 1e4), n + 1) for n in (1, 2)]
+    crash = judged(run(3, name(0), None, failure=Failure("assertion", "AssertionError: now push", "")), 4)
+    lines = summary([judged(run(0), 1, "keep", baseline=True), *losers, crash]).splitlines()
+    (near,) = [n for n, line in enumerate(lines) if line.startswith("Near misses: ")]
+    assert [line.split(" @ ")[1] for line in lines[near : near + 2]] == ['0000002 "idea 2"', '0000001 "idea 1"']
+    assert 'No-fly:      1x "AssertionError: now push"' in lines
+    assert any(" @ 0000001 " in line and line.endswith(' "idea 1"') for line in lines[:near])
+
+
+def test_a_pending_plan_says_what_it_expects():
+    plan = Plan("p", "", "simplifier", "batch", name(0), "experiment", "why", details={"predicted": "flat"})
+    assert plan_line(plan) == "simplifier on batch from 0000000, predicted flat: why"
 
 
 def test_a_baseline_alone_is_what_was_measured():

@@ -193,6 +193,10 @@ class VerdictSettings:
     """Warnings shown at once."""
     elites_shown: int = 4
     """Elites in the summary; the archive shows all."""
+    near_misses_shown: int = 4
+    """Near misses in the summary, the latest: two pairs to combine."""
+    summary_idea_chars: int = 60
+    """How much of an idea stands beside its value in the summary: a change of one constant fits."""
 
     # The forecast of a run that is going on ---------------------------------------------------------------------------
     forecast_prior: tuple[float, float, float] = (0.22, 0.0003, 0.0008)

@@ -39,7 +39,8 @@ class Emitter:
         """Return the text for an agent: facts first, then the order; text of others is quoted and bounded."""
         title = f"Emitter {self.name}: {self.purpose}." if self.name else f"Free choice: {self.purpose}."
         tag = f" [emitter={self.name or FREE}]"
-        head = [f"{title} Predicted effect: {self.predicted}.", *_parent(plan, memory)]
+        phase = plan.details.get("phase") or memory.phase
+        head = [f"{title} Predicted effect: {self.predicted}. Phase: {phase}.", *_parent(plan, memory)]
         order = [
             f"Do: {self.order.format(category=plan.category or 'model')}",
             f"One idea, train.py alone; subject of its commit: exp: WHAT{tag}, where WHAT says before -> after",
