@@ -214,7 +214,8 @@ def stopping(compared: Sequence[Compared], fits: Mapping[int, Mapping[float, Fit
         looks = [(at, fits[one.seed][at].predict(gap).p_better) for at, gap in one.gaps.items() if at >= 0.25]
         ended += [(one, at, p) for at, p in looks if p < chance][:1]
     saved = sum(1 - at for _, at, _ in ended) / len(compared)
-    better, wrong = (sum(one.difference < 0 for one in some) for some in (compared, [one for one, _, _ in ended]))
+    better = sum(one.difference < 0 for one in compared)
+    wrong = sum(one.difference < 0 for one, _, _ in ended)
     share, expected = len(ended) / len(compared), sum(p for _, _, p in ended)
     return f"| {chance:.2f} | {share:.0%} | {saved:.0%} | {better} of {len(compared)} | {wrong} | {expected:.1f} |"
 

@@ -88,13 +88,7 @@ def summary(contract: str | None, as_json: bool) -> None:
     shown = [("Branch", digest.branch or "(no branch)"), ("Autonomy", "on" if switch.enabled else "off")]
     shown += [("Night", f"going on, {night}")] if night else []
     shown += [("Asked", f"{idea}: {IDEAS['needs_agent']}") for idea in asked[:1]]
-    if foreign:
-        words = f"{count_of(foreign.rows, 'row')} from elsewhere, {foreign.scored} with a score"
-        if foreign.val_bpb is not None:
-            where_kept = f" @ {foreign.commit[:7]}" if foreign.commit else ""  # most public ledgers name no commit
-            words += f", the lowest kept one {foreign.val_bpb:.6f}{where_kept}"
-        shown.append(("Imported", words))
-        shown.append(("", "remembered, in no chart and never judged: their contract is unknown"))
+    shown += _imported(foreign) if foreign else []
     shown += [("Hidden", line) for line in hidden_runs(hidden, "summary")]
     shown += rows(digest, plan, warnings)
     _show("summary", data, shown, as_json, "Autoresearch discovery state:\n")
@@ -139,6 +133,15 @@ def last_review(as_json: bool) -> None:
     text = next((up_to_date(one) for one in reversed(mine) if one.text), "No review recorded yet.")
     data = {"run": mine[-1].run if mine else None, "verdict": mine[-1].decision if mine else None, "text": text}
     show("last-review", data, text.rstrip("\n"), as_json)
+
+
+def _imported(foreign: reads.Foreign) -> list[SummaryRow]:
+    """Return the rows of the summary on what was imported."""
+    words = f"{count_of(foreign.rows, 'row')} from elsewhere, {foreign.scored} with a score"
+    if foreign.val_bpb is not None:
+        where_kept = f" @ {foreign.commit[:7]}" if foreign.commit else ""  # most public ledgers name no commit
+        words += f", the lowest kept one {foreign.val_bpb:.6f}{where_kept}"
+    return [("Imported", words), ("", "remembered, in no chart and never judged: their contract is unknown")]
 
 
 def _warnings_of_head(lab: Lab, store: Store, where: git.Head, plan: Plan | None) -> Iterator[str]:

@@ -214,15 +214,8 @@ def _leaves(node: object, name: str) -> Iterator[_Leaf]:
         yield _Leaf(f"{len(node)} parts")
         for part in node:
             yield from _leaves(part, name)
-    elif isinstance(node, ast.arguments):  # defaults belong to arguments
-        plain = [*node.posonlyargs, *node.args]
-        yield from (_Leaf(dump(part)) for part in (*plain, node.vararg, *node.kwonlyargs, node.kwarg))
-        defaults = (*node.defaults, *node.kw_defaults)
-        for argument, value in zip(
-            [*plain[len(plain) - len(node.defaults) :], *node.kwonlyargs], defaults, strict=True
-        ):
-            yield _Leaf(argument.arg)
-            yield from _leaves(value, argument.arg)
+    elif isinstance(node, ast.arguments):
+        yield from _leaves_of_arguments(node)
     elif isinstance(node, ast.Dict):  # values belong to keys
         for key, value in zip(node.keys, node.values, strict=True):
             yield _Leaf(dump(key))
@@ -239,3 +232,13 @@ def _leaves(node: object, name: str) -> Iterator[_Leaf]:
                 yield from _leaves(value, name)
     else:
         yield _Leaf(repr(node))
+
+
+def _leaves_of_arguments(node: ast.arguments) -> Iterator[_Leaf]:
+    """Yield the parts of a function's arguments; each default has the name of its argument."""
+    plain = [*node.posonlyargs, *node.args]
+    yield from (_Leaf(dump(part)) for part in (*plain, node.vararg, *node.kwonlyargs, node.kwarg))
+    with_defaults = [*plain[len(plain) - len(node.defaults) :], *node.kwonlyargs]
+    for argument, value in zip(with_defaults, (*node.defaults, *node.kw_defaults), strict=True):
+        yield _Leaf(argument.arg)
+        yield from _leaves(value, argument.arg)

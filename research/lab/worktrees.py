@@ -32,18 +32,13 @@ def checked_out(root: Path, commit: str, name: str = "replicate") -> Iterator[Pa
         git.remove_worktree(root, place)
 
 
-def worker_place(root: Path, number: int) -> Path:
-    """Return the folder of the work tree of a night's worker."""
-    return root / "worktrees" / f"night-{number}"
-
-
 def worker_tree(root: Path, number: int, commit: str) -> Path:
     """Check a commit out in the work tree of a night's worker, which is made where it is missing; return its folder.
 
     Raises:
         GitError: if git can't make it.
     """
-    place = worker_place(root, number)
+    place = root / "worktrees" / f"night-{number}"
     if git.is_work_tree(place):
         with suppress(git.GitError):  # such as the lock of a git that was killed here: made anew, below
             git.checkout_detached(place, commit)

@@ -102,7 +102,9 @@ def _scaled(raw: Landscape, reachable: float, total_bpb: float) -> Landscape:
 def _ideas(family: Family, rng: Random) -> tuple[DrawnIdea, ...]:
     """Draw the ideas with their own effects, in a unit that is fixed later."""
     counts = {"knob": family.knobs, "switch": family.switches, "removal": family.removals}
-    chosen = [e for kind, count in counts.items() for e in rng.sample([e for e in CATALOGUE if e.kind == kind], count)]
+    chosen: list[CatalogueEntry] = []
+    for kind, count in counts.items():
+        chosen += rng.sample([entry for entry in CATALOGUE if entry.kind == kind], count)
     spread, away = rng.uniform(*family.spread), rng.uniform(*family.away)
     knob_weight = rng.uniform(*family.knob_share)
     weights = {category: rng.lognormvariate(0.0, family.uneven) for category in CATEGORIES}

@@ -257,9 +257,8 @@ class Store:
         return self._one(Plan, "SELECT * FROM plans WHERE closed_utc IS NULL ORDER BY seq DESC LIMIT 1")
 
     def run_of_plan(self, plan: str) -> str | None:
-        """Find the run that carried a plan out and ended by itself or its time limit."""
-        sql = "SELECT run FROM runs WHERE plan = ? AND outcome IN ('scored', 'crash', 'timeout') ORDER BY seq LIMIT 1"
-        rows = self.tuples(sql, plan)
+        """Return the run that carried a plan out and came to a result, None without one."""
+        rows = self.tuples(f"SELECT run FROM runs WHERE plan = ? AND {ENDED} ORDER BY seq LIMIT 1", plan)
         return str(rows[0][0]) if rows else None
 
     def plan(self, name: str) -> Plan | None:
@@ -286,8 +285,8 @@ class Store:
     def ideas(self) -> list[Idea]:
         """Read every idea with the run that tried it, oldest first."""
         sql = (
-            "SELECT i.*, (SELECT r.run FROM runs r WHERE r.plan = i.plan AND i.plan IS NOT NULL AND r.outcome IN"
-            " ('scored', 'crash', 'timeout', 'stopped') ORDER BY r.seq LIMIT 1) AS run FROM ideas i ORDER BY i.idea"
+            "SELECT i.*, (SELECT r.run FROM runs r WHERE r.plan = i.plan AND i.plan IS NOT NULL"
+            f" AND r.{ENDED} ORDER BY r.seq LIMIT 1) AS run FROM ideas i ORDER BY i.idea"
         )
         return [Idea(**row) for row in self._read(sql)]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -40,34 +40,42 @@ def import_lines(store: Store, texts: Iterable[str]) -> list[str]:
     Raises:
         ResearchError: if the first line is not ours, or a line can't be read; then nothing is imported.
     """
-    new: set[str] = set()
-    order: list[str] = []
-    events = {(event.at_utc, event.kind, event.run, json.dumps(event.data, sort_keys=True)) for event in store.events()}
+    new: dict[str, None] = {}  # names of the runs, in order
+    events = {_event_key(vars(event)) for event in store.events()}
     with store.write():
         for number, text in enumerate(texts, 1):
             try:
                 item = json.loads(text)
-                kind = item.get("type")
                 if number == 1 and item.get("schema") != SCHEMA:
                     raise ValueError("the first line does not name the schema")
-                if kind == "run":
-                    line = base64.b64decode(item["line"]) if item.get("line") else None
-                    if store.add_run(from_plain(Run, item), line):
-                        new.add(item["run"])
-                        order.append(item["run"])
-                elif kind == "verdict" and item["run"] in new:
-                    store.add_verdict(from_plain(Verdict, item))
-                elif kind == "plan":
-                    store.add_plan(from_plain(Plan, item))
-                elif kind == "idea":
-                    idea = replace(Idea(**{name: value for name, value in item.items() if name != "type"}), run=None)
-                    if all((known.text, known.created_utc) != (idea.text, idea.created_utc) for known in store.ideas()):
-                        store.add_idea(replace(idea, idea=0))
-                elif kind == "event":
-                    key = (item["at_utc"], item["kind"], item["run"], json.dumps(item["data"], sort_keys=True))
-                    if key not in events:
-                        store.add_event(item["at_utc"], item["kind"], item["run"], item["data"])
+                _import_item(store, item, new, events)
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 what = f"Line {number} is not part of an export: {error}."
                 raise ResearchError(what, "Nothing was imported.") from None
-    return order
+    return list(new)
+
+
+def _event_key(event: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the values that tell an event from others."""
+    return event["at_utc"], event["kind"], event["run"], json.dumps(event["data"], sort_keys=True)
+
+
+def _import_item(
+    store: Store, item: Mapping[str, Any], new: dict[str, None], events: Collection[tuple[str, ...]]
+) -> None:
+    """Add one record of an export unless it is known; a new run's name is added to the new ones."""
+    kind = item.get("type")
+    if kind == "run":
+        line = base64.b64decode(item["line"]) if item.get("line") else None
+        if store.add_run(from_plain(Run, item), line):
+            new[item["run"]] = None
+    elif kind == "verdict" and item["run"] in new:
+        store.add_verdict(from_plain(Verdict, item))
+    elif kind == "plan":
+        store.add_plan(from_plain(Plan, item))
+    elif kind == "idea":
+        idea = replace(Idea(**{name: value for name, value in item.items() if name != "type"}), run=None)
+        if all((known.text, known.created_utc) != (idea.text, idea.created_utc) for known in store.ideas()):
+            store.add_idea(replace(idea, idea=0))
+    elif kind == "event" and _event_key(item) not in events:
+        store.add_event(item["at_utc"], item["kind"], item["run"], item["data"])

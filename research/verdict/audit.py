@@ -78,8 +78,9 @@ def _spread(excess: Sequence[Mapping[int, float]], assumed_sd: float) -> float:
     It is estimated by the median deviation, which neither the few far worse configurations nor one that cheats can
     move, and averaged with the assumed one.
     """
-    usual = {s: median(one[s] for one in excess if s in one) for seeds in excess for s in seeds}
-    deviations = [abs(fmean(value - usual[s] for s, value in one.items())) for one in excess]
+    seeds = {seed for one in excess for seed in one}
+    usual = {seed: median(one[seed] for one in excess if seed in one) for seed in seeds}
+    deviations = [abs(fmean(value - usual[seed] for seed, value in one.items())) for one in excess]
     n, assumed_n = len(deviations) - 1, SETTINGS.audit_prior_n
     square = n * (SETTINGS.mad_to_sd * median(deviations)) ** 2 + assumed_n * assumed_sd**2
     return float((square / (n + assumed_n)) ** 0.5)

@@ -36,39 +36,35 @@ def recall(history: Sequence[Judged], branch: str, contract: str | None = None, 
     if belief is None:
         belief = belief_of([run for run in runs if run.contract == contract], keys)
     on_branch = [item for item in items if item.run.branch == branch]
-    baseline = lineage.baseline(on_branch)
+    began, tip = lineage.baseline(on_branch), lineage.incumbent(on_branch)
+    first = keys.of(began) if began else ""
     groups: dict[str, list[Judged]] = {}
     for item in items:
         groups.setdefault(keys.of(item.run), []).append(item)
-    first = keys.of(baseline) if baseline else None
     known = {key: _configuration(key, group, branch, belief, keys, key == first) for key, group in groups.items()}
     every = list(known.values())
     mine = [known[key] for key, group in groups.items() if any(item.run.branch == branch for item in group)]
-    tip = lineage.incumbent(on_branch)
-    incumbent = known.get(keys.of(tip)) if tip else None
-    near = _near_misses(belief, mine, incumbent)
-    no_fly = _failures(every)
-    inputs = _phase_inputs(mine, near)
-    topics = by_topic(every)
     kept = [one for one in mine if one.decision == "keep" and one.estimate is not None]
-    best = belief.best(one.key for one in kept)
-    base, lowest = known.get(first or ""), known.get(str(best))
-    odd = [one for one in mine if one.surprise or one.decision == "investigate"]
+    baseline, incumbent = known.get(first), known.get(keys.of(tip)) if tip else None
+    best = known.get(str(belief.best(one.key for one in kept)))
+    near = _near_misses(belief, mine, incumbent)
+    no_fly, topics, inputs = _failures(every), by_topic(every), _phase_inputs(mine, near)
+    surprising = [one for one in mine if one.surprise or one.decision == "investigate"]
     return Memory(
         branch=branch,
         contract=contract,
         belief=belief,
         noise=belief.variances.noise,
-        baseline=base,
+        baseline=baseline,
         incumbent=incumbent,
-        best=lowest,
-        change=against_baseline(belief, lowest, base),
+        best=best,
+        change=against_baseline(belief, best, baseline),
         elites=elites_of(mine),
         near_misses=near,
         no_fly=no_fly,
         conjectures=conjectures(every, topics, no_fly, inputs.stall),
         trends=trends(topics),
-        anomalies=tuple(odd[-SETTINGS.anomalies_kept :]),
+        anomalies=tuple(surprising[-SETTINGS.anomalies_kept :]),
         tried=_tried(every),
         warnings=tuple(_warnings(mine)),
         fingerprints=frozenset(item.run.fingerprint for item in history if item.run.fingerprint),

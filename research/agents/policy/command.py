@@ -98,43 +98,64 @@ class Command:
 def read_line(line: str, cwd: str | None, environment: Mapping[str, str]) -> list[Command]:
     """Return the simple commands of a line, in order; cwd is where it would run, None if that is unknown."""
     text, bodies = _cut_heredocs(line.replace(_BODY, ""))
-    tokens = [(found.lastgroup, found[0]) for found in islice(_TOKEN.finditer(text), MAX_TOKENS)]
-    commands: list[Command] = []
-    outside: list[tuple[Command, list[str]]] = []  # what a subshell or a substitution interrupts
-    words: list[str] = []
-    now, sign, last_cwd = Command((), cwd, environment, line), "", cwd
-    depth = first = 0  # of groups such as { }; the first command of those that one `&` sends to the background
-    for kind, token in [*tokens, ("operator", ";")]:
-        if kind == "redirect":
-            sign = token
-        elif kind == "word":
-            word = _QUOTED.sub(_unquoted, token)
-            if sign:
-                now, sign = _redirected(now, sign, word, bodies), ""
-            elif words or not (word in _RESERVED or _ASSIGNMENT.match(word)):
-                words.append(word)
-            else:
-                depth += (word in _OPENING) - (word in _CLOSING)
-        elif kind == "operator":
-            sign = ""
-            if token == "(":
-                outside.append((now, words))
-            elif words or now.redirects:
-                program, wrappers = _unwrap(words)
-                done = replace(now, words=tuple(program), wrappers=tuple(wrappers), piped=token in ("|", "|&"))
-                commands.append(done)
-                if done.name in ("cd", "pushd"):
-                    target = (*done.operands, "~")[0]
-                    cwd, last_cwd = last_cwd if target == "-" else done.path(target) or None, done.cwd
-                    now = replace(now, cwd=cwd)
-            now, words = replace(now, redirects=(), stdin=""), []
-            if token == "&":
-                commands[first:] = [replace(each, background=True) for each in commands[first:]]
-            if token == ")" and outside:
-                now, words = outside.pop()
-            elif token in (";", "\n", "&") and not outside and depth <= 0:
-                first = len(commands)
-    return commands
+    reader = _LineReader(Command((), cwd, environment, line), bodies)
+    for found in islice(_TOKEN.finditer(text), MAX_TOKENS):
+        if found.lastgroup == "redirect":
+            reader.sign = found[0]
+        elif found.lastgroup == "word":
+            reader.take_word(_QUOTED.sub(_unquoted, found[0]))
+        elif found.lastgroup == "operator":
+            reader.take_operator(found[0])
+    reader.take_operator(";")
+    return reader.commands
+
+
+class _LineReader:
+    """A reader that collects the simple commands of a line, token by token."""
+
+    def __init__(self, now: Command, bodies: list[str]) -> None:
+        self.commands: list[Command] = []
+        self.sign = ""  # sign of a redirection whose word comes next
+        self._now, self._words = now, list[str]()  # the command that is being read, and its words so far
+        self._bodies = bodies  # texts of the heredocs
+        self._last_cwd = now.cwd  # the folder that `cd -` leads to
+        self._outside: list[tuple[Command, list[str]]] = []  # commands that a subshell or a substitution interrupts
+        self._depth = 0  # of groups such as { }
+        self._first = 0  # index of the first of the commands that one `&` sends to the background
+
+    def take_word(self, word: str) -> None:
+        """Take a word: a redirection's, one of the command's, or a reserved one or an assignment before it."""
+        if self.sign:
+            self._now, self.sign = _redirected(self._now, self.sign, word, self._bodies), ""
+        elif self._words or not (word in _RESERVED or _ASSIGNMENT.match(word)):
+            self._words.append(word)
+        else:
+            self._depth += (word in _OPENING) - (word in _CLOSING)
+
+    def take_operator(self, token: str) -> None:
+        """Take an operator, which ends the command before it."""
+        self.sign = ""
+        if token == "(":
+            self._outside.append((self._now, self._words))
+        elif self._words or self._now.redirects:
+            self._end_command(is_piped=token in ("|", "|&"))
+        self._now, self._words = replace(self._now, redirects=(), stdin=""), []
+        if token == "&":
+            self.commands[self._first :] = [replace(one, background=True) for one in self.commands[self._first :]]
+        if token == ")" and self._outside:
+            self._now, self._words = self._outside.pop()
+        elif token in (";", "\n", "&") and not self._outside and self._depth <= 0:
+            self._first = len(self.commands)
+
+    def _end_command(self, is_piped: bool) -> None:
+        """Keep the command that was read; after a `cd` the next ones run elsewhere."""
+        program, wrappers = _unwrap(self._words)
+        done = replace(self._now, words=tuple(program), wrappers=tuple(wrappers), piped=is_piped)
+        self.commands.append(done)
+        if done.name in ("cd", "pushd"):
+            target = (*done.operands, "~")[0]
+            cwd = self._last_cwd if target == "-" else done.path(target) or None
+            self._now, self._last_cwd = replace(self._now, cwd=cwd), done.cwd
 
 
 def _redirected(command: Command, sign: str, word: str, bodies: list[str]) -> Command:
