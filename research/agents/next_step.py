@@ -206,7 +206,7 @@ def _verdict_order(here: Situation) -> Order | None:
     for verdict in here.verdicts:
         by_run.setdefault(verdict.run, verdict)
         by_code.setdefault(verdict.fingerprint or verdict.commit, verdict)
-    waiting = [v for v in by_run.values() if not v.settled_utc and v.decision not in OPEN_DECISIONS]
+    waiting = [one for one in by_run.values() if not one.settled_utc and one.decision not in OPEN_DECISIONS]
     if waiting:
         verdict = waiting[-1]
         return Order(
@@ -215,7 +215,7 @@ def _verdict_order(here: Situation) -> Order | None:
             "`uv run research settle`. It moves the branch only where nothing is lost; if it says what is in the way, "
             "do that first.",
         )
-    undecided = next((v for v in by_code.values() if v.decision in OPEN_DECISIONS), None)
+    undecided = next((one for one in by_code.values() if one.decision in OPEN_DECISIONS), None)
     if undecided is None or here.plan is not None:  # the plan knows which seed tells most, and of which configuration
         return None
     look = " It gains far more than anything before, so look at its diff too." * (undecided.decision == "investigate")

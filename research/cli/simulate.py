@@ -161,19 +161,21 @@ def _text(answer: PolicyComparison) -> str:
     return "\n".join([*_table(whole), "", note, "", *_table(by_family)])
 
 
-def _as_share(e: Estimate) -> Estimate:
+def _as_share(value: Estimate) -> Estimate:
     """Return a share with its interval cut to 0 and 1, which the interval of a ratio may exceed."""
-    return replace(e, low=max(0.0, e.low), high=min(1.0, e.high)) if e.n > 1 and not math.isnan(e.mean) else e
+    if value.n < 2 or math.isnan(value.mean):
+        return value
+    return replace(value, low=max(0.0, value.low), high=min(1.0, value.high))
 
 
-def _format(e: Estimate, scale: float, digits: int) -> str:
+def _format(value: Estimate, scale: float, digits: int) -> str:
     """Return a value with its interval, and a dash for what is not known: one night has no interval."""
-    if not math.isfinite(e.mean):
+    if not math.isfinite(value.mean):
         return UNKNOWN
-    middle = f"{e.mean * scale:.{digits}f}"
-    if e.n < 2 or not (math.isfinite(e.low) and math.isfinite(e.high)):
+    middle = f"{value.mean * scale:.{digits}f}"
+    if value.n < 2 or not (math.isfinite(value.low) and math.isfinite(value.high)):
         return f"{middle} [{UNKNOWN}]"
-    return f"{middle} [{e.low * scale:.{digits}f}, {e.high * scale:.{digits}f}]"
+    return f"{middle} [{value.low * scale:.{digits}f}, {value.high * scale:.{digits}f}]"
 
 
 def _noise(setup: ComparisonSetup) -> str:

@@ -25,7 +25,8 @@ class GitError(ResearchError):
 def _environment() -> Mapping[str, str]:
     # Hooks and aliases of an outer git command must not point us at another repository.
     hidden = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY"}
-    return {k: v for k, v in os.environ.items() if k not in hidden} | {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
+    kept = {name: value for name, value in os.environ.items() if name not in hidden}
+    return {**kept, "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
 
 
 def _call(

@@ -370,7 +370,7 @@ def _alone(tried: Sequence[Trial], made: Mapping[str, ShownConfiguration]) -> li
     An arm of "A if CONDITION else B" that all values share is left out.
     """
     alone = [one for one in tried if one.alone and one.known.gain and one.known.key in made]
-    trials = [t for t in alone if any(row.run.val_bpb is not None for row in made[t.known.key].rows)]
+    trials = [one for one in alone if any(row.run.val_bpb is not None for row in made[one.known.key].rows)]
     texts = {text for one in trials for text in (one.before, one.after)}
     for mark, place in ((" else ", 1), (" if ", 0)):
         parts = {text: text.split(mark, 1) for text in texts}

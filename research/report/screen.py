@@ -158,7 +158,8 @@ def plot(curves: Sequence[Curve], width: int, height: int) -> tuple[list[list[tu
     low, high = min(losses, default=0.0), max(losses, default=0.0)
     span = max(high - low, 1e-9)
     for place, curve in enumerate(curves):
-        spots = [(min(1.0, s) * (2 * width - 1), (high - v) / span * (4 * height - 1)) for s, v in curve]
+        across, down = 2 * width - 1, (4 * height - 1) / span
+        spots = [(min(1.0, share) * across, (high - loss) * down) for share, loss in curve]
         for x, y in _joined(spots)[:: 1 if place == len(curves) - 1 else _SPARSE]:
             if y >= -0.5:  # what lies above the plot is left out
                 column, row = round(x), min(4 * height - 1, max(0, round(y)))

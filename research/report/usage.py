@@ -27,7 +27,7 @@ def work_of(runs: Sequence[Run]) -> tuple[float, float | None]:
     Long pauses between runs are left out. Where several runs went on at once, the time of as many devices counts, so
     that the share is at most 1.
     """
-    spans = sorted((parse_utc(r.started_utc), parse_utc(r.finished_utc)) for r in runs if r.finished_utc)
+    spans = sorted((parse_utc(run.started_utc), parse_utc(run.finished_utc)) for run in runs if run.finished_utc)
     blocks: list[list[tuple[datetime, datetime]]] = []
     latest = datetime.min.replace(tzinfo=timezone.utc)
     for begun, ended in spans:
@@ -44,7 +44,7 @@ def work_of(runs: Sequence[Run]) -> tuple[float, float | None]:
             going += change
             devices = max(devices, going)
         worked_s, lent_s = worked_s + length_s, lent_s + length_s * devices
-    trained_s = sum(r.metrics.training_seconds if r.metrics else r.phases_s.get("training", 0.0) for r in runs)
+    trained_s = sum(run.metrics.training_seconds if run.metrics else run.phases_s.get("training", 0.0) for run in runs)
     return worked_s / 3600, min(1.0, trained_s / lent_s) if lent_s and trained_s else None
 
 

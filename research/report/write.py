@@ -124,8 +124,9 @@ def curves_of(data: PageData, read: Callable[[Run], Curve]) -> tuple[RunCurve, .
 def differences(root: Path, data: PageData) -> dict[str, str]:
     """Return the differences of kept changes, near misses and the latest runs, by commit, until the page is full."""
     base, near = data.baseline, data.memory.near_misses
-    notable = [c.known.commit for c in data.changes if c.status == "keep" or c.known in near]
-    latest = [r.run.commit for r in data.rows[-SETTINGS.diffs_latest :] if base is None or r.first != base.number]
+    notable = [one.known.commit for one in data.changes if one.status == "keep" or one.known in near]
+    rows = data.rows[-SETTINGS.diffs_latest :]
+    latest = [row.run.commit for row in rows if base is None or row.first != base.number]
     wanted = list(dict.fromkeys([*notable, *reversed(latest)]))
     try:
         patches = git.patches(root, wanted, TARGET)

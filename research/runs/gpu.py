@@ -90,7 +90,7 @@ def visible_gpus(devices: tuple[Gpu, ...], environment: Mapping[str, str]) -> tu
         return devices
     found = []
     for word in (name.strip() for name in names.split(",")):
-        match = next((d for d in devices if word and (d.index == word or d.uuid.startswith(word))), None)
+        match = next((one for one in devices if word and (one.index == word or one.uuid.startswith(word))), None)
         if match is None:
             break
         found.append(match)

@@ -184,7 +184,7 @@ class Agent:
         knobs = [place for place in allowed if self._is_knob[place]]
         if not knobs:
             return None
-        place = knobs[self._weighted([WARM_WEIGHT if k in self.warm else 1.0 for k in knobs])]
+        place = knobs[self._weighted([WARM_WEIGHT if knob in self.warm else 1.0 for knob in knobs])]
         direction = self.warm.get(place, 0)
         if not direction or self.rng.random() >= WARM_TRUST:
             direction = 1 if self.rng.random() < 0.5 else -1
@@ -193,7 +193,7 @@ class Agent:
     def _simplified(self, config: Config, allowed: Sequence[int]) -> Config | None:
         """Take something out: a feature of the baseline, one that was added, or a turn of a knob."""
         ideas = self.landscape.ideas
-        fitting = [p for p in allowed if (ideas[p].entry.kind == "removal") == (config[p] == 0)]
+        fitting = [place for place in allowed if (ideas[place].entry.kind == "removal") == (config[place] == 0)]
         if not fitting:
             return None
         place = self._pick(fitting)
@@ -203,19 +203,19 @@ class Agent:
         """Turn a kept change into its opposite; where there is none, turn a knob far."""
         recent = [move for move in self.trend if move.place in allowed and config[move.place] == move.after]
         if not recent:
-            knobs = [p for p in allowed if self._is_knob[p]]
+            knobs = [place for place in allowed if self._is_knob[place]]
             steps = self.rng.choice((-4, -3, 3, 4))
             return turn(config, self.rng.choice(knobs), steps) if knobs else None
         move = self.rng.choice(recent)
         if self._is_knob[move.place]:
             return turn(config, move.place, 2 * (move.before - move.after))
         against = moved(config, move.place, move.before)
-        other = self._any_change(against, [p for p in self._all if p != move.place])
+        other = self._any_change(against, [place for place in self._all if place != move.place])
         return against if self.rng.random() < 0.5 else other
 
     def _combined(self, config: Config, allowed: Sequence[int]) -> Config | None:
         """Put one or two near misses on top of the parent; without any, make two changes at once."""
-        fitting = [m for m in self.near_misses if any(move.place in allowed for move in m)]
+        fitting = [moves for moves in self.near_misses if any(move.place in allowed for move in moves)]
         if not fitting:
             first = self._any_change(config, allowed)
             return first and self._any_change(first, self._all)
@@ -228,13 +228,14 @@ class Agent:
 
     def _examined(self, config: Config, allowed: Sequence[int]) -> Config | None:
         """Change a surprising idea by another amount, or together with one more change."""
-        surprising = [move for m in self.surprises for move in m if move.place in allowed]
+        surprising = [move for moves in self.surprises for move in moves if move.place in allowed]
         if not surprising:
             return self._any_change(config, allowed)
         place = self.rng.choice(surprising).place
         if self._is_knob[place]:
             return turn(config, place, self.rng.choice((-2, -1, 1, 2)))
-        return self._any_change(moved(config, place, 1 - config[place]), [p for p in self._all if p != place])
+        others = [other for other in self._all if other != place]
+        return self._any_change(moved(config, place, 1 - config[place]), others)
 
     def _pick(self, places: Sequence[int]) -> int:
         return places[int(self.rng.random() * len(places))]

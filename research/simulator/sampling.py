@@ -196,10 +196,18 @@ def _with_basin(
     """Add a basin: switches that gain at once, and others that gain more, but no longer once the first are on."""
     chosen = rng.sample([i for i, idea in enumerate(ideas) if idea.entry.kind == "switch"], 2 * family.basin)
     first, blocked = chosen[: family.basin], chosen[family.basin :]
-    effect = {i: -rng.uniform(*BASIN_FIRST) for i in first} | {i: -rng.uniform(*BASIN_BLOCKED) for i in blocked}
-    ideas = tuple(replace(a, effect_bpb=(0.0, effect[i])) if i in effect else a for i, a in enumerate(ideas))
-    walls = tuple(Interaction(min(i, j), max(i, j), -BASIN_BLOCK * effect[j]) for i in first for j in blocked)
-    return ideas, (*(p for p in pairs if not {p.first, p.second} & set(chosen)), *walls)
+    effect = {place: -rng.uniform(*BASIN_FIRST) for place in first}
+    effect |= {place: -rng.uniform(*BASIN_BLOCKED) for place in blocked}
+    ideas = tuple(
+        replace(idea, effect_bpb=(0.0, effect[place])) if place in effect else idea for place, idea in enumerate(ideas)
+    )
+    others = [pair for pair in pairs if pair.first not in effect and pair.second not in effect]
+    walls = [
+        Interaction(min(step, place), max(step, place), -BASIN_BLOCK * effect[place])
+        for step in first
+        for place in blocked
+    ]
+    return ideas, (*others, *walls)
 
 
 # The agent ------------------------------------------------------------------------------------------------------------

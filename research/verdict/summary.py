@@ -134,7 +134,9 @@ def rows(digest: Digest, plan: Plan | None, warnings: Sequence[str]) -> Iterator
     yield from _section("Elites", [*lines, ESTIMATED] if lines else [])
     near = reversed(d.near_misses[-SETTINGS.near_misses_shown :])
     yield from _section("Near misses", [in_one_line(one, "") + _idea(one.subject) for one in near])
-    yield from _section("No-fly", [f"{p.count}x {quoted(p.signature)}" for p in d.no_fly[: SETTINGS.no_fly_shown]])
+    yield from _section(
+        "No-fly", [f"{one.count}x {quoted(one.signature)}" for one in d.no_fly[: SETTINGS.no_fly_shown]]
+    )
     yield from _section("Warnings", [clean(text) for text in warnings[: SETTINGS.warnings_shown]])
     yield "Memory", "results/discovery/ holds all of it; never commit it"
 

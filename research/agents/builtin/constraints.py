@@ -70,6 +70,8 @@ _CONSTRAINTS: Mapping[str, Callable[[Values], bool]] = {
     "the width must be a multiple of the heads": _heads,
     "TOTAL_BATCH_SIZE must be a multiple of DEVICE_BATCH_SIZE times the context": _batches,
     "warm-up and warm-down must fit into the budget": _ramps,
-    "there must be at least two layers": lambda v: min(numbers_of(v, DEPTHS)) >= 2,
-    "gates must read channels that exist": lambda v: 0 < v["GATE_CHANNELS"] <= min(numbers_of(v, _WIDTHS)),
+    "there must be at least two layers": lambda values: min(numbers_of(values, DEPTHS)) >= 2,
+    "gates must read channels that exist": lambda values: (
+        0 < values["GATE_CHANNELS"] <= min(numbers_of(values, _WIDTHS))
+    ),
 }

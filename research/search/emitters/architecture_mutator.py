@@ -11,7 +11,7 @@ from research.verdict.models import Memory
 
 def _niches(memory: Memory) -> Iterator[str]:
     """Yield lines on the best of the first niches that are not the optimizer's."""
-    elites = [e for e in memory.elites if e.niche.split("/")[0] not in ("optimizer", UNKNOWN, NO_CHANGE)]
+    elites = [one for one in memory.elites if one.niche.split("/")[0] not in ("optimizer", UNKNOWN, NO_CHANGE)]
     for elite in elites[:3]:
         yield f"Best of niche {elite.niche}: {elite.mean:.6f} (n={elite.n}) at {elite.commit}."[:160]
 

@@ -10,7 +10,8 @@ from research.verdict.models import Memory
 
 def _growth(memory: Memory) -> Iterator[str]:
     """Yield a line on the number of statements that the kept changes have added."""
-    added = sum(k.statements_added - k.statements_removed for k in memory.known.values() if k.decision == "keep")
+    kept = [known for known in memory.known.values() if known.decision == "keep"]
+    added = sum(known.statements_added - known.statements_removed for known in kept)
     yield f"Kept changes have added {added} statements net; a change that is no worse and shorter may be kept."
 
 
