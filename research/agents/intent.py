@@ -46,6 +46,7 @@ _QUOTES = (
     r"```.*?(?:```|\Z)", r"`[^`\n]*`", r'"[^"\n]*"', r"“[^”\n]*”", r"«[^»\n]*»", r"(?m)^\s*>.*$",
     r"(?<![\w'])'[^'\n]+'(?!\w)", r"‘[^’\n]*’(?!\w)",
 )  # fmt: skip
+"""Patterns of quoted text and code, which is no order."""
 
 
 def plain(prompt: str) -> str:
@@ -73,6 +74,7 @@ _SLIPS = {slip for word in _MISTYPED for slip in _with_one_letter_less(word)} | 
     for word in _MISTYPED
     for place in range(len(word) - 1)
 }
+"""Words for ending with one letter too few or two swapped."""
 
 # Limits ---------------------------------------------------------------------------------------------------------------
 
@@ -86,6 +88,7 @@ _UNITS = {
     "days": r"days?|tage?|jours?|dias?",
     "usd": r"dollars?|dolares|usd|bucks",
 }
+"""Patterns of the words for each unit of a limit."""
 _UNIT = rf"(?:(?:{'|'.join(_UNITS.values())})\b|\$)"
 _AMOUNT = r"(?:\d{1,3}(?:,\d{3})+|\d{1,6})(?:\.\d+)?"
 _MORE = r"\s*(?:more |further |additional |weitere |mas )?"
@@ -108,6 +111,7 @@ _CLOCK = re.compile(
     r"(?:[:.h](?P<minute>\d{2}))?\s*(?P<half>[ap]m\b|[ap]\.m\.)?(?:\s*(?:uhr|o'?clock|h|heures?)\b)?"
     rf"(?!\d|[.:]\d|{_MORE}(?:{_UNIT}|%|steps?|epochs?)))"
 )
+"""Matches a time of day: "until 6am", "stop at noon"."""
 _UNREAD = re.compile(
     r"\b(?:until|till|til|jusqu'\w+|hasta|bis)\s+(?!i say|i tell|now|jetzt|ahora)(?:[^,;.!?…]|\.\d)+"
     r"|\b(?:at|um) \d[\d:. apmuhr]*"
@@ -128,6 +132,7 @@ _NUMBERS = {
     }.items()
     for word in words.split()
 }  # fmt: skip
+"""Amounts in words, each with its digits."""
 _HOURS_AND_MINUTES = re.compile(r"\b(\d{1,4}) ?h(?:ours?|rs?)? ?(?:and )?(\d{1,3}) ?m(?:in(?:ute)?s?)?\b")
 _NUMBER = re.compile(rf"\b(?:{'|'.join(_NUMBERS)})\b")
 
@@ -228,11 +233,13 @@ _LEAD = (
     r"go ahead and|after that|from (?:now|here)(?: on)?|at this point|for now|bitte|jetzt|mal|svp|maintenant|"
     r"s'il (?:te|vous) plait|por favor|ahora|ya)\W+)*"
 )
+"""Words before an order that leave it one: "ok, now please", "you can"."""
 _NOT = r"(?:do not|don'?t|never|no need to|must not|mustn'?t|should not|shouldn'?t|cannot|can'?t|without|not to|not)"
 _NEGATION = re.compile(
     rf"\b(?:{_NOT}|\w+n't|nicht|nie|niemals|kein\w*|ohne|ne|n'\w+|pas|jamais|sans|nunca|sin|"
     r"no (?=te |hay |par|det|term|pau))\b"
 )
+"""Matches a negation, which keeps a short message from being an order to end."""
 
 # Orders ---------------------------------------------------------------------------------------------------------------
 
@@ -245,11 +252,14 @@ _OBJECT = (
     rf"{_AUTONOMOUS}|the {_AUTONOMOUS}|"
     rf"{_LOOP}|{_WORK})\b)"
 )
+"""What may follow a word for ending in an order: nothing, "now", "the loop", "running"."""
 _SOON = r"(?:\s+(?:yet|now|please|today|tonight|for (?:now|today|tonight)|until|till|before|after)\b|\s*$)"
+"""What may follow "no more runs" in an order: nothing or a time."""
 _BEGIN = (
     r"(?:continue|resume|restart|start|begin|launch|enter|kick\s*off|run|turn on|switch on|starte|beginne|lance[rz]?|"
     r"demarre[rz]?|commence[rz]?|inicia|empieza|arranca|continua)\s+(?:bitte |jetzt )?"
 )
+"""Verbs that start a loop when it follows them."""
 _ON = re.compile(
     r"(?:(?:continue|go|run|work|proceed|operate|keep going|carry on|experiment|weiter|arbeite|travaille|trabaja)\s+"
     rf"(?:fully |completely |jetzt |de forma |de maniere )?{_AUTONOMOUS}|{_AUTONOMOUS} weiter"
@@ -263,6 +273,7 @@ _ON = re.compile(
     rf"|(?:turn|switch)\s+(?:{_LOOP}|{_ARTICLES}(?:autonomy|mode|continuation))\s+(?:back\s+)?on\b"
     r"|autonom(?:y|ous mode)\s+on\b)"
 )
+"""Matches an order to go on by itself: "start the loop", "work autonomously", "run overnight"."""
 _OFF = re.compile(
     rf"{_LEAD}(?:(?:t'|vous )?{STOP}(?!\s+between\s+(?!experiments|runs)){_OBJECT}"
     r"|(?:only |just )?summari[sz]e only\b|(?:only|just) summari[sz]e\b|hold (?:here|on|off|it|everything)\b"
@@ -286,6 +297,7 @@ _OFF = re.compile(
     rf"|(?:ca|cela) suffit\b|(?:c'est )?assez(?: pour (?:aujourd'hui|maintenant))?\W*$|mets?\b[\w\s]*\ben pause\b"
     rf"|(?:termine[rz]?|para|alto|termina|suficiente){_OBJECT})"
 )
+"""Matches an order to end: "stop", "turn it off", "call it a night", "that's enough"."""
 _NOT_STOP = re.compile(
     rf"{_LEAD}(?:(?!can){_NOT}\s+(?:ever\s+|just\s+|you\s+|dare\s+)?{STOP}(?:p?ing)?{_OBJECT}"
     r"|hoe?r\w* (?:\w+ )?nicht auf\b|(?:nicht|nie|niemals) (?:auf ?hoe?r\w+|stopp\w+|anhalten|pausieren)\b"
@@ -312,6 +324,7 @@ _STOP_WHEN = re.compile(
     rf"\b{STOP}(?: \w+)? (?:when|if|once|as soon as|wenn|si|quand|cuando)\b"
     r"(?! (?:this|the (?:current|last)) (?:run|experiment))"
 )
+"""Matches an order to end on a condition, "stop when it diverges": behind a start, its limit."""
 _ONLY = re.compile(
     rf"{_LEAD}(?:only|at most|no more than|not more than|up to|max(?:imum)?|(?:the )?limit|another|make it|"
     rf"(?:do|run|make) (?=\w+ more)|(?:{_NOT} )?(?:spend|exceed)|hochstens|maximal|nur noch|noch|au plus|encore|"
@@ -327,14 +340,17 @@ _NOT_GO_ON = re.compile(
     rf"(?:experiments?|runs?){_SOON}|(?:run|start|launch|begin) anything\b)"
     r"|\b(?:mach\w*|geh\w*) nicht weiter\b|\bne continue\w* pas\b|\bno (?:continues|sigas)\b"
 )
+"""Matches an order not to go on, "don't start another run", which ends the loop."""
 _RESUME = re.compile(
     rf"{_LEAD}(?:continue|go on|keep going|carry on|resume|proceed|mach weiter|weiter|continua)\W*"
     r"(?:(?:please|now)\W*)?$"
 )
+"""Matches a plain order to go on: "continue", "please keep going"."""
 _GO_ON = re.compile(
     rf"{_LEAD}(continue|go on|keep going|carry on|resume|proceed|run|work|mach weiter|weiter|continue[rz]?|continua|"
     r"sigue)\s+(?:please )?(?:for|until|till|up to|at most|with|bis|noch|jusqu'a|pendant|hasta|durante)\b"
 )
+"""Matches how an order to go on to a limit begins, "continue for 5 runs"; `names_limit` reads the limit itself."""
 
 # What only talks of orders --------------------------------------------------------------------------------------------
 
@@ -345,18 +361,23 @@ _TALKS = re.compile(
     r"will (?!you)|warum|wieso|wie|wo|wer|wann|wenn|pourquoi|comment|quand|como|cuando|quien|donde|por que|"
     r"when(?! (?:the|this) (?:current |last )?(?:run|experiment)))\b"
 )
+"""Matches how a sentence begins that talks of orders: "explain how", "add a", "why did"."""
 _EDITS_FIRST = re.compile(rf"{_LEAD}(?:{_EDITS})\b")
+"""Matches how a sentence begins that asks for a change of code."""
 _REPORTED = re.compile(
     rf"\b(?:{_LOOKS}|says?|said|told?|explains|phrase|word|string|token|called|function|named|docs?|documentation|readme|"
     r"comment|means?|regex|tests?|pattern|what|why|how|whether|if|would|happen\w*|unless|define|prompt|"
     r"when i)\b"
 )
+"""Matches words that make an order beside them a quotation or a subject: "the word", "a test of", "it says"."""
 _POLITE = re.compile(
     rf"{_LEAD}(?:(?:can|could) we|(?:can|could|would|will) you (?!rather|prefer|say|think|recommend|suggest)|"
     r"k[ao]nn(?:te)?st du|(?:peux|pourrais)-tu|tu (?:peux|pourrais)|pouvez-vous|"
     r"vous pouvez|puedes|podrias)\W*(?:please |just |kindly |now |bitte )*"
 )
+"""Matches how a question begins that is an order: "can you"."""
 _CONTROL = r"(?:start|stop|paus|resum|restart|continu|halt|quit|play|cancel|abort|exit|end)(?:s|e|es|ing|ping|ting)?"
+"""Verbs that name controls of any program too: "to start", "pausing"."""
 _OPEN = re.compile(
     rf"(?<!\bthe )(?<!\bon )\b{_CONTROL}$|\bto {_CONTROL}\b|\b(?:function|script|button|hook|flag)s? (?:to|that)\b"
     r"|(?:\b(?:how|what|why|which|whether|if|when|so|that|says|a prompt like)\b|:)"
@@ -367,17 +388,20 @@ _IN_A_PROGRAM = re.compile(
     r"\b(?:when|whenever|if|unless|because|early|alone|exit|leave|with \w|at \d|before|on (?:errors?|failure|nan)|"
     r"stop the run|after \d+ (?!runs?|experiments?|hours?))\b"
 )
+"""Matches what makes "stop" part of a program that is asked for: "stop early on nan"."""
 _ANOTHER_USE = re.compile(
     rf"\b{STOP}\s+(?:words?|tokens?|buttons?|features?|codons?|signals?|conditions?|criteri\w+|gradients?|"
     r"(?!training|running|experimenting|working|going|looping|continuing|everything|doing|launching|starting|being)"
     rf"\w+ing)\b|\bhalte? (?:die|den|das) (?!schleife|loop|exp)|\bloop{_OF_A_PROGRAM}"
 )
+"""Matches a word for ending in another meaning: "stop words", "stop gradients", "stop using dropout"."""
 _JOINTS = re.compile(
     r"(,(?!\d)\s*(?:and\s+|but\s+|then\s+|und\s+|et\s+|y\s+)*"
     r"|\s+(?:(?:and|und|et|y)\s+)?(?:then|but|puis|luego)\s+|\s+(?:and|und(?: dann)?|et|y)\s+"
     r"|\s+so (?=(?:please )?(?:stop|pause|halt)\b)"
     r"|(?<!nt)(?<!n't)(?<!not)(?<!never)(?<!to)\s+(?=please (?:stop|pause|halt)\b))"
 )
+"""Matches what joins the clauses of a sentence: "and", "then", a comma."""
 _QUOTED = re.compile(r"\A\s*[\"'`“‘«]([^\"'`”’»\n]+)[\"'`”’»][.!\s]*\Z")
 """A message that is nothing but a quotation: people copy `stop` with its quotes; no start is read in one."""
 
@@ -404,6 +428,7 @@ def _stronger(found: Intent | None, wish: Intent | None, sentence: str) -> Inten
 
 
 def _is_short_end(text: str) -> bool:
+    """Return whether a short message holds a word for ending, and neither a negation, a question nor talk of it."""
     words = re.findall(r"[\w'-]+", text)
     if not 0 < len(words) <= SHORT_WORDS or _NEGATION.search(text) or _ANOTHER_USE.search(text):
         return False
@@ -413,6 +438,7 @@ def _is_short_end(text: str) -> bool:
 
 
 def _of_sentence(sentence: str) -> Intent | None:
+    """Return the order of a sentence; of the questions only polite ones hold one."""
     if not sentence.endswith("?"):
         return _of_statement(sentence.rstrip(" .!:"))
     polite = _POLITE.match(sentence)
@@ -461,9 +487,10 @@ def _is_limit(clause: str) -> bool:
 
 
 def _of_clause(clause: str) -> Intent | None:
+    """Return the order of the words between two joints."""
     if "…" in clause and _REPORTED.search(clause):
         return None
-    if match := _NOT_GO_ON.search(clause):
+    if _NOT_GO_ON.search(clause):
         return None if _REPORTED.search(clause) else "off"
     if _is_limit(clause):
         return "limit"
