@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
@@ -12,7 +11,7 @@ import click
 
 from research.agents import autonomy
 from research.agents.next_step import head_warnings, profile_here
-from research.cli.kit import here, json_option, open_memory, show, this_lab
+from research.cli.kit import json_option, open_memory, show, this_lab
 from research.core import git
 from research.core.commit_message import EXPERIMENT, FREE, idea_of
 from research.core.errors import ResearchError
@@ -24,7 +23,6 @@ from research.report.text import IDEAS, hidden_runs, no_such_contract
 from research.report.usage import night_on
 from research.store import reads
 from research.store.db import Store
-from research.store.open import read_store
 from research.verdict.models import Configuration
 from research.verdict.review import up_to_date
 from research.verdict.summary import (
@@ -113,9 +111,9 @@ def archive(as_json: bool) -> None:
 @click.command("noise")
 @json_option
 def noise(as_json: bool) -> None:
-    paths = here()
-    with read_store(paths) as store:
-        digest = remembered(store, git.head(paths.root).branch, profile_here(os.environ))
+    lab = this_lab()
+    with open_memory(lab) as store:
+        digest = remembered(store, git.head(lab.work).branch, profile_here(lab.environment))
     lines = []
     for name, what in NOISE.items():
         one = getattr(digest.noise, name)
@@ -127,7 +125,7 @@ def noise(as_json: bool) -> None:
 @click.command("last-review")
 @json_option
 def last_review(as_json: bool) -> None:
-    with read_store(here()) as store:
+    with open_memory(this_lab()) as store:
         name = reads.latest_reviewed(store)
         mine = store.verdicts(name) if name else []
     text = next((up_to_date(one) for one in reversed(mine) if one.text), "No review recorded yet.")

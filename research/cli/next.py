@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from research.agents.next_step import runner_options
-from research.cli.kit import json_option, show, this_lab
+from research.cli.kit import json_option, open_memory, show, this_lab
 from research.core import git
 from research.core.commands import launch_command
 from research.core.records import REPLICATE
@@ -13,7 +13,6 @@ from research.lab.ideas import next_idea, plan_idea
 from research.lab.plan import POLICY_FACT, plan_seed
 from research.report.usage import night_on
 from research.store import reads
-from research.store.open import read_store
 from research.verdict.summary import plan_line
 
 
@@ -24,7 +23,7 @@ def next_(seed: int | None, as_json: bool) -> None:
     lab = this_lab()
     root = lab.paths.root
     branch = git.head(root).branch
-    with read_store(lab.paths) as store:
+    with open_memory(lab) as store:
         pending = reads.plan_of(store, branch) if seed is None else None
         known = pending is not None and "brief" in pending.details
         history = [] if known else reads.history(store)

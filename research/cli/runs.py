@@ -138,6 +138,7 @@ def replicate(
     lab = this_lab()
     if as_json:
         lab.stream = sys.stderr.buffer  # stdout is for the object alone
+    lab.make_backend(backend, lab.environment)  # an unknown one is a wrong call, not a run that was refused
     request = Request((), backend, gpu, timeout and timeout * 60)
     end = replicate_commit(lab, commit, request, seed)
     if end.outcome == "refused":

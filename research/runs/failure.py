@@ -151,8 +151,8 @@ def _is_taken(line: str) -> bool:
             own = size
         elif who.lower() != "this process":
             others.append(size)
-    alien = [size for size in others if is_named or not own <= size <= SETTINGS.own_memory_factor * own]
-    return sum(alien) >= SETTINGS.taken_memory_gib
+    mine = [] if is_named else [size for size in sorted(others) if own <= size <= SETTINGS.own_memory_factor * own]
+    return sum(others) - sum(mine[:1]) >= SETTINGS.taken_memory_gib
 
 
 def _is_of_uv(lines: Sequence[str]) -> bool:

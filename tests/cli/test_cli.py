@@ -141,6 +141,11 @@ def test_parse_run_of_a_path_without_a_log_is_an_error(kit: Kit):
     assert "There is no log at /nope. Type: uv run research parse-run" in result.err
 
 
+def test_a_replicate_on_no_known_backend_is_a_wrong_call(kit: Kit):
+    result = kit.research("replicate", "--backend", "nope", "--json")
+    assert (result.code, list(json.loads(result.out))) == (2, ["error"])
+
+
 def test_every_json_object_begins_with_its_schema(kit: Kit):
     kit.measure()
     ledger = kit.root.parent / "other.tsv"

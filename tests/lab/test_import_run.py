@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from threading import Barrier
 
+import pytest
 from support.labkit import CONTRACT, Kit, kit
 
 from research.core.contract import PUBLIC_KEYS
@@ -47,6 +48,13 @@ def test_a_finished_folder_is_taken_in_once(kit: Kit):
     assert kit.json("record")["recorded"] == []
     assert kit.ledger() == [[kit.head()[:7], "0.950000", "1.0", "keep", "base"]]
     assert kit.git("rev-parse", f"refs/research/runs/{recorded[0]}") == kit.head()
+
+
+@pytest.mark.parametrize("verb", ["summary", "archive", "next", "noise", "last-review", "export", "settle", "idea"])
+def test_every_verb_takes_it_in(kit: Kit, verb: str):
+    by_hand(kit)
+    kit.json(verb)
+    assert len(kit.ledger()) == 1
 
 
 def test_the_next_run_takes_it_in_and_is_its_repeat(kit: Kit):

@@ -233,6 +233,8 @@ TAKEN = (
         (TRACE + "OSError: [Errno 28] No space left on device\n", "disk_full"),
         (TRACE + "OSError: [Errno 30] Read-only file system: '/home/a/.cache/autoresearch/data'\n", "read_only"),
         (TRACE + TAKEN.format("Process 4242 has 61.02 GiB memory in use. ", 15.9), "gpu_taken"),
+        (TRACE + TAKEN.format("Process 7 has 40.0 GiB memory in use. Process 8 has 37.0 GiB memory in use. ", 36.0),
+         "gpu_taken"),  # one of the two is itself, not both
         (
             TRACE
             + TAKEN.format("Process 7 has 17.0 GiB memory in use. Including more, this process has 60.0 GiB"
