@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import click
 
-from research.agents.next_step import runner_options
+from research.agents.next_step import launch_line, same_program
 from research.cli.kit import json_option, open_memory, show, this_lab
 from research.core import git
-from research.core.commands import launch_command
 from research.core.records import REPLICATE
 from research.lab.ideas import next_idea, plan_idea
 from research.lab.plan import POLICY_FACT, plan_seed
 from research.report.usage import night_on
-from research.store import reads
+from research.store import reads, recent
 from research.verdict.summary import plan_line
 
 
@@ -22,7 +21,8 @@ from research.verdict.summary import plan_line
 def next_(seed: int | None, as_json: bool) -> None:
     lab = this_lab()
     root = lab.paths.root
-    branch = git.head(root).branch
+    head = git.head(root)
+    branch, commit = head.branch, head.commit
     with open_memory(lab) as store:
         pending = reads.plan_of(store, branch) if seed is None else None
         known = pending is not None and "brief" in pending.details
@@ -31,6 +31,8 @@ def next_(seed: int | None, as_json: bool) -> None:
         idea = next_idea(store, True, ()) if seed is None else None
         policy = store.fact(POLICY_FACT) or "discovery"
         night = night_on(store, lab)
+        is_new = commit is not None and not recent.has_baseline(store, branch)
+        again = is_new and same_program(root, store, branch, commit or "") is not None  # measured on another branch
     if pending is not None and known:
         plan, prompt = pending, pending.details["brief"]
     else:
@@ -43,9 +45,8 @@ def next_(seed: int | None, as_json: bool) -> None:
         else:
             plan = pending or planner.plan_with(memory, history, chosen, lab.now_utc(), policy=policy)
         prompt = plan.details.get("brief") or planner.prompt(plan, memory)
-    launch = launch_command(runner_options(lab.environment), plan.run_seed)
     if plan.kind != REPLICATE or not plan.parent:
-        prompt = f"{prompt}\n\nLaunch: {launch}"
+        prompt = f"{prompt}\n\nLaunch: {launch_line(lab.environment, plan, again)}"
     fields = ("plan", "emitter", "category", "parent", "kind", "reason")
     found = {name: getattr(plan, name) for name in fields}
     found |= {"pending": pending is not None, "phase": plan.details.get("phase", "")}

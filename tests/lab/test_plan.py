@@ -17,6 +17,15 @@ def stored(kit: Kit) -> Store:
     return Store(kit.root / "results" / "discovery" / "memory.db")
 
 
+def test_a_baseline_that_another_branch_has_measured_is_run_again(kit: Kit):
+    kit.measure()
+    kit.git("checkout", "-q", "-b", "autoresearch/second")
+    launch = str(kit.json("next")["prompt"]).split("Launch: ")[1]
+    assert " --again -- uv run train.py" in launch
+    assert kit.measure("--again").end["outcome"] == "scored"
+    assert "--again" not in str(kit.json("next")["prompt"])
+
+
 def test_before_any_run_the_baseline_comes_next(kit: Kit):
     text = kit.research("next").out
     assert text.startswith("Would be planned now: the baseline: Nothing was measured here yet")
