@@ -1,9 +1,9 @@
 """Uploads what a run needs: the files of one commit, the image that they need, and the data.
 
 The work tree is never uploaded as it lies there: it holds secrets, results and half-written files. The data's folder
-in the volume is named by a digest over every file's size, hash and time of change: other data is another folder, the
-same data is found again, and a half-made upload is never taken for a whole one, since the manifest is uploaded after
-all other files.
+in the volume is named by a digest over every file's size and hash, and the times of change of the text: other data is
+another folder, the same data is found again, and a half-made upload is never taken for a whole one, since the manifest
+is uploaded after all other files.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ class Manifest:
         checked = [f"{e.sha256}  {e.path}\n" for e in self.entries if decides_metric(e.path)]
         timed = [e for e in self.entries if "data" in e.path.split("/")[:-1]]
         times = [f"{e.mtime_ns // 10**9}.{e.mtime_ns % 10**9:09d} {e.path}\n" for e in timed]
-        rows = {e.path: [e.size, e.sha256, e.mtime_ns] for e in self.entries}
+        rows = {e.path: [e.size, e.sha256] for e in self.entries}
         texts = {LIST_FILE: "".join(checked), TIMES_FILE: "".join(times), MANIFEST_FILE: json.dumps(rows)}
         return {name: text.encode() for name, text in texts.items()}
 

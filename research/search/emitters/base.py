@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from research.core.commit_message import FREE
 from research.core.records import Estimate, Plan
 from research.core.settings import SETTINGS
+from research.core.text import count_of
 from research.core.text import quoted as as_data
 from research.verdict.models import Configuration, Memory
 
@@ -79,7 +80,7 @@ def _nearby(plan: Plan, memory: Memory) -> list[str]:
 
 def _not_again(memory: Memory) -> list[str]:
     """Return the most frequent failures, and the values of the constants that were tried most."""
-    lines = [f"- {quoted(pattern.signature)}, {pattern.count} times" for pattern in memory.no_fly[:3]]
+    lines = [f"- {quoted(pattern.signature)}, {count_of(pattern.count, 'time')}" for pattern in memory.no_fly[:3]]
     if lines:
         lines.insert(0, "Ways that failed; do not repeat:")
     tried = []
