@@ -295,8 +295,8 @@ def _plan_order(here: Situation, words: int) -> Order:
         return Order("replicate", text)
     if plan is None:
         idea = (
-            "Next experiment: choose it yourself. `uv run research summary` says what is known, what nearly worked and "
-            "what failed; take the idea with the best expected gain that was not tried."
+            "Next experiment: `uv run research next` shows what the planner would try now, `uv run research summary` "
+            "what is known, nearly worked and failed. Take that, or the idea with the best expected gain not tried yet."
         )
     else:
         what = f"{plan.emitter or FREE}, category {plan.category or 'any'}"

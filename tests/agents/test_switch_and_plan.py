@@ -74,6 +74,7 @@ def test_turned_off_the_plan_is_dropped_and_another_is_made_later(kit: Kit, how:
     turn(kit, "on", how)
     if how == "phrase":  # a hook plans nothing
         assert pending(kit) is None
+        assert "`uv run research next` shows what" in str((answer(kit, "Stop") or {})["reason"])
         assert kit.measure("--seed", "7").end["outcome"] == "scored"
     after = pending(kit)
     assert after is not None
