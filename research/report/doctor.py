@@ -29,7 +29,7 @@ from research.core.settings import SETTINGS
 from research.core.text import first_few
 from research.runs import gpu
 from research.runs.backends import BACKENDS
-from research.runs.requirements import other_home
+from research.runs.requirements import check_environment, other_home
 from research.store.connect import StoreDamaged
 from research.store.open import read_store
 
@@ -69,7 +69,7 @@ def examine(
         root = git.find_root(cwd)
     except ResearchError as error:
         fix = "cd into the repository (or: git init)" if shutil.which("git") else _GET_GIT
-        return [*found, _disk(cwd, environment), *_data(profile, environment), Check("git", False, str(error), fix)]
+        return [*found, _disk(cwd, environment), *_data(profile, environment), Check("git", False, error.what, fix)]
     found += [_disk(root, environment), *_data(profile, environment), _git(root), _author(root)]
     found += _store(LabPaths(root))
     found += filter(None, (entry.load().examine(environment) for entry in BACKENDS.values()))
@@ -180,6 +180,10 @@ def _is_writable(place: Path) -> bool:
 
 def _data(profile: str, environment: Mapping[str, str]) -> list[Check]:
     """Check data and tokenizer of the profile that a run would get; the pocket profile makes both itself."""
+    try:
+        check_environment(environment)
+    except ResearchError as error:  # train.py and prepare.py would end with it at once
+        return [Check("environment", False, error.what, f"unset {error.what.partition('=')[0]}")]
     home, is_own = machine_home(environment), profile == "pocket"
     root = home if profile == "official" else home / profile
     later = "; the first run makes it in seconds" if is_own else ""

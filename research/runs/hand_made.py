@@ -96,11 +96,11 @@ def adopt_log(path: Path, root: Path, now_utc: str) -> Run:
         Refused: if the repository's HEAD has no readable train.py.
     """
     log = read_log(path)
-    if log is None or not log.lines:
+    if log is None:
         raise NothingToRecord(f"There is no run log at {path}.", "Give the path of a run's log or folder.")
     digest, summary = sha256_of(path), read_summary(log)
     failure = classify(log, summary)
-    if failure is not None and failure.signature == NO_SUMMARY:
+    if not log.lines or (failure is not None and failure.signature == NO_SUMMARY):
         what = f"{path} shows neither a score nor how a run failed."
         raise NothingToRecord(what, "Give a finished run's log; uv run research parse-run shows what is in it.")
     candidate = preflight.examine(root, "HEAD")

@@ -157,8 +157,9 @@ def test_nothing_there(kit: Kit):
 
 
 def test_what_tells_of_no_run_is_none(kit: Kit):
-    for name in ("train.py", "progress.log"):
-        if name != "train.py":
+    (kit.root / "empty.log").touch()
+    for name in ("train.py", "progress.log", "empty.log"):
+        if name == "progress.log":
             (kit.root / name).write_text("step 00010 loss 3.1\nstep 00020 loss 3.0\n")
         result = kit.research("record", name)
         assert result.code == 1

@@ -65,6 +65,12 @@ def test_what_is_wrong_names_a_command(kit: Kit):
     assert "MEND  data" in text
 
 
+@pytest.mark.parametrize("name", ["PROFILE", "SEED", "TIME_BUDGET"])
+def test_a_variable_that_no_run_can_use_is_to_be_unset(kit: Kit, name: str):
+    found = look(kit.root, {**kit.environment, f"AUTORESEARCH_{name}": "odd"})["environment"]
+    assert (found.ok, found.fix) == (False, f"unset AUTORESEARCH_{name}")
+
+
 def test_a_gpu_that_torch_does_not_see(kit: Kit):
     def ask(arguments: tuple[str, ...]) -> str:
         if "driver_version" in arguments[0]:
@@ -132,6 +138,7 @@ def test_the_token_is_seen_and_never_read(kit: Kit, tmp_path: Path):
 def test_outside_a_repository(tmp_path: Path):
     found = look(tmp_path, dict(os.environ))
     assert not found["git"].ok
+    assert "git init" not in found["git"].say  # which is in its fix
 
 
 def test_without_uv_and_git(kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
