@@ -19,7 +19,7 @@ from research.core.records import Plan
 from research.core.settings import SETTINGS
 from research.core.text import clean, count_of
 from research.lab.lab import Lab
-from research.report.text import IDEAS, hidden_runs, no_such_contract
+from research.report.text import IDEAS, no_such_contract
 from research.report.usage import night_on
 from research.store import reads
 from research.store.db import Store
@@ -30,6 +30,7 @@ from research.verdict.summary import (
     SummaryRow,
     as_text,
     conjectures_shown,
+    hidden_runs,
     phase_shown,
     remembered,
     rows,
@@ -97,15 +98,19 @@ def summary(contract: str | None, as_json: bool) -> None:
 def archive(as_json: bool) -> None:
     lab = this_lab()
     with open_memory(lab) as store:
-        niches = remembered(store, git.head(lab.work).branch).elites
-    shown: list[SummaryRow] = []
+        branch = git.head(lab.work).branch
+        digest = remembered(store, branch)
+        hidden = reads.other_contracts(store, branch, digest.contract)
+    niches = digest.elites
+    shown: list[SummaryRow] = [("Hidden", line) for line in hidden_runs(hidden, "summary")]
     for one in niches:
         is_change = one.description.startswith(EXPERIMENT)  # nobody proposed the baseline
         made = f"{one.emitter or FREE}: {clean(idea_of(one.description))}" if is_change else "baseline"
         shown.append((f"{one.mean:.6f}", f"n={one.n} @ {one.commit[:7]} {one.niche}, {one.count} tried"))
         shown.append(("", made))
     shown.append(("", ESTIMATED) if niches else ("Niches", "none holds a result yet"))
-    _show("archive", {"niches": [asdict(one) for one in niches]}, shown, as_json)
+    data = {"niches": [asdict(one) for one in niches], "not_shown": dict(hidden)}
+    _show("archive", data, shown, as_json)
 
 
 @click.command("noise")
@@ -113,13 +118,16 @@ def archive(as_json: bool) -> None:
 def noise(as_json: bool) -> None:
     lab = this_lab()
     with open_memory(lab) as store:
-        digest = remembered(store, git.head(lab.work).branch, profile_here(lab.environment))
-    lines = []
+        branch = git.head(lab.work).branch
+        digest = remembered(store, branch, profile_here(lab.environment))
+        hidden = reads.other_contracts(store, branch, digest.contract)
+    lines = list(hidden_runs(hidden, "summary"))
     for name, what in NOISE.items():
         one = getattr(digest.noise, name)
         n = f"n={one.n}" if one.n else "assumed, n=0"
         lines.append(f"{name:<12}sd {one.sd:.6f} bpb [{one.low:.6f}, {one.high:.6f}], {n}: {what}")
-    show("noise", {"contract": digest.contract, **asdict(digest.noise)}, "\n".join(lines), as_json)
+    data = {"contract": digest.contract, "not_shown": dict(hidden), **asdict(digest.noise)}
+    show("noise", data, "\n".join(lines), as_json)
 
 
 @click.command("last-review")

@@ -15,7 +15,7 @@ from research.core.records import OPEN_DECISIONS, Estimate, Judged, Plan, Run, V
 from research.core.settings import SETTINGS
 from research.core.text import count_of
 from research.report.progress import Curve
-from research.report.text import hidden_runs, title_of
+from research.report.text import title_of
 from research.report.usage import tokens_per_second
 from research.store.ledger import has_row
 from research.store.reads import Foreign, IdeaStatus
@@ -23,6 +23,7 @@ from research.verdict import lineage
 from research.verdict.forecast import checked
 from research.verdict.memory import against_baseline, recall
 from research.verdict.models import Configuration, Memory
+from research.verdict.summary import hidden_runs
 
 Status = Literal["keep", "open", "discard", "stopped", "crash"]
 """The status of a run: its change is kept; waits for a replicate or a look; is not kept; the run was ended early, since
@@ -114,6 +115,7 @@ class PageData:
     notes: Sequence[str]  # sentences on what the numbers leave out
     warnings: Sequence[str]  # sentences on what may make the numbers wrong
     curves: Sequence[RunCurve] = ()
+    not_shown: Mapping[str, int] = field(default_factory=dict)  # runs of each other contract of the branch
     diffs: Mapping[str, str] = field(default_factory=dict)  # difference of train.py by commit
     is_running: bool = False  # whether a run is going on, on whatever branch
     is_night_on: bool = False
@@ -206,6 +208,7 @@ def page_data(
         ideas=ideas,
         launches=launches,
         notes=tuple(_notes(shown, launches, sum(item.run.branch != branch for item in judged), foreign)),
+        not_shown=hidden,
         warnings=(*hidden_runs(hidden.items(), "report"), *memory.warnings, *_speed_warning(rows)),
     )
 

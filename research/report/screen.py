@@ -75,6 +75,7 @@ def _found(view: LiveView, width: int) -> list[Text]:
         return lines
     parts = [f"{count_of(len(data.rows), 'run')}, {len(data.kept)} kept, {data.count('crash')} crashed"]
     parts += [f"{stopped} stopped early"] if (stopped := data.count("stopped")) else []
+    parts += [f"{hidden} of another contract not shown"] if (hidden := sum(data.not_shown.values())) else []
     if data.best and (value := data.best.known.estimate):
         parts.append(f"best {plain(value.mean)}, measured {times(value.n)}: {data.best.title}")
     return [*lines, _named("", "; ".join(parts), "dim")]

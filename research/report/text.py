@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 from research.agents.clients import CLIENTS
 from research.core.clock import local_time, parse_utc
 from research.core.commit_message import EXPERIMENT, idea_of
 from research.core.records import Estimate
-from research.core.text import any_of, count_of, first_few
+from research.core.text import any_of, first_few
 
 VERDICTS = {
     "keep": "kept",
@@ -52,14 +52,6 @@ def changes_in_words(delta: Mapping[str, str]) -> str:
 def no_such_contract(contract: str, branch: str, known: Iterable[str]) -> tuple[str, str]:
     """Return the words of an error where a branch has no runs of a contract, and the contracts that it has."""
     return f"There are no runs of {contract} on {branch}.", f"Contracts there: {', '.join(known) or 'none'}."
-
-
-def hidden_runs(counts: Iterable[tuple[str | None, int]], verb: str) -> Iterator[str]:
-    """Yield a sentence on the runs of each other contract, which a verb does not show, and how to see them."""
-    for contract, count in counts:
-        are = f"{count_of(count, 'run')} of another contract {'is' if count == 1 else 'are'} not shown"
-        switch = f"uv run research {verb} --contract {contract}"
-        yield f"{are}, since scores can be compared within one only. To see them: {switch}"
 
 
 def signed(value: float, digits: int = 4) -> str:

@@ -87,6 +87,7 @@ class LiveView:
         ]  # fmt: skip
         return {
             "now_utc": self.now_utc, "branch": memory.branch, "contract": memory.contract or "", "runs": len(data.rows),
+            "not_shown": data.not_shown,
             "kept": len(data.kept), "crashed": data.count("crash"), "best_title": data.best.title if data.best else "",
             "best": best and asdict(best), "gain": data.gain and asdict(data.gain), "flights": flights,
             "verdicts": verdicts, "phase": phase_shown(memory, data.plan),

@@ -157,6 +157,14 @@ def phase_shown(digest: Digest, plan: Plan | None) -> str:
     return (plan.details.get("phase") if plan else "") or digest.phase
 
 
+def hidden_runs(counts: Iterable[tuple[str | None, int]], verb: str) -> Iterator[str]:
+    """Yield a sentence on the runs of each other contract, which a verb does not show, and how to see them."""
+    for contract, count in counts:
+        are = f"{count_of(count, 'run')} of another contract {'is' if count == 1 else 'are'} not shown"
+        switch = f"uv run research {verb} --contract {contract}"
+        yield f"{are}, since scores can be compared within one only. To see them: {switch}"
+
+
 def as_text(rows: Iterable[SummaryRow]) -> str:
     """Return rows as plain lines: names in a column of their own."""
     return "\n".join(f"{name + ':' if name else '':<13}{text}".rstrip() for name, text in rows)

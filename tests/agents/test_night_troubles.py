@@ -28,6 +28,7 @@ from research.core.records import Run
 from research.lab.lab import Lab
 from research.lab.launch import NIGHT_FACT, Request
 from research.store.open import read_store
+from tests.support.codexkit import answer, context_of
 from tests.support.labkit import wait_for
 from tests.support.nightkit import NightKit, make_night_kit
 
@@ -395,7 +396,12 @@ def test_under_a_new_contract_the_tip_is_measured_first(tmp_path: Path):
     assert (summary["baseline"]["commit"], summary["not_shown"]) == (tip, {"scripted-000000000000": 4})
     switch = "uv run research summary --contract scripted-000000000000"
     hidden = "4 runs of another contract are not shown, since scores can be compared within one only. To see them:"
-    assert f"{hidden} {switch}" in kit.printed("summary").out
+    for verb in ("summary", "archive", "noise"):
+        assert f"{hidden} {switch}" in kit.printed(verb).out
+    for verb in ("archive", "noise", "watch"):
+        assert kit.research(verb)["not_shown"] == summary["not_shown"]
+    assert "4 of another contract not shown" in kit.printed("watch", "--once").out
+    assert f"{hidden} {switch}" in context_of(answer(kit, "SessionStart", source="startup"))  # type: ignore[arg-type]
     assert kit.research(*switch.split()[3:])["runs"] == 4
 
 

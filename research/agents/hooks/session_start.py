@@ -20,7 +20,7 @@ from research.core.settings import SETTINGS
 from research.store import reads, recent
 from research.store.db import Store
 from research.store.ledger import ROW_OUTCOMES
-from research.verdict.summary import NO_BEST, as_text, in_one_line, phase_shown, remembered, rows
+from research.verdict.summary import NO_BEST, as_text, hidden_runs, in_one_line, phase_shown, remembered, rows
 
 _PROTOCOL = (
     "Protocol: program.md. `uv run research summary` says all of this and more. The memory in results/ and results.tsv "
@@ -54,7 +54,8 @@ def _summary(call: HookCall, store: Store) -> str:
     if git.author(root):
         warnings.append(f"Git knows no author here; commit with: {commit_command(root, planned or FREE)}")
     shown = replace(plan, reason=plan.reason[: SETTINGS.reason_chars]) if plan else None
-    return as_text(rows(digest, shown, [*warnings, *digest.warnings]))
+    hidden = hidden_runs(reads.other_contracts(store, branch, digest.contract), "summary")
+    return as_text([*(("Hidden", line) for line in hidden), *rows(digest, shown, [*warnings, *digest.warnings])])
 
 
 def best_and_phase(store: Store, branch: str) -> str:
