@@ -153,7 +153,7 @@ def launch_recorded(
         watch: Watches its race, None for none.
 
     Raises:
-        GoingOn: if another process is making this run; nothing is left behind then.
+        AlreadyRunning: if another process is making this run; nothing is left behind then.
         OSError: if there is no room for the start record; nothing was launched then.
         StoreBusy: if a record can't be written; the folder keeps it for whoever looks next.
     """

@@ -36,16 +36,17 @@ def recall(history: Sequence[Judged], branch: str, contract: str | None = None, 
     if belief is None:
         belief = belief_of([run for run in runs if run.contract == contract], keys)
     on_branch = [item for item in items if item.run.branch == branch]
-    began, tip = lineage.baseline(on_branch), lineage.incumbent(on_branch)
-    first = keys.of(began) if began else ""
-    groups: dict[str, list[Judged]] = {}
+    first_run, last_kept = lineage.baseline(on_branch), lineage.incumbent(on_branch)
+    first = keys.of(first_run) if first_run else ""
+    groups: dict[str, list[Judged]] = {}  # by configuration
     for item in items:
         groups.setdefault(keys.of(item.run), []).append(item)
     known = {key: _configuration(key, group, branch, belief, keys, key == first) for key, group in groups.items()}
     every = list(known.values())
     mine = [known[key] for key, group in groups.items() if any(item.run.branch == branch for item in group)]
     kept = [one for one in mine if one.decision == "keep" and one.estimate is not None]
-    baseline, incumbent = known.get(first), known.get(keys.of(tip)) if tip else None
+    baseline = known.get(first)
+    incumbent = known.get(keys.of(last_kept)) if last_kept else None
     best = known.get(str(belief.best(one.key for one in kept)))
     near = _near_misses(belief, mine, incumbent)
     no_fly, topics, inputs = _failures(every), by_topic(every), _phase_inputs(mine, near)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
+from typing import BinaryIO
 
 from research.agents.night import limits, setup
 from research.agents.night.editors import editor_of
@@ -58,12 +59,8 @@ def run_night(
     Raises:
         ResearchError: if the night can't begin; nothing was changed then.
     """
-    from research.verdict.judge import judge, judge_greedily  # loads numpy
-
     with ExitStack() as opened:
-        nowhere = opened.enter_context(open(os.devnull, "wb"))
-        note = partial(append_line, paths.discovery / "night.log")  # what matters is said in one line per run
-        lab = Lab(paths, stream=nowhere, say=note, judge=judge_greedily if policy == "greedy" else judge)
+        lab = _quiet_lab(paths, policy, opened.enter_context(open(os.devnull, "wb")))
         # Every launch would refuse what these refuse, and its reason would be in a log alone.
         if notify:
             require_command(notify)
@@ -73,13 +70,10 @@ def run_night(
         slots = setup.slots(workers, backend, lab.environment)
         editor = editor_of(agent, lab)
         setup.require_branch(paths.root)
-        try:  # a second night would resume the running one, and remove the work trees that its runs use
-            opened.enter_context(held(paths.discovery / LOCK, 0.0))
-        except TimeoutError:
-            step = "Watch it: uv run research watch. Or work in another clone of the repository."
-            raise ResearchError("A night is going on in this checkout.", step) from None
+        _keep_others_out(paths, opened)
         backend.provide(paths.root, say)
         backend.check(request.launch("", paths.runs, paths.root, None))
+
         now, timeout_s = lab.clock(), request.timeout_s or SETTINGS.default_timeout_minutes * 60
         wanted = NightState(
             f"night-{stamp(now)}-{lab.token(2)}", "", agent, backend.name, seed, len(slots), utc(now), most,
@@ -94,13 +88,39 @@ def run_night(
             branch = night.run().branch
         finally:
             remove_worker_trees(paths.root)
-        if (here := git.head(paths.root).branch) != branch:
-            say(f"{here or 'No branch'} is checked out here now; the night's is {branch}: git switch {branch}")
-        with lab.open() as store:
-            plan_ahead(lab, store, branch)  # so that whoever looks in the morning sees what would come next
-            if night.problem and not store.judged(branch):
-                raise night.problem  # there is nothing to show
+        _leave(lab, night, branch, say)
     return night
+
+
+def _quiet_lab(paths: LabPaths, policy: str, nowhere: BinaryIO) -> Lab:
+    """Return a lab that writes its own lines to night.log, and what its runs print into the given stream."""
+    from research.verdict.judge import judge, judge_greedily  # loads numpy
+
+    note = partial(append_line, paths.discovery / "night.log")  # what matters is said in one line per run
+    return Lab(paths, stream=nowhere, say=note, judge=judge_greedily if policy == "greedy" else judge)
+
+
+def _keep_others_out(paths: LabPaths, opened: ExitStack) -> None:
+    """Hold the checkout's lock; a second night would resume the running one and remove its work trees."""
+    try:
+        opened.enter_context(held(paths.discovery / LOCK, 0.0))
+    except TimeoutError:
+        step = "Watch it: uv run research watch. Or work in another clone of the repository."
+        raise ResearchError("A night is going on in this checkout.", step) from None
+
+
+def _leave(lab: Lab, night: Night, branch: str, say: Callable[[str], None]) -> None:
+    """Name the night's branch where another is checked out, and plan ahead, so that the morning shows what is next.
+
+    Raises:
+        ResearchError: if a problem ended the night before anything could be shown.
+    """
+    if (here := git.head(lab.paths.root).branch) != branch:
+        say(f"{here or 'No branch'} is checked out here now; the night's is {branch}: git switch {branch}")
+    with lab.open() as store:
+        plan_ahead(lab, store, branch)
+        if night.problem and not store.judged(branch):
+            raise night.problem
 
 
 def _begin(lab: Lab, wanted: NightState, say: Callable[[str], None]) -> tuple[NightState, str]:
