@@ -233,7 +233,7 @@ _LEAD = (
     r"go ahead and|after that|from (?:now|here)(?: on)?|at this point|for now|bitte|jetzt|mal|svp|maintenant|"
     r"s'il (?:te|vous) plait|por favor|ahora|ya)\W+)*"
 )
-"""Words before an order that leave it one: "ok, now please", "you can"."""
+"""Words that may stand before an order: "ok, now please", "you can"."""
 _NOT = r"(?:do not|don'?t|never|no need to|must not|mustn'?t|should not|shouldn'?t|cannot|can'?t|without|not to|not)"
 _NEGATION = re.compile(
     rf"\b(?:{_NOT}|\w+n't|nicht|nie|niemals|kein\w*|ohne|ne|n'\w+|pas|jamais|sans|nunca|sin|"
@@ -312,7 +312,7 @@ _NOT_NOW = re.compile(
     r"\s+(?:(?:again|only|up)\s+)*(?:tomorrow|later|next (?:week|time)|(?:when|once|if|after|as soon as) (?:i|we) "
     r"(?:say|tell|give|ask)\b|morgen\b|demain\b|manana\b)"
 )
-"""Matches what makes it one when it follows the order."""
+"""Matches words that do so when they follow the order: "start the loop tomorrow"."""
 _STOP_LATER = re.compile(
     rf"{_LEAD}(?:{STOP}|end|finish|para)(?:\s+(?:{_LOOP}|{_WORK}|it|this|everything|working|running|training|tomorrow))?\s+"
     r"(?:after|once you(?: have|'ve)? (?:done|run|made|spent)|at|in|by|before|when it|nach|um|in|vor|"

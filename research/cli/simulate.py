@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from research.simulator.metrics import PolicyRow
 
 UNKNOWN = "–"
-"""Printed for a value, or its interval, that the nights do not give."""
+"""The text for a value, or its interval, that the nights do not give."""
 PROGRESS_S = 10.0
 """Seconds between two lines of progress."""
 WITH_INTERVALS = {

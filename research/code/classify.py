@@ -61,7 +61,7 @@ _STRENGTH = {
 _MAX_WORDS = max(map(len, _STRENGTH))
 _SPLIT = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _NUMBERED = re.compile(r"[a-z]+\d+|[A-Z]+\d+")
-"""x0, BETA2 and fa3 are one word each."""
+"""Matches a word that ends in a number: x0, BETA2 and fa3 are one word each."""
 
 SCOPE_WEIGHT = 0.6
 """Weight of the surrounding function against that of what differs, 1: it decides where the difference says nothing."""

@@ -7,8 +7,8 @@ import threading
 from typing import Any
 
 _ONE_THREAD = threading.Lock()
-"""Held while a tree is built: Python 3.11 ends threads that build trees at once in a SystemError, "AST constructor
-recursion depth mismatch", and a night of several workers has such threads."""
+"""The lock that is held while a tree is built: Python 3.11 ends threads that build trees at once in a SystemError, "AST
+constructor recursion depth mismatch", and a night of several workers has such threads."""
 
 
 def parse(text: str | bytes) -> ast.Module:

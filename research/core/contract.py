@@ -29,7 +29,7 @@ PUBLIC_KEYS: Final = (
 """The nine lines of the public contract, in their order."""
 INTEGER_KEYS: Final = frozenset({"num_steps", "depth"})
 OWN_KEYS: Final = ("val_bpb_exact", "epochs", "contract", "causal_check", "loss_check", "uncounted_seconds")
-"""Our lines, after the nine. val_bpb_exact, epochs and uncounted_seconds are numbers; the others are words."""
+"""Names of our own lines, after the nine. val_bpb_exact, epochs and uncounted_seconds are numbers, the others words."""
 CHECK_KEYS: Final = ("causal_check", "loss_check")
 PASS: Final = "pass"
 FAIL: Final = "fail"
@@ -50,10 +50,10 @@ RUNNER_EXITS: Final = {
 # Git
 
 BRANCHES: Final = "autoresearch/"
-"""Experiments belong on branches under this; only these are planned for and moved."""
+"""Beginning of the names of branches for experiments; only these are planned for and moved."""
 
 CLIENT_SETTINGS: Final = (".codex", ".claude")
-"""Where coding clients find their settings, which start the hooks; a test holds them equal to those of CLIENTS."""
+"""Folders of the coding clients' settings, which start the hooks; a test holds them equal to those of CLIENTS."""
 PROTECTED: Final = (
     "prepare.py", "research", "scripts", "pyproject.toml", "AGENTS.md", "CLAUDE.md", "program.md", *CLIENT_SETTINGS,
 )  # fmt: skip

@@ -15,7 +15,7 @@ GIT_TIMEOUT_S = 60.0
 """Limit of one git call: the slowest here takes well under a second; a network file system may take some."""
 
 RUN_REFS = "refs/research/runs/"
-"""Every run's commit stays reachable under this."""
+"""Beginning of the names of the refs that keep every run's commit reachable."""
 
 
 class GitError(ResearchError):

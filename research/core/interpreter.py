@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Mapping, Tuple  # noqa: UP035
 
 OLDEST = (3, 10)
-"""As pyproject.toml says."""
+"""The oldest Python that the project runs on, as pyproject.toml says."""
 GET_UV = "curl -LsSf https://astral.sh/uv/install.sh | sh"
-"""Installs uv; by pip would be no way, since an environment of uv has none."""
+"""The command that installs uv; not by pip, which an environment of uv lacks."""
 START_S = 10.0
 """Longest that an interpreter may take to say its version: a version manager's shim takes half a second."""
 NEEDED = "numpy"

@@ -226,19 +226,20 @@ def follow_person(lab: Lab, store: Store, branch: str) -> str:
     """
     root, history = lab.paths.root, store.judged(branch)
     history = lineage.of_contract(history, branch, lineage.latest_contract(history, branch))
-    kept, tip, began = lineage.kept_chain(history), git.branch_tip(root, branch), lineage.baseline(history)
-    if not kept or began is None or tip is None:
+    kept, tip, baseline = lineage.kept_chain(history), git.branch_tip(root, branch), lineage.baseline(history)
+    if not kept or baseline is None or tip is None:
         return ""
     best = kept[-1]
-    mine = [item.verdict for item in history if item.run.commit == best.commit and item.verdict]
-    was_there = any(verdict.decision == "keep" and verdict.settled_utc for verdict in mine)
-    if tip == best.commit or not was_there or not git.is_ancestor(root, tip, best.commit):
+    verdicts = [item.verdict for item in history if item.run.commit == best.commit and item.verdict]
+    # A branch that git has not moved to its best yet is below it without a person's doing.
+    was_at_best = any(verdict.decision == "keep" and verdict.settled_utc for verdict in verdicts)
+    if tip == best.commit or not was_at_best or not git.is_ancestor(root, tip, best.commit):
         return ""
-    if tip != began.commit and git.is_ancestor(root, tip, began.commit):
+    if tip != baseline.commit and git.is_ancestor(root, tip, baseline.commit):
         git.move_branch(root, branch, best.commit, tip)
         return (
-            f"{branch} was moved to {tip[:7]}, which is older than its baseline {began.commit[:7]}: nothing could be "
-            f"compared there, so it is back at {best.commit[:7]}. To work from {tip[:7]}: "
+            f"{branch} was moved to {tip[:7]}, which is older than its baseline {baseline.commit[:7]}: nothing could "
+            f"be compared there, so it is back at {best.commit[:7]}. To work from {tip[:7]}: "
             f"git checkout -b {BRANCHES}other {tip[:7]}"
         )
     measured = [item.run for item in history if item.run.commit == tip and lineage.is_evidence(item.run)]

@@ -246,11 +246,11 @@ class _Attempt:
         preflight.check_tree(lab.work, candidate)
         history = self.store.judged(self._branch)
         by_key = self.store.latest_with_key(self.contract_key)
-        began = lineage.baseline([item for item in history if by_key and item.run.contract == by_key.contract])
-        began = began or lineage.baseline(history)
+        baseline = lineage.baseline([item for item in history if by_key and item.run.contract == by_key.contract])
+        baseline = baseline or lineage.baseline(history)
         known = any(item.run.commit == candidate.commit.hash for item in history)
-        preflight.check_commit(lab.work, candidate, began, known)
-        is_new = began is not None and not known
+        preflight.check_commit(lab.work, candidate, baseline, known)
+        is_new = baseline is not None and not known
         if is_new and candidate.is_experiment:
             preflight.check_parent(lab.work, candidate, [item.run for item in self.store.judged()])
         preflight.check_imports(lab.work, candidate, lab.environment)

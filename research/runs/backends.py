@@ -24,7 +24,7 @@ class BackendEntry:
     package: str = ""  # package that it imports; where it is missing the runner starts over with the project's Python
 
     def load(self) -> type[Backend]:
-        """Import the class."""
+        """Import the backend's class."""
         found: type[Backend] = getattr(importlib.import_module(self.module), self.attribute)
         return found
 

@@ -19,16 +19,16 @@ from research.search.emitters import EMITTERS
 from research.simulator.landscape import KNOB_REACH, Config, Landscape, moved
 
 PREFERENCE = 2.5
-"""Strength of the free agent's preference for what it thinks it is good at: full skill has e^2.5 times the weight of
+"""Strength of the free agent's preference for what it thinks it is good at: it weighs full skill e^2.5 times as much as
 none."""
-CHOICE = 2
+PROPOSALS_COMPARED = 2
 """Proposals that the agent compares where both the emitter and the category are ordered; it compares one more for each
 that is left open."""
-AGAIN = 0.55  # probability of proposing a level once more, for every time that it came out badly
-DRAWS = 40  # draws for one set of proposals: in a small corner almost everything was tried after a while
+RETRY_P = 0.55  # probability of proposing a level once more, for every time that it came out badly
+MAX_DRAWS = 40  # draws for one set of proposals: in a small corner almost everything was tried after a while
 NEAR_MISS_BPB = 0.0015  # largest distance above the tip at which a result still counts as a near miss
 NEAR_MISSES = 12  # near misses that the agent remembers
-TREND = 8  # kept changes that make up the recent trend
+TREND_LENGTH = 8  # kept changes that make up the recent trend
 SURPRISES = 5  # surprising results that the agent remembers
 SURPRISE_BPB = 0.003  # size of a difference that surprises; a crash does too
 WARM_WEIGHT = 3.0  # times as often that a tuner turns a knob that paid lately
@@ -70,7 +70,7 @@ class Agent:
         self.tried: set[Config] = {landscape.baseline}
         self.poor: Counter[tuple[int, int]] = Counter()
         self.warm: dict[int, int] = {}
-        self.trend: deque[Move] = deque(maxlen=TREND)
+        self.trend: deque[Move] = deque(maxlen=TREND_LENGTH)
         self.near_misses: deque[tuple[Move, ...]] = deque(maxlen=NEAR_MISSES)
         self.surprises: deque[tuple[Move, ...]] = deque(maxlen=SURPRISES)
         self._weights = [math.exp(PREFERENCE * landscape.self_image[emitter]) for emitter in EMITTERS]
@@ -119,7 +119,7 @@ class Agent:
         if category == SIMPLIFICATION:
             name = "simplifier"
         allowed = [i for part in (category or "").split("+") for i in self._of.get(part.split("/")[0], ())]
-        choice = CHOICE + (emitter is None) + (not allowed)
+        choice = PROPOSALS_COMPARED + (emitter is None) + (not allowed)
         found = self._draw(name, allowed or self._all, parent, category == MIXED, choice)
         if len(found) > 1 and self.rng.random() < self.landscape.skill(name, elapsed):
             return min(found, key=self._truth), name
@@ -131,9 +131,9 @@ class Agent:
         propose, places = self._ways.get(emitter, self._any_change), allowed
         if emitter not in self._ways:  # any change of the kind that it declares
             places = [i for i in allowed if EMITTERS[emitter].covers(self._categories[i])]
-        for draw in range(DRAWS):
+        for draw in range(MAX_DRAWS):
             config = propose(parent, places)
-            if config is None or draw >= DRAWS // 2:  # this corner is empty: anything in the category is closest
+            if config is None or draw >= MAX_DRAWS // 2:  # this corner is empty: anything in the category is closest
                 config = self._any_change(parent, allowed)
             if config is not None and mixed:
                 config = self._any_change(config, self._all)
@@ -152,7 +152,7 @@ class Agent:
         """Return whether the agent proposes a configuration: less probably one with parts that came out badly."""
         for place, level in enumerate(config):
             times = self.poor.get((place, level), 0) if level != parent[place] else 0
-            if times and self.rng.random() > AGAIN**times:
+            if times and self.rng.random() > RETRY_P**times:
                 return False
         return True
 

@@ -32,7 +32,7 @@ BASIN_FIRST = (0.05, 0.09)  # gain of every step into the basin, as a share of t
 BASIN_BLOCKED = (0.14, 0.22)  # gain of every blocked step without the basin, as a share of the whole gain
 BASIN_BLOCK = 0.6  # share of that gain that every step into the basin takes away
 DIVERGES_FROM = 3  # steps from the baseline at which a knob can make training diverge
-DRAWS = 100  # landscapes drawn until one has something to gain: one in some thousand has not
+MAX_DRAWS = 100  # landscapes drawn until one has something to gain: one in some thousand has not
 SKILL_POINTS = 50  # moments of a night at which a skill is known: every second run of a hundred
 DRIFT_SD = 0.08  # step of a wandering skill from one moment to the next: about 0.5 over a night
 SKEW = 2.0  # exponent of the uniform draw of a skill: half of all skills are in the lowest quarter of their range
@@ -52,11 +52,11 @@ def landscape(family: str | Family, seed: int) -> Landscape:
     """
     drawn = FAMILIES[family] if isinstance(family, str) else family
     rng = Random(f"{drawn.name}/{seed}")
-    for _ in range(DRAWS):
+    for _ in range(MAX_DRAWS):
         raw = _draw(drawn, seed, rng)
         if (reach := raw.reachable()) > 0:  # else every knob is tuned and every switch harms
             return _scaled(raw, reach, rng.uniform(*drawn.total_bpb))
-    raise ValueError(f"{DRAWS} landscapes of {drawn.name!r} had nothing to gain: give it ideas that help.")
+    raise ValueError(f"{MAX_DRAWS} landscapes of {drawn.name!r} had nothing to gain: give it ideas that help.")
 
 
 def _draw(family: Family, seed: int, rng: Random) -> Landscape:

@@ -116,9 +116,9 @@ def _compared(case: Comparison, verdict: Verdict) -> Iterator[str]:
         better = f", P(better) {chance(verdict.p_better)}" if verdict.p_better is not None else ""
         gap = _difference(case, verdict.difference, keys.of(case.rival))
         yield f"against {name} {case.rival.commit[:7]}: {gap}{seeds}{better}"
-    began = lineage.baseline(case.past)
-    if began is not None and (key := keys.of(began)) in belief and key != case.key:
-        yield f"against the baseline {began.commit[:7]}: {_difference(case, belief.difference(case.key, key), key)}"
+    baseline = lineage.baseline(case.past)
+    if baseline is not None and (key := keys.of(baseline)) in belief and key != case.key:
+        yield f"against the baseline {baseline.commit[:7]}: {_difference(case, belief.difference(case.key, key), key)}"
 
 
 def _change(run: Run) -> str:

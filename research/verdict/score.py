@@ -77,7 +77,7 @@ def inputs_of(case: Comparison, verdict: Verdict, niche: Niche, predicted: str |
     run, rival = case.run, case.rival
     if not lineage.is_evidence(run):
         return ScoreInputs(counted=False)
-    began = lineage.baseline(case.past)
+    baseline = lineage.baseline(case.past)
     past = [item.run for item in case.past]
     p_near = 1.0
     if rival is not None and case.keys.of(rival) != case.key:
@@ -95,5 +95,5 @@ def inputs_of(case: Comparison, verdict: Verdict, niche: Niche, predicted: str |
         statements_added=run.statements_added,
         statements_removed=run.statements_removed,
         peak_vram_mb=run.peak_vram_mb,
-        baseline_vram_mb=began.peak_vram_mb if began else None,
+        baseline_vram_mb=baseline.peak_vram_mb if baseline else None,
     )

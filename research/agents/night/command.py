@@ -9,7 +9,7 @@ from research.core.clock import local_time
 from research.runs.backends import DEFAULT_BACKEND
 
 _PLAIN = NightState("", "", "builtin", DEFAULT_BACKEND, 0, 1, "", NightLimits())
-"""A night with no option given."""
+"""A night that is started without any option; only options that differ from its are written."""
 _USUAL_HOURS = 8.0
 """Hours of a night that is begun before bed."""
 

@@ -171,9 +171,10 @@ def refuse_launch(command: Command, where: PolicyScope) -> str | None:
     script = os.path.basename(_script(command))
     hidden = " ".join((*command.words, command.stdin)) if command.name in ("tmux", "screen", "at", "batch") else ""
     replicate = _REPLICATE.match(f"{command.name} {shlex.join(command.words[1:])}")
-    split = command.words.index("--") if "--" in command.words else len(command.words)
-    run = command.words[split + 1 :]
-    if {"--help", "-h", "--dry-run"} & set(command.words[:split]):
+    end_of_options = command.words.index("--") if "--" in command.words else len(command.words)
+    run = command.words[end_of_options + 1 :]
+    # Is it a launch at all?
+    if {"--help", "-h", "--dry-run"} & set(command.words[:end_of_options]):
         return None
     if replicate or "research replicate" in hidden:
         right = f"Type: `uv run research {replicate[1] if replicate else 'replicate'} > run.log 2>&1`"
@@ -184,6 +185,7 @@ def refuse_launch(command: Command, where: PolicyScope) -> str | None:
             return f"train.py is launched by the runner, which records and judges it. {right}"
     elif not hidden and not any(os.path.basename(word) == "train.py" for word in run):
         return None
+    # It is; may it be made, and made so?
     if where.driven:
         return "The driver measures your commit; do not train. Edit train.py, commit it once, and end your turn."
     if hidden or command.background or {"nohup", "setsid"} & set(command.wrappers):

@@ -23,7 +23,7 @@ class AgentSettings:
     alike_crashes: int = 3
     """Crashes alike of as many edits in a row after which the best so far is run: does the machine fail?"""
     last_run_lengths: float = 1.25
-    """Usual lengths of a run for which a night must have time left, else the next run is its last: runs vary."""
+    """Usual lengths of a run; with less time left than that, the next run counts as the night's last: runs vary."""
     clock_jump_s: float = 5.0
     """Seconds by which the clock may differ from the time that passed awake before that is a jump: drift is less."""
     refusals_in_a_row: int = 20
@@ -57,9 +57,9 @@ class AgentSettings:
     min_move: float = 0.15
     """Share of a usual step below which a value counts as the one already measured: noise hides smaller moves."""
     crash_penalty_bpb: float = 0.02
-    """Bpb above the worst score known that a crash counts for the sampler, which should step back, not far away."""
+    """Distance, in bpb, above the worst score known at which a crash counts: the sampler steps back, not far away."""
     category_favour: float = 8.0
-    """Times as often that an idea is drawn which changes what the plan asks for."""
+    """Factor by which an idea of the category that the plan asks for is drawn more often than another."""
     merges_tried: int = 12
     """Pairs of recorded changes that the recombinator tries before it gives up: conflicts are usual."""
     anomalies_tried: int = 6

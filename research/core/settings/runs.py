@@ -25,7 +25,7 @@ class RunSettings:
     taken_memory_gib: float = 1.0
     """GPU memory that other processes must hold before they are to blame for the lack of it: a desktop holds less."""
     own_memory_factor: float = 1.5
-    """Times of torch's memory up to which a process may be this one: CUDA's context and cache come on top."""
+    """Factor of torch's own memory up to which a process counts as this run: CUDA's context and cache come on top."""
     signature_chars: int = 160
     """Length of a failure signature: the message's beginning names the fault, its end repeats values."""
 
@@ -65,11 +65,11 @@ class RunSettings:
     max_budget_share: float = 1.1
     """Above this share (and a few steps) a run trained longer than others may."""
     last_steps: float = 5.0
-    """Usual steps that the last one may take: it may begin just before the budget ends, on a machine that is busy."""
+    """Time that the last step may take, in usual steps: it may begin just before the budget ends, on a busy machine."""
     min_handed_share: float = 0.1
-    """Share of its tokens below which a run's text was not prepare.py's: a loader of one's own has 0."""
+    """Share of a run's tokens that prepare.py must have handed out: a run with a loader of its own has 0."""
     max_handed_share: float = 1.5
-    """Above this share of the tokens that a run says it trained on, it did something else with the text too."""
+    """Largest share of a run's tokens that prepare.py may have handed out; above it, something else used the text."""
     claimed_tokens_step: float = 100_000.0
     """Tokens by which the printed total_tokens_M is rounded: it has one decimal."""
     early_steps: int = 22
@@ -81,11 +81,11 @@ class RunSettings:
     pocket_phase_s: float = 10.0
     """The same in the pocket profile, in seconds of processor time: nothing is compiled there."""
     phase_factor: float = 3.0
-    """Times as long as in the first run of its contract that a phase may take, where that is more. The first run itself
-    may take so many times phase_s: nothing is known of the machine, and a baseline has no one to deceive."""
+    """Factor by which a phase may last longer than in the first run of its contract, where that is more. In the first
+    run it may last this many times phase_s: nothing is known of the machine, and a baseline has no one to deceive."""
     edge_steps: float = 2.0
-    """Usual steps that lie between first and last batch beyond the budget: an uncounted one, and the last, which begins
-    before the budget ends. In the pocket profile a batch eight times as large made them take 8.4 s."""
+    """Time between the first and the last batch that may lie outside the budget, in usual steps: an uncounted step, and
+    the last, which begins before the budget ends. In the pocket profile a batch eight times as large took 8.4 s."""
     wall_slack_s: float = 120.0
     """Seconds by which the runner's clock may be ahead of the run's own: uv starts, a driver is shut down."""
     wall_slack_share: float = 0.2

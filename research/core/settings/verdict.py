@@ -26,13 +26,13 @@ class VerdictSettings:
     pocket_repeat_sd_bpb: float = 0.01
     """The same median for repeats in the pocket profile: six runs of one program on six seeds had 0.019."""
     pocket_seed_sd_bpb: float = 0.015
-    """For seeds in the pocket profile: the rest of those 0.019."""
+    """The same median for seeds in the pocket profile: the rest of those 0.019."""
     pocket_interaction_sd_bpb: float = 0.008
-    """For a change from seed to seed in the pocket profile."""
+    """The same median for a change's effect from seed to seed in the pocket profile."""
     pocket_log_sd: float = 0.8
     """Prior sd of the logarithms in the pocket profile: machines differ by a factor of four."""
     sd_grid_points: int = 11
-    """Values of each standard deviation that are told apart: neighbours differ by less than the data can tell."""
+    """Points of the grid over each standard deviation: neighbours differ by less than the data can tell."""
     sd_grid_reach: float = 2.5
     """Distance from the median to the outermost values, in prior sds of the logarithm: 99 % of the prior."""
     max_compared_changes: int = 400
@@ -40,9 +40,9 @@ class VerdictSettings:
     condition_correlation: float = 0.5
     """Assumed correlation of a seed's effects on two machines, or sets of initial values: halfway, unmeasured."""
     paired_strata: int = 4
-    """Parts into which the posterior is cut by what a paired difference scatters by, which decides most."""
+    """Strata of the noise's posterior by the sd of a paired difference, on which decisions depend most."""
     seed_strata: int = 2
-    """Parts into which each of them is cut by the sd of seeds."""
+    """Strata into which each of them is cut by the sd of seeds."""
     kept_values_share: float = 0.5
     """Share of its parent's tensors that a configuration must begin with alike to share the effects of its seeds."""
     interval_share: float = 0.95
@@ -100,7 +100,8 @@ class VerdictSettings:
     min_effect_bpb: float = 0.0001
     """Smallest size of effects told apart from none: a third of the noise of repeats."""
     effect_scales: int = 10
-    """Sizes, each three times the one before: from 0.0001 to 2 bpb, beyond any effect seen, on small models too."""
+    """Components of the mixture of effects, each three times as wide as the one before: from 0.0001 to 2 bpb, beyond
+    any effect seen, on small models too."""
     effect_usual_bpb: float = 0.0016
     """Assumed size of what a change does: the published night's median change is 0.0020 for the worse, and 14 of the 22
     gains of the best session are below 0.0007."""
@@ -127,7 +128,7 @@ class VerdictSettings:
     information_stall: float = 0.1
     """Information of any run in a plateau, where everything tells more than one more repetition would."""
     information_stall_from: int = 4
-    """Runs without a keep from which it is a plateau."""
+    """Runs without a keep from which the search is on a plateau."""
     surprise_win: float = 0.2
     """Surprise of a change that was predicted not to improve and is kept."""
     complexity_per_statement: float = 0.02
@@ -200,12 +201,12 @@ class VerdictSettings:
 
     # The forecast of a run that is going on ---------------------------------------------------------------------------
     forecast_prior: tuple[float, float, float] = (0.22, 0.0003, 0.0008)
-    """Slope and scale of the forecast before the lab's own runs say more, and what the scale has more at the beginning
-    of the budget than at its end: bpb a nat, bpb, bpb. From eleven changes on H200 at 60 and 120 s."""
+    """Prior of the forecast: its slope (bpb per nat), the scale of its error at the end of the budget (bpb), and what
+    is added to that scale at the beginning (bpb). From eleven changes on H200 at 60 and 120 s."""
     forecast_pocket_prior: tuple[float, float, float] = (0.28, 0.006, 0.03)
     """The same in the pocket profile, from 194 runs on one machine of 32 cores."""
     forecast_slope_from: float = 0.5
-    """Fraction of the budget from which the slope is what it stays: before it, gaps close as often as not."""
+    """Fraction of the budget from which the slope is constant: before it, gaps close as often as not."""
     forecast_freedom: int = 4
     """Degrees of freedom of the error's t distribution, an even number."""
     forecast_prior_n: float = 20.0
