@@ -42,7 +42,7 @@ class NothingToImport(ResearchError):
     """The path holds nothing that can be imported."""
 
 
-def _other_metric(name: str, metric: str) -> NothingToImport:
+def _not_our_metric(name: str, metric: str) -> NothingToImport:
     return NothingToImport(
         f"{name} is a ledger of {metric}, not of {METRIC}: scores of two metrics can't be compared.",
         f"Give a ledger with a column {METRIC}.",
@@ -60,10 +60,9 @@ def _no_table(name: str) -> NothingToImport:
 def read_table(name: str, text: str) -> Iterator[LedgerRow]:
     """Yield the rows of a ledger in columns; one without a header has the public ones."""
     lines = text.removeprefix("\ufeff").split("\n")
-    first = next((line for line in lines if line.strip()), "")
-    separator = "\t" if any("\t" in line for line in lines) else ";" if first.count(";") > first.count(",") else ","
+    separator = _separator_of(lines)
     columns: list[str] | None = None
-    other, at = "", 0
+    other_metric, at = "", 0
     while at < len(lines):
         if not lines[at].strip(" \r"):
             at += 1
@@ -72,23 +71,31 @@ def read_table(name: str, text: str) -> Iterator[LedgerRow]:
         number, raw, at = at + 1, "\n".join(lines[at : at + used]), at + used
         words = [cell.strip().lower().replace(" ", "_") for cell in cells]
         if _is_header(words):
-            other = "" if METRIC in _named(words) else _metric_of(words)
-            if other and columns is None:
-                raise _other_metric(name, other)
+            other_metric = "" if METRIC in _named(words) else _metric_of(words)
+            if other_metric and columns is None:
+                raise _not_our_metric(name, other_metric)
             columns = words
             continue
         if columns is None:
             if not _is_public(cells):
                 raise _no_table(name)
             columns = list(PUBLIC)
-        if other:
-            yield LedgerRow(number, raw, problem=f"it belongs to a table of {other}, not of {METRIC}")
+        if other_metric:
+            yield LedgerRow(number, raw, problem=f"it belongs to a table of {other_metric}, not of {METRIC}")
         elif separator not in raw:
             yield LedgerRow(number, raw, problem=f"no {_SEPARATORS[separator]} in it")
         else:
             yield _row_of_cells(number, raw, cells, columns, separator)
     if columns is None:
         raise _no_table(name)
+
+
+def _separator_of(lines: Sequence[str]) -> str:
+    """Return the sign between cells: a tab where there is one, else that of which the first line has more."""
+    if any("\t" in line for line in lines):
+        return "\t"
+    first = next((line for line in lines if line.strip()), "")
+    return ";" if first.count(";") > first.count(",") else ","
 
 
 def _row_of_cells(number: int, raw: str, cells: list[str], columns: list[str], separator: str) -> LedgerRow:
@@ -155,7 +162,7 @@ def read_json_lines(name: str, text: str) -> Iterator[LedgerRow]:
     keys = {key for _, _, item in found for key in item}
     if METRIC not in keys and metric != METRIC:
         names = sorted(key for key in keys if _METRICS.search(key))
-        raise _other_metric(name, metric or names[0]) if names or metric else _no_table(name)
+        raise _not_our_metric(name, metric or names[0]) if names or metric else _no_table(name)
     for number, raw, item in found:
         if metric == METRIC and "metric" in item:
             item.setdefault(METRIC, item.pop("metric"))
