@@ -83,8 +83,12 @@ def _entries(owner: Any, module: str) -> Iterator[tuple[Any, str, object]]:
 
 
 def check_contract(fixed: Mapping[str, object], now: Mapping[str, object]) -> None:
-    """End a recorded run whose train.py changed the contract that it was launched under: its constants, as they were
-    fixed and as they are now, and its variables."""
+    """End a recorded run whose train.py changed the contract that it was launched under.
+
+    Args:
+        fixed: The contract's constants as they were fixed; the variables are compared with those at launch.
+        now: The same constants as they are now.
+    """
     launched = process.launch_environment()
     if "AUTORESEARCH_RUN_DIR" not in launched:
         return

@@ -172,7 +172,7 @@ def check(model: Function, vocab_size: int, length: int, device: torch.device, o
 
 @contextmanager
 def _comparing(reasons: dict[str, str], offered: Collection[str]) -> Iterator[None]:
-    """While it lasts, calls compute the plain function, and `reasons` learns why a kernel can't be used, "" if it can.
+    """Compute plain functions in all calls inside; `reasons` gets why a kernel can't be used, "" where it can.
 
     A kernel is compared once for all calls whose inputs have the same shapes.
     """
@@ -244,7 +244,7 @@ def load(at, mask):
 
 @jit
 def sum_rows_kernel(grad, order, starts, out, width, BLOCK: tl.constexpr, ROWS: tl.constexpr):
-    """out[token] = the sum of the rows of grad (N, width) where that token stood; order sorts rows by token."""
+    """Sum the rows of grad (N, width) where a token stood into out[token]; order sorts rows by token."""
     token, columns = tl.program_id(0).to(tl.int64), tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     begin, end = tl.load(starts + token), tl.load(starts + token + 1)
     total = tl.zeros((BLOCK,), dtype=tl.float32)
@@ -258,7 +258,7 @@ def sum_rows_kernel(grad, order, starts, out, width, BLOCK: tl.constexpr, ROWS: 
 
 @operator(lambda grad, _, count: grad.new_empty(count, grad.size(-1)))
 def embedding_gradient(grad, rows, count: int, /, out):
-    """Sorted sums instead of atomic additions, which the frequent rows make slow. grad (B, T, C) -> (count, C)."""
+    """Fill out (count, C) with the sums of grad (B, T, C) by token; atomic additions to frequent rows would be slow."""
     ordered, order = rows.flatten().sort()
     starts = torch.searchsorted(ordered, torch.arange(count + 1, device=grad.device))
     grid, width = (count, triton.cdiv(grad.size(-1), 128)), grad.size(-1)
@@ -275,7 +275,7 @@ def fused_embedding(tokens, table, /, out):
 
 @kernel(fused_embedding)
 def embedding(tokens, table):
-    """tokens (B, T) int64, table (V, C) -> (B, T, C)"""
+    """Return the rows of a table (V, C) for tokens (B, T) int64, as (B, T, C)."""
     return F.embedding(tokens, table)
 
 
@@ -287,8 +287,8 @@ def loss_kernel(
     logits, targets, ahead, losses, gradients, T: tl.constexpr, V: tl.constexpr, CAP: tl.constexpr,
     BLOCK: tl.constexpr, AHEAD: tl.constexpr,
 ):  # fmt: skip
-    """One row of logits: the loss after the soft cap, and the gradient with respect to what stands before it, of
-    the losses on targets ahead too."""
+    """Compute, for one row of logits, the loss after the soft cap, and the gradient with respect to what stands before
+    it, of the losses on targets ahead too."""
     row, column = tl.program_id(0).to(tl.int64), tl.arange(0, BLOCK)
     target = tl.load(targets + row)
     x = load(logits + row * V + column, column < V)
@@ -317,7 +317,7 @@ def head_loss_backward(dy, _, x, head, targets, ahead, softcap, loss, gradients)
     head_loss_backward,
 )
 def fused_head_loss(x, head, targets, ahead, softcap: float, /, loss, _gradients):
-    """The gradient is computed with the losses, so the logits are read once."""
+    """Compute head_loss, and its gradient with it, so that the logits are read once."""
     logits, losses = x @ head.T, x.new_empty(x.size(0), dtype=torch.float32)
     sizes = targets.size(1), head.size(0), softcap, triton.next_power_of_2(head.size(0)), ahead.size(0)
     loss_kernel[(x.size(0),)](logits, targets.contiguous(), ahead, losses, _gradients, *sizes, num_warps=16)
@@ -334,7 +334,7 @@ def capped_logits(x, head, softcap):
 
 @kernel(fused_head_loss)
 def head_loss(x, head, targets, ahead, softcap):
-    """x (N, C), head (V, C), targets (B, T), ahead (n,), softcap a number -> the mean loss in nats, fp32.
+    """Return the mean loss in nats, fp32, of x (N, C) by head (V, C), targets (B, T), ahead (n,), softcap a number.
 
     It is the cross-entropy of capped_logits(x, head, softcap). Its gradient is also that of the losses on the n tokens
     further on, times their weights `ahead`.
@@ -356,8 +356,8 @@ def qkv_kernel(
     qkv, cos, sin, gates, values, q, k, v, dqkv, dgates, dvalues, rows, values_stride, T: tl.constexpr,
     HEADS: tl.constexpr, HALF: tl.constexpr, VALUED: tl.constexpr, BACKWARD: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
-    """A row is a head of a token: q, k rotated and divided by their RMS, v + gate * value. Backward q, k and v
-    hold their gradients."""
+    """Compute qkv for rows, each a head of a token: q, k rotated and divided by their RMS, v + gate * value. Backward
+    q, k and v hold their gradients."""
     row, column = tl.program_id(0) * ROWS + tl.arange(0, ROWS), tl.arange(0, HALF)[None, :]
     token, inside = row // HEADS, (row < rows)[:, None]
     head = (row % HEADS)[:, None] * (2 * HALF) + column
@@ -431,7 +431,7 @@ def rotate(x, cos, sin):
 
 @kernel(fused_qkv)
 def qkv(packed, cos, sin, gate, value):
-    """packed (B, T, 3, H, D), gate (B, T, H) and value (B, T, H, D) or None -> q, k, v (B, T, H, D).
+    """Return q, k, v (B, T, H, D) out of packed (B, T, 3, H, D), gate (B, T, H) and value (B, T, H, D) or None.
 
     q and k are rotated and RMS normed; v gets gate * value added.
     """
@@ -448,7 +448,7 @@ def relu_squared_kernel(
     left, right, before, out, rows, columns, inner, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
     PROGRAMS: tl.constexpr, FORWARD: tl.constexpr,
 ):  # fmt: skip
-    """out = relu(left @ right^T)^2, or (left @ right) times that function's slope, 2 * sqrt(before)."""
+    """Compute relu(left @ right^T)^2, or (left @ right) times that function's slope, 2 * sqrt(before)."""
     across = tl.cdiv(columns, BN)
     done = tl.program_id(0) - PROGRAMS
     for tile in tl.range(tl.program_id(0), tl.cdiv(rows, BM) * across, PROGRAMS, flatten=True):
@@ -481,7 +481,7 @@ def call_relu_squared_kernel(left, right, before, out, forward):
 
 @operator(lambda dy, w, h: torch.empty_like(h))
 def relu_squared_backward(dy, w, h, /, out):
-    """dy (N, C), w (C, 4C), h = relu(x)^2 (N, 4C) -> the gradient of x (N, 4C)"""
+    """Fill out with the gradient of x (N, 4C), from dy (N, C), w (C, 4C) and h = relu(x)^2 (N, 4C)."""
     call_relu_squared_kernel(dy.contiguous(), w, h, out, False)
 
 
@@ -495,14 +495,14 @@ def mlp_backward(dy, _, x, w_in, w_out, out, h):
     mlp_backward,
 )
 def fused_mlp(x, w_in, w_out, /, out, _h):
-    """The MLP, whose matrix products apply the squared ReLU and its slope to what they write."""
+    """Compute mlp by matrix products that apply the squared ReLU and its slope to what they write."""
     call_relu_squared_kernel(x, w_in, _h, _h, True)
     torch.mm(_h, w_out.T, out=out)
 
 
 @kernel(fused_mlp, capability=(9, 0))  # before Hopper it spills registers and loads without overlap
 def mlp(x, w_in, w_out):
-    """x (N, C), w_in (4C, C), w_out (C, 4C) -> (N, C), by a squared ReLU (So et al. 2021)"""
+    """Return the MLP (N, C) of x (N, C) by w_in (4C, C), w_out (C, 4C) and a squared ReLU (So et al. 2021)."""
     return F.linear(F.relu(F.linear(x, w_in)).square(), w_out)
 
 
@@ -514,7 +514,7 @@ def filter_kernel(
     x, taps, out, dy, dtaps, rows, T: tl.constexpr, C: tl.constexpr, N: tl.constexpr, BACKWARD: tl.constexpr,
     TILES: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr, MANY: tl.constexpr,
 ):  # fmt: skip
-    """out[t] = u[t] + sum of taps[j] * u[t - 1 - j], u being x (rows, C) over its RMS. Backward out is the gradient
+    """Compute u[t] + sum of taps[j] * u[t - 1 - j], u being x (rows, C) over its RMS. Backward out is the gradient
     of x, and dtaps (programs, N, C) are sums over a program's rows."""
     column, which = tl.arange(0, BLOCK)[None, :], tl.arange(0, MANY)[:, None]
     totals = tl.zeros((MANY, BLOCK), dtype=tl.float32)
@@ -570,5 +570,5 @@ def causal_filter(x, taps):
 
 @kernel(fused_norm_filter)
 def norm_filter(x, taps):
-    """x (B, T, C), taps (n, C) -> (B, T, C), RMS normed and then filtered"""
+    """Return x (B, T, C) RMS normed and then filtered by taps (n, C)."""
     return causal_filter(F.rms_norm(x, x.shape[-1:]), taps)
