@@ -86,7 +86,7 @@ def simulate(
     data = {
         **size,
         "against": against,
-        "families": [{"name": f.name, "noise": asdict(f.noise), "interactions": f.interactions} for f in drawn],
+        "families": [{"name": one.name, "noise": asdict(one.noise), "interactions": one.interactions} for one in drawn],
         "rows": [_row_data(row) for row in answer.rows],
         "by_family": {name: [_row_data(row) for row in rows] for name, rows in answer.by_family.items()},
         "chart": str(chart) if chart else None,

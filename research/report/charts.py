@@ -286,7 +286,7 @@ def _labels(scale: Scale, data: PageData, marks: Sequence[Mark]) -> list[Text]:
         left = x - len(words) * em * _CHAR_EM
         places = [middle + em * (1.25 + 0.65 * down) for down in range(8)]
         free = [y for y in places if y < scale.bottom and all(abs(y - other.y) >= em * _LINE_EM for other in texts)]
-        clear = [y for y in free if not any(left < m.x < x and y - em < m.y < y + em * 0.4 for m in marks)]
+        clear = [y for y in free if not any(left < mark.x < x and y - em < mark.y < y + em * 0.4 for mark in marks)]
         if free:
             texts.append(Text(x, (clear or free)[0], words, "label", "end"))
     return texts
@@ -375,7 +375,7 @@ def _alone(tried: Sequence[Trial], made: Mapping[str, ShownConfiguration]) -> li
     for mark, place in ((" else ", 1), (" if ", 0)):
         parts = {text: text.split(mark, 1) for text in texts}
         if all(len(part) == 2 for part in parts.values()) and len({part[1 - place] for part in parts.values()}) == 1:
-            return [replace(t, before=parts[t.before][place], after=parts[t.after][place]) for t in trials]
+            return [replace(one, before=parts[one.before][place], after=parts[one.after][place]) for one in trials]
     return trials
 
 

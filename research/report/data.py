@@ -202,7 +202,7 @@ def page_data(
         baseline=baseline,
         best=next((one for one in candidates if one.known is best), None),
         steps=tuple(_steps(shown, candidates)),
-        close=(*(c for c in changes if c.status == "open"), *_promising(shown, changes)),
+        close=(*(one for one in changes if one.status == "open"), *_promising(shown, changes)),
         plan=plan,
         night=night,
         ideas=ideas,

@@ -124,7 +124,7 @@ def _gpu(
 ) -> Check:
     if not devices:
         return Check("gpu", True, "none (nvidia-smi finds no NVIDIA GPU); everything works, on the pocket profile")
-    names = ", ".join(f"{d.index}: {d.name}" for d in devices)
+    names = ", ".join(f"{gpu.index}: {gpu.name}" for gpu in devices)
     text = ask(("--query-gpu=driver_version,memory.total,memory.free", "--format=csv,noheader")) or ""
     driver, total, free = ([part.strip() for part in text.splitlines()[0].split(",")] if text else []) or ["?"] * 3
     say = f"{names}; driver {driver}, {free} of {total} free on the first"

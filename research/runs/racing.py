@@ -173,7 +173,9 @@ def race_of(run: Run) -> Race:
     """Return the race that a run's facts hold, an empty one where they hold none."""
     try:
         plain = json.loads(run.facts.get(RACE) or "{}")
-        looks = tuple(Look(f, gap, Prediction(mean, sd, p)) for f, gap, mean, sd, p in plain.get("looks", ()))
+        looks = tuple(
+            Look(fraction, gap, Prediction(mean, sd, p)) for fraction, gap, mean, sd, p in plain.get("looks", ())
+        )
         return Race(**{**plain, "looks": looks, "losses": tuple(plain.get("losses", ()))})
     except (ValueError, TypeError, AttributeError):
         return Race()

@@ -68,8 +68,8 @@ class ModalBackend(Backend):
         most = settings.cost_usd(life_s, gpu, self._env)
         cost = f"unknown: set {settings.ENV_USD_PER_HOUR}" if most is None else f"about {most:.2f} USD at most"
         data = [
-            f"data     {m.digest} in volume {m.volume}: {m.size}, read-only at {m.mount}"
-            for m in shipment.manifests(self._env)
+            f"data     {one.digest} in volume {one.volume}: {one.size}, read-only at {one.mount}"
+            for one in shipment.manifests(self._env)
         ]
         return (
             f"ship     {tree.label}: {tree.size}, to {settings.APP_DIR}",

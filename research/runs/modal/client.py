@@ -67,7 +67,7 @@ def require_token() -> None:
 
 def failure_kind(error: BaseException) -> FailureKind:
     """Return the kind of failure that an error of the client is."""
-    names = {c.__name__ for c in type(error).__mro__}
+    names = {kind.__name__ for kind in type(error).__mro__}
     if "ConflictError" in names:
         return "infrastructure"  # the sandbox ended before it began; for the client that is an invalid call
     if names & {"AuthError", "PermissionDeniedError", "InvalidError", "VersionError", "ConfigurationError"}:

@@ -125,7 +125,7 @@ class Manifest:
     @property
     def size(self) -> str:
         """Return the number of files and gigabytes, for people."""
-        return f"{len(self.entries)} files, {sum(e.size for e in self.entries) / 1e9:.2f} GB"
+        return f"{len(self.entries)} files, {sum(file.size for file in self.entries) / 1e9:.2f} GB"
 
     @cached_property
     def own_files(self) -> dict[str, bytes]:
@@ -134,10 +134,10 @@ class Manifest:
         They are the list of files that the sandbox hashes again, the times of change that it restores (prepare.py knows
         a shard that is tokenized already by its time), and last the manifest of all files.
         """
-        checked = [f"{e.sha256}  {e.path}\n" for e in self.entries if decides_metric(e.path)]
-        timed = [e for e in self.entries if "data" in e.path.split("/")[:-1]]
-        times = [f"{e.mtime_ns // 10**9}.{e.mtime_ns % 10**9:09d} {e.path}\n" for e in timed]
-        rows = {e.path: [e.size, e.sha256] for e in self.entries}
+        checked = [f"{file.sha256}  {file.path}\n" for file in self.entries if decides_metric(file.path)]
+        timed = [file for file in self.entries if "data" in file.path.split("/")[:-1]]
+        times = [f"{file.mtime_ns // 10**9}.{file.mtime_ns % 10**9:09d} {file.path}\n" for file in timed]
+        rows = {file.path: [file.size, file.sha256] for file in self.entries}
         texts = {LIST_FILE: "".join(checked), TIMES_FILE: "".join(times), MANIFEST_FILE: json.dumps(rows)}
         return {name: text.encode() for name, text in texts.items()}
 
@@ -165,7 +165,7 @@ def manifests(env: Mapping[str, str]) -> list[Manifest]:
     if kernels:
         found.append(Manifest(names.hf_volume, settings.HF_MOUNT, entries_of(kernels, known)))
     with suppress(OSError):
-        write_json(home / HASHES_FILE, {e.state: e.sha256 for manifest in found for e in manifest.entries})
+        write_json(home / HASHES_FILE, {file.state: file.sha256 for manifest in found for file in manifest.entries})
     return found
 
 
@@ -253,14 +253,14 @@ async def seal(cloud: Cloud, volume: Any, manifest: Manifest, afresh: bool = Fal
     probe = {f"/{PROBE_FILE}": secrets.token_bytes(32)}  # what the storage has already, it is not sent
     await put(probe, limits.first_bytes_s, "uploading a few bytes")
     cloud.say(f"uploading what Modal does not have yet of {manifest.size}")
-    targets = {f"{folder}/{e.path}": e for e in manifest.entries}
-    small = {target: e.source for target, e in targets.items() if e.size < LARGE_BYTES}
+    targets = {f"{folder}/{file.path}": file for file in manifest.entries}
+    small = {target: file.source for target, file in targets.items() if file.size < LARGE_BYTES}
     await put(small, limits.upload_s, "uploading the data")
     for target, entry in targets.items():
         if target not in small:
             await put({target: entry.source}, limits.upload_s, "uploading the data")
             cloud.say(f"uploaded {entry.path}")
-    if any(state_of(e.source) != e.state for e in manifest.entries):
+    if any(state_of(file.source) != file.state for file in manifest.entries):
         what = "The data changed while it was uploaded."
         raise CloudError("configuration", what, "Let prepare.py finish, then try again.")
     own = {f"{folder}/{name}": text for name, text in manifest.own_files.items()}
