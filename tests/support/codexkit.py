@@ -59,6 +59,7 @@ def _commit_harness(root: Path, train: str) -> None:
     git(root, "checkout", "-q", "main")
     commit_all(root, "harness")
     git(root, "checkout", "-q", "-B", "autoresearch/try")
+    git(root, "gc", "-q")  # one file to copy for each test, not hundreds
     rooms = [
         str(root / "research" / name) for name in ("__init__.py", "agents", "code", "core", "lab", "runs", "store")
     ]
