@@ -104,6 +104,14 @@ def run(argv: list[str]) -> int:
     except OSError as error:
         show_error(f"{error.filename or 'The system'}: {error.strerror or error}.", "Mend that and try again.", as_json)
         return 1
+    except Exception as error:  # a mistake of ours, whose traceback is for whoever mends it
+        if not as_json:
+            raise
+        import traceback
+
+        traceback.print_exc()
+        show_error(f"{type(error).__name__}: {error}.", "The traceback on stderr says where.", as_json)
+        return 1
     if not argv:
         return 2
     return code if isinstance(code, int) else 0

@@ -18,6 +18,7 @@ ENV_TIME_BUDGET: Final = "AUTORESEARCH_TIME_BUDGET"  # seconds of counted traini
 ENV_RUN_DIR: Final = "AUTORESEARCH_RUN_DIR"  # the folder of this run, set by the runner
 
 DEFAULT_SEED: Final = 42
+MAX_SEED: Final = 2**63 - 1  # the memory and torch take no larger one
 
 # The summary block that train.py prints after a line "---"
 

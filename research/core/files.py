@@ -24,6 +24,9 @@ def write_whole(path: Path, content: bytes) -> None:
     Raises:
         OSError: if it can't be written; the old file is then untouched.
     """
+    if path.exists() and not path.is_file():  # a device, such as /dev/stdout, takes it and stays what it is
+        path.write_bytes(content)
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns():x}")
     try:

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from research.core import git
-from research.core.contract import DEFAULT_SEED, RUNNER_EXITS
+from research.core.contract import DEFAULT_SEED, MAX_SEED, RUNNER_EXITS
 from research.core.errors import ConfigurationError, ResearchError
 from research.core.paths import LabPaths
 from research.core.settings import SETTINGS
@@ -79,7 +79,7 @@ def _seconds(text: str) -> float:
 
 def _seed(text: str) -> int:
     with contextlib.suppress(ValueError):
-        if 0 <= (value := int(text)) < 2**63:
+        if 0 <= (value := int(text)) <= MAX_SEED:
             return value
     raise argparse.ArgumentTypeError(f"{text!r}: a seed is a whole number from 0")
 

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from research.core.contract import ENV_HOME, ENV_PROFILE, ENV_SEED, ENV_TIME_BUDGET, PROFILES
+from research.core.contract import ENV_HOME, ENV_PROFILE, ENV_SEED, ENV_TIME_BUDGET, MAX_SEED, PROFILES
 from research.core.errors import ConfigurationError
 from research.core.interpreter import GET_UV
 from research.core.paths import machine_home
@@ -30,7 +30,7 @@ def check_environment(environment: Mapping[str, str]) -> None:
         raise _unusable(f"{ENV_PROFILE}={profile} is no profile", " or ".join(PROFILES))
     if budget and not _is_seconds(budget):
         raise _unusable(f"{ENV_TIME_BUDGET}={budget} is no number of seconds above 0", "one")
-    if seed and not (seed.isdecimal() and int(seed) < 2**63):
+    if seed and not (seed.isdecimal() and int(seed) <= MAX_SEED):
         raise _unusable(f"{ENV_SEED}={seed} is no seed", "a whole number from 0")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -146,6 +147,16 @@ def test_a_replicate_on_no_known_backend_is_a_wrong_call(kit: Kit):
     assert (result.code, list(json.loads(result.out))) == (2, ["error"])
 
 
+def test_whatever_goes_wrong_json_is_one_object(kit: Kit):
+    result = kit.research("settle", "no UTF-8: \udcff", "--json")
+    assert (result.code, list(json.loads(result.out))) == (1, ["error"])
+
+
+def test_a_seed_that_nothing_takes_is_a_wrong_call(kit: Kit):
+    result = kit.research("replicate", "--seed", str(2**63), "--json")
+    assert (result.code, list(json.loads(result.out))) == (2, ["error"])
+
+
 def test_every_json_object_begins_with_its_schema(kit: Kit):
     kit.measure()
     ledger = kit.root.parent / "other.tsv"
@@ -168,6 +179,16 @@ def test_a_ledger_in_another_encoding_is_printed_as_it_is(kit: Kit):
     command = [sys.executable, "-m", "research", "export", "--ledger"]
     done = subprocess.run(command, cwd=kit.root, env=kit.environment, capture_output=True)
     assert done.stdout == (kit.root / "results.tsv").read_bytes()
+
+
+def test_an_export_to_a_device_leaves_it_in_place(kit: Kit):
+    pipe = kit.root.parent / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    kit.json("export", "--out", str(pipe))
+    assert json.loads(os.read(reader, 1000))["schema"] == "autoresearch.export/1"
+    assert pipe.is_fifo()
+    os.close(reader)
 
 
 def test_an_export_of_nothing_leaves_nothing(kit: Kit):
