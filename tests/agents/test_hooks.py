@@ -265,6 +265,14 @@ def test_reviews_are_shown_once_by_whichever_hook_comes_first(kit: Kit):
     assert shown == [0]
 
 
+def test_a_verdict_is_said_to_the_person_too(kit: Kit):
+    name = kit.measure().end["run"]
+    told = answer(kit, "PostToolUse", tool_name="Bash", tool_input={"command": "ls"}, tool_response="") or {}
+    assert str(told["systemMessage"]).startswith(f"Autoresearch: Run {name} has finished (scored, val_bpb 0.990000)")
+    assert "is recorded: keep" in str(told["systemMessage"])
+    assert "\n" not in str(told["systemMessage"])
+
+
 def test_every_runs_own_review_is_shown_where_several_have_finished(kit: Kit):
     runs = [str(kit.measure().end["run"])]
     for val in (1.5, 1.6, 1.7, 1.8):

@@ -71,10 +71,16 @@ class HookCall:
             open_store(self.paths, utc(system_clock()), self.log).close()
         return read_store(self.paths, SETTINGS.hook_wait_s)
 
-    def context(self, *parts: str) -> dict[str, Any] | None:
-        """Return the answer that adds texts to the agent's context, None where all are empty."""
-        text = "\n\n".join(part for part in parts if part)[: SETTINGS.context_chars]
-        return {"hookSpecificOutput": {"hookEventName": self.event, "additionalContext": text}} if text else None
+    def context(self, *parts: str, review: str = "") -> dict[str, Any] | None:
+        """Return the answer that adds texts to the agent's context, None where all are empty.
+
+        The first line of a review, which comes last, is said to the person too.
+        """
+        text = "\n\n".join(part for part in (*parts, review) if part)[: SETTINGS.context_chars]
+        if not text:
+            return None
+        said = {"systemMessage": f"Autoresearch: {review.splitlines()[0]}"} if review else {}
+        return {"hookSpecificOutput": {"hookEventName": self.event, "additionalContext": text}, **said}
 
 
 def run(name: str, root: str, log: Callable[[str], None]) -> None:

@@ -20,7 +20,7 @@ def answer(call: HookCall) -> dict[str, Any] | None:
     with open_current_memory(call) as store:
         is_guarded = branch.startswith(BRANCHES) or autonomy.load(store).enabled
         changes = _unseen_changes(call, store, branch) if is_guarded else ""
-        return call.context(changes, unseen_review(store, branch))
+        return call.context(changes, review=unseen_review(store, branch))
 
 
 def _unseen_changes(call: HookCall, store: Store, branch: str) -> str:

@@ -28,7 +28,7 @@ def answer(call: HookCall) -> dict[str, Any] | None:
     with call.open_memory() as store:
         reason = _refusal(call, store)
         if not reason:
-            return None if call.is_driven else call.context(unseen_review(store, call.head.branch))
+            return None if call.is_driven else call.context(review=unseen_review(store, call.head.branch))
     return {
         "hookSpecificOutput": {
             "hookEventName": call.event,

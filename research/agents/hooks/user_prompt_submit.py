@@ -35,7 +35,7 @@ def answer(call: HookCall) -> dict[str, Any] | None:
     mark = call.client.wake_mark
     if mark and call.text("prompt").lstrip().startswith(mark):  # the client wakes the agent, no person speaks
         with open_current_memory(call) as store:
-            return call.context(unseen_review(store, branch))
+            return call.context(review=unseen_review(store, branch))
     try:
         turned = _turn_switch(call, branch)
     except Exception as error:  # the person must learn of a stop that was not carried out
