@@ -357,8 +357,9 @@ def tokenize(profile, tokenizer):
                 }
                 made += facts["tokens"]
             manifest[path.name] = facts
-            if manifest != known:
-                process.write_atomically(folder / "manifest.json", json.dumps({**known, **manifest}, indent=1) + "\n")
+            so_far = {**known, **manifest}  # shards that are yet to come stay listed
+            if so_far != known:
+                process.write_atomically(folder / "manifest.json", json.dumps(so_far, indent=1) + "\n")
     if made:
         print(f"tokens: {made / 1e6:.1f} M in {time.time() - started:.1f} s", flush=True)
     if manifest != known:

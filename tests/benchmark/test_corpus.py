@@ -147,6 +147,15 @@ def test_the_pocket_corpus_is_split_by_file(data: Path):
     assert not set(texts["train"]) >= set(texts["val"])
 
 
+def test_tokens_that_are_there_are_left_as_they_are(at_home: Path):
+    tokenizer = prepare.Tokenizer.from_directory()
+    manifest = prepare.tokens_folder(prepare.PROFILE, tokenizer) / "manifest.json"
+    before = manifest.stat()
+    prepare.tokenize(prepare.PROFILE, tokenizer)
+    after = manifest.stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
 def test_the_tokenizer_is_saved_without_pickle_and_checked(pocket_home: Path, tmp_path: Path, capsys):
     saved = pocket_home / "pocket" / "tokenizer" / "tokenizer.json"
     tokenizer = prepare.Tokenizer.from_directory(saved.parent)
