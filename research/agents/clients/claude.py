@@ -90,7 +90,7 @@ def _check_login(claude: str, environment: Mapping[str, str]) -> Check:
     """Check, by asking it, whether Claude Code is logged in."""
     try:
         done = subprocess.run(
-            [claude, "auth", "status", "--json"], capture_output=True, text=True, timeout=_ASK_S,
+            [claude, "auth", "status", "--json"], capture_output=True, text=True, errors="replace", timeout=_ASK_S,
             env=dict(environment), stdin=subprocess.DEVNULL, check=False,
         )  # fmt: skip
         answer = json.loads(done.stdout)

@@ -89,7 +89,7 @@ def ask_codex(program: str, root: Path, environment: Mapping[str, str]) -> list[
     try:
         with subprocess.Popen(
             [program, "app-server"], cwd=root, env=dict(environment), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL, text=True,
+            stderr=subprocess.DEVNULL, text=True, errors="replace",
         ) as child:  # fmt: skip
             guard = threading.Timer(_ASK_S, child.kill)
             guard.start()
