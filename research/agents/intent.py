@@ -252,9 +252,9 @@ _OBJECT = (
     rf"{_AUTONOMOUS}|the {_AUTONOMOUS}|"
     rf"{_LOOP}|{_WORK})\b)"
 )
-"""What may follow a word for ending in an order: nothing, "now", "the loop", "running"."""
+"""Matches the rest of an order after a word for ending: nothing, "now", "the loop", "running"."""
 _SOON = r"(?:\s+(?:yet|now|please|today|tonight|for (?:now|today|tonight)|until|till|before|after)\b|\s*$)"
-"""What may follow "no more runs" in an order: nothing or a time."""
+"""Matches the rest of an order after "no more runs": nothing or a time."""
 _BEGIN = (
     r"(?:continue|resume|restart|start|begin|launch|enter|kick\s*off|run|turn on|switch on|starte|beginne|lance[rz]?|"
     r"demarre[rz]?|commence[rz]?|inicia|empieza|arranca|continua)\s+(?:bitte |jetzt )?"

@@ -10,6 +10,9 @@ from research.core import git
 from research.core.commit_message import EXPERIMENT
 from research.core.contract import DEFAULT_SEED
 
+MAX_NAMED = 5
+"""Most files that a message or a command names one by one."""
+
 
 def launch_command(options: str, seed: int | None = None) -> str:
     """Return the line that launches train.py in the work tree, with the runner's options and, if unusual, a seed."""
@@ -38,6 +41,11 @@ def git_commit(root: Path) -> str:
 def commit_command(root: Path, emitter: str = "NAME") -> str:
     """Return the line that commits train.py as an experiment."""
     return f"{git_commit(root)} -m '{EXPERIMENT} WHAT [emitter={emitter}]' -- train.py"
+
+
+def paths_to_type(paths: Sequence[str]) -> list[str]:
+    """Return paths for a command line: each of a few, of more than MAX_NAMED the first part of each path, once."""
+    return list(paths) if len(paths) <= MAX_NAMED else sorted({path.split("/")[0] for path in paths})
 
 
 def put_away_command(paths: Sequence[str]) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from research.code import fingerprint as source
 from research.code.syntax_tree import parse
 from research.core import git
-from research.core.commands import commit_command, git_commit, put_away_command
+from research.core.commands import MAX_NAMED, commit_command, git_commit, paths_to_type, put_away_command
 from research.core.commit_message import EXPERIMENT, emitter_of
 from research.core.contract import BRANCHES, PROTECTED
 from research.core.errors import ResearchError
@@ -26,8 +26,6 @@ COMMAND = ("uv", "run", "train.py")
 """The one command that is recorded."""
 BENCHMARK = ("prepare.py", "research/benchmark")
 """The files that a contract's fingerprint covers: scores are compared only where these are the same."""
-_MAX_NAMED = 5
-"""Most files that a message names one by one."""
 
 
 class Refused(ResearchError):
@@ -125,7 +123,7 @@ def check_tree(root: Path, candidate: Candidate) -> None:
     changed |= {path for path in paths if not _is_recorded(root, rev, path, recorded.get(path))}
     if changed:
         names = sorted(changed)
-        shown = ", ".join(first_few(names, _MAX_NAMED))
+        shown = ", ".join(first_few(names, MAX_NAMED))
         raise Refused(f"{shown} {'differ' if len(names) > 1 else 'differs'} from HEAD.", _mended(root, names))
 
 
@@ -146,7 +144,7 @@ def _mended(root: Path, changed: Sequence[str]) -> str:
     if secret := git.hidden(root, tuple(changed)):
         flags = ("assume-unchanged", "skip-worktree")
         show = " && ".join(f"git update-index --no-{flag} -- {shlex.join(secret)}" for flag in flags)
-        return f"Git was told not to look at {', '.join(secret[:_MAX_NAMED])}. Type: {show}"
+        return f"Git was told not to look at {', '.join(secret[:MAX_NAMED])}. Type: {show}"
     if list(changed) == [TARGET]:
         back = f"git restore --staged --worktree {TARGET}"
         return f"Type: {commit_command(root)}; or put it back: {back}; or --allow-dirty runs it unscored."
@@ -156,7 +154,7 @@ def _mended(root: Path, changed: Sequence[str]) -> str:
 def _put_away(changed: Sequence[str]) -> str:
     """Return the command that puts changes of other files than train.py away."""
     paths = [path for path in changed if path != TARGET]
-    return put_away_command(paths if len(paths) <= _MAX_NAMED else sorted({path.split("/")[0] for path in paths}))
+    return put_away_command(paths_to_type(paths))
 
 
 def check_commit(root: Path, candidate: Candidate, baseline: Run | None, known: bool) -> None:
@@ -171,7 +169,7 @@ def check_commit(root: Path, candidate: Candidate, baseline: Run | None, known: 
         if candidate.is_experiment:
             again = f" && {_commit_again(root, candidate)}" if TARGET in candidate.paths else ""
             then = f"Make it a commit of {TARGET} alone: git reset --soft HEAD^ && {_put_away(others)}{again}"
-        raise Refused(f"HEAD touches more than {TARGET}: {', '.join(others[:_MAX_NAMED])}.", then)
+        raise Refused(f"HEAD touches more than {TARGET}: {', '.join(others[:MAX_NAMED])}.", then)
     if baseline and is_foreign:
         what = f"prepare.py or the harness is not the baseline's ({baseline.run})."
         raise Refused(what, _start_branch(candidate, candidate.harness))

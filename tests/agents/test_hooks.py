@@ -213,14 +213,20 @@ def test_an_idea_starts_from_its_parent_where_head_is_an_undecided_change(kit: K
     assert "git reset" not in order(kit)
 
 
-def test_who_chooses_the_idea_leaves_a_discarded_change_first(kit: Kit):
-    """Without a plan too, what was discarded and committed again by hand is taken back first."""
+def measured_change(kit: Kit, subject: str, val: float) -> tuple[str, str]:
+    """Turns the loop on and measures a baseline and a change; returns the commits of both."""
     turn_on(kit)
     base = kit.head()
     kit.measure()
     kit.research("settle")
-    change = kit.commit("exp: worse [emitter=free]", val=1.5)
+    change = kit.commit(subject, val=val)
     kit.measure()
+    return base, change
+
+
+def test_who_chooses_the_idea_leaves_a_discarded_change_first(kit: Kit):
+    """Without a plan too, what was discarded and committed again by hand is taken back first."""
+    base, change = measured_change(kit, "exp: worse [emitter=free]", 1.5)
     kit.research("settle")
     assert kit.head() == base
     with open_store(LabPaths(kit.root), "2026-01-01T00:00:00Z", print) as store:
@@ -238,12 +244,7 @@ def test_who_chooses_the_idea_leaves_a_discarded_change_first(kit: Kit):
 
 def test_an_undecided_change_has_the_best_so_far_measured_first_where_that_is_planned(kit: Kit):
     """The plan knows which of the two needs a run, and on which seed; the order is its, not the verdict's."""
-    turn_on(kit)
-    base = kit.head()
-    kit.measure()
-    kit.research("settle")
-    change = kit.commit("exp: far better", val=0.5)
-    kit.measure()
+    base, change = measured_change(kit, "exp: far better", 0.5)
     assert kit.json("last-review")["text"].count("INVESTIGATE") == 1  # type: ignore[attr-defined]
     for parent, seed in ((base, 43), (change, 43)):
         plan_instead(kit, "replicate", parent, seed)

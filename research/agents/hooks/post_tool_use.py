@@ -29,6 +29,6 @@ def _unseen_changes(call: HookCall, store: Store, branch: str) -> str:
     fact, state = f"protected_shown:{branch}", "\n".join(changed)
     if state == (store.fact(fact) or ""):
         return ""
-    with suppress(ResearchError), call.open_to_write() as kept:  # where that can't be noted, it is told again
+    with suppress(ResearchError), call.open_to_write() as kept:  # unless it is noted, the next tool use repeats it
         kept.set_fact(fact, state)
     return restore_advice(changed)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from research.core import git
+from research.core.commands import MAX_NAMED, paths_to_type
 from research.core.contract import PROTECTED
 from research.core.text import first_few
 
@@ -24,7 +25,6 @@ Reach = Literal["file", "tracked", "all"]
 
 FIXED = (*PROTECTED, "uv.lock", ".venv")
 RECORDS = ("results.tsv", "results/discovery", "results/runs")
-_MAX_NAMED = 5  # most changed files that are named one by one
 _CACHES = frozenset({"__pycache__", ".pytest_cache", ".ruff_cache", ".mypy_cache"})
 _TEMPORARY = ("/tmp", "/var/tmp", "/private/tmp", "/dev/shm")
 
@@ -149,9 +149,8 @@ def restore_advice(changed: Sequence[str]) -> str:
     """Return a sentence that names changed fixed files and the command that restores them, "" for none."""
     if not changed:
         return ""
-    few = changed if len(changed) <= _MAX_NAMED else sorted({path.split("/")[0] for path in changed})
-    names = ", ".join(first_few(changed, _MAX_NAMED))
+    names = ", ".join(first_few(changed, MAX_NAMED))
     return (
         f"Fixed files differ from HEAD: {names}. No run is launched while they do; experiments change train.py alone. "
-        f"Put them back: git restore --staged --worktree -- {shlex.join(few)}"
+        f"Put them back: git restore --staged --worktree -- {shlex.join(paths_to_type(changed))}"
     )

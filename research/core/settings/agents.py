@@ -65,7 +65,7 @@ class AgentSettings:
     anomalies_tried: int = 6
     """Anomalies that are halved before giving up, for the same reason."""
     idea_chars: int = 2_000
-    """Characters of a person's idea that an agent is told: a page of text."""
+    """Longest beginning of a person's idea that is given to an agent, in characters: a page of text."""
     subject_chars: int = 100
     """Longest commit subject: what a log shows in one line."""
 

@@ -197,7 +197,7 @@ class VerdictSettings:
     near_misses_shown: int = 4
     """Near misses in the summary, the latest: two pairs to combine."""
     summary_idea_chars: int = 60
-    """How much of an idea stands beside its value in the summary: a change of one constant fits."""
+    """Longest beginning of an idea in a line of the summary, in characters: a change of one constant fits."""
 
     # The forecast of a run that is going on ---------------------------------------------------------------------------
     forecast_prior: tuple[float, float, float] = (0.22, 0.0003, 0.0008)
