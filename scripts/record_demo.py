@@ -70,7 +70,7 @@ def record(store: Store, paths: LabPaths, made_utc: str) -> Recording:
         ResearchError: if there is no night to record.
     """
     judged = store.judged()
-    data = data_of_branch(store, judged, choose_branch(judged, ""), made_utc)
+    data = data_of_branch(store, judged, choose_branch(judged, (), ""), made_utc)
     if data.night is None:
         raise ResearchError("There is no night on record here.", "Make one: uv run research night --max-runs 14")
     runs: list[Run] = []

@@ -21,6 +21,7 @@ from research.core.text import clean, count_of
 from research.lab.lab import Lab
 from research.report.text import IDEAS, no_such_contract
 from research.report.usage import night_on
+from research.report.write import begun_on, choose_branch
 from research.store import reads
 from research.store.db import Store
 from research.verdict.models import Configuration
@@ -61,7 +62,8 @@ def summary(contract: str | None, as_json: bool) -> None:
         switch, foreign = autonomy.load(store), reads.foreign(store)
         night = night_on(store, lab)
         asked = [clean(one.idea.text) for one in reads.ideas(store) if one.status == "needs_agent"]
-        warnings = (*_warnings_of_head(lab, store, where, plan), *digest.warnings)[: SETTINGS.warnings_shown]
+        about_head = _warnings_of_head(lab, store, where, plan)
+        warnings = (*_runs_elsewhere(store, where.branch), *about_head, *digest.warnings)[: SETTINGS.warnings_shown]
     plan_fields = ("plan", "emitter", "category", "parent", "kind", "reason", "created_utc")
     data = {
         "branch": where.branch or None,
@@ -148,6 +150,12 @@ def _imported(foreign: reads.Foreign) -> list[SummaryRow]:
         where_kept = f" @ {foreign.commit[:7]}" if foreign.commit else ""  # most public ledgers name no commit
         words += f", the lowest kept one {foreign.val_bpb:.6f}{where_kept}"
     return [("Imported", words), ("", "remembered, in no chart and never judged: their contract is unknown")]
+
+
+def _runs_elsewhere(store: Store, here: str) -> Iterator[str]:
+    """Yield a warning where nothing was run on the branch checked out, and other views show another one."""
+    if (shown := choose_branch(store.judged(), begun_on(store), here)) != here:
+        yield f"No run was made on {here or 'this commit'}; those of {shown} are shown by: uv run research watch --once"
 
 
 def _warnings_of_head(lab: Lab, store: Store, where: git.Head, plan: Plan | None) -> Iterator[str]:

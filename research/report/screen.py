@@ -213,6 +213,6 @@ def _next(view: LiveView, width: int) -> list[Text]:
     if asked := next((one for one in view.data.ideas if one.status == "needs_agent"), None):
         parts += _wrapped("asked", f"{IDEAS[asked.status]}: {clean(asked.idea.text)}", width)
     if view.go_on:
-        words = "The night was cut off. To go on:" if view.data.rows else "To begin:"
+        words = "The night was cut off. To go on:" if view.data.night else "To begin:"
         parts += [Text(words, style="yellow"), Text(view.go_on)]  # a line of its own is copied whole
     return parts

@@ -23,7 +23,7 @@ from research.report.data import PageData, RunRow
 from research.report.progress import Curve, Progress, read_curve, read_progress
 from research.report.text import title_of
 from research.report.usage import budget_left
-from research.report.write import branch_here, choose_branch, data_of_branch, while_on
+from research.report.write import begun_on, branch_here, choose_branch, data_of_branch, while_on
 from research.store import folders
 from research.store.db import Store
 from research.store.open import read_store
@@ -175,7 +175,7 @@ class Live:
         paths, judged, open_runs = self._lab.paths, store.judged(), store.open_runs()
         going = {run.branch for run in open_runs}
         here = branch_here(paths)
-        branch = choose_branch(judged, going.pop() if len(going) == 1 else here)
+        branch = choose_branch(judged, begun_on(store), going.pop() if len(going) == 1 else here)
         is_going = branch in {run.branch for run in open_runs}
         why = f"where a run is going on; {here} is checked out" if is_going else f"since {here} has no runs yet"
         instead = f"{branch}, {why}" if here not in ("", branch) else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,8 +36,10 @@ def page_path(paths: LabPaths) -> Path:
     return paths.root / "results" / "report.html"
 
 
-def choose_branch(history: Sequence[Judged], here: str, wanted: str | None = None) -> str:
-    """Return the branch to show: the wanted one, else the one checked out here if it has runs, else the latest run's.
+def choose_branch(history: Sequence[Judged], begun: Collection[str], here: str, wanted: str | None = None) -> str:
+    """Return the branch to show: the wanted one, else the one checked out here, else that of the latest run.
+
+    The one checked out here is shown if it has runs or is among those on which something has begun.
 
     Raises:
         NoRuns: if the one asked for has no runs.
@@ -48,7 +50,13 @@ def choose_branch(history: Sequence[Judged], here: str, wanted: str | None = Non
             known = ", ".join(dict.fromkeys(branches)) or "none"
             raise NoRuns(f"There are no runs on {wanted}.", f"Branches with runs: {known}.")
         return wanted
-    return here if here in branches or not branches else branches[-1]
+    return here if here in (*branches, *begun) or not branches else branches[-1]
+
+
+def begun_on(store: Store) -> set[str]:
+    """Return the branches on which a run or a night has begun and not ended."""
+    night = state.from_json(store.fact(state.FACT))
+    return {run.branch for run in store.open_runs()} | ({night.branch} if night and state.is_cut_off(night) else set())
 
 
 def branch_here(paths: LabPaths) -> str:
@@ -68,7 +76,7 @@ def read_data(
         NoRuns: if a branch or a contract that is asked for has none.
     """
     judged = store.judged()
-    branch = choose_branch(judged, branch_here(paths), branch)
+    branch = choose_branch(judged, begun_on(store), branch_here(paths), branch)
     known = dict.fromkeys(item.run.contract for item in judged if item.run.branch == branch and item.run.contract)
     if contract is not None and contract not in known:
         raise NoRuns(*no_such_contract(contract, branch, known))

@@ -10,7 +10,7 @@ LEFT, RIGHT, TOP, BOTTOM = 64, 580, 44, 368  # edges of the plot in pixels; name
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#666666", "#b8a900")
 """Okabe and Ito's palette, which colour-blind readers tell apart."""
 DASHES = ("", "6 3", "2 3", "8 3 2 3")  # lines also differ in print without colour
-TICKS = 5
+TICKS = 5  # at most so many steps on an axis
 LABEL_GAP = 16  # least distance between two names, in pixels
 SCALE = 1e4  # gains are shown in units of 0.0001 bpb
 
@@ -41,13 +41,13 @@ def draw_courses(courses: Mapping[str, Sequence[float]], title: str) -> str:
         f'<text transform="translate(16 {(TOP + BOTTOM) / 2}) rotate(-90)" text-anchor="middle">'
         "true gain, 1e-4 bpb</text>",
     ]
-    for tick in range(TICKS + 1):
-        gain, run = top * tick / TICKS, round((runs - 1) * tick / TICKS)
+    for gain in range(0, int(top) + 1, _step(top)):
         parts += [
             f'<line x1="{LEFT}" x2="{RIGHT}" y1="{y(gain):.1f}" y2="{y(gain):.1f}" stroke="#ddd"/>',
-            f'<text x="{LEFT - 8}" y="{y(gain) + 4:.1f}" text-anchor="end">{gain:.0f}</text>',
-            f'<text x="{x(run):.1f}" y="{BOTTOM + 20}" text-anchor="middle">{run + 1}</text>',
+            f'<text x="{LEFT - 8}" y="{y(gain) + 4:.1f}" text-anchor="end">{gain}</text>',
         ]
+    for run in (1, *range(_step(runs), runs + 1, _step(runs))):
+        parts.append(f'<text x="{x(run - 1):.1f}" y="{BOTTOM + 20}" text-anchor="middle">{run}</text>')
     below = float(HEIGHT)
     for place, name in sorted(enumerate(courses), key=lambda item: courses[item[1]][-1]):
         gains = [gain * SCALE for gain in courses[name]]
@@ -59,3 +59,11 @@ def draw_courses(courses: Mapping[str, Sequence[float]], title: str) -> str:
             f'<text x="{RIGHT + 8}" y="{below + 4:.1f}" fill="{colour}">{escape(name)} {gains[-1]:.0f}</text>',
         ]
     return "\n".join([*parts, "</svg>", ""])
+
+
+def _step(most: float) -> int:
+    """Return the distance of an axis's labels, 1, 2 or 5 times a power of ten."""
+    size = 1
+    while 10 * size * TICKS < most:
+        size *= 10
+    return next(size * step for step in (1, 2, 5, 10) if size * step * TICKS >= most)

@@ -113,7 +113,8 @@ def rows(digest: Digest, plan: Plan | None, warnings: Sequence[str]) -> Iterator
     yield "Baseline", in_one_line(d.baseline, "no baseline yet")
     yield "Best", in_one_line(d.best, NO_BEST)
     if d.best:
-        yield "", quoted(d.best.subject) + (" (kept by a person)" if d.best.by_person else "")
+        name = quoted(d.best.subject) if d.best.subject.startswith(EXPERIMENT) else "the baseline"
+        yield "", name + (" (kept by a person)" if d.best.by_person else "")
     if d.incumbent and d.incumbent.by_person and d.incumbent != d.best:
         yield "", f"the branch is on {d.incumbent.commit[:7]}: {quoted(d.incumbent.subject)} (kept by a person)"
     if d.change:

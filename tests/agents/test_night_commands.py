@@ -63,6 +63,7 @@ def test_of_an_interrupted_night_it_is_the_very_command_that_goes_on(limits: Nig
         float(told.get("--usd-per-hour", 0.0)),
     )
     assert asked == limits
+    assert night_command(replace(cut, race=False)) == night_command(cut).replace("--seed 9", "--seed 9 --no-race")
     assert (told["--policy"], told["--seed"], told["--agent"]) == ("greedy", "9", "codex")
     assert night_limits.why_new(cut, replace(cut, limits=asked), [], parse_utc(NOW)) is None
 

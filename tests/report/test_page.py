@@ -357,10 +357,11 @@ def test_the_cost_says_where_it_comes_from():
 def test_the_branch_that_is_shown(tmp_path: Path):
     with read_store(make_lab(tmp_path / "lab", 3)) as store:
         history = store.judged()
-    assert choose_branch(history, "main") == "autoresearch/made-up"
-    assert choose_branch([], "main") == "main"
+    assert choose_branch(history, (), "main") == "autoresearch/made-up"
+    assert choose_branch(history, ("fresh",), "fresh") == "fresh"
+    assert choose_branch([], (), "main") == "main"
     with pytest.raises(NoRuns):
-        choose_branch(history, "main", "autoresearch/other")
+        choose_branch(history, (), "main", "autoresearch/other")
 
 
 def test_the_verb(kit: Kit):

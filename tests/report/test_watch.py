@@ -263,6 +263,22 @@ def test_another_branch_is_shown_by_its_name_and_why(tmp_path: Path):
     lock.release()
 
 
+def test_a_branch_whose_first_run_is_going_on_is_shown_without_runs(tmp_path: Path):
+    """So that no new night has the results of the one before at its head."""
+    places = make_lab(tmp_path / "lab", 10)
+    subprocess.run(["git", "checkout", "-q", "--orphan", "fresh"], cwd=places.root, check=True)
+    with read_store(places) as store:
+        store.set_fact(FACT, NightState("n", "fresh", "builtin", "local", 0, 1, utc(BEGIN), NightLimits(20)).to_json())
+        assert read_data(store, places, utc(NOW)).memory.branch == "fresh"
+    lines = picture(places)
+    assert lines[0].startswith("fresh ")
+    assert lines[lines.index("The night was cut off. To go on:") + 1] == "uv run research night --max-runs 20"
+    with read_store(places) as store:
+        store.set_fact(FACT, "null")
+        store.start_run(Run("first", "first", "runner", "fresh", "a" * 40, utc(NOW)))
+    assert picture(places)[0].startswith("fresh ")
+
+
 def test_what_comes_next_is_wrapped_and_not_cut(tmp_path: Path):
     plan = Plan("p", utc(BEGIN), "architect", "attention", "a" * 40, "experiment", "because of this. " * 8 + "The end.")
     data = replace(page_data([], BRANCH, utc(BEGIN)), plan=plan)
@@ -284,6 +300,17 @@ def test_summary_and_next_say_that_a_night_is_going_on(kit: Kit):
     assert kit.research("next").out.startswith("A night is going on: 1 of 5 runs, 0.0 h, ends about ")
     lock.release()
     assert not kit.research("next").out.startswith("A night")
+
+
+def test_summary_says_where_runs_are_if_there_are_none_on_this_branch(kit: Kit):
+    kit.measure()
+    assert kit.json("summary")["warnings"] == []
+    assert "\n             the baseline\n" in kit.research("summary").out
+    measured = kit.git("branch", "--show-current")
+    kit.git("checkout", "-q", "-b", "other")
+    words = f"No run was made on other; those of {measured} are shown by: uv run research watch --once"
+    assert kit.json("summary")["warnings"] == [words]
+    assert kit.research("watch", "--once").out.startswith(measured)
 
 
 def test_a_lab_without_runs(tmp_path: Path):

@@ -211,3 +211,9 @@ def test_the_chart_is_one_picture_with_every_name():
     text = draw_courses({"a<b": [0.0, 0.001], "c": [0.0, 0.002]}, "A & B")
     ElementTree.fromstring(text)
     assert "a&lt;b" in text
+
+
+def test_the_chart_has_round_numbers_on_its_axes():
+    root = ElementTree.fromstring(draw_courses({"a": [0.0001 * run for run in range(100)], "b": [0.0155] * 100}, ""))
+    numbers = [text.text for text in root.iter() if text.tag.endswith("text") and (text.text or "").isdecimal()]
+    assert numbers == ["0", "50", "100", "150", "1", "20", "40", "60", "80", "100"]

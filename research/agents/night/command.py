@@ -47,11 +47,12 @@ def replicate_command(commit: str, night: NightState | None, seed: int | None = 
 
 
 def _how(night: NightState | None) -> list[str]:
-    """Return the options that are not at their defaults: agent, policy, seed, place, workers, price."""
+    """Return the options that are not at their defaults: agent, policy, seed, racing, place, workers, price."""
     if night is None:
         return []
     price = f"--usd-per-hour {night.limits.usd_per_hour:g}"
-    words = [*_options(night, "agent", "policy", "seed"), *_where(night), *_options(night, "workers")]
+    how = _options(night, "agent", "policy", "seed") + ["--no-race"] * (not night.race)
+    words = [*how, *_where(night), *_options(night, "workers")]
     return [*words, price] if night.limits.usd_per_hour else words
 
 

@@ -111,6 +111,7 @@ def resumed(before: NightState, wanted: NightState, runs: Sequence[Run], now: da
         limits=wanted.limits,
         gpu=wanted.gpu,
         timeout_s=wanted.timeout_s,
+        race=wanted.race,
         runs=max(before.runs, len(mine)),
         usd=max(before.usd, cost_usd(mine, wanted.limits.usd_per_hour) + (before.agent_usd or 0.0)),
         stop_reason=None,

@@ -77,7 +77,7 @@ def run_night(
         now, timeout_s = lab.clock(), request.timeout_s or SETTINGS.default_timeout_minutes * 60
         wanted = NightState(
             f"night-{stamp(now)}-{lab.token(2)}", "", agent, backend.name, seed, len(slots), utc(now), most,
-            gpu=request.gpu, timeout_s=timeout_s, policy=policy,
+            gpu=request.gpu, timeout_s=timeout_s, policy=policy, race=request.race,
         )  # fmt: skip
         begun, instead = _begin(lab, wanted, say)
         say(opening(begun, lab.clock(), instead))

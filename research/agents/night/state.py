@@ -48,6 +48,7 @@ class NightState:
         agent_usd: Dollars that the agent says it used, None where it names none.
         stop_reason: Why it ended, None while it runs (or when it was killed).
         finished_utc: When it ended, None before, and for one that is to be resumed.
+        race: Whether losing runs are stopped.
         alive_utc: When it last wrote this, None where an older version did.
         paused_s: Seconds by which the clock went on without it: between an interruption and the next start, while the
             machine slept, and by a clock that was set forward; below zero after one that was set back.
@@ -73,6 +74,7 @@ class NightState:
     gpu: str = DEFAULT_GPU
     timeout_s: float = SETTINGS.default_timeout_minutes * 60
     policy: str = "discovery"
+    race: bool = True
 
     @property
     def agent_usage(self) -> Usage:
