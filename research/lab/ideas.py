@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 import hashlib
 import re
-from collections.abc import Collection
+import shlex
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from research.code.constants import assignments
@@ -24,40 +26,57 @@ from research.verdict.models import Memory
 
 SET_NAME, SET_VALUE = "set_name", "set_value"
 """Names of a plan's details that hold the constant and the value of an idea NAME=VALUE."""
-_SETTING = re.compile(r"\s*([A-Za-z_]\w*)\s*=(?!=)(.+)", re.S)
-"""A name in any case, and the value that it is to get."""
+_SETTING = re.compile(r"\s*([A-Za-z_]\w*(?:\[\d+\])?)\s*=(?!=)(.+)", re.S)
+"""A name in any case, or one of several values, as NAME[1], and the value that it is to get."""
 
 
 def add_idea(lab: Lab, store: Store, text: str) -> Idea:
     """Add an idea to the end of the queue.
 
     Raises:
-        ResearchError: if it sets a constant that train.py does not have.
+        ResearchError: if it sets a constant that train.py does not have, a part of one, or to no single value.
     """
     idea = Idea(0, text, lab.now_utc())
-    name = idea.assignment[0] if idea.assignment else _set_name(text)
+    name, value = idea.assignment or (_set_name(text), "")
     content = git.blob(lab.work, "HEAD", TARGET) if name else None
     if name and content is not None:
-        names = [known for known, _ in assignments(parse(content).body)]
-        if name not in names:
-            capitals = name.upper()
-            near = [capitals] if capitals in names else difflib.get_close_matches(capitals, names, 3)
-            step = f"Did you mean {' or '.join(near)}?" if near else f"See them: grep -n '^[A-Z_]* = ' {TARGET}"
-            raise ResearchError(f"{TARGET} has no constant {name}.", step)
+        _require_constant(name, dict(assignments(parse(content).body)))
+    if value and not _is_expression(value):
+        try_it = f"uv run research idea try {shlex.quote(text)}"
+        step = f"Queue one constant at a time, or words for a coding agent: {try_it}"
+        raise ResearchError(f"{value!r} is no value that {name} can have.", step)
     idea = replace(idea, idea=store.add_idea(idea))
     keep_ideas(store, lab.paths)
     return idea
 
 
+def _require_constant(name: str, known: Mapping[str, ast.expr]) -> None:
+    """Raise a ResearchError where train.py has no constant of this name, or where it names one value of several."""
+    if name in known:
+        return
+    whole = name.partition("[")[0].strip()
+    if whole != name and whole in known:
+        step = f"Give all of them: uv run research idea '{whole}={ast.unparse(known[whole])}'"
+        raise ResearchError(f"{whole} holds several values, of which an idea can't set one.", step)
+    capitals = name.upper()
+    near = [capitals] if capitals in known else difflib.get_close_matches(capitals, known, 3)
+    step = f"Did you mean {' or '.join(near)}?" if near else f"See them: grep -n '^[A-Z][A-Z0-9_]* = ' {TARGET}"
+    raise ResearchError(f"{TARGET} has no constant {name}.", step)
+
+
 def _set_name(text: str) -> str:
     """Return the name that a text NAME=VALUE sets, "" for any other text, which has no expression as its value."""
-    if (match := _SETTING.fullmatch(text)) is None:
-        return ""
+    match = _SETTING.fullmatch(text)
+    return match[1] if match and _is_expression(match[2]) else ""
+
+
+def _is_expression(text: str) -> bool:
+    """Check whether a text parses as one expression."""
     try:
-        parse_expression(match[2])
+        parse_expression(text)
     except SyntaxError:
-        return ""
-    return match[1]
+        return False
+    return True
 
 
 def withdraw_idea(lab: Lab, store: Store, number: int) -> bool:

@@ -93,13 +93,16 @@ def test_what_cannot_be_tried_is_refused_or_listed_with_the_reason(tmp_path: Pat
     refused = kit.research("idea", "depth=6", code=1)["error"]
     assert refused == {"what": "train.py has no constant depth.", "next": "Did you mean DEPTH?"}
     assert kit.research("idea", "rotary = True", code=1)["error"]["what"] == "train.py has no constant rotary."
+    for text in ("MATRIX_LR=)", "WARMDOWN=0.4, DEPTH=2", "WARMDOWN=0.4 and DEPTH=2"):
+        assert "is no value that" in kit.research("idea", text, code=1)["error"]["what"]
+    refused = kit.research("idea", "ADAM_BETAS[1]=0.9", code=1)["error"]
+    assert refused["what"] == "ADAM_BETAS holds several values, of which an idea can't set one."
+    assert refused["next"] == "Give all of them: uv run research idea 'ADAM_BETAS=(0.8, 0.95)'"
     assert listed(kit) == []
-    for text in ("DEPTH=4", "MATRIX_LR=)"):
-        kit.research("idea", text)
+    kit.research("idea", "DEPTH=4")
     kit.research(*NIGHT, "--max-runs", "2")
-    same, broken = listed(kit)
+    (same,) = listed(kit)
     assert (same["status"], same["why"]) == ("dropped", "DEPTH=4: it has this value already")
-    assert (broken["status"], broken["why"]) == ("dropped", "MATRIX_LR=): would not parse")
 
 
 def test_a_waiting_idea_is_withdrawn_and_what_was_tried_is_not(tmp_path: Path):
