@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from research.cli.kit import FILE, json_option, open_memory, show, this_lab
+from research.core import git
 from research.core.files import write_whole
 from research.core.text import count_of, first_few
 from research.store.exports import export_lines
@@ -52,6 +53,7 @@ def import_(path: Path, as_json: bool) -> None:
     with lab.open() as store:
         found = import_path(store, path, lab.now_utc())
         lab.sync(store)
+        runs = [store.run(name) for name in found.runs]
     data = {
         "imported": list(found.runs),
         "count": len(found.runs),
@@ -60,6 +62,8 @@ def import_(path: Path, as_json: bool) -> None:
         "doubtful": [asdict(one) for one in found.doubtful],
     }
     lines = [f"{count_of(len(found.runs), 'run')} imported from {path}; {found.known} were known already."]
+    commits = dict.fromkeys(run.commit for run in runs if run and run.counted)  # what others' ledgers name is not run
+    lines += [" ".join(git.missing(one)) for one in commits if git.resolve(lab.work, one) is None][:1]
     lines += _listed("not imported (kept as events)", found.skipped)
     lines += _listed("imported with fields that could not be read", found.doubtful)
     show("import", data, "\n".join(lines), as_json)

@@ -34,13 +34,14 @@ def export_lines(store: Store) -> Iterator[dict[str, Any]]:
         yield {"type": "event", "at_utc": event.at_utc, "kind": event.kind, "run": event.run, "data": dict(event.data)}
 
 
-def import_lines(store: Store, texts: Iterable[str]) -> list[str]:
-    """Import an export and return the names of the new runs; what is known already is left alone.
+def import_lines(store: Store, texts: Iterable[str]) -> tuple[list[str], int]:
+    """Import an export; return the names of the new runs, and how many were known already, which are left alone.
 
     Raises:
         ResearchError: if the first line is not ours, or a line can't be read; then nothing is imported.
     """
     new: dict[str, None] = {}  # names of the runs, in order
+    runs = 0
     events = {_event_key(vars(event)) for event in store.events()}
     with store.write():
         for number, text in enumerate(texts, 1):
@@ -49,10 +50,11 @@ def import_lines(store: Store, texts: Iterable[str]) -> list[str]:
                 if number == 1 and item.get("schema") != SCHEMA:
                     raise ValueError("the first line does not name the schema")
                 _import_item(store, item, new, events)
+                runs += item.get("type") == "run"
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 what = f"Line {number} is not part of an export: {error}."
                 raise ResearchError(what, "Nothing was imported.") from None
-    return list(new)
+    return list(new), runs - len(new)
 
 
 def _event_key(event: Mapping[str, Any]) -> tuple[str, ...]:

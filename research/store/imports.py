@@ -22,6 +22,8 @@ from research.store.tables import NothingToImport, read_json_lines, read_table
 
 _SPREADSHEET_NUMBER = re.compile(r"[\d.]+[eE][-+]?\d+\Z")
 _OWN_LINE = re.compile(r"[0-9a-f]{7}\t(\d+\.\d{6}|nan)\t\d+\.\d\t(keep|discard|crash)\t[^\t\r\udc80-\udcff]*\Z")
+_A_MEMORY = "is the memory of a checkout, which is imported from its export."
+_EXPORT = "Type in that checkout: uv run research export --out memory.jsonl. Then import memory.jsonl here."
 _KEPT = re.compile(r"(keep|kept|accept\w*|improve\w*|merge\w*)\Z", re.I)
 
 
@@ -53,6 +55,8 @@ def import_path(store: Store, path: Path, at_utc: str) -> Imported:
     """
     if path.is_dir():
         if not any((path / name).is_file() for name in (EVENTS, STATE)):
+            if (path / "memory.db").is_file():
+                raise NothingToImport(f"{path} {_A_MEMORY}", _EXPORT)
             raise NothingToImport(f"{path} holds neither {EVENTS} nor {STATE}.", "Give a discovery folder.")
         new, known, skipped = import_folder(store, path, at_utc)
         return Imported(tuple(new), known, tuple(Skipped(*one) for one in skipped))
@@ -61,9 +65,12 @@ def import_path(store: Store, path: Path, at_utc: str) -> Imported:
     content = path.read_bytes()
     is_json = content[:200].lstrip(b"\xef\xbb\xbf \r\n").startswith(b"{")
     if is_json and SCHEMA.encode() in content[:200]:
-        return Imported(tuple(import_lines(store, content.decode("utf-8", "replace").rstrip("\n").split("\n"))))
+        runs, known = import_lines(store, content.decode("utf-8", "replace").rstrip("\n").split("\n"))
+        return Imported(tuple(runs), known)
     if path.name in (EVENTS, STATE):
         raise NothingToImport(f"{path} is a part of a discovery folder.", f"Type: uv run research import {path.parent}")
+    if content.startswith(b"SQLite format 3\x00"):
+        raise NothingToImport(f"{path} {_A_MEMORY}", _EXPORT)
     if b"\x00" in content:
         raise NothingToImport(f"{path} holds zero bytes, so it is no UTF-8 text.", "Save it as UTF-8 and try again.")
     read = read_json_lines if is_json else read_table
