@@ -60,6 +60,10 @@ def test_it_ends_at_a_time_of_day():
     assert limits.reached(state, NOW - timedelta(seconds=1), none) is None
 
 
+def test_waits_double_up_to_the_longest_however_many_there_were():
+    assert [limits.backoff_s(10, 600, before) for before in (0, 1, 5, 6, 5_000)] == [10, 20, 320, 600, 600]
+
+
 def test_the_last_run_is_the_one_after_which_a_limit_is_reached():
     usual = limits.UsualCost(1.0, 360.0)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shlex
 import shutil
 import signal
 import subprocess
@@ -77,6 +78,24 @@ def test_the_branch_follows_in_a_checkout_that_was_copied_and_touched(tmp_path: 
     assert copied.git("status", "--porcelain") == ""
 
 
+def test_a_night_on_the_runs_of_another_clone_names_the_command_that_fetches_their_commits(tmp_path: Path):
+    kit = make_night_kit(tmp_path, ["noise", {"kind": "score", "val_bpb": 0.9}, "noise", "noise"])
+    kit.research(*NIGHT, "--max-runs", "2")
+    assert kit.research("export", "--out", str(tmp_path / "memory.jsonl"))["rows"] > 2
+    assert "from its export" in kit.research("import", str(LabPaths(kit.root).memory), code=1)["error"]["what"]
+    assert "from its export" in kit.research("import", str(LabPaths(kit.root).discovery), code=1)["error"]["what"]
+    kit.git("clone", "-q", "--no-local", "--branch", "main", ".", "../clone")
+    clone = NightKit(kit.root.with_name("clone"), kit.environment)
+    said = clone.printed("import", "../memory.jsonl").out
+    clone.git("switch", "-q", "-c", runs_of(kit)[0].branch)
+    ended = clone.printed(*NIGHT, "--max-runs", "2")  # the baseline's second seed, then the first change again
+    assert (ended.code, "Fetch it from" in said, said.splitlines()[-1] in ended.err) == (1, True, True)
+    fetch = shlex.split(said.split(": git ")[1])
+    clone.git(*(str(kit.root) if word == "PATH" else word for word in fetch))
+    clone.research(*NIGHT, "--max-runs", "1")
+    assert runs_of(clone)[-1].commit == runs_of(kit)[1].commit
+
+
 def test_a_reset_below_a_kept_commit_is_said_and_respected(tmp_path: Path):
     kit = make_night_kit(tmp_path, played(1.0, 1.0, 0.988, 1.1, *[1.1] * 4))
     told = kit.research(*NIGHT, "--max-runs", "4")
@@ -119,7 +138,7 @@ def test_a_baseline_that_is_refused_ends_a_night_at_once(tmp_path: Path):
     kit.git(*IDENTITY, "commit", "-qam", "exp: import what is not there [emitter=free]")
     done = kit.printed(*NIGHT, "--max-runs", "5")
     assert done.code == 1
-    assert "Baseline was refused: train.py line 1 imports no_such_module, which is not installed." in done.err
+    assert "Refused (baseline): train.py line 1 imports no_such_module, which is not installed." in done.err
     assert "Use what is there" in done.err
     assert "candidates in a row" not in done.out
     assert not runs_of(kit)

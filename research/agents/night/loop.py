@@ -28,7 +28,7 @@ from research.core.commit_message import idea_of
 from research.core.contract import DEFAULT_SEED, EXIT_NO_DATA
 from research.core.errors import ResearchError
 from research.core.files import FileLock
-from research.core.git import blob, branch_tip
+from research.core.git import blob, branch_tip, missing, resolve
 from research.core.records import REPLICATE, Judged, Plan, Run
 from research.core.settings import SETTINGS
 from research.lab.apply_verdict import CannotSettle, follow_person, settle
@@ -184,6 +184,8 @@ class Night:
                 return
             if (job := self._next_job()) is None:
                 return
+            if resolve(self.lab.paths.root, job.commit) is None:
+                raise CannotGoOn(*missing(job.commit))
             code = self._code_of(job.commit)
             seed = self._seed_of(job, code)
             self._going.append(RunningJob(job, slot, code, self._pool.submit(self._launch, job, slot, seed)))
@@ -213,7 +215,7 @@ class Night:
 
     def _end_badly(self, problem: CannotGoOn) -> None:
         """End the night for a reason that only a person can mend; the command then exits with 1."""
-        self._reason, self.problem = self._reason or problem.what.rstrip("."), problem
+        self._reason, self.problem = self._reason or problem.what.rstrip("."), self.problem or problem
 
     # What is run next -----------------------------------------------------------------------------------------
 
@@ -333,7 +335,7 @@ class Night:
         elif end.outcome in limits.FAILED:
             self._fail(end.why or end.outcome)
         elif end.outcome == "refused" and job.plan is None and not end.repeats:
-            self._end_badly(CannotGoOn(f"{idea_of(job.what).capitalize()} was refused: {end.why}", ""))
+            self._end_badly(CannotGoOn(f"Refused ({idea_of(job.what)}): {end.why}", ""))
         elif end.outcome in ("refused", "repeat", "configuration"):  # the last: what the candidate made of its data
             self.say(f"{end.outcome}: {end.why} ({job.what})")
             self._refusals += 1
