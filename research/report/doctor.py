@@ -89,7 +89,7 @@ def in_words(checks: Sequence[Check]) -> str:
     for check in checks:
         lines.append(f"{'ok  ' if check.ok else 'MEND'}  {check.name:<10} {check.say}")
         if check.fix:
-            lines.append(f"{'':<17}{'if you want it' if check.ok else 'type'}: {check.fix}")
+            lines.append(f"{'':<17}{'if you want it' if check.ok else 'type'}: {check.fix.removeprefix('Type: ')}")
     wrong = sum(not check.ok for check in checks)
     last = "Everything a night needs is here." if not wrong else f"{wrong} of {len(checks)} want mending."
     return "\n".join([*lines, "", last])
