@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import io
 import sys
 
 import click
@@ -120,6 +119,4 @@ def run(argv: list[str]) -> int:
 
 def main() -> None:
     """Run the console script."""
-    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
-        sys.stdout.reconfigure(errors="replace")  # a character that the terminal's encoding lacks is shown as "?"
     sys.exit(run(sys.argv[1:]))

@@ -7,7 +7,6 @@ import io
 import json
 import re
 import subprocess
-import sys
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -340,14 +339,6 @@ def test_what_is_left_of_a_night():
     ended = NightState("n", BRANCH, "builtin", "local", 1, 1, utc(BEGIN), NightLimits(5), 5)
     ended = replace(ended, stop_reason="5 runs made", finished_utc=utc(NOW))
     assert budget_left(ended, NOW) == ["ended: 5 runs made", "5 runs"]
-
-
-def test_a_terminal_that_lacks_a_character_shows_a_question_mark(kit: Kit):
-    command = [sys.executable, "-m", "research", "watch", "--once"]
-    environment = {**kit.environment, "PYTHONIOENCODING": "ascii"}
-    done = subprocess.run(command, cwd=kit.root, env=environment, capture_output=True)
-    assert (done.returncode, done.stderr) == (0, b"")
-    assert b"No run is going on." in done.stdout
 
 
 def test_the_verb(kit: Kit):
