@@ -23,10 +23,11 @@ from research.core.files import write_whole  # noqa: E402
 from research.core.git import find_root  # noqa: E402
 from research.core.paths import LabPaths  # noqa: E402
 from research.core.records import Run, Verdict  # noqa: E402
+from research.report.branches import choose_branch  # noqa: E402
 from research.report.charts import smoothed  # noqa: E402
 from research.report.progress import Curve, read_curve  # noqa: E402
 from research.report.recording import DEMO, Recording, judged_as_of, read_recording  # noqa: E402
-from research.report.write import choose_branch, data_of_branch, differences  # noqa: E402
+from research.report.write import data_of_branch, differences  # noqa: E402
 from research.runs.score import TOKENS_PER_S, read_score  # noqa: E402
 from research.store.db import Store  # noqa: E402
 from research.store.open import read_store  # noqa: E402

@@ -19,9 +19,9 @@ from research.core.records import Plan
 from research.core.settings import SETTINGS
 from research.core.text import clean, count_of
 from research.lab.lab import Lab
+from research.report.branches import begun_on, choose_branch
 from research.report.text import IDEAS, no_such_contract
 from research.report.usage import night_on
-from research.report.write import begun_on, choose_branch
 from research.store import reads
 from research.store.db import Store
 from research.verdict.models import Configuration

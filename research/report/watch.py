@@ -19,11 +19,12 @@ from research.core.records import Run
 from research.core.settings import SETTINGS
 from research.lab.lab import Lab
 from research.report.answer import FIRST_NIGHT, planned
+from research.report.branches import begun_on, branch_here, choose_branch
 from research.report.data import PageData, RunRow
 from research.report.progress import Curve, Progress, read_curve, read_progress
 from research.report.text import title_of
 from research.report.usage import budget_left
-from research.report.write import begun_on, branch_here, choose_branch, data_of_branch, while_on
+from research.report.write import data_of_branch, while_on
 from research.store import folders
 from research.store.db import Store
 from research.store.open import read_store

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from research.core.files import append_line, write_whole
 from research.core.paths import LabPaths
 from research.core.records import Judged, Run
 from research.core.settings import SETTINGS
+from research.report.branches import NoRuns, begun_on, branch_here, choose_branch
 from research.report.data import PageData, RunCurve, page_data
 from research.report.progress import Curve, read_curve
 from research.report.text import no_such_contract
@@ -27,44 +28,9 @@ from research.store.folders import is_alive
 _MAX_DIFF_LINE_CHARS = 500
 
 
-class NoRuns(ResearchError):
-    """The branch or the contract asked for has no runs."""
-
-
 def page_path(paths: LabPaths) -> Path:
     """Return the path of the morning page."""
     return paths.root / "results" / "report.html"
-
-
-def choose_branch(history: Sequence[Judged], begun: Collection[str], here: str, wanted: str | None = None) -> str:
-    """Return the branch to show: the wanted one, else the one checked out here, else that of the latest run.
-
-    The one checked out here is shown if it has runs or is among those on which something has begun.
-
-    Raises:
-        NoRuns: if the one asked for has no runs.
-    """
-    branches = [item.run.branch for item in history]
-    if wanted is not None:
-        if wanted not in branches:
-            known = ", ".join(dict.fromkeys(branches)) or "none"
-            raise NoRuns(f"There are no runs on {wanted}.", f"Branches with runs: {known}.")
-        return wanted
-    return here if here in (*branches, *begun) or not branches else branches[-1]
-
-
-def begun_on(store: Store) -> set[str]:
-    """Return the branches on which a run or a night has begun and not ended."""
-    night = state.from_json(store.fact(state.FACT))
-    return {run.branch for run in store.open_runs()} | ({night.branch} if night and state.is_cut_off(night) else set())
-
-
-def branch_here(paths: LabPaths) -> str:
-    """Return the branch that is checked out, "" without one."""
-    try:
-        return git.head(paths.root).branch
-    except ResearchError:
-        return ""
 
 
 def read_data(

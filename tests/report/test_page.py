@@ -18,10 +18,11 @@ from research.agents.night.state import FACT, LOCK, NightLimits, NightState
 from research.core.files import FileLock
 from research.core.records import Idea, Judged, Metrics, Outcome, Plan, Run, Verdict
 from research.report.answer import answer, bets
+from research.report.branches import NoRuns, choose_branch
 from research.report.data import PageData, emitters, page_data
 from research.report.page import render
 from research.report.usage import agent_usage, cost_of, work_of
-from research.report.write import NoRuns, bounded, choose_branch, page_path, read_data, write_page
+from research.report.write import bounded, page_path, read_data, write_page
 from research.store.folders import ALIVE
 from research.store.imports import import_path
 from research.store.open import open_store, read_store
