@@ -6,17 +6,19 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from research.core import git
 from research.core.clock import run_name, stamp
+from research.core.commands import replicate_command
 from research.core.contract import DEFAULT_SEED, RUN_LOG, RUNNER_EXITS
 from research.core.errors import ResearchError, UsageError
 from research.core.paths import machine_home
-from research.core.records import Outcome, Run
+from research.core.records import Judged, Outcome, Run
 from research.core.settings import SETTINGS
 from research.lab.ideas import give_up_idea
 from research.lab.lab import Lab
@@ -253,9 +255,26 @@ class _Attempt:
         is_new = baseline is not None and not known
         if is_new and candidate.is_experiment:
             preflight.check_parent(lab.work, candidate, [item.run for item in self.store.judged()])
+            self._check_contract(by_key, history)
         preflight.check_imports(lab.work, candidate, lab.environment)
         if is_new and not candidate.is_experiment:
             lab.say("HEAD is not an exp: commit; unless it repeats what was measured, it is not counted")
+
+    def _check_contract(self, by_key: Run | None, history: Sequence[Judged]) -> None:
+        """Refuse an experiment under a contract that is new to its branch, of which it would become the baseline.
+
+        What only the cloud knows of a contract is not asked for.
+        """
+        contract = by_key.contract if by_key else None
+        if contract is None and self.backend.name == DEFAULT_BACKEND:
+            contract = self._asked_contract
+        latest = lineage.latest_contract(history, self._branch)
+        best = lineage.incumbent(lineage.of_contract(history, self._branch, latest))
+        if best and contract and all(item.run.contract != contract for item in history):
+            what = f"The contract of this launch, {contract}, is not that of the best so far, {latest}: HEAD would be"
+            what += " compared with nothing. Is a variable set that was not, or other data there?"
+            again = replicate_command(best.commit, f"--seed {self.request.seed}")
+            raise Refused(what, f"If it is meant, measure the best so far under it first: {again} > run.log 2>&1")
 
     def _find_repeat(self) -> LaunchResult | None:
         """Return the end of a launch that would only repeat a finished run, None for any other launch."""
@@ -264,11 +283,12 @@ class _Attempt:
         runs = [] if self.request.again else self.store.runs_of(self.candidate.fingerprint)
         by_key = self.store.latest_with_key(self.contract_key)
         repeat, self.contract = identity.find_repeat(
-            runs, self.request.seed, self.contract_key, by_key, lambda: self.contract or self._ask_contract()
+            runs, self.request.seed, self.contract_key, by_key, lambda: self.contract or self._asked_contract
         )
         return self._replay(repeat) if repeat else None
 
-    def _ask_contract(self) -> str | None:
+    @cached_property
+    def _asked_contract(self) -> str | None:
         return identity.ask_contract(self.lab.work, self.lab.environment)
 
     def _replay(self, run: Run) -> LaunchResult | None:
@@ -353,7 +373,7 @@ class _Attempt:
         """Run and record the launch; return the finish record."""
         lab, request = self.lab, self.request
         if self.contract is None and request.race and self.backend.name == DEFAULT_BACKEND:
-            self.contract = self._ask_contract()
+            self.contract = self._asked_contract
         watch = watch_of(lab, self.store, start, self.contract, self.candidate.text, request.race)
 
         def complete(record: Run) -> Run:

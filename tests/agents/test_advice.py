@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from research.core.contract import ENV_TIME_BUDGET
 from research.core.files import FileLock
 from research.core.paths import LabPaths
 from research.core.records import RUN_SEED, Plan
@@ -620,6 +621,22 @@ def missing_name(kit: Kit) -> Iterator[Advice]:
     kit.commit("exp: a slip [emitter=free]", extra="from prepare import nothing_like_it")
     yield Advice(launched(kit))
     assert is_ready(kit)
+
+
+@case
+def experiment_under_another_contract(kit: Kit) -> Iterator[Advice]:
+    short = f'CONTRACT = "custom3-0123456789ab" if "{ENV_TIME_BUDGET}" in __import__("os").environ else'
+    text = (kit.root / "prepare.py").read_text().replace("CONTRACT =", short, 1)
+    (kit.root / "prepare.py").write_text(text)
+    kit.git("commit", "-qam", "bench: a budget that can be set")
+    with_baseline(kit)
+    kit.commit("exp: another idea [emitter=free]", val=0.97)
+    kit.environment[ENV_TIME_BUDGET] = "3"
+    yield Advice(launched(kit))
+    assert launched(kit) == ""
+    shown = kit.json("summary")
+    assert (shown["contract"], shown["runs"]) == ("custom3-0123456789ab", 2)
+    assert shown["baseline"]["commit"] == kit.git("rev-parse", "HEAD^")  # type: ignore[index]
 
 
 def without_author(kit: Kit) -> None:
