@@ -25,7 +25,7 @@ VERBS = {
     "noise": ("memory", "Show how much runs of the same code differ."),
     "parse-run": ("runs", "Show the metrics, the failure and the last lines of a run log."),
     "record": ("runs", "Record finished runs that were made by hand."),
-    "replicate": ("runs", "Run a commit again with the next unused seed."),
+    "replicate": ("runs", "Run a commit again, with the seed that tells most or with another."),
     "report": (
         "report",
         "Write the morning page, results/report.html: what was found, how sure that is, and what to do next.",

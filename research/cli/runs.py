@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from research.cli.kit import FILE, here, json_option, show, this_lab, timeout_option
+from research.cli.kit import FILE, Count, here, json_option, show, this_lab, timeout_option
 from research.core.commands import replicate_command
 from research.core.contract import MAX_SEED, RUN_LOG
 from research.core.errors import ResearchError, UsageError
@@ -127,9 +127,7 @@ def _show_settled(verb: str, done: Settled, as_json: bool) -> None:
 @click.option("--backend", default=DEFAULT_BACKEND, help=f"Where to run it: {', '.join(BACKENDS)}.")
 @click.option("--gpu", default=DEFAULT_GPU, help="GPU of a remote backend.")
 @timeout_option
-@click.option(
-    "--seed", type=click.IntRange(0, MAX_SEED), help="The seed, used before or not; by default what tells most."
-)
+@click.option("--seed", type=Count(0, MAX_SEED), help="The seed, used before or not; by default what tells most.")
 @json_option
 def replicate(
     commit: str | None, backend: str, gpu: str, timeout: float | None, seed: int | None, as_json: bool

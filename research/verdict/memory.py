@@ -72,7 +72,7 @@ def recall(history: Sequence[Judged], branch: str, contract: str | None = None, 
         known={one.key: one for one in mine},
         runs=len(on_branch),
         scored=sum(item.run.outcome == "scored" for item in on_branch),
-        kept=len(kept),
+        kept=sum(one is not baseline for one in kept),
         phase=phase_of(inputs),
         stall=inputs.stall,
     )

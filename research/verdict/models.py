@@ -139,7 +139,7 @@ class Digest:
     stall: int = 0  # configurations since the last kept one
     runs: int = 0  # runs on the branch
     scored: int = 0  # those of them with a score
-    kept: int = 0  # configurations that are kept
+    kept: int = 0  # changes that are kept, the baseline left out
 
 
 @dataclass(frozen=True, kw_only=True)

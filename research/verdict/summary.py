@@ -24,7 +24,7 @@ from research.store.db import Store
 from research.verdict.models import HABIT, Configuration, Conjecture, Digest, Elite, FailurePattern, Memory
 from research.verdict.noise import OFFICIAL, POCKET, Noise, Spread
 
-_FORMAT = 8  # number of the stored digests' format; another one makes every stored digest stale
+_FORMAT = 9  # number of the stored digests' format; another one makes every stored digest stale
 _FACT = "digest:"
 NO_BEST = "no best yet"
 SummaryRow = tuple[str, str]
@@ -119,9 +119,8 @@ def rows(digest: Digest, plan: Plan | None, warnings: Sequence[str]) -> Iterator
         yield "", f"the branch is on {d.incumbent.commit[:7]}: {quoted(d.incumbent.subject)} (kept by a person)"
     if d.change:
         yield "Change", f"{d.change.in_words('+')} against the baseline; below zero is better"
-    kept = max(0, d.kept - bool(d.baseline and d.baseline.estimate))  # the baseline is no change
-    since = f"{count_of(d.stall, 'change')} tried since {'the last one kept' if kept else 'the baseline'}"
-    yield "Runs", f"{d.runs} recorded, {d.scored} scored; {count_of(kept, 'change')} kept; {since}"
+    since = f"{count_of(d.stall, 'change')} tried since {'the last one kept' if d.kept else 'the baseline'}"
+    yield "Runs", f"{d.runs} recorded, {d.scored} scored; {count_of(d.kept, 'change')} kept; {since}"
     parts = (d.noise.repeat, d.noise.seed, d.noise.interaction)
     sds = [f"{one.sd:.5f} of {what}" for one, what in zip(parts, ("repeats", "seeds", "change x seed"), strict=True)]
     yield "Noise", f"sd {', '.join(sds)}{'' if any(one.n for one in parts) else ' (assumed)'}"

@@ -150,6 +150,7 @@ def test_review_summary_page_and_watch_say_one_gain_and_its_seeds(kit: Kit):
     assert (one.known.change, one.known.seeds) == (gain, (42, 43))
     watch = kit.json("watch")
     assert watch["gain"]["mean"] == gain.mean  # type: ignore[index]
+    assert watch["kept"] == kit.json("summary")["kept"] == 1
     assert watch["verdicts"][0]["seeds"] == [42, 43]  # type: ignore[index]
     assert "#4 compared on seeds 42 and 43" in kit.research("watch", "--once").out
     review = kit.research("last-review").out

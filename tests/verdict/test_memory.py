@@ -49,7 +49,7 @@ def test_a_replicate_is_one_configuration_with_two_runs():
     assert memory.best.estimate.n == 2
     assert memory.best.estimate.low < 0.991 < memory.best.estimate.high
     assert memory.best.runs == ("r0", "r1")
-    assert (memory.runs, memory.kept, memory.belief.variances.noise.seed.n) == (2, 1, 1)
+    assert (memory.runs, memory.kept, memory.belief.variances.noise.seed.n) == (2, 0, 1)
 
 
 def test_best_is_never_what_was_not_kept():
@@ -211,7 +211,7 @@ def test_a_replicate_without_a_score_takes_nothing_away():
     ):
         memory = recalled(history)
         assert memory.best is memory.incumbent is memory.known[name(1)]
-        assert (memory.known[name(1)].decision, memory.kept) == ("keep", 2)
+        assert (memory.known[name(1)].decision, memory.kept) == ("keep", 1)
 
 
 def test_a_person_decides_whatever_the_run_was_worth():
