@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 
 import click
@@ -118,5 +119,8 @@ def run(argv: list[str]) -> int:
 
 
 def main() -> None:
-    """Run the console script."""
+    """Run the console script; where the output can't take a character, "?" stands for it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     sys.exit(run(sys.argv[1:]))

@@ -73,6 +73,15 @@ def test_a_file_name_of_any_bytes_is_no_obstacle_to_json(kit: Kit):
     assert "There is no log at" in json.loads(done.stdout)["error"]["what"]
 
 
+def test_an_output_that_takes_ascii_only_is_no_obstacle(kit: Kit):
+    kit.measure()
+    environment = {**kit.environment, "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "research", "watch", "--once"]
+    done = subprocess.run(command, cwd=kit.root, env=environment, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+    assert b"1 run, " in done.stdout
+
+
 def test_no_verb_shows_them_all(capsys: pytest.CaptureFixture[str]):
     assert run([]) == 2
     assert "summary" in capsys.readouterr().out

@@ -41,7 +41,7 @@ def opening(state: NightState, now: datetime, instead: str = "") -> str:
         until.append(local_time(most.until_utc))
     how = f" (a new night: {instead})" if instead else ""
     if state.resumed:
-        still, why = f", {' and '.join(left)} left" if left else "", f"; it was {instead}" if instead else ""
+        still, why = f", {' and '.join(left)} left" if left else "", f"; ended before: {instead}" if instead else ""
         how = f" (resumed after {count_of(state.runs, 'run')}{still}{why})"
     end = ", ".join(until) or "Ctrl-C"
     return f"{state.night} on {state.branch}, agent {state.agent}, until {end}{how}. Ctrl-C ends it cleanly."
