@@ -1,15 +1,16 @@
 """Watches the log of a run that is going on, and asks the run to end when it will hardly beat the incumbent.
 
-Runs of one seed see the same rows in the same order, so the training loss of a run can be subtracted from that of the
-incumbent's run with the same seed, at the same fraction of the budget. The difference, the gap, foretells the final
-one (research.verdict.forecast). Nothing is foretold from a log that was not understood.
+Runs of one seed see the same rows at the same step, so the training loss of the incumbent's run with the same seed can
+be subtracted from that of a run. The difference, the gap, foretells the final one (research.verdict.forecast). Nothing
+is foretold from a log that was not understood.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -61,6 +62,8 @@ class LossCurve:
     def __init__(self) -> None:
         self.points: list[Point] = []
         self.trouble = ""  # why the log can't be relied on
+        self._steps, self._fractions = [0.0], [0.0]  # at the start and at every point
+        self._sums = [0.0]  # of the losses of all steps until then
         self._rest = ""
         self._over = False
 
@@ -85,30 +88,89 @@ class LossCurve:
             self.trouble = self.trouble or f"its log has more than {SETTINGS.race_max_lines:,} lines of progress"
         else:
             self.points.append(point)
+            self._sums.append(self._sums[-1] + (point.step - self._steps[-1]) * point.loss)
+            self._steps.append(point.step)
+            self._fractions.append(point.fraction)
 
     @property
     def fraction(self) -> float:
         """Return the share of the budget that is over."""
         return self.points[-1].fraction if self.points else 0.0
 
-    def loss(self, fraction: float) -> float | None:
-        """Return the mean loss over the stretch of the budget before a fraction; None where the log does not tell it.
+    def begin(self, fraction: float) -> float | None:
+        """Return where the stretch of the budget begins that the loss at a fraction is the mean of; None before it.
 
         The stretch is SETTINGS.race_window of the budget, or SETTINGS.race_min_lines lines where those are more.
         """
-        ends = [0.0, *(point.fraction for point in self.points)]
-        spans = [(start, point) for start, point in zip(ends[:-1], self.points, strict=True) if start < fraction]
-        if ends[-1] < fraction or len(spans) < SETTINGS.race_min_lines:
+        lines = bisect_left(self._fractions, fraction)  # that begin before the fraction
+        if self.fraction < fraction or lines < SETTINGS.race_min_lines:
             return None
-        begin = min(fraction - SETTINGS.race_window, spans[-SETTINGS.race_min_lines][0])
-        shares = [max(0.0, min(point.fraction, fraction) - max(start, begin)) for start, point in spans]
-        losses = (share * point.loss for share, (_, point) in zip(shares, spans, strict=True))
-        return sum(losses) / sum(shares)
+        return max(0.0, min(fraction - SETTINGS.race_window, self._fractions[lines - SETTINGS.race_min_lines]))
+
+    def loss(self, fraction: float) -> float | None:
+        """Return the mean loss over the stretch of the budget before a fraction; None where it is not told."""
+        begin = self.begin(fraction)
+        return None if begin is None else self.mean(self.step(begin), self.step(fraction))
+
+    def step(self, fraction: float) -> float:
+        """Return the step at a fraction of the budget, between two lines as if steps took equally long."""
+        return _interpolated(self._fractions, self._steps, fraction)
+
+    def fraction_at(self, step: float) -> float:
+        """Return the fraction of the budget at a step."""
+        return _interpolated(self._steps, self._fractions, step)
+
+    def mean(self, first: float, last: float) -> float | None:
+        """Return the mean loss of the steps from one to another; None where the log does not tell them."""
+        if not first < last <= self._steps[-1]:
+            return None
+        total = _interpolated(self._steps, self._sums, last) - _interpolated(self._steps, self._sums, first)
+        return total / (last - first)
+
+    def slope(self, fraction: float) -> float | None:
+        """Return how the loss changes around a fraction, in nats over the whole budget; None where that is not told."""
+        reach = SETTINGS.race_slope_reach
+        ends = max(0.0, fraction - reach), fraction, min(self.fraction, fraction + reach)
+        start, middle, end = map(self.step, ends)
+        before, after = self.mean(start, middle), self.mean(middle, end)
+        return None if before is None or after is None else (after - before) / (0.5 * (ends[2] - ends[0]))
 
     def tokens(self, fraction: float) -> float | None:
         """Return the tokens seen by a fraction of the budget, in budgets of one token a second; None before it."""
         point = next((one for one in self.points if one.fraction >= fraction), None)
         return point.speed * fraction if point and point.speed > 0 else None
+
+
+def gap_of(mine: LossCurve, theirs: LossCurve, fraction: float) -> float | None:
+    """Return how much higher a curve is than another at a fraction of the budget, in nats; None where one is silent.
+
+    The losses of the same steps are compared, since they are of the same rows, and rows differ by far more than two
+    programs do. Where one of the two is slower it takes these steps later in its budget, with a smaller learning rate:
+    what the other's loss falls by in that time, by its slope, is not counted for it. With another number of tokens a
+    step the rows of the same fraction are compared.
+    """
+    begin, seen, usual = mine.begin(fraction), mine.tokens(fraction), theirs.tokens(fraction)
+    if begin is None or seen is None or usual is None:
+        return None
+    first, last = mine.step(begin), mine.step(fraction)
+    tokens_a_step = seen / last / (usual / theirs.step(fraction))
+    if abs(tokens_a_step - 1) > SETTINGS.race_batch_off:
+        loss, other = mine.mean(first, last), theirs.mean(theirs.step(begin), theirs.step(fraction))
+        return None if loss is None or other is None else loss - other
+    loss, other = mine.mean(first, last), theirs.mean(first, last)
+    then = 0.5 * (theirs.fraction_at(first) + theirs.fraction_at(last))
+    slope = theirs.slope(then)
+    if loss is None or other is None or slope is None:
+        return None
+    return loss - other - slope * (0.5 * (begin + fraction) - then)
+
+
+def _interpolated(places: Sequence[float], values: Sequence[float], place: float) -> float:
+    """Return the value at a place, on the straight line between the two known places around it."""
+    after = min(max(1, bisect_left(places, place)), len(places) - 1)
+    width = places[after] - places[after - 1]
+    share = (place - places[after - 1]) / width if width > 0 else 1.0
+    return values[after - 1] + share * (values[after] - values[after - 1])
 
 
 def curve_of(folder: Path) -> LossCurve:
@@ -140,7 +202,7 @@ class Look:
     """One look at a run that is going on."""
 
     fraction: float  # share of the budget that was over
-    gap: float  # its smoothed training loss minus the incumbent's, in nats
+    gap: float  # its smoothed training loss minus the incumbent's on the same rows, in nats
     known: Prediction  # the forecast by that gap
 
 
@@ -212,14 +274,13 @@ class Watch:
         if self.incomparable:
             return None
         self.trouble = self.curve.trouble or self.reference.trouble
-        mine, theirs = self.curve.loss(fraction), self.reference.loss(fraction)
         seen, usual = self.curve.tokens(fraction), self.reference.tokens(fraction)
-        if self.trouble or mine is None or theirs is None or seen is None or usual is None:
+        if self.trouble or seen is None or usual is None:
             return None
         if abs(seen / usual - 1) > SETTINGS.race_max_tokens_off:
             self.trouble = f"it saw {seen / usual - 1:+.0%} tokens"
             return None
-        return mine - theirs
+        return gap_of(self.curve, self.reference, fraction)
 
     def race(self) -> Race:
         """Return the record of the watch."""

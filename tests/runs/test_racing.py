@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import random
+
 import pytest
+from hypothesis import given, strategies
 from support import inprocess
 from support.labkit import PLAIN, Kit, kit, make_kit
 from support.modal_standin import StandIn
@@ -12,7 +16,7 @@ from research.core.records import Run
 from research.lab.lab import Lab
 from research.lab.launch import launch
 from research.lab.runner import parse
-from research.runs.racing import Look, LossCurve, Prediction, Race, Watch, race_of
+from research.runs.racing import Look, LossCurve, Prediction, Race, Watch, gap_of, race_of
 from research.store.open import read_store
 
 __all__ = ["kit"]
@@ -61,6 +65,36 @@ def test_the_loss_at_a_fraction_is_the_mean_over_the_stretch_before_it():
     assert many.loss(0.5) == pytest.approx(5 - (441 + 500) / 2 / 500, abs=1e-4)  # of 6 % of the budget
     assert curve(until=20).loss(0.5) is None
     assert LossCurve().loss(0.5) is None
+
+
+def told(speed: float, lift: float = 0.0, batch: int = 1, seed: int = 0) -> LossCurve:
+    """Return a curve of 1,000 steps at speed 1, whose rows scatter by 0.2 nats from one step to the next."""
+    rows = random.Random(seed)
+    text = [rows.gauss(0.0, 0.2) for _ in range(1200)]
+    found, total, before = LossCurve(), 0.0, 0
+    for step in range(1, int(1000 * speed / batch) + 1):
+        fraction = step * batch / (1000 * speed)
+        mine = text[(step - 1) * batch : step * batch]
+        total += 3 + 2 * math.exp(-4 * fraction) - fraction + lift + sum(mine) / batch
+        if step % 7 == 0 or fraction == 1.0:
+            line = LINE.format(step, 100 * fraction, total / (step - before), 1e6 * speed, 0)
+            found.feed(line.encode())
+            total, before = 0.0, step
+    return found
+
+
+@given(
+    strategies.floats(0.985, 1.015),
+    strategies.floats(-0.05, 0.05),
+    strategies.sampled_from([n / 20 for n in range(5, 20)]),
+)
+def test_the_gap_is_that_of_the_programs_whatever_the_rows_and_the_speed(speed: float, lift: float, fraction: float):
+    assert gap_of(told(speed, lift), told(1.0), fraction) == pytest.approx(lift, abs=0.01)
+
+
+def test_rows_of_one_fraction_are_compared_where_steps_have_another_number_of_tokens():
+    gap = gap_of(told(1.0, 0.02, batch=2), told(1.0), 0.5)
+    assert gap == pytest.approx(0.02, abs=0.01)
 
 
 def test_a_log_in_pieces_and_the_public_script_s_lines_are_understood():

@@ -107,6 +107,11 @@ class RunSettings:
     """Share of the budget before a point over which the training loss is averaged: that of one step scatters by 0.1."""
     race_min_lines: int = 6
     """Least lines of progress in that average: a run on a processor has fifty steps, whose rows differ by 0.1 nats."""
+    race_slope_reach: float = 0.15
+    """Share of the budget on either side of a point over which the slope of a loss curve is taken: over less, the rows
+    that happen to come there decide it."""
+    race_batch_off: float = 0.1
+    """Share by which two runs' tokens a step may differ before they count as different: speeds scatter by 1 %."""
     race_max_lines: int = 100_000
     """Lines of progress that are kept of a log: the public script prints one a step, some thousands."""
     race_log_bytes: int = 32 * 1024 * 1024
