@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from research.agents.night.state import NightLimits, NightState
+from research.report.recording import read_recording
 from research.report.write import page_path, read_data, write_page
 from research.store.open import read_store
 from tests.support.fabricate import BRANCH, make_lab, make_places
@@ -231,6 +232,13 @@ def test_labels_of_the_charts_do_not_overlap(browser: Any, page_file: Path, size
             }).length"""
         )
         assert clashes == 0
+
+
+def test_what_scrolls_sideways_on_a_phone_can_be_reached_by_keys(browser: Any, tmp_path: Path):
+    for tab in visit(browser, write_page(read_recording().data(), tmp_path / "demo.html"), PHONE):
+        tab.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
+        wide = "[...document.querySelectorAll('.scroll')].filter(part => part.scrollWidth > part.clientWidth)"
+        assert tab.evaluate(f"{wide}.every(part => part.querySelector('button'))")
 
 
 def test_an_empty_lab(browser: Any, tmp_path: Path):
