@@ -125,7 +125,7 @@ def _in_words(done: Night, page: Path) -> str:
 
     state = done.state
     text = f"Ended: {state.stop_reason}. {count_of(state.runs, 'run')}, {done.kept} kept. {done.found}".rstrip()
-    if (state.stop_reason or "").startswith(INTERRUPTED):
+    if (state.stop_reason or "").startswith(INTERRUPTED) and not state.finished_utc:
         text += " The same command goes on with it."
     used = state.agent_usage.in_words()
     text += f"\nThe agent used {used}." if used else ""

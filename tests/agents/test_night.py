@@ -129,6 +129,18 @@ def test_interrupted_again_and_again_the_baseline_is_not_blamed(tmp_path: Path):
     assert Counter(outcome for _, outcome, _ in finished_runs(kit)) == {"interrupted": 4, "scored": 2}
 
 
+def test_interrupted_in_its_last_run_it_is_over_and_the_same_command_begins_another(tmp_path: Path):
+    kit = make_night_kit(tmp_path, [{"kind": "noise", "steps": 200, "step_s": 0.3}, "noise"])
+    night = kit.start(*NIGHT, "--max-runs", "1")
+    wait_for(lambda: list(kit.root.glob("results/runs/*/run.log")), 60)
+    night.send_signal(signal.SIGINT)
+    assert night.wait(30) == 0
+    (end,) = [line for line in (kit.root / "night.out").read_text().splitlines() if line.startswith("Ended:")]
+    assert end == "Ended: interrupted: Ctrl-C. 1 run, 0 kept."
+    assert kit.research(*NIGHT, "--max-runs", "1")["runs"] == 1
+    assert Counter(outcome for _, outcome, _ in finished_runs(kit)) == {"interrupted": 1, "scored": 1}
+
+
 def test_infrastructure_failures_end_a_night_without_being_counted(tmp_path: Path):
     kit = make_night_kit(tmp_path, ["noise", "noise", *["no_data"] * 3])
     told = kit.research(*NIGHT, "--max-runs", "9")

@@ -205,8 +205,10 @@ class Night:
             self._going.remove(going)
 
     def _finish(self, reason: str) -> None:
-        """Save how the night ended; one that was interrupted, or could not make a run, can be resumed."""
-        goes_on = reason.startswith(INTERRUPTED) or (self.problem and reason.startswith(CONFIGURATION))
+        """Save how the night ended; one that was interrupted, or could not make a run, can be resumed within limits."""
+        self._save()
+        is_early = reason.startswith(INTERRUPTED) or (self.problem and reason.startswith(CONFIGURATION))
+        goes_on = is_early and limits.reached(self.state, self.lab.clock(), self._usual) is None
         self._save(stop_reason=reason, finished_utc=None if goes_on else self.lab.now_utc())
         if self.problem is None and self.state.runs == 0 and not reason.startswith(INTERRUPTED):
             self.problem = CannotGoOn(f"The night made no run: {reason}.", "See what is wrong: uv run research doctor")
