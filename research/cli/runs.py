@@ -15,6 +15,7 @@ from research.core.commands import replicate_command
 from research.core.contract import MAX_SEED, RUN_LOG
 from research.core.errors import ResearchError, UsageError
 from research.core.records import Decision
+from research.core.text import count_of
 from research.runs.backends import BACKENDS, DEFAULT_BACKEND, DEFAULT_GPU
 from research.runs.failure import advice_on, classify
 from research.runs.log import read_log, read_summary
@@ -90,7 +91,11 @@ def settle(run: str | None, as_json: bool) -> None:
 
     lab = this_lab()
     with lab.open() as store:
-        _show_settled("settle", apply_verdict.settle(lab, store, run), as_json)
+        done = apply_verdict.settle(lab, store, run)
+        branch = done.run.branch if done.run else ""
+        waiting = sum(one.branch == branch for one in apply_verdict.unsettled(store)) if branch else 0
+    more = f"Still to settle on {branch}: {count_of(waiting, 'verdict')}. Type: uv run research settle"
+    _show_settled("settle", done, as_json, more if waiting else "")
 
 
 @click.command("decide")
@@ -108,7 +113,7 @@ def decide(run: str, decision: Decision, why: str, as_json: bool) -> None:
         _show_settled("decide", apply_verdict.decide(lab, store, run, decision, why), as_json)
 
 
-def _show_settled(verb: str, done: Settled, as_json: bool) -> None:
+def _show_settled(verb: str, done: Settled, as_json: bool, more: str = "") -> None:
     run, verdict = done.run, done.verdict
     data = {
         "run": run.run if run else None,
@@ -119,7 +124,7 @@ def _show_settled(verb: str, done: Settled, as_json: bool) -> None:
         "say": done.say,
     }
     head = f"{run.run}: {verdict.decision} ({verdict.why})\n" if run and verdict else ""
-    show(verb, data, head + done.say, as_json)
+    show(verb, data, f"{head}{done.say}\n{more}".rstrip(), as_json)
 
 
 @click.command("replicate")

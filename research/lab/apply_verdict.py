@@ -62,14 +62,19 @@ def settle(lab: Lab, store: Store, name: str | None = None, branch: str | None =
     return Settled(run, store.verdict(run.run), tip, say)
 
 
+def unsettled(store: Store) -> list[Run]:
+    """List the runs whose verdict is decided and git has not followed, oldest first."""
+    judged = [(item.run, item.verdict) for item in store.judged() if item.verdict]
+    return [run for run, verdict in judged if verdict.settled_utc is None and not verdict.is_open]
+
+
 def _oldest(store: Store, root: Path, branch: str | None) -> Run | None:
     """Find the oldest run of a branch, by default the current one, whose verdict git has not followed.
 
     Raises:
         CannotSettle: on a detached HEAD.
     """
-    judged = [(item.run, item.verdict) for item in store.judged() if item.verdict]
-    waiting = [run for run, verdict in judged if verdict.settled_utc is None and not verdict.is_open]
+    waiting = unsettled(store)
     if not waiting:
         return None
     branch = branch or git.head(root).branch

@@ -48,7 +48,9 @@ def test_keep_stays_and_discard_goes_back(kit: Kit):
 def test_without_a_run_the_oldest_of_this_branch(kit: Kit):
     first = str(kit.measure().end["run"])
     _, second = measured(kit, "a", 0.98)
-    assert [kit.json("settle")["run"] for _ in range(3)] == [first, second, None]
+    assert kit.research("settle").out.endswith("on autoresearch/try: 1 verdict. Type: uv run research settle\n")
+    assert [kit.json("settle")["run"] for _ in range(2)] == [second, None]
+    assert kit.json("settle", first)["verdict"] == "keep"
 
 
 def test_a_crash_goes_back_to_the_incumbent(kit: Kit):
