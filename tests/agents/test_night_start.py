@@ -87,11 +87,12 @@ def test_a_night_without_a_run_for_want_of_data_is_an_error_and_takes_no_interru
 def test_it_says_that_uncommitted_edits_are_not_measured(kit: NightKit):
     kit.git("switch", "-q", "-c", "autoresearch/try")
     tip, train = kit.git("rev-parse", "HEAD"), kit.root / "train.py"
-    assert not any("uncommitted edits" in line for line in out_of(kit, "--max-runs", "1"))
+    assert not any("ncommitted edits" in line for line in out_of(kit, "--max-runs", "1"))
     train.write_text(train.read_text() + "\n# mine\n")
+    (kit.root / "prepare.py").write_text("# mine\n")
     lines = out_of(kit, "--max-runs", "1")
-    said = f"train.py has uncommitted edits: the night measures HEAD {tip[:7]}; commit them to have them measured."
-    assert said in lines[:2]
+    said = f"the night measures HEAD {tip[:7]}; commit them to have them measured."
+    assert f"Uncommitted edits of prepare.py, train.py: {said}" in lines[:2]
     assert train.read_text().endswith("# mine\n")
 
 

@@ -114,10 +114,10 @@ def good_news(run: Run, verdict: Verdict, history: Sequence[Judged]) -> str:
 
 
 def found(memory: Memory) -> str:
-    """Return a sentence on the best kept configuration and its distance from the baseline; "" before a score."""
+    """Return a sentence on the best kept configuration and its distance from the baseline."""
     best, base = memory.best or memory.incumbent, memory.baseline
     if best is None or base is None or best.estimate is None:
-        return ""
+        return "No run has a score yet."
     if best.key == base.key:
         return "Nothing on the branch beats the baseline yet."
     value, gain = best.estimate, memory.change

@@ -13,7 +13,7 @@ from research.core.contract import BRANCHES
 from research.core.errors import ResearchError, UsageError
 from research.runs.backend import Backend
 from research.runs.backends import DEFAULT_BACKEND
-from research.runs.preflight import TARGET
+from research.runs.preflight import BENCHMARK, TARGET
 
 _PRICE_SHOWN = 2.5
 """Dollars an hour in the line that shows how a price is given: about what an H100 costs to rent."""
@@ -63,11 +63,11 @@ def take_branch(root: Path, wanted: str, now: datetime) -> str:
 
 
 def uncommitted(root: Path) -> str:
-    """Return a warning about uncommitted edits of train.py, which no run will see, "" without any."""
-    if not git.differing(root, (TARGET,)):
+    """Return a warning about uncommitted edits of what is measured, which no run will see, "" without any."""
+    if not (edited := ", ".join(git.differing(root, (TARGET, *BENCHMARK)))):
         return ""
     tip = (git.head(root).commit or "")[:7]
-    return f"train.py has uncommitted edits: the night measures HEAD {tip}; commit them to have them measured."
+    return f"Uncommitted edits of {edited}: the night measures HEAD {tip}; commit them to have them measured."
 
 
 def require_price(limits: NightLimits, backend: Backend, gpu: str, agent: str) -> str:
