@@ -120,7 +120,7 @@ def rows(digest: Digest, plan: Plan | None, warnings: Sequence[str]) -> Iterator
     if d.change:
         yield "Change", f"{d.change.in_words('+')} against the baseline; below zero is better"
     since = f"{count_of(d.stall, 'change')} tried since {'the last one kept' if d.kept else 'the baseline'}"
-    yield "Runs", f"{d.runs} recorded, {d.scored} scored; {count_of(d.kept, 'change')} kept; {since}"
+    yield "Runs", f"{d.runs} with a result, {d.scored} scored; {count_of(d.kept, 'change')} kept; {since}"
     parts = (d.noise.repeat, d.noise.seed, d.noise.interaction)
     sds = [f"{one.sd:.5f} of {what}" for one, what in zip(parts, ("repeats", "seeds", "change x seed"), strict=True)]
     yield "Noise", f"sd {', '.join(sds)}{'' if any(one.n for one in parts) else ' (assumed)'}"

@@ -26,7 +26,7 @@ def test_better_is_said_in_words_and_the_baseline_is_no_kept_change():
     text = summary([judged(run(0), 1, "keep", baseline=True), judged(run(1, name(0), 0.9), 2, "keep")])
     assert "Change:      -0.080000 [-0.100000, -0.060000] against the baseline; below zero is better" in text
     assert "+0.0" not in text
-    assert "2 recorded, 2 scored; 1 change kept; 0 changes tried since the last one kept" in text
+    assert "2 with a result, 2 scored; 1 change kept; 0 changes tried since the last one kept" in text
     assert text.count(ESTIMATED) == 1
     (best,) = [line for line in text.splitlines() if line.startswith("Best:")]
     assert "] n=1 @" in best
