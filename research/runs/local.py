@@ -123,6 +123,12 @@ class LocalBackend(Backend):
         if len(devices) < workers:
             what = f"--workers {workers} needs {workers} GPUs; there are {len(devices)}."
             raise UsageError(what, "Give fewer workers, or --backend modal.")
+        kinds = list(dict.fromkeys(device.name for device in devices[:workers]))
+        if len(kinds) > 1:
+            what = f"Runs on different cards can't be compared, and --workers {workers} takes {' and '.join(kinds)}."
+            alike = [device.uuid or device.index for device in devices if device.name == kinds[0]]
+            visible = f"export CUDA_VISIBLE_DEVICES={','.join(alike)}"
+            raise UsageError(what, f"Give --workers {len(alike)} at most, and type before: {visible}")
         return [{"CUDA_VISIBLE_DEVICES": device.uuid or device.index} for device in devices[:workers]]
 
     def provide(self, root: Path, say: Callable[[str], None]) -> None:

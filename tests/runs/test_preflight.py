@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.labkit import Kit, kit
 
-from research.core.errors import ConfigurationError
+from research.core.errors import ConfigurationError, UsageError
 from research.runs import preflight, requirements
 from research.runs.gpu import Gpu, ThrottleWatch, choose_gpu, contention, list_gpus, profile_of, visible_gpus
 from research.runs.local import LocalBackend
@@ -238,6 +238,21 @@ def test_profile_and_time_limit_follow_the_card(card, profile, minutes, tmp_path
     assert backend.usual_timeout_s() == 60 * minutes
     assert backend.places(None) == [{}]
     assert LocalBackend({"AUTORESEARCH_PROFILE": "pocket"}).usual_timeout_s() == 600
+
+
+def test_workers_get_cards_of_one_kind(tmp_path, monkeypatch):
+    program = tmp_path / "nvidia-smi"
+    cards = ("GPU-aaa, NVIDIA H200", "GPU-bbb, NVIDIA A100", "GPU-ccc, NVIDIA H200")
+    program.write_text("#!/bin/sh\n" + "".join(f"echo '{n}, {card}, 5'\n" for n, card in enumerate(cards)))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    with pytest.raises(UsageError, match="NVIDIA H200 and NVIDIA A100") as refused:
+        LocalBackend({}).places(2)
+    assert (
+        refused.value.next == "Give --workers 2 at most, and type before: export CUDA_VISIBLE_DEVICES=GPU-aaa,GPU-ccc"
+    )
+    named = [{"CUDA_VISIBLE_DEVICES": "GPU-aaa"}, {"CUDA_VISIBLE_DEVICES": "GPU-ccc"}]
+    assert LocalBackend({"CUDA_VISIBLE_DEVICES": "GPU-aaa,GPU-ccc"}).places(2) == named
 
 
 def test_throttling_is_seen():
