@@ -263,8 +263,11 @@ class _Attempt:
     def _check_contract(self, by_key: Run | None, history: Sequence[Judged]) -> None:
         """Refuse an experiment under a contract that is new to its branch, of which it would become the baseline.
 
-        What only the cloud knows of a contract is not asked for.
+        A night measures the best so far first by itself. What only the cloud knows of a contract is not asked for.
         """
+        is_tried = any(item.run.contract_key == self.contract_key for item in history)  # if only with a crash
+        if is_tried or NIGHT_FACT in self.request.facts:
+            return
         contract = by_key.contract if by_key else None
         if contract is None and self.backend.name == DEFAULT_BACKEND:
             contract = self._asked_contract

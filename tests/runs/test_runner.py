@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from support.labkit import AUDIT, CHECKOUT, CONTRACT, Kit, Result, kit, wait_for
 
+from research.core.contract import ENV_TIME_BUDGET
 from research.core.paths import LabPaths
 from research.store.open import read_store
 
@@ -173,6 +174,20 @@ def test_another_contract_is_no_repeat(kit: Kit):
     kit.git("commit", "-qam", "bench: another contract")
     assert kit.measure().end["outcome"] == "scored"
     assert [row[3] for row in kit.ledger()] == ["keep", "keep"]
+
+
+def test_under_a_new_contract_experiments_wait_for_the_best_so_far_even_if_it_crashes(kit: Kit):
+    text = (kit.root / "prepare.py").read_text()
+    short = f'CONTRACT = "custom3-0123456789ab" if "{ENV_TIME_BUDGET}" in __import__("os").environ else'
+    (kit.root / "prepare.py").write_text(text.replace("CONTRACT =", short, 1))
+    kit.commit("bench: a budget that can be set", extra="assert not prepare.CONTRACT.startswith('custom')")
+    kit.measure()
+    kit.commit("exp: without the assertion [emitter=free]")
+    kit.environment[ENV_TIME_BUDGET] = "3"
+    refused = kit.measure().end
+    assert (refused["outcome"], "uv run research replicate" in str(refused["why"])) == ("refused", True)
+    assert kit.research("replicate", "HEAD^", "--seed", "42").code == 1
+    assert kit.measure().end["outcome"] == "scored"
 
 
 def test_the_contract_is_asked_for_when_files_have_changed(kit: Kit):
