@@ -210,7 +210,8 @@ def _next(view: LiveView, width: int) -> list[Text]:
     """Return lines on what comes next, and the command that goes on where the night does not by itself."""
     plan = planned(view.data)
     parts = _wrapped("next", f"{plan.title}: {plan.why}", width) if plan else []
-    if asked := next((one for one in view.data.ideas if one.status == "needs_agent"), None):
+    asked = next((one for one in view.data.ideas if one.status == "needs_agent"), None)
+    if asked and not (plan and plan.title.endswith(clean(asked.idea.text))):
         parts += _wrapped("asked", f"{IDEAS[asked.status]}: {clean(asked.idea.text)}", width)
     if view.go_on:
         words = "The night was cut off. To go on:" if view.data.night else "To begin:"

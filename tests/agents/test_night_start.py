@@ -102,6 +102,13 @@ def test_it_says_that_the_first_run_is_going_on(kit: NightKit):
     assert sum(line.startswith("running") for line in lines) == 1
 
 
+def test_it_names_what_it_measures_again(tmp_path: Path):
+    kit = make_night_kit(tmp_path, ["noise", {"kind": "score", "val_bpb": 0.9}, "noise"])
+    out_of(kit, "--max-runs", "2")
+    again = out_of(kit, "--max-runs", "1")[1]
+    assert re.fullmatch(r"running: baseline [0-9a-f]{7}, once more; every run gets its line when it ends", again)
+
+
 def test_its_end_says_what_was_found(tmp_path: Path):
     heard = tmp_path / "heard"
     kit = make_night_kit(tmp_path, ["noise", "noise", *[{"kind": "win", "by": -0.012}] * 2])

@@ -349,6 +349,8 @@ def test_the_verb(kit: Kit):
     shown = kit.research("watch")  # without a terminal: one picture
     assert shown.code == 0
     assert "#1 baseline" in shown.out
+    kit.research("idea", "try rotary embeddings")
+    assert kit.research("watch", "--once").out.count("try rotary embeddings") == 1
     told = kit.json("watch")
     assert told["schema"] == "autoresearch.watch/1"
     assert told["runs"] == 1

@@ -264,7 +264,8 @@ class Night:
             if any(going.job.commit == plan.parent for going in self._going):
                 self._drop(plan, "")
                 raise NoCandidate(f"{plan.parent[:7]} is being replicated already")
-            return Job("replicate", plan.parent, plan.reason, plan)
+            made = [progress.name_of(run) for run in store.runs() if run.commit == plan.parent]
+            return Job("replicate", plan.parent, f"{made[-1]}, once more" if made else plan.reason, plan)
         memory = memory_of(lab, store, branch)
         memory = replace(memory, fingerprints=memory.fingerprints | {going.code for going in self._going})
         seed = self.state.seed + 1000 * len(store.runs()) + self._attempt

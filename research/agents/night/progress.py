@@ -63,7 +63,7 @@ def line_of(number: int, run: Run, verdict: Verdict | None) -> str:
     score = f"{run.val_bpb:.6f}" if run.val_bpb is not None else f"{run.outcome:>8}"
     head = f"{number:4d}  {local_time(run.finished_utc):5}  {score}  {verdict.decision if verdict else '':<11}  "
     room = _WIDTH - len(head)
-    lines = textwrap.wrap(_name(run, verdict), room, break_on_hyphens=False) or [""]
+    lines = textwrap.wrap(name_of(run, verdict), room, break_on_hyphens=False) or [""]
     if change := _change(run, verdict):
         if len(lines[-1]) + len(change) <= room:
             lines[-1] += change
@@ -82,7 +82,7 @@ def _change(run: Run, verdict: Verdict | None) -> str:
     return f"  {verdict.difference.in_words('+')}{sure}"
 
 
-def _name(run: Run, verdict: Verdict | None = None) -> str:
+def name_of(run: Run, verdict: Verdict | None = None) -> str:
     """Return a run's name for people: its change without prefix and tag, or "baseline" with its commit."""
     change = idea_of(run.subject)
     if not run.subject.startswith("exp:"):
@@ -109,8 +109,8 @@ def good_news(run: Run, verdict: Verdict, history: Sequence[Judged]) -> str:
     why = "one run only" if estimate is None or estimate.n < 2 else "zero is within the interval"
     head = "Confirmed" if verdict.is_confirmed else f"Kept, not confirmed ({why})"
     gain = f"  {verdict.difference.in_words('+')} against the best before it" if verdict.difference else ""
-    later = f"; the best so far is now {_name(best)}" if best and not lineage.is_same(best, run) else ""
-    return f"{head}: {_name(run)}; val_bpb {value}{gain}{later}"
+    later = f"; the best so far is now {name_of(best)}" if best and not lineage.is_same(best, run) else ""
+    return f"{head}: {name_of(run)}; val_bpb {value}{gain}{later}"
 
 
 def found(memory: Memory) -> str:
