@@ -71,12 +71,14 @@ class Impatient(Lab):
         return store
 
 
-def locked_night(folder: Path, speed: float, locked_s: float | None) -> tuple[Night, list[str]]:
+def locked_night(
+    folder: Path, speed: float, locked_s: float | None, script: list[str] | None = None
+) -> tuple[Night, list[str]]:
     """A night of four runs whose memory is locked after the second one, for good or for some seconds.
 
     The speed is that of its clock, so that a wait of 10 s takes less.
     """
-    kit = make_night_kit(folder)
+    kit = make_night_kit(folder, script)
     kit.research(*NIGHT, "--max-runs", "1")
     begin, told = datetime.now(timezone.utc), list[str]()
     places = LabPaths(kit.root)
@@ -117,6 +119,13 @@ def test_a_night_goes_on_when_the_memory_was_locked_for_long(tmp_path: Path):
     assert (night.state.runs, night.state.stop_reason) == (4, "4 runs were made (--max-runs)")
     with read_store(LabPaths(tmp_path / "repo")) as store:
         assert [run.outcome for run in store.runs()] == ["scored"] * 4
+
+
+def test_a_run_that_ended_is_told_once_where_the_memory_is_locked_before_it_is_settled(tmp_path: Path):
+    night, told = locked_night(tmp_path, 20, 1.0, ["noise", "loss", "loss", "loss", "noise"])
+    assert (night.state.runs, night.state.stop_reason) == (4, "4 runs were made (--max-runs)")
+    assert [line[:4] for line in told if re.match(r" +\d+  ", line)] == ["   2", "   3", "   4"]
+    assert 0 < sum(line.startswith("failed") for line in told) < 6  # one in 10 s of its clock, not one in every pass
 
 
 def test_a_memory_that_stays_locked_ends_a_night_which_goes_on_later(tmp_path: Path):

@@ -108,7 +108,7 @@ class Night:
         self._busy_from = math.inf  # time of _awake since which the memory was found locked in every pass
         self._awake_from = awake() - worked_s(state, lab.clock())
         self._alike: tuple[Run, ...] = ()  # the latest crashes, all with one signature
-        self._said: set[str] = set()  # lasting states that people were told of
+        self._said: set[str] = set()  # lasting states and runs that people were told of
         self._reason: str | None = None  # why the night ends
         self.problem: CannotGoOn | None = None  # why only a person can go on
         self.found, self.kept = "", 0  # a sentence on the best, and the number of changes that the night kept
@@ -152,7 +152,8 @@ class Night:
         except StoreDamaged as damage:
             self._open_anew(damage)
         except StoreBusy as error:  # a backup or a person's shell has it; what is on record is seen in the next pass
-            self._fail(str(error))
+            if self._awake() >= self._again_s:
+                self._fail(str(error))
             self._busy_from = min(self._busy_from, self._awake())
             is_idle = all(going.end.done() for going in self._going)
             if is_idle and self._awake() - self._busy_from >= SETTINGS.max_busy_s:
@@ -357,12 +358,15 @@ class Night:
         self._show(self._store)
 
     def _report(self, run: Run) -> None:
+        """Say a run's line and its news, once, also where the memory was locked before the run could be settled."""
+        if run.run in self._said:
+            return
         history, verdict = self._history(), self._store.verdict(run.run)
         going = {other.run for other in self._store.open_runs() if other.branch == self.state.branch}
         shown = going | {item.run.run for item in history} | {run.run}
         number = 1 + [other.run for other in self._store.runs() if other.run in shown].index(run.run)
         self._say_once("legend", progress.LEGEND)
-        self.say(progress.line_of(number, run, verdict))  # its place in order of start is its number on the page
+        self._say_once(run.run, progress.line_of(number, run, verdict))  # its place in order of start, as on the page
         dry = lineage.runs_since_keep(history)
         if verdict and (event := progress.news(run, verdict, history)):
             self._notify(event, progress.good_news(run, verdict, history))
