@@ -42,6 +42,7 @@ def _call(
             timeout=GIT_TIMEOUT_S,
             env={**_environment(), **(extra or {})},
             check=False,
+            start_new_session=True,  # a terminal's Ctrl-C is for us: a git that it ended would be a failure
         )
     except FileNotFoundError:
         raise GitError("git is not installed or not on PATH.", "Install git and try again.") from None
@@ -78,7 +79,7 @@ def _ok(cwd: Path, *args: str, data: bytes | None = None, extra: Mapping[str, st
     if done.returncode != 0:
         lines = [line for line in _text(done.stderr).splitlines() if line.strip()] or ["no message"]
         causes = [line for line in lines if not line.startswith(("warning:", "hint:"))] or lines
-        raise GitError(f"git {args[0]} failed: {causes[0]}", "Mend that in git and try again.")
+        raise GitError(f"git {args[0]} failed: {causes[0].rstrip('.')}.", "Mend that in git and try again.")
     return done.stdout
 
 

@@ -82,6 +82,12 @@ def test_an_output_that_takes_ascii_only_is_no_obstacle(kit: Kit):
     assert b"1 run, " in done.stdout
 
 
+def test_a_ctrl_c_after_the_end_prints_no_traceback():
+    say = "import atexit, signal; atexit.register(lambda: print(repr(signal.getsignal(signal.SIGINT))))"
+    command = [sys.executable, "-c", f"{say}; from research.cli.main import main; main()", "--version"]
+    assert "SIG_IGN" in subprocess.run(command, capture_output=True, text=True).stdout
+
+
 def test_no_verb_shows_them_all(capsys: pytest.CaptureFixture[str]):
     assert run([]) == 2
     assert "summary" in capsys.readouterr().out

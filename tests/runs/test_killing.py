@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from support.labkit import CHECKOUT, Kit, alive, kit, wait_for
 
+from research.core import git
 from research.core.paths import LabPaths
 from research.core.records import Run
 from research.store.db import Store
@@ -40,6 +41,16 @@ def is_consistent(kit: Kit) -> list[Run]:
     launched = {f.name for f in kit.folders() if (f / "run.log").exists()}
     assert launched <= {run.folder for run in runs}
     return runs
+
+
+def test_a_ctrl_c_at_the_terminal_does_not_reach_git(kit: Kit):
+    """It goes to the whole foreground group, and a git that it ended would be a failure of the night."""
+    hook = kit.root / ".git" / "hooks" / "post-checkout"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(f"#!{sys.executable}\nimport os; open('{kit.root}/group', 'w').write(str(os.getpgrp()))\n")
+    hook.chmod(0o755)
+    git.add_worktree(kit.root, kit.root / "worktrees" / "one", "HEAD")
+    assert int((kit.root / "group").read_text()) != os.getpgrp()
 
 
 def test_sigkill_in_the_middle(kit: Kit):
