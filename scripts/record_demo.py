@@ -28,6 +28,7 @@ from research.report.charts import smoothed  # noqa: E402
 from research.report.progress import Curve, read_curve  # noqa: E402
 from research.report.recording import DEMO, Recording, judged_as_of, read_recording  # noqa: E402
 from research.report.write import data_of_branch, differences  # noqa: E402
+from research.runs.gpu import CARD_FACT  # noqa: E402
 from research.runs.score import TOKENS_PER_S, read_score  # noqa: E402
 from research.store.db import Store  # noqa: E402
 from research.store.open import read_store  # noqa: E402
@@ -38,8 +39,6 @@ from research.verdict.judge import judge  # noqa: E402
 
 FACTS = ("device_class", "kernels", "initial_values", "race", "stopped_at", TOKENS_PER_S)
 """Facts of a run that a page or a belief reads."""
-NAMES = ("machine", "gpu_uuid")
-"""Facts that tell runs of different machines apart; they are replaced by numbers."""
 
 
 def main(argv: list[str]) -> int:
@@ -81,7 +80,8 @@ def record(store: Store, paths: LabPaths, made_utc: str) -> Recording:
         score = read_score(paths.runs / run.folder) if run.folder else None
         known = {**(score.facts if score else {}), **run.facts}  # an older version may not have recorded every fact
         facts = {key: known[key] for key in FACTS if key in known}
-        facts |= {key: numbers.setdefault(known[key], str(len(numbers) + 1)) for key in NAMES if key in known}
+        if card := known.get(CARD_FACT):
+            facts[CARD_FACT] = numbers.setdefault(card, str(len(numbers) + 1))  # cards are numbered, not named
         points = smoothed(read_curve(paths.runs / run.folder)) if run.folder else ()
         curves[run.run] = tuple((round(share, 4), round(loss, 4)) for share, loss in points)
         failure = replace(run.failure, text="") if run.failure else None

@@ -14,7 +14,7 @@ from research.code.constants import assignments
 from research.code.syntax_tree import parse, parse_expression
 from research.core import git
 from research.core.errors import ResearchError
-from research.core.records import EXPERIMENT, IDEA, PERSON, Idea, Plan
+from research.core.records import EXPERIMENT, IDEA, PERSON, RUN_SEED, Idea, Plan
 from research.core.settings import SETTINGS
 from research.core.text import quoted
 from research.lab.lab import Lab
@@ -106,13 +106,15 @@ def next_idea(store: Store, writes_code: bool, busy: Collection[str]) -> Idea | 
     return next((idea for idea in waiting if writes_code or idea.assignment), None)
 
 
-def plan_idea(idea: Idea, memory: Memory, now: str) -> Plan:
-    """Return the plan that carries an idea out on the best so far, with the agent's brief among its details."""
+def plan_idea(idea: Idea, memory: Memory, now: str, card: str = "") -> Plan:
+    """Return the plan that carries an idea out on the best so far, on a GPU, with the agent's brief in its details."""
     from research.search.emitters.base import Emitter  # loads numpy, which a bare Python that only records may lack
+    from research.verdict.seeds import Place, experiment_seed
 
     parent = memory.incumbent.commit if memory.incumbent else None
     name = hashlib.sha256(f"idea {idea.idea} {idea.created_utc} {parent} {now}".encode()).hexdigest()[:12]
-    details = {IDEA: str(idea.idea)}
+    tip = memory.incumbent.key if memory.incumbent else None
+    details = {IDEA: str(idea.idea), RUN_SEED: str(experiment_seed(memory.belief, tip, Place(card)))}
     if idea.assignment:
         details |= {SET_NAME: idea.assignment[0], SET_VALUE: idea.assignment[1]}
     reason = f"A person asks for it: {quoted(idea.text, SETTINGS.reason_chars)}."

@@ -28,6 +28,7 @@ from research.runs import preflight, requirements, session
 from research.runs import repeat as identity
 from research.runs.backend import DeviceBusy, Launch, StopRequest
 from research.runs.backends import DEFAULT_BACKEND, DEFAULT_GPU, is_remote, make_backend
+from research.runs.gpu import CARD_FACT
 from research.runs.log import LogText, quote, read_log
 from research.runs.preflight import COMMAND, Candidate, Refused
 from research.runs.record import with_change, with_commit
@@ -351,6 +352,7 @@ class _Attempt:
         planned = carried_out(self.store, self._branch, candidate) if lab.plans and not request.allow_dirty else None
         if crowd := self.backend.contention():
             lab.say(crowd)
+        known = {"contended": crowd, CARD_FACT: self.backend.device()}
         start = Run(
             run=self.name,
             folder=self.name,
@@ -367,7 +369,7 @@ class _Attempt:
             contract_key=self.contract_key,
             counted=not request.allow_dirty,
             why="run with --allow-dirty: unscored" if request.allow_dirty else "",
-            facts={**request.facts, **({"contended": crowd} if crowd else {})},
+            facts={**request.facts, **{name: fact for name, fact in known.items() if fact}},
             plan=request.plan or (planned.plan if planned else None),
         )
         return with_change(with_commit(start, candidate), lab.work, candidate.text)

@@ -41,7 +41,13 @@ def memory_of(lab: Lab, store: Store, branch: str) -> Memory:
 
 
 def next_plan(
-    lab: Lab, store: Store, branch: str, in_flight: Sequence[Plan] = (), attempt: int = 0, writes_code: bool = True
+    lab: Lab,
+    store: Store,
+    branch: str,
+    in_flight: Sequence[Plan] = (),
+    attempt: int = 0,
+    writes_code: bool = True,
+    cards: Sequence[str] = (),
 ) -> Plan:
     """Return the pending plan if nothing has changed since it was made, else record a new one and return it.
 
@@ -49,35 +55,38 @@ def next_plan(
         in_flight: Plans that are being carried out.
         attempt: Number of plans dropped since the last run; another number gives another plan.
         writes_code: Whether the agent can carry out any idea of a person, not only NAME=VALUE.
+        cards: The GPU that the run gets, and those of the workers beside it; none where that does not matter.
     """
     from research.search import planner  # loads numpy, which a bare Python that only records may lack
+    from research.verdict.seeds import Place
 
     history = reads.history(store)  # of all branches: their scores count, their decisions do not
     seen = str(sum(item.run.branch == branch for item in history))
     busy = {plan.plan for plan in in_flight}
+    card, *others = cards or ("",)
     idea = next_idea(store, writes_code, busy) if history else None
     pending = store.pending_plan()
     if pending and pending.plan not in busy:
-        wanted = {"branch": branch, "seen": seen, IDEA: str(idea.idea) if idea else None}
+        wanted = {"branch": branch, "seen": seen, "card": card, IDEA: str(idea.idea) if idea else None}
         if all(pending.details.get(name) == value for name, value in wanted.items()):
             return pending
         store.close_plan(pending.plan, lab.now_utc(), None)
     memory = memory_of(lab, store, branch)
     if idea and memory.incumbent:
-        plan = plan_idea(idea, memory, lab.now_utc())
+        plan = plan_idea(idea, memory, lab.now_utc(), card)
         store.update_idea(replace(idea, plan=plan.plan))
         keep_ideas(store, lab.paths)
     else:
-        policy = store.fact(POLICY_FACT) or "discovery"
+        policy, place = store.fact(POLICY_FACT) or "discovery", Place(card, tuple(others))
         for seed in itertools.count(plan_seed(store) + attempt):
-            plan = planner.plan_with(memory, history, seed, lab.now_utc(), tuple(in_flight), policy)
+            plan = planner.plan_with(memory, history, seed, lab.now_utc(), tuple(in_flight), policy, place)
             known = store.plan(plan.plan)
             was_dropped = known and known.closed_utc and not known.run  # it would never pend
             if plan.plan not in busy and not was_dropped:
                 break
         brief = planner.prompt(plan, memory)
         plan = replace(plan, details={**plan.details, "brief": brief})
-    plan = replace(plan, details={**plan.details, "branch": branch, "seen": seen})
+    plan = replace(plan, details={**plan.details, "branch": branch, "seen": seen, "card": card})
     store.add_plan(plan)
     return plan
 

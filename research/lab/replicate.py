@@ -17,7 +17,7 @@ from research.runs.preflight import COMMAND
 from research.runs.repeat import next_seed
 from research.verdict import lineage
 from research.verdict.evidence import Keys, belief_of
-from research.verdict.seeds import replicate_seed
+from research.verdict.seeds import Place, replicate_seed
 
 
 def replicate(lab: Lab, rev: str | None, request: Request, seed: int | None = None) -> LaunchResult:
@@ -43,7 +43,8 @@ def replicate(lab: Lab, rev: str | None, request: Request, seed: int | None = No
         with lab.open() as store:
             runs = store.runs_of(candidate.fingerprint)
             going = [run for run in store.open_runs() if run.fingerprint == candidate.fingerprint]
-            chosen = _seed(store.judged(), [*runs, *going]) if seed is None else seed
+            place = Place(lab.make_backend(request.backend, lab.environment).device())
+            chosen = _seed(store.judged(), [*runs, *going], place) if seed is None else seed
         lab.say(f"replicate of {commit[:7]} with seed {chosen}")
         wanted = replace(request, command=COMMAND, seed=chosen, again=seed is not None)
         if commit == head.commit and not git.differing(root, (preflight.TARGET, *PROTECTED)):
@@ -57,7 +58,7 @@ def replicate(lab: Lab, rev: str | None, request: Request, seed: int | None = No
             return end
 
 
-def _seed(history: Sequence[Judged], runs: Sequence[Run]) -> int:
+def _seed(history: Sequence[Judged], runs: Sequence[Run], place: Place) -> int:
     """Return the seed for another run of the configuration that these runs measured, first one that the best has."""
     latest = next((run for run in reversed(runs) if run.contract is not None), None)
     used = {run.seed for run in runs}
@@ -66,4 +67,4 @@ def _seed(history: Sequence[Judged], runs: Sequence[Run]) -> int:
     comparable = [item.run for item in history if item.run.contract == latest.contract]
     keys = Keys(comparable)
     tip = lineage.incumbent(lineage.of_contract(history, latest.branch, latest.contract))
-    return replicate_seed(belief_of(comparable, keys), keys.of(latest), keys.of(tip) if tip else None, used)
+    return replicate_seed(belief_of(comparable, keys), keys.of(latest), keys.of(tip) if tip else None, used, place)

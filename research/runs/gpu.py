@@ -15,6 +15,9 @@ from research.benchmark.cards import CAPABILITY, ROWS, Card
 from research.core import contract
 from research.core.settings import SETTINGS
 
+CARD_FACT = "gpu_uuid"
+"""Name of the run's fact that names its GPU; two of one kind differ in speed by a percent."""
+
 Ask = Callable[[tuple[str, ...]], str | None]
 """A function that runs nvidia-smi with arguments and returns its output, None where it is missing or hangs."""
 

@@ -7,7 +7,7 @@ import json
 import math
 import random
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ ENV_SCRIPT = "AUTORESEARCH_SCRIPT"
 """The variable that names a JSON file: a list of plays, each a kind or an object, whose count of played ones is kept
 beside it; or an object with "surface", which scores train.py by its constants: see _on_surface()."""
 
+ENV_CARD = "AUTORESEARCH_SCRIPT_CARD"
+"""The variable that numbers the card that plays, from 0."""
 CONTRACT = "scripted-000000000000"
 RELATIVE = {"win": -0.002, "loss": 0.003, "noise": 0.0001}
 """Kinds that are a score relative to the best so far, with the distance in bpb that holds unless the play names one."""
@@ -131,22 +133,23 @@ def _next_play(path: Path) -> Play:
     return play
 
 
-def _on_surface(surface: Mapping[str, Any], launch: Launch) -> Play:
+def _on_surface(surface: Mapping[str, Any], launch: Launch, card: int = 0) -> Play:
     """Return a play that scores a launch's train.py by its constants, as the pocket profile sets them.
 
     Args:
         surface: "least", val_bpb with every constant at its best; "sd", the standard deviation of a run in bpb, drawn
             from code and seed, so that a repeat repeats; "pulls", the constants that matter, each with its "best" value
             and the "weight" of log(value / best)^2 in bpb; "crash_above", constants and the value above which memory
-            runs out.
+            runs out; "cards", what val_bpb is larger by on each of as many cards.
         launch: What is played.
+        card: Index of the card that plays it.
     """
     text = (launch.root / TARGET).read_bytes()
     known = evaluate_constants(parse(text), {"PROFILE.name": "pocket", "OFFICIAL": False})
     values = {name: number for name, value in known.items() if (number := as_number(value)) is not None}
     if any(values.get(name, 0.0) > limit for name, limit in surface.get("crash_above", {}).items()):
         return Play("oom")
-    true = surface.get("least", 1.9)
+    true = surface.get("least", 1.9) + surface.get("cards", [0.0])[card]
     for name, pull in surface.get("pulls", {}).items():
         value = values.get(name, pull["best"])
         true += pull["weight"] * math.log(max(value, 1e-9) / pull["best"]) ** 2
@@ -167,6 +170,15 @@ class ScriptedBackend(Backend):
         if not self._environment.get(ENV_SCRIPT):
             raise ConfigurationError("There is no script to play.", f"Set {ENV_SCRIPT} to a JSON list of plays.")
 
+    def device(self) -> str:
+        return self._environment.get(ENV_CARD, "")
+
+    def places(self, workers: int | None) -> Sequence[Mapping[str, str]]:
+        """Return a card of the surface for every worker; nothing where the script names none."""
+        script = read_json(Path(self._environment.get(ENV_SCRIPT, ""))) or {}
+        cards = len(script.get("surface", {}).get("cards", ()))
+        return [{ENV_CARD: str(n)} for n in range(cards)][:workers] if cards else super().places(workers)
+
     def knows_price(self, gpu: str) -> bool:
         return False  # plays cost nothing
 
@@ -176,7 +188,10 @@ class ScriptedBackend(Backend):
         path = Path(self._environment[ENV_SCRIPT])
         value = read_json(path)
         try:
-            play = _on_surface(value["surface"], launch) if value and "surface" in value else _next_play(path)
+            if value and "surface" in value:
+                play = _on_surface(value["surface"], launch, int(self.device() or 0))
+            else:
+                play = _next_play(path)
         except (AttributeError, KeyError, TypeError) as error:
             what = f"{path} describes no surface ({error!r})."
             raise ConfigurationError(what, "See _on_surface in research/runs/scripted.py.") from None

@@ -17,8 +17,9 @@ from research.search.emitters import EMITTERS, FREE
 from research.search.observation import Observation
 from research.search.policy import make_policy
 from research.verdict import lineage
-from research.verdict.evidence import Keys
+from research.verdict.evidence import Keys, machine_of
 from research.verdict.models import Memory
+from research.verdict.seeds import ANYWHERE, Place
 
 # From records to what a policy sees -----------------------------------------------------------------------------------
 
@@ -88,6 +89,7 @@ def plan_with(
     now_utc: str,
     in_flight: Sequence[Plan] = (),
     policy: str = "discovery",
+    place: Place = ANYWHERE,
 ) -> Plan:
     """Return the next plan of a branch under a contract.
 
@@ -98,13 +100,15 @@ def plan_with(
         now_utc: When the plan is made.
         in_flight: Plans that are being carried out.
         policy: Name of the policy that plans.
+        place: Where the run is to be made; by default where the latest one with a score was.
     """
     contracts = (memory.contract, None)
-    results = results_of(
-        [item for item in history if item.run.branch == memory.branch and item.run.contract in contracts]
-    )
-    if results:
-        plan = _plan(memory, results, seed, now_utc, in_flight, policy)
+    mine = [item for item in history if item.run.branch == memory.branch and item.run.contract in contracts]
+    if not place.machine:
+        scored = (item.run for item in reversed(mine) if lineage.is_evidence(item.run))
+        place = Place(next(map(machine_of, scored), ""))
+    if results := results_of(mine):
+        plan = _plan(memory, results, seed, now_utc, in_flight, policy, place)
     else:
         reason = "Nothing was measured here yet: train.py runs as it is, and its first score is the baseline."
         plan = Plan("", now_utc, None, None, None, REPLICATE, reason)
@@ -120,6 +124,7 @@ def _plan(
     now_utc: str,
     in_flight: Sequence[Plan],
     policy: str,
+    place: Place,
 ) -> Plan:
     """Return the plan, without its name, that a policy makes of a night that has begun."""
     # Plans in flight make the policy draw anew.
@@ -128,6 +133,7 @@ def _plan(
     for result, decision in results[1:]:
         searcher.note(result, decision)
     searcher.use(memory.belief)
+    searcher.at(place)
     emitter, category, target = searcher.ask([result for result, _ in results])
     reason = searcher.reason
     details = {"policy": policy, "seed": str(seed), "phase": searcher.phase, RUN_SEED: str(searcher.next_seed())}
@@ -135,7 +141,8 @@ def _plan(
     other = random.Random(f"{seed}-{len(results)}-{len(in_flight)}").choice([*able, None])
     if emitter == REPLICATE:
         commit = _commit(target, memory)
-        if not any(plan.kind == REPLICATE and plan.parent == commit for plan in in_flight):
+        is_first_there = target not in memory.belief or not memory.belief.seeds(target, place.machine)
+        if is_first_there or not any(plan.kind == REPLICATE and plan.parent == commit for plan in in_flight):
             why = reason or "Another run of it decides more than a new idea would."
             return Plan("", now_utc, None, None, commit, REPLICATE, why, details=details)
         category, target = None, None

@@ -123,14 +123,16 @@ class Belief:
         """Return the runs of a configuration in order; none for an unknown one."""
         return tuple(self._scores.get(config, ()))
 
-    def seeds(self, config: Hashable) -> tuple[int, ...]:
-        """Return the seeds of a configuration in the order in which they were first run."""
-        return tuple(dict.fromkeys(score.condition.seed for score in self._scores.get(config, ())))
+    def seeds(self, config: Hashable, machine: str = "") -> tuple[int, ...]:
+        """Return the seeds of a configuration in order of their first run, those on a machine if one is given."""
+        conditions = (score.condition for score in self._scores.get(config, ()))
+        return tuple(dict.fromkeys(one.seed for one in conditions if machine in ("", one.machine)))
 
     def shared_seeds(self, config: Hashable, other: Hashable) -> tuple[int, ...]:
-        """Return the seeds that both ran with, in the order in which the first did."""
-        theirs = set(self.seeds(other))
-        return tuple(seed for seed in self.seeds(config) if seed in theirs)
+        """Return the seeds that both ran with on the same machine, in the order in which the first did."""
+        theirs = {(score.condition.seed, score.condition.machine) for score in self._scores.get(other, ())}
+        conditions = (score.condition for score in self._scores.get(config, ()))
+        return tuple(dict.fromkeys(one.seed for one in conditions if (one.seed, one.machine) in theirs))
 
     def parent(self, config: Hashable) -> Hashable | None:
         """Return the configuration that one was made from, None without a known one."""
@@ -158,8 +160,27 @@ class Belief:
         """Return the difference that runs show, with its variance, in every stratum; it is computed once."""
         pair = config, other
         if pair not in self._differences:
-            self._differences[pair] = _difference(self._cells[config], self._cells[other], self.variances)
+            if (via := self.common(config, other)) is None:
+                found = _difference(self._cells[config], self._cells[other], self.variances)
+            else:
+                (one, two), (its, more) = self._measured(config, via), self._measured(other, via)
+                found = one - its, two + more
+            self._differences[pair] = found
         return self._differences[pair]
+
+    def common(self, config: Hashable, other: Hashable) -> Hashable | None:
+        """Return an ancestor that shares a condition with each of two that share none, None where there is none.
+
+        A run that went on while another change was kept is compared with that one so: each with what both started from.
+        """
+
+        def is_paired(one: Hashable, two: Hashable) -> bool:
+            return not self._cells[one].keys().isdisjoint(self._cells[two].keys())
+
+        if is_paired(config, other):
+            return None
+        above = [*self._ancestry(config), *self._ancestry(other)]
+        return next((each for each in above if is_paired(each, config) and is_paired(each, other)), None)
 
     def value(self, config: Hashable) -> Estimate:
         """Return a configuration's val_bpb under the usual seed, discounted for luck, with its 95 % interval."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from research.core.records import Run
 from research.core.settings import SETTINGS
+from research.runs.gpu import CARD_FACT
 from research.runs.racing import race_of
 from research.verdict.belief import Belief, Score
 from research.verdict.forecast import value_of
@@ -47,14 +48,13 @@ def scores_of(runs: Sequence[Run], keys: Keys) -> list[Score]:
     values = {name: (run.val_bpb or 0.0, 0.0) for name, run in measured.items()}
     values |= {run.run: value for run in runs if (value := value_of(run, measured)) is not None}
     counted = [run for run in runs if run.run in values]
-    # A stopped run did not say what it ran on: it was on the machine of the run that it was compared with.
-    machines = [_machine(measured[race_of(run).against] if run.stopped_at else run) for run in counted]
-    several = len(set(machines)) > 1
+    # A stopped run is compared with one of its own machine, and may not have said what it ran on.
+    machines = [machine_of(measured[race_of(run).against] if run.stopped_at else run) for run in counted]
     families = _families(counted, keys)
     found = []
     for run, machine in zip(counted, machines, strict=True):
         key, parent = keys.of(run), keys.of_commit(run.parent)
-        condition = Condition(run.seed, machine if several else "", families[key])
+        condition = Condition(run.seed, machine, families[key])
         found.append(Score(key, parent if parent not in ("", key) else None, condition, *values[run.run]))
     return found
 
@@ -64,9 +64,9 @@ def belief_of(runs: Sequence[Run], keys: Keys) -> Belief:
     return Belief(scores_of(runs, keys), POCKET if is_pocket(runs) else OFFICIAL)
 
 
-def _machine(run: Run) -> str:
-    """Return the name of the machine or card that a run was measured on, "" where none is known."""
-    return run.facts.get("machine") or run.facts.get("gpu_uuid") or run.device or ""
+def machine_of(run: Run) -> str:
+    """Return the name of the card or kind of device that a run was measured on, "" where none is known."""
+    return run.facts.get(CARD_FACT) or run.device or ""
 
 
 def _families(runs: Iterable[Run], keys: Keys) -> dict[str, str]:

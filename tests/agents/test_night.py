@@ -29,7 +29,7 @@ from research.lab.launch import Request
 from research.lab.plan import next_plan
 from research.store.open import read_store
 from tests.support.labkit import alive, wait_for
-from tests.support.nightkit import NightKit, make_night_kit
+from tests.support.nightkit import SURFACE, NightKit, make_night_kit
 
 NIGHT = ("night", "--backend", "scripted")
 RUNS = int(os.environ.get("AUTORESEARCH_TEST_RUNS", "20"))
@@ -199,11 +199,27 @@ def test_no_plan_is_given_to_two_workers(kit: NightKit):
         other = Plan("other", lab.now_utc(), None, None, None, "experiment", "Somebody else's.")
         first = next_plan(lab, store, branch, (other,))
         base = kit.git("rev-parse", "HEAD")
-        night._going.append(RunningJob(Job("idea", base, "", first), 0, "f", Future()))
-        job = night._planned()
+        night._going.append(RunningJob(Job("idea", base, "", first), 0, "f", 42, Future()))
+        job = night._planned(1)
         assert job.plan is not None
         assert job.plan.plan != first.plan
-        assert night._seed_of(Job("replicate", base, ""), "f") == 43  # 42 was its own
+        assert night._seed_of(Job("replicate", base, ""), "f", 1) == 43  # 42 was its own
+
+
+def test_two_cards_of_another_speed_are_never_compared(tmp_path: Path):
+    """A card that makes every run worse by more than any change does has no part in a verdict."""
+    kit = make_night_kit(tmp_path, {"surface": {**SURFACE, "sd": 0.0001, "cards": [0.0, 0.05]}})
+    kit.research(*NIGHT, "--max-runs", "16", "--workers", "2")
+    with read_store(LabPaths(kit.root)) as store:
+        judged = store.judged()
+    runs = [item.run for item in judged if item.run.val_bpb is not None]
+    cards = {run.facts["gpu_uuid"] for run in runs}
+    assert cards == {"0", "1"}
+    for item in judged:
+        assert item.verdict is not None
+        assert "measured on no seed" not in item.verdict.why, item.verdict.why
+    for card in cards:
+        assert len({run.fingerprint for run in runs if run.facts["gpu_uuid"] == card}) > 2
 
 
 def test_more_workers_than_devices_are_refused(kit: NightKit):

@@ -46,11 +46,11 @@ def test_the_code_in_flight_is_known_and_not_run_twice(tmp_path: Path):
         editor = Stubborn(lab)
         night = Night(lab, state, editor, slots(2, lab.make_backend("scripted", {}), {}), Request(()), print)
         night._store = store
-        job = night._planned()
+        job = night._planned(0)
         code = night._code_of(job.commit)
         assert code not in editor.known[0].fingerprints
-        night._going.append(RunningJob(Job("idea", job.commit, job.what, job.plan), 0, code, Future()))
-        night._planned()
+        night._going.append(RunningJob(Job("idea", job.commit, job.what, job.plan), 0, code, 42, Future()))
+        night._planned(1)
         assert code in editor.known[1].fingerprints
         assert job.plan is not None
         again = editor.editor.edit(job.plan, editor.known[1], 0, Signals())

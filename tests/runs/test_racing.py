@@ -89,7 +89,9 @@ def told(speed: float, lift: float = 0.0, batch: int = 1, seed: int = 0) -> Loss
     strategies.sampled_from([n / 20 for n in range(5, 20)]),
 )
 def test_the_gap_is_that_of_the_programs_whatever_the_rows_and_the_speed(speed: float, lift: float, fraction: float):
-    assert gap_of(told(speed, lift), told(1.0), fraction) == pytest.approx(lift, abs=0.01)
+    assert gap_of(told(speed, lift), told(1.0), fraction) == pytest.approx(
+        lift, abs=0.005
+    )  # compared at one fraction it is off by up to 0.02
 
 
 def test_rows_of_one_fraction_are_compared_where_steps_have_another_number_of_tokens():

@@ -108,6 +108,20 @@ def test_shared_seeds_tell_far_more_than_others():
     assert two.shared_seeds("b", "a") == ()
 
 
+@pytest.mark.parametrize("slower", [0.0, 0.02])
+def test_two_that_ran_on_two_cards_are_compared_by_what_both_were_made_from(slower: float):
+    one, two = Condition(42, "one"), Condition(43, "two")
+    scores = [Score("a", None, one, 0.99), Score("a", None, two, 0.99 + slower)]
+    scores += [Score("b", "a", one, 0.987), Score("c", "a", two, 0.995 + slower), Score("d", "c", two, 0.993 + slower)]
+    known = Belief(scores)
+    assert known.common("b", "c") == "a"
+    assert known.common("d", "b") == "a"
+    assert known.common("b", "a") is None
+    assert known.p_better("c", "b") < 0.01
+    assert known.p_better("b", "d") > 0.99
+    assert known.difference("c", "b").mean == pytest.approx(0.008, abs=0.003)  # discounted for luck
+
+
 @FEW
 @given(SEEDS, st.floats(0.0, 0.01), st.floats(1e-5, 0.01))
 def test_a_better_score_is_never_less_probably_better(number: int, gain: float, more: float):

@@ -59,10 +59,9 @@ def test_a_commit_without_a_fingerprint_is_named_by_itself_or_by_another_run_of_
     assert Keys([]).of(replace(bare, commit="")) == "r1"
 
 
-def test_a_machine_is_named_where_there_are_several():
-    one, two = (replace(run(n), device="NVIDIA H100", facts={"machine": f"m{n}"}) for n in (0, 1))
-    assert [machine for _, _, machine, _ in conditions(one, one)] == ["", ""]
-    assert [machine for _, _, machine, _ in conditions(one, two)] == ["m0", "m1"]
+def test_a_machine_is_its_card_else_its_kind_of_device():
+    kinds = [replace(run(n), device=f"NVIDIA H{n}00") for n in (1, 2)]
+    assert [machine for _, _, machine, _ in conditions(*kinds)] == ["NVIDIA H100", "NVIDIA H200"]
     cards = [replace(run(n), facts={"gpu_uuid": f"card{n}"}) for n in (0, 1)]
     assert [machine for _, _, machine, _ in conditions(*cards)] == ["card0", "card1"]
 

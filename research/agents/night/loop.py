@@ -47,6 +47,7 @@ from research.store.db import Store
 from research.store.ledger import ROW_OUTCOMES
 from research.store.open import keep_fact
 from research.verdict import lineage
+from research.verdict.seeds import Place, replicate_seed
 
 INTERRUPTED = "interrupted"
 _BY: Mapping[int, str] = {
@@ -66,6 +67,7 @@ class RunningJob:
     job: Job
     slot: int  # index of the worker's slot
     code: str  # fingerprint of its train.py
+    seed: int
     end: Future[LaunchResult]
 
 
@@ -95,6 +97,7 @@ class Night:
         awake: Callable[[], float] = time.monotonic,
     ) -> None:
         self.lab, self.state, self.editor, self.slots = lab, state, editor, tuple(slots)
+        self._cards = [lab.make_backend(request.backend, slot).device() for slot in slots]  # "" where none is known
         self.request, self.say, self._notify, self._show, self._awake = request, say, notify, show, awake
         self._stop = Signals()
         self._going: list[RunningJob] = []
@@ -183,13 +186,13 @@ class Night:
         for slot in sorted(set(range(len(self.slots))) - {going.slot for going in self._going}):
             if limits.reached(self.state, self.lab.clock(), self._usual, len(self._going)):
                 return
-            if (job := self._next_job()) is None:
+            if (job := self._next_job(slot)) is None:
                 return
             if resolve(self.lab.paths.root, job.commit) is None:
                 raise CannotGoOn(*missing(job.commit))
             code = self._code_of(job.commit)
-            seed = self._seed_of(job, code)
-            self._going.append(RunningJob(job, slot, code, self._pool.submit(self._launch, job, slot, seed)))
+            seed = self._seed_of(job, code, slot)
+            self._going.append(RunningJob(job, slot, code, seed, self._pool.submit(self._launch, job, slot, seed)))
             what = idea_of(job.what).removesuffix(".")
             self._say_once("running", f"running: {what}; every run gets its line when it ends")
             self._save()  # so that a night that is killed in a long run counts as at work until that began
@@ -222,8 +225,8 @@ class Night:
 
     # What is run next -----------------------------------------------------------------------------------------
 
-    def _next_job(self) -> Job | None:
-        """Return the run that is due, else the one that is planned; None while that has to wait for another run.
+    def _next_job(self, slot: int) -> Job | None:
+        """Return the run that is due, else one that is planned for a slot; None while that has to wait for another.
 
         Raises:
             CannotGoOn, NoCandidate: as their names say.
@@ -243,7 +246,7 @@ class Night:
             job = Job("check", tip, "the best so far, to see whether the machine fails")
         if job is None and limits.is_last(self.state, self.lab.clock(), self._usual, len(self._going)):
             job = jobs.confirmation(history, [going.code for going in self._going])
-        job = job or self._planned()
+        job = job or self._planned(slot)
         return None if job.kind in jobs.ALONE and self._going else job
 
     def _first_of_contract(self) -> list[Job]:
@@ -255,14 +258,15 @@ class Night:
         is_new = run is not None and self._launch(job, 0, run.seed, dry_run=True).outcome != "repeat"
         return [job] if is_new else []
 
-    def _planned(self) -> Job:
+    def _planned(self, slot: int) -> Job:
         """Return the planned run; for an experiment the editor makes the commit first."""
         lab, store, branch, now = self.lab, self._store, self.state.branch, self.lab.now_utc()
         busy = tuple(going.job.as_plan(now) for going in self._going)
         writes_code = self.editor.name != BuiltinEditor.name
-        plan = next_plan(lab, store, branch, busy, self._attempt, writes_code)
+        cards = self._cards[slot], *dict.fromkeys(card for card in self._cards if card != self._cards[slot])
+        plan = next_plan(lab, store, branch, busy, self._attempt, writes_code, cards)
         if plan.kind == REPLICATE and plan.parent:
-            if any(going.job.commit == plan.parent for going in self._going):
+            if any(going.job.commit == plan.parent and going.seed == plan.run_seed for going in self._going):
                 self._drop(plan, "")
                 raise NoCandidate(f"{plan.parent[:7]} is being replicated already")
             made = [progress.name_of(run) for run in store.runs() if run.commit == plan.parent]
@@ -293,14 +297,16 @@ class Night:
             return fingerprint(blob(self.lab.paths.root, commit, TARGET) or b"")
         return commit
 
-    def _seed_of(self, job: Job, code: str) -> int:
-        """Return the seed of a job's run: the one that was planned, else an unused one of what was run before."""
+    def _seed_of(self, job: Job, code: str, slot: int) -> int:
+        """Return the seed of a job's run: the one that was planned, else one that what was run before has not had."""
         if job.plan is not None and job.plan.run_seed is not None:
             return job.plan.run_seed
         if job.kind in ("idea", "contract"):
             return DEFAULT_SEED
-        same = (run for run in self._store.runs() if run.commit == job.commit or run.fingerprint == code)
-        return repeat.next_seed((run.seed for run in same), DEFAULT_SEED)
+        used = {run.seed for run in self._store.runs() if run.commit == job.commit or run.fingerprint == code}
+        memory = memory_of(self.lab, self._store, self.state.branch)
+        baseline = memory.baseline.key if memory.baseline else None
+        return replicate_seed(memory.belief, code, baseline, used, Place(self._cards[slot]))
 
     def _launch(self, job: Job, slot: int, seed: int, dry_run: bool = False) -> LaunchResult:
         """Run a job in its slot's work tree; in a worker's thread."""

@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 from research.core.contract import DEFAULT_SEED
 from research.search.observation import Observation
 from research.verdict.belief import Belief
+from research.verdict.seeds import Place
 
 Order = tuple[str | None, str | None, Hashable | None]
 """Emitter, category ("a+b" asks for two) and parent of the next experiment, None leaving each to the agent (the parent
@@ -56,6 +57,10 @@ class Policy(Protocol):
 
     def use(self, belief: Belief) -> None:
         """Take the posterior of a real night, with the same ids, in place of its own."""
+        return None
+
+    def at(self, place: Place) -> None:
+        """Take where the next run is made."""
         return None
 
     def final(self, history: Sequence[Observation]) -> Hashable:

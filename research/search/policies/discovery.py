@@ -29,7 +29,7 @@ from research.verdict.forecast import Forecast, Pair
 from research.verdict.noise import OFFICIAL
 from research.verdict.phase import PhaseInputs, phase_of
 from research.verdict.rule import weigh
-from research.verdict.seeds import experiment_seed, next_replicate
+from research.verdict.seeds import ANYWHERE, Place, experiment_seed, first_seed, next_replicate
 from research.verdict.variances import Condition
 
 INVESTIGATE: Final = "investigate"
@@ -71,6 +71,7 @@ class Discovery(Policy):
         self._ordered: str | None = None
         self._next_seed = DEFAULT_SEED
         self._repeating = False
+        self._place = ANYWHERE
         self._chain = KeptChain(baseline.id)
         self._belief: Belief | None = None
         self._before: Belief | None = None
@@ -85,6 +86,9 @@ class Discovery(Policy):
 
     def use(self, belief: Belief) -> None:
         self._belief = belief
+
+    def at(self, place: Place) -> None:
+        self._place = place
 
     # What to do next --------------------------------------------------------------------------------------------------
 
@@ -107,7 +111,8 @@ class Discovery(Policy):
             if others := [config for config in ranked if config != self._chain.tip]:
                 parent = self._random.choice(others)
                 whence = "starts from the archive, since nothing has improved for a while"
-        self._next_seed = experiment_seed(self.belief, self._chain.tip if parent is None else parent)
+        has_run_there = parent is not None and self.belief.seeds(parent, self._place.machine)
+        self._next_seed = experiment_seed(self.belief, parent if has_run_there else self._chain.tip, self._place)
         self.reason = f"{why[:1].upper()}{why[1:]}; {whence}."
         return self._ordered, None, parent
 
@@ -124,18 +129,26 @@ class Discovery(Policy):
         tip, belief, settings = self._chain.tip, self.belief, self._settings
         if tip not in belief:
             return None
+        if not belief.seeds(tip, self._place.machine):
+            why = "The best so far has no run on this card yet: what runs here is compared with one that does."
+            return tip, first_seed(belief, tip, self._place), why
         ideas = sum(past.result.replicate_of is None for past in self._past) - 1
         for config in self._undecided():
             if ideas < settings.ideas_before_replicates and self._weigh(config) != INVESTIGATE:
                 continue
-            which, seed = next_replicate(belief, config, tip)
+            if (again := next_replicate(belief, config, tip, self._place)) is None:
+                continue
+            which, seed = again
             why = "too close to call, or too large a gain to be kept on one seed's word"
             if which == tip:
                 return which, seed, f"A change is {why}: the best so far gets another seed to compare it on."
             return which, seed, f"It is {why}: seed {seed} decides, which the best so far ran with too."
         if len(self._past) >= settings.repeat_after_runs and belief.variances.noise.repeat.n == 0:
-            first = next(iter(belief.seeds(tip)), DEFAULT_SEED)
-            return tip, first, "One seed is run twice, so that repeats and seeds can be told apart."
+            return (
+                tip,
+                belief.seeds(tip, self._place.machine)[0],
+                "One seed is run twice, so that repeats and seeds can be told apart.",
+            )
         return None
 
     def _undecided(self) -> list[Hashable]:
