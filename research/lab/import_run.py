@@ -33,6 +33,10 @@ def import_run(lab: Lab, store: Store, path: Path) -> list[str]:
             lab.say(f"{path} is the output of {match[1]}, which is recorded")
             return []
     run = hand_made.adopt_log(path, lab.paths.root, lab.now_utc())
+    same = (one for one in store.runs() if one.folder and (one.contract, one.metrics) == (run.contract, run.metrics))
+    if run.metrics and (known := next(same, None)):
+        lab.say(f"{path} has the summary of {known.run}, which is recorded")
+        return []
     digest = run.facts["log_sha256"]
     with store.write():  # whoever imports the same log at this moment waits, and then sees it
         if any(other.facts.get("log_sha256") == digest for other in store.runs()):

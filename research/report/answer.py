@@ -122,7 +122,7 @@ def planned(data: PageData) -> Bet | None:
     if plan is None:
         return None
     if plan.kind == records.REPLICATE and plan.parent is None:
-        return Bet("Run train.py as it is: the baseline", plan.reason, one_run(night))
+        return Bet("Measure the baseline", plan.reason, one_run(night))
     if plan.kind == records.REPLICATE and plan.parent:
         seed, one = plan.run_seed, data.of_commit(plan.parent)
         which = "another seed" if seed is None else f"seed {seed}"

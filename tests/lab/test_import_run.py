@@ -132,6 +132,15 @@ def test_the_log_of_a_recorded_run_is_no_second_run(kit: Kit):
     assert len(kit.ledger()) == 1
 
 
+def test_the_log_of_a_run_by_hand_that_left_a_folder_is_no_second_run(kit: Kit):
+    nine = dict.fromkeys(PUBLIC_KEYS, "8") | {"val_bpb": "0.950000", "training_seconds": "30.1"}
+    by_hand(kit, reported={"summary": nine})
+    lines = [f"{name}: {value}" for name, value in {**nine, "contract": CONTRACT}.items()]
+    (kit.root / "my.log").write_text("\n".join(["---", *lines, ""]))
+    assert len(kit.json("record", "my.log")["recorded"]) == 1  # type: ignore[arg-type]
+    assert len(kit.ledger()) == 1
+
+
 def test_a_folder_from_elsewhere(kit: Kit, tmp_path: Path):
     folder = by_hand(kit)
     folder.rename(tmp_path / "brought")
