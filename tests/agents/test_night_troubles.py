@@ -268,6 +268,15 @@ def test_nothing_is_changed_before_everything_is_checked(tmp_path: Path, name: s
     assert not (kit.root / "results").exists()
 
 
+def test_a_repository_around_a_copy_without_git_is_left_alone(tmp_path: Path):
+    kit = make_night_kit(tmp_path)
+    kit.git("rm", "-q", "--cached", "train.py")
+    kit.git(*IDENTITY, "commit", "-qm", "another repository")
+    assert "has no train.py" in kit.research(*NIGHT, "--max-runs", "1", code=1)["error"]["what"]
+    assert kit.git("branch", "--show-current") == "main"
+    assert not (kit.root / "worktrees").exists()
+
+
 # A sick machine ------------------------------------------------------------------------------------------------
 
 

@@ -28,11 +28,15 @@ def require_branch(root: Path, wanted: str = "") -> bool:
     """Check that there is a branch to work on, the wanted one or any; return whether it is checked out already.
 
     Raises:
-        ResearchError: if files would have to be given up to check one out.
+        ResearchError: if there is no train.py to run, or files would have to be given up to check a branch out.
     """
     here = git.head(root)
     if here.commit is None:
         raise ResearchError("This repository has no commit yet.", "Type: git add -A && git commit -m base")
+    if git.blob(root, wanted or "HEAD", TARGET) is None:  # such as one around a copy that was unpacked without git
+        make = "git init && git add -A && git commit -m base"
+        what = f"The git repository at {root} has no {TARGET} in its last commit."
+        raise ResearchError(what, f"Change into one that has. Where {TARGET} is in no repository yet, type: {make}")
     if here.branch.startswith(BRANCHES) and wanted in ("", here.branch):
         return True
     if doing := git.unfinished(root):
