@@ -53,6 +53,7 @@ MEANS = {
 @click.option("--sigma", type=Amount(), help="Sd of repeats of one seed, in bpb; by default each family's own.")
 @click.option("--seed-sd", type=Amount(), help="Sd of seeds, in bpb; by default each family's own.")
 @click.option("--interaction-sd", type=Amount(), help="Sd of change x seed, in bpb; by default each family's own.")
+@click.option("--forecast-error", type=Amount(), help="Factor of the error with which runs are foretold; measured: 1.")
 @click.option("--seed", default=0, help="Seed of landscapes, agent and noise.")
 @click.option("--families", default="held-out", help="tuning, held-out, seeds, all, or families' names.")
 @click.option("--against", default="greedy", help="The policy that all are compared with; it is played too.")
@@ -66,6 +67,7 @@ def simulate(
     sigma: float | None,
     seed_sd: float | None,
     interaction_sd: float | None,
+    forecast_error: float | None,
     workers: int,
     chart: Path | None,
     as_json: bool,
@@ -75,7 +77,7 @@ def simulate(
     from research.simulator.comparison import ComparisonSetup, compare
     from research.simulator.families import families_of
 
-    sds = {"repeat": sigma, "seed": seed_sd, "interaction": interaction_sd}
+    sds = {"repeat": sigma, "seed": seed_sd, "interaction": interaction_sd, "forecast": forecast_error}
     given = {name: sd for name, sd in sds.items() if sd is not None}
     drawn = tuple(replace(family, noise=replace(family.noise, **given)) for family in families_of(families))
     setup = ComparisonSetup(_checked(policies, against), against, drawn, **size)  # landscapes, runs, seed, gpu_time

@@ -40,6 +40,7 @@ class NoiseLevels:
     repeat: float = 0.0003  # of repeats of one configuration on one seed
     seed: float = 0.002  # of the seeds' effects
     interaction: float = 0.0008  # of the effect of one change (or configuration) from seed to seed
+    forecast: float = 1.0  # factor of the forecast's error, 1 as it was measured
 
 
 USUAL_NOISE = NoiseLevels()
@@ -109,7 +110,7 @@ class NightNoise:
         tail = math.sqrt(sum(normal(*key, "tail", i) ** 2 for i in range(GAP_FREEDOM)) / GAP_FREEDOM)
         for look in range(1, LOOKS):
             fraction = look / LOOKS
-            scale = GAP_ERROR_END + GAP_ERROR_MORE * (1.0 - fraction)
+            scale = self._noise.forecast * (GAP_ERROR_END + GAP_ERROR_MORE * (1.0 - fraction))
             error = lasting + math.sqrt(1.0 - GAP_SHARED) * normal(*key, fraction)
             yield fraction, (difference + scale * error / tail) / (GAP_SLOPE * min(1.0, fraction / GAP_SLOPE_FROM))
 
