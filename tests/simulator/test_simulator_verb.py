@@ -45,10 +45,10 @@ def test_the_policy_to_compare_with_is_played_too(capsys):
 
 
 def test_the_noise_can_be_said(capsys):
-    noise = ["--sigma", "0.001", "--seed-sd", "0.004", "--interaction-sd", "0"]
+    noise = ["--sigma", "0.001", "--seed-sd", "0.004", "--interaction-sd", "0", "--forecast-error", "2"]
     assert run([*SMALL, *noise, "--json"]) == 0
     families = json.loads(capsys.readouterr().out)["families"]
-    assert {tuple(family["noise"].values()) for family in families} == {(0.001, 0.004, 0.0)}
+    assert {tuple(family["noise"].values()) for family in families} == {(0.001, 0.004, 0.0, 2.0)}
     assert run([*SMALL, "--families", "far-seeds,one-seed"]) == 0
     assert "seed sd 0 to 0.003" in capsys.readouterr().out
 
