@@ -297,14 +297,14 @@ def _labels(scale: Scale, data: PageData, marks: Sequence[Mark]) -> list[Text]:
 
 def loss_charts(curves: Sequence[RunCurve]) -> list[Chart]:
     """Draw the losses of kept runs and of the baseline, and their differences from it; nothing without both."""
-    smooth = [RunCurve(one.number, one.kind, smoothed(one.points)) for one in curves if len(one.points) > 1]
+    smooth = [replace(one, points=smoothed(one.points)) for one in curves if len(one.points) > 1]
     base = next((one for one in smooth if one.kind == "baseline"), None)
     if base is None or len(smooth) < 2:
         return []
     ahead = []
     for one in smooth:
         pairs = [(at, loss, loss_at(base.points, at)) for at, loss in one.points]
-        points = tuple((at, loss - there) for at, loss, there in pairs if there is not None)
+        points = one.ahead or tuple((at, loss - there) for at, loss, there in pairs if there is not None)
         ahead.append(RunCurve(one.number, one.kind, points))
     return [_losses("Training loss, nats a token", smooth), _losses("Loss minus the baseline’s", ahead)]
 

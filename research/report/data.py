@@ -93,6 +93,7 @@ class RunCurve:
     number: int  # of the run's configuration
     kind: str  # "baseline", "kept" or "best"
     points: Curve
+    ahead: Curve = ()  # its loss minus the baseline's over the same rows, () where the logs do not tell
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,13 @@ from pathlib import Path
 from research.core.contract import SCORE_FILE, SUMMARY_MARK
 from research.core.files import read_json
 from research.core.settings import SETTINGS
-from research.runs.racing import point_of
+from research.runs.racing import LossCurve, gap_of, point_of
 from research.store.rows import finite
 
 Curve = tuple[tuple[float, float], ...]
 """Points (fraction of the budget, loss), the fraction from 0 to 1."""
 
+_GAPS = 60  # points of a curve of gaps over the whole budget
 _COMPILES = re.compile(r"official profile on .*\n\d+ layers of \d+")
 
 
@@ -69,6 +70,13 @@ def read_curve(folder: Path) -> Curve:
             if share is not None and loss is not None and 0 <= share <= 1.01:
                 found.append((share, loss))
     return tuple(found)
+
+
+def gaps(mine: LossCurve, theirs: LossCurve) -> Curve:
+    """Return a curve minus another over the same rows, from a tenth of the budget on, () where the logs don't tell."""
+    shares = [place / _GAPS for place in range(_GAPS // 10, _GAPS + 1)]
+    told = ((share, gap_of(mine, theirs, share)) for share in shares)
+    return tuple((share, gap) for share, gap in told if gap is not None)
 
 
 def loss_at(curve: Curve, fraction: float) -> float | None:

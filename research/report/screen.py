@@ -113,9 +113,11 @@ def _flight(flight: RunInFlight, view: LiveView, width: int) -> list[Text]:
     if progress.loss is None:
         return [name, _one_line(bar)]
     words = f"step {progress.step:,}, loss {progress.loss:.4f}"
-    if (there := loss_at(view.best_curve, progress.fraction)) is not None:
-        side = "below" if progress.loss < there else "above"
-        words += f", {abs(progress.loss - there):.4f} {side} the best so far at this moment"
+    gap, where = flight.gap, "on the same rows"
+    if gap is None and (there := loss_at(view.best_curve, progress.fraction)) is not None:
+        gap, where = progress.loss - there, "at this moment"
+    if gap is not None:
+        words += f", {abs(gap):.4f} {'below' if gap < 0 else 'above'} the best so far {where}"
     return [name, _one_line(bar), _named("", words, "dim")]
 
 

@@ -44,7 +44,13 @@ def work_of(runs: Sequence[Run]) -> tuple[float, float | None]:
             going += change
             devices = max(devices, going)
         worked_s, lent_s = worked_s + length_s, lent_s + length_s * devices
-    trained_s = sum(run.metrics.training_seconds if run.metrics else run.phases_s.get("training", 0.0) for run in runs)
+    whole_s = max(
+        (run.metrics.training_seconds for run in runs if run.metrics), default=0.0
+    )  # of a stopped run a share
+    trained_s = sum(
+        run.metrics.training_seconds if run.metrics else run.phases_s.get("training", whole_s * (run.stopped_at or 0.0))
+        for run in runs
+    )
     return worked_s / 3600, min(1.0, trained_s / lent_s) if lent_s and trained_s else None
 
 

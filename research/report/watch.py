@@ -20,11 +20,13 @@ from research.core.settings import SETTINGS
 from research.lab.lab import Lab
 from research.report.answer import FIRST_NIGHT, planned
 from research.report.branches import begun_on, branch_here, choose_branch
-from research.report.data import PageData, RunRow
+from research.report.data import PageData, RunRow, ShownConfiguration
 from research.report.progress import Curve, Progress, read_curve, read_progress
 from research.report.text import title_of
 from research.report.usage import budget_left
 from research.report.write import data_of_branch, while_on
+from research.runs.gpu import CARD_FACT
+from research.runs.racing import curve_of, gap_of
 from research.store import folders
 from research.store.db import Store
 from research.store.open import read_store
@@ -48,6 +50,7 @@ class RunInFlight:
     progress: Progress
     alive: bool = True  # whether its runner still lives
     begun_utc: str = ""
+    gap: float | None = None  # its loss minus that of the best so far over the same rows, None where that is not told
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,7 @@ class Live:
     def look(self) -> LiveView:
         """Return the view of this moment."""
         data, open_runs, best_curve, instead = self._read()
-        now_utc, flights = self._lab.now_utc(), [self._flight(run) for run in open_runs]
+        now_utc, flights = self._lab.now_utc(), [self._flight(run, data) for run in open_runs]
         is_running = any(flight.alive for flight in flights)
         data = replace(data, made_utc=now_utc, is_running=is_running)
         words: list[str] = []
@@ -149,14 +152,25 @@ class Live:
         self._is_cut_off = self._is_cut_off or not is_held(self._lab.paths.discovery / state.LOCK)
         return not self._is_cut_off
 
-    def _flight(self, run: Run) -> RunInFlight:
+    def _flight(self, run: Run, data: PageData) -> RunInFlight:
         folder = self._lab.paths.runs / run.folder
         seconds = max(0.0, (self._lab.clock() - parse_utc(run.started_utc)).total_seconds())
         # What a runner starts without being an experiment is the baseline.
         title = title_of(run.subject, is_baseline=True) or run.run
         is_alive = seconds <= _YOUNG_S or folders.is_alive(folder)
         progress = read_progress(folder / RUN_LOG)
-        return RunInFlight(run.run, title, run.emitter or "", seconds, progress, is_alive, run.started_utc)
+        gap = self._gap(run, data.best) if data.best and progress.phase == "training" else None
+        return RunInFlight(run.run, title, run.emitter or "", seconds, progress, is_alive, run.started_utc, gap)
+
+    def _gap(self, run: Run, best: ShownConfiguration) -> float | None:
+        """Return a run's loss minus that of the best so far with its seed on its card; None without such a run."""
+        here = run.seed, run.facts.get(CARD_FACT)
+        rivals = (row.run for row in reversed(best.rows) if (row.run.seed, row.run.facts.get(CARD_FACT)) == here)
+        if (rival := next(rivals, None)) is None:
+            return None
+        runs = self._lab.paths.runs
+        mine = curve_of(runs / run.folder)
+        return gap_of(mine, curve_of(runs / rival.folder), mine.fraction)
 
     def _read(self) -> tuple[PageData, Sequence[Run], Curve, str]:
         """Return what the memory holds, read again only when its files have changed, since reading slows runs down."""

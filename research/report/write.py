@@ -16,10 +16,11 @@ from research.core.records import Judged, Run
 from research.core.settings import SETTINGS
 from research.report.branches import NoRuns, begun_on, branch_here, choose_branch
 from research.report.data import PageData, RunCurve, page_data
-from research.report.progress import Curve, read_curve
+from research.report.progress import Curve, gaps, read_curve
 from research.report.text import no_such_contract
 from research.report.usage import expected_end, is_night_on
 from research.runs.preflight import TARGET
+from research.runs.racing import curve_of
 from research.store import reads
 from research.store.connect import StoreDamaged
 from research.store.db import Store
@@ -51,7 +52,11 @@ def read_data(
         while_on(data, is_night_on(data.night, paths)),
         is_running=any(is_alive(paths.runs / run.folder) for run in store.open_runs()),
         diffs=differences(paths.root, data),
-        curves=curves_of(data, lambda run: read_curve(paths.runs / run.folder) if run.folder else ()),
+        curves=curves_of(
+            data,
+            lambda run: read_curve(paths.runs / run.folder) if run.folder else (),
+            lambda run, base: gaps(curve_of(paths.runs / run.folder), curve_of(paths.runs / base.folder)),
+        ),
     )
 
 
@@ -80,18 +85,26 @@ def while_on(data: PageData, is_on: bool) -> PageData:
     return replace(data, is_night_on=is_on, ends_utc=utc(end) if end else "")
 
 
-def curves_of(data: PageData, read: Callable[[Run], Curve]) -> tuple[RunCurve, ...]:
-    """Return the loss curves of the baseline and the latest kept changes, preferring the baseline's seed."""
+def curves_of(
+    data: PageData, read: Callable[[Run], Curve], subtract: Callable[[Run, Run], Curve] = lambda _run, _base: ()
+) -> tuple[RunCurve, ...]:
+    """Return the loss curves of the baseline and the latest kept changes, of runs with the same seed where there are.
+
+    Args:
+        data: What the page says of the branch.
+        read: Reads a run's loss curve, () where it has none.
+        subtract: Reads a run's loss minus another's over the same rows.
+    """
     if data.baseline is None:
         return ()
     found: list[RunCurve] = []
-    seed = data.baseline.rows[0].run.seed
+    first = data.baseline.rows[0].run
     for one in (data.baseline, *data.kept[-SETTINGS.curves_shown :]):
-        rows = sorted(one.rows, key=lambda row: row.run.seed != seed)
-        points = next((points for row in rows if (points := read(row.run))), ())
+        rows = sorted(one.rows, key=lambda row: row.run.seed != first.seed)
+        run, points = next(((row.run, points) for row in rows if (points := read(row.run))), (first, ()))
         kind = "baseline" if one is data.baseline else "best" if one is data.best else "kept"
         if points:
-            found.append(RunCurve(one.number, kind, points))
+            found.append(RunCurve(one.number, kind, points, subtract(run, first)))
     return tuple(found)
 
 

@@ -189,6 +189,9 @@ def test_the_loss_is_drawn_beside_the_baselines_and_minus_it():
     heights = {pair.split(" ")[1] for pair in path[1:].split("L")}
     assert len(heights) == 1  # half a nat ahead all the way
     assert loss_charts(curves[:1]) == []
+    told = (curves[0], replace(curves[1], ahead=((0.2, 0.1), (0.9, -0.1))))  # over the same rows, where logs tell it
+    (path,) = [line.path for line in loss_charts(told)[1].lines if line.kind == "curve best"]
+    assert path.count("L") == 1
 
 
 def test_the_frontier_ends_at_the_best_so_far(sixty: PageData):

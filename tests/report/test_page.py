@@ -326,6 +326,18 @@ def test_pauses_are_not_working_time():
     assert work_of([run("01:00", "01:10"), run("01:05", "01:12")])[0] == 12 / 60  # two at once
 
 
+def test_a_stopped_run_trained_for_a_share_of_its_budget():
+    whole = Run(
+        "r1", "", "runner", "b", "c", "2026-01-01T01:00:00Z", finished_utc="2026-01-01T01:02:00Z",
+        metrics=Metrics(0.9, 60.0, 80.0, 1.0, 0.0, 90.0, 700, 87.0, 7),
+    )  # fmt: skip
+    stopped = replace(
+        whole, run="r2", metrics=None, outcome="stopped", facts={"stopped_at": "0.5"},
+        started_utc="2026-01-01T01:02:00Z", finished_utc="2026-01-01T01:03:00Z",
+    )  # fmt: skip
+    assert work_of([whole, stopped])[1] == pytest.approx((60 + 30) / 180)
+
+
 def test_two_workers_are_two_devices_to_be_used():
     def run(begun: str, ended: str) -> Run:
         end = f"2026-01-01T{ended}:00Z"

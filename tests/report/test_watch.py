@@ -115,7 +115,7 @@ def fly(places: LabPaths, log: str, seconds: float = 100) -> FileLock:
     """A run in flight, as long as the lock is held."""
     begun = utc(NOW - timedelta(seconds=seconds))
     subject = "exp: widen the short window to half the context and see what comes of that [emitter=architect]"
-    run = Run("flying", "flying", "runner", BRANCH, "a" * 40, begun, subject=subject, emitter="architect")
+    run = Run("flying", "flying", "runner", BRANCH, "a" * 40, begun, subject=subject, emitter="architect", seed=42)
     folder = places.runs / "flying"
     folder.mkdir()
     (folder / "run.log").write_text(log)
@@ -144,6 +144,22 @@ def test_a_run_in_flight_on_a_small_terminal(tmp_path: Path):
     assert re.search(r"^ +\d\.\d\d [\u2800-\u28ff]", text, re.MULTILINE)
     assert "the best so far at this moment" in text
     assert any("\u2800" < char <= "\u28ff" for char in text)
+
+
+def test_a_run_in_flight_is_held_against_the_same_rows_of_the_best(tmp_path: Path):
+    """Rows differ by far more than programs, so at one moment the two may stand the other way round."""
+    places = make_lab(tmp_path / "lab", 10)
+    with read_store(places) as store:
+        best = read_data(store, places, utc(NOW)).best
+        assert best is not None
+    rows = [0.5 * (n % 7) for n in range(100)]
+    for row in best.rows:
+        log = "".join(step(n, n, 6 - n / 50 + rows[n - 1]) for n in range(1, 101))
+        (places.runs / row.run.folder / "run.log").write_text(log)
+    lock = fly(places, HEAD + "".join(step(n, n, 6.25 - n / 50 + rows[n - 1]) for n in range(1, 61)))
+    text = "\n".join(picture(places, width=120))
+    lock.release()
+    assert "0.2500 above the best so far on the same rows" in text
 
 
 def test_what_a_run_in_flight_carries_out_is_not_next(tmp_path: Path):
