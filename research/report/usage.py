@@ -44,9 +44,8 @@ def work_of(runs: Sequence[Run]) -> tuple[float, float | None]:
             going += change
             devices = max(devices, going)
         worked_s, lent_s = worked_s + length_s, lent_s + length_s * devices
-    whole_s = max(
-        (run.metrics.training_seconds for run in runs if run.metrics), default=0.0
-    )  # of a stopped run a share
+    # A stopped run trained for a share of what a whole one does.
+    whole_s = max((run.metrics.training_seconds for run in runs if run.metrics), default=0.0)
     trained_s = sum(
         run.metrics.training_seconds if run.metrics else run.phases_s.get("training", whole_s * (run.stopped_at or 0.0))
         for run in runs
