@@ -25,10 +25,11 @@ from research.core.paths import LabPaths  # noqa: E402
 from research.core.records import Run, Verdict  # noqa: E402
 from research.report.branches import choose_branch  # noqa: E402
 from research.report.charts import smoothed  # noqa: E402
-from research.report.progress import Curve, read_curve  # noqa: E402
+from research.report.progress import Curve, gaps, read_curve  # noqa: E402
 from research.report.recording import DEMO, Recording, judged_as_of, read_recording  # noqa: E402
 from research.report.write import data_of_branch, differences  # noqa: E402
 from research.runs.gpu import CARD_FACT  # noqa: E402
+from research.runs.racing import curve_of  # noqa: E402
 from research.runs.score import TOKENS_PER_S, read_score  # noqa: E402
 from research.store.db import Store  # noqa: E402
 from research.store.open import read_store  # noqa: E402
@@ -75,6 +76,9 @@ def record(store: Store, paths: LabPaths, made_utc: str) -> Recording:
         raise ResearchError("There is no night on record here.", "Make one: uv run research night --max-runs 14")
     runs: list[Run] = []
     curves: dict[str, Curve] = {}
+    ahead: dict[str, Curve] = {}
+    base = paths.runs / data.baseline.rows[0].run.folder if data.baseline else None
+    shown = {row.run.run for one in (data.baseline, *data.kept) if one for row in one.rows}
     numbers: dict[str, str] = {}
     for run in (row.run for row in data.rows):
         score = read_score(paths.runs / run.folder) if run.folder else None
@@ -84,11 +88,14 @@ def record(store: Store, paths: LabPaths, made_utc: str) -> Recording:
             facts[CARD_FACT] = numbers.setdefault(card, str(len(numbers) + 1))  # cards are numbered, not named
         points = smoothed(read_curve(paths.runs / run.folder)) if run.folder else ()
         curves[run.run] = tuple((round(share, 4), round(loss, 4)) for share, loss in points)
+        if run.run in shown and base is not None:
+            told = gaps(curve_of(paths.runs / run.folder), curve_of(base))
+            ahead[run.run] = tuple((round(share, 4), round(gap, 4)) for share, gap in told)
         failure = replace(run.failure, text="") if run.failure else None
         runs.append(replace(run, facts=facts, failure=failure))
     verdicts = [replace(verdict, text="", terms={}) for verdict in store.verdicts() if verdict.run in curves]
     night = replace(data.night, paused_s=0.0)
-    return Recording(night, made_utc, runs, verdicts, curves, differences(paths.root, data))
+    return Recording(night, made_utc, runs, verdicts, curves, ahead, differences(paths.root, data))
 
 
 def lines_of(recording: Recording) -> str:
@@ -96,11 +103,17 @@ def lines_of(recording: Recording) -> str:
     night = asdict(recording.night)
     lines: list[dict[str, Any]] = [
         {"schema": "autoresearch.recording/1", "made_utc": recording.made_utc, "night": night},
-        *({"run": _given(run), "curve": recording.curves[run.run]} for run in recording.runs),
+        *(_run_line(run, recording) for run in recording.runs),
         *({"verdict": _given(verdict)} for verdict in recording.verdicts),
         *({"diff": commit, "text": text} for commit, text in recording.diffs.items()),
     ]
     return "".join(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n" for line in lines)
+
+
+def _run_line(run: Run, recording: Recording) -> dict[str, Any]:
+    """Return a run and its curves, those it has."""
+    line = {"run": _given(run), "curve": recording.curves[run.run]}
+    return {**line, "ahead": ahead} if (ahead := recording.ahead.get(run.run)) else line
 
 
 def _given(record: Run | Verdict) -> dict[str, Any]:

@@ -36,12 +36,15 @@ class Recording:
     runs: Sequence[Run]  # in order of start
     verdicts: Sequence[Verdict]  # in order
     curves: Mapping[str, Curve]  # loss curves by run
+    ahead: Mapping[str, Curve]  # losses minus the baseline's over the same rows, by kept run, where logs told them
     diffs: Mapping[str, str]  # differences of train.py by commit
 
     def data(self) -> PageData:
         """Return the data of the page at the end of the night."""
         data = self._data(self.verdicts, self.night, self.made_utc)
-        curves = curves_of(data, lambda run: self.curves.get(run.run, ()))
+        curves = curves_of(
+            data, lambda run: self.curves.get(run.run, ()), lambda run, _base: self.ahead.get(run.run, ())
+        )
         return replace(data, notes=(*data.notes, NOTE), diffs=self.diffs, curves=curves, is_recorded=True)
 
     def _data(self, verdicts: Sequence[Verdict], night: NightState, made_utc: str) -> PageData:
@@ -91,6 +94,7 @@ def read_recording(path: Path = DEMO) -> Recording:
     runs: list[Run] = []
     verdicts: list[Verdict] = []
     curves: dict[str, Curve] = {}
+    ahead: dict[str, Curve] = {}
     diffs: dict[str, str] = {}
     try:
         first, *lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
@@ -98,6 +102,7 @@ def read_recording(path: Path = DEMO) -> Recording:
             if "run" in line:
                 runs.append(from_plain(Run, line["run"]))
                 curves[runs[-1].run] = tuple((share, loss) for share, loss in line["curve"])
+                ahead[runs[-1].run] = tuple((share, gap) for share, gap in line.get("ahead", ()))
             elif "verdict" in line:
                 verdicts.append(from_plain(Verdict, line["verdict"]))
             else:
@@ -108,4 +113,4 @@ def read_recording(path: Path = DEMO) -> Recording:
         raise ResearchError(f"The recorded night can't be read ({error}).", f"git checkout {path}") from None
     if night is None:
         raise ResearchError("The recorded night is not whole.", f"git checkout {path}")
-    return Recording(night, made_utc, runs, verdicts, curves, diffs)
+    return Recording(night, made_utc, runs, verdicts, curves, ahead, diffs)
