@@ -49,8 +49,8 @@ class Bandit:
         for table in (self._credit, self._cost):
             for each in table:
                 table[each] *= fade
-        if gain > 0.0:
-            usual = self._recent_gain / self._recent_cost
+        usual = self._recent_gain / self._recent_cost
+        if usual > 0.0:  # gains may be too small for the quotient to be told from 0
             self._credit[arm] += min(gain / usual, self._settings.max_credit)
         self._cost[arm] += cost
 

@@ -34,6 +34,12 @@ def test_a_proven_emitter_is_ordered_and_forgotten_when_it_fades():
     assert bandit.choose(rng)[0] is None
 
 
+def test_gains_too_small_for_a_quotient_are_none():
+    bandit = Bandit(EMITTERS, replace(SETTINGS, emitter_floor=0.0))
+    bandit.add("simplifier", 5e-324, 4.0)
+    assert bandit.choose(random.Random(0))[0] is None
+
+
 def test_every_emitter_stays_alive():
     bandit, rng = Bandit(EMITTERS), random.Random(0)
     for _ in range(200):

@@ -200,9 +200,9 @@ class VerdictSettings:
     """Longest beginning of an idea in a line of the summary, in characters: a change of one constant fits."""
 
     # The forecast of a run that is going on ---------------------------------------------------------------------------
-    forecast_prior: tuple[float, float, float] = (0.22, 0.0003, 0.0008)
+    forecast_prior: tuple[float, float, float] = (0.15, 0.0005, 0.0004)
     """Prior of the forecast: its slope (bpb per nat), the scale of its error at the end of the budget (bpb), and what
-    is added to that scale at the beginning (bpb). From eleven changes on H200 at 60 and 120 s."""
+    is added to that scale at the beginning (bpb). From nineteen pairs of runs on H200 at 60 to 300 s."""
     forecast_pocket_prior: tuple[float, float, float] = (0.28, 0.006, 0.03)
     """The same in the pocket profile, from 194 runs on one machine of 32 cores."""
     forecast_slope_from: float = 0.5
