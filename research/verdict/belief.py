@@ -89,7 +89,6 @@ class Belief:
         scored = {config: [one for one in mine if not one.spread] for config, mine in every.items()}
         self._scores = {config: mine for config, mine in scored.items() if mine}
         self._every, self._parents = every, _parents(every)
-        self._order = {config: place for place, config in enumerate(every)}
         self._cells: dict[Hashable, Cells] = {}
         for config, mine in every.items():
             if previous and previous._every.get(config) == mine:
@@ -170,7 +169,7 @@ class Belief:
         return self._differences[pair]
 
     def common(self, config: Hashable, other: Hashable) -> Hashable | None:
-        """Return the latest ancestor that shares a condition with each of two that share none, None without one.
+        """Return the nearest ancestor that shares a condition with each of two that share none, None without one.
 
         A run that went on while another change was kept is compared with that one so: each with what both started from.
         """
@@ -182,7 +181,7 @@ class Belief:
             return None
         above = {*self._ancestry(config), *self._ancestry(other)}
         paired = [each for each in above if is_paired(each, config) and is_paired(each, other)]
-        return max(paired, key=self._order.__getitem__, default=None)
+        return max(paired, key=lambda each: (len([*self._ancestry(each)]), repr(each)), default=None)
 
     def value(self, config: Hashable) -> Estimate:
         """Return a configuration's val_bpb under the usual seed, discounted for luck, with its 95 % interval."""
