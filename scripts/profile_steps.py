@@ -10,8 +10,10 @@ Steps that compile are left out. Nothing is scored or recorded.
 from __future__ import annotations
 
 import argparse
+import atexit
 import re
 import runpy
+import shutil
 import sys
 import tempfile
 from collections import Counter
@@ -39,10 +41,45 @@ SHOWN = 12  # single kernels that are listed
 
 def load(script: Path, settings: dict[str, str]) -> SimpleNamespace:
     """Return what a training script defines, with other constants, without training."""
-    text = race.with_constants(script.read_text(), settings) if settings else script.read_text()
-    with tempfile.NamedTemporaryFile("w", suffix=".py", delete=False) as file:  # the compiler reads lines from a file
-        file.write(text)
-    return SimpleNamespace(**runpy.run_path(file.name, run_name="profiled"))
+    if not settings:
+        return SimpleNamespace(**runpy.run_path(str(script), run_name="profiled"))
+    place = tempfile.mkdtemp()  # removed at the end, since the compiler reads a function's lines from its file
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    changed = Path(place) / script.name
+    changed.write_text(race.with_constants(script.read_text(), settings))
+    return load(changed, {})
+
+
+def ms_by_kernel(script: SimpleNamespace, steps: int) -> Counter[str]:
+    """Return the milliseconds that each kernel takes of a step, as the mean of some steps after those that compile."""
+    vocabulary = (tokenizer := script.Tokenizer.from_directory()).get_vocab_size()
+    name, attend = script.choose_attention(sorted({script.window_of(i) for i in range(script.DEPTH)}))
+    model = script.GPT(vocabulary, attend)
+    if script.FUSED:
+        script.kernels.check(model, vocabulary, script.T, script.DEVICE, script.prepare.offer().kernels)
+    print(f"{script.TOTAL_BATCH_SIZE:,} tokens a step, attention {name}, kernels {script.kernels.used()}")
+    batches = script.make_dataloader(tokenizer, script.ROWS, script.T, "train")
+    optimizer, forward = script.Optimizer(model), script.compiled(model)
+
+    def step() -> None:
+        for _ in range(script.TOTAL_BATCH_SIZE // (script.ROWS * script.T)):
+            x, y, _ = next(batches)
+            forward(x, y).backward()
+        optimizer.step(1.0, 1.0)
+
+    for _ in range(script.UNCOUNTED_STEPS):
+        step()
+    on_gpu = script.DEVICE.type == "cuda"
+    with profile(activities=[ProfilerActivity.CUDA if on_gpu else ProfilerActivity.CPU]) as profiled:
+        for _ in range(steps):
+            step()
+        if on_gpu:
+            torch.cuda.synchronize()
+    batches.close()
+    ms: Counter[str] = Counter()
+    for event in profiled.key_averages():
+        ms[event.key] += (event.self_device_time_total if on_gpu else event.self_cpu_time_total) / 1e3 / steps
+    return ms
 
 
 def kind_of(name: str) -> str:
@@ -56,43 +93,13 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="another constant")
     parser.add_argument("--steps", type=int, default=10, help="steps under the profiler")
     arguments = parser.parse_args()
-    script = load(arguments.script, dict(one.split("=", 1) for one in arguments.set))
-    on_gpu = script.DEVICE.type == "cuda"
     torch.manual_seed(0)
     torch.set_float32_matmul_precision("high")
-    tokenizer = script.Tokenizer.from_directory()
-    vocabulary = tokenizer.get_vocab_size()
-    attention, attend = script.choose_attention(sorted({script.window_of(i) for i in range(script.DEPTH)}))
-    model = script.GPT(vocabulary, attend)
-    if script.FUSED:
-        script.kernels.check(model, vocabulary, script.T, script.DEVICE, script.prepare.offer().kernels)
-    batches = script.make_dataloader(tokenizer, script.ROWS, script.T, "train")
-    optimizer, forward = script.Optimizer(model), script.compiled(model)
-
-    def step() -> None:
-        for _ in range(script.TOTAL_BATCH_SIZE // (script.ROWS * script.T)):
-            x, y, _ = next(batches)
-            forward(x, y).backward()
-        optimizer.step(1.0, 1.0)
-
-    for _ in range(script.UNCOUNTED_STEPS):
-        step()
-    activity = ProfilerActivity.CUDA if on_gpu else ProfilerActivity.CPU
-    with profile(activities=[activity]) as profiled:
-        for _ in range(arguments.steps):
-            step()
-        if on_gpu:
-            torch.cuda.synchronize()
-    batches.close()
-    ms: Counter[str] = Counter()
-    for event in profiled.key_averages():
-        spent = event.self_device_time_total if on_gpu else event.self_cpu_time_total
-        ms[event.key] += spent / 1e3 / arguments.steps
+    ms = ms_by_kernel(load(arguments.script, dict(one.split("=", 1) for one in arguments.set)), arguments.steps)
     kinds: Counter[str] = Counter()
     for name, spent in ms.items():
         kinds[kind_of(name)] += spent
     total = sum(ms.values())
-    print(f"{script.TOTAL_BATCH_SIZE:,} tokens a step, attention {attention}, kernels {script.kernels.used()}")
     print(f"{total:.1f} ms of kernels a step, mean of {arguments.steps}")
     for title, rows in (("by kind", kinds.most_common()), ("the longest", ms.most_common(SHOWN))):
         print(f"\n{title}")

@@ -29,7 +29,7 @@ from research.report.progress import Curve, gaps, read_curve  # noqa: E402
 from research.report.recording import DEMO, Recording, judged_as_of, read_recording  # noqa: E402
 from research.report.write import data_of_branch, differences  # noqa: E402
 from research.runs.gpu import CARD_FACT  # noqa: E402
-from research.runs.racing import curve_of  # noqa: E402
+from research.runs.racing import LossCurve, curve_of  # noqa: E402
 from research.runs.score import TOKENS_PER_S, read_score  # noqa: E402
 from research.store.db import Store  # noqa: E402
 from research.store.open import read_store  # noqa: E402
@@ -77,7 +77,7 @@ def record(store: Store, paths: LabPaths, made_utc: str) -> Recording:
     runs: list[Run] = []
     curves: dict[str, Curve] = {}
     ahead: dict[str, Curve] = {}
-    base = paths.runs / data.baseline.rows[0].run.folder if data.baseline else None
+    base = curve_of(paths.runs / data.baseline.rows[0].run.folder) if data.baseline else LossCurve()
     shown = {row.run.run for one in (data.baseline, *data.kept) if one for row in one.rows}
     numbers: dict[str, str] = {}
     for run in (row.run for row in data.rows):
@@ -88,8 +88,8 @@ def record(store: Store, paths: LabPaths, made_utc: str) -> Recording:
             facts[CARD_FACT] = numbers.setdefault(card, str(len(numbers) + 1))  # cards are numbered, not named
         points = smoothed(read_curve(paths.runs / run.folder)) if run.folder else ()
         curves[run.run] = tuple((round(share, 4), round(loss, 4)) for share, loss in points)
-        if run.run in shown and base is not None:
-            told = gaps(curve_of(paths.runs / run.folder), curve_of(base))
+        if run.run in shown:
+            told = gaps(curve_of(paths.runs / run.folder), base)
             ahead[run.run] = tuple((round(share, 4), round(gap, 4)) for share, gap in told)
         failure = replace(run.failure, text="") if run.failure else None
         runs.append(replace(run, facts=facts, failure=failure))

@@ -63,7 +63,8 @@ def summary(contract: str | None, as_json: bool) -> None:
         night = night_on(store, lab)
         asked = [clean(one.idea.text) for one in reads.ideas(store) if one.status == "needs_agent"]
         about_head = _warnings_of_head(lab, store, where, plan)
-        warnings = (*_runs_elsewhere(store, where.branch), *about_head, *digest.warnings)[: SETTINGS.warnings_shown]
+        elsewhere = _runs_elsewhere(store, where.branch) if not digest.runs else ()  # which reads every run
+        warnings = (*elsewhere, *about_head, *digest.warnings)[: SETTINGS.warnings_shown]
     plan_fields = ("plan", "emitter", "category", "parent", "kind", "reason", "created_utc")
     data = {
         "branch": where.branch or None,

@@ -77,8 +77,8 @@ def simulate(
     from research.simulator.comparison import ComparisonSetup, compare
     from research.simulator.families import families_of
 
-    sds = {"repeat": sigma, "seed": seed_sd, "interaction": interaction_sd, "forecast": forecast_error}
-    given = {name: sd for name, sd in sds.items() if sd is not None}
+    levels = {"repeat": sigma, "seed": seed_sd, "interaction": interaction_sd, "forecast": forecast_error}
+    given = {name: level for name, level in levels.items() if level is not None}
     drawn = tuple(replace(family, noise=replace(family.noise, **given)) for family in families_of(families))
     setup = ComparisonSetup(_checked(policies, against), against, drawn, **size)  # landscapes, runs, seed, gpu_time
     answer = compare(setup, workers or os.cpu_count() or 1, _progress(setup.landscapes))

@@ -8,7 +8,6 @@ from research.code import printed_loss
 from research.core.records import Run
 from research.core.settings import SETTINGS
 from research.lab.lab import Lab
-from research.runs.gpu import CARD_FACT
 from research.runs.preflight import TARGET
 from research.runs.racing import Watch, curve_of
 from research.store import reads
@@ -28,9 +27,7 @@ def watch_of(lab: Lab, store: Store, start: Run, contract: str | None, text: byt
     if incumbent is None or lineage.is_same(incumbent, start):
         return None
     same = [run for run in history if lineage.is_same(run, incumbent) and run.branch == start.branch]
-    card = start.facts.get(CARD_FACT)  # another one of its kind is faster or slower, and so sees other rows at a time
-    same = [run for run in same if run.seed == start.seed and run.facts.get(CARD_FACT) == card]
-    against = next((run for run in reversed(same) if lineage.is_evidence(run)), None)
+    against = lineage.latest_paired(same, start)
     if against is None:
         return None
     if not race:

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from research.agents.night import state
@@ -25,11 +26,11 @@ from research.report.progress import Curve, Progress, read_curve, read_progress
 from research.report.text import title_of
 from research.report.usage import budget_left
 from research.report.write import data_of_branch, while_on
-from research.runs.gpu import CARD_FACT
 from research.runs.racing import curve_of, gap_of
 from research.store import folders
 from research.store.db import Store
 from research.store.open import read_store
+from research.verdict.lineage import latest_paired
 from research.verdict.summary import phase_shown
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ class Live:
         self._recorded: tuple[PageData, Sequence[Run], Curve, str] | None = None
         self._stamp: list[object] = []
         self._is_cut_off = False
+        self._whole_curve = cache(curve_of)  # of a finished run, whose log does not grow
 
     @property
     def console(self) -> Console:
@@ -164,13 +166,11 @@ class Live:
 
     def _gap(self, run: Run, best: ShownConfiguration) -> float | None:
         """Return a run's loss minus that of the best so far with its seed on its card; None without such a run."""
-        here = run.seed, run.facts.get(CARD_FACT)
-        rivals = (row.run for row in reversed(best.rows) if (row.run.seed, row.run.facts.get(CARD_FACT)) == here)
-        if (rival := next(rivals, None)) is None:
+        if (rival := latest_paired([row.run for row in best.rows], run)) is None:
             return None
         runs = self._lab.paths.runs
         mine = curve_of(runs / run.folder)
-        return gap_of(mine, curve_of(runs / rival.folder), mine.fraction)
+        return gap_of(mine, self._whole_curve(runs / rival.folder), mine.fraction)
 
     def _read(self) -> tuple[PageData, Sequence[Run], Curve, str]:
         """Return what the memory holds, read again only when its files have changed, since reading slows runs down."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from research.agents.night import state
@@ -48,6 +49,7 @@ def read_data(
     if contract is not None and contract not in known:
         raise NoRuns(*no_such_contract(contract, branch, known))
     data = data_of_branch(store, judged, branch, made_utc, contract)
+    log = cache(curve_of)  # the baseline's is subtracted from each
     return replace(
         while_on(data, is_night_on(data.night, paths)),
         is_running=any(is_alive(paths.runs / run.folder) for run in store.open_runs()),
@@ -55,7 +57,7 @@ def read_data(
         curves=curves_of(
             data,
             lambda run: read_curve(paths.runs / run.folder) if run.folder else (),
-            lambda run, base: gaps(curve_of(paths.runs / run.folder), curve_of(paths.runs / base.folder)),
+            lambda run, base: gaps(log(paths.runs / run.folder), log(paths.runs / base.folder)),
         ),
     )
 

@@ -141,7 +141,7 @@ def _plan(
     other = random.Random(f"{seed}-{len(results)}-{len(in_flight)}").choice([*able, None])
     if emitter == REPLICATE:
         commit = _commit(target, memory)
-        is_first_there = target not in memory.belief or not memory.belief.seeds(target, place.machine)
+        is_first_there = not memory.belief.seeds(target, place.machine)
         if is_first_there or not any(plan.kind == REPLICATE and plan.parent == commit for plan in in_flight):
             why = reason or "Another run of it decides more than a new idea would."
             return Plan("", now_utc, None, None, commit, REPLICATE, why, details=details)

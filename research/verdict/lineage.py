@@ -5,11 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from research.core.records import Judged, Run
+from research.runs.gpu import CARD_FACT
 
 
 def is_evidence(run: Run) -> bool:
     """Return whether a run's score counts: measured by this lab, under a known contract, without a reason to doubt."""
     return run.outcome == "scored" and run.val_bpb is not None and not run.suspect and run.origin != "import"
+
+
+def latest_paired(runs: Sequence[Run], start: Run) -> Run | None:
+    """Return the latest run with a score that has a run's seed and card, so that their losses can be compared.
+
+    Another card of its kind is faster or slower, and so sees other rows at a time.
+    """
+    here = start.seed, start.facts.get(CARD_FACT)
+    alike = (run for run in reversed(runs) if (run.seed, run.facts.get(CARD_FACT)) == here)
+    return next(filter(is_evidence, alike), None)
 
 
 def is_about_candidate(run: Run) -> bool:

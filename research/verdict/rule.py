@@ -76,8 +76,11 @@ def weigh(
 def compared(belief: Belief, candidate: Hashable, incumbent: Hashable) -> str:
     """Return a difference in words, with the seeds on which it was measured and P(better)."""
     shared = belief.shared_seeds(candidate, incumbent)
-    on = f"compared on {listed('seed', shared)}" if shared else "measured on no seed of the best so far"
-    if not shared and belief.common(candidate, incumbent) is not None:
+    if shared:
+        on = f"compared on {listed('seed', shared)}"
+    elif belief.common(candidate, incumbent) is not None:
         on = "each compared with what both were made from"
+    else:
+        on = "measured on no seed of the best so far"
     difference = belief.difference(candidate, incumbent).in_words("+")
     return f"{difference}, {on}, P(better) {chance(belief.p_better(candidate, incumbent))}"

@@ -16,10 +16,10 @@ from research.verdict.belief import Belief
 
 @dataclass(frozen=True)
 class Place:
-    """Where the next run is made; machines and cards are named as runs record them."""
+    """The machine or card of the next run, and those of the workers beside it, by the names that runs record."""
 
-    machine: str = ""  # its machine or card, "" where that does not matter or is not known
-    others: tuple[str, ...] = ()  # those of the workers beside it
+    machine: str = ""  # "" where it does not matter or is not known
+    others: tuple[str, ...] = ()  # of the workers beside it
 
 
 ANYWHERE = Place()

@@ -77,12 +77,12 @@ def is_last(night: NightState, now: datetime, usual: UsualCost, in_flight: int) 
     return reached(night, later, usual, in_flight + 1) is not None
 
 
+_MOST_DOUBLINGS = 64  # after them every wait is the longest; a power of thousands is no number any more
+
+
 def backoff_s(first_s: float, longest_s: float, before: int) -> float:
     """Return the seconds to wait after so many waits in a row before, each twice as long as the one before it."""
     return min(longest_s, first_s * 2.0 ** min(before, _MOST_DOUBLINGS))
-
-
-_MOST_DOUBLINGS = 64  # after them every wait is the longest; a power of thousands is no number any more
 
 
 _SAME = ("agent", "backend", "gpu", "policy", "seed")

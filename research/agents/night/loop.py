@@ -298,7 +298,7 @@ class Night:
         return commit
 
     def _seed_of(self, job: Job, code: str, slot: int) -> int:
-        """Return the seed of a job's run: the one that was planned, else one that what was run before has not had."""
+        """Return the seed of a job's run: the one that was planned, else one that its code has not run with."""
         if job.plan is not None and job.plan.run_seed is not None:
             return job.plan.run_seed
         if job.kind in ("idea", "contract"):

@@ -144,11 +144,8 @@ class Discovery(Policy):
                 return which, seed, f"A change is {why}: the best so far gets another seed to compare it on."
             return which, seed, f"It is {why}: seed {seed} decides, which the best so far ran with too."
         if len(self._past) >= settings.repeat_after_runs and belief.variances.noise.repeat.n == 0:
-            return (
-                tip,
-                belief.seeds(tip, self._place.machine)[0],
-                "One seed is run twice, so that repeats and seeds can be told apart.",
-            )
+            first = belief.seeds(tip, self._place.machine)[0]
+            return tip, first, "One seed is run twice, so that repeats and seeds can be told apart."
         return None
 
     def _undecided(self) -> list[Hashable]:
