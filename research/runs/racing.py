@@ -107,11 +107,6 @@ class LossCurve:
             return None
         return max(0.0, min(fraction - SETTINGS.race_window, self._fractions[lines - SETTINGS.race_min_lines]))
 
-    def loss(self, fraction: float) -> float | None:
-        """Return the mean loss over the stretch of the budget before a fraction; None where it is not told."""
-        begin = self.begin(fraction)
-        return None if begin is None else self.mean(self.step(begin), self.step(fraction))
-
     def step(self, fraction: float) -> float:
         """Return the step at a fraction of the budget, between two lines as if steps took equally long."""
         return _interpolated(self._fractions, self._steps, fraction)
@@ -213,7 +208,6 @@ class Race:
     against: str = ""  # name of the incumbent's run
     exempt: str = ""  # why the run is not ended whatever is foretold, "" for one that may be
     looks: tuple[Look, ...] = ()  # in order
-    losses: tuple[float | None, ...] = ()  # smoothed, at every twentieth of the budget from the second on, if told
     trouble: str = ""  # why nothing was foretold, or nothing at the last look
 
     @property
@@ -238,7 +232,7 @@ def race_of(run: Run) -> Race:
         looks = tuple(
             Look(fraction, gap, Prediction(mean, sd, p)) for fraction, gap, mean, sd, p in plain.get("looks", ())
         )
-        return Race(**{**plain, "looks": looks, "losses": tuple(plain.get("losses", ()))})
+        return Race(plain.get("against", ""), plain.get("exempt", ""), looks, plain.get("trouble", ""))
     except (ValueError, TypeError, AttributeError):
         return Race()
 
@@ -284,10 +278,7 @@ class Watch:
 
     def race(self) -> Race:
         """Return the record of the watch."""
-        reached = [n / 20 for n in range(2, 21) if n / 20 <= self.curve.fraction]
-        losses = [self.curve.loss(fraction) for fraction in reached]
-        told = tuple(None if loss is None else round(loss, 4) for loss in losses)
-        return Race(self.against, self.exempt, tuple(self.looks), told, self.incomparable or self.trouble)
+        return Race(self.against, self.exempt, tuple(self.looks), self.incomparable or self.trouble)
 
 
 @dataclass(frozen=True)
