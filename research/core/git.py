@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import subprocess
 import tempfile
@@ -174,22 +173,6 @@ def blob(root: Path, rev: str, path: str) -> bytes | None:
 def tree_listing(root: Path, rev: str, paths: tuple[str, ...]) -> bytes:
     """List modes, hashes and names of files in a commit: the same listing means the same content."""
     return _ok(root, "ls-tree", "-r", "-z", rev, "--", *paths)
-
-
-def blob_hashes(root: Path, rev: str, paths: tuple[str, ...]) -> dict[str, str]:
-    """Return the hash of every file in a commit, by its path."""
-    found = {}
-    for entry in tree_listing(root, rev, paths).decode("utf-8", "surrogateescape").split("\0"):
-        about, _, path = entry.partition("\t")
-        if path:
-            found[path] = about.split()[-1]
-    return found
-
-
-def hash_of_blob(content: bytes, like: str) -> str:
-    """Return the hash that git gives a content, of the kind (SHA-1 or SHA-256) of another hash."""
-    kind = "sha1" if len(like) == 40 else "sha256"
-    return hashlib.new(kind, b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
 def archive(root: Path, rev: str) -> bytes:

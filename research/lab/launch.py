@@ -246,7 +246,7 @@ class _Attempt:
             Refused: if what would run is not what the commit holds, or no experiment on the baseline.
         """
         lab, candidate = self.lab, self.candidate
-        preflight.check_tree(lab.work, candidate)
+        preflight.check_tree(lab.work)
         history = self.store.judged(self._branch)
         by_key = self.store.latest_with_key(self.contract_key)
         baseline = lineage.baseline([item for item in history if by_key and item.run.contract == by_key.contract])

@@ -113,30 +113,11 @@ def _read(path: Path) -> bytes | None:
         return None
 
 
-def check_tree(root: Path, candidate: Candidate) -> None:
+def check_tree(root: Path) -> None:
     """Refuse a train.py or a protected file that differs from HEAD or is staged."""
-    changed = set(git.differing(root, (TARGET, *PROTECTED)))
-    # The contents too: git may have been set not to look at a file.
-    rev, folder = candidate.commit.hash, root / BENCHMARK[1]
-    recorded = git.blob_hashes(root, rev, (TARGET, *BENCHMARK))
-    paths = {TARGET, BENCHMARK[0], *recorded, *(path.relative_to(root).as_posix() for path in folder.rglob("*.py"))}
-    changed |= {path for path in paths if not _is_recorded(root, rev, path, recorded.get(path))}
-    if changed:
-        names = sorted(changed)
-        shown = ", ".join(first_few(names, MAX_NAMED))
-        raise Refused(f"{shown} {'differ' if len(names) > 1 else 'differs'} from HEAD.", _mended(root, names))
-
-
-def _is_recorded(root: Path, rev: str, path: str, blob_hash: str | None) -> bool:
-    """Return whether a file holds what the commit has under its name; line ends don't count."""
-    content = _read(root / path)
-    if content is not None and blob_hash and git.hash_of_blob(content, blob_hash) == blob_hash:
-        return True  # git need not be asked
-    return _lines(content) == _lines(git.blob(root, rev, path))
-
-
-def _lines(content: bytes | None) -> bytes:
-    return (content or b"").replace(b"\r\n", b"\n")
+    if changed := git.differing(root, (TARGET, *PROTECTED)):
+        shown = ", ".join(first_few(changed, MAX_NAMED))
+        raise Refused(f"{shown} {'differ' if len(changed) > 1 else 'differs'} from HEAD.", _mended(root, changed))
 
 
 def _mended(root: Path, changed: Sequence[str]) -> str:
