@@ -6,11 +6,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from research.core.paths import LabPaths
 from research.store.open import read_store
-from tests.support.nightkit import NightKit, make_night_kit
+from tests.support.nightkit import NIGHT, NightKit, make_night_kit
 
-NIGHT = ("night", "--backend", "scripted")
 CODEX = """#!/bin/sh
 # Stands in for codex exec: notes its order and halves a rate.
 for word; do last=$word; done
@@ -36,8 +34,7 @@ def test_a_value_is_tried_first_by_the_built_in_agent_and_words_wait_for_a_codin
     kit.research("idea", "WARMDOWN = 0.4")
     assert [one["status"] for one in listed(kit)] == ["needs_agent", "waiting", "waiting"]
     kit.research(*NIGHT, "--max-runs", "5")
-    with read_store(LabPaths(kit.root)) as store:
-        second, third = store.runs()[1:3]
+    second, third = kit.runs()[1:3]
     assert second.subject.startswith("exp: DEPTH 4 -> 6 [emitter=person]")
     assert (second.emitter, "DEPTH" in second.delta) == ("person", True)
     assert third.subject.startswith("exp: WARMDOWN")
@@ -111,7 +108,7 @@ def test_a_waiting_idea_is_withdrawn_and_what_was_tried_is_not(tmp_path: Path):
         kit.research("idea", text)
     kit.research(*NIGHT, "--max-runs", "2")
     assert [one["status"] for one in listed(kit)] == ["discard", "needs_agent", "waiting"]
-    with read_store(LabPaths(kit.root)) as store:
+    with read_store(kit.paths) as store:
         pending = store.pending_plan()
     planned = pending.details.get("idea") if pending else None  # the loop by hand would be told of it
     for number in ("2", "3"):
@@ -119,7 +116,7 @@ def test_a_waiting_idea_is_withdrawn_and_what_was_tried_is_not(tmp_path: Path):
     assert [one["status"] for one in listed(kit)] == ["discard", "withdrawn", "withdrawn"]
     assert "depth = twice of it\n     withdrawn\n" in kit.printed("idea").out
     assert planned in ("2", "3")
-    with read_store(LabPaths(kit.root)) as store:
+    with read_store(kit.paths) as store:
         pending = store.pending_plan()
     assert pending is not None
     assert "idea" not in pending.details
@@ -138,7 +135,7 @@ def test_a_rebuilt_memory_has_the_queue_still(tmp_path: Path):
     kit.research("idea", "WARMDOWN=0.4")
     kit.research(*NIGHT, "--max-runs", "2")
     before = listed(kit)
-    LabPaths(kit.root).memory.write_bytes(b"garbage" * 999)
+    kit.paths.memory.write_bytes(b"garbage" * 999)
     kit.research("record")
     assert listed(kit) == before
     assert [one["status"] for one in before] == ["discard", "waiting"]

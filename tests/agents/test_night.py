@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import re
@@ -16,22 +15,16 @@ from pathlib import Path
 
 import pytest
 
-from research.agents.night.editors import BuiltinEditor
 from research.agents.night.jobs import Job
-from research.agents.night.loop import Night, RunningJob
-from research.agents.night.setup import slots
-from research.agents.night.state import FACT, from_json
-from research.core.paths import LabPaths
+from research.agents.night.loop import RunningJob
+from research.agents.night.state import FACT, from_json, is_cut_off
 from research.core.records import Plan
 from research.core.settings import SETTINGS
-from research.lab.lab import Lab
-from research.lab.launch import Request
 from research.lab.plan import next_plan
 from research.store.open import read_store
 from tests.support.labkit import alive, wait_for
-from tests.support.nightkit import SURFACE, NightKit, make_night_kit
+from tests.support.nightkit import NIGHT, SURFACE, NightKit, make_night_kit
 
-NIGHT = ("night", "--backend", "scripted")
 RUNS = int(os.environ.get("AUTORESEARCH_TEST_RUNS", "20"))
 
 
@@ -42,8 +35,7 @@ def kit(tmp_path: Path) -> NightKit:
 
 def finished_runs(kit: NightKit) -> list[tuple[str, str, int]]:
     """Fingerprint, outcome and seed of every finished run."""
-    with read_store(LabPaths(kit.root)) as store:
-        return [(run.fingerprint, str(run.outcome), run.seed) for run in store.runs() if run.outcome]
+    return [(run.fingerprint, str(run.outcome), run.seed) for run in kit.runs() if run.outcome]
 
 
 def twice(runs: Sequence[tuple[str, str, int]]) -> list[tuple[str, int]]:
@@ -75,7 +67,7 @@ def test_the_branch_stands_on_what_is_kept(tmp_path: Path):
     thus from the clock, and on a made-up response to train.py's constants a night now and then found nothing."""
     kit = make_night_kit(tmp_path, ["noise", "noise", *["loss", {"kind": "win", "by": -0.012}, "loss"] * 6])
     told = kit.research(*NIGHT, "--max-runs", "16", "--seed", "3")
-    with read_store(LabPaths(kit.root)) as store:
+    with read_store(kit.paths) as store:
         judged = store.judged(told["branch"])
         kept = [item.run.commit for item in judged if item.verdict and item.verdict.decision == "keep"]
     assert told["kept"] >= 3
@@ -189,12 +181,9 @@ def test_workers_share_one_tip_and_each_run_is_recorded_and_told_once(kit: Night
 def test_no_plan_is_given_to_two_workers(kit: NightKit):
     """A plan turns on what is known and on how many are busy; both may be as they were when a busy one got its own."""
     branch = kit.research(*NIGHT, "--max-runs", "2")["branch"]
-    lab = Lab(LabPaths(kit.root), environment=kit.environment)
+    lab = kit.lab()
+    night = kit.loop(lab, kit.state(), workers=2)
     with lab.open() as store:
-        state = from_json(store.fact(FACT))
-        assert state is not None
-        places = slots(2, lab.make_backend("scripted", {}), {})
-        night = Night(lab, state, BuiltinEditor(lab), places, Request(()), print)
         night._store = store
         other = Plan("other", lab.now_utc(), None, None, None, "experiment", "Somebody else's.")
         first = next_plan(lab, store, branch, (other,))
@@ -210,7 +199,7 @@ def test_two_cards_of_another_speed_are_never_compared(tmp_path: Path):
     """A card that makes every run worse by more than any change does has no part in a verdict."""
     kit = make_night_kit(tmp_path, {"surface": {**SURFACE, "sd": 0.0001, "cards": [0.0, 0.05]}})
     kit.research(*NIGHT, "--max-runs", "16", "--workers", "2")
-    with read_store(LabPaths(kit.root)) as store:
+    with read_store(kit.paths) as store:
         judged = store.judged()
     runs = [item.run for item in judged if item.run.val_bpb is not None]
     cards = {run.facts["gpu_uuid"] for run in runs}
@@ -244,33 +233,25 @@ def test_killed_at_random_moments_nothing_is_lost_repeated_or_orphaned(kit: Nigh
             night.wait()
             kills += 1
             wait_for(lambda: not alive(str(kit.root / "results")), 20)
-            if not _is_over(kit):  # killed after its last run, while it wrote the page: the next start is a new night
+            with read_store(kit.paths) as store:
+                recorded = from_json(store.fact(FACT))
+            if recorded is None or is_cut_off(recorded):  # else it wrote the page, and the next start is a new night
                 continue
         break
     assert kills > 0
-    state = json.loads(_night_fact(kit))
-    assert state["runs"] == want
-    assert state["finished_utc"]
+    state = kit.state()
+    assert state.runs == want
+    assert state.finished_utc
     launched = [run for run in finished_runs(kit) if run[1] != "infrastructure"]
     assert len(launched) == want, "a run that was killed counts too"
     runs = [run for run in launched if run[1] != "interrupted"]
     assert len({(code, seed) for code, _, seed in runs}) >= len(runs) - 1, "one seed is run twice on purpose"
     rows = (kit.root / "results.tsv").read_text().splitlines()[1:]
     assert len(rows) == len(runs)
-    with read_store(LabPaths(kit.root)) as store:
+    with read_store(kit.paths) as store:
         assert not store.open_runs()
         assert len(store.plans()) == len({plan.plan for plan in store.plans()})
         assert all(store.verdict(run.run) for run in store.runs() if run.outcome in ("scored", "crash"))
-
-
-def _is_over(kit: NightKit) -> bool:
-    """Whether the night on record has ended; one that was killed before it was recorded has not."""
-    return bool(json.loads(_night_fact(kit)).get("finished_utc"))
-
-
-def _night_fact(kit: NightKit) -> str:
-    with read_store(LabPaths(kit.root)) as store:
-        return store.fact("night") or "{}"
 
 
 def test_it_ends_when_its_hours_are_over(kit: NightKit):
@@ -299,7 +280,5 @@ def test_a_night_by_codex_exec(kit: NightKit, tmp_path: Path):
     kit.environment["AUTORESEARCH_CODEX"] = str(codex)
     told = kit.research(*NIGHT, "--agent", "codex", "--max-runs", "6")
     assert told["runs"] == 6
-    with read_store(LabPaths(kit.root)) as store:
-        subjects = {run.subject for run in store.runs()}
-    assert any(subject.startswith("exp: matrix rate") for subject in subjects)
+    assert any(run.subject.startswith("exp: matrix rate") for run in kit.runs())
     assert kit.git("status", "--porcelain") == ""

@@ -12,20 +12,13 @@ from threading import Timer
 
 import pytest
 
-from research.agents.night.editors import BuiltinEditor
-from research.agents.night.loop import Night
-from research.agents.night.setup import slots
-from research.agents.night.state import FACT, NightLimits, from_json, is_cut_off
-from research.core.paths import LabPaths
+from research.agents.night.state import NightLimits, NightState, is_cut_off
 from research.lab.lab import Lab
-from research.lab.launch import Request
 from research.store.connect import StoreBusy
 from research.store.db import Store
 from research.store.open import read_store
 from tests.support.labkit import wait_for
-from tests.support.nightkit import make_night_kit
-
-NIGHT = ("night", "--backend", "scripted")
+from tests.support.nightkit import NIGHT, NightKit, make_night_kit
 
 
 def test_a_second_night_is_refused_while_one_goes_on(tmp_path: Path):
@@ -37,8 +30,7 @@ def test_a_second_night_is_refused_while_one_goes_on(tmp_path: Path):
     assert "going on" in told["error"]["what"]
     assert (kit.root / "worktrees" / "night-1").exists()
     assert first.wait(timeout=120) == 0
-    with read_store(LabPaths(kit.root)) as store:
-        assert [run.outcome for run in store.runs()] == ["scored"] * 3
+    assert [run.outcome for run in kit.runs()] == ["scored"] * 3
     kit.research(*NIGHT, "--max-runs", "1")  # the first one has let go
 
 
@@ -71,17 +63,13 @@ class Impatient(Lab):
         return store
 
 
-def locked_night(
-    folder: Path, speed: float, locked_s: float | None, script: list[str] | None = None
-) -> tuple[Night, list[str]]:
+def locked_night(kit: NightKit, speed: float, locked_s: float | None) -> tuple[NightState, list[str]]:
     """A night of four runs whose memory is locked after the second one, for good or for some seconds.
 
     The speed is that of its clock, so that a wait of 10 s takes less.
     """
-    kit = make_night_kit(folder, script)
     kit.research(*NIGHT, "--max-runs", "1")
     begin, told = datetime.now(timezone.utc), list[str]()
-    places = LabPaths(kit.root)
 
     def quick() -> datetime:
         return begin + (datetime.now(timezone.utc) - begin) * speed
@@ -89,52 +77,43 @@ def locked_night(
     def tell(line: str) -> None:
         told.append(line)
         if not shells and re.match(r" +\d+  ", line):  # a run has ended; the memory is locked when the next is planned
-            shell = sqlite3.connect(places.memory, check_same_thread=False, isolation_level=None)
+            shell = sqlite3.connect(kit.paths.memory, check_same_thread=False, isolation_level=None)
             shell.execute("BEGIN IMMEDIATE")
             shells.append(shell)
             if locked_s is not None:
                 Timer(locked_s, shell.close).start()
 
     shells: list[sqlite3.Connection] = []
-    with open("/dev/null", "wb") as nowhere:
-        lab = Impatient(places, environment=kit.environment, clock=quick, stream=nowhere, say=lambda _: None)
-        with lab.open() as store:
-            state = from_json(store.fact(FACT))
-        assert state is not None
-        state = replace(state, limits=NightLimits(4), finished_utc=None, stop_reason=None)
-        request = Request((), backend="scripted")
-        one = slots(1, lab.make_backend("scripted", kit.environment), kit.environment)
-        night = Night(lab, state, BuiltinEditor(lab), one, request, tell, awake=lambda: quick().timestamp())
-        try:
-            night.run()
-        finally:
-            for shell in shells:
-                shell.close()
-    return night, told
+    state = replace(kit.state(), limits=NightLimits(4), finished_utc=None, stop_reason=None)
+    night = kit.loop(kit.lab(Impatient, clock=quick), state, tell, awake=lambda: quick().timestamp())
+    try:
+        return night.run(), told
+    finally:
+        for shell in shells:
+            shell.close()
 
 
 def test_a_night_goes_on_when_the_memory_was_locked_for_long(tmp_path: Path):
-    night, told = locked_night(tmp_path, 20, 1.0)  # a wait of 10 s takes half a second
+    kit = make_night_kit(tmp_path)
+    ended, told = locked_night(kit, 20, 1.0)  # a wait of 10 s takes half a second
     assert any("could not be used: database is locked" in line and "next try in" in line for line in told), told
-    assert (night.state.runs, night.state.stop_reason) == (4, "4 runs were made (--max-runs)")
-    with read_store(LabPaths(tmp_path / "repo")) as store:
-        assert [run.outcome for run in store.runs()] == ["scored"] * 4
+    assert (ended.runs, ended.stop_reason) == (4, "4 runs were made (--max-runs)")
+    assert [run.outcome for run in kit.runs()] == ["scored"] * 4
 
 
 def test_a_run_that_ended_is_told_once_where_the_memory_is_locked_before_it_is_settled(tmp_path: Path):
-    night, told = locked_night(tmp_path, 20, 1.0, ["noise", "loss", "loss", "loss", "noise"])
-    assert (night.state.runs, night.state.stop_reason) == (4, "4 runs were made (--max-runs)")
+    kit = make_night_kit(tmp_path, ["noise", "loss", "loss", "loss", "noise"])
+    ended, told = locked_night(kit, 20, 1.0)
+    assert (ended.runs, ended.stop_reason) == (4, "4 runs were made (--max-runs)")
     assert [line[:4] for line in told if re.match(r" +\d+  ", line)] == ["   2", "   3", "   4"]
     assert 0 < sum(line.startswith("failed") for line in told) < 6  # one in 10 s of its clock, not one in every pass
 
 
 def test_a_memory_that_stays_locked_ends_a_night_which_goes_on_later(tmp_path: Path):
+    kit = make_night_kit(tmp_path)
     with pytest.raises(StoreBusy, match="database is locked"):
-        locked_night(tmp_path, 1000, None)
-    with read_store(LabPaths(tmp_path / "repo")) as store:
-        state = from_json(store.fact(FACT))
-        assert state is not None
-        assert (state.runs, is_cut_off(state)) == (2, True)
+        locked_night(kit, 1000, None)
+    assert (kit.state().runs, is_cut_off(kit.state())) == (2, True)
 
 
 def test_a_nights_lines_bear_the_numbers_of_the_page(tmp_path: Path):
@@ -144,6 +123,6 @@ def test_a_nights_lines_bear_the_numbers_of_the_page(tmp_path: Path):
     told = kit.printed(*NIGHT, "--workers", "2", "--max-runs", "5")
     assert told.code == 0, told.err
     lines = re.findall(r"^ +(\d+)  \d\d:\d\d  (\d\.\d{6})  ", told.out + told.err, re.MULTILINE)
-    with read_store(LabPaths(kit.root)) as store:
+    with read_store(kit.paths) as store:
         rows = {f"{item.run.val_bpb:.6f}": number for number, item in enumerate(store.judged(), 1)}
     assert {score: int(number) for number, score in lines} == rows

@@ -13,20 +13,17 @@ import pytest
 from research.agents.clients.base import Usage, usage_in
 from research.agents.night.editors import BuiltinEditor, NoCandidate, ProposedCommit
 from research.agents.night.loop import Night
-from research.agents.night.setup import require_price, slots
-from research.agents.night.state import FACT, NightLimits, from_json
+from research.agents.night.setup import require_price
+from research.agents.night.state import NightLimits, from_json
 from research.core.errors import UsageError
 from research.core.files import FileLock
-from research.core.paths import LabPaths
 from research.core.records import Plan
 from research.lab.lab import Lab
-from research.lab.launch import Request
 from research.runs.backend import Backend, DeviceBusy, StopRequest
 from research.runs.backends import make_backend
 from research.runs.scripted import ScriptedBackend
-from research.store.open import read_store
 from research.verdict.models import Memory
-from tests.support.nightkit import make_night_kit
+from tests.support.nightkit import NIGHT, NightKit, make_night_kit
 
 
 class Paid:
@@ -61,7 +58,7 @@ class Taken(ScriptedBackend):
 
 
 def night(
-    folder: Path,
+    kit: NightKit,
     limits: NightLimits,
     refusals: dict[int, datetime | None],
     usd: float,
@@ -69,33 +66,26 @@ def night(
     is_new: bool = False,
 ) -> tuple[Night, Paid, list[str]]:
     """A night after its first run, or a new one in which no idea comes, with a clock that is 400 times as fast."""
-    kit = make_night_kit(folder)
-    kit.research("night", "--backend", "scripted", "--max-runs", "1")
-    begin, told, paths = datetime.now(timezone.utc), list[str](), LabPaths(kit.root)
+    kit.research(*NIGHT, "--max-runs", "1")
+    begin, told = datetime.now(timezone.utc), list[str]()
 
     def clock() -> datetime:
         return begin + (datetime.now(timezone.utc) - begin) * 400
 
-    with open("/dev/null", "wb") as nowhere:
-        lab = Lab(paths, kit.environment, clock, stream=nowhere, say=lambda _: None, make_backend=backend)
-        with lab.open() as store:
-            state = from_json(store.fact(FACT))
-        assert state is not None
-        state = replace(state, limits=limits, finished_utc=None, stop_reason=None)
-        places = slots(1, lab.make_backend("scripted", kit.environment), kit.environment)
-        editor = Paid(lab, refusals, usd)
-        if is_new:
-            state, editor.kind = replace(state, night="night-of-no-idea", runs=0, usd=0.0), "idea"
-        request = Request((), backend="scripted")
-        made = Night(lab, state, editor, places, request, told.append, awake=lambda: clock().timestamp())
-        made.run()
+    lab = kit.lab(clock=clock, make_backend=backend)
+    state = replace(kit.state(), limits=limits, finished_utc=None, stop_reason=None)
+    editor = Paid(lab, refusals, usd)
+    if is_new:
+        state, editor.kind = replace(state, night="night-of-no-idea", runs=0, usd=0.0), "idea"
+    made = kit.loop(lab, state, told.append, editor, awake=lambda: clock().timestamp())
+    made.run()
     return made, editor, told
 
 
 def test_a_limit_is_waited_out_to_its_end_or_twice_as_long_each_time(tmp_path: Path):
     until = datetime.now(timezone.utc) + timedelta(minutes=10)
     refusals: dict[int, datetime | None] = {1: until, 2: None, 3: None}
-    made, editor, told = night(tmp_path, NightLimits(max_runs=2), refusals, 0.01)
+    made, editor, told = night(make_night_kit(tmp_path), NightLimits(max_runs=2), refusals, 0.01)
     first, second, third, fourth = editor.asked
     assert second >= until > first
     assert (third - second).total_seconds() >= 60  # the second wait of unknown length
@@ -108,9 +98,8 @@ def test_a_limit_is_waited_out_to_its_end_or_twice_as_long_each_time(tmp_path: P
 
 
 def test_a_candidate_waits_for_a_device_that_another_run_has_and_is_not_paid_for_twice(tmp_path: Path):
-    made, editor, told = night(
-        tmp_path, NightLimits(max_runs=2), {}, 0.01, lambda name, environment: Taken(dict(environment))
-    )
+    kit = make_night_kit(tmp_path)
+    made, editor, told = night(kit, NightLimits(max_runs=2), {}, 0.01, lambda _, given: Taken(dict(given)))
     assert Taken.tries == 8
     assert len(editor.asked) == 1
     assert made.state.stop_reason == "2 runs were made (--max-runs)"
@@ -120,10 +109,9 @@ def test_a_candidate_waits_for_a_device_that_another_run_has_and_is_not_paid_for
 
 
 def test_what_the_agent_costs_is_kept_with_the_run_and_ends_the_night(tmp_path: Path):
-    made, _, _ = night(tmp_path, NightLimits(max_usd=0.7), {}, 0.3)
-    with read_store(LabPaths(tmp_path / "repo")) as store:
-        used = [usage_in(run.facts) for run in store.runs()]
-    paid = [one for one in used if one.tokens]
+    kit = make_night_kit(tmp_path)
+    made, _, _ = night(kit, NightLimits(max_usd=0.7), {}, 0.3)
+    paid = [used for run in kit.runs() if (used := usage_in(run.facts)).tokens]
     assert paid == [Usage(100, 0.3)] * len(paid)
     assert made.state.usd == pytest.approx(0.3 * len(paid))
     assert made.state.usd <= 0.7
@@ -133,7 +121,7 @@ def test_what_the_agent_costs_is_kept_with_the_run_and_ends_the_night(tmp_path: 
 
 def test_dollars_limit_nothing_where_nothing_has_a_price(tmp_path: Path):
     kit = make_night_kit(tmp_path)
-    backend = Lab(LabPaths(kit.root), environment=kit.environment).make_backend("local", kit.environment)
+    backend = make_backend("local", kit.environment)
     limits = NightLimits(max_usd=5.0)
     with pytest.raises(UsageError, match="needs a price"):
         require_price(limits, backend, "", "builtin")
@@ -143,7 +131,9 @@ def test_dollars_limit_nothing_where_nothing_has_a_price(tmp_path: Path):
 
 
 def test_a_night_whose_agent_came_to_no_candidate_at_all_is_an_error(tmp_path: Path):
-    made, _, told = night(tmp_path, NightLimits(max_runs=2), dict.fromkeys(range(1, 40)), 0.0, is_new=True)
+    made, _, told = night(
+        make_night_kit(tmp_path), NightLimits(max_runs=2), dict.fromkeys(range(1, 40)), 0.0, is_new=True
+    )
     assert (made.state.runs, made.problem is not None) == (0, True)
     assert "candidates in a row came to no run" in str(made.problem)
     assert "uv run research doctor" in str(made.problem)

@@ -7,17 +7,13 @@ from pathlib import Path
 
 from research.agents.night.editors import BuiltinEditor, ProposedCommit
 from research.agents.night.jobs import Job
-from research.agents.night.loop import Night, RunningJob
-from research.agents.night.setup import slots
-from research.agents.night.state import FACT, from_json
-from research.core.paths import LabPaths
+from research.agents.night.loop import RunningJob
 from research.core.records import Plan
 from research.lab.lab import Lab
-from research.lab.launch import Request
 from research.runs.backend import StopRequest
 from research.runs.signals import Signals
 from research.verdict.models import Memory
-from tests.support.nightkit import make_night_kit
+from tests.support.nightkit import NIGHT, make_night_kit
 
 
 class Stubborn:
@@ -38,13 +34,11 @@ class Stubborn:
 
 def test_the_code_in_flight_is_known_and_not_run_twice(tmp_path: Path):
     kit = make_night_kit(tmp_path)
-    kit.research("night", "--backend", "scripted", "--max-runs", "2")
-    lab = Lab(LabPaths(kit.root), environment=kit.environment)
+    kit.research(*NIGHT, "--max-runs", "2")
+    lab = kit.lab()
+    editor = Stubborn(lab)
+    night = kit.loop(lab, kit.state(), editor=editor, workers=2)
     with lab.open() as store:
-        state = from_json(store.fact(FACT))
-        assert state is not None
-        editor = Stubborn(lab)
-        night = Night(lab, state, editor, slots(2, lab.make_backend("scripted", {}), {}), Request(()), print)
         night._store = store
         job = night._planned(0)
         code = night._code_of(job.commit)

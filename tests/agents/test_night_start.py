@@ -9,12 +9,8 @@ from pathlib import Path
 import pytest
 
 from research.agents.night.notify import require_command
-from research.agents.night.state import FACT, NightLimits, NightState, from_json
-from research.core.paths import LabPaths
-from research.lab.lab import Lab
-from tests.support.nightkit import NightKit, make_night_kit
-
-NIGHT = ("night", "--backend", "scripted")
+from research.agents.night.state import NightLimits
+from tests.support.nightkit import NIGHT, NightKit, make_night_kit
 
 
 @pytest.fixture
@@ -67,14 +63,10 @@ def test_a_limit_of_nothing_is_no_limit(kit: NightKit, option: str):
 
 def test_a_night_without_a_run_for_want_of_data_is_an_error_and_takes_no_interrupted_one_away(tmp_path: Path):
     kit = make_night_kit(tmp_path, ["noise", "no_data", "noise"])
-    branch = kit.research(*NIGHT, "--max-runs", "1")["branch"]
+    kit.research(*NIGHT, "--max-runs", "1")
     (kit.root / "train.py").write_text((kit.root / "train.py").read_text() + "\nEXTRA = 1\n")
     kit.git("-c", "user.name=Test", "-c", "user.email=test@example.org", "commit", "-qam", "exp: by a person")
-    with Lab(LabPaths(kit.root), environment=kit.environment).open_as_it_is() as store:
-        state = from_json(store.fact(FACT))
-        assert state is not None
-        cut = NightState("cut", branch, "builtin", "scripted", 0, 1, state.started_utc, NightLimits(2), runs=1)
-        store.set_fact(FACT, cut.to_json())
+    kit.state(night="cut", limits=NightLimits(2), finished_utc=None, stop_reason=None)
     told = kit.research(*NIGHT, "--max-runs", "2", code=1)
     assert told["error"]["what"].startswith("The night made no run: ")
     told = kit.research(*NIGHT, "--max-runs", "2")

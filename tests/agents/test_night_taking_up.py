@@ -13,16 +13,13 @@ from pathlib import Path
 import pytest
 
 from research.agents.night import limits, progress
-from research.agents.night.state import FACT, NightLimits, NightState, from_json, worked_s
-from research.core.paths import LabPaths
-from research.lab.lab import Lab
+from research.agents.night.state import NightLimits, NightState, worked_s
 from research.lab.plan import POLICY_FACT, SEED_FACT
 from research.report.watch import budget_left
 from tests.support.histories import run
 from tests.support.labkit import alive, wait_for
-from tests.support.nightkit import NightKit, make_night_kit
+from tests.support.nightkit import NIGHT, NightKit, make_night_kit
 
-NIGHT = ("night", "--backend", "scripted")
 BEGUN = "2026-01-01T00:00:00Z"
 AT_2 = datetime(2026, 1, 1, 2, 0, tzinfo=timezone.utc)
 NEXT_DAY = AT_2 + timedelta(hours=20)
@@ -49,17 +46,6 @@ def stop(kit: NightKit, number: signal.Signals, *words: str, rows: int = 2) -> N
     night.wait(30)
     wait_for(lambda: not alive(str(kit.root / "results")), 20)
     time.sleep(1.1)
-
-
-def stored(kit: NightKit, **changes: object) -> NightState:
-    """The night on record, changed where asked."""
-    with Lab(LabPaths(kit.root), environment=kit.environment).open_as_it_is() as store:
-        state = from_json(store.fact(FACT))
-        assert state is not None
-        if changes:
-            state = replace(state, **changes)  # type: ignore[arg-type]
-            store.set_fact(FACT, state.to_json())
-    return state
 
 
 def said(kit: NightKit, *words: str) -> str:
@@ -105,17 +91,17 @@ def test_what_is_left_is_told_for_every_limit():
 def test_taken_up_a_day_later_it_has_its_hours_left(tmp_path: Path, number: signal.Signals):
     kit = make_night_kit(tmp_path)
     stop(kit, number, "--hours", "1")
-    state = stored(kit)
+    state = kit.state()
     assert state.alive_utc is not None
     day = timedelta(days=1)
 
     def earlier(at: str) -> str:
         return (datetime.fromisoformat(at.replace("Z", "+00:00")) - day).strftime("%Y-%m-%dT%H:%M:%SZ")
 
-    stored(kit, started_utc=earlier(state.started_utc), alive_utc=earlier(state.alive_utc))
+    kit.state(started_utc=earlier(state.started_utc), alive_utc=earlier(state.alive_utc))
     first = said(kit, "--hours", "1", "--max-runs", str(state.runs + 3))
     assert re.search(r"resumed after \d runs, \d runs and (59|60) minutes left", first), first
-    ended = stored(kit)
+    ended = kit.state()
     assert ended.runs == state.runs + 3
     assert "--max-runs" in str(ended.stop_reason)
 
@@ -155,10 +141,10 @@ def test_other_limits_are_the_same_night_while_they_leave_something_to_do():
 def test_a_command_for_one_run_makes_it_after_a_longer_night_was_interrupted(tmp_path: Path):
     kit = make_night_kit(tmp_path)
     stop(kit, signal.SIGINT, "--max-runs", "12")
-    before = stored(kit)
+    before = kit.state()
     first = said(kit, "--max-runs", "1")
     assert f"(a new night: {before.night}, interrupted after {before.runs} runs, has nothing left to do" in first
-    ended = stored(kit)
+    ended = kit.state()
     assert (ended.runs, ended.branch) == (1, before.branch)
     assert ended.night != before.night
 
@@ -167,11 +153,11 @@ def test_policy_and_seed_apply_to_the_whole_of_a_night(tmp_path: Path):
     """One rule that plans and another one that judges would be no policy at all."""
     kit = make_night_kit(tmp_path)
     stop(kit, signal.SIGINT, "--max-runs", "12")
-    before = stored(kit)
+    before = kit.state()
     assert f"(a new night: {before.night}" in said(kit, "--max-runs", "1", "--policy", "greedy", "--seed", "9")
-    ended = stored(kit, finished_utc=None)
+    ended = kit.state(finished_utc=None)
     assert (ended.policy, ended.seed) == ("greedy", 9)
     again = ("--max-runs", "3", "--policy", "greedy", "--seed", "9")
     assert "resumed after 1 run, 2 runs left" in said(kit, *again)
-    with Lab(LabPaths(kit.root), environment=kit.environment).open_as_it_is() as store:
+    with kit.lab().open_as_it_is() as store:
         assert (store.fact(POLICY_FACT), store.fact(SEED_FACT)) == ("greedy", "9")

@@ -19,21 +19,14 @@ from typing import Any
 
 import pytest
 
-from research.agents.night.editors import BuiltinEditor
-from research.agents.night.loop import Night
-from research.agents.night.setup import slots
-from research.agents.night.state import FACT, NightLimits, NightState, from_json
+from research.agents.night.state import NightLimits, NightState
 from research.core.clock import parse_utc, utc
-from research.core.paths import LabPaths
 from research.core.records import Run
-from research.lab.lab import Lab
-from research.lab.launch import NIGHT_FACT, Request
-from research.store.open import read_store
+from research.lab.launch import NIGHT_FACT
 from tests.support.codexkit import answer, context_of
 from tests.support.labkit import wait_for
-from tests.support.nightkit import NightKit, make_night_kit
+from tests.support.nightkit import NIGHT, NightKit, make_night_kit
 
-NIGHT = ("night", "--backend", "scripted")
 WIN = {"kind": "win", "by": -0.012}
 IDENTITY = ("-c", "user.name=Test", "-c", "user.email=test@example.org")
 
@@ -41,20 +34,6 @@ IDENTITY = ("-c", "user.name=Test", "-c", "user.email=test@example.org")
 def played(*scores: float) -> list[dict[str, Any]]:
     """Plays with these scores."""
     return [{"kind": "score", "val_bpb": score} for score in scores]
-
-
-def runs_of(kit: NightKit) -> list[Run]:
-    """Every run on record."""
-    with read_store(LabPaths(kit.root)) as store:
-        return store.runs()
-
-
-def night_of(kit: NightKit) -> NightState:
-    """The latest night on record."""
-    with read_store(LabPaths(kit.root)) as store:
-        state = from_json(store.fact(FACT))
-    assert state is not None
-    return state
 
 
 def rows(kit: NightKit) -> list[list[str]]:
@@ -73,7 +52,7 @@ def test_the_branch_follows_in_a_checkout_that_was_copied_and_touched(tmp_path: 
     os.utime(copy / "train.py", (1, 1))
     copied = NightKit(copy, kit.environment)
     told = copied.research(*NIGHT, "--max-runs", "4")
-    kept = [run.commit for run in runs_of(copied) if run.val_bpb and run.val_bpb < 0.995]
+    kept = [run.commit for run in copied.runs() if run.val_bpb and run.val_bpb < 0.995]
     assert (told["kept"], copied.git("rev-parse", "HEAD")) == (1, kept[0])
     assert copied.git("status", "--porcelain") == ""
 
@@ -82,18 +61,18 @@ def test_a_night_on_the_runs_of_another_clone_names_the_command_that_fetches_the
     kit = make_night_kit(tmp_path, ["noise", {"kind": "score", "val_bpb": 0.9}, "noise", "noise"])
     kit.research(*NIGHT, "--max-runs", "2")
     assert kit.research("export", "--out", str(tmp_path / "memory.jsonl"))["rows"] > 2
-    assert "from its export" in kit.research("import", str(LabPaths(kit.root).memory), code=1)["error"]["what"]
-    assert "from its export" in kit.research("import", str(LabPaths(kit.root).discovery), code=1)["error"]["what"]
+    assert "from its export" in kit.research("import", str(kit.paths.memory), code=1)["error"]["what"]
+    assert "from its export" in kit.research("import", str(kit.paths.discovery), code=1)["error"]["what"]
     kit.git("clone", "-q", "--no-local", "--branch", "main", ".", "../clone")
     clone = NightKit(kit.root.with_name("clone"), kit.environment)
     said = clone.printed("import", "../memory.jsonl").out
-    clone.git("switch", "-q", "-c", runs_of(kit)[0].branch)
+    clone.git("switch", "-q", "-c", kit.runs()[0].branch)
     ended = clone.printed(*NIGHT, "--max-runs", "2")  # the baseline's second seed, then the first change again
     assert (ended.code, "Fetch it from" in said, said.splitlines()[-1] in ended.err) == (1, True, True)
     fetch = shlex.split(said.split(": git ")[1])
     clone.git(*(str(kit.root) if word == "PATH" else word for word in fetch))
     clone.research(*NIGHT, "--max-runs", "1")
-    assert runs_of(clone)[-1].commit == runs_of(kit)[1].commit
+    assert clone.runs()[-1].commit == kit.runs()[1].commit
 
 
 def test_a_reset_below_a_kept_commit_is_said_and_respected(tmp_path: Path):
@@ -127,7 +106,7 @@ def test_a_reset_below_the_baseline_drops_nothing_and_keeps_no_night_from_its_ru
     assert done.code == 0, done.err
     assert f"was moved to {older[:7]}, which is older than its baseline {base[:7]}" in done.out
     assert kit.git("rev-parse", "HEAD") == base
-    assert night_of(kit).runs == 2
+    assert kit.state().runs == 2
 
 
 def test_a_baseline_that_is_refused_ends_a_night_at_once(tmp_path: Path):
@@ -141,7 +120,7 @@ def test_a_baseline_that_is_refused_ends_a_night_at_once(tmp_path: Path):
     assert "Refused (baseline): train.py line 1 imports no_such_module, which is not installed." in done.err
     assert "Use what is there" in done.err
     assert "candidates in a row" not in done.out
-    assert not runs_of(kit)
+    assert not kit.runs()
 
 
 def test_a_baseline_that_crashes_ends_a_night_at_once_and_mended_it_runs(tmp_path: Path):
@@ -149,7 +128,7 @@ def test_a_baseline_that_crashes_ends_a_night_at_once_and_mended_it_runs(tmp_pat
     kit.git("switch", "-q", "-c", "autoresearch/try")
     done = kit.printed(*NIGHT, "--max-runs", "2")
     assert done.code == 1
-    (crashed,) = runs_of(kit)
+    (crashed,) = kit.runs()
     assert "The baseline does not come to a score: " in done.err
     assert f"tail -n 30 results/runs/{crashed.folder}/run.log" in done.err
     assert "See why the last run crashed" in (kit.root / "results/report.html").read_text()
@@ -159,7 +138,7 @@ def test_a_baseline_that_crashes_ends_a_night_at_once_and_mended_it_runs(tmp_pat
     kit.git(*IDENTITY, "commit", "-qam", "mend train.py")
     done = kit.printed(*NIGHT, "--max-runs", "2")
     assert done.code == 0, done.err
-    assert [run.outcome for run in runs_of(kit)] == ["crash", "scored", "scored"]
+    assert [run.outcome for run in kit.runs()] == ["crash", "scored", "scored"]
 
 
 def test_head_detached_meanwhile(tmp_path: Path):
@@ -168,8 +147,8 @@ def test_head_detached_meanwhile(tmp_path: Path):
     wait_for(lambda: len(list(kit.root.glob("results/runs/*/run.log"))) >= 3, 60)
     kit.git("checkout", "-q", "--detach")
     assert night.wait(60) == 0
-    branch = night_of(kit).branch
-    best = next(run.commit for run in runs_of(kit) if run.val_bpb and run.val_bpb < 0.995)
+    branch = kit.state().branch
+    best = next(run.commit for run in kit.runs() if run.val_bpb and run.val_bpb < 0.995)
     assert kit.git("rev-parse", branch) == best, "the branch followed"
     assert f"the night's is {branch}: git switch {branch}" in (kit.root / "night.out").read_text()
 
@@ -196,7 +175,7 @@ def test_two_nights_in_one_second(tmp_path: Path):
     first, second = (kit.research(*NIGHT, "--max-runs", "2") for _ in range(2))
     assert (first["runs"], second["runs"]) == (2, 2)
     assert first["night"] != second["night"]
-    assert [run.facts[NIGHT_FACT] for run in runs_of(kit)] == [first["night"]] * 2 + [second["night"]] * 2
+    assert [run.facts[NIGHT_FACT] for run in kit.runs()] == [first["night"]] * 2 + [second["night"]] * 2
 
 
 @pytest.mark.parametrize("jump", [timedelta(hours=9), timedelta(hours=-3)])
@@ -204,19 +183,15 @@ def test_a_clock_that_jumps_changes_no_hours_of_a_night(tmp_path: Path, jump: ti
     kit = make_night_kit(tmp_path, ["noise", {"kind": "noise", "steps": 3, "step_s": 0.3}, "noise"])
     kit.git("switch", "-q", "-c", "autoresearch/try")
     offset, said = [timedelta()], list[str]()
-    places = LabPaths(kit.root)
 
     def jump_in_the_second_run() -> None:
-        wait_for(lambda: len(list(places.runs.glob("*/run.log"))) == 2, 30)
+        wait_for(lambda: len(list(kit.paths.runs.glob("*/run.log"))) == 2, 30)
         offset[0] = jump
 
-    with open(os.devnull, "wb") as nowhere:
-        clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc) + offset[0]  # noqa: E731
-        lab = Lab(places, environment=kit.environment, clock=clock, stream=nowhere, say=lambda _: None)
-        state = NightState("n", "autoresearch/try", "builtin", "scripted", 0, 1, utc(clock()), NightLimits(3, 8.0))
-        one = slots(1, lab.make_backend("scripted", kit.environment), kit.environment)
-        threading.Thread(target=jump_in_the_second_run).start()
-        ended = Night(lab, state, BuiltinEditor(lab), one, Request((), backend="scripted"), said.append).run()
+    clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc) + offset[0]  # noqa: E731
+    state = NightState("n", "autoresearch/try", "builtin", "scripted", 0, 1, utc(clock()), NightLimits(3, 8.0))
+    threading.Thread(target=jump_in_the_second_run).start()
+    ended = kit.loop(kit.lab(clock=clock), state, said.append).run()
     assert (ended.runs, "--max-runs" in str(ended.stop_reason)) == (3, True)
     assert ended.paused_s == pytest.approx(jump.total_seconds(), abs=5)
     assert any("the clock" in line and "--hours counts only the time awake" in line for line in said)
@@ -231,9 +206,9 @@ def test_a_closed_terminal_ends_a_night_cleanly_and_that_is_said(tmp_path: Path)
     wait_for(lambda: len(list(kit.root.glob("results/runs/*/run.log"))) >= 3, 60)
     os.close(terminal)
     wait_for(lambda: os.waitpid(pid, os.WNOHANG) != (0, 0), 30)
-    state = night_of(kit)
+    state = kit.state()
     assert state.stop_reason == "interrupted: the terminal was closed (nohup or tmux keeps a night alive)"
-    assert [run.outcome for run in runs_of(kit)] == ["scored", "scored", "interrupted"]
+    assert [run.outcome for run in kit.runs()] == ["scored", "scored", "interrupted"]
     assert "the terminal was closed" in kit.printed(*NIGHT, "--max-runs", "4").out.splitlines()[0]
 
 
@@ -246,12 +221,12 @@ def test_until_a_time_of_day_on_this_clock(tmp_path: Path):
     soon = datetime.now() + timedelta(minutes=5)
     out = kit.printed(*NIGHT, "--until", f"{soon:%H:%M}", "--max-runs", "1").out
     assert f"until 1 run, {soon:%H:%M}" in out
-    until = night_of(kit).limits.until_utc
+    until = kit.state().limits.until_utc
     assert until is not None
     assert abs(parse_utc(until) - soon.astimezone()) < timedelta(minutes=1)
     earlier = datetime.now() - timedelta(minutes=5)
     kit.research(*NIGHT, "--until", f"{earlier:%H:%M}", "--max-runs", "1")
-    assert parse_utc(str(night_of(kit).limits.until_utc)) - datetime.now(timezone.utc) > timedelta(hours=22)
+    assert parse_utc(str(kit.state().limits.until_utc)) - datetime.now(timezone.utc) > timedelta(hours=22)
 
 
 @pytest.mark.parametrize(
@@ -289,27 +264,21 @@ def test_a_sick_machine_ends_the_night_and_the_crashes_leave_memory(tmp_path: Pa
     assert "the machine, not the candidates" in heard.read_text()
     assert [row[3] for row in rows(kit)] == ["keep"]
     assert kit.research("summary")["no_fly"] == []
-    runs = runs_of(kit)
+    runs = kit.runs()
     assert [run.outcome for run in runs] == ["scored", *["infrastructure"] * 4]
     assert runs[4].commit == runs[0].commit
     assert len({run.fingerprint for run in runs}) == 4
     assert (kit.root / "results" / "report.html").is_file()
     (kit.root / "results" / "discovery" / "memory.db").unlink()
-    rebuilt = Counter(run.outcome for run in runs_after_rebuild(kit))  # runs of one second come in any order
-    assert rebuilt == {"scored": 1, "infrastructure": 4}
-
-
-def runs_after_rebuild(kit: NightKit) -> list[Run]:
-    """Every run on record, once the memory was rebuilt from the folders."""
-    kit.research("record")
-    return runs_of(kit)
+    kit.research("record")  # rebuilds it from the folders; runs of one second come in any order
+    assert Counter(run.outcome for run in kit.runs()) == {"scored": 1, "infrastructure": 4}
 
 
 def test_three_crashes_alike_are_the_candidates_while_the_best_so_far_runs(tmp_path: Path):
     kit = make_night_kit(tmp_path, ["noise", *["error"] * 3, *["noise"] * 2])
     assert kit.research(*NIGHT, "--max-runs", "6")["runs"] == 6
     assert [row[3] for row in rows(kit)].count("crash") == 3
-    runs = runs_of(kit)
+    runs = kit.runs()
     assert (runs[4].commit, runs[4].outcome, runs[4].seed) == (runs[0].commit, "scored", 43)
 
 
@@ -329,7 +298,7 @@ def test_a_run_that_fails_for_want_of_disk_is_no_crash(tmp_path: Path):
     night.stdout.close()
     assert "the machine failed (OSError: [Errno 28] No space left on device). Free disk space" in said
     assert [row[3] for row in rows(kit)] == ["keep"]
-    assert [run.outcome for run in runs_of(kit)] == ["scored", "infrastructure"]
+    assert [run.outcome for run in kit.runs()] == ["scored", "infrastructure"]
 
 
 # Damage under way ----------------------------------------------------------------------------------------------
@@ -351,14 +320,14 @@ def test_results_removed_under_a_night_lift_no_limit(tmp_path: Path):
     kit = make_night_kit(tmp_path, ["noise", "noise", SLOW, *["noise"] * 40])
     said = damaged(kit, lambda: (kit.root / "results").rename(tmp_path / "gone"), 6)
     assert "was removed or replaced. The night goes on" in said
-    state = night_of(kit)
+    state = kit.state()
     assert state.runs == 6
     assert json.loads((kit.root / "script.json.played").read_text())["played"] <= 7, "one run lost its folder"
 
 
 def garble(kit: NightKit, names: str = "memory.db*") -> None:
     """Writes nonsense over the memory."""
-    for path in LabPaths(kit.root).memory.parent.glob(names):
+    for path in kit.paths.memory.parent.glob(names):
         with path.open("r+b") as file:  # a shorter one would end whoever has it mapped
             file.write(b"garbage" * max(4096, path.stat().st_size // 7))
 
@@ -369,10 +338,10 @@ def test_a_memory_garbled_under_a_night_is_rebuilt_and_the_night_is_the_same(tmp
     said = damaged(kit, lambda: garble(kit, names), 6)
     assert "The night goes on" in said
     assert "Traceback" not in said
-    state = night_of(kit)
+    state = kit.state()
     assert state.runs == 6
-    assert len(runs_of(kit)) == 6
-    assert {run.facts[NIGHT_FACT] for run in runs_of(kit)} == {state.night}
+    assert len(kit.runs()) == 6
+    assert {run.facts[NIGHT_FACT] for run in kit.runs()} == {state.night}
 
 
 def test_a_memory_rebuilt_between_two_commands_still_knows_the_night(tmp_path: Path):
@@ -386,7 +355,7 @@ def test_a_memory_rebuilt_between_two_commands_still_knows_the_night(tmp_path: P
     out = kit.printed(*NIGHT, "--max-runs", "5").out
     assert "the memory is rebuilt from results/runs and results.tsv" in out
     assert "resumed after 3 runs, 2 runs left" in out
-    assert night_of(kit).runs == len(runs_of(kit)) == 5
+    assert kit.state().runs == len(kit.runs()) == 5
 
 
 # What the last run is for --------------------------------------------------------------------------------------
@@ -395,7 +364,7 @@ def test_a_memory_rebuilt_between_two_commands_still_knows_the_night(tmp_path: P
 def test_the_last_run_goes_to_a_second_seed_of_the_best_so_far(tmp_path: Path):
     kit = make_night_kit(tmp_path, played(1.0, 0.999, 0.999, 0.985, 1.1, 0.985))
     kit.research(*NIGHT, "--max-runs", "6")
-    runs = runs_of(kit)
+    runs = kit.runs()
     best = min(runs[:5], key=lambda run: run.val_bpb or 9.0)
     assert (runs[-1].commit, runs[-1].seed) == (best.commit, 43)
 
@@ -415,7 +384,7 @@ def test_under_a_new_contract_the_tip_is_measured_first(tmp_path: Path):
     kit.environment["PATH"] = f"{uv.parent}{os.pathsep}{kit.environment['PATH']}"
     out = kit.printed(*NIGHT, "--max-runs", "2").out
     assert "the branch's tip, first under a contract that is new here" in out
-    fifth, sixth = runs_of(kit)[4:]
+    fifth, sixth = kit.runs()[4:]
     assert (fifth.commit, fifth.seed) == (tip, 42)
     assert sixth.commit != tip
     summary = kit.research("summary")
@@ -434,7 +403,7 @@ def test_under_a_new_contract_the_tip_is_measured_first(tmp_path: Path):
 def test_runs_that_came_to_no_result_are_not_called_hidden(tmp_path: Path):
     kit = make_night_kit(tmp_path)
     kit.git("switch", "-q", "-c", "autoresearch/try")
-    with Lab(LabPaths(kit.root), environment=kit.environment).open() as store:
+    with kit.lab().open() as store:
         now = utc(datetime.now(timezone.utc))
         cut = Run("r1", "", "runner", "autoresearch/try", "a" * 40, now, contract="pocket-0123456789ab")
         store.start_run(cut)

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from research.agents.night.editors import BuiltinEditor, Editor
+from research.agents.night.loop import Night
+from research.agents.night.setup import slots
+from research.agents.night.state import FACT, NightState, from_json
+from research.core.paths import LabPaths
+from research.core.records import Run
+from research.lab.lab import Lab
+from research.lab.launch import Request
+from research.store.open import read_store
 from tests.support import inprocess
 from tests.support.templates import ALONE, commit_all, template
+
+NIGHT = ("night", "--backend", "scripted")
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -38,6 +51,43 @@ class NightKit:
 
     root: Path
     environment: dict[str, str]
+
+    @property
+    def paths(self) -> LabPaths:
+        """Its paths."""
+        return LabPaths(self.root)
+
+    def runs(self) -> list[Run]:
+        """Every run on record."""
+        with read_store(self.paths) as store:
+            return store.runs()
+
+    def state(self, **changes: Any) -> NightState:
+        """The latest night on record, changed where asked."""
+        with read_store(self.paths) as store:
+            state = from_json(store.fact(FACT))
+            assert state is not None
+            if changes:
+                state = replace(state, **changes)
+                store.set_fact(FACT, state.to_json())
+        return state
+
+    def lab(self, kind: type[Lab] = Lab, **how: Any) -> Lab:
+        """The lab, whose runs print nowhere."""
+        return kind(self.paths, environment=self.environment, stream=io.BytesIO(), say=lambda _: None, **how)
+
+    def loop(
+        self,
+        lab: Lab,
+        state: NightState,
+        say: Callable[[str], None] = print,
+        editor: Editor | None = None,
+        workers: int = 1,
+        **how: Any,
+    ) -> Night:
+        """A night inside this process."""
+        places = slots(workers, lab.make_backend("scripted", self.environment), self.environment)
+        return Night(lab, state, editor or BuiltinEditor(lab), places, Request((), backend="scripted"), say, **how)
 
     def git(self, *args: str) -> str:
         """Runs git there."""
