@@ -21,8 +21,8 @@ from research.core.contract import ENV_TIME_BUDGET
 from research.core.files import FileLock
 from research.core.paths import LabPaths
 from research.core.records import RUN_SEED, Plan
-from research.store.open import open_store, read_store
-from tests.support.codexkit import answer, context_of, denial_of, make_codex_kit
+from research.store.open import read_store
+from tests.support.codexkit import AT, after_tool, answer, context_of, order, plan_instead, refusal, with_baseline
 from tests.support.labkit import Kit, wait_for
 
 PROGRAM = r"(?:git|uv run|tail|grep|cd|rm|mkdir) "
@@ -49,12 +49,19 @@ class Advice:
 
 
 Case = Callable[[Kit], Iterator[Advice]]
-CASES: list[Case] = []
+CASES: list[tuple[Case, bool]] = []
+"""All cases, and whether the branch of each has a baseline at first, and the loop is on."""
 
 
 def case(function: Case) -> Case:
-    """Adds a case."""
-    CASES.append(function)
+    """Adds a case on a branch with a baseline, where the loop is on."""
+    CASES.append((function, True))
+    return function
+
+
+def case_without_baseline(function: Case) -> Case:
+    """Adds a case on a fresh branch."""
+    CASES.append((function, False))
     return function
 
 
@@ -85,29 +92,11 @@ def follow(kit: Kit, advice: Advice) -> None:
             advice.edit()
             is_edited = True
         if advice.by_agent:
-            denied = denial_of(answer(kit, "PreToolUse", tool_name="Bash", tool_input={"command": line}))
-            assert denied == "", (line, denied)
+            assert refusal(kit, line) == "", line
         assert typed(kit, line) == 0, line
 
 
 # What is asked of the lab ---------------------------------------------------------------------------------------------
-
-
-def order(kit: Kit) -> str:
-    """Returns what Stop orders."""
-    order.count += 1  # type: ignore[attr-defined]
-    said = answer(kit, "Stop", stop_hook_active=True, last_assistant_message=str(order.count))  # type: ignore[attr-defined]
-    return str((said or {}).get("reason", ""))
-
-
-order.count = 0  # type: ignore[attr-defined]
-
-
-def refusal(kit: Kit, command: str) -> str:
-    """Returns why a command is refused."""
-    text = denial_of(answer(kit, "PreToolUse", tool_name="Bash", tool_input={"command": command}))
-    assert text, command
-    return text
 
 
 def launched(kit: Kit, *options: str) -> str:
@@ -122,14 +111,6 @@ def said_by(kit: Kit, *words: str) -> str:
     done = kit.research(*words)
     assert done.code == 1, done
     return done.err
-
-
-def with_baseline(kit: Kit, on: bool = True) -> None:
-    """Measures the baseline, settles it, and turns the loop on."""
-    assert kit.measure().code == 0
-    kit.research("settle")
-    if on:
-        kit.research("autonomy", "on")
 
 
 def is_ready(kit: Kit) -> bool:
@@ -147,7 +128,7 @@ def outcomes(kit: Kit) -> list[str]:
 # Stop's orders --------------------------------------------------------------------------------------------------------
 
 
-@case
+@case_without_baseline
 def baseline_order(kit: Kit) -> Iterator[Advice]:
     kit.research("autonomy", "on")
     yield Advice(order(kit))
@@ -156,7 +137,6 @@ def baseline_order(kit: Kit) -> Iterator[Advice]:
 
 @case
 def settle_order(kit: Kit) -> Iterator[Advice]:
-    with_baseline(kit)
     kit.commit("exp: worse [emitter=free]", val=1.5)
     kit.measure()
     text = order(kit)
@@ -168,7 +148,6 @@ def settle_order(kit: Kit) -> Iterator[Advice]:
 
 @case
 def plan_order(kit: Kit) -> Iterator[Advice]:
-    with_baseline(kit)
     text = order(kit)
     assert "One idea, train.py only" in text
     yield Advice(text, edit=lambda: kit.write(val=1.5))
@@ -177,7 +156,6 @@ def plan_order(kit: Kit) -> Iterator[Advice]:
 
 @case
 def plan_order_from_an_undecided_change(kit: Kit) -> Iterator[Advice]:
-    with_baseline(kit)
     kit.commit("exp: close [emitter=free]", val=0.9886)
     kit.measure()
     text = order(kit)
@@ -188,7 +166,6 @@ def plan_order_from_an_undecided_change(kit: Kit) -> Iterator[Advice]:
 
 @case
 def replicate_order(kit: Kit) -> Iterator[Advice]:
-    with_baseline(kit)
     kit.commit("exp: far better [emitter=free]", val=0.5)
     kit.measure()
     kit.research("autonomy", "off")  # drops the plan
@@ -201,7 +178,6 @@ def replicate_order(kit: Kit) -> Iterator[Advice]:
 
 @case
 def replicate_order_after_a_refusal(kit: Kit) -> Iterator[Advice]:
-    with_baseline(kit)
     kit.commit("exp: far better [emitter=free]", val=0.5)
     kit.measure()
     kit.research("autonomy", "off")  # drops the plan
@@ -216,7 +192,6 @@ def replicate_order_after_a_refusal(kit: Kit) -> Iterator[Advice]:
 
 @case
 def experiment_on_an_unmeasured_change(kit: Kit) -> Iterator[Advice]:
-    with_baseline(kit)
     kit.commit("infra: other defaults", val=0.9)
     kit.commit("exp: it's worse [emitter=free]", val=1.5)
     why = launched(kit)
@@ -228,16 +203,7 @@ def experiment_on_an_unmeasured_change(kit: Kit) -> Iterator[Advice]:
 
 
 @case
-def dirty_order_commit(kit: Kit) -> Iterator[Advice]:
-    with_baseline(kit)
-    kit.write(val=0.98)
-    yield Advice(order(kit), pick="commit")
-    assert "is not measured yet" in order(kit)
-
-
-@case
 def dirty_order_commit_without_an_author(kit: Kit) -> Iterator[Advice]:
-    with_baseline(kit)
     without_author(kit)
     kit.write(val=0.98)
     yield Advice(order(kit), pick="commit")
@@ -246,7 +212,6 @@ def dirty_order_commit_without_an_author(kit: Kit) -> Iterator[Advice]:
 
 @case
 def dirty_order_drop(kit: Kit) -> Iterator[Advice]:
-    with_baseline(kit)
     kit.write(val=0.98)
     kit.git("add", "train.py")
     yield Advice(order(kit), pick="git restore")
@@ -256,7 +221,6 @@ def dirty_order_drop(kit: Kit) -> Iterator[Advice]:
 
 @case
 def unmeasured_order(kit: Kit) -> Iterator[Advice]:
-    with_baseline(kit)
     kit.commit("exp: worse [emitter=free]", val=1.5)
     yield Advice(order(kit))
     assert outcomes(kit) == ["keep", "discard"]
@@ -265,7 +229,6 @@ def unmeasured_order(kit: Kit) -> Iterator[Advice]:
 @case
 def unmeasured_order_where_a_verdict_waits(kit: Kit) -> Iterator[Advice]:
     """Settling would drop HEAD, so it is measured first."""
-    with_baseline(kit)
     kit.commit("exp: worse [emitter=free]", val=1.5)
     kit.measure()
     kit.commit("exp: worse still [emitter=free]", val=1.6)
@@ -276,7 +239,6 @@ def unmeasured_order_where_a_verdict_waits(kit: Kit) -> Iterator[Advice]:
 
 @case
 def amended_message_order(kit: Kit) -> Iterator[Advice]:
-    with_baseline(kit)
     kit.commit("exp: worse [emitter=free]", val=1.5)
     kit.measure()
     kit.git("commit", "-q", "--amend", "-m", "exp: worse, in other words [emitter=free]")
@@ -289,7 +251,6 @@ def amended_message_order(kit: Kit) -> Iterator[Advice]:
 
 @case
 def same_program_order(kit: Kit) -> Iterator[Advice]:
-    with_baseline(kit)
     kit.write(extra="# a comment alone")
     kit.git("commit", "-qam", "exp: nothing new [emitter=free]")
     text = order(kit)
@@ -302,7 +263,6 @@ def same_program_order(kit: Kit) -> Iterator[Advice]:
 @case
 def discarded_change_made_again_order(kit: Kit) -> Iterator[Advice]:
     """The same diff on the same parent is the same program, whatever its commit is called."""
-    with_baseline(kit)
     for words in ("worse", "worse again"):
         kit.commit(f"exp: {words} [emitter=free]", val=1.5)
         kit.measure()
@@ -317,7 +277,6 @@ def discarded_change_made_again_order(kit: Kit) -> Iterator[Advice]:
 @case
 def baseline_of_a_second_branch_order(kit: Kit) -> Iterator[Advice]:
     """Another branch has measured the same train.py; this one has no baseline all the same."""
-    with_baseline(kit)
     kit.git("checkout", "-q", "-b", "autoresearch/second")
     refused = kit.measure()
     assert refused.end["outcome"] == "repeat"
@@ -330,7 +289,6 @@ def baseline_of_a_second_branch_order(kit: Kit) -> Iterator[Advice]:
 
 @case
 def same_program_in_the_summary(kit: Kit) -> Iterator[Advice]:
-    with_baseline(kit)
     kit.write(extra="# a comment alone")
     kit.git("commit", "-qam", "exp: nothing new [emitter=free]")
     (line,) = [line for line in kit.json("summary")["warnings"] if "same program" in line]  # type: ignore[attr-defined]
@@ -341,7 +299,6 @@ def same_program_in_the_summary(kit: Kit) -> Iterator[Advice]:
 
 @case
 def uncounted_order(kit: Kit) -> Iterator[Advice]:
-    with_baseline(kit)
     kit.commit("try something's else", val=1.5)
     kit.measure()
     order_text = order(kit)
@@ -354,16 +311,6 @@ def uncounted_order(kit: Kit) -> Iterator[Advice]:
     )
 
 
-@case
-def uncounted_order_without_an_author(kit: Kit) -> Iterator[Advice]:
-    with_baseline(kit)
-    kit.commit("try something", val=1.5)
-    without_author(kit)
-    kit.measure()
-    yield Advice(order(kit))
-    assert outcomes(kit) == ["keep", "discard"]
-
-
 def newest(kit: Kit) -> str:
     """The name of the latest run."""
     with read_store(LabPaths(kit.root)) as store:
@@ -372,7 +319,6 @@ def newest(kit: Kit) -> str:
 
 @case
 def lost_run_order(kit: Kit) -> Iterator[Advice]:
-    with_baseline(kit)
     kit.commit("exp: sleeps [emitter=free]", "sleep")
     child = kit.start()
     wait_for(lambda: sum((folder / "run.log").exists() for folder in kit.folders()) == 2)
@@ -383,7 +329,7 @@ def lost_run_order(kit: Kit) -> Iterator[Advice]:
     assert "is not measured yet" in order(kit)
 
 
-@case
+@case_without_baseline
 def missing_data_order(kit: Kit) -> Iterator[Advice]:
     kit.environment["AUTORESEARCH_PROFILE"] = "official"
     make_data_by_prepare(kit)
@@ -412,16 +358,7 @@ def make_data_by_prepare(kit: Kit) -> None:
 
 
 @case
-def fixed_file_changed(kit: Kit) -> Iterator[Advice]:
-    with_baseline(kit)
-    (kit.root / "prepare.py").write_text("x = 1\n")
-    yield Advice(launched(kit))
-    assert is_ready(kit)
-
-
-@case
 def fixed_file_staged_and_a_new_one(kit: Kit) -> Iterator[Advice]:
-    with_baseline(kit)
     (kit.root / "prepare.py").write_text("x = 1\n")
     (kit.root / "research" / "a new one.py").write_text("x = 1\n")
     kit.git("add", "prepare.py")
@@ -433,7 +370,6 @@ def fixed_file_staged_and_a_new_one(kit: Kit) -> Iterator[Advice]:
 
 @case
 def many_fixed_files_changed(kit: Kit) -> Iterator[Advice]:
-    with_baseline(kit)
     for number in range(9):
         (kit.root / "research" / f"new{number}.py").write_text("x = 1\n")
     yield Advice(launched(kit))
@@ -442,7 +378,6 @@ def many_fixed_files_changed(kit: Kit) -> Iterator[Advice]:
 
 @case
 def fixed_file_hidden_from_git(kit: Kit) -> Iterator[Advice]:
-    with_baseline(kit)
     kit.git("update-index", "--assume-unchanged", "prepare.py")
     yield Advice(launched(kit))
     assert is_ready(kit)
@@ -450,7 +385,6 @@ def fixed_file_hidden_from_git(kit: Kit) -> Iterator[Advice]:
 
 @case
 def fixed_file_changed_in_the_next_order(kit: Kit) -> Iterator[Advice]:
-    with_baseline(kit)
     kit.commit("exp: worse [emitter=free]", val=1.5)
     (kit.root / "prepare.py").write_text("x = 1\n")
     launched(kit)
@@ -463,7 +397,6 @@ def fixed_file_changed_in_the_next_order(kit: Kit) -> Iterator[Advice]:
 @case
 def taken_device_in_the_next_order(kit: Kit) -> Iterator[Advice]:
     """The other run has ended by the time that the wait is over."""
-    with_baseline(kit)
     kit.commit("exp: worse [emitter=free]", val=1.5)
     folder = kit.home / "cache" / "locks"
     host = next(folder.iterdir()).stem.rpartition("-")[2]
@@ -480,7 +413,6 @@ def taken_device_in_the_next_order(kit: Kit) -> Iterator[Advice]:
 
 @case
 def train_changed_commit(kit: Kit) -> Iterator[Advice]:
-    with_baseline(kit)
     kit.write(val=0.98)
     yield Advice(launched(kit), pick="commit")
     assert launched(kit) == ""
@@ -489,7 +421,6 @@ def train_changed_commit(kit: Kit) -> Iterator[Advice]:
 
 @case
 def train_changed_restore(kit: Kit) -> Iterator[Advice]:
-    with_baseline(kit)
     kit.write(val=0.98)
     kit.git("add", "train.py")
     yield Advice(launched(kit), pick="git restore")
@@ -506,7 +437,6 @@ def commit_two(kit: Kit, change: Callable[[], object], subject: str = "exp: it's
 
 @case
 def other_file_in_the_commit(kit: Kit) -> Iterator[Advice]:
-    with_baseline(kit)
     commit_two(kit, lambda: (kit.root / "prepare.py").write_text("x = 1\n"))
     yield Advice(launched(kit))
     assert launched(kit) == ""
@@ -515,7 +445,6 @@ def other_file_in_the_commit(kit: Kit) -> Iterator[Advice]:
 
 @case
 def new_file_in_the_commit_in_the_next_order(kit: Kit) -> Iterator[Advice]:
-    with_baseline(kit)
     commit_two(kit, lambda: (kit.root / "notes of mine.md").write_text("x\n"))
     launched(kit)
     text = order(kit)
@@ -526,7 +455,6 @@ def new_file_in_the_commit_in_the_next_order(kit: Kit) -> Iterator[Advice]:
 
 @case
 def file_deleted_in_the_commit(kit: Kit) -> Iterator[Advice]:
-    with_baseline(kit)
     commit_two(kit, lambda: (kit.root / "pyproject.toml").unlink())
     yield Advice(launched(kit))
     assert launched(kit) == ""
@@ -534,7 +462,6 @@ def file_deleted_in_the_commit(kit: Kit) -> Iterator[Advice]:
 
 @case
 def ledger_in_the_commit(kit: Kit) -> Iterator[Advice]:
-    with_baseline(kit)
     kit.write(val=1.5)
     kit.git("add", "-f", "results.tsv", "train.py")
     kit.git("commit", "-qm", "exp: and the ledger [emitter=free]")
@@ -545,7 +472,6 @@ def ledger_in_the_commit(kit: Kit) -> Iterator[Advice]:
 
 @case
 def other_files_alone_in_the_commit(kit: Kit) -> Iterator[Advice]:
-    with_baseline(kit)
     (kit.root / "notes.md").write_text("x\n")
     kit.git("add", "-A")
     kit.git("commit", "-qm", "exp: no change of train.py [emitter=free]")
@@ -555,7 +481,6 @@ def other_files_alone_in_the_commit(kit: Kit) -> Iterator[Advice]:
 
 @case
 def infrastructure_at_head(kit: Kit) -> Iterator[Advice]:
-    with_baseline(kit)
     (kit.root / "notes.md").write_text("x\n")
     kit.git("add", "-A")
     kit.git("commit", "-qm", "infra: notes")
@@ -566,7 +491,6 @@ def infrastructure_at_head(kit: Kit) -> Iterator[Advice]:
 
 @case
 def other_harness(kit: Kit) -> Iterator[Advice]:
-    with_baseline(kit)
     (kit.root / "prepare.py").write_text((kit.root / "prepare.py").read_text() + "# other\n")
     kit.git("commit", "-qam", "infra: another benchmark")
     kit.commit("exp: on top [emitter=free]", val=1.5)
@@ -577,7 +501,6 @@ def other_harness(kit: Kit) -> Iterator[Advice]:
 
 @case
 def other_harness_at_head(kit: Kit) -> Iterator[Advice]:
-    with_baseline(kit)
     (kit.root / "prepare.py").write_text((kit.root / "prepare.py").read_text() + "# other\n")
     kit.git("commit", "-qam", "infra: another benchmark")
     yield Advice(launched(kit))
@@ -587,7 +510,6 @@ def other_harness_at_head(kit: Kit) -> Iterator[Advice]:
 
 @case
 def other_agents_rules(kit: Kit) -> Iterator[Advice]:
-    with_baseline(kit)
     (kit.root / "AGENTS.md").unlink(missing_ok=True)
     (kit.root / "AGENTS.md").write_text("Cheat.\n")
     kit.git("add", "AGENTS.md")
@@ -599,7 +521,6 @@ def other_agents_rules(kit: Kit) -> Iterator[Advice]:
 
 @case
 def unreadable_program(kit: Kit) -> Iterator[Advice]:
-    with_baseline(kit)
     kit.commit("exp: a slip [emitter=free]", extra="def (")
     yield Advice(launched(kit), edit=lambda: kit.write(val=1.5))
     assert launched(kit) == ""
@@ -607,23 +528,13 @@ def unreadable_program(kit: Kit) -> Iterator[Advice]:
 
 
 @case
-def unreadable_program_in_the_next_order(kit: Kit) -> Iterator[Advice]:
-    with_baseline(kit)
-    kit.commit("exp: a slip [emitter=free]", extra="def (")
-    launched(kit)
-    yield Advice(order(kit), edit=lambda: kit.write(val=1.5))
-    assert outcomes(kit) == ["keep", "discard"]
-
-
-@case
 def missing_name(kit: Kit) -> Iterator[Advice]:
-    with_baseline(kit)
     kit.commit("exp: a slip [emitter=free]", extra="from prepare import nothing_like_it")
     yield Advice(launched(kit))
     assert is_ready(kit)
 
 
-@case
+@case_without_baseline
 def experiment_under_another_contract(kit: Kit) -> Iterator[Advice]:
     short = f'CONTRACT = "custom3-0123456789ab" if "{ENV_TIME_BUDGET}" in __import__("os").environ else'
     text = (kit.root / "prepare.py").read_text().replace("CONTRACT =", short, 1)
@@ -652,7 +563,7 @@ def without_author(kit: Kit) -> None:
 # What the hooks say beside orders -------------------------------------------------------------------------------------
 
 
-@case
+@case_without_baseline
 def prompt_before_the_first_run(kit: Kit) -> Iterator[Advice]:
     told = context_of(answer(kit, "UserPromptSubmit", prompt="Have a look at the repository."))
     assert "replicate <" not in told
@@ -660,7 +571,7 @@ def prompt_before_the_first_run(kit: Kit) -> Iterator[Advice]:
     assert outcomes(kit) == ["keep"]
 
 
-@case
+@case_without_baseline
 def plan_before_the_first_run(kit: Kit) -> Iterator[Advice]:
     yield Advice(str(kit.json("next")["prompt"]))
     assert outcomes(kit) == ["keep"]
@@ -668,14 +579,13 @@ def plan_before_the_first_run(kit: Kit) -> Iterator[Advice]:
 
 @case
 def prompt_that_is_not_understood(kit: Kit) -> Iterator[Advice]:
-    with_baseline(kit)
     told = context_of(answer(kit, "UserPromptSubmit", prompt="I would rather look at it tomorrow."))
     yield Advice(told.split("\n")[0])
     assert kit.json("autonomy", "status")["enabled"] is False
     assert order(kit) == ""
 
 
-@case
+@case_without_baseline
 def loop_that_came_to_its_limit(kit: Kit) -> Iterator[Advice]:
     kit.research("autonomy", "on", "--runs", "1")
     kit.measure()
@@ -688,33 +598,22 @@ def loop_that_came_to_its_limit(kit: Kit) -> Iterator[Advice]:
 
 @case
 def fixed_files_changed_after_a_tool(kit: Kit) -> Iterator[Advice]:
-    with_baseline(kit)
-    (kit.root / "prepare.py").write_text("x = 1\n")
-    yield Advice(context_of(answer(kit, "PostToolUse", tool_name="Bash", tool_input={}, tool_response="")))
+    spoil_fixed_files(kit)
+    yield Advice(after_tool(kit))
     assert is_ready(kit)
 
 
 @case
-def agents_rules_changed_after_a_tool(kit: Kit) -> Iterator[Advice]:
-    with_baseline(kit)
-    spoil_rules(kit)
-    yield Advice(context_of(answer(kit, "PostToolUse", tool_name="Bash", tool_input={}, tool_response="")))
-    assert is_ready(kit)
-
-
-@case
-def agents_rules_changed_at_launch(kit: Kit) -> Iterator[Advice]:
-    with_baseline(kit)
-    spoil_rules(kit)
+def fixed_files_changed_at_launch(kit: Kit) -> Iterator[Advice]:
+    spoil_fixed_files(kit)
     yield Advice(launched(kit))
     assert is_ready(kit)
 
 
 @case
-def agents_rules_changed_at_stop(kit: Kit) -> Iterator[Advice]:
-    with_baseline(kit)
+def fixed_files_changed_at_stop(kit: Kit) -> Iterator[Advice]:
     kit.commit("exp: worse [emitter=free]", val=1.5)
-    spoil_rules(kit)
+    spoil_fixed_files(kit)
     text = order(kit)
     assert "No run is launched" in text
     yield Advice(text)
@@ -722,37 +621,34 @@ def agents_rules_changed_at_stop(kit: Kit) -> Iterator[Advice]:
     assert launched(kit) == ""
 
 
-def spoil_rules(kit: Kit) -> None:
-    """Changes what agents are told and guarded by."""
-    for name in ("program.md", ".claude/settings.json"):
+def spoil_fixed_files(kit: Kit) -> None:
+    """Changes the benchmark, and what agents are told and guarded by."""
+    for name in ("prepare.py", "program.md", ".claude/settings.json"):
         (kit.root / name).write_text("{}\n")
     (kit.root / "AGENTS.md").unlink()
 
 
 @case
 def review_of_a_decided_run(kit: Kit) -> Iterator[Advice]:
-    with_baseline(kit)
     base = kit.head()
     kit.commit("exp: worse [emitter=free]", val=1.5)
     kit.measure()
-    yield Advice(context_of(answer(kit, "PostToolUse", tool_name="Bash", tool_input={}, tool_response="")))
+    yield Advice(after_tool(kit))
     assert kit.head() == base
 
 
 @case
 def review_of_an_uncounted_run(kit: Kit) -> Iterator[Advice]:
-    with_baseline(kit)
     answer(kit, "UserPromptSubmit", prompt="hello")  # which shows the baseline's
     kit.commit("something", val=1.5)
     kit.measure()
-    yield Advice(context_of(answer(kit, "PostToolUse", tool_name="Bash", tool_input={}, tool_response="")))
+    yield Advice(after_tool(kit))
     assert launched(kit) == ""
     assert outcomes(kit) == ["keep", "discard"]
 
 
 @case
 def session_on_an_unmeasured_commit_without_an_author(kit: Kit) -> Iterator[Advice]:
-    with_baseline(kit)
     without_author(kit)
     kit.write(val=0.98)
     told = context_of(answer(kit, "SessionStart", source="startup"))
@@ -764,14 +660,13 @@ def refused_by_hook(command: str, mended: Callable[[Kit], bool], name: str) -> N
     """Adds a case: a command that the policy refuses, whose refusal names the right one."""
 
     def refused(kit: Kit) -> Iterator[Advice]:
-        with_baseline(kit)
         kit.commit("exp: worse [emitter=free]", val=1.5)
         text = refusal(kit, command)
         yield Advice(text)
         assert mended(kit)
 
     refused.__name__ = f"refused_{name}"
-    CASES.append(refused)
+    case(refused)
 
 
 RUNS = "uv run python scripts/run_experiment.py --backend local"
@@ -794,53 +689,36 @@ for _name, _command in {
 @case
 def refused_launch_of_what_would_not_count(kit: Kit) -> Iterator[Advice]:
     launch = f"{RUNS} -- uv run train.py > run.log 2>&1"
-    with_baseline(kit)
-    assert denial_of(answer(kit, "PreToolUse", tool_name="Bash", tool_input={"command": launch})) == ""
-    kit.commit("worse", val=1.5)
-    yield Advice(refusal(kit, launch))
-    assert denial_of(answer(kit, "PreToolUse", tool_name="Bash", tool_input={"command": launch})) == ""
-    assert launched(kit) == ""
-    assert outcomes(kit) == ["keep", "discard"]
-
-
-@case
-def refused_launch_of_another_kind_of_commit(kit: Kit) -> Iterator[Advice]:
-    with_baseline(kit)
+    assert refusal(kit, launch) == ""
     kit.commit("infra: worse", val=1.5)
-    text = refusal(kit, f"{RUNS} -- uv run train.py > run.log 2>&1")
-    assert "'exp: worse [emitter=" in text
-    yield Advice(text)
+    yield Advice(refusal(kit, launch))
+    assert refusal(kit, launch) == ""
     assert launched(kit) == ""
     assert kit.ledger()[-1][4].startswith("exp: worse [emitter=")
 
 
 @case
 def refused_launch_in_a_subfolder(kit: Kit) -> Iterator[Advice]:
-    with_baseline(kit)
     kit.commit("exp: worse [emitter=free]", val=1.5)
     folder = str(kit.root / "scripts")
     for command in ("uv run train.py", f"{RUNS} -- uv run train.py > run.log 2>&1"):
-        tool = {"command": command}
-        text = denial_of(answer(kit, "PreToolUse", cwd=folder, tool_name="Bash", tool_input=tool))
+        text = refusal(kit, command, cwd=folder)
         (line,) = commands_in(text)
         assert line.startswith(f"cd {shlex.quote(str(kit.root))} && ")
-        tool = {"command": line}
-        assert denial_of(answer(kit, "PreToolUse", cwd=folder, tool_name="Bash", tool_input=tool)) == ""
+        assert refusal(kit, line, cwd=folder) == ""
     yield Advice(text)
     assert outcomes(kit) == ["keep", "discard"]
 
 
 @case
 def refused_replicate_in_the_background(kit: Kit) -> Iterator[Advice]:
-    with_baseline(kit)
     yield Advice(refusal(kit, "nohup uv run research replicate HEAD > run.log 2>&1 &"))
     assert len(kit.ledger()) == 2
 
 
 @case
 def refused_launch_with_the_plans_seed(kit: Kit) -> Iterator[Advice]:
-    with_baseline(kit)
-    plan_seed(kit, 43)
+    plan_instead(kit, Plan("p1", AT, None, None, kit.head(), "experiment", "why", details={RUN_SEED: "43"}))
     kit.commit("exp: worse [emitter=free]", val=1.5)
     text = refusal(kit, "uv run train.py")
     assert "--seed 43" in text
@@ -848,24 +726,13 @@ def refused_launch_with_the_plans_seed(kit: Kit) -> Iterator[Advice]:
     assert kit.json("last-review")["text"].count("seed 43") >= 1  # type: ignore[attr-defined]
 
 
-def plan_seed(kit: Kit, seed: int) -> None:
-    """Puts an idea on another seed in place of the pending plan."""
-    at = "2026-01-01T00:00:00Z"
-    with open_store(LabPaths(kit.root), at, print) as store:
-        store.drop_plans(at)
-        details = {"branch": "autoresearch/try", RUN_SEED: str(seed)}
-        store.add_plan(Plan("p1", at, None, None, kit.head(), "experiment", "why", details=details))
-
-
 @case
 def refused_reading_of_scores(kit: Kit) -> Iterator[Advice]:
-    with_baseline(kit)
     yield Advice(refusal(kit, f"cat results/runs/{newest(kit)}/score.json"))
 
 
 @case
 def refused_writing_of_the_ledger(kit: Kit) -> Iterator[Advice]:
-    with_baseline(kit)
     kit.commit("exp: worse [emitter=free]", val=1.5)
     kit.measure()
     yield Advice(refusal(kit, "sed -i s/discard/keep/ results.tsv"), pick="settle")
@@ -874,7 +741,6 @@ def refused_writing_of_the_ledger(kit: Kit) -> Iterator[Advice]:
 
 @case
 def refused_decision(kit: Kit) -> Iterator[Advice]:
-    with_baseline(kit)
     kit.commit("exp: worse [emitter=free]", val=1.5)
     kit.measure()
     yield Advice(refusal(kit, "uv run research decide x keep --why luck"))
@@ -886,7 +752,6 @@ def refused_decision(kit: Kit) -> Iterator[Advice]:
 
 def with_loser(kit: Kit) -> str:
     """Measures a change that is discarded, not settled yet; returns the baseline's commit."""
-    with_baseline(kit)
     base = kit.head()
     kit.commit("exp: worse [emitter=free]", val=1.5)
     kit.measure()
@@ -895,7 +760,6 @@ def with_loser(kit: Kit) -> str:
 
 @case
 def settle_an_undecided_run(kit: Kit) -> Iterator[Advice]:
-    with_baseline(kit)
     kit.commit("exp: close [emitter=free]", val=0.9886)
     run = str(kit.measure().end["run"])
     yield Advice(said_by(kit, "settle", run))
@@ -910,11 +774,12 @@ def settle_in_a_tree_that_is_not_clean(kit: Kit) -> Iterator[Advice]:
     assert kit.head() == base
 
 
-@case
+@case_without_baseline
 def settle_with_the_ledger_tracked(kit: Kit) -> Iterator[Advice]:
     (kit.root / "results.tsv").write_text("commit\tval_bpb\tmemory_gb\tstatus\tdescription\n")
     kit.git("add", "-f", "results.tsv")
     kit.git("commit", "-q", "--amend", "--no-edit")
+    with_baseline(kit)
     base = with_loser(kit)
     yield Advice(order(kit))
     assert kit.head() == base
@@ -989,7 +854,7 @@ def settle_a_branch_that_is_gone(kit: Kit) -> Iterator[Advice]:
     assert kit.git("rev-parse", "autoresearch/try") == base
 
 
-@case
+@case_without_baseline
 def settle_a_branch_of_another_name(kit: Kit) -> Iterator[Advice]:
     kit.git("checkout", "-q", "-b", "mine/own")
     with_baseline(kit)
@@ -1002,7 +867,6 @@ def settle_a_branch_of_another_name(kit: Kit) -> Iterator[Advice]:
 
 @case
 def decide_on_an_uncounted_run(kit: Kit) -> Iterator[Advice]:
-    with_baseline(kit)
     kit.commit("something", val=1.5)
     run = str(kit.measure().end["run"])
     kit.git("commit", "-q", "--amend", "-m", "exp: something")
@@ -1013,7 +877,6 @@ def decide_on_an_uncounted_run(kit: Kit) -> Iterator[Advice]:
 
 @case
 def repeat(kit: Kit) -> Iterator[Advice]:
-    with_baseline(kit)
     why = launched(kit)
     assert "--again runs it anyway" in why
     yield Advice(f"Type: {RUNS} --again -- uv run train.py > run.log 2>&1")
@@ -1035,7 +898,7 @@ def is_well(kit: Kit, name: str) -> bool:
     return all(check["ok"] for check in kit.json("doctor")["checks"] if check["name"] == name)  # type: ignore[attr-defined]
 
 
-@case
+@case_without_baseline
 def doctor_on_changes(kit: Kit) -> Iterator[Advice]:
     kit.write(val=0.5)
     yield Advice(fix_of(kit, "git"))
@@ -1050,7 +913,7 @@ def doctor_on_a_merge(kit: Kit) -> Iterator[Advice]:
     assert is_well(kit, "git")
 
 
-@case
+@case_without_baseline
 def doctor_on_lost_hooks(kit: Kit) -> Iterator[Advice]:
     for name in (".codex/hooks.json", ".codex/hooks/hook.sh"):
         (kit.root / name).unlink()
@@ -1060,14 +923,13 @@ def doctor_on_lost_hooks(kit: Kit) -> Iterator[Advice]:
 
 @case
 def doctor_on_a_damaged_memory(kit: Kit) -> Iterator[Advice]:
-    with_baseline(kit, on=False)
     (kit.root / "results/discovery/memory.db").write_bytes(b"garbage" * 1000)
     yield Advice(fix_of(kit, "memory.db"))
     assert is_well(kit, "memory.db")
     assert outcomes(kit) == ["keep"]
 
 
-@case
+@case_without_baseline
 def doctor_on_missing_data(kit: Kit) -> Iterator[Advice]:
     kit.environment["AUTORESEARCH_PROFILE"] = "official"
     make_data_by_prepare(kit)
@@ -1079,21 +941,17 @@ def doctor_on_missing_data(kit: Kit) -> Iterator[Advice]:
 # The test -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
-def test_an_advice_that_is_followed_mends_what_it_is_about(tmp_path: Path, case: Case):
-    kit = make_codex_kit(tmp_path)
+@pytest.mark.parametrize(("case", "has_baseline"), CASES, ids=[case.__name__ for case, _ in CASES])
+def test_an_advice_that_is_followed_mends_what_it_is_about(kit: Kit, case: Case, has_baseline: bool):
+    if has_baseline:
+        with_baseline(kit)
     steps = case(kit)
     follow(kit, next(steps))
     assert next(steps, None) is None
 
 
-def test_the_cases_are_many():
-    assert len(CASES) == len({case.__name__ for case in CASES}) >= 77
-
-
-def test_program_md_works_to_the_letter_without_hooks_and_where_only_python3_exists(tmp_path: Path):
+def test_program_md_works_to_the_letter_without_hooks_and_where_only_python3_exists(kit: Kit):
     """In a shell, as an agent of any kind would type it: launch, review, settlement."""
-    kit = make_codex_kit(tmp_path)
     for folder in (".codex", ".claude"):
         kit.git("rm", "-rq", folder)
     kit.git("commit", "-qm", "infra: no hooks")

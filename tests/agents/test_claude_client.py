@@ -17,19 +17,12 @@ import pytest
 from research.agents.clients.base import Trouble
 from tests.support import sessions
 from tests.support.claudekit import CLAUDE, claude_print, needs_claude, settle_in
-from tests.support.codexkit import make_codex_kit
 from tests.support.labkit import Kit
 from tests.support.model_server import Model, Quota, Say, Script, Shell, Step, Tool, model_server, texts_of
 from tests.support.sessions import RUN, SETTLE, as_ordered, back_and, edit
 
 pytestmark = needs_claude
 HOOKS, NIGHT = "A session through the hooks", "A night of five ideas"
-
-
-@pytest.fixture
-def kit(tmp_path: Path) -> Kit:
-    """A repository with the hooks."""
-    return make_codex_kit(tmp_path)
 
 
 @pytest.fixture(scope="module")

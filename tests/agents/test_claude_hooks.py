@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timezone
-from pathlib import Path
 
 import pytest
 
@@ -12,7 +11,7 @@ from research.agents.clients import CLIENTS
 from research.agents.clients.base import FailedAttempt, SessionEnd, Trouble, Usage
 from research.agents.clients.doctor import check_client, check_hooks
 from research.core.check import Check
-from tests.support.codexkit import EVENTS, answer, context_of, denial_of, make_codex_kit
+from tests.support.codexkit import EVENTS, answer, context_of, order, refusal
 from tests.support.labkit import CHECKOUT, Kit
 
 CLAUDE = CLIENTS["claude"]
@@ -21,17 +20,10 @@ RUN = "uv run python scripts/run_experiment.py --backend local -- uv run train.p
 
 
 @pytest.fixture
-def kit(tmp_path: Path) -> Kit:
+def kit(kit: Kit) -> Kit:
     """A repository with the hooks, seen from Claude Code."""
-    kit = make_codex_kit(tmp_path)
     kit.environment["CLAUDE_PROJECT_DIR"] = str(kit.root)
     return kit
-
-
-def stopped(kit: Kit, **payload: object) -> str:
-    """The order of Stop, "" where it lets the turn end, "ended" where the loop ends."""
-    found = answer(kit, "Stop", last_assistant_message="done", **payload) or {}
-    return str(found.get("reason", "ended" if "systemMessage" in found else ""))
 
 
 def test_the_settings_name_the_five_hooks_that_codex_has():
@@ -45,32 +37,22 @@ def test_the_settings_name_the_five_hooks_that_codex_has():
         assert mine["command"].split()[-1] == its["command"].rstrip("'").split()[-1]  # the hook's name
 
 
-@pytest.mark.parametrize("tool", ["Edit", "Write", "MultiEdit", "NotebookEdit"])
-def test_edits_are_under_the_same_policy(kit: Kit, tool: str):
-    field = "notebook_path" if tool == "NotebookEdit" else "file_path"
-    for name in ("prepare.py", ".claude/settings.json", "research/cli/kit.py", "results.tsv"):
-        refused = answer(kit, "PreToolUse", tool_name=tool, tool_input={field: str(kit.root / name)})
-        assert denial_of(refused), name
-    assert answer(kit, "PreToolUse", tool_name=tool, tool_input={field: str(kit.root / "train.py")}) is None
-
-
 def test_orders_speak_of_its_own_tools(kit: Kit):
     kit.json("autonomy", "on")
-    order = stopped(kit)
-    assert "run_in_background" in order
-    assert "600000 ms at most" in order
-    assert "write_stdin" not in order
-    refused = denial_of(answer(kit, "PreToolUse", tool_name="Bash", tool_input={"command": f"{RUN} &"}))
-    assert "run_in_background" in refused
+    text = order(kit)
+    assert "run_in_background" in text
+    assert "600000 ms at most" in text
+    assert "write_stdin" not in text
+    assert "run_in_background" in refusal(kit, f"{RUN} &")
 
 
 @pytest.mark.parametrize("command", [RUN, "sleep 300", "uv run research replicate abc > run.log 2>&1"])
 def test_a_turn_may_end_while_a_run_is_behind_it(kit: Kit, command: str):
     kit.json("autonomy", "on")
     task = {"id": "b1", "type": "shell", "status": "running", "command": command}
-    assert stopped(kit, background_tasks=[task]) == ""
-    assert stopped(kit, background_tasks=[{**task, "status": "completed"}])
-    assert stopped(kit, background_tasks=[{**task, "command": "npm run dev"}])
+    assert order(kit, background_tasks=[task]) == ""
+    assert order(kit, background_tasks=[{**task, "status": "completed"}])
+    assert order(kit, background_tasks=[{**task, "command": "npm run dev"}])
 
 
 def test_being_woken_is_no_message_of_a_person(kit: Kit):
@@ -82,15 +64,6 @@ def test_being_woken_is_no_message_of_a_person(kit: Kit):
     assert "hooks are active" not in context
     assert kit.json("autonomy", "status")["enabled"] is True
     assert "now off" in context_of(answer(kit, "UserPromptSubmit", prompt="stop the loop"))
-
-
-def test_the_loop_ends_before_the_client_would_end_the_turn(kit: Kit):
-    """It lets eight Stop hooks in a row make it go on, then ends the turn by itself, and the switch would stay on."""
-    kit.json("autonomy", "on")
-    orders = [stopped(kit) for _ in range(9)]
-    assert all(len(order) > 10 for order in orders[:8])
-    assert orders[8] == "ended"
-    assert kit.json("autonomy", "status")["enabled"] is False
 
 
 # Sessions for one idea ----------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from research.agents.clients.driver import ClientEditor, NoProposal
 from research.core.paths import LabPaths
 from research.lab.lab import Lab
 from tests.support import sessions
-from tests.support.codexkit import CODED, CODEX, codex_exec, make_codex_kit, needs_codex, trust
+from tests.support.codexkit import CODED, CODEX, codex_exec, needs_codex, trust
 from tests.support.labkit import Kit, wait_for
 from tests.support.model_server import Fail, Patch, Poll, Quota, Say, Script, Shell, Step, in_code_mode, model_server
 from tests.support.sessions import RUN, SETTLE, as_ordered, back_and, chapter, edit
@@ -36,12 +36,6 @@ if VAL == 0.99:
         time.sleep(0.05)
 """
 HOOKS, CODE, NIGHT = "A session through the hooks", "A model in code mode", "A night of five ideas"
-
-
-@pytest.fixture
-def kit(tmp_path: Path) -> Kit:
-    """A repository with the hooks."""
-    return make_codex_kit(tmp_path)
 
 
 @pytest.fixture(scope="module")

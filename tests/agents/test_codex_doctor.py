@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -17,9 +16,8 @@ NAMES = ("sessionStart", "userPromptSubmit", "preToolUse", "postToolUse", "stop"
 
 
 @pytest.fixture
-def kit(tmp_path: Path) -> Kit:
+def kit(kit: Kit) -> Kit:
     """A repository with the hooks, and a codex that is only a name."""
-    kit = codexkit.make_codex_kit(tmp_path)
     codex = kit.root.parent / "bin" / "codex"
     codex.write_text("#!/bin/sh\necho codex-cli 0.169.0\n")
     codex.chmod(0o755)

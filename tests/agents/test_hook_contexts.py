@@ -3,40 +3,16 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
-from research.core.paths import LabPaths
 from research.core.records import Plan
 from research.core.settings import SETTINGS
-from research.store.db import Store
-from research.store.open import open_store
 from research.verdict.summary import remembered
-from tests.support.codexkit import EVENTS, answer, answer_to, context_of, feed, make_codex_kit
+from tests.support.codexkit import AT, EVENTS, answer, answer_to, context_of, feed, memory, plan_instead
 from tests.support.labkit import Kit
 
-AT = "2026-01-01T00:00:00Z"
 BRANCH = "autoresearch/try"
-
-
-@pytest.fixture
-def kit(tmp_path: Path) -> Kit:
-    """A repository with the hooks."""
-    return make_codex_kit(tmp_path)
-
-
-def memory(kit: Kit) -> Store:
-    """The lab's memory."""
-    return open_store(LabPaths(kit.root), AT, print)
-
-
-def replan(kit: Kit, plan: Plan) -> None:
-    """Puts another plan in the place of those that are open."""
-    with memory(kit) as store:
-        while pending := store.pending_plan():
-            store.close_plan(pending.plan, AT, None)
-        store.add_plan(plan)
 
 
 def a_plan(name: str = "p1", emitter: str = "contrarian", phase: str = "recombine", branch: str = BRANCH) -> Plan:
@@ -69,16 +45,15 @@ def warnings_in(text: str) -> list[str]:
 
 def test_a_session_begins_with_the_plan_that_is_pending_now(kit: Kit):
     kit.measure()
-    replan(kit, a_plan())
+    plan_instead(kit, a_plan())
     text = started(kit)
     shown = [line for line in text.split("\n") if line.startswith("Plan:")]
     assert shown == ["Plan:        contrarian on optimizer: because of this"]
     assert "Phase:       recombine" in text
     assert shown[0] in kit.research("summary").out
-    with memory(kit) as store:
-        store.close_plan("p1", AT, None)
+    plan_instead(kit)
     assert "Plan:        none pending" in started(kit)
-    replan(kit, a_plan("p2", branch="autoresearch/other"))
+    plan_instead(kit, a_plan("p2", branch="autoresearch/other"))
     assert "Plan:        none pending" in started(kit)
 
 
@@ -86,7 +61,7 @@ def test_a_session_begins_with_the_warnings_that_the_summary_prints(kit: Kit):
     kit.measure()
     kit.research("settle")
     assert warnings_in(started(kit)) == []
-    replan(kit, a_plan())
+    plan_instead(kit, a_plan())
     kit.commit("exp: something [emitter=simplifier]", val=0.98)
     told = kit.json("summary")["warnings"]
     assert isinstance(told, list)
@@ -155,7 +130,7 @@ def test_a_prompt_gets_the_best_the_phase_and_the_rules(kit: Kit):
     assert "off until" in fresh
     kit.measure()
     started(kit)  # shows the review
-    replan(kit, a_plan())
+    plan_instead(kit, a_plan())
     text = context_of(answer(kit, "UserPromptSubmit", prompt="hello"))
     best = kit.json("summary")["best"]
     assert isinstance(best, dict)

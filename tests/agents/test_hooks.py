@@ -17,12 +17,12 @@ from pathlib import Path
 import pytest
 
 from research.agents import autonomy
-from research.core.paths import LabPaths
 from research.core.records import RUN_SEED, Plan
-from research.store.open import open_store
 from tests.support.codexkit import (
+    AT,
     EVENT_MODULES,
     EVENTS,
+    after_tool,
     answer,
     answer_to,
     command_of,
@@ -30,8 +30,13 @@ from tests.support.codexkit import (
     denial_of,
     feed,
     hook,
-    make_codex_kit,
+    memory,
+    order,
+    order_in,
     payload_of,
+    plan_instead,
+    refusal,
+    with_baseline,
 )
 from tests.support.labkit import AUDIT, CHECKOUT, Kit, wait_for
 
@@ -39,28 +44,9 @@ RUN = "python scripts/run_experiment.py --backend local -- uv run train.py > run
 OLD_PYTHONS = [str(p) for p in Path.home().glob(".pyenv/versions/3.[6789].*/bin/python3")]
 
 
-@pytest.fixture
-def kit(tmp_path: Path) -> Kit:
-    """A repository with the hooks."""
-    return make_codex_kit(tmp_path)
-
-
-def order(kit: Kit) -> str:
-    """What Stop says."""
-    return order_in(answer(kit, "Stop", stop_hook_active=True, last_assistant_message="done"))
-
-
 def order_as_codex_asks(kit: Kit) -> str:
     """What Stop says when it is run as Codex runs it."""
     return order_in(hook(kit, "Stop", stop_hook_active=True, last_assistant_message="done"))
-
-
-def order_in(said: dict[str, object] | None) -> str:
-    """The order in an answer of Stop, "" without one."""
-    if said is None:
-        return ""
-    assert set(said) <= {"decision", "reason", "systemMessage"}
-    return str(said.get("reason") or said["systemMessage"])
 
 
 def turn_on(kit: Kit, *options: str) -> None:
@@ -99,9 +85,7 @@ def test_a_night_of_orders(kit: Kit):
 
 
 def test_a_loser_that_was_reset_away_is_never_ordered_again(kit: Kit):
-    turn_on(kit)
-    kit.measure()
-    kit.research("settle")
+    with_baseline(kit)
     best = kit.commit("exp: good [emitter=simplifier]", val=0.90)
     name = kit.measure().end["run"]
     kit.research("decide", str(name), "keep", "--why", "test")
@@ -114,37 +98,25 @@ def test_a_loser_that_was_reset_away_is_never_ordered_again(kit: Kit):
     assert len(set(texts)) == 1  # and nothing is drawn anew
 
 
+def a_plan(kind: str, parent: str | None, **details: str) -> Plan:
+    """A plan on the branch."""
+    return Plan(f"p{kind}{parent}{details}", AT, None, None, parent, kind, "why", details=details)
+
+
 def test_a_plan_with_its_brief_is_ordered_and_bounded(kit: Kit):
-    turn_on(kit)
-    kit.measure()
-    kit.research("settle")
-    with open_store(LabPaths(kit.root), "2026-01-01T00:00:00Z", print) as store:
-        if pending := store.pending_plan():
-            store.close_plan(pending.plan, "2026-01-01T00:00:00Z", None)
-        details = {"brief": "Facts first. " + "word " * 3000, "branch": "autoresearch/try"}
-        store.add_plan(
-            Plan("p1", "2026-01-01T00:00:00Z", "contrarian", "optimizer", None, "experiment", "why", details=details)
-        )
+    with_baseline(kit)
+    plan_instead(kit, a_plan("experiment", None, brief="Facts first. " + "word " * 3000))
     text = order(kit)
-    assert text.startswith("Facts first.") or "Facts first." in text
+    assert "Facts first." in text
     assert len(text.split()) * 1.4 < 1200
     assert RUN in text  # the brief is what is cut
     assert text.endswith("Do not ask for confirmation.")
 
 
 def test_an_order_stays_short_beside_a_review(kit: Kit):
-    turn_on(kit)
-    kit.measure()
+    measured_change(kit, "exp: worse [emitter=contrarian]", 1.5)
     kit.research("settle")
-    kit.commit("exp: worse [emitter=contrarian]", val=1.5)
-    kit.measure()
-    kit.research("settle")
-    with open_store(LabPaths(kit.root), "2026-01-01T00:00:00Z", print) as store:
-        while pending := store.pending_plan():
-            store.close_plan(pending.plan, "2026-01-01T00:00:00Z", None)
-        details = {"brief": "long " * 3000, "branch": "autoresearch/try"}
-        at = "2026-01-01T00:00:00Z"
-        store.add_plan(Plan("p1", at, "contrarian", None, None, "experiment", "why", details=details))
+    plan_instead(kit, a_plan("experiment", None, brief="long " * 3000))
     text = order(kit)
     assert "has finished" in text
     assert "long long" in text
@@ -152,21 +124,9 @@ def test_an_order_stays_short_beside_a_review(kit: Kit):
     assert len(text) < 4_000
 
 
-def plan_instead(kit: Kit, kind: str, parent: str | None, seed: int) -> None:
-    """Puts a plan with the seed of its run in place of the pending ones."""
-    at = "2026-01-01T00:00:00Z"
-    with open_store(LabPaths(kit.root), at, print) as store:
-        while pending := store.pending_plan():
-            store.close_plan(pending.plan, at, None)
-        details = {"branch": "autoresearch/try", RUN_SEED: str(seed)}
-        store.add_plan(Plan(f"p{kind}{parent}{seed}", at, None, None, parent, kind, "why", details=details))  # type: ignore[arg-type]
-
-
 def test_no_hook_loads_numpy_where_nothing_is_new(kit: Kit):
     """It alone would take longer than all else that a hook does."""
-    turn_on(kit)
-    kit.measure()
-    kit.research("settle")
+    with_baseline(kit)
     answer(kit, "SessionStart", source="startup")  # which shows the review
     program = [sys.executable, "-X", "importtime", "-I", "research/agents/hooks/__main__.py"]
     for event, name in EVENT_MODULES.items():
@@ -180,32 +140,27 @@ def test_no_hook_loads_numpy_where_nothing_is_new(kit: Kit):
 
 
 def test_an_order_names_the_seed_of_an_idea_where_it_is_not_the_usual_one(kit: Kit):
-    turn_on(kit)
-    kit.measure()
-    kit.research("settle")
-    plan_instead(kit, "experiment", kit.head(), 43)
+    with_baseline(kit)
+    plan_instead(kit, a_plan("experiment", kit.head(), **{RUN_SEED: "43"}))
     launch = RUN.replace("--backend local", "--backend local --seed 43")
     assert launch in order(kit)
     assert launch in kit.research("next").out
     assert launch in context_of(answer(kit, "UserPromptSubmit", prompt="Have a look at the last run."))
-    plan_instead(kit, "experiment", kit.head(), 42)
+    plan_instead(kit, a_plan("experiment", kit.head(), **{RUN_SEED: "42"}))
     assert RUN in order(kit)
 
 
 def test_an_idea_starts_from_its_parent_where_head_is_an_undecided_change(kit: Kit):
     """Ideas come before replicates, so HEAD may be a change that is not decided: the next one is not made on top."""
-    turn_on(kit)
     base = kit.head()
-    kit.measure()
-    kit.research("settle")
+    with_baseline(kit)
     assert "git reset" not in order(kit)
     change = kit.commit("exp: close [emitter=free]", val=0.9886)
     kit.measure()
     assert "REPLICATE" in str(kit.json("last-review")["text"])
     text = order(kit)
     assert f"First type `git reset --keep {base[:7]}`" in text
-    typed = {"command": f"git reset --keep {base[:7]}"}
-    assert denial_of(answer(kit, "PreToolUse", tool_name="Bash", tool_input=typed)) == ""
+    assert refusal(kit, f"git reset --keep {base[:7]}") == ""
     kit.git("reset", "--keep", base[:7])
     assert change in kit.git("for-each-ref", "--format=%(objectname)", "refs/research/runs").split()
     assert "git reset" not in order(kit)
@@ -215,10 +170,8 @@ def test_an_idea_starts_from_its_parent_where_head_is_an_undecided_change(kit: K
 
 def measured_change(kit: Kit, subject: str, val: float) -> tuple[str, str]:
     """Turns the loop on and measures a baseline and a change; returns the commits of both."""
-    turn_on(kit)
     base = kit.head()
-    kit.measure()
-    kit.research("settle")
+    with_baseline(kit)
     change = kit.commit(subject, val=val)
     kit.measure()
     return base, change
@@ -229,9 +182,7 @@ def test_who_chooses_the_idea_leaves_a_discarded_change_first(kit: Kit):
     base, change = measured_change(kit, "exp: worse [emitter=free]", 1.5)
     kit.research("settle")
     assert kit.head() == base
-    with open_store(LabPaths(kit.root), "2026-01-01T00:00:00Z", print) as store:
-        while pending := store.pending_plan():
-            store.close_plan(pending.plan, "2026-01-01T00:00:00Z", None)
+    plan_instead(kit)
     assert "git reset" not in order(kit)
     kit.git("cherry-pick", change)
     kit.git("commit", "-q", "--amend", "-m", "exp: worse again [emitter=free]")
@@ -247,7 +198,7 @@ def test_an_undecided_change_has_the_best_so_far_measured_first_where_that_is_pl
     base, change = measured_change(kit, "exp: far better", 0.5)
     assert kit.json("last-review")["text"].count("INVESTIGATE") == 1  # type: ignore[attr-defined]
     for parent, seed in ((base, 43), (change, 43)):
-        plan_instead(kit, "replicate", parent, seed)
+        plan_instead(kit, a_plan("replicate", parent, **{RUN_SEED: str(seed)}))
         assert f"uv run research replicate {parent[:7]} --seed {seed} > run.log 2>&1" in order(kit)
 
 
@@ -297,12 +248,6 @@ def test_a_review_is_shown_once_to_hooks_that_run_at_once(kit: Kit):
     assert sum(b"has finished" in output for output in outputs) == 1
 
 
-def after_tool(kit: Kit) -> str:
-    """What PostToolUse says."""
-    payload = {"tool_name": "Bash", "tool_input": {"command": "ls"}, "tool_response": ""}
-    return context_of(answer(kit, "PostToolUse", **payload))
-
-
 @pytest.mark.parametrize("recorded", [True, False], ids=["with a memory", "without"])
 def test_changed_fixed_files_are_named_once_with_the_command_that_restores_them(kit: Kit, recorded: bool):
     if recorded:
@@ -332,7 +277,7 @@ def test_a_run_shows_its_own_review_where_its_verdict_changes_an_earlier_one_too
     after_tool(kit)
     kit.commit("exp: other [emitter=simplifier]", val=0.98)
     second = kit.measure().end["run"]
-    with open_store(LabPaths(kit.root), "2026-01-01T00:00:00Z", print) as store:
+    with memory(kit) as store:
         verdict = store.verdict(str(first))
         assert verdict is not None
         store.add_verdict(replace(verdict, decision="discard", text=verdict.text + "\nLater: discard."))
@@ -346,7 +291,7 @@ def test_a_refused_launch_is_named_in_the_next_order(kit: Kit):
     refused = kit.measure()
     assert refused.code == 3
     (kit.root / "run.log").write_text(refused.out + refused.err)
-    with open_store(LabPaths(kit.root), "2026-01-01T00:00:00Z", print) as store:
+    with memory(kit) as store:
         (event,) = store.events("refused")
     assert event.data["why"] == refused.end["why"]
     assert "The last launch was refused" in order(kit)
@@ -378,18 +323,19 @@ def test_hooks_leave_other_branches_alone(kit: Kit):
     assert order(kit) != ""
     kit.git("checkout", "-q", "main")
     assert order(kit) == ""
-    edit = {"tool_name": "Bash", "tool_input": {"command": "sed -i s/a/b/ research/lab/lab.py"}}
-    assert denial_of(answer(kit, "PreToolUse", **edit)) != ""  # autonomy is on
+    edit = "sed -i s/a/b/ research/lab/lab.py"
+    assert refusal(kit, edit) != ""  # autonomy is on
     answer(kit, "UserPromptSubmit", prompt="stop")
-    assert denial_of(answer(kit, "PreToolUse", **edit)) == ""
+    assert refusal(kit, edit) == ""
     kit.git("checkout", "-q", "autoresearch/try")
-    assert denial_of(answer(kit, "PreToolUse", **edit)) != ""
+    assert refusal(kit, edit) != ""
     kit.git("checkout", "-q", "--detach")
     turn_on(kit)
     assert order(kit) == ""
 
 
 def test_the_loop_ends_when_nothing_moves_and_continue_resumes_it(kit: Kit):
+    """Claude Code lets eight Stop hooks in a row make it go on; then it would end the turn, and the switch stay on."""
     turn_on(kit)
     texts = [order(kit) for _ in range(10)]
     assert all("baseline" in text for text in texts[:8])
@@ -454,10 +400,6 @@ def test_odd_payloads_do_no_harm(kit: Kit, event: str):
         assert printed == b"" or isinstance(json.loads(printed), dict)
 
 
-def test_a_hook_that_is_fed_no_utf_8_does_no_harm(kit: Kit):
-    assert feed(kit, "PreToolUse", b"\xff") == b""
-
-
 def test_a_stop_that_can_not_be_noted_is_not_lost_in_silence(kit: Kit):
     turn_on(kit)
     with sqlite3.connect(kit.root / "results/discovery/memory.db", isolation_level=None) as writer:
@@ -477,7 +419,7 @@ def test_runs_by_hand_that_can_not_be_recorded_keep_no_hook_from_its_work(kit: K
     (kit.root / "research/lab/lab.py").write_text("def (")
     assert order_as_codex_asks(kit) != ""
     hook(kit, "UserPromptSubmit", prompt="stop")
-    with open_store(LabPaths(kit.root), "2026-01-01T00:00:00Z", print) as store:
+    with memory(kit) as store:
         assert not autonomy.load(store).enabled
     assert "were not recorded: SyntaxError" in log(kit)
 

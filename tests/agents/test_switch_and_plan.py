@@ -4,34 +4,20 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from pathlib import Path
 
 import pytest
 
-from research.core.paths import LabPaths
 from research.core.records import Plan
-from research.store.db import Store
-from research.store.open import open_store
-from tests.support.codexkit import answer, context_of, denial_of, make_codex_kit
+from tests.support.codexkit import AT, answer, context_of, memory, order, refusal, with_baseline
 from tests.support.labkit import Kit
-
-AT = "2026-01-01T00:00:00Z"
 
 
 @pytest.fixture
-def kit(tmp_path: Path) -> Kit:
+def kit(kit: Kit) -> Kit:
     """A repository with the hooks, autonomy on, a run and the plan that followed it."""
-    kit = make_codex_kit(tmp_path)
-    assert kit.research("autonomy", "on").code == 0
-    kit.measure()
-    kit.research("settle")
+    with_baseline(kit)
     assert pending(kit) is not None
     return kit
-
-
-def memory(kit: Kit) -> Store:
-    """The lab's memory."""
-    return open_store(LabPaths(kit.root), AT, print)
 
 
 def pending(kit: Kit) -> Plan | None:
@@ -74,7 +60,7 @@ def test_turned_off_the_plan_is_dropped_and_another_is_made_later(kit: Kit, how:
     turn(kit, "on", how)
     if how == "phrase":  # a hook plans nothing
         assert pending(kit) is None
-        assert "`uv run research next` shows what" in str((answer(kit, "Stop") or {})["reason"])
+        assert "`uv run research next` shows what" in order(kit)
         assert kit.measure("--seed", "7").end["outcome"] == "scored"
     after = pending(kit)
     assert after is not None
@@ -134,8 +120,7 @@ def test_a_message_that_asks_for_nothing_says_how_the_loop_ends_while_it_is_on(k
     assert told is not None
     assert told["systemMessage"] == "Autoresearch: the loop is still on; to end it, type stop."
     assert context_of(told).startswith("the loop is still on; to end it, type stop. If this message asks to end it,")
-    typed = {"tool_name": "Bash", "tool_input": {"command": "uv run research autonomy off"}}
-    assert denial_of(answer(kit, "PreToolUse", **typed)) == ""
+    assert refusal(kit, "uv run research autonomy off") == ""
     kit.git("checkout", "-q", "main")
     assert "still on" in context_of(answer(kit, "UserPromptSubmit", prompt="what is the best so far?"))
     told = answer(kit, "UserPromptSubmit", prompt="stpo")

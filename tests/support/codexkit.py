@@ -16,6 +16,9 @@ import pytest
 from research.agents.hooks.entry import run as run_hook
 from research.core.contract import CLIENT_SETTINGS
 from research.core.paths import LabPaths
+from research.core.records import Plan
+from research.store.db import Store
+from research.store.open import open_store
 from tests.support import inprocess
 from tests.support.labkit import CHECKOUT, TRAIN, Kit, commit_base, make_kit
 from tests.support.templates import commit_all, git, template
@@ -28,6 +31,7 @@ needs_codex = pytest.mark.skipif(
     CODEX is None,
     reason=f"codex is not installed: npm install @openai/codex@{MADE_FOR}, then set AUTORESEARCH_CODEX",
 )
+AT = "2026-01-01T00:00:00Z"
 EVENTS = ("SessionStart", "UserPromptSubmit", "PreToolUse", "PostToolUse", "Stop")
 EVENT_MODULES = {
     "SessionStart": "session_start",
@@ -121,6 +125,47 @@ def _object(printed: bytes) -> dict[str, object] | None:
     value = json.loads(printed) if printed.strip() else None
     assert value is None or isinstance(value, dict)
     return value
+
+
+def order(kit: Kit, **payload: object) -> str:
+    """What Stop says: the next order, why the loop has ended, "" where it lets the turn end."""
+    return order_in(answer(kit, "Stop", **payload))
+
+
+def order_in(said: dict[str, object] | None) -> str:
+    """The order in an answer of Stop."""
+    assert said is None or set(said) in ({"decision", "reason"}, {"systemMessage"})
+    return "".join(str(text) for name, text in (said or {}).items() if name != "decision")
+
+
+def after_tool(kit: Kit) -> str:
+    """What PostToolUse says."""
+    return context_of(answer(kit, "PostToolUse", tool_name="Bash", tool_input={"command": "ls"}, tool_response=""))
+
+
+def refusal(kit: Kit, command: str, **payload: object) -> str:
+    """Why a command is refused, "" where it is not."""
+    return denial_of(answer(kit, "PreToolUse", tool_name="Bash", tool_input={"command": command}, **payload))
+
+
+def with_baseline(kit: Kit) -> None:
+    """Measures the baseline, settles it, and turns the loop on."""
+    assert kit.measure().code == 0
+    assert kit.research("settle").code == 0
+    assert kit.research("autonomy", "on").code == 0
+
+
+def memory(kit: Kit) -> Store:
+    """The lab's memory."""
+    return open_store(LabPaths(kit.root), AT, print)
+
+
+def plan_instead(kit: Kit, *plans: Plan) -> None:
+    """Puts plans in the place of those that are pending."""
+    with memory(kit) as store:
+        store.drop_plans(AT)
+        for plan in plans:
+            store.add_plan(plan)
 
 
 def context_of(answer: dict[str, object] | None) -> str:
