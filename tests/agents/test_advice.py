@@ -626,6 +626,7 @@ def spoil_fixed_files(kit: Kit) -> None:
     for name in ("prepare.py", "program.md", ".claude/settings.json"):
         (kit.root / name).write_text("{}\n")
     (kit.root / "AGENTS.md").unlink()
+    kit.git("add", "program.md")
 
 
 @case

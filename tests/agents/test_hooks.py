@@ -252,7 +252,10 @@ def test_a_review_is_shown_once_to_hooks_that_run_at_once(kit: Kit):
 def test_changed_fixed_files_are_named_once_with_the_command_that_restores_them(kit: Kit, recorded: bool):
     if recorded:
         turn_on(kit)
+    kit.write(val=0.5)
+    (kit.root / "new.txt").touch()
     assert after_tool(kit) == ""
+    kit.git("stash", "-qu")
     (kit.root / "prepare.py").write_text("x = 1\n")
     text = after_tool(kit)
     assert "prepare.py" in text
