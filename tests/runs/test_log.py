@@ -66,10 +66,6 @@ def test_anything_else_gives_no_metrics_and_a_reason(text, word):
     assert word in summary.problem
 
 
-def test_a_block_before_the_last_mark_does_not_count():
-    assert read_summary(parse_text(BLOCK + "---\n")).metrics is None
-
-
 def test_an_appended_crash_after_an_old_success_is_a_failure():
     text = BLOCK + "Traceback (most recent call last):\n  File \"train.py\", line 3\nKeyError: 'x'\n"
     failure = classify(parse_text(text), read_summary(parse_text(text)))

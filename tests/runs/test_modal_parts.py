@@ -155,11 +155,6 @@ def test_prices() -> None:
     assert settings.cost_usd(1800, "FUTURE-1", {settings.ENV_USD_PER_HOUR: "4"}) == 2.0
 
 
-def test_the_sandbox_outlives_every_wait_for_it() -> None:
-    limits = settings.LIMITS
-    assert limits.sandbox_s(600) >= 600 + limits.start_s + limits.kill_after_s + limits.grace_s + limits.guard_s
-
-
 def test_every_failure_of_the_client_has_an_owner() -> None:
     kinds = {
         "AuthError": "configuration",

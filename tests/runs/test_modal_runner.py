@@ -49,16 +49,6 @@ def test_a_run_at_modal_becomes_a_row_of_the_ledger(lab: Kit, standin: StandIn) 
     assert standin.containers[0].name == f"{lab.head()[:8]}-{folder.name}-1"
 
 
-def test_a_candidate_that_leaves_no_score_is_a_crash_there_as_here(lab: Kit, standin: StandIn) -> None:
-    lab.measure(*AT_MODAL)
-    lab.commit("exp: fake [emitter=contrarian]", mode="fake")
-    done = lab.measure(*AT_MODAL)
-    assert (done.code, done.end["outcome"], done.end["child_exit"]) == (0, "crash", 0), done.err
-    assert [row[3] for row in lab.ledger()] == ["keep", "crash"]
-    assert "without a score.json" in done.err
-    assert len(standin.containers) == 2
-
-
 @pytest.mark.parametrize(
     ("switches", "code", "outcome"),
     [
@@ -147,11 +137,3 @@ def test_replicates_begun_there_at_the_same_moment_have_seeds_of_their_own(lab: 
     with read_store(LabPaths(lab.root)) as store:
         assert sorted(run.seed for run in store.runs()) == [42, 43, 44, 45]
     assert len(standin.containers) == 4
-
-
-def test_a_dry_run_tells_the_plan_and_makes_nothing(lab: Kit, standin: StandIn) -> None:
-    done = lab.measure(*AT_MODAL, "--dry-run")
-    assert done.code == 0, done.err
-    assert "USD at most" in done.err
-    assert lab.head() in done.err
-    assert standin.containers == []

@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -317,12 +316,6 @@ def test_the_seed_reaches_the_command(kit: Kit):
     assert kit.run(command=echo).out == "42\n"
     kit.environment["AUTORESEARCH_SEED"] = "9"
     assert kit.run(command=echo).out == "9\n"
-
-
-def test_overhead_is_small(kit: Kit):
-    began = time.monotonic()
-    assert kit.run().code == 0
-    assert time.monotonic() - began < 5  # the benchmark script measures; this catches a sleep that was left in
 
 
 # A bare Python ---------------------------------------------------------------------------------------------------

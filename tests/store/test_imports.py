@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from research.core.records import Run
+from research.core.records import Failure, Metrics, Run
 from research.store.db import Store
 from research.store.imports import Imported, NothingToImport, import_path
 from research.store.reads import Foreign, foreign
 
 NOW = "2026-01-02T03:04:05Z"
+METRICS = Metrics(0.99, 300.0, 310.0, 2048.0, 1.0, 10.0, 100, 5.0, 8)
 HEADER = b"commit\tval_bpb\tmemory_gb\tstatus\tdescription\n"
 
 
@@ -248,8 +249,8 @@ def event(record: object) -> bytes:
 
 def test_an_older_folder_in_any_state(tmp_path: Path):
     lines = [
-        event(experiment("a", 0.99, description="first")),
-        event(experiment("b", 0, description="zero is no score")),
+        event(experiment("a", 0.99, description="first", emitter="contrarian", metrics=METRICS.as_dict())),
+        event(experiment("b", 0, description="zero is no score", crash_signature="RuntimeError: x")),
         b'{"type": "experiment_recorded", "record": {"experiment_id": "c", "metrics": {"val_bpb": NaN}}}',
         b'{"type": "experiment_recorded", "rec',
         b"\xff\xfe not text",
@@ -262,6 +263,9 @@ def test_an_older_folder_in_any_state(tmp_path: Path):
     folder = old_folder(tmp_path / "old", lines, json.dumps(state).encode())
     with Store(None) as store:
         found = import_path(store, folder, NOW)
+        first, zero, *_ = store.runs()
+        assert (first.val_bpb, first.emitter, first.metrics) == (0.99, "contrarian", METRICS)
+        assert zero.failure == Failure("unknown", "RuntimeError: x", "RuntimeError: x")
         assert {run.val_bpb for run in store.runs()} == {0.99, 0.97, None}
         assert (len(found.runs), found.known) == (4, 1)
         assert [one.where for one in found.skipped] == [
@@ -287,9 +291,10 @@ def test_a_state_of_the_wrong_shape_breaks_nothing(tmp_path: Path, state: bytes)
         assert len(import_path(store, folder, NOW).runs) == 1
 
 
-def test_an_empty_folder_is_nothing(tmp_path: Path):
+@pytest.mark.parametrize("name", ["", "absent"])
+def test_an_empty_folder_is_nothing(tmp_path: Path, name: str):
     with Store(None) as store, pytest.raises(NothingToImport):
-        import_path(store, tmp_path, NOW)
+        import_path(store, tmp_path / name, NOW)
 
 
 def test_halves_of_characters_are_taken_in(tmp_path: Path):

@@ -100,11 +100,6 @@ def test_every_row_of_an_older_memory_is_there(old: Path, places: LabPaths):
         assert schema_version(db) == len(MIGRATIONS)
 
 
-def test_an_older_memory_is_read_without_being_opened_for_writing_first(old: Path, places: LabPaths):
-    with read_store(places) as store:
-        assert len(store.runs()) == HELD[old.stem]["runs"]
-
-
 def test_an_older_memory_goes_through_an_export_whole(places: LabPaths, tmp_path: Path):
     other = make_places(tmp_path / "other")
     with open_store(places, NOW, print) as store, open_store(other, NOW, print) as copy:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import sqlite3
-import string
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from research.store import ledger, reads
 from research.store.connect import StoreBusy, StoreDamaged, StoreNewer, connect, schema_version
 from research.store.db import Store
 from research.store.exports import export_lines, import_lines
-from research.store.imports import Imported, NothingToImport, import_path
+from research.store.imports import Imported, import_path
 from research.store.ledger_file import import_ledger_lines, sync_ledger
 from research.store.open import open_store, read_store
 from research.store.rows import from_plain, to_plain
@@ -304,36 +303,6 @@ def _file(path: Path, content: bytes) -> Path:
     return path
 
 
-def test_an_older_memory_is_taken_in(tmp_path: Path):
-    folder = tmp_path / "discovery"
-    folder.mkdir()
-    record = {
-        "experiment_id": "abc123", "timestamp": "2026-03-01T00:00:00+00:00", "branch": "autoresearch/apr5",
-        "commit": "abcdef1", "description": "exp: x [emitter=contrarian]", "status": "ok", "emitter": "contrarian",
-        "metrics": METRICS.as_dict(), "recommendation": "keep",
-    }  # fmt: skip
-    crash = {**record, "experiment_id": "def", "status": "crash", "metrics": None, "crash_signature": "RuntimeError: x"}
-    lines = [
-        json.dumps({"event": "experiment_recorded", "record": record}),
-        json.dumps({"type": "experiment_recorded", **crash}),
-        '{"event": "stop_continue", "text": "go"}',
-        '{"torn',
-    ]
-    (folder / "events.jsonl").write_text("\n".join(lines))
-    (folder / "state.json").write_text("{broken")
-    with Store(None) as store:
-        assert len(import_path(store, folder, NOW).runs) == 2
-        assert import_path(store, folder, NOW).runs == ()
-        runs = store.runs()
-        assert (runs[0].val_bpb, runs[0].emitter, runs[0].metrics) == (0.99, "contrarian", METRICS)
-        assert runs[1].failure == Failure("unknown", "RuntimeError: x", "RuntimeError: x")
-        assert len(store.events("import")) == 5  # every line is kept as it stands, torn ones too
-        with pytest.raises(NothingToImport):
-            import_path(store, tmp_path, NOW)
-        with pytest.raises(NothingToImport):
-            import_path(store, tmp_path / "absent", NOW)
-
-
 # Exactly once, as a machine ---------------------------------------------------------------------------------------
 
 
@@ -381,11 +350,3 @@ class Exactly(RuleBasedStateMachine):
 
 TestExactly = Exactly.TestCase
 TestExactly.settings = settings(max_examples=25, stateful_step_count=20)
-
-
-def test_a_hundred_thousand_rows_stay_quick():
-    """Rendering is a fold over bytes; this guards against something quadratic."""
-    rng = random.Random(0)
-    lines = [f"{rng.choice(string.hexdigits)}{n:06d}\t0.99\t1\tkeep\tx".encode() for n in range(100_000)]
-    assert len(ledger.unknown_lines(lines, lines[:-1])) == 1
-    assert len(ledger.render(lines)) > 2_000_000

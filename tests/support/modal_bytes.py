@@ -1,4 +1,4 @@
-"""The bytes of the Modal stand-in: volumes, mounted files and large blobs, and the plain HTTP they travel by."""
+"""The bytes of the Modal stand-in: volumes and mounted files, and the plain HTTP they travel by."""
 
 from __future__ import annotations
 
@@ -39,14 +39,9 @@ class Volume:
             if path.is_file():
                 self.files[start + path.relative_to(place).as_posix()] = path.read_bytes()
 
-    def remove(self, path: str) -> None:
-        """Removes a file or a folder."""
-        path = path.strip("/")
-        self.files = {p: d for p, d in self.files.items() if p != path and not p.startswith(path + "/")}
-
 
 class Bytes:
-    """Blocks, blobs and mounted files by hash, and their HTTP server.
+    """Blocks and mounted files by hash, and their HTTP server.
 
     Args:
         faults: What to get wrong.
@@ -55,7 +50,6 @@ class Bytes:
 
     def __init__(self, faults: Faults, counts: Counts) -> None:
         self.blocks: dict[str, bytes] = {}
-        self.blobs: dict[str, bytes] = {}
         self.mounted: dict[str, bytes] = {}
         self.port = 0
         self._faults = faults
@@ -67,7 +61,6 @@ class Bytes:
         app = web.Application(client_max_size=64 * 1024 * 1024)
         app.router.add_put("/block/{name}", self._put_block)
         app.router.add_get("/block/{name}", self._get_block)
-        app.router.add_put("/blob/{name}", self._put_blob)
         self._runner = web.AppRunner(app)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
@@ -79,9 +72,9 @@ class Bytes:
         if self._runner is not None:
             await self._runner.cleanup()
 
-    def url(self, kind: str, name: str) -> str:
-        """Where a block or blob is put or got."""
-        return f"http://127.0.0.1:{self.port}/{kind}/{name}"
+    def url(self, name: str) -> str:
+        """Where a block is put or got."""
+        return f"http://127.0.0.1:{self.port}/block/{name}"
 
     async def _put_block(self, request: web.Request) -> web.Response:
         await asyncio.sleep(self._faults.volume_slow_s)
@@ -95,11 +88,6 @@ class Bytes:
     async def _get_block(self, request: web.Request) -> web.Response:
         await asyncio.sleep(self._faults.volume_slow_s)
         return web.Response(body=self.blocks[request.match_info["name"]])
-
-    async def _put_blob(self, request: web.Request) -> web.Response:
-        data = await request.read()
-        self.blobs[request.match_info["name"]] = data
-        return web.Response(headers={"ETag": f'"{hashlib.md5(data).hexdigest()}"'})
 
 
 def empty(folder: Path) -> Path:

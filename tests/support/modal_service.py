@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
-from google.protobuf.empty_pb2 import Empty
 from grpclib import GRPCError, Status
 from modal_proto import api_grpc
 from modal_proto import api_pb2 as pb
@@ -96,9 +95,7 @@ class Service:
         return pb.MountBatchedCheckExistenceResponse(missing_sha256_hex_hashes=missing)
 
     async def MountPutFile(self, stream: Any, request: Any) -> Any:
-        if request.data_blob_id:
-            self.bytes.mounted[request.sha256_hex] = self.bytes.blobs[request.data_blob_id]
-        elif request.data or request.sha256_hex not in self.bytes.mounted:
+        if request.data or request.sha256_hex not in self.bytes.mounted:
             self.bytes.mounted[request.sha256_hex] = request.data
         return pb.MountPutFileResponse(exists=True)
 
@@ -106,10 +103,6 @@ class Service:
         key = _new_id("mo")
         self.mounts[key] = list(request.files)
         return pb.MountGetOrCreateResponse(mount_id=key, handle_metadata=pb.MountHandleMetadata())
-
-    async def BlobCreate(self, stream: Any, request: Any) -> Any:
-        key = _new_id("bl")
-        return pb.BlobCreateResponse(blob_id=key, upload_url=self.bytes.url("blob", key))
 
     async def VolumeGetOrCreate(self, stream: Any, request: Any) -> Any:
         name = request.deployment_name
@@ -129,7 +122,7 @@ class Service:
             for j, block in enumerate(file.blocks):
                 name = block.contents_sha256.hex()
                 if name not in self.bytes.blocks:
-                    url = self.bytes.url("block", name)
+                    url = self.bytes.url(name)
                     missing.append(pb.VolumePutFiles2Response.MissingBlock(file_index=i, block_index=j, put_url=url))
         if not missing:
             volume = self.volumes[request.volume_id]
@@ -148,12 +141,8 @@ class Service:
         for at in range(0, len(data), BLOCK_BYTES):
             name = _new_id("part")
             self.bytes.blocks[name] = data[at : at + BLOCK_BYTES]
-            urls.append(self.bytes.url("block", name))
+            urls.append(self.bytes.url(name))
         return pb.VolumeGetFile2Response(get_urls=urls, size=len(data), start=0, len=len(data))
-
-    async def VolumeRemoveFile2(self, stream: Any, request: Any) -> Any:
-        self.volumes[request.volume_id].remove(request.path)
-        return Empty()
 
     # Sandboxes ------------------------------------------------------------------------------------------------
 
