@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 from research.core import contract
+from research.core.errors import ResearchError
 from research.lab.lab import Lab
 from research.runs import hand_made
 from research.runs.log import read_log
@@ -54,7 +55,7 @@ def _import_folder(lab: Lab, store: Store, folder: Path) -> list[str]:
         place = lab.paths.runs / f"{contract.HAND_PREFIX}{folder.name.removeprefix(contract.HAND_PREFIX)}"
         if not place.exists():
             if not (folder / contract.SCORE_FILE).is_file():
-                raise hand_made.NothingToRecord(f"{folder} holds no score.json.", "Give a finished run's folder.")
+                raise ResearchError(f"{folder} holds no score.json.", "Give a finished run's folder.")
             _copy(folder, place)
         folder = place
     if folder.name in store.folders():

@@ -21,10 +21,6 @@ from research.runs.record import finished, with_change, with_commit
 from research.runs.score import read_score
 
 
-class NothingToRecord(ResearchError):
-    """The path holds no finished run."""
-
-
 def finished_folders(runs: Path, known: frozenset[str]) -> list[Path]:
     """List the folders made by hand that hold a whole score.json and are not known yet, oldest first."""
     found = sorted(path for path in runs.glob(f"{contract.HAND_PREFIX}*") if path.name not in known)
@@ -35,11 +31,11 @@ def adopt_folder(folder: Path, root: Path, now_utc: str) -> Run:
     """Return the record of the run in a finished folder, by its score.json and, where one was kept, its log.
 
     Raises:
-        NothingToRecord: if the folder holds no whole score.json.
+        ResearchError: if the folder holds no whole score.json.
     """
     score = read_score(folder)
     if score is None:
-        raise NothingToRecord(f"{folder} holds no whole score.json.", "Only a run that finished can be recorded.")
+        raise ResearchError(f"{folder} holds no whole score.json.", "Only a run that finished can be recorded.")
     stamp = _stamp(score.started_utc) or _stamp(folder.name[len(contract.HAND_PREFIX) :]) or _stamp(now_utc)
     commit = (git.resolve(root, score.commit) if score.commit else None) or ""
     run = Run(
@@ -92,17 +88,17 @@ def adopt_log(path: Path, root: Path, now_utc: str) -> Run:
     """Return the record of a run of which only a log is left; it is marked as unverified.
 
     Raises:
-        NothingToRecord: if there is no such log, it is empty, or it shows no end.
+        ResearchError: if there is no such log, it is empty, or it shows no end.
         Refused: if the repository's HEAD has no readable train.py.
     """
     log = read_log(path)
     if log is None:
-        raise NothingToRecord(f"There is no run log at {path}.", "Give the path of a run's log or folder.")
+        raise ResearchError(f"There is no run log at {path}.", "Give the path of a run's log or folder.")
     digest, summary = sha256_of(path), read_summary(log)
     failure = classify(log, summary)
     if not log.lines or (failure is not None and failure.signature == NO_SUMMARY):
         what = f"{path} shows neither a score nor how a run failed."
-        raise NothingToRecord(what, "Give a finished run's log; uv run research parse-run shows what is in it.")
+        raise ResearchError(what, "Give a finished run's log; uv run research parse-run shows what is in it.")
     candidate = preflight.examine(root, "HEAD")
     metrics = summary.metrics if failure is None else None
     run = Run(

@@ -21,10 +21,6 @@ _SHARED_BYTES = 1_048_576
 """More than was ever mapped of memory.db-shm; what is not used of it takes no disk."""
 
 
-class StoreNewer(ResearchError):
-    """The file was written by a later version of this project."""
-
-
 class StoreDamaged(ResearchError):
     """The file can't be read as a memory; whoever opens it for writing rebuilds it."""
 
@@ -124,7 +120,7 @@ def migrate(db: sqlite3.Connection, path: Path | None, migrations: Sequence[str]
     """Bring the file up to date, one transaction a step."""
     while (version := schema_version(db)) != len(migrations):
         if version > len(migrations):
-            raise StoreNewer(
+            raise ResearchError(
                 f"{path} was written by a newer version (schema {version}; this one knows {len(migrations)}).",
                 "Update this checkout, or move the file away to start anew.",
             )

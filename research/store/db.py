@@ -39,7 +39,8 @@ class Store:
         wait_s: Longest wait for another writer.
 
     Raises:
-        StoreNewer, StoreDamaged, StoreBusy: from every method, as their names say.
+        StoreDamaged, StoreBusy: from every method, as their names say.
+        ResearchError: if the file was written by a newer version of this project.
     """
 
     def __init__(self, path: Path | None, wait_s: float = SETTINGS.busy_timeout_s) -> None:

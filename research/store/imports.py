@@ -12,13 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from research.core.errors import ResearchError
 from research.core.records import Run
 from research.store import ledger
 from research.store.db import Store
 from research.store.exports import SCHEMA, import_lines
 from research.store.ledger_file import foreign_run, import_ledger_lines, writable
 from research.store.old_folder import EVENTS, STATE, import_folder
-from research.store.tables import NothingToImport, read_json_lines, read_table
+from research.store.tables import read_json_lines, read_table
 
 _SPREADSHEET_NUMBER = re.compile(r"[\d.]+[eE][-+]?\d+\Z")
 _OWN_LINE = re.compile(r"[0-9a-f]{7}\t(\d+\.\d{6}|nan)\t\d+\.\d\t(keep|discard|crash)\t[^\t\r\udc80-\udcff]*\Z")
@@ -49,30 +50,29 @@ def import_path(store: Store, path: Path, at_utc: str) -> Imported:
     """Import a ledger, a log of JSON lines, an export of ours, or an older discovery folder; again adds nothing.
 
     Raises:
-        NothingToImport: if it is none of these, or holds another metric.
-        ResearchError: if it is a broken export.
+        ResearchError: if it is none of these, holds another metric, or is a broken export.
         OSError: if it can't be read.
     """
     if path.is_dir():
         if not any((path / name).is_file() for name in (EVENTS, STATE)):
             if (path / "memory.db").is_file():
-                raise NothingToImport(f"{path} {_A_MEMORY}", _EXPORT)
-            raise NothingToImport(f"{path} holds neither {EVENTS} nor {STATE}.", "Give a discovery folder.")
+                raise ResearchError(f"{path} {_A_MEMORY}", _EXPORT)
+            raise ResearchError(f"{path} holds neither {EVENTS} nor {STATE}.", "Give a discovery folder.")
         new, known, skipped = import_folder(store, path, at_utc)
         return Imported(tuple(new), known, tuple(Skipped(*one) for one in skipped))
     if not path.is_file():
-        raise NothingToImport(f"There is no file {path}.", "Give a ledger, an export or a discovery folder.")
+        raise ResearchError(f"There is no file {path}.", "Give a ledger, an export or a discovery folder.")
     content = path.read_bytes()
     is_json = content[:200].lstrip(b"\xef\xbb\xbf \r\n").startswith(b"{")
     if is_json and SCHEMA.encode() in content[:200]:
         runs, known = import_lines(store, content.decode("utf-8", "replace").rstrip("\n").split("\n"))
         return Imported(tuple(runs), known)
     if path.name in (EVENTS, STATE):
-        raise NothingToImport(f"{path} is a part of a discovery folder.", f"Type: uv run research import {path.parent}")
+        raise ResearchError(f"{path} is a part of a discovery folder.", f"Type: uv run research import {path.parent}")
     if content.startswith(b"SQLite format 3\x00"):
-        raise NothingToImport(f"{path} {_A_MEMORY}", _EXPORT)
+        raise ResearchError(f"{path} {_A_MEMORY}", _EXPORT)
     if b"\x00" in content:
-        raise NothingToImport(f"{path} holds zero bytes, so it is no UTF-8 text.", "Save it as UTF-8 and try again.")
+        raise ResearchError(f"{path} holds zero bytes, so it is no UTF-8 text.", "Save it as UTF-8 and try again.")
     read = read_json_lines if is_json else read_table
     return _import_rows(store, list(read(path.name, content.decode("utf-8", "surrogateescape"))), at_utc)
 

@@ -89,11 +89,11 @@ def split(content: bytes) -> tuple[bytes, ...]:
     return tuple(lines)
 
 
-def parse_row(line: bytes, number: int = 0) -> LedgerRow:
+def parse_row(line: bytes) -> LedgerRow:
     """Read one line; fields that are missing are left out."""
     text = line.decode("utf-8", "surrogateescape")
     fields = (part.strip() for part in text.split("\t", len(PUBLIC) - 1))
-    return LedgerRow(number, text, dict(zip(PUBLIC, fields, strict=False)), is_plain=True)
+    return LedgerRow(0, text, dict(zip(PUBLIC, fields, strict=False)), is_plain=True)
 
 
 def unknown_lines(found: Sequence[bytes], known: Iterable[bytes]) -> tuple[bytes, ...]:

@@ -38,19 +38,15 @@ _QUOTED_LINES = 50
 """Lines that a quoted field may go over: a paragraph; beyond that the quotation mark was only a character."""
 
 
-class NothingToImport(ResearchError):
-    """The path holds nothing that can be imported."""
-
-
-def _not_our_metric(name: str, metric: str) -> NothingToImport:
-    return NothingToImport(
+def _not_our_metric(name: str, metric: str) -> ResearchError:
+    return ResearchError(
         f"{name} is a ledger of {metric}, not of {METRIC}: scores of two metrics can't be compared.",
         f"Give a ledger with a column {METRIC}.",
     )
 
 
-def _no_table(name: str) -> NothingToImport:
-    return NothingToImport(
+def _no_table(name: str) -> ResearchError:
+    return ResearchError(
         f"{name} is no ledger: it has none of the columns {', '.join(PUBLIC)}, separated by tabs, commas or "
         "semicolons.",
         "Give a ledger, an export (uv run research export) or a discovery folder.",

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from research.core.errors import ResearchError
 from research.core.records import Failure, Metrics, Run
 from research.store.db import Store
-from research.store.imports import Imported, NothingToImport, import_path
+from research.store.imports import Imported, import_path
 from research.store.reads import Foreign, foreign
 
 NOW = "2026-01-02T03:04:05Z"
@@ -79,7 +80,7 @@ def test_what_was_taken_in_is_told_in_a_line(tmp_path: Path):
     ],
 )
 def test_what_is_no_ledger_is_refused_by_name(tmp_path: Path, name: str, content: bytes, word: str):
-    with Store(None) as store, pytest.raises(NothingToImport) as caught:
+    with Store(None) as store, pytest.raises(ResearchError) as caught:
         taken(tmp_path / name, content, store)
     assert word in caught.value.what
 
@@ -200,7 +201,7 @@ def test_the_name_of_a_column_may_be_no_utf8(tmp_path: Path):
     ],
 )  # fmt: skip
 def test_a_ledger_of_another_metric_is_refused_by_its_name(tmp_path: Path, text: str, metric: str):
-    with Store(None) as store, pytest.raises(NothingToImport) as caught:
+    with Store(None) as store, pytest.raises(ResearchError) as caught:
         taken(tmp_path / "other.tsv", text.encode(), store)
     assert f"is a ledger of {metric}, not of val_bpb" in caught.value.what
 
@@ -293,7 +294,7 @@ def test_a_state_of_the_wrong_shape_breaks_nothing(tmp_path: Path, state: bytes)
 
 @pytest.mark.parametrize("name", ["", "absent"])
 def test_an_empty_folder_is_nothing(tmp_path: Path, name: str):
-    with Store(None) as store, pytest.raises(NothingToImport):
+    with Store(None) as store, pytest.raises(ResearchError):
         import_path(store, tmp_path / name, NOW)
 
 

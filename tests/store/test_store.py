@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from support.labkit import Kit, kit
 
+from research.core.errors import ResearchError
 from research.core.paths import LabPaths
 from research.core.records import Estimate, Failure, Metrics, Plan, Run, Verdict
 from research.store import ledger, reads
-from research.store.connect import StoreBusy, StoreDamaged, StoreNewer, connect, schema_version
+from research.store.connect import StoreBusy, StoreDamaged, connect, schema_version
 from research.store.db import Store
 from research.store.exports import export_lines, import_lines
 from research.store.imports import Imported, import_path
@@ -118,7 +119,7 @@ def test_a_newer_file_is_refused_and_left_alone(tmp_path: Path):
     db = connect(path, [*MIGRATIONS, ""])
     db.close()
     before = path.read_bytes()
-    with pytest.raises(StoreNewer, match="newer version"):
+    with pytest.raises(ResearchError, match="newer version"):
         open_store(LabPaths(tmp_path), NOW, print)
     assert path.read_bytes() == before
 
