@@ -125,4 +125,4 @@ def doctor(clients: bool, as_json: bool) -> None:
     from research.report.doctor import examine, in_words
 
     checks = examine(Path.cwd(), os.environ, clients)
-    show("doctor", {"checks": [check.as_dict() for check in checks]}, in_words(checks), as_json)
+    show("doctor", {"checks": [vars(check) for check in checks]}, in_words(checks), as_json)

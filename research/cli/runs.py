@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @click.argument("path", type=FILE, required=False, help="A run log; by default run.log of this repository.")
 @json_option
 def parse_run(path: Path | None, as_json: bool) -> None:
-    target = path if path is not None else here().run_log
+    target = path if path is not None else here().root / RUN_LOG
     if target.is_dir():
         target = target / RUN_LOG
     log = read_log(target)

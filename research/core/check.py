@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -13,7 +13,3 @@ class Check:
     ok: bool  # whether nothing is wrong with it
     say: str  # what was found, one line
     fix: str = ""  # the command that mends it; where nothing is wrong, one that may be typed
-
-    def as_dict(self) -> dict[str, str | bool]:
-        """Return the check as JSON values."""
-        return asdict(self)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import re
+
 EXPERIMENT = "exp:"
 """Beginning of the subject of an experiment."""
 FREE = "free"
 """The name in a tag where no emitter was asked for."""
-_TAG = "[emitter="
+_TAG = re.compile(r"\[emitter=([A-Za-z_][\w-]*)\]")
 
 
 def tag_of(subject: str) -> str | None:
     """Read the name in a subject's [emitter=...] tag: FREE where the agent was free, None without a tag."""
-    for text in subject.split(_TAG)[1:]:  # no pattern: a hook would wait for their module
-        name, closed, _ = text.partition("]")
-        if closed and name.replace("-", "_").isidentifier() and name[0] != "-":
-            return name
-    return None
+    match = _TAG.search(subject)
+    return match[1] if match else None
 
 
 def emitter_of(subject: str) -> str | None:
@@ -33,4 +32,4 @@ def as_experiment(subject: str, emitter: str = FREE) -> str:
 
 def idea_of(subject: str) -> str:
     """Return what a subject says of the change, without prefix and tag, in single blanks."""
-    return " ".join(subject.removeprefix(EXPERIMENT).split(_TAG)[0].split())
+    return " ".join(subject.removeprefix(EXPERIMENT).split("[emitter=")[0].split())

@@ -323,12 +323,6 @@ def is_same_tree(root: Path, one: str, other: str) -> bool:
     return _call(root, "diff-tree", "--quiet", "-r", one, other).returncode == 0
 
 
-def is_work_tree(place: Path) -> bool:
-    """Check whether a folder is the top of a work tree."""
-    done = _call(place, "rev-parse", "--show-toplevel") if place.is_dir() else None
-    return done is not None and done.returncode == 0 and Path(_text(done.stdout).rstrip("\n")) == place.resolve()
-
-
 def diff(root: Path, before: str, after: str, path: str) -> str:
     """Return one file's change between two commits as unified text, "" where git has none."""
     done = _call(root, "diff", "--no-ext-diff", "--no-color", before, after, "--", path)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from research.core.contract import ENV_HOME, RUN_LOG
+from research.core.contract import ENV_HOME
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,6 @@ class LabPaths:
     def ledger(self) -> Path:
         """Return the public ledger."""
         return self.root / "results.tsv"
-
-    @property
-    def run_log(self) -> Path:
-        """Return the file that agents redirect a run's output into."""
-        return self.root / RUN_LOG
 
 
 def machine_home(environment: Mapping[str, str] | None = None) -> Path:

@@ -15,7 +15,7 @@ from typing import Any
 from research.core import git
 from research.core.clock import run_name, stamp
 from research.core.commands import replicate_command
-from research.core.contract import DEFAULT_SEED, RUN_LOG, RUNNER_EXITS
+from research.core.contract import DEFAULT_SEED, ENV_PROFILE, ENV_TIME_BUDGET, RUN_LOG, RUNNER_EXITS
 from research.core.errors import ResearchError, UsageError
 from research.core.paths import machine_home
 from research.core.records import Judged, Outcome, Run
@@ -335,11 +335,11 @@ class _Attempt:
             Refused: if it fails.
         """
         self.lab.say(f"smoke: {SETTINGS.smoke_budget_s} s of training on pocket data and the CPU")
-        environment = session.smoke_environment(self.lab.environment, SETTINGS.smoke_budget_s)
+        tiny = {ENV_PROFILE: "pocket", ENV_TIME_BUDGET: str(SETTINGS.smoke_budget_s), "CUDA_VISIBLE_DEVICES": ""}
         with tempfile.TemporaryDirectory(prefix="autoresearch-smoke-") as place, open(os.devnull, "wb") as nowhere:
             small = replace(launch, run_dir=Path(place), timeout_s=SETTINGS.smoke_timeout_s)
             log = Path(place) / RUN_LOG
-            local = make_backend(DEFAULT_BACKEND, environment)
+            local = make_backend(DEFAULT_BACKEND, {**self.lab.environment, **tiny})
             ended = session.run_command(local, small, log, replace(self.io, stream=nowhere))
             lines = (read_log(log) or LogText(())).lines
         if ended.kind != "finished" or ended.exit_code != 0:

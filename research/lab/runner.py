@@ -91,12 +91,12 @@ def say(line: str) -> None:
         sys.stderr.flush()
 
 
-def _reap(root: Path, environment: Mapping[str, str]) -> int:
+def _reap(environment: Mapping[str, str]) -> int:
     """End the runs that dead launchers left at remote backends; return an exit code."""
     ended, code = [], 0
     for backend in BACKENDS:
         try:
-            ended += make_backend(backend, environment).reap(root)
+            ended += make_backend(backend, environment).reap()
         except ResearchError as error:
             say(str(error))
             code = RUNNER_EXITS["configuration" if isinstance(error, ConfigurationError) else "infrastructure"]
@@ -125,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     used = [*(BACKENDS.values() if reaping else ()), *([BACKENDS[request.backend]] if request else ())]
     _use_the_python_that_has([entry.package for entry in used if entry.package], root)
     if reaping:
-        code = _reap(root, os.environ)
+        code = _reap(os.environ)
         if code or request is None:
             return code
     assert request is not None

@@ -39,7 +39,7 @@ def worker_tree(root: Path, number: int, commit: str) -> Path:
         GitError: if git can't make it.
     """
     place = root / "worktrees" / f"night-{number}"
-    if git.is_work_tree(place):
+    if (place / ".git").is_file():  # else git would take the checkout around it
         with suppress(git.GitError):  # such as the lock of a git that was killed here: made anew, below
             git.checkout_detached(place, commit)
             return place

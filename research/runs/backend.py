@@ -144,8 +144,8 @@ class Backend(ABC):
     def provide(self, root: Path, say: Callable[[str], None]) -> None:  # noqa: B027 - a remote one gets nothing here
         """Make what check() asks for and needs no person, such as the data; raise ConfigurationError if that fails."""
 
-    def reap(self, root: Path) -> list[str]:
-        """End what killed launchers of this work tree left running elsewhere; return the names of those runs."""
+    def reap(self) -> list[str]:
+        """End what killed launchers of this machine left running elsewhere; return the names of those runs."""
         return []
 
     @staticmethod

@@ -29,12 +29,12 @@ class LogText:
     lines: tuple[str, ...]  # its end, or all of it
     head: tuple[str, ...] = ()  # its beginning; empty when the lines are the whole file
 
-    def tail(self, count: int = SETTINGS.tail_lines) -> tuple[str, ...]:
+    def tail(self) -> tuple[str, ...]:
         """Return the last lines, trailing blank ones left out, each one bounded in length."""
         lines = list(self.lines)
         while lines and not lines[-1].strip():
             lines.pop()
-        return tuple(clean(line) for line in lines[-count:])
+        return tuple(clean(line) for line in lines[-SETTINGS.tail_lines :])
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from subprocess import SubprocessError
 from typing import BinaryIO
 
 from research.core import git
-from research.core.contract import ENV_PROFILE, ENV_TIME_BUDGET, RUN_LOG, RUNNER_EXITS
+from research.core.contract import RUN_LOG, RUNNER_EXITS
 from research.core.errors import ConfigurationError, ResearchError
 from research.core.files import FileLock
 from research.core.records import STOPPED_AT, Run
@@ -202,9 +202,3 @@ def close_gone(store: Store, runs: Path, now_utc: str) -> list[Run]:
             with contextlib.suppress(OSError):
                 folders.write_finish(folder, record)
     return closed
-
-
-def smoke_environment(environment: Mapping[str, str], budget_s: int) -> dict[str, str]:
-    """Return variables with which train.py takes seconds: pocket data, a tiny budget, no GPU."""
-    small = {ENV_PROFILE: "pocket", ENV_TIME_BUDGET: str(budget_s), "CUDA_VISIBLE_DEVICES": ""}
-    return {**environment, **small}

@@ -100,7 +100,7 @@ class ModalBackend(Backend):
         except ResearchError as error:
             return run.ended(error.kind if isinstance(error, CloudError) else "configuration", str(error))
 
-    def reap(self, root: Path) -> list[str]:
+    def reap(self) -> list[str]:
         """End sandboxes whose launcher on this machine is gone; return the names of their runs."""
         return orphans.reap(self._env)
 
