@@ -15,13 +15,17 @@ from pathlib import Path
 
 import pytest
 
+from research.agents.night.editors import BuiltinEditor, ProposedCommit
 from research.agents.night.jobs import Job
 from research.agents.night.loop import RunningJob
 from research.agents.night.state import FACT, from_json, is_cut_off
 from research.core.records import Plan
 from research.core.settings import SETTINGS
 from research.lab.plan import next_plan
+from research.runs.backend import StopRequest
+from research.runs.signals import Signals
 from research.store.open import read_store
+from research.verdict.models import Memory
 from tests.support.labkit import alive, wait_for
 from tests.support.nightkit import NIGHT, SURFACE, NightKit, make_night_kit
 
@@ -195,6 +199,32 @@ def test_no_plan_is_given_to_two_workers(kit: NightKit):
         assert night._seed_of(Job("replicate", base, ""), "f", 1) == 43  # 42 was its own
 
 
+def test_the_code_of_a_run_in_flight_is_known_to_who_proposes_and_is_not_run_twice(kit: NightKit):
+    kit.research(*NIGHT, "--max-runs", "2")
+    lab, known = kit.lab(), list[Memory]()
+    builtin, night = BuiltinEditor(lab), kit.loop(lab, kit.state(), workers=2)
+
+    class Stubborn(BuiltinEditor):
+        """An editor that has no other candidate."""
+
+        def edit(self, plan: Plan, memory: Memory, seed: int, stop: StopRequest) -> ProposedCommit:
+            """See Editor."""
+            known.append(memory)
+            return ProposedCommit(job.commit, "")
+
+    with lab.open() as store:
+        night._store = store
+        job = night._planned(0)
+        code = night._code_of(job.commit)
+        night._going.append(RunningJob(Job("idea", job.commit, job.what, job.plan), 0, code, 42, Future()))
+        night.editor = Stubborn(lab)
+        night._planned(1)
+    assert code in known[0].fingerprints
+    assert job.plan is not None
+    again = builtin.edit(job.plan, known[0], 0, Signals())
+    assert night._code_of(again.commit) != code
+
+
 def test_two_cards_of_another_speed_are_never_compared(tmp_path: Path):
     """A card that makes every run worse by more than any change does has no part in a verdict."""
     kit = make_night_kit(tmp_path, {"surface": {**SURFACE, "sd": 0.0001, "cards": [0.0, 0.05]}})
@@ -259,26 +289,3 @@ def test_it_ends_when_its_hours_are_over(kit: NightKit):
     told = kit.research(*NIGHT, "--hours", "0.0006")
     assert "--hours" in told["stop_reason"]
     assert time.monotonic() - began < 60
-
-
-CODEX = """#!/bin/sh
-# Stands in for codex exec: now and then it does nothing, else it halves a rate and commits, as it was asked to.
-cd "$(printf '%s\\n' "$@" | sed -n '/^-C$/{n;p;}')" || exit 9
-count=$(cat {count} 2>/dev/null || echo 0)
-echo $((count + 1)) > {count}
-[ $((count % 3)) = 1 ] && exit 0
-sed -i "s/^MATRIX_LR = .*/MATRIX_LR = 0.0$((39 - count))/" train.py
-git -c user.name=c -c user.email=c@localhost commit -qm "exp: matrix rate 0.0$((39 - count)) [emitter=free]" -- train.py
-"""
-
-
-def test_a_night_by_codex_exec(kit: NightKit, tmp_path: Path):
-    """The editor is asked for commits only; a time without one is retried, and everything else is the night's."""
-    codex = tmp_path / "codex"
-    codex.write_text(CODEX.replace("{count}", str(tmp_path / "count")))
-    codex.chmod(0o755)
-    kit.environment["AUTORESEARCH_CODEX"] = str(codex)
-    told = kit.research(*NIGHT, "--agent", "codex", "--max-runs", "6")
-    assert told["runs"] == 6
-    assert any(run.subject.startswith("exp: matrix rate") for run in kit.runs())
-    assert kit.git("status", "--porcelain") == ""

@@ -9,12 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.labkit import Kit, kit
 
 from research.cli.main import VERBS, run
 from research.store.ledger import render
-
-__all__ = ["kit"]
+from tests.support.labkit import Kit
 
 
 def test_the_verbs_are_there():

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from research.agents.night.state import NightLimits, NightState
+from research.report.data import PageData
 from research.report.recording import read_recording
-from research.report.write import page_path, read_data, write_page
-from research.store.open import read_store
-from tests.support.fabricate import BRANCH, make_lab, make_places
+from research.report.write import write_page
+from tests.support.fabricate import BRANCH, data_of
 
 PROGRAM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = (
@@ -46,11 +46,9 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def page_file(tmp_path_factory: pytest.TempPathFactory, sixty: PageData) -> Path:
     """The page of 60 runs."""
-    paths = make_lab(tmp_path_factory.mktemp("lab") / "lab", 60)
-    with read_store(paths) as store:
-        return write_page(read_data(store, paths, "2026-03-02T06:00:00Z"), page_path(paths))
+    return write_page(sixty, tmp_path_factory.mktemp("page") / "report.html")
 
 
 @pytest.fixture
@@ -199,11 +197,10 @@ def test_nothing_is_wider_than_the_screen(browser: Any, page_file: Path, size: d
 @pytest.fixture(scope="module")
 def long_lines(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page whose differences have lines far wider than a phone."""
-    paths = make_lab(tmp_path_factory.mktemp("wide") / "lab", 12)
-    with read_store(paths) as store:
-        data = read_data(store, paths, "2026-03-02T06:00:00Z")
+    folder = tmp_path_factory.mktemp("wide")
+    data = data_of(folder / "lab", 12)
     long = "@@ -1,1 +1,1 @@\n-" + "a = first(b) + " * 20 + "1\n+" + "a = second(b) + " * 20 + "1"
-    return write_page(replace(data, diffs=dict.fromkeys(data.diffs, long)), page_path(paths))
+    return write_page(replace(data, diffs=dict.fromkeys(data.diffs, long)), folder / "report.html")
 
 
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
@@ -242,20 +239,14 @@ def test_what_scrolls_sideways_on_a_phone_can_be_reached_by_keys(browser: Any, t
 
 
 def test_an_empty_lab(browser: Any, tmp_path: Path):
-    paths = make_places(tmp_path / "lab")
-    with read_store(paths) as store:
-        file = write_page(read_data(store, paths, "2026-03-02T06:00:00Z"), page_path(paths))
-    for tab in visit(browser, file, PHONE):
+    for tab in visit(browser, write_page(data_of(tmp_path / "lab", 0), tmp_path / "report.html"), PHONE):
         assert "uv run research night --max-runs 5" in tab.inner_text("main")
 
 
 def test_an_open_page_renews_itself_while_a_night_goes_on_unless_somebody_reads_a_run(browser: Any, tmp_path: Path):
-    paths = make_lab(tmp_path / "lab", 12)
-    with read_store(paths) as store:
-        data = read_data(store, paths, "2026-03-02T06:00:00Z")
     night = NightState("n", BRANCH, "builtin", "local", 7, 1, "2026-03-02T04:00:00Z", NightLimits(80), 12)
-    data = replace(data, night=night, is_night_on=True)
-    file = write_page(data, page_path(paths))
+    data = replace(data_of(tmp_path / "lab", 12), night=night, is_night_on=True)
+    file = write_page(data, tmp_path / "report.html")
     tab = browser.new_page()
     tab.clock.install(time="2026-03-02T06:00:30Z")
     tab.goto(file.as_uri())

@@ -15,28 +15,14 @@ from research.report import charts, page
 from research.report.charts import Chart, Text, constant_charts, loss_charts
 from research.report.data import PageData, RunCurve, page_data
 from research.report.text import cut
-from research.report.write import read_data, write_figures
+from research.report.write import write_figures
 from research.runs.racing import RACE, Look, Prediction, Race
-from research.store.open import read_store
-from tests.support.fabricate import make_lab, make_places
+from tests.support.fabricate import data_of
 from tests.support.histories import name, run
 
 NOW = "2026-03-02T06:00:00Z"
 SVG = "{http://www.w3.org/2000/svg}"
 SIZES = (charts.WIDE, charts.NARROW, charts.FILE)
-
-
-def data_of(root: Path, count: int) -> PageData:
-    """What the page of a made-up lab says."""
-    places = make_lab(root, count) if count else make_places(root)
-    with read_store(places) as store:
-        return read_data(store, places, NOW)
-
-
-@pytest.fixture(scope="module")
-def sixty(tmp_path_factory: pytest.TempPathFactory) -> PageData:
-    """A lab of 60 runs."""
-    return data_of(tmp_path_factory.mktemp("sixty") / "lab", 60)
 
 
 def box(text: Text, size: charts.Size) -> tuple[float, float, float, float]:

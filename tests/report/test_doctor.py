@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import inprocess
-from support.labkit import Kit, kit
 
 from research.core.check import Check
 from research.report import doctor
-
-__all__ = ["kit"]
+from tests.support import inprocess
+from tests.support.labkit import Kit
 
 
 def by_name(checks: list[Check]) -> dict[str, Check]:

@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 
 import pytest
-from support.labkit import Kit, kit
 
 from research.core.paths import LabPaths
 from research.core.records import Decision, Estimate, Judged, Run, Verdict
@@ -17,8 +16,7 @@ from research.report.write import read_data
 from research.store.open import read_store
 from research.verdict.memory import against_baseline, recall
 from tests.support.histories import BRANCH, CONTRACT, name, run
-
-__all__ = ["kit"]
+from tests.support.labkit import Kit
 
 NOW = "2026-03-02T06:00:00Z"
 

@@ -11,7 +11,6 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from support.labkit import Kit, kit
 
 from research.agents.clients.base import Usage
 from research.agents.night.state import FACT, LOCK, NightLimits, NightState
@@ -28,10 +27,9 @@ from research.store.imports import import_path
 from research.store.open import open_store, read_store
 from research.store.reads import IdeaStatus
 from research.verdict.models import Conjecture
-from tests.support.fabricate import BRANCH, make_lab, make_places
+from tests.support.fabricate import BRANCH, data_of, make_lab, make_places
 from tests.support.histories import name, run
-
-__all__ = ["kit"]
+from tests.support.labkit import Kit
 
 NOW = "2026-03-02T06:00:00Z"
 VOID = {"meta", "input", "br", "link", "img", "hr"}
@@ -75,19 +73,6 @@ def shape_of(page: str) -> Shape:
     shape.feed(page)
     assert shape.open == []
     return shape
-
-
-def data_of(root: Path, count: int) -> PageData:
-    """What the page of a made-up lab says."""
-    paths = make_lab(root, count) if count else make_places(root)
-    with read_store(paths) as store:
-        return read_data(store, paths, NOW)
-
-
-@pytest.fixture(scope="module")
-def sixty(tmp_path_factory: pytest.TempPathFactory) -> PageData:
-    """A lab of 60 runs."""
-    return data_of(tmp_path_factory.mktemp("sixty") / "lab", 60)
 
 
 def test_it_says_what_a_person_wants_to_know(sixty: PageData):

@@ -12,16 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.labkit import Kit, kit
 
 from research.agents.night.state import FACT, NightLimits, NightState
 from research.core.paths import LabPaths
 from research.report.serve import CannotServe, PageServer, open_page
 from research.report.write import live_page
 from research.store.db import Store
+from tests.support.labkit import Kit
 from tests.support.nightkit import make_night_kit
-
-__all__ = ["kit"]
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from support.labkit import Kit, kit
 
 from research.agents.night.command import night_command
 from research.agents.night.state import FACT, NightLimits, NightState
@@ -31,8 +30,7 @@ from research.report.write import read_data
 from research.store import folders
 from research.store.open import read_store
 from tests.support.fabricate import BEGIN, BRANCH, make_lab, make_places
-
-__all__ = ["kit"]
+from tests.support.labkit import Kit
 
 HEAD = "official profile on NVIDIA H100, seed 42\n8 layers of 512, 50.3 M parameters, 300 s of training\n"
 NOW = BEGIN + timedelta(hours=9)

@@ -15,8 +15,10 @@ from statistics import NormalDist, fmean
 from research.core.clock import utc
 from research.core.paths import LabPaths
 from research.core.records import Decision, Estimate, Failure, Metrics, Plan, Run, Verdict
+from research.report.data import PageData
+from research.report.write import read_data
 from research.store.db import Store
-from research.store.open import open_store
+from research.store.open import open_store, read_store
 
 BRANCH, CONTRACT = "autoresearch/made-up", "official-0123456789ab"
 NOISE = 0.0005
@@ -203,6 +205,13 @@ def make_lab(root: Path, count: int, seed: int = 1) -> LabPaths:
     with open_store(places, utc(BEGIN), lambda _: None) as store, store.write():
         fill(MadeUp(store, places, random.Random(seed)), count)
     return places
+
+
+def data_of(root: Path, count: int, at_utc: str = "2026-03-02T06:00:00Z") -> PageData:
+    """What the page says of a new lab."""
+    paths = make_lab(root, count) if count else make_places(root)
+    with read_store(paths) as store:
+        return read_data(store, paths, at_utc)
 
 
 def fill(made: MadeUp, count: int) -> None:
