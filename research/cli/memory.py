@@ -21,7 +21,7 @@ from research.core.text import clean, count_of
 from research.lab.lab import Lab
 from research.report.branches import begun_on, choose_branch
 from research.report.text import IDEAS, no_such_contract
-from research.report.usage import night_on
+from research.report.usage import night_in_progress
 from research.store import reads
 from research.store.db import Store
 from research.verdict.models import Configuration
@@ -60,7 +60,7 @@ def summary(contract: str | None, as_json: bool) -> None:
         hidden = reads.other_contracts(store, where.branch, digest.contract)
         plan = reads.plan_of(store, where.branch)
         switch, foreign = autonomy.load(store), reads.foreign(store)
-        night = night_on(store, lab)
+        night = night_in_progress(store, lab)
         asked = [clean(one.idea.text) for one in reads.ideas(store) if one.status == "needs_agent"]
         about_head = _warnings_of_head(lab, store, where, plan)
         elsewhere = _runs_elsewhere(store, where.branch) if not digest.runs else ()  # which reads every run

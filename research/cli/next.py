@@ -10,7 +10,7 @@ from research.core import git
 from research.core.records import REPLICATE
 from research.lab.ideas import next_idea, plan_idea
 from research.lab.plan import POLICY_FACT, plan_seed
-from research.report.usage import night_on
+from research.report.usage import night_in_progress
 from research.store import reads, recent
 from research.verdict.summary import plan_line
 
@@ -30,7 +30,7 @@ def next_(seed: int | None, as_json: bool) -> None:
         chosen = plan_seed(store) if seed is None else seed
         idea = next_idea(store, True, ()) if seed is None else None
         policy = store.fact(POLICY_FACT) or "discovery"
-        night = night_on(store, lab)
+        night = night_in_progress(store, lab)
         is_new = commit is not None and not recent.has_baseline(store, branch)
         again = is_new and same_program(root, store, branch, commit or "") is not None  # measured on another branch
     if pending is not None and known:

@@ -31,7 +31,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Bet:
+class Suggestion:
     """One thing to try next."""
 
     title: str
@@ -116,27 +116,29 @@ def _todo(data: PageData) -> tuple[str, str]:
     return "Go on:", night_command(night)
 
 
-def planned(data: PageData) -> Bet | None:
+def planned(data: PageData) -> Suggestion | None:
     """Return the pending plan in words, with the command that carries it out; None without one."""
     plan, night = data.plan, data.night
     if plan is None:
         return None
     if plan.kind == records.REPLICATE and plan.parent is None:
-        return Bet("Measure the baseline", plan.reason, one_run(night))
+        return Suggestion("Measure the baseline", plan.reason, one_run(night))
     if plan.kind == records.REPLICATE and plan.parent:
         seed, one = plan.run_seed, data.of_commit(plan.parent)
         which = "another seed" if seed is None else f"seed {seed}"
         title = f"Measure again with {which}: {one.title if one else plan.parent[:7]}"
-        return Bet(title, plan.reason, replicate_command(plan.parent, night, seed))
+        return Suggestion(title, plan.reason, replicate_command(plan.parent, night, seed))
     if number := plan.details.get(records.IDEA):
         asked = [one for one in data.ideas if one.status == "needs_agent" and str(one.idea.idea) == number]
-        return _for_agent(data, asked[0]) if asked else Bet("Try what you asked for", plan.reason, one_run(night))
+        return (
+            _for_agent(data, asked[0]) if asked else Suggestion("Try what you asked for", plan.reason, one_run(night))
+        )
     what = f"something in {plan.category}" if plan.category else "whatever it likes"
     start = f", starting from {plan.parent[:7]}" if plan.parent else ""
-    return Bet(f"{plan.emitter or 'The agent, left free,'} tries {what}{start}", plan.reason, one_run(night))
+    return Suggestion(f"{plan.emitter or 'The agent, left free,'} tries {what}{start}", plan.reason, one_run(night))
 
 
-def bets(data: PageData) -> list[Bet]:
+def suggestions(data: PageData) -> list[Suggestion]:
     """Return the next steps: the plan, what is undecided, a best measured once, near misses; the likeliest first."""
     if data.is_recorded:
         return []
@@ -148,7 +150,7 @@ def bets(data: PageData) -> list[Bet]:
     def add(one: ShownConfiguration, verb: str, why: str, command: str) -> None:
         if one.known.commit not in named:
             named.add(one.known.commit)
-            found.append(Bet(f"{verb}: {one.title}", why, command))
+            found.append(Suggestion(f"{verb}: {one.title}", why, command))
 
     for one in _likeliest(one for one in data.candidates if one.status == "open"):
         why = f"Not decided yet: another seed tells.{_chance(one)}"
@@ -157,16 +159,16 @@ def bets(data: PageData) -> list[Bet]:
         why = "It was measured once; another seed tells how much of its score was luck."
         add(best, "Measure again", why, replicate_command(best.known.commit, night))
     for one in _likeliest(one for one in data.candidates if one.known in data.memory.near_misses):
-        if one.known.p_better is None or one.known.p_better >= SETTINGS.bet_p:
+        if one.known.p_better is None or one.known.p_better >= SETTINGS.suggestion_p:
             why = f"A near miss: it may be as good as the best so far, and combine with it.{_chance(one)}"
             add(one, "Build on", why, f"git show {one.known.commit[:12]}")
-    return found[: SETTINGS.bets_shown]
+    return found[: SETTINGS.suggestions_shown]
 
 
-def _for_agent(data: PageData, one: IdeaStatus) -> Bet:
+def _for_agent(data: PageData, one: IdeaStatus) -> Suggestion:
     """Return a person's idea that needs an agent which writes code, with the command that starts one."""
     why = f"It waits for a coding agent, {any_of(CLIENTS)}: the built-in one only changes values."
-    return Bet(f"Try what you asked for: {clean(one.idea.text)}", why, one_run_of_an_agent(data.night))
+    return Suggestion(f"Try what you asked for: {clean(one.idea.text)}", why, one_run_of_an_agent(data.night))
 
 
 def _likeliest(candidates: Iterable[ShownConfiguration]) -> list[ShownConfiguration]:

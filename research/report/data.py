@@ -324,7 +324,7 @@ def _notes(shown: Sequence[Judged], launches: Sequence[Run], elsewhere: int, for
         yield f"{rows} taken in from elsewhere: in results.tsv, never judged, since their contract is unknown."
 
 
-def emitters(changes: Sequence[ShownConfiguration]) -> list[EmitterTotals]:
+def emitter_totals(changes: Sequence[ShownConfiguration]) -> list[EmitterTotals]:
     """Return the totals of every emitter, the one with the most runs first, by all changes but the baseline."""
     of: dict[str, list[ShownConfiguration]] = {}
     for one in changes:

@@ -17,8 +17,8 @@ from research.core.contract import PROFILES
 from research.core.settings import SETTINGS
 from research.core.text import chance, clean, listed
 from research.report import charts, text
-from research.report.answer import answer, bets, how_sure, take_command
-from research.report.data import PageData, RunRow, emitters
+from research.report.answer import answer, how_sure, suggestions, take_command
+from research.report.data import PageData, RunRow, emitter_totals
 from research.report.usage import agent_usage, cost_of, tokens_per_second, work_of
 
 if TYPE_CHECKING:
@@ -83,8 +83,8 @@ def render(data: PageData) -> str:
             progress=[charts.progress(data, size) for size in (charts.WIDE, charts.NARROW)],
             losses=charts.loss_charts(data.curves),
             constants=charts.constant_charts(data),
-            bets=bets(data),
-            emitters=emitters(data.changes),
+            suggestions=suggestions(data),
+            emitters=emitter_totals(data.changes),
             has_speed=any(tokens_per_second(run) for run in runs),
             has_memory=any(run.peak_vram_mb for run in runs),
             verdicts=text.VERDICTS,

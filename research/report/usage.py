@@ -99,7 +99,7 @@ def is_night_on(night: NightState | None, paths: LabPaths) -> bool:
     return night is not None and night.finished_utc is None and is_held(paths.discovery / state.LOCK)
 
 
-def night_on(store: Store, lab: Lab) -> str:
+def night_in_progress(store: Store, lab: Lab) -> str:
     """Return the progress and the branch of the night that is going on in this checkout; "" for none."""
     night = state.from_json(store.fact(state.FACT))
     if night is None or not is_night_on(night, lab.paths):

@@ -25,7 +25,7 @@ from research.report.data import PageData, RunRow, ShownConfiguration
 from research.report.progress import Curve, Progress, read_curve, read_progress
 from research.report.text import title_of
 from research.report.usage import budget_left
-from research.report.write import data_of_branch, while_on
+from research.report.write import data_of_branch, with_night
 from research.runs.racing import curve_of, gap_of
 from research.store import folders
 from research.store.db import Store
@@ -130,7 +130,7 @@ class Live:
         go_on = "" if data.rows or flights else FIRST_NIGHT
         if night := data.night:
             is_on = not night.finished_utc and (is_running or self._is_night_on())
-            data, words = while_on(data, is_on), budget_left(night, self._lab.clock(), is_on)
+            data, words = with_night(data, is_on), budget_left(night, self._lab.clock(), is_on)
             go_on = "" if is_on or night.finished_utc else night_command(night)
         return LiveView(now_utc, data, flights, best_curve, words, instead, go_on)
 

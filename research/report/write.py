@@ -51,7 +51,7 @@ def read_data(
     data = data_of_branch(store, judged, branch, made_utc, contract)
     log = cache(curve_of)  # the baseline's is subtracted from each
     return replace(
-        while_on(data, is_night_on(data.night, paths)),
+        with_night(data, is_night_on(data.night, paths)),
         is_running=any(is_alive(paths.runs / run.folder) for run in store.open_runs()),
         diffs=differences(paths.root, data),
         curves=curves_of(
@@ -81,8 +81,8 @@ def data_of_branch(
     )
 
 
-def while_on(data: PageData, is_on: bool) -> PageData:
-    """Return the data with whether the night is going on, and when it will end."""
+def with_night(data: PageData, is_on: bool) -> PageData:
+    """Return the data with whether its night is going on, and when that will end."""
     end = expected_end(data.night, parse_utc(data.made_utc)) if data.night and is_on else None
     return replace(data, is_night_on=is_on, ends_utc=utc(end) if end else "")
 
@@ -122,7 +122,7 @@ def differences(root: Path, data: PageData) -> dict[str, str]:
     except ResearchError:
         return {}
     found: dict[str, str] = {}
-    left = max(SETTINGS.diffs_chars, SETTINGS.page_chars - SETTINGS.row_chars * len(data.rows))
+    left = SETTINGS.diffs_chars
     for commit in filter(patches.get, wanted):
         text = bounded(patches[commit].splitlines())
         left -= len(text)

@@ -183,8 +183,8 @@ def test_a_baseline_that_failed_in_an_earlier_night_is_tried_again():
     crashes = [run(0, val_bpb=None, run=f"c{n}", started_utc=f"2026-01-01T00:0{n}:00Z") for n in range(3)]
     history = [Judged(one, Verdict(one.run, "discard", "evidence", "so", BEGUN), n) for n, one in enumerate(crashes)]
     with pytest.raises(jobs.CannotGoOn):
-        jobs.owed(history, crashes[0].commit, (), BEGUN)
-    job = jobs.owed(history, crashes[0].commit, (), "2026-01-02T00:00:00Z")
+        jobs.due(history, crashes[0].commit, (), BEGUN)
+    job = jobs.due(history, crashes[0].commit, (), "2026-01-02T00:00:00Z")
     assert job is not None
     assert job.kind == "baseline"
 

@@ -9,7 +9,7 @@ import pytest
 
 from research.core.paths import LabPaths
 from research.core.records import Decision, Estimate, Judged, Run, Verdict
-from research.report.data import PageData, ShownConfiguration, emitters, page_data
+from research.report.data import PageData, ShownConfiguration, emitter_totals, page_data
 from research.report.page import render
 from research.report.text import interval
 from research.report.write import read_data
@@ -62,7 +62,7 @@ def test_a_lucky_change_has_one_gain_on_the_whole_page():
     assert gain is not None
     assert data.gain == gain == one.against_baseline
     assert -0.0105 < gain.mean < -0.007
-    assert emitters(data.changes)[0].earned_bpb == pytest.approx(-gain.mean)
+    assert emitter_totals(data.changes)[0].earned_bpb == pytest.approx(-gain.mean)
     assert [step.known.change for _, step, _ in data.steps if step.known.change] == [gain]
     page = render(data)
     assert page.count(f"−{-gain.mean:.4f}") >= 3
@@ -79,7 +79,7 @@ def test_the_best_against_the_baseline_is_the_sum_of_its_steps_and_surer_than_it
     assert gain is not None
     assert len(steps) == 3
     assert gain.mean == pytest.approx(sum(step.mean for step in steps), abs=0.0005)
-    assert gain.mean == pytest.approx(-sum(line.earned_bpb for line in emitters(data.changes)), abs=0.0005)
+    assert gain.mean == pytest.approx(-sum(line.earned_bpb for line in emitter_totals(data.changes)), abs=0.0005)
     assert gain.high - gain.low < sum(step.high - step.low for step in steps)
     memory = recall(judged(runs, verdicts), BRANCH, CONTRACT)
     assert gain == against_baseline(memory.belief, memory.known[name(3)], memory.baseline)

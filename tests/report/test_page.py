@@ -16,9 +16,9 @@ from research.agents.clients.base import Usage
 from research.agents.night.state import FACT, LOCK, NightLimits, NightState
 from research.core.files import FileLock
 from research.core.records import Idea, Judged, Metrics, Outcome, Plan, Run, Verdict
-from research.report.answer import answer, bets
+from research.report.answer import answer, suggestions
 from research.report.branches import NoRuns, choose_branch
-from research.report.data import PageData, emitters, page_data
+from research.report.data import PageData, emitter_totals, page_data
 from research.report.page import render
 from research.report.usage import agent_usage, cost_of, work_of
 from research.report.write import bounded, page_path, read_data, write_page
@@ -106,9 +106,9 @@ def test_the_numbers_are_the_stores(sixty: PageData):
     )
     assert {c.known.decision for c in sixty.close} == {"discard"}
     assert {c.number for c in sixty.kept}.isdisjoint(c.number for c in sixty.close)
-    assert len(bets(sixty)) <= 3
+    assert len(suggestions(sixty)) <= 3
     kept = sum(c.known.change.mean for c in sixty.kept if c.known.change)
-    assert sum(line.earned_bpb for line in emitters(sixty.changes)) == pytest.approx(-kept)
+    assert sum(line.earned_bpb for line in emitter_totals(sixty.changes)) == pytest.approx(-kept)
 
 
 def test_runs_of_a_free_agent_are_called_free(sixty: PageData):
@@ -116,7 +116,7 @@ def test_runs_of_a_free_agent_are_called_free(sixty: PageData):
     assert baseline is not None
     assert {row.emitter for row in sixty.rows if row.first == baseline.number} == {""}
     assert all(row.emitter for row in sixty.rows if row.first != baseline.number)
-    assert "free" in {line.name for line in emitters(sixty.changes)}
+    assert "free" in {line.name for line in emitter_totals(sixty.changes)}
 
 
 def test_a_run_names_its_parent(sixty: PageData):
@@ -260,8 +260,8 @@ def test_the_loss_of_the_baseline_and_of_kept_changes(sixty: PageData):
 
 
 def test_a_baseline_that_was_measured_once_is_advised_another_seed(tmp_path: Path):
-    (bet,) = bets(data_of(tmp_path / "lab", 1))
-    assert bet.why == "It was measured once; another seed tells how much of its score was luck."
+    (suggestion,) = suggestions(data_of(tmp_path / "lab", 1))
+    assert suggestion.why == "It was measured once; another seed tells how much of its score was luck."
 
 
 def test_the_first_advice_on_what_is_undecided_is_the_pending_replicate_with_its_seed():
@@ -272,7 +272,7 @@ def test_the_first_advice_on_what_is_undecided_is_the_pending_replicate_with_its
     plan = Plan("p", NOW, None, None, name(0), "replicate", "why", details={"run_seed": "47"})
     wanted = f"uv run research replicate {name(0)[:12]} --seed 47"
     data = page_data(items, base.branch, NOW, plan=plan)
-    assert [answer(data).command, bets(data)[0].command] == [wanted, wanted]
+    assert [answer(data).command, suggestions(data)[0].command] == [wanted, wanted]
 
 
 def test_what_was_taken_in_is_told(tmp_path: Path):
@@ -402,7 +402,7 @@ def test_an_idea_for_a_coding_agent_is_named_with_the_command_that_runs_it():
     night = NightState("n", BRANCH, "builtin", "local", 0, 2, NOW, NightLimits(1), 1, finished_utc=NOW)
     free = Plan("p", NOW, None, None, None, "experiment", "why")
     for plan in (None, replace(free, emitter="person", details={"idea": "1"}), free):
-        first, *others = bets(page_data([item], BRANCH, NOW, plan=plan, night=night, ideas=[idea]))
+        first, *others = suggestions(page_data([item], BRANCH, NOW, plan=plan, night=night, ideas=[idea]))
         assert "try a bigger batch" in first.title
         assert first.command == "uv run research night --max-runs 1 --workers 2 --agent codex"
         assert not any("asked" in other.title for other in others)

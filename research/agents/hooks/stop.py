@@ -60,8 +60,7 @@ def _continue(store: Store, here: Situation, state: Autonomy) -> dict[str, Any] 
     if order.kind == "missing":
         store.set_fact(TOLD_FACT, here.missing)
     if review := unseen_review(store, here.branch, with_step=False):
-        left = SETTINGS.order_words - len(review) // SETTINGS.review_word_chars
-        order = next_order(here, max(SETTINGS.min_order_words, left))
+        order = next_order(here, SETTINGS.order_words_beside_review)
     text = f"{review}\n\n{order.text}".strip()
     event = {"kind": order.kind, "order": text[:_EVENT_CHARS]}
     store.add_event(utc(system_clock()), "stop_continue", None, event)

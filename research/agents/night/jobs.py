@@ -40,10 +40,10 @@ class Job:
     def as_plan(self, now_utc: str) -> Plan:
         """Return its plan, or one that is made for it, so that the planner plans around it."""
         kind = EXPERIMENT if self.kind == "tip" else REPLICATE
-        return self.plan or Plan(f"owed-{self.commit[:12]}", now_utc, None, None, self.commit, kind, self.what)
+        return self.plan or Plan(f"due-{self.commit[:12]}", now_utc, None, None, self.commit, kind, self.what)
 
 
-def owed(history: Sequence[Judged], tip: str, in_flight: Collection[str], since_utc: str = "") -> Job | None:
+def due(history: Sequence[Judged], tip: str, in_flight: Collection[str], since_utc: str = "") -> Job | None:
     """Return the run that is due before anything new is tried, None if nothing is.
 
     Raises:

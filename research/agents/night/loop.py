@@ -241,7 +241,7 @@ class Night:
             raise CannotGoOn(f"The branch {branch} no longer exists.", step)
         if self._due:
             return self._due.pop(0)
-        job = jobs.owed(history, tip, [going.job.commit for going in self._going], self.state.started_utc)
+        job = jobs.due(history, tip, [going.job.commit for going in self._going], self.state.started_utc)
         if job is None and len(self._alike) >= SETTINGS.alike_crashes:
             job = Job("check", tip, "the best so far, to see whether the machine fails")
         if job is None and limits.is_last(self.state, self.lab.clock(), self._usual, len(self._going)):

@@ -27,12 +27,8 @@ class ReportSettings:
     """Length of one difference on the page: 300 changed lines, more than an experiment has."""
     diffs_latest: int = 100
     """Latest runs whose difference is on the page, beside kept changes and near misses: a night's work."""
-    diffs_chars: int = 120_000
-    """Length of all differences on a long page: 100 usual ones, kept changes first."""
-    page_chars: int = 950_000
-    """Length of a page up to which more differences are shown: a phone opens a megabyte at once."""
-    row_chars: int = 780
-    """Length of what a page says of a run besides its difference, in table, details and two charts, as measured."""
+    diffs_chars: int = 200_000
+    """Length of all differences on a page, kept changes first: 1,000 runs take 780,000 more, and a phone opens 1 MB."""
     speed_warned: float = 0.1
     """Share by which the speed of one code may differ from run to run before the page warns: as much moves a score."""
     speed_from_tokens_M: float = 5.0
@@ -43,10 +39,10 @@ class ReportSettings:
     """Values drawn for one constant, the latest: more marks lie on each other."""
     curves_shown: int = 6
     """Kept runs whose loss is drawn beside the baseline's, the latest: more lines can't be told apart."""
-    bet_p: float = 0.1
+    suggestion_p: float = 0.1
     """Least P(better) of a near miss that the page proposes to build on: below it, it is a loss."""
-    bets_shown: int = 3
-    """Next bets on the page: what a person will look at before coffee."""
+    suggestions_shown: int = 3
+    """Suggestions on the page of what to try next: as many as a person will look at."""
     live_refresh_s: float = 1.0
     """Seconds between two frames of watch: train.py itself prints every five seconds."""
     live_verdicts: int = 40
