@@ -103,7 +103,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _is_own_host(self) -> bool:
         """Return whether the request names this machine, so that no other site can read the page by its own name."""
-        name = self.headers.get("Host", "").rpartition(":")[0].lower()
+        name = self.headers.get("Host", "").partition(":")[0].lower()
         mine = socket.gethostname().lower()
         return name in (self.connection.getsockname()[0], "localhost", mine, f"{mine}.local")
 

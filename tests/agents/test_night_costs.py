@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -139,3 +141,16 @@ def test_a_night_whose_agent_came_to_no_candidate_at_all_is_an_error(tmp_path: P
     assert "uv run research doctor" in str(made.problem)
     assert made.state.finished_utc is not None
     assert any("no candidate: paid: it is at its limit" in line for line in told)
+
+
+def test_a_git_that_fails_while_a_candidate_is_made_ends_no_night(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Such as for want of space: the night waits and asks again."""
+    kit, git = make_night_kit(tmp_path), tmp_path / "bin" / "git"
+    git.parent.mkdir()
+    full = f'case "$*" in *commit-tree*) mkdir {tmp_path}/full 2> /dev/null && echo "no space" >&2 && exit 1 ;; esac'
+    git.write_text(f'#!/bin/sh\n{full}\nexec {shutil.which("git")} "$@"\n')
+    git.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{git.parent}:{os.environ['PATH']}")
+    made, _, told = night(kit, NightLimits(max_runs=2), {}, 0.01)
+    assert made.state.stop_reason == "2 runs were made (--max-runs)"
+    assert [line for line in told if line.startswith("failed (git commit-tree failed: no space")]

@@ -66,6 +66,7 @@ def test_nothing_can_be_sent(server: PageServer, method: str):
 def test_only_our_own_names_are_answered(server: PageServer):
     assert ask(server, host=f"127.0.0.1:{server.server_port}")[0] == 200
     assert ask(server, host="localhost:1")[0] == 200  # the other end of a tunnel
+    assert ask(server, host="localhost")[0] == 200  # which has no number where it is port 80
     assert ask(server, host=f"{socket.gethostname()}:{server.server_port}")[0] == 200
     for host in ("evil.example", f"evil.example:{server.server_port}", ":1", "localhost.evil.example:1"):
         assert ask(server, host=host) == (403, "")

@@ -162,6 +162,10 @@ class Night:
             if is_idle and self._awake() - self._busy_from >= SETTINGS.max_busy_s:
                 raise  # the end could not be written down either
             return False
+        except (ResearchError, OSError) as error:  # such as a git that finds no space on the disk
+            if self._reason:  # it is the end that fails
+                raise
+            self._fail(str(error))
         self._busy_from = math.inf
         return False
 
