@@ -52,11 +52,6 @@ def test_staged_and_put_back_in_the_tree_is_still_staged(kit: Kit):
     refused(kit, "train.py")
 
 
-def test_a_change_that_git_was_told_to_overlook(kit: Kit):
-    kit.git("update-index", "--assume-unchanged", "prepare.py")
-    refused(kit, "prepare.py")
-
-
 def test_a_change_of_the_benchmarks_folder_that_git_was_told_to_overlook(kit: Kit):
     before = preflight.examine(kit.root)
     path = kit.root / "research" / "benchmark" / "kernels.py"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import functools
 import subprocess
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,46 +61,32 @@ def shared_standin() -> StandIn:
 
 @dataclass
 class Stop:
-    """A stop request that a test makes.
-
-    Attributes:
-        when: Makes it, with this signal's number, as soon as the condition holds.
-    """
+    """A stop request that a test makes, with this signal's number."""
 
     number: int | None = None
-    when: Callable[[], bool] | None = None
+    when: Callable[[], bool] | None = None  # the condition from which on it is made
 
     def requested(self) -> int | None:
         due = self.when is None or self.when()
         return self.number if due else None
 
-    def wait(self, seconds: float) -> int | None:
-        time.sleep(seconds)
-        return self.requested()
-
 
 @dataclass
 class Heard:
-    """What a run said.
+    """What a run said."""
 
-    Attributes:
-        pieces: (seconds since the first call, bytes) of output.
-        said: The backend's own lines.
-    """
-
-    pieces: list[tuple[float, bytes]] = field(default_factory=list)
-    said: list[str] = field(default_factory=list)
-    _began: float = field(default_factory=time.monotonic)
+    output: bytes = b""
+    said: list[str] = field(default_factory=list)  # the backend's own lines
 
     def emit(self, data: bytes) -> None:
-        self.pieces.append((time.monotonic() - self._began, data))
+        self.output += data
 
     def say(self, line: str) -> None:
         self.said.append(line)
 
     @property
     def text(self) -> str:
-        return b"".join(data for _, data in self.pieces).decode()
+        return self.output.decode()
 
     @property
     def lines(self) -> list[str]:
