@@ -17,8 +17,8 @@ GET_UV = "curl -LsSf https://astral.sh/uv/install.sh | sh"
 """The command that installs uv; not by pip, which an environment of uv lacks."""
 START_S = 10.0
 """Longest that an interpreter may take to say its version: a version manager's shim takes half a second."""
-NEEDED = "numpy"
-"""A package that judging a run loads; a bare Python lacks it."""
+NEEDED = ("numpy", "rustbpe")
+"""Packages that the project's own Python has: what judging a run loads, and one that hardly any other Python has."""
 
 
 def use_project_python(root: Path) -> None:
@@ -27,7 +27,7 @@ def use_project_python(root: Path) -> None:
     Exits 78 where this one is too old and there is no other.
     """
     is_old = sys.version_info < OLDEST
-    if not is_old and importlib.util.find_spec(NEEDED) is not None:
+    if not is_old and all(map(importlib.util.find_spec, NEEDED)):
         return
     own = root / ".venv" / "bin" / "python"
     if own.exists() and Path(sys.prefix) != own.parent.parent:

@@ -29,7 +29,7 @@ from research.runs import repeat as identity
 from research.runs.backend import DeviceBusy, Launch, StopRequest
 from research.runs.backends import DEFAULT_BACKEND, DEFAULT_GPU, is_remote, make_backend
 from research.runs.gpu import CARD_FACT
-from research.runs.log import LogText, quote, read_log
+from research.runs.log import LogText, read_log
 from research.runs.preflight import COMMAND, Candidate, Refused
 from research.runs.record import with_change, with_commit
 from research.runs.session import AlreadyRunning, LaunchIO
@@ -341,9 +341,9 @@ class _Attempt:
             log = Path(place) / RUN_LOG
             local = make_backend(DEFAULT_BACKEND, {**self.lab.environment, **tiny})
             ended = session.run_command(local, small, log, replace(self.io, stream=nowhere))
-            lines = (read_log(log) or LogText(())).lines
+            end = (read_log(log) or LogText(())).tail()
         if ended.kind != "finished" or ended.exit_code != 0:
-            self.lab.say("the end of the smoke run:\n" + quote(lines))
+            self.lab.say("the end of the smoke run:\n" + "\n".join(f"| {line}" for line in end))
             raise Refused(f"The smoke run failed ({ended.why or f'exit {ended.exit_code}'}).", "Mend train.py first.")
 
     def _start_record(self) -> Run:

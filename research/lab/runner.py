@@ -8,8 +8,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from importlib.util import find_spec
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from research.core import git
@@ -105,25 +104,12 @@ def _reap(environment: Mapping[str, str]) -> int:
     return code
 
 
-def _use_the_python_that_has(packages: Iterable[str], root: Path) -> None:
-    """Start over in the project's own environment if only that one may have these packages.
-
-    People type `python`, and that need not be the Python that `uv sync` installed into.
-    """
-    python = root / ".venv" / "bin" / "python"
-    elsewhere = Path(sys.prefix).resolve() != (root / ".venv").resolve()
-    if elsewhere and python.exists() and not all(find_spec(package) for package in packages):
-        os.execv(python, [str(python), *sys.argv])
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; return the exit code of the contract."""
     request, reaping = parse(sys.argv[1:] if argv is None else argv, dict(os.environ))
     root = Path.cwd()
     with contextlib.suppress(ResearchError):
         root = git.find_root(root)
-    used = [*(BACKENDS.values() if reaping else ()), *([BACKENDS[request.backend]] if request else ())]
-    _use_the_python_that_has([entry.package for entry in used if entry.package], root)
     if reaping:
         code = _reap(os.environ)
         if code or request is None:

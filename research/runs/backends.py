@@ -21,7 +21,6 @@ class BackendEntry:
     module: str
     attribute: str  # name of its class
     is_remote: bool = True  # whether --gpu chooses its device; else this machine's own is used
-    package: str = ""  # package that it imports; where it is missing the runner starts over with the project's Python
 
     def load(self) -> type[Backend]:
         """Import the backend's class."""
@@ -31,7 +30,7 @@ class BackendEntry:
 
 BACKENDS = {
     "local": BackendEntry("research.runs.local", "LocalBackend", is_remote=False),
-    "modal": BackendEntry("research.runs.modal.backend", "ModalBackend", package="modal"),
+    "modal": BackendEntry("research.runs.modal.backend", "ModalBackend"),
     "scripted": BackendEntry("research.runs.scripted", "ScriptedBackend", is_remote=False),
 }
 

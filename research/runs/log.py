@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,16 +119,3 @@ def read_summary(log: LogText) -> Summary:
     if problems:
         return Summary(None, words, problems[0], start)
     return Summary(Metrics.from_values(values), words, "", start)
-
-
-def quote(lines: Sequence[str]) -> str:
-    """Quote the last lines of a log as data for an agent: cleaned, each behind ``| ``, bounded in all."""
-    kept: list[str] = []
-    room = SETTINGS.quote_chars
-    for line in reversed(lines[-SETTINGS.tail_lines :]):
-        shown = f"| {clean(line)}"
-        room -= len(shown) + 1
-        if room < 0:
-            break
-        kept.append(shown)
-    return "\n".join(reversed(kept))

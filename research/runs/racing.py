@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -23,8 +24,6 @@ RACE = "race"
 """Name of the run's fact that holds its race, as JSON."""
 LOOKS = tuple(n / 20 for n in range(5, 20))
 """Fractions of the budget at which a run is looked at: every twentieth from a quarter on."""
-TERM = 15
-"""The signal that ends a run which is stopped."""
 
 _STEP = re.compile(
     r"step\s+(?P<step>\d{1,9})\s+(?P<percent>\d{1,3}\.\d) %\s+loss\s+(?P<loss>\d{1,3}\.\d{1,8})\s+"
@@ -84,13 +83,10 @@ class LossCurve:
         last = self.points[-1] if self.points else point
         if point.step < last.step or point.fraction < last.fraction:
             self.trouble = self.trouble or f"its log goes back from step {last.step} to step {point.step}"
-        if len(self.points) == SETTINGS.race_max_lines:
-            self.trouble = self.trouble or f"its log has more than {SETTINGS.race_max_lines:,} lines of progress"
-        else:
-            self.points.append(point)
-            self._sums.append(self._sums[-1] + (point.step - self._steps[-1]) * point.loss)
-            self._steps.append(point.step)
-            self._fractions.append(point.fraction)
+        self.points.append(point)
+        self._sums.append(self._sums[-1] + (point.step - self._steps[-1]) * point.loss)
+        self._steps.append(point.step)
+        self._fractions.append(point.fraction)
 
     @property
     def fraction(self) -> float:
@@ -290,4 +286,4 @@ class RacingStop:
 
     def requested(self) -> int | None:
         """See StopRequest."""
-        return self.asked.requested() or (TERM if self.watch.stopping else None)
+        return self.asked.requested() or (signal.SIGTERM if self.watch.stopping else None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from research.core.records import STOPPED_AT, Run
 from research.core.text import chance
 from research.runs.backend import Backend, CommandResult, Launch, StopRequest
 from research.runs.preflight import TARGET, Refused
-from research.runs.racing import RACE, TERM, RacingStop, Watch
+from research.runs.racing import RACE, RacingStop, Watch
 from research.runs.record import LOG_PROBLEM, finished
 from research.store import folders
 from research.store.db import Store
@@ -112,7 +113,7 @@ def _raced(ended: CommandResult, watch: Watch, io: LaunchIO) -> CommandResult:
     )
     facts[STOPPED_AT] = f"{look.fraction:g}"
     return replace(
-        ended, kind="stopped", exit_code=RUNNER_EXITS["stopped"], child_exit=128 + TERM, why=why, facts=facts
+        ended, kind="stopped", exit_code=RUNNER_EXITS["stopped"], child_exit=128 + signal.SIGTERM, why=why, facts=facts
     )
 
 

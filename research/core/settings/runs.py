@@ -19,7 +19,7 @@ class RunSettings:
     line_chars: int = 300
     """Length at which one shown log line is cut: progress bars and tensors are longer and say nothing."""
     quote_chars: int = 4_000
-    """Log text handed to an agent at once: about a thousand tokens, so that a log can't flood a context."""
+    """Longest reason of a verdict in a review: about a thousand tokens, so that it can't flood a context."""
     number_chars: int = 40
     """Longest spelling of a number in a summary; Python would read a million digits, nobody prints them."""
     taken_memory_gib: float = 1.0
@@ -108,9 +108,7 @@ class RunSettings:
     that happen to come there decide it."""
     race_batch_off: float = 0.1
     """Share by which two runs' tokens a step may differ before they count as different: speeds scatter by 1 %."""
-    race_max_lines: int = 100_000
-    """Lines of progress that are kept of a log: the public script prints one a step, some thousands."""
     race_log_bytes: int = 32 * 1024 * 1024
-    """Bytes of the incumbent's log that are read: race_max_lines lines are shorter."""
+    """Bytes of the incumbent's log that are read: the public script prints one line a step, some thousands."""
     race_max_tokens_off: float = 0.05
     """Share of the tokens by which two runs may differ at one fraction of the budget: with more, the rows differ."""
