@@ -36,7 +36,7 @@ def choose_branch(history: Sequence[Judged], begun: Collection[str], here: str, 
 def begun_on(store: Store) -> set[str]:
     """Return the branches on which a run or a night has begun and not ended."""
     night = state.from_json(store.fact(state.FACT))
-    return {run.branch for run in store.open_runs()} | ({night.branch} if night and state.is_cut_off(night) else set())
+    return {run.branch for run in store.open_runs()} | ({night.branch} if night and not night.finished_utc else set())
 
 
 def branch_here(paths: LabPaths) -> str:

@@ -18,7 +18,8 @@ import pytest
 
 from research.agents.clients.base import Trouble
 from research.agents.clients.codex import Codex
-from research.agents.clients.driver import ClientEditor, NoProposal
+from research.agents.clients.driver import ClientEditor
+from research.agents.night.editors import NoCandidate
 from research.core.paths import LabPaths
 from research.lab.lab import Lab
 from tests.support import sessions
@@ -175,8 +176,8 @@ def test_limits_are_named_with_their_end(kit: Kit):
             trust(kit, model.url)
             environment = {**kit.environment, "AUTORESEARCH_CODEX": str(CODEX)}
             editor = ClientEditor(Unguarded(), Lab(LabPaths(kit.root), environment=environment))
-            with pytest.raises(NoProposal) as failed:
+            with pytest.raises(NoCandidate) as failed:
                 editor.propose(kit.head(), "x", "local_tuner", lambda: False)
-        assert (failed.value.failed.trouble, failed.value.attempts) == (trouble, 1)
-        ends = failed.value.failed.limit_ends
+        assert str(failed.value).startswith(f"codex: {trouble.value}")
+        ends = failed.value.until
         assert (ends is not None and abs(ends.timestamp() - until) <= 60) == (trouble is Trouble.limit)

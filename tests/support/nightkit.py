@@ -15,7 +15,6 @@ from typing import Any
 
 from research.agents.night.editors import BuiltinEditor, Editor
 from research.agents.night.loop import Night
-from research.agents.night.setup import slots
 from research.agents.night.state import FACT, NightState, from_json
 from research.core.paths import LabPaths
 from research.core.records import Run
@@ -86,7 +85,8 @@ class NightKit:
         **how: Any,
     ) -> Night:
         """A night inside this process."""
-        places = slots(workers, lab.make_backend("scripted", self.environment), self.environment)
+        backend = lab.make_backend("scripted", self.environment)
+        places = [{**self.environment, **own} for own in backend.places(workers)]
         return Night(lab, state, editor or BuiltinEditor(lab), places, Request((), backend="scripted"), say, **how)
 
     def git(self, *args: str) -> str:

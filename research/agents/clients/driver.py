@@ -32,27 +32,15 @@ from research.runs.backend import StopRequest
 from research.runs.preflight import TARGET
 from research.verdict.models import Memory
 
-_WAITS = frozenset({Trouble.limit, Trouble.service})
+_SERVICE = frozenset({Trouble.limit, Trouble.service})
 """Failures of the service, which end by themselves."""
-_OUTSIDE = frozenset({*_WAITS, Trouble.missing, Trouble.login, Trouble.stopped, Trouble.crash})
-"""Failures that are not the idea's: another attempt at once would only repeat them."""
+_EDITOR = frozenset({Trouble.missing, Trouble.login, Trouble.stopped, Trouble.crash, Trouble.timeout})
+"""Failures of the client, not of the idea."""
+_REPEATED = (_SERVICE | _EDITOR) - {Trouble.timeout}
+"""Failures that another attempt at once would only repeat."""
 
 _DETAIL_CHARS = 200
 """Characters of a session's last message that an error message quotes."""
-
-
-class NoProposal(NoCandidate):
-    """No attempt made a candidate; the message names the client, its last attempt and their number."""
-
-    def __init__(self, client: str, failed: FailedAttempt, attempts: int, usage: Usage = NOTHING_USED) -> None:
-        detail, outside = f": {failed.detail}" if failed.detail else "", {*_OUTSIDE, Trouble.timeout}
-        super().__init__(
-            f"{client}: {failed.trouble.value}{detail} ({count_of(attempts, 'attempt')})",
-            "service" if failed.trouble in _WAITS else "editor" if failed.trouble in outside else "idea",
-            until=failed.limit_ends,
-            usage=usage,
-        )
-        self.failed, self.attempts = failed, attempts
 
 
 GiveUp = Callable[[Sequence[str]], "Trouble | None"]
@@ -124,16 +112,13 @@ class ClientEditor:
         brief = plan.details.get("brief") or plan.reason
         return self.propose(parent, brief, plan.emitter or FREE, lambda: stop.requested() is not None)
 
-    def propose(
-        self, parent: str, brief: str, emitter: str, stop: Callable[[], bool], attempts: int = SETTINGS.client_attempts
-    ) -> ProposedCommit:
+    def propose(self, parent: str, brief: str, emitter: str, stop: Callable[[], bool]) -> ProposedCommit:
         """Ask for a commit on a parent until there is a candidate or the attempts are used up.
 
         Raises:
-            NoProposal: with the last attempt's trouble; nothing in the repository was moved.
+            NoCandidate: with the last attempt's trouble; nothing in the repository was moved.
         """
-        usage, prompt = NOTHING_USED, prompt_of(brief, emitter)
-        failed, number = FailedAttempt(Trouble.crash), 0
+        usage, prompt, attempts = NOTHING_USED, prompt_of(brief, emitter), SETTINGS.client_attempts
         for number in range(1, attempts + 1):
             found, used = self._attempt(parent, prompt, stop)
             usage += used
@@ -141,10 +126,16 @@ class ClientEditor:
                 return ProposedCommit(found.hash, found.subject, usage)
             failed, why = found, found.trouble.value
             self._lab.say(f"{self.name}, attempt {number} of {attempts}: {why}. {failed.detail}".strip())
-            if failed.trouble in _OUTSIDE or stop():
+            if number == attempts or failed.trouble in _REPEATED or stop():
                 break
             prompt = prompt_of(f"{brief.strip()}\n\nAn earlier attempt failed: {why}. Avoid that.", emitter)
-        raise NoProposal(self.name, failed, number, usage)
+        detail = f": {failed.detail}" if failed.detail else ""
+        raise NoCandidate(
+            f"{self.name}: {why}{detail} ({count_of(number, 'attempt')})",
+            "service" if failed.trouble in _SERVICE else "editor" if failed.trouble in _EDITOR else "idea",
+            failed.limit_ends,
+            usage,
+        )
 
     def _attempt(self, parent: str, prompt: str, stop: Callable[[], bool]) -> tuple[git.Commit | FailedAttempt, Usage]:
         """Ask once; return the commit or what went wrong, and the usage. How the session ended does not matter."""

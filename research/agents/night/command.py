@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from research.agents.clients import CLIENTS
-from research.agents.night.state import NightLimits, NightState, is_cut_off
+from research.agents.night.state import NightLimits, NightState
 from research.core import commands
 from research.core.clock import local_time
 from research.runs.backends import DEFAULT_BACKEND
@@ -18,7 +18,7 @@ def night_command(night: NightState | None) -> str:
     """Return the line that starts another night like this one, or continues one that was cut off."""
     if night is None:
         return f"uv run research night --hours {_USUAL_HOURS:g}"
-    limits, goes_on = night.limits, is_cut_off(night)
+    limits, goes_on = night.limits, night.finished_utc is None
     hours = limits.hours
     if hours is None and limits.until_utc is None and not goes_on:
         hours = _USUAL_HOURS

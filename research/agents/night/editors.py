@@ -77,13 +77,3 @@ class BuiltinEditor:
             raise NoCandidate(str(nothing)) from None
         commit = git.commit_file(self._root, proposal.parent, TARGET, proposal.text, proposal.subject)
         return ProposedCommit(commit, proposal.subject)
-
-
-def editor_of(name: str, lab: Lab) -> Editor:
-    """Make the editor of that name: the built-in agent or a coding client."""
-    if name == BuiltinEditor.name:
-        return BuiltinEditor(lab)
-    from research.agents.clients import CLIENTS
-    from research.agents.clients.driver import ClientEditor  # imports this module
-
-    return ClientEditor(CLIENTS[name], lab)

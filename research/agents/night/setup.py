@@ -1,8 +1,7 @@
-"""Prepares what a night needs before its first run: a branch to work on, a price, and devices for its workers."""
+"""Prepares what a night needs before its first run: a branch to work on, and a price."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -17,11 +16,6 @@ from research.runs.preflight import BENCHMARK, TARGET
 
 _PRICE_SHOWN = 2.5
 """Dollars an hour in the line that shows how a price is given: about what an H100 costs to rent."""
-
-
-def slots(workers: int | None, backend: Backend, environment: Mapping[str, str]) -> list[Mapping[str, str]]:
-    """Return each worker's variables, which give it its device; raise UsageError if there are fewer devices."""
-    return [{**environment, **own} for own in backend.places(workers)]
 
 
 def require_branch(root: Path, wanted: str = "") -> bool:

@@ -9,12 +9,14 @@ from dataclasses import replace
 from functools import partial
 from typing import BinaryIO
 
+from research.agents.clients import CLIENTS
+from research.agents.clients.driver import ClientEditor
 from research.agents.night import limits, setup
-from research.agents.night.editors import editor_of
+from research.agents.night.editors import BuiltinEditor
 from research.agents.night.loop import Night
 from research.agents.night.notify import notifier, require_command
 from research.agents.night.progress import opening
-from research.agents.night.state import FACT, LOCK, NightLimits, NightState, from_json, is_cut_off
+from research.agents.night.state import FACT, LOCK, NightLimits, NightState, from_json
 from research.core import git
 from research.core.clock import stamp, utc
 from research.core.errors import ResearchError
@@ -67,8 +69,8 @@ def run_night(
         requirements.check_environment(lab.environment)
         backend = lab.make_backend(request.backend, lab.environment)
         warning = setup.require_price(most, backend, request.gpu, agent)
-        slots = setup.slots(workers, backend, lab.environment)
-        editor = editor_of(agent, lab)
+        slots = [{**lab.environment, **own} for own in backend.places(workers)]
+        editor = BuiltinEditor(lab) if agent == BuiltinEditor.name else ClientEditor(CLIENTS[agent], lab)
         setup.require_branch(paths.root)
         _keep_others_out(paths, opened)
         backend.provide(paths.root, say)
@@ -128,7 +130,7 @@ def _begin(lab: Lab, wanted: NightState, say: Callable[[str], None]) -> tuple[Ni
     now, root, instead = lab.clock(), lab.paths.root, ""
     with lab.open(say) as store:
         before, runs = from_json(store.fact(FACT)), store.runs()
-    if before and is_cut_off(before):
+    if before and before.finished_utc is None:
         gone = None if git.branch_tip(root, before.branch) else f"was on {before.branch}, which is gone"
         if why := gone or limits.why_new(before, wanted, runs, now):
             instead = f"{before.night}, interrupted after {count_of(before.runs, 'run')}, {why}"

@@ -102,11 +102,6 @@ def _known(kind: type[NightState | NightLimits], values: Mapping[str, Any]) -> d
     return {field.name: values[field.name] for field in fields(kind) if field.name in values}
 
 
-def is_cut_off(state: NightState) -> bool:
-    """Check whether a night was killed or interrupted, and is to be resumed."""
-    return state.finished_utc is None
-
-
 def worked_s(state: NightState, now: datetime) -> float:
     """Return the seconds for which a night was at work, if it is at work now."""
     return (now - parse_utc(state.started_utc)).total_seconds() - state.paused_s
