@@ -137,6 +137,18 @@ def test_interrupted_in_its_last_run_it_is_over_and_the_same_command_begins_anot
     assert Counter(outcome for _, outcome, _ in finished_runs(kit)) == {"interrupted": 1, "scored": 1}
 
 
+def test_interrupted_while_an_agent_works_no_failure_is_told_of(kit: NightKit, tmp_path: Path):
+    codex = tmp_path / "codex"
+    codex.write_text(f"#!/bin/sh\ntouch {tmp_path}/asked\nexec sleep 600\n")
+    codex.chmod(0o755)
+    kit.environment["AUTORESEARCH_CODEX"] = str(codex)
+    night = kit.start(*NIGHT, "--agent", "codex", "--max-runs", "5")
+    wait_for((tmp_path / "asked").exists, 60)
+    night.send_signal(signal.SIGINT)
+    assert night.wait(30) == 0
+    assert "failed" not in (kit.root / "night.out").read_text()
+
+
 def test_infrastructure_failures_end_a_night_without_being_counted(tmp_path: Path):
     kit = make_night_kit(tmp_path, ["noise", "noise", *["no_data"] * 3])
     told = kit.research(*NIGHT, "--max-runs", "9")
@@ -265,9 +277,7 @@ def test_killed_at_random_moments_nothing_is_lost_repeated_or_orphaned(kit: Nigh
             wait_for(lambda: not alive(str(kit.root / "results")), 20)
             with read_store(kit.paths) as store:
                 recorded = from_json(store.fact(FACT))
-            if (
-                recorded is None or not recorded.finished_utc
-            ):  # else the next start is a new night
+            if recorded is None or not recorded.finished_utc:  # else the next start is a new night
                 continue
         break
     assert kills > 0
