@@ -415,6 +415,8 @@ class Night:
 
     def _on_no_candidate(self, nothing: NoCandidate) -> None:
         """Wait after an editor made no commit, where a service refuses until the time that it names, else longer."""
+        if self._stop.requested() is not None:  # which is why it made none
+            return
         if nothing.kind == "editor":
             self._fail(f"the agent failed: {nothing.why}")
         elif nothing.kind == "idea":
