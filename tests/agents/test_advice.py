@@ -1,7 +1,6 @@
 """Every message that names a command is followed literally where it is given, and the situation is mended after it.
 
-A case makes a situation and yields the message; what it names is typed, the command policy has to let it pass, and the
-rest of the case asserts that nothing is in the way any more.
+What a message names is typed, the command policy has to let it pass, and then nothing is in the way any more.
 """
 
 from __future__ import annotations
@@ -11,8 +10,7 @@ import re
 import shlex
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -31,38 +29,11 @@ LAUNCH = re.compile(r"uv run python scripts/run_experiment\.py (.*) -- uv run tr
 VERB = re.compile(r"uv run research (.*?)(?: > run\.log 2>&1)?")
 
 
-@dataclass(frozen=True)
-class Advice:
-    """A message, and how it is followed.
-
-    Attributes:
-        text: The message.
-        pick: A part of the command that is typed, where it names several ways; by default all are.
-        edit: What is done before the first commit, where it asks for a change.
-        by_agent: Whether an agent follows it, whose commands the policy judges.
-    """
-
-    text: str
-    pick: str = ""
-    edit: Callable[[], object] = lambda: None
-    by_agent: bool = True
-
-
-Case = Callable[[Kit], Iterator[Advice]]
-CASES: list[tuple[Case, bool]] = []
-"""All cases, and whether the branch of each has a baseline at first, and the loop is on."""
-
-
-def case(function: Case) -> Case:
-    """Adds a case on a branch with a baseline, where the loop is on."""
-    CASES.append((function, True))
-    return function
-
-
-def case_without_baseline(function: Case) -> Case:
-    """Adds a case on a fresh branch."""
-    CASES.append((function, False))
-    return function
+@pytest.fixture
+def lab(kit: Kit) -> Kit:
+    """A repository with a baseline, where the loop is on."""
+    with_baseline(kit)
+    return kit
 
 
 def commands_in(text: str) -> list[str]:
@@ -83,15 +54,32 @@ def typed(kit: Kit, line: str) -> int:
     return subprocess.run(command, cwd=kit.root, env=kit.environment, capture_output=True).returncode
 
 
-def follow(kit: Kit, advice: Advice) -> None:
-    """Types what an advice names."""
-    lines, is_edited = [line for line in commands_in(advice.text) if advice.pick in line], False
-    assert lines, advice.text
+def follow(
+    kit: Kit,
+    text: str,
+    says: str = "",
+    pick: str = "",
+    edit: Callable[[], object] = lambda: None,
+    by_agent: bool = True,
+) -> None:
+    """Types what a message names.
+
+    Args:
+        kit: The repository.
+        text: The message.
+        says: What it has to say.
+        pick: A part of the command that is typed, where it names several ways; by default all are.
+        edit: What is done before the first commit, where it asks for a change.
+        by_agent: Whether an agent follows it, whose commands the policy judges.
+    """
+    lines, is_edited = [line for line in commands_in(text) if pick in line], False
+    assert lines, text
+    assert says in text
     for line in lines:
         if " commit " in line and not is_edited:
-            advice.edit()
+            edit()
             is_edited = True
-        if advice.by_agent:
+        if by_agent:
             assert refusal(kit, line) == "", line
         assert typed(kit, line) == 0, line
 
@@ -113,6 +101,14 @@ def said_by(kit: Kit, *words: str) -> str:
     return done.err
 
 
+def with_loser(kit: Kit) -> str:
+    """Measures a change that is discarded, not settled yet; returns the commit that it was made on."""
+    base = kit.head()
+    kit.commit("exp: worse [emitter=free]", val=1.5)
+    kit.measure()
+    return base
+
+
 def is_ready(kit: Kit) -> bool:
     """Whether an idea can be tried: one is launched, and is counted."""
     kit.commit("exp: another idea [emitter=free]", val=0.97, extra="OTHER = 1")
@@ -128,185 +124,143 @@ def outcomes(kit: Kit) -> list[str]:
 # Stop's orders --------------------------------------------------------------------------------------------------------
 
 
-@case_without_baseline
-def baseline_order(kit: Kit) -> Iterator[Advice]:
+def test_baseline_order(kit: Kit):
     kit.research("autonomy", "on")
-    yield Advice(order(kit))
+    follow(kit, order(kit))
     assert outcomes(kit) == ["keep"]
 
 
-@case
-def settle_order(kit: Kit) -> Iterator[Advice]:
-    kit.commit("exp: worse [emitter=free]", val=1.5)
-    kit.measure()
-    text = order(kit)
-    assert "is judged: discard" in text
-    yield Advice(text)
-    assert "is judged" not in order(kit)
-    assert is_ready(kit)
+def test_settle_order(lab: Kit):
+    with_loser(lab)
+    follow(lab, order(lab), says="is judged: discard")
+    assert "is judged" not in order(lab)
+    assert is_ready(lab)
 
 
-@case
-def plan_order(kit: Kit) -> Iterator[Advice]:
-    text = order(kit)
-    assert "One idea, train.py only" in text
-    yield Advice(text, edit=lambda: kit.write(val=1.5))
-    assert len(kit.ledger()) == 2
+def test_plan_order(lab: Kit):
+    follow(lab, order(lab), says="One idea, train.py only", edit=lambda: lab.write(val=1.5))
+    assert len(lab.ledger()) == 2
 
 
-@case
-def plan_order_from_an_undecided_change(kit: Kit) -> Iterator[Advice]:
-    kit.commit("exp: close [emitter=free]", val=0.9886)
-    kit.measure()
-    text = order(kit)
-    assert "git reset --keep" in text
-    yield Advice(text, edit=lambda: kit.write(val=1.5))
-    assert len(kit.ledger()) == 3
+def test_plan_order_from_an_undecided_change(lab: Kit):
+    lab.commit("exp: close [emitter=free]", val=0.9886)
+    lab.measure()
+    follow(lab, order(lab), says="git reset --keep", edit=lambda: lab.write(val=1.5))
+    assert len(lab.ledger()) == 3
 
 
-@case
-def replicate_order(kit: Kit) -> Iterator[Advice]:
-    kit.commit("exp: far better [emitter=free]", val=0.5)
-    kit.measure()
-    kit.research("autonomy", "off")  # drops the plan
-    answer(kit, "UserPromptSubmit", prompt="start the loop")
-    text = order(kit)
-    assert "research replicate" in text
-    yield Advice(text)
-    assert len(kit.ledger()) == 3
+def test_replicate_order(lab: Kit):
+    lab.commit("exp: far better [emitter=free]", val=0.5)
+    lab.measure()
+    lab.research("autonomy", "off")  # drops the plan
+    answer(lab, "UserPromptSubmit", prompt="start the loop")
+    follow(lab, order(lab), says="research replicate")
+    assert len(lab.ledger()) == 3
 
 
-@case
-def replicate_order_after_a_refusal(kit: Kit) -> Iterator[Advice]:
-    kit.commit("exp: far better [emitter=free]", val=0.5)
-    kit.measure()
-    kit.research("autonomy", "off")  # drops the plan
-    answer(kit, "UserPromptSubmit", prompt="start the loop")
-    kit.write(val=0.4)
-    assert "train.py differs from HEAD" in launched(kit, "--seed", "43")
-    text = order(kit)
-    assert "The last launch was refused:\ntrain.py differs from HEAD" in text
-    yield Advice(text, pick="research replicate")
-    assert len(kit.ledger()) == 3
+def test_replicate_order_after_a_refusal(lab: Kit):
+    lab.commit("exp: far better [emitter=free]", val=0.5)
+    lab.measure()
+    lab.research("autonomy", "off")  # drops the plan
+    answer(lab, "UserPromptSubmit", prompt="start the loop")
+    lab.write(val=0.4)
+    assert "train.py differs from HEAD" in launched(lab, "--seed", "43")
+    follow(lab, order(lab), says="The last launch was refused:\ntrain.py differs from HEAD", pick="research replicate")
+    assert len(lab.ledger()) == 3
 
 
-@case
-def experiment_on_an_unmeasured_change(kit: Kit) -> Iterator[Advice]:
-    kit.commit("infra: other defaults", val=0.9)
-    kit.commit("exp: it's worse [emitter=free]", val=1.5)
-    why = launched(kit)
-    assert "was not measured" in why
-    yield Advice(why)
-    assert launched(kit) == ""
-    assert kit.research("settle").code == 0
-    assert kit.git("show", "-s", "--format=%s") == "harness"
+def test_experiment_on_an_unmeasured_change(lab: Kit):
+    lab.commit("infra: other defaults", val=0.9)
+    lab.commit("exp: it's worse [emitter=free]", val=1.5)
+    follow(lab, launched(lab), says="was not measured")
+    assert launched(lab) == ""
+    assert lab.research("settle").code == 0
+    assert lab.git("show", "-s", "--format=%s") == "harness"
 
 
-@case
-def dirty_order_commit_without_an_author(kit: Kit) -> Iterator[Advice]:
-    without_author(kit)
-    kit.write(val=0.98)
-    yield Advice(order(kit), pick="commit")
-    assert "is not measured yet" in order(kit)
+def test_dirty_order_commit_without_an_author(lab: Kit):
+    without_author(lab)
+    lab.write(val=0.98)
+    follow(lab, order(lab), pick="commit")
+    assert "is not measured yet" in order(lab)
 
 
-@case
-def dirty_order_drop(kit: Kit) -> Iterator[Advice]:
-    kit.write(val=0.98)
-    kit.git("add", "train.py")
-    yield Advice(order(kit), pick="git restore")
-    assert "not committed" not in order(kit)
-    assert is_ready(kit)
+def test_dirty_order_drop(lab: Kit):
+    lab.write(val=0.98)
+    lab.git("add", "train.py")
+    follow(lab, order(lab), pick="git restore")
+    assert "not committed" not in order(lab)
+    assert is_ready(lab)
 
 
-@case
-def unmeasured_order(kit: Kit) -> Iterator[Advice]:
-    kit.commit("exp: worse [emitter=free]", val=1.5)
-    yield Advice(order(kit))
-    assert outcomes(kit) == ["keep", "discard"]
+def test_unmeasured_order(lab: Kit):
+    lab.commit("exp: worse [emitter=free]", val=1.5)
+    follow(lab, order(lab))
+    assert outcomes(lab) == ["keep", "discard"]
 
 
-@case
-def unmeasured_order_where_a_verdict_waits(kit: Kit) -> Iterator[Advice]:
+def test_unmeasured_order_where_a_verdict_waits(lab: Kit):
     """Settling would drop HEAD, so it is measured first."""
-    kit.commit("exp: worse [emitter=free]", val=1.5)
-    kit.measure()
-    kit.commit("exp: worse still [emitter=free]", val=1.6)
-    yield Advice(order(kit))
-    assert "is judged: discard" in order(kit)
-    assert kit.research("settle").code == 0
+    with_loser(lab)
+    lab.commit("exp: worse still [emitter=free]", val=1.6)
+    follow(lab, order(lab))
+    assert "is judged: discard" in order(lab)
+    assert lab.research("settle").code == 0
 
 
-@case
-def amended_message_order(kit: Kit) -> Iterator[Advice]:
-    kit.commit("exp: worse [emitter=free]", val=1.5)
-    kit.measure()
-    kit.git("commit", "-q", "--amend", "-m", "exp: worse, in other words [emitter=free]")
-    text = order(kit)
-    assert "is judged: discard" in text
-    yield Advice(text)
-    assert kit.git("show", "-s", "--format=%s") == "harness"
-    assert is_ready(kit)
+def test_amended_message_order(lab: Kit):
+    with_loser(lab)
+    lab.git("commit", "-q", "--amend", "-m", "exp: worse, in other words [emitter=free]")
+    follow(lab, order(lab), says="is judged: discard")
+    assert lab.git("show", "-s", "--format=%s") == "harness"
+    assert is_ready(lab)
 
 
-@case
-def same_program_order(kit: Kit) -> Iterator[Advice]:
-    kit.write(extra="# a comment alone")
-    kit.git("commit", "-qam", "exp: nothing new [emitter=free]")
-    text = order(kit)
-    assert "is the same program as run" in text
-    yield Advice(text)
-    assert "is the same program" not in order(kit)
-    assert is_ready(kit)
+def test_same_program_order(lab: Kit):
+    lab.write(extra="# a comment alone")
+    lab.git("commit", "-qam", "exp: nothing new [emitter=free]")
+    follow(lab, order(lab), says="is the same program as run")
+    assert "is the same program" not in order(lab)
+    assert is_ready(lab)
 
 
-@case
-def discarded_change_made_again_order(kit: Kit) -> Iterator[Advice]:
+def test_discarded_change_made_again_order(lab: Kit):
     """The same diff on the same parent is the same program, whatever its commit is called."""
     for words in ("worse", "worse again"):
-        kit.commit(f"exp: {words} [emitter=free]", val=1.5)
-        kit.measure()
-        kit.research("settle")
-    text = order(kit)
-    assert "is the same program as run" in text
-    yield Advice(text)
-    assert "One idea, train.py only" in order(kit)
-    assert is_ready(kit)
+        lab.commit(f"exp: {words} [emitter=free]", val=1.5)
+        lab.measure()
+        lab.research("settle")
+    follow(lab, order(lab), says="is the same program as run")
+    assert "One idea, train.py only" in order(lab)
+    assert is_ready(lab)
 
 
-@case
-def baseline_of_a_second_branch_order(kit: Kit) -> Iterator[Advice]:
+def test_baseline_of_a_second_branch_order(lab: Kit):
     """Another branch has measured the same train.py; this one has no baseline all the same."""
-    kit.git("checkout", "-q", "-b", "autoresearch/second")
-    refused = kit.measure()
+    lab.git("checkout", "-q", "-b", "autoresearch/second")
+    refused = lab.measure()
     assert refused.end["outcome"] == "repeat"
     assert "has no baseline yet: to measure it here, type the same with --again" in str(refused.end["why"])
-    text = order(kit)
-    assert "a baseline is measured anew (--again)" in text
-    yield Advice(text)
-    assert kit.json("summary")["baseline"] is not None
+    follow(lab, order(lab), says="a baseline is measured anew (--again)")
+    assert lab.json("summary")["baseline"] is not None
 
 
-@case
-def same_program_in_the_summary(kit: Kit) -> Iterator[Advice]:
-    kit.write(extra="# a comment alone")
-    kit.git("commit", "-qam", "exp: nothing new [emitter=free]")
-    (line,) = [line for line in kit.json("summary")["warnings"] if "same program" in line]  # type: ignore[attr-defined]
-    assert line in context_of(answer(kit, "SessionStart", source="startup"))
-    yield Advice(line)
-    assert is_ready(kit)
+def test_same_program_in_the_summary(lab: Kit):
+    lab.write(extra="# a comment alone")
+    lab.git("commit", "-qam", "exp: nothing new [emitter=free]")
+    (line,) = [line for line in lab.json("summary")["warnings"] if "same program" in line]  # type: ignore[attr-defined]
+    assert line in context_of(answer(lab, "SessionStart", source="startup"))
+    follow(lab, line)
+    assert is_ready(lab)
 
 
-@case
-def uncounted_order(kit: Kit) -> Iterator[Advice]:
-    kit.commit("try something's else", val=1.5)
-    kit.measure()
-    order_text = order(kit)
-    assert "did not count" in order_text
-    yield Advice(order_text)
-    assert outcomes(kit) == ["keep", "discard"]
+def test_uncounted_order(lab: Kit):
+    lab.commit("try something's else", val=1.5)
+    lab.measure()
+    follow(lab, order(lab), says="did not count")
+    assert outcomes(lab) == ["keep", "discard"]
     assert (
-        kit.git("show", "-s", "--format=%s", "refs/research/runs/" + newest(kit))
+        lab.git("show", "-s", "--format=%s", "refs/research/runs/" + newest(lab))
         == "exp: try something's else [emitter=free]"
     )
 
@@ -317,24 +271,22 @@ def newest(kit: Kit) -> str:
         return store.runs()[-1].run
 
 
-@case
-def lost_run_order(kit: Kit) -> Iterator[Advice]:
-    kit.commit("exp: sleeps [emitter=free]", "sleep")
-    child = kit.start()
-    wait_for(lambda: sum((folder / "run.log").exists() for folder in kit.folders()) == 2)
+def test_lost_run_order(lab: Kit):
+    lab.commit("exp: sleeps [emitter=free]", "sleep")
+    child = lab.start()
+    wait_for(lambda: sum((folder / "run.log").exists() for folder in lab.folders()) == 2)
     child.kill()
     child.communicate()
-    wait_for(lambda: "ended without its runner" in order(kit))
-    yield Advice(order(kit))
-    assert "is not measured yet" in order(kit)
+    wait_for(lambda: "ended without its runner" in order(lab))
+    follow(lab, order(lab))
+    assert "is not measured yet" in order(lab)
 
 
-@case_without_baseline
-def missing_data_order(kit: Kit) -> Iterator[Advice]:
+def test_missing_data_order(kit: Kit):
     kit.environment["AUTORESEARCH_PROFILE"] = "official"
     make_data_by_prepare(kit)
     kit.research("autonomy", "on")
-    yield Advice(order(kit), by_agent=False)
+    follow(kit, order(kit), by_agent=False)
     assert "no baseline yet" in order(kit)
 
 
@@ -357,74 +309,65 @@ def make_data_by_prepare(kit: Kit) -> None:
 # Refused launches, as the runner and the next order say them ----------------------------------------------------------
 
 
-@case
-def fixed_file_staged_and_a_new_one(kit: Kit) -> Iterator[Advice]:
-    (kit.root / "prepare.py").write_text("x = 1\n")
-    (kit.root / "research" / "a new one.py").write_text("x = 1\n")
-    kit.git("add", "prepare.py")
-    yield Advice(launched(kit))
-    assert is_ready(kit)
-    kit.git("stash", "pop")
-    assert (kit.root / "research" / "a new one.py").exists()
+def test_fixed_file_staged_and_a_new_one(lab: Kit):
+    (lab.root / "prepare.py").write_text("x = 1\n")
+    (lab.root / "research" / "a new one.py").write_text("x = 1\n")
+    lab.git("add", "prepare.py")
+    follow(lab, launched(lab))
+    assert is_ready(lab)
+    lab.git("stash", "pop")
+    assert (lab.root / "research" / "a new one.py").exists()
 
 
-@case
-def many_fixed_files_changed(kit: Kit) -> Iterator[Advice]:
+def test_many_fixed_files_changed(lab: Kit):
     for number in range(9):
-        (kit.root / "research" / f"new{number}.py").write_text("x = 1\n")
-    yield Advice(launched(kit))
-    assert is_ready(kit)
+        (lab.root / "research" / f"new{number}.py").write_text("x = 1\n")
+    follow(lab, launched(lab))
+    assert is_ready(lab)
 
 
-@case
-def fixed_file_hidden_from_git(kit: Kit) -> Iterator[Advice]:
-    kit.git("update-index", "--assume-unchanged", "prepare.py")
-    yield Advice(launched(kit))
-    assert is_ready(kit)
+def test_fixed_file_hidden_from_git(lab: Kit):
+    lab.git("update-index", "--assume-unchanged", "prepare.py")
+    follow(lab, launched(lab))
+    assert is_ready(lab)
 
 
-@case
-def fixed_file_changed_in_the_next_order(kit: Kit) -> Iterator[Advice]:
-    kit.commit("exp: worse [emitter=free]", val=1.5)
-    (kit.root / "prepare.py").write_text("x = 1\n")
-    launched(kit)
-    text = order(kit)
-    assert "The last launch was refused" in text
-    yield Advice(text)
-    assert outcomes(kit) == ["keep", "discard"]
+def test_fixed_file_changed_in_the_next_order(lab: Kit):
+    lab.commit("exp: worse [emitter=free]", val=1.5)
+    (lab.root / "prepare.py").write_text("x = 1\n")
+    launched(lab)
+    follow(lab, order(lab), says="The last launch was refused")
+    assert outcomes(lab) == ["keep", "discard"]
 
 
-@case
-def taken_device_in_the_next_order(kit: Kit) -> Iterator[Advice]:
+def test_taken_device_in_the_next_order(lab: Kit):
     """The other run has ended by the time that the wait is over."""
-    kit.commit("exp: worse [emitter=free]", val=1.5)
-    folder = kit.home / "cache" / "locks"
+    lab.commit("exp: worse [emitter=free]", val=1.5)
+    folder = lab.home / "cache" / "locks"
     host = next(folder.iterdir()).stem.rpartition("-")[2]
     locks = [FileLock(folder / f"core-{core}-{host}.lock") for core in os.sched_getaffinity(0)]
     assert all(lock.acquire() for lock in locks)
-    assert "The device is taken by" in launched(kit)
-    text = order(kit)
+    assert "The device is taken by" in launched(lab)
+    text = order(lab)
     for lock in locks:
         lock.release()
     assert "Wait with `sleep 100` first" in text
-    yield Advice(text)
-    assert outcomes(kit) == ["keep", "discard"]
+    follow(lab, text)
+    assert outcomes(lab) == ["keep", "discard"]
 
 
-@case
-def train_changed_commit(kit: Kit) -> Iterator[Advice]:
-    kit.write(val=0.98)
-    yield Advice(launched(kit), pick="commit")
-    assert launched(kit) == ""
-    assert len(kit.ledger()) == 2
+def test_train_changed_commit(lab: Kit):
+    lab.write(val=0.98)
+    follow(lab, launched(lab), pick="commit")
+    assert launched(lab) == ""
+    assert len(lab.ledger()) == 2
 
 
-@case
-def train_changed_restore(kit: Kit) -> Iterator[Advice]:
-    kit.write(val=0.98)
-    kit.git("add", "train.py")
-    yield Advice(launched(kit), pick="git restore")
-    assert is_ready(kit)
+def test_train_changed_restore(lab: Kit):
+    lab.write(val=0.98)
+    lab.git("add", "train.py")
+    follow(lab, launched(lab), pick="git restore")
+    assert is_ready(lab)
 
 
 def commit_two(kit: Kit, change: Callable[[], object], subject: str = "exp: it's two [emitter=free]") -> None:
@@ -435,107 +378,93 @@ def commit_two(kit: Kit, change: Callable[[], object], subject: str = "exp: it's
     kit.git("commit", "-qm", subject)
 
 
-@case
-def other_file_in_the_commit(kit: Kit) -> Iterator[Advice]:
-    commit_two(kit, lambda: (kit.root / "prepare.py").write_text("x = 1\n"))
-    yield Advice(launched(kit))
-    assert launched(kit) == ""
-    assert kit.ledger()[-1][4] == "exp: it's two [emitter=free]"
+def test_other_file_in_the_commit(lab: Kit):
+    commit_two(lab, lambda: (lab.root / "prepare.py").write_text("x = 1\n"))
+    follow(lab, launched(lab))
+    assert launched(lab) == ""
+    assert lab.ledger()[-1][4] == "exp: it's two [emitter=free]"
 
 
-@case
-def new_file_in_the_commit_in_the_next_order(kit: Kit) -> Iterator[Advice]:
-    commit_two(kit, lambda: (kit.root / "notes of mine.md").write_text("x\n"))
-    launched(kit)
-    text = order(kit)
-    assert "HEAD touches more than train.py: notes of mine.md" in text
-    yield Advice(text)
-    assert outcomes(kit) == ["keep", "discard"]
+def test_new_file_in_the_commit_in_the_next_order(lab: Kit):
+    commit_two(lab, lambda: (lab.root / "notes of mine.md").write_text("x\n"))
+    launched(lab)
+    follow(lab, order(lab), says="HEAD touches more than train.py: notes of mine.md")
+    assert outcomes(lab) == ["keep", "discard"]
 
 
-@case
-def file_deleted_in_the_commit(kit: Kit) -> Iterator[Advice]:
-    commit_two(kit, lambda: (kit.root / "pyproject.toml").unlink())
-    yield Advice(launched(kit))
-    assert launched(kit) == ""
+def test_file_deleted_in_the_commit(lab: Kit):
+    commit_two(lab, lambda: (lab.root / "pyproject.toml").unlink())
+    follow(lab, launched(lab))
+    assert launched(lab) == ""
 
 
-@case
-def ledger_in_the_commit(kit: Kit) -> Iterator[Advice]:
-    kit.write(val=1.5)
-    kit.git("add", "-f", "results.tsv", "train.py")
-    kit.git("commit", "-qm", "exp: and the ledger [emitter=free]")
-    yield Advice(launched(kit), by_agent=False)
-    assert launched(kit) == ""
-    assert len(kit.ledger()) == 2
+def test_ledger_in_the_commit(lab: Kit):
+    lab.write(val=1.5)
+    lab.git("add", "-f", "results.tsv", "train.py")
+    lab.git("commit", "-qm", "exp: and the ledger [emitter=free]")
+    follow(lab, launched(lab), by_agent=False)
+    assert launched(lab) == ""
+    assert len(lab.ledger()) == 2
 
 
-@case
-def other_files_alone_in_the_commit(kit: Kit) -> Iterator[Advice]:
-    (kit.root / "notes.md").write_text("x\n")
-    kit.git("add", "-A")
-    kit.git("commit", "-qm", "exp: no change of train.py [emitter=free]")
-    yield Advice(launched(kit))
-    assert is_ready(kit)
+def test_other_files_alone_in_the_commit(lab: Kit):
+    (lab.root / "notes.md").write_text("x\n")
+    lab.git("add", "-A")
+    lab.git("commit", "-qm", "exp: no change of train.py [emitter=free]")
+    follow(lab, launched(lab))
+    assert is_ready(lab)
 
 
-@case
-def infrastructure_at_head(kit: Kit) -> Iterator[Advice]:
-    (kit.root / "notes.md").write_text("x\n")
-    kit.git("add", "-A")
-    kit.git("commit", "-qm", "infra: notes")
-    yield Advice(launched(kit), edit=lambda: kit.write(val=1.5))
-    assert launched(kit) == ""
-    assert len(kit.ledger()) == 2
+def test_infrastructure_at_head(lab: Kit):
+    (lab.root / "notes.md").write_text("x\n")
+    lab.git("add", "-A")
+    lab.git("commit", "-qm", "infra: notes")
+    follow(lab, launched(lab), edit=lambda: lab.write(val=1.5))
+    assert launched(lab) == ""
+    assert len(lab.ledger()) == 2
 
 
-@case
-def other_harness(kit: Kit) -> Iterator[Advice]:
-    (kit.root / "prepare.py").write_text((kit.root / "prepare.py").read_text() + "# other\n")
-    kit.git("commit", "-qam", "infra: another benchmark")
-    kit.commit("exp: on top [emitter=free]", val=1.5)
-    yield Advice(launched(kit))
-    assert launched(kit) == ""
-    assert is_ready(kit)
+def test_other_harness(lab: Kit):
+    (lab.root / "prepare.py").write_text((lab.root / "prepare.py").read_text() + "# other\n")
+    lab.git("commit", "-qam", "infra: another benchmark")
+    lab.commit("exp: on top [emitter=free]", val=1.5)
+    follow(lab, launched(lab))
+    assert launched(lab) == ""
+    assert is_ready(lab)
 
 
-@case
-def other_harness_at_head(kit: Kit) -> Iterator[Advice]:
-    (kit.root / "prepare.py").write_text((kit.root / "prepare.py").read_text() + "# other\n")
-    kit.git("commit", "-qam", "infra: another benchmark")
-    yield Advice(launched(kit))
-    assert launched(kit, "--again") == ""  # its train.py is the old baseline's
-    assert is_ready(kit)
+def test_other_harness_at_head(lab: Kit):
+    (lab.root / "prepare.py").write_text((lab.root / "prepare.py").read_text() + "# other\n")
+    lab.git("commit", "-qam", "infra: another benchmark")
+    follow(lab, launched(lab))
+    assert launched(lab, "--again") == ""  # its train.py is the old baseline's
+    assert is_ready(lab)
 
 
-@case
-def other_agents_rules(kit: Kit) -> Iterator[Advice]:
-    (kit.root / "AGENTS.md").unlink(missing_ok=True)
-    (kit.root / "AGENTS.md").write_text("Cheat.\n")
-    kit.git("add", "AGENTS.md")
-    kit.git("commit", "-qm", "infra: other rules")
-    kit.commit("exp: on top [emitter=free]", val=1.5)
-    yield Advice(launched(kit))
-    assert launched(kit) == ""
+def test_other_agents_rules(lab: Kit):
+    (lab.root / "AGENTS.md").unlink(missing_ok=True)
+    (lab.root / "AGENTS.md").write_text("Cheat.\n")
+    lab.git("add", "AGENTS.md")
+    lab.git("commit", "-qm", "infra: other rules")
+    lab.commit("exp: on top [emitter=free]", val=1.5)
+    follow(lab, launched(lab))
+    assert launched(lab) == ""
 
 
-@case
-def unreadable_program(kit: Kit) -> Iterator[Advice]:
-    kit.commit("exp: a slip [emitter=free]", extra="def (")
-    yield Advice(launched(kit), edit=lambda: kit.write(val=1.5))
-    assert launched(kit) == ""
-    assert len(kit.ledger()) == 2
+def test_unreadable_program(lab: Kit):
+    lab.commit("exp: a slip [emitter=free]", extra="def (")
+    follow(lab, launched(lab), edit=lambda: lab.write(val=1.5))
+    assert launched(lab) == ""
+    assert len(lab.ledger()) == 2
 
 
-@case
-def missing_name(kit: Kit) -> Iterator[Advice]:
-    kit.commit("exp: a slip [emitter=free]", extra="from prepare import nothing_like_it")
-    yield Advice(launched(kit))
-    assert is_ready(kit)
+def test_missing_name(lab: Kit):
+    lab.commit("exp: a slip [emitter=free]", extra="from prepare import nothing_like_it")
+    follow(lab, launched(lab))
+    assert is_ready(lab)
 
 
-@case_without_baseline
-def experiment_under_another_contract(kit: Kit) -> Iterator[Advice]:
+def test_experiment_under_another_contract(kit: Kit):
     short = f'CONTRACT = "custom3-0123456789ab" if "{ENV_TIME_BUDGET}" in __import__("os").environ else'
     text = (kit.root / "prepare.py").read_text().replace("CONTRACT =", short, 1)
     (kit.root / "prepare.py").write_text(text)
@@ -543,7 +472,7 @@ def experiment_under_another_contract(kit: Kit) -> Iterator[Advice]:
     with_baseline(kit)
     kit.commit("exp: another idea [emitter=free]", val=0.97)
     kit.environment[ENV_TIME_BUDGET] = "3"
-    yield Advice(launched(kit))
+    follow(kit, launched(kit))
     assert launched(kit) == ""
     shown = kit.json("summary")
     assert (shown["contract"], shown["runs"]) == ("custom3-0123456789ab", 2)
@@ -563,62 +492,53 @@ def without_author(kit: Kit) -> None:
 # What the hooks say beside orders -------------------------------------------------------------------------------------
 
 
-@case_without_baseline
-def prompt_before_the_first_run(kit: Kit) -> Iterator[Advice]:
+def test_prompt_before_the_first_run(kit: Kit):
     told = context_of(answer(kit, "UserPromptSubmit", prompt="Have a look at the repository."))
     assert "replicate <" not in told
-    yield Advice(told)
+    follow(kit, told)
     assert outcomes(kit) == ["keep"]
 
 
-@case_without_baseline
-def plan_before_the_first_run(kit: Kit) -> Iterator[Advice]:
-    yield Advice(str(kit.json("next")["prompt"]))
+def test_plan_before_the_first_run(kit: Kit):
+    follow(kit, str(kit.json("next")["prompt"]))
     assert outcomes(kit) == ["keep"]
 
 
-@case
-def prompt_that_is_not_understood(kit: Kit) -> Iterator[Advice]:
-    told = context_of(answer(kit, "UserPromptSubmit", prompt="I would rather look at it tomorrow."))
-    yield Advice(told.split("\n")[0])
-    assert kit.json("autonomy", "status")["enabled"] is False
-    assert order(kit) == ""
+def test_prompt_that_is_not_understood(lab: Kit):
+    told = context_of(answer(lab, "UserPromptSubmit", prompt="I would rather look at it tomorrow."))
+    follow(lab, told.split("\n")[0])
+    assert lab.json("autonomy", "status")["enabled"] is False
+    assert order(lab) == ""
 
 
-@case_without_baseline
-def loop_that_came_to_its_limit(kit: Kit) -> Iterator[Advice]:
+def test_loop_that_came_to_its_limit(kit: Kit):
     kit.research("autonomy", "on", "--runs", "1")
     kit.measure()
     said = answer(kit, "Stop", stop_hook_active=True, last_assistant_message="done")
     assert 'Say "continue"' in str((said or {})["systemMessage"])
     answer(kit, "UserPromptSubmit", prompt="continue")
-    yield Advice(order(kit))
+    follow(kit, order(kit))
     assert "is judged" not in order(kit)
 
 
-@case
-def fixed_files_changed_after_a_tool(kit: Kit) -> Iterator[Advice]:
-    spoil_fixed_files(kit)
-    yield Advice(after_tool(kit))
-    assert is_ready(kit)
+def test_fixed_files_changed_after_a_tool(lab: Kit):
+    spoil_fixed_files(lab)
+    follow(lab, after_tool(lab))
+    assert is_ready(lab)
 
 
-@case
-def fixed_files_changed_at_launch(kit: Kit) -> Iterator[Advice]:
-    spoil_fixed_files(kit)
-    yield Advice(launched(kit))
-    assert is_ready(kit)
+def test_fixed_files_changed_at_launch(lab: Kit):
+    spoil_fixed_files(lab)
+    follow(lab, launched(lab))
+    assert is_ready(lab)
 
 
-@case
-def fixed_files_changed_at_stop(kit: Kit) -> Iterator[Advice]:
-    kit.commit("exp: worse [emitter=free]", val=1.5)
-    spoil_fixed_files(kit)
-    text = order(kit)
-    assert "No run is launched" in text
-    yield Advice(text)
-    assert "is not measured yet" in order(kit)
-    assert launched(kit) == ""
+def test_fixed_files_changed_at_stop(lab: Kit):
+    lab.commit("exp: worse [emitter=free]", val=1.5)
+    spoil_fixed_files(lab)
+    follow(lab, order(lab), says="No run is launched")
+    assert "is not measured yet" in order(lab)
+    assert launched(lab) == ""
 
 
 def spoil_fixed_files(kit: Kit) -> None:
@@ -629,200 +549,162 @@ def spoil_fixed_files(kit: Kit) -> None:
     kit.git("add", "program.md")
 
 
-@case
-def review_of_a_decided_run(kit: Kit) -> Iterator[Advice]:
-    base = kit.head()
-    kit.commit("exp: worse [emitter=free]", val=1.5)
-    kit.measure()
-    yield Advice(after_tool(kit))
-    assert kit.head() == base
+def test_review_of_a_decided_run(lab: Kit):
+    base = with_loser(lab)
+    follow(lab, after_tool(lab))
+    assert lab.head() == base
 
 
-@case
-def review_of_an_uncounted_run(kit: Kit) -> Iterator[Advice]:
-    answer(kit, "UserPromptSubmit", prompt="hello")  # which shows the baseline's
-    kit.commit("something", val=1.5)
-    kit.measure()
-    yield Advice(after_tool(kit))
-    assert launched(kit) == ""
-    assert outcomes(kit) == ["keep", "discard"]
+def test_review_of_an_uncounted_run(lab: Kit):
+    answer(lab, "UserPromptSubmit", prompt="hello")  # which shows the baseline's
+    lab.commit("something", val=1.5)
+    lab.measure()
+    follow(lab, after_tool(lab))
+    assert launched(lab) == ""
+    assert outcomes(lab) == ["keep", "discard"]
 
 
-@case
-def session_on_an_unmeasured_commit_without_an_author(kit: Kit) -> Iterator[Advice]:
-    without_author(kit)
-    kit.write(val=0.98)
-    told = context_of(answer(kit, "SessionStart", source="startup"))
-    yield Advice(told, pick=" commit ")
-    assert "is not measured yet" in order(kit)
-
-
-def refused_by_hook(command: str, mended: Callable[[Kit], bool], name: str) -> None:
-    """Adds a case: a command that the policy refuses, whose refusal names the right one."""
-
-    def refused(kit: Kit) -> Iterator[Advice]:
-        kit.commit("exp: worse [emitter=free]", val=1.5)
-        text = refusal(kit, command)
-        yield Advice(text)
-        assert mended(kit)
-
-    refused.__name__ = f"refused_{name}"
-    case(refused)
+def test_session_on_an_unmeasured_commit_without_an_author(lab: Kit):
+    without_author(lab)
+    lab.write(val=0.98)
+    told = context_of(answer(lab, "SessionStart", source="startup"))
+    follow(lab, told, pick=" commit ")
+    assert "is not measured yet" in order(lab)
 
 
 RUNS = "uv run python scripts/run_experiment.py --backend local"
-for _name, _command in {
-    "bare_training": "uv run train.py",
-    "profiled_training": "python -m cProfile train.py",
-    "run_in_the_background": f"{RUNS} -- uv run train.py > run.log 2>&1 &",
-    "run_in_a_group_in_the_background": f"(sleep 1; {RUNS} -- uv run train.py > run.log 2>&1) &",
-    "run_with_nohup": f"nohup {RUNS} -- uv run train.py > run.log 2>&1",
-    "run_through_a_pipe": f"{RUNS} -- uv run train.py 2>&1 | tee run.log",
-    "run_without_a_log": f"{RUNS} -- uv run train.py",
-    "run_that_adds_to_the_log": f"{RUNS} -- uv run train.py >> run.log 2>&1",
-    "run_with_another_command": f"{RUNS} -- python train.py > run.log 2>&1",
-    "run_with_a_longer_limit": f"{RUNS} --timeout 60 -- uv run train.py > run.log 2>&1",
-    "run_from_a_subfolder": "cd scripts && python run_experiment.py -- uv run train.py > run.log 2>&1",
-}.items():
-    refused_by_hook(_command, lambda kit: outcomes(kit) == ["keep", "discard"], _name)
+REFUSED = [
+    "uv run train.py",
+    "python -m cProfile train.py",
+    f"{RUNS} -- uv run train.py > run.log 2>&1 &",
+    f"(sleep 1; {RUNS} -- uv run train.py > run.log 2>&1) &",
+    f"nohup {RUNS} -- uv run train.py > run.log 2>&1",
+    f"{RUNS} -- uv run train.py 2>&1 | tee run.log",
+    f"{RUNS} -- uv run train.py",
+    f"{RUNS} -- uv run train.py >> run.log 2>&1",
+    f"{RUNS} -- python train.py > run.log 2>&1",
+    f"{RUNS} --timeout 60 -- uv run train.py > run.log 2>&1",
+    "cd scripts && python run_experiment.py -- uv run train.py > run.log 2>&1",
+]
 
 
-@case
-def refused_launch_of_what_would_not_count(kit: Kit) -> Iterator[Advice]:
+@pytest.mark.parametrize("command", REFUSED)
+def test_refused_launch(lab: Kit, command: str):
+    lab.commit("exp: worse [emitter=free]", val=1.5)
+    follow(lab, refusal(lab, command))
+    assert outcomes(lab) == ["keep", "discard"]
+
+
+def test_refused_launch_of_what_would_not_count(lab: Kit):
     launch = f"{RUNS} -- uv run train.py > run.log 2>&1"
-    assert refusal(kit, launch) == ""
-    kit.commit("infra: worse", val=1.5)
-    yield Advice(refusal(kit, launch))
-    assert refusal(kit, launch) == ""
-    assert launched(kit) == ""
-    assert kit.ledger()[-1][4].startswith("exp: worse [emitter=")
+    assert refusal(lab, launch) == ""
+    lab.commit("infra: worse", val=1.5)
+    follow(lab, refusal(lab, launch))
+    assert refusal(lab, launch) == ""
+    assert launched(lab) == ""
+    assert lab.ledger()[-1][4].startswith("exp: worse [emitter=")
 
 
-@case
-def refused_launch_in_a_subfolder(kit: Kit) -> Iterator[Advice]:
-    kit.commit("exp: worse [emitter=free]", val=1.5)
-    folder = str(kit.root / "scripts")
+def test_refused_launch_in_a_subfolder(lab: Kit):
+    lab.commit("exp: worse [emitter=free]", val=1.5)
+    folder = str(lab.root / "scripts")
     for command in ("uv run train.py", f"{RUNS} -- uv run train.py > run.log 2>&1"):
-        text = refusal(kit, command, cwd=folder)
+        text = refusal(lab, command, cwd=folder)
         (line,) = commands_in(text)
-        assert line.startswith(f"cd {shlex.quote(str(kit.root))} && ")
-        assert refusal(kit, line, cwd=folder) == ""
-    yield Advice(text)
-    assert outcomes(kit) == ["keep", "discard"]
+        assert line.startswith(f"cd {shlex.quote(str(lab.root))} && ")
+        assert refusal(lab, line, cwd=folder) == ""
+    follow(lab, text)
+    assert outcomes(lab) == ["keep", "discard"]
 
 
-@case
-def refused_replicate_in_the_background(kit: Kit) -> Iterator[Advice]:
-    yield Advice(refusal(kit, "nohup uv run research replicate HEAD > run.log 2>&1 &"))
-    assert len(kit.ledger()) == 2
+def test_refused_replicate_in_the_background(lab: Kit):
+    follow(lab, refusal(lab, "nohup uv run research replicate HEAD > run.log 2>&1 &"))
+    assert len(lab.ledger()) == 2
 
 
-@case
-def refused_launch_with_the_plans_seed(kit: Kit) -> Iterator[Advice]:
-    plan_instead(kit, Plan("p1", AT, None, None, kit.head(), "experiment", "why", details={RUN_SEED: "43"}))
-    kit.commit("exp: worse [emitter=free]", val=1.5)
-    text = refusal(kit, "uv run train.py")
-    assert "--seed 43" in text
-    yield Advice(text)
-    assert kit.json("last-review")["text"].count("seed 43") >= 1  # type: ignore[attr-defined]
+def test_refused_launch_with_the_plans_seed(lab: Kit):
+    plan_instead(lab, Plan("p1", AT, None, None, lab.head(), "experiment", "why", details={RUN_SEED: "43"}))
+    lab.commit("exp: worse [emitter=free]", val=1.5)
+    follow(lab, refusal(lab, "uv run train.py"), says="--seed 43")
+    assert lab.json("last-review")["text"].count("seed 43") >= 1  # type: ignore[attr-defined]
 
 
-@case
-def refused_reading_of_scores(kit: Kit) -> Iterator[Advice]:
-    yield Advice(refusal(kit, f"cat results/runs/{newest(kit)}/score.json"))
+def test_refused_reading_of_scores(lab: Kit):
+    follow(lab, refusal(lab, f"cat results/runs/{newest(lab)}/score.json"))
 
 
-@case
-def refused_writing_of_the_ledger(kit: Kit) -> Iterator[Advice]:
-    kit.commit("exp: worse [emitter=free]", val=1.5)
-    kit.measure()
-    yield Advice(refusal(kit, "sed -i s/discard/keep/ results.tsv"), pick="settle")
-    assert is_ready(kit)
+def test_refused_writing_of_the_ledger(lab: Kit):
+    with_loser(lab)
+    follow(lab, refusal(lab, "sed -i s/discard/keep/ results.tsv"), pick="settle")
+    assert is_ready(lab)
 
 
-@case
-def refused_decision(kit: Kit) -> Iterator[Advice]:
-    kit.commit("exp: worse [emitter=free]", val=1.5)
-    kit.measure()
-    yield Advice(refusal(kit, "uv run research decide x keep --why luck"))
-    assert is_ready(kit)
+def test_refused_decision(lab: Kit):
+    with_loser(lab)
+    follow(lab, refusal(lab, "uv run research decide x keep --why luck"))
+    assert is_ready(lab)
 
 
 # What verbs say that can't go on --------------------------------------------------------------------------------------
 
 
-def with_loser(kit: Kit) -> str:
-    """Measures a change that is discarded, not settled yet; returns the baseline's commit."""
-    base = kit.head()
-    kit.commit("exp: worse [emitter=free]", val=1.5)
-    kit.measure()
-    return base
+def test_settle_an_undecided_run(lab: Kit):
+    lab.commit("exp: close [emitter=free]", val=0.9886)
+    run = str(lab.measure().end["run"])
+    follow(lab, said_by(lab, "settle", run))
+    assert len(lab.ledger()) == 3
 
 
-@case
-def settle_an_undecided_run(kit: Kit) -> Iterator[Advice]:
-    kit.commit("exp: close [emitter=free]", val=0.9886)
-    run = str(kit.measure().end["run"])
-    yield Advice(said_by(kit, "settle", run))
-    assert len(kit.ledger()) == 3
+def test_settle_in_a_tree_that_is_not_clean(lab: Kit):
+    base = with_loser(lab)
+    lab.write(val=0.98)
+    follow(lab, said_by(lab, "settle"))
+    assert lab.head() == base
 
 
-@case
-def settle_in_a_tree_that_is_not_clean(kit: Kit) -> Iterator[Advice]:
-    base = with_loser(kit)
-    kit.write(val=0.98)
-    yield Advice(said_by(kit, "settle"))
-    assert kit.head() == base
-
-
-@case_without_baseline
-def settle_with_the_ledger_tracked(kit: Kit) -> Iterator[Advice]:
+def test_settle_with_the_ledger_tracked(kit: Kit):
     (kit.root / "results.tsv").write_text("commit\tval_bpb\tmemory_gb\tstatus\tdescription\n")
     kit.git("add", "-f", "results.tsv")
     kit.git("commit", "-q", "--amend", "--no-edit")
     with_baseline(kit)
     base = with_loser(kit)
-    yield Advice(order(kit))
+    follow(kit, order(kit))
     assert kit.head() == base
 
 
-@case
-def settle_where_the_tip_was_not_measured(kit: Kit) -> Iterator[Advice]:
-    base = with_loser(kit)
-    kit.commit("exp: not measured [emitter=free]", val=1.6)
-    tip = kit.head()
-    yield Advice(said_by(kit, "settle"))
-    assert kit.research("settle").code == 0
-    assert kit.head() == base
-    assert kit.git("rev-parse", f"keep-{tip[:7]}") == tip
+def test_settle_where_the_tip_was_not_measured(lab: Kit):
+    base = with_loser(lab)
+    lab.commit("exp: not measured [emitter=free]", val=1.6)
+    tip = lab.head()
+    follow(lab, said_by(lab, "settle"))
+    assert lab.research("settle").code == 0
+    assert lab.head() == base
+    assert lab.git("rev-parse", f"keep-{tip[:7]}") == tip
 
 
-@case
-def settle_on_a_detached_head(kit: Kit) -> Iterator[Advice]:
-    base = with_loser(kit)
-    kit.git("checkout", "-q", "--detach")
-    yield Advice(said_by(kit, "settle"))
-    assert kit.research("settle").code == 0
-    assert kit.head() == base
+def test_settle_on_a_detached_head(lab: Kit):
+    base = with_loser(lab)
+    lab.git("checkout", "-q", "--detach")
+    follow(lab, said_by(lab, "settle"))
+    assert lab.research("settle").code == 0
+    assert lab.head() == base
 
 
-@case
-def settle_in_the_middle_of_a_merge(kit: Kit) -> Iterator[Advice]:
-    base = with_loser(kit)
-    begin_merge(kit)
-    yield Advice(said_by(kit, "settle"))
-    assert kit.research("settle").code == 0
-    assert kit.head() == base
+def test_settle_in_the_middle_of_a_merge(lab: Kit):
+    base = with_loser(lab)
+    begin_merge(lab)
+    follow(lab, said_by(lab, "settle"))
+    assert lab.research("settle").code == 0
+    assert lab.head() == base
 
 
-@case
-def settle_in_the_middle_of_a_bisection(kit: Kit) -> Iterator[Advice]:
-    base = with_loser(kit)
-    run = newest(kit)
-    kit.git("bisect", "start")
-    yield Advice(said_by(kit, "settle", run))
-    assert kit.research("settle").code == 0
-    assert kit.head() == base
+def test_settle_in_the_middle_of_a_bisection(lab: Kit):
+    base = with_loser(lab)
+    run = newest(lab)
+    lab.git("bisect", "start")
+    follow(lab, said_by(lab, "settle", run))
+    assert lab.research("settle").code == 0
+    assert lab.head() == base
 
 
 def begin_merge(kit: Kit) -> None:
@@ -834,54 +716,46 @@ def begin_merge(kit: Kit) -> None:
     subprocess.run(["git", "merge", "other"], cwd=kit.root, env=kit.environment, capture_output=True, check=False)
 
 
-@case
-def settle_a_branch_that_is_checked_out_elsewhere(kit: Kit) -> Iterator[Advice]:
-    base, run = with_loser(kit), newest(kit)
-    kit.git("checkout", "-q", "main")
-    kit.git("worktree", "add", "-q", str(kit.home / "it's there"), "autoresearch/try")
-    text = said_by(kit, "settle", run)
-    assert "it'" in text
-    yield Advice(text)
-    assert kit.git("rev-parse", "autoresearch/try") == base
+def test_settle_a_branch_that_is_checked_out_elsewhere(lab: Kit):
+    base, run = with_loser(lab), newest(lab)
+    lab.git("checkout", "-q", "main")
+    lab.git("worktree", "add", "-q", str(lab.home / "it's there"), "autoresearch/try")
+    follow(lab, said_by(lab, "settle", run), says="it'")
+    assert lab.git("rev-parse", "autoresearch/try") == base
 
 
-@case
-def settle_a_branch_that_is_gone(kit: Kit) -> Iterator[Advice]:
-    base, run = with_loser(kit), newest(kit)
-    kit.git("checkout", "-q", "main")
-    kit.git("branch", "-D", "autoresearch/try")
-    yield Advice(said_by(kit, "settle", run))
-    assert kit.research("settle", run).code == 0
-    assert kit.git("rev-parse", "autoresearch/try") == base
+def test_settle_a_branch_that_is_gone(lab: Kit):
+    base, run = with_loser(lab), newest(lab)
+    lab.git("checkout", "-q", "main")
+    lab.git("branch", "-D", "autoresearch/try")
+    follow(lab, said_by(lab, "settle", run))
+    assert lab.research("settle", run).code == 0
+    assert lab.git("rev-parse", "autoresearch/try") == base
 
 
-@case_without_baseline
-def settle_a_branch_of_another_name(kit: Kit) -> Iterator[Advice]:
+def test_settle_a_branch_of_another_name(kit: Kit):
     kit.git("checkout", "-q", "-b", "mine/own")
     with_baseline(kit)
-    kit.commit("exp: worse [emitter=free]", val=1.5)
-    kit.measure()
-    yield Advice(said_by(kit, "settle"))
+    with_loser(kit)
+    follow(kit, said_by(kit, "settle"))
     assert kit.research("settle").code == 0
     assert launched(kit, "--seed", "43") == ""
 
 
-@case
-def decide_on_an_uncounted_run(kit: Kit) -> Iterator[Advice]:
-    kit.commit("something", val=1.5)
-    run = str(kit.measure().end["run"])
-    kit.git("commit", "-q", "--amend", "-m", "exp: something")
-    text = said_by(kit, "decide", run, "discard", "--why", "so")
-    yield Advice(text.replace(text[text.index("Type: ") :], f"Type: uv run research replicate {kit.head()[:7]}"))
-    assert outcomes(kit) == ["keep", "discard"]
+def test_decide_on_an_uncounted_run(lab: Kit):
+    lab.commit("something", val=1.5)
+    run = str(lab.measure().end["run"])
+    lab.git("commit", "-q", "--amend", "-m", "exp: something")
+    text = said_by(lab, "decide", run, "discard", "--why", "so")
+    follow(lab, text.replace(text[text.index("Type: ") :], f"Type: uv run research replicate {lab.head()[:7]}"))
+    assert outcomes(lab) == ["keep", "discard"]
 
 
-@case
-def repeat(kit: Kit) -> Iterator[Advice]:
-    why = launched(kit)
+def test_repeat(lab: Kit):
+    why = launched(lab)
     assert "--again runs it anyway" in why
-    yield Advice(f"Type: {RUNS} --again -- uv run train.py > run.log 2>&1")
-    assert len(kit.ledger()) == 2
+    follow(lab, f"Type: {RUNS} --again -- uv run train.py > run.log 2>&1")
+    assert len(lab.ledger()) == 2
 
 
 # Doctor ---------------------------------------------------------------------------------------------------------------
@@ -899,56 +773,42 @@ def is_well(kit: Kit, name: str) -> bool:
     return all(check["ok"] for check in kit.json("doctor")["checks"] if check["name"] == name)  # type: ignore[attr-defined]
 
 
-@case_without_baseline
-def doctor_on_changes(kit: Kit) -> Iterator[Advice]:
+def test_doctor_on_changes(kit: Kit):
     kit.write(val=0.5)
-    yield Advice(fix_of(kit, "git"))
+    follow(kit, fix_of(kit, "git"))
     assert is_well(kit, "git")
 
 
-@case
-def doctor_on_a_merge(kit: Kit) -> Iterator[Advice]:
-    with_loser(kit)
-    begin_merge(kit)
-    yield Advice(fix_of(kit, "git"))
-    assert is_well(kit, "git")
+def test_doctor_on_a_merge(lab: Kit):
+    with_loser(lab)
+    begin_merge(lab)
+    follow(lab, fix_of(lab, "git"))
+    assert is_well(lab, "git")
 
 
-@case_without_baseline
-def doctor_on_lost_hooks(kit: Kit) -> Iterator[Advice]:
+def test_doctor_on_lost_hooks(kit: Kit):
     for name in (".codex/hooks.json", ".codex/hooks/hook.sh"):
         (kit.root / name).unlink()
-    yield Advice(fix_of(kit, "hook files"))
+    follow(kit, fix_of(kit, "hook files"))
     assert is_well(kit, "hook files")
 
 
-@case
-def doctor_on_a_damaged_memory(kit: Kit) -> Iterator[Advice]:
-    (kit.root / "results/discovery/memory.db").write_bytes(b"garbage" * 1000)
-    yield Advice(fix_of(kit, "memory.db"))
-    assert is_well(kit, "memory.db")
-    assert outcomes(kit) == ["keep"]
+def test_doctor_on_a_damaged_memory(lab: Kit):
+    (lab.root / "results/discovery/memory.db").write_bytes(b"garbage" * 1000)
+    follow(lab, fix_of(lab, "memory.db"))
+    assert is_well(lab, "memory.db")
+    assert outcomes(lab) == ["keep"]
 
 
-@case_without_baseline
-def doctor_on_missing_data(kit: Kit) -> Iterator[Advice]:
+def test_doctor_on_missing_data(kit: Kit):
     kit.environment["AUTORESEARCH_PROFILE"] = "official"
     make_data_by_prepare(kit)
-    yield Advice(fix_of(kit, "data"), by_agent=False)
+    follow(kit, fix_of(kit, "data"), by_agent=False)
     assert is_well(kit, "data")
     assert is_well(kit, "tokenizer")
 
 
-# The test -------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("case", "has_baseline"), CASES, ids=[case.__name__ for case, _ in CASES])
-def test_an_advice_that_is_followed_mends_what_it_is_about(kit: Kit, case: Case, has_baseline: bool):
-    if has_baseline:
-        with_baseline(kit)
-    steps = case(kit)
-    follow(kit, next(steps))
-    assert next(steps, None) is None
+# Without hooks -------------------------------------------------------------------------------------------------------
 
 
 def test_program_md_works_to_the_letter_without_hooks_and_where_only_python3_exists(kit: Kit):
