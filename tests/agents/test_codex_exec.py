@@ -20,65 +20,37 @@ from research.core.paths import LabPaths
 from research.lab.lab import Lab
 from tests.support.labkit import Kit, make_kit
 
-Play = Callable[[Path, Kit], SessionEnd]
+Play = Callable[[Path, Mapping[str, str]], SessionEnd]
 FINE = SessionEnd(0, ('{"type": "turn.completed", "usage": {"input_tokens": 900, "output_tokens": 100}}',), "")
 
 
-def git(place: Path, kit: Kit, *words: str) -> None:
-    """Git as Codex would call it, in its work tree."""
-    subprocess.run(["git", *words], cwd=place, env=kit.environment, check=True, capture_output=True)
+IDEA = "exp: idea [emitter=simplifier]"
 
 
-def commit(place: Path, kit: Kit, subject: str = "exp: idea [emitter=simplifier]", number: float = 0.5) -> None:
-    """Edits train.py and commits."""
-    text = (place / "train.py").read_text()
-    (place / "train.py").write_text(text + f"\nIDEA = {number}\n")
-    git(place, kit, "commit", "-qam", subject)
+def commits(*made: tuple[str, dict[str, str]]) -> Play:
+    """A session that adds text to some files and commits them under a subject, once or more."""
+
+    def play(place: Path, environment: Mapping[str, str]) -> SessionEnd:
+        for subject, added in made:
+            for name, text in added.items():
+                (place / name).write_text((place / name).read_text() + text)
+            subprocess.run(["git", "commit", "-qam", subject], cwd=place, env=dict(environment), check=True)
+        return FINE
+
+    return play
 
 
-def good(place: Path, kit: Kit) -> SessionEnd:
-    """What is asked for."""
-    commit(place, kit)
-    return FINE
+GOOD = commits((IDEA, {"train.py": "\nIDEA = 0.5\n"}))
+TWO = commits((IDEA, {"train.py": "\nIDEA = 0.5\n"}), (IDEA, {"train.py": "\nIDEA = 0.6\n"}))
+OTHER = commits((IDEA, {"train.py": "\nIDEA = 0.5\n", "prepare.py": "x = 1\n"}))
+UNNAMED = commits(("improve things", {"train.py": "\nIDEA = 0.5\n"}))
+COMMENT = commits((IDEA, {"train.py": "\n# a comment\n"}))
+BROKEN = commits((IDEA, {"train.py": "def (\n"}))
 
 
-def nothing(place: Path, kit: Kit) -> SessionEnd:
+def nothing(place: Path, environment: Mapping[str, str]) -> SessionEnd:
     """An edit that is not committed."""
     (place / "train.py").write_text("x = 1\n")
-    return FINE
-
-
-def two(place: Path, kit: Kit) -> SessionEnd:
-    """Two commits."""
-    commit(place, kit)
-    commit(place, kit, number=0.6)
-    return FINE
-
-
-def other(place: Path, kit: Kit) -> SessionEnd:
-    """Another file too."""
-    (place / "prepare.py").write_text("x = 1\n")
-    commit(place, kit)
-    return FINE
-
-
-def unnamed(place: Path, kit: Kit) -> SessionEnd:
-    """No exp: subject."""
-    commit(place, kit, "improve things")
-    return FINE
-
-
-def comment(place: Path, kit: Kit) -> SessionEnd:
-    """A change that changes nothing."""
-    (place / "train.py").write_text((place / "train.py").read_text() + "\n# a comment\n")
-    git(place, kit, "commit", "-qam", "exp: comment [emitter=simplifier]")
-    return FINE
-
-
-def broken(place: Path, kit: Kit) -> SessionEnd:
-    """A text that does not parse."""
-    (place / "train.py").write_text("def (\n")
-    git(place, kit, "commit", "-qam", "exp: broken [emitter=simplifier]")
     return FINE
 
 
@@ -87,11 +59,13 @@ def ended(
 ) -> Play:
     """An end without a commit."""
     lines = (json.dumps(event),) if event else ()
-    return lambda place, kit: SessionEnd(code, lines, stderr, killed)
+    return lambda place, environment: SessionEnd(code, lines, stderr, killed)
 
 
 LIMIT = ended(1, {"type": "turn.failed", "error": {"message": "You've hit your usage limit."}})
 LOGIN = ended(1, {"type": "error", "message": "401 Unauthorized"})
+STOPPED = ended(None, killed=Trouble.stopped)
+CRASH = ended(101, None, "Reading\npanicked")
 REFUSAL = ended(0, {"type": "item.completed", "item": {"type": "agent_message", "text": "I can't help with that."}})
 
 
@@ -104,8 +78,8 @@ def kit(tmp_path: Path) -> Kit:
 class Codex:
     """A launcher that plays one scene after the other."""
 
-    def __init__(self, kit: Kit, *scenes: Play) -> None:
-        self.kit, self.scenes = kit, list(scenes)
+    def __init__(self, *scenes: Play) -> None:
+        self.scenes = list(scenes)
         self.prompts: list[str] = []
         self.commands: list[list[str]] = []
 
@@ -115,7 +89,7 @@ class Codex:
         assert environment["AUTORESEARCH_DRIVEN"] == "1"
         self.prompts.append(prompt)
         self.commands.append(list(command))
-        return self.scenes.pop(0)(place, self.kit)
+        return self.scenes.pop(0)(place, environment)
 
 
 def editor(kit: Kit, launch: Launch) -> ClientEditor:
@@ -128,14 +102,14 @@ def editor(kit: Kit, launch: Launch) -> ClientEditor:
 
 def propose(kit: Kit, *scenes: Play) -> tuple[ProposedCommit, Codex]:
     """Asks the driver."""
-    codex = Codex(kit, *scenes)
+    codex = Codex(*scenes)
     found = editor(kit, codex).propose(kit.head(), "Facts. Try something.", "simplifier", lambda: False)
     return found, codex
 
 
 def test_a_commit_is_a_proposal_and_nothing_is_left_behind(kit: Kit):
     before = kit.head()
-    found, codex = propose(kit, good)
+    found, codex = propose(kit, GOOD)
     assert found == ProposedCommit(found.commit, "exp: idea [emitter=simplifier]", Usage(1000))
     assert kit.git("rev-parse", f"{found.commit}^").strip() == before
     assert kit.git("diff", "--name-only", before, found.commit) == "train.py"
@@ -152,8 +126,8 @@ def test_a_commit_is_a_proposal_and_nothing_is_left_behind(kit: Kit):
 
 @pytest.mark.parametrize(
     ("scene", "trouble"),
-    [(nothing, Trouble.no_commit), (two, Trouble.two_commits), (other, Trouble.other_files),
-     (unnamed, Trouble.subject), (comment, Trouble.same_code), (broken, Trouble.unreadable),
+    [(nothing, Trouble.no_commit), (TWO, Trouble.two_commits), (OTHER, Trouble.other_files),
+     (UNNAMED, Trouble.subject), (COMMENT, Trouble.same_code), (BROKEN, Trouble.unreadable),
      (REFUSAL, Trouble.refusal),
      (ended(None, killed=Trouble.timeout), Trouble.timeout), (ended(None, killed=Trouble.tokens), Trouble.tokens)],
 )  # fmt: skip
@@ -162,15 +136,9 @@ def test_failures_are_named_and_retried(kit: Kit, scene: Play, trouble: Trouble)
         propose(kit, *[scene] * 4)
     assert str(failed.value).startswith(f"codex: {trouble.value}")
     assert str(failed.value).endswith("(4 attempts)")
-    found, codex = propose(kit, scene, good)
+    found, codex = propose(kit, scene, GOOD)
     assert found.subject.startswith("exp:")
     assert trouble.value in codex.prompts[1]
-
-
-STOPPED = ended(None, killed=Trouble.stopped)
-
-
-CRASH = ended(101, None, "Reading\npanicked")
 
 
 @pytest.mark.parametrize(
@@ -179,20 +147,16 @@ CRASH = ended(101, None, "Reading\npanicked")
 )
 def test_what_would_only_repeat_is_not_retried(kit: Kit, scene: Play, trouble: Trouble):
     with pytest.raises(NoCandidate) as failed:
-        propose(kit, scene, good)
+        propose(kit, scene, GOOD)
     assert str(failed.value).startswith(f"codex: {trouble.value}")
     assert str(failed.value).endswith("(1 attempt)")
 
 
 def test_failed_attempts_are_paid_for_too(kit: Kit):
-    def paid(place: Path, kit: Kit) -> SessionEnd:
-        nothing(place, kit)
-        return FINE
-
-    found, _ = propose(kit, paid, good)
+    found, _ = propose(kit, nothing, GOOD)
     assert found.usage == Usage(2000)
     with pytest.raises(NoCandidate) as failed:
-        propose(kit, paid, LOGIN)
+        propose(kit, nothing, LOGIN)
     assert failed.value.usage == Usage(1000)
 
 
@@ -217,8 +181,8 @@ def test_the_end_of_a_limit_is_read_from_its_message(said: str, ends: str | None
 
 
 def test_a_right_commit_counts_however_codex_ended(kit: Kit):
-    def late(place: Path, kit: Kit) -> SessionEnd:
-        commit(place, kit)
+    def late(place: Path, environment: Mapping[str, str]) -> SessionEnd:
+        GOOD(place, environment)
         return SessionEnd(None, (), "", Trouble.timeout)
 
     assert propose(kit, late)[0].subject.startswith("exp:")
@@ -267,20 +231,8 @@ def test_without_a_git_identity_the_driver_lends_one(kit: Kit, monkeypatch: pyte
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
     for role in ("AUTHOR", "COMMITTER"):
         del kit.environment[f"GIT_{role}_NAME"], kit.environment[f"GIT_{role}_EMAIL"]
-    seen: list[Mapping[str, str]] = []
-
-    def launch(
-        command: Sequence[str], place: Path, prompt: str, environment: Mapping[str, str], give_up: GiveUp
-    ) -> SessionEnd:
-        seen.append(environment)
-        text = (place / "train.py").read_text()
-        (place / "train.py").write_text(text + "\nIDEA = 1\n")
-        git_commit = ["git", "commit", "-qam", "exp: idea [emitter=simplifier]"]
-        subprocess.run(git_commit, cwd=place, env=dict(environment), check=True)
-        return FINE
-
-    assert editor(kit, launch).propose(kit.head(), "x", "simplifier", lambda: False)
-    assert seen[0]["GIT_AUTHOR_NAME"] == "autoresearch"
+    found, _ = propose(kit, GOOD)
+    assert kit.git("show", "-s", "--format=%an", found.commit) == "autoresearch"
 
 
 def test_prompts_are_short_and_tokens_are_counted():
