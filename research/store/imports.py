@@ -21,7 +21,6 @@ from research.store.ledger_file import foreign_run, import_ledger_lines, writabl
 from research.store.old_folder import EVENTS, STATE, import_folder
 from research.store.tables import read_json_lines, read_table
 
-_SPREADSHEET_NUMBER = re.compile(r"[\d.]+[eE][-+]?\d+\Z")
 _OWN_LINE = re.compile(r"[0-9a-f]{7}\t(\d+\.\d{6}|nan)\t\d+\.\d\t(keep|discard|crash)\t[^\t\r\udc80-\udcff]*\Z")
 _A_MEMORY = "is the memory of a checkout, which is imported from its export."
 _EXPORT = "Type in that checkout: uv run research export --out memory.jsonl. Then import memory.jsonl here."
@@ -119,8 +118,7 @@ def _unread_fields(row: ledger.LedgerRow) -> str:
     if row.is_plain and count < len(ledger.PUBLIC):
         problems.append(f"{count} of {len(ledger.PUBLIC)} fields")
     if commit and not row.commit:
-        sheet = ", a spreadsheet's number" if _SPREADSHEET_NUMBER.match(commit) else ""
-        problems.append(f"{writable(commit)[:20]!r} is no commit{sheet}")
+        problems.append(f"{writable(commit)[:20]!r} is no commit")
     elif "commit" in values and not commit and row.is_plain:
         problems.append("no commit")
     if row.is_plain and values.get("status") not in ("keep", "discard", "crash"):

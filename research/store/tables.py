@@ -87,11 +87,9 @@ def read_table(name: str, text: str) -> Iterator[LedgerRow]:
 
 
 def _separator_of(lines: Sequence[str]) -> str:
-    """Return the sign between cells: a tab where there is one, else that of which the first line has more."""
-    if any("\t" in line for line in lines):
-        return "\t"
+    """Return the sign between cells, by the first line: a tab if it has one, else what it has more of."""
     first = next((line for line in lines if line.strip()), "")
-    return ";" if first.count(";") > first.count(",") else ","
+    return "\t" if "\t" in first else ";" if first.count(";") > first.count(",") else ","
 
 
 def _row_of_cells(number: int, raw: str, cells: list[str], columns: list[str], separator: str) -> LedgerRow:
