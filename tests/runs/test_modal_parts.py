@@ -258,7 +258,7 @@ def test_the_manifest_is_uploaded_after_all_other_files(tmp_path: Path) -> None:
 
 
 def test_a_storage_out_of_reach_is_told_within_a_minute(tmp_path: Path) -> None:
-    assert settings.LIMITS.first_bytes_s + 2 * settings.LIMITS.let_go_s < 60
+    assert settings.LIMITS.first_bytes_s + 2 * settings.LIMITS.cancel_s < 60
     with pytest.raises(client.CloudError, match="storage hosts") as caught:
         upload(tmp_path, Storage(lambda paths: False))
     assert caught.value.kind == "infrastructure"

@@ -157,7 +157,7 @@ class _Run:
         check_lists = (manifests[0].check_sha256, manifests[1].check_sha256 if manifests[1:] else "")
         for attempt in range(1, self.limits.attempts + 1):
             ending = await self._attempt(attempt, image, volumes, check_lists)
-            if not ending.is_idle or attempt == self.limits.attempts:
+            if not ending.never_began or attempt == self.limits.attempts:
                 break
             self.say(f"{ending.why}; trying a new sandbox")
             if self.seen.fault:
@@ -227,7 +227,7 @@ class _Run:
         words = entrypoint(mark, launch.command, launch.timeout_s, limits.kill_after_s, *check_lists)
         self.facts |= {"attempts": str(number), "sandbox_name": name}
         self.say(f"asking for {self.gpu}, sandbox {name}")
-        with orphans.owned(self.cloud, name, self.env):
+        with orphans.launcher_lock(self.cloud, name, self.env):
             try:
                 with self.phase("queue"):
                     sandbox, queue_s = await create(self.cloud, words, options, self.queue_s)
@@ -236,7 +236,7 @@ class _Run:
             except CloudError as error:
                 if error.kind != "infrastructure":
                     raise
-                return Ending("infrastructure", error.what, is_idle=True)
+                return Ending("infrastructure", error.what, never_began=True)
             self.facts["sandbox_id"] = sandbox.object_id
             if not queue_s:
                 self.say(f"sandbox {sandbox.object_id} has its GPU after {self.phases_s['queue']:.1f} s")

@@ -81,8 +81,8 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {text[:300]}"
 
 
-async def let_go(task: asyncio.Future[Any], wait_s: float) -> None:
-    """Cancel a task and wait, up to that many seconds, until it has let go of the network.
+async def cancel(task: asyncio.Future[Any], wait_s: float) -> None:
+    """Cancel a task and wait, up to that many seconds, until it has left the network.
 
     What is still under way when the process ends would leave a traceback of the client's as its last words.
     """
@@ -125,7 +125,7 @@ class Cloud:
                     raise LateError
                 await asyncio.wait({task}, timeout=self.limits.tick_s)
         finally:
-            await let_go(task, self.limits.let_go_s)
+            await cancel(task, self.limits.cancel_s)
 
     async def finish(self, work: Coroutine[Any, Any, T], limit_s: float, doing: str, hint: str = "") -> T:
         """Await a call as call() does; raise CloudError for any failure, with the hint before the general advice."""
@@ -140,7 +140,7 @@ class Cloud:
             what, kind = f"Modal failed while {doing} ({describe(error)}).", failure_kind(error)
         raise CloudError(kind, what, f"{hint} {NEXT_STEPS[kind]}".strip())
 
-    def leave(self, what: str) -> None:
+    def say_left_behind(self, what: str) -> None:
         """Tell the user about a sandbox that may live on."""
         self.left_behind = True
         self.say(f"{what}: it ends at its own time limit, or by --reap")

@@ -48,7 +48,7 @@ def _lock_path(name: str, env: Mapping[str, str]) -> Path:
 
 
 @contextmanager
-def owned(cloud: client.Cloud, name: str, env: Mapping[str, str]) -> Iterator[None]:
+def launcher_lock(cloud: client.Cloud, name: str, env: Mapping[str, str]) -> Iterator[None]:
     """Hold the lock that shows that a sandbox's launcher lives; without one no other launcher ends the sandbox."""
     lock = FileLock(_lock_path(name, env))
     with suppress(OSError):

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from research.runs.backend import EndKind
-from research.runs.modal.client import Cloud, CloudError, LateError, StoppedError, T, describe, failure_kind, let_go
+from research.runs.modal.client import Cloud, CloudError, LateError, StoppedError, T, cancel, describe, failure_kind
 from research.runs.modal.settings import Limits
 from research.runs.modal.stream import LogReader, Parser
 
@@ -27,7 +27,7 @@ def back_off(limits: Limits, failures: int) -> float:
     return min(limits.back_off_max_s, limits.back_off_s * 2.0 ** (failures - 1))
 
 
-async def insist(limits: Limits, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
+async def retry(limits: Limits, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Ask again until there is an answer, whether or not the run is to stop; raise the last error after abandon_s."""
     deadline, failures = time.monotonic() + limits.abandon_s, 0
     while True:
@@ -79,22 +79,22 @@ async def _find(cloud: Cloud, name: str) -> Any | None:
             return None
 
     try:
-        if (found := await insist(cloud.limits, by_name)) is None:
+        if (found := await retry(cloud.limits, by_name)) is None:
             await asyncio.sleep(cloud.limits.back_off_s)
-            found = await insist(cloud.limits, by_name)
+            found = await retry(cloud.limits, by_name)
         return found
     except Exception:
-        cloud.leave(f"a sandbox named {name} may still come to life")
+        cloud.say_left_behind(f"a sandbox named {name} may still come to life")
         return None
 
 
 async def end(cloud: Cloud, sandbox: Any, is_over: bool = False) -> None:
     """End a sandbox, whether or not the run is to stop; a failure is reported unless the sandbox is over anyway."""
     try:
-        await insist(cloud.limits, sandbox.terminate.aio)
+        await retry(cloud.limits, sandbox.terminate.aio)
     except Exception:
         if not is_over:
-            cloud.leave(f"could not confirm the end of {sandbox.object_id}")
+            cloud.say_left_behind(f"could not confirm the end of {sandbox.object_id}")
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class Ending:
     kind: EndKind  # "finished" when the command was seen to end
     why: str = ""  # one sentence for people
     signal: int = 0  # number of the signal that interrupted it, 0 for none
-    is_idle: bool = False  # whether the command surely did not begin, so that another sandbox would repeat nothing
+    never_began: bool = False  # whether the command surely did not begin, so that another sandbox would repeat nothing
 
 
 class SandboxWatch:
@@ -140,8 +140,8 @@ class SandboxWatch:
             return Ending("interrupted", "nobody reads the output any more", signal.SIGPIPE)
         finally:
             await self._end_sandbox()
-            wait_s = self._limits.let_go_s
-            await asyncio.gather(let_go(self._poller, wait_s), self._reader.close(wait_s))
+            wait_s = self._limits.cancel_s
+            await asyncio.gather(cancel(self._poller, wait_s), self._reader.close(wait_s))
 
     async def _follow(self) -> Ending:
         ending: Ending | None = None
@@ -156,7 +156,7 @@ class SandboxWatch:
         is_whole = await self._drain()
         if ending is None and not is_whole:
             # A connection can be dead without an error; a new one reads the whole log of the dead sandbox at once.
-            await self._reader.close(self._limits.let_go_s)
+            await self._reader.close(self._limits.cancel_s)
             self._reader.start()
             is_whole = await self._drain()
         self._pump(is_last=True)
@@ -179,7 +179,7 @@ class SandboxWatch:
         if self.parser.code is not None:
             return Ending("finished")
         if self.parser.fault:
-            return Ending("infrastructure", self.parser.fault, is_idle=True)
+            return Ending("infrastructure", self.parser.fault, never_began=True)
         if self._code == TIMEOUT_STATUS and self.parser.started:
             return Ending("timeout", "the sandbox's own time limit ended it")
         if self.parser.started:
@@ -189,7 +189,7 @@ class SandboxWatch:
         else:
             where = "and its log could not be read" + (f" ({self._reader.trouble})" if self._reader.trouble else "")
         why = f"the sandbox ended {where} (it reports {self._code})"
-        return Ending("infrastructure", why, is_idle=is_whole and not self.parser.started)
+        return Ending("infrastructure", why, never_began=is_whole and not self.parser.started)
 
     def _reason_to_end(self, now: float) -> Ending | None:
         """Return why the sandbox has to be ended, None while everything is in time and nobody asks for its end."""

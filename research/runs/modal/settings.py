@@ -51,7 +51,7 @@ class Limits:
     drain_s: float = 10.0  # reading on after the sandbox's end, for lines still on their way
     reopen_s: float = 1.0  # before a broken log stream is opened again
     abandon_s: float = 10.0  # asking for the end of a sandbox, and looking for one whose creation was cut short
-    let_go_s: float = 2.0  # for a call that was given up to leave the network: it takes milliseconds
+    cancel_s: float = 2.0  # for a call that was given up to leave the network: it takes milliseconds
     attempts: int = 2  # sandboxes per run; a second one only when the first died before the command began
 
     def sandbox_s(self, timeout_s: float) -> int:

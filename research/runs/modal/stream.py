@@ -20,7 +20,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Final
 
-from research.runs.modal.client import describe, let_go
+from research.runs.modal.client import cancel, describe
 
 # ---------------------------------------------------------------------------------------------------------------
 # In the sandbox; the script below knows these names
@@ -190,10 +190,10 @@ class LogReader:
         self._task: asyncio.Task[None] | None = asyncio.ensure_future(self._read())
 
     async def close(self, wait_s: float) -> None:
-        """Stop reading, and wait up to that many seconds until the stream is let go."""
+        """Stop reading, and wait up to that many seconds until the stream is closed."""
         task, self._task = self._task, None
         if task is not None:
-            await let_go(task, wait_s)
+            await cancel(task, wait_s)
 
     def take(self) -> str:
         """Return what came since the last call."""
