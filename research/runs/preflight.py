@@ -15,7 +15,7 @@ from research.code import fingerprint as source
 from research.code.syntax_tree import parse
 from research.core import git
 from research.core.commands import MAX_NAMED, commit_command, git_commit, paths_to_type, put_away_command
-from research.core.commit_message import EXPERIMENT, emitter_of
+from research.core.commit_message import EXPERIMENT
 from research.core.contract import BRANCHES, PROTECTED
 from research.core.errors import ResearchError
 from research.core.records import Run
@@ -53,11 +53,6 @@ class Candidate:
     def is_experiment(self) -> bool:
         """Return whether the commit's subject marks it as an experiment."""
         return self.commit.subject.startswith(EXPERIMENT)
-
-    @property
-    def emitter(self) -> str | None:
-        """Return the emitter that the subject's tag names."""
-        return emitter_of(self.commit.subject)
 
 
 def examine(root: Path, rev: str | None = None) -> Candidate:

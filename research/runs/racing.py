@@ -80,9 +80,8 @@ class LossCurve:
                 self._add(point)
 
     def _add(self, point: Point) -> None:
-        last = self.points[-1] if self.points else point
-        if point.step < last.step or point.fraction < last.fraction:
-            self.trouble = self.trouble or f"its log goes back from step {last.step} to step {point.step}"
+        if point.step < self._steps[-1] or point.fraction < self._fractions[-1]:
+            self.trouble = self.trouble or f"its log goes back from step {self._steps[-1]:.0f} to step {point.step}"
         self.points.append(point)
         self._sums.append(self._sums[-1] + (point.step - self._steps[-1]) * point.loss)
         self._steps.append(point.step)
@@ -91,7 +90,7 @@ class LossCurve:
     @property
     def fraction(self) -> float:
         """Return the share of the budget that is over."""
-        return self.points[-1].fraction if self.points else 0.0
+        return self._fractions[-1]
 
     def begin(self, fraction: float) -> float | None:
         """Return where the stretch of the budget begins that the loss at a fraction is the mean of; None before it.

@@ -8,6 +8,7 @@ from typing import Any
 
 from research.code import diff
 from research.core import contract, git
+from research.core.commit_message import emitter_of
 from research.core.contract import RUNNER_EXITS
 from research.core.errors import ResearchError
 from research.core.records import MACHINE_KINDS, Failure, Outcome, Run
@@ -30,7 +31,7 @@ def with_commit(run: Run, candidate: Candidate) -> Run:
         commit=candidate.commit.hash,
         parent=candidate.commit.parent,
         subject=candidate.commit.subject,
-        emitter=candidate.emitter or run.emitter,
+        emitter=emitter_of(candidate.commit.subject) or run.emitter,
         harness=candidate.harness,
         additions=candidate.additions,
         deletions=candidate.deletions,

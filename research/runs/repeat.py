@@ -78,8 +78,7 @@ def find_repeat(
 
     Args:
         runs: Finished runs of the same fingerprint.
-        seed: Seed of the launch.
-        key: Its contract key.
+        key: Contract key of the launch.
         by_key: The latest run launched under that key whose contract is known.
         ask: Asks prepare.py for the contract, which takes seconds; called only if the answer can matter.
     """

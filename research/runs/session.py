@@ -143,15 +143,9 @@ def launch_recorded(
     """Launch a run with a start record before and a finish record after, so that it is recorded once; return the last.
 
     Args:
-        store: The memory.
-        start: The start record.
         text: The content of train.py.
-        backend: The place to run it.
-        launch: The command.
-        io: Its other inputs and outputs.
         complete: Adds to the finish record what only the caller knows.
         alone: Whether it is not made while a run of the same code, contract and seed is going on.
-        watch: Watches its race, None for none.
 
     Raises:
         AlreadyRunning: if another process is making this run; nothing is left behind then.

@@ -23,9 +23,7 @@ def foreign_run(row: ledger.LedgerRow, occurrence: int, at_utc: str, commits: Ma
     """Return a row of another ledger as a run, which is shown and never judged, since its contract is unknown.
 
     Args:
-        row: The row.
         occurrence: How many equal rows came before it; the same row twice is two runs.
-        at_utc: When it was imported.
         commits: The commits of the rows by their ids, which may be named as parents.
     """
     digest = hashlib.sha256(row.text.encode("utf-8", "surrogateescape") + b"\n%d" % occurrence).hexdigest()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
+import secrets
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -86,11 +86,7 @@ def _companions(path: Path) -> tuple[Path, Path]:
 
 def _set_aside(path: Path, at_utc: str) -> Path:
     stamp = "".join(filter(str.isalnum, at_utc))
-    aside = path.with_name(f"{path.name}.damaged-{stamp}")
-    for number in itertools.count(2):
-        if not aside.exists():
-            break
-        aside = path.with_name(f"{path.name}.damaged-{stamp}-{number}")
+    aside = path.with_name(f"{path.name}.damaged-{stamp}-{secrets.token_hex(2)}")
     for source, target in zip((*_companions(path), path), (*_companions(aside), aside), strict=True):
         if source.exists():
             source.replace(target)
