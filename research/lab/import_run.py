@@ -33,7 +33,7 @@ def import_run(lab: Lab, store: Store, path: Path) -> list[str]:
         if (match := _START.match(line)) and store.run(match[1]):
             lab.say(f"{path} is the output of {match[1]}, which is recorded")
             return []
-    run = hand_made.adopt_log(path, lab.paths.root, lab.now_utc())
+    run = hand_made.run_of_log(path, lab.paths.root, lab.now_utc())
     same = (one for one in store.runs() if one.folder and (one.contract, one.metrics) == (run.contract, run.metrics))
     if run.metrics and (known := next(same, None)):
         lab.say(f"{path} has the summary of {known.run}, which is recorded")
@@ -60,7 +60,7 @@ def _import_folder(lab: Lab, store: Store, folder: Path) -> list[str]:
         folder = place
     if folder.name in store.folders():
         return []
-    return lab.import_run(store, hand_made.adopt_folder(folder, lab.paths.root, lab.now_utc()), folder)
+    return lab.import_run(store, hand_made.run_of_folder(folder, lab.paths.root, lab.now_utc()), folder)
 
 
 def _copy(folder: Path, place: Path) -> None:

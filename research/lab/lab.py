@@ -97,7 +97,7 @@ class Lab:
         for run in session.close_gone(store, self.paths.runs, self.now_utc()):
             self.say(f"{run.run} is closed as {run.outcome}: {run.why or 'its runner was gone after it ended'}")
         for folder in hand_made.finished_folders(self.paths.runs, store.folders()):
-            found += self.import_run(store, hand_made.adopt_folder(folder, self.paths.root, self.now_utc()), folder)
+            found += self.import_run(store, hand_made.run_of_folder(folder, self.paths.root, self.now_utc()), folder)
         self.judge_all(store)
         self.sync(store)
         return found

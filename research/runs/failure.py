@@ -109,7 +109,7 @@ def classify(log: LogText, summary: Summary, exit_code: int | None = None, timed
     is_over = timed_out or ends_itself or (exit_code is None and summary.start is not None)
     if not is_over and (found := _of_machine(lines)):
         return found
-    if exit_code == 2 and _is_of_uv((*log.head, *lines)):
+    if exit_code == 2 and _is_of_uv(lines):
         return Failure("uv", "uv could not start train.py", clean(last))
     if timed_out:
         return Failure("timeout", "timeout", "ended by the time limit")

@@ -27,7 +27,7 @@ def finished_folders(runs: Path, known: frozenset[str]) -> list[Path]:
     return [path for path in found if path.is_dir() and read_score(path) is not None]
 
 
-def adopt_folder(folder: Path, root: Path, now_utc: str) -> Run:
+def run_of_folder(folder: Path, root: Path, now_utc: str) -> Run:
     """Return the record of the run in a finished folder, by its score.json and, where one was kept, its log.
 
     Raises:
@@ -84,7 +84,7 @@ def _with_source(run: Run, root: Path) -> Run:
     return with_change(replace(run, fingerprint=candidate.fingerprint), root, candidate.text)
 
 
-def adopt_log(path: Path, root: Path, now_utc: str) -> Run:
+def run_of_log(path: Path, root: Path, now_utc: str) -> Run:
     """Return the record of a run of which only a log is left; it is marked as unverified.
 
     Raises:

@@ -89,7 +89,7 @@ def import_ledger_lines(
     return new
 
 
-def differs_in_words(store: Store, lines: Sequence[bytes]) -> Callable[[bytes], bool]:
+def edit_check(store: Store, lines: Sequence[bytes]) -> Callable[[bytes], bool]:
     """Return a function that checks whether a line is one of the store's with another status or description.
 
     A line with another score is not: after a rebuild it is the only trace of a run whose folder is gone.

@@ -15,7 +15,7 @@ from research.core.settings import SETTINGS
 from research.store import folders, ledger
 from research.store.connect import StoreDamaged
 from research.store.db import Store
-from research.store.ledger_file import differs_in_words, import_ledger_lines
+from research.store.ledger_file import edit_check, import_ledger_lines
 
 _FACTS = "facts.json"
 _IDEAS = "ideas.json"
@@ -111,7 +111,7 @@ def rebuild(store: Store, paths: LabPaths, at_utc: str) -> int:
                 verdicts += folders.read_verdicts(folder) or _verdict_of_line(run, lines)
         for verdict in sorted(verdicts, key=lambda one: one.created_utc):  # the latest verdict decides the branch's tip
             store.add_verdict(verdict)
-        import_ledger_lines(store, lines, at_utc, differs_in_words(store, lines))
+        import_ledger_lines(store, lines, at_utc, edit_check(store, lines))
         for name, value in (read_json(paths.discovery / _FACTS) or {}).items():
             store.set_fact(name, str(value))
         for item in (read_json(paths.discovery / _IDEAS) or {}).get("ideas", []):
