@@ -4,7 +4,8 @@
     uv run scripts/measure_forecast.py run changes.json --out DIR --jobs 28
     uv run scripts/measure_forecast.py table DIR [--figure FILE.svg]       how far forecasts are off
 
-`run` goes on where it was ended. Without --gpus it runs the pocket profile, with --gpus 0 1 the official one.
+`run` goes on where it was ended. Without --gpus it runs the pocket profile, with --gpus 0 1 the official one. `table`
+takes checkouts too, whose nights compared runs, and files that --save wrote; several are put together.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import json
 import math
 import os
 import re
+import statistics
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -30,10 +32,15 @@ sys.path.insert(0, str(ROOT))
 
 from research.agents.builtin import NothingToPropose, propose  # noqa: E402
 from research.code.fingerprint import fingerprint  # noqa: E402
+from research.core.commit_message import idea_of  # noqa: E402
+from research.core.git import find_root  # noqa: E402
+from research.core.paths import LabPaths  # noqa: E402
 from research.core.records import Plan  # noqa: E402
-from research.runs.racing import Prediction, Watch, curve_of  # noqa: E402
+from research.runs.racing import LossCurve, Prediction, Watch, curve_of, race_of  # noqa: E402
+from research.store.open import read_store  # noqa: E402
 from research.verdict.belief import Belief  # noqa: E402
 from research.verdict.forecast import Fit, fit, prior_fit  # noqa: E402
+from research.verdict.lineage import is_evidence, is_same  # noqa: E402
 from research.verdict.models import Memory  # noqa: E402
 from research.verdict.noise import OFFICIAL  # noqa: E402
 from scripts import race  # noqa: E402
@@ -115,6 +122,7 @@ KINDS = {  # words of a change's first constant, the first kind that has one cou
     "size": r"DEPTH|WIDTH|MLP|FILTER|PAIR_ROWS|GATE|HEAD_DIM|WINDOW",
     "values": r"",  # initial values, scales, kinds of norm
 }
+POCKET_BPB = 0.01  # changes of the pocket profile differ by more than this, those on a GPU by less
 NOTHING = "nothing"  # kind of the baseline's second run
 GRID = [n / 20 for n in range(2, 20)]
 SHOWN = (0.25, 0.5, 0.75)
@@ -142,6 +150,45 @@ def read_lines(out: Path) -> list[dict[str, object]]:
     return [json.loads(text) for text in path.read_text().splitlines()] if path.exists() else []
 
 
+def compared_in(source: Path) -> list[Compared]:
+    """Return the compared runs of a folder that `run` filled, of a checkout, or of a file that was saved."""
+    if source.is_file():
+        plain = [json.loads(line) for line in source.read_text().splitlines()]
+        return [Compared(**{**one, "gaps": {float(at): gap for at, gap in one["gaps"].items()}}) for one in plain]
+    return compare(source) if (source / "runs.jsonl").exists() else compare_lab(LabPaths(find_root(source)))
+
+
+def compare_lab(paths: LabPaths) -> list[Compared]:
+    """Compare every scored run of a lab with the one that its losses were compared with while it went on."""
+    with read_store(paths) as store:
+        runs = {run.run: run for run in store.runs() if is_evidence(run)}
+    curves = {name: curve_of(paths.runs / run.folder) for name, run in runs.items()}
+    found = []
+    for name, run in runs.items():
+        watched = race_of(run)
+        if watched.looks and (other := runs.get(watched.against)):
+            what = idea_of(run.subject)
+            kind = NOTHING if is_same(run, other) else kind_of(what)
+            mine, theirs = curves[name], curves[watched.against]
+            difference = (run.val_bpb or 0.0) - (other.val_bpb or 0.0)
+            found.append(pair_of(what, run.seed, kind, mine, theirs, difference))
+    return found
+
+
+def pair_of(what: str, seed: int, kind: str, mine: LossCurve, theirs: LossCurve, difference: float) -> Compared:
+    """Compare the loss curves of two finished runs whose final difference is known."""
+    watch = Watch("", theirs, lambda _gap, _fraction: Prediction(0.0, 0.0, 1.0), curve=mine)
+    gaps = {at: round(gap, 5) for at in GRID if (gap := watch.gap(at)) is not None}
+    tokens = mine.points[-1].speed / theirs.points[-1].speed - 1
+    return Compared(what, seed, kind, gaps, round(tokens, 4), round(difference, 6))
+
+
+def kind_of(what: str) -> str:
+    """Return the kind of a change, by its first constant."""
+    first = what.partition(" ")[0]
+    return next(kind for kind, words in KINDS.items() if re.search(words, first))
+
+
 def compare(out: Path) -> list[Compared]:
     """Compare every scored run with the baseline's with its seed."""
     lines = [line for line in read_lines(out) if line.get("val_bpb") and not line.get("suspect")]
@@ -152,22 +199,17 @@ def compare(out: Path) -> list[Compared]:
         other = base.get(line["seed"])
         if other is None or line is other:
             continue
-        curve, reference = curves[id(line)], curves[id(other)]
-        watch = Watch("", reference, lambda _gap, _fraction: Prediction(0.0, 0.0, 1.0), curve=curve)
-        gaps = {fraction: gap for fraction in GRID if (gap := watch.gap(fraction)) is not None}
-        first = str(line["what"]).partition(" ")[0]
-        kind = (
-            NOTHING if line["arm"] == AGAIN else next(kind for kind, words in KINDS.items() if re.search(words, first))
-        )
-        tokens = curve.points[-1].speed / reference.points[-1].speed - 1
-        found.append(Compared(line["what"], line["seed"], kind, gaps, tokens, line["val_bpb"] - other["val_bpb"]))
+        kind = NOTHING if line["arm"] == AGAIN else kind_of(line["what"])
+        difference = line["val_bpb"] - other["val_bpb"]
+        found.append(pair_of(line["what"], line["seed"], kind, curves[id(line)], curves[id(other)], difference))
     return found
 
 
 def fits_of(compared: Sequence[Compared]) -> dict[float, Fit]:
     """Fit the forecast at each fraction to all runs; they count twenty times, so that the prior counts for little."""
+    is_pocket = statistics.median(abs(one.difference) for one in compared) > POCKET_BPB if compared else True
     pairs = {at: [(one.gaps[at], one.difference) for one in compared if at in one.gaps] for at in GRID}
-    return {at: fit(pairs[at] * 20, prior_fit(at, is_pocket=True)) for at in GRID}
+    return {at: fit(pairs[at] * 20, prior_fit(at, is_pocket)) for at in GRID}
 
 
 def root_mean_square(values: Sequence[float]) -> float:
@@ -177,8 +219,10 @@ def root_mean_square(values: Sequence[float]) -> float:
 
 def table(arguments: argparse.Namespace) -> None:
     """Print the error of the forecast at each twentieth of the budget, by kind of change, and what stopping does."""
-    compared = compare(Path(arguments.out))
-    near = [one for one in compared if one.kind not in ("loss", NOTHING) and one.gaps]
+    every = [one for source in arguments.sources for one in compared_in(source)]
+    if arguments.save:
+        Path(arguments.save).write_text("".join(json.dumps(vars(one)) + "\n" for one in every))
+    near = [one for one in every if one.kind not in ("loss", NOTHING) and one.gaps]
     fits = fits_of(near)
     print("| budget | n | slope | scale | sd | largest / scale | right sign |\n|---|---|---|---|---|---|---|")
     for at, fitted in fits.items():
@@ -192,7 +236,7 @@ def table(arguments: argparse.Namespace) -> None:
     print("\nRoot mean square of the error by kind, bpb; n, and how many had other tokens at the end:\n")
     print("| kind | n | tokens off | 25 % | 50 % | 75 % |\n|---|---|---|---|---|---|")
     for kind in [*KINDS, NOTHING]:
-        mine = [one for one in compared if one.kind == kind]
+        mine = [one for one in every if one.kind == kind]
         off = [root_mean_square([one.error(at, fits[at]) for one in mine if at in one.gaps]) for at in SHOWN]
         far = sum(abs(one.tokens) > 0.05 for one in mine)
         print(f"| {kind} | {len(mine)} | {far} | {' | '.join(f'{value:.4f}' for value in off)} |")
@@ -291,7 +335,8 @@ def main() -> None:
     verb.add_argument("--budget", default="30", help="seconds of training (default 30)")
     verb = verbs.add_parser("table", help="print how far forecasts are off")
     verb.set_defaults(do=table)
-    verb.add_argument("out", help="folder of the runs")
+    verb.add_argument("sources", type=Path, nargs="+", help="folder of the runs, a checkout, or a file of --save")
+    verb.add_argument("--save", help="write the compared runs into this file, a JSON object a line")
     verb.add_argument("--figure", help="draw gaps and what they came to into this SVG file")
     arguments = parser.parse_args()
     arguments.do(arguments)

@@ -8,6 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+from research.core.paths import LabPaths
+from research.core.records import Run
+from research.runs.racing import RACE, Look, Prediction, Race
+from research.store.db import Store
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -20,12 +25,16 @@ def script(*words: object) -> str:
 
 def made_run(out: Path, name: str, what: str, lift: float, val_bpb: float) -> str:
     """Leaves the log of a run, and returns its line of runs.jsonl."""
-    folder = out / f"{name}-30s-42"
-    folder.mkdir()
+    log(out / f"{name}-30s-42", lift)
+    return json.dumps({"arm": name, "what": what, "seed": 42, "budget_s": "30", "val_bpb": val_bpb, "suspect": []})
+
+
+def log(folder: Path, lift: float) -> None:
+    """Leaves the log of a run whose losses begin higher than usual."""
+    folder.mkdir(parents=True)
     losses = [5 - n / 50 + lift * (1 - n / 100) for n in range(100)]
     lines = [f"step {n:5d} {n:5.1f} %  loss {loss:7.4f}  1,000 tok/s  1 s left" for n, loss in enumerate(losses, 1)]
     (folder / "run.log").write_text("\n".join(lines) + "\n")
-    return json.dumps({"arm": name, "what": what, "seed": 42, "budget_s": "30", "val_bpb": val_bpb, "suspect": []})
 
 
 def test_changes_are_drawn_that_stand_in_train_py_once(tmp_path: Path):
@@ -50,3 +59,24 @@ def test_the_table_tells_the_error_and_the_figure_has_a_mark_for_each_run(tmp_pa
     assert abs(float(half[3]) - 0.4 / 0.53) < 0.1  # the gap has shrunk to 53 % in the middle of the last 6 %
     assert 0.008 < float(half[5]) < 0.013
     assert (tmp_path / "figure.svg").read_text().count('<circle class="rates"') == 180
+
+
+def test_the_runs_that_a_night_compared_are_told_of_and_can_be_saved(tmp_path: Path):
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    paths = LabPaths(tmp_path)
+    paths.discovery.mkdir(parents=True)
+    facts = {RACE: Race("one", "", (Look(0.5, 0.1, Prediction(0.04, 0.01, 0.3)),)).to_fact()}
+    runs = [
+        Run("one", "one", "runner", "", "1" * 40, "", outcome="scored", val_bpb=2.0, subject="start"),
+        Run("two", "two", "runner", "", "2" * 40, "", outcome="scored", val_bpb=2.03, facts=facts,
+            subject="exp: WIDTH 2 -> 3 [emitter=free]"),
+    ]  # fmt: skip
+    with Store(paths.memory) as store:
+        for run, lift in zip(runs, (0.0, 0.1), strict=True):
+            log(paths.runs / run.folder, lift)
+            store.add_run(run)
+    told = script("table", tmp_path, "--save", tmp_path / "pairs.jsonl")
+    assert "| size | 1 | 0 |" in told
+    saved = json.loads((tmp_path / "pairs.jsonl").read_text())
+    assert (saved["what"], saved["difference"]) == ("WIDTH 2 -> 3", 0.03)
+    assert script("table", tmp_path / "pairs.jsonl") == told
