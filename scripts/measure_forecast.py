@@ -36,10 +36,11 @@ from research.core.commit_message import idea_of  # noqa: E402
 from research.core.git import find_root  # noqa: E402
 from research.core.paths import LabPaths  # noqa: E402
 from research.core.records import Plan  # noqa: E402
+from research.core.settings import SETTINGS  # noqa: E402
 from research.runs.racing import LossCurve, Prediction, Watch, curve_of, race_of  # noqa: E402
 from research.store.open import read_store  # noqa: E402
 from research.verdict.belief import Belief  # noqa: E402
-from research.verdict.forecast import Fit, fit, prior_fit  # noqa: E402
+from research.verdict.forecast import Fit, Pair, fit, prior_fit  # noqa: E402
 from research.verdict.lineage import is_evidence, is_same  # noqa: E402
 from research.verdict.models import Memory  # noqa: E402
 from research.verdict.noise import OFFICIAL  # noqa: E402
@@ -205,11 +206,26 @@ def compare(out: Path) -> list[Compared]:
     return found
 
 
-def fits_of(compared: Sequence[Compared]) -> dict[float, Fit]:
-    """Fit the forecast at each fraction to all runs; they count twenty times, so that the prior counts for little."""
-    is_pocket = statistics.median(abs(one.difference) for one in compared) > POCKET_BPB if compared else True
-    pairs = {at: [(one.gaps[at], one.difference) for one in compared if at in one.gaps] for at in GRID}
-    return {at: fit(pairs[at] * 20, prior_fit(at, is_pocket)) for at in GRID}
+def pairs_of(runs: Sequence[Compared]) -> dict[float, list[Pair]]:
+    """Return gaps and final differences by fraction."""
+    return {at: [(one.gaps[at], one.difference) for one in runs if at in one.gaps] for at in GRID}
+
+
+def line(pairs: Sequence[Pair]) -> Fit:
+    """Return the line through zero that fits pairs best, with the heavy-tailed error that the forecast assumes."""
+    freedom, slope, scale = SETTINGS.forecast_freedom, 0.0, root_mean_square([y for _, y in pairs]) or 1.0
+    for _ in range(100 if any(gap for gap, _ in pairs) else 0):
+        weights = [(freedom + 1) / (freedom + ((y - slope * x) / scale) ** 2) for x, y in pairs]
+        along = sum(w * x * x for w, (x, _) in zip(weights, pairs, strict=True))
+        slope = sum(w * x * y for w, (x, y) in zip(weights, pairs, strict=True)) / along
+        squares = sum(w * (y - slope * x) ** 2 for w, (x, y) in zip(weights, pairs, strict=True))
+        scale = math.sqrt(squares / len(pairs)) or SETTINGS.rounding_bpb
+    return Fit(slope, scale)
+
+
+def forecasts_of(runs: Sequence[Compared], is_pocket: bool) -> dict[float, Fit]:
+    """Return the product's own forecast at each fraction, after these runs."""
+    return {at: fit(pairs, prior_fit(at, is_pocket)) for at, pairs in pairs_of(runs).items()}
 
 
 def root_mean_square(values: Sequence[float]) -> float:
@@ -223,7 +239,7 @@ def table(arguments: argparse.Namespace) -> None:
     if arguments.save:
         Path(arguments.save).write_text("".join(json.dumps(vars(one)) + "\n" for one in every))
     near = [one for one in every if one.kind not in ("loss", NOTHING) and one.gaps]
-    fits = fits_of(near)
+    fits = {at: line(pairs) for at, pairs in pairs_of(near).items()}
     print("| budget | n | slope | scale | sd | largest / scale | right sign |\n|---|---|---|---|---|---|---|")
     for at, fitted in fits.items():
         some = [one for one in near if at in one.gaps]
@@ -240,11 +256,12 @@ def table(arguments: argparse.Namespace) -> None:
         off = [root_mean_square([one.error(at, fits[at]) for one in mine if at in one.gaps]) for at in SHOWN]
         far = sum(abs(one.tokens) > 0.05 for one in mine)
         print(f"| {kind} | {len(mine)} | {far} | {' | '.join(f'{value:.4f}' for value in off)} |")
-    print("\nStopping at the first look with a smaller P, by a forecast from the other seeds' runs:\n")
+    print("\nStopping at the first look with a smaller P, by the product's forecast after the other seeds' runs:\n")
     print("| P | stopped | budget saved | better than the baseline | of them stopped | foretold |")
     print("|---|---|---|---|---|---|")
     seeds = {one.seed for one in near}
-    others = {seed: fits_of([one for one in near if one.seed != seed] or near) for seed in seeds}
+    is_pocket = bool(near) and statistics.median(abs(one.difference) for one in near) > POCKET_BPB
+    others = {seed: forecasts_of([one for one in near if one.seed != seed], is_pocket) for seed in seeds}
     for chance in (0.01, 0.02, 0.05, 0.1):
         print(stopping(near, others, chance))
     if arguments.figure:

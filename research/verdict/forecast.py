@@ -1,13 +1,15 @@
 """Foretells a run's final paired difference from its training loss so far, by earlier runs of the lab.
 
 The difference is the run's val_bpb minus the incumbent's with the same seed; the gap is the same of their smoothed
-training losses, part of the way. At each fraction of the budget::
+training losses, part of the way. The gap is taken for a measurement of the difference: at each fraction of the budget::
 
-    difference = slope * gap + error
+    slope * gap = difference + error
 
-The error has heavy tails (Student's t), since some changes catch up late. Slope and error are those of the prior,
-which was measured (docs/search.md), until the lab's own finished runs say otherwise. There is no constant term for the
-harm that most changes do: it would be learned from the luck of one incumbent's run.
+The slope is what a nat is worth, and fixed. Fitted to the lab's runs it would fall with every change that does next to
+nothing, until a change that does much harm foretold none. The error has heavy tails (Student's t), since some changes
+catch up late. Its scale is that of the prior, which was measured (docs/search.md), until the lab's own finished runs
+say otherwise. There is no constant term for the harm that most changes do: it would be learned from the luck of one
+incumbent's run.
 """
 
 from __future__ import annotations
@@ -49,29 +51,23 @@ def t_cdf(x: float) -> float:
 
 def prior_fit(fraction: float, is_pocket: bool = False) -> Fit:
     """Return the fit that holds before the lab has finished runs of its own."""
-    slope, end, more = SETTINGS.forecast_pocket_prior if is_pocket else SETTINGS.forecast_prior
-    return Fit(slope * min(1.0, fraction / SETTINGS.forecast_slope_from), end + more * (1 - fraction))
+    slope, since, end, more = SETTINGS.forecast_pocket_prior if is_pocket else SETTINGS.forecast_prior
+    return Fit(slope * min(1.0, fraction / since), end + more * (1 - fraction))
 
 
 def fit(pairs: Sequence[Pair], prior: Fit) -> Fit:
     """Return the fit to pairs, the prior counting as SETTINGS.forecast_prior_n of them.
 
-    A t distribution is fitted by repeated least squares in which large errors weigh less (Lange and others 1989).
+    The scale of a t distribution is found by repeated averages, in which large errors weigh less (Lange and others
+    1989).
     """
     freedom, n = SETTINGS.forecast_freedom, SETTINGS.forecast_prior_n
-    assumed = n * sum(gap * gap for gap, _ in pairs) / len(pairs) if pairs else 0.0
-    found = prior
-    for _ in range(SETTINGS.forecast_steps if assumed else 0):
-        along = both = squares = 0.0
-        for gap, difference in pairs:
-            error = difference - found.slope * gap
-            weight = (freedom + 1) / (freedom + (error / found.scale) ** 2)
-            along += weight * gap * gap
-            both += weight * gap * difference
-            squares += weight * error * error
-        slope = (assumed * prior.slope + both) / (assumed + along)
-        found = Fit(slope, math.sqrt((n * prior.scale**2 + squares) / (n + len(pairs))))
-    return found
+    squares = [(difference - prior.slope * gap) ** 2 for gap, difference in pairs]
+    scale = prior.scale
+    for _ in range(SETTINGS.forecast_steps if pairs else 0):
+        weighted = math.fsum(square * (freedom + 1) / (freedom + square / scale**2) for square in squares)
+        scale = math.sqrt((n * prior.scale**2 + weighted) / (n + len(pairs)))
+    return Fit(prior.slope, scale)
 
 
 class Forecast:

@@ -39,17 +39,22 @@ def test_the_same_large_gap_says_more_later(gap: float, is_pocket: bool):
     assert chances == sorted(chances, reverse=True)
 
 
-def test_a_fit_moves_from_the_prior_to_what_the_runs_say():
+def test_the_error_moves_from_the_prior_s_to_that_of_the_runs():
     rng = random.Random(0)
     prior = Fit(0.36, 0.002)
     gaps = [rng.gauss(0, 0.05) for _ in range(400)]
-    found = fit([(gap, 0.5 * gap + rng.gauss(0, 0.0005)) for gap in gaps], prior)
-    assert found.slope == pytest.approx(0.5, abs=0.02)
+    found = fit([(gap, 0.36 * gap + rng.gauss(0, 0.0005)) for gap in gaps], prior)
     assert found.scale == pytest.approx(0.0005, rel=0.5)
     assert fit([], prior) == prior
-    few = fit([(0.05, 0.025), (-0.05, -0.025)], prior)
-    assert 0.36 < few.slope < 0.4
-    assert fit([(0.0, 0.001)], prior) == prior
+    assert found.scale < fit([(0.05, 0.02), (-0.05, -0.02)], prior).scale < prior.scale * 1.1
+
+
+def test_many_changes_that_do_nothing_let_a_large_gap_foretell_as_much_harm_as_before():
+    rng = random.Random(0)
+    prior = Fit(0.24, 0.001)
+    found = fit([(rng.gauss(0, 0.005), rng.gauss(0, 0.0004)) for _ in range(200)], prior)
+    assert found.predict(0.05).mean == prior.predict(0.05).mean
+    assert found.predict(0.05).p_better < 0.01
 
 
 def run(name: str, val: float | None, gap: float | None = None, against: str = "base", **more: object) -> Run:
@@ -74,7 +79,7 @@ def run(name: str, val: float | None, gap: float | None = None, against: str = "
 def test_the_forecast_learns_from_the_lab_s_own_runs_and_counts_its_errors():
     runs = [run("base", 0.99), *(run(f"r{i}", 0.99 + 0.001 * i, gap=0.01 * i) for i in range(-9, 10))]
     learnt, prior = Forecast.of_runs(runs), Forecast()
-    assert learnt.at(0.5).slope < prior.at(0.5).slope
+    assert learnt.at(0.5).scale > prior.at(0.5).scale
     assert learnt.at(0.3) == prior.at(0.3)
     runs = [run("base", 0.99), run("lost", 1.05, gap=0.2), run("late", 0.98, gap=0.2), run("ended", None, gap=0.2)]
     assert checked(runs) == Checked(stopped=1, tested=2, wrong=1)
