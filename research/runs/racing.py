@@ -137,14 +137,14 @@ def gap_of(mine: LossCurve, theirs: LossCurve, fraction: float) -> float | None:
     The losses of the same steps are compared, since they are of the same rows, and rows differ by far more than two
     programs do. Where one of the two is slower it takes these steps later in its budget, with a smaller learning rate:
     what the other's loss falls by in that time, by its slope, is not counted for it. With another number of tokens a
-    step the rows of the same fraction are compared.
+    step, or a speed that differs too much for that, the rows of the same fraction are compared.
     """
     begin, seen, usual = mine.begin(fraction), mine.tokens(fraction), theirs.tokens(fraction)
     if begin is None or seen is None or usual is None:
         return None
     first, last = mine.step(begin), mine.step(fraction)
-    tokens_a_step = seen / last / (usual / theirs.step(fraction))
-    if abs(tokens_a_step - 1) > SETTINGS.race_batch_off:
+    tokens, tokens_a_step = seen / usual, seen / last / (usual / theirs.step(fraction))
+    if max(abs(tokens - 1), abs(tokens_a_step - 1)) > SETTINGS.race_max_tokens_off:
         loss, other = mine.mean(first, last), theirs.mean(theirs.step(begin), theirs.step(fraction))
         return None if loss is None or other is None else loss - other
     loss, other = mine.mean(first, last), theirs.mean(first, last)

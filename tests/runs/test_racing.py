@@ -104,6 +104,11 @@ def test_rows_of_one_fraction_are_compared_where_steps_have_another_number_of_to
     assert gap == pytest.approx(0.02, abs=0.01)
 
 
+def test_a_far_faster_run_is_compared_at_the_same_share_of_the_budget():
+    gap = gap_of(told(1.19, -0.05), told(1.0), 0.95)  # the other one never came to these steps
+    assert gap == pytest.approx(-0.05, abs=0.12)  # what the rows of 6 % of the budget scatter by
+
+
 def test_a_log_in_pieces_and_the_public_script_s_lines_are_understood():
     pieces = LossCurve()
     data = log()

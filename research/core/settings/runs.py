@@ -106,8 +106,6 @@ class RunSettings:
     race_slope_reach: float = 0.15
     """Share of the budget on either side of a point over which the slope of a loss curve is taken: over less, the rows
     that happen to come there decide it."""
-    race_batch_off: float = 0.1
-    """Share by which two runs' tokens a step may differ before they count as different: speeds scatter by 1 %."""
     race_log_bytes: int = 32 * 1024 * 1024
     """Bytes of the incumbent's log that are read: the public script prints one line a step, some thousands."""
     race_max_tokens_off: float = 0.05
