@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
+from itertools import pairwise
 
 from research.agents.clients.base import NOTHING_USED, Usage, usage_in
 from research.agents.night import state
@@ -22,28 +23,18 @@ from research.store.ledger import has_row
 
 
 def work_of(runs: Sequence[Run]) -> tuple[float, float | None]:
-    """Return the hours in which runs were made, and the share of the devices' time that trained, None when unknown.
+    """Return the hours in which runs were made, and the share of that time that trained, None when unknown.
 
-    Long pauses between runs are left out. Where several runs went on at once, the time of as many devices counts, so
-    that the share is at most 1.
+    Long pauses between runs are left out. Where several runs went on at once, each one's time counts for the share.
     """
-    spans = sorted((parse_utc(run.started_utc), parse_utc(run.finished_utc)) for run in runs if run.finished_utc)
-    blocks: list[list[tuple[datetime, datetime]]] = []
-    latest = datetime.min.replace(tzinfo=timezone.utc)
-    for begun, ended in spans:
-        if (begun - latest).total_seconds() > SETTINGS.pause_s:
-            blocks.append([])
-        blocks[-1].append((begun, max(begun, ended)))
-        latest = max(latest, ended)
-    worked_s = lent_s = 0.0
-    for block in blocks:
-        length_s = (max(ended for _, ended in block) - block[0][0]).total_seconds()
-        going = devices = 0
-        # One that begins as another ends takes its place.
-        for _, change in sorted([(begun, 1) for begun, _ in block] + [(ended, -1) for _, ended in block]):
-            going += change
-            devices = max(devices, going)
-        worked_s, lent_s = worked_s + length_s, lent_s + length_s * devices
+    spans = [(parse_utc(run.started_utc), parse_utc(run.finished_utc)) for run in runs if run.finished_utc]
+    moments = sorted([(begun, 1) for begun, _ in spans] + [(max(begun, ended), -1) for begun, ended in spans])
+    going, worked_s, lent_s = 0, 0.0, 0.0
+    for (at, change), (then, _) in pairwise(moments):
+        going += change
+        length_s = (then - at).total_seconds()
+        if going or length_s <= SETTINGS.pause_s:
+            worked_s, lent_s = worked_s + length_s, lent_s + length_s * max(1, going)
     # A stopped run trained for a share of what a whole one does.
     whole_s = max((run.metrics.training_seconds for run in runs if run.metrics), default=0.0)
     trained_s = sum(
