@@ -11,11 +11,9 @@ from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from research.agents.night import state
 from research.agents.night.command import night_command
 from research.core.clock import parse_utc
 from research.core.contract import RUN_LOG
-from research.core.files import is_held
 from research.core.records import Run
 from research.core.settings import SETTINGS
 from research.lab.lab import Lab
@@ -24,7 +22,7 @@ from research.report.branches import begun_on, branch_here, choose_branch
 from research.report.data import PageData, RunRow, ShownConfiguration
 from research.report.progress import Curve, Progress, read_curve, read_progress
 from research.report.text import title_of
-from research.report.usage import budget_left
+from research.report.usage import budget_left, is_night_on
 from research.report.write import data_of_branch, with_night
 from research.runs.racing import curve_of, gap_of
 from research.store import folders
@@ -108,7 +106,6 @@ class Live:
         self._console = console
         self._recorded: tuple[PageData, Sequence[Run], Curve, str] | None = None
         self._stamp: list[object] = []
-        self._is_cut_off = False
         self._whole_curve = cache(curve_of)  # of a finished run, whose log does not grow
 
     @property
@@ -129,7 +126,7 @@ class Live:
         words: list[str] = []
         go_on = "" if data.rows or flights else FIRST_NIGHT
         if night := data.night:
-            is_on = not night.finished_utc and (is_running or self._is_night_on())
+            is_on = not night.finished_utc and (is_running or is_night_on(night, self._lab.paths))
             data, words = with_night(data, is_on), budget_left(night, self._lab.clock(), is_on)
             go_on = "" if is_on or night.finished_utc else night_command(night)
         return LiveView(now_utc, data, flights, best_curve, words, instead, go_on)
@@ -145,14 +142,6 @@ class Live:
         if self.console.is_terminal:
             show_pictures(self.console, iter(self.look, None), SETTINGS.live_refresh_s)
         self.print_once()
-
-    def _is_night_on(self) -> bool:
-        """Return whether a night holds its lock; a free one is probed once after each change on record.
-
-        A probe takes a free lock for a moment, and a night that is just being started would find it taken.
-        """
-        self._is_cut_off = self._is_cut_off or not is_held(self._lab.paths.discovery / state.LOCK)
-        return not self._is_cut_off
 
     def _flight(self, run: Run, data: PageData) -> RunInFlight:
         folder = self._lab.paths.runs / run.folder
@@ -183,7 +172,7 @@ class Live:
         if self._recorded is None or stamp != self._stamp:
             with read_store(self._lab.paths) as store:
                 self._recorded = self._recorded_in(store)
-            self._stamp, self._is_cut_off = stamp, False
+            self._stamp = stamp
         return self._recorded
 
     def _recorded_in(self, store: Store) -> tuple[PageData, Sequence[Run], Curve, str]:

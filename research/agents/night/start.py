@@ -104,8 +104,8 @@ def _quiet_lab(paths: LabPaths, policy: str, nowhere: BinaryIO) -> Lab:
 
 def _keep_others_out(paths: LabPaths, opened: ExitStack) -> None:
     """Hold the checkout's lock; a second night would resume the running one and remove its work trees."""
-    try:
-        opened.enter_context(held(paths.discovery / LOCK, 0.0))
+    try:  # a view that asks whether a night goes on has the lock for a moment
+        opened.enter_context(held(paths.discovery / LOCK, SETTINGS.poll_s))
     except TimeoutError:
         step = "Watch it: uv run research watch. Or work in another clone of the repository."
         raise ResearchError("A night is going on in this checkout.", step) from None
