@@ -9,6 +9,7 @@ from typing import Any, Literal, cast
 
 from research.core.clock import seconds_between
 from research.core.contract import SUMMARY_MARK
+from research.core.text import quoted
 
 Outcome = Literal[
     "scored", "crash", "timeout", "stopped",
@@ -90,6 +91,13 @@ class Failure:
     def machine(self) -> bool:
         """Return whether the machine failed, not the candidate."""
         return self.kind in MACHINE_KINDS
+
+    @property
+    def in_words(self) -> str:
+        """Return the kind, where it is known, and the signature, where it says more."""
+        if self.signature == self.kind:
+            return self.kind
+        return quoted(self.signature) if self.kind == "unknown" else f"{self.kind}: {quoted(self.signature)}"
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import difflib
 import hashlib
 import re
@@ -16,7 +17,7 @@ from research.core import git
 from research.core.errors import ResearchError
 from research.core.records import EXPERIMENT, IDEA, PERSON, RUN_SEED, Idea, Plan
 from research.core.settings import SETTINGS
-from research.core.text import quoted
+from research.core.text import any_of, quoted
 from research.lab.lab import Lab
 from research.runs.preflight import TARGET
 from research.store.db import Store
@@ -34,7 +35,7 @@ def add_idea(lab: Lab, store: Store, text: str) -> Idea:
     """Add an idea to the end of the queue.
 
     Raises:
-        ResearchError: if it sets a constant that train.py does not have, a part of one, or to no single value.
+        ResearchError: if it sets a constant that train.py does not have, a part of one, or to no value.
     """
     idea = Idea(0, text, lab.now_utc())
     name, value = idea.assignment or (_set_name(text), "")
@@ -45,6 +46,10 @@ def add_idea(lab: Lab, store: Store, text: str) -> Idea:
         try_it = f"uv run research idea try {shlex.quote(text)}"
         step = f"Queue one constant at a time, or words for a coding agent: {try_it}"
         raise ResearchError(f"{value!r} is no value that {name} can have.", step)
+    if value and content is not None and (unknown := _names(parse_expression(value)) - _names(parse(content))):
+        as_text = shlex.quote(f'{name}="{value.strip()}"')
+        step = f"If a text is meant, quote it: uv run research idea {as_text}"
+        raise ResearchError(f"{TARGET} knows no name {any_of(sorted(unknown))}.", step)
     idea = replace(idea, idea=store.add_idea(idea))
     keep_ideas(store, lab.paths)
     return idea
@@ -62,6 +67,11 @@ def _require_constant(name: str, known: Mapping[str, ast.expr]) -> None:
     near = [capitals] if capitals in known else difflib.get_close_matches(capitals, known, 3)
     step = f"Did you mean {' or '.join(near)}?" if near else f"See them: grep -n '^[A-Z][A-Z0-9_]* = ' {TARGET}"
     raise ResearchError(f"{TARGET} has no constant {name}.", step)
+
+
+def _names(tree: ast.AST) -> set[str]:
+    """Return the names that a tree reads or sets, without those that Python itself knows."""
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} - {*dir(builtins)}
 
 
 def _set_name(text: str) -> str:

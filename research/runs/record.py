@@ -21,6 +21,8 @@ from research.runs.score import ScoreFile, disagreements, read_score
 
 LOG_PROBLEM = "log_problem"
 """Name of the fact that holds why not all of a run's output could be written."""
+NO_SCORE = "it ended without a score.json"
+"""Reason of a run that ended as if it were scored, and is not."""
 _OUR_SIGNALS = (129, 130, 143)  # HUP, INT, TERM: somebody ended it; a candidate does not do that to itself
 
 
@@ -103,7 +105,7 @@ def _outcome(ended: CommandResult, score: ScoreFile | None) -> tuple[Outcome, in
     if code == 0 and score and score.status == contract.SCORED:
         return "scored", 0, ""
     if code == 0:
-        return "crash", 0, "a probe failed" if score else "it ended without a score.json"
+        return "crash", 0, "a probe failed" if score else NO_SCORE
     if code == contract.EXIT_NO_DATA:
         return "configuration", RUNNER_EXITS["configuration"], "data or tokenizer are missing; the log says which"
     if code in _OUR_SIGNALS:
@@ -117,7 +119,7 @@ def _failure(ended: CommandResult, score: ScoreFile | None, log: LogText, timed_
     if ended.exit_code == 0 and score is not None:
         return Failure("probe", "probe", "a probe of the score failed")
     if ended.exit_code == 0:
-        return Failure("unknown", "no score", "it ended without a score.json")
+        return Failure("unknown", NO_SCORE, NO_SCORE)
     code = (ended.child_exit or 0) if timed_out else ended.exit_code
     return classify(log, read_summary(log), code, timed_out)
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from research.core.records import PERSON, Decision, Estimate, Run, Verdict
 from research.core.settings import SETTINGS
-from research.core.text import chance, clean, quoted
+from research.core.text import chance, clean
 from research.verdict import lineage
 from research.verdict.comparison import Comparison
 from research.verdict.rule import Judgement, weigh
@@ -65,7 +65,7 @@ def _uncounted(case: Comparison, verdict: Verdict) -> Verdict:
     if run.outcome == "stopped":
         return replace(verdict, why=run.why or "stopped")
     if run.outcome != "scored" or run.val_bpb is None:
-        what = f"{run.failure.kind}: {quoted(run.failure.signature)}" if run.failure else run.outcome or "no end"
+        what = run.failure.in_words if run.failure else run.outcome or "no end"
         stays = case.is_tip and not lineage.is_about_candidate(run)
         and_now = "; the best so far was measured before and stays" if stays else ""
         return replace(verdict, why=f"no score ({what}){and_now}")

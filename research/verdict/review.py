@@ -87,7 +87,7 @@ def _measured(case: Comparison) -> Iterator[str]:
         yield f"no score: {run.why}"
         return
     if run.outcome != "scored" or run.val_bpb is None:
-        failure = f", {run.failure.kind} {quoted(run.failure.signature)}" if run.failure else ""
+        failure = f", {run.failure.in_words}" if run.failure else ""
         yield f"no score: {run.outcome}{failure}"
         return
     parts = [f"val_bpb {run.val_bpb:.6f}"]

@@ -83,6 +83,7 @@ def test_it_says_that_uncommitted_edits_are_not_measured(kit: NightKit):
     train.write_text(train.read_text() + "\n# mine\n")
     (kit.root / "prepare.py").write_text("# mine\n")
     lines = out_of(kit, "--max-runs", "1")
+    assert next(line for line in lines if "follows when it can" in line).endswith("type: uv run research settle")
     said = f"the night measures HEAD {tip[:7]}; commit them to have them measured."
     assert f"Uncommitted edits of prepare.py, train.py: {said}" in lines[:2]
     assert train.read_text().endswith("# mine\n")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from research.core.records import Metrics, Plan, Run, Verdict
+from research.core.records import Failure, Metrics, Plan, Run, Verdict
 from research.core.text import quoted
 from research.verdict.comparison import compare
 from research.verdict.memory import recall
@@ -140,7 +141,7 @@ def test_a_crash_is_reviewed_too():
     night.run("a", 0.99)
     night.run("b", None, "a")
     text = review(night).text
-    assert 'no score: crash, shape "RuntimeError: sizes differ"' in text
+    assert 'no score: crash, shape: "RuntimeError: sizes differ"' in text
     assert "DISCARD: " in text
     assert "search score (decides nothing) 0.000" in text
 
@@ -216,6 +217,18 @@ def test_the_noise(kit: Kit):
     lines = kit.research("noise").out.splitlines()
     assert [line.split()[0] for line in lines] == [*parts]
     assert seen["contract"] == CONTRACT
+
+
+@pytest.mark.parametrize(
+    ("failure", "words"),
+    [
+        (Failure("timeout", "timeout", "ended by the time limit"), "timeout"),
+        (Failure("unknown", "KeyError: 'lr'", ""), "\"KeyError: 'lr'\""),
+        (Failure("import", "ImportError: no torch", ""), 'import: "ImportError: no torch"'),
+    ],
+)
+def test_a_failure_says_nothing_twice(failure: Failure, words: str):
+    assert failure.in_words == words
 
 
 def test_reviews_need_no_more_than_a_run():

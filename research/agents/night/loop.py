@@ -385,7 +385,8 @@ class Night:
                 pass
             self._said.discard("settle")
         except CannotSettle as error:
-            self._say_once("settle", f"{error} The night continues; the branch follows when it can.")
+            goes_on = "The night continues; the branch follows when it can."
+            self._say_once("settle", f"{error.what} {goes_on} {error.next}")
 
     def _check_machine(self, job: Job, run: Run) -> None:
         """End the night if its machine fails; the crashes that the machine caused leave the memory."""
