@@ -61,17 +61,18 @@ def other_home(home: Path) -> str:
 def check_home(home: Path) -> None:
     """Check that the folder for data and tokenizers can be made, can be written to and has room."""
     unset = "" if home == machine_home({}) else ", or unset it"
-    step = f"Type: {other_home(home)} (or any folder that can be written to and has room){unset}."
+    step = f"{other_home(home)} (or any folder that can be written to and has room){unset}."
     try:
         home.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigurationError(f"{ENV_HOME}={home} can't be used ({error.strerror or error}).", step) from None
+        what = f"{ENV_HOME}={home} can't be used ({error.strerror or error})."
+        raise ConfigurationError(what, f"Type: {step}") from None
     if not os.access(home, os.W_OK | os.X_OK):
-        raise ConfigurationError(f"{ENV_HOME}={home} can't be written to.", step)
+        raise ConfigurationError(f"{ENV_HOME}={home} can't be written to.", f"Type: {step}")
     try:
         check_disk(home)
     except ConfigurationError as full:
-        raise ConfigurationError(full.what, f"Free some there. Or t{step[1:]}") from None
+        raise ConfigurationError(full.what, f"Free some there. Or type: {step}") from None
 
 
 def check_data(home: Path, profile: str) -> None:
