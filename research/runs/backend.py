@@ -94,7 +94,7 @@ class Backend(ABC):
 
     @abstractmethod
     def check(self, launch: Launch) -> None:
-        """Check, without the network, that a launch is possible; raise ConfigurationError if not."""
+        """Check, without the network and before run(), that a launch is possible; raise ConfigurationError if not."""
 
     @abstractmethod
     def run(

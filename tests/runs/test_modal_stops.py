@@ -15,6 +15,7 @@ from support.modal_faults import FOREVER
 from support.modal_kit import FAST, GOOD, GOOD_LINES, RUN, SLOW, Heard, Place, Stop, orphan_script
 from support.modal_standin import StandIn
 
+from research.core.errors import ConfigurationError
 from research.runs.modal.backend import ModalBackend
 from research.runs.modal.reap import reap
 
@@ -114,12 +115,16 @@ def run_python(text: str, env: dict[str, str]) -> subprocess.CompletedProcess[st
 
 
 LAUNCH = """
+import os
 from pathlib import Path
+from research.core.errors import ConfigurationError
 from research.runs.backend import Launch
 from research.runs.modal.backend import ModalBackend
 launch = Launch('r', Path('.'), Path('.'), None, ('true',), 42, 'H100', 60.0)
-ended = ModalBackend().run(launch, print, print, None)
-print(ended.kind, ended.exit_code, ended.why)
+try:
+    ModalBackend(os.environ).check(launch)
+except ConfigurationError as error:
+    print(error)
 """
 
 
@@ -127,7 +132,7 @@ def test_without_modal_the_module_loads_and_the_backend_says_what_to_install(tmp
     text = "import sys\nsys.modules['modal'] = None\n" + LAUNCH
     done = run_python(text, {"HOME": str(tmp_path), "PATH": os.environ["PATH"]})
     assert done.stderr == ""
-    assert done.stdout.startswith("configuration 78 The modal package cannot be imported")
+    assert done.stdout.startswith("The modal package cannot be imported")
     assert "uv sync" in done.stdout
 
 
@@ -140,7 +145,7 @@ def test_without_a_token_one_line_says_what_to_type(tmp_path) -> None:
     env = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "MODAL_CONFIG_PATH": str(tmp_path / "none.toml")}
     done = run_python(LAUNCH, env)
     assert done.stderr == ""
-    assert done.stdout.startswith("configuration 78 There is no Modal token. Type: uv run modal setup")
+    assert done.stdout.startswith("There is no Modal token. Type: uv run modal setup")
     assert done.stdout.count("\n") == 1
 
 
@@ -163,9 +168,12 @@ def test_a_refused_token_is_configuration(standin, place) -> None:
     ],
 )
 def test_what_cannot_be_launched_is_told_before_the_network(standin, place, change, word) -> None:
-    ended, _ = place.play(GOOD, **change)
-    assert (ended.kind, ended.exit_code, standin.counts.of("AppGetOrCreate")) == ("configuration", 78, 0)
-    assert word in ended.why
+    options = {**change}
+    env = place.env(options.pop("env", None))
+    with pytest.raises(ConfigurationError) as caught:
+        ModalBackend(env, FAST).check(place.launch(place.commit(GOOD), **options))
+    assert word in str(caught.value)
+    assert standin.counts.of("AppGetOrCreate") == 0
 
 
 def test_nothing_is_left_on_stderr_after_a_stopped_run(standin, place) -> None:

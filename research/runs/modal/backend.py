@@ -7,7 +7,6 @@ sandbox, follow it to its end. This file holds the order of the steps and the ta
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import tempfile
 import time
@@ -35,13 +34,12 @@ FORWARDED = (ENV_PROFILE, ENV_TIME_BUDGET)
 
 
 class ModalBackend(Backend):
-    """The backend "modal": a GPU in a sandbox at Modal. Without an environment it takes this process's."""
+    """The backend "modal": a GPU in a sandbox at Modal."""
 
     name = "modal"
 
-    def __init__(self, env: Mapping[str, str] | None = None, limits: settings.Limits = settings.LIMITS) -> None:
-        self._env = os.environ if env is None else env
-        self._limits = limits
+    def __init__(self, env: Mapping[str, str], limits: settings.Limits = settings.LIMITS) -> None:
+        self._env, self._limits = env, limits
 
     def check(self, launch: Launch) -> None:
         """Check package, token, data, GPU, price and time limit; raise ConfigurationError if one won't do."""
@@ -85,10 +83,6 @@ class ModalBackend(Backend):
         self, launch: Launch, emit: Callable[[bytes], None], say: Callable[[str], None], stop: StopRequest
     ) -> CommandResult:
         """Run the command in a sandbox to its end, as Backend says. Raises what emit raises, except a broken pipe."""
-        try:
-            self.check(launch)
-        except ConfigurationError as error:
-            return CommandResult.failed("configuration", str(error))
         run = _Run(launch, self._env, Cloud(settings.names_from(self._env).app, self._limits, stop, say), emit)
         try:
             with tempfile.TemporaryDirectory(prefix="autoresearch-modal-") as work:
