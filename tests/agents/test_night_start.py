@@ -76,7 +76,8 @@ def test_a_night_without_a_run_for_want_of_data_is_an_error_and_takes_no_interru
 # What it says ---------------------------------------------------------------------------------------------------
 
 
-def test_it_says_that_uncommitted_edits_are_not_measured(kit: NightKit):
+def test_it_says_that_uncommitted_edits_are_not_measured(tmp_path: Path):
+    kit = make_night_kit(tmp_path, ["noise", {"kind": "win", "by": -0.012}])
     kit.git("switch", "-q", "-c", "autoresearch/try")
     tip, train = kit.git("rev-parse", "HEAD"), kit.root / "train.py"
     assert not any("ncommitted edits" in line for line in out_of(kit, "--max-runs", "1"))
