@@ -36,16 +36,12 @@ class LaunchIO:
 
 
 class _Tee:
-    """A writer of a command's output into a log (None for none) and a stream, whose errors do not stop the run.
-
-    Attributes:
-        problem: Why not all could be written, "" if it was.
-    """
+    """A writer of a command's output into a log (None for none) and a stream, whose errors do not stop the run."""
 
     def __init__(self, log: Path | None, stream: BinaryIO) -> None:
         self._file = log.open("wb", buffering=0) if log else None
         self._stream: BinaryIO | None = stream
-        self.problem = ""
+        self.problem = ""  # why not all could be written, "" if it was
 
     def write(self, data: bytes) -> None:
         """Hand a chunk on; a full disk is noted, and a stream that nobody reads any more is left alone."""
@@ -118,15 +114,11 @@ def _raced(ended: CommandResult, watch: Watch, io: LaunchIO) -> CommandResult:
 
 
 class AlreadyRunning(Refused):
-    """Another process makes the same run.
-
-    Attributes:
-        run: The name of that run.
-    """
+    """Another process makes the same run."""
 
     def __init__(self, run: str) -> None:
         super().__init__(f"The same code, contract and seed is being run as {run}.", "Wait for it, or choose --seed N.")
-        self.run = run
+        self.run = run  # its name
 
 
 def launch_recorded(

@@ -39,32 +39,22 @@ class Line:
 
 @dataclass
 class Container:
-    """A sandbox.
-
-    Attributes:
-        id, name, tags: As the client knows it.
-        app_id: The app it belongs to.
-        created_at: Seconds since the epoch.
-        root: The folder that stands for "/".
-        entrypoint, env, workdir, gpu, timeout_s: As asked for.
-        log: Everything it printed.
-        status: Name of its final status, None while it lives; exit_code then.
-    """
+    """A sandbox, as the client asked for it."""
 
     id: str
     name: str
     tags: Mapping[str, str]
     app_id: str
-    created_at: float
-    root: Path
+    created_at: float  # seconds since the epoch
+    root: Path  # the folder that stands for "/"
     entrypoint: tuple[str, ...]
     env: Mapping[str, str]
     workdir: str
     gpu: str
     timeout_s: float
     faults: Faults
-    log: list[Line] = field(default_factory=list)
-    status: str | None = None
+    log: list[Line] = field(default_factory=list)  # everything that it printed
+    status: str | None = None  # name of its final status, None while it lives
     exit_code: int = 0
     process: subprocess.Popen[bytes] | None = None
     _reaper: threading.Thread | None = None
