@@ -24,7 +24,6 @@ from research.store.tables import read_json_lines, read_table
 _OWN_LINE = re.compile(r"[0-9a-f]{7}\t(\d+\.\d{6}|nan)\t\d+\.\d\t(keep|discard|crash)\t[^\t\r\udc80-\udcff]*\Z")
 _A_MEMORY = "is the memory of a checkout, which is imported from its export."
 _EXPORT = "Type in that checkout: uv run research export --out memory.jsonl. Then import memory.jsonl here."
-_KEPT = re.compile(r"(keep|kept|accept\w*|improve\w*|merge\w*)\Z", re.I)
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,7 @@ def _import_rows(store: Store, rows: Sequence[ledger.LedgerRow], at_utc: str) ->
 
 def _line_of(run: Run, row: ledger.LedgerRow) -> bytes:
     """Return a row as a line of our ledger: five columns, six decimals; the description keeps bytes of any kind."""
-    *numbers, _ = ledger.render_row(run, bool(_KEPT.match(run.facts["status"]))).split(b"\t", 4)
+    *numbers, _ = ledger.render_row(run, ledger.says_kept(run.facts["status"])).split(b"\t", 4)
     description = " ".join(row.values.get("description", "").split())
     return b"\t".join((*numbers, description.encode("utf-8", "surrogateescape")))
 

@@ -16,6 +16,7 @@ HEADER = "\t".join(PUBLIC).encode()
 ROW_OUTCOMES = frozenset({"scored", "crash", "timeout", "stopped"})
 """Outcomes of the runs that have a row: they ended by themselves, by their time limit, or since they were losing."""
 _HASH = re.compile(r"[0-9a-fA-F]{7,40}\Z")
+_KEPT = re.compile(r"(keep|kept|best|baseline|accept\w*|improve\w*|merge\w*)\Z", re.I)
 _FAILED = re.compile(r"crash|oom|fail|error|abort|timeout|diverge", re.I)
 
 
@@ -54,6 +55,11 @@ class LedgerRow:
         except ValueError:
             return None
         return value if math.isfinite(value) else None
+
+
+def says_kept(status: str) -> bool:
+    """Check whether a status in anybody's ledger means that the change was kept."""
+    return bool(_KEPT.match(status))
 
 
 def has_row(run: Run) -> bool:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from research.core.records import Idea, Judged, Plan, Run, Verdict
 from research.store.db import ENDED, RESULTS, Store
+from research.store.ledger import says_kept
 from research.store.rows import SECRET_FIELDS
 
 _RUN = ", ".join(f'"{item.name}"' for item in fields(Run) if item.name not in SECRET_FIELDS)
@@ -110,12 +111,12 @@ class Foreign:
 
 def foreign(store: Store) -> Foreign | None:
     """Count what was imported, None if nothing was."""
-    ((rows, scored),) = store.tuples("SELECT COUNT(*), COUNT(val_bpb) FROM runs WHERE origin = 'import'")
+    rows = store.tuples(
+        "SELECT \"commit\", val_bpb, json_extract(facts, '$.status'), json_extract(facts, '$.recommendation')"
+        " FROM runs WHERE origin = 'import' ORDER BY val_bpb, seq"
+    )
     if not rows:
         return None
-    kept = store.tuples(
-        "SELECT \"commit\", val_bpb FROM runs WHERE origin = 'import' AND val_bpb IS NOT NULL AND 'keep' IN"
-        " (json_extract(facts, '$.status'), lower(json_extract(facts, '$.recommendation')))"
-        " ORDER BY val_bpb, seq LIMIT 1"
-    )
-    return Foreign(rows, scored, *kept[0]) if kept else Foreign(rows, scored)
+    scored = [row for row in rows if row[1] is not None]
+    kept = next((row[:2] for row in scored if any(says_kept(word or "") for word in row[2:])), ())
+    return Foreign(len(rows), len(scored), *kept)

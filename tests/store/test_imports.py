@@ -62,11 +62,12 @@ def test_a_ledger_without_a_run_is_one(tmp_path: Path):
 
 
 def test_what_was_taken_in_is_told_in_a_line(tmp_path: Path):
-    rows = [b"abc1234\t0.90\t44.0\tdiscard\tlucky", b"bcd2345\t0.98\t44.0\tkeep\tfine", b"cde3456\t\t\tcrash\tx"]
+    rows = [b"abc1234\t0.90\t44.0\tdiscard\tlucky", b"bcd2345\t0.98\t44.0\tbest\tfine", b"cde3456\t\t\tcrash\tx"]
     with Store(None) as store:
         assert foreign(store) is None
         taken(tmp_path / "other.tsv", HEADER + b"\n".join(rows), store)
         assert foreign(store) == Foreign(3, 2, "bcd2345", 0.98)
+        assert b"bcd2345\t0.980000\t44.0\tkeep\tfine" in store.ledger_lines()
 
 
 @pytest.mark.parametrize(
