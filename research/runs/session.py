@@ -16,6 +16,7 @@ from research.core.contract import RUN_LOG, RUNNER_EXITS
 from research.core.errors import ConfigurationError, ResearchError
 from research.core.files import FileLock
 from research.core.records import STOPPED_AT, Run
+from research.core.settings import SETTINGS
 from research.core.text import chance
 from research.runs.backend import Backend, CommandResult, Launch, StopRequest
 from research.runs.preflight import TARGET, Refused
@@ -35,16 +36,28 @@ class LaunchIO:
     now_utc: Callable[[], str]  # returns the time as records keep it
 
 
+_CUT = f"\n[run] more than {SETTINGS.max_output_bytes >> 20} MiB were printed; the rest is left out\n".encode()
+"""The last line of an output that was too long to be kept whole."""
+
+
 class _Tee:
-    """A writer of a command's output into a log (None for none) and a stream, whose errors do not stop the run."""
+    """A writer of a command's output into a log (None for none) and a stream, whose errors do not stop the run.
+
+    Of an output without end only the beginning is written, so that one train.py can't fill the disk.
+    """
 
     def __init__(self, log: Path | None, stream: BinaryIO) -> None:
         self._file = log.open("wb", buffering=0) if log else None
         self._stream: BinaryIO | None = stream
         self.problem = ""  # why not all could be written, "" if it was
+        self._room = SETTINGS.max_output_bytes
 
     def write(self, data: bytes) -> None:
         """Hand a chunk on; a full disk is noted, and a stream that nobody reads any more is left alone."""
+        if self._room < 0:
+            return
+        self._room -= len(data)
+        data = data if self._room >= 0 else data[: self._room] + _CUT
         try:
             rest = memoryview(data)
             while self._file and rest:

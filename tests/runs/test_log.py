@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from research.core.contract import OWN_KEYS, PUBLIC_KEYS
+from research.core.settings import SETTINGS
 from research.core.text import clean
+from research.runs.backend import CommandResult
 from research.runs.failure import advice_on, classify, scrub
 from research.runs.log import parse_text, read_log, read_summary
+from research.runs.session import LaunchIO, run_command
 
 BLOCK = """step 00001 loss 3.2
 ---
@@ -256,3 +262,19 @@ def test_what_a_candidate_does_is_its_own(log: str, kind: str):
     failure = classify(parse_text(log), read_summary(parse_text(log)), 1)
     assert failure is not None
     assert (failure.kind, failure.machine, advice_on(failure)) == (kind, False, "")
+
+
+def test_an_output_without_end_fills_no_disk(tmp_path: Path):
+    class Flood:
+        def run(self, launch: object, emit: Callable[[bytes], None], say: object, stop: object) -> CommandResult:
+            for _ in range(SETTINGS.max_output_bytes // 1_000_000 + 3):
+                emit(b"x" * 999_999 + b"\n")
+            return CommandResult("finished", 0, 0)
+
+    log, stream = tmp_path / "run.log", io.BytesIO()
+    told = LaunchIO(stream, say=print, stop=cast(Any, None), now_utc=str)
+    assert run_command(cast(Any, Flood()), cast(Any, None), log, told).exit_code == 0
+    assert log.read_bytes() == stream.getvalue()
+    cut = b"\n[run] more than 32 MiB were printed; the rest is left out\n"
+    assert stream.getvalue().endswith(b"x" + cut)
+    assert log.stat().st_size == SETTINGS.max_output_bytes + len(cut)

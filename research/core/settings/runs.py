@@ -42,6 +42,8 @@ class RunSettings:
     """Seconds to read on after the command's end: what is in the pipe by then was written by it."""
     min_free_bytes: int = 64 * 1024 * 1024
     """Free disk below which nothing is launched: a run leaves about 1 MB, a full disk tears records."""
+    max_output_bytes: int = 32 * 1024 * 1024
+    """Output of a run that is kept: runs print 0.2 MB; the log and the shell's copy of it fit into min_free_bytes."""
     smoke_budget_s: int = 2
     """Training seconds of --smoke: a few steps at pocket size on a CPU."""
     smoke_timeout_s: float = 180.0
