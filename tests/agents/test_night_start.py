@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
-from research.agents.night.notify import require_command
+from research.agents.night.notify import notifier, require_command
 from research.agents.night.state import NightLimits
 from tests.support.nightkit import NIGHT, NightKit, make_night_kit
 
@@ -117,6 +118,16 @@ def test_its_end_says_what_was_found(tmp_path: Path):
         "Nothing on the branch beats the baseline yet.",
         best,
     ]
+
+
+def test_a_notify_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch):
+    def hang(words: list[str], **how: float) -> None:
+        raise subprocess.TimeoutExpired(words, how["timeout"])
+
+    monkeypatch.setattr(subprocess, "run", hang)
+    said: list[str] = []
+    notifier("sleep 100", said.append)("end", "The night ended.")
+    assert said == ["--notify was ended after 30 s; the night waits no longer for it"]
 
 
 @pytest.mark.parametrize(

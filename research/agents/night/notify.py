@@ -45,7 +45,9 @@ def notifier(command: str | None, say: Callable[[str], None]) -> Notify:
                 timeout=SETTINGS.notify_timeout_s,
                 check=False,
             )
-        except (OSError, subprocess.TimeoutExpired) as error:
+        except subprocess.TimeoutExpired:
+            say(f"--notify was ended after {SETTINGS.notify_timeout_s:g} s; the night waits no longer for it")
+        except OSError as error:
             say(f"--notify failed: {error}")
         else:
             if done.returncode:
