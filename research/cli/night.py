@@ -125,8 +125,9 @@ def _in_words(done: Night, page: Path) -> str:
 
     state = done.state
     text = f"Ended: {state.stop_reason}. {count_of(state.runs, 'run')}, {done.kept} kept. {done.found}".rstrip()
-    if (state.stop_reason or "").startswith(INTERRUPTED) and not state.finished_utc:
-        text += " The same command goes on with it."
+    if (state.stop_reason or "").startswith(INTERRUPTED):
+        goes_on = "begins a new night, since its limits are used up" if state.finished_utc else "goes on with it"
+        text += f" The same command {goes_on}."
     used = state.agent_usage.in_words()
     text += f"\nThe agent used {used}." if used else ""
     return f"{text}\nThe morning page: {page}"

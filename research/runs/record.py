@@ -21,7 +21,7 @@ from research.runs.score import ScoreFile, disagreements, read_score
 
 LOG_PROBLEM = "log_problem"
 """Name of the fact that holds why not all of a run's output could be written."""
-NO_SCORE = "it ended without a score.json"
+NO_SCORE = "it ended without the score.json that evaluate_bpb writes"
 """Reason of a run that ended as if it were scored, and is not."""
 _OUR_SIGNALS = (129, 130, 143)  # HUP, INT, TERM: somebody ended it; a candidate does not do that to itself
 
