@@ -44,11 +44,6 @@ RUN = "python scripts/run_experiment.py --backend local -- uv run train.py > run
 OLD_PYTHONS = [str(p) for p in Path.home().glob(".pyenv/versions/3.[6789].*/bin/python3")]
 
 
-def order_as_codex_asks(kit: Kit) -> str:
-    """What Stop says when it is run as Codex runs it."""
-    return order_in(hook(kit, "Stop", stop_hook_active=True, last_assistant_message="done"))
-
-
 def turn_on(kit: Kit, *options: str) -> None:
     """Turns autonomy on."""
     assert kit.research("autonomy", "on", *options).code == 0
@@ -60,27 +55,14 @@ def log(kit: Kit) -> str:
     return path.read_text() if path.exists() else ""
 
 
-def test_a_night_of_orders(kit: Kit):
-    assert order_as_codex_asks(kit) == ""
+def test_a_loop_begins_as_codex_starts_the_hooks(kit: Kit):
+    stop = {"stop_hook_active": True, "last_assistant_message": "done"}
+    assert hook(kit, "Stop", **stop) is None
     told = hook(kit, "UserPromptSubmit", prompt="Go autonomous. Never stop, do not pause to ask me.")
     assert "now on" in context_of(told)
-    assert "no baseline" in order_as_codex_asks(kit)
-    assert RUN in order_as_codex_asks(kit)
-    assert kit.measure().code == 0
-    text = order_as_codex_asks(kit)
-    assert "Carry that out in git" in text or "settled" in text or "experiment" in text
-    kit.research("settle")
-    text = order_as_codex_asks(kit)
-    assert "One idea, train.py only" in text  # ideas come before replicates
-    kit.write(val=0.98)
-    assert "not committed" in order_as_codex_asks(kit)
-    kit.git("commit", "-qam", "exp: better [emitter=simplifier]")
-    text = order_as_codex_asks(kit)
-    assert "not measured yet" in text
-    assert '"exp: better [emitter=simplifier]"' in text
-    kit.measure()
-    text = order_as_codex_asks(kit)
-    assert "replicate" in text or "settle" in text
+    text = order_in(hook(kit, "Stop", **stop))
+    assert "no baseline" in text
+    assert RUN in text
     assert log(kit) == ""
 
 
@@ -420,7 +402,7 @@ def test_runs_by_hand_that_can_not_be_recorded_keep_no_hook_from_its_work(kit: K
     folder.mkdir()
     shutil.copy(next((kit.root / "results" / "runs").glob("*/score.json")), folder)
     (kit.root / "research/lab/lab.py").write_text("def (")
-    assert order_as_codex_asks(kit) != ""
+    assert hook(kit, "Stop") is not None
     hook(kit, "UserPromptSubmit", prompt="stop")
     with memory(kit) as store:
         assert not autonomy.load(store).enabled

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -54,9 +55,11 @@ def page_file(tmp_path_factory: pytest.TempPathFactory, sixty: PageData) -> Path
 @pytest.fixture
 def opened(browser: Any, page_file: Path) -> Iterator[Any]:
     """The page, opened; errors and requests for anything else fail the test."""
-    yield from visit(browser, page_file, DESK)
+    with visit(browser, page_file, DESK) as tab:
+        yield tab
 
 
+@contextmanager
 def visit(browser: Any, file: Path, size: dict[str, int]) -> Iterator[Any]:
     """Opens a file, and holds it to silence when the test is over."""
     tab = browser.new_page()
@@ -129,7 +132,7 @@ def test_it_opens_a_run_with_its_difference_and_goes_on_to_the_next(opened: Any)
 
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
 def test_a_tap_beside_a_mark_opens_its_run(browser: Any, page_file: Path, size: dict[str, int]):
-    for tab in visit(browser, page_file, size):
+    with visit(browser, page_file, size) as tab:
         box = tab.locator("figure :visible[data-run='6']").first.bounding_box()
         tab.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] + 1)
         assert tab.locator("dialog h2").inner_text().startswith("#6 ")
@@ -143,7 +146,7 @@ def test_an_address_names_a_run(browser: Any, page_file: Path):
 
 
 def test_times_are_those_of_the_reader(browser: Any, page_file: Path):
-    for tab in visit(browser, page_file, DESK):
+    with visit(browser, page_file, DESK) as tab:
         written = tab.locator("footer time").first
         here = tab.evaluate("at => new Date(at).getHours()", written.get_attribute("datetime"))
         assert f" {here:02d}:00" in written.inner_text()
@@ -152,7 +155,7 @@ def test_times_are_those_of_the_reader(browser: Any, page_file: Path):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_words_and_marks_stand_out_from_the_page(browser: Any, page_file: Path, scheme: str):
     """At least 4.5 to 1 for words, 3 to 1 for marks, as accessibility guidelines ask."""
-    for tab in visit(browser, page_file, DESK):
+    with visit(browser, page_file, DESK) as tab:
         tab.emulate_media(color_scheme=scheme)
         ratios = tab.evaluate(
             """() => {
@@ -183,7 +186,7 @@ def test_words_and_marks_stand_out_from_the_page(browser: Any, page_file: Path, 
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_is_wider_than_the_screen(browser: Any, page_file: Path, size: dict[str, int], scheme: str):
-    for tab in visit(browser, page_file, size):
+    with visit(browser, page_file, size) as tab:
         tab.emulate_media(color_scheme=scheme)
         assert tab.evaluate("document.documentElement.scrollWidth") <= size["width"]
         ground = tab.evaluate("getComputedStyle(document.body).backgroundColor")
@@ -205,7 +208,7 @@ def long_lines(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
 def test_a_wide_difference_scrolls_in_its_own_box(browser: Any, long_lines: Path, size: dict[str, int]):
-    for tab in visit(browser, long_lines, size):
+    with visit(browser, long_lines, size) as tab:
         tab.locator("#runs tbody tr:not([data-status=crash])").first.click()
         box = tab.locator("pre.diff")
         assert box.evaluate("box => box.scrollWidth > box.clientWidth")
@@ -216,7 +219,7 @@ def test_a_wide_difference_scrolls_in_its_own_box(browser: Any, long_lines: Path
 
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
 def test_labels_of_the_charts_do_not_overlap(browser: Any, page_file: Path, size: dict[str, int]):
-    for tab in visit(browser, page_file, size):
+    with visit(browser, page_file, size) as tab:
         clashes = tab.evaluate(
             """() => Array.from(document.querySelectorAll("figure svg")).flatMap(svg => {
                 const boxes = Array.from(svg.querySelectorAll("text.label"))
@@ -232,14 +235,14 @@ def test_labels_of_the_charts_do_not_overlap(browser: Any, page_file: Path, size
 
 
 def test_what_scrolls_sideways_on_a_phone_can_be_reached_by_keys(browser: Any, tmp_path: Path):
-    for tab in visit(browser, write_page(read_recording().data(), tmp_path / "demo.html"), PHONE):
+    with visit(browser, write_page(read_recording().data(), tmp_path / "demo.html"), PHONE) as tab:
         tab.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
         wide = "[...document.querySelectorAll('.scroll')].filter(part => part.scrollWidth > part.clientWidth)"
         assert tab.evaluate(f"{wide}.every(part => part.querySelector('button'))")
 
 
 def test_an_empty_lab(browser: Any, tmp_path: Path):
-    for tab in visit(browser, write_page(data_of(tmp_path / "lab", 0), tmp_path / "report.html"), PHONE):
+    with visit(browser, write_page(data_of(tmp_path / "lab", 0), tmp_path / "report.html"), PHONE) as tab:
         assert "uv run research night --max-runs 5" in tab.inner_text("main")
 
 
