@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from research.agents.clients.base import EVENTS
+from research.agents.clients.codex import CODEX as CLIENT
 from research.agents.hooks.entry import run as run_hook
 from research.core.contract import CLIENT_SETTINGS
 from research.core.paths import LabPaths
@@ -24,22 +27,13 @@ from tests.support.labkit import CHECKOUT, TRAIN, Kit, commit_base, make_kit
 from tests.support.templates import commit_all, git, template
 
 CODEX = os.environ.get("AUTORESEARCH_CODEX") or shutil.which("codex")
-MADE_FOR = "0.171.0"
-"""The version that the hooks were measured with; another one may behave differently."""
-
 needs_codex = pytest.mark.skipif(
     CODEX is None,
-    reason=f"codex is not installed: npm install @openai/codex@{MADE_FOR}, then set AUTORESEARCH_CODEX",
+    reason=f"codex is not installed: npm install @openai/codex@{CLIENT.measured_with}, then set AUTORESEARCH_CODEX",
 )
 AT = "2026-01-01T00:00:00Z"
-EVENTS = ("SessionStart", "UserPromptSubmit", "PreToolUse", "PostToolUse", "Stop")
-EVENT_MODULES = {
-    "SessionStart": "session_start",
-    "UserPromptSubmit": "user_prompt_submit",
-    "PreToolUse": "pre_tool_use",
-    "PostToolUse": "post_tool_use",
-    "Stop": "stop",
-}
+EVENT_MODULES = {event: re.sub(r"\B(?=[A-Z])", "_", event).lower() for event in EVENTS}
+"""The module of each event's hook: session_start and so on."""
 
 
 def make_codex_kit(folder: Path) -> Kit:

@@ -61,7 +61,7 @@ class HookCall:
             self.log(f"the memory can't be read: {error}")
             return Store(None)
 
-    def is_unread(self, store: Store) -> bool:
+    def is_unreadable(self, store: Store) -> bool:
         """Return whether a store is the empty one in place of a memory that can't be read: what it says is untrue."""
         return store.path is None and self.paths.memory.exists()
 

@@ -32,7 +32,7 @@ def answer(call: HookCall) -> dict[str, Any] | None:
     """Answer SessionStart."""
     branch = call.head.branch
     with open_current_memory(call) as store:
-        if call.is_unread(store):
+        if call.is_unreadable(store):
             return None
         source, on = call.text("source") or "startup", "on" if autonomy.load(store).enabled else "off"
         where = f"Autoresearch, session {source}. Branch: {branch or '(detached)'}. Autonomy: {on}."

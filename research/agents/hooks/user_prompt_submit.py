@@ -45,7 +45,7 @@ def answer(call: HookCall) -> dict[str, Any] | None:
         is_on = autonomy.load(store).enabled
         unread = _STILL_ON if is_on and not turned else ""
         parts = [turned, unread and f"{unread} {_OFF_BY_AGENT}"]
-        if branch.startswith(BRANCHES) and not call.is_unread(store):
+        if branch.startswith(BRANCHES) and not call.is_unreadable(store):
             parts += [_rules(call, store, branch, is_on), unseen_review(store, branch)]
         told = call.context(*parts)
     if told and (turned or unread):
