@@ -75,8 +75,8 @@ class AgentSettings:
     a poll takes two or three, and Claude Code ends the turn by itself after eight."""
     order_words: int = 700
     """Longest order, in words: about 1,000 tokens, so that a night of orders does not fill a context."""
-    order_words_beside_review: int = 350
-    """Longest order beside a review: a usual one has 300, and three reviews fill most of what a hook may add."""
+    order_words_beside_review: int = 250
+    """Longest order beside reviews, of which three fill most of what a hook may add: what to type, and why."""
     context_chars: int = 6_000
     """Longest text that a hook adds to a context: about 1,500 tokens; Codex itself cuts at some 10,000 characters."""
     quoted_chars: int = 160
