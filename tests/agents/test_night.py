@@ -96,21 +96,6 @@ def test_a_gain_far_beyond_any_is_measured_again_and_the_best_so_far_gets_that_s
     assert best["mean"] < 0.95
 
 
-def test_interrupted_it_goes_on_where_it_was(kit: NightKit):
-    night = kit.start(*NIGHT, "--max-runs", "9")
-    ledger = kit.root / "results.tsv"
-    wait_for(lambda: ledger.exists() and ledger.read_text().count("\n") >= 4, 60)
-    night.send_signal(signal.SIGINT)
-    assert night.wait(30) == 0
-    assert len(finished_runs(kit)) < 9
-    (end,) = [line for line in (kit.root / "night.out").read_text().splitlines() if line.startswith("Ended:")]
-    assert end.startswith("Ended: interrupted: Ctrl-C. ")
-    assert end.endswith(" The same command goes on with it.")
-    told = kit.research(*NIGHT, "--max-runs", "9")
-    assert told["runs"] == 9
-    assert len([run for run in finished_runs(kit) if run[1] in ("scored", "crash")]) == 9
-
-
 def test_interrupted_again_and_again_the_baseline_is_not_blamed(tmp_path: Path):
     """Ctrl-C in every baseline so far is no reason to give it up, and no crash on the morning page."""
     kit = make_night_kit(tmp_path, [*[{"kind": "noise", "steps": 200, "step_s": 0.3}] * 4, *["noise"] * 4])

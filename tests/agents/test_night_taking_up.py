@@ -91,6 +91,10 @@ def test_what_is_left_is_told_for_every_limit():
 def test_taken_up_a_day_later_it_has_its_hours_left(tmp_path: Path, number: signal.Signals):
     kit = make_night_kit(tmp_path)
     stop(kit, number, "--hours", "1")
+    if number is signal.SIGINT:
+        end = (kit.root / "night.out").read_text().splitlines()[-2]
+        assert end.startswith("Ended: interrupted: Ctrl-C. ")
+        assert end.endswith(" The same command goes on with it.")
     state = kit.state()
     assert state.alive_utc is not None
     day = timedelta(days=1)
