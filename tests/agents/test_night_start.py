@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -109,7 +108,6 @@ def test_its_end_says_what_was_found(tmp_path: Path):
     kit = make_night_kit(tmp_path, ["noise", "noise", *[{"kind": "win", "by": -0.012}] * 2])
     tell = f'[ "$AUTORESEARCH_EVENT" != end ] || cat >> {heard}'
     assert "beats the baseline yet" in out_of(kit, "--max-runs", "2", "--notify", tell)[-2]
-    time.sleep(1.1)  # a night knows its runs by when they began, in whole seconds
     end = out_of(kit, "--max-runs", "2", "--notify", tell)[-2]
     assert end.startswith("Ended: 2 runs were made (--max-runs). 2 runs, ")
     best = end[end.index("Best on the branch: ") :]

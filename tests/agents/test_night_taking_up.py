@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import time
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -35,17 +34,13 @@ def resumed(before: NightState, wanted: NightLimits) -> NightState:
 
 
 def stop(kit: NightKit, number: signal.Signals, *words: str, rows: int = 2) -> None:
-    """Starts a night and ends it by a signal once so many runs are in the ledger.
-
-    What begins after it begins in another second: a night counts its runs by the second in which it began.
-    """
+    """Starts a night and ends it by a signal once so many runs are in the ledger."""
     night = kit.start(*NIGHT, *words)
     ledger = kit.root / "results.tsv"
     wait_for(lambda: ledger.exists() and ledger.read_text().count("\n") > rows, 60)
     os.kill(night.pid, number)
     night.wait(30)
     wait_for(lambda: not alive(str(kit.root / "results")), 20)
-    time.sleep(1.1)
 
 
 def said(kit: NightKit, *words: str) -> str:
