@@ -72,13 +72,10 @@ def turned_off(before: Autonomy, reason: str, now: float, by_itself: bool = Fals
 
 def limits_in_words(state: Autonomy) -> str:
     """Return the limits as "20 runs, 24 hours (until Tue 06:30)", "" without any."""
-    try:
-        until = time.strftime(" (until %a %H:%M)", time.localtime(state.since + state.hours * 3600))
-    except (OverflowError, ValueError, OSError):  # beyond every clock: --hours inf
-        until = ""
+    until = time.strftime("until %a %H:%M", time.localtime(state.since + state.hours * 3600))
     named = (
         (state.runs, count_of(state.runs, "run")),
-        (state.hours, f"{state.hours:.3g} hours{until}"),
+        (state.hours, f"{state.hours:.3g} hours ({until})"),
         (state.usd, f"${state.usd:g}"),
     )
     return ", ".join(text for limit, text in named if limit)

@@ -51,9 +51,9 @@ class Amount(click.FloatRange):
         super().__init__(min=0.0, min_open=above_zero)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Read the number; "nan" would pass every comparison that a limit makes."""
+        """Read the number; "nan" would pass every comparison that a limit makes, and JSON has neither it nor "inf"."""
         number = super().convert(value, param, ctx)
-        if math.isnan(number):
+        if not math.isfinite(number):
             self.fail(f"{value!r} is not a number.", param, ctx)
         return number
 

@@ -127,10 +127,3 @@ def test_a_message_that_asks_for_nothing_says_how_the_loop_ends_while_it_is_on(k
     assert told is not None
     assert "now off" in str(told["systemMessage"])
     assert answer(kit, "UserPromptSubmit", prompt="what is the best so far?") is None
-
-
-@pytest.mark.parametrize("hours", ["inf", "1e300"])
-def test_hours_beyond_every_clock_are_no_error(kit: Kit, hours: str):
-    assert f"it ends after {float(hours):.3g} hours." in kit.research("autonomy", "on", "--hours", hours).out
-    assert kit.research("autonomy", "status").code == 0
-    assert "The limits of the loop are now" in context_of(answer(kit, "UserPromptSubmit", prompt="at most 5 runs"))

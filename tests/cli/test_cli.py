@@ -53,7 +53,14 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["nonsense"], ["settle", "--nonsense"], ["decide"], ["decide", "x", "maybe"], ["night", "--hours", "nan"]],
+    [
+        ["nonsense"],
+        ["settle", "--nonsense"],
+        ["decide"],
+        ["decide", "x", "maybe"],
+        ["night", "--hours", "nan"],
+        ["autonomy", "on", "--hours", "inf"],
+    ],
 )
 def test_wrong_usage_exits_2(arguments: list[str], capsys: pytest.CaptureFixture[str]):
     assert run(arguments) == 2
