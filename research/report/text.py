@@ -19,14 +19,12 @@ VERDICTS = {
 }
 """Words for verdicts whose own name is not one that people use."""
 IDEAS = {
+    **VERDICTS,
     "waiting": "waits",
     "needs_agent": f"waits for a coding agent (night --agent {any_of(CLIENTS)})",
     "running": "is being tried",
-    "keep": "kept",
-    "discard": "not kept",
     "replicate": "not decided, it is measured again",
     "investigate": "not decided, it is measured again",
-    "stopped": "stopped early",
     "crash": "crashed",
     "dropped": "not tried",
 }

@@ -88,7 +88,7 @@ def with_night(data: PageData, is_on: bool) -> PageData:
 
 
 def curves_of(
-    data: PageData, read: Callable[[Run], Curve], subtract: Callable[[Run, Run], Curve] = lambda _run, _base: ()
+    data: PageData, read: Callable[[Run], Curve], subtract: Callable[[Run, Run], Curve]
 ) -> tuple[RunCurve, ...]:
     """Return the loss curves of the baseline and the latest kept changes, of runs with the same seed where there are.
 
