@@ -6,6 +6,7 @@ gives every free slot the next job. Runs are made in threads, one for each slot;
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import time
@@ -107,6 +108,7 @@ class Night:
         self._failures = self._service_waits = self._refusals = 0  # in a row
         self._attempt = 0  # plans that were dropped since the last run
         self._again_s = 0.0  # time of _awake before which nothing is started
+        self._busy_from = math.inf  # time of _awake since which the memory was found locked in every pass
         self._awake_from = awake() - worked_s(state, lab.clock())
         self._alike: tuple[Run, ...] = ()  # the latest crashes, all with one signature
         self._said: set[str] = set()  # lasting states and runs that people were told of
@@ -152,11 +154,19 @@ class Night:
             self._on_no_candidate(nothing)
         except StoreDamaged as damage:
             self._open_anew(damage)
-        except (ResearchError, OSError) as error:  # such as a full disk, or a memory that a person's shell locks
-            if self._reason and all(going.end.done() for going in self._going):
-                raise  # the end can't be written down
+        except StoreBusy as error:  # a backup or a person's shell has it; what is on record is seen in the next pass
             if self._awake() >= self._again_s:
                 self._fail(str(error))
+            self._busy_from = min(self._busy_from, self._awake())
+            is_idle = all(going.end.done() for going in self._going)
+            if is_idle and self._awake() - self._busy_from >= SETTINGS.max_busy_s:
+                raise  # the end could not be written down either
+            return False
+        except (ResearchError, OSError) as error:  # such as a git that finds no space on the disk
+            if self._reason:  # it is the end that fails
+                raise
+            self._fail(str(error))
+        self._busy_from = math.inf
         return False
 
     def _leave_out_sleep(self) -> None:

@@ -32,6 +32,8 @@ class AgentSettings:
     """Runs without a keep after which --notify reports that the night is stuck: half an evening on one GPU."""
     notify_timeout_s: float = 30.0
     """Limit of the --notify command: a message takes seconds, and a night must not wait for it."""
+    max_busy_s: float = 1_800.0
+    """Seconds in a row for which a night waits for a memory that another process keeps locked: a backup takes less."""
     poll_s: float = 0.05
     """Seconds between two looks at workers and signals."""
 
