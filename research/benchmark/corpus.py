@@ -194,8 +194,8 @@ def build_from_source(data_dir: Path, source: Path, force: bool) -> None:
         if not count or not val or not audit:
             empty = "training" if not count else "validation" if not val else "the audit"
             stop(
-                f"{source} has no text left for {empty}: besides the training text it needs validation text "
-                "(a file val*, else its last file) of two documents or more"
+                f"{source} has no text left for {empty}. A text file is one document, or several with NUL bytes "
+                "between: call two files or more val*, or some val* and some audit*, and leave the rest for training"
             )
         write_shard(new / VAL_NAME, val)
         write_shard(new / AUDIT_NAME, audit)

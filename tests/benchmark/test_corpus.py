@@ -107,6 +107,15 @@ def test_existing_data_is_replaced_only_with_force(source: Path, capsys: pytest.
     assert build(source, force=True)["train"] == ["two"]
 
 
+def test_files_of_one_document_each_are_held_out_by_their_names(source: Path, capsys: pytest.CaptureFixture[str]):
+    for name in ("a", "b", "c"):
+        (source / f"{name}.txt").write_text(name)
+    assert "call two files or more val*" in refused(source, capsys)
+    for name in ("b", "c"):
+        (source / f"{name}.txt").rename(source / f"val-{name}.txt")
+    assert {split: len(texts) for split, texts in build(source).items()} == {"train": 1, "val": 1, "audit": 1}
+
+
 def test_a_failed_build_leaves_the_old_data(source: Path, data: Path, capsys: pytest.CaptureFixture[str]):
     (source / "a.txt").write_text("one")
     (source / "val.txt").write_text("v1\0v2")
