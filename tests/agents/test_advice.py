@@ -248,7 +248,7 @@ def test_baseline_of_a_second_branch_order(lab: Kit):
 def test_same_program_in_the_summary(lab: Kit):
     lab.write(extra="# a comment alone")
     lab.git("commit", "-qam", "exp: nothing new [emitter=free]")
-    (line,) = [line for line in lab.json("summary")["warnings"] if "same program" in line]  # type: ignore[attr-defined]
+    (line,) = [line for line in lab.json("summary")["warnings"] if "same program" in line]
     assert line in context_of(answer(lab, "SessionStart", source="startup"))
     follow(lab, line)
     assert is_ready(lab)
@@ -476,7 +476,7 @@ def test_experiment_under_another_contract(kit: Kit):
     assert launched(kit) == ""
     shown = kit.json("summary")
     assert (shown["contract"], shown["runs"]) == ("custom3-0123456789ab", 2)
-    assert shown["baseline"]["commit"] == kit.git("rev-parse", "HEAD^")  # type: ignore[index]
+    assert shown["baseline"]["commit"] == kit.git("rev-parse", "HEAD^")
 
 
 def without_author(kit: Kit) -> None:
@@ -626,7 +626,7 @@ def test_refused_launch_with_the_plans_seed(lab: Kit):
     plan_instead(lab, Plan("p1", AT, None, None, lab.head(), "experiment", "why", details={RUN_SEED: "43"}))
     lab.commit("exp: worse [emitter=free]", val=1.5)
     follow(lab, refusal(lab, "uv run train.py"), says="--seed 43")
-    assert lab.json("last-review")["text"].count("seed 43") >= 1  # type: ignore[attr-defined]
+    assert lab.json("last-review")["text"].count("seed 43") >= 1
 
 
 def test_refused_reading_of_scores(lab: Kit):
@@ -763,14 +763,14 @@ def test_repeat(lab: Kit):
 
 def fix_of(kit: Kit, name: str) -> str:
     """Returns what doctor says about something that is wrong."""
-    lines = {check["name"]: check for check in kit.json("doctor")["checks"]}  # type: ignore[attr-defined]
+    lines = {check["name"]: check for check in kit.json("doctor")["checks"]}
     assert lines[name]["ok"] is False, lines[name]
     return f"Type: {str(lines[name]['fix']).split('   #')[0]}"
 
 
 def is_well(kit: Kit, name: str) -> bool:
     """Whether doctor has nothing against something."""
-    return all(check["ok"] for check in kit.json("doctor")["checks"] if check["name"] == name)  # type: ignore[attr-defined]
+    return all(check["ok"] for check in kit.json("doctor")["checks"] if check["name"] == name)
 
 
 def test_doctor_on_changes(kit: Kit):

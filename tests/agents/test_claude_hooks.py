@@ -105,7 +105,6 @@ def ended(result: str, status: int | None = None, code: int = 1, *more: object) 
 )
 def test_ends_are_named(end: SessionEnd, trouble: Trouble):
     failed = CLAUDE.failure(end, NOW)
-    assert failed is not None
     assert (failed.trouble, failed.limit_ends) == (trouble, None)
     assert CLAUDE.failure(ended("I changed the value.", code=0), NOW) is None
 

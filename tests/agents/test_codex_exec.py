@@ -175,7 +175,6 @@ def test_the_end_of_a_limit_is_read_from_its_message(said: str, ends: str | None
     message = f"You\N{RIGHT SINGLE QUOTATION MARK}ve hit your usage limit. Upgrade, or {said}"
     end = SessionEnd(1, (json.dumps({"type": "turn.failed", "error": {"message": message}}),), "Reading stdin...")
     failed = CODEX.failure(end, now)
-    assert failed is not None
     assert (failed.trouble, failed.detail) == (Trouble.limit, message)
     assert failed.limit_ends == (datetime.strptime(ends, "%Y-%m-%d %H:%M").astimezone() if ends else None)
 

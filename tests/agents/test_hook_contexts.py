@@ -115,9 +115,9 @@ def test_a_branch_without_runs_has_the_assumed_noise_of_this_machine_whatever_is
         (shown,) = [line for line in started(kit).splitlines() if line.startswith("Noise:")]
         assert "sd 0.01000 of repeats" in shown
         assert shown in kit.research("summary").out.splitlines()
-        assert kit.json("noise")["repeat"]["sd"] == 0.01  # type: ignore[index]
+        assert kit.json("noise")["repeat"]["sd"] == 0.01
     kit.environment["AUTORESEARCH_PROFILE"] = "official"
-    assert kit.json("noise")["repeat"]["sd"] == 0.0003  # type: ignore[index]
+    assert kit.json("noise")["repeat"]["sd"] == 0.0003
 
 
 # UserPromptSubmit ---------------------------------------------------------------------------------------------------

@@ -178,7 +178,7 @@ def test_who_chooses_the_idea_leaves_a_discarded_change_first(kit: Kit):
 def test_an_undecided_change_has_the_best_so_far_measured_first_where_that_is_planned(kit: Kit):
     """The plan knows which of the two needs a run, and on which seed; the order is its, not the verdict's."""
     base, change = measured_change(kit, "exp: far better", 0.5)
-    assert kit.json("last-review")["text"].count("INVESTIGATE") == 1  # type: ignore[attr-defined]
+    assert kit.json("last-review")["text"].count("INVESTIGATE") == 1
     for parent, seed in ((base, 43), (change, 43)):
         plan_instead(kit, a_plan("replicate", parent, **{RUN_SEED: str(seed)}))
         assert f"uv run research replicate {parent[:7]} --seed {seed} > run.log 2>&1" in order(kit)
@@ -264,7 +264,6 @@ def test_a_run_shows_its_own_review_where_its_verdict_changes_an_earlier_one_too
     second = kit.measure().end["run"]
     with memory(kit) as store:
         verdict = store.verdict(str(first))
-        assert verdict is not None
         store.add_verdict(replace(verdict, decision="discard", text=verdict.text + "\nLater: discard."))
     assert f"Run {second} has finished" in after_tool(kit)
     assert after_tool(kit) == ""

@@ -121,7 +121,6 @@ def test_a_waiting_idea_is_withdrawn_and_what_was_tried_is_not(tmp_path: Path):
     assert planned in ("2", "3")
     with read_store(kit.paths) as store:
         pending = store.pending_plan()
-    assert pending is not None
     assert "idea" not in pending.details
     for number in ("1", "2"):
         refused = kit.research("idea", "--drop", number, code=1)["error"]

@@ -191,7 +191,6 @@ def test_no_plan_is_given_to_two_workers(kit: NightKit):
         base = kit.git("rev-parse", "HEAD")
         night._going.append(RunningJob(Job("idea", base, "", first), 0, "f", 42, Future()))
         job = night._planned(1)
-        assert job.plan is not None
         assert job.plan.plan != first.plan
         assert night._seed_of(Job("replicate", base, ""), "f", 1) == 43  # 42 was its own
 
@@ -217,7 +216,6 @@ def test_the_code_of_a_run_in_flight_is_known_to_who_proposes_and_is_not_run_twi
         night.editor = Stubborn(lab)
         night._planned(1)
     assert code in known[0].fingerprints
-    assert job.plan is not None
     again = builtin.edit(job.plan, known[0], 0, Signals())
     assert night._code_of(again.commit) != code
 
@@ -232,7 +230,6 @@ def test_two_cards_of_another_speed_are_never_compared(tmp_path: Path):
     cards = {run.facts["gpu_uuid"] for run in runs}
     assert cards == {"0", "1"}
     for item in judged:
-        assert item.verdict is not None
         assert "measured on no seed" not in item.verdict.why, item.verdict.why
     for card in cards:
         assert len({run.fingerprint for run in runs if run.facts["gpu_uuid"] == card}) > 2

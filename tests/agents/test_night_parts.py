@@ -22,7 +22,7 @@ NOW = datetime(2026, 1, 1, 1, 0, tzinfo=timezone.utc)
 def timed(minutes: float, usd: float | None = None, **more: object) -> Run:
     """A finished run of some length."""
     end = (NOW + timedelta(minutes=minutes)).isoformat()
-    return replace(run(1), started_utc=NOW.isoformat(), finished_utc=end, cost_usd=usd, **more)  # type: ignore[arg-type]
+    return replace(run(1), started_utc=NOW.isoformat(), finished_utc=end, cost_usd=usd, **more)
 
 
 def night(most: NightLimits, worked_s: float = 3600.0, runs: int = 1, usd: float = 0.0) -> NightState:
@@ -47,7 +47,7 @@ def test_a_usual_run_is_a_scored_one():
 def test_every_launched_run_that_bears_the_name_of_the_night_counts_whatever_its_time():
     mine = {"facts": {"night": "n"}, "started_utc": "2025-12-31T23:59:00Z"}
     outcomes = ("scored", "crash", "timeout", "interrupted", "infrastructure", "capacity", "configuration")
-    runs = [replace(run(number), outcome=outcome, **mine) for number, outcome in enumerate(outcomes)]  # type: ignore[arg-type]
+    runs = [replace(run(number), outcome=outcome, **mine) for number, outcome in enumerate(outcomes)]
     other = replace(run(9), facts={"night": "n-2"})
     assert [one.run for one in limits.runs_of("n", [*runs, other, run(10)])] == ["r0", "r1", "r2", "r3"]
 
@@ -133,7 +133,6 @@ def judged(number: int, item: Run, decision: Decision, gain: Estimate | None = N
 def told(*items: Judged) -> tuple[str | None, str]:
     """The news of the last one, and its words."""
     last = items[-1]
-    assert last.verdict is not None
     return progress.news(last.run, last.verdict, items), progress.good_news(last.run, last.verdict, items)
 
 
@@ -155,7 +154,6 @@ def test_a_confirmed_change_that_is_no_longer_the_best_is_told_so():
     once, better = judged(1, one, "keep", BETTER), judged(3, other, "keep", BETTER)
     again = judged(2, replace(one, run="r1b", seed=43), "keep", BETTER, 2)
     history = (base, once, better, again)
-    assert again.verdict is not None
     words = progress.good_news(again.run, again.verdict, history)
     assert words.startswith("Confirmed: idea 1;")
     assert words.endswith(" against the best before it; the best so far is now idea 2")
@@ -185,7 +183,6 @@ def test_a_baseline_that_failed_in_an_earlier_night_is_tried_again():
     with pytest.raises(jobs.CannotGoOn):
         jobs.due(history, crashes[0].commit, (), BEGUN)
     job = jobs.due(history, crashes[0].commit, (), "2026-01-02T00:00:00Z")
-    assert job is not None
     assert job.kind == "baseline"
 
 

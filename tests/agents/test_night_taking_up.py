@@ -91,7 +91,6 @@ def test_taken_up_a_day_later_it_has_its_hours_left(tmp_path: Path, number: sign
         assert end.startswith("Ended: interrupted: Ctrl-C. ")
         assert end.endswith(" The same command goes on with it.")
     state = kit.state()
-    assert state.alive_utc is not None
     day = timedelta(days=1)
 
     def earlier(at: str) -> str:

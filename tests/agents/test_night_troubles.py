@@ -222,7 +222,6 @@ def test_until_a_time_of_day_on_this_clock(tmp_path: Path):
     out = kit.printed(*NIGHT, "--until", f"{soon:%H:%M}", "--max-runs", "1").out
     assert f"until 1 run, {soon:%H:%M}" in out
     until = kit.state().limits.until_utc
-    assert until is not None
     assert abs(parse_utc(until) - soon.astimezone()) < timedelta(minutes=1)
     earlier = datetime.now() - timedelta(minutes=5)
     kit.research(*NIGHT, "--until", f"{earlier:%H:%M}", "--max-runs", "1")
@@ -291,7 +290,6 @@ def test_a_run_that_fails_for_want_of_disk_is_no_crash(tmp_path: Path):
     night = subprocess.Popen(
         kit.command(*NIGHT, "--max-runs", "1"), cwd=kit.root, env=environment, stdout=subprocess.PIPE, text=True
     )
-    assert night.stdout is not None
     said = next(line for line in night.stdout if line.startswith("failed"))
     night.send_signal(signal.SIGINT)
     assert night.wait(30) == 0
@@ -396,7 +394,7 @@ def test_under_a_new_contract_the_tip_is_measured_first(tmp_path: Path):
     for verb in ("archive", "noise", "watch"):
         assert kit.research(verb)["not_shown"] == summary["not_shown"]
     assert "4 of another contract not shown" in kit.printed("watch", "--once").out
-    assert f"{hidden} {switch}" in context_of(answer(kit, "SessionStart", source="startup"))  # type: ignore[arg-type]
+    assert f"{hidden} {switch}" in context_of(answer(kit, "SessionStart", source="startup"))
     assert kit.research(*switch.split()[3:])["runs"] == 4
 
 

@@ -27,7 +27,7 @@ def where_in(root: Path, branch: str = "autoresearch/try", guarded: bool = True,
 def judge(command: str, root: Path = ROOT, **options: object) -> str | None:
     """Return what the policy answers."""
     environment = {"HOME": HOME, "PATH": os.environ["PATH"]}
-    return check_command(command, str(root), where_in(root, **options), environment)  # type: ignore[arg-type]
+    return check_command(command, str(root), where_in(root, **options), environment)
 
 
 @pytest.mark.parametrize("command", ALLOWED)

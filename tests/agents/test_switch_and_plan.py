@@ -45,12 +45,11 @@ def test_zero_takes_a_limit_away(kit: Kit):
 @pytest.mark.parametrize("how", ["phrase", "verb"])
 def test_turned_off_the_plan_is_dropped_and_another_is_made_later(kit: Kit, how: str):
     first = pending(kit)
-    assert first is not None
     with memory(kit) as store:
         store.add_plan(Plan("second", AT, "contrarian", None, None, "experiment", "why"))
     turn(kit, "off", how)
     assert pending(kit) is None
-    assert kit.json("next")["plan"]["pending"] is False  # type: ignore[index]
+    assert kit.json("next")["plan"]["pending"] is False
     assert kit.json("summary")["plan"] is None
     with memory(kit) as store:
         closed = {plan.plan: plan for plan in store.plans()}
@@ -63,9 +62,8 @@ def test_turned_off_the_plan_is_dropped_and_another_is_made_later(kit: Kit, how:
         assert "`uv run research next` shows what" in order(kit)
         assert kit.measure("--seed", "7").end["outcome"] == "scored"
     after = pending(kit)
-    assert after is not None
     assert after.plan not in closed
-    assert kit.json("next")["plan"]["plan"] == after.plan  # type: ignore[index]
+    assert kit.json("next")["plan"]["plan"] == after.plan
     if how == "verb":
         turn(kit, "on", how)
         assert pending(kit) == after
@@ -74,7 +72,6 @@ def test_turned_off_the_plan_is_dropped_and_another_is_made_later(kit: Kit, how:
 @pytest.mark.parametrize("how", ["phrase", "verb"])
 def test_a_plan_that_is_being_carried_out_is_left_to_its_run(kit: Kit, how: str):
     plan = pending(kit)
-    assert plan is not None
     with sqlite3.connect(kit.root / "results/discovery/memory.db") as db:
         db.execute("UPDATE runs SET outcome = NULL, plan = ?", (plan.plan,))
     db.close()
@@ -117,13 +114,11 @@ def test_a_plea_to_go_on_and_a_limit_alone_start_no_loop(kit: Kit, prompt: str):
 def test_a_message_that_asks_for_nothing_says_how_the_loop_ends_while_it_is_on(kit: Kit):
     turn(kit, "on", "verb")
     told = answer(kit, "UserPromptSubmit", prompt="what is the best so far?")
-    assert told is not None
     assert told["systemMessage"] == "Autoresearch: the loop is still on; to end it, type stop."
     assert context_of(told).startswith("the loop is still on; to end it, type stop. If this message asks to end it,")
     assert refusal(kit, "uv run research autonomy off") == ""
     kit.git("checkout", "-q", "main")
     assert "still on" in context_of(answer(kit, "UserPromptSubmit", prompt="what is the best so far?"))
     told = answer(kit, "UserPromptSubmit", prompt="stpo")
-    assert told is not None
     assert "now off" in str(told["systemMessage"])
     assert answer(kit, "UserPromptSubmit", prompt="what is the best so far?") is None

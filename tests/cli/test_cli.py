@@ -52,22 +52,15 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]):
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [
-        ["nonsense"],
-        ["settle", "--nonsense"],
-        ["decide"],
-        ["decide", "x", "maybe"],
-        ["night", "--hours", "nan"],
-        ["autonomy", "on", "--hours", "inf"],
-    ],
+    "line",
+    ["nonsense", "settle --nonsense", "decide", "decide x maybe", "night --hours nan", "autonomy on --hours inf"],
 )
-def test_wrong_usage_exits_2(arguments: list[str], capsys: pytest.CaptureFixture[str]):
-    assert run(arguments) == 2
+def test_wrong_usage_exits_2(line: str, capsys: pytest.CaptureFixture[str]):
+    assert run(line.split()) == 2
     seen = capsys.readouterr()
     assert seen.out == ""
     assert len(seen.err.strip().splitlines()) == 1
-    assert run([*arguments, "--json"]) == 2
+    assert run([*line.split(), "--json"]) == 2
     assert set(json.loads(capsys.readouterr().out)["error"]) == {"what", "next"}
 
 

@@ -87,9 +87,6 @@ def test_it_says_what_a_person_wants_to_know(sixty: PageData):
         assert words in shape.text, words
     assert "Two runs of one seed scatter by 0." in shape.text
     assert "believ" not in shape.text
-    assert sixty.gain is not None
-    assert sixty.baseline is not None
-    assert sixty.baseline.known.estimate is not None
     lower = -100 * sixty.gain.mean / sixty.baseline.known.estimate.mean
     assert f"{lower:.2f} % lower than the baseline" in shape.text
 
@@ -113,14 +110,13 @@ def test_the_numbers_are_the_stores(sixty: PageData):
 
 def test_runs_of_a_free_agent_are_called_free(sixty: PageData):
     baseline = sixty.baseline
-    assert baseline is not None
     assert {row.emitter for row in sixty.rows if row.first == baseline.number} == {""}
     assert all(row.emitter for row in sixty.rows if row.first != baseline.number)
     assert "free" in {line.name for line in emitter_totals(sixty.changes)}
 
 
 def test_a_run_names_its_parent(sixty: PageData):
-    runs = json.loads(re.search(r'id="data">(.*?)</script>', render(sixty), re.DOTALL)[1])["runs"]  # type: ignore[index]
+    runs = json.loads(re.search(r'id="data">(.*?)</script>', render(sixty), re.DOTALL)[1])["runs"]
     for row, facts in zip(sixty.rows, runs, strict=True):
         assert (row.parent is None) == (not row.run.parent)
         assert facts[:2] == [row.first, row.parent]
@@ -168,7 +164,7 @@ def test_the_page_may_load_nothing(sixty: PageData):
 
 
 def test_differences_are_there(sixty: PageData):
-    data = json.loads(re.search(r'id="data">(.*?)</script>', render(sixty), re.DOTALL)[1])  # type: ignore[index]
+    data = json.loads(re.search(r'id="data">(.*?)</script>', render(sixty), re.DOTALL)[1])
     experiments = [row for row in sixty.rows if row.emitter]
     assert experiments
     for row in experiments:
@@ -191,7 +187,6 @@ def test_differences_are_those_of_kept_changes_near_misses_and_the_latest_runs(t
     data = data_of(tmp_path / "lab", 200)
     notable = {one.commit for one in data.memory.near_misses} | {one.known.commit for one in data.kept}
     latest = {row.run.commit for row in data.rows[-100:]}
-    assert data.baseline is not None
     assert set(data.diffs) == (notable | latest) - {data.baseline.known.commit}
 
 

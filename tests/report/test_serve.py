@@ -90,7 +90,6 @@ def test_the_verb_shows_the_page_until_ctrl_c(kit: Kit):
     assert kit.research("report", "--port", "1").code == 2
     command = [sys.executable, "-m", "research", "report", "--serve", "--port", "0"]
     process = subprocess.Popen(command, cwd=kit.root, env=kit.environment, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
     words = []
     for line in process.stdout:
         words.append(line)

@@ -105,7 +105,6 @@ def picture(places: LabPaths, width: int = 80, height: int = 24) -> list[str]:
     console = Console(file=io.StringIO(), width=width, height=height, force_terminal=False)
     Live(Lab(places, clock=lambda: NOW, environment={}), console).print_once()
     out = console.file
-    assert isinstance(out, io.StringIO)
     return [line.rstrip() for line in out.getvalue().splitlines()]
 
 
@@ -149,7 +148,6 @@ def test_a_run_in_flight_is_held_against_the_same_rows_of_the_best(tmp_path: Pat
     places = make_lab(tmp_path / "lab", 10)
     with read_store(places) as store:
         best = read_data(store, places, utc(NOW)).best
-        assert best is not None
     rows = [0.5 * (n % 7) for n in range(100)]
     for row in best.rows:
         log = "".join(step(n, n, 6 - n / 50 + rows[n - 1]) for n in range(1, 101))
@@ -165,7 +163,6 @@ def test_what_a_run_in_flight_carries_out_is_not_next(tmp_path: Path):
     assert any(line.startswith("next") for line in picture(places))
     with read_store(places) as store:
         plan = store.pending_plan()
-        assert plan is not None
         store.start_run(Run("flying", "flying", "runner", BRANCH, "a" * 40, utc(NOW), plan=plan.plan))
     assert not any(line.startswith("next") for line in picture(places))
 
@@ -183,7 +180,6 @@ def test_only_titles_are_cut():
     view = LiveView("2026-03-02T06:00:00Z", replace(page_data([], BRANCH, utc(BEGIN)), rows=rows))
     console = Console(file=io.StringIO(), width=80)
     console.print(frame(view, 80))
-    assert isinstance(console.file, io.StringIO)
     lines = console.file.getvalue().splitlines()
     assert "#12 too good: look 2.76757 P 0.27 a title that goes on" in "\n".join(lines)
     assert " #1 baseline       0.98000        short" in [line.rstrip() for line in lines]
@@ -207,8 +203,6 @@ def test_watch_and_the_page_say_the_same(tmp_path: Path):
         data = read_data(store, places, utc(NOW))
     assert answer(data).head in "\n".join(picture(places))
     assert (told["runs"], told["kept"], told["crashed"]) == (60, len(data.kept), data.count("crash"))
-    assert data.best is not None
-    assert data.gain is not None
     assert (told["best_title"], told["gain"]["mean"]) == (data.best.title, data.gain.mean)
 
 
@@ -298,7 +292,6 @@ def test_what_comes_next_is_wrapped_and_not_cut(tmp_path: Path):
     data = replace(page_data([], BRANCH, utc(BEGIN)), plan=plan)
     console = Console(file=io.StringIO(), width=80)
     console.print(frame(LiveView("2026-03-02T06:00:00Z", data), 80))
-    assert isinstance(console.file, io.StringIO)
     assert "The end." in " ".join(console.file.getvalue().split())
 
 
