@@ -211,7 +211,7 @@ def pairs_of(runs: Sequence[Compared]) -> dict[float, list[Pair]]:
     return {at: [(one.gaps[at], one.difference) for one in runs if at in one.gaps] for at in GRID}
 
 
-def line(pairs: Sequence[Pair]) -> Fit:
+def line_through(pairs: Sequence[Pair]) -> Fit:
     """Return the line through zero that fits pairs best, with the heavy-tailed error that the forecast assumes."""
     freedom, slope, scale = SETTINGS.forecast_freedom, 0.0, root_mean_square([y for _, y in pairs]) or 1.0
     for _ in range(100 if any(gap for gap, _ in pairs) else 0):
@@ -238,16 +238,21 @@ def table(arguments: argparse.Namespace) -> None:
     every = [one for source in arguments.sources for one in compared_in(source)]
     if arguments.save:
         Path(arguments.save).write_text("".join(json.dumps(vars(one)) + "\n" for one in every))
-    near = [one for one in every if one.kind not in ("loss", NOTHING) and one.gaps]
-    fits = {at: line(pairs) for at, pairs in pairs_of(near).items()}
-    print("| budget | n | slope | scale | sd | largest / scale | right sign |\n|---|---|---|---|---|---|---|")
+    near = [one for one in every if one.kind in arguments.kinds and one.gaps]
+    is_pocket = bool(near) and statistics.median(abs(one.difference) for one in near) > POCKET_BPB
+    fits = {at: line_through(pairs) for at, pairs in pairs_of(near).items()}
+    print(
+        "| budget | n | slope of a line | scale | error | largest / scale | right sign | forecast's slope | its error |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|")
     for at, fitted in fits.items():
-        some = [one for one in near if at in one.gaps]
-        errors = [one.error(at, fitted) for one in some] or [0.0]
+        some, product = [one for one in near if at in one.gaps], prior_fit(at, is_pocket)
+        errors, its_errors = ([one.error(at, each) for one in some] or [0.0] for each in (fitted, product))
         signs = [(one.difference < 0) == (fitted.slope * one.gaps[at] < 0) for one in some] or [False]
         print(
             f"| {at:.0%} | {len(some)} | {fitted.slope:.3f} | {fitted.scale:.4f} | {root_mean_square(errors):.4f} | "
-            f"{max(map(abs, errors)) / fitted.scale:.1f} | {sum(signs) / len(signs):.0%} |"
+            f"{max(map(abs, errors)) / fitted.scale:.1f} | {sum(signs) / len(signs):.0%} | "
+            f"{product.slope:.2f} | {root_mean_square(its_errors):.4f} |"
         )
     print("\nRoot mean square of the error by kind, bpb; n, and how many had other tokens at the end:\n")
     print("| kind | n | tokens off | 25 % | 50 % | 75 % |\n|---|---|---|---|---|---|")
@@ -260,7 +265,6 @@ def table(arguments: argparse.Namespace) -> None:
     print("| P | stopped | budget saved | better than the baseline | of them stopped | foretold |")
     print("|---|---|---|---|---|---|")
     seeds = {one.seed for one in near}
-    is_pocket = bool(near) and statistics.median(abs(one.difference) for one in near) > POCKET_BPB
     others = {seed: forecasts_of([one for one in near if one.seed != seed], is_pocket) for seed in seeds}
     for chance in (0.01, 0.02, 0.05, 0.1):
         print(stopping(near, others, chance))
@@ -353,6 +357,10 @@ def main() -> None:
     verb = verbs.add_parser("table", help="print how far forecasts are off")
     verb.set_defaults(do=table)
     verb.add_argument("sources", type=Path, nargs="+", help="folder of the runs, a checkout, or a file of --save")
+    usual = [kind for kind in KINDS if kind != "loss"]
+    verb.add_argument(
+        "--kinds", nargs="+", default=usual, help=f"kinds of change (default {' '.join(usual)}; {NOTHING})"
+    )
     verb.add_argument("--save", help="write the compared runs into this file, a JSON object a line")
     verb.add_argument("--figure", help="draw gaps and what they came to into this SVG file")
     arguments = parser.parse_args()
