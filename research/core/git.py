@@ -208,10 +208,37 @@ def is_ancestor(root: Path, older: str, newer: str) -> bool:
 
 
 def changed_files(root: Path) -> tuple[str, ...]:
-    """List the tracked files that differ from HEAD or are staged; a submodule is not one of them."""
-    options = ("--no-renames", "--untracked-files=no", "--ignore-submodules=all")
-    listing = _ok(root, "status", "--porcelain=v1", "-z", *options)
+    """List the tracked files that differ from HEAD or are staged."""
+    listing = _ok(root, "status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=no")
     return tuple(line[3:] for line in _items(listing))
+
+
+def how_to_clean(root: Path) -> str:
+    """Return the commands after which no tracked file differs from HEAD; git stash leaves a submodule as it is."""
+    listing = _ok(root, "status", "--porcelain=v2", "-z", "--no-renames", "--untracked-files=no")
+    has_files = False
+    staged: list[str] = []
+    moved: list[str] = []
+    edited: list[str] = []
+    for line in _items(listing):
+        if line[:2] != "1 ":
+            continue
+        # 1 <XY> <submodule: N... or S<commit><modified><untracked>> and five more words before the path
+        _, xy, submodule, *_, path = line.split(" ", 8)
+        if submodule[0] == "N":
+            has_files = True
+            continue
+        if xy[0] != ".":
+            staged.append(path)
+        if xy[0] != "." or submodule[1] == "C":
+            moved.append(path)
+        if submodule[2] == "M":
+            edited.append(path)
+    steps = ["git stash"] if has_files else []
+    steps += [f"git restore --staged {' '.join(staged)}"] if staged else []
+    steps += [f"git -C {path} stash" for path in edited]
+    steps += [f"git submodule update --init {' '.join(moved)}"] if moved else []
+    return " && ".join(steps) or "git stash"
 
 
 def unfinished(root: Path) -> str:

@@ -151,7 +151,7 @@ def _check_move(root: Path, store: Store, run: Run, tip: str, target: str) -> No
     if changed := [path for path in git.changed_files(root) if path != "results.tsv"]:  # which is written all the time
         raise CannotSettle(
             f"The work tree is not clean ({', '.join(changed[:5])}), and moving {branch} would touch it.",
-            "Commit the changes or type: git stash. Then type: uv run research settle",
+            f"Commit the changes or type: {git.how_to_clean(root)}. Then type: uv run research settle",
         )
 
 

@@ -402,6 +402,8 @@ def _after(lab: Lab, store: Store, run: Run) -> LaunchResult:
         plan_ahead(lab, store, run.branch)
     for reason in run.suspect:
         lab.say(f"suspect: {reason}")
+    if run.facts.get("throttled"):
+        lab.say(f"the GPU was throttled in {float(run.facts['throttled_share']):.0%} of the samples")
     if verdict := store.verdict(run.run):
         lab.say(f"{verdict.decision} ({verdict.rule}): {verdict.why}")
     assert run.outcome is not None

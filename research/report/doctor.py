@@ -211,8 +211,9 @@ def _git(root: Path) -> Check:
     if head.commit is None:
         return Check("git", False, where, "git add -A && git commit -m 'begin'")
     if changed:
+        fix = git.how_to_clean(root)
         names = ", ".join(first_few(changed, 3))
-        return Check("git", False, f"{where}; not committed: {names}. Runs of what differs are refused", "git stash")
+        return Check("git", False, f"{where}; not committed: {names}. Runs of what differs are refused", fix)
     if not head.branch.startswith(BRANCHES):
         say = f"{where}; clean. Experiments belong on a branch of their own (night makes one)"
         return Check("git", True, say, "git checkout -b autoresearch/mine")

@@ -1,4 +1,4 @@
-"""Asks nvidia-smi about the GPUs here: which one a run gets, and who else uses it."""
+"""Asks nvidia-smi about the GPUs here: which one a run gets, who else uses it, and whether it was throttled."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 import re
 import shutil
 import subprocess
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from subprocess import DEVNULL
@@ -22,6 +23,8 @@ Ask = Callable[[tuple[str, ...]], str | None]
 
 _FORMAT = "--format=csv,noheader,nounits"
 _LISTING = ("--query-gpu=index,uuid,name,memory.used,memory.total,compute_cap", _FORMAT)
+_REASONS = ("--query-gpu=clocks_event_reasons.active", _FORMAT)
+_THROTTLED = 0x4 | 0x8 | 0x20 | 0x40 | 0x80  # the reasons that hold the clock down against the load (NVML's values)
 _FOREIGN_MB = 1024.0  # memory in use before we start; a display takes some hundred MB, a training run gigabytes
 
 
@@ -112,3 +115,33 @@ def contention(device: Gpu | None) -> str:
     if device is None or device.used_mb <= _FOREIGN_MB:
         return ""
     return f"{device.used_mb:.0f} MiB of GPU {device.index} ({device.name}) are in use by others"
+
+
+class ThrottleWatch:
+    """Samples in a thread whether one GPU is throttled, until finish()."""
+
+    def __init__(self, device: Gpu | None, ask: Ask = ask_nvidia_smi, every_s: float = SETTINGS.sample_every_s) -> None:
+        self._device, self._ask, self._every_s = device, ask, every_s
+        self._over = threading.Event()
+        self._samples: list[bool] = []
+        self._thread = threading.Thread(target=self._sample, name="gpu-watch", daemon=True)
+        if device is not None:
+            self._thread.start()
+
+    def _sample(self) -> None:
+        assert self._device is not None
+        while not self._over.wait(self._every_s):
+            reasons = (self._ask((*_REASONS, "-i", self._device.uuid)) or "").strip()
+            if re.fullmatch("0x[0-9a-fA-F]+", reasons):
+                self._samples.append(bool(int(reasons, 16) & _THROTTLED))
+
+    def finish(self) -> dict[str, str]:
+        """Stop sampling; return the share of throttled samples, as facts of the run."""
+        self._over.set()
+        if self._device is not None:
+            self._thread.join(SETTINGS.nvidia_smi_timeout_s)
+        if not self._samples:
+            return {}
+        share = sum(self._samples) / len(self._samples)
+        facts = {"throttled_share": f"{share:.2f}"}
+        return {**facts, "throttled": "yes"} if share >= SETTINGS.throttle_fraction else facts

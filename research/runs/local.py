@@ -172,17 +172,19 @@ def run_process(
 ) -> CommandResult:
     """Run a command on this machine, with its whole process tree under a guard, and return its end.
 
-    It is pinned to a processor core, if one is given; a GPU, if one is given, is named as its device.
+    It is pinned to a processor core, if one is given; a GPU, if one is given, is watched for throttling meanwhile.
 
     Raises:
         ConfigurationError: if the command can't be started.
     """
     began = time.monotonic()
     child = _Child(launch, command, environment, core)
+    watch = gpu.ThrottleWatch(device)
     try:
         kind, number = _attend(child, emit, stop, began, launch.timeout_s)
     finally:
         child.close()
+        facts = watch.finish()
     if problem := child.reports.get("failed"):
         what = f"{command[0]} can't be started: {os.strerror(problem)}."
         raise ConfigurationError(what, "Install it (uv: https://docs.astral.sh/uv) or mend PATH.")
@@ -197,7 +199,7 @@ def run_process(
     else:
         exit_code = child.code
     phases = {"run": round(time.monotonic() - began, 3)}
-    return CommandResult(kind, exit_code, child.code, why, phases, device.name if device else None)
+    return CommandResult(kind, exit_code, child.code, why, phases, device.name if device else None, facts=facts)
 
 
 class _Child:

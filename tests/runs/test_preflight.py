@@ -10,7 +10,7 @@ from support.labkit import Kit, kit
 
 from research.core.errors import ConfigurationError, UsageError
 from research.runs import preflight, requirements
-from research.runs.gpu import choose_gpu, contention, list_gpus, profile_of, visible_gpus
+from research.runs.gpu import Gpu, ThrottleWatch, choose_gpu, contention, list_gpus, profile_of, visible_gpus
 from research.runs.local import LocalBackend
 
 __all__ = ["kit"]
@@ -248,6 +248,16 @@ def test_workers_get_cards_of_one_kind(tmp_path, monkeypatch):
     )
     named = [{"CUDA_VISIBLE_DEVICES": "GPU-aaa"}, {"CUDA_VISIBLE_DEVICES": "GPU-ccc"}]
     assert LocalBackend({"CUDA_VISIBLE_DEVICES": "GPU-aaa,GPU-ccc"}).places(2) == named
+
+
+def test_throttling_is_seen():
+    lines = iter(["0x0000000000000000\n", "0x0000000000000020\n"] * 50)
+    watch = ThrottleWatch(Gpu("0", "GPU-aaa", "NVIDIA H200", 5.0), lambda _: next(lines), every_s=0.005)
+    while len(watch._samples) < 4:
+        pass
+    facts = watch.finish()
+    assert facts["throttled"] == "yes"
+    assert 0 < float(facts["throttled_share"]) < 1
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def require_branch(root: Path, wanted: str = "") -> bool:
         shown = ", ".join(changed[:5])
         raise ResearchError(
             f"The work tree is not clean ({shown}); a night needs a branch of its own.",
-            "Commit the changes or type: git stash. Then start again.",
+            f"Commit the changes or type: {git.how_to_clean(root)}. Then start again.",
         )
     return False
 

@@ -1,4 +1,4 @@
-"""Thresholds of the room runs: reading logs, launching, honest scores, racing."""
+"""Thresholds of the room runs: reading logs, launching, sampling a GPU, honest scores, racing."""
 
 from __future__ import annotations
 
@@ -52,6 +52,10 @@ class RunSettings:
     """Limit of asking prepare.py for its contract: it imports torch, seconds when warm, a minute on a cold disk."""
     nvidia_smi_timeout_s: float = 10.0
     """Limit of one nvidia-smi call: it takes 0.1 to 2 s, and hangs on a sick driver."""
+    sample_every_s: float = 5.0
+    """Seconds between two samples of the GPU: throttling lasts longer, and sampling must not disturb the run."""
+    throttle_fraction: float = 0.1
+    """Share of throttled samples at which a run is marked: single samples at start-up are usual."""
 
     # Scores -----------------------------------------------------------------------------------------------------------
     max_fact_chars: int = 20_000
