@@ -46,10 +46,10 @@ def add_idea(lab: Lab, store: Store, text: str) -> Idea:
         try_it = f"uv run research idea try {shlex.quote(text)}"
         step = f"Queue one constant at a time, or words for a coding agent: {try_it}"
         raise ResearchError(f"{value!r} is no value that {name} can have.", step)
-    if value and content is not None and (unknown := _names(parse_expression(value)) - _names(parse(content))):
+    if value and content is not None and (unknown := _unknown_names(name, value, content)):
         as_text = shlex.quote(f'{name}="{value.strip()}"')
         step = f"If a text is meant, quote it: uv run research idea {as_text}"
-        raise ResearchError(f"{TARGET} knows no name {any_of(sorted(unknown))}.", step)
+        raise ResearchError(f"{TARGET} knows no name {any_of(unknown)}.", step)
     idea = replace(idea, idea=store.add_idea(idea))
     keep_ideas(store, lab.paths)
     return idea
@@ -69,9 +69,19 @@ def _require_constant(name: str, known: Mapping[str, ast.expr]) -> None:
     raise ResearchError(f"{TARGET} has no constant {name}.", step)
 
 
-def _names(tree: ast.AST) -> set[str]:
-    """Return the names that a tree reads or sets, without those that Python itself knows."""
-    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} - {*dir(builtins)}
+def _unknown_names(name: str, value: str, content: bytes) -> list[str]:
+    """Return the names in a constant's new value that Python does not know, nor train.py above the constant."""
+    known = {*dir(builtins)}
+    for node in parse(content).body:
+        if name in dict(assignments([node])):
+            break
+        known |= _names(node) | {part.asname or part.name for part in ast.walk(node) if isinstance(part, ast.alias)}
+    new = parse_expression(value)
+    return sorted(_names(new) - _names(new, ast.Store) - known)
+
+
+def _names(tree: ast.AST, context: type[ast.expr_context] = ast.expr_context) -> set[str]:
+    return {part.id for part in ast.walk(tree) if isinstance(part, ast.Name) and isinstance(part.ctx, context)}
 
 
 def _set_name(text: str) -> str:

@@ -95,6 +95,7 @@ def test_what_cannot_be_tried_is_refused_or_listed_with_the_reason(tmp_path: Pat
     refused = kit.research("idea", "WINDOW_PATTERN=SSL", code=1)["error"]  # else a run ends in a NameError
     assert refused["what"] == "train.py knows no name SSL."
     assert refused["next"] == "If a text is meant, quote it: uv run research idea 'WINDOW_PATTERN=\"SSL\"'"
+    assert kit.research("idea", "NORM=layer", code=1)["error"]["what"] == "train.py knows no name layer."
     refused = kit.research("idea", "ADAM_BETAS[1]=0.9", code=1)["error"]
     assert refused["what"] == "ADAM_BETAS holds several values, of which an idea can't set one."
     assert refused["next"] == "Give all of them: uv run research idea 'ADAM_BETAS=(0.8, 0.95)'"
