@@ -83,8 +83,9 @@ def simulate(
     setup = ComparisonSetup(_checked(policies, against), against, drawn, **size)  # landscapes, runs, seed, gpu_time
     answer = compare(setup, workers or os.cpu_count() or 1, _progress(setup.landscapes))
     if chart:
-        title = f"{setup.landscapes} synthetic nights of {setup.runs} runs, {_noise(setup)}"
-        write_whole(chart.absolute(), draw_courses(answer.courses, title).encode())
+        title = f"{setup.landscapes} synthetic nights, {_noise(setup)}"
+        across = "GPU time, in whole runs" if setup.gpu_time else "runs of the night"
+        write_whole(chart.absolute(), draw_courses(answer.courses, title, across).encode())
     data = {
         **size,
         "against": against,

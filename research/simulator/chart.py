@@ -15,12 +15,13 @@ LABEL_GAP = 16  # least distance between two names, in pixels
 SCALE = 1e4  # gains are shown in units of 0.0001 bpb
 
 
-def draw_courses(courses: Mapping[str, Sequence[float]], title: str) -> str:
+def draw_courses(courses: Mapping[str, Sequence[float]], title: str, across: str = "runs of the night") -> str:
     """Return the chart as SVG text.
 
     Args:
-        courses: Policy to its tip's mean true gain in bpb after every run.
+        courses: Policy to its tip's mean true gain in bpb after every run, or every whole run's worth of time.
         title: One line above it.
+        across: Words for the horizontal axis.
     """
     runs = max(2, max(map(len, courses.values())))
     top = max(0.0001, max(max(course) for course in courses.values())) * SCALE * 1.05
@@ -37,7 +38,7 @@ def draw_courses(courses: Mapping[str, Sequence[float]], title: str) -> str:
         f"<title>{escape(title)}</title>",
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>',
         f'<text x="{LEFT}" y="24" font-size="15">{escape(title)}</text>',
-        f'<text x="{(LEFT + RIGHT) / 2}" y="{HEIGHT - 12}" text-anchor="middle">runs of the night</text>',
+        f'<text x="{(LEFT + RIGHT) / 2}" y="{HEIGHT - 12}" text-anchor="middle">{across}</text>',
         f'<text transform="translate(16 {(TOP + BOTTOM) / 2}) rotate(-90)" text-anchor="middle">'
         "true gain, 1e-4 bpb</text>",
     ]

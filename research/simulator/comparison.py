@@ -45,11 +45,11 @@ class PolicyComparison:
     setup: ComparisonSetup
     rows: tuple[PolicyRow, ...]  # a row for each policy, over all families
     by_family: dict[str, tuple[PolicyRow, ...]]  # the same for each family, by its name
-    courses: dict[str, tuple[float, ...]]  # the tip's mean true gain in bpb after every run, by policy
+    courses: dict[str, tuple[float, ...]]  # the tip's mean true gain in bpb after every run (or its time), by policy
 
 
 Played = dict[str, tuple[Measures, list[float]]]
-"""The nights on one landscape by policy: the night's measures, and the tip's gain after every run."""
+"""The nights on one landscape by policy: the night's measures, and the tip's gain after every run or its time."""
 
 
 def compare(
@@ -73,7 +73,7 @@ def compare(
     by_family = {f.name: _rows(setup, played[i::count]) for i, f in enumerate(setup.families) if played[i::count]}
     courses = {}
     for name in setup.policies:
-        moments = zip(*(nights[name][1] for nights in played), strict=False)
+        moments = zip(*(nights[name][1] for nights in played), strict=True)
         courses[name] = tuple(sum(moment) / len(played) for moment in moments)
     return PolicyComparison(setup, _rows(setup, played), by_family, courses)
 
@@ -86,7 +86,7 @@ def _play_all(setup: ComparisonSetup, place: int) -> Played:
     if setup.gpu_time:
         runs, gpu_s = setup.runs * MAX_RUNS_FACTOR, setup.runs * FULL_RUN_S
     nights = {name: play(make(name, seed), shape, runs, seed, gpu_s) for name in setup.policies}
-    return {name: (measure(night), night.tip_gains_bpb) for name, night in nights.items()}
+    return {name: (measure(night), night.course_bpb()) for name, night in nights.items()}
 
 
 def _rows(setup: ComparisonSetup, played: Sequence[Played]) -> tuple[PolicyRow, ...]:

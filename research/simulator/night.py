@@ -6,6 +6,7 @@ asks for it. The policy sees Observations only.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Hashable
 from dataclasses import replace
 from random import Random
@@ -82,6 +83,7 @@ class SimulatedNight:
         self.better = self.better_stopped = 0
         self.shipped_gain_bpb = self.claimed_gain_bpb = 0.0
         self._runs, self._gpu_s = runs, gpu_s
+        self._ends_s: list[float] = []  # seconds spent by the end of every run after the baseline
         self._agent = Agent(landscape, Random(f"agent/{seed}"))
         self._chain = KeptChain(BASELINE)
         self._crashes: dict[Hashable, Crash | None] = {BASELINE: None}
@@ -181,3 +183,11 @@ class SimulatedNight:
             self._agent.trend.extend(moves_between(self.configs[tip], self.configs[id]))
         self._chain.decide(id, decision)
         self.tip_gains_bpb.append(self.landscape.gain(self.configs[self._chain.tip]))
+        self._ends_s.append(self.spent_s)
+
+    def course_bpb(self) -> list[float]:
+        """Return the tip's true gain after every run; where a night lasts a time, after every whole run's worth."""
+        if self._gpu_s is None:
+            return self.tip_gains_bpb
+        moments_s = (number * FULL_RUN_S for number in range(1, round(self._gpu_s / FULL_RUN_S) + 1))
+        return [self.tip_gains_bpb[bisect_right(self._ends_s, moment)] for moment in moments_s]

@@ -207,6 +207,15 @@ def test_intervals():
     assert ratio([2.0, 4.0], [1.0, 2.0]).high == pytest.approx(2)
 
 
+def test_the_course_of_a_night_that_lasts_a_time_is_told_by_that_time(shape: Landscape):
+    night = play(make("discovery", 1), shape, 60, 1, gpu_s=12 * FULL_RUN_S)
+    course = night.course_bpb()
+    assert len(course) == 12
+    assert len(night.history) > 12  # runs that are stopped, or crash, take less
+    assert course[0] == 0.0
+    assert course[-1] in night.tip_gains_bpb[-2:]
+
+
 def test_the_chart_is_one_picture_with_every_name():
     text = draw_courses({"a<b": [0.0, 0.001], "c": [0.0, 0.002]}, "A & B")
     ElementTree.fromstring(text)
