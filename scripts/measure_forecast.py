@@ -269,7 +269,7 @@ def table(arguments: argparse.Namespace) -> None:
     for chance in (0.01, 0.02, 0.05, 0.1):
         print(stopping(near, others, chance))
     if arguments.figure:
-        Path(arguments.figure).write_text(figure(near, {at: fits[at] for at in SHOWN}))
+        Path(arguments.figure).write_text(figure(near, {at: prior_fit(at, is_pocket) for at in SHOWN}))
 
 
 def stopping(compared: Sequence[Compared], fits: Mapping[int, Mapping[float, Fit]], chance: float) -> str:
@@ -285,7 +285,15 @@ def stopping(compared: Sequence[Compared], fits: Mapping[int, Mapping[float, Fit
     return f"| {chance:.2f} | {share:.0%} | {saved:.0%} | {better} of {len(compared)} | {wrong} | {expected:.1f} |"
 
 
-COLOURS = {"rates": "#3465a4", "schedule": "#c4661f", "size": "#4e9a06", "batch": "#75507b", "values": "#888888"}
+COLOURS = {
+    "rates": "#3465a4",
+    "schedule": "#c4661f",
+    "size": "#4e9a06",
+    "batch": "#75507b",
+    "values": "#888888",
+    NOTHING: "#222222",
+}
+LEGEND = 92  # width of an entry of the legend, in pixels
 STYLE = (
     ".axis{stroke:#888;fill:none}.fit{stroke:#222}.band{fill:#ddd}text{font:13px sans-serif;fill:#333}"
     ".head{font-weight:bold}.end{text-anchor:end}"
@@ -300,7 +308,7 @@ def figure(compared: Sequence[Compared], fits: Mapping[float, Fit]) -> str:
         return sorted(map(abs, values))[int(0.95 * len(values))] * 1.15 if values else 1.0
 
     def place(value: float, reach: float, size: int) -> float:
-        return round((max(-1.0, min(1.0, value / reach)) + 1) / 2 * size, 1)
+        return round((value / reach + 1) / 2 * size, 1)
 
     reach_y = reach_of([one.difference for one in compared])
     parts = []
@@ -315,20 +323,24 @@ def figure(compared: Sequence[Compared], fits: Mapping[float, Fit]) -> str:
         parts += [
             f'<g transform="translate({left},40)">',
             f'<text y="-16" class="head">after {at:.0%} of the budget</text>',
-            f'<polygon class="band" points="{band}"/><path class="fit" d="M0,{low}L{width},{high}"/>',
+            f'<svg width="{width}" height="{height}"><polygon class="band" points="{band}"/>',
+            f'<path class="fit" d="M0,{low}L{width},{high}"/></svg>',
             f'<path class="axis" d="M0,{height / 2}h{width}M{width / 2},0v{height}"/>',
         ]
         for one in mine:
-            x, y = place(one.gaps[at], reach_x, width), place(-one.difference, reach_y, height)
+            gap, difference = (
+                max(-1.0, min(1.0, value)) for value in (one.gaps[at] / reach_x, one.difference / reach_y)
+            )
+            x, y = place(gap, 1.0, width), place(-difference, 1.0, height)
             title = f"<title>{one.what}, seed {one.seed}</title>"
             parts.append(f'<circle class="{one.kind}" cx="{x}" cy="{y}" r="3">{title}</circle>')
         parts.append(f'<text x="{width}" y="{height + 20}" class="end">gap, to {reach_x:.2g} nats</text></g>')
     for number, (kind, colour) in enumerate(COLOURS.items()):
-        x = margin + 110 * number
+        x = margin + LEGEND * number
         parts.append(f'<circle fill="{colour}" cx="{x}" cy="{height + 82}" r="5"/>')
         parts.append(f'<text x="{x + 10}" y="{height + 86}">{kind}</text>')
-    words = f"up: difference at the end, to {reach_y:.2g} bpb; line and band: what is foretold, one sd"
-    parts.append(f'<text x="{margin + 110 * len(COLOURS)}" y="{height + 86}">{words}</text>')
+    words = f"up: difference at the end, to {reach_y:.2g} bpb; line and band: the forecast, one sd"
+    parts.append(f'<text x="{margin + LEGEND * len(COLOURS)}" y="{height + 86}">{words}</text>')
     style = STYLE + "".join(f".{kind}{{fill:{colour};fill-opacity:.75}}" for kind, colour in COLOURS.items())
     size = f"0 0 {2 * margin + len(fits) * (width + space) - space} {height + 100}"
     paper = f'<style>{style}</style>\n<rect width="100%" height="100%" fill="#fff"/>\n'
