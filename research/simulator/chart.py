@@ -49,15 +49,15 @@ def draw_courses(courses: Mapping[str, Sequence[float]], title: str, across: str
         ]
     for run in (1, *range(_step(runs), runs + 1, _step(runs))):
         parts.append(f'<text x="{x(run - 1):.1f}" y="{BOTTOM + 20}" text-anchor="middle">{run}</text>')
-    below = float(HEIGHT)
-    for place, name in sorted(enumerate(courses), key=lambda item: courses[item[1]][-1]):
+    label = 0.0
+    for place, name in sorted(enumerate(courses), key=lambda item: -courses[item[1]][-1]):
         gains = [gain * SCALE for gain in courses[name]]
         points = " ".join(f"{x(run):.1f},{y(gain):.1f}" for run, gain in enumerate(gains))
         colour, dash = COLOURS[place % len(COLOURS)], DASHES[place // 2 % len(DASHES)]
-        below = min(y(gains[-1]), below - LABEL_GAP)
+        label = max(y(gains[-1]), label + LABEL_GAP)
         parts += [
             f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2" stroke-dasharray="{dash}"/>',
-            f'<text x="{RIGHT + 8}" y="{below + 4:.1f}" fill="{colour}">{escape(name)} {gains[-1]:.0f}</text>',
+            f'<text x="{RIGHT + 8}" y="{label + 4:.1f}" fill="{colour}">{escape(name)} {gains[-1]:.0f}</text>',
         ]
     return "\n".join([*parts, "</svg>", ""])
 
