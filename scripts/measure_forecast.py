@@ -167,10 +167,10 @@ def compare_lab(paths: LabPaths) -> list[Compared]:
     found = []
     for name, run in runs.items():
         watched = race_of(run)
-        if watched.looks and (other := runs.get(watched.against)):
+        other, mine, theirs = runs.get(watched.against), curves[name], curves.get(watched.against)
+        if watched.looks and other and theirs and mine.points and theirs.points:  # a log may be gone
             what = idea_of(run.subject)
             kind = NOTHING if is_same(run, other) else kind_of(what)
-            mine, theirs = curves[name], curves[watched.against]
             difference = (run.val_bpb or 0.0) - (other.val_bpb or 0.0)
             found.append(pair_of(what, run.seed, kind, mine, theirs, difference))
     return found
@@ -259,7 +259,7 @@ def table(arguments: argparse.Namespace) -> None:
     for kind in [*KINDS, NOTHING]:
         mine = [one for one in every if one.kind == kind]
         off = [root_mean_square([one.error(at, fits[at]) for one in mine if at in one.gaps]) for at in SHOWN]
-        far = sum(abs(one.tokens) > 0.05 for one in mine)
+        far = sum(abs(one.tokens) > SETTINGS.race_max_tokens_off for one in mine)
         print(f"| {kind} | {len(mine)} | {far} | {' | '.join(f'{value:.4f}' for value in off)} |")
     print("\nStopping at the first look with a smaller P, by the product's forecast after the other seeds' runs:\n")
     print("| P | stopped | budget saved | better than the baseline | of them stopped | foretold |")
@@ -307,6 +307,9 @@ def figure(compared: Sequence[Compared], fits: Mapping[float, Fit]) -> str:
     def reach_of(values: Sequence[float]) -> float:
         return sorted(map(abs, values))[int(0.95 * len(values))] * 1.15 if values else 1.0
 
+    def held(value: float, reach: float) -> float:
+        return max(-reach, min(reach, value))
+
     def place(value: float, reach: float, size: int) -> float:
         return round((value / reach + 1) / 2 * size, 1)
 
@@ -328,10 +331,8 @@ def figure(compared: Sequence[Compared], fits: Mapping[float, Fit]) -> str:
             f'<path class="axis" d="M0,{height / 2}h{width}M{width / 2},0v{height}"/>',
         ]
         for one in mine:
-            gap, difference = (
-                max(-1.0, min(1.0, value)) for value in (one.gaps[at] / reach_x, one.difference / reach_y)
-            )
-            x, y = place(gap, 1.0, width), place(-difference, 1.0, height)
+            x = place(held(one.gaps[at], reach_x), reach_x, width)
+            y = place(held(-one.difference, reach_y), reach_y, height)
             title = f"<title>{one.what}, seed {one.seed}</title>"
             parts.append(f'<circle class="{one.kind}" cx="{x}" cy="{y}" r="3">{title}</circle>')
         parts.append(f'<text x="{width}" y="{height + 20}" class="end">gap, to {reach_x:.2g} nats</text></g>')

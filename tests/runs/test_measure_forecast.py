@@ -6,6 +6,7 @@ import json
 import random
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from research.core.paths import LabPaths
@@ -71,10 +72,12 @@ def test_the_runs_that_a_night_compared_are_told_of_and_can_be_saved(tmp_path: P
         Run("two", "two", "runner", "", "2" * 40, "", outcome="scored", val_bpb=2.03, facts=facts,
             subject="exp: WIDTH 2 -> 3 [emitter=free]"),
     ]  # fmt: skip
+    gone = replace(runs[1], run="three", folder="three")  # its folder was removed
     with Store(paths.memory) as store:
         for run, lift in zip(runs, (0.0, 0.1), strict=True):
             log(paths.runs / run.folder, lift)
             store.add_run(run)
+        store.add_run(gone)
     told = script("table", tmp_path, "--save", tmp_path / "pairs.jsonl")
     assert "| size | 1 | 0 |" in told
     saved = json.loads((tmp_path / "pairs.jsonl").read_text())
