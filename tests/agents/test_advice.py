@@ -149,20 +149,22 @@ def test_plan_order_from_an_undecided_change(lab: Kit):
     assert len(lab.ledger()) == 3
 
 
-def test_replicate_order(lab: Kit):
+def with_replicate_due(lab: Kit) -> None:
+    """Measure a gain that is too large to be kept on one seed, and plan anew."""
     lab.commit("exp: far better [emitter=free]", val=0.5)
     lab.measure()
     lab.research("autonomy", "off")  # drops the plan
     answer(lab, "UserPromptSubmit", prompt="start the loop")
+
+
+def test_replicate_order(lab: Kit):
+    with_replicate_due(lab)
     follow(lab, order(lab), says="research replicate")
     assert len(lab.ledger()) == 3
 
 
 def test_replicate_order_after_a_refusal(lab: Kit):
-    lab.commit("exp: far better [emitter=free]", val=0.5)
-    lab.measure()
-    lab.research("autonomy", "off")  # drops the plan
-    answer(lab, "UserPromptSubmit", prompt="start the loop")
+    with_replicate_due(lab)
     lab.write(val=0.4)
     assert "train.py differs from HEAD" in launched(lab, "--seed", "43")
     follow(lab, order(lab), says="The last launch was refused:\ntrain.py differs from HEAD", pick="research replicate")

@@ -13,5 +13,5 @@ __all__ = ["kit"]
 
 @pytest.fixture(scope="package")
 def sixty(tmp_path_factory: pytest.TempPathFactory) -> PageData:
-    """What the page says of a lab of 60 runs."""
+    """Return what the page says of a lab of 60 runs."""
     return data_of(tmp_path_factory.mktemp("sixty") / "lab", 60)

@@ -122,7 +122,7 @@ def _object(printed: bytes) -> dict[str, object] | None:
 
 
 def order(kit: Kit, **payload: object) -> str:
-    """What Stop says: the next order, why the loop has ended, "" where it lets the turn end."""
+    """Return what Stop says: the next order, or why the loop has ended; "" where it lets the turn end."""
     return order_in(answer(kit, "Stop", **payload))
 
 
@@ -133,7 +133,7 @@ def order_in(said: dict[str, object] | None) -> str:
 
 
 def after_tool(kit: Kit) -> str:
-    """What PostToolUse says."""
+    """Return what PostToolUse says."""
     return context_of(answer(kit, "PostToolUse", tool_name="Bash", tool_input={"command": "ls"}, tool_response=""))
 
 

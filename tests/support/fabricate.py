@@ -208,7 +208,7 @@ def make_lab(root: Path, count: int, seed: int = 1) -> LabPaths:
 
 
 def data_of(root: Path, count: int, at_utc: str = "2026-03-02T06:00:00Z") -> PageData:
-    """What the page says of a new lab."""
+    """Return what the page says of a new lab."""
     paths = make_lab(root, count) if count else make_places(root)
     with read_store(paths) as store:
         return read_data(store, paths, at_utc)

@@ -73,7 +73,7 @@ class Bytes:
             await self._runner.cleanup()
 
     def url(self, name: str) -> str:
-        """Where a block is put or got."""
+        """Return the address at which a block is put or got."""
         return f"http://127.0.0.1:{self.port}/block/{name}"
 
     async def _put_block(self, request: web.Request) -> web.Response:

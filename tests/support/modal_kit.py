@@ -73,7 +73,7 @@ class Stop:
 
 @dataclass
 class Heard:
-    """What a run said."""
+    """Return what a run said."""
 
     output: bytes = b""
     said: list[str] = field(default_factory=list)  # the backend's own lines
