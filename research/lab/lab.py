@@ -37,8 +37,11 @@ if TYPE_CHECKING:  # they load numpy, which a bare Python that only records may 
     from research.verdict.models import Memory
 
 
-def _say_to_stderr(line: str) -> None:
-    print(f"[run] {line}", file=sys.stderr, flush=True)
+def say(line: str) -> None:
+    """Write our own words to stderr, where they do not mix with the command's output."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write("".join(f"[run] {part}\n" for part in line.split("\n")))
+        sys.stderr.flush()
 
 
 @dataclass
@@ -51,7 +54,7 @@ class Lab:
     token: Callable[[int], str] = secrets.token_hex  # makes the hex digits of a run's name
     judge: Judge | None = None  # the rule, None for research.verdict.judge
     stream: BinaryIO = field(default_factory=lambda: sys.stdout.buffer)  # takes the output of commands
-    say: Callable[[str], None] = _say_to_stderr  # takes a line for people
+    say: Callable[[str], None] = say  # takes a line for people
     make_backend: Callable[[str, Mapping[str, str]], Backend] = make_backend
     branch: str | None = None  # the branch that runs belong to, None for the work tree's
     plans: bool = True  # whether the next experiment is planned when a run is judged; a night plans by itself

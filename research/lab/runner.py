@@ -16,7 +16,7 @@ from research.core.contract import DEFAULT_SEED, MAX_SEED, RUNNER_EXITS
 from research.core.errors import ConfigurationError, ResearchError
 from research.core.paths import LabPaths
 from research.core.settings import SETTINGS
-from research.lab.lab import Lab
+from research.lab.lab import Lab, say
 from research.lab.launch import Request, launch
 from research.runs.backends import BACKENDS, DEFAULT_BACKEND, DEFAULT_GPU, make_backend
 from research.runs.repeat import seed_of
@@ -83,13 +83,6 @@ def _seed(text: str) -> int:
     raise argparse.ArgumentTypeError(f"{text!r}: a seed is a whole number from 0")
 
 
-def say(line: str) -> None:
-    """Write the runner's own words to stderr, where they do not mix with the command's output."""
-    with contextlib.suppress(OSError, ValueError):
-        sys.stderr.write("".join(f"[run] {part}\n" for part in line.split("\n")))
-        sys.stderr.flush()
-
-
 def _reap(environment: Mapping[str, str]) -> int:
     """End the runs that dead launchers left at remote backends; return an exit code."""
     ended, code = [], 0
@@ -115,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if code or request is None:
             return code
     assert request is not None
-    end = launch(Lab(LabPaths(root), say=say), request)
+    end = launch(Lab(LabPaths(root)), request)
     if end.why:
         say(f"{end.outcome}: {end.why}")
     say("end " + json.dumps(end.as_dict(), ensure_ascii=False))
