@@ -70,24 +70,30 @@ def _claim(topic: Topic, gains: Sequence[float]) -> str:
 
 
 def conjectures(
-    configurations: Sequence[Configuration], topics: Topics, failures: Sequence[FailurePattern], stall: int
+    n: int, topics: Topics, failures: Sequence[FailurePattern], since_keep: Sequence[Configuration]
 ) -> tuple[Conjecture, ...]:
     """Return the conjectures that the evidence supports, then those that were withdrawn lately.
 
     The surest gain and the surest loss come first, then the most frequent failure and the plateau, then the rest, the
     surest first: most ideas lose, so that a list by strength alone would hold nothing else.
+
+    Args:
+        n: Number of configurations that are evidence.
+        topics: Those configurations by topic.
+        failures: The ways to fail, the most frequent first.
+        since_keep: The branch's configurations since the last kept one.
     """
     supported: list[Conjecture] = []
     withdrawn: list[tuple[int, Conjecture]] = []
-    since = len(configurations) - SETTINGS.recent_kept
+    latest = n - SETTINGS.recent_kept
     for topic, mine in topics.items():
         placed = _gains(mine)
         gains = [gain for _, gain in placed]
         now = _claim(topic, gains)
         if now:
             supported.append(Conjecture(f"{now}.", *_mean(gains)))
-        recent = [n for n, (place, _) in enumerate(placed, 1) if place >= since]
-        last = next((n for n in reversed(recent) if _claim(topic, gains[:n])), None)
+        recent = [count for count, (place, _) in enumerate(placed, 1) if place >= latest]
+        last = next((count for count in reversed(recent) if _claim(topic, gains[:count])), None)
         if last and (past := _claim(topic, gains[:last])) != now:
             _, seemed, *_ = _mean(gains[:last])
             text = f"Withdrawn: {past} (it seemed so after {last}, by {-seemed:+.6f} in val_bpb)."
@@ -95,7 +101,7 @@ def conjectures(
     supported.sort(key=lambda one: (-abs(one.mean) / (one.high - one.mean), one.text))
     withdrawn.sort(key=lambda entry: (-entry[0], entry[1].text))
     first = [*[one for one in supported if one.mean > 0][:1], *[one for one in supported if one.mean < 0][:1]]
-    general = (*_of_failures(len(configurations), failures), *_of_stall(configurations, stall))
+    general = (*_of_failures(n, failures), *_of_plateau(since_keep))
     return (*first, *general, *(one for one in supported if one not in first), *(one for _, one in withdrawn))
 
 
@@ -109,9 +115,9 @@ def _of_failures(n: int, failures: Sequence[FailurePattern]) -> Iterator[Conject
             yield Conjecture(text, n, share, max(0.0, share - reach), min(1.0, share + reach))
 
 
-def _of_stall(configurations: Sequence[Configuration], stall: int) -> Iterator[Conjecture]:
+def _of_plateau(since_keep: Sequence[Configuration]) -> Iterator[Conjecture]:
     """Yield that the search is on a plateau, if it is, with the mean gain of the configurations there."""
-    gains = [one.gain.mean for one in configurations[-stall:] if one.gain is not None]
-    if stall >= SETTINGS.plateau_stall and gains:
+    gains = [one.gain.mean for one in since_keep if one.gain is not None]
+    if len(since_keep) >= SETTINGS.plateau_stall and gains:
         text = "The search is on a plateau: the opposite of the trend, or two near misses together, may leave it."
         yield Conjecture(text, *_mean(gains))

@@ -134,6 +134,14 @@ def test_a_habit_of_failing_and_a_plateau_are_told_among_many_losers():
         assert any(word in one.text for one in shown), word
 
 
+def test_a_plateau_is_that_of_its_own_branch():
+    losers = children([0.995] * SETTINGS.plateau_stall)
+    other = dataclasses.replace(run(9, name(0), 1.5), branch="autoresearch/other")
+    for history in (losers, [*losers, judged(other, 9)]):
+        (plateau,) = [one for one in recalled(history).conjectures if "plateau" in one.text]
+        assert (plateau.n, plateau.mean > -0.01) == (SETTINGS.plateau_stall, True)
+
+
 def test_what_is_far_from_its_neighbours_is_an_anomaly():
     usual = [0.991 + 0.0001 * n for n in range(8)]
     memory = recalled(children([*usual, 0.97], category="optimizer"))
