@@ -288,10 +288,8 @@ class Belief:
         if first is not None and cells.keys() & self._cells[first].keys():
             apart = Mixture(self.variances.weights, *self._compared(config, first))
             return _Value(found[first].mean + float(apart.mean), found[first].variance + float(apart.sd) ** 2)
-        known = self.variances
-        own = sum(0.5 * known.interaction**2 + known.repeat**2 / cell.n + known.seed**2 for cell in cells.values())
-        mean = math.fsum(cell.mean for cell in cells.values()) / len(cells)
-        return _Value(mean, float((known.weights * own).sum()) / len(cells) ** 2)
+        mean, variance = _alone(cells, self.variances)
+        return _Value(mean, float((self.variances.weights * variance).sum()))
 
     def _value_difference(self, config: Hashable, other: Hashable) -> _Value:
         """Return one value minus another's; the changes that both descend from cancel."""
@@ -322,18 +320,24 @@ def _difference(mine: Cells, theirs: Cells, known: Variances) -> tuple[Array, Ar
     Under conditions that both have, the conditions' effects cancel. Without one, they scatter by the seeds' standard
     deviation, less where they ran with one seed under two conditions, whose effects are correlated.
     """
-    repeat, interaction, seed = known.repeat**2, known.interaction**2, known.seed**2
     shared = gaps(mine, theirs)
     if shared.values:
-        spread = interaction[:, None] + repeat[:, None] * np.array(shared.repeats) + np.array(shared.forecasts)
+        repeat, interaction = known.repeat[:, None] ** 2, known.interaction[:, None] ** 2
+        spread = interaction + repeat * np.array(shared.repeats) + np.array(shared.forecasts)
         precision = 1.0 / spread
         total = precision.sum(1)
         return (precision * np.array(shared.values)).sum(1) / total, 1.0 / total
-    means, variance = [], np.zeros_like(repeat)
-    for cells in (mine, theirs):
-        means.append(math.fsum(cell.mean for cell in cells.values()) / len(cells))
-        own = sum(0.5 * interaction + repeat / cell.n + seed + cell.spread**2 for cell in cells.values())
-        variance = variance + own / len(cells) ** 2
-    both = sum(one.seed == two.seed for one in mine for two in theirs) / (len(mine) * len(theirs))
-    variance = variance - 2.0 * SETTINGS.condition_correlation * seed * both
-    return np.full_like(repeat, means[0] - means[1]), variance
+    (one, its), (two, more) = _alone(mine, known), _alone(theirs, known)
+    both = sum(here.seed == there.seed for here in mine for there in theirs) / (len(mine) * len(theirs))
+    variance = its + more - 2.0 * SETTINGS.condition_correlation * known.seed**2 * both
+    return np.full_like(variance, one - two), variance
+
+
+def _alone(cells: Cells, known: Variances) -> tuple[float, Array]:
+    """Return a configuration's mean score and its variance, shape (strata,), the effects of its seeds included."""
+    parts = [
+        0.5 * known.interaction**2 + known.repeat**2 / cell.n + known.seed**2 + cell.spread**2
+        for cell in cells.values()
+    ]
+    variance: Array = sum(parts[1:], parts[0]) / len(cells) ** 2
+    return math.fsum(cell.mean for cell in cells.values()) / len(cells), variance

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 from dataclasses import replace
 
@@ -17,6 +16,7 @@ from research.verdict.comparison import compare
 from research.verdict.evidence import Keys, belief_of
 from research.verdict.forecast import Checked, Fit, Forecast, checked, fit, prior_fit, t_cdf
 from research.verdict.judge import judge
+from research.verdict.noise import REACH
 from research.verdict.variances import Condition
 
 
@@ -106,7 +106,8 @@ def test_a_forecast_counts_less_than_a_score_and_nothing_beside_one():
     score, foretold = Score("b", "a", condition, 1.01), Score("b", "a", condition, 1.01, spread=0.02)
     assert 0 < effect(foretold) < effect(score)
     assert effect(score, foretold) == pytest.approx(effect(score), abs=1e-6)
-    assert math.isfinite(Belief([foretold]).value("b").mean)
+    alone = Belief([foretold]).value("b")
+    assert alone.high - alone.low > 2 * REACH * foretold.spread
 
 
 def test_a_stopped_run_is_discarded_with_its_reason_and_is_no_incumbent():
