@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import contextlib
 import difflib
 import hashlib
 import re
@@ -39,20 +40,28 @@ def add_idea(lab: Lab, store: Store, text: str) -> Idea:
     """
     idea = Idea(0, text, lab.now_utc())
     name, value = idea.assignment or (_set_name(text), "")
-    content = git.blob(lab.work, "HEAD", TARGET) if name else None
-    if name and content is not None:
-        _require_constant(name, dict(assignments(parse(content).body)))
+    program = _program(lab) if name else None
+    if program:
+        _require_constant(name, dict(assignments(program.body)))
     if value and not _is_expression(value):
         try_it = f"uv run research idea try {shlex.quote(text)}"
         step = f"Queue one constant at a time, or words for a coding agent: {try_it}"
         raise ResearchError(f"{value!r} is no value that {name} can have.", step)
-    if value and content is not None and (unknown := _unknown_names(name, value, content)):
+    if value and program and (unknown := _unknown_names(name, value, program)):
         as_text = shlex.quote(f'{name}="{value.strip()}"')
         step = f"If a text is meant, quote it: uv run research idea {as_text}"
         raise ResearchError(f"{TARGET} knows no name {any_of(unknown)}.", step)
     idea = replace(idea, idea=store.add_idea(idea))
     keep_ideas(store, lab.paths)
     return idea
+
+
+def _program(lab: Lab) -> ast.Module | None:
+    """Return the syntax tree of HEAD's train.py, None where there is none or it does not parse."""
+    content = git.blob(lab.work, "HEAD", TARGET)
+    with contextlib.suppress(SyntaxError):
+        return parse(content) if content is not None else None
+    return None
 
 
 def _require_constant(name: str, known: Mapping[str, ast.expr]) -> None:
@@ -69,10 +78,10 @@ def _require_constant(name: str, known: Mapping[str, ast.expr]) -> None:
     raise ResearchError(f"{TARGET} has no constant {name}.", step)
 
 
-def _unknown_names(name: str, value: str, content: bytes) -> list[str]:
+def _unknown_names(name: str, value: str, program: ast.Module) -> list[str]:
     """Return the names in a constant's new value that Python does not know, nor train.py above the constant."""
     known = {*dir(builtins)}
-    for node in parse(content).body:
+    for node in program.body:
         if name in dict(assignments([node])):
             break
         known |= _names(node) | {part.asname or part.name for part in ast.walk(node) if isinstance(part, ast.alias)}

@@ -34,6 +34,12 @@ def test_before_any_run_the_baseline_comes_next(kit: Kit):
     assert kit.json("next")["plan"]["kind"] == "replicate"  # type: ignore[index]
 
 
+def test_an_idea_waits_where_train_py_does_not_parse(kit: Kit):
+    (kit.root / "train.py").write_text("def f(:\n")
+    kit.git("commit", "-qam", "exp: broken")
+    assert [one["status"] for one in kit.json("idea", "DEPTH=6")["ideas"]] == ["waiting"]  # type: ignore[attr-defined]
+
+
 def planned(kit: Kit, **changes: object) -> Plan:
     """The pending plan, put on record anew with changes."""
     kit.json("next")
