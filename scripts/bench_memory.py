@@ -21,7 +21,7 @@ sys.path.insert(0, str(ROOT))
 
 from research.core.records import Plan  # noqa: E402
 from research.store.db import Store  # noqa: E402
-from tests.support.histories import BRANCH, night  # noqa: E402
+from tests.support.histories import BRANCH, fill, night  # noqa: E402
 
 VERBS = ("summary", "archive", "next", "next --seed 1", "last-review", "noise")
 PLAN = Plan("p", "", None, "optimizer", None, "experiment", "why", details={"brief": "do", "branch": BRANCH})
@@ -35,12 +35,9 @@ def make_lab(place: Path, runs: int) -> Path:
     subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "base"], check=True)
     folder = place / "results" / "discovery"
     folder.mkdir(parents=True)
-    with Store(folder / "memory.db") as store, store.write():
-        for item in night(runs) if runs else []:
-            store.add_run(item.run)
-            if item.verdict is not None:
-                store.add_verdict(item.verdict)
+    with Store(folder / "memory.db") as store:
         if runs:
+            fill(store, night(runs))
             store.add_plan(PLAN)
     return place
 

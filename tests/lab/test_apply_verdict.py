@@ -198,7 +198,6 @@ def test_an_interrupted_replicate_has_nothing_to_settle(kit: Kit, number: signal
     kit.commit("base", mode="sleep")
     program = [sys.executable, "-m", "research", "replicate"]
     child = subprocess.Popen(program, cwd=kit.root, env=kit.environment, stdout=subprocess.PIPE)
-    assert child.stdout is not None
     while b"step" not in child.stdout.readline():
         pass
     child.send_signal(number)

@@ -37,11 +37,11 @@ def test_a_gain_that_the_audit_text_denies_is_suspect(based: Kit):
     assert f'suspect: "{GAIN_IS_MISSING}"' in str(review["text"])
     assert [row[3] for row in kit.ledger()] == ["keep", "keep", "discard", "discard"]
     assert kit.json("settle", run)["tip"] == base
-    assert kit.json("summary")["best"]["commit"] == base  # type: ignore[index]
+    assert kit.json("summary")["best"]["commit"] == base
     kit.research("report")
     assert GAIN_IS_MISSING in (kit.root / "results" / "report.html").read_text()
     (kit.root / "results" / "discovery" / "memory.db").unlink()
-    assert kit.json("summary")["best"]["commit"] == base  # type: ignore[index]
+    assert kit.json("summary")["best"]["commit"] == base
     again = [json.loads(line) for line in kit.research("export").out.splitlines()]
     doubts = sorted(one["suspect"] for one in again if "suspect" in one)
     assert doubts == [[], [], [GAIN_IS_MISSING], [GAIN_IS_MISSING]]

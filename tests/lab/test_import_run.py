@@ -42,7 +42,6 @@ def by_hand(kit: Kit, name: str = "hand-20260102-030405-77", **more: object) -> 
 def test_a_finished_folder_is_taken_in_once(kit: Kit):
     by_hand(kit)
     recorded = kit.json("record")["recorded"]
-    assert isinstance(recorded, list)
     assert len(recorded) == 1
     assert recorded[0].startswith(f"20260102-030405-{kit.head()[:7]}-")
     assert kit.json("record")["recorded"] == []
@@ -105,7 +104,6 @@ def test_what_the_commit_does_not_hold_is_not_counted(kit: Kit):
     by_hand(kit, "hand-1-2", commit=None)
     by_hand(kit, "hand-1-3", commit="f" * 40)
     recorded = kit.json("record")["recorded"]
-    assert isinstance(recorded, list)
     assert len(recorded) == 3
     assert kit.ledger() == []
 
@@ -118,7 +116,7 @@ def test_a_bare_log_is_unverified(kit: Kit):
     log = kit.root / "run.log"
     log.write_bytes(done.stdout)
     recorded = kit.json("record", "run.log")["recorded"]
-    assert len(recorded) == 1  # type: ignore[arg-type]
+    assert len(recorded) == 1
     assert kit.ledger()[1][1:4] == ["nan", "2.0", "discard"], "what nobody checked is no score to be the lowest"
     os.utime(log, (1, 1))
     assert kit.json("record", "run.log")["recorded"] == []
@@ -137,14 +135,14 @@ def test_the_log_of_a_run_by_hand_that_left_a_folder_is_no_second_run(kit: Kit):
     by_hand(kit, reported={"summary": nine})
     lines = [f"{name}: {value}" for name, value in {**nine, "contract": CONTRACT}.items()]
     (kit.root / "my.log").write_text("\n".join(["---", *lines, ""]))
-    assert len(kit.json("record", "my.log")["recorded"]) == 1  # type: ignore[arg-type]
+    assert len(kit.json("record", "my.log")["recorded"]) == 1
     assert len(kit.ledger()) == 1
 
 
 def test_a_folder_from_elsewhere(kit: Kit, tmp_path: Path):
     folder = by_hand(kit)
     folder.rename(tmp_path / "brought")
-    assert len(kit.json("record", str(tmp_path / "brought"))["recorded"]) == 1  # type: ignore[arg-type]
+    assert len(kit.json("record", str(tmp_path / "brought"))["recorded"]) == 1
     assert kit.json("record", str(tmp_path / "brought"))["recorded"] == []
     assert "audit" not in json.dumps(kit.json("export"))
 
@@ -155,7 +153,7 @@ def test_a_folder_whose_copy_was_cut_off_is_taken_in_the_next_time(kit: Kit, tmp
     (folder / "run.log").symlink_to("/proc/self/mem")  # its beginning can't be read
     assert kit.research("record", str(folder)).code == 1
     (folder / "run.log").unlink()
-    assert len(kit.json("record", str(folder))["recorded"]) == 1  # type: ignore[arg-type]
+    assert len(kit.json("record", str(folder))["recorded"]) == 1
     assert [place.name for place in kit.folders()] == ["hand-brought"]
 
 

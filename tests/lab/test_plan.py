@@ -31,13 +31,13 @@ def test_before_any_run_the_baseline_comes_next(kit: Kit):
     assert text.startswith("Would be planned now: the baseline: Nothing was measured here yet")
     assert "\nBaseline: Nothing was measured here yet" in text
     assert "replicate of" not in text
-    assert kit.json("next")["plan"]["kind"] == "replicate"  # type: ignore[index]
+    assert kit.json("next")["plan"]["kind"] == "replicate"
 
 
 def test_an_idea_waits_where_train_py_does_not_parse(kit: Kit):
     (kit.root / "train.py").write_text("def f(:\n")
     kit.git("commit", "-qam", "exp: broken")
-    assert [one["status"] for one in kit.json("idea", "DEPTH=6")["ideas"]] == ["waiting"]  # type: ignore[attr-defined]
+    assert [one["status"] for one in kit.json("idea", "DEPTH=6")["ideas"]] == ["waiting"]
 
 
 def planned(kit: Kit, **changes: object) -> Plan:
@@ -45,9 +45,8 @@ def planned(kit: Kit, **changes: object) -> Plan:
     kit.json("next")
     with stored(kit) as store:
         plan = store.pending_plan()
-        assert plan is not None
         store.close_plan(plan.plan, plan.created_utc, None)
-        plan = dataclasses.replace(plan, **{"plan": "f" * 12, "kind": "experiment", **changes})  # type: ignore[arg-type]
+        plan = dataclasses.replace(plan, **{"plan": "f" * 12, "kind": "experiment", **changes})
         store.add_plan(plan)
     return plan
 
@@ -57,7 +56,6 @@ def ran(kit: Kit, *options: str) -> tuple[Run, Plan | None]:
     end = kit.measure(*options).end
     with stored(kit) as store:
         run = store.run(str(end["run"]))
-        assert run is not None
         return run, store.plan("f" * 12)
 
 
@@ -79,7 +77,6 @@ def test_a_commit_that_does_what_was_planned_carries_it_out(kit, emitter, tag, i
     run, plan = ran(kit)
     assert run.emitter == recorded
     assert (run.plan == "f" * 12) is is_carried_out
-    assert plan is not None
     assert (plan.run == run.run) is is_carried_out
     assert (", phase " in str(kit.json("last-review")["text"])) is is_carried_out
 
@@ -94,7 +91,6 @@ def test_a_commit_from_elsewhere_and_what_was_measured_before_carry_nothing_out(
     if is_new:
         kit.commit("exp: b", val=0.97)
     run, plan = ran(kit, "--seed", "7")
-    assert plan is not None
     assert run.plan is plan.run is None
 
 
@@ -104,7 +100,6 @@ def test_a_replicate_that_was_planned_is_tied_to_its_run(kit: Kit):
     end = kit.json("replicate")
     with stored(kit) as store:
         run = store.run(str(end["run"]))
-        assert run is not None
         assert run.plan == plan.plan
 
 
@@ -140,7 +135,6 @@ def test_a_plan_names_the_seed_of_its_run(kit: Kit):
     kit.json("next")
     with stored(kit) as store:
         plan = store.pending_plan()
-    assert plan is not None
     assert (plan.kind, plan.run_seed) == ("experiment", 7)
     base = kit.head()
     far = kit.commit("exp: far better", val=0.5)
@@ -149,7 +143,6 @@ def test_a_plan_names_the_seed_of_its_run(kit: Kit):
     for _ in range(2):
         with stored(kit) as store:
             plan = store.pending_plan()
-        assert plan is not None
         assert plan.kind == "replicate"
         asked.append((plan.parent, plan.run_seed))
         assert f"research replicate {str(plan.parent)[:12]} --seed {plan.run_seed}" in str(kit.json("next")["prompt"])

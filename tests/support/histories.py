@@ -7,6 +7,7 @@ import random
 from collections.abc import Sequence
 
 from research.core.records import Decision, Failure, Judged, Metrics, Run, Verdict
+from research.store.db import Store
 
 BRANCH = "autoresearch/try"
 CONTRACT = "official-0123456789ab"
@@ -59,7 +60,7 @@ def run(number: int, parent: str = "", val_bpb: float | None = 0.99, **more: obj
         "peak_vram_mb": 30000.0 if done else None,
         "failure": None if done else FAILURES[1],
     }
-    return Run(**{**values, **more})  # type: ignore[arg-type]
+    return Run(**{**values, **more})
 
 
 def judged(of: Run, order: int, decision: Decision = "discard", baseline: bool = False) -> Judged:
@@ -117,6 +118,14 @@ def _idea(rng: random.Random, number: int, tip: Run, true: dict[str, float], sd:
         statements_added=1,
         statements_removed=rng.choice((1, 2)),
     )
+
+
+def fill(store: Store, history: Sequence[Judged]) -> None:
+    """Put judged runs on record."""
+    with store.write():
+        for item in history:
+            store.add_run(item.run)
+            store.add_verdict(item.verdict)
 
 
 def swapped(history: Sequence[Judged], place: int) -> list[Judged]:

@@ -22,7 +22,7 @@ def configuration(name: str, mean: float | None, niche: str = "a", decision: str
         statements_added=0, statements_removed=0, estimate=value, gain=None, runs=(f"run-{name}",),
         decision=decision, by_person=False, device=None, niche=niche, failure="", failure_kind=None, finished_utc="",
         surprise=0.0, suspect="", change=None, p_better=None, seeds=(42,),
-    )  # type: ignore[arg-type]  # fmt: skip
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(

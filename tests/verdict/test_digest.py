@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -18,16 +17,12 @@ from research.verdict.evidence import Keys, scores_of
 from research.verdict.memory import recall
 from research.verdict.models import Digest
 from research.verdict.summary import digest_of, remembered
-from tests.support.histories import BRANCH, judged, name, night, run
+from tests.support.histories import BRANCH, fill, judged, name, night, run
 
 
-def filled(path: Path | None, runs: int, seed: int = 0) -> Store:
-    store = Store(path)
-    with store.write():
-        for item in night(runs, seed):
-            store.add_run(item.run)
-            assert item.verdict is not None
-            store.add_verdict(item.verdict)
+def filled(runs: int, seed: int = 0) -> Store:
+    store = Store(None)
+    fill(store, night(runs, seed))
     return store
 
 
@@ -38,7 +33,7 @@ def digested(history: Sequence[Judged]) -> Digest:
 @settings(max_examples=8)
 @given(st.integers(1, 60), st.integers(0, 99))
 def test_rebuilding_from_the_rows_gives_the_same_state(runs: int, seed: int):
-    with filled(None, runs, seed) as store:
+    with filled(runs, seed) as store:
         made = remembered(store, BRANCH)
         assert store.fact(f"digest:{BRANCH}")
         kept = remembered(store, BRANCH)
@@ -49,7 +44,7 @@ def test_rebuilding_from_the_rows_gives_the_same_state(runs: int, seed: int):
 
 
 def test_narrow_reads_say_what_whole_reads_say():
-    with filled(None, 120) as store:
+    with filled(120) as store:
         narrow, whole = recall(reads.history(store), BRANCH), recall(store.judged(), BRANCH)
         assert reads.history(store, "elsewhere") == []
     # The baseline is a run, narrowly read, and two posteriors are never the same object.
@@ -66,11 +61,7 @@ def test_narrow_reads_know_machines_and_initial_values():
     ]
     runs = [run(0, val_bpb=0.99), run(1, name(0), 0.98), run(2, name(0), 0.985)]
     with Store(None) as store:
-        for number, (one, known) in enumerate(zip(runs, facts, strict=True)):
-            new = judged(replace(one, facts=known), number + 1, "keep", baseline=number == 0)
-            store.add_run(new.run)
-            assert new.verdict is not None
-            store.add_verdict(new.verdict)
+        fill(store, [judged(replace(one, facts=known), 1) for one, known in zip(runs, facts, strict=True)])
         read = [[item.run for item in items] for items in (reads.history(store), store.judged())]
     narrow, whole = (scores_of(each, Keys(each)) for each in read)
     assert narrow == whole
@@ -78,19 +69,17 @@ def test_narrow_reads_know_machines_and_initial_values():
 
 
 def test_a_digest_moves_on_with_the_rows():
-    with filled(None, 30) as store:
+    with filled(30) as store:
         before = remembered(store, BRANCH)
         key = reads.state_key(store)
         new = judged(run(99, name(0), 0.5), 99, "keep")
         store.add_run(new.run)
         assert reads.state_key(store) != key
         assert reads.something_waits(store)
-        assert new.verdict is not None
         store.add_verdict(new.verdict)
         assert not reads.something_waits(store)
         after = remembered(store, BRANCH)
     assert after.runs == before.runs + 1
-    assert after.best is not None
     assert after.best.commit == name(99)
 
 

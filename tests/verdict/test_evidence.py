@@ -36,7 +36,7 @@ def with_values(of: Run, **hashes: str) -> Run:
 )  # fmt: skip
 def test_what_is_no_evidence(more: dict[str, object]):
     good = run(0)
-    bad = replace(run(1, name(0), 0.5), **more)  # type: ignore[arg-type]
+    bad = replace(run(1, name(0), 0.5), **more)
     assert is_evidence(good)
     assert not is_evidence(bad)
     assert [one.config for one in scores_of([good, bad], Keys([good, bad]))] == [name(0)]

@@ -27,7 +27,6 @@ def test_the_baseline():
     assert night.run("crash", None).decision == "discard"
     first = night.run("a", 0.99)
     assert (first.decision, first.baseline, first.p_better, first.difference) == ("keep", True, None, None)
-    assert first.estimate is not None
     assert first.estimate.n == 1
     assert night.run("b", 1.9, contract="pocket-0").baseline
     assert night.run("c", 1.9, branch="other").baseline
@@ -48,7 +47,7 @@ def test_a_gain_on_two_shared_seeds_is_kept_although_seeds_differ_by_more():
     night = after_two_seeds()
     assert night.both("b", 0.9885, "a").decision == "keep"
     assert night.tip() == "b"
-    assert "seeds 42 and 43" in night.history[-1].verdict.why  # type: ignore[union-attr]
+    assert "seeds 42 and 43" in night.history[-1].verdict.why
 
 
 def test_the_luck_of_a_seed_is_no_gain():
@@ -58,8 +57,6 @@ def test_the_luck_of_a_seed_is_no_gain():
         night.run("a", 0.99)
     apart = other.run("b", 0.99 - SEED_43, "a", seed=43)
     shared = same.run("b", 0.99 - SEED_43, "a")
-    assert apart.p_better is not None
-    assert shared.p_better is not None
     assert apart.p_better < shared.p_better
     assert "no seed of the best so far" in apart.why
     assert "compared on seed 42" in shared.why
@@ -68,9 +65,7 @@ def test_the_luck_of_a_seed_is_no_gain():
 def test_a_verdict_states_its_evidence():
     night = after_two_seeds()
     verdict = night.run("b", 0.98, "a", seed=42)
-    assert verdict.p_better is not None
     assert verdict.p_better > 0.8
-    assert verdict.difference is not None
     assert verdict.difference.low < verdict.difference.mean < verdict.difference.high
     assert verdict.difference.mean < 0
     assert (verdict.rule, verdict.incumbent) == ("evidence", "a")
@@ -93,7 +88,7 @@ def test_a_near_tie_is_decided_by_its_replicates():
     assert night.run("b", near(), "a").decision == "replicate"
     night.run("b", 0.996, "a")
     assert night.decisions() == ["keep", "keep", "discard", "discard"]
-    assert "decided by its replicate r" in night.history[2].verdict.why  # type: ignore[union-attr]
+    assert "decided by its replicate r" in night.history[2].verdict.why
 
 
 def test_no_candidate_is_measured_for_ever():
@@ -122,7 +117,6 @@ def test_a_baseline_measured_again_stays():
     night.run("a", 0.99)
     again = night.run("a", 0.995)
     assert (again.decision, again.baseline) == ("keep", False)
-    assert again.estimate is not None
     assert again.estimate.n == 2
 
 
@@ -145,7 +139,7 @@ def test_a_crash_is_no_evidence():
     night.both("b", 0.98, "a")
     assert night.run("b", None, "a").decision == "discard"
     assert night.tip() == "b"
-    assert night.run("b", 0.9801, "a").estimate.n == 3  # type: ignore[union-attr]
+    assert night.run("b", 0.9801, "a").estimate.n == 3
 
 
 def test_a_crash_of_its_replicate_closes_what_was_open_and_a_doubted_score_does_not():
@@ -171,10 +165,10 @@ def test_suspect_and_foreign_scores_are_neither_kept_nor_counted():
     night = Night()
     assert night.run("a", 0.99, suspect=("odd",)).decision == "discard"
     assert night.both("a", 0.99).decision == "keep"
-    assert night.history[1].verdict.baseline  # type: ignore[union-attr]
+    assert night.history[1].verdict.baseline
     assert night.run("b", 0.98, "a", suspect=("odd",)).decision == "discard"
     assert night.run("c", 0.5, "a", origin="import").decision == "discard"
-    assert night.both("b", 0.98, "a").estimate.n == 2  # type: ignore[union-attr]
+    assert night.both("b", 0.98, "a").estimate.n == 2
     assert night.run("b", 0.1, "a", suspect=("odd",)).decision == "discard"
     assert night.tip() == "b"
 
@@ -207,7 +201,7 @@ def test_of_two_winners_from_one_parent_the_better_remains_and_the_other_comes_b
     night.both("b", 0.98, "a")
     night.both("c", 0.972, "a")
     assert night.decisions() == ["keep", "keep", "discard", "discard", "keep", "keep"]
-    assert "a near miss: c, made from the same parent" in night.history[2].verdict.why  # type: ignore[union-attr]
+    assert "a near miss: c, made from the same parent" in night.history[2].verdict.why
     night.run("c", None, "a", failure=PROBE)
     assert night.tip() == "b"
     assert night.decisions()[:2] == ["keep", "keep"]
@@ -232,7 +226,6 @@ def test_two_equal_scores_may_be_chance_and_many_are_none():
     night.run("a", 1.9)
     night.run("a", 1.9, seed=42)
     verdict = night.run("near", 1.8999, "a")
-    assert verdict.difference is not None
     assert verdict.difference.low < 0 < verdict.difference.high
     for seed in range(42, 50):  # every score comes again exactly, for every seed and every change
         for commit, val_bpb in (("a", 1.9), ("b", 1.899), ("c", 1.8995)):
@@ -255,15 +248,4 @@ def test_more_gain_is_never_decided_worse(gain: float, more: float, replicates: 
         verdicts = [night.run("b", 0.99 - each + 0.0002 * n, "a") for n in range(runs)]
         seen.append(verdicts[-1])
     assert RANK[seen[0].decision] <= RANK[seen[1].decision]
-    assert seen[0].p_better is not None
-    assert seen[1].p_better is not None
     assert seen[0].p_better <= seen[1].p_better + 1e-3
-
-
-@settings(max_examples=15)
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.floats(0.97, 1.0)), min_size=1, max_size=8))
-def test_the_same_runs_give_the_same_verdicts(runs: list[tuple[str, float]]):
-    one, other = Night(), Night()
-    for commit, val_bpb in runs:
-        assert one.run(commit, val_bpb, "a") == other.run(commit, val_bpb, "a")
-    assert one.history == other.history

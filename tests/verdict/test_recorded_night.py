@@ -21,41 +21,29 @@ CHANGES = (
 )
 
 
-def judged() -> dict[str, str]:
-    """What the rule decided about each change after its one run."""
-    night = Night()
-    for seed, value in BASE.items():
-        night.run("base", value, seed=seed, contract="official-0")
-    values = {"base": BASE[42]}
-    found = {}
+def test_what_helped_goes_on_and_what_harmed_is_left():
+    """Each change after its one run, on seed 42."""
+    night = based()
+    values, found = {"base": BASE[42]}, {}
     for change, parent, effect in CHANGES:
         values[change] = values[parent] + effect
-        found[change] = night.run(change, values[change], parent, seed=42, contract="official-0").decision
-    return found
-
-
-def test_the_large_gain_is_kept_at_once():
-    assert judged()["DEPTH 4"] == "keep"
-
-
-def test_what_was_better_on_its_seed_is_asked_for_another_or_kept():
-    decisions = judged()
-    assert decisions["X0_BETAS 0.931"] in ("replicate", "keep")
-    assert decisions["both of the first two"] in ("replicate", "keep")
-
-
-def test_what_was_worse_on_its_seed_is_discarded():
-    decisions = judged()
+        found[change] = night.run(change, values[change], parent, seed=42).decision
+    assert found["DEPTH 4"] == "keep"
+    for change in ("X0_BETAS 0.931", "both of the first two"):
+        assert found[change] in ("replicate", "keep")
     for change in ("X0_BETAS 0.969", "SHORT_WINDOW 2", "X0_INIT 0.063"):
-        assert decisions[change] == "discard"
+        assert found[change] == "discard"
 
 
 def test_a_change_that_does_nothing_is_decided_after_two_seeds():
+    night = based()
+    night.run("nothing", BASE[42] - 0.0004, "base", seed=42)
+    assert night.run("nothing", BASE[43] + 0.0001, "base", seed=43).decision == "discard"
+
+
+def based() -> Night:
+    """Return a night whose baseline has both of its runs."""
     night = Night()
     for seed, value in BASE.items():
-        night.run("base", value, seed=seed, contract="official-0")
-    decisions = [
-        night.run("nothing", BASE[seed] + gap, "base", seed=seed, contract="official-0").decision
-        for seed, gap in ((42, -0.0004), (43, 0.0001))
-    ]
-    assert decisions[-1] == "discard"
+        night.run("base", value, seed=seed)
+    return night

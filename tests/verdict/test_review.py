@@ -75,8 +75,7 @@ def test_being_wrong_is_no_surprise(facts: ScoreInputs):
 def review(night: Night, place: int = -1, **more: object) -> Verdict:
     """The review of a night's run, when it was judged."""
     verdict = night.history[place].verdict
-    assert verdict is not None
-    return reviewed(night.cases[place], verdict, lambda run: f"{run.category}/small", **more)  # type: ignore[arg-type]
+    return reviewed(night.cases[place], verdict, lambda run: f"{run.category}/small", **more)
 
 
 def test_a_review_says_everything():
@@ -121,8 +120,6 @@ def test_difference_and_gain_are_the_same_everywhere():
     memory = recall(night.history, "b", "official-0")
     known = memory.known["bbbbbbbb"]
     assert verdict.difference == known.change == memory.belief.difference("bbbbbbbb", "aaaaaaaa")
-    assert known.gain is not None
-    assert verdict.difference is not None
     assert known.gain.mean == -verdict.difference.mean
     assert memory.change == memory.belief.difference("bbbbbbbb", "aaaaaaaa")
     assert f"{verdict.difference.mean:+.6f}" in verdict.why
@@ -197,9 +194,9 @@ def test_the_noise(kit: Kit):
     none = kit.json("noise")
     parts = ("repeat", "seed", "interaction")
     assert none["contract"] is None
-    assert [none[name]["n"] for name in parts] == [0, 0, 0]  # type: ignore[index]
+    assert [none[name]["n"] for name in parts] == [0, 0, 0]
     assert kit.research("noise").out.count("assumed, n=0") == 3
-    assert [none[name]["sd"] for name in parts] == [0.01, 0.015, 0.008]  # type: ignore[index]
+    assert [none[name]["sd"] for name in parts] == [0.01, 0.015, 0.008]
     assert "sd 0.01000 of repeats, 0.01500 of seeds, 0.00800 of change x seed (assumed)" in kit.research("summary").out
     kit.environment["AUTORESEARCH_PROFILE"] = "official"
     assert "sd 0.00030 of repeats" in kit.research("summary").out
@@ -209,10 +206,9 @@ def test_the_noise(kit: Kit):
     kit.run("--again")
     kit.run("--seed", "43")
     seen = kit.json("noise")
-    assert [seen[name]["n"] for name in parts] == [1, 1, 0]  # type: ignore[index]
+    assert [seen[name]["n"] for name in parts] == [1, 1, 0]
     for name in parts:
         one = seen[name]
-        assert isinstance(one, dict)
         assert one["low"] < one["sd"] < one["high"]
     lines = kit.research("noise").out.splitlines()
     assert [line.split()[0] for line in lines] == [*parts]

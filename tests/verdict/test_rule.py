@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from research.core.settings import SETTINGS
+from research.core.settings import SETTINGS, Settings
 from research.core.text import chance
 from research.verdict.belief import Belief, Score
 from research.verdict.rule import compared, weigh
@@ -26,9 +26,9 @@ def on_seeds(gain: float, seeds: int) -> Belief:
     return belief(*rows, *((("b", seed, value - gain)) for _, seed, value in rows))
 
 
-def settings_around(p: float, **more: float) -> object:
+def settings_around(p: float, **more: float) -> Settings:
     """Thresholds between which a probability lies: above confirm_p, below sure_p."""
-    return replace(SETTINGS, confirm_p=p - 0.01, sure_p=p + 0.01, **more)  # type: ignore[arg-type]
+    return replace(SETTINGS, confirm_p=p - 0.01, sure_p=p + 0.01, **more)
 
 
 def test_a_sure_gain_is_kept_at_once():
@@ -51,7 +51,7 @@ def test_a_clear_loss_is_discarded_at_once():
 def test_what_one_seed_cannot_tell_gets_another():
     known = on_seeds(0.003, 1)
     p = known.p_better("b", "a")
-    weighed = weigh(known, "b", "a", settings=settings_around(p))  # type: ignore[arg-type]
+    weighed = weigh(known, "b", "a", settings=settings_around(p))
     assert weighed.decision == "replicate"
     assert "another seed" in weighed.why
 
@@ -59,8 +59,8 @@ def test_what_one_seed_cannot_tell_gets_another():
 def test_after_its_seeds_a_change_is_kept_or_discarded():
     known = on_seeds(0.003, SETTINGS.max_seeds)
     p = known.p_better("b", "a")
-    kept = weigh(known, "b", "a", settings=settings_around(p, keep_p=p))  # type: ignore[arg-type]
-    left = weigh(known, "b", "a", settings=settings_around(p, keep_p=p + 0.005))  # type: ignore[arg-type]
+    kept = weigh(known, "b", "a", settings=settings_around(p, keep_p=p))
+    left = weigh(known, "b", "a", settings=settings_around(p, keep_p=p + 0.005))
     assert (kept.decision, left.decision) == ("keep", "discard")
     assert "seeds together" in kept.why
     assert "still undecided" in left.why
@@ -70,7 +70,7 @@ def test_a_candidate_on_seeds_that_the_incumbent_lacks_is_decided_too():
     rows = [("a", 42, 0.99), *(("b", 50 + n, 0.988) for n in range(SETTINGS.max_seeds + 1))]
     known = belief(*rows)
     p = known.p_better("b", "a")
-    assert weigh(known, "b", "a", settings=settings_around(p)).decision != "replicate"  # type: ignore[arg-type]
+    assert weigh(known, "b", "a", settings=settings_around(p)).decision != "replicate"
 
 
 @pytest.mark.parametrize(("largest", "decision"), [(0.0, "investigate"), (1.0, "keep")])

@@ -17,7 +17,7 @@ USUAL = Metrics(0.99, 300.0, 330.0, 25_000.0, 40.0, 450.0, 900, 50.0, 8)
 def told(tokens_m: float = 450.0, device: str = "NVIDIA H200", kernels: str = "", **shape: float) -> dict[str, object]:
     """What a run says of its speed; a step has the usual tokens unless its shape says otherwise."""
     steps = round(USUAL.num_steps * tokens_m / USUAL.total_tokens_M)
-    metrics = replace(USUAL, total_tokens_M=tokens_m, **{"num_steps": steps, **shape})  # type: ignore[arg-type]
+    metrics = replace(USUAL, total_tokens_M=tokens_m, **{"num_steps": steps, **shape})
     facts = {"kernels": kernels} if kernels else {}
     return {"metrics": metrics, "device": device, "peak_vram_mb": metrics.peak_vram_mb, "facts": facts}
 
