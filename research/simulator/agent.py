@@ -33,13 +33,13 @@ SURPRISES = 5  # surprising results that the agent remembers
 SURPRISE_BPB = 0.003  # size of a difference that surprises; a crash does too
 WARM_WEIGHT = 3.0  # times as often that a tuner turns a knob that paid lately
 WARM_TRUST = 0.75  # probability that it goes on in the direction that paid
-STEP_WEIGHTS = (5, 3, 2)  # weights of a change of a knob by one, two or three steps
+STEPS, STEP_WEIGHTS = (1, 2, 3), (5, 3, 2)  # steps by which a knob is turned, with their weights
 
 
 class Move(NamedTuple):
     """One idea that is moved from one level to another."""
 
-    place: int  # index of the idea
+    idea: int  # its index
     before: int  # level
     after: int  # level
 
@@ -96,11 +96,11 @@ class Agent:
             self.near_misses.append(moves)
         for move in moves:
             if change is None or change > 0:
-                self.poor[move.place, move.after] += 1
+                self.poor[move.idea, move.after] += 1
                 if len(moves) == 1:
-                    self.warm.pop(move.place, None)
+                    self.warm.pop(move.idea, None)
             elif len(moves) == 1:
-                self.warm[move.place] = 1 if move.after > move.before else -1
+                self.warm[move.idea] = 1 if move.after > move.before else -1
 
     # What it proposes -------------------------------------------------------------------------------------------------
 
@@ -108,17 +108,15 @@ class Agent:
         """Carry an order out; return a new configuration, and the emitter that found it.
 
         Args:
-            emitter: The emitter ordered; None or a name it does not know leaves it free.
+            emitter: The emitter ordered; None leaves the agent free.
             category: Kind of change, may be "a+b"; one that can't be made is answered with the closest that can.
             parent: The configuration to start from.
             elapsed: Share of the night that is over, in [0, 1).
         """
-        name = emitter or ""
-        if name not in EMITTERS:
-            name = self.rng.choices([*EMITTERS], self._weights)[0]
+        name = emitter or self.rng.choices([*EMITTERS], self._weights)[0]
         if category == SIMPLIFICATION:
             name = "simplifier"
-        allowed = [i for part in (category or "").split("+") for i in self._of.get(part.split("/")[0], ())]
+        allowed = [i for part in (category or "").split("+") for i in self._of.get(part, ())]
         choice = PROPOSALS_COMPARED + (emitter is None) + (not allowed)
         found = self._draw(name, allowed or self._all, parent, category == MIXED, choice)
         if len(found) > 1 and self.rng.random() < self.landscape.skill(name, elapsed):
@@ -128,30 +126,26 @@ class Agent:
     def _draw(self, emitter: str, allowed: Sequence[int], parent: Config, mixed: bool, choice: int) -> list[Config]:
         """Return different new proposals of an emitter; the first is a fair draw."""
         found: list[Config] = []
-        propose, places = self._ways.get(emitter, self._any_change), allowed
+        propose, indices = self._ways.get(emitter, self._any_change), allowed
         if emitter not in self._ways:  # any change of the kind that it declares
-            places = [i for i in allowed if EMITTERS[emitter].covers(self._categories[i])]
+            indices = [i for i in allowed if EMITTERS[emitter].covers(self._categories[i])]
         for draw in range(MAX_DRAWS):
-            config = propose(parent, places)
+            config = propose(parent, indices)
             if config is None or draw >= MAX_DRAWS // 2:  # this corner is empty: anything in the category is closest
                 config = self._any_change(parent, allowed)
             if config is not None and mixed:
                 config = self._any_change(config, self._all)
-            if (
-                config is not None
-                and config not in self.tried
-                and config not in found
-                and self._willing(parent, config)
-            ):
-                found.append(config)
-                if len(found) == choice:
-                    break
+            if config is None or config in self.tried or config in found or not self._is_willing(parent, config):
+                continue
+            found.append(config)
+            if len(found) == choice:
+                break
         return found
 
-    def _willing(self, parent: Config, config: Config) -> bool:
+    def _is_willing(self, parent: Config, config: Config) -> bool:
         """Return whether the agent proposes a configuration: less probably one with parts that came out badly."""
-        for place, level in enumerate(config):
-            times = self.poor.get((place, level), 0) if level != parent[place] else 0
+        for index, level in enumerate(config):
+            times = self.poor.get((index, level), 0) if level != parent[index] else 0
             if times and self.rng.random() > RETRY_P**times:
                 return False
         return True
@@ -173,84 +167,72 @@ class Agent:
         """Turn a random knob by some steps, or change a random switch."""
         if not allowed:
             return None
-        place = self._pick(allowed)
-        if not self._is_knob[place]:
-            return moved(config, place, 1 - config[place])
-        steps = 1 + self._weighted(STEP_WEIGHTS)
-        return turn(config, place, steps if self.rng.random() < 0.5 else -steps)
+        index = self.rng.choices(allowed)[0]
+        if not self._is_knob[index]:
+            return moved(config, index, 1 - config[index])
+        steps = self.rng.choices(STEPS, STEP_WEIGHTS)[0]
+        return turn(config, index, steps if self.rng.random() < 0.5 else -steps)
 
     def _tuned(self, config: Config, allowed: Sequence[int]) -> Config | None:
         """Turn one knob by a step, preferring one that paid lately, and the direction in which it paid."""
-        knobs = [place for place in allowed if self._is_knob[place]]
+        knobs = [index for index in allowed if self._is_knob[index]]
         if not knobs:
             return None
-        place = knobs[self._weighted([WARM_WEIGHT if knob in self.warm else 1.0 for knob in knobs])]
-        direction = self.warm.get(place, 0)
+        index = self.rng.choices(knobs, [WARM_WEIGHT if knob in self.warm else 1.0 for knob in knobs])[0]
+        direction = self.warm.get(index, 0)
         if not direction or self.rng.random() >= WARM_TRUST:
             direction = 1 if self.rng.random() < 0.5 else -1
-        return turn(config, place, direction)
+        return turn(config, index, direction)
 
     def _simplified(self, config: Config, allowed: Sequence[int]) -> Config | None:
         """Take something out: a feature of the baseline, one that was added, or a turn of a knob."""
         ideas = self.landscape.ideas
-        fitting = [place for place in allowed if (ideas[place].entry.kind == "removal") == (config[place] == 0)]
+        fitting = [index for index in allowed if (ideas[index].entry.kind == "removal") == (config[index] == 0)]
         if not fitting:
             return None
-        place = self._pick(fitting)
-        return moved(config, place, 1 if config[place] == 0 else 0)
+        index = self.rng.choices(fitting)[0]
+        return moved(config, index, 1 if config[index] == 0 else 0)
 
     def _opposed(self, config: Config, allowed: Sequence[int]) -> Config | None:
         """Turn a kept change into its opposite; where there is none, turn a knob far."""
-        recent = [move for move in self.trend if move.place in allowed and config[move.place] == move.after]
+        recent = [move for move in self.trend if move.idea in allowed and config[move.idea] == move.after]
         if not recent:
-            knobs = [place for place in allowed if self._is_knob[place]]
+            knobs = [index for index in allowed if self._is_knob[index]]
             steps = self.rng.choice((-4, -3, 3, 4))
             return turn(config, self.rng.choice(knobs), steps) if knobs else None
         move = self.rng.choice(recent)
-        if self._is_knob[move.place]:
-            return turn(config, move.place, 2 * (move.before - move.after))
-        against = moved(config, move.place, move.before)
-        other = self._any_change(against, [place for place in self._all if place != move.place])
+        if self._is_knob[move.idea]:
+            return turn(config, move.idea, 2 * (move.before - move.after))
+        against = moved(config, move.idea, move.before)
+        other = self._any_change(against, [index for index in self._all if index != move.idea])
         return against if self.rng.random() < 0.5 else other
 
     def _combined(self, config: Config, allowed: Sequence[int]) -> Config | None:
         """Put one or two near misses on top of the parent; without any, make two changes at once."""
-        fitting = [moves for moves in self.near_misses if any(move.place in allowed for move in moves)]
+        fitting = [moves for moves in self.near_misses if any(move.idea in allowed for move in moves)]
         if not fitting:
             first = self._any_change(config, allowed)
             return first and self._any_change(first, self._all)
         combined = config
         for moves in self.rng.sample(fitting, min(len(fitting), self.rng.randint(1, 2))):
-            for place, before, after in moves:  # knobs by as many steps, switches to the state
-                knob = turn(combined, place, after - before) or combined
-                combined = knob if self._is_knob[place] else moved(combined, place, after)
+            for idea, before, after in moves:  # knobs by as many steps, switches to the state
+                knob = turn(combined, idea, after - before) or combined
+                combined = knob if self._is_knob[idea] else moved(combined, idea, after)
         return None if combined == config else combined
 
     def _examined(self, config: Config, allowed: Sequence[int]) -> Config | None:
         """Change a surprising idea by another amount, or together with one more change."""
-        surprising = [move for moves in self.surprises for move in moves if move.place in allowed]
+        surprising = [move for moves in self.surprises for move in moves if move.idea in allowed]
         if not surprising:
             return self._any_change(config, allowed)
-        place = self.rng.choice(surprising).place
-        if self._is_knob[place]:
-            return turn(config, place, self.rng.choice((-2, -1, 1, 2)))
-        others = [other for other in self._all if other != place]
-        return self._any_change(moved(config, place, 1 - config[place]), others)
-
-    def _pick(self, places: Sequence[int]) -> int:
-        return places[int(self.rng.random() * len(places))]
-
-    def _weighted(self, weights: Sequence[float]) -> int:
-        """Draw an index in proportion to its weight."""
-        left = self.rng.random() * sum(weights)
-        for place, weight in enumerate(weights):
-            left -= weight
-            if left < 0:
-                return place
-        return len(weights) - 1
+        index = self.rng.choice(surprising).idea
+        if self._is_knob[index]:
+            return turn(config, index, self.rng.choice((-2, -1, 1, 2)))
+        others = [other for other in self._all if other != index]
+        return self._any_change(moved(config, index, 1 - config[index]), others)
 
 
-def turn(config: Config, place: int, steps: int) -> Config | None:
+def turn(config: Config, index: int, steps: int) -> Config | None:
     """Turn a knob; None at the end of its range."""
-    level = max(-KNOB_REACH, min(KNOB_REACH, config[place] + steps))
-    return None if level == config[place] else moved(config, place, level)
+    level = max(-KNOB_REACH, min(KNOB_REACH, config[index] + steps))
+    return None if level == config[index] else moved(config, index, level)

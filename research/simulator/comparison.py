@@ -18,7 +18,7 @@ from research.simulator.families import Family
 from research.simulator.landscape import FULL_RUN_S
 from research.simulator.metrics import Measures, PolicyRow, measure, policy_row
 from research.simulator.night import SimulatedNight, play
-from research.simulator.sampling import landscape
+from research.simulator.sampling import draw_landscape
 
 SEED_STRIDE = 1_000_003  # distance between the landscapes of two seeds: more landscapes than that are never asked for
 MAX_RUNS_FACTOR = 10
@@ -62,11 +62,10 @@ def compare(
         workers: Processes.
         progress: Called with the number of landscapes that are done.
     """
-    places = range(setup.landscapes)
     played: list[Played] = []
     with ProcessPoolExecutor(workers) if workers > 1 else nullcontext() as pool:
-        play_one = partial(_play_all, setup)
-        for nights in pool.map(play_one, places, chunksize=2) if pool else map(play_one, places):
+        play_one, numbers = partial(_play_all, setup), range(setup.landscapes)
+        for nights in pool.map(play_one, numbers, chunksize=2) if pool else map(play_one, numbers):
             played.append(nights)
             progress(len(played))
     count = len(setup.families)
@@ -78,14 +77,14 @@ def compare(
     return PolicyComparison(setup, _rows(setup, played), by_family, courses)
 
 
-def _play_all(setup: ComparisonSetup, place: int) -> Played:
+def _play_all(setup: ComparisonSetup, number: int) -> Played:
     """Play every policy's night on one landscape."""
-    seed = setup.seed * SEED_STRIDE + place
-    shape = landscape(setup.families[place % len(setup.families)], seed)
+    seed = setup.seed * SEED_STRIDE + number
+    landscape = draw_landscape(setup.families[number % len(setup.families)], seed)
     runs, gpu_s = setup.runs, None
     if setup.gpu_time:
         runs, gpu_s = setup.runs * MAX_RUNS_FACTOR, setup.runs * FULL_RUN_S
-    nights = {name: play(make(name, seed), shape, runs, seed, gpu_s) for name in setup.policies}
+    nights = {name: play(make(name, seed), landscape, runs, seed, gpu_s) for name in setup.policies}
     return {name: (measure(night), night.course_bpb()) for name, night in nights.items()}
 
 

@@ -142,11 +142,11 @@ def families_of(names: str) -> tuple[Family, ...]:
         UsageError: if a name is unknown.
     """
     sets = {"tuning": TUNING, "held-out": HELD_OUT, "seeds": SEEDS, "all": tuple(FAMILIES.values())}
-    found: list[Family] = []
-    for name in (part.strip() for part in names.split(",") if part.strip()):
-        if name not in sets and name not in FAMILIES:
-            raise UsageError(f"No family {name!r}.", f"Known: {', '.join([*sets, *FAMILIES])}.")
-        found += [f for f in sets.get(name, (FAMILIES.get(name),)) if f is not None and f not in found]
-    if not found:
+    known = {**sets, **{name: (family,) for name, family in FAMILIES.items()}}
+    chosen = [part.strip() for part in names.split(",") if part.strip()]
+    if not chosen:
         raise UsageError("No family named.", "Leave --families out for the held-out set.")
-    return tuple(found)
+    for name in chosen:
+        if name not in known:
+            raise UsageError(f"No family {name!r}.", f"Known: {', '.join(known)}.")
+    return tuple(dict.fromkeys(family for name in chosen for family in known[name]))

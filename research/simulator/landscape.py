@@ -27,9 +27,9 @@ DESCENTS = 3  # descents behind reachable(), in different orders: a basin swallo
 TINY_BPB = 1e-9  # differences below this are rounding
 
 
-def moved(config: Config, place: int, level: int) -> Config:
+def moved(config: Config, index: int, level: int) -> Config:
     """Return the configuration with one idea at another level."""
-    return (*config[:place], level, *config[place + 1 :])
+    return (*config[:index], level, *config[index + 1 :])
 
 
 class Interaction(NamedTuple):
@@ -118,11 +118,11 @@ class Landscape:
     def crash(self, config: Config) -> Crash | None:
         """Return the crash of a configuration, None when it runs to its end."""
         changed = [i for i, level in enumerate(config) if level]
-        for place, first in enumerate(changed):
+        for index, first in enumerate(changed):
             idea = self.ideas[first]
             if config[first] in idea.diverges:
                 return Crash(f"FAIL: loss is nan ({idea.entry.category})", 0.4)
-            for second in changed[place + 1 :]:
+            for second in changed[index + 1 :]:
                 if (first, second) in self.crash_pairs:
                     names = f"{idea.entry.name} with {self.ideas[second].entry.name}"
                     return Crash(f"RuntimeError: shapes do not match: {names}", 0.1)
@@ -148,8 +148,8 @@ class Landscape:
         while here != before:
             before = here
             rng.shuffle(order)
-            for place in order:
-                for there in self._steps(here, place):
+            for index in order:
+                for there in self._steps(here, index):
                     here = there if self._is_better(there, here) else here
             if here == before:
                 here = next((there for there in self._pair_steps(here) if self._is_better(there, here)), here)
@@ -164,11 +164,11 @@ class Landscape:
             for near in self._steps(config, first):
                 yield from self._steps(near, second)
 
-    def _steps(self, config: Config, place: int) -> Sequence[Config]:
+    def _steps(self, config: Config, index: int) -> Sequence[Config]:
         """Return the neighbours of a configuration in one idea, one step away."""
-        low, high = (-KNOB_REACH, KNOB_REACH) if self.ideas[place].entry.kind == "knob" else (0, 1)
-        near = (config[place] - 1, config[place] + 1)
-        return [moved(config, place, level) for level in near if low <= level <= high]
+        low, high = (-KNOB_REACH, KNOB_REACH) if self.ideas[index].entry.kind == "knob" else (0, 1)
+        near = (config[index] - 1, config[index] + 1)
+        return [moved(config, index, level) for level in near if low <= level <= high]
 
     def edit(self, before: Config, after: Config) -> dict[str, Any]:
         """Return a change as an edit of the script: category, additions, deletions, diff_text and delta."""
@@ -184,7 +184,10 @@ class Landscape:
             additions += 1 if entry.kind == "knob" else idea.statements * (becomes == "on")
             deletions += 1 if entry.kind == "knob" else idea.statements * (becomes == "off")
         category = categories.pop() if len(categories) == 1 else MIXED
-        if deletions and not additions:
-            category = SIMPLIFICATION
-        sizes = {"additions": additions, "deletions": deletions}
-        return {"category": category, **sizes, "diff_text": diff_text, "delta": delta}
+        return {
+            "category": SIMPLIFICATION if deletions and not additions else category,
+            "additions": additions,
+            "deletions": deletions,
+            "diff_text": diff_text,
+            "delta": delta,
+        }

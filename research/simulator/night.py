@@ -96,10 +96,6 @@ class SimulatedNight:
         """Return the true val_bpb of a configuration that ran."""
         return self.landscape.value(self.configs[id])
 
-    def measure(self, config: Config, seed: int) -> float:
-        """Return the score of one more run of a configuration on a seed; see research.simulator.noise."""
-        return self.landscape.value(config) + self._noise.draw(config, seed)
-
     # Runs -------------------------------------------------------------------------------------------------------------
 
     def run_baseline(self) -> Observation:
@@ -117,15 +113,15 @@ class SimulatedNight:
         self, policy: Policy, emitter: str | None, category: str | None, parent: Hashable | None, seed: int
     ) -> Observation:
         """Let the agent carry out an order, run its proposal, and let it remember the result."""
-        index, shape = len(self.history), self.landscape
+        index, landscape = len(self.history), self.landscape
         parent, id = self._chain.tip if parent is None else parent, f"c{index}"
         before = self.configs[parent]
-        hour = index / self._runs if self._gpu_s is None else min(1.0, self.spent_s / self._gpu_s)
-        config, proposer = self._agent.propose(emitter, category, before, hour)
+        elapsed = index / self._runs if self._gpu_s is None else min(1.0, self.spent_s / self._gpu_s)
+        config, proposer = self._agent.propose(emitter, category, before, elapsed)
         self.configs[id] = config
-        self._crashes[id] = BUG if self._slips.random() < shape.slip else shape.crash(config)
-        changes = shape.edit(before, config)
-        planned = Observation(index, id, parent, emitter or proposer, params_m=shape.params_m(config), **changes)
+        self._crashes[id] = BUG if self._slips.random() < landscape.slip else landscape.crash(config)
+        changes = landscape.edit(before, config)
+        planned = Observation(index, id, parent, emitter or proposer, params_m=landscape.params_m(config), **changes)
         result = self._run(planned, seed, policy)
         tip_bpb = self._score(self._chain.tip, seed) or 0.0
         parent_bpb = self._score(parent, seed) or tip_bpb
@@ -139,7 +135,7 @@ class SimulatedNight:
         config, crash = self.configs[id], self._crashes[id]
         result = replace(
             planned,
-            val_bpb=None if crash else self.measure(config, seed),
+            val_bpb=None if crash else self.value(id) + self._noise.draw(config, seed),
             crash=crash.signature if crash else None,
             peak_gb=None if crash else self.landscape.peak_gb(config),
             gpu_s=FULL_RUN_S * (crash.share if crash else 1.0),

@@ -10,10 +10,9 @@ from research.code.classify import CATEGORIES
 from research.search.emitters import EMITTERS
 from research.simulator.catalogue import CATALOGUE, CatalogueEntry
 from research.simulator.families import FAMILIES, Family, Range
-from research.simulator.landscape import KNOB_REACH, DrawnIdea, Interaction, Landscape
+from research.simulator.landscape import KNOB_REACH, MEMORY_LIMIT_GB, DrawnIdea, Interaction, Landscape
 
 BASE_BPB = (0.985, 1.005)
-BASE_GB = 45.0
 NULL_SHARE_OF_GOOD = 0.03  # size of a switch that does nothing worth measuring, against a helping one
 REMOVAL_GOOD = (0.1, 0.25)
 """Share of the baseline's features that it would be better without: people tried most of them before."""
@@ -39,7 +38,7 @@ SKEW = 2.0  # exponent of the uniform draw of a skill: half of all skills are in
 SWITCHES = (1, 2)  # least and most sudden changes in a night
 
 
-def landscape(family: str | Family, seed: int) -> Landscape:
+def draw_landscape(family: str | Family, seed: int) -> Landscape:
     """Draw a landscape with something to gain; the same arguments give the same landscape.
 
     Args:
@@ -74,7 +73,7 @@ def _draw(family: Family, seed: int, rng: Random) -> Landscape:
         pairs=pairs,
         crash_pairs=frozenset((first, second) for first, second in crashing),
         base_bpb=rng.uniform(*BASE_BPB),
-        base_gb=BASE_GB + 35.0 - rng.uniform(*family.headroom_gb),
+        base_gb=MEMORY_LIMIT_GB - rng.uniform(*family.headroom_gb),
         saturation_bpb=0.0,
         slip=rng.uniform(*family.slip),
         skills=skills,
@@ -196,16 +195,16 @@ def _with_basin(
     """Add a basin: switches that gain at once, and others that gain more, but no longer once the first are on."""
     chosen = rng.sample([i for i, idea in enumerate(ideas) if idea.entry.kind == "switch"], 2 * family.basin)
     first, blocked = chosen[: family.basin], chosen[family.basin :]
-    effect = {place: -rng.uniform(*BASIN_FIRST) for place in first}
-    effect |= {place: -rng.uniform(*BASIN_BLOCKED) for place in blocked}
+    effect = {index: -rng.uniform(*BASIN_FIRST) for index in first}
+    effect |= {index: -rng.uniform(*BASIN_BLOCKED) for index in blocked}
     ideas = tuple(
-        replace(idea, effect_bpb=(0.0, effect[place])) if place in effect else idea for place, idea in enumerate(ideas)
+        replace(idea, effect_bpb=(0.0, effect[index])) if index in effect else idea for index, idea in enumerate(ideas)
     )
     others = [pair for pair in pairs if pair.first not in effect and pair.second not in effect]
     walls = [
-        Interaction(min(step, place), max(step, place), -BASIN_BLOCK * effect[place])
+        Interaction(min(step, index), max(step, index), -BASIN_BLOCK * effect[index])
         for step in first
-        for place in blocked
+        for index in blocked
     ]
     return ideas, (*others, *walls)
 

@@ -10,33 +10,33 @@ from hypothesis import strategies as st
 
 from research.simulator.families import FAMILIES
 from research.simulator.landscape import Landscape
-from research.simulator.sampling import landscape
+from research.simulator.sampling import draw_landscape
 
 HOPELESS = (("separable", 70152), ("misjudged", 70423))
 """Arguments whose first draw has every knob tuned and every other idea harmful."""
 
 
-def is_worth_a_night(shape: Landscape) -> bool:
+def is_worth_a_night(landscape: Landscape) -> bool:
     """Whether the family's promised gain can be reached, to the rounding of what a descent counts as a step."""
-    low, high = shape.family.total_bpb
-    return 0.9 * low <= shape.reachable() <= 1.1 * high
+    low, high = landscape.family.total_bpb
+    return 0.9 * low <= landscape.reachable() <= 1.1 * high
 
 
 @settings(max_examples=300)
 @given(st.sampled_from(sorted(FAMILIES)), st.integers(0, 10**6))
 def test_there_is_something_to_gain(family: str, seed: int):
-    assert is_worth_a_night(landscape(family, seed))
+    assert is_worth_a_night(draw_landscape(family, seed))
 
 
 @pytest.mark.parametrize(("family", "seed"), HOPELESS)
 def test_what_was_hopeless_is_drawn_again_and_stays_its_seed_s(family: str, seed: int):
-    shape = landscape(family, seed)
-    assert is_worth_a_night(shape)
-    assert shape == landscape(family, seed)
-    assert shape.seed == seed
+    landscape = draw_landscape(family, seed)
+    assert is_worth_a_night(landscape)
+    assert landscape == draw_landscape(family, seed)
+    assert landscape.seed == seed
 
 
 def test_a_family_with_nothing_to_gain_is_refused():
     nothing = replace(FAMILIES["separable"], headroom_gb=(-100.0, -100.0))  # every change runs out of memory
     with pytest.raises(ValueError, match="nothing to gain"):
-        landscape(nothing, 1)
+        draw_landscape(nothing, 1)

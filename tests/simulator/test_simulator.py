@@ -19,14 +19,14 @@ from research.simulator.landscape import FULL_RUN_S, Landscape
 from research.simulator.metrics import mean, measure, ratio
 from research.simulator.night import play
 from research.simulator.noise import NoiseLevels
-from research.simulator.sampling import landscape
+from research.simulator.sampling import draw_landscape
 
 QUIET = NoiseLevels(0.0, 0.0, 0.0)
 
 
 @pytest.fixture(scope="module")
-def shape() -> Landscape:
-    return landscape("ordinary", 7)
+def landscape() -> Landscape:
+    return draw_landscape("ordinary", 7)
 
 
 class Scripted(Climber):
@@ -45,16 +45,16 @@ class Scripted(Climber):
         return self.tells.pop(0) if self.tells else "discard"
 
 
-def sound(shape: Landscape, seed: int = 0) -> int:
+def sound(landscape: Landscape, seed: int = 0) -> int:
     """A seed under which the first runs of a scripted night don't crash."""
-    while any(t.crash for t in play(Scripted(), shape, 5, seed).history):
+    while any(t.crash for t in play(Scripted(), landscape, 5, seed).history):
         seed += 1
     return seed
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_landscape_is_its_seed_s_and_within_the_promised_sizes(family: str):
-    drawn, again, other = landscape(family, 3), landscape(family, 3), landscape(family, 4)
+    drawn, again, other = draw_landscape(family, 3), draw_landscape(family, 3), draw_landscape(family, 4)
     assert drawn == again != other
     assert len(drawn.ideas) in range(36, 45)
     assert {idea.entry.category for idea in drawn.ideas} >= {"optimizer", "architecture", "attention"}
@@ -70,23 +70,25 @@ def test_tuning_and_held_out_share_nothing():
 
 
 def test_the_separable_family_has_no_interaction():
-    shape = landscape("separable", 1)
+    landscape = draw_landscape("separable", 1)
     rng = Random(0)
     for _ in range(50):
-        a, b = rng.sample(range(len(shape.ideas)), 2)
-        one, two, both = list(shape.baseline), list(shape.baseline), list(shape.baseline)
+        a, b = rng.sample(range(len(landscape.ideas)), 2)
+        one, two, both = list(landscape.baseline), list(landscape.baseline), list(landscape.baseline)
         one[a] = both[a] = 1
         two[b] = both[b] = 1
-        assert shape.gain(tuple(both)) == pytest.approx(shape.gain(tuple(one)) + shape.gain(tuple(two)), abs=1e-12)
+        assert landscape.gain(tuple(both)) == pytest.approx(
+            landscape.gain(tuple(one)) + landscape.gain(tuple(two)), abs=1e-12
+        )
 
 
 def test_a_basin_s_first_steps_pay_and_then_block_better_ones():
-    shape = landscape("basin", 2)
-    walls = [p for p in shape.pairs if p.bpb > 0 and shape.ideas[p.first].effect_bpb[1] < 0]
+    landscape = draw_landscape("basin", 2)
+    walls = [p for p in landscape.pairs if p.bpb > 0 and landscape.ideas[p.first].effect_bpb[1] < 0]
     assert walls
 
     def at(*paths: int) -> float:
-        return shape.gain(tuple(int(i in paths) for i in range(len(shape.ideas))))
+        return landscape.gain(tuple(int(i in paths) for i in range(len(landscape.ideas))))
 
     assert any(
         at(p.first) > 0 and at(p.second) > 0 and at(p.first, p.second) < at(p.first) + at(p.second) for p in walls
@@ -95,43 +97,43 @@ def test_a_basin_s_first_steps_pay_and_then_block_better_ones():
 
 @pytest.mark.parametrize("emitter", [None, *EMITTERS])
 @pytest.mark.parametrize("category", [None, "attention", "batch+optimizer", "mixed", "simplification", "nonsense"])
-def test_the_agent_answers_every_order_with_something_new(shape: Landscape, emitter, category):
-    agent = Agent(shape, Random(1))
+def test_the_agent_answers_every_order_with_something_new(landscape: Landscape, emitter, category):
+    agent = Agent(landscape, Random(1))
     for _ in range(15):
-        config, _ = agent.propose(emitter, category, shape.baseline, 0.5)
+        config, _ = agent.propose(emitter, category, landscape.baseline, 0.5)
         assert config not in agent.tried
-        agent.remember(shape.baseline, config, 1.0, 0.999, 0.999)
+        agent.remember(landscape.baseline, config, 1.0, 0.999, 0.999)
 
 
-def test_an_ordered_category_is_what_is_changed(shape: Landscape):
-    night = play(Scripted(asks=[("local_tuner", "optimizer", None)] * 10), shape, 11, 0)
+def test_an_ordered_category_is_what_is_changed(landscape: Landscape):
+    night = play(Scripted(asks=[("local_tuner", "optimizer", None)] * 10), landscape, 11, 0)
     categories = [trial.category for trial in night.history[1:]]
     assert categories.count("optimizer") >= 8
 
 
-def test_an_ordered_emitter_is_named_and_the_parent_is_where_it_starts(shape: Landscape):
+def test_an_ordered_emitter_is_named_and_the_parent_is_where_it_starts(landscape: Landscape):
     policy = Scripted(asks=[("simplifier", None, None), (None, "attention", "c1")])
-    night = play(policy, shape, 4, 0)
+    night = play(policy, landscape, 4, 0)
     assert night.history[1].emitter == "simplifier"
     assert night.history[1].deletions > night.history[1].additions
     assert night.history[2].parent_id == "c1"
     assert night.history[2].emitter in EMITTERS
 
 
-def test_keep_moves_the_tip_and_a_later_discard_puts_back_what_was_kept_before(shape: Landscape):
-    seed = sound(shape)
+def test_keep_moves_the_tip_and_a_later_discard_puts_back_what_was_kept_before(landscape: Landscape):
+    seed = sound(landscape)
     asks = [(None, None, None), (None, None, None), ("replicate", None, "c2"), (None, None, None)]
-    night = play(Scripted(["keep", "keep", "discard"], asks), shape, 5, seed)
+    night = play(Scripted(["keep", "keep", "discard"], asks), landscape, 5, seed)
     gains = night.tip_gains_bpb
     assert gains[0] == 0
-    assert gains[1] == gains[3] == gains[4] == shape.gain(night.configs["c1"])
-    assert gains[2] == shape.gain(night.configs["c2"])
+    assert gains[1] == gains[3] == gains[4] == landscape.gain(night.configs["c1"])
+    assert gains[2] == landscape.gain(night.configs["c2"])
     assert night.history[4].parent_id == "c1"
     assert night.history[3].replicate_of == "c2"
 
 
-def test_replicate_repeats_the_configuration_and_costs_a_run(shape: Landscape):
-    night = play(Scripted(["replicate", "replicate", "keep"]), shape, 5, sound(shape))
+def test_replicate_repeats_the_configuration_and_costs_a_run(landscape: Landscape):
+    night = play(Scripted(["replicate", "replicate", "keep"]), landscape, 5, sound(landscape))
     first, second, third = night.history[1:4]
     assert (first.replicate_of, second.replicate_of, third.replicate_of) == (None, first.id, first.id)
     assert len({first.val_bpb, second.val_bpb, third.val_bpb}) == 3
@@ -139,8 +141,8 @@ def test_replicate_repeats_the_configuration_and_costs_a_run(shape: Landscape):
     assert len(night.keep_effects_bpb) == 1
 
 
-def test_the_tip_and_the_baseline_can_be_repeated(shape: Landscape):
-    night = play(Scripted(asks=[("replicate", None, "c0")]), shape, 3, 0)
+def test_the_tip_and_the_baseline_can_be_repeated(landscape: Landscape):
+    night = play(Scripted(asks=[("replicate", None, "c0")]), landscape, 3, 0)
     assert night.history[1].replicate_of == "c0"
 
 
@@ -148,41 +150,41 @@ def test_crashes_cost_a_fraction_and_have_no_score():
     crashes = [
         trial
         for seed in range(4)
-        for trial in play(Climber(0), landscape("fragile", seed), 60, seed).history
+        for trial in play(Climber(0), draw_landscape("fragile", seed), 60, seed).history
         if trial.crash is not None
     ]
     assert crashes
     assert all(t.val_bpb is None and 0 < t.gpu_s < FULL_RUN_S for t in crashes)
 
 
-def test_gpu_time_ends_a_night_too(shape: Landscape):
-    assert len(play(Climber(0), shape, 100, 0, gpu_s=10 * FULL_RUN_S).history) < 25
+def test_gpu_time_ends_a_night_too(landscape: Landscape):
+    assert len(play(Climber(0), landscape, 100, 0, gpu_s=10 * FULL_RUN_S).history) < 25
 
 
-def test_a_night_is_its_seeds(shape: Landscape):
-    one, two = (play(Climber(0), shape, 30, 5) for _ in range(2))
+def test_a_night_is_its_seeds(landscape: Landscape):
+    one, two = (play(Climber(0), landscape, 30, 5) for _ in range(2))
     assert one.history == two.history
-    assert one.history != play(Climber(0), shape, 30, 6).history
+    assert one.history != play(Climber(0), landscape, 30, 6).history
 
 
-def test_results_are_honest(shape: Landscape):
-    night = play(Climber(0), shape, 40, 2)
+def test_results_are_honest(landscape: Landscape):
+    night = play(Climber(0), landscape, 40, 2)
     for trial in night.history[1:]:
         assert trial.delta
         assert all(" -> " in text for text in trial.delta.values())
         assert trial.diff_text.count("@@") == 2 * len(trial.delta)
-        assert trial.crash is not None or abs(trial.val_bpb - shape.value(night.configs[trial.id])) < 0.02
+        assert trial.crash is not None or abs(trial.val_bpb - landscape.value(night.configs[trial.id])) < 0.02
         assert (trial.seed, trial.stopped_at) == (42, None)
 
 
-def test_perfect_acceptance_keeps_nothing_false(shape: Landscape):
-    nights = [play(make(YARDSTICK, seed), shape, 60, seed) for seed in (1, 2, 3)]
+def test_perfect_acceptance_keeps_nothing_false(landscape: Landscape):
+    nights = [play(make(YARDSTICK, seed), landscape, 60, seed) for seed in (1, 2, 3)]
     assert any(night.tip_gains_bpb[-1] > 0 for night in nights)
     assert all(effect < 0 for night in nights for effect in night.keep_effects_bpb)
 
 
 def test_without_noise_greedy_keeps_nothing_false_and_claims_the_truth():
-    night = play(Climber(0), landscape(replace(FAMILIES["ordinary"], noise=QUIET), 11), 60, 1)
+    night = play(Climber(0), draw_landscape(replace(FAMILIES["ordinary"], noise=QUIET), 11), 60, 1)
     measures = measure(night)
     assert measures.false_keeps == 0
     assert measures.claimed_bpb == pytest.approx(measures.shipped_bpb)
@@ -207,8 +209,8 @@ def test_intervals():
     assert ratio([2.0, 4.0], [1.0, 2.0]).high == pytest.approx(2)
 
 
-def test_the_course_of_a_night_that_lasts_a_time_is_told_by_that_time(shape: Landscape):
-    night = play(make("discovery", 1), shape, 60, 1, gpu_s=12 * FULL_RUN_S)
+def test_the_course_of_a_night_that_lasts_a_time_is_told_by_that_time(landscape: Landscape):
+    night = play(make("discovery", 1), landscape, 60, 1, gpu_s=12 * FULL_RUN_S)
     course = night.course_bpb()
     assert len(course) == 12
     assert len(night.history) > 12  # runs that are stopped, or crash, take less
