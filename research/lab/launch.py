@@ -26,7 +26,7 @@ from research.lab.plan import carried_out, plan_ahead
 from research.lab.race import watch_of
 from research.runs import preflight, requirements, session
 from research.runs import repeat as identity
-from research.runs.backend import DeviceBusy, Launch, StopRequest
+from research.runs.backend import Backend, DeviceBusy, Launch, StopRequest
 from research.runs.backends import DEFAULT_BACKEND, DEFAULT_GPU, is_remote, make_backend
 from research.runs.gpu import CARD_FACT
 from research.runs.log import LogText, read_log
@@ -61,15 +61,15 @@ class Request:
     race: bool = False  # whether the run may be ended when it is losing
     facts: Mapping[str, str] = field(default_factory=dict)  # kept with the run
 
-    def launch(self, run: str, folder: Path, root: Path, commit: str | None) -> Launch:
+    def launch(self, backend: Backend, run: str, folder: Path, root: Path, commit: str | None) -> Launch:
         """Return the launch for a backend, as a named run with its folder, in a work tree."""
-        timeout_s = SETTINGS.default_timeout_minutes * 60 if self.timeout_s is None else self.timeout_s
+        timeout_s = backend.usual_timeout_s() if self.timeout_s is None else self.timeout_s
         return Launch(run, folder, root, commit, self.command, self.seed, self.gpu, timeout_s, self.queue_timeout_s)
 
 
 @dataclass(frozen=True)
 class LaunchResult:
-    """The end of a launch, as the runner's last line tells it."""
+    """The end of a launch, as the runner's last line reports it."""
 
     run: str
     outcome: Outcome
@@ -142,22 +142,15 @@ class _Attempt:
     contract: str | None = None
 
     def __init__(self, lab: Lab, request: Request, name: str, stop: StopRequest) -> None:
-        self.lab, self.request, self.name = lab, request, name
+        self.lab, self.name = lab, name
         self.backend = lab.make_backend(request.backend, lab.environment)
-        self.gpu = request.gpu if is_remote(self.backend.name) else ""  # else the backend takes this machine's own
+        # A backend on this machine takes the GPU that is here.
+        self.request = request if is_remote(self.backend.name) else replace(request, gpu="")
         self.io = LaunchIO(lab.stream, lab.say, stop, lab.now_utc)
 
     def make(self) -> LaunchResult:
         """Launch the command."""
         return self._record() if self.request.command == COMMAND else self._run_unrecorded()
-
-    def _launch(self, folder: Path, commit: str | None) -> Launch:
-        """Return the launch for the backend."""
-        timeout_s = self.request.timeout_s
-        if timeout_s is None:
-            timeout_s = self.backend.usual_timeout_s()
-        asked = replace(self.request, gpu=self.gpu, timeout_s=timeout_s)
-        return asked.launch(self.name, folder, self.lab.work, commit)
 
     @contextlib.contextmanager
     def _reserved(self, launch: Launch) -> Iterator[Launch]:
@@ -177,7 +170,7 @@ class _Attempt:
     def _run_unrecorded(self) -> LaunchResult:
         """Launch any other command, with the same checks and no record."""
         with tempfile.TemporaryDirectory(prefix="autoresearch-") as folder:
-            launch = self._launch(Path(folder), None)
+            launch = self.request.launch(self.backend, self.name, Path(folder), self.lab.work, None)
             self.backend.check(launch)
             if self.request.dry_run:
                 return self._say_plan(launch)
@@ -197,7 +190,7 @@ class _Attempt:
             self.candidate = preflight.examine(lab.work)
             self.contract_key = self._contract_key()
             commit = None if request.allow_dirty else self.candidate.commit.hash
-            launch = self._launch(lab.paths.runs / self.name, commit)
+            launch = request.launch(self.backend, self.name, lab.paths.runs / self.name, lab.work, commit)
             if commit:
                 self._check_record()
             requirements.check_environment(lab.environment)
@@ -218,7 +211,7 @@ class _Attempt:
                 try:
                     done = self._run(launch, start)
                     if self.store.is_current():
-                        return _after(lab, self.store, done)
+                        return _finished(lab, self.store, done)
                 except StoreDamaged:
                     left = folders.read_run(launch.run_dir)
                     if left is None or left.outcome is None:
@@ -226,7 +219,7 @@ class _Attempt:
                     done = left
         with lab.open() as store:  # somebody removed, replaced or damaged the memory meanwhile
             store.add_run(done)
-            return _after(lab, store, store.run(done.run) or done)
+            return _finished(lab, store, store.run(done.run) or done)
 
     @property
     def _branch(self) -> str:
@@ -237,7 +230,8 @@ class _Attempt:
         """Return a hash of what is cheap to know of the contract now."""
         environment, device = self.lab.environment, self.backend.device()
         benchmark, home = self.candidate.benchmark_sha256, machine_home(environment)
-        return identity.contract_key(benchmark, self.lab.work, home, self.backend.name, self.gpu, device, environment)
+        gpu, name = self.request.gpu, self.backend.name
+        return identity.contract_key(benchmark, self.lab.work, home, name, gpu, device, environment)
 
     def _check_record(self) -> None:
         """Refuse a launch whose record would not be true.
@@ -363,7 +357,7 @@ class _Attempt:
             emitter=planned.emitter if planned else None,
             seed=request.seed,
             backend=self.backend.name,
-            gpu=self.gpu,
+            gpu=request.gpu,
             fingerprint=candidate.fingerprint,
             train_sha256=candidate.train_sha256,
             contract_key=self.contract_key,
@@ -392,7 +386,7 @@ class _Attempt:
         )
 
 
-def _after(lab: Lab, store: Store, run: Run) -> LaunchResult:
+def _finished(lab: Lab, store: Store, run: Run) -> LaunchResult:
     """Judge the run, bring plan and ledger up to date, and return the end of the launch."""
     if run.plan:
         store.close_plan(run.plan, lab.now_utc(), run.run)

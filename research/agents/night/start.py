@@ -74,7 +74,7 @@ def run_night(
         setup.require_branch(paths.root)
         _keep_others_out(paths, opened)
         backend.provide(paths.root, say)
-        backend.check(request.launch("", paths.runs, paths.root, None))
+        backend.check(request.launch(backend, "", paths.runs, paths.root, None))
 
         now, timeout_s = lab.clock(), request.timeout_s or SETTINGS.default_timeout_minutes * 60
         wanted = NightState(
