@@ -212,7 +212,7 @@ class Lab:
             self.say(f"results.tsv could not be written ({error.strerror or error}); the next command makes up for it")
 
     def examine(self, store: Store, run: Run) -> Run:
-        """Return a finished run with what only the memory tells: reasons not to trust its score, and whether it counts.
+        """Return a finished run with what only the memory knows: reasons not to trust its score, and whether it counts.
 
         A run that is neither the baseline, nor of an exp: commit, nor a repetition does not count.
         """

@@ -1,4 +1,4 @@
-"""Runs a commit again, with the seed that tells most; a commit that is not HEAD runs in a work tree of its own."""
+"""Runs a commit again, with another seed; one that is not HEAD runs in a work tree of its own."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def replicate(lab: Lab, rev: str | None, request: Request, seed: int | None = No
     Args:
         rev: The commit, by default HEAD.
         request: Backend and limits; command and seed are set here.
-        seed: The seed, which may be one that the commit ran with already; by default the one that tells most.
+        seed: The seed, which may be one that the commit ran with already; by default the one that the belief asks for.
 
     Raises:
         ResearchError: if there is no such commit, or it has no readable train.py.

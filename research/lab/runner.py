@@ -112,7 +112,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if end.why:
         say(f"{end.outcome}: {end.why}")
     say("end " + json.dumps(end.as_dict(), ensure_ascii=False))
-    if argv is None:  # nothing may follow the last line: what remote clients leave behind speaks up at the very end
+    if argv is None:  # nothing may follow the last line: what remote clients leave behind prints at the very end
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
     return end.exit

@@ -22,7 +22,7 @@ NO_CHANGE = "baseline"  # stands for the kind of change in the niche of a baseli
 def niche_of(run: Run, measured: Run, is_baseline: bool) -> str:
     """Return the niche of a run's change, "category/parameters/memory/shape".
 
-    The sizes are those of the run that measured them. Where nobody compared the syntax trees, lines tell the shape.
+    The sizes are those of the run that measured them. Where nobody compared the syntax trees, lines give the shape.
     """
     category, added, removed = run.category, run.statements_added, run.statements_removed
     if is_baseline:

@@ -28,16 +28,16 @@ def consequences(case: Comparison, verdict: Verdict) -> list[Verdict]:
     if verdict.rule != RULE or verdict.is_open:
         return []
     if verdict.decision == "keep":
-        return [*_of_its_own(case, verdict, False), *_of_its_rival(case, verdict)]
+        return [*_decide_siblings(case, verdict, False), *_discard_rival(case, verdict)]
     taken_back = case.is_tip and is_about_candidate(case.run)
     # A replicate whose score does not count closes an open configuration by its own failure, or where the audit text
     # denies the gain; another suspect score says nothing, and the configuration waits for another replicate.
     ends_it = is_evidence(case.run) or case.run.outcome != "scored" or GAIN_IS_MISSING in case.run.suspect
-    found = [*_of_its_own(case, verdict, taken_back)] if ends_it else []
-    return [*found, *_put_back(case, verdict)] if taken_back else found
+    found = [*_decide_siblings(case, verdict, taken_back)] if ends_it else []
+    return [*found, *_restore_near_miss(case, verdict)] if taken_back else found
 
 
-def _of_its_own(case: Comparison, verdict: Verdict, taken_back: bool) -> Iterator[Verdict]:
+def _decide_siblings(case: Comparison, verdict: Verdict, taken_back: bool) -> Iterator[Verdict]:
     """Decide open runs of the configuration with it; a discarded incumbent's keeps are taken back."""
     for item in case.siblings:
         known = item.verdict
@@ -50,7 +50,7 @@ def _of_its_own(case: Comparison, verdict: Verdict, taken_back: bool) -> Iterato
         yield _overruled(known, verdict, verdict.decision, why, by, incumbent=verdict.incumbent, **numbers)
 
 
-def _of_its_rival(case: Comparison, verdict: Verdict) -> Iterator[Verdict]:
+def _discard_rival(case: Comparison, verdict: Verdict) -> Iterator[Verdict]:
     """Discard the incumbent, as a near miss, if the run that takes its place was made from the same parent."""
     rival, commit = case.tip, case.run.commit
     if rival is None or case.is_tip or not rival.parent or not case.run.parent:
@@ -67,7 +67,7 @@ def _of_its_rival(case: Comparison, verdict: Verdict) -> Iterator[Verdict]:
             yield _overruled(known, verdict, "discard", why, later, incumbent=commit)
 
 
-def _put_back(case: Comparison, verdict: Verdict) -> Iterator[Verdict]:
+def _restore_near_miss(case: Comparison, verdict: Verdict) -> Iterator[Verdict]:
     """Keep the near miss again that had given way to a discarded incumbent, if it beats what would follow."""
     commit, before = case.run.commit, case.before
     given_way = [

@@ -30,7 +30,7 @@ _SMALLEST_SD = 1e-9  # standard deviation, in bpb, below which a component is ta
 
 @lru_cache
 def prior_weights(doublings: int = 0) -> Array:
-    """Return the components' weights before any change was measured, the most for the usual size, so often doubled."""
+    """Return the components' weights before any change was measured; the usual size, so often doubled, weighs most."""
     near = 1.0 / (1.0 + np.log2(SDS / (SETTINGS.effect_usual_bpb * 2.0**doublings)) ** 2)
     weights: Array = near / near.sum()
     return weights

@@ -10,7 +10,7 @@ from research.core.settings import SETTINGS
 from research.runs.gpu import CARD_FACT
 from research.runs.racing import race_of
 from research.verdict.belief import Belief, Score
-from research.verdict.forecast import value_of
+from research.verdict.forecast import expected_score
 from research.verdict.lineage import is_evidence
 from research.verdict.noise import OFFICIAL, POCKET, is_pocket
 from research.verdict.variances import Condition
@@ -46,7 +46,7 @@ def scores_of(runs: Sequence[Run], keys: Keys) -> list[Score]:
     """
     measured = {run.run: run for run in runs if is_evidence(run)}
     values = {name: (run.val_bpb or 0.0, 0.0) for name, run in measured.items()}
-    values |= {run.run: value for run in runs if (value := value_of(run, measured)) is not None}
+    values |= {run.run: value for run in runs if (value := expected_score(run, measured)) is not None}
     counted = [run for run in runs if run.run in values]
     # A stopped run is compared with one of its own machine, and may not have said what it ran on.
     machines = [machine_of(measured[race_of(run).against] if run.stopped_at else run) for run in counted]
@@ -88,7 +88,7 @@ def _families(runs: Iterable[Run], keys: Keys) -> dict[str, str]:
             line.append(above)
         families.setdefault(line[-1], "")
         for below, above in zip(reversed(line[:-1]), reversed(line[1:]), strict=True):
-            families[below] = families[above] if _keeps(hashes[below], hashes[above]) else below
+            families[below] = families[above] if _keeps_values(hashes[below], hashes[above]) else below
     return families
 
 
@@ -101,7 +101,7 @@ def _hashes(run: Run) -> Mapping[str, str]:
     return plain if isinstance(plain, dict) else {}
 
 
-def _keeps(child: Hashes, parent: Hashes) -> bool:
+def _keeps_values(child: Hashes, parent: Hashes) -> bool:
     """Return whether a configuration begins with most of its parent's values, by a seed that both recorded."""
     for seed, mine in child.items():
         theirs = parent.get(seed, {})

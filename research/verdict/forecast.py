@@ -125,7 +125,7 @@ def checked(runs: Iterable[Run]) -> Checked:
     return Checked(stopped, len(tested), sum(difference < 0 for difference in tested))
 
 
-def value_of(run: Run, measured: Mapping[str, Run]) -> tuple[float, float] | None:
+def expected_score(run: Run, measured: Mapping[str, Run]) -> tuple[float, float] | None:
     """Return the score that a stopped run would probably have had, with its sd, in bpb; None for another run.
 
     Args:

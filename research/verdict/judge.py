@@ -27,8 +27,8 @@ def judge(case: Comparison, now_utc: str) -> Verdict:
     if verdict.why:
         return verdict
     verdict = replace(verdict, estimate=case.belief.value(case.key))
-    if (word := person_on(case)) is not None:
-        return replace(verdict, decision=word, why=f"a person decided to {word} this configuration")
+    if (decision := persons_decision(case)) is not None:
+        return replace(verdict, decision=decision, why=f"a person decided to {decision} this configuration")
     if case.incumbent is None:
         is_first = lineage.baseline(case.past) is None  # else a person took away what was kept
         what = "the baseline" if is_first else "nothing else is kept"
@@ -36,8 +36,8 @@ def judge(case: Comparison, now_utc: str) -> Verdict:
     if case.is_tip:
         return _measured_again(case, verdict)
     if any(case.keys.of(kept) == case.key for kept in case.kept):
-        return _below_person(case, _older(case, verdict, case.incumbent))
-    return _below_person(case, _candidate(case, verdict, case.keys.of(case.incumbent)))
+        return _unless_person_kept_tip(case, _kept_earlier(case, verdict, case.incumbent))
+    return _unless_person_kept_tip(case, _candidate(case, verdict, case.keys.of(case.incumbent)))
 
 
 def judge_greedily(case: Comparison, now_utc: str) -> Verdict:
@@ -74,13 +74,15 @@ def _uncounted(case: Comparison, verdict: Verdict) -> Verdict:
     return verdict
 
 
-def person_on(case: Comparison) -> Decision | None:
+def persons_decision(case: Comparison) -> Decision | None:
     """Return a person's last decision about an earlier run of the configuration, None if nobody decided."""
-    ruled = [(item.order, item.verdict) for item in case.siblings if item.verdict and item.verdict.rule == PERSON]
-    return max(ruled, key=lambda entry: entry[0])[1].decision if ruled else None
+    ruled = [
+        (item.order, item.verdict.decision) for item in case.siblings if item.verdict and item.verdict.rule == PERSON
+    ]
+    return max(ruled, default=(0, None))[1]
 
 
-def _below_person(case: Comparison, verdict: Verdict) -> Verdict:
+def _unless_person_kept_tip(case: Comparison, verdict: Verdict) -> Verdict:
     """Turn a keep into a discard where a person who kept the best so far knew this configuration already."""
     if case.tip is None or verdict.decision == "discard":
         return verdict
@@ -110,7 +112,7 @@ def _measured_again(case: Comparison, verdict: Verdict) -> Verdict:
     return replace(verdict, incumbent=case.before.commit, why=f"{why}, so that one is the best so far again")
 
 
-def _older(case: Comparison, verdict: Verdict, incumbent: Run) -> Verdict:
+def _kept_earlier(case: Comparison, verdict: Verdict, incumbent: Run) -> Verdict:
     """Return the verdict on another run of what was kept earlier: kept if the incumbent no longer looks better."""
     against = case.keys.of(incumbent)
     p_better = case.belief.p_better(case.key, against)

@@ -87,7 +87,7 @@ POCKET = NoisePrior(
 
 
 def is_pocket(runs: Sequence[Run]) -> bool:
-    """Return whether runs of one contract are the pocket profile's; under a custom budget the device tells."""
+    """Return whether runs of one contract are the pocket profile's; under a custom budget the device decides."""
     contract = next((run.contract for run in runs if run.contract), "")
     on_cpu = any("cpu" in (run.device or run.facts.get("device_class") or "").lower() for run in runs)
     return contract.startswith(PROFILES[1]) or (on_cpu and not contract.startswith(PROFILES[0]))

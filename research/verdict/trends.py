@@ -59,7 +59,7 @@ def _mean(gains: Sequence[float]) -> tuple[int, float, float, float]:
 
 
 def _claim(topic: Topic, gains: Sequence[float]) -> str:
-    """Return the sentence that the evidence supports about a topic, "" where it does not tell."""
+    """Return the sentence that the evidence supports about a topic, "" where it supports none."""
     n, mean, low, high = _mean(gains)
     if n < SETTINGS.min_conjecture_n or low <= 0 <= high:
         return ""
