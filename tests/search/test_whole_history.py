@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 from dataclasses import dataclass, field, replace
 
 from research.code.classify import CATEGORIES
 from research.core.contract import DEFAULT_SEED
-from research.core.records import RUN_SEED, Failure, Judged, Metrics, Plan, Run
+from research.core.records import REPLICATE, Judged, Plan, Run
 from research.search import planner
 from research.search.emitters import EMITTERS
 from research.verdict.belief import Belief
@@ -18,10 +17,12 @@ from research.verdict.judge import judge
 from research.verdict.memory import recall
 from research.verdict.phase import PHASES
 from research.verdict.summary import as_text, digest_of, rows
+from tests.support.histories import BRANCH, CONTRACT, FAILURES, METRICS, at, name
+from tests.support.histories import run as run_of
 
-BRANCH, CONTRACT = "autoresearch/whole", "official-0123456789ab"
-SCENES = ("luck", "crashes", "drought", "near")
-"""What stretches of the script are about: gains that come, candidates that crash, nothing at all, narrow losses."""
+EFFECTS_BPB = (-0.003, 0.004, 0.006, 0.0004)
+"""What a change does in each stretch, about: gains come, candidates crash, nothing helps, losses are narrow."""
+CRASHES = 1  # the stretch in which most candidates crash
 
 
 @dataclass
@@ -30,7 +31,7 @@ class Script:
 
     seed: int = 3
     history: list[Judged] = field(default_factory=list)
-    true: dict[str, float] = field(default_factory=dict)
+    true: dict[str, float] = field(default_factory=lambda: {name(0): 0.9979})
     plans: list[Plan] = field(default_factory=list)
     luck: dict[object, float] = field(default_factory=dict)
     order: int = 0
@@ -40,53 +41,43 @@ class Script:
         self.chance = random.Random(self.seed)
 
     def step(self) -> None:
-        """Plans and carries out."""
+        """Plan and carry out."""
         memory = recall(self.history, BRANCH, CONTRACT, belief=self.belief)
-        plan = planner.plan_with(memory, self.history, self.seed, "2026-01-01T00:00:00Z")
+        plan = planner.plan_with(memory, self.history, self.seed, at(0))
         self.plans.append(plan)
-        number = len(self.history)
-        seed = int(plan.details.get(RUN_SEED, DEFAULT_SEED))
-        if not self.history:
-            self.true["0" * 40] = 0.9979
-            base = "0" * 40
-            self.measure(Run("r0", "", "runner", BRANCH, base, _time(0), subject="base", fingerprint=base, seed=seed))
-            return
-        if plan.kind == "replicate":
+        number, seed = len(self.history), plan.run_seed or DEFAULT_SEED
+        if plan.kind != REPLICATE:
+            self.experiment(plan, number, seed)
+        elif plan.parent:
             known = next(item.run for item in self.history if item.run.commit == plan.parent)
-            self.measure(replace(known, run=f"r{number}", started_utc=_time(number), plan=plan.plan, seed=seed))
-            return
-        self.experiment(plan, number, seed)
+            self.measure(replace(known, run=f"r{number}", plan=plan.plan, seed=seed), number)
+        else:
+            self.measure(run_of(0, seed=seed), number)
 
     def experiment(self, plan: Plan, number: int, seed: int) -> None:
-        """A new candidate, as good as the scene has it."""
-        commit = hashlib.sha1(b"%d" % number).hexdigest()
-        parent = plan.parent or "0" * 40
-        scene = SCENES[number // 25 % len(SCENES)]
-        step = {"luck": -0.003, "crashes": 0.004, "drought": 0.006, "near": 0.0004}[scene]
-        self.true[commit] = self.true[parent] + step * self.chance.uniform(0.4, 1.2)
+        """Make a new candidate, as good as the stretch of the script has it."""
+        stretch, parent = number // 25 % len(EFFECTS_BPB), plan.parent or name(0)
+        self.true[name(number)] = self.true[parent] + EFFECTS_BPB[stretch] * self.chance.uniform(0.4, 1.2)
         category = plan.category or self.chance.choice(CATEGORIES)
         knob = self.chance.choice(("MATRIX_LR", "DEPTH", "WARMDOWN", "ROPE_BASE", "SOFTCAP"))
-        run = Run(
-            f"r{number}", "", "runner", BRANCH, commit, _time(number), parent, f"exp: {knob} moved", plan.emitter,
-            fingerprint=commit, category=category.split("+")[0], delta={knob: f"{number} -> {number + 1}"},
-            statements_added=1, statements_removed=1, plan=plan.plan, seed=seed,
+        run = run_of(
+            number, parent, emitter=plan.emitter, category=category.split("+")[0], seed=seed, plan=plan.plan,
+            delta={knob: f"{number} -> {number + 1}"}, statements_added=1, statements_removed=1,
         )  # fmt: skip
-        self.measure(run, crashes=scene == "crashes" and self.chance.random() < 0.6)
+        self.measure(run, number, crashes=stretch == CRASHES and self.chance.random() < 0.6)
 
-    def measure(self, run: Run, crashes: bool = False) -> None:
-        """Runs and judges."""
-        run = replace(run, finished_utc=run.started_utc, contract=CONTRACT)
+    def measure(self, run: Run, number: int, crashes: bool = False) -> None:
+        """Run and judge."""
+        run = replace(run, started_utc=at(number), finished_utc=at(number))
         if crashes:
-            failure = Failure("oom", "OutOfMemoryError: CUDA out of memory", "")
-            run = replace(run, outcome="crash", failure=failure, val_bpb=None, metrics=None)
+            run = replace(run, outcome="crash", failure=FAILURES[0], val_bpb=None, metrics=None, peak_vram_mb=None)
         else:
             score = self.true[run.commit] + self.chance.gauss(0.0, 0.0003)
             for key, sd in ((run.seed, 0.002), ((run.commit, run.seed), 0.0008)):
                 if key not in self.luck:
                     self.luck[key] = self.chance.gauss(0.0, sd)
                 score += self.luck[key]
-            metrics = Metrics(score, 300.0, 330.0, 45000.0, 40.0, 400.0, 900, 60.0, 9)
-            run = replace(run, outcome="scored", val_bpb=score, metrics=metrics, peak_vram_mb=45000.0, failure=None)
+            run = replace(run, outcome="scored", failure=None, val_bpb=score, metrics=METRICS, peak_vram_mb=45000.0)
         case = compare(run, self.history)
         self.belief = case.belief
         verdict = judge(case, run.started_utc)
@@ -97,13 +88,8 @@ class Script:
             item = self.history[place]
             assert item.verdict is not None
             self.order += 1
-            self.history[place] = Judged(
-                item.run, later, self.order, (*item.earlier, (item.order, item.verdict.decision))
-            )
-
-
-def _time(number: int) -> str:
-    return f"2026-01-{1 + number // 200:02d}T{number // 10 % 20:02d}:{number % 10 * 6:02d}:00Z"
+            earlier = (*item.earlier, (item.order, item.verdict.decision))
+            self.history[place] = Judged(item.run, later, self.order, earlier)
 
 
 def test_a_long_history_reaches_every_phase_and_every_emitter():
@@ -119,8 +105,8 @@ def test_a_long_history_reaches_every_phase_and_every_emitter():
     memory = recall(script.history, BRANCH, CONTRACT)
     digest = digest_of(memory)
     text = as_text(rows(digest, script.plans[-1], memory.warnings))
-    for name in ("Baseline", "Best", "Phase", "Plan", "Conjectures", "Elites", "No-fly"):
-        assert f"{name}:" in text
+    for title in ("Baseline", "Best", "Phase", "Plan", "Conjectures", "Elites", "No-fly"):
+        assert f"{title}:" in text
     again = planner.plan_with(memory, script.history, 5, "2026-01-02T00:00:00Z")
     assert again.plan == planner.plan_with(memory, script.history, 5, "2026-01-03T00:00:00Z").plan
     others = {planner.plan_with(memory, script.history, seed, "").plan for seed in range(6, 26)}

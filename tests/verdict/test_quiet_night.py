@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 from functools import cache
+from itertools import islice
 from pathlib import Path
 
-from research.search.observation import Observation
+from research.core.contract import DEFAULT_SEED
 from research.verdict.belief import Belief, Score
 from research.verdict.noise import POCKET
 from research.verdict.variances import Condition
@@ -20,31 +21,19 @@ CLAIMED, TRUE = -0.277, -0.245
 
 
 @cache
-def records() -> tuple[Observation, ...]:
-    """The night's runs; what was made from what is read off the order of the ledger, seeds as nights give them."""
-    found: list[Observation] = []
-    known: dict[str, int] = {}
+def after(runs: int) -> Belief:
+    """Return the posterior after so many runs; parents are read off the ledger's order, seeds as nights give them."""
+    scores = []
+    seeds: dict[str, int] = {}
     tip = None
     with LEDGER.open() as lines:
-        for index, row in enumerate(csv.DictReader(lines, delimiter="\t")):
-            commit, again = row["commit"], row["commit"] in known
-            parent, repeats = (None, commit) if again else (tip, None)
-            name, value = f"{commit}-{index}" if again else commit, float(row["val_bpb"])
-            known[commit] = known.get(commit, 41) + 1
-            seed = known[commit]
-            found.append(Observation(index, name, parent, val_bpb=value, gpu_s=30.0, replicate_of=repeats, seed=seed))
+        for row in islice(csv.DictReader(lines, delimiter="\t"), runs):
+            commit, value = row["commit"], float(row["val_bpb"])
+            parent = None if commit in seeds else tip
+            seeds[commit] = seeds.get(commit, DEFAULT_SEED - 1) + 1
+            if value:  # a crash has 0
+                scores.append(Score(commit, parent, Condition(seeds[commit]), value))
             tip = commit if row["status"] == "keep" else tip
-    return tuple(found)
-
-
-@cache
-def after(runs: int) -> Belief:
-    """The posterior after so many runs of the night."""
-    scores = [
-        Score(one.replicate_of or one.id, one.parent_id, Condition(one.seed), one.val_bpb)
-        for one in records()[:runs]
-        if one.val_bpb
-    ]
     return Belief(scores, POCKET)
 
 
