@@ -350,12 +350,6 @@ def is_same_tree(root: Path, one: str, other: str) -> bool:
     return _call(root, "diff-tree", "--quiet", "-r", one, other).returncode == 0
 
 
-def diff(root: Path, before: str, after: str, path: str) -> str:
-    """Return one file's change between two commits as unified text, "" where git has none."""
-    done = _call(root, "diff", "--no-ext-diff", "--no-color", before, after, "--", path)
-    return _text(done.stdout) if done.returncode == 0 else ""
-
-
 def patches(root: Path, commits: Iterable[str], path: str) -> dict[str, str]:
     """Return what each of these commits changed in one file, as hunks of a difference; unknown ones are left out."""
     names = "".join(f"{name}\n" for name in commits if name)
