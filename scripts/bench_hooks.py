@@ -27,7 +27,7 @@ sys.path.insert(0, str(ROOT))
 
 from research.agents import autonomy  # noqa: E402
 from research.store.db import Store  # noqa: E402
-from research.verdict.summary import remembered  # noqa: E402
+from research.verdict.digest import read_digest  # noqa: E402
 from scripts.bench_memory import make_lab  # noqa: E402
 from tests.support.histories import BRANCH  # noqa: E402
 
@@ -57,7 +57,7 @@ def make(folder: Path, runs: int) -> Path:
             (root / "results" / "runs" / run.folder).mkdir(parents=True)
             store.settle(run.run, run.started_utc)
         if runs:
-            remembered(store, BRANCH)
+            read_digest(store, BRANCH)
     return root
 
 

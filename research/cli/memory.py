@@ -24,6 +24,7 @@ from research.report.text import IDEAS, no_such_contract
 from research.report.usage import night_in_progress
 from research.store import reads
 from research.store.db import Store
+from research.verdict.digest import read_digest
 from research.verdict.models import Configuration
 from research.verdict.review import up_to_date
 from research.verdict.summary import (
@@ -33,7 +34,6 @@ from research.verdict.summary import (
     conjectures_shown,
     hidden_runs,
     phase_shown,
-    remembered,
     rows,
 )
 
@@ -56,7 +56,7 @@ def summary(contract: str | None, as_json: bool) -> None:
             known = [name for name, _ in reads.other_contracts(store, where.branch, None)]
             if contract not in known:
                 raise ResearchError(*no_such_contract(contract, where.branch, known))
-        digest = remembered(store, where.branch, profile_here(lab.environment), contract=contract)
+        digest = read_digest(store, where.branch, profile_here(lab.environment), contract=contract)
         hidden = reads.other_contracts(store, where.branch, digest.contract)
         plan = reads.plan_of(store, where.branch)
         switch, foreign = autonomy.load(store), reads.foreign(store)
@@ -102,7 +102,7 @@ def archive(as_json: bool) -> None:
     lab = this_lab()
     with open_memory(lab) as store:
         branch = git.head(lab.work).branch
-        digest = remembered(store, branch)
+        digest = read_digest(store, branch)
         hidden = reads.other_contracts(store, branch, digest.contract)
     niches = digest.elites
     shown: list[SummaryRow] = [("Hidden", line) for line in hidden_runs(hidden, "summary")]
@@ -122,7 +122,7 @@ def noise(as_json: bool) -> None:
     lab = this_lab()
     with open_memory(lab) as store:
         branch = git.head(lab.work).branch
-        digest = remembered(store, branch, profile_here(lab.environment))
+        digest = read_digest(store, branch, profile_here(lab.environment))
         hidden = reads.other_contracts(store, branch, digest.contract)
     lines = list(hidden_runs(hidden, "summary"))
     for name, what in NOISE.items():

@@ -16,8 +16,8 @@ from research.runs import preflight
 from research.store import reads
 from research.store.db import Store
 from research.store.open import keep_ideas
+from research.verdict.digest import read_digest
 from research.verdict.models import Memory
-from research.verdict.summary import remembered
 
 SEED_FACT = "plan_seed"
 """Name of the store's fact that holds the seed of plans."""
@@ -97,7 +97,7 @@ def plan_ahead(lab: Lab, store: Store, branch: str) -> None:
         return
     try:
         next_plan(lab, store, branch)
-        remembered(store, branch, memory=memory_of(lab, store, branch))
+        read_digest(store, branch, memory=memory_of(lab, store, branch))
     except (ResearchError, ModuleNotFoundError, ArithmeticError, LookupError, ValueError, TypeError) as error:
         lab.say(f"no plan could be made ({type(error).__name__}: {error}); research next says more")
 

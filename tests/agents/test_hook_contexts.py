@@ -8,7 +8,7 @@ import pytest
 
 from research.core.records import Plan
 from research.core.settings import SETTINGS
-from research.verdict.summary import remembered
+from research.verdict.digest import read_digest
 from tests.support.codexkit import AT, EVENTS, answer, answer_to, context_of, feed, memory, plan_instead
 from tests.support.labkit import Kit
 
@@ -74,7 +74,7 @@ def test_a_session_begins_with_the_warnings_that_the_summary_prints(kit: Kit):
 def test_warnings_of_the_history_stay_behind_those_of_head(kit: Kit):
     kit.measure()
     with memory(kit) as store:
-        remembered(store, BRANCH)
+        read_digest(store, BRANCH)
         stored = json.loads(store.fact(f"digest:{BRANCH}") or "")
         stored["digest"]["warnings"] = ["one", *"abcdefg"]
         store.set_fact(f"digest:{BRANCH}", json.dumps(stored))

@@ -13,10 +13,11 @@ from research.search.emitters import EMITTERS
 from research.verdict.belief import Belief
 from research.verdict.comparison import compare
 from research.verdict.consequences import consequences
+from research.verdict.digest import digest_of
 from research.verdict.judge import judge
 from research.verdict.memory import recall
 from research.verdict.phase import PHASES
-from research.verdict.summary import as_text, digest_of, rows
+from research.verdict.summary import as_text, rows
 from tests.support.histories import BRANCH, CONTRACT, FAILURES, METRICS, at, name
 from tests.support.histories import run as run_of
 

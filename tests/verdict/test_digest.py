@@ -13,10 +13,10 @@ from research.core.records import Judged
 from research.core.settings import SETTINGS
 from research.store import reads
 from research.store.db import Store
+from research.verdict.digest import digest_of, read_digest
 from research.verdict.evidence import Keys, scores_of
 from research.verdict.memory import recall
 from research.verdict.models import Digest
-from research.verdict.summary import digest_of, remembered
 from tests.support.histories import BRANCH, fill, judged, name, night, run
 
 
@@ -34,11 +34,11 @@ def digested(history: Sequence[Judged]) -> Digest:
 @given(st.integers(1, 60), st.integers(0, 99))
 def test_rebuilding_from_the_rows_gives_the_same_state(runs: int, seed: int):
     with filled(runs, seed) as store:
-        made = remembered(store, BRANCH)
+        made = read_digest(store, BRANCH)
         assert store.fact(f"digest:{BRANCH}")
-        kept = remembered(store, BRANCH)
+        kept = read_digest(store, BRANCH)
         store.set_fact(f"digest:{BRANCH}", "{")
-        anew = remembered(store, BRANCH)
+        anew = read_digest(store, BRANCH)
         whole = digested(store.judged())
     assert made == kept == anew == whole
 
@@ -70,7 +70,7 @@ def test_narrow_reads_know_machines_and_initial_values():
 
 def test_a_digest_moves_on_with_the_rows():
     with filled(30) as store:
-        before = remembered(store, BRANCH)
+        before = read_digest(store, BRANCH)
         key = reads.state_key(store)
         new = judged(run(99, name(0), 0.5), 99, "keep")
         store.add_run(new.run)
@@ -78,7 +78,7 @@ def test_a_digest_moves_on_with_the_rows():
         assert reads.something_waits(store)
         store.add_verdict(new.verdict)
         assert not reads.something_waits(store)
-        after = remembered(store, BRANCH)
+        after = read_digest(store, BRANCH)
     assert after.runs == before.runs + 1
     assert after.best.commit == name(99)
 
@@ -86,7 +86,7 @@ def test_a_digest_moves_on_with_the_rows():
 def test_a_lab_without_a_run_says_what_the_posterior_of_no_runs_says():
     """Its digest is made without the posterior, which takes long to load."""
     with Store(None) as store:
-        empty, pocket = remembered(store, BRANCH), remembered(store, BRANCH, "pocket")
+        empty, pocket = read_digest(store, BRANCH), read_digest(store, BRANCH, "pocket")
     assert pocket.noise.repeat.sd == SETTINGS.pocket_repeat_sd_bpb
     whole = digested([])
     assert replace(empty, noise=whole.noise) == whole

@@ -8,9 +8,10 @@ from dataclasses import replace
 
 from research.core.records import Estimate, Failure, Judged, Plan
 from research.search.emitters.base import format_gain
+from research.verdict.digest import digest_of
 from research.verdict.memory import recall
 from research.verdict.models import HABIT
-from research.verdict.summary import ESTIMATED, as_text, digest_of, plan_line, rows
+from research.verdict.summary import ESTIMATED, as_text, plan_line, rows
 from tests.support.histories import BRANCH, CONTRACT, judged, name, run
 
 

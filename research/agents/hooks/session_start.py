@@ -20,7 +20,8 @@ from research.core.settings import SETTINGS
 from research.store import reads, recent
 from research.store.db import Store
 from research.store.ledger import ROW_OUTCOMES
-from research.verdict.summary import NO_BEST, as_text, hidden_runs, in_one_line, phase_shown, remembered, rows
+from research.verdict.digest import read_digest
+from research.verdict.summary import NO_BEST, as_text, hidden_runs, in_one_line, phase_shown, rows
 
 _PROTOCOL = (
     "Protocol: program.md. `uv run research summary` says all of this and more. The memory in results/ and results.tsv "
@@ -43,7 +44,7 @@ def answer(call: HookCall) -> dict[str, Any] | None:
 def _summary(call: HookCall, store: Store) -> str:
     """Return the summary's rows with the plan that is pending now and warnings about HEAD and runs in progress."""
     branch, commit, root = call.head.branch, call.head.commit, call.paths.root
-    plan, digest = reads.plan_of(store, branch), remembered(store, branch, profile_here(call.environment))
+    plan, digest = reads.plan_of(store, branch), read_digest(store, branch, profile_here(call.environment))
     planned = plan.emitter if plan else None
     alive, _ = open_runs(call.paths, store)
     warnings = [f"Run {run.run} is in progress: start nothing else. {call.client.rejoining}" for run in alive]
@@ -60,5 +61,5 @@ def _summary(call: HookCall, store: Store) -> str:
 
 def best_and_phase(store: Store, branch: str) -> str:
     """Return the best configuration and the phase, in one line."""
-    digest = remembered(store, branch)
+    digest = read_digest(store, branch)
     return f"Best: {in_one_line(digest.best, NO_BEST)}. Phase: {phase_shown(digest, reads.plan_of(store, branch))}."
