@@ -11,14 +11,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from research.code.fingerprint import called, dump, is_docstring, without_noise
+from research.code.fingerprint import DEFINITIONS, called, dump, is_docstring, without_noise
 
 MODULE = "<module>"
 MIN_LIKENESS = 0.5
 """Share of common names from which two statements of one type count as two forms of one: half of what they read."""
 _BODIES = ("body", "orelse", "finalbody", "handlers", "cases")
 _STATEMENTS = (ast.stmt, ast.ExceptHandler, ast.match_case)
-_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
 class Statement(NamedTuple):
@@ -59,7 +58,7 @@ def _flatten(block: ast.AST, scope: str, prefix: str, found: dict[str, list[Stat
         if not isinstance(node, _STATEMENTS) or is_docstring(node):
             continue
         inside = scope
-        if isinstance(node, _DEFINITIONS) and scope.startswith("<"):
+        if isinstance(node, DEFINITIONS) and scope.startswith("<"):
             name = prefix + node.name
             inside = f"<{name}>" if isinstance(node, ast.ClassDef) else name
         found.setdefault(inside, []).append(_statement(node, inside))
@@ -71,7 +70,7 @@ def _statement(node: ast.AST, scope: str) -> Statement:
     names = tuple(name for part in parts for name in _names_in(part))
     kind, target = type(node).__name__, _target(node)
     key = f"{kind}({';'.join(map(dump, parts))})"
-    if isinstance(node, _DEFINITIONS):
+    if isinstance(node, DEFINITIONS):
         kind += f" {node.name}"
     elif isinstance(target, ast.Name):
         kind += f" {target.id}"
@@ -85,7 +84,7 @@ def _target(node: object) -> object:
 
 def _header(node: ast.AST) -> Iterator[ast.AST]:
     """Yield the trees of a statement without its blocks."""
-    if isinstance(node, _DEFINITIONS):
+    if isinstance(node, DEFINITIONS):
         yield ast.Name(node.name, ast.Load())
     if isinstance(node, ast.Global | ast.Nonlocal):
         yield from (ast.Name(name, ast.Load()) for name in node.names)

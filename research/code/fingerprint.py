@@ -14,7 +14,7 @@ from research.code.syntax_tree import parse
 _SEEDERS = frozenset({"seed", "manual_seed", "manual_seed_all", "default_rng", "Random"})
 _UNIMPORTANT = frozenset({"ctx", "kind", "type_comment", "type_ignores"})
 _SEED = ast.Constant("seed")
-_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
 class Import(NamedTuple):
@@ -130,7 +130,7 @@ def defined_names(tree: ast.Module) -> frozenset[str] | None:
     pending: list[ast.AST] = list(tree.body)
     while pending:
         node = pending.pop()
-        if isinstance(node, _DEFINITIONS):
+        if isinstance(node, DEFINITIONS):
             names.add(node.name)
             continue
         if isinstance(node, ast.Import | ast.ImportFrom):

@@ -132,8 +132,8 @@ def _plan(
     searcher.start(results[0][0])
     for result, decision in results[1:]:
         searcher.note(result, decision)
-    searcher.use(memory.belief)
-    searcher.at(place)
+    searcher.set_belief(memory.belief)
+    searcher.set_place(place)
     emitter, category, target = searcher.ask([result for result, _ in results])
     reason = searcher.reason
     details = {"policy": policy, "seed": str(seed), "phase": searcher.phase, RUN_SEED: str(searcher.next_seed())}

@@ -165,7 +165,7 @@ def test_the_policy_plans_with_the_posterior_of_the_memory(monkeypatch, night: P
     used = []
 
     class Asking(Scripted):
-        def use(self, belief) -> None:
+        def set_belief(self, belief) -> None:
             used.append(belief)
 
     monkeypatch.setattr(planner, "make_policy", lambda name, seed: Asking((None, None, None)))

@@ -158,7 +158,7 @@ def test_a_given_posterior_takes_the_place_of_its_own():
     policy.start(Observation(0, "a", val_bpb=0.99, gpu_s=300.0))
     policy.note(Observation(1, "b", "a", val_bpb=0.97, gpu_s=300.0), "keep")
     given = Belief([Score("a", None, Condition(7), 0.99), Score("b", "a", Condition(7), 0.97)])
-    policy.use(given)
+    policy.set_belief(given)
     assert policy.belief is given
     policy.ask([])
     assert policy.next_seed() == 7

@@ -34,10 +34,9 @@ def recent_directions(memory: Memory) -> list[Direction]:
             latest[name] = known
     found = []
     for name, net in balance.items():
-        way = "up" if net > 0 else "down"
         if net:
-            opposite = memory.trends.get((name, OPPOSITE[way]))
-            found.append(Direction(name, way, abs(net), latest[name], opposite))
+            way = "up" if net > 0 else "down"
+            found.append(Direction(name, way, abs(net), latest[name], memory.trends.get((name, OPPOSITE[way]))))
     return sorted(found, key=lambda one: (one.opposite.n if one.opposite else 0, -one.moves, one.name))
 
 
@@ -55,11 +54,11 @@ def _lacks(memory: Memory) -> str:
 def _trend(memory: Memory) -> Iterator[str]:
     """Yield lines on the constants that moved lately, and on the kind of change that dominates."""
     for one in recent_directions(memory)[:3]:
-        known = f"{OPPOSITE[one.way]} was never tried"
+        known = "was never tried"
         if one.opposite:
-            mean = -one.opposite.mean
-            known = f"{OPPOSITE[one.way]} was tried {one.opposite.n} times, mean change in val_bpb {mean:+.4f}"
-        yield f"Lately {one.name} went {one.way} ({one.moves} times net, last {format_change(one.latest)}); {known}."
+            known = f"was tried {one.opposite.n} times, mean change in val_bpb {-one.opposite.mean:+.4f}"
+        lately = f"Lately {one.name} went {one.way} ({one.moves} times net, last {format_change(one.latest)})"
+        yield f"{lately}; {OPPOSITE[one.way]} {known}."
     if kind := dominant_category(memory):
         yield f"Most of the latest changes were {kind} changes."
 

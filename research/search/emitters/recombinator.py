@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from itertools import combinations
 from typing import NamedTuple
@@ -20,19 +21,20 @@ class NearMissPair(NamedTuple):
 
 def mergeable(memory: Memory) -> list[NearMissPair]:
     """Return pairs of near misses that touch nothing in common and were not combined yet, the best pairs first."""
-    found: list[tuple[float, str, NearMissPair]] = []
     done = [_values(known) for known in memory.known.values() if len(known.delta) > 1]
-    for pair in combinations(memory.near_misses, 2):
-        one, other = pair
-        related = one.parent == other.commit or other.parent == one.commit
-        if related or not one.delta or not other.delta or one.delta.keys() & other.delta.keys():
-            continue
-        if one.estimate and other.estimate and _values(one) | _values(other) not in done:
-            best = NearMissPair(
-                *sorted(pair, key=lambda each: (each.estimate.mean if each.estimate else 0.0, each.commit))
-            )
-            found.append((one.estimate.mean + other.estimate.mean, best.first.commit, best))
-    return [pair for *_, pair in sorted(found, key=lambda each: each[:2])]
+    ranked = sorted(memory.near_misses, key=lambda known: (_mean(known), known.commit))
+    pairs = [
+        NearMissPair(one, other)
+        for one, other in combinations(ranked, 2)
+        if one.commit != other.parent and other.commit != one.parent
+        if one.delta and other.delta and not one.delta.keys() & other.delta.keys()
+        if _values(one) | _values(other) not in done
+    ]
+    return sorted(pairs, key=lambda pair: (_mean(pair.first) + _mean(pair.second), pair.first.commit))
+
+
+def _mean(known: Configuration) -> float:
+    return known.estimate.mean if known.estimate else math.inf
 
 
 def _values(known: Configuration) -> set[tuple[str, str]]:

@@ -55,11 +55,11 @@ class Policy(Protocol):
         """Take a result with a decision that was made elsewhere; a policy without this method decides by itself."""
         self.tell(result)
 
-    def use(self, belief: Belief) -> None:
+    def set_belief(self, belief: Belief) -> None:
         """Take the posterior of a real night, with the same ids, in place of its own."""
         return None
 
-    def at(self, place: Place) -> None:
+    def set_place(self, place: Place) -> None:
         """Take where the next run is made."""
         return None
 

@@ -84,10 +84,10 @@ class Discovery(Policy):
             self._belief = Belief(self._scores, OFFICIAL, self._before)
         return self._belief
 
-    def use(self, belief: Belief) -> None:
+    def set_belief(self, belief: Belief) -> None:
         self._belief = belief
 
-    def at(self, place: Place) -> None:
+    def set_place(self, place: Place) -> None:
         self._place = place
 
     # What to do next --------------------------------------------------------------------------------------------------
@@ -105,15 +105,15 @@ class Discovery(Policy):
             why = "nothing has improved for a while and there are near misses to combine"
         else:
             self._ordered, why = self.credit().choose(self._random)
-        parent, whence = None, "starts from the best so far"
+        parent, start = None, "starts from the best so far"
         if inputs.stall >= settings.archive_stall and self._random.random() < settings.archive_share:
             ranked = sorted(self.belief.configs, key=self.belief.mean)[: settings.archive_reach]
             if others := [config for config in ranked if config != self._chain.tip]:
                 parent = self._random.choice(others)
-                whence = "starts from the archive, since nothing has improved for a while"
+                start = "starts from the archive, since nothing has improved for a while"
         has_run_there = parent is not None and self.belief.seeds(parent, self._place.machine)
         self._next_seed = experiment_seed(self.belief, parent if has_run_there else self._chain.tip, self._place)
-        self.reason = f"{why[:1].upper()}{why[1:]}; {whence}."
+        self.reason = f"{why[:1].upper()}{why[1:]}; {start}."
         return self._ordered, None, parent
 
     def next_seed(self) -> int:
@@ -246,8 +246,10 @@ class Discovery(Policy):
 
     def _answer(self, config: Hashable) -> Answer:
         belief, tip = self.belief, self._chain.tip
-        if config not in belief or tip not in belief:
-            return "discard" if config not in belief else "keep"
+        if config not in belief:
+            return "discard"
+        if tip not in belief:
+            return "keep"
         kept, stays_p = self._chain.kept, self._settings.incumbent_stays_p
         if config == tip:
             stays = len(kept) == 1 or kept[-2] not in belief or belief.p_better(tip, kept[-2]) >= stays_p
