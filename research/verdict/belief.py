@@ -54,10 +54,6 @@ class _Value(NamedTuple):
         reach = REACH * math.sqrt(self.variance)
         return Estimate(self.mean, self.mean - reach, self.mean + reach, n)
 
-    def mixture(self) -> Mixture:
-        """Return it as a mixture of one component."""
-        return Mixture(np.ones(1), np.array([self.mean]), np.array([math.sqrt(self.variance)]))
-
 
 class _Effects(NamedTuple):
     """The effects of all changes on their parents, in bpb; measured and variance have the shape (strata, children)."""
@@ -86,8 +82,9 @@ class Belief:
         every: dict[Hashable, list[Score]] = {}
         for score in scores:
             every.setdefault(score.config, []).append(score)
-        scored = {config: [one for one in mine if not one.spread] for config, mine in every.items()}
-        self._scores = {config: mine for config, mine in scored.items() if mine}
+        self._scores = {
+            config: scored for config, mine in every.items() if (scored := [one for one in mine if not one.spread])
+        }
         self._every, self._parents = every, _parents(every)
         self._cells: dict[Hashable, Cells] = {}
         for config, mine in every.items():
@@ -98,12 +95,13 @@ class Belief:
         known = {config: self._cells[config] for config in self._scores}
         pairs = [(known[one], known[two]) for one, two in self._parents.items() if one in known and two in known]
         self._contrasts = contrasts([*known.values()], pairs)
-        same = previous is not None and (previous._contrasts, previous.prior) == (self._contrasts, prior)
-        self.variances: Variances = previous.variances if previous and same else estimate(self._contrasts, prior)
         self._differences: dict[tuple[Hashable, Hashable], tuple[Array, Array]] = {}
-        if previous and same:
-            old = {config for config, cells in self._cells.items() if cells is previous._cells.get(config)}
-            self._differences = {pair: one for pair, one in previous._differences.items() if old.issuperset(pair)}
+        if previous and (previous._contrasts, previous.prior) == (self._contrasts, prior):
+            self.variances: Variances = previous.variances
+            same = {config for config, cells in self._cells.items() if cells is previous._cells.get(config)}
+            self._differences = {pair: one for pair, one in previous._differences.items() if same.issuperset(pair)}
+        else:
+            self.variances = estimate(self._contrasts, prior)
 
     # What was measured ---------------------------------------------------------------------------------------------
 
@@ -209,7 +207,8 @@ class Belief:
         """Return E[max(0, other's value minus the configuration's)], the expected improvement, in bpb."""
         if config in self._parents and self._parents[config] == other:
             return self._gains[self._effects.place[config]]
-        return float(self._value_difference(config, other).mixture().expected_gain())
+        apart = self._value_difference(config, other)
+        return float(Mixture(np.ones(1), np.array([apart.mean]), np.array([math.sqrt(apart.variance)])).expected_gain())
 
     @cached_property
     def _gains(self) -> list[float]:

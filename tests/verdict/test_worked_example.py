@@ -7,8 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
 
-import pytest
-
 from research.core.settings import SETTINGS
 from research.core.text import listed
 from research.verdict.belief import Belief, Score
@@ -84,7 +82,6 @@ def test_the_arithmetic_by_hand():
     unpaired = (2 * SETTINGS.seed_sd_bpb**2 + paired**2) ** 0.5
     for number in (f"{gap:.4f}".replace("-", "−"), f"{paired:.4f}", f"{unpaired:.4f}"):
         assert number in PAGE
-    assert (interaction**2 + repeat**2 * (1 + 1 / 3)) == pytest.approx(8.0e-4**2 + 1.2e-7)
 
 
 def test_the_score_is_as_described():
