@@ -64,7 +64,7 @@ def import_(path: Path, as_json: bool) -> None:
     lines = [f"{count_of(len(found.runs), 'run')} imported from {path}; {found.known} were known already."]
     commits = dict.fromkeys(run.commit for run in runs if run and run.counted)  # what others' ledgers name is not run
     if gone := next((one for one in commits if git.resolve(lab.work, one) is None), None):
-        lines.append(" ".join(git.missing(gone)))
+        lines.append(" ".join(git.missing_commit(gone)))
     lines += _listed("not imported (kept as events)", found.skipped)
     lines += _listed("imported with fields that could not be read", found.doubtful)
     show("import", data, "\n".join(lines), as_json)

@@ -191,7 +191,7 @@ def keep_commit(root: Path, run: str, of: str) -> None:
     _ok(root, "update-ref", RUN_REFS + run, of)
 
 
-def missing(of: str) -> tuple[str, str]:
+def missing_commit(of: str) -> tuple[str, str]:
     """Return what to say where the commit of a run made elsewhere is not in the repository, and what to type."""
     fetch = f"git fetch PATH '{RUN_REFS}*:{RUN_REFS}*'"
     return f"The commit {of[:7]} is not in this repository.", f"Fetch it from the one that made it: {fetch}"

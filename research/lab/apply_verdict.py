@@ -133,7 +133,7 @@ def _check_move(root: Path, store: Store, run: Run, tip: str, target: str) -> No
         what = f"{branch} is not an {BRANCHES}* branch and is not moved."
         raise CannotSettle(what, f"Type: git checkout -b {BRANCHES}{branch.replace('/', '-')}")
     if git.resolve(root, target) is None:
-        what, step = git.missing(target)
+        what, step = git.missing_commit(target)
         raise CannotSettle(what, f"{step} && uv run research settle")
     is_measured = tip == run.commit or any(known.commit == tip and has_row(known) for known in store.runs())
     if not is_measured and not git.is_ancestor(root, tip, target):

@@ -29,7 +29,7 @@ from research.core.settings import SETTINGS
 from research.verdict import effects
 from research.verdict.effects import Mixture
 from research.verdict.noise import OFFICIAL, REACH, NoisePrior
-from research.verdict.variances import Array, Cells, Condition, Variances, cells_of, contrasts, estimate, gaps
+from research.verdict.variances import Array, Cells, Condition, Variances, cells_of, contrasts, differences, estimate
 
 
 @dataclass(frozen=True)
@@ -319,7 +319,7 @@ def _difference(mine: Cells, theirs: Cells, known: Variances) -> tuple[Array, Ar
     Under conditions that both have, the conditions' effects cancel. Without one, they scatter by the seeds' standard
     deviation, less where they ran with one seed under two conditions, whose effects are correlated.
     """
-    shared = gaps(mine, theirs)
+    shared = differences(mine, theirs)
     if shared.values:
         repeat, interaction = known.repeat[:, None] ** 2, known.interaction[:, None] ** 2
         spread = interaction + repeat * np.array(shared.repeats) + np.array(shared.forecasts)

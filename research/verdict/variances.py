@@ -55,8 +55,8 @@ class Cell(NamedTuple):
 Cells = Mapping[Condition, Cell]  # the runs of one configuration by condition
 
 
-class Gaps(NamedTuple):
-    """Differences of two configurations, or scores of one, in bpb: a number for each condition, around one mean."""
+class Sample(NamedTuple):
+    """Numbers around one mean, in bpb, one for each condition: differences of two configurations, or scores of one."""
 
     values: tuple[float, ...]
     repeats: tuple[float, ...]  # factor of the repeats' variance in the variance of each
@@ -68,8 +68,8 @@ class Contrasts(NamedTuple):
 
     squares: float  # sum of the squared deviations of repeats from their means
     repeats: int  # degrees of freedom of that sum
-    changes: tuple[Gaps, ...]  # differences of configurations from their parents
-    seeds: Gaps  # scores of the configuration that ran under most conditions
+    changes: tuple[Sample, ...]  # differences of configurations from their parents
+    seeds: Sample  # scores of the configuration that ran under most conditions
 
 
 def cells_of(scores: Sequence[tuple[Condition, float, float]]) -> dict[Condition, Cell]:
@@ -88,10 +88,10 @@ def cells_of(scores: Sequence[tuple[Condition, float, float]]) -> dict[Condition
     return found
 
 
-def gaps(mine: Cells, theirs: Cells) -> Gaps:
+def differences(mine: Cells, theirs: Cells) -> Sample:
     """Return the differences of two configurations under the conditions that both have."""
     shared = [(mine[condition], theirs[condition]) for condition in mine if condition in theirs]
-    return Gaps(
+    return Sample(
         tuple(one.mean - two.mean for one, two in shared),
         tuple(1.0 / one.n + 1.0 / two.n for one, two in shared),
         tuple(one.spread**2 + two.spread**2 for one, two in shared),
@@ -102,13 +102,13 @@ def contrasts(configurations: Sequence[Cells], pairs: Sequence[tuple[Cells, Cell
     """Return the contrasts of the scores of configurations, and of pairs of them and their parents; no forecasts."""
     scored = [_scored(each) for each in configurations]
     cells = [cell for each in scored for cell in each.values()]
-    changes = [gaps(_scored(one), _scored(two)) for one, two in pairs if len(one) > 1 and len(two) > 1]
+    changes = [differences(_scored(one), _scored(two)) for one, two in pairs if len(one) > 1 and len(two) > 1]
     most = max(scored, key=_size, default={})
     return Contrasts(
         math.fsum(cell.squares for cell in cells),
         sum(cell.n - 1 for cell in cells),
         tuple(each for each in changes if len(each.values) > 1)[-SETTINGS.max_compared_changes :],
-        Gaps(tuple(cell.mean for cell in most.values()), tuple(1.0 / cell.n for cell in most.values()), ()),
+        Sample(tuple(cell.mean for cell in most.values()), tuple(1.0 / cell.n for cell in most.values()), ()),
     )
 
 
@@ -153,7 +153,7 @@ def _log_prior(grid: Array, prior: SdPrior) -> Array:
     return -0.5 * (np.log(grid / prior.median) / prior.log_sd) ** 2
 
 
-def _restricted(groups: Sequence[Gaps], repeat: Array, rest: Array) -> Array:
+def _restricted(groups: Sequence[Sample], repeat: Array, rest: Array) -> Array:
     """Return the restricted log-likelihood of groups of numbers, each around a mean of its own.
 
     Standard deviations of repeats, and the rest of the variance of each number, have a last axis of length one.

@@ -176,17 +176,17 @@ CASES: dict[str, tuple[Sequence[Score], list[tuple[float, float]]]] = {
         [(-0.0018, 1.5)],
     ),
 }
-"""Runs of two configurations; the gaps on the seeds of both, and what multiplies the repeats' variance in each."""
+"""Runs of two configurations; the differences on the seeds of both, and the factor of the repeats' variance in each."""
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_p_better_is_that_of_the_weighted_mean_of_the_gaps_on_shared_seeds(name: str):
-    scores, gaps = CASES[name]
+    scores, differences = CASES[name]
     belief = Belief(scores)
     known, p_better = belief.variances, 0.0
     for share, repeat, interaction in zip(known.weights, known.repeat, known.interaction, strict=True):
-        weights = [1.0 / (interaction**2 + terms * repeat**2) for _, terms in gaps]
-        middle = sum(weight * gap for weight, (gap, _) in zip(weights, gaps, strict=True)) / sum(weights)
+        weights = [1.0 / (interaction**2 + terms * repeat**2) for _, terms in differences]
+        middle = sum(weight * mean for weight, (mean, _) in zip(weights, differences, strict=True)) / sum(weights)
         p_better += share * NormalDist(middle, sum(weights) ** -0.5).cdf(0.0)
     assert belief.p_better("b", "a") == pytest.approx(p_better)
 

@@ -28,7 +28,7 @@ from research.core.commit_message import idea_of
 from research.core.contract import DEFAULT_SEED, EXIT_NO_DATA
 from research.core.errors import ResearchError
 from research.core.files import FileLock
-from research.core.git import blob, branch_tip, missing, resolve
+from research.core.git import blob, branch_tip, missing_commit, resolve
 from research.core.records import REPLICATE, Judged, Plan, Run
 from research.core.settings import SETTINGS
 from research.lab.apply_verdict import CannotSettle, follow_person, settle
@@ -193,7 +193,7 @@ class Night:
             if (job := self._next_job(slot)) is None:
                 return
             if resolve(self.lab.paths.root, job.commit) is None:
-                raise CannotGoOn(*missing(job.commit))
+                raise CannotGoOn(*missing_commit(job.commit))
             code = self._code_of(job.commit)
             seed = self._seed_of(job, code, slot)
             self._going.append(RunningJob(job, slot, code, seed, self._pool.submit(self._launch, job, slot, seed)))
