@@ -1,4 +1,4 @@
-"""Simulates the agent: turns an order into one new configuration, with a skill that depends on emitter and hour.
+"""Simulates the agent: turns an order into one new configuration, with a skill that differs by emitter and by hour.
 
 It draws several proposals of the ordered emitter. With its skill as probability it makes the truly best of them, else
 the worse of the first two. Left free, it chooses an emitter by its own estimate of its skills. It draws two proposals
@@ -31,8 +31,8 @@ NEAR_MISSES = 12  # near misses that the agent remembers
 TREND_LENGTH = 8  # kept changes that make up the recent trend
 SURPRISES = 5  # surprising results that the agent remembers
 SURPRISE_BPB = 0.003  # size of a difference that surprises; a crash does too
-WARM_WEIGHT = 3.0  # times as often that a tuner turns a knob that paid lately
-WARM_TRUST = 0.75  # probability that it goes on in the direction that paid
+PAYING_WEIGHT = 3.0  # times as often that a tuner turns a knob that paid lately
+SAME_DIRECTION_P = 0.75  # probability that it goes on in the direction that paid
 STEPS, STEP_WEIGHTS = (1, 2, 3), (5, 3, 2)  # steps by which a knob is turned, with their weights
 
 
@@ -58,8 +58,8 @@ class Agent:
 
     Attributes:
         tried: Configurations that ran.
-        poor: How often each (idea, level) came out worse than its parent.
-        warm: The direction in which each idea paid last.
+        losses: How often each (idea, level) came out worse than its parent.
+        paying: The direction in which each idea paid last, 1 or -1.
         trend: Moves that were kept, newest last.
         near_misses: Changes that came out nearly as good as the tip.
         surprises: Changes that came out far off, or crashed.
@@ -68,8 +68,8 @@ class Agent:
     def __init__(self, landscape: Landscape, rng: Random) -> None:
         self.landscape, self.rng = landscape, rng
         self.tried: set[Config] = {landscape.baseline}
-        self.poor: Counter[tuple[int, int]] = Counter()
-        self.warm: dict[int, int] = {}
+        self.losses: Counter[tuple[int, int]] = Counter()
+        self.paying: dict[int, int] = {}
         self.trend: deque[Move] = deque(maxlen=TREND_LENGTH)
         self.near_misses: deque[tuple[Move, ...]] = deque(maxlen=NEAR_MISSES)
         self.surprises: deque[tuple[Move, ...]] = deque(maxlen=SURPRISES)
@@ -96,11 +96,11 @@ class Agent:
             self.near_misses.append(moves)
         for move in moves:
             if change is None or change > 0:
-                self.poor[move.idea, move.after] += 1
+                self.losses[move.idea, move.after] += 1
                 if len(moves) == 1:
-                    self.warm.pop(move.idea, None)
+                    self.paying.pop(move.idea, None)
             elif len(moves) == 1:
-                self.warm[move.idea] = 1 if move.after > move.before else -1
+                self.paying[move.idea] = 1 if move.after > move.before else -1
 
     # What it proposes -------------------------------------------------------------------------------------------------
 
@@ -121,7 +121,7 @@ class Agent:
         found = self._draw(name, allowed or self._all, parent, category == MIXED, choice)
         if len(found) > 1 and self.rng.random() < self.landscape.skill(name, elapsed):
             return min(found, key=self._truth), name
-        return (max(found[:2], key=self._truth) if found else self._something(parent)), name
+        return (max(found[:2], key=self._truth) if found else self._untried(parent)), name
 
     def _draw(self, emitter: str, allowed: Sequence[int], parent: Config, mixed: bool, choice: int) -> list[Config]:
         """Return different new proposals of an emitter; the first is a fair draw."""
@@ -145,7 +145,7 @@ class Agent:
     def _is_willing(self, parent: Config, config: Config) -> bool:
         """Return whether the agent proposes a configuration: less probably one with parts that came out badly."""
         for index, level in enumerate(config):
-            times = self.poor.get((index, level), 0) if level != parent[index] else 0
+            times = self.losses.get((index, level), 0) if level != parent[index] else 0
             if times and self.rng.random() > RETRY_P**times:
                 return False
         return True
@@ -154,7 +154,7 @@ class Agent:
         """Return a configuration's true value, infinite for a crash."""
         return math.inf if self.landscape.crash(config) else self.landscape.value(config)
 
-    def _something(self, parent: Config) -> Config:
+    def _untried(self, parent: Config) -> Config:
         """Return some new configuration: random changes on top of each other until it was never tried."""
         config = parent
         while config in self.tried:
@@ -178,9 +178,9 @@ class Agent:
         knobs = [index for index in allowed if self._is_knob[index]]
         if not knobs:
             return None
-        index = self.rng.choices(knobs, [WARM_WEIGHT if knob in self.warm else 1.0 for knob in knobs])[0]
-        direction = self.warm.get(index, 0)
-        if not direction or self.rng.random() >= WARM_TRUST:
+        index = self.rng.choices(knobs, [PAYING_WEIGHT if knob in self.paying else 1.0 for knob in knobs])[0]
+        direction = self.paying.get(index, 0)
+        if not direction or self.rng.random() >= SAME_DIRECTION_P:
             direction = 1 if self.rng.random() < 0.5 else -1
         return turn(config, index, direction)
 

@@ -96,8 +96,8 @@ def _rows(setup: ComparisonSetup, played: Sequence[Played]) -> tuple[PolicyRow, 
 class PerfectAcceptance(Climber):
     """A policy for comparison only, which decides by the true values and so shows what perfect decisions ship."""
 
-    def look(self, night: SimulatedNight) -> None:
-        """Take the simulator's state, which is given to a policy that has this method."""
+    def see_truth(self, night: SimulatedNight) -> None:
+        """Take the simulated night, which is given to a policy that has this method."""
         self._night = night
 
     def _is_lower(self, config: Hashable, tip: Hashable) -> bool:

@@ -38,8 +38,8 @@ def play(policy: Policy, landscape: Landscape, runs: int, seed: int, gpu_s: floa
             runs, and nothing is stopped.
     """
     night = SimulatedNight(landscape, runs, seed, gpu_s)
-    if look := getattr(policy, "look", None):
-        look(night)
+    if see_truth := getattr(policy, "see_truth", None):
+        see_truth(night)
     policy.start(night.run_baseline())
     order: Order | None = None
     while len(night.history) < runs and (gpu_s is None or night.spent_s < gpu_s):
@@ -152,14 +152,15 @@ class SimulatedNight:
         return result
 
     def _watched(self, policy: Policy, result: Observation, val_bpb: float) -> Observation:
-        """Show a run to the policy while it goes on; return it as it ended: whole, or at the fraction of a stop."""
+        """Show a run's gaps to the tip's to the policy; return it as it ended: whole, or at the fraction of a stop."""
         id, stop = configuration(result), getattr(policy, "stop", None)
-        theirs = self._scores.get((self._chain.tip, result.seed)) if id != self._chain.tip else None
-        difference = None if theirs is None else val_bpb - theirs
-        is_better = difference is not None and difference < 0.0
+        theirs = self._scores.get((self._chain.tip, result.seed))
+        if id == self._chain.tip or theirs is None:
+            return result  # there is no gap to show
+        is_better = val_bpb < theirs
         self.better += is_better
         if stop and self._gpu_s is not None:
-            for fraction, gap in self._noise.gaps(self.configs[id], result.seed, difference):
+            for fraction, gap in self._noise.gaps(self.configs[id], result.seed, val_bpb - theirs):
                 if stop(Partial(result.id, result.seed, fraction, gap)):
                     self.better_stopped += is_better
                     return replace(result, val_bpb=None, stopped_at=fraction, gpu_s=result.gpu_s * fraction)

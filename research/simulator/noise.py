@@ -89,9 +89,7 @@ class NightNoise:
         changes = ((place, level, seed) for place, level in enumerate(config) if level)
         return sum(self._noise.interaction * _shared_normal(self._night, "change", key) for key in changes)
 
-    def gaps(
-        self, config: tuple[int, ...], seed: int, difference: float | None
-    ) -> Iterator[tuple[float, float | None]]:
+    def gaps(self, config: tuple[int, ...], seed: int, difference: float) -> Iterator[tuple[float, float]]:
         """Yield the fraction of the budget and the gap in training loss, in nats, at each look at a run.
 
         The error of the forecast is as it was measured (docs/search.md): most of it stays the same during the run.
@@ -99,12 +97,8 @@ class NightNoise:
         Args:
             config: The configuration.
             seed: Its seed.
-            difference: Its final score minus that of the run that it is compared with, in bpb; None without such a
-                run, and then the gaps are None.
+            difference: Its final score minus that of the run that it is compared with, in bpb.
         """
-        if difference is None:
-            yield from ((look / LOOKS, None) for look in range(1, LOOKS))
-            return
         key = self._night, "gap", config, seed
         lasting = math.sqrt(GAP_SHARED) * normal(*key)
         tail = math.sqrt(sum(normal(*key, "tail", i) ** 2 for i in range(GAP_FREEDOM)) / GAP_FREEDOM)
