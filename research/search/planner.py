@@ -25,9 +25,9 @@ from research.verdict.seeds import ANYWHERE, Place
 
 
 def results_of(history: Sequence[Judged]) -> list[tuple[Observation, Decision]]:
-    """Return the judged runs as a policy sees them, the baseline first, each with the decision about it.
+    """Return the judged runs as a policy sees them, each with the decision about it.
 
-    Ids are keys of configurations. Runs before the baseline, which no decision was made by, are left out.
+    Ids are keys of configurations. The first run whose score counts is the baseline; runs before it are left out.
     """
     decided = [item for item in history if item.verdict]
     decided.sort(key=lambda item: item.first_order)

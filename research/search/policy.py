@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from research.core.settings import SETTINGS
-from research.search.policies.base import Answer, Order, Policy
+from research.search.policies.base import Policy
 from research.search.policies.baselines import Climber, Paired
 from research.search.policies.classic import Classic
 from research.search.policies.discovery import ABLATIONS, Discovery
@@ -32,6 +32,3 @@ def make_policy(name: str, seed: int) -> Policy:
     if name not in POLICIES:
         raise ValueError(f"there is no policy {name!r}; there are {', '.join(POLICIES)}")
     return POLICIES[name](seed)
-
-
-__all__ = ["POLICIES", "Answer", "Order", "Policy", "make_policy"]

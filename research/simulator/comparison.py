@@ -12,8 +12,9 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 
+from research.search.policies.base import Policy
 from research.search.policies.baselines import Climber
-from research.search.policy import Policy, make_policy
+from research.search.policy import make_policy
 from research.simulator.families import Family
 from research.simulator.landscape import FULL_RUN_S
 from research.simulator.metrics import Measures, PolicyRow, measure, policy_row

@@ -19,12 +19,12 @@ REMOVAL_GOOD = (0.1, 0.25)
 TILT = 0.8
 """Largest tilt of a pair of knobs, against 2, at which the valley would have no floor; a knob is in two at most."""
 SHIFT_STEPS = (0.5, 2.0)  # steps by which a switch moves a knob's best value
+SHIFT_WORTH = (0.005, 0.03)  # most that such a move is worth, as a share of the whole gain: a steep knob moves less
 TUNED_STEPS = 0.25  # distance of a knob that was tuned before from its best value, sd in steps
 LEAST_GAIN = 0.2
 """Least that the knobs could gain, as a share of their steepness: where all are tuned, a step is no disaster."""
 LEAST_STEEPNESS = 0.7
 """Least steepness of a knob, the median being 1: knobs that nothing depends on are not worth a run."""
-SHIFT_WORTH = (0.005, 0.03)  # most that such a move is worth, as a share of the whole gain: a steep knob moves less
 SYNERGY = (0.04, 0.12)
 """Gain of a synergy beyond what its halves cost alone, in the unit in which the whole gain is about 1."""
 BASIN_FIRST = (0.05, 0.09)  # gain of every step into the basin, as a share of the whole gain

@@ -74,7 +74,7 @@ class Discovery(Policy):
         self._place = ANYWHERE
         self._chain = KeptChain(baseline.id)
         self._belief: Belief | None = None
-        self._before: Belief | None = None
+        self._before: Belief | None = None  # the posterior before the latest score, of which most still holds
         self._add(baseline, "keep")
 
     @property
@@ -94,22 +94,22 @@ class Discovery(Policy):
 
     def ask(self, history: Sequence[Observation]) -> Order:
         # Drawn anew from the history's length: a night that is replayed from its records asks only once, at its end.
-        self._random = random.Random(f"discovery-{self._seed}-{len(history)}")
+        rng = random.Random(f"discovery-{self._seed}-{len(history)}")
         if (again := self._worth_repeating()) is not None:
             return REPLICATE, None, self._repeat(*again)
         self._repeating = False
         inputs, settings = self._inputs(), self._settings
         is_stuck = phase_of(inputs, settings) == "recombine"
-        if is_stuck and self._random.random() < settings.recombine_share:
+        if is_stuck and rng.random() < settings.recombine_share:
             self._ordered = "recombinator"
             why = "nothing has improved for a while and there are near misses to combine"
         else:
-            self._ordered, why = self.credit().choose(self._random)
+            self._ordered, why = self.credit().choose(rng)
         parent, start = None, "starts from the best so far"
-        if inputs.stall >= settings.archive_stall and self._random.random() < settings.archive_share:
+        if inputs.stall >= settings.archive_stall and rng.random() < settings.archive_share:
             ranked = sorted(self.belief.configs, key=self.belief.mean)[: settings.archive_reach]
             if others := [config for config in ranked if config != self._chain.tip]:
-                parent = self._random.choice(others)
+                parent = rng.choice(others)
                 start = "starts from the archive, since nothing has improved for a while"
         has_run_there = parent is not None and self.belief.seeds(parent, self._place.machine)
         self._next_seed = experiment_seed(self.belief, parent if has_run_there else self._chain.tip, self._place)
