@@ -169,7 +169,8 @@ class Belief:
     def common(self, config: Hashable, other: Hashable) -> Hashable | None:
         """Return the nearest ancestor that shares a condition with each of two that share none, None without one.
 
-        A run that went on while another change was kept is compared with that one so: each with what both started from.
+        So a run that was in progress while another change was kept is compared with it: each with what both were made
+        from.
         """
 
         def is_paired(one: Hashable, two: Hashable) -> bool:
