@@ -41,7 +41,7 @@ class _PastResult(NamedTuple):
 
     result: Observation
     ordered: str | None  # the emitter that was ordered, None where the agent was free
-    decision: str
+    decision: str  # "" until it is decided
 
     @property
     def is_idea(self) -> bool:
@@ -75,7 +75,8 @@ class Discovery(Policy):
         self._chain = KeptChain(baseline.id)
         self._belief: Belief | None = None
         self._before: Belief | None = None  # the posterior before the latest score, of which most still holds
-        self._add(baseline, "keep")
+        self._add(baseline, None)
+        self._follow("keep")
 
     @property
     def belief(self) -> Belief:
@@ -183,12 +184,10 @@ class Discovery(Policy):
 
         Repeats are never ended, and neither is one run in ten, so that the forecast stays checked.
         """
-        if partial.gap is None or self._repeating:
-            return False
         fraction = round(partial.fraction, 2)
-        self._gaps[fraction] = partial.gap
-        if fraction < LOOKS[0]:
+        if partial.gap is None or self._repeating or fraction < LOOKS[0]:
             return False
+        self._gaps[fraction] = partial.gap
         if random.Random(f"whole-{self._seed}-{partial.id}").random() * self._settings.race_full_share < 1.0:
             return False
         return self._forecast.predict(partial.gap, fraction).p_better < self._settings.race_stop_p
@@ -210,7 +209,7 @@ class Discovery(Policy):
 
     def tell(self, result: Observation) -> Answer:
         self._learn(result)
-        self._add(result, "discard", self._ordered)
+        self._add(result, self._ordered)
         self._gaps = {}
         config = configuration(result)
         answer = self._answer(config)
@@ -225,11 +224,11 @@ class Discovery(Policy):
 
     def note(self, result: Observation, decision: str) -> None:
         """Take a result that was decided about elsewhere: by the judge of a real night, or by a person."""
-        self._add(result, decision, result.emitter)  # a real commit's tag names whom the plan ordered
+        self._add(result, result.emitter)  # a real commit's tag names whom the plan ordered
         self._follow(decision)
 
-    def _add(self, result: Observation, decision: str, ordered: str | None = None) -> None:
-        self._past.append(_PastResult(result, ordered, decision))
+    def _add(self, result: Observation, ordered: str | None) -> None:
+        self._past.append(_PastResult(result, ordered, decision=""))
         if (score := self._score_of(result)) is not None:
             self._scores.append(score)
             self._before, self._belief = self._belief, None
@@ -265,7 +264,7 @@ class Discovery(Policy):
         return weigh(self.belief, config, self._chain.tip, largest_gain=largest, settings=self._settings).decision
 
     def _follow(self, decision: str) -> None:
-        """Change the chain by the decision about the latest result."""
+        """Note the decision about the latest result, and change the chain by it."""
         self._past[-1] = self._past[-1]._replace(decision=decision)
         self._chain.decide(configuration(self._past[-1].result), decision)
         self._ordered = None
