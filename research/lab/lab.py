@@ -57,18 +57,14 @@ class Lab:
     say: Callable[[str], None] = say  # takes a line for people
     make_backend: Callable[[str, Mapping[str, str]], Backend] = make_backend
     branch: str | None = None  # the branch that runs belong to, None for the work tree's
+    work_tree: Path | None = None  # the work tree that commands run in, None for the checkout's own
     plans: bool = True  # whether the next experiment is planned when a run is judged; a night plans by itself
-    work: Path = field(init=False)  # the work tree that commands run in
     recalled: tuple[tuple[str, str], Memory] | None = field(default=None, init=False)  # see memory_of()
 
-    def __post_init__(self) -> None:
-        self.work = self.paths.root
-
-    def beside(self, work: Path, branch: str | None, environment: Mapping[str, str], plans: bool) -> Lab:
-        """Return a lab with another work tree whose runs belong to this lab."""
-        other = replace(self, branch=branch, environment=environment, plans=plans)
-        other.work = work
-        return other
+    @property
+    def work(self) -> Path:
+        """Return the work tree that commands run in."""
+        return self.work_tree or self.paths.root
 
     def now_utc(self) -> str:
         """Return the time as records keep it."""

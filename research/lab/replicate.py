@@ -52,8 +52,8 @@ def replicate(lab: Lab, rev: str | None, request: Request, seed: int | None = No
         else:
             before = (run.branch for run in reversed(runs) if run.commit == commit and run.counted)
             with checked_out(root, commit) as work:
-                environment = environment_beside(root, lab.environment)
-                end = launch(lab.beside(work, next(before, head.branch), environment, lab.plans), wanted)
+                environment, branch = environment_beside(root, lab.environment), next(before, head.branch)
+                end = launch(replace(lab, work_tree=work, branch=branch, environment=environment), wanted)
         if not end.repeats:  # else somebody else has just measured with that seed, or does
             return end
 

@@ -316,7 +316,8 @@ class Night:
         """Run a job in its slot's work tree; in a worker's thread."""
         lab = self.lab
         work = worker_tree(lab.paths.root, slot + 1, job.commit)
-        beside = lab.beside(work, self.state.branch, environment_beside(lab.paths.root, self.slots[slot]), plans=False)
+        environment = environment_beside(lab.paths.root, self.slots[slot])
+        beside = replace(lab, work_tree=work, branch=self.state.branch, environment=environment, plans=False)
         request = replace(
             self.request,
             command=COMMAND,
