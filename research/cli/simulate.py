@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from research.cli.kit import FILE, Amount, Count, json_option, say_to_stderr, show
+from research.cli.kit import Amount, Count, json_option, say_to_stderr, show
 from research.core.errors import UsageError
 from research.core.files import write_whole
 from research.core.records import Estimate
+from research.core.text import count_of
 
 if TYPE_CHECKING:
     from research.simulator.comparison import ComparisonSetup, PolicyComparison
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 UNKNOWN = "–"
 """The text for a value, or its interval, that the nights do not give."""
+NEW_FILE = click.Path(path_type=Path, dir_okay=False, writable=True)  # refused at once, not after minutes of playing
 PROGRESS_S = 10.0
 """Seconds between two lines of progress."""
 WITH_INTERVALS = {
@@ -58,7 +60,7 @@ MEANS = {
 @click.option("--families", default="held-out", help="tuning, held-out, seeds, all, or families' names.")
 @click.option("--against", default="greedy", help="The policy that all are compared with; it is played too.")
 @click.option("--workers", type=Count(min=0), default=0, help="Processes; 0 takes one for every core.")
-@click.option("--chart", type=FILE, help="Write the course of the true gain to this SVG.")
+@click.option("--chart", type=NEW_FILE, help="Write the course of the true gain to this SVG.")
 @json_option
 def simulate(
     policies: str,
@@ -148,7 +150,7 @@ def _text(answer: PolicyComparison) -> str:
     for row in answer.rows:
         row = replace(row, false_share=_as_share(row.false_share))
         cells = [_format(getattr(row, name), scale, digits) for name, scale, digits in WITH_INTERVALS.values()]
-        cells += [f"{getattr(row, name).mean * scale:.{digits}f}" for name, scale, digits in MEANS.values()]
+        cells += [_format_mean(getattr(row, name), scale, digits) for name, scale, digits in MEANS.values()]
         whole.append((row.policy, *cells))
     others = [name for name in q.policies if name != q.against]
     by_family = [("family", "n", f"gain of {q.against}", *(f"{name} to {q.against}" for name in others))]
@@ -158,8 +160,8 @@ def _text(answer: PolicyComparison) -> str:
         ratios = [_format(row_of[name].gain_ratio, 1, 2) for name in others]
         by_family.append((family, str(first.n), _format(first, 1e4, 0), *ratios))
     note = (
-        f"{q.landscapes} nights of {q.runs} {'full runs of GPU time' if q.gpu_time else 'runs'}, {_noise(q)}, "
-        f"seed {q.seed}.\nGains in 0.0001 bpb; [95 % intervals], ratios and differences paired by night."
+        f"{count_of(q.landscapes, 'night')} of {q.runs} {'full runs of GPU time' if q.gpu_time else 'runs'}, "
+        f"{_noise(q)}, seed {q.seed}.\nGains in 0.0001 bpb; [95 % intervals], ratios and differences paired by night."
     )
     return "\n".join([*_table(whole), "", note, "", *_table(by_family)])
 
@@ -173,12 +175,16 @@ def _as_share(value: Estimate) -> Estimate:
 
 def _format(value: Estimate, scale: float, digits: int) -> str:
     """Return a value with its interval, and a dash for what is not known: one night has no interval."""
-    if not math.isfinite(value.mean):
-        return UNKNOWN
-    middle = f"{value.mean * scale:.{digits}f}"
+    middle = _format_mean(value, scale, digits)
+    if middle == UNKNOWN:
+        return middle
     if value.n < 2 or not (math.isfinite(value.low) and math.isfinite(value.high)):
         return f"{middle} [{UNKNOWN}]"
     return f"{middle} [{value.low * scale:.{digits}f}, {value.high * scale:.{digits}f}]"
+
+
+def _format_mean(value: Estimate, scale: float, digits: int) -> str:
+    return f"{value.mean * scale:.{digits}f}" if math.isfinite(value.mean) else UNKNOWN
 
 
 def _noise(setup: ComparisonSetup) -> str:

@@ -23,8 +23,9 @@ def test_rows_for_scripts_and_a_chart(capsys, tmp_path):
     assert chart.read_text().startswith("<svg")
 
 
-def test_a_table_for_people(capsys):
-    assert run(SMALL) == 0
+@pytest.mark.parametrize("runs", ["6", "2"])
+def test_a_table_for_people(capsys, runs):
+    assert run([*SMALL[:6], runs, *SMALL[7:]]) == 0
     text = capsys.readouterr().out
     assert text.startswith("policy")
     assert not {"nan", "inf"} & set(re.findall(r"[a-z]+", text))
@@ -53,7 +54,9 @@ def test_the_noise_can_be_said(capsys):
     assert "seed sd 0 to 0.003" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("wrong", [["--policies", "nobody"], ["--families", "nowhere"], ["--policies", ","]])
-def test_unknown_names_are_refused(capsys, wrong):
+@pytest.mark.parametrize(
+    "wrong", [["--policies", "nobody"], ["--families", "nowhere"], ["--policies", ","], ["--chart", "."]]
+)
+def test_what_cannot_be_played_or_drawn_is_refused(capsys, wrong):
     assert run(["simulate", *wrong]) == 2
     assert capsys.readouterr().err.startswith("research: ")
