@@ -1,4 +1,4 @@
-"""Reads a train.py's fingerprint, imports and defined names from its syntax tree."""
+"""Reads a train.py's fingerprint, a hash of what its code does, from its syntax tree."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import ast
 import hashlib
 from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple
 
 from research.code.constants import is_seed_name
 from research.code.syntax_tree import parse
@@ -15,14 +14,6 @@ _SEEDERS = frozenset({"seed", "manual_seed", "manual_seed_all", "default_rng", "
 _UNIMPORTANT = frozenset({"ctx", "kind", "type_comment", "type_ignores"})
 _SEED = ast.Constant("seed")
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-
-
-class Import(NamedTuple):
-    """One unconditional import of a module's body."""
-
-    module: str  # dotted name
-    names: tuple[str, ...]  # names taken out of it, () for a plain import
-    line: int  # line number, from 1
 
 
 @lru_cache(maxsize=256)  # one launch asks for the same text several times, a proposal for that of its parent
@@ -111,33 +102,3 @@ def _is_for_seed(node: ast.AST) -> bool:
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
         return all(isinstance(target, ast.Name) and is_seed_name(target.id) for target in targets)
     return isinstance(node, ast.keyword) and "seed" in (node.arg or "")
-
-
-def imports(tree: ast.Module) -> tuple[Import, ...]:
-    """Return the imports that run whatever happens: those of the module's own body, not of branches or functions."""
-    found: list[Import] = []
-    for node in tree.body:
-        if isinstance(node, ast.Import):
-            found += [Import(alias.name, (), node.lineno) for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            found.append(Import(node.module, tuple(alias.name for alias in node.names), node.lineno))
-    return tuple(found)
-
-
-def defined_names(tree: ast.Module) -> frozenset[str] | None:
-    """Return the names that a module's body may define outside functions and classes; None if it may define any."""
-    names: set[str] = set()
-    pending: list[ast.AST] = list(tree.body)
-    while pending:
-        node = pending.pop()
-        if isinstance(node, DEFINITIONS):
-            names.add(node.name)
-            continue
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            names.update((alias.asname or alias.name).split(".")[0] for alias in node.names)
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            names.add(node.id)
-        elif isinstance(node, ast.Call) and called(node) in {"globals", "setattr", "exec"}:
-            return None
-        pending.extend(ast.iter_child_nodes(node))
-    return None if names & {"__getattr__", "*"} else frozenset(names)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from pathlib import Path
 
-from research.code import fingerprint as source
+from research.code.fingerprint import fingerprint
+from research.code.imports import defined_names, module_imports
 from research.code.syntax_tree import parse
 from research.core import git
 from research.core.commands import MAX_NAMED, commit_command, git_commit, paths_to_type, put_away_command
@@ -76,7 +77,7 @@ def examine(root: Path, rev: str | None = None) -> Candidate:
     if text is None:
         raise Refused(f"There is no {TARGET} in {root}.", "Change into the repository that holds it.")
     try:
-        fingerprint = source.fingerprint(text)
+        identity = fingerprint(text)
     except SyntaxError as error:
         line = f" in line {error.lineno}" if error.lineno else ""
         then = f"Mend it, then type: {git_commit(root)} --amend --no-edit -- {TARGET}"
@@ -87,7 +88,7 @@ def examine(root: Path, rev: str | None = None) -> Candidate:
         commit=commit,
         branch=where.branch,
         text=text,
-        fingerprint=fingerprint,
+        fingerprint=identity,
         train_sha256=hashlib.sha256(text).hexdigest(),
         benchmark_sha256=_digest(root, commit.hash, BENCHMARK),
         harness=_digest(root, commit.hash, PROTECTED),
@@ -188,14 +189,14 @@ def check_parent(root: Path, candidate: Candidate, measured: Sequence[Run]) -> N
 def _fingerprint(root: Path, commit: str) -> str | None:
     """Return the fingerprint of a commit's train.py, None without one that can be read."""
     try:
-        return source.fingerprint(git.blob(root, commit, TARGET) or b"")
+        return fingerprint(git.blob(root, commit, TARGET) or b"")
     except SyntaxError:
         return None
 
 
 def check_imports(root: Path, candidate: Candidate, environment: Mapping[str, str]) -> None:
     """Refuse a train.py that imports, in any case, a module or a name of a local module that can't be found."""
-    for item in source.imports(parse(candidate.text)):
+    for item in module_imports(parse(candidate.text)):
         top = item.module.split(".")[0]
         imports = f"{TARGET} line {item.line} imports"
         local = next((path for path in (f"{top}.py", f"{top}/__init__.py") if (root / path).is_file()), None)
@@ -214,7 +215,7 @@ def check_imports(root: Path, candidate: Candidate, environment: Mapping[str, st
 def _missing(path: Path, names: Sequence[str]) -> list[str]:
     """List the names that a local module does not define; none where that can't be known."""
     try:
-        defined = source.defined_names(parse(path.read_bytes()))
+        defined = defined_names(parse(path.read_bytes()))
     except (OSError, SyntaxError):
         return []
     return [name for name in names if defined is not None and name != "*" and name not in defined]
