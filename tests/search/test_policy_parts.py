@@ -57,7 +57,7 @@ def test_every_emitter_stays_alive():
 
 
 def policy_after(*scores: float | None) -> Discovery:
-    """The policy of a night whose changes to a baseline of 0.99 came to these scores; a gain of 0.003 is kept."""
+    """Return the policy of a night whose changes to a baseline of 0.99 came to these scores; 0.003 less is kept."""
     policy = Discovery(0)
     policy.start(Observation(0, "a", val_bpb=0.99, gpu_s=300.0))
     tip, best = "a", 0.99

@@ -49,7 +49,7 @@ class Scripted(Climber):
 
 
 def sound(landscape: Landscape, seed: int = 0) -> int:
-    """A seed under which the first runs of a scripted night don't crash."""
+    """Return a seed under which the first runs of a scripted night don't crash."""
     while any(t.crash for t in play(Scripted(), landscape, 5, seed).history):
         seed += 1
     return seed
@@ -66,7 +66,7 @@ def test_a_landscape_is_its_seed_s_and_within_the_promised_sizes(family: str):
 
 
 def is_worth_a_night(landscape: Landscape) -> bool:
-    """Whether the family's promised gain can be reached, to the rounding of what a descent counts as a step."""
+    """Return whether the family's promised gain can be reached, to the rounding of what a descent counts as a step."""
     low, high = landscape.family.total_bpb
     return 0.9 * low <= landscape.reachable() <= 1.1 * high
 
