@@ -109,6 +109,10 @@ def test_plain_policies_keep_what_reads_lower(name: str):
     assert policy.final([]) == "c"
 
 
+def test_greedy_runs_everything_on_one_seed():
+    assert {run.seed for run in Watched("greedy", 1, 30).history} == {42}
+
+
 def test_an_unknown_policy_is_refused():
     with pytest.raises(ValueError, match="there is no policy 'best'"):
         make_policy("best", 0)
@@ -125,6 +129,27 @@ def test_a_discarded_tip_gives_way_to_the_one_before():
     chain.decide("b", "discard")
     chain.decide("a", "discard")
     assert chain.kept == ["a"]
+
+
+def test_the_paired_rule_compares_on_seeds_that_both_have():
+    policy = make_policy("paired", 0)
+    policy.start(Observation(0, "a", val_bpb=0.990))
+    assert policy.ask([]) == (None, None, None)
+    assert policy.next_seed() == 42
+    assert policy.tell(Observation(1, "b", "a", val_bpb=0.988)) == "discard"
+    assert policy.ask([]) == ("replicate", None, "a")  # the tip has no second seed yet
+    assert policy.next_seed() == 43
+    assert policy.tell(Observation(2, "r", val_bpb=0.980, replicate_of="a", seed=43)) == "keep"
+    assert policy.ask([]) == ("replicate", None, "b")
+    assert policy.next_seed() == 43
+    assert policy.tell(Observation(3, "s", val_bpb=0.9805, replicate_of="b", seed=43)) == "keep"
+    assert policy.tell(Observation(4, "c", "b", val_bpb=0.9885)) == "discard"
+    assert policy.ask([]) == (None, None, None)  # higher on its first seed: no second one
+    assert policy.tell(Observation(5, "d", "b", val_bpb=0.987)) == "discard"
+    assert policy.ask([]) == ("replicate", None, "d")
+    assert policy.tell(Observation(6, "t", val_bpb=0.9822, replicate_of="d", seed=43)) == "discard"
+    assert policy.final([]) == "b"
+    assert policy.estimate("b") == pytest.approx((0.988 + 0.9805) / 2)
 
 
 # The policy of real nights --------------------------------------------------------------------------------------

@@ -8,8 +8,6 @@ from statistics import fmean, stdev
 
 import pytest
 
-from research.search.observation import Observation
-from research.search.policies.baselines import Climber
 from research.search.policy import make_policy
 from research.simulator.families import FAMILIES, SEEDS
 from research.simulator.night import play
@@ -63,10 +61,8 @@ def test_a_tail_makes_some_repeats_loud():
 def test_the_documents_say_the_noise_of_each_family_of_seeds():
     text = (Path(__file__).resolve().parents[2] / "docs" / "search.md").read_text()
     for family in SEEDS:
-        assert (
-            f"| `{family.name}` | {family.noise.repeat:g} | {family.noise.seed:g} | {family.noise.interaction:g}"
-            in text
-        )
+        noise = family.noise
+        assert f"| `{family.name}` | {noise.repeat:g} | {noise.seed:g} | {noise.interaction:g}" in text
 
 
 def test_the_families_of_seeds_reach_from_none_to_ten_times_the_repeat_noise():
@@ -74,56 +70,6 @@ def test_the_families_of_seeds_reach_from_none_to_ten_times_the_repeat_noise():
     assert min(ratios) == 0.0
     assert max(ratios) == pytest.approx(10.0)
     assert {family.interactions for family in SEEDS} == {"change", "configuration"}
-
-
-class Seeded(Climber):
-    """Asks for the seeds of a list; repeats its first experiment as often as it is told to."""
-
-    def __init__(self, seeds, repeats=0):
-        super().__init__(0)
-        self.seeds, self.repeats = list(seeds), repeats
-
-    def next_seed(self):
-        return self.seeds.pop(0)
-
-    def tell(self, result):
-        self.repeats -= 1
-        return "replicate" if self.repeats >= 0 and result.crash is None else "discard"
-
-
-def test_a_policy_chooses_the_seed_of_every_run():
-    night = play(Seeded([7, 42, 7, 9], 2), draw_landscape("separable", 2), 5, 1)
-    assert [trial.seed for trial in night.history] == [42, 7, 42, 7, 9]
-
-
-def test_greedy_runs_everything_on_one_seed():
-    assert {trial.seed for trial in play(make_policy("greedy", 0), draw_landscape("ordinary", 1), 30, 1).history} == {
-        42
-    }
-
-
-# The paired rule ------------------------------------------------------------------------------------------------
-
-
-def test_the_paired_rule_compares_on_seeds_that_both_have():
-    policy = make_policy("paired", 0)
-    policy.start(Observation(0, "a", val_bpb=0.990))
-    assert policy.ask([]) == (None, None, None)
-    assert policy.next_seed() == 42
-    assert policy.tell(Observation(1, "b", "a", val_bpb=0.988)) == "discard"
-    assert policy.ask([]) == ("replicate", None, "a")  # the tip has no second seed yet
-    assert policy.next_seed() == 43
-    assert policy.tell(Observation(2, "r", val_bpb=0.980, replicate_of="a", seed=43)) == "keep"
-    assert policy.ask([]) == ("replicate", None, "b")
-    assert policy.next_seed() == 43
-    assert policy.tell(Observation(3, "s", val_bpb=0.9805, replicate_of="b", seed=43)) == "keep"
-    assert policy.tell(Observation(4, "c", "b", val_bpb=0.9885)) == "discard"
-    assert policy.ask([]) == (None, None, None)  # higher on its first seed: no second one
-    assert policy.tell(Observation(5, "d", "b", val_bpb=0.987)) == "discard"
-    assert policy.ask([]) == ("replicate", None, "d")
-    assert policy.tell(Observation(6, "t", val_bpb=0.9822, replicate_of="d", seed=43)) == "discard"
-    assert policy.final([]) == "b"
-    assert policy.estimate("b") == pytest.approx((0.988 + 0.9805) / 2)
 
 
 def test_seed_effects_are_no_keeps_for_the_paired_rule():

@@ -34,11 +34,14 @@ def landscape() -> Landscape:
 
 
 class Scripted(Climber):
-    """Answers tell from a list, then discards; orders from a list, then leaves the agent free."""
+    """Answers, orders and seeds from lists; then it discards, leaves the agent free, and takes the usual seed."""
 
-    def __init__(self, tells=(), asks=()):
+    def __init__(self, tells=(), asks=(), seeds=()):
         super().__init__(0)
-        self.tells, self.asks = list(tells), list(asks)
+        self.tells, self.asks, self.seeds = list(tells), list(asks), list(seeds)
+
+    def next_seed(self):
+        return self.seeds.pop(0) if self.seeds else super().next_seed()
 
     def ask(self, history):
         return self.asks.pop(0) if self.asks else (None, None, None)
@@ -166,6 +169,11 @@ def test_replicate_repeats_the_configuration_and_costs_a_run(landscape: Landscap
     assert len({first.val_bpb, second.val_bpb, third.val_bpb}) == 3
     assert measure(night).replicate_share == pytest.approx(2 / 5)
     assert len(night.keep_effects_bpb) == 1
+
+
+def test_a_policy_chooses_the_seed_of_every_run(landscape: Landscape):
+    policy = Scripted(["replicate", "replicate"], seeds=[7, 42, 7, 9])
+    assert [run.seed for run in play(policy, landscape, 5, sound(landscape)).history] == [42, 7, 42, 7, 9]
 
 
 def test_the_tip_and_the_baseline_can_be_repeated(landscape: Landscape):
