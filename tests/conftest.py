@@ -22,6 +22,10 @@ for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHU
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, usual)
 
+# Settings of the shell that starts the tests are not theirs.
+for name in [name for name in os.environ if name.startswith("AUTORESEARCH_")]:
+    del os.environ[name]
+
 # The tests start thousands of processes. Where bytecode must not be written, each of them would compile all that it
 # imports, which is most of its work: it is written all the same, to a place of the tests' own.
 if sys.dont_write_bytecode:
