@@ -40,7 +40,7 @@ LEGEND = (
     ("discard", "discard", "not kept"),
     ("open", "open", "not decided"),
     ("again", "again", "measured again, joined to its first run"),
-    ("front", "line", "best so far, with its 95 % interval"),
+    ("front", "line", "best so far, with the 95 % interval of its gain"),
     ("crash", "crash", "crash"),
     ("stopped", "stopped", "stopped early"),
     ("off", "above", "off the scale"),
@@ -150,8 +150,8 @@ class Chart:
 
 def progress(data: PageData, size: Size = FILE) -> Chart:
     """Draw every run in order: a mark by its status, a line from each repeat to its first run, the best so far."""
-    em, best = size.em, data.best.known.estimate if data.best else None
-    must = [value.mean for _, _, value in data.steps] + ([best.low, best.high] if best else [])
+    em, values = size.em, [value for _, _, value in data.steps]
+    must = [value.mean for value in values] + [end for value in values[-1:] for end in (value.low, value.high)]
     trusted = [row.run.val_bpb for row in data.rows if row.run.val_bpb is not None and not row.run.suspect]
     top = em * ((_TITLE_EM + 3.6 if size is FILE else 0) + 2.2)  # a file has a title and its legend
     scale = _over_runs(data, size, _limits(trusted, must, 0.2), top, size.height - em * 4.0)
@@ -222,7 +222,7 @@ def _limits(values: Sequence[float], must: Sequence[float], room: float) -> tupl
     usual = everything[min(len(everything) - 1, int(len(everything) * SETTINGS.chart_usual_share))]
     improvement = max(anchors) - low
     high = max(max(anchors), min(usual, low + improvement * SETTINGS.chart_stretch if improvement > 0 else usual))
-    span = max(high - low, abs(low) * 1e-4, 1e-6)
+    span = max(high - low, abs(low) * 1e-3, 1e-6)
     return low - span * (0.04 + room), high + span * 0.06
 
 

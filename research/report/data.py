@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from research.agents.night.state import NightState
@@ -72,7 +72,10 @@ class ShownConfiguration:
 
 
 Step = tuple[int, ShownConfiguration, Estimate]
-"""The number of the run whose verdict made a configuration the best so far, the configuration, and its value."""
+"""The number of the run whose verdict made a configuration the best so far, the configuration, and its val_bpb.
+
+The interval of the value is that of the difference from the baseline, which leaves out what both share, such as seeds.
+"""
 
 
 @dataclass(frozen=True)
@@ -202,7 +205,7 @@ def page_data(
         changes=changes,
         baseline=baseline,
         best=next((one for one in candidates if one.known is best), None),
-        steps=tuple(_steps(shown, candidates)),
+        steps=tuple(_steps(shown, candidates, baseline)),
         close=(*(one for one in changes if one.status == "open"), *_promising(shown, changes)),
         plan=plan,
         night=night,
@@ -279,15 +282,28 @@ def _promising(shown: Sequence[Judged], changes: Sequence[ShownConfiguration]) -
             yield one
 
 
-def _steps(shown: Sequence[Judged], candidates: Sequence[ShownConfiguration]) -> Iterator[Step]:
+def _steps(
+    shown: Sequence[Judged], candidates: Sequence[ShownConfiguration], baseline: ShownConfiguration | None
+) -> Iterator[Step]:
     """Yield the tip after every verdict that moved it, with its value and the number of the run that was judged."""
     of_run = {row.run.run: (row.number, one) for one in candidates for row in one.rows}
     at: ShownConfiguration | None = None
     for run, kept in lineage.kept_chains(shown):
         tip = of_run[kept[-1].run][1] if kept else None
         if tip and tip is not at and tip.known.estimate:
-            yield of_run[run.run][0], tip, tip.known.estimate
+            yield of_run[run.run][0], tip, _from_baseline(tip, tip.known.estimate, baseline)
             at = tip
+
+
+def _from_baseline(one: ShownConfiguration, value: Estimate, baseline: ShownConfiguration | None) -> Estimate:
+    """Return the baseline's value plus the difference from it; the value itself where there is no baseline."""
+    base = baseline.known.estimate if baseline else None
+    if base is None:
+        return value
+    if one is baseline:
+        return replace(base, low=base.mean, high=base.mean)
+    gain = one.against_baseline
+    return replace(value, low=base.mean + gain.low, high=base.mean + gain.high) if gain else value
 
 
 def _speed_warning(rows: Sequence[RunRow]) -> Iterator[str]:

@@ -125,7 +125,7 @@ def _configuration(
         suspect=next((run.suspect[0] for run in runs if run.suspect), ""),
         change=change,
         p_better=belief.p_better(key, against) if change else None,
-        seeds=belief.shared_seeds(key, against) if change else belief.seeds(key),
+        seeds=tuple(sorted(belief.shared_seeds(key, against) if change else belief.seeds(key))),
     )
 
 
