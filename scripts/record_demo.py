@@ -26,7 +26,7 @@ from research.core.records import Run, Verdict  # noqa: E402
 from research.report.branches import choose_branch  # noqa: E402
 from research.report.charts import smoothed  # noqa: E402
 from research.report.progress import Curve, gaps, read_curve  # noqa: E402
-from research.report.recording import DEMO, Recording, judged_as_of, read_recording  # noqa: E402
+from research.report.recording import DEMO, RULES_OF_NOW, Recording, judged_as_of, read_recording  # noqa: E402
 from research.report.write import data_of_branch, differences  # noqa: E402
 from research.runs.gpu import CARD_FACT  # noqa: E402
 from research.runs.racing import LossCurve, curve_of  # noqa: E402
@@ -54,7 +54,7 @@ def main(argv: list[str]) -> int:
         return 1
     text = lines_of(recording)
     write_whole(DEMO, text.encode())
-    print(f"{DEMO}: {len(text) / 1024:.0f} KiB, {len(recording.runs)} runs")
+    print(f"{DEMO}: {len(text) / 1024:.0f} KiB, {len(recording.runs)} launched runs")
     return 0
 
 
@@ -80,7 +80,7 @@ def record(store: Store, paths: LabPaths, made_utc: str) -> Recording:
     base = curve_of(paths.runs / data.baseline.rows[0].run.folder) if data.baseline else LossCurve()
     shown = {row.run.run for one in (data.baseline, *data.kept) if one for row in one.rows}
     numbers: dict[str, str] = {}
-    for run in (row.run for row in data.rows):
+    for run in data.launches:
         score = read_score(paths.runs / run.folder) if run.folder else None
         known = {**(score.facts if score else {}), **run.facts}  # an older version may not have recorded every fact
         facts = {key: known[key] for key in FACTS if key in known}
@@ -145,7 +145,7 @@ def judged_again(recording: Recording) -> Recording:
 
 
 def _with_numbers(known: Verdict, now: Verdict, before: str = "") -> Verdict:
-    differs = f"; by the rules of now: {now.decision}, at the time: {known.decision}"
+    differs = f"; {RULES_OF_NOW}: {now.decision}, at the time: {known.decision}"
     why = now.why if now.decision == known.decision else f"{now.why}{differs}"
     return replace(known, estimate=now.estimate, difference=now.difference, p_better=now.p_better, why=f"{before}{why}")
 

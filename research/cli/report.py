@@ -80,7 +80,7 @@ def watch(once: bool, as_json: bool) -> None:
 def demo(serve: bool, as_json: bool) -> None:
     from research.agents.night.progress import LEGEND, line_of
     from research.report.answer import FIRST_NIGHT
-    from research.report.recording import NOTE, read_recording
+    from research.report.recording import read_recording
     from research.report.serve import PageServer, open_page
     from research.report.watch import show_pictures
     from research.report.write import write_page
@@ -94,9 +94,11 @@ def demo(serve: bool, as_json: bool) -> None:
         path = Path(tempfile.mkdtemp(prefix="autoresearch-demo-")) / "report.html"
         write_page(data, path)
     if as_json:
-        show("demo", {"path": str(path), "runs": len(recording.runs)}, "", True)
+        show("demo", {"path": str(path), "runs": len(data.rows)}, "", True)
         return
-    click.echo(f"This night was recorded on {recording.night.started_utc[:10]}. {NOTE}")
+    devices = " and ".join(dict.fromkeys(run.device for run in recording.runs if run.device))
+    said = f"This night was recorded on {recording.night.started_utc[:10]}, on {devices or 'a processor'}."
+    click.echo(" ".join((said, *recording.notes)))
     if sys.stdout.isatty():
         from rich.console import Console
 

@@ -284,7 +284,7 @@ def _labels(scale: Scale, data: PageData, marks: Sequence[Mark]) -> list[Text]:
         title = f"back to {one.title}" if is_back else one.title
         words = cut(title, min(room, _LABEL_CHARS[1]) - len(gain)) + gain
         left = x - len(words) * em * _CHAR_EM
-        places = [middle + em * (1.25 + 0.65 * down) for down in range(8)]
+        places = [middle + em * (1.25 + 0.65 * down) for down in range(12)]
         free = [y for y in places if y < scale.bottom and all(abs(y - other.y) >= em * _LINE_EM for other in texts)]
         clear = [y for y in free if not any(left < mark.x < x and y - em < mark.y < y + em * 0.4 for mark in marks)]
         if free:

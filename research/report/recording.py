@@ -19,11 +19,13 @@ from research.store.rows import from_plain
 
 DEMO = Path(__file__).parent / "demo" / "night.jsonl"
 """The night that is shipped."""
+RULES_OF_NOW = "by the rules of now"
+"""Words in the reason of a verdict that the present rules would not have given."""
 NOTE = (
     "What was decided is what the night decided, by older rules; values, differences and P(better) are by the rules of"
     " now, so that a change may be discarded with P > 0.99."
 )
-"""The note about a recorded night whose verdicts were judged again."""
+"""The note about a recorded night with such a verdict."""
 _LOOKS = (0.3, 0.6, 0.9)  # fractions of the budget at which a run that is played again is shown
 
 
@@ -39,20 +41,25 @@ class Recording:
     ahead: Mapping[str, Curve]  # losses minus the baseline's over the same rows, by kept run, where logs told them
     diffs: Mapping[str, str]  # differences of train.py by commit
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Return what a reader of its verdicts has to know."""
+        return (NOTE,) if any(RULES_OF_NOW in verdict.why for verdict in self.verdicts) else ()
+
     def data(self) -> PageData:
         """Return the data of the page at the end of the night."""
         data = self._data(self.verdicts, self.night, self.made_utc)
         curves = curves_of(
             data, lambda run: self.curves.get(run.run, ()), lambda run, _base: self.ahead.get(run.run, ())
         )
-        return replace(data, notes=(*data.notes, NOTE), diffs=self.diffs, curves=curves, is_recorded=True)
+        return replace(data, notes=(*data.notes, *self.notes), diffs=self.diffs, curves=curves, is_recorded=True)
 
     def _data(self, verdicts: Sequence[Verdict], night: NightState, made_utc: str) -> PageData:
         seen: dict[str, list[tuple[int, Verdict]]] = {}
         for order, verdict in enumerate(verdicts, 1):
             seen.setdefault(verdict.run, []).append((order, verdict))
         judged = [judged_as_of(run, seen[run.run]) for run in self.runs if run.run in seen]
-        return page_data(judged, night.branch, made_utc, night=night, launches=[item.run for item in judged])
+        return page_data(judged, night.branch, made_utc, night=night, launches=self.runs)
 
     def play(self) -> Iterator[LiveView]:
         """Yield the views that watch would have shown, a few for every run."""
@@ -65,7 +72,7 @@ class Recording:
             shown = replace(self._data(said, night, made_utc), is_night_on=True)
             best = shown.best.rows if shown.best else ()
             best_curve = next((self.curves[row.run.run] for row in best if row.run.run in self.curves), ())
-            words = (f"a recorded one, {number} of {len(self.runs)} runs",)
+            words = (f"a recorded one, {number} of {len(firsts)} runs",)
             for share in _LOOKS:
                 flight = self._flight(rows[self.verdicts[place].run], share)
                 yield LiveView(made_utc, shown, (flight,), best_curve, words)
