@@ -22,10 +22,10 @@ InteractionKind = Literal["change", "configuration"]
 """The thing that has an effect of its own on every seed: each change, which children inherit, or each configuration."""
 
 LOOKS = 20  # parts of the budget after each of which a policy may end a run
-GAP_SLOPE, GAP_SLOPE_FROM, GAP_ERROR_END, GAP_ERROR_MORE = 0.36, 0.75, 0.0009, 0.0004
+GAP_SLOPE, GAP_SLOPE_FROM, GAP_ERROR_END, GAP_ERROR_MORE = 0.36, 0.75, 0.0009, 0.0008
 """The relation of a gap in training loss to the final difference: bpb of the difference for each nat, the fraction of
 the budget from which that holds (before it, in proportion), the scale of the error at the end in bpb, and what is added
-to it at the beginning; from 28 pairs of runs on H200 (docs/search.md)."""
+to it at the beginning; from 34 pairs of runs on H200 (docs/search.md)."""
 GAP_FREEDOM = 4  # degrees of freedom of the error's t distribution
 GAP_SHARED = 0.7
 """Share of the error's variance that stays the same during a run: neighbouring points of a curve hardly differ."""
