@@ -99,7 +99,7 @@ def settle(run: str | None, as_json: bool) -> None:
 
 
 @click.command("decide")
-@click.argument("run", help="The run, or the commit of one run.")
+@click.argument("run", help="The run, or its commit.")
 @click.argument("decision", type=click.Choice(("keep", "discard")), help="What to do with it.")
 @click.option("--why", required=True, help="The reason, kept with the verdict.")
 @json_option

@@ -156,13 +156,16 @@ def _check_move(root: Path, store: Store, run: Run, tip: str, target: str) -> No
 
 
 def decide(lab: Lab, store: Store, name: str, decision: Decision, why: str) -> Settled:
-    """Store a person's verdict, which overrules the rule's, and carry it out at once.
+    """Store a person's verdict on a configuration, which overrules the rule's, and carry it out at once.
+
+    Args:
+        name: A run of the configuration, or the beginning of its commit.
 
     Raises:
         ResearchError: if the run can't be kept or is unknown.
         CannotSettle: if git can't follow now; the verdict is stored nevertheless.
     """
-    run = find_run(store, name)
+    run = _latest_of_commit(store, name) or find_run(store, name)
     if run.outcome is None:
         raise CannotSettle(f"{run.run} has not ended.", "Wait for its end line.")
     if decision == "keep" and (run.outcome != "scored" or run.origin == "import"):
@@ -171,7 +174,9 @@ def decide(lab: Lab, store: Store, name: str, decision: Decision, why: str) -> S
         raise ResearchError(f"{run.run} is not counted: {run.why}.", f"Type: {replicate_command(run.commit[:7])}")
     known = store.verdict(run.run)
     history = comparable(store, run)
-    gave_way = f"a near miss: a person kept another change of the same parent, {run.commit[:7]}"
+    gave_way = f"{lineage.GAVE_WAY}, {run.commit[:7]}"
+    for other in _siblings(history, run, decision):
+        _store_decision(lab, store, other, decision, why, lab.now_utc())
     _store_decision(lab, store, run, decision, why)
     if decision == "keep":
         for rival in _rivals(history, run):
@@ -186,8 +191,26 @@ def decide(lab: Lab, store: Store, name: str, decision: Decision, why: str) -> S
     if decision == "discard" and known and known.baseline:
         undo = f"To take it back, type: uv run research decide {run.run} keep --why 'it is the baseline'"
         so = "It is the baseline: while nothing else is kept, the next score is kept, whatever it is."
-        done = replace(done, say=f"{done.say} {so} {undo}")
+        return replace(done, say=f"{done.say} {so} {undo}")
+    if decision == "discard" and done.tip and git.is_ancestor(lab.paths.root, run.commit, done.tip):
+        tip, this = done.tip[:7], run.commit[:7]
+        so = f"It was made from {this} and contains it. To go back to what was kept before it too, type:"
+        step = f"uv run research decide {tip} discard --why 'it contains {this}'"
+        return replace(done, say=f"{done.say} {so} {step}")
     return done
+
+
+def _latest_of_commit(store: Store, name: str) -> Run | None:
+    """Return the latest run with a score of the only commit that begins so, None without one."""
+    runs = [run for run in store.runs() if run.counted and run.outcome == "scored" and run.commit.startswith(name)]
+    return runs[-1] if len(name) >= 4 and len({run.commit for run in runs}) == 1 else None
+
+
+def _siblings(history: list[Judged], run: Run, decision: Decision) -> list[Run]:
+    """Return the other runs of a run's configuration that were decided otherwise, those with a score for a keep."""
+    others = [item for item in history if item.run.run != run.run and lineage.is_same(item.run, run)]
+    decided = [item.run for item in others if item.verdict and item.verdict.decision != decision]
+    return [other for other in decided if decision == "discard" or lineage.is_evidence(other)]
 
 
 def _rivals(history: list[Judged], run: Run) -> list[Run]:

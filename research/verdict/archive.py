@@ -43,12 +43,14 @@ def _bucket(value: float | None, bounds: tuple[float, ...], names: tuple[str, ..
 def elites_of(configurations: Iterable[Configuration]) -> tuple[Elite, ...]:
     """Return the elite of every niche, lowest mean first.
 
-    Configurations without a score, or whose gain is too large to be believed before it is measured again, are left out.
+    Left out are configurations without a score, those that a person discarded, and those whose gain is too large to be
+    believed before it is measured again.
     """
     niches: dict[str, list[Elite]] = {}
     for one in configurations:
         value = one.estimate
-        if value is not None and one.decision != "investigate":
+        is_rejected = one.by_person and one.decision == "discard"
+        if value is not None and one.decision != "investigate" and not is_rejected:
             niches.setdefault(one.niche, []).append(
                 Elite(one.niche, one.commit, value.mean, value.n, one.emitter, one.subject, 0, one.runs[0])
             )

@@ -12,8 +12,7 @@ from statistics import fmean, median
 from research.core.records import Judged, Run
 from research.core.settings import SETTINGS
 from research.verdict.comparison import Comparison
-from research.verdict.judge import persons_decision
-from research.verdict.lineage import is_evidence
+from research.verdict.lineage import is_evidence, persons_verdict
 from research.verdict.noise import POCKET
 
 GAIN_IS_MISSING = "the gain is not there on text that nothing was chosen by"  # the reason, as agents read it too
@@ -25,7 +24,7 @@ def denies(case: Comparison, history: Sequence[Judged]) -> bool:
     Seed and machine move the val and audit scores of a run alike, so that their difference, the excess, hardly varies
     from run to run. How much it does is estimated from the other configurations of the contract.
     """
-    if case.incumbent is None or persons_decision(case) is not None:
+    if case.incumbent is None or persons_verdict(case.siblings) is not None:
         return False
     mine, theirs = case.key, case.keys.of(case.incumbent)
     if any(case.keys.of(kept) == mine for kept in case.kept):

@@ -136,6 +136,14 @@ class Belief:
         """Return the configuration that one was made from, None without a known one."""
         return self._parents.get(config)
 
+    def ancestry(self, config: Hashable, until: Mapping[Hashable, object] | None = None) -> Iterator[Hashable]:
+        """Yield a configuration and its ancestors, up to the first that is in a mapping."""
+        while not (until and config in until):
+            yield config
+            if config not in self._parents:
+                return
+            config = self._parents[config]
+
     # Differences and values; KeyError for a configuration that is not known -------------------------------------------
 
     def p_better(self, config: Hashable, other: Hashable, margin: float = 0.0) -> float:
@@ -178,9 +186,9 @@ class Belief:
 
         if is_paired(config, other):
             return None
-        above = {*self._ancestry(config), *self._ancestry(other)}
+        above = {*self.ancestry(config), *self.ancestry(other)}
         paired = [each for each in above if is_paired(each, config) and is_paired(each, other)]
-        return max(paired, key=lambda each: (len([*self._ancestry(each)]), repr(each)), default=None)
+        return max(paired, key=lambda each: (len([*self.ancestry(each)]), repr(each)), default=None)
 
     def value(self, config: Hashable) -> Estimate:
         """Return a configuration's val_bpb under the usual seed, discounted for luck, with its 95 % interval."""
@@ -265,7 +273,7 @@ class Belief:
         found: dict[Hashable, _Value] = {}
         first: Hashable = None
         for config in self._cells:
-            for each in reversed([*self._ancestry(config, found)]):
+            for each in reversed([*self.ancestry(config, found)]):
                 if each in self._parents:
                     above, at = found[self._parents[each]], place[each]
                     found[each] = _Value(above.mean + means[at], above.variance + variances[at])
@@ -273,14 +281,6 @@ class Belief:
                     found[each] = self._root(each, first, found)
                     first = each if first is None else first
         return found
-
-    def _ancestry(self, config: Hashable, until: Mapping[Hashable, object] | None = None) -> Iterator[Hashable]:
-        """Yield a configuration and its ancestors, up to the first that is in a mapping."""
-        while not (until and config in until):
-            yield config
-            if config not in self._parents:
-                return
-            config = self._parents[config]
 
     def _root(self, config: Hashable, first: Hashable, found: Mapping[Hashable, _Value]) -> _Value:
         """Return the value of a configuration without a parent: by the seeds that it shares with the first one."""
@@ -294,8 +294,8 @@ class Belief:
     def _value_difference(self, config: Hashable, other: Hashable) -> _Value:
         """Return one value minus another's; the changes that both descend from cancel."""
         one, two = self._values[config], self._values[other]
-        above = set(self._ancestry(config))
-        common = [self._values[each].variance for each in self._ancestry(other) if each in above][:1]
+        above = set(self.ancestry(config))
+        common = [self._values[each].variance for each in self.ancestry(other) if each in above][:1]
         variance = one.variance + two.variance - 2.0 * sum(common)
         return _Value(one.mean - two.mean, max(variance, SETTINGS.rounding_bpb**2))
 

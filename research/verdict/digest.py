@@ -22,7 +22,7 @@ from research.store.db import Store
 from research.verdict.models import Configuration, Conjecture, Digest, Elite, FailurePattern, Memory
 from research.verdict.noise import OFFICIAL, POCKET, Noise, Spread
 
-_FORMAT = 9  # number of the stored digests' format; another one makes every stored digest stale
+_FORMAT = 10  # number of the stored digests' format; another one makes every stored digest stale
 _FACT = "digest:"
 
 

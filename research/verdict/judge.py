@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from research.core.records import PERSON, Decision, Estimate, Run, Verdict
+from research.core.records import PERSON, Estimate, Run, Verdict
 from research.core.settings import SETTINGS
 from research.core.text import chance, clean
 from research.verdict import lineage
@@ -27,8 +27,8 @@ def judge(case: Comparison, now_utc: str) -> Verdict:
     if verdict.why:
         return verdict
     verdict = replace(verdict, estimate=case.belief.value(case.key))
-    if (decision := persons_decision(case)) is not None:
-        return replace(verdict, decision=decision, why=f"a person decided to {decision} this configuration")
+    if (told := lineage.persons_verdict(case.siblings)) is not None:
+        return replace(verdict, decision=told.decision, why=f"a person decided to {told.decision} this configuration")
     if case.incumbent is None:
         is_first = lineage.baseline(case.past) is None  # else a person took away what was kept
         what = "the baseline" if is_first else "nothing else is kept"
@@ -37,7 +37,8 @@ def judge(case: Comparison, now_utc: str) -> Verdict:
         return _measured_again(case, verdict)
     if any(case.keys.of(kept) == case.key for kept in case.kept):
         return _unless_person_kept_tip(case, _kept_earlier(case, verdict, case.incumbent))
-    return _unless_person_kept_tip(case, _candidate(case, verdict, case.keys.of(case.incumbent)))
+    verdict = _candidate(case, verdict, case.keys.of(case.incumbent))
+    return _unless_person_kept_tip(case, _unless_rejected_within(case, verdict))
 
 
 def judge_greedily(case: Comparison, now_utc: str) -> Verdict:
@@ -74,12 +75,17 @@ def _uncounted(case: Comparison, verdict: Verdict) -> Verdict:
     return verdict
 
 
-def persons_decision(case: Comparison) -> Decision | None:
-    """Return a person's last decision about an earlier run of the configuration, None if nobody decided."""
-    ruled = [
-        (item.order, item.verdict.decision) for item in case.siblings if item.verdict and item.verdict.rule == PERSON
-    ]
-    return max(ruled, default=(0, None))[1]
+def _unless_rejected_within(case: Comparison, verdict: Verdict) -> Verdict:
+    """Turn a keep into a discard where it would bring back a change that a person rejected."""
+    if case.tip is None or verdict.decision == "discard":
+        return verdict
+    stays = {*case.belief.ancestry(case.keys.of(case.tip))}
+    for key in case.belief.ancestry(case.key):
+        group = [item for item in case.past if case.keys.of(item.run) == key]
+        if key not in stays and lineage.is_rejected(group):
+            why = f"it contains {group[0].run.commit[:7]}, which a person discarded ({verdict.why})"
+            return replace(verdict, decision="discard", why=why)
+    return verdict
 
 
 def _unless_person_kept_tip(case: Comparison, verdict: Verdict) -> Verdict:
@@ -87,8 +93,8 @@ def _unless_person_kept_tip(case: Comparison, verdict: Verdict) -> Verdict:
     if case.tip is None or verdict.decision == "discard":
         return verdict
     tip = case.keys.of(case.tip)
-    ruled = [item for item in case.past if item.verdict and item.verdict.rule == PERSON]
-    kept = max((item.order for item in ruled if case.keys.of(item.run) == tip), default=None)
+    mine = [(item.order, item.verdict) for item in case.past if item.verdict and case.keys.of(item.run) == tip]
+    kept = max((order for order, told in mine if (told.rule, told.decision) == (PERSON, "keep")), default=None)
     known = min((item.first_order for item in case.siblings), default=None)
     if kept is None or known is None or known > kept:
         return verdict

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from research.core.records import Judged, Run
+from research.core.records import PERSON, Judged, Run, Verdict
 from research.runs.gpu import CARD_FACT
 
 
@@ -91,6 +91,22 @@ def kept_chains(history: Sequence[Judged]) -> Iterator[tuple[Run, list[Run]]]:
             if takes_tip_away or any(other.run == run.run for other in kept):
                 kept = others
         yield run, kept
+
+
+GAVE_WAY = "a near miss: a person kept another change of the same parent"
+"""Beginning of a person's reason to discard what they did not reject: something else took its place."""
+
+
+def persons_verdict(group: Iterable[Judged]) -> Verdict | None:
+    """Return a person's last verdict on runs of one configuration, None if nobody decided."""
+    ruled = [(item.order, item.verdict) for item in group if item.verdict and item.verdict.rule == PERSON]
+    return max(ruled, key=lambda entry: entry[0])[1] if ruled else None
+
+
+def is_rejected(group: Iterable[Judged]) -> bool:
+    """Return whether a person discarded the configuration of these runs for its own sake."""
+    verdict = persons_verdict(group)
+    return verdict is not None and verdict.decision == "discard" and not verdict.why.startswith(GAVE_WAY)
 
 
 def runs_since_keep(history: Sequence[Judged]) -> int:

@@ -67,7 +67,7 @@ def recall(history: Sequence[Judged], branch: str, contract: str | None = None, 
         trends=trends(topics),
         anomalies=tuple(surprising[-SETTINGS.anomalies_kept :]),
         tried=_tried(every),
-        warnings=tuple(_warnings(mine)),
+        warnings=(*_rejected_within(incumbent, known, belief), *_warnings(mine)),
         fingerprints=frozenset(item.run.fingerprint for item in history if item.run.fingerprint),
         known={one.key: one for one in mine},
         runs=len(on_branch),
@@ -115,7 +115,7 @@ def _configuration(
         gain=Estimate(-effect.mean, -effect.high, -effect.low, effect.n) if effect else None,
         runs=tuple(run.run for run in runs),
         decision=decision,
-        by_person=decision == "keep" and any(verdict.rule == PERSON for verdict in verdicts),
+        by_person=lineage.is_rejected(group) or (decision == "keep" and lineage.persons_verdict(group) is not None),
         device=first.device,
         niche=niche_of(first, sized[-1] if sized else first, is_baseline),
         failure=failure.signature if failure else "",
@@ -154,6 +154,7 @@ def _near_misses(
         if one.estimate is not None
         and one.key != incumbent.key
         and one.decision == "discard"
+        and not one.by_person
         and belief.p_better(one.key, incumbent.key) >= SETTINGS.near_miss_p
     ]
     return tuple(found[-SETTINGS.near_misses_kept :])
@@ -193,6 +194,13 @@ def _phase_inputs(mine: Sequence[Configuration], near: Sequence[Configuration]) 
         recent_keeps=sum(one.decision == "keep" and one.gain is not None for one in latest),
         near_misses=len(near),
     )
+
+
+def _rejected_within(best: Configuration | None, known: Mapping[str, Configuration], belief: Belief) -> Iterator[str]:
+    """Yield a sentence on each configuration that a person discarded and the best so far was made from."""
+    for key in belief.ancestry(best.key) if best else ():
+        if (one := known.get(str(key))) and one.by_person and one.decision == "discard":
+            yield f"The best so far was made from {one.commit[:7]}, which a person discarded, and contains it."
 
 
 def _warnings(mine: Sequence[Configuration]) -> Iterator[str]:

@@ -34,7 +34,7 @@ class Configuration:
     gain: Estimate | None  # its parent's val_bpb minus its own, above zero is better; None where either is unknown
     runs: tuple[str, ...]  # names of its runs, in order
     decision: Decision | None  # the decision that holds
-    by_person: bool  # whether a person keeps it
+    by_person: bool  # whether a person keeps it, or discarded it for its own sake
     device: str | None
     niche: str
     failure: str  # signature of its failure, "" if it scored

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -167,16 +168,51 @@ def test_who_discards_the_baseline_is_told_what_follows(kit: Kit):
     assert f"uv run research decide {run} keep" in said
 
 
-def test_a_commit_names_its_only_run(kit: Kit):
+def test_a_commit_names_its_runs(kit: Kit):
     kit.measure()
     worse, run = measured(kit, "worse", 1.1)
     done = kit.json("decide", worse[:7], "keep", "--why", "it is simpler")
     assert (done["run"], done["tip"]) == (run, worse)
     other = str(kit.json("replicate")["run"])
-    result = kit.research("decide", worse[:7], "discard", "--why", "after all")
-    failed(result, f"The commit {worse[:7]} has 2 runs.")
-    assert f"Name one: {run}, {other}" in result.err
+    failed(kit.research("settle", worse[:7]), f"The commit {worse[:7]} has 2 runs.")
+    assert kit.json("decide", worse[:7], "discard", "--why", "after all")["run"] == other
+    assert [row[3] for row in kit.ledger()] == ["keep", "discard", "discard"]
     failed(kit.research("decide", "abc", "keep", "--why", "x"), "There is no run abc.")
+
+
+def test_what_a_person_discards_stays_discarded_whatever_was_built_on_it(kit: Kit):
+    kit.measure()
+    base = kit.head()
+    lower, _ = measured(kit, "lower", 0.9)
+    kit.research("replicate")
+    kit.research("settle")
+    above, _ = measured(kit, "lower still", 0.8)
+    kit.research("replicate")
+    while kit.json("settle")["run"]:
+        pass
+    assert kit.head() == above
+    said = kit.json("decide", lower[:7], "discard", "--why", "ugly")["say"]
+    assert f"made from {lower[:7]} and contains it" in said
+    step = f"uv run research decide {above[:7]} discard --why 'it contains {lower[:7]}'"
+    assert said.endswith(step)
+    page = kit.research("report", "--json")
+    assert page.code == 0
+    assert "which a person discarded" in (kit.root / "results" / "report.html").read_text()
+    assert kit.json(*shlex.split(step)[3:])["tip"] == base
+    assert [row[3] for row in kit.ledger()] == ["keep", *["discard"] * 4]
+    summary = kit.json("summary")
+    assert summary["near_misses"] == []
+    assert [elite["commit"] for elite in summary["elites"]] == [base]
+
+    kit.git("reset", "-q", "--hard", lower)  # as an experiment that was going on meanwhile
+    _, run = measured(kit, "on what was discarded", 0.7)
+    kit.research("replicate")
+    assert kit.json("settle", run)["tip"] == base
+    assert f"it contains {lower[:7]}, which a person discarded" in str(kit.json("settle", run)["why"])
+    kit.git("reset", "-q", "--hard", base)
+    better, run = measured(kit, "another", 0.85)
+    kit.research("replicate")
+    assert kit.json("settle", run)["tip"] == better
 
 
 def test_a_replicate_says_what_to_type_next(kit: Kit):
