@@ -23,6 +23,7 @@ from research.core.paths import LabPaths, machine_home
 from research.core.records import OPEN_DECISIONS, REPLICATE, Plan, Run
 from research.core.settings import SETTINGS
 from research.core.text import clean, quoted
+from research.lab.twin import same_program, way_back
 from research.runs.backend import DEVICE_TAKEN
 from research.runs.backends import DEFAULT_BACKEND, is_remote
 from research.store import reads, recent
@@ -114,29 +115,6 @@ def profile_here(environment: Mapping[str, str]) -> str:
     backend = environment.get("AUTORESEARCH_BACKEND") or DEFAULT_BACKEND
     has_gpu = is_remote(backend) or os.path.exists("/dev/nvidia0")
     return environment.get(ENV_PROFILE) or PROFILES[0 if has_gpu else 1]
-
-
-def way_back(root: Path, store: Store, branch: str, commit: str, twin: Run) -> str:
-    """Return the commit that takes the place of an experiment whose program another run, its twin, has measured.
-
-    That is the experiment itself where only its message is new: it counts as measured. One that was discarded, or
-    measured on another branch, and is made again does not.
-    """
-    verdict = store.verdict(twin.run)
-    is_settled = verdict is not None and verdict.decision == "discard" and bool(verdict.settled_utc)
-    is_dropped = is_settled or twin.branch != branch
-    is_renamed = not is_dropped and git.is_same_tree(root, twin.commit, commit)
-    return commit if is_renamed else git.commit(root, commit).parent or twin.commit
-
-
-def same_program(root: Path, store: Store, branch: str, commit: str) -> Run | None:
-    """Return the run that a launch of a commit would repeat, on whatever branch it was made; None for none."""
-    from research.code.fingerprint import fingerprint  # loads what no other hook needs
-
-    try:
-        return recent.measured_twin(store, branch, fingerprint(git.blob(root, commit, "train.py") or b""))
-    except SyntaxError:
-        return None
 
 
 def head_warnings(root: Path, store: Store, branch: str, commit: str, planned: str | None) -> Iterator[str]:

@@ -70,8 +70,10 @@ class Moment(click.ParamType[str]):
     default="discovery",
     help="Who plans and judges; greedy keeps whatever is lower.",
 )
+@click.option("--stop", is_flag=True, help="End the night that goes on in this checkout, as Ctrl-C does.")
 @json_option
 def night(
+    stop: bool,
     serve: bool,
     hours: float | None,
     until: str | None,
@@ -97,6 +99,12 @@ def night(
             click.echo(line, err=as_json)
 
     paths = here()
+    if stop:
+        from research.agents.night.stop import stop_night
+
+        said = stop_night(paths)
+        show("night", {"said": said}, said, as_json)
+        return
     limits = NightLimits(max_runs, hours, max_usd, usd_per_hour, until)
     request = Request(COMMAND, backend, gpu, timeout and timeout * 60, race=not no_race)
     server = PageServer(page_path(paths)) if serve else None

@@ -149,8 +149,8 @@ class FileLock:
 
 
 @contextlib.contextmanager
-def held(path: Path, wait_s: float) -> Iterator[None]:
-    """Hold a lock for a moment.
+def held(path: Path, wait_s: float, note: str = "") -> Iterator[None]:
+    """Hold a lock, and leave a note for others about who holds it.
 
     Raises:
         TimeoutError: if another holds it all that time.
@@ -159,6 +159,8 @@ def held(path: Path, wait_s: float) -> Iterator[None]:
     if not lock.acquire(wait_s):
         raise TimeoutError(errno.ETIMEDOUT, f"another process holds it for over {wait_s:.0f} s", str(path))
     try:
+        if note:
+            lock.note(note)
         yield
     finally:
         lock.release()

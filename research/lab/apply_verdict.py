@@ -15,6 +15,7 @@ from research.core.errors import ResearchError
 from research.core.files import write_whole
 from research.core.records import PERSON, Decision, Judged, Run, Verdict
 from research.lab.lab import Lab, comparable
+from research.lab.twin import same_program, way_back
 from research.store import reads
 from research.store.db import Store
 from research.store.ledger import has_row
@@ -135,12 +136,7 @@ def _check_move(root: Path, store: Store, run: Run, tip: str, target: str) -> No
     if git.resolve(root, target) is None:
         what, step = git.missing_commit(target)
         raise CannotSettle(what, f"{step} && uv run research settle")
-    is_measured = tip == run.commit or any(known.commit == tip and has_row(known) for known in store.runs())
-    if not is_measured and not git.is_ancestor(root, tip, target):
-        raise CannotSettle(
-            f"The tip of {branch}, {tip[:7]}, was never measured to its end, and moving the branch would drop it.",
-            f"Run it first, or give it a branch: git branch keep-{tip[:7]} {tip[:7]} && git reset --keep {target[:7]}",
-        )
+    _check_measured(root, store, run, tip, target)
     if (place := git.worktree_of(root, branch)) is None:
         return
     if git.head(root).branch != branch:
@@ -153,6 +149,22 @@ def _check_move(root: Path, store: Store, run: Run, tip: str, target: str) -> No
             f"The work tree is not clean ({', '.join(changed[:5])}), and moving {branch} would touch it.",
             f"Commit the changes or type: {git.how_to_clean(root)}. Then type: uv run research settle",
         )
+
+
+def _check_measured(root: Path, store: Store, run: Run, tip: str, target: str) -> None:
+    """Raise CannotSettle where a move would drop a commit that no run has measured."""
+    is_measured = tip == run.commit or any(known.commit == tip and has_row(known) for known in store.runs())
+    if is_measured or git.is_ancestor(root, tip, target):
+        return
+    what = f"The tip of {run.branch}, {tip[:7]}, "
+    twin = same_program(root, store, run.branch, tip)
+    if twin is None:
+        step = f"git branch keep-{tip[:7]} {tip[:7]} && git reset --keep {target[:7]}"
+        what += "was never measured to its end, and moving the branch would drop it."
+        raise CannotSettle(what, f"Run it first, or give it a branch: {step}")
+    if (back := way_back(root, store, run.branch, tip, twin)) != tip:
+        what += f"is the same program as run {twin.run}, so that it would not be measured again."
+        raise CannotSettle(what, f"Take it back: git reset --keep {back[:7]} && uv run research settle")
 
 
 def decide(lab: Lab, store: Store, name: str, decision: Decision, why: str) -> Settled:

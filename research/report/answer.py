@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from research.agents.clients import CLIENTS
 from research.agents.night.command import night_command, one_run, one_run_of_an_agent, replicate_command
@@ -36,7 +36,7 @@ class Suggestion:
 
     title: str
     why: str
-    command: str  # the line that does it
+    command: str  # the line that does it, "" while a night goes on
 
 
 def answer(data: PageData) -> Answer:
@@ -162,7 +162,9 @@ def suggestions(data: PageData) -> list[Suggestion]:
         if one.known.p_better is None or one.known.p_better >= SETTINGS.suggestion_p:
             why = f"A near miss: it may be as good as the best so far, and combine with it.{_chance(one)}"
             add(one, "Build on", why, f"git show {one.known.commit[:12]}")
-    return found[: SETTINGS.suggestions_shown]
+    shown = found[: SETTINGS.suggestions_shown]
+    # The device is taken, and the night does by itself what is worth it.
+    return [replace(one, command="") for one in shown] if data.is_night_on else shown
 
 
 def _for_agent(data: PageData, one: IdeaStatus) -> Suggestion:

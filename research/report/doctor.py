@@ -26,7 +26,7 @@ from research.core.errors import ResearchError
 from research.core.interpreter import GET_UV
 from research.core.paths import LabPaths, machine_home
 from research.core.settings import SETTINGS
-from research.core.text import first_few
+from research.core.text import count_of, first_few
 from research.runs import gpu
 from research.runs.backends import BACKENDS
 from research.runs.requirements import check_environment, other_home
@@ -163,9 +163,10 @@ def _disk(root: Path, environment: Mapping[str, str]) -> Check:
             what = "can't be written to" if place.is_dir() else "is no folder"
             fix = other_home(home) if place == _existing(home) else f"ls -ld {place}; mount | grep ' ro'"
             return Check("disk", False, f"{place} {what}: nothing could be recorded", fix)
-    free = {place: shutil.disk_usage(place).free for place in (root, _existing(home))}
+    results = _existing(LabPaths(root).runs)
+    free = {place: shutil.disk_usage(place).free for place in (results, _existing(home))}
     fullest = min(free, key=lambda place: free[place])
-    say = f"{free[root] / GIB:.1f} GiB of disk free here, {free[_existing(home)] / GIB:.1f} where data lies"
+    say = f"{free[results] / GIB:.1f} GiB of disk free for results, {free[_existing(home)] / GIB:.1f} where data lies"
     fix = f"du -xh -d2 {fullest} | sort -h | tail" if free[fullest] < SETTINGS.low_disk_bytes else ""
     return Check("disk", not fix, say, fix)
 
@@ -241,7 +242,7 @@ def _store(paths: LabPaths) -> list[Check]:
         return [Check("memory.db", False, error.what, error.next)]
     size = paths.memory.stat().st_size / 1024**2
     tail = f", {waiting} in flight or left open" if waiting else ""
-    found = [Check("memory.db", True, f"{runs} runs, {size:.1f} MiB, sound{tail}")]
+    found = [Check("memory.db", True, f"{count_of(runs, 'run')}, {size:.1f} MiB, sound{tail}")]
     if switch.enabled:
         say = f"the loop is on, {autonomy.limits_in_words(switch)}; agents go on by themselves until it is turned off"
         return [*found, Check("autonomy", True, say, "uv run research autonomy off")]

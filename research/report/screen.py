@@ -70,6 +70,8 @@ def _found(view: LiveView, width: int) -> list[Text]:
     data, found = view.data, answer(view.data)
     lines = _wrapped("shown", view.instead, width)
     lines += [_named("night", ", ".join(view.night))] if view.night else []
+    if data.is_night_on and not data.is_recorded:
+        lines.append(_named("", "to end it: uv run research night --stop", "dim"))
     lines.append(_named("found", found.head, "bold green" if found.is_good else ""))
     if not data.rows:
         return lines
@@ -86,7 +88,7 @@ def _flights(view: LiveView, width: int, lines: int) -> list[Text]:
     parts: list[Text] = []
     if not alive:
         words = "The next experiment is being chosen." if view.data.is_night_on else "No run is going on."
-        parts.append(Text(words, style="dim"))
+        parts += _wrapped("now", view.trouble, width) if view.trouble else [Text(words, style="dim")]
     for flight in alive[:_FLIGHTS_SHOWN]:
         parts += _flight(flight, view, width)
     if len(alive) > _FLIGHTS_SHOWN:

@@ -21,7 +21,7 @@ VERDICTS = {
 IDEAS = {
     **VERDICTS,
     "waiting": "waits",
-    "needs_agent": f"waits for a coding agent (night --agent {any_of(CLIENTS)})",
+    "needs_agent": f"waits for a coding agent (night --agent {any_of(CLIENTS)}; by hand: research next)",
     "running": "is being tried",
     "replicate": "not decided, it is measured again",
     "investigate": "not decided, it is measured again",

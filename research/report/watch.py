@@ -9,14 +9,17 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from research.agents.night.command import night_command
 from research.core.clock import parse_utc
 from research.core.contract import RUN_LOG
+from research.core.errors import ConfigurationError
 from research.core.records import Run
 from research.core.settings import SETTINGS
 from research.lab.lab import Lab
+from research.lab.launch import NIGHT_FACT
 from research.report.answer import FIRST_NIGHT, planned
 from research.report.branches import begun_on, branch_here, choose_branch
 from research.report.data import PageData, RunRow, ShownConfiguration
@@ -25,6 +28,7 @@ from research.report.text import title_of
 from research.report.usage import budget_left, is_night_on
 from research.report.write import data_of_branch, with_night
 from research.runs.racing import curve_of, gap_of
+from research.runs.requirements import check_disk
 from research.store import folders
 from research.store.db import Store
 from research.store.open import read_store
@@ -63,6 +67,7 @@ class LiveView:
     night: Sequence[str] = ()  # parts of a line on the progress of the night, or its end
     instead: str = ""  # why another branch is shown than the one that is checked out, "" where it is that one
     go_on: str = ""  # the command that begins a night, or goes on with one that was cut off
+    trouble: str = ""  # why no run can be made now, "" where nothing is known to be missing
 
     @property
     def verdicts(self) -> list[RunRow]:
@@ -123,13 +128,17 @@ class Live:
         now_utc, flights = self._lab.now_utc(), [self._flight(run, data) for run in open_runs]
         is_running = any(flight.alive for flight in flights)
         data = replace(data, made_utc=now_utc, is_running=is_running)
-        words: list[str] = []
+        words, trouble = list[str](), ""
         go_on = "" if data.rows or flights else FIRST_NIGHT
         if night := data.night:
             is_on = not night.finished_utc and (is_running or is_night_on(night, self._lab.paths))
+            if not is_on and not night.finished_utc:  # what was going on when it was cut off counts too
+                launched = [run for run in data.launches if run.facts.get(NIGHT_FACT) == night.night]
+                night = replace(night, runs=max(night.runs, len(launched)))
             data, words = with_night(data, is_on), budget_left(night, self._lab.clock(), is_on)
+            trouble = _trouble(self._lab.paths.runs) if is_on else ""
             go_on = "" if is_on or night.finished_utc else night_command(night)
-        return LiveView(now_utc, data, flights, best_curve, words, instead, go_on)
+        return LiveView(now_utc, data, flights, best_curve, words, instead, go_on, trouble)
 
     def print_once(self) -> None:
         """Print one view, for pipes and scripts."""
@@ -187,6 +196,15 @@ class Live:
         runs = [row.run for row in reversed(data.best.rows if data.best else ())]
         curves = (read_curve(paths.runs / run.folder) for run in runs if run.folder)
         return data, open_runs, next(filter(None, curves), ()), instead
+
+
+def _trouble(runs: Path) -> str:
+    """Return why a night can make no run now, "" where nothing is known to be missing."""
+    try:
+        check_disk(runs)
+    except ConfigurationError as error:
+        return f"{error.what} The night waits and tries again."
+    return ""
 
 
 def show_pictures(console: Console, views: Iterable[LiveView], pause_s: float) -> None:

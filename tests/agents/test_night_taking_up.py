@@ -43,6 +43,18 @@ def stop(kit: NightKit, number: signal.Signals, *words: str, rows: int = 2) -> N
     wait_for(lambda: not alive(str(kit.root / "results")), 20)
 
 
+def test_it_is_ended_from_another_terminal(tmp_path: Path):
+    kit = make_night_kit(tmp_path)
+    assert "No night is going on" in kit.printed("night", "--stop").err
+    night = kit.start(*NIGHT, "--max-runs", "90")
+    wait_for((kit.root / "results.tsv").exists, 60)
+    assert "uv run research night --stop" in kit.printed("watch", "--once").out
+    assert "End it: uv run research night --stop" in kit.printed(*NIGHT).err
+    assert "The night has ended" in kit.printed("night", "--stop").out
+    assert night.wait(30) == 0
+    assert "to end it" not in kit.printed("watch", "--once").out
+
+
 def said(kit: NightKit, *words: str) -> str:
     """The first line of a night."""
     done = kit.printed(*NIGHT, *words)

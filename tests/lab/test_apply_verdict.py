@@ -94,6 +94,29 @@ def test_an_unmeasured_tip_is_not_dropped(kit: Kit):
     failed(kit.research("settle", run), "never measured")  # an unscored run is no measurement
 
 
+def test_a_tip_that_does_what_was_measured_is_taken_back_or_moved(kit: Kit):
+    kit.measure()
+    base = kit.head()
+    worse, run = measured(kit, "worse", 1.1)
+    (kit.root / "train.py").write_text((kit.root / "train.py").read_text() + "# a remark\n")
+    kit.git("commit", "-qam", "exp: worse with a remark [emitter=local_tuner]")
+    result = kit.research("settle", run)
+    failed(result, f"is the same program as run {run}")
+    step = f"Take it back: git reset --keep {worse[:7]} && uv run research settle"
+    assert step in result.err
+    kit.git("reset", "-q", "--keep", worse)
+    kit.research("settle", run)
+    assert kit.head() == base
+
+    better, run = measured(kit, "better", 0.9)
+    kit.research("replicate")
+    kit.research("settle")
+    _, run = measured(kit, "worse again", 1.2)
+    kit.git("reset", "-q", "--keep", better)
+    kit.git("commit", "-q", "--amend", "-m", "exp: better, in other words [emitter=local_tuner]")
+    assert kit.json("settle", run)["tip"] == better, "a message that was amended is no work that could be lost"
+
+
 def test_clear_words(kit: Kit):
     assert kit.json("settle")["run"] is None  # a fresh clone
     failed(kit.research("settle", "20260101-000000-0000000-0000"), "no run")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
@@ -105,9 +106,9 @@ def _quiet_lab(paths: LabPaths, policy: str, nowhere: BinaryIO) -> Lab:
 def _keep_others_out(paths: LabPaths, opened: ExitStack) -> None:
     """Hold the checkout's lock; a second night would resume the running one and remove its work trees."""
     try:  # a view that asks whether a night goes on has the lock for a moment
-        opened.enter_context(held(paths.discovery / LOCK, SETTINGS.poll_s))
+        opened.enter_context(held(paths.discovery / LOCK, SETTINGS.poll_s, f"{os.getpid()} {platform.node()}"))
     except TimeoutError:
-        step = "Watch it: uv run research watch. Or work in another clone of the repository."
+        step = "Watch it: uv run research watch. End it: uv run research night --stop"
         raise ResearchError("A night is going on in this checkout.", step) from None
 
 

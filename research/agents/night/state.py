@@ -14,7 +14,7 @@ from research.core.settings import SETTINGS
 from research.runs.backends import DEFAULT_GPU
 
 LOCK = ".night.lock"
-"""Name of the lock in the memory's folder that a night holds."""
+"""Name of the lock in the memory's folder that a night holds, with a note of its process and machine."""
 FACT = "night"
 """Name of the store's fact that holds the latest night as JSON."""
 

@@ -36,6 +36,8 @@ class AgentSettings:
     """Seconds in a row for which a night waits for a memory that another process keeps locked: a backup takes less."""
     poll_s: float = 0.05
     """Seconds between two looks at workers and signals."""
+    night_ends_s: float = 60.0
+    """Seconds that night --stop waits: the runs that go on get kill_grace_s, then records and page are written."""
 
     # The built-in agent -----------------------------------------------------------------------------------------------
     official_context: int = 2048
