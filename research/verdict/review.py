@@ -53,9 +53,7 @@ def reviewed(
         _change(run),
         f"search score (decides nothing) {terms[TOTAL]:.3f} = {_sum(terms)}",
         f"{verdict.decision.upper()}: {clean(verdict.why, SETTINGS.quote_chars)}.",
-        f"Next: uv run research next; {_WAITS}"
-        if verdict.is_open
-        else f"{_SETTLE} {run.run}",
+        f"Next: uv run research next; {_WAITS}" if verdict.is_open else f"{_SETTLE} {run.run}",
         *(f"Conjecture: {quoted(text)}" for text in conjectures[: SETTINGS.review_conjectures]),
         *_best(case, verdict),
         NOT_ORDERS,

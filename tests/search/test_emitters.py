@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from research.search.emitters import EMITTERS, FREE, Emitter, registry
 from research.search.emitters.base import quoted
 from tests.support.purenight import PureNight
 
+ROOT = Path(__file__).resolve().parents[2]
 TOKENS, CHARS_A_TOKEN = 600, 4
 
 
@@ -36,6 +38,8 @@ def test_the_registry_names_the_files_that_define_an_emitter():
     defined = {file.stem for file in folder.glob("*.py") if "\nEMITTER = " in file.read_text()}
     assert tuple(EMITTERS) == registry.NAMES
     assert {emitter.name for emitter in EMITTERS.values()} == set(EMITTERS) == defined
+    told = re.findall(r"^\| `(\w+)` \| [^|]+ \| [^|]+ \|$", (ROOT / "docs" / "search.md").read_text(), re.MULTILINE)
+    assert set(EMITTERS) <= set(told), "the table of docs/search.md has a line for each"
 
 
 def test_without_a_measurement_nobody_is_ready():

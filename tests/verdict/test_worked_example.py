@@ -71,7 +71,7 @@ def test_the_settings_are_those_in_use():
     assert table == {name: str(known[name]) for name in table}
     named = set(re.findall(r"`(\w+_\w+)`", PAGE)) - {"MATRIX_LR", "X0_BETAS"}
     assert named <= known.keys()
-    assert named == table.keys()
+    assert named == table.keys(), f"the table of settings and the text name different ones: {named ^ table.keys()}"
 
 
 def test_the_arithmetic_by_hand():

@@ -338,7 +338,7 @@ def merge(base: bytes | None, ours: bytes, theirs: bytes | None) -> bytes | None
 
 
 def half_ideas(context: EditContext) -> list[EditIdea]:
-    """Return ideas that make half of a change that crashed or surprised, the latest first."""
+    """Return ideas that make half of a change that crashed or surprised, or more of a gain, the latest first."""
     known = enumerate(anomalies(context.memory)[: SETTINGS.anomalies_tried])
     return [EditIdea("", one.category, _NEXT**place, _half_way(context, one)) for place, one in known]
 

@@ -1,7 +1,7 @@
 """Lists all emitters, in the order in which they are shown everywhere.
 
 An emitter is one file beside this one that defines EMITTER, and one line here. The built-in agent, the simulated
-agent, the policies and the page know what is special about some of them; any other is carried out by the kinds of
+agent and the policies know what is special about some of them; any other is carried out by the kinds of
 change that it declares (``Emitter.covers``).
 """
 
