@@ -94,7 +94,7 @@ def test_a_review_says_everything():
         "against the best so far aaaaaaa: ", "compared on seed 42, P(better) 0.",
         "against the baseline aaaaaaa: ", "phase explore, category optimizer",
         "niche optimizer/small", '"MATRIX_LR: 0.04 -> 0.05"; +1/-1 statements', "fitness 0.", "REPLICATE: ",
-        "Next: uv run research next, which", 'Conjecture: "three"', "best so far: 0.9",
+        "Next: uv run research next; it asks", 'Conjecture: "three"', "best so far: 0.9",
     ):  # fmt: skip
         assert part in text, part
     assert "four" not in text
