@@ -102,7 +102,7 @@ class RunSettings:
     # Racing -----------------------------------------------------------------------------------------------------------
     race_stop_p: float = 0.01
     """P(better than the incumbent) below which a run is stopped. It is asked fifteen times a run: in simulation 2 % of
-    the runs that would have scored better are stopped with it, 4 % with 0.03 for more gain (docs/search.md)."""
+    the runs that would have scored better are stopped with it, 5 % with 0.03 for more gain (docs/search.md)."""
     race_full_share: int = 10
     """One in so many runs, drawn at random, runs to the end whatever is foretold, so that the forecast is checked."""
     race_window: float = 0.06
