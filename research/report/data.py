@@ -14,6 +14,7 @@ from research.core.commit_message import FREE
 from research.core.records import OPEN_DECISIONS, Estimate, Judged, Plan, Run, Verdict
 from research.core.settings import SETTINGS
 from research.core.text import count_of
+from research.report.audit import AuditGain, audit_gains
 from research.report.progress import Curve
 from research.report.text import title_of
 from research.report.usage import tokens_per_second
@@ -63,7 +64,7 @@ class ShownConfiguration:
     title: str
     status: Status
     against_baseline: Estimate | None  # its value minus the baseline's, in bpb
-    audit: Estimate | None  # its audit score minus the baseline's, as measured, in bpb
+    audit: AuditGain | None  # its gain over the baseline on the audit text, None where no runs can be compared
 
     @property
     def beats_baseline(self) -> bool:
@@ -252,25 +253,14 @@ def _candidates(rows: Sequence[RunRow], memory: Memory) -> tuple[ShownConfigurat
     row_of = {row.run.run: row for row in rows}
     rows_of = {key: [row_of[name] for name in one.runs if name in row_of] for key, one in memory.known.items()}
     base = memory.baseline
+    runs_of = {key: [row.run for row in mine] for key, mine in rows_of.items()}
+    audit = audit_gains(runs_of, memory.belief, base.key) if base else {}
     found = []
     for key, known in memory.known.items():
         mine, first = rows_of[key], rows_of[key][0]
-        audit = _audit(mine, rows_of[base.key]) if base and known is not base else None
         gain = against_baseline(memory.belief, known, base)
-        found.append(ShownConfiguration(known, mine, first.number, first.title, _status(known), gain, audit))
+        found.append(ShownConfiguration(known, mine, first.number, first.title, _status(known), gain, audit.get(key)))
     return tuple(sorted(found, key=lambda one: one.number))
-
-
-def _audit(mine: Sequence[RunRow], base: Sequence[RunRow]) -> Estimate | None:
-    """Return the mean audit difference over the seeds that both ran with, and its range; None without such a seed."""
-    scores: list[dict[int, list[float]]] = [{}, {}]
-    for rows, of_seed in zip((mine, base), scores, strict=True):
-        for run in (row.run for row in rows):
-            if run.audit_bpb is not None and not run.suspect:
-                of_seed.setdefault(run.seed, []).append(run.audit_bpb)
-    mine_of, base_of = scores
-    gaps = [statistics.fmean(mine_of[seed]) - statistics.fmean(base_of[seed]) for seed in mine_of if seed in base_of]
-    return Estimate(statistics.fmean(gaps), min(gaps), max(gaps), len(gaps)) if gaps else None
 
 
 def _promising(shown: Sequence[Judged], changes: Sequence[ShownConfiguration]) -> Iterator[ShownConfiguration]:

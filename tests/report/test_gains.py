@@ -9,10 +9,12 @@ import pytest
 
 from research.core.paths import LabPaths
 from research.core.records import Decision, Estimate, Judged, Run, Verdict
+from research.report.audit import AuditGain
 from research.report.data import PageData, ShownConfiguration, emitter_totals, page_data
 from research.report.page import render
 from research.report.text import interval
 from research.report.write import read_data
+from research.runs.gpu import CARD_FACT
 from research.store.open import read_store
 from research.verdict.memory import against_baseline, recall
 from tests.support.histories import BRANCH, CONTRACT, name, run
@@ -124,7 +126,19 @@ def test_the_audit_is_compared_on_the_seeds_that_both_ran_with():
     assert of(page_of([base, one], verdicts), 1).audit is None
     more = run(2, "", 0.995, audit_bpb=1.1, seed=43, commit=base.commit, fingerprint=base.fingerprint)
     told = of(page_of([base, one, more], [*verdicts, said(more, "discard", 1)]), 1).audit
-    assert (told.mean, told.n) == (pytest.approx(-0.01), 1)
+    assert told == AuditGain(pytest.approx(-0.01), pytest.approx(-0.015), 1)
+
+
+def test_the_audit_is_compared_on_one_card_by_way_of_the_parent():
+    """The second card scores 0.1 lower. The last change ran on that card only, and so did not meet the baseline."""
+    base, one = run(0, val_bpb=0.99, audit_bpb=1.0), run(1, name(0), 0.98, audit_bpb=0.995)
+    there = {"facts": {CARD_FACT: "GPU-2"}}
+    same = run(2, "", 0.88, audit_bpb=0.895, commit=one.commit, fingerprint=one.fingerprint, **there)
+    two = run(3, one.commit, 0.87, audit_bpb=0.893, **there)
+    verdicts = [said(base, "keep", 9, first=True), said(one, "keep", 0), said(same, "keep", 0), said(two, "keep", 1)]
+    data = page_of([base, one, same, two], verdicts)
+    assert of(data, 3).audit == AuditGain(pytest.approx(-0.007), pytest.approx(-0.02), 1)
+    assert "less than half of the gain is there" in words_of(render(data))
 
 
 def test_review_summary_page_and_watch_say_one_gain_and_its_seeds(kit: Kit):
