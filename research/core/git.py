@@ -202,6 +202,15 @@ def branch_tip(root: Path, branch: str) -> str | None:
     return resolve(root, f"refs/heads/{branch}")
 
 
+def free_branch(root: Path, name: str) -> str:
+    """Return the name for a new branch, with -2, -3 and so on where there is one of that name."""
+    found, number = name, 1
+    while branch_tip(root, found):
+        number += 1
+        found = f"{name}-{number}"
+    return found
+
+
 def is_ancestor(root: Path, older: str, newer: str) -> bool:
     """Check whether one commit is the other or an ancestor of it."""
     return _call(root, "merge-base", "--is-ancestor", older, newer).returncode == 0

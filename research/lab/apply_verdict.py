@@ -132,7 +132,8 @@ def _check_move(root: Path, store: Store, run: Run, tip: str, target: str) -> No
     branch = run.branch
     if not branch.startswith(BRANCHES):
         what = f"{branch} is not an {BRANCHES}* branch and is not moved."
-        raise CannotSettle(what, f"Type: git checkout -b {BRANCHES}{branch.replace('/', '-')}")
+        name = git.free_branch(root, BRANCHES + branch.replace("/", "-"))
+        raise CannotSettle(what, f"To go on from the best so far, type: git checkout -b {name} {target[:7]}")
     if git.resolve(root, target) is None:
         what, step = git.missing_commit(target)
         raise CannotSettle(what, f"{step} && uv run research settle")
@@ -281,7 +282,7 @@ def follow_person(lab: Lab, store: Store, branch: str) -> str:
         return (
             f"{branch} was moved to {tip[:7]}, which is older than its baseline {baseline.commit[:7]}: nothing could "
             f"be compared there, so it is back at {best.commit[:7]}. To work from {tip[:7]}: "
-            f"git checkout -b {BRANCHES}other {tip[:7]}"
+            f"git checkout -b {git.free_branch(root, BRANCHES + 'other')} {tip[:7]}"
         )
     measured = [item.run for item in history if item.run.commit == tip and lineage.is_evidence(item.run)]
     if not measured:

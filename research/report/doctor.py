@@ -217,7 +217,7 @@ def _git(root: Path) -> Check:
         return Check("git", False, f"{where}; not committed: {names}. Runs of what differs are refused", fix)
     if not head.branch.startswith(BRANCHES):
         say = f"{where}; clean. Experiments belong on a branch of their own (night makes one)"
-        return Check("git", True, say, "git checkout -b autoresearch/mine")
+        return Check("git", True, say, f"git checkout -b {git.free_branch(root, BRANCHES + 'mine')}")
     return Check("git", True, f"{where}; clean")
 
 

@@ -154,7 +154,11 @@ def test_branches_of_others_are_not_moved(kit: Kit):
     kit.git("checkout", "-q", "main")
     kit.measure()
     _, run = measured(kit, "worse", 1.1)
-    failed(kit.research("settle", run), "not an autoresearch/*")
+    base = kit.git("rev-parse", "--short=7", "HEAD~1").strip()
+    failed(kit.research("settle", run), "main is not an autoresearch/* branch and is not moved")
+    failed(kit.research("settle", run), f"type: git checkout -b autoresearch/main {base}")
+    kit.git("branch", "autoresearch/main")
+    failed(kit.research("settle", run), f"git checkout -b autoresearch/main-2 {base}")
 
 
 def test_a_person_overrules(kit: Kit):

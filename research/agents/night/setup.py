@@ -51,11 +51,7 @@ def take_branch(root: Path, wanted: str, now: datetime) -> str:
     if wanted:
         git.switch(root, wanted)
         return wanted
-    name = day = BRANCHES + f"{now.astimezone():%b%d}".lower()
-    number = 1
-    while git.branch_tip(root, name):
-        number += 1
-        name = f"{day}-{number}"  # autoresearch/nov25-2
+    name = git.free_branch(root, BRANCHES + f"{now.astimezone():%b%d}".lower())  # autoresearch/nov25-2
     git.switch(root, name, is_new=True)
     return name
 
