@@ -142,10 +142,12 @@ def gap_of(mine: LossCurve, theirs: LossCurve, fraction: float) -> float | None:
     begin, seen, usual = mine.begin(fraction), mine.tokens(fraction), theirs.tokens(fraction)
     if begin is None or seen is None or usual is None:
         return None
-    first, last = mine.step(begin), mine.step(fraction)
-    tokens, tokens_a_step = seen / usual, seen / last / (usual / theirs.step(fraction))
+    first, last, their_last = mine.step(begin), mine.step(fraction), theirs.step(fraction)
+    if last <= 0 or their_last <= 0:  # a log that does not count its steps
+        return None
+    tokens, tokens_a_step = seen / usual, seen / last / (usual / their_last)
     if max(abs(tokens - 1), abs(tokens_a_step - 1)) > SETTINGS.race_max_tokens_off:
-        loss, other = mine.mean(first, last), theirs.mean(theirs.step(begin), theirs.step(fraction))
+        loss, other = mine.mean(first, last), theirs.mean(theirs.step(begin), their_last)
         return None if loss is None or other is None else loss - other
     loss, other = mine.mean(first, last), theirs.mean(first, last)
     then = 0.5 * (theirs.fraction_at(first) + theirs.fraction_at(last))

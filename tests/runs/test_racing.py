@@ -109,6 +109,14 @@ def test_a_far_faster_run_is_compared_at_the_same_share_of_the_budget():
     assert gap == pytest.approx(-0.05, abs=0.12)  # what the rows of 6 % of the budget scatter by
 
 
+def test_nothing_is_foretold_from_a_log_that_does_not_count_its_steps():
+    """It would have divided by zero: the runner ended with a traceback in the middle of the run."""
+    still = LossCurve()
+    still.feed("".join(LINE.format(0, 100 * n / 60, 5 - n / 30, 1000.0, 0) for n in range(1, 61)).encode())
+    assert gap_of(still, curve(), 0.5) is None
+    assert gap_of(curve(), still, 0.5) is None
+
+
 def test_a_log_in_pieces_and_the_public_script_s_lines_are_understood():
     pieces = LossCurve()
     data = log()
