@@ -12,7 +12,7 @@ from subprocess import SubprocessError
 from typing import BinaryIO
 
 from research.core import git
-from research.core.contract import RUN_LOG, RUNNER_EXITS
+from research.core.contract import RUN_LOG, RUNNER_EXITS, SCORE_FILE
 from research.core.errors import ConfigurationError, ResearchError
 from research.core.files import FileLock
 from research.core.records import STOPPED_AT, Run
@@ -153,27 +153,26 @@ def launch_recorded(
         alone: Whether it is not made while a run of the same code, contract and seed is going on.
 
     Raises:
-        AlreadyRunning: if another process is making this run; nothing is left behind then.
-        OSError: if there is no room for the start record; nothing was launched then.
-        StoreBusy: if a record can't be written; the folder keeps it for whoever looks next.
+        AlreadyRunning: if another process is making this run.
+        OSError: if there is no room for the start record.
+        StoreBusy: if a record can't be written; a finish record is in the folder then, for whoever looks next.
+            After all other errors nothing was launched and nothing is left behind.
     """
     folder = launch.run_dir
     folder.mkdir(parents=True)
     alive = FileLock(folder / folders.ALIVE)
-    alive.acquire()
     try:
-        (folder / TARGET).write_bytes(text)
-        folders.write_start(folder, start)
-        going = store.start_run(start, alone)
-        if going and close_gone(store, folder.parent, io.now_utc()):  # killed since this launch looked
-            going = store.start_run(start, alone)
-        if going:
-            shutil.rmtree(folder)
-            raise AlreadyRunning(going)
+        try:
+            alive.acquire()
+            _record_start(store, start, text, folder, io.now_utc, alone)
+        except (ResearchError, OSError):  # a rebuilt memory would take the folder for a run that was interrupted
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         with contextlib.suppress(ResearchError):  # a run in a repository that can't keep refs is still a run
             git.keep_commit(launch.root, start.run, start.commit)
         launch = replace(launch, fds=(alive.fileno(), *launch.fds))
         ended = run_command(backend, launch, folder / RUN_LOG, io, watch)
+        _remove_drafts(folder)
         record = finished(start, ended, folder, io.now_utc())
         with contextlib.suppress(OSError):  # at once: completing it asks git and the memory, which may fail
             folders.write_finish(folder, record)
@@ -184,6 +183,24 @@ def launch_recorded(
         return record
     finally:
         alive.release()
+
+
+def _record_start(store: Store, start: Run, text: bytes, folder: Path, now_utc: Callable[[], str], alone: bool) -> None:
+    """Write the start record into the run's folder and into the memory, as launch_recorded() says."""
+    (folder / TARGET).write_bytes(text)
+    folders.write_start(folder, start)
+    going = store.start_run(start, alone)
+    if going and close_gone(store, folder.parent, now_utc()):  # killed since this launch looked
+        going = store.start_run(start, alone)
+    if going:
+        raise AlreadyRunning(going)
+
+
+def _remove_drafts(folder: Path) -> None:
+    """Remove the unfinished score.json of a command that was killed while it wrote it, or found the disk full."""
+    with contextlib.suppress(OSError):
+        for draft in folder.glob(f".{SCORE_FILE}.*"):
+            draft.unlink()
 
 
 def close_gone(store: Store, runs: Path, now_utc: str) -> list[Run]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -229,6 +230,34 @@ def test_a_full_disk(kit: Kit, tmp_path: Path, when: str):
         assert kit.ledger() == []
     finally:
         subprocess.run(["umount", str(place)], check=False)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
+def test_a_launch_without_room_for_its_start_record_leaves_nothing_behind(kit: Kit):
+    """A rebuilt memory would take its folder for a run that was interrupted."""
+    kit.measure()
+    place = kit.root / "results" / "runs"
+    shutil.move(place, kit.root / "elsewhere")
+    place.mkdir()
+    # Nothing below is noticed before launch: it is the file system that has no more inodes, not the disk.
+    options = ["mount", "-t", "tmpfs", "-o", "size=100m,nr_inodes=4", "tmpfs", str(place)]
+    if subprocess.run(options, capture_output=True).returncode:
+        pytest.skip("mounting is not allowed here")
+    try:
+        kit.commit("exp: lower [emitter=local_tuner]", val=0.5)
+        done = kit.measure()
+        assert (done.code, done.end["outcome"], done.end["recorded"]) == (75, "infrastructure", False)
+        assert list(place.iterdir()) == []
+    finally:
+        subprocess.run(["umount", str(place)], check=False)
+
+
+def test_an_unfinished_score_is_removed(kit: Kit):
+    """A command that was killed while it wrote its score, or found the disk full, leaves a draft of it."""
+    draft = 'pathlib.Path(os.environ["AUTORESEARCH_RUN_DIR"], f".score.json.{os.getpid()}.tmp").touch()'
+    kit.commit("base", mode="kill", extra=draft)
+    assert kit.measure().end["outcome"] == "crash"
+    assert [path.name for path in kit.folders()[0].glob(".*")] == []
 
 
 def test_a_finish_record_in_the_folder_outlives_the_runner(kit: Kit):
