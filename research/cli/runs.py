@@ -17,8 +17,8 @@ from research.core.errors import ResearchError, UsageError
 from research.core.records import Decision
 from research.core.text import count_of
 from research.runs.backends import BACKENDS, DEFAULT_BACKEND, DEFAULT_GPU
-from research.runs.failure import advice_on, classify
-from research.runs.log import read_log, read_summary
+from research.runs.failure import NO_SUMMARY, advice_on, classify
+from research.runs.log import read_end, read_log, read_summary
 
 if TYPE_CHECKING:
     from research.lab.apply_verdict import Settled
@@ -45,7 +45,14 @@ def parse_run(path: Path | None, as_json: bool) -> None:
     lines = [f"{key + ':':<18}{value}" for key, value in {**(metrics or {}), **summary.words}.items()]
     if not metrics:
         lines.append(f"no metrics: {summary.problem or 'the log has no summary block'}")
-    if failure:
+    # The runner's words count only where the command's own show nothing: train.py could print such a line too.
+    ended = read_end(log) if failure and failure.signature == NO_SUMMARY else None
+    if ended:
+        outcome, why = ended
+        lines.append(f"{outcome}: {why}")
+        is_machine = outcome in ("infrastructure", "capacity", "configuration")
+        data["failure"] = {"kind": outcome, "machine": is_machine, "text": why, "signature": outcome, "advice": ""}
+    elif failure:
         lines.append(f"failure: {failure.kind} ({failure.signature})")
         if failure.machine:
             lines.append(f"the machine failed, not the candidate. {advice_on(failure)}")

@@ -7,6 +7,7 @@ is bounded and quoted.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from research.core.settings import SETTINGS
 from research.core.text import clean
 
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+_RUNNER_END = "[run] end "
 _LINE = re.compile(r"\s*([A-Za-z_]\w*):\s*(\S.*?)\s*\Z")
 
 
@@ -77,6 +79,19 @@ def read_log(path: Path) -> LogText | None:
 def parse_text(text: str) -> LogText:
     """Read a log that is already in memory."""
     return LogText(_lines(text.encode("utf-8", "replace")))
+
+
+def read_end(log: LogText) -> tuple[str, str] | None:
+    """Read outcome and reason from the runner's own last line; None where the log ends with another line."""
+    last = next((line for line in reversed(log.lines) if line.strip()), "")
+    if not last.startswith(_RUNNER_END):
+        return None
+    try:
+        plain = json.loads(last.removeprefix(_RUNNER_END))
+        outcome, why = plain["outcome"], plain["why"] or f"exit {plain['exit']}"
+    except (ValueError, LookupError, TypeError):
+        return None
+    return clean(str(outcome)), clean(str(why), SETTINGS.quote_chars)
 
 
 def _number(key: str, text: str) -> float | int | None:

@@ -149,6 +149,32 @@ def test_parse_run_without_a_log(kit: Kit):
     assert not (kit.root / "results").exists()
 
 
+def test_parse_run_of_a_launch_that_was_refused_says_why(kit: Kit):
+    """Its log holds the runner's words alone; "unknown (no summary)" told nobody anything."""
+    kit.write(val=0.5)
+    (kit.root / "run.log").write_text(kit.measure().err)
+    told = kit.research("parse-run").out
+    assert "\nrefused: train.py differs from HEAD. Type: git commit" in told
+    assert "or --allow-dirty runs it unscored.\n\nlast lines:" in told
+    failure = kit.json("parse-run")["failure"]
+    assert (failure["kind"], failure["machine"]) == ("refused", False)
+    assert failure["text"].startswith("train.py differs from HEAD.")
+
+
+def test_parse_run_of_a_launch_that_lacked_data_blames_the_machine(kit: Kit):
+    kit.environment["AUTORESEARCH_PROFILE"] = "official"
+    (kit.root / "run.log").write_text(kit.measure().err)
+    failure = kit.json("parse-run")["failure"]
+    assert (failure["kind"], failure["machine"]) == ("configuration", True)
+    assert failure["text"].endswith("Type: uv run prepare.py")
+
+
+@pytest.mark.parametrize("line", ["[run] end {", "[run] end []", '[run] end {"outcome": "refused"}'])
+def test_parse_run_of_a_torn_end_line(kit: Kit, line: str):
+    (kit.root / "run.log").write_text(f"{line}\n")
+    assert kit.json("parse-run")["failure"]["kind"] == "unknown"
+
+
 def test_parse_run_of_a_path_without_a_log_is_an_error(kit: Kit):
     result = kit.research("parse-run", "/nope")
     assert (result.code, result.out) == (1, "")
