@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -51,7 +52,7 @@ def import_lines(store: Store, texts: Iterable[str]) -> tuple[list[str], int]:
                     raise ValueError("the first line does not name the schema")
                 _import_item(store, item, new, events)
                 runs += item.get("type") == "run"
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
+            except (ValueError, KeyError, TypeError, AttributeError, OverflowError, sqlite3.Error) as error:
                 what = f"Line {number} is not part of an export: {error}."
                 raise ResearchError(what, "Nothing was imported.") from None
     return list(new), runs - len(new)

@@ -63,7 +63,7 @@ def import_path(store: Store, path: Path, at_utc: str) -> Imported:
     content = path.read_bytes()
     is_json = content[:200].lstrip(b"\xef\xbb\xbf \r\n").startswith(b"{")
     if is_json and SCHEMA.encode() in content[:200]:
-        runs, known = import_lines(store, content.decode("utf-8", "replace").rstrip("\n").split("\n"))
+        runs, known = import_lines(store, content.decode("utf-8-sig", "replace").rstrip("\n").split("\n"))
         return Imported(tuple(runs), known)
     if path.name in (EVENTS, STATE):
         raise ResearchError(f"{path} is a part of a discovery folder.", f"Type: uv run research import {path.parent}")

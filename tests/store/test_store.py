@@ -292,11 +292,23 @@ def test_an_export_comes_back(tmp_path: Path):
         assert len(two.events()) == len(one.events())
 
 
-def test_a_broken_export_changes_nothing(tmp_path: Path):
+@pytest.mark.parametrize("broken", [{}, {"commit": None}, {"subject": ["a list"]}, {"additions": 10**30}])
+def test_a_broken_export_changes_nothing(broken: dict[str, object]):
+    """Whether a field is missing, or holds what its column can't."""
+    whole = {"type": "run", **to_plain(a_run(1))}
+    line = json.dumps({**whole, **broken} if broken else {"type": "run"})
     with Store(None) as store:
-        with pytest.raises(Exception, match="Line 2"):
-            import_lines(store, ['{"schema": "autoresearch.export/1"}', '{"type": "run"}'])
+        with pytest.raises(ResearchError, match="Line 2"):
+            import_lines(store, ['{"schema": "autoresearch.export/1"}', line])
         assert store.runs() == []
+
+
+def test_an_export_that_an_editor_gave_a_mark_and_other_line_ends(tmp_path: Path):
+    with Store(None) as one, Store(None) as two:
+        one.add_run(a_run(1))
+        text = "\r\n".join(json.dumps(line) for line in export_lines(one))
+        path = _file(tmp_path / "export.jsonl", b"\xef\xbb\xbf" + text.encode())
+        assert len(import_path(two, path, NOW).runs) == 1
 
 
 def _file(path: Path, content: bytes) -> Path:
