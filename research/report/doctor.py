@@ -125,9 +125,9 @@ def _gpu(
     if not devices:
         return Check("gpu", True, "none (nvidia-smi finds no NVIDIA GPU); everything works, on the pocket profile")
     names = ", ".join(f"{gpu.index}: {gpu.name}" for gpu in devices)
-    text = ask(("--query-gpu=driver_version,memory.total,memory.free", "--format=csv,noheader")) or ""
-    driver, total, free = ([part.strip() for part in text.splitlines()[0].split(",")] if text else []) or ["?"] * 3
-    say = f"{names}; driver {driver}, {free} of {total} free on the first"
+    driver = (ask(("--query-gpu=driver_version", "--format=csv,noheader")) or "").strip().partition("\n")[0]
+    one = device or devices[0]
+    say = f"{names}; driver {driver or 'unknown'}, {one.used_mb:.0f} MiB of GPU {one.index} in use"
     if not has_cuda:
         fix = "uv sync --reinstall-package torch"
         return Check("gpu", False, f"{say}; but torch can't use it (driver too old, or torch without CUDA)", fix)
