@@ -116,7 +116,7 @@ class PageData:
     plan: Plan | None  # the pending one
     night: NightState | None
     ideas: Sequence[IdeaStatus]
-    launches: Sequence[Run]  # all runs of the branch, counted or not
+    launches: Sequence[Run]  # all runs that were made on the branch, counted or not
     notes: Sequence[str]  # sentences on what the numbers leave out
     warnings: Sequence[str]  # sentences on what may make the numbers wrong
     curves: Sequence[RunCurve] = ()
@@ -183,7 +183,7 @@ def page_data(
         made_utc: When the page is made.
         plan: The pending plan.
         night: The latest night on the branch.
-        launches: All runs of the branch, counted or not.
+        launches: All runs that were made on the branch, counted or not.
         foreign: The count of imported rows.
         ideas: A person's ideas.
         contract: The contract to show, None for the one that the branch was kept in last.
@@ -327,7 +327,7 @@ def _notes(shown: Sequence[Judged], launches: Sequence[Run], elsewhere: int, for
         yield f"{ended} {tested} came out better than the run that it was compared with."
     if foreign:
         rows = count_of(foreign.rows, "row")
-        yield f"{rows} taken in from elsewhere: in results.tsv, never judged, since their contract is unknown."
+        yield f"{rows} imported from elsewhere and never judged, since their contract is unknown."
 
 
 def emitter_totals(changes: Sequence[ShownConfiguration]) -> list[EmitterTotals]:

@@ -136,7 +136,7 @@ class Live:
                 launched = [run for run in data.launches if run.facts.get(NIGHT_FACT) == night.night]
                 night = replace(night, runs=max(night.runs, len(launched)))
             data, words = with_night(data, is_on), budget_left(night, self._lab.clock(), is_on)
-            trouble = _trouble(self._lab.paths.runs) if is_on else ""
+            trouble = _trouble(self._lab.paths.discovery) if is_on else ""
             go_on = "" if is_on or night.finished_utc else night_command(night)
         return LiveView(now_utc, data, flights, best_curve, words, instead, go_on, trouble)
 
@@ -198,10 +198,10 @@ class Live:
         return data, open_runs, next(filter(None, curves), ()), instead
 
 
-def _trouble(runs: Path) -> str:
+def _trouble(folder: Path) -> str:
     """Return why a night can make no run now, "" where nothing is known to be missing."""
     try:
-        check_disk(runs)
+        check_disk(folder)  # as the launcher does
     except ConfigurationError as error:
         return f"{error.what} The night waits and tries again."
     return ""

@@ -74,7 +74,7 @@ def data_of_branch(
         made_utc,
         plan=plan if is_next else None,
         night=night if night and night.branch == branch else None,
-        launches=[run for run in runs if run.branch == branch],
+        launches=[run for run in runs if run.branch == branch and run.origin != "import"],
         foreign=reads.foreign(store),
         ideas=reads.ideas(store),
         contract=contract,

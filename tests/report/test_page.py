@@ -15,6 +15,7 @@ import pytest
 from research.agents.clients.base import Usage
 from research.agents.night.state import FACT, LOCK, NightLimits, NightState
 from research.core.files import FileLock
+from research.core.paths import LabPaths
 from research.core.records import Idea, Judged, Metrics, Outcome, Plan, Run, Verdict
 from research.report.answer import answer, suggestions
 from research.report.branches import NoRuns, choose_branch
@@ -277,7 +278,20 @@ def test_what_was_taken_in_is_told(tmp_path: Path):
         import_path(store, tmp_path / "old.tsv", NOW)
         text = shape_of(render(read_data(store, paths, NOW))).text
     assert "No runs yet" in text
-    assert "1 row taken in from elsewhere" in text
+    assert "1 row imported from elsewhere" in text
+
+
+def test_an_imported_experiment_is_no_launch_of_its_branch(kit: Kit, tmp_path: Path):
+    """An older control plane's folder names the branch: its scores were called launches that say nothing."""
+    kit.measure()
+    branch = kit.git("branch", "--show-current")
+    record = {"experiment_id": "e1", "branch": branch, "metrics": {"val_bpb": 0.9}}
+    line = json.dumps({"event": "experiment_recorded", "record": record})
+    (tmp_path / "events.jsonl").write_text(f"{line}\n")
+    assert kit.research("import", str(tmp_path)).code == 0
+    with read_store(LabPaths(kit.root)) as store:
+        notes = read_data(store, LabPaths(kit.root), NOW, branch).notes
+    assert [note for note in notes if "Launches" in note] == []
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5])

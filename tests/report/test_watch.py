@@ -28,7 +28,7 @@ from research.report.screen import frame, plot
 from research.report.watch import Live, LiveView, budget_left
 from research.report.write import read_data
 from research.store import folders
-from research.store.open import read_store
+from research.store.open import open_store, read_store
 from tests.support.fabricate import BEGIN, BRANCH, make_lab, make_places
 from tests.support.labkit import Kit
 
@@ -214,6 +214,20 @@ def test_a_discarded_baseline_is_not_one_kept_less(kit: Kit):
     told = kit.json("watch")
     assert (told["runs"], told["kept"]) == (1, 0)
     assert "No score yet" in kit.research("watch", "--once").out
+
+
+def test_a_night_that_has_made_no_run_yet(kit: Kit):
+    """There is no folder of runs, whose disk could be asked for room: watch ended with an error."""
+    paths = LabPaths(kit.root)
+    night = NightState("n", kit.git("branch", "--show-current"), "builtin", "local", 7, 1, utc(BEGIN), NightLimits(5))
+    with open_store(paths, utc(BEGIN), print) as store:
+        store.set_fact(FACT, night.to_json())
+    lock = FileLock(paths.discovery / ".night.lock")
+    assert lock.acquire()
+    done = kit.research("watch", "--once")
+    assert (done.code, done.err) == (0, "")
+    assert "night 0 of 5 runs" in done.out
+    lock.release()
 
 
 def test_a_run_without_a_runner_is_not_shown_as_going_on(tmp_path: Path):
