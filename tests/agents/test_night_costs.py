@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from threading import Timer
 from typing import Literal
 
 import pytest
@@ -25,6 +27,7 @@ from research.runs.backend import Backend, DeviceBusy, StopRequest
 from research.runs.backends import make_backend
 from research.runs.scripted import ScriptedBackend
 from research.verdict.models import Memory
+from tests.agents.test_night_at_once import Impatient
 from tests.support.nightkit import NIGHT, NightKit, make_night_kit
 
 
@@ -154,3 +157,41 @@ def test_a_git_that_fails_while_a_candidate_is_made_ends_no_night(tmp_path: Path
     made, _, told = night(kit, NightLimits(max_runs=2), {}, 0.01)
     assert made.state.stop_reason == "2 runs were made (--max-runs)"
     assert [line for line in told if line.startswith("failed (git commit-tree failed: no space")]
+
+
+def test_a_candidate_is_run_again_after_a_failure_of_the_machine_and_not_paid_for_twice(tmp_path: Path):
+    kit = make_night_kit(tmp_path, ["noise", "noise", "capacity", "noise", "noise"])
+    made, editor, _ = night(kit, NightLimits(max_runs=3), {}, 0.01)
+    assert len(editor.asked) == 2
+    assert made.state.agent_usage == Usage(200, pytest.approx(0.02))
+    _, _, failed, again = kit.runs()
+    assert (failed.outcome, again.outcome, failed.commit == again.commit) == ("capacity", "scored", True)
+
+
+def test_a_candidate_on_which_the_machine_fails_twice_is_left(tmp_path: Path):
+    kit = make_night_kit(tmp_path, ["noise", "noise", *["infrastructure"] * 2, "noise"])
+    _, editor, _ = night(kit, NightLimits(max_runs=3), {}, 0.01)
+    assert len(editor.asked) == 3
+    assert len({run.commit for run in kit.runs()}) == 4
+
+
+def test_a_candidate_that_came_while_the_memory_was_locked_is_not_paid_for_twice(tmp_path: Path):
+    kit = make_night_kit(tmp_path)
+    kit.research(*NIGHT, "--max-runs", "1")
+    lab = kit.lab(Impatient)
+
+    class Locked(Paid):
+        """An editor during whose first edit a person's shell locks the memory."""
+
+        def edit(self, plan: Plan, memory: Memory, seed: int, stop: StopRequest) -> ProposedCommit:
+            """See Editor."""
+            if not self.asked:
+                shell = sqlite3.connect(kit.paths.memory, check_same_thread=False, isolation_level=None)
+                shell.execute("BEGIN IMMEDIATE")
+                Timer(0.5, shell.close).start()
+            return super().edit(plan, memory, seed, stop)
+
+    editor = Locked(lab, {}, 0.01)
+    state = replace(kit.state(), limits=NightLimits(max_runs=2), finished_utc=None, stop_reason=None)
+    ended = kit.loop(lab, state, editor=editor).run()
+    assert (len(editor.asked), ended.runs, ended.agent_usage) == (1, 2, Usage(100, 0.01))

@@ -25,7 +25,7 @@ from research.agents.night.notify import Notify
 from research.agents.night.state import FACT, LOCK, NightState, worked_s
 from research.code.fingerprint import fingerprint
 from research.core.commit_message import idea_of
-from research.core.contract import DEFAULT_SEED, EXIT_NO_DATA
+from research.core.contract import DEFAULT_SEED, EXIT_NO_DATA, RUNNER_EXITS
 from research.core.errors import ResearchError
 from research.core.files import FileLock
 from research.core.git import blob, branch_tip, missing_commit, resolve
@@ -71,6 +71,14 @@ class RunningJob:
     end: Future[LaunchResult]
 
 
+def _result(end: Future[LaunchResult]) -> LaunchResult:
+    """Return how a run ended; one whose work tree could not be made is a failure of the machine."""
+    try:
+        return end.result()
+    except (ResearchError, OSError) as error:  # such as a git that finds no space on the disk
+        return LaunchResult("", "infrastructure", RUNNER_EXITS["infrastructure"], why=str(error))
+
+
 class Night:
     """One night on one branch.
 
@@ -102,6 +110,7 @@ class Night:
         self._stop = Signals()
         self._going: list[RunningJob] = []
         self._due: list[Job] = []  # jobs before all others, such as those whose device was taken
+        self._repeated: set[str] = set()  # commits of ideas that were put off because the machine failed
         self._runs: dict[str, Run] = {}  # runs that count against the limits, by name
         self._earlier, self._lost = state.runs, 0  # runs of earlier processes, and those that are no more on record
         self._usual = limits.usual_cost((), state.limits.usd_per_hour)
@@ -205,7 +214,7 @@ class Night:
         """Handle every run that has ended."""
         for going in [going for going in self._going if going.end.done()]:
             try:
-                self._on_end(going.job, going.end.result())
+                self._on_end(going.job, _result(going.end))
             except (StoreBusy, StoreDamaged):
                 raise  # the run stays in the list, and is handled in the next pass
             except (ResearchError, OSError) as error:
@@ -348,6 +357,9 @@ class Night:
             self._again_s = self._awake() + SETTINGS.device_wait_s
             self._say_once("busy", f"waiting: {end.why.split('. ')[0]}; {idea_of(job.what)} runs when it is free")
         elif end.outcome in limits.FAILED:
+            if job.kind == "idea" and job.commit not in self._repeated:  # once: its code may be what fails
+                self._repeated.add(job.commit)
+                self._due.append(job)
             self._fail(end.why or end.outcome)
         elif end.outcome == "refused" and job.plan is None and not end.repeats:
             self._end_badly(CannotGoOn(f"Refused ({idea_of(job.what)}): {end.why}", ""))
@@ -476,9 +488,10 @@ class Night:
         return [item for item in history if item.run.contract in (contract, None)]
 
     def _spend(self, usage: Usage) -> None:
-        """Add to the usage of the agent."""
+        """Add to the usage of the agent; while the memory is locked, the next save writes it down."""
         total = self.state.agent_usage + usage
-        self._save(agent_tokens=total.tokens, agent_usd=total.usd)
+        with suppress(StoreBusy):
+            self._save(agent_tokens=total.tokens, agent_usd=total.usd)
 
     def _save(self, **changes: Any) -> None:
         """Save the state of the night, with changes."""
