@@ -366,7 +366,7 @@ STAYS = [
 """Asks a loop that is on to go on, which starts none."""
 LIMITS = [
     "stop after 5 runs", "stop at 6am", "stop in 2 hours", "only 3 more runs then stop", "at most 5 runs please",
-    "limit it to 5 runs",
+    "limit it to 5 runs", "at most 20 runs of 5 minutes each",
 ]  # fmt: skip
 """Names a limit for a loop that is on."""
 DEVELOPER_TALK = [
@@ -375,7 +375,7 @@ DEVELOPER_TALK = [
     "start the loop when I say go", "the hook must not stop the loop", "the gradient does not stop",
     "never stop training early", "start a loop in train.py over the layers", "start the loop tomorrow",
     "where did you stop", "who said stop", "will it stop", "wie kann ich das stoppen", "cómo puedo parar esto",
-    "mach keine Pause",
+    "mach keine Pause", "limit each run to 5 minutes", "max 5 minutes per run",
 ]  # fmt: skip
 """Ordinary talk about programs and questions, which turn nothing."""
 ON = [*ON, *JOINED_ON, *MORE_ON, *LIMITED_ON]
@@ -498,6 +498,15 @@ LATE = time.struct_time((2026, 11, 30, 22, 30, 0, 0, 334, 0))
         ("starte die Schleife und hör um 6 Uhr auf", {"hours": 7.5}),
         ("go autonomous and stop when it is 6am", {"hours": 7.5}),
         ("start the loop, stop when I say so", {}),
+        ("start the loop for 20 runs of 5 minutes each", {"runs": 20, "unread": ("5 minutes each",)}),
+        ("start the loop, 5 minutes per run, $20", {"usd": 20, "unread": ("5 minutes per run",)}),
+        ("start the loop, budget $20. Stop after 5 runs.", {"runs": 5, "usd": 20}),
+        ("limit each run to 5 minutes, and start the loop", {"unread": ("each run to 5 minutes",)}),
+        ("start the loop, at most $20 per run", {"unread": ("at most $20 per run",)}),
+        ("increase the width by 64 and start the loop", {"unread": ("by 64",)}),
+        ("scale the rate by 0.75 and start the loop, end by 6am", {"hours": 7.5, "unread": ("by 0.75",)}),
+        ("start the loop until 7:75, then until 25", {"unread": ("until 7:75", "until 25")}),
+        ("start the loop before 9 and end it by 7 o'clock", {"hours": 8.5}),
         (
             "start the loop but stop if val_bpb gets below 0.9",
             {"unread": ("stop if val_bpb gets below 0.9",)},

@@ -1,4 +1,4 @@
-"""Reads what a person's prompt says about the loop: go on by itself, end, or nothing; and the limits that it names.
+"""Reads whether a prompt asks the loop to go on by itself or to end.
 
 A message of at most five words ends the loop if it holds a usual word for ending, mistyped or not, without a negation
 or a question. A longer one does if one of its sentences asks for it, and the first such order counts whatever follows.
@@ -10,189 +10,11 @@ is read: a person who was not understood says it again, or types `uv run researc
 from __future__ import annotations
 
 import re
-import time
-import unicodedata
-from dataclasses import dataclass
 from typing import Literal
 
 from research.agents.clients import CLIENTS
-
-# Words for ending -----------------------------------------------------------------------------------------------------
-
-# In lower case and without accents
-_USUAL = """
-stop halt pause quit abort cease desist
-stopp stoppe stoppen anhalten aufhoren aufhoeren abbrechen beenden beende pausieren schluss
-arrete arretez arreter cessez stoppez parar detente detener detenlo basta pausa terminar
-"""
-"""Usual words for ending, in English, German, French and Spanish, that are understood with one slip too."""
-_FORMS = """
-aufhorst aufhoerst stoppt abbruch pausiere arretes arret stopper cesse cesser terminer paralo pare paren deten
-detenerte detenga detengase cese abschalten ausschalten unterbrechen unterbrich annule annuler annulez interromps
-interrompre cancela cancelar interrumpe aborta stahp
-"""
-"""More forms of theirs, that lie too near to other words to allow for slips."""
-_OTHER_WORDS = """
-aborte aborto aborts alt anhaltend arar arete arretera asta basa bast bastan bastar bastia bata beendet bort carrete
-case ceased ceases crease desista desiste detent ease hal hallt halst halte halts hat paar para parara parr parra pasa
-pase pausar pausas paused pausen pauses puse qui quiet quilt quint quita quite quito quits schlusse schuss shalt sop
-stomp stoop stopf stopped stoppte stoppten stops stp strop termina terminara terminare top topp toppen
-"""
-"""Words of their own, in the four languages, that lie one slip away from one for ending."""
-_MISTYPED, _OTHER = frozenset(_USUAL.split()), frozenset(_OTHER_WORDS.split())
-_END = _MISTYPED | frozenset(_FORMS.split())
-STOP = f"(?:{'|'.join(sorted(_END, key=len, reverse=True))})"
-_QUOTES = (
-    r"```.*?(?:```|\Z)", r"`[^`\n]*`", r'"[^"\n]*"', r"“[^”\n]*”", r"«[^»\n]*»", r"(?m)^\s*>.*$",
-    r"(?<![\w'])'[^'\n]+'(?!\w)", r"‘[^’\n]*’(?!\w)",
-)  # fmt: skip
-"""Patterns of quoted text and code, which is no order."""
-
-
-def plain(prompt: str) -> str:
-    """Return a prompt in lower case, without accents, its quotes replaced by an ellipsis."""
-    text = re.sub("[’\u02bc]", "'", prompt).replace("¿", "").replace("¡", "")
-    for pattern in _QUOTES:
-        text = re.sub(pattern, " … ", text, flags=re.S)
-    letters = unicodedata.normalize("NFKD", text.casefold().replace("…", "\0"))
-    return "".join(char for char in letters if not unicodedata.combining(char)).replace("\0", "…")
-
-
-def is_end_word(word: str) -> bool:
-    """Return whether a word is one for ending, or one slip away: a letter too many, too few, or swapped."""
-    once, twice = re.sub(r"(.)\1{2,}", r"\1", word), re.sub(r"(.)\1{2,}", r"\1\1", word)
-    is_slip = word in _SLIPS or not _MISTYPED.isdisjoint(_with_one_letter_less(word))
-    return word not in _OTHER and (is_slip or not _END.isdisjoint((once, twice)))
-
-
-def _with_one_letter_less(word: str) -> set[str]:
-    return {word[:place] + word[place + 1 :] for place in range(len(word))}
-
-
-_SLIPS = {slip for word in _MISTYPED for slip in _with_one_letter_less(word)} | {
-    word[:place] + word[place + 1] + word[place] + word[place + 2 :]
-    for word in _MISTYPED
-    for place in range(len(word) - 1)
-}
-"""Words for ending with one letter too few or two swapped."""
-
-# Limits ---------------------------------------------------------------------------------------------------------------
-
-MAX_CHARS = 2_000
-"""Characters of a prompt that are read: a longer one holds a pasted log, whose numbers are no limits."""
-_UNITS = {
-    "runs": r"runs?|experiment\w*|experience\w*|times|laufe\w*|versuche\w*|iterations?|fois|mal|veces|essais?|"
-    r"corridas?|ejecucion(?:es)?",
-    "hours": r"hours?|hrs?|h|std|stunden?|heures?|horas?",
-    "minutes": r"minutes?|mins?|minuten|minutos?",
-    "days": r"days?|tage?|jours?|dias?",
-    "usd": r"dollars?|dolares|usd|bucks",
-}
-"""Patterns of the words for each unit of a limit."""
-_UNIT = rf"(?:(?:{'|'.join(_UNITS.values())})\b|\$)"
-_AMOUNT = r"(?:\d{1,3}(?:,\d{3})+|\d{1,6})(?:\.\d+)?"
-_MORE = r"\s*(?:more |further |additional |weitere |mas )?"
-_LIMIT = re.compile(
-    r"(?:\b(?:after|for|at most|up to|max(?:imum)?(?: of)?|no more than|not more than|within|run|do|make(?: it)?|only|"
-    r"just|under|below|less than|budget(?: of)?|spend(?: over| more than)?|exceed|with|mit|avec|con|pour|"
-    r"limit(?: of| to)?|limit \w+(?: \w+)? to|or|and|another|nach|fur|hochstens|maximal|unter|oder|"
-    r"und|noch|mach|"
-    r"apres|pendant|au plus|moins de|au bout de|ou|et|tras|durante|por|maximo|despues de|menos de|o|y|haz)|[,;:(.]|^"
-    rf"|\b(?:{STOP}|para)(?: \w+){{0,2}} (?:in|dans|en)|\bonce you(?: have|'ve)? (?:done|run|made|spent))[\s:]*"
-    r"(?:the next |another |about |around |die nachsten )?"
-    rf"(?:\$\s?(?P<dollars>{_AMOUNT})|(?P<number>{_AMOUNT}){_MORE}(?P<unit>{_UNIT}))"
-    rf"|\b{STOP}(?: it)? after (?P<bare>\d{{1,4}})(?=\W*(?:$|(?:and|or|please)\b|[,;!?]))"
-)
-"""A number with its unit; "stop after 5" means runs."""
-_CLOCK = re.compile(
-    rf"\b(?:until|till|til|by|before|bis|vor|jusqu'a|avant|hasta|antes de|(?:{STOP}|end|finish|hoe?re?)(?: \w+){{0,2}} "
-    r"(?:at|um|a|when it(?: i|')s))\s+(?:tomorrow |morgen |demain |manana )?(?:at |um |a )?(?:las? )?"
-    r"(?:(?P<noon>noon|mittag|midi|mediodia)|(?P<midnight>midnight|mitternacht|minuit|medianoche)|(?P<hour>\d{1,2})"
-    r"(?:[:.h](?P<minute>\d{2}))?\s*(?P<half>[ap]m\b|[ap]\.m\.)?(?:\s*(?:uhr|o'?clock|h|heures?)\b)?"
-    rf"(?!\d|[.:]\d|{_MORE}(?:{_UNIT}|%|steps?|epochs?)))"
-)
-"""Matches a time of day: "until 6am", "stop at noon"."""
-_UNREAD = re.compile(
-    r"\b(?:until|till|til|jusqu'\w+|hasta|bis)\s+(?!i say|i tell|now|jetzt|ahora)(?:[^,;.!?…]|\.\d)+"
-    r"|\b(?:at|um) \d[\d:. apmuhr]*"
-    rf"|\b{STOP}(?: \w+)? (?:when|if|once|as soon as|wenn|si|quand|cuando)\s+(?!i say|i tell)(?:[^,;.!?…]|\.\d)+"
-    r"|\b(?:for|after|at most|up to|max(?:imum)?|no more than|within|budget|limit|spend|hochstens|nach|apres|pendant|"
-    r"durante|tras)\s+(?:of |to |is )?(?:(?:a|the|some|several|few|couple|of|next|many|einige|ein paar|quelques|"
-    rf"algunas|algunos)\s+)*(?:\d(?:[^,;.!?…]|\.\d)*|{_UNIT})"
-)
-"""Words that sound like a limit; where none could be read in them, the answer says that it was not understood."""
-_NUMBERS = {
-    word: str(value)
-    for value, words in {
-        1: "one ein eine einen une", 2: "two zwei deux dos", 3: "three drei trois tres", 4: "four vier quatre cuatro",
-        5: "five funf fuenf cinq cinco", 6: "six sechs seis", 7: "seven sieben sept siete", 8: "eight acht huit ocho",
-        9: "nine neun neuf nueve", 10: "ten zehn dix diez", 12: "twelve zwolf douze doce", 15: "fifteen quinze quince",
-        20: "twenty zwanzig vingt veinte", 30: "thirty dreissig trente treinta", 40: "forty vierzig quarante cuarenta",
-        50: "fifty funfzig cinquante cincuenta", 100: "hundred hundert cent cien",
-    }.items()
-    for word in words.split()
-}  # fmt: skip
-"""Amounts in words, each with its digits."""
-_HOURS_AND_MINUTES = re.compile(r"\b(\d{1,4}) ?h(?:ours?|rs?)? ?(?:and )?(\d{1,3}) ?m(?:in(?:ute)?s?)?\b")
-_NUMBER = re.compile(rf"\b(?:{'|'.join(_NUMBERS)})\b")
-
-
-@dataclass(frozen=True)
-class NamedLimits:
-    """The limits that an order names; 0 for none."""
-
-    runs: int = 0
-    hours: float = 0.0  # also those until a time of day
-    usd: float = 0.0
-    unread: tuple[str, ...] = ()  # what sounds like a limit and was not understood
-
-
-def read_limits(prompt: str, now: time.struct_time) -> NamedLimits:
-    """Return the limits that an order names: "for 20 runs", "up to $50", "until 6am", counted from the local time."""
-    text = _in_digits(plain(prompt[:MAX_CHARS]))
-    clocks, amounts = list(_CLOCK.finditer(text)), list(_LIMIT.finditer(text))
-    runs, hours, usd = 0, [_hours_until(found, now) for found in clocks], 0.0
-    for found in amounts:
-        value = float((found["dollars"] or found["number"] or found["bare"]).replace(",", ""))
-        named = "runs" if found["bare"] else found["unit"] or ""
-        unit = next((name for name, words in _UNITS.items() if re.fullmatch(words, named)), "usd")
-        if unit == "runs":
-            runs = int(value)
-        elif unit == "usd":
-            usd = value
-        else:
-            hours.append(value * {"minutes": 1 / 60, "hours": 1, "days": 24}[unit])
-    for found in (*clocks, *amounts):
-        text = text.replace(found[0], "…")
-    unread = dict.fromkeys(found[0].strip() for found in _UNREAD.finditer(text))
-    return NamedLimits(runs, min(hours, default=0.0), usd, tuple(unread))
-
-
-def _hours_until(found: re.Match[str], now: time.struct_time) -> float:
-    """Return the hours from now to the next time that a clock shows what was named."""
-    at = 12 if found["noon"] else 0 if found["midnight"] else int(found["hour"])
-    if found["half"] and at <= 12:
-        at = at % 12 + 12 * (found["half"][0] == "p")
-    minutes = (at % 24 * 60 + int(found["minute"] or 0)) - (now.tm_hour * 60 + now.tm_min)
-    return (minutes % (24 * 60) or 24 * 60) / 60
-
-
-def names_limit(text: str) -> bool:
-    """Return whether words name a limit that can be read: a number of runs, hours or dollars, or a time of day."""
-    text = _in_digits(text)
-    return bool(_LIMIT.search(text) or _CLOCK.search(text))
-
-
-def _in_digits(text: str) -> str:
-    """Return a plain text with its amounts as digits: "an hour and a half" and "1h 30m" as "1.5 hours"."""
-    text = _NUMBER.sub(lambda found: _NUMBERS[found[0]], text)
-    text = re.sub(r"\b(?:half an|eine? halbe|1 halbe|1 demi-)\s*(?=h|stunde)", "0.5 ", text)
-    text = re.sub(rf"\b(?:an?|un|una)\s+(?={_UNIT})", "1 ", text)
-    text = re.sub(r"\b(\d{1,4})(?: (?:hours?|h))? and a half(?: hours?\b)?", r"\1.5 hours", text)
-    return _HOURS_AND_MINUTES.sub(lambda found: f"{int(found[1]) + int(found[2]) / 60:.4g} hours", text)
-
-
-# Orders to go on or to end --------------------------------------------------------------------------------------------
+from research.agents.intent.limits import names_limit
+from research.agents.intent.words import STOP, is_end_word, plain
 
 Intent = Literal["on", "off", "limit", "resume"]
 """limit: "stop after 5 runs" or "at most 5 runs", which a loop that is on takes over.
@@ -220,8 +42,8 @@ _OF_A_PROGRAM = (
 """What follows a loop in a program, not the lab's."""
 _LOOP = rf"{_ARTICLES}(?:loop|schleife|boucle|bucle)\b(?!{_OF_A_PROGRAM})"
 _WORK = rf"{_ARTICLES}(?:experiment\w*|experience\w*|versuche\w*|runs?|autoresearch|research|night|work|session)\b"
-_LEAD = (
-    r"(?:(?:please|pls|plz|ok|okay|now|just|hey|hi|hello|alright|actually|wait|hmm|well|no|yes|yeah|sure|"
+_LEAD = re.compile(
+    r"(?:please|pls|plz|ok|okay|now|just|hey|hi|hello|alright|actually|wait|hmm|well|no|yes|yeah|sure|"
     rf"{'|'.join(map(re.escape, CLIENTS))}|"
     r"thanks|thank you|great|good|enough|so|then|and|but|let'?s|let us|also|immediately|i said|simply|kindly|do|to|"
     r"you (?:can|may|should|must|could)(?: now)?|(?:can|could|would|will) you|i(?:'d| would) like (?:you )?to|"
@@ -231,9 +53,9 @@ _LEAD = (
     r"(?:tu (?:peux|dois|devrais)|vous pouvez|je veux que tu|j'aimerais que tu|il faut(?: que tu)?|on peut)|"
     r"(?:ich (?:mochte|will) )?dass du|(?:puedes|tienes que|hay que|quiero que)|"
     r"go ahead and|after that|from (?:now|here)(?: on)?|at this point|for now|bitte|jetzt|mal|svp|maintenant|"
-    r"s'il (?:te|vous) plait|por favor|ahora|ya)\W+)*"
+    r"s'il (?:te|vous) plait|por favor|ahora|ya)\W+"
 )
-"""Words that may stand before an order: "ok, now please", "you can"."""
+"""Matches one of the words that may stand before an order: "ok", "please", "you can"."""
 _NOT = r"(?:do not|don'?t|never|no need to|must not|mustn'?t|should not|shouldn'?t|cannot|can'?t|without|not to|not)"
 _NEGATION = re.compile(
     rf"\b(?:{_NOT}|\w+n't|nicht|nie|niemals|kein\w*|ohne|ne|n'\w+|pas|jamais|sans|nunca|sin|"
@@ -275,31 +97,33 @@ _ON = re.compile(
 )
 """Matches an order to go on by itself: "start the loop", "work autonomously", "run overnight"."""
 _OFF = re.compile(
-    rf"{_LEAD}(?:(?:t'|vous )?{STOP}(?!\s+between\s+(?!experiments|runs)){_OBJECT}"
+    rf"(?:t'|vous )?{STOP}(?!\s+between\s+(?!experiments|runs)){_OBJECT}"
+    # English
     r"|(?:only |just )?summari[sz]e only\b|(?:only|just) summari[sz]e\b|hold (?:here|on|off|it|everything)\b"
     r"|(?:that'?s|this is|it'?s)? ?enough(?: experiments| runs)?(?: for (?:now|today|tonight)| already)?\W*$"
-    r"|that'?s (?:enough|all)\b"
-    r"|(?:we(?:'re| are) )?done(?: here| for (?:now|today|tonight))?\W*$"
+    r"|(?:we(?:'re| are) )?done(?: here| for (?:now|today|tonight))?\W*$|that'?s (?:enough|all)\b|no more\W*$"
     rf"|no (?:more|further) (?:experiments?|runs?){_SOON}"
     r"|(?:end|stop|shut down|kill|leave|exit|pause|halt|cancel|interrupt|terminate|finish)"
-    rf"(?:\s+{_LOOP}|\s+{_ARTICLES}(?:mode|continuation|autonomy)\b"
-    r"|(?: it| this| all| everything| now| please)*\W*$)"
-    rf"|(?:end|exit|cancel|kill|terminate|interrupt)\s+{_WORK}"
-    r"|(?:break(?: off)?|freeze|stand down|cut it out|knock it off|give it a rest|that will do|finish up(?: now)?|"
-    r"ende(?: jetzt)?|feierabend|lass (?:es(?: gut sein)?|(?:mal |jetzt )?gut sein)|"
-    r"nicht (?:mehr )?weiter(?: ?machen)?|finito)\W*$|get out of\b[\w\s]*\bmode\b"
-    r"|(?:te )?(?:pares|detengas)\W*$|no more\W*$|make (?:it|this|that|everything) stop\b|halte\W*(?:la\W*)?$|stp\W*$"
-    r"|shut (?:it|this|that|everything) down\b|wrap (?:it |this )?up\b|call it a (?:day|night)\b"
+    rf"(?:\s+{_LOOP}|\s+{_ARTICLES}(?:mode|continuation|autonomy)\b|(?: it| this| all| everything| now| please)*\W*$)"
+    rf"|(?:end|exit|cancel|kill|terminate|interrupt)\s+{_WORK}|get out of\b[\w\s]*\bmode\b"
+    r"|(?:break(?: off)?|freeze|stand down|cut it out|knock it off|give it a rest|that will do|finish up(?: now)?)\W*$"
+    r"|shut (?:it|this|that|everything) down\b|wrap (?:it |this )?up\b|call it a (?:day|night)\b|stp\W*$"
     rf"|(?:turn|switch)\s+(?:(?:{_LOOP}|it|{_ARTICLES}(?:autonomy|mode|continuation))\s+)?off\W*(?:(?:please|now)\W*)?$"
-    rf"|(?:disable|turn off|switch off|deactivate)\s+(?:the\s+)?(?:{_AUTONOMOUS}|loop)|autonomy off\b|deja de \w+"
+    rf"|(?:disable|turn off|switch off|deactivate)\s+(?:the\s+)?(?:{_AUTONOMOUS}|loop)|autonomy off\b"
+    r"|make (?:it|this|that|everything) stop\b"
+    # German
     r"|hoe?r(?:e|en|t)?\b[\w\s]*\bauff?\b|brich\b[\w\s]*\bab\b|mach\w*\b(?!.*\bkein)[\w\s]*\b(?:schluss|pause|aus)\b"
     r"|(?:es|das) reicht\b|genug\b|(?:schalt|mach|stell)\w*\b[\w\s]*\b(?:ab|aus)\b|halt\w*\b[\w\s]*\ban\b"
-    rf"|(?:ca|cela) suffit\b|(?:c'est )?assez(?: pour (?:aujourd'hui|maintenant))?\W*$|mets?\b[\w\s]*\ben pause\b"
-    rf"|(?:termine[rz]?|para|alto|termina|suficiente){_OBJECT})"
+    r"|(?:ende(?: jetzt)?|feierabend|lass (?:es(?: gut sein)?|(?:mal |jetzt )?gut sein)|"
+    r"nicht (?:mehr )?weiter(?: ?machen)?)\W*$"
+    # French and Spanish
+    r"|(?:ca|cela) suffit\b|(?:c'est )?assez(?: pour (?:aujourd'hui|maintenant))?\W*$|mets?\b[\w\s]*\ben pause\b"
+    r"|halte\W*(?:la\W*)?$|finito\W*$|(?:te )?(?:pares|detengas)\W*$|deja de \w+"
+    rf"|(?:termine[rz]?|para|alto|termina|suficiente){_OBJECT}"
 )
 """Matches an order to end: "stop", "turn it off", "call it a night", "that's enough"."""
 _NOT_STOP = re.compile(
-    rf"{_LEAD}(?:(?!can){_NOT}\s+(?:ever\s+|just\s+|you\s+|dare\s+)?{STOP}(?:p?ing)?{_OBJECT}"
+    rf"(?:(?!can){_NOT}\s+(?:ever\s+|just\s+|you\s+|dare\s+)?{STOP}(?:p?ing)?{_OBJECT}"
     r"|hoe?r\w* (?:\w+ )?nicht auf\b|(?:nicht|nie|niemals) (?:auf ?hoe?r\w+|stopp\w+|anhalten|pausieren)\b"
     r"|(?:ne |n'|jamais )+(?:t'|vous )?arrete\w*"
     r"|(?:t')?arrete\w* (?:pas|jamais)\b|(?:no|nunca) (?:te |hay que )?(?:par|det[ei]n)\w+)"
@@ -308,17 +132,20 @@ _NOT_STOP = re.compile(
 _NEVER = re.compile(r"\b(?:never|nie|niemals|jamais|nunca)\b")
 _LATER = re.compile(r"\b(?:(?:i|we|he|she|they)(?:'ll| will)|tomorrow|later)\b")
 """Matches words that make an order to start behind them a remark about another time."""
+_FORBIDS = re.compile(rf"{_NOT}\s+(?!ask|mind|wait|spend|{STOP})")
+"""Matches how a clause begins that forbids something, as does what follows it: "don't read it and start the loop"."""
 _NOT_NOW = re.compile(
     r"\s+(?:(?:again|only|up)\s+)*(?:tomorrow|later|next (?:week|time)|(?:when|once|if|after|as soon as) (?:i|we) "
     r"(?:say|tell|give|ask)\b|morgen\b|demain\b|manana\b)"
 )
 """Matches words that do so when they follow the order: "start the loop tomorrow"."""
 _STOP_LATER = re.compile(
-    rf"{_LEAD}(?:{STOP}|end|finish|para)(?:\s+(?:{_LOOP}|{_WORK}|it|this|everything|working|running|training|tomorrow))?\s+"
+    rf"(?:{STOP}|end|finish|para)(?:\s+(?:{_LOOP}|{_WORK}|it|this|everything|working|running|training|tomorrow))?\s+"
     r"(?:after|once you(?: have|'ve)? (?:done|run|made|spent)|at|in|by|before|when it|nach|um|in|vor|"
     r"apres|dans|a|tras|en|despues de)\b|hoe?r\w* (?:\w+ )?(?:nach|um|in)\b"
 )
-_ENDS_A_RUN = re.compile(rf"{_LEAD}(?:{STOP}|end|cancel|kill|terminate|interrupt)\s+(?:it|this one|{_ARTICLES}run)\W*$")
+"""Matches how an order begins that only names a limit by its end, "stop after 5 runs"."""
+_ENDS_A_RUN = re.compile(rf"(?:{STOP}|end|cancel|kill|terminate|interrupt)\s+(?:it|this one|{_ARTICLES}run)\W*$")
 """Matches an order to end one run, which an order to start may follow: "kill it and continue the loop"."""
 _STOP_WHEN = re.compile(
     rf"\b{STOP}(?: \w+)? (?:when|if|once|as soon as|wenn|si|quand|cuando)\b"
@@ -326,14 +153,12 @@ _STOP_WHEN = re.compile(
 )
 """Matches an order to end on a condition, "stop when it diverges": behind a start, its limit."""
 _ONLY = re.compile(
-    rf"{_LEAD}(?:only|at most|no more than|not more than|up to|max(?:imum)?|(?:the )?limit|another|make it|"
+    rf"(?:only|at most|no more than|not more than|up to|max(?:imum)?|(?:the )?limit|another|make it|"
     rf"(?:do|run|make) (?=\w+ more)|(?:{_NOT} )?(?:spend|exceed)|hochstens|maximal|nur noch|noch|au plus|encore|"
     r"maximo|como maximo|solo|\w+ more (?=runs?|experiments?|hours?|minutes?)|(?=\d+ (?:runs?|experiments?|hours?)"
     r"(?: more| max| at most| please)*$))\b"
 )
 """Matches how an order begins that only names a limit, "at most 5 runs"; `names_limit` reads the limit itself."""
-_OF_EACH_RUN = re.compile(r"\b(?:per|each|every|pro|jed\w+|par|por|chaque|cada)\b|\b(?:runs?|experiments?) of\b")
-"""Matches what makes a limit one of each single run, "max 5 minutes per run"."""
 _NOT_GO_ON = re.compile(
     rf"\b{_NOT}\s+(?:you\s+)?(?:(?:continue|go on|keep going|carry on|proceed|resume)\b|"
     r"(?:run|start|launch|begin|do|make|try)\s+(?:(?:any|a|an|another|more|new|further|other|the next)\s+)+"
@@ -342,12 +167,12 @@ _NOT_GO_ON = re.compile(
 )
 """Matches an order not to go on, "don't start another run", which ends the loop."""
 _RESUME = re.compile(
-    rf"{_LEAD}(?:continue|go on|keep going|carry on|resume|proceed|mach weiter|weiter|continua)\W*"
+    r"(?:continue|go on|keep going|carry on|resume|proceed|mach weiter|weiter|continua)\W*"
     r"(?:(?:please|now)\W*)?$"
 )
 """Matches a plain order to go on: "continue", "please keep going"."""
 _GO_ON = re.compile(
-    rf"{_LEAD}(continue|go on|keep going|carry on|resume|proceed|run|work|mach weiter|weiter|continue[rz]?|continua|"
+    r"(continue|go on|keep going|carry on|resume|proceed|run|work|mach weiter|weiter|continue[rz]?|continua|"
     r"sigue)\s+(?:please )?(?:for|until|till|up to|at most|with|bis|noch|jusqu'a|pendant|hasta|durante)\b"
 )
 """Matches how an order to go on to a limit begins, "continue for 5 runs"; `names_limit` reads the limit itself."""
@@ -357,12 +182,12 @@ _GO_ON = re.compile(
 _LOOKS = r"explain|describe|discuss|tell me|show|list|grep|search|find|print|read|translate|document|rename"
 _EDITS = r"write|add|implement|make|insert|put|define|fix|change|remove|set|use|increase|decrease|rename|replace"
 _TALKS = re.compile(
-    rf"{_LEAD}(?:{_LOOKS}|{_EDITS}|what|why|how|whether|if|unless|which|did|does|is|are|where|who|was|"
+    rf"(?:{_LOOKS}|{_EDITS}|what|why|how|whether|if|unless|which|did|does|is|are|where|who|was|"
     r"will (?!you)|warum|wieso|wie|wo|wer|wann|wenn|pourquoi|comment|quand|como|cuando|quien|donde|por que|"
     r"when(?! (?:the|this) (?:current |last )?(?:run|experiment)))\b"
 )
 """Matches how a sentence begins that talks of orders: "explain how", "add a", "why did"."""
-_EDITS_FIRST = re.compile(rf"{_LEAD}(?:{_EDITS})\b")
+_EDITS_FIRST = re.compile(rf"(?:{_EDITS})\b")
 """Matches how a sentence begins that asks for a change of code."""
 _REPORTED = re.compile(
     rf"\b(?:{_LOOKS}|says?|said|told?|explains|phrase|word|string|token|called|function|named|docs?|documentation|readme|"
@@ -371,7 +196,7 @@ _REPORTED = re.compile(
 )
 """Matches words that make an order beside them a quotation or a subject: "the word", "a test of", "it says"."""
 _POLITE = re.compile(
-    rf"{_LEAD}(?:(?:can|could) we|(?:can|could|would|will) you (?!rather|prefer|say|think|recommend|suggest)|"
+    r"(?:(?:can|could) we|(?:can|could|would|will) you (?!rather|prefer|say|think|recommend|suggest)|"
     r"k[ao]nn(?:te)?st du|(?:peux|pourrais)-tu|tu (?:peux|pourrais)|pouvez-vous|"
     r"vous pouvez|puedes|podrias)\W*(?:please |just |kindly |now |bitte )*"
 )
@@ -432,7 +257,7 @@ def _is_short_end(text: str) -> bool:
     words = re.findall(r"[\w'-]+", text)
     if not 0 < len(words) <= SHORT_WORDS or _NEGATION.search(text) or _ANOTHER_USE.search(text):
         return False
-    if _TALKS.match(text) or ("?" in text and not _POLITE.match(text)):
+    if _begins(_TALKS, text) or ("?" in text and not _begins(_POLITE, text)):
         return False
     return any(is_end_word(part) for word in words for part in re.split("'|-(?=toi|vous)", word))
 
@@ -441,9 +266,9 @@ def _of_sentence(sentence: str) -> Intent | None:
     """Return the order of a sentence; of the questions only polite ones hold one."""
     if not sentence.endswith("?"):
         return _of_statement(sentence.rstrip(" .!:"))
-    polite = _POLITE.match(sentence)
+    polite = _begins(_POLITE, sentence)
     wish = sentence[polite.end() :].rstrip(" ?") if polite else ""
-    if _OFF.match(wish) or _ON.match(wish) or _is_limit(wish):
+    if _begins(_OFF, wish) or _ON.match(wish) or _is_limit(wish):
         return _of_clause(wish)
     found = _of_statement(wish, talks=True) if wish else None
     return None if found == "resume" else found
@@ -459,31 +284,38 @@ def _of_statement(sentence: str, talks: bool = False) -> Intent | None:
             talks, before, forbidden = False, "", False
         if (not talks or _stands_alone(before, clause)) and not forbidden:
             wish = _of_clause(clause)
-            if ends_run and (wish == "on" or _RESUME.match(clause)):
+            if ends_run and (wish == "on" or _begins(_RESUME, clause)):
                 found = None
             found = _stronger(found, wish, sentence)
-            ends_run = bool(_ENDS_A_RUN.match(clause))
+            ends_run = bool(_begins(_ENDS_A_RUN, clause))
         before += joint + clause
-        talks = talks or bool(_TALKS.match(clause))
-        forbidden = bool(re.match(rf"{_LEAD}{_NOT}\s+(?!ask|mind|wait|spend|{STOP})", clause))
+        talks = talks or bool(_begins(_TALKS, clause))
+        forbidden = bool(_begins(_FORBIDS, clause))
     return found
 
 
 def _stands_alone(before: str, clause: str) -> bool:
     """Return whether an order behind other words is one: it is in "read it and start the loop"."""
-    rest = re.sub(rf"^{_LEAD}", "", clause)
-    if not (_is_limit(rest) or _OFF.match(rest) or _ON.match(rest) or _NOT_STOP.match(rest) or _NOT_GO_ON.match(rest)):
+    if not (_is_limit(clause) or any(_begins(order, clause) for order in (_OFF, _ON, _NOT_STOP, _NOT_GO_ON))):
         return False
-    if _EDITS_FIRST.match(before) and _IN_A_PROGRAM.search(clause):
+    if _begins(_EDITS_FIRST, before) and _IN_A_PROGRAM.search(clause):
         return False
     return not _OPEN.search(before.strip().rstrip(","))
 
 
+def _begins(order: re.Pattern[str], clause: str) -> re.Match[str] | None:
+    """Match an order at the beginning of a clause, or behind some of the words that may stand before it."""
+    place = 0
+    while not (found := order.match(clause, place)) and (lead := _LEAD.match(clause, place)):
+        place = lead.end()
+    return found
+
+
 def _is_limit(clause: str) -> bool:
     """Return whether a clause only names a limit of the loop: "at most 5 runs" does, "max 5 minutes per run" not."""
-    if _ON.search(clause) or not (_STOP_LATER.match(clause) or _ONLY.match(clause)):
+    if _ON.search(clause) or not (_begins(_STOP_LATER, clause) or _begins(_ONLY, clause)):
         return False
-    return names_limit(clause) and not _OF_EACH_RUN.search(clause)
+    return names_limit(clause)
 
 
 def _of_clause(clause: str) -> Intent | None:
@@ -494,8 +326,8 @@ def _of_clause(clause: str) -> Intent | None:
         return None if _REPORTED.search(clause) else "off"
     if _is_limit(clause):
         return "limit"
-    is_off = bool(_OFF.match(clause)) and not _ANOTHER_USE.search(clause)
-    if match := _NOT_STOP.match(clause):
+    is_off = bool(_begins(_OFF, clause)) and not _ANOTHER_USE.search(clause)
+    if match := _begins(_NOT_STOP, clause):
         if _ANOTHER_USE.search(clause) or _IN_A_PROGRAM.search(clause[match.end() :]):
             return None
         return "on" if _NEVER.search(clause) else "resume"
@@ -506,6 +338,6 @@ def _of_clause(clause: str) -> Intent | None:
         return "off" if _NEGATION.search(before) or " nicht" in clause else "on"
     if is_off:
         return "off"
-    if (match := _GO_ON.match(clause)) and names_limit(clause[match.end(1) :]):
+    if (match := _begins(_GO_ON, clause)) and names_limit(clause[match.end(1) :]):
         return "on"
-    return "resume" if _RESUME.match(clause) else None
+    return "resume" if _begins(_RESUME, clause) else None
