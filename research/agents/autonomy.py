@@ -15,6 +15,8 @@ from research.core.text import count_of
 from research.store.db import Store
 
 FACT = "autonomy"
+_LEAST = 0.01
+"""Least hours and dollars that are left of a limit."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,24 @@ def save(store: Store, state: Autonomy) -> None:
     store.set_fact(FACT, json.dumps(asdict(state)))
 
 
-def turned_on(before: Autonomy, reason: str, now: float, last_run: int, limits: Mapping[str, float]) -> Autonomy:
-    """Return the switch turned on; a limit that is not named stays that of a loop that is on or ended by itself."""
-    kept = before if before.enabled or before.by_itself else Autonomy()
-    if before.enabled and not limits:
-        now, last_run = before.since, before.first_run
+def turned_on(
+    before: Autonomy, reason: str, now: float, last_run: int, limits: Mapping[str, float], usd: float = 0.0
+) -> Autonomy:
+    """Return the switch turned on.
+
+    A limit that is not named stays: what is left of it for a loop that is on, the whole of it for one that ended by
+    itself.
+
+    Args:
+        last_run: Number of the last run, from which on runs are counted.
+        limits: The limits that are named, 0 for none: runs, hours, usd.
+        usd: Dollars that a loop that is on has spent.
+    """
+    kept = before if before.by_itself else Autonomy()
+    if before.enabled and limits:
+        kept = _left(before, now, last_run, usd)
+    elif before.enabled:
+        kept, now, last_run = before, before.since, before.first_run
     return Autonomy(
         enabled=True,
         reason=reason[: SETTINGS.reason_chars],
@@ -61,6 +76,17 @@ def turned_on(before: Autonomy, reason: str, now: float, last_run: int, limits: 
         runs=int(limits.get("runs", kept.runs)),
         hours=float(limits.get("hours", kept.hours)) or SETTINGS.autonomy_hours,
         usd=float(limits.get("usd", kept.usd)),
+    )
+
+
+def _left(state: Autonomy, now: float, last_run: int, usd: float) -> Autonomy:
+    """Return what is left of the limits of a loop that is on; a limit of 0 would be none."""
+    hours = (now - state.since) / 3600
+    return replace(
+        state,
+        runs=max(1, state.runs - last_run + state.first_run) if state.runs else 0,
+        hours=max(_LEAST, round(state.hours - hours, 2)) if state.hours else 0.0,
+        usd=max(_LEAST, state.usd - usd) if state.usd else 0.0,
     )
 
 

@@ -11,7 +11,7 @@ from research.agents.autonomy import Autonomy, limits_in_words, load, save, turn
 from research.cli.kit import Amount, Count, here, json_option, show, this_lab
 from research.core import git
 from research.store.open import read_store
-from research.store.recent import last_run
+from research.store.recent import last_run, spent_usd
 
 
 @click.command("autonomy")
@@ -49,7 +49,8 @@ def _turn(on: bool, limits: Mapping[str, float]) -> Autonomy:
         with store.write():
             before, now = load(store), time.time()
             if on:
-                state = turned_on(before, "research autonomy on", now, last_run(store), limits)
+                usd = spent_usd(store, before.first_run)
+                state = turned_on(before, "research autonomy on", now, last_run(store), limits, usd)
             else:
                 state = turned_off(before, "research autonomy off", now)
                 store.drop_plans(at_utc)

@@ -7,6 +7,7 @@ import sqlite3
 
 import pytest
 
+from research.agents import autonomy
 from research.core.records import Plan
 from tests.support.codexkit import AT, answer, context_of, memory, order, refusal, with_baseline
 from tests.support.labkit import Kit
@@ -103,6 +104,17 @@ def test_what_limits_hold_is_said_when_the_switch_or_they_change(kit: Kit):
     assert said("at most 8 runs please").startswith("The limits of the loop are now: 8 runs, ")
     text = said("start the loop until the loss is good, for a few hours")
     assert "Not understood as a limit: 'until the loss is good', 'for a few hours'." in text
+
+
+def test_a_new_limit_does_not_stretch_those_that_hold(kit: Kit):
+    before = autonomy.turned_on(autonomy.Autonomy(), "", 0.0, 10, {"runs": 20, "hours": 8.0, "usd": 5.0})
+    after = autonomy.turned_on(before, "", 6 * 3600.0, 14, {"runs": 3}, 4.0)
+    assert (after.runs, after.hours, after.usd) == (3, 2.0, 1.0)
+    kit.research("autonomy", "on", "--runs", "3")
+    kit.measure("--seed", "7")
+    assert kit.json("autonomy", "on", "--usd", "10")["limits"] == {"runs": 2, "hours": 24.0, "usd": 10.0}
+    text = context_of(answer(kit, "UserPromptSubmit", prompt="at most $9 please, no more than 4 hours"))
+    assert text.startswith("The limits of the loop are now: 2 runs, 4 hours (until ")
 
 
 @pytest.mark.parametrize("prompt", ["don't stop", "at most 5 runs please", "stop after 5 runs"])

@@ -81,7 +81,8 @@ def _turn_switch(call: HookCall, branch: str) -> str:
             if wish == "off" and before.enabled:
                 after = autonomy.turned_off(before, text, now)
             elif wish == "on" or (before.enabled and limits) or (wish == "resume" and before.by_itself):
-                after = autonomy.turned_on(before, text, now, recent.last_run(store), limits)
+                usd = recent.spent_usd(store, before.first_run)
+                after = autonomy.turned_on(before, text, now, recent.last_run(store), limits, usd)
             if after is not before:
                 autonomy.save(store, after)
                 event = {"enabled": after.enabled, "prompt": text[:_PROMPT_CHARS]}
