@@ -10,6 +10,7 @@ import click
 from research.agents.autonomy import Autonomy, limits_in_words, load, save, turned_off, turned_on
 from research.cli.kit import Amount, Count, here, json_option, show, this_lab
 from research.core import git
+from research.core.errors import UsageError
 from research.store.open import read_store
 from research.store.recent import last_run, spent_usd
 
@@ -21,11 +22,15 @@ from research.store.recent import last_run, spent_usd
 @click.option("--usd", type=Amount(), help="End after so many estimated dollars; 0 for no limit.")
 @json_option
 def autonomy(way: str, as_json: bool, **limits: float | None) -> None:
+    named = {name: value for name, value in limits.items() if value is not None}
+    if named and way != "on":
+        typed = " ".join(f"--{name} {value:g}" for name, value in named.items())
+        raise UsageError(f"Limits are set by `on`, not by `{way}`.", f"Type: uv run research autonomy on {typed}")
     if way == "status":
         with read_store(here()) as store:
             state = load(store)
     else:
-        state = _turn(way == "on", {name: value for name, value in limits.items() if value is not None})
+        state = _turn(way == "on", named)
     data = {
         "enabled": state.enabled,
         "reason": state.reason,

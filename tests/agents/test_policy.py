@@ -66,6 +66,12 @@ def test_reset_follows_a_checkout_on_the_same_line():
     assert judge("git checkout main && git reset --hard HEAD~1") is not None
 
 
+def test_an_empty_tmpdir_opens_no_folder_to_deletion():
+    for place, is_allowed in (("", False), ("/scratch/", True)):
+        environment = {"HOME": HOME, "TMPDIR": place}
+        assert (check_command("rm -rf /scratch/x", str(ROOT), where_in(ROOT), environment) is None) == is_allowed
+
+
 def test_a_driven_agent_neither_trains_nor_settles():
     for command in (RIGHT, RUN, "uv run train.py", "uv run research settle", "uv run research night --hours 1"):
         assert "driver" in str(judge(command, driven=True)).lower()

@@ -43,6 +43,11 @@ def test_zero_takes_a_limit_away(kit: Kit):
     assert "run" not in kit.research("autonomy", "on", "--runs", "0").out.split("after")[1]
 
 
+def test_limits_without_on_are_refused_with_what_to_type(kit: Kit):
+    told = kit.research("autonomy", "--runs", "5", "--usd", "2.5")
+    assert (told.code, "uv run research autonomy on --runs 5 --usd 2.5" in told.err) == (2, True)
+
+
 @pytest.mark.parametrize("how", ["phrase", "verb"])
 def test_turned_off_the_plan_is_dropped_and_another_is_made_later(kit: Kit, how: str):
     first = pending(kit)

@@ -136,7 +136,7 @@ def refuse_deletion(path: str, where: PolicyScope, environment: Mapping[str, str
     if parts is not None:
         is_history = parts[0] == ".git" and parts[-1] != "index.lock"
         return _HISTORY if is_history else refuse_change(path, where, "all")
-    temporary = (*_TEMPORARY, environment.get("TMPDIR", "/tmp"))
+    temporary = (*_TEMPORARY, environment.get("TMPDIR") or "/tmp")  # an empty one would be every folder
     return None if any(path.startswith(place.rstrip("/") + "/") for place in temporary) else _AWAY
 
 
