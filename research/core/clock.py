@@ -23,6 +23,15 @@ def parse_utc(utc_text: str) -> datetime:
     return datetime.fromisoformat(utc_text.replace("Z", "+00:00"))
 
 
+def as_utc(text: str) -> str:
+    """Return a time that somebody else wrote as records keep it, "" for none; one without a zone is UTC."""
+    try:
+        at = parse_utc(text.replace(" ", "T", 1))
+    except ValueError:
+        return ""
+    return utc(at if at.tzinfo else at.replace(tzinfo=timezone.utc))
+
+
 def seconds_between(begun_utc: str | None, ended_utc: str | None) -> float:
     """Return the seconds from one recorded time to another, 0 where one is missing or unreadable."""
     try:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 from research.core import contract, git
-from research.core.clock import run_name
+from research.core.clock import as_utc, parse_utc, run_name, seconds_between, utc
 from research.core.errors import ResearchError
 from research.core.files import sha256_of
 from research.core.records import Run
@@ -36,7 +37,8 @@ def run_of_folder(folder: Path, root: Path, now_utc: str) -> Run:
     score = read_score(folder)
     if score is None:
         raise ResearchError(f"{folder} holds no whole score.json.", "Only a run that finished can be recorded.")
-    stamp = _stamp(score.started_utc) or _stamp(folder.name[len(contract.HAND_PREFIX) :]) or _stamp(now_utc)
+    started_utc = as_utc(score.started_utc)
+    stamp = _stamp(started_utc) or _stamp(folder.name[len(contract.HAND_PREFIX) :]) or _stamp(now_utc)
     commit = (git.resolve(root, score.commit) if score.commit else None) or ""
     run = Run(
         run=_name(stamp, commit, folder.name),
@@ -44,13 +46,16 @@ def run_of_folder(folder: Path, root: Path, now_utc: str) -> Run:
         origin="hand",
         branch=_branch(root, commit),
         commit=commit,
-        started_utc=score.started_utc or now_utc,
+        started_utc=started_utc or now_utc,
         seed=score.seed if score.seed is not None else contract.DEFAULT_SEED,
         backend=DEFAULT_BACKEND,
         train_sha256=score.train_sha256,
     )
+    # It is imported by the next command, perhaps a day after it ended.
+    took_s = min(score.wall_s or 0.0, seconds_between(run.started_utc, now_utc))
+    ended_utc = utc(parse_utc(run.started_utc) + timedelta(seconds=took_s))
     code = contract.EXIT_SCORED if score.status == contract.SCORED else contract.EXIT_PROBE_FAILED
-    return finished(_with_source(run, root), CommandResult("finished", code, code), folder, now_utc)
+    return finished(_with_source(run, root), CommandResult("finished", code, code), folder, ended_utc)
 
 
 def _name(at: str, commit: str, identity: str) -> str:

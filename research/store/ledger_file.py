@@ -6,10 +6,9 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timezone
 from pathlib import Path
 
-from research.core.clock import parse_utc, utc
+from research.core.clock import as_utc
 from research.core.files import held, write_whole
 from research.core.records import Run
 from research.core.settings import SETTINGS
@@ -33,7 +32,7 @@ def foreign_run(row: ledger.LedgerRow, occurrence: int, at_utc: str, commits: Ma
         facts["id"] = values.get("id") or values.get("commit", "")
     parent = values.get("parent", "")
     megabytes, gigabytes = row.number("peak_vram_mb"), row.number("memory_gb")
-    at = _moment(values.get("at", "")) or at_utc
+    at = as_utc(values.get("at", "")) or at_utc
     return Run(
         run=f"import-{digest[:16]}",
         folder="",
@@ -56,15 +55,6 @@ def foreign_run(row: ledger.LedgerRow, occurrence: int, at_utc: str, commits: Ma
 def writable(text: str) -> str:
     """Return text that can be written anywhere; bytes that are no UTF-8 are marked."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
-def _moment(text: str) -> str:
-    """Return a time as records keep it, "" for none; one without a zone is UTC."""
-    try:
-        at = parse_utc(text.replace(" ", "T", 1))
-    except ValueError:
-        return ""
-    return utc(at if at.tzinfo else at.replace(tzinfo=timezone.utc))
 
 
 def import_ledger_lines(

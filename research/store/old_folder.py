@@ -13,6 +13,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from research.core.clock import as_utc
 from research.core.records import Failure, Metrics, Run
 from research.store.db import Store
 from research.store.rows import finite
@@ -93,7 +94,7 @@ def _run(record: Mapping[str, Any], at_utc: str) -> Run | None:
     score = numbers.get("val_bpb")
     scored = score is not None and score > 0 and record.get("status") != "crash"
     signature = _text(record.get("crash_signature"))
-    at = _text(record.get("timestamp")) or at_utc
+    at = as_utc(_text(record.get("timestamp"))) or at_utc
     return Run(
         run="import-" + hashlib.sha256(f"experiment {identity}".encode("utf-8", "replace")).hexdigest()[:16],
         folder="",

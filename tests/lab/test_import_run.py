@@ -65,6 +65,19 @@ def test_the_next_run_takes_it_in_and_is_its_repeat(kit: Kit):
     assert len(kit.ledger()) == 1
 
 
+def test_it_ended_when_its_score_was_written_and_not_when_it_was_taken_in(kit: Kit):
+    """The page called the time between the two hours of work."""
+    by_hand(kit, started_utc="2026-01-02T03:04:05Z", clock={"wall_s": 90.4})
+    by_hand(kit, "hand-1", started_utc="soon", seed=43)
+    by_hand(kit, "hand-2", started_utc="2026-01-02 03:04:05", seed=44, clock={"wall_s": 1e300})
+    lines = [json.loads(line) for line in kit.research("export").out.splitlines()]
+    runs = {line["seed"]: line for line in lines if line.get("type") == "run"}
+    assert (runs[42]["started_utc"], runs[42]["finished_utc"]) == ("2026-01-02T03:04:05Z", "2026-01-02T03:05:35Z")
+    assert runs[43]["started_utc"] == runs[43]["finished_utc"]
+    assert runs[44]["started_utc"] == "2026-01-02T03:04:05Z"
+    assert kit.research("report").code == 0
+
+
 def test_without_a_log_its_summary_is_handed_out(kit: Kit):
     nine = dict.fromkeys(PUBLIC_KEYS, "8") | {"val_bpb": "0.950000", "training_seconds": "30.1"}
     by_hand(kit, reported={"summary": nine})
