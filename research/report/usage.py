@@ -29,19 +29,19 @@ def work_of(runs: Sequence[Run]) -> tuple[float, float | None]:
     """
     spans = [(parse_utc(run.started_utc), parse_utc(run.finished_utc)) for run in runs if run.finished_utc]
     moments = sorted([(begun, 1) for begun, _ in spans] + [(max(begun, ended), -1) for begun, ended in spans])
-    going, worked_s, lent_s = 0, 0.0, 0.0
+    going, worked_s, device_s = 0, 0.0, 0.0
     for (at, change), (then, _) in pairwise(moments):
         going += change
         length_s = (then - at).total_seconds()
         if going or length_s <= SETTINGS.pause_s:
-            worked_s, lent_s = worked_s + length_s, lent_s + length_s * max(1, going)
+            worked_s, device_s = worked_s + length_s, device_s + length_s * max(1, going)
     # A stopped run trained for a share of what a whole one does.
     whole_s = max((run.metrics.training_seconds for run in runs if run.metrics), default=0.0)
     trained_s = sum(
         run.metrics.training_seconds if run.metrics else run.phases_s.get("training", whole_s * (run.stopped_at or 0.0))
         for run in runs
     )
-    return worked_s / 3600, min(1.0, trained_s / lent_s) if lent_s and trained_s else None
+    return worked_s / 3600, min(1.0, trained_s / device_s) if device_s and trained_s else None
 
 
 def tokens_per_second(run: Run) -> float | None:

@@ -272,6 +272,17 @@ class _Child:
         self.output.close()
 
 
+def _read_ready(ready: selectors.BaseSelector, child: _Child, emit: Callable[[bytes], None]) -> None:
+    """Wait a moment for output and for the guard's reports, read what has come, and close what has ended."""
+    for key, _ in ready.select(_POLL_S):
+        if key.fileobj is child.channel:
+            is_open = child.read_reports()
+        elif is_open := bool(data := os.read(key.fd, _CHUNK)):
+            emit(data)
+        if not is_open:
+            ready.unregister(key.fileobj)
+
+
 def _attend(
     child: _Child, emit: Callable[[bytes], None], stop: StopRequest, began: float, timeout_s: float
 ) -> tuple[EndKind, int]:
@@ -283,14 +294,7 @@ def _attend(
         ready.register(child.output, selectors.EVENT_READ)
         ready.register(child.channel, selectors.EVENT_READ)
         while ready.get_map() and "failed" not in child.reports:
-            for key, _ in ready.select(_POLL_S):
-                if key.fileobj is child.channel:
-                    if not child.read_reports():
-                        ready.unregister(child.channel)
-                elif data := os.read(key.fd, _CHUNK):
-                    emit(data)
-                else:
-                    ready.unregister(child.output)
+            _read_ready(ready, child, emit)
             now = time.monotonic()
             asked = stop.requested()
             if child.guard.poll() is not None:

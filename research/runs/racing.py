@@ -47,7 +47,7 @@ class Point:
 
 
 def point_of(line: str) -> Point | None:
-    """Return the point that a line of progress tells, None for any other line."""
+    """Parse a line of progress; return None for any other line."""
     match = _STEP.match(line) or _PUBLIC.match(line)
     if match is None or float(match["percent"]) > 100:
         return None
@@ -56,7 +56,7 @@ def point_of(line: str) -> Point | None:
 
 
 class LossCurve:
-    """The training loss over the budget, as a growing log tells it."""
+    """The training loss over the budget, read from a log that may still grow."""
 
     def __init__(self) -> None:
         self.points: list[Point] = []
@@ -92,10 +92,11 @@ class LossCurve:
         """Return the share of the budget that is over."""
         return self._fractions[-1]
 
-    def begin(self, fraction: float) -> float | None:
-        """Return where the stretch of the budget begins that the loss at a fraction is the mean of; None before it.
+    def window_start(self, fraction: float) -> float | None:
+        """Return where the window begins that ends at a fraction and over which the loss is averaged.
 
-        The stretch is SETTINGS.race_window of the budget, or SETTINGS.race_min_lines lines where those are more.
+        It is SETTINGS.race_window of the budget long, or SETTINGS.race_min_lines lines where those are more; None where
+        the log has not come to the fraction, or has fewer lines before it.
         """
         lines = bisect_left(self._fractions, fraction)  # that begin before the fraction
         if self.fraction < fraction or lines < SETTINGS.race_min_lines:
@@ -103,7 +104,7 @@ class LossCurve:
         return max(0.0, min(fraction - SETTINGS.race_window, self._fractions[lines - SETTINGS.race_min_lines]))
 
     def step(self, fraction: float) -> float:
-        """Return the step at a fraction of the budget, between two lines as if steps took equally long."""
+        """Return the step at a fraction of the budget, interpolated between two lines."""
         return _interpolated(self._fractions, self._steps, fraction)
 
     def fraction_at(self, step: float) -> float:
@@ -111,14 +112,14 @@ class LossCurve:
         return _interpolated(self._steps, self._fractions, step)
 
     def mean(self, first: float, last: float) -> float | None:
-        """Return the mean loss of the steps from one to another; None where the log does not tell them."""
+        """Return the mean loss of the steps from one to another; None where the log ends before, or for no steps."""
         if not first < last <= self._steps[-1]:
             return None
         total = _interpolated(self._steps, self._sums, last) - _interpolated(self._steps, self._sums, first)
         return total / (last - first)
 
     def slope(self, fraction: float) -> float | None:
-        """Return how the loss changes around a fraction, in nats over the whole budget; None where that is not told."""
+        """Return how fast the loss changes around a fraction, in nats a budget; None where that is not known."""
         reach = SETTINGS.race_slope_reach
         ends = max(0.0, fraction - reach), fraction, min(self.fraction, fraction + reach)
         start, middle, end = map(self.step, ends)
@@ -126,20 +127,20 @@ class LossCurve:
         return None if before is None or after is None else (after - before) / (0.5 * (ends[2] - ends[0]))
 
     def tokens(self, fraction: float) -> float | None:
-        """Return the tokens seen by a fraction of the budget, in budgets of one token a second; None before it."""
+        """Return the tokens seen by a fraction of the budget, divided by the budget's seconds; None where not known."""
         point = next((one for one in self.points if one.fraction >= fraction), None)
         return point.speed * fraction if point and point.speed > 0 else None
 
 
 def gap_of(mine: LossCurve, theirs: LossCurve, fraction: float) -> float | None:
-    """Return how much higher a curve is than another at a fraction of the budget, in nats; None where one is silent.
+    """Return a run's loss minus another's at a fraction of the budget, in nats; None where a log does not reach it.
 
     The losses of the same steps are compared, since they are of the same rows, and rows differ by far more than two
-    programs do. Where one of the two is slower it takes these steps later in its budget, with a smaller learning rate:
-    what the other's loss falls by in that time, by its slope, is not counted for it. With another number of tokens a
-    step, or a speed that differs too much for that, the rows of the same fraction are compared.
+    programs do. Where one of the two is slower it takes these steps later in its budget, with a smaller learning rate;
+    so the other's slope over that time is subtracted. With another number of tokens a step, or a speed that differs too
+    much for that, the rows of the same fraction are compared.
     """
-    begin, seen, usual = mine.begin(fraction), mine.tokens(fraction), theirs.tokens(fraction)
+    begin, seen, usual = mine.window_start(fraction), mine.tokens(fraction), theirs.tokens(fraction)
     if begin is None or seen is None or usual is None:
         return None
     first, last, their_last = mine.step(begin), mine.step(fraction), theirs.step(fraction)
@@ -158,7 +159,7 @@ def gap_of(mine: LossCurve, theirs: LossCurve, fraction: float) -> float | None:
 
 
 def _interpolated(places: Sequence[float], values: Sequence[float], place: float) -> float:
-    """Return the value at a place, on the straight line between the two known places around it."""
+    """Interpolate linearly between the two known places around a place."""
     after = min(max(1, bisect_left(places, place)), len(places) - 1)
     width = places[after] - places[after - 1]
     share = (place - places[after - 1]) / width if width > 0 else 1.0
@@ -205,7 +206,7 @@ class Race:
     against: str = ""  # name of the incumbent's run
     exempt: str = ""  # why the run is not ended whatever is foretold, "" for one that may be
     looks: tuple[Look, ...] = ()  # in order
-    trouble: str = ""  # why nothing was foretold, or nothing at the last look
+    trouble: str = ""  # why there is no forecast, or none at the last look
 
     @property
     def would_stop(self) -> Look | None:
@@ -261,7 +262,7 @@ class Watch:
                 self.stopping = not self.exempt and known.p_better < SETTINGS.race_stop_p
 
     def gap(self, fraction: float) -> float | None:
-        """Return the gap at a fraction of the budget; None where nothing is to be foretold, with the trouble noted."""
+        """Return the gap at a fraction of the budget; None where there is no forecast, with the reason noted."""
         if self.incomparable:
             return None
         self.trouble = self.curve.trouble or self.reference.trouble

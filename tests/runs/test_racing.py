@@ -58,7 +58,7 @@ def log(lift: float = 0.0, speed: float = 1000.0, steps: int = 60) -> bytes:
 
 
 def loss(curve: LossCurve, fraction: float) -> float | None:
-    begin = curve.begin(fraction)
+    begin = curve.window_start(fraction)
     return None if begin is None else curve.mean(curve.step(begin), curve.step(fraction))
 
 
