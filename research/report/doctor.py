@@ -21,6 +21,7 @@ from research.agents.clients.doctor import check_clients, check_hooks, version_s
 from research.benchmark.cards import ROWS
 from research.core import git
 from research.core.check import Check
+from research.core.commands import git_commit
 from research.core.contract import BRANCHES, ENV_PROFILE
 from research.core.errors import ResearchError
 from research.core.interpreter import GET_UV
@@ -161,7 +162,7 @@ def _disk(root: Path, environment: Mapping[str, str]) -> Check:
     for place in map(_existing, (LabPaths(root).runs, LabPaths(root).discovery, home)):
         if not _is_writable(place):
             what = "can't be written to" if place.is_dir() else "is no folder"
-            fix = other_home(home) if place == _existing(home) else f"ls -ld {place}; mount | grep ' ro'"
+            fix = other_home(home) if place == _existing(home) else f"ls -ld {place}; mount | grep '(ro'"
             return Check("disk", False, f"{place} {what}: nothing could be recorded", fix)
     results = _existing(LabPaths(root).runs)
     free = {place: shutil.disk_usage(place).free for place in (results, _existing(home))}
@@ -210,7 +211,7 @@ def _git(root: Path) -> Check:
     if busy:
         return Check("git", False, f"{where}; in the middle of a {busy}", f"{git.how_to_abort(busy)}   # or finish it")
     if head.commit is None:
-        return Check("git", False, where, "git add -A && git commit -m 'begin'")
+        return Check("git", False, where, f"git add -A && {git_commit(root)} -m begin")
     if changed:
         fix = git.how_to_clean(root)
         names = ", ".join(first_few(changed, 3))

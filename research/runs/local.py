@@ -137,7 +137,9 @@ class LocalBackend(Backend):
         requirements.check_home(home)
         if self._profile == "official" and not self._has_device():
             what = f"{ENV_PROFILE}=official needs a CUDA device, and there is none here."
-            raise ConfigurationError(what, f"Type: unset {ENV_PROFILE} (the pocket profile needs no GPU).")
+            raise ConfigurationError(
+                what, f"Type: unset {ENV_PROFILE}, and the pocket profile, which needs no GPU, is used."
+            )
         try:
             requirements.check_data(home, self._profile)
             return

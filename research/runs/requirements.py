@@ -61,7 +61,7 @@ def other_home(home: Path) -> str:
 def check_home(home: Path) -> None:
     """Check that the folder for data and tokenizers can be made, can be written to and has room."""
     unset = "" if home == machine_home({}) else ", or unset it"
-    step = f"{other_home(home)} (or any folder that can be written to and has room){unset}."
+    step = f"{other_home(home)}, or name another folder that can be written to and has room{unset}."
     try:
         home.mkdir(parents=True, exist_ok=True)
     except OSError as error:

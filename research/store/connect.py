@@ -25,7 +25,7 @@ class StoreDamaged(ResearchError):
     """The file can't be read as a memory; whoever opens it for writing rebuilds it."""
 
     def __init__(self, what: str) -> None:
-        super().__init__(what, "Type: uv run research record (it is rebuilt).")
+        super().__init__(what, "Type: uv run research record, which rebuilds it.")
 
 
 class StoreBusy(ResearchError):

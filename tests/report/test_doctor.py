@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -191,6 +192,37 @@ def test_where_nothing_can_be_recorded(kit: Kit):
     found = look(kit.root, kit.environment)
     assert not found["disk"].ok
     assert "results is no folder" in found["disk"].say
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a disk needs root")
+def test_what_to_type_about_a_disk_that_is_read_only_shows_it(kit: Kit):
+    place = kit.root / "results" / "runs"
+    place.mkdir(parents=True)
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(place)], capture_output=True).returncode:
+        pytest.skip("mounting is not allowed here")
+    try:
+        found = look(kit.root, kit.environment)["disk"]
+        shown = subprocess.run(["/bin/bash", "-c", found.fix], capture_output=True, text=True).stdout
+    finally:
+        subprocess.run(["umount", str(place)], check=False)
+    assert not found.ok
+    assert f"tmpfs on {place} type tmpfs (ro" in shown
+
+
+def test_what_to_type_in_a_repository_without_a_commit_works_where_git_knows_no_author(kit: Kit, tmp_path: Path):
+    root = tmp_path / "new"
+    root.mkdir()
+    (root / "train.py").write_text("x = 1\n")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    environment |= {"GIT_CONFIG_GLOBAL": os.devnull, "EMAIL": "", "HOME": str(tmp_path)}
+    subprocess.run(["git", "init", "-q", str(root)], check=True, env=environment)
+    subprocess.run(["git", "-C", str(root), "config", "user.useConfigOnly", "true"], check=True, env=environment)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in set(os.environ) - set(environment):
+            patch.delenv(name)
+        patch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+        fix = look(root, environment)["git"].fix
+    assert subprocess.run(["/bin/bash", "-c", fix], cwd=root, env=environment, capture_output=True).returncode == 0
 
 
 def test_a_home_that_can_not_be_used_names_another(kit: Kit, tmp_path: Path):

@@ -61,7 +61,7 @@ def require_token() -> None:
     if not (config.get("token_id") and config.get("token_secret")):
         raise ConfigurationError(
             "There is no Modal token.",
-            "Type: uv run modal setup (or set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET).",
+            "Type: uv run modal setup, or set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET.",
         )
 
 
