@@ -20,7 +20,7 @@ from research.core.text import clean
 
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 _RUNNER_END = "[run] end "
-_LINE = re.compile(r"\s*([A-Za-z_]\w*):\s*(\S.*?)\s*\Z")
+_LINE = re.compile(r"([A-Za-z_]\w*):\s*(\S.*)")
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,12 @@ class Summary:
 
 
 def _lines(data: bytes) -> tuple[str, ...]:
-    """Split bytes into lines, of each the text after its last carriage return; what is no UTF-8 becomes U+FFFD."""
+    """Split bytes into lines, of each the text after its last carriage return, cut where it is longer than any message.
+
+    What is no UTF-8 becomes U+FFFD.
+    """
     text = data.decode("utf-8", "replace").replace("\x00", "")
-    lines = [line.rstrip("\r").rsplit("\r", 1)[-1] for line in text.split("\n")]
+    lines = [line.rstrip("\r").rsplit("\r", 1)[-1][: SETTINGS.log_line_chars] for line in text.split("\n")]
     return tuple(lines if lines[-1] else lines[:-1])
 
 
@@ -113,7 +116,7 @@ def read_summary(log: LogText) -> Summary:
     words: dict[str, str] = {}
     problems = []
     for line in log.lines[start:]:
-        match = _LINE.match(line)
+        match = _LINE.fullmatch(line.strip())
         if not match or match[1] not in contract.PUBLIC_KEYS + contract.OWN_KEYS:
             continue
         key, text = match[1], match[2]

@@ -193,6 +193,17 @@ def test_a_log_of_one_endless_line_has_a_tail(tmp_path: Path):
     assert list(log.tail()) == ["step 2 loss 3"]
 
 
+@pytest.mark.parametrize("word", ["x", "7", ".", "a.", "0x", "-", "ptx "])
+def test_a_long_line_does_not_keep_the_runner_for_hours(word: str):
+    """Looking for patterns takes time with the square of a line's length: 40,000 characters took ten seconds."""
+    long = word * (10**6 // len(word))
+    log = parse_text(f"Traceback (most recent call last):\nValueError: {long}\n{long}\n")
+    found = classify(log, read_summary(log), 1)
+    assert found is not None
+    assert found.signature.startswith("ValueError")
+    assert read_summary(parse_text("---\nval_bpb: 1" + " " * 10**6 + "x\n")).metrics is None
+
+
 # Failures of the machine ---------------------------------------------------------------------------------------------
 
 TRACE = 'Traceback (most recent call last):\n  File "train.py", line 7, in <module>\n'

@@ -14,6 +14,8 @@ class RunSettings:
     """Bytes of a log's beginning that are read: the settings that a train.py prints fit many times over."""
     log_tail_bytes: int = 1_048_576
     """Bytes of a log's end that are read: a deep traceback with its causes is under 100 kB."""
+    log_line_chars: int = 4_000
+    """Length at which a line of a log is cut when it is read: the patterns of failures take time with its square."""
     tail_lines: int = 20
     """Lines of a log that are shown: a traceback's end fits, a screen is not filled."""
     line_chars: int = 300
