@@ -18,7 +18,7 @@ from research.agents.night.editors import NoCandidate, ProposedCommit
 from research.core.errors import ConfigurationError
 from research.core.paths import LabPaths
 from research.lab.lab import Lab
-from tests.support.labkit import Kit, make_kit
+from tests.support.labkit import Kit, make_kit, wait_for
 
 Play = Callable[[Path, Mapping[str, str]], SessionEnd]
 FINE = SessionEnd(0, ('{"type": "turn.completed", "usage": {"input_tokens": 900, "output_tokens": 100}}',), "")
@@ -207,6 +207,14 @@ def test_the_launcher_reads_all_and_ends_groups(tmp_path: Path):
     assert launch("cat; echo err >&2; exit 3", lambda lines: None) == SessionEnd(3, ("in",), "err", None)
     done = launch("cat; sleep 600", lambda lines: Trouble.tokens if lines else None)
     assert done == SessionEnd(None, ("in",), "", Trouble.tokens)
+
+
+@pytest.mark.parametrize("end", ["exit 0", "sleep 600"])
+def test_nothing_that_a_session_started_outlives_it(tmp_path: Path, end: str):
+    script = f"(trap '' TERM; echo started; exec sleep 600) & echo $! > pid; while [ ! -s pid ]; do :; done; {end}"
+    environment = {"PATH": "/bin:/usr/bin"}
+    launch_process(["sh", "-c", script], tmp_path, "", environment, lambda lines: Trouble.stopped if lines else None)
+    wait_for(lambda: not Path("/proc", (tmp_path / "pid").read_text().strip(), "exe").exists())
 
 
 def test_a_session_is_given_up_for_its_time_its_tokens_and_the_nights_end(kit: Kit):

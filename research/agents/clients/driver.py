@@ -52,7 +52,7 @@ Launch = Callable[[Sequence[str], Path, str, Mapping[str, str], GiveUp], Session
 def launch_process(
     command: Sequence[str], place: Path, prompt: str, environment: Mapping[str, str], give_up: GiveUp
 ) -> SessionEnd:
-    """Run a session in a process group of its own, which is ended whole when the session is given up."""
+    """Run a session in a process group of its own; whatever it leaves running is ended with it."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, tempfile.TemporaryFile() as given:
         given.write(prompt.encode())
         given.seek(0)
@@ -61,11 +61,11 @@ def launch_process(
             start_new_session=True,
         )  # fmt: skip
         killed = None
-        while child.poll() is None and killed is None:
-            if killed := give_up(_lines(out)):
-                _end(child)
-            else:
+        try:
+            while child.poll() is None and not (killed := give_up(_lines(out))):
                 time.sleep(SETTINGS.client_poll_s)
+        finally:
+            _end(child)
         return SessionEnd(None if killed else child.returncode, _lines(out), "\n".join(_lines(err)), killed)
 
 
@@ -76,12 +76,15 @@ def _lines(file: IO[bytes]) -> tuple[str, ...]:
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, number)
+    """End a session that is going on, then what is left of its group, which would run beside the measurement."""
+    gone = contextlib.suppress(ProcessLookupError, PermissionError)  # the latter of a group of zombies, on macOS
+    if child.poll() is None:
+        with gone:
+            os.killpg(child.pid, signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(SETTINGS.kill_grace_s)
-            return
+    with gone:
+        os.killpg(child.pid, signal.SIGKILL)
     child.wait()
 
 
