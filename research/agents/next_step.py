@@ -29,7 +29,6 @@ from research.runs.backends import DEFAULT_BACKEND, is_remote
 from research.store import reads, recent
 from research.store.db import Store
 from research.store.folders import is_alive
-from research.store.ledger import ROW_OUTCOMES
 from research.store.recent import RecentVerdict
 from research.verdict import lineage
 
@@ -58,7 +57,7 @@ class Situation:
         is_baseline = any(verdict.baseline for verdict in self.verdicts)
         self.has_baseline = is_baseline or recent.has_baseline(store, branch)
         launches = recent.launches_of(store, commit) if commit else []
-        measured = any(launch.counted and launch.outcome in ROW_OUTCOMES for launch in launches)
+        measured = any(launch.is_result for launch in launches)
         may_be_twin = self.subject.startswith(EXPERIMENT) and not measured
         same = same_program(root, store, branch, commit) if commit and (may_be_twin or not self.has_baseline) else None
         # A baseline is a branch's own: what another branch has measured is run again for it.

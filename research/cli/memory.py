@@ -22,7 +22,7 @@ from research.lab.lab import Lab
 from research.report.branches import begun_on, choose_branch
 from research.report.text import IDEAS, no_such_contract
 from research.report.usage import night_in_progress
-from research.store import reads
+from research.store import reads, recent
 from research.store.db import Store
 from research.verdict.digest import read_digest
 from research.verdict.models import Configuration
@@ -161,7 +161,7 @@ def _runs_elsewhere(store: Store, here: str) -> Iterator[str]:
 
 def _warnings_of_head(lab: Lab, store: Store, where: git.Head, plan: Plan | None) -> Iterator[str]:
     """Yield the warnings that need the repository."""
-    if where.commit and not reads.is_measured(store, where.commit):
+    if where.commit and not recent.is_measured(store, where.commit):
         with contextlib.suppress(ResearchError):
             yield from head_warnings(lab.work, store, where.branch, where.commit, plan.emitter if plan else None)
 

@@ -13,7 +13,6 @@ from research.lab.plan import POLICY_FACT, plan_seed
 from research.lab.twin import same_program
 from research.report.usage import night_in_progress
 from research.store import reads, recent
-from research.store.ledger import ROW_OUTCOMES
 from research.verdict.summary import plan_line
 
 
@@ -34,8 +33,7 @@ def next_(seed: int | None, as_json: bool) -> None:
         policy = store.fact(POLICY_FACT) or "discovery"
         night = night_in_progress(store, lab)
         is_new = commit is not None and not recent.has_baseline(store, branch)
-        launches = recent.launches_of(store, commit) if commit else []
-        is_measured = any(launch.counted and launch.outcome in ROW_OUTCOMES for launch in launches)
+        is_measured = commit is not None and recent.is_measured(store, commit)
         again = is_new and same_program(root, store, branch, commit or "") is not None  # measured on another branch
     if pending is not None and known:
         plan, prompt = pending, pending.details["brief"]
@@ -50,7 +48,7 @@ def next_(seed: int | None, as_json: bool) -> None:
             plan = pending or planner.plan_with(memory, history, chosen, lab.now_utc(), policy=policy)
         prompt = plan.details.get("brief") or planner.prompt(plan, memory)
     if plan.kind != REPLICATE or not plan.parent:
-        is_elsewhere = is_measured and commit and plan.parent and commit != plan.parent
+        is_elsewhere = is_measured and plan.parent and commit != plan.parent
         back = f"HEAD is at {commit}. First type: git reset --keep {plan.parent}\n\n" if is_elsewhere else ""
         prompt = f"{prompt}\n\n{back}Launch: {launch_line(lab.environment, plan, again)}"
     fields = ("plan", "emitter", "category", "parent", "kind", "reason")

@@ -13,7 +13,7 @@ from research.core.records import IDEA, REPLICATE, Plan
 from research.lab.ideas import next_idea, plan_idea
 from research.lab.lab import Lab
 from research.runs import preflight
-from research.store import reads
+from research.store import reads, recent
 from research.store.db import Store
 from research.store.open import keep_ideas
 from research.verdict.digest import read_digest
@@ -115,7 +115,9 @@ def carried_out(store: Store, branch: str, candidate: preflight.Candidate) -> Pl
         return None
     if plan.kind == REPLICATE:
         return plan if plan.parent in (None, commit.hash) else None
-    if not candidate.is_experiment or plan.parent not in (None, commit.parent) or reads.is_measured(store, commit.hash):
+    if not candidate.is_experiment or plan.parent not in (None, commit.parent):
+        return None
+    if recent.is_measured(store, commit.hash):
         return None
     return plan if tag_of(commit.subject) in (None, plan.emitter or FREE) else None
 

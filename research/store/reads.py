@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 from research.core.records import Idea, Judged, Plan, Run, Verdict
-from research.store.db import ENDED, RESULTS, Store
+from research.store.db import RESULTS, Store
 from research.store.ledger import says_kept
 from research.store.rows import SECRET_FIELDS
 
@@ -47,11 +47,6 @@ def something_waits(store: Store) -> bool:
         " AND run NOT IN (SELECT run FROM verdicts) LIMIT 1"
     )
     return bool(rows)
-
-
-def is_measured(store: Store, commit: str) -> bool:
-    """Check whether a run of a commit ended with a result."""
-    return bool(store.tuples(f'SELECT 1 FROM runs WHERE "commit" = ? AND {ENDED} LIMIT 1', commit))
 
 
 def plan_of(store: Store, branch: str) -> Plan | None:

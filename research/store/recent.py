@@ -11,6 +11,7 @@ from typing import NamedTuple
 from research.core.records import Decision, Outcome, Run
 from research.core.settings import SETTINGS
 from research.store.db import RESULTS, Store
+from research.store.ledger import ROW_OUTCOMES
 
 _REFUSED = "refused:"
 """Begins the name of the value, one for each branch, that holds its last refused launch: runs before, commit, why."""
@@ -34,6 +35,11 @@ class LaunchEnd(NamedTuple):
     outcome: Outcome | None  # None while it runs
     counted: bool
     why: str  # one sentence: why it is not counted, or how it ended
+
+    @property
+    def is_result(self) -> bool:
+        """Return whether it measured the commit: to an end, and counted."""
+        return self.counted and self.outcome in ROW_OUTCOMES
 
 
 def last_run(store: Store) -> int:
@@ -98,6 +104,11 @@ def launches_of(store: Store, commit: str) -> list[LaunchEnd]:
         f"%-{commit[:7]}-%", commit,
     )  # fmt: skip
     return [LaunchEnd(*row) for row in rows]
+
+
+def is_measured(store: Store, commit: str) -> bool:
+    """Check whether a launch of a commit measured it."""
+    return any(launch.is_result for launch in launches_of(store, commit))
 
 
 def measured_twin(store: Store, branch: str, fingerprint: str) -> Run | None:

@@ -71,6 +71,15 @@ def test_a_session_begins_with_the_warnings_that_the_summary_prints(kit: Kit):
     assert warnings_in(started(kit)) == kit.json("summary")["warnings"]
 
 
+def test_a_run_that_does_not_count_leaves_an_experiment_without_a_result(kit: Kit):
+    kit.measure()
+    kit.research("settle")
+    kit.commit("exp: something [emitter=free]", val=0.98)
+    kit.measure("--allow-dirty")
+    assert any("without a result" in line for line in warnings_in(started(kit)))
+    assert warnings_in(started(kit)) == kit.json("summary")["warnings"]
+
+
 def test_warnings_of_the_history_stay_behind_those_of_head(kit: Kit):
     kit.measure()
     with memory(kit) as store:

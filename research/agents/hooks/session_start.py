@@ -19,7 +19,6 @@ from research.core.contract import BRANCHES
 from research.core.settings import SETTINGS
 from research.store import reads, recent
 from research.store.db import Store
-from research.store.ledger import ROW_OUTCOMES
 from research.verdict.digest import read_digest
 from research.verdict.summary import NO_BEST, as_text, hidden_runs, in_one_line, phase_shown, rows
 
@@ -48,9 +47,7 @@ def _summary(call: HookCall, store: Store) -> str:
     planned = plan.emitter if plan else None
     alive, _ = open_runs(call.paths, store)
     warnings = [f"Run {run.run} is in progress: start nothing else. {call.client.rejoining}" for run in alive]
-    launches = recent.launches_of(store, commit) if commit else []
-    is_measured = any(launch.outcome in ROW_OUTCOMES for launch in launches)
-    if commit and not is_measured and all(run.commit != commit for run in alive):
+    if commit and not recent.is_measured(store, commit) and all(run.commit != commit for run in alive):
         warnings += head_warnings(root, store, branch, commit, planned)
     if git.author(root):
         warnings.append(f"Git knows no author here; commit with: {commit_command(root, planned or FREE)}")
