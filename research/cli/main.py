@@ -101,7 +101,7 @@ def run(argv: list[str]) -> int:
         show_error(error.what, error.next, as_json)
         return 2 if error.exit_code == 2 else 1
     except BrokenPipeError:
-        sys.stderr.close()
+        sys.stderr.close()  # nor is anybody told that stdout could not be flushed at the end
         return 1
     except OSError as error:
         show_error(f"{error.filename or 'The system'}: {error.strerror or error}.", "Mend that and try again.", as_json)

@@ -104,12 +104,14 @@ def _check_login(claude: str, environment: Mapping[str, str]) -> Check:
 def _check_hooks(root: Path, environment: Mapping[str, str]) -> Check:
     """Check, by the settings that it reads here, whether Claude Code will run our hooks."""
     name = "claude hooks"
-    home = Path(environment.get("CLAUDE_CONFIG_DIR") or Path(environment.get("HOME") or "/") / ".claude")
-    for path in (home / "settings.json", root / ".claude" / "settings.json", root / ".claude" / "settings.local.json"):
+    own = environment.get("CLAUDE_CONFIG_DIR")  # holds both its settings and what it knows of projects
+    user = Path(environment.get("HOME") or "/")
+    settings, known = (Path(own), Path(own)) if own else (user / ".claude", user)
+    local = root / ".claude"
+    for path in (settings / "settings.json", local / "settings.json", local / "settings.local.json"):
         if (read_json(path) or {}).get("disableAllHooks"):
             return Check(name, False, f"{path} turns all hooks off", f"take disableAllHooks out of {path}")
-    where = home.parent if "CLAUDE_CONFIG_DIR" not in environment else home
-    projects = (read_json(where / ".claude.json", _MOST_BYTES) or {}).get("projects")
+    projects = (read_json(known / ".claude.json", _MOST_BYTES) or {}).get("projects")
     project = projects.get(str(root)) if isinstance(projects, dict) else None
     if not (isinstance(project, dict) and project.get("hasTrustDialogAccepted")):
         say = "this folder is not trusted yet; claude asks when it is first started here"

@@ -6,10 +6,11 @@ import time
 from typing import Any
 
 from research.agents import autonomy
+from research.agents.autonomy import Autonomy
 from research.agents.hooks.entry import HookCall
 from research.agents.hooks.reviews import open_current_memory, unseen_review
 from research.agents.hooks.session_start import best_and_phase
-from research.agents.intent import intent, read_limits
+from research.agents.intent import Intent, NamedLimits, intent, read_limits
 from research.agents.next_step import launch_line
 from research.core.clock import system_clock, utc
 from research.core.contract import BRANCHES
@@ -68,35 +69,40 @@ def _rules(call: HookCall, store: Store, branch: str, is_on: bool) -> str:
 
 def _turn_switch(call: HookCall, branch: str) -> str:
     """Turn the switch if the prompt asks for it; return a sentence about it, "" where it asks for nothing."""
-    text, now = call.text("prompt"), time.time()
+    text = call.text("prompt")
     wish = intent(text)
     if wish is None or (wish != "on" and not call.paths.memory.exists()):
         return ""
     named = read_limits(text, time.localtime())
-    limits = {"runs": named.runs, "hours": named.hours, "usd": named.usd}
-    limits = {name: value for name, value in limits.items() if value}
     with call.open_to_write() as store:
         with store.write():
-            before = after = autonomy.load(store)
-            if wish == "off" and before.enabled:
-                after = autonomy.turned_off(before, text, now)
-            elif wish == "on" or (before.enabled and limits) or (wish == "resume" and before.by_itself):
-                usd = recent.spent_usd(store, before.first_run)
-                after = autonomy.turned_on(before, text, now, recent.last_run(store), limits, usd)
+            before = autonomy.load(store)
+            after = _as_wished(store, before, wish, text, named)
             if after is not before:
                 autonomy.save(store, after)
                 event = {"enabled": after.enabled, "prompt": text[:_PROMPT_CHARS]}
                 store.add_event(utc(system_clock()), "autonomy", None, event)
-        if not after.enabled:
-            if after is not before:
-                _drop_plans(call, store)
-            return _OFF if before.enabled else ""
+        if before.enabled and not after.enabled:
+            _drop_plans(call, store)
+    if not after.enabled:
+        return _OFF if before.enabled else ""
     said = f"{'The limits of the loop are now:' if before.enabled else _ON} {autonomy.limits_in_words(after)}."
     if named.unread:
         said += f" Not understood as a limit: {', '.join(map(repr, named.unread))}. {_LIMITS_ARE}"
     if not branch.startswith(BRANCHES):
         said += f" It works on {BRANCHES}* branches: create one first (program.md, set-up)."
     return said
+
+
+def _as_wished(store: Store, before: Autonomy, wish: Intent, text: str, named: NamedLimits) -> Autonomy:
+    """Return the switch as a prompt wishes it, the same object where nothing changes."""
+    now = time.time()
+    if wish == "off" and before.enabled:
+        return autonomy.turned_off(before, text, now)
+    if wish == "on" or (before.enabled and named.limits) or (wish == "resume" and before.by_itself):
+        usd = recent.spent_usd(store, before.first_run)
+        return autonomy.turned_on(before, text, now, recent.last_run(store), named.limits, usd)
+    return before
 
 
 def _drop_plans(call: HookCall, store: Store) -> None:

@@ -88,6 +88,11 @@ class NamedLimits:
     usd: float = 0.0
     unread: tuple[str, ...] = ()  # what sounds like a limit and was not understood
 
+    @property
+    def limits(self) -> dict[str, float]:
+        """Return those that are named."""
+        return {name: value for name, value in (("runs", self.runs), ("hours", self.hours), ("usd", self.usd)) if value}
+
 
 def read_limits(prompt: str, now: time.struct_time) -> NamedLimits:
     """Return the limits that an order names: "for 20 runs", "up to $50", "until 6am", counted from the local time."""
