@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import sqlite3
 import subprocess
@@ -157,6 +158,17 @@ def measured_change(kit: Kit, subject: str, val: float) -> tuple[str, str]:
     change = kit.commit(subject, val=val)
     kit.measure()
     return base, change
+
+
+def test_a_launch_that_would_not_count_is_refused_with_the_amendment_and_talk_of_it_is_not(kit: Kit):
+    with_baseline(kit)
+    kit.commit("another width", val=0.98)
+    told = refusal(kit, f"cd . && {RUN}")
+    assert "its run would not count" in told
+    for command in (f"grep -n {shlex.quote(RUN)} program.md", f"git commit -qam 'exp: x' && {RUN}", f"echo '{RUN}'"):
+        assert refusal(kit, command) == "", command
+    subprocess.run(["sh", "-c", told.split("`")[1]], cwd=kit.root, env=kit.environment, check=True)
+    assert refusal(kit, RUN) == ""
 
 
 def test_who_chooses_the_idea_leaves_a_discarded_change_first(kit: Kit):

@@ -9,7 +9,7 @@ from research.agents import autonomy
 from research.agents.hooks.entry import HookCall
 from research.agents.hooks.reviews import unseen_review
 from research.agents.next_step import launch_line
-from research.agents.policy.check import FILE_FIELD, RUNNERS, check_command, check_tool
+from research.agents.policy.check import FILE_FIELD, check_command, check_tool, launches_head
 from research.agents.policy.protected import PolicyScope
 from research.core import git
 from research.core.commands import git_commit
@@ -58,15 +58,15 @@ def _refusal(call: HookCall, store: Store) -> str | None:
     cwd = call.text("cwd") or where.root
     if tool not in client.shell_tools:
         return check_tool(tool, text, cwd, where)
-    return check_command(text, cwd, where, call.environment) or _uncounted(call, text, store)
+    if reason := check_command(text, cwd, where, call.environment):
+        return reason
+    return _uncounted(call, store) if launches_head(text, cwd, where, call.environment) else None
 
 
-def _uncounted(call: HookCall, command: str, store: Store) -> str | None:
-    """Return why the run of a launch would not count: HEAD is new, no experiment, and not the baseline; else None."""
+def _uncounted(call: HookCall, store: Store) -> str | None:
+    """Return why a run of HEAD would not count: it is new, no experiment, and not the baseline; else None."""
     head = call.head
-    is_launch = any(name in command for name in RUNNERS) and " -- uv run train.py" in command
-    is_other = any(option in command for option in ("--dry-run", "--allow-dirty", " commit "))
-    if not is_launch or is_other or head.commit is None or not head.branch.startswith(BRANCHES):
+    if head.commit is None or not head.branch.startswith(BRANCHES):
         return None
     subject = git.commit(call.paths.root, head.commit).subject
     is_counted = subject.startswith(EXPERIMENT) or not recent.has_baseline(store, head.branch)

@@ -37,15 +37,31 @@ FILE_FIELD = {
 
 def check_command(command: str, cwd: str, where: PolicyScope, environment: Mapping[str, str]) -> str | None:
     """Return why a command line is refused and what to do instead, or None; environment is its shell's."""
-    line = command.encode("utf-8", "replace").decode().replace("\0", "")
+    return _judge(_commands(command, cwd, where, environment), where)
+
+
+def launches_head(command: str, cwd: str, where: PolicyScope, environment: Mapping[str, str]) -> bool:
+    """Return whether a command line launches, to be recorded, the commit that is at HEAD now."""
+    for one in _commands(command, cwd, where, environment):
+        if one.name == "git" and _subcommand(one).name == "commit":  # what is launched then is another
+            return False
+        options, run = _runner_words(one)
+        if os.path.basename(_script(one)) in RUNNERS and _is_target(run) and not _UNRECORDED & set(options):
+            return True
+    return False
+
+
+def _commands(line: str, cwd: str, where: PolicyScope, environment: Mapping[str, str]) -> list[Command]:
+    """Return the simple commands of a line, those of scripts behind `bash -c` too, one level deep."""
+    line = line.encode("utf-8", "replace").decode().replace("\0", "")
     cwd = cwd if where.below(cwd) else os.path.realpath(cwd)  # however a client spells it
     commands: list[Command] = []
     for outer in read_line(line, cwd, environment):
         commands.append(outer)
-        for inner in read_line(script_of(outer), outer.cwd, environment):  # one level deep
+        for inner in read_line(script_of(outer), outer.cwd, environment):
             is_behind = outer.background or inner.background
             commands.append(replace(inner, wrappers=outer.wrappers + inner.wrappers, background=is_behind))
-    return _judge(commands, where)
+    return commands
 
 
 def check_tool(tool: str, text: str, cwd: str, where: PolicyScope) -> str | None:
@@ -159,6 +175,7 @@ def _is_own(word: str, command: Command, where: PolicyScope) -> bool:
 # Launching ----------------------------------------------------------------------------------------------------------
 
 RUNNERS = ("run_experiment.py", "modal_gpu.py", "scripts.run_experiment", "scripts.modal_gpu")
+_UNRECORDED = frozenset({"--help", "-h", "--dry-run", "--allow-dirty"})
 _STARTERS = frozenset({"torchrun", "accelerate", "deepspeed", "nsys", "ncu"})
 _IMPORTS = re.compile(r"^\s*(?:import|from) train\b", re.M)
 _REPLICATE = re.compile(rf"{_RESEARCH}(replicate.*)", re.S)
@@ -171,10 +188,9 @@ def refuse_launch(command: Command, where: PolicyScope) -> str | None:
     script = os.path.basename(_script(command))
     hidden = " ".join((*command.words, command.stdin)) if command.name in ("tmux", "screen", "at", "batch") else ""
     replicate = _REPLICATE.match(f"{command.name} {shlex.join(command.words[1:])}")
-    end_of_options = command.words.index("--") if "--" in command.words else len(command.words)
-    run = command.words[end_of_options + 1 :]
+    options, run = _runner_words(command)
     # Is it a launch at all?
-    if {"--help", "-h", "--dry-run"} & set(command.words[:end_of_options]):
+    if {"--help", "-h", "--dry-run"} & set(options):
         return None
     if replicate or "research replicate" in hidden:
         right = f"Type: `uv run research {replicate[1] if replicate else 'replicate'} > run.log 2>&1`"
@@ -183,7 +199,7 @@ def refuse_launch(command: Command, where: PolicyScope) -> str | None:
             return None
         if not where.driven:
             return f"train.py is launched by the runner, which records and judges it. {right}"
-    elif not hidden and not any(os.path.basename(word) == "train.py" for word in run):
+    elif not hidden and not _is_target(run):
         return None
     # It is; may it be made, and made so?
     if where.driven:
@@ -201,6 +217,16 @@ def refuse_launch(command: Command, where: PolicyScope) -> str | None:
     if not replicate and run != ("uv", "run", "train.py"):
         return f"The command behind -- is uv run train.py, spelled so; no other is recorded. {right}"
     return None if replicate else _refuse_output(replace(command, cwd=command.cwd or where.root), where, right)
+
+
+def _runner_words(command: Command) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return a runner's words up to the "--", and the words of the command behind it."""
+    end = command.words.index("--") if "--" in command.words else len(command.words)
+    return command.words[:end], command.words[end + 1 :]
+
+
+def _is_target(run: Sequence[str]) -> bool:
+    return any(os.path.basename(word) == "train.py" for word in run)
 
 
 def _script(command: Command) -> str:
