@@ -50,6 +50,7 @@ def worker_tree(root: Path, number: int, commit: str) -> Path:
 
 
 def remove_worker_trees(root: Path) -> None:
-    """Remove the night's work trees."""
-    for place in sorted((root / "worktrees").glob("night-*")):
-        git.remove_worktree(root, place)
+    """Remove the night's work trees, and those that nights which were killed left of their coding agents."""
+    for name in ("night-*", "client-*"):
+        for place in sorted((root / "worktrees").glob(name)):
+            git.remove_worktree(root, place)

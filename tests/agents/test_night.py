@@ -134,6 +134,24 @@ def test_interrupted_while_an_agent_works_no_failure_is_told_of(kit: NightKit, t
     assert "failed" not in (kit.root / "night.out").read_text()
 
 
+def test_what_a_killed_night_left_of_its_agents_work_goes_with_the_next(kit: NightKit, tmp_path: Path):
+    codex = tmp_path / "codex"
+    codex.write_text(
+        f"#!/bin/sh\necho $$ > {tmp_path}/asked.new && mv {tmp_path}/asked.new {tmp_path}/asked\nexec sleep 600\n"
+    )
+    codex.chmod(0o755)
+    kit.environment["AUTORESEARCH_CODEX"] = str(codex)
+    night = kit.start(*NIGHT, "--agent", "codex", "--max-runs", "5")
+    wait_for((tmp_path / "asked").exists, 60)
+    night.kill()
+    night.wait(30)
+    os.kill(int((tmp_path / "asked").read_text()), signal.SIGKILL)
+    assert list((kit.root / "worktrees").glob("client-*"))
+    kit.research(*NIGHT, "--max-runs", "2")
+    assert not list((kit.root / "worktrees").iterdir())
+    assert kit.git("worktree", "list").count("\n") == 0
+
+
 def test_infrastructure_failures_end_a_night_without_being_counted(tmp_path: Path):
     kit = make_night_kit(tmp_path, ["noise", "noise", *["no_data"] * 3])
     told = kit.research(*NIGHT, "--max-runs", "9")
