@@ -9,6 +9,7 @@ import pytest
 from research.agents.clients import CLIENTS, client_of
 from research.agents.clients.base import Client
 from research.core.contract import CLIENT_SETTINGS
+from research.core.settings import SETTINGS
 from tests.support.codexkit import EVENT_MODULES
 from tests.support.labkit import CHECKOUT
 
@@ -22,6 +23,13 @@ def test_the_settings_of_every_client_start_the_five_hooks(client: Client):
     text = (CHECKOUT / client.settings).read_text()
     assert text.count(".codex/hooks/hook.sh") >= len(EVENT_MODULES)
     assert all(re.search(rf"hook\b.* {hook}\b", text) for hook in EVENT_MODULES.values())
+
+
+@pytest.mark.parametrize("client", CLIENTS.values(), ids=CLIENTS)
+def test_the_waits_for_a_run_whose_session_is_lost_outlast_it(client: Client):
+    """The loop ends after so many turns in which nothing happened, and the client may end the run with it."""
+    (wait_s,) = re.findall(r"`sleep (\d+)`", client.rejoining)
+    assert int(wait_s) * SETTINGS.stuck_continuations > SETTINGS.small_gpu_timeout_minutes * 60
 
 
 def test_a_hook_knows_its_client_by_its_variable():

@@ -36,7 +36,7 @@ class Codex(Client):
     edit_tools = frozenset({"apply_patch"})
     launching = ", in the foreground"
     waiting = "Do not end your turn: poll its session with an empty write_stdin (yield_time_ms 300000) until it exits."
-    rejoining = f"{waiting} If the session is lost, wait with `sleep 60` and look at `tail -n 3 run.log`."
+    rejoining = f"{waiting} If the session is lost, wait with `sleep 300` and look at `tail -n 3 run.log`."
     advice = "(Where a sign is shown as an HTML entity, type the sign.)"
 
     def command(self, program: str, place: Path, writable: Sequence[Path]) -> list[str]:
