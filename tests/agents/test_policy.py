@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,15 @@ def test_reset_follows_a_checkout_on_the_same_line():
     assert judge("git reset --hard HEAD", branch="main") is not None
     assert judge("git checkout -q -b autoresearch/new && git reset --hard HEAD", branch="main") is None
     assert judge("git checkout main && git reset --hard HEAD~1") is not None
+
+
+@pytest.mark.parametrize("data", ["/tmp/benchmark", str(ROOT / "cache")])
+def test_the_data_folder_is_guarded_wherever_it_is(data: str):
+    for guarded in (True, False):
+        where = replace(where_in(ROOT, guarded=guarded), data=data)
+        for command in (f"rm -rf {data}/tokenizer", f"echo x > {data}/data/shard"):
+            reason = check_command(command, str(ROOT), where, {"HOME": HOME})
+            assert (reason is not None and "data folder" in reason) == guarded, command
 
 
 def test_an_empty_tmpdir_opens_no_folder_to_deletion():

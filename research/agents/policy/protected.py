@@ -102,9 +102,11 @@ def is_inside(path: str, folder: str) -> bool:
 
 def protected_part(path: str, where: PolicyScope, reach: Reach = "file") -> str:
     """Return the protected part that an absolute path is, lies in, or reaches, "" for none; it may hold `*` and `?`."""
+    if path and where.guarded and where.data and is_inside(path, where.data):
+        return where.data
     parts = where.below(path) if path else None
     if parts is None:
-        return where.data if path and where.guarded and where.data and is_inside(path, where.data) else ""
+        return ""
     if set(parts) & _CACHES or (parts and parts[-1].endswith(".pyc")):
         return ""
     for name in RECORDS + FIXED if where.guarded else RECORDS:
@@ -137,7 +139,9 @@ def refuse_deletion(path: str, where: PolicyScope, environment: Mapping[str, str
         is_history = parts[0] == ".git" and parts[-1] != "index.lock"
         return _HISTORY if is_history else refuse_change(path, where, "all")
     temporary = (*_TEMPORARY, environment.get("TMPDIR") or "/tmp")  # an empty one would be every folder
-    return None if any(path.startswith(place.rstrip("/") + "/") for place in temporary) else _AWAY
+    if not any(path.startswith(place.rstrip("/") + "/") for place in temporary):
+        return _AWAY
+    return refuse_change(path, where)  # the data folder may be among them
 
 
 def protected_changes(root: Path) -> list[str]:
