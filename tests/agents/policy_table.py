@@ -333,6 +333,8 @@ REFUSED = [
     ("jq .audit_bpb results/runs/*/score.json", "audit"),
     ("grep -o 'audit.*' results/report.html", "audit"),
     ("cp results/discovery/memory.db /tmp/m.db", "audit"),
+    ("grep -i audit results/*", "audit"),
+    ("cat results/*.html", "audit"),
     ("python -c \"import sqlite3; sqlite3.connect('results/discovery/memory.db')\"", "audit"),
     ("python - <<'E'\nimport json\njson.load(open('results/runs/x/score.json'))\nE", "audit"),
     ("head < results/runs/20260101-000000-abcdef0-1234/finish.json", "audit"),

@@ -386,7 +386,7 @@ _SECRET = (
     "`uv run research summary --json`, results.tsv, or the run's run.log."
 )
 _SECRET_PATH = re.compile(
-    r"(?:.*/)?results/(?:.+/(?:(?:score|finish|\*)\.json|\*|memory\.db[^/]*)|report\.html)\Z", re.S
+    r"(?:.*/)?results/(?:.+/(?:(?:score|finish|\*)\.json|\*|memory\.db[^/]*)|report\.html|[^/]*\*[^/]*)\Z", re.S
 )
 _SHOW_NOTHING = frozenset({"ls", "stat", "echo", "printf", "test", "[", "[[", "git", "find", "du", "wc", "for", "rm"})
 _PATTERN_FIRST = frozenset({"grep", "egrep", "rg", "sed", "awk", "jq"})
