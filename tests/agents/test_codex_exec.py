@@ -179,6 +179,24 @@ def test_the_end_of_a_limit_is_read_from_its_message(said: str, ends: str | None
     assert failed.limit_ends == (datetime.strptime(ends, "%Y-%m-%d %H:%M").astimezone() if ends else None)
 
 
+@pytest.mark.parametrize(
+    ("stderr", "trouble"),
+    [
+        ("thread 'main' panicked at core/src/exec.rs:503:9", Trouble.crash),
+        ('File "tool.py", line 429, in main', Trouble.crash),
+        ("unexpected status 502 Bad Gateway", Trouble.service),
+        ('{"status":503}', Trouble.service),
+        ("HTTP 429", Trouble.limit),
+        ("error: 403 Forbidden", Trouble.login),
+    ],
+)
+def test_the_number_of_a_line_is_no_status(stderr: str, trouble: Trouble):
+    """A service is waited for without end, a program that crashes is not."""
+    failed = CODEX.failure(SessionEnd(101, (), stderr), datetime.now().astimezone())
+    assert failed is not None
+    assert failed.trouble is trouble
+
+
 def test_a_right_commit_counts_however_codex_ended(kit: Kit):
     def late(place: Path, environment: Mapping[str, str]) -> SessionEnd:
         GOOD(place, environment)

@@ -45,11 +45,13 @@ class Trouble(str, Enum):
     crash = "it failed"
 
 
+_STATUS = r"(?<![a-z]:)(?<!line )\b"
+"""Stands before the number of a status; in "main.rs:503" and "line 503" it is that of a line."""
 _SIGNS = {
     Trouble.limit: r"\b(?:usage|session|hour|weekly|spend|rate).?limit|hit your .*limit|quota|credit balance|"
-    r"too many requests|\b429\b",
-    Trouble.login: r"\b40[13]\b|not logged in|unauthorized|authenticat|login|api.key",
-    Trouble.service: r"overloaded|high demand|connect|error sending request|timed? ?out|\b5\d\d\b",
+    rf"too many requests|{_STATUS}429\b",
+    Trouble.login: rf"{_STATUS}40[13]\b|not logged in|unauthorized|authenticat|login|api.key",
+    Trouble.service: rf"overloaded|high demand|connect|error sending request|timed? ?out|{_STATUS}5[02]\d\b",
 }
 """Patterns in what a failed session printed, by kind of trouble; the first that matches decides."""
 _REFUSED = re.compile(r"\bI (?:can(?:'|no)t|won't|am unable to|'m unable to)\b|cannot help with|usage polic", re.I)
