@@ -197,6 +197,13 @@ def test_the_number_of_a_line_is_no_status(stderr: str, trouble: Trouble):
     assert failed.trouble is trouble
 
 
+def test_what_the_agent_says_of_its_idea_is_no_trouble_of_the_service():
+    said = {"type": "item.completed", "item": {"type": "agent_message", "text": "I connect the layers by a skip."}}
+    failed = CODEX.failure(SessionEnd(101, (json.dumps(said),), "panicked"), datetime.now().astimezone())
+    assert failed is not None
+    assert failed.trouble is Trouble.crash
+
+
 def test_a_right_commit_counts_however_codex_ended(kit: Kit):
     def late(place: Path, environment: Mapping[str, str]) -> SessionEnd:
         GOOD(place, environment)

@@ -173,7 +173,7 @@ class Client(ABC):
             return FailedAttempt(Trouble.refusal, words[-1]) if words and _REFUSED.search(words[-1]) else None
         lines = [line for line in end.stderr.splitlines() if line.strip()]
         detail = "".join(words[-1:] or lines[-1:])
-        text = f"{' '.join(words)} {end.stderr[-4000:]}"
+        text = f"{' '.join(words) if are_errors else ''} {end.stderr[-4000:]}"  # not what the agent says of its idea
         trouble = next((trouble for trouble, sign in _SIGNS.items() if re.search(sign, text, re.I)), None)
         if trouble is None:
             return FailedAttempt(Trouble.crash, detail) if end.code else None
