@@ -15,7 +15,7 @@ def system_clock() -> datetime:
 
 def utc(now: datetime) -> str:
     """Format a time as records keep it: ISO 8601 in UTC, to the second."""
-    return now.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return now.astimezone(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def parse_utc(utc_text: str) -> datetime:
@@ -27,9 +27,9 @@ def as_utc(text: str) -> str:
     """Return a time that somebody else wrote as records keep it, "" for none; one without a zone is UTC."""
     try:
         at = parse_utc(text.replace(" ", "T", 1))
-    except ValueError:
+        return utc(at if at.tzinfo else at.replace(tzinfo=timezone.utc))
+    except (ValueError, OverflowError):  # the latter in the first and the last hours that a datetime can hold
         return ""
-    return utc(at if at.tzinfo else at.replace(tzinfo=timezone.utc))
 
 
 def seconds_between(begun_utc: str | None, ended_utc: str | None) -> float:

@@ -55,8 +55,9 @@ def _at(plain: object, *path: str) -> Any:
 
 
 def _text(plain: object, *path: str) -> str:
+    """Return the text at a path, "" for none; JSON may spell halves of characters, which no encoding has."""
     value = _at(plain, *path)
-    return value[:200] if isinstance(value, str) else ""
+    return value[:200].encode("utf-8", "replace").decode() if isinstance(value, str) else ""
 
 
 def read_score(folder: Path) -> ScoreFile | None:
@@ -76,7 +77,7 @@ def read_score(folder: Path) -> ScoreFile | None:
         status=status,
         contract=name,
         measured={name: finite(plain.get(name)) for name in _MEASURED} | {"val_bpb": val_bpb},
-        seed=seed if isinstance(seed, int) and not isinstance(seed, bool) else None,
+        seed=seed if type(seed) is int and 0 <= seed <= contract.MAX_SEED else None,
         commit=_text(plain, "commit"),
         train_sha256=_text(plain, "train_py_sha256"),
         device=_text(plain, "device", "name") or _text(plain, "device", "class"),

@@ -61,7 +61,11 @@ def from_row(kind: type[Record], row: Mapping[str, Any]) -> Record:
 
 
 def finite(value: object) -> float | None:
-    """Return a number that can be compared, None for everything else (NaN, infinities, words, true)."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    """Return a number that can be compared, None for everything else (NaN, infinities, huge integers, words, true)."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    return float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None

@@ -14,6 +14,7 @@ from typing import Any
 
 from research.core.errors import ResearchError
 from research.store.ledger import METRIC, PUBLIC, LedgerRow
+from research.store.ledger_file import writable
 
 _SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "commit": ("commit", "hash", "sha", "commit_hash", "git_commit", "git_sha", "git_hash"),
@@ -67,7 +68,7 @@ def read_table(name: str, text: str) -> Iterator[LedgerRow]:
         number, raw, at = at + 1, "\n".join(lines[at : at + used]), at + used
         words = [cell.strip().lower().replace(" ", "_") for cell in cells]
         if _is_header(words):
-            other_metric = "" if METRIC in _named(words) else _metric_of(words)
+            other_metric = "" if METRIC in _named(words) else writable(_metric_of(words))
             if other_metric and columns is None:
                 raise _not_our_metric(name, other_metric)
             columns = words

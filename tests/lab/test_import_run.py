@@ -95,6 +95,17 @@ def test_what_its_summary_says_against_it_is_heard(kit: Kit):
     assert "it trained for 99 s of a budget of 30 s" in kit.research("export").out
 
 
+def test_values_that_no_column_holds_stop_no_verb(kit: Kit):
+    """Whatever lies in a folder is read by every command: a number of 400 digits ended all of them."""
+    times = ({"started_utc": "0001-01-01T00:00:00+14:00"}, {"started_utc": "0001-01-01T00:00:00Z"})
+    for number, odd in enumerate(({"peak_vram_mb": 10**400}, {"seed": 10**20}, {"device": {"name": "\ud800"}}, *times)):
+        folder = by_hand(kit, f"hand-{number}")
+        score = json.loads((folder / "score.json").read_text())
+        (folder / "score.json").write_text(json.dumps({**score, **odd}))
+    assert kit.research("summary").code == 0
+    assert len(kit.ledger()) == 5
+
+
 def test_unfinished_torn_and_foreign_folders_are_left_alone(kit: Kit):
     by_hand(kit, "hand-1-1", schema="other/1")
     (by_hand(kit, "hand-1-2") / "score.json").write_text('{"schema": "autoresearch.score/1", "status"')

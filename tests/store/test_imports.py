@@ -189,6 +189,13 @@ def test_the_name_of_a_column_may_be_no_utf8(tmp_path: Path):
     assert run.facts["dur\ufffde"] == "5 min"
 
 
+def test_so_may_that_of_a_second_table_s_metric(tmp_path: Path):
+    table = HEADER + f"{A}\t0.99\t44.0\tkeep\tone\n".encode()
+    with Store(None) as store:
+        found = taken(tmp_path / "a.tsv", table + b"commit\tval_pr\xe9cision\n" + B.encode() + b"\t91.0\n", store)
+    assert [one.why for one in found.skipped] == ["it belongs to a table of val_pr\ufffdcision, not of val_bpb"]
+
+
 @pytest.mark.parametrize(
     ("text", "metric"),
     [
