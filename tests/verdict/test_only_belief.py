@@ -13,7 +13,8 @@ STATISTICS = {
     "search/policies/baselines.py": "means of scores, as the plain policies take them",
     "simulator/noise.py": "the scatter of simulated scores",
     "agents/night/limits.py": "the median of how long runs took",
-    "report/data.py": "means of scores and audits as they were measured, beside the posterior",
+    "report/audit.py": "means of scores on both texts as they were measured, beside the posterior",
+    "report/data.py": "the median of how long runs took",
 }
 """Who may load the library's statistics, and for what."""
 ESTIMATES = {
@@ -22,7 +23,6 @@ ESTIMATES = {
     "verdict/memory.py": "turns a difference round",
     "verdict/digest.py": "reads them back",
     "verdict/summary.py": "turns a gain round",
-    "report/data.py": "audits as they were measured",
     "report/charts.py": "turns a difference round",
     "simulator/metrics.py": "means over simulated nights",
 }
