@@ -97,7 +97,7 @@ _ON = re.compile(
 )
 """Matches an order to go on by itself: "start the loop", "work autonomously", "run overnight"."""
 _OFF = re.compile(
-    rf"(?:t'|vous )?{STOP}(?!\s+between\s+(?!experiments|runs)){_OBJECT}"
+    rf"(?:t'|vous )?(?:{STOP}|termine[rz]?|para|alto|termina|suficiente)(?!\s+between\s+(?!experiments|runs)){_OBJECT}"
     # English
     r"|(?:only |just )?summari[sz]e only\b|(?:only|just) summari[sz]e\b|hold (?:here|on|off|it|everything)\b"
     r"|(?:that'?s|this is|it'?s)? ?enough(?: experiments| runs)?(?: for (?:now|today|tonight)| already)?\W*$"
@@ -119,7 +119,6 @@ _OFF = re.compile(
     # French and Spanish
     r"|(?:ca|cela) suffit\b|(?:c'est )?assez(?: pour (?:aujourd'hui|maintenant))?\W*$|mets?\b[\w\s]*\ben pause\b"
     r"|halte\W*(?:la\W*)?$|finito\W*$|(?:te )?(?:pares|detengas)\W*$|deja de \w+"
-    rf"|(?:termine[rz]?|para|alto|termina|suficiente){_OBJECT}"
 )
 """Matches an order to end: "stop", "turn it off", "call it a night", "that's enough"."""
 _NOT_STOP = re.compile(
