@@ -15,6 +15,8 @@ from research.core.text import count_of
 from research.store.db import Store
 
 FACT = "autonomy"
+_WEEKDAY_HOURS = 144.0
+"""Hours for which the day of the week names one day."""
 _LEAST = 0.01
 """Least hours and dollars that are left of a limit."""
 
@@ -98,10 +100,12 @@ def turned_off(before: Autonomy, reason: str, now: float, by_itself: bool = Fals
 
 def limits_in_words(state: Autonomy) -> str:
     """Return the limits as "20 runs, 24 hours (until Tue 06:30)", "" without any."""
-    until = time.strftime("until %a %H:%M", time.localtime(state.since + state.hours * 3600))
+    until = ""
+    if state.hours <= _WEEKDAY_HOURS:
+        until = time.strftime(" (until %a %H:%M)", time.localtime(state.since + state.hours * 3600))
     named = (
         (state.runs, count_of(state.runs, "run")),
-        (state.hours, f"{state.hours:.3g} hours ({until})"),
+        (state.hours, f"{state.hours:.3g} hours{until}"),
         (state.usd, f"${state.usd:g}"),
     )
     return ", ".join(text for limit, text in named if limit)

@@ -43,6 +43,12 @@ def test_zero_takes_a_limit_away(kit: Kit):
     assert "run" not in kit.research("autonomy", "on", "--runs", "0").out.split("after")[1]
 
 
+def test_a_limit_of_more_than_a_week_names_no_day(kit: Kit):
+    told = kit.research("autonomy", "on", "--hours", "1e15")
+    assert (told.code, "1e+15 hours." in told.out) == (0, True)
+    assert "until" not in kit.research("autonomy").out
+
+
 def test_limits_without_on_are_refused_with_what_to_type(kit: Kit):
     told = kit.research("autonomy", "--runs", "5", "--usd", "2.5")
     assert (told.code, "uv run research autonomy on --runs 5 --usd 2.5" in told.err) == (2, True)
