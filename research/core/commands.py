@@ -38,6 +38,11 @@ def git_commit(root: Path) -> str:
     return f"git{names} commit"
 
 
+def first_commit_command(root: Path) -> str:
+    """Return the line that commits all that there is, for a repository that does not hold its train.py yet."""
+    return f"git add -A && {git_commit(root)} -m base"
+
+
 def commit_command(root: Path, emitter: str = "NAME") -> str:
     """Return the line that commits train.py as an experiment."""
     return f"{git_commit(root)} -m '{EXPERIMENT} WHAT [emitter={emitter}]' -- train.py"

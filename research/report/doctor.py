@@ -21,7 +21,7 @@ from research.agents.clients.doctor import check_clients, check_hooks, version_s
 from research.benchmark.cards import ROWS
 from research.core import git
 from research.core.check import Check
-from research.core.commands import git_commit
+from research.core.commands import first_commit_command
 from research.core.contract import BRANCHES, ENV_PROFILE
 from research.core.errors import ResearchError
 from research.core.interpreter import GET_UV
@@ -211,7 +211,7 @@ def _git(root: Path) -> Check:
     if busy:
         return Check("git", False, f"{where}; in the middle of a {busy}", f"{git.how_to_abort(busy)}   # or finish it")
     if head.commit is None:
-        return Check("git", False, where, f"git add -A && {git_commit(root)} -m begin")
+        return Check("git", False, where, first_commit_command(root))
     if changed:
         fix = git.how_to_clean(root)
         names = ", ".join(first_few(changed, 3))

@@ -15,7 +15,14 @@ from research.code.fingerprint import fingerprint
 from research.code.imports import defined_names, module_imports
 from research.code.syntax_tree import parse
 from research.core import git
-from research.core.commands import MAX_NAMED, commit_command, git_commit, paths_to_type, put_away_command
+from research.core.commands import (
+    MAX_NAMED,
+    commit_command,
+    first_commit_command,
+    git_commit,
+    paths_to_type,
+    put_away_command,
+)
 from research.core.commit_message import EXPERIMENT
 from research.core.contract import BRANCHES, PROTECTED
 from research.core.errors import ResearchError
@@ -70,7 +77,7 @@ def examine(root: Path, rev: str | None = None) -> Candidate:
             git.find_root(root)
         except git.GitError as error:
             raise Refused(error.what, error.next) from None
-        then = f"Commit train.py first: git add -A && {git_commit(root)} -m base"
+        then = f"Commit train.py first: {first_commit_command(root)}"
         raise Refused("This repository has no commit yet.", then)
     commit = git.commit(root, name)
     text = git.blob(root, commit.hash, TARGET) if rev else _read(root / TARGET)

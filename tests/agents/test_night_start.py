@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -71,6 +73,16 @@ def test_a_night_without_a_run_for_want_of_data_is_an_error_and_takes_no_interru
     assert told["error"]["what"].startswith("The night made no run: ")
     told = kit.research(*NIGHT, "--max-runs", "2")
     assert (told["night"], told["runs"]) == ("cut", 2)
+
+
+def test_what_to_type_before_the_first_commit_works_where_git_knows_no_author(kit: NightKit):
+    shutil.rmtree(kit.root / ".git")
+    kit.environment.update(GIT_CONFIG_GLOBAL=os.devnull, GIT_CONFIG_NOSYSTEM="1", EMAIL="")
+    kit.git("init", "-q")
+    kit.git("config", "user.useConfigOnly", "true")
+    step = kit.research(*NIGHT, "--max-runs", "1", code=1)["error"]["next"]
+    subprocess.run(["sh", "-c", step.removeprefix("Type: ")], cwd=kit.root, env=kit.environment, check=True)
+    assert kit.research(*NIGHT, "--max-runs", "1")["runs"] == 1
 
 
 # What it says ---------------------------------------------------------------------------------------------------

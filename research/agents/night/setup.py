@@ -8,6 +8,7 @@ from pathlib import Path
 from research.agents.clients import CLIENTS
 from research.agents.night.state import NightLimits
 from research.core import git
+from research.core.commands import first_commit_command
 from research.core.contract import BRANCHES
 from research.core.errors import ResearchError, UsageError
 from research.runs.backend import Backend
@@ -26,9 +27,9 @@ def require_branch(root: Path, wanted: str = "") -> bool:
     """
     here = git.head(root)
     if here.commit is None:
-        raise ResearchError("This repository has no commit yet.", "Type: git add -A && git commit -m base")
+        raise ResearchError("This repository has no commit yet.", f"Type: {first_commit_command(root)}")
     if git.blob(root, wanted or "HEAD", TARGET) is None:  # such as one around a copy that was unpacked without git
-        make = "git init && git add -A && git commit -m base"
+        make = f"git init && {first_commit_command(root)}"
         what = f"The git repository at {root} has no {TARGET} in its last commit."
         raise ResearchError(what, f"Change into one that has. Where {TARGET} is in no repository yet, type: {make}")
     if here.branch.startswith(BRANCHES) and wanted in ("", here.branch):
