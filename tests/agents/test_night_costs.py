@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -195,3 +196,24 @@ def test_a_candidate_that_came_while_the_memory_was_locked_is_not_paid_for_twice
     state = replace(kit.state(), limits=NightLimits(max_runs=2), finished_utc=None, stop_reason=None)
     ended = kit.loop(lab, state, editor=editor).run()
     assert (len(editor.asked), ended.runs, ended.agent_usage) == (1, 2, Usage(100, 0.01))
+
+
+def test_an_agent_that_fails_again_and_again_ends_the_night_with_the_check_that_asks_it(tmp_path: Path):
+    kit = make_night_kit(tmp_path)
+    kit.research(*NIGHT, "--max-runs", "1")
+
+    class Failing(BuiltinEditor):
+        """An editor that is not logged in."""
+
+        def edit(self, plan: Plan, memory: Memory, seed: int, stop: StopRequest) -> ProposedCommit:
+            """See Editor."""
+            raise NoCandidate("codex: it is not logged in", "editor")
+
+    begun = time.monotonic()
+    state = replace(kit.state(), limits=NightLimits(max_runs=9), finished_utc=None, stop_reason=None)
+    lab = kit.lab()
+    made = kit.loop(lab, state, editor=Failing(lab), awake=lambda: begun + (time.monotonic() - begun) * 2000)
+    made.run()
+    assert made.problem is not None
+    assert "the agent failed: codex: it is not logged in" in made.problem.what
+    assert made.problem.next == "See what is wrong: uv run research doctor --clients"

@@ -56,6 +56,7 @@ _BY: Mapping[int, str] = {
     signal.SIGTERM: "somebody asked it to end (SIGTERM)",
 }
 """Words for the signals that interrupt a night."""
+_DOCTOR = "See what is wrong: uv run research doctor"
 CONFIGURATION = "configuration"
 """Beginning of the reason of a night that ended because a token, a package or data are missing."""
 
@@ -228,7 +229,7 @@ class Night:
         goes_on = is_early and limits.reached(self.state, self.lab.clock(), self._usual) is None
         self._save(stop_reason=reason, finished_utc=None if goes_on else self.lab.now_utc())
         if self.problem is None and self.state.runs == 0 and not reason.startswith(INTERRUPTED):
-            self.problem = CannotGoOn(f"The night made no run: {reason}.", "See what is wrong: uv run research doctor")
+            self.problem = CannotGoOn(f"The night made no run: {reason}.", _DOCTOR)
         memory = memory_of(self.lab, self._store, self.state.branch)
         self.found, self.kept = progress.found(memory), progress.kept_in(memory, self._runs)
 
@@ -422,7 +423,7 @@ class Night:
         why = jobs.blame(crashed)
         for one in crashed:
             self.lab.void(self._store, one, why)
-        advice = (advice_on(run.failure) or "See what is wrong: uv run research doctor").rstrip(".")
+        advice = (advice_on(run.failure) or _DOCTOR).rstrip(".")
         self._end_badly(CannotGoOn(f"{why.rstrip('.')}.", f"{advice}; then type the same command again."))
 
     # Waiting --------------------------------------------------------------------------------------------------
@@ -432,7 +433,7 @@ class Night:
         if self._stop.requested() is not None:  # which is why it made none
             return
         if nothing.kind == "editor":
-            self._fail(f"the agent failed: {nothing.why}")
+            self._fail(f"the agent failed: {nothing.why}", f"{_DOCTOR} --clients")
         elif nothing.kind == "idea":
             self.say(f"no candidate: {nothing.why}")
             self._refusals += 1
@@ -446,13 +447,13 @@ class Night:
             at, wait = (now + timedelta(seconds=wait_s)).astimezone(), progress.hours_in_words(wait_s / 3600)
             self.say(f"{nothing.why}. The night asks again at {at:%H:%M}, in {wait}")
 
-    def _fail(self, why: str) -> None:
-        """Wait longer after every failure in a row, and end the night after too many."""
+    def _fail(self, why: str, step: str = _DOCTOR) -> None:
+        """Wait longer after every failure in a row, and end the night after too many, with what to type."""
         wait_s = limits.backoff_s(SETTINGS.backoff_first_s, SETTINGS.max_backoff_s, self._failures)
         self._failures += 1
         if self._failures >= SETTINGS.failures_in_a_row:
             what = f"{jobs.NOT_THE_CANDIDATES}: {self._failures} failures in a row, the last: {why.rstrip('.')}."
-            return self._end_badly(CannotGoOn(what, "See what is wrong: uv run research doctor"))
+            return self._end_badly(CannotGoOn(what, step))
         self._again_s = self._awake() + wait_s
         self.say(f"failed ({why}); next try in {wait_s:.0f} s")
 
