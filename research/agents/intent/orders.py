@@ -127,17 +127,17 @@ _NOT_STOP = re.compile(
     r"|(?:ne |n'|jamais )+(?:t'|vous )?arrete\w*"
     r"|(?:t')?arrete\w* (?:pas|jamais)\b|(?:no|nunca) (?:te |hay que )?(?:par|det[ei]n)\w+)"
 )
-"""Asks a loop that is on to go on; only "never stop" starts one."""
+"""Matches an order not to end, which asks a loop that is on to go on; only "never stop" starts one."""
 _NEVER = re.compile(r"\b(?:never|nie|niemals|jamais|nunca)\b")
 _LATER = re.compile(r"\b(?:(?:i|we|he|she|they)(?:'ll| will)|tomorrow|later)\b")
 """Matches words that make an order to start behind them a remark about another time."""
-_FORBIDS = re.compile(rf"{_NOT}\s+(?!ask|mind|wait|spend|{STOP})")
-"""Matches how a clause begins that forbids something, as does what follows it: "don't read it and start the loop"."""
 _NOT_NOW = re.compile(
     r"\s+(?:(?:again|only|up)\s+)*(?:tomorrow|later|next (?:week|time)|(?:when|once|if|after|as soon as) (?:i|we) "
     r"(?:say|tell|give|ask)\b|morgen\b|demain\b|manana\b)"
 )
 """Matches words that do so when they follow the order: "start the loop tomorrow"."""
+_FORBIDS = re.compile(rf"{_NOT}\s+(?!ask|mind|wait|spend|{STOP})")
+"""Matches how a clause begins that forbids something, as does what follows it: "don't read it and start the loop"."""
 _STOP_LATER = re.compile(
     rf"(?:{STOP}|end|finish|para)(?:\s+(?:{_LOOP}|{_WORK}|it|this|everything|working|running|training|tomorrow))?\s+"
     r"(?:after|once you(?: have|'ve)? (?:done|run|made|spent)|at|in|by|before|when it|nach|um|in|vor|"
